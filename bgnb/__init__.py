@@ -1,0 +1,10 @@
+"""Background cube models for very-high-energy gamma-ray astronomy.
+
+The public names are on one page, ``__init__.pyi``; they are loaded when they are first used.
+"""
+
+import lazy_loader
+
+__version__ = "0.1.0.dev0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,195 @@
+"""Axes of a background cube, and cubes of values on them.
+
+Axis order in memory is always ``(energy, dety, detx)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from astropy import units as u
+
+from bgnb.errors import BgnbError
+
+RATE_UNIT = u.Unit("MeV-1 s-1 sr-1")
+
+
+def _checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: float) -> u.Quantity:
+    """Bin edges in the axis' own unit, read-only, or a `BgnbError`."""
+    try:
+        values = np.array(u.Quantity(edges).to_value(unit), dtype=float)
+    except (u.UnitConversionError, TypeError, ValueError) as error:
+        raise BgnbError(f"{name} edges need a unit that converts to {unit}: {error}") from None
+    if values.ndim != 1 or values.size < 2:
+        raise BgnbError(f"{name} edges must be a list of two or more values, got shape {values.shape}")
+    if not np.all(np.isfinite(values)) or not np.all(np.diff(values) > 0):
+        raise BgnbError(f"{name} edges must be finite and increasing, got {values}")
+    if values[0] < low or values[-1] > high:
+        raise BgnbError(f"{name} edges must lie within {low:g} and {high:g} {unit}, got {values}")
+    values.setflags(write=False)
+    return u.Quantity(values, unit, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class CubeAxes:
+    """The bin edges of a cube; checked once, equal when all edges are equal.
+
+    Parameters
+    ----------
+    energy : `~astropy.units.Quantity`, shape (n_energy + 1,)
+        Edges in energy, above zero; kept in TeV.
+    dety, detx : `~astropy.units.Quantity`, shapes (n_dety + 1,) and (n_detx + 1,)
+        Edges of the field-of-view coordinates (GADF ``DETY``, ``DETX``: latitude and
+        longitude in the frame centred on the pointing); kept in deg.
+
+    Raises
+    ------
+    BgnbError
+        Where edges have no usable unit, are not increasing, or lie out of range.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> axes = CubeAxes.regular(n_energy=3, n_fov=4, energy_min=1 * u.TeV,
+    ...                         energy_max=1000 * u.TeV, fov_max=2 * u.deg)
+    >>> axes
+    CubeAxes(energy: 3 bins 1-1000 TeV, dety: 4 bins -2-2 deg, detx: 4 bins -2-2 deg)
+    >>> axes.shape
+    (3, 4, 4)
+    """
+
+    energy: u.Quantity
+    dety: u.Quantity
+    detx: u.Quantity
+
+    def __post_init__(self) -> None:
+        tiny = np.finfo(float).tiny
+        for name, edges in (
+            ("energy", _checked_edges("energy", self.energy, "TeV", tiny, np.inf)),
+            ("dety", _checked_edges("dety", self.dety, "deg", -90, 90)),
+            ("detx", _checked_edges("detx", self.detx, "deg", -180, 180)),
+        ):
+            object.__setattr__(self, name, edges)
+
+    @classmethod
+    def regular(
+        cls,
+        *,
+        n_energy: int,
+        n_fov: int,
+        energy_min: u.Quantity = 0.1 * u.TeV,
+        energy_max: u.Quantity = 80 * u.TeV,
+        fov_max: u.Quantity = 0.07 * u.rad,
+    ) -> CubeAxes:
+        """Axes with equal bins in log energy and a square field of view.
+
+        Parameters
+        ----------
+        n_energy, n_fov : int
+            Number of bins in energy, and in each of DETY and DETX.
+        energy_min, energy_max : `~astropy.units.Quantity`
+            Ends of the energy axis.
+        fov_max : `~astropy.units.Quantity`
+            DETX and DETY reach from ``-fov_max`` to ``fov_max``.
+        """
+        if n_energy < 1 or n_fov < 1:
+            raise BgnbError(f"a cube needs at least one bin an axis, got {n_energy} and {n_fov}")
+        low, high = energy_min.to_value("TeV"), energy_max.to_value("TeV")
+        if not 0 < low < high < np.inf:
+            raise BgnbError(f"energy_min and energy_max must be increasing and above 0, got {energy_min}, {energy_max}")
+        fov = np.linspace(-1, 1, n_fov + 1) * fov_max.to("deg")
+        return cls(energy=np.geomspace(low, high, n_energy + 1) * u.TeV, dety=fov, detx=fov)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of bins, (energy, dety, detx)."""
+        return len(self.energy) - 1, len(self.dety) - 1, len(self.detx) - 1
+
+    @cached_property
+    def solid_angle(self) -> u.Quantity:
+        """Exact solid angle of each bin on the sphere, shape (n_dety, n_detx), in sr.
+
+        DETX is a longitude and DETY a latitude, so a bin covers
+        Δlon · (sin lat_hi − sin lat_lo).
+        """
+        heights = np.diff(np.sin(self.dety.to_value("rad")))
+        widths = np.diff(self.detx.to_value("rad"))
+        return heights[:, None] * widths * u.sr
+
+    @cached_property
+    def bin_volume(self) -> u.Quantity:
+        """ΔE · ΔΩ of each bin, shape (n_energy, n_dety, n_detx), in MeV sr."""
+        return np.diff(self.energy.to("MeV"))[:, None, None] * self.solid_angle
+
+    @property
+    def energy_centers(self) -> u.Quantity:
+        """Logarithmic bin centres in energy, shape (n_energy,), in TeV."""
+        return np.sqrt(self.energy[:-1] * self.energy[1:])
+
+    @property
+    def dety_centers(self) -> u.Quantity:
+        """Bin centres in DETY, shape (n_dety,), in deg."""
+        return (self.dety[:-1] + self.dety[1:]) / 2
+
+    @property
+    def detx_centers(self) -> u.Quantity:
+        """Bin centres in DETX, shape (n_detx,), in deg."""
+        return (self.detx[:-1] + self.detx[1:]) / 2
+
+    def first_bin_above(self, threshold: u.Quantity) -> int:
+        """Index of the first energy bin that lies wholly above ``threshold``.
+
+        It equals ``n_energy`` where none does. An edge within 10⁻⁶ of the threshold
+        counts as equal to it, so that rounding costs no bin.
+        """
+        limit = threshold.to_value("TeV") * (1 - 1e-6)
+        return min(int(np.searchsorted(self.energy.value, limit)), self.shape[0])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CubeAxes):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, n), getattr(other, n)) for n in ("energy", "dety", "detx"))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{name}: {len(edges) - 1} bins {edges[0].value:.4g}-{edges[-1].value:.4g} {edges.unit}"
+            for name, edges in (("energy", self.energy), ("dety", self.dety), ("detx", self.detx))
+        ]
+        return f"CubeAxes({', '.join(parts)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Cube:
+    """Finite, non-negative values with a unit, one per bin of the axes.
+
+    Parameters
+    ----------
+    axes : `CubeAxes`
+        The axes.
+    quantity : `~astropy.units.Quantity`
+        Values of the shape of the axes, (energy, dety, detx).
+
+    Raises
+    ------
+    BgnbError
+        Where the shape is another one, or a value is negative or not finite.
+    """
+
+    axes: CubeAxes
+    quantity: u.Quantity
+
+    def __post_init__(self) -> None:
+        quantity = u.Quantity(self.quantity, copy=True)
+        if quantity.shape != self.axes.shape:
+            raise BgnbError(f"a cube on {self.axes} needs shape {self.axes.shape}, got {quantity.shape}")
+        if not np.all(np.isfinite(quantity.value)) or np.any(quantity.value < 0):
+            raise BgnbError("the values of a cube must be finite and not negative")
+        quantity.value.setflags(write=False)
+        object.__setattr__(self, "quantity", quantity)
+
+    def __repr__(self) -> str:
+        return f"Cube({self.axes}, unit: {self.quantity.unit})"

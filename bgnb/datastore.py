@@ -1,0 +1,228 @@
+"""Directories of runs: the run table, and where each run's event list is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from astropy.table import Table
+
+from bgnb.errors import BgnbError, DataError
+from bgnb.eventlist import HduLocation, RunFiles, mjdref_tt, site_of
+from bgnb.fitstable import FitsTable, read_table
+from bgnb.fov import FieldOfView
+
+Scheme = Literal["GADF", "HESS"]
+
+_POINTING = ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")
+# What the index may say in place of the header of the events.
+_INDEX_ROW = ("RA_PNT", "DEC_PNT", "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP")
+_INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "GEOLON", "GEOLAT", "ALTITUDE")
+_INDEX_HEADER += ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H", "TELESCOP", "OBSERVATORY_NAME")
+_UNITS = {"RA_PNT": "deg", "DEC_PNT": "deg", "ALT_PNT": "deg", "AZ_PNT": "deg", "ZEN_PNT": "deg"}
+_UNITS |= {"ONTIME": "s", "LIVETIME": "s", "TSTART": "s", "TSTOP": "s"}
+_OLD_HESS_NAMES = {
+    "RA": "RA_PNT",
+    "DEC": "DEC_PNT",
+    "ALT": "ALT_PNT",
+    "AZ": "AZ_PNT",
+    "MUON_EFFICIENCY": "MUONEFF",
+    "TIME_OBSERVATION": "ONTIME",
+    "TIME_LIVE": "LIVETIME",
+    "TIME_START": "TSTART",
+    "TIME_STOP": "TSTOP",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The runs of a directory.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The directory.
+    table : `~astropy.table.Table`
+        One row a run, in order of OBS_ID, with GADF names; it has at least OBS_ID,
+        RA_PNT, DEC_PNT, ALT_PNT and AZ_PNT, in deg.
+    locations : mapping of int to `~bgnb.eventlist.RunFiles`
+        Where the parts of each run are.
+    faults : mapping of int to str
+        Runs of the table that cannot be used, and why.
+    """
+
+    path: Path
+    table: Table
+    locations: Mapping[int, RunFiles]
+    faults: Mapping[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        return f"Runs({len(self)} runs in {self.path})"
+
+    @property
+    def obs_ids(self) -> list[int]:
+        """OBS_ID of every run, in order."""
+        return [int(obs_id) for obs_id in self.table["OBS_ID"]]
+
+    def files(self, obs_id: int) -> RunFiles:
+        """Where the parts of a run are, and what the index says of it.
+
+        Raises
+        ------
+        DataError
+            Where the index has no event list for this run.
+        """
+        if obs_id in self.faults:
+            raise DataError(self.faults[obs_id])
+        rows = np.searchsorted(self.table["OBS_ID"], [obs_id])
+        if obs_id not in self.locations or rows[0] == len(self) or self.table["OBS_ID"][rows[0]] != obs_id:
+            raise DataError(f"{self.path}: the index has no event list of run {obs_id}")
+        row = {name: self.table[name][rows[0]].item() for name in _INDEX_ROW if name in self.table.colnames}
+        known = {name: value for name, value in row.items() if value == value}  # not NaN
+        return replace(self.locations[obs_id], index={**self.table.meta, **known})
+
+
+def open_runs(indir: str | Path, scheme: str) -> Runs:
+    """Open a directory of runs.
+
+    Parameters
+    ----------
+    indir : path
+        The directory.
+    scheme : {"GADF", "HESS"}
+        How it is laid out: ``GADF`` has ``obs-index.fits.gz`` and ``hdu-index.fits.gz``;
+        ``HESS`` has ``runinfo.fits`` and folders such as ``run023400-023599/run023523``.
+
+    Returns
+    -------
+    Runs
+
+    Raises
+    ------
+    BgnbError
+        Where the directory or its index is missing or cannot be used.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> runs = bgnb.open_runs("hess-dl3-dr1", "GADF")  # doctest: +SKIP
+    >>> runs.table["OBS_ID", "ALT_PNT", "AZ_PNT"]  # doctest: +SKIP
+    """
+    name = str(scheme).upper()
+    if name not in get_args(Scheme):
+        raise BgnbError(f"unknown scheme '{scheme}': use one of {', '.join(get_args(Scheme))}")
+    path = Path(indir)
+    if not path.is_dir():
+        raise BgnbError(f"{path}: there is no such directory of runs")
+    return _open_gadf(path) if name == "GADF" else _open_hess(path)
+
+
+def hess_run_file(indir: Path, obs_id: int, kind: str) -> Path:
+    """Path of a run's file in scheme HESS; ``kind`` is ``events`` or ``aeff_2d``.
+
+    >>> hess_run_file(Path("data"), 23523, "events").as_posix()
+    'data/run023400-023599/run023523/hess_events_023523.fits.gz'
+    """
+    first = obs_id // 200 * 200
+    folder = f"run{first:06d}-{first + 199:06d}"
+    return indir / folder / f"run{obs_id:06d}" / f"hess_{kind}_{obs_id:06d}.fits.gz"
+
+
+def _open_gadf(path: Path) -> Runs:
+    observations = read_table(_index_file(path, "obs-index.fits"))
+    hdus = read_table(_index_file(path, "hdu-index.fits"))
+    parts: dict[str, dict[int, HduLocation]] = {"events": {}, "gti": {}, "aeff": {}}
+    base = path / str(hdus.get("BASE_DIR", "."))
+    columns = [hdus.column(name) for name in ("OBS_ID", "HDU_TYPE", "FILE_DIR", "FILE_NAME", "HDU_NAME")]
+    for obs_id, hdu_type, file_dir, file_name, hdu_name in zip(*(column.tolist() for column in columns), strict=True):
+        kind = hdu_type.strip().lower()
+        if kind in parts:
+            location = HduLocation(base / file_dir.strip() / file_name.strip(), hdu_name.strip())
+            parts[kind].setdefault(int(obs_id), location)
+    locations = {
+        obs_id: RunFiles(obs_id, events, parts["gti"].get(obs_id), parts["aeff"].get(obs_id))
+        for obs_id, events in parts["events"].items()
+    }
+    return _completed(Runs(path, _run_table(observations, {}), locations))
+
+
+def _open_hess(path: Path) -> Runs:
+    table = _run_table(read_table(_index_file(path, "runinfo.fits")), _OLD_HESS_NAMES)
+    locations = {}
+    for obs_id in table["OBS_ID"].tolist():
+        events, aeff = (hess_run_file(path, obs_id, kind) for kind in ("events", "aeff_2d"))
+        gti = HduLocation(events, "GTI")
+        locations[obs_id] = RunFiles(obs_id, HduLocation(events, "EVENTS"), gti, HduLocation(aeff, 1))
+    return _completed(Runs(path, table, locations))
+
+
+def _index_file(path: Path, name: str) -> Path:
+    for candidate in (path / f"{name}.gz", path / name):
+        if candidate.exists():
+            return candidate
+    raise BgnbError(f"{path}: has neither {name}.gz nor {name}; is it a directory of runs, and is the scheme right?")
+
+
+def _run_table(index: FitsTable, new_names: Mapping[str, str]) -> Table:
+    """The index as a table with GADF names, angles in deg, times in s, sorted by OBS_ID."""
+    obs_id = index.column("OBS_ID")
+    if obs_id.dtype.kind not in "iu" or obs_id.ndim != 1:
+        raise DataError(f"{index.where}: column OBS_ID must hold whole numbers")
+    if not len(obs_id):
+        raise DataError(f"{index.where}: has no runs")
+    table = Table(meta={key: index.get(key) for key in _INDEX_HEADER if index.get(key) is not None})
+    for name, values in index.columns.items():
+        new = new_names.get(name, name)
+        if new in table.colnames or (new != name and new in index.columns):
+            continue
+        table[new] = values
+        table[new].unit = index.units[name] or _UNITS.get(new)
+        if new in _UNITS and values.dtype.kind in "fiu":
+            table[new] = table[new].astype(float)
+            table[new].convert_unit_to(_UNITS[new])
+    table.sort("OBS_ID")
+    repeated = table["OBS_ID"][1:][np.diff(table["OBS_ID"]) == 0]
+    if len(repeated):
+        raise DataError(f"{index.where}: OBS_ID {repeated[0]} stands there more than once")
+    return table
+
+
+def _completed(runs: Runs) -> Runs:
+    """The same runs with a pointing each: what the index lacks comes from the events' headers."""
+    table, faults = runs.table.copy(), dict(runs.faults)
+    if "ALT_PNT" not in table.colnames and "ZEN_PNT" in table.colnames:
+        table["ALT_PNT"] = 90 - table["ZEN_PNT"]
+    missing = [name for name in _POINTING if name not in table.colnames]
+    for name in missing:
+        table[name] = np.full(len(table), np.nan)
+        table[name].unit = "deg"
+    unknown = ~np.all([np.isfinite(table[name]) for name in _POINTING], axis=0)
+    for row in np.flatnonzero(unknown):
+        obs_id = int(table["OBS_ID"][row])
+        try:
+            pointing = _pointing(runs.files(obs_id))
+        except DataError as error:
+            faults[obs_id] = str(error)
+            continue
+        for name in _POINTING:
+            if not np.isfinite(table[name][row]):
+                table[name][row] = pointing[name]
+    return replace(runs, table=table, faults=faults)
+
+
+def _pointing(files: RunFiles) -> dict[str, float]:
+    """Pointing of a run from the header of its events; altitude and azimuth are computed if need be."""
+    events = read_table(files.events.path, files.events.hdu, columns=[]).with_defaults(files.index)
+    pointing = {name: events.number(name) for name in ("RA_PNT", "DEC_PNT")}
+    if events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:
+        return pointing | {name: events.number(name) for name in ("ALT_PNT", "AZ_PNT")}
+    middle = mjdref_tt(events) + (events.number("TSTART") + events.number("TSTOP")) / 2 / 86400
+    view = FieldOfView(pointing["RA_PNT"], pointing["DEC_PNT"], middle, site_of(events))
+    altitude, azimuth = view.pointing_altaz()
+    return pointing | {"ALT_PNT": altitude, "AZ_PNT": azimuth}

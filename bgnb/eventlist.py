@@ -1,0 +1,242 @@
+"""One run's event list: the value, and how it is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
+
+from bgnb.errors import DataError
+from bgnb.fitstable import FitsTable, read_tables
+from bgnb.fov import FieldOfView, FovAlign, Site
+from bgnb.observatories import OBSERVATORIES
+
+_EVENT_COLUMNS = ("TIME", "RA", "DEC", "ENERGY")
+
+
+@dataclass(frozen=True)
+class HduLocation:
+    """Where an HDU is: a file, and a name or number in it."""
+
+    path: Path
+    hdu: str | int
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the parts of one run are, and what its index says.
+
+    Parameters
+    ----------
+    obs_id : int
+        Number of the run.
+    events, gti, aeff : `HduLocation`
+        The parts; ``gti`` and ``aeff`` may be None.
+    index : mapping
+        Keywords that the run's row in the index, or the header of the index, gives;
+        they stand in where the header of the events lacks them.
+    """
+
+    obs_id: int
+    events: HduLocation
+    gti: HduLocation | None = None
+    aeff: HduLocation | None = None
+    index: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class EventList:
+    """The events of one run and what is needed to stack them.
+
+    Parameters
+    ----------
+    obs_id : int
+        Number of the run.
+    time : ndarray, shape (n,)
+        Mission time, s since ``mjdref``.
+    ra, dec : ndarray, shape (n,)
+        Positions, ICRS, deg.
+    energy : ndarray, shape (n,)
+        Reconstructed energies, TeV.
+    mjdref : float
+        Zero of the mission time, MJD in TT.
+    gti : ndarray, shape (m, 2)
+        Good time intervals, mission time, s, in order of time.
+    livetime : float
+        Dead-time corrected duration of the run, s.
+    ra_pnt, dec_pnt : float
+        Pointing, ICRS, deg.
+    site : `~bgnb.fov.Site`
+        Place of the observatory.
+    energy_threshold : float or None
+        LO_THRES of the run's effective area, TeV; None where it is not stated.
+    """
+
+    obs_id: int
+    time: NDArray[np.float64]
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    mjdref: float
+    gti: NDArray[np.float64]
+    livetime: float
+    ra_pnt: float
+    dec_pnt: float
+    site: Site
+    energy_threshold: float | None
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @cached_property
+    def in_gti(self) -> NDArray[np.bool_]:
+        """Whether each event lies in a good time interval, shape (n,)."""
+        interval = np.searchsorted(self.gti[:, 0], self.time, side="right") - 1
+        return (interval >= 0) & (self.time <= self.gti[interval, 1])
+
+    def detxy(
+        self, fovalign: FovAlign = "ALTAZ", rows: NDArray[np.intp] | slice = slice(None)
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Field-of-view coordinates DETX and DETY of the events, deg.
+
+        Parameters
+        ----------
+        fovalign : {"ALTAZ", "RADEC"}
+            The frame, see `bgnb.fov`.
+        rows : ndarray of int, optional
+            Which events; all by default.
+        """
+        middle = (self.gti[0, 0] + self.gti[-1, 1]) / 2
+        view = FieldOfView(self.ra_pnt, self.dec_pnt, self.mjdref + middle / 86400, self.site)
+        return view.detxy(fovalign, self.ra[rows], self.dec[rows], self.time[rows] - middle)
+
+
+def read_event_list(files: RunFiles) -> EventList:
+    """Read one run.
+
+    Parameters
+    ----------
+    files : `RunFiles`
+        Where its parts are, from `bgnb.Runs.files`.
+
+    Raises
+    ------
+    DataError
+        Where a part is missing or cannot be used; the message names it.
+    """
+    parts = [files.events, files.gti, files.aeff]
+    tables = _read_parts([part for part in parts if part is not None])
+    events = tables[files.events]
+    if events is None:
+        raise DataError(f"{files.events.path}: there is no HDU {files.events.hdu}")
+    events = events.with_defaults(files.index)
+    gti = tables[files.gti] if files.gti else None
+    aeff = tables[files.aeff] if files.aeff else None
+    if files.aeff and aeff is None:
+        raise DataError(f"{files.aeff.path}: there is no HDU {files.aeff.hdu}, so the energy threshold is not known")
+    return EventList(
+        obs_id=files.obs_id,
+        time=_values(events, "TIME", "s", "s"),
+        ra=_values(events, "RA", "deg", "deg"),
+        dec=_values(events, "DEC", "deg", "deg"),
+        energy=_values(events, "ENERGY", "TeV", str(events.get("EUNIT", ""))),
+        mjdref=mjdref_tt(events),
+        gti=_good_time_intervals(events, gti),
+        livetime=_livetime(events),
+        ra_pnt=events.number("RA_PNT"),
+        dec_pnt=events.number("DEC_PNT"),
+        site=site_of(events),
+        energy_threshold=_energy_threshold(aeff),
+    )
+
+
+def _read_parts(parts: list[HduLocation]) -> dict[HduLocation, FitsTable | None]:
+    """Each file is opened and inflated once."""
+    tables: dict[HduLocation, FitsTable | None] = {}
+    for path in dict.fromkeys(part.path for part in parts):
+        here = [part for part in parts if part.path == path]
+        columns = {*_EVENT_COLUMNS, "START", "STOP"}
+        tables.update(zip(here, read_tables(path, [part.hdu for part in here], columns), strict=True))
+    return tables
+
+
+def _values(table: FitsTable, name: str, unit: str, default_unit: str) -> NDArray[np.float64]:
+    values = table.column(name)
+    stated = table.units[name] or default_unit
+    if not stated:
+        raise DataError(f"{table.where}: column {name} has no unit, and there is no keyword EUNIT")
+    if values.ndim != 1 or values.dtype.kind not in "fiu":
+        raise DataError(f"{table.where}: column {name} must hold one number a row")
+    values = values.astype(float)
+    if not np.all(np.isfinite(values)):
+        raise DataError(f"{table.where}: column {name} has values that are not finite")
+    return values * _factor(stated, unit, f"{table.where}: column {name}")
+
+
+def _factor(stated: str, unit: str, where: str) -> float:
+    if stated == unit:
+        return 1.0
+    try:
+        return float(u.Unit(stated).to(unit))
+    except (ValueError, TypeError):
+        raise DataError(f"{where} has the unit '{stated}', which is not one of {u.Unit(unit).physical_type}") from None
+
+
+def mjdref_tt(table: FitsTable) -> float:
+    """Zero of a table's mission times, MJD in TT."""
+    mjdref = table.number("MJDREFI") + table.number("MJDREFF", 0)
+    timesys = str(table.get("TIMESYS", "TT")).lower()
+    if timesys == "tt":
+        return mjdref
+    from astropy.time import Time
+
+    try:
+        return float(Time(mjdref, format="mjd", scale=timesys).tt.mjd)
+    except ValueError:
+        raise DataError(f"{table.where}: TIMESYS '{timesys}' is not a time scale") from None
+
+
+def _good_time_intervals(events: FitsTable, gti: FitsTable | None) -> NDArray[np.float64]:
+    if gti is None:
+        return np.array([[events.number("TSTART"), events.number("TSTOP")]])
+    start, stop = _values(gti, "START", "s", "s"), _values(gti, "STOP", "s", "s")
+    if not len(start):
+        raise DataError(f"{gti.where}: there is no good time interval")
+    if np.any(stop < start):
+        raise DataError(f"{gti.where}: an interval stops before it starts")
+    shift = (mjdref_tt(gti) - mjdref_tt(events)) * 86400 if gti.get("MJDREFI") is not None else 0.0
+    return np.stack([start, stop], axis=1)[np.argsort(start, kind="stable")] + shift
+
+
+def _livetime(events: FitsTable) -> float:
+    livetime = events.number("LIVETIME", events.number("ONTIME", 0) * events.number("DEADC", 1))
+    if livetime <= 0:
+        raise DataError(f"{events.where}: LIVETIME must be above 0 s, got {livetime:g}")
+    return livetime
+
+
+def site_of(table: FitsTable) -> Site:
+    """Place of the observatory, from GADF keywords, else by the name in TELESCOP."""
+    for lon, lat, height in (("GEOLON", "GEOLAT", "ALTITUDE"), ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H")):
+        if table.get(lon) is not None:
+            return Site(table.number(lon), table.number(lat), table.number(height, 0))
+    name = str(table.get("OBSERVATORY_NAME", table.get("TELESCOP", ""))).upper()
+    if name in OBSERVATORIES:
+        return OBSERVATORIES[name]
+    raise DataError(f"{table.where}: keywords GEOLON, GEOLAT and ALTITUDE are missing, and TELESCOP is unknown")
+
+
+def _energy_threshold(aeff: FitsTable | None) -> float | None:
+    """LO_THRES in TeV; its unit, by custom, stands in the comment: ``[TeV]``."""
+    if aeff is None or aeff.get("LO_THRES") is None:
+        return None
+    threshold = aeff.number("LO_THRES")
+    unit = re.search(r"\[(\w+)\]", aeff.comment("LO_THRES"))
+    return threshold * _factor(unit[1], "TeV", f"{aeff.where}: keyword LO_THRES") if unit else threshold

@@ -1,0 +1,213 @@
+"""From the sky to the field of view: (RA, DEC, TIME) to (DETX, DETY).
+
+The field-of-view frame is the spherical frame centred on the pointing. Following GADF,
+DETY (FOV_LAT) increases with altitude, or declination, and DETX (FOV_LON) increases as
+azimuth, or right ascension, *decreases*. Seen on the sky, the ALTAZ frame is therefore
+the RADEC frame rotated by the parallactic angle and mirrored.
+
+Method: one set of Earth-orientation parameters per run (ERFA ``apco13``, no refraction),
+in which only the Earth rotation angle moves on with time. Annual and diurnal aberration
+are applied to first order in v/c (the second order is 2 mas); the deflection of light by
+the Sun, below 10 mas at night, is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, get_args
+
+import erfa
+import numpy as np
+from astropy.utils import iers
+from numpy.typing import NDArray
+
+from bgnb.errors import BgnbError
+
+FovAlign = Literal["ALTAZ", "RADEC"]
+Floats = NDArray[np.float64]
+
+# Earth rotation angle per second of UT1 (IERS Conventions 2010, eq. 5.15).
+_EARTH_ROTATION_RATE = 2 * np.pi * 1.00273781191135448 / 86400
+_MJD_ZERO = 2400000.5
+
+
+def checked_fovalign(fovalign: str) -> FovAlign:
+    """``fovalign`` in upper case, or a `BgnbError` that lists the choices."""
+    name = str(fovalign).upper()
+    if name not in get_args(FovAlign):
+        raise BgnbError(f"unknown fovalign '{fovalign}': use one of {', '.join(get_args(FovAlign))}")
+    return name  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Place of an observatory: geodetic longitude (east) and latitude in deg, height in m."""
+
+    lon: float
+    lat: float
+    height: float
+
+
+@dataclass(frozen=True)
+class FieldOfView:
+    """The moving field of view of one run that tracks a fixed sky position.
+
+    Parameters
+    ----------
+    ra_pnt, dec_pnt : float
+        Pointing position, ICRS, deg.
+    mjd_tt : float
+        A reference time, MJD in TT; take the middle of the run.
+    site : `Site`
+        Place of the observatory.
+    """
+
+    ra_pnt: float
+    dec_pnt: float
+    mjd_tt: float
+    site: Site
+
+    def radec(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+        """DETX and DETY in deg, aligned with right ascension and declination.
+
+        Parameters
+        ----------
+        ra, dec : ndarray
+            Positions, ICRS, deg.
+        """
+        pointing = _unit_vector(self.ra_pnt, self.dec_pnt)
+        ahead, north, east = _tangent_frame(pointing) @ _unit_vector(ra, dec)
+        return _lon_lat(ahead, -east, north)
+
+    def altaz(self, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
+        """DETX and DETY in deg, aligned with altitude and azimuth.
+
+        Parameters
+        ----------
+        ra, dec : ndarray
+            Positions, ICRS, deg.
+        seconds : ndarray
+            Times in s since ``mjd_tt``.
+        """
+        orientation = _EarthOrientation.at(self.mjd_tt, self.site)
+        frame = _tangent_frame(orientation.apparent(_unit_vector(self.ra_pnt, self.dec_pnt)))
+        # One matrix takes ICRS vectors to the tangent frame of the apparent pointing,
+        # one vector adds the aberration.
+        rotation = frame @ orientation.icrs_to_cirs
+        aberration = rotation @ orientation.velocity
+        ahead, north, east = rotation @ _unit_vector(ra, dec) + aberration[:, None]
+        _, zenith_north, zenith_east = frame @ orientation.zenith(seconds)
+        norm = np.hypot(zenith_north, zenith_east)
+        up = (north * zenith_north + east * zenith_east) / norm
+        left = (east * zenith_north - north * zenith_east) / norm
+        return _lon_lat(ahead, left, up)
+
+    def detxy(self, fovalign: FovAlign, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
+        """DETX and DETY in deg in the frame named by ``fovalign``."""
+        if fovalign == "RADEC":
+            return self.radec(ra, dec)
+        return self.altaz(ra, dec, seconds)
+
+    def pointing_altaz(self) -> tuple[float, float]:
+        """Altitude and azimuth (north through east) of the pointing at ``mjd_tt``, in deg."""
+        orientation = _EarthOrientation.at(self.mjd_tt, self.site)
+        pointing = orientation.apparent(_unit_vector(self.ra_pnt, self.dec_pnt))
+        zenith = orientation.zenith(np.zeros(1))[:, 0]
+        east = np.cross(orientation.pole(), zenith)
+        east /= np.linalg.norm(east)
+        up, right, ahead = zenith @ pointing, east @ pointing, np.cross(zenith, east) @ pointing
+        return float(np.degrees(np.arcsin(np.clip(up, -1, 1)))), float(np.degrees(np.arctan2(right, ahead)) % 360)
+
+
+@dataclass(frozen=True)
+class _EarthOrientation:
+    """What ERFA says of Earth and observer at one time; only the rotation angle moves on."""
+
+    icrs_to_cirs: Floats
+    velocity: Floats  # of the observer, barycentric, in units of c
+    rotation_angle: float  # Earth rotation angle plus longitude, rad
+    terrestrial_zenith: Floats  # with x axis in the local meridian
+    terrestrial_pole: Floats
+
+    @classmethod
+    def at(cls, mjd_tt: float, site: Site) -> _EarthOrientation:
+        utc1, utc2 = erfa.taiutc(*erfa.tttai(_MJD_ZERO, mjd_tt))
+        dut1, xp, yp = _ut1_and_pole(utc1 - _MJD_ZERO + utc2)
+        star, _ = erfa.apco13(
+            utc1, utc2, dut1, np.radians(site.lon), np.radians(site.lat), site.height,
+            xp, yp, 0.0, 0.0, 0.0, 1.0,
+        )  # fmt: skip
+        sx, cx = np.sin(star["xpl"]), np.cos(star["xpl"])
+        sy, cy = np.sin(star["ypl"]), np.cos(star["ypl"])
+        # ERFA's polar motion matrix (as in atioq), intermediate to terrestrial system.
+        polar_motion = np.array([[cx, 0, sx], [sx * sy, cy, -cx * sy], [-sx * cy, sy, cx * cy]])
+        return cls(
+            icrs_to_cirs=np.array(star["bpn"]),
+            velocity=np.array(star["v"]),
+            rotation_angle=float(star["eral"]),
+            terrestrial_zenith=polar_motion.T @ np.array([star["cphi"], 0.0, star["sphi"]]),
+            terrestrial_pole=polar_motion.T @ np.array([0.0, 0.0, 1.0]),
+        )
+
+    def apparent(self, vector: Floats) -> Floats:
+        """Apparent direction (CIRS) of an ICRS unit vector."""
+        moved = self.icrs_to_cirs @ (vector + self.velocity)
+        return moved / np.linalg.norm(moved)
+
+    def zenith(self, seconds: Floats) -> Floats:
+        """Unit vectors (CIRS) of the zenith, shape (3, n)."""
+        return _turned(self.terrestrial_zenith, self.rotation_angle + _EARTH_ROTATION_RATE * seconds)
+
+    def pole(self) -> Floats:
+        """Unit vector (CIRS) of the terrestrial pole at the reference time."""
+        return _turned(self.terrestrial_pole, np.array([self.rotation_angle]))[:, 0]
+
+
+@cache
+def _earth_orientation_table() -> tuple[Floats, ...]:
+    """MJD, UT1−UTC (s) and the pole's x and y (rad) as plain arrays, from the table that Astropy ships."""
+    with iers.conf.set_temp("auto_download", False):
+        table = iers.earth_orientation_table.get()
+    return (
+        table["MJD"].to_value("d"),
+        table["UT1_UTC"].to_value("s"),
+        table["PM_x"].to_value("rad"),
+        table["PM_y"].to_value("rad"),
+    )
+
+
+def _ut1_and_pole(mjd_utc: float) -> tuple[float, float, float]:
+    """UT1−UTC (s) and the pole's x and y (rad); the nearest day's values outside the table."""
+    mjd, dut1, xp, yp = _earth_orientation_table()
+    day = int(np.clip(np.searchsorted(mjd, mjd_utc, side="right") - 1, 0, len(mjd) - 2))
+    part = float(np.clip((mjd_utc - mjd[day]) / (mjd[day + 1] - mjd[day]), 0, 1))
+    step = dut1[day + 1] - dut1[day]
+    step -= round(step)  # a leap second at the end of the day is no drift
+    return dut1[day] + part * step, *(x[day] + part * (x[day + 1] - x[day]) for x in (xp, yp))
+
+
+def _turned(vector: Floats, angle: Floats) -> Floats:
+    """A vector turned about the z axis by each of the angles, shape (3, n)."""
+    sin, cos = np.sin(angle), np.cos(angle)
+    x, y, z = vector
+    return np.stack([x * cos - y * sin, x * sin + y * cos, np.full_like(angle, z)])
+
+
+def _unit_vector(lon: float | Floats, lat: float | Floats) -> Floats:
+    """Unit vectors, shape (3, …), of longitudes and latitudes in deg."""
+    lon, lat = np.radians(lon), np.radians(lat)
+    cos_lat = np.cos(lat)
+    return np.array([cos_lat * np.cos(lon), cos_lat * np.sin(lon), np.sin(lat)])
+
+
+def _tangent_frame(direction: Floats) -> Floats:
+    """Rows: the direction itself, and its tangents to the north and to the east."""
+    x, y, z = direction
+    lon = np.arctan2(y, x)
+    sin, cos = np.sin(lon), np.cos(lon)
+    return np.array([[x, y, z], [-z * cos, -z * sin, np.hypot(x, y)], [-sin, cos, 0.0]])
+
+
+def _lon_lat(ahead: Floats, left: Floats, up: Floats) -> tuple[Floats, Floats]:
+    return np.degrees(np.arctan2(left, ahead)), np.degrees(np.arctan2(up, np.hypot(ahead, left)))

@@ -1,0 +1,322 @@
+"""Models and tables to FITS and ECSV files, and back.
+
+BACKGROUND is a GADF BKG_3D table in the axis order that GADF recommends, FITS order
+(ENERG, DETX, DETY). Its rate is per *livetime*, as the keyword TIMEBASE says; Gammapy
+multiplies by ontime, so for use with a run it must be scaled by that run's
+LIVETIME/ONTIME. The same input gives the same bytes: no time stamps, unless
+SOURCE_DATE_EPOCH sets one.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import Table
+from isal import igzip
+
+import bgnb
+from bgnb.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.errors import BgnbError, DataError
+from bgnb.fov import FovAlign, checked_fovalign
+from bgnb.model import BackgroundModel
+from bgnb.outdir import write_file
+from bgnb.runs import ObservationGroups
+from bgnb.stack import RunCounts, Stack
+
+_AXES = {"energy": "ENERG", "dety": "DETY", "detx": "DETX"}
+_FITS_ORDER = ("energy", "detx", "dety")
+#: Axis orders of BKG_3D cubes as numpy shows them, by name.
+LAYOUTS = {"GADF": ("dety", "detx", "energy"), "HESS-DR1": ("energy", "dety", "detx")}
+_GADF_KEYWORDS = {
+    "HDUCLASS": "GADF",
+    "HDUDOC": "https://github.com/open-gamma-ray-astro/gamma-astro-data-formats",
+    "HDUVERS": "0.3",
+}
+_RUN_COLUMNS = {
+    "OBS_ID": ("obs_id", "K", ""),
+    "LIVETIME": ("livetime_s", "D", "s"),
+    "LO_THRES": ("energy_threshold_tev", "D", "TeV"),
+    "EVENTS": ("events", "K", ""),
+    "OUT_GTI": ("events_outside_gti", "K", ""),
+    "BELOW_THRES": ("events_below_threshold", "K", ""),
+    "OUT_AXES": ("events_outside_axes", "K", ""),
+}
+
+
+def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:
+    """Write a model as tables: HDUs COUNTS, LIVETIME, BACKGROUND and RUNS.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The model.
+    path : path
+        A name that ends in ``.fits.gz`` or ``.fits``.
+    keywords : dict, optional
+        Further keywords for the primary header.
+    """
+    axes = model.axes
+    hdus = [
+        _primary(model, keywords),
+        _cube_hdu("COUNTS", axes, model.stack.counts, "K", "", {}),
+        _cube_hdu("LIVETIME", axes, model.stack.livetime.value, "D", "s", {}),
+        _cube_hdu("BACKGROUND", axes, model.rate.quantity.value, "D", "s-1 MeV-1 sr-1", _background_keywords(model)),
+        _runs_hdu(model.stack),
+    ]
+    _write_fits(Path(path), hdus)
+
+
+def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:
+    """Write the rate as an image cube for a quick look in DS9.
+
+    The primary HDU has a linear WCS in DETX and DETY, in deg; its third axis counts the
+    energy bins, whose edges stand in the second HDU, ENERGIES.
+
+    Raises
+    ------
+    BgnbError
+        Where DETX or DETY bins are not of equal width.
+    """
+    axes = model.axes
+    primary = _primary(model, keywords)
+    primary.data = model.rate.quantity.to_value(RATE_UNIT).astype(np.float32)
+    header = primary.header
+    header["BUNIT"] = "s-1 MeV-1 sr-1"
+    for number, (name, edges) in enumerate((("DETX", axes.detx.value), ("DETY", axes.dety.value)), start=1):
+        widths = np.diff(edges)
+        if not np.allclose(widths, widths[0], rtol=1e-6):
+            raise BgnbError(f"an image needs {name} bins of equal width")
+        header[f"CTYPE{number}"], header[f"CUNIT{number}"] = name, "deg"
+        header[f"CRPIX{number}"], header[f"CRVAL{number}"] = 0.5, edges[0]
+        header[f"CDELT{number}"] = (edges[-1] - edges[0]) / len(widths)
+    header["CTYPE3"], header["CRPIX3"], header["CRVAL3"], header["CDELT3"] = "ENERGBIN", 1.0, 1.0, 1.0
+    energies = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("BIN", "J", array=np.arange(1, axes.shape[0] + 1)),
+            fits.Column("ENERG_LO", "D", unit="TeV", array=axes.energy[:-1].value),
+            fits.Column("ENERG_HI", "D", unit="TeV", array=axes.energy[1:].value),
+        ],
+        name="ENERGIES",
+    )
+    _write_fits(Path(path), [primary, energies])
+
+
+def read_model(path: str | Path) -> BackgroundModel:
+    """Read a model that `write_model` wrote.
+
+    Raises
+    ------
+    DataError
+        Where the file is not such a model.
+    """
+    with _open(path) as hdus:
+        names = [hdu.name for hdu in hdus]
+        if missing := [name for name in ("COUNTS", "LIVETIME", "BACKGROUND", "RUNS") if name not in names]:
+            raise DataError(f"{path}: is not a bgnb model: HDU {', '.join(missing)} is missing")
+        rate, fovalign = _background(hdus["BACKGROUND"], path, None)
+        livetime_us = np.rint(_cube(hdus["LIVETIME"], path, "LIVETIME", LAYOUTS["GADF"]) * 1e6).astype(np.int64)
+        counts = _cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64)
+        stack = Stack(rate.axes, fovalign, counts, livetime_us, _read_runs(hdus["RUNS"]))
+        return BackgroundModel(rate, stack, str(hdus[0].header.get("METHOD", "")))
+
+
+def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = None) -> tuple[Cube, FovAlign]:
+    """Read a BKG_3D table of any origin.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    hdu : str
+        Name of the HDU.
+    layout : {"GADF", "HESS-DR1"}, optional
+        Axis order. By default it is read from the CREF keyword, else taken from the
+        shape where that leaves no doubt.
+
+    Returns
+    -------
+    cube : `Cube`
+        The rate.
+    fovalign : {"ALTAZ", "RADEC"}
+        Frame of DETX and DETY; ALTAZ, the default of GADF, where the file does not say.
+
+    Raises
+    ------
+    DataError
+        Where it is not such a table, or its axis order cannot be known.
+    """
+    with _open(path) as hdus:
+        if hdu.upper() not in [table.name for table in hdus]:
+            raise DataError(f"{path}: there is no HDU {hdu}")
+        return _background(hdus[hdu], path, layout)
+
+
+def write_table(table: Table, path: str | Path) -> None:
+    """Write a table as FITS."""
+    hdu = fits.table_to_hdu(Table(table, meta={k: v for k, v in table.meta.items() if len(k) <= 8}))
+    hdu.header["EXTNAME"] = "OBS_INDEX"
+    hdu.header["CREATOR"] = f"bgnb {bgnb.__version__}"
+    _write_fits(Path(path), [fits.PrimaryHDU(), hdu])
+
+
+def write_groups(groups: ObservationGroups, path: str | Path) -> None:
+    """Write the definition of the groups as ECSV."""
+    text = StringIO()
+    groups.table.write(text, format="ascii.ecsv")
+    write_file(Path(path), text.getvalue().encode())
+
+
+def read_groups(path: str | Path) -> ObservationGroups:
+    """Read what `write_groups` wrote.
+
+    Raises
+    ------
+    BgnbError
+        Where the file is missing or is not such a table.
+    """
+    try:
+        table = Table.read(path, format="ascii.ecsv")
+    except Exception as error:  # astropy's readers raise many kinds
+        raise DataError(f"{path}: cannot be read as a table of groups: {error}") from None
+    return ObservationGroups.from_table(table)
+
+
+def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.PrimaryHDU:
+    primary = fits.PrimaryHDU()
+    primary.header["CREATOR"] = f"bgnb {bgnb.__version__}"
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        date = datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC)
+        primary.header["DATE"] = date.strftime("%Y-%m-%dT%H:%M:%S")
+    primary.header["METHOD"] = (model.method, "how the rate was made from the counts")
+    primary.header["FOVALIGN"] = (model.stack.fovalign, "frame of DETX and DETY")
+    primary.header["TIMEBASE"] = ("LIVETIME", "rates are per livetime, not per ontime")
+    primary.header["N_RUNS"] = len(model.stack.runs)
+    primary.header.update(keywords or {})
+    return primary
+
+
+def _background_keywords(model: BackgroundModel) -> dict[str, str]:
+    return {
+        "HDUCLAS1": "RESPONSE",
+        "HDUCLAS2": "BKG",
+        "HDUCLAS3": "FULL-ENCLOSURE",
+        "HDUCLAS4": "BKG_3D",
+        "FOVALIGN": model.stack.fovalign,
+        "TIMEBASE": "LIVETIME",
+    }
+
+
+def _cube_hdu(
+    name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: dict[str, str]
+) -> fits.BinTableHDU:  # fmt: skip
+    columns = []
+    for axis in _FITS_ORDER:
+        edges = getattr(axes, axis)
+        for end, part in (("LO", edges[:-1]), ("HI", edges[1:])):
+            columns.append(fits.Column(f"{_AXES[axis]}_{end}", f"{len(part)}D", unit=str(part.unit), array=part.value[None]))
+    in_file = values.transpose(1, 2, 0)  # to (dety, detx, energy), which is FITS order (ENERG, DETX, DETY)
+    dim = f"({','.join(str(n) for n in reversed(in_file.shape))})"
+    column = "BKG" if name == "BACKGROUND" else name
+    columns.append(fits.Column(column, f"{in_file.size}{code}", unit=unit, dim=dim, array=in_file[None]))
+    hdu = fits.BinTableHDU.from_columns(columns, name=name)
+    hdu.header.update(_GADF_KEYWORDS | keywords)
+    hdu.header[f"CREF{len(columns)}"] = f"({','.join(f'{_AXES[axis]}_LO:{_AXES[axis]}_HI' for axis in _FITS_ORDER)})"
+    return hdu
+
+
+def _runs_hdu(stack: Stack) -> fits.BinTableHDU:
+    columns = []
+    for column, (attribute, code, unit) in _RUN_COLUMNS.items():
+        values = [np.nan if (value := getattr(run, attribute)) is None else value for run in stack.runs]
+        columns.append(fits.Column(column, code, unit=unit, array=np.array(values)))
+    return fits.BinTableHDU.from_columns(columns, name="RUNS")
+
+
+def _read_runs(hdu: fits.BinTableHDU) -> tuple[RunCounts, ...]:
+    runs = []
+    for row in hdu.data:
+        values = {attribute: row[column].item() for column, (attribute, _, _) in _RUN_COLUMNS.items()}
+        if np.isnan(values["energy_threshold_tev"]):
+            values["energy_threshold_tev"] = None
+        runs.append(RunCounts(**values))
+    return tuple(runs)
+
+
+def _open(path: str | Path) -> fits.HDUList:
+    try:
+        return fits.open(path, memmap=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as FITS: {error}") from None
+
+
+def _background(hdu: fits.BinTableHDU, path: str | Path, layout: str | None) -> tuple[Cube, FovAlign]:
+    name = next((name for name in ("BKG", "BGD") if name in hdu.columns.names), None)
+    if name is None:
+        raise DataError(f"{path}, HDU {hdu.name}: has neither a column BKG nor BGD")
+    axes = _axes(hdu, path)
+    values = _cube(hdu, path, name, _layout(hdu, path, name, axes, layout))
+    unit = hdu.columns[name].unit
+    if not unit:
+        raise DataError(f"{path}, HDU {hdu.name}: column {name} has no unit")
+    return Cube(axes, u.Quantity(values, unit).to(RATE_UNIT)), checked_fovalign(hdu.header.get("FOVALIGN", "ALTAZ"))
+
+
+def _axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
+    edges = {}
+    for axis, column in _AXES.items():
+        for name in (f"{column}_LO", f"{column}_HI"):
+            if name not in hdu.columns.names:
+                raise DataError(f"{path}, HDU {hdu.name}: column {name} is missing")
+        low, high = (np.ravel(hdu.data[f"{column}_{end}"]).astype(float) for end in ("LO", "HI"))
+        if not np.allclose(low[1:], high[:-1], rtol=1e-5, atol=1e-6):
+            raise DataError(f"{path}, HDU {hdu.name}: the bins of {column} have gaps or overlap")
+        edges[axis] = u.Quantity([*low, high[-1]], hdu.columns[f"{column}_LO"].unit)
+    return CubeAxes(**edges)
+
+
+def _layout(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes, layout: str | None) -> tuple[str, ...]:
+    """Names of the axes of a cube, as numpy shows them."""
+    if layout is not None:
+        if layout not in LAYOUTS:
+            raise BgnbError(f"unknown layout '{layout}': use one of {', '.join(LAYOUTS)}")
+        return LAYOUTS[layout]
+    reference = str(hdu.header.get(f"CREF{hdu.columns.names.index(name) + 1}", ""))
+    stated = [axis for part in reference.strip("() ").split(",") for axis, key in _AXES.items() if part.strip().startswith(key)]
+    if len(stated) == 3:
+        return tuple(reversed(stated))
+    lengths = dict(zip(_AXES, axes.shape, strict=True))
+    shape = hdu.data[name][0].shape
+    fitting = [order for order in LAYOUTS.values() if shape == tuple(lengths[axis] for axis in order)]
+    if len(fitting) != 1:
+        raise DataError(
+            f"{path}, HDU {hdu.name}: the axis order of {name} cannot be known; name a layout: {', '.join(LAYOUTS)}"
+        )
+    return fitting[0]
+
+
+def _cube(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[str, ...]) -> Any:
+    """A cube of the file in the order (energy, dety, detx)."""
+    if name not in hdu.columns.names:
+        raise DataError(f"{path}, HDU {hdu.name}: column {name} is missing")
+    values = np.asarray(hdu.data[name][0])
+    return values.astype(values.dtype.newbyteorder("=")).transpose([order.index(axis) for axis in _AXES])
+
+
+def _write_fits(path: Path, hdus: list[Any]) -> None:
+    for hdu in hdus:
+        # The comments of these cards carry no time, so that equal content gives equal bytes.
+        hdu.add_datasum(when="data unit checksum")
+        hdu.add_checksum(when="HDU checksum", override_datasum=False)
+    content = BytesIO()
+    fits.HDUList(hdus).writeto(content)
+    compressed = path.suffix == ".gz"
+    write_file(path, igzip.compress(content.getvalue(), 1, mtime=0) if compressed else content.getvalue())

@@ -1,0 +1,16 @@
+"""Places of the observatories, for data that do not state it and for simulation."""
+
+from __future__ import annotations
+
+from bgnb.fov import Site
+
+#: Longitude (east, deg), latitude (deg), height (m), by GADF TELESCOP in upper case.
+#: H.E.S.S.: header of the DL3 public test data release 1; the others: the collaborations'
+#: published coordinates, as collected in ``gammapy.data.observatory_locations``.
+OBSERVATORIES = {
+    "HESS": Site(16.5002222, -23.2717778, 1835.0),
+    "MAGIC": Site(-17.8900000, 28.7619444, 2200.0),
+    "VERITAS": Site(-110.9521306, 31.6750583, 1268.0),
+    "CTAO-NORTH": Site(-17.8920050, 28.7621640, 2147.0),
+    "CTAO-SOUTH": Site(-70.3163444, -24.6834278, 2150.0),
+}

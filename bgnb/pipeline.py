@@ -1,0 +1,333 @@
+"""The main job: from a directory of runs to a directory of background models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from tqdm import tqdm
+
+from bgnb.cube import CubeAxes
+from bgnb.datastore import Runs, open_runs
+from bgnb.errors import BgnbError, DataError
+from bgnb.eventlist import EventList, read_event_list
+from bgnb.fov import FovAlign, checked_fovalign
+from bgnb.gadf import write_groups, write_image, write_model, write_table
+from bgnb.model import METHODS, make_model
+from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.report import GroupReport, Report, RunReport
+from bgnb.runs import (
+    ALT_EDGES,
+    AZ_EDGES,
+    EXCLUSION_RADIUS,
+    ObservationGroups,
+    Selection,
+    mean_azimuth,
+    read_catalog,
+    select_all_runs,
+    select_listed_runs,
+    select_off_runs,
+    spread_out,
+)
+from bgnb.stack import Stack, stack_runs
+
+_TEST_ALT_EDGES = (0, 45, 90)
+_TEST_RUNS = 20
+
+
+@dataclass(frozen=True)
+class Binning:
+    """Binning of the cubes; the number of bins may depend on the number of runs."""
+
+    energy_min: u.Quantity
+    energy_max: u.Quantity
+    n_energy: int | None
+    fov_max: u.Quantity
+    n_fov: int | None
+
+    def axes(self, n_runs: int) -> CubeAxes:
+        """Axes for a group of ``n_runs``.
+
+        Numbers of bins that are not given are 20 in energy and 60 in the field of view;
+        with fewer than 100 runs n, 20 + m and 60 + 4m, with m = n // 10 − 10.
+        """
+        coarser = min(n_runs // 10 - 10, 0)
+        return CubeAxes.regular(
+            n_energy=20 + coarser if self.n_energy is None else self.n_energy,
+            n_fov=60 + 4 * coarser if self.n_fov is None else self.n_fov,
+            energy_min=self.energy_min,
+            energy_max=self.energy_max,
+            fov_max=self.fov_max,
+        )
+
+
+def make_bg_cube_models(
+    indir: str | Path,
+    scheme: str,
+    outdir: str | Path,
+    *,
+    test: bool = False,
+    method: str = "default",
+    overwrite: bool = False,
+    select: str | Path = "far",
+    catalog: str | Path | None = None,
+    exclusion_radius: u.Quantity | str = EXCLUSION_RADIUS,
+    alt_edges: Sequence[float] | u.Quantity | None = None,
+    az_edges: Sequence[float] | u.Quantity | None = None,
+    energy_min: u.Quantity | str = 0.1 * u.TeV,
+    energy_max: u.Quantity | str = 80 * u.TeV,
+    n_energy: int | None = None,
+    fov_max: u.Quantity | str = 0.07 * u.rad,
+    n_fov: int | None = None,
+    fovalign: str = "ALTAZ",
+    progress: bool | None = None,
+) -> Report:
+    """Make background cube models from a directory of runs.
+
+    Select runs, group them by altitude and azimuth, stack counts and livetime of each
+    group, make the model, write it. OUTDIR appears when all is done, or not at all.
+
+    Parameters
+    ----------
+    indir : path
+        Directory of event lists.
+    scheme : {"GADF", "HESS"}
+        Its layout, see `open_runs`.
+    outdir : path
+        Directory to make.
+    test : bool
+        Quick test: at most 20 runs, evenly spread, and altitude edges 0, 45, 90 deg.
+    method : {"default", "michi", "unsmoothed"}
+        See `make_model`.
+    overwrite : bool
+        Replace ``outdir``, if bgnb made it.
+    select : {"far", "all"} or path
+        Keep the runs far from known sources, or all, or those whose OBS_IDs stand in a
+        text file, one a line.
+    catalog : path, optional
+        Known sources, see `read_catalog`.
+    exclusion_radius : `~astropy.units.Quantity` or str
+        Distance from a source, besides twice its extension, that counts as far.
+    alt_edges, az_edges : sequence of float (deg) or `~astropy.units.Quantity`, optional
+        Edges of the groups, see `ObservationGroups`.
+    energy_min, energy_max, fov_max : `~astropy.units.Quantity` or str
+        Ends of the axes; the field of view reaches from −fov_max to fov_max.
+    n_energy, n_fov : int, optional
+        Numbers of bins. By default 20 and 60, and fewer in groups with fewer than 100 runs.
+    fovalign : {"ALTAZ", "RADEC"}
+        Frame of DETX and DETY.
+    progress : bool, optional
+        Show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    BgnbError
+        Where an argument cannot be used, or no run is left.
+    """
+    if method not in METHODS:
+        raise BgnbError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
+    binning = Binning(
+        _quantity("energy_min", energy_min, "TeV"),
+        _quantity("energy_max", energy_max, "TeV"),
+        n_energy,
+        _quantity("fov_max", fov_max, "deg"),
+        n_fov,
+    )
+    binning.axes(1)  # complain of wrong axes before the work begins
+    align = checked_fovalign(fovalign)
+    radius = _quantity("exclusion_radius", exclusion_radius, "deg")
+    groups = _groups(alt_edges, az_edges, test)
+    settings = {
+        "indir": str(indir),
+        "scheme": str(scheme).upper(),
+        "test": test,
+        "method": method,
+        "select": str(select),
+        "catalog": str(catalog) if catalog else "default",
+        "exclusion_radius_deg": radius.value,
+        "alt_edges_deg": groups.alt_edges.value.tolist(),
+        "az_edges_deg": groups.az_edges.value.tolist(),
+        "energy_min_tev": binning.energy_min.value,
+        "energy_max_tev": binning.energy_max.value,
+        "n_energy": n_energy,
+        "fov_max_deg": binning.fov_max.value,
+        "n_fov": n_fov,
+        "fovalign": align,
+    }
+    with new_directory(Path(outdir), overwrite=overwrite) as directory:
+        runs = open_runs(indir, scheme)
+        selection = _select(runs, select, catalog, radius)
+        if test:
+            selection = spread_out(selection, _TEST_RUNS)
+        members, selection = _grouped(runs, selection, groups)
+        if not selection.kept:
+            raise BgnbError(_nothing_left(runs, selection))
+        job = _Job(runs, groups, binning, align, method, directory)
+        with tqdm(total=len(selection.kept), unit="run", disable=None if progress is None else not progress) as bar:
+            run_reports, group_reports = job.all_groups(members, bar)
+        if not group_reports:
+            raise BgnbError("no model could be made: " + "; ".join(sorted({run.reason or "" for run in run_reports})))
+        left_out = [RunReport(obs_id, None, reason, None) for obs_id, reason in selection.left_out.items()]
+        report = Report(tuple(sorted([*run_reports, *left_out], key=lambda run: run.obs_id)), group_reports, settings)
+        _check_ledger(runs, report)
+        _write_tables(runs, groups, report, directory)
+    return report
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every group needs."""
+
+    runs: Runs
+    groups: ObservationGroups
+    binning: Binning
+    fovalign: FovAlign
+    method: str
+    directory: Path
+
+    def all_groups(self, members: Mapping[int, list[int]], bar: tqdm[Any]) -> tuple[list[RunReport], tuple[GroupReport, ...]]:
+        """Stack, model and write each group; what became of its runs, and the groups with a model."""
+        run_reports: list[RunReport] = []
+        group_reports: list[GroupReport] = []
+        for group_id, obs_ids in members.items():
+            bar.set_postfix_str(f"group {group_id}")
+            faults: dict[int, str] = {}
+            axes = self.binning.axes(len(obs_ids))
+            stack = stack_runs(self._read(obs_ids, faults, bar), axes, self.fovalign)
+            run_reports += [RunReport(obs_id, group_id, reason, None) for obs_id, reason in faults.items()]
+            reason = None
+            if stack.counts.any():
+                group_reports.append(self._write_group(group_id, stack))
+            else:
+                reason = f"group {group_id} has no counts inside the axes and above the energy thresholds"
+            run_reports += [RunReport(run.obs_id, group_id, reason, run) for run in stack.runs]
+        return run_reports, tuple(group_reports)
+
+    def _read(self, obs_ids: list[int], faults: dict[int, str], bar: tqdm[Any]) -> Iterator[EventList]:
+        for obs_id in obs_ids:
+            try:
+                yield read_event_list(self.runs.files(obs_id))
+            except DataError as error:
+                faults[obs_id] = str(error)
+            bar.update()
+
+    def _write_group(self, group_id: int, stack: Stack) -> GroupReport:
+        rows = np.isin(self.runs.table["OBS_ID"], stack.obs_ids)
+        table = self.runs.table[rows]
+        report = GroupReport(
+            group_id=group_id,
+            n_runs=len(stack.runs),
+            livetime_s=sum(run.livetime_s for run in stack.runs),
+            counts=int(stack.counts.sum()),
+            alt_mean_deg=float(np.mean(table["ALT_PNT"])),
+            az_mean_deg=mean_azimuth(np.asarray(table["AZ_PNT"])),
+            files=tuple(f"bg_cube_model_group{group_id}_{kind}.fits.gz" for kind in ("table", "image")),
+        )
+        limits = self.groups.table[group_id]
+        keywords: dict[str, Any] = {"GROUP_ID": group_id}
+        keywords |= {name: (limits[name], "[deg] of the group") for name in ("ALT_MIN", "ALT_MAX", "AZ_MIN", "AZ_MAX")}
+        keywords |= {
+            "ALT_PNT": (report.alt_mean_deg, "[deg] mean of the runs"),
+            "AZ_PNT": (report.az_mean_deg, "[deg] mean of the runs"),
+        }
+        model = make_model(stack, self.method)
+        for write, name in zip((write_model, write_image), report.files, strict=True):
+            write(model, self.directory / name, keywords)
+        return report
+
+
+def _quantity(name: str, value: u.Quantity | str, unit: str) -> u.Quantity:
+    try:
+        quantity = u.Quantity(value).to(unit)
+    except (TypeError, ValueError) as error:
+        raise BgnbError(f"{name} must be a value with a unit, such as '1 {unit}', got {value!r}: {error}") from None
+    if not quantity.isscalar or not np.isfinite(quantity.value) or quantity.value < 0:
+        raise BgnbError(f"{name} must be one finite value that is not negative, got {value!r}")
+    return quantity
+
+
+def _groups(alt_edges: Any, az_edges: Any, test: bool) -> ObservationGroups:
+    if alt_edges is None:
+        alt_edges = _TEST_ALT_EDGES if test else ALT_EDGES
+    return ObservationGroups(u.Quantity(alt_edges, "deg"), u.Quantity(AZ_EDGES if az_edges is None else az_edges, "deg"))
+
+
+def _select(runs: Runs, select: str | Path, catalog: str | Path | None, radius: u.Quantity) -> Selection:
+    if select == "far":
+        return select_off_runs(runs, read_catalog(catalog), radius)
+    if select == "all":
+        return select_all_runs(runs)
+    return select_listed_runs(runs, read_run_list(select))
+
+
+def read_run_list(path: str | Path) -> list[int]:
+    """OBS_IDs from a text file, one a line; empty lines and what follows a # are passed over.
+
+    Raises
+    ------
+    BgnbError
+        Where the file is missing or a line is not a number.
+    """
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise BgnbError(f"select must be 'far', 'all' or a text file of OBS_IDs; cannot read '{path}'") from None
+    obs_ids = []
+    for number, line in enumerate(lines, start=1):
+        if text := line.partition("#")[0].strip():
+            if not text.isdecimal():
+                raise BgnbError(f"{path}, line {number}: '{text}' is not an OBS_ID")
+            obs_ids.append(int(text))
+    return obs_ids
+
+
+def _grouped(runs: Runs, selection: Selection, groups: ObservationGroups) -> tuple[dict[int, list[int]], Selection]:
+    """Runs by group, and the selection without those outside all groups."""
+    members: dict[int, list[int]] = {}
+    left_out = dict(selection.left_out)
+    kept = set(selection.kept)
+    pointings = zip(*(runs.table[name].tolist() for name in ("OBS_ID", "ALT_PNT", "AZ_PNT")), strict=True)
+    for obs_id, alt, az in pointings:
+        if obs_id not in kept:
+            continue
+        group_id = groups.group_id(alt, az)
+        if group_id is None:
+            left_out[obs_id] = "its altitude and azimuth lie outside all groups"
+        else:
+            members.setdefault(group_id, []).append(obs_id)
+    inside = tuple(obs_id for obs_id in selection.kept if obs_id not in left_out)
+    return dict(sorted(members.items())), Selection(inside, left_out)
+
+
+def _nothing_left(runs: Runs, selection: Selection) -> str:
+    reasons = Report(tuple(RunReport(i, None, reason, None) for i, reason in selection.left_out.items()), (), {}).summary
+    listed = ", ".join(line.strip() for line in reasons.splitlines()[1:])
+    return f"no run is left of the {len(runs)} in {runs.path}: {listed}. Try --select all, or other group edges"
+
+
+def _check_ledger(runs: Runs, report: Report) -> None:
+    if [run.obs_id for run in report.runs] != runs.obs_ids:
+        raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input
+
+
+def _write_tables(runs: Runs, groups: ObservationGroups, report: Report, directory: Path) -> None:
+    used = {run.obs_id: run.group_id for run in report.runs if run.reason is None}
+    table: Table = runs.table[np.isin(runs.table["OBS_ID"], list(used))]
+    write_table(table, directory / "bg_observation_table.fits.gz")
+    table["GROUP_ID"] = _group_column(table["OBS_ID"].tolist(), used)
+    write_table(table, directory / "bg_observation_table_grouped.fits.gz")
+    write_groups(groups, directory / "bg_observation_groups.ecsv")
+    write_file(directory / REPORT, report.to_json().encode())
+
+
+def _group_column(obs_ids: Iterable[int], used: Mapping[int, int | None]) -> Any:
+    return np.array([used[obs_id] for obs_id in obs_ids], dtype=np.int64)

@@ -1,0 +1,120 @@
+"""What became of every run: the report of a production of models."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from bgnb.stack import RunCounts
+
+_COUNTED = ("livetime_s", "events", "events_outside_gti", "events_below_threshold", "events_outside_axes", "counts")
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One run of the input: used in a group, or left out for a reason."""
+
+    obs_id: int
+    group_id: int | None
+    reason: str | None
+    counted: RunCounts | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry in ``report.json``."""
+        return {
+            "obs_id": self.obs_id,
+            "status": "used" if self.reason is None else "left_out",
+            "reason": self.reason,
+            "group_id": self.group_id,
+            "energy_threshold_tev": self.counted.energy_threshold_tev if self.counted else None,
+            **{name: getattr(self.counted, name) if self.counted else None for name in _COUNTED},
+        }
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """One group with a model."""
+
+    group_id: int
+    n_runs: int
+    livetime_s: float
+    counts: int
+    alt_mean_deg: float
+    az_mean_deg: float
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `bgnb.make_bg_cube_models` did.
+
+    Parameters
+    ----------
+    runs : tuple of RunReport
+        Every run of the input, in order of OBS_ID.
+    groups : tuple of GroupReport
+        Every group with a model, in order of GROUP_ID.
+    settings : mapping
+        The arguments, in full.
+    """
+
+    runs: tuple[RunReport, ...]
+    groups: tuple[GroupReport, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def table(self) -> Table:
+        """One row a group: runs, livetime, counts, mean altitude and azimuth, table file."""
+        table = Table()
+        table["GROUP_ID"] = np.array([group.group_id for group in self.groups], dtype=int)
+        table["RUNS"] = np.array([group.n_runs for group in self.groups], dtype=int)
+        table["COUNTS"] = np.array([group.counts for group in self.groups], dtype=int)
+        for name, unit, values in (
+            ("LIVETIME", "h", [group.livetime_s / 3600 for group in self.groups]),
+            ("ALT_MEAN", "deg", [group.alt_mean_deg for group in self.groups]),
+            ("AZ_MEAN", "deg", [group.az_mean_deg for group in self.groups]),
+        ):
+            table[name] = np.array(values, dtype=float)
+            table[name].unit = unit
+            table[name].info.format = ".2f"
+        table["FILE"] = [group.files[0] for group in self.groups]
+        return table
+
+    @property
+    def summary(self) -> str:
+        """How many runs were used, and why the others were not, in a few lines."""
+        left_out = [run for run in self.runs if run.reason is not None]
+        lines = [f"{len(self.runs) - len(left_out)} of {len(self.runs)} runs used, {len(left_out)} left out"]
+        kinds = Counter(_kind(run.reason or "") for run in left_out)
+        lines += [f"  {number} {kind}" for kind, number in kinds.most_common()]
+        without = [run for run in self.runs if run.counted and run.counted.energy_threshold_tev is None]
+        if without:
+            lines.append(f"  note: {len(without)} of the runs used state no energy threshold (LO_THRES): all energies are used")
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """The text of ``report.json``."""
+        packages = ("bgnb", "numpy", "astropy", "scipy", "isal")
+        content = {
+            "creator": f"bgnb {version('bgnb')}",
+            "runs": [run.as_dict() for run in self.runs],
+            "groups": [asdict(group) for group in self.groups],
+            "settings": dict(self.settings),
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        }
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _kind(reason: str) -> str:
+    """The reason without what is particular to one run."""
+    if "from the known source" in reason:
+        return "near a known source"
+    return reason

@@ -1,0 +1,267 @@
+"""Which runs are stacked, and in which group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from bgnb.datastore import Runs
+from bgnb.errors import BgnbError
+
+#: Distance from a known source, besides twice its extension, within which runs are dropped.
+EXCLUSION_RADIUS = 3 * u.deg
+#: Default group edges, in deg.
+ALT_EDGES = (0, 20, 23, 27, 30, 33, 37, 40, 44, 49, 53, 58, 64, 72, 90)
+AZ_EDGES = (-90, 90, 270)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs to stack.
+
+    Parameters
+    ----------
+    kept : tuple of int
+        OBS_IDs, in order.
+    left_out : mapping of int to str
+        Every other run of the table, and why it is left out.
+    """
+
+    kept: tuple[int, ...]
+    left_out: Mapping[int, str]
+
+
+def read_catalog(path: str | Path | None = None) -> Table:
+    """Read a catalogue of known sources.
+
+    Parameters
+    ----------
+    path : path, optional
+        Any table that Astropy reads, with RA and DEC (deg where no unit is stated), and
+        optionally EXTENSION (radius, deg) and NAME. By default the catalogue that comes
+        with bgnb: the known TeV sources of gamma-cat (2018-07).
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        With columns NAME, RA, DEC and EXTENSION, in deg.
+
+    Raises
+    ------
+    BgnbError
+        Where it cannot be read, or has no positions.
+    """
+    if path is None:
+        with as_file(files("bgnb") / "data" / "tev_sources.ecsv") as default:
+            return read_catalog(default)
+    try:
+        table = Table.read(path)
+    except FileNotFoundError:
+        raise BgnbError(f"{path}: there is no such catalogue") from None
+    except Exception as error:  # astropy's readers raise many kinds
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise BgnbError(f"{path}: cannot be read as a table: {reason[0]}") from None
+    columns = {name.upper(): table[name] for name in table.colnames}
+    catalog = Table()
+    catalog["NAME"] = columns.get("NAME", [f"source {row + 1}" for row in range(len(table))])
+    for name in ("RA", "DEC", "EXTENSION"):
+        if name not in columns and name != "EXTENSION":
+            raise BgnbError(f"{path}: the catalogue has no column {name}; it has {', '.join(table.colnames)}")
+        values = columns.get(name, np.zeros(len(table)))
+        try:
+            degrees = u.Quantity(np.ma.filled(values, np.nan), getattr(values, "unit", None) or "deg").to("deg")
+        except (TypeError, ValueError) as error:
+            raise BgnbError(f"{path}: column {name} of the catalogue is not an angle: {error}") from None
+        if not np.all(np.isfinite(degrees)) or (name == "EXTENSION" and np.any(degrees < 0)):
+            raise BgnbError(f"{path}: column {name} of the catalogue has values that are negative or not finite")
+        catalog[name] = degrees.value
+        catalog[name].unit = "deg"
+    return catalog
+
+
+def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: u.Quantity = EXCLUSION_RADIUS) -> Selection:
+    """Keep the runs that point far from all known sources.
+
+    A run is left out where a source lies within ``exclusion_radius`` plus twice the
+    source's extension of its pointing.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The runs.
+    catalog : `~astropy.table.Table`, optional
+        Known sources, from `read_catalog`.
+    exclusion_radius : `~astropy.units.Quantity`
+        Distance for a source without extension.
+    """
+    catalog = read_catalog() if catalog is None else catalog
+    separation = _separation(runs.table, catalog)
+    excess = separation - (exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"]))
+    left_out = dict(runs.faults)
+    if len(catalog):
+        for row in np.flatnonzero(np.any(excess < 0, axis=1)):
+            source = int(np.argmin(excess[row]))
+            reason = f"{separation[row, source]:.2f} deg from the known source {catalog['NAME'][source]}"
+            left_out.setdefault(int(runs.table["OBS_ID"][row]), reason)
+    return _selection(runs, left_out)
+
+
+def select_all_runs(runs: Runs) -> Selection:
+    """Keep every run that can be used."""
+    return _selection(runs, runs.faults)
+
+
+def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
+    """Keep the runs with these OBS_IDs.
+
+    Raises
+    ------
+    BgnbError
+        Where a run is asked for that is not in the table.
+    """
+    wanted, known = set(obs_ids), set(runs.obs_ids)
+    if unknown := sorted(wanted - known):
+        raise BgnbError(f"{runs.path} has no run {', '.join(map(str, unknown[:5]))}{' …' if len(unknown) > 5 else ''}")
+    return _selection(runs, dict.fromkeys(sorted(known - wanted), "not in the list of runs") | dict(runs.faults))
+
+
+def spread_out(selection: Selection, most: int) -> Selection:
+    """At most ``most`` of the kept runs, evenly spread over the table."""
+    if len(selection.kept) <= most:
+        return selection
+    rows = np.linspace(0, len(selection.kept) - 1, most).round().astype(int)
+    kept = tuple(selection.kept[row] for row in rows)
+    rest = {obs_id: f"quick test with {most} runs" for obs_id in selection.kept if obs_id not in kept}
+    return Selection(kept, {**selection.left_out, **rest})
+
+
+def _selection(runs: Runs, left_out: Mapping[int, str]) -> Selection:
+    return Selection(tuple(obs_id for obs_id in runs.obs_ids if obs_id not in left_out), left_out)
+
+
+def _separation(table: Table, catalog: Table) -> NDArray[np.float64]:
+    """Angles between each pointing and each source, shape (n_runs, n_sources), deg."""
+    lon1, lat1 = np.radians(table["RA_PNT"])[:, None], np.radians(table["DEC_PNT"])[:, None]
+    lon2, lat2 = np.radians(catalog["RA"]), np.radians(catalog["DEC"])
+    # The haversine is exact at small angles too.
+    haversine = np.sin((lat2 - lat1) / 2) ** 2 + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
+    return np.degrees(2 * np.arcsin(np.sqrt(np.clip(haversine, 0, 1))))
+
+
+@dataclass(frozen=True, eq=False)
+class ObservationGroups:
+    """Groups of runs of like altitude and azimuth.
+
+    GROUP_ID = i_alt · n_az + i_az, from 0. Azimuth is counted from north through east and
+    wrapped into [first edge, first edge + 360 deg).
+
+    Parameters
+    ----------
+    alt_edges, az_edges : `~astropy.units.Quantity`
+        Increasing edges; altitudes within 0 and 90 deg, azimuths spanning at most 360 deg.
+
+    Raises
+    ------
+    BgnbError
+        Where the edges are not so.
+
+    Examples
+    --------
+    >>> groups = ObservationGroups()
+    >>> len(groups)
+    28
+    >>> groups.group_id(80, 180), groups.group_id(80, 359), groups.group_id(80, -1)
+    (27, 26, 26)
+    """
+
+    alt_edges: u.Quantity = ALT_EDGES * u.deg
+    az_edges: u.Quantity = AZ_EDGES * u.deg
+
+    def __post_init__(self) -> None:
+        for name, edges in (("alt_edges", self.alt_edges), ("az_edges", self.az_edges)):
+            try:
+                values = np.array(u.Quantity(edges).to_value("deg"), dtype=float)
+            except (TypeError, ValueError) as error:
+                raise BgnbError(f"{name} must be angles: {error}") from None
+            if values.ndim != 1 or len(values) < 2 or not np.all(np.isfinite(values)) or not np.all(np.diff(values) > 0):
+                raise BgnbError(f"{name} must be two or more increasing angles, got {edges}")
+            values.setflags(write=False)
+            object.__setattr__(self, name, u.Quantity(values, "deg", copy=False))
+        if self.alt_edges[0] < 0 * u.deg or self.alt_edges[-1] > 90 * u.deg:
+            raise BgnbError(f"alt_edges must lie within 0 and 90 deg, got {self.alt_edges}")
+        if self.az_edges[-1] - self.az_edges[0] > 360 * u.deg:
+            raise BgnbError(f"az_edges must not span more than 360 deg, got {self.az_edges}")
+
+    def __len__(self) -> int:
+        return (len(self.alt_edges) - 1) * (len(self.az_edges) - 1)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ObservationGroups):
+            return NotImplemented
+        return np.array_equal(self.alt_edges, other.alt_edges) and np.array_equal(self.az_edges, other.az_edges)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"ObservationGroups(alt_edges={self.alt_edges}, az_edges={self.az_edges})"
+
+    def group_id(self, alt_pnt: float, az_pnt: float) -> int | None:
+        """GROUP_ID of a pointing in deg; None outside all groups. The highest altitude belongs to the last group."""
+        alt, az = self.alt_edges.value, self.az_edges.value
+        i_alt = len(alt) - 2 if alt_pnt == alt[-1] else int(np.searchsorted(alt, alt_pnt, side="right")) - 1
+        i_az = int(np.searchsorted(az, (az_pnt - az[0]) % 360 + az[0], side="right")) - 1
+        if 0 <= i_alt < len(alt) - 1 and 0 <= i_az < len(az) - 1:
+            return i_alt * (len(az) - 1) + i_az
+        return None
+
+    @cached_property
+    def table(self) -> Table:
+        """One row a group: GROUP_ID, ALT_MIN, ALT_MAX, AZ_MIN, AZ_MAX (deg)."""
+        low_alt, low_az = np.meshgrid(self.alt_edges[:-1], self.az_edges[:-1], indexing="ij")
+        high_alt, high_az = np.meshgrid(self.alt_edges[1:], self.az_edges[1:], indexing="ij")
+        table = Table({"GROUP_ID": np.arange(len(self))})
+        for name, values in (("ALT_MIN", low_alt), ("ALT_MAX", high_alt), ("AZ_MIN", low_az), ("AZ_MAX", high_az)):
+            table[name] = values.to_value("deg").ravel()
+            table[name].unit = "deg"
+        return table
+
+    @classmethod
+    def from_table(cls, table: Table) -> ObservationGroups:
+        """Groups of a table such as `table`.
+
+        Raises
+        ------
+        BgnbError
+            Where a column is missing, or the rows are not those of a grid of edges.
+        """
+        edges = {}
+        for axis in ("ALT", "AZ"):
+            for name in (f"{axis}_MIN", f"{axis}_MAX"):
+                if name not in table.colnames:
+                    raise BgnbError(f"a table of groups needs the column {name}; it has {', '.join(table.colnames)}")
+            both = [u.Quantity(table[f"{axis}_{end}"], "deg") for end in ("MIN", "MAX")]
+            edges[axis] = np.unique(np.concatenate(both))
+        groups = cls(alt_edges=edges["ALT"], az_edges=edges["AZ"])
+        same = len(table) == len(groups) and all(
+            np.array_equal(groups.table[name], table[name]) for name in groups.table.colnames
+        )
+        if not same:
+            raise BgnbError("the rows of the table of groups are not those of a grid of altitude and azimuth")
+        return groups
+
+
+def mean_azimuth(az_pnt: NDArray[np.float64]) -> float:
+    """Circular mean of azimuths, deg, in [0, 360).
+
+    >>> round(mean_azimuth(np.array([350.0, 20.0])), 9)
+    5.0
+    """
+    return float(np.degrees(np.angle(np.mean(np.exp(1j * np.radians(az_pnt))))) % 360)

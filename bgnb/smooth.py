@@ -1,0 +1,47 @@
+"""Smoothing of the planes of a cube in the field of view."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import convolve
+
+#: Kernel "k5a" of the original background cube tool of the H.E.S.S. software and Gammapy.
+K5A = np.array(
+    [
+        [0, 0, 1, 0, 0],
+        [0, 2, 2, 2, 0],
+        [1, 2, 5, 2, 1],
+        [0, 2, 2, 2, 0],
+        [0, 0, 1, 0, 0],
+    ],
+    dtype=float,
+)
+
+
+def smooth_planes(values: NDArray[np.float64], times: int) -> NDArray[np.float64]:
+    """Smooth each energy plane with the kernel K5A.
+
+    At the rim of the field of view the plane is continued by its mirror image. So
+    nothing leaks out: the sum of each plane is kept, and a flat plane stays flat.
+
+    Parameters
+    ----------
+    values : ndarray
+        Shape (energy, dety, detx).
+    times : int
+        How often to smooth.
+    """
+    kernel = (K5A / K5A.sum())[None]
+    for _ in range(times):
+        values = convolve(values, kernel, mode="reflect")
+    return values
+
+
+def times_to_smooth(counts: float) -> int:
+    """How often the original tool smooths a cube that holds so many counts.
+
+    >>> [times_to_smooth(counts) for counts in (99_999, 100_000, 1_000_000)]
+    [5, 4, 3]
+    """
+    return 3 if counts >= 1e6 else 4 if counts >= 1e5 else 5

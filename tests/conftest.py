@@ -1,0 +1,26 @@
+"""What several tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from astropy.utils import iers
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _offline():
+    """Astropy, our authority on coordinates, must not try to fetch newer Earth orientation data."""
+    with iers.conf.set_temp("auto_download", False):
+        yield
+
+
+@pytest.fixture(scope="session")
+def hess_data() -> Path:
+    """The real H.E.S.S. runs."""
+    default = Path(__file__).parents[2] / "shared" / "hess-dl3-dr1"
+    path = Path(os.environ.get("BGNB_TEST_DATA", default))
+    if not (path / "obs-index.fits.gz").exists():
+        pytest.skip(f"needs the runs of H.E.S.S. DL3 DR1 in {path}; set BGNB_TEST_DATA to where they are")
+    return path

@@ -1,0 +1,23 @@
+"""A lopsided model for tests of files."""
+
+import numpy as np
+from astropy import units as u
+
+from bgnb import BackgroundModel, CubeAxes, RunCounts, Stack, make_model
+
+AXES = CubeAxes(
+    energy=np.geomspace(0.3, 60, 6) * u.TeV, dety=np.linspace(-2, 3, 8) * u.deg, detx=np.linspace(-4, 2, 10) * u.deg
+)
+
+
+def lopsided_model(fovalign: str = "ALTAZ", method: str = "default") -> BackgroundModel:
+    y, x = np.meshgrid(AXES.dety_centers.value, AXES.detx_centers.value, indexing="ij")
+    mean = 300 * AXES.energy_centers.value[:, None, None] ** -1.5 * np.exp(0.4 * x - 0.3 * y)
+    counts = np.random.default_rng(8).poisson(mean)
+    livetime = np.full(AXES.shape, 3_000_250_001)
+    livetime[0] = 1_500_125_000
+    runs = (
+        RunCounts(11, 1500.125, 0.7, 4000, 1, 2, 3),
+        RunCounts(5_000_000_012, 1500.125001, None, int(counts.sum()) - 3994, 0, 0, 0),
+    )
+    return make_model(Stack(AXES, fovalign, counts, livetime, runs), method)

@@ -1,0 +1,137 @@
+"""Models to files and back."""
+
+import gzip
+import hashlib
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from numpy.testing import assert_allclose
+
+from bgnb import BgnbError, DataError, read_background, read_model, write_image, write_model
+from tests.models import AXES, lopsided_model
+
+
+@pytest.mark.parametrize("name", ["model.fits.gz", "model.fits"])
+def test_a_model_survives_its_file(tmp_path, name):
+    model = lopsided_model("RADEC", "michi")
+    write_model(model, tmp_path / name, {"GROUP_ID": 3})
+    back = read_model(tmp_path / name)
+    assert back.axes == model.axes
+    assert np.array_equal(back.rate.quantity, model.rate.quantity)
+    assert np.array_equal(back.stack.counts, model.stack.counts)
+    assert np.array_equal(back.stack.livetime_us, model.stack.livetime_us)
+    assert back.stack.runs == model.stack.runs
+    assert (back.method, back.stack.fovalign) == ("michi", "RADEC")
+
+
+def test_hdus_units_and_keywords(tmp_path):
+    write_model(lopsided_model(), tmp_path / "m.fits.gz", {"GROUP_ID": 3})
+    with fits.open(tmp_path / "m.fits.gz", checksum=True) as hdus:
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "COUNTS", "LIVETIME", "BACKGROUND", "RUNS"]
+        for hdu in hdus:
+            assert "CHECKSUM" in hdu.header
+            assert "DATASUM" in hdu.header
+        header = hdus["BACKGROUND"].header
+        expected = {"HDUCLAS1": "RESPONSE", "HDUCLAS2": "BKG", "HDUCLAS3": "FULL-ENCLOSURE", "HDUCLAS4": "BKG_3D"}
+        assert {name: header[name] for name in expected} == expected
+        assert (header["FOVALIGN"], header["TIMEBASE"], header["TDIM7"]) == ("ALTAZ", "LIVETIME", "(5,9,7)")
+        units = {column.name: column.unit for column in hdus["BACKGROUND"].columns}
+        assert (units["ENERG_LO"], units["DETX_HI"], units["BKG"]) == ("TeV", "deg", "s-1 MeV-1 sr-1")
+        assert hdus["LIVETIME"].columns["LIVETIME"].unit == "s"
+        assert hdus["RUNS"].data["OBS_ID"].tolist() == [11, 5_000_000_012]
+        assert hdus[0].header["GROUP_ID"] == 3
+        # By hand: FITS order (ENERG, DETX, DETY) is numpy order (dety, detx, energy).
+        assert hdus["COUNTS"].data["COUNTS"][0][6, 2, 4] == lopsided_model().stack.counts[4, 6, 2]
+
+
+def test_equal_models_give_equal_bytes_and_no_date(tmp_path, monkeypatch):
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    digests = set()
+    for name in ("a.fits.gz", "b.fits.gz"):
+        write_model(lopsided_model(), tmp_path / name)
+        digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
+    assert len(digests) == 1
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    write_model(lopsided_model(), tmp_path / "c.fits.gz")
+    assert fits.getheader(tmp_path / "c.fits.gz")["DATE"] == "2001-09-09T01:46:40"
+
+
+def test_the_image_shows_the_rate_at_its_place(tmp_path):
+    model = lopsided_model()
+    write_image(model, tmp_path / "i.fits.gz")
+    with fits.open(tmp_path / "i.fits.gz") as hdus:
+        assert hdus[0].header["BUNIT"] == "s-1 MeV-1 sr-1"
+        assert_allclose(hdus[0].data, model.rate.quantity.value, rtol=1e-6)
+        wcs = WCS(hdus[0].header)
+        (detx, dety, plane), unit = wcs.wcs_pix2world([[2, 6, 3]], 0)[0], wcs.wcs.cunit[0]
+        assert_allclose([detx, dety, plane], [AXES.detx_centers[2].value, AXES.dety_centers[6].value, 4])
+        assert unit == "deg"
+        assert_allclose(hdus["ENERGIES"].data["ENERG_LO"], AXES.energy[:-1].value)
+
+
+def write_cube(path, values, tdim, cref=None, columns=()):
+    """A BKG_3D file by hand."""
+    names = (("ENERG", AXES.energy), ("DETX", AXES.detx), ("DETY", AXES.dety))
+    made = [
+        fits.Column(f"{name}_{end}", f"{len(edges) - 1}E", unit=str(edges.unit), array=[part])
+        for name, edges in names
+        for end, part in (("LO", edges[:-1].value), ("HI", edges[1:].value))
+    ]
+    made.append(fits.Column("BKG", f"{values.size}D", unit="s-1 TeV-1 sr-1", dim=tdim, array=values[None]))
+    hdu = fits.BinTableHDU.from_columns(made, name="BKG")
+    if cref:
+        hdu.header["CREF7"] = cref
+    hdu.writeto(path)
+
+
+def test_both_axis_orders_are_read(tmp_path):
+    rate = lopsided_model().rate.quantity
+    values = rate.to_value("s-1 TeV-1 sr-1")
+    write_cube(tmp_path / "gadf.fits", values.transpose(1, 2, 0), "(5,9,7)")
+    write_cube(tmp_path / "dr1.fits", values, "(9,7,5)")
+    odd = "(DETY_LO:DETY_HI,ENERG_LO:ENERG_HI,DETX_LO:DETX_HI)"
+    write_cube(tmp_path / "odd.fits", values.transpose(2, 0, 1), "(7,5,9)", odd)
+    for name in ("gadf.fits", "dr1.fits", "odd.fits"):
+        cube, fovalign = read_background(tmp_path / name)
+        assert fovalign == "ALTAZ"
+        assert_allclose(cube.quantity.to_value("s-1 TeV-1 sr-1"), values)
+    write_cube(tmp_path / "lost.fits", values.transpose(2, 0, 1), "(7,5,9)")
+    with pytest.raises(DataError, match="axis order of BKG cannot be known"):
+        read_background(tmp_path / "lost.fits")
+
+
+def test_cubes_shipped_by_hess_are_read(hess_data):
+    """50 × 50 × 20 bins, numpy order (energy, dety, detx), no CREF: the shape tells."""
+    path = hess_data / "data" / "hess_dl3_dr1_obs_id_023523.fits.gz"
+    cube, fovalign = read_background(path)
+    assert cube.axes.shape == (20, 50, 50)
+    assert fovalign == "RADEC"
+    stored = fits.getdata(path, "BKG")["BKG"][0]
+    assert np.array_equal(cube.quantity.value, stored)
+    # Whatever the axis order, the rate falls steeply with energy, by itself a hundredfold in ten bins.
+    assert np.all(cube.quantity.value[5].sum() > 100 * cube.quantity.value[15].sum())
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    with pytest.raises(DataError, match="there is no such file"):
+        read_model(tmp_path / "none.fits")
+    (tmp_path / "text.fits").write_text("not FITS")
+    with pytest.raises(DataError, match="cannot be read as FITS"):
+        read_model(tmp_path / "text.fits")
+    fits.PrimaryHDU().writeto(tmp_path / "empty.fits")
+    with pytest.raises(DataError, match="is not a bgnb model: HDU COUNTS, LIVETIME, BACKGROUND, RUNS is missing"):
+        read_model(tmp_path / "empty.fits")
+
+
+def test_a_file_that_cannot_be_written_is_a_clear_error(tmp_path):
+    with pytest.raises(BgnbError, match="cannot be written: No such file or directory"):
+        write_model(lopsided_model(), tmp_path / "nowhere" / "m.fits.gz")
+
+
+def test_compressed_files_carry_no_time(tmp_path):
+    write_model(lopsided_model(), tmp_path / "m.fits.gz")
+    content = (tmp_path / "m.fits.gz").read_bytes()
+    assert content[4:8] == bytes(4)
+    assert gzip.decompress(content).startswith(b"SIMPLE  =")

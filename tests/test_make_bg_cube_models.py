@@ -1,0 +1,258 @@
+"""The main job, from the command line and from Python."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from click.testing import CliRunner
+
+from bgnb import BgnbError, make_bg_cube_models, read_groups, read_model
+from bgnb.cli import main
+from tests.runfiles import TSTART, run, write_gadf, write_hess
+
+OBS_IDS = (2, 3, 5, 6, 9, 11)
+SMALL = ["--select", "all", "--n-energy", "6", "--n-fov", "10"]
+
+
+@pytest.fixture
+def indir(tmp_path):
+    parts = [run(obs_id, 200 + 10 * obs_id) for obs_id in OBS_IDS]
+    parts[1] = run(3, 230, gti=[(TSTART, TSTART + 800)])
+    return write_gadf(tmp_path / "in", parts)
+
+
+def bgnb(*arguments):
+    return CliRunner().invoke(main, ["make-bg-cube-models", *map(str, arguments)])
+
+
+def digests(directory):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
+
+
+def test_every_file_is_there_and_the_report_accounts_for_every_event(indir, tmp_path):
+    result = bgnb(indir, "GADF", tmp_path / "out", *SMALL)
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "out"
+    report = json.loads((out / "report.json").read_text())
+    assert [entry["obs_id"] for entry in report["runs"]] == list(OBS_IDS)
+    for entry in report["runs"]:
+        kinds = ("events_outside_gti", "events_below_threshold", "events_outside_axes", "counts")
+        assert sum(entry[kind] for kind in kinds) == entry["events"] == 200 + 10 * entry["obs_id"]
+        assert (entry["status"], entry["reason"], entry["livetime_s"]) == ("used", None, 1500 + entry["obs_id"])
+    assert report["runs"][1]["events_outside_gti"] > 0
+    # Altitude 50 or 75 by odd and even OBS_ID, azimuth 30 or 180 by multiples of 3.
+    groups = {18: [5, 11], 19: [3, 9], 26: [2], 27: [6]}
+    assert {g["group_id"]: g["n_runs"] for g in report["groups"]} == {key: len(value) for key, value in groups.items()}
+    for group in report["groups"]:
+        members = [entry for entry in report["runs"] if entry["group_id"] == group["group_id"]]
+        assert [entry["obs_id"] for entry in members] == groups[group["group_id"]]
+        assert group["counts"] == sum(entry["counts"] for entry in members)
+        assert group["livetime_s"] == sum(entry["livetime_s"] for entry in members)
+        model = read_model(out / group["files"][0])
+        assert model.stack.counts.sum() == group["counts"]
+        assert model.stack.livetime.max().value == group["livetime_s"]
+        assert fits.getdata(out / group["files"][1]).shape == (6, 10, 10)
+        assert str(group["files"][0]) in result.output
+    assert report["groups"][1]["az_mean_deg"] == pytest.approx(180)
+    assert len(read_groups(out / "bg_observation_groups.ecsv")) == 28
+    table = Table.read(out / "bg_observation_table_grouped.fits.gz")
+    assert dict(zip(table["OBS_ID"], table["GROUP_ID"], strict=True)) == {
+        i: g for g, members in groups.items() for i in members
+    }
+    assert "GROUP_ID" not in Table.read(out / "bg_observation_table.fits.gz").colnames
+    assert report["settings"]["n_fov"] == 10
+    assert "6 of 6 runs used, 0 left out" in result.output
+    assert len(list(out.iterdir())) == 4 + 2 * 4
+
+
+def test_same_bytes_again_from_python_and_from_the_other_order_of_the_index(indir, tmp_path):
+    make_bg_cube_models(indir, "GADF", tmp_path / "one", select="all", n_energy=6, n_fov=10)
+    index = Table.read(indir / "obs-index.fits.gz")
+    index[::-1].write(indir / "obs-index.fits.gz", overwrite=True)
+    bgnb(indir, "GADF", tmp_path / "two", *SMALL)
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+def test_both_schemes_give_the_same_models(tmp_path):
+    parts = [run(obs_id, 300) for obs_id in (2, 3)]
+    one = make_bg_cube_models(write_gadf(tmp_path / "g", parts), "GADF", tmp_path / "one", select="all")
+    two = make_bg_cube_models(write_hess(tmp_path / "h", parts), "HESS", tmp_path / "two", select="all")
+    assert one.runs == two.runs
+    assert one.groups == two.groups
+    for group in one.groups:
+        first, second = (read_model(tmp_path / name / group.files[0]) for name in ("one", "two"))
+        assert np.array_equal(first.rate.quantity, second.rate.quantity)
+
+
+def test_broken_runs_are_left_out_by_name(indir, tmp_path):
+    (indir / "data" / "run5.fits.gz").write_bytes(b"nonsense")
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
+    broken = [entry for entry in report.runs if entry.reason]
+    assert [entry.obs_id for entry in broken] == [5]
+    assert "run5.fits.gz: is not a FITS file" in broken[0].reason
+    assert "run5.fits.gz" in report.summary
+    table = Table.read(tmp_path / "out" / "bg_observation_table.fits.gz")
+    assert table["OBS_ID"].tolist() == [2, 3, 6, 9, 11]
+
+
+def test_runs_near_known_sources_and_outside_the_groups_are_left_out_with_the_reason(indir, tmp_path):
+    Table({"NAME": ["Here"], "RA": [20.0], "DEC": [-44.0]}).write(tmp_path / "catalog.ecsv")
+    args = (
+        indir,
+        "GADF",
+        tmp_path / "out",
+        "--catalog",
+        tmp_path / "catalog.ecsv",
+        "--alt-edges",
+        "40,60",
+        "--az-edges",
+        "0,360",
+    )
+    result = bgnb(*args)
+    assert result.exit_code == 0, result.output
+    reasons = {e["obs_id"]: e["reason"] for e in json.loads((tmp_path / "out" / "report.json").read_text())["runs"]}
+    assert reasons[2] == "1.00 deg from the known source Here"
+    assert reasons[6] == "its altitude and azimuth lie outside all groups"
+    assert [obs_id for obs_id, reason in reasons.items() if reason is None] == [3, 5, 9, 11]
+
+
+def test_listed_runs(indir, tmp_path):
+    (tmp_path / "list.txt").write_text("9  # good\n\n2\n")
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select=tmp_path / "list.txt")
+    assert [entry.obs_id for entry in report.runs if not entry.reason] == [2, 9]
+    (tmp_path / "list.txt").write_text("9\nrun2\n")
+    assert "line 2: 'run2' is not an OBS_ID" in bgnb(indir, "GADF", tmp_path / "x", "--select", tmp_path / "list.txt").output
+
+
+def test_quick_test_takes_20_runs_in_two_altitudes(tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 20) for obs_id in range(1, 31)])
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", test=True, select="all")
+    used = [entry.obs_id for entry in report.runs if not entry.reason]
+    assert len(used) == 20
+    assert (min(used), max(used)) == (1, 30)
+    assert read_groups(tmp_path / "out" / "bg_observation_groups.ecsv").alt_edges.value.tolist() == [0, 45, 90]
+
+
+@pytest.mark.parametrize(
+    ("runs", "shape"), [(1, (10, 20, 20)), (29, (12, 28, 28)), (99, (19, 56, 56)), (100, (20, 60, 60)), (5000, (20, 60, 60))]
+)
+def test_default_binning_follows_the_number_of_runs(runs, shape):
+    from astropy import units as u
+
+    from bgnb.pipeline import Binning
+
+    assert Binning(0.1 * u.TeV, 80 * u.TeV, None, 0.07 * u.rad, None).axes(runs).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{in}", "FITS", "{out}"], "unknown scheme 'FITS': use one of GADF, HESS"),
+        (["{tmp}/none", "GADF", "{out}"], "there is no such directory of runs"),
+        (["{tmp}", "GADF", "{out}"], "has neither obs-index.fits.gz nor obs-index.fits"),
+        (["{in}", "GADF", "{out}", "--method", "ring"], "unknown method 'ring': use one of default, michi, unsmoothed"),
+        (["{in}", "GADF", "{tmp}"], "exists already; use --overwrite"),
+        (["{in}", "GADF", "{tmp}", "--overwrite"], "was not made by bgnb"),
+        (["{in}", "GADF", "{in}/obs-index.fits.gz"], "is a file; name a directory"),
+        (["{in}", "GADF", "{out}", "--exclusion-radius", "180 deg"], "no run is left of the 6"),
+        (["{in}", "GADF", "{out}", "--alt-edges", "10,20", "--select", "all"], "6 its altitude and azimuth lie outside"),
+        (["{in}", "GADF", "{out}", "--select", "near"], "select must be 'far', 'all' or a text file"),
+        (["{in}", "GADF", "{out}", "--catalog", "{tmp}/none"], "there is no such catalogue"),
+        (["{in}", "GADF", "{out}", "--energy-min", "1 deg"], "energy_min must be a value with a unit, such as '1 TeV'"),
+        (["{in}", "GADF", "{out}", "--energy-min", "90 TeV"], "energy_min and energy_max must be increasing"),
+        (["{in}", "GADF", "{out}", "--n-fov", "0"], "at least one bin"),
+        (["{in}", "GADF", "{out}", "--fovalign", "GALACTIC"], "unknown fovalign 'GALACTIC': use one of ALTAZ, RADEC"),
+        (["{in}", "GADF", "{out}", "--alt-edges", "0,a"], "'0,a' is not a list of numbers"),
+    ],
+)
+def test_ordinary_mistakes_get_one_clear_line_and_status_2(indir, tmp_path, arguments, message):
+    filled = [
+        a.replace("{in}", str(indir)).replace("{out}", str(tmp_path / "out")).replace("{tmp}", str(tmp_path)) for a in arguments
+    ]
+    result = bgnb(*filled)
+    assert result.exit_code == 2
+    error = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(error) == 1
+    assert message in error[0]
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_overwrite_replaces_what_bgnb_made(indir, tmp_path):
+    out = tmp_path / "out"
+    make_bg_cube_models(indir, "GADF", out, select="all")
+    with pytest.raises(BgnbError, match="exists already"):
+        make_bg_cube_models(indir, "GADF", out, select="all")
+    make_bg_cube_models(indir, "GADF", out, select="all", alt_edges=[0, 90], overwrite=True)
+    assert sorted(path.name for path in out.glob("*table.fits.gz")) == [
+        "bg_cube_model_group0_table.fits.gz",
+        "bg_cube_model_group1_table.fits.gz",
+        "bg_observation_table.fits.gz",
+    ]
+    # One that fails leaves the old one as it was.
+    before = digests(out)
+    with pytest.raises(BgnbError, match="no run is left"):
+        make_bg_cube_models(indir, "GADF", out, exclusion_radius="180 deg", overwrite=True)
+    assert digests(out) == before
+
+
+def test_a_killed_run_leaves_nothing_under_the_final_name(tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 3000) for obs_id in range(1, 40)])
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "bgnb", "make-bg-cube-models", str(indir), "GADF", str(out), "--select", "all"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while process.poll() is None and not list(tmp_path.glob(".out.*.partial/*_table.fits.gz")):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the command ended before it could be killed"
+    assert not out.exists()
+
+
+def test_help_teaches_with_examples():
+    result = bgnb("--help")
+    assert result.exit_code == 0
+    assert "bgnb make-bg-cube-models hess-dl3-dr1 GADF models" in result.output
+    assert CliRunner().invoke(main, ["--version"]).output.startswith("bgnb, version ")
+
+
+def test_command_and_function_have_the_same_arguments():
+    import inspect
+
+    command = {parameter.name for parameter in main.commands["make-bg-cube-models"].params}
+    function = set(inspect.signature(make_bg_cube_models).parameters)
+    assert command == function - {"progress"}
+
+
+def test_real_runs(hess_data, tmp_path):
+    """All 40 runs: used + left out = all, and what is left out is near a source."""
+    report = make_bg_cube_models(hess_data, "GADF", tmp_path / "far")
+    reasons = {entry.obs_id: entry.reason for entry in report.runs}
+    assert len(reasons) == 40
+    assert reasons[23523] == "0.50 deg from the known source Crab nebula"
+    assert reasons[47802] == "0.50 deg from the known source PKS 2155-304"
+    assert reasons[21613] is None
+    every = make_bg_cube_models(hess_data, "GADF", tmp_path / "all", select="all")
+    assert all(entry.reason is None for entry in every.runs)
+    with fits.open(hess_data / "obs-index.fits.gz") as hdus:
+        index = {int(row["OBS_ID"]): row for row in hdus[1].data}
+    for entry in every.runs:
+        assert entry.counted.events == index[entry.obs_id]["EVENT_COUNT"]
+        assert entry.counted.livetime_s == pytest.approx(index[entry.obs_id]["LIVETIME"])
+        assert entry.counted.energy_threshold_tev == pytest.approx(index[entry.obs_id]["SAFE_ENERGY_LO"])
+    assert sum(entry.counted.events_outside_gti for entry in every.runs) > 0
+
+
+def test_module_runs_as_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "bgnb", "--version"], capture_output=True, text=True, env=os.environ, check=True
+    )
+    assert done.stdout.startswith("bgnb, version ")

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from astropy import units as u
+
+from bgnb import BgnbError, CubeAxes, RunCounts, Stack, make_model
+from bgnb.smooth import smooth_planes
+
+AXES = CubeAxes(
+    energy=np.geomspace(0.1, 100, 8) * u.TeV, dety=np.linspace(-3, 2, 24) * u.deg, detx=np.linspace(-2, 4, 31) * u.deg
+)
+SECONDS = 1_000_000
+
+
+def stack_of(counts, livetime_s) -> Stack:
+    livetime = np.broadcast_to(np.reshape(livetime_s, (-1, 1, 1)), AXES.shape)
+    n = int(counts.sum())
+    run = RunCounts(1, float(np.max(livetime_s)), None, n, 0, 0, 0)
+    return Stack(AXES, "ALTAZ", counts.astype(np.int64), np.rint(livetime * SECONDS).astype(np.int64), (run,))
+
+
+def lopsided_counts(seed=1, scale=40.0) -> np.ndarray:
+    """Counts that fall with energy and rise to the upper right."""
+    y, x = np.meshgrid(AXES.dety_centers.value, AXES.detx_centers.value, indexing="ij")
+    energy = AXES.energy_centers.value[:, None, None]
+    mean = scale * energy**-1.2 * np.exp(0.3 * x + 0.5 * y) / 4
+    return np.random.default_rng(seed).poisson(mean)
+
+
+LIVETIMES = [0, 0, 900, 1500, 1500, 1500, 1500]
+
+
+def exposed_counts() -> np.ndarray:
+    counts = lopsided_counts()
+    counts[:2] = 0
+    return counts
+
+
+def test_unsmoothed_rate_times_exposure_is_counts_bin_by_bin():
+    stack = stack_of(exposed_counts(), LIVETIMES)
+    model = make_model(stack, "unsmoothed")
+    seconds = np.array(LIVETIMES)[:, None, None]
+    width = np.diff(AXES.energy.to_value("MeV"))[:, None, None]
+    solid_angle = np.outer(np.diff(np.sin(AXES.dety.to_value("rad"))), np.diff(AXES.detx.to_value("rad")))
+    predicted = model.rate.quantity.to_value("MeV-1 s-1 sr-1") * seconds * width * solid_angle
+    np.testing.assert_allclose(predicted, stack.counts, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["default", "michi"])
+def test_each_plane_predicts_the_counts_that_it_holds(method):
+    stack = stack_of(exposed_counts(), LIVETIMES)
+    model = make_model(stack, method)
+    predicted = (model.rate.quantity * model.stack.exposure).to_value("").sum(axis=(1, 2))
+    observed = model.stack.counts.sum(axis=(1, 2))
+    np.testing.assert_allclose(predicted[observed > 0], observed[observed > 0])
+    assert model.stack.counts.sum() == stack.counts.sum()
+
+
+@pytest.mark.parametrize("method", ["default", "michi"])
+def test_rates_are_above_zero_even_where_nothing_was_seen(method):
+    counts = exposed_counts()
+    counts[-1] = 0
+    counts[-2] = 0
+    counts[-2, 3, 4] = 1
+    model = make_model(stack_of(counts, LIVETIMES), method)
+    rate = model.rate.quantity.value
+    assert np.all(rate > 0)
+    # The exposed plane in which no event was seen predicts one at the most.
+    assert (model.rate.quantity[-1] * model.stack.exposure[-1]).to_value("").sum() <= 1 + 1e-9
+    # Mean rates fall with energy also where they are extrapolated.
+    assert np.all(np.diff(rate.mean(axis=(1, 2))) < 0)
+
+
+def test_default_keeps_all_energies_and_michi_begins_at_the_lowest_threshold():
+    stack = stack_of(exposed_counts(), LIVETIMES)
+    assert make_model(stack, "default").axes == AXES
+    michi = make_model(stack, "michi")
+    assert np.array_equal(michi.axes.energy, AXES.energy[2:])
+    # Where the livetime is the same in a whole plane, the two agree up to the variation of solid angle.
+    np.testing.assert_allclose(michi.rate.quantity.value, make_model(stack, "default").rate.quantity[2:].value, rtol=2e-3)
+
+
+def test_planes_without_livetime_follow_the_power_law_of_the_others():
+    y, x = np.meshgrid(np.arange(23), np.arange(30), indexing="ij")
+    shape = 1.0 + 0.02 * x + 0.05 * y
+    volume = AXES.bin_volume.to_value("MeV sr")
+    rate = 1e-3 * AXES.energy_centers.value[:, None, None] ** -2.5 * shape
+    counts = np.rint(rate * volume * 1e8)
+    livetimes = np.array([0, 0, 1, 1, 1, 1, 1]) * 1e8
+    counts[:2] = 0
+    model = make_model(stack_of(counts, livetimes))
+    np.testing.assert_allclose(model.rate.quantity.value[:2].mean(axis=(1, 2)), rate[:2].mean(axis=(1, 2)), rtol=0.02)
+
+
+def test_smoothing_keeps_sums_and_does_not_bend_the_rim():
+    counts = lopsided_counts().astype(float)
+    smooth = smooth_planes(counts, 5)
+    np.testing.assert_allclose(smooth.sum(axis=(1, 2)), counts.sum(axis=(1, 2)))
+    np.testing.assert_allclose(smooth_planes(np.ones(AXES.shape), 5), 1)
+
+
+def test_smoothing_once_spreads_a_count_like_k5a_within_its_own_plane():
+    counts = np.zeros(AXES.shape)
+    counts[3, 10, 20] = 25
+    smooth = smooth_planes(counts, 1)
+    expected = [[0, 0, 1, 0, 0], [0, 2, 2, 2, 0], [1, 2, 5, 2, 1], [0, 2, 2, 2, 0], [0, 0, 1, 0, 0]]
+    np.testing.assert_allclose(smooth[3, 8:13, 18:23], np.array(expected), atol=1e-12)
+    assert smooth[2].sum() == smooth[4].sum() == 0
+
+
+def test_smoothing_follows_the_truth_without_mirror_or_shift():
+    truth = np.exp(0.3 * AXES.detx_centers.value[None, :] + 0.5 * AXES.dety_centers.value[:, None])
+    counts = np.random.default_rng(5).poisson(np.broadcast_to(200 * truth, AXES.shape))
+    rate = make_model(stack_of(counts, [1000.0] * 7)).rate.quantity.value[3]
+    relative = rate / rate.mean() / (truth / truth.mean()) - 1
+    assert np.abs(relative[5:-5, 5:-5]).max() < 0.12
+
+
+def test_a_stack_without_counts_and_an_unknown_method_are_refused():
+    with pytest.raises(BgnbError, match="no counts"):
+        make_model(stack_of(np.zeros(AXES.shape), LIVETIMES))
+    with pytest.raises(BgnbError, match="unknown method 'ring': use one of default, michi, unsmoothed"):
+        make_model(stack_of(exposed_counts(), LIVETIMES), "ring")

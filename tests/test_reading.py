@@ -1,0 +1,219 @@
+"""Event lists and run tables: units, layouts, and messages for what cannot be used."""
+
+import gzip
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from numpy.testing import assert_allclose
+
+from bgnb import BgnbError, DataError, open_runs, read_event_list
+from bgnb.fitstable import read_table, read_tables
+from tests.runfiles import MJDREF, ONTIME, SITE, TSTART, run, write_gadf, write_hess
+
+
+def test_fits_reader_agrees_with_astropy(tmp_path):
+    columns = [
+        fits.Column("TEXT", "5A", array=["ab", "cde"]),
+        fits.Column("SCALED", "E", array=np.array([1.5, -2.5]), bscale=0.5, bzero=1.0),
+        fits.Column("COUNT", "J", array=np.array([1, 4_000_000_000], dtype=np.uint32), bzero=2**31),
+        fits.Column("VECTOR", "3E", array=[[1, 2, 3], [4, 5, 6]]),
+        fits.Column("BITS", "11X", array=np.zeros((2, 11), dtype=bool)),
+        fits.Column("FLAG", "L", array=[True, False]),
+        fits.Column("BIG", "K", array=[2**62, -5], unit="s"),
+    ]
+    hdu = fits.BinTableHDU.from_columns(columns, name="MIXED")
+    hdu.header["HIERARCH A LONG NAME"] = "it's"
+    hdu.header["NUMBER"] = (1.5e3, "[GeV] a / b")
+    hdu.header["FLAG1"] = True
+    image = fits.ImageHDU(np.arange(5000.0))
+    fits.HDUList([fits.PrimaryHDU(), image, hdu]).writeto(tmp_path / "a.fits")
+    (tmp_path / "a.fits.gz").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+    for name in ("a.fits", "a.fits.gz"):
+        table = read_table(tmp_path / name, "mixed")
+        assert table.columns["TEXT"].tolist() == ["ab", "cde"]
+        assert table.columns["SCALED"].tolist() == [1.5, -2.5]
+        assert table.columns["COUNT"].tolist() == [1, 4_000_000_000]
+        assert table.columns["VECTOR"].tolist() == [[1, 2, 3], [4, 5, 6]]
+        assert table.columns["BIG"].tolist() == [2**62, -5]
+        assert table.units["BIG"] == "s"
+        assert (table.get("A LONG NAME"), table.get("FLAG1"), table.number("NUMBER")) == ("it's", True, 1500.0)
+        assert table.comment("NUMBER") == "[GeV] a / b"
+        assert read_tables(tmp_path / name, ["NONE", 2])[0] is None
+        assert list(read_table(tmp_path / name, 2, columns=["BIG"]).columns) == ["BIG"]
+
+
+def one_run(tmp_path, **changes):
+    runs = open_runs(write_gadf(tmp_path / "in", [run(7, 50, **changes)]), "GADF")
+    return read_event_list(runs.files(7))
+
+
+def test_event_list_holds_what_was_written(tmp_path):
+    parts = run(7, 50)
+    events = one_run(tmp_path)
+    assert (events.obs_id, len(events), events.livetime, events.energy_threshold) == (7, 50, 1507.0, 0.3)
+    assert (events.ra_pnt, events.dec_pnt) == (70.0, -45.0)
+    assert_allclose(events.mjdref, MJDREF, rtol=0, atol=1e-9)
+    assert (events.site.lon, events.site.lat, events.site.height) == tuple(SITE.values())
+    for name, values in parts["events"].items():
+        assert_allclose(getattr(events, name.lower()), values, rtol=1e-15)
+
+
+def test_units_are_respected(tmp_path):
+    plain = run(7, 50)["events"]
+    written = plain | {"ENERGY": plain["ENERGY"] * 1e3, "RA": np.radians(plain["RA"]), "DEC": np.radians(plain["DEC"])}
+    units = {"TIME": "s", "RA": "rad", "DEC": "rad", "ENERGY": "GeV"}
+    events = one_run(tmp_path, events=written, units=units, threshold=300.0, threshold_comment="low [GeV]")
+    assert_allclose(events.energy, plain["ENERGY"])
+    assert_allclose(events.ra, plain["RA"])
+    assert_allclose(events.dec, plain["DEC"])
+    assert_allclose(events.energy_threshold, 0.3)
+
+
+def test_energies_without_unit_follow_eunit_or_are_refused(tmp_path):
+    units = {"TIME": "s", "RA": "deg", "DEC": "deg"}
+    assert_allclose(one_run(tmp_path / "a", units=units, EUNIT="GeV").energy, run(7, 50)["events"]["ENERGY"] / 1e3)
+    with pytest.raises(DataError, match="column ENERGY has no unit"):
+        one_run(tmp_path / "b", units=units)
+    with pytest.raises(DataError, match="column ENERGY has the unit 'm'"):
+        one_run(tmp_path / "c", units=units | {"ENERGY": "m"})
+
+
+def test_what_the_header_lacks_comes_from_the_index_and_the_header_wins(tmp_path):
+    parts = run(7, 50)
+    write_gadf(tmp_path / "in", [parts])
+    index = Table.read(tmp_path / "in" / "obs-index.fits.gz")
+    index["LIVETIME"] = 1234.0
+    index.meta |= SITE | {"MJDREFI": 51910, "MJDREFF": 0.25}
+    index.write(tmp_path / "in" / "obs-index.fits.gz", overwrite=True)
+    assert read_event_list(open_runs(tmp_path / "in", "GADF").files(7)).livetime == 1507.0
+    path = tmp_path / "in" / "data" / "run7.fits.gz"
+    with fits.open(path) as hdus:
+        for name in ("LIVETIME", "GEOLON", "GEOLAT", "ALTITUDE", "MJDREFI", "MJDREFF"):
+            del hdus["EVENTS"].header[name]
+            hdus["GTI"].header.remove(name, ignore_missing=True)
+        hdus.writeto(path, overwrite=True)
+    events = read_event_list(open_runs(tmp_path / "in", "GADF").files(7))
+    assert (events.livetime, events.mjdref, events.site.lat) == (1234.0, 51910.25, SITE["GEOLAT"])
+
+
+def test_events_in_gaps_between_good_time_intervals_are_outside(tmp_path):
+    gti = [(TSTART + 1000, TSTART + 1200), (TSTART, TSTART + 400)]  # not in order of time, with a gap
+    events = one_run(tmp_path, gti=gti)
+    seconds = events.time - TSTART
+    assert np.array_equal(events.in_gti, (seconds <= 400) | ((seconds >= 1000) & (seconds <= 1200)))
+    assert 0 < events.in_gti.sum() < len(events)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"LIVETIME": 0.0}, "LIVETIME must be above 0 s"),
+        ({"RA_PNT": "north"}, "keyword RA_PNT is not a number: 'north'"),
+        ({"gti": [(TSTART + 5, TSTART)]}, "an interval stops before it starts"),
+    ],
+)
+def test_faults_of_a_run_are_named(tmp_path, changes, message):
+    events = run(7, 5)["events"]
+    with pytest.raises(DataError, match=message) as caught:
+        one_run(tmp_path, events=events, **changes) if "RA_PNT" not in changes else _broken_keyword(tmp_path, changes)
+    assert "run7.fits.gz" in str(caught.value)
+
+
+def _broken_keyword(tmp_path, changes):
+    write_gadf(tmp_path / "in", [run(7, 5)])
+    path = tmp_path / "in" / "data" / "run7.fits.gz"
+    with fits.open(path) as hdus:
+        hdus["EVENTS"].header.update(changes)
+        hdus.writeto(path, overwrite=True)
+    return read_event_list(open_runs(tmp_path / "in", "GADF").files(7))
+
+
+def test_broken_files_are_named(tmp_path):
+    write_gadf(tmp_path / "in", [run(7, 5000)])
+    runs = open_runs(tmp_path / "in", "GADF")
+    path = tmp_path / "in" / "data" / "run7.fits.gz"
+    whole = path.read_bytes()
+    for content, message in [
+        (whole[: len(whole) // 2], "cannot be read|ends within"),
+        (whole[:5000] + bytes(2000) + whole[7000:], "cannot be read|cut|ends within|not a FITS"),
+        (b"<html>not here</html>", "is not a FITS file"),
+        (b"", "is not a FITS file"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=message) as caught:
+            read_event_list(runs.files(7))
+        assert str(path) in str(caught.value)
+    path.unlink()
+    with pytest.raises(DataError, match="there is no such file"):
+        read_event_list(runs.files(7))
+
+
+def test_a_missing_threshold_table_is_a_fault_but_a_threshold_that_nobody_states_is_none(tmp_path):
+    assert one_run(tmp_path / "a", threshold=None).energy_threshold is None
+    write_gadf(tmp_path / "b", [run(7, 5)])
+    path = tmp_path / "b" / "data" / "run7.fits.gz"
+    with fits.open(path) as hdus:
+        del hdus["AEFF"]
+        hdus.writeto(path, overwrite=True)
+    with pytest.raises(DataError, match="there is no HDU aeff"):
+        read_event_list(open_runs(tmp_path / "b", "GADF").files(7))
+
+
+def test_scheme_hess_reads_the_same_runs(tmp_path):
+    parts = [run(obs_id, 40) for obs_id in (23523, 199, 23400)]
+    gadf = open_runs(write_gadf(tmp_path / "gadf", parts), "GADF")
+    hess = open_runs(write_hess(tmp_path / "hess", parts), "hess")
+    assert gadf.obs_ids == hess.obs_ids == [199, 23400, 23523]
+    for name in ("RA_PNT", "ALT_PNT", "AZ_PNT", "LIVETIME", "MUONEFF"):
+        assert np.array_equal(gadf.table[name], hess.table[name])
+    for obs_id in gadf.obs_ids:
+        one, other = (read_event_list(runs.files(obs_id)) for runs in (gadf, hess))
+        assert np.array_equal(one.energy, other.energy)
+        assert (one.livetime, one.energy_threshold, one.site) == (other.livetime, other.energy_threshold, other.site)
+
+
+def test_altitude_and_azimuth_are_computed_where_nothing_states_them(tmp_path):
+    from astropy import units as u
+    from astropy.coordinates import AltAz, EarthLocation, SkyCoord
+    from astropy.time import Time
+
+    write_gadf(tmp_path / "in", [run(7, 5), run(8, 5)], drop=["ALT_PNT", "AZ_PNT", "RA_PNT"])
+    table = open_runs(tmp_path / "in", "GADF").table
+    assert table["RA_PNT"].tolist() == [70.0, 80.0]
+    middle = Time(MJDREF, format="mjd", scale="tt") + (TSTART + ONTIME / 2) * u.s
+    location = EarthLocation(lon=16.5002222 * u.deg, lat=-23.2717778 * u.deg, height=1835 * u.m)
+    expected = SkyCoord([70, 80] * u.deg, [-45, -45] * u.deg).transform_to(AltAz(obstime=middle, location=location))
+    assert_allclose(table["ALT_PNT"], expected.alt.deg, atol=1e-4)
+    assert_allclose(table["AZ_PNT"], expected.az.deg, atol=1e-4)
+
+
+def test_a_run_whose_pointing_cannot_be_known_is_a_fault_not_a_crash(tmp_path):
+    write_gadf(tmp_path / "in", [run(7, 5), run(8, 5)], drop=["ALT_PNT", "AZ_PNT"])
+    (tmp_path / "in" / "data" / "run7.fits.gz").unlink()
+    runs = open_runs(tmp_path / "in", "GADF")
+    assert list(runs.faults) == [7]
+    assert "there is no such file" in runs.faults[7]
+    with pytest.raises(DataError, match="no such file"):
+        runs.files(7)
+
+
+def test_wrong_directories_and_schemes(tmp_path):
+    with pytest.raises(BgnbError, match="no such directory"):
+        open_runs(tmp_path / "nowhere", "GADF")
+    with pytest.raises(BgnbError, match=r"neither obs-index\.fits\.gz nor obs-index\.fits"):
+        open_runs(tmp_path, "GADF")
+    with pytest.raises(BgnbError, match=r"neither runinfo\.fits\.gz nor runinfo\.fits"):
+        open_runs(tmp_path, "HESS")
+    with pytest.raises(BgnbError, match="unknown scheme 'FITS': use one of GADF, HESS"):
+        open_runs(tmp_path, "FITS")
+
+
+def test_a_run_that_stands_twice_in_the_index_is_refused(tmp_path):
+    write_gadf(tmp_path / "in", [run(7, 5)])
+    index = Table.read(tmp_path / "in" / "obs-index.fits.gz")
+    index.add_row(index[0])
+    index.write(tmp_path / "in" / "obs-index.fits.gz", overwrite=True)
+    with pytest.raises(DataError, match="OBS_ID 7 stands there more than once"):
+        open_runs(tmp_path / "in", "GADF")

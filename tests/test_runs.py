@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgnb import (
+    BgnbError,
+    ObservationGroups,
+    open_runs,
+    read_catalog,
+    read_groups,
+    select_all_runs,
+    select_listed_runs,
+    select_off_runs,
+    write_groups,
+)
+from bgnb.runs import mean_azimuth, spread_out
+from tests.runfiles import run, write_gadf
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Five runs at right ascensions 10, 20, … 50 deg and declination −45 deg."""
+    return open_runs(write_gadf(tmp_path / "in", [run(obs_id, 5) for obs_id in (1, 2, 3, 4, 5)]), "GADF")
+
+
+def test_runs_within_the_radius_plus_twice_the_extension_are_left_out(runs):
+    pointing = SkyCoord([20, 40] * u.deg, -45 * u.deg)
+    sources = pointing.directional_offset_by([10, 190] * u.deg, [3.9, 3.9] * u.deg)
+    catalog = Table({"NAME": ["wide", "narrow"], "RA": sources.ra.deg, "DEC": sources.dec.deg, "EXTENSION": [0.46, 0.44]})
+    selection = select_off_runs(runs, catalog)
+    assert selection.kept == (1, 3, 4, 5)
+    assert selection.left_out == {2: "3.90 deg from the known source wide"}
+    assert select_off_runs(runs, catalog, exclusion_radius=3.1 * u.deg).kept == (1, 3, 5)
+
+
+def test_the_default_catalogue_holds_the_crab_nebula_and_no_gaps():
+    catalog = read_catalog()
+    crab = catalog[list(catalog["NAME"]).index("Crab nebula")]
+    assert (round(crab["RA"], 2), round(crab["DEC"], 2)) == (83.63, 22.01)
+    assert len(catalog) > 150
+    assert max(catalog["EXTENSION"]) > 0.5
+
+
+def test_a_catalogue_needs_positions(tmp_path):
+    Table({"ra": [1.0], "Dec": [np.radians(2.0)]}, units={"Dec": "rad"}).write(tmp_path / "good.ecsv")
+    catalog = read_catalog(tmp_path / "good.ecsv")
+    assert catalog["DEC"][0] == pytest.approx(2.0)
+    assert catalog["EXTENSION"][0] == 0
+    Table({"RA": [1.0]}).write(tmp_path / "bad.ecsv")
+    with pytest.raises(BgnbError, match="has no column DEC; it has RA"):
+        read_catalog(tmp_path / "bad.ecsv")
+    Table({"RA": [1.0], "DEC": [np.nan]}).write(tmp_path / "nan.ecsv")
+    with pytest.raises(BgnbError, match="column DEC of the catalogue has values"):
+        read_catalog(tmp_path / "nan.ecsv")
+    with pytest.raises(BgnbError, match="no such catalogue"):
+        read_catalog(tmp_path / "none.ecsv")
+    (tmp_path / "not.ecsv").write_text("hello")
+    with pytest.raises(BgnbError, match="cannot be read as a table"):
+        read_catalog(tmp_path / "not.ecsv")
+
+
+def test_listed_and_all_runs(runs):
+    assert select_all_runs(runs).kept == (1, 2, 3, 4, 5)
+    selection = select_listed_runs(runs, [4, 2])
+    assert selection.kept == (2, 4)
+    assert set(selection.left_out) == {1, 3, 5}
+    with pytest.raises(BgnbError, match="has no run 77"):
+        select_listed_runs(runs, [1, 77])
+
+
+def test_a_quick_test_takes_runs_from_the_whole_table(runs):
+    selection = spread_out(select_all_runs(runs), 3)
+    assert selection.kept == (1, 3, 5)
+    assert set(selection.left_out) == {2, 4}
+
+
+def test_group_numbers_of_the_design():
+    groups = ObservationGroups()
+    assert groups.group_id(72, 90) == 27
+    assert groups.group_id(90, 269.9) == 27
+    assert groups.group_id(72, 89.9) == 26
+    assert groups.group_id(71.9, 270) == 24  # azimuth 270 is −90
+    assert groups.group_id(0, -90) == 0
+    assert groups.group_id(-1, 0) is None
+    assert groups.table["ALT_MIN", "ALT_MAX", "AZ_MIN", "AZ_MAX"][27].as_void().tolist() == (72, 90, 90, 270)
+
+
+@given(alt=st.floats(0, 90), az=st.floats(-360, 720))
+def test_every_pointing_lies_within_the_edges_of_its_group(alt, az):
+    groups = ObservationGroups([0, 30, 50, 90] * u.deg, [-45, 45, 135, 200, 315] * u.deg)
+    row = groups.table[groups.group_id(alt, az)]
+    assert row["ALT_MIN"] <= alt <= row["ALT_MAX"]
+    inside = (az - row["AZ_MIN"]) % 360
+    assert inside <= row["AZ_MAX"] - row["AZ_MIN"] + 1e-9 or inside > 360 - 1e-9
+
+
+def test_groups_with_gaps_leave_pointings_out():
+    assert ObservationGroups([30, 60] * u.deg, [0, 90] * u.deg).group_id(45, 180) is None
+
+
+def test_groups_survive_their_file(tmp_path):
+    groups = ObservationGroups([0, 20.1, 90] * u.deg, [-90, 10 / 3, 270] * u.deg)
+    write_groups(groups, tmp_path / "groups.ecsv")
+    assert read_groups(tmp_path / "groups.ecsv") == groups
+    with pytest.raises(BgnbError, match="not those of a grid"):
+        ObservationGroups.from_table(groups.table[:3])
+
+
+@pytest.mark.parametrize(
+    ("alt", "az", "message"),
+    [
+        ([0, 91], [0, 360], "alt_edges must lie within 0 and 90"),
+        ([0, 45, 45], [0, 360], "alt_edges must be two or more increasing"),
+        ([0, 90], [-90, 271], "must not span more than 360"),
+        ([0, 90], [0], "az_edges must be two or more"),
+    ],
+)
+def test_wrong_group_edges(alt, az, message):
+    with pytest.raises(BgnbError, match=message):
+        ObservationGroups(alt * u.deg, az * u.deg)
+
+
+def test_mean_azimuth_is_circular():
+    assert mean_azimuth(np.array([359.0, 3.0])) == pytest.approx(1.0)
+    assert mean_azimuth(np.array([100.0, 200.0])) == pytest.approx(150.0)
