@@ -1,4 +1,7 @@
+from .compare import Comparison, Spectrum, compare, spectrum
+from .comparisons import ModelComparison, compare_models
 from .cube import Cube, CubeAxes
+from .dataset import make_test_dataset
 from .datastore import Runs, open_runs
 from .errors import BgnbError, DataError
 from .eventlist import EventList, read_event_list
@@ -14,25 +17,45 @@ from .runs import (
     select_listed_runs,
     select_off_runs,
 )
+from .simulate import (
+    PointSource,
+    TrueModel,
+    make_test_bg_cube_model,
+    make_test_eventlist,
+    make_test_observation_table,
+)
 from .stack import RunCounts, Stack, stack_runs
+from .truereco import make_true_reco
 
 __version__: str
 
 __all__ = [
     "BackgroundModel",
     "BgnbError",
+    "Comparison",
     "Cube",
     "CubeAxes",
     "DataError",
     "EventList",
+    "ModelComparison",
     "ObservationGroups",
+    "PointSource",
     "Report",
     "RunCounts",
     "Runs",
     "Selection",
+    "Spectrum",
     "Stack",
+    "TrueModel",
+    "compare",
+    "compare_models",
     "make_bg_cube_models",
     "make_model",
+    "make_test_bg_cube_model",
+    "make_test_dataset",
+    "make_test_eventlist",
+    "make_test_observation_table",
+    "make_true_reco",
     "open_runs",
     "read_background",
     "read_catalog",
@@ -42,6 +65,7 @@ __all__ = [
     "select_all_runs",
     "select_listed_runs",
     "select_off_runs",
+    "spectrum",
     "stack_runs",
     "write_groups",
     "write_image",

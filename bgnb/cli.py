@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,51 @@ class _Commands(click.Group):
             raise _BadInput(str(error)) from error
 
 
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options in one decorator, for commands that share them."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace what an earlier call made.")
+_seed = click.option("--seed", default=0, show_default=True, help="Of the random numbers.")
+_workers = click.option("--workers", default=1, show_default=True, help="Processes that simulate.")
+_observatory = click.option(
+    "--observatory", default="HESS", show_default=True, help="HESS, MAGIC, VERITAS, CTAO-NORTH or CTAO-SOUTH."
+)
+_fovalign = click.option("--fovalign", default="ALTAZ", show_default=True, help="Frame of DETX and DETY: ALTAZ or RADEC.")
+_n_energy = click.option("--n-energy", type=int, help="Energy bins.  [default: 20, fewer in groups with fewer than 100 runs]")
+_n_fov = click.option(
+    "--n-fov", type=int, help="Bins in each of DETX and DETY.  [default: 60, fewer in groups with fewer than 100 runs]"
+)
+_method = click.option(
+    "--method", default="default", show_default=True, help="How counts become a rate: default, michi or unsmoothed."
+)
+
+
+def _true_model(spectral_index: float) -> Callable[[Any], Any]:
+    """Options for the parameters of the true model."""
+    return _options(
+        click.option("--trigger-rate", default=300.0, show_default=True, help="Background events per second at the zenith."),
+        click.option("--sigma", default=5.0, show_default=True, help="Width of the field of view at the highest energy, deg."),
+        click.option(
+            "--spectral-index",
+            default=spectral_index,
+            show_default=True,
+            help="Counts per log energy fall with it, the rate with it + 1.",
+        ),
+        click.option("--gradient-x", default=0.0, show_default=True, help="Relative change of the rate per deg of DETX."),
+        click.option("--gradient-y", default=0.0, show_default=True, help="The same for DETY."),
+        click.option("--mask-quadrant", is_flag=True, help="No events where DETX > 0 and DETY > 0."),
+        _fovalign,
+    )
+
+
 def _edges(_: click.Context, __: click.Parameter, text: str | None) -> list[float] | None:
     if text is None:
         return None
@@ -45,8 +91,8 @@ def main() -> None:
 @click.argument("scheme")
 @click.argument("outdir", type=click.Path(path_type=Path))
 @click.option("--test", is_flag=True, help="Quick test: at most 20 runs, evenly spread, altitude edges 0,45,90.")
-@click.option("--method", default="default", show_default=True, help="How counts become a rate: default, michi or unsmoothed.")
-@click.option("--overwrite", is_flag=True, help="Replace OUTDIR, if bgnb made it.")
+@_method
+@_overwrite
 @click.option(
     "--select",
     default="far",
@@ -66,14 +112,14 @@ def main() -> None:
 @click.option("--az-edges", callback=_edges, help="Edges of the groups in azimuth, deg.  [default: -90,90,270]")
 @click.option("--energy-min", default="0.1 TeV", show_default=True, help="Lower end of the energy axis.")
 @click.option("--energy-max", default="80 TeV", show_default=True, help="Upper end of the energy axis.")
-@click.option("--n-energy", type=int, help="Energy bins.  [default: 20, fewer in groups with fewer than 100 runs]")
+@_n_energy
 @click.option("--fov-max", default="0.07 rad", show_default=True, help="DETX and DETY reach from minus this to this.")
 @click.option(
     "--n-fov", type=int, help="Bins in each of DETX and DETY.  [default: 60, fewer in groups with fewer than 100 runs]"
 )
-@click.option("--fovalign", default="ALTAZ", show_default=True, help="Frame of DETX and DETY: ALTAZ or RADEC.")
+@_fovalign
 def make_bg_cube_models(**arguments: Any) -> None:
-    r"""Make background cube models from a directory of runs.
+    """Make background cube models from a directory of runs.
 
     INDIR holds event lists. SCHEME says how: GADF (obs-index.fits.gz and
     hdu-index.fits.gz) or HESS (runinfo.fits and folders of 200 runs). OUTDIR is made: it
@@ -90,6 +136,162 @@ def make_bg_cube_models(**arguments: Any) -> None:
     from bgnb.pipeline import make_bg_cube_models
 
     report = make_bg_cube_models(**arguments)
-    click.echo("\n".join(report.table.pformat(max_lines=-1, max_width=-1)))
-    click.echo(report.summary)
+    click.echo(str(report))
+    if faults := report.faults:
+        click.echo(f"Warning: {len(faults)} runs cannot be used; see above and report.json", err=True)
     click.echo(f"Models and report.json are in {arguments['outdir']}")
+
+
+def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[Any]:
+    from bgnb.simulate import PointSource
+
+    sources = []
+    for text in texts:
+        name, *numbers = text.split(",")
+        try:
+            ra, dec, rate = (float(number) for number in numbers)
+        except ValueError:
+            raise click.BadParameter(f"'{text}' is not of the form NAME,RA,DEC,RATE, such as Crab,83.63,22.01,0.1") from None
+        sources.append(PointSource(name.strip(), ra, dec, rate))
+    return sources
+
+
+@main.command(no_args_is_help=True)
+@click.argument("outdir", type=click.Path(path_type=Path))
+@click.argument("scheme", default="GADF")
+@click.option("--n-runs", default=10, show_default=True, help="Number of runs.")
+@_observatory
+@click.option("--alt-range", nargs=2, default=(45.0, 90.0), show_default=True, help="Range of altitude, deg.")
+@click.option("--az-range", nargs=2, default=(0.0, 360.0), show_default=True, help="Range of azimuth, deg.")
+@click.option("--date-range", nargs=2, default=("2010-01-01", "2015-01-01"), show_default=True, help="Dates, UTC.")
+@click.option("--n-tels-range", nargs=2, default=(3, 4), show_default=True, help="Fewest and most telescopes.")
+@click.option("--muoneff-range", nargs=2, default=(0.6, 1.0), show_default=True, help="Range of muon efficiency.")
+@_true_model(2.7)
+@click.option(
+    "--sources",
+    "--source",
+    multiple=True,
+    callback=_source,
+    metavar="NAME,RA,DEC,RATE",
+    help="A gamma-ray source (deg, events per second); may be repeated.",
+)
+@_seed
+@_workers
+@_overwrite
+def make_test_dataset(**arguments: Any) -> None:
+    """Simulate a data set of runs with known background.
+
+    OUTDIR is made, in SCHEME GADF or HESS: an observation table and, for each run, an
+    event list and an effective-area table. The same seed gives the same files.
+
+    \b
+    Examples:
+      bgnb make-test-dataset runs
+      bgnb make-test-dataset runs HESS --n-runs 50 --trigger-rate 30 --workers 2
+      bgnb make-test-dataset runs --observatory CTAO-NORTH --source "Crab,83.633,22.014,0.2"
+    """
+    from bgnb.dataset import make_test_dataset
+
+    table = make_test_dataset(**arguments)
+    click.echo(f"{len(table)} runs with {table['EVENT_COUNT'].sum()} events are in {arguments['outdir']}")
+
+
+@main.command(no_args_is_help=True)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--altitude", default="70 deg", show_default=True, help="Altitude of the pointing.")
+@click.option("--n-energy", default=20, show_default=True, help="Energy bins from 0.1 to 80 TeV.")
+@click.option("--n-fov", default=60, show_default=True, help="Bins in each of DETX and DETY, to ±0.07 rad.")
+@_true_model(2.7)
+def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int, **parameters: Any) -> None:
+    """Write the true cube of a simulation, as it would be for given parameters.
+
+    \b
+    Example:
+      bgnb make-test-bg-cube-model true.fits.gz --altitude "81 deg" --spectral-index 1.5
+    """
+    from bgnb.cube import CubeAxes
+    from bgnb.gadf import write_model
+    from bgnb.simulate import TrueModel, make_test_bg_cube_model
+
+    axes = CubeAxes.regular(n_energy=n_energy, n_fov=n_fov)
+    write_model(make_test_bg_cube_model(axes, altitude, TrueModel(**parameters)), file)
+    click.echo(f"The true model is in {file}")
+
+
+@main.command(no_args_is_help=True)
+@click.argument("outdir", type=click.Path(path_type=Path))
+@click.option("--test", is_flag=True, help="Quick test with two runs.")
+@click.option("--n-runs", default=100, show_default=True, help="Number of runs.")
+@click.option(
+    "--group-id", default=27, show_default=True, help="One of the default groups; 27 is altitude 72-90, azimuth 90-270."
+)
+@_observatory
+@_true_model(1.5)
+@_method
+@_n_energy
+@_n_fov
+@_seed
+@_workers
+@click.option("--keep-dataset", is_flag=True, help="Keep the simulated runs in OUTDIR/dataset.")
+@_overwrite
+def true_reco(**arguments: Any) -> None:
+    """Make the true and the reconstructed model of one group.
+
+    Simulates runs, makes models of them as of real ones, and writes OUTDIR/true and
+    OUTDIR/reco, to be compared with `bgnb compare`.
+
+    \b
+    Examples:
+      bgnb true-reco truth --test
+      bgnb true-reco truth --method michi --workers 2
+    """
+    from bgnb.truereco import make_true_reco
+
+    report = make_true_reco(**arguments)
+    click.echo(str(report))
+    true, reco, comparison = (arguments["outdir"] / name for name in ("true", "reco", "comparison"))
+    click.echo(f"Models are in {true} and {reco}; to compare them: bgnb compare {true} {reco} {comparison}")
+
+
+@main.command(no_args_is_help=True)
+@click.argument("dir1", type=click.Path(path_type=Path))
+@click.argument("dir2", type=click.Path(path_type=Path))
+@click.argument("outdir", type=click.Path(path_type=Path), default=Path("comparison"))
+@click.option(
+    "--normalise", default="none", show_default=True, help="Scale the second to the first: none, cube, or plane by plane."
+)
+@click.option(
+    "--energies", multiple=True, default=("5 TeV", "50 TeV"), show_default=True, help="Energy of an image; may be repeated."
+)
+@click.option(
+    "--positions",
+    multiple=True,
+    type=(float, float),
+    default=((0, 0), (2, 2)),
+    show_default=True,
+    help="DETX and DETY of a spectrum, deg; may be repeated.",
+)
+@click.option("--labels", nargs=2, default=None, help="Names of the two in pictures.  [default: names of the directories]")
+@_overwrite
+def compare(**arguments: Any) -> None:
+    """Compare two directories of models, group by group; the first is the reference.
+
+    Prints, per group, the ratio of the integrals, the relative difference in the centre of
+    the field of view, halfway and at its rim, the pulls over bins with at least 10 expected
+    counts, and the spectral indices at the first position. OUTDIR (default: comparison)
+    gets these and more in report.json, and pictures as PNG and as HTML.
+
+    \b
+    Examples:
+      bgnb compare truth/true truth/reco comparison
+      bgnb compare models michi --normalise plane --energies "1 TeV" --positions 0 0
+    """
+    from bgnb.comparisons import compare_models
+
+    result = compare_models(**arguments)
+    click.echo("\n".join(result.table.pformat(max_lines=-1, max_width=-1)))
+    for directory, groups in ((arguments["dir1"], result.only_first), (arguments["dir2"], result.only_second)):
+        if groups:
+            click.echo(f"Only in {directory}: groups {', '.join(map(str, groups))}")
+    out = arguments["outdir"]
+    click.echo(f"Pictures: {', '.join(str(out / f'comparison_group{group}.html') for group in result.comparisons)}")

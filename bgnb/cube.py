@@ -14,6 +14,19 @@ from astropy import units as u
 from bgnb.errors import BgnbError
 
 RATE_UNIT = u.Unit("MeV-1 s-1 sr-1")
+#: More bins than this are taken for a mistake.
+MAX_BINS = 50_000_000
+
+
+def to_value(name: str, value: u.Quantity | str, unit: str) -> float:
+    """One finite value in a unit, or a `BgnbError` that names the argument."""
+    try:
+        number = u.Quantity(value).to_value(unit)
+    except (TypeError, ValueError):
+        raise BgnbError(f"{name} must be a value with a unit, such as '1 {unit}', got {str(value)!r}") from None
+    if np.ndim(number) or not np.isfinite(number):
+        raise BgnbError(f"{name} must be one finite value, got {str(value)!r}")
+    return float(number)
 
 
 def _checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: float) -> u.Quantity:
@@ -27,7 +40,8 @@ def _checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: fl
     if not np.all(np.isfinite(values)) or not np.all(np.diff(values) > 0):
         raise BgnbError(f"{name} edges must be finite and increasing, got {values}")
     if values[0] < low or values[-1] > high:
-        raise BgnbError(f"{name} edges must lie within {low:g} and {high:g} {unit}, got {values}")
+        limits = "above 0" if high == np.inf else f"within {low:g} and {high:g}"
+        raise BgnbError(f"{name} edges must lie {limits} {unit}, got {values}")
     values.setflags(write=False)
     return u.Quantity(values, unit, copy=False)
 
@@ -79,9 +93,9 @@ class CubeAxes:
         *,
         n_energy: int,
         n_fov: int,
-        energy_min: u.Quantity = 0.1 * u.TeV,
-        energy_max: u.Quantity = 80 * u.TeV,
-        fov_max: u.Quantity = 0.07 * u.rad,
+        energy_min: u.Quantity | str = 0.1 * u.TeV,
+        energy_max: u.Quantity | str = 80 * u.TeV,
+        fov_max: u.Quantity | str = 0.07 * u.rad,
     ) -> CubeAxes:
         """Axes with equal bins in log energy and a square field of view.
 
@@ -89,17 +103,28 @@ class CubeAxes:
         ----------
         n_energy, n_fov : int
             Number of bins in energy, and in each of DETY and DETX.
-        energy_min, energy_max : `~astropy.units.Quantity`
+        energy_min, energy_max : `~astropy.units.Quantity` or str
             Ends of the energy axis.
-        fov_max : `~astropy.units.Quantity`
+        fov_max : `~astropy.units.Quantity` or str
             DETX and DETY reach from ``-fov_max`` to ``fov_max``.
+
+        Raises
+        ------
+        BgnbError
+            Where a value cannot be used.
         """
-        if n_energy < 1 or n_fov < 1:
-            raise BgnbError(f"a cube needs at least one bin an axis, got {n_energy} and {n_fov}")
-        low, high = energy_min.to_value("TeV"), energy_max.to_value("TeV")
+        for name, number in (("n_energy", n_energy), ("n_fov", n_fov)):
+            if not isinstance(number, int | np.integer) or number < 1:
+                raise BgnbError(f"{name} must be a whole number from 1 up, got {number!r}")
+        if n_energy * n_fov**2 > MAX_BINS:
+            raise BgnbError(f"n_energy = {n_energy} and n_fov = {n_fov} make more than {MAX_BINS:,} bins; take fewer")
+        low, high = (to_value(name, e, "TeV") for name, e in (("energy_min", energy_min), ("energy_max", energy_max)))
         if not 0 < low < high < np.inf:
             raise BgnbError(f"energy_min and energy_max must be increasing and above 0, got {energy_min}, {energy_max}")
-        fov = np.linspace(-1, 1, n_fov + 1) * fov_max.to("deg")
+        fov_deg = to_value("fov_max", fov_max, "deg")
+        if not 0 < fov_deg <= 90:
+            raise BgnbError(f"fov_max must be above 0 and at most 90 deg, got {fov_max}")
+        fov = np.linspace(-fov_deg, fov_deg, n_fov + 1) * u.deg
         return cls(energy=np.geomspace(low, high, n_energy + 1) * u.TeV, dety=fov, detx=fov)
 
     @property

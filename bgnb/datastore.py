@@ -9,11 +9,12 @@ from typing import Literal, get_args
 
 import numpy as np
 from astropy.table import Table
+from numpy.typing import NDArray
 
 from bgnb.errors import BgnbError, DataError
-from bgnb.eventlist import HduLocation, RunFiles, mjdref_tt, site_of
+from bgnb.eventlist import HduLocation, RunFiles, column_in, mjdref_tt, site_of
 from bgnb.fitstable import FitsTable, read_table
-from bgnb.fov import FieldOfView
+from bgnb.fov import pointing_altaz
 
 Scheme = Literal["GADF", "HESS"]
 
@@ -24,6 +25,8 @@ _INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "GEOLON", "GE
 _INDEX_HEADER += ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H", "TELESCOP", "OBSERVATORY_NAME")
 _UNITS = {"RA_PNT": "deg", "DEC_PNT": "deg", "ALT_PNT": "deg", "AZ_PNT": "deg", "ZEN_PNT": "deg"}
 _UNITS |= {"ONTIME": "s", "LIVETIME": "s", "TSTART": "s", "TSTOP": "s"}
+# Names of the parts that we use, in HDU_TYPE or HDU_CLASS.
+_HDU_KINDS = {"events": "events", "gti": "gti", "aeff": "aeff", "aeff_2d": "aeff", "effarea": "aeff", "effective area": "aeff"}
 _OLD_HESS_NAMES = {
     "RA": "RA_PNT",
     "DEC": "DEC_PNT",
@@ -139,12 +142,12 @@ def _open_gadf(path: Path) -> Runs:
     hdus = read_table(_index_file(path, "hdu-index.fits"))
     parts: dict[str, dict[int, HduLocation]] = {"events": {}, "gti": {}, "aeff": {}}
     base = path / str(hdus.get("BASE_DIR", "."))
-    columns = [hdus.column(name) for name in ("OBS_ID", "HDU_TYPE", "FILE_DIR", "FILE_NAME", "HDU_NAME")]
-    for obs_id, hdu_type, file_dir, file_name, hdu_name in zip(*(column.tolist() for column in columns), strict=True):
-        kind = hdu_type.strip().lower()
-        if kind in parts:
-            location = HduLocation(base / file_dir.strip() / file_name.strip(), hdu_name.strip())
-            parts[kind].setdefault(int(obs_id), location)
+    names = ("HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
+    columns = [_obs_ids(hdus), *(np.char.strip(hdus.column(name).astype(str)) for name in names)]
+    for obs_id, hdu_type, hdu_class, file_dir, file_name, hdu_name in zip(*(c.tolist() for c in columns), strict=True):
+        kind = _HDU_KINDS.get(hdu_type.lower(), _HDU_KINDS.get(hdu_class.lower()))
+        if kind and file_name:
+            parts[kind].setdefault(obs_id, HduLocation(base / file_dir / file_name, hdu_name))
     locations = {
         obs_id: RunFiles(obs_id, events, parts["gti"].get(obs_id), parts["aeff"].get(obs_id))
         for obs_id, events in parts["events"].items()
@@ -157,7 +160,7 @@ def _open_hess(path: Path) -> Runs:
     locations = {}
     for obs_id in table["OBS_ID"].tolist():
         events, aeff = (hess_run_file(path, obs_id, kind) for kind in ("events", "aeff_2d"))
-        gti = HduLocation(events, "GTI")
+        gti = HduLocation(events, "GTI", optional=True)
         locations[obs_id] = RunFiles(obs_id, HduLocation(events, "EVENTS"), gti, HduLocation(aeff, 1))
     return _completed(Runs(path, table, locations))
 
@@ -171,26 +174,38 @@ def _index_file(path: Path, name: str) -> Path:
 
 def _run_table(index: FitsTable, new_names: Mapping[str, str]) -> Table:
     """The index as a table with GADF names, angles in deg, times in s, sorted by OBS_ID."""
-    obs_id = index.column("OBS_ID")
-    if obs_id.dtype.kind not in "iu" or obs_id.ndim != 1:
-        raise DataError(f"{index.where}: column OBS_ID must hold whole numbers")
+    obs_id = _obs_ids(index)
     if not len(obs_id):
         raise DataError(f"{index.where}: has no runs")
-    table = Table(meta={key: index.get(key) for key in _INDEX_HEADER if index.get(key) is not None})
+    table = Table({"OBS_ID": obs_id})
+    table.meta = {key: index.get(key) for key in _INDEX_HEADER if index.get(key) is not None}
     for name, values in index.columns.items():
         new = new_names.get(name, name)
-        if new in table.colnames or (new != name and new in index.columns):
-            continue
-        table[new] = values
-        table[new].unit = index.units[name] or _UNITS.get(new)
-        if new in _UNITS and values.dtype.kind in "fiu":
-            table[new] = table[new].astype(float)
-            table[new].convert_unit_to(_UNITS[new])
+        if new in table.colnames or (new != name and new in index.columns) or values.ndim != 1 or values.dtype.kind == "V":
+            continue  # arrays and bits are nothing that we need
+        if new in _UNITS:
+            table[new] = column_in(index, name, _UNITS[new])
+            table[new].unit = _UNITS[new]
+        elif values.dtype.kind == "U":
+            table[new] = np.char.encode(values, "ascii", "replace").astype(str)  # as FITS wants it
+        else:
+            table[new] = values
     table.sort("OBS_ID")
     repeated = table["OBS_ID"][1:][np.diff(table["OBS_ID"]) == 0]
     if len(repeated):
         raise DataError(f"{index.where}: OBS_ID {repeated[0]} stands there more than once")
     return table
+
+
+def _obs_ids(index: FitsTable) -> NDArray[np.int64]:
+    """OBS_ID as whole numbers; text that holds them is accepted."""
+    values = index.column("OBS_ID")
+    try:
+        if values.ndim == 1 and values.dtype.kind in "iuU":
+            return values.astype(np.int64)
+    except (ValueError, OverflowError):
+        pass
+    raise DataError(f"{index.where}: column OBS_ID must hold whole numbers")
 
 
 def _completed(runs: Runs) -> Runs:
@@ -223,6 +238,5 @@ def _pointing(files: RunFiles) -> dict[str, float]:
     if events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:
         return pointing | {name: events.number(name) for name in ("ALT_PNT", "AZ_PNT")}
     middle = mjdref_tt(events) + (events.number("TSTART") + events.number("TSTOP")) / 2 / 86400
-    view = FieldOfView(pointing["RA_PNT"], pointing["DEC_PNT"], middle, site_of(events))
-    altitude, azimuth = view.pointing_altaz()
+    altitude, azimuth = pointing_altaz(pointing["RA_PNT"], pointing["DEC_PNT"], middle, site_of(events))
     return pointing | {"ALT_PNT": altitude, "AZ_PNT": azimuth}

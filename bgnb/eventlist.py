@@ -23,10 +23,11 @@ _EVENT_COLUMNS = ("TIME", "RA", "DEC", "ENERGY")
 
 @dataclass(frozen=True)
 class HduLocation:
-    """Where an HDU is: a file, and a name or number in it."""
+    """Where an HDU is: a file, a name or number in it, and whether a run can do without it."""
 
     path: Path
     hdu: str | int
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,24 +138,30 @@ def read_event_list(files: RunFiles) -> EventList:
     if events is None:
         raise DataError(f"{files.events.path}: there is no HDU {files.events.hdu}")
     events = events.with_defaults(files.index)
-    gti = tables[files.gti] if files.gti else None
-    aeff = tables[files.aeff] if files.aeff else None
-    if files.aeff and aeff is None:
-        raise DataError(f"{files.aeff.path}: there is no HDU {files.aeff.hdu}, so the energy threshold is not known")
-    return EventList(
+    gti, aeff = (tables[part] if part else None for part in (files.gti, files.aeff))
+    for part in (files.gti, files.aeff):
+        if part and not part.optional and tables[part] is None:
+            raise DataError(f"{part.path}: there is no HDU {part.hdu}, although the index names it")
+    if int(events.number("OBS_ID", files.obs_id)) != files.obs_id:
+        raise DataError(f"{events.where}: holds run {events.get('OBS_ID')}, but the index says {files.obs_id}")
+    intervals = _good_time_intervals(events, gti)
+    event_list = EventList(
         obs_id=files.obs_id,
-        time=_values(events, "TIME", "s", "s"),
+        time=_values(events, "TIME", "s", _time_unit(events)),
         ra=_values(events, "RA", "deg", "deg"),
         dec=_values(events, "DEC", "deg", "deg"),
         energy=_values(events, "ENERGY", "TeV", str(events.get("EUNIT", ""))),
         mjdref=mjdref_tt(events),
-        gti=_good_time_intervals(events, gti),
-        livetime=_livetime(events),
+        gti=intervals,
+        livetime=_livetime(events, float(np.diff(intervals).sum())),
         ra_pnt=events.number("RA_PNT"),
         dec_pnt=events.number("DEC_PNT"),
         site=site_of(events),
         energy_threshold=_energy_threshold(aeff),
     )
+    if len(event_list) and not event_list.in_gti.any():
+        raise DataError(f"{events.where}: no event lies in a good time interval; do both count time from the same MJDREF?")
+    return event_list
 
 
 def _read_parts(parts: list[HduLocation]) -> dict[HduLocation, FitsTable | None]:
@@ -167,17 +174,28 @@ def _read_parts(parts: list[HduLocation]) -> dict[HduLocation, FitsTable | None]
     return tables
 
 
-def _values(table: FitsTable, name: str, unit: str, default_unit: str) -> NDArray[np.float64]:
+def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None = None) -> NDArray[np.float64]:
+    """A column of numbers in a unit; ``default_unit`` holds where the file states none.
+
+    Raises
+    ------
+    DataError
+        Where the column is missing, is no such quantity or has no unit.
+    """
     values = table.column(name)
-    stated = table.units[name] or default_unit
+    stated = table.units[name] or (unit if default_unit is None else default_unit)
     if not stated:
         raise DataError(f"{table.where}: column {name} has no unit, and there is no keyword EUNIT")
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise DataError(f"{table.where}: column {name} must hold one number a row")
-    values = values.astype(float)
+    return values.astype(float) * _factor(stated, unit, f"{table.where}: column {name}")
+
+
+def _values(table: FitsTable, name: str, unit: str, default_unit: str) -> NDArray[np.float64]:
+    values = column_in(table, name, unit, default_unit)
     if not np.all(np.isfinite(values)):
         raise DataError(f"{table.where}: column {name} has values that are not finite")
-    return values * _factor(stated, unit, f"{table.where}: column {name}")
+    return values
 
 
 def _factor(stated: str, unit: str, where: str) -> float:
@@ -191,34 +209,62 @@ def _factor(stated: str, unit: str, where: str) -> float:
 
 def mjdref_tt(table: FitsTable) -> float:
     """Zero of a table's mission times, MJD in TT."""
-    mjdref = table.number("MJDREFI") + table.number("MJDREFF", 0)
+    if table.get("MJDREFI") is None and table.get("MJDREF") is not None:
+        mjdref = table.number("MJDREF")
+    else:
+        mjdref = table.number("MJDREFI") + table.number("MJDREFF", 0)
+    if not 30000 < mjdref < 100000:
+        raise DataError(f"{table.where}: MJDREF = {mjdref:g} is no modified Julian date of our time")
     timesys = str(table.get("TIMESYS", "TT")).lower()
+    timesys = {"tdt": "tt", "et": "tt", "iat": "tai", "gmt": "utc"}.get(timesys, timesys)
     if timesys == "tt":
         return mjdref
     from astropy.time import Time
 
-    try:
-        return float(Time(mjdref, format="mjd", scale=timesys).tt.mjd)
-    except ValueError:
-        raise DataError(f"{table.where}: TIMESYS '{timesys}' is not a time scale") from None
+    if timesys not in Time.SCALES or timesys == "local":
+        raise DataError(f"{table.where}: TIMESYS '{timesys}' is not a time scale; TT, UTC or TAI are")
+    return float(Time(mjdref, format="mjd", scale=timesys).tt.mjd)
+
+
+def _time_unit(table: FitsTable) -> str:
+    return str(table.get("TIMEUNIT", "s"))
 
 
 def _good_time_intervals(events: FitsTable, gti: FitsTable | None) -> NDArray[np.float64]:
+    """Intervals in the mission time of the events, in order; the whole run where there is no GTI table."""
     if gti is None:
-        return np.array([[events.number("TSTART"), events.number("TSTOP")]])
-    start, stop = _values(gti, "START", "s", "s"), _values(gti, "STOP", "s", "s")
-    if not len(start):
-        raise DataError(f"{gti.where}: there is no good time interval")
-    if np.any(stop < start):
-        raise DataError(f"{gti.where}: an interval stops before it starts")
-    shift = (mjdref_tt(gti) - mjdref_tt(events)) * 86400 if gti.get("MJDREFI") is not None else 0.0
-    return np.stack([start, stop], axis=1)[np.argsort(start, kind="stable")] + shift
+        factor = _factor(_time_unit(events), "s", f"{events.where}: keyword TIMEUNIT")
+        intervals = np.array([[events.number("TSTART"), events.number("TSTOP")]]) * factor
+        where = f"{events.where}: keywords TSTART and TSTOP"
+    else:
+        gti = gti.with_defaults({"TIMESYS": events.get("TIMESYS"), "TIMEUNIT": events.get("TIMEUNIT")})
+        start, stop = (_values(gti, name, "s", _time_unit(gti)) for name in ("START", "STOP"))
+        own_zero = gti.get("MJDREFI") is not None or gti.get("MJDREF") is not None
+        shift = (mjdref_tt(gti) - mjdref_tt(events)) * 86400 if own_zero else 0.0
+        intervals = np.stack([start, stop], axis=1)[np.argsort(start, kind="stable")] + shift
+        where = gti.where
+    if not len(intervals):
+        raise DataError(f"{where}: there is no good time interval")
+    if np.any(intervals[:, 1] <= intervals[:, 0]):
+        raise DataError(f"{where}: an interval stops before it starts")
+    if np.any(intervals[1:, 0] < intervals[:-1, 1]):
+        raise DataError(f"{where}: good time intervals overlap")
+    middle = mjdref_tt(events) + intervals.mean() / 86400
+    if not 40000 < middle < 100000:
+        raise DataError(f"{where}: the run is at MJD {middle:g}, which is no date of our time")
+    return intervals
 
 
-def _livetime(events: FitsTable) -> float:
-    livetime = events.number("LIVETIME", events.number("ONTIME", 0) * events.number("DEADC", 1))
+def _livetime(events: FitsTable, good_time: float) -> float:
+    """LIVETIME, which must fit the good time intervals (s)."""
+    ontime = events.number("ONTIME", good_time)
+    livetime = events.number("LIVETIME", ontime * events.number("DEADC", 1))
     if livetime <= 0:
         raise DataError(f"{events.where}: LIVETIME must be above 0 s, got {livetime:g}")
+    if abs(ontime - good_time) > 0.01 * good_time:
+        raise DataError(f"{events.where}: ONTIME = {ontime:g} s, but the good time intervals add up to {good_time:g} s")
+    if livetime > 1.01 * ontime:
+        raise DataError(f"{events.where}: LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")
     return livetime
 
 
@@ -234,8 +280,8 @@ def site_of(table: FitsTable) -> Site:
 
 
 def _energy_threshold(aeff: FitsTable | None) -> float | None:
-    """LO_THRES in TeV; its unit, by custom, stands in the comment: ``[TeV]``."""
-    if aeff is None or aeff.get("LO_THRES") is None:
+    """LO_THRES in TeV, None where it is missing or not above 0; its unit, by custom, stands in the comment: ``[TeV]``."""
+    if aeff is None or aeff.number("LO_THRES", 0) <= 0:
         return None
     threshold = aeff.number("LO_THRES")
     unit = re.search(r"\[(\w+)\]", aeff.comment("LO_THRES"))

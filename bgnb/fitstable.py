@@ -165,6 +165,8 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
         raise DataError(f"{path}: there is no such file") from None
     except (OSError, EOFError, zlib.error, igzip_lib.IsalError) as error:  # type: ignore[misc] # isal does not type it
         raise DataError(f"{path}: cannot be read: {error}") from None
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise DataError(f"{path}: a header contradicts itself or the data: {error}") from None
     return [found.get(key) for key in keys]
 
 
@@ -186,7 +188,7 @@ def _skip(stream: BinaryIO, size: int) -> None:
     while size > 0:
         piece = stream.read(min(size, 1 << 20))
         if not piece:
-            return  # data that nobody asked for may be cut; the next header shows it
+            return  # data that nobody asked for may be cut
         size -= len(piece)
 
 
@@ -292,11 +294,16 @@ def _numpy_type(tform: str) -> np.dtype[Any] | None:
 
 
 def _native(column: NDArray[Any], header: Mapping[str, str], number: int) -> NDArray[Any]:
-    """Values in the machine's byte order, scaled, text decoded."""
+    """Values in the machine's byte order, scaled, text decoded, whole numbers that stand for "none" not a number."""
     if column.dtype.kind == "S":
-        return np.char.rstrip(np.char.decode(column, "latin-1"))
+        return np.array([text.partition(b"\0")[0].decode("latin-1").rstrip() for text in column.tolist()], dtype=str)
+    if str(_value(header, f"TFORM{number}", "")).strip().lstrip("1") == "L":
+        return column == ord("T")
     scale, zero = _value(header, f"TSCAL{number}", 1), _value(header, f"TZERO{number}", 0)
     native = column.astype(column.dtype.newbyteorder("="))
+    none = _value(header, f"TNULL{number}", None)
+    if none is not None and native.dtype.kind in "iu" and np.any(native == none):
+        return np.where(native == none, np.nan, native * scale + zero)
     if (scale, zero) == (1, 0):
         return native
     if column.dtype.kind in "iu" and scale == 1 and isinstance(zero, int):

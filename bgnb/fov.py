@@ -90,34 +90,72 @@ class FieldOfView:
         seconds : ndarray
             Times in s since ``mjd_tt``.
         """
-        orientation = _EarthOrientation.at(self.mjd_tt, self.site)
-        frame = _tangent_frame(orientation.apparent(_unit_vector(self.ra_pnt, self.dec_pnt)))
+        orientation, frame = self._apparent_frame()
         # One matrix takes ICRS vectors to the tangent frame of the apparent pointing,
         # one vector adds the aberration.
         rotation = frame @ orientation.icrs_to_cirs
         aberration = rotation @ orientation.velocity
         ahead, north, east = rotation @ _unit_vector(ra, dec) + aberration[:, None]
-        _, zenith_north, zenith_east = frame @ orientation.zenith(seconds)
-        norm = np.hypot(zenith_north, zenith_east)
-        up = (north * zenith_north + east * zenith_east) / norm
-        left = (east * zenith_north - north * zenith_east) / norm
+        zenith_north, zenith_east = self._zenith_direction(orientation, frame, seconds)
+        up = north * zenith_north + east * zenith_east
+        left = east * zenith_north - north * zenith_east
         return _lon_lat(ahead, left, up)
 
     def detxy(self, fovalign: FovAlign, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
         """DETX and DETY in deg in the frame named by ``fovalign``."""
-        if fovalign == "RADEC":
+        if checked_fovalign(fovalign) == "RADEC":
             return self.radec(ra, dec)
         return self.altaz(ra, dec, seconds)
 
-    def pointing_altaz(self) -> tuple[float, float]:
-        """Altitude and azimuth (north through east) of the pointing at ``mjd_tt``, in deg."""
+    def sky(self, fovalign: FovAlign, detx: Floats, dety: Floats, seconds: Floats) -> tuple[Floats, Floats]:
+        """Right ascension and declination, ICRS, deg, of positions in the field of view: the inverse of `detxy`."""
+        ahead, left, up = _unit_vector(detx, dety)
+        if checked_fovalign(fovalign) == "RADEC":
+            frame = _tangent_frame(_unit_vector(self.ra_pnt, self.dec_pnt))
+            direction = frame.T @ np.stack([ahead, up, -left])
+        else:
+            orientation, frame = self._apparent_frame()
+            zenith_north, zenith_east = self._zenith_direction(orientation, frame, seconds)
+            north = up * zenith_north - left * zenith_east
+            east = up * zenith_east + left * zenith_north
+            direction = orientation.astrometric(frame.T @ np.stack([ahead, north, east]))
+        lon, lat = _lon_lat(*direction)
+        return lon % 360, lat
+
+    def _apparent_frame(self) -> tuple[_EarthOrientation, Floats]:
         orientation = _EarthOrientation.at(self.mjd_tt, self.site)
-        pointing = orientation.apparent(_unit_vector(self.ra_pnt, self.dec_pnt))
-        zenith = orientation.zenith(np.zeros(1))[:, 0]
-        east = np.cross(orientation.pole(), zenith)
-        east /= np.linalg.norm(east)
-        up, right, ahead = zenith @ pointing, east @ pointing, np.cross(zenith, east) @ pointing
-        return float(np.degrees(np.arcsin(np.clip(up, -1, 1)))), float(np.degrees(np.arctan2(right, ahead)) % 360)
+        return orientation, _tangent_frame(orientation.apparent(_unit_vector(self.ra_pnt, self.dec_pnt)))
+
+    @staticmethod
+    def _zenith_direction(orientation: _EarthOrientation, frame: Floats, seconds: Floats) -> tuple[Floats, Floats]:
+        """Direction from the pointing to the zenith: its parts to the north and to the east."""
+        _, north, east = frame @ orientation.zenith(seconds)
+        norm = np.hypot(north, east)
+        return north / norm, east / norm
+
+
+def pointing_altaz(ra_pnt: float, dec_pnt: float, mjd_tt: float, site: Site) -> tuple[float, float]:
+    """Altitude and azimuth (north through east), deg, of a position (ICRS, deg) at a time (MJD in TT)."""
+    orientation = _EarthOrientation.at(mjd_tt, site)
+    north, east, up = orientation.horizon() @ orientation.apparent(_unit_vector(ra_pnt, dec_pnt))
+    azimuth, altitude = _lon_lat(north, east, up)
+    return float(altitude), float(azimuth % 360)
+
+
+def pointing_radec(alt_pnt: float, az_pnt: float, mjd_tt: float, site: Site) -> tuple[float, float]:
+    """Right ascension and declination (ICRS, deg) of an altitude and azimuth (deg): the inverse of `pointing_altaz`."""
+    orientation = _EarthOrientation.at(mjd_tt, site)
+    lon, lat = _lon_lat(*orientation.astrometric(orientation.horizon().T @ _unit_vector(az_pnt, alt_pnt)))
+    return float(lon % 360), float(lat)
+
+
+def sun_altitude(mjd_tt: float, site: Site) -> float:
+    """Altitude of the Sun, deg, without refraction."""
+    heliocentric, _ = erfa.epv00(_MJD_ZERO, mjd_tt)
+    sun = -np.asarray(heliocentric["p"])
+    orientation = _EarthOrientation.at(mjd_tt, site)
+    _, altitude = _lon_lat(*(orientation.horizon() @ orientation.apparent(sun / np.linalg.norm(sun))))
+    return float(altitude)
 
 
 @dataclass(frozen=True)
@@ -159,9 +197,19 @@ class _EarthOrientation:
         """Unit vectors (CIRS) of the zenith, shape (3, n)."""
         return _turned(self.terrestrial_zenith, self.rotation_angle + _EARTH_ROTATION_RATE * seconds)
 
-    def pole(self) -> Floats:
-        """Unit vector (CIRS) of the terrestrial pole at the reference time."""
-        return _turned(self.terrestrial_pole, np.array([self.rotation_angle]))[:, 0]
+    def astrometric(self, direction: Floats) -> Floats:
+        """ICRS unit vectors, shape (3, …), of apparent directions: the inverse of `apparent`."""
+        turned = self.icrs_to_cirs.T @ direction
+        along = self.velocity @ turned
+        stretch = along + np.sqrt(along**2 + 1 - self.velocity @ self.velocity)
+        return stretch * turned - self.velocity.reshape(-1, *[1] * (turned.ndim - 1))
+
+    def horizon(self) -> Floats:
+        """Rows: unit vectors (CIRS) to the north, to the east and to the zenith, at the reference time."""
+        now = np.array([self.rotation_angle])
+        zenith, pole = (_turned(vector, now)[:, 0] for vector in (self.terrestrial_zenith, self.terrestrial_pole))
+        east = np.cross(pole, zenith) / np.linalg.norm(np.cross(pole, zenith))
+        return np.stack([np.cross(zenith, east), east, zenith])
 
 
 @cache

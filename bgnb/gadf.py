@@ -1,17 +1,15 @@
-"""Models and tables to FITS and ECSV files, and back.
+"""Models and groups to FITS and ECSV files, and back.
 
 BACKGROUND is a GADF BKG_3D table in the axis order that GADF recommends, FITS order
 (ENERG, DETX, DETY). Its rate is per *livetime*, as the keyword TIMEBASE says; Gammapy
 multiplies by ontime, so for use with a run it must be scaled by that run's
-LIVETIME/ONTIME. The same input gives the same bytes: no time stamps, unless
-SOURCE_DATE_EPOCH sets one.
+LIVETIME/ONTIME.
 """
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime
-from io import BytesIO, StringIO
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,10 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
-from isal import igzip
 
-import bgnb
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError, DataError
+from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, write_fits
 from bgnb.fov import FovAlign, checked_fovalign
 from bgnb.model import BackgroundModel
 from bgnb.outdir import write_file
@@ -34,11 +31,8 @@ _AXES = {"energy": "ENERG", "dety": "DETY", "detx": "DETX"}
 _FITS_ORDER = ("energy", "detx", "dety")
 #: Axis orders of BKG_3D cubes as numpy shows them, by name.
 LAYOUTS = {"GADF": ("dety", "detx", "energy"), "HESS-DR1": ("energy", "dety", "detx")}
-_GADF_KEYWORDS = {
-    "HDUCLASS": "GADF",
-    "HDUDOC": "https://github.com/open-gamma-ray-astro/gamma-astro-data-formats",
-    "HDUVERS": "0.3",
-}
+# In these files DETX of the background grows with right ascension; Gammapy calls it REVERSE_LON_RADEC.
+_HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
 _RUN_COLUMNS = {
     "OBS_ID": ("obs_id", "K", ""),
     "LIVETIME": ("livetime_s", "D", "s"),
@@ -70,7 +64,7 @@ def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, An
         _cube_hdu("BACKGROUND", axes, model.rate.quantity.value, "D", "s-1 MeV-1 sr-1", _background_keywords(model)),
         _runs_hdu(model.stack),
     ]
-    _write_fits(Path(path), hdus)
+    write_fits(Path(path), hdus)
 
 
 def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:
@@ -105,7 +99,7 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
         ],
         name="ENERGIES",
     )
-    _write_fits(Path(path), [primary, energies])
+    write_fits(Path(path), [primary, energies])
 
 
 def read_model(path: str | Path) -> BackgroundModel:
@@ -138,7 +132,9 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
         Name of the HDU.
     layout : {"GADF", "HESS-DR1"}, optional
         Axis order. By default it is read from the CREF keyword, else taken from the
-        shape where that leaves no doubt.
+        shape where that leaves no doubt. The cubes of H.E.S.S. DR1, known by this name or
+        by the writer of the events beside them, count DETX contrary to GADF, and are
+        mirrored.
 
     Returns
     -------
@@ -153,17 +149,16 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
         Where it is not such a table, or its axis order cannot be known.
     """
     with _open(path) as hdus:
-        if hdu.upper() not in [table.name for table in hdus]:
-            raise DataError(f"{path}: there is no HDU {hdu}")
-        return _background(hdus[hdu], path, layout)
-
-
-def write_table(table: Table, path: str | Path) -> None:
-    """Write a table as FITS."""
-    hdu = fits.table_to_hdu(Table(table, meta={k: v for k, v in table.meta.items() if len(k) <= 8}))
-    hdu.header["EXTNAME"] = "OBS_INDEX"
-    hdu.header["CREATOR"] = f"bgnb {bgnb.__version__}"
-    _write_fits(Path(path), [fits.PrimaryHDU(), hdu])
+        names = [table.name for table in hdus]
+        if hdu.upper() not in names or not isinstance(hdus[hdu], fits.BinTableHDU):
+            raise DataError(f"{path}: there is no table HDU {hdu}; there are {', '.join(names)}")
+        cube, fovalign = _background(hdus[hdu], path, layout)
+        events = hdus["EVENTS"].header if "EVENTS" in names else {}
+        written_by = (events.get("CREATOR"), events.get("HDUVERS"))
+    if layout == "HESS-DR1" or written_by == _HESS_DR1_WRITER:
+        axes = replace(cube.axes, detx=-cube.axes.detx[::-1])
+        cube = Cube(axes, cube.quantity[:, :, ::-1])
+    return cube, fovalign
 
 
 def write_groups(groups: ObservationGroups, path: str | Path) -> None:
@@ -189,11 +184,7 @@ def read_groups(path: str | Path) -> ObservationGroups:
 
 
 def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.PrimaryHDU:
-    primary = fits.PrimaryHDU()
-    primary.header["CREATOR"] = f"bgnb {bgnb.__version__}"
-    if "SOURCE_DATE_EPOCH" in os.environ:
-        date = datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC)
-        primary.header["DATE"] = date.strftime("%Y-%m-%dT%H:%M:%S")
+    primary = primary_hdu()
     primary.header["METHOD"] = (model.method, "how the rate was made from the counts")
     primary.header["FOVALIGN"] = (model.stack.fovalign, "frame of DETX and DETY")
     primary.header["TIMEBASE"] = ("LIVETIME", "rates are per livetime, not per ontime")
@@ -202,8 +193,11 @@ def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.Pr
     return primary
 
 
-def _background_keywords(model: BackgroundModel) -> dict[str, str]:
+def _background_keywords(model: BackgroundModel) -> dict[str, Any]:
+    exposed = np.flatnonzero(model.stack.livetime_us.any(axis=(1, 2)))
+    lowest = model.axes.energy[exposed[0] if len(exposed) else 0].value
     return {
+        "LO_THRES": (lowest, "[TeV] lowest energy used; extrapolated below"),
         "HDUCLAS1": "RESPONSE",
         "HDUCLAS2": "BKG",
         "HDUCLAS3": "FULL-ENCLOSURE",
@@ -214,7 +208,7 @@ def _background_keywords(model: BackgroundModel) -> dict[str, str]:
 
 
 def _cube_hdu(
-    name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: dict[str, str]
+    name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: dict[str, Any]
 ) -> fits.BinTableHDU:  # fmt: skip
     columns = []
     for axis in _FITS_ORDER:
@@ -226,7 +220,7 @@ def _cube_hdu(
     column = "BKG" if name == "BACKGROUND" else name
     columns.append(fits.Column(column, f"{in_file.size}{code}", unit=unit, dim=dim, array=in_file[None]))
     hdu = fits.BinTableHDU.from_columns(columns, name=name)
-    hdu.header.update(_GADF_KEYWORDS | keywords)
+    hdu.header.update(GADF_KEYWORDS | keywords)
     hdu.header[f"CREF{len(columns)}"] = f"({','.join(f'{_AXES[axis]}_LO:{_AXES[axis]}_HI' for axis in _FITS_ORDER)})"
     return hdu
 
@@ -309,14 +303,3 @@ def _cube(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[str, 
         raise DataError(f"{path}, HDU {hdu.name}: column {name} is missing")
     values = np.asarray(hdu.data[name][0])
     return values.astype(values.dtype.newbyteorder("=")).transpose([order.index(axis) for axis in _AXES])
-
-
-def _write_fits(path: Path, hdus: list[Any]) -> None:
-    for hdu in hdus:
-        # The comments of these cards carry no time, so that equal content gives equal bytes.
-        hdu.add_datasum(when="data unit checksum")
-        hdu.add_checksum(when="HDU checksum", override_datasum=False)
-    content = BytesIO()
-    fits.HDUList(hdus).writeto(content)
-    compressed = path.suffix == ".gz"
-    write_file(path, igzip.compress(content.getvalue(), 1, mtime=0) if compressed else content.getvalue())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
+from bgnb.powerlaw import fit_power_law
 from bgnb.smooth import smooth_planes, times_to_smooth
 from bgnb.stack import Stack
 
@@ -18,6 +19,10 @@ Floats = NDArray[np.float64]
 
 #: Bins that smoothing leaves empty get this part of the mean rate of their plane.
 FLOOR = 0.01
+#: Planes without counts follow the nearest planes that hold so many counts together.
+POWER_LAW_COUNTS = 100
+#: Spectral index of the rate where a single plane holds all counts.
+POWER_LAW_INDEX = 2.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +54,11 @@ class BackgroundModel:
         """The axes."""
         return self.rate.axes
 
+    @property
+    def is_true(self) -> bool:
+        """Whether this is a truth, made from no runs: it has no counts and no statistical error."""
+        return not self.stack.runs
+
     def __repr__(self) -> str:
         return f"BackgroundModel(method: {self.method}, {self.stack!r})"
 
@@ -64,10 +74,10 @@ def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
         A key of `METHODS`:
 
         ``default``
-            Smooth counts and exposure plane by plane, and divide. Each plane predicts
-            the counts that it holds. Planes without counts are extrapolated from the
-            others along a power law in energy, and empty bins get a small floor, so
-            that every rate is above zero.
+            Smooth counts and exposure plane by plane, and divide. Each plane with
+            counts predicts as many as it holds. Planes without counts follow a power law
+            through the nearest others, and bins that smoothing leaves empty get a small
+            floor, so that every rate is above zero.
         ``michi``
             The energy axis starts at the lowest threshold in the group, and livetime is
             divided out before smoothing (Mayer 2015); for the rest as ``default``.
@@ -123,27 +133,33 @@ def _ratio(numerator: NDArray[Any], denominator: Floats) -> Floats:
 
 def _without_zeros(rate: Floats, stack: Stack, method: str) -> BackgroundModel:
     """The model with rates above zero everywhere; planes that hold counts predict just these counts."""
-    energy, exposure = stack.axes.energy_centers.value, stack.exposure.to_value("s MeV sr")
+    volume, exposure = stack.axes.bin_volume.to_value("MeV sr"), stack.exposure.to_value("s MeV sr")
     plane_counts = stack.counts.sum(axis=(1, 2))
-    plane_exposure = exposure.sum(axis=(1, 2))
     filled = np.empty_like(rate)
     populated = np.flatnonzero(plane_counts)
     for plane in populated:
         floored = np.maximum(rate[plane], FLOOR * rate[plane].mean())
         filled[plane] = floored * plane_counts[plane] / (floored * exposure[plane]).sum()
 
-    slope = _spectral_slope(energy[populated], filled[populated].mean(axis=(1, 2)), plane_counts[populated])
+    log_energy = np.log(stack.axes.energy_centers.value)
     for plane in np.flatnonzero(plane_counts == 0):
-        nearest = populated[np.argmin(np.abs(np.log(energy[populated] / energy[plane])))]
-        filled[plane] = filled[nearest] * (energy[plane] / energy[nearest]) ** slope
-        if plane_exposure[plane] > 0:  # exposed, and no event seen: predict one at the most
-            filled[plane] /= max(1.0, (filled[plane] * exposure[plane]).sum())
+        nearest = populated[np.argmin(np.abs(log_energy[populated] - log_energy[plane]))]
+        mean_rate = _plane_rate(int(plane), stack.axes.energy_centers.value, plane_counts, exposure.sum(axis=(1, 2)))
+        filled[plane] = filled[nearest] * mean_rate / np.average(filled[nearest], weights=volume[nearest])
     return BackgroundModel(Cube(stack.axes, filled * RATE_UNIT), stack, method)
 
 
-def _spectral_slope(energy: Floats, mean_rate: Floats, plane_counts: Floats) -> float:
-    """Slope of log rate against log energy, each plane weighted with its counts; −2.7 from one plane."""
-    if len(energy) < 2:
-        return -2.7
-    # np.polyfit weights multiply the residuals: the square root of the inverse variance.
-    return float(np.polyfit(np.log(energy), np.log(mean_rate), 1, w=np.sqrt(plane_counts))[0])
+def _plane_rate(plane: int, energy: Floats, counts: NDArray[np.int64], exposure: Floats) -> float:
+    """Mean rate of a plane without counts, on the power law of the nearest planes that were exposed.
+
+    As many planes are taken as hold `POWER_LAW_COUNTS` together, in two planes at least.
+    """
+    exposed = np.flatnonzero(exposure)
+    nearest = exposed[np.argsort(np.abs(np.log(energy[exposed] / energy[plane])), kind="stable")]
+    enough = (np.cumsum(counts[nearest]) >= POWER_LAW_COUNTS) & (np.cumsum(counts[nearest] > 0) >= 2)
+    chosen = nearest[: int(np.argmax(enough)) + 1] if enough.any() else nearest
+    law = fit_power_law(energy[chosen], counts[chosen].astype(float), exposure[chosen])
+    if law is None:  # all counts are in one plane
+        only = int(np.argmax(counts))
+        return float(counts[only] / exposure[only] * (energy[plane] / energy[only]) ** -POWER_LAW_INDEX)
+    return float(law.at(energy[plane]))

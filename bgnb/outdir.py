@@ -1,4 +1,4 @@
-"""Output that appears whole or not at all."""
+"""Output that appears whole or not at all, and is replaced only where it is wholly ours."""
 
 from __future__ import annotations
 
@@ -12,32 +12,47 @@ from tempfile import mkdtemp
 
 from bgnb.errors import BgnbError
 
-#: The file by which bgnb knows a directory that it made.
+#: What a command has to say of its work.
 REPORT = "report.json"
+#: The list of all files of a directory that bgnb made.
+MANIFEST = "manifest.json"
 
 
 @contextmanager
-def new_directory(outdir: Path, *, overwrite: bool) -> Iterator[Path]:
+def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
     """A hidden directory beside ``outdir``, which becomes ``outdir`` when the block ends well.
 
     Until then nothing stands under the final name, and an older ``outdir`` is kept.
 
+    Parameters
+    ----------
+    outdir : path
+        The directory to make.
+    overwrite : bool
+        Replace it, if it holds nothing but what bgnb wrote there.
+    inputs : tuple of path
+        Directories that are read: ``outdir`` must lie in none of them, nor they in it.
+
     Raises
     ------
     BgnbError
-        Where ``outdir`` exists and ``overwrite`` is false, or bgnb did not make it, or
-        it cannot be written.
+        Where ``outdir`` is in the way, or cannot be written.
     """
-    target = outdir.resolve()
-    _check_target(outdir, target, overwrite)
     try:
+        target = outdir.resolve()
+        _check_apart(outdir, target, inputs)
+        _check_target(outdir, target, overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    except OSError as error:
-        raise BgnbError(f"{outdir}: cannot be written: {error.strerror}") from None
+    except (FileExistsError, NotADirectoryError):
+        raise BgnbError(f"{outdir}: cannot be made: a part of the path is a file") from None
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a path that is none
+        raise BgnbError(f"{outdir}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
     try:
         partial.chmod(0o777 & ~_umask())
         yield partial
+        files = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if not path.is_dir())
+        write_file(partial / MANIFEST, (json.dumps({"creator": "bgnb", "files": files}, indent=1) + "\n").encode())
         _check_target(outdir, target, overwrite)
         _publish(partial, target)
     finally:
@@ -54,9 +69,14 @@ def write_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise BgnbError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
         partial.unlink(missing_ok=True)
+        raise BgnbError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _check_apart(outdir: Path, target: Path, inputs: tuple[Path, ...]) -> None:
+    for source in (path.resolve() for path in inputs):
+        if target.is_relative_to(source) or source.is_relative_to(target):
+            raise BgnbError(f"{outdir}: is, holds or lies inside the input {source}; name a directory apart from it")
 
 
 def _check_target(outdir: Path, target: Path, overwrite: bool) -> None:
@@ -66,25 +86,37 @@ def _check_target(outdir: Path, target: Path, overwrite: bool) -> None:
         raise BgnbError(f"{outdir}: is a file; name a directory")
     if not any(target.iterdir()):
         return
+    if foreign := _foreign_file(target):
+        raise BgnbError(f"{outdir}: holds {foreign}, which bgnb did not write there; name another directory")
     if not overwrite:
         raise BgnbError(f"{outdir}: exists already; use --overwrite (overwrite=True) to replace it")
-    if not _made_by_bgnb(target):
-        raise BgnbError(f"{outdir}: was not made by bgnb (no {REPORT} of ours in it), so it is not replaced")
+    if Path.cwd().is_relative_to(target):
+        raise BgnbError(f"{outdir}: is the current directory, and cannot be replaced from within")
 
 
-def _made_by_bgnb(directory: Path) -> bool:
+def _foreign_file(directory: Path) -> str | None:
+    """The first entry of a directory that is not in its manifest."""
     try:
-        report = json.loads((directory / REPORT).read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(report, dict) and str(report.get("creator", "")).startswith("bgnb ")
+        manifest = json.loads((directory / MANIFEST).read_text())
+        known = {MANIFEST, *manifest["files"]} if manifest["creator"] == "bgnb" else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        known = set()
+    entries = sorted(
+        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_symlink() or not path.is_dir()
+    )
+    return next((entry for entry in entries if entry not in known), None)
 
 
 def _publish(partial: Path, target: Path) -> None:
     old = partial.with_suffix(".old")
-    if target.exists():
-        target.rename(old)
-    partial.rename(target)
+    try:
+        if target.exists():
+            target.rename(old)
+        partial.rename(target)
+    except OSError as error:
+        if old.exists():
+            old.rename(target)
+        raise BgnbError(f"{target}: cannot be written: {error.strerror}") from None
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,23 +12,27 @@ from astropy import units as u
 from astropy.table import Table
 from tqdm import tqdm
 
-from bgnb.cube import CubeAxes
+from bgnb.cube import CubeAxes, to_value
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.eventlist import EventList, read_event_list
+from bgnb.fitsfile import primary_hdu, table_hdu, write_fits
 from bgnb.fov import FovAlign, checked_fovalign
-from bgnb.gadf import write_groups, write_image, write_model, write_table
+from bgnb.gadf import write_groups, write_image, write_model
 from bgnb.model import METHODS, make_model
 from bgnb.outdir import REPORT, new_directory, write_file
-from bgnb.report import GroupReport, Report, RunReport
+from bgnb.report import GroupReport, Report, RunReport, count_reasons
 from bgnb.runs import (
     ALT_EDGES,
     AZ_EDGES,
     EXCLUSION_RADIUS,
     ObservationGroups,
+    Reason,
     Selection,
+    fault,
     mean_azimuth,
     read_catalog,
+    read_run_list,
     select_all_runs,
     select_listed_runs,
     select_off_runs,
@@ -74,8 +78,8 @@ def make_bg_cube_models(
     test: bool = False,
     method: str = "default",
     overwrite: bool = False,
-    select: str | Path = "far",
-    catalog: str | Path | None = None,
+    select: str | Path | Sequence[int] = "far",
+    catalog: str | Path | Table | None = None,
     exclusion_radius: u.Quantity | str = EXCLUSION_RADIUS,
     alt_edges: Sequence[float] | u.Quantity | None = None,
     az_edges: Sequence[float] | u.Quantity | None = None,
@@ -106,10 +110,10 @@ def make_bg_cube_models(
         See `make_model`.
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
-    select : {"far", "all"} or path
-        Keep the runs far from known sources, or all, or those whose OBS_IDs stand in a
-        text file, one a line.
-    catalog : path, optional
+    select : {"far", "all"}, path or sequence of int
+        Keep the runs far from known sources, or all, or those with the OBS_IDs in a text
+        file, one a line, or in a sequence.
+    catalog : path or `~astropy.table.Table`, optional
         Known sources, see `read_catalog`.
     exclusion_radius : `~astropy.units.Quantity` or str
         Distance from a source, besides twice its extension, that counts as far.
@@ -136,15 +140,15 @@ def make_bg_cube_models(
     if method not in METHODS:
         raise BgnbError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
     binning = Binning(
-        _quantity("energy_min", energy_min, "TeV"),
-        _quantity("energy_max", energy_max, "TeV"),
+        to_value("energy_min", energy_min, "TeV") * u.TeV,
+        to_value("energy_max", energy_max, "TeV") * u.TeV,
         n_energy,
-        _quantity("fov_max", fov_max, "deg"),
+        to_value("fov_max", fov_max, "deg") * u.deg,
         n_fov,
     )
     binning.axes(1)  # complain of wrong axes before the work begins
     align = checked_fovalign(fovalign)
-    radius = _quantity("exclusion_radius", exclusion_radius, "deg")
+    radius = to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
     groups = _groups(alt_edges, az_edges, test)
     settings = {
         "indir": str(indir),
@@ -152,7 +156,7 @@ def make_bg_cube_models(
         "test": test,
         "method": method,
         "select": str(select),
-        "catalog": str(catalog) if catalog else "default",
+        "catalog": "default" if catalog is None else "table" if isinstance(catalog, Table) else str(catalog),
         "exclusion_radius_deg": radius.value,
         "alt_edges_deg": groups.alt_edges.value.tolist(),
         "az_edges_deg": groups.az_edges.value.tolist(),
@@ -163,7 +167,7 @@ def make_bg_cube_models(
         "n_fov": n_fov,
         "fovalign": align,
     }
-    with new_directory(Path(outdir), overwrite=overwrite) as directory:
+    with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         runs = open_runs(indir, scheme)
         selection = _select(runs, select, catalog, radius)
         if test:
@@ -175,7 +179,8 @@ def make_bg_cube_models(
         with tqdm(total=len(selection.kept), unit="run", disable=None if progress is None else not progress) as bar:
             run_reports, group_reports = job.all_groups(members, bar)
         if not group_reports:
-            raise BgnbError("no model could be made: " + "; ".join(sorted({run.reason or "" for run in run_reports})))
+            reasons = ", ".join(count_reasons(run.reason for run in run_reports if run.reason))
+            raise BgnbError(f"no model could be made: {reasons}. Are the files complete, and the axes wide enough?")
         left_out = [RunReport(obs_id, None, reason, None) for obs_id, reason in selection.left_out.items()]
         report = Report(tuple(sorted([*run_reports, *left_out], key=lambda run: run.obs_id)), group_reports, settings)
         _check_ledger(runs, report)
@@ -200,24 +205,24 @@ class _Job:
         group_reports: list[GroupReport] = []
         for group_id, obs_ids in members.items():
             bar.set_postfix_str(f"group {group_id}")
-            faults: dict[int, str] = {}
+            faults: dict[int, Reason] = {}
             axes = self.binning.axes(len(obs_ids))
             stack = stack_runs(self._read(obs_ids, faults, bar), axes, self.fovalign)
             run_reports += [RunReport(obs_id, group_id, reason, None) for obs_id, reason in faults.items()]
-            reason = None
+            reason: Reason | None = None
             if stack.counts.any():
                 group_reports.append(self._write_group(group_id, stack))
             else:
-                reason = f"group {group_id} has no counts inside the axes and above the energy thresholds"
+                reason = Reason("its group has no counts inside the axes and above the energy thresholds")
             run_reports += [RunReport(run.obs_id, group_id, reason, run) for run in stack.runs]
         return run_reports, tuple(group_reports)
 
-    def _read(self, obs_ids: list[int], faults: dict[int, str], bar: tqdm[Any]) -> Iterator[EventList]:
+    def _read(self, obs_ids: list[int], faults: dict[int, Reason], bar: tqdm[Any]) -> Iterator[EventList]:
         for obs_id in obs_ids:
             try:
                 yield read_event_list(self.runs.files(obs_id))
             except DataError as error:
-                faults[obs_id] = str(error)
+                faults[obs_id] = fault(str(error))
             bar.update()
 
     def _write_group(self, group_id: int, stack: Stack) -> GroupReport:
@@ -245,49 +250,20 @@ class _Job:
         return report
 
 
-def _quantity(name: str, value: u.Quantity | str, unit: str) -> u.Quantity:
-    try:
-        quantity = u.Quantity(value).to(unit)
-    except (TypeError, ValueError) as error:
-        raise BgnbError(f"{name} must be a value with a unit, such as '1 {unit}', got {value!r}: {error}") from None
-    if not quantity.isscalar or not np.isfinite(quantity.value) or quantity.value < 0:
-        raise BgnbError(f"{name} must be one finite value that is not negative, got {value!r}")
-    return quantity
-
-
 def _groups(alt_edges: Any, az_edges: Any, test: bool) -> ObservationGroups:
     if alt_edges is None:
         alt_edges = _TEST_ALT_EDGES if test else ALT_EDGES
     return ObservationGroups(u.Quantity(alt_edges, "deg"), u.Quantity(AZ_EDGES if az_edges is None else az_edges, "deg"))
 
 
-def _select(runs: Runs, select: str | Path, catalog: str | Path | None, radius: u.Quantity) -> Selection:
-    if select == "far":
-        return select_off_runs(runs, read_catalog(catalog), radius)
-    if select == "all":
+def _select(
+    runs: Runs, select: str | Path | Sequence[int], catalog: str | Path | Table | None, radius: u.Quantity
+) -> Selection:
+    if str(select).lower() == "far":
+        return select_off_runs(runs, catalog if isinstance(catalog, Table) else read_catalog(catalog), radius)
+    if str(select).lower() == "all":
         return select_all_runs(runs)
-    return select_listed_runs(runs, read_run_list(select))
-
-
-def read_run_list(path: str | Path) -> list[int]:
-    """OBS_IDs from a text file, one a line; empty lines and what follows a # are passed over.
-
-    Raises
-    ------
-    BgnbError
-        Where the file is missing or a line is not a number.
-    """
-    try:
-        lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise BgnbError(f"select must be 'far', 'all' or a text file of OBS_IDs; cannot read '{path}'") from None
-    obs_ids = []
-    for number, line in enumerate(lines, start=1):
-        if text := line.partition("#")[0].strip():
-            if not text.isdecimal():
-                raise BgnbError(f"{path}, line {number}: '{text}' is not an OBS_ID")
-            obs_ids.append(int(text))
-    return obs_ids
+    return select_listed_runs(runs, read_run_list(select) if isinstance(select, str | Path) else select)
 
 
 def _grouped(runs: Runs, selection: Selection, groups: ObservationGroups) -> tuple[dict[int, list[int]], Selection]:
@@ -301,7 +277,7 @@ def _grouped(runs: Runs, selection: Selection, groups: ObservationGroups) -> tup
             continue
         group_id = groups.group_id(alt, az)
         if group_id is None:
-            left_out[obs_id] = "its altitude and azimuth lie outside all groups"
+            left_out[obs_id] = Reason("altitude and azimuth outside all groups")
         else:
             members.setdefault(group_id, []).append(obs_id)
     inside = tuple(obs_id for obs_id in selection.kept if obs_id not in left_out)
@@ -309,9 +285,8 @@ def _grouped(runs: Runs, selection: Selection, groups: ObservationGroups) -> tup
 
 
 def _nothing_left(runs: Runs, selection: Selection) -> str:
-    reasons = Report(tuple(RunReport(i, None, reason, None) for i, reason in selection.left_out.items()), (), {}).summary
-    listed = ", ".join(line.strip() for line in reasons.splitlines()[1:])
-    return f"no run is left of the {len(runs)} in {runs.path}: {listed}. Try --select all, or other group edges"
+    reasons = ", ".join(count_reasons(selection.left_out.values()))
+    return f"no run is left of the {len(runs)} in {runs.path}: {reasons}. Try --select all, or other group edges"
 
 
 def _check_ledger(runs: Runs, report: Report) -> None:
@@ -322,12 +297,8 @@ def _check_ledger(runs: Runs, report: Report) -> None:
 def _write_tables(runs: Runs, groups: ObservationGroups, report: Report, directory: Path) -> None:
     used = {run.obs_id: run.group_id for run in report.runs if run.reason is None}
     table: Table = runs.table[np.isin(runs.table["OBS_ID"], list(used))]
-    write_table(table, directory / "bg_observation_table.fits.gz")
-    table["GROUP_ID"] = _group_column(table["OBS_ID"].tolist(), used)
-    write_table(table, directory / "bg_observation_table_grouped.fits.gz")
+    write_fits(directory / "bg_observation_table.fits.gz", [primary_hdu(), table_hdu(table, "OBS_INDEX")])
+    table["GROUP_ID"] = np.array([used[obs_id] for obs_id in table["OBS_ID"].tolist()], dtype=np.int64)
+    write_fits(directory / "bg_observation_table_grouped.fits.gz", [primary_hdu(), table_hdu(table, "OBS_INDEX")])
     write_groups(groups, directory / "bg_observation_groups.ecsv")
     write_file(directory / REPORT, report.to_json().encode())
-
-
-def _group_column(obs_ids: Iterable[int], used: Mapping[int, int | None]) -> Any:
-    return np.array([used[obs_id] for obs_id in obs_ids], dtype=np.int64)

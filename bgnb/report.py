@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from bgnb.runs import FAULT, Reason
 from bgnb.stack import RunCounts
 
 _COUNTED = ("livetime_s", "events", "events_outside_gti", "events_below_threshold", "events_outside_axes", "counts")
@@ -24,7 +25,7 @@ class RunReport:
 
     obs_id: int
     group_id: int | None
-    reason: str | None
+    reason: Reason | None
     counted: RunCounts | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -32,7 +33,7 @@ class RunReport:
         return {
             "obs_id": self.obs_id,
             "status": "used" if self.reason is None else "left_out",
-            "reason": self.reason,
+            "reason": None if self.reason is None else str(self.reason),
             "group_id": self.group_id,
             "energy_threshold_tev": self.counted.energy_threshold_tev if self.counted else None,
             **{name: getattr(self.counted, name) if self.counted else None for name in _COUNTED},
@@ -89,16 +90,34 @@ class Report:
         return table
 
     @property
+    def faults(self) -> dict[int, str]:
+        """OBS_ID of the runs that cannot be used, and why."""
+        return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.kind == FAULT}
+
+    @property
     def summary(self) -> str:
-        """How many runs were used, and why the others were not, in a few lines."""
-        left_out = [run for run in self.runs if run.reason is not None]
+        """How many runs and events were used, and why the others were not, in a few lines."""
+        left_out = [run.reason for run in self.runs if run.reason is not None]
+        counted = [run.counted for run in self.runs if run.counted and run.reason is None]
         lines = [f"{len(self.runs) - len(left_out)} of {len(self.runs)} runs used, {len(left_out)} left out"]
-        kinds = Counter(_kind(run.reason or "") for run in left_out)
-        lines += [f"  {number} {kind}" for kind, number in kinds.most_common()]
-        without = [run for run in self.runs if run.counted and run.counted.energy_threshold_tev is None]
+        lines += [f"  {line}" for line in count_reasons(left_out)]
+        lines.append(
+            f"{sum(run.counts for run in counted)} of their {sum(run.events for run in counted)} events counted, left out:"
+        )
+        lines.append(f"  {sum(run.events_outside_gti for run in counted)} outside the good time intervals")
+        lines.append(
+            f"  {sum(run.events_below_threshold for run in counted)} below the energy threshold or in the bin that it cuts"
+        )
+        lines.append(f"  {sum(run.events_outside_axes for run in counted)} outside the axes")
+        without = [str(run.obs_id) for run in counted if run.energy_threshold_tev is None]
         if without:
-            lines.append(f"  note: {len(without)} of the runs used state no energy threshold (LO_THRES): all energies are used")
+            lines.append(
+                f"note: no energy threshold (LO_THRES) is known, and all energies are used, of run {', '.join(without)}"
+            )
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return "\n".join([*self.table.pformat(max_lines=-1, max_width=-1), self.summary])
 
     def to_json(self) -> str:
         """The text of ``report.json``."""
@@ -113,8 +132,8 @@ class Report:
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def _kind(reason: str) -> str:
-    """The reason without what is particular to one run."""
-    if "from the known source" in reason:
-        return "near a known source"
-    return reason
+def count_reasons(reasons: Iterable[Reason]) -> list[str]:
+    """A line for each kind of reason, with the number of runs; faults with their descriptions."""
+    reasons = list(reasons)
+    lines = [f"{number} {kind}" for kind, number in Counter(reason.kind for reason in reasons).most_common()]
+    return lines + sorted(reason.detail for reason in reasons if reason.kind == FAULT)

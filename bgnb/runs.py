@@ -18,9 +18,22 @@ from bgnb.errors import BgnbError
 
 #: Distance from a known source, besides twice its extension, within which runs are dropped.
 EXCLUSION_RADIUS = 3 * u.deg
+#: The kind of reason of a run that cannot be used.
+FAULT = "cannot be used"
 #: Default group edges, in deg.
 ALT_EDGES = (0, 20, 23, 27, 30, 33, 37, 40, 44, 49, 53, 58, 64, 72, 90)
 AZ_EDGES = (-90, 90, 270)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a run is left out: the kind of reason, and what is particular to the run."""
+
+    kind: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
 
 @dataclass(frozen=True)
@@ -31,12 +44,17 @@ class Selection:
     ----------
     kept : tuple of int
         OBS_IDs, in order.
-    left_out : mapping of int to str
+    left_out : mapping of int to `Reason`
         Every other run of the table, and why it is left out.
     """
 
     kept: tuple[int, ...]
-    left_out: Mapping[int, str]
+    left_out: Mapping[int, Reason]
+
+
+def fault(description: str) -> Reason:
+    """The reason of a run that cannot be used."""
+    return Reason(FAULT, description)
 
 
 def read_catalog(path: str | Path | None = None) -> Table:
@@ -69,6 +87,8 @@ def read_catalog(path: str | Path | None = None) -> Table:
     except Exception as error:  # astropy's readers raise many kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise BgnbError(f"{path}: cannot be read as a table: {reason[0]}") from None
+    if not len(table):
+        raise BgnbError(f"{path}: the catalogue has no sources")
     columns = {name.upper(): table[name] for name in table.colnames}
     catalog = Table()
     catalog["NAME"] = columns.get("NAME", [f"source {row + 1}" for row in range(len(table))])
@@ -80,8 +100,11 @@ def read_catalog(path: str | Path | None = None) -> Table:
             degrees = u.Quantity(np.ma.filled(values, np.nan), getattr(values, "unit", None) or "deg").to("deg")
         except (TypeError, ValueError) as error:
             raise BgnbError(f"{path}: column {name} of the catalogue is not an angle: {error}") from None
-        if not np.all(np.isfinite(degrees)) or (name == "EXTENSION" and np.any(degrees < 0)):
-            raise BgnbError(f"{path}: column {name} of the catalogue has values that are negative or not finite")
+        if name == "EXTENSION":
+            degrees = np.nan_to_num(degrees)  # no extension stated: a point source
+        limits = {"RA": (-360, 360), "DEC": (-90, 90), "EXTENSION": (0, 180)}[name]
+        if not np.all((degrees.value >= limits[0]) & (degrees.value <= limits[1])):
+            raise BgnbError(f"{path}: column {name} of the catalogue has values outside {limits[0]} to {limits[1]} deg")
         catalog[name] = degrees.value
         catalog[name].unit = "deg"
     return catalog
@@ -105,18 +128,17 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
     catalog = read_catalog() if catalog is None else catalog
     separation = _separation(runs.table, catalog)
     excess = separation - (exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"]))
-    left_out = dict(runs.faults)
-    if len(catalog):
-        for row in np.flatnonzero(np.any(excess < 0, axis=1)):
-            source = int(np.argmin(excess[row]))
-            reason = f"{separation[row, source]:.2f} deg from the known source {catalog['NAME'][source]}"
-            left_out.setdefault(int(runs.table["OBS_ID"][row]), reason)
+    left_out = _faults(runs)
+    for row in np.flatnonzero(np.any(excess < 0, axis=1)):
+        source = int(np.argmin(excess[row]))
+        detail = f"{catalog['NAME'][source]}, {separation[row, source]:.2f} deg"
+        left_out.setdefault(int(runs.table["OBS_ID"][row]), Reason("near a known source", detail))
     return _selection(runs, left_out)
 
 
 def select_all_runs(runs: Runs) -> Selection:
     """Keep every run that can be used."""
-    return _selection(runs, runs.faults)
+    return _selection(runs, _faults(runs))
 
 
 def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
@@ -130,7 +152,30 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     wanted, known = set(obs_ids), set(runs.obs_ids)
     if unknown := sorted(wanted - known):
         raise BgnbError(f"{runs.path} has no run {', '.join(map(str, unknown[:5]))}{' …' if len(unknown) > 5 else ''}")
-    return _selection(runs, dict.fromkeys(sorted(known - wanted), "not in the list of runs") | dict(runs.faults))
+    return _selection(runs, dict.fromkeys(sorted(known - wanted), Reason("not in the list of runs")) | _faults(runs))
+
+
+def read_run_list(path: str | Path) -> list[int]:
+    """OBS_IDs from a text file, one a line; empty lines and what follows a # are passed over.
+
+    Raises
+    ------
+    BgnbError
+        Where the file is missing or a line is not a number.
+    """
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise BgnbError(f"select must be 'far', 'all' or a text file of OBS_IDs; '{path}' cannot be read as text") from None
+    obs_ids = []
+    for number, line in enumerate(lines, start=1):
+        if text := line.partition("#")[0].strip():
+            if not text.isdecimal():
+                raise BgnbError(f"{path}, line {number}: '{text}' is not an OBS_ID")
+            obs_ids.append(int(text))
+    if not obs_ids:
+        raise BgnbError(f"{path}: lists no OBS_ID")
+    return obs_ids
 
 
 def spread_out(selection: Selection, most: int) -> Selection:
@@ -139,11 +184,15 @@ def spread_out(selection: Selection, most: int) -> Selection:
         return selection
     rows = np.linspace(0, len(selection.kept) - 1, most).round().astype(int)
     kept = tuple(selection.kept[row] for row in rows)
-    rest = {obs_id: f"quick test with {most} runs" for obs_id in selection.kept if obs_id not in kept}
+    rest = {obs_id: Reason(f"quick test with {most} runs") for obs_id in selection.kept if obs_id not in kept}
     return Selection(kept, {**selection.left_out, **rest})
 
 
-def _selection(runs: Runs, left_out: Mapping[int, str]) -> Selection:
+def _faults(runs: Runs) -> dict[int, Reason]:
+    return {obs_id: fault(description) for obs_id, description in runs.faults.items()}
+
+
+def _selection(runs: Runs, left_out: Mapping[int, Reason]) -> Selection:
     return Selection(tuple(obs_id for obs_id in runs.obs_ids if obs_id not in left_out), left_out)
 
 
@@ -217,7 +266,8 @@ class ObservationGroups:
         """GROUP_ID of a pointing in deg; None outside all groups. The highest altitude belongs to the last group."""
         alt, az = self.alt_edges.value, self.az_edges.value
         i_alt = len(alt) - 2 if alt_pnt == alt[-1] else int(np.searchsorted(alt, alt_pnt, side="right")) - 1
-        i_az = int(np.searchsorted(az, (az_pnt - az[0]) % 360 + az[0], side="right")) - 1
+        # A tiny negative remainder rounds to 360 itself: hence % twice.
+        i_az = int(np.searchsorted(az, (az_pnt - az[0]) % 360 % 360 + az[0], side="right")) - 1
         if 0 <= i_alt < len(alt) - 1 and 0 <= i_az < len(az) - 1:
             return i_alt * (len(az) - 1) + i_az
         return None
@@ -264,4 +314,4 @@ def mean_azimuth(az_pnt: NDArray[np.float64]) -> float:
     >>> round(mean_azimuth(np.array([350.0, 20.0])), 9)
     5.0
     """
-    return float(np.degrees(np.angle(np.mean(np.exp(1j * np.radians(az_pnt))))) % 360)
+    return float(np.degrees(np.angle(np.mean(np.exp(1j * np.radians(az_pnt))))) % 360 % 360)

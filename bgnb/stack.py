@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bgnb.cube import CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.eventlist import EventList
-from bgnb.fov import FovAlign
+from bgnb.fov import FovAlign, checked_fovalign
 
 _MICROSECONDS = 1_000_000
 
@@ -23,8 +23,8 @@ class RunCounts:
     """What became of the events of one run: the three kinds left out, and the rest.
 
     Each event is of one kind: outside the good time intervals, else below the run's
-    energy threshold (moved up to the next edge of the energy axis), else outside the
-    axes, else counted.
+    energy threshold or in the energy bin that the threshold cuts, else outside the axes,
+    else counted.
     """
 
     obs_id: int
@@ -75,12 +75,15 @@ class Stack:
     runs: tuple[RunCounts, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "fovalign", checked_fovalign(self.fovalign))
         for name in ("counts", "livetime_us"):
             values = np.array(getattr(self, name))
             if values.shape != self.axes.shape or values.dtype != np.int64 or np.any(values < 0):
                 raise BgnbError(f"{name} of a stack must be int64, of shape {self.axes.shape}, and not negative")
             values.setflags(write=False)
             object.__setattr__(self, name, values)
+        if np.any(self.counts[self.livetime_us == 0]):
+            raise BgnbError("a stack cannot have counts where it has no livetime")
         obs_ids = [run.obs_id for run in self.runs]
         if len(set(obs_ids)) < len(obs_ids):
             repeated = sorted({obs_id for obs_id in obs_ids if obs_ids.count(obs_id) > 1})
@@ -111,7 +114,7 @@ class Stack:
         if not isinstance(other, Stack):
             return NotImplemented
         if self.axes != other.axes or self.fovalign != other.fovalign:
-            raise BgnbError(f"stacks on different axes cannot be added: {self!r} and {other!r}")
+            raise BgnbError(f"stacks on different axes or in different frames cannot be added: {self!r} and {other!r}")
         return Stack(
             self.axes,
             self.fovalign,
@@ -162,7 +165,7 @@ def _count(events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int
     """Flat bin index of each event that counts, and what became of the others."""
     energy_edges = axes.energy.value
     in_gti = events.in_gti
-    above = events.energy >= (energy_edges[first_bin] if events.energy_threshold is not None else 0.0)
+    above = events.energy >= (energy_edges[first_bin] if first_bin else events.energy_threshold or 0.0)
     use = np.flatnonzero(in_gti & above)
     detx, dety = events.detxy(fovalign, use)
     bins = [

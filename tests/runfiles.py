@@ -36,12 +36,15 @@ def run(obs_id: int, n_events: int = 400, **changes: Any) -> dict[str, Any]:
     parts = {
         "RA_PNT": 10.0 * (obs_id % 36),
         "DEC_PNT": -45.0,
-        "LIVETIME": 1500.0 + obs_id,
+        "LIVETIME": 1500.0 + obs_id % 100,
         "threshold": 0.3,
         "threshold_comment": "[TeV]",
         "gti": [(TSTART, TSTART + ONTIME)],
         "units": {"TIME": "s", "RA": "deg", "DEC": "deg", "ENERGY": "TeV"},
     } | changes
+    good_time = float(np.diff(parts["gti"]).sum())
+    if "gti" in changes and good_time > 0:
+        parts |= {"ONTIME": good_time, "LIVETIME": 0.9 * good_time} | changes
     rng = np.random.default_rng(obs_id)
     parts.setdefault("events", lopsided_events(rng, n_events, parts["RA_PNT"], parts["DEC_PNT"]))
     return {"OBS_ID": obs_id} | parts

@@ -34,7 +34,7 @@ def test_bin_volume_is_in_mev_sr_and_belongs_to_its_bin():
     ("changes", "message"),
     [
         ({"energy": [1, 2, 2] * u.TeV}, "energy edges must be finite and increasing"),
-        ({"energy": [0, 1] * u.TeV}, "energy edges must lie within"),
+        ({"energy": [0, 1] * u.TeV}, "energy edges must lie above 0 TeV"),
         ({"energy": [1, 2] * u.m}, "energy edges need a unit that converts to TeV"),
         ({"dety": [0, np.nan] * u.deg}, "dety edges must be finite"),
         ({"dety": [0, 91] * u.deg}, "dety edges must lie within -90 and 90 deg"),

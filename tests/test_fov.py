@@ -8,7 +8,7 @@ from astropy.time import Time
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bgnb.fov import FieldOfView, Site
+from bgnb.fov import FieldOfView, Site, pointing_altaz, pointing_radec, sun_altitude
 
 SITE = Site(16.5002222, -23.2717778, 1835.0)
 NORTHERN = Site(-17.89, 28.7619444, 2200.0)
@@ -45,7 +45,7 @@ def test_altaz_agrees_with_astropy_anywhere_at_any_time(ra, dec, mjd, site, seed
     detx, dety = view.altaz(sky.ra.deg, sky.dec.deg, seconds)
     expected_x, expected_y = astropy_detxy(view, sky, seconds)
     # Nearer than half a degree to the zenith the direction of "up" itself turns by the errors of the frames.
-    zenith_distance = 90 - view.pointing_altaz()[0]
+    zenith_distance = 90 - pointing_altaz(ra, dec, mjd, site)[0]
     tolerance = TOLERANCE * max(1, 5 / max(zenith_distance, 0.01))
     np.testing.assert_allclose(detx, expected_x, atol=tolerance)
     np.testing.assert_allclose(dety, expected_y, atol=tolerance)
@@ -87,11 +87,30 @@ def test_directions_by_hand():
 
 def test_pointing_in_altitude_and_azimuth_agrees_with_astropy():
     for ra, dec, mjd in [(83.6, 21.5, 53343.93), (350.0, -42.6, 53201.07), (200.0, -80.0, 55000.2)]:
-        view = FieldOfView(ra, dec, mjd, SITE)
         location = EarthLocation(lon=SITE.lon * u.deg, lat=SITE.lat * u.deg, height=SITE.height * u.m)
         frame = AltAz(obstime=Time(mjd, format="mjd", scale="tt"), location=location)
         expected = SkyCoord(ra * u.deg, dec * u.deg).transform_to(frame)
-        np.testing.assert_allclose(view.pointing_altaz(), [expected.alt.deg, expected.az.deg], atol=0.01 / 3600)
+        altaz = pointing_altaz(ra, dec, mjd, SITE)
+        np.testing.assert_allclose(altaz, [expected.alt.deg, expected.az.deg], atol=0.01 / 3600)
+        np.testing.assert_allclose(pointing_radec(*altaz, mjd, SITE), [ra, dec], atol=1e-9)
+
+
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_sky_is_the_inverse_of_detxy(fovalign):
+    view = FieldOfView(359.0, 60.0, 53343.9, SITE)
+    rng = np.random.default_rng(2)
+    (detx, dety), seconds = rng.uniform(-40, 40, (2, 50)), rng.uniform(-900, 900, 50)
+    ra, dec = view.sky(fovalign, detx, dety, seconds)
+    assert np.all((ra >= 0) & (ra < 360))
+    np.testing.assert_allclose(view.detxy(fovalign, ra, dec, seconds), [detx, dety], atol=1e-9)
+
+
+def test_altitude_of_the_sun_agrees_with_astropy():
+    location = EarthLocation(lon=SITE.lon * u.deg, lat=SITE.lat * u.deg, height=SITE.height * u.m)
+    for mjd in (53343.93, 55000.2, 57000.5):
+        time = Time(mjd, format="mjd", scale="tt")
+        expected = get_sun(time).transform_to(AltAz(obstime=time, location=location)).alt.deg
+        assert sun_altitude(mjd, SITE) == pytest.approx(expected, abs=0.01)
 
 
 def test_far_events_stay_far():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,7 +47,8 @@ def test_every_file_is_there_and_the_report_accounts_for_every_event(indir, tmp_
     for entry in report["runs"]:
         kinds = ("events_outside_gti", "events_below_threshold", "events_outside_axes", "counts")
         assert sum(entry[kind] for kind in kinds) == entry["events"] == 200 + 10 * entry["obs_id"]
-        assert (entry["status"], entry["reason"], entry["livetime_s"]) == ("used", None, 1500 + entry["obs_id"])
+        livetime = 720 if entry["obs_id"] == 3 else 1500 + entry["obs_id"]
+        assert (entry["status"], entry["reason"], entry["livetime_s"]) == ("used", None, livetime)
     assert report["runs"][1]["events_outside_gti"] > 0
     # Altitude 50 or 75 by odd and even OBS_ID, azimuth 30 or 180 by multiples of 3.
     groups = {18: [5, 11], 19: [3, 9], 26: [2], 27: [6]}
@@ -70,7 +72,7 @@ def test_every_file_is_there_and_the_report_accounts_for_every_event(indir, tmp_
     assert "GROUP_ID" not in Table.read(out / "bg_observation_table.fits.gz").colnames
     assert report["settings"]["n_fov"] == 10
     assert "6 of 6 runs used, 0 left out" in result.output
-    assert len(list(out.iterdir())) == 4 + 2 * 4
+    assert len(list(out.iterdir())) == 5 + 2 * 4
 
 
 def test_same_bytes_again_from_python_and_from_the_other_order_of_the_index(indir, tmp_path):
@@ -97,7 +99,7 @@ def test_broken_runs_are_left_out_by_name(indir, tmp_path):
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
     broken = [entry for entry in report.runs if entry.reason]
     assert [entry.obs_id for entry in broken] == [5]
-    assert "run5.fits.gz: is not a FITS file" in broken[0].reason
+    assert "run5.fits.gz: is not a FITS file" in broken[0].reason.detail
     assert "run5.fits.gz" in report.summary
     table = Table.read(tmp_path / "out" / "bg_observation_table.fits.gz")
     assert table["OBS_ID"].tolist() == [2, 3, 6, 9, 11]
@@ -119,8 +121,8 @@ def test_runs_near_known_sources_and_outside_the_groups_are_left_out_with_the_re
     result = bgnb(*args)
     assert result.exit_code == 0, result.output
     reasons = {e["obs_id"]: e["reason"] for e in json.loads((tmp_path / "out" / "report.json").read_text())["runs"]}
-    assert reasons[2] == "1.00 deg from the known source Here"
-    assert reasons[6] == "its altitude and azimuth lie outside all groups"
+    assert reasons[2] == "near a known source: Here, 1.00 deg"
+    assert reasons[6] == "altitude and azimuth outside all groups"
     assert [obs_id for obs_id, reason in reasons.items() if reason is None] == [3, 5, 9, 11]
 
 
@@ -159,24 +161,27 @@ def test_default_binning_follows_the_number_of_runs(runs, shape):
         (["{tmp}/none", "GADF", "{out}"], "there is no such directory of runs"),
         (["{tmp}", "GADF", "{out}"], "has neither obs-index.fits.gz nor obs-index.fits"),
         (["{in}", "GADF", "{out}", "--method", "ring"], "unknown method 'ring': use one of default, michi, unsmoothed"),
-        (["{in}", "GADF", "{tmp}"], "exists already; use --overwrite"),
-        (["{in}", "GADF", "{tmp}", "--overwrite"], "was not made by bgnb"),
-        (["{in}", "GADF", "{in}/obs-index.fits.gz"], "is a file; name a directory"),
+        (["{in}", "GADF", "{tmp}"], "is, holds or lies inside the input"),
+        (["{in}", "GADF", "{in}/out", "--overwrite"], "is, holds or lies inside the input"),
+        (["{in}", "GADF", "{foreign}", "--overwrite"], "holds notes.txt, which bgnb did not write there"),
+        (["{in}", "GADF", "{foreign}/notes.txt"], "is a file; name a directory"),
+        (["{in}", "GADF", "{foreign}/notes.txt/out"], "a part of the path is a file"),
         (["{in}", "GADF", "{out}", "--exclusion-radius", "180 deg"], "no run is left of the 6"),
-        (["{in}", "GADF", "{out}", "--alt-edges", "10,20", "--select", "all"], "6 its altitude and azimuth lie outside"),
+        (["{in}", "GADF", "{out}", "--alt-edges", "10,20", "--select", "all"], "6 altitude and azimuth outside all groups"),
         (["{in}", "GADF", "{out}", "--select", "near"], "select must be 'far', 'all' or a text file"),
         (["{in}", "GADF", "{out}", "--catalog", "{tmp}/none"], "there is no such catalogue"),
         (["{in}", "GADF", "{out}", "--energy-min", "1 deg"], "energy_min must be a value with a unit, such as '1 TeV'"),
         (["{in}", "GADF", "{out}", "--energy-min", "90 TeV"], "energy_min and energy_max must be increasing"),
-        (["{in}", "GADF", "{out}", "--n-fov", "0"], "at least one bin"),
+        (["{in}", "GADF", "{out}", "--n-fov", "0"], "n_fov must be a whole number from 1 up, got 0"),
         (["{in}", "GADF", "{out}", "--fovalign", "GALACTIC"], "unknown fovalign 'GALACTIC': use one of ALTAZ, RADEC"),
         (["{in}", "GADF", "{out}", "--alt-edges", "0,a"], "'0,a' is not a list of numbers"),
     ],
 )
 def test_ordinary_mistakes_get_one_clear_line_and_status_2(indir, tmp_path, arguments, message):
-    filled = [
-        a.replace("{in}", str(indir)).replace("{out}", str(tmp_path / "out")).replace("{tmp}", str(tmp_path)) for a in arguments
-    ]
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes.txt").write_text("mine")
+    places = {"in": indir, "out": tmp_path / "out", "tmp": tmp_path, "foreign": tmp_path / "foreign"}
+    filled = [re.sub(r"{(\w+)}", lambda match: str(places[match[1]]), argument) for argument in arguments]
     result = bgnb(*filled)
     assert result.exit_code == 2
     error = [line for line in result.output.splitlines() if line.startswith("Error: ")]
@@ -197,6 +202,11 @@ def test_overwrite_replaces_what_bgnb_made(indir, tmp_path):
         "bg_cube_model_group1_table.fits.gz",
         "bg_observation_table.fits.gz",
     ]
+    # What somebody else put there is never deleted.
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(BgnbError, match=r"holds notes\.txt, which bgnb did not write there"):
+        make_bg_cube_models(indir, "GADF", out, select="all", overwrite=True)
+    (out / "notes.txt").unlink()
     # One that fails leaves the old one as it was.
     before = digests(out)
     with pytest.raises(BgnbError, match="no run is left"):
@@ -235,10 +245,10 @@ def test_command_and_function_have_the_same_arguments():
 def test_real_runs(hess_data, tmp_path):
     """All 40 runs: used + left out = all, and what is left out is near a source."""
     report = make_bg_cube_models(hess_data, "GADF", tmp_path / "far")
-    reasons = {entry.obs_id: entry.reason for entry in report.runs}
+    reasons = {entry.obs_id: entry.as_dict()["reason"] for entry in report.runs}
     assert len(reasons) == 40
-    assert reasons[23523] == "0.50 deg from the known source Crab nebula"
-    assert reasons[47802] == "0.50 deg from the known source PKS 2155-304"
+    assert reasons[23523] == "near a known source: Crab nebula, 0.50 deg"
+    assert reasons[47802] == "near a known source: PKS 2155-304, 0.50 deg"
     assert reasons[21613] is None
     every = make_bg_cube_models(hess_data, "GADF", tmp_path / "all", select="all")
     assert all(entry.reason is None for entry in every.runs)

@@ -17,7 +17,7 @@ from bgnb import (
     select_off_runs,
     write_groups,
 )
-from bgnb.runs import mean_azimuth, spread_out
+from bgnb.runs import Reason, mean_azimuth, spread_out
 from tests.runfiles import run, write_gadf
 
 
@@ -33,7 +33,7 @@ def test_runs_within_the_radius_plus_twice_the_extension_are_left_out(runs):
     catalog = Table({"NAME": ["wide", "narrow"], "RA": sources.ra.deg, "DEC": sources.dec.deg, "EXTENSION": [0.46, 0.44]})
     selection = select_off_runs(runs, catalog)
     assert selection.kept == (1, 3, 4, 5)
-    assert selection.left_out == {2: "3.90 deg from the known source wide"}
+    assert selection.left_out == {2: Reason("near a known source", "wide, 3.90 deg")}
     assert select_off_runs(runs, catalog, exclusion_radius=3.1 * u.deg).kept == (1, 3, 5)
 
 
@@ -54,7 +54,7 @@ def test_a_catalogue_needs_positions(tmp_path):
     with pytest.raises(BgnbError, match="has no column DEC; it has RA"):
         read_catalog(tmp_path / "bad.ecsv")
     Table({"RA": [1.0], "DEC": [np.nan]}).write(tmp_path / "nan.ecsv")
-    with pytest.raises(BgnbError, match="column DEC of the catalogue has values"):
+    with pytest.raises(BgnbError, match="column DEC of the catalogue has values outside -90 to 90"):
         read_catalog(tmp_path / "nan.ecsv")
     with pytest.raises(BgnbError, match="no such catalogue"):
         read_catalog(tmp_path / "none.ecsv")

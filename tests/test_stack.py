@@ -42,7 +42,7 @@ def test_no_run_is_counted_twice(event_lists):
     stack = stack_runs(event_lists[:2], AXES)
     with pytest.raises(BgnbError, match="run 2 would be counted twice"):
         stack + stack_runs(event_lists[1:], AXES)
-    with pytest.raises(BgnbError, match="different axes"):
+    with pytest.raises(BgnbError, match="different frames"):
         stack + stack_runs(event_lists[2:], AXES, "RADEC")
 
 

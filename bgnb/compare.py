@@ -1,0 +1,280 @@
+"""Two models compared, bin by bin."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
+
+from bgnb.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.errors import BgnbError
+from bgnb.model import BackgroundModel
+from bgnb.powerlaw import fit_power_law
+from bgnb.stack import Stack
+
+Floats = NDArray[np.float64]
+Normalise = Literal["none", "cube", "plane"]
+
+#: Parts of the field of view in which the bias is given: limits of max(|x|, |y|), centre 0 and rim 1.
+ZONES = {"centre": (0.0, 0.25), "halfway": (0.4, 0.65), "rim": (0.85, 1.0)}
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Rate against energy at one position.
+
+    Parameters
+    ----------
+    energy : ndarray
+        Bin centres, TeV.
+    rate, error : ndarray
+        Rate and its statistical error, MeV-1 s-1 sr-1; the error of a true model is zero,
+        and that of a bin that was not exposed is not a number.
+    index, index_error : float
+        Spectral index γ of the power law E^−γ fitted to the exposed bins, and its error;
+        not a number where fewer than two bins hold a rate.
+    """
+
+    energy: Floats
+    rate: Floats
+    error: Floats
+    index: float
+    index_error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two models on the same axes: the first is the reference, for instance the truth.
+
+    Parameters
+    ----------
+    first, second : `BackgroundModel`
+        The models, on their common axes; the second is normalised to the first.
+    normalise : {"none", "cube", "plane"}
+        How.
+    factors : ndarray, shape (energy,)
+        What the second was multiplied with.
+    """
+
+    first: BackgroundModel
+    second: BackgroundModel
+    normalise: Normalise
+    factors: Floats
+
+    @property
+    def axes(self) -> CubeAxes:
+        """The common axes."""
+        return self.first.axes
+
+    @cached_property
+    def ratio(self) -> Floats:
+        """Second over first, shape (energy, dety, detx); not a number where the first is zero."""
+        return _divide(self.second.rate.quantity.value, self.first.rate.quantity.value)
+
+    @cached_property
+    def relative_difference(self) -> Floats:
+        """(second − first) / first; not a number where the first is zero."""
+        return self.ratio - 1
+
+    @cached_property
+    def pull(self) -> Floats:
+        """(second − first) / its statistical error, if both were drawn from the same rate.
+
+        The rate common to both is (n₁ + n₂) / (x₁ + x₂) with counts n = rate · exposure x,
+        and the variance of the difference is that rate times (1/x₁ + 1/x₂). A true model
+        has no error. Not a number where a model that was counted was not exposed, or
+        nothing is expected. Smoothing correlates bins, so that pulls of smoothed models are
+        narrower than 1.
+        """
+        (rate1, x1), (rate2, x2) = ((m.rate.quantity.value, _exposure(m)) for m in (self.first, self.second))
+        if self.first.is_true:
+            common, inverse = rate1, _divide(1.0, x2)
+        elif self.second.is_true:
+            common, inverse = rate2, _divide(1.0, x1)
+        else:
+            common, inverse = _divide(rate1 * x1 + rate2 * x2, x1 + x2), _divide(1.0, x1) + _divide(1.0, x2)
+        return _divide(rate2 - rate1, np.sqrt(common * inverse))
+
+    @cached_property
+    def exposed(self) -> NDArray[np.bool_]:
+        """Energy planes in which each model that was counted has livetime."""
+        return np.all([m.is_true | m.stack.livetime_us.any(axis=(1, 2)) for m in (self.first, self.second)], axis=0)
+
+    def bias(self, zone: str) -> float:
+        """Relative difference of the integrals over a zone of the field of view and the exposed energies.
+
+        Parameters
+        ----------
+        zone : {"centre", "halfway", "rim"}
+            See `ZONES`.
+        """
+        low, high = ZONES[zone]
+        y, x = (np.abs(c / np.abs(edges).max()) for c, edges in _centers(self.axes))
+        distance = np.maximum(y[:, None], x[None, :])
+        weight = self.axes.bin_volume.value * ((distance >= low) & (distance <= high)) * self.exposed[:, None, None]
+        first, second = (float((m.rate.quantity.value * weight).sum()) for m in (self.first, self.second))
+        return second / first - 1 if first > 0 else float("nan")
+
+    def plane_integrals(self) -> tuple[Floats, Floats]:
+        """Rate of the whole field of view in each energy bin, s-1, of the first and the second."""
+        return plane_integral(self.first), plane_integral(self.second)
+
+    def spectra(self, detx: u.Quantity, dety: u.Quantity) -> tuple[Spectrum, Spectrum]:
+        """Spectra of both at the bin that holds a position, fitted over the energies at which both are exposed."""
+        first = spectrum(self.first, detx, dety, use=self.exposed)
+        return first, spectrum(self.second, detx, dety, use=self.exposed)
+
+
+def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "none") -> Comparison:
+    """Compare two models.
+
+    Models on different axes are brought to the coarser ones, where each of their edges is
+    an edge of the finer ones as well, over the range that both cover.
+
+    Parameters
+    ----------
+    first, second : `BackgroundModel`
+        The models; the first is the reference.
+    normalise : {"none", "cube", "plane"}
+        Scale the second, so that it has the first one's integral over the whole cube, or
+        over each plane in energy. Only energies at which both are exposed count.
+
+    Raises
+    ------
+    BgnbError
+        Where the models have different frames, or axes without a common grid.
+    """
+    if normalise not in get_args(Normalise):
+        raise BgnbError(f"unknown normalisation '{normalise}': use one of {', '.join(get_args(Normalise))}")
+    if first.stack.fovalign != second.stack.fovalign:
+        raise BgnbError(f"models in different frames cannot be compared: {first.stack.fovalign} and {second.stack.fovalign}")
+    axes = common_axes(first.axes, second.axes)
+    first, second = rebin(first, axes), rebin(second, axes)
+    raw = Comparison(first, second, "none", np.ones(axes.shape[0]))
+    planes = [np.where(raw.exposed, integral, 0) for integral in raw.plane_integrals()]
+    factors = np.ones(axes.shape[0])
+    if normalise == "cube":
+        factors[:] = planes[0].sum() / planes[1].sum()
+    elif normalise == "plane":
+        factors = np.divide(planes[0], planes[1], out=factors, where=(planes[0] > 0) & (planes[1] > 0))
+    scaled = replace(second, rate=Cube(axes, second.rate.quantity * factors[:, None, None]))
+    return Comparison(first, scaled, normalise, factors)  # type: ignore[arg-type]
+
+
+def plane_integral(model: BackgroundModel) -> Floats:
+    """Rate of the whole field of view in each energy bin, s-1."""
+    return (model.rate.quantity * model.axes.bin_volume).to_value("s-1").sum(axis=(1, 2))
+
+
+def common_axes(first: CubeAxes, second: CubeAxes) -> CubeAxes:
+    """The coarser of two grids over the range that both cover.
+
+    Raises
+    ------
+    BgnbError
+        Where the ranges do not overlap, or an edge of the coarser grid is none of the finer.
+    """
+    edges = {}
+    for name in ("energy", "dety", "detx"):
+        one, other = getattr(first, name), getattr(second, name).to(getattr(first, name).unit)
+        tolerance = 1e-6 * np.abs(one.value).max()
+        low = max(one.value[0], other.value[0]) - tolerance
+        high = min(one.value[-1], other.value[-1]) + tolerance
+        inside = [edge.value[(edge.value >= low) & (edge.value <= high)] for edge in (one, other)]
+        coarse, fine = sorted(inside, key=len)
+        if len(coarse) < 2:
+            raise BgnbError(
+                f"the {name} axes of the models do not overlap: {one[0]} to {one[-1]}, and {other[0]} to {other[-1]}"
+            )
+        if not all(np.isclose(fine, edge, rtol=1e-6, atol=1e-9 * high).any() for edge in coarse):
+            raise BgnbError(
+                f"the {name} axes of the models have no common grid: {len(one) - 1} and {len(other) - 1} bins;"
+                " make both with the same number of bins"
+            )
+        edges[name] = coarse * one.unit
+    return CubeAxes(**edges)
+
+
+def rebin(model: BackgroundModel, axes: CubeAxes) -> BackgroundModel:
+    """A model on coarser axes whose edges are among its own: rates averaged over volume, counts added.
+
+    The livetime of a coarser bin is the one that keeps rate · exposure.
+    """
+    if axes == model.axes:
+        return model
+    volume = model.axes.bin_volume.value
+    rate = _rebinned(model.rate.quantity.value * volume, model.axes, axes) / axes.bin_volume.value
+    livetime_us = _rebinned(model.stack.livetime_us * volume, model.axes, axes) / axes.bin_volume.value
+    counts = _rebinned(model.stack.counts.astype(float), model.axes, axes)
+    stack = Stack(
+        axes, model.stack.fovalign, np.rint(counts).astype(np.int64), np.rint(livetime_us).astype(np.int64), model.stack.runs
+    )
+    return BackgroundModel(Cube(axes, rate * RATE_UNIT), stack, model.method)
+
+
+def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: NDArray[np.bool_] | None = None) -> Spectrum:
+    """Spectrum of a model at the bin that holds a position.
+
+    The index is fitted by maximum likelihood to the counts that the rate predicts in each
+    bin, Poisson distributed; for a true model to the rates, each bin with the same weight.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The model.
+    detx, dety : `~astropy.units.Quantity`
+        Position in the field of view.
+    use : ndarray of bool, optional
+        Energy bins to fit.
+
+    Raises
+    ------
+    BgnbError
+        Where the position lies outside the axes.
+    """
+    iy, ix = (_bin(edges, value) for edges, value in ((model.axes.dety, dety), (model.axes.detx, detx)))
+    energy, rate = model.axes.energy_centers.value, model.rate.quantity.value[:, iy, ix]
+    use = np.ones(len(energy), dtype=bool) if use is None else use
+    if model.is_true:
+        use = use & (rate > 0)
+        law = fit_power_law(energy[use], np.ones(np.count_nonzero(use)), 1 / rate[use])
+        return Spectrum(energy, rate, np.zeros_like(rate), law.index if law else math.nan, 0.0)
+    exposure = _exposure(model)[:, iy, ix]
+    use = use & (exposure > 0)
+    law = fit_power_law(energy[use], (rate * exposure)[use], exposure[use])
+    index, index_error = (law.index, law.index_error) if law else (math.nan, math.nan)
+    return Spectrum(energy, rate, np.sqrt(_divide(rate, exposure)), index, index_error)
+
+
+def _exposure(model: BackgroundModel) -> Floats:
+    return model.stack.exposure.to_value("s MeV sr")
+
+
+def _centers(axes: CubeAxes) -> list[tuple[Floats, Floats]]:
+    return [(axes.dety_centers.value, axes.dety.value), (axes.detx_centers.value, axes.detx.value)]
+
+
+def _divide(numerator: float | Floats, denominator: Floats) -> Floats:
+    """Numerator over denominator; not a number where the denominator is zero or unknown."""
+    good = np.nan_to_num(denominator) != 0
+    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=good)
+
+
+def _bin(edges: u.Quantity, value: u.Quantity) -> int:
+    number = int(np.searchsorted(edges.value, value.to_value(edges.unit), side="right")) - 1
+    if not 0 <= number < len(edges) - 1:
+        raise BgnbError(f"{value} lies outside the field of view of the model, {edges[0]} to {edges[-1]}")
+    return number
+
+
+def _rebinned(values: Floats, fine: CubeAxes, coarse: CubeAxes) -> Floats:
+    for axis, name in enumerate(("energy", "dety", "detx")):
+        old, new = getattr(fine, name).value, getattr(coarse, name).value
+        starts = [int(np.argmin(np.abs(old - edge))) for edge in new]
+        values = np.add.reduceat(values.take(range(starts[-1]), axis=axis), starts[:-1], axis=axis)
+    return values

@@ -1,0 +1,207 @@
+"""Two directories of models compared, group by group."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+import bgnb
+from bgnb.compare import ZONES, Comparison, compare
+from bgnb.errors import BgnbError
+from bgnb.figures import Position, comparison_html, comparison_png, energy_bins
+from bgnb.gadf import read_groups, read_model
+from bgnb.outdir import REPORT, new_directory, write_file
+
+_MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
+#: Pulls are taken over bins in which at least so many counts are expected.
+_MIN_EXPECTED = 10
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """What `compare_models` found.
+
+    Parameters
+    ----------
+    comparisons : dict of int to `Comparison`
+        By GROUP_ID.
+    groups : tuple of dict
+        Figures of each group, as in ``report.json``.
+    only_first, only_second : tuple of int
+        Groups that only one directory has.
+    """
+
+    comparisons: dict[int, Comparison]
+    groups: tuple[dict[str, Any], ...]
+    only_first: tuple[int, ...]
+    only_second: tuple[int, ...]
+
+    @property
+    def table(self) -> Table:
+        """One row a group: ratio of the integrals, bias by zone, pulls, indices at the first position."""
+        names = ["GROUP_ID", "RATIO", *(f"BIAS_{zone.upper()}" for zone in ZONES), "PULL_BINS", "PULL_MEAN", "PULL_STD"]
+        rows = []
+        for group in self.groups:
+            pull, spectra = group["pull"], group["spectra"]
+            row = [group["group_id"], group["ratio"], *group["bias"].values(), pull["bins"], pull["mean"], pull["std"]]
+            rows.append(row + ([spectra[0]["index"][0], spectra[0]["index"][1]] if spectra else []))
+        names += ["INDEX_1", "INDEX_2"] if len(rows[0]) > len(names) else []
+        values = [[np.nan if value is None else value for value in column] for column in zip(*rows, strict=True)]
+        table = Table(values, names=names)
+        for name in names:
+            table[name].info.format = ".4f" if table[name].dtype.kind == "f" else None
+        return table
+
+
+def compare_models(
+    dir1: str | Path,
+    dir2: str | Path,
+    outdir: str | Path,
+    *,
+    normalise: str = "none",
+    energies: Sequence[u.Quantity | str] = ("5 TeV", "50 TeV"),
+    positions: Sequence[tuple[float, float]] = ((0.0, 0.0), (2.0, 2.0)),
+    labels: tuple[str, str] | None = None,
+    overwrite: bool = False,
+) -> ModelComparison:
+    """Compare two directories of models, group by group.
+
+    Parameters
+    ----------
+    dir1, dir2 : path
+        Directories of models; the first is the reference, for instance the truth.
+    outdir : path
+        Directory to make, with ``report.json``, and a PNG and an HTML file per group.
+    normalise : {"none", "cube", "plane"}
+        See `compare`.
+    energies : sequence of `~astropy.units.Quantity` or str
+        Energies of the images.
+    positions : sequence of pair of float
+        DETX and DETY, in deg, of the spectra.
+    labels : pair of str, optional
+        Names of the two in pictures; by default those of the directories.
+    overwrite : bool
+        Replace ``outdir``, if bgnb made it.
+
+    Raises
+    ------
+    BgnbError
+        Where a directory holds no models, or the two have no group in common, or their
+        groups are defined differently.
+    """
+    first, second = Path(dir1), Path(dir2)
+    names = (first.resolve().name, second.resolve().name) if labels is None else labels
+    try:
+        at_energies = [u.Quantity(energy).to("TeV") for energy in energies]
+    except (TypeError, ValueError) as error:
+        raise BgnbError(f"energies must be values with a unit, such as '5 TeV': {error}") from None
+    at_positions: list[Position] = [(x * u.deg, y * u.deg) for x, y in positions]
+    files1, files2 = model_files(first), model_files(second)
+    _check_groups(first, second)
+    if not (common := sorted(files1.keys() & files2.keys())):
+        raise BgnbError(f"{first} and {second} have no group in common: {sorted(files1)} and {sorted(files2)}")
+    comparisons, figures = {}, []
+    with new_directory(Path(outdir), overwrite=overwrite, inputs=(first, second)) as directory:
+        for group_id in common:
+            comparison = compare(read_model(files1[group_id]), read_model(files2[group_id]), normalise)
+            title = f"Group {group_id}: {names[1]} against {names[0]}"
+            arguments = (comparison, at_energies, at_positions, names, title)
+            pictures = {"png": comparison_png(*arguments), "html": comparison_html(*arguments).encode()}
+            for kind, content in pictures.items():
+                write_file(directory / f"comparison_group{group_id}.{kind}", content)
+            comparisons[group_id] = comparison
+            figures.append(group_figures(group_id, comparison, at_energies, at_positions))
+        result = ModelComparison(
+            comparisons,
+            tuple(figures),
+            tuple(sorted(files1.keys() - files2.keys())),
+            tuple(sorted(files2.keys() - files1.keys())),
+        )
+        settings = {"dir1": str(dir1), "dir2": str(dir2), "normalise": normalise}
+        report: dict[str, Any] = {"creator": f"bgnb {bgnb.__version__}", "settings": settings, "groups": figures}
+        report |= {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
+        write_file(directory / REPORT, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
+    return result
+
+
+def model_files(directory: Path) -> dict[int, Path]:
+    """Table files of a directory of models, by GROUP_ID.
+
+    Raises
+    ------
+    BgnbError
+        Where there are none.
+    """
+    if not directory.is_dir():
+        raise BgnbError(f"{directory}: there is no such directory of models")
+    files = {int(match[1]): path for path in sorted(directory.iterdir()) if (match := _MODEL_FILE.fullmatch(path.name))}
+    if not files:
+        raise BgnbError(f"{directory}: holds no models (bg_cube_model_group<ID>_table.fits.gz)")
+    return files
+
+
+def group_figures(
+    group_id: int, comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position]
+) -> dict[str, Any]:
+    """The figures of a comparison, as plain numbers; None where one is not defined."""
+    first, second = comparison.first, comparison.second
+    planes1, planes2 = (np.where(comparison.exposed, plane, 0.0) for plane in comparison.plane_integrals())
+    exposure = second.stack.exposure if first.is_true else first.stack.exposure
+    expected = (first.rate.quantity * exposure).to_value("")
+    pulls = comparison.pull[expected >= _MIN_EXPECTED]
+    pulls = pulls[np.isfinite(pulls)]
+    spectra = []
+    for detx, dety in positions:
+        pair = comparison.spectra(detx, dety)
+        spectra.append(
+            {
+                "detx_deg": detx.to_value("deg"),
+                "dety_deg": dety.to_value("deg"),
+                "rate": [_plain(spectrum.rate) for spectrum in pair],
+                "error": [_plain(spectrum.error) for spectrum in pair],
+                "index": [_plain(spectrum.index) for spectrum in pair],
+                "index_error": [_plain(spectrum.index_error) for spectrum in pair],
+            }
+        )
+    return {
+        "group_id": group_id,
+        "methods": [first.method, second.method],
+        "n_runs": [len(model.stack.runs) for model in (first, second)],
+        "counts": [int(model.stack.counts.sum()) for model in (first, second)],
+        "normalise": comparison.normalise,
+        "factors": _plain(comparison.factors),
+        "ratio": _plain(planes2.sum() / planes1.sum() if planes1.sum() > 0 else np.nan),
+        "bias": {zone: _plain(comparison.bias(zone)) for zone in ZONES},
+        "pull": {
+            "bins": len(pulls),
+            "mean": _plain(pulls.mean() if len(pulls) else np.nan),
+            "std": _plain(pulls.std() if len(pulls) else np.nan),
+        },
+        "energy_edges_tev": _plain(comparison.axes.energy.value),
+        "plane_integrals_per_s": [_plain(planes) for planes in comparison.plane_integrals()],
+        "image_bins": energy_bins(comparison, energies),
+        "spectra": spectra,
+    }
+
+
+def _check_groups(first: Path, second: Path) -> None:
+    definitions = [directory / "bg_observation_groups.ecsv" for directory in (first, second)]
+    if all(path.exists() for path in definitions):
+        one, other = (read_groups(path) for path in definitions)
+        if one != other:
+            raise BgnbError(f"{first} and {second} have different groups, so that their GROUP_IDs mean different things")
+
+
+def _plain(value: Any) -> Any:
+    """Plain Python numbers, None for what is not a number."""
+    if np.ndim(value):
+        return [_plain(item) for item in value]
+    return float(value) if np.isfinite(value) else None

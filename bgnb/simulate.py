@@ -1,0 +1,424 @@
+"""Runs of a known true model.
+
+The true rate per energy, solid angle and livetime is
+
+    R(E, θ) = C · (0.5 + 0.5 alt/90°) · (E/TeV)^−(Γ+1) · exp(−θ² / 2σ(E)²)
+
+with θ the angular distance from the pointing, σ(E) a power law of energy from σ/2 at the
+lowest energy to σ at the highest, and C such that the sum over all directions and energies
+is the trigger rate at the zenith. Two options make it lopsided, to show rotations and
+mirrors: a linear gradient, and a quadrant without events.
+
+Events are drawn from exactly this rate: energies and Gaussian offsets in a plane, thinned
+by sin θ / θ (and by what makes the model lopsided), which turns the plane into the sphere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Row, Table
+from astropy.time import Time
+from numpy.typing import NDArray
+
+from bgnb.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.errors import BgnbError
+from bgnb.eventlist import EventList
+from bgnb.fov import FieldOfView, FovAlign, Site, checked_fovalign, pointing_radec, sun_altitude
+from bgnb.model import BackgroundModel
+from bgnb.observatories import OBSERVATORIES
+from bgnb.stack import stack_runs
+
+Floats = NDArray[np.float64]
+
+#: Duration of a simulated run and the part of it in which the telescopes were not dead, s.
+ONTIME, LIVETIME = 1800.0, 1500.0
+#: Zero of the simulated mission time: 2001-01-01 in UTC.
+MJDREFI, MJDREFF = 51910, 0.0007428703703703703
+#: The Sun stays below this altitude during a run: astronomical night.
+SUN_ALT_MAX = -18.0
+#: Width of the image of a point source (Gaussian sigma), deg; its events have spectral index 2.
+PSF_SIGMA = 0.06
+_SOURCE_INDEX = 2.0
+_SOURCE_MAX_OFFSET = 5.0
+
+
+@dataclass(frozen=True)
+class TrueModel:
+    """The true background rate.
+
+    Parameters
+    ----------
+    sigma : float
+        Width of the field of view at the highest energy, deg; half of it at the lowest.
+    spectral_index : float
+        Γ: counts per logarithmic energy interval fall as E^−Γ, the rate as E^−(Γ+1).
+    trigger_rate : float
+        Background events per second of livetime at the zenith.
+    gradient_x, gradient_y : float
+        Relative change of the rate per deg of DETX and DETY; what it multiplies the rate
+        with stays within 0 and 2.
+    mask_quadrant : bool
+        No events where DETX > 0 and DETY > 0.
+    fovalign : {"ALTAZ", "RADEC"}
+        Frame of DETX and DETY.
+    energy_min, energy_max : float
+        Range of energies, TeV.
+    """
+
+    sigma: float = 5.0
+    spectral_index: float = 2.7
+    trigger_rate: float = 300.0
+    gradient_x: float = 0.0
+    gradient_y: float = 0.0
+    mask_quadrant: bool = False
+    fovalign: FovAlign = "ALTAZ"
+    energy_min: float = 0.1
+    energy_max: float = 100.0
+
+    def __post_init__(self) -> None:
+        for name in ("sigma", "spectral_index", "trigger_rate"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise BgnbError(f"{name} must be a number above 0, got {value}")
+        object.__setattr__(self, "fovalign", checked_fovalign(self.fovalign))
+        if self.sigma > 20:
+            raise BgnbError(f"sigma must be at most 20 deg, got {self.sigma}")
+        if not 0 < self.energy_min < self.energy_max < np.inf:
+            raise BgnbError(f"energies must be above 0 and increasing, got {self.energy_min} and {self.energy_max}")
+
+    def sigma_at(self, energy: Floats) -> Floats:
+        """σ(E) in deg, for energies in TeV."""
+        return self.sigma / 2 * (energy / self.energy_min) ** self._sigma_slope
+
+    def lopsidedness(self, detx: Floats, dety: Floats) -> Floats:
+        """What multiplies the symmetric rate, between 0 and 2; positions in deg."""
+        factor = np.clip(1 + self.gradient_x * detx + self.gradient_y * dety, 0, 2)
+        return np.where((detx > 0) & (dety > 0), 0.0, factor) if self.mask_quadrant else factor
+
+    def expected(self, axes: CubeAxes, alt_pnt: float) -> Floats:
+        """Expected events per second of livetime in each bin, shape (energy, dety, detx).
+
+        It is the integral over the bin, by Gauss-Legendre quadrature: five nodes in log
+        energy, three by three in the field of view.
+        """
+        log_energy = np.clip(np.log(axes.energy.value), np.log(self.energy_min), np.log(self.energy_max))
+        energy, d_energy = _quadrature(log_energy, 5)
+        # A bin that the edge of the masked quadrant cuts is integrated in two parts.
+        dety_edges, detx_edges = (_with_zero(edges.value) for edges in (axes.dety, axes.detx))
+        (dety, d_dety), (detx, d_detx) = (_quadrature(np.radians(edges), 3) for edges in (dety_edges, detx_edges))
+        y, x = dety.reshape(-1, 1), detx.reshape(1, -1)
+        offset = np.degrees(np.arccos(np.cos(x) * np.cos(y)))
+        weight = d_dety.reshape(-1, 1) * d_detx.reshape(1, -1) * np.cos(y) * self.lopsidedness(np.degrees(x), np.degrees(y))
+        rate = np.zeros((axes.shape[0], len(dety), len(detx)))
+        for plane in range(axes.shape[0]):
+            for node, width in zip(np.exp(energy[plane]), d_energy[plane], strict=True):
+                spatial = weight * np.exp(-0.5 * (offset / self.sigma_at(node)) ** 2)
+                in_bins = spatial.reshape(len(dety), 3, len(detx), 3).sum(axis=(1, 3))
+                rate[plane] += width * node**-self.spectral_index * in_bins
+        rate = np.add.reduceat(rate, np.searchsorted(dety_edges, axes.dety.value[:-1]), axis=1)
+        rate = np.add.reduceat(rate, np.searchsorted(detx_edges, axes.detx.value[:-1]), axis=2)
+        return self._norm * altitude_factor(alt_pnt) * rate
+
+    def draw(self, rng: np.random.Generator, alt_pnt: float, livetime: float) -> tuple[Floats, Floats, Floats]:
+        """Energies (TeV), DETX and DETY (deg) of the events of a livetime in s."""
+        # In the plane the density is a power law in energy times a Gaussian of width sigma(E).
+        slope = self.spectral_index - 2 * self._sigma_slope
+        low, high = self.energy_min**-slope, self.energy_max**-slope
+        gauss = 2 * np.pi * np.radians(self.sigma / 2) ** 2 * self.energy_min ** (-2 * self._sigma_slope)
+        bound = 2.0 if self.gradient_x or self.gradient_y else 1.0
+        mean = self._norm * altitude_factor(alt_pnt) * livetime * gauss * (low - high) / slope
+        n = int(rng.poisson(mean * bound))
+        energy = (low + (high - low) * rng.random(n)) ** (-1 / slope)
+        left, up = np.radians(self.sigma_at(energy)) * rng.standard_normal((2, n))
+        offset = np.hypot(left, up)
+        onto_sphere = np.sinc(offset / np.pi)  # sin θ / θ
+        detx = np.degrees(np.arctan2(onto_sphere * left, np.cos(offset)))
+        dety = np.degrees(np.arcsin(onto_sphere * up))
+        kept = rng.random(n) * bound < onto_sphere * self.lopsidedness(detx, dety)
+        kept &= offset < np.pi
+        return energy[kept], detx[kept], dety[kept]
+
+    @property
+    def _sigma_slope(self) -> float:
+        return float(np.log(2) / np.log(self.energy_max / self.energy_min))
+
+    @cached_property
+    def _norm(self) -> float:
+        """C, in TeV-1 s-1 sr-1."""
+        log_energy, d_energy = (
+            a.ravel() for a in _quadrature(np.linspace(np.log(self.energy_min), np.log(self.energy_max), 41), 5)
+        )
+        offset, d_offset = (a.ravel() for a in _quadrature(np.linspace(0, np.pi, 201), 5))
+        energy = np.exp(log_energy)
+        spatial = np.exp(-0.5 * (offset / np.radians(self.sigma_at(energy))[:, None]) ** 2)
+        integral = (spatial * 2 * np.pi * np.sin(offset)) @ d_offset
+        return float(self.trigger_rate / ((energy**-self.spectral_index * integral) @ d_energy))
+
+
+@dataclass(frozen=True)
+class PointSource:
+    """A gamma-ray source in simulated data.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    ra, dec : float
+        Position, ICRS, deg.
+    rate : float
+        Events per second of livetime, in runs that point within 5 deg of it.
+    """
+
+    name: str
+    ra: float
+    dec: float
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.ra <= 360 and -90 <= self.dec <= 90 and 0 <= self.rate < np.inf):
+            raise BgnbError(f"source {self.name} needs RA in 0 to 360 and DEC in -90 to 90 deg, and a rate from 0 up")
+
+
+def altitude_factor(alt_pnt: float) -> float:
+    """Rate at an altitude in deg, relative to the zenith."""
+    return 0.5 + 0.5 * alt_pnt / 90
+
+
+def make_test_bg_cube_model(
+    axes: CubeAxes | None = None, altitude: u.Quantity = 70 * u.deg, model: TrueModel | None = None
+) -> BackgroundModel:
+    """Make the true cube of a simulation.
+
+    Parameters
+    ----------
+    axes : `CubeAxes`, optional
+        The axes; by default those of a group of 100 runs.
+    altitude : `~astropy.units.Quantity`
+        Altitude of the pointing; of several runs the mean, as the rate is linear in it.
+    model : `TrueModel`, optional
+        The parameters.
+
+    Returns
+    -------
+    BackgroundModel
+        Its rate is exact: the mean of the true rate over each bin. Its stack is empty.
+    """
+    axes = CubeAxes.regular(n_energy=20, n_fov=60) if axes is None else axes
+    model = TrueModel() if model is None else model
+    alt_pnt = float(u.Quantity(altitude).to_value("deg"))
+    if not 0 <= alt_pnt <= 90:
+        raise BgnbError(f"the altitude must lie within 0 and 90 deg, got {alt_pnt}")
+    rate = model.expected(axes, alt_pnt) / axes.bin_volume.to_value("MeV sr")
+    return BackgroundModel(Cube(axes, rate * RATE_UNIT), stack_runs([], axes, model.fovalign), "true")
+
+
+def make_test_observation_table(
+    n_runs: int = 10,
+    *,
+    observatory: str = "HESS",
+    alt_range: tuple[float, float] = (45.0, 90.0),
+    az_range: tuple[float, float] = (0.0, 360.0),
+    date_range: tuple[str, str] = ("2010-01-01", "2015-01-01"),
+    n_tels_range: tuple[int, int] = (3, 4),
+    muoneff_range: tuple[float, float] = (0.6, 1.0),
+    seed: int = 0,
+) -> Table:
+    """Make a table of runs of 30 min, with 25 min livetime, at night.
+
+    Pointings are random in the solid angle of the ranges, at the middle of the run; right
+    ascension and declination follow from them, the time and the site.
+
+    Parameters
+    ----------
+    n_runs : int
+        Number of runs; OBS_IDs count from 1.
+    observatory : str
+        A key of `bgnb.observatories.OBSERVATORIES`.
+    alt_range, az_range : pair of float
+        Ranges of altitude and azimuth, deg.
+    date_range : pair of str
+        Dates between which the runs start, UTC.
+    n_tels_range : pair of int
+        Fewest and most telescopes.
+    muoneff_range : pair of float
+        Range of muon efficiency.
+    seed : int
+        The same seed gives the same table.
+
+    Raises
+    ------
+    BgnbError
+        Where a range is empty, or there is no night in the dates.
+    """
+    site = _site(observatory)
+    _check_ranges(n_runs, alt_range, az_range, n_tels_range, muoneff_range)
+    first, last = (_mission_time(date) for date in date_range)
+    if not first < last:
+        raise BgnbError(f"date_range must be two dates, the earlier first, got {date_range}")
+    rng = np.random.default_rng([seed, 0])
+    tstart = np.sort([_night_start(rng, first, last, site) for _ in range(n_runs)])
+    sin_low, sin_high = np.sin(np.radians(alt_range))
+    alt = np.degrees(np.arcsin(rng.uniform(sin_low, sin_high, n_runs)))
+    az = rng.uniform(az_range[0], az_range[1], n_runs) % 360
+    middle = _MJDREF + (tstart + ONTIME / 2) / 86400
+    radec = [pointing_radec(*pointing, site) for pointing in zip(alt, az, middle, strict=True)]
+    table = Table({"OBS_ID": np.arange(1, n_runs + 1)})
+    for name, unit, values in (
+        ("RA_PNT", "deg", [ra for ra, _ in radec]),
+        ("DEC_PNT", "deg", [dec for _, dec in radec]),
+        ("ZEN_PNT", "deg", 90 - alt),
+        ("ALT_PNT", "deg", alt),
+        ("AZ_PNT", "deg", az),
+        ("ONTIME", "s", np.full(n_runs, ONTIME)),
+        ("LIVETIME", "s", np.full(n_runs, LIVETIME)),
+        ("DEADC", "", np.full(n_runs, LIVETIME / ONTIME)),
+        ("TSTART", "s", tstart),
+        ("TSTOP", "s", tstart + ONTIME),
+        ("MUONEFF", "", rng.uniform(muoneff_range[0], muoneff_range[1], n_runs)),
+    ):
+        table[name] = np.asarray(values, dtype=float)
+        table[name].unit = unit
+    table["N_TELS"] = rng.integers(n_tels_range[0], n_tels_range[1], n_runs, endpoint=True)
+    table["OBJECT"] = np.full(n_runs, "simulated")
+    table.meta |= {"MJDREFI": MJDREFI, "MJDREFF": MJDREFF, "TIMEUNIT": "s", "TIMESYS": "TT", "TIMEREF": "LOCAL"}
+    table.meta |= {"TELESCOP": observatory.upper(), "GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
+    return table
+
+
+def make_test_eventlist(
+    observation: Row, model: TrueModel | None = None, *, sources: Sequence[PointSource] = (), seed: int = 0
+) -> EventList:
+    """Make the events of one run, in order of time.
+
+    Parameters
+    ----------
+    observation : `~astropy.table.Row`
+        A row of `make_test_observation_table`.
+    model : `TrueModel`, optional
+        The true background.
+    sources : sequence of `PointSource`
+        Sources in the field of view.
+    seed : int
+        The same seed and OBS_ID give the same events, whatever else is simulated.
+    """
+    model = TrueModel() if model is None else model
+    meta, obs_id = observation.meta, int(observation["OBS_ID"])
+    rng = np.random.default_rng([seed, obs_id])
+    ra_pnt, dec_pnt, tstart = (float(observation[name]) for name in ("RA_PNT", "DEC_PNT", "TSTART"))
+    ontime, livetime = float(observation["ONTIME"]), float(observation["LIVETIME"])
+    site = Site(meta["GEOLON"], meta["GEOLAT"], meta["ALTITUDE"])
+    middle = tstart + ontime / 2
+    view = FieldOfView(ra_pnt, dec_pnt, _MJDREF + middle / 86400, site)
+    energy, detx, dety = model.draw(rng, float(observation["ALT_PNT"]), livetime)
+    time = _sorted_times(rng, len(energy), tstart, ontime)
+    ra, dec = view.sky(model.fovalign, detx, dety, time - middle)
+    for source in sources:
+        energy, ra, dec, time = _with_source(rng, source, view, livetime, ontime, tstart, model, (energy, ra, dec, time))
+    return EventList(
+        obs_id=obs_id,
+        time=time,
+        ra=ra,
+        dec=dec,
+        energy=energy,
+        mjdref=_MJDREF,
+        gti=np.array([[tstart, tstart + ontime]]),
+        livetime=livetime,
+        ra_pnt=ra_pnt,
+        dec_pnt=dec_pnt,
+        site=site,
+        energy_threshold=model.energy_min,
+    )
+
+
+_MJDREF = MJDREFI + MJDREFF
+
+
+def _with_source(
+    rng: np.random.Generator,
+    source: PointSource,
+    view: FieldOfView,
+    livetime: float,
+    ontime: float,
+    tstart: float,
+    model: TrueModel,
+    events: tuple[Floats, Floats, Floats, Floats],
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """The events and those of the source, in order of time."""
+    x, y = view.radec(np.array([source.ra]), np.array([source.dec]))
+    if np.hypot(x[0], y[0]) > _SOURCE_MAX_OFFSET:
+        return events
+    n = int(rng.poisson(source.rate * livetime))
+    low, high = (limit ** (1 - _SOURCE_INDEX) for limit in (model.energy_min, model.energy_max))
+    energy = (low + (high - low) * rng.random(n)) ** (1 / (1 - _SOURCE_INDEX))
+    around = FieldOfView(source.ra, source.dec, view.mjd_tt, view.site)
+    x, y = rng.normal(0, PSF_SIGMA, (2, n))
+    ra, dec = around.sky("RADEC", x, y, np.zeros(n))
+    time = _sorted_times(rng, n, tstart, ontime)
+    merged = [np.concatenate(pair) for pair in zip(events, (energy, ra, dec, time), strict=True)]
+    order = np.argsort(merged[3], kind="stable")
+    return tuple(values[order] for values in merged)  # type: ignore[return-value]
+
+
+def _sorted_times(rng: np.random.Generator, n: int, start: float, duration: float) -> Floats:
+    """Uniform times in order: sums of exponential waiting times, scaled to the duration."""
+    waiting = np.cumsum(rng.standard_exponential(n + 1))
+    return start + duration * waiting[:-1] / waiting[-1]
+
+
+def _quadrature(edges: Floats, order: int) -> tuple[Floats, Floats]:
+    """Gauss-Legendre nodes and weights within each bin, shapes (n_bins, order)."""
+    nodes, weights = np.polynomial.legendre.leggauss(order)
+    middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+    return middle[:, None] + half[:, None] * nodes, half[:, None] * weights
+
+
+def _with_zero(edges: Floats) -> Floats:
+    return np.union1d(edges, [0.0]) if edges[0] < 0 < edges[-1] else edges
+
+
+def _site(observatory: str) -> Site:
+    name = observatory.upper()
+    if name not in OBSERVATORIES:
+        raise BgnbError(f"unknown observatory '{observatory}': use one of {', '.join(OBSERVATORIES)}")
+    return OBSERVATORIES[name]
+
+
+def _check_ranges(
+    n_runs: int,
+    alt_range: tuple[float, float],
+    az_range: tuple[float, float],
+    n_tels_range: tuple[int, int],
+    muoneff_range: tuple[float, float],
+) -> None:
+    if n_runs < 1:
+        raise BgnbError(f"n_runs must be 1 or more, got {n_runs}")
+    limits = {
+        "alt_range": (alt_range, 0, 90),
+        "az_range": (az_range, -360, 720),
+        "n_tels_range": (n_tels_range, 1, 1000),
+        "muoneff_range": (muoneff_range, 0, 10),
+    }
+    for name, (values, low, high) in limits.items():
+        if len(values) != 2 or not low <= values[0] <= values[1] <= high:
+            raise BgnbError(f"{name} must be two increasing values within {low} and {high}, got {tuple(values)}")
+
+
+def _mission_time(date: str) -> float:
+    try:
+        return float((Time(date, scale="utc").tt.mjd - _MJDREF) * 86400)
+    except ValueError:
+        raise BgnbError(f"date_range must hold dates such as 2010-01-31, got '{date}'") from None
+
+
+def _night_start(rng: np.random.Generator, first: float, last: float, site: Site) -> float:
+    """A start of a run, whole seconds of mission time, with the Sun down until its end."""
+    for _ in range(10_000):
+        tstart = float(np.floor(rng.uniform(first, last)))
+        if all(sun_altitude(_MJDREF + (tstart + s) / 86400, site) < SUN_ALT_MAX for s in (0, ONTIME)):
+            return tstart
+    raise BgnbError("there is no night at this observatory between these dates: widen date_range")
