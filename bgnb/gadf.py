@@ -30,7 +30,7 @@ from bgnb.stack import RunCounts, Stack
 _AXES = {"energy": "ENERG", "dety": "DETY", "detx": "DETX"}
 _FITS_ORDER = ("energy", "detx", "dety")
 #: Axis orders of BKG_3D cubes as numpy shows them, by name.
-LAYOUTS = {"GADF": ("dety", "detx", "energy"), "HESS-DR1": ("energy", "dety", "detx")}
+LAYOUTS = {"GADF": ("dety", "detx", "energy"), "HESS-DR1": ("energy", "detx", "dety")}
 # In these files DETX of the background grows with right ascension; Gammapy calls it REVERSE_LON_RADEC.
 _HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
 _RUN_COLUMNS = {
@@ -133,8 +133,9 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
     layout : {"GADF", "HESS-DR1"}, optional
         Axis order. By default it is read from the CREF keyword, else taken from the
         shape where that leaves no doubt. The cubes of H.E.S.S. DR1, known by this name or
-        by the writer of the events beside them, count DETX contrary to GADF, and are
-        mirrored.
+        by the writer of the events beside them, have energy first and count DETX contrary
+        to GADF. The positions of the events of the off runs say so (``tests/test_files.py``),
+        and Gammapy reads them like that.
 
     Returns
     -------
@@ -152,10 +153,11 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
         names = [table.name for table in hdus]
         if hdu.upper() not in names or not isinstance(hdus[hdu], fits.BinTableHDU):
             raise DataError(f"{path}: there is no table HDU {hdu}; there are {', '.join(names)}")
-        cube, fovalign = _background(hdus[hdu], path, layout)
         events = hdus["EVENTS"].header if "EVENTS" in names else {}
-        written_by = (events.get("CREATOR"), events.get("HDUVERS"))
-    if layout == "HESS-DR1" or written_by == _HESS_DR1_WRITER:
+        if layout is None and (events.get("CREATOR"), events.get("HDUVERS")) == _HESS_DR1_WRITER:
+            layout = "HESS-DR1"
+        cube, fovalign = _background(hdus[hdu], path, layout)
+    if layout == "HESS-DR1":
         axes = replace(cube.axes, detx=-cube.axes.detx[::-1])
         cube = Cube(axes, cube.quantity[:, :, ::-1])
     return cube, fovalign

@@ -101,19 +101,14 @@ class Report:
         counted = [run.counted for run in self.runs if run.counted and run.reason is None]
         lines = [f"{len(self.runs) - len(left_out)} of {len(self.runs)} runs used, {len(left_out)} left out"]
         lines += [f"  {line}" for line in count_reasons(left_out)]
-        lines.append(
-            f"{sum(run.counts for run in counted)} of their {sum(run.events for run in counted)} events counted, left out:"
-        )
-        lines.append(f"  {sum(run.events_outside_gti for run in counted)} outside the good time intervals")
-        lines.append(
-            f"  {sum(run.events_below_threshold for run in counted)} below the energy threshold or in the bin that it cuts"
-        )
-        lines.append(f"  {sum(run.events_outside_axes for run in counted)} outside the axes")
+        sums = {name: sum(getattr(run, name) for run in counted) for name in _COUNTED}
+        lines.append(f"{sums['counts']} of their {sums['events']} events counted, left out:")
+        lines.append(f"  {sums['events_outside_gti']} outside the good time intervals")
+        lines.append(f"  {sums['events_below_threshold']} below the energy threshold or in the bin that it cuts")
+        lines.append(f"  {sums['events_outside_axes']} outside the axes")
         without = [str(run.obs_id) for run in counted if run.energy_threshold_tev is None]
         if without:
-            lines.append(
-                f"note: no energy threshold (LO_THRES) is known, and all energies are used, of run {', '.join(without)}"
-            )
+            lines.append(f"note: all energies are used of runs without an energy threshold (LO_THRES): {', '.join(without)}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
