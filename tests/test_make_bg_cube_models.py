@@ -15,7 +15,16 @@ from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 
-from bgnb import BgnbError, make_bg_cube_models, read_groups, read_model
+from bgnb import (
+    BgnbError,
+    CubeAxes,
+    make_bg_cube_models,
+    open_runs,
+    read_event_list,
+    read_groups,
+    read_model,
+    stack_runs,
+)
 from bgnb.cli import main
 from tests.runfiles import TSTART, run, write_gadf, write_hess
 
@@ -266,3 +275,78 @@ def test_module_runs_as_the_command():
         [sys.executable, "-m", "bgnb", "--version"], capture_output=True, text=True, env=os.environ, check=True
     )
     assert done.stdout.startswith("bgnb, version ")
+
+
+def test_options_reach_the_model(tmp_path):
+    """Frame, method and the ends of the axes, each other than the default."""
+    indir = write_gadf(tmp_path / "in", [run(2, 600, threshold=0.6)])
+    common = {"select": "all", "n_energy": 9, "n_fov": 12}
+    default = make_bg_cube_models(indir, "GADF", tmp_path / "default", **common)
+    other = make_bg_cube_models(
+        indir, "GADF", tmp_path / "other", **common, fovalign="radec", method="michi", energy_max="40 TeV", fov_max="3 deg"
+    )
+    first, second = (read_model(tmp_path / n / r.groups[0].files[0]) for n, r in (("default", default), ("other", other)))
+    assert (first.stack.fovalign, first.method, second.stack.fovalign, second.method) == ("ALTAZ", "default", "RADEC", "michi")
+    assert first.axes.energy[[0, -1]].value == pytest.approx([0.1, 80])
+    assert second.axes.energy[-1].value == pytest.approx(40)
+    assert second.axes.energy[0].value > 0.6  # the first bin above the threshold
+    assert second.axes.detx[[0, -1]].value == pytest.approx([-3, 3])
+    events = read_event_list(open_runs(indir, "GADF").files(2))
+    axes = CubeAxes.regular(n_energy=9, n_fov=12, energy_max="40 TeV", fov_max="3 deg")
+    expected = stack_runs([events], axes, "RADEC").counts
+    assert np.array_equal(second.stack.counts, expected[-second.axes.shape[0] :])
+    assert not np.array_equal(expected, stack_runs([events], axes, "ALTAZ").counts)
+
+
+def test_figures_of_a_group_are_those_of_its_runs(tmp_path):
+    """Azimuths 350 and 20 deg have the mean 5 deg; altitudes are of this group only."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 100) for obs_id in (2, 3, 4)])
+    index = Table.read(indir / "obs-index.fits.gz")
+    index["AZ_PNT"], index["ALT_PNT"] = [350.0, 100.0, 20.0], [73.0, 50.0, 89.0]
+    index.write(indir / "obs-index.fits.gz", overwrite=True)
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
+    group = report.groups[-1]
+    assert (group.group_id, group.n_runs, group.livetime_s) == (26, 2, 3006)
+    assert (group.alt_mean_deg, group.az_mean_deg) == pytest.approx((81.0, 5.0))
+    header = fits.getheader(tmp_path / "out" / group.files[0])
+    assert (header["ALT_PNT"], header["AZ_PNT"]) == pytest.approx((81.0, 5.0))
+    assert [header[name] for name in ("ALT_MIN", "ALT_MAX", "AZ_MIN", "AZ_MAX")] == [72, 90, -90, 90]
+    assert (group.n_runs, report.table["RUNS"][-1]) == (2, 2)
+
+
+def test_a_group_without_counts_leaves_its_runs_out_and_the_others_go_on(tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(2, 100), run(3, 100, threshold=79.0)])
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
+    assert [entry.as_dict()["status"] for entry in report.runs] == ["used", "left_out"]
+    assert str(report.runs[1].reason) == "its group has no counts inside the axes and above the energy thresholds"
+    assert len(report.groups) == 1
+    with pytest.raises(BgnbError, match=r"no model could be made: 2 its group has no counts"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "none", select="all", energy_min="78 TeV", n_energy=1)
+
+
+def test_a_rename_that_fails_brings_the_old_directory_back(indir, tmp_path, monkeypatch):
+    from pathlib import Path
+
+    out = tmp_path / "out"
+    make_bg_cube_models(indir, "GADF", out, select="all")
+    before = digests(out)
+    rename = Path.rename
+
+    def failing(self, target):
+        if self.suffix == ".partial":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(BgnbError, match="No space left on device"):
+        make_bg_cube_models(indir, "GADF", out, select="all", overwrite=True)
+    assert digests(out) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_defaults_of_command_and_function_agree(indir, tmp_path):
+    function = make_bg_cube_models(indir, "GADF", tmp_path / "function", select="all")
+    result = bgnb(indir, "GADF", tmp_path / "command", "--select", "all")
+    assert result.exit_code == 0
+    command = json.loads((tmp_path / "command" / "report.json").read_text())["settings"]
+    assert command == json.loads(function.to_json())["settings"]

@@ -1,11 +1,14 @@
 """Event lists and run tables: units, layouts, and messages for what cannot be used."""
 
+import contextlib
 import gzip
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from bgnb import BgnbError, DataError, open_runs, read_event_list
@@ -217,3 +220,145 @@ def test_a_run_that_stands_twice_in_the_index_is_refused(tmp_path):
     index.write(tmp_path / "in" / "obs-index.fits.gz", overwrite=True)
     with pytest.raises(DataError, match="OBS_ID 7 stands there more than once"):
         open_runs(tmp_path / "in", "GADF")
+
+
+def rewritten(tmp_path, change):
+    """Run 7 with its file changed by ``change(hdus)``."""
+    write_gadf(tmp_path / "in", [run(7, 50)])
+    path = tmp_path / "in" / "data" / "run7.fits.gz"
+    with fits.open(path) as hdus:
+        change(hdus)
+        hdus.writeto(path, overwrite=True)
+    return read_event_list(open_runs(tmp_path / "in", "GADF").files(7))
+
+
+def test_time_scales_and_zeros_of_events_and_gti_may_differ(tmp_path):
+    plain = one_run(tmp_path / "plain")
+
+    def utc(hdus):
+        hdus["EVENTS"].header["TIMESYS"] = "UTC"
+
+    shifted = rewritten(tmp_path / "utc", utc)
+    assert_allclose((shifted.mjdref - plain.mjdref) * 86400, 64.184, atol=1e-3)
+    # The GTI keeps counting in TT: in the events' seconds it begins 64 s earlier.
+    assert_allclose(shifted.gti, plain.gti - 64.184, atol=1e-3)
+
+    def other_zero(hdus):
+        header = hdus["GTI"].header
+        header["MJDREFI"] += 10
+        for name in ("START", "STOP"):
+            hdus["GTI"].data[name] -= 864000
+
+    assert_allclose(rewritten(tmp_path / "zero", other_zero).gti, plain.gti, atol=1e-3)
+
+
+def test_livetime_from_ontime_and_deadc_where_it_is_not_stated(tmp_path):
+    def without(hdus):
+        del hdus["EVENTS"].header["LIVETIME"]
+        hdus["EVENTS"].header["DEADC"] = 0.875
+
+    write_gadf(tmp_path / "in", [run(7, 50)], drop=["LIVETIME"])
+    path = tmp_path / "in" / "data" / "run7.fits.gz"
+    with fits.open(path) as hdus:
+        without(hdus)
+        hdus.writeto(path, overwrite=True)
+    assert read_event_list(open_runs(tmp_path / "in", "GADF").files(7)).livetime == 0.875 * ONTIME
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"LIVETIME": 1e6}, "LIVETIME = 1e\\+06 s is longer than ONTIME = 1680 s"),
+        ({"ONTIME": 1000.0, "LIVETIME": 900.0}, "ONTIME = 1000 s, but the good time intervals add up to 1680 s"),
+        ({"OBS_ID": 8}, "holds run 8, but the index says 7"),
+        ({"TIMESYS": "LOCAL"}, "TIMESYS 'local' is not a time scale"),
+        ({"MJDREFI": 5}, "is no modified Julian date of our time"),
+    ],
+)
+def test_contradictions_are_faults(tmp_path, keywords, message):
+    with pytest.raises(DataError, match=message):
+        rewritten(tmp_path, lambda hdus: hdus["EVENTS"].header.update(keywords))
+
+
+def test_good_time_intervals_that_overlap_or_hold_no_event_are_faults(tmp_path):
+    with pytest.raises(DataError, match="good time intervals overlap"):
+        one_run(tmp_path / "a", gti=[(TSTART, TSTART + 1600), (TSTART + 100, TSTART + 200)])
+    with pytest.raises(DataError, match="no event lies in a good time interval"):
+        one_run(tmp_path / "b", gti=[(TSTART + 1e6, TSTART + 1e6 + 1680)])
+
+
+def test_site_from_obsgeo_or_the_name_of_the_telescope(tmp_path):
+    def obsgeo(hdus):
+        header = hdus["EVENTS"].header
+        for old, new in (("GEOLON", "OBSGEO-L"), ("GEOLAT", "OBSGEO-B"), ("ALTITUDE", "OBSGEO-H")):
+            header[new] = str(header[old])  # as text, as some archives have it
+            del header[old]
+
+    assert rewritten(tmp_path / "a", obsgeo).site == one_run(tmp_path / "b").site
+
+    def named(hdus):
+        for name in SITE:
+            del hdus["EVENTS"].header[name]
+        hdus["EVENTS"].header["TELESCOP"] = "MAGIC"
+
+    assert rewritten(tmp_path / "c", named).site.lat == pytest.approx(28.762, abs=1e-3)
+
+
+def test_index_in_other_units_with_zenith_base_dir_class_names_and_text_numbers(tmp_path):
+    write_gadf(tmp_path / "in", [run(7, 5), run(8, 5)], drop=["ALT_PNT"])
+    path = tmp_path / "in" / "obs-index.fits.gz"
+    index = Table.read(path)
+    index["ZEN_PNT"] = [15.0, 40.0]
+    index["ZEN_PNT"].unit = "deg"
+    index["RA_PNT"] = np.radians(index["RA_PNT"])
+    index["RA_PNT"].unit = "rad"
+    index["OBS_ID"] = ["7", "8"]
+    index["FLAG"] = [True, False]
+    index.write(path, overwrite=True)
+    path = tmp_path / "in" / "hdu-index.fits.gz"
+    hdus = Table.read(path)
+    hdus["HDU_TYPE"] = [{"aeff": "effarea"}.get(kind, kind) for kind in hdus["HDU_TYPE"]]
+    hdus["HDU_CLASS"] = [{"aeff": "aeff_2d"}.get(kind, kind) for kind in hdus["HDU_CLASS"]]
+    hdus["FILE_DIR"] = ""
+    hdus.meta["BASE_DIR"] = "data"
+    hdus.write(path, overwrite=True)
+    runs = open_runs(tmp_path / "in", "GADF")
+    assert runs.table["ALT_PNT"].tolist() == [75.0, 50.0]
+    assert_allclose(runs.table["RA_PNT"], [70.0, 80.0])
+    assert runs.table["FLAG"].tolist() == [True, False]
+    assert read_event_list(runs.files(8)).energy_threshold == 0.3
+
+
+def test_the_value_that_stands_for_none_is_none(tmp_path):
+    columns = [fits.Column("OBS_ID", "K", array=[7]), fits.Column("N_TELS", "J", array=[-99], null=-99)]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "t.fits")
+    assert np.isnan(read_table(tmp_path / "t.fits").columns["N_TELS"][0])
+
+
+def test_scheme_hess_respects_a_short_gti(tmp_path):
+    parts = run(300, 200, gti=[(TSTART, TSTART + 500)])
+    events = read_event_list(open_runs(write_hess(tmp_path / "hess", [parts]), "HESS").files(300))
+    assert 0 < events.in_gti.sum() < 200
+    assert events.livetime == 450
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0, 14_000), value=st.integers(0, 255))
+def test_a_changed_byte_raises_nothing_but_our_own_error(fuzz_file, position, value):
+    files, content = fuzz_file
+    broken = bytearray(content)
+    broken[position % len(broken)] = value
+    files.events.path.write_bytes(broken)
+    with contextlib.suppress(DataError):
+        read_event_list(files)
+
+
+@pytest.fixture(scope="module")
+def fuzz_file(tmp_path_factory):
+    """A run whose file is small and plain, so that changes reach headers and data."""
+    indir = write_gadf(tmp_path_factory.mktemp("fuzz") / "in", [run(7, 5)])
+    files = open_runs(indir, "GADF").files(7)
+    path = files.events.path
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(content)
+    return files, content
