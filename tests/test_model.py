@@ -120,3 +120,42 @@ def test_a_stack_without_counts_and_an_unknown_method_are_refused():
         make_model(stack_of(np.zeros(AXES.shape), LIVETIMES))
     with pytest.raises(BgnbError, match="unknown method 'ring': use one of default, michi, unsmoothed"):
         make_model(stack_of(exposed_counts(), LIVETIMES), "ring")
+
+
+def test_a_plane_without_counts_has_the_shape_of_the_nearest_that_has_some():
+    """Flat at low energies, rising with DETX at high ones."""
+    counts = np.full(AXES.shape, 30)
+    counts[3:] = np.arange(1, 31)
+    counts[0] = counts[-1] = 0
+    rate = make_model(stack_of(counts, [1000.0] * 7)).rate.quantity.value
+    assert np.ptp(rate[0].mean(axis=0)) < 1e-9 * rate[0].mean()
+    assert rate[-1][:, -1].mean() > 5 * rate[-1][:, 0].mean()
+
+
+def test_where_one_plane_holds_all_counts_the_others_follow_a_power_law_of_index_2_7():
+    counts = np.zeros(AXES.shape)
+    counts[2] = 5
+    rate = make_model(stack_of(counts, [0, 0, 900, 900, 0, 0, 0])).rate.quantity.value.mean(axis=(1, 2))
+    ratios = np.diff(np.log(rate)) / np.diff(np.log(AXES.energy_centers.value))
+    np.testing.assert_allclose(ratios, -2.7)
+
+
+def test_planes_that_were_exposed_and_empty_are_predicted_without_bias():
+    """Hundreds of sparse spectra of index 2.7: what the empty planes at the end predict, against the truth."""
+    rng = np.random.default_rng(3)
+    mean = 150 * AXES.energy_centers.value**-1.7
+    predicted = true = 0.0
+    for _ in range(60):
+        planes = rng.poisson(mean)
+        if planes[-1]:
+            continue
+        counts = np.stack([rng.multinomial(n, np.full(690, 1 / 690)).reshape(23, 30) for n in planes])
+        model = make_model(stack_of(counts, [1000.0] * 7))
+        predicted += (model.rate.quantity[-1] * model.stack.exposure[-1]).to_value("").sum()
+        true += mean[-1]
+    assert 0.5 < predicted / true < 2
+
+
+def test_counts_without_livetime_are_refused():
+    with pytest.raises(BgnbError, match="counts where it has no livetime"):
+        stack_of(lopsided_counts(), LIVETIMES)

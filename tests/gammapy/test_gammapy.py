@@ -17,7 +17,7 @@ from gammapy.makers.utils import make_map_background_irf
 from gammapy.maps import MapAxis, WcsGeom
 from gammapy.utils.coordinates import FoVAltAzFrame, FoVICRSFrame
 
-from bgnb import make_bg_cube_models, open_runs, read_event_list, read_model, write_model
+from bgnb import make_bg_cube_models, make_test_dataset, open_runs, read_event_list, read_model, write_model
 from bgnb.fov import FieldOfView, Site
 from tests.models import AXES, lopsided_model
 from tests.runfiles import run, write_gadf
@@ -130,3 +130,20 @@ def test_our_test_runs_open_in_gammapy_and_hold_the_same_events(tmp_path):
     assert theirs.events.table["ENERGY"].quantity.to_value("TeV").sum() == pytest.approx(
         read_event_list(runs.files(2)).energy.sum()
     )
+
+
+def test_simulated_runs_open_in_gammapy_without_complaint(tmp_path, caplog):
+    table = make_test_dataset(tmp_path / "set", n_runs=2, trigger_rate=2.0)
+    store = DataStore.from_dir(tmp_path / "set")
+    observations = store.get_observations(required_irf=["aeff"])
+    assert [observation.obs_id for observation in observations] == [1, 2]
+    for row, observation in zip(table, observations, strict=True):
+        assert len(observation.events.table) == row["EVENT_COUNT"]
+        assert observation.observation_live_time_duration.to_value("s") == pytest.approx(1500)
+        pointing = observation.get_pointing_icrs(observation.tmid)
+        assert (pointing.ra.deg, pointing.dec.deg) == pytest.approx((row["RA_PNT"], row["DEC_PNT"]))
+        altaz = observation.get_pointing_altaz(observation.tmid)
+        assert altaz.alt.deg == pytest.approx(row["ALT_PNT"], abs=0.01)
+        assert observation.aeff.meta["LO_THRES"] == 0.1
+        assert observation.gti.time_sum.to_value("s") == pytest.approx(1800)
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]

@@ -1,0 +1,210 @@
+"""Comparisons, on models whose differences are known."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy import units as u
+from click.testing import CliRunner
+
+from bgnb import (
+    BackgroundModel,
+    BgnbError,
+    Cube,
+    CubeAxes,
+    ObservationGroups,
+    RunCounts,
+    Stack,
+    TrueModel,
+    compare,
+    compare_models,
+    make_model,
+    make_test_bg_cube_model,
+    spectrum,
+    stack_runs,
+    write_groups,
+    write_model,
+)
+from bgnb.cli import main
+
+AXES = CubeAxes(
+    energy=np.geomspace(0.1, 80, 13) * u.TeV, dety=np.linspace(-4, 4, 17) * u.deg, detx=np.linspace(-4, 4, 21) * u.deg
+)
+TRUTH = TrueModel(spectral_index=1.5, gradient_x=0.05, gradient_y=-0.03)
+
+
+def truth(axes: CubeAxes = AXES, model: TrueModel = TRUTH) -> BackgroundModel:
+    return make_test_bg_cube_model(axes, 80 * u.deg, model)
+
+
+def counted(seed: int, seconds: float = 2000.0, axes: CubeAxes = AXES, first_bin: int = 0, obs_id: int = 1) -> BackgroundModel:
+    """An unsmoothed model of Poisson counts from the truth."""
+    counts = np.random.default_rng(seed).poisson(TRUTH.expected(axes, 80.0) * seconds)
+    livetime = np.full(axes.shape, round(seconds * 1e6))
+    counts[:first_bin] = livetime[:first_bin] = 0
+    run = RunCounts(obs_id, seconds, None, int(counts.sum()), 0, 0, 0)
+    return make_model(Stack(axes, "ALTAZ", counts, livetime, (run,)), "unsmoothed")
+
+
+def scaled(model: BackgroundModel, factor) -> BackgroundModel:
+    return replace(model, rate=Cube(model.axes, model.rate.quantity * np.reshape(factor, (-1, 1, 1))))
+
+
+def test_ratio_and_difference_have_the_first_as_reference():
+    comparison = compare(truth(), scaled(truth(), 1.25))
+    np.testing.assert_allclose(comparison.ratio, 1.25)
+    np.testing.assert_allclose(comparison.relative_difference, 0.25)
+    assert [comparison.bias(zone) for zone in ("centre", "halfway", "rim")] == pytest.approx([0.25] * 3)
+
+
+def test_normalisation_of_cube_and_planes():
+    factors = np.linspace(0.5, 2, 12)
+    by_plane = compare(truth(), scaled(truth(), factors), "plane")
+    np.testing.assert_allclose(by_plane.factors, 1 / factors)
+    np.testing.assert_allclose(by_plane.ratio, 1)
+    by_cube = compare(truth(), scaled(truth(), factors), "cube")
+    first, second = by_cube.plane_integrals()
+    assert first.sum() == pytest.approx(second.sum())
+    np.testing.assert_allclose(by_cube.ratio[3] / by_cube.ratio[0], factors[3] / factors[0])
+    with pytest.raises(BgnbError, match="unknown normalisation 'all': use one of none, cube, plane"):
+        compare(truth(), truth(), "all")
+
+
+def test_planes_that_were_not_exposed_do_not_count_for_the_normalisation():
+    second = counted(3, first_bin=4)
+    comparison = compare(truth(), second, "cube")
+    assert comparison.exposed.tolist() == [False] * 4 + [True] * 8
+    first_sum, second_sum = (integral[4:].sum() for integral in comparison.plane_integrals())
+    assert first_sum == pytest.approx(second_sum)
+    assert np.isnan(comparison.pull[:4]).all()
+
+
+def test_pulls_of_counts_against_the_truth_are_standard_normal():
+    comparison = compare(truth(), counted(4))
+    expected = TRUTH.expected(AXES, 80.0) * 2000
+    pulls = comparison.pull[expected >= 10]
+    assert abs(pulls.mean()) < 3.5 / np.sqrt(len(pulls))
+    assert abs(pulls.std() - 1) < 3.5 / np.sqrt(2 * len(pulls))
+
+
+def test_pulls_of_two_counted_models_use_both_exposures():
+    comparison = compare(counted(5), counted(6, seconds=500.0, obs_id=2))
+    expected = TRUTH.expected(AXES, 80.0) * 500
+    pulls = comparison.pull[expected >= 20]
+    assert len(pulls) > 500
+    assert abs(pulls.mean()) < 3.5 / np.sqrt(len(pulls))
+    assert abs(pulls.std() - 1) < 3.5 / np.sqrt(2 * len(pulls))
+
+
+def test_models_on_finer_and_coarser_axes_meet_on_the_coarser():
+    fine = CubeAxes(np.geomspace(0.1, 80, 25) * u.TeV, AXES.dety, np.linspace(-4, 4, 61) * u.deg)
+    comparison = compare(truth(fine), truth())
+    assert comparison.axes == AXES
+    np.testing.assert_allclose(comparison.ratio, 1, rtol=1e-6)
+    many = compare(truth(), counted(7, axes=fine))
+    assert many.second.stack.counts.sum() == counted(7, axes=fine).stack.counts.sum()
+    np.testing.assert_allclose(
+        (many.second.rate.quantity * many.second.stack.exposure).to_value(""), many.second.stack.counts, rtol=1e-6
+    )
+
+
+def test_a_model_that_starts_at_a_higher_energy_is_compared_from_there():
+    short = CubeAxes(AXES.energy[3:], AXES.dety, AXES.detx)
+    np.testing.assert_allclose(compare(truth(), truth(short)).ratio, 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            CubeAxes(AXES.energy, AXES.dety, np.linspace(-4, 4, 24) * u.deg),
+            "the detx axes of the models have no common grid",
+        ),
+        (CubeAxes(AXES.energy * 1e4, AXES.dety, AXES.detx), "the energy axes of the models do not overlap"),
+    ],
+)
+def test_axes_without_a_common_grid_are_refused(other, message):
+    rate = Cube(other, np.ones(other.shape) * truth().rate.quantity.unit)
+    with pytest.raises(BgnbError, match=message):
+        compare(truth(), BackgroundModel(rate, stack_runs([], other), "true"))
+
+
+def test_frames_must_agree():
+    with pytest.raises(BgnbError, match="different frames cannot be compared: ALTAZ and RADEC"):
+        compare(truth(), truth(model=replace(TRUTH, fovalign="RADEC")))
+
+
+@pytest.mark.parametrize("index", [1.5, 2.0, 2.7])
+def test_spectral_index_of_the_rate_is_one_more_than_that_of_the_counts(index):
+    """In the centre σ(E) plays no part, so there the rate is a pure power law."""
+    model = TrueModel(spectral_index=index)
+    axes = CubeAxes(np.geomspace(0.1, 80, 13) * u.TeV, [-0.2, 0.2] * u.deg, [-0.25, 0.25] * u.deg)
+    assert spectrum(truth(axes, model), 0 * u.deg, 0 * u.deg).index == pytest.approx(index + 1, abs=2e-3)
+    counts = np.random.default_rng(1).poisson(model.expected(axes, 80.0) * 1e5)
+    run = RunCounts(1, 1e5, None, int(counts.sum()), 0, 0, 0)
+    fitted = spectrum(
+        make_model(Stack(axes, "ALTAZ", counts, np.full(axes.shape, 10**11), (run,)), "unsmoothed"), 0 * u.deg, 0 * u.deg
+    )
+    assert abs(fitted.index - index - 1) < 3 * fitted.index_error < 0.1
+
+
+def test_spectra_are_taken_at_their_place():
+    first, second = compare(truth(), counted(2)).spectra(2.1 * u.deg, -3.3 * u.deg)
+    assert first.rate == pytest.approx(truth().rate.quantity[:, 1, 15].value)
+    assert second.error[0] == pytest.approx(
+        np.sqrt(counted(2).stack.counts[0, 1, 15]) / counted(2).stack.exposure[0, 1, 15].value
+    )
+    with pytest.raises(BgnbError, match="lies outside the field of view"):
+        spectrum(truth(), 4.5 * u.deg, 0 * u.deg)
+
+
+@pytest.fixture
+def directories(tmp_path):
+    for name, models in (("one", {3: truth(), 8: truth()}), ("two", {8: counted(1), 9: counted(2)})):
+        (tmp_path / name).mkdir()
+        for group_id, model in models.items():
+            write_model(model, tmp_path / name / f"bg_cube_model_group{group_id}_table.fits.gz")
+        write_groups(ObservationGroups(), tmp_path / name / "bg_observation_groups.ecsv")
+    return tmp_path
+
+
+def test_directories_are_compared_group_by_group(directories):
+    arguments = ["compare", "one", "two", "out", "--positions", "0", "0", "--energies", "1 TeV", "--normalise", "cube"]
+    result = CliRunner().invoke(main, [str(directories / a) if a in ("one", "two", "out") else a for a in arguments])
+    assert result.exit_code == 0, result.output
+    out = directories / "out"
+    report = json.loads((out / "report.json").read_text())
+    (group,) = report["groups"]
+    assert (group["group_id"], group["ratio"], report["only_in_dir1"], report["only_in_dir2"]) == (
+        8,
+        pytest.approx(1),
+        [3],
+        [9],
+    )
+    assert group["counts"] == [0, int(counted(1).stack.counts.sum())]
+    assert group["image_bins"] == [4]
+    assert group["pull"]["std"] == pytest.approx(1, abs=0.1)
+    assert len(group["spectra"]) == 1
+    assert "Only in" in result.output
+    assert (out / "comparison_group8.png").read_bytes().startswith(b"\x89PNG")
+    page = (out / "comparison_group8.html").read_text()
+    assert "two / one" in page
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page), "the page would ask the network for something"
+
+
+def test_what_cannot_be_compared_is_said(directories, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BgnbError, match="holds no models"):
+        compare_models(directories / "one", tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(BgnbError, match="no such directory of models"):
+        compare_models(directories / "nowhere", directories / "one", tmp_path / "out")
+    write_groups(ObservationGroups(alt_edges=[0, 90] * u.deg), directories / "two" / "bg_observation_groups.ecsv")
+    with pytest.raises(BgnbError, match="have different groups"):
+        compare_models(directories / "one", directories / "two", tmp_path / "out")
+    (directories / "two" / "bg_cube_model_group8_table.fits.gz").unlink()
+    write_groups(ObservationGroups(), directories / "two" / "bg_observation_groups.ecsv")
+    with pytest.raises(BgnbError, match=r"no group in common: \[3, 8\] and \[9\]"):
+        compare_models(directories / "one", directories / "two", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
