@@ -1,11 +1,16 @@
 # Two commands: `make demo` shows what bgnb does, `make test` runs every test. Both set up what they need.
 PYTHON ?= python3
+# Real runs for the benchmarks; the tests look there too, or where BGNB_TEST_DATA says.
 DATA ?= ../shared/hess-dl3-dr1
 
 .PHONY: demo test test-main test-gammapy lint bench clean
 
 demo: .venv/ready
-	.venv/bin/bgnb make-bg-cube-models $(DATA) GADF demo --overwrite
+	@echo "Simulating 20 runs of a known background, and making a model of them ..."
+	.venv/bin/bgnb true-reco demo --n-runs 20 --n-fov 60 --n-energy 20 --workers 2 --overwrite
+	@echo "Comparing the model with the truth ..."
+	.venv/bin/bgnb compare demo/true demo/reco demo/comparison --overwrite
+	@echo "Open these pictures: demo/comparison/comparison_group27.png, or, to zoom, the .html beside it."
 
 test: lint test-main test-gammapy
 
@@ -24,6 +29,8 @@ test-gammapy: .venv-gammapy/ready
 bench: .venv/ready
 	.venv/bin/python benchmarks/speed.py $(DATA)
 	.venv/bin/python benchmarks/command.py $(DATA)
+	.venv/bin/python benchmarks/simulation.py
+	.venv/bin/python benchmarks/closure.py
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
