@@ -17,15 +17,10 @@ from .runs import (
     select_listed_runs,
     select_off_runs,
 )
-from .simulate import (
-    PointSource,
-    TrueModel,
-    make_test_bg_cube_model,
-    make_test_eventlist,
-    make_test_observation_table,
-)
+from .simulate import PointSource, make_test_eventlist, make_test_observation_table
 from .stack import RunCounts, Stack, stack_runs
 from .truereco import make_true_reco
+from .truth import TrueModel, make_test_bg_cube_model
 
 __version__: str
 

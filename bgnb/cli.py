@@ -211,7 +211,7 @@ def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int
     """
     from bgnb.cube import CubeAxes
     from bgnb.gadf import write_model
-    from bgnb.simulate import TrueModel, make_test_bg_cube_model
+    from bgnb.truth import TrueModel, make_test_bg_cube_model
 
     axes = CubeAxes.regular(n_energy=n_energy, n_fov=n_fov)
     write_model(make_test_bg_cube_model(axes, altitude, TrueModel(**parameters)), file)

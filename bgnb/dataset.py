@@ -22,7 +22,8 @@ from bgnb.errors import BgnbError
 from bgnb.eventlist import EventList
 from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
 from bgnb.outdir import REPORT, new_directory, write_file
-from bgnb.simulate import PointSource, TrueModel, make_test_eventlist, make_test_observation_table
+from bgnb.simulate import PointSource, make_test_eventlist, make_test_observation_table
+from bgnb.truth import TrueModel
 
 
 def make_test_dataset(

@@ -21,7 +21,7 @@ from bgnb.outdir import REPORT, new_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.report import Report
 from bgnb.runs import ObservationGroups
-from bgnb.simulate import TrueModel, make_test_bg_cube_model
+from bgnb.truth import TrueModel, make_test_bg_cube_model
 
 _TEST_RUNS = 2
 

@@ -28,7 +28,7 @@ from bgnb import (
     stack_runs,
 )
 from bgnb.runs import read_catalog
-from bgnb.simulate import altitude_factor
+from bgnb.truth import altitude_factor
 
 AXES = CubeAxes(
     energy=np.geomspace(0.1, 90, 8) * u.TeV, dety=np.linspace(-4, 3, 10) * u.deg, detx=np.linspace(-3.5, 5, 13) * u.deg

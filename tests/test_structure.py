@@ -27,6 +27,7 @@ ORDER = [
     "fitsfile",
     "gadf",
     "report",
+    "truth",
     "simulate",
     "dataset",
     "pipeline",
