@@ -16,8 +16,9 @@ from astropy.table import Table
 import bgnb
 from bgnb.compare import ZONES, Comparison, compare
 from bgnb.errors import BgnbError
-from bgnb.figures import Position, comparison_html, comparison_png, energy_bins
+from bgnb.figures import Position, energy_bins, plot_comparison
 from bgnb.gadf import read_groups, read_model
+from bgnb.interactive import comparison_html
 from bgnb.outdir import REPORT, new_directory, write_file
 
 _MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
@@ -114,7 +115,7 @@ def compare_models(
             comparison = compare(read_model(files1[group_id]), read_model(files2[group_id]), normalise)
             title = f"Group {group_id}: {names[1]} against {names[0]}"
             arguments = (comparison, at_energies, at_positions, names, title)
-            pictures = {"png": comparison_png(*arguments), "html": comparison_html(*arguments).encode()}
+            pictures = {"png": plot_comparison(*arguments).png, "html": comparison_html(*arguments).encode()}
             for kind, content in pictures.items():
                 write_file(directory / f"comparison_group{group_id}.{kind}", content)
             comparisons[group_id] = comparison
@@ -187,7 +188,7 @@ def group_figures(
         },
         "energy_edges_tev": _plain(comparison.axes.energy.value),
         "plane_integrals_per_s": [_plain(planes) for planes in comparison.plane_integrals()],
-        "image_bins": energy_bins(comparison, energies),
+        "image_bins": energy_bins(comparison.axes, energies),
         "spectra": spectra,
     }
 

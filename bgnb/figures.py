@@ -1,4 +1,4 @@
-"""Pictures of values: static with Matplotlib (PNG), interactive with Bokeh (self-contained HTML).
+"""Static pictures of values, drawn with Matplotlib.
 
 Rates are drawn in viridis, differences in a diverging map centred on zero; bins without a
 value are grey, never a colour of the map.
@@ -7,67 +7,276 @@ value are grey, never a colour of the map.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
+from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb.compare import Comparison
+from bgnb.compare import Comparison, spectrum
+from bgnb.cube import CubeAxes
+from bgnb.model import BackgroundModel
+from bgnb.outdir import write_file
+from bgnb.runs import ObservationGroups, Selection
 
 if TYPE_CHECKING:
-    from bokeh.plotting import figure as BokehFigure
+    from matplotlib.figure import Figure
 
 Position = tuple[u.Quantity, u.Quantity]
 
+#: Values, name, colour map, whether it diverges, and limits of an image.
+Image = tuple[NDArray[Any], str, tuple[str, bool], tuple[float, float]]
+
 RATE_LABEL = "MeV⁻¹ s⁻¹ sr⁻¹"
-_GREY = "#bbbbbb"
-_LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's palette
+GREY = "#bbbbbb"
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's palette
 
 
-def energy_bins(comparison: Comparison, energies: Sequence[u.Quantity]) -> list[int]:
+@dataclass(frozen=True)
+class Picture:
+    """A picture, which notebooks show by themselves.
+
+    Parameters
+    ----------
+    png : bytes
+        The picture as PNG.
+    """
+
+    png: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture to a file."""
+        write_file(Path(path), self.png)
+
+
+def plot_runs_on_sky(table: Table, selection: Selection, catalog: Table, exclusion_radius: u.Quantity = 3 * u.deg) -> Picture:
+    """Pointings of the runs kept and left out, and the known sources with their exclusion circles.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The runs, such as ``Runs.table``.
+    selection : `Selection`
+        Which of them are kept.
+    catalog : `~astropy.table.Table`
+        Known sources, see `read_catalog`.
+    exclusion_radius : `~astropy.units.Quantity`
+        Radius of the circles, besides twice the extension.
+    """
+    from matplotlib.collections import EllipseCollection
+
+    figure, axes = _figure(11, 5)
+    kept = np.isin(table["OBS_ID"], selection.kept)
+    radius = exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"])
+    dec = np.asarray(catalog["DEC"])
+    width = 2 * radius / np.maximum(np.cos(np.radians(dec)), 0.05)
+    offsets = np.stack([np.asarray(catalog["RA"]) % 360, dec], axis=1)
+    circles = EllipseCollection(
+        width,
+        2 * radius,
+        np.zeros(len(dec)),
+        units="xy",
+        offsets=offsets,
+        offset_transform=axes.transData,
+        facecolor="#f0d9c0",
+        zorder=0,
+    )
+    axes.add_collection(circles)
+    axes.plot(*offsets.T, "+", color="#a06020", ms=4, label=f"{len(catalog)} known sources and what they exclude")
+    for use, style, name in ((~kept, {"mfc": "none", "mec": LINES[1]}, "left out"), (kept, {"color": LINES[0]}, "kept")):
+        label = f"{np.count_nonzero(use)} runs {name}"
+        axes.plot(np.asarray(table["RA_PNT"])[use] % 360, np.asarray(table["DEC_PNT"])[use], "o", ms=5, label=label, **style)
+    axes.set(xlim=(360, 0), ylim=(-90, 90), xlabel="right ascension / deg", ylabel="declination / deg", title="Runs on the sky")
+    axes.set_xticks(range(0, 361, 30))
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.13), ncols=3)
+    return _picture(figure)
+
+
+def plot_runs_in_groups(table: Table, groups: ObservationGroups, used: Mapping[int, int]) -> Picture:
+    """Altitude and azimuth of the runs, and the edges of the groups with their GROUP_IDs.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The runs.
+    groups : `ObservationGroups`
+        The groups.
+    used : mapping of int to int
+        GROUP_ID by OBS_ID of the runs used.
+    """
+    figure, axes = _figure(9, 6)
+    az, alt = groups.az_edges.value, groups.alt_edges.value
+    shown = (np.asarray(table["AZ_PNT"]) - az[0]) % 360 + az[0]
+    kept = np.isin(table["OBS_ID"], list(used))
+    axes.hlines(alt, az[0], az[-1], color=GREY, lw=0.8)
+    axes.vlines(az, alt[0], alt[-1], color=GREY, lw=0.8)
+    for row in groups.table:
+        filled = int(row["GROUP_ID"]) in used.values()
+        axes.text(
+            row["AZ_MIN"] + 3,
+            (row["ALT_MIN"] + row["ALT_MAX"]) / 2,
+            row["GROUP_ID"],
+            va="center",
+            fontsize=8,
+            color="black" if filled else GREY,
+        )
+    for use, style, name in ((~kept, {"mfc": "none", "mec": LINES[1]}, "left out"), (kept, {"color": LINES[0]}, "used")):
+        axes.plot(
+            shown[use], np.asarray(table["ALT_PNT"])[use], "o", ms=5, label=f"{np.count_nonzero(use)} runs {name}", **style
+        )
+    axes.set(
+        xlim=(az[0], az[-1]),
+        ylim=(alt[0], alt[-1]),
+        xlabel="azimuth / deg",
+        ylabel="altitude / deg",
+        title="Runs in groups, with GROUP_ID",
+    )
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2)
+    return _picture(figure)
+
+
+def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: str = "") -> Picture:
+    """Images of the rate at energies.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The model.
+    energies : sequence of `~astropy.units.Quantity`
+        Where; those outside the axis are passed over.
+    title : str
+        Above all.
+    """
+    bins = energy_bins(model.axes, energies) or [0]
+    columns = min(3, len(bins))
+    figure, panels = _figure(4.3 * columns, 3.8 * math.ceil(len(bins) / columns), math.ceil(len(bins) / columns), columns)
+    figure.suptitle(_plain_text(title))
+    for axes in panels.flat[len(bins) :]:
+        axes.set_axis_off()
+    for axes, number in zip(panels.flat, bins, strict=False):
+        rate = hidden(model.rate.quantity.value[number])
+        image = axes.imshow(rate, origin="lower", extent=extent(model.axes), cmap="viridis", vmin=0)
+        axes.set_facecolor(GREY)
+        counts = int(model.stack.counts[number].sum())
+        axes.set(title=f"{energy_label(model.axes, number)}, {counts} counts", xlabel="DETX / deg", ylabel="DETY / deg")
+        figure.colorbar(image, ax=axes, label=RATE_LABEL)
+    return _picture(figure)
+
+
+def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Position] = ((0 * u.deg, 0 * u.deg),)) -> Picture:
+    """Rate against energy at positions, and counts and livetime of the whole field of view.
+
+    Parameters
+    ----------
+    models : mapping of str to `BackgroundModel`
+        Models by name.
+    positions : sequence of pair of `~astropy.units.Quantity`
+        DETX and DETY.
+    """
+    figure, panels = _figure(13, 4, 1, 3)
+    spectra, counts, livetime = panels.flat
+    for (name, model), colour in zip(models.items(), _colours(len(models)), strict=True):
+        energy, edges = model.axes.energy_centers.value, model.axes.energy.value
+        for (detx, dety), style in zip(positions, ("o-", "s--", "^:", "v-."), strict=False):
+            line = spectrum(model, detx, dety)
+            label = f"{name} {place(detx, dety)}: γ = {line.index:.2f}"
+            spectra.plot(energy, hidden(line.rate), style, ms=4, color=colour, label=label)
+        counts.stairs(hidden(model.stack.counts.sum(axis=(1, 2))), edges, color=colour, label=name)
+        livetime.stairs(model.stack.livetime.to_value("h").max(axis=(1, 2)), edges, color=colour, label=name)
+    spectra.set(xscale="log", yscale="log", title="Rate", xlabel="energy / TeV", ylabel=RATE_LABEL)
+    counts.set(xscale="log", yscale="log", title="Counts in the field of view", xlabel="energy / TeV", ylabel="counts per bin")
+    livetime.set(xscale="log", ylim=(0, None), title="Livetime", xlabel="energy / TeV", ylabel="h")
+    for axes in panels.flat:
+        axes.legend(fontsize=7)
+    return _picture(figure)
+
+
+def plot_radial_profile(model: BackgroundModel, energies: Sequence[u.Quantity]) -> Picture:
+    """Mean rate against the offset from the centre of the field of view, at energies."""
+    figure, axes = _figure(6, 4)
+    offset = np.hypot(model.axes.detx_centers.value, model.axes.dety_centers.value[:, None])
+    rings = np.arange(0, offset.max() + 0.5, 0.5)
+    weight, _ = np.histogram(offset, rings, weights=model.axes.solid_angle.value)
+    for number, colour in zip(energy_bins(model.axes, energies), LINES, strict=False):
+        total, _ = np.histogram(offset, rings, weights=model.rate.quantity.value[number] * model.axes.solid_angle.value)
+        axes.stairs(quotient(total, weight), rings, color=colour, label=energy_label(model.axes, number))
+    axes.set(yscale="log", title="Rate against offset", xlabel="offset / deg", ylabel=RATE_LABEL)
+    axes.legend(fontsize=8)
+    return _picture(figure)
+
+
+def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
+    """Histograms of columns of a table of runs; columns that it lacks are passed over."""
+    there = [name for name in columns if name in table.colnames]
+    figure, panels = _figure(3.6 * max(len(there), 1), 3, 1, max(len(there), 1))
+    for axes, name in zip(panels.flat, there, strict=False):
+        axes.hist(np.asarray(table[name], dtype=float), bins=20, color=LINES[0])
+        unit = f" / {table[name].unit}" if table[name].unit else ""
+        axes.set(xlabel=f"{name}{unit}", ylabel="runs")
+    return _picture(figure)
+
+
+def plot_events(
+    detx: NDArray[np.float64], dety: NDArray[np.float64], energy: NDArray[np.float64], fov_max: float = 8.0
+) -> Picture:
+    """Where the events of a run are in the field of view (deg), and their energies (TeV)."""
+    figure, panels = _figure(10, 4, 1, 2)
+    view, spectrum_axes = panels.flat
+    inside = np.hypot(detx, dety) < fov_max
+    image = view.hexbin(detx[inside], dety[inside], gridsize=40, cmap="viridis", mincnt=1)
+    view.set(aspect="equal", title="Events in the field of view", xlabel="DETX / deg", ylabel="DETY / deg")
+    figure.colorbar(image, ax=view, label="events")
+    spectrum_axes.hist(energy, bins=np.geomspace(energy.min(), energy.max() * 1.001, 40), color=LINES[0], histtype="step")
+    spectrum_axes.set(xscale="log", yscale="log", title="Energies", xlabel="energy / TeV", ylabel="events per bin")
+    return _picture(figure)
+
+
+def energy_bins(axes: CubeAxes, energies: Sequence[u.Quantity]) -> list[int]:
     """The energy bins that hold these energies, each once; energies outside the axis are passed over."""
-    edges = comparison.axes.energy
+    edges = axes.energy
     bins = [int(np.searchsorted(edges.value, energy.to_value("TeV"), side="right")) - 1 for energy in energies]
     return sorted({number for number in bins if 0 <= number < len(edges) - 1})
 
 
-def comparison_png(
+def plot_comparison(
     comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position], labels: tuple[str, str], title: str
-) -> bytes:
-    """Images of both models at energies, their relative difference, and spectra at positions, as PNG."""
-    from matplotlib.figure import Figure
-
-    bins = energy_bins(comparison, energies)
-    figure = Figure(figsize=(13, 3.9 * (len(bins) + 1)), layout="constrained")
-    figure.suptitle(title.replace("$", r"\$"))
-    rows = figure.subplots(len(bins) + 1, 3, squeeze=False)
-    extent = _extent(comparison)
+) -> Picture:
+    """Images of both models at energies, their relative difference, and spectra at positions."""
+    bins = energy_bins(comparison.axes, energies)
+    figure, rows = _figure(13, 3.9 * (len(bins) + 1), len(bins) + 1, 3)
+    figure.suptitle(_plain_text(title))
+    edges = extent(comparison.axes)
     for row, number in zip(rows, bins, strict=False):
-        for axes, (values, name, colours, limits) in zip(row, _images(comparison, number, labels), strict=True):
-            image = axes.imshow(values, origin="lower", extent=extent, cmap=colours[0], vmin=limits[0], vmax=limits[1])
-            axes.set_facecolor(_GREY)
-            axes.set(title=f"{name}, {_energy_label(comparison, number)}", xlabel="DETX / deg", ylabel="DETY / deg")
+        for axes, (values, name, colours, limits) in zip(row, comparison_images(comparison, number, labels), strict=True):
+            image = axes.imshow(values, origin="lower", extent=edges, cmap=colours[0], vmin=limits[0], vmax=limits[1])
+            axes.set_facecolor(GREY)
+            axes.set(title=f"{name}, {energy_label(comparison.axes, number)}", xlabel="DETX / deg", ylabel="DETY / deg")
             figure.colorbar(image, ax=axes, label="" if colours[1] else RATE_LABEL)
     spectra, ratios, planes = rows[-1]
-    for (detx, dety), colour in zip(positions, _LINES, strict=False):
-        place = _place(detx, dety)
+    for (detx, dety), colour in zip(positions, LINES, strict=False):
+        where = place(detx, dety)
         pair = comparison.spectra(detx, dety)
-        for spectrum, name, style in zip(pair, labels, ("-", "o"), strict=True):
-            label = f"{name} {place}: γ = {spectrum.index:.2f}"
-            error = np.where(np.isfinite(spectrum.error) & (spectrum.error > 0), spectrum.error, 0)
-            spectra.errorbar(spectrum.energy, _hidden(spectrum.rate), error, fmt=style, color=colour, ms=4, label=label)
+        for line, name, style in zip(pair, labels, ("-", "o"), strict=True):
+            label = f"{name} {where}: γ = {line.index:.2f}"
+            error = np.where(np.isfinite(line.error) & (line.error > 0), line.error, 0)
+            spectra.errorbar(line.energy, hidden(line.rate), error, fmt=style, color=colour, ms=4, label=label)
         first, second = pair
         ratios.errorbar(
             first.energy,
-            _quotient(second.rate, first.rate),
-            _quotient(second.error, first.rate),
+            quotient(second.rate, first.rate),
+            quotient(second.error, first.rate),
             fmt="o",
             color=colour,
             ms=4,
-            label=place,
+            label=where,
         )
     spectra.set(xscale="log", yscale="log", title="Spectra", xlabel="energy / TeV", ylabel=RATE_LABEL)
     spectra.legend(fontsize=8)
@@ -75,35 +284,15 @@ def comparison_png(
     ratios.set(xscale="log", ylim=(0.5, 1.5), title=f"Ratio, {labels[1]} / {labels[0]}", xlabel="energy / TeV")
     ratios.legend(fontsize=8)
     for integral, name, style in zip(comparison.plane_integrals(), labels, ("-", "o"), strict=True):
-        planes.plot(comparison.axes.energy_centers.value, _hidden(integral), style, ms=4, label=name, color="black")
+        planes.plot(comparison.axes.energy_centers.value, hidden(integral), style, ms=4, label=name, color="black")
     planes.set(xscale="log", yscale="log", title="Whole field of view", xlabel="energy / TeV", ylabel="events per s and bin")
     planes.legend(fontsize=8)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
-    return buffer.getvalue()
+    return _picture(figure)
 
 
-def comparison_html(
-    comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position], labels: tuple[str, str], title: str
-) -> str:
-    """The same as `comparison_png`, with zoom and values under the pointer, as one HTML file that needs no network."""
-    from bokeh.embed import file_html
-    from bokeh.layouts import gridplot
-    from bokeh.resources import INLINE
-
-    rows: list[list[Any]] = [
-        [_bokeh_image(comparison, number, *image) for image in _images(comparison, number, labels)]
-        for number in energy_bins(comparison, energies)
-    ]
-    rows.append(_bokeh_spectra(comparison, positions, labels))
-    return file_html(gridplot(rows, toolbar_location="right"), INLINE, title)
-
-
-def _images(
-    comparison: Comparison, number: int, labels: tuple[str, str]
-) -> list[tuple[NDArray[Any], str, tuple[str, bool], tuple[float, float]]]:
+def comparison_images(comparison: Comparison, number: int, labels: tuple[str, str]) -> list[Image]:
     """Values, name, colour map (and whether it diverges) and limits of the images in a row."""
-    rates = [_hidden(model.rate.quantity.value[number]) for model in (comparison.first, comparison.second)]
+    rates = [hidden(model.rate.quantity.value[number]) for model in (comparison.first, comparison.second)]
     high = max((float(np.nanmax(rate)) for rate in rates if np.isfinite(rate).any()), default=1.0)
     difference = comparison.relative_difference[number]
     finite = np.abs(difference[np.isfinite(difference)])
@@ -115,81 +304,50 @@ def _images(
     ]
 
 
-def _bokeh_image(
-    comparison: Comparison, number: int, values: NDArray[Any], name: str, colours: tuple[str, bool], limits: tuple[float, float]
-) -> BokehFigure:
-    from bokeh.models import HoverTool, LinearColorMapper
-    from bokeh.models.annotations import ColorBar
-    from bokeh.palettes import RdBu11, Viridis256, interp_palette
-    from bokeh.plotting import figure
-
-    low_x, high_x, low_y, high_y = _extent(comparison)
-    tools = [HoverTool(tooltips=[("DETX", "$x{0.00} deg"), ("DETY", "$y{0.00} deg"), ("value", "@image")])]
-    plot = figure(
-        width=440, height=360, title=f"{name}, {_energy_label(comparison, number)}", x_axis_label="DETX / deg",
-        y_axis_label="DETY / deg", x_range=(low_x, high_x), y_range=(low_y, high_y), tools=["pan", "box_zoom", "reset", *tools],
-    )  # fmt: skip
-    palette = interp_palette(RdBu11, 256) if colours[1] else Viridis256
-    mapper = LinearColorMapper(palette=palette, low=limits[0], high=limits[1], nan_color=_GREY)
-    plot.image([values], x=low_x, y=low_y, dw=high_x - low_x, dh=high_y - low_y, color_mapper=mapper)
-    plot.add_layout(ColorBar(color_mapper=mapper, title=None if colours[1] else RATE_LABEL), "right")
-    return plot
-
-
-def _bokeh_spectra(comparison: Comparison, positions: Sequence[Position], labels: tuple[str, str]) -> list[BokehFigure]:
-    from bokeh.models import HoverTool
-    from bokeh.plotting import figure
-
-    hover = [("energy", "@x{0.00} TeV"), ("rate", "@y")]
-    common: dict[str, Any] = {"width": 440, "height": 360, "x_axis_type": "log", "x_axis_label": "energy / TeV"}
-    common["tools"] = "pan,box_zoom,reset"
-    spectra = figure(title="Spectra", y_axis_type="log", y_axis_label=RATE_LABEL, **common)
-    ratios = figure(title=f"Ratio, {labels[1]} / {labels[0]}", y_range=(0.5, 1.5), **common)
-    planes = figure(title="Whole field of view", y_axis_type="log", y_axis_label="events per s and bin", **common)
-    for plot in (spectra, ratios, planes):
-        plot.add_tools(HoverTool(tooltips=hover))
-    for (detx, dety), colour in zip(positions, _LINES, strict=False):
-        first, second = comparison.spectra(detx, dety)
-        place = _place(detx, dety)
-        spectra.line(
-            first.energy, _hidden(first.rate), color=colour, legend_label=f"{labels[0]} {place}: γ = {first.index:.2f}"
-        )
-        spectra.scatter(
-            second.energy, _hidden(second.rate), color=colour, legend_label=f"{labels[1]} {place}: γ = {second.index:.2f}"
-        )
-        low, high = (_hidden(second.rate + sign * second.error) for sign in (-1, 1))
-        spectra.segment(second.energy, np.maximum(low, 1e-3 * second.rate), second.energy, high, color=colour)
-        ratio, error = _quotient(second.rate, first.rate), _quotient(second.error, first.rate)
-        ratios.scatter(first.energy, ratio, color=colour, legend_label=place)
-        ratios.segment(first.energy, ratio - error, first.energy, ratio + error, color=colour)
-    energy = comparison.axes.energy_centers.value
-    integrals = comparison.plane_integrals()
-    planes.line(energy, _hidden(integrals[0]), color="black", legend_label=labels[0])
-    planes.scatter(energy, _hidden(integrals[1]), color="black", legend_label=labels[1])
-    for plot in (spectra, ratios, planes):
-        plot.legend.update(label_text_font_size="8pt", spacing=0, padding=4, glyph_height=14, background_fill_alpha=0.7)
-    spectra.legend.location = planes.legend.location = "bottom_left"
-    return [spectra, ratios, planes]
-
-
-def _extent(comparison: Comparison) -> tuple[float, float, float, float]:
-    axes = comparison.axes
+def extent(axes: CubeAxes) -> tuple[float, float, float, float]:
+    """Edges of the field of view: DETX from and to, DETY from and to, deg."""
     return tuple(float(edge) for edges in (axes.detx, axes.dety) for edge in (edges[0].value, edges[-1].value))  # type: ignore[return-value]
 
 
-def _energy_label(comparison: Comparison, number: int) -> str:
-    low, high = comparison.axes.energy[number : number + 2].value
+def energy_label(axes: CubeAxes, number: int) -> str:
+    """Ends of an energy bin."""
+    low, high = axes.energy[number : number + 2].value
     return f"{low:.3g} to {high:.3g} TeV"
 
 
-def _place(detx: u.Quantity, dety: u.Quantity) -> str:
+def place(detx: u.Quantity, dety: u.Quantity) -> str:
+    """A position in the field of view."""
     return f"({detx.to_value('deg'):g}, {dety.to_value('deg'):g}) deg"
 
 
-def _hidden(values: NDArray[Any]) -> NDArray[Any]:
+def hidden(values: NDArray[Any]) -> NDArray[Any]:
     """Values above zero; not a number for the others, which a logarithm cannot show."""
     return np.where(values > 0, values, np.nan)
 
 
-def _quotient(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
+def quotient(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
+    """Numerator over denominator; not a number where the denominator is not above zero."""
     return np.divide(numerator, denominator, out=np.full(numerator.shape, math.nan), where=denominator > 0)
+
+
+def _figure(width: float, height: float, rows: int = 0, columns: int = 0) -> tuple[Figure, Any]:
+    """A figure with one pair of axes, or an array of them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False) if rows else figure.subplots()
+
+
+def _picture(figure: Figure) -> Picture:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
+    return Picture(buffer.getvalue())
+
+
+def _plain_text(text: str) -> str:
+    """Text in which a dollar sign starts no formula."""
+    return text.replace("$", r"\$")
+
+
+def _colours(number: int) -> list[str]:
+    return [LINES[i % len(LINES)] for i in range(number)]

@@ -33,6 +33,7 @@ ORDER = [
     "pipeline",
     "truereco",
     "figures",
+    "interactive",
     "comparisons",
     "cli",
 ]
