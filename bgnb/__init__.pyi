@@ -1,3 +1,4 @@
+from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_groups, run_notebook
 from .compare import Comparison, Spectrum, compare, spectrum
 from .comparisons import ModelComparison, compare_models
 from .cube import Cube, CubeAxes
@@ -33,6 +34,7 @@ __all__ = [
     "DataError",
     "EventList",
     "ModelComparison",
+    "NotebookError",
     "ObservationGroups",
     "PointSource",
     "Report",
@@ -44,6 +46,7 @@ __all__ = [
     "TrueModel",
     "compare",
     "compare_models",
+    "copy_notebooks",
     "make_bg_cube_models",
     "make_model",
     "make_test_bg_cube_model",
@@ -51,12 +54,16 @@ __all__ = [
     "make_test_eventlist",
     "make_test_observation_table",
     "make_true_reco",
+    "notebook_parameters",
+    "notebook_result",
     "open_runs",
     "read_background",
     "read_catalog",
     "read_event_list",
     "read_groups",
     "read_model",
+    "run_groups",
+    "run_notebook",
     "select_all_runs",
     "select_listed_runs",
     "select_off_runs",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -295,3 +297,86 @@ def compare(**arguments: Any) -> None:
             click.echo(f"Only in {directory}: groups {', '.join(map(str, groups))}")
     out = arguments["outdir"]
     click.echo(f"Pictures: {', '.join(str(out / f'comparison_group{group}.html') for group in result.comparisons)}")
+
+
+_timeout = click.option("--timeout", type=float, help="Seconds that a cell may take.  [default: no limit]")
+
+
+def _end_cleanly_when_terminated() -> None:
+    """Let SIGTERM end the command like an exit, so that kernels are stopped and nothing half-written stays."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+@main.command(no_args_is_help=True)
+@click.argument("notebook")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "-p", "--parameter", "texts", multiple=True, type=(str, str), metavar="NAME VALUE", help="A parameter; may be repeated."
+)
+@_timeout
+def run(notebook: str, output: Path, texts: tuple[tuple[str, str], ...], timeout: float | None) -> None:
+    """Run a notebook with parameters.
+
+    NOTEBOOK is a file, or the name of a notebook that comes with bgnb: simulate_dataset,
+    make_bg_cube_models, true_reco, compare_models or group_report. OUTPUT is the executed
+    notebook; it appears when it is complete. One that fails is kept as ….failed.ipynb.
+    A list is given as [1, 2, 3], nothing as None. `papermill --help-notebook` shows the
+    parameters of a notebook, and so does a wrong name.
+
+    \b
+    Examples:
+      bgnb run make_bg_cube_models out.ipynb -p indir hess-dl3-dr1 -p outdir models
+      bgnb run true_reco out.ipynb -p test false -p n_runs 20 -p alt_edges "[0, 45, 90]"
+    """
+    from bgnb.batch import notebook_parameters, run_notebook
+
+    declared = notebook_parameters(notebook)
+    values = {name: declared[name].from_text(text) if name in declared else text for name, text in texts}
+    _end_cleanly_when_terminated()
+    click.echo(f"The executed notebook is {run_notebook(notebook, output, values, timeout=timeout)}")
+
+
+@main.command(no_args_is_help=True)
+@click.argument("modeldir", type=click.Path(path_type=Path))
+@click.argument("outdir", type=click.Path(path_type=Path))
+@click.option(
+    "--notebook", default="group_report", show_default=True, help="A notebook with the parameters modeldir and group_id."
+)
+@click.option("--workers", default=2, show_default=True, help="Notebooks at a time.")
+@_timeout
+@_overwrite
+@click.pass_context
+def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
+    """Run a notebook for each group of models, and make an index of the results.
+
+    OUTDIR gets index.html, and per group the executed notebook, the same as HTML, and a
+    picture. A group that fails does not stop the others; it is named at the end, and the
+    exit status is 1.
+
+    \b
+    Example:
+      bgnb run-groups models reports --workers 4
+    """
+    from bgnb.batch import run_groups
+
+    _end_cleanly_when_terminated()
+    problems = run_groups(**arguments)
+    click.echo(f"Open {arguments['outdir'] / 'index.html'}")
+    for group_id, problem in problems.items():
+        click.echo(f"Error: group {group_id}: {problem}", err=True)
+    ctx.exit(1 if problems else 0)
+
+
+@main.command(no_args_is_help=True)
+@click.argument("directory", type=click.Path(path_type=Path))
+def notebooks(directory: Path) -> None:
+    """Copy the notebooks that come with bgnb to a directory to work in.
+
+    \b
+    Example:
+      bgnb notebooks my-notebooks
+    """
+    from bgnb.batch import copy_notebooks
+
+    for path in copy_notebooks(directory):
+        click.echo(path)

@@ -295,7 +295,7 @@ def _check_ledger(runs: Runs, report: Report) -> None:
 
 
 def _write_tables(runs: Runs, groups: ObservationGroups, report: Report, directory: Path) -> None:
-    used = {run.obs_id: run.group_id for run in report.runs if run.reason is None}
+    used = report.group_ids
     table: Table = runs.table[np.isin(runs.table["OBS_ID"], list(used))]
     write_fits(directory / "bg_observation_table.fits.gz", [primary_hdu(), table_hdu(table, "OBS_INDEX")])
     table["GROUP_ID"] = np.array([used[obs_id] for obs_id in table["OBS_ID"].tolist()], dtype=np.int64)

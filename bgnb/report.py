@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from bgnb.runs import FAULT, Reason
+from bgnb.runs import FAULT, Reason, Selection
 from bgnb.stack import RunCounts
 
 _COUNTED = ("livetime_s", "events", "events_outside_gti", "events_below_threshold", "events_outside_axes", "counts")
@@ -88,6 +88,16 @@ class Report:
             table[name].info.format = ".2f"
         table["FILE"] = [group.files[0] for group in self.groups]
         return table
+
+    @property
+    def group_ids(self) -> dict[int, int]:
+        """GROUP_ID of each run used, by OBS_ID."""
+        return {run.obs_id: run.group_id for run in self.runs if run.reason is None and run.group_id is not None}
+
+    @property
+    def selection(self) -> Selection:
+        """The runs used, and the others with their reasons."""
+        return Selection(tuple(self.group_ids), {run.obs_id: run.reason for run in self.runs if run.reason is not None})
 
     @property
     def faults(self) -> dict[int, str]:

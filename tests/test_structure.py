@@ -35,6 +35,7 @@ ORDER = [
     "figures",
     "interactive",
     "comparisons",
+    "batch",
     "cli",
 ]
 

@@ -1,0 +1,327 @@
+"""The notebooks, executed by papermill, and what becomes of those that fail."""
+
+import ast
+import inspect
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from astropy import units as u
+from click.testing import CliRunner
+from nbformat.v4 import new_code_cell, new_notebook
+
+import bgnb
+from bgnb import BgnbError, NotebookError, notebook_result, read_model, run_groups, run_notebook
+from bgnb.batch import find_notebook, notebook_names, notebook_parameters
+from bgnb.cli import main
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+FUNCTIONS = {
+    "simulate_dataset": bgnb.make_test_dataset,
+    "make_bg_cube_models": bgnb.make_bg_cube_models,
+    "true_reco": bgnb.make_true_reco,
+    "compare_models": bgnb.compare_models,
+}
+# What the notebooks set otherwise than the functions, so that they run as they stand, and quickly.
+OTHER_DEFAULTS = {"indir", "outdir", "dir1", "dir2", "overwrite", "trigger_rate", "test", "scheme"}
+
+
+def pictures(path: Path) -> int:
+    """Number of PNG pictures in an executed notebook; none of it may be Bokeh's or widgets' own."""
+    text = path.read_text()
+    assert len(text) < 2_000_000
+    assert "bokeh" not in text.lower()
+    assert "application/vnd" not in text
+    return text.count('"image/png"')
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_are_stored_without_outputs_and_are_thin(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert len(notebook.cells) <= 14
+    assert [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+            kinds = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
+            assert not [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, kinds)]
+
+
+def plain(value):
+    """A default as a notebook writes it: quantities are texts."""
+    return u.Quantity(value) if isinstance(value, str) and re.match(r"[\d.]+ \w+$", value) else value
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_parameters_have_the_names_and_defaults_of_the_functions(name):
+    parameters = notebook_parameters(name)
+    expected = inspect.signature(FUNCTIONS[name]).parameters
+    left_out = {"progress", "sources"}
+    assert set(parameters) == set(expected) - left_out
+    for key, parameter in parameters.items():
+        assert parameter.meaning, f"{key} is not explained"
+        if key in OTHER_DEFAULTS:
+            continue
+        default = expected[key].default
+        if isinstance(default, u.Quantity):
+            assert u.isclose(plain(parameter.default), default)
+        else:
+            assert json.loads(json.dumps(parameter.default)) == json.loads(json.dumps(default)), key
+
+
+def test_simulate_dataset(tmp_path):
+    values = {"outdir": str(tmp_path / "set"), "n_runs": 2, "trigger_rate": 2.0, "scheme": "HESS"}
+    out = run_notebook("simulate_dataset", tmp_path / "out.ipynb", values)
+    runs = bgnb.open_runs(tmp_path / "set", "HESS")
+    events = sum(len(bgnb.read_event_list(runs.files(obs_id))) for obs_id in runs.obs_ids)
+    assert notebook_result(out) == {"outdir": str(tmp_path / "set"), "n_runs": 2, "events": events}
+    assert pictures(out) == 2
+
+
+def test_make_bg_cube_models_by_papermill_itself(tmp_path):
+    """Without a word, on data that it simulates itself; from the command line of papermill."""
+    command = [sys.executable, "-m", "papermill", str(NOTEBOOKS / "make_bg_cube_models.ipynb"), "out.ipynb", "-k", "python3"]
+    subprocess.run([*command, "-p", "n_energy", "6", "--no-progress-bar"], cwd=tmp_path, check=True, capture_output=True)
+    result = notebook_result(tmp_path / "out.ipynb")
+    report = json.loads((tmp_path / "models" / "report.json").read_text())
+    assert result["groups"] == {str(group["group_id"]): group["counts"] for group in report["groups"]}
+    assert result["runs_used"] == sum(run["status"] == "used" for run in report["runs"]) >= 5
+    assert read_model(tmp_path / "models" / report["groups"][0]["files"][0]).axes.shape[0] == 6
+    assert pictures(tmp_path / "out.ipynb") == 4
+    shown = subprocess.run([*command[:4], "--help-notebook"], capture_output=True, text=True, check=True).stdout
+    assert "indir: str" in shown
+    assert "energy bins; fewer by default" in shown
+
+
+def test_true_reco(tmp_path):
+    values = {"outdir": str(tmp_path / "out"), "trigger_rate": 20.0, "method": "unsmoothed", "n_energy": 6, "n_fov": 8}
+    result = notebook_result(run_notebook("true_reco", tmp_path / "out.ipynb", values))
+    assert result["methods"] == ["true", "unsmoothed"]
+    assert abs(result["pull"]["mean"]) < 3.5 / np.sqrt(result["pull"]["bins"])
+    assert (tmp_path / "out" / "comparison" / "comparison_group27.html").exists()
+    assert pictures(tmp_path / "out.ipynb") == 1
+
+
+def test_compare_models(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = {"outdir": "two", "positions": [[1.0, -1.0]], "energies": ["1 TeV"]}
+    result = notebook_result(run_notebook("compare_models", "out.ipynb", values))
+    (group, *_) = result["groups"]
+    assert group["methods"] == ["default", "unsmoothed"]
+    assert group["ratio"] == pytest.approx(1)
+    assert group["spectra"][0]["detx_deg"] == 1
+    assert pictures(tmp_path / "out.ipynb") == len(result["groups"])
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Models of two groups or more."""
+    folder = tmp_path_factory.mktemp("models")
+    bgnb.make_test_dataset(folder / "runs", n_runs=5, trigger_rate=5.0, alt_range=(60, 80))
+    bgnb.make_bg_cube_models(folder / "runs", "GADF", folder / "models", select="all")
+    return folder / "models"
+
+
+def test_run_groups_makes_an_index_and_goes_on_when_one_group_fails(models, tmp_path):
+    report = json.loads((models / "report.json").read_text())
+    groups = [group["group_id"] for group in report["groups"]]
+    assert len(groups) >= 2
+    broken = tmp_path / "<models>"
+    broken.mkdir()
+    for path in models.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    (broken / f"bg_cube_model_group{groups[0]}_table.fits.gz").write_bytes(b"nonsense")
+    result = CliRunner().invoke(main, ["run-groups", str(broken), str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert f"Error: group {groups[0]}: group_report failed: DataError" in result.output
+    out = tmp_path / "out"
+    assert (out / f"group{groups[0]}.failed.ipynb").exists()
+    assert not (out / f"group{groups[0]}.ipynb").exists()
+    index = (out / "index.html").read_text()
+    assert "<h1>Models in &lt;models&gt;</h1>" in index
+    for group in report["groups"][1:]:
+        name = f"group{group['group_id']}"
+        assert notebook_result(out / f"{name}.ipynb")["counts"] == group["counts"]
+        assert f'<a href="{name}.html">' in index
+        assert f"<th>counts<td>{group['counts']}" in index
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        page = (out / f"{name}.html").read_text()
+        assert "data:image/png;base64" in page
+        assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']https?:", page)
+    problems = run_groups(models, out, overwrite=True)
+    assert problems == {}
+
+
+def notebook(path: Path, *cells: str, parameters: str = "seconds: float = 1.0  # to sleep") -> Path:
+    cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), *(new_code_cell(cell) for cell in cells)]
+    nbformat.write(
+        new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "p", "language": "python"}}), path
+    )
+    return path
+
+
+def test_the_kernel_is_the_running_interpreter(tmp_path):
+    path = notebook(tmp_path / "n.ipynb", "import sys; from IPython.display import JSON; JSON({'python': sys.executable})")
+    assert notebook_result(run_notebook(path, tmp_path / "out.ipynb")) == {"python": sys.executable}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"inder": "x"}, r"make_bg_cube_models has no parameter inder. Its parameters are:\n  indir: str = ''"),
+        ({"test": "false"}, "parameter test must be bool, got 'false'"),
+        ({"n_fov": 2.5}, "parameter n_fov must be int or None, got 2.5"),
+        ({"n_fov": True}, "parameter n_fov must be int or None, got True"),
+        ({"alt_edges": (0, 90)}, "parameter alt_edges must be list or None"),
+        ({"alt_edges": [0, np.float64(90)]}, None),
+        ({"alt_edges": [0, {1, 2}]}, "parameter alt_edges must be list or None"),
+        ({"indir\nimport os": "x"}, "has no parameter"),
+    ],
+)
+def test_parameters_are_checked_before_anything_starts(tmp_path, parameters, message):
+    if message is None:
+        assert notebook_parameters("make_bg_cube_models")["alt_edges"].checked(parameters["alt_edges"]) == [0, 90]
+        return
+    with pytest.raises(BgnbError, match=message):
+        run_notebook("make_bg_cube_models", tmp_path / "out.ipynb", parameters)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_on_the_command_line_become_those_of_the_declared_types(tmp_path):
+    declared = "a: str = ''  # t\nb: bool = True  # t\nc: float = 0.5  # t\nd = None  # type: list|None t\ne = 3  # type: int t"
+    cell = "from IPython.display import JSON; JSON({'all': [a, b, c, d, e]})"
+    path = notebook(tmp_path / "n.ipynb", cell, parameters=declared)
+    arguments = ["run", str(path), str(tmp_path / "out.ipynb")]
+    values = ["-p", "a", "7", "-p", "b", "false", "-p", "c", "2", "-p", "d", "[1, 2.5]", "-p", "e", "-4"]
+    result = CliRunner().invoke(main, [*arguments, *values])
+    assert result.exit_code == 0, result.output
+    assert notebook_result(tmp_path / "out.ipynb")["all"] == ["7", False, 2, [1, 2.5], -4]
+    for wrong, message in (
+        (("b", "maybe"), "parameter b must be bool, got 'maybe'"),
+        (("e", "x()"), "parameter e must be int"),
+    ):
+        result = CliRunner().invoke(main, [*arguments, "-p", *wrong])
+        assert (result.exit_code, message in result.output) == (2, True)
+
+
+def test_a_failing_cell_keeps_the_notebook_with_the_error_on_top(tmp_path):
+    path = notebook(tmp_path / "n.ipynb", "print('before')", "1 / 0", "print('after')")
+    (tmp_path / "out.ipynb").write_text("an older result")
+    with pytest.raises(NotebookError, match=r"n failed: ZeroDivisionError: division by zero; see .*out\.failed\.ipynb"):
+        run_notebook(path, tmp_path / "out.ipynb")
+    assert (tmp_path / "out.ipynb").read_text() == "an older result"
+    failed = nbformat.read(tmp_path / "out.failed.ipynb", as_version=4)
+    assert "An Exception was encountered" in failed.cells[0].source
+    assert "ZeroDivisionError" in (tmp_path / "out.failed.ipynb").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["n.ipynb", "out.failed.ipynb", "out.ipynb"]
+    # The next one that succeeds clears the trace of the failure.
+    run_notebook(notebook(tmp_path / "n.ipynb", "print('well')"), tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.failed.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("cell", "timeout", "message"),
+    [
+        ("import time; time.sleep(60)", 1, "imed out|timeout"),
+        ("import os; os._exit(1)", None, "[Kk]ernel died|interrupted"),
+    ],
+)
+def test_a_timeout_or_a_dead_kernel_is_no_success(tmp_path, cell, timeout, message):
+    path = notebook(tmp_path / "n.ipynb", cell, "print('after')")
+    with pytest.raises(NotebookError, match=message):
+        run_notebook(path, tmp_path / "out.ipynb", timeout=timeout)
+    assert not (tmp_path / "out.ipynb").exists()
+    first = nbformat.read(tmp_path / "out.failed.ipynb", as_version=4).cells[0]
+    assert "did not run to its end" in first.source
+
+
+def test_missing_data_fail_with_our_message(tmp_path):
+    result = CliRunner().invoke(
+        main,
+        [
+            "run",
+            "make_bg_cube_models",
+            str(tmp_path / "out.ipynb"),
+            "-p",
+            "indir",
+            "/nowhere",
+            "-p",
+            "outdir",
+            str(tmp_path / "m"),
+        ],
+    )
+    assert result.exit_code == 2
+    assert "BgnbError: /nowhere: there is no such directory of runs; see" in result.output
+    assert (tmp_path / "out.failed.ipynb").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_no_result_and_no_kernel(tmp_path, number):
+    started = tmp_path / "started"
+    path = notebook(
+        tmp_path / "n.ipynb", f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    )
+    command = [sys.executable, "-m", "bgnb", "run", str(path), str(tmp_path / "out.ipynb")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while not (started.exists() and started.read_text()):
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert not (tmp_path / "out.ipynb").exists()
+    assert (tmp_path / "out.failed.ipynb").exists(), output
+    deadline = time.monotonic() + 10
+    while alive(int(started.read_text())):
+        assert time.monotonic() < deadline, "the kernel outlived its notebook"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
+def test_two_runs_into_one_output(tmp_path):
+    path = notebook(tmp_path / "n.ipynb", "import time; time.sleep(seconds)")
+    outcomes = []
+
+    def attempt(seconds):
+        try:
+            outcomes.append(run_notebook(path, tmp_path / "out.ipynb", {"seconds": seconds}))
+        except BgnbError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=attempt, args=(seconds,)) for seconds in (3.0, 3.1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["PosixPath", "str"]
+    assert "is being written by another run" in next(outcome for outcome in outcomes if isinstance(outcome, str))
+    assert (tmp_path / "out.ipynb").exists()
+
+
+def test_notebooks_are_found_by_name_and_copied(tmp_path):
+    assert notebook_names() == sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+    result = CliRunner().invoke(main, ["notebooks", str(tmp_path / "mine")])
+    assert result.exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [f"{name}.ipynb" for name in notebook_names()]
+    again = CliRunner().invoke(main, ["notebooks", str(tmp_path / "mine")])
+    assert (again.exit_code, "already; name another directory" in again.output) == (2, True)
+    with pytest.raises(BgnbError, match="there is no such notebook; bgnb has compare_models, group_report"):
+        find_notebook("true_recoo")
