@@ -40,8 +40,11 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace what an earlier call made.")
-_seed = click.option("--seed", default=0, show_default=True, help="Of the random numbers.")
+_seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random numbers.")
 _workers = click.option("--workers", default=1, show_default=True, help="Processes that simulate.")
+_energy_threshold = click.option(
+    "--energy-threshold", type=float, help="LO_THRES at the zenith, TeV; grows as sin(altitude)^-3.  [default: 0.1 everywhere]"
+)
 _observatory = click.option(
     "--observatory", default="HESS", show_default=True, help="HESS, MAGIC, VERITAS, CTAO-NORTH or CTAO-SOUTH."
 )
@@ -58,7 +61,9 @@ _method = click.option(
 def _true_model(spectral_index: float) -> Callable[[Any], Any]:
     """Options for the parameters of the true model."""
     return _options(
-        click.option("--trigger-rate", default=300.0, show_default=True, help="Background events per second at the zenith."),
+        click.option(
+            "--trigger-rate", default=300.0, show_default=True, help="Background events per second at the zenith, unmasked."
+        ),
         click.option("--sigma", default=5.0, show_default=True, help="Width of the field of view at the highest energy, deg."),
         click.option(
             "--spectral-index",
@@ -169,6 +174,7 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @click.option("--n-tels-range", nargs=2, default=(3, 4), show_default=True, help="Fewest and most telescopes.")
 @click.option("--muoneff-range", nargs=2, default=(0.6, 1.0), show_default=True, help="Range of muon efficiency.")
 @_true_model(2.7)
+@_energy_threshold
 @click.option(
     "--sources",
     "--source",
@@ -204,7 +210,8 @@ def make_test_dataset(**arguments: Any) -> None:
 @click.option("--n-energy", default=20, show_default=True, help="Energy bins from 0.1 to 80 TeV.")
 @click.option("--n-fov", default=60, show_default=True, help="Bins in each of DETX and DETY, to ±0.07 rad.")
 @_true_model(2.7)
-def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int, **parameters: Any) -> None:
+@_overwrite
+def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int, overwrite: bool, **parameters: Any) -> None:
     """Write the true cube of a simulation, as it would be for given parameters.
 
     \b
@@ -215,6 +222,10 @@ def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int
     from bgnb.gadf import write_model
     from bgnb.truth import TrueModel, make_test_bg_cube_model
 
+    if not file.name.endswith((".fits", ".fits.gz")):
+        raise BgnbError(f"{file}: must be named ….fits or ….fits.gz")
+    if file.exists() and not overwrite:
+        raise BgnbError(f"{file}: exists already; use --overwrite to replace it")
     axes = CubeAxes.regular(n_energy=n_energy, n_fov=n_fov)
     write_model(make_test_bg_cube_model(axes, altitude, TrueModel(**parameters)), file)
     click.echo(f"The true model is in {file}")
@@ -229,6 +240,7 @@ def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int
 )
 @_observatory
 @_true_model(1.5)
+@_energy_threshold
 @_method
 @_n_energy
 @_n_fov
@@ -292,11 +304,16 @@ def compare(**arguments: Any) -> None:
 
     result = compare_models(**arguments)
     click.echo("\n".join(result.table.pformat(max_lines=-1, max_width=-1)))
-    for directory, groups in ((arguments["dir1"], result.only_first), (arguments["dir2"], result.only_second)):
+    first, second, out = arguments["dir1"], arguments["dir2"], arguments["outdir"]
+    click.echo(f"1 is {first}, the reference; 2 is {second}, normalised: {arguments['normalise']}.")
+    click.echo("RATIO: 2 over 1 of the rates, where both were exposed. BIAS: the same − 1, by zone of the field of view.")
+    click.echo("PULL: difference over its statistical error; its width is 1 if only chance differs and nothing is smoothed.")
+    if not all(comparison.independent for comparison in result.comparisons.values()):
+        click.echo("Models that share runs have no independent errors, and so no pulls.")
+    for directory, groups in ((first, result.only_first), (second, result.only_second)):
         if groups:
             click.echo(f"Only in {directory}: groups {', '.join(map(str, groups))}")
-    out = arguments["outdir"]
-    click.echo(f"Pictures: {', '.join(str(out / f'comparison_group{group}.html') for group in result.comparisons)}")
+    click.echo(f"Pictures are in {out}: comparison_group<ID>.png, and .html to zoom; numbers are in {out / 'report.json'}")
 
 
 _timeout = click.option("--timeout", type=float, help="Seconds that a cell may take.  [default: no limit]")

@@ -37,7 +37,8 @@ class Spectrum:
         and that of a bin that was not exposed is not a number.
     index, index_error : float
         Spectral index γ of the power law E^−γ fitted to the exposed bins, and its error;
-        not a number where fewer than two bins hold a rate.
+        not a number where fewer than two bins hold a rate. Both errors are those of the
+        counts of this one place; smoothing makes the true ones smaller.
     """
 
     energy: Floats
@@ -81,24 +82,47 @@ class Comparison:
         """(second − first) / first; not a number where the first is zero."""
         return self.ratio - 1
 
+    @property
+    def exposures(self) -> tuple[Floats, Floats]:
+        """Exposure of both, s MeV sr, such that rate · exposure = counts; that of the second allows for its scaling."""
+        return _exposure(self.first), _exposure(self.second) / self.factors[:, None, None]
+
+    @property
+    def _common_rate(self) -> Floats:
+        """The rate if both were drawn from the same: the truth, else (n₁ + n₂) / (x₁ + x₂)."""
+        rate1, rate2 = self.first.rate.quantity.value, self.second.rate.quantity.value
+        if self.first.is_true or self.second.is_true:
+            return rate1 if self.first.is_true else rate2
+        x1, x2 = self.exposures
+        return _divide(rate1 * x1 + rate2 * x2, x1 + x2)
+
+    @property
+    def independent(self) -> bool:
+        """Whether no run is in both models: else their statistical errors are not independent."""
+        return not set(self.first.stack.obs_ids) & set(self.second.stack.obs_ids)
+
+    @cached_property
+    def expected(self) -> Floats:
+        """Counts expected in each bin, of the one that was exposed less."""
+        used = [x for x, model in zip(self.exposures, (self.first, self.second), strict=True) if not model.is_true]
+        return np.nan_to_num(self._common_rate * np.min(used, axis=0)) if used else np.zeros(self.axes.shape)
+
     @cached_property
     def pull(self) -> Floats:
         """(second − first) / its statistical error, if both were drawn from the same rate.
 
         The rate common to both is (n₁ + n₂) / (x₁ + x₂) with counts n = rate · exposure x,
         and the variance of the difference is that rate times (1/x₁ + 1/x₂). A true model
-        has no error. Not a number where a model that was counted was not exposed, or
-        nothing is expected. Smoothing correlates bins, so that pulls of smoothed models are
-        narrower than 1.
+        has no error. Not a number where a model that was counted was not exposed, where
+        nothing is expected, and in all bins where models share runs. Smoothing correlates
+        bins, so that pulls of smoothed models are narrower than 1.
         """
-        (rate1, x1), (rate2, x2) = ((m.rate.quantity.value, _exposure(m)) for m in (self.first, self.second))
-        if self.first.is_true:
-            common, inverse = rate1, _divide(1.0, x2)
-        elif self.second.is_true:
-            common, inverse = rate2, _divide(1.0, x1)
-        else:
-            common, inverse = _divide(rate1 * x1 + rate2 * x2, x1 + x2), _divide(1.0, x1) + _divide(1.0, x2)
-        return _divide(rate2 - rate1, np.sqrt(common * inverse))
+        if not self.independent:
+            return np.full(self.axes.shape, np.nan)
+        models = zip(self.exposures, (self.first, self.second), strict=True)
+        inverse = sum(_divide(1.0, x) for x, model in models if not model.is_true)
+        difference = self.second.rate.quantity.value - self.first.rate.quantity.value
+        return _divide(difference, np.sqrt(self._common_rate * inverse))
 
     @cached_property
     def exposed(self) -> NDArray[np.bool_]:
@@ -112,7 +136,14 @@ class Comparison:
         ----------
         zone : {"centre", "halfway", "rim"}
             See `ZONES`.
+
+        Raises
+        ------
+        BgnbError
+            Where there is no such zone.
         """
+        if zone not in ZONES:
+            raise BgnbError(f"unknown zone '{zone}': use one of {', '.join(ZONES)}")
         low, high = ZONES[zone]
         y, x = (np.abs(c / np.abs(edges).max()) for c, edges in _centers(self.axes))
         distance = np.maximum(y[:, None], x[None, :])
@@ -126,8 +157,12 @@ class Comparison:
 
     def spectra(self, detx: u.Quantity, dety: u.Quantity) -> tuple[Spectrum, Spectrum]:
         """Spectra of both at the bin that holds a position, fitted over the energies at which both are exposed."""
-        first = spectrum(self.first, detx, dety, use=self.exposed)
-        return first, spectrum(self.second, detx, dety, use=self.exposed)
+        iy, ix = _position(self.axes, detx, dety)
+        first, second = (
+            _spectrum(model, model.rate.quantity.value[:, iy, ix], x[:, iy, ix], self.exposed)
+            for model, x in zip((self.first, self.second), self.exposures, strict=True)
+        )
+        return first, second
 
 
 def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "none") -> Comparison:
@@ -159,6 +194,8 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     planes = [np.where(raw.exposed, integral, 0) for integral in raw.plane_integrals()]
     factors = np.ones(axes.shape[0])
     if normalise == "cube":
+        if not planes[0].sum() > 0 or not planes[1].sum() > 0:
+            raise BgnbError("the models cannot be normalised: at no energy are both exposed")
         factors[:] = planes[0].sum() / planes[1].sum()
     elif normalise == "plane":
         factors = np.divide(planes[0], planes[1], out=factors, where=(planes[0] > 0) & (planes[1] > 0))
@@ -203,18 +240,21 @@ def common_axes(first: CubeAxes, second: CubeAxes) -> CubeAxes:
 def rebin(model: BackgroundModel, axes: CubeAxes) -> BackgroundModel:
     """A model on coarser axes whose edges are among its own: rates averaged over volume, counts added.
 
-    The livetime of a coarser bin is the one that keeps rate · exposure.
+    The livetime of a coarser bin is the one that keeps rate · exposure. A coarser bin of
+    which a part was not exposed counts as not exposed.
     """
     if axes == model.axes:
         return model
-    volume = model.axes.bin_volume.value
-    rate = _rebinned(model.rate.quantity.value * volume, model.axes, axes) / axes.bin_volume.value
-    livetime_us = _rebinned(model.stack.livetime_us * volume, model.axes, axes) / axes.bin_volume.value
-    counts = _rebinned(model.stack.counts.astype(float), model.axes, axes)
-    stack = Stack(
-        axes, model.stack.fovalign, np.rint(counts).astype(np.int64), np.rint(livetime_us).astype(np.int64), model.stack.runs
-    )
-    return BackgroundModel(Cube(axes, rate * RATE_UNIT), stack, model.method)
+    volume, livetime = model.axes.bin_volume.value, model.stack.livetime_us.astype(float)
+    events = model.rate.quantity.value * volume
+    rate = _rebinned(events, model.axes, axes)
+    known = _rebinned(volume * (livetime == 0), model.axes, axes) == 0
+    weight = np.where(events > 0, events, 1e-30 * volume)  # where no rate is known, livetime is averaged over volume
+    mean_livetime = _rebinned(livetime * weight, model.axes, axes) / _rebinned(weight, model.axes, axes)
+    livetime_us = np.where(known, np.rint(mean_livetime), 0).astype(np.int64)
+    counts = np.where(known, _rebinned(model.stack.counts.astype(float), model.axes, axes), 0).astype(np.int64)
+    stack = Stack(axes, model.stack.fovalign, counts, livetime_us, model.stack.runs)
+    return BackgroundModel(Cube(axes, rate / axes.bin_volume.value * RATE_UNIT), stack, model.method)
 
 
 def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: NDArray[np.bool_] | None = None) -> Spectrum:
@@ -237,18 +277,27 @@ def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: ND
     BgnbError
         Where the position lies outside the axes.
     """
-    iy, ix = (_bin(edges, value) for edges, value in ((model.axes.dety, dety), (model.axes.detx, detx)))
-    energy, rate = model.axes.energy_centers.value, model.rate.quantity.value[:, iy, ix]
-    use = np.ones(len(energy), dtype=bool) if use is None else use
+    iy, ix = _position(model.axes, detx, dety)
+    everything = np.ones(model.axes.shape[0], dtype=bool)
+    return _spectrum(
+        model, model.rate.quantity.value[:, iy, ix], _exposure(model)[:, iy, ix], everything if use is None else use
+    )
+
+
+def _spectrum(model: BackgroundModel, rate: Floats, exposure: Floats, use: NDArray[np.bool_]) -> Spectrum:
+    energy = model.axes.energy_centers.value
     if model.is_true:
         use = use & (rate > 0)
         law = fit_power_law(energy[use], np.ones(np.count_nonzero(use)), 1 / rate[use])
         return Spectrum(energy, rate, np.zeros_like(rate), law.index if law else math.nan, 0.0)
-    exposure = _exposure(model)[:, iy, ix]
     use = use & (exposure > 0)
     law = fit_power_law(energy[use], (rate * exposure)[use], exposure[use])
     index, index_error = (law.index, law.index_error) if law else (math.nan, math.nan)
     return Spectrum(energy, rate, np.sqrt(_divide(rate, exposure)), index, index_error)
+
+
+def _position(axes: CubeAxes, detx: u.Quantity, dety: u.Quantity) -> tuple[int, int]:
+    return _bin(axes.dety, dety), _bin(axes.detx, detx)
 
 
 def _exposure(model: BackgroundModel) -> Floats:

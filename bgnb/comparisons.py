@@ -86,7 +86,7 @@ def compare_models(
     energies : sequence of `~astropy.units.Quantity` or str
         Energies of the images.
     positions : sequence of pair of float
-        DETX and DETY, in deg, of the spectra.
+        DETX and DETY, in deg, of the spectra; those outside the field of view are passed over.
     labels : pair of str, optional
         Names of the two in pictures; by default those of the directories.
     overwrite : bool
@@ -99,12 +99,15 @@ def compare_models(
         groups are defined differently.
     """
     first, second = Path(dir1), Path(dir2)
-    names = (first.resolve().name, second.resolve().name) if labels is None else labels
+    names = _labels(first.resolve(), second.resolve()) if labels is None else (labels[0], labels[1])
     try:
         at_energies = [u.Quantity(energy).to("TeV") for energy in energies]
     except (TypeError, ValueError) as error:
         raise BgnbError(f"energies must be values with a unit, such as '5 TeV': {error}") from None
-    at_positions: list[Position] = [(x * u.deg, y * u.deg) for x, y in positions]
+    try:
+        at_positions: list[Position] = [(float(x) * u.deg, float(y) * u.deg) for x, y in positions]
+    except (TypeError, ValueError):
+        raise BgnbError(f"positions must be pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)], got {positions}") from None
     files1, files2 = model_files(first), model_files(second)
     _check_groups(first, second)
     if not (common := sorted(files1.keys() & files2.keys())):
@@ -113,20 +116,25 @@ def compare_models(
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(first, second)) as directory:
         for group_id in common:
             comparison = compare(read_model(files1[group_id]), read_model(files2[group_id]), normalise)
+            inside = [position for position in at_positions if comparison.axes.holds(*position)]
+            if at_energies and not energy_bins(comparison.axes, at_energies):
+                edges = comparison.axes.energy
+                raise BgnbError(f"none of the energies of the images lies within {edges[0]:.3g} to {edges[-1]:.3g}")
             title = f"Group {group_id}: {names[1]} against {names[0]}"
-            arguments = (comparison, at_energies, at_positions, names, title)
+            arguments = (comparison, at_energies, inside, names, title)
             pictures = {"png": plot_comparison(*arguments).png, "html": comparison_html(*arguments).encode()}
             for kind, content in pictures.items():
                 write_file(directory / f"comparison_group{group_id}.{kind}", content)
             comparisons[group_id] = comparison
-            figures.append(group_figures(group_id, comparison, at_energies, at_positions))
+            figures.append(group_numbers(group_id, comparison, at_energies, inside))
         result = ModelComparison(
             comparisons,
             tuple(figures),
             tuple(sorted(files1.keys() - files2.keys())),
             tuple(sorted(files2.keys() - files1.keys())),
         )
-        settings = {"dir1": str(dir1), "dir2": str(dir2), "normalise": normalise}
+        settings: dict[str, Any] = {"dir1": str(dir1), "dir2": str(dir2), "normalise": normalise, "labels": names}
+        settings |= {"energies": [str(energy) for energy in energies], "positions": [list(map(float, p)) for p in positions]}
         report: dict[str, Any] = {"creator": f"bgnb {bgnb.__version__}", "settings": settings, "groups": figures}
         report |= {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
         write_file(directory / REPORT, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
@@ -149,16 +157,15 @@ def model_files(directory: Path) -> dict[int, Path]:
     return files
 
 
-def group_figures(
+def group_numbers(
     group_id: int, comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position]
 ) -> dict[str, Any]:
     """The figures of a comparison, as plain numbers; None where one is not defined."""
     first, second = comparison.first, comparison.second
     planes1, planes2 = (np.where(comparison.exposed, plane, 0.0) for plane in comparison.plane_integrals())
-    exposure = second.stack.exposure if first.is_true else first.stack.exposure
-    expected = (first.rate.quantity * exposure).to_value("")
-    pulls = comparison.pull[expected >= _MIN_EXPECTED]
+    pulls = comparison.pull[comparison.expected >= _MIN_EXPECTED]
     pulls = pulls[np.isfinite(pulls)]
+    impossible = first.rate.quantity.value == 0 if first.is_true else np.zeros(first.axes.shape, dtype=bool)
     spectra = []
     for detx, dety in positions:
         pair = comparison.spectra(detx, dety)
@@ -186,11 +193,20 @@ def group_figures(
             "mean": _plain(pulls.mean() if len(pulls) else np.nan),
             "std": _plain(pulls.std() if len(pulls) else np.nan),
         },
+        "counts_where_none_are_possible": int(second.stack.counts[impossible].sum()),
+        "exposed": comparison.exposed.tolist(),
         "energy_edges_tev": _plain(comparison.axes.energy.value),
         "plane_integrals_per_s": [_plain(planes) for planes in comparison.plane_integrals()],
         "image_bins": energy_bins(comparison.axes, energies),
         "spectra": spectra,
     }
+
+
+def _labels(first: Path, second: Path) -> tuple[str, str]:
+    """Names of the directories, with the one above where they are the same."""
+    if first.name != second.name:
+        return first.name, second.name
+    return f"{first.parent.name}/{first.name}", f"{second.parent.name}/{second.name}"
 
 
 def _check_groups(first: Path, second: Path) -> None:

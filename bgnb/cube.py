@@ -163,6 +163,10 @@ class CubeAxes:
         """Bin centres in DETX, shape (n_detx,), in deg."""
         return (self.detx[:-1] + self.detx[1:]) / 2
 
+    def holds(self, detx: u.Quantity, dety: u.Quantity) -> bool:
+        """Whether a position lies in the field of view."""
+        return bool(self.detx[0] <= detx < self.detx[-1] and self.dety[0] <= dety < self.dety[-1])
+
     def first_bin_above(self, threshold: u.Quantity) -> int:
         """Index of the first energy bin that lies wholly above ``threshold``.
 

@@ -44,6 +44,7 @@ def make_test_dataset(
     gradient_y: float = 0.0,
     mask_quadrant: bool = False,
     fovalign: str = "ALTAZ",
+    energy_threshold: float | None = None,
     sources: Sequence[PointSource] = (),
     seed: int = 0,
     overwrite: bool = False,
@@ -64,6 +65,8 @@ def make_test_dataset(
         See `make_test_observation_table`.
     trigger_rate, sigma, spectral_index, gradient_x, gradient_y, mask_quadrant, fovalign
         See `TrueModel`.
+    energy_threshold : float, optional
+        See `make_test_eventlist`.
     sources : sequence of `PointSource`
         Gamma-ray sources.
     seed : int
@@ -71,7 +74,8 @@ def make_test_dataset(
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
     workers : int or `concurrent.futures.Executor`
-        Number of processes, or where to run.
+        Number of processes, or where to run. Scripts that use more than one need
+        ``if __name__ == "__main__":``, as always with processes.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -100,9 +104,8 @@ def make_test_dataset(
         seed=seed,
     )
     with new_directory(Path(outdir), overwrite=overwrite) as directory:
-        tasks = [
-            _Task(table[row : row + 1], model, tuple(sources), seed, directory, str(scheme).upper()) for row in range(n_runs)
-        ]
+        common = (model, tuple(sources), energy_threshold, seed, directory, str(scheme).upper())
+        tasks = [_Task(table[row : row + 1], *common) for row in range(n_runs)]
         with _executor(workers) as executor:
             results: Iterable[int] = executor.map(_write_run, tasks) if executor else map(_write_run, tasks)
             bar = tqdm(results, total=n_runs, unit="run", disable=None if progress is None else not progress)
@@ -115,8 +118,13 @@ def make_test_dataset(
             catalog.write(directory / "sources.ecsv")
         settings["sources"] = [asdict(source) for source in sources]
         report = {"creator": f"bgnb {bgnb.__version__}", "settings": settings, "events": int(table["EVENT_COUNT"].sum())}
-        write_file(directory / REPORT, (json.dumps(report, indent=1) + "\n").encode())
+        write_file(directory / REPORT, (json.dumps(report, indent=1, default=_plain) + "\n").encode())
     return table
+
+
+def _plain(value: Any) -> Any:
+    """What numpy's numbers and arrays are in JSON."""
+    return value.tolist()
 
 
 @contextmanager
@@ -140,6 +148,7 @@ class _Task:
     observation: Table
     model: TrueModel
     sources: tuple[PointSource, ...]
+    energy_threshold: float | None
     seed: int
     directory: Path
     scheme: str
@@ -152,8 +161,8 @@ def _gadf_run_file(obs_id: int) -> Path:
 def _write_run(task: _Task) -> int:
     """Simulate and write one run; the number of its events."""
     row = task.observation[0]
-    events = make_test_eventlist(row, task.model, sources=task.sources, seed=task.seed)
-    hdus = [primary_hdu(), _events_hdu(row, events), _gti_hdu(events)]
+    events = make_test_eventlist(row, task.model, energy_threshold=task.energy_threshold, sources=task.sources, seed=task.seed)
+    hdus = [primary_hdu(), _events_hdu(row, events), _gti_hdu(row, events)]
     aeff = _aeff_hdu(row, events)
     if task.scheme == "GADF":
         files = {task.directory / _gadf_run_file(events.obs_id): [*hdus, aeff]}
@@ -170,6 +179,8 @@ def _write_run(task: _Task) -> int:
 
 def _header(row: Any, hduclas: Sequence[str]) -> dict[str, Any]:
     keywords = GADF_KEYWORDS | {f"HDUCLAS{number}": name for number, name in enumerate(hduclas, start=1)}
+    telescope = row.meta["TELESCOP"]
+    keywords |= {"CREATOR": f"bgnb {bgnb.__version__}", "ORIGIN": "bgnb simulation", "INSTRUME": telescope}
     return keywords | {"OBS_ID": int(row["OBS_ID"])} | dict(row.meta)
 
 
@@ -194,15 +205,13 @@ def _events_hdu(row: Any, events: EventList) -> fits.BinTableHDU:
     return hdu
 
 
-def _gti_hdu(events: EventList) -> fits.BinTableHDU:
+def _gti_hdu(row: Any, events: EventList) -> fits.BinTableHDU:
     columns = [
         fits.Column("START", "D", unit="s", array=events.gti[:, 0]),
         fits.Column("STOP", "D", unit="s", array=events.gti[:, 1]),
     ]
     hdu = fits.BinTableHDU.from_columns(columns, name="GTI")
-    mjdrefi = int(events.mjdref)
-    keywords = {"HDUCLAS1": "GTI", "MJDREFI": mjdrefi, "MJDREFF": events.mjdref - mjdrefi, "TIMEUNIT": "s", "TIMESYS": "TT"}
-    hdu.header.update(GADF_KEYWORDS | keywords | {"TIMEREF": "LOCAL"})
+    hdu.header.update(_header(row, ["GTI"]))
     return hdu
 
 

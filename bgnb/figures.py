@@ -18,7 +18,7 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb.compare import Comparison, spectrum
+from bgnb.compare import Comparison, Spectrum, spectrum
 from bgnb.cube import CubeAxes
 from bgnb.model import BackgroundModel
 from bgnb.outdir import write_file
@@ -167,7 +167,7 @@ def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: st
         axes.set_facecolor(GREY)
         counts = int(model.stack.counts[number].sum())
         axes.set(title=f"{energy_label(model.axes, number)}, {counts} counts", xlabel="DETX / deg", ylabel="DETY / deg")
-        figure.colorbar(image, ax=axes, label=RATE_LABEL)
+        figure.colorbar(image, ax=axes, label=RATE_LABEL, fraction=0.046, pad=0.03)
     return _picture(figure)
 
 
@@ -181,13 +181,15 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
     positions : sequence of pair of `~astropy.units.Quantity`
         DETX and DETY.
     """
+    from matplotlib.ticker import NullFormatter
+
     figure, panels = _figure(13, 4, 1, 3)
     spectra, counts, livetime = panels.flat
     for (name, model), colour in zip(models.items(), _colours(len(models)), strict=True):
         energy, edges = model.axes.energy_centers.value, model.axes.energy.value
         for (detx, dety), style in zip(positions, ("o-", "s--", "^:", "v-."), strict=False):
             line = spectrum(model, detx, dety)
-            label = f"{name} {place(detx, dety)}: γ = {line.index:.2f}"
+            label = f"{_plain_text(name)} {place(detx, dety)}: {index_label(line)}"
             spectra.plot(energy, hidden(line.rate), style, ms=4, color=colour, label=label)
         counts.stairs(hidden(model.stack.counts.sum(axis=(1, 2))), edges, color=colour, label=name)
         livetime.stairs(model.stack.livetime.to_value("h").max(axis=(1, 2)), edges, color=colour, label=name)
@@ -195,6 +197,7 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
     counts.set(xscale="log", yscale="log", title="Counts in the field of view", xlabel="energy / TeV", ylabel="counts per bin")
     livetime.set(xscale="log", ylim=(0, None), title="Livetime", xlabel="energy / TeV", ylabel="h")
     for axes in panels.flat:
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.legend(fontsize=7)
     return _picture(figure)
 
@@ -250,43 +253,47 @@ def plot_comparison(
     comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position], labels: tuple[str, str], title: str
 ) -> Picture:
     """Images of both models at energies, their relative difference, and spectra at positions."""
+    from matplotlib.ticker import NullFormatter
+
     bins = energy_bins(comparison.axes, energies)
     figure, rows = _figure(13, 3.9 * (len(bins) + 1), len(bins) + 1, 3)
+    labels = (_plain_text(labels[0]), _plain_text(labels[1]))
     figure.suptitle(_plain_text(title))
     edges = extent(comparison.axes)
     for row, number in zip(rows, bins, strict=False):
         for axes, (values, name, colours, limits) in zip(row, comparison_images(comparison, number, labels), strict=True):
             image = axes.imshow(values, origin="lower", extent=edges, cmap=colours[0], vmin=limits[0], vmax=limits[1])
             axes.set_facecolor(GREY)
-            axes.set(title=f"{name}, {energy_label(comparison.axes, number)}", xlabel="DETX / deg", ylabel="DETY / deg")
-            figure.colorbar(image, ax=axes, label="" if colours[1] else RATE_LABEL)
+            axes.set_title(f"{name}\n{energy_label(comparison.axes, number)}", fontsize=10, wrap=True)
+            axes.set(xlabel="DETX / deg", ylabel="DETY / deg")
+            figure.colorbar(image, ax=axes, label="" if colours[1] else RATE_LABEL, fraction=0.046, pad=0.03)
     spectra, ratios, planes = rows[-1]
-    for (detx, dety), colour in zip(positions, LINES, strict=False):
+    highest = 1.5
+    for (detx, dety), colour in zip(positions, _colours(len(positions)), strict=True):
         where = place(detx, dety)
         pair = comparison.spectra(detx, dety)
         for line, name, style in zip(pair, labels, ("-", "o"), strict=True):
-            label = f"{name} {where}: γ = {line.index:.2f}"
-            error = np.where(np.isfinite(line.error) & (line.error > 0), line.error, 0)
-            spectra.errorbar(line.energy, hidden(line.rate), error, fmt=style, color=colour, ms=4, label=label)
-        first, second = pair
-        ratios.errorbar(
-            first.energy,
-            quotient(second.rate, first.rate),
-            quotient(second.error, first.rate),
-            fmt="o",
-            color=colour,
-            ms=4,
-            label=where,
-        )
-    spectra.set(xscale="log", yscale="log", title="Spectra", xlabel="energy / TeV", ylabel=RATE_LABEL)
-    spectra.legend(fontsize=8)
+            rate = hidden(line.rate, line.error)
+            if np.isfinite(rate).any():
+                error = line.error if np.any(line.error > 0) else None
+                label = f"{name} {where}: {index_label(line)}"
+                spectra.errorbar(line.energy, rate, error, fmt=style, color=colour, ms=4, label=label)
+        ratio, error = spectra_ratio(*pair)
+        ratios.errorbar(pair[0].energy, ratio, error, fmt="o", color=colour, ms=4, label=where)
+        well_known = ratio[np.nan_to_num(error, nan=np.inf) < 0.3]
+        highest = max(highest, float(well_known.max(initial=0)) + 0.2, 2.2 - float(well_known.min(initial=1)))
+    spectra.set(xscale="log", title="Spectra", xlabel="energy / TeV", ylabel=RATE_LABEL)
     ratios.axhline(1, color="black", lw=0.8)
-    ratios.set(xscale="log", ylim=(0.5, 1.5), title=f"Ratio, {labels[1]} / {labels[0]}", xlabel="energy / TeV")
-    ratios.legend(fontsize=8)
-    for integral, name, style in zip(comparison.plane_integrals(), labels, ("-", "o"), strict=True):
-        planes.plot(comparison.axes.energy_centers.value, hidden(integral), style, ms=4, label=name, color="black")
+    ratios.set(xscale="log", ylim=(2 - highest, highest), title=f"Ratio, {labels[1]} / {labels[0]}", xlabel="energy / TeV")
+    for integral, name, style in zip(measured_planes(comparison), labels, ("-", "o"), strict=True):
+        planes.plot(comparison.axes.energy_centers.value, integral, style, ms=4, label=name or "?", color="black")
     planes.set(xscale="log", yscale="log", title="Whole field of view", xlabel="energy / TeV", ylabel="events per s and bin")
-    planes.legend(fontsize=8)
+    if spectra.has_data():
+        spectra.set_yscale("log")
+    for axes in (spectra, ratios, planes):
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7)
     return _picture(figure)
 
 
@@ -320,9 +327,32 @@ def place(detx: u.Quantity, dety: u.Quantity) -> str:
     return f"({detx.to_value('deg'):g}, {dety.to_value('deg'):g}) deg"
 
 
-def hidden(values: NDArray[Any]) -> NDArray[Any]:
-    """Values above zero; not a number for the others, which a logarithm cannot show."""
-    return np.where(values > 0, values, np.nan)
+def index_label(line: Spectrum) -> str:
+    """The spectral index of a spectrum, in words."""
+    return f"γ = {line.index:.2f}" if np.isfinite(line.index) else "no power law"
+
+
+def hidden(values: NDArray[Any], error: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Values above zero; not a number for the others, which a logarithm cannot show, and where there is no error."""
+    shown = values > 0 if error is None else (values > 0) & np.isfinite(error)
+    return np.where(shown, values, np.nan)
+
+
+def spectra_ratio(first: Spectrum, second: Spectrum) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Second over first and its error; not a number where one was not exposed."""
+    ratio = quotient(hidden(second.rate, second.error), hidden(first.rate, first.error))
+    relative = [quotient(line.error, line.rate) for line in (first, second)]
+    return ratio, ratio * np.hypot(*relative)
+
+
+def measured_planes(comparison: Comparison) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rate of the whole field of view, s-1, of both; not a number in planes that are extrapolated."""
+    models, integrals = (comparison.first, comparison.second), comparison.plane_integrals()
+    measured = [
+        np.full(len(i), m.is_true) | m.stack.livetime_us.any(axis=(1, 2)) for m, i in zip(models, integrals, strict=True)
+    ]
+    first, second = (np.where(use, hidden(i), np.nan) for use, i in zip(measured, integrals, strict=True))
+    return first, second
 
 
 def quotient(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:

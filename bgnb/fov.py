@@ -13,6 +13,7 @@ the Sun, below 10 mas at night, is left out.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
@@ -170,7 +171,9 @@ class _EarthOrientation:
 
     @classmethod
     def at(cls, mjd_tt: float, site: Site) -> _EarthOrientation:
-        utc1, utc2 = erfa.taiutc(*erfa.tttai(_MJD_ZERO, mjd_tt))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", erfa.ErfaWarning)  # leap seconds of the far future are not known
+            utc1, utc2 = erfa.taiutc(*erfa.tttai(_MJD_ZERO, mjd_tt))
         dut1, xp, yp = _ut1_and_pole(utc1 - _MJD_ZERO + utc2)
         star, _ = erfa.apco13(
             utc1, utc2, dut1, np.radians(site.lon), np.radians(site.lat), site.height,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +22,10 @@ from bgnb.figures import (
     energy_label,
     extent,
     hidden,
+    index_label,
+    measured_planes,
     place,
-    quotient,
+    spectra_ratio,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +37,8 @@ def comparison_html(
 ) -> str:
     """The same as `bgnb.figures.plot_comparison`, to zoom and read values in, as one HTML file that needs no network."""
     from bokeh.embed import file_html
-    from bokeh.layouts import gridplot
+    from bokeh.layouts import column, gridplot
+    from bokeh.models import Div
     from bokeh.resources import INLINE
 
     rows: list[list[Any]] = [
@@ -41,7 +46,8 @@ def comparison_html(
         for number in energy_bins(comparison.axes, energies)
     ]
     rows.append(_bokeh_spectra(comparison, positions, labels))
-    return file_html(gridplot(rows, toolbar_location="right"), INLINE, title)
+    heading = Div(text=f"<h1 style='font-family: sans-serif; font-size: 1.3em'>{escape(title)}</h1>")
+    return file_html(column(heading, gridplot(rows, toolbar_location="right")), INLINE, title)
 
 
 def _bokeh_image(comparison: Comparison, number: int, image: Image) -> BokehFigure:
@@ -76,23 +82,24 @@ def _bokeh_spectra(comparison: Comparison, positions: Sequence[Position], labels
     planes = figure(title="Whole field of view", y_axis_type="log", y_axis_label="events per s and bin", **common)
     for plot in (spectra, ratios, planes):
         plot.add_tools(HoverTool(tooltips=hover))
-    for (detx, dety), colour in zip(positions, LINES, strict=False):
+    for (detx, dety), colour in zip(positions, itertools.cycle(LINES), strict=False):
         first, second = comparison.spectra(detx, dety)
         where = place(detx, dety)
-        spectra.line(first.energy, hidden(first.rate), color=colour, legend_label=f"{labels[0]} {where}: γ = {first.index:.2f}")
-        spectra.scatter(
-            second.energy, hidden(second.rate), color=colour, legend_label=f"{labels[1]} {where}: γ = {second.index:.2f}"
-        )
-        low, high = (hidden(second.rate + sign * second.error) for sign in (-1, 1))
-        spectra.segment(second.energy, np.maximum(low, 1e-3 * second.rate), second.energy, high, color=colour)
-        ratio, error = quotient(second.rate, first.rate), quotient(second.error, first.rate)
+        rates = [hidden(line.rate, line.error) for line in (first, second)]
+        names = [f"{label} {where}: {index_label(line)}" for label, line in zip(labels, (first, second), strict=True)]
+        spectra.line(first.energy, rates[0], color=colour, legend_label=names[0])
+        spectra.scatter(second.energy, rates[1], color=colour, legend_label=names[1])
+        for line, rate in zip((first, second), rates, strict=True):
+            low = np.fmax(line.rate - line.error, 1e-3 * rate)  # a logarithm shows no zero
+            spectra.segment(line.energy, low, line.energy, rate + line.error, color=colour)
+        ratio, error = spectra_ratio(first, second)
         ratios.scatter(first.energy, ratio, color=colour, legend_label=where)
         ratios.segment(first.energy, ratio - error, first.energy, ratio + error, color=colour)
     energy = comparison.axes.energy_centers.value
-    integrals = comparison.plane_integrals()
-    planes.line(energy, hidden(integrals[0]), color="black", legend_label=labels[0])
-    planes.scatter(energy, hidden(integrals[1]), color="black", legend_label=labels[1])
-    for plot in (spectra, ratios, planes):
+    integrals = measured_planes(comparison)
+    planes.line(energy, integrals[0], color="black", legend_label=labels[0])
+    planes.scatter(energy, integrals[1], color="black", legend_label=labels[1])
+    for plot in (spectra, ratios, planes) if positions else (planes,):
         plot.legend.update(label_text_font_size="8pt", spacing=0, padding=4, glyph_height=14, background_fill_alpha=0.7)
-    spectra.legend.location = planes.legend.location = "bottom_left"
+        plot.legend.location = "top_right" if plot is ratios else "bottom_left"
     return [spectra, ratios, planes]

@@ -41,7 +41,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
     try:
         target = outdir.resolve()
         _check_apart(outdir, target, inputs)
-        _check_target(outdir, target, overwrite)
+        check_target(outdir, overwrite=overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     except (FileExistsError, NotADirectoryError):
@@ -53,7 +53,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
         yield partial
         files = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if not path.is_dir())
         write_file(partial / MANIFEST, (json.dumps({"creator": "bgnb", "files": files}, indent=1) + "\n").encode())
-        _check_target(outdir, target, overwrite)
+        check_target(outdir, overwrite=overwrite)
         _publish(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -79,7 +79,16 @@ def _check_apart(outdir: Path, target: Path, inputs: tuple[Path, ...]) -> None:
             raise BgnbError(f"{outdir}: is, holds or lies inside the input {source}; name a directory apart from it")
 
 
-def _check_target(outdir: Path, target: Path, overwrite: bool) -> None:
+def check_target(outdir: Path, *, overwrite: bool) -> None:
+    """Complain where a directory cannot be made or replaced.
+
+    Raises
+    ------
+    BgnbError
+        Where it is a file, holds what bgnb did not write there, is the current directory,
+        or exists and ``overwrite`` is false.
+    """
+    target = outdir.resolve()
     if not os.path.lexists(target):
         return
     if not target.is_dir():
@@ -113,10 +122,12 @@ def _publish(partial: Path, target: Path) -> None:
         if target.exists():
             target.rename(old)
         partial.rename(target)
-    except OSError as error:
-        if old.exists():
+    except BaseException as error:
+        if old.exists() and not target.exists():
             old.rename(target)
-        raise BgnbError(f"{target}: cannot be written: {error.strerror}") from None
+        if isinstance(error, OSError):
+            raise BgnbError(f"{target}: cannot be written: {error.strerror}") from None
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

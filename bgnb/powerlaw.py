@@ -38,7 +38,7 @@ def fit_power_law(energy: Floats, counts: Floats, exposure: Floats) -> PowerLaw 
     Returns
     -------
     PowerLaw or None
-        None where fewer than two bins hold counts.
+        None where fewer than two bins hold counts, or the fit does not converge.
     """
     populated = counts > 0
     if np.count_nonzero(populated) < 2:
@@ -52,9 +52,12 @@ def fit_power_law(energy: Floats, counts: Floats, exposure: Floats) -> PowerLaw 
     for _ in range(100):
         expected = exposure * np.exp(np.clip(design @ beta, -700, 700))
         information = (design * expected[:, None]).T @ design
-        step = np.linalg.solve(information, design.T @ (counts - expected))
+        try:
+            covariance = np.linalg.inv(information)
+        except np.linalg.LinAlgError:
+            return None
+        step = covariance @ design.T @ (counts - expected)
         beta = beta + np.clip(step, -1, 1)
-        if np.abs(step).max() < 1e-10:
-            break
-    index_error = float(np.sqrt(np.linalg.inv(information)[1, 1]))
-    return PowerLaw(float(np.exp(log_pivot)), float(np.exp(beta[0])), float(beta[1]), index_error)
+        if np.abs(step).max() < 1e-8:
+            return PowerLaw(float(np.exp(log_pivot)), float(np.exp(beta[0])), float(beta[1]), float(np.sqrt(covariance[1, 1])))
+    return None

@@ -68,7 +68,8 @@ def make_test_observation_table(
     """Make a table of runs of 30 min, with 25 min livetime, at night.
 
     Pointings are random in the solid angle of the ranges, at the middle of the run; right
-    ascension and declination follow from them, the time and the site.
+    ascension and declination follow from them, the time and the site. Runs are independent
+    of each other, and may overlap in time.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def make_test_observation_table(
         Where a range is empty, or there is no night in the dates.
     """
     site = _site(observatory)
-    _check_ranges(n_runs, alt_range, az_range, n_tels_range, muoneff_range)
+    _check_arguments(n_runs, seed, date_range, alt_range, az_range, n_tels_range, muoneff_range)
     first, last = (_mission_time(date) for date in date_range)
     if not first < last:
         raise BgnbError(f"date_range must be two dates, the earlier first, got {date_range}")
@@ -128,7 +129,12 @@ def make_test_observation_table(
 
 
 def make_test_eventlist(
-    observation: Row, model: TrueModel | None = None, *, sources: Sequence[PointSource] = (), seed: int = 0
+    observation: Row,
+    model: TrueModel | None = None,
+    *,
+    energy_threshold: float | None = None,
+    sources: Sequence[PointSource] = (),
+    seed: int = 0,
 ) -> EventList:
     """Make the events of one run, in order of time.
 
@@ -138,6 +144,9 @@ def make_test_eventlist(
         A row of `make_test_observation_table`.
     model : `TrueModel`, optional
         The true background.
+    energy_threshold : float, optional
+        LO_THRES at the zenith, TeV; it grows as sin(altitude)^−3, as showers get farther
+        away. By default the lowest energy of the model, for all runs.
     sources : sequence of `PointSource`
         Sources in the field of view.
     seed : int
@@ -168,11 +177,19 @@ def make_test_eventlist(
         ra_pnt=ra_pnt,
         dec_pnt=dec_pnt,
         site=site,
-        energy_threshold=model.energy_min,
+        energy_threshold=_threshold(energy_threshold, model, float(observation["ALT_PNT"])),
     )
 
 
 _MJDREF = MJDREFI + MJDREFF
+
+
+def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> float:
+    if at_zenith is None:
+        return model.energy_min
+    if not 0 < at_zenith < np.inf:
+        raise BgnbError(f"energy_threshold must be above 0 TeV, got {at_zenith}")
+    return float(at_zenith / np.sin(np.radians(max(alt_pnt, 5.0))) ** 3)
 
 
 def _with_source(
@@ -214,15 +231,21 @@ def _site(observatory: str) -> Site:
     return OBSERVATORIES[name]
 
 
-def _check_ranges(
+def _check_arguments(
     n_runs: int,
+    seed: int,
+    date_range: tuple[str, str],
     alt_range: tuple[float, float],
     az_range: tuple[float, float],
     n_tels_range: tuple[int, int],
     muoneff_range: tuple[float, float],
 ) -> None:
-    if n_runs < 1:
-        raise BgnbError(f"n_runs must be 1 or more, got {n_runs}")
+    if not isinstance(n_runs, int | np.integer) or n_runs < 1:
+        raise BgnbError(f"n_runs must be a whole number from 1 up, got {n_runs!r}")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise BgnbError(f"seed must be a whole number from 0 up, got {seed!r}")
+    if len(date_range) != 2:
+        raise BgnbError(f"date_range must be two dates, got {date_range}")
     limits = {
         "alt_range": (alt_range, 0, 90),
         "az_range": (az_range, -360, 720),

@@ -84,6 +84,8 @@ class Stack:
             object.__setattr__(self, name, values)
         if np.any(self.counts[self.livetime_us == 0]):
             raise BgnbError("a stack cannot have counts where it has no livetime")
+        if not self.runs and self.livetime_us.any():
+            raise BgnbError("a stack of no runs cannot have a livetime")
         obs_ids = [run.obs_id for run in self.runs]
         if len(set(obs_ids)) < len(obs_ids):
             repeated = sorted({obs_id for obs_id in obs_ids if obs_ids.count(obs_id) > 1})

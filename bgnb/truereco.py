@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
-import shutil
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 
 import bgnb
+from bgnb.cube import CubeAxes
 from bgnb.dataset import make_test_dataset
 from bgnb.errors import BgnbError
 from bgnb.fov import checked_fovalign
 from bgnb.gadf import read_model, write_groups, write_image, write_model
-from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.model import METHODS
+from bgnb.outdir import REPORT, check_target, new_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.report import Report
 from bgnb.runs import ObservationGroups
 from bgnb.truth import TrueModel, make_test_bg_cube_model
 
 _TEST_RUNS = 2
+_OURS = ("true", "reco", "dataset", "comparison")
 
 
 def make_true_reco(
@@ -40,6 +45,7 @@ def make_true_reco(
     gradient_y: float = 0.0,
     mask_quadrant: bool = False,
     fovalign: str = "ALTAZ",
+    energy_threshold: float | None = None,
     method: str = "default",
     n_energy: int | None = None,
     n_fov: int | None = None,
@@ -65,7 +71,7 @@ def make_true_reco(
         Number of runs.
     group_id : int
         One of the default groups, see `ObservationGroups`.
-    observatory, seed
+    observatory, energy_threshold, seed
         See `make_test_dataset`.
     trigger_rate, sigma, spectral_index, gradient_x, gradient_y, mask_quadrant, fovalign
         See `TrueModel`.
@@ -95,44 +101,73 @@ def make_true_reco(
         raise BgnbError(f"group_id must be one of the default groups, 0 to {len(groups) - 1}, got {group_id}")
     limits = groups.table[group_id]
     out = Path(outdir)
-    common: dict[str, Any] = {"overwrite": overwrite, "progress": progress}
     model = TrueModel(sigma, spectral_index, trigger_rate, gradient_x, gradient_y, mask_quadrant, checked_fovalign(fovalign))
-    table = make_test_dataset(
-        out / "dataset",
-        n_runs=_TEST_RUNS if test else n_runs,
-        observatory=observatory,
-        alt_range=(float(limits["ALT_MIN"]), float(limits["ALT_MAX"])),
-        az_range=(float(limits["AZ_MIN"]), float(limits["AZ_MAX"])),
-        trigger_rate=trigger_rate,
-        sigma=sigma,
-        spectral_index=spectral_index,
-        gradient_x=gradient_x,
-        gradient_y=gradient_y,
-        mask_quadrant=mask_quadrant,
-        fovalign=fovalign,
-        seed=seed,
-        workers=workers,
-        **common,
-    )
-    report = make_bg_cube_models(
-        out / "dataset",
-        "GADF",
-        out / "reco",
-        select="all",
-        method=method,
-        n_energy=n_energy,
-        n_fov=n_fov,
-        fovalign=fovalign,
-        **common,
-    )
-    if not keep_dataset:
-        shutil.rmtree(out / "dataset")
+    _check(out, overwrite, method, n_energy, n_fov)
+    with _dataset_directory(out, keep_dataset) as dataset:
+        table = make_test_dataset(
+            dataset,
+            n_runs=_TEST_RUNS if test else n_runs,
+            observatory=observatory,
+            alt_range=(float(limits["ALT_MIN"]), float(limits["ALT_MAX"])),
+            az_range=(float(limits["AZ_MIN"]), float(limits["AZ_MAX"])),
+            energy_threshold=energy_threshold,
+            seed=seed,
+            workers=workers,
+            overwrite=overwrite,
+            progress=progress,
+            **_options(model),
+        )
+        report = make_bg_cube_models(
+            dataset,
+            "GADF",
+            out / "reco",
+            select="all",
+            method=method,
+            n_energy=n_energy,
+            n_fov=n_fov,
+            fovalign=fovalign,
+            overwrite=overwrite,
+            progress=progress,
+        )
     reco = read_model(out / "reco" / report.groups[0].files[0])
-    true = make_test_bg_cube_model(reco.axes, np.average(table["ALT_PNT"], weights=table["LIVETIME"]) * u.deg, model)
+    altitude = float(np.average(table["ALT_PNT"], weights=table["LIVETIME"]))
+    true = make_test_bg_cube_model(reco.axes, altitude * u.deg, model)
     with new_directory(out / "true", overwrite=overwrite) as directory:
         for write, name in zip((write_model, write_image), report.groups[0].files, strict=True):
-            write(true, directory / name, {"GROUP_ID": group_id})
+            write(true, directory / name, {"GROUP_ID": group_id, "ALT_PNT": altitude})
         write_groups(groups, directory / "bg_observation_groups.ecsv")
-        content = {"creator": f"bgnb {bgnb.__version__}", "settings": asdict(model) | {"group_id": group_id}}
+        settings = asdict(model) | {"group_id": group_id, "altitude_deg": altitude, "n_runs": len(table)}
+        settings |= {"observatory": observatory, "energy_threshold": energy_threshold, "seed": seed}
+        content = {"creator": f"bgnb {bgnb.__version__}", "settings": settings}
         write_file(directory / REPORT, (json.dumps(content, indent=1) + "\n").encode())
     return report
+
+
+def _options(model: TrueModel) -> dict[str, Any]:
+    """The parameters of a true model that `make_test_dataset` takes."""
+    return {name: value for name, value in asdict(model).items() if name not in ("energy_min", "energy_max")}
+
+
+def _check(out: Path, overwrite: bool, method: str, n_energy: int | None, n_fov: int | None) -> None:
+    """Complain of what would fail after the simulation."""
+    if method not in METHODS:
+        raise BgnbError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
+    CubeAxes.regular(n_energy=20 if n_energy is None else n_energy, n_fov=60 if n_fov is None else n_fov)
+    if out.is_dir() and (foreign := sorted(path.name for path in out.iterdir() if path.name not in _OURS)):
+        raise BgnbError(f"{out}: holds {foreign[0]}, which is none of {', '.join(_OURS)}; name another directory")
+    for name in _OURS[:3]:
+        check_target(out / name, overwrite=overwrite)
+
+
+@contextmanager
+def _dataset_directory(out: Path, keep: bool) -> Iterator[Path]:
+    if keep:
+        yield out / "dataset"
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = TemporaryDirectory(prefix=".dataset.", dir=out)
+    except OSError as error:
+        raise BgnbError(f"{out}: cannot be written: {error.strerror}") from None
+    with folder as name:
+        yield Path(name) / "runs"

@@ -31,6 +31,10 @@ from bgnb.stack import stack_runs
 Floats = NDArray[np.float64]
 
 
+#: More events than this in one run are taken for a mistake.
+MAX_EVENTS = 1e8
+
+
 @dataclass(frozen=True)
 class TrueModel:
     """The true background rate.
@@ -38,11 +42,13 @@ class TrueModel:
     Parameters
     ----------
     sigma : float
-        Width of the field of view at the highest energy, deg; half of it at the lowest.
+        Width of the field of view at the highest energy, deg, at most 20; half of it at the
+        lowest.
     spectral_index : float
         Γ: counts per logarithmic energy interval fall as E^−Γ, the rate as E^−(Γ+1).
     trigger_rate : float
-        Background events per second of livetime at the zenith.
+        Background events per second of livetime at the zenith, in all directions, before a
+        quadrant is masked.
     gradient_x, gradient_y : float
         Relative change of the rate per deg of DETX and DETY; what it multiplies the rate
         with stays within 0 and 2.
@@ -70,6 +76,9 @@ class TrueModel:
             if not (np.isfinite(value) and value > 0):
                 raise BgnbError(f"{name} must be a number above 0, got {value}")
         object.__setattr__(self, "fovalign", checked_fovalign(self.fovalign))
+        for name in ("gradient_x", "gradient_y"):
+            if not np.isfinite(getattr(self, name)):
+                raise BgnbError(f"{name} must be a finite number, got {getattr(self, name)}")
         if self.sigma > 20:
             raise BgnbError(f"sigma must be at most 20 deg, got {self.sigma}")
         if not 0 < self.energy_min < self.energy_max < np.inf:
@@ -112,10 +121,13 @@ class TrueModel:
         """Energies (TeV), DETX and DETY (deg) of the events of a livetime in s."""
         # In the plane the density is a power law in energy times a Gaussian of width sigma(E).
         slope = self.spectral_index - 2 * self._sigma_slope
+        slope = slope if abs(slope) > 1e-6 else 1e-6  # the limit is a logarithm
         low, high = self.energy_min**-slope, self.energy_max**-slope
         gauss = 2 * np.pi * np.radians(self.sigma / 2) ** 2 * self.energy_min ** (-2 * self._sigma_slope)
         bound = 2.0 if self.gradient_x or self.gradient_y else 1.0
         mean = self._norm * altitude_factor(alt_pnt) * livetime * gauss * (low - high) / slope
+        if mean * bound > MAX_EVENTS:
+            raise BgnbError(f"a run would have {mean:.3g} events; {MAX_EVENTS:.0g} is the limit: lower trigger_rate")
         n = int(rng.poisson(mean * bound))
         energy = (low + (high - low) * rng.random(n)) ** (-1 / slope)
         left, up = np.radians(self.sigma_at(energy)) * rng.standard_normal((2, n))
@@ -124,7 +136,6 @@ class TrueModel:
         detx = np.degrees(np.arctan2(onto_sphere * left, np.cos(offset)))
         dety = np.degrees(np.arcsin(onto_sphere * up))
         kept = rng.random(n) * bound < onto_sphere * self.lopsidedness(detx, dety)
-        kept &= offset < np.pi
         return energy[kept], detx[kept], dety[kept]
 
     @property

@@ -67,7 +67,9 @@ def test_pointings_fill_the_solid_angle_of_the_ranges():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_runs": 0}, "n_runs must be 1 or more"),
+        ({"n_runs": 0}, "n_runs must be a whole number from 1 up"),
+        ({"n_runs": 1.5}, "n_runs must be a whole number from 1 up"),
+        ({"seed": -1}, "seed must be a whole number from 0 up"),
         ({"observatory": "HAWC"}, "unknown observatory 'HAWC': use one of HESS, MAGIC"),
         ({"alt_range": (80, 30)}, "alt_range must be two increasing values"),
         ({"date_range": ("2010-13-01", "2011-01-01")}, "date_range must hold dates"),
@@ -214,3 +216,60 @@ def test_sources_are_in_the_field_and_in_a_catalogue_that_selection_understands(
     selection = select_off_runs(runs, read_catalog(tmp_path / "set" / "sources.ecsv"))
     assert selection.kept == (2,)
     assert "X-1" in str(selection.left_out[1])
+
+
+def test_options_reach_the_files(tmp_path):
+    """Each other than its default, and read back from the index."""
+    make_test_dataset(
+        tmp_path / "set",
+        "HESS",
+        n_runs=4,
+        observatory="MAGIC",
+        trigger_rate=1.0,
+        date_range=("2020-03-01", "2020-04-01"),
+        n_tels_range=(7, 8),
+        muoneff_range=(0.2, 0.3),
+        energy_threshold=0.2,
+        sources=[],
+    )
+    runs = open_runs(tmp_path / "set", "HESS")
+    zero = Time(runs.table.meta["MJDREFI"], runs.table.meta["MJDREFF"], format="mjd", scale="tt")
+    start = zero + runs.table["TSTART"].quantity
+    assert np.all((start > Time("2020-03-01")) & (start < Time("2020-04-01")))
+    assert set(runs.table["N_TELS"]) <= {7, 8}
+    assert np.all((runs.table["MUONEFF"] > 0.2) & (runs.table["MUONEFF"] < 0.3))
+    assert runs.table.meta["OBSERVATORY_NAME"] == "MAGIC"
+    for row, obs_id in zip(runs.table, runs.obs_ids, strict=True):
+        expected = 0.2 / np.sin(np.radians(row["ALT_PNT"])) ** 3
+        assert read_event_list(runs.files(obs_id)).energy_threshold == pytest.approx(expected)
+
+
+def test_streams_of_random_numbers_are_independent():
+    """Those of the table and of each run; runs of the same pointing differ."""
+    table = make_test_observation_table(2, seed=3)
+    table["ALT_PNT"] = table["ALT_PNT"][0]
+    first, second = (make_test_eventlist(row, TrueModel(trigger_rate=1.0), seed=3) for row in table)
+    assert first.energy[0] != second.energy[0]
+    draws = [np.random.default_rng([3, stream]).random() for stream in (0, 1, 2)]
+    assert len(set(draws)) == 3
+    other = make_test_eventlist(table[0], TrueModel(trigger_rate=1.0), seed=4)
+    assert first.energy[0] != other.energy[0]
+
+
+def test_events_of_a_source_fall_with_its_index_and_are_in_order_of_time():
+    table = make_test_observation_table(1, seed=0)
+    source = PointSource("X", float(table["RA_PNT"][0]), float(table["DEC_PNT"][0]), 5.0)
+    events = make_test_eventlist(table[0], TrueModel(trigger_rate=1e-9), sources=[source])
+    assert len(events) > 7000
+    assert np.all(np.diff(events.time) >= 0)
+    low, high = 0.1**-1, 100.0**-1
+    assert kstest((low - events.energy**-1) / (low - high), "uniform").pvalue > 1e-3
+
+
+def test_silly_rates_are_refused_before_memory_is_full():
+    table = make_test_observation_table(1)
+    with pytest.raises(BgnbError, match="events; 1e\\+08 is the limit: lower trigger_rate"):
+        make_test_eventlist(table[0], TrueModel(trigger_rate=1e12))
+    for name in ("gradient_x", "gradient_y"):
+        with pytest.raises(BgnbError, match=f"{name} must be a finite number"):
+            TrueModel(**{name: np.nan})
