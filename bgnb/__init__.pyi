@@ -1,4 +1,4 @@
-from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_groups, run_notebook
+from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
 from .compare import Comparison, Spectrum, compare, spectrum
 from .comparisons import ModelComparison, compare_models
 from .cube import Cube, CubeAxes
@@ -7,6 +7,7 @@ from .datastore import Runs, open_runs
 from .errors import BgnbError, DataError
 from .eventlist import EventList, read_event_list
 from .gadf import read_background, read_groups, read_model, write_groups, write_image, write_model
+from .groupreports import run_groups
 from .model import BackgroundModel, make_model
 from .pipeline import make_bg_cube_models
 from .report import Report

@@ -1,4 +1,4 @@
-"""Run bgnb's notebooks with parameters, one or one per group, by papermill.
+"""Run bgnb's notebooks with parameters, by papermill.
 
 A result appears under its name only when it is complete. What failed is kept beside it
 as ``….failed.ipynb``, with the error at its top.
@@ -11,23 +11,18 @@ import fcntl
 import json
 import os
 import sys
-from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
-from tqdm import tqdm
 
 import bgnb
-from bgnb.comparisons import model_files
 from bgnb.errors import BgnbError
-from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.outdir import write_file
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "str": str,
@@ -199,68 +194,6 @@ def run_notebook(
     return target
 
 
-def run_groups(
-    modeldir: str | Path,
-    outdir: str | Path,
-    *,
-    notebook: str | Path = "group_report",
-    workers: int = 2,
-    timeout: float | None = None,
-    overwrite: bool = False,
-    progress: bool | None = None,
-) -> dict[int, str]:
-    """Run a notebook once for each group of models, several at a time, and make an index of the results.
-
-    Parameters
-    ----------
-    modeldir : path
-        A directory of models.
-    outdir : path
-        Directory to make: ``index.html``, and per group the executed notebook, the same as
-        HTML, and a picture.
-    notebook : path or str
-        A notebook with the parameters ``modeldir`` and ``group_id``.
-    workers : int
-        How many at a time; each has a kernel of its own.
-    timeout, progress
-        See `run_notebook`.
-    overwrite : bool
-        Replace ``outdir``, if bgnb made it.
-
-    Returns
-    -------
-    dict of int to str
-        What went wrong, by GROUP_ID; empty where all went well.
-
-    Raises
-    ------
-    BgnbError
-        Where there are no models, or ``outdir`` is in the way.
-    """
-    source, models = find_notebook(notebook), Path(modeldir).absolute()
-    if workers < 1:
-        raise BgnbError(f"workers must be 1 or more, got {workers}")
-    groups = sorted(model_files(models))
-    problems: dict[int, str] = {}
-    with new_directory(Path(outdir), overwrite=overwrite, inputs=(models,)) as directory, ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(_run_group, source, models, directory, group_id, timeout): group_id for group_id in groups}
-        bar = tqdm(as_completed(futures), total=len(groups), unit="group", disable=None if progress is None else not progress)
-        figures = {}
-        try:
-            for future in bar:
-                try:
-                    figures[futures[future]] = future.result()
-                except BgnbError as error:
-                    problems[futures[future]] = str(error).replace(f"{directory}{os.sep}", "")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        write_file(directory / "index.html", _index(models.name, groups, figures, problems).encode())
-        report = {"creator": f"bgnb {bgnb.__version__}", "groups": groups, "problems": problems}
-        write_file(directory / REPORT, (json.dumps(report, indent=1) + "\n").encode())
-    return dict(sorted(problems.items()))
-
-
 def notebook_result(path: str | Path) -> dict[str, Any]:
     """The last JSON output of an executed notebook: its machine-readable result.
 
@@ -269,7 +202,7 @@ def notebook_result(path: str | Path) -> dict[str, Any]:
     BgnbError
         Where it has none.
     """
-    for data in reversed(list(_outputs(nbformat.read(path, as_version=4)))):
+    for data in reversed(list(outputs_of(nbformat.read(path, as_version=4)))):
         if "application/json" in data:
             return dict(data["application/json"])
     raise BgnbError(f"{path}: has no JSON output")
@@ -371,56 +304,9 @@ def _only_writer(target: Path) -> Iterator[None]:
             Path(lock.name).unlink(missing_ok=True)
 
 
-def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeout: float | None) -> dict[str, Any]:
-    """Run one group's notebook; its figures. Its picture and HTML are written beside it."""
-    parameters = {"modeldir": str(models), "group_id": group_id}
-    executed = run_notebook(source, directory / f"group{group_id}.ipynb", parameters, timeout=timeout, progress=False)
-    notebook = nbformat.read(executed, as_version=4)
-    write_file(executed.with_suffix(".html"), _html(notebook).encode())
-    picture = next((data["image/png"] for data in _outputs(notebook) if "image/png" in data), None)
-    if picture:
-        write_file(executed.with_suffix(".png"), b64decode(picture))
-    return notebook_result(executed) | {"picture": bool(picture)}
-
-
-def _outputs(notebook: Any) -> Iterator[Mapping[str, Any]]:
+def outputs_of(notebook: Any) -> Iterator[Mapping[str, Any]]:
+    """The outputs of all cells of a notebook, as data by MIME type."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "data" in output:
                 yield output["data"]
-
-
-def _html(notebook: Any) -> str:
-    """The notebook as one HTML file that asks the network for nothing."""
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="", exclude_input_prompt=True)
-    html, _ = exporter.from_notebook_node(notebook)
-    return str(html)
-
-
-def _index(name: str, groups: Sequence[int], figures: Mapping[int, Mapping[str, Any]], problems: Mapping[int, str]) -> str:
-    cards = []
-    for group_id in groups:
-        if group_id in problems:
-            link = f'<a href="group{group_id}.failed.ipynb">group{group_id}.failed.ipynb</a>'
-            cards.append(f"<article class=failed><h2>Group {group_id}</h2><p>{escape(problems[group_id])}</p>{link}</article>")
-            continue
-        found = figures[group_id]
-        rows = "".join(
-            f"<tr><th>{escape(str(key))}<td>{escape(f'{value:.4g}' if isinstance(value, float) else str(value))}"
-            for key, value in found.items()
-            if isinstance(value, int | float | str) and not isinstance(value, bool)
-        )
-        picture = f'<img src="group{group_id}.png" alt="Rate of group {group_id}">' if found["picture"] else ""
-        cards.append(
-            f'<article><h2><a href="group{group_id}.html">Group {group_id}</a></h2>{picture}'
-            f'<table>{rows}</table><a href="group{group_id}.ipynb">notebook</a></article>'
-        )
-    style = (
-        "body{font-family:sans-serif;margin:2em}main{display:grid;grid-template-columns:repeat(auto-fill,minmax(20em,1fr));gap:1em}"
-        "article{border:1px solid #ccc;border-radius:6px;padding:1em}img{max-width:100%}th{text-align:left;padding-right:1em}"
-        ".failed{border-color:#c00}h2{margin-top:0}"
-    )
-    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(name)}</title><style>{style}</style>"
-    return f"{head}<h1>Models in {escape(name)}</h1><main>{''.join(cards)}</main></html>\n"

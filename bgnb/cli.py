@@ -374,7 +374,7 @@ def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
     Example:
       bgnb run-groups models reports --workers 4
     """
-    from bgnb.batch import run_groups
+    from bgnb.groupreports import run_groups
 
     _end_cleanly_when_terminated()
     problems = run_groups(**arguments)

@@ -36,6 +36,7 @@ ORDER = [
     "interactive",
     "comparisons",
     "batch",
+    "groupreports",
     "cli",
 ]
 
