@@ -182,12 +182,14 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(tmp_p
 
 def test_both_schemes_hold_the_same_events(tmp_path):
     for scheme in ("GADF", "HESS"):
-        make_test_dataset(tmp_path / scheme, scheme, n_runs=2, trigger_rate=2.0)
+        table = make_test_dataset(tmp_path / scheme, scheme, n_runs=2, trigger_rate=2.0, seed=6)
     gadf, hess = (open_runs(tmp_path / scheme, scheme) for scheme in ("GADF", "HESS"))
     assert gadf.obs_ids == hess.obs_ids == [1, 2]
     for obs_id in (1, 2):
         one, other = (read_event_list(runs.files(obs_id)) for runs in (gadf, hess))
         assert np.array_equal(one.ra, other.ra)
+        drawn = make_test_eventlist(table[obs_id - 1], TrueModel(trigger_rate=2.0), seed=6)
+        assert np.array_equal(one.time, drawn.time)
         assert (one.livetime, one.energy_threshold, one.site) == (other.livetime, 0.1, other.site)
         assert np.all(np.diff(one.time) >= 0)
         assert one.in_gti.all()
