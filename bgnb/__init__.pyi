@@ -1,6 +1,6 @@
 from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
 from .compare import Comparison, Spectrum, compare, spectrum
-from .comparisons import ModelComparison, compare_models
+from .comparisons import ModelComparison, compare_models, read_group_model
 from .cube import Cube, CubeAxes
 from .dataset import make_test_dataset
 from .datastore import Runs, open_runs
@@ -61,6 +61,7 @@ __all__ = [
     "read_background",
     "read_catalog",
     "read_event_list",
+    "read_group_model",
     "read_groups",
     "read_model",
     "run_groups",

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import nbformat
 
@@ -30,6 +30,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "float": (int, float),
     "bool": bool,
     "list": list,
+    "dict": dict,
     "None": type(None),
 }
 
@@ -128,13 +129,34 @@ def find_notebook(notebook: str | Path) -> Path:
 
 def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
     """Parameters of a notebook by name, from its cell with the tag ``parameters``."""
-    from papermill.inspection import inspect_notebook
+    from papermill.translators import PythonTranslator
 
-    parameters = {}
-    for name, found in inspect_notebook(str(find_notebook(notebook))).items():
-        types = tuple(part.strip() for part in found["inferred_type_name"].split("|"))
-        parameters[name] = Parameter(name, types, ast.literal_eval(found["default"]), found["help"])
-    return parameters
+    source = find_notebook(notebook)
+    cell = next((cell for cell in _read(source).cells if "parameters" in cell.metadata.get("tags", [])), None)
+    found = PythonTranslator.inspect(cell) if cell else []
+    return {name: _parameter(source, name, kind, default, meaning) for name, kind, default, meaning in found}
+
+
+def _parameter(source: Path, name: str, kind: str, text: str, meaning: str) -> Parameter:
+    try:
+        default = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise BgnbError(f"{source}: the default of parameter {name} must be a literal, not {text}") from None
+    types = (type(default).__name__,) if kind == "None" else tuple(part.strip() for part in kind.split("|"))
+    types = tuple("None" if part == "NoneType" else part for part in types)
+    if unknown := [part for part in types if part not in _TYPES]:
+        raise BgnbError(f"{source}: parameter {name} has the type {unknown[0]}; use {', '.join(_TYPES)}")
+    return Parameter(name, types, default, meaning)
+
+
+def _read(path: Path) -> Any:
+    """A notebook, or a `BgnbError` that says that it is none."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # nbformat raises many kinds
+        raise BgnbError(f"{path}: is not a notebook: {_first_line(error)}") from None
+    return notebook
 
 
 def run_notebook(
@@ -175,8 +197,9 @@ def run_notebook(
     """
     source, target = find_notebook(notebook), Path(output).absolute()
     values = _checked_parameters(source, parameters or {})
-    if target.suffix != ".ipynb":
-        raise BgnbError(f"{output}: the executed notebook must be named ….ipynb")
+    _check_output(source, target, output)
+    if timeout is not None and not timeout > 0:
+        raise BgnbError(f"timeout must be above 0 s, got {timeout}")
     with _only_writer(target):
         partial = target.with_name(f".{target.stem}.partial.ipynb")
         failed = target.with_name(f"{target.stem}.failed.ipynb")
@@ -202,10 +225,19 @@ def notebook_result(path: str | Path) -> dict[str, Any]:
     BgnbError
         Where it has none.
     """
-    for data in reversed(list(outputs_of(nbformat.read(path, as_version=4)))):
-        if "application/json" in data:
+    for data in reversed(list(outputs_of(_read(Path(path))))):
+        if isinstance(data.get("application/json"), dict):
             return dict(data["application/json"])
-    raise BgnbError(f"{path}: has no JSON output")
+    raise BgnbError(f"{path}: has no output that is a JSON object")
+
+
+def _check_output(source: Path, target: Path, output: str | Path) -> None:
+    if target.suffix != ".ipynb" or target.name.endswith(".failed.ipynb"):
+        raise BgnbError(f"{output}: the executed notebook must be named ….ipynb, and not ….failed.ipynb")
+    if target.is_dir():
+        raise BgnbError(f"{output}: is a directory; name a file")
+    if target.exists() and target.samefile(source):
+        raise BgnbError(f"{output}: is the notebook itself; name another file")
 
 
 def _checked_parameters(source: Path, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,9 +274,12 @@ def _this_interpreter(folder: str) -> type:
     from jupyter_client.manager import AsyncKernelManager
     from traitlets import Unicode
 
+    address = f"{folder}/kernel"
+
     class ThisInterpreter(AsyncKernelManager):  # type: ignore[misc] # jupyter_client is not typed for us
-        transport = "ipc"
-        ip = Unicode(f"{folder}/kernel")
+        if len(address) < 90:  # the system takes about 100 letters; else the loopback port that is the default
+            transport = "ipc"
+            ip = Unicode(address)
 
         @property
         def kernel_spec(self) -> KernelSpec:
@@ -264,7 +299,7 @@ def _keep_failed(partial: Path, failed: Path, source: Path, error: BaseException
     """Keep what there is of a notebook, with the error at its top."""
     notebook = nbformat.read(partial if partial.exists() else source, as_version=4)
     if not isinstance(error, Exception) or not _shows_error(notebook):
-        text = f"**This notebook did not run to its end: {_first_line(error)}**"
+        text = f"**This notebook did not run to its end:**\n\n    {_first_line(error)}"
         cell = nbformat.v4.new_markdown_cell(text)
         if notebook.get("nbformat_minor", 5) < 5:
             cell.pop("id", None)
@@ -290,18 +325,30 @@ def _only_writer(target: Path) -> Iterator[None]:
     """Refuse a second run into one output; the lock dies with its process."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock = target.with_name(f".{target.name}.lock").open("w")
+        lock = _locked(target.with_name(f".{target.name}.lock"))
+    except BlockingIOError:
+        raise BgnbError(f"{target}: is being written by another run") from None
     except OSError as error:
         raise BgnbError(f"{target}: cannot be written: {error.strerror}") from None
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BgnbError(f"{target}: is being written by another run") from None
-        try:
             yield
         finally:
             Path(lock.name).unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> IO[str]:
+    """A lock file, locked; another try where its last owner took it away between opening and locking."""
+    while True:
+        lock = path.open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                return lock
+        except BlockingIOError:
+            lock.close()
+            raise
+        lock.close()
 
 
 def outputs_of(notebook: Any) -> Iterator[Mapping[str, Any]]:

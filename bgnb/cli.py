@@ -343,7 +343,7 @@ def run(notebook: str, output: Path, texts: tuple[tuple[str, str], ...], timeout
     \b
     Examples:
       bgnb run make_bg_cube_models out.ipynb -p indir hess-dl3-dr1 -p outdir models
-      bgnb run true_reco out.ipynb -p test false -p n_runs 20 -p alt_edges "[0, 45, 90]"
+      bgnb run true_reco out.ipynb -p n_runs 20 -p method michi -p n_fov 40
     """
     from bgnb.batch import notebook_parameters, run_notebook
 

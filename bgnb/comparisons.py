@@ -19,6 +19,7 @@ from bgnb.errors import BgnbError
 from bgnb.figures import Position, energy_bins, plot_comparison
 from bgnb.gadf import read_groups, read_model
 from bgnb.interactive import comparison_html
+from bgnb.model import BackgroundModel
 from bgnb.outdir import REPORT, new_directory, write_file
 
 _MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
@@ -155,6 +156,20 @@ def model_files(directory: Path) -> dict[int, Path]:
     if not files:
         raise BgnbError(f"{directory}: holds no models (bg_cube_model_group<ID>_table.fits.gz)")
     return files
+
+
+def read_group_model(modeldir: str | Path, group_id: int) -> BackgroundModel:
+    """Read the model of one group from a directory of models.
+
+    Raises
+    ------
+    BgnbError
+        Where there is none; the message lists the groups.
+    """
+    files = model_files(Path(modeldir))
+    if group_id not in files:
+        raise BgnbError(f"{modeldir}: has no model of group {group_id}; its groups are {', '.join(map(str, sorted(files)))}")
+    return read_model(files[group_id])
 
 
 def group_numbers(

@@ -6,6 +6,7 @@ value are grey, never a colour of the map.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -166,7 +167,9 @@ def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: st
         image = axes.imshow(rate, origin="lower", extent=extent(model.axes), cmap="viridis", vmin=0)
         axes.set_facecolor(GREY)
         counts = int(model.stack.counts[number].sum())
-        axes.set(title=f"{energy_label(model.axes, number)}, {counts} counts", xlabel="DETX / deg", ylabel="DETY / deg")
+        words = f"{counts} counts" if counts else "extrapolated"
+        axes.set_title(f"{energy_label(model.axes, number)}\n{words}", fontsize=10)
+        axes.set(xlabel="DETX / deg", ylabel="DETY / deg")
         figure.colorbar(image, ax=axes, label=RATE_LABEL, fraction=0.046, pad=0.03)
     return _picture(figure)
 
@@ -187,18 +190,21 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
     spectra, counts, livetime = panels.flat
     for (name, model), colour in zip(models.items(), _colours(len(models)), strict=True):
         energy, edges = model.axes.energy_centers.value, model.axes.energy.value
-        for (detx, dety), style in zip(positions, ("o-", "s--", "^:", "v-."), strict=False):
+        counted = model.stack.counts.any(axis=(1, 2)) | model.is_true
+        for (detx, dety), style in zip(positions, itertools.cycle(("o-", "s--", "^-.", "v-"))):
             line = spectrum(model, detx, dety)
             label = f"{_plain_text(name)} {place(detx, dety)}: {index_label(line)}"
-            spectra.plot(energy, hidden(line.rate), style, ms=4, color=colour, label=label)
-        counts.stairs(hidden(model.stack.counts.sum(axis=(1, 2))), edges, color=colour, label=name)
-        livetime.stairs(model.stack.livetime.to_value("h").max(axis=(1, 2)), edges, color=colour, label=name)
-    spectra.set(xscale="log", yscale="log", title="Rate", xlabel="energy / TeV", ylabel=RATE_LABEL)
+            rate = hidden(line.rate)
+            spectra.plot(energy, rate, ":", lw=1, color=colour)  # all of it, also what is extrapolated
+            spectra.plot(energy, np.where(counted, rate, np.nan), style, ms=3, lw=1, color=colour, label=label)
+        counts.stairs(hidden(model.stack.counts.sum(axis=(1, 2))), edges, color=colour)
+        livetime.stairs(model.stack.livetime.to_value("h").max(axis=(1, 2)), edges, color=colour)
+    spectra.set(xscale="log", yscale="log", title="Rate (dotted: extrapolated)", xlabel="energy / TeV", ylabel=RATE_LABEL)
     counts.set(xscale="log", yscale="log", title="Counts in the field of view", xlabel="energy / TeV", ylabel="counts per bin")
     livetime.set(xscale="log", ylim=(0, None), title="Livetime", xlabel="energy / TeV", ylabel="h")
     for axes in panels.flat:
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.legend(fontsize=7)
+    figure.legend(*spectra.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
     return _picture(figure)
 
 
@@ -210,7 +216,9 @@ def plot_radial_profile(model: BackgroundModel, energies: Sequence[u.Quantity]) 
     weight, _ = np.histogram(offset, rings, weights=model.axes.solid_angle.value)
     for number, colour in zip(energy_bins(model.axes, energies), LINES, strict=False):
         total, _ = np.histogram(offset, rings, weights=model.rate.quantity.value[number] * model.axes.solid_angle.value)
-        axes.stairs(quotient(total, weight), rings, color=colour, label=energy_label(model.axes, number))
+        style = "-" if model.stack.counts[number].any() else ":"
+        label = energy_label(model.axes, number) + ("" if style == "-" else ", extrapolated")
+        axes.stairs(quotient(total, weight), rings, color=colour, ls=style, label=label)
     axes.set(yscale="log", title="Rate against offset", xlabel="offset / deg", ylabel=RATE_LABEL)
     axes.legend(fontsize=8)
     return _picture(figure)
@@ -379,5 +387,8 @@ def _plain_text(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _colours(number: int) -> list[str]:
-    return [LINES[i % len(LINES)] for i in range(number)]
+def _colours(number: int) -> list[Any]:
+    """Colours for so many lines: easy to tell apart, also by the colour-blind, while they are few."""
+    from matplotlib import colormaps
+
+    return [LINES[i] if number <= len(LINES) else colormaps["tab20"](i % 20) for i in range(number)]

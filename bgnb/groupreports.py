@@ -43,7 +43,7 @@ def run_groups(
     notebook : path or str
         A notebook with the parameters ``modeldir`` and ``group_id``.
     workers : int
-        How many at a time; each has a kernel of its own.
+        How many at a time; each has a kernel of its own. An interruption discards them all.
     timeout, progress
         See `run_notebook`.
     overwrite : bool
@@ -72,8 +72,9 @@ def run_groups(
             for future in bar:
                 try:
                     figures[futures[future]] = future.result()
-                except BgnbError as error:
-                    problems[futures[future]] = str(error).replace(f"{directory}{os.sep}", "")
+                except Exception as error:  # whatever it is, the other groups go on
+                    text = str(error) if isinstance(error, BgnbError) else f"{type(error).__name__}: {error}"
+                    problems[futures[future]] = text.replace(f"{directory}{os.sep}", "")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -92,7 +93,11 @@ def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeo
     picture = next((data["image/png"] for data in outputs_of(notebook) if "image/png" in data), None)
     if picture:
         write_file(executed.with_suffix(".png"), b64decode(picture))
-    return notebook_result(executed) | {"picture": bool(picture)}
+    try:
+        figures = notebook_result(executed)
+    except BgnbError:
+        figures = {}  # a notebook of the user's need not have any
+    return figures | {"picture": bool(picture)}
 
 
 def _html(notebook: Any) -> str:
@@ -108,7 +113,7 @@ def _index(name: str, groups: Sequence[int], figures: Mapping[int, Mapping[str, 
     cards = []
     for group_id in groups:
         if group_id in problems:
-            link = f'<a href="group{group_id}.failed.ipynb">group{group_id}.failed.ipynb</a>'
+            link = f'<a href="group{group_id}.failed.ipynb">what there is of the notebook</a>'
             cards.append(f"<article class=failed><h2>Group {group_id}</h2><p>{escape(problems[group_id])}</p>{link}</article>")
             continue
         found = figures[group_id]

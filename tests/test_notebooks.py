@@ -32,7 +32,7 @@ FUNCTIONS = {
     "compare_models": bgnb.compare_models,
 }
 # What the notebooks set otherwise than the functions, so that they run as they stand, and quickly.
-OTHER_DEFAULTS = {"indir", "outdir", "dir1", "dir2", "overwrite", "trigger_rate", "test", "scheme"}
+OTHER_DEFAULTS = {"indir", "outdir", "dir1", "dir2", "overwrite", "trigger_rate", "test", "scheme", "n_runs"}
 
 
 def pictures(path: Path) -> int:
@@ -286,6 +286,75 @@ def test_a_signal_leaves_no_result_and_no_kernel(tmp_path, number):
     while alive(int(started.read_text())):
         assert time.monotonic() < deadline, "the kernel outlived its notebook"
         time.sleep(0.05)
+
+
+def test_files_that_are_no_output_or_no_notebook_are_refused(tmp_path):
+    path = notebook(tmp_path / "n.ipynb", "1")
+    (tmp_path / "d.ipynb").mkdir()
+    (tmp_path / "text.ipynb").write_text("hello")
+    (tmp_path / "empty.ipynb").write_text("{}")
+    odd = notebook(tmp_path / "odd.ipynb", "1", parameters='root: str = "a" + "b"  # no literal')
+    strange = notebook(tmp_path / "strange.ipynb", "1", parameters="x: set = {1}  # no plain type")
+    for source, output, message in (
+        (path, path, "is the notebook itself"),
+        (path, tmp_path / "d.ipynb", "is a directory"),
+        (path, tmp_path / "out.html", r"must be named ….ipynb"),
+        (path, tmp_path / "out.failed.ipynb", "and not ….failed.ipynb"),
+        (tmp_path / "text.ipynb", tmp_path / "out.ipynb", "is not a notebook"),
+        (tmp_path / "empty.ipynb", tmp_path / "out.ipynb", "is not a notebook"),
+        (odd, tmp_path / "out.ipynb", "the default of parameter root must be a literal"),
+        (strange, tmp_path / "out.ipynb", "parameter x has the type set; use str, int"),
+    ):
+        with pytest.raises(BgnbError, match=message):
+            run_notebook(source, output)
+    with pytest.raises(BgnbError, match="timeout must be above 0 s"):
+        run_notebook(path, tmp_path / "out.ipynb", timeout=0)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_notebook_without_kernel_or_annotations_runs_too(tmp_path):
+    cells = [new_code_cell("a = 3\nb = {}", metadata={"tags": ["parameters"]}), new_code_cell("print(a)")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "n.ipynb")
+    assert [p.types for p in notebook_parameters(tmp_path / "n.ipynb").values()] == [("int",), ("dict",)]
+    assert run_notebook(tmp_path / "n.ipynb", tmp_path / "out.ipynb", {"a": 4}).exists()
+
+
+def test_a_long_name_of_the_temporary_folder_is_no_obstacle(tmp_path, monkeypatch):
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    assert run_notebook(notebook(tmp_path / "n.ipynb", "1"), tmp_path / "out.ipynb").exists()
+
+
+def test_one_missing_directory_is_not_replaced_by_a_simulation(tmp_path):
+    with pytest.raises(NotebookError, match="no such directory of models"):
+        run_notebook("compare_models", tmp_path / "out.ipynb", {"dir1": "/nowhere", "outdir": str(tmp_path / "c")})
+
+
+def test_a_group_that_is_not_there_is_named_with_those_that_are(models, tmp_path):
+    groups = [group["group_id"] for group in json.loads((models / "report.json").read_text())["groups"]]
+    with pytest.raises(NotebookError, match=f"has no model of group 0; its groups are {', '.join(map(str, groups))}"):
+        run_notebook("group_report", tmp_path / "out.ipynb", {"modeldir": str(models), "group_id": 0})
+
+
+def test_notebooks_of_the_user_need_no_result(models, tmp_path):
+    declared = "modeldir: str = ''  # models\ngroup_id: int = 0  # group"
+    path = notebook(tmp_path / "mine.ipynb", "from IPython.display import JSON; JSON([1, 2])", parameters=declared)
+    assert run_groups(models, tmp_path / "out", notebook=path) == {}
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_the_examples_of_the_help_are_right():
+    for name, command in main.commands.items():
+        for line in (command.help or "").splitlines():
+            words = line.split()
+            if words[:2] == ["bgnb", "run"]:
+                given = [words[i + 1] for i, word in enumerate(words) if word == "-p"]
+                assert set(given) <= set(notebook_parameters(words[2])), line
+            elif words[:1] == ["bgnb"]:
+                assert words[1] == name, line
+                options = {option for parameter in command.params for option in parameter.opts}
+                assert {word for word in words if word.startswith("--")} <= options, line
 
 
 def alive(pid: int) -> bool:
