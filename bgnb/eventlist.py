@@ -144,14 +144,15 @@ def read_event_list(files: RunFiles) -> EventList:
             raise DataError(f"{part.path}: there is no HDU {part.hdu}, although the index names it")
     if int(events.number("OBS_ID", files.obs_id)) != files.obs_id:
         raise DataError(f"{events.where}: holds run {events.get('OBS_ID')}, but the index says {files.obs_id}")
-    intervals = _good_time_intervals(events, gti)
+    mjdref = mjdref_tt(events)
+    intervals = _good_time_intervals(events, gti, mjdref)
     event_list = EventList(
         obs_id=files.obs_id,
         time=_values(events, "TIME", "s", _time_unit(events)),
         ra=_values(events, "RA", "deg", "deg"),
         dec=_values(events, "DEC", "deg", "deg"),
         energy=_values(events, "ENERGY", "TeV", str(events.get("EUNIT", ""))),
-        mjdref=mjdref_tt(events),
+        mjdref=mjdref,
         gti=intervals,
         livetime=_livetime(events, float(np.diff(intervals).sum())),
         ra_pnt=events.number("RA_PNT"),
@@ -188,7 +189,8 @@ def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None =
         raise DataError(f"{table.where}: column {name} has no unit, and there is no keyword EUNIT")
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise DataError(f"{table.where}: column {name} must hold one number a row")
-    return values.astype(float) * _factor(stated, unit, f"{table.where}: column {name}")
+    factor = _factor(stated, unit, f"{table.where}: column {name}")
+    return values.astype(float) if factor == 1 else values.astype(float) * factor
 
 
 def _values(table: FitsTable, name: str, unit: str, default_unit: str) -> NDArray[np.float64]:
@@ -230,7 +232,7 @@ def _time_unit(table: FitsTable) -> str:
     return str(table.get("TIMEUNIT", "s"))
 
 
-def _good_time_intervals(events: FitsTable, gti: FitsTable | None) -> NDArray[np.float64]:
+def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float) -> NDArray[np.float64]:
     """Intervals in the mission time of the events, in order; the whole run where there is no GTI table."""
     if gti is None:
         factor = _factor(_time_unit(events), "s", f"{events.where}: keyword TIMEUNIT")
@@ -240,7 +242,7 @@ def _good_time_intervals(events: FitsTable, gti: FitsTable | None) -> NDArray[np
         gti = gti.with_defaults({"TIMESYS": events.get("TIMESYS"), "TIMEUNIT": events.get("TIMEUNIT")})
         start, stop = (_values(gti, name, "s", _time_unit(gti)) for name in ("START", "STOP"))
         own_zero = gti.get("MJDREFI") is not None or gti.get("MJDREF") is not None
-        shift = (mjdref_tt(gti) - mjdref_tt(events)) * 86400 if own_zero else 0.0
+        shift = (mjdref_tt(gti) - mjdref) * 86400 if own_zero else 0.0
         intervals = np.stack([start, stop], axis=1)[np.argsort(start, kind="stable")] + shift
         where = gti.where
     if not len(intervals):
@@ -249,7 +251,7 @@ def _good_time_intervals(events: FitsTable, gti: FitsTable | None) -> NDArray[np
         raise DataError(f"{where}: an interval stops before it starts")
     if np.any(intervals[1:, 0] < intervals[:-1, 1]):
         raise DataError(f"{where}: good time intervals overlap")
-    middle = mjdref_tt(events) + intervals.mean() / 86400
+    middle = mjdref + intervals.mean() / 86400
     if not 40000 < middle < 100000:
         raise DataError(f"{where}: the run is at MJD {middle:g}, which is no date of our time")
     return intervals

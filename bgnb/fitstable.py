@@ -297,7 +297,7 @@ def _native(column: NDArray[Any], header: Mapping[str, str], number: int) -> NDA
     """Values in the machine's byte order, scaled, text decoded, whole numbers that stand for "none" not a number."""
     if column.dtype.kind == "S":
         return np.array([text.partition(b"\0")[0].decode("latin-1").rstrip() for text in column.tolist()], dtype=str)
-    if str(_value(header, f"TFORM{number}", "")).strip().lstrip("1") == "L":
+    if column.dtype == np.int8:  # TFORM L: the letter T or F
         return column == ord("T")
     scale, zero = _value(header, f"TSCAL{number}", 1), _value(header, f"TZERO{number}", 0)
     native = column.astype(column.dtype.newbyteorder("="))
