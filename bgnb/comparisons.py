@@ -50,12 +50,12 @@ class ModelComparison:
     def table(self) -> Table:
         """One row a group: ratio of the integrals, bias by zone, pulls, indices at the first position."""
         names = ["GROUP_ID", "RATIO", *(f"BIAS_{zone.upper()}" for zone in ZONES), "PULL_BINS", "PULL_MEAN", "PULL_STD"]
+        names += ["INDEX_1", "INDEX_2"]
         rows = []
         for group in self.groups:
             pull, spectra = group["pull"], group["spectra"]
             row = [group["group_id"], group["ratio"], *group["bias"].values(), pull["bins"], pull["mean"], pull["std"]]
-            rows.append(row + ([spectra[0]["index"][0], spectra[0]["index"][1]] if spectra else []))
-        names += ["INDEX_1", "INDEX_2"] if len(rows[0]) > len(names) else []
+            rows.append(row + (spectra[0]["index"] if spectra else [None, None]))
         values = [[np.nan if value is None else value for value in column] for column in zip(*rows, strict=True)]
         table = Table(values, names=names)
         for name in names:

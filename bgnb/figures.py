@@ -286,7 +286,7 @@ def plot_comparison(
                 error = line.error if np.any(line.error > 0) else None
                 label = f"{name} {where}: {index_label(line)}"
                 spectra.errorbar(line.energy, rate, error, fmt=style, color=colour, ms=4, label=label)
-        ratio, error = spectra_ratio(*pair)
+        ratio, error = spectra_ratio(comparison, *pair)
         ratios.errorbar(pair[0].energy, ratio, error, fmt="o", color=colour, ms=4, label=where)
         well_known = ratio[np.nan_to_num(error, nan=np.inf) < 0.3]
         highest = max(highest, float(well_known.max(initial=0)) + 0.2, 2.2 - float(well_known.min(initial=1)))
@@ -346,9 +346,15 @@ def hidden(values: NDArray[Any], error: NDArray[Any] | None = None) -> NDArray[A
     return np.where(shown, values, np.nan)
 
 
-def spectra_ratio(first: Spectrum, second: Spectrum) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Second over first and its error; not a number where one was not exposed."""
+def spectra_ratio(comparison: Comparison, first: Spectrum, second: Spectrum) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Second over first and its error; not a number where one was not exposed.
+
+    The error is zero where the models share runs: it is much smaller than that of
+    independent ones, and not known.
+    """
     ratio = quotient(hidden(second.rate, second.error), hidden(first.rate, first.error))
+    if not comparison.independent:
+        return ratio, np.zeros_like(ratio)
     relative = [quotient(line.error, line.rate) for line in (first, second)]
     return ratio, ratio * np.hypot(*relative)
 

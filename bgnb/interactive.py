@@ -92,7 +92,7 @@ def _bokeh_spectra(comparison: Comparison, positions: Sequence[Position], labels
         for line, rate in zip((first, second), rates, strict=True):
             low = np.fmax(line.rate - line.error, 1e-3 * rate)  # a logarithm shows no zero
             spectra.segment(line.energy, low, line.energy, rate + line.error, color=colour)
-        ratio, error = spectra_ratio(first, second)
+        ratio, error = spectra_ratio(comparison, first, second)
         ratios.scatter(first.energy, ratio, color=colour, legend_label=where)
         ratios.segment(first.energy, ratio - error, first.energy, ratio + error, color=colour)
     energy = comparison.axes.energy_centers.value

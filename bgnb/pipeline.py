@@ -162,9 +162,9 @@ def make_bg_cube_models(
         "az_edges_deg": groups.az_edges.value.tolist(),
         "energy_min_tev": binning.energy_min.value,
         "energy_max_tev": binning.energy_max.value,
-        "n_energy": n_energy,
+        "n_energy": None if n_energy is None else int(n_energy),
         "fov_max_deg": binning.fov_max.value,
-        "n_fov": n_fov,
+        "n_fov": None if n_fov is None else int(n_fov),
         "fovalign": align,
     }
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:

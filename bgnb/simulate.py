@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 ONTIME, LIVETIME = 1800.0, 1500.0
 #: Zero of the simulated mission time: 2001-01-01 in UTC.
 MJDREFI, MJDREFF = 51910, 0.0007428703703703703
+_MJDREF = MJDREFI + MJDREFF
 #: The Sun stays below this altitude during a run: astronomical night.
 SUN_ALT_MAX = -18.0
 #: Width of the image of a point source (Gaussian sigma), deg; its events have spectral index 2.
@@ -163,8 +164,14 @@ def make_test_eventlist(
     energy, detx, dety = model.draw(rng, float(observation["ALT_PNT"]), livetime)
     time = _sorted_times(rng, len(energy), tstart, ontime)
     ra, dec = view.sky(model.fovalign, detx, dety, time - middle)
-    for source in sources:
-        energy, ra, dec, time = _with_source(rng, source, view, livetime, ontime, tstart, model, (energy, ra, dec, time))
+    near = [source for source in sources if _in_view(source, view)]
+    if near:
+        parts = [_source_events(rng, source, model, livetime) for source in near]
+        times = [_sorted_times(rng, len(part[0]), tstart, ontime) for part in parts]
+        energy, ra, dec = (np.concatenate([own, *(part[i] for part in parts)]) for i, own in enumerate((energy, ra, dec)))
+        time = np.concatenate([time, *times])
+        order = np.argsort(time, kind="stable")
+        energy, ra, dec, time = energy[order], ra[order], dec[order], time[order]
     return EventList(
         obs_id=obs_id,
         time=time,
@@ -181,9 +188,6 @@ def make_test_eventlist(
     )
 
 
-_MJDREF = MJDREFI + MJDREFF
-
-
 def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> float:
     if at_zenith is None:
         return model.energy_min
@@ -192,30 +196,19 @@ def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> flo
     return float(at_zenith / np.sin(np.radians(max(alt_pnt, 5.0))) ** 3)
 
 
-def _with_source(
-    rng: np.random.Generator,
-    source: PointSource,
-    view: FieldOfView,
-    livetime: float,
-    ontime: float,
-    tstart: float,
-    model: TrueModel,
-    events: tuple[Floats, Floats, Floats, Floats],
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """The events and those of the source, in order of time."""
+def _in_view(source: PointSource, view: FieldOfView) -> bool:
     x, y = view.radec(np.array([source.ra]), np.array([source.dec]))
-    if np.hypot(x[0], y[0]) > _SOURCE_MAX_OFFSET:
-        return events
+    return bool(np.hypot(x[0], y[0]) <= _SOURCE_MAX_OFFSET)
+
+
+def _source_events(rng: np.random.Generator, source: PointSource, model: TrueModel, livetime: float) -> tuple[Floats, ...]:
+    """Energies (TeV), right ascensions and declinations (deg) of the events of a source."""
     n = int(rng.poisson(source.rate * livetime))
     low, high = (limit ** (1 - _SOURCE_INDEX) for limit in (model.energy_min, model.energy_max))
     energy = (low + (high - low) * rng.random(n)) ** (1 / (1 - _SOURCE_INDEX))
-    around = FieldOfView(source.ra, source.dec, view.mjd_tt, view.site)
+    around = FieldOfView(source.ra, source.dec, _MJDREF, Site(0.0, 0.0, 0.0))  # RADEC asks for no time and place
     x, y = rng.normal(0, PSF_SIGMA, (2, n))
-    ra, dec = around.sky("RADEC", x, y, np.zeros(n))
-    time = _sorted_times(rng, n, tstart, ontime)
-    merged = [np.concatenate(pair) for pair in zip(events, (energy, ra, dec, time), strict=True)]
-    order = np.argsort(merged[3], kind="stable")
-    return tuple(values[order] for values in merged)  # type: ignore[return-value]
+    return energy, *around.sky("RADEC", x, y, np.zeros(n))
 
 
 def _sorted_times(rng: np.random.Generator, n: int, start: float, duration: float) -> Floats:

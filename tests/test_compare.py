@@ -28,6 +28,7 @@ from bgnb import (
     write_model,
 )
 from bgnb.cli import main
+from bgnb.figures import spectra_ratio
 
 AXES = CubeAxes(
     energy=np.geomspace(0.1, 80, 13) * u.TeV, dety=np.linspace(-4, 4, 17) * u.deg, detx=np.linspace(-4, 4, 21) * u.deg
@@ -242,7 +243,16 @@ def test_the_order_of_two_models_does_not_bias_the_pulls():
 
 def test_models_that_share_runs_have_no_pulls():
     assert np.isnan(compare(counted(1), counted(1)).pull).all()
-    assert not compare(counted(1), counted(1)).independent
+    comparison = compare(counted(1), counted(1))
+    assert not comparison.independent
+    ratio, error = spectra_ratio(comparison, *comparison.spectra(0 * u.deg, 0 * u.deg))
+    assert not error.any()  # bars of independent errors would mislead
+    assert np.nanmax(ratio) == np.nanmin(ratio) == 1
+    other = compare(counted(1), counted(2, obs_id=2))
+    first, second = other.spectra(0 * u.deg, 0 * u.deg)
+    ratio, error = spectra_ratio(other, first, second)
+    both = np.hypot(first.error[0] / first.rate[0], second.error[0] / second.rate[0])
+    assert error[0] == pytest.approx(ratio[0] * both)
 
 
 def test_coarser_bins_with_a_part_that_was_not_exposed_are_not_exposed():
@@ -300,7 +310,9 @@ def test_pictures_of_masked_quadrants_names_with_dollars_and_far_positions(tmp_p
     )
     assert [spectrum["detx_deg"] for spectrum in result.groups[0]["spectra"]] == [2, -2]
     assert result.groups[0]["spectra"][0]["index"] == [None, None]
-    compare_models(tmp_path / "a$\\frac$b", tmp_path / "c", tmp_path / "none", positions=[])
+    without = compare_models(tmp_path / "a$\\frac$b", tmp_path / "c", tmp_path / "none", positions=[])
+    assert np.isnan(without.table["INDEX_1"][0])
+    assert without.table["GROUP_ID"].tolist() == [1]
     with pytest.raises(BgnbError, match="none of the energies of the images lies within"):
         compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", energies=["500 TeV"])
     with pytest.raises(BgnbError, match="positions must be pairs"):

@@ -280,7 +280,7 @@ def test_module_runs_as_the_command():
 def test_options_reach_the_model(tmp_path):
     """Frame, method and the ends of the axes, each other than the default."""
     indir = write_gadf(tmp_path / "in", [run(2, 600, threshold=0.6)])
-    common = {"select": "all", "n_energy": 9, "n_fov": 12}
+    common = {"select": "all", "n_energy": np.int64(9), "n_fov": 12}
     default = make_bg_cube_models(indir, "GADF", tmp_path / "default", **common)
     other = make_bg_cube_models(
         indir, "GADF", tmp_path / "other", **common, fovalign="radec", method="michi", energy_max="40 TeV", fov_max="3 deg"

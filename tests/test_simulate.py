@@ -266,6 +266,14 @@ def test_events_of_a_source_fall_with_its_index_and_are_in_order_of_time():
     assert np.all(np.diff(events.time) >= 0)
     low, high = 0.1**-1, 100.0**-1
     assert kstest((low - events.energy**-1) / (low - high), "uniform").pvalue > 1e-3
+    # Of two sources in view and one far away, the two are there.
+    other = PointSource("Y", float(table["RA_PNT"][0]), float(table["DEC_PNT"][0]) + 2, 1.0)
+    far = PointSource("Z", float(table["RA_PNT"][0]), float(table["DEC_PNT"][0]) + 6, 50.0)
+    events = make_test_eventlist(table[0], TrueModel(trigger_rate=1e-9), sources=[source, other, far])
+    upper = events.dec > table["DEC_PNT"][0] + 1
+    assert abs(upper.sum() - 1500) < 4 * np.sqrt(1500)
+    assert abs((~upper).sum() - 7500) < 4 * np.sqrt(7500)
+    assert np.all(np.diff(events.time) >= 0)
 
 
 def test_silly_rates_are_refused_before_memory_is_full():
