@@ -19,18 +19,20 @@ lint: .venv/ready
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+# The tests in tests/browser drive Chromium and are skipped where there is none, unless BGNB_BROWSER=required.
 test-main: .venv/ready
 	.venv/bin/python -m pytest --ignore=tests/gammapy
 
 # Gammapy 2.1 needs older versions of its dependencies: an environment of its own, in which all other tests run as well.
 test-gammapy: .venv-gammapy/ready
-	.venv-gammapy/bin/python -m pytest
+	.venv-gammapy/bin/python -m pytest --ignore=tests/browser
 
 bench: .venv/ready
 	.venv/bin/python benchmarks/speed.py $(DATA)
 	.venv/bin/python benchmarks/command.py $(DATA)
 	.venv/bin/python benchmarks/simulation.py
 	.venv/bin/python benchmarks/closure.py
+	.venv/bin/python benchmarks/dashboards.py
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

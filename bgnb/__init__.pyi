@@ -1,3 +1,4 @@
+from . import dashboards
 from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
 from .compare import Comparison, Spectrum, compare, spectrum
 from .comparisons import ModelComparison, compare_models, read_group_model
@@ -48,6 +49,7 @@ __all__ = [
     "compare",
     "compare_models",
     "copy_notebooks",
+    "dashboards",
     "make_bg_cube_models",
     "make_model",
     "make_test_bg_cube_model",

@@ -262,6 +262,7 @@ def _execute(source: Path, partial: Path, values: dict[str, Any], timeout: float
             progress_bar=show,
             execution_timeout=timeout,
             kernel_manager_class=_this_interpreter(folder),
+            store_widget_state=False,  # a page without Python then shows the picture of a dashboard
         )
     # After an interruption every cell says "completed"; those that did not run have no word on exceptions.
     if not all(cell.metadata.papermill.exception is False for cell in executed.cells):
@@ -276,7 +277,7 @@ def _this_interpreter(folder: str) -> type:
 
     address = f"{folder}/kernel"
 
-    class ThisInterpreter(AsyncKernelManager):  # type: ignore[misc] # jupyter_client is not typed for us
+    class ThisInterpreter(AsyncKernelManager):
         if len(address) < 90:  # the system takes about 100 letters; else the loopback port that is the default
             transport = "ipc"
             ip = Unicode(address)

@@ -385,6 +385,36 @@ def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
 
 
 @main.command(no_args_is_help=True)
+@click.argument("modeldir", type=click.Path(path_type=Path))
+@click.argument("jupyter_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- JUPYTER OPTIONS]")
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    metavar="DIR2",
+    help="Models to compare with those in MODELDIR, the reference.",
+)
+def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]) -> None:
+    """Open JupyterLab on the dashboards of models.
+
+    Writes explore.ipynb (or explore_true_reco.ipynb) to the current directory, with
+    MODELDIR filled in, and opens it: run all cells. A notebook that is there already is
+    kept. JupyterLab listens on this machine only and asks for its token, which is in the
+    address that it prints. What follows -- goes to `jupyter lab`.
+
+    \b
+    Examples:
+      bgnb lab models
+      bgnb lab truth/true --compare truth/reco
+      bgnb lab models -- --no-browser --port=8899
+    """
+    from bgnb.lab import open_lab, prepare_notebook
+
+    notebook = prepare_notebook(modeldir, compare)
+    click.echo(f"Opening {notebook} in JupyterLab; in its menu choose Run, Run All Cells. Ctrl-C ends it.")
+    open_lab(notebook, jupyter_arguments)
+
+
+@main.command(no_args_is_help=True)
 @click.argument("directory", type=click.Path(path_type=Path))
 def notebooks(directory: Path) -> None:
     """Copy the notebooks that come with bgnb to a directory to work in.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from astropy import units as u
@@ -82,7 +82,7 @@ class Comparison:
         """(second − first) / first; not a number where the first is zero."""
         return self.ratio - 1
 
-    @property
+    @cached_property
     def exposures(self) -> tuple[Floats, Floats]:
         """Exposure of both, s MeV sr, such that rate · exposure = counts; that of the second allows for its scaling."""
         return _exposure(self.first), _exposure(self.second) / self.factors[:, None, None]
@@ -279,9 +279,59 @@ def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: ND
     """
     iy, ix = _position(model.axes, detx, dety)
     everything = np.ones(model.axes.shape[0], dtype=bool)
-    return _spectrum(
-        model, model.rate.quantity.value[:, iy, ix], _exposure(model)[:, iy, ix], everything if use is None else use
-    )
+    exposure = _exposure(model, (slice(None), iy, ix))
+    return _spectrum(model, model.rate.quantity.value[:, iy, ix], exposure, everything if use is None else use)
+
+
+@dataclass(frozen=True)
+class RadialProfile:
+    """Mean rate against the offset from the centre of the field of view.
+
+    Parameters
+    ----------
+    edges : ndarray
+        Edges of the rings, deg; one more than rings.
+    rate, error : ndarray
+        Mean rate in each ring and its statistical error, MeV-1 s-1 sr-1; not a number in
+        rings that hold no bin, and the error also where nothing was exposed.
+    """
+
+    edges: Floats
+    rate: Floats
+    error: Floats
+
+
+def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> RadialProfile:
+    """Mean rate of an energy bin in rings about the centre of the field of view.
+
+    The mean is weighted by solid angle Ω. The variance of a bin's rate is rate / exposure,
+    so that of the mean is ∑ Ω² · rate / exposure over (∑ Ω)². The error is zero for a true
+    model, as in `Spectrum`.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The model.
+    number : int
+        The energy bin.
+    width : float
+        Of the rings, deg; a bin belongs to the ring that holds its centre.
+    """
+    axes = model.axes
+    offset = np.hypot(axes.detx_centers.value, axes.dety_centers.value[:, None])
+    ring = (offset / width).astype(np.intp).ravel()
+    edges = np.arange(ring.max() + 2) * width
+    solid_angle, rate = axes.solid_angle.value.ravel(), model.rate.quantity.value[number].ravel()
+
+    def sums(values: Floats) -> Floats:
+        return np.bincount(ring, values).astype(float)
+
+    weight = sums(solid_angle)
+    mean = _divide(sums(solid_angle * rate), weight)
+    if model.is_true:
+        return RadialProfile(edges, mean, np.zeros_like(mean))
+    variance = solid_angle**2 * _divide(rate, _exposure(model, number).ravel())
+    return RadialProfile(edges, mean, _divide(np.sqrt(sums(variance)), weight))
 
 
 def _spectrum(model: BackgroundModel, rate: Floats, exposure: Floats, use: NDArray[np.bool_]) -> Spectrum:
@@ -300,8 +350,9 @@ def _position(axes: CubeAxes, detx: u.Quantity, dety: u.Quantity) -> tuple[int, 
     return _bin(axes.dety, dety), _bin(axes.detx, detx)
 
 
-def _exposure(model: BackgroundModel) -> Floats:
-    return model.stack.exposure.to_value("s MeV sr")
+def _exposure(model: BackgroundModel, where: Any = ...) -> Floats:
+    """Exposure in s MeV sr, of all bins or some."""
+    return model.stack.livetime_us[where] * 1e-6 * model.axes.bin_volume.to_value("MeV sr")[where]
 
 
 def _centers(axes: CubeAxes) -> list[tuple[Floats, Floats]]:

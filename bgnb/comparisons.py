@@ -24,7 +24,7 @@ from bgnb.outdir import REPORT, new_directory, write_file
 
 _MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
 #: Pulls are taken over bins in which at least so many counts are expected.
-_MIN_EXPECTED = 10
+MIN_EXPECTED = 10
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def compare_models(
         groups are defined differently.
     """
     first, second = Path(dir1), Path(dir2)
-    names = _labels(first.resolve(), second.resolve()) if labels is None else (labels[0], labels[1])
+    names = labels_of(first.resolve(), second.resolve()) if labels is None else (labels[0], labels[1])
     try:
         at_energies = [u.Quantity(energy).to("TeV") for energy in energies]
     except (TypeError, ValueError) as error:
@@ -110,7 +110,7 @@ def compare_models(
     except (TypeError, ValueError):
         raise BgnbError(f"positions must be pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)], got {positions}") from None
     files1, files2 = model_files(first), model_files(second)
-    _check_groups(first, second)
+    check_groups(first, second)
     if not (common := sorted(files1.keys() & files2.keys())):
         raise BgnbError(f"{first} and {second} have no group in common: {sorted(files1)} and {sorted(files2)}")
     comparisons, figures = {}, []
@@ -178,7 +178,7 @@ def group_numbers(
     """The figures of a comparison, as plain numbers; None where one is not defined."""
     first, second = comparison.first, comparison.second
     planes1, planes2 = (np.where(comparison.exposed, plane, 0.0) for plane in comparison.plane_integrals())
-    pulls = comparison.pull[comparison.expected >= _MIN_EXPECTED]
+    pulls = comparison.pull[comparison.expected >= MIN_EXPECTED]
     pulls = pulls[np.isfinite(pulls)]
     impossible = first.rate.quantity.value == 0 if first.is_true else np.zeros(first.axes.shape, dtype=bool)
     spectra = []
@@ -217,14 +217,21 @@ def group_numbers(
     }
 
 
-def _labels(first: Path, second: Path) -> tuple[str, str]:
+def labels_of(first: Path, second: Path) -> tuple[str, str]:
     """Names of the directories, with the one above where they are the same."""
     if first.name != second.name:
         return first.name, second.name
     return f"{first.parent.name}/{first.name}", f"{second.parent.name}/{second.name}"
 
 
-def _check_groups(first: Path, second: Path) -> None:
+def check_groups(first: Path, second: Path) -> None:
+    """Complain of directories whose groups are defined differently.
+
+    Raises
+    ------
+    BgnbError
+        Where they are.
+    """
     definitions = [directory / "bg_observation_groups.ecsv" for directory in (first, second)]
     if all(path.exists() for path in definitions):
         one, other = (read_groups(path) for path in definitions)

@@ -19,7 +19,7 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb.compare import Comparison, Spectrum, spectrum
+from bgnb.compare import Comparison, Spectrum, radial_profile, spectrum
 from bgnb.cube import CubeAxes
 from bgnb.model import BackgroundModel
 from bgnb.outdir import write_file
@@ -211,14 +211,11 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
 def plot_radial_profile(model: BackgroundModel, energies: Sequence[u.Quantity]) -> Picture:
     """Mean rate against the offset from the centre of the field of view, at energies."""
     figure, axes = _figure(6, 4)
-    offset = np.hypot(model.axes.detx_centers.value, model.axes.dety_centers.value[:, None])
-    rings = np.arange(0, offset.max() + 0.5, 0.5)
-    weight, _ = np.histogram(offset, rings, weights=model.axes.solid_angle.value)
     for number, colour in zip(energy_bins(model.axes, energies), LINES, strict=False):
-        total, _ = np.histogram(offset, rings, weights=model.rate.quantity.value[number] * model.axes.solid_angle.value)
+        profile = radial_profile(model, number)
         style = "-" if model.stack.counts[number].any() else ":"
         label = energy_label(model.axes, number) + ("" if style == "-" else ", extrapolated")
-        axes.stairs(quotient(total, weight), rings, color=colour, ls=style, label=label)
+        axes.stairs(profile.rate, profile.edges, color=colour, ls=style, label=label)
     axes.set(yscale="log", title="Rate against offset", xlabel="offset / deg", ylabel=RATE_LABEL)
     axes.legend(fontsize=8)
     return _picture(figure)

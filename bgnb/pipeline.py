@@ -23,19 +23,15 @@ from bgnb.model import METHODS, make_model
 from bgnb.outdir import REPORT, new_directory, write_file
 from bgnb.report import GroupReport, Report, RunReport, count_reasons
 from bgnb.runs import (
-    ALT_EDGES,
-    AZ_EDGES,
     EXCLUSION_RADIUS,
     ObservationGroups,
     Reason,
     Selection,
     fault,
+    group_runs,
     mean_azimuth,
-    read_catalog,
-    read_run_list,
-    select_all_runs,
-    select_listed_runs,
-    select_off_runs,
+    observation_groups,
+    select_runs,
     spread_out,
 )
 from bgnb.stack import Stack, stack_runs
@@ -149,7 +145,7 @@ def make_bg_cube_models(
     binning.axes(1)  # complain of wrong axes before the work begins
     align = checked_fovalign(fovalign)
     radius = to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
-    groups = _groups(alt_edges, az_edges, test)
+    groups = observation_groups(_TEST_ALT_EDGES if test and alt_edges is None else alt_edges, az_edges)
     settings = {
         "indir": str(indir),
         "scheme": str(scheme).upper(),
@@ -169,10 +165,10 @@ def make_bg_cube_models(
     }
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         runs = open_runs(indir, scheme)
-        selection = _select(runs, select, catalog, radius)
+        selection = select_runs(runs, select, catalog, radius)
         if test:
             selection = spread_out(selection, _TEST_RUNS)
-        members, selection = _grouped(runs, selection, groups)
+        members, selection = group_runs(runs, selection, groups)
         if not selection.kept:
             raise BgnbError(_nothing_left(runs, selection))
         job = _Job(runs, groups, binning, align, method, directory)
@@ -248,40 +244,6 @@ class _Job:
         for write, name in zip((write_model, write_image), report.files, strict=True):
             write(model, self.directory / name, keywords)
         return report
-
-
-def _groups(alt_edges: Any, az_edges: Any, test: bool) -> ObservationGroups:
-    if alt_edges is None:
-        alt_edges = _TEST_ALT_EDGES if test else ALT_EDGES
-    return ObservationGroups(u.Quantity(alt_edges, "deg"), u.Quantity(AZ_EDGES if az_edges is None else az_edges, "deg"))
-
-
-def _select(
-    runs: Runs, select: str | Path | Sequence[int], catalog: str | Path | Table | None, radius: u.Quantity
-) -> Selection:
-    if str(select).lower() == "far":
-        return select_off_runs(runs, catalog if isinstance(catalog, Table) else read_catalog(catalog), radius)
-    if str(select).lower() == "all":
-        return select_all_runs(runs)
-    return select_listed_runs(runs, read_run_list(select) if isinstance(select, str | Path) else select)
-
-
-def _grouped(runs: Runs, selection: Selection, groups: ObservationGroups) -> tuple[dict[int, list[int]], Selection]:
-    """Runs by group, and the selection without those outside all groups."""
-    members: dict[int, list[int]] = {}
-    left_out = dict(selection.left_out)
-    kept = set(selection.kept)
-    pointings = zip(*(runs.table[name].tolist() for name in ("OBS_ID", "ALT_PNT", "AZ_PNT")), strict=True)
-    for obs_id, alt, az in pointings:
-        if obs_id not in kept:
-            continue
-        group_id = groups.group_id(alt, az)
-        if group_id is None:
-            left_out[obs_id] = Reason("altitude and azimuth outside all groups")
-        else:
-            members.setdefault(group_id, []).append(obs_id)
-    inside = tuple(obs_id for obs_id in selection.kept if obs_id not in left_out)
-    return dict(sorted(members.items())), Selection(inside, left_out)
 
 
 def _nothing_left(runs: Runs, selection: Selection) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
@@ -153,6 +153,33 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     if unknown := sorted(wanted - known):
         raise BgnbError(f"{runs.path} has no run {', '.join(map(str, unknown[:5]))}{' …' if len(unknown) > 5 else ''}")
     return _selection(runs, dict.fromkeys(sorted(known - wanted), Reason("not in the list of runs")) | _faults(runs))
+
+
+def select_runs(
+    runs: Runs,
+    select: str | Path | Sequence[int] = "far",
+    catalog: str | Path | Table | None = None,
+    exclusion_radius: u.Quantity = EXCLUSION_RADIUS,
+) -> Selection:
+    """Keep the runs far from known sources, or all, or those listed.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The runs.
+    select : {"far", "all"}, path or sequence of int
+        Which: `select_off_runs`, `select_all_runs`, or `select_listed_runs` with the
+        OBS_IDs in a text file or a sequence.
+    catalog : path or `~astropy.table.Table`, optional
+        Known sources, see `read_catalog`.
+    exclusion_radius : `~astropy.units.Quantity`
+        See `select_off_runs`.
+    """
+    if str(select).lower() == "far":
+        return select_off_runs(runs, catalog if isinstance(catalog, Table) else read_catalog(catalog), exclusion_radius)
+    if str(select).lower() == "all":
+        return select_all_runs(runs)
+    return select_listed_runs(runs, read_run_list(select) if isinstance(select, str | Path) else select)
 
 
 def read_run_list(path: str | Path) -> list[int]:
@@ -306,6 +333,32 @@ class ObservationGroups:
         if not same:
             raise BgnbError("the rows of the table of groups are not those of a grid of altitude and azimuth")
         return groups
+
+
+def observation_groups(
+    alt_edges: Sequence[float] | u.Quantity | None = None, az_edges: Sequence[float] | u.Quantity | None = None
+) -> ObservationGroups:
+    """Groups of edges in deg, or the default ones."""
+    alt, az = (ALT_EDGES if alt_edges is None else alt_edges), (AZ_EDGES if az_edges is None else az_edges)
+    return ObservationGroups(u.Quantity(alt, "deg"), u.Quantity(az, "deg"))
+
+
+def group_runs(runs: Runs, selection: Selection, groups: ObservationGroups) -> tuple[dict[int, list[int]], Selection]:
+    """OBS_IDs by GROUP_ID, and the selection without the runs outside all groups."""
+    members: dict[int, list[int]] = {}
+    left_out = dict(selection.left_out)
+    kept = set(selection.kept)
+    pointings = zip(*(runs.table[name].tolist() for name in ("OBS_ID", "ALT_PNT", "AZ_PNT")), strict=True)
+    for obs_id, alt, az in pointings:
+        if obs_id not in kept:
+            continue
+        group_id = groups.group_id(alt, az)
+        if group_id is None:
+            left_out[obs_id] = Reason("altitude and azimuth outside all groups")
+        else:
+            members.setdefault(group_id, []).append(obs_id)
+    inside = tuple(obs_id for obs_id in selection.kept if obs_id not in left_out)
+    return dict(sorted(members.items())), Selection(inside, left_out)
 
 
 def mean_azimuth(az_pnt: NDArray[np.float64]) -> float:

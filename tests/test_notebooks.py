@@ -392,5 +392,5 @@ def test_notebooks_are_found_by_name_and_copied(tmp_path):
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [f"{name}.ipynb" for name in notebook_names()]
     again = CliRunner().invoke(main, ["notebooks", str(tmp_path / "mine")])
     assert (again.exit_code, "already; name another directory" in again.output) == (2, True)
-    with pytest.raises(BgnbError, match="there is no such notebook; bgnb has compare_models, group_report"):
+    with pytest.raises(BgnbError, match="there is no such notebook; bgnb has compare_models, explore, "):
         find_notebook("true_recoo")

@@ -1,0 +1,107 @@
+"""How long from a key press on the energy slider to the new image, in JupyterLab.
+
+Makes true models of 20 × 60 × 60 and 40 × 150 × 150 bins, opens them in `explore_models`
+in a JupyterLab that Chromium shows, presses the arrow keys one at a time, and waits each
+time until the pixels of the image have changed. Then it presses fast, and looks whether the
+last slice is the one that is shown. Times are wall clock; nothing else should run.
+
+    python benchmarks/dashboards.py
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+from nbformat.v4 import new_code_cell, new_notebook
+
+from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.browser.driver import lab, pages
+
+SIZES = {"20 x 60 x 60": (20, 60), "40 x 150 x 150": (40, 150)}
+PRESSES = 30
+CODE = """
+import time; start = time.perf_counter()
+import bgnb.dashboards
+imported = time.perf_counter()
+d = bgnb.dashboards.explore_models("models", stretch="log", limits="all energies"); opened = time.perf_counter()
+d
+"""
+# Time from the key press to the first frame whose pixels differ.
+PRESS = """async ([key]) => {
+    function* all(view) { yield view; for (const child of view.child_views ?? []) yield* all(child) }
+    let canvas
+    for (const root of Object.values(Bokeh.index.roots ?? Bokeh.index))
+        for (const view of all(root)) if (view.model.name === "image") canvas = view.canvas_view.primary.canvas
+    const context = canvas.getContext("2d")
+    const look = () => {
+        const { data } = context.getImageData(60, 60, canvas.width - 160, 240)
+        let sum = 0
+        for (let i = 0; i < data.length; i += 28) sum = (sum * 31 + data[i] * 7 + data[i + 1]) | 0
+        return sum
+    }
+    const before = look()
+    const handle = document.querySelector(".bgnb-energy .noUi-handle")
+    const start = performance.now()
+    handle.dispatchEvent(new KeyboardEvent("keydown", { key, code: key, bubbles: true }))
+    while (look() === before) {
+        if (performance.now() - start > 5000) throw new Error("no new picture")
+        await new Promise(requestAnimationFrame)
+    }
+    return performance.now() - start
+}"""
+
+
+def main() -> None:
+    for label, (n_energy, n_fov) in SIZES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            (root / "models").mkdir()
+            axes = CubeAxes.regular(n_energy=n_energy, n_fov=n_fov)
+            first = root / "models/bg_cube_model_group0_table.fits"
+            write_model(make_test_bg_cube_model(axes, "70 deg", TrueModel()), first)
+            for group_id in range(1, 28):
+                shutil.copy(first, first.with_name(f"bg_cube_model_group{group_id}_table.fits"))
+            kernel = {"name": "python3", "display_name": "Python 3"}
+            notebook = new_notebook(cells=[new_code_cell(CODE)], metadata={"kernelspec": kernel})
+            nbformat.write(notebook, root / "n.ipynb")
+            with lab(root, root / ".state") as url, pages() as page:
+                page.open_notebook(url.format("n.ipynb"))
+                page.run_all()
+                page.wait_for_bokeh("image", "model.title.text")
+                page.page.wait_for_timeout(2000)
+                times = []
+                for number in range(PRESSES):
+                    key = "ArrowRight" if number % 20 < 10 else "ArrowLeft"
+                    times.append(page.page.evaluate(PRESS, [key]))
+                    page.page.wait_for_timeout(150)
+                handle = page.page.locator(".bgnb-energy .noUi-handle")
+                handle.focus()
+                for number in range(60):
+                    handle.press("ArrowLeft" if number % 30 < 15 else "ArrowRight")
+                handle.press("Home")
+                for _ in range(5):
+                    handle.press("ArrowRight")
+                start = time.perf_counter()
+                page.page.wait_for_function("() => document.querySelector('.bgnb-energy .noUi-handle').ariaValueText === '5'")
+                wanted = f"{axes.energy[5].value:.3g} to {axes.energy[6].value:.3g} TeV"
+                page.wait_for_bokeh("image", f"model.title.text.includes('{wanted}')")
+                settled = time.perf_counter() - start
+                page.page.wait_for_timeout(1000)
+                assert wanted in page.bokeh("image", "title.text")
+                seconds = page.python("print(imported - start, opened - imported)").split()
+            median, most = np.percentile(times, [50, 90])
+            print(f"{label}: key to new picture, median {median:.0f} ms, 9 of 10 within {most:.0f} ms;")
+            print(f"  after 66 fast presses the right slice stands within {1000 * settled:.0f} ms;")
+            print(f"  import {float(seconds[0]):.2f} s, opening 28 groups {float(seconds[1]):.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""From values to colours: stretch, limits, and the ticks of the colour bar.
+
+Colours are chosen here, once, as numbers from 0 to 254, so that every renderer shows the
+same; 255 is grey and means that a bin has no value that can be shown.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bgnb.errors import BgnbError
+
+Stretch = Literal["linear", "log", "sqrt"]
+Palette = Literal["viridis", "cividis"]
+
+#: The code of a bin without a value.
+NOTHING = 255
+#: A diverging logarithm reaches from the limit down to this part of it, on either side.
+_LOG_FLOOR = 0.01
+
+
+@dataclass(frozen=True)
+class Colours:
+    """How values become colours.
+
+    Parameters
+    ----------
+    palette : {"viridis", "cividis", "diverging"}
+        Colours; the diverging ones are white at the neutral value.
+    stretch : {"linear", "log", "sqrt"}
+        Of the values, before they are coloured.
+    low, high : float
+        Values of the first and the last colour; those beyond get the same.
+    neutral : float, optional
+        Value in the middle of diverging colours, 1 for ratios (whose logarithm is then
+        symmetric) and 0 for differences.
+    """
+
+    palette: str
+    stretch: Stretch
+    low: float
+    high: float
+    neutral: float | None = None
+
+    def position(self, values: Any) -> NDArray[np.float64]:
+        """Place of values between the first colour, 0, and the last, 1; not a number where there is none."""
+        values = np.asarray(values, dtype=float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.neutral is not None:
+                half = _distance(self.high, self.neutral, self.stretch)
+                part = _distance(values, self.neutral, self.stretch) / half
+                if self.neutral != 1 and self.stretch == "log":
+                    part = np.sign(part) * np.log1p(np.abs(part) / _LOG_FLOOR) / math.log1p(1 / _LOG_FLOOR)
+                elif self.stretch == "sqrt":
+                    part = np.sign(part) * np.sqrt(np.abs(part))
+                return (part + 1) / 2
+            if self.stretch == "log":
+                return np.log(np.where(values > 0, values, np.nan) / self.low) / math.log(self.high / self.low)
+            part = (values - self.low) / (self.high - self.low)
+            return np.sqrt(np.where(part < 0, 0.0, part)) if self.stretch == "sqrt" else part
+
+    def codes(self, values: Any) -> NDArray[np.uint8]:
+        """Number of the colour of each value, 0 to 254, and 255 where there is none."""
+        position = self.position(values)
+        shown = ~np.isnan(position)
+        return np.where(shown, np.rint(254 * np.clip(np.where(shown, position, 0), 0, 1)), NOTHING).astype(np.uint8)
+
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """Code and label of some values on the colour bar."""
+        if self.neutral is None:
+            values = round_values(self.low, self.high, log=self.stretch == "log")
+        elif self.neutral == 1 and self.stretch == "log":
+            values = [self.low, math.sqrt(self.low), 1.0, math.sqrt(self.high), self.high]
+        else:
+            half = self.high - self.neutral
+            parts = (0.1, 1) if self.stretch == "log" else (0.5, 1)
+            values = [self.neutral + sign * part * half for sign in (-1, 1) for part in parts] + [self.neutral]
+        return tuple((float(254 * self.position(value)), number(value)) for value in sorted(values))
+
+
+def choose_limits(
+    values: NDArray[Any], stretch: Stretch, percentile: float, neutral: float | None = None
+) -> tuple[float, float]:
+    """Limits that hold the given percentage of the values.
+
+    Without a neutral value they leave out as many at the top as at the bottom, so that 100
+    means all; with one they are symmetric about it. A logarithm counts values above zero.
+
+    Returns
+    -------
+    low, high : float
+        Always different, and above zero for a logarithm.
+    """
+    values = values[np.isfinite(values)]
+    if neutral is not None:
+        if neutral == 1 and stretch == "log":
+            values = values[values > 0]
+        distance = np.abs(_distance(values, neutral, stretch))
+        half = float(np.percentile(distance, percentile)) if distance.size else 0.0
+        return around(neutral, half or 1.0, stretch)
+    if stretch == "log":
+        values = values[values > 0]
+    if not values.size:
+        return (0.1, 1.0) if stretch == "log" else (0.0, 1.0)
+    low, high = (float(limit) for limit in np.percentile(values, [(100 - percentile) / 2, (100 + percentile) / 2]))
+    if high - low > 1e-9 * abs(high):
+        return low, high
+    return (low / 2, high * 2) if stretch == "log" or high > 0 else (low - 1, high + 1)
+
+
+def around(neutral: float, half: float, stretch: Stretch) -> tuple[float, float]:
+    """Limits at a distance from the neutral value, which for the logarithm of a ratio is that of the logarithms."""
+    if neutral == 1 and stretch == "log":
+        return math.exp(-half), math.exp(half)
+    return neutral - half, neutral + half
+
+
+def round_values(low: float, high: float, *, log: bool) -> list[float]:
+    """Round values within limits, three to eight where that can be."""
+    if log:
+        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        for factors in ((1,), (1, 3), (1, 2, 5)):
+            step = max(1, math.ceil((last - first) / 7))
+            decades = range(first, last + 1, step)
+            found = [f * 10.0**d for d in decades for f in factors if low * (1 - 1e-9) <= f * 10.0**d <= high * (1 + 1e-9)]
+            if len(found) >= 3:
+                return found
+    rough = (high - low) / 4
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+
+
+@cache
+def palette(name: str) -> tuple[str, ...]:
+    """The 255 colours of a palette, as ``#rrggbb``."""
+    from bokeh.palettes import Cividis256, RdBu11, Viridis256, interp_palette
+
+    known = {"viridis": Viridis256, "cividis": Cividis256, "diverging": RdBu11}
+    return tuple(interp_palette(known[name], NOTHING))
+
+
+def number(value: float) -> str:
+    """A number to read: three digits, or a dash where there is none."""
+    return f"{value:.3g}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def counted(number: int, word: str) -> str:
+    """A number of things, in words."""
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def check_choice(name: str, value: Any, choices: Any) -> None:
+    """Complain of a value that is none of the choices, given as a tuple or a ``Literal``.
+
+    Raises
+    ------
+    BgnbError
+        With the choices.
+    """
+    allowed = get_args(choices) or choices
+    if value not in allowed:
+        raise BgnbError(f"{name} must be one of {', '.join(map(str, allowed))}; got {value!r}")
+
+
+def _distance(values: Any, neutral: float, stretch: Stretch) -> Any:
+    """Signed distance from the neutral value; for the logarithm of a ratio that of the logarithms."""
+    if neutral == 1 and stretch == "log":
+        return np.log(np.where(np.asarray(values) > 0, values, np.nan))
+    return np.asarray(values) - neutral

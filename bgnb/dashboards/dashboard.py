@@ -1,0 +1,273 @@
+"""What all dashboards share: one frozen state, controls that show and change it, exports.
+
+    control or tap ──▶ update(field=value) ──▶ state ──▶ view ──▶ figures, summary, controls
+
+The state is all there is to know; `Dashboard.update` is the only way to change it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+import traitlets
+
+from bgnb.dashboards.exports import to_html, to_png
+from bgnb.dashboards.live import Action, LiveFigures
+from bgnb.dashboards.plots import Plots
+from bgnb.dashboards.view import View
+from bgnb.errors import BgnbError
+from bgnb.outdir import write_file
+
+_LABEL = {"description_width": "initial"}
+
+
+@dataclass(frozen=True)
+class Control:
+    """A widget, what it shows of a state, and what a new value of it means.
+
+    Parameters
+    ----------
+    widget : `ipywidgets.Widget`
+        The widget.
+    show : callable
+        From a state to the widget's attributes, in the order in which they are set.
+    act : callable, optional
+        From a new value to the fields of the state that change; nothing for widgets that only show.
+    """
+
+    widget: Any
+    show: Callable[[Any], dict[str, Any]]
+    act: Callable[[Any], dict[str, Any]] | None = None
+
+
+def choice(field: str, label: str, options: list[Any], *, radio: bool = False) -> Control:
+    """A control for a field that has few values: a menu, or radio buttons."""
+    arguments = {"options": options, "description": label, "style": _LABEL, "layout": {"width": "max-content"}}
+    return Control(
+        widgets.RadioButtons(orientation="horizontal", **arguments) if radio else widgets.Dropdown(**arguments),
+        lambda state: {"value": getattr(state, field)},
+        lambda value: {field: value},
+    )
+
+
+def number_box(label: str, show: Callable[[Any], dict[str, Any]], act: Callable[[Any], dict[str, Any]]) -> Control:
+    """A box for a number, which counts when Enter is pressed or the box is left."""
+    layout = {"width": f"{len(label) * 0.55 + 7.5}em"}
+    return Control(widgets.FloatText(description=label, style=_LABEL, continuous_update=False, layout=layout), show, act)
+
+
+def field_of(name: str) -> Any:
+    """A field of the state as an attribute of the dashboard."""
+    return property(
+        lambda dashboard: getattr(dashboard.state, name),
+        lambda dashboard, value: dashboard.update(**{name: value}),
+        doc=f"``{name}`` of the state; setting it draws the dashboard anew.",
+    )
+
+
+class Dashboard(widgets.VBox):
+    """A widget that shows one state.
+
+    Every control has an attribute of the same name, to read and to set. ``state`` can be
+    observed: ``dashboard.observe(function, "state")``.
+    """
+
+    state = traitlets.Any()
+    #: A class of values, whose fields become attributes.
+    State: type[Any]
+    #: The kind of dashboard, in one word.
+    kind: str
+    #: Panels in which dragging selects.
+    selecting: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        for field in dataclasses.fields(cls.State):
+            setattr(cls, field.name, field_of(field.name))
+
+    def __init__(self, state: Any) -> None:
+        super().__init__()
+        self._showing = False
+        self.state = self.settle(state)
+        view = self.view
+        self._plots = Plots(view, self.selecting)
+        self._figures = LiveFigures(self._plots.layout, self.act)
+        self._summary = widgets.HTML()
+        self._message = widgets.HTML()
+        self._controls = self.controls()
+        for control in self._controls.values():
+            if control.act is not None:
+                control.widget.observe(partial(self._changed, control.act), "value")
+        self.add_class("bgnb-dashboard")
+        self.add_class(f"bgnb-{self.kind}")
+        self.children = [*self.arranged(), self._exports(), self._summary, self._figures]
+        self._draw(view)
+
+    # What each kind of dashboard says of itself.
+
+    @abstractmethod
+    def settle(self, state: Any) -> Any:
+        """The state with what depends on the data checked; raises `BgnbError` where it cannot be shown."""
+
+    @abstractmethod
+    def view_of(self, state: Any) -> View:
+        """What a state looks like."""
+
+    @abstractmethod
+    def controls(self) -> dict[str, Control]:
+        """The controls by name."""
+
+    @abstractmethod
+    def arranged(self) -> list[Any]:
+        """The widgets of the controls, in rows."""
+
+    @abstractmethod
+    def act(self, action: Action) -> None:
+        """Do what a tap or a selection means."""
+
+    @property
+    @abstractmethod
+    def python(self) -> str:
+        """The lines that make this dashboard in this state."""
+
+    def frames(self) -> dict[str, Any]:
+        """States through which an exported page moves, by label; by default only the present one."""
+        return {"": self.state}
+
+    # What they share.
+
+    @property
+    def view(self) -> View:
+        """What is shown."""
+        return self.view_of(self.state)
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the state, and draw it.
+
+        Raises
+        ------
+        BgnbError
+            Where a value cannot be used; nothing has changed then.
+        """
+        known = [field.name for field in dataclasses.fields(self.State)]
+        if unknown := [name for name in changes if name not in known]:
+            raise BgnbError(f"there is no {unknown[0]} here; there are {', '.join(known)}")
+        state = self.settle(dataclasses.replace(self.state, **changes))
+        if state != self.state:
+            view = self.view_of(state)  # may complain: before anything has changed
+            self.state = state
+            self._draw(view)
+
+    def save_png(self, path: str | Path) -> None:
+        """Write what is shown as a picture."""
+        write_file(Path(path), to_png(self.view))
+
+    def save_html(self, path: str | Path) -> None:
+        """Write what is shown as a page that needs neither Python nor network, with a slider where there is one here."""
+        views = {label: self.view_of(state) for label, state in self.frames().items()}
+        present = list(self.frames().values()).index(self.state) if len(views) > 1 else 0
+        write_file(Path(path), to_html(views, present).encode())
+
+    def save_csv(self, path: str | Path) -> None:
+        """Write the numbers that are shown as a table, see `View.to_csv`."""
+        write_file(Path(path), self.view.to_csv().encode())
+
+    def _draw(self, view: View) -> None:
+        """Show the state: the only place that does."""
+        self._plots.draw(view)
+        self._figures.push()
+        text = "<br>".join(escape(line) for line in view.summary.splitlines())
+        self._summary.value = f'<div role="status" style="line-height: 1.5">{text}</div>'
+        self._message.value = ""
+        self._show_controls()
+
+    def _show_controls(self) -> None:
+        self._showing = True
+        try:
+            for control in self._controls.values():
+                for name, value in control.show(self.state).items():
+                    if getattr(control.widget, name) != value:
+                        setattr(control.widget, name, value)
+        finally:
+            self._showing = False
+
+    def _changed(self, act: Callable[[Any], dict[str, Any]], change: Any) -> None:
+        if not self._showing:
+            self.attempt(partial(self._update_from, act, change["new"]))
+
+    def _update_from(self, act: Callable[[Any], dict[str, Any]], value: Any) -> None:
+        self.update(**act(value))
+        self._show_controls()  # also where the state is the same: 1.01 TeV lies in the bin of 1 TeV
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do what a person asked for; what cannot be done is said below the controls."""
+        try:
+            action()
+        except (BgnbError, OSError) as error:
+            self._show_controls()
+            self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        self._message.value = f'<div role="alert">{escape(text)}</div>'
+
+    def _exports(self) -> widgets.Box:
+        buttons = []
+        for kind, save in (("PNG", self.save_png), ("HTML", self.save_html), ("CSV", self.save_csv)):
+            button = widgets.Button(description=f"save {kind}", layout={"width": "max-content"})
+            button.on_click(partial(self._save, kind.lower(), save))
+            buttons.append(button)
+        copy = widgets.Button(description="copy as Python", layout={"width": "max-content"})
+        copy.on_click(lambda _: self._copy())
+        return row(*buttons, copy, self._message)
+
+    def _save(self, suffix: str, save: Callable[[Path], None], _: Any) -> None:
+        def do() -> None:
+            path = _free(f"{self.file_name}.{suffix}")
+            save(path)
+            self._say(f"Saved {path.resolve()}")
+
+        self.attempt(do)
+
+    def _copy(self) -> None:
+        """Show the lines, and copy them where the page may."""
+        self._say("")
+        self._message.value = f'<pre role="alert" class="bgnb-python">{escape(self.python)}</pre>'
+        self._figures.copy(self.python)
+
+    @property
+    def file_name(self) -> str:
+        """Name for files of the present view, without suffix."""
+        words = "".join(letter if letter.isalnum() or letter in ".-" else " " for letter in self.view.title)
+        return "_".join(words.split())
+
+    def _repr_mimebundle_(self, **arguments: Any) -> Any:
+        """Also a picture, which is what is seen where there is no Python."""
+        bundle = super()._repr_mimebundle_(**arguments)
+        if bundle is None:
+            return None
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        from base64 import b64encode
+
+        return {**data, "image/png": b64encode(to_png(self.view)).decode(), "text/plain": self.view.summary}, metadata
+
+
+def row(*children: Any) -> widgets.Box:
+    """Widgets beside each other, in as many lines as they need."""
+    return widgets.Box(list(children), layout={"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 14px"})
+
+
+def _free(name: str) -> Path:
+    """A path that does not exist yet, numbered if need be."""
+    path, number = Path(name), 1
+    while path.exists():
+        number += 1
+        path = Path(name).with_stem(f"{Path(name).stem}-{number}")
+    return path

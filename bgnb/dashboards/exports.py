@@ -1,0 +1,154 @@
+"""Views as files: pictures drawn with Matplotlib, and pages that need no server."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from html import escape
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from bgnb.dashboards.colours import NOTHING, palette
+from bgnb.dashboards.plots import Plots, same
+from bgnb.dashboards.view import Graph, Image, Series, View
+from bgnb.figures import GREY
+
+_MARK = "#e6007e"
+
+
+def to_png(view: View) -> bytes:
+    """A view as a picture."""
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(view.panels))
+    rows = math.ceil(len(view.panels) / columns)
+    figure = Figure(figsize=(4.6 * columns, 4.1 * rows), layout="constrained")
+    figure.suptitle(_plain(view.title))
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, panel in zip(places, view.panels.values(), strict=False):
+        axes.set_title(_plain(f"{panel.title}\n{panel.unit}" if isinstance(panel, Image) else panel.title), fontsize=9)
+        axes.set_xlabel(_plain(panel.x_label))
+        axes.set_ylabel(_plain(panel.y_label))
+        if isinstance(panel, Image):
+            _draw_image(figure, axes, panel)
+        else:
+            _draw_graph(axes, panel)
+    for axes in places[len(view.panels) :]:
+        axes.set_axis_off()
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _draw_image(figure: Any, axes: Any, image: Image) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.patches import Rectangle
+
+    colours = palette(image.colours.palette)
+    codes = image.colours.codes(image.pixels)
+    table = ListedColormap([*colours, GREY])
+    edges = (image.x_edges[0], image.x_edges[-1], image.y_edges[0], image.y_edges[-1])
+    axes.imshow(codes, origin="lower", extent=edges, cmap=table, vmin=-0.5, vmax=NOTHING + 0.5, interpolation="nearest")
+    scale = ScalarMappable(Normalize(-0.5, NOTHING - 0.5), ListedColormap(list(colours)))
+    bar = figure.colorbar(scale, ax=axes, fraction=0.046, pad=0.03)
+    ticks = image.colours.ticks()
+    bar.set_ticks([tick for tick, _ in ticks], labels=[label for _, label in ticks])
+    bar.minorticks_off()
+    if image.outline is not None:
+        left, right, bottom, top = image.outline
+        axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, fill=False, color=_MARK, lw=1.5))
+
+
+def _draw_graph(axes: Any, graph: Graph) -> None:
+    axes.set(xscale="log" if graph.x_log else "linear", yscale="log" if graph.y_log else "linear")
+    axes.set(xlim=graph.x_range, ylim=graph.y_range)
+    if graph.band is not None:
+        axes.axvspan(*graph.band, color=_MARK, alpha=0.2, lw=0)
+    for series in graph.series:
+        _draw_series(axes, series)
+    for x, y, text in graph.texts:
+        axes.text(x, y, _plain(text), fontsize=7, color="gray", va="center")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.14), frameon=False)
+
+
+def _draw_series(axes: Any, series: Series) -> None:
+    label = _plain(series.name) or None
+    if series.style == "bars":
+        low = np.zeros_like(series.y) if series.low is None else series.low
+        edges = series.edges if series.edges is not None else np.array([])
+        axes.bar(edges[:-1], series.y - low, np.diff(edges), low, align="edge", color=series.colour, alpha=0.8, label=label)
+        return
+    if series.low is not None and series.high is not None:
+        if series.style == "points":
+            axes.vlines(series.x, series.low, series.high, color=series.colour, lw=1)
+        elif series.edges is not None:
+            axes.bar(
+                series.edges[:-1], series.high - series.low, np.diff(series.edges), series.low, align="edge",
+                color=series.colour, alpha=0.25, lw=0,
+            )  # fmt: skip
+    style = {"line": "o-", "dotted": "--", "points": "o", "dots": "o", "outline": "-"}[series.style]
+    size = {"line": 3, "points": 4.5, "dots": 1.5}.get(series.style, 0)
+    axes.plot(
+        series.x, series.y, style, ms=size, lw=0.7 if series.style == "outline" else 1.2, color=series.colour, label=label
+    )
+
+
+def to_html(views: Mapping[str, View], present: int) -> str:
+    """Views as one page; with a slider, where there are several.
+
+    Parameters
+    ----------
+    views : mapping of str to `View`
+        The views, by what the slider says.
+    present : int
+        The one to begin with.
+    """
+    from bokeh.embed import file_html
+    from bokeh.layouts import column
+    from bokeh.models import CustomJS, Div, Slider
+    from bokeh.resources import INLINE
+
+    labels, shown = list(views), list(views.values())
+    plots = Plots(shown[present])
+    plots.draw(shown[present])
+    heading = Div(text=_heading(shown[present]))
+    children: list[Any] = [heading, plots.layout]
+    if len(views) > 1:
+        slider = Slider(start=0, end=len(views) - 1, value=present, step=1, title=labels[present], show_value=False, width=430)
+        models, frames = _frames(plots, shown)
+        arguments = {"labels": labels, "models": models, "frames": frames}
+        arguments |= {"heading": heading, "headings": [_heading(view) for view in shown]}
+        slider.js_on_change("value", CustomJS(args=arguments, code=_MOVE))
+        children.insert(1, slider)
+    return file_html(column(children, sizing_mode="stretch_width"), INLINE, shown[present].title)
+
+
+_MOVE = """
+cb_obj.title = labels[cb_obj.value]
+heading.text = headings[cb_obj.value]
+frames[cb_obj.value].forEach((properties, i) => models[i].setv(properties))
+"""
+
+
+def _frames(plots: Plots, views: list[View]) -> tuple[list[Any], list[list[dict[str, Any]]]]:
+    """The models that differ between views, and their properties in each."""
+    drawn = [plots.properties(view) for view in views]
+    changing = [i for i, (_, first) in enumerate(drawn[0]) if not all(same(first, pairs[i][1]) for pairs in drawn)]
+    return [drawn[0][i][0] for i in changing], [[pairs[i][1] for i in changing] for pairs in drawn]
+
+
+def _heading(view: View) -> str:
+    lines = "<br>".join(escape(line) for line in view.summary.splitlines())
+    return (
+        f"<h1 style='font: 600 1.3em sans-serif'>{escape(view.title)}</h1>"
+        f"<p role='status' style='font: 1em sans-serif'>{lines}</p>"
+    )
+
+
+def _plain(text: str) -> str:
+    """Text in which a dollar sign starts no formula."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,115 @@
+// Shows the Bokeh figures of a kernel, and follows them. See live.py.
+
+export default { render }
+
+async function render({ model, el }) {
+  const view = Math.random().toString(36).slice(2)
+  let figures = null // the Bokeh document, once it is shown
+  let missed = [] // patches that came while it was being made
+  let stopWatching = () => {}
+  let loaded = () => {}
+  let gone = false
+
+  const apply = ({ patch, ids }, buffers) =>
+    figures.apply_json_patch(JSON.parse(patch), new Map(ids.map((id, i) => [id, bytes(buffers[i])])))
+
+  // A cell that is scrolled out of sight may not be on the page, and Bokeh draws only there.
+  const ask = async () => {
+    while (!el.isConnected && !gone) await new Promise((go) => setTimeout(go, 50))
+    if (!gone) model.send({ kind: "need figures", view })
+  }
+
+  const show = async (item) => {
+    if (!el.isConnected) return ask()
+    missed = []
+    el.replaceChildren()
+    const shown = await Bokeh.embed.embed_item(item, el)
+    figures = [...shown][0].model.document
+    for (const [message, buffers] of missed) apply(message, buffers)
+    report(figures, model)
+    stopWatching = followTheme(figures)
+    name(el.closest(".bgnb-dashboard"))
+  }
+
+  const listen = (message, buffers) => {
+    if (message.kind === "patch") figures === null ? missed.push([message, buffers]) : apply(message, buffers)
+    if (message.kind === "copy") navigator.clipboard?.writeText(message.text).catch(() => {})
+    if (message.view !== view) return
+    if (message.kind === "figures") show(JSON.parse(message.item))
+    if (message.kind === "bokeh") {
+      if (!ready(model)) run(new TextDecoder().decode(buffers[0]))
+      loaded()
+    }
+  }
+  model.on("msg:custom", listen)
+
+  if (!ready(model)) {
+    const loading = new Promise((resolve) => (loaded = resolve))
+    model.send({ kind: "need bokeh", view })
+    await loading
+  }
+  ask()
+  return () => {
+    gone = true
+    model.off("msg:custom", listen)
+    stopWatching()
+    figures?.clear()
+  }
+}
+
+const ready = (model) => window.Bokeh?.version === model.get("bokeh_version")
+
+const bytes = (data) => data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength)
+
+function run(source) {
+  const script = document.createElement("script")
+  script.textContent = source
+  document.head.append(script)
+}
+
+// Taps and selections go to Python, which alone decides what follows.
+function report(figures, model) {
+  for (const plot of plotsOf(figures)) {
+    plot.on_event("tap", ({ x, y, modifiers }) =>
+      model.send({ kind: "tap", panel: plot.name, x, y, add: modifiers?.shift ?? false }))
+    plot.on_event("selectiongeometry", ({ geometry, final }) => {
+      if (final && geometry.type === "rect")
+        model.send({ kind: "select", panel: plot.name, x: [geometry.x0, geometry.x1], y: [geometry.y0, geometry.y1] })
+    })
+  }
+}
+
+const plotsOf = (figures) => [...figures._all_models.values()].filter((model) => model.type === "Figure")
+
+// Dark pages get light words on a dark ground, and the other way round.
+function followTheme(figures) {
+  const paint = () => {
+    const dark = document.body.dataset.jpThemeLight === "false" || document.body.classList.contains("vscode-dark")
+    const ink = dark ? "#e0e0e0" : "#333333"
+    const ground = dark ? "#111111" : "#ffffff"
+    const grid = dark ? "#3a3a3a" : "#e5e5e5"
+    for (const model of figures._all_models.values()) {
+      if (model.type === "Figure") {
+        model.setv({ border_fill_color: ground, background_fill_color: ground, outline_line_color: grid })
+      } else if (/Axis$/.test(model.type)) {
+        const line = { axis_line_color: ink, major_tick_line_color: ink, minor_tick_line_color: ink }
+        model.setv({ axis_label_text_color: ink, major_label_text_color: ink, ...line })
+      } else if (model.type === "Grid") model.setv({ grid_line_color: grid })
+      else if (model.type === "Title") model.setv({ text_color: ink })
+      else if (model.type === "Legend") model.setv({ label_text_color: ink })
+      else if (model.type === "ColorBar") model.setv({ background_fill_color: ground, major_label_text_color: ink })
+    }
+  }
+  paint()
+  const watcher = new MutationObserver(paint)
+  watcher.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] })
+  return () => watcher.disconnect()
+}
+
+// Sliders of ipywidgets have no name for screen readers: they get that of their label.
+function name(dashboard) {
+  for (const handle of dashboard?.querySelectorAll(".noUi-handle") ?? []) {
+    const label = handle.closest(".widget-slider")?.querySelector(".widget-label")?.textContent
+    if (label) handle.setAttribute("aria-label", label)
+  }
+}

@@ -1,0 +1,22 @@
+"""Without Chromium these tests are skipped; with BGNB_BROWSER=required, as in CI, that is a failure."""
+
+import os
+
+import pytest
+
+from tests.browser.driver import chromium
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _browser():
+    try:
+        import playwright  # noqa: F401
+    except ImportError:
+        missing = "playwright, in bgnb[test]"
+    else:
+        if chromium():
+            return
+        missing = "Chromium, from your system's packages (chromium), or BGNB_CHROMIUM with its path"
+    if os.environ.get("BGNB_BROWSER") == "required":
+        pytest.fail(f"these tests need {missing}")
+    pytest.skip(f"needs {missing}")

@@ -1,0 +1,239 @@
+"""A JupyterLab on this machine and a Chromium to drive it, both without network."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+_FLAGS += ["--disable-background-networking", "--disable-component-update"]
+_LOCAL = ("http://127.0.0.1:", "http://localhost:", "ws://127.0.0.1:", "ws://localhost:", "data:", "blob:", "file:")
+
+
+def chromium() -> str | None:
+    """Where Chromium is."""
+    return os.environ.get("BGNB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextmanager
+def running(command: list[str], url: str, log: Path, env: dict[str, str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A server, from when it answers to the end of the block."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=env, cwd=cwd, start_new_session=True, stdin=subprocess.DEVNULL
+        )
+    try:
+        end = time.monotonic() + 60
+        while not answers(url):
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"{command} does not answer: {log.read_text()[-2000:]}")
+            time.sleep(0.1)
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except OSError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def private_jupyter(folder: Path) -> dict[str, str]:
+    """An environment in which Jupyter reads and writes no file of the user's."""
+    places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    places += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    own = {name: str(folder / name.lower()) for name in places}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, **own, "PATH": path, "PYTHONWARNINGS": "default"}
+
+
+QUIET = [
+    "--LabApp.expose_app_in_browser=True",
+    "--LabApp.news_url=",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--ServerApp.allow_root=True",
+]
+
+
+@contextmanager
+def lab(root: Path, state: Path) -> Iterator[str]:
+    """JupyterLab over a directory; yields the address of its page, token included."""
+    port, token = free_port(), secrets.token_hex(16)
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--ServerApp.root_dir={root}", *QUIET]
+    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--IdentityProvider.token={token}"]
+    notices = state / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"
+    notices.mkdir(parents=True)
+    (notices / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
+    with running(command, f"http://127.0.0.1:{port}/api", state / "lab.log", private_jupyter(state), root):
+        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token={token}&reset"
+
+
+@contextmanager
+def pages(width: int = 1400, height: int = 1100) -> Iterator[Page]:
+    """A page of Chromium that refuses, and remembers, every request that leaves the machine."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=_FLAGS)
+        context = browser.new_context(viewport={"width": width, "height": height})
+        page = Page(context.new_page())
+        context.route(lambda url: not url.startswith(_LOCAL), page.refuse)
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+class Page:
+    """A page, what it complained of, and what it asked the world for."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.refused: list[str] = []
+        self.complaints: list[str] = []
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def refuse(self, route: Any) -> None:
+        self.refused.append(route.request.url)
+        route.abort()
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    def open_notebook(self, url: str) -> None:
+        """Open a notebook in JupyterLab, and wait for its kernel."""
+        self.page.goto(url)
+        self.page.wait_for_function("() => window.jupyterapp")
+        self.page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+        self.page.evaluate(
+            """async () => {
+                await jupyterapp.restored
+                const context = jupyterapp.shell.currentWidget.sessionContext
+                await context.ready
+                while (context.session?.kernel?.status !== "idle") await new Promise((go) => setTimeout(go, 50))
+            }"""
+        )
+
+    def run_all(self) -> None:
+        """Run all cells."""
+        self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+
+    def python(self, code: str) -> str:
+        """Run code in the kernel of the notebook; what it prints."""
+        return self.page.evaluate(
+            """async (code) => {
+                const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel
+                const future = kernel.requestExecute({ code, store_history: false })
+                let text = ""
+                future.onIOPub = (message) => {
+                    if (message.header.msg_type === "stream") text += message.content.text
+                    if (message.header.msg_type === "error") text += message.content.traceback.join("\\n")
+                }
+                await future.done
+                return text
+            }""",
+            code,
+        ).strip()
+
+    def bokeh(self, name: str, expression: str) -> Any:
+        """A property of a Bokeh model on the page, by the model's name; the youngest if there are several."""
+        return self.page.evaluate(
+            f"""(name) => {{
+                for (const figures of [...Bokeh.documents].reverse()) {{
+                    const model = figures.get_model_by_name(name)
+                    if (model) return model.{expression}
+                }}
+                return null
+            }}""",
+            name,
+        )
+
+    def wait_for_bokeh(self, name: str, condition: str) -> None:
+        """Wait until an expression in ``model`` is true."""
+        self.page.wait_for_function(
+            f"""(name) => (window.Bokeh?.documents ?? []).some((figures) => {{
+                const model = figures.get_model_by_name(name)
+                return model && ({condition})
+            }})""",
+            arg=name,
+        )
+
+    def pixels(self, name: str) -> int:
+        """A number that stands for the pixels of a figure."""
+        return self.page.evaluate(
+            f"""async (name) => {{
+                {_VIEW}
+                const canvas = viewOf(name).canvas_view.primary.canvas
+                await new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))
+                const {{ data }} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
+                let sum = 0
+                for (let i = 0; i < data.length; i += 4) sum = (sum * 31 + data[i] * 7 + data[i + 1] * 3 + data[i + 2]) | 0
+                return sum
+            }}""",
+            name,
+        )
+
+    def place(self, name: str, x: float, y: float) -> tuple[float, float]:
+        """Where on the page a place on the axes of a figure is; the figure is brought into view."""
+        return self.page.evaluate(
+            f"""([name, x, y]) => {{
+                {_VIEW}
+                const view = viewOf(name)
+                view.el.scrollIntoView({{ block: "center", behavior: "instant" }})
+                const box = view.el.getBoundingClientRect()
+                return [box.x + view.frame.x_scale.compute(x), box.y + view.frame.y_scale.compute(y)]
+            }}""",
+            [name, x, y],
+        )
+
+    def tap(self, name: str, x: float, y: float) -> None:
+        """Tap a figure at a place on its axes."""
+        self.page.mouse.click(*self.place(name, x, y))
+
+    def drag(self, name: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Drag over a figure, from one place on its axes to another."""
+        self.page.mouse.move(*self.place(name, *start))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.place(name, *end), steps=5)
+        self.page.mouse.up()
+
+
+# The youngest view of a Bokeh model, by the model's name.
+_VIEW = """
+function* all(view) { yield view; for (const child of view.child_views ?? []) yield* all(child) }
+const viewOf = (name) => {
+    for (const root of [...Object.values(Bokeh.index.roots ?? Bokeh.index)].reverse())
+        for (const view of all(root)) if (view.model.name === name) return view
+    throw new Error(`no figure ${name}`)
+}
+"""

@@ -1,0 +1,197 @@
+"""Dashboards as people see them: in JupyterLab, in Chromium, without network."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import bgnb
+from tests.browser.driver import lab, pages
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """The notebooks, with models made beforehand; an object's name is an attack."""
+    root = tmp_path_factory.mktemp("lab")
+    bgnb.make_test_dataset(root / "in", n_runs=9, trigger_rate=20.0, alt_range=(45, 80), seed=3)
+    bgnb.make_bg_cube_models(root / "in", "GADF", root / "models", select="all", n_energy=8, n_fov=12, alt_edges=[0, 64, 90])
+    bgnb.make_true_reco(root / "truth", n_runs=4, trigger_rate=20.0, n_energy=6, n_fov=10, gradient_x=0.1)
+    for name, values in (
+        ("explore", {"modeldir": "models"}),
+        ("explore_true_reco", {"dir1": "truth/true", "dir2": "truth/reco"}),
+    ):
+        notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+        for cell in notebook.cells:
+            if "parameters" in cell.metadata.get("tags", []):
+                for parameter, value in values.items():
+                    cell.source = cell.source.replace(f'{parameter}: str = ""', f"{parameter}: str = '{value}'")
+        nbformat.write(notebook, root / f"{name}.ipynb")
+    return root
+
+
+@pytest.fixture(scope="module")
+def url(root, tmp_path_factory):
+    with lab(root, tmp_path_factory.mktemp("state")) as url:
+        yield url
+
+
+@pytest.fixture
+def page():
+    """A page; at the end it must have asked nobody outside for anything, and complained of nothing."""
+    with pages() as page:
+        yield page
+        assert page.refused == []
+        assert page.complaints == []
+
+
+def in_dashboard(page, name):
+    """The part of the page with the dashboard of a variable of the notebook."""
+    return page.page.locator(f".bgnb-{name}")
+
+
+def test_models(page, url, root):
+    page.open_notebook(url.format("explore.ipynb"))
+    page.run_all()
+    page.wait_for_bokeh("image", "model.title.text.includes('TeV')")
+    dashboard = in_dashboard(page, "models")
+    group = dashboard.get_by_label("group", exact=True)
+    labels = group.locator("option").all_inner_texts()
+    assert len(labels) > 1
+    group.select_option(index=1)
+    status = dashboard.get_by_role("status")
+    page.page.wait_for_function(
+        "text => document.body.innerText.includes(text)", arg=labels[1].replace("\xa0", " ").capitalize()
+    )
+
+    before = page.pixels("image")
+    slider = dashboard.get_by_role("slider", name="energy")
+    slider.focus()
+    at = int(slider.get_attribute("aria-valuenow").split(".")[0])
+    slider.press("ArrowRight")
+    edges = [float(value) for value in page.python("print(*models.axes_of(models.state).energy.value)").split()]
+    title = f"{edges[at + 1]:.3g} to {edges[at + 2]:.3g} TeV"
+    page.wait_for_bokeh("image", f"model.title.text.includes('{title}')")
+    assert page.pixels("image") != before
+    assert title in status.inner_text()
+    box = dashboard.get_by_label("energy / TeV")
+    box.fill(str(edges[2] * 1.01))
+    box.press("Enter")
+    page.wait_for_bokeh("image", f"model.title.text.includes('{edges[2]:.3g} to')")
+    assert slider.get_attribute("aria-valuenow") == "2.0"
+
+    page.tap("image", -2.2, 1.1)
+    page.wait_for_bokeh("spectrum", "model.title.text.includes('DETX -2.')")
+    x, y = (float(value) for value in page.python("print(*models.position)").split())
+    assert (x, y) == pytest.approx((-2.2, 1.1), abs=0.05)
+    page.tap("spectrum", (edges[5] * edges[6]) ** 0.5, page.bokeh("spectrum", "y_range.end") / 3)
+    page.wait_for_bokeh("image", f"model.title.text.includes('{edges[5]:.3g} to')")
+
+    dashboard.get_by_label("counts", exact=True).check()
+    page.wait_for_bokeh("image", "model.title.text.startsWith('Counts')")
+    dashboard.get_by_label("stretch").select_option("log")
+    assert page.python("print(models.quantity, models.stretch)") == "counts log"
+    for kind in ("PNG", "HTML", "CSV"):
+        dashboard.get_by_role("button", name=f"save {kind}").click()
+        dashboard.get_by_role("alert").filter(has_text=f".{kind.lower()}").wait_for()
+        assert list(root.glob(f"Group_*.{kind.lower()}"))
+    dashboard.get_by_role("button", name="copy as Python").click()
+    dashboard.get_by_role("alert").filter(has_text="quantity='counts'").wait_for()
+
+    # Fast presses end on the slice that the slider names.
+    for number in range(40):
+        slider.press("ArrowLeft" if number % 14 < 7 else "ArrowRight")
+    at = int(slider.get_attribute("aria-valuenow").split(".")[0])
+    page.wait_for_bokeh("image", f"model.title.text.includes('{edges[at]:.3g} to {edges[at + 1]:.3g} TeV')")
+    assert page.python("print(models._controls['bin'].widget.value)") == str(at)
+
+    # Dark, and a reload: the picture is that of the state, not of the beginning.
+    light = page.pixels("image")
+    page.page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
+    page.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    page.wait_for_bokeh("image", "model.background_fill_color === '#111111'")
+    assert page.pixels("image") != light
+    title = page.bokeh("image", "title.text")
+    page.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    page.page.wait_for_function("() => !jupyterapp.shell.currentWidget.context.model.dirty")
+    page.page.reload()
+    page.wait_for_bokeh("image", f"model.title.text === {title!r}")
+    text = (root / "explore.ipynb").read_text()
+    assert "image/png" in text
+    assert len(text) < 1_000_000
+    # Running the cell again makes a second one that follows too.
+    page.python("models.energy = models.axes_of(models.state).energy_centers[1]")
+    page.wait_for_bokeh("image", f"model.title.text.includes('{edges[1]:.3g} to')")
+
+
+def test_runs(page, url):
+    page.open_notebook(url.format("explore.ipynb"))
+    page.run_all()
+    page.wait_for_bokeh("groups", "model.title.text")
+    page.wait_for_bokeh("image", "model.title.text")
+    places = page.python("x, y = runs._runs.places('groups')\nprint(*x, *y)").split()
+    count = len(places) // 2
+    x, y = float(places[0]), float(places[count])
+    dashboard = in_dashboard(page, "runs")
+    before = page.pixels("sky")
+    page.tap("groups", x, y)
+    dashboard.get_by_role("status").filter(has_text="Selected: run").wait_for()
+    chosen = dashboard.get_by_label("selected OBS_IDs").input_value()
+    assert page.python("print(*runs.selected)") == chosen
+    assert page.pixels("sky") != before
+    assert page.bokeh("sky-4", "data.x.length") == page.bokeh("groups-3", "data.x.length") == 1
+    low, high = page.bokeh("zenith", "x_range.start"), page.bokeh("zenith", "x_range.end")
+    middle = (low + high) / 2
+    page.drag("zenith", (low + 0.1, 0.7), (middle, 0.1))
+    dashboard.get_by_role("status").filter(has_text=re.compile(r"Selected: \d+ runs")).wait_for()
+    wanted = page.python(f"print(*runs._runs.obs_ids[runs._runs.places('zenith')[0] < {middle}])")
+    assert dashboard.get_by_label("selected OBS_IDs").input_value() == wanted
+    dashboard.get_by_label("group", exact=True).select_option(index=1)
+    dashboard.get_by_role("status").filter(has_text="of group").wait_for()
+    assert page.python("print(runs.selected == runs._runs.members(runs.group_id))") == "True"
+
+
+def test_comparison(page, url):
+    page.open_notebook(url.format("explore_true_reco.ipynb"))
+    page.run_all()
+    page.wait_for_bokeh("compared", "model.title.text.startsWith('Ratio')")
+    dashboard = in_dashboard(page, "comparison")
+    before = {name: page.pixels(name) for name in ("first", "second", "compared", "pulls")}
+    dashboard.get_by_label("difference", exact=True).check()
+    page.wait_for_bokeh("compared", "model.title.text.startsWith('Difference')")
+    dashboard.get_by_label("pull", exact=True).check()
+    page.wait_for_bokeh("compared", "model.title.text.startsWith('Pull')")
+    assert page.pixels("compared") != before["compared"]
+    assert page.pixels("first") == before["first"]
+    dashboard.get_by_label("normalise").select_option("plane")
+    dashboard.get_by_role("status").filter(has_text="normalised: plane").wait_for()
+    assert page.pixels("second") != before["second"]
+    page.tap("compared", 2.1, -1.9)
+    page.wait_for_bokeh("ratios", "model.title.text.includes('DETX 2.')")
+    page.tap("ratios", 20.0, 1.0)
+    page.wait_for_bokeh("first", "model.title.text.includes('8.62 to 26.3 TeV')")
+
+
+def test_exported_page(page, root, tmp_path):
+    comparison = bgnb.dashboards.compare_models(root / "truth/true", root / "truth/reco", energy=1.0)
+    comparison.save_html(tmp_path / "page.html")
+    labels = list(comparison.frames())
+    shutil.copy(tmp_path / "page.html", tmp_path / "elsewhere.html")
+    page.page.goto(f"file://{tmp_path}/elsewhere.html")
+    page.wait_for_bokeh("compared", "model.title.text.includes('Ratio')")
+    here = next(number for number, label in enumerate(labels) if label in page.bokeh("compared", "title.text"))
+    before = {name: page.pixels(name) for name in ("first", "compared", "pulls")}
+    handle = page.page.locator(".noUi-handle")
+    handle.focus()
+    handle.press("ArrowRight")
+    page.wait_for_bokeh("compared", f"model.title.text.includes('{labels[here + 1]}')")
+    assert labels[here + 1] in page.page.get_by_role("status").inner_text()
+    assert page.pixels("first") != before["first"]
+    assert page.pixels("compared") != before["compared"]
+    assert page.pixels("pulls") == before["pulls"]
+    handle.press("ArrowLeft")
+    page.wait_for_bokeh("compared", f"model.title.text.includes('{labels[here]}')")
+    assert page.pixels("first") == before["first"]
