@@ -335,10 +335,10 @@ def run(notebook: str, output: Path, texts: tuple[tuple[str, str], ...], timeout
     """Run a notebook with parameters.
 
     NOTEBOOK is a file, or the name of a notebook that comes with bgnb: simulate_dataset,
-    make_bg_cube_models, true_reco, compare_models or group_report. OUTPUT is the executed
-    notebook; it appears when it is complete. One that fails is kept as ….failed.ipynb.
-    A list is given as [1, 2, 3], nothing as None. `papermill --help-notebook` shows the
-    parameters of a notebook, and so does a wrong name.
+    make_bg_cube_models, true_reco, compare_models, group_report, explore or
+    explore_true_reco. OUTPUT is the executed notebook; it appears when it is complete. One
+    that fails is kept as ….failed.ipynb. A list is given as [1, 2, 3], nothing as None.
+    `papermill --help-notebook` shows the parameters of a notebook, and so does a wrong name.
 
     \b
     Examples:

@@ -347,7 +347,7 @@ def test_notebooks_of_the_user_need_no_result(models, tmp_path):
 def test_the_examples_of_the_help_are_right():
     for name, command in main.commands.items():
         for line in (command.help or "").splitlines():
-            words = line.split()
+            words = line.partition(" -- ")[0].split()
             if words[:2] == ["bgnb", "run"]:
                 given = [words[i + 1] for i, word in enumerate(words) if word == "-p"]
                 assert set(given) <= set(notebook_parameters(words[2])), line

@@ -116,7 +116,7 @@ class ComparisonDashboard(CubeDashboard):
         panels["ratios"] = self._ratios(comparison, pair, place, where)
         panels["pulls"] = _pulls(comparison)
         lines = [
-            f"{self._sets[0].label(state.group_id).capitalize()}. {self._labels[1]} against {self._labels[0]}, "
+            f"Group {self._sets[0].label(state.group_id)}. {self._labels[1]} against {self._labels[0]}, "
             f"the reference, normalised: {state.normalise}.",
             f"{state.show.capitalize()} at {energies}: {_spread(values, _NEUTRAL[state.show])}",
             f"At {place}: {self._at_position(comparison, pair, where)}",

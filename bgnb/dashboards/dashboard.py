@@ -60,7 +60,7 @@ def choice(field: str, label: str, options: list[Any], *, radio: bool = False) -
 
 def number_box(label: str, show: Callable[[Any], dict[str, Any]], act: Callable[[Any], dict[str, Any]]) -> Control:
     """A box for a number, which counts when Enter is pressed or the box is left."""
-    layout = {"width": f"{len(label) * 0.55 + 7.5}em"}
+    layout = {"width": f"{len(label) * 0.55 + 8.5}em"}
     return Control(widgets.FloatText(description=label, style=_LABEL, continuous_update=False, layout=layout), show, act)
 
 

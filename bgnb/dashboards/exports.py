@@ -72,7 +72,8 @@ def _draw_graph(axes: Any, graph: Graph) -> None:
     for x, y, text in graph.texts:
         axes.text(x, y, _plain(text), fontsize=7, color="gray", va="center")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.14), frameon=False)
+        below = {"loc": "upper left", "bbox_to_anchor": (0, -0.14), "frameon": False}
+        axes.legend(fontsize=7, **(below if graph.legend == "below" else {"loc": "upper right"}))
 
 
 def _draw_series(axes: Any, series: Series) -> None:
@@ -118,7 +119,7 @@ def to_html(views: Mapping[str, View], present: int) -> str:
     heading = Div(text=_heading(shown[present]))
     children: list[Any] = [heading, plots.layout]
     if len(views) > 1:
-        slider = Slider(start=0, end=len(views) - 1, value=present, step=1, title=labels[present], show_value=False, width=430)
+        slider = Slider(start=0, end=len(views) - 1, value=present, step=1, title=labels[present], show_value=False, width=400)
         models, frames = _frames(plots, shown)
         arguments = {"labels": labels, "models": models, "frames": frames}
         arguments |= {"heading": heading, "headings": [_heading(view) for view in shown]}

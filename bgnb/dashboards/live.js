@@ -96,7 +96,7 @@ function followTheme(figures) {
         model.setv({ axis_label_text_color: ink, major_label_text_color: ink, ...line })
       } else if (model.type === "Grid") model.setv({ grid_line_color: grid })
       else if (model.type === "Title") model.setv({ text_color: ink })
-      else if (model.type === "Legend") model.setv({ label_text_color: ink })
+      else if (model.type === "Legend") model.setv({ label_text_color: ink, background_fill_color: ground })
       else if (model.type === "ColorBar") model.setv({ background_fill_color: ground, major_label_text_color: ink })
     }
   }
@@ -106,10 +106,14 @@ function followTheme(figures) {
   return () => watcher.disconnect()
 }
 
-// Sliders of ipywidgets have no name for screen readers: they get that of their label.
+// Sliders and play buttons of ipywidgets have no names for screen readers: here they get them.
 function name(dashboard) {
   for (const handle of dashboard?.querySelectorAll(".noUi-handle") ?? []) {
     const label = handle.closest(".widget-slider")?.querySelector(".widget-label")?.textContent
     if (label) handle.setAttribute("aria-label", label)
   }
+  const meaning = { "fa-play": "play", "fa-pause": "pause", "fa-stop": "stop", "fa-retweet": "repeat" }
+  for (const icon of dashboard?.querySelectorAll(".widget-play button i") ?? [])
+    for (const [symbol, word] of Object.entries(meaning))
+      if (icon.classList.contains(symbol)) icon.parentElement.setAttribute("aria-label", word)
 }

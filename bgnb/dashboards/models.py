@@ -23,7 +23,7 @@ from bgnb.model import BackgroundModel
 
 Quantity = Literal["rate", "counts", "livetime", "relative error"]
 
-_UNITS = {"rate": RATE_LABEL, "counts": "per bin", "livetime": "h", "relative error": "error / rate"}
+_UNITS = {"rate": RATE_LABEL, "counts": "per bin", "livetime": "h", "relative error": "of the rate"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ModelsDashboard(CubeDashboard):
             Colours(state.palette, state.stretch, *self.limits_of(state)),
         )  # fmt: skip
         title = f"Group {state.group_id}, {state.quantity} at {energies}"
-        lines = [f"{self._models.label(state.group_id).capitalize()}. {_describe(model)}"]
+        lines = [f"Group {self._models.label(state.group_id)}. {_describe(model)}"]
         low, high = (number(limit) for limit in _ends(plane))
         if low == "–":
             lines.append(f"{kind.capitalize()} at {energies}: no bin has a value.")

@@ -43,10 +43,10 @@ class ModelSet:
     def label(self, group_id: int) -> str:
         """A group in words: its number, and its edges where they are known."""
         if self._groups is None or group_id >= len(self._groups):
-            return f"group {group_id}"
+            return str(group_id)
         row = self._groups.table[group_id]
         altitude, azimuth = (f"{row[f'{axis}_MIN']:g} to {row[f'{axis}_MAX']:g}°" for axis in ("ALT", "AZ"))
-        return f"group {group_id}: altitude {altitude}, azimuth {azimuth}"
+        return f"{group_id}: altitude {altitude}, azimuth {azimuth}"
 
     def checked(self, group_id: int | None) -> int:
         """A group that there is; the one with most counts, as far as is known, where none is asked for.

@@ -33,7 +33,7 @@ from bgnb.figures import GREY
 #: Models and what they are to be.
 Properties = list[tuple[Model, dict[str, Any]]]
 
-_SIZE = {"width": 430, "height": 400}
+_SIZE = {"width": 400, "height": 345}
 _MARK = "#e6007e"  # what is chosen, on any background
 #: Shows a value under the pointer, and says so where there is none.
 _READOUT = """
@@ -143,8 +143,9 @@ class _GraphPlot:
             self._sources.append(source)
             items.append(LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
         self._legend = Legend(items=items, label_text_font_size="8pt", spacing=0, padding=2, margin=2, glyph_height=12)
-        self._legend.update(border_line_alpha=0, background_fill_alpha=0, location="left")
-        self.figure.add_layout(self._legend, "below")
+        inside = graph.legend == "inside"
+        self._legend.update(border_line_alpha=0, background_fill_alpha=0.7, location="top_right" if inside else "left")
+        self.figure.add_layout(self._legend, "center" if inside else "below")
 
     def _add(self, series: Series, source: ColumnDataSource) -> list[Any]:
         plot, colour = self.figure, series.colour

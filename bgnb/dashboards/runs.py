@@ -257,11 +257,12 @@ class RunsDashboard(Dashboard):
         catalog = self._runs.catalog
         x, y = self._circles
         sources = Series(
-            "known sources and what they exclude", np.array(catalog["RA"]) % 360, np.array(catalog["DEC"]), "dots", _SOURCES,
-            details={"source": [str(name) for name in catalog["NAME"]]},
+            "known sources, and what they exclude", np.array(catalog["RA"]) % 360, np.array(catalog["DEC"]), "dots",
+            _SOURCES, details={"source": [str(name) for name in catalog["NAME"]]},
         )  # fmt: skip
         series = (Series("", x, y, "outline", _SOURCES), sources, *self._points("sky", chosen))
-        return Graph("Runs on the sky", "right ascension / deg", "declination / deg", series, (360.0, 0.0), (-90.0, 90.0))
+        labels = "Runs on the sky", "right ascension / deg", "declination / deg"
+        return Graph(*labels, series, (360.0, 0.0), (-90.0, 90.0), legend="below")
 
     @cached_property
     def _circles(self) -> tuple[Floats, Floats]:
@@ -288,7 +289,7 @@ class RunsDashboard(Dashboard):
         )
         ranges = (float(az[0]), float(az[-1])), (float(alt[0]), float(alt[-1]))
         series = (edges, *self._points("groups", chosen))
-        return Graph("Groups, with GROUP_ID", "azimuth / deg", "altitude / deg", series, *ranges, texts=texts)
+        return Graph("Groups, with GROUP_ID", "azimuth / deg", "altitude / deg", series, *ranges, texts=texts, legend="below")
 
     def _histogram(self, panel: str, chosen: NDArray[np.bool_]) -> Graph:
         label, column, _ = _HISTOGRAMS[panel]
@@ -303,14 +304,14 @@ class RunsDashboard(Dashboard):
             tallest = np.maximum(tallest, counts.max())
             series.append(Series(name, centres, counts, "bars", colour, edges=edges))
         title = label.partition(" / ")[0].capitalize() if known.any() else f"The run table has no {column}"
-        return Graph(title, label, "runs", tuple(series), (low, high), span(tallest, zero=True))
+        return Graph(title, label, "runs", tuple(series), (low, high), span(tallest, zero=True), legend="below")
 
     def controls(self) -> dict[str, Control]:
         runs = self._runs
         filled = sorted(set(runs.group_ids[runs.kept].tolist()) - {-1})
         options: list[Any] = [("any", None)]
-        options += [(f"group {group}: {counted(len(runs.members(group)), 'run')}", group) for group in filled]
-        options += [(f"group {group}: no runs", group) for group in range(len(runs.groups)) if group not in filled]
+        options += [(f"{group}: {counted(len(runs.members(group)), 'run')}", group) for group in filled]
+        options += [(f"{group}: no runs", group) for group in range(len(runs.groups)) if group not in filled]
         text = widgets.Textarea(
             description="selected OBS_IDs", rows=3, continuous_update=False, style={"description_width": "initial"},
             placeholder="none; tap or drag in a picture, or write them here", layout={"width": "min(48em, 95%)"},

@@ -105,6 +105,8 @@ class Graph:
         A range in x to mark.
     texts : tuple of (x, y, text)
         Words in the graph.
+    legend : {"inside", "below"}
+        Where the names of the series stand: in the upper right corner, or below the axis.
     """
 
     title: str
@@ -117,6 +119,7 @@ class Graph:
     y_log: bool = False
     band: tuple[float, float] | None = None
     texts: tuple[tuple[float, float, str], ...] = ()
+    legend: Literal["inside", "below"] = "inside"
 
 
 Panel = Image | Graph

@@ -63,11 +63,10 @@ def test_models(page, url, root):
     assert len(labels) > 1
     group.select_option(index=1)
     status = dashboard.get_by_role("status")
-    page.page.wait_for_function(
-        "text => document.body.innerText.includes(text)", arg=labels[1].replace("\xa0", " ").capitalize()
-    )
+    status.filter(has_text="Group " + labels[1].replace("\xa0", " ")).wait_for()
 
     before = page.pixels("image")
+    assert dashboard.get_by_role("button", name="play", exact=True).count() == 1
     slider = dashboard.get_by_role("slider", name="energy")
     slider.focus()
     at = int(slider.get_attribute("aria-valuenow").split(".")[0])
