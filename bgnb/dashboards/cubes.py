@@ -88,32 +88,33 @@ class CubeDashboard(Dashboard):
     def act(self, action: Action) -> None:
         if action["kind"] != "tap" or action["x"] is None or action["y"] is None:
             return
+        axes = self.axes_of(self.state)
         if isinstance(self.view.panels[action["panel"]], Image):
-            self.attempt(lambda: self.update(position=_inside(self.axes_of(self.state), action["x"], action["y"])))
+            self.update(position=_inside(axes, action["x"], action["y"]))
         elif action["panel"] in self.with_energy and action["x"] > 0:
-            self.attempt(lambda: self._go_to(energy_bin(self.axes_of(self.state), replace(self.state, energy=action["x"]))))
+            where = energy_bin(axes, replace(self.state, energy=action["x"]))
+            self.update(energy=_rounded(axes, where))
 
     #: Graphs over energy, in which a tap chooses one.
     with_energy: tuple[str, ...] = ("spectrum",)
 
-    def _go_to(self, where: int) -> None:
-        self.update(energy=_rounded(self.axes_of(self.state), where))
-
-    def frames(self) -> dict[str, Any]:
-        axes, here = self.axes_of(self.state), energy_bin(self.axes_of(self.state), self.state)
+    def frames(self) -> list[tuple[str, Any]]:
+        axes = self.axes_of(self.state)
         states = [replace(self.state, energy=_rounded(axes, where)) for where in range(axes.shape[0])]
-        states[here] = self.state
-        return {energy_label(axes, where): state for where, state in enumerate(states)}
+        states[energy_bin(axes, self.state)] = self.state
+        return [(energy_label(axes, where), state) for where, state in enumerate(states)]
 
     def controls(self) -> dict[str, Control]:
         slider = widgets.IntSlider(description="energy", readout=False, style={"description_width": "initial"})
         slider.add_class("bgnb-energy")
         play = widgets.Play(interval=300, show_repeat=True, tooltip="play through the energies")
-        widgets.jslink((play, "value"), (slider, "value"))
-        last = {"max": lambda state: self.axes_of(state).shape[0] - 1}
 
         def bins(state: Any) -> dict[str, Any]:
-            return {"max": last["max"](state)}
+            axes = self.axes_of(state)
+            return {"max": axes.shape[0] - 1, "value": energy_bin(axes, state)}
+
+        def go_to(where: int) -> dict[str, Any]:
+            return {"energy": _rounded(self.axes_of(self.state), where)}
 
         def energy(state: Any) -> dict[str, Any]:
             return {"value": _rounded(self.axes_of(state), energy_bin(self.axes_of(state), state))}
@@ -141,12 +142,8 @@ class CubeDashboard(Dashboard):
             return number_box(name, show, change)
 
         return {
-            "bin": Control(
-                slider,
-                lambda state: bins(state) | {"value": energy_bin(self.axes_of(state), state)},
-                lambda where: {"energy": _rounded(self.axes_of(self.state), where)},
-            ),
-            "play": Control(play, bins),
+            "bin": Control(slider, bins, go_to),
+            "play": Control(play, bins, go_to),
             "energy": number_box("energy / TeV", energy, lambda value: {"energy": value}),
             "detx": coordinate(0, "DETX / deg"),
             "dety": coordinate(1, "DETY / deg"),

@@ -99,7 +99,7 @@ class Dashboard(widgets.VBox):
         self.state = self.settle(state)
         view = self.view
         self._plots = Plots(view, self.selecting)
-        self._figures = LiveFigures(self._plots.layout, self.act)
+        self._figures = LiveFigures(self._plots.layout, lambda action: self.attempt(partial(self.act, action)))
         self._summary = widgets.HTML()
         self._message = widgets.HTML()
         self._controls = self.controls()
@@ -138,9 +138,9 @@ class Dashboard(widgets.VBox):
     def python(self) -> str:
         """The lines that make this dashboard in this state."""
 
-    def frames(self) -> dict[str, Any]:
-        """States through which an exported page moves, by label; by default only the present one."""
-        return {"": self.state}
+    def frames(self) -> list[tuple[str, Any]]:
+        """Labels and states through which an exported page moves; by default only the present one."""
+        return [("", self.state)]
 
     # What they share.
 
@@ -172,9 +172,8 @@ class Dashboard(widgets.VBox):
 
     def save_html(self, path: str | Path) -> None:
         """Write what is shown as a page that needs neither Python nor network, with a slider where there is one here."""
-        views = {label: self.view_of(state) for label, state in self.frames().items()}
-        present = list(self.frames().values()).index(self.state) if len(views) > 1 else 0
-        write_file(Path(path), to_html(views, present).encode())
+        labels, states = zip(*self.frames(), strict=True)
+        write_file(Path(path), to_html(labels, [self.view_of(state) for state in states], states.index(self.state)).encode())
 
     def save_csv(self, path: str | Path) -> None:
         """Write the numbers that are shown as a table, see `View.to_csv`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from typing import Any
@@ -98,13 +98,15 @@ def _draw_series(axes: Any, series: Series) -> None:
     )
 
 
-def to_html(views: Mapping[str, View], present: int) -> str:
+def to_html(labels: Sequence[str], views: Sequence[View], present: int) -> str:
     """Views as one page; with a slider, where there are several.
 
     Parameters
     ----------
-    views : mapping of str to `View`
-        The views, by what the slider says.
+    labels : sequence of str
+        What the slider says of each view.
+    views : sequence of `View`
+        The views.
     present : int
         The one to begin with.
     """
@@ -113,19 +115,18 @@ def to_html(views: Mapping[str, View], present: int) -> str:
     from bokeh.models import CustomJS, Div, Slider
     from bokeh.resources import INLINE
 
-    labels, shown = list(views), list(views.values())
-    plots = Plots(shown[present])
-    plots.draw(shown[present])
-    heading = Div(text=_heading(shown[present]))
+    plots = Plots(views[present])
+    plots.draw(views[present])
+    heading = Div(text=_heading(views[present]))
     children: list[Any] = [heading, plots.layout]
     if len(views) > 1:
         slider = Slider(start=0, end=len(views) - 1, value=present, step=1, title=labels[present], show_value=False, width=400)
-        models, frames = _frames(plots, shown)
-        arguments = {"labels": labels, "models": models, "frames": frames}
-        arguments |= {"heading": heading, "headings": [_heading(view) for view in shown]}
+        models, frames = _frames(plots, views)
+        arguments = {"labels": list(labels), "models": models, "frames": frames}
+        arguments |= {"heading": heading, "headings": [_heading(view) for view in views]}
         slider.js_on_change("value", CustomJS(args=arguments, code=_MOVE))
         children.insert(1, slider)
-    return file_html(column(children, sizing_mode="stretch_width"), INLINE, shown[present].title)
+    return file_html(column(children, sizing_mode="stretch_width"), INLINE, views[present].title)
 
 
 _MOVE = """
@@ -135,7 +136,7 @@ frames[cb_obj.value].forEach((properties, i) => models[i].setv(properties))
 """
 
 
-def _frames(plots: Plots, views: list[View]) -> tuple[list[Any], list[list[dict[str, Any]]]]:
+def _frames(plots: Plots, views: Sequence[View]) -> tuple[list[Any], list[list[dict[str, Any]]]]:
     """The models that differ between views, and their properties in each."""
     drawn = [plots.properties(view) for view in views]
     changing = [i for i, (_, first) in enumerate(drawn[0]) if not all(same(first, pairs[i][1]) for pairs in drawn)]

@@ -89,6 +89,12 @@ def test_models(page, url, root):
     page.tap("spectrum", (edges[5] * edges[6]) ** 0.5, page.bokeh("spectrum", "y_range.end") / 3)
     page.wait_for_bokeh("image", f"model.title.text.includes('{edges[5]:.3g} to')")
 
+    dashboard.get_by_role("button", name="play", exact=True).click()
+    page.wait_for_bokeh("image", f"model.title.text.includes('{edges[7]:.3g} to')")  # two steps on, the last
+    dashboard.get_by_role("button", name="stop").click()
+    page.wait_for_bokeh("image", f"model.title.text.includes('{edges[0]:.3g} to')")
+    assert slider.get_attribute("aria-valuenow") == "0.0"
+
     dashboard.get_by_label("counts", exact=True).check()
     page.wait_for_bokeh("image", "model.title.text.startsWith('Counts')")
     dashboard.get_by_label("stretch").select_option("log")
@@ -177,7 +183,7 @@ def test_comparison(page, url):
 def test_exported_page(page, root, tmp_path):
     comparison = bgnb.dashboards.compare_models(root / "truth/true", root / "truth/reco", energy=1.0)
     comparison.save_html(tmp_path / "page.html")
-    labels = list(comparison.frames())
+    labels = [label for label, _ in comparison.frames()]
     shutil.copy(tmp_path / "page.html", tmp_path / "elsewhere.html")
     page.page.goto(f"file://{tmp_path}/elsewhere.html")
     page.wait_for_bokeh("compared", "model.title.text.includes('Ratio')")
