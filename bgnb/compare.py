@@ -293,7 +293,7 @@ class RadialProfile:
         Edges of the rings, deg; one more than rings.
     rate, error : ndarray
         Mean rate in each ring and its statistical error, MeV-1 s-1 sr-1; not a number in
-        rings that hold no bin, and the error also where nothing was exposed.
+        rings that hold no bin, and the error also in planes that were not exposed.
     """
 
     edges: Floats
@@ -304,9 +304,9 @@ class RadialProfile:
 def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> RadialProfile:
     """Mean rate of an energy bin in rings about the centre of the field of view.
 
-    The mean is weighted by solid angle Ω. The variance of a bin's rate is rate / exposure,
-    so that of the mean is ∑ Ω² · rate / exposure over (∑ Ω)². The error is zero for a true
-    model, as in `Spectrum`.
+    The mean is weighted by solid angle Ω; of a plane that was exposed in part, it is that of
+    the exposed bins. The variance of a bin's rate is rate / exposure, so that of the mean is
+    ∑ Ω² · rate / exposure over (∑ Ω)². The error is zero for a true model, as in `Spectrum`.
 
     Parameters
     ----------
@@ -316,12 +316,21 @@ def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> R
         The energy bin.
     width : float
         Of the rings, deg; a bin belongs to the ring that holds its centre.
+
+    Raises
+    ------
+    BgnbError
+        Where there is no such energy bin, or the width is not above 0.
     """
     axes = model.axes
+    if not 0 <= number < axes.shape[0] or not width > 0:
+        raise BgnbError(f"number must be 0 to {axes.shape[0] - 1}, and width above 0; got {number} and {width}")
     offset = np.hypot(axes.detx_centers.value, axes.dety_centers.value[:, None])
     ring = (offset / width).astype(np.intp).ravel()
     edges = np.arange(ring.max() + 2) * width
-    solid_angle, rate = axes.solid_angle.value.ravel(), model.rate.quantity.value[number].ravel()
+    rate, exposure = model.rate.quantity.value[number].ravel(), _exposure(model, number).ravel()
+    exposed = exposure > 0
+    solid_angle = axes.solid_angle.value.ravel() * (exposed | ~exposed.any())
 
     def sums(values: Floats) -> Floats:
         return np.bincount(ring, values).astype(float)
@@ -330,7 +339,8 @@ def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> R
     mean = _divide(sums(solid_angle * rate), weight)
     if model.is_true:
         return RadialProfile(edges, mean, np.zeros_like(mean))
-    variance = solid_angle**2 * _divide(rate, _exposure(model, number).ravel())
+    unknown = np.full(rate.shape, 0.0 if exposed.any() else np.nan)
+    variance = solid_angle**2 * np.divide(rate, exposure, out=unknown, where=exposed)
     return RadialProfile(edges, mean, _divide(np.sqrt(sums(variance)), weight))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import bgnb
 from bgnb.compare import ZONES, Comparison, compare
 from bgnb.errors import BgnbError
 from bgnb.figures import Position, energy_bins, plot_comparison
-from bgnb.gadf import read_groups, read_model
+from bgnb.gadf import GROUPS_FILE, read_groups, read_model
 from bgnb.interactive import comparison_html
 from bgnb.model import BackgroundModel
 from bgnb.outdir import REPORT, new_directory, write_file
@@ -111,8 +111,7 @@ def compare_models(
         raise BgnbError(f"positions must be pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)], got {positions}") from None
     files1, files2 = model_files(first), model_files(second)
     check_groups(first, second)
-    if not (common := sorted(files1.keys() & files2.keys())):
-        raise BgnbError(f"{first} and {second} have no group in common: {sorted(files1)} and {sorted(files2)}")
+    common = common_groups(first, files1, second, files2)
     comparisons, figures = {}, []
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(first, second)) as directory:
         for group_id in common:
@@ -156,6 +155,19 @@ def model_files(directory: Path) -> dict[int, Path]:
     if not files:
         raise BgnbError(f"{directory}: holds no models (bg_cube_model_group<ID>_table.fits.gz)")
     return files
+
+
+def common_groups(first: Path, groups1: Iterable[int], second: Path, groups2: Iterable[int]) -> list[int]:
+    """GROUP_IDs that two directories have in common.
+
+    Raises
+    ------
+    BgnbError
+        Where there are none.
+    """
+    if not (common := sorted(set(groups1) & set(groups2))):
+        raise BgnbError(f"{first} and {second} have no group in common: {sorted(groups1)} and {sorted(groups2)}")
+    return common
 
 
 def read_group_model(modeldir: str | Path, group_id: int) -> BackgroundModel:
@@ -232,7 +244,7 @@ def check_groups(first: Path, second: Path) -> None:
     BgnbError
         Where they are.
     """
-    definitions = [directory / "bg_observation_groups.ecsv" for directory in (first, second)]
+    definitions = [directory / GROUPS_FILE for directory in (first, second)]
     if all(path.exists() for path in definitions):
         one, other = (read_groups(path) for path in definitions)
         if one != other:

@@ -7,6 +7,10 @@ class BgnbError(Exception):
     The message is one line that says what was wrong, where, and what to do.
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """What notebooks show of the error: its message, which says all there is to know."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class DataError(BgnbError):
     """A fault in one data file: the message names the file and the HDU, column or keyword."""

@@ -167,7 +167,7 @@ def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: st
         image = axes.imshow(rate, origin="lower", extent=extent(model.axes), cmap="viridis", vmin=0)
         axes.set_facecolor(GREY)
         counts = int(model.stack.counts[number].sum())
-        words = f"{counts} counts" if counts else "extrapolated"
+        words = "extrapolated" if model.extrapolated[number] else f"{counts} counts"
         axes.set_title(f"{energy_label(model.axes, number)}\n{words}", fontsize=10)
         axes.set(xlabel="DETX / deg", ylabel="DETY / deg")
         figure.colorbar(image, ax=axes, label=RATE_LABEL, fraction=0.046, pad=0.03)
@@ -190,13 +190,13 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
     spectra, counts, livetime = panels.flat
     for (name, model), colour in zip(models.items(), _colours(len(models)), strict=True):
         energy, edges = model.axes.energy_centers.value, model.axes.energy.value
-        counted = model.stack.counts.any(axis=(1, 2)) | model.is_true
+        measured = ~model.extrapolated
         for (detx, dety), style in zip(positions, itertools.cycle(("o-", "s--", "^-.", "v-"))):
             line = spectrum(model, detx, dety)
             label = f"{_plain_text(name)} {place(detx, dety)}: {index_label(line)}"
             rate = hidden(line.rate)
             spectra.plot(energy, rate, ":", lw=1, color=colour)  # all of it, also what is extrapolated
-            spectra.plot(energy, np.where(counted, rate, np.nan), style, ms=3, lw=1, color=colour, label=label)
+            spectra.plot(energy, np.where(measured, rate, np.nan), style, ms=3, lw=1, color=colour, label=label)
         counts.stairs(hidden(model.stack.counts.sum(axis=(1, 2))), edges, color=colour)
         livetime.stairs(model.stack.livetime.to_value("h").max(axis=(1, 2)), edges, color=colour)
     spectra.set(xscale="log", yscale="log", title="Rate (dotted: extrapolated)", xlabel="energy / TeV", ylabel=RATE_LABEL)
@@ -213,7 +213,7 @@ def plot_radial_profile(model: BackgroundModel, energies: Sequence[u.Quantity]) 
     figure, axes = _figure(6, 4)
     for number, colour in zip(energy_bins(model.axes, energies), LINES, strict=False):
         profile = radial_profile(model, number)
-        style = "-" if model.stack.counts[number].any() else ":"
+        style = ":" if model.extrapolated[number] else "-"
         label = energy_label(model.axes, number) + ("" if style == "-" else ", extrapolated")
         axes.stairs(profile.rate, profile.edges, color=colour, ls=style, label=label)
     axes.set(yscale="log", title="Rate against offset", xlabel="offset / deg", ylabel=RATE_LABEL)

@@ -27,6 +27,10 @@ from bgnb.outdir import write_file
 from bgnb.runs import ObservationGroups
 from bgnb.stack import RunCounts, Stack
 
+#: Files of a directory of models: the definition of the groups, and the runs used with their GROUP_ID.
+GROUPS_FILE = "bg_observation_groups.ecsv"
+GROUPED_RUNS_FILE = "bg_observation_table_grouped.fits.gz"
+
 _AXES = {"energy": "ENERG", "dety": "DETY", "detx": "DETX"}
 _FITS_ORDER = ("energy", "detx", "dety")
 #: Axis orders of BKG_3D cubes as numpy shows them, by name.

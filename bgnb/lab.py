@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -11,8 +12,10 @@ from urllib.parse import quote
 import nbformat
 
 from bgnb.batch import find_notebook
-from bgnb.comparisons import model_files
+from bgnb.compare import compare as compare_two
+from bgnb.comparisons import check_groups, common_groups, model_files
 from bgnb.errors import BgnbError
+from bgnb.gadf import read_model
 from bgnb.outdir import write_file
 
 
@@ -40,15 +43,19 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
         Where a directory holds no models, or the notebook cannot be written.
     """
     directories = [Path(modeldir)] if compare is None else [Path(modeldir), Path(compare)]
-    for directory in directories:
-        model_files(directory)
+    files = [model_files(directory) for directory in directories]
+    if compare is not None:  # complain here of what would fail there
+        check_groups(directories[0], directories[1])
+        common = common_groups(directories[0], files[0], directories[1], files[1])
+        compare_two(read_model(files[0][common[0]]), read_model(files[1][common[0]]))
     name = "explore" if compare is None else "explore_true_reco"
     parameters = ("modeldir",) if compare is None else ("dir1", "dir2")
     values = dict(zip(parameters, (str(directory.resolve()) for directory in directories), strict=True))
     source = nbformat.read(find_notebook(name), as_version=4)
     cell = next(cell for cell in source.cells if "parameters" in cell.metadata.get("tags", []))
-    for parameter, value in values.items():
-        cell.source = cell.source.replace(f'{parameter}: str = ""', f"{parameter}: str = {value!r}")
+    cell.source = re.sub(
+        r'^(\w+): str = ""', lambda match: f"{match[1]}: str = {values.get(match[1], '')!r}", cell.source, flags=re.MULTILINE
+    )
     text = nbformat.writes(source) + "\n"
     for number in range(1, 1000):
         path = Path(folder) / f"{name}{'' if number == 1 else f'-{number}'}.ipynb"
@@ -57,8 +64,8 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
         if not path.exists():
             try:
                 write_file(path, text.encode())
-            except OSError as error:
-                raise BgnbError(f"{path}: cannot be written: {error.strerror}; go to a directory of your own") from None
+            except BgnbError:
+                raise BgnbError(f"{path.resolve()}: cannot be written; go to a directory of your own") from None
         return path
     raise BgnbError(f"{folder}: holds a thousand notebooks {name}-….ipynb; remove some")
 

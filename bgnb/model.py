@@ -59,6 +59,13 @@ class BackgroundModel:
         """Whether this is a truth, made from no runs: it has no counts and no statistical error."""
         return not self.stack.runs
 
+    @property
+    def extrapolated(self) -> NDArray[np.bool_]:
+        """Energy planes without counts, whose rate follows that of others."""
+        if self.is_true or self.method == "unsmoothed":
+            return np.zeros(self.axes.shape[0], dtype=bool)
+        return self.stack.counts.sum(axis=(1, 2)) == 0
+
     def __repr__(self) -> str:
         return f"BackgroundModel(method: {self.method}, {self.stack!r})"
 

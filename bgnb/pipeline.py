@@ -18,7 +18,7 @@ from bgnb.errors import BgnbError, DataError
 from bgnb.eventlist import EventList, read_event_list
 from bgnb.fitsfile import primary_hdu, table_hdu, write_fits
 from bgnb.fov import FovAlign, checked_fovalign
-from bgnb.gadf import write_groups, write_image, write_model
+from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, write_groups, write_image, write_model
 from bgnb.model import METHODS, make_model
 from bgnb.outdir import REPORT, new_directory, write_file
 from bgnb.report import GroupReport, Report, RunReport, count_reasons
@@ -261,6 +261,6 @@ def _write_tables(runs: Runs, groups: ObservationGroups, report: Report, directo
     table: Table = runs.table[np.isin(runs.table["OBS_ID"], list(used))]
     write_fits(directory / "bg_observation_table.fits.gz", [primary_hdu(), table_hdu(table, "OBS_INDEX")])
     table["GROUP_ID"] = np.array([used[obs_id] for obs_id in table["OBS_ID"].tolist()], dtype=np.int64)
-    write_fits(directory / "bg_observation_table_grouped.fits.gz", [primary_hdu(), table_hdu(table, "OBS_INDEX")])
-    write_groups(groups, directory / "bg_observation_groups.ecsv")
+    write_fits(directory / GROUPED_RUNS_FILE, [primary_hdu(), table_hdu(table, "OBS_INDEX")])
+    write_groups(groups, directory / GROUPS_FILE)
     write_file(directory / REPORT, report.to_json().encode())

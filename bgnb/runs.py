@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -293,11 +294,15 @@ class ObservationGroups:
         """GROUP_ID of a pointing in deg; None outside all groups. The highest altitude belongs to the last group."""
         alt, az = self.alt_edges.value, self.az_edges.value
         i_alt = len(alt) - 2 if alt_pnt == alt[-1] else int(np.searchsorted(alt, alt_pnt, side="right")) - 1
-        # A tiny negative remainder rounds to 360 itself: hence % twice.
-        i_az = int(np.searchsorted(az, (az_pnt - az[0]) % 360 % 360 + az[0], side="right")) - 1
+        i_az = int(np.searchsorted(az, self.wrapped(az_pnt), side="right")) - 1
         if 0 <= i_alt < len(alt) - 1 and 0 <= i_az < len(az) - 1:
             return i_alt * (len(az) - 1) + i_az
         return None
+
+    def wrapped(self, az_pnt: float | NDArray[np.float64]) -> Any:
+        """Azimuths in deg, from the first edge on."""
+        first = self.az_edges.value[0]
+        return (np.asarray(az_pnt) - first) % 360 % 360 + first  # a tiny negative remainder rounds to 360 itself: hence twice
 
     @cached_property
     def table(self) -> Table:

@@ -19,7 +19,7 @@ from bgnb.cube import CubeAxes
 from bgnb.dataset import make_test_dataset
 from bgnb.errors import BgnbError
 from bgnb.fov import checked_fovalign
-from bgnb.gadf import read_model, write_groups, write_image, write_model
+from bgnb.gadf import GROUPS_FILE, read_model, write_groups, write_image, write_model
 from bgnb.model import METHODS
 from bgnb.outdir import REPORT, check_target, new_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
@@ -135,7 +135,7 @@ def make_true_reco(
     with new_directory(out / "true", overwrite=overwrite) as directory:
         for write, name in zip((write_model, write_image), report.groups[0].files, strict=True):
             write(true, directory / name, {"GROUP_ID": group_id, "ALT_PNT": altitude})
-        write_groups(groups, directory / "bg_observation_groups.ecsv")
+        write_groups(groups, directory / GROUPS_FILE)
         settings = asdict(model) | {"group_id": group_id, "altitude_deg": altitude, "n_runs": len(table)}
         settings |= {"observatory": observatory, "energy_threshold": energy_threshold, "seed": seed}
         content = {"creator": f"bgnb {bgnb.__version__}", "settings": settings}

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import socket
 import sys
 import urllib.error
@@ -10,9 +11,11 @@ import urllib.request
 from base64 import b64decode
 from dataclasses import fields, replace
 from io import BytesIO, StringIO
+from itertools import pairwise
 from pathlib import Path
 from types import MethodType
 
+import ipywidgets
 import numpy as np
 import pytest
 from astropy import units as u
@@ -22,13 +25,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
 from matplotlib.image import imread
+from traitlets import TraitError
 
 import bgnb
 from bgnb import BgnbError, CubeAxes, ObservationGroups, TrueModel, make_test_bg_cube_model, write_groups, write_model
 from bgnb.batch import notebook_parameters
 from bgnb.compare import radial_profile
 from bgnb.dashboards import compare_models, explore_models, explore_runs
-from bgnb.dashboards.colours import Colours, choose_limits, palette, round_values
+from bgnb.dashboards.colours import Colours, choose_limits, number, palette, round_values
+from bgnb.dashboards.exports import _frames, to_png
 from bgnb.dashboards.modelset import KEPT, ModelSet
 from bgnb.dashboards.plots import same
 from bgnb.lab import prepare_notebook
@@ -67,7 +72,9 @@ def runs(tmp_path_factory):
     table = bgnb.make_test_dataset(folder / "in", n_runs=12, trigger_rate=3.0, alt_range=(30, 88), seed=4)
     near = SkyCoord(table["RA_PNT"][:2], table["DEC_PNT"][:2], unit="deg").directional_offset_by(30 * u.deg, [1, 2.5] * u.deg)
     catalog = Table({"NAME": ["<b>one</b>", "two"], "RA": near.ra.deg, "DEC": near.dec.deg, "EXTENSION": [0.0, 0.5]})
-    bgnb.make_bg_cube_models(folder / "in", "GADF", folder / "models", catalog=catalog, n_energy=4, n_fov=5)
+    bgnb.make_bg_cube_models(
+        folder / "in", "GADF", folder / "models", catalog=catalog, exclusion_radius="2.6 deg", n_energy=4, n_fov=5
+    )
     return folder, catalog
 
 
@@ -98,7 +105,7 @@ def assert_same_as_fresh(dashboard, fresh):
 
 
 def tap(dashboard, panel, x, y, add=False):
-    dashboard.act({"kind": "tap", "panel": panel, "x": x, "y": y, "add": add})
+    dashboard.act({"kind": "tap", "panel": panel, "x": x, "y": y, "add": add, "width": 360.0, "height": 90.0})
 
 
 # Colours
@@ -183,7 +190,7 @@ def test_images_and_spectra_are_those_of_the_model(modeldir):
         np.testing.assert_array_equal(image.x_edges, AXES.detx.value)
         assert image.outline == (*AXES.detx.value[ix : ix + 2], *AXES.dety.value[iy : iy + 2])
     spectrum = dashboard.view.panels["spectrum"]
-    np.testing.assert_allclose(spectrum.series[1].y, rate[:, iy, ix])
+    np.testing.assert_allclose(spectrum.series[2].y, rate[:, iy, ix])
     assert spectrum.band == tuple(AXES.energy.value[where : where + 2])
     words = f"{model.stack.counts[where, iy, ix]} counts in {livetime[where, iy, ix]:.3g} h"
     assert words in dashboard.view.summary
@@ -240,7 +247,7 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(modeldir):
     dashboard = explore_models(modeldir, group_id=3)
     before = dashboard.state
     for changes, message in (
-        ({"group_id": 5}, "has no model of group 5; its groups are 3, 8"),
+        ({"group_id": 5}, "has no model of group 5; the groups are 3, 8"),
         ({"quantity": "flux"}, "quantity must be one of rate, counts, livetime, relative error; got 'flux'"),
         ({"energy": "5 deg"}, "energy must be a value with a unit, such as '1 TeV'"),
         ({"energy": -1}, "energy must be above 0 TeV"),
@@ -249,11 +256,21 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(modeldir):
         ({"percentile": 0}, "percentile must be above 0"),
         ({"low": 2, "high": 1, "limits": "by hand"}, "must increase"),
         ({"low": 0, "high": 1, "limits": "by hand", "stretch": "log"}, "a logarithm needs limits above 0"),
+        ({"low": -1e308, "high": 1e308, "limits": "by hand"}, "must increase"),
+        ({"low": 1.0, "high": 1.0 + 1e-9}, "must increase, by more than a millionth"),
+        ({"energy": 10**400}, "energy must be a finite number"),
+        ({"group_id": [3]}, "has no model of group [3]"),
+        ({"position": {1, 2}}, "position must be a pair"),
+        ({"quantity": np.array(["rate"])}, "quantity must be one of"),
         ({"colour": "red"}, "there is no colour here; there are group_id, energy"),
     ):
         with pytest.raises(BgnbError, match=re.escape(message)):
             dashboard.update(**changes)
         assert dashboard.state == before
+    with pytest.raises(BgnbError, match="there is no energies here; there are group_id"):
+        dashboard.energies = 5
+    with pytest.raises(TraitError):
+        dashboard.state = before
     dashboard._controls["percentile"].widget.value = 500
     assert 'role="alert"' in dashboard._message.value
     assert "at most 100" in dashboard._message.value
@@ -376,7 +393,7 @@ def test_exports_are_what_is_shown(modeldir, tmp_path, monkeypatch):
     assert len(image) == 7 * 9
     for iy, y in enumerate(AXES.dety_centers.value):
         for ix, x in enumerate(AXES.detx_centers.value):
-            assert image[float(f"{x:.6g}"), float(f"{y:.6g}")] == model.stack.counts[2, iy, ix]
+            assert image[float(f"{x:.9g}"), float(f"{y:.9g}")] == model.stack.counts[2, iy, ix]
     spectrum = [row for row in rows if row["panel"] == "spectrum" and row["series"].startswith("rate")]
     line = bgnb.spectrum(model, 1.5 * u.deg, -1.1 * u.deg)
     np.testing.assert_allclose([float(row["value"]) for row in spectrum], line.rate, rtol=1e-5)
@@ -384,8 +401,8 @@ def test_exports_are_what_is_shown(modeldir, tmp_path, monkeypatch):
 
     page = (tmp_path / f"{name}.html").read_text()
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']?https?:", page)
-    for number in range(5):
-        assert f"{AXES.energy[number].value:.3g} to {AXES.energy[number + 1].value:.3g} TeV" in page
+    for low, high in pairwise(AXES.energy.value):
+        assert f"{low:.3g} to {high:.3g} TeV" in page
 
 
 def test_notebooks_keep_a_picture(modeldir):
@@ -399,9 +416,147 @@ def test_bins_of_unequal_width_are_shown_where_they_are(tmp_path):
     axes = CubeAxes(energy=[1, 10] * u.TeV, dety=[-1, 0, 3] * u.deg, detx=[-2, -1.5, 0, 1] * u.deg)
     write_model(make_test_bg_cube_model(axes, "70 deg", TrueModel()), tmp_path / "bg_cube_model_group0_table.fits")
     image = explore_models(tmp_path).view.panels["image"]
-    assert image.pixels.shape == (4, 6)
-    np.testing.assert_array_equal(image.pixels[0], image.values[0][[0, 1, 1, 1, 2, 2]])
-    np.testing.assert_array_equal(image.pixels[:, 0], image.values[:, 0][[0, 1, 1, 1]])
+    for x, y in ((-1.9, 0.1), (-1.51, -0.99), (-1.49, 2.9), (-0.01, 0.01), (0.01, -0.01)):
+        column, line = int((x + 2) / 3 * image.pixels.shape[1]), int((y + 1) / 4 * image.pixels.shape[0])
+        ix, iy = (int(np.searchsorted(edges.value, value)) - 1 for edges, value in ((axes.detx, x), (axes.dety, y)))
+        assert image.pixels[line, column] == image.values[iy, ix]
+
+
+def test_limits_are_those_of_what_is_named(modeldir, pair):
+    model, comparison = lopsided_model(), bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
+    dashboard, compared = explore_models(modeldir, group_id=3, energy=5), compare_models(*pair, energy=1)
+    rate = model.rate.quantity.value
+    both = np.stack([comparison.first.rate.quantity.value, comparison.second.rate.quantity.value])
+    ratio = np.where(comparison.exposed[:, None, None], comparison.ratio, np.nan)
+    for limits, plane, other in (("this energy", 2, 2), ("all energies", slice(None), slice(None))):
+        dashboard.limits = compared.limits = limits
+        assert dashboard.limits_of(dashboard.state) == (rate[plane].min(), rate[plane].max())
+        assert compared.limits_of(compared.state) == (both[:, other].min(), both[:, other].max())
+        half = min(1, np.nanmax(np.abs(ratio[other] - 1)))
+        assert compared.compared_limits(compared.state) == pytest.approx((1 - half, 1 + half))
+    compared.update(span=0.5)
+    assert compared.compared_limits(compared.state) == (0.5, 1.5)
+    compared.stretch = "log"
+    assert compared.span is None  # it was that of another stretch
+    compared.span = 0.5
+    assert compared.compared_limits(compared.state) == pytest.approx((1 / 1.5, 1.5))
+    compared.low = 1e-9
+    assert (compared.span, compared.limits) == (0.5, "by hand")
+    compared.show = "difference"
+    assert compared.span is None
+    # One limit by hand, and new ones together with another quantity.
+    dashboard.limits = "this energy"
+    dashboard.low = 1e-9
+    assert (dashboard.limits, dashboard.low, dashboard.high) == ("by hand", 1e-9, rate[2].max())
+    assert explore_models(modeldir, group_id=3, energy=5, high=1.0).low == rate[2].min()
+    dashboard.update(quantity="counts", low=1, high=9)
+    assert dashboard.limits_of(dashboard.state) == (1, 9)
+    dashboard.update(quantity="livetime", limits="by hand")
+    assert dashboard.low < 0.9 < dashboard.high  # hours
+
+
+def test_profile_and_bands_are_those_of_the_energy_and_the_position(modeldir):
+    model = lopsided_model()
+    dashboard = explore_models(modeldir, group_id=3, energy=5, position=(1.5, -1.1))
+    expected = radial_profile(model, 2)
+    nothing, profile = dashboard.view.panels["profile"].series
+    assert np.isnan(nothing.y).all()
+    np.testing.assert_allclose(profile.y, expected.rate)
+    np.testing.assert_allclose(profile.high - profile.y, expected.error)
+    np.testing.assert_allclose(profile.y - profile.low, expected.error)
+    low, high = dashboard.view.panels["profile"].band
+    iy, ix = int(np.searchsorted(AXES.dety.value, -1.1)) - 1, int(np.searchsorted(AXES.detx.value, 1.5)) - 1
+    assert low <= np.hypot(AXES.detx_centers[ix].value, AXES.dety_centers[iy].value) < high
+    line = bgnb.spectrum(model, 1.5 * u.deg, -1.1 * u.deg)
+    spectrum = dashboard.view.panels["spectrum"].series[2]
+    np.testing.assert_allclose(spectrum.low, line.rate - line.error)
+    np.testing.assert_allclose(spectrum.high, line.rate + line.error)
+
+
+def test_what_is_extrapolated_is_said(tmp_path):
+    model = lopsided_model(method="unsmoothed")
+    counts = model.stack.counts.copy()
+    counts[4] = 0
+    stack = replace(model.stack, counts=counts)
+    for method in ("default", "unsmoothed"):
+        (tmp_path / method).mkdir()
+        write_model(bgnb.make_model(stack, method), tmp_path / method / "bg_cube_model_group0_table.fits")
+    dashboard = explore_models(tmp_path / "default", energy=50)
+    assert dashboard.view.panels["image"].title.startswith("Rate, extrapolated, at")
+    _, follows, measured = dashboard.view.panels["spectrum"].series
+    assert (follows.name, measured.name[:4]) == ("extrapolated", "rate")
+    np.testing.assert_array_equal(np.isfinite(follows.y), np.arange(5) == 4)
+    np.testing.assert_array_equal(np.isfinite(measured.y), np.arange(5) != 4)
+    follows, measured = dashboard.view.panels["profile"].series
+    assert (follows.name, np.isfinite(measured.y).any()) == ("extrapolated", False)
+    unsmoothed = explore_models(tmp_path / "unsmoothed", energy=50)
+    assert unsmoothed.view.panels["image"].title.startswith("Rate at")
+    assert unsmoothed.view.panels["spectrum"].series[1].name == ""
+    # Where a model was not exposed there is nothing to compare.
+    livetime = stack.livetime_us.copy()
+    livetime[4] = 0
+    (tmp_path / "second").mkdir()
+    other = bgnb.make_model(replace(stack, livetime_us=livetime, runs=(replace(stack.runs[0], obs_id=77),)))
+    write_model(other, tmp_path / "second" / "bg_cube_model_group0_table.fits")
+    compared = compare_models(tmp_path / "unsmoothed", tmp_path / "second", energy=50)
+    assert np.isnan(compared.view.panels["compared"].values).all()
+    assert "not both models were exposed" in compared.view.summary
+    compared.energy = 5
+    assert np.isfinite(compared.view.panels["compared"].values).any()
+    assert "not both models" not in compared.view.summary
+
+
+def test_pictures_lie_the_right_way_round(modeldir):
+    """The lopsided model is brightest where DETX is high and DETY low: to the right, and below."""
+    view = explore_models(modeldir, group_id=3, energy=1.2).view
+    png = imread(BytesIO(to_png(replace(view, panels={"image": view.panels["image"]}))))
+    yellow = np.argwhere((png[..., 0] > 0.9) & (png[..., 1] > 0.85) & (png[..., 2] < 0.3))
+    blue = np.argwhere((png[..., 0] < 0.3) & (png[..., 1] < 0.05) & (png[..., 2] > 0.3))
+    bar = png.shape[1] * 0.8  # to the right of it is the colour bar
+    yellow, blue = (place[place[:, 1] < bar].mean(axis=0) for place in (yellow, blue))
+    assert yellow[0] > blue[0]
+    assert yellow[1] > blue[1]
+
+
+def test_exported_frames_are_the_energies_in_order(modeldir):
+    dashboard = explore_models(modeldir, group_id=3, energy=5)
+    labels, states = zip(*dashboard.frames(), strict=True)
+    assert [label.split()[0] for label in labels] == [f"{edge:.3g}" for edge in AXES.energy.value[:-1]]
+    assert states.index(dashboard.state) == 2
+    models, frames = _frames(dashboard._plots, [dashboard.view_of(state) for state in states])
+    where = [model.name for model in models].index("image-data")
+    for number_, frame in enumerate(frames):
+        expected = lopsided_model().rate.quantity.value[number_]
+        np.testing.assert_allclose(frame[where]["data"]["value"][0], expected, rtol=1e-6)
+
+
+def test_the_last_word_is_what_is_shown(modeldir):
+    """One who observes the state and changes it again gets what they asked for, in the picture too."""
+    dashboard = explore_models(modeldir, group_id=3, energy=1)
+    dashboard.observe(lambda change: dashboard.update(energy=50), "state")
+    dashboard.energy = 5
+    assert dashboard.energy == 50
+    assert_same_as_fresh(dashboard, explore_models(modeldir, group_id=3, energy=50))
+    ranges = [properties for _, properties in dashboard._plots.properties(dashboard.view) if "reset_start" in properties]
+    assert len(ranges) == 6
+    assert all(ends["reset_start"] == ends["start"] and ends["reset_end"] == ends["end"] for ends in ranges)
+
+
+def test_closing_lets_go_of_everything(modeldir):
+    kept = ipywidgets.widgets.widget._instances
+    before = set(kept)
+    dashboard = explore_models(modeldir, group_id=3)
+    widgets = [kept[key] for key in set(kept) - before]
+    seen = [widget for widget in widgets if isinstance(widget, ipywidgets.DOMWidget)]
+    assert len(seen) > 20
+    dashboard.close()
+    assert not [widget for widget in seen if widget in kept.values()]
+
+
+def test_labels_of_the_colour_bar_tell_values_apart():
+    for colours in (Colours("viridis", "linear", 10000, 10050), Colours("diverging", "log", 0.9998, 1.0002, 1.0)):
+        labels = [label for _, label in colours.ticks()]
+        assert len(set(labels)) == len(labels) >= 3
 
 
 # Radial profile
@@ -409,16 +564,35 @@ def test_bins_of_unequal_width_are_shown_where_they_are(tmp_path):
 
 def test_rings_hold_the_whole_plane_and_their_error_is_that_of_their_counts():
     model = lopsided_model(method="unsmoothed")
-    for number in (1, 3):
-        profile = radial_profile(model, number, width=0.7)
+    for plane in (1, 3):
+        profile = radial_profile(model, plane, width=0.7)
         offset = np.hypot(AXES.detx_centers.value, AXES.dety_centers.value[:, None])
         area = np.histogram(offset, profile.edges, weights=AXES.solid_angle.value)[0]
-        counts = np.histogram(offset, profile.edges, weights=model.stack.counts[number])[0]
-        total = (model.rate.quantity.value[number] * AXES.solid_angle.value).sum()
+        counts = np.histogram(offset, profile.edges, weights=model.stack.counts[plane])[0]
+        total = (model.rate.quantity.value[plane] * AXES.solid_angle.value).sum()
         assert np.nansum(profile.rate * area) == pytest.approx(total)
         # Livetime is the same everywhere in this plane: the mean is counts over exposure, its error Poisson's.
         some = counts > 0
         np.testing.assert_allclose(profile.rate[some] / profile.error[some], np.sqrt(counts[some]))
+
+
+def test_rings_leave_out_what_was_not_exposed():
+    model = lopsided_model(method="unsmoothed")
+    livetime, counts = model.stack.livetime_us.copy(), model.stack.counts.copy()
+    livetime[:, :, :4], counts[:, :, :4] = 0, 0
+    part = bgnb.make_model(replace(model.stack, livetime_us=livetime, counts=counts), "unsmoothed")
+    profile = radial_profile(part, 1, width=0.7)
+    offset = np.hypot(AXES.detx_centers.value, AXES.dety_centers.value[:, None])[:, 4:]
+    area = np.histogram(offset, profile.edges, weights=AXES.solid_angle.value[:, 4:])[0]
+    rate = (model.rate.quantity.value[1] * AXES.solid_angle.value)[:, 4:]
+    inside = area > 0
+    np.testing.assert_allclose(
+        profile.rate[inside], np.histogram(offset, profile.edges, weights=rate)[0][inside] / area[inside]
+    )
+    assert np.isnan(profile.rate[~inside]).all()
+    for number_, width in ((-1, 0.5), (5, 0.5), (0, 0)):
+        with pytest.raises(BgnbError, match="number must be 0 to 4, and width above 0"):
+            radial_profile(model, number_, width)
 
 
 # Comparison
@@ -438,15 +612,35 @@ def test_comparison_shows_what_compare_finds(pair):
         ):
             dashboard.show = show
             image = dashboard.view.panels["compared"]
-            np.testing.assert_allclose(image.values, cube[where])
+            np.testing.assert_allclose(image.values, cube[where] if comparison.exposed[where] else np.nan)
             neutral = 1 if show == "ratio" else 0
             assert (image.colours.low + image.colours.high) / 2 == pytest.approx(neutral)
+        dashboard.show = "pull"
         np.testing.assert_allclose(dashboard.view.panels["second"].values, comparison.second.rate.quantity.value[where])
         assert dashboard.view.panels["first"].colours == dashboard.view.panels["second"].colours
     first, second = comparison.spectra(-1 * u.deg, 2 * u.deg)
-    spectra = dashboard.view.panels["spectra"].series
-    np.testing.assert_allclose(spectra[1].y, second.rate)
-    assert spectra[0].name == f"true, γ = {first.index:.2f}"
+    outlines, spectra = dashboard.view.panels["spectra"].series[::2], dashboard.view.panels["spectra"].series[1::2]
+    counted = reco.stack.counts.any(axis=(1, 2))
+    for line, outline, series, name in zip((first, second), outlines, spectra, ("true", "reco"), strict=True):
+        known = np.where(counted, line.rate, np.nan) if name == "reco" else line.rate
+        np.testing.assert_allclose(outline.y, line.rate)
+        np.testing.assert_allclose(series.y, known)
+        np.testing.assert_allclose(series.low, known - line.error)
+        np.testing.assert_allclose(series.high, known + line.error)
+        assert series.name == f"{name}, γ = {line.index:.2f}"
+    edges = comparison.axes.energy.value
+    ratios = dashboard.view.panels["ratios"]
+    assert ratios.band == dashboard.view.panels["spectra"].band == (edges[where], edges[where + 1])
+    np.testing.assert_allclose(ratios.series[1].y[counted], (second.rate / first.rate)[counted])
+    np.testing.assert_allclose(
+        (ratios.series[1].high - ratios.series[1].low)[counted], (2 * second.error / first.rate)[counted]
+    )
+    rates = f"true {number(first.rate[where])} and reco {number(second.rate[where])} ± {number(second.error[where])} MeV"
+    assert rates in dashboard.view.summary
+    plane = comparison.pull[where][np.isfinite(comparison.pull[where])]
+    assert f"9 of 10 bins within {number(np.percentile(np.abs(plane), 90))} of 0." in dashboard.view.summary
+    normal = dashboard.view.panels["pulls"].series[1].y
+    assert normal.sum() == pytest.approx(np.isfinite(comparison.pull[comparison.expected >= 10]).sum(), rel=1e-3)
     pulls = comparison.pull[comparison.expected >= 10]
     title = f"Pulls of {len(pulls)} bins: mean {pulls.mean():.3f}, width {pulls.std():.3f}"
     assert dashboard.view.panels["pulls"].title.startswith(title)
@@ -481,7 +675,7 @@ def test_models_that_share_runs_have_no_pulls(modeldir, tmp_path):
     assert dashboard.view.panels["pulls"].title == "No pulls: the models share runs"
     assert "Pull at" in dashboard.view.summary
     assert "no bin has a value" in dashboard.view.summary
-    with pytest.raises(BgnbError, match="no group 8 in common; they share 3"):
+    with pytest.raises(BgnbError, match="do not share a group 8; the groups are 3"):
         dashboard.group_id = 8
 
 
@@ -490,7 +684,7 @@ def test_models_that_share_runs_have_no_pulls(modeldir, tmp_path):
 
 def test_runs_are_kept_for_the_reasons_that_make_models(runs):
     folder, catalog = runs
-    dashboard = explore_runs(folder / "in", "GADF", catalog=catalog)
+    dashboard = explore_runs(folder / "in", "GADF", catalog=catalog, exclusion_radius="2.6 deg")
     report = json.loads((folder / "models" / "report.json").read_text())
     used = {run["obs_id"]: run["group_id"] for run in report["runs"] if run["status"] == "used"}
     kept = dashboard.view.panels["sky"].series[3]
@@ -501,6 +695,9 @@ def test_runs_are_kept_for_the_reasons_that_make_models(runs):
     left_out = dashboard.view.panels["groups"].series[1].details
     assert left_out["becomes"][0].startswith("left out: near a known source: <b>one</b>, 1.00 deg")
     assert "12 runs in" in dashboard.view.summary
+    assert dashboard.view.panels["sky"].x_range == (360, 0)  # east is left
+    hours = sum(run["livetime_s"] for run in report["runs"] if run["obs_id"] in dashboard.selected) / 3600
+    assert f"{hours:.2f} h" in dashboard.view.summary or len(dashboard.selected) == 1
     assert "left out: 2 near a known source" in dashboard.view.summary
     # The same from the directory of models, which has the runs used only.
     of_models = explore_runs(folder / "models", catalog=catalog)
@@ -508,16 +705,46 @@ def test_runs_are_kept_for_the_reasons_that_make_models(runs):
     assert "left out: 2 near a known source" in of_models.view.summary
 
 
-def test_circles_lie_at_the_distance_that_excludes(runs):
+@pytest.mark.parametrize("where", ["in", "models"])
+def test_circles_lie_at_the_distance_that_excludes(runs, where):
     folder, catalog = runs
-    dashboard = explore_runs(folder / "in", "GADF", catalog=catalog, exclusion_radius="2 deg")
+    given = {"scheme": "GADF", "exclusion_radius": "2.6 deg"} if where == "in" else {}
+    dashboard = explore_runs(folder / where, catalog=catalog, **given)
+    assert dashboard.view.panels["sky"].series[1].name == "known sources, and what they exclude"
     outline = dashboard.view.panels["sky"].series[0]
     x, y = (values.reshape(2, -1)[:, :-1] for values in (outline.x, outline.y))
     centres = SkyCoord(catalog["RA"], catalog["DEC"], unit="deg")[:, None]
     good = np.isfinite(y)
     distance = centres.separation(SkyCoord(x, np.where(good, y, 0), unit="deg")).deg
-    np.testing.assert_allclose(distance[0][good[0]], 2, rtol=1e-6)
-    np.testing.assert_allclose(distance[1][good[1]], 3, rtol=1e-6)
+    np.testing.assert_allclose(distance[0][good[0]], 2.6, rtol=1e-6)
+    np.testing.assert_allclose(distance[1][good[1]], 3.6, rtol=1e-6)
+
+
+def test_runs_stand_in_their_groups(runs):
+    dashboard = explore_runs(runs[0] / "in", "GADF", select="all")
+    x, y = dashboard._runs.places("groups")
+    azimuth = np.asarray(dashboard._runs.table["AZ_PNT"])
+    assert (azimuth > 270).any()
+    assert ((azimuth > 90) & (azimuth < 270)).any()
+    groups = dashboard._runs.groups.table
+    for place, group_id in zip(zip(x, y, strict=True), dashboard._runs.group_ids, strict=True):
+        row = groups[group_id]
+        assert row["AZ_MIN"] <= place[0] < row["AZ_MAX"]
+        assert row["ALT_MIN"] <= place[1] < row["ALT_MAX"]
+    assert dashboard.view.panels["sky"].series[1].name == "known sources"  # they exclude nothing here
+    assert np.isnan(dashboard.view.panels["sky"].series[0].y).all()
+    menu = dashboard._controls["group_id"].widget
+    dashboard.group_id = int(dashboard._runs.group_ids[0])
+    dashboard.selected = dashboard._runs.obs_ids[:2]
+    assert menu.label == "any"
+    for wrong in (20339, "1", [[1]], None):
+        with pytest.raises(BgnbError, match="selected must be a list of OBS_IDs"):
+            dashboard.selected = wrong
+    for wrong in (25.0, True, "1", 99):
+        with pytest.raises(BgnbError, match="there is no group"):
+            dashboard.group_id = wrong
+    text = dashboard.view.to_csv()
+    assert f"OBS_ID: {dashboard.selected[0]}; OBJECT" in text
 
 
 def test_what_is_selected_in_one_picture_is_selected_in_all(runs):
@@ -566,12 +793,17 @@ def test_what_is_selected_in_one_picture_is_selected_in_all(runs):
 
 def test_missing_columns_and_files_are_said(runs, tmp_path):
     folder, _ = runs
-    with pytest.raises(BgnbError, match="of a directory of runs, name the scheme"):
-        explore_runs(folder / "in")
+    for path, arguments in (
+        (folder / "in", {}),
+        (folder / "models", {"select": "all"}),
+        (folder / "models", {"alt_edges": [0, 90]}),
+    ):
+        with pytest.raises(BgnbError, match="of a directory of runs, name the scheme"):
+            explore_runs(path, **arguments)
     dashboard = explore_runs(folder / "in", "GADF", select="all")
     dashboard._runs.table.remove_column("MUONEFF")
     dashboard.group_id = 26
-    assert dashboard.view.panels["muoneff"].title == "The run table has no MUONEFF"
+    assert dashboard.view.panels["muoneff"].title == "The run table has no values of MUONEFF"
     assert dashboard.view.panels["muoneff"].series[0].y.sum() == 0
 
 
@@ -618,6 +850,13 @@ def test_lab_opens_a_notebook_of_its_own_on_loopback_with_a_token(modeldir, pair
     assert prepare_notebook(*pair).name == "explore_true_reco-2.ipynb"
     with pytest.raises(BgnbError, match="holds no models"):
         prepare_notebook(tmp_path)
+    with pytest.raises(BgnbError, match="no group in common"):
+        prepare_notebook(modeldir, pair[0])
+    first, second = tmp_path / 'dir2: str = ""', tmp_path / "+print(42)+"
+    for source, copy in zip(pair, (first, second), strict=True):
+        shutil.copytree(source, copy)
+    odd = prepare_notebook(first, second)
+    assert [parameter.default for parameter in notebook_parameters(odd).values()] == [str(first), str(second)]
 
     port = free_port()
     command = [sys.executable, "-m", "bgnb", "lab", str(modeldir), "--", "--no-browser", f"--ServerApp.port={port}", *QUIET]

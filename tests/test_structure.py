@@ -42,6 +42,7 @@ ORDER = [
     "dashboards.plots",
     "dashboards.exports",
     "dashboards.live",
+    "dashboards.player",
     "dashboards.dashboard",
     "dashboards.modelset",
     "dashboards.cubes",

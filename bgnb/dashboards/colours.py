@@ -21,6 +21,8 @@ Palette = Literal["viridis", "cividis"]
 
 #: The code of a bin without a value.
 NOTHING = 255
+#: The colour of what is chosen, to be seen on any ground.
+CHOSEN = "#e6007e"
 #: A diverging logarithm reaches from the limit down to this part of it, on either side.
 _LOG_FLOOR = 0.01
 
@@ -81,7 +83,8 @@ class Colours:
             half = self.high - self.neutral
             parts = (0.1, 1) if self.stretch == "log" else (0.5, 1)
             values = [self.neutral + sign * part * half for sign in (-1, 1) for part in parts] + [self.neutral]
-        return tuple((float(254 * self.position(value)), number(value)) for value in sorted(values))
+        values = sorted(values)
+        return tuple(zip((254 * self.position(values)).tolist(), _labels(values), strict=True))
 
 
 def choose_limits(
@@ -103,7 +106,9 @@ def choose_limits(
             values = values[values > 0]
         distance = np.abs(_distance(values, neutral, stretch))
         half = float(np.percentile(distance, percentile)) if distance.size else 0.0
-        return around(neutral, half or 1.0, stretch)
+        if neutral == 1 and stretch != "log":
+            half = min(half, 1.0)  # a ratio below zero means nothing
+        return around(neutral, half if half > 1e-9 else 1.0, stretch)
     if stretch == "log":
         values = values[values > 0]
     if not values.size:
@@ -111,7 +116,9 @@ def choose_limits(
     low, high = (float(limit) for limit in np.percentile(values, [(100 - percentile) / 2, (100 + percentile) / 2]))
     if high - low > 1e-9 * abs(high):
         return low, high
-    return (low / 2, high * 2) if stretch == "log" or high > 0 else (low - 1, high + 1)
+    if low > 0:
+        return low / 2, high * 2
+    return (low * 2, high / 2) if high < 0 else (0.0, 1.0)
 
 
 def around(neutral: float, half: float, stretch: Stretch) -> tuple[float, float]:
@@ -147,9 +154,18 @@ def palette(name: str) -> tuple[str, ...]:
     return tuple(interp_palette(known[name], NOTHING))
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = 3) -> str:
     """A number to read: three digits, or a dash where there is none."""
-    return f"{value:.3g}".replace("-", "−") if math.isfinite(value) else "–"
+    return f"{value:.{digits}g}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _labels(values: list[float]) -> list[str]:
+    """Values to read, with as many digits as tell them apart."""
+    for digits in range(3, 16):
+        labels = [number(value, digits) for value in values]
+        if len(set(labels)) == len(set(values)):
+            break
+    return labels
 
 
 def counted(number: int, word: str) -> str:
@@ -166,7 +182,7 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
         With the choices.
     """
     allowed = get_args(choices) or choices
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise BgnbError(f"{name} must be one of {', '.join(map(str, allowed))}; got {value!r}")
 
 

@@ -11,13 +11,12 @@ import numpy as np
 from astropy import units as u
 
 from bgnb.compare import Comparison, Floats, Normalise, Spectrum, compare
-from bgnb.comparisons import MIN_EXPECTED, check_groups, labels_of
+from bgnb.comparisons import MIN_EXPECTED, check_groups, common_groups, labels_of
 from bgnb.cube import CubeAxes
 from bgnb.dashboards.colours import Colours, around, check_choice, choose_limits, counted, number
-from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, finite_number, image_of, pixel
+from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, finite_number, image_of, pixel, place_of
 from bgnb.dashboards.dashboard import Control, choice, number_box, row
-from bgnb.dashboards.models import error_band
-from bgnb.dashboards.modelset import KEPT, ModelSet
+from bgnb.dashboards.modelset import KEPT, ModelSet, one_of
 from bgnb.dashboards.view import Graph, Image, Series, View, span
 from bgnb.errors import BgnbError
 from bgnb.figures import LINES, RATE_LABEL, energy_label, hidden, index_label, spectra_ratio
@@ -25,7 +24,7 @@ from bgnb.figures import LINES, RATE_LABEL, energy_label, hidden, index_label, s
 Show = Literal["ratio", "difference", "pull"]
 
 _NEUTRAL = {"ratio": 1.0, "difference": 0.0, "pull": 0.0}
-_UNITS = {"ratio": "second / first", "difference": RATE_LABEL, "pull": "difference / error"}
+_UNITS = {"difference": RATE_LABEL, "pull": "difference / error"}
 _FIRST, _SECOND = LINES[0], LINES[1]
 
 
@@ -46,8 +45,8 @@ class ComparisonDashboard(CubeDashboard):
     with_energy = ("spectra", "ratios")
 
     def __init__(self, first: ModelSet, second: ModelSet, labels: tuple[str, str], state: ComparisonState) -> None:
-        self._sets, self._labels = (first, second), labels
-        self.group_ids = common_groups(first, second)
+        self._sets, self._labels, self._ratio = (first, second), labels, f"{labels[1]} / {labels[0]}"
+        self._group_ids = common_groups(first.path, first.group_ids, second.path, second.group_ids)
         self._compared = lru_cache(KEPT)(
             lambda group_id, normalise: compare(first.read(group_id), second.read(group_id), normalise)
         )
@@ -63,13 +62,11 @@ class ComparisonDashboard(CubeDashboard):
     def settle(self, state: ComparisonState) -> ComparisonState:
         check_choice("show", state.show, Show)
         check_choice("normalise", state.normalise, Normalise)
-        if state.group_id not in self.group_ids:
-            groups = ", ".join(map(str, self.group_ids))
-            raise BgnbError(f"the directories have no group {state.group_id} in common; they share {groups}")
+        state = replace(state, group_id=one_of(state.group_id, self._group_ids, "the directories do not share a group"))
         if state.span is not None:
             state = replace(state, span=finite_number("span", state.span, ""))
-            if not state.span > 0:  # type: ignore[operator]
-                raise BgnbError(f"span must be above 0, got {state.span}")
+            if not 1e-6 <= state.span <= 1e6:  # type: ignore[operator]
+                raise BgnbError(f"span must be 1e-6 to 1e6, got {state.span}")
         return super().settle(state)
 
     def automatic_limits(self, state: ComparisonState) -> tuple[float, float]:
@@ -90,10 +87,13 @@ class ComparisonDashboard(CubeDashboard):
         return choose_limits(values, state.stretch, state.percentile, neutral)
 
     def _values(self, state: ComparisonState) -> Floats:
+        """Ratio, difference or pull in each bin; not a number at energies at which one was not exposed."""
         comparison = self.comparison(state)
         if state.show == "difference":
-            return comparison.second.rate.quantity.value - comparison.first.rate.quantity.value
-        return comparison.ratio if state.show == "ratio" else comparison.pull
+            values = comparison.second.rate.quantity.value - comparison.first.rate.quantity.value
+        else:
+            values = comparison.ratio if state.show == "ratio" else comparison.pull
+        return np.where(comparison.exposed[:, None, None], values, np.nan)
 
     def view_of(self, state: ComparisonState) -> View:
         comparison = self.comparison(state)
@@ -104,14 +104,15 @@ class ComparisonDashboard(CubeDashboard):
         panels: dict[str, Image | Graph] = {}
         for name, model, label in zip(("first", "second"), (comparison.first, comparison.second), self._labels, strict=True):
             rate = model.rate.quantity.value[where]
-            panels[name] = image_of(axes, state, rate, f"{label}, {energies}", RATE_LABEL, colours)
+            word = ", extrapolated" * bool(model.extrapolated[where])
+            panels[name] = image_of(axes, state, rate, f"{label}, {energies}{word}", RATE_LABEL, colours)
         values = self._values(state)[where]
         diverging = Colours("diverging", state.stretch, *self.compared_limits(state), _NEUTRAL[state.show])
         title = f"{state.show.capitalize()}, {energies}"
-        unit = _UNITS[state.show].replace("first", self._labels[0]).replace("second", self._labels[1])
+        unit = self._ratio if state.show == "ratio" else _UNITS[state.show]
         panels["compared"] = image_of(axes, state, values, title, unit, diverging)
         pair = comparison.spectra(axes.detx_centers[ix], axes.dety_centers[iy])
-        place = f"DETX {axes.detx_centers[ix].value:.2f}°, DETY {axes.dety_centers[iy].value:.2f}°"
+        place = place_of(axes, iy, ix)
         panels["spectra"] = self._spectra(comparison, pair, place, where)
         panels["ratios"] = self._ratios(comparison, pair, place, where)
         panels["pulls"] = _pulls(comparison)
@@ -121,6 +122,8 @@ class ComparisonDashboard(CubeDashboard):
             f"{state.show.capitalize()} at {energies}: {_spread(values, _NEUTRAL[state.show])}",
             f"At {place}: {self._at_position(comparison, pair, where)}",
         ]
+        if not comparison.exposed[where]:
+            lines.append("At this energy not both models were exposed, so that there is nothing to compare.")
         return View(f"Group {state.group_id}, {state.show} at {energies}", "\n".join(lines), panels)
 
     def _at_position(self, comparison: Comparison, pair: tuple[Spectrum, Spectrum], where: int) -> str:
@@ -130,14 +133,17 @@ class ComparisonDashboard(CubeDashboard):
         )
         ratio, error = (values[where] for values in spectra_ratio(comparison, *pair))
         words = f"{rates} {RATE_LABEL}, ratio {number(ratio)}" + (f" ± {number(error)}" if error > 0 else "")
+        words += "" if comparison.independent else " (its error is not known, as they share runs)"
         return f"{words}; spectral indices {' and '.join(index_label(line) for line in pair)}."
 
     def _spectra(self, comparison: Comparison, pair: tuple[Spectrum, Spectrum], place: str, where: int) -> Graph:
         edges = comparison.axes.energy.value
         series, shown = [], []
-        for line, label, colour in zip(pair, self._labels, (_FIRST, _SECOND), strict=True):
-            rate = hidden(line.rate)
-            low, high = error_band(rate, line.error)
+        models = (comparison.first, comparison.second)
+        for line, model, label, colour in zip(pair, models, self._labels, (_FIRST, _SECOND), strict=True):
+            series.append(Series("", line.energy, hidden(line.rate), "outline", colour))  # also what is extrapolated
+            rate = np.where(model.extrapolated, np.nan, hidden(line.rate))
+            low, high = rate - line.error, rate + line.error
             series.append(Series(f"{label}, {index_label(line)}", line.energy, rate, "line", colour, low, high, edges))
             shown.append(rate)
         ranges = (edges[0], edges[-1]), span(*shown, log=True)
@@ -157,16 +163,16 @@ class ComparisonDashboard(CubeDashboard):
         ratio, error = spectra_ratio(comparison, *pair)
         one = Series("", edges[[0, -1]], np.ones(2), "outline", "#888888")
         points = Series("", pair[0].energy, ratio, "points", _SECOND, ratio - error, ratio + error)
-        known = np.where(error < 0.5, ratio, np.nan)
-        half = float(np.nanmax(np.abs(known - 1), initial=0.2)) * 1.3
+        known = ratio[error < 0.5] if np.any(error < 0.5) else ratio
+        half = 1.3 * float(np.max(np.abs(known[np.isfinite(known)] - 1), initial=0.2))
         title = f"Ratio at {place}"
         return Graph(
-            title, "energy / TeV", f"{self._labels[1]} / {self._labels[0]}", (one, points), (edges[0], edges[-1]),
+            title, "energy / TeV", self._ratio, (one, points), (edges[0], edges[-1]),
             (1 - half, 1 + half), True, False, (edges[where], edges[where + 1]),
         )  # fmt: skip
 
     def controls(self) -> dict[str, Control]:
-        groups = [(self._sets[0].label(group_id), group_id) for group_id in self.group_ids]
+        groups = [(self._sets[0].label(group_id), group_id) for group_id in self._group_ids]
 
         def spread(state: ComparisonState) -> dict[str, Any]:
             neutral, high = _NEUTRAL[state.show], self.compared_limits(state)[1]
@@ -189,7 +195,7 @@ class ComparisonDashboard(CubeDashboard):
         ]
 
     def update(self, **changes: Any) -> None:
-        asked = {"show", "stretch", "limits", "percentile"} & changes.keys()
+        asked = {"show", "stretch", "percentile"} & changes.keys()
         if any(changes[name] != getattr(self.state, name) for name in asked):
             changes = {"span": None} | changes  # that of another comparison means nothing
         super().update(**changes)
@@ -258,27 +264,16 @@ def compare_models(
     """
     first, second = ModelSet(dir1), ModelSet(dir2)
     check_groups(first.path, second.path)
+    if labels is not None and (not isinstance(labels, tuple | list) or len(labels) != 2):
+        raise BgnbError(f"labels must be the names of both, got {labels!r}")
     names = labels_of(first.path.resolve(), second.path.resolve()) if labels is None else (str(labels[0]), str(labels[1]))
-    if low is not None and high is not None:
-        limits = "by hand"
-    group = common_groups(first, second)[0] if group_id is None else group_id
+    limits = "by hand" if low is not None or high is not None else limits
+    common = common_groups(first.path, first.group_ids, second.path, second.group_ids)
+    group = common[0] if group_id is None else group_id
     state = ComparisonState(
         group, energy, position, stretch, limits, percentile, low, high, palette, show, normalise, span  # type: ignore[arg-type]
     )  # fmt: skip
     return ComparisonDashboard(first, second, names, state)
-
-
-def common_groups(first: ModelSet, second: ModelSet) -> list[int]:
-    """Groups that both have.
-
-    Raises
-    ------
-    BgnbError
-        Where there are none.
-    """
-    if not (common := sorted(set(first.group_ids) & set(second.group_ids))):
-        raise BgnbError(f"{first.path} and {second.path} have no group in common: {first.group_ids} and {second.group_ids}")
-    return common
 
 
 def _spread(values: Floats, neutral: float) -> str:

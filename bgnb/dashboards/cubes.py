@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from bgnb.cube import CubeAxes, to_value
 from bgnb.dashboards.colours import Colours, Palette, Stretch, check_choice
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, number_box
 from bgnb.dashboards.live import Action
+from bgnb.dashboards.player import Player
 from bgnb.dashboards.view import Image
 from bgnb.errors import BgnbError
 from bgnb.figures import energy_label
@@ -48,17 +48,22 @@ class CubeDashboard(Dashboard):
 
     State = CubeState
 
-    @abstractmethod
     def axes_of(self, state: Any) -> CubeAxes:
         """The axes of what a state shows."""
+        raise NotImplementedError
 
-    @abstractmethod
     def automatic_limits(self, state: Any) -> tuple[float, float]:
         """Limits of the colours that are not set by hand."""
+        raise NotImplementedError
 
     def limits_of(self, state: Any) -> tuple[float, float]:
         """Values of the first and the last colour."""
         return (state.low, state.high) if state.limits == "by hand" else self.automatic_limits(state)
+
+    def update(self, **changes: Any) -> None:
+        if changes.get("low") is not None or changes.get("high") is not None:
+            changes = {"limits": "by hand"} | changes
+        super().update(**changes)
 
     def settle(self, state: Any) -> Any:
         for name, choices in (("stretch", Stretch), ("limits", Limits), ("palette", Palette)):
@@ -69,6 +74,8 @@ class CubeDashboard(Dashboard):
         if not 0 < percentile <= 100:
             raise BgnbError(f"percentile must be above 0 and at most 100, got {state.percentile}")
         try:
+            if not isinstance(state.position, tuple | list | np.ndarray):
+                raise TypeError
             x, y = state.position
         except (TypeError, ValueError):
             raise BgnbError(f"position must be a pair of DETX and DETY in deg, got {state.position!r}") from None
@@ -79,8 +86,8 @@ class CubeDashboard(Dashboard):
         automatic = self.automatic_limits(replace(state, limits="this energy"))
         given = (value if end is None else end for end, value in zip((state.low, state.high), automatic, strict=True))
         low, high = (finite_number("limits", value, "") for value in given)
-        if not low < high:
-            raise BgnbError(f"the limits of the colours must increase, got {low:g} and {high:g}")
+        if not low < high or high - low < 1e-6 * abs(high) or max(abs(low), abs(high)) > 1e100 or high - low < 1e-100:
+            raise BgnbError(f"the limits of the colours must increase, by more than a millionth, got {low:g} and {high:g}")
         if state.stretch == "log" and not low > 0:
             raise BgnbError(f"a logarithm needs limits above 0, got {low:g}; choose another stretch first")
         return replace(state, low=low, high=high)
@@ -107,7 +114,6 @@ class CubeDashboard(Dashboard):
     def controls(self) -> dict[str, Control]:
         slider = widgets.IntSlider(description="energy", readout=False, style={"description_width": "initial"})
         slider.add_class("bgnb-energy")
-        play = widgets.Play(interval=300, show_repeat=True, tooltip="play through the energies")
 
         def bins(state: Any) -> dict[str, Any]:
             axes = self.axes_of(state)
@@ -137,25 +143,31 @@ class CubeDashboard(Dashboard):
 
             def change(value: float) -> dict[str, Any]:
                 low, high = self.limits_of(self.state)
-                return {"limits": "by hand"} | ({"low": value, "high": high} if number == 0 else {"low": low, "high": value})
+                return {"low": value, "high": high} if number == 0 else {"low": low, "high": value}
 
             return number_box(name, show, change)
 
         return {
             "bin": Control(slider, bins, go_to),
-            "play": Control(play, bins, go_to),
+            "play": Control(Player(self._next_energy), lambda _: {}),
             "energy": number_box("energy / TeV", energy, lambda value: {"energy": value}),
             "detx": coordinate(0, "DETX / deg"),
             "dety": coordinate(1, "DETY / deg"),
             "stretch": choice("stretch", "stretch", ["linear", "log", "sqrt"]),
             "limits": choice("limits", "colours from", ["this energy", "all energies", "by hand"]),
             "percentile": number_box(
-                "% of values", lambda state: {"value": state.percentile}, lambda value: {"percentile": value}
+                "% of values",
+                lambda state: {"value": state.percentile, "disabled": state.limits == "by hand"},
+                lambda value: {"percentile": value},
             ),
             "low": limit(0, "lowest"),
             "high": limit(1, "highest"),
             "palette": choice("palette", "palette", ["viridis", "cividis"]),
         }
+
+    def _next_energy(self) -> None:
+        axes = self.axes_of(self.state)
+        self.update(energy=_rounded(axes, (energy_bin(axes, self.state) + 1) % axes.shape[0]))
 
     def energy_controls(self) -> list[Any]:
         """The widgets that choose an energy."""
@@ -194,6 +206,11 @@ def pixel(axes: CubeAxes, state: Any) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
+def place_of(axes: CubeAxes, iy: int, ix: int) -> str:
+    """The centre of a bin in words."""
+    return f"DETX {axes.detx_centers[ix].value:.2f}°, DETY {axes.dety_centers[iy].value:.2f}°"
+
+
 def image_of(axes: CubeAxes, state: Any, values: Floats, title: str, unit: str, colours: Colours) -> Image:
     """Values in the field of view, with the position marked."""
     iy, ix = pixel(axes, state)
@@ -223,6 +240,10 @@ def finite_number(name: str, value: Any, unit: str) -> float:
     """A finite number, or a value with a unit."""
     if isinstance(value, str | u.Quantity) and unit:
         return to_value(name, value, unit)
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+    try:
+        plain = float("nan" if isinstance(value, bool | str) else value)
+    except (TypeError, ValueError, OverflowError):
+        plain = math.nan
+    if not math.isfinite(plain):
         raise BgnbError(f"{name} must be a finite number{unit and f' ({unit})'}, got {value!r}")
-    return float(value)
+    return plain

@@ -8,8 +8,7 @@ The state is all there is to know; `Dashboard.update` is the only way to change 
 from __future__ import annotations
 
 import dataclasses
-from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -19,7 +18,7 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
-from bgnb.dashboards.exports import to_html, to_png
+from bgnb.dashboards.exports import as_html, to_html, to_png
 from bgnb.dashboards.live import Action, LiveFigures
 from bgnb.dashboards.plots import Plots
 from bgnb.dashboards.view import View
@@ -80,7 +79,7 @@ class Dashboard(widgets.VBox):
     observed: ``dashboard.observe(function, "state")``.
     """
 
-    state = traitlets.Any()
+    state = traitlets.Any(read_only=True)
     #: A class of values, whose fields become attributes.
     State: type[Any]
     #: The kind of dashboard, in one word.
@@ -96,7 +95,7 @@ class Dashboard(widgets.VBox):
     def __init__(self, state: Any) -> None:
         super().__init__()
         self._showing = False
-        self.state = self.settle(state)
+        self.set_trait("state", self.settle(state))
         view = self.view
         self._plots = Plots(view, self.selecting)
         self._figures = LiveFigures(self._plots.layout, lambda action: self.attempt(partial(self.act, action)))
@@ -111,32 +110,41 @@ class Dashboard(widgets.VBox):
         self.children = [*self.arranged(), self._exports(), self._summary, self._figures]
         self._draw(view)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and not hasattr(type(self), name):
+            raise self._unknown(name)
+        super().__setattr__(name, value)
+
+    def _unknown(self, name: str) -> BgnbError:
+        known = ", ".join(field.name for field in dataclasses.fields(self.State))
+        return BgnbError(f"there is no {name} here; there are {known}")
+
     # What each kind of dashboard says of itself.
 
-    @abstractmethod
     def settle(self, state: Any) -> Any:
         """The state with what depends on the data checked; raises `BgnbError` where it cannot be shown."""
+        raise NotImplementedError
 
-    @abstractmethod
     def view_of(self, state: Any) -> View:
         """What a state looks like."""
+        raise NotImplementedError
 
-    @abstractmethod
     def controls(self) -> dict[str, Control]:
         """The controls by name."""
+        raise NotImplementedError
 
-    @abstractmethod
     def arranged(self) -> list[Any]:
         """The widgets of the controls, in rows."""
+        raise NotImplementedError
 
-    @abstractmethod
     def act(self, action: Action) -> None:
         """Do what a tap or a selection means."""
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def python(self) -> str:
         """The lines that make this dashboard in this state."""
+        raise NotImplementedError
 
     def frames(self) -> list[tuple[str, Any]]:
         """Labels and states through which an exported page moves; by default only the present one."""
@@ -157,14 +165,21 @@ class Dashboard(widgets.VBox):
         BgnbError
             Where a value cannot be used; nothing has changed then.
         """
-        known = [field.name for field in dataclasses.fields(self.State)]
-        if unknown := [name for name in changes if name not in known]:
-            raise BgnbError(f"there is no {unknown[0]} here; there are {', '.join(known)}")
+        for name in changes:
+            if name not in (field.name for field in dataclasses.fields(self.State)):
+                raise self._unknown(name)
         state = self.settle(dataclasses.replace(self.state, **changes))
         if state != self.state:
             view = self.view_of(state)  # may complain: before anything has changed
-            self.state = state
-            self._draw(view)
+            self.set_trait("state", state)
+            if self.state is state:  # else one who observes it has changed it again, and it is drawn
+                self._draw(view)
+
+    def close(self) -> None:
+        """Take the dashboard off all pages, and let go of what it holds."""
+        for widget in _inside(self):
+            widget.close()
+        super().close()
 
     def save_png(self, path: str | Path) -> None:
         """Write what is shown as a picture."""
@@ -183,8 +198,7 @@ class Dashboard(widgets.VBox):
         """Show the state: the only place that does."""
         self._plots.draw(view)
         self._figures.push()
-        text = "<br>".join(escape(line) for line in view.summary.splitlines())
-        self._summary.value = f'<div role="status" style="line-height: 1.5">{text}</div>'
+        self._summary.value = f'<div role="status" style="line-height: 1.5">{as_html(view.summary)}</div>'
         self._message.value = ""
         self._show_controls()
 
@@ -237,9 +251,9 @@ class Dashboard(widgets.VBox):
 
     def _copy(self) -> None:
         """Show the lines, and copy them where the page may."""
-        self._say("")
-        self._message.value = f'<pre role="alert" class="bgnb-python">{escape(self.python)}</pre>'
-        self._figures.copy(self.python)
+        lines = self.python
+        self._message.value = f'<pre role="alert">{escape(lines)}</pre>'
+        self._figures.copy(lines)
 
     @property
     def file_name(self) -> str:
@@ -261,6 +275,14 @@ class Dashboard(widgets.VBox):
 def row(*children: Any) -> widgets.Box:
     """Widgets beside each other, in as many lines as they need."""
     return widgets.Box(list(children), layout={"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 14px"})
+
+
+def _inside(box: Any) -> Iterator[Any]:
+    """All widgets in a box, and in the boxes in it."""
+    for child in box.children:
+        yield child
+        if hasattr(child, "children"):
+            yield from _inside(child)
 
 
 def _free(name: str) -> Path:

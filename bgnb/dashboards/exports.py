@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bgnb.dashboards.colours import NOTHING, palette
+from bgnb.dashboards.colours import CHOSEN, NOTHING, palette
 from bgnb.dashboards.plots import Plots, same
 from bgnb.dashboards.view import Graph, Image, Series, View
 from bgnb.figures import GREY
-
-_MARK = "#e6007e"
 
 
 def to_png(view: View) -> bytes:
@@ -59,16 +57,16 @@ def _draw_image(figure: Any, axes: Any, image: Image) -> None:
     bar.minorticks_off()
     if image.outline is not None:
         left, right, bottom, top = image.outline
-        axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, fill=False, color=_MARK, lw=1.5))
+        axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, fill=False, color=CHOSEN, lw=1.5))
 
 
 def _draw_graph(axes: Any, graph: Graph) -> None:
     axes.set(xscale="log" if graph.x_log else "linear", yscale="log" if graph.y_log else "linear")
     axes.set(xlim=graph.x_range, ylim=graph.y_range)
     if graph.band is not None:
-        axes.axvspan(*graph.band, color=_MARK, alpha=0.2, lw=0)
+        axes.axvspan(*graph.band, color=CHOSEN, alpha=0.2, lw=0)
     for series in graph.series:
-        _draw_series(axes, series)
+        _draw_series(axes, series, graph)
     for x, y, text in graph.texts:
         axes.text(x, y, _plain(text), fontsize=7, color="gray", va="center")
     if axes.get_legend_handles_labels()[0]:
@@ -76,7 +74,7 @@ def _draw_graph(axes: Any, graph: Graph) -> None:
         axes.legend(fontsize=7, **(below if graph.legend == "below" else {"loc": "upper right"}))
 
 
-def _draw_series(axes: Any, series: Series) -> None:
+def _draw_series(axes: Any, series: Series, graph: Graph) -> None:
     label = _plain(series.name) or None
     if series.style == "bars":
         low = np.zeros_like(series.y) if series.low is None else series.low
@@ -84,11 +82,12 @@ def _draw_series(axes: Any, series: Series) -> None:
         axes.bar(edges[:-1], series.y - low, np.diff(edges), low, align="edge", color=series.colour, alpha=0.8, label=label)
         return
     if series.low is not None and series.high is not None:
+        low = graph.drawn(series.low)
         if series.style == "points":
-            axes.vlines(series.x, series.low, series.high, color=series.colour, lw=1)
+            axes.vlines(series.x, low, series.high, color=series.colour, lw=1)
         elif series.edges is not None:
             axes.bar(
-                series.edges[:-1], series.high - series.low, np.diff(series.edges), series.low, align="edge",
+                series.edges[:-1], series.high - low, np.diff(series.edges), low, align="edge",
                 color=series.colour, alpha=0.25, lw=0,
             )  # fmt: skip
     style = {"line": "o-", "dotted": "--", "points": "o", "dots": "o", "outline": "-"}[series.style]
@@ -144,13 +143,18 @@ def _frames(plots: Plots, views: Sequence[View]) -> tuple[list[Any], list[list[d
 
 
 def _heading(view: View) -> str:
-    lines = "<br>".join(escape(line) for line in view.summary.splitlines())
     return (
         f"<h1 style='font: 600 1.3em sans-serif'>{escape(view.title)}</h1>"
-        f"<p role='status' style='font: 1em sans-serif'>{lines}</p>"
+        f"<p role='status' style='font: 1em sans-serif'>{as_html(view.summary)}</p>"
     )
 
 
+def as_html(text: str) -> str:
+    """Lines of text for a page."""
+    return "<br>".join(escape(line) for line in text.splitlines())
+
+
 def _plain(text: str) -> str:
-    """Text in which a dollar sign starts no formula."""
-    return text.replace("$", r"\$")
+    """Text in which a dollar sign starts no formula, and a first underscore does not hide it from the legend."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text

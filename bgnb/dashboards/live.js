@@ -5,7 +5,7 @@ export default { render }
 async function render({ model, el }) {
   const view = Math.random().toString(36).slice(2)
   let figures = null // the Bokeh document, once it is shown
-  let missed = [] // patches that came while it was being made
+  let missed = null // patches that came while it is being made
   let stopWatching = () => {}
   let loaded = () => {}
   let gone = false
@@ -20,22 +20,29 @@ async function render({ model, el }) {
   }
 
   const show = async (item) => {
-    if (!el.isConnected) return ask()
     missed = []
     el.replaceChildren()
-    const shown = await Bokeh.embed.embed_item(item, el)
+    let shown
+    try {
+      shown = await Bokeh.embed.embed_item(item, el)
+    } catch {
+      missed = null // it was taken off the page meanwhile
+      return ask()
+    }
     figures = [...shown][0].model.document
+    if (gone) return forget(figures)
     for (const [message, buffers] of missed) apply(message, buffers)
+    missed = null
     report(figures, model)
     stopWatching = followTheme(figures)
     name(el.closest(".bgnb-dashboard"))
   }
 
   const listen = (message, buffers) => {
-    if (message.kind === "patch") figures === null ? missed.push([message, buffers]) : apply(message, buffers)
+    if (message.kind === "patch") figures === null ? missed?.push([message, buffers]) : apply(message, buffers)
     if (message.kind === "copy") navigator.clipboard?.writeText(message.text).catch(() => {})
     if (message.view !== view) return
-    if (message.kind === "figures") show(JSON.parse(message.item))
+    if (message.kind === "figures") el.isConnected ? show(JSON.parse(message.item)) : ask()
     if (message.kind === "bokeh") {
       if (!ready(model)) run(new TextDecoder().decode(buffers[0]))
       loaded()
@@ -53,8 +60,14 @@ async function render({ model, el }) {
     gone = true
     model.off("msg:custom", listen)
     stopWatching()
-    figures?.clear()
+    if (figures !== null) forget(figures)
   }
+}
+
+function forget(figures) {
+  figures.clear()
+  const place = Bokeh.documents.indexOf(figures)
+  if (place >= 0) Bokeh.documents.splice(place, 1)
 }
 
 const ready = (model) => window.Bokeh?.version === model.get("bokeh_version")
@@ -71,13 +84,17 @@ function run(source) {
 function report(figures, model) {
   for (const plot of plotsOf(figures)) {
     plot.on_event("tap", ({ x, y, modifiers }) =>
-      model.send({ kind: "tap", panel: plot.name, x, y, add: modifiers?.shift ?? false }))
+      model.send({ kind: "tap", panel: plot.name, x, y, add: modifiers?.shift ?? false, ...seen(plot) }))
     plot.on_event("selectiongeometry", ({ geometry, final }) => {
       if (final && geometry.type === "rect")
         model.send({ kind: "select", panel: plot.name, x: [geometry.x0, geometry.x1], y: [geometry.y0, geometry.y1] })
     })
   }
 }
+
+// How much of the axes is seen.
+const seen = ({ x_range, y_range }) =>
+  ({ width: Math.abs(x_range.end - x_range.start), height: Math.abs(y_range.end - y_range.start) })
 
 const plotsOf = (figures) => [...figures._all_models.values()].filter((model) => model.type === "Figure")
 
@@ -106,14 +123,10 @@ function followTheme(figures) {
   return () => watcher.disconnect()
 }
 
-// Sliders and play buttons of ipywidgets have no names for screen readers: here they get them.
+// Sliders of ipywidgets have no name for screen readers: they get that of their label.
 function name(dashboard) {
   for (const handle of dashboard?.querySelectorAll(".noUi-handle") ?? []) {
     const label = handle.closest(".widget-slider")?.querySelector(".widget-label")?.textContent
     if (label) handle.setAttribute("aria-label", label)
   }
-  const meaning = { "fa-play": "play", "fa-pause": "pause", "fa-stop": "stop", "fa-retweet": "repeat" }
-  for (const icon of dashboard?.querySelectorAll(".widget-play button i") ?? [])
-    for (const [symbol, word] of Object.entries(meaning))
-      if (icon.classList.contains(symbol)) icon.parentElement.setAttribute("aria-label", word)
 }

@@ -65,7 +65,6 @@ class LiveFigures(anywidget.AnyWidget):
         if content["kind"] == "need bokeh":
             self.send({"kind": "bokeh", "view": content["view"]}, [_bokehjs().encode()])
         elif content["kind"] == "need figures":
-            self.push()  # first to the other views: they have not seen it yet
             self.send({"kind": "figures", "view": content["view"], "item": json.dumps(json_item(self._layout))})
         else:
             self._act(content)

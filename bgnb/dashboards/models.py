@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bgnb.compare import Floats, radial_profile, spectrum
 from bgnb.cube import CubeAxes
 from bgnb.dashboards.colours import Colours, check_choice, choose_limits, counted, number
-from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, image_of, pixel
+from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, image_of, pixel, place_of
 from bgnb.dashboards.dashboard import Control, choice, row
 from bgnb.dashboards.modelset import KEPT, ModelSet
 from bgnb.dashboards.view import Graph, Image, Series, View, span
@@ -23,6 +23,7 @@ from bgnb.model import BackgroundModel
 
 Quantity = Literal["rate", "counts", "livetime", "relative error"]
 
+EXTRAPOLATED = "#888888"
 _UNITS = {"rate": RATE_LABEL, "counts": "per bin", "livetime": "h", "relative error": "of the rate"}
 
 
@@ -66,8 +67,8 @@ class ModelsDashboard(CubeDashboard):
         iy, ix = pixel(model.axes, state)
         energies = energy_label(model.axes, where)
         plane = self._cube(state.group_id, state.quantity)[where]
-        extrapolated = not model.is_true and not model.stack.counts[where].any()
-        kind = f"{state.quantity}, extrapolated" if extrapolated and state.quantity == "rate" else state.quantity
+        follows = model.extrapolated[where] and state.quantity in ("rate", "relative error")
+        kind = f"{state.quantity}, extrapolated," if follows else state.quantity
         image = image_of(
             model.axes, state, plane, f"{kind.capitalize()} at {energies}", _UNITS[state.quantity],
             Colours(state.palette, state.stretch, *self.limits_of(state)),
@@ -98,7 +99,9 @@ class ModelsDashboard(CubeDashboard):
 
     def update(self, **changes: Any) -> None:
         if changes.get("quantity", self.state.quantity) != self.state.quantity and self.state.limits == "by hand":
-            changes = {"limits": "this energy"} | changes  # those of another quantity mean nothing
+            if not changes.keys() & {"limits", "low", "high"}:
+                changes["limits"] = "this energy"
+            changes = {"low": None, "high": None} | changes  # those of another quantity mean nothing
         super().update(**changes)
 
     @property
@@ -146,7 +149,7 @@ def explore_models(
     percentile : float
         Percentage of the values within limits that are not set by hand.
     low, high : float, optional
-        Limits by hand.
+        Limits by hand; if one of them is given, the other is that of the image.
     palette : {"viridis", "cividis"}
         Colours.
 
@@ -161,8 +164,7 @@ def explore_models(
         Where there are no models, or an argument cannot be used.
     """
     models = ModelSet(modeldir)
-    if low is not None and high is not None:
-        limits = "by hand"
+    limits = "by hand" if low is not None or high is not None else limits
     state = ModelsState(
         models.checked(group_id), energy, position, stretch, limits, percentile, low, high, palette, quantity  # type: ignore[arg-type]
     )  # fmt: skip
@@ -188,16 +190,14 @@ def _describe(model: BackgroundModel) -> str:
         return "A true model: it has no counts, no livetime and no error."
     runs, counts = counted(len(model.stack.runs), "run"), counted(int(model.stack.counts.sum()), "count")
     hours = sum(run.livetime_s for run in model.stack.runs) / 3600
-    return f"{runs}, {counts}, {hours:.2f} h, method {model.method}."
+    return f"{runs}, {counts}, {hours:.2f} h, method {model.method}, DETX and DETY aligned with {model.stack.fovalign}."
 
 
 def _at_position(model: BackgroundModel, where: int, iy: int, ix: int) -> str:
     line = _line(model, iy, ix)
-    x, y = model.axes.detx_centers[ix].value, model.axes.dety_centers[iy].value
-    place = f"At DETX {number(x)}°, DETY {number(y)}°"
     error = f" ± {number(line.error[where])}" if line.error[where] > 0 else ""
     law = index_label(line) + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")
-    words = f"{place}: rate {number(line.rate[where])}{error} {RATE_LABEL}"
+    words = f"At {place_of(model.axes, iy, ix)}: rate {number(line.rate[where])}{error} {RATE_LABEL}"
     if not model.is_true:
         counts, hours = int(model.stack.counts[where, iy, ix]), model.stack.livetime_us[where, iy, ix] / 3.6e9
         words += f", {counted(counts, 'count')} in {hours:.3g} h"
@@ -213,34 +213,32 @@ def _ends(values: Floats) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (np.nan, np.nan)
 
 
-def error_band(rate: Floats, error: Floats) -> tuple[Floats, Floats]:
-    """Ends of the error band; the lower one stays above zero, as a logarithm shows no zero."""
-    return np.fmax(rate - error, 1e-2 * rate), rate + error
-
-
 def _spectrum(model: BackgroundModel, where: int, iy: int, ix: int) -> Graph:
     line, edges = _line(model, iy, ix), model.axes.energy.value
-    counted = model.stack.counts.any(axis=(1, 2)) | model.is_true
     rate = hidden(line.rate)
-    measured = np.where(counted, rate, np.nan)
-    low, high = error_band(measured, line.error)
-    law = index_label(line)
+    measured = np.where(model.extrapolated, np.nan, rate)
+    low, high = measured - line.error, measured + line.error
+    name = "extrapolated" if model.extrapolated.any() else ""
     series = (
-        Series("" if counted.all() else "extrapolated", line.energy, rate, "dotted", "#888888"),
-        Series(f"rate, {law}", line.energy, measured, "line", low=low, high=high, edges=edges),
+        Series("", line.energy, rate, "outline", EXTRAPOLATED),
+        Series(name, line.energy, np.where(model.extrapolated, rate, np.nan), "points", EXTRAPOLATED),
+        Series(f"rate, {index_label(line)}", line.energy, measured, "line", low=low, high=high, edges=edges),
     )
-    place = f"DETX {model.axes.detx_centers[ix].value:.2f}°, DETY {model.axes.dety_centers[iy].value:.2f}°"
     band = (float(edges[where]), float(edges[where + 1]))
     ranges = (edges[0], edges[-1]), span(rate, low, high, log=True)
-    return Graph(f"Rate at {place}", "energy / TeV", RATE_LABEL, series, *ranges, True, True, band)
+    return Graph(f"Rate at {place_of(model.axes, iy, ix)}", "energy / TeV", RATE_LABEL, series, *ranges, True, True, band)
 
 
 def _profile(model: BackgroundModel, where: int, iy: int, ix: int, energies: str) -> Graph:
     profile = radial_profile(model, where)
     centres = (profile.edges[1:] + profile.edges[:-1]) / 2
     rate = hidden(profile.rate)
-    low, high = error_band(rate, profile.error)
-    series = (Series("", centres, rate, "line", low=low, high=high, edges=profile.edges),)
+    low, high = rate - profile.error, rate + profile.error
+    nothing, follows = np.full(len(rate), np.nan), model.extrapolated[where]
+    series = (
+        Series("extrapolated" if follows else "", centres, rate if follows else nothing, "points", EXTRAPOLATED),
+        Series("", centres, nothing if follows else rate, "line", low=low, high=high, edges=profile.edges),
+    )
     offset = float(np.hypot(model.axes.detx_centers[ix].value, model.axes.dety_centers[iy].value))
     ring = float(profile.edges[min(int(offset / profile.edges[1]), len(centres) - 1)])
     ranges = (0.0, float(profile.edges[-1])), span(rate, low, high, log=True)

@@ -8,15 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bgnb.comparisons import model_files
 from bgnb.errors import BgnbError
-from bgnb.gadf import read_groups, read_model
+from bgnb.gadf import GROUPS_FILE, read_groups, read_model
 from bgnb.model import BackgroundModel
 from bgnb.outdir import REPORT
 
 #: Groups whose cubes are kept in memory.
 KEPT = 3
-GROUPS = "bg_observation_groups.ecsv"
 
 
 class ModelSet:
@@ -37,7 +38,7 @@ class ModelSet:
         self.path = Path(directory)
         self._files = model_files(self.path)
         self.group_ids = sorted(self._files)
-        self._groups = read_groups(self.path / GROUPS) if (self.path / GROUPS).exists() else None
+        self._groups = read_groups(self.path / GROUPS_FILE) if (self.path / GROUPS_FILE).exists() else None
         self.read: Callable[[int], BackgroundModel] = lru_cache(KEPT)(lambda group_id: read_model(self._files[group_id]))
 
     def label(self, group_id: int) -> str:
@@ -59,15 +60,24 @@ class ModelSet:
         if group_id is None:
             counts = self._counts()
             return max(self.group_ids, key=lambda group: counts.get(group, 0))
-        if group_id not in self._files:
-            raise BgnbError(
-                f"{self.path}: has no model of group {group_id}; its groups are {', '.join(map(str, self.group_ids))}"
-            )
-        return int(group_id)
+        return one_of(group_id, self.group_ids, f"{self.path}: has no model of group")
 
     def _counts(self) -> dict[int, int]:
         try:
             report: dict[str, Any] = json.loads((self.path / REPORT).read_text())
-            return {group["group_id"]: group["counts"] for group in report["groups"]}
+            return {int(group["group_id"]): int(group["counts"]) for group in report["groups"]}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
+
+
+def one_of(group_id: Any, group_ids: list[int], complaint: str) -> int:
+    """A group that is among others.
+
+    Raises
+    ------
+    BgnbError
+        Where it is not.
+    """
+    if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer) or group_id not in group_ids:
+        raise BgnbError(f"{complaint} {group_id}; the groups are {', '.join(map(str, group_ids))}")
+    return int(group_id)

@@ -26,15 +26,17 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from bgnb.dashboards.colours import NOTHING, palette
+from bgnb.dashboards.colours import CHOSEN, NOTHING, palette
 from bgnb.dashboards.view import Graph, Image, Series, View
 from bgnb.figures import GREY
 
 #: Models and what they are to be.
 Properties = list[tuple[Model, dict[str, Any]]]
 
-_SIZE = {"width": 400, "height": 345}
-_MARK = "#e6007e"  # what is chosen, on any background
+# Borders wide enough for labels and the colour bar, so that the field of view is square.
+_IMAGE = {"width": 410, "height": 330, "min_border_left": 60, "min_border_right": 110, "min_border_top": 40}
+_IMAGE |= {"min_border_bottom": 50}
+_GRAPH = {"width": 400, "height": 330}
 #: Shows a value under the pointer, and says so where there is none.
 _READOUT = """
 if (Number.isNaN(value)) return "no value"
@@ -79,7 +81,7 @@ class _ImagePlot:
     def __init__(self, name: str, image: Image, crosshair: tuple[Span, Span]) -> None:
         x, y = image.x_edges, image.y_edges
         self.figure = figure(
-            name=name, **_SIZE, title=" ", x_axis_label=image.x_label, y_axis_label=image.y_label,
+            name=name, **_IMAGE, title=" ", x_axis_label=image.x_label, y_axis_label=image.y_label,
             x_range=Range1d(x[0], x[-1]), y_range=Range1d(y[0], y[-1]),
             tools="pan,wheel_zoom,box_zoom,reset", toolbar_location="right",
         )  # fmt: skip
@@ -94,7 +96,7 @@ class _ImagePlot:
         self._ticker = FixedTicker(ticks=[])
         self._bar = ColorBar(color_mapper=self._scale, ticker=self._ticker, width=14, padding=4, margin=0)
         self.figure.add_layout(self._bar, "right")
-        self._outline = BoxAnnotation(fill_alpha=0, line_color=_MARK, line_width=2, line_alpha=1)
+        self._outline = BoxAnnotation(fill_alpha=0, line_color=CHOSEN, line_width=2, line_alpha=1)
         self.figure.add_layout(self._outline)
         readout = [("DETX", "$x{0.00} deg"), ("DETY", "$y{0.00} deg"), ("value", "@value{custom}")]
         hover = HoverTool(tooltips=readout, formatters={"@value": CustomJSHover(code=_READOUT)}, renderers=[renderer])
@@ -107,8 +109,8 @@ class _ImagePlot:
         data = {"codes": [image.colours.codes(pixels)], "value": [pixels.astype(np.float32)]}
         return [
             (self.figure.title, {"text": f"{image.title}\n{image.unit}"}),
-            (self.figure.x_range, {"start": x[0], "end": x[-1]}),
-            (self.figure.y_range, {"start": y[0], "end": y[-1]}),
+            (self.figure.x_range, _ends(x[0], x[-1])),
+            (self.figure.y_range, _ends(y[0], y[-1])),
             (self._glyph, {"x": x[0], "y": y[0], "dw": x[-1] - x[0], "dh": y[-1] - y[0]}),
             (self._source, {"data": data}),
             (self._scale, {"palette": colours}),
@@ -123,7 +125,7 @@ class _GraphPlot:
     def __init__(self, name: str, graph: Graph, *, selecting: bool) -> None:
         tools = "pan,wheel_zoom,box_zoom,reset"
         self.figure = figure(
-            name=name, **_SIZE, title=" ", x_axis_label=graph.x_label, y_axis_label=graph.y_label,
+            name=name, **_GRAPH, title=" ", x_axis_label=graph.x_label, y_axis_label=graph.y_label,
             x_range=Range1d(*graph.x_range), y_range=Range1d(*graph.y_range), tools=tools, toolbar_location="right",
             x_axis_type="log" if graph.x_log else "linear", y_axis_type="log" if graph.y_log else "linear",
         )  # fmt: skip
@@ -132,7 +134,7 @@ class _GraphPlot:
             select = BoxSelectTool(renderers=[], continuous=False)
             self.figure.add_tools(select)
             self.figure.toolbar.active_drag = select
-        self._band = BoxAnnotation(fill_color=_MARK, fill_alpha=0.2, line_color=_MARK, line_alpha=0.6)
+        self._band = BoxAnnotation(fill_color=CHOSEN, fill_alpha=0.2, line_color=CHOSEN, line_alpha=0.6)
         self.figure.add_layout(self._band)
         self._texts = ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
         self.figure.text("x", "y", "text", source=self._texts, text_font_size="9px", text_color="gray", text_baseline="middle")
@@ -181,25 +183,30 @@ class _GraphPlot:
             (self.figure.title, {"text": graph.title}),
             (self.figure.xaxis[0], {"axis_label": graph.x_label}),
             (self.figure.yaxis[0], {"axis_label": graph.y_label}),
-            (self.figure.x_range, {"start": graph.x_range[0], "end": graph.x_range[1]}),
-            (self.figure.y_range, {"start": graph.y_range[0], "end": graph.y_range[1]}),
+            (self.figure.x_range, _ends(*graph.x_range)),
+            (self.figure.y_range, _ends(*graph.y_range)),
             (self._band, {"left": left, "right": right, "visible": bool(graph.band)}),
             (self._texts, {"data": texts}),
         ]
         for series, source, item in zip(graph.series, self._sources, self._legend.items, strict=True):
-            pairs.append((source, {"data": _columns(series)}))
+            pairs.append((source, {"data": _columns(series, graph)}))
             pairs.append((item, {"label": value(series.name), "visible": bool(series.name)}))
         return pairs
 
 
-def _columns(series: Series) -> dict[str, Any]:
+def _ends(start: float, end: float) -> dict[str, float]:
+    """Ends of an axis, now and after the reset tool."""
+    return {"start": start, "end": end, "reset_start": start, "reset_end": end}
+
+
+def _columns(series: Series, graph: Graph) -> dict[str, Any]:
     nothing = np.full(len(series.x), np.nan)
     bars = series.style == "bars"
     low, high = (np.zeros(len(series.x)), series.y) if bars else (nothing, nothing)
     columns = {
         "x": series.x,
         "y": series.y,
-        "low": low if series.low is None else series.low,
+        "low": low if series.low is None else graph.drawn(series.low),
         "high": high if series.high is None else series.high,
         "left": nothing if series.edges is None else series.edges[:-1],
         "right": nothing if series.edges is None else series.edges[1:],

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 from bgnb.compare import Floats
 from bgnb.cube import to_value
-from bgnb.dashboards.colours import counted, number
+from bgnb.dashboards.colours import CHOSEN, counted, number
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, row
 from bgnb.dashboards.live import Action
-from bgnb.dashboards.modelset import GROUPS
+from bgnb.dashboards.modelset import one_of
 from bgnb.dashboards.view import Graph, Series, View, span
 from bgnb.datastore import open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.figures import LINES
-from bgnb.gadf import read_groups
+from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups
 from bgnb.outdir import REPORT
 from bgnb.runs import (
     EXCLUSION_RADIUS,
@@ -40,14 +40,16 @@ from bgnb.runs import (
     select_runs,
 )
 
-_KEPT, _LEFT_OUT, _SELECTED, _SOURCES = LINES[0], "#999999", "#e6007e", "#c08040"
+_KEPT, _LEFT_OUT, _SOURCES = LINES[0], "#999999", "#c08040"
 #: Panels with a histogram: title of the axis, column, factor to its unit.
 _HISTOGRAMS = {
     "livetime": ("livetime / min", "LIVETIME", 1 / 60),
     "zenith": ("zenith angle / deg", "ALT_PNT", 1.0),
     "muoneff": ("muon efficiency", "MUONEFF", 1.0),
 }
-#: A tap chooses the nearest run within this part of the axes.
+#: Stands for no group in the menu, where None would show nothing.
+_ANY = -1
+#: A tap chooses the nearest run within this part of the axes, as far as they are seen.
 _NEAR = 0.02
 
 
@@ -67,8 +69,9 @@ class RunSet:
         The groups.
     catalog : `~astropy.table.Table`
         Known sources.
-    exclusion_radius : float
-        Distance from a source, besides twice its extension, that counts as far; deg.
+    exclusion_radius : float, optional
+        Distance from a source, besides twice its extension, that counts as far; deg. None
+        where the runs were not selected by it.
     call : str
         The Python call that makes a dashboard of them.
     """
@@ -78,7 +81,7 @@ class RunSet:
     selection: Selection
     groups: ObservationGroups
     catalog: Table
-    exclusion_radius: float
+    exclusion_radius: float | None
     call: str
 
     @cached_property
@@ -102,15 +105,14 @@ class RunSet:
         """A column of numbers; not a number where there is none."""
         if name not in self.table.colnames:
             return np.full(len(self.table), np.nan)
-        return np.array(np.ma.filled(self.table[name], np.nan), dtype=float)
+        return np.array(np.ma.filled(np.ma.array(self.table[name], dtype=float), np.nan))
 
     def places(self, panel: str) -> tuple[Floats, Floats]:
         """Where the runs stand in a panel; y is not a number in histograms."""
         if panel == "sky":
             return self.column("RA_PNT") % 360, self.column("DEC_PNT")
         if panel == "groups":
-            first = self.groups.az_edges.value[0]
-            return (self.column("AZ_PNT") - first) % 360 + first, self.column("ALT_PNT")
+            return self.groups.wrapped(self.column("AZ_PNT")), self.column("ALT_PNT")
         _, name, factor = _HISTOGRAMS[panel]
         values = 90 - self.column(name) if panel == "zenith" else self.column(name) * factor
         return values, np.full(len(values), np.nan)
@@ -130,7 +132,7 @@ class RunSet:
     def details(self) -> Mapping[str, list[str]]:
         """What is to read of each run."""
         names = self.table["OBJECT"] if "OBJECT" in self.table.colnames else [""] * len(self.table)
-        altitude, azimuth = ([f"{value:.1f}°" for value in self.column(name)] for name in ("ALT_PNT", "AZ_PNT"))
+        altitude, azimuth = ([f"{number(value, 4)}°" for value in self.column(name)] for name in ("ALT_PNT", "AZ_PNT"))
         return {
             "OBS_ID": [str(obs_id) for obs_id in self.obs_ids],
             "OBJECT": [str(name).strip() for name in names],
@@ -162,19 +164,26 @@ class RunsDashboard(Dashboard):
 
     def settle(self, state: RunsState) -> RunsState:
         if state.group_id is not None:
-            if state.group_id not in range(len(self._runs.groups)):
-                raise BgnbError(f"there is no group {state.group_id}; they are numbered from 0 to {len(self._runs.groups) - 1}")
-            return replace(state, selected=self._runs.members(state.group_id))
+            group_id = one_of(state.group_id, list(range(len(self._runs.groups))), "there is no group")
+            return RunsState(self._runs.members(group_id), group_id)
         known = set(self._runs.obs_ids.tolist())
-        if unknown := [obs_id for obs_id in state.selected if obs_id not in known]:
+        try:
+            if isinstance(state.selected, str):
+                raise ValueError
+            selected = {int(obs_id) for obs_id in state.selected}
+        except (TypeError, ValueError):
+            raise BgnbError(f"selected must be a list of OBS_IDs, got {state.selected!r}") from None
+        if unknown := sorted(selected - known):
             raise BgnbError(f"{self._runs.origin} has no run {unknown[0]}")
-        return replace(state, selected=tuple(sorted({int(obs_id) for obs_id in state.selected})))
+        return RunsState(tuple(sorted(selected)))
 
     def update(self, **changes: Any) -> None:
-        if "selected" in changes and "group_id" not in changes:
-            changes["group_id"] = None
-        elif changes.get("group_id", 0) is None and "selected" not in changes:
-            changes["selected"] = ()
+        if "selected" in changes:
+            changes = {"group_id": None} | changes
+            if changes["group_id"] is not None:
+                raise BgnbError("select runs or a group, not both")
+        elif "group_id" in changes:
+            changes = {"selected": ()} | changes
         super().update(**changes)
 
     def act(self, action: Action) -> None:
@@ -182,7 +191,7 @@ class RunsDashboard(Dashboard):
         if action["kind"] == "select":
             self.update(selected=self._within(panel, x, y))
         elif panel not in _HISTOGRAMS and x is not None and y is not None:
-            nearest = self._nearest(panel, x, y)
+            nearest = self._nearest(panel, x, y, action["width"], action["height"])
             group_id = self._runs.groups.group_id(y, x) if panel == "groups" else None
             if nearest is not None:
                 chosen = {nearest} ^ set(self.state.selected if action.get("add") else ())
@@ -201,12 +210,10 @@ class RunsDashboard(Dashboard):
             inside &= (py >= min(y)) & (py <= max(y))
         return tuple(self._runs.obs_ids[inside].tolist())
 
-    def _nearest(self, panel: str, x: float, y: float) -> int | None:
-        graph = self.view.panels[panel]
-        assert isinstance(graph, Graph)
+    def _nearest(self, panel: str, x: float, y: float, width: float, height: float) -> int | None:
+        """The run at a place, if there is one within a small part of what is seen of the axes."""
         px, py = self._runs.places(panel)
-        width, height = (abs(ends[1] - ends[0]) for ends in (graph.x_range, graph.y_range))
-        distance = np.hypot((px - x) / width, (py - y) / height)
+        distance = np.hypot(((px - x + 180) % 360 - 180) / width, (py - y) / height)  # both panels go around
         nearest = int(np.nanargmin(distance)) if np.isfinite(distance).any() else -1
         return int(self._runs.obs_ids[nearest]) if nearest >= 0 and distance[nearest] < _NEAR else None
 
@@ -220,7 +227,7 @@ class RunsDashboard(Dashboard):
     def _words(self, state: RunsState, chosen: NDArray[np.bool_]) -> list[str]:
         runs = self._runs
         kept, left_out = len(runs.selection.kept), runs.selection.left_out
-        reasons = [f"{number} {kind}" for kind, number in Counter(reason.kind for reason in left_out.values()).most_common()]
+        reasons = [f"{times} {kind}" for kind, times in Counter(reason.kind for reason in left_out.values()).most_common()]
         lines = [f"{counted(kept + len(left_out), 'run')} in {runs.origin}: {kept} kept, {len(left_out)} left out."]
         if reasons:
             lines[0] = f"{lines[0][:-1]}: {', '.join(reasons)}."
@@ -247,7 +254,7 @@ class RunsDashboard(Dashboard):
         x, y = self._runs.places(panel)
         kept, details = self._runs.kept, self._runs.details
         series = []
-        for name, use, colour in (("left out", ~kept, _LEFT_OUT), ("kept", kept, _KEPT), ("selected", chosen, _SELECTED)):
+        for name, use, colour in (("left out", ~kept, _LEFT_OUT), ("kept", kept, _KEPT), ("selected", chosen, CHOSEN)):
             read = {key: [value for value, used in zip(values, use, strict=True) if used] for key, values in details.items()}
             label = counted(int(use.sum()), "run") + f" {name}"
             series.append(Series(label, x[use], y[use], "points", colour, details=read))
@@ -256,10 +263,10 @@ class RunsDashboard(Dashboard):
     def _sky(self, chosen: NDArray[np.bool_]) -> Graph:
         catalog = self._runs.catalog
         x, y = self._circles
-        sources = Series(
-            "known sources, and what they exclude", np.array(catalog["RA"]) % 360, np.array(catalog["DEC"]), "dots",
-            _SOURCES, details={"source": [str(name) for name in catalog["NAME"]]},
-        )  # fmt: skip
+        name = "known sources" + ", and what they exclude" * (self._runs.exclusion_radius is not None)
+        ra, dec = np.array(catalog["RA"]) % 360, np.array(catalog["DEC"])
+        details = {"source": [str(source) for source in catalog["NAME"]]}
+        sources = Series(name, ra, dec, "dots", _SOURCES, details=details)
         series = (Series("", x, y, "outline", _SOURCES), sources, *self._points("sky", chosen))
         labels = "Runs on the sky", "right ascension / deg", "declination / deg"
         return Graph(*labels, series, (360.0, 0.0), (-90.0, 90.0), legend="below")
@@ -268,6 +275,8 @@ class RunsDashboard(Dashboard):
     def _circles(self) -> tuple[Floats, Floats]:
         """The circles that sources exclude, with breaks between them and where they leave the map."""
         catalog = self._runs.catalog
+        if self._runs.exclusion_radius is None:
+            return np.full(1, np.nan), np.full(1, np.nan)
         centres = SkyCoord(np.asarray(catalog["RA"]), np.asarray(catalog["DEC"]), unit="deg")[:, None]
         radius = (self._runs.exclusion_radius + 2 * np.asarray(catalog["EXTENSION"]))[:, None] * u.deg
         rim = centres.directional_offset_by(np.linspace(0, 360, 49) * u.deg, radius)
@@ -299,17 +308,17 @@ class RunsDashboard(Dashboard):
         edges = np.linspace(low, high, 21)
         centres = (edges[1:] + edges[:-1]) / 2
         series, tallest = [], np.zeros(1)
-        for name, use, colour in (("kept", self._runs.kept, _KEPT), ("selected", chosen, _SELECTED)):
+        for name, use, colour in (("kept", self._runs.kept, _KEPT), ("selected", chosen, CHOSEN)):
             counts = np.histogram(values[use & known], edges)[0].astype(float)
             tallest = np.maximum(tallest, counts.max())
             series.append(Series(name, centres, counts, "bars", colour, edges=edges))
-        title = label.partition(" / ")[0].capitalize() if known.any() else f"The run table has no {column}"
+        title = label.partition(" / ")[0].capitalize() if known.any() else f"The run table has no values of {column}"
         return Graph(title, label, "runs", tuple(series), (low, high), span(tallest, zero=True), legend="below")
 
     def controls(self) -> dict[str, Control]:
         runs = self._runs
         filled = sorted(set(runs.group_ids[runs.kept].tolist()) - {-1})
-        options: list[Any] = [("any", None)]
+        options: list[Any] = [("any", _ANY)]
         options += [(f"{group}: {counted(len(runs.members(group)), 'run')}", group) for group in filled]
         options += [(f"{group}: no runs", group) for group in range(len(runs.groups)) if group not in filled]
         text = widgets.Textarea(
@@ -317,7 +326,11 @@ class RunsDashboard(Dashboard):
             placeholder="none; tap or drag in a picture, or write them here", layout={"width": "min(48em, 95%)"},
         )  # fmt: skip
         return {
-            "group_id": choice("group_id", "group", options),
+            "group_id": replace(
+                choice("group_id", "group", options),
+                show=lambda state: {"value": _ANY if state.group_id is None else state.group_id},
+                act=lambda value: {"group_id": None if value == _ANY else value},
+            ),
             "selected": Control(
                 text, lambda state: {"value": " ".join(map(str, state.selected))}, lambda value: {"selected": _obs_ids(value)}
             ),
@@ -358,7 +371,7 @@ def explore_runs(
     scheme : {"GADF", "HESS"}, optional
         Layout of a directory of runs.
     select, catalog, exclusion_radius, alt_edges, az_edges
-        As in `make_bg_cube_models`; of models the last three are known.
+        As in `make_bg_cube_models`. Of models all but ``catalog`` are known, and must not be given.
 
     Returns
     -------
@@ -370,43 +383,57 @@ def explore_runs(
     BgnbError
         Where the directory cannot be read, or an argument cannot be used.
     """
+    far = isinstance(select, str) and select.lower() == "far"
+    given = {"exclusion_radius": exclusion_radius is not EXCLUSION_RADIUS, "select": not far}
+    given |= {"alt_edges": alt_edges is not None, "az_edges": az_edges is not None}
     if scheme is None:
+        if any(given.values()):
+            raise BgnbError(f"{indir}: of models, selection and groups are known; of a directory of runs, name the scheme")
         return RunsDashboard(_of_models(Path(indir), catalog), RunsState())
     radius = to_value("exclusion_radius", exclusion_radius, "deg")
     sources = catalog if isinstance(catalog, Table) else read_catalog(catalog)
     groups = observation_groups(alt_edges, az_edges)
     runs = open_runs(indir, scheme)
     _, selection = group_runs(runs, select_runs(runs, select, sources, radius * u.deg), groups)
-    arguments = [repr(str(indir)), repr(scheme)]
-    if not isinstance(select, str) or select != "far":
-        arguments.append(f"select={str(select) if isinstance(select, Path) else select!r}")
-    if catalog is not None:
-        arguments.append(f"catalog={'catalog' if isinstance(catalog, Table) else repr(str(catalog))}")
-    if radius != EXCLUSION_RADIUS.value:
-        arguments.append(f"exclusion_radius='{radius:g} deg'")
-    for name, edges, given in (("alt_edges", groups.alt_edges, alt_edges), ("az_edges", groups.az_edges, az_edges)):
-        if given is not None:
-            arguments.append(f"{name}={edges.value.tolist()}")
+    values = {
+        "exclusion_radius": f"{radius!r} deg",
+        "select": str(select) if isinstance(select, str | Path) else [int(obs_id) for obs_id in select],
+        "alt_edges": groups.alt_edges.value.tolist(),
+        "az_edges": groups.az_edges.value.tolist(),
+    }
+    arguments = [repr(str(indir)), repr(scheme), *_catalog_argument(catalog)]
+    arguments += [f"{name}={value!r}" for name, value in values.items() if given[name]]
     call = f"bgnb.dashboards.explore_runs({', '.join(arguments)})"
-    return RunsDashboard(RunSet(str(indir), runs.table, selection, groups, sources, radius, call), RunsState())
+    circles = radius if far else None
+    return RunsDashboard(RunSet(str(indir), runs.table, selection, groups, sources, circles, call), RunsState())
 
 
 def _of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:
     """The runs in the models of a directory."""
-    path = modeldir / "bg_observation_table_grouped.fits.gz"
+    path = modeldir / GROUPED_RUNS_FILE
     if not path.exists():
         raise BgnbError(f"{modeldir}: holds no models with their runs ({path.name}); of a directory of runs, name the scheme")
     try:
         table = Table.read(path)
         report = json.loads((modeldir / REPORT).read_text())
-        radius = float(report["settings"]["exclusion_radius_deg"])
+        chosen = report["settings"]
+        circles = float(chosen["exclusion_radius_deg"]) if chosen["select"].lower() == "far" else None
         left_out = {run["obs_id"]: Reason(*run["reason"].split(": ", 1)) for run in report["runs"] if run["status"] != "used"}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{modeldir}: the runs of these models cannot be read: {error}") from None
     kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
+    if catalog is None and chosen.get("catalog", "default") != "default":
+        circles = None  # they were chosen by another catalogue than the one that is shown
     sources = catalog if isinstance(catalog, Table) else read_catalog(catalog)
-    call = f"bgnb.dashboards.explore_runs({str(modeldir)!r})"
-    return RunSet(str(modeldir), table, Selection(kept, left_out), read_groups(modeldir / GROUPS), sources, radius, call)
+    call = f"bgnb.dashboards.explore_runs({', '.join([repr(str(modeldir)), *_catalog_argument(catalog)])})"
+    groups = read_groups(modeldir / GROUPS_FILE)
+    return RunSet(str(modeldir), table, Selection(kept, left_out), groups, sources, circles, call)
+
+
+def _catalog_argument(catalog: str | Path | Table | None) -> list[str]:
+    if catalog is None:
+        return []
+    return ["catalog=catalog" if isinstance(catalog, Table) else f"catalog={str(catalog)!r}"]
 
 
 def _obs_ids(text: str) -> tuple[int, ...]:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from bgnb.dashboards.colours import Colours
 
+#: Pixels along an axis whose bins are not equal.
+_FINE = 1000
+
 Style = Literal["line", "dotted", "points", "dots", "bars", "outline"]
 
 
@@ -121,6 +124,10 @@ class Graph:
     texts: tuple[tuple[float, float, str], ...] = ()
     legend: Literal["inside", "below"] = "inside"
 
+    def drawn(self, low: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Lower ends as they are drawn: a logarithm shows no zero, so they go on below the axis."""
+        return np.where(low <= 0, self.y_range[0] / 10, low) if self.y_log else low
+
 
 Panel = Image | Graph
 
@@ -146,28 +153,29 @@ class View:
     def to_csv(self) -> str:
         """What is shown as a table: one row a bin or point.
 
-        Columns are ``panel, series, x, y, value, low, high``; an image has a value at
-        (x, y), the centre of a bin; a graph has a value at x, with its error or the ends of
-        its bar. Lines that start with # tell what the numbers are.
+        Columns are ``panel, series, x, y, value, low, high, details``; an image has a value
+        at (x, y), the centre of a bin; a graph has a value at x, with the ends of its error.
+        Lines that start with # tell what the numbers are.
         """
         text = StringIO()
-        text.writelines(f"# {line}\n" for line in [self.title, *self.summary.splitlines()])
+        text.writelines(f"# {line}\n" for line in [*self.title.splitlines(), *self.summary.splitlines()])
         for name, panel in self.panels.items():
             value = f"{panel.title}, {panel.unit}" if isinstance(panel, Image) else f"{panel.title}, {panel.y_label}"
             text.write(f"# {name}: x is {panel.x_label}, value is {' '.join(value.split())}\n")
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["panel", "series", "x", "y", "value", "low", "high"])
+        table.writerow(["panel", "series", "x", "y", "value", "low", "high", "details"])
         for name, panel in self.panels.items():
             if isinstance(panel, Image):
                 x, y = ((edges[:-1] + edges[1:]) / 2 for edges in (panel.x_edges, panel.y_edges))
                 for iy, row in enumerate(panel.values):
-                    table.writerows([name, "", _cell(x[ix]), _cell(y[iy]), _cell(v), "", ""] for ix, v in enumerate(row))
+                    table.writerows([name, "", _cell(x[ix]), _cell(y[iy]), _cell(v), "", "", ""] for ix, v in enumerate(row))
                 continue
             for series in (series for series in panel.series if series.style != "outline"):
                 nothing = np.full(len(series.x), np.nan)
                 low, high = (nothing if end is None else end for end in (series.low, series.high))
-                for row in zip(series.x, series.y, low, high, strict=True):
-                    table.writerow([name, series.name, _cell(row[0]), "", *(_cell(value) for value in row[1:])])
+                for number, row in enumerate(zip(series.x, series.y, low, high, strict=True)):
+                    details = "; ".join(f"{key}: {values[number]}" for key, values in series.details.items())
+                    table.writerow([name, series.name, _cell(row[0]), "", *(_cell(value) for value in row[1:]), details])
         return text.getvalue()
 
 
@@ -187,7 +195,7 @@ def span(*values: NDArray[Any] | None, log: bool = False, zero: bool = False) ->
 
 
 def _cell(value: float) -> str:
-    return f"{value:.6g}" if np.isfinite(value) else ""
+    return f"{value:.9g}" if np.isfinite(value) else ""
 
 
 def _equal(edges: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -195,6 +203,5 @@ def _equal(edges: NDArray[np.float64]) -> NDArray[np.intp]:
     widths = np.diff(edges)
     if np.allclose(widths, widths[0], rtol=1e-6):
         return np.arange(len(widths))
-    number = min(1000, int(np.ceil((edges[-1] - edges[0]) / widths.min())))
-    centres = edges[0] + (np.arange(number) + 0.5) / number * (edges[-1] - edges[0])
+    centres = edges[0] + (np.arange(_FINE) + 0.5) / _FINE * (edges[-1] - edges[0])
     return np.searchsorted(edges, centres, side="right") - 1

@@ -1,0 +1,40 @@
+// Asks the kernel for a step from time to time, while it plays. See player.py.
+
+export default { initialize, render }
+
+function initialize({ model }) {
+  let waiting = false
+  let timer = null
+  const step = () => {
+    if (waiting) return
+    waiting = true
+    model.send({ kind: "step" })
+  }
+  const follow = () => {
+    clearInterval(timer)
+    waiting = false
+    if (model.get("playing")) timer = setInterval(step, model.get("interval"))
+  }
+  model.on("msg:custom", () => (waiting = false))
+  model.on("change:playing", follow)
+  follow()
+  return () => clearInterval(timer)
+}
+
+function render({ model, el }) {
+  const button = document.createElement("button")
+  button.className = "jupyter-button widget-button"
+  button.style.width = "max-content"
+  const show = () => {
+    button.textContent = model.get("playing") ? "⏸ pause" : "▶ play"
+    button.setAttribute("aria-label", model.get("playing") ? "pause" : "play through the energies")
+  }
+  button.addEventListener("click", () => {
+    model.set("playing", !model.get("playing"))
+    model.save_changes()
+  })
+  model.on("change:playing", show)
+  show()
+  el.append(button)
+  return () => model.off("change:playing", show)
+}
