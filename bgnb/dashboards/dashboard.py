@@ -8,6 +8,7 @@ The state is all there is to know; `Dashboard.update` is the only way to change 
 from __future__ import annotations
 
 import dataclasses
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ import traitlets
 
 from bgnb.dashboards.exports import as_html, to_html, to_png
 from bgnb.dashboards.live import Action, LiveFigures
-from bgnb.dashboards.plots import Plots
+from bgnb.dashboards.plots import Plots, Properties, draw
 from bgnb.dashboards.view import View
 from bgnb.errors import BgnbError
 from bgnb.outdir import write_file
@@ -108,7 +109,7 @@ class Dashboard(widgets.VBox):
         self.add_class("bgnb-dashboard")
         self.add_class(f"bgnb-{self.kind}")
         self.children = [*self.arranged(), self._exports(), self._summary, self._figures]
-        self._draw(view)
+        self._draw(view, self._plots.properties(view))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and not hasattr(type(self), name):
@@ -170,10 +171,11 @@ class Dashboard(widgets.VBox):
                 raise self._unknown(name)
         state = self.settle(dataclasses.replace(self.state, **changes))
         if state != self.state:
-            view = self.view_of(state)  # may complain: before anything has changed
+            view = self.view_of(state)
+            drawing = self._plots.properties(view)  # what cannot be shown complains before anything has changed
             self.set_trait("state", state)
-            if self.state is state:  # else one who observes it has changed it again, and it is drawn
-                self._draw(view)
+            if self.state is state:  # else one who observes it has changed it again, and that is drawn
+                self._draw(view, drawing)
 
     def close(self) -> None:
         """Take the dashboard off all pages, and let go of what it holds."""
@@ -194,9 +196,9 @@ class Dashboard(widgets.VBox):
         """Write the numbers that are shown as a table, see `View.to_csv`."""
         write_file(Path(path), self.view.to_csv().encode())
 
-    def _draw(self, view: View) -> None:
+    def _draw(self, view: View, drawing: Properties) -> None:
         """Show the state: the only place that does."""
-        self._plots.draw(view)
+        draw(drawing)
         self._figures.push()
         self._summary.value = f'<div role="status" style="line-height: 1.5">{as_html(view.summary)}</div>'
         self._message.value = ""
@@ -267,8 +269,6 @@ class Dashboard(widgets.VBox):
         if bundle is None:
             return None
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        from base64 import b64encode
-
         return {**data, "image/png": b64encode(to_png(self.view)).decode(), "text/plain": self.view.summary}, metadata
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bgnb.dashboards.colours import CHOSEN, NOTHING, palette
-from bgnb.dashboards.plots import Plots, same
+from bgnb.dashboards.plots import Plots, draw, same
 from bgnb.dashboards.view import Graph, Image, Series, View
 from bgnb.figures import GREY
 
@@ -115,7 +115,7 @@ def to_html(labels: Sequence[str], views: Sequence[View], present: int) -> str:
     from bokeh.resources import INLINE
 
     plots = Plots(views[present])
-    plots.draw(views[present])
+    draw(plots.properties(views[present]))
     heading = Div(text=_heading(views[present]))
     children: list[Any] = [heading, plots.layout]
     if len(views) > 1:

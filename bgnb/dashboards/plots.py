@@ -71,10 +71,11 @@ class Plots:
         """What each model is, when the figures show a view: the whole of it, whatever they showed before."""
         return [pair for name, plot in self._plots.items() for pair in plot.properties(view.panels[name])]  # type: ignore[arg-type]
 
-    def draw(self, view: View) -> None:
-        """Bring the figures up to date; what is the same is left alone."""
-        for model, properties in self.properties(view):
-            model.update(**{name: new for name, new in properties.items() if not same(getattr(model, name), new)})
+
+def draw(properties: Properties) -> None:
+    """Give models their properties; what is the same is left alone."""
+    for model, wanted in properties:
+        model.update(**{name: new for name, new in wanted.items() if not same(getattr(model, name), new)})
 
 
 class _ImagePlot:
