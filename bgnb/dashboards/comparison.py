@@ -16,6 +16,7 @@ from bgnb.cube import CubeAxes
 from bgnb.dashboards.colours import Colours, around, check_choice, choose_limits, counted, number
 from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, finite_number, image_of, pixel, place_of
 from bgnb.dashboards.dashboard import Control, choice, number_box, row
+from bgnb.dashboards.models import index_words
 from bgnb.dashboards.modelset import KEPT, ModelSet, one_of
 from bgnb.dashboards.view import Graph, Image, Series, View, span
 from bgnb.errors import BgnbError
@@ -134,7 +135,7 @@ class ComparisonDashboard(CubeDashboard):
         ratio, error = (values[where] for values in spectra_ratio(comparison, *pair))
         words = f"{rates} {RATE_LABEL}, ratio {number(ratio)}" + (f" ± {number(error)}" if error > 0 else "")
         words += "" if comparison.independent else " (its error is not known, as they share runs)"
-        return f"{words}; spectral indices {' and '.join(index_label(line) for line in pair)}."
+        return f"{words}; spectral indices {' and '.join(index_words(line) for line in pair)}."
 
     def _spectra(self, comparison: Comparison, pair: tuple[Spectrum, Spectrum], place: str, where: int) -> Graph:
         edges = comparison.axes.energy.value
@@ -237,7 +238,7 @@ def compare_models(
     dir1, dir2 : path
         Directories of models; the first is the reference, for instance the truth.
     group_id : int, optional
-        The group; by default the first that both have.
+        The group; by default that with most counts in the second.
     show : {"ratio", "difference", "pull"}
         Second over first, second minus first, or the difference over its statistical
         error, see `Comparison`.
@@ -269,9 +270,10 @@ def compare_models(
     names = labels_of(first.path.resolve(), second.path.resolve()) if labels is None else (str(labels[0]), str(labels[1]))
     limits = "by hand" if low is not None or high is not None else limits
     common = common_groups(first.path, first.group_ids, second.path, second.group_ids)
-    group = common[0] if group_id is None else group_id
+    if group_id is None:  # that with most counts, if both have it
+        group_id = second.checked(None) if second.checked(None) in common else common[0]
     state = ComparisonState(
-        group, energy, position, stretch, limits, percentile, low, high, palette, show, normalise, span  # type: ignore[arg-type]
+        group_id, energy, position, stretch, limits, percentile, low, high, palette, show, normalise, span  # type: ignore[arg-type]
     )  # fmt: skip
     return ComparisonDashboard(first, second, names, state)
 
@@ -301,8 +303,8 @@ def _pulls(comparison: Comparison) -> Graph:
     else:
         title = f"No pulls: nowhere {MIN_EXPECTED} counts expected"
     series = (
-        Series("bins of the cube", centres, counts.astype(float), "bars", _SECOND, edges=edges),
-        Series("if only chance differs", centres, normal, "dotted", "#888888"),
+        Series("bins of the cube" if pulls.size else "", centres, counts.astype(float), "bars", _SECOND, edges=edges),
+        Series("if only chance differs" if pulls.size else "", centres, normal, "dotted", "#888888"),
     )
     ranges = (-5.0, 5.0), span(counts, normal, zero=True)
     return Graph(title, "difference / error", "bins", series, *ranges)

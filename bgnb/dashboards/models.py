@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb.compare import Floats, radial_profile, spectrum
+from bgnb.compare import Floats, Spectrum, radial_profile, spectrum
 from bgnb.cube import CubeAxes
 from bgnb.dashboards.colours import Colours, check_choice, choose_limits, counted, number
 from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, image_of, pixel, place_of
@@ -196,15 +196,19 @@ def _describe(model: BackgroundModel) -> str:
 def _at_position(model: BackgroundModel, where: int, iy: int, ix: int) -> str:
     line = _line(model, iy, ix)
     error = f" ± {number(line.error[where])}" if line.error[where] > 0 else ""
-    law = index_label(line) + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")
     words = f"At {place_of(model.axes, iy, ix)}: rate {number(line.rate[where])}{error} {RATE_LABEL}"
     if not model.is_true:
         counts, hours = int(model.stack.counts[where, iy, ix]), model.stack.livetime_us[where, iy, ix] / 3.6e9
         words += f", {counted(counts, 'count')} in {hours:.3g} h"
-    return f"{words}; spectral index {law}."
+    return f"{words}; spectral index {index_words(line)}."
 
 
-def _line(model: BackgroundModel, iy: int, ix: int) -> Any:
+def index_words(line: Spectrum) -> str:
+    """The spectral index with its error."""
+    return index_label(line) + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")
+
+
+def _line(model: BackgroundModel, iy: int, ix: int) -> Spectrum:
     return spectrum(model, model.axes.detx_centers[ix], model.axes.dety_centers[iy])
 
 

@@ -189,19 +189,36 @@ class Page:
         )
 
     def pixels(self, name: str) -> int:
-        """A number that stands for the pixels of a figure."""
+        """A number that stands for the pixels of a figure, once they stand still."""
         return self.page.evaluate(
             f"""async (name) => {{
                 {_VIEW}
-                const canvas = viewOf(name).canvas_view.primary.canvas
-                await new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))
-                const {{ data }} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
-                let sum = 0
-                for (let i = 0; i < data.length; i += 4) sum = (sum * 31 + data[i] * 7 + data[i + 1] * 3 + data[i + 2]) | 0
-                return sum
+                const look = async () => {{
+                    await new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))
+                    const canvas = viewOf(name).canvas_view.primary.canvas
+                    const {{ data }} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
+                    let sum = 0
+                    for (let i = 0; i < data.length; i += 4) sum = (sum * 31 + data[i] * 7 + data[i + 1] * 3 + data[i + 2]) | 0
+                    return sum
+                }}
+                let [before, now] = [null, await look()]
+                while (now !== before) [before, now] = [now, await look()]
+                return now
             }}""",
             name,
         )
+
+    def wait_for_pixels(self, name: str, wanted: int) -> None:
+        """Wait until a figure looks like this again."""
+        end = time.monotonic() + 20
+        while self.pixels(name) != wanted:
+            assert time.monotonic() < end, f"{name} does not look as before"
+
+    def wait_for_other_pixels(self, name: str, before: int) -> None:
+        """Wait until a figure looks otherwise."""
+        end = time.monotonic() + 20
+        while self.pixels(name) == before:
+            assert time.monotonic() < end, f"{name} still looks the same"
 
     def place(self, name: str, x: float, y: float) -> tuple[float, float]:
         """Where on the page a place on the axes of a figure is; the figure is brought into view."""

@@ -13,6 +13,12 @@ from tests.browser.driver import lab, pages
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
+def expect(locator):
+    from playwright.sync_api import expect
+
+    return expect(locator)
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """The notebooks, with models made beforehand; an object's name is an attack."""
@@ -73,13 +79,13 @@ def test_models(page, url, root):
     edges = [float(value) for value in page.python("print(*models.axes_of(models.state).energy.value)").split()]
     title = f"{edges[at + 1]:.3g} to {edges[at + 2]:.3g} TeV"
     page.wait_for_bokeh("image", f"model.title.text.includes('{title}')")
-    assert page.pixels("image") != before
-    assert title in status.inner_text()
+    page.wait_for_other_pixels("image", before)
+    status.filter(has_text=title).wait_for()
     box = dashboard.get_by_label("energy / TeV")
     box.fill(str(edges[2] * 1.01))
     box.press("Enter")
     page.wait_for_bokeh("image", f"model.title.text.includes('{edges[2]:.3g} to')")
-    assert slider.get_attribute("aria-valuenow") == "2.0"
+    expect(slider).to_have_attribute("aria-valuenow", "2.0")
 
     page.tap("image", -2.2, 1.1)
     page.wait_for_bokeh("spectrum", "model.title.text.includes('DETX -2.')")
@@ -117,7 +123,7 @@ def test_models(page, url, root):
     page.page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
     page.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
     page.wait_for_bokeh("image", "model.background_fill_color === '#111111'")
-    assert page.pixels("image") != light
+    page.wait_for_other_pixels("image", light)
     title = page.bokeh("image", "title.text")
     page.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
     page.page.wait_for_function("() => !jupyterapp.shell.currentWidget.context.model.dirty")
@@ -143,16 +149,17 @@ def test_runs(page, url):
     before = page.pixels("sky")
     page.tap("groups", x, y)
     dashboard.get_by_role("status").filter(has_text="Selected: run").wait_for()
-    chosen = dashboard.get_by_label("selected OBS_IDs").input_value()
-    assert page.python("print(*runs.selected)") == chosen
-    assert page.pixels("sky") != before
+    chosen = page.python("print(*runs.selected)")
+    assert chosen
+    expect(dashboard.get_by_label("selected OBS_IDs")).to_have_value(chosen)
+    page.wait_for_other_pixels("sky", before)
     assert page.bokeh("sky-4", "data.x.length") == page.bokeh("groups-3", "data.x.length") == 1
     low, high = page.bokeh("zenith", "x_range.start"), page.bokeh("zenith", "x_range.end")
     middle = (low + high) / 2
     page.drag("zenith", (low + 0.1, 0.7), (middle, 0.1))
     dashboard.get_by_role("status").filter(has_text=re.compile(r"Selected: \d+ runs")).wait_for()
     wanted = page.python(f"print(*runs._runs.obs_ids[runs._runs.places('zenith')[0] < {middle}])")
-    assert dashboard.get_by_label("selected OBS_IDs").input_value() == wanted
+    expect(dashboard.get_by_label("selected OBS_IDs")).to_have_value(wanted)
     dashboard.get_by_label("group", exact=True).select_option(index=1)
     dashboard.get_by_role("status").filter(has_text="of group").wait_for()
     assert page.python("print(runs.selected == runs._runs.members(runs.group_id))") == "True"
@@ -168,11 +175,11 @@ def test_comparison(page, url):
     page.wait_for_bokeh("compared", "model.title.text.startsWith('Difference')")
     dashboard.get_by_label("pull", exact=True).check()
     page.wait_for_bokeh("compared", "model.title.text.startsWith('Pull')")
-    assert page.pixels("compared") != before["compared"]
+    page.wait_for_other_pixels("compared", before["compared"])
     assert page.pixels("first") == before["first"]
     dashboard.get_by_label("normalise").select_option("plane")
     dashboard.get_by_role("status").filter(has_text="normalised: plane").wait_for()
-    assert page.pixels("second") != before["second"]
+    page.wait_for_other_pixels("second", before["second"])
     page.tap("compared", 2.1, -1.9)
     page.wait_for_bokeh("ratios", "model.title.text.includes('DETX 2.')")
     page.tap("ratios", 20.0, 1.0)
@@ -192,10 +199,9 @@ def test_exported_page(page, root, tmp_path):
     handle.focus()
     handle.press("ArrowRight")
     page.wait_for_bokeh("compared", f"model.title.text.includes('{labels[here + 1]}')")
-    assert labels[here + 1] in page.page.get_by_role("status").inner_text()
-    assert page.pixels("first") != before["first"]
-    assert page.pixels("compared") != before["compared"]
+    page.page.get_by_role("status").filter(has_text=labels[here + 1]).wait_for()
+    page.wait_for_other_pixels("first", before["first"])
+    page.wait_for_other_pixels("compared", before["compared"])
     assert page.pixels("pulls") == before["pulls"]
     handle.press("ArrowLeft")
-    page.wait_for_bokeh("compared", f"model.title.text.includes('{labels[here]}')")
-    assert page.pixels("first") == before["first"]
+    page.wait_for_pixels("first", before["first"])
