@@ -435,6 +435,11 @@ def test_limits_are_those_of_what_is_named(modeldir, pair):
         assert compared.limits_of(compared.state) == (both[:, other].min(), both[:, other].max())
         half = min(1, np.nanmax(np.abs(ratio[other] - 1)))
         assert compared.compared_limits(compared.state) == pytest.approx((1 - half, 1 + half))
+        most = np.nanmax(np.abs(np.where(comparison.exposed[:, None, None], comparison.pull, np.nan)[other]))
+        pulls = compare_models(*pair, energy=1, show="pull", limits=limits)
+        assert pulls.compared_limits(pulls.state) == pytest.approx((-most, most))
+        turned = compare_models(*pair[::-1], energy=1, limits=limits)
+        assert turned.limits_of(turned.state) == (both[:, other].min(), both[:, other].max())
     compared.update(span=0.5)
     assert compared.compared_limits(compared.state) == (0.5, 1.5)
     compared.stretch = "log"
