@@ -504,7 +504,7 @@ def test_what_is_extrapolated_is_said(tmp_path):
     (tmp_path / "second").mkdir()
     other = bgnb.make_model(replace(stack, livetime_us=livetime, runs=(replace(stack.runs[0], obs_id=77),)))
     write_model(other, tmp_path / "second" / "bg_cube_model_group0_table.fits")
-    compared = compare_models(tmp_path / "unsmoothed", tmp_path / "second", energy=50)
+    compared = compare_models(tmp_path / "default", tmp_path / "second", energy=50)
     assert np.isnan(compared.view.panels["compared"].values).all()
     assert "not both models were exposed" in compared.view.summary
     compared.energy = 5
@@ -702,8 +702,9 @@ def test_runs_are_kept_for_the_reasons_that_make_models(runs):
     assert left_out["becomes"][0].startswith("left out: near a known source: <b>one</b>, 1.00 deg")
     assert "12 runs in" in dashboard.view.summary
     assert dashboard.view.panels["sky"].x_range == (360, 0)  # east is left
-    hours = sum(run["livetime_s"] for run in report["runs"] if run["obs_id"] in dashboard.selected) / 3600
-    assert f"{hours:.2f} h" in dashboard.view.summary or len(dashboard.selected) == 1
+    dashboard.selected = sorted(used)
+    hours = sum(run["livetime_s"] for run in report["runs"] if run["status"] == "used") / 3600
+    assert f"Selected: {len(used)} runs, {hours:.2f} h, {len(used)} of them kept." in dashboard.view.summary
     assert "left out: 2 near a known source" in dashboard.view.summary
     # The same from the directory of models, which has the runs used only.
     of_models = explore_runs(folder / "models", catalog=catalog)
