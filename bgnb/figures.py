@@ -337,6 +337,11 @@ def index_label(line: Spectrum) -> str:
     return f"γ = {line.index:.2f}" if np.isfinite(line.index) else "no power law"
 
 
+def index_words(line: Spectrum) -> str:
+    """The spectral index with its error, in words."""
+    return index_label(line) + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")
+
+
 def hidden(values: NDArray[Any], error: NDArray[Any] | None = None) -> NDArray[Any]:
     """Values above zero; not a number for the others, which a logarithm cannot show, and where there is no error."""
     shown = values > 0 if error is None else (values > 0) & np.isfinite(error)

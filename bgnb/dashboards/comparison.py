@@ -16,11 +16,10 @@ from bgnb.cube import CubeAxes
 from bgnb.dashboards.colours import Colours, around, check_choice, choose_limits, counted, number
 from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, finite_number, image_of, pixel, place_of
 from bgnb.dashboards.dashboard import Control, choice, number_box, row
-from bgnb.dashboards.models import index_words
 from bgnb.dashboards.modelset import KEPT, ModelSet, one_of
 from bgnb.dashboards.view import Graph, Image, Series, View, span
 from bgnb.errors import BgnbError
-from bgnb.figures import LINES, RATE_LABEL, energy_label, hidden, index_label, spectra_ratio
+from bgnb.figures import LINES, RATE_LABEL, energy_label, hidden, index_label, index_words, spectra_ratio
 
 Show = Literal["ratio", "difference", "pull"]
 
@@ -148,16 +147,9 @@ class ComparisonDashboard(CubeDashboard):
             series.append(Series(f"{label}, {index_label(line)}", line.energy, rate, "line", colour, low, high, edges))
             shown.append(rate)
         ranges = (edges[0], edges[-1]), span(*shown, log=True)
-        return Graph(
-            f"Rates at {place}",
-            "energy / TeV",
-            RATE_LABEL,
-            tuple(series),
-            *ranges,
-            True,
-            True,
-            (edges[where], edges[where + 1]),
-        )
+        band = (float(edges[where]), float(edges[where + 1]))
+        title = f"Rates at {place}"
+        return Graph(title, "energy / TeV", RATE_LABEL, tuple(series), *ranges, x_log=True, y_log=True, band=band)
 
     def _ratios(self, comparison: Comparison, pair: tuple[Spectrum, Spectrum], place: str, where: int) -> Graph:
         edges = comparison.axes.energy.value
@@ -167,10 +159,9 @@ class ComparisonDashboard(CubeDashboard):
         known = ratio[error < 0.5] if np.any(error < 0.5) else ratio
         half = 1.3 * float(np.max(np.abs(known[np.isfinite(known)] - 1), initial=0.2))
         title = f"Ratio at {place}"
-        return Graph(
-            title, "energy / TeV", self._ratio, (one, points), (edges[0], edges[-1]),
-            (1 - half, 1 + half), True, False, (edges[where], edges[where + 1]),
-        )  # fmt: skip
+        ranges = (edges[0], edges[-1]), (1 - half, 1 + half)
+        band = (float(edges[where]), float(edges[where + 1]))
+        return Graph(title, "energy / TeV", self._ratio, (one, points), *ranges, x_log=True, band=band)
 
     def controls(self) -> dict[str, Control]:
         groups = [(self._sets[0].label(group_id), group_id) for group_id in self._group_ids]

@@ -18,7 +18,7 @@ from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, image_of
 from bgnb.dashboards.dashboard import Control, choice, row
 from bgnb.dashboards.modelset import KEPT, ModelSet
 from bgnb.dashboards.view import Graph, Image, Series, View, span
-from bgnb.figures import RATE_LABEL, energy_label, hidden, index_label
+from bgnb.figures import RATE_LABEL, energy_label, hidden, index_label, index_words
 from bgnb.model import BackgroundModel
 
 Quantity = Literal["rate", "counts", "livetime", "relative error"]
@@ -75,11 +75,7 @@ class ModelsDashboard(CubeDashboard):
         )  # fmt: skip
         title = f"Group {state.group_id}, {state.quantity} at {energies}"
         lines = [f"Group {self._models.label(state.group_id)}. {_describe(model)}"]
-        low, high = (number(limit) for limit in _ends(plane))
-        if low == "–":
-            lines.append(f"{kind.capitalize()} at {energies}: no bin has a value.")
-        else:
-            lines.append(f"{kind.capitalize()} at {energies}: from {low} to {high} {_UNITS[state.quantity]}.")
+        lines.append(f"{kind.capitalize()} at {energies}: {_extremes(plane, _UNITS[state.quantity])}")
         lines.append(_at_position(model, where, iy, ix))
         panels: dict[str, Image | Graph] = {"image": image, "spectrum": _spectrum(model, where, iy, ix)}
         return View(title, "\n".join(lines), panels | {"profile": _profile(model, where, iy, ix, energies)})
@@ -203,18 +199,13 @@ def _at_position(model: BackgroundModel, where: int, iy: int, ix: int) -> str:
     return f"{words}; spectral index {index_words(line)}."
 
 
-def index_words(line: Spectrum) -> str:
-    """The spectral index with its error."""
-    return index_label(line) + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")
-
-
 def _line(model: BackgroundModel, iy: int, ix: int) -> Spectrum:
     return spectrum(model, model.axes.detx_centers[ix], model.axes.dety_centers[iy])
 
 
-def _ends(values: Floats) -> tuple[float, float]:
+def _extremes(values: Floats, unit: str) -> str:
     finite = values[np.isfinite(values)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (np.nan, np.nan)
+    return f"from {number(finite.min())} to {number(finite.max())} {unit}." if finite.size else "no bin has a value."
 
 
 def _spectrum(model: BackgroundModel, where: int, iy: int, ix: int) -> Graph:
@@ -230,7 +221,8 @@ def _spectrum(model: BackgroundModel, where: int, iy: int, ix: int) -> Graph:
     )
     band = (float(edges[where]), float(edges[where + 1]))
     ranges = (edges[0], edges[-1]), span(rate, low, high, log=True)
-    return Graph(f"Rate at {place_of(model.axes, iy, ix)}", "energy / TeV", RATE_LABEL, series, *ranges, True, True, band)
+    title = f"Rate at {place_of(model.axes, iy, ix)}"
+    return Graph(title, "energy / TeV", RATE_LABEL, series, *ranges, x_log=True, y_log=True, band=band)
 
 
 def _profile(model: BackgroundModel, where: int, iy: int, ix: int, energies: str) -> Graph:
@@ -247,4 +239,5 @@ def _profile(model: BackgroundModel, where: int, iy: int, ix: int, energies: str
     ring = float(profile.edges[min(int(offset / profile.edges[1]), len(centres) - 1)])
     ranges = (0.0, float(profile.edges[-1])), span(rate, low, high, log=True)
     title = f"Rate against offset, {energies}"
-    return Graph(title, "offset / deg", RATE_LABEL, series, *ranges, False, True, (ring, ring + float(profile.edges[1])))
+    band = (ring, ring + float(profile.edges[1]))
+    return Graph(title, "offset / deg", RATE_LABEL, series, *ranges, y_log=True, band=band)

@@ -256,7 +256,7 @@ class RunsDashboard(Dashboard):
         series = []
         for name, use, colour in (("left out", ~kept, _LEFT_OUT), ("kept", kept, _KEPT), ("selected", chosen, CHOSEN)):
             read = {key: [value for value, used in zip(values, use, strict=True) if used] for key, values in details.items()}
-            label = counted(int(use.sum()), "run") + f" {name}"
+            label = counted(int(use.sum()), "run") + f" {name}" if use.any() else ""
             series.append(Series(label, x[use], y[use], "points", colour, details=read))
         return tuple(series)
 

@@ -1,0 +1,135 @@
+"""The dashboard of two directories of models."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from astropy import units as u
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bgnb
+from bgnb import BgnbError, write_model
+from bgnb.dashboards import compare_models, explore_models
+from bgnb.dashboards.colours import number
+from tests.dashboards.acting import assert_same_as_fresh
+from tests.models import lopsided_model
+
+
+def test_limits_are_those_of_what_is_named(modeldir, pair):
+    model, comparison = lopsided_model(), bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
+    dashboard, compared = explore_models(modeldir, group_id=3, energy=5), compare_models(*pair, energy=1)
+    rate = model.rate.quantity.value
+    both = np.stack([comparison.first.rate.quantity.value, comparison.second.rate.quantity.value])
+    ratio = np.where(comparison.exposed[:, None, None], comparison.ratio, np.nan)
+    for limits, plane, other in (("this energy", 2, 2), ("all energies", slice(None), slice(None))):
+        dashboard.limits = compared.limits = limits
+        assert dashboard.limits_of(dashboard.state) == (rate[plane].min(), rate[plane].max())
+        assert compared.limits_of(compared.state) == (both[:, other].min(), both[:, other].max())
+        half = min(1, np.nanmax(np.abs(ratio[other] - 1)))
+        assert compared.compared_limits(compared.state) == pytest.approx((1 - half, 1 + half))
+        most = np.nanmax(np.abs(np.where(comparison.exposed[:, None, None], comparison.pull, np.nan)[other]))
+        pulls = compare_models(*pair, energy=1, show="pull", limits=limits)
+        assert pulls.compared_limits(pulls.state) == pytest.approx((-most, most))
+        turned = compare_models(*pair[::-1], energy=1, limits=limits)
+        assert turned.limits_of(turned.state) == (both[:, other].min(), both[:, other].max())
+    compared.update(span=0.5)
+    assert compared.compared_limits(compared.state) == (0.5, 1.5)
+    compared.stretch = "log"
+    assert compared.span is None  # it was that of another stretch
+    compared.span = 0.5
+    assert compared.compared_limits(compared.state) == pytest.approx((1 / 1.5, 1.5))
+    compared.low = 1e-9
+    assert (compared.span, compared.limits) == (0.5, "by hand")
+    compared.show = "difference"
+    assert compared.span is None
+    # One limit by hand, and new ones together with another quantity.
+    dashboard.limits = "this energy"
+    dashboard.low = 1e-9
+    assert (dashboard.limits, dashboard.low, dashboard.high) == ("by hand", 1e-9, rate[2].max())
+    assert explore_models(modeldir, group_id=3, energy=5, high=1.0).low == rate[2].min()
+    dashboard.update(quantity="counts", low=1, high=9)
+    assert dashboard.limits_of(dashboard.state) == (1, 9)
+    dashboard.update(quantity="livetime", limits="by hand")
+    assert dashboard.low < 0.9 < dashboard.high  # hours
+
+
+def test_comparison_shows_what_compare_finds(pair):
+    true, reco = (bgnb.read_group_model(directory, 27) for directory in pair)
+    dashboard = compare_models(*pair, energy=1.0, position=(-1.0, 2.0))
+    for normalise in ("none", "cube", "plane"):
+        dashboard.normalise = normalise
+        comparison = bgnb.compare(true, reco, normalise)
+        where = int(np.searchsorted(comparison.axes.energy.value, 1.0)) - 1
+        for show, cube in (
+            ("ratio", comparison.ratio),
+            ("difference", comparison.second.rate.quantity.value - comparison.first.rate.quantity.value),
+            ("pull", comparison.pull),
+        ):
+            dashboard.show = show
+            image = dashboard.view.panels["compared"]
+            np.testing.assert_allclose(image.values, cube[where] if comparison.exposed[where] else np.nan)
+            neutral = 1 if show == "ratio" else 0
+            assert (image.colours.low + image.colours.high) / 2 == pytest.approx(neutral)
+        dashboard.show = "pull"
+        np.testing.assert_allclose(dashboard.view.panels["second"].values, comparison.second.rate.quantity.value[where])
+        assert dashboard.view.panels["first"].colours == dashboard.view.panels["second"].colours
+    first, second = comparison.spectra(-1 * u.deg, 2 * u.deg)
+    outlines, spectra = dashboard.view.panels["spectra"].series[::2], dashboard.view.panels["spectra"].series[1::2]
+    counted = reco.stack.counts.any(axis=(1, 2))
+    for line, outline, series, name in zip((first, second), outlines, spectra, ("true", "reco"), strict=True):
+        known = np.where(counted, line.rate, np.nan) if name == "reco" else line.rate
+        np.testing.assert_allclose(outline.y, line.rate)
+        np.testing.assert_allclose(series.y, known)
+        np.testing.assert_allclose(series.low, known - line.error)
+        np.testing.assert_allclose(series.high, known + line.error)
+        assert series.name == f"{name}, γ = {line.index:.2f}"
+    edges = comparison.axes.energy.value
+    ratios = dashboard.view.panels["ratios"]
+    assert ratios.band == dashboard.view.panels["spectra"].band == (edges[where], edges[where + 1])
+    np.testing.assert_allclose(ratios.series[1].y[counted], (second.rate / first.rate)[counted])
+    np.testing.assert_allclose(
+        (ratios.series[1].high - ratios.series[1].low)[counted], (2 * second.error / first.rate)[counted]
+    )
+    rates = f"true {number(first.rate[where])} and reco {number(second.rate[where])} ± {number(second.error[where])} MeV"
+    assert rates in dashboard.view.summary
+    plane = comparison.pull[where][np.isfinite(comparison.pull[where])]
+    assert f"9 of 10 bins within {number(np.percentile(np.abs(plane), 90))} of 0." in dashboard.view.summary
+    normal = dashboard.view.panels["pulls"].series[1].y
+    assert normal.sum() == pytest.approx(np.isfinite(comparison.pull[comparison.expected >= 10]).sum(), rel=1e-3)
+    pulls = comparison.pull[comparison.expected >= 10]
+    title = f"Pulls of {len(pulls)} bins: mean {pulls.mean():.3f}, width {pulls.std():.3f}"
+    assert dashboard.view.panels["pulls"].title.startswith(title)
+    assert dashboard.view.panels["pulls"].series[0].y.sum() == np.count_nonzero(np.abs(pulls) <= 5)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    path=st.lists(
+        st.one_of(
+            st.tuples(st.just("show"), st.sampled_from(["ratio", "difference", "pull"])),
+            st.tuples(st.just("normalise"), st.sampled_from(["none", "cube", "plane"])),
+            st.tuples(st.just("stretch"), st.sampled_from(["linear", "log", "sqrt"])),
+            st.tuples(st.just("limits"), st.sampled_from(["this energy", "all energies", "by hand"])),
+            st.tuples(st.just("span"), st.floats(0.01, 5)),
+            st.tuples(st.just("energy"), st.floats(0.1, 80)),
+        ),
+        max_size=7,
+    )
+)
+def test_any_way_to_a_comparison_shows_the_same(pair, path):
+    dashboard = compare_models(*pair)
+    for name, value in path:
+        dashboard.attempt(lambda name=name, value=value: dashboard.update(**{name: value}))
+    arguments = {field.name: getattr(dashboard.state, field.name) for field in fields(dashboard.state)}
+    assert_same_as_fresh(dashboard, compare_models(*pair, **arguments))
+
+
+def test_models_that_share_runs_have_no_pulls(modeldir, tmp_path):
+    write_model(lopsided_model(method="unsmoothed"), tmp_path / "bg_cube_model_group3_table.fits")
+    dashboard = compare_models(modeldir, tmp_path, show="pull")
+    assert dashboard.view.panels["pulls"].title == "No pulls: the models share runs"
+    assert "Pull at" in dashboard.view.summary
+    assert "no bin has a value" in dashboard.view.summary
+    with pytest.raises(BgnbError, match="do not share a group 8; the groups are 3"):
+        dashboard.group_id = 8

@@ -1,0 +1,281 @@
+"""The dashboard of a directory of models, and what all dashboards share."""
+
+import json
+import re
+from dataclasses import fields, replace
+from types import MethodType
+
+import ipywidgets
+import numpy as np
+import pytest
+from astropy import units as u
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from traitlets import TraitError
+
+import bgnb
+from bgnb import BgnbError, write_model
+from bgnb.compare import radial_profile
+from bgnb.dashboards import compare_models, explore_models
+from bgnb.dashboards.modelset import KEPT
+from tests.dashboards.acting import assert_same_as_fresh, controls, tap
+from tests.models import AXES, lopsided_model
+
+
+def test_images_and_spectra_are_those_of_the_model(modeldir):
+    model = lopsided_model()
+    dashboard = explore_models(modeldir, group_id=3, energy="5 TeV", position=(1.5, -1.1))
+    where = int(np.searchsorted(AXES.energy.value, 5)) - 1
+    iy, ix = (int(np.searchsorted(edges.value, value)) - 1 for edges, value in ((AXES.dety, -1.1), (AXES.detx, 1.5)))
+    livetime, rate = model.stack.livetime.to_value("h"), model.rate.quantity.value
+    expected = {
+        "rate": rate,
+        "counts": model.stack.counts,
+        "livetime": livetime,
+        "relative error": 1 / np.sqrt(rate * livetime * 3600 * AXES.bin_volume.value),
+    }
+    for quantity, cube in expected.items():
+        dashboard.quantity = quantity
+        image = dashboard.view.panels["image"]
+        np.testing.assert_allclose(image.values, cube[where])
+        np.testing.assert_array_equal(image.x_edges, AXES.detx.value)
+        assert image.outline == (*AXES.detx.value[ix : ix + 2], *AXES.dety.value[iy : iy + 2])
+    spectrum = dashboard.view.panels["spectrum"]
+    np.testing.assert_allclose(spectrum.series[2].y, rate[:, iy, ix])
+    assert spectrum.band == tuple(AXES.energy.value[where : where + 2])
+    words = f"{model.stack.counts[where, iy, ix]} counts in {livetime[where, iy, ix]:.3g} h"
+    assert words in dashboard.view.summary
+    assert "Group 3: altitude 20 to 23°, azimuth 90 to 270°. 2 runs" in dashboard.view.summary
+
+
+def test_bokeh_shows_the_image_the_right_way_round(modeldir):
+    dashboard = explore_models(modeldir, group_id=3, energy=5, stretch="log")
+    (image,) = [model for model in dashboard._plots.layout.references() if getattr(model, "name", "") == "image"]
+    (source,) = [renderer.data_source for renderer in image.renderers]
+    (value,), (codes,) = source.data["value"], source.data["codes"]
+    assert value.shape == AXES.shape[1:]
+    np.testing.assert_array_equal(codes, dashboard.view.panels["image"].colours.codes(dashboard.view.panels["image"].values))
+    # The lopsided model grows with DETX and falls with DETY: in Bokeh, x grows with columns and y with rows.
+    assert value[0].mean() > value[-1].mean()
+    assert value[:, -1].mean() > value[:, 0].mean()
+    glyph = image.renderers[0].glyph
+    assert (glyph.x, glyph.y, glyph.dw, glyph.dh) == (-4, -2, 6, 5)
+    mapper = glyph.color_mapper
+    assert (mapper.low, mapper.high, len(mapper.palette), mapper.palette[255]) == (-0.5, 255.5, 256, "#bbbbbb")
+
+
+def test_taps_and_controls_do_the_same(modeldir):
+    dashboard = explore_models(modeldir, group_id=3)
+    tap(dashboard, "image", -3.3, 2.4)
+    assert dashboard.position == (-3.3, 2.4)
+    tap(dashboard, "spectrum", 10.0, 1e-9)
+    assert AXES.energy.value[3] <= dashboard.energy < AXES.energy.value[4]
+    before = dashboard.state
+    tap(dashboard, "profile", 1.0, 1e-9)  # nothing to choose there
+    tap(dashboard, "image", 99.0, 0.0)  # beyond the axes: the nearest bin
+    assert dashboard.state == replace(before, position=(2.0, 0.0))
+    here = {name: control.widget for name, control in dashboard._controls.items()}
+    here["bin"].value = 1
+    assert AXES.energy.value[1] <= dashboard.energy < AXES.energy.value[2]
+    here["energy"].value = 55.0
+    assert (dashboard.energy, here["bin"].value) == (55, 4)
+    assert AXES.energy.value[4] <= here["energy"].value < AXES.energy.value[5]
+    here["detx"].value = -3.9
+    assert dashboard.position == (-3.9, 0.0)
+    here["low"].value = 1e-9
+    assert (dashboard.limits, dashboard.low) == ("by hand", 1e-9)
+    assert dashboard.view.panels["image"].colours.low == 1e-9
+    here["quantity"].value = "counts"
+    assert (dashboard.limits, dashboard.low) == ("this energy", None)
+    here["group_id"].value = 8
+    assert (dashboard.group_id, here["bin"].max, here["bin"].value) == (8, 7, 7)
+    assert "has no counts" in dashboard.view.summary
+    assert "no bin has a value" in dashboard.view.summary
+    assert (dashboard.view.panels["image"].colours.codes(dashboard.view.panels["image"].values) == 255).all()
+
+
+def test_what_cannot_be_done_is_said_and_changes_nothing(modeldir):
+    dashboard = explore_models(modeldir, group_id=3)
+    before = dashboard.state
+    for changes, message in (
+        ({"group_id": 5}, "has no model of group 5; the groups are 3, 8"),
+        ({"quantity": "flux"}, "quantity must be one of rate, counts, livetime, relative error; got 'flux'"),
+        ({"energy": "5 deg"}, "energy must be a value with a unit, such as '1 TeV'"),
+        ({"energy": -1}, "energy must be above 0 TeV"),
+        ({"energy": float("nan")}, "energy must be a finite number"),
+        ({"position": 3}, "position must be a pair"),
+        ({"percentile": 0}, "percentile must be above 0"),
+        ({"low": 2, "high": 1, "limits": "by hand"}, "must increase"),
+        ({"low": 0, "high": 1, "limits": "by hand", "stretch": "log"}, "a logarithm needs limits above 0"),
+        ({"low": -1e308, "high": 1e308, "limits": "by hand"}, "must increase"),
+        ({"low": 1.0, "high": 1.0 + 1e-9}, "must increase, by more than a millionth"),
+        ({"energy": 10**400}, "energy must be a finite number"),
+        ({"group_id": [3]}, "has no model of group [3]"),
+        ({"position": {1, 2}}, "position must be a pair"),
+        ({"quantity": np.array(["rate"])}, "quantity must be one of"),
+        ({"colour": "red"}, "there is no colour here; there are group_id, energy"),
+    ):
+        with pytest.raises(BgnbError, match=re.escape(message)):
+            dashboard.update(**changes)
+        assert dashboard.state == before
+    with pytest.raises(BgnbError, match="there is no energies here; there are group_id"):
+        dashboard.energies = 5
+    with pytest.raises(TraitError):
+        dashboard.state = before
+    dashboard._controls["percentile"].widget.value = 500
+    assert 'role="alert"' in dashboard._message.value
+    assert "at most 100" in dashboard._message.value
+    assert dashboard._controls["percentile"].widget.value == 100
+    dashboard.energy = 2
+    assert dashboard._message.value == ""
+    for bad, message in ((modeldir / "none", "there is no such directory"), (modeldir.parent, "holds no models")):
+        with pytest.raises(BgnbError, match=message):
+            explore_models(bad)
+
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("group_id"), st.sampled_from([3, 8])),
+    st.tuples(st.just("quantity"), st.sampled_from(["rate", "counts", "livetime", "relative error"])),
+    st.tuples(st.just("energy"), st.floats(0.01, 1000)),
+    st.tuples(st.just("position"), st.tuples(st.floats(-9, 9), st.floats(-9, 9))),
+    st.tuples(st.just("stretch"), st.sampled_from(["linear", "log", "sqrt"])),
+    st.tuples(st.just("limits"), st.sampled_from(["this energy", "all energies", "by hand"])),
+    st.tuples(st.just("percentile"), st.floats(1, 100)),
+    st.tuples(st.just("low"), st.floats(1e-12, 1e-3)),
+    st.tuples(st.just("palette"), st.sampled_from(["viridis", "cividis"])),
+    st.tuples(st.just("bin"), st.integers(0, 20)),
+    st.tuples(st.just("tap image"), st.tuples(st.floats(-5, 5), st.floats(-5, 5))),
+    st.tuples(st.just("tap spectrum"), st.tuples(st.floats(0.1, 100), st.floats(1e-12, 1))),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(path=st.lists(ACTIONS, max_size=8))
+def test_any_way_to_a_state_shows_the_same(modeldir, path):
+    dashboard = explore_models(modeldir, group_id=3)
+    for name, value in path:
+        if name.startswith("tap"):
+            tap(dashboard, name[4:], *value)
+        elif name in ("bin", "low"):
+            dashboard._controls[name].widget.value = value
+        else:
+            dashboard.attempt(lambda name=name, value=value: dashboard.update(**{name: value}))
+        assert set(controls(dashboard)) == set(dashboard._controls)
+    arguments = {field.name: getattr(dashboard.state, field.name) for field in fields(dashboard.state)}
+    fresh = explore_models(modeldir, **arguments)
+    assert_same_as_fresh(dashboard, fresh)
+
+
+def test_only_what_is_shown_is_read_and_kept(tmp_path, monkeypatch):
+    for group_id in range(28):
+        write_model(lopsided_model(), tmp_path / f"bg_cube_model_group{group_id}_table.fits")
+    read = []
+    monkeypatch.setattr("bgnb.dashboards.modelset.read_model", lambda path: read.append(path) or bgnb.read_model(path))
+    dashboard = explore_models(tmp_path, group_id=4)
+    assert len(read) == 1
+    for group_id in range(28):
+        dashboard.group_id = group_id
+        dashboard.energy = 3.0
+    assert len(read) == 29  # by then, group 4 had been let go
+    dashboard.group_id = 25
+    assert len(read) == 29
+    assert dashboard._models.read.cache_info().currsize == KEPT
+    assert dashboard._cube.cache_info().currsize == KEPT
+
+
+def test_one_step_is_one_message_with_what_has_changed(modeldir):
+    dashboard = explore_models(modeldir, group_id=3)
+    figures, messages = dashboard._figures, []
+    figures.send = MethodType(lambda self, content, buffers=None: messages.append((content, buffers)), figures)
+    dashboard.energy = dashboard.energy * 1.0001  # the same bin
+    assert messages == []
+    dashboard.energy = 20
+    ((content, buffers),) = messages
+    assert content["kind"] == "patch"
+    assert len(content["ids"]) == len(buffers)
+    changed = {event["attr"] for event in json.loads(content["patch"])["events"] if "attr" in event}
+    assert {"text", "left", "right"} <= changed
+    assert "palette" not in changed
+    # A view that appears later, or again after a reload, gets the present state.
+    messages.clear()
+    figures._answer(figures, {"kind": "need figures", "view": "v"}, [])
+    ((content, _),) = messages
+    assert content["view"] == "v"
+    assert dashboard.view.panels["image"].title in json.loads(content["item"])["doc"]["roots"].__repr__()
+    messages.clear()
+    figures._answer(figures, {"kind": "need bokeh", "view": "v"}, [])
+    assert b"Bokeh" in messages[0][1][0]
+
+
+def test_profile_and_bands_are_those_of_the_energy_and_the_position(modeldir):
+    model = lopsided_model()
+    dashboard = explore_models(modeldir, group_id=3, energy=5, position=(1.5, -1.1))
+    expected = radial_profile(model, 2)
+    nothing, profile = dashboard.view.panels["profile"].series
+    assert np.isnan(nothing.y).all()
+    np.testing.assert_allclose(profile.y, expected.rate)
+    np.testing.assert_allclose(profile.high - profile.y, expected.error)
+    np.testing.assert_allclose(profile.y - profile.low, expected.error)
+    low, high = dashboard.view.panels["profile"].band
+    iy, ix = int(np.searchsorted(AXES.dety.value, -1.1)) - 1, int(np.searchsorted(AXES.detx.value, 1.5)) - 1
+    assert low <= np.hypot(AXES.detx_centers[ix].value, AXES.dety_centers[iy].value) < high
+    line = bgnb.spectrum(model, 1.5 * u.deg, -1.1 * u.deg)
+    spectrum = dashboard.view.panels["spectrum"].series[2]
+    np.testing.assert_allclose(spectrum.low, line.rate - line.error)
+    np.testing.assert_allclose(spectrum.high, line.rate + line.error)
+
+
+def test_what_is_extrapolated_is_said(tmp_path):
+    model = lopsided_model(method="unsmoothed")
+    counts = model.stack.counts.copy()
+    counts[4] = 0
+    stack = replace(model.stack, counts=counts)
+    for method in ("default", "unsmoothed"):
+        (tmp_path / method).mkdir()
+        write_model(bgnb.make_model(stack, method), tmp_path / method / "bg_cube_model_group0_table.fits")
+    dashboard = explore_models(tmp_path / "default", energy=50)
+    assert dashboard.view.panels["image"].title.startswith("Rate, extrapolated, at")
+    _, follows, measured = dashboard.view.panels["spectrum"].series
+    assert (follows.name, measured.name[:4]) == ("extrapolated", "rate")
+    np.testing.assert_array_equal(np.isfinite(follows.y), np.arange(5) == 4)
+    np.testing.assert_array_equal(np.isfinite(measured.y), np.arange(5) != 4)
+    follows, measured = dashboard.view.panels["profile"].series
+    assert (follows.name, np.isfinite(measured.y).any()) == ("extrapolated", False)
+    unsmoothed = explore_models(tmp_path / "unsmoothed", energy=50)
+    assert unsmoothed.view.panels["image"].title.startswith("Rate at")
+    assert unsmoothed.view.panels["spectrum"].series[1].name == ""
+    # Where a model was not exposed there is nothing to compare.
+    livetime = stack.livetime_us.copy()
+    livetime[4] = 0
+    (tmp_path / "second").mkdir()
+    other = bgnb.make_model(replace(stack, livetime_us=livetime, runs=(replace(stack.runs[0], obs_id=77),)))
+    write_model(other, tmp_path / "second" / "bg_cube_model_group0_table.fits")
+    compared = compare_models(tmp_path / "default", tmp_path / "second", energy=50)
+    assert np.isnan(compared.view.panels["compared"].values).all()
+    assert "not both models were exposed" in compared.view.summary
+    compared.energy = 5
+    assert np.isfinite(compared.view.panels["compared"].values).any()
+    assert "not both models" not in compared.view.summary
+
+
+def test_the_last_word_is_what_is_shown(modeldir):
+    """One who observes the state and changes it again gets what they asked for, in the picture too."""
+    dashboard = explore_models(modeldir, group_id=3, energy=1)
+    dashboard.observe(lambda change: dashboard.update(energy=50), "state")
+    dashboard.energy = 5
+    assert dashboard.energy == 50
+    assert_same_as_fresh(dashboard, explore_models(modeldir, group_id=3, energy=50))
+    ranges = [properties for _, properties in dashboard._plots.properties(dashboard.view) if "reset_start" in properties]
+    assert len(ranges) == 6
+    assert all(ends["reset_start"] == ends["start"] and ends["reset_end"] == ends["end"] for ends in ranges)
+
+
+def test_closing_lets_go_of_everything(modeldir):
+    kept = ipywidgets.widgets.widget._instances
+    before = set(kept)
+    dashboard = explore_models(modeldir, group_id=3)
+    widgets = [kept[key] for key in set(kept) - before]
+    seen = [widget for widget in widgets if isinstance(widget, ipywidgets.DOMWidget)]
+    assert len(seen) > 20
+    dashboard.close()
+    assert not [widget for widget in seen if widget in kept.values()]

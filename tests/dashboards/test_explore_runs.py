@@ -1,0 +1,138 @@
+"""The dashboard of runs."""
+
+import json
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+
+import bgnb
+from bgnb import BgnbError
+from bgnb.dashboards import explore_runs
+from tests.dashboards.acting import tap
+
+
+def test_runs_are_kept_for_the_reasons_that_make_models(runs):
+    folder, catalog = runs
+    dashboard = explore_runs(folder / "in", "GADF", catalog=catalog, exclusion_radius="2.6 deg")
+    report = json.loads((folder / "models" / "report.json").read_text())
+    used = {run["obs_id"]: run["group_id"] for run in report["runs"] if run["status"] == "used"}
+    kept = dashboard.view.panels["sky"].series[3]
+    assert [int(obs_id) for obs_id in kept.details["OBS_ID"]] == sorted(used)
+    for group_id in set(used.values()):
+        dashboard.group_id = group_id
+        assert dashboard.selected == tuple(sorted(obs_id for obs_id, group in used.items() if group == group_id))
+    left_out = dashboard.view.panels["groups"].series[1].details
+    assert left_out["becomes"][0].startswith("left out: near a known source: <b>one</b>, 1.00 deg")
+    assert "12 runs in" in dashboard.view.summary
+    assert dashboard.view.panels["sky"].x_range == (360, 0)  # east is left
+    dashboard.selected = sorted(used)
+    hours = sum(run["livetime_s"] for run in report["runs"] if run["status"] == "used") / 3600
+    assert f"Selected: {len(used)} runs, {hours:.2f} h, {len(used)} of them kept." in dashboard.view.summary
+    assert "left out: 2 near a known source" in dashboard.view.summary
+    # The same from the directory of models, which has the runs used only.
+    of_models = explore_runs(folder / "models", catalog=catalog)
+    assert [int(obs_id) for obs_id in of_models.view.panels["sky"].series[3].details["OBS_ID"]] == sorted(used)
+    assert "left out: 2 near a known source" in of_models.view.summary
+
+
+@pytest.mark.parametrize("where", ["in", "models"])
+def test_circles_lie_at_the_distance_that_excludes(runs, where):
+    folder, catalog = runs
+    given = {"scheme": "GADF", "exclusion_radius": "2.6 deg"} if where == "in" else {}
+    dashboard = explore_runs(folder / where, catalog=catalog, **given)
+    assert dashboard.view.panels["sky"].series[1].name == "known sources, and what they exclude"
+    outline = dashboard.view.panels["sky"].series[0]
+    x, y = (values.reshape(2, -1)[:, :-1] for values in (outline.x, outline.y))
+    centres = SkyCoord(catalog["RA"], catalog["DEC"], unit="deg")[:, None]
+    good = np.isfinite(y)
+    distance = centres.separation(SkyCoord(x, np.where(good, y, 0), unit="deg")).deg
+    np.testing.assert_allclose(distance[0][good[0]], 2.6, rtol=1e-6)
+    np.testing.assert_allclose(distance[1][good[1]], 3.6, rtol=1e-6)
+
+
+def test_runs_stand_in_their_groups(runs):
+    dashboard = explore_runs(runs[0] / "in", "GADF", select="all")
+    x, y = dashboard._runs.places("groups")
+    azimuth = np.asarray(dashboard._runs.table["AZ_PNT"])
+    assert (azimuth > 270).any()
+    assert ((azimuth > 90) & (azimuth < 270)).any()
+    groups = dashboard._runs.groups.table
+    for place, group_id in zip(zip(x, y, strict=True), dashboard._runs.group_ids, strict=True):
+        row = groups[group_id]
+        assert row["AZ_MIN"] <= place[0] < row["AZ_MAX"]
+        assert row["ALT_MIN"] <= place[1] < row["ALT_MAX"]
+    assert dashboard.view.panels["sky"].series[1].name == "known sources"  # they exclude nothing here
+    assert np.isnan(dashboard.view.panels["sky"].series[0].y).all()
+    menu = dashboard._controls["group_id"].widget
+    dashboard.group_id = int(dashboard._runs.group_ids[0])
+    dashboard.selected = dashboard._runs.obs_ids[:2]
+    assert menu.label == "any"
+    for wrong in (20339, "1", [[1]], None):
+        with pytest.raises(BgnbError, match="selected must be a list of OBS_IDs"):
+            dashboard.selected = wrong
+    for wrong in (25.0, True, "1", 99):
+        with pytest.raises(BgnbError, match="there is no group"):
+            dashboard.group_id = wrong
+    text = dashboard.view.to_csv()
+    assert f"OBS_ID: {dashboard.selected[0]}; OBJECT" in text
+
+
+def test_what_is_selected_in_one_picture_is_selected_in_all(runs):
+    folder, catalog = runs
+    dashboard = explore_runs(folder / "in", "GADF", catalog=catalog)
+    table = bgnb.open_runs(folder / "in", "GADF").table
+    one = table[5]
+    tap(dashboard, "groups", (one["AZ_PNT"] + 90) % 360 - 90 + 0.5, one["ALT_PNT"] - 0.3)
+    assert dashboard.selected == (one["OBS_ID"],)
+    assert f"Selected: run {one['OBS_ID']}" in dashboard.view.summary
+    other = table[7]
+    tap(dashboard, "sky", other["RA_PNT"], other["DEC_PNT"], add=True)
+    assert set(dashboard.selected) == {one["OBS_ID"], other["OBS_ID"]}
+    tap(dashboard, "sky", one["RA_PNT"], one["DEC_PNT"], add=True)
+    assert dashboard.selected == (other["OBS_ID"],)
+    for panel, column in (("livetime", "LIVETIME"), ("zenith", "ALT_PNT")):
+        selected = dashboard.view.panels[panel].series[1]
+        value = other["LIVETIME"] / 60 if column == "LIVETIME" else 90 - other["ALT_PNT"]
+        (where,) = np.flatnonzero(selected.y)
+        assert selected.edges[where] <= value <= selected.edges[where + 1]
+    low, high = 10.0, 35.0
+    dashboard.act({"kind": "select", "panel": "zenith", "x": [high, low], "y": [0, 1]})
+    zenith = 90 - np.asarray(table["ALT_PNT"])
+    kept = np.isin(table["OBS_ID"], [int(i) for i in dashboard.view.panels["sky"].series[3].details["OBS_ID"]])
+    assert dashboard.selected == tuple(table["OBS_ID"][(zenith > low) & (zenith < high) & kept])
+    assert dashboard.selected
+    tap(dashboard, "sky", 359.9, -89.0)
+    assert dashboard.selected == ()
+    tap(dashboard, "groups", 0.0, 10.0)  # the middle of group 0
+    assert dashboard.group_id == 0
+    assert "Group 0 has no runs." in dashboard.view.summary
+    text = dashboard._controls["selected"].widget
+    text.value = f"{one['OBS_ID']}, {other['OBS_ID']}\n"
+    assert set(dashboard.selected) == {one["OBS_ID"], other["OBS_ID"]}
+    assert dashboard.group_id is None
+    text.value = "12 twelve"
+    assert "&#x27;twelve&#x27; is not an OBS_ID" in dashboard._message.value
+    text.value = "999"
+    assert "has no run 999" in dashboard._message.value
+    assert set(dashboard.selected) == {one["OBS_ID"], other["OBS_ID"]}
+    report = bgnb.make_bg_cube_models(
+        folder / "in", "GADF", folder / "chosen", select=dashboard.selected, n_energy=4, n_fov=5, overwrite=True
+    )
+    assert sorted(report.group_ids) == sorted(dashboard.selected)
+
+
+def test_missing_columns_and_files_are_said(runs, tmp_path):
+    folder, _ = runs
+    for path, arguments in (
+        (folder / "in", {}),
+        (folder / "models", {"select": "all"}),
+        (folder / "models", {"alt_edges": [0, 90]}),
+    ):
+        with pytest.raises(BgnbError, match="of a directory of runs, name the scheme"):
+            explore_runs(path, **arguments)
+    dashboard = explore_runs(folder / "in", "GADF", select="all")
+    dashboard._runs.table.remove_column("MUONEFF")
+    dashboard.group_id = 26
+    assert dashboard.view.panels["muoneff"].title == "The run table has no values of MUONEFF"
+    assert dashboard.view.panels["muoneff"].series[0].y.sum() == 0

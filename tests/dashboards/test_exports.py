@@ -1,0 +1,126 @@
+"""PNG, HTML, CSV and Python of what is shown."""
+
+import csv
+import re
+from base64 import b64decode
+from dataclasses import replace
+from io import BytesIO, StringIO
+from itertools import pairwise
+
+import numpy as np
+from astropy import units as u
+from matplotlib.image import imread
+
+import bgnb
+from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
+from bgnb.dashboards import compare_models, explore_models, explore_runs
+from bgnb.dashboards.exports import _frames, to_png
+from bgnb.dashboards.modelset import ModelSet
+from tests.dashboards.acting import assert_same_as_fresh
+from tests.models import AXES, lopsided_model
+
+
+def test_copied_python_shows_the_same(modeldir, pair, runs, monkeypatch):
+    monkeypatch.chdir(modeldir.parent)
+    models = explore_models(modeldir.name, group_id=8, quantity="livetime", energy=3.3, stretch="sqrt", percentile=97)
+    models.limits = "by hand"
+    compared = compare_models(*pair, show="pull", normalise="cube", position=(1, -2), span=2.5, labels=("a", "it's"))
+    explored = explore_runs(runs[0] / "in", "GADF", select="all", alt_edges=[0, 50, 90])
+    explored.group_id = 2
+    for dashboard in (models, compared, explored):
+        *lines, last = dashboard.python.splitlines()
+        values = {}
+        exec("\n".join(lines), values)
+        assert_same_as_fresh(dashboard, eval(last, values))
+    explored.selected = explored.selected[:2]
+    *lines, last = explored.python.splitlines()
+    exec("\n".join(lines), values)
+    assert eval(last, values).selected == explored.selected
+
+
+def test_exports_are_what_is_shown(modeldir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dashboard = explore_models(modeldir, group_id=3, energy=5, quantity="counts", position=(1.5, -1.1))
+    for button in dashboard._exports().children[:3]:
+        button.click()
+        assert "Saved" in dashboard._message.value
+    name = "Group_3_counts_at_2.5_to_7.21_TeV"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.{kind}" for kind in ("csv", "html", "png")]
+    dashboard._exports().children[0].click()
+    assert (tmp_path / f"{name}-2.png").read_bytes() == (tmp_path / f"{name}.png").read_bytes()
+    assert imread(BytesIO((tmp_path / f"{name}.png").read_bytes())).shape[0] > 300
+
+    text = (tmp_path / f"{name}.csv").read_text()
+    rows = list(csv.DictReader(StringIO("".join(line for line in text.splitlines(True) if line[0] != "#"))))
+    image = {(float(row["x"]), float(row["y"])): float(row["value"]) for row in rows if row["panel"] == "image"}
+    model = lopsided_model()
+    assert len(image) == 7 * 9
+    for iy, y in enumerate(AXES.dety_centers.value):
+        for ix, x in enumerate(AXES.detx_centers.value):
+            assert image[float(f"{x:.9g}"), float(f"{y:.9g}")] == model.stack.counts[2, iy, ix]
+    spectrum = [row for row in rows if row["panel"] == "spectrum" and row["series"].startswith("rate")]
+    line = bgnb.spectrum(model, 1.5 * u.deg, -1.1 * u.deg)
+    np.testing.assert_allclose([float(row["value"]) for row in spectrum], line.rate, rtol=1e-5)
+    np.testing.assert_allclose([float(row["high"]) for row in spectrum], line.rate + line.error, rtol=1e-5)
+
+    page = (tmp_path / f"{name}.html").read_text()
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']?https?:", page)
+    for low, high in pairwise(AXES.energy.value):
+        assert f"{low:.3g} to {high:.3g} TeV" in page
+
+
+def test_notebooks_keep_a_picture(modeldir):
+    data, _ = explore_models(modeldir)._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert data["text/plain"].startswith("Group")
+
+
+def test_bins_of_unequal_width_are_shown_where_they_are(tmp_path):
+    axes = CubeAxes(energy=[1, 10] * u.TeV, dety=[-1, 0, 3] * u.deg, detx=[-2, -1.5, 0, 1] * u.deg)
+    write_model(make_test_bg_cube_model(axes, "70 deg", TrueModel()), tmp_path / "bg_cube_model_group0_table.fits")
+    image = explore_models(tmp_path).view.panels["image"]
+    for x, y in ((-1.9, 0.1), (-1.51, -0.99), (-1.49, 2.9), (-0.01, 0.01), (0.01, -0.01)):
+        column, line = int((x + 2) / 3 * image.pixels.shape[1]), int((y + 1) / 4 * image.pixels.shape[0])
+        ix, iy = (int(np.searchsorted(edges.value, value)) - 1 for edges, value in ((axes.detx, x), (axes.dety, y)))
+        assert image.pixels[line, column] == image.values[iy, ix]
+
+
+def test_pictures_lie_the_right_way_round(modeldir):
+    """The lopsided model is brightest where DETX is high and DETY low: to the right, and below."""
+    view = explore_models(modeldir, group_id=3, energy=1.2).view
+    png = imread(BytesIO(to_png(replace(view, panels={"image": view.panels["image"]}))))
+    yellow = np.argwhere((png[..., 0] > 0.9) & (png[..., 1] > 0.85) & (png[..., 2] < 0.3))
+    blue = np.argwhere((png[..., 0] < 0.3) & (png[..., 1] < 0.05) & (png[..., 2] > 0.3))
+    bar = png.shape[1] * 0.8  # to the right of it is the colour bar
+    yellow, blue = (place[place[:, 1] < bar].mean(axis=0) for place in (yellow, blue))
+    assert yellow[0] > blue[0]
+    assert yellow[1] > blue[1]
+
+
+def test_exported_frames_are_the_energies_in_order(modeldir):
+    dashboard = explore_models(modeldir, group_id=3, energy=5)
+    labels, states = zip(*dashboard.frames(), strict=True)
+    assert [label.split()[0] for label in labels] == [f"{edge:.3g}" for edge in AXES.energy.value[:-1]]
+    assert states.index(dashboard.state) == 2
+    models, frames = _frames(dashboard._plots, [dashboard.view_of(state) for state in states])
+    where = [model.name for model in models].index("image-data")
+    for number_, frame in enumerate(frames):
+        expected = lopsided_model().rate.quantity.value[number_]
+        np.testing.assert_allclose(frame[where]["data"]["value"][0], expected, rtol=1e-6)
+
+
+def test_names_from_files_are_escaped(modeldir, tmp_path):
+    evil = tmp_path / "<img src=x onerror=alert(1)>"
+    evil.mkdir()
+    for path in modeldir.iterdir():
+        (evil / path.name).write_bytes(path.read_bytes())
+    dashboard = compare_models(evil, modeldir)
+    assert "<img" not in dashboard._summary.value
+    assert "&lt;img src=x" in dashboard._summary.value
+    dashboard.save_html(tmp_path / "page.html")
+    assert "<img src=x" not in (tmp_path / "page.html").read_text()
+    dashboard._copy()
+    assert "<img" not in dashboard._message.value
+    models = ModelSet(evil)
+    assert models.group_ids == [3, 8]

@@ -1,0 +1,70 @@
+"""The notebooks of the dashboards, and JupyterLab on them."""
+
+import json
+import re
+import shutil
+import socket
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import bgnb
+from bgnb import BgnbError
+from bgnb.batch import notebook_parameters
+from bgnb.lab import prepare_notebook
+from tests.browser.driver import QUIET, free_port, private_jupyter, running
+
+
+@pytest.mark.parametrize(("name", "pictures"), [("explore", 2), ("explore_true_reco", 1)])
+def test_notebooks_simulate_what_they_show(tmp_path, monkeypatch, name, pictures):
+    monkeypatch.chdir(tmp_path)
+    out = bgnb.run_notebook(name, "out.ipynb")
+    notebook = json.loads(out.read_text())
+    assert "widgets" not in notebook["metadata"]
+    data = [output["data"] for cell in notebook["cells"] for output in cell.get("outputs", []) if "data" in output]
+    assert sum("image/png" in item and "application/vnd.jupyter.widget-view+json" in item for item in data) == pictures
+    assert len(out.read_text()) < 1_000_000
+
+
+def test_lab_opens_a_notebook_of_its_own_on_loopback_with_a_token(modeldir, pair, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = prepare_notebook(modeldir)
+    assert prepare_notebook(modeldir) == first == Path("explore.ipynb")
+    (parameters,) = notebook_parameters(first).values()
+    assert parameters.default == str(modeldir)
+    assert prepare_notebook(pair[0]).name == "explore-2.ipynb"
+    compared = prepare_notebook(*pair)
+    assert [parameter.default for parameter in notebook_parameters(compared).values()] == [str(path) for path in pair]
+    (tmp_path / "explore_true_reco.ipynb").write_text("somebody's own")
+    assert prepare_notebook(*pair).name == "explore_true_reco-2.ipynb"
+    with pytest.raises(BgnbError, match="holds no models"):
+        prepare_notebook(tmp_path)
+    with pytest.raises(BgnbError, match="no group in common"):
+        prepare_notebook(modeldir, pair[0])
+    first, second = tmp_path / 'dir2: str = ""', tmp_path / "+print(42)+"
+    for source, copy in zip(pair, (first, second), strict=True):
+        shutil.copytree(source, copy)
+    written = {}
+    exec(nbformat.read(prepare_notebook(first, second), as_version=4).cells[1].source, written)
+    assert (written["dir1"], written["dir2"]) == (str(first), str(second))
+
+    port = free_port()
+    command = [sys.executable, "-m", "bgnb", "lab", str(modeldir), "--", "--no-browser", f"--ServerApp.port={port}", *QUIET]
+    state = tmp_path / "state"
+    state.mkdir()
+    with running(command, f"http://127.0.0.1:{port}/api", state / "lab.log", private_jupyter(state), tmp_path):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents")
+        said = (state / "lab.log").read_text()
+        token = re.search(rf"http://127\.0\.0\.1:{port}/lab/tree/explore\.ipynb\?token=(\w+)", said)[1]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents/explore.ipynb?token={token}") as answer:
+            assert json.load(answer)["name"] == "explore.ipynb"
+        assert "Opening explore.ipynb in JupyterLab" in said
+        others = [address[4][0] for address in socket.getaddrinfo(socket.gethostname(), port, proto=socket.IPPROTO_TCP)]
+        for host in [host for host in others if not host.startswith("127.") and host != "::1"]:
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection((host, port), timeout=2).close()
