@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from bgnb.figures import Position, energy_bins, plot_comparison
 from bgnb.gadf import GROUPS_FILE, read_groups, read_model
 from bgnb.interactive import comparison_html
 from bgnb.model import BackgroundModel
+from bgnb.modelset import model_files
 from bgnb.outdir import REPORT, new_directory, write_file
 
-_MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
 #: Pulls are taken over bins in which at least so many counts are expected.
 MIN_EXPECTED = 10
 
@@ -139,22 +138,6 @@ def compare_models(
         report |= {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
         write_file(directory / REPORT, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
     return result
-
-
-def model_files(directory: Path) -> dict[int, Path]:
-    """Table files of a directory of models, by GROUP_ID.
-
-    Raises
-    ------
-    BgnbError
-        Where there are none.
-    """
-    if not directory.is_dir():
-        raise BgnbError(f"{directory}: there is no such directory of models")
-    files = {int(match[1]): path for path in sorted(directory.iterdir()) if (match := _MODEL_FILE.fullmatch(path.name))}
-    if not files:
-        raise BgnbError(f"{directory}: holds no models (bg_cube_model_group<ID>_table.fits.gz)")
-    return files
 
 
 def common_groups(first: Path, groups1: Iterable[int], second: Path, groups2: Iterable[int]) -> list[int]:

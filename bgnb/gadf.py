@@ -125,6 +125,21 @@ def read_model(path: str | Path) -> BackgroundModel:
         return BackgroundModel(rate, stack, str(hdus[0].header.get("METHOD", "")))
 
 
+def read_pointing(path: str | Path) -> tuple[float, float]:
+    """Mean altitude and azimuth, deg, of the runs of a model in a directory of models.
+
+    Raises
+    ------
+    DataError
+        Where the file does not say.
+    """
+    with _open(path) as hdus:
+        values = [hdus[0].header.get(name) for name in ("ALT_PNT", "AZ_PNT")]
+    if not all(isinstance(value, int | float) for value in values):
+        raise DataError(f"{path}: the primary header has no ALT_PNT and AZ_PNT, the mean pointing of its runs")
+    return float(values[0]), float(values[1])
+
+
 def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = None) -> tuple[Cube, FovAlign]:
     """Read a BKG_3D table of any origin.
 

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 import bgnb
 from bgnb.batch import find_notebook, notebook_result, outputs_of, run_notebook
-from bgnb.comparisons import model_files
 from bgnb.errors import BgnbError
+from bgnb.modelset import model_files
 from bgnb.outdir import REPORT, new_directory, write_file
 
 

@@ -13,9 +13,10 @@ import nbformat
 
 from bgnb.batch import find_notebook
 from bgnb.compare import compare as compare_two
-from bgnb.comparisons import check_groups, common_groups, model_files
+from bgnb.comparisons import check_groups, common_groups
 from bgnb.errors import BgnbError
 from bgnb.gadf import read_model
+from bgnb.modelset import model_files
 from bgnb.outdir import write_file
 
 

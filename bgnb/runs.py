@@ -292,12 +292,16 @@ class ObservationGroups:
 
     def group_id(self, alt_pnt: float, az_pnt: float) -> int | None:
         """GROUP_ID of a pointing in deg; None outside all groups. The highest altitude belongs to the last group."""
-        alt, az = self.alt_edges.value, self.az_edges.value
+        alt, i_az = self.alt_edges.value, self.az_column(az_pnt)
         i_alt = len(alt) - 2 if alt_pnt == alt[-1] else int(np.searchsorted(alt, alt_pnt, side="right")) - 1
-        i_az = int(np.searchsorted(az, self.wrapped(az_pnt), side="right")) - 1
-        if 0 <= i_alt < len(alt) - 1 and 0 <= i_az < len(az) - 1:
-            return i_alt * (len(az) - 1) + i_az
+        if 0 <= i_alt < len(alt) - 1 and i_az is not None:
+            return i_alt * (len(self.az_edges) - 1) + i_az
         return None
+
+    def az_column(self, az_pnt: float) -> int | None:
+        """Index of the range of azimuth that an azimuth in deg lies in; None outside all."""
+        i_az = int(np.searchsorted(self.az_edges.value, self.wrapped(az_pnt), side="right")) - 1
+        return i_az if 0 <= i_az < len(self.az_edges) - 1 else None
 
     def wrapped(self, az_pnt: float | NDArray[np.float64]) -> Any:
         """Azimuths in deg, from the first edge on."""

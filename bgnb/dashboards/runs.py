@@ -22,12 +22,12 @@ from bgnb.cube import to_value
 from bgnb.dashboards.colours import CHOSEN, counted, number
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, row
 from bgnb.dashboards.live import Action
-from bgnb.dashboards.modelset import one_of
 from bgnb.dashboards.view import Graph, Series, View, span
 from bgnb.datastore import open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.figures import LINES
 from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups
+from bgnb.modelset import one_of
 from bgnb.outdir import REPORT
 from bgnb.runs import (
     EXCLUSION_RADIUS,

@@ -17,7 +17,7 @@ import bgnb
 from bgnb import BgnbError, write_model
 from bgnb.compare import radial_profile
 from bgnb.dashboards import compare_models, explore_models
-from bgnb.dashboards.modelset import KEPT
+from bgnb.modelset import KEPT
 from tests.dashboards.acting import assert_same_as_fresh, controls, tap
 from tests.models import AXES, lopsided_model
 
@@ -170,7 +170,7 @@ def test_only_what_is_shown_is_read_and_kept(tmp_path, monkeypatch):
     for group_id in range(28):
         write_model(lopsided_model(), tmp_path / f"bg_cube_model_group{group_id}_table.fits")
     read = []
-    monkeypatch.setattr("bgnb.dashboards.modelset.read_model", lambda path: read.append(path) or bgnb.read_model(path))
+    monkeypatch.setattr("bgnb.modelset.read_model", lambda path: read.append(path) or bgnb.read_model(path))
     dashboard = explore_models(tmp_path, group_id=4)
     assert len(read) == 1
     for group_id in range(28):

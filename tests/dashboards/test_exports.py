@@ -15,7 +15,7 @@ import bgnb
 from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
 from bgnb.dashboards import compare_models, explore_models, explore_runs
 from bgnb.dashboards.exports import _frames, to_png
-from bgnb.dashboards.modelset import ModelSet
+from bgnb.modelset import ModelSet
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.models import AXES, lopsided_model
 

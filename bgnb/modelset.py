@@ -1,0 +1,233 @@
+"""A directory of models: which there are, and which serves a run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from astropy import units as u
+
+from bgnb.cube import RATE_UNIT, Cube
+from bgnb.errors import BgnbError
+from bgnb.fov import FovAlign
+from bgnb.gadf import GROUPS_FILE, read_groups, read_model, read_pointing
+from bgnb.model import BackgroundModel
+from bgnb.outdir import REPORT
+from bgnb.predict import predicted_rate
+from bgnb.runs import ObservationGroups
+
+#: Groups whose cubes are kept in memory.
+KEPT = 3
+#: A group's model serves the runs of other groups, and is interpolated with others, from so many counts on.
+MIN_COUNTS = 1000
+#: The distance of groups on the two sides in azimuth, in terms of the cosine of the zenith angle.
+AZIMUTH_DISTANCE = 0.1
+#: How a model is found for a run.
+Between = Literal["interpolate", "nearest"]
+
+_MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
+
+
+def model_files(directory: Path) -> dict[int, Path]:
+    """Table files of a directory of models, by GROUP_ID.
+
+    Raises
+    ------
+    BgnbError
+        Where there are none.
+    """
+    if not directory.is_dir():
+        raise BgnbError(f"{directory}: there is no such directory of models")
+    files = {int(match[1]): path for path in sorted(directory.iterdir()) if (match := _MODEL_FILE.fullmatch(path.name))}
+    if not files:
+        raise BgnbError(f"{directory}: holds no models (bg_cube_model_group<ID>_table.fits.gz)")
+    return files
+
+
+@dataclass(frozen=True)
+class GroupModel:
+    """A model and the mean pointing, in deg, of the runs that it was made from."""
+
+    group_id: int
+    alt_pnt: float
+    az_pnt: float
+    model: BackgroundModel
+
+    @property
+    def cos_zenith(self) -> float:
+        """Cosine of the zenith angle."""
+        return float(np.sin(np.radians(self.alt_pnt)))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The rate for a run, and the groups that it comes from with their weights."""
+
+    rate: Cube
+    weights: dict[int, float]
+
+
+class ModelSet:
+    """The models of a directory.
+
+    Parameters
+    ----------
+    directory : path
+        A directory of models.
+
+    Raises
+    ------
+    BgnbError
+        Where it holds none.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.path = Path(directory)
+        self._files = model_files(self.path)
+        self.group_ids = sorted(self._files)
+        self._groups = read_groups(self.path / GROUPS_FILE) if (self.path / GROUPS_FILE).exists() else None
+        self.read: Callable[[int], BackgroundModel] = lru_cache(KEPT)(lambda group_id: read_model(self._files[group_id]))
+
+    def label(self, group_id: int) -> str:
+        """A group in words: its number, and its edges where they are known."""
+        if self._groups is None or group_id >= len(self._groups):
+            return str(group_id)
+        row = self._groups.table[group_id]
+        altitude, azimuth = (f"{row[f'{axis}_MIN']:g} to {row[f'{axis}_MAX']:g}°" for axis in ("ALT", "AZ"))
+        return f"{group_id}: altitude {altitude}, azimuth {azimuth}"
+
+    def checked(self, group_id: int | None) -> int:
+        """A group that there is; the one with most counts, as far as is known, where none is asked for.
+
+        Raises
+        ------
+        BgnbError
+            Where there is no such group.
+        """
+        if group_id is None:
+            counts = self._counts()
+            return max(self.group_ids, key=lambda group: counts.get(group, 0))
+        return one_of(group_id, self.group_ids, f"{self.path}: has no model of group")
+
+    @cached_property
+    def groups(self) -> ObservationGroups:
+        """The definition of the groups.
+
+        Raises
+        ------
+        BgnbError
+            Where the directory does not say.
+        """
+        if self._groups is None:
+            raise BgnbError(f"{self.path}: {GROUPS_FILE} is missing, so that the group of a run is not known")
+        return self._groups
+
+    @cached_property
+    def models(self) -> tuple[GroupModel, ...]:
+        """Every model, in order of GROUP_ID."""
+        return tuple(
+            GroupModel(group_id, *read_pointing(self._files[group_id]), read_model(self._files[group_id]))
+            for group_id in self.group_ids
+        )
+
+    @property
+    def fovalign(self) -> FovAlign:
+        """Frame of DETX and DETY of the models."""
+        return self.models[0].model.stack.fovalign
+
+    @property
+    def obs_ids(self) -> set[int]:
+        """OBS_IDs of all runs that the models were made from."""
+        return {obs_id for group in self.models for obs_id in group.model.stack.obs_ids}
+
+    def rate_for(self, alt_pnt: float, az_pnt: float, between: Between = "interpolate") -> Choice:
+        """The rate for a run that points somewhere; there always is one.
+
+        Parameters
+        ----------
+        alt_pnt, az_pnt : float
+            Pointing of the run, deg.
+        between : {"interpolate", "nearest"}
+            ``nearest``: the model of the run's own group. Where it has none, or one of less
+            than `MIN_COUNTS` counts, the nearest model that has as many; the distance is
+            that of the cosines of the zenith angle, plus `AZIMUTH_DISTANCE` for a group of
+            another range of azimuth. ``interpolate``: the logarithm of the rate is
+            interpolated in the cosine of the zenith angle, between the next groups above
+            and below of the same range of azimuth that have enough counts; beyond them
+            the nearest is taken.
+
+        Raises
+        ------
+        BgnbError
+            Where the definition of the groups is missing.
+        """
+        checked_between(between)
+        enough = [group for group in self.models if group.model.stack.counts.sum() >= MIN_COUNTS] or list(self.models)
+        cos_zenith, column = float(np.sin(np.radians(alt_pnt))), self.groups.az_column(az_pnt)
+
+        def distance(group: GroupModel) -> float:
+            return abs(group.cos_zenith - cos_zenith) + AZIMUTH_DISTANCE * (self.groups.az_column(group.az_pnt) != column)
+
+        own = [group for group in enough if group.group_id == self.groups.group_id(alt_pnt, az_pnt)]
+        nearest = own[0] if own else min(enough, key=distance)
+        if between == "interpolate":
+            beside = sorted(
+                (group for group in enough if self.groups.az_column(group.az_pnt) == column), key=lambda group: group.cos_zenith
+            )
+            below = [group for group in beside if group.cos_zenith <= cos_zenith]
+            above = [group for group in beside if group.cos_zenith > cos_zenith]
+            if below and above:
+                return _interpolated(below[-1], above[0], cos_zenith)
+        return Choice(nearest.model.rate, {nearest.group_id: 1.0})
+
+    def _counts(self) -> dict[int, int]:
+        try:
+            report: dict[str, Any] = json.loads((self.path / REPORT).read_text())
+            return {int(group["group_id"]): int(group["counts"]) for group in report["groups"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+
+def checked_between(between: str) -> Between:
+    """One of the kinds of `Between`, or a `BgnbError`."""
+    if between not in get_args(Between):
+        raise BgnbError(f"unknown between '{between}': use one of {', '.join(get_args(Between))}")
+    return between  # type: ignore[return-value]
+
+
+def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Choice:
+    """Log rate linear in the cosine of the zenith angle, on the axes of the nearer one; where one has no rate, the other."""
+    part = (cos_zenith - below.cos_zenith) / (above.cos_zenith - below.cos_zenith)
+    near, far, weight = (below, above, part) if part < 0.5 else (above, below, 1 - part)
+    axes = near.model.axes
+    first = near.model.rate.quantity.to_value(RATE_UNIT)
+    second = far.model.rate.quantity.to_value(RATE_UNIT)
+    if far.model.axes != axes:
+        second = predicted_rate(far.model.rate, axes, "gammapy") / axes.bin_volume.to_value("MeV sr")
+    both = (first > 0) & (second > 0)
+    rate = np.where(both, np.exp((1 - weight) * _log(first) + weight * _log(second)), np.maximum(first, second))
+    weights = {near.group_id: 1 - weight, far.group_id: weight}
+    return Choice(Cube(axes, u.Quantity(rate, RATE_UNIT)), dict(sorted(weights.items())))
+
+
+def _log(values: Any) -> Any:
+    return np.log(np.where(values > 0, values, 1.0))
+
+
+def one_of(group_id: Any, group_ids: list[int], complaint: str) -> int:
+    """A group that is among others.
+
+    Raises
+    ------
+    BgnbError
+        Where it is not.
+    """
+    if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer) or group_id not in group_ids:
+        raise BgnbError(f"{complaint} {group_id}; the groups are {', '.join(map(str, group_ids))}")
+    return int(group_id)

@@ -1,0 +1,347 @@
+"""A smooth rate in energy, field of view and pointing, fitted to the counts of all runs at once.
+
+A penalised Poisson regression of the counts n in the bins (energy, DETY, DETX) of cells, which
+are runs, or sums of runs that point alike::
+
+    n ~ Poisson(exposure · exp(η)),   η = sum of TERMS + the cell's own norm
+
+Each term is a product of parts in pointing, energy and field of view: a constant, a line, or
+what a cubic P-spline with a second-order penalty adds to the line, in the basis in which that
+penalty is the sum of the squared coefficients (Eilers and Marx 1996, Statist. Sci. 11, 89; Lee
+and Durbán 2011, Stat. Model. 11, 49). Each term, and the norms of the cells, have a penalty of
+their own, of the strength that makes the restricted likelihood greatest (Schall's update:
+Wood and Fasiolo 2017, Biometrics 73, 1071). A term that the data do not support is so shrunk
+to nothing, and the norms take up what differs from run to run beyond chance, such as the
+atmosphere. The covariance of the coefficients is that of their posterior (Marra and Wood
+2012, Scand. J. Statist. 39, 53).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+from scipy.linalg import cho_factor, cho_solve
+
+from bgnb.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.errors import BgnbError
+
+Floats = NDArray[np.float64]
+
+#: Parts in pointing, energy and field of view of every term. A ~ stands for the wiggly part of a spline.
+TERMS: tuple[tuple[str, str, str], ...] = (
+    ("1", "1", "1"),
+    ("1", "energy", "1"),
+    ("1", "1", "r2"),
+    # the shape at the mean pointing
+    ("1", "energy~", "1"),
+    ("1", "1", "r2~"),
+    ("1", "energy", "r2"),
+    ("1", "energy", "r2~"),
+    ("1", "energy~", "r2"),
+    ("1", "energy~", "r2~"),
+    ("1", "1", "xy"),
+    ("1", "energy", "xy"),
+    ("1", "1", "xy~"),
+    # how norm, spectrum and shape change with the zenith angle
+    ("zenith", "1", "1"),
+    ("zenith~", "1", "1"),
+    ("zenith", "energy", "1"),
+    ("zenith", "energy~", "1"),
+    ("zenith", "1", "r2"),
+    ("zenith~", "1", "r2"),
+    ("zenith", "energy", "r2"),
+    ("zenith", "1", "r2~"),
+    ("zenith", "energy", "r2~"),
+    # the Earth's magnetic field
+    ("north", "1", "1"),
+    ("north", "energy", "1"),
+)
+# What a run has for itself.
+_ALL_TERMS = (*TERMS, ("cell", "1", "1"))
+# The part of many columns.
+_WIDE = "xy~"
+# The first three are hardly penalised.
+_N_FREE, _FREE = 3, 1e-3
+_LONGEST_STEP = 2.0
+_WEAKEST, _STRONGEST = 1e-4, 1e7
+_INDEX = 2.7  # where the fit begins
+_MAX_STEPS = 200
+_SEGMENTS = {"energy": 8, "r2": 8, "zenith": 3, "xy": 4}
+# Least range of the cosine of the zenith angle that the spline spans.
+_ZENITH_RANGE = 0.05
+
+Parts = Mapping[str, Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """Counts and exposure of one run, or of runs that point alike.
+
+    Parameters
+    ----------
+    alt_pnt, az_pnt : float
+        Pointing, deg.
+    n_runs : int
+        Number of runs.
+    counts : ndarray
+        Shape (energy, dety, detx).
+    exposure : ndarray
+        Livetime times bin volume, same shape, s MeV sr.
+    """
+
+    alt_pnt: float
+    az_pnt: float
+    n_runs: int
+    counts: NDArray[np.int64]
+    exposure: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class SplineModel:
+    """A background rate for any pointing.
+
+    Parameters
+    ----------
+    axes : `CubeAxes`
+        Axes of its cubes.
+    zenith_range : tuple of float
+        Least and greatest cosine of the zenith angle of the runs; the rate of a pointing
+        beyond is that at the limit.
+    means : mapping of str to ndarray
+        What is taken off the parts in pointing, energy and field of view, so that they
+        are centred on the data.
+    coefficients : ndarray, shape (p,)
+        Those of `TERMS`, one after the other.
+    covariance : ndarray, shape (p, p)
+        Their covariance.
+    degrees_of_freedom : ndarray, shape (n_terms,)
+        Effective number of coefficients of each term.
+    scatter : float
+        Standard deviation of the logarithm of the norm from run to run, beyond chance.
+    """
+
+    axes: CubeAxes
+    zenith_range: tuple[float, float]
+    means: Parts
+    coefficients: Floats
+    covariance: Floats
+    degrees_of_freedom: Floats
+    scatter: float
+
+    def at(self, alt_pnt: float, az_pnt: float) -> tuple[Cube, Cube]:
+        """The rate at a pointing, and its statistical error.
+
+        The error is that of the mean rate of runs with this pointing; single runs differ
+        from it by `scatter` besides.
+
+        Parameters
+        ----------
+        alt_pnt, az_pnt : float
+            Altitude and azimuth, deg.
+
+        Returns
+        -------
+        rate, error : `Cube`
+        """
+        pointing = _centred(_pointing_parts(np.array([alt_pnt]), np.array([az_pnt]), self.zenith_range), self.means)
+        energy, view = (_centred(parts, self.means) for parts in (_energy_parts(self.axes), _view_parts(self.axes)))
+        n_energy = self.axes.shape[0]
+        log_rate, variance = np.empty((2, n_energy, len(view["1"])))
+        for plane in range(n_energy):
+            design = np.concatenate(
+                [view[s] * k for p, e, s in TERMS for k in np.outer(pointing[p][0], energy[e][plane]).ravel()], axis=1
+            )
+            log_rate[plane] = design @ self.coefficients
+            variance[plane] = np.einsum("sp,sp->s", design @ self.covariance, design)
+        rate = np.exp(log_rate).reshape(self.axes.shape)
+        error = rate * np.sqrt(np.maximum(variance, 0)).reshape(self.axes.shape)
+        return Cube(self.axes, u.Quantity(rate, RATE_UNIT)), Cube(self.axes, u.Quantity(error, RATE_UNIT))
+
+
+def fit_spline(axes: CubeAxes, cells: Sequence[Cell]) -> SplineModel:
+    """Fit the rate to the counts of cells.
+
+    Parameters
+    ----------
+    axes : `CubeAxes`
+        Axes of the cells.
+    cells : sequence of `Cell`
+        Runs, or sums of runs that point alike.
+
+    Returns
+    -------
+    SplineModel
+
+    Raises
+    ------
+    BgnbError
+        Where there are no counts, or the fit does not converge.
+    """
+    if not any(cell.counts.any() for cell in cells):
+        raise BgnbError("no counts to fit a spline to")
+    alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
+    cos_zenith = np.sin(np.radians(alt_pnt))
+    missing = max(_ZENITH_RANGE - np.ptp(cos_zenith), 0) / 2
+    zenith_range = (float(cos_zenith.min() - missing), float(cos_zenith.max() + missing))
+    counts = np.stack([cell.counts.reshape(axes.shape[0], -1) for cell in cells]).astype(float)
+    exposure = np.stack([cell.exposure.reshape(axes.shape[0], -1) for cell in cells])
+
+    raw = (_pointing_parts(alt_pnt, az_pnt, zenith_range), _energy_parts(axes), _view_parts(axes))
+    weights = [counts.sum(axis=axis) / counts.sum() for axis in ((1, 2), (0, 2), (0, 1))]
+    means = {
+        name: weight @ part for parts, weight in zip(raw, weights, strict=True) for name, part in parts.items() if name != "1"
+    }
+    pointing, energy, view = (_centred(parts, means) for parts in raw)
+    parts = ({**pointing, "cell": np.eye(len(cells))}, energy, view)
+    sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in _ALL_TERMS]
+    ends = np.cumsum(sizes)
+    blocks = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    # The norm of a cell of n runs scatters by 1/√n as much as that of one.
+    weight = np.ones(ends[-1])
+    weight[blocks[-1]] = [cell.n_runs for cell in cells]
+
+    coefficients = np.zeros(ends[-1])
+    coefficients[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
+    coefficients[0] = np.log(counts.sum() / (exposure * np.exp(_linear_predictor(coefficients, parts))).sum())
+    penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
+    freedom = np.zeros(len(blocks))
+    for _ in range(_MAX_STEPS):
+        expected = exposure * np.exp(np.clip(_linear_predictor(coefficients, parts), -700, 100))
+        strength = weight * np.repeat(penalty, sizes)
+        factor = cho_factor(_information(expected, parts) + np.diag(strength))
+        step = cho_solve(factor, _projected(counts - expected, parts) - strength * coefficients)
+        largest = float(np.abs(step).max())
+        coefficients = coefficients + step * min(1.0, _LONGEST_STEP / max(largest, _LONGEST_STEP))
+        covariance = cho_solve(factor, np.eye(len(step)))
+        before, spent = freedom, strength * np.diag(covariance)
+        freedom = np.array([size - spent[block].sum() for size, block in zip(sizes, blocks, strict=True)])
+        if largest < 1e-3 and np.abs(freedom - before).max() < 0.01:
+            break
+        if largest < 0.5:
+            lengths = np.array([np.sum(weight[block] * coefficients[block] ** 2) for block in blocks])
+            wanted = np.maximum(freedom, 1e-9) / np.maximum(lengths, 1e-12)
+            change = np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
+            penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
+    else:
+        raise BgnbError(f"the spline did not settle in {_MAX_STEPS} steps; are there enough counts? Try --method default")
+    p = sum(sizes[:-1])
+    return SplineModel(
+        axes=axes,
+        zenith_range=zenith_range,
+        means=means,
+        coefficients=coefficients[:p],
+        covariance=covariance[:p, :p],
+        degrees_of_freedom=freedom[:-1],
+        scatter=float(penalty[-1] ** -0.5),
+    )
+
+
+def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
+    """Logarithm of the rate in each bin of each cell, shape (cell, energy, pixel)."""
+    pointing, energy, view = parts
+    by_view: dict[str, Floats] = {}
+    at = 0
+    for p, e, s in _ALL_TERMS:
+        shape = pointing[p].shape[1], energy[e].shape[1], view[s].shape[1]
+        block = coefficients[at : at + math.prod(shape)].reshape(shape)
+        at += block.size
+        by_view[s] = by_view.get(s, 0.0) + np.einsum("cp,fe,pes->cfs", pointing[p], energy[e], block, optimize=True)
+    return sum(part @ view[s].T for s, part in by_view.items())  # type: ignore[return-value]
+
+
+def _projected(values: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
+    """The transposed design times a value for each bin of each cell."""
+    pointing, energy, view = parts
+    by_view = {s: values @ view[s] for s in {s for _, _, s in _ALL_TERMS}}
+    return np.concatenate(
+        [np.einsum("cp,fe,cfs->pes", pointing[p], energy[e], by_view[s], optimize=True).ravel() for p, e, s in _ALL_TERMS]
+    )
+
+
+def _information(expected: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
+    """The transposed design, times expected counts, times the design.
+
+    The design matrix itself, with a row for each bin of each cell, is never made: sums run
+    over one axis after the other (Currie, Durbán and Eilers 2006, J. R. Statist. Soc. B 68,
+    259). They begin with the field of view; only where its part has many columns, which
+    stand in terms of few others, they end with it.
+    """
+    pointing, energy, view = parts
+    n_pixels = expected.shape[2]
+
+    @cache
+    def over_pixels(s: str, t: str) -> Floats:
+        both = (view[s][:, :, None] * view[t][:, None, :]).reshape(n_pixels, -1)
+        return (expected @ both).reshape(*expected.shape[:2], view[s].shape[1], view[t].shape[1])
+
+    @cache
+    def over_energies(e: str, f: str, s: str, t: str) -> Floats:
+        return np.einsum("ni,nj,cnkl->cijkl", energy[e], energy[f], over_pixels(s, t), optimize=True)
+
+    def block(one: tuple[str, str, str], other: tuple[str, str, str]) -> Floats:
+        (p, e, s), (q, f, t) = one, other
+        if _WIDE in (s, t):
+            weights = np.einsum("cp,cq,ni,nj->cnpiqj", pointing[p], pointing[q], energy[e], energy[f], optimize=True)
+            summed = expected.reshape(-1, n_pixels).T @ weights.reshape(-1, math.prod(weights.shape[2:]))
+            product = np.einsum("xm,xk,xl->kml", summed, view[s], view[t], optimize=True)
+            full = product.reshape(view[s].shape[1], *weights.shape[2:], view[t].shape[1]).transpose(1, 2, 0, 3, 4, 5)
+        else:
+            full = np.einsum("cp,cq,cijkl->pikqjl", pointing[p], pointing[q], over_energies(e, f, s, t), optimize=True)
+        return full.reshape(math.prod(full.shape[:3]), -1)
+
+    rows: list[list[Floats]] = [[] for _ in _ALL_TERMS]
+    for number, one in enumerate(_ALL_TERMS):
+        for before in range(number):
+            rows[number].append(rows[before][number].T)
+        rows[number] += [block(one, other) for other in _ALL_TERMS[number:]]
+    return np.block(rows)
+
+
+def _pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, float]) -> dict[str, Floats]:
+    """The cosine of the zenith angle, and the northern component of the direction."""
+    altitude = np.radians(alt_pnt)
+    parts = _spline_parts("zenith", np.clip(np.sin(altitude), *zenith_range), *zenith_range)
+    return parts | {"north": (np.cos(altitude) * np.cos(np.radians(az_pnt)))[:, None]}
+
+
+def _energy_parts(axes: CubeAxes) -> dict[str, Floats]:
+    edges = np.log(axes.energy.value)
+    return _spline_parts("energy", (edges[:-1] + edges[1:]) / 2, edges[0], edges[-1])
+
+
+def _view_parts(axes: CubeAxes) -> dict[str, Floats]:
+    """The square of the offset, and DETX and DETY, of all pixels."""
+    detx, dety = axes.detx_centers.value, axes.dety_centers.value
+    pixels = np.meshgrid(dety, detx, indexing="ij")
+    y, x = (values.ravel() for values in pixels)
+    parts = _spline_parts("r2", x**2 + y**2, 0.0, float((x**2 + y**2).max()))
+    ranges = [(axes.detx, x), (axes.dety, y)]
+    lines = []
+    for edges, values in ranges:
+        along = _spline_parts("xy", values, edges[0].value, edges[-1].value)
+        lines.append(np.concatenate(list(along.values()), axis=1))
+    parts["xy"] = np.stack([lines[0][:, 1], lines[1][:, 1]], axis=1)
+    parts["xy~"] = (lines[0][:, :, None] * lines[1][:, None, :]).reshape(len(x), -1)[:, 1:]
+    return parts
+
+
+def _spline_parts(name: str, values: Floats, low: float, high: float) -> dict[str, Floats]:
+    """A constant, a line from −1 to 1, and the wiggly part of a cubic spline with equal segments."""
+    segments = _SEGMENTS[name]
+    position = (values - low) / (high - low)
+    knots = np.arange(-3, segments + 4) / segments
+    basis = BSpline.design_matrix(np.clip(position, 0, 1 - 1e-12), knots, 3).toarray()
+    differences = np.diff(np.eye(basis.shape[1]), 2, axis=0)
+    wiggly = basis @ differences.T @ np.linalg.inv(differences @ differences.T)
+    return {"1": np.ones((len(values), 1)), name: 2 * position[:, None] - 1, f"{name}~": wiggly}
+
+
+def _centred(parts: Parts, means: Parts) -> dict[str, Floats]:
+    return {name: part - means[name] if name in means else part for name, part in parts.items()}

@@ -1,0 +1,401 @@
+"""Models put to the test: what they predict for runs, against what was counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from bgnb.cube import CubeAxes, to_value
+from bgnb.errors import BgnbError
+from bgnb.poisson import deviance, deviance_moments, significance
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_SEED = 0  # of the random part of significances
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where predictions are compared with counts: pixels whose centres lie within an offset.
+
+    Parameters
+    ----------
+    axes : `CubeAxes`
+        Energy bins, and pixels in DETY and DETX.
+    offset_max : float
+        Greatest offset of a pixel's centre from the pointing, deg.
+    """
+
+    axes: CubeAxes
+    offset_max: float
+
+    @classmethod
+    def regular(
+        cls,
+        energy_min: u.Quantity | str = 0.5 * u.TeV,
+        energy_max: u.Quantity | str = 50 * u.TeV,
+        n_energy: int = 8,
+        pixel: u.Quantity | str = 0.5 * u.deg,
+        offset_max: u.Quantity | str = 2.5 * u.deg,
+    ) -> Grid:
+        """A grid of energy bins of equal logarithmic width, and square pixels.
+
+        Parameters
+        ----------
+        energy_min, energy_max : `~astropy.units.Quantity` or str
+            Ends of the energy axis.
+        n_energy : int
+            Number of its bins.
+        pixel : `~astropy.units.Quantity` or str
+            Width of a pixel.
+        offset_max : `~astropy.units.Quantity` or str
+            Greatest offset of a pixel's centre from the pointing.
+
+        Raises
+        ------
+        BgnbError
+            Where no pixel is left, or a value cannot be used.
+        """
+        width, offset = to_value("pixel", pixel, "deg"), to_value("offset_max", offset_max, "deg")
+        if not 0 < width <= 2 * offset:
+            raise BgnbError(f"pixel must be above 0 and at most twice offset_max, got {pixel} and {offset_max}")
+        n_fov = math.ceil(2 * offset / width - 1e-9)
+        axes = CubeAxes.regular(
+            n_energy=n_energy, n_fov=n_fov, energy_min=energy_min, energy_max=energy_max, fov_max=n_fov * width / 2 * u.deg
+        )
+        return cls(axes, offset)
+
+    @cached_property
+    def offset(self) -> Floats:
+        """Offset of each pixel's centre, shape (n_dety, n_detx), deg."""
+        lat, lon = np.radians(self.axes.dety_centers.value)[:, None], np.radians(self.axes.detx_centers.value)
+        return np.degrees(np.arccos(np.clip(np.cos(lat) * np.cos(lon), -1, 1)))
+
+    def used(self, covered: CubeAxes, first_bin: int) -> NDArray[np.bool_]:
+        """Bins to compare: within the offset, on the axes of a model, and from an energy bin on; shape of the axes."""
+        used = np.broadcast_to(self.offset <= self.offset_max, self.axes.shape).copy()
+        used[:first_bin] = False
+        for number, name in enumerate(("energy", "dety", "detx")):
+            own, other = getattr(self.axes, name).value, getattr(covered, name).value
+            tolerance = 1e-6 * np.abs(other).max()
+            outside = (own[:-1] < other[0] - tolerance) | (own[1:] > other[-1] + tolerance)
+            used[(slice(None),) * number + (outside,)] = False
+        return used
+
+
+@dataclass(frozen=True, eq=False)
+class RunPrediction:
+    """Counts of a run, and what a model predicts of them.
+
+    Parameters
+    ----------
+    obs_id : int
+        The run.
+    alt_pnt, az_pnt : float
+        Its pointing, deg.
+    counts : ndarray of int64
+        Shape (energy, dety, detx).
+    expected : ndarray
+        Predicted counts, same shape.
+    used : ndarray of bool
+        The bins that are compared, same shape.
+    groups : mapping of int to float
+        The groups whose models predict, and their weights.
+    """
+
+    obs_id: int
+    alt_pnt: float
+    az_pnt: float
+    counts: Ints
+    expected: Floats
+    used: NDArray[np.bool_]
+    groups: dict[int, float]
+
+    @property
+    def n_counts(self) -> int:
+        """Counts in the bins that are compared."""
+        return int(self.counts[self.used].sum())
+
+    @property
+    def n_expected(self) -> float:
+        """Predicted counts in these bins."""
+        return float(self.expected[self.used].sum())
+
+    @property
+    def factor(self) -> float:
+        """What the prediction is multiplied with if its norm is free: counts over predicted counts."""
+        return self.n_counts / self.n_expected if self.n_expected > 0 else 0.0
+
+    @property
+    def possible(self) -> NDArray[np.bool_]:
+        """The bins compared in which something is predicted."""
+        return self.used & (self.expected > 0)
+
+    def scaled(self, free_norm: bool) -> Floats:
+        """The prediction, with its own norm or that of the counts."""
+        return self.expected * (self.factor if free_norm else 1.0)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Deviance over its expectation, and the significance of bins.
+
+    Parameters
+    ----------
+    deviance, expected, error : float
+        Poisson deviance, its expectation if the prediction is true, and the standard
+        deviation of it.
+    image, cube : tuple of float
+        Mean and width of the significance of all runs' pixels; in the image the energies
+        are summed.
+    stacked_image, stacked_cube : tuple of float
+        The same after the runs are summed, which shows what they have in common.
+    """
+
+    deviance: float
+    expected: float
+    error: float
+    image: tuple[float, float]
+    cube: tuple[float, float]
+    stacked_image: tuple[float, float]
+    stacked_cube: tuple[float, float]
+
+    @property
+    def ratio(self) -> float:
+        """Deviance over its expectation: 1 if the prediction is true."""
+        return self.deviance / self.expected
+
+    @property
+    def ratio_error(self) -> float:
+        """Statistical error of it."""
+        return self.error / self.expected
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Predictions for runs, and how good they are.
+
+    Parameters
+    ----------
+    grid : `Grid`
+        Where they are compared.
+    runs : tuple of `RunPrediction`
+        In order of OBS_ID.
+    """
+
+    grid: Grid
+    runs: tuple[RunPrediction, ...]
+
+    def __post_init__(self) -> None:
+        usable = [run for run in self.runs if run.n_counts > 0 and run.n_expected > 0]
+        if not usable:
+            raise BgnbError(
+                "nothing to compare: no run has counts where a model predicts any. Are the axes of the models wide enough?"
+            )
+        object.__setattr__(self, "runs", tuple(sorted(self.runs, key=lambda run: run.obs_id)))
+
+    @property
+    def counts_where_none_are_possible(self) -> int:
+        """Counts in bins where the model is empty; they are left out of deviance and significance."""
+        return sum(int(run.counts[run.used & ~run.possible].sum()) for run in self.runs)
+
+    @cached_property
+    def ratios(self) -> Floats:
+        """Predicted over observed counts of each run."""
+        return np.array([run.n_expected / run.n_counts if run.n_counts else np.nan for run in self.runs])
+
+    @property
+    def ratio(self) -> tuple[float, float]:
+        """Mean and scatter of predicted over observed counts of the runs, without a free norm."""
+        ratios = self.ratios[np.isfinite(self.ratios)]
+        return float(ratios.mean()), float(ratios.std(ddof=1)) if len(ratios) > 1 else float("nan")
+
+    def fit(self, free_norm: bool, obs_id: int | None = None) -> Fit:
+        """How well the prediction of all runs, or of one, fits.
+
+        Parameters
+        ----------
+        free_norm : bool
+            Whether the prediction of each run is scaled to its counts.
+        obs_id : int, optional
+            The run.
+        """
+        runs = [run for run in self.runs if obs_id in (None, run.obs_id)]
+        rng = np.random.default_rng(_SEED)
+        total = mean = variance = 0.0
+        image: list[Floats] = []
+        cube: list[Floats] = []
+        sums = [np.zeros(self.grid.axes.shape) for _ in range(2)]
+        for run in runs:
+            expected, bins = run.scaled(free_norm), run.possible
+            if run.factor == 0:
+                continue
+            total += float(deviance(run.counts[bins], expected[bins]).sum())
+            means, variances = deviance_moments(expected[bins])
+            mean += float(means.sum()) - free_norm  # a norm that is fitted takes one degree of freedom
+            variance += float(variances.sum())
+            for number, values in enumerate((run.counts, expected)):
+                sums[number] += np.where(bins, values, 0)
+            cube.append(significance(run.counts[bins], expected[bins], rng))
+            image.append(_image_significance(run.counts, expected, bins, rng))
+        counts, expected = sums
+        bins = expected > 0
+        return Fit(
+            total,
+            mean,
+            math.sqrt(variance),
+            _mean_width(np.concatenate(image)),
+            _mean_width(np.concatenate(cube)),
+            _mean_width(_image_significance(counts, expected, bins, rng)),
+            _mean_width(significance(counts[bins].astype(np.int64), expected[bins], rng)),
+        )
+
+    def profile(self, axis: str) -> Table:
+        """Predicted over observed in bins of a quantity.
+
+        Parameters
+        ----------
+        axis : {"energy", "offset", "detx", "dety", "altitude", "azimuth"}
+            The quantity.
+
+        Returns
+        -------
+        `~astropy.table.Table`
+            LOW and HIGH of each bin, COUNTS, EXPECTED (without a free norm), EXPECTED_NORM
+            (each run scaled to its counts), RATIO and RATIO_NORM of predicted over
+            observed, and their relative Poisson error ERROR.
+        """
+        edges, unit, place = self._profile_axis(axis)
+        sums = np.zeros((3, len(edges) - 1))
+        for run in self.runs:
+            where = np.broadcast_to(place(run), self.grid.axes.shape)[run.used]
+            index = np.clip(np.searchsorted(edges, where, side="right") - 1, 0, len(edges) - 2)
+            for number, values in enumerate((run.counts, run.expected, run.scaled(True))):
+                sums[number] += np.bincount(index, values[run.used], minlength=len(edges) - 1)
+        counts, expected, scaled = sums
+        table = Table({"LOW": edges[:-1], "HIGH": edges[1:], "COUNTS": counts.astype(np.int64)})
+        table["LOW"].unit = table["HIGH"].unit = unit
+        table["EXPECTED"], table["EXPECTED_NORM"] = expected, scaled
+        some = np.where(counts > 0, counts, np.nan)
+        table["RATIO"], table["RATIO_NORM"], table["ERROR"] = expected / some, scaled / some, 1 / np.sqrt(some)
+        return table[expected + counts > 0]
+
+    def _profile_axis(self, axis: str) -> tuple[Floats, str, Callable[[RunPrediction], Any]]:
+        axes = self.grid.axes
+        if axis == "energy":
+            return axes.energy.value, "TeV", lambda _: axes.energy_centers.value[:, None, None]
+        if axis == "offset":
+            edges = np.linspace(0, self.grid.offset_max, 6)
+            return edges, "deg", lambda _: self.grid.offset
+        if axis == "detx":
+            return axes.detx.value, "deg", lambda _: axes.detx_centers.value
+        if axis == "dety":
+            return axes.dety.value, "deg", lambda _: axes.dety_centers.value[:, None]
+        if axis == "altitude":
+            return np.linspace(0, 90, 10), "deg", lambda run: run.alt_pnt
+        if axis == "azimuth":
+            return np.linspace(0, 360, 9), "deg", lambda run: run.az_pnt % 360
+        raise BgnbError(f"unknown axis '{axis}': use one of {', '.join(PROFILES)}")
+
+    @property
+    def table(self) -> Table:
+        """One row a run: pointing, counts, predicted counts and their ratio, and how well its shape fits."""
+        fits = [self.fit(True, run.obs_id) if run.factor > 0 else None for run in self.runs]
+        table = Table({"OBS_ID": [run.obs_id for run in self.runs]})
+        table["ALT_PNT"], table["AZ_PNT"] = [run.alt_pnt for run in self.runs], [run.az_pnt for run in self.runs]
+        table["COUNTS"], table["EXPECTED"] = [run.n_counts for run in self.runs], [run.n_expected for run in self.runs]
+        table["RATIO"] = self.ratios
+        table["DEV_EXP"] = [fit.ratio if fit else np.nan for fit in fits]
+        table["DEV_EXP_ERROR"] = [fit.ratio_error if fit else np.nan for fit in fits]
+        table["WIDTH"] = [fit.cube[1] if fit else np.nan for fit in fits]
+        table["GROUPS"] = [", ".join(f"{group} ({weight:.0%})" for group, weight in run.groups.items()) for run in self.runs]
+        for name in ("ALT_PNT", "AZ_PNT"):
+            table[name].unit = "deg"
+        for name, form in (("ALT_PNT", ".1f"), ("AZ_PNT", ".1f"), ("EXPECTED", ".1f")):
+            table[name].info.format = form
+        for name in ("RATIO", "DEV_EXP", "DEV_EXP_ERROR", "WIDTH"):
+            table[name].info.format = ".3f"
+        return table
+
+    @property
+    def summary(self) -> str:
+        """The figures in words."""
+        free, fixed = self.fit(True), self.fit(False)
+        mean, scatter = self.ratio
+        floor = np.sqrt(np.mean([1 / run.n_counts for run in self.runs if run.n_counts]))
+        lines = [
+            f"{len(self.runs)} runs, {sum(run.n_counts for run in self.runs)} counts within {self.grid.offset_max:g} deg",
+            f"predicted over observed: mean {mean:.3f}, scatter {scatter:.3f} (of which counting statistics {floor:.3f})",
+        ]
+        for name, fit in (("one free norm per run", free), ("no free norm", fixed)):
+            lines.append(f"{name}: deviance over expectation {fit.ratio:.4f} ± {fit.ratio_error:.4f}")
+            for kind, (centre, width) in (
+                ("image of each run", fit.image),
+                ("cube of each run", fit.cube),
+                ("image of all runs", fit.stacked_image),
+                ("cube of all runs", fit.stacked_cube),
+            ):
+                lines.append(f"  significance, {kind}: mean {centre:.3f}, width {width:.3f}")
+        lines.append(f"counts where the model is empty: {self.counts_where_none_are_possible}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All figures, as plain numbers, for ``report.json``."""
+        mean, scatter = self.ratio
+        return {
+            "runs": [
+                {name.lower(): _plain(row[name]) for name in self.table.colnames if name != "GROUPS"}
+                | {"groups": {str(group): weight for group, weight in run.groups.items()}}
+                for row, run in zip(self.table, self.runs, strict=True)
+            ],
+            "ratio": {"mean": _plain(mean), "scatter": _plain(scatter)},
+            **{
+                name: {
+                    "deviance": fit.deviance,
+                    "expected": fit.expected,
+                    "dev_exp": fit.ratio,
+                    "dev_exp_error": fit.ratio_error,
+                    **{
+                        kind: {"mean": _plain(getattr(fit, kind)[0]), "width": _plain(getattr(fit, kind)[1])}
+                        for kind in ("image", "cube", "stacked_image", "stacked_cube")
+                    },
+                }
+                for name, fit in (("free_norm", self.fit(True)), ("no_norm", self.fit(False)))
+            },
+            "counts_where_none_are_possible": self.counts_where_none_are_possible,
+            "profiles": {
+                axis: {
+                    name.lower(): [_plain(value) for value in self.profile(axis)[name]] for name in self.profile(axis).colnames
+                }
+                for axis in PROFILES
+            },
+        }
+
+
+#: The quantities in bins of which predicted and observed are compared.
+PROFILES = ("energy", "offset", "detx", "dety", "altitude", "azimuth")
+
+
+def _image_significance(counts: NDArray[Any], expected: Floats, bins: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
+    image_counts, image_expected = (np.where(bins, values, 0).sum(axis=0) for values in (counts, expected))
+    seen = image_expected > 0
+    return significance(image_counts[seen].astype(np.int64), image_expected[seen], rng)
+
+
+def _mean_width(values: Floats) -> tuple[float, float]:
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return float(value) if np.isfinite(value) else None
