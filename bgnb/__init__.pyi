@@ -7,10 +7,21 @@ from .dataset import make_test_dataset
 from .datastore import Runs, open_runs
 from .errors import BgnbError, DataError
 from .eventlist import EventList, read_event_list
-from .gadf import read_background, read_groups, read_model, write_groups, write_image, write_model
+from .gadf import (
+    read_background,
+    read_groups,
+    read_model,
+    read_spline,
+    write_groups,
+    write_image,
+    write_model,
+    write_spline,
+)
 from .groupreports import run_groups
 from .model import BackgroundModel, make_model
+from .modelset import ModelSet
 from .pipeline import make_bg_cube_models
+from .predict import point_rate, predicted_rate
 from .report import Report
 from .runs import (
     ObservationGroups,
@@ -21,35 +32,46 @@ from .runs import (
     select_off_runs,
 )
 from .simulate import PointSource, make_test_eventlist, make_test_observation_table
+from .spline import Cell, SplineModel, fit_spline
 from .stack import RunCounts, Stack, stack_runs
 from .truereco import make_true_reco
 from .truth import TrueModel, make_test_bg_cube_model
+from .validate import cross_validate, validate
+from .validation import Grid, RunPrediction, Validation
 
 __version__: str
 
 __all__ = [
     "BackgroundModel",
     "BgnbError",
+    "Cell",
     "Comparison",
     "Cube",
     "CubeAxes",
     "DataError",
     "EventList",
+    "Grid",
     "ModelComparison",
+    "ModelSet",
     "NotebookError",
     "ObservationGroups",
     "PointSource",
     "Report",
     "RunCounts",
+    "RunPrediction",
     "Runs",
     "Selection",
     "Spectrum",
+    "SplineModel",
     "Stack",
     "TrueModel",
+    "Validation",
     "compare",
     "compare_models",
     "copy_notebooks",
+    "cross_validate",
     "dashboards",
+    "fit_spline",
     "make_bg_cube_models",
     "make_model",
     "make_test_bg_cube_model",
@@ -60,12 +82,15 @@ __all__ = [
     "notebook_parameters",
     "notebook_result",
     "open_runs",
+    "point_rate",
+    "predicted_rate",
     "read_background",
     "read_catalog",
     "read_event_list",
     "read_group_model",
     "read_groups",
     "read_model",
+    "read_spline",
     "run_groups",
     "run_notebook",
     "select_all_runs",
@@ -73,7 +98,9 @@ __all__ = [
     "select_off_runs",
     "spectrum",
     "stack_runs",
+    "validate",
     "write_groups",
     "write_image",
     "write_model",
+    "write_spline",
 ]

@@ -54,7 +54,7 @@ _n_fov = click.option(
     "--n-fov", type=int, help="Bins in each of DETX and DETY.  [default: 60, fewer in groups with fewer than 100 runs]"
 )
 _method = click.option(
-    "--method", default="default", show_default=True, help="How counts become a rate: default, michi or unsmoothed."
+    "--method", default="default", show_default=True, help="How counts become a rate: default, michi, spline or unsmoothed."
 )
 
 
@@ -87,6 +87,54 @@ def _edges(_: click.Context, __: click.Parameter, text: str | None) -> list[floa
         raise click.BadParameter(f"'{text}' is not a list of numbers such as 0,45,90") from None
 
 
+_selection = _options(
+    click.option(
+        "--select",
+        default="far",
+        show_default=True,
+        metavar="far|all|FILE",
+        help="Runs to keep: far from known sources, all, or those with the OBS_IDs in a text file, one a line.",
+    ),
+    click.option(
+        "--catalog",
+        type=click.Path(path_type=Path),
+        help="Known sources: any table with RA, DEC and optionally EXTENSION (deg).",
+    ),
+    click.option(
+        "--exclusion-radius",
+        default="3 deg",
+        show_default=True,
+        help="Far means more than this plus twice the source's extension.",
+    ),
+)
+_group_edges = _options(
+    click.option(
+        "--alt-edges", callback=_edges, help="Edges of the groups in altitude, deg, such as 0,45,90.  [default: 14 groups]"
+    ),
+    click.option("--az-edges", callback=_edges, help="Edges of the groups in azimuth, deg.  [default: -90,90,270]"),
+)
+_between = click.option(
+    "--between",
+    default="interpolate",
+    show_default=True,
+    help="A model for a run: interpolate between groups (a spline: evaluate it), or take the nearest.",
+)
+_validation_grid = _options(
+    click.option(
+        "--interpolation",
+        default="gammapy",
+        show_default=True,
+        help="Between bin centres: gammapy (log rate, linear), or none: constant in each bin.",
+    ),
+    _between,
+    click.option("--energy-min", default="0.5 TeV", show_default=True, help="Lower end of the energy bins."),
+    click.option("--energy-max", default="50 TeV", show_default=True, help="Upper end of the energy bins."),
+    click.option("--n-energy", default=8, show_default=True, help="Energy bins."),
+    click.option("--pixel", default="0.5 deg", show_default=True, help="Width of the pixels."),
+    click.option("--offset-max", default="2.5 deg", show_default=True, help="Greatest offset of a pixel from the pointing."),
+)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bgnb")
 def main() -> None:
@@ -100,23 +148,8 @@ def main() -> None:
 @click.option("--test", is_flag=True, help="Quick test: at most 20 runs, evenly spread, altitude edges 0,45,90.")
 @_method
 @_overwrite
-@click.option(
-    "--select",
-    default="far",
-    show_default=True,
-    metavar="far|all|FILE",
-    help="Runs to keep: far from known sources, all, or those with the OBS_IDs in a text file, one a line.",
-)
-@click.option(
-    "--catalog", type=click.Path(path_type=Path), help="Known sources: any table with RA, DEC and optionally EXTENSION (deg)."
-)
-@click.option(
-    "--exclusion-radius", default="3 deg", show_default=True, help="Far means more than this plus twice the source's extension."
-)
-@click.option(
-    "--alt-edges", callback=_edges, help="Edges of the groups in altitude, deg, such as 0,45,90.  [default: 14 groups]"
-)
-@click.option("--az-edges", callback=_edges, help="Edges of the groups in azimuth, deg.  [default: -90,90,270]")
+@_selection
+@_group_edges
 @click.option("--energy-min", default="0.1 TeV", show_default=True, help="Lower end of the energy axis.")
 @click.option("--energy-max", default="80 TeV", show_default=True, help="Upper end of the energy axis.")
 @_n_energy
@@ -137,7 +170,7 @@ def make_bg_cube_models(**arguments: Any) -> None:
     Examples:
       bgnb make-bg-cube-models hess-dl3-dr1 GADF models
       bgnb make-bg-cube-models hess-dl3-dr1 GADF quick --test
-      bgnb make-bg-cube-models hess-dl3-dr1 GADF models --select all --overwrite
+      bgnb make-bg-cube-models hess-dl3-dr1 GADF models --method spline --overwrite
       bgnb make-bg-cube-models magic GADF models --alt-edges 0,40,60,90 --az-edges 0,360
     """
     from bgnb.pipeline import make_bg_cube_models
@@ -316,6 +349,73 @@ def compare(**arguments: Any) -> None:
     click.echo(f"Pictures are in {out}: comparison_group<ID>.png, and .html to zoom; numbers are in {out / 'report.json'}")
 
 
+@main.command(no_args_is_help=True)
+@click.argument("modeldir", type=click.Path(path_type=Path))
+@click.argument("indir", type=click.Path(path_type=Path))
+@click.argument("scheme")
+@click.argument("outdir", type=click.Path(path_type=Path), default=Path("validation"))
+@_selection
+@_validation_grid
+@_overwrite
+def validate(**arguments: Any) -> None:
+    """Predict runs from models, and compare with what was counted.
+
+    Take runs that the models were not made from; to test a method, see cross-validate.
+    Prints, per run and in total, predicted over observed counts, and how well the shape
+    fits. OUTDIR (default: validation) gets all figures in report.json, and pictures.
+
+    \b
+    Examples:
+      bgnb validate models hess-dl3-dr1 GADF --select all
+      bgnb validate models new-runs GADF check --select runs.txt --between nearest
+    """
+    from bgnb.validate import validate
+
+    validation = validate(**arguments)
+    click.echo("\n".join(validation.table.pformat(max_lines=-1, max_width=-1)))
+    click.echo(validation.summary)
+    click.echo(f"Pictures and report.json are in {arguments['outdir']}")
+
+
+def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[int] | None:
+    try:
+        return [int(number) for number in text.split(",")] if text else None
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not a list of whole numbers such as 4,8,15") from None
+
+
+@main.command(no_args_is_help=True)
+@click.argument("indir", type=click.Path(path_type=Path))
+@click.argument("scheme")
+@click.argument("outdir", type=click.Path(path_type=Path), default=Path("cross-validation"))
+@_method
+@click.option("--folds", default=3, show_default=True, help="Parts of the runs; each is predicted from models of the others.")
+@click.option("--n-train", callback=_numbers, help="For a learning curve: numbers of runs to make models from, such as 4,8,15.")
+@_seed
+@_selection
+@_group_edges
+@_fovalign
+@_validation_grid
+@_overwrite
+def cross_validate(**arguments: Any) -> None:
+    """Predict each run from models that were made without it: the test of a method.
+
+    Prints how well the predictions fit. OUTDIR (default: cross-validation) gets all
+    figures in report.json, and pictures.
+
+    \b
+    Examples:
+      bgnb cross-validate hess-dl3-dr1 GADF --method spline
+      bgnb cross-validate hess-dl3-dr1 GADF learning --folds 10 --n-train 4,8,15
+    """
+    from bgnb.validate import cross_validate
+
+    for size, validation in cross_validate(**arguments).items():
+        click.echo(f"Models from {size} runs:")
+        click.echo(validation.summary)
+    click.echo(f"Pictures and report.json are in {arguments['outdir']}")
+
+
 _timeout = click.option("--timeout", type=float, help="Seconds that a cell may take.  [default: no limit]")
 
 
@@ -335,7 +435,7 @@ def run(notebook: str, output: Path, texts: tuple[tuple[str, str], ...], timeout
     """Run a notebook with parameters.
 
     NOTEBOOK is a file, or the name of a notebook that comes with bgnb: simulate_dataset,
-    make_bg_cube_models, true_reco, compare_models, group_report, explore or
+    make_bg_cube_models, true_reco, compare_models, validate, group_report, explore or
     explore_true_reco. OUTPUT is the executed notebook; it appears when it is complete. One
     that fails is kept as ….failed.ipynb. A list is given as [1, 2, 3], nothing as None.
     `papermill --help-notebook` shows the parameters of a notebook, and so does a wrong name.

@@ -112,17 +112,22 @@ class Comparison:
         """(second − first) / its statistical error, if both were drawn from the same rate.
 
         The rate common to both is (n₁ + n₂) / (x₁ + x₂) with counts n = rate · exposure x,
-        and the variance of the difference is that rate times (1/x₁ + 1/x₂). A true model
-        has no error. Not a number where a model that was counted was not exposed, where
-        nothing is expected, and in all bins where models share runs. Smoothing correlates
+        and the variance of the difference is that rate times (1/x₁ + 1/x₂). Of a model that
+        states its error, the square of that replaces the rate over x. A true model has no
+        error. Not a number where a model that was counted was not exposed, where nothing is
+        expected, and in all bins where models share runs. Smoothing correlates
         bins, so that pulls of smoothed models are narrower than 1.
         """
         if not self.independent:
             return np.full(self.axes.shape, np.nan)
-        models = zip(self.exposures, (self.first, self.second), strict=True)
-        inverse = sum(_divide(1.0, x) for x, model in models if not model.is_true)
+        variance = np.zeros(self.axes.shape)
+        for x, model in zip(self.exposures, (self.first, self.second), strict=True):
+            if model.error is not None:
+                variance += model.error.quantity.value**2
+            elif not model.is_true:
+                variance += self._common_rate * _divide(1.0, x)
         difference = self.second.rate.quantity.value - self.first.rate.quantity.value
-        return _divide(difference, np.sqrt(self._common_rate * inverse))
+        return _divide(difference, np.sqrt(variance))
 
     @cached_property
     def exposed(self) -> NDArray[np.bool_]:
@@ -199,7 +204,9 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
         factors[:] = planes[0].sum() / planes[1].sum()
     elif normalise == "plane":
         factors = np.divide(planes[0], planes[1], out=factors, where=(planes[0] > 0) & (planes[1] > 0))
-    scaled = replace(second, rate=Cube(axes, second.rate.quantity * factors[:, None, None]))
+    by_plane = factors[:, None, None]
+    error = None if second.error is None else Cube(axes, second.error.quantity * by_plane)
+    scaled = replace(second, rate=Cube(axes, second.rate.quantity * by_plane), error=error)
     return Comparison(first, scaled, normalise, factors)  # type: ignore[arg-type]
 
 
@@ -241,7 +248,8 @@ def rebin(model: BackgroundModel, axes: CubeAxes) -> BackgroundModel:
     """A model on coarser axes whose edges are among its own: rates averaged over volume, counts added.
 
     The livetime of a coarser bin is the one that keeps rate · exposure. A coarser bin of
-    which a part was not exposed counts as not exposed.
+    which a part was not exposed counts as not exposed. The error, which is correlated from
+    bin to bin, is lost.
     """
     if axes == model.axes:
         return model

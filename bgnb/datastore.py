@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Row, Table
 from numpy.typing import NDArray
 
 from bgnb.errors import BgnbError, DataError
@@ -72,6 +72,10 @@ class Runs:
     def obs_ids(self) -> list[int]:
         """OBS_ID of every run, in order."""
         return [int(obs_id) for obs_id in self.table["OBS_ID"]]
+
+    def row(self, obs_id: int) -> Row:
+        """The row of a run in the table."""
+        return self.table[int(np.searchsorted(self.table["OBS_ID"], obs_id))]
 
     def files(self, obs_id: int) -> RunFiles:
         """Where the parts of a run are, and what the index says of it.

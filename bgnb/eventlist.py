@@ -102,6 +102,32 @@ class EventList:
         interval = np.searchsorted(self.gti[:, 0], self.time, side="right") - 1
         return (interval >= 0) & (self.time <= self.gti[interval, 1])
 
+    @property
+    def view(self) -> FieldOfView:
+        """The field of view, with the middle of the run as its reference time."""
+        return FieldOfView(self.ra_pnt, self.dec_pnt, self.mjdref + self.middle / 86400, self.site)
+
+    @property
+    def middle(self) -> float:
+        """Middle of the run, mission time, s."""
+        return float(self.gti[0, 0] + self.gti[-1, 1]) / 2
+
+    def good_seconds(self, step: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Times that represent the good time: s since the middle of the run, and their parts of the whole.
+
+        Parameters
+        ----------
+        step : float
+            Greatest distance of the times, s.
+        """
+        times, weights = [], []
+        for start, stop in self.gti - self.middle:
+            number = max(int(np.ceil((stop - start) / step)), 1)
+            times.append(start + (np.arange(number) + 0.5) * (stop - start) / number)
+            weights.append(np.full(number, (stop - start) / number))
+        parts = np.concatenate(weights)
+        return np.concatenate(times), parts / parts.sum()
+
     def detxy(
         self, fovalign: FovAlign = "ALTAZ", rows: NDArray[np.intp] | slice = slice(None)
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -114,9 +140,7 @@ class EventList:
         rows : ndarray of int, optional
             Which events; all by default.
         """
-        middle = (self.gti[0, 0] + self.gti[-1, 1]) / 2
-        view = FieldOfView(self.ra_pnt, self.dec_pnt, self.mjdref + middle / 86400, self.site)
-        return view.detxy(fovalign, self.ra[rows], self.dec[rows], self.time[rows] - middle)
+        return self.view.detxy(fovalign, self.ra[rows], self.dec[rows], self.time[rows] - self.middle)
 
 
 def read_event_list(files: RunFiles) -> EventList:

@@ -74,7 +74,7 @@ def plot_runs_on_sky(table: Table, selection: Selection, catalog: Table, exclusi
     """
     from matplotlib.collections import EllipseCollection
 
-    figure, axes = _figure(11, 5)
+    figure, axes = new_figure(11, 5)
     kept = np.isin(table["OBS_ID"], selection.kept)
     radius = exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"])
     dec = np.asarray(catalog["DEC"])
@@ -98,7 +98,7 @@ def plot_runs_on_sky(table: Table, selection: Selection, catalog: Table, exclusi
     axes.set(xlim=(360, 0), ylim=(-90, 90), xlabel="right ascension / deg", ylabel="declination / deg", title="Runs on the sky")
     axes.set_xticks(range(0, 361, 30))
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.13), ncols=3)
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def plot_runs_in_groups(table: Table, groups: ObservationGroups, used: Mapping[int, int]) -> Picture:
@@ -113,7 +113,7 @@ def plot_runs_in_groups(table: Table, groups: ObservationGroups, used: Mapping[i
     used : mapping of int to int
         GROUP_ID by OBS_ID of the runs used.
     """
-    figure, axes = _figure(9, 6)
+    figure, axes = new_figure(9, 6)
     az, alt = groups.az_edges.value, groups.alt_edges.value
     shown = (np.asarray(table["AZ_PNT"]) - az[0]) % 360 + az[0]
     kept = np.isin(table["OBS_ID"], list(used))
@@ -141,7 +141,7 @@ def plot_runs_in_groups(table: Table, groups: ObservationGroups, used: Mapping[i
         title="Runs in groups, with GROUP_ID",
     )
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2)
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: str = "") -> Picture:
@@ -158,7 +158,7 @@ def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: st
     """
     bins = energy_bins(model.axes, energies) or [0]
     columns = min(3, len(bins))
-    figure, panels = _figure(4.3 * columns, 3.8 * math.ceil(len(bins) / columns), math.ceil(len(bins) / columns), columns)
+    figure, panels = new_figure(4.3 * columns, 3.8 * math.ceil(len(bins) / columns), math.ceil(len(bins) / columns), columns)
     figure.suptitle(_plain_text(title))
     for axes in panels.flat[len(bins) :]:
         axes.set_axis_off()
@@ -171,7 +171,7 @@ def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: st
         axes.set_title(f"{energy_label(model.axes, number)}\n{words}", fontsize=10)
         axes.set(xlabel="DETX / deg", ylabel="DETY / deg")
         figure.colorbar(image, ax=axes, label=RATE_LABEL, fraction=0.046, pad=0.03)
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Position] = ((0 * u.deg, 0 * u.deg),)) -> Picture:
@@ -186,7 +186,7 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
     """
     from matplotlib.ticker import NullFormatter
 
-    figure, panels = _figure(13, 4, 1, 3)
+    figure, panels = new_figure(13, 4, 1, 3)
     spectra, counts, livetime = panels.flat
     for (name, model), colour in zip(models.items(), _colours(len(models)), strict=True):
         energy, edges = model.axes.energy_centers.value, model.axes.energy.value
@@ -205,12 +205,12 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
     for axes in panels.flat:
         axes.xaxis.set_minor_formatter(NullFormatter())
     figure.legend(*spectra.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def plot_radial_profile(model: BackgroundModel, energies: Sequence[u.Quantity]) -> Picture:
     """Mean rate against the offset from the centre of the field of view, at energies."""
-    figure, axes = _figure(6, 4)
+    figure, axes = new_figure(6, 4)
     for number, colour in zip(energy_bins(model.axes, energies), LINES, strict=False):
         profile = radial_profile(model, number)
         style = ":" if model.extrapolated[number] else "-"
@@ -218,25 +218,25 @@ def plot_radial_profile(model: BackgroundModel, energies: Sequence[u.Quantity]) 
         axes.stairs(profile.rate, profile.edges, color=colour, ls=style, label=label)
     axes.set(yscale="log", title="Rate against offset", xlabel="offset / deg", ylabel=RATE_LABEL)
     axes.legend(fontsize=8)
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
     """Histograms of columns of a table of runs; columns that it lacks are passed over."""
     there = [name for name in columns if name in table.colnames]
-    figure, panels = _figure(3.6 * max(len(there), 1), 3, 1, max(len(there), 1))
+    figure, panels = new_figure(3.6 * max(len(there), 1), 3, 1, max(len(there), 1))
     for axes, name in zip(panels.flat, there, strict=False):
         axes.hist(np.asarray(table[name], dtype=float), bins=20, color=LINES[0])
         unit = f" / {table[name].unit}" if table[name].unit else ""
         axes.set(xlabel=f"{name}{unit}", ylabel="runs")
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def plot_events(
     detx: NDArray[np.float64], dety: NDArray[np.float64], energy: NDArray[np.float64], fov_max: float = 8.0
 ) -> Picture:
     """Where the events of a run are in the field of view (deg), and their energies (TeV)."""
-    figure, panels = _figure(10, 4, 1, 2)
+    figure, panels = new_figure(10, 4, 1, 2)
     view, spectrum_axes = panels.flat
     inside = np.hypot(detx, dety) < fov_max
     image = view.hexbin(detx[inside], dety[inside], gridsize=40, cmap="viridis", mincnt=1)
@@ -244,7 +244,7 @@ def plot_events(
     figure.colorbar(image, ax=view, label="events")
     spectrum_axes.hist(energy, bins=np.geomspace(energy.min(), energy.max() * 1.001, 40), color=LINES[0], histtype="step")
     spectrum_axes.set(xscale="log", yscale="log", title="Energies", xlabel="energy / TeV", ylabel="events per bin")
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def energy_bins(axes: CubeAxes, energies: Sequence[u.Quantity]) -> list[int]:
@@ -261,7 +261,7 @@ def plot_comparison(
     from matplotlib.ticker import NullFormatter
 
     bins = energy_bins(comparison.axes, energies)
-    figure, rows = _figure(13, 3.9 * (len(bins) + 1), len(bins) + 1, 3)
+    figure, rows = new_figure(13, 3.9 * (len(bins) + 1), len(bins) + 1, 3)
     labels = (_plain_text(labels[0]), _plain_text(labels[1]))
     figure.suptitle(_plain_text(title))
     edges = extent(comparison.axes)
@@ -299,7 +299,7 @@ def plot_comparison(
         axes.xaxis.set_minor_formatter(NullFormatter())
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7)
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def comparison_images(comparison: Comparison, number: int, labels: tuple[str, str]) -> list[Image]:
@@ -376,7 +376,7 @@ def quotient(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]
     return np.divide(numerator, denominator, out=np.full(numerator.shape, math.nan), where=denominator > 0)
 
 
-def _figure(width: float, height: float, rows: int = 0, columns: int = 0) -> tuple[Figure, Any]:
+def new_figure(width: float, height: float, rows: int = 0, columns: int = 0) -> tuple[Figure, Any]:
     """A figure with one pair of axes, or an array of them."""
     from matplotlib.figure import Figure
 
@@ -384,7 +384,8 @@ def _figure(width: float, height: float, rows: int = 0, columns: int = 0) -> tup
     return figure, figure.subplots(rows, columns, squeeze=False) if rows else figure.subplots()
 
 
-def _picture(figure: Figure) -> Picture:
+def picture_of(figure: Figure) -> Picture:
+    """A figure as PNG."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
     return Picture(buffer.getvalue())

@@ -20,16 +20,19 @@ from astropy.table import Table
 
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError, DataError
-from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, write_fits
+from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
 from bgnb.fov import FovAlign, checked_fovalign
 from bgnb.model import BackgroundModel
 from bgnb.outdir import write_file
 from bgnb.runs import ObservationGroups
+from bgnb.spline import SplineModel
 from bgnb.stack import RunCounts, Stack
 
 #: Files of a directory of models: the definition of the groups, and the runs used with their GROUP_ID.
 GROUPS_FILE = "bg_observation_groups.ecsv"
 GROUPED_RUNS_FILE = "bg_observation_table_grouped.fits.gz"
+#: The spline that all groups' models come from, where they do.
+SPLINE_FILE = "bg_spline.fits.gz"
 
 _AXES = {"energy": "ENERG", "dety": "DETY", "detx": "DETX"}
 _FITS_ORDER = ("energy", "detx", "dety")
@@ -37,6 +40,7 @@ _FITS_ORDER = ("energy", "detx", "dety")
 LAYOUTS = {"GADF": ("dety", "detx", "energy"), "HESS-DR1": ("energy", "detx", "dety")}
 # In these files DETX of the background grows with right ascension; Gammapy calls it REVERSE_LON_RADEC.
 _HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
+_TERM_COLUMNS = ["POINTING", "ENERGY", "VIEW", "FREEDOM"]
 _RUN_COLUMNS = {
     "OBS_ID": ("obs_id", "K", ""),
     "LIVETIME": ("livetime_s", "D", "s"),
@@ -49,7 +53,7 @@ _RUN_COLUMNS = {
 
 
 def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:
-    """Write a model as tables: HDUs COUNTS, LIVETIME, BACKGROUND and RUNS.
+    """Write a model as tables: HDUs COUNTS, LIVETIME, BACKGROUND and RUNS, and ERROR where it has one.
 
     Parameters
     ----------
@@ -68,7 +72,69 @@ def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, An
         _cube_hdu("BACKGROUND", axes, model.rate.quantity.value, "D", "s-1 MeV-1 sr-1", _background_keywords(model)),
         _runs_hdu(model.stack),
     ]
+    if model.error is not None:
+        hdus.append(_cube_hdu("ERROR", axes, model.error.quantity.value, "D", "s-1 MeV-1 sr-1", {}))
     write_fits(Path(path), hdus)
+
+
+def write_spline(model: SplineModel, path: str | Path) -> None:
+    """Write a spline: HDUs COUNTS, for its axes, MEANS, TERMS, COEFFICIENTS and COVARIANCE.
+
+    Parameters
+    ----------
+    model : `~bgnb.spline.SplineModel`
+        The spline.
+    path : path
+        A name that ends in ``.fits.gz`` or ``.fits``.
+    """
+    primary = primary_hdu()
+    primary.header["FOVALIGN"] = (model.fovalign, "frame of DETX and DETY")
+    primary.header["TIMEBASE"] = ("LIVETIME", "rates are per livetime, not per ontime")
+    primary.header["COSZ_MIN"], primary.header["COSZ_MAX"] = model.zenith_range
+    primary.header["SCATTER"] = (model.scatter, "of log norm from run to run, beyond chance")
+    parts = [(name, number, value) for name, values in model.means.items() for number, value in enumerate(values)]
+    tables = {
+        "MEANS": Table(rows=parts, names=["PART", "COLUMN", "MEAN"]),
+        "TERMS": Table(
+            rows=[*zip(*zip(*model.terms, strict=True), model.degrees_of_freedom, strict=True)], names=_TERM_COLUMNS
+        ),
+        "COEFFICIENTS": Table({"COEFFICIENT": model.coefficients}),
+    }
+    hdus = [primary, _cube_hdu("COUNTS", model.axes, model.counts, "K", "", {})]
+    hdus += [table_hdu(table, name) for name, table in tables.items()]
+    write_fits(Path(path), [*hdus, fits.ImageHDU(model.covariance, name="COVARIANCE")])
+
+
+def read_spline(path: str | Path) -> SplineModel:
+    """Read what `write_spline` wrote.
+
+    Raises
+    ------
+    DataError
+        Where the file is not such a spline.
+    """
+    with _open(path) as hdus:
+        names = [hdu.name for hdu in hdus]
+        wanted = ("COUNTS", "MEANS", "TERMS", "COEFFICIENTS", "COVARIANCE")
+        if missing := [name for name in wanted if name not in names]:
+            raise DataError(f"{path}: is not a spline of bgnb: HDU {', '.join(missing)} is missing")
+        means: dict[str, list[float]] = {}
+        for part, _, value in hdus["MEANS"].data:
+            means.setdefault(part, []).append(float(value))
+        terms = hdus["TERMS"].data
+        header = hdus[0].header
+        return SplineModel(
+            axes=_axes(hdus["COUNTS"], path),
+            fovalign=checked_fovalign(header["FOVALIGN"]),
+            counts=_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64),
+            terms=tuple((str(p), str(e), str(v)) for p, e, v in zip(*(terms[c] for c in _TERM_COLUMNS[:3]), strict=True)),
+            zenith_range=(header["COSZ_MIN"], header["COSZ_MAX"]),
+            means={name: np.array(values) for name, values in means.items()},
+            coefficients=np.array(hdus["COEFFICIENTS"].data["COEFFICIENT"], dtype=float),
+            covariance=np.array(hdus["COVARIANCE"].data, dtype=float),
+            degrees_of_freedom=np.array(terms[_TERM_COLUMNS[3]], dtype=float),
+            scatter=header["SCATTER"],
+        )
 
 
 def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:
@@ -122,7 +188,10 @@ def read_model(path: str | Path) -> BackgroundModel:
         livetime_us = np.rint(_cube(hdus["LIVETIME"], path, "LIVETIME", LAYOUTS["GADF"]) * 1e6).astype(np.int64)
         counts = _cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64)
         stack = Stack(rate.axes, fovalign, counts, livetime_us, _read_runs(hdus["RUNS"]))
-        return BackgroundModel(rate, stack, str(hdus[0].header.get("METHOD", "")))
+        error = None
+        if "ERROR" in names:
+            error = Cube(rate.axes, u.Quantity(_cube(hdus["ERROR"], path, "ERROR", LAYOUTS["GADF"]), RATE_UNIT))
+        return BackgroundModel(rate, stack, str(hdus[0].header.get("METHOD", "")), error)
 
 
 def read_pointing(path: str | Path) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.powerlaw import fit_power_law
 from bgnb.smooth import smooth_planes, times_to_smooth
+from bgnb.spline import Cell, fit_spline
 from bgnb.stack import Stack
 
 Floats = NDArray[np.float64]
@@ -38,16 +39,22 @@ class BackgroundModel:
         measured, and where a plane has no counts too, the rate is extrapolated.
     method : str
         How it was made.
+    error : `Cube`, optional
+        Statistical error of the rate, in the same unit; that of neighbouring bins is
+        correlated.
     """
 
     rate: Cube
     stack: Stack
     method: str
+    error: Cube | None = None
 
     def __post_init__(self) -> None:
-        if self.rate.axes != self.stack.axes:
+        if self.rate.axes != self.stack.axes or (self.error is not None and self.error.axes != self.rate.axes):
             raise BgnbError(f"rate and stack of a model need the same axes: {self.rate.axes!r} and {self.stack.axes!r}")
         object.__setattr__(self, "rate", Cube(self.rate.axes, self.rate.quantity.to(RATE_UNIT)))
+        if self.error is not None:
+            object.__setattr__(self, "error", Cube(self.error.axes, self.error.quantity.to(RATE_UNIT)))
 
     @property
     def axes(self) -> CubeAxes:
@@ -88,6 +95,10 @@ def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
         ``michi``
             The energy axis starts at the lowest threshold in the group, and livetime is
             divided out before smoothing (Mayer 2015); for the rest as ``default``.
+        ``spline``
+            A smooth rate fitted to the counts, with its error, see `bgnb.spline`. Made from
+            a stack alone it knows of one pointing only; `make_bg_cube_models` fits it to
+            all runs at once.
         ``unsmoothed``
             Counts over exposure, bin by bin: rate × livetime × bin volume = counts. For
             comparisons; its empty bins are zero.
@@ -121,6 +132,11 @@ def _michi(stack: Stack) -> BackgroundModel:
     return _without_zeros(rate, stack, "michi")
 
 
+def _spline(stack: Stack) -> BackgroundModel:
+    rate, error = fit_spline([Cell(90.0, 0.0, stack)]).at(90.0, 0.0)
+    return BackgroundModel(rate, stack, "spline", error)
+
+
 def _unsmoothed(stack: Stack) -> BackgroundModel:
     exposure = stack.exposure.to_value("s MeV sr")
     return BackgroundModel(Cube(stack.axes, _ratio(stack.counts, exposure) * RATE_UNIT), stack, "unsmoothed")
@@ -129,6 +145,7 @@ def _unsmoothed(stack: Stack) -> BackgroundModel:
 METHODS: Mapping[str, Callable[[Stack], BackgroundModel]] = {
     "default": _default,
     "michi": _michi,
+    "spline": _spline,
     "unsmoothed": _unsmoothed,
 }
 

@@ -12,15 +12,17 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from astropy import units as u
+from numpy.typing import NDArray
 
 from bgnb.cube import RATE_UNIT, Cube
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign
-from bgnb.gadf import GROUPS_FILE, read_groups, read_model, read_pointing
+from bgnb.gadf import GROUPS_FILE, SPLINE_FILE, read_groups, read_model, read_pointing, read_spline
 from bgnb.model import BackgroundModel
 from bgnb.outdir import REPORT
 from bgnb.predict import predicted_rate
 from bgnb.runs import ObservationGroups
+from bgnb.spline import SplineModel
 
 #: Groups whose cubes are kept in memory.
 KEPT = 3
@@ -136,6 +138,12 @@ class ModelSet:
             for group_id in self.group_ids
         )
 
+    @cached_property
+    def spline(self) -> SplineModel | None:
+        """The spline for any pointing, where there is one."""
+        path = self.path / SPLINE_FILE
+        return read_spline(path) if path.exists() else None
+
     @property
     def fovalign(self) -> FovAlign:
         """Frame of DETX and DETY of the models."""
@@ -167,7 +175,8 @@ class ModelSet:
         BgnbError
             Where the definition of the groups is missing.
         """
-        checked_between(between)
+        if checked_between(between) == "interpolate" and self.spline is not None:
+            return Choice(self.spline.at(alt_pnt, az_pnt)[0], {})
         enough = [group for group in self.models if group.model.stack.counts.sum() >= MIN_COUNTS] or list(self.models)
         cos_zenith, column = float(np.sin(np.radians(alt_pnt))), self.groups.az_column(az_pnt)
 
@@ -202,18 +211,31 @@ def checked_between(between: str) -> Between:
 
 
 def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Choice:
-    """Log rate linear in the cosine of the zenith angle, on the axes of the nearer one; where one has no rate, the other."""
+    """Log rate linear in the cosine of the zenith angle, on the axes of the nearer one.
+
+    Energies that were measured at one of the two only, since they lie below the threshold of
+    the other's runs, are taken from that one.
+    """
     part = (cos_zenith - below.cos_zenith) / (above.cos_zenith - below.cos_zenith)
     near, far, weight = (below, above, part) if part < 0.5 else (above, below, 1 - part)
     axes = near.model.axes
-    first = near.model.rate.quantity.to_value(RATE_UNIT)
-    second = far.model.rate.quantity.to_value(RATE_UNIT)
+    first, second = near.model.rate.quantity.to_value(RATE_UNIT), far.model.rate.quantity.to_value(RATE_UNIT)
+    seen_first, seen_second = _measured(near.model), _measured(far.model)
     if far.model.axes != axes:
         second = predicted_rate(far.model.rate, axes, "gammapy") / axes.bin_volume.to_value("MeV sr")
-    both = (first > 0) & (second > 0)
-    rate = np.where(both, np.exp((1 - weight) * _log(first) + weight * _log(second)), np.maximum(first, second))
+        low, high = far.model.axes.energy.value[[*np.flatnonzero(seen_second)[[0, -1]] + [0, 1]]]
+        centres = axes.energy_centers.value
+        seen_second = (centres >= low) & (centres < high)
+    share = np.where(seen_second & ~seen_first, 1.0, np.where(seen_first & ~seen_second, 0.0, weight))[:, None, None]
+    share = np.where(first > 0, np.where(second > 0, share, 0.0), 1.0)
+    rate = np.exp((1 - share) * _log(first) + share * _log(second)) * ((first > 0) | (second > 0))
     weights = {near.group_id: 1 - weight, far.group_id: weight}
     return Choice(Cube(axes, u.Quantity(rate, RATE_UNIT)), dict(sorted(weights.items())))
+
+
+def _measured(model: BackgroundModel) -> NDArray[np.bool_]:
+    """Energy bins that were exposed."""
+    return np.asarray(model.stack.livetime_us.any(axis=(1, 2)))
 
 
 def _log(values: Any) -> Any:

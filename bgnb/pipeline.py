@@ -18,8 +18,8 @@ from bgnb.errors import BgnbError, DataError
 from bgnb.eventlist import EventList, read_event_list
 from bgnb.fitsfile import primary_hdu, table_hdu, write_fits
 from bgnb.fov import FovAlign, checked_fovalign
-from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, write_groups, write_image, write_model
-from bgnb.model import METHODS, make_model
+from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, SPLINE_FILE, write_groups, write_image, write_model, write_spline
+from bgnb.model import METHODS, BackgroundModel, make_model
 from bgnb.outdir import REPORT, new_directory, write_file
 from bgnb.report import GroupReport, Report, RunReport, count_reasons
 from bgnb.runs import (
@@ -34,7 +34,13 @@ from bgnb.runs import (
     select_runs,
     spread_out,
 )
+from bgnb.spline import Cell, SplineModel, fit_spline
 from bgnb.stack import Stack, stack_runs
+
+#: Bins of a spline in energy, and in each of DETX and DETY: it is smooth, so that they need hold no minimum of counts.
+SPLINE_BINS = 40
+#: Splines are fitted to single runs up to so many; where there are more, runs of a group that point alike are added first.
+SINGLE_RUNS = 100
 
 _TEST_ALT_EDGES = (0, 45, 90)
 _TEST_RUNS = 20
@@ -102,8 +108,9 @@ def make_bg_cube_models(
         Directory to make.
     test : bool
         Quick test: at most 20 runs, evenly spread, and altitude edges 0, 45, 90 deg.
-    method : {"default", "michi", "unsmoothed"}
-        See `make_model`.
+    method : {"default", "michi", "spline", "unsmoothed"}
+        See `make_model`. A spline is fitted to all runs at once and evaluated at the mean
+        pointing of each group; that for any pointing is written besides, see `read_spline`.
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
     select : {"far", "all"}, path or sequence of int
@@ -118,7 +125,8 @@ def make_bg_cube_models(
     energy_min, energy_max, fov_max : `~astropy.units.Quantity` or str
         Ends of the axes; the field of view reaches from −fov_max to fov_max.
     n_energy, n_fov : int, optional
-        Numbers of bins. By default 20 and 60, and fewer in groups with fewer than 100 runs.
+        Numbers of bins. By default 20 and 60, and fewer in groups with fewer than 100 runs;
+        40 and 40 for splines.
     fovalign : {"ALTAZ", "RADEC"}
         Frame of DETX and DETY.
     progress : bool, optional
@@ -135,6 +143,8 @@ def make_bg_cube_models(
     """
     if method not in METHODS:
         raise BgnbError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
+    if method == "spline":
+        n_energy, n_fov = (SPLINE_BINS if number is None else number for number in (n_energy, n_fov))
     binning = Binning(
         to_value("energy_min", energy_min, "TeV") * u.TeV,
         to_value("energy_max", energy_max, "TeV") * u.TeV,
@@ -198,20 +208,44 @@ class _Job:
     def all_groups(self, members: Mapping[int, list[int]], bar: tqdm[Any]) -> tuple[list[RunReport], tuple[GroupReport, ...]]:
         """Stack, model and write each group; what became of its runs, and the groups with a model."""
         run_reports: list[RunReport] = []
-        group_reports: list[GroupReport] = []
+        stacks: dict[int, Stack] = {}
+        cells: list[Cell] = []
+        single = sum(map(len, members.values())) <= SINGLE_RUNS
         for group_id, obs_ids in members.items():
             bar.set_postfix_str(f"group {group_id}")
             faults: dict[int, Reason] = {}
+            runs = self._read(obs_ids, faults, bar)
             axes = self.binning.axes(len(obs_ids))
-            stack = stack_runs(self._read(obs_ids, faults, bar), axes, self.fovalign)
+            stack = stack_runs([], axes, self.fovalign)
+            if self.method == "spline":
+                group = self._cells(runs, axes, single)
+                stack = sum((cell.stack for cell in group), stack)
+                cells += group
+            else:
+                stack = stack_runs(runs, axes, self.fovalign)
             run_reports += [RunReport(obs_id, group_id, reason, None) for obs_id, reason in faults.items()]
             reason: Reason | None = None
             if stack.counts.any():
-                group_reports.append(self._write_group(group_id, stack))
+                stacks[group_id] = stack
             else:
                 reason = Reason("its group has no counts inside the axes and above the energy thresholds")
             run_reports += [RunReport(run.obs_id, group_id, reason, run) for run in stack.runs]
-        return run_reports, tuple(group_reports)
+        spline = None
+        if self.method == "spline" and stacks:
+            bar.set_postfix_str("fitting the spline")
+            spline = fit_spline(cells)
+            write_spline(spline, self.directory / SPLINE_FILE)
+        return run_reports, tuple(self._write_group(group_id, stack, spline) for group_id, stack in stacks.items())
+
+    def _cells(self, runs: Iterator[EventList], axes: CubeAxes, single: bool) -> list[Cell]:
+        """The runs one by one, or those that point alike added."""
+        cells: dict[Any, Cell] = {}
+        for events in runs:
+            row = self.runs.row(events.obs_id)
+            cell = Cell(float(row["ALT_PNT"]), float(row["AZ_PNT"]), stack_runs([events], axes, self.fovalign))
+            key = events.obs_id if single else cell.alike
+            cells[key] = cells[key] + cell if key in cells else cell
+        return list(cells.values())
 
     def _read(self, obs_ids: list[int], faults: dict[int, Reason], bar: tqdm[Any]) -> Iterator[EventList]:
         for obs_id in obs_ids:
@@ -221,7 +255,7 @@ class _Job:
                 faults[obs_id] = fault(str(error))
             bar.update()
 
-    def _write_group(self, group_id: int, stack: Stack) -> GroupReport:
+    def _write_group(self, group_id: int, stack: Stack, spline: SplineModel | None) -> GroupReport:
         rows = np.isin(self.runs.table["OBS_ID"], stack.obs_ids)
         table = self.runs.table[rows]
         report = GroupReport(
@@ -240,7 +274,11 @@ class _Job:
             "ALT_PNT": (report.alt_mean_deg, "[deg] mean of the runs"),
             "AZ_PNT": (report.az_mean_deg, "[deg] mean of the runs"),
         }
-        model = make_model(stack, self.method)
+        if spline is None:
+            model = make_model(stack, self.method)
+        else:
+            rate, error = spline.at(report.alt_mean_deg, report.az_mean_deg)
+            model = BackgroundModel(rate, stack, self.method, error)
         for write, name in zip((write_model, write_image), report.files, strict=True):
             write(model, self.directory / name, keywords)
         return report

@@ -41,8 +41,8 @@ def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "n
     interpolation : {"none", "gammapy"}
         ``none``: the rate is constant in each of its bins; what lies outside its axes is
         zero. ``gammapy``: the values are those at the bin centres, and the logarithm of
-        the rate is linear between them in log energy, DETX and DETY, and beyond the
-        outermost centres, as Gammapy has it.
+        the rate is linear between them in log energy, DETX and DETY, and on to the edges of
+        the axes, as Gammapy has it; outside it is zero.
 
     Returns
     -------
@@ -69,7 +69,8 @@ def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "n
     coordinates = zip(_coordinates(axes), _coordinates(rate.axes), strict=True)
     for (target, density), (source, _) in coordinates:
         centres = (source[:-1] + source[1:]) / 2
-        nodes, weight, start = _nodes(target, centres, density)
+        nodes, weight, start = _nodes(target, np.array([source[0], *centres, source[-1]]), density)
+        weight = np.where((nodes > source[0]) & (nodes < source[-1]), weight, 0.0)
         matrices.append(_linear(nodes, centres))
         weights.append(weight)
         starts.append(start)
@@ -139,12 +140,12 @@ def _along_axes(values: Floats, energy: Floats, dety: Floats, detx: Floats) -> F
     return np.einsum("ae,by,cx,eyx->abc", energy, dety, detx, values, optimize=True)
 
 
-def _nodes(edges: Floats, centres: Floats, density: Callable[[Floats], Floats]) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """Gauss-Legendre nodes in the pieces into which the centres cut the bins.
+def _nodes(edges: Floats, kinks: Floats, density: Callable[[Floats], Floats]) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    """Gauss-Legendre nodes in the pieces into which kinks cut the bins.
 
     Returns the nodes, their weights times the density of the measure, and the first node of each bin.
     """
-    inner = centres[(centres > edges[0]) & (centres < edges[-1])]
+    inner = kinks[(kinks > edges[0]) & (kinks < edges[-1])]
     cuts = np.unique(np.concatenate([edges, inner]))
     x, w = np.polynomial.legendre.leggauss(_GAUSS_NODES)
     half = np.diff(cuts)[:, None] / 2

@@ -24,7 +24,7 @@ from bgnb.model import METHODS
 from bgnb.outdir import REPORT, check_target, new_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.report import Report
-from bgnb.runs import ObservationGroups
+from bgnb.runs import ObservationGroups, mean_azimuth
 from bgnb.truth import TrueModel, make_test_bg_cube_model
 
 _TEST_RUNS = 2
@@ -131,10 +131,11 @@ def make_true_reco(
         )
     reco = read_model(out / "reco" / report.groups[0].files[0])
     altitude = float(np.average(table["ALT_PNT"], weights=table["LIVETIME"]))
+    azimuth = mean_azimuth(np.asarray(table["AZ_PNT"]))
     true = make_test_bg_cube_model(reco.axes, altitude * u.deg, model)
     with new_directory(out / "true", overwrite=overwrite) as directory:
         for write, name in zip((write_model, write_image), report.groups[0].files, strict=True):
-            write(true, directory / name, {"GROUP_ID": group_id, "ALT_PNT": altitude})
+            write(true, directory / name, {"GROUP_ID": group_id, "ALT_PNT": altitude, "AZ_PNT": azimuth})
         write_groups(groups, directory / GROUPS_FILE)
         settings = asdict(model) | {"group_id": group_id, "altitude_deg": altitude, "n_runs": len(table)}
         settings |= {"observatory": observatory, "energy_threshold": energy_threshold, "seed": seed}

@@ -1,72 +1,252 @@
-"""Directories of models put to the test with runs, and methods with runs that the models were not made from."""
+"""Directories of models put to the test with runs, and methods with runs that their models were not made from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from astropy import units as u
+from astropy.table import Table
 from tqdm import tqdm
 
-from bgnb.datastore import Runs
+import bgnb
+from bgnb.datastore import Runs, open_runs
+from bgnb.errors import BgnbError, DataError
 from bgnb.eventlist import read_event_list
-from bgnb.modelset import ModelSet, checked_between
-from bgnb.predict import checked_interpolation, point_rate, predicted_rate
+from bgnb.modelset import Between, ModelSet, checked_between
+from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.pipeline import make_bg_cube_models
+from bgnb.predict import Interpolation, checked_interpolation, point_rate, predicted_rate
+from bgnb.runs import EXCLUSION_RADIUS, select_runs
 from bgnb.stack import stack_runs
-from bgnb.validation import Grid, RunPrediction
+from bgnb.validation import Grid, RunPrediction, Validation
+from bgnb.validationfigures import plot_learning_curve, plot_profiles, plot_significance
 
 
-def predict_runs(
+def validate(
+    modeldir: str | Path,
+    indir: str | Path,
+    scheme: str,
+    outdir: str | Path | None = None,
+    *,
+    select: str | Path | Sequence[int] = "far",
+    catalog: str | Path | Table | None = None,
+    exclusion_radius: u.Quantity | str = EXCLUSION_RADIUS,
+    interpolation: str = "gammapy",
+    between: str = "interpolate",
+    energy_min: u.Quantity | str = 0.5 * u.TeV,
+    energy_max: u.Quantity | str = 50 * u.TeV,
+    n_energy: int = 8,
+    pixel: u.Quantity | str = 0.5 * u.deg,
+    offset_max: u.Quantity | str = 2.5 * u.deg,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> Validation:
+    """Predict runs from models, and compare with what was counted.
+
+    A bin of a run is compared where it lies wholly above the run's energy threshold.
+
+    Parameters
+    ----------
+    modeldir : path
+        A directory of models.
+    indir, scheme, select, catalog, exclusion_radius
+        The runs to predict, see `make_bg_cube_models`. Those that the models were made from
+        flatter the models.
+    outdir : path, optional
+        Directory to make, with ``report.json`` and pictures.
+    interpolation : {"gammapy", "none"}
+        How the rate is read between bin centres, see `bgnb.predict.predicted_rate`.
+    between : {"interpolate", "nearest"}
+        How the model of a run is found, see `ModelSet.rate_for`.
+    energy_min, energy_max, n_energy, pixel, offset_max
+        See `Grid.regular`.
+    overwrite : bool
+        Replace ``outdir``, if bgnb made it.
+    progress : bool, optional
+        Show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    Validation
+
+    Raises
+    ------
+    BgnbError
+        Where an argument cannot be used, or there is nothing to compare.
+    """
+    settings = {name: value for name, value in locals().items() if name not in ("outdir", "overwrite", "progress")}
+    grid = Grid.regular(energy_min, energy_max, n_energy, pixel, offset_max)
+    models, runs = ModelSet(modeldir), open_runs(indir, scheme)
+    obs_ids = select_runs(runs, select, catalog, u.Quantity(exclusion_radius)).kept
+    with tqdm(total=len(obs_ids), unit="run", disable=None if progress is None else not progress) as bar:
+        predictions, faults = _predict(models, runs, obs_ids, grid, interpolation, between, bar)
+    validation = Validation(grid, predictions, faults, frozenset(models.obs_ids))
+    if outdir is not None:
+        with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(modeldir), Path(indir))) as directory:
+            _write(directory, validation.as_dict(), settings, {"": validation})
+    return validation
+
+
+def cross_validate(
+    indir: str | Path,
+    scheme: str,
+    outdir: str | Path | None = None,
+    *,
+    method: str = "default",
+    folds: int = 3,
+    n_train: Sequence[int] | None = None,
+    seed: int = 0,
+    select: str | Path | Sequence[int] = "far",
+    catalog: str | Path | Table | None = None,
+    exclusion_radius: u.Quantity | str = EXCLUSION_RADIUS,
+    alt_edges: Sequence[float] | u.Quantity | None = None,
+    az_edges: Sequence[float] | u.Quantity | None = None,
+    fovalign: str = "ALTAZ",
+    interpolation: str = "gammapy",
+    between: str = "interpolate",
+    energy_min: u.Quantity | str = 0.5 * u.TeV,
+    energy_max: u.Quantity | str = 50 * u.TeV,
+    n_energy: int = 8,
+    pixel: u.Quantity | str = 0.5 * u.deg,
+    offset_max: u.Quantity | str = 2.5 * u.deg,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> dict[int, Validation]:
+    """Predict each run from models that were made without it.
+
+    The runs are dealt at random into folds. Each fold is predicted from models of the runs
+    of all other folds; for the learning curve, of so many of them.
+
+    Parameters
+    ----------
+    indir, scheme, select, catalog, exclusion_radius, method, alt_edges, az_edges, fovalign
+        See `make_bg_cube_models`.
+    outdir : path, optional
+        Directory to make, with ``report.json`` and pictures.
+    folds : int
+        Number of folds.
+    n_train : sequence of int, optional
+        Further numbers of runs to make models from, besides all of the other folds.
+    seed : int
+        Of the order in which runs are dealt.
+    interpolation, between, energy_min, energy_max, n_energy, pixel, offset_max, overwrite, progress
+        See `validate`.
+
+    Returns
+    -------
+    dict of int to Validation
+        By the number of runs that models were made from; where folds differ in length, the
+        smallest.
+
+    Raises
+    ------
+    BgnbError
+        Where an argument cannot be used, or there are too few runs.
+    """
+    settings = {name: value for name, value in locals().items() if name not in ("outdir", "overwrite", "progress")}
+    grid = Grid.regular(energy_min, energy_max, n_energy, pixel, offset_max)
+    runs = open_runs(indir, scheme)
+    kept = select_runs(runs, select, catalog, u.Quantity(exclusion_radius)).kept
+    if not 2 <= folds <= len(kept):
+        raise BgnbError(f"folds must be 2 to the number of runs, {len(kept)}, got {folds}")
+    order = np.random.default_rng(seed).permutation(kept).tolist()
+    most = len(order) - -(-len(order) // folds)
+    if wrong := [number for number in n_train or () if not 1 <= number <= most]:
+        raise BgnbError(f"n_train must be 1 to {most}, as many as the other folds have runs, got {wrong[0]}")
+    sizes = sorted({most, *(n_train or ())})
+    validations = {}
+    with tqdm(total=len(sizes) * folds, unit="fold", disable=None if progress is None else not progress) as bar:
+        for size in sizes:
+            predictions: list[RunPrediction] = []
+            faults: dict[int, str] = {}
+            for fold in range(folds):
+                held_out = order[fold::folds]
+                others = [obs_id for obs_id in order if obs_id not in held_out]
+                with TemporaryDirectory(prefix="bgnb-") as scratch:
+                    make_bg_cube_models(
+                        indir,
+                        scheme,
+                        Path(scratch) / "models",
+                        method=method,
+                        select=others if size == most else others[:size],
+                        alt_edges=alt_edges,
+                        az_edges=az_edges,
+                        fovalign=fovalign,
+                        progress=False,
+                    )
+                    models = ModelSet(Path(scratch) / "models")
+                    found, bad = _predict(models, runs, held_out, grid, interpolation, between)
+                predictions += found
+                faults |= bad
+                bar.update()
+            validations[size] = Validation(grid, tuple(predictions), faults)
+    if outdir is not None:
+        with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
+            content = {"n_train": {str(size): validation.as_dict() for size, validation in validations.items()}}
+            _write(directory, content, settings, {f"_{size}_runs": validation for size, validation in validations.items()})
+            if len(validations) > 1:
+                write_file(directory / "learning_curve.png", plot_learning_curve(validations).png)
+    return validations
+
+
+def _predict(
     models: ModelSet,
     runs: Runs,
     obs_ids: Sequence[int],
     grid: Grid,
-    *,
-    interpolation: str = "gammapy",
-    between: str = "interpolate",
+    interpolation: str,
+    between: str,
     bar: tqdm[Any] | None = None,
-) -> Iterator[RunPrediction]:
-    """Predict the counts of runs, one after the other.
-
-    Parameters
-    ----------
-    models : `ModelSet`
-        The models.
-    runs : `~bgnb.Runs`
-        The runs of a directory.
-    obs_ids : sequence of int
-        Those to predict.
-    grid : `Grid`
-        Where.
-    interpolation : {"gammapy", "none"}
-        See `predicted_rate`; for "gammapy" the rates are first taken to the bin centres
-        with `point_rate`.
-    between : {"interpolate", "nearest"}
-        See `ModelSet.rate_for`.
-    bar : tqdm, optional
-        A progress bar.
-
-    Raises
-    ------
-    DataError
-        Where a run cannot be read.
-    """
+) -> tuple[tuple[RunPrediction, ...], dict[int, str]]:
+    """Predictions for runs, and what is wrong with those that cannot be read."""
     how, link = checked_interpolation(interpolation), checked_between(between)
-    pointings = {row["OBS_ID"]: (float(row["ALT_PNT"]), float(row["AZ_PNT"])) for row in runs.table}
+    predictions, faults = [], {}
     for obs_id in obs_ids:
-        events = read_event_list(runs.files(obs_id))
-        choice = models.rate_for(*pointings[obs_id], link)
-        stack = stack_runs([events], grid.axes, models.fovalign)
-        rate = point_rate(choice.rate) if how == "gammapy" else choice.rate
-        livetime = stack.livetime.value
-        first_bin = int(np.argmax(livetime.any(axis=(1, 2)))) if livetime.any() else grid.axes.shape[0]
-        yield RunPrediction(
-            obs_id,
-            *pointings[obs_id],
-            counts=stack.counts,
-            expected=predicted_rate(rate, grid.axes, how) * livetime,
-            used=grid.used(choice.rate.axes, first_bin),
-            groups=choice.weights,
-        )
+        try:
+            predictions.append(_prediction(models, runs, obs_id, grid, how, link))
+        except DataError as error:
+            faults[obs_id] = str(error)
         if bar is not None:
             bar.update()
+    return tuple(predictions), faults
+
+
+def _prediction(models: ModelSet, runs: Runs, obs_id: int, grid: Grid, how: Interpolation, link: Between) -> RunPrediction:
+    stack = stack_runs([read_event_list(runs.files(obs_id))], grid.axes, models.fovalign)
+    row = runs.row(obs_id)
+    pointing = float(row["ALT_PNT"]), float(row["AZ_PNT"])
+    choice = models.rate_for(*pointing, link)
+    rate = point_rate(choice.rate) if how == "gammapy" else choice.rate
+    exposed = np.flatnonzero(stack.livetime_us.any(axis=(1, 2)))
+    return RunPrediction(
+        obs_id,
+        *pointing,
+        counts=stack.counts,
+        expected=predicted_rate(rate, grid.axes, how) * stack.livetime.value,
+        used=grid.used(choice.rate.axes, int(exposed[0]) if len(exposed) else grid.axes.shape[0]),
+        groups=choice.weights,
+    )
+
+
+def _write(directory: Path, figures: dict[str, Any], settings: dict[str, Any], validations: dict[str, Validation]) -> None:
+    """``report.json``, and two pictures of each validation."""
+    report = {"creator": f"bgnb {bgnb.__version__}", "settings": {name: _in_words(value) for name, value in settings.items()}}
+    write_file(directory / REPORT, (json.dumps(report | figures, indent=1, allow_nan=False) + "\n").encode())
+    for name, validation in validations.items():
+        write_file(directory / f"profiles{name}.png", plot_profiles(validation).png)
+        write_file(directory / f"significance{name}.png", plot_significance(validation).png)
+
+
+def _in_words(value: Any) -> Any:
+    if isinstance(value, Table):
+        return "table"
+    if isinstance(value, u.Quantity | Path):
+        return str(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_in_words(item) for item in value]
+    return value

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,12 @@ from bgnb.poisson import deviance, deviance_moments, significance
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+#: The quantities in bins of which predicted and observed are compared.
+PROFILES = ("energy", "offset", "detx", "dety", "altitude", "azimuth")
+#: Significances are those of bins (energy, DETY, DETX), or of pixels in the sum of all energies; of
+#: every run, or after the runs are summed, which shows what they have in common.
+KINDS = ("image of each run", "cube of each run", "image of all runs", "cube of all runs")
 
 _SEED = 0  # of the random part of significances
 
@@ -145,29 +151,23 @@ class RunPrediction:
         return self.expected * (self.factor if free_norm else 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
-    """Deviance over its expectation, and the significance of bins.
+    """How well predictions fit: deviance over its expectation, and the significance of bins.
 
     Parameters
     ----------
     deviance, expected, error : float
         Poisson deviance, its expectation if the prediction is true, and the standard
         deviation of it.
-    image, cube : tuple of float
-        Mean and width of the significance of all runs' pixels; in the image the energies
-        are summed.
-    stacked_image, stacked_cube : tuple of float
-        The same after the runs are summed, which shows what they have in common.
+    significance : mapping of str to ndarray
+        Significance of all bins, by kind, see `KINDS`.
     """
 
     deviance: float
     expected: float
     error: float
-    image: tuple[float, float]
-    cube: tuple[float, float]
-    stacked_image: tuple[float, float]
-    stacked_cube: tuple[float, float]
+    significance: Mapping[str, Floats]
 
     @property
     def ratio(self) -> float:
@@ -178,6 +178,11 @@ class Fit:
     def ratio_error(self) -> float:
         """Statistical error of it."""
         return self.error / self.expected
+
+    def mean_width(self, kind: str) -> tuple[float, float]:
+        """Mean and standard deviation of a kind of significance: 0 and 1 if the prediction is true."""
+        values = self.significance[kind]
+        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,17 +195,21 @@ class Validation:
         Where they are compared.
     runs : tuple of `RunPrediction`
         In order of OBS_ID.
+    faults : mapping of int to str
+        Runs that cannot be read, and why.
+    seen : set of int
+        Runs that the models were made from.
     """
 
     grid: Grid
     runs: tuple[RunPrediction, ...]
+    faults: Mapping[int, str] = field(default_factory=dict)
+    seen: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         usable = [run for run in self.runs if run.n_counts > 0 and run.n_expected > 0]
         if not usable:
-            raise BgnbError(
-                "nothing to compare: no run has counts where a model predicts any. Are the axes of the models wide enough?"
-            )
+            raise BgnbError("nothing to compare: no run has counts where a model predicts any; do their energies overlap?")
         object.__setattr__(self, "runs", tuple(sorted(self.runs, key=lambda run: run.obs_id)))
 
     @property
@@ -229,35 +238,29 @@ class Validation:
         obs_id : int, optional
             The run.
         """
-        runs = [run for run in self.runs if obs_id in (None, run.obs_id)]
         rng = np.random.default_rng(_SEED)
         total = mean = variance = 0.0
-        image: list[Floats] = []
-        cube: list[Floats] = []
-        sums = [np.zeros(self.grid.axes.shape) for _ in range(2)]
-        for run in runs:
-            expected, bins = run.scaled(free_norm), run.possible
-            if run.factor == 0:
+        images, cubes = [], []
+        summed = np.zeros((2, *self.grid.axes.shape))
+        for run in self.runs:
+            if obs_id not in (None, run.obs_id) or run.factor == 0:
                 continue
+            expected, bins = run.scaled(free_norm), run.possible
             total += float(deviance(run.counts[bins], expected[bins]).sum())
             means, variances = deviance_moments(expected[bins])
             mean += float(means.sum()) - free_norm  # a norm that is fitted takes one degree of freedom
             variance += float(variances.sum())
-            for number, values in enumerate((run.counts, expected)):
-                sums[number] += np.where(bins, values, 0)
-            cube.append(significance(run.counts[bins], expected[bins], rng))
-            image.append(_image_significance(run.counts, expected, bins, rng))
-        counts, expected = sums
-        bins = expected > 0
-        return Fit(
-            total,
-            mean,
-            math.sqrt(variance),
-            _mean_width(np.concatenate(image)),
-            _mean_width(np.concatenate(cube)),
-            _mean_width(_image_significance(counts, expected, bins, rng)),
-            _mean_width(significance(counts[bins].astype(np.int64), expected[bins], rng)),
-        )
+            both = np.where(bins, [run.counts, expected], 0)
+            summed += both
+            images.append(_significance(both.sum(axis=1), rng))
+            cubes.append(_significance(both, rng))
+        significances = {
+            "image of each run": np.concatenate(images),
+            "cube of each run": np.concatenate(cubes),
+            "image of all runs": _significance(summed.sum(axis=1), rng),
+            "cube of all runs": _significance(summed, rng),
+        }
+        return Fit(total, mean, math.sqrt(variance), significances)
 
     def profile(self, axis: str) -> Table:
         """Predicted over observed in bins of a quantity.
@@ -316,8 +319,8 @@ class Validation:
         table["RATIO"] = self.ratios
         table["DEV_EXP"] = [fit.ratio if fit else np.nan for fit in fits]
         table["DEV_EXP_ERROR"] = [fit.ratio_error if fit else np.nan for fit in fits]
-        table["WIDTH"] = [fit.cube[1] if fit else np.nan for fit in fits]
-        table["GROUPS"] = [", ".join(f"{group} ({weight:.0%})" for group, weight in run.groups.items()) for run in self.runs]
+        table["WIDTH"] = [fit.mean_width("cube of each run")[1] if fit else np.nan for fit in fits]
+        table["GROUPS"] = [_groups_in_words(run.groups) for run in self.runs]
         for name in ("ALT_PNT", "AZ_PNT"):
             table[name].unit = "deg"
         for name, form in (("ALT_PNT", ".1f"), ("AZ_PNT", ".1f"), ("EXPECTED", ".1f")):
@@ -338,14 +341,13 @@ class Validation:
         ]
         for name, fit in (("one free norm per run", free), ("no free norm", fixed)):
             lines.append(f"{name}: deviance over expectation {fit.ratio:.4f} ± {fit.ratio_error:.4f}")
-            for kind, (centre, width) in (
-                ("image of each run", fit.image),
-                ("cube of each run", fit.cube),
-                ("image of all runs", fit.stacked_image),
-                ("cube of all runs", fit.stacked_cube),
-            ):
+            for kind in KINDS:
+                centre, width = fit.mean_width(kind)
                 lines.append(f"  significance, {kind}: mean {centre:.3f}, width {width:.3f}")
         lines.append(f"counts where the model is empty: {self.counts_where_none_are_possible}")
+        if seen := [run.obs_id for run in self.runs if run.obs_id in self.seen]:
+            lines.append(f"note: {len(seen)} of these runs are among those that the models were made from, which flatters them")
+        lines += [f"left out: {fault}" for fault in self.faults.values()]
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -364,35 +366,30 @@ class Validation:
                     "expected": fit.expected,
                     "dev_exp": fit.ratio,
                     "dev_exp_error": fit.ratio_error,
-                    **{
-                        kind: {"mean": _plain(getattr(fit, kind)[0]), "width": _plain(getattr(fit, kind)[1])}
-                        for kind in ("image", "cube", "stacked_image", "stacked_cube")
+                    "significance": {
+                        kind: dict(zip(("mean", "width"), map(_plain, fit.mean_width(kind)), strict=True)) for kind in KINDS
                     },
                 }
                 for name, fit in (("free_norm", self.fit(True)), ("no_norm", self.fit(False)))
             },
             "counts_where_none_are_possible": self.counts_where_none_are_possible,
+            "left_out": {str(obs_id): fault for obs_id, fault in self.faults.items()},
+            "seen": sorted(self.seen & {run.obs_id for run in self.runs}),
             "profiles": {
-                axis: {
-                    name.lower(): [_plain(value) for value in self.profile(axis)[name]] for name in self.profile(axis).colnames
-                }
+                axis: {name.lower(): [_plain(value) for value in column] for name, column in self.profile(axis).items()}
                 for axis in PROFILES
             },
         }
 
 
-#: The quantities in bins of which predicted and observed are compared.
-PROFILES = ("energy", "offset", "detx", "dety", "altitude", "azimuth")
+def _significance(counts_expected: Floats, rng: np.random.Generator) -> Floats:
+    """Significance of the bins in which something is expected."""
+    counts, expected = counts_expected[:, counts_expected[1] > 0]
+    return significance(np.rint(counts).astype(np.int64), expected, rng)
 
 
-def _image_significance(counts: NDArray[Any], expected: Floats, bins: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
-    image_counts, image_expected = (np.where(bins, values, 0).sum(axis=0) for values in (counts, expected))
-    seen = image_expected > 0
-    return significance(image_counts[seen].astype(np.int64), image_expected[seen], rng)
-
-
-def _mean_width(values: Floats) -> tuple[float, float]:
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+def _groups_in_words(groups: Mapping[int, float]) -> str:
+    return ", ".join(f"{group} ({weight:.0%})" for group, weight in groups.items()) or "spline"
 
 
 def _plain(value: Any) -> Any:

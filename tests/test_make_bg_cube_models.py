@@ -169,7 +169,7 @@ def test_default_binning_follows_the_number_of_runs(runs, shape):
         (["{in}", "FITS", "{out}"], "unknown scheme 'FITS': use one of GADF, HESS"),
         (["{tmp}/none", "GADF", "{out}"], "there is no such directory of runs"),
         (["{foreign}", "GADF", "{out}"], "has neither obs-index.fits.gz nor obs-index.fits"),
-        (["{in}", "GADF", "{out}", "--method", "ring"], "unknown method 'ring': use one of default, michi, unsmoothed"),
+        (["{in}", "GADF", "{out}", "--method", "ring"], "unknown method 'ring': use one of default, michi, spline, unsmoothed"),
         (["{in}", "GADF", "{tmp}"], "is, holds or lies inside the input"),
         (["{in}", "GADF", "{in}/out", "--overwrite"], "is, holds or lies inside the input"),
         (["{in}", "GADF", "{foreign}", "--overwrite"], "holds notes.txt, which bgnb did not write there"),

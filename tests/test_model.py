@@ -118,7 +118,7 @@ def test_smoothing_follows_the_truth_without_mirror_or_shift():
 def test_a_stack_without_counts_and_an_unknown_method_are_refused():
     with pytest.raises(BgnbError, match="no counts"):
         make_model(stack_of(np.zeros(AXES.shape), LIVETIMES))
-    with pytest.raises(BgnbError, match="unknown method 'ring': use one of default, michi, unsmoothed"):
+    with pytest.raises(BgnbError, match="unknown method 'ring': use one of default, michi, spline, unsmoothed"):
         make_model(stack_of(exposed_counts(), LIVETIMES), "ring")
 
 

@@ -30,6 +30,7 @@ FUNCTIONS = {
     "make_bg_cube_models": bgnb.make_bg_cube_models,
     "true_reco": bgnb.make_true_reco,
     "compare_models": bgnb.compare_models,
+    "validate": bgnb.cross_validate,
 }
 # What the notebooks set otherwise than the functions, so that they run as they stand, and quickly.
 OTHER_DEFAULTS = {"indir", "outdir", "dir1", "dir2", "overwrite", "trigger_rate", "test", "scheme", "n_runs"}
@@ -102,6 +103,15 @@ def test_make_bg_cube_models_by_papermill_itself(tmp_path):
     shown = subprocess.run([*command[:4], "--help-notebook"], capture_output=True, text=True, check=True).stdout
     assert "indir: str" in shown
     assert "energy bins; fewer by default" in shown
+
+
+def test_validate(tmp_path):
+    values = {"outdir": str(tmp_path / "out"), "folds": 2, "n_train": [3], "alt_edges": [0, 90]}
+    result = notebook_result(run_notebook("validate", tmp_path / "out.ipynb", values))
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert sorted(report["n_train"], key=int)[0] == "3"
+    assert result["dev_exp"] == report["n_train"][max(report["n_train"], key=int)]["free_norm"]["dev_exp"]
+    assert pictures(tmp_path / "out.ipynb") == 3
 
 
 def test_true_reco(tmp_path):
