@@ -1,4 +1,5 @@
 from . import dashboards
+from .attach import Attachments, attach
 from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
 from .compare import Comparison, Spectrum, compare, spectrum
 from .comparisons import ModelComparison, compare_models, read_group_model
@@ -28,6 +29,7 @@ from .truth import TrueModel, make_test_bg_cube_model
 __version__: str
 
 __all__ = [
+    "Attachments",
     "BackgroundModel",
     "BgnbError",
     "Comparison",
@@ -46,6 +48,7 @@ __all__ = [
     "Spectrum",
     "Stack",
     "TrueModel",
+    "attach",
     "compare",
     "compare_models",
     "copy_notebooks",

@@ -37,6 +37,8 @@ ORDER = [
     "dataset",
     "pipeline",
     "validate",
+    "turn",
+    "attach",
     "truereco",
     "figures",
     "interactive",
