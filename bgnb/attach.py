@@ -7,7 +7,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ from bgnb.turn import turned_to_radec
 
 #: Directory of the backgrounds, one file a run.
 BACKGROUNDS = "backgrounds"
+# Keywords of the header of the events without which Gammapy does not know the place of the observatory.
+_SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
 # The parts of a run that Gammapy wants by default, besides the background.
 _PARTS = ("events", "gti", "aeff", "edisp", "psf")
 _INDEX_COLUMNS = ("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
@@ -56,7 +58,8 @@ class AttachedRun:
     fovalign : str or None
         Frame of its background: ALTAZ, RADEC or REVERSE_LON_RADEC.
     missing : tuple of str
-        Parts that Gammapy wants by default and the index does not have.
+        Parts that Gammapy wants by default and the index does not have; ``site`` where the
+        header of the events does not state the place of the observatory.
     """
 
     obs_id: int
@@ -106,7 +109,7 @@ class Attachments:
         frames = Counter(str(run.fovalign) for run in attached)
         lines.append(f"frames of the backgrounds: {', '.join(f'{frame} {n}' for frame, n in sorted(frames.items()))}")
         for parts, n in Counter(run.missing for run in attached if run.missing).items():
-            lines.append(f"note: the index has no {', '.join(parts)} of {n} runs; {_advice(parts)}")
+            lines.append(f"note: {n} runs have no {', '.join(parts)}; {_advice(parts)}")
         return "\n".join(lines)
 
     def to_json(self) -> str:
@@ -123,8 +126,10 @@ class Attachments:
 
 def _advice(missing: Sequence[str]) -> str:
     """How Gammapy opens runs that lack parts."""
+    if "site" in missing:
+        return "Gammapy predicts no background where the header of the events lacks GEOLON, GEOLAT or ALTITUDE"
     if "gti" in missing:
-        return "Gammapy cannot open runs without gti"
+        return "Gammapy cannot open runs without good time intervals"
     names = ", ".join(f'"{part}"' for part in (*_PARTS[2:], "bkg") if part not in missing)
     return f"in Gammapy open them with get_observations(required_irf=[{names}])"
 
@@ -240,7 +245,7 @@ class _Job:
         """Write the background of a run."""
         files = self._runs.files(obs_id)
         run = read_event_list(files)
-        header = read_table(files.events.path, files.events.hdu, columns=[])
+        header = read_table(files.events.path, files.events.hdu, columns=[])  # as Gammapy sees it, without the index
         choice = self._models.rate_for(*self._pointings[obs_id], self._between)
         rate = self._at_centres(choice)
         fovalign = _frame(self._models.fovalign, header, run)
@@ -255,7 +260,8 @@ class _Job:
         path = self._directory / BACKGROUNDS / background_file(obs_id)
         per_ontime = Cube(rate.axes, rate.quantity * factor)
         write_background(per_ontime, path, fovalign=fovalign, timebase="ONTIME", keywords=keywords)
-        return AttachedRun(obs_id, None, choice.weights, factor, fovalign)
+        states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
+        return AttachedRun(obs_id, None, choice.weights, factor, fovalign, () if states_site else ("site",))
 
     def _at_centres(self, choice: Choice) -> Cube:
         """Rates at the bin centres; those of a single group are kept, others hardly ever come twice."""
@@ -275,17 +281,12 @@ def background_file(obs_id: int) -> str:
 def _frame(fovalign: FovAlign, header: FitsTable, run: EventList) -> str:
     """The frame in which Gammapy gets the background of a run right.
 
-    Backgrounds of runs of H.E.S.S. DR1 it takes for REVERSE_LON_RADEC in any case. For
-    ALTAZ it needs the place of the observatory in the header of the events, and averages
-    from the start of the first good time interval on as if there were no gaps.
+    Backgrounds of runs of H.E.S.S. DR1 it takes for REVERSE_LON_RADEC in any case. ALTAZ it
+    averages from the start of the first good time interval on as if there were no gaps.
     """
     if (header.get("CREATOR"), header.get("HDUVERS")) == HESS_DR1_WRITER:
         return REVERSED
-    keywords = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
-    states_site = all(any(header.get(name) is not None for name in names) for names in keywords)
-    if fovalign == "ALTAZ" and not (states_site and len(run.gti) == 1):
-        return "RADEC"
-    return fovalign
+    return "RADEC" if fovalign == "ALTAZ" and len(run.gti) > 1 else fovalign
 
 
 def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table, dict[int, set[str]]]:
@@ -309,8 +310,7 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table,
         ours = [row[name] for row in rows] if name in _INDEX_COLUMNS else np.zeros(len(rows), values.dtype)
         table[name] = np.concatenate([values[kept], ours])
         table[name].unit = index.units[name] or None
-    table.sort("OBS_ID")
-    return table, parts
+    return table[np.argsort(table["OBS_ID"], kind="stable")], parts
 
 
 def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table, dict[int, set[str]]]:
@@ -344,8 +344,7 @@ def _hdu_name(part: HduLocation) -> str | None:
 
 
 def _with_missing(run: AttachedRun, parts: set[str]) -> AttachedRun:
-    missing = tuple(part for part in _PARTS if part not in parts)
-    return AttachedRun(run.obs_id, None, run.groups, run.livetime_over_ontime, run.fovalign, missing)
+    return replace(run, missing=run.missing + tuple(part for part in _PARTS if part not in parts))
 
 
 def _observations(runs: Runs, obs_ids: Sequence[int], scheme: str) -> fits.BinTableHDU:

@@ -35,7 +35,8 @@ def turned_to_radec(rate: Cube, run: EventList) -> Cube:
     `~bgnb.Cube`
         Rates at the bin centres in the frame RADEC. Its field of view is the least square
         that holds that of ``rate`` however it is turned. The rate is zero where the
-        model's field of view never comes, as Gammapy has it.
+        model's field of view never comes, as Gammapy has it; there Gammapy's interpolation
+        of the logarithm cuts off up to a bin at the rim.
 
     Notes
     -----
