@@ -1,4 +1,5 @@
 from . import dashboards
+from .attach import Attachments, attach
 from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
 from .compare import Comparison, Spectrum, compare, spectrum
 from .comparisons import ModelComparison, compare_models, read_group_model
@@ -42,6 +43,7 @@ from .validation import Grid, RunPrediction, Validation
 __version__: str
 
 __all__ = [
+    "Attachments",
     "BackgroundModel",
     "BgnbError",
     "Cell",
@@ -66,6 +68,7 @@ __all__ = [
     "Stack",
     "TrueModel",
     "Validation",
+    "attach",
     "compare",
     "compare_models",
     "copy_notebooks",

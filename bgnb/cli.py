@@ -416,6 +416,42 @@ def cross_validate(**arguments: Any) -> None:
     click.echo(f"Pictures and report.json are in {arguments['outdir']}")
 
 
+@main.command(no_args_is_help=True)
+@click.argument("modeldir", type=click.Path(path_type=Path))
+@click.argument("indir", type=click.Path(path_type=Path))
+@click.argument("scheme")
+@click.argument("outdir", type=click.Path(path_type=Path))
+@click.option(
+    "--select",
+    default="all",
+    show_default=True,
+    metavar="all|far|FILE",
+    help="Runs: all, far from known sources, or those with the OBS_IDs in a text file, one a line.",
+)
+@_between
+@_overwrite
+def attach(**arguments: Any) -> None:
+    """Attach models to runs: make a data store for Gammapy.
+
+    MODELDIR holds models, INDIR runs in SCHEME GADF or HESS. OUTDIR is made: it gets index
+    files that lead to the files of INDIR, which stay as they are, and a background for
+    every run. Open it with gammapy.data.DataStore.from_dir. Its paths are relative: move
+    OUTDIR and INDIR together. report.json says what became of every run.
+
+    \b
+    Examples:
+      bgnb attach models hess-dl3-dr1 GADF store
+      bgnb attach models hess-dl3-dr1 GADF crab --select crab_runs.txt --between nearest
+    """
+    from bgnb.attach import attach
+
+    report = attach(**arguments)
+    click.echo(str(report))
+    if faults := report.faults:
+        click.echo(f"Warning: {len(faults)} runs cannot be used; see above and report.json", err=True)
+    click.echo(f"The data store and report.json are in {arguments['outdir']}")
+
+
 _timeout = click.option("--timeout", type=float, help="Seconds that a cell may take.  [default: no limit]")
 
 
@@ -435,8 +471,8 @@ def run(notebook: str, output: Path, texts: tuple[tuple[str, str], ...], timeout
     """Run a notebook with parameters.
 
     NOTEBOOK is a file, or the name of a notebook that comes with bgnb: simulate_dataset,
-    make_bg_cube_models, true_reco, compare_models, validate, group_report, explore or
-    explore_true_reco. OUTPUT is the executed notebook; it appears when it is complete. One
+    make_bg_cube_models, true_reco, compare_models, validate, group_report, explore,
+    explore_true_reco or use_in_gammapy. OUTPUT is the executed notebook; it appears when it is complete. One
     that fails is kept as ….failed.ipynb. A list is given as [1, 2, 3], nothing as None.
     `papermill --help-notebook` shows the parameters of a notebook, and so does a wrong name.
 

@@ -142,8 +142,8 @@ def hess_run_file(indir: Path, obs_id: int, kind: str) -> Path:
 
 
 def _open_gadf(path: Path) -> Runs:
-    observations = read_table(_index_file(path, "obs-index.fits"))
-    hdus = read_table(_index_file(path, "hdu-index.fits"))
+    observations = read_table(index_file(path, "obs-index.fits"))
+    hdus = read_table(index_file(path, "hdu-index.fits"))
     parts: dict[str, dict[int, HduLocation]] = {"events": {}, "gti": {}, "aeff": {}}
     base = path / str(hdus.get("BASE_DIR", "."))
     names = ("HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
@@ -160,7 +160,7 @@ def _open_gadf(path: Path) -> Runs:
 
 
 def _open_hess(path: Path) -> Runs:
-    table = _run_table(read_table(_index_file(path, "runinfo.fits")), _OLD_HESS_NAMES)
+    table = _run_table(read_table(index_file(path, "runinfo.fits")), _OLD_HESS_NAMES)
     locations = {}
     for obs_id in table["OBS_ID"].tolist():
         events, aeff = (hess_run_file(path, obs_id, kind) for kind in ("events", "aeff_2d"))
@@ -169,7 +169,8 @@ def _open_hess(path: Path) -> Runs:
     return _completed(Runs(path, table, locations))
 
 
-def _index_file(path: Path, name: str) -> Path:
+def index_file(path: Path, name: str) -> Path:
+    """Path of an index, compressed or not, or a `BgnbError`."""
     for candidate in (path / f"{name}.gz", path / name):
         if candidate.exists():
             return candidate

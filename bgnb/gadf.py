@@ -1,9 +1,9 @@
 """Models and groups to FITS and ECSV files, and back.
 
 BACKGROUND is a GADF BKG_3D table in the axis order that GADF recommends, FITS order
-(ENERG, DETX, DETY). Its rate is per *livetime*, as the keyword TIMEBASE says; Gammapy
-multiplies by ontime, so for use with a run it must be scaled by that run's
-LIVETIME/ONTIME.
+(ENERG, DETX, DETY). The rate of a model is per *livetime*, as the keyword TIMEBASE says;
+Gammapy multiplies by ontime, so for use with a run it must be scaled by that run's
+LIVETIME/ONTIME, as `bgnb.attach` does.
 """
 
 from __future__ import annotations
@@ -38,9 +38,14 @@ _AXES = {"energy": "ENERG", "dety": "DETY", "detx": "DETX"}
 _FITS_ORDER = ("energy", "detx", "dety")
 #: Axis orders of BKG_3D cubes as numpy shows them, by name.
 LAYOUTS = {"GADF": ("dety", "detx", "energy"), "HESS-DR1": ("energy", "detx", "dety")}
-# In these files DETX of the background grows with right ascension; Gammapy calls it REVERSE_LON_RADEC.
-_HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
 _TERM_COLUMNS = ["POINTING", "ENERGY", "VIEW", "FREEDOM"]
+#: CREATOR and HDUVERS of the events of H.E.S.S. DR1.
+HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
+#: Gammapy's name of a frame in which DETX grows with right ascension, contrary to GADF, as it does in H.E.S.S. DR1.
+REVERSED = "REVERSE_LON_RADEC"
+# The least rate that is written: Gammapy would fill zeros from other energies, and takes the logarithm of nothing smaller.
+_LEAST_RATE = float(np.finfo(np.float32).tiny)
+_BKG_3D_KEYWORDS = {"HDUCLAS1": "RESPONSE", "HDUCLAS2": "BKG", "HDUCLAS3": "FULL-ENCLOSURE", "HDUCLAS4": "BKG_3D"}
 _RUN_COLUMNS = {
     "OBS_ID": ("obs_id", "K", ""),
     "LIVETIME": ("livetime_s", "D", "s"),
@@ -49,6 +54,7 @@ _RUN_COLUMNS = {
     "OUT_GTI": ("events_outside_gti", "K", ""),
     "BELOW_THRES": ("events_below_threshold", "K", ""),
     "OUT_AXES": ("events_outside_axes", "K", ""),
+    "IN_MASK": ("events_in_mask", "K", ""),
 }
 
 
@@ -172,6 +178,32 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     write_fits(Path(path), [primary, energies])
 
 
+def write_background(rate: Cube, path: Path, *, fovalign: str, timebase: str, keywords: dict[str, Any] | None = None) -> None:
+    """Write a rate as the HDU BACKGROUND of a file of its own, in single precision.
+
+    Parameters
+    ----------
+    rate : `Cube`
+        The rate. Zeros become the least number that single precision holds in full.
+    path : path
+        A name that ends in ``.fits.gz`` or ``.fits``.
+    fovalign : {"ALTAZ", "RADEC", "REVERSE_LON_RADEC"}
+        Frame of DETX and DETY in the file. For the last one the rate is given in RADEC, and
+        written with DETX reversed; `read_background` turns it back.
+    timebase : {"LIVETIME", "ONTIME"}
+        What the rate is per.
+    keywords : dict, optional
+        Further keywords for the primary header.
+    """
+    in_file = _mirrored(rate) if fovalign == REVERSED else rate
+    values = np.maximum(in_file.quantity.to_value(RATE_UNIT), _LEAST_RATE).astype(np.float32)
+    stated = {"FOVALIGN": (fovalign, "frame of DETX and DETY"), "TIMEBASE": (timebase, "what the rates are per")}
+    primary = primary_hdu()
+    primary.header.update(stated | (keywords or {}))
+    hdu = _cube_hdu("BACKGROUND", in_file.axes, values, "E", "s-1 MeV-1 sr-1", _BKG_3D_KEYWORDS | stated)
+    write_fits(path, [primary, hdu])
+
+
 def read_model(path: str | Path) -> BackgroundModel:
     """Read a model that `write_model` wrote.
 
@@ -242,13 +274,11 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
         if hdu.upper() not in names or not isinstance(hdus[hdu], fits.BinTableHDU):
             raise DataError(f"{path}: there is no table HDU {hdu}; there are {', '.join(names)}")
         events = hdus["EVENTS"].header if "EVENTS" in names else {}
-        if layout is None and (events.get("CREATOR"), events.get("HDUVERS")) == _HESS_DR1_WRITER:
+        if layout is None and (events.get("CREATOR"), events.get("HDUVERS")) == HESS_DR1_WRITER:
             layout = "HESS-DR1"
+        reverse = layout == "HESS-DR1" or hdus[hdu].header.get("FOVALIGN") == REVERSED
         cube, fovalign = _background(hdus[hdu], path, layout)
-    if layout == "HESS-DR1":
-        axes = replace(cube.axes, detx=-cube.axes.detx[::-1])
-        cube = Cube(axes, cube.quantity[:, :, ::-1])
-    return cube, fovalign
+    return (_mirrored(cube) if reverse else cube), fovalign
 
 
 def write_groups(groups: ObservationGroups, path: str | Path) -> None:
@@ -288,10 +318,7 @@ def _background_keywords(model: BackgroundModel) -> dict[str, Any]:
     lowest = model.axes.energy[exposed[0] if len(exposed) else 0].value
     return {
         "LO_THRES": (lowest, "[TeV] lowest energy used; extrapolated below"),
-        "HDUCLAS1": "RESPONSE",
-        "HDUCLAS2": "BKG",
-        "HDUCLAS3": "FULL-ENCLOSURE",
-        "HDUCLAS4": "BKG_3D",
+        **_BKG_3D_KEYWORDS,
         "FOVALIGN": model.stack.fovalign,
         "TIMEBASE": "LIVETIME",
     }
@@ -326,7 +353,8 @@ def _runs_hdu(stack: Stack) -> fits.BinTableHDU:
 def _read_runs(hdu: fits.BinTableHDU) -> tuple[RunCounts, ...]:
     runs = []
     for row in hdu.data:
-        values = {attribute: row[column].item() for column, (attribute, _, _) in _RUN_COLUMNS.items()}
+        there = ((column, attribute) for column, (attribute, _, _) in _RUN_COLUMNS.items() if column in hdu.columns.names)
+        values = {attribute: row[column].item() for column, attribute in there}  # older files have no IN_MASK
         if np.isnan(values["energy_threshold_tev"]):
             values["energy_threshold_tev"] = None
         runs.append(RunCounts(**values))
@@ -351,7 +379,14 @@ def _background(hdu: fits.BinTableHDU, path: str | Path, layout: str | None) -> 
     unit = hdu.columns[name].unit
     if not unit:
         raise DataError(f"{path}, HDU {hdu.name}: column {name} has no unit")
-    return Cube(axes, u.Quantity(values, unit).to(RATE_UNIT)), checked_fovalign(hdu.header.get("FOVALIGN", "ALTAZ"))
+    stated = str(hdu.header.get("FOVALIGN", "ALTAZ"))
+    fovalign = checked_fovalign("RADEC" if stated == REVERSED else stated)
+    return Cube(axes, u.Quantity(values, unit).to(RATE_UNIT)), fovalign
+
+
+def _mirrored(cube: Cube) -> Cube:
+    """The same cube with DETX counted the other way round."""
+    return Cube(replace(cube.axes, detx=-cube.axes.detx[::-1]), cube.quantity[:, :, ::-1])
 
 
 def _axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
@@ -118,7 +119,7 @@ def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
 def _default(stack: Stack) -> BackgroundModel:
     times = times_to_smooth(stack.counts.sum())
     counts, exposure = stack.counts.astype(float), stack.exposure.to_value("s MeV sr")
-    rate = _ratio(smooth_planes(counts, times), smooth_planes(exposure, times))
+    rate = _filled(smooth_planes(counts, times), smooth_planes(exposure, times))
     return _without_zeros(rate, stack, "default")
 
 
@@ -128,7 +129,7 @@ def _michi(stack: Stack) -> BackgroundModel:
     times = times_to_smooth(stack.counts.sum())
     exposure = stack.exposure.to_value("s MeV sr")
     measured = (exposure > 0).astype(float)
-    rate = _ratio(smooth_planes(_ratio(stack.counts, exposure), times), smooth_planes(measured, times))
+    rate = _filled(smooth_planes(_ratio(stack.counts, exposure), times), smooth_planes(measured, times))
     return _without_zeros(rate, stack, "michi")
 
 
@@ -153,6 +154,16 @@ METHODS: Mapping[str, Callable[[Stack], BackgroundModel]] = {
 def _ratio(numerator: NDArray[Any], denominator: Floats) -> Floats:
     """Numerator over denominator; zero where the denominator is."""
     return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator > 0)
+
+
+def _filled(numerator: Floats, denominator: Floats) -> Floats:
+    """Numerator over denominator; in the middle of a mask that smoothing does not reach, as in the nearest bin that it does."""
+    ratio = _ratio(numerator, denominator)
+    for plane, measured in zip(ratio, denominator > 0, strict=True):
+        if measured.any() and not measured.all():
+            nearest = distance_transform_edt(~measured, return_distances=False, return_indices=True)
+            plane[:] = plane[tuple(nearest)]
+    return ratio
 
 
 def _without_zeros(rate: Floats, stack: Stack, method: str) -> BackgroundModel:

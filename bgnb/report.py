@@ -16,7 +16,15 @@ from astropy.table import Table
 from bgnb.runs import FAULT, Reason, Selection
 from bgnb.stack import RunCounts
 
-_COUNTED = ("livetime_s", "events", "events_outside_gti", "events_below_threshold", "events_outside_axes", "counts")
+_COUNTED = (
+    "livetime_s",
+    "events",
+    "events_outside_gti",
+    "events_below_threshold",
+    "events_outside_axes",
+    "events_in_mask",
+    "counts",
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,8 @@ class Report:
         lines.append(f"  {sums['events_outside_gti']} outside the good time intervals")
         lines.append(f"  {sums['events_below_threshold']} below the energy threshold or in the bin that it cuts")
         lines.append(f"  {sums['events_outside_axes']} outside the axes")
+        if sums["events_in_mask"]:
+            lines.append(f"  {sums['events_in_mask']} in the masks of sources")
         without = [str(run.obs_id) for run in counted if run.energy_threshold_tev is None]
         if without:
             lines.append(f"note: all energies are used of runs without an energy threshold (LO_THRES): {', '.join(without)}")

@@ -14,17 +14,18 @@ from bgnb.cube import CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.eventlist import EventList
 from bgnb.fov import FovAlign, checked_fovalign
+from bgnb.mask import SourceMask
 
 _MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True)
 class RunCounts:
-    """What became of the events of one run: the three kinds left out, and the rest.
+    """What became of the events of one run: the four kinds left out, and the rest.
 
     Each event is of one kind: outside the good time intervals, else below the run's
     energy threshold or in the energy bin that the threshold cuts, else outside the axes,
-    else counted.
+    else in the mask of a source, else counted.
     """
 
     obs_id: int
@@ -34,11 +35,13 @@ class RunCounts:
     events_outside_gti: int
     events_below_threshold: int
     events_outside_axes: int
+    events_in_mask: int = 0
 
     @property
     def counts(self) -> int:
         """Events in the stack."""
-        return self.events - self.events_outside_gti - self.events_below_threshold - self.events_outside_axes
+        left_out = self.events_outside_gti + self.events_below_threshold + self.events_outside_axes + self.events_in_mask
+        return self.events - left_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,8 @@ class Stack:
         Shape (energy, dety, detx).
     livetime_us : ndarray of int64
         Livetime of each bin in microseconds, same shape: the sum over the runs whose
-        energy threshold lies below the bin.
+        energy threshold lies below the bin, and of the part of the bin that is outside
+        masks of sources.
     runs : tuple of `RunCounts`
         The runs, in order of OBS_ID.
 
@@ -129,7 +133,9 @@ class Stack:
         return f"Stack({len(self.runs)} runs, {self.counts.sum()} counts, {self.fovalign}, {self.axes})"
 
 
-def stack_runs(runs: Iterable[EventList], axes: CubeAxes, fovalign: FovAlign = "ALTAZ") -> Stack:
+def stack_runs(
+    runs: Iterable[EventList], axes: CubeAxes, fovalign: FovAlign = "ALTAZ", mask: SourceMask | None = None
+) -> Stack:
     """Count the events of runs; one run is held at a time.
 
     An energy bin that a run's threshold cuts gets neither counts nor livetime of that run.
@@ -142,6 +148,8 @@ def stack_runs(runs: Iterable[EventList], axes: CubeAxes, fovalign: FovAlign = "
         The axes.
     fovalign : {"ALTAZ", "RADEC"}
         Frame of DETX and DETY.
+    mask : `~bgnb.mask.SourceMask`, optional
+        Circles on the sky in which neither events nor livetime count.
 
     Returns
     -------
@@ -149,21 +157,25 @@ def stack_runs(runs: Iterable[EventList], axes: CubeAxes, fovalign: FovAlign = "
     """
     size = math.prod(axes.shape)
     counts = np.zeros(size, dtype=np.int64)
-    livetime_us = np.zeros(axes.shape[0], dtype=np.int64)
+    livetime_us = np.zeros(axes.shape, dtype=np.int64)
+    reach = float(np.hypot(*(np.abs(edges.value).max() for edges in (axes.dety, axes.detx))))
     used = []
     for events in runs:
         first_bin = 0
         if events.energy_threshold is not None:
             first_bin = axes.first_bin_above(events.energy_threshold * u.TeV)
-        bins, run = _count(events, axes, fovalign, first_bin)
+        here = mask.near(events.ra_pnt, events.dec_pnt, reach) if mask is not None else None
+        part = here.open_fraction(events, axes, fovalign) if here else np.ones((1, 1))
+        bins, run = _count(events, axes, fovalign, first_bin, here, part)
         counts += np.bincount(bins, minlength=size)
-        livetime_us[first_bin:] += round(events.livetime * _MICROSECONDS)
+        livetime_us[first_bin:] += np.rint(part * (events.livetime * _MICROSECONDS)).astype(np.int64)
         used.append(run)
-    livetime_cube = np.broadcast_to(livetime_us[:, None, None], axes.shape)
-    return Stack(axes, fovalign, counts.reshape(axes.shape), livetime_cube, tuple(used))
+    return Stack(axes, fovalign, counts.reshape(axes.shape), livetime_us, tuple(used))
 
 
-def _count(events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int) -> tuple[NDArray[np.intp], RunCounts]:
+def _count(
+    events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int, mask: SourceMask | None, part: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], RunCounts]:
     """Flat bin index of each event that counts, and what became of the others."""
     energy_edges = axes.energy.value
     in_gti = events.in_gti
@@ -178,6 +190,12 @@ def _count(events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int
     inside = np.ones(len(use), dtype=bool)
     for index, n_bins in zip(bins, axes.shape, strict=True):
         inside &= (index >= 0) & (index < n_bins)
+    outside = int(np.count_nonzero(~inside))
+    if mask:
+        # A bin without livetime is closed, also where a corner of it is a little outside the circles.
+        closed = part[bins[1][inside], bins[2][inside]] * events.livetime * _MICROSECONDS < 1
+        rows = use[inside]
+        inside[inside] = ~(closed | mask.covers(events.ra[rows], events.dec[rows]))
     flat = np.ravel_multi_index([index[inside] for index in bins], axes.shape)
     run = RunCounts(
         obs_id=events.obs_id,
@@ -186,7 +204,8 @@ def _count(events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int
         events=len(events),
         events_outside_gti=int(np.count_nonzero(~in_gti)),
         events_below_threshold=int(np.count_nonzero(in_gti & ~above)),
-        events_outside_axes=len(use) - len(flat),
+        events_outside_axes=outside,
+        events_in_mask=len(use) - outside - len(flat),
     )
     return flat, run
 

@@ -1,0 +1,240 @@
+"""Models attached to runs: the data store, without Gammapy."""
+
+import hashlib
+import json
+import time
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import Table
+from click.testing import CliRunner
+
+from bgnb import BgnbError, Cube, CubeAxes, DataError, attach, open_runs, read_background, read_event_list, read_model
+from bgnb.cli import main
+from bgnb.eventlist import EventList
+from bgnb.fov import FieldOfView, Site
+from bgnb.gadf import REVERSED, write_background
+from bgnb.predict import point_rate
+from bgnb.turn import turned_to_radec
+from tests.attaching import digests, model_directory
+from tests.models import AXES, lopsided_model
+from tests.runfiles import TSTART, run, write_gadf, write_hess
+
+DR1 = {"CREATOR": "SASH FITS::EventListWriter", "HDUVERS": "0.2"}
+GAPS = {"gti": [(TSTART, TSTART + 300), (TSTART + 1200, TSTART + 1500)]}
+
+
+@pytest.fixture
+def models(tmp_path):
+    return model_directory(tmp_path / "models")
+
+
+def background(store, obs_id):
+    return read_background(store / "backgrounds" / f"bkg_{obs_id}.fits.gz", "BACKGROUND")
+
+
+def test_originals_stay_and_the_index_leads_to_them(models, tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3, 5)])
+    rows = Table.read(indir / "hdu-index.fits.gz")
+    rows["SIZE"] = np.arange(len(rows), dtype=np.int64) + 7
+    rows.add_row((2, "bkg", "bkg_3d", "data", "old.fits", "BKG", 1))
+    rows.write(indir / "hdu-index.fits.gz", overwrite=True)
+    before = digests(indir)
+    report = attach(models, indir, "GADF", tmp_path / "deep" / "er" / "store")
+    assert digests(indir) == before
+    store = tmp_path / "deep" / "er" / "store"
+    index = Table.read(store / "hdu-index.fits.gz")
+    assert index["HDU_TYPE"].tolist() == 3 * ["events", "gti", "aeff", "bkg"]
+    assert set(index["FILE_DIR"].tolist()) == {"../../../in/data", "backgrounds"}
+    for row in index:
+        names = [hdu.name for hdu in fits.open(store / row["FILE_DIR"] / row["FILE_NAME"])]
+        assert row["HDU_NAME"] in [name.lower() for name in names] + names
+    assert index["SIZE"][index["HDU_TYPE"] == "gti"].tolist() == [8, 11, 14]
+    ours, theirs = (fits.open(path / "obs-index.fits.gz")[1] for path in (store, indir))
+    assert ours.columns.names == theirs.columns.names
+    assert ours.data.tolist() == theirs.data.tolist()
+    # Our own reader takes it for what it is.
+    runs = open_runs(store, "GADF")
+    assert runs.obs_ids == report.obs_ids == [2, 3, 5]
+    assert len(read_event_list(runs.files(3))) == 50
+    manifest = json.loads((store / "manifest.json").read_text())
+    assert "backgrounds/bkg_5.fits.gz" in manifest["files"]
+
+
+def test_rates_are_per_ontime_and_at_the_bin_centres(tmp_path):
+    models = model_directory(tmp_path / "models", "RADEC")
+    indir = write_gadf(tmp_path / "in", [run(2, 50, LIVETIME=1200.0), run(3, 50)])
+    report = attach(models, indir, "GADF", tmp_path / "store")
+    rate = point_rate(read_model(models / "bg_cube_model_group27_table.fits.gz").rate)
+    for entry, factor in zip(report.runs, (1200 / 1680, 1503 / 1680), strict=True):
+        cube, fovalign = background(tmp_path / "store", entry.obs_id)
+        assert fovalign == entry.fovalign == "RADEC"
+        assert entry.livetime_over_ontime == pytest.approx(factor)
+        assert cube.axes == AXES
+        np.testing.assert_allclose(cube.quantity, rate.quantity * factor, rtol=1e-6)
+        header = fits.getheader(tmp_path / "store" / "backgrounds" / f"bkg_{entry.obs_id}.fits.gz", "BACKGROUND")
+        assert (header["TIMEBASE"], header["FOVALIGN"]) == ("ONTIME", "RADEC")
+        assert header["TFORM7"].endswith("E")
+
+
+def test_frames_and_groups_are_told(tmp_path):
+    models = model_directory(tmp_path / "models", groups=(27, 15))
+    parts = [run(6, 50), run(9, 50, **DR1), run(12, 50, **GAPS), run(7, 50)]  # altitude 75 deg, 50 for odd numbers
+    indir = write_gadf(tmp_path / "in", parts)
+    report = attach(models, indir, "GADF", tmp_path / "store")
+    told = json.loads((tmp_path / "store" / "report.json").read_text())
+    assert told["runs"] == [entry.as_dict() | {"missing": ["edisp", "psf"], "groups": groups(entry)} for entry in report.runs]
+    assert [(entry.obs_id, entry.fovalign) for entry in report.runs] == [
+        (6, "ALTAZ"),
+        (7, "ALTAZ"),
+        (9, REVERSED),
+        (12, "RADEC"),
+    ]
+    # 75 deg lies between both groups of its azimuth, 50 deg as well, nearer to the lower one; run 7 points north.
+    by_run = {entry.obs_id: entry.groups for entry in report.runs}
+    part = (np.sin(np.radians(75)) - np.sin(np.radians(47))) / (np.sin(np.radians(80)) - np.sin(np.radians(47)))
+    assert by_run[6] == pytest.approx({15: 1 - part, 27: part})
+    assert by_run[9][15] > 0.5
+    assert by_run[7] == {15: 1.0}
+    low, _ = background(tmp_path / "store", 7)
+    high, _ = background(tmp_path / "store", 6)
+    factor = 1507 / 1506 * 0.5 / 0.5 ** (1 - part)  # rates differ by 0.5, logarithms are interpolated
+    np.testing.assert_allclose(low.quantity / high.quantity, factor, rtol=1e-5)
+    nearest = attach(models, indir, "GADF", tmp_path / "nearest", between="nearest")
+    assert [entry.groups for entry in nearest.runs] == [{27: 1.0}, {15: 1.0}, {15: 1.0}, {27: 1.0}]
+    assert "frames of the backgrounds: ALTAZ 2, RADEC 1, REVERSE_LON_RADEC 1" in str(report)
+
+
+def groups(entry):
+    return {str(group_id): weight for group_id, weight in entry.groups.items()}
+
+
+def test_a_reversed_background_is_a_mirror_that_reading_undoes(tmp_path):
+    rate = lopsided_model("RADEC").rate
+    write_background(rate, tmp_path / "b.fits", fovalign=REVERSED, timebase="ONTIME")
+    with fits.open(tmp_path / "b.fits") as hdus:
+        row = hdus["BACKGROUND"].data[0]
+        np.testing.assert_allclose(row["DETX_LO"], -AXES.detx.value[:0:-1], atol=1e-12)
+        np.testing.assert_allclose(row["BKG"][1, 0, 2], rate.quantity[2, 1, -1].value, rtol=1e-6)
+    cube, fovalign = read_background(tmp_path / "b.fits", "BACKGROUND")
+    assert fovalign == "RADEC"
+    np.testing.assert_allclose(cube.quantity, rate.quantity, rtol=1e-6)
+
+
+def test_a_rate_is_turned_as_the_sky_turns():
+    """A narrow peak off the axis of a run that turns: it must lie where the run has it, at each time as long."""
+    gti = np.array([[0.0, 400.0], [3000.0, 3600.0]])
+    site = Site(16.5, -23.27, 1835.0)
+    events = EventList(1, *np.zeros((4, 0)), 53343.95, gti, 1000.0, 83.6, -30.0, site, None)
+    axes = CubeAxes([1, 2, 5] * u.TeV, np.linspace(-2, 2.5, 46) * u.deg, np.linspace(-3, 2, 51) * u.deg)
+    y, x = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
+    peak = np.exp(-((x - 1.2) ** 2 + (y - 0.9) ** 2) / (2 * 0.3**2))
+    rate = Cube(axes, u.Quantity(np.stack([peak, 3 * peak]), "MeV-1 s-1 sr-1"))
+    turned = turned_to_radec(rate, events)
+    assert np.array_equal(turned.axes.energy, axes.energy)
+    values = turned.quantity.value
+    np.testing.assert_allclose(values[1], 3 * values[0], rtol=1e-9, atol=1e-30)
+    y, x = np.meshgrid(turned.axes.dety_centers.value, turned.axes.detx_centers.value, indexing="ij")
+    found = [np.sum(values[0] * c) / values[0].sum() for c in (x, y)]
+    view = FieldOfView(83.6, -30.0, 53343.95 + 1800 / 86400, site)
+    times = np.concatenate([np.arange(2, 400, 4), np.arange(3002, 3600, 4)]).astype(float)
+    ra, dec = view.sky("ALTAZ", np.full(len(times), 1.2), np.full(len(times), 0.9), times - 1800)
+    where = view.radec(ra, dec)
+    assert max(np.ptp(where, axis=1)) > 0.2  # it does turn
+    assert found == pytest.approx([where[0].mean(), where[1].mean()], abs=0.01)
+    solid = (values.sum() * np.prod([np.diff(edges.value[:2])[0] for edges in (turned.axes.detx, turned.axes.dety)])) / 4
+    assert solid == pytest.approx(2 * np.pi * 0.3**2, rel=0.03)  # the logarithm between centres lies below that of the peak
+
+
+def test_runs_that_cannot_be_used_are_left_out_by_name(models, tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3, 5, 8)])
+    (indir / "data" / "run3.fits.gz").write_bytes(b"nonsense")
+    index = Table.read(indir / "obs-index.fits.gz")
+    index[index["OBS_ID"] != 8].write(indir / "obs-index.fits.gz", overwrite=True)
+    result = CliRunner().invoke(main, ["attach", str(models), str(indir), "GADF", str(tmp_path / "store")])
+    assert result.exit_code == 0, result.output
+    assert "2 of 4 runs have a background, 2 are left out" in result.output
+    assert "run3.fits.gz" in result.output
+    assert "run 8 is in the index of HDUs, but not in that of observations" in result.output
+    assert "Warning: 2 runs cannot be used" in result.output
+    report = json.loads((tmp_path / "store" / "report.json").read_text())
+    assert [(entry["obs_id"], entry["status"]) for entry in report["runs"]] == [
+        (2, "attached"),
+        (3, "left_out"),
+        (5, "attached"),
+        (8, "left_out"),
+    ]
+    for name in ("obs-index", "hdu-index"):
+        assert set(Table.read(tmp_path / "store" / f"{name}.fits.gz")["OBS_ID"]) == {2, 5}
+    assert sorted(path.name for path in (tmp_path / "store" / "backgrounds").iterdir()) == ["bkg_2.fits.gz", "bkg_5.fits.gz"]
+
+
+def test_scheme_hess_and_what_it_lacks(models, tmp_path):
+    indir = write_hess(tmp_path / "in", [run(obs_id, 50) for obs_id in (201, 202)])
+    without = indir / "run000200-000399" / "run000202" / "hess_events_000202.fits.gz"
+    with fits.open(without) as hdus:
+        fits.HDUList([hdus[0], hdus["EVENTS"]]).writeto(without, overwrite=True)
+    before = digests(indir)
+    report = attach(models, indir, "HESS", tmp_path / "store")
+    assert digests(indir) == before
+    assert [entry.missing for entry in report.runs] == [("edisp", "psf"), ("gti", "edisp", "psf")]
+    assert '1 runs have no edisp, psf; in Gammapy open them with get_observations(required_irf=["aeff", "bkg"])' in str(report)
+    assert "Gammapy cannot open runs without good time intervals" in str(report)
+    rows = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
+    assert rows["HDU_NAME"].tolist() == ["EVENTS", "GTI", "AEFF", "BACKGROUND", "EVENTS", "AEFF", "BACKGROUND"]
+    assert rows["FILE_DIR"][0] == "../in/run000200-000399/run000201"
+    observations = Table.read(tmp_path / "store" / "obs-index.fits.gz")
+    assert {"OBS_ID", "RA_PNT", "ALT_PNT", "LIVETIME"} <= set(observations.colnames)
+    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(201))) == 50
+
+
+def test_a_run_without_the_place_of_the_observatory_is_told(models, tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(2, 50, GEOLON=None)])
+    with fits.open(indir / "obs-index.fits.gz", mode="update") as hdus:
+        hdus[1].header["GEOLON"], hdus[1].header["GEOLAT"] = 16.5, -23.3
+    report = attach(models, indir, "GADF", tmp_path / "store")
+    assert report.runs[0].missing[0] == "site"
+    assert "Gammapy predicts no background where the header of the events lacks GEOLON" in str(report)
+
+
+def test_what_cannot_be_done_is_refused_and_leaves_nothing(models, tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(2, 50)])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    store = tmp_path / "store"
+    for arguments, options, message in (
+        ((models, indir, "GADF", store), {"between": "spline"}, "unknown between 'spline': use one of interpolate, nearest"),
+        ((models, indir, "FITS", store), {}, "unknown scheme 'FITS'"),
+        ((empty, indir, "GADF", store), {}, "holds no models"),
+        ((models, empty, "GADF", store), {}, "is it a directory of runs"),
+        ((models, indir, "GADF", indir / "store"), {}, "name a directory apart from it"),
+        ((models, indir, "GADF", models / "store"), {}, "name a directory apart from it"),
+        ((models, indir, "GADF", store), {"select": [7]}, "has no run 7"),
+    ):
+        with pytest.raises(BgnbError, match=message):
+            attach(*arguments, **options)
+    (indir / "data" / "run2.fits.gz").write_bytes(b"nonsense")
+    with pytest.raises(BgnbError, match=r"no run is left of the 1 in .*run2\.fits\.gz"):
+        attach(models, indir, "GADF", store)
+    (models / "bg_observation_groups.ecsv").unlink()
+    with pytest.raises(BgnbError, match=r"bg_observation_groups\.ecsv is missing"):
+        attach(models, indir, "GADF", store)
+    with pytest.raises(DataError):
+        read_background(store)
+    assert not [path for path in tmp_path.rglob("*store*") if path.name != "stores"]
+
+
+def test_the_same_input_gives_the_same_bytes(models, tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(2, 50), run(4, 50, **DR1)])
+    for name in ("a", "b"):
+        attach(models, indir, "GADF", tmp_path / name)
+        time.sleep(0.01)
+    for path in (tmp_path / "a").rglob("*.fits.gz"):
+        other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(other.read_bytes()).digest()
+    with pytest.raises(BgnbError, match="exists already"):
+        attach(models, indir, "GADF", tmp_path / "a")
+    attach(models, indir, "GADF", tmp_path / "a", overwrite=True, select=[4])
+    assert [path.name for path in (tmp_path / "a" / "backgrounds").iterdir()] == ["bkg_4.fits.gz"]
