@@ -149,7 +149,18 @@ def main() -> None:
 @_method
 @_overwrite
 @_selection
+@click.option(
+    "--sources",
+    default="drop",
+    show_default=True,
+    metavar="drop|mask",
+    help="Known sources: drop the runs near them, or keep these and cut circles around the sources out of them.",
+)
+@click.option(
+    "--mask-radius", default="0.5 deg", show_default=True, help="Of such a circle, besides twice the source's extension."
+)
 @_group_edges
+@click.option("--min-livetime", help="Merge neighbouring groups until each has so much, such as '5 h'.  [default: no merging]")
 @click.option("--energy-min", default="0.1 TeV", show_default=True, help="Lower end of the energy axis.")
 @click.option("--energy-max", default="80 TeV", show_default=True, help="Upper end of the energy axis.")
 @_n_energy

@@ -8,6 +8,7 @@ LIVETIME/ONTIME, as `bgnb.attach` does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -281,10 +282,24 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
     return (_mirrored(cube) if reverse else cube), fovalign
 
 
-def write_groups(groups: ObservationGroups, path: str | Path) -> None:
-    """Write the definition of the groups as ECSV."""
+def write_groups(groups: ObservationGroups, path: str | Path, model_ids: Mapping[int, int] | None = None) -> None:
+    """Write the definition of the groups as ECSV.
+
+    Parameters
+    ----------
+    groups : `ObservationGroups`
+        The groups.
+    path : path
+        The file.
+    model_ids : mapping of int to int, optional
+        For each GROUP_ID that of the group whose model serves it. It becomes the column
+        MODEL_ID, -1 for groups without a model.
+    """
+    table = groups.table.copy()
+    if model_ids is not None:
+        table["MODEL_ID"] = [model_ids.get(group_id, -1) for group_id in table["GROUP_ID"].tolist()]
     text = StringIO()
-    groups.table.write(text, format="ascii.ecsv")
+    table.write(text, format="ascii.ecsv")
     write_file(Path(path), text.getvalue().encode())
 
 
@@ -301,6 +316,24 @@ def read_groups(path: str | Path) -> ObservationGroups:
     except Exception as error:  # astropy's readers raise many kinds
         raise DataError(f"{path}: cannot be read as a table of groups: {error}") from None
     return ObservationGroups.from_table(table)
+
+
+def read_model_ids(path: str | Path) -> dict[int, int]:
+    """For each GROUP_ID that of the group whose model serves it; itself, where the file does not say.
+
+    Raises
+    ------
+    DataError
+        Where the file is missing or is not a table of groups.
+    """
+    read_groups(path)
+    table = Table.read(path, format="ascii.ecsv")
+    served = table["MODEL_ID" if "MODEL_ID" in table.colnames else "GROUP_ID"]
+    return {
+        group_id: model_id
+        for group_id, model_id in zip(table["GROUP_ID"].tolist(), served.tolist(), strict=True)
+        if model_id >= 0
+    }
 
 
 def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.PrimaryHDU:

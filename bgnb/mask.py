@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 
 #: Radius that is cut out about a source, besides twice its extension.
 MASK_RADIUS = 0.5 * u.deg
-# Rows into which a bin is cut, and distance of the times at which the circles are placed, s.
-_ROWS = 16
+# Greatest height of the rows into which a bin is cut, deg, and distance of the times at which circles are placed, s.
+_ROW = 0.004
 _STEP = 15.0
 
 
@@ -88,14 +88,15 @@ class SourceMask:
         """
         seconds, parts = (np.zeros(1), np.ones(1)) if fovalign == "RADEC" else events.good_seconds(_STEP)
         sines = np.sin(axes.dety.to_value("rad"))
-        steps = (np.arange(_ROWS) + 0.5) / _ROWS
+        n_rows = int(np.ceil(np.diff(axes.dety.value).max() / _ROW))
+        steps = (np.arange(n_rows) + 0.5) / n_rows
         rows = np.arcsin((sines[:-1, None] + np.diff(sines)[:, None] * steps).ravel())
         edges = axes.detx.to_value("rad")
         covered = np.zeros((len(rows), len(edges) - 1))
         for second, part in zip(seconds, parts, strict=True):
             lon, lat = events.view.detxy(fovalign, self.ra, self.dec, np.full(len(self), second))
             covered += part * _covered(rows, edges, np.radians(lon), np.radians(lat), np.radians(self.radius))
-        per_bin = covered.reshape(-1, _ROWS, len(edges) - 1).mean(axis=1)
+        per_bin = covered.reshape(-1, n_rows, len(edges) - 1).mean(axis=1)
         return np.clip(1 - per_bin / np.diff(edges), 0.0, 1.0)
 
 
@@ -120,6 +121,7 @@ def _covered(rows: Floats, edges: Floats, lon: Floats, lat: Floats, radius: Floa
 
 def _separation(lon1: Floats, lat1: Floats, lon2: float, lat2: float) -> Floats:
     """Angle between positions and one other, deg; exact at small angles too."""
-    lon1, lat1, lon2, lat2 = (np.radians(values) for values in (lon1, lat1, lon2, lat2))
-    haversine = np.sin((lat2 - lat1) / 2) ** 2 + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
+    one_lon, one_lat, other_lon, other_lat = (np.radians(values) for values in (lon1, lat1, lon2, lat2))
+    haversine = np.sin((other_lat - one_lat) / 2) ** 2
+    haversine = haversine + np.cos(one_lat) * np.cos(other_lat) * np.sin((other_lon - one_lon) / 2) ** 2
     return np.degrees(2 * np.arcsin(np.sqrt(np.clip(haversine, 0, 1))))

@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 
 #: Bins that smoothing leaves empty get this part of the mean rate of their plane.
 FLOOR = 0.01
+#: Smoothing reaches the bins that get more than this part of the greatest exposure of their plane.
+REACHED = 0.1
 #: Planes without counts follow the nearest planes that hold so many counts together.
 POWER_LAW_COUNTS = 100
 #: Spectral index of the rate where a single plane holds all counts.
@@ -157,11 +159,12 @@ def _ratio(numerator: NDArray[Any], denominator: Floats) -> Floats:
 
 
 def _filled(numerator: Floats, denominator: Floats) -> Floats:
-    """Numerator over denominator; in the middle of a mask that smoothing does not reach, as in the nearest bin that it does."""
+    """Numerator over denominator; inside masks that smoothing hardly reaches, as in the nearest bin that it does."""
     ratio = _ratio(numerator, denominator)
-    for plane, measured in zip(ratio, denominator > 0, strict=True):
-        if measured.any() and not measured.all():
-            nearest = distance_transform_edt(~measured, return_distances=False, return_indices=True)
+    for plane, weight in zip(ratio, denominator, strict=True):
+        reached = weight > REACHED * weight.max()
+        if reached.any() and not reached.all():
+            nearest = distance_transform_edt(~reached, return_distances=False, return_indices=True)
             plane[:] = plane[tuple(nearest)]
     return ratio
 

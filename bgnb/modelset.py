@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bgnb.cube import RATE_UNIT, Cube
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign
-from bgnb.gadf import GROUPS_FILE, SPLINE_FILE, read_groups, read_model, read_pointing, read_spline
+from bgnb.gadf import GROUPS_FILE, SPLINE_FILE, read_groups, read_model, read_model_ids, read_pointing, read_spline
 from bgnb.model import BackgroundModel
 from bgnb.outdir import REPORT
 from bgnb.predict import predicted_rate
@@ -100,8 +100,9 @@ class ModelSet:
         """A group in words: its number, and its edges where they are known."""
         if self._groups is None or group_id >= len(self._groups):
             return str(group_id)
-        row = self._groups.table[group_id]
-        altitude, azimuth = (f"{row[f'{axis}_MIN']:g} to {row[f'{axis}_MAX']:g}°" for axis in ("ALT", "AZ"))
+        served = [other for other, model_id in self.model_ids.items() if model_id == group_id] or [group_id]
+        rows = self._groups.table[served]
+        altitude, azimuth = (f"{rows[f'{axis}_MIN'].min():g} to {rows[f'{axis}_MAX'].max():g}°" for axis in ("ALT", "AZ"))
         return f"{group_id}: altitude {altitude}, azimuth {azimuth}"
 
     def checked(self, group_id: int | None) -> int:
@@ -129,6 +130,12 @@ class ModelSet:
         if self._groups is None:
             raise BgnbError(f"{self.path}: {GROUPS_FILE} is missing, so that the group of a run is not known")
         return self._groups
+
+    @cached_property
+    def model_ids(self) -> dict[int, int]:
+        """For each GROUP_ID that of the group whose model serves it, where there is one."""
+        path = self.path / GROUPS_FILE
+        return read_model_ids(path) if path.exists() else {group_id: group_id for group_id in self.group_ids}
 
     @cached_property
     def models(self) -> tuple[GroupModel, ...]:
@@ -183,7 +190,8 @@ class ModelSet:
         def distance(group: GroupModel) -> float:
             return abs(group.cos_zenith - cos_zenith) + AZIMUTH_DISTANCE * (self.groups.az_column(group.az_pnt) != column)
 
-        own = [group for group in enough if group.group_id == self.groups.group_id(alt_pnt, az_pnt)]
+        group_id = self.groups.group_id(alt_pnt, az_pnt)
+        own = [group for group in enough if group_id is not None and group.group_id == self.model_ids.get(group_id)]
         nearest = own[0] if own else min(enough, key=distance)
         if between == "interpolate":
             beside = sorted(

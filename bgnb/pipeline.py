@@ -19,6 +19,7 @@ from bgnb.eventlist import EventList, read_event_list
 from bgnb.fitsfile import primary_hdu, table_hdu, write_fits
 from bgnb.fov import FovAlign, checked_fovalign
 from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, SPLINE_FILE, write_groups, write_image, write_model, write_spline
+from bgnb.mask import MASK_RADIUS, SourceMask
 from bgnb.model import METHODS, BackgroundModel, make_model
 from bgnb.outdir import REPORT, new_directory, write_file
 from bgnb.report import GroupReport, Report, RunReport, count_reasons
@@ -30,7 +31,9 @@ from bgnb.runs import (
     fault,
     group_runs,
     mean_azimuth,
+    merge_groups,
     observation_groups,
+    read_catalog,
     select_runs,
     spread_out,
 )
@@ -83,8 +86,11 @@ def make_bg_cube_models(
     select: str | Path | Sequence[int] = "far",
     catalog: str | Path | Table | None = None,
     exclusion_radius: u.Quantity | str = EXCLUSION_RADIUS,
+    sources: str = "drop",
+    mask_radius: u.Quantity | str = MASK_RADIUS,
     alt_edges: Sequence[float] | u.Quantity | None = None,
     az_edges: Sequence[float] | u.Quantity | None = None,
+    min_livetime: u.Quantity | str | None = None,
     energy_min: u.Quantity | str = 0.1 * u.TeV,
     energy_max: u.Quantity | str = 80 * u.TeV,
     n_energy: int | None = None,
@@ -120,8 +126,16 @@ def make_bg_cube_models(
         Known sources, see `read_catalog`.
     exclusion_radius : `~astropy.units.Quantity` or str
         Distance from a source, besides twice its extension, that counts as far.
+    sources : {"drop", "mask"}
+        What to do with known sources: drop the runs near them, if ``select`` is "far"; or
+        keep all runs that ``select`` names, with "far" those near sources too, and cut
+        circles around the sources out of them, events and livetime.
+    mask_radius : `~astropy.units.Quantity` or str
+        Radius of such a circle, besides twice the source's extension.
     alt_edges, az_edges : sequence of float (deg) or `~astropy.units.Quantity`, optional
         Edges of the groups, see `ObservationGroups`.
+    min_livetime : `~astropy.units.Quantity` or str, optional
+        Merge neighbouring groups until each has at least this livetime, see `merge_groups`.
     energy_min, energy_max, fov_max : `~astropy.units.Quantity` or str
         Ends of the axes; the field of view reaches from −fov_max to fov_max.
     n_energy, n_fov : int, optional
@@ -155,6 +169,12 @@ def make_bg_cube_models(
     binning.axes(1)  # complain of wrong axes before the work begins
     align = checked_fovalign(fovalign)
     radius = to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
+    if sources not in ("drop", "mask"):
+        raise BgnbError(f"unknown sources '{sources}': use one of drop, mask")
+    circle = to_value("mask_radius", mask_radius, "deg") * u.deg
+    if circle <= 0 * u.deg:
+        raise BgnbError(f"mask_radius must be above 0 deg, got {mask_radius}")
+    least = 0.0 if min_livetime is None else to_value("min_livetime", min_livetime, "s")
     groups = observation_groups(_TEST_ALT_EDGES if test and alt_edges is None else alt_edges, az_edges)
     settings = {
         "indir": str(indir),
@@ -164,6 +184,9 @@ def make_bg_cube_models(
         "select": str(select),
         "catalog": "default" if catalog is None else "table" if isinstance(catalog, Table) else str(catalog),
         "exclusion_radius_deg": radius.value,
+        "sources": sources,
+        "mask_radius_deg": circle.value,
+        "min_livetime_s": least,
         "alt_edges_deg": groups.alt_edges.value.tolist(),
         "az_edges_deg": groups.az_edges.value.tolist(),
         "energy_min_tev": binning.energy_min.value,
@@ -175,13 +198,22 @@ def make_bg_cube_models(
     }
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         runs = open_runs(indir, scheme)
+        mask = None
+        if sources == "mask":
+            mask = SourceMask.around(catalog if isinstance(catalog, Table) else read_catalog(catalog), circle)
+            if str(select).lower() == "far":
+                select = "all"
         selection = select_runs(runs, select, catalog, radius)
         if test:
             selection = spread_out(selection, _TEST_RUNS)
         members, selection = group_runs(runs, selection, groups)
         if not selection.kept:
             raise BgnbError(_nothing_left(runs, selection))
-        job = _Job(runs, groups, binning, align, method, directory)
+        model_ids = {group_id: group_id for group_id in members}
+        if least > 0:
+            model_ids = merge_groups(groups, {group_id: _livetime(runs, ids) for group_id, ids in members.items()}, least)
+            members = _merged(members, model_ids)
+        job = _Job(runs, groups, binning, align, method, directory, mask, model_ids)
         with tqdm(total=len(selection.kept), unit="run", disable=None if progress is None else not progress) as bar:
             run_reports, group_reports = job.all_groups(members, bar)
         if not group_reports:
@@ -190,7 +222,9 @@ def make_bg_cube_models(
         left_out = [RunReport(obs_id, None, reason, None) for obs_id, reason in selection.left_out.items()]
         report = Report(tuple(sorted([*run_reports, *left_out], key=lambda run: run.obs_id)), group_reports, settings)
         _check_ledger(runs, report)
-        _write_tables(runs, groups, report, directory)
+        made = {group.group_id for group in group_reports}
+        write_groups(groups, directory / GROUPS_FILE, {one: model for one, model in model_ids.items() if model in made})
+        _write_tables(runs, report, directory)
     return report
 
 
@@ -204,6 +238,8 @@ class _Job:
     fovalign: FovAlign
     method: str
     directory: Path
+    mask: SourceMask | None
+    model_ids: Mapping[int, int]
 
     def all_groups(self, members: Mapping[int, list[int]], bar: tqdm[Any]) -> tuple[list[RunReport], tuple[GroupReport, ...]]:
         """Stack, model and write each group; what became of its runs, and the groups with a model."""
@@ -222,7 +258,7 @@ class _Job:
                 stack = sum((cell.stack for cell in group), stack)
                 cells += group
             else:
-                stack = stack_runs(runs, axes, self.fovalign)
+                stack = stack_runs(runs, axes, self.fovalign, self.mask)
             run_reports += [RunReport(obs_id, group_id, reason, None) for obs_id, reason in faults.items()]
             reason: Reason | None = None
             if stack.counts.any():
@@ -242,7 +278,7 @@ class _Job:
         cells: dict[Any, Cell] = {}
         for events in runs:
             row = self.runs.row(events.obs_id)
-            cell = Cell(float(row["ALT_PNT"]), float(row["AZ_PNT"]), stack_runs([events], axes, self.fovalign))
+            cell = Cell(float(row["ALT_PNT"]), float(row["AZ_PNT"]), stack_runs([events], axes, self.fovalign, self.mask))
             key = events.obs_id if single else cell.alike
             cells[key] = cells[key] + cell if key in cells else cell
         return list(cells.values())
@@ -265,11 +301,13 @@ class _Job:
             counts=int(stack.counts.sum()),
             alt_mean_deg=float(np.mean(table["ALT_PNT"])),
             az_mean_deg=mean_azimuth(np.asarray(table["AZ_PNT"])),
+            merged=tuple(other for other, model_id in self.model_ids.items() if model_id == group_id != other),
             files=tuple(f"bg_cube_model_group{group_id}_{kind}.fits.gz" for kind in ("table", "image")),
         )
-        limits = self.groups.table[group_id]
+        limits = self.groups.table[[group_id, *report.merged]]
         keywords: dict[str, Any] = {"GROUP_ID": group_id}
-        keywords |= {name: (limits[name], "[deg] of the group") for name in ("ALT_MIN", "ALT_MAX", "AZ_MIN", "AZ_MAX")}
+        for name, extreme in (("ALT_MIN", np.min), ("ALT_MAX", np.max), ("AZ_MIN", np.min), ("AZ_MAX", np.max)):
+            keywords[name] = (float(extreme(limits[name])), "[deg] of the group")
         keywords |= {
             "ALT_PNT": (report.alt_mean_deg, "[deg] mean of the runs"),
             "AZ_PNT": (report.az_mean_deg, "[deg] mean of the runs"),
@@ -284,6 +322,22 @@ class _Job:
         return report
 
 
+def _livetime(runs: Runs, obs_ids: Sequence[int]) -> float:
+    """Livetime of runs by the index, s; ontime where it does not say."""
+    name = next((name for name in ("LIVETIME", "ONTIME") if name in runs.table.colnames), None)
+    if name is None:
+        raise BgnbError(f"{runs.path}: min_livetime needs the column LIVETIME or ONTIME in the index of runs")
+    return float(np.nansum(runs.table[name][np.isin(runs.table["OBS_ID"], obs_ids)]))
+
+
+def _merged(members: Mapping[int, list[int]], model_ids: Mapping[int, int]) -> dict[int, list[int]]:
+    """OBS_IDs by the group that they are merged into, in order."""
+    merged: dict[int, list[int]] = {}
+    for group_id, obs_ids in members.items():
+        merged.setdefault(model_ids[group_id], []).extend(obs_ids)
+    return {group_id: sorted(obs_ids) for group_id, obs_ids in sorted(merged.items())}
+
+
 def _nothing_left(runs: Runs, selection: Selection) -> str:
     reasons = ", ".join(count_reasons(selection.left_out.values()))
     return f"no run is left of the {len(runs)} in {runs.path}: {reasons}. Try --select all, or other group edges"
@@ -294,11 +348,10 @@ def _check_ledger(runs: Runs, report: Report) -> None:
         raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input
 
 
-def _write_tables(runs: Runs, groups: ObservationGroups, report: Report, directory: Path) -> None:
+def _write_tables(runs: Runs, report: Report, directory: Path) -> None:
     used = report.group_ids
     table: Table = runs.table[np.isin(runs.table["OBS_ID"], list(used))]
     write_fits(directory / "bg_observation_table.fits.gz", [primary_hdu(), table_hdu(table, "OBS_INDEX")])
     table["GROUP_ID"] = np.array([used[obs_id] for obs_id in table["OBS_ID"].tolist()], dtype=np.int64)
     write_fits(directory / GROUPED_RUNS_FILE, [primary_hdu(), table_hdu(table, "OBS_INDEX")])
-    write_groups(groups, directory / GROUPS_FILE)
     write_file(directory / REPORT, report.to_json().encode())

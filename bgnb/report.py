@@ -50,7 +50,7 @@ class RunReport:
 
 @dataclass(frozen=True)
 class GroupReport:
-    """One group with a model."""
+    """One group with a model, and the groups that were merged into it."""
 
     group_id: int
     n_runs: int
@@ -59,6 +59,7 @@ class GroupReport:
     alt_mean_deg: float
     az_mean_deg: float
     files: tuple[str, ...]
+    merged: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,10 @@ class Report:
         lines.append(f"  {sums['events_outside_axes']} outside the axes")
         if sums["events_in_mask"]:
             lines.append(f"  {sums['events_in_mask']} in the masks of sources")
+        for group in self.groups:
+            if group.merged:
+                others = ", ".join(map(str, group.merged))
+                lines.append(f"group {group.group_id} holds the runs of groups {others} too, and its model serves them")
         without = [str(run.obs_id) for run in counted if run.energy_threshold_tev is None]
         if without:
             lines.append(f"note: all energies are used of runs without an energy threshold (LO_THRES): {', '.join(without)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -368,6 +369,45 @@ def group_runs(runs: Runs, selection: Selection, groups: ObservationGroups) -> t
             members.setdefault(group_id, []).append(obs_id)
     inside = tuple(obs_id for obs_id in selection.kept if obs_id not in left_out)
     return dict(sorted(members.items())), Selection(inside, left_out)
+
+
+def merge_groups(groups: ObservationGroups, livetime: Mapping[int, float], least: float) -> dict[int, int]:
+    """Merge neighbouring groups until each has at least a livetime.
+
+    Again and again the group with the least livetime is merged with that neighbour in
+    altitude, at the same azimuths, which has less. Where all altitudes of a range of azimuth
+    together have too little, groups of the same altitude are merged over all azimuths first.
+
+    Parameters
+    ----------
+    groups : `ObservationGroups`
+        The groups.
+    livetime : mapping of int to float
+        Livetime of each group that has runs, by GROUP_ID, s.
+    least : float
+        The wanted livetime, s.
+
+    Returns
+    -------
+    dict of int to int
+        For every GROUP_ID, that of the group that it is merged into: the lowest of those merged.
+    """
+    n_az = len(groups.az_edges) - 1
+    columns = [[[row * n_az + column] for row in range(len(groups) // n_az)] for column in range(n_az)]
+
+    def total(merged: Iterable[int]) -> float:
+        return sum(livetime.get(group_id, 0.0) for group_id in merged)
+
+    if any(total(itertools.chain(*column)) < least for column in columns):
+        columns = [[list(itertools.chain(*same)) for same in zip(*columns, strict=True)]]
+    for column in columns:
+        while len(column) > 1 and min(map(total, column)) < least:
+            poorest = min(range(len(column)), key=lambda number: total(column[number]))
+            beside = [number for number in (poorest - 1, poorest + 1) if 0 <= number < len(column)]
+            other = min(beside, key=lambda number: total(column[number]))
+            first, second = sorted((poorest, other))
+            column[first : second + 1] = [column[first] + column[second]]
+    return {group_id: min(merged) for column in columns for merged in column for group_id in sorted(merged)}
 
 
 def mean_azimuth(az_pnt: NDArray[np.float64]) -> float:

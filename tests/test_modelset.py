@@ -1,0 +1,139 @@
+"""Which model serves a run, and groups merged until they have enough livetime."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import Table
+
+from bgnb import (
+    BackgroundModel,
+    BgnbError,
+    Cube,
+    CubeAxes,
+    ModelSet,
+    ObservationGroups,
+    RunCounts,
+    Stack,
+    make_bg_cube_models,
+    make_test_dataset,
+    open_runs,
+    write_groups,
+    write_model,
+)
+from bgnb.cube import RATE_UNIT
+from bgnb.gadf import read_model_ids
+from bgnb.runs import merge_groups
+
+GROUPS = ObservationGroups([0, 45, 60, 90] * u.deg, [-90, 90, 270] * u.deg)
+AXES = CubeAxes(energy=[0.2, 1, 5, 30] * u.TeV, dety=np.linspace(-2, 2, 5) * u.deg, detx=np.linspace(-3, 3, 6) * u.deg)
+
+
+def write(directory, group_id, alt_pnt, az_pnt, rate, counts=5000, axes=AXES, first_bin=0):
+    values = np.full(axes.shape, rate) * np.arange(1, axes.shape[2] + 1)
+    livetime = np.full(axes.shape, 1_000_000)
+    livetime[:first_bin] = 0
+    n = np.zeros(axes.shape, dtype=np.int64)
+    n[-1, 0, 0] = counts
+    stack = Stack(axes, "ALTAZ", n, livetime, (RunCounts(group_id, 1.0, None, counts, 0, 0, 0),))
+    model = BackgroundModel(Cube(axes, values * RATE_UNIT), stack, "default")
+    write_model(model, directory / f"bg_cube_model_group{group_id}_table.fits.gz", {"ALT_PNT": alt_pnt, "AZ_PNT": az_pnt})
+
+
+@pytest.fixture
+def models(tmp_path):
+    write_groups(GROUPS, tmp_path / "bg_observation_groups.ecsv")
+    write(tmp_path, 0, 30.0, 0.0, 1.0)
+    write(tmp_path, 4, 90.0, 10.0, 16.0)
+    write(tmp_path, 3, 53.0, 180.0, 5.0)
+    return tmp_path
+
+
+def level(choice):
+    return choice.rate.quantity.value[0, 0, 0]
+
+
+def test_between_groups_the_log_rate_is_linear_in_the_cosine_of_the_zenith_angle(models):
+    choice = ModelSet(models).rate_for(np.degrees(np.arcsin(0.75)), 20.0)
+    assert level(choice) == pytest.approx(4.0)
+    assert choice.weights == pytest.approx({0: 0.5, 4: 0.5})
+    assert level(ModelSet(models).rate_for(np.degrees(np.arcsin(0.625)), 350.0)) == pytest.approx(2.0)
+
+
+def test_beyond_the_groups_and_at_other_azimuths_the_nearest_serves(models):
+    found = ModelSet(models)
+    assert found.rate_for(12.0, 0.0).weights == {0: 1.0}
+    # Only one group on this side in azimuth; the other side is nearer from a difference of 0.1 on.
+    assert found.rate_for(50.0, 200.0).weights == {3: 1.0}
+    assert found.rate_for(89.0, 200.0).weights == {4: 1.0}
+    assert found.rate_for(80.0, 90.0, "nearest").weights == {4: 1.0}
+
+
+def test_nearest_is_the_own_group_even_where_another_is_closer(models):
+    write(models, 2, 46.0, 0.0, 3.0)
+    assert ModelSet(models).rate_for(59.0, 0.0, "nearest").weights == {2: 1.0}
+    assert ModelSet(models).rate_for(44.0, 0.0, "nearest").weights == {0: 1.0}
+
+
+def test_groups_of_few_counts_serve_nobody_unless_there_is_no_other(models):
+    write(models, 2, 50.0, 0.0, 1e6, counts=30)
+    assert ModelSet(models).rate_for(50.0, 0.0, "nearest").weights != {2: 1.0}
+    assert 2 not in ModelSet(models).rate_for(50.0, 0.0).weights
+    for group_id in (0, 3, 4):
+        (models / f"bg_cube_model_group{group_id}_table.fits.gz").unlink()
+    assert ModelSet(models).rate_for(50.0, 0.0).weights == {2: 1.0}
+
+
+def test_energies_that_only_one_group_measured_are_taken_from_it(models):
+    write(models, 0, 30.0, 0.0, 1.0, first_bin=2)
+    rate = ModelSet(models).rate_for(np.degrees(np.arcsin(0.75)), 0.0).rate.quantity.value[:, 0, 0]
+    np.testing.assert_allclose(rate, [16, 16, 4])
+
+
+def test_groups_on_different_axes_are_interpolated_on_those_of_the_nearer(models):
+    fine = CubeAxes(np.geomspace(0.2, 30, 9) * u.TeV, dety=np.linspace(-2, 2, 9) * u.deg, detx=np.linspace(-3, 3, 11) * u.deg)
+    write(models, 4, 90.0, 10.0, 16.0, axes=fine)
+    choice = ModelSet(models).rate_for(np.degrees(np.arcsin(0.6)), 20.0)
+    assert choice.rate.axes == AXES
+    # In the fine axes DETX bin 2k and 2k + 1 lie in bin k: on average (2k + 1.5) against (k + 1).
+    ratio = choice.rate.quantity.value[1, 1] / (16**0.2 * np.arange(1, 6))
+    np.testing.assert_allclose(ratio, ((2 * np.arange(5) + 1.5) / np.arange(1, 6)) ** 0.2, rtol=0.03)
+
+
+def test_without_the_definition_of_groups_it_says_so(models):
+    (models / "bg_observation_groups.ecsv").unlink()
+    with pytest.raises(BgnbError, match=r"bg_observation_groups.ecsv is missing"):
+        ModelSet(models).rate_for(50.0, 0.0)
+    with pytest.raises(BgnbError, match="unknown between 'linear'"):
+        ModelSet(models).rate_for(50.0, 0.0, "linear")
+
+
+def test_groups_are_merged_with_the_poorer_neighbour_in_altitude():
+    # Azimuth column 0: groups 0, 2, 4; column 1: 1, 3, 5.
+    merged = merge_groups(GROUPS, {0: 5.0, 2: 1.0, 4: 9.0, 1: 8.0, 3: 0.0, 5: 5.0}, 4.0)
+    assert merged == {0: 0, 2: 0, 4: 4, 1: 1, 3: 3, 5: 3}
+
+
+def test_where_a_range_of_azimuth_has_too_little_all_are_merged():
+    assert merge_groups(GROUPS, {0: 5.0, 2: 5.0, 4: 5.0, 3: 1.0}, 4.0) == {0: 0, 1: 0, 2: 2, 3: 2, 4: 4, 5: 4}
+    assert set(merge_groups(GROUPS, {0: 1.0}, 100.0).values()) == {0}
+
+
+def test_merged_groups_serve_every_run_and_say_so(tmp_path):
+    make_test_dataset(tmp_path / "runs", n_runs=8, trigger_rate=12, alt_range=(48, 88), seed=1, progress=False)
+    arguments = {"select": "all", "n_energy": 5, "n_fov": 7, "progress": False, "min_livetime": "1.5 h"}
+    report = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", **arguments)
+    path = tmp_path / "m/bg_observation_groups.ecsv"
+    served = read_model_ids(path)
+    assert set(served) == set(range(28))
+    assert set(served.values()) == {group.group_id for group in report.groups}
+    assert all(group.livetime_s >= 1.5 * 3600 for group in report.groups)
+    assert sum(group.n_runs for group in report.groups) == 8
+    assert "its model serves them" in report.summary
+    table, groups = open_runs(tmp_path / "runs", "GADF").table, ObservationGroups.from_table(Table.read(path))
+    models = ModelSet(tmp_path / "m")
+    for row in table:
+        own = served[groups.group_id(row["ALT_PNT"], row["AZ_PNT"])]
+        assert models.rate_for(row["ALT_PNT"], row["AZ_PNT"], "nearest").weights == {own: 1.0}
+    first = report.groups[0]
+    rows = groups.table[[first.group_id, *first.merged]]
+    assert f"altitude {rows['ALT_MIN'].min():g} to {rows['ALT_MAX'].max():g}°" in models.label(first.group_id)
