@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -132,6 +133,12 @@ def test_compare_models(tmp_path, monkeypatch):
     assert group["ratio"] == pytest.approx(1)
     assert group["spectra"][0]["detx_deg"] == 1
     assert pictures(tmp_path / "out.ipynb") == len(result["groups"])
+
+
+@pytest.mark.skipif(find_spec("gammapy") is not None, reason="Gammapy is here: tests/gammapy/test_use_in_gammapy.py runs it")
+def test_use_in_gammapy_says_what_it_needs(tmp_path):
+    with pytest.raises(NotebookError, match=r"needs Gammapy: pip install 'bgnb\[gammapy\]', in an environment of its own"):
+        run_notebook("use_in_gammapy", tmp_path / "out.ipynb")
 
 
 @pytest.fixture(scope="module")

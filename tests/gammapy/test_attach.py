@@ -13,7 +13,19 @@ from gammapy.irf import FoVAlignment
 from gammapy.makers import MapDatasetMaker
 from gammapy.maps import MapAxis, WcsGeom
 
-from bgnb import CubeAxes, attach, make_bg_cube_models, make_test_dataset, open_runs, read_event_list
+from bgnb import (
+    CubeAxes,
+    ObservationGroups,
+    TrueModel,
+    attach,
+    make_bg_cube_models,
+    make_test_bg_cube_model,
+    make_test_dataset,
+    open_runs,
+    read_event_list,
+    write_groups,
+    write_model,
+)
 from bgnb.fov import FieldOfView
 from bgnb.modelset import ModelSet
 from bgnb.predict import point_rate, predicted_rate
@@ -106,6 +118,40 @@ def test_gammapy_predicts_our_counts(runs, tmp_path, fovalign, obs_id):
     np.testing.assert_allclose(theirs.sum(axis=(1, 2)), whole, rtol=0.025 if turned else 0.005)
     expected = {PLAIN: fovalign, DR1: "REVERSE_LON_RADEC", GAPS: "RADEC"}[obs_id]
     assert observation.bkg.fov_alignment == FoVAlignment[expected]
+
+
+@pytest.mark.parametrize("creator", ["bgnb", "SASH FITS::EventListWriter"])
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_the_events_lie_where_the_true_model_predicts_them(tmp_path, fovalign, creator):
+    """Nothing of our own in between: positions of events, binned by Gammapy, against its prediction."""
+    truth = {"trigger_rate": 200.0, "spectral_index": 1.5, "gradient_x": 0.3, "gradient_y": -0.15, "fovalign": fovalign}
+    table = make_test_dataset(tmp_path / "in", n_runs=1, alt_range=(68, 72), az_range=(150, 160), **truth)
+    with fits.open(tmp_path / "in" / "data" / "run000001.fits.gz", mode="update") as hdus:
+        hdus["EVENTS"].header["CREATOR"], hdus["EVENTS"].header["HDUVERS"] = creator, "0.2"
+    altitude, azimuth = float(table["ALT_PNT"][0]), float(table["AZ_PNT"][0])
+    model = make_test_bg_cube_model(CubeAxes.regular(n_energy=20, n_fov=40), altitude * u.deg, TrueModel(**truth))
+    (tmp_path / "models").mkdir()
+    write_groups(ObservationGroups(), tmp_path / "models" / "bg_observation_groups.ecsv")
+    path = tmp_path / "models" / "bg_cube_model_group0_table.fits.gz"
+    write_model(model, path, {"ALT_PNT": altitude, "AZ_PNT": azimuth})
+    attach(tmp_path / "models", tmp_path / "in", "GADF", tmp_path / "store")
+    observation = DataStore.from_dir(tmp_path / "store").obs(1, required_irf=["aeff", "bkg"])
+    energy = MapAxis.from_energy_bounds("0.2 TeV", "20 TeV", nbin=6)
+    geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=6, binsz=0.2, proj="TAN", axes=[energy])
+    empty = MapDataset.create(
+        geom, energy_axis_true=MapAxis.from_energy_bounds("0.1 TeV", "100 TeV", nbin=3, name="energy_true")
+    )
+    dataset = MapDatasetMaker(selection=["counts", "background"], background_oversampling=6).run(empty, observation)
+    counts, expected = dataset.counts.data, dataset.background.data
+    n = counts.sum(axis=(1, 2))
+    np.testing.assert_array_less(np.abs(n - expected.sum(axis=(1, 2))), 4 * np.sqrt(n) + 1)
+    y, x = np.indices(counts.shape[1:]) - (counts.shape[1] - 1) / 2
+    for coordinate in (x, y):
+        error = np.sqrt((expected * coordinate**2).sum())
+        seen, predicted = (counts * coordinate).sum() / error, (expected * coordinate).sum() / error
+        assert abs(seen - predicted) < 4
+    dipole = np.hypot(*((expected * coordinate).sum() for coordinate in (x, y))) / error
+    assert dipole > 20  # a mirror or a rotation by 90 deg would be seen
 
 
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
