@@ -33,6 +33,8 @@ bench: .venv/ready
 	.venv/bin/python benchmarks/simulation.py
 	.venv/bin/python benchmarks/closure.py
 	.venv/bin/python benchmarks/dashboards.py
+	.venv/bin/python -m benchmarks.spline
+	.venv/bin/python benchmarks/formulations.py $(DATA)
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
