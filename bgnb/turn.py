@@ -16,6 +16,9 @@ Floats = NDArray[np.float64]
 _STEP_S = 60.0
 # Bins of the turned rate are no wider than this, deg: its interpolation is one on top of that of the model.
 _WIDEST_BIN = 0.15
+# What a bin just outside the rim holds of the rate there. Towards zero, the logarithm would fall at once, and a strip of
+# half a bin be lost; towards a tenth, the strip holds about what it should, whether the rim stands still or moves.
+_BESIDE = 0.1
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -34,8 +37,7 @@ def turned_to_radec(rate: Cube, run: EventList) -> Cube:
     `~bgnb.Cube`
         Rates at the bin centres in the frame RADEC. Its field of view is the least square
         that holds that of ``rate`` however it is turned. The rate is zero where the
-        model's field of view never comes, as Gammapy has it; there Gammapy's interpolation
-        of the logarithm cuts off up to a bin at the rim.
+        model's field of view never comes, as Gammapy has it, but for a bin at the rim.
 
     Notes
     -----
@@ -48,12 +50,15 @@ def turned_to_radec(rate: Cube, run: EventList) -> Cube:
     ra, dec = view.sky("RADEC", detx.ravel(), dety.ravel(), np.zeros(1))
     values = rate.quantity.to_value(RATE_UNIT)
     log_rate = np.log(np.maximum(values, _TINY)).reshape(len(values), -1).T
+    width = float(axes.detx.value[1] - axes.detx.value[0])
     mean = np.zeros((detx.size, len(values)))
     for seconds, weight in zip(*run.good_seconds(_STEP_S), strict=True):
         x, y = view.altaz(ra, dec, np.array([seconds]))
-        inside = _within(x, rate.axes.detx.value) & _within(y, rate.axes.dety.value)
-        matrix = _bilinear(x[inside], y[inside], rate.axes)
-        mean[inside] += weight * np.exp(matrix @ log_rate)
+        inside, beside = (
+            _within(x, rate.axes.detx.value, margin) & _within(y, rate.axes.dety.value, margin) for margin in (0.0, width)
+        )
+        part = np.where(inside, 1.0, _BESIDE)[beside] * weight
+        mean[beside] += part[:, None] * np.exp(_bilinear(x[beside], y[beside], rate.axes) @ log_rate)
     return Cube(axes, u.Quantity(mean.T.reshape(axes.shape), RATE_UNIT))
 
 
@@ -67,8 +72,8 @@ def _round_axes(axes: CubeAxes) -> CubeAxes:
     return CubeAxes(axes.energy, edges, edges)
 
 
-def _within(values: Floats, edges: Floats) -> NDArray[np.bool_]:
-    return (values >= edges[0]) & (values <= edges[-1])
+def _within(values: Floats, edges: Floats, margin: float) -> NDArray[np.bool_]:
+    return (values >= edges[0] - margin) & (values <= edges[-1] + margin)
 
 
 def _bilinear(x: Floats, y: Floats, axes: CubeAxes) -> csr_array:
