@@ -111,14 +111,16 @@ def pygam_fit(cells):
         columns = (log_energy[:, None], x**2 + y**2, up, x, y)
         return np.stack([np.broadcast_to(column, shape).ravel() for column in columns], axis=1)
 
+    # Relative to a power law, so that the fit begins near its end.
+    reference = np.repeat(AXES.energy_centers.value**-2.7, x.size)
     rows, counts, exposures = [], [], []
     for cell in cells:
-        exposure = cell.stack.exposure.value.ravel()
+        exposure = cell.stack.exposure.value.ravel() * reference
         seen = (exposure > 0) & (np.hypot(x, y) < 3.5)[None].repeat(len(log_energy), axis=0).ravel()
         rows.append(features(np.sin(np.radians(cell.alt_pnt)))[seen])
         counts.append(cell.stack.counts.ravel()[seen])
         exposures.append(exposure[seen])
-    scale = np.concatenate(exposures).mean()
+    scale = np.concatenate(exposures).sum() / np.concatenate(counts).sum()
     best = None
     for strength in (0.1, 1.0, 10.0):
         model = PoissonGAM(te(0, 1, n_splines=[8, 8], lam=strength) + te(0, 2, n_splines=[8, 5], lam=strength) + l(3) + l(4))
@@ -127,7 +129,7 @@ def pygam_fit(cells):
             best = model
 
     def rate_at(alt_pnt, _):
-        values = best.predict(features(np.sin(np.radians(alt_pnt)))) / scale
+        values = best.predict(features(np.sin(np.radians(alt_pnt)))) / scale * reference
         return Cube(AXES, values.reshape(AXES.shape) * RATE_UNIT)
 
     return rate_at
