@@ -340,7 +340,8 @@ class Validation:
             f"predicted over observed: mean {mean:.3f}, scatter {scatter:.3f} (of which counting statistics {floor:.3f})",
         ]
         for name, fit in (("one free norm per run", free), ("no free norm", fixed)):
-            lines.append(f"{name}: deviance over expectation {fit.ratio:.4f} ± {fit.ratio_error:.4f}")
+            over = f"{fit.ratio:.4f} ± {fit.ratio_error:.4f} of its expectation"
+            lines.append(f"{name}: deviance {fit.deviance / len(self.runs):.1f} per run, {over}")
             for kind in KINDS:
                 centre, width = fit.mean_width(kind)
                 lines.append(f"  significance, {kind}: mean {centre:.3f}, width {width:.3f}")

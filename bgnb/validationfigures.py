@@ -59,15 +59,18 @@ def plot_learning_curve(validations: Mapping[int, Validation]) -> Picture:
     fits = [validations[size].fit(free_norm=True) for size in sizes]
     figure, panels = new_figure(11, 3.6, 1, 3)
     shape, width, norm = panels.flat
-    shape.errorbar(sizes, [fit.ratio for fit in fits], [fit.ratio_error for fit in fits], fmt="o-", color=LINES[0])
-    shape.set(title="Shape: one free norm per run", ylabel="deviance over expectation")
+    shape.plot(
+        sizes, [fit.deviance / len(validations[size].runs) for size, fit in zip(sizes, fits, strict=True)], "o-", color=LINES[0]
+    )
+    shape.set(title="Shape: one free norm per run", ylabel="deviance per run")
     width.plot(sizes, [fit.mean_width("cube of each run")[1] for fit in fits], "o-", color=LINES[0])
     width.set(title="Significance in energy bins", ylabel="width")
     ratios = [validations[size].ratio for size in sizes]
     norm.errorbar(sizes, [mean for mean, _ in ratios], [scatter for _, scatter in ratios], fmt="o-", color=LINES[0])
     norm.set(title="Norm: mean and scatter", ylabel="predicted / observed")
     for axes in panels.flat:
-        axes.axhline(1, color=GREY, zorder=0)
+        if axes is not shape:
+            axes.axhline(1, color=GREY, zorder=0)
         axes.set(xlabel="runs that models are made from", xticks=sizes, xscale="log")
         axes.set_xticks(sizes, labels=[str(size) for size in sizes])
         axes.minorticks_off()
