@@ -193,8 +193,7 @@ def attach(
     >>> DataStore.from_dir("store").get_observations()  # doctest: +SKIP
     """
     link = checked_between(between)
-    models = ModelSet(modeldir)
-    _ = models.groups  # complain before the work begins
+    models = ModelSet(modeldir).checked_all()  # complain before the work begins
     settings = {
         "modeldir": str(modeldir),
         "indir": str(indir),

@@ -151,6 +151,19 @@ class ModelSet:
         path = self.path / SPLINE_FILE
         return read_spline(path) if path.exists() else None
 
+    def checked_all(self) -> ModelSet:
+        """The same, after all that `rate_for` needs was read.
+
+        Raises
+        ------
+        BgnbError
+            Where a file is missing or cannot be read.
+        """
+        if self.spline is None:
+            _ = self.groups
+        _ = self.models
+        return self
+
     @property
     def fovalign(self) -> FovAlign:
         """Frame of DETX and DETY of the models."""

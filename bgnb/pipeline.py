@@ -175,6 +175,8 @@ def make_bg_cube_models(
     if circle <= 0 * u.deg:
         raise BgnbError(f"mask_radius must be above 0 deg, got {mask_radius}")
     least = 0.0 if min_livetime is None else to_value("min_livetime", min_livetime, "s")
+    if least < 0:
+        raise BgnbError(f"min_livetime must not be negative, got {min_livetime}")
     groups = observation_groups(_TEST_ALT_EDGES if test and alt_edges is None else alt_edges, az_edges)
     settings = {
         "indir": str(indir),

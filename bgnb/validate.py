@@ -14,6 +14,7 @@ from astropy.table import Table
 from tqdm import tqdm
 
 import bgnb
+from bgnb.cube import to_value
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.eventlist import read_event_list
@@ -81,8 +82,9 @@ def validate(
     """
     settings = {name: value for name, value in locals().items() if name not in ("outdir", "overwrite", "progress")}
     grid = Grid.regular(energy_min, energy_max, n_energy, pixel, offset_max)
-    models, runs = ModelSet(modeldir), open_runs(indir, scheme)
-    obs_ids = select_runs(runs, select, catalog, u.Quantity(exclusion_radius)).kept
+    radius = to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
+    models, runs = ModelSet(modeldir).checked_all(), open_runs(indir, scheme)
+    obs_ids = select_runs(runs, select, catalog, radius).kept
     with tqdm(total=len(obs_ids), unit="run", disable=None if progress is None else not progress) as bar:
         predictions, faults = _predict(models, runs, obs_ids, grid, interpolation, between, bar)
     validation = Validation(grid, predictions, faults, frozenset(models.obs_ids))
@@ -151,7 +153,7 @@ def cross_validate(
     settings = {name: value for name, value in locals().items() if name not in ("outdir", "overwrite", "progress")}
     grid = Grid.regular(energy_min, energy_max, n_energy, pixel, offset_max)
     runs = open_runs(indir, scheme)
-    kept = select_runs(runs, select, catalog, u.Quantity(exclusion_radius)).kept
+    kept = select_runs(runs, select, catalog, to_value("exclusion_radius", exclusion_radius, "deg") * u.deg).kept
     if not 2 <= folds <= len(kept):
         raise BgnbError(f"folds must be 2 to the number of runs, {len(kept)}, got {folds}")
     order = np.random.default_rng(seed).permutation(kept).tolist()
@@ -179,7 +181,7 @@ def cross_validate(
                         fovalign=fovalign,
                         progress=False,
                     )
-                    models = ModelSet(Path(scratch) / "models")
+                    models = ModelSet(Path(scratch) / "models").checked_all()
                     found, bad = _predict(models, runs, held_out, grid, interpolation, between)
                 predictions += found
                 faults |= bad

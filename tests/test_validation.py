@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bgnb import BgnbError, Grid, RunPrediction, Validation, cross_validate, make_test_dataset, make_true_reco, validate
+from bgnb import (
+    BgnbError,
+    Grid,
+    RunPrediction,
+    Validation,
+    cross_validate,
+    make_bg_cube_models,
+    make_test_dataset,
+    make_true_reco,
+    validate,
+)
 from bgnb.poisson import deviance, deviance_moments, significance
 
 GRID = Grid.regular(energy_min="1 TeV", energy_max="20 TeV", n_energy=3, pixel="0.8 deg", offset_max="2.1 deg")
@@ -171,8 +181,19 @@ def test_cross_validation_predicts_each_run_once_from_others(tmp_path):
 
 def test_runs_that_the_models_were_made_from_are_told(tmp_path):
     make_test_dataset(tmp_path / "runs", n_runs=3, trigger_rate=8, progress=False)
-    from bgnb import make_bg_cube_models
-
     make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", select="all", progress=False)
     validation = validate(tmp_path / "m", tmp_path / "runs", "GADF", select="all", progress=False)
     assert "note: 3 of these runs are among those that the models were made from" in validation.summary
+
+
+def test_models_that_cannot_be_read_are_named_before_any_run(tmp_path):
+    make_test_dataset(tmp_path / "runs", n_runs=2, trigger_rate=8, progress=False)
+    arguments = {"select": "all", "n_energy": 5, "n_fov": 6, "progress": False}
+    make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", method="spline", **arguments)
+    with pytest.raises(BgnbError, match="exclusion_radius must be a value with a unit"):
+        validate(tmp_path / "m", tmp_path / "runs", "GADF", exclusion_radius="5", progress=False)
+    (tmp_path / "m/bg_spline.fits.gz").write_bytes(b"broken")
+    with pytest.raises(BgnbError, match=r"bg_spline.fits.gz: cannot be read as FITS"):
+        validate(tmp_path / "m", tmp_path / "runs", "GADF", progress=False)
+    with pytest.raises(BgnbError, match="min_livetime must not be negative"):
+        make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "n", min_livetime="-1 h")
