@@ -19,6 +19,7 @@ from bgnb import (
     BgnbError,
     CubeAxes,
     make_bg_cube_models,
+    make_test_dataset,
     open_runs,
     read_event_list,
     read_groups,
@@ -350,3 +351,22 @@ def test_defaults_of_command_and_function_agree(indir, tmp_path):
     assert result.exit_code == 0
     command = json.loads((tmp_path / "command" / "report.json").read_text())["settings"]
     assert command == json.loads(function.to_json())["settings"]
+
+
+def test_splines_of_runs_added_first_and_of_single_runs_agree(tmp_path, monkeypatch):
+    """Beyond a number of runs those that point alike are added; the ledger and the models of groups stay the same."""
+    make_test_dataset(tmp_path / "runs", n_runs=6, trigger_rate=15, alt_range=(60, 64), seed=3, progress=False)
+    arguments = {"select": "all", "method": "spline", "n_energy": 5, "n_fov": 8, "progress": False}
+    arguments |= {"alt_edges": [0, 90], "az_edges": [0, 360]}
+    single = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "single", **arguments)
+    monkeypatch.setattr("bgnb.pipeline.SINGLE_RUNS", 2)
+    added = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "added", **arguments)
+    assert single.runs == added.runs
+    one, other = (read_model(tmp_path / name / single.groups[0].files[0]) for name in ("single", "added"))
+    assert np.array_equal(one.stack.counts, other.stack.counts)
+    assert one.error is not None
+    np.testing.assert_allclose((one.rate.quantity * one.stack.exposure).sum(), one.stack.counts.sum(), rtol=0.05)
+    np.testing.assert_allclose(other.rate.quantity[:3], one.rate.quantity[:3], rtol=0.1)
+    again = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "again", **arguments)
+    assert again.groups == added.groups
+    assert digests(tmp_path / "again") == digests(tmp_path / "added")
