@@ -127,7 +127,8 @@ class Comparison:
             elif not model.is_true:
                 variance += self._common_rate * _divide(1.0, x)
         difference = self.second.rate.quantity.value - self.first.rate.quantity.value
-        return _divide(difference, np.sqrt(variance))
+        exposed = np.all([m.is_true | (m.stack.livetime_us > 0) for m in (self.first, self.second)], axis=0)
+        return np.where(exposed, _divide(difference, np.sqrt(variance)), np.nan)
 
     @cached_property
     def exposed(self) -> NDArray[np.bool_]:

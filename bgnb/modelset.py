@@ -20,7 +20,7 @@ from bgnb.fov import FovAlign
 from bgnb.gadf import GROUPS_FILE, SPLINE_FILE, read_groups, read_model, read_model_ids, read_pointing, read_spline
 from bgnb.model import BackgroundModel
 from bgnb.outdir import REPORT
-from bgnb.predict import predicted_rate
+from bgnb.predict import point_rate, predicted_rate
 from bgnb.runs import ObservationGroups
 from bgnb.spline import SplineModel
 
@@ -164,6 +164,21 @@ class ModelSet:
         _ = self.models
         return self
 
+    def check_interpolable(self) -> None:
+        """Complain where Gammapy's interpolation of the models' rates would mean nothing.
+
+        Raises
+        ------
+        BgnbError
+            Where a model is not smoothed: it has zeros, and no logarithm, between bins with counts.
+        """
+        for group in self.models:
+            if group.model.method == "unsmoothed":
+                raise BgnbError(
+                    f"{self.path}: the model of group {group.group_id} is unsmoothed, and Gammapy's interpolation between "
+                    "its empty bins means nothing; use models of another method"
+                )
+
     @property
     def fovalign(self) -> FovAlign:
         """Frame of DETX and DETY of the models."""
@@ -201,20 +216,29 @@ class ModelSet:
         cos_zenith, column = float(np.sin(np.radians(alt_pnt))), self.groups.az_column(az_pnt)
 
         def distance(group: GroupModel) -> float:
-            return abs(group.cos_zenith - cos_zenith) + AZIMUTH_DISTANCE * (self.groups.az_column(group.az_pnt) != column)
+            return abs(group.cos_zenith - cos_zenith) + AZIMUTH_DISTANCE * (column not in self._az_columns[group.group_id])
 
         group_id = self.groups.group_id(alt_pnt, az_pnt)
         own = [group for group in enough if group_id is not None and group.group_id == self.model_ids.get(group_id)]
         nearest = own[0] if own else min(enough, key=distance)
         if between == "interpolate":
             beside = sorted(
-                (group for group in enough if self.groups.az_column(group.az_pnt) == column), key=lambda group: group.cos_zenith
+                (group for group in enough if column in self._az_columns[group.group_id]), key=lambda group: group.cos_zenith
             )
             below = [group for group in beside if group.cos_zenith <= cos_zenith]
             above = [group for group in beside if group.cos_zenith > cos_zenith]
             if below and above:
                 return _interpolated(below[-1], above[0], cos_zenith)
         return Choice(nearest.model.rate, {nearest.group_id: 1.0})
+
+    @cached_property
+    def _az_columns(self) -> dict[int, set[int]]:
+        """Ranges of azimuth that each model serves."""
+        in_altitude = len(self.groups.az_edges) - 1
+        columns = {group_id: {group_id % in_altitude} for group_id in self.group_ids}
+        for group_id, model_id in self.model_ids.items():
+            columns.setdefault(model_id, set()).add(group_id % in_altitude)
+        return columns
 
     def _counts(self) -> dict[int, int]:
         try:
@@ -243,7 +267,7 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ch
     first, second = near.model.rate.quantity.to_value(RATE_UNIT), far.model.rate.quantity.to_value(RATE_UNIT)
     seen_first, seen_second = _measured(near.model), _measured(far.model)
     if far.model.axes != axes:
-        second = predicted_rate(far.model.rate, axes, "gammapy") / axes.bin_volume.to_value("MeV sr")
+        second = predicted_rate(point_rate(far.model.rate), axes, "gammapy") / axes.bin_volume.to_value("MeV sr")
         low, high = far.model.axes.energy.value[[*np.flatnonzero(seen_second)[[0, -1]] + [0, 1]]]
         centres = axes.energy_centers.value
         seen_second = (centres >= low) & (centres < high)

@@ -97,7 +97,8 @@ class Cell:
     Parameters
     ----------
     alt_pnt, az_pnt : float
-        Mean pointing, deg.
+        Pointing, deg. That of a sum has the mean cosine of the zenith angle and the mean northern component, and
+        lies in the east.
     stack : `Stack`
         Counts and livetime.
     """
@@ -119,9 +120,12 @@ class Cell:
         return int(up // ALIKE[0]), int(north // ALIKE[1])
 
     def __add__(self, other: Cell) -> Cell:
-        north, east, up = len(self.stack.runs) * self.direction + len(other.stack.runs) * other.direction
-        alt_pnt = float(np.degrees(np.arctan2(up, np.hypot(north, east))))
-        return Cell(alt_pnt, float(np.degrees(np.arctan2(east, north)) % 360), self.stack + other.stack)
+        # Means of what the rate depends on: east and west, which it does not tell apart, do not cancel.
+        ours, theirs = len(self.stack.runs), len(other.stack.runs)
+        north, _, up = (ours * self.direction + theirs * other.direction) / (ours + theirs)
+        altitude = np.arcsin(up)
+        azimuth = np.arccos(np.clip(north / max(np.cos(altitude), 1e-12), -1, 1))
+        return Cell(float(np.degrees(altitude)), float(np.degrees(azimuth)), self.stack + other.stack)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,8 +214,10 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
     Raises
     ------
     BgnbError
-        Where there are no counts, or the fit does not converge.
+        Where there are no counts, cells differ in axes or frame, or the fit does not converge.
     """
+    if any((cell.stack.axes, cell.stack.fovalign) != (cells[0].stack.axes, cells[0].stack.fovalign) for cell in cells):
+        raise BgnbError("cells of a spline must have the same axes and the same frame (fovalign)")
     if not any(cell.stack.counts.any() for cell in cells):
         raise BgnbError("no counts to fit a spline to")
     axes = cells[0].stack.axes
@@ -260,6 +266,8 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
             penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
     else:
         raise BgnbError(f"the spline did not settle in {_MAX_STEPS} steps; are there enough counts? Try --method default")
+    # Coefficients are those of the median run; the mean of norms that scatter is above it.
+    coefficients[0] += np.mean(1 / weight[blocks[-1]]) / penalty[-1] / 2
     p = sum(sizes[:-1])
     return SplineModel(
         axes=axes,
@@ -338,9 +346,10 @@ def _information(expected: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
 
 def _pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, float]) -> dict[str, Floats]:
     """The cosine of the zenith angle, and the northern component of the direction."""
-    altitude = np.radians(alt_pnt)
-    parts = _spline_parts("zenith", np.clip(np.sin(altitude), *zenith_range), *zenith_range)
-    return parts | {"north": (np.cos(altitude) * np.cos(np.radians(az_pnt)))[:, None]}
+    cos_zenith = np.clip(np.sin(np.radians(alt_pnt)), *zenith_range)
+    parts = _spline_parts("zenith", cos_zenith, *zenith_range)
+    north = np.sqrt(np.maximum(1 - cos_zenith**2, 0)) * np.cos(np.radians(az_pnt))
+    return parts | {"north": north[:, None]}
 
 
 def _energy_parts(axes: CubeAxes) -> dict[str, Floats]:

@@ -138,8 +138,8 @@ class RunPrediction:
 
     @property
     def factor(self) -> float:
-        """What the prediction is multiplied with if its norm is free: counts over predicted counts."""
-        return self.n_counts / self.n_expected if self.n_expected > 0 else 0.0
+        """What the prediction is multiplied with if its norm is free: counts over predicted counts, where there are any."""
+        return float(self.counts[self.possible].sum()) / self.n_expected if self.n_expected > 0 else 0.0
 
     @property
     def possible(self) -> NDArray[np.bool_]:
@@ -157,6 +157,8 @@ class Fit:
 
     Parameters
     ----------
+    n_runs : int
+        How many runs are compared.
     deviance, expected, error : float
         Poisson deviance, its expectation if the prediction is true, and the standard
         deviation of it.
@@ -164,6 +166,7 @@ class Fit:
         Significance of all bins, by kind, see `KINDS`.
     """
 
+    n_runs: int
     deviance: float
     expected: float
     error: float
@@ -224,9 +227,17 @@ class Validation:
 
     @property
     def ratio(self) -> tuple[float, float]:
-        """Mean and scatter of predicted over observed counts of the runs, without a free norm."""
+        """Mean and scatter of predicted over observed counts of the runs, without a free norm.
+
+        The mean of such ratios is above that of all counts, `total_ratio`, by about the square of their scatter.
+        """
         ratios = self.ratios[np.isfinite(self.ratios)]
         return float(ratios.mean()), float(ratios.std(ddof=1)) if len(ratios) > 1 else float("nan")
+
+    @property
+    def total_ratio(self) -> float:
+        """Predicted over observed counts of all runs, without a free norm."""
+        return sum(run.n_expected for run in self.runs) / sum(run.n_counts for run in self.runs)
 
     def fit(self, free_norm: bool, obs_id: int | None = None) -> Fit:
         """How well the prediction of all runs, or of one, fits.
@@ -237,14 +248,22 @@ class Validation:
             Whether the prediction of each run is scaled to its counts.
         obs_id : int, optional
             The run.
+
+        Raises
+        ------
+        BgnbError
+            Where there is no such run, or nothing to compare in it.
         """
         rng = np.random.default_rng(_SEED)
+        n_runs = 0
         total = mean = variance = 0.0
         images, cubes = [], []
         summed = np.zeros((2, *self.grid.axes.shape))
         for run in self.runs:
-            if obs_id not in (None, run.obs_id) or run.factor == 0:
+            nothing = run.factor == 0 if free_norm else not run.possible.any()
+            if obs_id not in (None, run.obs_id) or nothing:
                 continue
+            n_runs += 1
             expected, bins = run.scaled(free_norm), run.possible
             total += float(deviance(run.counts[bins], expected[bins]).sum())
             means, variances = deviance_moments(expected[bins])
@@ -254,13 +273,15 @@ class Validation:
             summed += both
             images.append(_significance(both.sum(axis=1), rng))
             cubes.append(_significance(both, rng))
+        if not n_runs:
+            raise BgnbError("there is nothing to compare" if obs_id is None else f"there is nothing to compare in run {obs_id}")
         significances = {
             "image of each run": np.concatenate(images),
             "cube of each run": np.concatenate(cubes),
             "image of all runs": _significance(summed.sum(axis=1), rng),
             "cube of all runs": _significance(summed, rng),
         }
-        return Fit(total, mean, math.sqrt(variance), significances)
+        return Fit(n_runs, total, mean, math.sqrt(variance), significances)
 
     def profile(self, axis: str) -> Table:
         """Predicted over observed in bins of a quantity.
@@ -337,11 +358,12 @@ class Validation:
         floor = np.sqrt(np.mean([1 / run.n_counts for run in self.runs if run.n_counts]))
         lines = [
             f"{len(self.runs)} runs, {sum(run.n_counts for run in self.runs)} counts within {self.grid.offset_max:g} deg",
-            f"predicted over observed: mean {mean:.3f}, scatter {scatter:.3f} (of which counting statistics {floor:.3f})",
+            f"predicted over observed: {self.total_ratio:.3f} of all counts; of the runs mean {mean:.3f}, "
+            f"scatter {scatter:.3f} (of which counting statistics {floor:.3f})",
         ]
         for name, fit in (("one free norm per run", free), ("no free norm", fixed)):
             over = f"{fit.ratio:.4f} ± {fit.ratio_error:.4f} of its expectation"
-            lines.append(f"{name}: deviance {fit.deviance / len(self.runs):.1f} per run, {over}")
+            lines.append(f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run, {over}")
             for kind in KINDS:
                 centre, width = fit.mean_width(kind)
                 lines.append(f"  significance, {kind}: mean {centre:.3f}, width {width:.3f}")
@@ -360,7 +382,7 @@ class Validation:
                 | {"groups": {str(group): weight for group, weight in run.groups.items()}}
                 for row, run in zip(self.table, self.runs, strict=True)
             ],
-            "ratio": {"mean": _plain(mean), "scatter": _plain(scatter)},
+            "ratio": {"total": self.total_ratio, "mean": _plain(mean), "scatter": _plain(scatter)},
             **{
                 name: {
                     "deviance": fit.deviance,

@@ -131,14 +131,54 @@ def test_beyond_the_runs_altitudes_the_rate_is_that_at_the_limit(fitted):
 
 
 def test_cells_add_up_in_direction_and_counts():
-    one, other = cell(np.random.default_rng(1), 60.0, 350.0, 1), cell(np.random.default_rng(2), 60.0, 10.0, 2)
+    one, other = cell(np.random.default_rng(1), 60.0, 300.0, 1), cell(np.random.default_rng(2), 60.0, 60.0, 2)
     both = one + other
-    assert both.az_pnt == pytest.approx(0, abs=1e-9) or both.az_pnt == pytest.approx(360)
-    assert both.alt_pnt == pytest.approx(60.37, abs=0.01)
+    assert (both.alt_pnt, both.az_pnt) == (pytest.approx(60), pytest.approx(60))  # east and west do not cancel
     np.testing.assert_array_equal(both.stack.counts, one.stack.counts + other.stack.counts)
-    again, south, lower = (cell(np.random.default_rng(1), *place, 1) for place in ((60.1, 10.1), (60.0, 100.0), (55.0, 350.0)))
+    three = both + cell(np.random.default_rng(3), 50.0, 140.0, 3)
+    assert np.sin(np.radians(three.alt_pnt)) == pytest.approx((2 * np.sin(np.radians(60)) + np.sin(np.radians(50))) / 3)
+    assert three.direction[0] == pytest.approx((2 * one.direction[0] + np.cos(np.radians(50)) * np.cos(np.radians(140))) / 3)
+    zenith = cell(np.random.default_rng(4), 90.0, 0.0, 4) + cell(np.random.default_rng(5), 90.0, 180.0, 5)
+    assert zenith.alt_pnt == pytest.approx(90)
+    again, south, lower = (cell(np.random.default_rng(1), *place, 1) for place in ((60.1, 60.1), (60.0, 100.0), (55.0, 300.0)))
     assert one.alike == again.alike
     assert len({each.alike for each in (one, south, lower)}) == 3
+
+
+def test_runs_of_all_directions_added_first_give_the_rate_of_single_ones():
+    rng = np.random.default_rng(5)
+    pointings = list(itertools.product((42.0, 55.0, 66.0, 75.0), range(15, 360, 30)))
+    single = [cell(rng, altitude, float(azimuth), number) for number, (altitude, azimuth) in enumerate(pointings)]
+    added: dict[tuple[int, int], Cell] = {}
+    for one in single:
+        added[one.alike] = added[one.alike] + one if one.alike in added else one
+    assert len(added) < 0.7 * len(single)
+    spline = fit_spline(list(added.values()))
+    for pointing in ((45.0, 80.0), (62.0, 250.0), (73.0, 350.0)):
+        rate, error = (cube.quantity.value for cube in spline.at(*pointing))
+        pull = (rate - true_rate(*pointing)) / error
+        assert pull.std() < 1.4
+        counts = (true_rate(*pointing) * AXES.bin_volume.value).sum(axis=(1, 2))
+        ratio = (rate * AXES.bin_volume.value).sum(axis=(1, 2)) / counts
+        np.testing.assert_allclose(ratio, 1, atol=0.05)
+    assert spline.scatter < 0.03
+
+
+def test_the_rate_is_the_mean_of_runs_whose_norms_scatter():
+    rng = np.random.default_rng(6)
+    pointings = [POINTINGS[number % len(POINTINGS)] for number in range(140)]
+    runs = [cell(rng, *pointing, number, scatter=0.4) for number, pointing in enumerate(pointings)]
+    spline = fit_spline(runs)
+    predicted = sum((spline.at(*pointing)[0].quantity * runs[0].stack.exposure).to_value("").sum() for pointing in pointings)
+    assert spline.scatter == pytest.approx(0.4, rel=0.2)
+    # That of the median run would be 0.92.
+    assert predicted / sum(run.stack.counts.sum() for run in runs) == pytest.approx(1, abs=0.03)
+
+
+def test_cells_must_be_of_one_kind():
+    one, other = cells(1)[:2]
+    with pytest.raises(BgnbError, match="same axes and the same frame"):
+        fit_spline([one, Cell(50, 0, Stack(AXES, "RADEC", other.stack.counts, other.stack.livetime_us, other.stack.runs))])
 
 
 def test_a_spline_survives_a_file(fitted, tmp_path):

@@ -104,8 +104,22 @@ def test_counts_where_the_model_is_empty_are_told_and_do_not_hide():
     validation = predictions(wrong=hole)
     lost = sum(int(run.counts[:, :, 2][run.used[:, :, 2]].sum()) for run in validation.runs)
     assert validation.counts_where_none_are_possible == lost > 100
-    assert np.isfinite(validation.fit(True).ratio)
+    # They do not inflate the norm of the others either.
+    assert validation.fit(True).ratio == pytest.approx(1, abs=3.5 * validation.fit(True).ratio_error)
     assert f"counts where the model is empty: {lost}" in validation.summary
+
+
+def test_a_run_without_counts_speaks_against_a_model_unless_its_norm_is_free():
+    true = predictions(n_runs=12)
+    last = true.runs[-1]
+    empty = RunPrediction(99, 50.0, 0.0, 0 * last.counts, last.expected, last.used, {1: 1.0})
+    with_empty = Validation(GRID, (*true.runs, empty))
+    assert (with_empty.fit(True).n_runs, with_empty.fit(False).n_runs) == (12, 13)
+    assert with_empty.fit(True).deviance == true.fit(True).deviance
+    assert with_empty.fit(False).deviance == pytest.approx(true.fit(False).deviance + 2 * empty.n_expected)
+    assert with_empty.total_ratio == pytest.approx(true.total_ratio + empty.n_expected / sum(r.n_counts for r in true.runs))
+    with pytest.raises(BgnbError, match="nothing to compare in run 100"):
+        true.fit(True, 100)
 
 
 @pytest.mark.parametrize("axis", ["energy", "offset", "detx", "dety", "altitude", "azimuth"])
