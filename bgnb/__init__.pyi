@@ -7,7 +7,8 @@ from .cube import Cube, CubeAxes
 from .dataset import make_test_dataset
 from .datastore import Runs, open_runs
 from .errors import BgnbError, DataError
-from .eventlist import EventList, read_event_list
+from .eventfile import read_event_list
+from .eventlist import EventList
 from .gadf import (
     read_background,
     read_groups,

@@ -20,7 +20,8 @@ from tqdm import tqdm
 from bgnb.cube import Cube
 from bgnb.datastore import Runs, index_file, open_runs
 from bgnb.errors import BgnbError, DataError
-from bgnb.eventlist import EventList, HduLocation, read_event_list
+from bgnb.eventfile import read_event_list
+from bgnb.eventlist import EventList, HduLocation
 from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
 from bgnb.fitstable import FitsTable, read_table, read_tables
 from bgnb.fov import FovAlign
@@ -194,6 +195,7 @@ def attach(
     """
     link = checked_between(between)
     models = ModelSet(modeldir).checked_all()  # complain before the work begins
+    models.check_interpolable()
     settings = {
         "modeldir": str(modeldir),
         "indir": str(indir),

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from astropy.table import Row, Table
 from numpy.typing import NDArray
 
 from bgnb.errors import BgnbError, DataError
-from bgnb.eventlist import HduLocation, RunFiles, column_in, mjdref_tt, site_of
+from bgnb.eventlist import HduLocation, RunFiles
 from bgnb.fitstable import FitsTable, read_table
 from bgnb.fov import pointing_altaz
+from bgnb.keywords import column_in, mjdref_tt, site_of
 
 Scheme = Literal["GADF", "HESS"]
 
 _POINTING = ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")
 # What the index may say in place of the header of the events.
-_INDEX_ROW = ("RA_PNT", "DEC_PNT", "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP")
+_INDEX_ROW = (*_POINTING, "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP")
 _INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "GEOLON", "GEOLAT", "ALTITUDE")
 _INDEX_HEADER += ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H", "TELESCOP", "OBSERVATORY_NAME")
 _UNITS = {"RA_PNT": "deg", "DEC_PNT": "deg", "ALT_PNT": "deg", "AZ_PNT": "deg", "ZEN_PNT": "deg"}
@@ -55,12 +57,15 @@ class Runs:
         Where the parts of each run are.
     faults : mapping of int to str
         Runs of the table that cannot be used, and why.
+    notes : tuple of str
+        What is odd about the index, and was borne.
     """
 
     path: Path
     table: Table
     locations: Mapping[int, RunFiles]
     faults: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -89,7 +94,7 @@ class Runs:
             raise DataError(self.faults[obs_id])
         rows = np.searchsorted(self.table["OBS_ID"], [obs_id])
         if obs_id not in self.locations or rows[0] == len(self) or self.table["OBS_ID"][rows[0]] != obs_id:
-            raise DataError(f"{self.path}: the index has no event list of run {obs_id}")
+            raise DataError(f"{self.path}: the index names no event list of run {obs_id}")
         row = {name: self.table[name][rows[0]].item() for name in _INDEX_ROW if name in self.table.colnames}
         known = {name: value for name, value in row.items() if value == value}  # not NaN
         return replace(self.locations[obs_id], index={**self.table.meta, **known})
@@ -142,31 +147,44 @@ def hess_run_file(indir: Path, obs_id: int, kind: str) -> Path:
 
 
 def _open_gadf(path: Path) -> Runs:
-    observations = read_table(index_file(path, "obs-index.fits"))
+    runs = _runs(path, read_table(index_file(path, "obs-index.fits")), {})
     hdus = read_table(index_file(path, "hdu-index.fits"))
     parts: dict[str, dict[int, HduLocation]] = {"events": {}, "gti": {}, "aeff": {}}
+    faults: dict[int, str] = {}
+    notes: list[str] = []
     base = path / str(hdus.get("BASE_DIR", "."))
     names = ("HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
     columns = [_obs_ids(hdus), *(np.char.strip(hdus.column(name).astype(str)) for name in names)]
     for obs_id, hdu_type, hdu_class, file_dir, file_name, hdu_name in zip(*(c.tolist() for c in columns), strict=True):
         kind = _HDU_KINDS.get(hdu_type.lower(), _HDU_KINDS.get(hdu_class.lower()))
-        if kind and file_name:
-            parts[kind].setdefault(obs_id, HduLocation(base / file_dir / file_name, hdu_name))
-    locations = {
-        obs_id: RunFiles(obs_id, events, parts["gti"].get(obs_id), parts["aeff"].get(obs_id))
-        for obs_id, events in parts["events"].items()
-    }
-    return _completed(Runs(path, _run_table(observations, {}), locations))
+        if not kind or not file_name:
+            continue
+        new = HduLocation(base / file_dir / file_name, hdu_name)
+        first = parts[kind].setdefault(obs_id, new)
+        if first != new and kind != "aeff":
+            faults[obs_id] = f"{hdus.where}: names two HDUs of kind {kind} for run {obs_id}, in {first.path} and {new.path}"
+        elif first is not new:
+            notes.append(f"the index names the {kind} of run {obs_id} more than once, and the first is used")
+    same: dict[tuple[str, str | int], list[int]] = {}
+    for obs_id, events in parts["events"].items():
+        same.setdefault((os.path.normpath(events.path), events.hdu), []).append(obs_id)
+    locations = {}
+    for (_, hdu), obs_ids in same.items():
+        for obs_id in obs_ids:
+            others = tuple(other for other in obs_ids if other != obs_id)
+            gti, aeff = (parts[kind].get(obs_id) for kind in ("gti", "aeff"))
+            locations[obs_id] = RunFiles(obs_id, HduLocation(parts["events"][obs_id].path, hdu), gti, aeff, shared_with=others)
+    return _completed(replace(runs, locations=locations, faults={**faults, **runs.faults}, notes=(*runs.notes, *notes)))
 
 
 def _open_hess(path: Path) -> Runs:
-    table = _run_table(read_table(index_file(path, "runinfo.fits")), _OLD_HESS_NAMES)
+    runs = _runs(path, read_table(index_file(path, "runinfo.fits")), _OLD_HESS_NAMES)
     locations = {}
-    for obs_id in table["OBS_ID"].tolist():
+    for obs_id in runs.obs_ids:
         events, aeff = (hess_run_file(path, obs_id, kind) for kind in ("events", "aeff_2d"))
         gti = HduLocation(events, "GTI", optional=True)
         locations[obs_id] = RunFiles(obs_id, HduLocation(events, "EVENTS"), gti, HduLocation(aeff, 1))
-    return _completed(Runs(path, table, locations))
+    return _completed(replace(runs, locations=locations))
 
 
 def index_file(path: Path, name: str) -> Path:
@@ -177,8 +195,8 @@ def index_file(path: Path, name: str) -> Path:
     raise BgnbError(f"{path}: has neither {name}.gz nor {name}; is it a directory of runs, and is the scheme right?")
 
 
-def _run_table(index: FitsTable, new_names: Mapping[str, str]) -> Table:
-    """The index as a table with GADF names, angles in deg, times in s, sorted by OBS_ID."""
+def _runs(path: Path, index: FitsTable, new_names: Mapping[str, str]) -> Runs:
+    """The index as a table with GADF names, angles in deg, times in s, sorted by OBS_ID; no locations."""
     obs_id = _obs_ids(index)
     if not len(obs_id):
         raise DataError(f"{index.where}: has no runs")
@@ -195,11 +213,20 @@ def _run_table(index: FitsTable, new_names: Mapping[str, str]) -> Table:
             table[new] = np.char.encode(values, "ascii", "replace").astype(str)  # as FITS wants it
         else:
             table[new] = values
-    table.sort("OBS_ID")
-    repeated = table["OBS_ID"][1:][np.diff(table["OBS_ID"]) == 0]
-    if len(repeated):
-        raise DataError(f"{index.where}: OBS_ID {repeated[0]} stands there more than once")
-    return table
+    table = table[np.argsort(obs_id, kind="stable")]
+    again = np.r_[False, np.diff(table["OBS_ID"]) == 0]
+    faults, notes = {}, list(index.notes)
+    for row in np.flatnonzero(again):
+        number = int(table["OBS_ID"][row])
+        if differing := [name for name in table.colnames if not _equal(table[name][row - 1], table[name][row])]:
+            faults[number] = f"{index.where}: has two rows of run {number}, which differ in {', '.join(differing[:3])}"
+        else:
+            notes.append(f"the index has the same row of run {number} more than once")
+    return Runs(path, table[~again], {}, faults, tuple(notes))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return bool(one == other or (one != one and other != other))
 
 
 def _obs_ids(index: FitsTable) -> NDArray[np.int64]:
@@ -233,6 +260,11 @@ def _completed(runs: Runs) -> Runs:
         for name in _POINTING:
             if not np.isfinite(table[name][row]):
                 table[name][row] = pointing[name]
+    for name, least, most in (("RA_PNT", -360, 360), ("DEC_PNT", -90, 90), ("AZ_PNT", -360, 360), ("ALT_PNT", 0, 90)):
+        for row in np.flatnonzero((table[name] < least) | (table[name] > most)):
+            obs_id = int(table["OBS_ID"][row])
+            below = ", below the horizon" if name == "ALT_PNT" and table[name][row] < 0 else ""
+            faults.setdefault(obs_id, f"{runs.path}: {name} of run {obs_id} is {table[name][row]:g} deg{below}")
     return replace(runs, table=table, faults=faults)
 
 

@@ -1,8 +1,7 @@
-"""One run's event list: the value, and how it is read."""
+"""One run: where its files are, and its event list."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,15 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb.errors import DataError
-from bgnb.fitstable import FitsTable, read_tables
 from bgnb.fov import FieldOfView, FovAlign, Site
-from bgnb.observatories import OBSERVATORIES
-
-_EVENT_COLUMNS = ("TIME", "RA", "DEC", "ENERGY")
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,8 @@ class RunFiles:
     index : mapping
         Keywords that the run's row in the index, or the header of the index, gives;
         they stand in where the header of the events lacks them.
+    shared_with : tuple of int
+        Other runs for which the index names the same event list.
     """
 
     obs_id: int
@@ -50,6 +45,7 @@ class RunFiles:
     gti: HduLocation | None = None
     aeff: HduLocation | None = None
     index: Mapping[str, Any] = field(default_factory=dict)
+    shared_with: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +74,12 @@ class EventList:
         Place of the observatory.
     energy_threshold : float or None
         LO_THRES of the run's effective area, TeV; None where it is not stated.
+    telescop : str
+        Name of the instrument, "" where it is not stated.
+    n_tels : int or None
+        Number of telescopes, None where it is not stated.
+    notes : tuple of str
+        What is odd about the files of the run, and was borne.
     """
 
     obs_id: int
@@ -92,6 +94,9 @@ class EventList:
     dec_pnt: float
     site: Site
     energy_threshold: float | None
+    telescop: str = ""
+    n_tels: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.time)
@@ -141,174 +146,3 @@ class EventList:
             Which events; all by default.
         """
         return self.view.detxy(fovalign, self.ra[rows], self.dec[rows], self.time[rows] - self.middle)
-
-
-def read_event_list(files: RunFiles) -> EventList:
-    """Read one run.
-
-    Parameters
-    ----------
-    files : `RunFiles`
-        Where its parts are, from `bgnb.Runs.files`.
-
-    Raises
-    ------
-    DataError
-        Where a part is missing or cannot be used; the message names it.
-    """
-    parts = [files.events, files.gti, files.aeff]
-    tables = _read_parts([part for part in parts if part is not None])
-    events = tables[files.events]
-    if events is None:
-        raise DataError(f"{files.events.path}: there is no HDU {files.events.hdu}")
-    events = events.with_defaults(files.index)
-    gti, aeff = (tables[part] if part else None for part in (files.gti, files.aeff))
-    for part in (files.gti, files.aeff):
-        if part and not part.optional and tables[part] is None:
-            raise DataError(f"{part.path}: there is no HDU {part.hdu}, although the index names it")
-    if int(events.number("OBS_ID", files.obs_id)) != files.obs_id:
-        raise DataError(f"{events.where}: holds run {events.get('OBS_ID')}, but the index says {files.obs_id}")
-    mjdref = mjdref_tt(events)
-    intervals = _good_time_intervals(events, gti, mjdref)
-    event_list = EventList(
-        obs_id=files.obs_id,
-        time=_values(events, "TIME", "s", _time_unit(events)),
-        ra=_values(events, "RA", "deg", "deg"),
-        dec=_values(events, "DEC", "deg", "deg"),
-        energy=_values(events, "ENERGY", "TeV", str(events.get("EUNIT", ""))),
-        mjdref=mjdref,
-        gti=intervals,
-        livetime=_livetime(events, float(np.diff(intervals).sum())),
-        ra_pnt=events.number("RA_PNT"),
-        dec_pnt=events.number("DEC_PNT"),
-        site=site_of(events),
-        energy_threshold=_energy_threshold(aeff),
-    )
-    if len(event_list) and not event_list.in_gti.any():
-        raise DataError(f"{events.where}: no event lies in a good time interval; do both count time from the same MJDREF?")
-    return event_list
-
-
-def _read_parts(parts: list[HduLocation]) -> dict[HduLocation, FitsTable | None]:
-    """Each file is opened and inflated once."""
-    tables: dict[HduLocation, FitsTable | None] = {}
-    for path in dict.fromkeys(part.path for part in parts):
-        here = [part for part in parts if part.path == path]
-        columns = {*_EVENT_COLUMNS, "START", "STOP"}
-        tables.update(zip(here, read_tables(path, [part.hdu for part in here], columns), strict=True))
-    return tables
-
-
-def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None = None) -> NDArray[np.float64]:
-    """A column of numbers in a unit; ``default_unit`` holds where the file states none.
-
-    Raises
-    ------
-    DataError
-        Where the column is missing, is no such quantity or has no unit.
-    """
-    values = table.column(name)
-    stated = table.units[name] or (unit if default_unit is None else default_unit)
-    if not stated:
-        raise DataError(f"{table.where}: column {name} has no unit, and there is no keyword EUNIT")
-    if values.ndim != 1 or values.dtype.kind not in "fiu":
-        raise DataError(f"{table.where}: column {name} must hold one number a row")
-    factor = _factor(stated, unit, f"{table.where}: column {name}")
-    return values.astype(float) if factor == 1 else values.astype(float) * factor
-
-
-def _values(table: FitsTable, name: str, unit: str, default_unit: str) -> NDArray[np.float64]:
-    values = column_in(table, name, unit, default_unit)
-    if not np.all(np.isfinite(values)):
-        raise DataError(f"{table.where}: column {name} has values that are not finite")
-    return values
-
-
-def _factor(stated: str, unit: str, where: str) -> float:
-    if stated == unit:
-        return 1.0
-    try:
-        return float(u.Unit(stated).to(unit))
-    except (ValueError, TypeError):
-        raise DataError(f"{where} has the unit '{stated}', which is not one of {u.Unit(unit).physical_type}") from None
-
-
-def mjdref_tt(table: FitsTable) -> float:
-    """Zero of a table's mission times, MJD in TT."""
-    if table.get("MJDREFI") is None and table.get("MJDREF") is not None:
-        mjdref = table.number("MJDREF")
-    else:
-        mjdref = table.number("MJDREFI") + table.number("MJDREFF", 0)
-    if not 30000 < mjdref < 100000:
-        raise DataError(f"{table.where}: MJDREF = {mjdref:g} is no modified Julian date of our time")
-    timesys = str(table.get("TIMESYS", "TT")).lower()
-    timesys = {"tdt": "tt", "et": "tt", "iat": "tai", "gmt": "utc"}.get(timesys, timesys)
-    if timesys == "tt":
-        return mjdref
-    from astropy.time import Time
-
-    if timesys not in Time.SCALES or timesys == "local":
-        raise DataError(f"{table.where}: TIMESYS '{timesys}' is not a time scale; TT, UTC or TAI are")
-    return float(Time(mjdref, format="mjd", scale=timesys).tt.mjd)
-
-
-def _time_unit(table: FitsTable) -> str:
-    return str(table.get("TIMEUNIT", "s"))
-
-
-def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float) -> NDArray[np.float64]:
-    """Intervals in the mission time of the events, in order; the whole run where there is no GTI table."""
-    if gti is None:
-        factor = _factor(_time_unit(events), "s", f"{events.where}: keyword TIMEUNIT")
-        intervals = np.array([[events.number("TSTART"), events.number("TSTOP")]]) * factor
-        where = f"{events.where}: keywords TSTART and TSTOP"
-    else:
-        gti = gti.with_defaults({"TIMESYS": events.get("TIMESYS"), "TIMEUNIT": events.get("TIMEUNIT")})
-        start, stop = (_values(gti, name, "s", _time_unit(gti)) for name in ("START", "STOP"))
-        own_zero = gti.get("MJDREFI") is not None or gti.get("MJDREF") is not None
-        shift = (mjdref_tt(gti) - mjdref) * 86400 if own_zero else 0.0
-        intervals = np.stack([start, stop], axis=1)[np.argsort(start, kind="stable")] + shift
-        where = gti.where
-    if not len(intervals):
-        raise DataError(f"{where}: there is no good time interval")
-    if np.any(intervals[:, 1] <= intervals[:, 0]):
-        raise DataError(f"{where}: an interval stops before it starts")
-    if np.any(intervals[1:, 0] < intervals[:-1, 1]):
-        raise DataError(f"{where}: good time intervals overlap")
-    middle = mjdref + intervals.mean() / 86400
-    if not 40000 < middle < 100000:
-        raise DataError(f"{where}: the run is at MJD {middle:g}, which is no date of our time")
-    return intervals
-
-
-def _livetime(events: FitsTable, good_time: float) -> float:
-    """LIVETIME, which must fit the good time intervals (s)."""
-    ontime = events.number("ONTIME", good_time)
-    livetime = events.number("LIVETIME", ontime * events.number("DEADC", 1))
-    if livetime <= 0:
-        raise DataError(f"{events.where}: LIVETIME must be above 0 s, got {livetime:g}")
-    if abs(ontime - good_time) > 0.01 * good_time:
-        raise DataError(f"{events.where}: ONTIME = {ontime:g} s, but the good time intervals add up to {good_time:g} s")
-    if livetime > 1.01 * ontime:
-        raise DataError(f"{events.where}: LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")
-    return livetime
-
-
-def site_of(table: FitsTable) -> Site:
-    """Place of the observatory, from GADF keywords, else by the name in TELESCOP."""
-    for lon, lat, height in (("GEOLON", "GEOLAT", "ALTITUDE"), ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H")):
-        if table.get(lon) is not None:
-            return Site(table.number(lon), table.number(lat), table.number(height, 0))
-    name = str(table.get("OBSERVATORY_NAME", table.get("TELESCOP", ""))).upper()
-    if name in OBSERVATORIES:
-        return OBSERVATORIES[name]
-    raise DataError(f"{table.where}: keywords GEOLON, GEOLAT and ALTITUDE are missing, and TELESCOP is unknown")
-
-
-def _energy_threshold(aeff: FitsTable | None) -> float | None:
-    """LO_THRES in TeV, None where it is missing or not above 0; its unit, by custom, stands in the comment: ``[TeV]``."""
-    if aeff is None or aeff.number("LO_THRES", 0) <= 0:
-        return None
-    threshold = aeff.number("LO_THRES")
-    unit = re.search(r"\[(\w+)\]", aeff.comment("LO_THRES"))
-    return threshold * _factor(unit[1], "TeV", f"{aeff.where}: keyword LO_THRES") if unit else threshold

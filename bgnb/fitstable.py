@@ -1,29 +1,34 @@
 """Read the binary tables of a FITS file quickly, and no further than needed.
 
-Event files keep EVENTS, GTI and AEFF before much larger HDUs. This reader inflates the
-file once, in order, stops when it has what was asked for, and makes arrays of the asked
-columns only. It is four times as fast as a general FITS library on such files
-(``benchmarks/speed.py``), and each fault that it meets names file, HDU and column. All
-writing is left to `astropy.io.fits`.
+This reader inflates a file once and makes arrays of the asked columns only, so that it
+is faster than a general FITS library (``benchmarks/speed.py``). It believes nothing: the
+sums that guard the content (of gzip, DATASUM, CHECKSUM) must be right, and headers must
+fit what is there. Each fault names file, HDU and column or keyword. All writing is left
+to `astropy.io.fits`.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
-import zlib
-from collections.abc import Collection, Mapping
-from contextlib import closing
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from isal import igzip, igzip_lib
+from isal import igzip_lib
 from numpy.typing import NDArray
 
 from bgnb.errors import DataError
+
+#: A gzipped file that inflates to more bytes is not read: it would be a hundred times a long run, or a trap.
+INFLATED_MAX = 1 << 30
 
 _BLOCK = 2880
 _CARD = 80
@@ -59,6 +64,8 @@ class FitsTable:
         TUNIT of these columns, "" where there is none.
     defaults : mapping
         Values of keywords, for those that the header lacks.
+    notes : tuple of str
+        What is odd about the header, and was borne.
     """
 
     path: Path
@@ -67,6 +74,7 @@ class FitsTable:
     columns: Mapping[str, NDArray[Any]]
     units: Mapping[str, str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """Value of a keyword, or ``default``."""
@@ -140,31 +148,39 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
     keys = [key.upper() if isinstance(key, str) else key for key in wanted]
     found: dict[str | int, FitsTable] = {}
     try:
-        with closing(_open(path)) as stream:
+        with _content(path) as stream:
+            end = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
             number = 0
             while not found.keys() >= set(keys):
                 header = _read_header(stream, path, number)
                 if header is None:
                     break
-                name = str(_value(header, "EXTNAME", "")).strip()
+                name = str(_value(header.cards, "EXTNAME", "")).strip()
                 matching = [key for key in (number, name.upper()) if key in keys and key not in found]
-                size = _data_size(header, path, number)
-                if matching and _value(header, "XTENSION", "") == "BINTABLE":
-                    data = stream.read(size)
-                    if len(data) < size:
-                        raise DataError(f"{path}, HDU {name or number}: the file ends within the table")
-                    table = _make_table(path, name or str(number), header, data, columns)
+                size = _data_size(header.cards, path, number)
+                if matching and _value(header.cards, "XTENSION", "") == "BINTABLE":
+                    where = f"{path}, HDU {name or number}"
+                    if size > end - stream.tell():
+                        raise DataError(
+                            f"{where}: the file ends within the table, of which NAXIS2 claims more rows than are there"
+                        )
+                    data = stream.read(size + -size % _BLOCK)
+                    _check_what_follows(data[size:], stream, where)
+                    _check_sums(header, data, where)
+                    table = _make_table(path, name or str(number), header, data[:size], columns)
                     found.update(dict.fromkeys(matching, table))
                 else:
-                    _skip(stream, size)
-                _skip(stream, -size % _BLOCK)
+                    stream.seek(size + -size % _BLOCK, os.SEEK_CUR)
                 number += 1
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
-    except (OSError, EOFError, zlib.error, igzip_lib.IsalError) as error:  # type: ignore[misc] # isal does not type it
-        raise DataError(f"{path}: cannot be read: {error}") from None
+        raise DataError(f"{path}: there is no such file{_no_variables(path)}") from None
+    except igzip_lib.IsalError as error:  # type: ignore[misc] # isal does not type it
+        raise DataError(f"{path}: is damaged, and cannot be inflated: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DataError(f"{path}: a header contradicts itself or the data: {error}") from None
     return [found.get(key) for key in keys]
@@ -178,41 +194,136 @@ def read_table(path: Path, hdu: str | int = 1, columns: Collection[str] | None =
     return table
 
 
-def _open(path: Path) -> BinaryIO:
+@contextmanager
+def _content(path: Path) -> Iterator[BinaryIO]:
+    """The file, inflated if it is gzipped. It must be a regular one, and not change while it is read."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DataError(f"{path}: is {'a folder' if path.is_dir() else 'a pipe or a device'}, not a file")
     with path.open("rb") as file:
+        before = os.fstat(file.fileno())
         magic = file.read(2)
-    return igzip.open(path, "rb") if magic == b"\x1f\x8b" else path.open("rb")
+        file.seek(0)
+        if magic == b"\x1f\x8b":
+            yield BytesIO(_inflated(file.read(), path))
+        else:
+            yield file
+        after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise DataError(f"{path}: changed while it was read; use it when it is complete")
 
 
-def _skip(stream: BinaryIO, size: int) -> None:
-    while size > 0:
-        piece = stream.read(min(size, 1 << 20))
-        if not piece:
-            return  # data that nobody asked for may be cut
-        size -= len(piece)
+def _inflated(content: bytes, path: Path) -> bytes:
+    """All members of a gzip file; what follows them is padding."""
+    pieces: list[bytes] = []
+    room = INFLATED_MAX
+    while content.startswith(b"\x1f\x8b"):
+        member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        pieces.append(member.decompress(content, room + 1))
+        room -= len(pieces[-1])
+        if room < 0:
+            limit = f"{INFLATED_MAX / 2**30:.2g} GiB"
+            raise DataError(
+                f"{path}: inflates to more than {limit}, where bgnb stops; inflate it yourself if it is as it should be"
+            )
+        if not member.eof:
+            raise DataError(f"{path}: is cut: its compressed data do not end")
+        content = member.unused_data
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _read_header(stream: BinaryIO, path: Path, number: int) -> dict[str, str] | None:
-    """Keywords and what stands behind them; None at the end of the file."""
-    header: dict[str, str] = {}
-    start: tuple[bytes, ...] = (b"SIMPLE  =", b"XTENSION=")
+def _no_variables(path: Path) -> str:
+    if "://" in str(path) or re.search(r":/[^/]", str(path)):
+        return "; files are read from disk, not from URLs"
+    return "; variables in paths are not expanded" if "$" in str(path) else ""
+
+
+@dataclass(frozen=True)
+class _Header:
+    """Text behind each keyword, the bytes of the header, and what is odd about it."""
+
+    cards: Mapping[str, str]
+    content: bytes
+    notes: tuple[str, ...]
+
+
+def _read_header(stream: BinaryIO, path: Path, number: int) -> _Header | None:
+    """The next header; None at the end of the file."""
+    cards: dict[str, str] = {}
+    content = b""
+    notes = []
     while True:
         block = stream.read(_BLOCK)
-        if start and number and not block.strip(b"\0 \n"):
-            return None  # perhaps padded
-        if len(block) < _BLOCK or not block.startswith(start or b""):
-            raise DataError(f"{path}: is not a FITS file, or is cut, at the header of HDU {number}")
-        start = ()
+        if not content:
+            if number and not block.strip(b"\0 \n"):
+                return None  # perhaps padded
+            if not block.startswith(b"XTENSION=" if number else b"SIMPLE  ="):
+                raise DataError(f"{path}: {_instead(block) if number == 0 else f'after HDU {number - 1} comes no other HDU'}")
+        if len(block) < _BLOCK:
+            raise DataError(f"{path}: is cut, at the header of HDU {number}")
+        content += block
         text = block.decode("latin-1")
+        if not text.isascii():
+            notes.append("a header has characters that are not ASCII")
         for position in range(0, _BLOCK, _CARD):
             card = text[position : position + _CARD]
             if card[8:10] == "= ":
-                header.setdefault(card[:8].rstrip(), card[10:])
+                key, value = card[:8].rstrip(), card[10:]
             elif card.startswith("END     "):
-                return header
+                return _Header(cards, content, tuple(dict.fromkeys(notes)))
             elif card.startswith("HIERARCH ") and "=" in card:
                 key, value = card[9:].split("=", 1)
-                header.setdefault(key.strip().upper(), value)
+                key = key.strip().upper()
+            else:
+                continue
+            if cards.setdefault(key, value) != value:
+                notes.append(f"keyword {key} stands in a header more than once, and the first is used")
+
+
+def _instead(start: bytes) -> str:
+    """What a file is that is no FITS file."""
+    if not start:
+        return "is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of git-lfs, not the file itself; fetch it with git lfs pull"
+    if start.lstrip()[:5].lower() in (b"<!doc", b"<html"):
+        return "is a web page, not a FITS file; was its download refused?"
+    return "is not a FITS file"
+
+
+def _check_what_follows(padding: bytes, stream: BinaryIO, where: str) -> None:
+    """Nothing but padding and another HDU may follow a table: otherwise rows are lost."""
+    start = stream.read(_CARD)
+    stream.seek(-len(start), os.SEEK_CUR)
+    if padding.strip(b"\0 ") or (start.strip(b"\0 \n") and not start.startswith(b"XTENSION=")):
+        raise DataError(f"{where}: the table goes on after rows that NAXIS2 claims")
+
+
+def _check_sums(header: _Header, data: bytes, where: str) -> None:
+    """DATASUM and CHECKSUM, where they are stated (FITS 4.0, section 4.4.2.7)."""
+    if "DATASUM" not in header.cards and "CHECKSUM" not in header.cards:
+        return
+    advice = "it was damaged, or changed by a program that left the sum as it was"
+    data += bytes(-len(data) % 4)
+    data_sum = _ones_complement_sum(data)
+    stated = str(_value(header.cards, "DATASUM", "")).strip()
+    if stated and (not stated.isdecimal() or int(stated) % 0xFFFFFFFF != data_sum):
+        raise DataError(f"{where}: DATASUM does not fit the table: {advice}")
+    if _value(header.cards, "CHECKSUM", None) and (_ones_complement_sum(header.content) + data_sum) % 0xFFFFFFFF:
+        raise DataError(f"{where}: CHECKSUM does not fit the HDU: {advice}")
+
+
+def _ones_complement_sum(data: bytes) -> int:
+    """Sum of 32-bit words with the carry added at the other end; 0 for both zeros of that arithmetic."""
+    return int(np.frombuffer(data, ">u4").sum(dtype=np.uint64)) % 0xFFFFFFFF
+
+
+def _text(raw: bytes) -> str:
+    """Text of a column; FITS knows ASCII only, but files have names in UTF-8, too."""
+    raw = raw.partition(b"\0")[0]
+    try:
+        return raw.decode().rstrip()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1").rstrip()
 
 
 def _parse_card(text: str) -> Card:
@@ -256,8 +367,9 @@ def _data_size(header: Mapping[str, str], path: Path, number: int) -> int:
     return abs(int(_value(header, "BITPIX", 8))) // 8 * groups * (extra + cells)
 
 
-def _make_table(path: Path, name: str, header: dict[str, str], data: bytes, columns: Collection[str] | None) -> FitsTable:
+def _make_table(path: Path, name: str, hdu: _Header, data: bytes, columns: Collection[str] | None) -> FitsTable:
     where = f"{path}, HDU {name}"
+    header = hdu.cards
     rows, width = _size(header, "NAXIS2", where), _size(header, "NAXIS1", where)
     fields: dict[str, tuple[int, Any, int]] = {}  # name: TTYPE number, numpy type, offset in the row
     offset = 0
@@ -270,14 +382,14 @@ def _make_table(path: Path, name: str, header: dict[str, str], data: bytes, colu
         if columns is None or column in columns:
             fields.setdefault(column, (number, kind, offset))
         offset += kind.itemsize
-    if offset != width:
+    if offset != width or not width:
         raise DataError(f"{where}: the columns take {offset} bytes a row, but NAXIS1 says {width}")
     numbers, kinds, offsets = zip(*fields.values(), strict=True) if fields else ((), (), ())
     dtype = np.dtype({"names": list(fields), "formats": kinds, "offsets": offsets, "itemsize": width})
     records: NDArray[Any] = np.ndarray((rows,), dtype, buffer=data)
     arrays = {column: _native(records[column], header, number) for column, number in zip(fields, numbers, strict=True)}
     units = {column: str(_value(header, f"TUNIT{number}", "")).strip() for column, number in zip(fields, numbers, strict=True)}
-    return FitsTable(path, name, header, arrays, units)
+    return FitsTable(path, name, header, arrays, units, notes=hdu.notes)
 
 
 @cache
@@ -296,7 +408,7 @@ def _numpy_type(tform: str) -> np.dtype[Any] | None:
 def _native(column: NDArray[Any], header: Mapping[str, str], number: int) -> NDArray[Any]:
     """Values in the machine's byte order, scaled, text decoded, whole numbers that stand for "none" not a number."""
     if column.dtype.kind == "S":
-        return np.array([text.partition(b"\0")[0].decode("latin-1").rstrip() for text in column.tolist()], dtype=str)
+        return np.array([_text(text) for text in column.tolist()], dtype=str)
     if column.dtype == np.int8:  # TFORM L: the letter T or F
         return column == ord("T")
     scale, zero = _value(header, f"TSCAL{number}", 1), _value(header, f"TZERO{number}", 0)

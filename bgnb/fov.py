@@ -16,7 +16,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import erfa
 import numpy as np
@@ -157,6 +157,13 @@ def sun_altitude(mjd_tt: float, site: Site) -> float:
     orientation = _EarthOrientation.at(mjd_tt, site)
     _, altitude = _lon_lat(*(orientation.horizon() @ orientation.apparent(sun / np.linalg.norm(sun))))
     return float(altitude)
+
+
+def separation(lon1: Any, lat1: Any, lon2: Any, lat2: Any) -> Floats:
+    """Angle between directions, deg, from their longitudes and latitudes in deg: the haversine, exact at small angles too."""
+    lon1, lat1, lon2, lat2 = (np.radians(angle) for angle in (lon1, lat1, lon2, lat2))
+    haversine = np.sin((lat2 - lat1) / 2) ** 2 + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
+    return np.degrees(2 * np.arcsin(np.sqrt(np.clip(haversine, 0, 1))))
 
 
 @dataclass(frozen=True)

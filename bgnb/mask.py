@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bgnb.cube import CubeAxes
 from bgnb.eventlist import EventList
-from bgnb.fov import FovAlign
+from bgnb.fov import FovAlign, separation
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class SourceMask:
 
     def near(self, ra_pnt: float, dec_pnt: float, distance: float) -> SourceMask:
         """The circles that come nearer to a position than a distance, deg."""
-        found = _separation(self.ra, self.dec, ra_pnt, dec_pnt) < self.radius + distance
+        found = separation(self.ra, self.dec, ra_pnt, dec_pnt) < self.radius + distance
         return SourceMask(self.ra[found], self.dec[found], self.radius[found])
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class SourceMask:
         """Whether positions (ICRS, deg) lie in a circle."""
         covered = np.zeros(len(ra), dtype=bool)
         for lon, lat, radius in zip(self.ra, self.dec, self.radius, strict=True):
-            covered |= _separation(ra, dec, lon, lat) < radius
+            covered |= separation(ra, dec, lon, lat) < radius
         return covered
 
     def open_fraction(self, events: EventList, axes: CubeAxes, fovalign: FovAlign) -> Floats:
@@ -117,11 +117,3 @@ def _covered(rows: Floats, edges: Floats, lon: Floats, lat: Floats, radius: Floa
         overlap = np.minimum(right[:, None], edges[1:]) - np.maximum(left[:, None], edges[:-1])
         covered[touched] += np.maximum(overlap, 0)
     return covered
-
-
-def _separation(lon1: Floats, lat1: Floats, lon2: float, lat2: float) -> Floats:
-    """Angle between positions and one other, deg; exact at small angles too."""
-    one_lon, one_lat, other_lon, other_lat = (np.radians(values) for values in (lon1, lat1, lon2, lat2))
-    haversine = np.sin((other_lat - one_lat) / 2) ** 2
-    haversine = haversine + np.cos(one_lat) * np.cos(other_lat) * np.sin((other_lon - one_lon) / 2) ** 2
-    return np.degrees(2 * np.arcsin(np.sqrt(np.clip(haversine, 0, 1))))

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from bgnb.cube import CubeAxes, to_value
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError, DataError
-from bgnb.eventlist import EventList, read_event_list
+from bgnb.eventfile import read_event_list
+from bgnb.eventlist import EventList
 from bgnb.fitsfile import primary_hdu, table_hdu, write_fits
 from bgnb.fov import FovAlign, checked_fovalign
 from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, SPLINE_FILE, write_groups, write_image, write_model, write_spline

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bgnb.datastore import Runs
 from bgnb.errors import BgnbError
+from bgnb.fov import separation
 
 #: Distance from a known source, besides twice its extension, within which runs are dropped.
 EXCLUSION_RADIUS = 3 * u.deg
@@ -128,12 +129,13 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
         Distance for a source without extension.
     """
     catalog = read_catalog() if catalog is None else catalog
-    separation = _separation(runs.table, catalog)
-    excess = separation - (exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"]))
+    ra_pnt, dec_pnt = (np.asarray(runs.table[name])[:, None] for name in ("RA_PNT", "DEC_PNT"))
+    distance = separation(ra_pnt, dec_pnt, np.asarray(catalog["RA"]), np.asarray(catalog["DEC"]))
+    excess = distance - (exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"]))
     left_out = _faults(runs)
     for row in np.flatnonzero(np.any(excess < 0, axis=1)):
         source = int(np.argmin(excess[row]))
-        detail = f"{catalog['NAME'][source]}, {separation[row, source]:.2f} deg"
+        detail = f"{catalog['NAME'][source]}, {distance[row, source]:.2f} deg"
         left_out.setdefault(int(runs.table["OBS_ID"][row]), Reason("near a known source", detail))
     return _selection(runs, left_out)
 
@@ -154,7 +156,7 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     wanted, known = set(obs_ids), set(runs.obs_ids)
     if unknown := sorted(wanted - known):
         raise BgnbError(f"{runs.path} has no run {', '.join(map(str, unknown[:5]))}{' …' if len(unknown) > 5 else ''}")
-    return _selection(runs, dict.fromkeys(sorted(known - wanted), Reason("not in the list of runs")) | _faults(runs))
+    return _selection(runs, _faults(runs) | dict.fromkeys(sorted(known - wanted), Reason("not in the list of runs")))
 
 
 def select_runs(
@@ -223,15 +225,6 @@ def _faults(runs: Runs) -> dict[int, Reason]:
 
 def _selection(runs: Runs, left_out: Mapping[int, Reason]) -> Selection:
     return Selection(tuple(obs_id for obs_id in runs.obs_ids if obs_id not in left_out), left_out)
-
-
-def _separation(table: Table, catalog: Table) -> NDArray[np.float64]:
-    """Angles between each pointing and each source, shape (n_runs, n_sources), deg."""
-    lon1, lat1 = np.radians(table["RA_PNT"])[:, None], np.radians(table["DEC_PNT"])[:, None]
-    lon2, lat2 = np.radians(catalog["RA"]), np.radians(catalog["DEC"])
-    # The haversine is exact at small angles too.
-    haversine = np.sin((lat2 - lat1) / 2) ** 2 + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
-    return np.degrees(2 * np.arcsin(np.sqrt(np.clip(haversine, 0, 1))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,9 +17,9 @@ import bgnb
 from bgnb.cube import to_value
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError, DataError
-from bgnb.eventlist import read_event_list
+from bgnb.eventfile import read_event_list
 from bgnb.modelset import Between, ModelSet, checked_between
-from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.outdir import REPORT, check_target, new_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.predict import Interpolation, checked_interpolation, point_rate, predicted_rate
 from bgnb.runs import EXCLUSION_RADIUS, select_runs
@@ -82,6 +82,8 @@ def validate(
     """
     settings = {name: value for name, value in locals().items() if name not in ("outdir", "overwrite", "progress")}
     grid = Grid.regular(energy_min, energy_max, n_energy, pixel, offset_max)
+    if outdir is not None:
+        check_target(Path(outdir), overwrite=overwrite)  # before the work begins
     radius = to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
     models, runs = ModelSet(modeldir).checked_all(), open_runs(indir, scheme)
     obs_ids = select_runs(runs, select, catalog, radius).kept
@@ -152,6 +154,8 @@ def cross_validate(
     """
     settings = {name: value for name, value in locals().items() if name not in ("outdir", "overwrite", "progress")}
     grid = Grid.regular(energy_min, energy_max, n_energy, pixel, offset_max)
+    if outdir is not None:
+        check_target(Path(outdir), overwrite=overwrite)
     runs = open_runs(indir, scheme)
     kept = select_runs(runs, select, catalog, to_value("exclusion_radius", exclusion_radius, "deg") * u.deg).kept
     if not 2 <= folds <= len(kept):
@@ -207,6 +211,8 @@ def _predict(
 ) -> tuple[tuple[RunPrediction, ...], dict[int, str]]:
     """Predictions for runs, and what is wrong with those that cannot be read."""
     how, link = checked_interpolation(interpolation), checked_between(between)
+    if how == "gammapy":
+        models.check_interpolable()
     predictions, faults = [], {}
     for obs_id in obs_ids:
         try:

@@ -12,10 +12,13 @@ from astropy.coordinates import SkyCoord, SkyOffsetFrame
 from astropy.io import fits
 from astropy.table import Table
 
+from bgnb.fov import Site, pointing_altaz, pointing_radec
+
 MJDREF = 51910.000742870370
 TSTART = 123890826.0
 ONTIME = 1680.0
 SITE = {"GEOLON": 16.5002222, "GEOLAT": -23.2717778, "ALTITUDE": 1835.0}
+HESS = Site(*SITE.values())
 
 
 def lopsided_events(rng: np.random.Generator, n: int, ra_pnt: float, dec_pnt: float) -> dict[str, np.ndarray]:
@@ -32,10 +35,22 @@ def lopsided_events(rng: np.random.Generator, n: int, ra_pnt: float, dec_pnt: fl
 
 
 def run(obs_id: int, n_events: int = 400, **changes: Any) -> dict[str, Any]:
-    """What `write_run` needs of a run; ``changes`` are keywords of the events' header, or parts."""
+    """A run to write; ``changes`` are keywords of the events' header, or parts.
+
+    The altitude and azimuth depend on ``obs_id``, so that runs fall into several groups, unless ``pointing`` says
+    them, or RA_PNT and DEC_PNT the position.
+    """
+    middle = MJDREF + (TSTART + ONTIME / 2) / 86400
+    if "RA_PNT" in changes:
+        position = changes["RA_PNT"], changes["DEC_PNT"]
+        pointing = pointing_altaz(*position, middle, HESS)
+    else:
+        pointing = changes.get("pointing", (75.0 - 25 * (obs_id % 2), 30.0 + 150 * (obs_id % 3 == 0)))
+        position = pointing_radec(*pointing, middle, HESS)
     parts = {
-        "RA_PNT": 10.0 * (obs_id % 36),
-        "DEC_PNT": -45.0,
+        "pointing": pointing,
+        "RA_PNT": position[0],
+        "DEC_PNT": position[1],
         "LIVETIME": 1500.0 + obs_id % 100,
         "threshold": 0.3,
         "threshold_comment": "[TeV]",
@@ -119,14 +134,14 @@ def write_hess(indir: Path, runs: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def run_table(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """An observation table: altitude and azimuth by OBS_ID, so that runs fall into several groups."""
+    """An observation table."""
     table = Table()
     table["OBS_ID"] = [parts["OBS_ID"] for parts in runs]
     for name, unit, values in (
         ("RA_PNT", "deg", [parts["RA_PNT"] for parts in runs]),
         ("DEC_PNT", "deg", [parts["DEC_PNT"] for parts in runs]),
-        ("ALT_PNT", "deg", [75.0 - 25 * (parts["OBS_ID"] % 2) for parts in runs]),
-        ("AZ_PNT", "deg", [30.0 + 150 * (parts["OBS_ID"] % 3 == 0) for parts in runs]),
+        ("ALT_PNT", "deg", [parts["pointing"][0] for parts in runs]),
+        ("AZ_PNT", "deg", [parts["pointing"][1] for parts in runs]),
         ("ONTIME", "s", [ONTIME for _ in runs]),
         ("LIVETIME", "s", [parts["LIVETIME"] or np.nan for parts in runs]),
         ("TSTART", "s", [TSTART for _ in runs]),

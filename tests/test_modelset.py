@@ -14,9 +14,11 @@ from bgnb import (
     ObservationGroups,
     RunCounts,
     Stack,
+    attach,
     make_bg_cube_models,
     make_test_dataset,
     open_runs,
+    validate,
     write_groups,
     write_model,
 )
@@ -97,6 +99,40 @@ def test_groups_on_different_axes_are_interpolated_on_those_of_the_nearer(models
     # In the fine axes DETX bin 2k and 2k + 1 lie in bin k: on average (2k + 1.5) against (k + 1).
     ratio = choice.rate.quantity.value[1, 1] / (16**0.2 * np.arange(1, 6))
     np.testing.assert_allclose(ratio, ((2 * np.arange(5) + 1.5) / np.arange(1, 6)) ** 0.2, rtol=0.03)
+
+
+def test_the_same_rate_on_finer_and_coarser_axes_is_interpolated_without_bias(models):
+    """Bin means of a steep spectrum, in 8 and in 4 energy bins."""
+    for group_id, altitude, n_energy in ((0, 30.0, 8), (4, 90.0, 4)):
+        edges = np.geomspace(0.2, 30, n_energy + 1)
+        axes = CubeAxes(edges * u.TeV, dety=AXES.dety, detx=AXES.detx)
+        mean = (edges[:-1] ** -1.7 - edges[1:] ** -1.7) / 1.7 / np.diff(edges)
+        write(models, group_id, altitude, 0.0, mean[:, None, None], axes=axes)
+        if n_energy == 8:
+            wanted = mean
+    choice = ModelSet(models).rate_for(np.degrees(np.arcsin(0.7)), 0.0)
+    np.testing.assert_allclose(choice.rate.quantity.value[:, 2, 4], 5 * wanted, rtol=2e-3)
+
+
+def test_models_that_serve_several_ranges_of_azimuth_are_interpolated_in_each(tmp_path):
+    write_groups(GROUPS, tmp_path / "bg_observation_groups.ecsv", {0: 1, 1: 1, 2: 2, 3: 2, 4: 5, 5: 5})
+    for group_id, altitude, azimuth, rate in ((1, 30.0, 180.0, 1.0), (2, 48.6, 0.0, 2.0), (5, 90.0, 180.0, 4.0)):
+        write(tmp_path, group_id, altitude, azimuth, rate)
+    for azimuth in (20.0, 200.0):
+        choice = ModelSet(tmp_path).rate_for(np.degrees(np.arcsin(0.8)), azimuth)
+        assert sorted(choice.weights) == [2, 5]
+        assert level(choice) == pytest.approx(2 * 2**0.2, rel=1e-3)
+
+
+def test_unsmoothed_models_are_not_interpolated_as_gammapy_does(tmp_path):
+    make_test_dataset(tmp_path / "runs", n_runs=3, trigger_rate=12, alt_range=(60, 80), seed=1, progress=False)
+    arguments = {"select": "all", "n_energy": 5, "n_fov": 7, "progress": False, "method": "unsmoothed"}
+    make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", **arguments)
+    with pytest.raises(BgnbError, match=r"m: the model of group 2\d is unsmoothed"):
+        attach(tmp_path / "m", tmp_path / "runs", "GADF", tmp_path / "store")
+    with pytest.raises(BgnbError, match=r"m: the model of group 2\d is unsmoothed"):
+        validate(tmp_path / "m", tmp_path / "runs", "GADF", select="all")
+    assert validate(tmp_path / "m", tmp_path / "runs", "GADF", select="all", interpolation="none", progress=False).runs
 
 
 def test_without_the_definition_of_groups_it_says_so(models):

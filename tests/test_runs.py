@@ -23,12 +23,13 @@ from tests.runfiles import run, write_gadf
 
 @pytest.fixture
 def runs(tmp_path):
-    """Five runs at right ascensions 10, 20, … 50 deg and declination −45 deg."""
-    return open_runs(write_gadf(tmp_path / "in", [run(obs_id, 5) for obs_id in (1, 2, 3, 4, 5)]), "GADF")
+    """Five runs at right ascensions 60, 70, … 100 deg and declination −45 deg."""
+    parts = [run(obs_id, 5, RA_PNT=50.0 + 10 * obs_id, DEC_PNT=-45.0) for obs_id in (1, 2, 3, 4, 5)]
+    return open_runs(write_gadf(tmp_path / "in", parts), "GADF")
 
 
 def test_runs_within_the_radius_plus_twice_the_extension_are_left_out(runs):
-    pointing = SkyCoord([20, 40] * u.deg, -45 * u.deg)
+    pointing = SkyCoord([70, 90] * u.deg, -45 * u.deg)
     sources = pointing.directional_offset_by([10, 190] * u.deg, [3.9, 3.9] * u.deg)
     catalog = Table({"NAME": ["wide", "narrow"], "RA": sources.ra.deg, "DEC": sources.dec.deg, "EXTENSION": [0.46, 0.44]})
     selection = select_off_runs(runs, catalog)

@@ -1,0 +1,153 @@
+"""Read the event list of a run from its files; what cannot be believed is refused."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bgnb.errors import DataError
+from bgnb.eventlist import EventList, HduLocation, RunFiles
+from bgnb.fitstable import FitsTable, read_tables
+from bgnb.keywords import column_in, factor_to, mjdref_tt, site_of, time_unit
+from bgnb.plausibility import check_run
+
+_COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP")
+
+
+def read_event_list(files: RunFiles) -> EventList:
+    """Read one run.
+
+    Parameters
+    ----------
+    files : `RunFiles`
+        Where its parts are, from `bgnb.Runs.files`.
+
+    Raises
+    ------
+    DataError
+        Where a part is missing, cannot be used, or contradicts another; the message names it.
+    """
+    notes: list[str] = []
+    tables = _read_parts(files, notes)
+    events = tables["EVENTS"].with_defaults(files.index)
+    gti = tables.get("GTI")
+    mjdref = mjdref_tt(events)
+    intervals = _good_time_intervals(events, gti, mjdref)
+    if gti is None:
+        notes.append("there are no good time intervals (HDU GTI), and the whole run is taken for good")
+    event_list = EventList(
+        obs_id=files.obs_id,
+        time=_values(events, "TIME", "s", time_unit(events)),
+        ra=_values(events, "RA", "deg", "deg"),
+        dec=_values(events, "DEC", "deg", "deg"),
+        energy=_values(events, "ENERGY", "TeV", str(events.get("EUNIT", ""))),
+        mjdref=mjdref,
+        gti=intervals,
+        livetime=_livetime(events, float(np.diff(intervals).sum())),
+        ra_pnt=events.number("RA_PNT"),
+        dec_pnt=events.number("DEC_PNT"),
+        site=site_of(events),
+        energy_threshold=_energy_threshold(tables.get("AEFF")),
+        telescop=str(events.get("TELESCOP", "")),
+        n_tels=int(events.number("N_TELS")) if events.get("N_TELS") is not None else None,
+    )
+    notes += check_run(files, events, event_list)
+    return replace(event_list, notes=tuple(dict.fromkeys(notes)))
+
+
+def _read_parts(files: RunFiles, notes: list[str]) -> dict[str, FitsTable]:
+    """The tables that are there, by kind; each file is opened and inflated once."""
+    wanted = {"EVENTS": files.events, "GTI": files.gti, "AEFF": files.aeff}
+    parts = {kind: part for kind, part in wanted.items() if part is not None}
+    tables: dict[str, FitsTable] = {}
+    for path in dict.fromkeys(part.path for part in parts.values()):
+        here = {kind: part for kind, part in parts.items() if part.path == path}
+        for kind, table in zip(here, read_tables(path, [part.hdu for part in here.values()], _COLUMNS), strict=True):
+            if table := table or _under_its_usual_name(kind, here[kind], notes):
+                tables[kind] = table
+                notes += table.notes
+    for kind, part in parts.items():
+        if kind not in tables and not part.optional:
+            raise DataError(f"{part.path}: there is no HDU {part.hdu}, although the index names it")
+    return tables
+
+
+def _under_its_usual_name(kind: str, part: HduLocation, notes: list[str]) -> FitsTable | None:
+    """The table where the index gives it a wrong name, as MAGIC's does."""
+    if kind == "AEFF" or str(part.hdu).upper() == kind:
+        return None
+    (table,) = read_tables(part.path, [kind], _COLUMNS)
+    if table:
+        notes.append(f"the index names HDU {part.hdu}, which is not there, and {kind} is read")
+    return table
+
+
+def _values(table: FitsTable, name: str, unit: str, default_unit: str) -> NDArray[np.float64]:
+    values = column_in(table, name, unit, default_unit)
+    if broken := np.count_nonzero(~np.isfinite(values)):
+        raise DataError(f"{table.where}: column {name} has {broken} values that are not finite")
+    return values
+
+
+def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float) -> NDArray[np.float64]:
+    """Intervals in the mission time of the events, in order; the whole run where there is no GTI table."""
+    if gti is None:
+        intervals = np.array([_start_and_stop(events)])
+        where = f"{events.where}: keywords TSTART and TSTOP"
+    else:
+        gti = gti.with_defaults({"TIMESYS": events.get("TIMESYS"), "TIMEUNIT": events.get("TIMEUNIT")})
+        start, stop = (_values(gti, name, "s", time_unit(gti)) for name in ("START", "STOP"))
+        own_zero = gti.get("MJDREFI") is not None or gti.get("MJDREF") is not None
+        if events.get("TSTART") is not None and events.get("TSTOP") is not None:
+            _start_and_stop(events)
+        shift = (mjdref_tt(gti) - mjdref) * 86400 if own_zero else 0.0
+        intervals = np.stack([start, stop], axis=1)[np.argsort(start, kind="stable")] + shift
+        where = gti.where
+    if not len(intervals):
+        raise DataError(f"{where}: there is no good time interval")
+    if np.any(intervals[:, 1] <= intervals[:, 0]):
+        raise DataError(f"{where}: an interval stops before it starts")
+    if np.any(intervals[1:, 0] < intervals[:-1, 1]):
+        raise DataError(f"{where}: good time intervals overlap")
+    middle = mjdref + intervals.mean() / 86400
+    if not 40000 < middle < 100000:
+        raise DataError(f"{where}: the run is at MJD {middle:g}, which is no date of our time")
+    return intervals
+
+
+def _start_and_stop(events: FitsTable) -> tuple[float, float]:
+    """TSTART and TSTOP, s."""
+    factor = factor_to(time_unit(events), "s", f"{events.where}: keyword TIMEUNIT")
+    start, stop = events.number("TSTART") * factor, events.number("TSTOP") * factor
+    if stop <= start:
+        raise DataError(f"{events.where}: TSTOP = {stop:.3f} s is not after TSTART = {start:.3f} s")
+    return start, stop
+
+
+def _livetime(events: FitsTable, good_time: float) -> float:
+    """LIVETIME, which must fit the good time intervals (s)."""
+    ontime = events.number("ONTIME", good_time)
+    livetime = events.number("LIVETIME", ontime * events.number("DEADC", 1))
+    if livetime <= 0:
+        raise DataError(f"{events.where}: LIVETIME must be above 0 s, got {livetime:g}")
+    if abs(ontime - good_time) > 0.01 * good_time:
+        raise DataError(f"{events.where}: ONTIME = {ontime:g} s, but the good time intervals add up to {good_time:g} s")
+    if livetime > 1.01 * ontime:
+        raise DataError(f"{events.where}: LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")
+    if events.get("DEADC") is not None:
+        expected = events.number("DEADC") * good_time
+        if abs(livetime - expected) > 0.01 * good_time:
+            raise DataError(f"{events.where}: LIVETIME = {livetime:g} s, but DEADC times the good time is {expected:g} s")
+    return livetime
+
+
+def _energy_threshold(aeff: FitsTable | None) -> float | None:
+    """LO_THRES in TeV, None where it is missing or not above 0; its unit, by custom, stands in the comment: ``[TeV]``."""
+    if aeff is None or aeff.number("LO_THRES", 0) <= 0:
+        return None
+    threshold = aeff.number("LO_THRES")
+    unit = re.search(r"\[(\w+)\]", aeff.comment("LO_THRES"))
+    return threshold * factor_to(unit[1], "TeV", f"{aeff.where}: keyword LO_THRES") if unit else threshold

@@ -1,0 +1,138 @@
+"""What must fit together in a run that can be believed.
+
+Files of runs can be well-formed and wrong all the same. These checks find the faults that
+would change rates without a word: positions, energies or times that are another
+quantity's, events counted twice, a pointing that is another run's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bgnb.errors import DataError
+from bgnb.eventlist import EventList, RunFiles
+from bgnb.fitstable import FitsTable
+from bgnb.fov import pointing_altaz, separation
+from bgnb.keywords import column_in
+
+#: Modes in which the field of view does not follow one position on the sky.
+_OTHER_MODES = ("DRIFT", "SLEW", "SCAN", "RASTER")
+#: Medians of energy that a run can have, TeV: from the threshold of the largest telescopes to runs near the horizon.
+_MEDIAN_ENERGY = (0.003, 50.0)
+_ENOUGH_FOR_A_MEDIAN = 20
+#: No event list covers more of the sky; the median distance of its events from the pointing, deg.
+_WIDEST = 20.0
+#: ALT_PNT of real indices differs by up to 2 deg from what RA, DEC and time say, as it is not always that of mid-run.
+_POINTING_TOLERANCE = 5.0
+_TRIED_EVENTS = 1000
+
+
+def check_run(files: RunFiles, table: FitsTable, run: EventList) -> list[str]:
+    """What is odd about a run but can be borne.
+
+    Parameters
+    ----------
+    files : `~bgnb.eventlist.RunFiles`
+        What the index says of the run.
+    table : `~bgnb.fitstable.FitsTable`
+        Its events as they stand in the file.
+    run : `~bgnb.EventList`
+        Its events.
+
+    Raises
+    ------
+    DataError
+        Where something cannot be true.
+    """
+    _check_number(files, table)
+    _check_pointing(files, table, run)
+    if len(run):
+        _check_events(table, run)
+        _check_doubled(table, run)
+        _check_detxy(table, run)
+    livetime = files.index.get("LIVETIME")
+    if "LIVETIME" in table.header and livetime is not None and abs(livetime - run.livetime) > 1e-3 * run.livetime:
+        return ["LIVETIME of the index differs from that of the events, which is used"]
+    return []
+
+
+def _check_number(files: RunFiles, table: FitsTable) -> None:
+    stated = table.get("OBS_ID")
+    if stated is None and files.shared_with:
+        others = ", ".join(map(str, files.shared_with))
+        raise DataError(f"{table.where}: the index names these events for run {others} too, and there is no keyword OBS_ID")
+    try:
+        fits = stated is None or int(stated) == files.obs_id
+    except (ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise DataError(f"{table.where}: holds run {stated}, but the index says {files.obs_id}")
+
+
+def _check_pointing(files: RunFiles, table: FitsTable, run: EventList) -> None:
+    mode = str(table.get("OBS_MODE", "")).strip().upper()
+    if mode in _OTHER_MODES:
+        raise DataError(f"{table.where}: OBS_MODE is {mode}: only runs that follow one position on the sky can be used")
+    if not (abs(run.dec_pnt) <= 90 and abs(run.ra_pnt) <= 360):
+        raise DataError(f"{table.where}: RA_PNT = {run.ra_pnt:g}, DEC_PNT = {run.dec_pnt:g} deg is no position")
+    index = files.index
+    if {"RA_PNT", "DEC_PNT"} <= index.keys():
+        apart = float(separation(run.ra_pnt, run.dec_pnt, index["RA_PNT"], index["DEC_PNT"]))
+        if apart > _POINTING_TOLERANCE:
+            raise DataError(f"{table.where}: RA_PNT and DEC_PNT are {apart:.1f} deg from those in the index")
+    if {"ALT_PNT", "AZ_PNT"} <= index.keys():
+        altitude, azimuth = pointing_altaz(run.ra_pnt, run.dec_pnt, run.view.mjd_tt, run.site)
+        if separation(azimuth, altitude, index["AZ_PNT"], index["ALT_PNT"]) > _POINTING_TOLERANCE:
+            stated = f"altitude {index['ALT_PNT']:.1f}, azimuth {index['AZ_PNT']:.1f} deg"
+            computed = f"{altitude:.1f} and {azimuth:.1f} deg"
+            raise DataError(f"{table.where}: the index says {stated}, but by RA, DEC, time and site these are {computed}")
+
+
+def _check_events(table: FitsTable, run: EventList) -> None:
+    if np.any(np.abs(run.dec) > 90) or np.any(np.abs(run.ra) > 360):
+        raise DataError(f"{table.where}: columns RA and DEC have values that are no position")
+    if broken := np.count_nonzero(run.energy <= 0):
+        raise DataError(f"{table.where}: column ENERGY has {broken} values that are not above 0")
+    median = float(np.median(run.energy))
+    if len(run) >= _ENOUGH_FOR_A_MEDIAN and not _MEDIAN_ENERGY[0] <= median <= _MEDIAN_ENERGY[1]:
+        stated = table.units["ENERGY"] or table.get("EUNIT")
+        raise DataError(f"{table.where}: column ENERGY has a median of {median:g} TeV: its unit cannot be {stated}")
+    if not run.in_gti.any():
+        raise DataError(f"{table.where}: no event lies in a good time interval; do both count time from the same MJDREF?")
+    distance = float(np.median(separation(run.ra, run.dec, run.ra_pnt, run.dec_pnt)))
+    if distance > _WIDEST:
+        raise DataError(f"{table.where}: the events lie {distance:.0f} deg from the pointing (median of columns RA and DEC)")
+
+
+def _check_doubled(table: FitsTable, run: EventList) -> None:
+    """Events that stand twice: the same TIME and EVENT_ID, or, without that, the same everything."""
+    order = np.argsort(run.time, kind="stable")
+    equal = np.diff(run.time[order]) == 0
+    if not equal.any():
+        return
+    suspects = order[np.r_[False, equal] | np.r_[equal, False]]
+    event_id = table.columns.get("EVENT_ID")
+    if event_id is not None and event_id.ndim == 1 and np.any(event_id != event_id[0]):
+        keys = [run.time, np.unique(event_id, return_inverse=True)[1]]
+    else:
+        keys = [run.time, run.ra, run.dec, run.energy]
+    distinct = np.unique(np.stack([key[suspects] for key in keys], axis=1), axis=0)
+    if repeated := len(suspects) - len(distinct):
+        raise DataError(f"{table.where}: {repeated} of {len(run)} events stand there twice")
+
+
+def _check_detxy(table: FitsTable, run: EventList) -> None:
+    """DETX and DETY are computed from RA and DEC; where a file has them, they must not be the mirror image."""
+    if not {"DETX", "DETY"} <= table.columns.keys():
+        return
+    rows = np.linspace(0, len(run) - 1, min(len(run), _TRIED_EVENTS)).astype(int)
+    stated = np.stack([column_in(table, name, "deg", "deg")[rows] for name in ("DETX", "DETY")])
+    frames = [np.stack(run.detxy(fovalign, rows)) for fovalign in ("ALTAZ", "RADEC")]
+
+    def distance(signs: tuple[int, int]) -> float:
+        away = [np.hypot(*(stated * np.array(signs)[:, None] - frame)) for frame in frames]
+        return min(float(np.median(one)) for one in away)
+
+    mirrored = min(distance(signs) for signs in ((-1, 1), (1, -1), (-1, -1)))
+    if mirrored < 0.1 and distance((1, 1)) > 3 * mirrored + 0.1:
+        raise DataError(f"{table.where}: columns DETX and DETY are mirrored: RA and DEC say the opposite sign")
