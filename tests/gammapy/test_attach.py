@@ -55,7 +55,7 @@ def runs(tmp_path_factory):
                 times = np.array([start, start + 1200]), np.array([start + 300, start + 1800])
                 columns = [fits.Column(n, "D", unit="s", array=v) for n, v in zip(("START", "STOP"), times, strict=True)]
                 hdus["GTI"] = fits.BinTableHDU.from_columns(columns, header=hdus["GTI"].header)
-                header["ONTIME"], header["LIVETIME"] = 900.0, 700.0
+                header["ONTIME"], header["LIVETIME"], header["DEADC"] = 900.0, 700.0, 700 / 900
     return indir
 
 
