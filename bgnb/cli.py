@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,42 @@ class _BadInput(click.ClickException):
 
 
 class _Commands(click.Group):
-    """A group whose commands end bad input with one clear line and exit status 2."""
+    """A group whose commands end with one clear line: bad input with exit status 2, signals with 128 and their number."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _ended_by_signals():
+                return super().invoke(ctx)
         except BgnbError as error:
             raise _BadInput(str(error)) from error
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a command like an error: kernels are stopped, and what is half-written is removed."""
+    received: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    caught = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+    if threading.current_thread() is not threading.main_thread():
+        caught = []
+    try:
+        for number in caught:
+            signal.signal(number, end)
+        yield
+    except BaseException:
+        if not received:
+            raise
+        # Not always the exception that we raised: an import that is interrupted may end with another.
+        click.echo("Interrupted; what was not finished is removed.", err=True)
+        raise SystemExit(128 + received[0]) from None
+    finally:
+        for number in caught:
+            signal.signal(number, before[number])
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -466,11 +496,6 @@ def attach(**arguments: Any) -> None:
 _timeout = click.option("--timeout", type=float, help="Seconds that a cell may take.  [default: no limit]")
 
 
-def _end_cleanly_when_terminated() -> None:
-    """Let SIGTERM end the command like an exit, so that kernels are stopped and nothing half-written stays."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
 @main.command(no_args_is_help=True)
 @click.argument("notebook")
 @click.argument("output", type=click.Path(path_type=Path))
@@ -497,7 +522,6 @@ def run(notebook: str, output: Path, texts: tuple[tuple[str, str], ...], timeout
 
     declared = notebook_parameters(notebook)
     values = {name: declared[name].from_text(text) if name in declared else text for name, text in texts}
-    _end_cleanly_when_terminated()
     click.echo(f"The executed notebook is {run_notebook(notebook, output, values, timeout=timeout)}")
 
 
@@ -524,7 +548,6 @@ def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
     """
     from bgnb.groupreports import run_groups
 
-    _end_cleanly_when_terminated()
     problems = run_groups(**arguments)
     click.echo(f"Open {arguments['outdir'] / 'index.html'}")
     for group_id, problem in problems.items():

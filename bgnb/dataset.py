@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -137,8 +138,15 @@ def _executor(workers: int | Executor) -> Iterator[Executor | None]:
     elif workers == 1:
         yield None
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        with ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_leave_signals_to_the_caller
+        ) as executor:
             yield executor
+
+
+def _leave_signals_to_the_caller() -> None:
+    """Ctrl-C goes to all processes of a terminal: the caller ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def test_what_breaks_between_the_renames_brings_the_old_directory_back(tmp_path,
             raise error
         return rename(self, target)
 
+    monkeypatch.setattr("bgnb.outdir._exchange", lambda *_: False)  # as where the system cannot
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises((KeyboardInterrupt, BgnbError)):
         make(tmp_path / "out", "b", overwrite=True)
