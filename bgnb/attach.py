@@ -30,7 +30,7 @@ from bgnb.modelset import Between, Choice, ModelSet, checked_between
 from bgnb.outdir import REPORT, new_directory, write_file
 from bgnb.predict import point_rate
 from bgnb.report import count_reasons
-from bgnb.runs import FAULT, Reason, fault, select_runs
+from bgnb.runs import FAULT, Reason, checked_on_error, fault, select_runs
 from bgnb.turn import turned_to_radec
 
 #: Directory of the backgrounds, one file a run.
@@ -143,6 +143,7 @@ def attach(
     *,
     select: str | Path | Sequence[int] = "all",
     between: str = "interpolate",
+    on_error: str = "skip",
     overwrite: bool = False,
     progress: bool | None = None,
 ) -> Attachments:
@@ -171,6 +172,8 @@ def attach(
         How the rate for a run is made from those of the groups: interpolated in the cosine
         of the zenith angle, or that of its group. Every run gets one: where its group has
         no model, from the nearest groups.
+    on_error : {"skip", "fail"}
+        Leave out runs that cannot be used and say so in the report, or stop at the first.
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
     progress : bool, optional
@@ -193,7 +196,7 @@ def attach(
     >>> from gammapy.data import DataStore  # doctest: +SKIP
     >>> DataStore.from_dir("store").get_observations()  # doctest: +SKIP
     """
-    link = checked_between(between)
+    link, if_faulty = checked_between(between), checked_on_error(on_error)
     models = ModelSet(modeldir).checked_all()  # complain before the work begins
     models.check_interpolable()
     settings = {
@@ -202,10 +205,11 @@ def attach(
         "scheme": str(scheme).upper(),
         "select": str(select),
         "between": link,
+        "on_error": if_faulty,
     }
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
         runs = open_runs(indir, scheme)
-        selection = select_runs(runs, select)
+        selection = select_runs(runs, select, on_error=if_faulty)
         left_out = dict(selection.left_out)
         for obs_id in sorted(set(runs.locations) - set(runs.obs_ids)):
             left_out[obs_id] = fault(f"{runs.path}: run {obs_id} is in the index of HDUs, but not in that of observations")
@@ -216,6 +220,8 @@ def attach(
             try:
                 attached.append(job.attach(obs_id))
             except DataError as error:
+                if if_faulty == "fail":
+                    raise
                 left_out[obs_id] = fault(str(error))
         if not attached:
             reasons = "; ".join(count_reasons(left_out.values()))

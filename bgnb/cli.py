@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,13 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace what an earlier call made.")
+_on_error = click.option(
+    "--on-error",
+    default="skip",
+    show_default=True,
+    metavar="skip|fail",
+    help="A run that cannot be used: leave it out and report it, or stop at once and make nothing.",
+)
 _seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random numbers.")
 _workers = click.option("--workers", default=1, show_default=True, help="Processes that simulate.")
 _energy_threshold = click.option(
@@ -199,6 +206,7 @@ def main() -> None:
     "--n-fov", type=int, help="Bins in each of DETX and DETY.  [default: 60, fewer in groups with fewer than 100 runs]"
 )
 @_fovalign
+@_on_error
 def make_bg_cube_models(**arguments: Any) -> None:
     """Make background cube models from a directory of runs.
 
@@ -218,9 +226,14 @@ def make_bg_cube_models(**arguments: Any) -> None:
 
     report = make_bg_cube_models(**arguments)
     click.echo(str(report))
-    if faults := report.faults:
-        click.echo(f"Warning: {len(faults)} runs cannot be used; see above and report.json", err=True)
+    _warn(report.faults)
     click.echo(f"Models and report.json are in {arguments['outdir']}")
+
+
+def _warn(faults: Mapping[int, str]) -> None:
+    """One line about runs that cannot be used."""
+    if faults:
+        click.echo(f"Warning: {len(faults)} run{'s' * (len(faults) > 1)} cannot be used; see above and report.json", err=True)
 
 
 def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[Any]:
@@ -397,6 +410,7 @@ def compare(**arguments: Any) -> None:
 @click.argument("outdir", type=click.Path(path_type=Path), default=Path("validation"))
 @_selection
 @_validation_grid
+@_on_error
 @_overwrite
 def validate(**arguments: Any) -> None:
     """Predict runs from models, and compare with what was counted.
@@ -437,6 +451,7 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
 @_group_edges
 @_fovalign
 @_validation_grid
+@_on_error
 @_overwrite
 def cross_validate(**arguments: Any) -> None:
     """Predict each run from models that were made without it: the test of a method.
@@ -470,6 +485,7 @@ def cross_validate(**arguments: Any) -> None:
     help="Runs: all, far from known sources, or those with the OBS_IDs in a text file, one a line.",
 )
 @_between
+@_on_error
 @_overwrite
 def attach(**arguments: Any) -> None:
     """Attach models to runs: make a data store for Gammapy.
@@ -488,8 +504,7 @@ def attach(**arguments: Any) -> None:
 
     report = attach(**arguments)
     click.echo(str(report))
-    if faults := report.faults:
-        click.echo(f"Warning: {len(faults)} runs cannot be used; see above and report.json", err=True)
+    _warn(report.faults)
     click.echo(f"The data store and report.json are in {arguments['outdir']}")
 
 

@@ -27,8 +27,10 @@ from bgnb.report import GroupReport, Report, RunReport, count_reasons
 from bgnb.runs import (
     EXCLUSION_RADIUS,
     ObservationGroups,
+    OnError,
     Reason,
     Selection,
+    checked_on_error,
     fault,
     group_runs,
     mean_azimuth,
@@ -39,7 +41,7 @@ from bgnb.runs import (
     spread_out,
 )
 from bgnb.spline import Cell, SplineModel, fit_spline
-from bgnb.stack import Stack, stack_runs
+from bgnb.stack import Stack, check_instrument, stack_runs
 
 #: Bins of a spline in energy, and in each of DETX and DETY: it is smooth, so that they need hold no minimum of counts.
 SPLINE_BINS = 40
@@ -98,6 +100,7 @@ def make_bg_cube_models(
     fov_max: u.Quantity | str = 0.07 * u.rad,
     n_fov: int | None = None,
     fovalign: str = "ALTAZ",
+    on_error: str = "skip",
     progress: bool | None = None,
 ) -> Report:
     """Make background cube models from a directory of runs.
@@ -144,6 +147,9 @@ def make_bg_cube_models(
         40 and 40 for splines.
     fovalign : {"ALTAZ", "RADEC"}
         Frame of DETX and DETY.
+    on_error : {"skip", "fail"}
+        What to do with a run that cannot be used: leave it out and say so in the report, or
+        stop at once and make nothing.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -154,7 +160,8 @@ def make_bg_cube_models(
     Raises
     ------
     BgnbError
-        Where an argument cannot be used, or no run is left.
+        Where an argument cannot be used, no run is left, runs are of different instruments,
+        or, with ``on_error="fail"``, a run cannot be used.
     """
     if method not in METHODS:
         raise BgnbError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
@@ -168,7 +175,7 @@ def make_bg_cube_models(
         n_fov,
     )
     binning.axes(1)  # complain of wrong axes before the work begins
-    align = checked_fovalign(fovalign)
+    align, if_faulty = checked_fovalign(fovalign), checked_on_error(on_error)
     radius = to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
     if sources not in ("drop", "mask"):
         raise BgnbError(f"unknown sources '{sources}': use one of drop, mask")
@@ -198,6 +205,7 @@ def make_bg_cube_models(
         "fov_max_deg": binning.fov_max.value,
         "n_fov": None if n_fov is None else int(n_fov),
         "fovalign": align,
+        "on_error": if_faulty,
     }
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         runs = open_runs(indir, scheme)
@@ -206,7 +214,7 @@ def make_bg_cube_models(
             mask = SourceMask.around(catalog if isinstance(catalog, Table) else read_catalog(catalog), circle)
             if str(select).lower() == "far":
                 select = "all"
-        selection = select_runs(runs, select, catalog, radius)
+        selection = select_runs(runs, select, catalog, radius, if_faulty)
         if test:
             selection = spread_out(selection, _TEST_RUNS)
         members, selection = group_runs(runs, selection, groups)
@@ -216,14 +224,15 @@ def make_bg_cube_models(
         if least > 0:
             model_ids = merge_groups(groups, {group_id: _livetime(runs, ids) for group_id, ids in members.items()}, least)
             members = _merged(members, model_ids)
-        job = _Job(runs, groups, binning, align, method, directory, mask, model_ids)
+        job = _Job(runs, groups, binning, align, method, directory, mask, model_ids, if_faulty)
         with tqdm(total=len(selection.kept), unit="run", disable=None if progress is None else not progress) as bar:
             run_reports, group_reports = job.all_groups(members, bar)
         if not group_reports:
             reasons = ", ".join(count_reasons(run.reason for run in run_reports if run.reason))
             raise BgnbError(f"no model could be made: {reasons}. Are the files complete, and the axes wide enough?")
         left_out = [RunReport(obs_id, None, reason, None) for obs_id, reason in selection.left_out.items()]
-        report = Report(tuple(sorted([*run_reports, *left_out], key=lambda run: run.obs_id)), group_reports, settings)
+        by_number = sorted([*run_reports, *left_out], key=lambda run: run.obs_id)
+        report = Report(tuple(by_number), group_reports, settings, runs.notes)
         _check_ledger(runs, report)
         made = {group.group_id for group in group_reports}
         write_groups(groups, directory / GROUPS_FILE, {one: model for one, model in model_ids.items() if model in made})
@@ -243,6 +252,7 @@ class _Job:
     directory: Path
     mask: SourceMask | None
     model_ids: Mapping[int, int]
+    on_error: OnError
 
     def all_groups(self, members: Mapping[int, list[int]], bar: tqdm[Any]) -> tuple[list[RunReport], tuple[GroupReport, ...]]:
         """Stack, model and write each group; what became of its runs, and the groups with a model."""
@@ -269,6 +279,7 @@ class _Job:
             else:
                 reason = Reason("its group has no counts inside the axes and above the energy thresholds")
             run_reports += [RunReport(run.obs_id, group_id, reason, run) for run in stack.runs]
+        check_instrument(run.counted for run in run_reports if run.counted)
         spline = None
         if self.method == "spline" and stacks:
             bar.set_postfix_str("fitting the spline")
@@ -291,6 +302,8 @@ class _Job:
             try:
                 yield read_event_list(self.runs.files(obs_id))
             except DataError as error:
+                if self.on_error == "fail":
+                    raise
                 faults[obs_id] = fault(str(error))
             bar.update()
 

@@ -45,6 +45,7 @@ class RunReport:
             "group_id": self.group_id,
             "energy_threshold_tev": self.counted.energy_threshold_tev if self.counted else None,
             **{name: getattr(self.counted, name) if self.counted else None for name in _COUNTED},
+            "notes": list(self.counted.notes) if self.counted else [],
         }
 
 
@@ -74,11 +75,14 @@ class Report:
         Every group with a model, in order of GROUP_ID.
     settings : mapping
         The arguments, in full.
+    notes : tuple of str
+        What is odd about the index of runs, and was borne.
     """
 
     runs: tuple[RunReport, ...]
     groups: tuple[GroupReport, ...]
     settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def table(self) -> Table:
@@ -131,10 +135,27 @@ class Report:
             if group.merged:
                 others = ", ".join(map(str, group.merged))
                 lines.append(f"group {group.group_id} holds the runs of groups {others} too, and its model serves them")
-        without = [str(run.obs_id) for run in counted if run.energy_threshold_tev is None]
-        if without:
-            lines.append(f"note: all energies are used of runs without an energy threshold (LO_THRES): {', '.join(without)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"note: {note}" for note in [*self.notes, *self._notes_of_runs])])
+
+    @property
+    def _notes_of_runs(self) -> list[str]:
+        """What is odd about runs that are used, each with their OBS_IDs."""
+        affected: dict[str, list[int]] = {}
+        telescopes: dict[int, int] = {}
+        for run in self.runs:
+            if run.counted is None or run.reason is not None:
+                continue
+            if run.counted.energy_threshold_tev is None:
+                affected.setdefault("there is no energy threshold (LO_THRES), and all energies are used", []).append(run.obs_id)
+            for note in run.counted.notes:
+                affected.setdefault(note, []).append(run.obs_id)
+            if run.counted.n_tels is not None:
+                telescopes[run.counted.n_tels] = telescopes.get(run.counted.n_tels, 0) + 1
+        lines = [f"{note}: {_numbered(obs_ids)}" for note, obs_ids in affected.items()]
+        if len(telescopes) > 1:
+            numbers = ", ".join(f"{n_tels} in {n_runs} runs" for n_tels, n_runs in sorted(telescopes.items()))
+            lines.append(f"runs have different numbers of telescopes (N_TELS): {numbers}")
+        return lines
 
     def __str__(self) -> str:
         return "\n".join([*self.table.pformat(max_lines=-1, max_width=-1), self.summary])
@@ -146,10 +167,16 @@ class Report:
             "creator": f"bgnb {version('bgnb')}",
             "runs": [run.as_dict() for run in self.runs],
             "groups": [asdict(group) for group in self.groups],
+            "notes": list(self.notes),
             "settings": dict(self.settings),
             "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _numbered(obs_ids: list[int]) -> str:
+    more = f" and {len(obs_ids) - 5} more" if len(obs_ids) > 5 else ""
+    return f"run {', '.join(map(str, obs_ids[:5]))}{more}"
 
 
 def count_reasons(reasons: Iterable[Reason]) -> list[str]:

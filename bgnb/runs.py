@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from astropy import units as u
@@ -16,9 +16,11 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb.datastore import Runs
-from bgnb.errors import BgnbError
+from bgnb.errors import BgnbError, DataError
 from bgnb.fov import separation
 
+#: What to do with a run that cannot be used: leave it out and report it, or stop.
+OnError = Literal["skip", "fail"]
 #: Distance from a known source, besides twice its extension, within which runs are dropped.
 EXCLUSION_RADIUS = 3 * u.deg
 #: The kind of reason of a run that cannot be used.
@@ -164,6 +166,7 @@ def select_runs(
     select: str | Path | Sequence[int] = "far",
     catalog: str | Path | Table | None = None,
     exclusion_radius: u.Quantity = EXCLUSION_RADIUS,
+    on_error: OnError = "skip",
 ) -> Selection:
     """Keep the runs far from known sources, or all, or those listed.
 
@@ -178,12 +181,28 @@ def select_runs(
         Known sources, see `read_catalog`.
     exclusion_radius : `~astropy.units.Quantity`
         See `select_off_runs`.
+    on_error : {"skip", "fail"}
+        Leave out runs that by the index cannot be used, or stop at the first.
     """
     if str(select).lower() == "far":
-        return select_off_runs(runs, catalog if isinstance(catalog, Table) else read_catalog(catalog), exclusion_radius)
-    if str(select).lower() == "all":
-        return select_all_runs(runs)
-    return select_listed_runs(runs, read_run_list(select) if isinstance(select, str | Path) else select)
+        selection = select_off_runs(runs, catalog if isinstance(catalog, Table) else read_catalog(catalog), exclusion_radius)
+    elif str(select).lower() == "all":
+        selection = select_all_runs(runs)
+    else:
+        selection = select_listed_runs(runs, read_run_list(select) if isinstance(select, str | Path) else select)
+    if on_error == "fail":
+        for reason in selection.left_out.values():
+            if reason.kind == FAULT:
+                raise DataError(reason.detail)
+    return selection
+
+
+def checked_on_error(on_error: str) -> OnError:
+    """What to do with runs that cannot be used, in lower case, or a `BgnbError`."""
+    name = str(on_error).lower()
+    if name not in get_args(OnError):
+        raise BgnbError(f"unknown on_error '{on_error}': use one of {', '.join(get_args(OnError))}")
+    return name  # type: ignore[return-value]
 
 
 def read_run_list(path: str | Path) -> list[int]:

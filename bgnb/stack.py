@@ -25,7 +25,8 @@ class RunCounts:
 
     Each event is of one kind: outside the good time intervals, else below the run's
     energy threshold or in the energy bin that the threshold cuts, else outside the axes,
-    else in the mask of a source, else counted.
+    else in the mask of a source, else counted. ``notes`` say what is odd about the files of
+    the run, and was borne.
     """
 
     obs_id: int
@@ -36,6 +37,9 @@ class RunCounts:
     events_below_threshold: int
     events_outside_axes: int
     events_in_mask: int = 0
+    telescop: str = ""
+    n_tels: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> int:
@@ -69,7 +73,8 @@ class Stack:
     Raises
     ------
     BgnbError
-        Where shapes or types are wrong, or a value is negative, or a run stands twice.
+        Where shapes or types are wrong, or a value is negative, or a run stands twice, or
+        runs are of different instruments (TELESCOP).
     """
 
     axes: CubeAxes
@@ -94,6 +99,7 @@ class Stack:
         if len(set(obs_ids)) < len(obs_ids):
             repeated = sorted({obs_id for obs_id in obs_ids if obs_ids.count(obs_id) > 1})
             raise BgnbError(f"run {repeated[0]} would be counted twice")
+        check_instrument(self.runs)
         object.__setattr__(self, "runs", tuple(sorted(self.runs, key=lambda run: run.obs_id)))
 
     @property
@@ -173,6 +179,17 @@ def stack_runs(
     return Stack(axes, fovalign, counts.reshape(axes.shape), livetime_us, tuple(used))
 
 
+def check_instrument(runs: Iterable[RunCounts]) -> None:
+    """Raise a `BgnbError` where runs are of different instruments."""
+    first: dict[str, int] = {}
+    for run in runs:
+        if run.telescop:
+            first.setdefault(run.telescop.strip().upper(), run.obs_id)
+    if len(first) > 1:
+        (one, a), (other, b) = sorted(first.items(), key=lambda item: item[1])[:2]
+        raise BgnbError(f"run {a} is of {one}, run {b} of {other} (TELESCOP): make models of each instrument by itself")
+
+
 def _count(
     events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int, mask: SourceMask | None, part: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], RunCounts]:
@@ -206,6 +223,9 @@ def _count(
         events_below_threshold=int(np.count_nonzero(in_gti & ~above)),
         events_outside_axes=outside,
         events_in_mask=len(use) - outside - len(flat),
+        telescop=events.telescop,
+        n_tels=events.n_tels,
+        notes=events.notes,
     )
     return flat, run
 

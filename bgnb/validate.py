@@ -22,7 +22,7 @@ from bgnb.modelset import Between, ModelSet, checked_between
 from bgnb.outdir import REPORT, check_target, new_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.predict import Interpolation, checked_interpolation, point_rate, predicted_rate
-from bgnb.runs import EXCLUSION_RADIUS, select_runs
+from bgnb.runs import EXCLUSION_RADIUS, OnError, checked_on_error, select_runs
 from bgnb.stack import stack_runs
 from bgnb.validation import Grid, RunPrediction, Validation
 from bgnb.validationfigures import plot_learning_curve, plot_profiles, plot_significance
@@ -44,6 +44,7 @@ def validate(
     n_energy: int = 8,
     pixel: u.Quantity | str = 0.5 * u.deg,
     offset_max: u.Quantity | str = 2.5 * u.deg,
+    on_error: str = "skip",
     overwrite: bool = False,
     progress: bool | None = None,
 ) -> Validation:
@@ -66,6 +67,8 @@ def validate(
         How the model of a run is found, see `ModelSet.rate_for`.
     energy_min, energy_max, n_energy, pixel, offset_max
         See `Grid.regular`.
+    on_error : {"skip", "fail"}
+        Leave out runs that cannot be used and say so in the report, or stop at the first.
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
     progress : bool, optional
@@ -86,9 +89,10 @@ def validate(
         check_target(Path(outdir), overwrite=overwrite)  # before the work begins
     radius = to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
     models, runs = ModelSet(modeldir).checked_all(), open_runs(indir, scheme)
-    obs_ids = select_runs(runs, select, catalog, radius).kept
+    if_faulty = checked_on_error(on_error)
+    obs_ids = select_runs(runs, select, catalog, radius, if_faulty).kept
     with tqdm(total=len(obs_ids), unit="run", disable=None if progress is None else not progress) as bar:
-        predictions, faults = _predict(models, runs, obs_ids, grid, interpolation, between, bar)
+        predictions, faults = _predict(models, runs, obs_ids, grid, interpolation, between, if_faulty, bar)
     validation = Validation(grid, predictions, faults, frozenset(models.obs_ids))
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(modeldir), Path(indir))) as directory:
@@ -118,6 +122,7 @@ def cross_validate(
     n_energy: int = 8,
     pixel: u.Quantity | str = 0.5 * u.deg,
     offset_max: u.Quantity | str = 2.5 * u.deg,
+    on_error: str = "skip",
     overwrite: bool = False,
     progress: bool | None = None,
 ) -> dict[int, Validation]:
@@ -138,7 +143,7 @@ def cross_validate(
         Further numbers of runs to make models from, besides all of the other folds.
     seed : int
         Of the order in which runs are dealt.
-    interpolation, between, energy_min, energy_max, n_energy, pixel, offset_max, overwrite, progress
+    interpolation, between, energy_min, energy_max, n_energy, pixel, offset_max, on_error, overwrite, progress
         See `validate`.
 
     Returns
@@ -157,7 +162,8 @@ def cross_validate(
     if outdir is not None:
         check_target(Path(outdir), overwrite=overwrite)
     runs = open_runs(indir, scheme)
-    kept = select_runs(runs, select, catalog, to_value("exclusion_radius", exclusion_radius, "deg") * u.deg).kept
+    if_faulty, radius = checked_on_error(on_error), to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
+    kept = select_runs(runs, select, catalog, radius, if_faulty).kept
     if not 2 <= folds <= len(kept):
         raise BgnbError(f"folds must be 2 to the number of runs, {len(kept)}, got {folds}")
     order = np.random.default_rng(seed).permutation(kept).tolist()
@@ -183,10 +189,11 @@ def cross_validate(
                         alt_edges=alt_edges,
                         az_edges=az_edges,
                         fovalign=fovalign,
+                        on_error=on_error,
                         progress=False,
                     )
                     models = ModelSet(Path(scratch) / "models").checked_all()
-                    found, bad = _predict(models, runs, held_out, grid, interpolation, between)
+                    found, bad = _predict(models, runs, held_out, grid, interpolation, between, if_faulty)
                 predictions += found
                 faults |= bad
                 bar.update()
@@ -207,6 +214,7 @@ def _predict(
     grid: Grid,
     interpolation: str,
     between: str,
+    on_error: OnError,
     bar: tqdm[Any] | None = None,
 ) -> tuple[tuple[RunPrediction, ...], dict[int, str]]:
     """Predictions for runs, and what is wrong with those that cannot be read."""
@@ -218,6 +226,8 @@ def _predict(
         try:
             predictions.append(_prediction(models, runs, obs_id, grid, how, link))
         except DataError as error:
+            if on_error == "fail":
+                raise
             faults[obs_id] = str(error)
         if bar is not None:
             bar.update()
