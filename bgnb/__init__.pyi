@@ -22,7 +22,7 @@ from .gadf import (
 from .groupreports import run_groups
 from .model import BackgroundModel, make_model
 from .modelset import ModelSet
-from .pipeline import make_bg_cube_models
+from .pipeline import make_bg_cube_models, merge
 from .predict import point_rate, predicted_rate
 from .report import Report
 from .runs import (
@@ -83,6 +83,7 @@ __all__ = [
     "make_test_eventlist",
     "make_test_observation_table",
     "make_true_reco",
+    "merge",
     "notebook_parameters",
     "notebook_result",
     "open_runs",

@@ -78,7 +78,9 @@ _on_error = click.option(
     help="A run that cannot be used: leave it out and report it, or stop at once and make nothing.",
 )
 _seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random numbers.")
-_workers = click.option("--workers", default=1, show_default=True, help="Processes that simulate.")
+_workers = click.option(
+    "--workers", type=int, help="Processes on this machine.  [default: all cores, fewer where there is little to do]"
+)
 _energy_threshold = click.option(
     "--energy-threshold", type=float, help="LO_THRES at the zenith, TeV; grows as sin(altitude)^-3.  [default: 0.1 everywhere]"
 )
@@ -207,6 +209,9 @@ def main() -> None:
 )
 @_fovalign
 @_on_error
+@_workers
+@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to count on, such as tcp://10.0.0.1:8786.")
+@click.option("--part", metavar="I/N", help="Count only part I of N, for `bgnb merge`.")
 def make_bg_cube_models(**arguments: Any) -> None:
     """Make background cube models from a directory of runs.
 
@@ -221,10 +226,40 @@ def make_bg_cube_models(**arguments: Any) -> None:
       bgnb make-bg-cube-models hess-dl3-dr1 GADF quick --test
       bgnb make-bg-cube-models hess-dl3-dr1 GADF models --method spline --overwrite
       bgnb make-bg-cube-models magic GADF models --alt-edges 0,40,60,90 --az-edges 0,360
+      bgnb make-bg-cube-models runs GADF models --scheduler tcp://10.0.0.1:8786
+      bgnb make-bg-cube-models runs GADF part3 --part 3/10
     """
     from bgnb.pipeline import make_bg_cube_models
 
     report = make_bg_cube_models(**arguments)
+    if part := arguments["part"]:
+        click.echo(report.summary)
+        _warn(report.faults)
+        click.echo(f"Part {part} is in {arguments['outdir']}; when all parts are there: bgnb merge PART... MODELS")
+        return
+    click.echo(str(report))
+    _warn(report.faults)
+    click.echo(f"Models and report.json are in {arguments['outdir']}")
+
+
+@main.command(no_args_is_help=True)
+@click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("outdir", type=click.Path(path_type=Path))
+@_overwrite
+def merge(**arguments: Any) -> None:
+    """Make models of runs that were counted in parts.
+
+    PARTS are the directories that `bgnb make-bg-cube-models ... --part I/N` made, all N of
+    them, with the same settings. The models are those that it makes without --part.
+
+    \b
+    Example:
+      for i in 1 2 3; do bgnb make-bg-cube-models runs GADF parts/$i --part $i/3; done
+      bgnb merge parts/* models
+    """
+    from bgnb.pipeline import merge
+
+    report = merge(**arguments)
     click.echo(str(report))
     _warn(report.faults)
     click.echo(f"Models and report.json are in {arguments['outdir']}")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +22,10 @@ from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
 from bgnb.outdir import REPORT, new_directory, write_file
 from bgnb.simulate import PointSource, make_test_eventlist, make_test_observation_table
 from bgnb.truth import TrueModel
+from bgnb.workers import Lost, open_workers
+
+#: By default another process is started for every so many runs.
+RUNS_PER_WORKER = 25
 
 
 def make_test_dataset(
@@ -49,7 +50,7 @@ def make_test_dataset(
     sources: Sequence[PointSource] = (),
     seed: int = 0,
     overwrite: bool = False,
-    workers: int | Executor = 1,
+    workers: int | Executor | None = None,
     progress: bool | None = None,
 ) -> Table:
     """Simulate a data set: an observation table, and the events and effective area of each run.
@@ -74,9 +75,8 @@ def make_test_dataset(
         Of the random numbers.
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
-    workers : int or `concurrent.futures.Executor`
-        Number of processes, or where to run. Scripts that use more than one need
-        ``if __name__ == "__main__":``, as always with processes.
+    workers : int or `concurrent.futures.Executor`, optional
+        Number of processes, or where to run; see `make_bg_cube_models`.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -106,11 +106,18 @@ def make_test_dataset(
     )
     with new_directory(Path(outdir), overwrite=overwrite) as directory:
         common = (model, tuple(sources), energy_threshold, seed, directory, str(scheme).upper())
-        tasks = [_Task(table[row : row + 1], *common) for row in range(n_runs)]
-        with _executor(workers) as executor:
-            results: Iterable[int] = executor.map(_write_run, tasks) if executor else map(_write_run, tasks)
-            bar = tqdm(results, total=n_runs, unit="run", disable=None if progress is None else not progress)
-            table["EVENT_COUNT"] = list(bar)
+        tasks = [_Task(row, table[row : row + 1], *common) for row in range(n_runs)]
+        counts = np.zeros(n_runs, dtype=np.int64)
+        with (
+            tqdm(total=n_runs, unit="run", disable=None if progress is None else not progress) as bar,
+            open_workers(workers, most=1 + n_runs // RUNS_PER_WORKER) as where,
+        ):
+            for task, count in where.map(_write_run, tasks):
+                if isinstance(count, Lost):
+                    raise BgnbError(f"a worker that simulated died, even where it had nothing else to do: {count.reason}")
+                counts[task.row] = count
+                bar.update()
+        table["EVENT_COUNT"] = counts
         write_index = _write_gadf_index if str(scheme).upper() == "GADF" else _write_hess_index
         write_index(table, directory)
         if sources:
@@ -128,31 +135,11 @@ def _plain(value: Any) -> Any:
     return value.tolist()
 
 
-@contextmanager
-def _executor(workers: int | Executor) -> Iterator[Executor | None]:
-    """None for one worker: the work is done in this process."""
-    if isinstance(workers, Executor):
-        yield workers
-    elif workers < 1:
-        raise BgnbError(f"workers must be 1 or more, got {workers}")
-    elif workers == 1:
-        yield None
-    else:
-        with ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_leave_signals_to_the_caller
-        ) as executor:
-            yield executor
-
-
-def _leave_signals_to_the_caller() -> None:
-    """Ctrl-C goes to all processes of a terminal: the caller ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 @dataclass(frozen=True)
 class _Task:
     """One run to simulate and write."""
 
+    row: int
     observation: Table
     model: TrueModel
     sources: tuple[PointSource, ...]

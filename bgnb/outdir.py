@@ -69,8 +69,15 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
                 _write_manifest(partial)
             check_target(outdir, overwrite=overwrite)
             _publish(partial, target)
+            shutil.rmtree(kept_folder(target), ignore_errors=True)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def kept_folder(outdir: Path) -> Path:
+    """A hidden folder beside ``outdir`` for what is of use until it is there."""
+    target = outdir.resolve()
+    return target.with_name(f".{target.name}.kept")
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -2,80 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from astropy import units as u
 from astropy.table import Table
 from tqdm import tqdm
 
-from bgnb.cube import CubeAxes, to_value
-from bgnb.datastore import Runs, open_runs
-from bgnb.errors import BgnbError, DataError
-from bgnb.eventfile import read_event_list
-from bgnb.eventlist import EventList
-from bgnb.fitsfile import primary_hdu, table_hdu, write_fits
-from bgnb.fov import FovAlign, checked_fovalign
-from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, SPLINE_FILE, write_groups, write_image, write_model, write_spline
-from bgnb.mask import MASK_RADIUS, SourceMask
-from bgnb.model import METHODS, BackgroundModel, make_model
-from bgnb.outdir import REPORT, new_directory, write_file
-from bgnb.report import GroupReport, Report, RunReport, count_reasons
-from bgnb.runs import (
-    EXCLUSION_RADIUS,
-    ObservationGroups,
-    OnError,
-    Reason,
-    Selection,
-    checked_on_error,
-    fault,
-    group_runs,
-    mean_azimuth,
-    merge_groups,
-    observation_groups,
-    read_catalog,
-    select_runs,
-    spread_out,
-)
-from bgnb.spline import Cell, SplineModel, fit_spline
-from bgnb.stack import Stack, check_instrument, stack_runs
+from bgnb.counting import Chunk, Counted, KeptChunks, count_chunks, total
+from bgnb.errors import DataError
+from bgnb.mask import MASK_RADIUS
+from bgnb.outdir import kept_folder, new_directory
+from bgnb.parts import open_parts, part_numbers, write_part
+from bgnb.plan import Plan, make_plan
+from bgnb.production import write_models
+from bgnb.report import Report
+from bgnb.runs import EXCLUSION_RADIUS
+from bgnb.settings import Settings
+from bgnb.stack import RunCounts, check_instrument
+from bgnb.workers import open_workers
 
-#: Bins of a spline in energy, and in each of DETX and DETY: it is smooth, so that they need hold no minimum of counts.
-SPLINE_BINS = 40
-#: Splines are fitted to single runs up to so many; where there are more, runs of a group that point alike are added first.
-SINGLE_RUNS = 100
+#: With so many runs it takes a while to count them, and what is counted is kept until the models are there.
+KEPT_FROM = 100
+#: By default another process is started for every so many runs: it takes as long to start as to count them.
+RUNS_PER_WORKER = 200
 
-_TEST_ALT_EDGES = (0, 45, 90)
-_TEST_RUNS = 20
-
-
-@dataclass(frozen=True)
-class Binning:
-    """Binning of the cubes; the number of bins may depend on the number of runs."""
-
-    energy_min: u.Quantity
-    energy_max: u.Quantity
-    n_energy: int | None
-    fov_max: u.Quantity
-    n_fov: int | None
-
-    def axes(self, n_runs: int) -> CubeAxes:
-        """Axes for a group of ``n_runs``.
-
-        Numbers of bins that are not given are 20 in energy and 60 in the field of view;
-        with fewer than 100 runs n, 20 + m and 60 + 4m, with m = n // 10 − 10.
-        """
-        coarser = min(n_runs // 10 - 10, 0)
-        return CubeAxes.regular(
-            n_energy=20 + coarser if self.n_energy is None else self.n_energy,
-            n_fov=60 + 4 * coarser if self.n_fov is None else self.n_fov,
-            energy_min=self.energy_min,
-            energy_max=self.energy_max,
-            fov_max=self.fov_max,
-        )
+# Arguments that do not change what is made.
+_NOT_SETTINGS = ("outdir", "overwrite", "workers", "scheduler", "part", "progress")
 
 
 def make_bg_cube_models(
@@ -101,6 +56,9 @@ def make_bg_cube_models(
     n_fov: int | None = None,
     fovalign: str = "ALTAZ",
     on_error: str = "skip",
+    workers: int | Executor | None = None,
+    scheduler: str | None = None,
+    part: str | None = None,
     progress: bool | None = None,
 ) -> Report:
     """Make background cube models from a directory of runs.
@@ -150,6 +108,66 @@ def make_bg_cube_models(
     on_error : {"skip", "fail"}
         What to do with a run that cannot be used: leave it out and say so in the report, or
         stop at once and make nothing.
+    workers : int or `concurrent.futures.Executor`, optional
+        Number of processes on this machine, 1 for this one only; or where to count, such as
+        ``distributed.Client(...).get_executor()``. By default as many as there are cores, but
+        one for every 200 runs at most. The files are the same whoever makes them. Scripts
+        that use several processes need ``if __name__ == "__main__":``.
+    scheduler : str, optional
+        Address of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``, in place of
+        ``workers``.
+    part : str, optional
+        Count only one part of the runs, such as ``3/10`` for the third of ten, and put what
+        was counted into ``outdir``, for `merge`.
+    progress : bool, optional
+        Show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    Report
+        Of a part, only its runs, and no groups.
+
+    Raises
+    ------
+    BgnbError
+        Where an argument cannot be used, no run is left, runs are of different instruments,
+        or, with ``on_error="fail"``, a run cannot be used.
+    """
+    not_settings = ("outdir", "overwrite", "workers", "scheduler", "part", "progress")
+    settings = Settings.checked(
+        **{name: value for name, value in locals().items() if name not in ("not_settings", *not_settings)}
+    )
+    table = catalog if isinstance(catalog, Table) else None
+    numbers = None if part is None else part_numbers(part, settings)
+    with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
+        plan = make_plan(settings, table)
+        pieces = plan.pieces if numbers is None else plan.pieces[numbers[0] - 1 :: numbers[1]]
+        n_runs = sum(len(obs_ids) for _, obs_ids in pieces)
+        kept = KeptChunks(kept_folder(Path(outdir)) if n_runs >= KEPT_FROM else None)
+        bar = tqdm(total=n_runs, unit="run", disable=None if progress is None else not progress)
+        with bar, kept.noted(), open_workers(workers, scheduler, most=1 + n_runs // RUNS_PER_WORKER) as where:
+            counted = _watched(count_chunks(pieces, plan.chunk, where, kept), plan, bar)
+            if numbers is not None:
+                return write_part(plan, counted, directory, numbers)
+            sums = total((chunk.key, piece) for chunk, piece in counted)
+            bar.set_postfix_str("making models")
+            return write_models(plan, sums, directory)
+
+
+def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = False, progress: bool | None = None) -> Report:
+    """Make the models of a directory of runs that was counted in parts.
+
+    The files are the same, bit for bit, as those of `make_bg_cube_models` without ``part``.
+
+    Parameters
+    ----------
+    parts : sequence of path
+        The directories that `make_bg_cube_models` made of all parts, with the same settings. The
+        directory of runs must still be where it was.
+    outdir : path
+        Directory to make.
+    overwrite : bool
+        Replace ``outdir``, if bgnb made it.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -160,214 +178,26 @@ def make_bg_cube_models(
     Raises
     ------
     BgnbError
-        Where an argument cannot be used, no run is left, runs are of different instruments,
-        or, with ``on_error="fail"``, a run cannot be used.
+        Where a part is missing or damaged, or they do not belong together.
     """
-    if method not in METHODS:
-        raise BgnbError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
-    if method == "spline":
-        n_energy, n_fov = (SPLINE_BINS if number is None else number for number in (n_energy, n_fov))
-    binning = Binning(
-        to_value("energy_min", energy_min, "TeV") * u.TeV,
-        to_value("energy_max", energy_max, "TeV") * u.TeV,
-        n_energy,
-        to_value("fov_max", fov_max, "deg") * u.deg,
-        n_fov,
-    )
-    binning.axes(1)  # complain of wrong axes before the work begins
-    align, if_faulty = checked_fovalign(fovalign), checked_on_error(on_error)
-    radius = to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
-    if sources not in ("drop", "mask"):
-        raise BgnbError(f"unknown sources '{sources}': use one of drop, mask")
-    circle = to_value("mask_radius", mask_radius, "deg") * u.deg
-    if circle <= 0 * u.deg:
-        raise BgnbError(f"mask_radius must be above 0 deg, got {mask_radius}")
-    least = 0.0 if min_livetime is None else to_value("min_livetime", min_livetime, "s")
-    if least < 0:
-        raise BgnbError(f"min_livetime must not be negative, got {min_livetime}")
-    groups = observation_groups(_TEST_ALT_EDGES if test and alt_edges is None else alt_edges, az_edges)
-    settings = {
-        "indir": str(indir),
-        "scheme": str(scheme).upper(),
-        "test": test,
-        "method": method,
-        "select": str(select),
-        "catalog": "default" if catalog is None else "table" if isinstance(catalog, Table) else str(catalog),
-        "exclusion_radius_deg": radius.value,
-        "sources": sources,
-        "mask_radius_deg": circle.value,
-        "min_livetime_s": least,
-        "alt_edges_deg": groups.alt_edges.value.tolist(),
-        "az_edges_deg": groups.az_edges.value.tolist(),
-        "energy_min_tev": binning.energy_min.value,
-        "energy_max_tev": binning.energy_max.value,
-        "n_energy": None if n_energy is None else int(n_energy),
-        "fov_max_deg": binning.fov_max.value,
-        "n_fov": None if n_fov is None else int(n_fov),
-        "fovalign": align,
-        "on_error": if_faulty,
-    }
-    with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
-        runs = open_runs(indir, scheme)
-        mask = None
-        if sources == "mask":
-            mask = SourceMask.around(catalog if isinstance(catalog, Table) else read_catalog(catalog), circle)
-            if str(select).lower() == "far":
-                select = "all"
-        selection = select_runs(runs, select, catalog, radius, if_faulty)
-        if test:
-            selection = spread_out(selection, _TEST_RUNS)
-        members, selection = group_runs(runs, selection, groups)
-        if not selection.kept:
-            raise BgnbError(_nothing_left(runs, selection))
-        model_ids = {group_id: group_id for group_id in members}
-        if least > 0:
-            model_ids = merge_groups(groups, {group_id: _livetime(runs, ids) for group_id, ids in members.items()}, least)
-            members = _merged(members, model_ids)
-        job = _Job(runs, groups, binning, align, method, directory, mask, model_ids, if_faulty)
-        with tqdm(total=len(selection.kept), unit="run", disable=None if progress is None else not progress) as bar:
-            run_reports, group_reports = job.all_groups(members, bar)
-        if not group_reports:
-            reasons = ", ".join(count_reasons(run.reason for run in run_reports if run.reason))
-            raise BgnbError(f"no model could be made: {reasons}. Are the files complete, and the axes wide enough?")
-        left_out = [RunReport(obs_id, None, reason, None) for obs_id, reason in selection.left_out.items()]
-        by_number = sorted([*run_reports, *left_out], key=lambda run: run.obs_id)
-        report = Report(tuple(by_number), group_reports, settings, runs.notes)
-        _check_ledger(runs, report)
-        made = {group.group_id for group in group_reports}
-        write_groups(groups, directory / GROUPS_FILE, {one: model for one, model in model_ids.items() if model in made})
-        _write_tables(runs, report, directory)
-    return report
+    paths = [Path(path) for path in parts]
+    with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:
+        plan, counted = open_parts(paths)
+        with tqdm(total=plan.n_runs, unit="run", disable=None if progress is None else not progress) as bar:
+            sums = total((chunk.key, piece) for chunk, piece in _watched(counted, plan, bar))
+        return write_models(plan, sums, directory)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What every group needs."""
-
-    runs: Runs
-    groups: ObservationGroups
-    binning: Binning
-    fovalign: FovAlign
-    method: str
-    directory: Path
-    mask: SourceMask | None
-    model_ids: Mapping[int, int]
-    on_error: OnError
-
-    def all_groups(self, members: Mapping[int, list[int]], bar: tqdm[Any]) -> tuple[list[RunReport], tuple[GroupReport, ...]]:
-        """Stack, model and write each group; what became of its runs, and the groups with a model."""
-        run_reports: list[RunReport] = []
-        stacks: dict[int, Stack] = {}
-        cells: list[Cell] = []
-        single = sum(map(len, members.values())) <= SINGLE_RUNS
-        for group_id, obs_ids in members.items():
-            bar.set_postfix_str(f"group {group_id}")
-            faults: dict[int, Reason] = {}
-            runs = self._read(obs_ids, faults, bar)
-            axes = self.binning.axes(len(obs_ids))
-            stack = stack_runs([], axes, self.fovalign)
-            if self.method == "spline":
-                group = self._cells(runs, axes, single)
-                stack = sum((cell.stack for cell in group), stack)
-                cells += group
-            else:
-                stack = stack_runs(runs, axes, self.fovalign, self.mask)
-            run_reports += [RunReport(obs_id, group_id, reason, None) for obs_id, reason in faults.items()]
-            reason: Reason | None = None
-            if stack.counts.any():
-                stacks[group_id] = stack
-            else:
-                reason = Reason("its group has no counts inside the axes and above the energy thresholds")
-            run_reports += [RunReport(run.obs_id, group_id, reason, run) for run in stack.runs]
-        check_instrument(run.counted for run in run_reports if run.counted)
-        spline = None
-        if self.method == "spline" and stacks:
-            bar.set_postfix_str("fitting the spline")
-            spline = fit_spline(cells)
-            write_spline(spline, self.directory / SPLINE_FILE)
-        return run_reports, tuple(self._write_group(group_id, stack, spline) for group_id, stack in stacks.items())
-
-    def _cells(self, runs: Iterator[EventList], axes: CubeAxes, single: bool) -> list[Cell]:
-        """The runs one by one, or those that point alike added."""
-        cells: dict[Any, Cell] = {}
-        for events in runs:
-            row = self.runs.row(events.obs_id)
-            cell = Cell(float(row["ALT_PNT"]), float(row["AZ_PNT"]), stack_runs([events], axes, self.fovalign, self.mask))
-            key = events.obs_id if single else cell.alike
-            cells[key] = cells[key] + cell if key in cells else cell
-        return list(cells.values())
-
-    def _read(self, obs_ids: list[int], faults: dict[int, Reason], bar: tqdm[Any]) -> Iterator[EventList]:
-        for obs_id in obs_ids:
-            try:
-                yield read_event_list(self.runs.files(obs_id))
-            except DataError as error:
-                if self.on_error == "fail":
-                    raise
-                faults[obs_id] = fault(str(error))
-            bar.update()
-
-    def _write_group(self, group_id: int, stack: Stack, spline: SplineModel | None) -> GroupReport:
-        rows = np.isin(self.runs.table["OBS_ID"], stack.obs_ids)
-        table = self.runs.table[rows]
-        report = GroupReport(
-            group_id=group_id,
-            n_runs=len(stack.runs),
-            livetime_s=sum(run.livetime_s for run in stack.runs),
-            counts=int(stack.counts.sum()),
-            alt_mean_deg=float(np.mean(table["ALT_PNT"])),
-            az_mean_deg=mean_azimuth(np.asarray(table["AZ_PNT"])),
-            merged=tuple(other for other, model_id in self.model_ids.items() if model_id == group_id != other),
-            files=tuple(f"bg_cube_model_group{group_id}_{kind}.fits.gz" for kind in ("table", "image")),
-        )
-        limits = self.groups.table[[group_id, *report.merged]]
-        keywords: dict[str, Any] = {"GROUP_ID": group_id}
-        for name, extreme in (("ALT_MIN", np.min), ("ALT_MAX", np.max), ("AZ_MIN", np.min), ("AZ_MAX", np.max)):
-            keywords[name] = (float(extreme(limits[name])), "[deg] of the group")
-        keywords |= {
-            "ALT_PNT": (report.alt_mean_deg, "[deg] mean of the runs"),
-            "AZ_PNT": (report.az_mean_deg, "[deg] mean of the runs"),
-        }
-        if spline is None:
-            model = make_model(stack, self.method)
-        else:
-            rate, error = spline.at(report.alt_mean_deg, report.az_mean_deg)
-            model = BackgroundModel(rate, stack, self.method, error)
-        for write, name in zip((write_model, write_image), report.files, strict=True):
-            write(model, self.directory / name, keywords)
-        return report
-
-
-def _livetime(runs: Runs, obs_ids: Sequence[int]) -> float:
-    """Livetime of runs by the index, s; ontime where it does not say."""
-    name = next((name for name in ("LIVETIME", "ONTIME") if name in runs.table.colnames), None)
-    if name is None:
-        raise BgnbError(f"{runs.path}: min_livetime needs the column LIVETIME or ONTIME in the index of runs")
-    return float(np.nansum(runs.table[name][np.isin(runs.table["OBS_ID"], obs_ids)]))
-
-
-def _merged(members: Mapping[int, list[int]], model_ids: Mapping[int, int]) -> dict[int, list[int]]:
-    """OBS_IDs by the group that they are merged into, in order."""
-    merged: dict[int, list[int]] = {}
-    for group_id, obs_ids in members.items():
-        merged.setdefault(model_ids[group_id], []).extend(obs_ids)
-    return {group_id: sorted(obs_ids) for group_id, obs_ids in sorted(merged.items())}
-
-
-def _nothing_left(runs: Runs, selection: Selection) -> str:
-    reasons = ", ".join(count_reasons(selection.left_out.values()))
-    return f"no run is left of the {len(runs)} in {runs.path}: {reasons}. Try --select all, or other group edges"
-
-
-def _check_ledger(runs: Runs, report: Report) -> None:
-    if [run.obs_id for run in report.runs] != runs.obs_ids:
-        raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input
-
-
-def _write_tables(runs: Runs, report: Report, directory: Path) -> None:
-    used = report.group_ids
-    table: Table = runs.table[np.isin(runs.table["OBS_ID"], list(used))]
-    write_fits(directory / "bg_observation_table.fits.gz", [primary_hdu(), table_hdu(table, "OBS_INDEX")])
-    table["GROUP_ID"] = np.array([used[obs_id] for obs_id in table["OBS_ID"].tolist()], dtype=np.int64)
-    write_fits(directory / GROUPED_RUNS_FILE, [primary_hdu(), table_hdu(table, "OBS_INDEX")])
-    write_file(directory / REPORT, report.to_json().encode())
+def _watched(counted: Iterable[tuple[Chunk, Counted]], plan: Plan, bar: tqdm[Any]) -> Iterator[tuple[Chunk, Counted]]:
+    """The same, seen by a progress bar; stops at what makes all of it useless."""
+    events = 0
+    first: list[RunCounts] = []
+    for chunk, piece in counted:
+        if piece.faults and plan.settings.on_error == "fail":
+            raise DataError(piece.faults[min(piece.faults)])
+        first = [*first, *piece.stack.runs][:1]
+        check_instrument([*first, *piece.stack.runs])
+        events += sum(run.events for run in piece.stack.runs)
+        bar.update(len(piece.obs_ids))
+        bar.set_postfix_str(f"{events} events")
+        yield chunk, piece

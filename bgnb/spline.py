@@ -22,6 +22,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -107,25 +108,38 @@ class Cell:
     az_pnt: float
     stack: Stack
 
-    @property
-    def direction(self) -> Floats:
-        """Unit vector to the north, the east and the zenith."""
-        altitude, azimuth = np.radians(self.alt_pnt), np.radians(self.az_pnt)
-        return np.array([np.cos(altitude) * np.cos(azimuth), np.cos(altitude) * np.sin(azimuth), np.sin(altitude)])
-
-    @property
-    def alike(self) -> tuple[int, int]:
-        """Cells of which this is the same point alike, as far as the rate depends on the pointing."""
-        north, _, up = self.direction
-        return int(up // ALIKE[0]), int(north // ALIKE[1])
-
     def __add__(self, other: Cell) -> Cell:
-        # Means of what the rate depends on: east and west, which it does not tell apart, do not cancel.
-        ours, theirs = len(self.stack.runs), len(other.stack.runs)
-        north, _, up = (ours * self.direction + theirs * other.direction) / (ours + theirs)
-        altitude = np.arcsin(up)
-        azimuth = np.arccos(np.clip(north / max(np.cos(altitude), 1e-12), -1, 1))
-        return Cell(float(np.degrees(altitude)), float(np.degrees(azimuth)), self.stack + other.stack)
+        cells = (self, other)
+        pointing = mean_pointing(
+            np.array([cell.alt_pnt for cell in cells]),
+            np.array([cell.az_pnt for cell in cells]),
+            np.array([len(cell.stack.runs) for cell in cells]),
+        )
+        return Cell(*pointing, self.stack + other.stack)
+
+
+def mean_pointing(alt_pnt: Floats, az_pnt: Floats, weights: NDArray[np.int64] | None = None) -> tuple[float, float]:
+    """Altitude and azimuth, deg, with the mean of what the rate depends on.
+
+    That is the cosine of the zenith angle, and the northern component of the direction: east and
+    west, which it does not tell apart, do not cancel. The azimuth is in the east.
+    """
+    north, up = (float(np.average(component, weights=weights)) for component in _north_and_up(alt_pnt, az_pnt))
+    altitude = np.arcsin(up)
+    azimuth = np.arccos(np.clip(north / max(np.cos(altitude), 1e-12), -1, 1))
+    return float(np.degrees(altitude)), float(np.degrees(azimuth))
+
+
+def alike(alt_pnt: float, az_pnt: float) -> tuple[int, int]:
+    """Pointings (deg) for which this is the same are alike, as far as the rate depends on them."""
+    north, up = _north_and_up(alt_pnt, az_pnt)
+    return int(up // ALIKE[0]), int(north // ALIKE[1])
+
+
+def _north_and_up(alt_pnt: float | Floats, az_pnt: float | Floats) -> tuple[Any, Any]:
+    """Northern component of a direction, and the cosine of its zenith angle."""
+    altitude, azimuth = np.radians(alt_pnt), np.radians(az_pnt)
+    return np.cos(altitude) * np.cos(azimuth), np.sin(altitude)
 
 
 @dataclass(frozen=True, eq=False)

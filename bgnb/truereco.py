@@ -50,7 +50,7 @@ def make_true_reco(
     n_energy: int | None = None,
     n_fov: int | None = None,
     seed: int = 0,
-    workers: int | Executor = 1,
+    workers: int | Executor | None = None,
     keep_dataset: bool = False,
     overwrite: bool = False,
     progress: bool | None = None,
@@ -77,8 +77,8 @@ def make_true_reco(
         See `TrueModel`.
     method, n_energy, n_fov
         See `make_bg_cube_models`.
-    workers : int or `concurrent.futures.Executor`
-        For the simulation.
+    workers : int or `concurrent.futures.Executor`, optional
+        Number of processes, or where to run; see `make_bg_cube_models`.
     keep_dataset : bool
         Keep the simulated runs in ``outdir/dataset``: about 13 MB a run at the full rate.
     overwrite : bool
@@ -126,6 +126,7 @@ def make_true_reco(
             n_energy=n_energy,
             n_fov=n_fov,
             fovalign=fovalign,
+            workers=workers,
             overwrite=overwrite,
             progress=progress,
         )

@@ -1,6 +1,7 @@
 """The main job, from the command line and from Python."""
 
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from bgnb import (
     stack_runs,
 )
 from bgnb.cli import main
+from bgnb.settings import Settings
 from tests.runfiles import TSTART, run, write_gadf, write_hess
 
 OBS_IDS = (2, 3, 5, 6, 9, 11)
@@ -157,11 +159,11 @@ def test_quick_test_takes_20_runs_in_two_altitudes(tmp_path):
     ("runs", "shape"), [(1, (10, 20, 20)), (29, (12, 28, 28)), (99, (19, 56, 56)), (100, (20, 60, 60)), (5000, (20, 60, 60))]
 )
 def test_default_binning_follows_the_number_of_runs(runs, shape):
-    from astropy import units as u
-
-    from bgnb.pipeline import Binning
-
-    assert Binning(0.1 * u.TeV, 80 * u.TeV, None, 0.07 * u.rad, None).axes(runs).shape == shape
+    names = set(inspect.signature(Settings.checked).parameters)
+    defaults = {
+        name: value.default for name, value in inspect.signature(make_bg_cube_models).parameters.items() if name in names
+    }
+    assert Settings.checked(**defaults | {"indir": "in", "scheme": "GADF"}).axes(runs).shape == shape
 
 
 @pytest.mark.parametrize(
@@ -245,8 +247,6 @@ def test_help_teaches_with_examples():
 
 
 def test_command_and_function_have_the_same_arguments():
-    import inspect
-
     command = {parameter.name for parameter in main.commands["make-bg-cube-models"].params}
     function = set(inspect.signature(make_bg_cube_models).parameters)
     assert command == function - {"progress"}
@@ -337,7 +337,7 @@ def test_splines_of_runs_added_first_and_of_single_runs_agree(tmp_path, monkeypa
     arguments = {"select": "all", "method": "spline", "n_energy": 5, "n_fov": 8, "progress": False}
     arguments |= {"alt_edges": [0, 90], "az_edges": [0, 360]}
     single = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "single", **arguments)
-    monkeypatch.setattr("bgnb.pipeline.SINGLE_RUNS", 2)
+    monkeypatch.setattr("bgnb.plan.SINGLE_RUNS", 2)
     added = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "added", **arguments)
     assert single.runs == added.runs
     one, other = (read_model(tmp_path / name / single.groups[0].files[0]) for name in ("single", "added"))

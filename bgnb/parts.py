@@ -1,0 +1,100 @@
+"""Runs counted in parts, without any scheduler, and put together again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import bgnb
+from bgnb.counting import Chunk, Counted
+from bgnb.errors import BgnbError, DataError
+from bgnb.outdir import check_directory, write_file
+from bgnb.plan import Plan, make_plan
+from bgnb.report import Report, RunReport
+from bgnb.runs import fault
+from bgnb.settings import Settings
+
+#: What a directory with a part says of itself.
+PART_FILE = "part.json"
+
+
+def part_numbers(part: str, settings: Settings) -> tuple[int, int]:
+    """Number of a part, and number of parts, from a text such as ``3/10``."""
+    numbers = re.fullmatch(r"(\d+)/(\d+)", part)
+    if not numbers or not 1 <= int(numbers[1]) <= int(numbers[2]):
+        raise BgnbError(f"part must be like 3/10, for the third of ten, got '{part}'")
+    if settings.catalog == "table":
+        raise BgnbError("a part needs the catalogue as a file, which merge reads again")
+    return int(numbers[1]), int(numbers[2])
+
+
+def write_part(plan: Plan, counted: Iterable[tuple[Chunk, Counted]], directory: Path, numbers: tuple[int, int]) -> Report:
+    """Write what was counted for a part; the report names its runs."""
+    chunks: list[dict[str, Any]] = []
+    runs: list[RunReport] = []
+    for chunk, piece in counted:
+        name = f"run{min(chunk.obs_ids)}.counted"
+        write_file(directory / name, piece.pack())
+        chunks.append({"file": name, "key": chunk.key, "obs_ids": chunk.obs_ids})
+        runs += [RunReport(run.obs_id, chunk.key[0], None, run) for run in piece.stack.runs]
+        runs += [RunReport(obs_id, chunk.key[0], fault(why), None) for obs_id, why in piece.faults.items()]
+    content = {
+        "creator": f"bgnb {bgnb.__version__}",
+        "part": numbers,
+        "plan": plan.digest(),
+        "settings": plan.settings.as_dict(),
+        "chunks": sorted(chunks, key=lambda chunk: chunk["obs_ids"]),
+    }
+    write_file(directory / PART_FILE, (json.dumps(content, indent=1) + "\n").encode())
+    settings = plan.settings.as_dict() | {"part": "/".join(map(str, numbers))}
+    return Report(tuple(sorted(runs, key=lambda run: run.obs_id)), (), settings, plan.runs.notes)
+
+
+def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Counted]]]:
+    """The plan that parts belong to, and what was counted, one chunk after the other.
+
+    Raises
+    ------
+    BgnbError
+        Where one is missing, damaged or of another plan, or the runs are not what they were.
+    """
+    if not paths:
+        raise BgnbError("there are no parts to merge")
+    contents = [_content(path) for path in paths]
+    first, n_parts = contents[0], contents[0]["part"][1]
+    for path, content in zip(paths, contents, strict=True):
+        if (content["plan"], content["part"][1]) != (first["plan"], n_parts):
+            raise BgnbError(f"{path}: was made with other settings, or of other runs, than {paths[0]}")
+    numbers = [content["part"][0] for content in contents]
+    if missing := sorted(set(range(1, n_parts + 1)) - set(numbers)):
+        raise BgnbError(f"of {n_parts} parts these are missing: {', '.join(map(str, missing))}")
+    if repeated := [path for path, number in zip(paths, numbers, strict=True) if numbers.count(number) > 1]:
+        raise BgnbError(f"the same part is given twice: {repeated[0]} and {repeated[1]}")
+    plan = make_plan(Settings.from_dict(first["settings"]))
+    if plan.digest() != first["plan"]:
+        raise BgnbError(f"{plan.runs.path}: the index is not what it was when {paths[0]} was made; make the parts again")
+    files = [(path, chunk) for path, content in zip(paths, contents, strict=True) for chunk in content["chunks"]]
+    return plan, (_read(plan, path, chunk) for path, chunk in files)
+
+
+def _read(plan: Plan, path: Path, entry: dict[str, Any]) -> tuple[Chunk, Counted]:
+    chunk = plan.chunk((tuple(entry["key"]), entry["obs_ids"]))
+    try:
+        return chunk, Counted.unpack((path / entry["file"]).read_bytes(), chunk)
+    except (OSError, DataError) as error:
+        raise BgnbError(f"{path / entry['file']}: cannot be used: {error}") from None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if faults := check_directory(path):
+        raise BgnbError(f"{faults[0]}; make this part again")
+    try:
+        content = json.loads((path / PART_FILE).read_text())
+    except (OSError, ValueError):
+        raise BgnbError(f"{path}: is not a part that was made with --part") from None
+    if content["creator"] != f"bgnb {bgnb.__version__}":
+        raise BgnbError(f"{path}: was made by {content['creator']}, this is bgnb {bgnb.__version__}; make the part again")
+    return dict(content)

@@ -1,0 +1,108 @@
+"""From what was counted to a directory of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from bgnb.counting import Counted, Key, total
+from bgnb.errors import BgnbError
+from bgnb.fitsfile import primary_hdu, table_hdu, write_fits
+from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, SPLINE_FILE, write_groups, write_image, write_model, write_spline
+from bgnb.model import BackgroundModel, make_model
+from bgnb.outdir import REPORT, write_file
+from bgnb.plan import Plan
+from bgnb.report import GroupReport, Report, RunReport, count_reasons
+from bgnb.runs import Reason, fault, mean_azimuth
+from bgnb.spline import SplineModel, fit_spline
+from bgnb.stack import Stack
+
+_NO_COUNTS = Reason("its group has no counts inside the axes and above the energy thresholds")
+
+
+def write_models(plan: Plan, sums: Mapping[Key, Counted], directory: Path) -> Report:
+    """Make the model of each group, and write all files of a directory of models.
+
+    Parameters
+    ----------
+    plan : `~bgnb.plan.Plan`
+        What was to be counted.
+    sums : mapping
+        What was counted, by key of the plan's pieces.
+    directory : path
+        Where to write.
+
+    Raises
+    ------
+    BgnbError
+        Where no group has counts.
+    """
+    groups = total(((key[0],), counted) for key, counted in sums.items())
+    stacks = {group_id: counted.stack for (group_id,), counted in groups.items() if counted.stack.counts.any()}
+    runs = [RunReport(obs_id, None, reason, None) for obs_id, reason in plan.left_out.items()]
+    for (group_id,), counted in groups.items():
+        runs += [RunReport(obs_id, group_id, fault(why), None) for obs_id, why in counted.faults.items()]
+        reason = None if group_id in stacks else _NO_COUNTS
+        runs += [RunReport(run.obs_id, group_id, reason, run) for run in counted.stack.runs]
+    if not stacks:
+        reasons = ", ".join(count_reasons(run.reason for run in runs if run.reason and run.group_id is not None))
+        raise BgnbError(f"no model could be made: {reasons}. Are the files complete, and the axes wide enough?")
+    spline = None
+    if plan.settings.method == "spline":
+        spline = fit_spline([plan.cell(counted) for counted in sums.values() if counted.stack.runs])
+        write_spline(spline, directory / SPLINE_FILE)
+    reports = tuple(_write_group(plan, group_id, stack, spline, directory) for group_id, stack in stacks.items())
+    in_order = tuple(sorted(runs, key=lambda run: run.obs_id))
+    report = Report(in_order, reports, plan.settings.as_dict(), plan.runs.notes)
+    if [run.obs_id for run in report.runs] != plan.runs.obs_ids:
+        raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input
+    model_ids = {group_id: model_id for group_id, model_id in plan.model_ids.items() if model_id in stacks}
+    write_groups(plan.settings.groups, directory / GROUPS_FILE, model_ids)
+    _write_tables(plan, report, directory)
+    return report
+
+
+def _write_group(plan: Plan, group_id: int, stack: Stack, spline: SplineModel | None, directory: Path) -> GroupReport:
+    """Make the model of a group, and write its files."""
+    rows = np.isin(plan.runs.table["OBS_ID"], stack.obs_ids)
+    table = plan.runs.table[rows]
+    report = GroupReport(
+        group_id=group_id,
+        n_runs=len(stack.runs),
+        livetime_s=sum(run.livetime_s for run in stack.runs),
+        counts=int(stack.counts.sum()),
+        alt_mean_deg=float(np.mean(table["ALT_PNT"])),
+        az_mean_deg=mean_azimuth(np.asarray(table["AZ_PNT"])),
+        merged=tuple(other for other, model_id in plan.model_ids.items() if model_id == group_id != other),
+        files=tuple(f"bg_cube_model_group{group_id}_{kind}.fits.gz" for kind in ("table", "image")),
+    )
+    limits = plan.settings.groups.table[[group_id, *report.merged]]
+    keywords: dict[str, Any] = {"GROUP_ID": group_id}
+    for name, extreme in (("ALT_MIN", np.min), ("ALT_MAX", np.max), ("AZ_MIN", np.min), ("AZ_MAX", np.max)):
+        keywords[name] = (float(extreme(limits[name])), "[deg] of the group")
+    keywords |= {
+        "ALT_PNT": (report.alt_mean_deg, "[deg] mean of the runs"),
+        "AZ_PNT": (report.az_mean_deg, "[deg] mean of the runs"),
+    }
+    if spline is None:
+        model = make_model(stack, plan.settings.method)
+    else:
+        rate, error = spline.at(report.alt_mean_deg, report.az_mean_deg)
+        model = BackgroundModel(rate, stack, plan.settings.method, error)
+    for write, name in zip((write_model, write_image), report.files, strict=True):
+        write(model, directory / name, keywords)
+    return report
+
+
+def _write_tables(plan: Plan, report: Report, directory: Path) -> None:
+    """Write the tables of runs, and the report."""
+    used = report.group_ids
+    table: Table = plan.runs.table[np.isin(plan.runs.table["OBS_ID"], list(used))]
+    write_fits(directory / "bg_observation_table.fits.gz", [primary_hdu(), table_hdu(table, "OBS_INDEX")])
+    table["GROUP_ID"] = np.array([used[obs_id] for obs_id in table["OBS_ID"].tolist()], dtype=np.int64)
+    write_fits(directory / GROUPED_RUNS_FILE, [primary_hdu(), table_hdu(table, "OBS_INDEX")])
+    write_file(directory / REPORT, report.to_json().encode())
