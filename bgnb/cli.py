@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bgnb import __version__
-from bgnb.errors import BgnbError
+from bgnb.errors import BgnbError, notes_of
 
 
 class _BadInput(click.ClickException):
@@ -27,7 +27,7 @@ class _Commands(click.Group):
             with _ended_by_signals():
                 return super().invoke(ctx)
         except BgnbError as error:
-            raise _BadInput(str(error)) from error
+            raise _BadInput("\n".join([str(error), *notes_of(error)])) from error
 
 
 @contextmanager
@@ -47,11 +47,11 @@ def _ended_by_signals() -> Iterator[None]:
         for number in caught:
             signal.signal(number, end)
         yield
-    except BaseException:
+    except BaseException as error:
         if not received:
             raise
         # Not always the exception that we raised: an import that is interrupted may end with another.
-        click.echo("Interrupted; what was not finished is removed.", err=True)
+        click.echo("\n".join(["Interrupted; what was not finished is removed.", *notes_of(error)]), err=True)
         raise SystemExit(128 + received[0]) from None
     finally:
         for number in caught:
