@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -15,11 +16,11 @@ from pathlib import Path
 #: Seconds after which something that a test waits for is taken not to come.
 PATIENCE = 60.0
 
-# What each Python process runs first. KILLED_BY: the OBS_ID of a run that kills whoever reads it; READ: a file that gets
-# the OBS_ID of each run that is read; GATE: a folder; while it has a file named by an OBS_ID, reading that run waits;
-# BGNB: "none" where bgnb cannot be imported, else its version; PATIENCE: that of bgnb.cluster.
+# What each Python process runs first. BGNB: "none" where bgnb cannot be imported, else its version. CHANGE: values of names
+# in modules. WATCH: a folder, in which "read" gets the OBS_ID of each run that is read; while there is a file "wait" and an
+# OBS_ID, reading that run waits, and where there is one "kill" and an OBS_ID, reading that run kills the process.
 _FIRST = """
-import importlib.machinery, os, sys, time
+import importlib.machinery, json, os, pathlib, sys, time
 
 if os.environ.get("BGNB") == "none":
     sys.modules["bgnb"] = None
@@ -28,39 +29,39 @@ elif "BGNB" in os.environ:
 
     bgnb.__version__ = os.environ["BGNB"]
 
+CHANGE = json.loads(os.environ.get("CHANGE", "{}"))
 
-def change_eventfile(module):
-    read = module.read_event_list
 
-    def watched(files):
-        if os.environ.get("KILLED_BY") == str(files.obs_id):
+def watched(read):
+    folder = pathlib.Path(os.environ["WATCH"])
+
+    def read_watched(files):
+        with (folder / "read").open("a") as file:
+            file.write(f"{files.obs_id}\\n")
+        if (folder / f"kill{files.obs_id}").exists():
             os.kill(os.getpid(), 9)
-        if "READ" in os.environ:
-            with open(os.environ["READ"], "a") as file:
-                file.write(f"{files.obs_id}\\n")
-        while os.path.exists(os.path.join(os.environ.get("GATE", ""), str(files.obs_id))):
+        while (folder / f"wait{files.obs_id}").exists():
             time.sleep(0.01)
         return read(files)
 
-    module.read_event_list = watched
-
-
-def change_cluster(module):
-    module.PATIENCE = float(os.environ.get("PATIENCE", module.PATIENCE))
+    return read_watched
 
 
 class Finder:
     @staticmethod
     def find_spec(name, path, target=None):
-        change = {"bgnb.eventfile": change_eventfile, "bgnb.cluster": change_cluster}.get(name)
-        if change is None:
+        if name != "bgnb.eventfile" and name not in CHANGE:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         load = spec.loader.exec_module
 
         def load_and_change(module):
             load(module)
-            change(module)
+            for key, value in CHANGE.get(name, {}).items():
+                assert hasattr(module, key), key
+                setattr(module, key, value)
+            if name == "bgnb.eventfile" and "WATCH" in os.environ:
+                module.read_event_list = watched(module.read_event_list)
 
         spec.loader.exec_module = load_and_change
         return spec
@@ -68,6 +69,10 @@ class Finder:
 
 sys.meta_path.insert(0, Finder)
 """
+#: Chunks of three runs, which are kept.
+SMALL_CHUNKS = {"bgnb.chunks": {"CHUNK_RUNS": 3}, "bgnb.pipeline": {"KEPT_FROM": 1}}
+#: Arguments for small cubes.
+SMALL = {"select": "all", "n_energy": 6, "n_fov": 10}
 
 
 def environment(folder: Path, **variables: object) -> dict[str, str]:
@@ -76,6 +81,8 @@ def environment(folder: Path, **variables: object) -> dict[str, str]:
     first.mkdir(exist_ok=True)
     (first / "sitecustomize.py").write_text(_FIRST)
     paths = [str(first), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    if "CHANGE" in variables:
+        variables["CHANGE"] = json.dumps(variables["CHANGE"])
     quiet = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return os.environ | quiet | {"PYTHONPATH": os.pathsep.join(paths)} | {name: str(value) for name, value in variables.items()}
 
@@ -92,6 +99,11 @@ def until(true: Callable[[], object], what: str) -> None:
 def lines(path: Path) -> list[str]:
     """The lines of a file that may not be there yet."""
     return path.read_text().split() if path.exists() else []
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of all files."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
 
 
 def alive(pid: int) -> bool:
@@ -127,7 +139,8 @@ def started(command: list[object], env: dict[str, str], **options: object) -> It
 @contextmanager
 def command(folder: Path, *arguments: object, **variables: object) -> Iterator[subprocess.Popen[str]]:
     """`bgnb make-bg-cube-models` in a process of its own."""
-    whole = [sys.executable, "-m", "bgnb", "make-bg-cube-models", *arguments]
+    small = ["--select", "all", "--n-energy", 6, "--n-fov", 10]
+    whole = [sys.executable, "-m", "bgnb", "make-bg-cube-models", *arguments, *small]
     with started(whole, environment(folder, **variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         yield process
 
