@@ -56,14 +56,29 @@ def workers_of_client(client: Any, name: str = "of the executor", *, needs_worke
     """
     from distributed.scheduler import KilledWorker
 
-    executor = client.get_executor(pure=False)  # a task that is repeated is not answered with what became of it before
-
     def submit(function: Callable[[T], R], task: T) -> Future[R]:
         # The scheduler, and workers before they begin, see only bytes: where they have no bgnb, or another, they
-        # live on, and the answer is an error.
-        return executor.submit(pickle.loads, pickle.dumps(_Call(function, task)))
+        # live on, and the answer is an error. A task that is repeated is not pure: it gets an answer of its own.
+        asked = client.submit(pickle.loads, pickle.dumps(_Call(function, task)), pure=False)
+        answer: Future[R] = Future()
+        answer.add_done_callback(lambda done: asked.cancel() if done.cancelled() else None)
+        asked.add_done_callback(lambda done: _pass_on(done, answer))
+        return answer
 
     return Workers(submit, IN_FLIGHT, (KilledWorker,), _Watch(client, name, needs_workers).check)
+
+
+def _pass_on(asked: Any, answer: Future[Any]) -> None:
+    """Fetch a result in Dask's thread for that, one after the other.
+
+    Dask's own executor takes a result that is lost on its way, as its worker died, for an error.
+    """
+    if not answer.set_running_or_notify_cancel():
+        return
+    try:
+        answer.set_result(asked.result())
+    except BaseException as error:
+        answer.set_exception(error)
 
 
 @dataclass(frozen=True)
