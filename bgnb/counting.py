@@ -44,6 +44,12 @@ class KeptChunks:
         except (OSError, DataError):
             return None
 
+    def named(self, chunk: Chunk) -> Chunk:
+        """The same chunk, named by its files as they are now, before they are read."""
+        if self.folder is not None:
+            _ = chunk.digest
+        return chunk
+
     def write(self, chunk: Chunk, content: bytes) -> None:
         """Keep what was counted in a chunk."""
         if self.folder is None:
@@ -106,19 +112,21 @@ def count_chunks(
     kept : `KeptChunks`
         What was counted before.
     """
-    missing: list[T] = []
-    for piece in pieces if kept else ():
-        chunk = chunk_of(piece)
-        if (counted := kept.read(chunk)) is not None:
-            yield chunk, counted
-        else:
-            missing.append(piece)
-    tasks = map(chunk_of, missing if kept else pieces)
+    missing = pieces
+    if kept:
+        missing = []
+        for piece in pieces:
+            chunk = chunk_of(piece)
+            if (counted := kept.read(chunk)) is not None:
+                yield chunk, counted
+            else:
+                missing.append(piece)
+    tasks = map(chunk_of, missing)
     if kept.folder is None and workers.submit is None:
         yield from ((chunk, count_chunk(chunk)) for chunk in tasks)
         return
     dangerous: list[Chunk] = []
-    for chunk, result in workers.map(count_and_pack, _named(tasks) if kept.folder else tasks):
+    for chunk, result in workers.map(count_and_pack, map(kept.named, tasks)):
         if isinstance(result, Lost):
             dangerous.append(chunk)
         else:
@@ -128,13 +136,6 @@ def count_chunks(
     for chunk in dangerous:
         for one, result in workers.one_by_one(count_and_pack, chunk.split()):
             yield one, _killer(one) if isinstance(result, Lost) else _believed(Counted.unpack(result, one), one)
-
-
-def _named(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Chunks whose names are of the files as they are before they are read."""
-    for chunk in chunks:
-        assert chunk.digest
-        yield chunk
 
 
 def _believed(counted: Counted, chunk: Chunk) -> Counted:

@@ -127,9 +127,10 @@ def started(command: list[object], env: dict[str, str], **options: object) -> It
     try:
         yield process
     finally:
-        for pid in [process.pid, *children(process.pid)]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        if process.poll() is None:
+            for pid in [process.pid, *children(process.pid)]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         process.wait()
         for stream in (process.stdout, process.stderr):
             if stream:

@@ -3,7 +3,8 @@
 import errno
 import os
 import signal
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -247,6 +248,34 @@ def test_a_fault_that_only_a_worker_finds_is_an_error(indir):
         [chunk_of(indir, 2, 3)], lambda piece: piece, Workers(Answering(answer).submit), KeptChunks(None)
     )
     assert list(counted.faults) == [3]
+
+
+def test_a_run_that_kills_its_worker_stops_where_faults_do(indir, tmp_path, monkeypatch):
+    """Its neighbours are counted, each alone, before it is blamed."""
+
+    class Dying:
+        alone = ()
+
+        def submit(self, function, chunk):
+            if len(chunk.runs) == 1:
+                self.alone += (chunk.runs[0].obs_id,)
+            future = Future()
+            if 11 in chunk.obs_ids:
+                future.set_exception(BrokenExecutor("died"))
+            else:
+                future.set_result(function(chunk))
+            return future
+
+    dying = Dying()
+    monkeypatch.setattr(pipeline, "open_workers", lambda *_, **__: nullcontext(Workers(dying.submit, 4, (BrokenExecutor,))))
+    monkeypatch.setattr(chunks, "CHUNK_RUNS", 3)
+    with pytest.raises(
+        DataError, match=r"run11\.fits\.gz: the worker that read run 11 died, even where it had nothing else to"
+    ):
+        make(indir, tmp_path / "out", on_error="fail")
+    assert dying.alone[-3:] == (5, 7, 11)
+    assert not (tmp_path / "out").exists()
+    assert list(make(indir, tmp_path / "out").faults) == [11]
 
 
 def test_what_was_counted_must_be_of_the_runs_that_were_asked_for(indir):

@@ -113,11 +113,17 @@ def test_only_the_run_that_kills_workers_is_blamed(indir, two, tmp_path):
     assert {name: made[name] for name in names} == {name: wanted[name] for name in names}
 
 
-def test_a_run_that_kills_workers_stops_where_faults_do(indir, two, tmp_path):
-    (two.folder / "kill11").touch()
-    with pytest.raises(BgnbError, match=r"run11\.fits\.gz: the worker that read run 11 died"):
-        make_bg_cube_models(indir, "GADF", tmp_path / "out", scheduler=two.address, on_error="fail", **SMALL)
-    assert not (tmp_path / "out").exists()
+def test_ctrl_c_ends_the_command_and_its_tasks(indir, two, tmp_path):
+    (two.folder / "wait11").touch()
+    with command(tmp_path, indir, "GADF", tmp_path / "out", "--scheduler", two.address) as process:
+        until(lambda: "11" in lines(two.folder / "read"), "a worker that reads run 11")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.splitlines() == ["Interrupted; what was not finished is removed."]
+    (two.folder / "wait11").unlink()
+    with distributed.Client(two.address, set_as_default=False) as client:
+        until(lambda: not any(client.processing().values()), "idle workers")
 
 
 def test_a_scheduler_that_stops_answering_is_one_clear_error(indir, two, tmp_path, monkeypatch):
