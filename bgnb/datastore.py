@@ -13,6 +13,7 @@ from astropy.table import Row, Table
 from numpy.typing import NDArray
 
 from bgnb.errors import BgnbError, DataError
+from bgnb.eventfile import read_events_header
 from bgnb.eventlist import HduLocation, RunFiles
 from bgnb.fitstable import FitsTable, read_table
 from bgnb.fov import pointing_altaz
@@ -270,7 +271,7 @@ def _completed(runs: Runs) -> Runs:
 
 def _pointing(files: RunFiles) -> dict[str, float]:
     """Pointing of a run from the header of its events; altitude and azimuth are computed if need be."""
-    events = read_table(files.events.path, files.events.hdu, columns=[]).with_defaults(files.index)
+    events = read_events_header(files)
     pointing = {name: events.number(name) for name in ("RA_PNT", "DEC_PNT")}
     if events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:
         return pointing | {name: events.number(name) for name in ("ALT_PNT", "AZ_PNT")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -58,15 +59,31 @@ def read_event_list(files: RunFiles) -> EventList:
     return replace(event_list, notes=tuple(dict.fromkeys(notes)))
 
 
-def _read_parts(files: RunFiles, notes: list[str]) -> dict[str, FitsTable]:
+def read_events_header(files: RunFiles) -> FitsTable:
+    """The keywords of a run's events alone, with what the index gives for those that are missing.
+
+    Parameters
+    ----------
+    files : `RunFiles`
+        Where its parts are.
+
+    Raises
+    ------
+    DataError
+        Where the file or the HDU is missing or cannot be read.
+    """
+    return _read_parts(replace(files, gti=None, aeff=None), [], ())["EVENTS"].with_defaults(files.index)
+
+
+def _read_parts(files: RunFiles, notes: list[str], columns: Collection[str] = _COLUMNS) -> dict[str, FitsTable]:
     """The tables that are there, by kind; each file is opened and inflated once."""
     wanted = {"EVENTS": files.events, "GTI": files.gti, "AEFF": files.aeff}
     parts = {kind: part for kind, part in wanted.items() if part is not None}
     tables: dict[str, FitsTable] = {}
     for path in dict.fromkeys(part.path for part in parts.values()):
         here = {kind: part for kind, part in parts.items() if part.path == path}
-        for kind, table in zip(here, read_tables(path, [part.hdu for part in here.values()], _COLUMNS), strict=True):
-            if table := table or _under_its_usual_name(kind, here[kind], notes):
+        for kind, table in zip(here, read_tables(path, [part.hdu for part in here.values()], columns), strict=True):
+            if table := table or _under_its_usual_name(kind, here[kind], notes, columns):
                 tables[kind] = table
                 notes += table.notes
     for kind, part in parts.items():
@@ -75,11 +92,11 @@ def _read_parts(files: RunFiles, notes: list[str]) -> dict[str, FitsTable]:
     return tables
 
 
-def _under_its_usual_name(kind: str, part: HduLocation, notes: list[str]) -> FitsTable | None:
+def _under_its_usual_name(kind: str, part: HduLocation, notes: list[str], columns: Collection[str]) -> FitsTable | None:
     """The table where the index gives it a wrong name, as MAGIC's does."""
     if kind == "AEFF" or str(part.hdu).upper() == kind:
         return None
-    (table,) = read_tables(part.path, [kind], _COLUMNS)
+    (table,) = read_tables(part.path, [kind], columns)
     if table:
         notes.append(f"the index names HDU {part.hdu}, which is not there, and {kind} is read")
     return table

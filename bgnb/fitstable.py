@@ -34,6 +34,7 @@ _BLOCK = 2880
 _CARD = 80
 _TYPES = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "A": "S", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
 _TYPES |= {"X": "V", "P": ">2i4", "Q": ">2i8"}  # bits; descriptors of arrays of variable length, kept as such
+_MOST_REPEATED = 1 << 24  # numbers in a cell
 _QUOTED = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:/\s*(.*))?$")
 
 
@@ -166,7 +167,7 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
                             f"{where}: the file ends within the table, of which NAXIS2 claims more rows than are there"
                         )
                     data = stream.read(size + -size % _BLOCK)
-                    _check_what_follows(data[size:], stream, where)
+                    _check_end(data, size, stream, where)
                     _check_sums(header, data, where)
                     table = _make_table(path, name or str(number), header, data[:size], columns)
                     found.update(dict.fromkeys(matching, table))
@@ -176,7 +177,7 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file{_no_variables(path)}") from None
+        raise DataError(f"{path}: {_why_missing(path)}") from None
     except igzip_lib.IsalError as error:  # type: ignore[misc] # isal does not type it
         raise DataError(f"{path}: is damaged, and cannot be inflated: {error}") from None
     except OSError as error:
@@ -231,10 +232,12 @@ def _inflated(content: bytes, path: Path) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _no_variables(path: Path) -> str:
+def _why_missing(path: Path) -> str:
+    if path.is_symlink():
+        return f"is a link to {path.readlink()}, which is not there"
     if "://" in str(path) or re.search(r":/[^/]", str(path)):
-        return "; files are read from disk, not from URLs"
-    return "; variables in paths are not expanded" if "$" in str(path) else ""
+        return "there is no such file; files are read from disk, not from URLs"
+    return "there is no such file" + ("; variables in paths are not expanded" if "$" in str(path) else "")
 
 
 @dataclass(frozen=True)
@@ -290,11 +293,16 @@ def _instead(start: bytes) -> str:
     return "is not a FITS file"
 
 
-def _check_what_follows(padding: bytes, stream: BinaryIO, where: str) -> None:
-    """Nothing but padding and another HDU may follow a table: otherwise rows are lost."""
-    start = stream.read(_CARD)
-    stream.seek(-len(start), os.SEEK_CUR)
-    if padding.strip(b"\0 ") or (start.strip(b"\0 \n") and not start.startswith(b"XTENSION=")):
+def _check_end(data: bytes, size: int, stream: BinaryIO, where: str) -> None:
+    """The table must end where its header says: before the next HDU, and with nothing but padding between them."""
+    start = data.find(b"XTENSION=")
+    while start > 0:
+        if start % _BLOCK == 0:
+            raise DataError(f"{where}: the next HDU begins within the table, of which NAXIS2 claims more rows than are there")
+        start = data.find(b"XTENSION=", start + 1)
+    follows = stream.read(_CARD)
+    stream.seek(-len(follows), os.SEEK_CUR)
+    if data[size:].strip(b"\0 ") or (follows.strip(b"\0 \n") and not follows.startswith(b"XTENSION=")):
         raise DataError(f"{where}: the table goes on after rows that NAXIS2 claims")
 
 
@@ -398,6 +406,8 @@ def _numpy_type(tform: str) -> np.dtype[Any] | None:
     if not form or form[2] not in _TYPES:
         return None
     repeat, code = int(form[1] or 1), form[2]
+    if repeat > _MOST_REPEATED:
+        return None
     if code == "X":
         return np.dtype(f"V{(repeat + 7) // 8}")
     if code == "A":

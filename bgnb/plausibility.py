@@ -125,8 +125,12 @@ def _check_detxy(table: FitsTable, run: EventList) -> None:
     """DETX and DETY are computed from RA and DEC; where a file has them, they must not be the mirror image."""
     if not {"DETX", "DETY"} <= table.columns.keys():
         return
-    rows = np.linspace(0, len(run) - 1, min(len(run), _TRIED_EVENTS)).astype(int)
-    stated = np.stack([column_in(table, name, "deg", "deg")[rows] for name in ("DETX", "DETY")])
+    columns = np.stack([column_in(table, name, "deg", "deg") for name in ("DETX", "DETY")])
+    known = np.flatnonzero(np.isfinite(columns).all(axis=0))
+    if not len(known):
+        return
+    rows = known[np.linspace(0, len(known) - 1, min(len(known), _TRIED_EVENTS)).astype(int)]
+    stated = columns[:, rows]
     frames = [np.stack(run.detxy(fovalign, rows)) for fovalign in ("ALTAZ", "RADEC")]
 
     def distance(signs: tuple[int, int]) -> float:
