@@ -105,7 +105,7 @@ def _under_its_usual_name(kind: str, part: HduLocation, notes: list[str], column
 def _values(table: FitsTable, name: str, unit: str, default_unit: str) -> NDArray[np.float64]:
     values = column_in(table, name, unit, default_unit)
     if broken := np.count_nonzero(~np.isfinite(values)):
-        raise DataError(f"{table.where}: column {name} has {broken} values that are not finite")
+        raise DataError(f"{table.where}: column {name} is not finite in {broken} of {len(values)} rows")
     return values
 
 
@@ -126,7 +126,7 @@ def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float
     if not len(intervals):
         raise DataError(f"{where}: there is no good time interval")
     if np.any(intervals[:, 1] <= intervals[:, 0]):
-        raise DataError(f"{where}: an interval stops before it starts")
+        raise DataError(f"{where}: an interval stops before it starts (START, STOP)")
     if np.any(intervals[1:, 0] < intervals[:-1, 1]):
         raise DataError(f"{where}: good time intervals overlap")
     middle = mjdref + intervals.mean() / 86400

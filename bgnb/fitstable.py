@@ -34,6 +34,7 @@ _BLOCK = 2880
 _CARD = 80
 _TYPES = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "A": "S", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
 _TYPES |= {"X": "V", "P": ">2i4", "Q": ">2i8"}  # bits; descriptors of arrays of variable length, kept as such
+_AGAIN = "; copy it again from where it is whole"
 _MOST_REPEATED = 1 << 24  # numbers in a cell
 _QUOTED = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:/\s*(.*))?$")
 
@@ -159,9 +160,9 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
                     break
                 name = str(_value(header.cards, "EXTNAME", "")).strip()
                 matching = [key for key in (number, name.upper()) if key in keys and key not in found]
-                size = _data_size(header.cards, path, number)
+                where = f"{path}, HDU {name or number}"
+                size = _data_size(header.cards, where)
                 if matching and _value(header.cards, "XTENSION", "") == "BINTABLE":
-                    where = f"{path}, HDU {name or number}"
                     if size > end - stream.tell():
                         raise DataError(
                             f"{where}: the file ends within the table, of which NAXIS2 claims more rows than are there"
@@ -179,7 +180,8 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
     except FileNotFoundError:
         raise DataError(f"{path}: {_why_missing(path)}") from None
     except igzip_lib.IsalError as error:  # type: ignore[misc] # isal does not type it
-        raise DataError(f"{path}: is damaged, and cannot be inflated: {error}") from None
+        reason = re.sub(r"^Error -?\d+ ", "", str(error))
+        raise DataError(f"{path}: is damaged, and cannot be inflated ({reason}){_AGAIN}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
@@ -227,7 +229,7 @@ def _inflated(content: bytes, path: Path) -> bytes:
                 f"{path}: inflates to more than {limit}, where bgnb stops; inflate it yourself if it is as it should be"
             )
         if not member.eof:
-            raise DataError(f"{path}: is cut: its compressed data do not end")
+            raise DataError(f"{path}: is cut: its compressed data do not end{_AGAIN}")
         content = member.unused_data
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -262,7 +264,7 @@ def _read_header(stream: BinaryIO, path: Path, number: int) -> _Header | None:
             if not block.startswith(b"XTENSION=" if number else b"SIMPLE  ="):
                 raise DataError(f"{path}: {_instead(block) if number == 0 else f'after HDU {number - 1} comes no other HDU'}")
         if len(block) < _BLOCK:
-            raise DataError(f"{path}: is cut, at the header of HDU {number}")
+            raise DataError(f"{path}: is cut, at the header of HDU {number}{_AGAIN}")
         content += block
         text = block.decode("latin-1")
         if not text.isascii():
@@ -285,7 +287,7 @@ def _read_header(stream: BinaryIO, path: Path, number: int) -> _Header | None:
 def _instead(start: bytes) -> str:
     """What a file is that is no FITS file."""
     if not start:
-        return "is empty"
+        return f"is empty{_AGAIN}"
     if start.startswith(b"version https://git-lfs"):
         return "is a pointer of git-lfs, not the file itself; fetch it with git lfs pull"
     if start.lstrip()[:5].lower() in (b"<!doc", b"<html"):
@@ -365,8 +367,7 @@ def _size(header: Mapping[str, str], keyword: str, where: str, default: int | No
     return value
 
 
-def _data_size(header: Mapping[str, str], path: Path, number: int) -> int:
-    where = f"{path}, HDU {number}"
+def _data_size(header: Mapping[str, str], where: str) -> int:
     naxis = _size(header, "NAXIS", where)
     if naxis == 0:
         return 0
@@ -386,7 +387,7 @@ def _make_table(path: Path, name: str, hdu: _Header, data: bytes, columns: Colle
         form = str(_value(header, f"TFORM{number}", ""))
         kind = _numpy_type(form)
         if kind is None:
-            raise DataError(f"{where}: column {column} has the unknown format {form!r}")
+            raise DataError(f"{where}: column {column or number} has the unknown format {form!r} (TFORM{number})")
         if columns is None or column in columns:
             fields.setdefault(column, (number, kind, offset))
         offset += kind.itemsize

@@ -37,7 +37,8 @@ def factor_to(stated: str, unit: str, where: str) -> float:
     try:
         return float(u.Unit(stated).to(unit))
     except (ValueError, TypeError):
-        raise DataError(f"{where} has the unit '{stated}', which is not one of {u.Unit(unit).physical_type}") from None
+        quantity = next(iter(u.Unit(unit).physical_type))
+        raise DataError(f"{where} has the unit '{stated}', which is no unit of {quantity}") from None
 
 
 def mjdref_tt(table: FitsTable) -> float:

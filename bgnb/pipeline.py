@@ -203,7 +203,7 @@ def make_bg_cube_models(
         runs = open_runs(indir, scheme)
         mask = None
         if sources == "mask":
-            mask = SourceMask.around(catalog if isinstance(catalog, Table) else read_catalog(catalog), circle)
+            mask = SourceMask.around(read_catalog(catalog), circle)
             if str(select).lower() == "far":
                 select = "all"
         selection = select_runs(runs, select, catalog, radius)

@@ -66,7 +66,7 @@ def _check_number(files: RunFiles, table: FitsTable) -> None:
     except (ValueError, OverflowError):
         fits = False
     if not fits:
-        raise DataError(f"{table.where}: holds run {stated}, but the index says {files.obs_id}")
+        raise DataError(f"{table.where}: OBS_ID says that it holds run {stated}, but the index says {files.obs_id}")
 
 
 def _check_pointing(files: RunFiles, table: FitsTable, run: EventList) -> None:
@@ -90,9 +90,9 @@ def _check_pointing(files: RunFiles, table: FitsTable, run: EventList) -> None:
 
 def _check_events(table: FitsTable, run: EventList) -> None:
     if np.any(np.abs(run.dec) > 90) or np.any(np.abs(run.ra) > 360):
-        raise DataError(f"{table.where}: columns RA and DEC have values that are no position")
+        raise DataError(f"{table.where}: columns RA and DEC have values that are no position in deg")
     if broken := np.count_nonzero(run.energy <= 0):
-        raise DataError(f"{table.where}: column ENERGY has {broken} values that are not above 0")
+        raise DataError(f"{table.where}: column ENERGY is not above 0 in {broken} of {len(run)} rows")
     median = float(np.median(run.energy))
     if len(run) >= _ENOUGH_FOR_A_MEDIAN and not _MEDIAN_ENERGY[0] <= median <= _MEDIAN_ENERGY[1]:
         stated = table.units["ENERGY"] or table.get("EUNIT")
@@ -118,7 +118,7 @@ def _check_doubled(table: FitsTable, run: EventList) -> None:
         keys = [run.time, run.ra, run.dec, run.energy]
     distinct = np.unique(np.stack([key[suspects] for key in keys], axis=1), axis=0)
     if repeated := len(suspects) - len(distinct):
-        raise DataError(f"{table.where}: {repeated} of {len(run)} events stand there twice")
+        raise DataError(f"{table.where}: {repeated} of {len(run)} events are copies of others (TIME, EVENT_ID)")
 
 
 def _check_detxy(table: FitsTable, run: EventList) -> None:

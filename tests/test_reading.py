@@ -263,7 +263,7 @@ def test_livetime_from_ontime_and_deadc_where_it_is_not_stated(tmp_path):
     [
         ({"LIVETIME": 1e6}, "LIVETIME = 1e\\+06 s is longer than ONTIME = 1680 s"),
         ({"ONTIME": 1000.0, "LIVETIME": 900.0}, "ONTIME = 1000 s, but the good time intervals add up to 1680 s"),
-        ({"OBS_ID": 8}, "holds run 8, but the index says 7"),
+        ({"OBS_ID": 8}, "OBS_ID says that it holds run 8, but the index says 7"),
         ({"TIMESYS": "LOCAL"}, "TIMESYS 'local' is not a time scale"),
         ({"MJDREFI": 5}, "is no modified Julian date of our time"),
     ],

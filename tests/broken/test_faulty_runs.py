@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from astropy.io import fits
 
-from bgnb import BgnbError, make_bg_cube_models
+from bgnb import BgnbError
 from tests.broken.directory import (
     CHANGED,
     both,
@@ -29,7 +28,6 @@ from tests.broken.directory import (
     in_location,
     in_row,
     make_models,
-    parts_of_run,
     totals,
     with_card,
     with_column,
@@ -210,7 +208,10 @@ BROKEN_TABLES = {
         "column START is missing",
     ),
     "no unit of ENERGY": (without_unit("ENERGY"), "HDU EVENTS", "column ENERGY has no unit", "EUNIT"),
-    "unit of another quantity": (with_column("ENERGY", lambda table: table["ENERGY"], "s"), "column ENERGY has the unit 's'"),
+    "unit of another quantity": (
+        with_column("ENERGY", lambda table: table["ENERGY"], "s"),
+        "column ENERGY has the unit 's', which is no unit of energy",
+    ),
     "unit that is none": (in_card("TUNIT5", "'parsnips'"), "column ENERGY has the unit 'parsnips'"),
     "unit of RA is no angle": (with_column("RA", lambda table: table["RA"], "TeV"), "column RA has the unit 'TeV'"),
     "unit of TIME is no time": (with_column("TIME", lambda table: table["TIME"], "m"), "column TIME has the unit 'm'"),
@@ -219,6 +220,7 @@ BROKEN_TABLES = {
     "rows without number": (in_card("NAXIS2", "1" + 30 * "0"), "HDU EVENTS", "NAXIS2 claims more rows than are there"),
     "negative number of rows": (
         in_card("NAXIS2", "-50"),
+        "HDU EVENTS",
         "keyword NAXIS2 must be a whole number that is not negative, got -50",
     ),
     "number of rows is text": (in_card("NAXIS2", "'many'"), "keyword NAXIS2 must be a whole number"),
@@ -237,26 +239,26 @@ BROKEN_TABLES = {
         with_column("ENERGY", lambda table: table["ENERGY"].astype(str)),
         "column ENERGY must hold one number",
     ),
-    "NaN energy": (first("ENERGY", np.nan), "HDU EVENTS", "column ENERGY has 1 values that are not finite"),
-    "infinite energy": (first("ENERGY", np.inf), "column ENERGY has 1 values that are not finite"),
-    "negative energy": (first("ENERGY", -1.0), "column ENERGY has 1 values that are not above 0"),
-    "NaN right ascension": (first("RA", np.nan), "HDU EVENTS", "column RA has 1 values that are not finite"),
-    "NaN declination": (first("DEC", np.nan), "HDU EVENTS", "column DEC has 1 values that are not finite"),
-    "NaN time": (first("TIME", np.nan), "HDU EVENTS", "column TIME has 1 values that are not finite"),
+    "NaN energy": (first("ENERGY", np.nan), "HDU EVENTS", "column ENERGY is not finite in 1 of 50 rows"),
+    "infinite energy": (first("ENERGY", np.inf), "column ENERGY is not finite in 1 of 50 rows"),
+    "negative energy": (first("ENERGY", -1.0), "column ENERGY is not above 0 in 1 of 50 rows"),
+    "NaN right ascension": (first("RA", np.nan), "HDU EVENTS", "column RA is not finite in 1 of 50 rows"),
+    "NaN declination": (first("DEC", np.nan), "HDU EVENTS", "column DEC is not finite in 1 of 50 rows"),
+    "NaN time": (first("TIME", np.nan), "HDU EVENTS", "column TIME is not finite in 1 of 50 rows"),
     "declination beyond the pole": (first("DEC", 95.0), "HDU EVENTS", "columns RA and DEC have values that are no position"),
-    "all zeros": (in_columns(change=zeros), "HDU EVENTS", "column ENERGY has 50 values that are not above 0"),
+    "all zeros": (in_columns(change=zeros), "HDU EVENTS", "column ENERGY is not above 0 in 50 of 50 rows"),
     "all positions zero": (
         both(with_column("RA", lambda t: 0 * t["RA"]), with_column("DEC", lambda t: 0 * t["DEC"])),
         "from the pointing",
     ),
     "declinations are right ascensions": (with_column("DEC", lambda table: table["RA"] - 360), "HDU EVENTS", "RA and DEC"),
-    "events twice": (doubled(2), "HDU EVENTS", "50 of 100 events stand there twice"),
-    "events three times": (doubled(3), "HDU EVENTS", "100 of 150 events stand there"),
-    "some events twice": (in_columns(change=some_doubled), "HDU EVENTS", "2 of 52 events stand there twice"),
+    "events twice": (doubled(2), "HDU EVENTS", "50 of 100 events are copies of others"),
+    "events three times": (doubled(3), "HDU EVENTS", "100 of 150 events are copies of others"),
+    "some events twice": (in_columns(change=some_doubled), "HDU EVENTS", "2 of 52 events are copies of others"),
     "events twice without EVENT_ID": (
         both(without_column("EVENT_ID"), doubled(2)),
         "HDU EVENTS",
-        "50 of 100 events stand there twice",
+        "50 of 100 events are copies of others",
     ),
     "MeV stated as TeV": (
         with_column("ENERGY", lambda t: t["ENERGY"] * 1e6),
@@ -304,7 +306,7 @@ BROKEN_HEADERS = {
     "GTI NaN": (
         in_columns("GTI", lambda table: table["STOP"].fill(np.nan)),
         "HDU GTI",
-        "column STOP has 1 values that are not finite",
+        "column STOP is not finite in 1 of 1 rows",
     ),
     "GTI of another run": (gti((86400, 88080)), "HDU EVENTS", "no event lies in a good time interval"),
     "pointing NaN": (in_card("RA_PNT", "NaN"), "HDU EVENTS", "keyword RA_PNT is not a number: nan"),
@@ -332,9 +334,9 @@ BROKEN_HEADERS = {
     "latitude missing": (in_header(GEOLAT=None), "HDU EVENTS", "keyword GEOLAT is missing"),
     "drift": (in_header(OBS_MODE="DRIFT"), "HDU EVENTS", "OBS_MODE is DRIFT"),
     "slew": (in_header(OBS_MODE="slew"), "HDU EVENTS", "OBS_MODE is SLEW"),
-    "OBS_ID of another run": (in_header(OBS_ID=5), "HDU EVENTS", "holds run 5, but the index says 4"),
-    "OBS_ID text": (in_header(OBS_ID="four"), "HDU EVENTS", "holds run four, but the index says 4"),
-    "copy of another run": (of_run_2, "HDU EVENTS", "holds run 2, but the index says 4"),
+    "OBS_ID of another run": (in_header(OBS_ID=5), "HDU EVENTS", "OBS_ID says that it holds run 5, but the index says 4"),
+    "OBS_ID text": (in_header(OBS_ID="four"), "HDU EVENTS", "OBS_ID says that it holds run four, but the index says 4"),
+    "copy of another run": (of_run_2, "HDU EVENTS", "OBS_ID says that it holds run 2, but the index says 4"),
     "LO_THRES text": (in_header("AEFF", LO_THRES="low"), "HDU AEFF", "keyword LO_THRES is not a number: 'low'"),
     "LO_THRES in a strange unit": (
         in_header("AEFF", LO_THRES=(0.3, "[deg]")),
@@ -344,12 +346,16 @@ BROKEN_HEADERS = {
 }
 
 BROKEN_ROWS = {
-    "altitude below the horizon": (in_row(ALT_PNT=-10.0), "ALT_PNT of run 4 is -10 deg, below the horizon"),
-    "altitude above 90": (in_row(ALT_PNT=91.0), "ALT_PNT of run 4 is 91 deg"),
+    "altitude below the horizon": (
+        in_row(ALT_PNT=-10.0),
+        "obs-index.fits.gz",
+        "ALT_PNT of run 4 is -10 deg, below the horizon",
+    ),
+    "altitude above 90": (in_row(ALT_PNT=91.0), "obs-index.fits.gz", "ALT_PNT of run 4 is 91 deg"),
     "altitude that contradicts": (in_row(ALT_PNT=65.0), FILE, "the index says altitude 65.0", "by RA, DEC, time and site"),
     "azimuth that contradicts": (in_row(AZ_PNT=120.0), FILE, "azimuth 120.0 deg", "by RA, DEC, time and site"),
     "position that contradicts": (in_row(DEC_PNT=40.0), FILE, "RA_PNT and DEC_PNT are", "from those in the index"),
-    "no position": (in_row(DEC_PNT=-91.0), "DEC_PNT of run 4 is -91 deg"),
+    "no position": (in_row(DEC_PNT=-91.0), "obs-index.fits.gz", "DEC_PNT of run 4 is -91 deg"),
     "no pointing anywhere": (
         both(in_row(RA_PNT=np.nan), in_header(RA_PNT=None)),
         FILE,
@@ -370,11 +376,12 @@ BROKEN_ROWS = {
     ),
     "no event list": (
         in_index("hdu-index", lambda table: table[table["OBS_ID"] != CHANGED]),
-        "the index names no event list of run 4",
+        "hdu-index.fits.gz",
+        "names no event list of run 4",
     ),
     "file of another run": (
         in_location(FILE_NAME="run2.fits.gz"),
-        "run2.fits.gz, HDU EVENTS: holds run 2, but the index says 4",
+        "run2.fits.gz, HDU EVENTS: OBS_ID says that it holds run 2, but the index says 4",
     ),
     "file of good time intervals missing": (
         both(gti_in_another_file, lambda indir: (indir / "data" / "times.fits").unlink()),
@@ -408,3 +415,100 @@ def test_a_broken_run_is_left_out_by_name_and_the_others_count(indir, tmp_path, 
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_a_file_that_may_not_be_read(indir, tmp_path, monkeypatch):
+    """Rights do not bind root, so the refusal itself is put in."""
+    opened = Path.open
+
+    def refuse(path, *args, **kwargs):
+        if path.name == FILE:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    report = make_models(indir, tmp_path / "out")
+    assert totals(report) == good_totals(2, 8)
+    assert report.faults[CHANGED].endswith("run4.fits.gz: cannot be read: Permission denied")
+
+
+def test_a_file_that_changes_while_it_is_read(indir, tmp_path, monkeypatch):
+    from bgnb import fitstable
+
+    inflated = fitstable._inflated
+
+    def change(content, path):
+        if path.name == FILE:
+            with path.open("ab") as file:
+                file.write(b"more")
+        return inflated(content, path)
+
+    monkeypatch.setattr(fitstable, "_inflated", change)
+    report = make_models(indir, tmp_path / "out")
+    assert totals(report) == good_totals(2, 8)
+    assert "run4.fits.gz: changed while it was read" in report.faults[CHANGED]
+
+
+def test_one_file_under_two_numbers_is_used_for_neither_if_it_does_not_say_its_own(indir, tmp_path):
+    both(in_header(OBS_ID=None), in_location(obs_id=8, FILE_NAME=FILE))(indir)
+    report = make_models(indir, tmp_path / "out")
+    assert totals(report) == good_totals(2)
+    for obs_id, other in ((4, 8), (8, 4)):
+        assert f"{FILE}, HDU EVENTS: the index names these events for run {other} too" in report.faults[obs_id]
+        assert "there is no keyword OBS_ID" in report.faults[obs_id]
+
+
+def test_several_broken_runs_are_all_named(indir, tmp_path):
+    for obs_id in (2, 8):
+        file_of(indir, obs_id).write_bytes(b"")
+    report = make_models(indir, tmp_path / "out")
+    assert totals(report) == good_totals(CHANGED)
+    assert [obs_id for obs_id, message in report.faults.items() if f"run{obs_id}.fits.gz: is empty" in message] == [2, 8]
+
+
+def test_where_all_runs_are_broken_nothing_is_written(indir, tmp_path):
+    for obs_id in (2, 4, 8):
+        file_of(indir, obs_id).write_bytes(WEB_PAGE)
+    with pytest.raises(BgnbError, match=r"no model could be made: 3 cannot be used, .*run2\.fits\.gz: is a web page") as caught:
+        make_models(indir, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_file_that_inflates_beyond_the_limit(indir, tmp_path, monkeypatch):
+    monkeypatch.setattr("bgnb.fitstable.INFLATED_MAX", 100_000)
+    in_bytes(lambda content: content + bytes(100_000))(indir)
+    report = make_models(indir, tmp_path / "out")
+    assert totals(report) == good_totals(2, 8)
+    assert "run4.fits.gz: inflates to more than" in report.faults[CHANGED]
+
+
+def two_gigabytes_of_zeros(start):
+    """A gzip file of 2 MB: a beginning, and blocks of zeros that are compressed once and written again and again."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+    head = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)
+    megabyte = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return b"\x1f\x8b\x08" + bytes(6) + b"\xff" + head + 2048 * megabyte + packer.flush() + struct.pack("<II", 0, 1 << 31)
+
+
+READ_BOMB = """
+import resource, sys
+from pathlib import Path
+from bgnb import DataError
+from bgnb.fitstable import read_tables
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read_tables(Path(sys.argv[1]), ["EVENTS", "GTI"])
+except DataError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_bomb_of_two_gigabytes_takes_no_more_memory_than_the_limit(indir):
+    start = gzip.decompress(file_of(indir).read_bytes())
+    file_of(indir).write_bytes(two_gigabytes_of_zeros(start))
+    command = [sys.executable, "-c", READ_BOMB, str(file_of(indir))]
+    message, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    assert message.endswith("inflates to more than 1 GiB, where bgnb stops; inflate it yourself if it is as it should be")
+    assert int(kilobytes) < 1.5 * 2**20
