@@ -131,7 +131,11 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
     if name not in get_args(Scheme):
         raise BgnbError(f"unknown scheme '{scheme}': use one of {', '.join(get_args(Scheme))}")
     path = Path(indir)
-    if not path.is_dir():
+    try:
+        is_directory = path.is_dir()
+    except OSError as error:
+        raise BgnbError(f"{path}: cannot be read: {error.strerror}") from None
+    if not is_directory:
         raise BgnbError(f"{path}: there is no such directory of runs")
     return _open_gadf(path) if name == "GADF" else _open_hess(path)
 
@@ -206,7 +210,7 @@ def _open_hess(path: Path) -> Runs:
 def index_file(path: Path, name: str) -> Path:
     """Path of an index, compressed or not, or a `BgnbError`."""
     for candidate in (path / f"{name}.gz", path / name):
-        if candidate.exists():
+        if os.path.lexists(candidate):
             return candidate
     raise BgnbError(f"{path}: has neither {name}.gz nor {name}; is it a directory of runs, and is the scheme right?")
 
