@@ -15,6 +15,8 @@ from bgnb.fitstable import FitsTable, read_tables
 from bgnb.keywords import column_in, factor_to, mjdref_tt, site_of, time_unit
 from bgnb.plausibility import check_run
 
+#: Part of the time in which a camera is ready at least; real ones reach 0.8 and more.
+_LEAST_LIVETIME = 0.2
 _COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP")
 
 
@@ -158,6 +160,8 @@ def _livetime(events: FitsTable, good_time: float) -> float:
         expected = events.number("DEADC") * good_time
         if abs(livetime - expected) > 0.01 * good_time:
             raise DataError(f"{events.where}: LIVETIME = {livetime:g} s, but DEADC times the good time is {expected:g} s")
+    if livetime < _LEAST_LIVETIME * ontime:
+        raise DataError(f"{events.where}: LIVETIME = {livetime:g} s is not in keeping with ONTIME = {ontime:g} s; is it in s?")
     return livetime
 
 

@@ -24,6 +24,8 @@ _ENOUGH_FOR_A_MEDIAN = 20
 _WIDEST = 20.0
 #: ALT_PNT of real indices differs by up to 2 deg from what RA, DEC and time say, as it is not always that of mid-run.
 _POINTING_TOLERANCE = 5.0
+#: Good time without events, in parts of the whole and in mean distances of events: by chance, once in 10¹⁰ runs at most.
+_LONGEST_GAP, _MOST_INTERVALS = 0.2, 30.0
 _TRIED_EVENTS = 1000
 
 
@@ -46,10 +48,12 @@ def check_run(files: RunFiles, table: FitsTable, run: EventList) -> list[str]:
     """
     _check_number(files, table)
     _check_pointing(files, table, run)
-    if len(run):
-        _check_events(table, run)
-        _check_doubled(table, run)
-        _check_detxy(table, run)
+    if not len(run):
+        raise DataError(f"{table.where}: has no events")
+    _check_events(table, run)
+    _check_doubled(table, run)
+    _check_gaps(table, run)
+    _check_detxy(table, run)
     livetime = files.index.get("LIVETIME")
     if "LIVETIME" in table.header and livetime is not None and abs(livetime - run.livetime) > 1e-3 * run.livetime:
         return ["LIVETIME of the index differs from that of the events, which is used"]
@@ -119,6 +123,17 @@ def _check_doubled(table: FitsTable, run: EventList) -> None:
     distinct = np.unique(np.stack([key[suspects] for key in keys], axis=1), axis=0)
     if repeated := len(suspects) - len(distinct):
         raise DataError(f"{table.where}: {repeated} of {len(run)} events are copies of others (TIME, EVENT_ID)")
+
+
+def _check_gaps(table: FitsTable, run: EventList) -> None:
+    """Good time without events: the list is cut, or the camera was off, and livetime is counted that was none."""
+    before = np.r_[0, np.cumsum(np.diff(run.gti, axis=1))]  # good time before each interval
+    time = run.time[run.in_gti]
+    interval = np.searchsorted(run.gti[:, 0], time, side="right") - 1
+    good_time = np.sort(before[interval] + time - run.gti[interval, 0])
+    gap, whole = float(np.diff(np.r_[0, good_time, before[-1]]).max()), float(before[-1])
+    if gap > max(_LONGEST_GAP * whole, _MOST_INTERVALS * whole / len(good_time)):
+        raise DataError(f"{table.where}: there is no event in {gap:.0f} s of the good time of {whole:.0f} s; is the list cut?")
 
 
 def _check_detxy(table: FitsTable, run: EventList) -> None:

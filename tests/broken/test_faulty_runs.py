@@ -137,6 +137,14 @@ def some_doubled(table):
     return table[np.r_[0 : len(table), 3, 7]]
 
 
+def half_of_the_time(table):
+    """Many events, but all in the first half of the good time."""
+    table = table[np.arange(400) % len(table)]
+    table["EVENT_ID"] = np.arange(400) + 1.0
+    table["TIME"] = TSTART + 2.1 * np.arange(400)
+    return table
+
+
 def of_run_2(indir):
     shutil.copy(file_of(indir, 2), file_of(indir))
 
@@ -252,6 +260,8 @@ BROKEN_TABLES = {
         "from the pointing",
     ),
     "declinations are right ascensions": (with_column("DEC", lambda table: table["RA"] - 360), "HDU EVENTS", "RA and DEC"),
+    "no events": (in_columns(change=lambda table: table[:0]), "HDU EVENTS: has no events"),
+    "second half of the events lost": (in_columns(change=half_of_the_time), "HDU EVENTS", "there is no event in", "is the list cut"),
     "events twice": (doubled(2), "HDU EVENTS", "50 of 100 events are copies of others"),
     "events three times": (doubled(3), "HDU EVENTS", "100 of 150 events are copies of others"),
     "some events twice": (in_columns(change=some_doubled), "HDU EVENTS", "2 of 52 events are copies of others"),
@@ -285,6 +295,7 @@ BROKEN_HEADERS = {
     "LIVETIME above ONTIME": (in_header(LIVETIME=1800.0), "HDU EVENTS", "LIVETIME = 1800 s is longer than ONTIME = 1680 s"),
     "LIVETIME against DEADC": (in_header(DEADC=0.5), "LIVETIME = 1504 s, but DEADC times the good time is 840 s"),
     "LIVETIME in minutes": (in_header(LIVETIME=25.0, DEADC=0.9), "LIVETIME = 25 s, but DEADC times the good time is 1512 s"),
+    "LIVETIME in minutes, without DEADC": (in_header(LIVETIME=25.0), "LIVETIME = 25 s is not in keeping with ONTIME = 1680 s"),
     "DEADC above 1": (in_header(DEADC=1.5, LIVETIME=None), "HDU EVENTS", "DEADC"),
     "DEADC is the dead part": (in_header(DEADC=0.1), "LIVETIME = 1504 s, but DEADC times the good time is 168 s"),
     "ONTIME against GTI": (
