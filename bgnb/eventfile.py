@@ -90,7 +90,7 @@ def _read_parts(files: RunFiles, notes: list[str], columns: Collection[str] = _C
                 notes += table.notes
     for kind, part in parts.items():
         if kind not in tables and not part.optional:
-            raise DataError(f"{part.path}: there is no HDU {part.hdu}, although the index names it")
+            raise DataError(f"{part.path}: there is no HDU {part.hdu or 'without a name'}, although the index names it")
     return tables
 
 

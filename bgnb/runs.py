@@ -16,7 +16,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb.datastore import Runs
-from bgnb.errors import BgnbError
+from bgnb.errors import BgnbError, printable
 from bgnb.fov import separation
 
 #: Distance from a known source, besides twice its extension, within which runs are dropped.
@@ -57,7 +57,7 @@ class Selection:
 
 def fault(description: str) -> Reason:
     """The reason of a run that cannot be used."""
-    return Reason(FAULT, description)
+    return Reason(FAULT, printable(description))
 
 
 def read_catalog(catalog: str | Path | Table | None = None) -> Table:

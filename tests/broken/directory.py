@@ -11,8 +11,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from bgnb import Report, make_bg_cube_models, read_model
-from tests.runfiles import ONTIME, TSTART, run, write_gadf
+from bgnb import Report, make_bg_cube_models, open_runs, read_event_list, read_model
+from tests.runfiles import ONTIME, TSTART, gti_hdu, run, write_gadf
 
 #: Events of each run, all of which are counted: each set of runs has a sum of its own.
 EVENTS = {2: 40, 4: 50, 8: 80}
@@ -203,5 +203,28 @@ def both(*changes: Change) -> Change:
     def apply(indir: Path) -> None:
         for change in changes:
             change(indir)
+
+    return apply
+
+
+def gti_in_another_file(indir: Path) -> None:
+    """Good time intervals of the run in ``times.fits``."""
+    in_hdus(lambda hdus: hdus.pop("GTI"))(indir)
+    fits.HDUList([fits.PrimaryHDU(), gti_hdu(parts_of_run(CHANGED))]).writeto(indir / "data" / "times.fits")
+    in_location("gti", FILE_NAME="times.fits")(indir)
+
+
+def detxy(sign: int) -> Change:
+    """Columns DETX and DETY as another program computes them: right with sign 1."""
+
+    def apply(indir: Path) -> None:
+        events = read_event_list(open_runs(indir, "GADF").files(CHANGED))
+        detx, dety = events.detxy("ALTAZ")
+
+        def add(table: Table) -> None:
+            table["DETX"], table["DETY"] = sign * detx, dety
+            table["DETX"].unit = table["DETY"].unit = "deg"
+
+        in_columns(change=add)(indir)
 
     return apply

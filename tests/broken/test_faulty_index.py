@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from bgnb import BgnbError, make_bg_cube_models, read_catalog
-from tests.broken.directory import EVENTS, file_of, good_totals, in_index, make_models, parts_of_run, totals
+from tests.broken.directory import EVENTS, good_totals, in_index, make_models, parts_of_run, totals
 
 
 def index(name):
@@ -116,7 +116,7 @@ def test_an_index_that_cannot_be_used_stops_with_one_line(indir, tmp_path, name)
     with pytest.raises(BgnbError) as caught:
         make_models(indir, tmp_path / "out")
     message = str(caught.value)
-    assert "\n" not in message
+    assert message.isprintable()
     for word in words:
         assert word in message
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
@@ -189,4 +189,3 @@ def test_a_catalogue_that_drops_every_run_but_one_leaves_its_totals(indir, tmp_p
         make_bg_cube_models(indir, "GADF", tmp_path / "out", catalog=sources)
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", catalog=sources[1:], n_energy=6, n_fov=4)
     assert totals(report) == good_totals(*EVENTS)
-    assert file_of(indir).exists()

@@ -14,12 +14,13 @@ from tests.broken.directory import (
     EVENTS,
     LIVETIME,
     both,
+    detxy,
     file_of,
     good_totals,
+    gti_in_another_file,
     in_bytes,
     in_card,
     in_columns,
-    in_hdus,
     in_header,
     in_index,
     in_location,
@@ -31,7 +32,7 @@ from tests.broken.directory import (
     with_column,
     with_whole_card,
 )
-from tests.runfiles import ONTIME, TSTART, gti_hdu, run, write_gadf
+from tests.runfiles import ONTIME, TSTART, run, write_gadf
 
 
 def plain_fits(indir):
@@ -48,28 +49,6 @@ def plain_content_under_gz_name(indir):
 def in_two_members(content):
     plain = gzip.decompress(content)
     return gzip.compress(plain[:7000]) + gzip.compress(plain[7000:])
-
-
-def gti_in_another_file(indir):
-    in_hdus(lambda hdus: hdus.pop("GTI"))(indir)
-    fits.HDUList([fits.PrimaryHDU(), gti_hdu(parts_of_run(CHANGED))]).writeto(indir / "data" / "times.fits")
-    in_location("gti", FILE_NAME="times.fits")(indir)
-
-
-def detxy(sign):
-    """Columns DETX and DETY as another program computes them: right with sign 1."""
-
-    def apply(indir):
-        events = read_event_list(open_runs(indir, "GADF").files(CHANGED))
-        detx, dety = events.detxy("ALTAZ")
-
-        def add(table):
-            table["DETX"], table["DETY"] = sign * detx, dety
-            table["DETX"].unit = table["DETY"].unit = "deg"
-
-        in_columns(change=add)(indir)
-
-    return apply
 
 
 def scaled(indir):
