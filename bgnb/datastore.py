@@ -156,6 +156,8 @@ def _open_gadf(path: Path) -> Runs:
     runs = _runs(path, index, {})
     hdus = read_table(index_file(path, "hdu-index.fits"))
     parts, faults, notes = _gadf_parts(path, hdus)
+    if not parts["events"]:
+        raise DataError(f"{hdus.where}: names no event list")
     missing = [obs_id for obs_id in runs.obs_ids if obs_id not in parts["events"]]
     faults |= {obs_id: f"{hdus.where}: names no event list of run {obs_id}" for obs_id in missing}
     known = set(runs.obs_ids)

@@ -10,7 +10,9 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from bgnb import BgnbError, make_bg_cube_models, read_catalog
+from bgnb.datastore import hess_run_file
 from tests.broken.directory import EVENTS, good_totals, in_index, make_models, parts_of_run, totals
+from tests.runfiles import write_hess
 
 
 def index(name):
@@ -95,10 +97,10 @@ UNUSABLE = {
     "OBS_ID too large": (column("OBS_ID", ["2", "4", "9" * 30]), "HDU 1: column OBS_ID must hold whole numbers"),
     "OBS_ID of vectors": (column("OBS_ID", np.eye(3, dtype=int)), "HDU 1: column OBS_ID must hold whole numbers"),
     "no rows": (in_index("obs-index", none), "obs-index.fits.gz, HDU 1: has no runs"),
-    "no rows of HDUs": (
-        in_index("hdu-index", none),
-        "no run is left of the 3",
-        "hdu-index.fits.gz, HDU 1: names no event list of run 2",
+    "no rows of HDUs": (in_index("hdu-index", none), "hdu-index.fits.gz, HDU 1: names no event list"),
+    "no HDUs of known kinds": (
+        in_index("hdu-index", lambda table: table[table["HDU_TYPE"] == "gti"]),
+        "hdu-index.fits.gz, HDU 1: names no event list",
     ),
     "positions are text": (column("RA_PNT", ["a", "b", "c"]), "column RA_PNT must hold one number a row"),
     "positions are no angles": (
@@ -130,6 +132,22 @@ def test_a_directory_that_cannot_be(tmp_path, indir, word):
     with pytest.raises(BgnbError, match=word):
         make_models(tmp_path / indir, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_scheme_hess_names_index_and_runs_as_well(tmp_path):
+    indir = write_hess(tmp_path / "in", [parts_of_run(obs_id) for obs_id in EVENTS])
+    hess_run_file(indir, 4, "events").unlink()
+    hess_run_file(indir, 8, "aeff_2d").write_bytes(b"")
+    report = make_bg_cube_models(indir, "HESS", tmp_path / "out", select="all", n_energy=6, n_fov=4)
+    assert totals(report) == good_totals(2)
+    assert "hess_events_000004.fits.gz: there is no such file" in report.faults[4]
+    assert "hess_aeff_2d_000008.fits.gz: is empty" in report.faults[8]
+    table = Table.read(indir / "runinfo.fits")
+    table.rename_column("OBS_ID", "RUN")
+    table.meta.clear()
+    table.write(indir / "runinfo.fits", overwrite=True)
+    with pytest.raises(BgnbError, match=r"runinfo\.fits, HDU 1: column OBS_ID is missing"):
+        make_bg_cube_models(indir, "HESS", tmp_path / "other", select="all")
 
 
 def test_what_the_index_of_hdus_says_of_other_runs_is_no_fault_but_said(indir, tmp_path):
