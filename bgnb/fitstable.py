@@ -137,32 +137,9 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
         Where the file cannot be read, or is not what its headers say.
     """
     keys = [key.upper() if isinstance(key, str) else key for key in wanted]
-    found: dict[str | int, FitsTable] = {}
     try:
         with _content(path) as stream:
-            end = stream.seek(0, os.SEEK_END)
-            stream.seek(0)
-            number = 0
-            while not found.keys() >= set(keys):
-                header = read_header(stream, path, number)
-                if header is None:
-                    break
-                name = str(value_of(header.cards, "EXTNAME", "")).strip()
-                matching = [key for key in (number, name.upper()) if key in keys and key not in found]
-                where = f"{path}, HDU {name or number}"
-                size = data_size(header.cards, where)
-                if size > end - stream.tell():
-                    raise DataError(f"{where}: the file ends within the table, of which NAXIS2 claims more rows than are there")
-                if matching and value_of(header.cards, "XTENSION", "") == "BINTABLE":
-                    _check_form(header.cards, size, where)
-                    data = stream.read(size + -size % BLOCK)
-                    _check_end(data, size, stream, where)
-                    _check_sums(header, data, where)
-                    table = _make_table(path, name or str(number), header, data[:size], columns)
-                    found.update(dict.fromkeys(matching, table))
-                else:
-                    stream.seek(size + -size % BLOCK, os.SEEK_CUR)
-                number += 1
+            found = _find(stream, path, keys, columns)
     except DataError:
         raise
     except FileNotFoundError:
@@ -175,6 +152,37 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DataError(f"{path}: a header contradicts itself or the data: {error}") from None
     return [found.get(key) for key in keys]
+
+
+def _find(
+    stream: BinaryIO, path: Path, keys: Collection[str | int], columns: Collection[str] | None
+) -> dict[str | int, FitsTable]:
+    """The tables that are there, by name in upper case or number."""
+    found: dict[str | int, FitsTable] = {}
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    number = 0
+    while not found.keys() >= set(keys):
+        header = read_header(stream, path, number)
+        if header is None:
+            break
+        name = str(value_of(header.cards, "EXTNAME", "")).strip()
+        matching = [key for key in (number, name.upper()) if key in keys and key not in found]
+        where = f"{path}, HDU {name or number}"
+        size = data_size(header.cards, where)
+        if size > end - stream.tell():
+            raise DataError(f"{where}: the file ends within the table, of which NAXIS2 claims more rows than are there")
+        if matching and value_of(header.cards, "XTENSION", "") == "BINTABLE":
+            _check_form(header.cards, size, where)
+            data = stream.read(size + -size % BLOCK)
+            _check_end(data, size, stream, where)
+            _check_sums(header, data, where)
+            table = _make_table(path, name or str(number), header, data[:size], columns)
+            found.update(dict.fromkeys(matching, table))
+        else:
+            stream.seek(size + -size % BLOCK, os.SEEK_CUR)
+        number += 1
+    return found
 
 
 def read_table(path: Path, hdu: str | int = 1, columns: Collection[str] | None = None) -> FitsTable:

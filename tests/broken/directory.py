@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,17 @@ def totals(report: Report) -> dict[int, tuple[int, float]]:
 def good_totals(*obs_ids: int) -> dict[int, tuple[int, float]]:
     """What `totals` must be where these runs are used."""
     return {obs_id: (EVENTS[obs_id], LIVETIME[obs_id]) for obs_id in obs_ids}
+
+
+def left_out_by_name(indir: Path, outdir: Path, words: Sequence[str]) -> None:
+    """The changed run must be named as a fault, with these words, and the others used with their own totals."""
+    report = make_models(indir, outdir)
+    assert totals(report) == good_totals(*(EVENTS.keys() - {CHANGED}))
+    assert list(report.faults) == [CHANGED]
+    message = report.faults[CHANGED]
+    assert message.isprintable()  # no second line, nothing that a terminal would obey
+    for word in words:
+        assert word in message
 
 
 def file_of(indir: Path, obs_id: int = CHANGED) -> Path:
