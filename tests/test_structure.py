@@ -14,6 +14,7 @@ ORDER = [
     "cube",
     "fov",
     "observatories",
+    "fitsheader",
     "fitstable",
     "keywords",
     "eventlist",
