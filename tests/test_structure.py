@@ -97,3 +97,9 @@ def test_every_public_name_loads_and_is_documented():
             documented = getattr(house, name)
             assert documented.__doc__, name
             assert getattr(documented, "__module__", documented.__name__).startswith("bgnb."), name
+
+
+def test_every_public_name_is_in_the_documentation():
+    listed = [line.strip() for line in (PACKAGE.parent / "docs" / "api.md").read_text().splitlines() if line.startswith("   ")]
+    names = [name for name in bgnb.__all__ if name != "dashboards"] + [f"dashboards.{name}" for name in bgnb.dashboards.__all__]
+    assert sorted(listed) == sorted([":toctree: api"] * listed.count(":toctree: api") + names)
