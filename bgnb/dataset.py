@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -23,6 +23,7 @@ from bgnb.errors import BgnbError
 from bgnb.eventlist import EventList
 from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
 from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.signals import held_signals, leave_signals_to_the_caller
 from bgnb.simulate import PointSource, make_test_eventlist, make_test_observation_table
 from bgnb.truth import TrueModel
 
@@ -108,7 +109,8 @@ def make_test_dataset(
         common = (model, tuple(sources), energy_threshold, seed, directory, str(scheme).upper())
         tasks = [_Task(table[row : row + 1], *common) for row in range(n_runs)]
         with _executor(workers) as executor:
-            results: Iterable[int] = executor.map(_write_run, tasks) if executor else map(_write_run, tasks)
+            with held_signals():
+                results: Iterable[int] = executor.map(_write_run, tasks) if executor else map(_write_run, tasks)
             bar = tqdm(results, total=n_runs, unit="run", disable=None if progress is None else not progress)
             table["EVENT_COUNT"] = list(bar)
         write_index = _write_gadf_index if str(scheme).upper() == "GADF" else _write_hess_index
@@ -138,15 +140,15 @@ def _executor(workers: int | Executor) -> Iterator[Executor | None]:
     elif workers == 1:
         yield None
     else:
-        with ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_leave_signals_to_the_caller
-        ) as executor:
-            yield executor
-
-
-def _leave_signals_to_the_caller() -> None:
-    """Ctrl-C goes to all processes of a terminal: the caller ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        context = get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=leave_signals_to_the_caller) as executor:
+            try:
+                yield executor
+            except BrokenProcessPool:
+                raise BgnbError("a process that simulates was killed; if memory is short, take fewer workers") from None
+            except BaseException:
+                executor.shutdown(cancel_futures=True)
+                raise
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bgnb import BgnbError
-from bgnb.outdir import MANIFEST, new_directory
+from bgnb.manifest import MANIFEST
+from bgnb.outdir import new_directory
 
 
 def make(target: Path, *names: str, overwrite: bool = False) -> None:
@@ -56,7 +57,7 @@ def test_what_breaks_between_the_renames_brings_the_old_directory_back(tmp_path,
     rename = Path.rename
 
     def failing(self, target):
-        if self.suffix == ".partial":
+        if self.name.endswith("-partial"):
             raise error
         return rename(self, target)
 
