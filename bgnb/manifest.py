@@ -35,6 +35,8 @@ def check(directory: str | Path) -> dict[str, str | None]:
         Where bgnb did not make the directory.
     """
     path = Path(directory)
+    if not path.is_dir():
+        raise BgnbError(f"{path}: there is no such directory")
     try:
         text = (path / MANIFEST).read_text() if _is_file(path / MANIFEST) else None
         there = files(path)
@@ -86,8 +88,6 @@ def sync_folder(folder: Path) -> None:
 
 def files(directory: Path) -> list[str]:
     """Files and links in a directory and its folders, in order."""
-    if not directory.is_dir():
-        raise BgnbError(f"{directory}: there is no such directory")
     paths = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(path.relative_to(directory).as_posix() for path in paths)
 
