@@ -173,7 +173,7 @@ def test_what_cannot_be_written_is_named(tmp_path, monkeypatch):
 
 def test_a_working_folder_that_vanishes_is_an_error_and_nothing_appears(tmp_path):
     with (
-        pytest.raises(BgnbError, match="manifest.json: cannot be written: No such file or directory"),
+        pytest.raises(BgnbError, match=r"manifest\.json: cannot be written: No such file or directory"),
         new_directory(tmp_path / "out", overwrite=False) as directory,
     ):
         shutil.rmtree(directory)
