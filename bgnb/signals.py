@@ -11,6 +11,7 @@ from multiprocessing.process import parent_process
 from threading import Thread
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
+_CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
 
 
 @contextmanager
@@ -38,6 +39,9 @@ def ended_by_signals() -> Iterator[None]:
 @contextmanager
 def held_signals() -> Iterator[None]:
     """Let signals wait until the block ends, and processes that it starts get none until `leave_signals_to_the_caller`."""
+    if not _CAN_HOLD:
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield
@@ -52,8 +56,9 @@ def leave_signals_to_the_caller() -> None:
     ends what the caller has not ended after 10 s.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(10))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    if _CAN_HOLD:
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(10))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     Thread(target=_end_with_the_caller, daemon=True).start()
 
 

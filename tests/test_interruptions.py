@@ -185,6 +185,8 @@ def test_processes_that_simulate_end_with_their_caller(tmp_path, number, begun):
     partial = tmp_path / ".out.bgnb-partial"
     # Before they begin there are four: the caller, two that simulate, and Python's own, which minds their locks.
     wait_for(lambda: any(partial.glob("data/run*")) if begun else living(process.pid) == 4, process)
+    if not begun:
+        time.sleep(0.1)  # Python itself starts
     if number == signal.SIGKILL:
         process.kill()
     else:
