@@ -11,6 +11,7 @@ PACKAGE = Path(bgnb.__file__).parent
 # Each room may import from the ones before it. A new room has to be given its place.
 ORDER = [
     "errors",
+    "signals",
     "cube",
     "fov",
     "observatories",
@@ -29,6 +30,7 @@ ORDER = [
     "compare",
     "datastore",
     "runs",
+    "manifest",
     "outdir",
     "workers",
     "counting",
