@@ -3,7 +3,7 @@ PYTHON ?= python3
 # Real runs for the benchmarks; the tests look there too, or where BGNB_TEST_DATA says.
 DATA ?= ../shared/hess-dl3-dr1
 
-.PHONY: demo test test-main test-gammapy lint bench clean
+.PHONY: demo test test-main test-gammapy lint docs bench clean
 
 demo: .venv/ready
 	@echo "Simulating 20 runs of a known background, and making a model of them ..."
@@ -12,12 +12,17 @@ demo: .venv/ready
 	.venv/bin/bgnb compare demo/true demo/reco demo/comparison --overwrite
 	@echo "Open these pictures: demo/comparison/comparison_group27.png, or, to zoom, the .html beside it."
 
-test: lint test-main test-gammapy
+test: lint docs test-main test-gammapy
 
 lint: .venv/ready
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+# Open docs/_build/html/index.html
+docs: .venv/ready
+	rm -rf docs/_build docs/api docs/notebooks
+	.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 # The tests in tests/browser drive Chromium and are skipped where there is none, unless BGNB_BROWSER=required.
 test-main: .venv/ready
@@ -38,7 +43,7 @@ bench: .venv/ready
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --editable '.[test]'
+	.venv/bin/python -m pip install --quiet --editable '.[test,docs]'
 	touch $@
 
 .venv-gammapy/ready: pyproject.toml
@@ -47,4 +52,4 @@ bench: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-gammapy demo
+	rm -rf .venv .venv-gammapy demo docs/_build docs/api docs/notebooks

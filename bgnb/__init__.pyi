@@ -20,6 +20,7 @@ from .gadf import (
     write_spline,
 )
 from .groupreports import run_groups
+from .manifest import check
 from .model import BackgroundModel, make_model
 from .modelset import ModelSet
 from .pipeline import make_bg_cube_models, merge
@@ -70,6 +71,7 @@ __all__ = [
     "TrueModel",
     "Validation",
     "attach",
+    "check",
     "compare",
     "compare_models",
     "copy_notebooks",

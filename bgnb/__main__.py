@@ -1,5 +1,15 @@
-"""``python -m bgnb`` is the command ``bgnb``."""
+"""``python -m bgnb``, and the command ``bgnb``."""
 
-from bgnb.cli import main
+from bgnb.signals import ended_by_signals
 
-main(prog_name="bgnb")
+
+def main() -> None:
+    """Run the command line; signals are minded before the first import that takes time."""
+    with ended_by_signals():
+        from bgnb.cli import main
+
+        main(prog_name="bgnb")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +17,13 @@ class _BadInput(click.ClickException):
 
 
 class _Commands(click.Group):
-    """A group whose commands end with one clear line: bad input with exit status 2, signals with 128 and their number."""
+    """A group whose commands end with one clear line, and exit status 2, where the input is bad."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _ended_by_signals():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except BgnbError as error:
             raise _BadInput("\n".join([str(error), *notes_of(error)])) from error
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end a command like an error: kernels are stopped, and what is half-written is removed."""
-    received: list[int] = []
-
-    def end(number: int, _: object) -> None:
-        received.append(number)
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    caught = [number for number, handler in before.items() if handler != signal.SIG_IGN]
-    if threading.current_thread() is not threading.main_thread():
-        caught = []
-    try:
-        for number in caught:
-            signal.signal(number, end)
-        yield
-    except BaseException as error:
-        if not received:
-            raise
-        # Not always the exception that we raised: an import that is interrupted may end with another.
-        click.echo("\n".join(["Interrupted; what was not finished is removed.", *notes_of(error)]), err=True)
-        raise SystemExit(128 + received[0]) from None
-    finally:
-        for number in caught:
-            signal.signal(number, before[number])
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -541,6 +509,31 @@ def attach(**arguments: Any) -> None:
     click.echo(str(report))
     _warn(report.faults)
     click.echo(f"The data store and report.json are in {arguments['outdir']}")
+
+
+@main.command(no_args_is_help=True)
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.pass_context
+def check(ctx: click.Context, directory: Path) -> None:
+    """Check that a directory is as bgnb wrote it.
+
+    DIRECTORY is what a command of bgnb made. Its manifest.json lists all files with their
+    SHA-256. Prints a line for each file that is missing, changed, or not of bgnb; the exit
+    status is 1 where there are any, and 2 where bgnb did not make the directory.
+
+    \b
+    Example:
+      bgnb check models
+    """
+    from bgnb.manifest import check
+
+    found = check(directory)
+    faults = {name: fault for name, fault in found.items() if fault}
+    for name, fault in faults.items():
+        click.echo(f"{directory / name}: {fault}")
+    if not faults:
+        click.echo(f"{directory}: all {len(found)} files are as bgnb wrote them")
+    ctx.exit(1 if faults else 0)
 
 
 _timeout = click.option("--timeout", type=float, help="Seconds that a cell may take.  [default: no limit]")

@@ -13,6 +13,7 @@ from astropy.table import Row, Table
 from numpy.typing import NDArray
 
 from bgnb.errors import BgnbError, DataError
+from bgnb.eventfile import read_events_header
 from bgnb.eventlist import HduLocation, RunFiles
 from bgnb.fitstable import FitsTable, read_table
 from bgnb.fov import pointing_altaz
@@ -130,7 +131,11 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
     if name not in get_args(Scheme):
         raise BgnbError(f"unknown scheme '{scheme}': use one of {', '.join(get_args(Scheme))}")
     path = Path(indir)
-    if not path.is_dir():
+    try:
+        is_directory = path.is_dir()
+    except OSError as error:
+        raise BgnbError(f"{path}: cannot be read: {error.strerror}") from None
+    if not is_directory:
         raise BgnbError(f"{path}: there is no such directory of runs")
     return _open_gadf(path) if name == "GADF" else _open_hess(path)
 
@@ -147,8 +152,33 @@ def hess_run_file(indir: Path, obs_id: int, kind: str) -> Path:
 
 
 def _open_gadf(path: Path) -> Runs:
-    runs = _runs(path, read_table(index_file(path, "obs-index.fits")), {})
+    index = read_table(index_file(path, "obs-index.fits"))
+    runs = _runs(path, index, {})
     hdus = read_table(index_file(path, "hdu-index.fits"))
+    parts, faults, notes = _gadf_parts(path, hdus)
+    if not parts["events"]:
+        raise DataError(f"{hdus.where}: names no event list")
+    missing = [obs_id for obs_id in runs.obs_ids if obs_id not in parts["events"]]
+    faults |= {obs_id: f"{hdus.where}: names no event list of run {obs_id}" for obs_id in missing}
+    known = set(runs.obs_ids)
+    if unknown := sorted(parts["events"].keys() - known):
+        listed = ", ".join(map(str, unknown[:5])) + (" …" if len(unknown) > 5 else "")
+        notes.append(f"{hdus.where}: names event lists of runs that {index.path.name} lacks, which are not used: {listed}")
+    same: dict[tuple[str, str | int], list[int]] = {}
+    for obs_id, events in parts["events"].items():
+        same.setdefault((os.path.normpath(events.path), events.hdu), []).append(obs_id)
+    locations = {}
+    for obs_ids in same.values():
+        for obs_id in obs_ids:
+            others = tuple(other for other in obs_ids if other != obs_id)
+            gti, aeff = (parts[kind].get(obs_id) for kind in ("gti", "aeff"))
+            locations[obs_id] = RunFiles(obs_id, parts["events"][obs_id], gti, aeff, shared_with=others)
+    faults = {obs_id: why for obs_id, why in faults.items() if obs_id in known} | dict(runs.faults)
+    return _completed(replace(runs, locations=locations, faults=faults, notes=(*runs.notes, *notes)), index.where)
+
+
+def _gadf_parts(path: Path, hdus: FitsTable) -> tuple[dict[str, dict[int, HduLocation]], dict[int, str], list[str]]:
+    """Where the parts of each run are, by kind and run; contradictions by run; and what is odd but was borne."""
     parts: dict[str, dict[int, HduLocation]] = {"events": {}, "gti": {}, "aeff": {}}
     faults: dict[int, str] = {}
     notes: list[str] = []
@@ -165,32 +195,24 @@ def _open_gadf(path: Path) -> Runs:
             faults[obs_id] = f"{hdus.where}: names two HDUs of kind {kind} for run {obs_id}, in {first.path} and {new.path}"
         elif first is not new:
             notes.append(f"the index names the {kind} of run {obs_id} more than once, and the first is used")
-    same: dict[tuple[str, str | int], list[int]] = {}
-    for obs_id, events in parts["events"].items():
-        same.setdefault((os.path.normpath(events.path), events.hdu), []).append(obs_id)
-    locations = {}
-    for (_, hdu), obs_ids in same.items():
-        for obs_id in obs_ids:
-            others = tuple(other for other in obs_ids if other != obs_id)
-            gti, aeff = (parts[kind].get(obs_id) for kind in ("gti", "aeff"))
-            locations[obs_id] = RunFiles(obs_id, HduLocation(parts["events"][obs_id].path, hdu), gti, aeff, shared_with=others)
-    return _completed(replace(runs, locations=locations, faults={**faults, **runs.faults}, notes=(*runs.notes, *notes)))
+    return parts, faults, notes
 
 
 def _open_hess(path: Path) -> Runs:
-    runs = _runs(path, read_table(index_file(path, "runinfo.fits")), _OLD_HESS_NAMES)
+    index = read_table(index_file(path, "runinfo.fits"))
+    runs = _runs(path, index, _OLD_HESS_NAMES)
     locations = {}
     for obs_id in runs.obs_ids:
         events, aeff = (hess_run_file(path, obs_id, kind) for kind in ("events", "aeff_2d"))
         gti = HduLocation(events, "GTI", optional=True)
         locations[obs_id] = RunFiles(obs_id, HduLocation(events, "EVENTS"), gti, HduLocation(aeff, 1))
-    return _completed(replace(runs, locations=locations))
+    return _completed(replace(runs, locations=locations), index.where)
 
 
 def index_file(path: Path, name: str) -> Path:
     """Path of an index, compressed or not, or a `BgnbError`."""
     for candidate in (path / f"{name}.gz", path / name):
-        if candidate.exists():
+        if os.path.lexists(candidate):
             return candidate
     raise BgnbError(f"{path}: has neither {name}.gz nor {name}; is it a directory of runs, and is the scheme right?")
 
@@ -240,9 +262,10 @@ def _obs_ids(index: FitsTable) -> NDArray[np.int64]:
     raise DataError(f"{index.where}: column OBS_ID must hold whole numbers")
 
 
-def _completed(runs: Runs) -> Runs:
+def _completed(runs: Runs, where: str) -> Runs:
     """The same runs with a pointing each: what the index lacks comes from the events' headers."""
     table, faults = runs.table.copy(), dict(runs.faults)
+    origin = dict.fromkeys(runs.obs_ids, where)
     if "ALT_PNT" not in table.colnames and "ZEN_PNT" in table.colnames:
         table["ALT_PNT"] = 90 - table["ZEN_PNT"]
     missing = [name for name in _POINTING if name not in table.colnames]
@@ -253,7 +276,8 @@ def _completed(runs: Runs) -> Runs:
     for row in np.flatnonzero(unknown):
         obs_id = int(table["OBS_ID"][row])
         try:
-            pointing = _pointing(runs.files(obs_id))
+            files = runs.files(obs_id)
+            pointing, origin[obs_id] = _pointing(files), f"{where}, or {files.events.path}"
         except DataError as error:
             faults[obs_id] = str(error)
             continue
@@ -264,13 +288,13 @@ def _completed(runs: Runs) -> Runs:
         for row in np.flatnonzero((table[name] < least) | (table[name] > most)):
             obs_id = int(table["OBS_ID"][row])
             below = ", below the horizon" if name == "ALT_PNT" and table[name][row] < 0 else ""
-            faults.setdefault(obs_id, f"{runs.path}: {name} of run {obs_id} is {table[name][row]:g} deg{below}")
+            faults.setdefault(obs_id, f"{origin[obs_id]}: {name} of run {obs_id} is {table[name][row]:g} deg{below}")
     return replace(runs, table=table, faults=faults)
 
 
 def _pointing(files: RunFiles) -> dict[str, float]:
     """Pointing of a run from the header of its events; altitude and azimuth are computed if need be."""
-    events = read_table(files.events.path, files.events.hdu, columns=[]).with_defaults(files.index)
+    events = read_events_header(files)
     pointing = {name: events.number(name) for name in ("RA_PNT", "DEC_PNT")}
     if events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:
         return pointing | {name: events.number(name) for name in ("ALT_PNT", "AZ_PNT")}

@@ -1,11 +1,19 @@
 """The errors that bgnb raises for input it cannot use."""
 
 
+def printable(text: str) -> str:
+    """The text without control characters, which files can hold and terminals would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 class BgnbError(Exception):
     """Something that the user asked for, or gave, cannot be used.
 
     The message is one line that says what was wrong, where, and what to do.
     """
+
+    def __str__(self) -> str:
+        return "\n".join(map(printable, super().__str__().split("\n")))
 
     def _render_traceback_(self) -> list[str]:
         """What notebooks show of the error: its message, which says all there is to know."""
@@ -14,6 +22,9 @@ class BgnbError(Exception):
 
 class DataError(BgnbError):
     """A fault in one data file: the message names the file and the HDU, column or keyword."""
+
+    def __str__(self) -> str:
+        return printable(Exception.__str__(self))
 
 
 def notes_of(error: BaseException | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,8 @@ from bgnb.fitstable import FitsTable, read_tables
 from bgnb.keywords import column_in, factor_to, mjdref_tt, site_of, time_unit
 from bgnb.plausibility import check_run
 
+#: Part of the time in which a camera is ready at least; real ones reach 0.8 and more.
+_LEAST_LIVETIME = 0.2
 _COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP")
 
 
@@ -58,28 +61,44 @@ def read_event_list(files: RunFiles) -> EventList:
     return replace(event_list, notes=tuple(dict.fromkeys(notes)))
 
 
-def _read_parts(files: RunFiles, notes: list[str]) -> dict[str, FitsTable]:
+def read_events_header(files: RunFiles) -> FitsTable:
+    """The keywords of a run's events alone, with what the index gives for those that are missing.
+
+    Parameters
+    ----------
+    files : `RunFiles`
+        Where its parts are.
+
+    Raises
+    ------
+    DataError
+        Where the file or the HDU is missing or cannot be read.
+    """
+    return _read_parts(replace(files, gti=None, aeff=None), [], ())["EVENTS"].with_defaults(files.index)
+
+
+def _read_parts(files: RunFiles, notes: list[str], columns: Collection[str] = _COLUMNS) -> dict[str, FitsTable]:
     """The tables that are there, by kind; each file is opened and inflated once."""
     wanted = {"EVENTS": files.events, "GTI": files.gti, "AEFF": files.aeff}
     parts = {kind: part for kind, part in wanted.items() if part is not None}
     tables: dict[str, FitsTable] = {}
     for path in dict.fromkeys(part.path for part in parts.values()):
         here = {kind: part for kind, part in parts.items() if part.path == path}
-        for kind, table in zip(here, read_tables(path, [part.hdu for part in here.values()], _COLUMNS), strict=True):
-            if table := table or _under_its_usual_name(kind, here[kind], notes):
+        for kind, table in zip(here, read_tables(path, [part.hdu for part in here.values()], columns), strict=True):
+            if table := table or _under_its_usual_name(kind, here[kind], notes, columns):
                 tables[kind] = table
                 notes += table.notes
     for kind, part in parts.items():
         if kind not in tables and not part.optional:
-            raise DataError(f"{part.path}: there is no HDU {part.hdu}, although the index names it")
+            raise DataError(f"{part.path}: there is no HDU {part.hdu or 'without a name'}, although the index names it")
     return tables
 
 
-def _under_its_usual_name(kind: str, part: HduLocation, notes: list[str]) -> FitsTable | None:
+def _under_its_usual_name(kind: str, part: HduLocation, notes: list[str], columns: Collection[str]) -> FitsTable | None:
     """The table where the index gives it a wrong name, as MAGIC's does."""
     if kind == "AEFF" or str(part.hdu).upper() == kind:
         return None
-    (table,) = read_tables(part.path, [kind], _COLUMNS)
+    (table,) = read_tables(part.path, [kind], columns)
     if table:
         notes.append(f"the index names HDU {part.hdu}, which is not there, and {kind} is read")
     return table
@@ -88,7 +107,7 @@ def _under_its_usual_name(kind: str, part: HduLocation, notes: list[str]) -> Fit
 def _values(table: FitsTable, name: str, unit: str, default_unit: str) -> NDArray[np.float64]:
     values = column_in(table, name, unit, default_unit)
     if broken := np.count_nonzero(~np.isfinite(values)):
-        raise DataError(f"{table.where}: column {name} has {broken} values that are not finite")
+        raise DataError(f"{table.where}: column {name} is not finite in {broken} of {len(values)} rows")
     return values
 
 
@@ -109,7 +128,7 @@ def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float
     if not len(intervals):
         raise DataError(f"{where}: there is no good time interval")
     if np.any(intervals[:, 1] <= intervals[:, 0]):
-        raise DataError(f"{where}: an interval stops before it starts")
+        raise DataError(f"{where}: an interval stops before it starts (START, STOP)")
     if np.any(intervals[1:, 0] < intervals[:-1, 1]):
         raise DataError(f"{where}: good time intervals overlap")
     middle = mjdref + intervals.mean() / 86400
@@ -141,6 +160,8 @@ def _livetime(events: FitsTable, good_time: float) -> float:
         expected = events.number("DEADC") * good_time
         if abs(livetime - expected) > 0.01 * good_time:
             raise DataError(f"{events.where}: LIVETIME = {livetime:g} s, but DEADC times the good time is {expected:g} s")
+    if livetime < _LEAST_LIVETIME * ontime:
+        raise DataError(f"{events.where}: LIVETIME = {livetime:g} s is not in keeping with ONTIME = {ontime:g} s; is it in s?")
     return livetime
 
 

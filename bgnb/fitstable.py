@@ -26,23 +26,14 @@ from isal import igzip_lib
 from numpy.typing import NDArray
 
 from bgnb.errors import DataError
+from bgnb.fitsheader import AGAIN, BLOCK, CARD, Header, data_size, number_of, parse_card, read_header, size_of, value_of
 
-#: A gzipped file that inflates to more bytes is not read: it would be a hundred times a long run, or a trap.
+#: A gzipped file that inflates to more bytes, or a table of more, is not read: a hundred times a long run, or a trap.
 INFLATED_MAX = 1 << 30
 
-_BLOCK = 2880
-_CARD = 80
 _TYPES = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "A": "S", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
 _TYPES |= {"X": "V", "P": ">2i4", "Q": ">2i8"}  # bits; descriptors of arrays of variable length, kept as such
-_QUOTED = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:/\s*(.*))?$")
-
-
-@dataclass(frozen=True)
-class Card:
-    """Value and comment of a header card."""
-
-    value: Any
-    comment: str = ""
+_MOST_REPEATED = 1 << 24  # numbers in a cell
 
 
 @dataclass(frozen=True)
@@ -78,14 +69,14 @@ class FitsTable:
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """Value of a keyword, or ``default``."""
-        value = _value(self.header, keyword, None)
+        value = value_of(self.header, keyword, None)
         if value is None:
             value = self.defaults.get(keyword)
         return default if value is None else value
 
     def comment(self, keyword: str) -> str:
         """Comment of a keyword."""
-        return _parse_card(self.header.get(keyword, "")).comment
+        return parse_card(self.header.get(keyword, "")).comment
 
     def number(self, keyword: str, default: float | None = None) -> float:
         """Value of a keyword as a float: text that holds a number is accepted.
@@ -146,44 +137,52 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
         Where the file cannot be read, or is not what its headers say.
     """
     keys = [key.upper() if isinstance(key, str) else key for key in wanted]
-    found: dict[str | int, FitsTable] = {}
     try:
         with _content(path) as stream:
-            end = stream.seek(0, os.SEEK_END)
-            stream.seek(0)
-            number = 0
-            while not found.keys() >= set(keys):
-                header = _read_header(stream, path, number)
-                if header is None:
-                    break
-                name = str(_value(header.cards, "EXTNAME", "")).strip()
-                matching = [key for key in (number, name.upper()) if key in keys and key not in found]
-                size = _data_size(header.cards, path, number)
-                if matching and _value(header.cards, "XTENSION", "") == "BINTABLE":
-                    where = f"{path}, HDU {name or number}"
-                    if size > end - stream.tell():
-                        raise DataError(
-                            f"{where}: the file ends within the table, of which NAXIS2 claims more rows than are there"
-                        )
-                    data = stream.read(size + -size % _BLOCK)
-                    _check_what_follows(data[size:], stream, where)
-                    _check_sums(header, data, where)
-                    table = _make_table(path, name or str(number), header, data[:size], columns)
-                    found.update(dict.fromkeys(matching, table))
-                else:
-                    stream.seek(size + -size % _BLOCK, os.SEEK_CUR)
-                number += 1
+            found = _find(stream, path, keys, columns)
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file{_no_variables(path)}") from None
+        raise DataError(f"{path}: {_why_missing(path)}") from None
     except igzip_lib.IsalError as error:  # type: ignore[misc] # isal does not type it
-        raise DataError(f"{path}: is damaged, and cannot be inflated: {error}") from None
+        reason = re.sub(r"^Error -?\d+ ", "", str(error))
+        raise DataError(f"{path}: is damaged, and cannot be inflated ({reason}){AGAIN}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DataError(f"{path}: a header contradicts itself or the data: {error}") from None
     return [found.get(key) for key in keys]
+
+
+def _find(
+    stream: BinaryIO, path: Path, keys: Collection[str | int], columns: Collection[str] | None
+) -> dict[str | int, FitsTable]:
+    """The tables that are there, by name in upper case or number."""
+    found: dict[str | int, FitsTable] = {}
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    number = 0
+    while not found.keys() >= set(keys):
+        header = read_header(stream, path, number)
+        if header is None:
+            break
+        name = str(value_of(header.cards, "EXTNAME", "")).strip()
+        matching = [key for key in (number, name.upper()) if key in keys and key not in found]
+        where = f"{path}, HDU {name or number}"
+        size = data_size(header.cards, where)
+        if size > end - stream.tell():
+            raise DataError(f"{where}: the file ends within the table, of which NAXIS2 claims more rows than are there")
+        if matching and value_of(header.cards, "XTENSION", "") == "BINTABLE":
+            _check_form(header.cards, size, where)
+            data = stream.read(size + -size % BLOCK)
+            _check_end(data, size, stream, where)
+            _check_sums(header, data, where)
+            table = _make_table(path, name or str(number), header, data[:size], columns)
+            found.update(dict.fromkeys(matching, table))
+        else:
+            stream.seek(size + -size % BLOCK, os.SEEK_CUR)
+        number += 1
+    return found
 
 
 def read_table(path: Path, hdu: str | int = 1, columns: Collection[str] | None = None) -> FitsTable:
@@ -226,89 +225,52 @@ def _inflated(content: bytes, path: Path) -> bytes:
                 f"{path}: inflates to more than {limit}, where bgnb stops; inflate it yourself if it is as it should be"
             )
         if not member.eof:
-            raise DataError(f"{path}: is cut: its compressed data do not end")
+            raise DataError(f"{path}: is cut: its compressed data do not end{AGAIN}")
         content = member.unused_data
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _no_variables(path: Path) -> str:
+def _why_missing(path: Path) -> str:
+    if path.is_symlink():
+        return f"is a link to {path.readlink()}, which is not there"
     if "://" in str(path) or re.search(r":/[^/]", str(path)):
-        return "; files are read from disk, not from URLs"
-    return "; variables in paths are not expanded" if "$" in str(path) else ""
+        return "there is no such file; files are read from disk, not from URLs"
+    return "there is no such file" + ("; variables in paths are not expanded" if "$" in str(path) else "")
 
 
-@dataclass(frozen=True)
-class _Header:
-    """Text behind each keyword, the bytes of the header, and what is odd about it."""
-
-    cards: Mapping[str, str]
-    content: bytes
-    notes: tuple[str, ...]
-
-
-def _read_header(stream: BinaryIO, path: Path, number: int) -> _Header | None:
-    """The next header; None at the end of the file."""
-    cards: dict[str, str] = {}
-    content = b""
-    notes = []
-    while True:
-        block = stream.read(_BLOCK)
-        if not content:
-            if number and not block.strip(b"\0 \n"):
-                return None  # perhaps padded
-            if not block.startswith(b"XTENSION=" if number else b"SIMPLE  ="):
-                raise DataError(f"{path}: {_instead(block) if number == 0 else f'after HDU {number - 1} comes no other HDU'}")
-        if len(block) < _BLOCK:
-            raise DataError(f"{path}: is cut, at the header of HDU {number}")
-        content += block
-        text = block.decode("latin-1")
-        if not text.isascii():
-            notes.append("a header has characters that are not ASCII")
-        for position in range(0, _BLOCK, _CARD):
-            card = text[position : position + _CARD]
-            if card[8:10] == "= ":
-                key, value = card[:8].rstrip(), card[10:]
-            elif card.startswith("END     "):
-                return _Header(cards, content, tuple(dict.fromkeys(notes)))
-            elif card.startswith("HIERARCH ") and "=" in card:
-                key, value = card[9:].split("=", 1)
-                key = key.strip().upper()
-            else:
-                continue
-            if cards.setdefault(key, value) != value:
-                notes.append(f"keyword {key} stands in a header more than once, and the first is used")
+def _check_form(header: Mapping[str, str], size: int, where: str) -> None:
+    """Keywords that have one value only in binary tables, and a size that can be."""
+    for keyword, value in (("BITPIX", 8), ("NAXIS", 2), ("GCOUNT", 1)):
+        if value_of(header, keyword, value) != value:
+            raise DataError(f"{where}: keyword {keyword} of a table must be {value}, got {value_of(header, keyword, value)!r}")
+    if size > INFLATED_MAX:
+        raise DataError(f"{where}: the table has more than {INFLATED_MAX / 2**30:.2g} GiB, where bgnb stops")
 
 
-def _instead(start: bytes) -> str:
-    """What a file is that is no FITS file."""
-    if not start:
-        return "is empty"
-    if start.startswith(b"version https://git-lfs"):
-        return "is a pointer of git-lfs, not the file itself; fetch it with git lfs pull"
-    if start.lstrip()[:5].lower() in (b"<!doc", b"<html"):
-        return "is a web page, not a FITS file; was its download refused?"
-    return "is not a FITS file"
-
-
-def _check_what_follows(padding: bytes, stream: BinaryIO, where: str) -> None:
-    """Nothing but padding and another HDU may follow a table: otherwise rows are lost."""
-    start = stream.read(_CARD)
-    stream.seek(-len(start), os.SEEK_CUR)
-    if padding.strip(b"\0 ") or (start.strip(b"\0 \n") and not start.startswith(b"XTENSION=")):
+def _check_end(data: bytes, size: int, stream: BinaryIO, where: str) -> None:
+    """The table must end where its header says: before the next HDU, and with nothing but padding between them."""
+    start = data.find(b"XTENSION=")
+    while start > 0:
+        if start % BLOCK == 0:
+            raise DataError(f"{where}: the next HDU begins within the table, of which NAXIS2 claims more rows than are there")
+        start = data.find(b"XTENSION=", start + 1)
+    follows = stream.read(CARD)
+    stream.seek(-len(follows), os.SEEK_CUR)
+    if data[size:].strip(b"\0 ") or (follows.strip(b"\0 \n") and not follows.startswith(b"XTENSION=")):
         raise DataError(f"{where}: the table goes on after rows that NAXIS2 claims")
 
 
-def _check_sums(header: _Header, data: bytes, where: str) -> None:
+def _check_sums(header: Header, data: bytes, where: str) -> None:
     """DATASUM and CHECKSUM, where they are stated (FITS 4.0, section 4.4.2.7)."""
     if "DATASUM" not in header.cards and "CHECKSUM" not in header.cards:
         return
     advice = "it was damaged, or changed by a program that left the sum as it was"
     data += bytes(-len(data) % 4)
     data_sum = _ones_complement_sum(data)
-    stated = str(_value(header.cards, "DATASUM", "")).strip()
+    stated = str(value_of(header.cards, "DATASUM", "")).strip()
     if stated and (not stated.isdecimal() or int(stated) % 0xFFFFFFFF != data_sum):
         raise DataError(f"{where}: DATASUM does not fit the table: {advice}")
-    if _value(header.cards, "CHECKSUM", None) and (_ones_complement_sum(header.content) + data_sum) % 0xFFFFFFFF:
+    if value_of(header.cards, "CHECKSUM", None) and (_ones_complement_sum(header.content) + data_sum) % 0xFFFFFFFF:
         raise DataError(f"{where}: CHECKSUM does not fit the HDU: {advice}")
 
 
@@ -326,59 +288,18 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1").rstrip()
 
 
-def _parse_card(text: str) -> Card:
-    if quoted := _QUOTED.match(text):
-        return Card(quoted[1].replace("''", "'").rstrip(), (quoted[2] or "").strip())
-    value, _, comment = text.partition("/")
-    return Card(_parse_scalar(value.strip()), comment.strip())
-
-
-def _parse_scalar(text: str) -> bool | int | float | str | None:
-    if text in ("T", "F"):
-        return text == "T"
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text.replace("D", "E"))
-    except ValueError:
-        return text or None
-
-
-def _value(header: Mapping[str, str], keyword: str, default: Any) -> Any:
-    return _parse_card(header[keyword]).value if keyword in header else default
-
-
-def _size(header: Mapping[str, str], keyword: str, where: str, default: int | None = None) -> int:
-    value = _value(header, keyword, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise DataError(f"{where}: keyword {keyword} must be a whole number that is not negative, got {value!r}")
-    return value
-
-
-def _data_size(header: Mapping[str, str], path: Path, number: int) -> int:
-    where = f"{path}, HDU {number}"
-    naxis = _size(header, "NAXIS", where)
-    if naxis == 0:
-        return 0
-    cells = math.prod(_size(header, f"NAXIS{i + 1}", where) for i in range(naxis))
-    groups, extra = _size(header, "GCOUNT", where, 1), _size(header, "PCOUNT", where, 0)
-    return abs(int(_value(header, "BITPIX", 8))) // 8 * groups * (extra + cells)
-
-
-def _make_table(path: Path, name: str, hdu: _Header, data: bytes, columns: Collection[str] | None) -> FitsTable:
+def _make_table(path: Path, name: str, hdu: Header, data: bytes, columns: Collection[str] | None) -> FitsTable:
     where = f"{path}, HDU {name}"
     header = hdu.cards
-    rows, width = _size(header, "NAXIS2", where), _size(header, "NAXIS1", where)
+    rows, width = size_of(header, "NAXIS2", where), size_of(header, "NAXIS1", where)
     fields: dict[str, tuple[int, Any, int]] = {}  # name: TTYPE number, numpy type, offset in the row
     offset = 0
-    for number in range(1, _size(header, "TFIELDS", where) + 1):
-        column = str(_value(header, f"TTYPE{number}", "")).strip().upper()
-        form = str(_value(header, f"TFORM{number}", ""))
+    for number in range(1, size_of(header, "TFIELDS", where) + 1):
+        column = str(value_of(header, f"TTYPE{number}", "")).strip().upper()
+        form = str(value_of(header, f"TFORM{number}", ""))
         kind = _numpy_type(form)
         if kind is None:
-            raise DataError(f"{where}: column {column} has the unknown format {form!r}")
+            raise DataError(f"{where}: column {column or number} has the unknown format {form!r} (TFORM{number})")
         if columns is None or column in columns:
             fields.setdefault(column, (number, kind, offset))
         offset += kind.itemsize
@@ -387,8 +308,10 @@ def _make_table(path: Path, name: str, hdu: _Header, data: bytes, columns: Colle
     numbers, kinds, offsets = zip(*fields.values(), strict=True) if fields else ((), (), ())
     dtype = np.dtype({"names": list(fields), "formats": kinds, "offsets": offsets, "itemsize": width})
     records: NDArray[Any] = np.ndarray((rows,), dtype, buffer=data)
-    arrays = {column: _native(records[column], header, number) for column, number in zip(fields, numbers, strict=True)}
-    units = {column: str(_value(header, f"TUNIT{number}", "")).strip() for column, number in zip(fields, numbers, strict=True)}
+    arrays = {column: _native(records[column], header, number, where) for column, number in zip(fields, numbers, strict=True)}
+    units = {
+        column: str(value_of(header, f"TUNIT{number}", "")).strip() for column, number in zip(fields, numbers, strict=True)
+    }
     return FitsTable(path, name, header, arrays, units, notes=hdu.notes)
 
 
@@ -398,6 +321,8 @@ def _numpy_type(tform: str) -> np.dtype[Any] | None:
     if not form or form[2] not in _TYPES:
         return None
     repeat, code = int(form[1] or 1), form[2]
+    if repeat > _MOST_REPEATED:
+        return None
     if code == "X":
         return np.dtype(f"V{(repeat + 7) // 8}")
     if code == "A":
@@ -405,15 +330,15 @@ def _numpy_type(tform: str) -> np.dtype[Any] | None:
     return np.dtype(_TYPES[code]) if repeat == 1 else np.dtype((_TYPES[code], (repeat,)))
 
 
-def _native(column: NDArray[Any], header: Mapping[str, str], number: int) -> NDArray[Any]:
+def _native(column: NDArray[Any], header: Mapping[str, str], number: int, where: str) -> NDArray[Any]:
     """Values in the machine's byte order, scaled, text decoded, whole numbers that stand for "none" not a number."""
     if column.dtype.kind == "S":
         return np.array([_text(text) for text in column.tolist()], dtype=str)
     if column.dtype == np.int8:  # TFORM L: the letter T or F
         return column == ord("T")
-    scale, zero = _value(header, f"TSCAL{number}", 1), _value(header, f"TZERO{number}", 0)
+    scale, zero = number_of(header, f"TSCAL{number}", where, 1), number_of(header, f"TZERO{number}", where, 0)
     native = column.astype(column.dtype.newbyteorder("="))
-    none = _value(header, f"TNULL{number}", None)
+    none = value_of(header, f"TNULL{number}", None)
     if none is not None and native.dtype.kind in "iu" and np.any(native == none):
         return np.where(native == none, np.nan, native * scale + zero)
     if (scale, zero) == (1, 0):

@@ -37,7 +37,8 @@ def factor_to(stated: str, unit: str, where: str) -> float:
     try:
         return float(u.Unit(stated).to(unit))
     except (ValueError, TypeError):
-        raise DataError(f"{where} has the unit '{stated}', which is not one of {u.Unit(unit).physical_type}") from None
+        quantity = next(iter(u.Unit(unit).physical_type))
+        raise DataError(f"{where} has the unit '{stated}', which is no unit of {quantity}") from None
 
 
 def mjdref_tt(table: FitsTable) -> float:
@@ -68,7 +69,11 @@ def site_of(table: FitsTable) -> Site:
     """Place of the observatory, from GADF keywords, else by the name in TELESCOP."""
     for lon, lat, height in (("GEOLON", "GEOLAT", "ALTITUDE"), ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H")):
         if table.get(lon) is not None:
-            return Site(table.number(lon), table.number(lat), table.number(height, 0))
+            site = Site(table.number(lon), table.number(lat), table.number(height, 0))
+            if not (abs(site.lon) <= 360 and abs(site.lat) <= 90 and -1000 < site.height < 10_000):
+                place = f"{lon} = {site.lon:g}, {lat} = {site.lat:g} deg, {height} = {site.height:g} m"
+                raise DataError(f"{table.where}: {place} is no place on Earth")
+            return site
     name = str(table.get("OBSERVATORY_NAME", table.get("TELESCOP", ""))).upper()
     if name in OBSERVATORIES:
         return OBSERVATORIES[name]

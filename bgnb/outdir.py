@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from hashlib import file_digest, sha256
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 
 from bgnb.errors import BgnbError
+from bgnb.manifest import MANIFEST, foreign_file, manifest_of, sync_folder
 
 try:
     import fcntl
@@ -21,9 +22,9 @@ except ImportError:  # as on Windows
 
 #: What a command has to say of its work.
 REPORT = "report.json"
-#: The list of all files of a directory that bgnb made, with their SHA-256.
-MANIFEST = "manifest.json"
 
+# Part of the names of all that stands beside a directory while it is made.
+_MARK = ".bgnb-"
 # What may go wrong with a disk while files are written.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -32,9 +33,7 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
     """A hidden directory beside ``outdir``, which becomes ``outdir`` when the block ends well.
 
-    Until then nothing stands under the final name, and an older ``outdir`` is kept. What a
-    process that died has left is swept by the next one. A lock, which dies with its process,
-    lets one process at a time make ``outdir``.
+    Until then nothing stands under the final name, and an older ``outdir`` is kept.
 
     Parameters
     ----------
@@ -50,34 +49,54 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
     BgnbError
         Where ``outdir`` is in the way, or cannot be written, or another process makes it.
     """
-    with ExitStack() as stack:
+    with _named_errors(outdir):
+        target = outdir.resolve()
+        _check_apart(outdir, target, inputs)
+    check_target(outdir, overwrite=overwrite)
+    with scratch_directory(outdir) as partial:
+        check_target(outdir, overwrite=overwrite)  # another process may have made it since, or died halfway
+        with _named_errors(outdir, _DISK_ERRORS):
+            yield partial
         with _named_errors(outdir):
-            target = outdir.resolve()
-            _check_apart(outdir, target, inputs)
-            check_target(outdir, overwrite=overwrite)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            locked = stack.enter_context(_lock(outdir, target))
-            suffix = ".partial" if locked else f".{os.getpid()}.partial"
-            partial = target.with_name(f".{target.name}{suffix}")
-            if locked:
-                _sweep(target, partial)
-                check_target(outdir, overwrite=overwrite)
-            partial.mkdir()
-        try:
-            with _named_errors(outdir, _DISK_ERRORS):
-                yield partial
-                _write_manifest(partial)
+            write_file(partial / MANIFEST, manifest_of(partial))
+            sync_folder(partial)
             check_target(outdir, overwrite=overwrite)
             _publish(partial, target)
             shutil.rmtree(kept_folder(target), ignore_errors=True)
+
+
+@contextmanager
+def scratch_directory(outdir: Path) -> Iterator[Path]:
+    """A hidden directory beside ``outdir``, which is removed when the block ends.
+
+    What a process that died has left is swept by the next one. A lock, which dies with its
+    process, lets one process at a time work beside ``outdir``.
+
+    Raises
+    ------
+    BgnbError
+        Where it cannot be made, or another process has it.
+    """
+    with _named_errors(outdir):
+        target = outdir.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(outdir, target) as locked:
+        partial = _hidden(target, "partial" if locked else f"partial-{token_hex(4)}")
+        try:
+            with _named_errors(outdir):
+                _sweep(target, partial)
+                partial.mkdir()
+            yield partial
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                shutil.rmtree(partial, ignore_errors=True)
+            finally:  # again, where a signal ended the first
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def kept_folder(outdir: Path) -> Path:
     """A hidden folder beside ``outdir`` for what is of use until it is there."""
-    target = outdir.resolve()
-    return target.with_name(f".{target.name}.kept")
+    return _hidden(outdir.resolve(), "kept")
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -97,41 +116,43 @@ def write_file(path: Path, content: bytes) -> None:
         raise
 
 
-def check_directory(directory: str | Path) -> tuple[str, ...]:
-    """What is wrong with a directory that bgnb made: files that are missing, changed, or not bgnb's.
-
-    Parameters
-    ----------
-    directory : path
-        A directory of models, runs, comparisons or whatever else bgnb made.
-
-    Returns
-    -------
-    tuple of str
-        A line for each fault; empty where all is as bgnb wrote it.
+def check_target(outdir: Path, *, overwrite: bool) -> None:
+    """Complain where a directory cannot be made or replaced.
 
     Raises
     ------
     BgnbError
-        Where bgnb did not make the directory.
+        Where it is a file, holds what bgnb did not write there, is the current directory or
+        a mount point, or exists and ``overwrite`` is false.
     """
-    path = Path(directory)
-    stated = _manifest(path)
-    if stated is None:
-        raise BgnbError(f"{path}: has no {MANIFEST} of bgnb: bgnb did not make it, or it is damaged")
-    there = _files(path)
-    faults = [f"{path / name}: is missing" for name in sorted(stated.keys() - set(there))]
-    for name in there:
-        if name not in stated:
-            faults += [f"{path / name}: was not written by bgnb"] if name != MANIFEST else []
-            continue
-        try:
-            changed = _sha256(path / name) != stated[name]
-        except OSError as error:
-            faults.append(f"{path / name}: cannot be read: {error.strerror}")
-        else:
-            faults += [f"{path / name}: was changed after bgnb wrote it, or is damaged"] if changed else []
-    return tuple(faults)
+    with _named_errors(outdir):
+        target = outdir.resolve()
+        if is_hidden(target.name):
+            raise BgnbError(f"{outdir}: is a name that bgnb uses while it makes a directory; take another")
+        if not os.path.lexists(target):
+            return
+        if not target.is_dir():
+            raise BgnbError(f"{outdir}: is a file; name a directory")
+        if any(target.iterdir()):
+            if foreign := foreign_file(target):
+                raise BgnbError(f"{outdir}: holds {foreign}, which bgnb did not write there; name another directory")
+            if not overwrite:
+                raise BgnbError(f"{outdir}: exists already; use --overwrite (overwrite=True) to replace it")
+        if _is_current(target):
+            raise BgnbError(f"{outdir}: is the current directory, and cannot be replaced from within")
+        if target.is_mount():
+            raise BgnbError(f"{outdir}: is a mount point, and cannot be replaced; name a directory in it")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether it is a name of what stands beside a directory while it is made."""
+    return name.startswith(".") and _MARK in name
+
+
+def _hidden(target: Path, kind: str) -> Path:
+    """What stands beside a directory while it is made; the name of no file may have more than 255 bytes."""
+    name = os.fsencode(target.name)
+    return target.with_name(f".{target.name if len(name) < 200 else sha256(name).hexdigest()}{_MARK}{kind}")
 
 
 @contextmanager
@@ -139,95 +160,67 @@ def _named_errors(outdir: Path, kinds: Collection[int] = ()) -> Iterator[None]:
     """Errors of the system as one line about ``outdir``; of those ``kinds`` (errno), or of all."""
     try:
         yield
-    except (FileExistsError, NotADirectoryError) as error:
-        if kinds:
-            raise
-        raise BgnbError(f"{outdir}: cannot be made: a part of the path is a file") from error
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a path that is none
         if kinds and getattr(error, "errno", None) not in kinds:
             raise
-        raise BgnbError(f"{outdir}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise BgnbError(f"{outdir}: cannot be made: a part of the path is a file") from error
+        text = getattr(error, "strerror", None) or str(error)
+        where = getattr(error, "filename", None)
+        raise BgnbError(f"{outdir}: cannot be written: {text}{f' ({os.fsdecode(where)})' if where else ''}") from error
 
 
 @contextmanager
 def _lock(outdir: Path, target: Path) -> Iterator[bool]:
     """Hold a lock beside the target; false where the system has none."""
-    path = target.with_name(f".{target.name}.lock")
-    if fcntl is None:
-        yield False
-        return
+    path = _hidden(target, "lock")
     while True:
-        with path.open("ab") as file:
+        with _named_errors(outdir):
+            file = path.open("ab")
+        with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = _take(file.fileno())
             except BlockingIOError:
                 raise BgnbError(f"{outdir}: another bgnb is making it; wait for it, or name another directory") from None
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-                    raise
-                path.unlink(missing_ok=True)
-                yield False
-                return
-            # Another process may have held the lock, and taken its file away, between our opening and our locking it.
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                try:
-                    yield True
-                finally:
-                    path.unlink(missing_ok=True)
-                return
+            if locked and not _is_at(path, file.fileno()):
+                continue  # another process held the lock, and took its file away, between our opening and our locking it
+            try:
+                yield locked
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+            return
+
+
+def _take(file: int) -> bool:
+    """Take a lock, or raise BlockingIOError; false where the system has none, as some network file systems."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fcntl is not None
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
 
 
 def _sweep(target: Path, partial: Path) -> None:
     """Remove what a process that died has left; an older target that it had put aside comes back."""
-    old = target.with_name(f".{target.name}.old")
-    if old.exists() and not os.path.lexists(target):
-        old.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    old = _hidden(target, "old")
+    if old.exists():
+        if os.path.lexists(target):
+            shutil.rmtree(old)
+        else:
+            old.rename(target)
     if os.path.lexists(partial):
         shutil.rmtree(partial)
-
-
-def _write_manifest(directory: Path) -> None:
-    """List all files with their sums; they and their folders are on disk before it."""
-    sums = {name: _sha256(directory / name, sync=True) for name in _files(directory)}
-    for folder in (directory, *(path for path in directory.rglob("*") if path.is_dir() and not path.is_symlink())):
-        _sync_folder(folder)
-    write_file(directory / MANIFEST, (json.dumps({"creator": "bgnb", "files": sums}, indent=1) + "\n").encode())
-    _sync_folder(directory)
-
-
-def _sha256(path: Path, *, sync: bool = False) -> str:
-    """Sum of a file; of a link, that of the path it leads to."""
-    if path.is_symlink():
-        return sha256(os.fsencode(path.readlink())).hexdigest()
-    with path.open("rb") as file:
-        if sync:
-            os.fsync(file.fileno())
-        return file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # not every system can
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
-def _files(directory: Path) -> list[str]:
-    """Files and links in a directory and its folders, in order."""
-    paths = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(directory).as_posix() for path in paths)
-
-
-def _manifest(directory: Path) -> dict[str, str] | None:
-    """Sums by file of a directory that bgnb made, else None."""
-    try:
-        manifest = json.loads((directory / MANIFEST).read_text())
-        return dict(manifest["files"]) if manifest["creator"] == "bgnb" else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _check_apart(outdir: Path, target: Path, inputs: tuple[Path, ...]) -> None:
@@ -236,46 +229,20 @@ def _check_apart(outdir: Path, target: Path, inputs: tuple[Path, ...]) -> None:
             raise BgnbError(f"{outdir}: is, holds or lies inside the input {source}; name a directory apart from it")
 
 
-def check_target(outdir: Path, *, overwrite: bool) -> None:
-    """Complain where a directory cannot be made or replaced.
-
-    Raises
-    ------
-    BgnbError
-        Where it is a file, holds what bgnb did not write there, is the current directory,
-        or exists and ``overwrite`` is false.
-    """
-    target = outdir.resolve()
-    if not os.path.lexists(target):
-        return
-    if not target.is_dir():
-        raise BgnbError(f"{outdir}: is a file; name a directory")
-    if not any(target.iterdir()):
-        return
-    if foreign := _foreign_file(target):
-        raise BgnbError(f"{outdir}: holds {foreign}, which bgnb did not write there; name another directory")
-    if not overwrite:
-        raise BgnbError(f"{outdir}: exists already; use --overwrite (overwrite=True) to replace it")
-    if Path.cwd().is_relative_to(target):
-        raise BgnbError(f"{outdir}: is the current directory, and cannot be replaced from within")
-
-
-def _foreign_file(directory: Path) -> str | None:
-    """The first entry of a directory that is not in its manifest."""
-    known = {MANIFEST, *stated} if (stated := _manifest(directory)) is not None else set()
-    return next((entry for entry in _files(directory) if entry not in known), None)
+def _is_current(target: Path) -> bool:
+    try:
+        return Path.cwd().is_relative_to(target)
+    except OSError:  # it was removed
+        return False
 
 
 def _publish(partial: Path, target: Path) -> None:
-    """Give the new directory its name, and remove the old one, if there is one."""
-    try:
-        if not target.exists():
-            partial.rename(target)
-        elif not _exchange(partial, target):
-            _replace(partial, target)
-    except OSError as error:
-        raise BgnbError(f"{target}: cannot be written: {error.strerror}") from None
-    _sync_folder(target.parent)
+    """Give the new directory its name; an old one, if there is one, gets that of the new one, or is removed."""
+    if not target.exists():
+        partial.rename(target)
+    elif not _exchange(partial, target):
+        _replace(partial, target)
+    sync_folder(target.parent)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -290,7 +257,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def _replace(partial: Path, target: Path) -> None:
     """Put the old directory aside, and the new one in its place."""
-    old = target.with_name(f".{target.name}.old")
+    old = _hidden(target, "old")
     target.rename(old)
     try:
         partial.rename(target)

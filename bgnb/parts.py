@@ -11,7 +11,8 @@ from typing import Any
 import bgnb
 from bgnb.chunks import Chunk, Counted
 from bgnb.errors import BgnbError, DataError
-from bgnb.outdir import check_directory, write_file
+from bgnb.manifest import check
+from bgnb.outdir import write_file
 from bgnb.plan import Plan, make_plan
 from bgnb.report import Report, RunReport
 from bgnb.runs import fault
@@ -95,8 +96,9 @@ def _read(plan: Plan, path: Path, entry: dict[str, Any]) -> tuple[Chunk, Counted
 def _content(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise BgnbError(f"{path}: there is no such directory; is this part finished?")
-    if faults := check_directory(path):
-        raise BgnbError(f"{faults[0]}; make this part again")
+    for name, problem in check(path).items():
+        if problem is not None:
+            raise BgnbError(f"{path / name}: {problem}; make this part again")
     try:
         content = json.loads((path / PART_FILE).read_text())
     except (OSError, ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -120,9 +120,6 @@ def make_plan(settings: Settings, catalog: Table | None = None) -> Plan:
     """
     # A path that is the same for all workers, wherever they run.
     runs = open_runs(Path(settings.indir).absolute(), settings.scheme)
-    unlisted = {obs_id for obs_id in runs.obs_ids if obs_id not in runs.locations}
-    without = {obs_id: f"{runs.path}: the index names no event list of run {obs_id}" for obs_id in unlisted}
-    runs = replace(runs, faults={**without, **runs.faults})
     sources = settings.catalog if catalog is None else catalog
     select, mask = settings.select, None
     if settings.sources == "mask":

@@ -24,6 +24,8 @@ _ENOUGH_FOR_A_MEDIAN = 20
 _WIDEST = 20.0
 #: ALT_PNT of real indices differs by up to 2 deg from what RA, DEC and time say, as it is not always that of mid-run.
 _POINTING_TOLERANCE = 5.0
+#: Good time without events, in parts of the whole and in mean distances of events: by chance, once in 10¹⁰ runs at most.
+_LONGEST_GAP, _MOST_INTERVALS = 0.2, 30.0
 _TRIED_EVENTS = 1000
 
 
@@ -46,10 +48,12 @@ def check_run(files: RunFiles, table: FitsTable, run: EventList) -> list[str]:
     """
     _check_number(files, table)
     _check_pointing(files, table, run)
-    if len(run):
-        _check_events(table, run)
-        _check_doubled(table, run)
-        _check_detxy(table, run)
+    if not len(run):
+        raise DataError(f"{table.where}: has no events")
+    _check_events(table, run)
+    _check_doubled(table, run)
+    _check_gaps(table, run)
+    _check_detxy(table, run)
     livetime = files.index.get("LIVETIME")
     if "LIVETIME" in table.header and livetime is not None and abs(livetime - run.livetime) > 1e-3 * run.livetime:
         return ["LIVETIME of the index differs from that of the events, which is used"]
@@ -66,7 +70,7 @@ def _check_number(files: RunFiles, table: FitsTable) -> None:
     except (ValueError, OverflowError):
         fits = False
     if not fits:
-        raise DataError(f"{table.where}: holds run {stated}, but the index says {files.obs_id}")
+        raise DataError(f"{table.where}: OBS_ID says that it holds run {stated}, but the index says {files.obs_id}")
 
 
 def _check_pointing(files: RunFiles, table: FitsTable, run: EventList) -> None:
@@ -90,9 +94,9 @@ def _check_pointing(files: RunFiles, table: FitsTable, run: EventList) -> None:
 
 def _check_events(table: FitsTable, run: EventList) -> None:
     if np.any(np.abs(run.dec) > 90) or np.any(np.abs(run.ra) > 360):
-        raise DataError(f"{table.where}: columns RA and DEC have values that are no position")
+        raise DataError(f"{table.where}: columns RA and DEC have values that are no position in deg")
     if broken := np.count_nonzero(run.energy <= 0):
-        raise DataError(f"{table.where}: column ENERGY has {broken} values that are not above 0")
+        raise DataError(f"{table.where}: column ENERGY is not above 0 in {broken} of {len(run)} rows")
     median = float(np.median(run.energy))
     if len(run) >= _ENOUGH_FOR_A_MEDIAN and not _MEDIAN_ENERGY[0] <= median <= _MEDIAN_ENERGY[1]:
         stated = table.units["ENERGY"] or table.get("EUNIT")
@@ -118,15 +122,30 @@ def _check_doubled(table: FitsTable, run: EventList) -> None:
         keys = [run.time, run.ra, run.dec, run.energy]
     distinct = np.unique(np.stack([key[suspects] for key in keys], axis=1), axis=0)
     if repeated := len(suspects) - len(distinct):
-        raise DataError(f"{table.where}: {repeated} of {len(run)} events stand there twice")
+        raise DataError(f"{table.where}: {repeated} of {len(run)} events are copies of others (TIME, EVENT_ID)")
+
+
+def _check_gaps(table: FitsTable, run: EventList) -> None:
+    """Good time without events: the list is cut, or the camera was off, and livetime is counted that was none."""
+    before = np.r_[0, np.cumsum(np.diff(run.gti, axis=1))]  # good time before each interval
+    time = run.time[run.in_gti]
+    interval = np.searchsorted(run.gti[:, 0], time, side="right") - 1
+    good_time = np.sort(before[interval] + time - run.gti[interval, 0])
+    gap, whole = float(np.diff(np.r_[0, good_time, before[-1]]).max()), float(before[-1])
+    if gap > max(_LONGEST_GAP * whole, _MOST_INTERVALS * whole / len(good_time)):
+        raise DataError(f"{table.where}: there is no event in {gap:.0f} s of the good time of {whole:.0f} s; is the list cut?")
 
 
 def _check_detxy(table: FitsTable, run: EventList) -> None:
     """DETX and DETY are computed from RA and DEC; where a file has them, they must not be the mirror image."""
     if not {"DETX", "DETY"} <= table.columns.keys():
         return
-    rows = np.linspace(0, len(run) - 1, min(len(run), _TRIED_EVENTS)).astype(int)
-    stated = np.stack([column_in(table, name, "deg", "deg")[rows] for name in ("DETX", "DETY")])
+    columns = np.stack([column_in(table, name, "deg", "deg") for name in ("DETX", "DETY")])
+    known = np.flatnonzero(np.isfinite(columns).all(axis=0))
+    if not len(known):
+        return
+    rows = known[np.linspace(0, len(known) - 1, min(len(known), _TRIED_EVENTS)).astype(int)]
+    stated = columns[:, rows]
     frames = [np.stack(run.detxy(fovalign, rows)) for fovalign in ("ALTAZ", "RADEC")]
 
     def distance(signs: tuple[int, int]) -> float:

@@ -16,7 +16,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb.datastore import Runs
-from bgnb.errors import BgnbError, DataError
+from bgnb.errors import BgnbError, DataError, printable
 from bgnb.fov import separation
 
 #: What to do with a run that cannot be used: leave it out and report it, or stop.
@@ -59,18 +59,18 @@ class Selection:
 
 def fault(description: str) -> Reason:
     """The reason of a run that cannot be used."""
-    return Reason(FAULT, description)
+    return Reason(FAULT, printable(description))
 
 
-def read_catalog(path: str | Path | None = None) -> Table:
+def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     """Read a catalogue of known sources.
 
     Parameters
     ----------
-    path : path, optional
-        Any table that Astropy reads, with RA and DEC (deg where no unit is stated), and
-        optionally EXTENSION (radius, deg) and NAME. By default the catalogue that comes
-        with bgnb: the known TeV sources of gamma-cat (2018-07).
+    catalog : path or `~astropy.table.Table`, optional
+        Any table, or file of one that Astropy reads, with RA and DEC (deg where no unit is
+        stated), and optionally EXTENSION (radius, deg; empty for a point source) and NAME.
+        By default the catalogue that comes with bgnb: the known TeV sources of gamma-cat (2018-07).
 
     Returns
     -------
@@ -80,37 +80,42 @@ def read_catalog(path: str | Path | None = None) -> Table:
     Raises
     ------
     BgnbError
-        Where it cannot be read, or has no positions.
+        Where it cannot be read, lacks positions, or has impossible ones.
     """
-    if path is None:
+    if catalog is None:
         with as_file(files("bgnb") / "data" / "tev_sources.ecsv") as default:
             return read_catalog(default)
+    if isinstance(catalog, Table):
+        return _checked_catalog(catalog, "catalog")
     try:
-        table = Table.read(path)
+        table = Table.read(catalog)
     except FileNotFoundError:
-        raise BgnbError(f"{path}: there is no such catalogue") from None
+        raise BgnbError(f"{catalog}: there is no such catalogue") from None
     except Exception as error:  # astropy's readers raise many kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise BgnbError(f"{path}: cannot be read as a table: {reason[0]}") from None
+        raise BgnbError(f"{catalog}: cannot be read as a table: {reason[0]}") from None
+    return _checked_catalog(table, str(catalog))
+
+
+def _checked_catalog(table: Table, where: str) -> Table:
     if not len(table):
-        raise BgnbError(f"{path}: the catalogue has no sources")
+        raise BgnbError(f"{where}: the catalogue has no sources")
     columns = {name.upper(): table[name] for name in table.colnames}
     catalog = Table()
     catalog["NAME"] = columns.get("NAME", [f"source {row + 1}" for row in range(len(table))])
-    for name in ("RA", "DEC", "EXTENSION"):
+    for name, least, most in (("RA", -360, 360), ("DEC", -90, 90), ("EXTENSION", 0, 180)):
         if name not in columns and name != "EXTENSION":
-            raise BgnbError(f"{path}: the catalogue has no column {name}; it has {', '.join(table.colnames)}")
+            raise BgnbError(f"{where}: the catalogue has no column {name}; it has {', '.join(table.colnames)}")
         values = columns.get(name, np.zeros(len(table)))
         try:
-            degrees = u.Quantity(np.ma.filled(values, np.nan), getattr(values, "unit", None) or "deg").to("deg")
+            filled = np.ma.filled(values, 0 if name == "EXTENSION" else np.nan)  # an empty extension: a point source
+            degrees = u.Quantity(filled, getattr(values, "unit", None) or "deg").to_value("deg")
         except (TypeError, ValueError) as error:
-            raise BgnbError(f"{path}: column {name} of the catalogue is not an angle: {error}") from None
-        if name == "EXTENSION":
-            degrees = np.nan_to_num(degrees)  # no extension stated: a point source
-        limits = {"RA": (-360, 360), "DEC": (-90, 90), "EXTENSION": (0, 180)}[name]
-        if not np.all((degrees.value >= limits[0]) & (degrees.value <= limits[1])):
-            raise BgnbError(f"{path}: column {name} of the catalogue has values outside {limits[0]} to {limits[1]} deg")
-        catalog[name] = degrees.value
+            raise BgnbError(f"{where}: column {name} of the catalogue is not an angle: {error}") from None
+        if len(wrong := np.flatnonzero(~((degrees >= least) & (degrees <= most)))):
+            source = f"{name} of {catalog['NAME'][wrong[0]]} is {degrees[wrong[0]]:g} deg"
+            raise BgnbError(f"{where}: {source}, and must lie within {least} and {most} deg")
+        catalog[name] = degrees
         catalog[name].unit = "deg"
     return catalog
 
@@ -126,11 +131,11 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
     runs : `~bgnb.Runs`
         The runs.
     catalog : `~astropy.table.Table`, optional
-        Known sources, from `read_catalog`.
+        Known sources, as `read_catalog` takes them.
     exclusion_radius : `~astropy.units.Quantity`
         Distance for a source without extension.
     """
-    catalog = read_catalog() if catalog is None else catalog
+    catalog = read_catalog(catalog)
     ra_pnt, dec_pnt = (np.asarray(runs.table[name])[:, None] for name in ("RA_PNT", "DEC_PNT"))
     distance = separation(ra_pnt, dec_pnt, np.asarray(catalog["RA"]), np.asarray(catalog["DEC"]))
     excess = distance - (exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"]))
@@ -185,7 +190,7 @@ def select_runs(
         Leave out runs that by the index cannot be used, or stop at the first.
     """
     if str(select).lower() == "far":
-        selection = select_off_runs(runs, catalog if isinstance(catalog, Table) else read_catalog(catalog), exclusion_radius)
+        selection = select_off_runs(runs, read_catalog(catalog), exclusion_radius)
     elif str(select).lower() == "all":
         selection = select_all_runs(runs)
     else:

@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from bgnb.errors import BgnbError
 from bgnb.fov import checked_fovalign
 from bgnb.gadf import GROUPS_FILE, read_model, write_groups, write_image, write_model
 from bgnb.model import METHODS
-from bgnb.outdir import REPORT, check_target, new_directory, write_file
+from bgnb.outdir import REPORT, check_target, is_hidden, new_directory, scratch_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.report import Report
 from bgnb.runs import ObservationGroups, mean_azimuth
@@ -155,7 +154,7 @@ def _check(out: Path, overwrite: bool, method: str, n_energy: int | None, n_fov:
     if method not in METHODS:
         raise BgnbError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
     CubeAxes.regular(n_energy=20 if n_energy is None else n_energy, n_fov=60 if n_fov is None else n_fov)
-    if out.is_dir() and (foreign := sorted(path.name for path in out.iterdir() if path.name not in _OURS)):
+    if out.is_dir() and (foreign := sorted({path.name for path in out.iterdir() if not is_hidden(path.name)} - {*_OURS})):
         raise BgnbError(f"{out}: holds {foreign[0]}, which is none of {', '.join(_OURS)}; name another directory")
     for name in _OURS[:3]:
         check_target(out / name, overwrite=overwrite)
@@ -166,10 +165,5 @@ def _dataset_directory(out: Path, keep: bool) -> Iterator[Path]:
     if keep:
         yield out / "dataset"
         return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = TemporaryDirectory(prefix=".dataset.", dir=out)
-    except OSError as error:
-        raise BgnbError(f"{out}: cannot be written: {error.strerror}") from None
-    with folder as name:
-        yield Path(name) / "runs"
+    with scratch_directory(out / "dataset") as directory:
+        yield directory / "runs"

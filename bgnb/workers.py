@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
@@ -15,6 +14,7 @@ from typing import TypeVar
 
 from bgnb.cluster import workers_of_client, workers_of_scheduler
 from bgnb.errors import BgnbError
+from bgnb.signals import held_signals, leave_signals_to_the_caller
 from bgnb.tasks import IN_FLIGHT, Workers
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ class _Processes:
         for _ in range(3):
             executor = self._executor or self._start()
             try:
-                with _ctrl_c_held():  # processes that start here never see it
+                with held_signals():
                     return executor.submit(function, task)
             except BrokenExecutor:
                 self.close()
@@ -94,7 +94,7 @@ class _Processes:
         alive, self._life = context.Pipe(duplex=False)
         self._executor = ProcessPoolExecutor(self._number, context, _begin, (alive,))
         try:
-            with _ctrl_c_held():
+            with held_signals():
                 first = self._executor.submit(abs, -1)
             first.result()
         except BrokenExecutor:
@@ -109,22 +109,9 @@ class _Processes:
             self._executor = self._life = None
 
 
-@contextmanager
-def _ctrl_c_held() -> Iterator[None]:
-    """Ctrl-C waits until the end of a block; processes that start in it inherit that, for good."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _begin(alive: Connection) -> None:
-    """What a worker process does first: Ctrl-C is left to the parent; when that dies, or wants it, the process ends at once."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a worker process does first: it leaves signals to its caller, and ends at once when that wants it, or dies."""
+    leave_signals_to_the_caller()
 
     def watch() -> None:
         with suppress(OSError):

@@ -231,7 +231,7 @@ def test_a_killed_run_leaves_nothing_under_the_final_name(tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "bgnb", "make-bg-cube-models", str(indir), "GADF", str(out), "--select", "all"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    while process.poll() is None and not list(tmp_path.glob(".out.partial/*_table.fits.gz")):
+    while process.poll() is None and not list(tmp_path.glob(".out.bgnb-partial/*_table.fits.gz")):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.communicate()

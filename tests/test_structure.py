@@ -11,9 +11,11 @@ PACKAGE = Path(bgnb.__file__).parent
 # Each room may import from the ones before it. A new room has to be given its place.
 ORDER = [
     "errors",
+    "signals",
     "cube",
     "fov",
     "observatories",
+    "fitsheader",
     "fitstable",
     "keywords",
     "eventlist",
@@ -28,6 +30,7 @@ ORDER = [
     "compare",
     "datastore",
     "runs",
+    "manifest",
     "outdir",
     "tasks",
     "cluster",
@@ -99,3 +102,9 @@ def test_every_public_name_loads_and_is_documented():
             documented = getattr(house, name)
             assert documented.__doc__, name
             assert getattr(documented, "__module__", documented.__name__).startswith("bgnb."), name
+
+
+def test_every_public_name_is_in_the_documentation():
+    listed = [line.strip() for line in (PACKAGE.parent / "docs" / "api.md").read_text().splitlines() if line.startswith("   ")]
+    names = [name for name in bgnb.__all__ if name != "dashboards"] + [f"dashboards.{name}" for name in bgnb.dashboards.__all__]
+    assert sorted(listed) == sorted([":toctree: api"] * listed.count(":toctree: api") + names)

@@ -391,7 +391,7 @@ def explore_runs(
             raise BgnbError(f"{indir}: of models, selection and groups are known; of a directory of runs, name the scheme")
         return RunsDashboard(_of_models(Path(indir), catalog), RunsState())
     radius = to_value("exclusion_radius", exclusion_radius, "deg")
-    sources = catalog if isinstance(catalog, Table) else read_catalog(catalog)
+    sources = read_catalog(catalog)
     groups = observation_groups(alt_edges, az_edges)
     runs = open_runs(indir, scheme)
     _, selection = group_runs(runs, select_runs(runs, select, sources, radius * u.deg), groups)
@@ -424,7 +424,7 @@ def _of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:
     kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
     if catalog is None and chosen.get("catalog", "default") != "default":
         circles = None  # they were chosen by another catalogue than the one that is shown
-    sources = catalog if isinstance(catalog, Table) else read_catalog(catalog)
+    sources = read_catalog(catalog)
     call = f"bgnb.dashboards.explore_runs({', '.join([repr(str(modeldir)), *_catalog_argument(catalog)])})"
     groups = read_groups(modeldir / GROUPS_FILE)
     return RunSet(str(modeldir), table, Selection(kept, left_out), groups, sources, circles, call)

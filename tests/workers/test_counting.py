@@ -10,12 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.table import Table
-from click.testing import CliRunner
 from isal import igzip
 
 from bgnb import BgnbError, DataError, chunks, counting, make_bg_cube_models, open_runs, outdir, pipeline
 from bgnb.chunks import Chunk, Counted
-from bgnb.cli import main
 from bgnb.counting import KeptChunks, count_chunk, count_chunks
 from bgnb.cube import CubeAxes
 from bgnb.mask import SourceMask
@@ -78,7 +76,7 @@ def test_the_same_again_counts_only_what_is_missing(indir, tmp_path, reading):
     reading.after = {21: interrupt}
     with pytest.raises(KeyboardInterrupt) as caught:
         make(indir, tmp_path / "out")
-    kept = tmp_path / ".out.kept"
+    kept = tmp_path / ".out.bgnb-kept"
     assert caught.value.__notes__ == [f"What was counted is kept in {kept}, and the same command goes on from there."]
     assert not (tmp_path / "out").exists()
     first = set(reading)
@@ -93,15 +91,6 @@ def test_the_same_again_counts_only_what_is_missing(indir, tmp_path, reading):
     assert not kept.exists()
 
 
-def test_interrupted_commands_say_what_is_kept(indir, tmp_path, reading):
-    reading.after = {19: lambda: os.kill(os.getpid(), signal.SIGINT)}
-    arguments = ["make-bg-cube-models", str(indir), "GADF", str(tmp_path / "out"), "--select", "all", "--workers", "1"]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 130
-    note = f"What was counted is kept in {tmp_path / '.out.kept'}, and the same command goes on from there."
-    assert result.stderr.splitlines() == ["Interrupted; what was not finished is removed.", note]
-
-
 def test_few_runs_are_not_kept(indir, tmp_path, reading, monkeypatch):
     monkeypatch.setattr(pipeline, "KEPT_FROM", 21)
     reading.after = {21: interrupt}
@@ -111,15 +100,20 @@ def test_few_runs_are_not_kept(indir, tmp_path, reading, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_killed_commands_repeat_no_finished_chunk(indir, tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_killed_commands_repeat_no_finished_chunk(indir, tmp_path, number, status):
     (tmp_path / "wait11").touch()
     arguments = (indir, "GADF", tmp_path / "out", "--workers", 2)
     with command(tmp_path, *arguments, WATCH=tmp_path, CHANGE=SMALL_CHUNKS) as process:
         # The other worker gets through all other chunks while one waits for run 11.
-        until(lambda: len(list((tmp_path / ".out.kept").glob("[0-9a-f]*"))) == 7, "all chunks but one")
-        process.kill()
-        process.wait()
-    kept = digests(tmp_path / ".out.kept")
+        until(lambda: len(list((tmp_path / ".out.bgnb-kept").glob("[0-9a-f]*"))) == 7, "all chunks but one")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == status
+    if number == signal.SIGINT:
+        note = f"What was counted is kept in {tmp_path / '.out.bgnb-kept'}, and the same command goes on from there."
+        assert errors.splitlines() == ["Interrupted; what was not finished is removed.", note]
+    kept = digests(tmp_path / ".out.bgnb-kept")
     (tmp_path / "read").unlink()
     (tmp_path / "wait11").unlink()
     with command(tmp_path, *arguments, WATCH=tmp_path, CHANGE=SMALL_CHUNKS) as process:
@@ -199,7 +193,7 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_half_kept(indir, tmp_path
     sync = os.fsync
 
     def full(number):
-        if len(list((tmp_path / ".out.kept").glob("[0-9a-f]*"))) == 2:
+        if len(list((tmp_path / ".out.bgnb-kept").glob("[0-9a-f]*"))) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         sync(number)
 
@@ -208,15 +202,15 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_half_kept(indir, tmp_path
         make(indir, tmp_path / "out")
     monkeypatch.setattr(outdir.os, "fsync", sync)
     assert "the same command goes on from there" in caught.value.__notes__[0]
-    assert len(list((tmp_path / ".out.kept").iterdir())) == 2
+    assert len(list((tmp_path / ".out.bgnb-kept").iterdir())) == 2
     reading.clear()
     make(indir, tmp_path / "out")
     assert len(reading) == len(OBS_IDS) - 6
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(indir, tmp_path, reading):
-    (tmp_path / ".out.kept").write_text("in the way")
-    with pytest.raises(BgnbError, match=r"\.out\.kept: cannot be made: File exists"):
+    (tmp_path / ".out.bgnb-kept").write_text("in the way")
+    with pytest.raises(BgnbError, match=r"\.out\.bgnb-kept: cannot be made: File exists"):
         make(indir, tmp_path / "out")
 
 
@@ -296,7 +290,7 @@ def test_runs_without_files_are_left_out_before_counting(indir, tmp_path):
     index = Table.read(indir / "hdu-index.fits.gz")
     index[index["OBS_ID"] != 5].write(indir / "hdu-index.fits.gz", overwrite=True)
     report = make(indir, tmp_path / "out")
-    assert report.faults == {5: f"{indir}: the index names no event list of run 5"}
+    assert report.faults == {5: f"{indir}/hdu-index.fits.gz, HDU 1: names no event list of run 5"}
     assert len(report.group_ids) == len(OBS_IDS) - 1
 
 

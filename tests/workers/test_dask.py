@@ -142,7 +142,7 @@ def test_a_scheduler_that_stops_answering_is_one_clear_error(indir, two, tmp_pat
 
 def test_a_scheduler_that_dies_is_one_clear_line_and_what_was_counted_is_kept(indir, expected, tmp_path):
     (tmp_path / "wait11").touch()
-    kept = tmp_path / ".out.kept"
+    kept = tmp_path / ".out.bgnb-kept"
     settings = {"WATCH": tmp_path, "CHANGE": SMALL_CHUNKS}
     with ExitStack() as stack:
         first = Cluster(tmp_path, stack)

@@ -1,0 +1,58 @@
+"""Files with changed bytes raise nothing but our own errors; ``benchmarks/fuzz.py`` does more of it."""
+
+import contextlib
+import gzip
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bgnb import BgnbError, DataError, open_runs, read_event_list
+from tests.runfiles import run, write_gadf
+
+QUICK = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+
+
+@pytest.fixture(scope="module")
+def plain_runs(tmp_path_factory):
+    """A directory whose files are small and plain, so that changes reach headers and data."""
+    indir = write_gadf(tmp_path_factory.mktemp("fuzz") / "in", [run(7, 5)])
+    for path in indir.rglob("*.fits.gz"):
+        path.write_bytes(gzip.decompress(path.read_bytes()))
+    return indir
+
+
+@contextlib.contextmanager
+def changed(path, position, values):
+    """The file with bytes changed, in this context only."""
+    content = path.read_bytes()
+    broken = bytearray(content)
+    start = position % len(broken)
+    broken[start : start + len(values)] = values
+    path.write_bytes(broken)
+    try:
+        yield
+    finally:
+        path.write_bytes(content)
+
+
+@settings(max_examples=150, **QUICK)
+@given(position=st.integers(0, 14_000), values=st.binary(min_size=1, max_size=8))
+def test_changed_event_lists_are_read_or_refused(plain_runs, position, values):
+    files = open_runs(plain_runs, "GADF").files(7)
+    with changed(files.events.path, position, values), contextlib.suppress(DataError):
+        events = read_event_list(files)
+        for numbers in (events.time, events.ra, events.dec, events.energy, events.gti, events.livetime):
+            assert np.all(np.isfinite(numbers))
+
+
+@settings(max_examples=150, **QUICK)
+@given(name=st.sampled_from(["obs", "hdu"]), position=st.integers(2880, 14_000), values=st.binary(min_size=1, max_size=8))
+def test_changed_indices_are_read_or_refused(plain_runs, name, position, values):
+    with changed(plain_runs / f"{name}-index.fits.gz", position, values), contextlib.suppress(BgnbError):
+        runs = open_runs(plain_runs, "GADF")
+        for obs_id in runs.obs_ids:
+            assert obs_id in runs.faults or obs_id in runs.locations
+            if obs_id not in runs.faults:
+                assert np.isfinite([runs.row(obs_id)[column] for column in ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")]).all()

@@ -1,0 +1,481 @@
+"""What is left when a run is killed, interrupted, or finds no room, and when its input changes under it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import bgnb
+from bgnb import fitstable, pipeline
+from bgnb.cli import main
+from bgnb.manifest import MANIFEST
+from bgnb.outdir import new_directory
+from tests.attaching import digests, model_directory
+from tests.runfiles import run, write_gadf
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("--select", "all", "--n-energy", "5", "--n-fov", "8")
+# One group, so that there are few files.
+OBS_IDS = (2, 4, 8, 10)
+
+
+@pytest.fixture(scope="module")
+def indir(tmp_path_factory) -> Path:
+    return write_gadf(tmp_path_factory.mktemp("runs") / "in", [run(obs_id, 100) for obs_id in OBS_IDS])
+
+
+@pytest.fixture(scope="module")
+def models(indir, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "out"
+    assert command("make-bg-cube-models", indir, "GADF", out, *SMALL).exit_code == 0
+    return out
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def one_error(result: Result) -> str:
+    """The line with which a command ended that could not do its work."""
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line
+
+
+def start(*arguments: object, code: str = "") -> subprocess.Popen[str]:
+    """A command in a process group of its own, perhaps behind some Python code."""
+    python = ["-c", f"{code}\nimport runpy; runpy.run_module('bgnb', run_name='__main__')"] if code else ["-m", "bgnb"]
+    return subprocess.Popen(
+        [sys.executable, *python, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the command did not get so far"
+        time.sleep(0.002)
+
+
+def living(group: int) -> int:
+    """Number of processes of a group, without the dead that nobody has asked after."""
+    found = 0
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = status.read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it ended
+            continue
+        found += int(its_group) == group and state != "Z"
+    return found
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+# Killed
+
+
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new_and_the_next_run_cleans_up(indir, tmp_path):
+    arguments = [sys.executable, "-m", "tests.killing", str(indir), str(tmp_path)]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads((tmp_path / "result.json").read_text())
+    assert len(seen["random"]) >= 50
+    trials = [*seen["random"], *seen["steps"], *seen["steps_without_exchange"]]
+    for trial in trials:
+        assert trial["killed"], trial
+        if ".out.bgnb-old" not in trial["left"]:  # between two renames, where the system cannot exchange
+            assert trial["after"] in (trial["before"], "new"), trial
+        assert (trial["next"], trial["then"], trial["left_then"]) == (0, "new", []), trial
+    left = Counter(name for trial in trials for name in trial["left"])
+    assert left[".out.bgnb-partial"] > 20, "too few were killed at work"
+    assert {trial["after"] for trial in seen["steps"]} == {"old", "new"}
+    assert {trial["after"] for trial in seen["steps_without_exchange"]} == {"old", "absent", "new"}
+    for four in seen["race"]:
+        assert four == {"codes": {"0": 1, "2": 3}, "state": "new", "files": 1}
+
+
+def test_leftovers_are_swept_and_what_only_looks_like_them_is_kept(indir, models, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(models, tmp_path / ".out.bgnb-old")  # killed between two renames
+    (tmp_path / ".out.bgnb-partial" / "data").mkdir(parents=True)
+    (tmp_path / ".out.bgnb-partial" / "data" / "half").write_text("half")
+    (tmp_path / ".out.bgnb-lock").touch()
+    for mine in (".out.old", ".out.partial"):
+        (tmp_path / mine).mkdir()
+    assert "exists already" in one_error(command("make-bg-cube-models", indir, "GADF", out, *SMALL))
+    assert digests(out) == digests(models)
+    assert names(tmp_path) == {"out", ".out.old", ".out.partial"}
+    shutil.copytree(models, tmp_path / ".out.bgnb-old")  # killed while it was removed
+    assert command("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite").exit_code == 0
+    assert names(tmp_path) == {"out", ".out.old", ".out.partial"}
+
+
+def test_true_reco_works_again_after_it_was_killed(tmp_path):
+    for name in (".dataset.bgnb-partial", ".reco.bgnb-partial"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name.replace("partial", "lock")).touch()
+    options = ("--test", "--n-energy", 4, "--n-fov", 6, "--trigger-rate", 2)
+    assert command("true-reco", tmp_path / "out", *options).exit_code == 0
+    assert names(tmp_path / "out") == {"true", "reco"}
+
+
+# Signals
+
+
+@pytest.mark.parametrize(("number", "old"), [(signal.SIGTERM, True), (signal.SIGINT, False)])
+def test_a_signal_ends_a_run_with_one_line_and_nothing_left(models, tmp_path, number, old):
+    indir, out = write_gadf(tmp_path / "in", [run(obs_id, 2000) for obs_id in range(1, 40)]), tmp_path / "work" / "out"
+    out.parent.mkdir()
+    if old:
+        shutil.copytree(models, out)
+    process = start("make-bg-cube-models", indir, "GADF", out, "--select", "all", "--overwrite")
+    wait_for((out.parent / ".out.bgnb-partial").exists, process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (128 + number, "Interrupted; what was not finished is removed.\n")
+    assert names(out.parent) == ({"out"} if old else set())
+    assert not old or digests(out) == digests(models)
+
+
+@pytest.mark.parametrize("module", ["click", "bgnb.pipeline", "numpy.linalg", "astropy.table", "scipy.ndimage"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_an_import_ends_with_one_line(indir, tmp_path, module, number):
+    code = f"""
+import os, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Finder())
+"""
+    process = start("make-bg-cube-models", indir, "GADF", tmp_path / "out", *SMALL, code=code)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (128 + number, "Interrupted; what was not finished is removed.\n")
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize(("number", "begun"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGKILL, True)])
+def test_processes_that_simulate_end_with_their_caller(tmp_path, number, begun):
+    """All processes of the job get the signal, as from a terminal or a batch system; SIGKILL the caller only."""
+    process = start("make-test-dataset", tmp_path / "out", "--n-runs", 500, "--trigger-rate", 20, "--workers", 2)
+    partial = tmp_path / ".out.bgnb-partial"
+    # Before they begin there are four: the caller, two that simulate, and Python's own, which minds their locks.
+    wait_for(lambda: any(partial.glob("data/run*")) if begun else living(process.pid) == 4, process)
+    if not begun:
+        time.sleep(0.1)  # Python itself starts
+    if number == signal.SIGKILL:
+        process.kill()
+    else:
+        os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    deadline = time.monotonic() + 20
+    while living(process.pid):
+        assert time.monotonic() < deadline, "a process outlived the command"
+        time.sleep(0.05)
+    if number == signal.SIGKILL:
+        assert names(tmp_path) == {".out.bgnb-partial", ".out.bgnb-lock"}
+    else:
+        assert (process.returncode, errors) == (128 + number, "Interrupted; what was not finished is removed.\n")
+        assert names(tmp_path) == set()
+
+
+def test_of_two_runs_into_one_directory_the_second_is_told(indir, tmp_path):
+    out, go_on = tmp_path / "out", tmp_path / "go-on"
+    os.mkfifo(go_on)  # the first waits here
+    code = f"""
+from bgnb import pipeline
+read = pipeline.read_event_list
+pipeline.read_event_list = lambda files: (open({str(go_on)!r}).close(), read(files))[1] if files.obs_id == 2 else read(files)
+"""
+    process = start("make-bg-cube-models", indir, "GADF", out, *SMALL, code=code)
+    wait_for((tmp_path / ".out.bgnb-partial").exists, process)
+    line = one_error(command("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite"))
+    assert line == f"Error: {out}: another bgnb is making it; wait for it, or name another directory"
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            os.close(os.open(go_on, os.O_WRONLY | os.O_NONBLOCK))
+            break
+        except OSError:
+            time.sleep(0.01)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert not any(bgnb.check(out).values())
+    assert names(tmp_path) == {"out", "go-on"}
+
+
+# No room
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """As on a full disk, writing fails."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("size", [0, 500, 4000])
+@pytest.mark.parametrize("old", [True, False])
+def test_a_full_disk_is_one_line_and_the_old_directory_is_kept(indir, models, tmp_path, size, old):
+    out = tmp_path / "out"
+    if old:
+        shutil.copytree(models, out)
+    with largest_file(size):
+        result = command("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite")
+    assert one_error(result).endswith(": cannot be written: File too large")
+    assert names(tmp_path) == ({"out"} if old else set())
+    assert not old or digests(out) == digests(models)
+
+
+def test_a_small_disk_is_one_line_and_the_old_directory_is_kept(models, indir, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    room = sum(path.stat().st_size + 4096 for path in models.iterdir()) + 20000
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small disk here")
+    try:
+        shutil.copytree(models, disk / "out")
+        result = command("make-bg-cube-models", indir, "GADF", disk / "out", "--select", "all", "--overwrite")
+        assert one_error(result).endswith(": cannot be written: No space left on device")
+        assert names(disk) == {"out"}
+        assert digests(disk / "out") == digests(models)
+        shutil.rmtree(disk / "out")
+        assert "is a mount point" in one_error(command("make-test-dataset", disk))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["attach", "compare", "cross-validate", "make-test-dataset", "run-groups", "true-reco", "validate"]
+)
+def test_no_command_leaves_anything_when_it_cannot_write(tmp_path, monkeypatch, name):
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 300) for obs_id in (2, 4)])
+    models, out, one = model_directory(tmp_path / "models"), tmp_path / "work" / "out", tmp_path / "one.ipynb"
+    out.parent.mkdir()
+    code = {"cell_type": "code", "execution_count": None, "outputs": [], "id": "p", "metadata": {"tags": ["parameters"]}}
+    code["source"] = "modeldir = ''\ngroup_id = 0"
+    one.write_text(json.dumps({"cells": [code], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    arguments = {
+        "attach": [models, indir, "GADF", out],
+        "compare": [models, shutil.copytree(models, tmp_path / "other"), out],
+        "cross-validate": [indir, "GADF", out, "--select", "all", "--folds", 2, "--alt-edges", "0,90"],
+        "make-test-dataset": [out, "--n-runs", 1, "--trigger-rate", 2, "--source", "A,83,22,1"],
+        "run-groups": [models, out, "--notebook", one],
+        "true-reco": [out, "--test", "--trigger-rate", 2],
+        "validate": [models, indir, "GADF", out, "--select", "all"],
+    }
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "cannot be written: No space left on device" in one_error(command(name, *arguments[name]))
+    assert names(out.parent) <= {"out"}
+    assert not out.exists() or names(out) == set()  # true-reco makes directories in it
+
+
+# Input that changes
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def replace_by_another_run(path: Path) -> None:
+    shutil.copy(path.with_name("run8.fits.gz"), path.with_name("new"))
+    path.with_name("new").replace(path)
+
+
+@pytest.fixture
+def changing(indir, tmp_path) -> Path:
+    return shutil.copytree(indir, tmp_path / "in")
+
+
+def counts(report: bgnb.Report) -> int:
+    (group,) = report.groups
+    return group.counts
+
+
+def make(indir: Path, out: Path, select: object = "all") -> bgnb.Report:
+    return bgnb.make_bg_cube_models(indir, "GADF", out, select=select, n_energy=5, n_fov=8, overwrite=True)
+
+
+@pytest.mark.parametrize("change", [Path.unlink, truncate, replace_by_another_run])
+def test_a_run_that_changes_after_the_index_was_read_is_left_out_by_name(changing, tmp_path, monkeypatch, change):
+    expected = make(changing, tmp_path / "without", [2, 8, 10])
+    open_runs = pipeline.open_runs
+
+    def open_and_change(*arguments):
+        runs = open_runs(*arguments)
+        change(changing / "data" / "run4.fits.gz")
+        return runs
+
+    monkeypatch.setattr(pipeline, "open_runs", open_and_change)
+    report = make(changing, tmp_path / "out")
+    (left_out,) = [entry for entry in report.runs if entry.reason]
+    assert left_out.obs_id == 4
+    assert "run4.fits.gz" in str(left_out.reason)
+    assert counts(report) == counts(expected)
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"\0" * 2880)
+
+
+@pytest.mark.parametrize(
+    ("change", "complete"), [(Path.unlink, True), (replace_by_another_run, True), (truncate, False), (append, False)]
+)
+def test_a_run_that_changes_while_it_is_read_is_complete_or_left_out(changing, tmp_path, monkeypatch, change, complete):
+    """What was opened is read to its end, although it is not under its name any more; what grows or shrinks is not used."""
+    expected = make(changing, tmp_path / "expected", "all" if complete else [2, 8, 10])
+    inflated = fitstable._inflated
+
+    def inflate_and_change(content, path):
+        result = inflated(content, path)
+        if path.name == "run4.fits.gz":
+            change(path)
+        return result
+
+    monkeypatch.setattr(fitstable, "_inflated", inflate_and_change)
+    report = make(changing, tmp_path / "out")
+    reasons = {entry.obs_id: str(entry.reason) for entry in report.runs if entry.reason}
+    assert complete == (not reasons)
+    if not complete:
+        assert set(reasons) == {4}
+        assert "changed while it was read" in reasons[4]
+    assert counts(report) == counts(expected)
+
+
+def test_input_is_only_read(indir, models, tmp_path):
+    before = digests(indir), digests(models), names(indir), names(models)
+    readonly = tmp_path / "in"
+    readonly.mkdir()
+    bind = (
+        os.geteuid() == 0
+        and subprocess.run(["mount", "--bind", str(indir), str(readonly)], capture_output=True).returncode == 0
+    )
+    try:
+        if bind:
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(readonly)], check=True)
+        source = readonly if bind else indir
+        for method in ("default", "spline"):
+            out = tmp_path / method
+            assert command("make-bg-cube-models", source, "GADF", out, *SMALL, "--method", method).exit_code == 0
+        assert command("attach", models, source, "GADF", tmp_path / "store").exit_code == 0
+    finally:
+        if bind:
+            subprocess.run(["umount", str(readonly)], check=True)
+    assert before == (digests(indir), digests(models), names(indir), names(models))
+
+
+# bgnb check
+
+
+def test_check_names_each_fault(models, tmp_path):
+    out = shutil.copytree(models, tmp_path / "out")
+    result = command("check", out)
+    assert (result.exit_code, result.output) == (0, f"{out}: all {len(names(out))} files are as bgnb wrote them\n")
+    (out / "report.json").unlink()
+    (out / "mine.txt").touch()
+    changed = out / "bg_observation_table.fits.gz"
+    content = bytearray(changed.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+    result = command("check", out)
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        f"{changed}: was changed after bgnb wrote it, or is damaged",
+        f"{out / 'mine.txt'}: was not written by bgnb",
+        f"{out / 'report.json'}: is missing",
+    ]
+
+
+def test_check_sees_each_bit(tmp_path):
+    """Of a file, of a link, and of the manifest itself."""
+    with new_directory(tmp_path / "out", overwrite=False) as directory:
+        (directory / "folder").mkdir()
+        (directory / "folder" / "file").write_bytes(b"some text")
+        (directory / "link").symlink_to("folder")
+    assert bgnb.check(tmp_path / "out") == dict.fromkeys(["folder/file", "link", MANIFEST])
+    for name in ("folder/file", MANIFEST):
+        path = tmp_path / "out" / name
+        content = path.read_bytes()
+        for bit in range(8 * len(content)):
+            changed = bytearray(content)
+            changed[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+            try:
+                assert any(bgnb.check(tmp_path / "out").values()), (name, bit)
+            except bgnb.BgnbError as error:
+                assert "is not of bgnb" in str(error)  # noqa: PT017
+        path.write_bytes(content)
+    (tmp_path / "out" / "link").unlink()
+    (tmp_path / "out" / "link").symlink_to("elsewhere")
+    assert [name for name, fault in bgnb.check(tmp_path / "out").items() if fault] == ["link"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "exit_code", "line"),
+    [
+        (None, 2, "has no manifest.json, so bgnb did not make it"),
+        ('{"creator": "somebody"}', 2, "its manifest.json is not of bgnb"),
+        ("[]", 2, "its manifest.json is not of bgnb"),
+        ('{"creator": "bgnb", "fi', 1, "manifest.json: is damaged"),
+        ('{"creator": "bgnb", "files": 3}', 1, "manifest.json: is damaged"),
+        ("\udcff", 1, "manifest.json: is damaged"),
+        ('{"creator": "bgnb", "files": ["a"]}', 1, "manifest.json: has no sums, as an older bgnb wrote it"),
+    ],
+)
+def test_check_says_what_a_directory_is(tmp_path, manifest, exit_code, line):
+    (tmp_path / "a").touch()
+    if manifest:
+        (tmp_path / MANIFEST).write_bytes(os.fsencode(manifest))
+    result = command("check", tmp_path)
+    assert result.exit_code == exit_code
+    (only,) = result.output.splitlines()
+    assert line in only
+    assert str(tmp_path) in only
+
+
+def test_check_of_a_directory_of_directories_names_them(models, tmp_path):
+    shutil.copytree(models, tmp_path / "reco")
+    assert f"Check {tmp_path / 'reco'}" in one_error(command("check", tmp_path))
+    assert "there is no such directory" in one_error(command("check", tmp_path / "none"))
+
+
+def test_what_an_older_bgnb_made_is_still_replaced(indir, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "ab").touch()
+    (tmp_path / "out" / MANIFEST).write_text('{"creator": "bgnb", "files": ["ab"]}')
+    assert command("make-bg-cube-models", indir, "GADF", tmp_path / "out", *SMALL, "--overwrite").exit_code == 0
+    assert "ab" not in names(tmp_path / "out")
