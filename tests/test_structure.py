@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import bgnb
@@ -94,6 +95,19 @@ def test_import_is_light():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     for heavy in ("astropy", "numpy", "scipy", "IPython", "ipywidgets", "anywidget", "bokeh", "dask", "gammapy", "papermill"):
         assert heavy not in loaded
+
+
+def test_public_functions_are_not_hidden_by_modules_of_the_same_name():
+    code = "import bgnb, bgnb.attach, bgnb.compare, bgnb.validate; print(bgnb.attach, bgnb.compare, bgnb.validate)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.count("<function") == 3
+
+
+def test_what_is_needed_is_tested_in_its_oldest_version():
+    needed = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    stated = [*needed["dependencies"], *needed["optional-dependencies"]["dask"]]
+    oldest = {line.replace("==", ">=") for line in (PACKAGE.parent / "tests" / "oldest.txt").read_text().splitlines()[1:]}
+    assert oldest == set(stated)
 
 
 def test_every_public_name_loads_and_is_documented():
