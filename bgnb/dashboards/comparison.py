@@ -13,13 +13,13 @@ from astropy import units as u
 from bgnb.compare import Comparison, Floats, Normalise, Spectrum, compare
 from bgnb.comparisons import MIN_EXPECTED, check_groups, common_groups, labels_of
 from bgnb.cube import CubeAxes
-from bgnb.dashboards.colours import Colours, around, check_choice, choose_limits, counted, number
 from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, finite_number, image_of, pixel, place_of
 from bgnb.dashboards.dashboard import Control, choice, number_box, row
-from bgnb.dashboards.view import Graph, Image, Series, View, span
 from bgnb.errors import BgnbError
 from bgnb.figures import LINES, RATE_LABEL, energy_label, hidden, index_label, index_words, spectra_ratio
 from bgnb.modelset import KEPT, ModelSet, one_of
+from bgnb.views.colours import Colours, around, check_choice, choose_limits, counted, number
+from bgnb.views.view import Graph, Image, Series, View, span
 
 Show = Literal["ratio", "difference", "pull"]
 

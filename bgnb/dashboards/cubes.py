@@ -13,13 +13,13 @@ from astropy import units as u
 
 from bgnb.compare import Floats
 from bgnb.cube import CubeAxes, to_value
-from bgnb.dashboards.colours import Colours, Palette, Stretch, check_choice
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, number_box
 from bgnb.dashboards.live import Action
 from bgnb.dashboards.player import Player
-from bgnb.dashboards.view import Image
 from bgnb.errors import BgnbError
 from bgnb.figures import energy_label
+from bgnb.views.colours import Colours, Palette, Stretch, check_choice
+from bgnb.views.view import Image
 
 Limits = Literal["this energy", "all energies", "by hand"]
 

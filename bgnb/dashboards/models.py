@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from bgnb.compare import Floats, Spectrum, radial_profile, spectrum
 from bgnb.cube import CubeAxes
-from bgnb.dashboards.colours import Colours, check_choice, choose_limits, counted, number
 from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, image_of, pixel, place_of
 from bgnb.dashboards.dashboard import Control, choice, row
-from bgnb.dashboards.view import Graph, Image, Series, View, span
 from bgnb.figures import RATE_LABEL, energy_label, hidden, index_label, index_words
 from bgnb.model import BackgroundModel
 from bgnb.modelset import KEPT, ModelSet
+from bgnb.views.colours import Colours, check_choice, choose_limits, counted, number
+from bgnb.views.view import Graph, Image, Series, View, span
 
 Quantity = Literal["rate", "counts", "livetime", "relative error"]
 

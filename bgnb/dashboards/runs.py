@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 
 from bgnb.compare import Floats
 from bgnb.cube import to_value
-from bgnb.dashboards.colours import CHOSEN, counted, number
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, row
 from bgnb.dashboards.live import Action
-from bgnb.dashboards.view import Graph, Series, View, span
 from bgnb.datastore import open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.figures import LINES
@@ -39,6 +37,8 @@ from bgnb.runs import (
     read_catalog,
     select_runs,
 )
+from bgnb.views.colours import CHOSEN, counted, number
+from bgnb.views.view import Graph, Series, View, span
 
 _KEPT, _LEFT_OUT, _SOURCES = LINES[0], "#999999", "#c08040"
 #: Panels with a histogram: title of the axis, column, factor to its unit.

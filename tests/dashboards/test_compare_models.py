@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import bgnb
 from bgnb import BgnbError, write_model
 from bgnb.dashboards import compare_models, explore_models
-from bgnb.dashboards.colours import number
+from bgnb.views.colours import number
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.models import lopsided_model
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bgnb.dashboards.colours import CHOSEN, NOTHING, palette
-from bgnb.dashboards.plots import Plots, draw, same
-from bgnb.dashboards.view import Graph, Image, Series, View
 from bgnb.figures import GREY
+from bgnb.views.colours import CHOSEN, NOTHING, palette
+from bgnb.views.plots import Plots, draw, same
+from bgnb.views.view import Graph, Image, Series, View
 
 
 def to_png(view: View) -> bytes:

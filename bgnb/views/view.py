@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb.dashboards.colours import Colours
+from bgnb.views.colours import Colours
 
 #: Pixels along an axis whose bins are not equal.
 _FINE = 1000

@@ -26,9 +26,9 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from bgnb.dashboards.colours import CHOSEN, NOTHING, palette
-from bgnb.dashboards.view import Graph, Image, Series, View
 from bgnb.figures import GREY
+from bgnb.views.colours import CHOSEN, NOTHING, palette
+from bgnb.views.view import Graph, Image, Series, View
 
 #: Models and what they are to be.
 Properties = list[tuple[Model, dict[str, Any]]]
