@@ -55,9 +55,10 @@ ORDER = [
     "validate",
     "views.colours",
     "views.view",
+    "views.cubes",
+    "views.comparison",
     "views.plots",
     "views.exports",
-    "interactive",
     "comparisons",
     "batch",
     "groupreports",
@@ -89,6 +90,13 @@ def test_import_is_light():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     for heavy in ("astropy", "numpy", "scipy", "IPython", "ipywidgets", "anywidget", "bokeh", "dask", "gammapy", "papermill"):
         assert heavy not in loaded
+
+
+def test_pages_are_made_without_widgets():
+    code = "import sys, bgnb.comparisons, bgnb.views.exports; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "bokeh" in loaded
+    assert not {"IPython", "ipywidgets", "anywidget"} & set(loaded)
 
 
 def test_every_public_name_loads_and_is_documented():

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from bgnb.compare import Floats, Spectrum, radial_profile, spectrum
 from bgnb.cube import CubeAxes
-from bgnb.dashboards.cubes import CubeDashboard, CubeState, energy_bin, image_of, pixel, place_of
+from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, row
 from bgnb.figures import RATE_LABEL, energy_label, hidden, index_label, index_words
 from bgnb.model import BackgroundModel
 from bgnb.modelset import KEPT, ModelSet
 from bgnb.views.colours import Colours, check_choice, choose_limits, counted, number
+from bgnb.views.cubes import CubeState, energy_bin, image_of, pixel, place_of
 from bgnb.views.view import Graph, Image, Series, View, span
 
 Quantity = Literal["rate", "counts", "livetime", "relative error"]
@@ -58,19 +59,19 @@ class ModelsDashboard(CubeDashboard):
     def automatic_limits(self, state: ModelsState) -> tuple[float, float]:
         if state.limits == "all energies":
             return self._all_limits(state.group_id, state.quantity, state.stretch, state.percentile)
-        plane = self._cube(state.group_id, state.quantity)[energy_bin(self.axes_of(state), state)]
+        plane = self._cube(state.group_id, state.quantity)[energy_bin(self.axes_of(state), state.energy)]
         return choose_limits(plane, state.stretch, state.percentile)
 
     def view_of(self, state: ModelsState) -> View:
         model = self._models.read(state.group_id)
-        where = energy_bin(model.axes, state)
-        iy, ix = pixel(model.axes, state)
+        where = energy_bin(model.axes, state.energy)
+        iy, ix = pixel(model.axes, state.position)
         energies = energy_label(model.axes, where)
         plane = self._cube(state.group_id, state.quantity)[where]
         follows = model.extrapolated[where] and state.quantity in ("rate", "relative error")
         kind = f"{state.quantity}, extrapolated," if follows else state.quantity
         image = image_of(
-            model.axes, state, plane, f"{kind.capitalize()} at {energies}", _UNITS[state.quantity],
+            model.axes, [(iy, ix)], plane, f"{kind.capitalize()} at {energies}", _UNITS[state.quantity],
             Colours(state.palette, state.stretch, *self.limits_of(state)),
         )  # fmt: skip
         title = f"Group {state.group_id}, {state.quantity} at {energies}"
