@@ -15,11 +15,13 @@ from astropy.table import Table
 import bgnb
 from bgnb.compare import ZONES, Comparison, compare
 from bgnb.errors import BgnbError
-from bgnb.figures import Position, energy_bins, plot_comparison
-from bgnb.gadf import GROUPS_FILE, read_groups, read_model
+from bgnb.figures import plot_comparison
+from bgnb.gadf import read_model
+from bgnb.groupsfile import GROUPS_FILE, read_groups
 from bgnb.model import BackgroundModel
 from bgnb.modelset import ModelSet, model_files
 from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.shown import Position, energy_bins
 from bgnb.views.comparison import ComparisonState, comparison_view, planes_graph
 from bgnb.views.cubes import energy_bin, energy_of, through_energies
 

@@ -29,7 +29,7 @@ from bgnb import (
 )
 from bgnb.cli import main
 from bgnb.comparisons import comparison_page
-from bgnb.figures import energy_label, spectra_ratio
+from bgnb.shown import energy_label, spectra_ratio
 from bgnb.views.comparison import ComparisonState, comparison_view, planes_graph
 
 AXES = CubeAxes(

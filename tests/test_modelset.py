@@ -23,7 +23,7 @@ from bgnb import (
     write_model,
 )
 from bgnb.cube import RATE_UNIT
-from bgnb.gadf import read_model_ids
+from bgnb.groupsfile import read_model_ids
 from bgnb.runs import merge_groups
 
 GROUPS = ObservationGroups([0, 45, 60, 90] * u.deg, [-90, 90, 270] * u.deg)

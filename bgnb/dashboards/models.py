@@ -15,9 +15,9 @@ from bgnb.compare import Floats, Spectrum, radial_profile, spectrum
 from bgnb.cube import CubeAxes
 from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, row
-from bgnb.figures import RATE_LABEL, energy_label, hidden, index_label, index_words
 from bgnb.model import BackgroundModel
 from bgnb.modelset import KEPT, ModelSet
+from bgnb.shown import RATE_LABEL, energy_label, hidden, index_label, index_words
 from bgnb.views.colours import Colours, check_choice, choose_limits, counted, number
 from bgnb.views.cubes import CubeState, energy_bin, image_of, pixel, place_of
 from bgnb.views.view import Graph, Image, Series, View, span

@@ -23,8 +23,7 @@ from bgnb.dashboards.dashboard import Control, Dashboard, choice, row
 from bgnb.dashboards.live import Action
 from bgnb.datastore import open_runs
 from bgnb.errors import BgnbError, DataError
-from bgnb.figures import LINES
-from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups
+from bgnb.groupsfile import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups
 from bgnb.modelset import one_of
 from bgnb.outdir import REPORT
 from bgnb.runs import (
@@ -37,6 +36,7 @@ from bgnb.runs import (
     read_catalog,
     select_runs,
 )
+from bgnb.shown import LINES
 from bgnb.views.colours import CHOSEN, counted, number
 from bgnb.views.view import Graph, Series, View, span
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from bgnb.compare import MIN_EXPECTED, Comparison, Floats, Normalise, Spectrum
-from bgnb.figures import LINES, RATE_LABEL, energy_label, hidden, index_label, index_words, measured_planes, spectra_ratio
+from bgnb.shown import LINES, RATE_LABEL, energy_label, hidden, index_label, index_words, measured_planes, spectra_ratio
 from bgnb.views.colours import Colours, around, choose_limits, counted, number
 from bgnb.views.cubes import CubeState, energy_bin, image_of, pixel, place_of
 from bgnb.views.view import Graph, Panel, Series, View, span

@@ -11,7 +11,7 @@ import numpy as np
 
 from bgnb.compare import Floats
 from bgnb.cube import CubeAxes
-from bgnb.figures import energy_label
+from bgnb.shown import energy_label
 from bgnb.views.colours import Colours, Palette, Stretch
 from bgnb.views.view import Image
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bgnb.figures import GREY
+from bgnb.shown import GREY
 from bgnb.views.colours import CHOSEN, NOTHING, palette
 from bgnb.views.plots import Plots, draw, same
 from bgnb.views.view import Graph, Image, Series, View
