@@ -11,6 +11,7 @@ from .eventfile import read_event_list
 from .eventlist import EventList
 from .gadf import read_background, read_model, write_image, write_model
 from .groupreports import run_groups
+from .groups import ObservationGroups
 from .groupsfile import read_groups, write_groups
 from .model import BackgroundModel, make_model
 from .modelset import ModelSet
@@ -18,14 +19,7 @@ from .pipeline import make_bg_cube_models, merge
 from .predict import point_rate, predicted_rate
 from .report import Report
 from .runprediction import Grid, RunPrediction
-from .runs import (
-    ObservationGroups,
-    Selection,
-    read_catalog,
-    select_all_runs,
-    select_listed_runs,
-    select_off_runs,
-)
+from .runs import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
 from .simulate import PointSource, make_test_eventlist, make_test_observation_table
 from .spline import Cell, SplineModel, fit_spline
 from .splinefile import read_spline, write_spline

@@ -20,9 +20,10 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb.compare import Comparison, radial_profile, spectrum
+from bgnb.groups import ObservationGroups
 from bgnb.model import BackgroundModel
 from bgnb.outdir import write_file
-from bgnb.runs import ObservationGroups, Selection
+from bgnb.runs import Selection
 from bgnb.shown import (
     GREY,
     LINES,

@@ -9,8 +9,8 @@ from pathlib import Path
 from astropy.table import Table
 
 from bgnb.errors import DataError
+from bgnb.groups import ObservationGroups
 from bgnb.outdir import write_file
-from bgnb.runs import ObservationGroups
 
 #: Files of a directory of models: the definition of the groups, and the runs used with their GROUP_ID.
 GROUPS_FILE = "bg_observation_groups.ecsv"

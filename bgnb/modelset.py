@@ -18,11 +18,11 @@ from bgnb.cube import RATE_UNIT, Cube
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign
 from bgnb.gadf import read_model, read_pointing
+from bgnb.groups import ObservationGroups
 from bgnb.groupsfile import GROUPS_FILE, read_groups, read_model_ids
 from bgnb.model import BackgroundModel
 from bgnb.outdir import REPORT
 from bgnb.predict import point_rate, predicted_rate
-from bgnb.runs import ObservationGroups
 from bgnb.spline import SplineModel
 from bgnb.splinefile import SPLINE_FILE, read_spline
 

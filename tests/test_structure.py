@@ -29,6 +29,7 @@ ORDER = [
     "compare",
     "datastore",
     "runs",
+    "groups",
     "outdir",
     "workers",
     "counting",

@@ -18,18 +18,11 @@ from bgnb.dashboards.dashboard import Control, Dashboard, choice, row
 from bgnb.dashboards.live import Action
 from bgnb.datastore import open_runs
 from bgnb.errors import BgnbError, DataError
+from bgnb.groups import group_runs, observation_groups
 from bgnb.groupsfile import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups
 from bgnb.modelset import one_of
 from bgnb.outdir import REPORT
-from bgnb.runs import (
-    EXCLUSION_RADIUS,
-    Reason,
-    Selection,
-    group_runs,
-    observation_groups,
-    read_catalog,
-    select_runs,
-)
+from bgnb.runs import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
 from bgnb.views.colours import counted
 from bgnb.views.runs import HISTOGRAMS, RunSet, RunsState, runs_view
 from bgnb.views.view import View

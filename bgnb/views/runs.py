@@ -15,7 +15,8 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb.compare import Floats
-from bgnb.runs import ObservationGroups, Selection
+from bgnb.groups import ObservationGroups
+from bgnb.runs import Selection
 from bgnb.shown import LINES
 from bgnb.views.colours import CHOSEN, counted, number
 from bgnb.views.view import Graph, Series, View, span
