@@ -9,38 +9,26 @@ from .datastore import Runs, open_runs
 from .errors import BgnbError, DataError
 from .eventfile import read_event_list
 from .eventlist import EventList
-from .gadf import (
-    read_background,
-    read_groups,
-    read_model,
-    read_spline,
-    write_groups,
-    write_image,
-    write_model,
-    write_spline,
-)
+from .gadf import read_background, read_model, write_image, write_model
 from .groupreports import run_groups
+from .groups import ObservationGroups
+from .groupsfile import read_groups, write_groups
 from .manifest import check
 from .model import BackgroundModel, make_model
 from .modelset import ModelSet
 from .pipeline import make_bg_cube_models, merge
 from .predict import point_rate, predicted_rate
 from .report import Report
-from .runs import (
-    ObservationGroups,
-    Selection,
-    read_catalog,
-    select_all_runs,
-    select_listed_runs,
-    select_off_runs,
-)
+from .runprediction import Grid, RunPrediction
+from .runs import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
 from .simulate import PointSource, make_test_eventlist, make_test_observation_table
 from .spline import Cell, SplineModel, fit_spline
+from .splinefile import read_spline, write_spline
 from .stack import RunCounts, Stack, stack_runs
 from .truereco import make_true_reco
 from .truth import TrueModel, make_test_bg_cube_model
 from .validate import cross_validate, validate
-from .validation import Grid, RunPrediction, Validation
+from .validation import Validation
 
 __version__: str
 

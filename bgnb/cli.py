@@ -383,7 +383,8 @@ def compare(**arguments: Any) -> None:
     Prints, per group, the ratio of the integrals, the relative difference in the centre of
     the field of view, halfway and at its rim, the pulls over bins with at least 10 expected
     counts, and the spectral indices at the first position. OUTDIR (default: comparison)
-    gets these and more in report.json, and pictures as PNG and as HTML.
+    gets these and more in report.json, and per group a PNG and an HTML page, which
+    shows all energies.
 
     \b
     Examples:
@@ -403,7 +404,7 @@ def compare(**arguments: Any) -> None:
     for directory, groups in ((first, result.only_first), (second, result.only_second)):
         if groups:
             click.echo(f"Only in {directory}: groups {', '.join(map(str, groups))}")
-    click.echo(f"Pictures are in {out}: comparison_group<ID>.png, and .html to zoom; numbers are in {out / 'report.json'}")
+    click.echo(f"Pictures are in {out}: comparison_group<ID>.png, .html at all energies; numbers are in {out / 'report.json'}")
 
 
 @main.command(no_args_is_help=True)

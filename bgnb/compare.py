@@ -23,6 +23,9 @@ Normalise = Literal["none", "cube", "plane"]
 #: Parts of the field of view in which the bias is given: limits of max(|x|, |y|), centre 0 and rim 1.
 ZONES = {"centre": (0.0, 0.25), "halfway": (0.4, 0.65), "rim": (0.85, 1.0)}
 
+#: The pulls of a cube are those of bins in which at least so many counts are expected.
+MIN_EXPECTED = 10
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -129,6 +132,12 @@ class Comparison:
         difference = self.second.rate.quantity.value - self.first.rate.quantity.value
         exposed = np.all([m.is_true | (m.stack.livetime_us > 0) for m in (self.first, self.second)], axis=0)
         return np.where(exposed, _divide(difference, np.sqrt(variance)), np.nan)
+
+    @property
+    def pulls(self) -> Floats:
+        """The pulls of all bins in which enough counts are expected (`MIN_EXPECTED`)."""
+        pulls = self.pull[self.expected >= MIN_EXPECTED]
+        return pulls[np.isfinite(pulls)]
 
     @cached_property
     def exposed(self) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,15 @@ from astropy.table import Table
 import bgnb
 from bgnb.compare import ZONES, Comparison, compare
 from bgnb.errors import BgnbError
-from bgnb.figures import Position, energy_bins, plot_comparison
-from bgnb.gadf import GROUPS_FILE, read_groups, read_model
-from bgnb.interactive import comparison_html
+from bgnb.figures import plot_comparison
+from bgnb.gadf import read_model
+from bgnb.groupsfile import GROUPS_FILE, read_groups
 from bgnb.model import BackgroundModel
-from bgnb.modelset import model_files
+from bgnb.modelset import ModelSet, model_files
 from bgnb.outdir import REPORT, new_directory, write_file
-
-#: Pulls are taken over bins in which at least so many counts are expected.
-MIN_EXPECTED = 10
+from bgnb.shown import Position, energy_bins
+from bgnb.views.comparison import ComparisonState, comparison_view, planes_graph
+from bgnb.views.cubes import energy_bin, energy_of, through_energies
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def compare_models(
     dir1, dir2 : path
         Directories of models; the first is the reference, for instance the truth.
     outdir : path
-        Directory to make, with ``report.json``, and a PNG and an HTML file per group.
+        Directory to make, with ``report.json``, and for each group a PNG and an HTML file;
+        the second shows all energies, on a slider.
     normalise : {"none", "cube", "plane"}
         See `compare`.
     energies : sequence of `~astropy.units.Quantity` or str
@@ -98,8 +99,8 @@ def compare_models(
         Where a directory holds no models, or the two have no group in common, or their
         groups are defined differently.
     """
-    first, second = Path(dir1), Path(dir2)
-    names = labels_of(first.resolve(), second.resolve()) if labels is None else (labels[0], labels[1])
+    first, second = ModelSet(dir1), ModelSet(dir2)
+    names = labels_of(first.path.resolve(), second.path.resolve()) if labels is None else (labels[0], labels[1])
     try:
         at_energies = [u.Quantity(energy).to("TeV") for energy in energies]
     except (TypeError, ValueError) as error:
@@ -108,29 +109,28 @@ def compare_models(
         at_positions: list[Position] = [(float(x) * u.deg, float(y) * u.deg) for x, y in positions]
     except (TypeError, ValueError):
         raise BgnbError(f"positions must be pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)], got {positions}") from None
-    files1, files2 = model_files(first), model_files(second)
-    check_groups(first, second)
-    common = common_groups(first, files1, second, files2)
+    check_groups(first.path, second.path)
+    common = common_groups(first.path, first.group_ids, second.path, second.group_ids)
     comparisons, figures = {}, []
-    with new_directory(Path(outdir), overwrite=overwrite, inputs=(first, second)) as directory:
+    with new_directory(Path(outdir), overwrite=overwrite, inputs=(first.path, second.path)) as directory:
         for group_id in common:
-            comparison = compare(read_model(files1[group_id]), read_model(files2[group_id]), normalise)
+            comparison = compare(first.read(group_id), second.read(group_id), normalise)
             inside = [position for position in at_positions if comparison.axes.holds(*position)]
             if at_energies and not energy_bins(comparison.axes, at_energies):
                 edges = comparison.axes.energy
                 raise BgnbError(f"none of the energies of the images lies within {edges[0]:.3g} to {edges[-1]:.3g}")
             title = f"Group {group_id}: {names[1]} against {names[0]}"
-            arguments = (comparison, at_energies, inside, names, title)
-            pictures = {"png": plot_comparison(*arguments).png, "html": comparison_html(*arguments).encode()}
-            for kind, content in pictures.items():
-                write_file(directory / f"comparison_group{group_id}.{kind}", content)
+            picture = plot_comparison(comparison, at_energies, inside, names, title)
+            write_file(directory / f"comparison_group{group_id}.png", picture.png)
+            page = comparison_page(comparison, at_energies, inside, names, group_id, first.label(group_id))
+            write_file(directory / f"comparison_group{group_id}.html", page.encode())
             comparisons[group_id] = comparison
             figures.append(group_numbers(group_id, comparison, at_energies, inside))
         result = ModelComparison(
             comparisons,
             tuple(figures),
-            tuple(sorted(files1.keys() - files2.keys())),
-            tuple(sorted(files2.keys() - files1.keys())),
+            tuple(sorted(set(first.group_ids) - set(common))),
+            tuple(sorted(set(second.group_ids) - set(common))),
         )
         settings: dict[str, Any] = {"dir1": str(dir1), "dir2": str(dir2), "normalise": normalise, "labels": names}
         settings |= {"energies": [str(energy) for energy in energies], "positions": [list(map(float, p)) for p in positions]}
@@ -138,6 +138,33 @@ def compare_models(
         report |= {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
         write_file(directory / REPORT, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
     return result
+
+
+def comparison_page(
+    comparison: Comparison,
+    energies: Sequence[u.Quantity],
+    positions: Sequence[Position],
+    labels: tuple[str, str],
+    group_id: int,
+    group: str,
+) -> str:
+    """What `bgnb.dashboards.compare_models` shows, at all energies and some positions, as one page that needs no network.
+
+    It begins with the lowest of the energies given; ``group`` is the group in words.
+    """
+    from bgnb.views.exports import to_html  # Bokeh takes time to load
+
+    axes = comparison.axes
+    places = [(detx.to_value("deg"), dety.to_value("deg")) for detx, dety in positions]
+    state = ComparisonState(group_id, normalise=comparison.normalise)
+    if bins := energy_bins(axes, energies):
+        state = replace(state, energy=energy_of(axes, bins[0]))
+    frames, views = through_energies(axes, state), []
+    for _, each in frames:
+        view = comparison_view(comparison, each, labels, group, places)
+        planes = planes_graph(comparison, labels, each.energy)
+        views.append(replace(view, panels={**view.panels, "planes": planes}))
+    return to_html([label for label, _ in frames], views, energy_bin(axes, state.energy))
 
 
 def common_groups(first: Path, groups1: Iterable[int], second: Path, groups2: Iterable[int]) -> list[int]:
@@ -173,8 +200,7 @@ def group_numbers(
     """The figures of a comparison, as plain numbers; None where one is not defined."""
     first, second = comparison.first, comparison.second
     planes1, planes2 = (np.where(comparison.exposed, plane, 0.0) for plane in comparison.plane_integrals())
-    pulls = comparison.pull[comparison.expected >= MIN_EXPECTED]
-    pulls = pulls[np.isfinite(pulls)]
+    pulls = comparison.pulls
     impossible = first.rate.quantity.value == 0 if first.is_true else np.zeros(first.axes.shape, dtype=bool)
     spectra = []
     for detx, dety in positions:

@@ -19,23 +19,31 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb.compare import Comparison, Spectrum, radial_profile, spectrum
-from bgnb.cube import CubeAxes
+from bgnb.compare import Comparison, radial_profile, spectrum
+from bgnb.groups import ObservationGroups
 from bgnb.model import BackgroundModel
 from bgnb.outdir import write_file
-from bgnb.runs import ObservationGroups, Selection
+from bgnb.runs import Selection
+from bgnb.shown import (
+    GREY,
+    LINES,
+    RATE_LABEL,
+    Position,
+    energy_bins,
+    energy_label,
+    extent,
+    hidden,
+    index_label,
+    measured_planes,
+    place,
+    spectra_ratio,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Position = tuple[u.Quantity, u.Quantity]
-
 #: Values, name, colour map, whether it diverges, and limits of an image.
 Image = tuple[NDArray[Any], str, tuple[str, bool], tuple[float, float]]
-
-RATE_LABEL = "MeV⁻¹ s⁻¹ sr⁻¹"
-GREY = "#bbbbbb"
-LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's palette
 
 
 @dataclass(frozen=True)
@@ -247,13 +255,6 @@ def plot_events(
     return picture_of(figure)
 
 
-def energy_bins(axes: CubeAxes, energies: Sequence[u.Quantity]) -> list[int]:
-    """The energy bins that hold these energies, each once; energies outside the axis are passed over."""
-    edges = axes.energy
-    bins = [int(np.searchsorted(edges.value, energy.to_value("TeV"), side="right")) - 1 for energy in energies]
-    return sorted({number for number in bins if 0 <= number < len(edges) - 1})
-
-
 def plot_comparison(
     comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position], labels: tuple[str, str], title: str
 ) -> Picture:
@@ -314,66 +315,6 @@ def comparison_images(comparison: Comparison, number: int, labels: tuple[str, st
         (rates[1], labels[1], ("viridis", False), (0.0, high)),
         (difference, f"{labels[1]} / {labels[0]} − 1", ("RdBu_r", True), (-limit, limit)),
     ]
-
-
-def extent(axes: CubeAxes) -> tuple[float, float, float, float]:
-    """Edges of the field of view: DETX from and to, DETY from and to, deg."""
-    return tuple(float(edge) for edges in (axes.detx, axes.dety) for edge in (edges[0].value, edges[-1].value))  # type: ignore[return-value]
-
-
-def energy_label(axes: CubeAxes, number: int) -> str:
-    """Ends of an energy bin."""
-    low, high = axes.energy[number : number + 2].value
-    return f"{low:.3g} to {high:.3g} TeV"
-
-
-def place(detx: u.Quantity, dety: u.Quantity) -> str:
-    """A position in the field of view."""
-    return f"({detx.to_value('deg'):g}, {dety.to_value('deg'):g}) deg"
-
-
-def index_label(line: Spectrum) -> str:
-    """The spectral index of a spectrum, in words."""
-    return f"γ = {line.index:.2f}" if np.isfinite(line.index) else "no power law"
-
-
-def index_words(line: Spectrum) -> str:
-    """The spectral index with its error, in words."""
-    return index_label(line) + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")
-
-
-def hidden(values: NDArray[Any], error: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Values above zero; not a number for the others, which a logarithm cannot show, and where there is no error."""
-    shown = values > 0 if error is None else (values > 0) & np.isfinite(error)
-    return np.where(shown, values, np.nan)
-
-
-def spectra_ratio(comparison: Comparison, first: Spectrum, second: Spectrum) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Second over first and its error; not a number where one was not exposed.
-
-    The error is zero where the models share runs: it is much smaller than that of
-    independent ones, and not known.
-    """
-    ratio = quotient(hidden(second.rate, second.error), hidden(first.rate, first.error))
-    if not comparison.independent:
-        return ratio, np.zeros_like(ratio)
-    relative = [quotient(line.error, line.rate) for line in (first, second)]
-    return ratio, ratio * np.hypot(*relative)
-
-
-def measured_planes(comparison: Comparison) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rate of the whole field of view, s-1, of both; not a number in planes that are extrapolated."""
-    models, integrals = (comparison.first, comparison.second), comparison.plane_integrals()
-    measured = [
-        np.full(len(i), m.is_true) | m.stack.livetime_us.any(axis=(1, 2)) for m, i in zip(models, integrals, strict=True)
-    ]
-    first, second = (np.where(use, hidden(i), np.nan) for use, i in zip(measured, integrals, strict=True))
-    return first, second
-
-
-def quotient(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
-    """Numerator over denominator; not a number where the denominator is not above zero."""
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, math.nan), where=denominator > 0)
 
 
 def new_figure(width: float, height: float, rows: int = 0, columns: int = 0) -> tuple[Figure, Any]:

@@ -1,4 +1,4 @@
-"""Models and groups to FITS and ECSV files, and back.
+"""Models to FITS files, and back.
 
 BACKGROUND is a GADF BKG_3D table in the axis order that GADF recommends, FITS order
 (ENERG, DETX, DETY). The rate of a model is per *livetime*, as the keyword TIMEBASE says;
@@ -8,38 +8,25 @@ LIVETIME/ONTIME, as `bgnb.attach` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import Table
 
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError, DataError
-from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
+from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, write_fits
 from bgnb.fov import FovAlign, checked_fovalign
 from bgnb.model import BackgroundModel
-from bgnb.outdir import write_file
-from bgnb.runs import ObservationGroups
-from bgnb.spline import SplineModel
 from bgnb.stack import RunCounts, Stack
-
-#: Files of a directory of models: the definition of the groups, and the runs used with their GROUP_ID.
-GROUPS_FILE = "bg_observation_groups.ecsv"
-GROUPED_RUNS_FILE = "bg_observation_table_grouped.fits.gz"
-#: The spline that all groups' models come from, where they do.
-SPLINE_FILE = "bg_spline.fits.gz"
 
 _AXES = {"energy": "ENERG", "dety": "DETY", "detx": "DETX"}
 _FITS_ORDER = ("energy", "detx", "dety")
 #: Axis orders of BKG_3D cubes as numpy shows them, by name.
 LAYOUTS = {"GADF": ("dety", "detx", "energy"), "HESS-DR1": ("energy", "detx", "dety")}
-_TERM_COLUMNS = ["POINTING", "ENERGY", "VIEW", "FREEDOM"]
 #: CREATOR and HDUVERS of the events of H.E.S.S. DR1.
 HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
 #: Gammapy's name of a frame in which DETX grows with right ascension, contrary to GADF, as it does in H.E.S.S. DR1.
@@ -74,74 +61,14 @@ def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     axes = model.axes
     hdus = [
         _primary(model, keywords),
-        _cube_hdu("COUNTS", axes, model.stack.counts, "K", "", {}),
-        _cube_hdu("LIVETIME", axes, model.stack.livetime.value, "D", "s", {}),
-        _cube_hdu("BACKGROUND", axes, model.rate.quantity.value, "D", "s-1 MeV-1 sr-1", _background_keywords(model)),
+        cube_hdu("COUNTS", axes, model.stack.counts, "K", "", {}),
+        cube_hdu("LIVETIME", axes, model.stack.livetime.value, "D", "s", {}),
+        cube_hdu("BACKGROUND", axes, model.rate.quantity.value, "D", "s-1 MeV-1 sr-1", _background_keywords(model)),
         _runs_hdu(model.stack),
     ]
     if model.error is not None:
-        hdus.append(_cube_hdu("ERROR", axes, model.error.quantity.value, "D", "s-1 MeV-1 sr-1", {}))
+        hdus.append(cube_hdu("ERROR", axes, model.error.quantity.value, "D", "s-1 MeV-1 sr-1", {}))
     write_fits(Path(path), hdus)
-
-
-def write_spline(model: SplineModel, path: str | Path) -> None:
-    """Write a spline: HDUs COUNTS, for its axes, MEANS, TERMS, COEFFICIENTS and COVARIANCE.
-
-    Parameters
-    ----------
-    model : `~bgnb.spline.SplineModel`
-        The spline.
-    path : path
-        A name that ends in ``.fits.gz`` or ``.fits``.
-    """
-    primary = primary_hdu()
-    primary.header["FOVALIGN"] = (model.fovalign, "frame of DETX and DETY")
-    primary.header["TIMEBASE"] = ("LIVETIME", "rates are per livetime, not per ontime")
-    primary.header["COSZ_MIN"], primary.header["COSZ_MAX"] = model.zenith_range
-    primary.header["SCATTER"] = (model.scatter, "of log norm from run to run, beyond chance")
-    parts = [(name, number, value) for name, values in model.means.items() for number, value in enumerate(values)]
-    tables = {
-        "MEANS": Table(rows=parts, names=["PART", "COLUMN", "MEAN"]),
-        "TERMS": Table(
-            rows=[*zip(*zip(*model.terms, strict=True), model.degrees_of_freedom, strict=True)], names=_TERM_COLUMNS
-        ),
-        "COEFFICIENTS": Table({"COEFFICIENT": model.coefficients}),
-    }
-    hdus = [primary, _cube_hdu("COUNTS", model.axes, model.counts, "K", "", {})]
-    hdus += [table_hdu(table, name) for name, table in tables.items()]
-    write_fits(Path(path), [*hdus, fits.ImageHDU(model.covariance, name="COVARIANCE")])
-
-
-def read_spline(path: str | Path) -> SplineModel:
-    """Read what `write_spline` wrote.
-
-    Raises
-    ------
-    DataError
-        Where the file is not such a spline.
-    """
-    with _open(path) as hdus:
-        names = [hdu.name for hdu in hdus]
-        wanted = ("COUNTS", "MEANS", "TERMS", "COEFFICIENTS", "COVARIANCE")
-        if missing := [name for name in wanted if name not in names]:
-            raise DataError(f"{path}: is not a spline of bgnb: HDU {', '.join(missing)} is missing")
-        means: dict[str, list[float]] = {}
-        for part, _, value in hdus["MEANS"].data:
-            means.setdefault(part, []).append(float(value))
-        terms = hdus["TERMS"].data
-        header = hdus[0].header
-        return SplineModel(
-            axes=_axes(hdus["COUNTS"], path),
-            fovalign=checked_fovalign(header["FOVALIGN"]),
-            counts=_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64),
-            terms=tuple((str(p), str(e), str(v)) for p, e, v in zip(*(terms[c] for c in _TERM_COLUMNS[:3]), strict=True)),
-            zenith_range=(header["COSZ_MIN"], header["COSZ_MAX"]),
-            means={name: np.array(values) for name, values in means.items()},
-            coefficients=np.array(hdus["COEFFICIENTS"].data["COEFFICIENT"], dtype=float),
-            covariance=np.array(hdus["COVARIANCE"].data, dtype=float),
-            degrees_of_freedom=np.array(terms[_TERM_COLUMNS[3]], dtype=float),
-            scatter=header["SCATTER"],
-        )
 
 
 def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:
@@ -201,7 +128,7 @@ def write_background(rate: Cube, path: Path, *, fovalign: str, timebase: str, ke
     stated = {"FOVALIGN": (fovalign, "frame of DETX and DETY"), "TIMEBASE": (timebase, "what the rates are per")}
     primary = primary_hdu()
     primary.header.update(stated | (keywords or {}))
-    hdu = _cube_hdu("BACKGROUND", in_file.axes, values, "E", "s-1 MeV-1 sr-1", _BKG_3D_KEYWORDS | stated)
+    hdu = cube_hdu("BACKGROUND", in_file.axes, values, "E", "s-1 MeV-1 sr-1", _BKG_3D_KEYWORDS | stated)
     write_fits(path, [primary, hdu])
 
 
@@ -213,17 +140,17 @@ def read_model(path: str | Path) -> BackgroundModel:
     DataError
         Where the file is not such a model.
     """
-    with _open(path) as hdus:
+    with open_fits(path) as hdus:
         names = [hdu.name for hdu in hdus]
         if missing := [name for name in ("COUNTS", "LIVETIME", "BACKGROUND", "RUNS") if name not in names]:
             raise DataError(f"{path}: is not a bgnb model: HDU {', '.join(missing)} is missing")
         rate, fovalign = _background(hdus["BACKGROUND"], path, None)
-        livetime_us = np.rint(_cube(hdus["LIVETIME"], path, "LIVETIME", LAYOUTS["GADF"]) * 1e6).astype(np.int64)
-        counts = _cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64)
+        livetime_us = np.rint(read_cube(hdus["LIVETIME"], path, "LIVETIME", LAYOUTS["GADF"]) * 1e6).astype(np.int64)
+        counts = read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64)
         stack = Stack(rate.axes, fovalign, counts, livetime_us, _read_runs(hdus["RUNS"]))
         error = None
         if "ERROR" in names:
-            error = Cube(rate.axes, u.Quantity(_cube(hdus["ERROR"], path, "ERROR", LAYOUTS["GADF"]), RATE_UNIT))
+            error = Cube(rate.axes, u.Quantity(read_cube(hdus["ERROR"], path, "ERROR", LAYOUTS["GADF"]), RATE_UNIT))
         return BackgroundModel(rate, stack, str(hdus[0].header.get("METHOD", "")), error)
 
 
@@ -235,7 +162,7 @@ def read_pointing(path: str | Path) -> tuple[float, float]:
     DataError
         Where the file does not say.
     """
-    with _open(path) as hdus:
+    with open_fits(path) as hdus:
         values = [hdus[0].header.get(name) for name in ("ALT_PNT", "AZ_PNT")]
     if not all(isinstance(value, int | float) for value in values):
         raise DataError(f"{path}: the primary header has no ALT_PNT and AZ_PNT, the mean pointing of its runs")
@@ -270,7 +197,7 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
     DataError
         Where it is not such a table, or its axis order cannot be known.
     """
-    with _open(path) as hdus:
+    with open_fits(path) as hdus:
         names = [table.name for table in hdus]
         if hdu.upper() not in names or not isinstance(hdus[hdu], fits.BinTableHDU):
             raise DataError(f"{path}: there is no table HDU {hdu}; there are {', '.join(names)}")
@@ -280,60 +207,6 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
         reverse = layout == "HESS-DR1" or hdus[hdu].header.get("FOVALIGN") == REVERSED
         cube, fovalign = _background(hdus[hdu], path, layout)
     return (_mirrored(cube) if reverse else cube), fovalign
-
-
-def write_groups(groups: ObservationGroups, path: str | Path, model_ids: Mapping[int, int] | None = None) -> None:
-    """Write the definition of the groups as ECSV.
-
-    Parameters
-    ----------
-    groups : `ObservationGroups`
-        The groups.
-    path : path
-        The file.
-    model_ids : mapping of int to int, optional
-        For each GROUP_ID that of the group whose model serves it. It becomes the column
-        MODEL_ID, -1 for groups without a model.
-    """
-    table = groups.table.copy()
-    if model_ids is not None:
-        table["MODEL_ID"] = [model_ids.get(group_id, -1) for group_id in table["GROUP_ID"].tolist()]
-    text = StringIO()
-    table.write(text, format="ascii.ecsv")
-    write_file(Path(path), text.getvalue().encode())
-
-
-def read_groups(path: str | Path) -> ObservationGroups:
-    """Read what `write_groups` wrote.
-
-    Raises
-    ------
-    BgnbError
-        Where the file is missing or is not such a table.
-    """
-    try:
-        table = Table.read(path, format="ascii.ecsv")
-    except Exception as error:  # astropy's readers raise many kinds
-        raise DataError(f"{path}: cannot be read as a table of groups: {error}") from None
-    return ObservationGroups.from_table(table)
-
-
-def read_model_ids(path: str | Path) -> dict[int, int]:
-    """For each GROUP_ID that of the group whose model serves it; itself, where the file does not say.
-
-    Raises
-    ------
-    DataError
-        Where the file is missing or is not a table of groups.
-    """
-    read_groups(path)
-    table = Table.read(path, format="ascii.ecsv")
-    served = table["MODEL_ID" if "MODEL_ID" in table.colnames else "GROUP_ID"]
-    return {
-        group_id: model_id
-        for group_id, model_id in zip(table["GROUP_ID"].tolist(), served.tolist(), strict=True)
-        if model_id >= 0
-    }
 
 
 def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.PrimaryHDU:
@@ -357,9 +230,10 @@ def _background_keywords(model: BackgroundModel) -> dict[str, Any]:
     }
 
 
-def _cube_hdu(
+def cube_hdu(
     name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: dict[str, Any]
 ) -> fits.BinTableHDU:  # fmt: skip
+    """A cube as a table of one row, with its axes."""
     columns = []
     for axis in _FITS_ORDER:
         edges = getattr(axes, axis)
@@ -394,7 +268,14 @@ def _read_runs(hdu: fits.BinTableHDU) -> tuple[RunCounts, ...]:
     return tuple(runs)
 
 
-def _open(path: str | Path) -> fits.HDUList:
+def open_fits(path: str | Path) -> fits.HDUList:
+    """Open a FITS file.
+
+    Raises
+    ------
+    DataError
+        Where it is missing or cannot be read.
+    """
     try:
         return fits.open(path, memmap=False)
     except FileNotFoundError:
@@ -407,8 +288,8 @@ def _background(hdu: fits.BinTableHDU, path: str | Path, layout: str | None) -> 
     name = next((name for name in ("BKG", "BGD") if name in hdu.columns.names), None)
     if name is None:
         raise DataError(f"{path}, HDU {hdu.name}: has neither a column BKG nor BGD")
-    axes = _axes(hdu, path)
-    values = _cube(hdu, path, name, _layout(hdu, path, name, axes, layout))
+    axes = read_axes(hdu, path)
+    values = read_cube(hdu, path, name, _layout(hdu, path, name, axes, layout))
     unit = hdu.columns[name].unit
     if not unit:
         raise DataError(f"{path}, HDU {hdu.name}: column {name} has no unit")
@@ -422,7 +303,14 @@ def _mirrored(cube: Cube) -> Cube:
     return Cube(replace(cube.axes, detx=-cube.axes.detx[::-1]), cube.quantity[:, :, ::-1])
 
 
-def _axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
+def read_axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
+    """Axes of a cube.
+
+    Raises
+    ------
+    DataError
+        Where a column is missing, or the bins of an axis do not join.
+    """
     edges = {}
     for axis, column in _AXES.items():
         for name in (f"{column}_LO", f"{column}_HI"):
@@ -455,8 +343,14 @@ def _layout(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes, 
     return fitting[0]
 
 
-def _cube(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[str, ...]) -> Any:
-    """A cube of the file in the order (energy, dety, detx)."""
+def read_cube(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[str, ...]) -> Any:
+    """A cube of the file in the order (energy, dety, detx).
+
+    Raises
+    ------
+    DataError
+        Where the column is missing.
+    """
     if name not in hdu.columns.names:
         raise DataError(f"{path}, HDU {hdu.name}: column {name} is missing")
     values = np.asarray(hdu.data[name][0])

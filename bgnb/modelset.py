@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from bgnb.cube import RATE_UNIT, Cube
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign
-from bgnb.gadf import GROUPS_FILE, SPLINE_FILE, read_groups, read_model, read_model_ids, read_pointing, read_spline
+from bgnb.gadf import read_model, read_pointing
+from bgnb.groups import ObservationGroups
+from bgnb.groupsfile import GROUPS_FILE, read_groups, read_model_ids
 from bgnb.model import BackgroundModel
 from bgnb.outdir import REPORT
 from bgnb.predict import point_rate, predicted_rate
-from bgnb.runs import ObservationGroups
 from bgnb.spline import SplineModel
+from bgnb.splinefile import SPLINE_FILE, read_spline
 
 #: Groups whose cubes are kept in memory.
 KEPT = 3

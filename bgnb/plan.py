@@ -16,9 +16,10 @@ import bgnb
 from bgnb.chunks import Chunk, Counted, Key, chunks_of
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError
+from bgnb.groups import group_runs, merge_groups
 from bgnb.mask import SourceMask
 from bgnb.report import count_reasons
-from bgnb.runs import Reason, group_runs, merge_groups, read_catalog, select_runs, spread_out
+from bgnb.runs import Reason, read_catalog, select_runs, spread_out
 from bgnb.settings import Settings
 from bgnb.spline import Cell, alike, mean_pointing
 

@@ -13,13 +13,16 @@ from bgnb.chunks import Counted, Key
 from bgnb.counting import total
 from bgnb.errors import BgnbError
 from bgnb.fitsfile import primary_hdu, table_hdu, write_fits
-from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, SPLINE_FILE, write_groups, write_image, write_model, write_spline
+from bgnb.gadf import write_image, write_model
+from bgnb.groups import mean_azimuth
+from bgnb.groupsfile import GROUPED_RUNS_FILE, GROUPS_FILE, write_groups
 from bgnb.model import BackgroundModel, make_model
 from bgnb.outdir import REPORT, write_file
 from bgnb.plan import Plan
 from bgnb.report import GroupReport, Report, RunReport, count_reasons
-from bgnb.runs import Reason, fault, mean_azimuth
+from bgnb.runs import Reason, fault
 from bgnb.spline import SplineModel, fit_spline
+from bgnb.splinefile import SPLINE_FILE, write_spline
 from bgnb.stack import Stack
 
 _NO_COUNTS = Reason("its group has no counts inside the axes and above the energy thresholds")

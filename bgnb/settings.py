@@ -14,8 +14,9 @@ from astropy.table import Table
 from bgnb.cube import CubeAxes, to_value
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign, checked_fovalign
+from bgnb.groups import ObservationGroups, observation_groups
 from bgnb.model import METHODS
-from bgnb.runs import ObservationGroups, OnError, checked_on_error, observation_groups, read_run_list
+from bgnb.runs import OnError, checked_on_error, read_run_list
 
 #: Bins of a spline in energy, and in each of DETX and DETY: it is smooth, so that they need hold no minimum of counts.
 SPLINE_BINS = 40

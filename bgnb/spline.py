@@ -230,15 +230,10 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
     BgnbError
         Where there are no counts, cells differ in axes or frame, or the fit does not converge.
     """
-    if any((cell.stack.axes, cell.stack.fovalign) != (cells[0].stack.axes, cells[0].stack.fovalign) for cell in cells):
-        raise BgnbError("cells of a spline must have the same axes and the same frame (fovalign)")
-    if not any(cell.stack.counts.any() for cell in cells):
-        raise BgnbError("no counts to fit a spline to")
+    _check_cells(cells)
     axes = cells[0].stack.axes
     alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
-    cos_zenith = np.sin(np.radians(alt_pnt))
-    missing = max(_ZENITH_RANGE - np.ptp(cos_zenith), 0) / 2
-    zenith_range = (float(cos_zenith.min() - missing), float(cos_zenith.max() + missing))
+    zenith_range = _zenith_range(alt_pnt)
     counts = np.stack([cell.stack.counts.reshape(axes.shape[0], -1) for cell in cells]).astype(float)
     exposure = np.stack([cell.stack.exposure.to_value("s MeV sr").reshape(axes.shape[0], -1) for cell in cells])
 
@@ -295,6 +290,20 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
         degrees_of_freedom=freedom[:-1],
         scatter=float(penalty[-1] ** -0.5),
     )
+
+
+def _check_cells(cells: Sequence[Cell]) -> None:
+    if any((cell.stack.axes, cell.stack.fovalign) != (cells[0].stack.axes, cells[0].stack.fovalign) for cell in cells):
+        raise BgnbError("cells of a spline must have the same axes and the same frame (fovalign)")
+    if not any(cell.stack.counts.any() for cell in cells):
+        raise BgnbError("no counts to fit a spline to")
+
+
+def _zenith_range(alt_pnt: Floats) -> tuple[float, float]:
+    """Ends of the spline in the cosine of the zenith angle: those of the cells, if need be moved apart."""
+    cos_zenith = np.sin(np.radians(alt_pnt))
+    missing = max(_ZENITH_RANGE - np.ptp(cos_zenith), 0) / 2
+    return float(cos_zenith.min() - missing), float(cos_zenith.max() + missing)
 
 
 def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:

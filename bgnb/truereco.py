@@ -18,12 +18,13 @@ from bgnb.cube import CubeAxes
 from bgnb.dataset import make_test_dataset
 from bgnb.errors import BgnbError
 from bgnb.fov import checked_fovalign
-from bgnb.gadf import GROUPS_FILE, read_model, write_groups, write_image, write_model
+from bgnb.gadf import read_model, write_image, write_model
+from bgnb.groups import ObservationGroups, mean_azimuth
+from bgnb.groupsfile import GROUPS_FILE, write_groups
 from bgnb.model import METHODS
 from bgnb.outdir import REPORT, check_target, is_hidden, new_directory, scratch_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.report import Report
-from bgnb.runs import ObservationGroups, mean_azimuth
 from bgnb.truth import TrueModel, make_test_bg_cube_model
 
 _TEST_RUNS = 2

@@ -22,9 +22,10 @@ from bgnb.modelset import Between, ModelSet, checked_between
 from bgnb.outdir import REPORT, check_target, new_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.predict import Interpolation, checked_interpolation, point_rate, predicted_rate
+from bgnb.runprediction import Grid, RunPrediction
 from bgnb.runs import EXCLUSION_RADIUS, OnError, checked_on_error, select_runs
 from bgnb.stack import stack_runs
-from bgnb.validation import Grid, RunPrediction, Validation
+from bgnb.validation import Validation
 from bgnb.validationfigures import plot_learning_curve, plot_profiles, plot_significance
 
 

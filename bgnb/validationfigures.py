@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bgnb.figures import GREY, LINES, Picture, new_figure, picture_of
+from bgnb.figures import Picture, new_figure, picture_of
+from bgnb.shown import GREY, LINES
 from bgnb.validation import KINDS, PROFILES, Validation
 
 _LABELS = {

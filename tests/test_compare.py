@@ -28,7 +28,9 @@ from bgnb import (
     write_model,
 )
 from bgnb.cli import main
-from bgnb.figures import spectra_ratio
+from bgnb.comparisons import comparison_page
+from bgnb.shown import energy_label, spectra_ratio
+from bgnb.views.comparison import ComparisonState, comparison_view, planes_graph
 
 AXES = CubeAxes(
     energy=np.geomspace(0.1, 80, 13) * u.TeV, dety=np.linspace(-4, 4, 17) * u.deg, detx=np.linspace(-4, 4, 21) * u.deg
@@ -194,6 +196,38 @@ def test_directories_are_compared_group_by_group(directories):
     assert "two / one" in page
     tags = re.sub(r"(<script[^>]*>).*?</script>", r"\1", page, flags=re.DOTALL)
     assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=", tags), "the page would ask the network for something"
+
+
+def test_views_have_spectra_at_each_position():
+    comparison = compare(truth(), counted(1))
+    positions = [(0.1, 0.2), (2.1, -3.3)]
+    view = comparison_view(comparison, ComparisonState(8, energy=1.0), ("one", "two"), "8", positions)
+    for (x, y), suffix, outline in zip(positions, ("", " 2"), view.panels["compared"].outlines, strict=True):
+        first, second = comparison.spectra(x * u.deg, y * u.deg)
+        reference, shown = view.panels[f"spectra{suffix}"].series[1::2]
+        np.testing.assert_array_equal(reference.y, first.rate)
+        rate = np.where(second.rate > 0, second.rate, np.nan)  # a logarithm shows no zero
+        np.testing.assert_array_equal(shown.y, rate)
+        np.testing.assert_array_equal(shown.high, rate + second.error)
+        np.testing.assert_array_equal(view.panels[f"ratios{suffix}"].series[1].y, rate / first.rate)
+        assert outline[0] <= x < outline[1]
+        assert outline[2] <= y < outline[3]
+        assert f"γ = {second.index:.2f} ± {second.index_error:.2f}." in view.summary
+    whole = planes_graph(comparison, ("one", "two"), 1.0)
+    for series, integral in zip(whole.series, comparison.plane_integrals(), strict=True):
+        np.testing.assert_array_equal(series.y, integral)
+    assert whole.band[0] <= 1.0 < whole.band[1]
+
+
+def test_the_same_comparison_makes_the_same_page():
+    """Whatever was drawn before; and a name that looks like an id of Bokeh stays as it is."""
+    comparison = compare(truth(), counted(1))
+    arguments = [1 * u.TeV], [(2 * u.deg, 2 * u.deg)], ("p1001", "p1"), 8, "8: <high>"
+    page, again = (comparison_page(comparison, *arguments) for _ in range(2))
+    assert page == again
+    for text in ('"p1001"', '"p1"', "p1 / p1001", "8: &amp;lt;high&amp;gt;", *(energy_label(AXES, n) for n in range(12))):
+        assert text in page, text
+    assert "<high>" not in page
 
 
 def test_what_cannot_be_compared_is_said(directories, tmp_path):

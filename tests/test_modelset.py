@@ -23,8 +23,8 @@ from bgnb import (
     write_model,
 )
 from bgnb.cube import RATE_UNIT
-from bgnb.gadf import read_model_ids
-from bgnb.runs import merge_groups
+from bgnb.groups import merge_groups
+from bgnb.groupsfile import read_model_ids
 
 GROUPS = ObservationGroups([0, 45, 60, 90] * u.deg, [-90, 90, 270] * u.deg)
 AXES = CubeAxes(energy=[0.2, 1, 5, 30] * u.TeV, dety=np.linspace(-2, 2, 5) * u.deg, detx=np.linspace(-3, 3, 6) * u.deg)

@@ -17,7 +17,8 @@ from bgnb import (
     select_off_runs,
     write_groups,
 )
-from bgnb.runs import Reason, mean_azimuth, spread_out
+from bgnb.groups import mean_azimuth
+from bgnb.runs import Reason, spread_out
 from tests.runfiles import run, write_gadf
 
 

@@ -31,6 +31,7 @@ ORDER = [
     "compare",
     "datastore",
     "runs",
+    "groups",
     "manifest",
     "outdir",
     "tasks",
@@ -40,9 +41,12 @@ ORDER = [
     "counting",
     "fitsfile",
     "gadf",
+    "splinefile",
+    "groupsfile",
     "predict",
     "poisson",
     "modelset",
+    "runprediction",
     "validation",
     "report",
     "truth",
@@ -56,17 +60,21 @@ ORDER = [
     "turn",
     "attach",
     "truereco",
+    "shown",
     "figures",
     "validationfigures",
     "validate",
-    "interactive",
+    "views.colours",
+    "views.view",
+    "views.cubes",
+    "views.models",
+    "views.comparison",
+    "views.runs",
+    "views.plots",
+    "views.exports",
     "comparisons",
     "batch",
     "groupreports",
-    "dashboards.colours",
-    "dashboards.view",
-    "dashboards.plots",
-    "dashboards.exports",
     "dashboards.live",
     "dashboards.player",
     "dashboards.dashboard",
@@ -95,6 +103,13 @@ def test_import_is_light():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     for heavy in ("astropy", "numpy", "scipy", "IPython", "ipywidgets", "anywidget", "bokeh", "dask", "gammapy", "papermill"):
         assert heavy not in loaded
+
+
+def test_pages_are_made_without_widgets():
+    code = "import sys, bgnb.comparisons, bgnb.views.exports; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "bokeh" in loaded
+    assert not {"IPython", "ipywidgets", "anywidget"} & set(loaded)
 
 
 def test_public_functions_are_not_hidden_by_modules_of_the_same_name():

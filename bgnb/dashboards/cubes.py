@@ -4,43 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 from astropy import units as u
 
-from bgnb.compare import Floats
 from bgnb.cube import CubeAxes, to_value
-from bgnb.dashboards.colours import Colours, Palette, Stretch, check_choice
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, number_box
 from bgnb.dashboards.live import Action
 from bgnb.dashboards.player import Player
-from bgnb.dashboards.view import Image
 from bgnb.errors import BgnbError
-from bgnb.figures import energy_label
-
-Limits = Literal["this energy", "all energies", "by hand"]
-
-
-@dataclass(frozen=True)
-class CubeState:
-    """A group, an energy in TeV, a position in deg, and how values are coloured.
-
-    Energy and position are those that were asked for, whatever the bins of the group are,
-    so that they outlast a look at another group.
-    """
-
-    group_id: int
-    energy: float = 1.0
-    position: tuple[float, float] = (0.0, 0.0)
-    stretch: Stretch = "linear"
-    limits: Limits = "this energy"
-    percentile: float = 100.0
-    low: float | None = None
-    high: float | None = None
-    palette: Palette = "viridis"
+from bgnb.views.colours import Palette, Stretch, check_choice
+from bgnb.views.cubes import CubeState, Limits, energy_bin, energy_of, pixel, through_energies
+from bgnb.views.view import Image
 
 
 class CubeDashboard(Dashboard):
@@ -99,17 +77,14 @@ class CubeDashboard(Dashboard):
         if isinstance(self.view.panels[action["panel"]], Image):
             self.update(position=_inside(axes, action["x"], action["y"]))
         elif action["panel"] in self.with_energy and action["x"] > 0:
-            where = energy_bin(axes, replace(self.state, energy=action["x"]))
-            self.update(energy=_rounded(axes, where))
+            where = energy_bin(axes, action["x"])
+            self.update(energy=energy_of(axes, where))
 
     #: Graphs over energy, in which a tap chooses one.
     with_energy: tuple[str, ...] = ("spectrum",)
 
     def frames(self) -> list[tuple[str, Any]]:
-        axes = self.axes_of(self.state)
-        states = [replace(self.state, energy=_rounded(axes, where)) for where in range(axes.shape[0])]
-        states[energy_bin(axes, self.state)] = self.state
-        return [(energy_label(axes, where), state) for where, state in enumerate(states)]
+        return through_energies(self.axes_of(self.state), self.state)
 
     def controls(self) -> dict[str, Control]:
         slider = widgets.IntSlider(description="energy", readout=False, style={"description_width": "initial"})
@@ -117,18 +92,18 @@ class CubeDashboard(Dashboard):
 
         def bins(state: Any) -> dict[str, Any]:
             axes = self.axes_of(state)
-            return {"max": axes.shape[0] - 1, "value": energy_bin(axes, state)}
+            return {"max": axes.shape[0] - 1, "value": energy_bin(axes, state.energy)}
 
         def go_to(where: int) -> dict[str, Any]:
-            return {"energy": _rounded(self.axes_of(self.state), where)}
+            return {"energy": energy_of(self.axes_of(self.state), where)}
 
         def energy(state: Any) -> dict[str, Any]:
-            return {"value": _rounded(self.axes_of(state), energy_bin(self.axes_of(state), state))}
+            return {"value": energy_of(self.axes_of(state), energy_bin(self.axes_of(state), state.energy))}
 
         def coordinate(number: int, name: str) -> Control:
             def show(state: Any) -> dict[str, Any]:
                 axes = self.axes_of(state)
-                centre = (axes.detx_centers, axes.dety_centers)[number][pixel(axes, state)[1 - number]]
+                centre = (axes.detx_centers, axes.dety_centers)[number][pixel(axes, state.position)[1 - number]]
                 return {"value": round(float(centre.value), 3)}
 
             def change(value: float) -> dict[str, Any]:
@@ -167,7 +142,7 @@ class CubeDashboard(Dashboard):
 
     def _next_energy(self) -> None:
         axes = self.axes_of(self.state)
-        self.update(energy=_rounded(axes, (energy_bin(axes, self.state) + 1) % axes.shape[0]))
+        self.update(energy=energy_of(axes, (energy_bin(axes, self.state.energy) + 1) % axes.shape[0]))
 
     def energy_controls(self) -> list[Any]:
         """The widgets that choose an energy."""
@@ -189,44 +164,6 @@ class CubeDashboard(Dashboard):
             if value != getattr(default, field.name) and not (field.name == "limits" and value == "by hand"):
                 arguments.append(f"{field.name}={value!r}")
         return f"import bgnb\n\nbgnb.dashboards.{function}({', '.join(arguments)})"
-
-
-def energy_bin(axes: CubeAxes, state: Any) -> int:
-    """The energy bin that holds the energy of a state, or the nearest."""
-    return int(np.clip(np.searchsorted(axes.energy.value, state.energy, side="right") - 1, 0, axes.shape[0] - 1))
-
-
-def pixel(axes: CubeAxes, state: Any) -> tuple[int, int]:
-    """Numbers in DETY and DETX of the bin that holds the position of a state, or the nearest."""
-    x, y = state.position
-    numbers = [
-        int(np.clip(np.searchsorted(edges.value, value, side="right") - 1, 0, len(edges) - 2))
-        for edges, value in ((axes.dety, y), (axes.detx, x))
-    ]
-    return numbers[0], numbers[1]
-
-
-def place_of(axes: CubeAxes, iy: int, ix: int) -> str:
-    """The centre of a bin in words."""
-    return f"DETX {axes.detx_centers[ix].value:.2f}°, DETY {axes.dety_centers[iy].value:.2f}°"
-
-
-def image_of(axes: CubeAxes, state: Any, values: Floats, title: str, unit: str, colours: Colours) -> Image:
-    """Values in the field of view, with the position marked."""
-    iy, ix = pixel(axes, state)
-    x, y = axes.detx.value, axes.dety.value
-    outline = (float(x[ix]), float(x[ix + 1]), float(y[iy]), float(y[iy + 1]))
-    return Image(title, "DETX / deg", "DETY / deg", unit, values, x, y, colours, outline)
-
-
-def _rounded(axes: CubeAxes, where: int) -> float:
-    """The centre of an energy bin, with as few digits as keep it inside the bin."""
-    low, high = axes.energy.value[where : where + 2]
-    for digits in range(3, 17):
-        value = float(f"{math.sqrt(low * high):.{digits}g}")
-        if low <= value < high:
-            return value
-    return float(low)
 
 
 def _inside(axes: CubeAxes, x: float, y: float) -> tuple[float, float]:

@@ -19,12 +19,12 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
-from bgnb.dashboards.exports import as_html, to_html, to_png
 from bgnb.dashboards.live import Action, LiveFigures
-from bgnb.dashboards.plots import Plots, Properties, draw
-from bgnb.dashboards.view import View
 from bgnb.errors import BgnbError
 from bgnb.outdir import write_file
+from bgnb.views.exports import as_html, to_html, to_png
+from bgnb.views.plots import Plots, Properties, draw
+from bgnb.views.view import View
 
 _LABEL = {"description_width": "initial"}
 

@@ -1,6 +1,6 @@
 """What tests do with a dashboard, and how they look at it."""
 
-from bgnb.dashboards.plots import same
+from bgnb.views.plots import same
 
 
 def shown(dashboard):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
 
-from bgnb.dashboards.colours import Colours, choose_limits, palette, round_values
+from bgnb.views.colours import Colours, choose_limits, palette, round_values
 
 
 @pytest.mark.parametrize(

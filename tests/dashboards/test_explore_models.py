@@ -39,7 +39,7 @@ def test_images_and_spectra_are_those_of_the_model(modeldir):
         image = dashboard.view.panels["image"]
         np.testing.assert_allclose(image.values, cube[where])
         np.testing.assert_array_equal(image.x_edges, AXES.detx.value)
-        assert image.outline == (*AXES.detx.value[ix : ix + 2], *AXES.dety.value[iy : iy + 2])
+        assert image.outlines == ((*AXES.detx.value[ix : ix + 2], *AXES.dety.value[iy : iy + 2]),)
     spectrum = dashboard.view.panels["spectrum"]
     np.testing.assert_allclose(spectrum.series[2].y, rate[:, iy, ix])
     assert spectrum.band == tuple(AXES.energy.value[where : where + 2])

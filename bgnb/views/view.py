@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb.dashboards.colours import Colours
+from bgnb.views.colours import Colours
 
 #: Pixels along an axis whose bins are not equal.
 _FINE = 1000
@@ -37,8 +37,8 @@ class Image:
         Edges of the bins.
     colours : `Colours`
         How they are coloured.
-    outline : tuple of float, optional
-        A bin to mark: x from and to, y from and to.
+    outlines : tuple of tuple of float
+        Bins to mark: x from and to, y from and to.
     """
 
     title: str
@@ -49,7 +49,7 @@ class Image:
     x_edges: NDArray[np.float64]
     y_edges: NDArray[np.float64]
     colours: Colours
-    outline: tuple[float, float, float, float] | None = None
+    outlines: tuple[tuple[float, float, float, float], ...] = ()
 
     @property
     def pixels(self) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from html import escape
 from io import BytesIO
@@ -10,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from bgnb.dashboards.colours import CHOSEN, NOTHING, palette
-from bgnb.dashboards.plots import Plots, draw, same
-from bgnb.dashboards.view import Graph, Image, Series, View
-from bgnb.figures import GREY
+from bgnb.shown import GREY
+from bgnb.views.colours import CHOSEN, NOTHING, palette
+from bgnb.views.plots import Plots, draw, same
+from bgnb.views.view import Graph, Image, Series, View
 
 
 def to_png(view: View) -> bytes:
@@ -55,8 +56,7 @@ def _draw_image(figure: Any, axes: Any, image: Image) -> None:
     ticks = image.colours.ticks()
     bar.set_ticks([tick for tick, _ in ticks], labels=[label for _, label in ticks])
     bar.minorticks_off()
-    if image.outline is not None:
-        left, right, bottom, top = image.outline
+    for left, right, bottom, top in image.outlines:
         axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, fill=False, color=CHOSEN, lw=1.5))
 
 
@@ -125,7 +125,7 @@ def to_html(labels: Sequence[str], views: Sequence[View], present: int) -> str:
         arguments |= {"heading": heading, "headings": [_heading(view) for view in views]}
         slider.js_on_change("value", CustomJS(args=arguments, code=_MOVE))
         children.insert(1, slider)
-    return file_html(column(children, sizing_mode="stretch_width"), INLINE, views[present].title)
+    return _numbered_anew(file_html(column(children, sizing_mode="stretch_width"), INLINE, views[present].title))
 
 
 _MOVE = """
@@ -140,6 +140,21 @@ def _frames(plots: Plots, views: Sequence[View]) -> tuple[list[Any], list[list[d
     drawn = [plots.properties(view) for view in views]
     changing = [i for i, (_, first) in enumerate(drawn[0]) if not all(same(first, pairs[i][1]) for pairs in drawn)]
     return [drawn[0][i][0] for i in changing], [[pairs[i][1] for i in changing] for pairs in drawn]
+
+
+_RANDOM_ID = re.compile(r'(?:<\w[^<>]* id="|"docid":")((?:bk-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"')
+_MODEL_ID = re.compile(r'("id":"|data-root-id="|"roots":\{"|"root_ids":\[")(p\d+)\b')
+
+
+def _numbered_anew(page: str) -> str:
+    """A page with ids from one on, so that the same views make the same page.
+
+    Bokeh's own are random, or count all models since Python was started.
+    """
+    for count, name in enumerate(dict.fromkeys(_RANDOM_ID.findall(page)), start=1):
+        page = page.replace(name, f"bokeh-{count}")
+    names: dict[str, str] = {}
+    return _MODEL_ID.sub(lambda match: match[1] + names.setdefault(match[2], f"p{len(names) + 1}"), page)
 
 
 def _heading(view: View) -> str:

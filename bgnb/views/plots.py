@@ -26,9 +26,9 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from bgnb.dashboards.colours import CHOSEN, NOTHING, palette
-from bgnb.dashboards.view import Graph, Image, Series, View
-from bgnb.figures import GREY
+from bgnb.shown import GREY
+from bgnb.views.colours import CHOSEN, NOTHING, palette
+from bgnb.views.view import Graph, Image, Series, View
 
 #: Models and what they are to be.
 Properties = list[tuple[Model, dict[str, Any]]]
@@ -97,8 +97,8 @@ class _ImagePlot:
         self._ticker = FixedTicker(ticks=[])
         self._bar = ColorBar(color_mapper=self._scale, ticker=self._ticker, width=14, padding=4, margin=0)
         self.figure.add_layout(self._bar, "right")
-        self._outline = BoxAnnotation(fill_alpha=0, line_color=CHOSEN, line_width=2, line_alpha=1)
-        self.figure.add_layout(self._outline)
+        self._outlines = [BoxAnnotation(fill_alpha=0, line_color=CHOSEN, line_width=2, line_alpha=1) for _ in image.outlines]
+        self.figure.center.extend(self._outlines)
         readout = [("DETX", "$x{0.00} deg"), ("DETY", "$y{0.00} deg"), ("value", "@value{custom}")]
         hover = HoverTool(tooltips=readout, formatters={"@value": CustomJSHover(code=_READOUT)}, renderers=[renderer])
         self.figure.add_tools(hover, CrosshairTool(overlay=crosshair))
@@ -106,7 +106,6 @@ class _ImagePlot:
     def properties(self, image: Image) -> Properties:
         x, y, pixels = image.x_edges, image.y_edges, image.pixels
         colours, ticks = list(palette(image.colours.palette)), dict(image.colours.ticks())
-        left, right, bottom, top = image.outline or (x[0], x[0], y[0], y[0])
         data = {"codes": [image.colours.codes(pixels)], "value": [pixels.astype(np.float32)]}
         return [
             (self.figure.title, {"text": f"{image.title}\n{image.unit}"}),
@@ -118,7 +117,10 @@ class _ImagePlot:
             (self._mapper, {"palette": [*colours, GREY]}),
             (self._ticker, {"ticks": list(ticks)}),
             (self._bar, {"major_label_overrides": ticks}),
-            (self._outline, {"left": left, "right": right, "bottom": bottom, "top": top, "visible": bool(image.outline)}),
+            *(
+                (box, {"left": left, "right": right, "bottom": bottom, "top": top})
+                for box, (left, right, bottom, top) in zip(self._outlines, image.outlines, strict=True)
+            ),
         ]
 
 

@@ -1,0 +1,86 @@
+"""What views of cubes share: a group, an energy, a position and colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from bgnb.compare import Floats
+from bgnb.cube import CubeAxes
+from bgnb.shown import energy_label
+from bgnb.views.colours import Colours, Palette, Stretch
+from bgnb.views.view import Image
+
+Limits = Literal["this energy", "all energies", "by hand"]
+
+
+@dataclass(frozen=True)
+class CubeState:
+    """A group, an energy in TeV, a position in deg, and how values are coloured.
+
+    Energy and position are those that were asked for, whatever the bins of the group are,
+    so that they outlast a look at another group.
+    """
+
+    group_id: int
+    energy: float = 1.0
+    position: tuple[float, float] = (0.0, 0.0)
+    stretch: Stretch = "linear"
+    limits: Limits = "this energy"
+    percentile: float = 100.0
+    low: float | None = None
+    high: float | None = None
+    palette: Palette = "viridis"
+
+
+State = TypeVar("State", bound=CubeState)
+
+
+def energy_bin(axes: CubeAxes, energy: float) -> int:
+    """The energy bin that holds an energy (TeV), or the nearest."""
+    return int(np.clip(np.searchsorted(axes.energy.value, energy, side="right") - 1, 0, axes.shape[0] - 1))
+
+
+def pixel(axes: CubeAxes, position: tuple[float, float]) -> tuple[int, int]:
+    """Numbers in DETY and DETX of the bin that holds a position (DETX and DETY, deg), or the nearest."""
+    x, y = position
+    numbers = [
+        int(np.clip(np.searchsorted(edges.value, value, side="right") - 1, 0, len(edges) - 2))
+        for edges, value in ((axes.dety, y), (axes.detx, x))
+    ]
+    return numbers[0], numbers[1]
+
+
+def place_of(axes: CubeAxes, iy: int, ix: int) -> str:
+    """The centre of a bin in words."""
+    return f"DETX {axes.detx_centers[ix].value:.2f}°, DETY {axes.dety_centers[iy].value:.2f}°"
+
+
+def image_of(
+    axes: CubeAxes, pixels: Sequence[tuple[int, int]], values: Floats, title: str, unit: str, colours: Colours
+) -> Image:
+    """Values in the field of view, with bins marked."""
+    x, y = axes.detx.value, axes.dety.value
+    outlines = tuple((float(x[ix]), float(x[ix + 1]), float(y[iy]), float(y[iy + 1])) for iy, ix in pixels)
+    return Image(title, "DETX / deg", "DETY / deg", unit, values, x, y, colours, outlines)
+
+
+def through_energies(axes: CubeAxes, state: State) -> list[tuple[str, State]]:
+    """For each energy bin its name and a state that shows it; that of the present one is the state itself."""
+    states = [replace(state, energy=energy_of(axes, where)) for where in range(axes.shape[0])]
+    states[energy_bin(axes, state.energy)] = state
+    return [(energy_label(axes, where), state) for where, state in enumerate(states)]
+
+
+def energy_of(axes: CubeAxes, where: int) -> float:
+    """The centre of an energy bin, with as few digits as keep it inside the bin."""
+    low, high = axes.energy.value[where : where + 2]
+    for digits in range(3, 17):
+        value = float(f"{math.sqrt(low * high):.{digits}g}")
+        if low <= value < high:
+            return value
+    return float(low)
