@@ -217,8 +217,12 @@ def _inflated(content: bytes, path: Path) -> bytes:
     room = INFLATED_MAX
     while content.startswith(b"\x1f\x8b"):
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        pieces.append(member.decompress(content, room + 1))
-        room -= len(pieces[-1])
+        stated = int.from_bytes(content[-4:], "little")  # size of the last member: memory is taken once, where it is true
+        piece = member.decompress(content, min(stated, room + 1))
+        if not member.eof:
+            piece += member.decompress(b"", room + 1 - len(piece))
+        pieces.append(piece)
+        room -= len(piece)
         if room < 0:
             limit = f"{INFLATED_MAX / 2**30:.2g} GiB"
             raise DataError(
