@@ -177,7 +177,7 @@ def _find(
             data = stream.read(size + -size % BLOCK)
             _check_end(data, size, stream, where)
             _check_sums(header, data, where)
-            table = _make_table(path, name or str(number), header, data[:size], columns)
+            table = _make_table(path, name or str(number), header, data, columns)
             found.update(dict.fromkeys(matching, table))
         else:
             stream.seek(size + -size % BLOCK, os.SEEK_CUR)
@@ -337,7 +337,9 @@ def _numpy_type(tform: str) -> np.dtype[Any] | None:
 def _native(column: NDArray[Any], header: Mapping[str, str], number: int, where: str) -> NDArray[Any]:
     """Values in the machine's byte order, scaled, text decoded, whole numbers that stand for "none" not a number."""
     if column.dtype.kind == "S":
-        return np.array([_text(text) for text in column.tolist()], dtype=str)
+        raw = column.tolist()
+        texts = {text: _text(text) for text in set(raw)}
+        return np.array([texts[text] for text in raw], dtype=str)
     if column.dtype == np.int8:  # TFORM L: the letter T or F
         return column == ord("T")
     scale, zero = number_of(header, f"TSCAL{number}", where, 1), number_of(header, f"TZERO{number}", where, 0)

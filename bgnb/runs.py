@@ -136,15 +136,19 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
         Distance for a source without extension.
     """
     catalog = read_catalog(catalog)
-    ra_pnt, dec_pnt = (np.asarray(runs.table[name])[:, None] for name in ("RA_PNT", "DEC_PNT"))
-    distance = separation(ra_pnt, dec_pnt, np.asarray(catalog["RA"]), np.asarray(catalog["DEC"]))
-    excess = distance - (exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"]))
-    left_out = _faults(runs)
-    for row in np.flatnonzero(np.any(excess < 0, axis=1)):
-        source = int(np.argmin(excess[row]))
-        detail = f"{catalog['NAME'][source]}, {distance[row, source]:.2f} deg"
-        left_out.setdefault(int(runs.table["OBS_ID"][row]), Reason("near a known source", detail))
-    return _selection(runs, left_out)
+    ra_pnt, dec_pnt = (np.asarray(runs.table[name]) for name in ("RA_PNT", "DEC_PNT"))
+    excess = np.zeros(len(runs))  # over the radius around the source that is nearest to it, where it is negative
+    details: dict[int, str] = {}
+    for name, ra, dec, extension in zip(*(catalog[name].tolist() for name in ("NAME", "RA", "DEC", "EXTENSION")), strict=True):
+        radius = exclusion_radius.to_value("deg") + 2 * extension
+        rows = np.flatnonzero(np.abs(dec_pnt - dec) < radius + 1e-6)  # no other run can be near
+        distance = separation(ra_pnt[rows], dec_pnt[rows], ra, dec)
+        nearer = distance - radius < excess[rows]
+        excess[rows[nearer]] = (distance - radius)[nearer]
+        details |= {row: f"{name}, {apart:.2f} deg" for row, apart in zip(rows[nearer], distance[nearer], strict=True)}
+    obs_ids = runs.obs_ids
+    near = {obs_ids[row]: Reason("near a known source", detail) for row, detail in details.items()}
+    return _selection(runs, near | _faults(runs))
 
 
 def select_all_runs(runs: Runs) -> Selection:
@@ -310,11 +314,17 @@ class ObservationGroups:
 
     def group_id(self, alt_pnt: float, az_pnt: float) -> int | None:
         """GROUP_ID of a pointing in deg; None outside all groups. The highest altitude belongs to the last group."""
-        alt, i_az = self.alt_edges.value, self.az_column(az_pnt)
-        i_alt = len(alt) - 2 if alt_pnt == alt[-1] else int(np.searchsorted(alt, alt_pnt, side="right")) - 1
-        if 0 <= i_alt < len(alt) - 1 and i_az is not None:
-            return i_alt * (len(self.az_edges) - 1) + i_az
-        return None
+        (group_id,) = self.group_ids([alt_pnt], [az_pnt]).tolist()
+        return None if group_id < 0 else int(group_id)
+
+    def group_ids(self, alt_pnt: Any, az_pnt: Any) -> NDArray[np.int64]:
+        """GROUP_ID of each of many pointings in deg; −1 outside all groups."""
+        alt_edges, az_edges, alt = self.alt_edges.value, self.az_edges.value, np.asarray(alt_pnt, dtype=float)
+        i_alt = np.searchsorted(alt_edges, alt, side="right") - 1
+        i_alt[alt == alt_edges[-1]] -= 1
+        i_az = np.searchsorted(az_edges, self.wrapped(az_pnt), side="right") - 1
+        inside = (i_alt >= 0) & (i_alt < len(alt_edges) - 1) & (i_az >= 0) & (i_az < len(az_edges) - 1)
+        return np.where(inside, i_alt * (len(az_edges) - 1) + i_az, -1)
 
     def az_column(self, az_pnt: float) -> int | None:
         """Index of the range of azimuth that an azimuth in deg lies in; None outside all."""
@@ -375,12 +385,11 @@ def group_runs(runs: Runs, selection: Selection, groups: ObservationGroups) -> t
     members: dict[int, list[int]] = {}
     left_out = dict(selection.left_out)
     kept = set(selection.kept)
-    pointings = zip(*(runs.table[name].tolist() for name in ("OBS_ID", "ALT_PNT", "AZ_PNT")), strict=True)
-    for obs_id, alt, az in pointings:
+    group_ids = groups.group_ids(runs.table["ALT_PNT"], runs.table["AZ_PNT"]).tolist()
+    for obs_id, group_id in zip(runs.obs_ids, group_ids, strict=True):
         if obs_id not in kept:
             continue
-        group_id = groups.group_id(alt, az)
-        if group_id is None:
+        if group_id < 0:
             left_out[obs_id] = Reason("altitude and azimuth outside all groups")
         else:
             members.setdefault(group_id, []).append(obs_id)
