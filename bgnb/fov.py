@@ -222,7 +222,8 @@ class _EarthOrientation:
         """Rows: unit vectors (CIRS) to the north, to the east and to the zenith, at the reference time."""
         now = np.array([self.rotation_angle])
         zenith, pole = (_turned(vector, now)[:, 0] for vector in (self.terrestrial_zenith, self.terrestrial_pole))
-        east = np.cross(pole, zenith) / np.linalg.norm(np.cross(pole, zenith))
+        east = np.cross(pole, zenith)
+        east /= np.linalg.norm(east)
         return np.stack([np.cross(zenith, east), east, zenith])
 
 
