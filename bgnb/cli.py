@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bgnb import __version__
-from bgnb.errors import BgnbError
+from bgnb.errors import BgnbError, notes_of
 
 
 class _BadInput(click.ClickException):
@@ -23,7 +23,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BgnbError as error:
-            raise _BadInput(str(error)) from error
+            raise _BadInput("\n".join([str(error), *notes_of(error)])) from error
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:

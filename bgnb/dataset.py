@@ -21,8 +21,9 @@ from bgnb.eventlist import EventList
 from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
 from bgnb.outdir import REPORT, new_directory, write_file
 from bgnb.simulate import PointSource, make_test_eventlist, make_test_observation_table
+from bgnb.tasks import Lost
 from bgnb.truth import TrueModel
-from bgnb.workers import Lost, open_workers
+from bgnb.workers import open_workers
 
 #: By default another process is started for every so many runs.
 RUNS_PER_WORKER = 25

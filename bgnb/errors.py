@@ -17,7 +17,7 @@ class BgnbError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What notebooks show of the error: its message, which says all there is to know."""
-        return [f"{type(self).__name__}: {self}"]
+        return [f"{type(self).__name__}: {self}", *notes_of(self)]
 
 
 class DataError(BgnbError):
@@ -25,3 +25,12 @@ class DataError(BgnbError):
 
     def __str__(self) -> str:
         return printable(Exception.__str__(self))
+
+
+def notes_of(error: BaseException | None) -> list[str]:
+    """What was noted on an error, or on those that it came from."""
+    notes: list[str] = []
+    while error is not None:
+        notes += getattr(error, "__notes__", [])
+        error = error.__cause__ or error.__context__
+    return notes

@@ -55,6 +55,11 @@ class SourceMask:
         found = separation(self.ra, self.dec, ra_pnt, dec_pnt) < self.radius + distance
         return SourceMask(self.ra[found], self.dec[found], self.radius[found])
 
+    @property
+    def circles(self) -> list[list[float]]:
+        """Right ascension, declination and radius of each, deg, in plain numbers."""
+        return [[float(value) for value in circle] for circle in zip(self.ra, self.dec, self.radius, strict=True)]
+
     def __len__(self) -> int:
         return len(self.ra)
 

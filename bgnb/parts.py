@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bgnb
-from bgnb.counting import Chunk, Counted
+from bgnb.chunks import Chunk, Counted
 from bgnb.errors import BgnbError, DataError
 from bgnb.manifest import check
 from bgnb.outdir import write_file
@@ -22,13 +22,11 @@ from bgnb.settings import Settings
 PART_FILE = "part.json"
 
 
-def part_numbers(part: str, settings: Settings) -> tuple[int, int]:
+def part_numbers(part: str) -> tuple[int, int]:
     """Number of a part, and number of parts, from a text such as ``3/10``."""
-    numbers = re.fullmatch(r"(\d+)/(\d+)", part)
+    numbers = re.fullmatch(r"([0-9]+)/([0-9]+)", str(part))
     if not numbers or not 1 <= int(numbers[1]) <= int(numbers[2]):
         raise BgnbError(f"part must be like 3/10, for the third of ten, got '{part}'")
-    if settings.catalog == "table":
-        raise BgnbError("a part needs the catalogue as a file, which merge reads again")
     return int(numbers[1]), int(numbers[2])
 
 
@@ -70,13 +68,19 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
         if (content["plan"], content["part"][1]) != (first["plan"], n_parts):
             raise BgnbError(f"{path}: was made with other settings, or of other runs, than {paths[0]}")
     numbers = [content["part"][0] for content in contents]
-    if missing := sorted(set(range(1, n_parts + 1)) - set(numbers)):
-        raise BgnbError(f"of {n_parts} parts these are missing: {', '.join(map(str, missing))}")
+    if missing := [number for number in range(1, min(n_parts, len(paths) + 6) + 1) if number not in numbers]:
+        more = " …" if len(missing) > 5 else ""
+        raise BgnbError(f"of {n_parts} parts these are missing: {', '.join(map(str, missing[:5]))}{more}")
     if repeated := [path for path, number in zip(paths, numbers, strict=True) if numbers.count(number) > 1]:
         raise BgnbError(f"the same part is given twice: {repeated[0]} and {repeated[1]}")
-    plan = make_plan(Settings.from_dict(first["settings"]))
+    settings = Settings.from_dict(first["settings"])
+    if not Path(settings.indir).is_dir():
+        where = "" if Path(settings.indir).is_absolute() else f" in {Path.cwd()}; merge where the parts were made"
+        raise BgnbError(f"{settings.indir}: the directory of runs that the parts were made of is not there{where}")
+    plan = make_plan(settings)
     if plan.digest() != first["plan"]:
-        raise BgnbError(f"{plan.runs.path}: the index is not what it was when {paths[0]} was made; make the parts again")
+        what = "the index of the runs or the catalogue is not what it was"
+        raise BgnbError(f"{plan.runs.path}: {what} when {paths[0]} was made; make the parts again")
     files = [(path, chunk) for path, content in zip(paths, contents, strict=True) for chunk in content["chunks"]]
     return plan, (_read(plan, path, chunk) for path, chunk in files)
 
@@ -90,6 +94,8 @@ def _read(plan: Plan, path: Path, entry: dict[str, Any]) -> tuple[Chunk, Counted
 
 
 def _content(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise BgnbError(f"{path}: there is no such directory; is this part finished?")
     for name, problem in check(path).items():
         if problem is not None:
             raise BgnbError(f"{path / name}: {problem}; make this part again")

@@ -11,8 +11,9 @@ from astropy import units as u
 from astropy.table import Table
 from tqdm import tqdm
 
-from bgnb.counting import Chunk, Counted, KeptChunks, count_chunks, total
-from bgnb.errors import DataError
+from bgnb.chunks import Chunk, Counted
+from bgnb.counting import KeptChunks, count_chunks, total
+from bgnb.errors import BgnbError, DataError
 from bgnb.mask import MASK_RADIUS
 from bgnb.outdir import kept_folder, new_directory
 from bgnb.parts import open_parts, part_numbers, write_part
@@ -133,12 +134,11 @@ def make_bg_cube_models(
         Where an argument cannot be used, no run is left, runs are of different instruments,
         or, with ``on_error="fail"``, a run cannot be used.
     """
-    not_settings = ("outdir", "overwrite", "workers", "scheduler", "part", "progress")
-    settings = Settings.checked(
-        **{name: value for name, value in locals().items() if name not in ("not_settings", *not_settings)}
-    )
+    settings = Settings.checked(**{name: value for name, value in locals().items() if name not in _NOT_SETTINGS})
     table = catalog if isinstance(catalog, Table) else None
-    numbers = None if part is None else part_numbers(part, settings)
+    numbers = None if part is None else part_numbers(part)
+    if numbers and table is not None:
+        raise BgnbError("a part needs the catalogue as a file, which merge reads again")
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         plan = make_plan(settings, table)
         pieces = plan.pieces if numbers is None else plan.pieces[numbers[0] - 1 :: numbers[1]]
@@ -189,14 +189,18 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
 
 
 def _watched(counted: Iterable[tuple[Chunk, Counted]], plan: Plan, bar: tqdm[Any]) -> Iterator[tuple[Chunk, Counted]]:
-    """The same, seen by a progress bar; stops at what makes all of it useless."""
+    """The same, seen by a progress bar; stops at what makes all of it useless, or where a run is counted twice."""
     events = 0
+    seen: set[int] = set()
     first: list[RunCounts] = []
     for chunk, piece in counted:
         if piece.faults and plan.settings.on_error == "fail":
             raise DataError(piece.faults[min(piece.faults)])
         first = [*first, *piece.stack.runs][:1]
         check_instrument([*first, *piece.stack.runs])
+        if not seen.isdisjoint(piece.obs_ids) or piece.obs_ids != sorted(chunk.obs_ids):
+            raise RuntimeError(f"what was counted is not what was asked for: runs {chunk.obs_ids}")  # a bug, not bad input
+        seen.update(piece.obs_ids)
         events += sum(run.events for run in piece.stack.runs)
         bar.update(len(piece.obs_ids))
         bar.set_postfix_str(f"{events} events")

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
 import bgnb
-from bgnb.counting import Chunk, Counted, Key, chunks_of
+from bgnb.chunks import Chunk, Counted, Key, chunks_of
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError
 from bgnb.mask import SourceMask
@@ -93,9 +94,10 @@ class Plan:
         return float(row["ALT_PNT"]), float(row["AZ_PNT"])
 
     def digest(self) -> str:
-        """A name for the plan: another choice, run, or value in the index has another."""
+        """A name for the plan: another choice, run, source, or value in the index has another."""
         table = self.runs.table
-        content = sha256(json.dumps([bgnb.__version__, self.settings.as_dict(), self.pieces]).encode())
+        circles = None if self.mask is None else self.mask.circles
+        content = sha256(json.dumps([bgnb.__version__, self.settings.as_dict(), circles, self.pieces]).encode())
         for name in table.colnames:
             content.update(f"{name} {table[name].dtype}".encode() + np.ascontiguousarray(table[name]).tobytes())
         return content.hexdigest()
@@ -116,7 +118,8 @@ def make_plan(settings: Settings, catalog: Table | None = None) -> Plan:
     BgnbError
         Where the directory cannot be used, or no run is left.
     """
-    runs = open_runs(settings.indir, settings.scheme)
+    # A path that is the same for all workers, wherever they run.
+    runs = open_runs(Path(settings.indir).absolute(), settings.scheme)
     sources = settings.catalog if catalog is None else catalog
     select, mask = settings.select, None
     if settings.sources == "mask":

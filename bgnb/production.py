@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from bgnb.counting import Counted, Key, total
+from bgnb.chunks import Counted, Key
+from bgnb.counting import total
 from bgnb.errors import BgnbError
 from bgnb.fitsfile import primary_hdu, table_hdu, write_fits
 from bgnb.gadf import GROUPED_RUNS_FILE, GROUPS_FILE, SPLINE_FILE, write_groups, write_image, write_model, write_spline

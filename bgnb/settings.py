@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,9 @@ class Settings:
             az_edges_deg=tuple(groups.az_edges.value.tolist()),
             energy_min_tev=to_value("energy_min", energy_min, "TeV"),
             energy_max_tev=to_value("energy_max", energy_max, "TeV"),
-            n_energy=None if n_energy is None else int(n_energy),
+            n_energy=_number_of_bins("n_energy", n_energy),
             fov_max_deg=to_value("fov_max", fov_max, "deg"),
-            n_fov=None if n_fov is None else int(n_fov),
+            n_fov=_number_of_bins("n_fov", n_fov),
             fovalign=checked_fovalign(fovalign),
             on_error=checked_on_error(on_error),
         )
@@ -157,4 +158,16 @@ def _selected(select: str | Path | Sequence[int]) -> str | tuple[int, ...]:
     """``far``, ``all``, or the OBS_IDs that a sequence or a file lists."""
     if str(select).lower() in ("far", "all"):
         return str(select).lower()
-    return tuple(int(obs_id) for obs_id in (read_run_list(select) if isinstance(select, str | Path) else select))
+    if isinstance(select, str | Path):
+        return tuple(read_run_list(select))
+    try:
+        return tuple(index(obs_id) for obs_id in select)
+    except TypeError:
+        raise BgnbError(f"select must be 'far', 'all', a file of OBS_IDs or a list of whole numbers, got {select!r}") from None
+
+
+def _number_of_bins(name: str, number: int | None) -> int | None:
+    try:
+        return None if number is None else index(number)
+    except TypeError:
+        raise BgnbError(f"{name} must be a whole number, got {number!r}") from None

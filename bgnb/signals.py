@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.process import parent_process
-from threading import Thread
+
+from bgnb.errors import notes_of
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
@@ -28,11 +27,12 @@ def ended_by_signals() -> Iterator[None]:
         for number in caught:
             signal.signal(number, end)
         yield
-    except BaseException:
+    except BaseException as error:
         if not received:
             raise
         # Not always the exception that we raised: an import that is interrupted may end with another.
-        sys.stderr.write("Interrupted; what was not finished is removed.\n")
+        for line in ("Interrupted; what was not finished is removed.", *notes_of(error)):
+            sys.stderr.write(f"{line}\n")
         raise SystemExit(128 + received[0]) from None
 
 
@@ -50,7 +50,7 @@ def held_signals() -> Iterator[None]:
 
 
 def leave_signals_to_the_caller() -> None:
-    """Make this process one that its caller ends, and that ends when its caller is killed.
+    """Make this process one that its caller ends.
 
     Ctrl-C in a terminal, and many who stop a job, signal all its processes. Here SIGTERM only
     ends what the caller has not ended after 10 s.
@@ -59,10 +59,3 @@ def leave_signals_to_the_caller() -> None:
     if _CAN_HOLD:
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(10))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    Thread(target=_end_with_the_caller, daemon=True).start()
-
-
-def _end_with_the_caller() -> None:
-    if caller := parent_process():
-        caller.join()
-        os._exit(1)
