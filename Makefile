@@ -33,9 +33,13 @@ test-main: .venv/ready
 test-gammapy: .venv-gammapy/ready
 	.venv-gammapy/bin/python -m pytest -W ignore::DeprecationWarning bgnb tests/gammapy tests/test_[a-mr-s]*.py --ignore=tests/test_mask.py --ignore=tests/test_spline.py
 
-bench: .venv/ready
+bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	.venv/bin/python benchmarks/speed.py $(DATA)
+	.venv/bin/python benchmarks/speed.py --full
 	.venv/bin/python benchmarks/command.py $(DATA)
+	.venv/bin/python benchmarks/peers.py $(DATA) .venv-gammapy/bin/python .venv-baccmod/bin/python
+	.venv/bin/python benchmarks/scale.py $(DATA) docs/images/growth.png
+	.venv/bin/python benchmarks/index.py
 	.venv/bin/python benchmarks/simulation.py
 	.venv/bin/python benchmarks/closure.py
 	.venv/bin/python benchmarks/dashboards.py
@@ -52,5 +56,11 @@ bench: .venv/ready
 	.venv-gammapy/bin/python -m pip install --quiet --constraint tests/oldest.txt --editable '.[gammapy]'
 	touch $@
 
+# What bgnb is compared with in benchmarks/peers.py.
+.venv-baccmod/ready:
+	$(PYTHON) -m venv .venv-baccmod
+	.venv-baccmod/bin/python -m pip install --quiet baccmod==0.4.1 gammapy==2.1 'regions<0.12' 'astropy<8'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-gammapy demo docs/_build docs/api docs/notebooks
+	rm -rf .venv .venv-gammapy .venv-baccmod demo docs/_build docs/api docs/notebooks

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -28,8 +30,12 @@ _INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "GEOLON", "GE
 _INDEX_HEADER += ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H", "TELESCOP", "OBSERVATORY_NAME")
 _UNITS = {"RA_PNT": "deg", "DEC_PNT": "deg", "ALT_PNT": "deg", "AZ_PNT": "deg", "ZEN_PNT": "deg"}
 _UNITS |= {"ONTIME": "s", "LIVETIME": "s", "TSTART": "s", "TSTOP": "s"}
+# Columns of the index of HDUs: what an HDU is, and where.
+_HDU_KIND, _HDU_PLACE = ("HDU_TYPE", "HDU_CLASS"), ("FILE_DIR", "FILE_NAME", "HDU_NAME")
 # Names of the parts that we use, in HDU_TYPE or HDU_CLASS.
 _HDU_KINDS = {"events": "events", "gti": "gti", "aeff": "aeff", "aeff_2d": "aeff", "effarea": "aeff", "effective area": "aeff"}
+# Of runs with the same event list, how many others a message names.
+_MOST_NAMED = 5
 _OLD_HESS_NAMES = {
     "RA": "RA_PNT",
     "DEC": "DEC_PNT",
@@ -77,11 +83,17 @@ class Runs:
     @property
     def obs_ids(self) -> list[int]:
         """OBS_ID of every run, in order."""
-        return [int(obs_id) for obs_id in self.table["OBS_ID"]]
+        ids: list[int] = self.table["OBS_ID"].tolist()
+        return ids
+
+    @cached_property
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        """The table as plain arrays, which are a hundred times as fast."""
+        return {name: np.asarray(self.table[name]) for name in self.table.colnames}
 
     def row(self, obs_id: int) -> Row:
         """The row of a run in the table."""
-        return self.table[int(np.searchsorted(self.table["OBS_ID"], obs_id))]
+        return self.table[int(np.searchsorted(self._columns["OBS_ID"], obs_id))]
 
     def files(self, obs_id: int) -> RunFiles:
         """Where the parts of a run are, and what the index says of it.
@@ -93,11 +105,11 @@ class Runs:
         """
         if obs_id in self.faults:
             raise DataError(self.faults[obs_id])
-        rows = np.searchsorted(self.table["OBS_ID"], [obs_id])
-        if obs_id not in self.locations or rows[0] == len(self) or self.table["OBS_ID"][rows[0]] != obs_id:
+        row = int(np.searchsorted(self._columns["OBS_ID"], obs_id))
+        if obs_id not in self.locations or row == len(self) or self._columns["OBS_ID"][row] != obs_id:
             raise DataError(f"{self.path}: the index names no event list of run {obs_id}")
-        row = {name: self.table[name][rows[0]].item() for name in _INDEX_ROW if name in self.table.colnames}
-        known = {name: value for name, value in row.items() if value == value}  # not NaN
+        values = {name: self._columns[name][row].item() for name in _INDEX_ROW if name in self._columns}
+        known = {name: value for name, value in values.items() if value == value}  # not NaN
         return replace(self.locations[obs_id], index={**self.table.meta, **known})
 
 
@@ -154,48 +166,103 @@ def hess_run_file(indir: Path, obs_id: int, kind: str) -> Path:
 def _open_gadf(path: Path) -> Runs:
     index = read_table(index_file(path, "obs-index.fits"))
     runs = _runs(path, index, {})
-    hdus = read_table(index_file(path, "hdu-index.fits"))
-    parts, faults, notes = _gadf_parts(path, hdus)
-    if not parts["events"]:
+    hdus = read_table(index_file(path, "hdu-index.fits"), columns=("OBS_ID", *_HDU_KIND, *_HDU_PLACE))
+    locations, faults, notes = _hdu_index(path, hdus)
+    if not locations:
         raise DataError(f"{hdus.where}: names no event list")
-    missing = [obs_id for obs_id in runs.obs_ids if obs_id not in parts["events"]]
+    missing = [obs_id for obs_id in runs.obs_ids if obs_id not in locations]
     faults |= {obs_id: f"{hdus.where}: names no event list of run {obs_id}" for obs_id in missing}
     known = set(runs.obs_ids)
-    if unknown := sorted(parts["events"].keys() - known):
+    if unknown := sorted(set(locations) - known):
         listed = ", ".join(map(str, unknown[:5])) + (" …" if len(unknown) > 5 else "")
         notes.append(f"{hdus.where}: names event lists of runs that {index.path.name} lacks, which are not used: {listed}")
-    same: dict[tuple[str, str | int], list[int]] = {}
-    for obs_id, events in parts["events"].items():
-        same.setdefault((os.path.normpath(events.path), events.hdu), []).append(obs_id)
-    locations = {}
-    for obs_ids in same.values():
-        for obs_id in obs_ids:
-            others = tuple(other for other in obs_ids if other != obs_id)
-            gti, aeff = (parts[kind].get(obs_id) for kind in ("gti", "aeff"))
-            locations[obs_id] = RunFiles(obs_id, parts["events"][obs_id], gti, aeff, shared_with=others)
     faults = {obs_id: why for obs_id, why in faults.items() if obs_id in known} | dict(runs.faults)
     return _completed(replace(runs, locations=locations, faults=faults, notes=(*runs.notes, *notes)), index.where)
 
 
-def _gadf_parts(path: Path, hdus: FitsTable) -> tuple[dict[str, dict[int, HduLocation]], dict[int, str], list[str]]:
-    """Where the parts of each run are, by kind and run; contradictions by run; and what is odd but was borne."""
-    parts: dict[str, dict[int, HduLocation]] = {"events": {}, "gti": {}, "aeff": {}}
+@dataclass(frozen=True, eq=False)
+class _HduIndex(Mapping[int, RunFiles]):
+    """An index of HDUs as a mapping from runs to their files, which are made when they are asked for.
+
+    Parameters
+    ----------
+    base : `~pathlib.Path`
+        What paths are relative to.
+    place : sequence of ndarray
+        FILE_DIR, FILE_NAME and HDU_NAME of each row.
+    rows : mapping of str to mapping of int to int
+        Row in ``place``, by kind and OBS_ID.
+    shared_with : mapping of int to tuple of int
+        Some of the other runs with the same event list, where there are any.
+    """
+
+    base: Path
+    place: Sequence[NDArray[np.str_]]
+    rows: Mapping[str, Mapping[int, int]]
+    shared_with: Mapping[int, tuple[int, ...]]
+
+    def __getitem__(self, obs_id: int) -> RunFiles:
+        events = self.at(self.rows["events"][obs_id])
+        gti, aeff = (self.at(self.rows[kind][obs_id]) if obs_id in self.rows[kind] else None for kind in ("gti", "aeff"))
+        return RunFiles(obs_id, events, gti, aeff, shared_with=self.shared_with.get(obs_id, ()))
+
+    def __contains__(self, obs_id: object) -> bool:
+        return obs_id in self.rows["events"]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.rows["events"])
+
+    def __len__(self) -> int:
+        return len(self.rows["events"])
+
+    def at(self, row: int) -> HduLocation:
+        """What a row names."""
+        file_dir, file_name, hdu_name = (str(column[row]) for column in self.place)
+        return HduLocation(Path(self.base, file_dir, file_name), hdu_name)
+
+
+def _hdu_index(path: Path, hdus: FitsTable) -> tuple[_HduIndex, dict[int, str], list[str]]:
+    """Where the parts of each run are; contradictions by run; and what is odd but was borne."""
+    described = zip(*(hdus.column(name).astype(str).tolist() for name in _HDU_KIND), strict=True)
+    kinds = np.array([_hdu_kind(*names) for names in described], dtype=str)
+    used = np.flatnonzero((kinds != "") & (hdus.column("FILE_NAME") != ""))
+    place = [np.char.strip(hdus.column(name)[used].astype(str)) for name in _HDU_PLACE]
+    rows: dict[str, dict[int, int]] = {kind: {} for kind in _HDU_KINDS.values()}
+    index = _HduIndex(path / str(hdus.get("BASE_DIR", ".")), place, rows, {})
     faults: dict[int, str] = {}
     notes: list[str] = []
-    base = path / str(hdus.get("BASE_DIR", "."))
-    names = ("HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
-    columns = [_obs_ids(hdus), *(np.char.strip(hdus.column(name).astype(str)) for name in names)]
-    for obs_id, hdu_type, hdu_class, file_dir, file_name, hdu_name in zip(*(c.tolist() for c in columns), strict=True):
-        kind = _HDU_KINDS.get(hdu_type.lower(), _HDU_KINDS.get(hdu_class.lower()))
-        if not kind or not file_name:
+    for row, (obs_id, kind) in enumerate(zip(_obs_ids(hdus)[used].tolist(), kinds[used].tolist(), strict=True)):
+        first = rows[kind].setdefault(obs_id, row)
+        if first == row:
             continue
-        new = HduLocation(base / file_dir / file_name, hdu_name)
-        first = parts[kind].setdefault(obs_id, new)
-        if first != new and kind != "aeff":
-            faults[obs_id] = f"{hdus.where}: names two HDUs of kind {kind} for run {obs_id}, in {first.path} and {new.path}"
-        elif first is not new:
+        one, other = index.at(first), index.at(row)
+        if one != other and kind != "aeff":
+            faults[obs_id] = f"{hdus.where}: names two HDUs of kind {kind} for run {obs_id}, in {one.path} and {other.path}"
+        else:
             notes.append(f"the index names the {kind} of run {obs_id} more than once, and the first is used")
-    return parts, faults, notes
+    return replace(index, shared_with=_shared(index)), faults, notes
+
+
+@cache
+def _hdu_kind(hdu_type: str, hdu_class: str) -> str:
+    """The kind of an HDU, "" where it is none that we use."""
+    return _HDU_KINDS.get(hdu_type.strip().lower(), _HDU_KINDS.get(hdu_class.strip().lower(), ""))
+
+
+def _shared(index: _HduIndex) -> dict[int, tuple[int, ...]]:
+    """Runs whose event list is that of other runs as well, and some of these."""
+    first: dict[tuple[str, str], int] = {}
+    same: dict[int, list[int]] = {}
+    for obs_id, row in index.rows["events"].items():
+        file_dir, file_name, hdu_name = (str(column[row]) for column in index.place)
+        one = first.setdefault((os.path.normpath(f"{file_dir}/{file_name}"), hdu_name), obs_id)
+        if one != obs_id:
+            same.setdefault(one, [one]).append(obs_id)
+    return {
+        obs_id: tuple(islice((other for other in obs_ids if other != obs_id), _MOST_NAMED))
+        for obs_ids in same.values()
+        for obs_id in obs_ids
+    }
 
 
 def _open_hess(path: Path) -> Runs:

@@ -37,7 +37,7 @@ class RunFiles:
         Keywords that the run's row in the index, or the header of the index, gives;
         they stand in where the header of the events lacks them.
     shared_with : tuple of int
-        Other runs for which the index names the same event list.
+        Other runs for which the index names the same event list, or some of them.
     """
 
     obs_id: int

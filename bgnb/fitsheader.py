@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -82,6 +83,7 @@ def _instead(start: bytes) -> str:
     return "is not a FITS file"
 
 
+@lru_cache(maxsize=4096)
 def parse_card(text: str) -> Card:
     """Value and comment from the text behind a keyword."""
     if quoted := _QUOTED.match(text):

@@ -177,7 +177,7 @@ def _find(
             data = stream.read(size + -size % BLOCK)
             _check_end(data, size, stream, where)
             _check_sums(header, data, where)
-            table = _make_table(path, name or str(number), header, data[:size], columns)
+            table = _make_table(path, name or str(number), header, data, columns)
             found.update(dict.fromkeys(matching, table))
         else:
             stream.seek(size + -size % BLOCK, os.SEEK_CUR)
@@ -217,8 +217,12 @@ def _inflated(content: bytes, path: Path) -> bytes:
     room = INFLATED_MAX
     while content.startswith(b"\x1f\x8b"):
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        pieces.append(member.decompress(content, room + 1))
-        room -= len(pieces[-1])
+        stated = int.from_bytes(content[-4:], "little")  # size of the last member: memory is taken once, where it is true
+        piece = member.decompress(content, min(stated, room + 1))
+        if not member.eof:
+            piece += member.decompress(b"", room + 1 - len(piece))
+        pieces.append(piece)
+        room -= len(piece)
         if room < 0:
             limit = f"{INFLATED_MAX / 2**30:.2g} GiB"
             raise DataError(
@@ -333,7 +337,9 @@ def _numpy_type(tform: str) -> np.dtype[Any] | None:
 def _native(column: NDArray[Any], header: Mapping[str, str], number: int, where: str) -> NDArray[Any]:
     """Values in the machine's byte order, scaled, text decoded, whole numbers that stand for "none" not a number."""
     if column.dtype.kind == "S":
-        return np.array([_text(text) for text in column.tolist()], dtype=str)
+        raw = column.tolist()
+        texts = {text: _text(text) for text in set(raw)}
+        return np.array([texts[text] for text in raw], dtype=str)
     if column.dtype == np.int8:  # TFORM L: the letter T or F
         return column == ord("T")
     scale, zero = number_of(header, f"TSCAL{number}", where, 1), number_of(header, f"TZERO{number}", where, 0)

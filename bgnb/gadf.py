@@ -244,6 +244,10 @@ def cube_hdu(
     column = "BKG" if name == "BACKGROUND" else name
     columns.append(fits.Column(column, f"{in_file.size}{code}", unit=unit, dim=dim, array=in_file[None]))
     hdu = fits.BinTableHDU.from_columns(columns, name=name)
+    # In the byte order of the file: Astropy would turn round the bytes of a long row one by one.
+    header, described = hdu.header.copy(), hdu.columns
+    hdu.data = hdu.data.astype(hdu.data.dtype.newbyteorder(">"))
+    hdu.header, hdu.columns = header, described  # which new data reset
     hdu.header.update(GADF_KEYWORDS | keywords)
     hdu.header[f"CREF{len(columns)}"] = f"({','.join(f'{_AXES[axis]}_LO:{_AXES[axis]}_HI' for axis in _FITS_ORDER)})"
     return hdu

@@ -81,11 +81,17 @@ class ObservationGroups:
 
     def group_id(self, alt_pnt: float, az_pnt: float) -> int | None:
         """GROUP_ID of a pointing in deg; None outside all groups. The highest altitude belongs to the last group."""
-        alt, i_az = self.alt_edges.value, self.az_column(az_pnt)
-        i_alt = len(alt) - 2 if alt_pnt == alt[-1] else int(np.searchsorted(alt, alt_pnt, side="right")) - 1
-        if 0 <= i_alt < len(alt) - 1 and i_az is not None:
-            return i_alt * (len(self.az_edges) - 1) + i_az
-        return None
+        (group_id,) = self.group_ids([alt_pnt], [az_pnt]).tolist()
+        return None if group_id < 0 else int(group_id)
+
+    def group_ids(self, alt_pnt: Any, az_pnt: Any) -> NDArray[np.int64]:
+        """GROUP_ID of each of many pointings in deg; −1 outside all groups."""
+        alt_edges, az_edges, alt = self.alt_edges.value, self.az_edges.value, np.asarray(alt_pnt, dtype=float)
+        i_alt = np.searchsorted(alt_edges, alt, side="right") - 1
+        i_alt[alt == alt_edges[-1]] -= 1
+        i_az = np.searchsorted(az_edges, self.wrapped(az_pnt), side="right") - 1
+        inside = (i_alt >= 0) & (i_alt < len(alt_edges) - 1) & (i_az >= 0) & (i_az < len(az_edges) - 1)
+        return np.where(inside, i_alt * (len(az_edges) - 1) + i_az, -1)
 
     def az_column(self, az_pnt: float) -> int | None:
         """Index of the range of azimuth that an azimuth in deg lies in; None outside all."""
@@ -146,12 +152,11 @@ def group_runs(runs: Runs, selection: Selection, groups: ObservationGroups) -> t
     members: dict[int, list[int]] = {}
     left_out = dict(selection.left_out)
     kept = set(selection.kept)
-    pointings = zip(*(runs.table[name].tolist() for name in ("OBS_ID", "ALT_PNT", "AZ_PNT")), strict=True)
-    for obs_id, alt, az in pointings:
+    group_ids = groups.group_ids(runs.table["ALT_PNT"], runs.table["AZ_PNT"]).tolist()
+    for obs_id, group_id in zip(runs.obs_ids, group_ids, strict=True):
         if obs_id not in kept:
             continue
-        group_id = groups.group_id(alt, az)
-        if group_id is None:
+        if group_id < 0:
             left_out[obs_id] = Reason("altitude and azimuth outside all groups")
         else:
             members.setdefault(group_id, []).append(obs_id)

@@ -130,15 +130,19 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
         Distance for a source without extension.
     """
     catalog = read_catalog(catalog)
-    ra_pnt, dec_pnt = (np.asarray(runs.table[name])[:, None] for name in ("RA_PNT", "DEC_PNT"))
-    distance = separation(ra_pnt, dec_pnt, np.asarray(catalog["RA"]), np.asarray(catalog["DEC"]))
-    excess = distance - (exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"]))
-    left_out = _faults(runs)
-    for row in np.flatnonzero(np.any(excess < 0, axis=1)):
-        source = int(np.argmin(excess[row]))
-        detail = f"{catalog['NAME'][source]}, {distance[row, source]:.2f} deg"
-        left_out.setdefault(int(runs.table["OBS_ID"][row]), Reason("near a known source", detail))
-    return _selection(runs, left_out)
+    ra_pnt, dec_pnt = (np.asarray(runs.table[name]) for name in ("RA_PNT", "DEC_PNT"))
+    excess = np.zeros(len(runs))  # over the radius around the source that is nearest to it, where it is negative
+    details: dict[int, str] = {}
+    for name, ra, dec, extension in zip(*(catalog[name].tolist() for name in ("NAME", "RA", "DEC", "EXTENSION")), strict=True):
+        radius = exclusion_radius.to_value("deg") + 2 * extension
+        rows = np.flatnonzero(np.abs(dec_pnt - dec) < radius + 1e-6)  # no other run can be near
+        distance = separation(ra_pnt[rows], dec_pnt[rows], ra, dec)
+        nearer = distance - radius < excess[rows]
+        excess[rows[nearer]] = (distance - radius)[nearer]
+        details |= {row: f"{name}, {apart:.2f} deg" for row, apart in zip(rows[nearer], distance[nearer], strict=True)}
+    obs_ids = runs.obs_ids
+    near = {obs_ids[row]: Reason("near a known source", detail) for row, detail in details.items()}
+    return _selection(runs, near | _faults(runs))
 
 
 def select_all_runs(runs: Runs) -> Selection:

@@ -161,9 +161,9 @@ def stack_runs(
     -------
     Stack
     """
-    size = math.prod(axes.shape)
-    counts = np.zeros(size, dtype=np.int64)
-    livetime_us = np.zeros(axes.shape, dtype=np.int64)
+    counts = np.zeros(math.prod(axes.shape), dtype=np.int64)
+    # Without a mask, the livetime depends on the energy alone.
+    livetime_us = np.zeros((len(axes.energy) - 1, 1, 1) if mask is None else axes.shape, dtype=np.int64)
     reach = float(np.hypot(*(np.abs(edges.value).max() for edges in (axes.dety, axes.detx))))
     used = []
     for events in runs:
@@ -173,10 +173,10 @@ def stack_runs(
         here = mask.near(events.ra_pnt, events.dec_pnt, reach) if mask is not None else None
         part = here.open_fraction(events, axes, fovalign) if here else np.ones((1, 1))
         bins, run = _count(events, axes, fovalign, first_bin, here, part)
-        counts += np.bincount(bins, minlength=size)
+        np.add.at(counts, bins, 1)
         livetime_us[first_bin:] += np.rint(part * (events.livetime * _MICROSECONDS)).astype(np.int64)
         used.append(run)
-    return Stack(axes, fovalign, counts.reshape(axes.shape), livetime_us, tuple(used))
+    return Stack(axes, fovalign, counts.reshape(axes.shape), np.broadcast_to(livetime_us, axes.shape), tuple(used))
 
 
 def check_instrument(runs: Iterable[RunCounts]) -> None:

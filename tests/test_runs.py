@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -37,6 +39,26 @@ def test_runs_within_the_radius_plus_twice_the_extension_are_left_out(runs):
     assert selection.kept == (1, 3, 4, 5)
     assert selection.left_out == {2: Reason("near a known source", "wide, 3.90 deg")}
     assert select_off_runs(runs, catalog, exclusion_radius=3.1 * u.deg).kept == (1, 3, 5)
+
+
+def test_the_nearest_source_is_named_wherever_a_run_points(runs):
+    rng = np.random.default_rng(1)
+    n_runs = 5000
+    table = Table({"OBS_ID": np.arange(n_runs), "RA_PNT": rng.uniform(-360, 360, n_runs)})
+    table["DEC_PNT"] = np.r_[-90, 90, np.degrees(np.arcsin(rng.uniform(-1, 1, n_runs - 2)))]  # with the poles
+    catalog = Table({"NAME": [f"s{number}" for number in range(80)], "RA": rng.uniform(0, 360, 80)})
+    catalog["DEC"], catalog["EXTENSION"] = np.r_[-89, 88, rng.uniform(-90, 90, 78)], rng.uniform(0, 3, 80)
+    selection = select_off_runs(replace(runs, table=table), catalog)
+    pointing = SkyCoord(table["RA_PNT"], table["DEC_PNT"], unit="deg")[:, None]
+    distance = pointing.separation(SkyCoord(catalog["RA"], catalog["DEC"], unit="deg")).deg
+    excess = distance - 3 - 2 * np.array(catalog["EXTENSION"])
+    expected = {
+        row: Reason("near a known source", f"s{source}, {distance[row, source]:.2f} deg")
+        for row, source in enumerate(excess.argmin(axis=1).tolist())
+        if excess[row, source] < 0
+    }
+    assert len(expected) > 900
+    assert selection.left_out == expected
 
 
 def test_the_default_catalogue_holds_the_crab_nebula_and_no_gaps():

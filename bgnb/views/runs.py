@@ -74,9 +74,7 @@ class RunSet:
     @cached_property
     def group_ids(self) -> NDArray[np.int64]:
         """The group of each; −1 outside all groups."""
-        pointings = zip(self.column("ALT_PNT"), self.column("AZ_PNT"), strict=True)
-        found = [self.groups.group_id(float(alt), float(az)) for alt, az in pointings]
-        return np.array([-1 if group is None else group for group in found], dtype=np.int64)
+        return self.groups.group_ids(self.column("ALT_PNT"), self.column("AZ_PNT"))
 
     def column(self, name: str) -> Floats:
         """A column of numbers; not a number where there is none."""

@@ -1,0 +1,125 @@
+"""One background cube of the same off runs: bgnb, a careful Gammapy script, and BAccMod's 3D model.
+
+    python benchmarks/peers.py DIRECTORY GAMMAPY_PYTHON BACCMOD_PYTHON
+
+The other two run in environments of their own, whose interpreters are given:
+
+    pip install gammapy==2.1 'regions<0.12' 'astropy<8'
+    pip install baccmod==0.4.1 gammapy==2.1 'regions<0.12' 'astropy<8'
+
+All count the 30 off runs of H.E.S.S. DL3 DR1 (all but those on the Crab nebula and PKS 2155-304) in 20
+bins of energy and 60 × 60 of the field of view, aligned with altitude and azimuth, from opening the
+directory to the rate in memory. Imports, and a first turn with one run, are not timed. CPU seconds of
+one core: the median of three turns, of BAccMod one turn.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ON = ("Crab Nebula", "PKS 2155-304")
+N_ENERGY, N_FOV = 20, 60
+ENERGY = np.geomspace(0.1, 80, N_ENERGY + 1)  # TeV
+FOV = np.degrees(np.linspace(-0.07, 0.07, N_FOV + 1))
+
+
+def main(directory: Path, pythons: dict[str, str]) -> None:
+    """Run all, and print."""
+    from bgnb import open_runs
+
+    table = open_runs(directory, "GADF").table
+    obs_ids = [int(row["OBS_ID"]) for row in table if row["OBJECT"].strip() not in ON]
+    found = {}
+    for name in TURNS:
+        program = [pythons[name], __file__, name, str(directory), *map(str, obs_ids)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        answer = subprocess.run(program, check=True, capture_output=True, text=True, env=environment).stdout
+        found[name] = json.loads(answer.splitlines()[-1])
+        counts = f" {found[name]['counts']:.0f} counts" if found[name]["counts"] > 1 else ""
+        print(f"{found[name]['seconds']:9.3f} s of CPU  {name}, {len(obs_ids)} runs{counts}")
+    for name, aim in (("Gammapy script", 10), ("BAccMod 3D", 50)):
+        print(f"{found[name]['seconds'] / found['bgnb']['seconds']:9.0f} times as fast as {name} (aim: {aim})")
+
+
+def bgnb_cube(directory: Path, obs_ids: list[int]) -> float:
+    """Read, transform, stack, and smooth to a rate."""
+    from bgnb import CubeAxes, make_model, open_runs, read_event_list, stack_runs
+
+    runs = open_runs(directory, "GADF")
+    axes = CubeAxes.regular(n_energy=N_ENERGY, n_fov=N_FOV)
+    stack = stack_runs((read_event_list(runs.files(obs_id)) for obs_id in obs_ids), axes)
+    return float(make_model(stack, "default").stack.counts.sum())
+
+
+def gammapy_cube(directory: Path, obs_ids: list[int]) -> float:
+    """The same with Gammapy's reader, Astropy's frames with interpolated astrometry, and numpy's histogram."""
+    from astropy import units as u
+    from astropy.coordinates import AltAz, SkyCoord
+    from astropy.coordinates.erfa_astrom import ErfaAstromInterpolator, erfa_astrom
+    from gammapy.data import DataStore
+    from gammapy.utils.coordinates import sky_to_fov
+
+    counts, livetime = np.zeros((N_ENERGY, N_FOV, N_FOV)), np.zeros(N_ENERGY)
+    for observation in DataStore.from_dir(directory).get_observations(obs_ids, required_irf=["aeff"]):
+        gti = observation.gti  # one interval
+        events = observation.events.select_time(gti.time_start.insert(1, gti.time_stop))
+        frame = AltAz(obstime=events.time, location=observation.meta.location)
+        with erfa_astrom.set(ErfaAstromInterpolator(300 * u.s)):
+            sky = events.radec.transform_to(frame)
+            pointing = SkyCoord(observation.get_pointing_icrs(observation.tmid)).transform_to(frame)
+        x, y = sky_to_fov(sky.az, sky.alt, pointing.az, pointing.alt)
+        first = np.searchsorted(ENERGY, observation.aeff.meta["LO_THRES"] * (1 - 1e-6))
+        sample = np.stack([events.energy.to_value("TeV"), y.to_value("deg"), -x.to_value("deg")], axis=1)
+        counts += np.histogramdd(sample[sample[:, 0] >= ENERGY[first]], (ENERGY, FOV, FOV))[0]
+        livetime[first:] += observation.observation_live_time_duration.to_value("s")
+    solid_angle = np.radians(np.diff(FOV))[:, None] * np.diff(np.sin(np.radians(FOV)))
+    volume = livetime[:, None, None] * np.diff(ENERGY)[:, None, None] * solid_angle
+    np.divide(counts, volume, out=np.zeros_like(counts), where=volume > 0)
+    return float(counts.sum())
+
+
+def baccmod_cube(directory: Path, obs_ids: list[int]) -> float:
+    """BAccMod's 3D model, by its defaults."""
+    from astropy import units as u
+    from baccmod import Grid3DAcceptanceMapCreator
+    from gammapy.data import DataStore
+    from gammapy.maps import MapAxis
+
+    energy = MapAxis.from_energy_edges(ENERGY * u.TeV, name="energy")
+    offset = MapAxis.from_edges(FOV[N_FOV // 2 :] * u.deg, name="offset")
+    observations = DataStore.from_dir(directory).get_observations(obs_ids, required_irf=["aeff"])
+    model = Grid3DAcceptanceMapCreator(energy, offset).create_model(observations)
+    return float(model.data.max() > 0)  # it does not tell how many it counted
+
+
+TURNS: dict[str, tuple[Callable[[Path, list[int]], float], int]] = {
+    "bgnb": (bgnb_cube, 3),
+    "Gammapy script": (gammapy_cube, 3),
+    "BAccMod 3D": (baccmod_cube, 1),
+}
+
+
+def measure(name: str, directory: Path, obs_ids: list[int]) -> None:
+    """Print seconds and counts of one of them."""
+    task, turns = TURNS[name]
+    task(directory, obs_ids[:1])
+    seconds = []
+    for _ in range(turns):
+        started = time.process_time()
+        counts = task(directory, obs_ids)
+        seconds.append(time.process_time() - started)
+    print(json.dumps({"seconds": statistics.median(seconds), "counts": counts}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] in TURNS:
+        measure(sys.argv[1], Path(sys.argv[2]), [int(obs_id) for obs_id in sys.argv[3:]])
+    else:
+        main(Path(sys.argv[1]), dict(zip(TURNS, (sys.executable, *sys.argv[2:]), strict=True)))

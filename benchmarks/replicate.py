@@ -1,0 +1,78 @@
+"""A scratch directory of as many runs as are asked for, made of the 40 H.E.S.S. runs under other numbers.
+
+    python benchmarks/replicate.py DIRECTORY SCRATCH N_RUNS
+
+Each event list is copied once, without its keyword OBS_ID, and hard links stand for the runs: the
+tables and the time to read them are those of real runs, the disk space is that of 40.
+"""
+
+import gzip
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+_CARD = 80
+
+
+def replicate(directory: Path, scratch: Path, n_runs: int, copies: Path | None = None) -> Path:
+    """Make ``scratch``, a directory of ``n_runs`` runs in scheme GADF, numbered from 1.
+
+    Parameters
+    ----------
+    directory : path
+        The runs to repeat, in turn, in the order of OBS_ID.
+    scratch : path
+        What to make.
+    n_runs : int
+        How many.
+    copies : path, optional
+        Folder for the copies, on the same disk; those that are there are not made again.
+    """
+    obs, hdus = (Table.read(directory / f"{name}.fits.gz") for name in ("obs-index", "hdu-index"))
+    obs.sort("OBS_ID")
+    originals = [hdus[hdus["OBS_ID"] == obs_id] for obs_id in obs["OBS_ID"]]
+    copies = copies or scratch / "copies"
+    (scratch / "runs").mkdir(parents=True)
+    copies.mkdir(exist_ok=True)
+    targets = []
+    for rows in originals:
+        (source,) = {directory / row["FILE_DIR"] / row["FILE_NAME"] for row in rows}
+        targets.append(copies / source.name)
+        if not targets[-1].exists():
+            targets[-1].write_bytes(gzip.compress(without_obs_id(source), mtime=0))
+    turn = np.arange(n_runs) % len(obs)
+    for number, original in enumerate(turn):
+        os.link(targets[original], scratch / "runs" / file_name(number))
+    obs = obs[turn]
+    obs["OBS_ID"] = np.arange(1, n_runs + 1)
+    repeated = np.concatenate([original.as_array() for original in (originals[i] for i in turn)])
+    number = np.repeat(np.arange(n_runs), [len(originals[i]) for i in turn])
+    hdus = Table(repeated, meta=hdus.meta)
+    hdus["OBS_ID"] = number + 1
+    hdus["FILE_DIR"] = "runs"
+    hdus["FILE_NAME"] = [file_name(one) for one in number]
+    for name, table in (("obs-index", obs), ("hdu-index", hdus)):
+        table.write(scratch / f"{name}.fits.gz")
+    return scratch
+
+
+def file_name(number: int) -> str:
+    """Of the event list of the run with this place in the index."""
+    return f"run_{number + 1:06d}.fits.gz"
+
+
+def without_obs_id(path: Path) -> bytes:
+    """Content of a gzipped FITS file with an empty card in place of OBS_ID in the header of its EVENTS."""
+    with fits.open(path) as hdu_list:
+        place = hdu_list["EVENTS"].fileinfo()["hdrLoc"]
+    content = gzip.decompress(path.read_bytes())
+    start = content.index(b"OBS_ID  =", place)
+    return content[:start] + b" " * _CARD + content[start + _CARD :]
+
+
+if __name__ == "__main__":
+    replicate(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,158 @@
+"""Thousands of runs: time, CPU and memory with one process, with two, and on Dask; and how they grow.
+
+    python benchmarks/scale.py DIRECTORY [PICTURE]
+
+The runs are the 40 H.E.S.S. runs again and again (``replicate.py``), in a scratch directory. Dask is a
+scheduler and two workers, each a process, that talk over the loopback. CPU is that of all processes
+that take part, while the command runs. With PICTURE, 1000 to 10 000 runs are counted as well, by one
+process, and drawn.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from index import peak_memory
+from replicate import replicate
+
+FEW, MANY, GROWTH = 105, 2100, (1000, 2000, 5000, 10_000)
+_BINS = ("--select", "all", "--n-energy", "20", "--n-fov", "60")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took: s by the clock, s of CPU, and MB of each process."""
+
+    seconds: float
+    cpu: float
+    megabytes: dict[int, float]
+
+    def __str__(self) -> str:
+        peaks = " + ".join(f"{peak:.0f}" for peak in self.megabytes.values())
+        return f"{self.seconds:6.1f} s, {self.cpu:6.1f} s of CPU, at most {peaks} MB"
+
+
+def main(directory: Path, picture: Path | None) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        made = {n: replicate(directory, scratch / str(n), n, scratch / "copies") for n in (FEW, MANY)}
+        one = {n: command(made[n], scratch / "out", "--workers", "1") for n in made}
+        two = command(made[MANY], scratch / "out", "--workers", "2")
+        with dask_cluster(scratch) as (address, pids):
+            dask = command(made[MANY], scratch / "out", "--scheduler", address, helpers=pids)
+        for title, cost in (
+            (f"{FEW} runs, 1 process", one[FEW]),
+            (f"{MANY} runs, 1 process", one[MANY]),
+            (f"{MANY} runs, 2 processes and their parent", two),
+            (f"{MANY} runs, Dask: client, scheduler, 2 workers", dask),
+        ):
+            print(f"{cost}  {title}")
+        print(f"{(one[MANY].cpu - one[FEW].cpu) / (MANY - FEW) * 1e3:6.2f} ms of CPU per further run, 1 process (aim: 10)")
+        print(f"{dask.cpu / two.cpu - 1:+6.1%} CPU on Dask against processes (aim: at most 20 %)")
+        growth = max(one[MANY].megabytes.values()) / max(one[FEW].megabytes.values()) - 1
+        print(f"{growth:+6.1%} memory from {FEW} to {MANY} runs (aim: at most 5 %)")
+        if picture is None:
+            return
+        grown = {}
+        for n in GROWTH:
+            grown[n] = command(replicate(directory, scratch / str(n), n, scratch / "copies"), scratch / "out", "--workers", "1")
+            print(f"{grown[n]}  {n} runs, 1 process")
+    draw(grown, picture)
+
+
+def command(directory: Path, out: Path, *choices: str, helpers: tuple[int, ...] = ()) -> Cost:
+    """Make models, and watch the command, its children, and helpers."""
+    arguments = [sys.executable, "-m", "bgnb", "make-bg-cube-models", str(directory), "GADF", str(out), *_BINS, "--overwrite"]
+    before = sum(map(cpu_of, helpers))
+    started = time.perf_counter()
+    process = subprocess.Popen([*arguments, *choices], stdout=subprocess.DEVNULL)
+    peaks: dict[int, float] = {}
+    while True:
+        for pid in (process.pid, *children(process.pid), *helpers):
+            try:
+                peaks[pid] = max(peak_memory(pid), peaks.get(pid, 0))
+            except (OSError, ValueError):  # it has just ended
+                continue
+        done, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.1)
+    seconds = time.perf_counter() - started
+    if status:
+        raise SystemExit(f"{' '.join(arguments)} failed")
+    cpu = usage.ru_utime + usage.ru_stime + sum(map(cpu_of, helpers)) - before
+    return Cost(seconds, cpu, {pid: peak for pid, peak in peaks.items() if peak > 30})  # not the resource tracker
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+@contextmanager
+def dask_cluster(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """A scheduler and two workers of one thread, their address and process ids."""
+    file = folder / "scheduler.json"
+    environment = os.environ | {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
+    common = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--no-dashboard"]
+    roles = {"scheduler": ["--port", "0"], "worker": ["--nworkers", "1", "--nthreads", "1", "--no-nanny"]}
+    roles["worker"] += ["--local-directory", str(folder)]
+    processes = []
+    try:
+        for role in ("scheduler", "worker", "worker"):
+            program = [sys.executable, "-m", f"distributed.cli.dask_{role}", *common, *roles[role]]
+            processes.append(subprocess.Popen(program, env=environment, stderr=subprocess.DEVNULL))
+            while not file.exists():
+                time.sleep(0.1)
+        from distributed import Client
+
+        with Client(scheduler_file=str(file)) as client:
+            client.wait_for_workers(2)
+            address = client.scheduler.address
+        yield address, tuple(process.pid for process in processes)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait()
+
+
+def draw(grown: dict[int, Cost], picture: Path) -> None:
+    """CPU and memory against the number of runs."""
+    from matplotlib.figure import Figure
+
+    numbers = np.array(list(grown))
+    cpu = np.array([cost.cpu for cost in grown.values()])
+    slope, start = np.polyfit(numbers, cpu, 1)
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(numbers, cpu, "o", color="C0")
+    left.plot([0, numbers[-1]], [start, start + slope * numbers[-1]], color="C0", lw=1)
+    left.set(xlabel="runs", ylabel="CPU (s)", title=f"{1e3 * slope:.1f} ms a run and {start:.1f} s")
+    right.plot(numbers, [max(cost.megabytes.values()) for cost in grown.values()], "o-", color="C1")
+    right.set(xlabel="runs", ylabel="memory at most (MB)", title="one process")
+    for axes in (left, right):
+        axes.set_xlim(0)
+        axes.set_ylim(0)
+    figure.savefig(picture, dpi=120)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
