@@ -24,14 +24,15 @@ docs: .venv/ready
 	rm -rf docs/_build docs/api docs/notebooks
 	.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 
-# The tests in tests/browser drive Chromium and are skipped where there is none, unless BGNB_BROWSER=required.
+# Two processes share the tests, file by file; those in tests/browser drive Chromium and are skipped where there is none, unless BGNB_BROWSER=required.
 test-main: .venv/ready
-	.venv/bin/python -m pytest --ignore=tests/gammapy
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore=tests/gammapy
 
 # Gammapy 2.1 needs older versions of its dependencies: an environment of its own, with the oldest that bgnb supports, in which
 # what meets them is tested as well. That some of them deprecate what others do is not ours to mend.
 test-gammapy: .venv-gammapy/ready
-	.venv-gammapy/bin/python -m pytest -W ignore::DeprecationWarning bgnb tests/gammapy tests/test_[a-mr-s]*.py --ignore=tests/test_mask.py --ignore=tests/test_spline.py
+	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning bgnb tests/gammapy \
+	  tests/dashboards tests/test_[a-hj-mr-s]*.py --ignore=tests/test_mask.py --ignore=tests/test_spline.py --ignore=tests/test_readme.py
 
 bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	.venv/bin/python benchmarks/speed.py $(DATA)

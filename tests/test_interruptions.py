@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import bgnb
-from bgnb import fitstable, pipeline
+from bgnb import fitstable, plan
 from bgnb.cli import main
 from bgnb.manifest import MANIFEST
 from bgnb.outdir import new_directory
@@ -207,9 +207,9 @@ def test_of_two_runs_into_one_directory_the_second_is_told(indir, tmp_path):
     out, go_on = tmp_path / "out", tmp_path / "go-on"
     os.mkfifo(go_on)  # the first waits here
     code = f"""
-from bgnb import pipeline
-read = pipeline.read_event_list
-pipeline.read_event_list = lambda files: (open({str(go_on)!r}).close(), read(files))[1] if files.obs_id == 2 else read(files)
+from bgnb import counting
+read = counting.read_event_list
+counting.read_event_list = lambda files: (open({str(go_on)!r}).close(), read(files))[1] if files.obs_id == 2 else read(files)
 """
     process = start("make-bg-cube-models", indir, "GADF", out, *SMALL, code=code)
     wait_for((tmp_path / ".out.bgnb-partial").exists, process)
@@ -332,14 +332,14 @@ def make(indir: Path, out: Path, select: object = "all") -> bgnb.Report:
 @pytest.mark.parametrize("change", [Path.unlink, truncate, replace_by_another_run])
 def test_a_run_that_changes_after_the_index_was_read_is_left_out_by_name(changing, tmp_path, monkeypatch, change):
     expected = make(changing, tmp_path / "without", [2, 8, 10])
-    open_runs = pipeline.open_runs
+    open_runs = plan.open_runs
 
     def open_and_change(*arguments):
         runs = open_runs(*arguments)
         change(changing / "data" / "run4.fits.gz")
         return runs
 
-    monkeypatch.setattr(pipeline, "open_runs", open_and_change)
+    monkeypatch.setattr(plan, "open_runs", open_and_change)
     report = make(changing, tmp_path / "out")
     (left_out,) = [entry for entry in report.runs if entry.reason]
     assert left_out.obs_id == 4
