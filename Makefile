@@ -7,9 +7,9 @@ DATA ?= ../shared/hess-dl3-dr1
 
 demo: .venv/ready
 	@echo "Simulating 20 runs of a known background, and making a model of them ..."
-	.venv/bin/bgnb true-reco demo --n-runs 20 --n-fov 60 --n-energy 20 --workers 2 --overwrite
+	.venv/bin/bgnb make-true-reco demo --n-runs 20 --n-fov 60 --n-energy 20 --workers 2 --overwrite
 	@echo "Comparing the model with the truth ..."
-	.venv/bin/bgnb compare demo/true demo/reco demo/comparison --overwrite
+	.venv/bin/bgnb compare-models demo/true demo/reco demo/comparison --overwrite
 	@echo "Open these pictures: demo/comparison/comparison_group27.png, or, to zoom, the .html beside it."
 
 test: lint docs test-main test-gammapy

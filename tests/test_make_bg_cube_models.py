@@ -246,12 +246,6 @@ def test_help_teaches_with_examples():
     assert CliRunner().invoke(main, ["--version"]).output.startswith("bgnb, version ")
 
 
-def test_command_and_function_have_the_same_arguments():
-    command = {parameter.name for parameter in main.commands["make-bg-cube-models"].params}
-    function = set(inspect.signature(make_bg_cube_models).parameters)
-    assert command == function - {"progress"}
-
-
 def test_real_runs(hess_data, tmp_path):
     """All 40 runs: used + left out = all, and what is left out is near a source."""
     report = make_bg_cube_models(hess_data, "GADF", tmp_path / "far")

@@ -1,13 +1,16 @@
 """The house: imports run one way, the package is light, every public name is documented."""
 
 import ast
+import inspect
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import bgnb
+from bgnb.cli import COMMANDS, SHORT, main
 
+TRUTH = ("sigma", "spectral_index", "trigger_rate", "gradient_x", "gradient_y", "mask_quadrant", "fovalign")
 PACKAGE = Path(bgnb.__file__).parent
 # Each room may import from the ones before it. A new room has to be given its place.
 ORDER = [
@@ -83,6 +86,11 @@ ORDER = [
     "dashboards.comparison",
     "dashboards.runs",
     "lab",
+    "commands.options",
+    "commands.models",
+    "commands.comparing",
+    "commands.simulations",
+    "commands.notebooks",
     "cli",
 ]
 
@@ -94,8 +102,9 @@ def test_imports_run_one_way():
     for module, path in modules.items():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bgnb."):
-                imported = node.module.removeprefix("bgnb.")
-                assert ORDER.index(imported) < ORDER.index(module), f"{module} imports {imported}"
+                room = node.module.removeprefix("bgnb.")
+                for imported in [room] if room in ORDER else [f"{room}.{alias.name}" for alias in node.names]:
+                    assert ORDER.index(imported) < ORDER.index(module), f"{module} imports {imported}"
 
 
 def test_import_is_light():
@@ -137,3 +146,16 @@ def test_every_public_name_is_in_the_documentation():
     listed = [line.strip() for line in (PACKAGE.parent / "docs" / "api.md").read_text().splitlines() if line.startswith("   ")]
     names = [name for name in bgnb.__all__ if name != "dashboards"] + [f"dashboards.{name}" for name in bgnb.dashboards.__all__]
     assert sorted(listed) == sorted([":toctree: api"] * listed.count(":toctree: api") + names)
+
+
+def test_commands_have_the_names_and_arguments_of_public_functions():
+    """`lab` has no function; two others put arguments of the function together from several of their own."""
+    for command in (command for commands in COMMANDS.values() for command in commands if command.name != "lab"):
+        function = set(inspect.signature(getattr(bgnb, command.name.replace("-", "_"))).parameters) - {"progress"}
+        if command.name == "make-test-bg-cube-model":
+            function = function - {"axes", "model"} | {"file", "overwrite", "n_energy", "n_fov"} | set(TRUTH)
+        elif command.name == "run-notebook":
+            function = function - {"parameters"} | {"texts"}
+        assert {parameter.name for parameter in command.params} == function, command.name
+        assert "Example" in command.help, command.name
+    assert set(SHORT.values()) <= set(main.commands)
