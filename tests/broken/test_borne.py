@@ -49,6 +49,10 @@ NOTES_OF_A_RUN = {
         in_row(LIVETIME=1000.0),
         "LIVETIME of the index differs from that of the events, which is used",
     ),
+    "ONTIME of the whole run": (
+        in_header(ONTIME=2000.0, DEADC=0.895),
+        "ONTIME is not the sum of the good time intervals; LIVETIME and DEADC fit them, and are believed",
+    ),
     "header in Latin-1": (in_bytes(with_name_in_latin_1), "a header has characters that are not ASCII"),
     "keyword twice": (
         both(in_header(HDUCLASS=None), in_header(HDUCLASS="GADF"), in_bytes(twice)),
