@@ -255,6 +255,7 @@ BROKEN_HEADERS = {
         "RA_PNT and DEC_PNT are",
         "from those in the index",
     ),
+    "site not filled in": (in_header(GEOLON=0.0, GEOLAT=0.0, TELESCOP="CTA"), "HDU EVENTS", "ALTITUDE are missing or 0"),
     "site missing": (
         in_header(GEOLON=None, GEOLAT=None, ALTITUDE=None, TELESCOP="Dish"),
         "HDU EVENTS",
