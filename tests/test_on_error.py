@@ -75,6 +75,10 @@ def test_runs_of_several_instruments_are_never_added(tmp_path, on_error):
         indir = write_gadf(tmp_path / name, [run(n, 100, TELESCOP=t) for n, t in zip(numbers, ("HESS", "MAGIC"), strict=True)])
         with pytest.raises(BgnbError, match=rf"run 2 is of HESS, run {numbers[1]} of MAGIC \(TELESCOP\)"):
             make_bg_cube_models(indir, "GADF", tmp_path / "out", **SMALL, on_error=on_error)
+    telescopes = {5: None, 7: "HESS", 2: "MAGIC"}  # the first that is counted does not say
+    indir = write_gadf(tmp_path / "unsaid", [run(n, 100, TELESCOP=t) for n, t in telescopes.items()])
+    with pytest.raises(BgnbError, match=r"run 7 is of HESS, run 2 of MAGIC|run 2 is of MAGIC, run 7 of HESS"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "out", **SMALL, on_error=on_error)
     same = write_gadf(tmp_path / "same", [run(n, 100, TELESCOP=t) for n, t in ((2, "HESS"), (8, "hess"))])
     assert len(make_bg_cube_models(same, "GADF", tmp_path / "out", **SMALL).group_ids) == 2
 
