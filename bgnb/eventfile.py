@@ -114,14 +114,14 @@ def _values(table: FitsTable, name: str, unit: str, default_unit: str) -> NDArra
 def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float) -> NDArray[np.float64]:
     """Intervals in the mission time of the events, in order; the whole run where there is no GTI table."""
     if gti is None:
-        intervals = np.array([_start_and_stop(events)])
+        intervals = np.array([start_and_stop(events)])
         where = f"{events.where}: keywords TSTART and TSTOP"
     else:
         gti = gti.with_defaults({"TIMESYS": events.get("TIMESYS"), "TIMEUNIT": events.get("TIMEUNIT")})
         start, stop = (_values(gti, name, "s", time_unit(gti)) for name in ("START", "STOP"))
         own_zero = gti.get("MJDREFI") is not None or gti.get("MJDREF") is not None
         if events.get("TSTART") is not None and events.get("TSTOP") is not None:
-            _start_and_stop(events)
+            start_and_stop(events)
         shift = (mjdref_tt(gti) - mjdref) * 86400 if own_zero else 0.0
         intervals = np.stack([start, stop], axis=1)[np.argsort(start, kind="stable")] + shift
         where = gti.where
@@ -137,8 +137,14 @@ def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float
     return intervals
 
 
-def _start_and_stop(events: FitsTable) -> tuple[float, float]:
-    """TSTART and TSTOP, s."""
+def start_and_stop(events: FitsTable) -> tuple[float, float]:
+    """TSTART and TSTOP, s.
+
+    Raises
+    ------
+    DataError
+        Where one is missing, or they are in the wrong order.
+    """
     factor = factor_to(time_unit(events), "s", f"{events.where}: keyword TIMEUNIT")
     start, stop = events.number("TSTART") * factor, events.number("TSTOP") * factor
     if stop <= start:
