@@ -29,7 +29,7 @@ from bgnb.gadf import HESS_DR1_WRITER, REVERSED, write_background
 from bgnb.modelset import Between, Choice, ModelSet, checked_between
 from bgnb.outdir import REPORT, new_directory, write_file
 from bgnb.predict import point_rate
-from bgnb.report import count_reasons
+from bgnb.report import count_reasons, in_one_line
 from bgnb.runs import FAULT, Reason, checked_on_error, fault, select_runs
 from bgnb.turn import turned_to_radec
 
@@ -224,8 +224,7 @@ def attach(
                     raise
                 left_out[obs_id] = fault(str(error))
         if not attached:
-            reasons = "; ".join(count_reasons(left_out.values()))
-            raise BgnbError(f"no run is left of the {len(runs)} in {runs.path}: {reasons}")
+            raise BgnbError(f"no run is left of the {len(runs)} in {runs.path}: {in_one_line(left_out.values())}")
         target = Path(outdir).resolve()
         make_rows = _gadf_rows if settings["scheme"] == "GADF" else _hess_rows
         hdus, parts = make_rows(runs, [run.obs_id for run in attached], target)

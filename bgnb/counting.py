@@ -117,7 +117,7 @@ def count_chunks(
         missing = []
         for piece in pieces:
             chunk = chunk_of(piece)
-            if (counted := kept.read(chunk)) is not None:
+            if (counted := kept.read(chunk)) is not None and _gone_fault(counted, chunk) is None:
                 yield chunk, counted
             else:
                 missing.append(piece)
@@ -140,14 +140,21 @@ def count_chunks(
 
 def _believed(counted: Counted, chunk: Chunk) -> Counted:
     """The same, if the runs that a worker cannot use cannot be used here either."""
+    if fault := _gone_fault(counted, chunk):
+        raise BgnbError(f"a worker found: {fault}; but here the run can be read. Do all workers see the same files?")
+    return counted
+
+
+def _gone_fault(counted: Counted, chunk: Chunk) -> str | None:
+    """A fault of a run that can be read here and now, as of a disk that did not answer; None where there is none."""
     for run in chunk.runs:
-        if fault := counted.faults.get(run.obs_id):
+        if run.obs_id in counted.faults:
             try:
                 read_event_list(run)
             except DataError:
                 continue
-            raise BgnbError(f"a worker found: {fault}; but here the run can be read. Do all workers see the same files?")
-    return counted
+            return counted.faults[run.obs_id]
+    return None
 
 
 def _killer(chunk: Chunk) -> Counted:

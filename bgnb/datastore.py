@@ -15,7 +15,7 @@ from astropy.table import Row, Table
 from numpy.typing import NDArray
 
 from bgnb.errors import BgnbError, DataError
-from bgnb.eventfile import read_events_header
+from bgnb.eventfile import read_events_header, start_and_stop
 from bgnb.eventlist import HduLocation, RunFiles
 from bgnb.fitstable import FitsTable, read_table
 from bgnb.fov import pointing_altaz
@@ -365,6 +365,6 @@ def _pointing(files: RunFiles) -> dict[str, float]:
     pointing = {name: events.number(name) for name in ("RA_PNT", "DEC_PNT")}
     if events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:
         return pointing | {name: events.number(name) for name in ("ALT_PNT", "AZ_PNT")}
-    middle = mjdref_tt(events) + (events.number("TSTART") + events.number("TSTOP")) / 2 / 86400
+    middle = mjdref_tt(events) + sum(start_and_stop(events)) / 2 / 86400
     altitude, azimuth = pointing_altaz(pointing["RA_PNT"], pointing["DEC_PNT"], middle, site_of(events))
     return pointing | {"ALT_PNT": altitude, "AZ_PNT": azimuth}

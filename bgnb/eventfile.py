@@ -49,7 +49,7 @@ def read_event_list(files: RunFiles) -> EventList:
         energy=_values(events, "ENERGY", "TeV", str(events.get("EUNIT", ""))),
         mjdref=mjdref,
         gti=intervals,
-        livetime=_livetime(events, float(np.diff(intervals).sum())),
+        livetime=_livetime(events, float(np.diff(intervals).sum()), notes),
         ra_pnt=events.number("RA_PNT"),
         dec_pnt=events.number("DEC_PNT"),
         site=site_of(events),
@@ -114,14 +114,14 @@ def _values(table: FitsTable, name: str, unit: str, default_unit: str) -> NDArra
 def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float) -> NDArray[np.float64]:
     """Intervals in the mission time of the events, in order; the whole run where there is no GTI table."""
     if gti is None:
-        intervals = np.array([_start_and_stop(events)])
+        intervals = np.array([start_and_stop(events)])
         where = f"{events.where}: keywords TSTART and TSTOP"
     else:
         gti = gti.with_defaults({"TIMESYS": events.get("TIMESYS"), "TIMEUNIT": events.get("TIMEUNIT")})
         start, stop = (_values(gti, name, "s", time_unit(gti)) for name in ("START", "STOP"))
         own_zero = gti.get("MJDREFI") is not None or gti.get("MJDREF") is not None
         if events.get("TSTART") is not None and events.get("TSTOP") is not None:
-            _start_and_stop(events)
+            start_and_stop(events)
         shift = (mjdref_tt(gti) - mjdref) * 86400 if own_zero else 0.0
         intervals = np.stack([start, stop], axis=1)[np.argsort(start, kind="stable")] + shift
         where = gti.where
@@ -137,8 +137,14 @@ def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float
     return intervals
 
 
-def _start_and_stop(events: FitsTable) -> tuple[float, float]:
-    """TSTART and TSTOP, s."""
+def start_and_stop(events: FitsTable) -> tuple[float, float]:
+    """TSTART and TSTOP, s.
+
+    Raises
+    ------
+    DataError
+        Where one is missing, or they are in the wrong order.
+    """
     factor = factor_to(time_unit(events), "s", f"{events.where}: keyword TIMEUNIT")
     start, stop = events.number("TSTART") * factor, events.number("TSTOP") * factor
     if stop <= start:
@@ -146,20 +152,23 @@ def _start_and_stop(events: FitsTable) -> tuple[float, float]:
     return start, stop
 
 
-def _livetime(events: FitsTable, good_time: float) -> float:
+def _livetime(events: FitsTable, good_time: float, notes: list[str]) -> float:
     """LIVETIME, which must fit the good time intervals (s)."""
     ontime = events.number("ONTIME", good_time)
     livetime = events.number("LIVETIME", ontime * events.number("DEADC", 1))
+    expected = None if events.get("DEADC") is None else events.number("DEADC") * good_time
+    as_expected = expected is not None and abs(livetime - expected) <= 0.01 * good_time
     if livetime <= 0:
         raise DataError(f"{events.where}: LIVETIME must be above 0 s, got {livetime:g}")
     if abs(ontime - good_time) > 0.01 * good_time:
-        raise DataError(f"{events.where}: ONTIME = {ontime:g} s, but the good time intervals add up to {good_time:g} s")
+        if not as_expected:
+            raise DataError(f"{events.where}: ONTIME = {ontime:g} s, but the good time intervals add up to {good_time:g} s")
+        # As some files of VERITAS with time cuts: ONTIME is that of the whole run.
+        notes.append("ONTIME is not the sum of the good time intervals; LIVETIME and DEADC fit them, and are believed")
     if livetime > 1.01 * ontime:
         raise DataError(f"{events.where}: LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")
-    if events.get("DEADC") is not None:
-        expected = events.number("DEADC") * good_time
-        if abs(livetime - expected) > 0.01 * good_time:
-            raise DataError(f"{events.where}: LIVETIME = {livetime:g} s, but DEADC times the good time is {expected:g} s")
+    if expected is not None and not as_expected:
+        raise DataError(f"{events.where}: LIVETIME = {livetime:g} s, but DEADC times the good time is {expected:g} s")
     if livetime < _LEAST_LIVETIME * ontime:
         raise DataError(f"{events.where}: LIVETIME = {livetime:g} s is not in keeping with ONTIME = {ontime:g} s; is it in s?")
     return livetime

@@ -70,6 +70,8 @@ def site_of(table: FitsTable) -> Site:
     for lon, lat, height in (("GEOLON", "GEOLAT", "ALTITUDE"), ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H")):
         if table.get(lon) is not None:
             site = Site(table.number(lon), table.number(lat), table.number(height, 0))
+            if site.lon == site.lat == 0:
+                continue  # not filled in: that is open sea
             if not (abs(site.lon) <= 360 and abs(site.lat) <= 90 and -1000 < site.height < 10_000):
                 place = f"{lon} = {site.lon:g}, {lat} = {site.lat:g} deg, {height} = {site.height:g} m"
                 raise DataError(f"{table.where}: {place} is no place on Earth")
@@ -77,4 +79,4 @@ def site_of(table: FitsTable) -> Site:
     name = str(table.get("OBSERVATORY_NAME", table.get("TELESCOP", ""))).upper()
     if name in OBSERVATORIES:
         return OBSERVATORIES[name]
-    raise DataError(f"{table.where}: keywords GEOLON, GEOLAT and ALTITUDE are missing, and TELESCOP is unknown")
+    raise DataError(f"{table.where}: keywords GEOLON, GEOLAT and ALTITUDE are missing or 0, and TELESCOP is unknown")

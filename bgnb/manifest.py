@@ -135,7 +135,7 @@ def _without_manifest(path: Path) -> str:
     """What a directory without manifest is."""
     inside = [f"{folder.parent}" for folder in sorted(path.glob(f"*/{MANIFEST}"))]
     if inside:
-        return f"{path}: has no {MANIFEST}; bgnb made not it, but directories in it. Check {', '.join(inside)}"
+        return f"{path}: has no {MANIFEST}; bgnb did not make it, but directories in it. Check {', '.join(inside)}"
     return f"{path}: has no {MANIFEST}, so bgnb did not make it: it writes one in every directory, last of all"
 
 

@@ -196,7 +196,7 @@ def _watched(counted: Iterable[tuple[Chunk, Counted]], plan: Plan, bar: tqdm[Any
     for chunk, piece in counted:
         if piece.faults and plan.settings.on_error == "fail":
             raise DataError(piece.faults[min(piece.faults)])
-        first = [*first, *piece.stack.runs][:1]
+        first = [*first, *(run for run in piece.stack.runs if run.telescop)][:1]
         check_instrument([*first, *piece.stack.runs])
         if not seen.isdisjoint(piece.obs_ids) or piece.obs_ids != sorted(chunk.obs_ids):
             raise RuntimeError(f"what was counted is not what was asked for: runs {chunk.obs_ids}")  # a bug, not bad input

@@ -18,7 +18,7 @@ from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError
 from bgnb.groups import group_runs, merge_groups
 from bgnb.mask import SourceMask
-from bgnb.report import count_reasons
+from bgnb.report import in_one_line
 from bgnb.runs import Reason, read_catalog, select_runs, spread_out
 from bgnb.settings import Settings
 from bgnb.spline import Cell, alike, mean_pointing
@@ -131,7 +131,7 @@ def make_plan(settings: Settings, catalog: Table | None = None) -> Plan:
         selection = spread_out(selection, _TEST_RUNS)
     members, selection = group_runs(runs, selection, settings.groups)
     if not selection.kept:
-        reasons = ", ".join(count_reasons(selection.left_out.values()))
+        reasons = in_one_line(selection.left_out.values())
         raise BgnbError(f"no run is left of the {len(runs)} in {runs.path}: {reasons}. Try --select all, or other group edges")
     model_ids = {group_id: group_id for group_id in members}
     if settings.min_livetime_s > 0:

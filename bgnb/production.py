@@ -19,7 +19,7 @@ from bgnb.groupsfile import GROUPED_RUNS_FILE, GROUPS_FILE, write_groups
 from bgnb.model import BackgroundModel, make_model
 from bgnb.outdir import REPORT, write_file
 from bgnb.plan import Plan
-from bgnb.report import GroupReport, Report, RunReport, count_reasons
+from bgnb.report import GroupReport, Report, RunReport, in_one_line
 from bgnb.runs import Reason, fault
 from bgnb.spline import SplineModel, fit_spline
 from bgnb.splinefile import SPLINE_FILE, write_spline
@@ -53,7 +53,7 @@ def write_models(plan: Plan, sums: Mapping[Key, Counted], directory: Path) -> Re
         reason = None if group_id in stacks else _NO_COUNTS
         runs += [RunReport(run.obs_id, group_id, reason, run) for run in counted.stack.runs]
     if not stacks:
-        reasons = ", ".join(count_reasons(run.reason for run in runs if run.reason and run.group_id is not None))
+        reasons = in_one_line(run.reason for run in runs if run.reason and run.group_id is not None)
         raise BgnbError(f"no model could be made: {reasons}. Are the files complete, and the axes wide enough?")
     spline = None
     if plan.settings.method == "spline":

@@ -25,6 +25,8 @@ _COUNTED = (
     "events_in_mask",
     "counts",
 )
+# Reasons in an error message.
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -184,3 +186,10 @@ def count_reasons(reasons: Iterable[Reason]) -> list[str]:
     reasons = list(reasons)
     lines = [f"{number} {kind}" for kind, number in Counter(reason.kind for reason in reasons).most_common()]
     return lines + sorted(reason.detail for reason in reasons if reason.kind == FAULT)
+
+
+def in_one_line(reasons: Iterable[Reason]) -> str:
+    """The same for an error message: of thousands of runs, a few faults."""
+    lines = count_reasons(reasons)
+    more = f", and {len(lines) - _MOST_NAMED} more" if len(lines) > _MOST_NAMED else ""
+    return ", ".join(lines[:_MOST_NAMED]) + more

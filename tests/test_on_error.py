@@ -41,6 +41,18 @@ def test_fail_stops_with_status_2_and_publishes_nothing(indir, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
+def test_an_error_names_some_of_many_faults(tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 10) for obs_id in range(2, 14)])
+    for path in (indir / "data").iterdir():
+        path.write_bytes(b"nonsense")
+    with pytest.raises(BgnbError) as caught:
+        make_bg_cube_models(indir, "GADF", tmp_path / "out", **SMALL)
+    message = str(caught.value)
+    assert "12 cannot be used" in message
+    assert message.count("is not a FITS file") == 4
+    assert ", and 8 more. Are the files complete" in message
+
+
 def test_fail_does_not_mind_runs_that_are_not_asked_for(indir, tmp_path):
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", **SMALL | {"select": [2, 5]}, on_error="fail")
     assert list(report.group_ids) == [2, 5]
@@ -75,6 +87,10 @@ def test_runs_of_several_instruments_are_never_added(tmp_path, on_error):
         indir = write_gadf(tmp_path / name, [run(n, 100, TELESCOP=t) for n, t in zip(numbers, ("HESS", "MAGIC"), strict=True)])
         with pytest.raises(BgnbError, match=rf"run 2 is of HESS, run {numbers[1]} of MAGIC \(TELESCOP\)"):
             make_bg_cube_models(indir, "GADF", tmp_path / "out", **SMALL, on_error=on_error)
+    telescopes = {5: None, 7: "HESS", 2: "MAGIC"}  # the first that is counted does not say
+    indir = write_gadf(tmp_path / "unsaid", [run(n, 100, TELESCOP=t) for n, t in telescopes.items()])
+    with pytest.raises(BgnbError, match=r"run 7 is of HESS, run 2 of MAGIC|run 2 is of MAGIC, run 7 of HESS"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "out", **SMALL, on_error=on_error)
     same = write_gadf(tmp_path / "same", [run(n, 100, TELESCOP=t) for n, t in ((2, "HESS"), (8, "hess"))])
     assert len(make_bg_cube_models(same, "GADF", tmp_path / "out", **SMALL).group_ids) == 2
 

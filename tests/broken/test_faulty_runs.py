@@ -8,7 +8,6 @@ import pytest
 from tests.broken.directory import (
     CHANGED,
     both,
-    detxy,
     file_of,
     gti_in_another_file,
     in_bytes,
@@ -202,8 +201,6 @@ BROKEN_TABLES = {
         "its unit cannot be TeV",
     ),
     "TeV stated as GeV": (with_column("ENERGY", lambda t: t["ENERGY"] / 1.0, "MeV"), "its unit cannot be MeV"),
-    "DETX mirrored": (detxy(-1), "HDU EVENTS", "columns DETX and DETY are mirrored"),
-    "DETX mirrored, and NaN": (both(detxy(-1), first("DETX", np.nan)), "HDU EVENTS", "columns DETX and DETY are mirrored"),
 }
 
 BROKEN_HEADERS = {
@@ -255,6 +252,7 @@ BROKEN_HEADERS = {
         "RA_PNT and DEC_PNT are",
         "from those in the index",
     ),
+    "site not filled in": (in_header(GEOLON=0.0, GEOLAT=0.0, TELESCOP="CTA"), "HDU EVENTS", "ALTITUDE are missing or 0"),
     "site missing": (
         in_header(GEOLON=None, GEOLAT=None, ALTITUDE=None, TELESCOP="Dish"),
         "HDU EVENTS",

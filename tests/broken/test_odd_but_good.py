@@ -102,6 +102,12 @@ def like_magic(indir):
     in_location("events", HDU_NAME="EVT")(indir)
 
 
+def in_days(indir):
+    """TSTART and TSTOP in days, from which altitude and azimuth are computed."""
+    without_columns("ALT_PNT", "AZ_PNT")(indir)
+    in_header(TIMEUNIT="d", TSTART=TSTART / 86400, TSTOP=(TSTART + ONTIME) / 86400)(indir)
+
+
 def like_veritas(indir):
     in_header(TIMESYS="tt", GEOLON="16.5002222", GEOLAT=" -23.2717778 ", ALTITUDE="1835.")(indir)
 
@@ -150,6 +156,7 @@ CASES = {
     "OBS_ID as text in the header": in_header(OBS_ID="004"),
     "as in MAGIC's index": like_magic,
     "as in VERITAS's headers": like_veritas,
+    "TIMEUNIT d": in_days,
     "site in the index alone, as text": both(
         in_header(GEOLON=None, GEOLAT=None, ALTITUDE=None, TELESCOP=None),
         in_index("obs-index", lambda table: table.meta.update(GEOLON="16.5", GEOLAT="-23.27", ALTITUDE="1835")),

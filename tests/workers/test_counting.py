@@ -91,6 +91,20 @@ def test_the_same_again_counts_only_what_is_missing(indir, tmp_path, reading):
     assert not kept.exists()
 
 
+def test_faults_that_are_gone_are_not_taken_from_what_is_kept(indir, tmp_path, reading):
+    """Such as that of a disk that did not answer, so that the file is as it was."""
+    expected = make(indir, tmp_path / "expected")
+
+    def not_answered():
+        raise DataError("run3.fits.gz: cannot be read: Input/output error")
+
+    reading.after = {3: not_answered, 20: interrupt}
+    with pytest.raises(KeyboardInterrupt):
+        make(indir, tmp_path / "out")
+    reading.after = {}
+    assert make(indir, tmp_path / "out") == expected
+
+
 def test_few_runs_are_not_kept(indir, tmp_path, reading, monkeypatch):
     monkeypatch.setattr(pipeline, "KEPT_FROM", 21)
     reading.after = {21: interrupt}
