@@ -54,13 +54,11 @@ def check_run(files: RunFiles, table: FitsTable, run: EventList) -> list[str]:
     _check_events(table, run)
     _check_doubled(table, run)
     _check_gaps(table, run)
-    notes = []
-    if _mirrored(table, run):
-        notes.append("columns DETX and DETY are mirrored against RA and DEC, from which they are computed anew")
+    _check_detxy(table, run)
     livetime = files.index.get("LIVETIME")
     if "LIVETIME" in table.header and livetime is not None and abs(livetime - run.livetime) > 1e-3 * run.livetime:
-        notes.append("LIVETIME of the index differs from that of the events, which is used")
-    return notes
+        return ["LIVETIME of the index differs from that of the events, which is used"]
+    return []
 
 
 def _check_number(files: RunFiles, table: FitsTable) -> None:
@@ -140,14 +138,14 @@ def _check_gaps(table: FitsTable, run: EventList) -> None:
         raise DataError(f"{table.where}: there is no event in {gap:.0f} s of the good time of {whole:.0f} s; is the list cut?")
 
 
-def _mirrored(table: FitsTable, run: EventList) -> bool:
-    """Whether DETX and DETY are there, and are the mirror image of what GADF defines: programs differ in that."""
+def _check_detxy(table: FitsTable, run: EventList) -> None:
+    """DETX and DETY are computed from RA and DEC; where a file has them, they must not be the mirror image."""
     if not {"DETX", "DETY"} <= table.columns.keys():
-        return False
+        return
     columns = np.stack([column_in(table, name, "deg", "deg") for name in ("DETX", "DETY")])
     known = np.flatnonzero(np.isfinite(columns).all(axis=0))
     if not len(known):
-        return False
+        return
     rows = known[_spread_out(len(known))]
     stated = columns[:, rows]
     frames = [np.stack(run.detxy(fovalign, rows)) for fovalign in ("ALTAZ", "RADEC")]
@@ -157,7 +155,8 @@ def _mirrored(table: FitsTable, run: EventList) -> bool:
         return min(float(np.median(one)) for one in away)
 
     mirrored = min(distance(signs) for signs in ((-1, 1), (1, -1), (-1, -1)))
-    return mirrored < 0.1 and distance((1, 1)) > 3 * mirrored + 0.1
+    if mirrored < 0.1 and distance((1, 1)) > 3 * mirrored + 0.1:
+        raise DataError(f"{table.where}: columns DETX and DETY are mirrored: RA and DEC say the opposite sign")
 
 
 def _spread_out(number: int) -> NDArray[np.intp]:

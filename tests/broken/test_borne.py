@@ -1,6 +1,5 @@
 """What is odd and can be borne: the run is used, and a note says so."""
 
-import numpy as np
 import pytest
 from astropy.table import vstack
 
@@ -9,7 +8,6 @@ from tests.broken.directory import (
     CHANGED,
     EVENTS,
     both,
-    detxy,
     good_totals,
     in_bytes,
     in_header,
@@ -18,7 +16,6 @@ from tests.broken.directory import (
     in_row,
     make_models,
     totals,
-    with_column,
     with_whole_card,
 )
 
@@ -43,7 +40,6 @@ def other_row_of_hdus(table):
     table.add_row([99, "events", "events", "data", "run99.fits.gz", "events"])
 
 
-MIRRORED = "columns DETX and DETY are mirrored against RA and DEC, from which they are computed anew"
 NOTES_OF_A_RUN = {
     "no good time intervals": (
         in_index("hdu-index", no_gti),
@@ -62,8 +58,6 @@ NOTES_OF_A_RUN = {
         both(in_header(HDUCLASS=None), in_header(HDUCLASS="GADF"), in_bytes(twice)),
         "keyword LIVETIME stands in a header more than once, and the first is used",
     ),
-    "DETX mirrored": (detxy(-1), MIRRORED),
-    "DETX mirrored, and NaN": (both(detxy(-1), with_column("DETX", lambda t: np.r_[np.nan, t["DETX"][1:]])), MIRRORED),
     "HDU of another name": (
         in_location("events", HDU_NAME="EVT"),
         "the index names HDU EVT, which is not there, and EVENTS is read",

@@ -8,6 +8,7 @@ import pytest
 from tests.broken.directory import (
     CHANGED,
     both,
+    detxy,
     file_of,
     gti_in_another_file,
     in_bytes,
@@ -201,6 +202,8 @@ BROKEN_TABLES = {
         "its unit cannot be TeV",
     ),
     "TeV stated as GeV": (with_column("ENERGY", lambda t: t["ENERGY"] / 1.0, "MeV"), "its unit cannot be MeV"),
+    "DETX mirrored": (detxy(-1), "HDU EVENTS", "columns DETX and DETY are mirrored"),
+    "DETX mirrored, and NaN": (both(detxy(-1), first("DETX", np.nan)), "HDU EVENTS", "columns DETX and DETY are mirrored"),
 }
 
 BROKEN_HEADERS = {
