@@ -156,7 +156,8 @@ def _check_detxy(table: FitsTable, run: EventList) -> None:
 
     mirrored = min(distance(signs) for signs in ((-1, 1), (1, -1), (-1, -1)))
     if mirrored < 0.1 and distance((1, 1)) > 3 * mirrored + 0.1:
-        raise DataError(f"{table.where}: columns DETX and DETY are mirrored: RA and DEC say the opposite sign")
+        advice = "where RA and DEC are right, remove these columns: they are computed anew"
+        raise DataError(f"{table.where}: columns DETX and DETY are mirrored: RA and DEC say the opposite sign; {advice}")
 
 
 def _spread_out(number: int) -> NDArray[np.intp]:
