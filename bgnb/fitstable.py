@@ -149,7 +149,9 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
         raise DataError(f"{path}: is damaged, and cannot be inflated ({reason}){AGAIN}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+    except MemoryError:
+        raise DataError(f"{path}: to read it takes more memory than there is") from None
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path}: a header contradicts itself or the data: {error}") from None
     return [found.get(key) for key in keys]
 
