@@ -351,3 +351,56 @@ def test_pictures_of_masked_quadrants_names_with_dollars_and_far_positions(tmp_p
         compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", energies=["500 TeV"])
     with pytest.raises(BgnbError, match="positions must be pairs"):
         compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", positions=(0, 0))
+
+
+def test_axes_that_overlap_in_part_are_compared_there_with_rates_averaged_and_counts_added():
+    """The first reaches lower in all three, the second higher; bins of the first are finer."""
+    rng = np.random.default_rng(21)
+    fine = CubeAxes(np.geomspace(0.1, 10, 9) * u.TeV, np.linspace(-3, 2, 11) * u.deg, np.linspace(-4, 3, 22) * u.deg)
+    coarse = CubeAxes(np.geomspace(1, 100, 5) * u.TeV, np.linspace(-1, 4, 6) * u.deg, np.linspace(-2, 5, 8) * u.deg)
+    models = []
+    for obs_id, axes in enumerate((fine, coarse)):
+        counts = rng.integers(1, 50, axes.shape)
+        run = RunCounts(obs_id, 100.0, None, int(counts.sum()), 0, 0, 0)
+        livetime = rng.integers(50_000_000, 100_000_000, axes.shape)
+        models.append(make_model(Stack(axes, "ALTAZ", counts, livetime, (run,)), "unsmoothed"))
+    for first, second in (models, models[::-1]):
+        comparison = compare(first, second)
+        made = (comparison.first, comparison.second) if first is models[0] else (comparison.second, comparison.first)
+        for name, edges in (("energy", coarse.energy[:3]), ("dety", coarse.dety[:4]), ("detx", coarse.detx[:6])):
+            np.testing.assert_allclose(getattr(comparison.axes, name).value, edges.value, rtol=1e-9, atol=1e-9)
+        inside = np.s_[4:8, 4:10, 6:21]
+        counts, rates = models[0].stack.counts[inside], (models[0].rate.quantity * fine.bin_volume).value[inside]
+        counts, events = (values.reshape(2, 2, 3, 2, 5, 3).sum(axis=(1, 3, 5)) for values in (counts, rates))
+        np.testing.assert_array_equal(made[0].stack.counts, counts)
+        np.testing.assert_allclose((made[0].rate.quantity * comparison.axes.bin_volume).value, events, rtol=1e-6)
+        np.testing.assert_allclose(made[1].rate.quantity.value, models[1].rate.quantity.value[:2, :3, :5], rtol=1e-9)
+        np.testing.assert_array_equal(made[1].stack.counts, models[1].stack.counts[:2, :3, :5])
+
+
+def test_pulls_use_the_error_that_a_model_states_and_normalising_scales_it():
+    one, other = counted(31), counted(32, seconds=500.0, obs_id=2)
+    error = truth().rate.quantity * np.random.default_rng(33).uniform(0.1, 0.9, AXES.shape)
+    stating = replace(scaled(other, 3), error=Cube(AXES, error))
+    true, (rate1, rate2) = truth().rate.quantity, (model.rate.quantity for model in (one, stating))
+    np.testing.assert_allclose(compare(truth(), stating).pull, ((rate2 - true) / error).value)
+    cube = compare(truth(), stating, "cube")
+    assert 0.3 < cube.factors[0] < 0.4
+    np.testing.assert_allclose(cube.pull, ((rate2 - true / cube.factors[0]) / error).value)
+    # Of one that was counted, the rate that is common to both, over its exposure.
+    counts, exposure = rate1 * one.stack.exposure + rate2 * other.stack.exposure, one.stack.exposure + other.stack.exposure
+    variance = counts / exposure / one.stack.exposure + error**2
+    np.testing.assert_allclose(compare(one, stating).pull, ((rate2 - rate1) / np.sqrt(variance)).to_value(""))
+
+
+def test_a_position_on_an_edge_belongs_to_the_bin_above_it():
+    model = truth(CubeAxes(AXES.energy, [-3, -1, 0, 2] * u.deg, [-2, 1, 2, 3, 4] * u.deg))
+    for detx, dety, (iy, ix) in ((-2, -3, (0, 0)), (1, -1, (1, 1)), (0.999, -1.001, (0, 0)), (3.999, 1.999, (2, 3))):
+        np.testing.assert_array_equal(
+            spectrum(model, detx * u.deg, dety * u.deg).rate, model.rate.quantity.value[:, iy, ix], err_msg=f"{detx}, {dety}"
+        )
+        assert model.axes.holds(detx * u.deg, dety * u.deg)
+    for detx, dety in ((4, 0), (0, 2), (-2.001, 0), (0, -3.001)):
+        assert not model.axes.holds(detx * u.deg, dety * u.deg)
+        with pytest.raises(BgnbError, match="outside the field of view of the model"):
+            spectrum(model, detx * u.deg, dety * u.deg)
