@@ -44,6 +44,7 @@ OPERATORS = {
 }  # fmt: skip
 _PAIRS = "min max, minimum maximum, any all, argmin argmax, zeros ones, sin cos, floor ceil, sum mean, left right"
 NAMES = {a: b for pair in _PAIRS.split(", ") for a, b in (pair.split(), pair.split()[::-1])} | {"rint": "floor"}
+EITHER_ORDER = ("array_equal", "hypot", "max", "maximum", "min", "minimum")
 NOT_CODE = ("annotation", "returns", "decorator_list", "type_params")
 
 
@@ -111,9 +112,9 @@ def _faults(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Name(NAMES[name])
         case ast.Attribute(value, name) if name in NAMES:
             yield ast.Attribute(value, NAMES[name])
-        case ast.Call(function, arguments, keywords) if len(arguments) > 1:
+        case ast.Call(function, arguments, keywords) if len(arguments) > 1 and not ast.unparse(function).endswith(EITHER_ORDER):
             yield ast.Call(function, [arguments[1], arguments[0], *arguments[2:]], keywords)
-        case ast.Tuple([first, second, *rest], context):
+        case ast.Tuple([first, second, *rest], context) if not isinstance(second, ast.Constant):
             yield ast.Tuple([second, first, *rest], context)
     match node:
         case ast.If(test, body, orelse):
