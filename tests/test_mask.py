@@ -95,6 +95,27 @@ def test_circles_out_of_view_cost_nothing(run_near_the_zenith):
     assert one.runs == other.runs
 
 
+def test_circles_are_those_of_the_catalogue_and_only_near_ones_are_kept():
+    """Across right ascension 0, and where a degree of it is short."""
+    table = Table({"RA": [359.8, 0.5, 40.0, 3.0], "DEC": [-60.0, -61.0, 10.0, -60.0], "EXTENSION": [0.0, 0.25, 0.1, 0.0]})
+    mask = SourceMask.around(table, 12 * u.arcmin)
+    np.testing.assert_allclose(mask.circles, [[359.8, -60, 0.2], [0.5, -61, 0.7], [40, 10, 0.4], [3, -60, 0.2]])
+    assert SourceMask.around(table).radius.tolist() == [0.5, 1.0, 0.7, 0.5]
+    pointing = SkyCoord(0.1 * u.deg, -60 * u.deg)
+    away = pointing.separation(SkyCoord(table["RA"] * u.deg, table["DEC"] * u.deg)).deg
+    for distance in (away[1] - 0.7 - 1e-6, away[1] - 0.7 + 1e-6, away[3] - 0.2 + 1e-6):
+        kept = mask.near(0.1, -60.0, distance)
+        assert kept.ra.tolist() == mask.ra[away < mask.radius + distance].tolist()
+        assert len(kept) == len(kept.dec) == len(kept.radius)
+    ra, dec = np.array([0.19, 0.21, 359.8, 0.5, 180.0]), np.array([-60.0, -60.0, -60.199, -60.301, -60.0])
+    covered = np.any(
+        [SkyCoord(ra, dec, unit="deg").separation(SkyCoord(a, b, unit="deg")).deg < r for a, b, r in mask.circles], axis=0
+    )
+    assert covered.any()
+    assert not covered.all()
+    assert mask.covers(ra, dec).tolist() == covered.tolist()
+
+
 @pytest.fixture(scope="module")
 def with_and_without_sources(tmp_path_factory):
     """The same fields with strong sources and without them."""
