@@ -82,6 +82,9 @@ def test_planes_that_were_not_exposed_do_not_count_for_the_normalisation():
     first_sum, second_sum = (integral[4:].sum() for integral in comparison.plane_integrals())
     assert first_sum == pytest.approx(second_sum)
     assert np.isnan(comparison.pull[:4]).all()
+    factors = compare(truth(), counted(3, first_bin=4), "plane").factors
+    assert factors[:4].tolist() == [1] * 4
+    assert np.all(factors[4:] != 1)
 
 
 def test_pulls_of_counts_against_the_truth_are_standard_normal():
@@ -323,6 +326,26 @@ def test_the_bias_of_a_zone_counts_exposed_energies_and_square_zones_only():
     assert comparison.bias("centre") == comparison.bias("halfway") == 0
     with pytest.raises(BgnbError, match="unknown zone 'edge': use one of centre, halfway, rim"):
         comparison.bias("edge")
+
+
+@pytest.mark.parametrize(("zone", "low", "high"), [("centre", 0, 0.25), ("halfway", 0.4, 0.65), ("rim", 0.85, 1)])
+def test_the_bias_of_a_zone_is_that_of_its_integral(zone, low, high):
+    """Of a field of view that is wider than high, with bins at the limits of the zones."""
+    axes = CubeAxes([1, 2, 9] * u.TeV, np.linspace(-1, 1, 41) * u.deg, np.linspace(-4, 4, 81) * u.deg)
+    y, x = (np.abs(centers.value / reach) for centers, reach in ((axes.dety_centers, 1), (axes.detx_centers, 4)))
+    distance = np.maximum(y[:, None], x)
+    first = truth(axes)
+    second = replace(first, rate=Cube(axes, first.rate.quantity * (1 + distance**2)))
+    inside = (distance >= low) & (distance <= high)
+    events = (first.rate.quantity * axes.bin_volume).value[:, inside]
+    expected = (events * distance[inside] ** 2).sum() / events.sum()
+    assert compare(first, second).bias(zone) == pytest.approx(expected)
+
+
+def test_two_truths_expect_no_counts_and_have_no_pulls():
+    comparison = compare(truth(), scaled(truth(), 2))
+    assert not comparison.expected.any()
+    assert not len(comparison.pulls)
 
 
 def test_nothing_to_normalise_by_is_said():

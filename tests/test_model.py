@@ -150,15 +150,16 @@ def test_planes_are_smoothed_as_often_as_their_counts_ask_for_and_masks_are_fill
             assert np.isclose(made[y, x], made[tuple(nearest.T)]).any()
 
 
-def test_an_empty_plane_follows_the_nearest_planes_with_a_hundred_counts_together():
-    """The first two of them hold just as many; the others lie on another power law."""
-    totals = np.array([0, 60, 40, 1, 3000, 5000, 9000])
+@pytest.mark.parametrize("totals", [[0, 60, 40, 1, 3000, 5000, 9000], [0, 32, 16, 8, 4, 2, 1]])
+def test_an_empty_plane_follows_the_nearest_planes_with_a_hundred_counts_together_or_all(totals):
+    """The first two hold just as many, and the others lie on another power law; or all lie on one and hold fewer."""
     counts = np.zeros(AXES.shape, dtype=np.int64)
     counts[:, 11, 15] = totals
     model = make_model(stack_of(counts, [0] + [1.0] * 6))
-    mean = (model.rate.quantity * AXES.bin_volume).value.sum(axis=(1, 2)) / AXES.bin_volume.value.sum(axis=(1, 2))
-    law = totals[1:3] / AXES.bin_volume.value.sum(axis=(1, 2))[1:3]
-    assert mean[0] == pytest.approx(law[0] ** 2 / law[1])  # steps in log energy are equal
+    volume = AXES.bin_volume.value.sum(axis=(1, 2))
+    mean = (model.rate.quantity * AXES.bin_volume).value.sum(axis=(1, 2)) / volume
+    law = np.array(totals) / volume
+    assert mean[0] == pytest.approx(law[1] ** 2 / law[2])  # steps in log energy are equal
 
 
 def test_rate_and_error_of_a_model_need_the_axes_of_its_stack():
