@@ -85,6 +85,11 @@ def test_planes_that_were_not_exposed_do_not_count_for_the_normalisation():
     factors = compare(truth(), counted(3, first_bin=4), "plane").factors
     assert factors[:4].tolist() == [1] * 4
     assert np.all(factors[4:] != 1)
+    # Nor do those in which the second was exposed and saw nothing.
+    counts = second.stack.counts.copy()
+    counts[7] = 0
+    dark = make_model(replace(second.stack, counts=counts), "unsmoothed")
+    assert np.flatnonzero(compare(truth(), dark, "plane").factors == 1).tolist() == [0, 1, 2, 3, 7]
 
 
 def test_pulls_of_counts_against_the_truth_are_standard_normal():
@@ -377,10 +382,10 @@ def test_pictures_of_masked_quadrants_names_with_dollars_and_far_positions(tmp_p
 
 
 def test_axes_that_overlap_in_part_are_compared_there_with_rates_averaged_and_counts_added():
-    """The first reaches lower in all three, the second higher; bins of the first are finer."""
+    """The first reaches lower in energy and DETY, the second in DETX; bins of the first are finer."""
     rng = np.random.default_rng(21)
     fine = CubeAxes(np.geomspace(0.1, 10, 9) * u.TeV, np.linspace(-3, 2, 11) * u.deg, np.linspace(-4, 3, 22) * u.deg)
-    coarse = CubeAxes(np.geomspace(1, 100, 5) * u.TeV, np.linspace(-1, 4, 6) * u.deg, np.linspace(-2, 5, 8) * u.deg)
+    coarse = CubeAxes(np.geomspace(1, 100, 5) * u.TeV, np.linspace(-1, 4, 6) * u.deg, np.linspace(-5, 2, 8) * u.deg)
     models = []
     for obs_id, axes in enumerate((fine, coarse)):
         counts = rng.integers(1, 50, axes.shape)
@@ -390,15 +395,15 @@ def test_axes_that_overlap_in_part_are_compared_there_with_rates_averaged_and_co
     for first, second in (models, models[::-1]):
         comparison = compare(first, second)
         made = (comparison.first, comparison.second) if first is models[0] else (comparison.second, comparison.first)
-        for name, edges in (("energy", coarse.energy[:3]), ("dety", coarse.dety[:4]), ("detx", coarse.detx[:6])):
+        for name, edges in (("energy", coarse.energy[:3]), ("dety", coarse.dety[:4]), ("detx", coarse.detx[1:])):
             np.testing.assert_allclose(getattr(comparison.axes, name).value, edges.value, rtol=1e-9, atol=1e-9)
-        inside = np.s_[4:8, 4:10, 6:21]
+        inside = np.s_[4:8, 4:10, :18]
         counts, rates = models[0].stack.counts[inside], (models[0].rate.quantity * fine.bin_volume).value[inside]
-        counts, events = (values.reshape(2, 2, 3, 2, 5, 3).sum(axis=(1, 3, 5)) for values in (counts, rates))
+        counts, events = (values.reshape(2, 2, 3, 2, 6, 3).sum(axis=(1, 3, 5)) for values in (counts, rates))
         np.testing.assert_array_equal(made[0].stack.counts, counts)
         np.testing.assert_allclose((made[0].rate.quantity * comparison.axes.bin_volume).value, events, rtol=1e-6)
-        np.testing.assert_allclose(made[1].rate.quantity.value, models[1].rate.quantity.value[:2, :3, :5], rtol=1e-9)
-        np.testing.assert_array_equal(made[1].stack.counts, models[1].stack.counts[:2, :3, :5])
+        np.testing.assert_allclose(made[1].rate.quantity.value, models[1].rate.quantity.value[:2, :3, 1:], rtol=1e-9)
+        np.testing.assert_array_equal(made[1].stack.counts, models[1].stack.counts[:2, :3, 1:])
 
 
 def test_pulls_use_the_error_that_a_model_states_and_normalising_scales_it():

@@ -42,6 +42,7 @@ def test_bin_volume_is_in_mev_sr_and_belongs_to_its_bin():
         ({"detx": [-180, 0, 181] * u.deg}, "detx edges must lie within -180 and 180 deg"),
         ({"detx": [-181, 0] * u.deg}, "detx edges must lie within -180 and 180 deg"),
         ({"energy": [[1, 2], [3, 4]] * u.TeV}, "energy edges must be a list of two or more"),
+        ({"energy": [1, np.inf] * u.TeV}, "energy edges must be finite and increasing"),
         ({"energy": [2, 1, 3] * u.TeV}, "energy edges must be finite and increasing"),
         ({"detx": [1] * u.deg}, "detx edges must be a list of two or more"),
     ],
