@@ -124,6 +124,8 @@ def test_models_on_finer_and_coarser_axes_meet_on_the_coarser():
 def test_a_model_that_starts_at_a_higher_energy_is_compared_from_there():
     short = CubeAxes(AXES.energy[3:], AXES.dety, AXES.detx)
     np.testing.assert_allclose(compare(truth(), truth(short)).ratio, 1, rtol=1e-6)
+    last = CubeAxes(AXES.energy[-2:], AXES.dety, AXES.detx)
+    assert compare(truth(last), truth()).ratio.shape == (1, 16, 20)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +166,8 @@ def test_spectral_index_of_the_rate_is_one_more_than_that_of_the_counts(index):
 def test_spectra_are_taken_at_their_place():
     first, second = compare(truth(), counted(2)).spectra(2.1 * u.deg, -3.3 * u.deg)
     assert first.rate == pytest.approx(truth().rate.quantity[:, 1, 15].value)
+    assert not first.error.any()
+    assert (first.index_error, second.index_error > 0) == (0, True)
     assert second.error[0] == pytest.approx(
         np.sqrt(counted(2).stack.counts[0, 1, 15]) / counted(2).stack.exposure[0, 1, 15].value
     )

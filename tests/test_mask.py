@@ -1,5 +1,7 @@
 """Sources cut out: the open part of each bin against random points, and models against those of source-free fields."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -17,6 +19,7 @@ from bgnb import (
     read_model,
     stack_runs,
 )
+from bgnb.fov import separation
 from bgnb.mask import SourceMask
 
 AXES = CubeAxes(
@@ -114,6 +117,24 @@ def test_circles_are_those_of_the_catalogue_and_only_near_ones_are_kept():
     assert covered.any()
     assert not covered.all()
     assert mask.covers(ra, dec).tolist() == covered.tolist()
+
+
+def test_events_in_the_last_corner_of_a_covered_bin_do_not_count(run_near_the_zenith):
+    """A bin without livetime is closed, though a corner of it is a little outside the circle; its neighbours are open."""
+    edges = [-0.75, -0.25, 0.25, 0.75] * u.deg
+    axes = CubeAxes([1, 2, 4, 8] * u.TeV, [-1.25, *edges.value] * u.deg, edges)
+    events = replace(run_near_the_zenith, energy_threshold=None)
+    detx, dety = np.array([0.24999, 0.3, -0.7, 0.0]), np.array([0.24999, 0.24999, 0.0, 0.3])
+    ra, dec = events.view.sky("RADEC", detx, dety, np.zeros(4))
+    first = np.flatnonzero(events.in_gti)[:4]
+    few = replace(events, ra=ra, dec=dec, time=events.time[first], energy=np.array([1.5, 1.5, 3.0, 5.0]))
+    corner = separation(ra[0], dec[0], events.ra_pnt, events.dec_pnt)
+    mask = SourceMask(*(np.array([value]) for value in (events.ra_pnt, events.dec_pnt, corner - 2e-5)))
+    assert not mask.covers(ra[:1], dec[:1]).any()
+    stack = stack_runs([few], axes, "RADEC", mask)
+    assert np.argwhere(stack.livetime_us[0] == 0).tolist() == [[2, 1]]
+    assert stack.runs[0].events_in_mask == 2  # the last lies within the circle, in a bin that it covers in part
+    assert np.argwhere(stack.counts).tolist() == [[0, 2, 2], [1, 2, 0]]
 
 
 @pytest.fixture(scope="module")
