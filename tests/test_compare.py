@@ -89,13 +89,21 @@ def test_planes_that_were_not_exposed_do_not_count_for_the_normalisation():
     counts = second.stack.counts.copy()
     counts[7] = 0
     dark = make_model(replace(second.stack, counts=counts), "unsmoothed")
-    assert np.flatnonzero(compare(truth(), dark, "plane").factors == 1).tolist() == [0, 1, 2, 3, 7]
+    for pair in ((truth(), dark), (dark, truth())):
+        assert np.flatnonzero(compare(*pair, "plane").factors == 1).tolist() == [0, 1, 2, 3, 7]
+    # Nor do their rates for the spectral index.
+    high = truth(CubeAxes(AXES.energy[4:], AXES.dety, AXES.detx))
+    place = 3 * u.deg, -3 * u.deg
+    assert comparison.spectra(*place)[0].index == pytest.approx(spectrum(high, *place).index)
 
 
 def test_pulls_of_counts_against_the_truth_are_standard_normal():
     comparison = compare(truth(), counted(4))
     expected = TRUTH.expected(AXES, 80.0) * 2000
+    np.testing.assert_allclose(comparison.expected, expected)
+    np.testing.assert_allclose(comparison.pull, (comparison.second.stack.counts - expected) / np.sqrt(expected), atol=1e-9)
     pulls = comparison.pull[expected >= 10]
+    assert np.array_equal(comparison.pulls, pulls)
     assert abs(pulls.mean()) < 3.5 / np.sqrt(len(pulls))
     assert abs(pulls.std() - 1) < 3.5 / np.sqrt(2 * len(pulls))
 
