@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from astropy import units as u
+from scipy.interpolate import RegularGridInterpolator
 
 from bgnb import BgnbError, Cube, CubeAxes, point_rate, predicted_rate
 from bgnb.cube import RATE_UNIT
@@ -99,3 +100,22 @@ def test_bins_that_reach_over_any_end_predict_what_lies_inside():
                 for part in (beyond, within)
             ]
             assert both[0] == pytest.approx(both[1], rel=1e-9, abs=0), name
+
+
+def test_between_the_centres_the_logarithm_of_a_rough_rate_is_linear_as_scipy_has_it():
+    rate = lopsided_model(method="unsmoothed").rate
+    rough = Cube(AXES, (rate.quantity + 0.02 * rate.quantity.mean()) * np.random.default_rng(4).uniform(0.5, 2, AXES.shape))
+
+    def coordinates(axes):
+        return np.log(axes.energy_centers.to_value("MeV")), axes.dety_centers.to_value("rad"), axes.detx_centers.to_value("rad")
+
+    between = RegularGridInterpolator(coordinates(AXES), np.log(rough.quantity.value), bounds_error=False, fill_value=None)
+    parts = (30, 12, 12)  # into which each bin is cut
+    fine = CubeAxes(
+        np.geomspace(0.8, 30, 3 * parts[0] + 1) * u.TeV,
+        np.linspace(-1.3, 2.1, 4 * parts[1] + 1) * u.deg,
+        np.linspace(-3.7, 1.1, 5 * parts[2] + 1) * u.deg,
+    )
+    events = np.exp(between(tuple(np.meshgrid(*coordinates(fine), indexing="ij")))) * fine.bin_volume.value
+    expected = events.reshape(3, parts[0], 4, parts[1], 5, parts[2]).sum(axis=(1, 3, 5))
+    np.testing.assert_allclose(predicted_rate(rough, OTHER, "gammapy"), expected, rtol=5e-3)
