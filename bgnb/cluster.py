@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -30,6 +31,7 @@ def workers_of_scheduler(address: str) -> Iterator[Workers]:
         from distributed import Client
     except ImportError:
         raise BgnbError("a scheduler needs Dask: pip install 'bgnb[dask]'") from None
+    _check_address(address)
     deadline = time.monotonic() + PATIENCE
     with _silent("distributed"):  # what is wrong, we say
         try:
@@ -46,6 +48,13 @@ def workers_of_scheduler(address: str) -> Iterator[Workers]:
         finally:
             with suppress(OSError, TimeoutError):
                 client.close(timeout=_ANSWER)
+
+
+def _check_address(address: str) -> None:
+    """Refuse what is no address at once; Dask would try it for long."""
+    parts = re.fullmatch(r"(?:[a-z]+://)?[^/\s]+:(\d+)", address)
+    if not parts or int(parts[1]) > 65535:
+        raise BgnbError(f"scheduler must be an address such as tcp://10.0.0.1:8786, got '{address}'")
 
 
 def workers_of_client(client: Any, name: str = "of the executor", *, needs_workers: bool = False) -> Workers:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from astropy import units as u
 from numpy.typing import NDArray
 
 import bgnb
 from bgnb.chunks import Chunk, Counted, Key
 from bgnb.errors import BgnbError, DataError
 from bgnb.eventfile import read_event_list
-from bgnb.eventlist import EventList
+from bgnb.eventlist import EventList, RunFiles
 from bgnb.outdir import write_file
 from bgnb.stack import RunCounts, Stack, stack_runs
 from bgnb.tasks import Lost, Workers
@@ -78,12 +79,23 @@ def count_chunk(chunk: Chunk) -> Counted:
     def readable() -> Iterator[EventList]:
         for run in chunk.runs:
             try:
-                yield read_event_list(run)
+                yield _read(run, chunk)
             except DataError as error:
                 faults[run.obs_id] = str(error)
 
     stack = stack_runs(readable(), chunk.axes, chunk.fovalign, chunk.mask)
     return Counted(stack, faults)
+
+
+def _read(run: RunFiles, chunk: Chunk) -> EventList:
+    """The events of a run, which must have a bin above its energy threshold: otherwise its livetime would count nowhere."""
+    events = read_event_list(run)
+    threshold, energy = events.energy_threshold, chunk.axes.energy
+    if threshold is not None and chunk.axes.first_bin_above(threshold * u.TeV) >= len(energy) - 1:
+        where = run.events if run.aeff is None else run.aeff
+        end = f"no energy bin lies above it, as the axis ends at {energy[-1].to_value('TeV'):g} TeV"
+        raise DataError(f"{where.path}, HDU {where.hdu}: LO_THRES = {threshold:g} TeV: {end}")
+    return events
 
 
 def count_and_pack(chunk: Chunk) -> bytes:
@@ -150,7 +162,7 @@ def _gone_fault(counted: Counted, chunk: Chunk) -> str | None:
     for run in chunk.runs:
         if run.obs_id in counted.faults:
             try:
-                read_event_list(run)
+                _read(run, chunk)
             except DataError:
                 continue
             return counted.faults[run.obs_id]

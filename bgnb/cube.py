@@ -217,7 +217,7 @@ class Cube:
             raise BgnbError(f"a cube on {self.axes} needs shape {self.axes.shape}, got {quantity.shape}")
         if not np.all(np.isfinite(quantity.value)) or np.any(quantity.value < 0):
             raise BgnbError("the values of a cube must be finite and not negative")
-        quantity.value.setflags(write=False)
+        quantity.setflags(write=False)
         object.__setattr__(self, "quantity", quantity)
 
     def __repr__(self) -> str:

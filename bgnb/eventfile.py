@@ -13,7 +13,7 @@ from bgnb.errors import DataError
 from bgnb.eventlist import EventList, HduLocation, RunFiles
 from bgnb.fitstable import FitsTable, read_tables
 from bgnb.keywords import column_in, factor_to, mjdref_tt, site_of, time_unit
-from bgnb.plausibility import check_run
+from bgnb.plausibility import check_number, check_run
 
 #: Part of the time in which a camera is ready at least; real ones reach 0.8 and more.
 _LEAST_LIVETIME = 0.2
@@ -37,6 +37,8 @@ def read_event_list(files: RunFiles) -> EventList:
     tables = _read_parts(files, notes)
     events = tables["EVENTS"].with_defaults(files.index)
     gti = tables.get("GTI")
+    for table in tables.values():
+        check_number(files, table)
     mjdref = mjdref_tt(events)
     intervals = _good_time_intervals(events, gti, mjdref)
     if gti is None:

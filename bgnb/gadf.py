@@ -297,9 +297,15 @@ def _background(hdu: fits.BinTableHDU, path: str | Path, layout: str | None) -> 
     unit = hdu.columns[name].unit
     if not unit:
         raise DataError(f"{path}, HDU {hdu.name}: column {name} has no unit")
+    try:
+        quantity = u.Quantity(values, unit).to(RATE_UNIT)
+    except (TypeError, ValueError):
+        raise DataError(f"{path}, HDU {hdu.name}: column {name} is in '{unit}', not in s-1 MeV-1 sr-1") from None
     stated = str(hdu.header.get("FOVALIGN", "ALTAZ"))
-    fovalign = checked_fovalign("RADEC" if stated == REVERSED else stated)
-    return Cube(axes, u.Quantity(values, unit).to(RATE_UNIT)), fovalign
+    try:
+        return Cube(axes, quantity), checked_fovalign("RADEC" if stated == REVERSED else stated)
+    except BgnbError as error:
+        raise DataError(f"{path}, HDU {hdu.name}: {error}") from None
 
 
 def _mirrored(cube: Cube) -> Cube:
@@ -313,7 +319,7 @@ def read_axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
     Raises
     ------
     DataError
-        Where a column is missing, or the bins of an axis do not join.
+        Where a column is missing, or the bins of an axis do not join, or are no edges.
     """
     edges = {}
     for axis, column in _AXES.items():
@@ -324,7 +330,10 @@ def read_axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
         if not np.allclose(low[1:], high[:-1], rtol=1e-5, atol=1e-6):
             raise DataError(f"{path}, HDU {hdu.name}: the bins of {column} have gaps or overlap")
         edges[axis] = u.Quantity([*low, high[-1]], hdu.columns[f"{column}_LO"].unit)
-    return CubeAxes(**edges)
+    try:
+        return CubeAxes(**edges)
+    except BgnbError as error:
+        raise DataError(f"{path}, HDU {hdu.name}: {error}") from None
 
 
 def _layout(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes, layout: str | None) -> tuple[str, ...]:

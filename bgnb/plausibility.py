@@ -7,6 +7,8 @@ quantity's, events counted twice, a pointing that is another run's.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,27 +49,31 @@ def check_run(files: RunFiles, table: FitsTable, run: EventList) -> list[str]:
     DataError
         Where something cannot be true.
     """
-    _check_number(files, table)
-    _check_pointing(files, table, run)
+    if table.get("OBS_ID") is None and files.shared_with:
+        others = ", ".join(map(str, files.shared_with))
+        raise DataError(f"{table.where}: the index names these events for run {others} too, and there is no keyword OBS_ID")
     if not len(run):
         raise DataError(f"{table.where}: has no events")
     _check_events(table, run)
+    _check_pointing(files, table, run)
+    _check_distance(table, run)
     _check_doubled(table, run)
     _check_gaps(table, run)
     _check_detxy(table, run)
-    livetime = files.index.get("LIVETIME")
+    notes = []
+    livetime, count = files.index.get("LIVETIME"), files.index.get("EVENT_COUNT")
     if "LIVETIME" in table.header and livetime is not None and abs(livetime - run.livetime) > 1e-3 * run.livetime:
-        return ["LIVETIME of the index differs from that of the events, which is used"]
-    return []
+        notes.append("LIVETIME of the index differs from that of the events, which is used")
+    if count is not None and count != len(run):
+        notes.append("EVENT_COUNT of the index differs from the number of events; is the list cut, or doubled?")
+    return notes
 
 
-def _check_number(files: RunFiles, table: FitsTable) -> None:
+def check_number(files: RunFiles, table: FitsTable) -> None:
+    """Raise a `DataError` where a part of a run says that it is of another run."""
     stated = table.get("OBS_ID")
-    if stated is None and files.shared_with:
-        others = ", ".join(map(str, files.shared_with))
-        raise DataError(f"{table.where}: the index names these events for run {others} too, and there is no keyword OBS_ID")
     try:
-        fits = stated is None or int(stated) == files.obs_id
+        fits = stated is None or (int(stated) == files.obs_id and not (isinstance(stated, float) and stated % 1))
     except (ValueError, OverflowError):
         fits = False
     if not fits:
@@ -105,26 +111,30 @@ def _check_events(table: FitsTable, run: EventList) -> None:
         raise DataError(f"{table.where}: column ENERGY has a median of {median:g} TeV: its unit cannot be {stated}")
     if not run.in_gti.any():
         raise DataError(f"{table.where}: no event lies in a good time interval; do both count time from the same MJDREF?")
+
+
+def _check_distance(table: FitsTable, run: EventList) -> None:
+    some = _spread_out(len(run))
     distance = float(np.median(separation(run.ra[some], run.dec[some], run.ra_pnt, run.dec_pnt)))
     if distance > _WIDEST:
         raise DataError(f"{table.where}: the events lie {distance:.0f} deg from the pointing (median of columns RA and DEC)")
 
 
 def _check_doubled(table: FitsTable, run: EventList) -> None:
-    """Events that stand twice: the same TIME and EVENT_ID, or, without that, the same everything."""
+    """Events that stand twice: the same everything, or, under other values, the same TIME and EVENT_ID."""
     order = np.argsort(run.time, kind="stable")
     equal = np.diff(run.time[order]) == 0
     if not equal.any():
         return
     suspects = order[np.r_[False, equal] | np.r_[equal, False]]
+    what_is_same: dict[str, list[NDArray[Any]]] = {"TIME, RA, DEC, ENERGY": [run.time, run.ra, run.dec, run.energy]}
     event_id = table.columns.get("EVENT_ID")
     if event_id is not None and event_id.ndim == 1 and np.any(event_id != event_id[0]):
-        keys = [run.time, np.unique(event_id, return_inverse=True)[1]]
-    else:
-        keys = [run.time, run.ra, run.dec, run.energy]
-    distinct = np.unique(np.stack([key[suspects] for key in keys], axis=1), axis=0)
-    if repeated := len(suspects) - len(distinct):
-        raise DataError(f"{table.where}: {repeated} of {len(run)} events are copies of others (TIME, EVENT_ID)")
+        what_is_same["TIME, EVENT_ID"] = [run.time, np.unique(event_id, return_inverse=True)[1]]
+    for names, columns in what_is_same.items():
+        distinct = np.unique(np.stack([column[suspects] for column in columns], axis=1), axis=0)
+        if repeated := len(suspects) - len(distinct):
+            raise DataError(f"{table.where}: {repeated} of {len(run)} events are copies of others ({names})")
 
 
 def _check_gaps(table: FitsTable, run: EventList) -> None:

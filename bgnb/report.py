@@ -169,7 +169,7 @@ class Report:
             "creator": f"bgnb {version('bgnb')}",
             "runs": [run.as_dict() for run in self.runs],
             "groups": [asdict(group) for group in self.groups],
-            "notes": list(self.notes),
+            "notes": [*self.notes, *self._notes_of_runs],
             "settings": dict(self.settings),
             "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         }

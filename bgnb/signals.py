@@ -9,13 +9,14 @@ from contextlib import contextmanager
 
 from bgnb.errors import notes_of
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP comes when a terminal or a connection is closed; where nohup has it ignored, it stays so.
+_ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 _CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the block with one line, and the exit status 128 and their number."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end the block with one line, and the exit status 128 and their number."""
     received: list[int] = []
 
     def end(number: int, _: object) -> None:
@@ -52,10 +53,11 @@ def held_signals() -> Iterator[None]:
 def leave_signals_to_the_caller() -> None:
     """Make this process one that its caller ends.
 
-    Ctrl-C in a terminal, and many who stop a job, signal all its processes. Here SIGTERM only
-    ends what the caller has not ended after 10 s.
+    Ctrl-C in a terminal, and many who stop a job, signal all its processes. Here SIGTERM and SIGHUP
+    only end what the caller has not ended after 10 s.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if _CAN_HOLD:
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(10))
+        for number in _ENDING[1:]:
+            signal.signal(number, lambda *_: signal.alarm(10))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)

@@ -19,16 +19,17 @@ atmosphere. The covariance of the coefficients is that of their posterior (Marra
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import threadpool_limits
 
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
@@ -37,6 +38,7 @@ from bgnb.stack import Stack
 
 Floats = NDArray[np.float64]
 
+F = TypeVar("F", bound=Callable[..., Any])
 Term = tuple[str, str, str]
 Parts = Mapping[str, Floats]
 
@@ -89,6 +91,11 @@ _MAX_STEPS = 200
 _SEGMENTS = {"energy": 8, "r2": 8, "zenith": 3, "xy": 4}
 # Least range of the cosine of the zenith angle that the spline spans.
 _ZENITH_RANGE = 0.05
+
+
+def _one_thread(function: F) -> F:
+    """Small matrices gain nothing from several threads, lose much where others use the cores, and round differently."""
+    return threadpool_limits.wrap(limits=1, user_api="blas")(function)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +190,7 @@ class SplineModel:
     degrees_of_freedom: Floats
     scatter: float
 
+    @_one_thread
     def at(self, alt_pnt: float, az_pnt: float) -> tuple[Cube, Cube]:
         """The rate at a pointing, and its statistical error.
 
@@ -213,6 +221,7 @@ class SplineModel:
         return Cube(self.axes, u.Quantity(rate, RATE_UNIT)), Cube(self.axes, u.Quantity(error, RATE_UNIT))
 
 
+@_one_thread
 def fit_spline(cells: Sequence[Cell]) -> SplineModel:
     """Fit the rate to the counts of cells.
 

@@ -82,12 +82,28 @@ def test_planes_that_were_not_exposed_do_not_count_for_the_normalisation():
     first_sum, second_sum = (integral[4:].sum() for integral in comparison.plane_integrals())
     assert first_sum == pytest.approx(second_sum)
     assert np.isnan(comparison.pull[:4]).all()
+    factors = compare(truth(), counted(3, first_bin=4), "plane").factors
+    assert factors[:4].tolist() == [1] * 4
+    assert np.all(factors[4:] != 1)
+    # Nor do those in which the second was exposed and saw nothing.
+    counts = second.stack.counts.copy()
+    counts[7] = 0
+    dark = make_model(replace(second.stack, counts=counts), "unsmoothed")
+    for pair in ((truth(), dark), (dark, truth())):
+        assert np.flatnonzero(compare(*pair, "plane").factors == 1).tolist() == [0, 1, 2, 3, 7]
+    # Nor do their rates for the spectral index.
+    high = truth(CubeAxes(AXES.energy[4:], AXES.dety, AXES.detx))
+    place = 3 * u.deg, -3 * u.deg
+    assert comparison.spectra(*place)[0].index == pytest.approx(spectrum(high, *place).index)
 
 
 def test_pulls_of_counts_against_the_truth_are_standard_normal():
     comparison = compare(truth(), counted(4))
     expected = TRUTH.expected(AXES, 80.0) * 2000
+    np.testing.assert_allclose(comparison.expected, expected)
+    np.testing.assert_allclose(comparison.pull, (comparison.second.stack.counts - expected) / np.sqrt(expected), atol=1e-9)
     pulls = comparison.pull[expected >= 10]
+    assert np.array_equal(comparison.pulls, pulls)
     assert abs(pulls.mean()) < 3.5 / np.sqrt(len(pulls))
     assert abs(pulls.std() - 1) < 3.5 / np.sqrt(2 * len(pulls))
 
@@ -116,6 +132,8 @@ def test_models_on_finer_and_coarser_axes_meet_on_the_coarser():
 def test_a_model_that_starts_at_a_higher_energy_is_compared_from_there():
     short = CubeAxes(AXES.energy[3:], AXES.dety, AXES.detx)
     np.testing.assert_allclose(compare(truth(), truth(short)).ratio, 1, rtol=1e-6)
+    last = CubeAxes(AXES.energy[-2:], AXES.dety, AXES.detx)
+    assert compare(truth(last), truth()).ratio.shape == (1, 16, 20)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +174,8 @@ def test_spectral_index_of_the_rate_is_one_more_than_that_of_the_counts(index):
 def test_spectra_are_taken_at_their_place():
     first, second = compare(truth(), counted(2)).spectra(2.1 * u.deg, -3.3 * u.deg)
     assert first.rate == pytest.approx(truth().rate.quantity[:, 1, 15].value)
+    assert not first.error.any()
+    assert (first.index_error, second.index_error > 0) == (0, True)
     assert second.error[0] == pytest.approx(
         np.sqrt(counted(2).stack.counts[0, 1, 15]) / counted(2).stack.exposure[0, 1, 15].value
     )
@@ -325,6 +345,26 @@ def test_the_bias_of_a_zone_counts_exposed_energies_and_square_zones_only():
         comparison.bias("edge")
 
 
+@pytest.mark.parametrize(("zone", "low", "high"), [("centre", 0, 0.25), ("halfway", 0.4, 0.65), ("rim", 0.85, 1)])
+def test_the_bias_of_a_zone_is_that_of_its_integral(zone, low, high):
+    """Of a field of view that is wider than high, with bins at the limits of the zones."""
+    axes = CubeAxes([1, 2, 9] * u.TeV, np.linspace(-1, 1, 41) * u.deg, np.linspace(-4, 4, 81) * u.deg)
+    y, x = (np.abs(centers.value / reach) for centers, reach in ((axes.dety_centers, 1), (axes.detx_centers, 4)))
+    distance = np.maximum(y[:, None], x)
+    first = truth(axes)
+    second = replace(first, rate=Cube(axes, first.rate.quantity * (1 + distance**2)))
+    inside = (distance >= low) & (distance <= high)
+    events = (first.rate.quantity * axes.bin_volume).value[:, inside]
+    expected = (events * distance[inside] ** 2).sum() / events.sum()
+    assert compare(first, second).bias(zone) == pytest.approx(expected)
+
+
+def test_two_truths_expect_no_counts_and_have_no_pulls():
+    comparison = compare(truth(), scaled(truth(), 2))
+    assert not comparison.expected.any()
+    assert not len(comparison.pulls)
+
+
 def test_nothing_to_normalise_by_is_said():
     stack = counted(3).stack
     late = np.arange(12)[:, None, None] >= 6
@@ -351,3 +391,56 @@ def test_pictures_of_masked_quadrants_names_with_dollars_and_far_positions(tmp_p
         compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", energies=["500 TeV"])
     with pytest.raises(BgnbError, match="positions must be pairs"):
         compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", positions=(0, 0))
+
+
+def test_axes_that_overlap_in_part_are_compared_there_with_rates_averaged_and_counts_added():
+    """The first reaches lower in energy and DETY, the second in DETX; bins of the first are finer."""
+    rng = np.random.default_rng(21)
+    fine = CubeAxes(np.geomspace(0.1, 10, 9) * u.TeV, np.linspace(-3, 2, 11) * u.deg, np.linspace(-4, 3, 22) * u.deg)
+    coarse = CubeAxes(np.geomspace(1, 100, 5) * u.TeV, np.linspace(-1, 4, 6) * u.deg, np.linspace(-5, 2, 8) * u.deg)
+    models = []
+    for obs_id, axes in enumerate((fine, coarse)):
+        counts = rng.integers(1, 50, axes.shape)
+        run = RunCounts(obs_id, 100.0, None, int(counts.sum()), 0, 0, 0)
+        livetime = rng.integers(50_000_000, 100_000_000, axes.shape)
+        models.append(make_model(Stack(axes, "ALTAZ", counts, livetime, (run,)), "unsmoothed"))
+    for first, second in (models, models[::-1]):
+        comparison = compare(first, second)
+        made = (comparison.first, comparison.second) if first is models[0] else (comparison.second, comparison.first)
+        for name, edges in (("energy", coarse.energy[:3]), ("dety", coarse.dety[:4]), ("detx", coarse.detx[1:])):
+            np.testing.assert_allclose(getattr(comparison.axes, name).value, edges.value, rtol=1e-9, atol=1e-9)
+        inside = np.s_[4:8, 4:10, :18]
+        counts, rates = models[0].stack.counts[inside], (models[0].rate.quantity * fine.bin_volume).value[inside]
+        counts, events = (values.reshape(2, 2, 3, 2, 6, 3).sum(axis=(1, 3, 5)) for values in (counts, rates))
+        np.testing.assert_array_equal(made[0].stack.counts, counts)
+        np.testing.assert_allclose((made[0].rate.quantity * comparison.axes.bin_volume).value, events, rtol=1e-6)
+        np.testing.assert_allclose(made[1].rate.quantity.value, models[1].rate.quantity.value[:2, :3, 1:], rtol=1e-9)
+        np.testing.assert_array_equal(made[1].stack.counts, models[1].stack.counts[:2, :3, 1:])
+
+
+def test_pulls_use_the_error_that_a_model_states_and_normalising_scales_it():
+    one, other = counted(31), counted(32, seconds=500.0, obs_id=2)
+    error = truth().rate.quantity * np.random.default_rng(33).uniform(0.1, 0.9, AXES.shape)
+    stating = replace(scaled(other, 3), error=Cube(AXES, error))
+    true, (rate1, rate2) = truth().rate.quantity, (model.rate.quantity for model in (one, stating))
+    np.testing.assert_allclose(compare(truth(), stating).pull, ((rate2 - true) / error).value)
+    cube = compare(truth(), stating, "cube")
+    assert 0.3 < cube.factors[0] < 0.4
+    np.testing.assert_allclose(cube.pull, ((rate2 - true / cube.factors[0]) / error).value)
+    # Of one that was counted, the rate that is common to both, over its exposure.
+    counts, exposure = rate1 * one.stack.exposure + rate2 * other.stack.exposure, one.stack.exposure + other.stack.exposure
+    variance = counts / exposure / one.stack.exposure + error**2
+    np.testing.assert_allclose(compare(one, stating).pull, ((rate2 - rate1) / np.sqrt(variance)).to_value(""))
+
+
+def test_a_position_on_an_edge_belongs_to_the_bin_above_it():
+    model = truth(CubeAxes(AXES.energy, [-3, -1, 0, 2] * u.deg, [-2, 1, 2, 3, 4] * u.deg))
+    for detx, dety, (iy, ix) in ((-2, -3, (0, 0)), (1, -1, (1, 1)), (0.999, -1.001, (0, 0)), (3.999, 1.999, (2, 3))):
+        np.testing.assert_array_equal(
+            spectrum(model, detx * u.deg, dety * u.deg).rate, model.rate.quantity.value[:, iy, ix], err_msg=f"{detx}, {dety}"
+        )
+        assert model.axes.holds(detx * u.deg, dety * u.deg)
+    for detx, dety in ((4, 0), (0, 2), (-2.001, 0), (0, -3.001)):
+        assert not model.axes.holds(detx * u.deg, dety * u.deg)
+        with pytest.raises(BgnbError, match="outside the field of view of the model"):
+            spectrum(model, detx * u.deg, dety * u.deg)

@@ -38,6 +38,12 @@ def test_bin_volume_is_in_mev_sr_and_belongs_to_its_bin():
         ({"energy": [1, 2] * u.m}, "energy edges need a unit that converts to TeV"),
         ({"dety": [0, np.nan] * u.deg}, "dety edges must be finite"),
         ({"dety": [0, 91] * u.deg}, "dety edges must lie within -90 and 90 deg"),
+        ({"dety": [-91, 0] * u.deg}, "dety edges must lie within -90 and 90 deg"),
+        ({"detx": [-180, 0, 181] * u.deg}, "detx edges must lie within -180 and 180 deg"),
+        ({"detx": [-181, 0] * u.deg}, "detx edges must lie within -180 and 180 deg"),
+        ({"energy": [[1, 2], [3, 4]] * u.TeV}, "energy edges must be a list of two or more"),
+        ({"energy": [1, np.inf] * u.TeV}, "energy edges must be finite and increasing"),
+        ({"energy": [2, 1, 3] * u.TeV}, "energy edges must be finite and increasing"),
         ({"detx": [1] * u.deg}, "detx edges must be a list of two or more"),
     ],
 )
@@ -54,6 +60,15 @@ def test_edges_cannot_be_changed_and_do_not_follow_the_array_they_came_from():
     assert made.energy[0] == 1 * u.TeV
     with pytest.raises(ValueError, match="read-only"):
         made.energy[0] = 0.5 * u.TeV
+
+
+def test_values_of_a_cube_cannot_be_changed_and_do_not_follow_the_array_they_came_from():
+    values = np.ones((3, 4, 5))
+    cube = Cube(axes(), u.Quantity(values, "s", copy=False))
+    values[1, 2, 3] = 2
+    assert np.all(cube.quantity == 1 * u.s)
+    with pytest.raises(ValueError, match="read-only"):
+        cube.quantity[1, 2, 3] = 2 * u.s
 
 
 @given(st.floats(0.01, 200))
@@ -79,3 +94,48 @@ def test_cubes_hold_only_finite_values_that_are_not_negative(wrong):
         Cube(axes(), values * u.s)
     with pytest.raises(BgnbError, match="needs shape"):
         Cube(axes(), np.ones((5, 4, 3)) * u.s)
+
+
+def test_regular_axes_are_equal_in_log_energy_and_square_and_their_centres_lie_between():
+    grid = CubeAxes.regular(n_energy=2, n_fov=4, energy_min="1 TeV", energy_max=100 * u.TeV, fov_max="120 arcmin")
+    np.testing.assert_allclose(grid.energy.to_value("TeV"), [1, 10, 100])
+    np.testing.assert_allclose(grid.energy_centers.to_value("TeV"), [10**0.5, 10**1.5])
+    for edges in (grid.dety, grid.detx):
+        np.testing.assert_allclose(edges.to_value("deg"), [-2, -1, 0, 1, 2], atol=1e-12)
+    np.testing.assert_allclose(axes().dety_centers.to_value("deg"), [-1.5, -0.5, 1, 2.5])
+    np.testing.assert_allclose(axes().detx_centers.to_value("deg"), [-2, -0.5, 0.5, 1.5, 3])
+    assert CubeAxes.regular(n_energy=np.int64(1), n_fov=1, fov_max=90 * u.deg).shape == (1, 1, 1)
+    assert CubeAxes.regular(n_energy=50, n_fov=1000).shape == (50, 1000, 1000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_energy": 0}, "n_energy must be a whole number from 1 up, got 0"),
+        ({"n_fov": 2.0}, "n_fov must be a whole number from 1 up, got 2.0"),
+        ({"n_energy": 51, "n_fov": 1000}, "n_energy = 51 and n_fov = 1000 make more than 50,000,000 bins"),
+        ({"energy_min": 0 * u.TeV}, "energy_min and energy_max must be increasing and above 0"),
+        ({"energy_min": "80 TeV"}, "energy_min and energy_max must be increasing and above 0"),
+        ({"energy_max": np.inf * u.TeV}, "energy_max must be one finite value"),
+        ({"energy_max": [1, 2] * u.TeV}, "energy_max must be one finite value"),
+        ({"energy_max": 80}, "energy_max must be a value with a unit, such as '1 TeV', got '80'"),
+        ({"fov_max": "0 deg"}, "fov_max must be above 0 and at most 90 deg"),
+        ({"fov_max": "90.5 deg"}, "fov_max must be above 0 and at most 90 deg"),
+    ],
+)
+def test_regular_axes_of_wrong_values_are_refused(changes, message):
+    with pytest.raises(BgnbError, match=message):
+        CubeAxes.regular(**({"n_energy": 3, "n_fov": 4} | changes))
+
+
+def test_axes_are_equal_where_all_edges_are():
+    assert axes() == axes()
+    for name in ("energy", "dety", "detx"):
+        edges = getattr(axes(), name).copy()
+        edges[-1] *= 1 + 1e-9
+        assert axes() != CubeAxes(**({n: getattr(axes(), n) for n in ("energy", "dety", "detx")} | {name: edges}))
+    assert axes() != "axes"
+
+
+def test_no_bin_lies_above_a_threshold_above_all():
+    assert [axes().first_bin_above(threshold * u.TeV) for threshold in (0.05, 10, 10.1, 90, 1e4)] == [0, 2, 3, 3, 3]

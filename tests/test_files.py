@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.testing import assert_allclose
 
 from bgnb import (
     BgnbError,
+    Cube,
     DataError,
     open_runs,
     read_background,
@@ -154,3 +156,42 @@ def test_compressed_files_carry_no_time(tmp_path):
     content = (tmp_path / "m.fits.gz").read_bytes()
     assert content[4:8] == bytes(4)
     assert gzip.decompress(content).startswith(b"SIMPLE  =")
+
+
+def test_a_model_that_states_its_error_survives_its_file(tmp_path):
+    model = lopsided_model()
+    stating = replace(model, error=Cube(AXES, model.rate.quantity * np.linspace(0.1, 0.9, 7)[:, None]))
+    write_model(stating, tmp_path / "m.fits")
+    assert np.array_equal(read_model(tmp_path / "m.fits").error.quantity, stating.error.quantity)
+
+
+FAULTS = {
+    "no rate": (lambda columns, data: columns.change_name("BKG", "RATE"), "has neither a column BKG nor BGD"),
+    "no unit": (lambda columns, data: columns.change_unit("BKG", ""), "column BKG has no unit"),
+    "unit of a time": (lambda columns, data: columns.change_unit("BKG", "s"), "column BKG is in 's', not in s-1 MeV-1 sr-1"),
+    "unit that is none": (lambda columns, data: columns.change_unit("BKG", "off"), "column BKG is in 'off', not in"),
+    "no edges": (lambda columns, data: columns.change_name("DETY_HI", "Y"), "column DETY_HI is missing"),
+    "gap": (lambda columns, data: data["DETX_LO"][0].__setitem__(3, 7.0), "the bins of DETX have gaps or overlap"),
+    "edges without order": (lambda columns, data: data["DETX_LO"][0].__setitem__(0, 1.9), "detx edges must be finite and incr"),
+    "not a number": (lambda columns, data: data["BKG"][0].__setitem__((1, 2, 3), np.nan), "must be finite and not negative"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_background_that_cannot_be_used_is_told_with_its_file(tmp_path, fault):
+    path = tmp_path / "m.fits"
+    write_model(lopsided_model(), path)
+    change, message = FAULTS[fault]
+    with fits.open(path, mode="update") as hdus:
+        change(hdus["BACKGROUND"].columns, hdus["BACKGROUND"].data)
+    with pytest.raises(DataError, match=message) as told:
+        read_background(path, "BACKGROUND")
+    assert str(told.value).startswith(f"{path}, HDU BACKGROUND: ")
+
+
+def test_what_is_asked_of_a_background_must_be_there(tmp_path):
+    write_model(lopsided_model(), tmp_path / "m.fits")
+    with pytest.raises(DataError, match=r"m\.fits: there is no table HDU BKG; there are PRIMARY, COUNTS"):
+        read_background(tmp_path / "m.fits")
+    with pytest.raises(BgnbError, match="unknown layout 'FORTRAN': use one of GADF"):
+        read_background(tmp_path / "m.fits", "BACKGROUND", layout="FORTRAN")

@@ -5,10 +5,21 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord, SkyOffsetFrame, angular_separation, get_sun
 from astropy.time import Time
+from astropy.utils import iers
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bgnb.fov import FieldOfView, Site, pointing_altaz, pointing_radec, sun_altitude
+from bgnb import BgnbError
+from bgnb.fov import (
+    FieldOfView,
+    Site,
+    _ut1_and_pole,
+    checked_fovalign,
+    pointing_altaz,
+    pointing_radec,
+    separation,
+    sun_altitude,
+)
 
 SITE = Site(16.5002222, -23.2717778, 1835.0)
 NORTHERN = Site(-17.89, 28.7619444, 2200.0)
@@ -118,3 +129,35 @@ def test_far_events_stay_far():
     view = FieldOfView(10.0, -30.0, 53201.1, SITE)
     detx, dety = view.altaz(np.array([190.0, 100.0]), np.array([30.0, -30.0]), np.zeros(2))
     assert np.all(np.hypot(detx, dety) > 40)
+
+
+def test_earth_orientation_agrees_with_astropy_also_across_leap_seconds_and_stands_still_outside_the_table():
+    table = iers.IERS_A.open(iers.IERS_A_FILE)
+    # Leap seconds end MJD 53735 and 57753.
+    for mjd in (53201.13, 53735.75, 53736.0, 57753.01, 57753.99, 57754.5, 60000.0):
+        dut1, xp, yp = _ut1_and_pole(mjd)
+        time = Time(mjd, format="mjd", scale="utc")
+        pole = [angle.to_value("arcsec") for angle in table.pm_xy(time)]
+        assert dut1 == pytest.approx(table.ut1_utc(time).to_value("s"), abs=3e-4), mjd
+        np.testing.assert_allclose(np.degrees([xp, yp]) * 3600, pole, atol=2e-3)
+    known = table["MJD"][~np.isnan(table["UT1_UTC_A"])].value
+    for outside, edge in ((known[0] - 5000, known[0]), (known[-1] + 5000, known[-1])):
+        assert _ut1_and_pole(outside) == _ut1_and_pole(edge)
+        row = table[table["MJD"].value == edge]
+        np.testing.assert_allclose(np.degrees(_ut1_and_pole(edge)[1:]) * 3600, [row["PM_x_A"][0].value, row["PM_y_A"][0].value])
+
+
+def test_separation_agrees_with_astropy_from_arcseconds_to_opposite_points():
+    rng = np.random.default_rng(6)
+    lon, lat = rng.uniform(-180, 540, 200), rng.uniform(-90, 90, 200)
+    other_lon, other_lat = rng.uniform(-180, 540, 200), rng.uniform(-90, 90, 200)
+    other_lon[:50], other_lat[:50] = lon[:50] + 1e-5, lat[:50] * (1 - 1e-7)
+    expected = np.degrees(angular_separation(*np.radians([lon, lat, other_lon, other_lat])))
+    np.testing.assert_allclose(separation(lon, lat, other_lon, other_lat), expected, rtol=1e-9)
+    assert separation(20, 30, 200, -30) == pytest.approx(180)
+
+
+def test_a_frame_has_one_of_two_names():
+    assert [checked_fovalign(name) for name in ("altaz", "RaDec")] == ["ALTAZ", "RADEC"]
+    with pytest.raises(BgnbError, match="unknown fovalign 'GALACTIC': use one of ALTAZ, RADEC"):
+        checked_fovalign("GALACTIC")

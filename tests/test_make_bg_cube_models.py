@@ -311,10 +311,19 @@ def test_a_group_without_counts_leaves_its_runs_out_and_the_others_go_on(tmp_pat
     indir = write_gadf(tmp_path / "in", [run(2, 100), run(3, 100, threshold=79.0)])
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
     assert [entry.as_dict()["status"] for entry in report.runs] == ["used", "left_out"]
-    assert str(report.runs[1].reason) == "its group has no counts inside the axes and above the energy thresholds"
+    assert "LO_THRES = 79 TeV: no energy bin lies above it, as the axis ends at 80 TeV" in report.faults[3]
     assert len(report.groups) == 1
-    with pytest.raises(BgnbError, match=r"no model could be made: 2 its group has no counts"):
-        make_bg_cube_models(indir, "GADF", tmp_path / "none", select="all", energy_min="78 TeV", n_energy=1)
+    with pytest.raises(BgnbError, match=r"no model could be made: 1 its group has no counts"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "none", select=[2], energy_min="78 TeV", n_energy=1)
+
+
+def test_a_run_below_its_threshold_adds_neither_counts_nor_livetime(tmp_path):
+    """The group's livetime would be too long for its counts, if such a run counted."""
+    indir = write_gadf(tmp_path / "in", [run(2, 100), run(4, 100), run(8, 100, threshold=300.0)])
+    for workers in (1, 2):
+        report = make_bg_cube_models(indir, "GADF", tmp_path / f"out{workers}", select="all", workers=workers)
+        assert list(report.faults) == [8]
+        assert report.groups[0].livetime_s == 3006
 
 
 def test_defaults_of_command_and_function_agree(indir, tmp_path):

@@ -1,5 +1,7 @@
 """Sources cut out: the open part of each bin against random points, and models against those of source-free fields."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -17,6 +19,7 @@ from bgnb import (
     read_model,
     stack_runs,
 )
+from bgnb.fov import separation
 from bgnb.mask import SourceMask
 
 AXES = CubeAxes(
@@ -93,6 +96,45 @@ def test_circles_out_of_view_cost_nothing(run_near_the_zenith):
     one, other = (stack_runs([events], AXES, "ALTAZ", which) for which in (None, far))
     np.testing.assert_array_equal(one.livetime_us, other.livetime_us)
     assert one.runs == other.runs
+
+
+def test_circles_are_those_of_the_catalogue_and_only_near_ones_are_kept():
+    """Across right ascension 0, and where a degree of it is short."""
+    table = Table({"RA": [359.8, 0.5, 40.0, 3.0], "DEC": [-60.0, -61.0, 10.0, -60.0], "EXTENSION": [0.0, 0.25, 0.1, 0.0]})
+    mask = SourceMask.around(table, 12 * u.arcmin)
+    np.testing.assert_allclose(mask.circles, [[359.8, -60, 0.2], [0.5, -61, 0.7], [40, 10, 0.4], [3, -60, 0.2]])
+    assert SourceMask.around(table).radius.tolist() == [0.5, 1.0, 0.7, 0.5]
+    pointing = SkyCoord(0.1 * u.deg, -60 * u.deg)
+    away = pointing.separation(SkyCoord(table["RA"] * u.deg, table["DEC"] * u.deg)).deg
+    for distance in (away[1] - 0.7 - 1e-6, away[1] - 0.7 + 1e-6, away[3] - 0.2 + 1e-6):
+        kept = mask.near(0.1, -60.0, distance)
+        assert kept.ra.tolist() == mask.ra[away < mask.radius + distance].tolist()
+        assert len(kept) == len(kept.dec) == len(kept.radius)
+    ra, dec = np.array([0.19, 0.21, 359.8, 0.5, 180.0]), np.array([-60.0, -60.0, -60.199, -60.301, -60.0])
+    covered = np.any(
+        [SkyCoord(ra, dec, unit="deg").separation(SkyCoord(a, b, unit="deg")).deg < r for a, b, r in mask.circles], axis=0
+    )
+    assert covered.any()
+    assert not covered.all()
+    assert mask.covers(ra, dec).tolist() == covered.tolist()
+
+
+def test_events_in_the_last_corner_of_a_covered_bin_do_not_count(run_near_the_zenith):
+    """A bin without livetime is closed, though a corner of it is a little outside the circle; its neighbours are open."""
+    edges = [-0.75, -0.25, 0.25, 0.75] * u.deg
+    axes = CubeAxes([1, 2, 4, 8] * u.TeV, [-1.25, *edges.value] * u.deg, edges)
+    events = replace(run_near_the_zenith, energy_threshold=None)
+    detx, dety = np.array([0.24999, 0.3, -0.7, 0.0]), np.array([0.24999, 0.24999, 0.0, 0.3])
+    ra, dec = events.view.sky("RADEC", detx, dety, np.zeros(4))
+    first = np.flatnonzero(events.in_gti)[:4]
+    few = replace(events, ra=ra, dec=dec, time=events.time[first], energy=np.array([1.5, 1.5, 3.0, 5.0]))
+    corner = separation(ra[0], dec[0], events.ra_pnt, events.dec_pnt)
+    mask = SourceMask(*(np.array([value]) for value in (events.ra_pnt, events.dec_pnt, corner - 2e-5)))
+    assert not mask.covers(ra[:1], dec[:1]).any()
+    stack = stack_runs([few], axes, "RADEC", mask)
+    assert np.argwhere(stack.livetime_us[0] == 0).tolist() == [[2, 1]]
+    assert stack.runs[0].events_in_mask == 2  # the last lies within the circle, in a bin that it covers in part
+    assert np.argwhere(stack.counts).tolist() == [[0, 2, 2], [1, 2, 0]]
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from scipy.ndimage import convolve
 
-from bgnb import BgnbError, CubeAxes, RunCounts, Stack, make_model
+from bgnb import BackgroundModel, BgnbError, Cube, CubeAxes, RunCounts, Stack, make_model
 from bgnb.smooth import smooth_planes
 
 AXES = CubeAxes(
@@ -113,6 +114,76 @@ def test_smoothing_follows_the_truth_without_mirror_or_shift():
     rate = make_model(stack_of(counts, [1000.0] * 7)).rate.quantity.value[3]
     relative = rate / rate.mean() / (truth / truth.mean()) - 1
     assert np.abs(relative[5:-5, 5:-5]).max() < 0.12
+
+
+@pytest.mark.parametrize(("total", "times"), [(90_000, 5), (110_000, 4), (900_000, 4), (1_100_000, 3)])
+@pytest.mark.parametrize("method", ["default", "michi"])
+def test_planes_are_smoothed_as_often_as_their_counts_ask_for_and_masks_are_filled_from_their_rim(method, total, times):
+    """Step by step, with a part of the field of view masked in all runs."""
+    counts = np.rint(exposed_counts() * (total / exposed_counts().sum())).astype(np.int64)
+    mask = np.ones(AXES.shape, dtype=np.int64)
+    mask[:, 4:17, 10:28] = 0
+    counts = np.rint(counts * mask * (total / (counts * mask).sum())).astype(np.int64)
+    whole = stack_of(counts * 0, LIVETIMES)
+    stack = Stack(AXES, "ALTAZ", counts, whole.livetime_us * mask, whole.runs)
+    model = make_model(stack, method)
+    first = 2 if method == "michi" else 0
+    assert model.axes.shape == (7 - first, 23, 30)
+    kernel = np.array([[0, 0, 1, 0, 0], [0, 2, 2, 2, 0], [1, 2, 5, 2, 1], [0, 2, 2, 2, 0], [0, 0, 1, 0, 0]]) / 25
+    for plane in range(2, 7):
+        counted, exposed = stack.counts[plane].astype(float), stack.exposure[plane].value
+        above, below = (counted, exposed) if method == "default" else (counted / (exposed + (exposed == 0)), mask[plane] * 1.0)
+        for _ in range(times):
+            above, below = convolve(above, kernel), convolve(below, kernel)
+        reached = below > 0.1 * below.max()
+        rate, made = np.where(reached, above / (below + (below == 0)), np.nan), model.rate.quantity.value[plane - first]
+        assert (made * exposed).sum() == pytest.approx(counted.sum())
+        seen = rate > 0.02 * np.nanmean(rate)
+        ratio = made[seen] / rate[seen]
+        np.testing.assert_allclose(ratio, ratio[0], rtol=1e-9)
+        inside = np.argwhere(~reached)
+        assert len(inside) > 50
+        rim = np.argwhere(reached)
+        for y, x in inside:
+            distance = np.hypot(*(rim - (y, x)).T)
+            nearest = rim[distance < distance.min() + 1e-9]
+            assert np.isclose(made[y, x], made[tuple(nearest.T)]).any()
+
+
+@pytest.mark.parametrize("totals", [[0, 60, 40, 1, 3000, 5000, 9000], [0, 32, 16, 8, 4, 2, 1]])
+def test_an_empty_plane_follows_the_nearest_planes_with_a_hundred_counts_together_or_all(totals):
+    """The first two hold just as many, and the others lie on another power law; or all lie on one and hold fewer."""
+    counts = np.zeros(AXES.shape, dtype=np.int64)
+    counts[:, 11, 15] = totals
+    model = make_model(stack_of(counts, [0] + [1.0] * 6))
+    volume = AXES.bin_volume.value.sum(axis=(1, 2))
+    mean = (model.rate.quantity * AXES.bin_volume).value.sum(axis=(1, 2)) / volume
+    law = np.array(totals) / volume
+    assert mean[0] == pytest.approx(law[1] ** 2 / law[2])  # steps in log energy are equal
+
+
+def test_rate_and_error_of_a_model_need_the_axes_of_its_stack():
+    model = make_model(stack_of(exposed_counts(), LIVETIMES))
+    other = CubeAxes(AXES.energy * 2, AXES.dety, AXES.detx)
+    elsewhere = Cube(other, model.rate.quantity)
+    with pytest.raises(BgnbError, match="need the same axes"):
+        BackgroundModel(elsewhere, model.stack, "default")
+    with pytest.raises(BgnbError, match="need the same axes"):
+        BackgroundModel(model.rate, model.stack, "default", error=elsewhere)
+    in_tev = Cube(AXES, model.rate.quantity.to("s-1 TeV-1 sr-1"))
+    converted = BackgroundModel(in_tev, model.stack, "default", error=in_tev)
+    for cube in (converted.rate, converted.error):
+        assert cube.quantity.unit == model.rate.quantity.unit
+        np.testing.assert_allclose(cube.quantity.value, model.rate.quantity.value)
+
+
+def test_planes_without_counts_are_told_apart_as_extrapolated():
+    counts = exposed_counts()
+    counts[3] = 0
+    counts[4] = 0
+    counts[4, 5, 6] = 1
+    for method, told in (("default", [True, True, False, True, False, False, False]), ("unsmoothed", [False] * 7)):
+        assert make_model(stack_of(counts, LIVETIMES), method).extrapolated.tolist() == told
 
 
 def test_a_stack_without_counts_and_an_unknown_method_are_refused():

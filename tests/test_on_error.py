@@ -110,5 +110,5 @@ def test_what_is_odd_but_borne_is_reported_with_the_runs(tmp_path):
     ]
     assert report.runs[1].counted.livetime_s == 1503
     content = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert content["notes"] == ["the index has the same row of run 2 more than once"]
+    assert [f"note: {note}" for note in content["notes"]] == notes
     assert [len(entry["notes"]) for entry in content["runs"]] == [0, 1, 1, 0]

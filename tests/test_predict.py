@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from astropy import units as u
+from scipy.interpolate import RegularGridInterpolator
 
 from bgnb import BgnbError, Cube, CubeAxes, point_rate, predicted_rate
 from bgnb.cube import RATE_UNIT
@@ -59,7 +60,7 @@ def test_what_lies_outside_is_zero(interpolation):
     half = CubeAxes(wide.energy[1:], dety=[-4.5, 0.5] * u.deg, detx=wide.detx[1:3])
     full = CubeAxes(wide.energy[1:], dety=[-2, 0.5] * u.deg, detx=wide.detx[1:3])
     both = [predicted_rate(smooth_rate(AXES), axes, interpolation).sum() for axes in (half, full)]
-    assert both[0] == pytest.approx(both[1], rel=1e-9)
+    assert both[0] == pytest.approx(both[1], rel=1e-9, abs=0)
 
 
 def test_rates_at_the_centres_predict_the_counts_of_the_bins():
@@ -82,3 +83,39 @@ def test_rates_at_the_centres_predict_the_counts_of_the_bins():
 def test_an_unknown_interpolation_is_refused():
     with pytest.raises(BgnbError, match="unknown interpolation 'cubic': use one of none, gammapy"):
         predicted_rate(smooth_rate(AXES), OTHER, "cubic")
+
+
+def test_bins_that_reach_over_any_end_predict_what_lies_inside():
+    """Each end of each axis, in one bin of the other two; each part of a bin is integrated by itself."""
+    for name in ("energy", "dety", "detx"):
+        edges = getattr(AXES, name)
+        span = edges[-1] - edges[0]
+        for beyond, within in (
+            ([edges[0] - 0.004 * span, edges[0] + 0.6 * span], [edges[0], edges[0] + 0.6 * span]),
+            ([edges[-1] - 0.6 * span, edges[-1] + 2 * span], [edges[-1] - 0.6 * span, edges[-1]]),
+        ):
+            kept = {n: getattr(AXES, n)[1:3] for n in ("energy", "dety", "detx") if n != name}
+            both = [
+                predicted_rate(smooth_rate(AXES), CubeAxes(**kept, **{name: u.Quantity(part)}), "gammapy").item()
+                for part in (beyond, within)
+            ]
+            assert both[0] == pytest.approx(both[1], rel=1e-9, abs=0), name
+
+
+def test_between_the_centres_the_logarithm_of_a_rough_rate_is_linear_as_scipy_has_it():
+    rate = lopsided_model(method="unsmoothed").rate
+    rough = Cube(AXES, (rate.quantity + 0.02 * rate.quantity.mean()) * np.random.default_rng(4).uniform(0.5, 2, AXES.shape))
+
+    def coordinates(axes):
+        return np.log(axes.energy_centers.to_value("MeV")), axes.dety_centers.to_value("rad"), axes.detx_centers.to_value("rad")
+
+    between = RegularGridInterpolator(coordinates(AXES), np.log(rough.quantity.value), bounds_error=False, fill_value=None)
+    parts = (30, 12, 12)  # into which each bin is cut
+    fine = CubeAxes(
+        np.geomspace(0.8, 30, 3 * parts[0] + 1) * u.TeV,
+        np.linspace(-1.3, 2.1, 4 * parts[1] + 1) * u.deg,
+        np.linspace(-3.7, 1.1, 5 * parts[2] + 1) * u.deg,
+    )
+    events = np.exp(between(tuple(np.meshgrid(*coordinates(fine), indexing="ij")))) * fine.bin_volume.value
+    expected = events.reshape(3, parts[0], 4, parts[1], 5, parts[2]).sum(axis=(1, 3, 5))
+    np.testing.assert_allclose(predicted_rate(rough, OTHER, "gammapy"), expected, rtol=5e-3)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy import units as u
 
 import bgnb
-from bgnb import BgnbError
+from bgnb import BgnbError, TrueModel, make_test_bg_cube_model
 from bgnb.compare import radial_profile
 from tests.models import AXES, lopsided_model
 
@@ -19,7 +20,7 @@ def test_rings_hold_the_whole_plane_and_their_error_is_that_of_their_counts():
         area = np.histogram(offset, profile.edges, weights=AXES.solid_angle.value)[0]
         counts = np.histogram(offset, profile.edges, weights=model.stack.counts[plane])[0]
         total = (model.rate.quantity.value[plane] * AXES.solid_angle.value).sum()
-        assert np.nansum(profile.rate * area) == pytest.approx(total)
+        assert np.nansum(profile.rate * area) == pytest.approx(total, rel=1e-9, abs=0)
         # Livetime is the same everywhere in this plane: the mean is counts over exposure, its error Poisson's.
         some = counts > 0
         np.testing.assert_allclose(profile.rate[some] / profile.error[some], np.sqrt(counts[some]))
@@ -42,3 +43,15 @@ def test_rings_leave_out_what_was_not_exposed():
     for number_, width in ((-1, 0.5), (5, 0.5), (0, 0)):
         with pytest.raises(BgnbError, match="number must be 0 to 4, and width above 0"):
             radial_profile(model, number_, width)
+
+
+def test_a_truth_has_a_profile_without_errors_also_at_the_lowest_energy():
+    truth = make_test_bg_cube_model(AXES, 80 * u.deg, TrueModel(gradient_x=0.1))
+    profile = radial_profile(truth, 0)
+    assert profile.edges[:3].tolist() == [0, 0.5, 1]
+    offset = np.hypot(AXES.detx_centers.value, AXES.dety_centers.value[:, None])
+    ring = (offset >= 1) & (offset < 1.5)
+    expected = np.average(truth.rate.quantity.value[0][ring], weights=AXES.solid_angle.value[ring])
+    assert profile.rate[2] == pytest.approx(expected)
+    assert profile.error.shape == profile.rate.shape
+    assert not np.nan_to_num(profile.error).any()

@@ -122,6 +122,19 @@ def test_every_pointing_lies_within_the_edges_of_its_group(alt, az):
     assert inside <= row["AZ_MAX"] - row["AZ_MIN"] + 1e-9 or inside > 360 - 1e-9
 
 
+def test_default_edges_are_those_of_the_documentation():
+    groups = ObservationGroups()
+    assert groups.alt_edges.to_value("deg").tolist() == [0, 20, 23, 27, 30, 33, 37, 40, 44, 49, 53, 58, 64, 72, 90]
+    assert groups.az_edges.to_value("deg").tolist() == [-90, 90, 270]
+
+
+def test_azimuths_are_wrapped_into_their_range():
+    groups = ObservationGroups([0, 90] * u.deg, [-45, 45, 200] * u.deg)
+    azimuths = {-45: 0, 44.9: 0, 45: 1, 199.9: 1, 200: None, 314.9: None, 315: 0, 359: 0, 405: 1, -170: 1}
+    assert {azimuth: groups.az_column(azimuth) for azimuth in azimuths} == azimuths
+    assert {azimuth: groups.group_id(50, azimuth) for azimuth in azimuths} == azimuths
+
+
 def test_groups_with_gaps_leave_pointings_out():
     assert ObservationGroups([30, 60] * u.deg, [0, 90] * u.deg).group_id(45, 180) is None
 

@@ -46,6 +46,25 @@ def test_no_run_is_counted_twice(event_lists):
         stack + stack_runs(event_lists[2:], AXES, "RADEC")
 
 
+def test_what_cannot_be_a_stack_is_refused(event_lists):
+    stack = stack_runs(event_lists[:1], AXES)
+    negative, part = stack.counts.copy(), np.zeros(AXES.shape, dtype=np.int64)
+    negative[2, 3, 4], part[5, 4, 3] = -1, 1
+    for changes, message in (
+        ({"counts": negative}, "counts of a stack must be int64, of shape"),
+        ({"counts": stack.counts.astype(float)}, "counts of a stack must be int64"),
+        ({"livetime_us": stack.livetime_us[:, :, 1:]}, "livetime_us of a stack must be int64"),
+        ({"counts": part * 0, "livetime_us": part, "runs": ()}, "a stack of no runs cannot have a livetime"),
+        ({"fovalign": "GALACTIC"}, "unknown fovalign 'GALACTIC'"),
+    ):
+        with pytest.raises(BgnbError, match=message):
+            replace(stack, **changes)
+    for name in ("energy", "dety", "detx"):
+        other = replace(AXES, **{name: getattr(AXES, name) * 1.01})
+        with pytest.raises(BgnbError, match="different axes"):
+            stack + stack_runs(event_lists[1:], other)
+
+
 def test_the_bin_that_the_threshold_cuts_gets_neither_counts_nor_livetime(event_lists):
     edges = AXES.energy.value
     events = event_lists[0]

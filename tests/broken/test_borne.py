@@ -36,6 +36,10 @@ def twice(content):
     return with_whole_card(content, "HDUCLASS", "LIVETIME=               9999.0")
 
 
+def with_event_counts(table):
+    table["EVENT_COUNT"] = [7 if obs_id == CHANGED else EVENTS[obs_id] for obs_id in table["OBS_ID"].tolist()]
+
+
 def other_row_of_hdus(table):
     table.add_row([99, "events", "events", "data", "run99.fits.gz", "events"])
 
@@ -48,6 +52,10 @@ NOTES_OF_A_RUN = {
     "livetime of the index differs": (
         in_row(LIVETIME=1000.0),
         "LIVETIME of the index differs from that of the events, which is used",
+    ),
+    "number of events in the index": (
+        in_index("obs-index", with_event_counts),
+        "EVENT_COUNT of the index differs from the number of events; is the list cut, or doubled?",
     ),
     "ONTIME of the whole run": (
         in_header(ONTIME=2000.0, DEADC=0.895),

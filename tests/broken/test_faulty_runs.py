@@ -186,6 +186,16 @@ BROKEN_TABLES = {
     "events twice": (doubled(2), "HDU EVENTS", "50 of 100 events are copies of others"),
     "events three times": (doubled(3), "HDU EVENTS", "100 of 150 events are copies of others"),
     "some events twice": (in_columns(change=some_doubled), "HDU EVENTS", "2 of 52 events are copies of others"),
+    "events twice under new numbers": (
+        both(doubled(2), with_column("EVENT_ID", lambda t: np.arange(len(t)))),
+        "HDU EVENTS",
+        "50 of 100 events are copies of others (TIME, RA, DEC, ENERGY)",
+    ),
+    "threshold above all energies": (
+        in_header("AEFF", LO_THRES=(300.0, "GeV that nobody states")),
+        "HDU aeff",
+        "LO_THRES = 300 TeV: no energy bin lies above it",
+    ),
     "events twice without EVENT_ID": (
         both(without_column("EVENT_ID"), doubled(2)),
         "HDU EVENTS",
@@ -268,6 +278,9 @@ BROKEN_HEADERS = {
     "drift": (in_header(OBS_MODE="DRIFT"), "HDU EVENTS", "OBS_MODE is DRIFT"),
     "slew": (in_header(OBS_MODE="slew"), "HDU EVENTS", "OBS_MODE is SLEW"),
     "OBS_ID of another run": (in_header(OBS_ID=5), "HDU EVENTS", "OBS_ID says that it holds run 5, but the index says 4"),
+    "OBS_ID that is no whole number": (in_header(OBS_ID=4.5), "HDU EVENTS", "OBS_ID says that it holds run 4.5"),
+    "AEFF of another run": (in_header("AEFF", OBS_ID=5), "HDU AEFF", "OBS_ID says that it holds run 5, but the index says 4"),
+    "GTI that says it is of another run": (in_header("GTI", OBS_ID=5), "HDU GTI", "OBS_ID says that it holds run 5"),
     "OBS_ID that a terminal obeys": (in_card("OBS_ID", "'\x1b[31mfour'"), "holds run \N{REPLACEMENT CHARACTER}[31mfour"),
     "OBS_ID text": (in_header(OBS_ID="four"), "HDU EVENTS", "OBS_ID says that it holds run four, but the index says 4"),
     "copy of another run": (of_run_2, "HDU EVENTS", "OBS_ID says that it holds run 2, but the index says 4"),

@@ -1,0 +1,228 @@
+"""Do the tests see bugs? Small faults are put into a module, one at a time, and its tests are run on each.
+
+    python -m benchmarks.mutants bgnb/stack.py --tests tests/test_stack.py tests/test_closure.py --minutes 10
+
+Faults: operators, comparisons and functions exchanged for their neighbours, numbers one off,
+conditions turned round, arguments that change places, statements that are gone. Faults are
+drawn at random until the time is over; each is tried on a copy of the project. A fault
+that no test sees is printed with its line: either it changes nothing that matters, or a test
+is missing. Texts, annotations and decorators are left as they are.
+
+A fault in a function is tried in a fork of a process that has read everything already, in
+which that function gets other code; that takes a second less than a fresh process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import functools
+import gc
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OPERATORS = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div, ast.Pow: ast.Mult,
+    ast.Mod: ast.FloorDiv, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.MatMult: ast.Mult,
+    ast.And: ast.Or, ast.Or: ast.And,
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+_PAIRS = "min max, minimum maximum, any all, argmin argmax, zeros ones, sin cos, floor ceil, sum mean, left right"
+NAMES = {a: b for pair in _PAIRS.split(", ") for a, b in (pair.split(), pair.split()[::-1])} | {"rint": "floor"}
+EITHER_ORDER = ("array_equal", "hypot", "max", "maximum", "min", "minimum")
+NOT_CODE = ("annotation", "returns", "decorator_list", "type_params")
+
+
+class Mutant(NamedTuple):
+    """A fault: its line, what stood there, what stands there now, and the source of the whole module with it."""
+
+    in_function: bool
+    line: int
+    before: str
+    after: str
+    source: str
+
+
+def mutants(source: str) -> Iterator[Mutant]:
+    """Every fault that is tried in a module."""
+    tree = ast.parse(source)
+    for in_function, parent, field, index, node in _places(tree):
+        for faulty in _faults(node):
+            _put(parent, field, index, faulty)
+            yield Mutant(in_function, node.lineno, _shown(node), _shown(faulty), ast.unparse(ast.fix_missing_locations(tree)))
+        _put(parent, field, index, node)
+
+
+def _places(parent: ast.AST, in_function: bool = False) -> Iterator[tuple[bool, ast.AST, str, int | None, ast.AST]]:
+    """Every expression and statement, whether it is in the body of a function, and where it hangs."""
+    for field, value in ast.iter_fields(parent):
+        if field in NOT_CODE or isinstance(parent, ast.JoinedStr):
+            continue
+        inside = in_function or (field == "body" and isinstance(parent, ast.FunctionDef))
+        for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if isinstance(node, ast.expr | ast.stmt):
+                yield inside, parent, field, index, node
+            if isinstance(node, ast.AST) and not isinstance(node, ast.Raise):
+                yield from _places(node, inside)
+
+
+def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
+    if index is None:
+        setattr(parent, field, node)
+    else:
+        getattr(parent, field)[index] = node
+
+
+def _faults(node: ast.AST) -> Iterator[ast.AST]:
+    """What may stand in place of a node by mistake."""
+    match node:
+        case ast.BinOp(left, op, right) if type(op) in OPERATORS and not _is_type(right):
+            yield ast.BinOp(left, OPERATORS[type(op)](), right)
+        case ast.BoolOp(op, values):
+            yield ast.BoolOp(OPERATORS[type(op)](), values)
+        case ast.Compare(left, ops, right):
+            for number, op in enumerate(ops):
+                yield ast.Compare(left, [*ops[:number], OPERATORS[type(op)](), *ops[number + 1 :]], right)
+        case ast.UnaryOp(_, operand):
+            yield operand
+        case ast.Constant(bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(int(value)):
+            yield from (ast.Constant(value + 1), ast.Constant(value - 1))
+        case ast.Constant(float(value)):
+            yield ast.Constant(value * 1.1 + (value == 0))
+        case ast.Constant(str(value)) if value in NAMES:
+            yield ast.Constant(NAMES[value])
+        case ast.Name(name) if name in NAMES:
+            yield ast.Name(NAMES[name])
+        case ast.Attribute(value, name) if name in NAMES:
+            yield ast.Attribute(value, NAMES[name])
+        case ast.Call(function, arguments, keywords) if len(arguments) > 1 and not ast.unparse(function).endswith(EITHER_ORDER):
+            yield ast.Call(function, [arguments[1], arguments[0], *arguments[2:]], keywords)
+        case ast.Tuple([first, second, *rest], context) if not isinstance(second, ast.Constant):
+            yield ast.Tuple([second, first, *rest], context)
+    match node:
+        case ast.If(test, body, orelse):
+            yield ast.If(ast.UnaryOp(ast.Not(), test), body, orelse)
+        case ast.IfExp(test, body, orelse):
+            yield from (body, orelse)
+        case ast.Raise() | ast.AugAssign() | ast.Continue() | ast.Break() | ast.Expr(ast.Call()):
+            yield ast.Pass()
+        case ast.Return(value) if value is not None:
+            yield ast.Return(ast.Constant(None))
+
+
+def _is_type(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("None", "str", "int", "float")
+
+
+def _shown(node: ast.AST) -> str:
+    text = ast.unparse(ast.fix_missing_locations(node)).split("\n")[0]
+    return text if len(text) < 100 else text[:97] + "..."
+
+
+def main() -> None:
+    """Print each fault that no test sees, and how many were seen."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("module")
+    parser.add_argument("--tests", nargs="+", required=True, help="fast ones that must see faults of the module")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    faults = list(mutants((ROOT / options.module).read_text()))
+    random.Random(options.seed).shuffle(faults)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for name in ("bgnb", "tests", "notebooks"):
+            shutil.copytree(ROOT / name, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        sys.path.insert(0, folder)
+        os.environ["PYTHONPATH"] = folder
+        try_all(Path(options.module), faults, options.tests, time.monotonic() + 60 * options.minutes)
+
+
+def try_all(module: Path, faults: list[Mutant], tests: list[str], end: float) -> None:
+    """Try one fault after the other until the time is over."""
+    command = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+    start = time.monotonic()
+    _silently([*command, "--collect-only"])
+    if not _fork(functools.partial(_silently, command), None):
+        sys.exit("the tests fail without any fault: mend that first")
+    limit = 10 + 4 * (time.monotonic() - start)
+    tried = unseen = 0
+    original = module.read_text()
+    for fault in faults:
+        if time.monotonic() > end:
+            break
+        if fault.in_function:
+            passed = _fork(functools.partial(_with_fault, fault.source, ".".join(module.with_suffix("").parts), command), limit)
+        else:
+            module.write_text(fault.source)
+            passed = _fresh(command, limit)
+            module.write_text(original)
+        tried += 1
+        if passed:
+            unseen += 1
+            print(f"{module}:{fault.line}: {fault.before}  ->  {fault.after}", flush=True)
+    seconds = time.monotonic() - start
+    print(f"{module}: {tried} of {len(faults)} faults tried in {seconds:.0f} s, {tried - unseen} seen, {unseen} not")
+
+
+def _fresh(command: list[str], limit: float) -> bool:
+    """Whether all tests pass in a fresh process."""
+    python = [sys.executable, "-B", "-m", "pytest", *command]
+    try:
+        return subprocess.run(python, timeout=limit, capture_output=True, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _fork(target: Callable[[], int], limit: float | None) -> bool:
+    """Whether what is done in a fork of this process ends with 0, and in time."""
+    process = multiprocessing.get_context("fork").Process(target=lambda: os._exit(target()))
+    process.start()
+    process.join(limit)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return process.exitcode == 0
+
+
+def _silently(command: list[str]) -> int:
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        return pytest.main(command)
+
+
+def _with_fault(source: str, name: str, command: list[str]) -> int:
+    """Give the functions of a module, which others hold already, the code of its faulty source, and run the tests."""
+    codes = _functions(compile(source, name, "exec"))
+    for function in gc.get_objects():
+        if isinstance(function, FunctionType) and function.__module__ == name and function.__qualname__ in codes:
+            function.__code__ = codes[function.__qualname__]
+    return _silently(command)
+
+
+def _functions(code: CodeType) -> dict[str, CodeType]:
+    found = {}
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            found |= {inner.co_qualname: inner} | _functions(inner)
+    return found
+
+
+if __name__ == "__main__":
+    main()
