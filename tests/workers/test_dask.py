@@ -185,8 +185,11 @@ def test_no_scheduler_no_workers_and_workers_of_another_bgnb(indir, tmp_path, mo
         found.scheduler.kill()
         found.scheduler.wait()
         monkeypatch.setattr(cluster, "PATIENCE", 1.0)
-        for address in (found.address, "tcp://nowhere.invalid:8786", "nonsense://x"):
+        for address in (found.address, "tcp://nowhere.invalid:8786", "nonsense://x:8786"):
             with pytest.raises(BgnbError, match=f"^no Dask scheduler answers at {address}: .") as caught:
                 make_bg_cube_models(indir, "GADF", tmp_path / "out", **arguments | {"scheduler": address})
             assert "\n" not in str(caught.value)
+    for address in ("nonsense", "nonsense://x", "tcp://10.0.0.1:99999"):
+        with pytest.raises(BgnbError, match=f"^scheduler must be an address such as tcp://10.0.0.1:8786, got '{address}'$"):
+            make_bg_cube_models(indir, "GADF", tmp_path / "out", **arguments | {"scheduler": address})
     assert not (tmp_path / "out").exists()
