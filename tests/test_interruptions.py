@@ -146,7 +146,7 @@ def test_true_reco_works_again_after_it_was_killed(tmp_path):
 # Signals
 
 
-@pytest.mark.parametrize(("number", "old"), [(signal.SIGTERM, True), (signal.SIGINT, False)])
+@pytest.mark.parametrize(("number", "old"), [(signal.SIGTERM, True), (signal.SIGINT, False), (signal.SIGHUP, True)])
 def test_a_signal_ends_a_run_with_one_line_and_nothing_left(models, tmp_path, number, old):
     indir, out = write_gadf(tmp_path / "in", [run(obs_id, 2000) for obs_id in range(1, 40)]), tmp_path / "work" / "out"
     out.parent.mkdir()
