@@ -204,12 +204,13 @@ def _of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:
         table = Table.read(path)
         report = json.loads((modeldir / REPORT).read_text())
         chosen = report["settings"]
-        circles = float(chosen["exclusion_radius_deg"]) if chosen["select"].lower() == "far" else None
+        dropped = (chosen["select"], chosen["sources"]) == ("far", "drop")
+        circles = float(chosen["exclusion_radius_deg"]) if dropped else None
         left_out = {run["obs_id"]: Reason(*run["reason"].split(": ", 1)) for run in report["runs"] if run["status"] != "used"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{modeldir}: the runs of these models cannot be read: {error}") from None
     kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
-    if catalog is None and chosen.get("catalog", "default") != "default":
+    if catalog is None and chosen["catalog"] is not None:
         circles = None  # they were chosen by another catalogue than the one that is shown
     sources = read_catalog(catalog)
     call = f"bgnb.dashboards.explore_runs({', '.join([repr(str(modeldir)), *_catalog_argument(catalog)])})"

@@ -51,6 +51,26 @@ def test_circles_lie_at_the_distance_that_excludes(runs, where):
     np.testing.assert_allclose(distance[1][good[1]], 3.6, rtol=1e-6)
 
 
+def test_runs_of_models_are_shown_however_they_were_selected(runs, tmp_path):
+    folder, catalog = runs
+    obs_ids = bgnb.open_runs(folder / "in", "GADF").obs_ids[3:8]
+
+    def dashboard(**choices):
+        bgnb.make_bg_cube_models(folder / "in", "GADF", tmp_path / "models", n_energy=4, n_fov=5, overwrite=True, **choices)
+        return explore_runs(tmp_path / "models")
+
+    def has_circles(dashboard):
+        return bool(np.isfinite(dashboard.view.panels["sky"].series[0].y).any())
+
+    assert has_circles(dashboard())
+    listed = dashboard(select=obs_ids)
+    assert listed._runs.obs_ids.tolist() == obs_ids
+    assert not has_circles(listed)
+    assert not has_circles(dashboard(select="all"))
+    assert not has_circles(dashboard(sources="mask"))  # these runs were not dropped
+    assert not has_circles(dashboard(catalog=catalog))  # another catalogue than the one that is shown
+
+
 def test_runs_stand_in_their_groups(runs):
     dashboard = explore_runs(runs[0] / "in", "GADF", select="all")
     x, y = dashboard._runs.places("groups")
