@@ -45,6 +45,7 @@ OPERATORS = {
 _PAIRS = "min max, minimum maximum, any all, argmin argmax, zeros ones, sin cos, floor ceil, sum mean, left right"
 NAMES = {a: b for pair in _PAIRS.split(", ") for a, b in (pair.split(), pair.split()[::-1])} | {"rint": "floor"}
 EITHER_ORDER = ("array_equal", "hypot", "max", "maximum", "min", "minimum")
+NOT_TRIED = 99
 NOT_CODE = ("annotation", "returns", "decorator_list", "type_params")
 
 
@@ -123,7 +124,7 @@ def _faults(node: ast.AST) -> Iterator[ast.AST]:
             yield from (body, orelse)
         case ast.Raise() | ast.AugAssign() | ast.Continue() | ast.Break() | ast.Expr(ast.Call()):
             yield ast.Pass()
-        case ast.Return(value) if value is not None:
+        case ast.Return(value) if value is not None and ast.unparse(value) != "None":
             yield ast.Return(ast.Constant(None))
 
 
@@ -160,7 +161,7 @@ def try_all(module: Path, faults: list[Mutant], tests: list[str], end: float) ->
     command = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
     start = time.monotonic()
     _silently([*command, "--collect-only"])
-    if not _fork(functools.partial(_silently, command), None):
+    if _fork(functools.partial(_silently, command), None) != 0:
         sys.exit("the tests fail without any fault: mend that first")
     limit = 10 + 4 * (time.monotonic() - start)
     tried = unseen = 0
@@ -168,38 +169,39 @@ def try_all(module: Path, faults: list[Mutant], tests: list[str], end: float) ->
     for fault in faults:
         if time.monotonic() > end:
             break
+        status = NOT_TRIED
         if fault.in_function:
-            passed = _fork(functools.partial(_with_fault, fault.source, ".".join(module.with_suffix("").parts), command), limit)
-        else:
+            status = _fork(functools.partial(_with_fault, fault.source, ".".join(module.with_suffix("").parts), command), limit)
+        if status == NOT_TRIED:
             module.write_text(fault.source)
-            passed = _fresh(command, limit)
+            status = _fresh(command, limit)
             module.write_text(original)
         tried += 1
-        if passed:
+        if status == 0:
             unseen += 1
             print(f"{module}:{fault.line}: {fault.before}  ->  {fault.after}", flush=True)
     seconds = time.monotonic() - start
     print(f"{module}: {tried} of {len(faults)} faults tried in {seconds:.0f} s, {tried - unseen} seen, {unseen} not")
 
 
-def _fresh(command: list[str], limit: float) -> bool:
-    """Whether all tests pass in a fresh process."""
+def _fresh(command: list[str], limit: float) -> int | None:
+    """Exit status of the tests in a fresh process, 0 where all pass; None where they do not end in time."""
     python = [sys.executable, "-B", "-m", "pytest", *command]
     try:
-        return subprocess.run(python, timeout=limit, capture_output=True, check=False).returncode == 0
+        return subprocess.run(python, timeout=limit, capture_output=True, check=False).returncode
     except subprocess.TimeoutExpired:
-        return False
+        return None
 
 
-def _fork(target: Callable[[], int], limit: float | None) -> bool:
-    """Whether what is done in a fork of this process ends with 0, and in time."""
+def _fork(target: Callable[[], int], limit: float | None) -> int | None:
+    """Exit status of what is done in a fork of this process."""
     process = multiprocessing.get_context("fork").Process(target=lambda: os._exit(target()))
     process.start()
     process.join(limit)
     if process.is_alive():
         process.kill()
         process.join()
-    return process.exitcode == 0
+    return process.exitcode
 
 
 def _silently(command: list[str]) -> int:
@@ -210,9 +212,13 @@ def _silently(command: list[str]) -> int:
 def _with_fault(source: str, name: str, command: list[str]) -> int:
     """Give the functions of a module, which others hold already, the code of its faulty source, and run the tests."""
     codes = _functions(compile(source, name, "exec"))
-    for function in gc.get_objects():
-        if isinstance(function, FunctionType) and function.__module__ == name and function.__qualname__ in codes:
-            function.__code__ = codes[function.__qualname__]
+    try:
+        for function in gc.get_objects():
+            # A decorator's function has the module and the name of what it wraps, but code of its own.
+            if isinstance(function, FunctionType) and function.__module__ == name and function.__code__.co_qualname in codes:
+                function.__code__ = codes[function.__code__.co_qualname]
+    except ValueError:
+        return NOT_TRIED  # what a function closes over is another with the fault
     return _silently(command)
 
 
