@@ -18,7 +18,7 @@ from astropy.table import Table
 from tqdm import tqdm
 
 from bgnb.cube import Cube
-from bgnb.datastore import Runs, index_file, open_runs
+from bgnb.datastore import Runs, checked_scheme, index_file, open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.eventfile import read_event_list
 from bgnb.eventlist import EventList, HduLocation
@@ -202,7 +202,7 @@ def attach(
     settings = {
         "modeldir": str(modeldir),
         "indir": str(indir),
-        "scheme": str(scheme).upper(),
+        "scheme": checked_scheme(scheme),
         "select": str(select),
         "between": link,
         "on_error": if_faulty,

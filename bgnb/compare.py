@@ -11,6 +11,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from bgnb.arguments import checked_choice
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.model import BackgroundModel
@@ -157,9 +158,7 @@ class Comparison:
         BgnbError
             Where there is no such zone.
         """
-        if zone not in ZONES:
-            raise BgnbError(f"unknown zone '{zone}': use one of {', '.join(ZONES)}")
-        low, high = ZONES[zone]
+        low, high = ZONES[checked_choice("zone", zone, ZONES)]
         y, x = (np.abs(c / np.abs(edges).max()) for c, edges in _centers(self.axes))
         distance = np.maximum(y[:, None], x[None, :])
         weight = self.axes.bin_volume.value * ((distance >= low) & (distance <= high)) * self.exposed[:, None, None]
@@ -199,8 +198,7 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     BgnbError
         Where the models have different frames, or axes without a common grid.
     """
-    if normalise not in get_args(Normalise):
-        raise BgnbError(f"unknown normalisation '{normalise}': use one of {', '.join(get_args(Normalise))}")
+    normalise = checked_choice("normalise", normalise, get_args(Normalise))
     if first.stack.fovalign != second.stack.fovalign:
         raise BgnbError(f"models in different frames cannot be compared: {first.stack.fovalign} and {second.stack.fovalign}")
     axes = common_axes(first.axes, second.axes)

@@ -11,22 +11,12 @@ from functools import cached_property
 import numpy as np
 from astropy import units as u
 
+from bgnb.arguments import to_value, whole_number
 from bgnb.errors import BgnbError
 
 RATE_UNIT = u.Unit("MeV-1 s-1 sr-1")
 #: More bins than this are taken for a mistake.
 MAX_BINS = 50_000_000
-
-
-def to_value(name: str, value: u.Quantity | str, unit: str) -> float:
-    """One finite value in a unit, or a `BgnbError` that names the argument."""
-    try:
-        number = u.Quantity(value).to_value(unit)
-    except (TypeError, ValueError):
-        raise BgnbError(f"{name} must be a value with a unit, such as '1 {unit}', got {str(value)!r}") from None
-    if np.ndim(number) or not np.isfinite(number):
-        raise BgnbError(f"{name} must be one finite value, got {str(value)!r}")
-    return float(number)
 
 
 def _checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: float) -> u.Quantity:
@@ -113,9 +103,7 @@ class CubeAxes:
         BgnbError
             Where a value cannot be used.
         """
-        for name, number in (("n_energy", n_energy), ("n_fov", n_fov)):
-            if not isinstance(number, int | np.integer) or number < 1:
-                raise BgnbError(f"{name} must be a whole number from 1 up, got {number!r}")
+        n_energy, n_fov = whole_number("n_energy", n_energy), whole_number("n_fov", n_fov)
         if n_energy * n_fov**2 > MAX_BINS:
             raise BgnbError(f"n_energy = {n_energy} and n_fov = {n_fov} make more than {MAX_BINS:,} bins; take fewer")
         low, high = (to_value(name, e, "TeV") for name, e in (("energy_min", energy_min), ("energy_max", energy_max)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -15,7 +15,7 @@ from astropy.table import Table
 from tqdm import tqdm
 
 import bgnb
-from bgnb.datastore import Scheme, hess_run_file
+from bgnb.datastore import Scheme, checked_scheme, hess_run_file
 from bgnb.errors import BgnbError
 from bgnb.eventlist import EventList
 from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
@@ -92,8 +92,7 @@ def make_test_dataset(
         Where an argument cannot be used, or ``outdir`` is in the way.
     """
     settings = {name: value for name, value in locals().items() if name not in ("outdir", "overwrite", "workers", "progress")}
-    if str(scheme).upper() not in get_args(Scheme):
-        raise BgnbError(f"unknown scheme '{scheme}': use one of {', '.join(get_args(Scheme))}")
+    layout = checked_scheme(scheme)
     model = TrueModel(sigma, spectral_index, trigger_rate, gradient_x, gradient_y, mask_quadrant, fovalign)  # type: ignore[arg-type]
     table = make_test_observation_table(
         n_runs,
@@ -106,7 +105,7 @@ def make_test_dataset(
         seed=seed,
     )
     with new_directory(Path(outdir), overwrite=overwrite) as directory:
-        common = (model, tuple(sources), energy_threshold, seed, directory, str(scheme).upper())
+        common = (model, tuple(sources), energy_threshold, seed, directory, layout)
         tasks = [_Task(row, table[row : row + 1], *common) for row in range(n_runs)]
         counts = np.zeros(n_runs, dtype=np.int64)
         with (
@@ -119,7 +118,7 @@ def make_test_dataset(
                 counts[task.row] = count
                 bar.update()
         table["EVENT_COUNT"] = counts
-        write_index = _write_gadf_index if str(scheme).upper() == "GADF" else _write_hess_index
+        write_index = _write_gadf_index if layout == "GADF" else _write_hess_index
         write_index(table, directory)
         if sources:
             catalog = Table([asdict(source) for source in sources])
@@ -147,7 +146,7 @@ class _Task:
     energy_threshold: float | None
     seed: int
     directory: Path
-    scheme: str
+    scheme: Scheme
 
 
 def _gadf_run_file(obs_id: int) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 from astropy.table import Row, Table
 from numpy.typing import NDArray
 
+from bgnb.arguments import checked_choice
 from bgnb.errors import BgnbError, DataError
 from bgnb.eventfile import read_events_header, start_and_stop
 from bgnb.eventlist import HduLocation, RunFiles
@@ -139,9 +140,7 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
     >>> runs = bgnb.open_runs("hess-dl3-dr1", "GADF")  # doctest: +SKIP
     >>> runs.table["OBS_ID", "ALT_PNT", "AZ_PNT"]  # doctest: +SKIP
     """
-    name = str(scheme).upper()
-    if name not in get_args(Scheme):
-        raise BgnbError(f"unknown scheme '{scheme}': use one of {', '.join(get_args(Scheme))}")
+    open_index = _open_gadf if checked_scheme(scheme) == "GADF" else _open_hess
     path = Path(indir)
     try:
         is_directory = path.is_dir()
@@ -149,7 +148,12 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
         raise BgnbError(f"{path}: cannot be read: {error.strerror}") from None
     if not is_directory:
         raise BgnbError(f"{path}: there is no such directory of runs")
-    return _open_gadf(path) if name == "GADF" else _open_hess(path)
+    return open_index(path)
+
+
+def checked_scheme(scheme: str) -> Scheme:
+    """``scheme`` in upper case, or a `BgnbError` that lists the choices."""
+    return checked_choice("scheme", scheme, get_args(Scheme))
 
 
 def hess_run_file(indir: Path, obs_id: int, kind: str) -> Path:

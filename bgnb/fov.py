@@ -24,7 +24,7 @@ import numpy as np
 from astropy.utils import iers
 from numpy.typing import NDArray
 
-from bgnb.errors import BgnbError
+from bgnb.arguments import checked_choice
 
 FovAlign = Literal["ALTAZ", "RADEC"]
 Floats = NDArray[np.float64]
@@ -38,10 +38,7 @@ _FINALS_COLUMNS = ((7, 15), (58, 68), (18, 27), (37, 46))
 
 def checked_fovalign(fovalign: str) -> FovAlign:
     """``fovalign`` in upper case, or a `BgnbError` that lists the choices."""
-    name = str(fovalign).upper()
-    if name not in get_args(FovAlign):
-        raise BgnbError(f"unknown fovalign '{fovalign}': use one of {', '.join(get_args(FovAlign))}")
-    return name  # type: ignore[return-value]
+    return checked_choice("fovalign", fovalign, get_args(FovAlign))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 
+from bgnb.arguments import checked_choice
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError, DataError
 from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, write_fits
@@ -339,9 +340,7 @@ def read_axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
 def _layout(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes, layout: str | None) -> tuple[str, ...]:
     """Names of the axes of a cube, as numpy shows them."""
     if layout is not None:
-        if layout not in LAYOUTS:
-            raise BgnbError(f"unknown layout '{layout}': use one of {', '.join(LAYOUTS)}")
-        return LAYOUTS[layout]
+        return LAYOUTS[checked_choice("layout", layout, LAYOUTS)]
     reference = str(hdu.header.get(f"CREF{hdu.columns.names.index(name) + 1}", ""))
     stated = [axis for part in reference.strip("() ").split(",") for axis, key in _AXES.items() if part.strip().startswith(key)]
     if len(stated) == 3:

@@ -15,6 +15,7 @@ import nbformat
 from tqdm import tqdm
 
 import bgnb
+from bgnb.arguments import whole_number
 from bgnb.batch import find_notebook, notebook_result, outputs_of, run_notebook
 from bgnb.errors import BgnbError
 from bgnb.modelset import model_files
@@ -60,8 +61,7 @@ def run_groups(
         Where there are no models, or ``outdir`` is in the way.
     """
     source, models = find_notebook(notebook), Path(modeldir).absolute()
-    if workers < 1:
-        raise BgnbError(f"workers must be 1 or more, got {workers}")
+    whole_number("workers", workers)
     groups = sorted(model_files(models))
     problems: dict[int, str] = {}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(models,)) as directory, ThreadPoolExecutor(workers) as pool:

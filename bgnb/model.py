@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from bgnb.arguments import checked_choice
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.powerlaw import fit_power_law
@@ -111,11 +112,10 @@ def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
     BgnbError
         Where there is no such method, or the stack holds no counts.
     """
-    if method not in METHODS:
-        raise BgnbError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
+    make = METHODS[checked_method(method)]
     if not stack.counts.any():
         raise BgnbError("no counts: no event of these runs lies inside the axes and above its run's energy threshold")
-    return METHODS[method](stack)
+    return make(stack)
 
 
 def _default(stack: Stack) -> BackgroundModel:
@@ -151,6 +151,11 @@ METHODS: Mapping[str, Callable[[Stack], BackgroundModel]] = {
     "spline": _spline,
     "unsmoothed": _unsmoothed,
 }
+
+
+def checked_method(method: str) -> str:
+    """One of `METHODS`, or a `BgnbError` that lists them."""
+    return str(checked_choice("method", method, METHODS))
 
 
 def _ratio(numerator: NDArray[Any], denominator: Floats) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from bgnb.arguments import checked_choice
 from bgnb.cube import RATE_UNIT, Cube
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign
@@ -252,9 +253,7 @@ class ModelSet:
 
 def checked_between(between: str) -> Between:
     """One of the kinds of `Between`, or a `BgnbError`."""
-    if between not in get_args(Between):
-        raise BgnbError(f"unknown between '{between}': use one of {', '.join(get_args(Between))}")
-    return between  # type: ignore[return-value]
+    return checked_choice("between", between, get_args(Between))
 
 
 def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Choice:

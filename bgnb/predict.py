@@ -9,8 +9,8 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from bgnb.arguments import checked_choice
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
-from bgnb.errors import BgnbError
 
 Floats = NDArray[np.float64]
 #: How a rate is read between the centres of its bins.
@@ -24,9 +24,7 @@ _POINT_RATE_STEPS = 20
 
 def checked_interpolation(interpolation: str) -> Interpolation:
     """One of the kinds of `Interpolation`, or a `BgnbError`."""
-    if interpolation not in get_args(Interpolation):
-        raise BgnbError(f"unknown interpolation '{interpolation}': use one of {', '.join(get_args(Interpolation))}")
-    return interpolation  # type: ignore[return-value]
+    return checked_choice("interpolation", interpolation, get_args(Interpolation))
 
 
 def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "none") -> Floats:

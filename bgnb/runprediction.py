@@ -10,7 +10,8 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb.cube import CubeAxes, to_value
+from bgnb.arguments import to_value
+from bgnb.cube import CubeAxes
 from bgnb.errors import BgnbError
 
 Floats = NDArray[np.float64]

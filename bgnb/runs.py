@@ -12,6 +12,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from bgnb.arguments import checked_choice
 from bgnb.datastore import Runs
 from bgnb.errors import BgnbError, DataError, printable
 from bgnb.fov import separation
@@ -202,10 +203,7 @@ def select_runs(
 
 def checked_on_error(on_error: str) -> OnError:
     """What to do with runs that cannot be used, in lower case, or a `BgnbError`."""
-    name = str(on_error).lower()
-    if name not in get_args(OnError):
-        raise BgnbError(f"unknown on_error '{on_error}': use one of {', '.join(get_args(OnError))}")
-    return name  # type: ignore[return-value]
+    return checked_choice("on_error", on_error, get_args(OnError))
 
 
 def read_run_list(path: str | Path) -> list[int]:

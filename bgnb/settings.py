@@ -11,11 +11,13 @@ from typing import Any
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb.cube import CubeAxes, to_value
+from bgnb.arguments import checked_choice, to_value, whole_number
+from bgnb.cube import CubeAxes
+from bgnb.datastore import checked_scheme
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign, checked_fovalign
 from bgnb.groups import ObservationGroups, observation_groups
-from bgnb.model import METHODS
+from bgnb.model import checked_method
 from bgnb.runs import OnError, checked_on_error, read_run_list
 
 #: Bins of a spline in energy, and in each of DETX and DETY: it is smooth, so that they need hold no minimum of counts.
@@ -89,31 +91,28 @@ class Settings:
         on_error: str,
     ) -> Settings:
         """The arguments of `bgnb.make_bg_cube_models`, or a `BgnbError` that names the wrong one."""
-        if method not in METHODS:
-            raise BgnbError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
-        if sources not in ("drop", "mask"):
-            raise BgnbError(f"unknown sources '{sources}': use one of drop, mask")
+        method = checked_method(method)
         if method == "spline":
             n_energy, n_fov = (SPLINE_BINS if number is None else number for number in (n_energy, n_fov))
         groups = observation_groups(_TEST_ALT_EDGES if test and alt_edges is None else alt_edges, az_edges)
         settings = cls(
             indir=str(indir),
-            scheme=str(scheme).upper(),
+            scheme=checked_scheme(scheme),
             test=test,
             method=method,
             select=_selected(select),
             catalog=None if catalog is None else "table" if isinstance(catalog, Table) else str(catalog),
             exclusion_radius_deg=to_value("exclusion_radius", exclusion_radius, "deg"),
-            sources=sources,
+            sources=checked_choice("sources", sources, ("drop", "mask")),
             mask_radius_deg=to_value("mask_radius", mask_radius, "deg"),
             min_livetime_s=0.0 if min_livetime is None else to_value("min_livetime", min_livetime, "s"),
             alt_edges_deg=tuple(groups.alt_edges.value.tolist()),
             az_edges_deg=tuple(groups.az_edges.value.tolist()),
             energy_min_tev=to_value("energy_min", energy_min, "TeV"),
             energy_max_tev=to_value("energy_max", energy_max, "TeV"),
-            n_energy=_number_of_bins("n_energy", n_energy),
+            n_energy=None if n_energy is None else whole_number("n_energy", n_energy),
             fov_max_deg=to_value("fov_max", fov_max, "deg"),
-            n_fov=_number_of_bins("n_fov", n_fov),
+            n_fov=None if n_fov is None else whole_number("n_fov", n_fov),
             fovalign=checked_fovalign(fovalign),
             on_error=checked_on_error(on_error),
         )
@@ -165,10 +164,3 @@ def _selected(select: str | Path | Sequence[int]) -> str | tuple[int, ...]:
         return tuple(index(obs_id) for obs_id in select)
     except TypeError:
         raise BgnbError(f"select must be 'far', 'all', a file of OBS_IDs or a list of whole numbers, got {select!r}") from None
-
-
-def _number_of_bins(name: str, number: int | None) -> int | None:
-    try:
-        return None if number is None else index(number)
-    except TypeError:
-        raise BgnbError(f"{name} must be a whole number, got {number!r}") from None

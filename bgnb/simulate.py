@@ -10,6 +10,7 @@ from astropy.table import Row, Table
 from astropy.time import Time
 from numpy.typing import NDArray
 
+from bgnb.arguments import checked_choice, whole_number
 from bgnb.errors import BgnbError
 from bgnb.eventlist import EventList
 from bgnb.fov import FieldOfView, Site, pointing_radec, sun_altitude
@@ -218,10 +219,7 @@ def _sorted_times(rng: np.random.Generator, n: int, start: float, duration: floa
 
 
 def _site(observatory: str) -> Site:
-    name = observatory.upper()
-    if name not in OBSERVATORIES:
-        raise BgnbError(f"unknown observatory '{observatory}': use one of {', '.join(OBSERVATORIES)}")
-    return OBSERVATORIES[name]
+    return OBSERVATORIES[checked_choice("observatory", observatory, OBSERVATORIES)]
 
 
 def _check_arguments(
@@ -233,10 +231,8 @@ def _check_arguments(
     n_tels_range: tuple[int, int],
     muoneff_range: tuple[float, float],
 ) -> None:
-    if not isinstance(n_runs, int | np.integer) or n_runs < 1:
-        raise BgnbError(f"n_runs must be a whole number from 1 up, got {n_runs!r}")
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise BgnbError(f"seed must be a whole number from 0 up, got {seed!r}")
+    whole_number("n_runs", n_runs)
+    whole_number("seed", seed, least=0)
     if len(date_range) != 2:
         raise BgnbError(f"date_range must be two dates, got {date_range}")
     limits = {

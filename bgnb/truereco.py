@@ -21,7 +21,7 @@ from bgnb.fov import checked_fovalign
 from bgnb.gadf import read_model, write_image, write_model
 from bgnb.groups import ObservationGroups, mean_azimuth
 from bgnb.groupsfile import GROUPS_FILE, write_groups
-from bgnb.model import METHODS
+from bgnb.model import checked_method
 from bgnb.outdir import REPORT, check_target, is_hidden, new_directory, scratch_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.report import Report
@@ -152,8 +152,7 @@ def _options(model: TrueModel) -> dict[str, Any]:
 
 def _check(out: Path, overwrite: bool, method: str, n_energy: int | None, n_fov: int | None) -> None:
     """Complain of what would fail after the simulation."""
-    if method not in METHODS:
-        raise BgnbError(f"unknown method '{method}': use one of {', '.join(METHODS)}")
+    checked_method(method)
     CubeAxes.regular(n_energy=20 if n_energy is None else n_energy, n_fov=60 if n_fov is None else n_fov)
     if out.is_dir() and (foreign := sorted({path.name for path in out.iterdir() if not is_hidden(path.name)} - {*_OURS})):
         raise BgnbError(f"{out}: holds {foreign[0]}, which is none of {', '.join(_OURS)}; name another directory")

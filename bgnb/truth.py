@@ -22,7 +22,8 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb.cube import RATE_UNIT, Cube, CubeAxes, to_value
+from bgnb.arguments import to_value
+from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign, checked_fovalign
 from bgnb.model import BackgroundModel

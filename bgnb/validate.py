@@ -14,7 +14,7 @@ from astropy.table import Table
 from tqdm import tqdm
 
 import bgnb
-from bgnb.cube import to_value
+from bgnb.arguments import to_value
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.eventfile import read_event_list

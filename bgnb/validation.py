@@ -12,6 +12,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from bgnb.arguments import checked_choice
 from bgnb.errors import BgnbError
 from bgnb.poisson import deviance, deviance_moments, significance
 from bgnb.runprediction import Grid, RunPrediction
@@ -191,7 +192,7 @@ class Validation:
         return table[expected + counts > 0]
 
     def _profile_axis(self, axis: str) -> tuple[Floats, str, Callable[[RunPrediction], Any]]:
-        axes = self.grid.axes
+        axes, axis = self.grid.axes, checked_choice("axis", axis, PROFILES)
         if axis == "energy":
             return axes.energy.value, "TeV", lambda _: axes.energy_centers.value[:, None, None]
         if axis == "offset":
@@ -203,9 +204,7 @@ class Validation:
             return axes.dety.value, "deg", lambda _: axes.dety_centers.value[:, None]
         if axis == "altitude":
             return np.linspace(0, 90, 10), "deg", lambda run: run.alt_pnt
-        if axis == "azimuth":
-            return np.linspace(0, 360, 9), "deg", lambda run: run.az_pnt % 360
-        raise BgnbError(f"unknown axis '{axis}': use one of {', '.join(PROFILES)}")
+        return np.linspace(0, 360, 9), "deg", lambda run: run.az_pnt % 360
 
     @property
     def table(self) -> Table:

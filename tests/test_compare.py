@@ -71,7 +71,7 @@ def test_normalisation_of_cube_and_planes():
     first, second = by_cube.plane_integrals()
     assert first.sum() == pytest.approx(second.sum())
     np.testing.assert_allclose(by_cube.ratio[3] / by_cube.ratio[0], factors[3] / factors[0])
-    with pytest.raises(BgnbError, match="unknown normalisation 'all': use one of none, cube, plane"):
+    with pytest.raises(BgnbError, match="unknown normalise 'all': use one of none, cube, plane"):
         compare(truth(), truth(), "all")
 
 

@@ -15,6 +15,7 @@ PACKAGE = Path(bgnb.__file__).parent
 # Each room may import from the ones before it. A new room has to be given its place.
 ORDER = [
     "errors",
+    "arguments",
     "signals",
     "cube",
     "fov",

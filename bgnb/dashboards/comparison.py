@@ -12,11 +12,10 @@ from astropy import units as u
 from bgnb.compare import Comparison, Normalise, compare
 from bgnb.comparisons import check_groups, common_groups, labels_of
 from bgnb.cube import CubeAxes
-from bgnb.dashboards.cubes import CubeDashboard, finite_number
+from bgnb.dashboards.cubes import CubeDashboard, finite_number, with_choices
 from bgnb.dashboards.dashboard import Control, choice, number_box, row
 from bgnb.errors import BgnbError
 from bgnb.modelset import KEPT, ModelSet, one_of
-from bgnb.views.colours import check_choice
 from bgnb.views.comparison import NEUTRAL, ComparisonState, Show, compared_limits, comparison_view, rate_limits
 from bgnb.views.view import View
 
@@ -44,9 +43,8 @@ class ComparisonDashboard(CubeDashboard):
         return self.comparison(state).axes
 
     def settle(self, state: ComparisonState) -> ComparisonState:
-        check_choice("show", state.show, Show)
-        check_choice("normalise", state.normalise, Normalise)
-        state = replace(state, group_id=one_of(state.group_id, self._group_ids, "the directories do not share a group"))
+        group_id = one_of(state.group_id, self._group_ids, "the directories do not share a group")
+        state = replace(with_choices(state, show=Show, normalise=Normalise), group_id=group_id)
         if state.span is not None:
             state = replace(state, span=finite_number("span", state.span, ""))
             if not 1e-6 <= state.span <= 1e6:  # type: ignore[operator]

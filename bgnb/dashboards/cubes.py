@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import ipywidgets as widgets
 import numpy as np
 from astropy import units as u
 
-from bgnb.cube import CubeAxes, to_value
+from bgnb.arguments import checked_choice, to_value
+from bgnb.cube import CubeAxes
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, number_box
 from bgnb.dashboards.live import Action
 from bgnb.dashboards.player import Player
 from bgnb.errors import BgnbError
-from bgnb.views.colours import Palette, Stretch, check_choice
+from bgnb.views.colours import Palette, Stretch
 from bgnb.views.cubes import CubeState, Limits, energy_bin, energy_of, pixel, through_energies
 from bgnb.views.view import Image
 
@@ -44,8 +45,7 @@ class CubeDashboard(Dashboard):
         super().update(**changes)
 
     def settle(self, state: Any) -> Any:
-        for name, choices in (("stretch", Stretch), ("limits", Limits), ("palette", Palette)):
-            check_choice(name, getattr(state, name), choices)
+        state = with_choices(state, stretch=Stretch, limits=Limits, palette=Palette)
         energy, percentile = finite_number("energy", state.energy, "TeV"), finite_number("percentile", state.percentile, "")
         if not energy > 0:
             raise BgnbError(f"energy must be above 0 TeV, got {state.energy}")
@@ -171,6 +171,12 @@ def _inside(axes: CubeAxes, x: float, y: float) -> tuple[float, float]:
     ends = ((axes.detx.value[0], axes.detx.value[-1]), (axes.dety.value[0], axes.dety.value[-1]))
     x, y = (round(float(np.clip(value, *limits)), 3) for value, limits in zip((x, y), ends, strict=True))
     return x, y
+
+
+def with_choices(state: Any, **choices: Any) -> Any:
+    """The state, with some fields checked to be one of the names in a ``Literal``, and spelled like these."""
+    spelled = {name: checked_choice(name, getattr(state, name), get_args(names)) for name, names in choices.items()}
+    return replace(state, **spelled)
 
 
 def finite_number(name: str, value: Any, unit: str) -> float:

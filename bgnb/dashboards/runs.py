@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb.cube import to_value
+from bgnb.arguments import to_value
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, row
 from bgnb.dashboards.live import Action
 from bgnb.datastore import open_runs

@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from bgnb.errors import BgnbError
 
 Stretch = Literal["linear", "log", "sqrt"]
 Palette = Literal["viridis", "cividis"]
@@ -171,19 +169,6 @@ def _labels(values: list[float]) -> list[str]:
 def counted(number: int, word: str) -> str:
     """A number of things, in words."""
     return f"{number} {word}{'s' * (number != 1)}"
-
-
-def check_choice(name: str, value: Any, choices: Any) -> None:
-    """Complain of a value that is none of the choices, given as a tuple or a ``Literal``.
-
-    Raises
-    ------
-    BgnbError
-        With the choices.
-    """
-    allowed = get_args(choices) or choices
-    if not isinstance(value, str) or value not in allowed:
-        raise BgnbError(f"{name} must be one of {', '.join(map(str, allowed))}; got {value!r}")
 
 
 def _distance(values: Any, neutral: float, stretch: Stretch) -> Any:

@@ -99,7 +99,7 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(modeldir):
     before = dashboard.state
     for changes, message in (
         ({"group_id": 5}, "has no model of group 5; the groups are 3, 8"),
-        ({"quantity": "flux"}, "quantity must be one of rate, counts, livetime, relative error; got 'flux'"),
+        ({"quantity": "flux"}, "unknown quantity 'flux': use one of rate, counts, livetime, relative error"),
         ({"energy": "5 deg"}, "energy must be a value with a unit, such as '1 TeV'"),
         ({"energy": -1}, "energy must be above 0 TeV"),
         ({"energy": float("nan")}, "energy must be a finite number"),
@@ -112,7 +112,7 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(modeldir):
         ({"energy": 10**400}, "energy must be a finite number"),
         ({"group_id": [3]}, "has no model of group [3]"),
         ({"position": {1, 2}}, "position must be a pair"),
-        ({"quantity": np.array(["rate"])}, "quantity must be one of"),
+        ({"quantity": np.array(["rate"])}, "unknown quantity"),
         ({"colour": "red"}, "there is no colour here; there are group_id, energy"),
     ):
         with pytest.raises(BgnbError, match=re.escape(message)):

@@ -328,5 +328,5 @@ def test_whole_numbers_are_asked_for(indir, tmp_path):
     for select in (5, [2.5], ["2"], [None]):
         with pytest.raises(BgnbError, match="select must be 'far', 'all', a file of OBS_IDs or a list of whole numbers"):
             make(indir, tmp_path / "other", select=select)
-    with pytest.raises(BgnbError, match=r"n_fov must be a whole number, got 10\.5"):
+    with pytest.raises(BgnbError, match=r"n_fov must be a whole number from 1 up, got 10\.5"):
         make(indir, tmp_path / "other", n_fov=10.5)
