@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from tqdm import tqdm
 
 from bgnb.cube import Cube
 from bgnb.datastore import Runs, checked_scheme, index_file, open_runs
@@ -27,9 +23,11 @@ from bgnb.fitstable import FitsTable, read_table, read_tables
 from bgnb.fov import FovAlign
 from bgnb.gadf import HESS_DR1_WRITER, REVERSED, write_background
 from bgnb.modelset import Between, Choice, ModelSet, checked_between
-from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.outdir import new_directory
 from bgnb.predict import point_rate
+from bgnb.progress import progress_bar
 from bgnb.report import count_reasons, in_one_line
+from bgnb.reportfile import write_report
 from bgnb.runs import FAULT, Reason, checked_on_error, fault, select_runs
 from bgnb.turn import turned_to_radec
 
@@ -113,16 +111,9 @@ class Attachments:
             lines.append(f"note: {n} runs have no {', '.join(parts)}; {_advice(parts)}")
         return "\n".join(lines)
 
-    def to_json(self) -> str:
-        """The text of ``report.json``."""
-        content = {
-            "creator": f"bgnb {version('bgnb')}",
-            "runs": [run.as_dict() for run in self.runs],
-            "settings": dict(self.settings),
-            "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in ("bgnb", "numpy", "astropy", "scipy", "isal")},
-        }
-        return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    def as_dict(self) -> dict[str, Any]:
+        """What ``report.json`` says."""
+        return {"runs": [run.as_dict() for run in self.runs], "settings": self.settings}
 
 
 def _advice(missing: Sequence[str]) -> str:
@@ -216,13 +207,15 @@ def attach(
         (directory / BACKGROUNDS).mkdir()
         job = _Job(models, runs, link, directory)
         attached = []
-        for obs_id in tqdm(selection.kept, unit="run", disable=None if progress is None else not progress):
-            try:
-                attached.append(job.attach(obs_id))
-            except DataError as error:
-                if if_faulty == "fail":
-                    raise
-                left_out[obs_id] = fault(str(error))
+        with progress_bar(len(selection.kept), "run", progress) as bar:
+            for obs_id in selection.kept:
+                try:
+                    attached.append(job.attach(obs_id))
+                except DataError as error:
+                    if if_faulty == "fail":
+                        raise
+                    left_out[obs_id] = fault(str(error))
+                bar.update()
         if not attached:
             raise BgnbError(f"no run is left of the {len(runs)} in {runs.path}: {in_one_line(left_out.values())}")
         target = Path(outdir).resolve()
@@ -234,7 +227,7 @@ def attach(
         reports = [_with_missing(run, parts[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in left_out.items()]
         report = Attachments(tuple(sorted(reports, key=lambda run: run.obs_id)), settings)
-        write_file(directory / REPORT, report.to_json().encode())
+        write_report(directory, report.as_dict())
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-import bgnb
 from bgnb.compare import ZONES, Comparison, compare
 from bgnb.errors import BgnbError
 from bgnb.figures import plot_comparison
@@ -20,7 +18,8 @@ from bgnb.gadf import read_model
 from bgnb.groupsfile import GROUPS_FILE, read_groups
 from bgnb.model import BackgroundModel
 from bgnb.modelset import ModelSet, model_files
-from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.outdir import new_directory, write_file
+from bgnb.reportfile import plain, write_report
 from bgnb.shown import Position, energy_bins
 from bgnb.views.comparison import ComparisonState, comparison_view, planes_graph
 from bgnb.views.cubes import energy_bin, energy_of, through_energies
@@ -134,9 +133,8 @@ def compare_models(
         )
         settings: dict[str, Any] = {"dir1": str(dir1), "dir2": str(dir2), "normalise": normalise, "labels": names}
         settings |= {"energies": [str(energy) for energy in energies], "positions": [list(map(float, p)) for p in positions]}
-        report: dict[str, Any] = {"creator": f"bgnb {bgnb.__version__}", "settings": settings, "groups": figures}
-        report |= {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
-        write_file(directory / REPORT, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
+        report = {"settings": settings, "groups": figures}
+        write_report(directory, report | {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second})
     return result
 
 
@@ -209,33 +207,34 @@ def group_numbers(
             {
                 "detx_deg": detx.to_value("deg"),
                 "dety_deg": dety.to_value("deg"),
-                "rate": [_plain(spectrum.rate) for spectrum in pair],
-                "error": [_plain(spectrum.error) for spectrum in pair],
-                "index": [_plain(spectrum.index) for spectrum in pair],
-                "index_error": [_plain(spectrum.index_error) for spectrum in pair],
+                "rate": [spectrum.rate for spectrum in pair],
+                "error": [spectrum.error for spectrum in pair],
+                "index": [spectrum.index for spectrum in pair],
+                "index_error": [spectrum.index_error for spectrum in pair],
             }
         )
-    return {
+    figures = {
         "group_id": group_id,
         "methods": [first.method, second.method],
         "n_runs": [len(model.stack.runs) for model in (first, second)],
-        "counts": [int(model.stack.counts.sum()) for model in (first, second)],
+        "counts": [model.stack.counts.sum() for model in (first, second)],
         "normalise": comparison.normalise,
-        "factors": _plain(comparison.factors),
-        "ratio": _plain(planes2.sum() / planes1.sum() if planes1.sum() > 0 else np.nan),
-        "bias": {zone: _plain(comparison.bias(zone)) for zone in ZONES},
+        "factors": comparison.factors,
+        "ratio": planes2.sum() / planes1.sum() if planes1.sum() > 0 else np.nan,
+        "bias": {zone: comparison.bias(zone) for zone in ZONES},
         "pull": {
             "bins": len(pulls),
-            "mean": _plain(pulls.mean() if len(pulls) else np.nan),
-            "std": _plain(pulls.std() if len(pulls) else np.nan),
+            "mean": pulls.mean() if len(pulls) else np.nan,
+            "std": pulls.std() if len(pulls) else np.nan,
         },
-        "counts_where_none_are_possible": int(second.stack.counts[impossible].sum()),
-        "exposed": comparison.exposed.tolist(),
-        "energy_edges_tev": _plain(comparison.axes.energy.value),
-        "plane_integrals_per_s": [_plain(planes) for planes in comparison.plane_integrals()],
+        "counts_where_none_are_possible": second.stack.counts[impossible].sum(),
+        "exposed": comparison.exposed,
+        "energy_edges_tev": comparison.axes.energy.value,
+        "plane_integrals_per_s": comparison.plane_integrals(),
         "image_bins": energy_bins(comparison.axes, energies),
         "spectra": spectra,
     }
+    return dict(plain(figures))
 
 
 def labels_of(first: Path, second: Path) -> tuple[str, str]:
@@ -258,10 +257,3 @@ def check_groups(first: Path, second: Path) -> None:
         one, other = (read_groups(path) for path in definitions)
         if one != other:
             raise BgnbError(f"{first} and {second} have different groups, so that their GROUP_IDs mean different things")
-
-
-def _plain(value: Any) -> Any:
-    """Plain Python numbers, None for what is not a number."""
-    if np.ndim(value):
-        return [_plain(item) for item in value]
-    return float(value) if np.isfinite(value) else None

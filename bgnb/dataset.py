@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
@@ -12,14 +11,15 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from tqdm import tqdm
 
 import bgnb
 from bgnb.datastore import Scheme, checked_scheme, hess_run_file
 from bgnb.errors import BgnbError
 from bgnb.eventlist import EventList
 from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
-from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.outdir import new_directory
+from bgnb.progress import progress_bar
+from bgnb.reportfile import write_report
 from bgnb.simulate import PointSource, make_test_eventlist, make_test_observation_table
 from bgnb.tasks import Lost
 from bgnb.truth import TrueModel
@@ -109,7 +109,7 @@ def make_test_dataset(
         tasks = [_Task(row, table[row : row + 1], *common) for row in range(n_runs)]
         counts = np.zeros(n_runs, dtype=np.int64)
         with (
-            tqdm(total=n_runs, unit="run", disable=None if progress is None else not progress) as bar,
+            progress_bar(n_runs, "run", progress) as bar,
             open_workers(workers, most=1 + n_runs // RUNS_PER_WORKER) as where,
         ):
             for task, count in where.map(_write_run, tasks):
@@ -125,14 +125,8 @@ def make_test_dataset(
             catalog.rename_columns(["name", "ra", "dec", "rate"], ["NAME", "RA", "DEC", "RATE"])
             catalog.write(directory / "sources.ecsv")
         settings["sources"] = [asdict(source) for source in sources]
-        report = {"creator": f"bgnb {bgnb.__version__}", "settings": settings, "events": int(table["EVENT_COUNT"].sum())}
-        write_file(directory / REPORT, (json.dumps(report, indent=1, default=_plain) + "\n").encode())
+        write_report(directory, {"settings": settings, "events": table["EVENT_COUNT"].sum()})
     return table
-
-
-def _plain(value: Any) -> Any:
-    """What numpy's numbers and arrays are in JSON."""
-    return value.tolist()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from tqdm import tqdm
 
-import bgnb
 from bgnb.arguments import whole_number
 from bgnb.batch import find_notebook, notebook_result, outputs_of, run_notebook
 from bgnb.errors import BgnbError
 from bgnb.modelset import model_files
-from bgnb.outdir import REPORT, new_directory, write_file
+from bgnb.outdir import new_directory, write_file
+from bgnb.progress import progress_bar
+from bgnb.reportfile import write_report
 
 
 def run_groups(
@@ -66,21 +65,21 @@ def run_groups(
     problems: dict[int, str] = {}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(models,)) as directory, ThreadPoolExecutor(workers) as pool:
         futures = {pool.submit(_run_group, source, models, directory, group_id, timeout): group_id for group_id in groups}
-        bar = tqdm(as_completed(futures), total=len(groups), unit="group", disable=None if progress is None else not progress)
         figures = {}
         try:
-            for future in bar:
-                try:
-                    figures[futures[future]] = future.result()
-                except Exception as error:  # whatever it is, the other groups go on
-                    text = str(error) if isinstance(error, BgnbError) else f"{type(error).__name__}: {error}"
-                    problems[futures[future]] = text.replace(f"{directory}{os.sep}", "")
+            with progress_bar(len(groups), "group", progress) as bar:
+                for future in as_completed(futures):
+                    try:
+                        figures[futures[future]] = future.result()
+                    except Exception as error:  # whatever it is, the other groups go on
+                        text = str(error) if isinstance(error, BgnbError) else f"{type(error).__name__}: {error}"
+                        problems[futures[future]] = text.replace(f"{directory}{os.sep}", "")
+                    bar.update()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         write_file(directory / "index.html", _index(models.name, groups, figures, problems).encode())
-        report = {"creator": f"bgnb {bgnb.__version__}", "groups": groups, "problems": problems}
-        write_file(directory / REPORT, (json.dumps(report, indent=1) + "\n").encode())
+        write_report(directory, {"groups": groups, "problems": problems})
     return dict(sorted(problems.items()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from bgnb.gadf import read_model, read_pointing
 from bgnb.groups import ObservationGroups
 from bgnb.groupsfile import GROUPS_FILE, read_groups, read_model_ids
 from bgnb.model import BackgroundModel
-from bgnb.outdir import REPORT
 from bgnb.predict import point_rate, predicted_rate
+from bgnb.reportfile import read_report
 from bgnb.spline import SplineModel
 from bgnb.splinefile import SPLINE_FILE, read_spline
 
@@ -245,9 +244,8 @@ class ModelSet:
 
     def _counts(self) -> dict[int, int]:
         try:
-            report: dict[str, Any] = json.loads((self.path / REPORT).read_text())
-            return {int(group["group_id"]): int(group["counts"]) for group in report["groups"]}
-        except (OSError, ValueError, KeyError, TypeError):
+            return {int(group["group_id"]): int(group["counts"]) for group in read_report(self.path)["groups"]}
+        except (BgnbError, ValueError, KeyError, TypeError):
             return {}
 
 

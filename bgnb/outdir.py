@@ -20,9 +20,6 @@ try:
 except ImportError:  # as on Windows
     fcntl = None  # type: ignore[assignment]
 
-#: What a command has to say of its work.
-REPORT = "report.json"
-
 # Part of the names of all that stands beside a directory while it is made.
 _MARK = ".bgnb-"
 # What may go wrong with a disk while files are written.

@@ -19,6 +19,7 @@ from bgnb.outdir import kept_folder, new_directory
 from bgnb.parts import open_parts, part_numbers, write_part
 from bgnb.plan import Plan, make_plan
 from bgnb.production import write_models
+from bgnb.progress import progress_bar
 from bgnb.report import Report
 from bgnb.runs import EXCLUSION_RADIUS
 from bgnb.settings import Settings
@@ -144,7 +145,7 @@ def make_bg_cube_models(
         pieces = plan.pieces if numbers is None else plan.pieces[numbers[0] - 1 :: numbers[1]]
         n_runs = sum(len(obs_ids) for _, obs_ids in pieces)
         kept = KeptChunks(kept_folder(Path(outdir)) if n_runs >= KEPT_FROM else None)
-        bar = tqdm(total=n_runs, unit="run", disable=None if progress is None else not progress)
+        bar = progress_bar(n_runs, "run", progress)
         with bar, kept.noted(), open_workers(workers, scheduler, most=1 + n_runs // RUNS_PER_WORKER) as where:
             counted = _watched(count_chunks(pieces, plan.chunk, where, kept), plan, bar)
             if numbers is not None:
@@ -183,7 +184,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     paths = [Path(path) for path in parts]
     with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:
         plan, counted = open_parts(paths)
-        with tqdm(total=plan.n_runs, unit="run", disable=None if progress is None else not progress) as bar:
+        with progress_bar(plan.n_runs, "run", progress) as bar:
             sums = total((chunk.key, piece) for chunk, piece in _watched(counted, plan, bar))
         return write_models(plan, sums, directory)
 

@@ -17,9 +17,9 @@ from bgnb.gadf import write_image, write_model
 from bgnb.groups import mean_azimuth
 from bgnb.groupsfile import GROUPED_RUNS_FILE, GROUPS_FILE, write_groups
 from bgnb.model import BackgroundModel, make_model
-from bgnb.outdir import REPORT, write_file
 from bgnb.plan import Plan
 from bgnb.report import GroupReport, Report, RunReport, in_one_line
+from bgnb.reportfile import write_report
 from bgnb.runs import Reason, fault
 from bgnb.spline import SplineModel, fit_spline
 from bgnb.splinefile import SPLINE_FILE, write_spline
@@ -109,4 +109,4 @@ def _write_tables(plan: Plan, report: Report, directory: Path) -> None:
     write_fits(directory / "bg_observation_table.fits.gz", [primary_hdu(), table_hdu(table, "OBS_INDEX")])
     table["GROUP_ID"] = np.array([used[obs_id] for obs_id in table["OBS_ID"].tolist()], dtype=np.int64)
     write_fits(directory / GROUPED_RUNS_FILE, [primary_hdu(), table_hdu(table, "OBS_INDEX")])
-    write_file(directory / REPORT, report.to_json().encode())
+    write_report(directory, report.as_dict())

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -162,18 +159,14 @@ class Report:
     def __str__(self) -> str:
         return "\n".join([*self.table.pformat(max_lines=-1, max_width=-1), self.summary])
 
-    def to_json(self) -> str:
-        """The text of ``report.json``."""
-        packages = ("bgnb", "numpy", "astropy", "scipy", "isal")
-        content = {
-            "creator": f"bgnb {version('bgnb')}",
+    def as_dict(self) -> dict[str, Any]:
+        """What ``report.json`` says."""
+        return {
             "runs": [run.as_dict() for run in self.runs],
             "groups": [asdict(group) for group in self.groups],
             "notes": [*self.notes, *self._notes_of_runs],
-            "settings": dict(self.settings),
-            "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+            "settings": self.settings,
         }
-        return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def _numbered(obs_ids: list[int]) -> str:

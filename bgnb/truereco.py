@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 
-import bgnb
 from bgnb.cube import CubeAxes
 from bgnb.dataset import make_test_dataset
 from bgnb.errors import BgnbError
@@ -22,9 +20,10 @@ from bgnb.gadf import read_model, write_image, write_model
 from bgnb.groups import ObservationGroups, mean_azimuth
 from bgnb.groupsfile import GROUPS_FILE, write_groups
 from bgnb.model import checked_method
-from bgnb.outdir import REPORT, check_target, is_hidden, new_directory, scratch_directory, write_file
+from bgnb.outdir import check_target, is_hidden, new_directory, scratch_directory
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.report import Report
+from bgnb.reportfile import write_report
 from bgnb.truth import TrueModel, make_test_bg_cube_model
 
 _TEST_RUNS = 2
@@ -140,8 +139,7 @@ def make_true_reco(
         write_groups(groups, directory / GROUPS_FILE)
         settings = asdict(model) | {"group_id": group_id, "altitude_deg": altitude, "n_runs": len(table)}
         settings |= {"observatory": observatory, "energy_threshold": energy_threshold, "seed": seed}
-        content = {"creator": f"bgnb {bgnb.__version__}", "settings": settings}
-        write_file(directory / REPORT, (json.dumps(content, indent=1) + "\n").encode())
+        write_report(directory, {"settings": settings})
     return report
 
 

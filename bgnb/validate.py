@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,15 +12,16 @@ from astropy import units as u
 from astropy.table import Table
 from tqdm import tqdm
 
-import bgnb
 from bgnb.arguments import to_value
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.eventfile import read_event_list
 from bgnb.modelset import Between, ModelSet, checked_between
-from bgnb.outdir import REPORT, check_target, new_directory, write_file
+from bgnb.outdir import check_target, new_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
 from bgnb.predict import Interpolation, checked_interpolation, point_rate, predicted_rate
+from bgnb.progress import progress_bar
+from bgnb.reportfile import write_report
 from bgnb.runprediction import Grid, RunPrediction
 from bgnb.runs import EXCLUSION_RADIUS, OnError, checked_on_error, select_runs
 from bgnb.stack import stack_runs
@@ -92,7 +92,7 @@ def validate(
     models, runs = ModelSet(modeldir).checked_all(), open_runs(indir, scheme)
     if_faulty = checked_on_error(on_error)
     obs_ids = select_runs(runs, select, catalog, radius, if_faulty).kept
-    with tqdm(total=len(obs_ids), unit="run", disable=None if progress is None else not progress) as bar:
+    with progress_bar(len(obs_ids), "run", progress) as bar:
         predictions, faults = _predict(models, runs, obs_ids, grid, interpolation, between, if_faulty, bar)
     validation = Validation(grid, predictions, faults, frozenset(models.obs_ids))
     if outdir is not None:
@@ -173,7 +173,7 @@ def cross_validate(
         raise BgnbError(f"n_train must be 1 to {most}, as many as the other folds have runs, got {wrong[0]}")
     sizes = sorted({most, *(n_train or ())})
     validations = {}
-    with tqdm(total=len(sizes) * folds, unit="fold", disable=None if progress is None else not progress) as bar:
+    with progress_bar(len(sizes) * folds, "fold", progress) as bar:
         for size in sizes:
             predictions: list[RunPrediction] = []
             faults: dict[int, str] = {}
@@ -254,18 +254,7 @@ def _prediction(models: ModelSet, runs: Runs, obs_id: int, grid: Grid, how: Inte
 
 def _write(directory: Path, figures: dict[str, Any], settings: dict[str, Any], validations: dict[str, Validation]) -> None:
     """``report.json``, and two pictures of each validation."""
-    report = {"creator": f"bgnb {bgnb.__version__}", "settings": {name: _in_words(value) for name, value in settings.items()}}
-    write_file(directory / REPORT, (json.dumps(report | figures, indent=1, allow_nan=False) + "\n").encode())
+    write_report(directory, {"settings": settings} | figures)
     for name, validation in validations.items():
         write_file(directory / f"profiles{name}.png", plot_profiles(validation).png)
         write_file(directory / f"significance{name}.png", plot_significance(validation).png)
-
-
-def _in_words(value: Any) -> Any:
-    if isinstance(value, Table):
-        return "table"
-    if isinstance(value, u.Quantity | Path):
-        return str(value)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_in_words(item) for item in value]
-    return value

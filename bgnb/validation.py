@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bgnb.arguments import checked_choice
 from bgnb.errors import BgnbError
 from bgnb.poisson import deviance, deviance_moments, significance
+from bgnb.reportfile import plain
 from bgnb.runprediction import Grid, RunPrediction
 
 Floats = NDArray[np.float64]
@@ -252,33 +253,26 @@ class Validation:
     def as_dict(self) -> dict[str, Any]:
         """All figures, as plain numbers, for ``report.json``."""
         mean, scatter = self.ratio
-        return {
-            "runs": [
-                {name.lower(): _plain(row[name]) for name in self.table.colnames if name != "GROUPS"}
-                | {"groups": {str(group): weight for group, weight in run.groups.items()}}
-                for row, run in zip(self.table, self.runs, strict=True)
-            ],
-            "ratio": {"total": self.total_ratio, "mean": _plain(mean), "scatter": _plain(scatter)},
-            **{
-                name: {
-                    "deviance": fit.deviance,
-                    "expected": fit.expected,
-                    "dev_exp": fit.ratio,
-                    "dev_exp_error": fit.ratio_error,
-                    "significance": {
-                        kind: dict(zip(("mean", "width"), map(_plain, fit.mean_width(kind)), strict=True)) for kind in KINDS
-                    },
-                }
-                for name, fit in (("free_norm", self.fit(True)), ("no_norm", self.fit(False)))
-            },
+        columns = {name.lower(): self.table[name].tolist() for name in self.table.colnames if name != "GROUPS"}
+        runs = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        figures: dict[str, Any] = {
+            "runs": [figures | {"groups": run.groups} for figures, run in zip(runs, self.runs, strict=True)],
+            "ratio": {"total": self.total_ratio, "mean": mean, "scatter": scatter},
             "counts_where_none_are_possible": self.counts_where_none_are_possible,
-            "left_out": {str(obs_id): fault for obs_id, fault in self.faults.items()},
+            "left_out": self.faults,
             "seen": sorted(self.seen & {run.obs_id for run in self.runs}),
-            "profiles": {
-                axis: {name.lower(): [_plain(value) for value in column] for name, column in self.profile(axis).items()}
-                for axis in PROFILES
-            },
         }
+        for name, fit in (("free_norm", self.fit(True)), ("no_norm", self.fit(False))):
+            figures[name] = {
+                "deviance": fit.deviance,
+                "expected": fit.expected,
+                "dev_exp": fit.ratio,
+                "dev_exp_error": fit.ratio_error,
+                "significance": {kind: dict(zip(("mean", "width"), fit.mean_width(kind), strict=True)) for kind in KINDS},
+            }
+        profiles = {axis: self.profile(axis) for axis in PROFILES}
+        figures["profiles"] = {axis: {name.lower(): table[name] for name in table.colnames} for axis, table in profiles.items()}
+        return dict(plain(figures))
 
 
 def _significance(counts_expected: Floats, rng: np.random.Generator) -> Floats:
@@ -289,9 +283,3 @@ def _significance(counts_expected: Floats, rng: np.random.Generator) -> Floats:
 
 def _groups_in_words(groups: Mapping[int, float]) -> str:
     return ", ".join(f"{group} ({weight:.0%})" for group, weight in groups.items()) or "spline"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, int | np.integer):
-        return int(value)
-    return float(value) if np.isfinite(value) else None

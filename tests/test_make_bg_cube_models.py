@@ -331,7 +331,7 @@ def test_defaults_of_command_and_function_agree(indir, tmp_path):
     result = bgnb(indir, "GADF", tmp_path / "command", "--select", "all")
     assert result.exit_code == 0
     command = json.loads((tmp_path / "command" / "report.json").read_text())["settings"]
-    assert command == json.loads(function.to_json())["settings"]
+    assert command == json.loads(json.dumps(function.as_dict()))["settings"]
 
 
 def test_splines_of_runs_added_first_and_of_single_runs_agree(tmp_path, monkeypatch):

@@ -38,6 +38,8 @@ ORDER = [
     "groups",
     "manifest",
     "outdir",
+    "reportfile",
+    "progress",
     "tasks",
     "cluster",
     "workers",

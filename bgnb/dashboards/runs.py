@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from bgnb.errors import BgnbError, DataError
 from bgnb.groups import group_runs, observation_groups
 from bgnb.groupsfile import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups
 from bgnb.modelset import one_of
-from bgnb.outdir import REPORT
+from bgnb.reportfile import read_report
 from bgnb.runs import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
 from bgnb.views.colours import counted
 from bgnb.views.runs import HISTOGRAMS, RunSet, RunsState, runs_view
@@ -202,12 +201,12 @@ def _of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:
         raise BgnbError(f"{modeldir}: holds no models with their runs ({path.name}); of a directory of runs, name the scheme")
     try:
         table = Table.read(path)
-        report = json.loads((modeldir / REPORT).read_text())
+        report = read_report(modeldir)
         chosen = report["settings"]
         dropped = (chosen["select"], chosen["sources"]) == ("far", "drop")
         circles = float(chosen["exclusion_radius_deg"]) if dropped else None
         left_out = {run["obs_id"]: Reason(*run["reason"].split(": ", 1)) for run in report["runs"] if run["status"] != "used"}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (BgnbError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{modeldir}: the runs of these models cannot be read: {error}") from None
     kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
     if catalog is None and chosen["catalog"] is not None:
