@@ -15,8 +15,9 @@ import numpy as np
 from scipy.ndimage import convolve
 
 from bgnb import Cube, compare, make_model, make_true_reco, read_model
-from bgnb.compare import ZONES, plane_integral
+from bgnb.compare import ZONES
 from bgnb.model import BackgroundModel
+from bgnb.profiles import plane_integral
 from bgnb.smooth import K5A, times_to_smooth
 
 

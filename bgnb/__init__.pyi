@@ -1,7 +1,7 @@
 from . import dashboards
 from .attach import Attachments, attach
 from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
-from .compare import Comparison, Spectrum, compare, spectrum
+from .compare import Comparison, compare
 from .comparisons import ModelComparison, compare_models, read_group_model
 from .cube import Cube, CubeAxes
 from .dataset import make_test_dataset
@@ -18,6 +18,7 @@ from .model import BackgroundModel, make_model
 from .modelset import ModelSet
 from .pipeline import make_bg_cube_models, merge
 from .predict import point_rate, predicted_rate
+from .profiles import Spectrum, spectrum
 from .report import Report
 from .runprediction import Grid, RunPrediction
 from .runs import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs

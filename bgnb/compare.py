@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice
-from bgnb.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.arrays import Floats, quotient
+from bgnb.cube import Cube, CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.model import BackgroundModel
-from bgnb.powerlaw import fit_power_law
-from bgnb.stack import Stack
+from bgnb.profiles import Spectrum, bin_at, plane_integral, spectrum_of
+from bgnb.rebin import common_axes, rebin
 
-Floats = NDArray[np.float64]
 Normalise = Literal["none", "cube", "plane"]
 
 #: Parts of the field of view in which the bias is given: limits of max(|x|, |y|), centre 0 and rim 1.
@@ -26,30 +25,6 @@ ZONES = {"centre": (0.0, 0.25), "halfway": (0.4, 0.65), "rim": (0.85, 1.0)}
 
 #: The pulls of a cube are those of bins in which at least so many counts are expected.
 MIN_EXPECTED = 10
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """Rate against energy at one position.
-
-    Parameters
-    ----------
-    energy : ndarray
-        Bin centres, TeV.
-    rate, error : ndarray
-        Rate and its statistical error, MeV-1 s-1 sr-1; the error of a true model is zero,
-        and that of a bin that was not exposed is not a number.
-    index, index_error : float
-        Spectral index γ of the power law E^−γ fitted to the exposed bins, and its error;
-        not a number where fewer than two bins hold a rate. Both errors are those of the
-        counts of this one place; smoothing makes the true ones smaller.
-    """
-
-    energy: Floats
-    rate: Floats
-    error: Floats
-    index: float
-    index_error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +54,7 @@ class Comparison:
     @cached_property
     def ratio(self) -> Floats:
         """Second over first, shape (energy, dety, detx); not a number where the first is zero."""
-        return _divide(self.second.rate.quantity.value, self.first.rate.quantity.value)
+        return quotient(self.second.rate.quantity.value, self.first.rate.quantity.value)
 
     @cached_property
     def relative_difference(self) -> Floats:
@@ -89,7 +64,8 @@ class Comparison:
     @cached_property
     def exposures(self) -> tuple[Floats, Floats]:
         """Exposure of both, s MeV sr, such that rate · exposure = counts; that of the second allows for its scaling."""
-        return _exposure(self.first), _exposure(self.second) / self.factors[:, None, None]
+        first, second = (model.stack.exposure.to_value("s MeV sr") for model in (self.first, self.second))
+        return first, second / self.factors[:, None, None]
 
     @property
     def _common_rate(self) -> Floats:
@@ -98,7 +74,7 @@ class Comparison:
         if self.first.is_true or self.second.is_true:
             return rate1 if self.first.is_true else rate2
         x1, x2 = self.exposures
-        return _divide(rate1 * x1 + rate2 * x2, x1 + x2)
+        return quotient(rate1 * x1 + rate2 * x2, x1 + x2)
 
     @property
     def independent(self) -> bool:
@@ -129,10 +105,10 @@ class Comparison:
             if model.error is not None:
                 variance += model.error.quantity.value**2
             elif not model.is_true:
-                variance += self._common_rate * _divide(1.0, x)
+                variance += self._common_rate * quotient(1.0, x)
         difference = self.second.rate.quantity.value - self.first.rate.quantity.value
         exposed = np.all([m.is_true | (m.stack.livetime_us > 0) for m in (self.first, self.second)], axis=0)
-        return np.where(exposed, _divide(difference, np.sqrt(variance)), np.nan)
+        return np.where(exposed, quotient(difference, np.sqrt(variance)), np.nan)
 
     @property
     def pulls(self) -> Floats:
@@ -159,7 +135,8 @@ class Comparison:
             Where there is no such zone.
         """
         low, high = ZONES[checked_choice("zone", zone, ZONES)]
-        y, x = (np.abs(c / np.abs(edges).max()) for c, edges in _centers(self.axes))
+        centres = ((self.axes.dety_centers, self.axes.dety), (self.axes.detx_centers, self.axes.detx))
+        y, x = (np.abs(centre.value / np.abs(edges.value).max()) for centre, edges in centres)
         distance = np.maximum(y[:, None], x[None, :])
         weight = self.axes.bin_volume.value * ((distance >= low) & (distance <= high)) * self.exposed[:, None, None]
         first, second = (float((m.rate.quantity.value * weight).sum()) for m in (self.first, self.second))
@@ -171,9 +148,9 @@ class Comparison:
 
     def spectra(self, detx: u.Quantity, dety: u.Quantity) -> tuple[Spectrum, Spectrum]:
         """Spectra of both at the bin that holds a position, fitted over the energies at which both are exposed."""
-        iy, ix = _position(self.axes, detx, dety)
+        iy, ix = bin_at(self.axes, detx, dety)
         first, second = (
-            _spectrum(model, model.rate.quantity.value[:, iy, ix], x[:, iy, ix], self.exposed)
+            spectrum_of(model, model.rate.quantity.value[:, iy, ix], x[:, iy, ix], self.exposed)
             for model, x in zip((self.first, self.second), self.exposures, strict=True)
         )
         return first, second
@@ -216,191 +193,3 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     error = None if second.error is None else Cube(axes, second.error.quantity * by_plane)
     scaled = replace(second, rate=Cube(axes, second.rate.quantity * by_plane), error=error)
     return Comparison(first, scaled, normalise, factors)  # type: ignore[arg-type]
-
-
-def plane_integral(model: BackgroundModel) -> Floats:
-    """Rate of the whole field of view in each energy bin, s-1."""
-    return (model.rate.quantity * model.axes.bin_volume).to_value("s-1").sum(axis=(1, 2))
-
-
-def common_axes(first: CubeAxes, second: CubeAxes) -> CubeAxes:
-    """The coarser of two grids over the range that both cover.
-
-    Raises
-    ------
-    BgnbError
-        Where the ranges do not overlap, or an edge of the coarser grid is none of the finer.
-    """
-    edges = {}
-    for name in ("energy", "dety", "detx"):
-        one, other = getattr(first, name), getattr(second, name).to(getattr(first, name).unit)
-        tolerance = 1e-6 * np.abs(one.value).max()
-        low = max(one.value[0], other.value[0]) - tolerance
-        high = min(one.value[-1], other.value[-1]) + tolerance
-        inside = [edge.value[(edge.value >= low) & (edge.value <= high)] for edge in (one, other)]
-        coarse, fine = sorted(inside, key=len)
-        if len(coarse) < 2:
-            raise BgnbError(
-                f"the {name} axes of the models do not overlap: {one[0]} to {one[-1]}, and {other[0]} to {other[-1]}"
-            )
-        if not all(np.isclose(fine, edge, rtol=1e-6, atol=1e-9 * high).any() for edge in coarse):
-            raise BgnbError(
-                f"the {name} axes of the models have no common grid: {len(one) - 1} and {len(other) - 1} bins;"
-                " make both with the same number of bins"
-            )
-        edges[name] = coarse * one.unit
-    return CubeAxes(**edges)
-
-
-def rebin(model: BackgroundModel, axes: CubeAxes) -> BackgroundModel:
-    """A model on coarser axes whose edges are among its own: rates averaged over volume, counts added.
-
-    The livetime of a coarser bin is the one that keeps rate · exposure. A coarser bin of
-    which a part was not exposed counts as not exposed. The error, which is correlated from
-    bin to bin, is lost.
-    """
-    if axes == model.axes:
-        return model
-    volume, livetime = model.axes.bin_volume.value, model.stack.livetime_us.astype(float)
-    events = model.rate.quantity.value * volume
-    rate = _rebinned(events, model.axes, axes)
-    known = _rebinned(volume * (livetime == 0), model.axes, axes) == 0
-    weight = np.where(events > 0, events, 1e-30 * volume)  # where no rate is known, livetime is averaged over volume
-    mean_livetime = _rebinned(livetime * weight, model.axes, axes) / _rebinned(weight, model.axes, axes)
-    livetime_us = np.where(known, np.rint(mean_livetime), 0).astype(np.int64)
-    counts = np.where(known, _rebinned(model.stack.counts.astype(float), model.axes, axes), 0).astype(np.int64)
-    stack = Stack(axes, model.stack.fovalign, counts, livetime_us, model.stack.runs)
-    return BackgroundModel(Cube(axes, rate / axes.bin_volume.value * RATE_UNIT), stack, model.method)
-
-
-def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: NDArray[np.bool_] | None = None) -> Spectrum:
-    """Spectrum of a model at the bin that holds a position.
-
-    The index is fitted by maximum likelihood to the counts that the rate predicts in each
-    bin, Poisson distributed; for a true model to the rates, each bin with the same weight.
-
-    Parameters
-    ----------
-    model : `BackgroundModel`
-        The model.
-    detx, dety : `~astropy.units.Quantity`
-        Position in the field of view.
-    use : ndarray of bool, optional
-        Energy bins to fit.
-
-    Raises
-    ------
-    BgnbError
-        Where the position lies outside the axes.
-    """
-    iy, ix = _position(model.axes, detx, dety)
-    everything = np.ones(model.axes.shape[0], dtype=bool)
-    exposure = _exposure(model, (slice(None), iy, ix))
-    return _spectrum(model, model.rate.quantity.value[:, iy, ix], exposure, everything if use is None else use)
-
-
-@dataclass(frozen=True)
-class RadialProfile:
-    """Mean rate against the offset from the centre of the field of view.
-
-    Parameters
-    ----------
-    edges : ndarray
-        Edges of the rings, deg; one more than rings.
-    rate, error : ndarray
-        Mean rate in each ring and its statistical error, MeV-1 s-1 sr-1; not a number in
-        rings that hold no bin, and the error also in planes that were not exposed.
-    """
-
-    edges: Floats
-    rate: Floats
-    error: Floats
-
-
-def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> RadialProfile:
-    """Mean rate of an energy bin in rings about the centre of the field of view.
-
-    The mean is weighted by solid angle Ω; of a plane that was exposed in part, it is that of
-    the exposed bins. The variance of a bin's rate is rate / exposure, so that of the mean is
-    ∑ Ω² · rate / exposure over (∑ Ω)². The error is zero for a true model, as in `Spectrum`.
-
-    Parameters
-    ----------
-    model : `BackgroundModel`
-        The model.
-    number : int
-        The energy bin.
-    width : float
-        Of the rings, deg; a bin belongs to the ring that holds its centre.
-
-    Raises
-    ------
-    BgnbError
-        Where there is no such energy bin, or the width is not above 0.
-    """
-    axes = model.axes
-    if not 0 <= number < axes.shape[0] or not width > 0:
-        raise BgnbError(f"number must be 0 to {axes.shape[0] - 1}, and width above 0; got {number} and {width}")
-    offset = np.hypot(axes.detx_centers.value, axes.dety_centers.value[:, None])
-    ring = (offset / width).astype(np.intp).ravel()
-    edges = np.arange(ring.max() + 2) * width
-    rate, exposure = model.rate.quantity.value[number].ravel(), _exposure(model, number).ravel()
-    exposed = exposure > 0
-    solid_angle = axes.solid_angle.value.ravel() * (exposed | ~exposed.any())
-
-    def sums(values: Floats) -> Floats:
-        return np.bincount(ring, values).astype(float)
-
-    weight = sums(solid_angle)
-    mean = _divide(sums(solid_angle * rate), weight)
-    if model.is_true:
-        return RadialProfile(edges, mean, np.zeros_like(mean))
-    unknown = np.full(rate.shape, 0.0 if exposed.any() else np.nan)
-    variance = solid_angle**2 * np.divide(rate, exposure, out=unknown, where=exposed)
-    return RadialProfile(edges, mean, _divide(np.sqrt(sums(variance)), weight))
-
-
-def _spectrum(model: BackgroundModel, rate: Floats, exposure: Floats, use: NDArray[np.bool_]) -> Spectrum:
-    energy = model.axes.energy_centers.value
-    if model.is_true:
-        use = use & (rate > 0)
-        law = fit_power_law(energy[use], np.ones(np.count_nonzero(use)), 1 / rate[use])
-        return Spectrum(energy, rate, np.zeros_like(rate), law.index if law else math.nan, 0.0)
-    use = use & (exposure > 0)
-    law = fit_power_law(energy[use], (rate * exposure)[use], exposure[use])
-    index, index_error = (law.index, law.index_error) if law else (math.nan, math.nan)
-    return Spectrum(energy, rate, np.sqrt(_divide(rate, exposure)), index, index_error)
-
-
-def _position(axes: CubeAxes, detx: u.Quantity, dety: u.Quantity) -> tuple[int, int]:
-    return _bin(axes.dety, dety), _bin(axes.detx, detx)
-
-
-def _exposure(model: BackgroundModel, where: Any = ...) -> Floats:
-    """Exposure in s MeV sr, of all bins or some."""
-    return model.stack.livetime_us[where] * 1e-6 * model.axes.bin_volume.to_value("MeV sr")[where]
-
-
-def _centers(axes: CubeAxes) -> list[tuple[Floats, Floats]]:
-    return [(axes.dety_centers.value, axes.dety.value), (axes.detx_centers.value, axes.detx.value)]
-
-
-def _divide(numerator: float | Floats, denominator: Floats) -> Floats:
-    """Numerator over denominator; not a number where the denominator is zero or unknown."""
-    good = np.nan_to_num(denominator) != 0
-    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=good)
-
-
-def _bin(edges: u.Quantity, value: u.Quantity) -> int:
-    number = int(np.searchsorted(edges.value, value.to_value(edges.unit), side="right")) - 1
-    if not 0 <= number < len(edges) - 1:
-        raise BgnbError(f"{value} lies outside the field of view of the model, {edges[0]} to {edges[-1]}")
-    return number
-
-
-def _rebinned(values: Floats, fine: CubeAxes, coarse: CubeAxes) -> Floats:
-    for axis, name in enumerate(("energy", "dety", "detx")):
-        old, new = getattr(fine, name).value, getattr(coarse, name).value
-        starts = [int(np.argmin(np.abs(old - edge))) for edge in new]
-        values = np.add.reduceat(values.take(range(starts[-1]), axis=axis), starts[:-1], axis=axis)
-    return values

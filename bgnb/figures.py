@@ -19,10 +19,11 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb.compare import Comparison, radial_profile, spectrum
+from bgnb.compare import Comparison
 from bgnb.groups import ObservationGroups
 from bgnb.model import BackgroundModel
 from bgnb.outdir import write_file
+from bgnb.profiles import radial_profile, spectrum
 from bgnb.runs import Selection
 from bgnb.shown import (
     GREY,

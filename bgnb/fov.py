@@ -22,12 +22,11 @@ from typing import Any, Literal, get_args
 import erfa
 import numpy as np
 from astropy.utils import iers
-from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice
+from bgnb.arrays import Floats
 
 FovAlign = Literal["ALTAZ", "RADEC"]
-Floats = NDArray[np.float64]
 
 # Earth rotation angle per second of UT1 (IERS Conventions 2010, eq. 5.15).
 _EARTH_ROTATION_RATE = 2 * np.pi * 1.00273781191135448 / 86400

@@ -9,11 +9,10 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from bgnb.arrays import Floats
 from bgnb.cube import CubeAxes
 from bgnb.eventlist import EventList
 from bgnb.fov import FovAlign, separation
-
-Floats = NDArray[np.float64]
 
 #: Radius that is cut out about a source, besides twice its extension.
 MASK_RADIUS = 0.5 * u.deg

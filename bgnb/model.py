@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from bgnb.arguments import checked_choice
+from bgnb.arrays import Floats, quotient
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.powerlaw import fit_power_law
 from bgnb.smooth import smooth_planes, times_to_smooth
 from bgnb.spline import Cell, fit_spline
 from bgnb.stack import Stack
-
-Floats = NDArray[np.float64]
 
 #: Bins that smoothing leaves empty get this part of the mean rate of their plane.
 FLOOR = 0.01
@@ -131,7 +129,7 @@ def _michi(stack: Stack) -> BackgroundModel:
     times = times_to_smooth(stack.counts.sum())
     exposure = stack.exposure.to_value("s MeV sr")
     measured = (exposure > 0).astype(float)
-    rate = _filled(smooth_planes(_ratio(stack.counts, exposure), times), smooth_planes(measured, times))
+    rate = _filled(smooth_planes(quotient(stack.counts, exposure, 0.0), times), smooth_planes(measured, times))
     return _without_zeros(rate, stack, "michi")
 
 
@@ -142,7 +140,7 @@ def _spline(stack: Stack) -> BackgroundModel:
 
 def _unsmoothed(stack: Stack) -> BackgroundModel:
     exposure = stack.exposure.to_value("s MeV sr")
-    return BackgroundModel(Cube(stack.axes, _ratio(stack.counts, exposure) * RATE_UNIT), stack, "unsmoothed")
+    return BackgroundModel(Cube(stack.axes, quotient(stack.counts, exposure, 0.0) * RATE_UNIT), stack, "unsmoothed")
 
 
 METHODS: Mapping[str, Callable[[Stack], BackgroundModel]] = {
@@ -158,14 +156,9 @@ def checked_method(method: str) -> str:
     return str(checked_choice("method", method, METHODS))
 
 
-def _ratio(numerator: NDArray[Any], denominator: Floats) -> Floats:
-    """Numerator over denominator; zero where the denominator is."""
-    return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator > 0)
-
-
 def _filled(numerator: Floats, denominator: Floats) -> Floats:
     """Numerator over denominator; inside masks that smoothing hardly reaches, as in the nearest bin that it does."""
-    ratio = _ratio(numerator, denominator)
+    ratio = quotient(numerator, denominator, 0.0)
     for plane, weight in zip(ratio, denominator, strict=True):
         reached = weight > REACHED * weight.max()
         if reached.any() and not reached.all():

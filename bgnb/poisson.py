@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.interpolate import CubicSpline
 from scipy.special import xlogy
 
-Floats = NDArray[np.float64]
+from bgnb.arrays import Floats
 
 # The moments of the deviance are tabled in between; below, two terms are enough, above, the asymptotic series.
 _TABLE = (1e-3, 200.0)

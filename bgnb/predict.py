@@ -10,9 +10,9 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice
+from bgnb.arrays import Floats
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 
-Floats = NDArray[np.float64]
 #: How a rate is read between the centres of its bins.
 Interpolation = Literal["none", "gammapy"]
 

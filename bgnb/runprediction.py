@@ -11,11 +11,9 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb.arguments import to_value
+from bgnb.arrays import Floats, Ints
 from bgnb.cube import CubeAxes
 from bgnb.errors import BgnbError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb.compare import Comparison, Spectrum
+from bgnb.compare import Comparison
 from bgnb.cube import CubeAxes
+from bgnb.profiles import Spectrum
 
 Position = tuple[u.Quantity, u.Quantity]
 

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Row, Table
 from astropy.time import Time
-from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice, whole_number
+from bgnb.arrays import Floats
 from bgnb.errors import BgnbError
 from bgnb.eventlist import EventList
 from bgnb.fov import FieldOfView, Site, pointing_radec, sun_altitude
 from bgnb.observatories import OBSERVATORIES
 from bgnb.truth import TrueModel
-
-Floats = NDArray[np.float64]
 
 #: Duration of a simulated run and the part of it in which the telescopes were not dead, s.
 ONTIME, LIVETIME = 1800.0, 1500.0

@@ -31,12 +31,11 @@ from scipy.interpolate import BSpline
 from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import threadpool_limits
 
+from bgnb.arrays import Floats
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign
 from bgnb.stack import Stack
-
-Floats = NDArray[np.float64]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Term = tuple[str, str, str]

@@ -20,17 +20,14 @@ from functools import cached_property
 
 import numpy as np
 from astropy import units as u
-from numpy.typing import NDArray
 
 from bgnb.arguments import to_value
+from bgnb.arrays import Floats
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign, checked_fovalign
 from bgnb.model import BackgroundModel
 from bgnb.stack import stack_runs
-
-Floats = NDArray[np.float64]
-
 
 #: More events than this in one run are taken for a mistake.
 MAX_EVENTS = 1e8

@@ -7,10 +7,9 @@ from astropy import units as u
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from bgnb.arrays import Floats
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.eventlist import EventList
-
-Floats = NDArray[np.float64]
 
 # The field of view turns by 15 arcmin in a minute, and by more than some degrees only a few degrees from the zenith.
 _STEP_S = 60.0

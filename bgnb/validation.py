@@ -10,16 +10,13 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice
+from bgnb.arrays import Floats
 from bgnb.errors import BgnbError
 from bgnb.poisson import deviance, deviance_moments, significance
 from bgnb.reportfile import plain
 from bgnb.runprediction import Grid, RunPrediction
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: The quantities in bins of which predicted and observed are compared.
 PROFILES = ("energy", "offset", "detx", "dety", "altitude", "azimuth")

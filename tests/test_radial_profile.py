@@ -8,7 +8,7 @@ from astropy import units as u
 
 import bgnb
 from bgnb import BgnbError, TrueModel, make_test_bg_cube_model
-from bgnb.compare import radial_profile
+from bgnb.profiles import radial_profile
 from tests.models import AXES, lopsided_model
 
 

@@ -16,6 +16,7 @@ PACKAGE = Path(bgnb.__file__).parent
 ORDER = [
     "errors",
     "arguments",
+    "arrays",
     "signals",
     "cube",
     "fov",
@@ -32,6 +33,8 @@ ORDER = [
     "powerlaw",
     "spline",
     "model",
+    "profiles",
+    "rebin",
     "compare",
     "datastore",
     "runs",

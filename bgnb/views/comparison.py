@@ -8,7 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from bgnb.compare import MIN_EXPECTED, Comparison, Floats, Normalise, Spectrum
+from bgnb.arrays import Floats
+from bgnb.compare import MIN_EXPECTED, Comparison, Normalise
+from bgnb.profiles import Spectrum
 from bgnb.shown import LINES, RATE_LABEL, energy_label, hidden, index_label, index_words, measured_planes, spectra_ratio
 from bgnb.views.colours import Colours, around, choose_limits, counted, number
 from bgnb.views.cubes import CubeState, energy_bin, image_of, pixel, place_of

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from bgnb.compare import Floats
+from bgnb.arrays import Floats
 from bgnb.cube import CubeAxes
 from bgnb.shown import energy_label
 from bgnb.views.colours import Colours, Palette, Stretch

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb.compare import Floats, Spectrum, radial_profile, spectrum
+from bgnb.arrays import Floats
 from bgnb.model import BackgroundModel
+from bgnb.profiles import Spectrum, radial_profile, spectrum
 from bgnb.shown import RATE_LABEL, energy_label, hidden, index_label, index_words
 from bgnb.views.colours import Colours, counted, number
 from bgnb.views.cubes import CubeState, energy_bin, image_of, pixel, place_of

@@ -14,7 +14,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb.compare import Floats
+from bgnb.arrays import Floats
 from bgnb.groups import ObservationGroups
 from bgnb.runs import Selection
 from bgnb.shown import LINES

@@ -15,9 +15,9 @@ from traitlets import TraitError
 
 import bgnb
 from bgnb import BgnbError, write_model
-from bgnb.compare import radial_profile
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.modelset import KEPT
+from bgnb.profiles import radial_profile
 from tests.dashboards.acting import assert_same_as_fresh, controls, tap
 from tests.models import AXES, lopsided_model
 

@@ -1,0 +1,157 @@
+"""A model along one axis: spectra at a position, radial profiles, the rate of the whole field of view."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+
+from bgnb.arrays import Bools, Floats, quotient
+from bgnb.cube import CubeAxes
+from bgnb.errors import BgnbError
+from bgnb.model import BackgroundModel
+from bgnb.powerlaw import fit_power_law
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Rate against energy at one position.
+
+    Parameters
+    ----------
+    energy : ndarray
+        Bin centres, TeV.
+    rate, error : ndarray
+        Rate and its statistical error, MeV-1 s-1 sr-1; the error of a true model is zero,
+        and that of a bin that was not exposed is not a number.
+    index, index_error : float
+        Spectral index γ of the power law E^−γ fitted to the exposed bins, and its error;
+        not a number where fewer than two bins hold a rate. Both errors are those of the
+        counts of this one place; smoothing makes the true ones smaller.
+    """
+
+    energy: Floats
+    rate: Floats
+    error: Floats
+    index: float
+    index_error: float
+
+
+def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: Bools | None = None) -> Spectrum:
+    """Spectrum of a model at the bin that holds a position.
+
+    The index is fitted by maximum likelihood to the counts that the rate predicts in each
+    bin, Poisson distributed; for a true model to the rates, each bin with the same weight.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The model.
+    detx, dety : `~astropy.units.Quantity`
+        Position in the field of view.
+    use : ndarray of bool, optional
+        Energy bins to fit.
+
+    Raises
+    ------
+    BgnbError
+        Where the position lies outside the axes.
+    """
+    iy, ix = bin_at(model.axes, detx, dety)
+    everything = np.ones(model.axes.shape[0], dtype=bool)
+    exposure = model.stack.exposure.to_value("s MeV sr")[:, iy, ix]
+    return spectrum_of(model, model.rate.quantity.value[:, iy, ix], exposure, everything if use is None else use)
+
+
+def spectrum_of(model: BackgroundModel, rate: Floats, exposure: Floats, use: Bools) -> Spectrum:
+    """Spectrum of the rates of a model at a position, with the exposure there."""
+    energy = model.axes.energy_centers.value
+    if model.is_true:
+        use = use & (rate > 0)
+        law = fit_power_law(energy[use], np.ones(np.count_nonzero(use)), 1 / rate[use])
+        return Spectrum(energy, rate, np.zeros_like(rate), law.index if law else math.nan, 0.0)
+    use = use & (exposure > 0)
+    law = fit_power_law(energy[use], (rate * exposure)[use], exposure[use])
+    index, index_error = (law.index, law.index_error) if law else (math.nan, math.nan)
+    return Spectrum(energy, rate, np.sqrt(quotient(rate, exposure)), index, index_error)
+
+
+@dataclass(frozen=True)
+class RadialProfile:
+    """Mean rate against the offset from the centre of the field of view.
+
+    Parameters
+    ----------
+    edges : ndarray
+        Edges of the rings, deg; one more than rings.
+    rate, error : ndarray
+        Mean rate in each ring and its statistical error, MeV-1 s-1 sr-1; not a number in
+        rings that hold no bin, and the error also in planes that were not exposed.
+    """
+
+    edges: Floats
+    rate: Floats
+    error: Floats
+
+
+def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> RadialProfile:
+    """Mean rate of an energy bin in rings about the centre of the field of view.
+
+    The mean is weighted by solid angle Ω; of a plane that was exposed in part, it is that of
+    the exposed bins. The variance of a bin's rate is rate / exposure, so that of the mean is
+    ∑ Ω² · rate / exposure over (∑ Ω)². The error is zero for a true model, as in `Spectrum`.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The model.
+    number : int
+        The energy bin.
+    width : float
+        Of the rings, deg; a bin belongs to the ring that holds its centre.
+
+    Raises
+    ------
+    BgnbError
+        Where there is no such energy bin, or the width is not above 0.
+    """
+    axes = model.axes
+    if not 0 <= number < axes.shape[0] or not width > 0:
+        raise BgnbError(f"number must be 0 to {axes.shape[0] - 1}, and width above 0; got {number} and {width}")
+    offset = np.hypot(axes.detx_centers.value, axes.dety_centers.value[:, None])
+    ring = (offset / width).astype(np.intp).ravel()
+    edges = np.arange(ring.max() + 2) * width
+    rate = model.rate.quantity.value[number].ravel()
+    exposure = model.stack.exposure.to_value("s MeV sr")[number].ravel()
+    exposed = exposure > 0
+    solid_angle = axes.solid_angle.value.ravel() * (exposed | ~exposed.any())
+
+    def sums(values: Floats) -> Floats:
+        return np.bincount(ring, values).astype(float)
+
+    weight = sums(solid_angle)
+    mean = quotient(sums(solid_angle * rate), weight)
+    if model.is_true:
+        return RadialProfile(edges, mean, np.zeros_like(mean))
+    unknown = np.full(rate.shape, 0.0 if exposed.any() else np.nan)
+    variance = solid_angle**2 * np.divide(rate, exposure, out=unknown, where=exposed)
+    return RadialProfile(edges, mean, quotient(np.sqrt(sums(variance)), weight))
+
+
+def plane_integral(model: BackgroundModel) -> Floats:
+    """Rate of the whole field of view in each energy bin, s-1."""
+    return (model.rate.quantity * model.axes.bin_volume).to_value("s-1").sum(axis=(1, 2))
+
+
+def bin_at(axes: CubeAxes, detx: u.Quantity, dety: u.Quantity) -> tuple[int, int]:
+    """Numbers in DETY and DETX of the bin that holds a position."""
+    return _bin(axes.dety, dety), _bin(axes.detx, detx)
+
+
+def _bin(edges: u.Quantity, value: u.Quantity) -> int:
+    number = int(np.searchsorted(edges.value, value.to_value(edges.unit), side="right")) - 1
+    if not 0 <= number < len(edges) - 1:
+        raise BgnbError(f"{value} lies outside the field of view of the model, {edges[0]} to {edges[-1]}")
+    return number
