@@ -31,8 +31,9 @@ from bgnb import (
     stack_runs,
 )
 from bgnb import spline as module
+from bgnb.cells import Cell
 from bgnb.cube import RATE_UNIT, Cube
-from bgnb.spline import TERMS, Cell, fit_spline
+from bgnb.spline import TERMS, fit_spline
 
 ON = ("Crab Nebula", "PKS 2155-304")
 AXES = CubeAxes.regular(n_energy=20, n_fov=30)

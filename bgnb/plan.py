@@ -13,6 +13,7 @@ from astropy import units as u
 from astropy.table import Table
 
 import bgnb
+from bgnb.cells import Cell, alike
 from bgnb.chunks import Chunk, Counted, Key, chunks_of
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError
@@ -21,7 +22,6 @@ from bgnb.mask import SourceMask
 from bgnb.report import in_one_line
 from bgnb.runs import Reason, read_catalog, select_runs, spread_out
 from bgnb.settings import Settings
-from bgnb.spline import Cell, alike, mean_pointing
 
 #: Splines are fitted to single runs up to so many; where there are more, runs of a group that point alike are added first.
 SINGLE_RUNS = 100
@@ -86,9 +86,8 @@ class Plan:
 
     def cell(self, counted: Counted) -> Cell:
         """What was counted, with the mean pointing of its runs."""
-        pointings = [self._pointing(obs_id) for obs_id in counted.stack.obs_ids]
-        pointing = pointings[0] if len(pointings) == 1 else mean_pointing(*np.array(pointings).T)
-        return Cell(*pointing, counted.stack)
+        alt_pnt, az_pnt = np.array([self._pointing(obs_id) for obs_id in counted.stack.obs_ids]).T
+        return Cell.of_runs(alt_pnt, az_pnt, counted.stack)
 
     def _pointing(self, obs_id: int) -> tuple[float, float]:
         row = self.runs.row(obs_id)

@@ -31,6 +31,8 @@ ORDER = [
     "stack",
     "smooth",
     "powerlaw",
+    "cells",
+    "splineparts",
     "spline",
     "model",
     "profiles",
