@@ -41,6 +41,7 @@ ORDER = [
     "datastore",
     "runs",
     "groups",
+    "locks",
     "manifest",
     "outdir",
     "reportfile",
