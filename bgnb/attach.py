@@ -244,6 +244,7 @@ class _Job:
         """Write the background of a run."""
         files = self._runs.files(obs_id)
         run = read_event_list(files)
+        self._models.check_instrument(run)
         header = read_table(files.events.path, files.events.hdu, columns=[])  # as Gammapy sees it, without the index
         choice = self._models.rate_for(*self._pointings[obs_id], self._between)
         rate = self._at_centres(choice)

@@ -236,7 +236,9 @@ def _predict(
 
 
 def _prediction(models: ModelSet, runs: Runs, obs_id: int, grid: Grid, how: Interpolation, link: Between) -> RunPrediction:
-    stack = stack_runs([read_event_list(runs.files(obs_id))], grid.axes, models.fovalign)
+    events = read_event_list(runs.files(obs_id))
+    models.check_instrument(events)
+    stack = stack_runs([events], grid.axes, models.fovalign)
     row = runs.row(obs_id)
     pointing = float(row["ALT_PNT"]), float(row["AZ_PNT"])
     choice = models.rate_for(*pointing, link)

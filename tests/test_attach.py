@@ -11,7 +11,20 @@ from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 
-from bgnb import BgnbError, Cube, CubeAxes, DataError, attach, open_runs, read_background, read_event_list, read_model
+from bgnb import (
+    BgnbError,
+    Cube,
+    CubeAxes,
+    DataError,
+    attach,
+    make_bg_cube_models,
+    open_runs,
+    read_background,
+    read_event_list,
+    read_group_model,
+    read_model,
+    validate,
+)
 from bgnb.cli import main
 from bgnb.eventlist import EventList
 from bgnb.fov import FieldOfView, Site
@@ -224,6 +237,19 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(models, tmp_path):
     with pytest.raises(DataError):
         read_background(store)
     assert not [path for path in tmp_path.rglob("*store*") if path.name != "stores"]
+
+
+def test_runs_of_another_instrument_than_the_models_are_refused(tmp_path):
+    arguments = {"alt_edges": [0, 90], "az_edges": [0, 360], "n_energy": 3, "n_fov": 4}
+    make_bg_cube_models(write_gadf(tmp_path / "in", [run(2, 50)]), "GADF", tmp_path / "models", **arguments)
+    assert read_group_model(tmp_path / "models", 0).stack.telescop == "HESS"
+    other = write_gadf(tmp_path / "other", [run(3, 50, TELESCOP="VERITAS")])
+    for use in (attach, validate):
+        with pytest.raises(BgnbError, match=r"models: the models are of HESS, but run 3 is of VERITAS \(TELESCOP\)"):
+            use(tmp_path / "models", other, "GADF", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    unsaid = write_gadf(tmp_path / "unsaid", [run(3, 50, TELESCOP=None)])
+    assert attach(tmp_path / "models", unsaid, "GADF", tmp_path / "out").obs_ids == [3]
 
 
 def test_the_same_input_gives_the_same_bytes(models, tmp_path):

@@ -202,3 +202,17 @@ def test_wrong_arguments_are_refused(with_and_without_sources, tmp_path):
         make_bg_cube_models(with_and_without_sources / "full", "GADF", tmp_path / "m", sources="cut")
     with pytest.raises(BgnbError, match="mask_radius must be above 0 deg"):
         make_bg_cube_models(with_and_without_sources / "full", "GADF", tmp_path / "m", sources="mask", mask_radius="0 deg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mask_radius": "0.6 deg"}, "mask_radius has an effect only with sources = mask"),
+        ({"exclusion_radius": "2 deg", "select": "all"}, "exclusion_radius has an effect only with select = far"),
+        ({"exclusion_radius": "2 deg", "sources": "mask"}, "exclusion_radius has an effect only with select = far"),
+        ({"catalog": "sources.ecsv", "select": [1, 2]}, "catalog has an effect only with .* or sources = mask"),
+    ],
+)
+def test_arguments_without_effect_are_refused(with_and_without_sources, tmp_path, arguments, message):
+    with pytest.raises(BgnbError, match=message):
+        make_bg_cube_models(with_and_without_sources / "full", "GADF", tmp_path / "m", **arguments)
