@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -114,6 +115,13 @@ def test_imports_run_one_way():
                 room = node.module.removeprefix("bgnb.")
                 for imported in [room] if room in ORDER else [f"{room}.{alias.name}" for alias in node.names]:
                     assert ORDER.index(imported) < ORDER.index(module), f"{module} imports {imported}"
+
+
+def test_every_room_is_on_the_architecture_page():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    rows = "".join(line.split("|")[1] for line in page.splitlines() if line.startswith("|"))
+    named = set(re.findall(r"`([a-z_]+)(?:\.py|/)`", rows))
+    assert named == {part for room in ORDER for part in room.split(".")} - {"options", "simulations", "comparing", "notebooks"}
 
 
 def test_import_is_light():
