@@ -48,7 +48,7 @@ class Data:
         self.obs_ids = [int(row["OBS_ID"]) for row in runs.table if row["OBJECT"].strip() not in ON]
         self.events = {obs_id: read_event_list(runs.files(obs_id)) for obs_id in self.obs_ids}
         self.path = {obs_id: runs.files(obs_id).events.path for obs_id in self.obs_ids}
-        self.pointing = {o: (float(runs.row(o)["ALT_PNT"]), float(runs.row(o)["AZ_PNT"])) for o in self.obs_ids}
+        self.pointing = {o: runs.pointing(o) for o in self.obs_ids}
         self.cell = {o: Cell(*self.pointing[o], stack_runs([self.events[o]], AXES)) for o in self.obs_ids}
         self.counted = {
             frame: {o: stack_runs([self.events[o]], GRID.axes, frame) for o in self.obs_ids} for frame in ("ALTAZ", "RADEC")

@@ -74,7 +74,7 @@ class Plan:
         keys: dict[Key, list[int]] = {}
         for group_id, obs_ids in self.members.items():
             for obs_id in obs_ids:
-                cell = (obs_id,) if self.n_runs <= SINGLE_RUNS else alike(*self._pointing(obs_id))
+                cell = (obs_id,) if self.n_runs <= SINGLE_RUNS else alike(*self.runs.pointing(obs_id))
                 keys.setdefault((group_id, *cell), []).append(obs_id)
         return keys
 
@@ -86,12 +86,8 @@ class Plan:
 
     def cell(self, counted: Counted) -> Cell:
         """What was counted, with the mean pointing of its runs."""
-        alt_pnt, az_pnt = np.array([self._pointing(obs_id) for obs_id in counted.stack.obs_ids]).T
+        alt_pnt, az_pnt = np.array([self.runs.pointing(obs_id) for obs_id in counted.stack.obs_ids]).T
         return Cell.of_runs(alt_pnt, az_pnt, counted.stack)
-
-    def _pointing(self, obs_id: int) -> tuple[float, float]:
-        row = self.runs.row(obs_id)
-        return float(row["ALT_PNT"]), float(row["AZ_PNT"])
 
     def digest(self) -> str:
         """A name for the plan: another choice, run, source, or value in the index has another."""

@@ -126,17 +126,11 @@ class Settings:
         return settings
 
     def _check_effect(self) -> None:
-        """Complain of arguments that would be passed over without a word."""
-        masks, drops = self.sources == "mask", (self.sources, self.select) == ("drop", "far")
-        for name, given, used in (
-            ("mask_radius", self.mask_radius_deg != MASK_RADIUS.to_value("deg"), masks),
-            ("exclusion_radius", self.exclusion_radius_deg != EXCLUSION_RADIUS.to_value("deg"), drops),
-            ("catalog", self.catalog is not None, masks or drops),
-        ):
-            if given and not used:
-                how = "sources = mask" if name == "mask_radius" else "select = far and sources = drop"
-                how += " or sources = mask" * (name == "catalog")
-                raise BgnbError(f"{name} has an effect only with {how}; leave it out, or change these")
+        """Complain of radii that would be passed over without a word."""
+        if self.mask_radius_deg != MASK_RADIUS.to_value("deg") and self.sources != "mask":
+            raise BgnbError("mask_radius has an effect only with sources = mask")
+        if self.exclusion_radius_deg != EXCLUSION_RADIUS.to_value("deg") and (self.select, self.sources) != ("far", "drop"):
+            raise BgnbError("exclusion_radius has an effect only with select = far and sources = drop")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

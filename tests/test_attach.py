@@ -168,16 +168,15 @@ def test_runs_that_cannot_be_used_are_left_out_by_name(models, tmp_path):
     index[index["OBS_ID"] != 8].write(indir / "obs-index.fits.gz", overwrite=True)
     result = CliRunner().invoke(main, ["attach", str(models), str(indir), "GADF", str(tmp_path / "store")])
     assert result.exit_code == 0, result.output
-    assert "2 of 4 runs have a background, 2 are left out" in result.output
+    assert "2 of 3 runs have a background, 1 are left out" in result.output
     assert "run3.fits.gz" in result.output
-    assert "run 8 is in the index of HDUs, but not in that of observations" in result.output
-    assert "Warning: 2 runs cannot be used" in result.output
+    assert "names event lists of runs that obs-index.fits.gz lacks, which are not used: 8" in result.output
+    assert "Warning: 1 run cannot be used" in result.output
     report = json.loads((tmp_path / "store" / "report.json").read_text())
     assert [(entry["obs_id"], entry["status"]) for entry in report["runs"]] == [
         (2, "attached"),
         (3, "left_out"),
         (5, "attached"),
-        (8, "left_out"),
     ]
     for name in ("obs-index", "hdu-index"):
         assert set(Table.read(tmp_path / "store" / f"{name}.fits.gz")["OBS_ID"]) == {2, 5}
