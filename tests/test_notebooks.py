@@ -143,17 +143,18 @@ def test_use_in_gammapy_says_what_it_needs(tmp_path):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Models of two groups or more."""
+    """Models of groups 1 and 2; group 0 has no runs."""
     folder = tmp_path_factory.mktemp("models")
     bgnb.make_test_dataset(folder / "runs", n_runs=5, trigger_rate=5.0, alt_range=(60, 80))
-    bgnb.make_bg_cube_models(folder / "runs", "GADF", folder / "models", select="all")
+    edges = {"alt_edges": [0, 20, 70, 90], "az_edges": [0, 360]}
+    bgnb.make_bg_cube_models(folder / "runs", "GADF", folder / "models", select="all", **edges)
     return folder / "models"
 
 
 def test_run_groups_makes_an_index_and_goes_on_when_one_group_fails(models, tmp_path):
     report = json.loads((models / "report.json").read_text())
     groups = [group["group_id"] for group in report["groups"]]
-    assert len(groups) >= 2
+    assert groups == [1, 2]
     broken = tmp_path / "<models>"
     broken.mkdir()
     for path in models.iterdir():
@@ -324,8 +325,7 @@ def test_one_missing_directory_is_not_replaced_by_a_simulation(tmp_path):
 
 
 def test_a_group_that_is_not_there_is_named_with_those_that_are(models, tmp_path):
-    groups = [group["group_id"] for group in json.loads((models / "report.json").read_text())["groups"]]
-    with pytest.raises(NotebookError, match=f"has no model of group 0; its groups are {', '.join(map(str, groups))}"):
+    with pytest.raises(NotebookError, match="has no model of group 0; its groups are 1, 2"):
         run_notebook("group_report", tmp_path / "out.ipynb", {"modeldir": str(models), "group_id": 0})
 
 
