@@ -39,6 +39,15 @@ def test_a_manifest_of_others_is_none_of_ours(tmp_path):
         make(tmp_path / "out", "a", overwrite=True)
 
 
+def test_what_an_older_bgnb_made_is_still_replaced(tmp_path):
+    """Its manifest has no sums."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "ab").touch()
+    (tmp_path / "out" / MANIFEST).write_text('{"creator": "bgnb", "files": ["ab"]}')
+    make(tmp_path / "out", "c", overwrite=True)
+    assert names(tmp_path / "out") == {"c", MANIFEST}
+
+
 def test_a_file_that_comes_while_we_work_is_kept(tmp_path):
     make(tmp_path / "out", "a")
     with (
