@@ -186,7 +186,7 @@ def test_a_model_with_masked_sources_is_that_of_fields_without_sources(with_and_
 
 
 @pytest.mark.parametrize("method", ["default", "michi", "spline"])
-def test_no_hole_remains_where_all_runs_have_the_same_large_mask(run_near_the_zenith, method, tmp_path):
+def test_no_hole_remains_where_all_runs_have_the_same_large_mask(method, tmp_path):
     make_test_dataset(tmp_path / "runs", n_runs=1, trigger_rate=200, seed=5, progress=False)
     runs = open_runs(tmp_path / "runs", "GADF")
     row = runs.table[0]

@@ -12,7 +12,8 @@ import pytest
 from astropy.io import fits
 
 import bgnb
-from tests.attaching import digests, model_directory
+from tests.attaching import model_directory
+from tests.files import digests
 from tests.runfiles import run, write_gadf
 
 DAYS = 9000
@@ -51,10 +52,6 @@ def age(directory: Path) -> None:
         os.utime(path, (1e9, 1e9))
 
 
-def contents(directory: Path) -> dict[str, str]:
-    return {name: digest.split()[0] for name, digest in digests(directory).items()}
-
-
 def models(indir: Path, out: Path) -> None:
     bgnb.make_bg_cube_models(indir, "GADF", out, select="all", n_energy=5, n_fov=8, overwrite=True)
 
@@ -86,7 +83,7 @@ def test_the_clock_and_the_age_of_files_do_not_matter(tmp_path, monkeypatch, wri
     model_directory(tmp_path / "models")
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     write(indir, tmp_path / "out")
-    before = contents(tmp_path / "out")
+    before = digests(tmp_path / "out")
     assert len(before) > 3
     age(indir)
     age(tmp_path / "models")
@@ -95,4 +92,4 @@ def test_the_clock_and_the_age_of_files_do_not_matter(tmp_path, monkeypatch, wri
     hdu.add_checksum()
     assert int(hdu.header.comments["CHECKSUM"].split()[-1][:4]) > 2045, "the clock is not shifted"
     write(indir, tmp_path / "out")
-    assert contents(tmp_path / "out") == before
+    assert digests(tmp_path / "out") == before

@@ -57,7 +57,7 @@ def cells(seed, **arguments) -> list[Cell]:
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit_spline(cells(1, threshold_bin=0))
+    return fit_spline(cells(1))
 
 
 def test_the_rate_is_found_at_pointings_between_those_of_the_runs(fitted):

@@ -160,9 +160,10 @@ def test_every_public_name_loads_and_is_documented():
 
 
 def test_every_public_name_is_in_the_documentation():
-    listed = [line.strip() for line in (PACKAGE.parent / "docs" / "api.md").read_text().splitlines() if line.startswith("   ")]
+    lines = (PACKAGE.parent / "docs" / "api.md").read_text().splitlines()
+    listed = [line.strip() for line in lines if line.startswith("   ") and line.strip() != ":toctree: api"]
     names = [name for name in bgnb.__all__ if name != "dashboards"] + [f"dashboards.{name}" for name in bgnb.dashboards.__all__]
-    assert sorted(listed) == sorted([":toctree: api"] * listed.count(":toctree: api") + names)
+    assert sorted(listed) == sorted(names)
 
 
 def test_commands_have_the_names_and_arguments_of_public_functions():

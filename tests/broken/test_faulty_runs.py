@@ -116,7 +116,7 @@ def scale_of_text(content):
 
 BROKEN_TABLES = {
     "table of another dimension": (in_card("NAXIS", "1"), "HDU EVENTS", "keyword NAXIS of a table must be 2, got 1"),
-    "other bits": (in_card("BITPIX", "-64"), "HDU EVENTS"),
+    "other bits": (in_card("BITPIX", "-64"), "HDU EVENTS", "claims more rows than are there"),
     "bits of text": (in_card("BITPIX", "'many'"), "HDU EVENTS", "keyword BITPIX must be 8, 16, 32, 64, -32 or -64, got 'many'"),
     "scale is text": (in_bytes(scale_of_text), "HDU EVENTS", "keyword TSCAL5 is not a number: 'large'"),
     "HDU EVENTS missing": (without_hdu("EVENTS"), "there is no HDU events"),
@@ -151,7 +151,7 @@ BROKEN_TABLES = {
     "too few rows claimed": (in_card("NAXIS2", "30"), "HDU EVENTS", "the table goes on after rows that NAXIS2 claims"),
     "no rows claimed": (in_card("NAXIS2", "0"), "HDU EVENTS", "the table goes on after rows that NAXIS2 claims"),
     "wide rows claimed": (in_card("NAXIS1", "48"), "HDU EVENTS", "the columns take 40 bytes a row, but NAXIS1 says 48"),
-    "many columns claimed": (in_card("TFIELDS", "9"), "HDU EVENTS", "column"),
+    "many columns claimed": (in_card("TFIELDS", "9"), "HDU EVENTS", "column 6 has the unknown format '' (TFORM6)"),
     "unknown format": (in_card("TFORM5", "'Z'"), "HDU EVENTS", "column ENERGY has the unknown format 'Z'"),
     "huge repeat count": (in_card("TFORM5", "'99999999999D'"), "column ENERGY has the unknown format"),
     "energies that are vectors": (

@@ -18,7 +18,7 @@ from bgnb import BgnbError, write_model
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.modelset import KEPT
 from bgnb.profiles import radial_profile
-from tests.dashboards.acting import assert_same_as_fresh, controls, tap
+from tests.dashboards.acting import assert_controls_show_the_state, assert_same_as_fresh, tap
 from tests.models import AXES, lopsided_model
 
 
@@ -160,7 +160,7 @@ def test_any_way_to_a_state_shows_the_same(modeldir, path):
             dashboard._controls[name].widget.value = value
         else:
             dashboard.attempt(lambda name=name, value=value: dashboard.update(**{name: value}))
-        assert set(controls(dashboard)) == set(dashboard._controls)
+        assert_controls_show_the_state(dashboard)
     arguments = {field.name: getattr(dashboard.state, field.name) for field in fields(dashboard.state)}
     fresh = explore_models(modeldir, **arguments)
     assert_same_as_fresh(dashboard, fresh)
