@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgnb.errors import BgnbError
+from bgnb.shown import LINES
 
 Stretch = Literal["linear", "log", "sqrt"]
 Palette = Literal["viridis", "cividis"]
@@ -138,7 +139,7 @@ def round_values(low: float, high: float, *, log: bool) -> list[float]:
             found = [f * 10.0**d for d in decades for f in factors if low * (1 - 1e-9) <= f * 10.0**d <= high * (1 + 1e-9)]
             if len(found) >= 3:
                 return found
-    rough = (high - low) / 4
+    rough = (high - low) / 6
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -152,6 +153,13 @@ def palette(name: str) -> tuple[str, ...]:
 
     known = {"viridis": Viridis256, "cividis": Cividis256, "diverging": RdBu11}
     return tuple(interp_palette(known[name], NOTHING))
+
+
+def line_colours(number: int) -> list[str]:
+    """Colours for so many lines: easy to tell apart, also by the colour-blind, while they are few; else in order."""
+    if number <= len(LINES):
+        return list(LINES[:number])
+    return [palette("viridis")[round(place)] for place in np.linspace(0, 0.85 * NOTHING, number)]
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -15,7 +15,8 @@ import bgnb
 from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
 from bgnb.dashboards import compare_models, explore_models, explore_runs
 from bgnb.modelset import ModelSet
-from bgnb.views.exports import _frames, to_png
+from bgnb.views.exports import _frames
+from bgnb.views.pictures import to_png
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.models import AXES, lopsided_model
 
