@@ -144,7 +144,7 @@ def plot_comparison(
     places = [(detx.to_value("deg"), dety.to_value("deg")) for detx, dety in positions] or [(0.0, 0.0)]
     panels: dict[str, Panel] = {}
     for number in energy_bins(axes, energies):
-        state = ComparisonState(0, energy_of(axes, number), percentile=98)
+        state = ComparisonState(0, energy_of(axes, number), percentile=99)
         images = comparison_images(comparison, state, labels, places)
         panels |= {f"{name} {number}": image for name, image in images.items()}
     panels |= spectra_graphs(comparison, labels, places)

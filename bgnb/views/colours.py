@@ -76,15 +76,12 @@ class Colours:
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Code and label of some values on the colour bar."""
-        if self.neutral is None:
+        if self.neutral is None or self.stretch != "log":
             values = round_values(self.low, self.high, log=self.stretch == "log")
-        elif self.neutral == 1 and self.stretch == "log":
+        elif self.neutral == 1:
             values = [self.low, math.sqrt(self.low), 1.0, math.sqrt(self.high), self.high]
         else:
-            half = self.high - self.neutral
-            parts = (0.1, 1) if self.stretch == "log" else (0.5, 1)
-            values = [self.neutral + sign * part * half for sign in (-1, 1) for part in parts] + [self.neutral]
-        values = sorted(values)
+            values = [part * self.high for part in (-1, -0.1, 0, 0.1, 1)]
         return tuple(zip((254 * self.position(values)).tolist(), _labels(values), strict=True))
 
 

@@ -12,7 +12,7 @@ from bgnb.compare import MIN_EXPECTED, Comparison, Floats, Normalise, Spectrum
 from bgnb.shown import LINES, RATE_LABEL, energy_label, index_words, measured_planes, place, spectra_ratio
 from bgnb.views.colours import Colours, around, choose_limits, counted, line_colours, number
 from bgnb.views.cubes import CubeState, energy_bin, energy_graph, image_of, pixel, place_of, rate_series
-from bgnb.views.view import Graph, Image, Legend, Series, View, histogram, span
+from bgnb.views.view import Graph, Image, Series, View, histogram, span
 
 Show = Literal["ratio", "difference", "pull"]
 Labels = tuple[str, str]
@@ -111,11 +111,10 @@ def spectra_graphs(
         known = ratio[error < 0.5] if np.any(error < 0.5) else ratio
         half = float(np.max(np.abs(known[np.isfinite(known)] - 1), initial=half))
     at = "" if several else f" at {place_of(axes, *pixel(axes, positions[0]))}"
-    legend: Legend = "below" if several else "inside"
     ends = 1 - 1.3 * half, 1 + 1.3 * half
     return {
-        "spectra": energy_graph(axes.energy.value, f"Rates{at}", RATE_LABEL, spectra, where, legend=legend),
-        "ratios": energy_graph(axes.energy.value, f"Ratio{at}", _over(labels), ratios, where, ends, legend),
+        "spectra": energy_graph(axes.energy.value, f"Rates{at}", RATE_LABEL, spectra, where),
+        "ratios": energy_graph(axes.energy.value, f"Ratio{at}", _over(labels), ratios, where, ends),
     }
 
 

@@ -136,7 +136,7 @@ def _draw_series(axes: Any, series: Series, graph: Graph) -> None:
     style = {"line": "o-", "dotted": "--", "points": "o", "dots": "o", "outline": "-"}[series.style]
     size = {"line": 3, "points": 4.5, "dots": 1.5}.get(series.style, 0)
     axes.plot(
-        series.x, series.y, style, ms=size, lw=0.7 if series.style == "outline" else 1.2, color=series.colour, label=label
+        series.x, series.y, style, ms=size, lw=1.0 if series.style == "outline" else 1.2, color=series.colour, label=label
     )
 
 
