@@ -115,33 +115,24 @@ def _spectrum(model: BackgroundModel, where: int, iy: int, ix: int) -> Graph:
 
 def profile_graph(model: BackgroundModel, bins: Sequence[int], position: tuple[int, int] | None = None) -> Graph:
     """Mean rate against the offset from the centre of the field of view, at energy bins, with the ring of a pixel marked."""
-    series: list[Series] = []
-    edges = radial_profile(model, 0).edges
+    profiles, several = [radial_profile(model, where) for where in bins], len(bins) > 1
+    edges = profiles[0].edges
     centres, width = (edges[1:] + edges[:-1]) / 2, float(edges[1])
-    names = [energy_label(model.axes, where) for where in bins]
-    for where, name, colour in zip(bins, names, line_colours(len(bins)), strict=True):
-        profile, follows = radial_profile(model, where), bool(model.extrapolated[where])
-        rate = hidden(profile.rate)
-        measured, words = np.where(follows, np.nan, rate), [name] * (len(bins) > 1)
+    series: list[Series] = []
+    for where, profile, colour in zip(bins, profiles, line_colours(len(bins)), strict=True):
+        rate, follows = hidden(profile.rate), bool(model.extrapolated[where])
+        measured = np.where(follows, np.nan, rate)
         ends = measured - profile.error, measured + profile.error
-        grey = ", ".join([*words, "extrapolated"]) if follows else ""
+        name = energy_label(model.axes, where) if several else ""
+        grey = f"{name}, extrapolated".removeprefix(", ") if follows else ""
         series.append(Series(grey, centres, np.where(follows, rate, np.nan), "points", _EXTRAPOLATED))
-        series.append(Series("" if follows else "".join(words), centres, measured, "line", colour, *ends, edges))
+        series.append(Series("" if follows else name, centres, measured, "line", colour, *ends, edges))
     band = None
     if position is not None:
         iy, ix = position
         offset = float(np.hypot(model.axes.detx_centers[ix].value, model.axes.dety_centers[iy].value))
         ring = float(edges[min(int(offset / width), len(centres) - 1)])
         band = ring, ring + width
-    title = "Rate against offset" + f", {names[0]}" * (len(bins) == 1)
+    words = "Rate against offset" + ("" if several else f", {energy_label(model.axes, bins[0])}"), "offset / deg", RATE_LABEL
     ranges = (0.0, float(edges[-1])), span(*(each.y for each in series), log=True)
-    return Graph(
-        title,
-        "offset / deg",
-        RATE_LABEL,
-        tuple(series),
-        *ranges,
-        y_log=True,
-        band=band,
-        legend="below" if len(bins) > 1 else "inside",
-    )
+    return Graph(*words, tuple(series), *ranges, y_log=True, band=band, legend="below" if several else "inside")
