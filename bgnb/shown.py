@@ -28,20 +28,15 @@ def energy_bins(axes: CubeAxes, energies: Sequence[u.Quantity]) -> list[int]:
     return sorted({number for number in bins if 0 <= number < len(edges) - 1})
 
 
-def extent(axes: CubeAxes) -> tuple[float, float, float, float]:
-    """Edges of the field of view: DETX from and to, DETY from and to, deg."""
-    return tuple(float(edge) for edges in (axes.detx, axes.dety) for edge in (edges[0].value, edges[-1].value))  # type: ignore[return-value]
-
-
 def energy_label(axes: CubeAxes, number: int) -> str:
     """Ends of an energy bin."""
     low, high = axes.energy[number : number + 2].value
     return f"{low:.3g} to {high:.3g} TeV"
 
 
-def place(detx: u.Quantity, dety: u.Quantity) -> str:
-    """A position in the field of view."""
-    return f"({detx.to_value('deg'):g}, {dety.to_value('deg'):g}) deg"
+def place(detx: float, dety: float) -> str:
+    """A position in the field of view (deg), in few words."""
+    return f"({detx:g}, {dety:g}) deg"
 
 
 def index_label(line: Spectrum) -> str:

@@ -49,14 +49,18 @@ def test_views_have_spectra_at_each_position():
     comparison = compare(truth(), counted(1))
     positions = [(0.1, 0.2), (2.1, -3.3)]
     view = comparison_view(comparison, ComparisonState(8, energy=1.0), ("one", "two"), "8", positions)
-    for (x, y), suffix, outline in zip(positions, ("", " 2"), view.panels["compared"].outlines, strict=True):
+    spectra, ratios = view.panels["spectra"].series, view.panels["ratios"].series
+    outlines, drawn = view.panels["compared"].outlines, zip(spectra[1::4], spectra[3::4], strict=True)
+    for (x, y), outline, (reference, shown), ratio in zip(positions, outlines, drawn, ratios[1:], strict=True):
         first, second = comparison.spectra(x * u.deg, y * u.deg)
-        reference, shown = view.panels[f"spectra{suffix}"].series[1::2]
+        assert reference.name == f"one ({x}, {y}) deg, γ = {first.index:.2f}"
+        assert shown.name == f"two ({x}, {y}) deg, γ = {second.index:.2f}"
+        assert ratio.name == f"({x}, {y}) deg"
         np.testing.assert_array_equal(reference.y, first.rate)
         rate = np.where(second.rate > 0, second.rate, np.nan)  # a logarithm shows no zero
         np.testing.assert_array_equal(shown.y, rate)
         np.testing.assert_array_equal(shown.high, rate + second.error)
-        np.testing.assert_array_equal(view.panels[f"ratios{suffix}"].series[1].y, rate / first.rate)
+        np.testing.assert_array_equal(ratio.y, rate / first.rate)
         assert outline[0] <= x < outline[1]
         assert outline[2] <= y < outline[3]
         assert f"γ = {second.index:.2f} ± {second.index_error:.2f}." in view.summary

@@ -100,7 +100,7 @@ def test_make_bg_cube_models_by_papermill_itself(tmp_path):
     assert result["groups"] == {str(group["group_id"]): group["counts"] for group in report["groups"]}
     assert result["runs_used"] == sum(run["status"] == "used" for run in report["runs"]) >= 5
     assert read_model(tmp_path / "models" / report["groups"][0]["files"][0]).axes.shape[0] == 6
-    assert pictures(tmp_path / "out.ipynb") == 4
+    assert pictures(tmp_path / "out.ipynb") == 3
     shown = subprocess.run([*command[:4], "--help-notebook"], capture_output=True, text=True, check=True).stdout
     assert "indir: str" in shown
     assert "energy bins; fewer by default" in shown

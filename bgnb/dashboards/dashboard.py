@@ -22,7 +22,8 @@ import traitlets
 from bgnb.dashboards.live import Action, LiveFigures
 from bgnb.errors import BgnbError
 from bgnb.outdir import write_file
-from bgnb.views.exports import as_html, to_html, to_png
+from bgnb.views.exports import as_html, to_html
+from bgnb.views.pictures import to_png
 from bgnb.views.plots import Plots, Properties, draw
 from bgnb.views.view import View
 

@@ -14,7 +14,8 @@ from matplotlib.image import imread
 import bgnb
 from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
 from bgnb.dashboards import compare_models, explore_models, explore_runs
-from bgnb.views.exports import _frames, to_png
+from bgnb.views.exports import _frames
+from bgnb.views.pictures import _plain, to_png
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.models import AXES, lopsided_model
 
@@ -95,6 +96,15 @@ def test_pictures_lie_the_right_way_round(modeldir):
     yellow, blue = (place[place[:, 1] < bar].mean(axis=0) for place in (yellow, blue))
     assert yellow[0] > blue[0]
     assert yellow[1] > blue[1]
+
+
+def test_words_in_pictures_are_neither_cut_nor_formulas():
+    long = "_a directory with a long name " + 70 * "x" + ", cost $5"
+    lines = _plain(long).splitlines()
+    assert max(map(len, lines)) <= 52
+    assert "".join(lines).replace(" ", "") == long.replace(" ", "").replace("$", r"\$")
+    assert lines[0].startswith(" _")  # Matplotlib leaves names that begin with _ out of the legend
+    assert _plain("Pulls\n3 beyond the axis") == "Pulls\n3 beyond the axis"
 
 
 def test_exported_frames_are_the_energies_in_order(modeldir):
