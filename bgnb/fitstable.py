@@ -172,10 +172,12 @@ def _find(
         matching = [key for key in (number, name.upper()) if key in keys and key not in found]
         where = f"{path}, HDU {name or number}"
         size = data_size(header.cards, where)
+        is_wanted = bool(matching) and value_of(header.cards, "XTENSION", "") == "BINTABLE"
+        if is_wanted:
+            _check_form(header.cards, size, where)
         if size > end - stream.tell():
             raise DataError(f"{where}: the file ends within the table, of which NAXIS2 claims more rows than are there")
-        if matching and value_of(header.cards, "XTENSION", "") == "BINTABLE":
-            _check_form(header.cards, size, where)
+        if is_wanted:
             data = stream.read(size + -size % BLOCK)
             _check_end(data, size, stream, where)
             _check_sums(header, data, where)

@@ -289,6 +289,8 @@ def open_fits(path: str | Path) -> fits.HDUList:
         return fits.open(path, memmap=False)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder, not a file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read as FITS: {error}") from None
 

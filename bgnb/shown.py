@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from bgnb.arrays import quotient
 from bgnb.compare import Comparison
 from bgnb.cube import CubeAxes
 from bgnb.profiles import Spectrum
@@ -76,8 +76,3 @@ def measured_planes(comparison: Comparison) -> tuple[NDArray[Any], NDArray[Any]]
     ]
     first, second = (np.where(use, hidden(i), np.nan) for use, i in zip(measured, integrals, strict=True))
     return first, second
-
-
-def quotient(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
-    """Numerator over denominator; not a number where the denominator is not above zero."""
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, math.nan), where=denominator > 0)

@@ -116,7 +116,7 @@ def scale_of_text(content):
 
 BROKEN_TABLES = {
     "table of another dimension": (in_card("NAXIS", "1"), "HDU EVENTS", "keyword NAXIS of a table must be 2, got 1"),
-    "other bits": (in_card("BITPIX", "-64"), "HDU EVENTS", "claims more rows than are there"),
+    "other bits": (in_card("BITPIX", "-64"), "HDU EVENTS", "keyword BITPIX of a table must be 8, got -64"),
     "bits of text": (in_card("BITPIX", "'many'"), "HDU EVENTS", "keyword BITPIX must be 8, 16, 32, 64, -32 or -64, got 'many'"),
     "scale is text": (in_bytes(scale_of_text), "HDU EVENTS", "keyword TSCAL5 is not a number: 'large'"),
     "HDU EVENTS missing": (without_hdu("EVENTS"), "there is no HDU events"),
