@@ -196,8 +196,8 @@ def _pulls(comparison: Comparison) -> Graph:
     normal = len(pulls) * width * np.exp(-(centres**2) / 2) / np.sqrt(2 * np.pi)
     if pulls.size:
         beyond = len(pulls) - int(counts.sum())
-        title = f"Pulls of {counted(len(pulls), 'bin')}: mean {pulls.mean():.3f}, width {pulls.std():.3f}"
-        title += f"\n{beyond} beyond the axis" if beyond else ""
+        title = f"Pulls of {counted(len(pulls), 'bin')}\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
+        title += f", {beyond} beyond the axis" if beyond else ""
     elif not comparison.independent:
         title = "No pulls: the models share runs"
     else:

@@ -103,7 +103,7 @@ def test_comparison_shows_what_compare_finds(pair):
     normal = dashboard.view.panels["pulls"].series[1].y
     assert normal.sum() == pytest.approx(np.isfinite(comparison.pull[comparison.expected >= 10]).sum(), rel=1e-3)
     pulls = comparison.pull[comparison.expected >= 10]
-    title = f"Pulls of {len(pulls)} bins: mean {pulls.mean():.3f}, width {pulls.std():.3f}"
+    title = f"Pulls of {len(pulls)} bins\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
     assert dashboard.view.panels["pulls"].title.startswith(title)
     assert dashboard.view.panels["pulls"].series[0].y.sum() == np.count_nonzero(np.abs(pulls) <= 5)
 
