@@ -14,6 +14,7 @@ from bgnb.arguments import to_value
 from bgnb.arrays import Floats, Ints
 from bgnb.cube import CubeAxes
 from bgnb.errors import BgnbError
+from bgnb.fov import separation
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ class Grid:
     @cached_property
     def offset(self) -> Floats:
         """Offset of each pixel's centre, shape (n_dety, n_detx), deg."""
-        lat, lon = np.radians(self.axes.dety_centers.value)[:, None], np.radians(self.axes.detx_centers.value)
-        return np.degrees(np.arccos(np.clip(np.cos(lat) * np.cos(lon), -1, 1)))
+        return separation(self.axes.detx_centers.value, self.axes.dety_centers.value[:, None], 0, 0)
 
     def used(self, covered: CubeAxes, first_bin: int) -> NDArray[np.bool_]:
         """Bins to compare: within the offset, on the axes of a model, and from an energy bin on; shape of the axes."""

@@ -147,6 +147,8 @@ def test_groups_are_merged_with_the_poorer_neighbour_in_altitude():
     # Azimuth column 0: groups 0, 2, 4; column 1: 1, 3, 5.
     merged = merge_groups(GROUPS, {0: 5.0, 2: 1.0, 4: 9.0, 1: 8.0, 3: 0.0, 5: 5.0}, 4.0)
     assert merged == {0: 0, 2: 0, 4: 4, 1: 1, 3: 3, 5: 3}
+    # Groups that nobody observed have nothing, and as much as is wanted is enough.
+    assert merge_groups(GROUPS, {0: 0.5, 2: 0.5, 1: 0.5, 5: 0.7}, 0.5) == {0: 0, 2: 2, 4: 2, 1: 1, 3: 1, 5: 5}
 
 
 def test_where_a_range_of_azimuth_has_too_little_all_are_merged():

@@ -19,7 +19,7 @@ from bgnb import (
     select_off_runs,
     write_groups,
 )
-from bgnb.groups import mean_azimuth
+from bgnb.groups import group_runs, mean_azimuth
 from bgnb.runs import Reason, spread_out
 from tests.runfiles import run, write_gadf
 
@@ -143,16 +143,25 @@ def test_groups_survive_their_file(tmp_path):
     groups = ObservationGroups([0, 20.1, 90] * u.deg, [-90, 10 / 3, 270] * u.deg)
     write_groups(groups, tmp_path / "groups.ecsv")
     assert read_groups(tmp_path / "groups.ecsv") == groups
-    with pytest.raises(BgnbError, match="not those of a grid"):
-        ObservationGroups.from_table(groups.table[:3])
+    numbered_otherwise = groups.table.copy()
+    numbered_otherwise["GROUP_ID"] = [0, 2, 1, 3]
+    for table in (groups.table[:3], groups.table[[0, 1, 2, 3, 3]], groups.table[::-1], numbered_otherwise):
+        with pytest.raises(BgnbError, match="not those of a grid"):
+            ObservationGroups.from_table(table)
+    for name in ("ALT_MAX", "AZ_MIN"):
+        table = groups.table.copy()
+        table.remove_column(name)
+        with pytest.raises(BgnbError, match=f"a table of groups needs the column {name}; it has GROUP_ID, "):
+            ObservationGroups.from_table(table)
 
 
 @pytest.mark.parametrize(
     ("alt", "az", "message"),
     [
         ([0, 91], [0, 360], "alt_edges must lie within 0 and 90"),
+        ([-1, 20, 90], [0, 360], "alt_edges must lie within 0 and 90"),
         ([0, 45, 45], [0, 360], "alt_edges must be two or more increasing"),
-        ([0, 90], [-90, 271], "must not span more than 360"),
+        ([0, 90], [-90, 90, 271], "must not span more than 360"),
         ([0, 90], [0], "az_edges must be two or more"),
     ],
 )
@@ -161,6 +170,22 @@ def test_wrong_group_edges(alt, az, message):
         ObservationGroups(alt * u.deg, az * u.deg)
 
 
+def test_runs_of_the_selection_are_told_by_group_and_others_stay_left_out(runs):
+    """In the order of groups, of runs within them; those outside all groups join those that were left out before."""
+    table = runs.table.copy()
+    table["ALT_PNT"], table["AZ_PNT"] = [60.0, 20.0, 95.0, 20.0, 60.0], [10.0, 200.0, 10.0, 190.0, 350.0]
+    changed, before = replace(runs, table=table), Reason("not in the list of runs")
+    groups = ObservationGroups([10, 50, 90] * u.deg, [-90, 90, 270] * u.deg)
+    members, selection = group_runs(changed, select_listed_runs(changed, [1, 2, 3, 5]), groups)
+    assert list(members.items()) == [(1, [2]), (2, [1, 5])]
+    assert selection.kept == (1, 2, 5)
+    assert selection.left_out == {4: before, 3: Reason("altitude and azimuth outside all groups")}
+    table["ALT_PNT"] = 20.0
+    members, _ = group_runs(replace(runs, table=table), select_all_runs(changed), groups)
+    assert list(members.items()) == [(0, [1, 3, 5]), (1, [2, 4])]
+
+
 def test_mean_azimuth_is_circular():
     assert mean_azimuth(np.array([359.0, 3.0])) == pytest.approx(1.0)
     assert mean_azimuth(np.array([100.0, 200.0])) == pytest.approx(150.0)
+    assert mean_azimuth(np.array([200.0, 300.0])) == pytest.approx(250.0)
