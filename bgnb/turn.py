@@ -64,10 +64,10 @@ def turned_to_radec(rate: Cube, run: EventList) -> Cube:
 def _round_axes(axes: CubeAxes) -> CubeAxes:
     """The same energies, and a square field of view around the pointing that holds every corner, however it is turned."""
     x, y = (np.radians(edges.value[[0, -1]]) for edges in (axes.detx, axes.dety))
-    radius = float(np.degrees(np.arccos(np.min(np.cos(x)[:, None] * np.cos(y)))))
+    radius = min(float(np.degrees(np.arccos(np.min(np.cos(x)[:, None] * np.cos(y))))), 90.0)
     width = min(float(np.diff(edges.value).min()) for edges in (axes.detx, axes.dety))
-    n = int(np.ceil(min(radius, 90.0) / (width / np.ceil(width / _WIDEST_BIN))))
-    edges = np.linspace(-1, 1, 2 * n + 1) * min(radius, 90.0) * u.deg
+    n = int(np.ceil(radius / (width / np.ceil(width / _WIDEST_BIN))))
+    edges = np.linspace(-1, 1, 2 * n + 1) * radius * u.deg
     return CubeAxes(axes.energy, edges, edges)
 
 

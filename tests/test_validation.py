@@ -22,7 +22,7 @@ from bgnb import (
     validate,
 )
 from bgnb.poisson import deviance, deviance_moments, significance
-from bgnb.validation import KINDS
+from bgnb.validation import KINDS, PROFILES, Fit
 
 GRID = Grid.regular(energy_min="1 TeV", energy_max="20 TeV", n_energy=3, pixel="0.8 deg", offset_max="2.1 deg")
 
@@ -140,7 +140,7 @@ def test_profiles_are_histograms_of_counts_and_predictions(axis):
     """Of runs at azimuths below 0 and above 360 too, one without counts, with bins that hold nothing left out."""
     made = predictions(n_runs=7, wrong=lambda expected: 1.3 * expected).runs
     silent = replace(made[3], counts=0 * made[3].counts)
-    runs = [replace(run, az_pnt=run.az_pnt * 90 - 200, alt_pnt=14.0 * run.obs_id) for run in (*made[:3], silent, *made[4:])]
+    runs = [replace(run, az_pnt=run.az_pnt * 90 - 200, alt_pnt=15.0 * run.obs_id) for run in (*made[:3], silent, *made[4:])]
     y, x = np.meshgrid(GRID.axes.dety_centers.value, GRID.axes.detx_centers.value, indexing="ij")
     steps = {"offset": np.arange(6) * 0.42, "altitude": np.arange(0, 91, 10), "azimuth": np.arange(0, 361, 45)}
     edges = steps.get(axis, getattr(GRID.axes, axis, u.Quantity(0)).value)
@@ -205,6 +205,26 @@ def test_the_figures_of_each_run_and_of_all_are_told():
     assert "note: 1 of these runs are among those that the models were made from, which flatters them" in summary
     assert summary[-1] == "left out: run 12 is broken"
     assert "note:" not in Validation(GRID, runs).summary
+    report = validation.as_dict()
+    assert report == json.loads(json.dumps(report))
+    assert report["ratio"] == {"total": total, "mean": mean, "scatter": pytest.approx(scatter)}
+    assert (report["left_out"], report["seen"]) == ({"12": "run 12 is broken"}, [2])
+    assert [run["groups"] for run in report["runs"]] == [{"1": 1.0}, {}, {"4": 0.25, "7": 0.75}, {"1": 1.0}]
+    for name in ("obs_id", "alt_pnt", "counts", "expected"):
+        assert [run[name] for run in report["runs"]] == table[name.upper()].tolist()
+    assert report["runs"][1]["width"] is None
+    for name, fit in (("free_norm", free), ("no_norm", fixed)):
+        figures = report[name]
+        assert (figures["deviance"], figures["expected"]) == (fit.deviance, fit.expected)
+        assert (figures["dev_exp"], figures["dev_exp_error"]) == (fit.ratio, fit.ratio_error)
+        for kind in KINDS:
+            assert figures["significance"][kind] == dict(zip(("mean", "width"), fit.mean_width(kind), strict=True))
+    for axis in PROFILES:
+        assert report["profiles"][axis]["counts"] == validation.profile(axis)["COUNTS"].tolist()
+
+
+def test_one_significance_has_no_width():
+    assert str(Fit(1, 1.0, 1.0, 1.0, {"image of each run": np.array([0.3])}).mean_width("image of each run")) == "(0.3, nan)"
 
 
 def test_a_free_norm_takes_one_degree_of_freedom_of_each_run():
