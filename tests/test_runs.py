@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bgnb import (
     BgnbError,
+    DataError,
     ObservationGroups,
     open_runs,
     read_catalog,
@@ -20,7 +21,7 @@ from bgnb import (
     write_groups,
 )
 from bgnb.groups import group_runs, mean_azimuth
-from bgnb.runs import Reason, spread_out
+from bgnb.runs import Reason, read_run_list, select_runs, spread_out
 from tests.runfiles import run, write_gadf
 
 
@@ -87,6 +88,29 @@ def test_a_catalogue_needs_positions(tmp_path):
         read_catalog(tmp_path / "not.ecsv")
 
 
+def test_extensions_may_be_empty_and_what_is_no_angle_or_impossible_is_told():
+    table = Table({"Ra": [-360.0, 360.0], "dec": [-90.0, 90.0]})
+    assert read_catalog(table)["NAME"].tolist() == ["source 1", "source 2"]
+    table["EXTENSION"] = MaskedColumn([180.0, 7.0], mask=[False, True], unit="deg")
+    assert read_catalog(table)["EXTENSION"].tolist() == [180, 0]
+    assert read_catalog(table)["RA"].unit == read_catalog(table)["EXTENSION"].unit == "deg"
+    for name, value, message in (
+        ("EXTENSION", [0.0, -0.1], "EXTENSION of source 2 is -0.1 deg, and must lie within 0 and 180 deg"),
+        ("EXTENSION", [181.0, 0.0], "EXTENSION of source 1 is 181 deg"),
+        ("Ra", [0.0, 361.0], "catalog: RA of source 2 is 361 deg, and must lie within -360 and 360 deg"),
+        ("Ra", [-361.0, 0.0], "RA of source 1 is -361 deg"),
+        ("dec", MaskedColumn([1.0, 2.0], mask=[False, True]), "DEC of source 2 is nan deg"),
+        ("dec", [1.0, 2.0] * u.TeV, "column DEC of the catalogue is not an angle"),
+        ("dec", ["north", "south"], "column DEC of the catalogue is not an angle"),
+    ):
+        changed = table.copy()
+        changed[name] = value
+        with pytest.raises(BgnbError, match=message):
+            read_catalog(changed)
+    with pytest.raises(BgnbError, match="catalog: the catalogue has no sources"):
+        read_catalog(table[:0])
+
+
 def test_listed_and_all_runs(runs):
     assert select_all_runs(runs).kept == (1, 2, 3, 4, 5)
     selection = select_listed_runs(runs, [4, 2])
@@ -96,10 +120,61 @@ def test_listed_and_all_runs(runs):
         select_listed_runs(runs, [1, 77])
 
 
+def test_runs_are_selected_by_a_word_a_list_or_a_file(runs, tmp_path):
+    catalog = Table({"RA": [70.0, 80.0], "DEC": [-45.0, -45.5]})
+    faulty = replace(runs, faults={4: "run 4 is\nbroken"})
+    (tmp_path / "list.txt").write_text("# good ones\n\n 5 # the last\n4\n3#\n")
+    for select, kept in (
+        ("Far", (1, 5)),
+        ("ALL", (1, 2, 3, 5)),
+        ([5, 4, 1], (1, 5)),
+        (tmp_path / "list.txt", (3, 5)),
+        (str(tmp_path / "list.txt"), (3, 5)),
+    ):
+        selection = select_runs(faulty, select, catalog, 2 * u.deg)
+        assert selection.kept == kept
+        assert sorted((*kept, *selection.left_out)) == [1, 2, 3, 4, 5]
+        assert (selection.left_out[4].kind, selection.left_out[4].detail.isprintable()) == ("cannot be used", True)
+        with pytest.raises(DataError, match=r"run 4 is.*broken"):
+            select_runs(faulty, select, catalog, 2 * u.deg, on_error="fail")
+        assert set(select_runs(runs, select, catalog, 2 * u.deg, on_error="fail").kept) >= set(kept)
+    assert str(selection.left_out[1]) == "not in the list of runs"
+    with pytest.raises(BgnbError, match=r"has no run 10, 11, 12, 13, 14 …$"):
+        select_runs(runs, [1, *range(15, 9, -1)])
+    with pytest.raises(BgnbError, match=r"has no run 10, 11, 12, 13, 14$"):
+        select_runs(runs, range(10, 15))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1\n\n2 3\n", "list.txt, line 3: '2 3' is not an OBS_ID"),
+        (b"-1\n", "list.txt, line 1: '-1' is not an OBS_ID"),
+        (b"# none\n", "list.txt: lists no OBS_ID"),
+        (b"\xff\xfe", "select must be 'far', 'all' or a text file of OBS_IDs; '.*list.txt' cannot be read as text"),
+        (None, "'.*list.txt' cannot be read as text"),
+    ],
+)
+def test_a_list_of_runs_that_is_none_is_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(BgnbError, match=message):
+        read_run_list(tmp_path / "list.txt")
+
+
+def test_an_index_fault_is_a_fault_whatever_else_speaks_against_the_run(runs):
+    selection = select_off_runs(replace(runs, faults={2: "broken"}), Table({"RA": [70.0], "DEC": [-45.0]}))
+    assert selection.left_out[2] == Reason("cannot be used", "broken")
+    assert str(selection.left_out[2]) == "cannot be used: broken"
+
+
 def test_a_quick_test_takes_runs_from_the_whole_table(runs):
     selection = spread_out(select_all_runs(runs), 3)
     assert selection.kept == (1, 3, 5)
-    assert set(selection.left_out) == {2, 4}
+    assert selection.left_out == dict.fromkeys((2, 4), Reason("quick test with 3 runs"))
+    assert spread_out(selection, 3) == selection
+    assert spread_out(selection, 2).kept == (1, 5)
+    assert set(spread_out(selection, 2).left_out) == {2, 3, 4}
 
 
 def test_group_numbers_of_the_design():
