@@ -144,6 +144,7 @@ def test_a_model_that_starts_at_a_higher_energy_is_compared_from_there():
             "the detx axes of the models have no common grid",
         ),
         (CubeAxes(AXES.energy * 1e4, AXES.dety, AXES.detx), "the energy axes of the models do not overlap"),
+        (CubeAxes(AXES.energy * 800, AXES.dety, AXES.detx), "the energy axes of the models do not overlap"),  # they touch
     ],
 )
 def test_axes_without_a_common_grid_are_refused(other, message):
@@ -374,6 +375,8 @@ def test_a_bin_whose_centre_lies_on_the_limit_of_a_zone_belongs_to_it(zone, limi
     first = truth(axes)
     second = replace(first, rate=Cube(axes, first.rate.quantity * (1 + (axes.dety_centers.value == limit))[:, None]))
     assert compare(first, second).bias(zone) == pytest.approx(1)
+    nothing = replace(first, rate=Cube(axes, 0 * first.rate.quantity))
+    assert np.isnan(compare(nothing, second).bias(zone))
 
 
 @pytest.mark.parametrize("name", ["energy", "dety", "detx"])
