@@ -140,7 +140,7 @@ def test_profiles_are_histograms_of_counts_and_predictions(axis):
     """Of runs at azimuths below 0 and above 360 too, one without counts, with bins that hold nothing left out."""
     made = predictions(n_runs=7, wrong=lambda expected: 1.3 * expected).runs
     silent = replace(made[3], counts=0 * made[3].counts)
-    runs = [replace(run, az_pnt=run.az_pnt * 90 - 200, alt_pnt=15.0 * run.obs_id) for run in (*made[:3], silent, *made[4:])]
+    runs = [replace(run, az_pnt=run.az_pnt * 90 - 181, alt_pnt=15.0 * run.obs_id) for run in (*made[:3], silent, *made[4:])]
     y, x = np.meshgrid(GRID.axes.dety_centers.value, GRID.axes.detx_centers.value, indexing="ij")
     steps = {"offset": np.arange(6) * 0.42, "altitude": np.arange(0, 91, 10), "azimuth": np.arange(0, 361, 45)}
     edges = steps.get(axis, getattr(GRID.axes, axis, u.Quantity(0)).value)
@@ -296,7 +296,7 @@ def test_a_regular_grid_is_square_and_holds_the_whole_offset():
     for edges in (default.axes.dety, default.axes.detx):
         np.testing.assert_allclose(edges.to_value("deg"), np.linspace(-2.5, 2.5, 11), atol=1e-12)
     assert default.offset_max == 2.5
-    for pixel, offset_max, n in ((0.8, 2.1, 6), (0.2, 1.1, 11), (0.1, 0.35, 7), (0.3, 0.31, 3), (0.6, 0.3, 1)):
+    for pixel, offset_max, n in ((0.8, 2.1, 6), (0.2, 1.1, 11), (0.1, 0.35, 7), (0.3, 0.31, 3), (0.6, 0.3, 1), (1.5, 2.5, 4)):
         axes = Grid.regular(pixel=pixel * u.deg, offset_max=offset_max * u.deg).axes
         for edges in (axes.dety, axes.detx):
             np.testing.assert_allclose(edges.value, (np.arange(n + 1) - n / 2) * pixel, atol=1e-12)
