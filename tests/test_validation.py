@@ -8,6 +8,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from scipy import stats
+from scipy.special import xlogy
 
 from bgnb import (
     BgnbError,
@@ -138,7 +139,7 @@ def test_a_run_without_counts_speaks_against_a_model_unless_its_norm_is_free():
 @pytest.mark.parametrize("axis", ["energy", "offset", "detx", "dety", "altitude", "azimuth"])
 def test_profiles_are_histograms_of_counts_and_predictions(axis):
     """Of runs at azimuths below 0 and above 360 too, one without counts, with bins that hold nothing left out."""
-    made = predictions(n_runs=7, wrong=lambda expected: 1.3 * expected).runs
+    made = predictions(0.1, n_runs=7, wrong=lambda expected: 1.3 * expected).runs
     silent = replace(made[3], counts=0 * made[3].counts)
     runs = [replace(run, az_pnt=run.az_pnt * 90 - 181, alt_pnt=15.0 * run.obs_id) for run in (*made[:3], silent, *made[4:])]
     y, x = np.meshgrid(GRID.axes.dety_centers.value, GRID.axes.detx_centers.value, indexing="ij")
@@ -224,7 +225,9 @@ def test_the_figures_of_each_run_and_of_all_are_told():
 
 
 def test_one_significance_has_no_width():
-    assert str(Fit(1, 1.0, 1.0, 1.0, {"image of each run": np.array([0.3])}).mean_width("image of each run")) == "(0.3, nan)"
+    fit = Fit(1, 1.0, 1.0, 1.0, {"image of each run": np.array([0.3]), "cube of each run": np.array([0.3, 0.7])})
+    assert str(fit.mean_width("image of each run")) == "(0.3, nan)"
+    assert fit.mean_width("cube of each run") == pytest.approx((0.5, np.sqrt(0.08)))
 
 
 def test_a_free_norm_takes_one_degree_of_freedom_of_each_run():
@@ -232,6 +235,10 @@ def test_a_free_norm_takes_one_degree_of_freedom_of_each_run():
     scaled = [replace(run, expected=run.expected * run.n_counts / run.n_expected) for run in validation.runs]
     free, fixed = validation.fit(True), Validation(GRID, tuple(scaled)).fit(False)
     assert (free.deviance, free.expected, free.error) == pytest.approx((fixed.deviance, fixed.expected - 3, fixed.error))
+    counts, expected = (np.concatenate([getattr(run, name)[run.used] for run in scaled]) for name in ("counts", "expected"))
+    mean, variance = deviance_moments(expected)
+    assert fixed.deviance == pytest.approx(2 * np.sum(xlogy(counts, counts / expected) - counts + expected))
+    assert (fixed.expected, fixed.error) == pytest.approx((mean.sum(), np.sqrt(variance.sum())))
     assert [len(free.significance[kind]) for kind in KINDS] == [
         sum(run.used.any(axis=0).sum() for run in validation.runs),
         sum(run.used.sum() for run in validation.runs),
