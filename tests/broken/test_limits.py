@@ -40,11 +40,11 @@ def gap(number, start, length):
     return events(number, TIME=lambda part: TSTART + ONTIME * (part * (1 - length) + length * (part * (1 - length) > start)))
 
 
-def silence_across_intervals(stop):
-    """No events in the good time from 700 s to ``stop``, but many in the gap of good time from 800 to 1000 s."""
+def silence(start, stop):
+    """No events in the good time from ``start`` to ``stop``, s, but many in the gap of good time from 800 to 1000 s."""
 
     def times(part):
-        good = np.r_[np.linspace(1, 699, 200), np.linspace(stop, 1679, 200)]
+        good = np.r_[np.linspace(1, start - 1, 200), np.linspace(stop, max(1679, stop + 9), 200)]
         return TSTART + np.sort(np.r_[good, np.linspace(801, 999, len(part) - 400)])
 
     return both(gti((0, 800), (1000, 1680)), events(500, TIME=times))
@@ -72,6 +72,11 @@ def detxy(fovalign, sign_x, sign_y, noise=0.0):
         in_columns(change=add)(indir)
 
     return apply
+
+
+def unknown(name):
+    """No value of a column for the first three events."""
+    return with_column(name, lambda table: np.where(np.arange(len(table)) < 3, np.nan, table[name]))
 
 
 def named_for_two(table):
@@ -126,10 +131,11 @@ LIMITS = {
     "livetime of a gap in between": (gap(400, 0.3, 0.19), gap(400, 0.3, 0.21), "there is no event in 35. s of the good time"),
     "livetime of a gap at the end": (gap(400, 0.99, 0.19), gap(400, 0.78, 0.21), "there is no event in 35. s of the good time"),
     "gap of few events": (gap(50, 0.2, 0.58), gap(50, 0.2, 0.61), "there is no event in 10.. s of the good time of 1680 s"),
-    "gap across two intervals": (
-        silence_across_intervals(1190),
-        silence_across_intervals(1210),
-        "there is no event in 311 s of the good time of 1480 s",
+    "gap across two intervals": (silence(700, 1190), silence(700, 1210), "no event in 311 s of the good time of 1480 s"),
+    "gap at the end of two intervals": (
+        silence(1390, 1690),
+        silence(1370, 1690),
+        "no event in 311 s of the good time of 1480 s",
     ),
     "events of the same time": (
         twice("EVENT_ID", "RA"),
@@ -137,6 +143,11 @@ LIMITS = {
         r"25 of 75 events are copies of others \(TIME, EVENT_ID\)",
     ),
     "DETX of a frame": (detxy("RADEC", 1, 1), detxy("RADEC", -1, 1), "columns DETX and DETY are mirrored"),
+    "DETX that is unknown for some": (
+        both(detxy("RADEC", 1, 1), unknown("DETX")),
+        both(detxy("RADEC", -1, 1), unknown("DETX")),
+        "columns DETX and DETY are mirrored",
+    ),
     "DETY of a frame": (detxy("ALTAZ", 1, 1, noise=0.3), detxy("ALTAZ", 1, -1), "columns DETX and DETY are mirrored"),
     "DETX and DETY": (detxy("ALTAZ", -1, -1, noise=0.3), detxy("ALTAZ", -1, -1, noise=0.02), "DETX and DETY are mirrored"),
     "number that says whose events they are": (
