@@ -75,13 +75,8 @@ class Grid:
 
     def used(self, covered: CubeAxes, first_bin: int) -> NDArray[np.bool_]:
         """Bins to compare: within the offset, on the axes of a model, and from an energy bin on; shape of the axes."""
-        used = np.broadcast_to(self.offset <= self.offset_max, self.axes.shape).copy()
+        used = self.axes.bins_on(covered) & (self.offset <= self.offset_max)
         used[:first_bin] = False
-        for number, name in enumerate(("energy", "dety", "detx")):
-            own, other = getattr(self.axes, name).value, getattr(covered, name).value
-            tolerance = 1e-6 * np.abs(other).max()
-            outside = (own[:-1] < other[0] - tolerance) | (own[1:] > other[-1] + tolerance)
-            used[(slice(None),) * number + (outside,)] = False
         return used
 
 

@@ -35,12 +35,11 @@ GROUPS = ObservationGroups([0, 45, 60, 90] * u.deg, [-90, 90, 270] * u.deg)
 AXES = CubeAxes(energy=[0.2, 1, 5, 30] * u.TeV, dety=np.linspace(-2, 2, 5) * u.deg, detx=np.linspace(-3, 3, 6) * u.deg)
 
 
-def write(directory, group_id, alt_pnt, az_pnt, rate, counts=5000, axes=AXES, first_bin=0):
+def write(directory, group_id, alt_pnt, az_pnt, rate, counts=5000, axes=AXES, exposed=slice(None)):
     values = np.full(axes.shape, rate) * np.arange(1, axes.shape[2] + 1)
-    livetime = np.full(axes.shape, 1_000_000)
-    livetime[:first_bin] = 0
-    n = np.zeros(axes.shape, dtype=np.int64)
-    n[-1, 0, 0] = counts
+    livetime, n = np.zeros((2, *axes.shape), dtype=np.int64)
+    livetime[exposed] = 1_000_000
+    n[exposed][-1, 0, 0] = counts
     stack = Stack(axes, "ALTAZ", n, livetime, (RunCounts(group_id, 1.0, None, counts, 0, 0, 0),))
     model = BackgroundModel(Cube(axes, values * RATE_UNIT), stack, "default")
     write_model(model, directory / f"bg_cube_model_group{group_id}_table.fits.gz", {"ALT_PNT": alt_pnt, "AZ_PNT": az_pnt})
@@ -67,6 +66,12 @@ def test_between_groups_the_log_rate_is_linear_in_the_cosine_of_the_zenith_angle
     choice = ModelSet(models).rate_for(np.degrees(np.arcsin(0.9)), 20.0)
     assert level(choice) == pytest.approx(16**0.8)
     assert list(choice.weights.items()) == [(0, pytest.approx(0.2)), (4, pytest.approx(0.8))]
+
+
+def test_the_next_groups_above_and_below_are_interpolated_whatever_lies_beyond(models):
+    write(models, 2, np.degrees(np.arcsin(0.7)), 0.0, 3.0)
+    for cos_zenith, weights in ((0.6, {0: 0.5, 2: 0.5}), (0.94, {2: 0.2, 4: 0.8})):
+        assert ModelSet(models).rate_for(np.degrees(np.arcsin(cos_zenith)), 0.0).weights == pytest.approx(weights)
 
 
 def test_beyond_the_groups_and_at_other_azimuths_the_nearest_serves(models):
@@ -96,16 +101,28 @@ def test_bins_without_a_rate_in_one_group_are_taken_from_the_other(models):
 
 
 def test_energies_that_only_one_of_two_on_different_axes_measured_are_taken_from_it(models):
-    """The one axis ends below the centre of the other's last bin, which its own threshold leaves out below 1 TeV."""
-    axes = CubeAxes([0.2, 0.5, 1, 2, 5, 12] * u.TeV, AXES.dety, AXES.detx)
-    write(models, 4, 90.0, 10.0, 16.0, axes=axes, first_bin=2)
-    cos_zenith = np.degrees(np.arcsin(0.6))
-    rate = ModelSet(models).rate_for(cos_zenith, 0.0).rate.quantity.value[:, 2, 0]
-    np.testing.assert_allclose(rate, [1, 16**0.2, 1], rtol=0.03)
+    """Bins count as measured where their centres are: 0.4, 2.2 and 12.2 TeV."""
+    axes = CubeAxes([0.2, 0.5, 1, 2, 5, 13, 30] * u.TeV, AXES.dety, AXES.detx)
+    altitude = np.degrees(np.arcsin(0.6))
+    for near, far, expected in (
+        (slice(None), slice(2, 5), [1, 16**0.2, 16**0.2]),
+        (slice(None), slice(2, 4), [1, 16**0.2, 1]),
+        (slice(1, None), slice(None), [16, 16**0.2, 16**0.2]),
+        (slice(1, 2), slice(1, 3), [16**0.2, 1, 16**0.2]),
+    ):
+        write(models, 0, 30.0, 0.0, 1.0, exposed=near)
+        write(models, 4, 90.0, 10.0, 16.0, axes=axes, exposed=far)
+        rate = ModelSet(models).rate_for(altitude, 0.0).rate.quantity.value[:, 2, 0]
+        np.testing.assert_allclose(rate, expected, rtol=0.03)
+
+
+def test_bins_that_the_axes_of_the_farther_group_do_not_cover_are_taken_from_the_nearer(models):
+    """The axes of the one begin and end within bins of the other, on the near side of their centres."""
+    axes = CubeAxes([0.3, 1, 2, 5, 14] * u.TeV, [-2, -1, 0, 1.2] * u.deg, AXES.detx)
     write(models, 4, 90.0, 10.0, 16.0, axes=axes)
-    write(models, 0, 30.0, 0.0, 1.0, first_bin=1)
-    rate = ModelSet(models).rate_for(cos_zenith, 0.0).rate.quantity.value[:, 2, 0]
-    np.testing.assert_allclose(rate, [16, 16**0.2, 1], rtol=0.03)
+    rate = ModelSet(models).rate_for(np.degrees(np.arcsin(0.6)), 0.0).rate.quantity.value
+    np.testing.assert_allclose(rate[:, 2, 0], [1, 16**0.2, 1], rtol=0.03)
+    np.testing.assert_allclose(rate[:, 3, 0], 1)
 
 
 def test_a_group_that_is_not_asked_for_is_that_of_most_counts_as_far_as_is_known(models):
@@ -178,7 +195,7 @@ def test_groups_of_few_counts_serve_nobody_unless_there_is_no_other(models):
 
 
 def test_energies_that_only_one_group_measured_are_taken_from_it(models):
-    write(models, 0, 30.0, 0.0, 1.0, first_bin=2)
+    write(models, 0, 30.0, 0.0, 1.0, exposed=slice(2, None))
     rate = ModelSet(models).rate_for(np.degrees(np.arcsin(0.75)), 0.0).rate.quantity.value[:, 0, 0]
     np.testing.assert_allclose(rate, [16, 16, 4])
 

@@ -211,7 +211,9 @@ def test_azimuths_are_wrapped_into_their_range():
 
 
 def test_groups_with_gaps_leave_pointings_out():
-    assert ObservationGroups([30, 60] * u.deg, [0, 90] * u.deg).group_id(45, 180) is None
+    groups = ObservationGroups([30, 60] * u.deg, [0, 90] * u.deg)
+    assert groups.group_id(45, 180) is None
+    assert groups.group_ids([29, 30, 60, 61, 45], [10, 10, 10, 10, -10]).tolist() == [-1, 0, 0, -1, -1]
 
 
 def test_groups_survive_their_file(tmp_path):
@@ -234,6 +236,7 @@ def test_groups_survive_their_file(tmp_path):
     ("alt", "az", "message"),
     [
         ([0, 91], [0, 360], "alt_edges must lie within 0 and 90"),
+        ([0, 20, 91], [0, 360], "alt_edges must lie within 0 and 90"),
         ([-1, 20, 90], [0, 360], "alt_edges must lie within 0 and 90"),
         ([0, 45, 45], [0, 360], "alt_edges must be two or more increasing"),
         ([0, 90], [-90, 90, 271], "must not span more than 360"),
