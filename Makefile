@@ -32,7 +32,7 @@ test-main: .venv/ready
 # what meets them is tested as well. That some of them deprecate what others do is not ours to mend.
 test-gammapy: .venv-gammapy/ready
 	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning bgnb tests/gammapy \
-	  tests/dashboards tests/test_[a-hj-mr-s]*.py --ignore=tests/test_mask.py --ignore=tests/test_spline.py --ignore=tests/test_readme.py
+	  tests/dashboards tests/test_[a-hj-mr-s]*.py tests/test_profiles.py --ignore=tests/test_mask.py --ignore=tests/test_spline.py --ignore=tests/test_readme.py
 
 bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	.venv/bin/python benchmarks/speed.py $(DATA)

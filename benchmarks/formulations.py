@@ -31,8 +31,9 @@ from bgnb import (
     stack_runs,
 )
 from bgnb import spline as module
+from bgnb.cells import Cell
 from bgnb.cube import RATE_UNIT, Cube
-from bgnb.spline import TERMS, Cell, fit_spline
+from bgnb.spline import TERMS, fit_spline
 
 ON = ("Crab Nebula", "PKS 2155-304")
 AXES = CubeAxes.regular(n_energy=20, n_fov=30)
@@ -47,7 +48,7 @@ class Data:
         self.obs_ids = [int(row["OBS_ID"]) for row in runs.table if row["OBJECT"].strip() not in ON]
         self.events = {obs_id: read_event_list(runs.files(obs_id)) for obs_id in self.obs_ids}
         self.path = {obs_id: runs.files(obs_id).events.path for obs_id in self.obs_ids}
-        self.pointing = {o: (float(runs.row(o)["ALT_PNT"]), float(runs.row(o)["AZ_PNT"])) for o in self.obs_ids}
+        self.pointing = {o: runs.pointing(o) for o in self.obs_ids}
         self.cell = {o: Cell(*self.pointing[o], stack_runs([self.events[o]], AXES)) for o in self.obs_ids}
         self.counted = {
             frame: {o: stack_runs([self.events[o]], GRID.axes, frame) for o in self.obs_ids} for frame in ("ALTAZ", "RADEC")

@@ -133,7 +133,7 @@ def read(indir: Path, scheme: str) -> str:
         numbers = [events.time, events.ra, events.dec, events.energy, events.gti, events.livetime, *events.detxy()]
         if not all(np.all(np.isfinite(values)) for values in numbers):
             raise AssertionError(f"run {obs_id} has values that are not finite")
-        if not np.all(np.isfinite([runs.row(obs_id)[name] for name in ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")])):
+        if not np.all(np.isfinite(runs.pointing(obs_id))):
             raise AssertionError(f"run {obs_id} has no pointing")
         stack_runs([events], _AXES)
     return min(ends, default="read")

@@ -1,6 +1,7 @@
 from . import dashboards
 from .attach import Attachments, attach
 from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
+from .cells import Cell
 from .compare import Comparison, compare
 from .comparisons import ModelComparison, compare_models, read_group_model
 from .cube import Cube, CubeAxes
@@ -23,7 +24,7 @@ from .report import Report
 from .runprediction import Grid, RunPrediction
 from .runs import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
 from .simulate import PointSource, make_test_eventlist, make_test_observation_table
-from .spline import Cell, SplineModel, fit_spline
+from .spline import SplineModel, fit_spline
 from .splinefile import read_spline, write_spline
 from .stack import RunCounts, Stack, stack_runs
 from .truereco import make_true_reco

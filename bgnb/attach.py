@@ -85,10 +85,13 @@ class Attachments:
         Every run of the input, in order of OBS_ID.
     settings : mapping
         The arguments, in full.
+    notes : tuple of str
+        What is odd about the index of runs, and was borne.
     """
 
     runs: tuple[AttachedRun, ...]
     settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def obs_ids(self) -> list[int]:
@@ -109,11 +112,11 @@ class Attachments:
         lines.append(f"frames of the backgrounds: {', '.join(f'{frame} {n}' for frame, n in sorted(frames.items()))}")
         for parts, n in Counter(run.missing for run in attached if run.missing).items():
             lines.append(f"note: {n} runs have no {', '.join(parts)}; {_advice(parts)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def as_dict(self) -> dict[str, Any]:
         """What ``report.json`` says."""
-        return {"runs": [run.as_dict() for run in self.runs], "settings": self.settings}
+        return {"runs": [run.as_dict() for run in self.runs], "notes": self.notes, "settings": self.settings}
 
 
 def _advice(missing: Sequence[str]) -> str:
@@ -202,8 +205,6 @@ def attach(
         runs = open_runs(indir, scheme)
         selection = select_runs(runs, select, on_error=if_faulty)
         left_out = dict(selection.left_out)
-        for obs_id in sorted(set(runs.locations) - set(runs.obs_ids)):
-            left_out[obs_id] = fault(f"{runs.path}: run {obs_id} is in the index of HDUs, but not in that of observations")
         (directory / BACKGROUNDS).mkdir()
         job = _Job(models, runs, link, directory)
         attached = []
@@ -226,7 +227,7 @@ def attach(
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
         reports = [_with_missing(run, parts[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in left_out.items()]
-        report = Attachments(tuple(sorted(reports, key=lambda run: run.obs_id)), settings)
+        report = Attachments(tuple(sorted(reports, key=lambda run: run.obs_id)), settings, runs.notes)
         write_report(directory, report.as_dict())
     return report
 
@@ -236,16 +237,15 @@ class _Job:
 
     def __init__(self, models: ModelSet, runs: Runs, between: Between, directory: Path) -> None:
         self._models, self._runs, self._between, self._directory = models, runs, between, directory
-        columns = (runs.table[name].tolist() for name in ("OBS_ID", "ALT_PNT", "AZ_PNT"))
-        self._pointings = {obs_id: (alt, az) for obs_id, alt, az in zip(*columns, strict=True)}
         self._of_groups: dict[int, Cube] = {}
 
     def attach(self, obs_id: int) -> AttachedRun:
         """Write the background of a run."""
         files = self._runs.files(obs_id)
         run = read_event_list(files)
+        self._models.check_instrument(run)
         header = read_table(files.events.path, files.events.hdu, columns=[])  # as Gammapy sees it, without the index
-        choice = self._models.rate_for(*self._pointings[obs_id], self._between)
+        choice = self._models.rate_for(*self._runs.pointing(obs_id), self._between)
         rate = self._at_centres(choice)
         fovalign = _frame(self._models.fovalign, header, run)
         if fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":

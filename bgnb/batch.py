@@ -7,21 +7,21 @@ as ``….failed.ipynb``, with the error at its top.
 from __future__ import annotations
 
 import ast
-import fcntl
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 import nbformat
 
 import bgnb
 from bgnb.errors import BgnbError
+from bgnb.locks import lock
 from bgnb.outdir import write_file
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
@@ -323,33 +323,16 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def _only_writer(target: Path) -> Iterator[None]:
-    """Refuse a second run into one output; the lock dies with its process."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = _locked(target.with_name(f".{target.name}.lock"))
-    except BlockingIOError:
-        raise BgnbError(f"{target}: is being written by another run") from None
-    except OSError as error:
-        raise BgnbError(f"{target}: cannot be written: {error.strerror}") from None
-    with lock:
+    """Refuse a second run into one output."""
+    with ExitStack() as stack:
         try:
-            yield
-        finally:
-            Path(lock.name).unlink(missing_ok=True)
-
-
-def _locked(path: Path) -> IO[str]:
-    """A lock file, locked; another try where its last owner took it away between opening and locking."""
-    while True:
-        lock = path.open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
-                return lock
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock(target.with_name(f".{target.name}.lock")))
         except BlockingIOError:
-            lock.close()
-            raise
-        lock.close()
+            raise BgnbError(f"{target}: is being written by another run") from None
+        except OSError as error:
+            raise BgnbError(f"{target}: cannot be written: {error.strerror}") from None
+        yield
 
 
 def outputs_of(notebook: Any) -> Iterator[Mapping[str, Any]]:

@@ -96,7 +96,7 @@ class Counted:
         text = json.dumps({"runs": runs, "faults": {str(obs_id): fault for obs_id, fault in self.faults.items()}})
         content = io.BytesIO()
         np.savez(content, text=np.array(text), counts=self.stack.counts, livetime_us=self.stack.livetime_us)
-        return bytes(igzip.compress(content.getvalue(), 1))
+        return bytes(igzip.compress(content.getvalue(), 1, mtime=0))
 
     @classmethod
     def unpack(cls, content: bytes, chunk: Chunk) -> Counted:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from astropy.table import Row, Table
+from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice
@@ -92,9 +92,23 @@ class Runs:
         """The table as plain arrays, which are a hundred times as fast."""
         return {name: np.asarray(self.table[name]) for name in self.table.colnames}
 
-    def row(self, obs_id: int) -> Row:
-        """The row of a run in the table."""
-        return self.table[int(np.searchsorted(self._columns["OBS_ID"], obs_id))]
+    def _row(self, obs_id: int) -> int:
+        """Number of the row of a run in the table."""
+        row = int(np.searchsorted(self._columns["OBS_ID"], obs_id))
+        if row == len(self) or self._columns["OBS_ID"][row] != obs_id:
+            raise DataError(f"{self.path}: the index has no run {obs_id}")
+        return row
+
+    def pointing(self, obs_id: int) -> tuple[float, float]:
+        """Altitude and azimuth of a run, deg.
+
+        Raises
+        ------
+        DataError
+            Where the table has no such run.
+        """
+        row = self._row(obs_id)
+        return float(self._columns["ALT_PNT"][row]), float(self._columns["AZ_PNT"][row])
 
     def files(self, obs_id: int) -> RunFiles:
         """Where the parts of a run are, and what the index says of it.
@@ -106,8 +120,8 @@ class Runs:
         """
         if obs_id in self.faults:
             raise DataError(self.faults[obs_id])
-        row = int(np.searchsorted(self._columns["OBS_ID"], obs_id))
-        if obs_id not in self.locations or row == len(self) or self._columns["OBS_ID"][row] != obs_id:
+        row = self._row(obs_id)
+        if obs_id not in self.locations:
             raise DataError(f"{self.path}: the index names no event list of run {obs_id}")
         values = {name: self._columns[name][row].item() for name in _INDEX_ROW if name in self._columns}
         known = {name: value for name, value in values.items() if value == value}  # not NaN

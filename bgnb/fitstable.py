@@ -172,10 +172,14 @@ def _find(
         matching = [key for key in (number, name.upper()) if key in keys and key not in found]
         where = f"{path}, HDU {name or number}"
         size = data_size(header.cards, where)
+        is_wanted = bool(matching) and value_of(header.cards, "XTENSION", "") == "BINTABLE"
+        if is_wanted:
+            _check_form(header.cards, where)
         if size > end - stream.tell():
             raise DataError(f"{where}: the file ends within the table, of which NAXIS2 claims more rows than are there")
-        if matching and value_of(header.cards, "XTENSION", "") == "BINTABLE":
-            _check_form(header.cards, size, where)
+        if is_wanted:
+            if size > INFLATED_MAX:
+                raise DataError(f"{where}: the table has more than {INFLATED_MAX / 2**30:.2g} GiB, where bgnb stops")
             data = stream.read(size + -size % BLOCK)
             _check_end(data, size, stream, where)
             _check_sums(header, data, where)
@@ -244,13 +248,11 @@ def _why_missing(path: Path) -> str:
     return "there is no such file" + ("; variables in paths are not expanded" if "$" in str(path) else "")
 
 
-def _check_form(header: Mapping[str, str], size: int, where: str) -> None:
-    """Keywords that have one value only in binary tables, and a size that can be."""
+def _check_form(header: Mapping[str, str], where: str) -> None:
+    """Keywords that have one value only in binary tables."""
     for keyword, value in (("BITPIX", 8), ("NAXIS", 2), ("GCOUNT", 1)):
         if value_of(header, keyword, value) != value:
             raise DataError(f"{where}: keyword {keyword} of a table must be {value}, got {value_of(header, keyword, value)!r}")
-    if size > INFLATED_MAX:
-        raise DataError(f"{where}: the table has more than {INFLATED_MAX / 2**30:.2g} GiB, where bgnb stops")
 
 
 def _check_end(data: bytes, size: int, stream: BinaryIO, where: str) -> None:

@@ -148,7 +148,9 @@ def read_model(path: str | Path) -> BackgroundModel:
         rate, fovalign = _background(hdus["BACKGROUND"], path, None)
         livetime_us = np.rint(read_cube(hdus["LIVETIME"], path, "LIVETIME", LAYOUTS["GADF"]) * 1e6).astype(np.int64)
         counts = read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64)
-        stack = Stack(rate.axes, fovalign, counts, livetime_us, _read_runs(hdus["RUNS"]))
+        stack = Stack(
+            rate.axes, fovalign, counts, livetime_us, _read_runs(hdus["RUNS"], str(hdus[0].header.get("TELESCOP", "")))
+        )
         error = None
         if "ERROR" in names:
             error = Cube(rate.axes, u.Quantity(read_cube(hdus["ERROR"], path, "ERROR", LAYOUTS["GADF"]), RATE_UNIT))
@@ -216,6 +218,8 @@ def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.Pr
     primary.header["FOVALIGN"] = (model.stack.fovalign, "frame of DETX and DETY")
     primary.header["TIMEBASE"] = ("LIVETIME", "rates are per livetime, not per ontime")
     primary.header["N_RUNS"] = len(model.stack.runs)
+    if telescop := model.stack.telescop:
+        primary.header["TELESCOP"] = telescop
     primary.header.update(keywords or {})
     return primary
 
@@ -262,14 +266,14 @@ def _runs_hdu(stack: Stack) -> fits.BinTableHDU:
     return fits.BinTableHDU.from_columns(columns, name="RUNS")
 
 
-def _read_runs(hdu: fits.BinTableHDU) -> tuple[RunCounts, ...]:
+def _read_runs(hdu: fits.BinTableHDU, telescop: str) -> tuple[RunCounts, ...]:
     runs = []
     for row in hdu.data:
         there = ((column, attribute) for column, (attribute, _, _) in _RUN_COLUMNS.items() if column in hdu.columns.names)
         values = {attribute: row[column].item() for column, attribute in there}  # older files have no IN_MASK
         if np.isnan(values["energy_threshold_tev"]):
             values["energy_threshold_tev"] = None
-        runs.append(RunCounts(**values))
+        runs.append(RunCounts(**values, telescop=telescop))
     return tuple(runs)
 
 
@@ -285,6 +289,8 @@ def open_fits(path: str | Path) -> fits.HDUList:
         return fits.open(path, memmap=False)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder, not a file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read as FITS: {error}") from None
 

@@ -46,11 +46,7 @@ def read_groups(path: str | Path) -> ObservationGroups:
     BgnbError
         Where the file is missing or is not such a table.
     """
-    try:
-        table = Table.read(path, format="ascii.ecsv")
-    except Exception as error:  # astropy's readers raise many kinds
-        raise DataError(f"{path}: cannot be read as a table of groups: {error}") from None
-    return ObservationGroups.from_table(table)
+    return ObservationGroups.from_table(_read(path))
 
 
 def read_model_ids(path: str | Path) -> dict[int, int]:
@@ -61,11 +57,18 @@ def read_model_ids(path: str | Path) -> dict[int, int]:
     DataError
         Where the file is missing or is not a table of groups.
     """
-    read_groups(path)
-    table = Table.read(path, format="ascii.ecsv")
+    table = _read(path)
+    ObservationGroups.from_table(table)
     served = table["MODEL_ID" if "MODEL_ID" in table.colnames else "GROUP_ID"]
     return {
         group_id: model_id
         for group_id, model_id in zip(table["GROUP_ID"].tolist(), served.tolist(), strict=True)
         if model_id >= 0
     }
+
+
+def _read(path: str | Path) -> Table:
+    try:
+        return Table.read(path, format="ascii.ecsv")
+    except Exception as error:  # astropy's readers raise many kinds
+        raise DataError(f"{path}: cannot be read as a table of groups: {error}") from None

@@ -11,11 +11,12 @@ from scipy.ndimage import distance_transform_edt
 
 from bgnb.arguments import checked_choice
 from bgnb.arrays import Floats, quotient
+from bgnb.cells import Cell
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.powerlaw import fit_power_law
 from bgnb.smooth import smooth_planes, times_to_smooth
-from bgnb.spline import Cell, fit_spline
+from bgnb.spline import fit_spline
 from bgnb.stack import Stack
 
 #: Bins that smoothing leaves empty get this part of the mean rate of their plane.

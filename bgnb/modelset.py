@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bgnb.arguments import checked_choice
 from bgnb.cube import RATE_UNIT, Cube
 from bgnb.errors import BgnbError
+from bgnb.eventlist import EventList
 from bgnb.fov import FovAlign
 from bgnb.gadf import read_model, read_pointing
 from bgnb.groups import ObservationGroups
@@ -190,6 +191,18 @@ class ModelSet:
     def obs_ids(self) -> set[int]:
         """OBS_IDs of all runs that the models were made from."""
         return {obs_id for group in self.models for obs_id in group.model.stack.obs_ids}
+
+    def check_instrument(self, run: EventList) -> None:
+        """Complain of a run of another instrument.
+
+        Raises
+        ------
+        BgnbError
+            Where models and run state different ones.
+        """
+        ours, other = (name.strip().upper() for name in (self.models[0].model.stack.telescop, run.telescop))
+        if ours and other and ours != other:
+            raise BgnbError(f"{self.path}: the models are of {ours}, but run {run.obs_id} is of {other} (TELESCOP)")
 
     def rate_for(self, alt_pnt: float, az_pnt: float, between: Between = "interpolate") -> Choice:
         """The rate for a run that points somewhere; there always is one.

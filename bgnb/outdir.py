@@ -7,18 +7,14 @@ import errno
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 
 from bgnb.errors import BgnbError
+from bgnb.locks import lock
 from bgnb.manifest import MANIFEST, foreign_file, manifest_of, sync_folder
-
-try:
-    import fcntl
-except ImportError:  # as on Windows
-    fcntl = None  # type: ignore[assignment]
 
 # Part of the names of all that stands beside a directory while it is made.
 _MARK = ".bgnb-"
@@ -77,7 +73,7 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
     with _named_errors(outdir):
         target = outdir.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(outdir, target) as locked:
+    with _only_maker(outdir, target) as locked:
         partial = _hidden(target, "partial" if locked else f"partial-{token_hex(4)}")
         try:
             with _named_errors(outdir):
@@ -168,44 +164,15 @@ def _named_errors(outdir: Path, kinds: Collection[int] = ()) -> Iterator[None]:
 
 
 @contextmanager
-def _lock(outdir: Path, target: Path) -> Iterator[bool]:
+def _only_maker(outdir: Path, target: Path) -> Iterator[bool]:
     """Hold a lock beside the target; false where the system has none."""
-    path = _hidden(target, "lock")
-    while True:
+    with ExitStack() as stack:
         with _named_errors(outdir):
-            file = path.open("ab")
-        with file:
             try:
-                locked = _take(file.fileno())
+                locked = stack.enter_context(lock(_hidden(target, "lock")))
             except BlockingIOError:
                 raise BgnbError(f"{outdir}: another bgnb is making it; wait for it, or name another directory") from None
-            if locked and not _is_at(path, file.fileno()):
-                continue  # another process held the lock, and took its file away, between our opening and our locking it
-            try:
-                yield locked
-            finally:
-                with suppress(OSError):
-                    path.unlink()
-            return
-
-
-def _take(file: int) -> bool:
-    """Take a lock, or raise BlockingIOError; false where the system has none, as some network file systems."""
-    try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return fcntl is not None
-    except BlockingIOError:
-        raise
-    except OSError:
-        return False
-
-
-def _is_at(path: Path, file: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file))
-    except FileNotFoundError:
-        return False
+        yield locked
 
 
 def _sweep(target: Path, partial: Path) -> None:

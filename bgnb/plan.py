@@ -13,6 +13,7 @@ from astropy import units as u
 from astropy.table import Table
 
 import bgnb
+from bgnb.cells import Cell, alike
 from bgnb.chunks import Chunk, Counted, Key, chunks_of
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError
@@ -21,7 +22,6 @@ from bgnb.mask import SourceMask
 from bgnb.report import in_one_line
 from bgnb.runs import Reason, read_catalog, select_runs, spread_out
 from bgnb.settings import Settings
-from bgnb.spline import Cell, alike, mean_pointing
 
 #: Splines are fitted to single runs up to so many; where there are more, runs of a group that point alike are added first.
 SINGLE_RUNS = 100
@@ -74,7 +74,7 @@ class Plan:
         keys: dict[Key, list[int]] = {}
         for group_id, obs_ids in self.members.items():
             for obs_id in obs_ids:
-                cell = (obs_id,) if self.n_runs <= SINGLE_RUNS else alike(*self._pointing(obs_id))
+                cell = (obs_id,) if self.n_runs <= SINGLE_RUNS else alike(*self.runs.pointing(obs_id))
                 keys.setdefault((group_id, *cell), []).append(obs_id)
         return keys
 
@@ -86,13 +86,8 @@ class Plan:
 
     def cell(self, counted: Counted) -> Cell:
         """What was counted, with the mean pointing of its runs."""
-        pointings = [self._pointing(obs_id) for obs_id in counted.stack.obs_ids]
-        pointing = pointings[0] if len(pointings) == 1 else mean_pointing(*np.array(pointings).T)
-        return Cell(*pointing, counted.stack)
-
-    def _pointing(self, obs_id: int) -> tuple[float, float]:
-        row = self.runs.row(obs_id)
-        return float(row["ALT_PNT"]), float(row["AZ_PNT"])
+        alt_pnt, az_pnt = np.array([self.runs.pointing(obs_id) for obs_id in counted.stack.obs_ids]).T
+        return Cell.of_runs(alt_pnt, az_pnt, counted.stack)
 
     def digest(self) -> str:
         """A name for the plan: another choice, run, source, or value in the index has another."""

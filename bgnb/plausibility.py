@@ -18,6 +18,8 @@ from bgnb.fitstable import FitsTable
 from bgnb.fov import pointing_altaz, separation
 from bgnb.keywords import column_in
 
+#: Frames of RA and DEC (FITS 4.0, table 24) that are not ICRS, nor the same within an arcsecond, as FK5 of 2000 is.
+_OTHER_SYSTEMS = ("FK4", "FK4-NO-E", "GAPPT")
 #: Modes in which the field of view does not follow one position on the sky.
 _OTHER_MODES = ("DRIFT", "SLEW", "SCAN", "RASTER")
 #: Medians of energy that a run can have, TeV: from the threshold of the largest telescopes to runs near the horizon.
@@ -81,6 +83,10 @@ def check_number(files: RunFiles, table: FitsTable) -> None:
 
 
 def _check_pointing(files: RunFiles, table: FitsTable, run: EventList) -> None:
+    system = str(table.get("RADESYS", table.get("RADECSYS", "ICRS"))).strip().upper()
+    if system in _OTHER_SYSTEMS or (system == "FK5" and table.number("EQUINOX", 2000) != 2000):
+        stated = f"{system} of {table.get('EQUINOX', 'an unknown equinox')} (RADECSYS, EQUINOX)"
+        raise DataError(f"{table.where}: positions are in {stated}; only those in ICRS, or FK5 of 2000, can be used")
     mode = str(table.get("OBS_MODE", "")).strip().upper()
     if mode in _OTHER_MODES:
         raise DataError(f"{table.where}: OBS_MODE is {mode}: only runs that follow one position on the sky can be used")

@@ -14,6 +14,8 @@ from bgnb.arrays import Floats
 
 # The moments of the deviance are tabled in between; below, two terms are enough, above, the asymptotic series.
 _TABLE = (1e-3, 200.0)
+# The least probability that is believed.
+_LEAST = 1e-300
 
 
 def deviance(counts: NDArray[np.int64], expected: Floats) -> Floats:
@@ -72,5 +74,7 @@ def significance(counts: NDArray[np.int64], expected: Floats, rng: np.random.Gen
     part = rng.uniform(size=np.shape(counts))
     same = stats.poisson.pmf(counts, expected)
     below, above = fewer + part * same, most + (1 - part) * same
-    # From the nearer tail, so that nothing is lost to rounding; limited where both underflow.
-    return np.where(below < above, stats.norm.ppf(np.maximum(below, 1e-300)), stats.norm.isf(np.maximum(above, 1e-300)))
+    # From the nearer tail, so that nothing is lost to rounding; beyond 37 the probability underflows.
+    near = np.where(below < above, stats.norm.ppf(np.maximum(below, _LEAST)), stats.norm.isf(np.maximum(above, _LEAST)))
+    far = np.sign(counts - expected) * np.sqrt(deviance(counts, expected))
+    return np.where(np.minimum(below, above) > _LEAST, near, far)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from bgnb.plan import Plan
 from bgnb.report import GroupReport, Report, RunReport, in_one_line
 from bgnb.reportfile import write_report
 from bgnb.runs import Reason, fault
+from bgnb.settings import Settings
 from bgnb.spline import SplineModel, fit_spline
 from bgnb.splinefile import SPLINE_FILE, write_spline
 from bgnb.stack import Stack
@@ -61,13 +62,23 @@ def write_models(plan: Plan, sums: Mapping[Key, Counted], directory: Path) -> Re
         write_spline(spline, directory / SPLINE_FILE)
     reports = tuple(_write_group(plan, group_id, stack, spline, directory) for group_id, stack in stacks.items())
     in_order = tuple(sorted(runs, key=lambda run: run.obs_id))
-    report = Report(in_order, reports, plan.settings.as_dict(), plan.runs.notes)
+    report = Report(in_order, reports, plan.settings.as_dict(), (*plan.runs.notes, *_poor_groups(reports, plan.settings)))
     if [run.obs_id for run in report.runs] != plan.runs.obs_ids:
         raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input
     model_ids = {group_id: model_id for group_id, model_id in plan.model_ids.items() if model_id in stacks}
     write_groups(plan.settings.groups, directory / GROUPS_FILE, model_ids)
     _write_tables(plan, report, directory)
     return report
+
+
+def _poor_groups(groups: Iterable[GroupReport], settings: Settings) -> list[str]:
+    """Notes on groups that have less livetime than is wanted, and no other to be merged with."""
+    wanted = settings.min_livetime_s / 3600
+    return [
+        f"group {group.group_id} has {group.livetime_s / 3600:.2f} h of livetime, less than min_livetime = {wanted:.4g} h"
+        for group in groups
+        if group.livetime_s < settings.min_livetime_s
+    ]
 
 
 def _write_group(plan: Plan, group_id: int, stack: Stack, spline: SplineModel | None, directory: Path) -> GroupReport:

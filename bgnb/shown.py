@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from bgnb.arrays import quotient
 from bgnb.compare import Comparison
 from bgnb.cube import CubeAxes
 from bgnb.profiles import Spectrum
@@ -28,20 +28,15 @@ def energy_bins(axes: CubeAxes, energies: Sequence[u.Quantity]) -> list[int]:
     return sorted({number for number in bins if 0 <= number < len(edges) - 1})
 
 
-def extent(axes: CubeAxes) -> tuple[float, float, float, float]:
-    """Edges of the field of view: DETX from and to, DETY from and to, deg."""
-    return tuple(float(edge) for edges in (axes.detx, axes.dety) for edge in (edges[0].value, edges[-1].value))  # type: ignore[return-value]
-
-
 def energy_label(axes: CubeAxes, number: int) -> str:
     """Ends of an energy bin."""
     low, high = axes.energy[number : number + 2].value
     return f"{low:.3g} to {high:.3g} TeV"
 
 
-def place(detx: u.Quantity, dety: u.Quantity) -> str:
-    """A position in the field of view."""
-    return f"({detx.to_value('deg'):g}, {dety.to_value('deg'):g}) deg"
+def place(detx: float, dety: float) -> str:
+    """A position in the field of view (deg), in few words."""
+    return f"({detx:g}, {dety:g}) deg"
 
 
 def index_label(line: Spectrum) -> str:
@@ -81,8 +76,3 @@ def measured_planes(comparison: Comparison) -> tuple[NDArray[Any], NDArray[Any]]
     ]
     first, second = (np.where(use, hidden(i), np.nan) for use, i in zip(measured, integrals, strict=True))
     return first, second
-
-
-def quotient(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
-    """Numerator over denominator; not a number where the denominator is not above zero."""
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, math.nan), where=denominator > 0)

@@ -19,7 +19,7 @@ atmosphere. The covariance of the coefficients is that of their posterior (Marra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -27,22 +27,19 @@ from typing import Any, TypeVar
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import threadpool_limits
 
 from bgnb.arrays import Floats
+from bgnb.cells import Cell
 from bgnb.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.fov import FovAlign
-from bgnb.stack import Stack
+from bgnb.splineparts import Parts, centred, energy_parts, pointing_parts, view_parts, zenith_range_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 Term = tuple[str, str, str]
-Parts = Mapping[str, Floats]
 
-#: Runs point alike where they are so near in the cosine of the zenith angle, and in the northern component of the direction.
-ALIKE = (0.02, 0.1)
 #: Parts in pointing, energy and field of view of every term. A ~ stands for the wiggly part of a spline.
 TERMS: tuple[Term, ...] = (
     ("1", "1", "1"),
@@ -87,65 +84,11 @@ _PRIOR = (0.1, 0.0003)
 _WEAKEST, _STRONGEST = 1e-4, 1e7
 _INDEX = 2.7  # where the fit begins
 _MAX_STEPS = 200
-_SEGMENTS = {"energy": 8, "r2": 8, "zenith": 3, "xy": 4}
-# Least range of the cosine of the zenith angle that the spline spans.
-_ZENITH_RANGE = 0.05
 
 
 def _one_thread(function: F) -> F:
     """Small matrices gain nothing from several threads, lose much where others use the cores, and round differently."""
     return threadpool_limits.wrap(limits=1, user_api="blas")(function)
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """A run, or runs that point alike, added with ``+``.
-
-    Parameters
-    ----------
-    alt_pnt, az_pnt : float
-        Pointing, deg. That of a sum has the mean cosine of the zenith angle and the mean northern component, and
-        lies in the east.
-    stack : `Stack`
-        Counts and livetime.
-    """
-
-    alt_pnt: float
-    az_pnt: float
-    stack: Stack
-
-    def __add__(self, other: Cell) -> Cell:
-        cells = (self, other)
-        pointing = mean_pointing(
-            np.array([cell.alt_pnt for cell in cells]),
-            np.array([cell.az_pnt for cell in cells]),
-            np.array([len(cell.stack.runs) for cell in cells]),
-        )
-        return Cell(*pointing, self.stack + other.stack)
-
-
-def mean_pointing(alt_pnt: Floats, az_pnt: Floats, weights: NDArray[np.int64] | None = None) -> tuple[float, float]:
-    """Altitude and azimuth, deg, with the mean of what the rate depends on.
-
-    That is the cosine of the zenith angle, and the northern component of the direction: east and
-    west, which it does not tell apart, do not cancel. The azimuth is in the east.
-    """
-    north, up = (float(np.average(component, weights=weights)) for component in _north_and_up(alt_pnt, az_pnt))
-    altitude = np.arcsin(up)
-    azimuth = np.arccos(np.clip(north / max(np.cos(altitude), 1e-12), -1, 1))
-    return float(np.degrees(altitude)), float(np.degrees(azimuth))
-
-
-def alike(alt_pnt: float, az_pnt: float) -> tuple[int, int]:
-    """Pointings (deg) for which this is the same are alike, as far as the rate depends on them."""
-    north, up = _north_and_up(alt_pnt, az_pnt)
-    return int(up // ALIKE[0]), int(north // ALIKE[1])
-
-
-def _north_and_up(alt_pnt: float | Floats, az_pnt: float | Floats) -> tuple[Any, Any]:
-    """Northern component of a direction, and the cosine of its zenith angle."""
-    altitude, azimuth = np.radians(alt_pnt), np.radians(az_pnt)
-    return np.cos(altitude) * np.cos(azimuth), np.sin(altitude)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,8 +148,8 @@ class SplineModel:
         -------
         rate, error : `Cube`
         """
-        pointing = _centred(_pointing_parts(np.array([alt_pnt]), np.array([az_pnt]), self.zenith_range), self.means)
-        energy, view = (_centred(parts, self.means) for parts in (_energy_parts(self.axes), _view_parts(self.axes)))
+        pointing = centred(pointing_parts(np.array([alt_pnt]), np.array([az_pnt]), self.zenith_range), self.means)
+        energy, view = (centred(parts, self.means) for parts in (energy_parts(self.axes), view_parts(self.axes)))
         n_energy = self.axes.shape[0]
         log_rate, variance = np.empty((2, n_energy, len(view["1"])))
         for plane in range(n_energy):
@@ -241,16 +184,16 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
     _check_cells(cells)
     axes = cells[0].stack.axes
     alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
-    zenith_range = _zenith_range(alt_pnt)
+    zenith_range = zenith_range_of(alt_pnt)
     counts = np.stack([cell.stack.counts.reshape(axes.shape[0], -1) for cell in cells]).astype(float)
     exposure = np.stack([cell.stack.exposure.to_value("s MeV sr").reshape(axes.shape[0], -1) for cell in cells])
 
-    raw = (_pointing_parts(alt_pnt, az_pnt, zenith_range), _energy_parts(axes), _view_parts(axes))
+    raw = (pointing_parts(alt_pnt, az_pnt, zenith_range), energy_parts(axes), view_parts(axes))
     weights = [counts.sum(axis=axis) / counts.sum() for axis in ((1, 2), (0, 2), (0, 1))]
     means = {
         name: weight @ part for parts, weight in zip(raw, weights, strict=True) for name, part in parts.items() if name != "1"
     }
-    pointing, energy, view = (_centred(parts, means) for parts in raw)
+    pointing, energy, view = (centred(parts, means) for parts in raw)
     parts = ({**pointing, "cell": np.eye(len(cells))}, energy, view)
     sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in _ALL_TERMS]
     ends = np.cumsum(sizes)
@@ -305,13 +248,6 @@ def _check_cells(cells: Sequence[Cell]) -> None:
         raise BgnbError("cells of a spline must have the same axes and the same frame (fovalign)")
     if not any(cell.stack.counts.any() for cell in cells):
         raise BgnbError("no counts to fit a spline to")
-
-
-def _zenith_range(alt_pnt: Floats) -> tuple[float, float]:
-    """Ends of the spline in the cosine of the zenith angle: those of the cells, if need be moved apart."""
-    cos_zenith = np.sin(np.radians(alt_pnt))
-    missing = max(_ZENITH_RANGE - np.ptp(cos_zenith), 0) / 2
-    return float(cos_zenith.min() - missing), float(cos_zenith.max() + missing)
 
 
 def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
@@ -373,47 +309,3 @@ def _information(expected: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
             rows[number].append(rows[before][number].T)
         rows[number] += [block(one, other) for other in _ALL_TERMS[number:]]
     return np.block(rows)
-
-
-def _pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, float]) -> dict[str, Floats]:
-    """The cosine of the zenith angle, and the northern component of the direction."""
-    cos_zenith = np.clip(np.sin(np.radians(alt_pnt)), *zenith_range)
-    parts = _spline_parts("zenith", cos_zenith, *zenith_range)
-    north = np.sqrt(np.maximum(1 - cos_zenith**2, 0)) * np.cos(np.radians(az_pnt))
-    return parts | {"north": north[:, None]}
-
-
-def _energy_parts(axes: CubeAxes) -> dict[str, Floats]:
-    edges = np.log(axes.energy.value)
-    return _spline_parts("energy", (edges[:-1] + edges[1:]) / 2, edges[0], edges[-1])
-
-
-def _view_parts(axes: CubeAxes) -> dict[str, Floats]:
-    """The square of the offset, and DETX and DETY, of all pixels."""
-    detx, dety = axes.detx_centers.value, axes.dety_centers.value
-    pixels = np.meshgrid(dety, detx, indexing="ij")
-    y, x = (values.ravel() for values in pixels)
-    parts = _spline_parts("r2", x**2 + y**2, 0.0, float((x**2 + y**2).max()))
-    ranges = [(axes.detx, x), (axes.dety, y)]
-    lines = []
-    for edges, values in ranges:
-        along = _spline_parts("xy", values, edges[0].value, edges[-1].value)
-        lines.append(np.concatenate(list(along.values()), axis=1))
-    parts["xy"] = np.stack([lines[0][:, 1], lines[1][:, 1]], axis=1)
-    parts["xy~"] = (lines[0][:, :, None] * lines[1][:, None, :]).reshape(len(x), -1)[:, 1:]
-    return parts
-
-
-def _spline_parts(name: str, values: Floats, low: float, high: float) -> dict[str, Floats]:
-    """A constant, a line from −1 to 1, and the wiggly part of a cubic spline with equal segments."""
-    segments = _SEGMENTS[name]
-    position = (values - low) / (high - low)
-    knots = np.arange(-3, segments + 4) / segments
-    basis = BSpline.design_matrix(np.clip(position, 0, 1 - 1e-12), knots, 3).toarray()
-    differences = np.diff(np.eye(basis.shape[1]), 2, axis=0)
-    wiggly = basis @ differences.T @ np.linalg.inv(differences @ differences.T)
-    return {"1": np.ones((len(values), 1)), name: 2 * position[:, None] - 1, f"{name}~": wiggly}
-
-
-def _centred(parts: Parts, means: Parts) -> dict[str, Floats]:
-    return {name: part - means[name] if name in means else part for name, part in parts.items()}

@@ -117,6 +117,11 @@ class Stack:
         """OBS_ID of every run, in order."""
         return [run.obs_id for run in self.runs]
 
+    @property
+    def telescop(self) -> str:
+        """Name of the instrument, "" where no run states it."""
+        return next((run.telescop.strip() for run in self.runs if run.telescop.strip()), "")
+
     def above(self, first_bin: int) -> Stack:
         """The same stack without the energy bins below ``first_bin``."""
         axes = replace(self.axes, energy=self.axes.energy[first_bin:])

@@ -236,9 +236,10 @@ def _predict(
 
 
 def _prediction(models: ModelSet, runs: Runs, obs_id: int, grid: Grid, how: Interpolation, link: Between) -> RunPrediction:
-    stack = stack_runs([read_event_list(runs.files(obs_id))], grid.axes, models.fovalign)
-    row = runs.row(obs_id)
-    pointing = float(row["ALT_PNT"]), float(row["AZ_PNT"])
+    events = read_event_list(runs.files(obs_id))
+    models.check_instrument(events)
+    stack = stack_runs([events], grid.axes, models.fovalign)
+    pointing = runs.pointing(obs_id)
     choice = models.rate_for(*pointing, link)
     rate = point_rate(choice.rate) if how == "gammapy" else choice.rate
     exposed = np.flatnonzero(stack.livetime_us.any(axis=(1, 2)))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bgnb.figures import Picture, new_figure, picture_of
 from bgnb.shown import GREY, LINES
 from bgnb.validation import KINDS, PROFILES, Validation
+from bgnb.views.pictures import Picture, new_figure, picture_of
 
 _LABELS = {
     "energy": "energy / TeV",

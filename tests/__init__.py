@@ -1,0 +1,3 @@
+import pytest
+
+pytest.register_assert_rewrite("tests.commands")  # so that a failure there says what differs

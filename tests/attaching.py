@@ -1,8 +1,7 @@
-"""Directories of models to attach, and what becomes of files."""
+"""Directories of models to attach."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from bgnb import Cube, ObservationGroups, write_groups, write_model
@@ -24,12 +23,3 @@ def model_directory(directory: Path, fovalign: str = "ALTAZ", groups: tuple[int,
         path = directory / f"bg_cube_model_group{group_id}_table.fits.gz"
         write_model(BackgroundModel(rate, model.stack, model.method), path, {"ALT_PNT": altitude, "AZ_PNT": azimuth})
     return directory
-
-
-def digests(directory: Path) -> dict[str, str]:
-    """What every file holds, and when it was written."""
-    return {
-        path.relative_to(directory).as_posix(): f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_mtime_ns}"
-        for path in directory.rglob("*")
-        if path.is_file()
-    }

@@ -20,15 +20,11 @@ from pathlib import Path
 import bgnb
 import bgnb.outdir
 from bgnb.cli import main
-from tests.attaching import digests
+from tests.files import digests
 
 # Steps at which a program that is killed may leave something.
 STEPS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "ctypes.dlsym")
 KILLS_AT_RANDOM = 50
-
-
-def contents(directory: Path) -> dict[str, str]:
-    return {name: digest.split()[0] for name, digest in digests(directory).items()}
 
 
 class Trials:
@@ -39,7 +35,7 @@ class Trials:
         self.out.parent.mkdir()
         self.make(self.old, "--n-energy", "4")
         self.make(place / "new")
-        self.states = {"old": contents(self.old), "new": contents(place / "new")}
+        self.states = {"old": digests(self.old), "new": digests(place / "new")}
 
     def make(self, out: Path, *options: str) -> None:
         main(self.command(out, *options), standalone_mode=False)
@@ -77,7 +73,7 @@ class Trials:
             return "absent"
         if any(bgnb.check(self.out).values()):
             return "broken"
-        found = contents(self.out)
+        found = digests(self.out)
         return next((name for name, expected in self.states.items() if found == expected), "neither")
 
     def judge(self, child: int, old: bool) -> dict[str, object]:

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy import units as u
-from click.testing import CliRunner
 from scipy.ndimage import convolve
 
 from bgnb import (
@@ -24,10 +23,11 @@ from bgnb import (
     open_runs,
     read_model,
 )
-from bgnb.cli import main
 from bgnb.compare import Comparison
 from bgnb.simulate import LIVETIME, ONTIME
 from bgnb.smooth import K5A, smooth_planes
+from tests.commands import error_of, output_of
+from tests.files import names
 
 LOPSIDED = {"gradient_x": 0.1, "gradient_y": -0.06, "mask_quadrant": True}
 N_RUNS = 10
@@ -132,13 +132,9 @@ def test_the_rim_is_bent_less_than_by_zero_padding():
 def test_smoothing_keeps_the_truth_within_the_bias_that_is_printed(tmp_path, method):
     """From the command line, at a rate where noise is small: biases of the centre, halfway and the rim."""
     out = tmp_path / "out"
-    arguments = ["true-reco", out, "--n-runs", "2", "--method", method, "--n-energy", "10", "--n-fov", "60"]
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in out.iterdir()) == ["reco", "true"]
-    result = CliRunner().invoke(main, ["compare", str(out / "true"), str(out / "reco"), str(out / "comparison")])
-    assert result.exit_code == 0, result.output
-    assert "BIAS_RIM" in result.output
+    output_of("true-reco", out, "--n-runs", 2, "--method", method, "--n-energy", 10, "--n-fov", 60)
+    assert names(out) == {"reco", "true"}
+    assert "BIAS_RIM" in output_of("compare", out / "true", out / "reco", out / "comparison")
     (group,) = json.loads((out / "comparison" / "report.json").read_text())["groups"]
     assert group["methods"] == ["true", method]
     assert group["ratio"] == pytest.approx(1, abs=0.01)
@@ -149,22 +145,20 @@ def test_smoothing_keeps_the_truth_within_the_bias_that_is_printed(tmp_path, met
 
 
 def test_true_reco_refuses_what_it_cannot_do(tmp_path):
-    result = CliRunner().invoke(main, ["true-reco", str(tmp_path / "out"), "--group-id", "99"])
-    assert (result.exit_code, "group_id must be one of the default groups, 0 to 27, got 99" in result.output) == (2, True)
-    result = CliRunner().invoke(main, ["true-reco", str(tmp_path / "out"), "--sigma", "-1"])
-    assert (result.exit_code, "sigma must be a number above 0" in result.output) == (2, True)
+    line = error_of("true-reco", tmp_path / "out", "--group-id", 99)
+    assert "group_id must be one of the default groups, 0 to 27, got 99" in line
+    assert "sigma must be a number above 0" in error_of("true-reco", tmp_path / "out", "--sigma", -1)
     assert not (tmp_path / "out").exists()
 
 
 def test_true_model_from_the_command_line(tmp_path):
-    arguments = ["make-test-bg-cube-model", str(tmp_path / "t.fits.gz"), "--altitude", "81 deg", "--n-fov", "12"]
-    assert CliRunner().invoke(main, arguments).exit_code == 0
-    again = CliRunner().invoke(main, arguments)
-    assert (again.exit_code, "exists already; use --overwrite" in again.output) == (2, True)
-    wrong = CliRunner().invoke(main, ["make-test-bg-cube-model", str(tmp_path / "README.md"), "--altitude", "45"])
-    assert (wrong.exit_code, "must be named ….fits or ….fits.gz" in wrong.output) == (2, True)
-    wrong = CliRunner().invoke(main, ["make-test-bg-cube-model", str(tmp_path / "u.fits"), "--altitude", "45"])
-    assert (wrong.exit_code, "altitude must be a value with a unit, such as '1 deg', got '45'" in wrong.output) == (2, True)
+    def arguments(name, altitude="81 deg"):
+        return "make-test-bg-cube-model", tmp_path / name, "--altitude", altitude, "--n-fov", 12
+
+    output_of(*arguments("t.fits.gz"))
+    assert "exists already; use --overwrite" in error_of(*arguments("t.fits.gz"))
+    assert "must be named ….fits or ….fits.gz" in error_of(*arguments("README.md"))
+    assert "altitude must be a value with a unit, such as '1 deg', got '45'" in error_of(*arguments("u.fits", "45"))
     model = read_model(tmp_path / "t.fits.gz")
     expected = TrueModel().expected(model.axes, 81.0)
     np.testing.assert_allclose((model.rate.quantity * model.axes.bin_volume).to_value("s-1"), expected)
@@ -172,14 +166,10 @@ def test_true_model_from_the_command_line(tmp_path):
 
 
 def test_data_set_from_the_command_line(tmp_path):
-    arguments = ["make-test-dataset", str(tmp_path / "set"), "HESS", "--n-runs", "2", "--trigger-rate", "1"]
-    result = CliRunner().invoke(main, [*arguments, "--source", "X-1,10,-20,0.1"])
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "set" / "runinfo.fits").exists()
-    assert (tmp_path / "set" / "sources.ecsv").exists()
-    result = CliRunner().invoke(main, [*arguments, "--source", "X-1,10"])
-    assert result.exit_code == 2
-    assert "is not of the form NAME,RA,DEC,RATE" in result.output
+    arguments = ("make-test-dataset", tmp_path / "set", "HESS", "--n-runs", 2, "--trigger-rate", 1, "--source")
+    output_of(*arguments, "X-1,10,-20,0.1")
+    assert {"runinfo.fits", "sources.ecsv"} <= names(tmp_path / "set")
+    assert "is not of the form NAME,RA,DEC,RATE" in error_of(*arguments, "X-1,10")
 
 
 def test_thresholds_that_differ_from_run_to_run_close_too(tmp_path):
@@ -200,14 +190,18 @@ def test_thresholds_that_differ_from_run_to_run_close_too(tmp_path):
 
 def test_everything_is_checked_before_the_simulation_and_nothing_stays_behind(tmp_path):
     out = tmp_path / "out"
-    for wrong in ({"method": "ring"}, {"n_fov": 0}, {"trigger_rate": -1.0}):
-        with pytest.raises(BgnbError):
+    for wrong, message in (
+        ({"method": "ring"}, "unknown method 'ring'"),
+        ({"n_fov": 0}, "n_fov must be a whole number from 1 up"),
+        ({"trigger_rate": -1.0}, "trigger_rate must be a number above 0"),
+    ):
+        with pytest.raises(BgnbError, match=message):
             make_true_reco(out, test=True, **wrong)
         assert not out.exists()
     make_true_reco(out, test=True, trigger_rate=3.0)
     with pytest.raises(BgnbError, match="exists already"):
         make_true_reco(out, test=True, trigger_rate=3.0)
-    assert sorted(path.name for path in out.iterdir()) == ["reco", "true"]
+    assert names(out) == {"reco", "true"}
     make_true_reco(out, test=True, trigger_rate=3.0, overwrite=True, keep_dataset=True, seed=5, observatory="VERITAS")
     runs = open_runs(out / "dataset", "GADF")
     assert len(runs) == 2

@@ -1,3 +1,5 @@
+"""Axes, and values on them."""
+
 import numpy as np
 import pytest
 from astropy import units as u

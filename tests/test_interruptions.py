@@ -13,21 +13,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 import bgnb
 from bgnb import fitstable, plan
-from bgnb.cli import main
-from bgnb.manifest import MANIFEST
-from bgnb.outdir import new_directory
-from tests.attaching import digests, model_directory
+from tests.attaching import model_directory
+from tests.commands import error_of, output_of
+from tests.files import digests_and_times, names
+from tests.processes import PATIENCE, ROOT, alive, children, started, until
 from tests.runfiles import run, write_gadf
 
-ROOT = Path(__file__).parents[1]
 SMALL = ("--select", "all", "--n-energy", "5", "--n-fov", "8")
 # One group, so that there are few files.
 OBS_IDS = (2, 4, 8, 10)
@@ -41,57 +39,20 @@ def indir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def models(indir, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("models") / "out"
-    assert command("make-bg-cube-models", indir, "GADF", out, *SMALL).exit_code == 0
+    output_of("make-bg-cube-models", indir, "GADF", out, *SMALL)
     return out
 
 
-def command(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def one_error(result: Result) -> str:
-    """The line with which a command ended that could not do its work."""
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("Error: ")
-    return line
-
-
-def start(*arguments: object, code: str = "") -> subprocess.Popen[str]:
-    """A command in a process group of its own, perhaps behind some Python code."""
+def bgnb_process(*arguments: object, code: str = "") -> AbstractContextManager[subprocess.Popen[str]]:
+    """A command in a process, perhaps behind some Python code."""
     python = ["-c", f"{code}\nimport runpy; runpy.run_module('bgnb', run_name='__main__')"] if code else ["-m", "bgnb"]
-    return subprocess.Popen(
-        [sys.executable, *python, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
-    )
+    return started([sys.executable, *python, *arguments])
 
 
-def wait_for(condition, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the command did not get so far"
-        time.sleep(0.002)
-
-
-def living(group: int) -> int:
-    """Number of processes of a group, without the dead that nobody has asked after."""
-    found = 0
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, its_group = status.read_text().rpartition(")")[2].split()[:3]
-        except OSError:  # it ended
-            continue
-        found += int(its_group) == group and state != "Z"
-    return found
-
-
-def names(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
+def ends_interrupted(process: subprocess.Popen[str], number: int) -> None:
+    """A command that got a signal must end with one line."""
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, errors) == (128 + number, "Interrupted; what was not finished is removed.\n")
 
 
 # Killed
@@ -126,11 +87,11 @@ def test_leftovers_are_swept_and_what_only_looks_like_them_is_kept(indir, models
     (tmp_path / ".out.bgnb-lock").touch()
     for mine in (".out.old", ".out.partial"):
         (tmp_path / mine).mkdir()
-    assert "exists already" in one_error(command("make-bg-cube-models", indir, "GADF", out, *SMALL))
-    assert digests(out) == digests(models)
+    assert "exists already" in error_of("make-bg-cube-models", indir, "GADF", out, *SMALL)
+    assert digests_and_times(out) == digests_and_times(models)
     assert names(tmp_path) == {"out", ".out.old", ".out.partial"}
     shutil.copytree(models, tmp_path / ".out.bgnb-old")  # killed while it was removed
-    assert command("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite").exit_code == 0
+    output_of("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite")
     assert names(tmp_path) == {"out", ".out.old", ".out.partial"}
 
 
@@ -139,7 +100,7 @@ def test_true_reco_works_again_after_it_was_killed(tmp_path):
         (tmp_path / "out" / name).mkdir(parents=True)
         (tmp_path / "out" / name.replace("partial", "lock")).touch()
     options = ("--test", "--n-energy", 4, "--n-fov", 6, "--trigger-rate", 2)
-    assert command("true-reco", tmp_path / "out", *options).exit_code == 0
+    output_of("true-reco", tmp_path / "out", *options)
     assert names(tmp_path / "out") == {"true", "reco"}
 
 
@@ -152,13 +113,12 @@ def test_a_signal_ends_a_run_with_one_line_and_nothing_left(models, tmp_path, nu
     out.parent.mkdir()
     if old:
         shutil.copytree(models, out)
-    process = start("make-bg-cube-models", indir, "GADF", out, "--select", "all", "--overwrite")
-    wait_for((out.parent / ".out.bgnb-partial").exists, process)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (128 + number, "Interrupted; what was not finished is removed.\n")
+    with bgnb_process("make-bg-cube-models", indir, "GADF", out, "--select", "all", "--overwrite") as process:
+        until((out.parent / ".out.bgnb-partial").exists, "a command at work", process)
+        process.send_signal(number)
+        ends_interrupted(process, number)
     assert names(out.parent) == ({"out"} if old else set())
-    assert not old or digests(out) == digests(models)
+    assert not old or digests_and_times(out) == digests_and_times(models)
 
 
 @pytest.mark.parametrize("module", ["click", "bgnb.pipeline", "numpy.linalg", "astropy.table", "scipy.ndimage"])
@@ -172,35 +132,41 @@ class Finder:
             os.kill(os.getpid(), {int(number)})
 sys.meta_path.insert(0, Finder())
 """
-    process = start("make-bg-cube-models", indir, "GADF", tmp_path / "out", *SMALL, code=code)
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (128 + number, "Interrupted; what was not finished is removed.\n")
+    with bgnb_process("make-bg-cube-models", indir, "GADF", tmp_path / "out", *SMALL, code=code) as process:
+        ends_interrupted(process, number)
     assert names(tmp_path) == set()
 
 
 @pytest.mark.parametrize(("number", "begun"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGKILL, True)])
 def test_processes_that_simulate_end_with_their_caller(tmp_path, number, begun):
     """All processes of the job get the signal, as from a terminal or a batch system; SIGKILL the caller only."""
-    process = start("make-test-dataset", tmp_path / "out", "--n-runs", 500, "--trigger-rate", 20, "--workers", 2)
     partial = tmp_path / ".out.bgnb-partial"
-    # Before they begin there are four: the caller, two that simulate, and Python's own, which minds their locks.
-    wait_for(lambda: any(partial.glob("data/run*")) if begun else living(process.pid) == 4, process)
-    if not begun:
-        time.sleep(0.1)  # Python itself starts
-    if number == signal.SIGKILL:
-        process.kill()
-    else:
-        os.killpg(process.pid, number)
-    _, errors = process.communicate(timeout=60)
-    deadline = time.monotonic() + 20
-    while living(process.pid):
-        assert time.monotonic() < deadline, "a process outlived the command"
-        time.sleep(0.05)
-    if number == signal.SIGKILL:
-        assert names(tmp_path) == {".out.bgnb-partial", ".out.bgnb-lock"}
-    else:
-        assert (process.returncode, errors) == (128 + number, "Interrupted; what was not finished is removed.\n")
-        assert names(tmp_path) == set()
+    with bgnb_process("make-test-dataset", tmp_path / "out", "--n-runs", 500, "--trigger-rate", 20, "--workers", 2) as process:
+        # Before they begin there are three: two that simulate, and Python's own, which minds their locks.
+        until(
+            lambda: any(partial.glob("data/run*")) if begun else len(children(process.pid)) == 3, "processes at work", process
+        )
+        if not begun:
+            time.sleep(0.1)  # Python itself starts
+        workers = children(process.pid)
+        assert len(workers) == 3
+        if number == signal.SIGKILL:
+            process.kill()
+            process.wait()
+        else:
+            os.killpg(process.pid, number)
+            ends_interrupted(process, number)
+        until(lambda: not any(map(alive, workers)), "the end of all processes")
+    assert names(tmp_path) == ({".out.bgnb-partial", ".out.bgnb-lock"} if number == signal.SIGKILL else set())
+
+
+def opened_to_write(pipe: Path) -> bool:
+    """Whether somebody reads from a pipe; if so, it goes on."""
+    try:
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def test_of_two_runs_into_one_directory_the_second_is_told(indir, tmp_path):
@@ -211,18 +177,12 @@ from bgnb import counting
 read = counting.read_event_list
 counting.read_event_list = lambda files: (open({str(go_on)!r}).close(), read(files))[1] if files.obs_id == 2 else read(files)
 """
-    process = start("make-bg-cube-models", indir, "GADF", out, *SMALL, code=code)
-    wait_for((tmp_path / ".out.bgnb-partial").exists, process)
-    line = one_error(command("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite"))
-    assert line == f"Error: {out}: another bgnb is making it; wait for it, or name another directory"
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            os.close(os.open(go_on, os.O_WRONLY | os.O_NONBLOCK))
-            break
-        except OSError:
-            time.sleep(0.01)
-    _, errors = process.communicate(timeout=60)
+    with bgnb_process("make-bg-cube-models", indir, "GADF", out, *SMALL, code=code) as process:
+        until((tmp_path / ".out.bgnb-partial").exists, "a command at work", process)
+        line = error_of("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite")
+        assert line == f"Error: {out}: another bgnb is making it; wait for it, or name another directory"
+        until(lambda: opened_to_write(go_on), "the first to wait", process)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (0, "")
     assert not any(bgnb.check(out).values())
     assert names(tmp_path) == {"out", "go-on"}
@@ -249,10 +209,10 @@ def test_a_full_disk_is_one_line_and_the_old_directory_is_kept(indir, models, tm
     if old:
         shutil.copytree(models, out)
     with largest_file(size):
-        result = command("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite")
-    assert one_error(result).endswith(": cannot be written: File too large")
+        line = error_of("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite")
+    assert line.endswith(": cannot be written: File too large")
     assert names(tmp_path) == ({"out"} if old else set())
-    assert not old or digests(out) == digests(models)
+    assert not old or digests_and_times(out) == digests_and_times(models)
 
 
 def test_a_small_disk_is_one_line_and_the_old_directory_is_kept(models, indir, tmp_path):
@@ -264,12 +224,12 @@ def test_a_small_disk_is_one_line_and_the_old_directory_is_kept(models, indir, t
         pytest.skip("only root can mount a small disk here")
     try:
         shutil.copytree(models, disk / "out")
-        result = command("make-bg-cube-models", indir, "GADF", disk / "out", "--select", "all", "--overwrite")
-        assert one_error(result).endswith(": cannot be written: No space left on device")
+        line = error_of("make-bg-cube-models", indir, "GADF", disk / "out", "--select", "all", "--overwrite")
+        assert line.endswith(": cannot be written: No space left on device")
         assert names(disk) == {"out"}
-        assert digests(disk / "out") == digests(models)
+        assert digests_and_times(disk / "out") == digests_and_times(models)
         shutil.rmtree(disk / "out")
-        assert "is a mount point" in one_error(command("make-test-dataset", disk))
+        assert "is a mount point" in error_of("make-test-dataset", disk)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -298,7 +258,7 @@ def test_no_command_leaves_anything_when_it_cannot_write(tmp_path, monkeypatch, 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    assert "cannot be written: No space left on device" in one_error(command(name, *arguments[name]))
+    assert "cannot be written: No space left on device" in error_of(name, *arguments[name])
     assert names(out.parent) <= {"out"}
     assert not out.exists() or names(out) == set()  # true-reco makes directories in it
 
@@ -377,7 +337,7 @@ def test_a_run_that_changes_while_it_is_read_is_complete_or_left_out(changing, t
 
 
 def test_input_is_only_read(indir, models, tmp_path):
-    before = digests(indir), digests(models), names(indir), names(models)
+    before = [digests_and_times(directory) for directory in (indir, models)]
     readonly = tmp_path / "in"
     readonly.mkdir()
     bind = (
@@ -390,92 +350,9 @@ def test_input_is_only_read(indir, models, tmp_path):
         source = readonly if bind else indir
         for method in ("default", "spline"):
             out = tmp_path / method
-            assert command("make-bg-cube-models", source, "GADF", out, *SMALL, "--method", method).exit_code == 0
-        assert command("attach", models, source, "GADF", tmp_path / "store").exit_code == 0
+            output_of("make-bg-cube-models", source, "GADF", out, *SMALL, "--method", method)
+        output_of("attach", models, source, "GADF", tmp_path / "store")
     finally:
         if bind:
             subprocess.run(["umount", str(readonly)], check=True)
-    assert before == (digests(indir), digests(models), names(indir), names(models))
-
-
-# bgnb check
-
-
-def test_check_names_each_fault(models, tmp_path):
-    out = shutil.copytree(models, tmp_path / "out")
-    result = command("check", out)
-    assert (result.exit_code, result.output) == (0, f"{out}: all {len(names(out))} files are as bgnb wrote them\n")
-    (out / "report.json").unlink()
-    (out / "mine.txt").touch()
-    changed = out / "bg_observation_table.fits.gz"
-    content = bytearray(changed.read_bytes())
-    content[len(content) // 2] ^= 1
-    changed.write_bytes(content)
-    result = command("check", out)
-    assert result.exit_code == 1
-    assert result.output.splitlines() == [
-        f"{changed}: was changed after bgnb wrote it, or is damaged",
-        f"{out / 'mine.txt'}: was not written by bgnb",
-        f"{out / 'report.json'}: is missing",
-    ]
-
-
-def test_check_sees_each_bit(tmp_path):
-    """Of a file, of a link, and of the manifest itself."""
-    with new_directory(tmp_path / "out", overwrite=False) as directory:
-        (directory / "folder").mkdir()
-        (directory / "folder" / "file").write_bytes(b"some text")
-        (directory / "link").symlink_to("folder")
-    assert bgnb.check(tmp_path / "out") == dict.fromkeys(["folder/file", "link", MANIFEST])
-    for name in ("folder/file", MANIFEST):
-        path = tmp_path / "out" / name
-        content = path.read_bytes()
-        for bit in range(8 * len(content)):
-            changed = bytearray(content)
-            changed[bit // 8] ^= 1 << bit % 8
-            path.write_bytes(changed)
-            try:
-                assert any(bgnb.check(tmp_path / "out").values()), (name, bit)
-            except bgnb.BgnbError as error:
-                assert "is not of bgnb" in str(error)  # noqa: PT017
-        path.write_bytes(content)
-    (tmp_path / "out" / "link").unlink()
-    (tmp_path / "out" / "link").symlink_to("elsewhere")
-    assert [name for name, fault in bgnb.check(tmp_path / "out").items() if fault] == ["link"]
-
-
-@pytest.mark.parametrize(
-    ("manifest", "exit_code", "line"),
-    [
-        (None, 2, "has no manifest.json, so bgnb did not make it"),
-        ('{"creator": "somebody"}', 2, "its manifest.json is not of bgnb"),
-        ("[]", 2, "its manifest.json is not of bgnb"),
-        ('{"creator": "bgnb", "fi', 1, "manifest.json: is damaged"),
-        ('{"creator": "bgnb", "files": 3}', 1, "manifest.json: is damaged"),
-        ("\udcff", 1, "manifest.json: is damaged"),
-        ('{"creator": "bgnb", "files": ["a"]}', 1, "manifest.json: has no sums, as an older bgnb wrote it"),
-    ],
-)
-def test_check_says_what_a_directory_is(tmp_path, manifest, exit_code, line):
-    (tmp_path / "a").touch()
-    if manifest:
-        (tmp_path / MANIFEST).write_bytes(os.fsencode(manifest))
-    result = command("check", tmp_path)
-    assert result.exit_code == exit_code
-    (only,) = result.output.splitlines()
-    assert line in only
-    assert str(tmp_path) in only
-
-
-def test_check_of_a_directory_of_directories_names_them(models, tmp_path):
-    shutil.copytree(models, tmp_path / "reco")
-    assert f"Check {tmp_path / 'reco'}" in one_error(command("check", tmp_path))
-    assert "there is no such directory" in one_error(command("check", tmp_path / "none"))
-
-
-def test_what_an_older_bgnb_made_is_still_replaced(indir, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "ab").touch()
-    (tmp_path / "out" / MANIFEST).write_text('{"creator": "bgnb", "files": ["ab"]}')
-    assert command("make-bg-cube-models", indir, "GADF", tmp_path / "out", *SMALL, "--overwrite").exit_code == 0
-    assert "ab" not in names(tmp_path / "out")
+    assert [digests_and_times(directory) for directory in (indir, models)] == before

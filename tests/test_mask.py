@@ -186,7 +186,7 @@ def test_a_model_with_masked_sources_is_that_of_fields_without_sources(with_and_
 
 
 @pytest.mark.parametrize("method", ["default", "michi", "spline"])
-def test_no_hole_remains_where_all_runs_have_the_same_large_mask(run_near_the_zenith, method, tmp_path):
+def test_no_hole_remains_where_all_runs_have_the_same_large_mask(method, tmp_path):
     make_test_dataset(tmp_path / "runs", n_runs=1, trigger_rate=200, seed=5, progress=False)
     runs = open_runs(tmp_path / "runs", "GADF")
     row = runs.table[0]
@@ -202,3 +202,16 @@ def test_wrong_arguments_are_refused(with_and_without_sources, tmp_path):
         make_bg_cube_models(with_and_without_sources / "full", "GADF", tmp_path / "m", sources="cut")
     with pytest.raises(BgnbError, match="mask_radius must be above 0 deg"):
         make_bg_cube_models(with_and_without_sources / "full", "GADF", tmp_path / "m", sources="mask", mask_radius="0 deg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mask_radius": "0.6 deg"}, "mask_radius has an effect only with sources = mask"),
+        ({"exclusion_radius": "2 deg", "select": "all"}, "exclusion_radius has an effect only with select = far"),
+        ({"exclusion_radius": "2 deg", "sources": "mask"}, "exclusion_radius has an effect only with select = far"),
+    ],
+)
+def test_arguments_without_effect_are_refused(with_and_without_sources, tmp_path, arguments, message):
+    with pytest.raises(BgnbError, match=message):
+        make_bg_cube_models(with_and_without_sources / "full", "GADF", tmp_path / "m", **arguments)

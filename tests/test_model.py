@@ -1,3 +1,5 @@
+"""What methods make of a stack: rates that predict its counts, smooth, and filled where nothing was seen."""
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -148,7 +150,7 @@ def test_planes_are_smoothed_as_often_as_their_counts_ask_for_and_masks_are_fill
         for y, x in inside:
             distance = np.hypot(*(rim - (y, x)).T)
             nearest = rim[distance < distance.min() + 1e-9]
-            assert np.isclose(made[y, x], made[tuple(nearest.T)]).any()
+            assert np.isclose(made[y, x], made[tuple(nearest.T)], rtol=1e-9, atol=0).any()
 
 
 @pytest.mark.parametrize("totals", [[0, 60, 40, 1, 3000, 5000, 9000], [0, 32, 16, 8, 4, 2, 1]])
@@ -160,7 +162,7 @@ def test_an_empty_plane_follows_the_nearest_planes_with_a_hundred_counts_togethe
     volume = AXES.bin_volume.value.sum(axis=(1, 2))
     mean = (model.rate.quantity * AXES.bin_volume).value.sum(axis=(1, 2)) / volume
     law = np.array(totals) / volume
-    assert mean[0] == pytest.approx(law[1] ** 2 / law[2])  # steps in log energy are equal
+    assert mean[0] == pytest.approx(law[1] ** 2 / law[2], rel=1e-6, abs=0)  # steps in log energy are equal
 
 
 def test_an_empty_plane_follows_the_likeliest_power_law_of_two_planes_that_hold_all_counts_and_of_what_lies_between():
@@ -238,8 +240,3 @@ def test_planes_that_were_exposed_and_empty_are_predicted_without_bias():
         predicted += (model.rate.quantity[-1] * model.stack.exposure[-1]).to_value("").sum()
         true += mean[-1]
     assert 0.5 < predicted / true < 2
-
-
-def test_counts_without_livetime_are_refused():
-    with pytest.raises(BgnbError, match="counts where it has no livetime"):
-        stack_of(lopsided_counts(), LIVETIMES)

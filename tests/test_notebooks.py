@@ -3,13 +3,11 @@
 import ast
 import inspect
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,13 +15,15 @@ import nbformat
 import numpy as np
 import pytest
 from astropy import units as u
-from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook
 
 import bgnb
 from bgnb import BgnbError, NotebookError, notebook_result, read_model, run_groups, run_notebook
 from bgnb.batch import find_notebook, notebook_names, notebook_parameters
-from bgnb.cli import main
+from bgnb.cli import SHORT, main
+from tests.commands import command, error_of, output_of
+from tests.files import names
+from tests.processes import PATIENCE, alive, started, until
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 FUNCTIONS = {
@@ -100,7 +100,7 @@ def test_make_bg_cube_models_by_papermill_itself(tmp_path):
     assert result["groups"] == {str(group["group_id"]): group["counts"] for group in report["groups"]}
     assert result["runs_used"] == sum(run["status"] == "used" for run in report["runs"]) >= 5
     assert read_model(tmp_path / "models" / report["groups"][0]["files"][0]).axes.shape[0] == 6
-    assert pictures(tmp_path / "out.ipynb") == 4
+    assert pictures(tmp_path / "out.ipynb") == 3
     shown = subprocess.run([*command[:4], "--help-notebook"], capture_output=True, text=True, check=True).stdout
     assert "indir: str" in shown
     assert "energy bins; fewer by default" in shown
@@ -143,23 +143,24 @@ def test_use_in_gammapy_says_what_it_needs(tmp_path):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Models of two groups or more."""
+    """Models of groups 1 and 2; group 0 has no runs."""
     folder = tmp_path_factory.mktemp("models")
     bgnb.make_test_dataset(folder / "runs", n_runs=5, trigger_rate=5.0, alt_range=(60, 80))
-    bgnb.make_bg_cube_models(folder / "runs", "GADF", folder / "models", select="all")
+    edges = {"alt_edges": [0, 20, 70, 90], "az_edges": [0, 360]}
+    bgnb.make_bg_cube_models(folder / "runs", "GADF", folder / "models", select="all", **edges)
     return folder / "models"
 
 
 def test_run_groups_makes_an_index_and_goes_on_when_one_group_fails(models, tmp_path):
     report = json.loads((models / "report.json").read_text())
     groups = [group["group_id"] for group in report["groups"]]
-    assert len(groups) >= 2
+    assert groups == [1, 2]
     broken = tmp_path / "<models>"
     broken.mkdir()
     for path in models.iterdir():
         (broken / path.name).write_bytes(path.read_bytes())
     (broken / f"bg_cube_model_group{groups[0]}_table.fits.gz").write_bytes(b"nonsense")
-    result = CliRunner().invoke(main, ["run-groups", str(broken), str(tmp_path / "out")])
+    result = command("run-groups", broken, tmp_path / "out")
     assert result.exit_code == 1
     assert f"Error: group {groups[0]}: group_report failed: DataError" in result.output
     out = tmp_path / "out"
@@ -219,17 +220,11 @@ def test_values_on_the_command_line_become_those_of_the_declared_types(tmp_path)
     declared = "a: str = ''  # t\nb: bool = True  # t\nc: float = 0.5  # t\nd = None  # type: list|None t\ne = 3  # type: int t"
     cell = "from IPython.display import JSON; JSON({'all': [a, b, c, d, e]})"
     path = notebook(tmp_path / "n.ipynb", cell, parameters=declared)
-    arguments = ["run", str(path), str(tmp_path / "out.ipynb")]
-    values = ["-p", "a", "7", "-p", "b", "false", "-p", "c", "2", "-p", "d", "[1, 2.5]", "-p", "e", "-4"]
-    result = CliRunner().invoke(main, [*arguments, *values])
-    assert result.exit_code == 0, result.output
+    arguments = ("run", path, tmp_path / "out.ipynb")
+    output_of(*arguments, "-p", "a", 7, "-p", "b", "false", "-p", "c", 2, "-p", "d", "[1, 2.5]", "-p", "e", -4)
     assert notebook_result(tmp_path / "out.ipynb")["all"] == ["7", False, 2, [1, 2.5], -4]
-    for wrong, message in (
-        (("b", "maybe"), "parameter b must be bool, got 'maybe'"),
-        (("e", "x()"), "parameter e must be int"),
-    ):
-        result = CliRunner().invoke(main, [*arguments, "-p", *wrong])
-        assert (result.exit_code, message in result.output) == (2, True)
+    assert "parameter b must be bool, got 'maybe'" in error_of(*arguments, "-p", "b", "maybe")
+    assert "parameter e must be int" in error_of(*arguments, "-p", "e", "x()")
 
 
 def test_a_failing_cell_keeps_the_notebook_with_the_error_on_top(tmp_path):
@@ -241,7 +236,7 @@ def test_a_failing_cell_keeps_the_notebook_with_the_error_on_top(tmp_path):
     failed = nbformat.read(tmp_path / "out.failed.ipynb", as_version=4)
     assert "An Exception was encountered" in failed.cells[0].source
     assert "ZeroDivisionError" in (tmp_path / "out.failed.ipynb").read_text()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["n.ipynb", "out.failed.ipynb", "out.ipynb"]
+    assert names(tmp_path) == {"n.ipynb", "out.failed.ipynb", "out.ipynb"}
     # The next one that succeeds clears the trace of the failure.
     run_notebook(notebook(tmp_path / "n.ipynb", "print('well')"), tmp_path / "out.ipynb")
     assert not (tmp_path / "out.failed.ipynb").exists()
@@ -264,45 +259,26 @@ def test_a_timeout_or_a_dead_kernel_is_no_success(tmp_path, cell, timeout, messa
 
 
 def test_missing_data_fail_with_our_message(tmp_path):
-    result = CliRunner().invoke(
-        main,
-        [
-            "run",
-            "make_bg_cube_models",
-            str(tmp_path / "out.ipynb"),
-            "-p",
-            "indir",
-            "/nowhere",
-            "-p",
-            "outdir",
-            str(tmp_path / "m"),
-        ],
+    line = error_of(
+        "run", "make_bg_cube_models", tmp_path / "out.ipynb", "-p", "indir", "/nowhere", "-p", "outdir", tmp_path / "m"
     )
-    assert result.exit_code == 2
-    assert "BgnbError: /nowhere: there is no such directory of runs; see" in result.output
+    assert "BgnbError: /nowhere: there is no such directory of runs; see" in line
     assert (tmp_path / "out.failed.ipynb").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_no_result_and_no_kernel(tmp_path, number):
-    started = tmp_path / "started"
+    kernel = tmp_path / "kernel"
     path = notebook(
-        tmp_path / "n.ipynb", f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+        tmp_path / "n.ipynb", f"import os, time; open({str(kernel)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(60)"
     )
-    command = [sys.executable, "-m", "bgnb", "run", str(path), str(tmp_path / "out.ipynb")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    while not (started.exists() and started.read_text()):
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.05)
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode != 0
-    assert not (tmp_path / "out.ipynb").exists()
-    assert (tmp_path / "out.failed.ipynb").exists(), output
-    deadline = time.monotonic() + 10
-    while alive(int(started.read_text())):
-        assert time.monotonic() < deadline, "the kernel outlived its notebook"
-        time.sleep(0.05)
+    with started([sys.executable, "-m", "bgnb", "run", path, tmp_path / "out.ipynb"]) as process:
+        until(lambda: kernel.exists() and kernel.read_text().endswith("."), "a notebook that runs", process)
+        process.send_signal(number)
+        output = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 128 + number, output
+        until(lambda: not alive(int(kernel.read_text()[:-1])), "the end of the kernel")
+    assert names(tmp_path) == {"n.ipynb", "kernel", "out.failed.ipynb"}
 
 
 def test_files_that_are_no_output_or_no_notebook_are_refused(tmp_path):
@@ -349,8 +325,7 @@ def test_one_missing_directory_is_not_replaced_by_a_simulation(tmp_path):
 
 
 def test_a_group_that_is_not_there_is_named_with_those_that_are(models, tmp_path):
-    groups = [group["group_id"] for group in json.loads((models / "report.json").read_text())["groups"]]
-    with pytest.raises(NotebookError, match=f"has no model of group 0; its groups are {', '.join(map(str, groups))}"):
+    with pytest.raises(NotebookError, match="has no model of group 0; its groups are 1, 2"):
         run_notebook("group_report", tmp_path / "out.ipynb", {"modeldir": str(models), "group_id": 0})
 
 
@@ -362,52 +337,51 @@ def test_notebooks_of_the_user_need_no_result(models, tmp_path):
 
 
 def test_the_examples_of_the_help_are_right():
-    for name, command in main.commands.items():
-        for line in (command.help or "").splitlines():
+    followed = dict.fromkeys(main.commands, 0)
+    for name, described in main.commands.items():
+        options = {option for parameter in described.params for option in parameter.opts}
+        for line in described.help.splitlines():
             words = line.partition(" -- ")[0].split()
-            if words[:2] == ["bgnb", "run"]:
-                given = [words[i + 1] for i, word in enumerate(words) if word == "-p"]
-                assert set(given) <= set(notebook_parameters(words[2])), line
-            elif words[:1] == ["bgnb"]:
-                assert words[1] == name, line
-                options = {option for parameter in command.params for option in parameter.opts}
-                assert {word for word in words if word.startswith("--")} <= options, line
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+            if words[:1] != ["bgnb"]:
+                continue
+            assert words[1] == name, line
+            assert {word for word in words if word.startswith("--")} <= options, line
+            if name == "run-notebook":
+                given = {words[i + 1] for i, word in enumerate(words) if word == "-p"}
+                assert given, line
+                assert given <= set(notebook_parameters(words[2])), line
+            followed[name] += 1
+    assert min(followed.values()) > 0
+    for name in SHORT:
+        assert "Example" in output_of(name, "--help")
 
 
 def test_two_runs_into_one_output(tmp_path):
-    path = notebook(tmp_path / "n.ipynb", "import time; time.sleep(seconds)")
-    outcomes = []
-
-    def attempt(seconds):
+    at_work, go_on = tmp_path / "at_work", tmp_path / "go_on"
+    cell = f"""
+from pathlib import Path
+from time import sleep
+Path({str(at_work)!r}).touch()
+while not Path({str(go_on)!r}).exists():
+    sleep(0.05)
+"""
+    path = notebook(tmp_path / "n.ipynb", cell)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(run_notebook, path, tmp_path / "out.ipynb", timeout=PATIENCE)
         try:
-            outcomes.append(run_notebook(path, tmp_path / "out.ipynb", {"seconds": seconds}))
-        except BgnbError as error:
-            outcomes.append(str(error))
-
-    threads = [threading.Thread(target=attempt, args=(seconds,)) for seconds in (3.0, 3.1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["PosixPath", "str"]
-    assert "is being written by another run" in next(outcome for outcome in outcomes if isinstance(outcome, str))
-    assert (tmp_path / "out.ipynb").exists()
+            until(lambda: at_work.exists() or first.done(), "a notebook that runs")
+            with pytest.raises(BgnbError, match="is being written by another run"):
+                run_notebook(path, tmp_path / "out.ipynb")
+        finally:
+            go_on.touch()
+    assert first.result() == tmp_path / "out.ipynb"
+    assert first.result().exists()
 
 
 def test_notebooks_are_found_by_name_and_copied(tmp_path):
     assert notebook_names() == sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
-    result = CliRunner().invoke(main, ["notebooks", str(tmp_path / "mine")])
-    assert result.exit_code == 0
-    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [f"{name}.ipynb" for name in notebook_names()]
-    again = CliRunner().invoke(main, ["notebooks", str(tmp_path / "mine")])
-    assert (again.exit_code, "already; name another directory" in again.output) == (2, True)
+    output_of("notebooks", tmp_path / "mine")
+    assert names(tmp_path / "mine") == {f"{name}.ipynb" for name in notebook_names()}
+    assert "already; name another directory" in error_of("notebooks", tmp_path / "mine")
     with pytest.raises(BgnbError, match="there is no such notebook; bgnb has compare_models, explore, "):
         find_notebook("true_recoo")

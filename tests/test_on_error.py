@@ -4,11 +4,11 @@ import json
 
 import pytest
 from astropy.table import Table
-from click.testing import CliRunner
 
 from bgnb import BgnbError, DataError, attach, cross_validate, make_bg_cube_models, validate
-from bgnb.cli import main
 from tests.attaching import model_directory
+from tests.commands import error_of, output_of
+from tests.files import names
 from tests.runfiles import run, write_gadf
 
 SMALL = {"select": "all", "n_energy": 6, "n_fov": 10}
@@ -24,21 +24,20 @@ def indir(tmp_path):
 
 
 def test_skip_leaves_the_run_out_and_says_so(indir, tmp_path):
-    result = CliRunner().invoke(main, ["make-bg-cube-models", str(indir), "GADF", str(tmp_path / "out"), *SMALL_OPTIONS])
-    assert result.exit_code == 0
-    assert "Warning: 1 run cannot be used; see above and report.json" in result.output
+    output = output_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", *SMALL_OPTIONS)
+    assert "Warning: 1 run cannot be used; see above and report.json" in output
+    assert "run3.fits.gz: is not a FITS file" in output
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [entry["status"] for entry in report["runs"]] == ["used", "left_out", "used"]
     assert report["runs"][1]["reason"].endswith("run3.fits.gz: is not a FITS file")
     assert sum(entry["events"] or 0 for entry in report["runs"]) == 700
+    assert Table.read(tmp_path / "out" / "bg_observation_table.fits.gz")["OBS_ID"].tolist() == [2, 5]
 
 
 def test_fail_stops_with_status_2_and_publishes_nothing(indir, tmp_path):
-    arguments = [str(indir), "GADF", str(tmp_path / "out"), *SMALL_OPTIONS, "--on-error", "FAIL"]
-    result = CliRunner().invoke(main, ["make-bg-cube-models", *arguments])
-    assert result.exit_code == 2
-    assert result.output.splitlines()[-1] == f"Error: {indir}/data/run3.fits.gz: is not a FITS file"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+    line = error_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", *SMALL_OPTIONS, "--on-error", "FAIL")
+    assert line == f"Error: {indir}/data/run3.fits.gz: is not a FITS file"
+    assert names(tmp_path) == {"in"}
 
 
 def test_an_error_names_some_of_many_faults(tmp_path):

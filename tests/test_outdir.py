@@ -13,18 +13,19 @@ import pytest
 from bgnb import BgnbError
 from bgnb.manifest import MANIFEST
 from bgnb.outdir import new_directory
+from tests.files import names
 
 
-def make(target: Path, *names: str, overwrite: bool = False) -> None:
+def make(target: Path, *files: str, overwrite: bool = False) -> None:
     with new_directory(target, overwrite=overwrite) as directory:
-        for name in names:
+        for name in files:
             (directory / name).write_text(name)
 
 
 def test_only_what_the_manifest_lists_is_replaced(tmp_path):
     make(tmp_path / "out", "a", "b")
     make(tmp_path / "out", "c", overwrite=True)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["c", MANIFEST]
+    assert names(tmp_path / "out") == {"c", MANIFEST}
     (tmp_path / "out" / "link").symlink_to(tmp_path)
     with pytest.raises(BgnbError, match="holds link, which bgnb did not write there"):
         make(tmp_path / "out", "d", overwrite=True)
@@ -38,6 +39,15 @@ def test_a_manifest_of_others_is_none_of_ours(tmp_path):
         make(tmp_path / "out", "a", overwrite=True)
 
 
+def test_what_an_older_bgnb_made_is_still_replaced(tmp_path):
+    """Its manifest has no sums."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "ab").touch()
+    (tmp_path / "out" / MANIFEST).write_text('{"creator": "bgnb", "files": ["ab"]}')
+    make(tmp_path / "out", "c", overwrite=True)
+    assert names(tmp_path / "out") == {"c", MANIFEST}
+
+
 def test_a_file_that_comes_while_we_work_is_kept(tmp_path):
     make(tmp_path / "out", "a")
     with (
@@ -46,7 +56,7 @@ def test_a_file_that_comes_while_we_work_is_kept(tmp_path):
     ):
         (tmp_path / "out" / "late").write_text("mine")
     assert (tmp_path / "out" / "late").read_text() == "mine"
-    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+    assert names(tmp_path) == {"out"}
 
 
 def test_the_current_directory_is_not_pulled_from_under_the_shell(tmp_path, monkeypatch):
@@ -56,8 +66,14 @@ def test_the_current_directory_is_not_pulled_from_under_the_shell(tmp_path, monk
         make(Path(), "b", overwrite=True)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_what_breaks_between_the_renames_brings_the_old_directory_back(tmp_path, monkeypatch, error):
+@pytest.mark.parametrize(
+    ("error", "told", "words"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+        (OSError(errno.ENOSPC, "No space left on device"), BgnbError, "out: cannot be written: No space left on device"),
+    ],
+)
+def test_what_breaks_between_the_renames_brings_the_old_directory_back(tmp_path, monkeypatch, error, told, words):
     make(tmp_path / "out", "a")
     rename = Path.rename
 
@@ -68,10 +84,10 @@ def test_what_breaks_between_the_renames_brings_the_old_directory_back(tmp_path,
 
     monkeypatch.setattr("bgnb.outdir._exchange", lambda *_: False)  # as where the system cannot
     monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises((KeyboardInterrupt, BgnbError)):
+    with pytest.raises(told, match=words):
         make(tmp_path / "out", "b", overwrite=True)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", MANIFEST]
-    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+    assert names(tmp_path / "out") == {"a", MANIFEST}
+    assert names(tmp_path) == {"out"}
 
 
 def test_a_link_to_a_directory_stays_and_leads_to_the_new_one(tmp_path):
@@ -80,8 +96,8 @@ def test_a_link_to_a_directory_stays_and_leads_to_the_new_one(tmp_path):
     (tmp_path / "out").symlink_to("disk/models")
     make(tmp_path / "out", "b", overwrite=True)
     assert (tmp_path / "out").readlink() == Path("disk/models")
-    assert sorted(path.name for path in (tmp_path / "disk" / "models").iterdir()) == ["b", MANIFEST]
-    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["models"]
+    assert names(tmp_path / "disk" / "models") == {"b", MANIFEST}
+    assert names(tmp_path / "disk") == {"models"}
 
 
 def test_a_link_to_nothing_leads_to_what_is_made(tmp_path):
@@ -94,7 +110,7 @@ def test_an_empty_current_directory_is_not_replaced_either(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BgnbError, match="is the current directory"):
         make(Path())
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == set()
 
 
 @pytest.mark.parametrize("letter", ["a", "ä", "\udcff"])
@@ -102,7 +118,7 @@ def test_the_longest_names_that_a_file_may_have_can_be_made_and_replaced(tmp_pat
     out = tmp_path / (letter * (255 // len(os.fsencode(letter))))
     make(out, "a")
     make(out, "b", overwrite=True)
-    assert list(tmp_path.iterdir()) == [out]
+    assert names(tmp_path) == {out.name}
     with pytest.raises(BgnbError, match="cannot be written: File name too long"):
         make(tmp_path / (letter * 256), "a")
 
@@ -111,7 +127,7 @@ def test_the_longest_names_that_a_file_may_have_can_be_made_and_replaced(tmp_pat
 def test_names_that_stand_beside_a_directory_are_refused(tmp_path, kind):
     with pytest.raises(BgnbError, match="is a name that bgnb uses"):
         make(tmp_path / f".out.bgnb-{kind}", "a")
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == set()
 
 
 def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
@@ -127,11 +143,11 @@ def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
         new_directory(tmp_path / "out", overwrite=False),
     ):
         make(tmp_path / "out", "fast")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["fast", MANIFEST]
+    assert names(tmp_path / "out") == {"fast", MANIFEST}
     (tmp_path / "out").rename(tmp_path / ".out.bgnb-old")  # one was killed between its two renames
     make(tmp_path / "out", "new", overwrite=True)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MANIFEST, "new"]
-    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+    assert names(tmp_path / "out") == {MANIFEST, "new"}
+    assert names(tmp_path) == {"out"}
 
 
 def test_the_lock_of_one_that_ends_at_this_moment_is_not_taken_for_ours(tmp_path, monkeypatch):
@@ -148,7 +164,7 @@ def test_the_lock_of_one_that_ends_at_this_moment_is_not_taken_for_ours(tmp_path
     monkeypatch.setattr("fcntl.flock", late)
     make(tmp_path / "out", "a")
     assert len(calls) == 2
-    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+    assert names(tmp_path) == {"out"}
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
@@ -177,4 +193,4 @@ def test_a_working_folder_that_vanishes_is_an_error_and_nothing_appears(tmp_path
         new_directory(tmp_path / "out", overwrite=False) as directory,
     ):
         shutil.rmtree(directory)
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == set()

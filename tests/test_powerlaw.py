@@ -1,3 +1,5 @@
+"""The fit of a power law to counts."""
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize

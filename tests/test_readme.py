@@ -7,10 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
-from click.testing import CliRunner
-
 from bgnb import make_test_dataset, open_runs
-from bgnb.cli import main
+from tests.commands import output_of
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 # Runs that stand in for those of the README, few and poor, far from known sources.
@@ -34,8 +32,7 @@ def test_the_readme_can_be_followed(tmp_path, monkeypatch):
     followed = {"bgnb": 0, "python": 0}
     for kind, text in steps():
         if kind == "bgnb":
-            result = CliRunner().invoke(main, shlex.split(text, comments=True))
-            assert result.exit_code == 0, f"bgnb {text}\n{result.output}"
+            output_of(*shlex.split(text, comments=True))
         elif "gammapy" not in text:
             exec(compile(text, "README.md", "exec"), {"__name__": "readme"})
         followed[kind] += 1

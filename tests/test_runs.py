@@ -1,3 +1,5 @@
+"""Catalogues, selections of runs, and groups."""
+
 from dataclasses import replace
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Counts and livetime of runs, added: by hand, and against astropy and NumPy."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +58,7 @@ def test_what_cannot_be_a_stack_is_refused(event_lists):
         ({"livetime_us": stack.livetime_us[:, :, 1:]}, "livetime_us of a stack must be int64"),
         ({"counts": part * 0, "livetime_us": part, "runs": ()}, "a stack of no runs cannot have a livetime"),
         ({"fovalign": "GALACTIC"}, "unknown fovalign 'GALACTIC'"),
+        ({"livetime_us": stack.livetime_us * 0}, "counts where it has no livetime"),
     ):
         with pytest.raises(BgnbError, match=message):
             replace(stack, **changes)

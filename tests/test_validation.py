@@ -106,9 +106,11 @@ def test_significance_is_that_of_li_and_ma_where_there_are_many_counts():
     signed_root = np.sign(counts - expected) * np.sqrt(deviance(counts, expected))
     np.testing.assert_allclose(significance(counts, expected, np.random.default_rng(1)), signed_root, atol=0.05)
     far = significance(np.array([3000, 0]), np.array([1.0, 5000.0]), np.random.default_rng(1))
-    assert np.all(np.isfinite(far))
-    assert far[0] > 30
-    assert far[1] < -30
+    np.testing.assert_allclose(far, [np.sqrt(deviance(np.array(3000), 1.0)), -100.0], rtol=1e-12)
+    counts = np.arange(300, 1500, 10)  # to where the probabilities underflow, and beyond
+    line = significance(counts, np.full(len(counts), 300.0), np.random.default_rng(2))
+    np.testing.assert_allclose(line, np.sign(counts - 299) * np.sqrt(deviance(counts, np.full(len(counts), 300.0))), atol=0.06)
+    assert line[-1] > 45
 
 
 def test_counts_where_the_model_is_empty_are_told_and_do_not_hide():

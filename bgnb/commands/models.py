@@ -13,6 +13,7 @@ from bgnb.commands.options import (
     group_edges,
     method,
     n_energy,
+    n_fov,
     on_error,
     overwrite,
     selection,
@@ -45,9 +46,7 @@ from bgnb.commands.options import (
 @click.option("--energy-max", default="80 TeV", show_default=True, help="Upper end of the energy axis.")
 @n_energy
 @click.option("--fov-max", default="0.07 rad", show_default=True, help="DETX and DETY reach from minus this to this.")
-@click.option(
-    "--n-fov", type=int, help="Bins in each of DETX and DETY.  [default: 60, fewer in groups with fewer than 100 runs]"
-)
+@n_fov
 @fovalign
 @on_error
 @workers

@@ -22,7 +22,8 @@ import traitlets
 from bgnb.dashboards.live import Action, LiveFigures
 from bgnb.errors import BgnbError
 from bgnb.outdir import write_file
-from bgnb.views.exports import as_html, to_html, to_png
+from bgnb.views.exports import as_html, to_html
+from bgnb.views.pictures import to_png
 from bgnb.views.plots import Plots, Properties, draw
 from bgnb.views.view import View
 
@@ -99,6 +100,7 @@ class Dashboard(widgets.VBox):
         self.set_trait("state", self.settle(state))
         view = self.view
         self._plots = Plots(view, self.selecting)
+        draw(self._plots.properties(view))  # before the figures are in a document, which would mind each change
         self._figures = LiveFigures(self._plots.layout, lambda action: self.attempt(partial(self.act, action)))
         self._summary = widgets.HTML()
         self._message = widgets.HTML()
@@ -109,7 +111,7 @@ class Dashboard(widgets.VBox):
         self.add_class("bgnb-dashboard")
         self.add_class(f"bgnb-{self.kind}")
         self.children = [*self.arranged(), self._exports(), self._summary, self._figures]
-        self._draw(view, self._plots.properties(view))
+        self._tell(view)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and not hasattr(type(self), name):
@@ -200,6 +202,10 @@ class Dashboard(widgets.VBox):
         """Show the state: the only place that does."""
         draw(drawing)
         self._figures.push()
+        self._tell(view)
+
+    def _tell(self, view: View) -> None:
+        """What is shown, in words and in the controls."""
         self._summary.value = f'<div role="status" style="line-height: 1.5">{as_html(view.summary)}</div>'
         self._message.value = ""
         self._show_controls()

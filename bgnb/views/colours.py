@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bgnb.shown import LINES
+
 Stretch = Literal["linear", "log", "sqrt"]
 Palette = Literal["viridis", "cividis"]
 
@@ -73,15 +75,12 @@ class Colours:
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Code and label of some values on the colour bar."""
-        if self.neutral is None:
+        if self.neutral is None or self.stretch != "log":
             values = round_values(self.low, self.high, log=self.stretch == "log")
-        elif self.neutral == 1 and self.stretch == "log":
+        elif self.neutral == 1:
             values = [self.low, math.sqrt(self.low), 1.0, math.sqrt(self.high), self.high]
         else:
-            half = self.high - self.neutral
-            parts = (0.1, 1) if self.stretch == "log" else (0.5, 1)
-            values = [self.neutral + sign * part * half for sign in (-1, 1) for part in parts] + [self.neutral]
-        values = sorted(values)
+            values = [part * self.high for part in (-1, -0.1, 0, 0.1, 1)]
         return tuple(zip((254 * self.position(values)).tolist(), _labels(values), strict=True))
 
 
@@ -136,7 +135,7 @@ def round_values(low: float, high: float, *, log: bool) -> list[float]:
             found = [f * 10.0**d for d in decades for f in factors if low * (1 - 1e-9) <= f * 10.0**d <= high * (1 + 1e-9)]
             if len(found) >= 3:
                 return found
-    rough = (high - low) / 4
+    rough = (high - low) / 6
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -150,6 +149,13 @@ def palette(name: str) -> tuple[str, ...]:
 
     known = {"viridis": Viridis256, "cividis": Cividis256, "diverging": RdBu11}
     return tuple(interp_palette(known[name], NOTHING))
+
+
+def line_colours(number: int) -> list[str]:
+    """Colours for so many lines: easy to tell apart, also by the colour-blind, while they are few; else in order."""
+    if number <= len(LINES):
+        return list(LINES[:number])
+    return [palette("viridis")[round(place)] for place in np.linspace(0, 0.85 * NOTHING, number)]
 
 
 def number(value: float, digits: int = 3) -> str:

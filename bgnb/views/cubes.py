@@ -11,9 +11,11 @@ import numpy as np
 
 from bgnb.arrays import Floats
 from bgnb.cube import CubeAxes
-from bgnb.shown import energy_label
+from bgnb.model import BackgroundModel
+from bgnb.profiles import Spectrum
+from bgnb.shown import LINES, energy_label, hidden, index_label
 from bgnb.views.colours import Colours, Palette, Stretch
-from bgnb.views.view import Image
+from bgnb.views.view import Graph, Image, Legend, Series, Style, span
 
 Limits = Literal["this energy", "all energies", "by hand"]
 
@@ -67,6 +69,36 @@ def image_of(
     x, y = axes.detx.value, axes.dety.value
     outlines = tuple((float(x[ix]), float(x[ix + 1]), float(y[iy]), float(y[iy + 1])) for iy, ix in pixels)
     return Image(title, "DETX / deg", "DETY / deg", unit, values, x, y, colours, outlines)
+
+
+def rate_series(
+    model: BackgroundModel, line: Spectrum, name: str, colour: str = LINES[0], style: Style = "line"
+) -> tuple[Series, Series]:
+    """A spectrum of a model: all of it as a thin line, and with its errors and index where it was measured."""
+    rate = hidden(line.rate)
+    measured = np.where(model.extrapolated, np.nan, rate)
+    errors = measured - line.error, measured + line.error
+    name = f"{name}, {index_label(line)}"
+    return (
+        Series("", line.energy, rate, "outline", colour),
+        Series(name, line.energy, measured, style, colour, *errors, model.axes.energy.value),
+    )
+
+
+def energy_graph(
+    edges: Floats,
+    title: str,
+    y_label: str,
+    series: Sequence[Series],
+    where: int | None = None,
+    y_range: tuple[float, float] | None = None,
+    legend: Legend = "inside",
+) -> Graph:
+    """A graph over energy, with an energy bin marked; logarithmic, unless the range of its values is given."""
+    band = None if where is None else (float(edges[where]), float(edges[where + 1]))
+    ranges = (float(edges[0]), float(edges[-1])), y_range or span(*(each.y for each in series), log=True)
+    words = title, "energy / TeV", y_label
+    return Graph(*words, tuple(series), *ranges, x_log=True, y_log=y_range is None, band=band, legend=legend)
 
 
 def through_energies(axes: CubeAxes, state: State) -> list[tuple[str, State]]:

@@ -1,100 +1,14 @@
-"""Views as files: pictures drawn with Matplotlib, and pages that need no server."""
+"""Views as pages that need no server."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from html import escape
-from io import BytesIO
 from typing import Any
 
-import numpy as np
-
-from bgnb.shown import GREY
-from bgnb.views.colours import CHOSEN, NOTHING, palette
 from bgnb.views.plots import Plots, draw, same
-from bgnb.views.view import Graph, Image, Series, View
-
-
-def to_png(view: View) -> bytes:
-    """A view as a picture."""
-    from matplotlib.figure import Figure
-
-    columns = min(3, len(view.panels))
-    rows = math.ceil(len(view.panels) / columns)
-    figure = Figure(figsize=(4.6 * columns, 4.1 * rows), layout="constrained")
-    figure.suptitle(_plain(view.title))
-    places = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes, panel in zip(places, view.panels.values(), strict=False):
-        axes.set_title(_plain(f"{panel.title}\n{panel.unit}" if isinstance(panel, Image) else panel.title), fontsize=9)
-        axes.set_xlabel(_plain(panel.x_label))
-        axes.set_ylabel(_plain(panel.y_label))
-        if isinstance(panel, Image):
-            _draw_image(figure, axes, panel)
-        else:
-            _draw_graph(axes, panel)
-    for axes in places[len(view.panels) :]:
-        axes.set_axis_off()
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _draw_image(figure: Any, axes: Any, image: Image) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
-    from matplotlib.patches import Rectangle
-
-    colours = palette(image.colours.palette)
-    codes = image.colours.codes(image.pixels)
-    table = ListedColormap([*colours, GREY])
-    edges = (image.x_edges[0], image.x_edges[-1], image.y_edges[0], image.y_edges[-1])
-    axes.imshow(codes, origin="lower", extent=edges, cmap=table, vmin=-0.5, vmax=NOTHING + 0.5, interpolation="nearest")
-    scale = ScalarMappable(Normalize(-0.5, NOTHING - 0.5), ListedColormap(list(colours)))
-    bar = figure.colorbar(scale, ax=axes, fraction=0.046, pad=0.03)
-    ticks = image.colours.ticks()
-    bar.set_ticks([tick for tick, _ in ticks], labels=[label for _, label in ticks])
-    bar.minorticks_off()
-    for left, right, bottom, top in image.outlines:
-        axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, fill=False, color=CHOSEN, lw=1.5))
-
-
-def _draw_graph(axes: Any, graph: Graph) -> None:
-    axes.set(xscale="log" if graph.x_log else "linear", yscale="log" if graph.y_log else "linear")
-    axes.set(xlim=graph.x_range, ylim=graph.y_range)
-    if graph.band is not None:
-        axes.axvspan(*graph.band, color=CHOSEN, alpha=0.2, lw=0)
-    for series in graph.series:
-        _draw_series(axes, series, graph)
-    for x, y, text in graph.texts:
-        axes.text(x, y, _plain(text), fontsize=7, color="gray", va="center")
-    if axes.get_legend_handles_labels()[0]:
-        below = {"loc": "upper left", "bbox_to_anchor": (0, -0.14), "frameon": False}
-        axes.legend(fontsize=7, **(below if graph.legend == "below" else {"loc": "upper right"}))
-
-
-def _draw_series(axes: Any, series: Series, graph: Graph) -> None:
-    label = _plain(series.name) or None
-    if series.style == "bars":
-        low = np.zeros_like(series.y) if series.low is None else series.low
-        edges = series.edges if series.edges is not None else np.array([])
-        axes.bar(edges[:-1], series.y - low, np.diff(edges), low, align="edge", color=series.colour, alpha=0.8, label=label)
-        return
-    if series.low is not None and series.high is not None:
-        low = graph.drawn(series.low)
-        if series.style == "points":
-            axes.vlines(series.x, low, series.high, color=series.colour, lw=1)
-        elif series.edges is not None:
-            axes.bar(
-                series.edges[:-1], series.high - low, np.diff(series.edges), low, align="edge",
-                color=series.colour, alpha=0.25, lw=0,
-            )  # fmt: skip
-    style = {"line": "o-", "dotted": "--", "points": "o", "dots": "o", "outline": "-"}[series.style]
-    size = {"line": 3, "points": 4.5, "dots": 1.5}.get(series.style, 0)
-    axes.plot(
-        series.x, series.y, style, ms=size, lw=0.7 if series.style == "outline" else 1.2, color=series.colour, label=label
-    )
+from bgnb.views.view import View
 
 
 def to_html(labels: Sequence[str], views: Sequence[View], present: int) -> str:
@@ -167,9 +81,3 @@ def _heading(view: View) -> str:
 def as_html(text: str) -> str:
     """Lines of text for a page."""
     return "<br>".join(escape(line) for line in text.splitlines())
-
-
-def _plain(text: str) -> str:
-    """Text in which a dollar sign starts no formula, and a first underscore does not hide it from the legend."""
-    text = text.replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text

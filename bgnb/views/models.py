@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from bgnb.arrays import Floats
 from bgnb.model import BackgroundModel
 from bgnb.profiles import Spectrum, radial_profile, spectrum
-from bgnb.shown import RATE_LABEL, energy_label, hidden, index_label, index_words
-from bgnb.views.colours import Colours, counted, number
-from bgnb.views.cubes import CubeState, energy_bin, image_of, pixel, place_of
+from bgnb.shown import RATE_LABEL, energy_label, hidden, index_words
+from bgnb.views.colours import Colours, counted, line_colours, number
+from bgnb.views.cubes import CubeState, energy_bin, energy_graph, image_of, pixel, place_of, rate_series
 from bgnb.views.view import Graph, Panel, Series, View, span
 
 Quantity = Literal["rate", "counts", "livetime", "relative error"]
@@ -60,7 +61,7 @@ def model_view(model: BackgroundModel, cube: Floats, state: ModelsState, group: 
     lines.append(f"{kind.capitalize()} at {energies}: {_extremes(plane, UNITS[state.quantity])}")
     lines.append(_at_position(model, where, iy, ix))
     panels: dict[str, Panel] = {"image": image, "spectrum": _spectrum(model, where, iy, ix)}
-    return View(title, "\n".join(lines), panels | {"profile": _profile(model, where, iy, ix, energies)})
+    return View(title, "\n".join(lines), panels | {"profile": profile_graph(model, [where], (iy, ix))})
 
 
 def cube_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
@@ -105,35 +106,34 @@ def _extremes(values: Floats, unit: str) -> str:
 
 
 def _spectrum(model: BackgroundModel, where: int, iy: int, ix: int) -> Graph:
-    line, edges = _line(model, iy, ix), model.axes.energy.value
-    rate = hidden(line.rate)
-    measured = np.where(model.extrapolated, np.nan, rate)
-    low, high = measured - line.error, measured + line.error
+    line = _line(model, iy, ix)
+    follows = np.where(model.extrapolated, hidden(line.rate), np.nan)
     name = "extrapolated" if model.extrapolated.any() else ""
-    series = (
-        Series("", line.energy, rate, "outline", _EXTRAPOLATED),
-        Series(name, line.energy, np.where(model.extrapolated, rate, np.nan), "points", _EXTRAPOLATED),
-        Series(f"rate, {index_label(line)}", line.energy, measured, "line", low=low, high=high, edges=edges),
-    )
-    band = (float(edges[where]), float(edges[where + 1]))
-    ranges = (edges[0], edges[-1]), span(rate, low, high, log=True)
-    title = f"Rate at {place_of(model.axes, iy, ix)}"
-    return Graph(title, "energy / TeV", RATE_LABEL, series, *ranges, x_log=True, y_log=True, band=band)
+    outline, measured = rate_series(model, line, "rate")
+    series = (outline, Series(name, line.energy, follows, "points", _EXTRAPOLATED), measured)
+    return energy_graph(model.axes.energy.value, f"Rate at {place_of(model.axes, iy, ix)}", RATE_LABEL, series, where)
 
 
-def _profile(model: BackgroundModel, where: int, iy: int, ix: int, energies: str) -> Graph:
-    profile = radial_profile(model, where)
-    centres = (profile.edges[1:] + profile.edges[:-1]) / 2
-    rate = hidden(profile.rate)
-    low, high = rate - profile.error, rate + profile.error
-    nothing, follows = np.full(len(rate), np.nan), model.extrapolated[where]
-    series = (
-        Series("extrapolated" if follows else "", centres, rate if follows else nothing, "points", _EXTRAPOLATED),
-        Series("", centres, nothing if follows else rate, "line", low=low, high=high, edges=profile.edges),
-    )
-    offset = float(np.hypot(model.axes.detx_centers[ix].value, model.axes.dety_centers[iy].value))
-    ring = float(profile.edges[min(int(offset / profile.edges[1]), len(centres) - 1)])
-    ranges = (0.0, float(profile.edges[-1])), span(rate, low, high, log=True)
-    title = f"Rate against offset, {energies}"
-    band = (ring, ring + float(profile.edges[1]))
-    return Graph(title, "offset / deg", RATE_LABEL, series, *ranges, y_log=True, band=band)
+def profile_graph(model: BackgroundModel, bins: Sequence[int], position: tuple[int, int] | None = None) -> Graph:
+    """Mean rate against the offset from the centre of the field of view, at energy bins, with the ring of a pixel marked."""
+    profiles, several = [radial_profile(model, where) for where in bins], len(bins) > 1
+    edges = profiles[0].edges
+    centres, width = (edges[1:] + edges[:-1]) / 2, float(edges[1])
+    series: list[Series] = []
+    for where, profile, colour in zip(bins, profiles, line_colours(len(bins)), strict=True):
+        rate, follows = hidden(profile.rate), bool(model.extrapolated[where])
+        measured = np.where(follows, np.nan, rate)
+        ends = measured - profile.error, measured + profile.error
+        name = energy_label(model.axes, where) if several else ""
+        grey = f"{name}, extrapolated".removeprefix(", ") if follows else ""
+        series.append(Series(grey, centres, np.where(follows, rate, np.nan), "points", _EXTRAPOLATED))
+        series.append(Series("" if follows else name, centres, measured, "line", colour, *ends, edges))
+    band = None
+    if position is not None:
+        iy, ix = position
+        offset = float(np.hypot(model.axes.detx_centers[ix].value, model.axes.dety_centers[iy].value))
+        ring = float(edges[min(int(offset / width), len(centres) - 1)])
+        band = ring, ring + width
+    words = "Rate against offset" + ("" if several else f", {energy_label(model.axes, bins[0])}"), "offset / deg", RATE_LABEL
+    ranges = (0.0, float(edges[-1])), span(*(each.y for each in series), log=True)
+    return Graph(*words, tuple(series), *ranges, y_log=True, band=band, legend="below" if several else "inside")

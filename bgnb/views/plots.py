@@ -209,7 +209,7 @@ def _columns(series: Series, graph: Graph) -> dict[str, Any]:
     columns = {
         "x": series.x,
         "y": series.y,
-        "low": low if series.low is None else graph.drawn(series.low),
+        "low": graph.drawn(low if series.low is None else series.low),
         "high": high if series.high is None else series.high,
         "left": nothing if series.edges is None else series.edges[:-1],
         "right": nothing if series.edges is None else series.edges[1:],

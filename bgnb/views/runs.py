@@ -19,7 +19,7 @@ from bgnb.groups import ObservationGroups
 from bgnb.runs import Selection
 from bgnb.shown import LINES
 from bgnb.views.colours import CHOSEN, counted, number
-from bgnb.views.view import Graph, Series, View, span
+from bgnb.views.view import Graph, Series, View, histogram, span
 
 _KEPT, _LEFT_OUT, _SOURCES = LINES[0], "#999999", "#c08040"
 #: Panels with a histogram: title of the axis, column, factor to its unit.
@@ -219,11 +219,8 @@ def _histogram(runs: RunSet, panel: str, chosen: NDArray[np.bool_]) -> Graph:
     known = np.isfinite(values)
     low, high = span(values[known])
     edges = np.linspace(low, high, 21)
-    centres = (edges[1:] + edges[:-1]) / 2
-    series, tallest = [], np.zeros(1)
-    for name, use, colour in (("kept", runs.kept, _KEPT), ("selected", chosen, CHOSEN)):
-        counts = np.histogram(values[use & known], edges)[0].astype(float)
-        tallest = np.maximum(tallest, counts.max())
-        series.append(Series(name, centres, counts, "bars", colour, edges=edges))
+    kept = histogram("kept", values[runs.kept & known], edges, _KEPT)
+    selected = histogram("selected" if chosen.any() else "", values[chosen & known], edges, CHOSEN)
     title = label.partition(" / ")[0].capitalize() if known.any() else f"The run table has no values of {column}"
-    return Graph(title, label, "runs", tuple(series), (low, high), span(tallest, zero=True), legend="below")
+    heights = span(kept.y, selected.y, zero=True)
+    return Graph(title, label, "runs", (kept, selected), (low, high), heights, legend="below")

@@ -15,12 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bgnb.shown import LINES
 from bgnb.views.colours import Colours
 
 #: Pixels along an axis whose bins are not equal.
 _FINE = 1000
 
 Style = Literal["line", "dotted", "points", "dots", "bars", "outline"]
+Legend = Literal["inside", "below"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,7 @@ class Series:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     style: Style = "line"
-    colour: str = "#0072b2"
+    colour: str = LINES[0]
     low: NDArray[np.float64] | None = None
     high: NDArray[np.float64] | None = None
     edges: NDArray[np.float64] | None = None
@@ -122,7 +124,7 @@ class Graph:
     y_log: bool = False
     band: tuple[float, float] | None = None
     texts: tuple[tuple[float, float, str], ...] = ()
-    legend: Literal["inside", "below"] = "inside"
+    legend: Legend = "inside"
 
     def drawn(self, low: NDArray[np.float64]) -> NDArray[np.float64]:
         """Lower ends as they are drawn: a logarithm shows no zero, so they go on below the axis."""
@@ -192,6 +194,12 @@ def span(*values: NDArray[Any] | None, log: bool = False, zero: bool = False) ->
     low = min(low, 0.0) if zero else low
     margin = 0.06 * (high - low) or 1.0
     return (low if zero and low == 0 else low - margin), high + margin
+
+
+def histogram(name: str, values: NDArray[Any], edges: NDArray[np.float64], colour: str = LINES[0]) -> Series:
+    """How many values lie in each bin, as bars."""
+    counts, _ = np.histogram(values, edges)
+    return Series(name, (edges[1:] + edges[:-1]) / 2, counts.astype(float), "bars", colour, edges=edges)
 
 
 def _cell(value: float) -> str:

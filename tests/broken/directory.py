@@ -12,6 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from bgnb import Report, make_bg_cube_models, open_runs, read_event_list, read_model
+from tests.files import names
 from tests.runfiles import ONTIME, TSTART, gti_hdu, run, write_gadf
 
 #: Events of each run, all of which are counted: each set of runs has a sum of its own.
@@ -52,7 +53,7 @@ def make_models(indir: Path, outdir: Path) -> Report:
         stack = read_model(outdir / group.files[0]).stack
         assert stack.counts.sum() == group.counts == sum(one.counts for one in counted)
         assert stack.livetime.max().value == group.livetime_s == sum(one.livetime_s for one in counted)
-    assert sorted(path.name for path in outdir.parent.iterdir()) == sorted({indir.name, outdir.name})
+    assert names(outdir.parent) == {indir.name, outdir.name}
     return report
 
 

@@ -40,8 +40,13 @@ def with_event_counts(table):
     table["EVENT_COUNT"] = [7 if obs_id == CHANGED else EVENTS[obs_id] for obs_id in table["OBS_ID"].tolist()]
 
 
-def other_row_of_hdus(table):
+def unknown_run(table):
     table.add_row([99, "events", "events", "data", "run99.fits.gz", "events"])
+
+
+def unknown_run_in_files_of_others(table):
+    table.add_row([99, "events", "events", "data", "run2.fits.gz", "other"])
+    table.add_row([99, "events", "events", "data", "run4.fits.gz", "events"])
 
 
 NOTES_OF_A_RUN = {
@@ -81,7 +86,11 @@ NOTES_OF_THE_INDEX = {
         in_index("hdu-index", repeated),
         "the index names the events of run 4 more than once, and the first is used",
     ),
-    "unknown run": (in_index("hdu-index", other_row_of_hdus), "runs that obs-index.fits.gz lacks, which are not used: 99"),
+    "unknown run": (in_index("hdu-index", unknown_run), "runs that obs-index.fits.gz lacks, which are not used: 99"),
+    "unknown run in files of others": (
+        in_index("hdu-index", unknown_run_in_files_of_others),
+        "runs that obs-index.fits.gz lacks, which are not used: 99",
+    ),
 }
 
 

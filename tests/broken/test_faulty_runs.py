@@ -116,7 +116,7 @@ def scale_of_text(content):
 
 BROKEN_TABLES = {
     "table of another dimension": (in_card("NAXIS", "1"), "HDU EVENTS", "keyword NAXIS of a table must be 2, got 1"),
-    "other bits": (in_card("BITPIX", "-64"), "HDU EVENTS"),
+    "other bits": (in_card("BITPIX", "-64"), "HDU EVENTS", "keyword BITPIX of a table must be 8, got -64"),
     "bits of text": (in_card("BITPIX", "'many'"), "HDU EVENTS", "keyword BITPIX must be 8, 16, 32, 64, -32 or -64, got 'many'"),
     "scale is text": (in_bytes(scale_of_text), "HDU EVENTS", "keyword TSCAL5 is not a number: 'large'"),
     "HDU EVENTS missing": (without_hdu("EVENTS"), "there is no HDU events"),
@@ -151,7 +151,7 @@ BROKEN_TABLES = {
     "too few rows claimed": (in_card("NAXIS2", "30"), "HDU EVENTS", "the table goes on after rows that NAXIS2 claims"),
     "no rows claimed": (in_card("NAXIS2", "0"), "HDU EVENTS", "the table goes on after rows that NAXIS2 claims"),
     "wide rows claimed": (in_card("NAXIS1", "48"), "HDU EVENTS", "the columns take 40 bytes a row, but NAXIS1 says 48"),
-    "many columns claimed": (in_card("TFIELDS", "9"), "HDU EVENTS", "column"),
+    "many columns claimed": (in_card("TFIELDS", "9"), "HDU EVENTS", "column 6 has the unknown format '' (TFORM6)"),
     "unknown format": (in_card("TFORM5", "'Z'"), "HDU EVENTS", "column ENERGY has the unknown format 'Z'"),
     "huge repeat count": (in_card("TFORM5", "'99999999999D'"), "column ENERGY has the unknown format"),
     "energies that are vectors": (
@@ -275,6 +275,9 @@ BROKEN_HEADERS = {
     "site at another latitude": (in_header(GEOLAT=45.0), "HDU EVENTS", "by RA, DEC, time and site"),
     "site beyond the pole": (in_header(GEOLAT=123.0), "HDU EVENTS", "GEOLAT = 123 deg", "is no place on Earth"),
     "latitude missing": (in_header(GEOLAT=None), "HDU EVENTS", "keyword GEOLAT is missing"),
+    "frame of 1950": (in_header(RADECSYS="FK4", EQUINOX=1950.0), "HDU EVENTS", "positions are in FK4 of 1950.0"),
+    "equinox of date": (in_header(RADECSYS="FK5", EQUINOX=2014.5), "HDU EVENTS", "positions are in FK5 of 2014.5"),
+    "frame by its newer keyword": (in_header(RADESYS="FK4"), "positions are in FK4 of an unknown equinox"),
     "drift": (in_header(OBS_MODE="DRIFT"), "HDU EVENTS", "OBS_MODE is DRIFT"),
     "slew": (in_header(OBS_MODE="slew"), "HDU EVENTS", "OBS_MODE is SLEW"),
     "OBS_ID of another run": (in_header(OBS_ID=5), "HDU EVENTS", "OBS_ID says that it holds run 5, but the index says 4"),

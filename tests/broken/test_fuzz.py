@@ -52,7 +52,7 @@ def test_changed_event_lists_are_read_or_refused(plain_runs, position, values):
 def test_changed_indices_are_read_or_refused(plain_runs, name, position, values):
     with changed(plain_runs / f"{name}-index.fits.gz", position, values), contextlib.suppress(BgnbError):
         runs = open_runs(plain_runs, "GADF")
-        for obs_id in runs.obs_ids:
+        for obs_id, row in zip(runs.obs_ids, runs.table, strict=True):
             assert obs_id in runs.faults or obs_id in runs.locations
             if obs_id not in runs.faults:
-                assert np.isfinite([runs.row(obs_id)[column] for column in ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")]).all()
+                assert np.isfinite([row[column] for column in ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")]).all()

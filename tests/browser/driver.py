@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.processes import started, until
 
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 _FLAGS += ["--disable-background-networking", "--disable-component-update"]
@@ -28,26 +29,17 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def running(command: list[str], url: str, log: Path, env: dict[str, str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[object], url: str, log: Path, env: dict[str, str], cwd: Path) -> Iterator[None]:
     """A server, from when it answers to the end of the block."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=env, cwd=cwd, start_new_session=True, stdin=subprocess.DEVNULL
-        )
-    try:
-        end = time.monotonic() + 60
-        while not answers(url):
-            if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"{command} does not answer: {log.read_text()[-2000:]}")
-            time.sleep(0.1)
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with log.open("w") as output:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+        with started(command, env, cwd=cwd, **pipes) as process:
+            try:
+                until(lambda: answers(url), "an answer", process)
+            except (RuntimeError, TimeoutError) as error:
+                error.add_note(log.read_text()[-2000:])
+                raise
+            yield
 
 
 def answers(url: str) -> bool:

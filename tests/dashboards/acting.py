@@ -18,13 +18,17 @@ def controls(dashboard):
     }
 
 
+def assert_controls_show_the_state(dashboard):
+    for name, control in dashboard._controls.items():
+        assert control.show(dashboard.state) == controls(dashboard)[name], name
+
+
 def assert_same_as_fresh(dashboard, fresh):
     """A dashboard that came to a state by some way shows what one shows that began there."""
     assert dashboard.state == fresh.state
     for (kind, one), (_, other) in zip(shown(dashboard), shown(fresh), strict=True):
         assert same(one, other), kind
-    for name, control in dashboard._controls.items():
-        assert control.show(dashboard.state) == controls(dashboard)[name], name
+    assert_controls_show_the_state(dashboard)
     assert controls(dashboard) == controls(fresh)
     assert dashboard._summary.value == fresh._summary.value
 

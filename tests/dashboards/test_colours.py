@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
 
-from bgnb.views.colours import Colours, choose_limits, palette, round_values
+from bgnb.views.colours import Colours, choose_limits, line_colours, palette, round_values
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,16 @@ def test_labels_of_the_colour_bar_tell_values_apart():
     for colours in (Colours("viridis", "linear", 10000, 10050), Colours("diverging", "log", 0.9998, 1.0002, 1.0)):
         labels = [label for _, label in colours.ticks()]
         assert len(set(labels)) == len(labels) >= 3
+
+
+def test_ticks_about_a_neutral_value_are_round_and_hold_it():
+    for low, high, neutral, labels in ((0.77, 1.23, 1.0, "0.8 0.9 1 1.1 1.2"), (-3.1, 3.1, 0.0, "−2 0 2")):
+        ticks = Colours("diverging", "linear", low, high, neutral).ticks()
+        assert " ".join(label for _, label in ticks) == labels
+        assert ticks[len(ticks) // 2][0] == pytest.approx(127)
+
+
+def test_every_line_has_a_colour_of_its_own():
+    for number in (1, 6, 7, 28):
+        assert len(set(line_colours(number))) == number
+    assert line_colours(7)[0] == palette("viridis")[0]  # many are in order

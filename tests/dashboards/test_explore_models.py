@@ -18,7 +18,9 @@ from bgnb import BgnbError, write_model
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.modelset import KEPT
 from bgnb.profiles import radial_profile
-from tests.dashboards.acting import assert_same_as_fresh, controls, tap
+from bgnb.shown import energy_label
+from bgnb.views.models import profile_graph
+from tests.dashboards.acting import assert_controls_show_the_state, assert_same_as_fresh, tap
 from tests.models import AXES, lopsided_model
 
 
@@ -160,7 +162,7 @@ def test_any_way_to_a_state_shows_the_same(modeldir, path):
             dashboard._controls[name].widget.value = value
         else:
             dashboard.attempt(lambda name=name, value=value: dashboard.update(**{name: value}))
-        assert set(controls(dashboard)) == set(dashboard._controls)
+        assert_controls_show_the_state(dashboard)
     arguments = {field.name: getattr(dashboard.state, field.name) for field in fields(dashboard.state)}
     fresh = explore_models(modeldir, **arguments)
     assert_same_as_fresh(dashboard, fresh)
@@ -241,6 +243,10 @@ def test_what_is_extrapolated_is_said(tmp_path):
     np.testing.assert_array_equal(np.isfinite(measured.y), np.arange(5) != 4)
     follows, measured = dashboard.view.panels["profile"].series
     assert (follows.name, np.isfinite(measured.y).any()) == ("extrapolated", False)
+    of_some = profile_graph(bgnb.make_model(stack, "default"), [3, 4]).series
+    names = [energy_label(AXES, number) for number in (3, 4)]
+    assert [series.name for series in of_some] == ["", names[0], f"{names[1]}, extrapolated", ""]
+    assert [bool(np.isfinite(series.y).any()) for series in of_some] == [False, True, True, False]
     unsmoothed = explore_models(tmp_path / "unsmoothed", energy=50)
     assert unsmoothed.view.panels["image"].title.startswith("Rate at")
     assert unsmoothed.view.panels["spectrum"].series[1].name == ""

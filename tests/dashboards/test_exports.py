@@ -14,8 +14,8 @@ from matplotlib.image import imread
 import bgnb
 from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
 from bgnb.dashboards import compare_models, explore_models, explore_runs
-from bgnb.modelset import ModelSet
-from bgnb.views.exports import _frames, to_png
+from bgnb.views.exports import _frames
+from bgnb.views.pictures import _plain, to_png
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.models import AXES, lopsided_model
 
@@ -98,6 +98,15 @@ def test_pictures_lie_the_right_way_round(modeldir):
     assert yellow[1] > blue[1]
 
 
+def test_words_in_pictures_are_neither_cut_nor_formulas():
+    long = "_a directory with a long name " + 70 * "x" + ", cost $5"
+    lines = _plain(long).splitlines()
+    assert max(map(len, lines)) <= 52
+    assert "".join(lines).replace(" ", "") == long.replace(" ", "").replace("$", r"\$")
+    assert lines[0].startswith(" _")  # Matplotlib leaves names that begin with _ out of the legend
+    assert _plain("Pulls\n3 beyond the axis") == "Pulls\n3 beyond the axis"
+
+
 def test_exported_frames_are_the_energies_in_order(modeldir):
     dashboard = explore_models(modeldir, group_id=3, energy=5)
     labels, states = zip(*dashboard.frames(), strict=True)
@@ -122,5 +131,3 @@ def test_names_from_files_are_escaped(modeldir, tmp_path):
     assert "<img src=x" not in (tmp_path / "page.html").read_text()
     dashboard._copy()
     assert "<img" not in dashboard._message.value
-    models = ModelSet(evil)
-    assert models.group_ids == [3, 8]

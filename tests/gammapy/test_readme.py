@@ -3,9 +3,8 @@
 import shlex
 
 import pytest
-from click.testing import CliRunner
 
-from bgnb.cli import main
+from tests.commands import output_of
 from tests.test_readme import steps
 
 pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
@@ -21,8 +20,7 @@ def test_the_readme_can_be_followed_to_gammapy(hess_data, tmp_path, monkeypatch)
     names: dict[str, object] = {}
     for kind, text in steps():
         if kind == "bgnb" and text.startswith(("make-bg-cube-models", "attach")):
-            result = CliRunner().invoke(main, shlex.split(text, comments=True))
-            assert result.exit_code == 0, result.output
+            output_of(*shlex.split(text, comments=True))
         elif "gammapy" in text:
             exec(compile(text, "README.md", "exec"), names)
     assert len(names["observations"]) == 40

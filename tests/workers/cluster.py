@@ -1,20 +1,15 @@
-"""Processes that count runs: a Dask scheduler and workers, the command itself, and what may befall them."""
+"""Processes that count runs: a Dask scheduler and workers, and the command itself; what they read is watched."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-#: Seconds after which something that a test waits for is taken not to come.
-PATIENCE = 60.0
+from tests.processes import ROOT, started, until
 
 # What each Python process runs first. BGNB: "none" where bgnb cannot be imported, else its version. CHANGE: values of names
 # in modules. WATCH: a folder, in which "read" gets the OBS_ID of each run that is read; while there is a file "wait" and an
@@ -71,6 +66,8 @@ sys.meta_path.insert(0, Finder)
 """
 #: Chunks of three runs, which are kept.
 SMALL_CHUNKS = {"bgnb.chunks": {"CHUNK_RUNS": 3}, "bgnb.pipeline": {"KEPT_FROM": 1}}
+#: Runs of four groups; some test has eight chunks of three of them.
+OBS_IDS = tuple(range(2, 22))
 #: Arguments for small cubes.
 SMALL = {"select": "all", "n_energy": 6, "n_fov": 10}
 
@@ -80,20 +77,11 @@ def environment(folder: Path, **variables: object) -> dict[str, str]:
     first = folder / "first"
     first.mkdir(exist_ok=True)
     (first / "sitecustomize.py").write_text(_FIRST)
-    paths = [str(first), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(first), str(ROOT), os.environ.get("PYTHONPATH", "")]
     if "CHANGE" in variables:
         variables["CHANGE"] = json.dumps(variables["CHANGE"])
     quiet = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return os.environ | quiet | {"PYTHONPATH": os.pathsep.join(paths)} | {name: str(value) for name, value in variables.items()}
-
-
-def until(true: Callable[[], object], what: str) -> None:
-    """Wait until something is true."""
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: waited {PATIENCE:g} s")
-        time.sleep(0.02)
 
 
 def lines(path: Path) -> list[str]:
@@ -101,49 +89,11 @@ def lines(path: Path) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-def digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of all files."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there, and not only waiting to be buried."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def children(pid: int) -> list[int]:
-    """All processes that a process started, and those that they started."""
-    found = [int(text) for task in Path(f"/proc/{pid}/task").glob("*/children") for text in task.read_text().split()]
-    return [*found, *(grandchild for child in found for grandchild in children(child))]
-
-
-@contextmanager
-def started(command: list[object], env: dict[str, str], **options: object) -> Iterator[subprocess.Popen[str]]:
-    """A process, which ends with the block, and with it all that it started."""
-    process = subprocess.Popen([*map(str, command)], env=env, text=True, start_new_session=True, **options)  # type: ignore[call-overload]
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            for pid in [process.pid, *children(process.pid)]:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream:
-                stream.close()
-
-
-@contextmanager
-def command(folder: Path, *arguments: object, **variables: object) -> Iterator[subprocess.Popen[str]]:
+def command(folder: Path, *arguments: object, **variables: object) -> AbstractContextManager[subprocess.Popen[str]]:
     """`bgnb make-bg-cube-models` in a process of its own."""
     small = ["--select", "all", "--n-energy", 6, "--n-fov", 10]
     whole = [sys.executable, "-m", "bgnb", "make-bg-cube-models", *arguments, *small]
-    with started(whole, environment(folder, **variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        yield process
+    return started(whole, environment(folder, **variables))
 
 
 class Cluster:

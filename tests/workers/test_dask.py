@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from bgnb import BgnbError, cluster, make_bg_cube_models
+from tests.files import digests
+from tests.processes import PATIENCE, until
 from tests.runfiles import run, write_gadf
-from tests.workers.cluster import SMALL, SMALL_CHUNKS, Cluster, command, digests, lines, until
+from tests.workers.cluster import OBS_IDS, SMALL, SMALL_CHUNKS, Cluster, command, lines
 
 distributed = pytest.importorskip("distributed")
 # Threads and sockets of Dask's that it leaves to the end of the process.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-OBS_IDS = tuple(range(2, 22))
 
 
 @pytest.fixture(scope="module")
@@ -108,17 +108,17 @@ def test_only_the_run_that_kills_workers_is_blamed(indir, two, tmp_path):
     others = [obs_id for obs_id in OBS_IDS if obs_id != 11]
     expected = make_bg_cube_models(indir, "GADF", tmp_path / "others", workers=1, **SMALL | {"select": others})
     assert report.groups == expected.groups
-    names = {name for group in report.groups for name in group.files}
+    files = {name for group in report.groups for name in group.files}
     made, wanted = (digests(tmp_path / name) for name in ("out", "others"))
-    assert {name: made[name] for name in names} == {name: wanted[name] for name in names}
+    assert {name: made[name] for name in files} == {name: wanted[name] for name in files}
 
 
 def test_ctrl_c_ends_the_command_and_its_tasks(indir, two, tmp_path):
     (two.folder / "wait11").touch()
     with command(tmp_path, indir, "GADF", tmp_path / "out", "--scheduler", two.address) as process:
-        until(lambda: "11" in lines(two.folder / "read"), "a worker that reads run 11")
+        until(lambda: "11" in lines(two.folder / "read"), "a worker that reads run 11", process)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert errors.splitlines() == ["Interrupted; what was not finished is removed."]
     (two.folder / "wait11").unlink()
@@ -150,9 +150,9 @@ def test_a_scheduler_that_dies_is_one_clear_line_and_what_was_counted_is_kept(in
             first.add_worker(**settings)
         arguments = (indir, "GADF", tmp_path / "out", "--scheduler", first.address)
         with command(tmp_path, *arguments, **settings) as process:
-            until(lambda: len(list(kept.glob("[0-9a-f]*"))) == 7, "all chunks but one")
+            until(lambda: len(list(kept.glob("[0-9a-f]*"))) == 7, "all chunks but one", process)
             first.scheduler.kill()
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     died, note = errors.splitlines()
     assert died == "Error: the executor cancelled the work: is its scheduler still there?"

@@ -14,14 +14,16 @@ import pytest
 from bgnb import BgnbError, make_bg_cube_models
 from bgnb.tasks import Lost, Workers
 from bgnb.workers import open_workers
+from tests.files import names
+from tests.processes import PATIENCE, alive, children, until
 from tests.runfiles import run, write_gadf
-from tests.workers.cluster import PATIENCE, SMALL, alive, children, command, environment, lines, until
-from tests.workers.killing import kill_at
+from tests.workers.cluster import SMALL, command, environment, lines
+from tests.workers.dying import square_or_die
 
 
 def test_only_a_task_that_kills_alone_is_lost(tmp_path):
     """Others are done, though they die with it, and one that killed its worker once is forgiven."""
-    function = partial(kill_at, {3: "always", 7: "once"}, tmp_path)
+    function = partial(square_or_die, {3: "always", 7: "once"}, tmp_path)
     with open_workers(2) as workers:
         results = dict(workers.map(function, range(1, 11)))
     assert isinstance(results.pop(3), Lost)
@@ -82,7 +84,7 @@ def test_numpy_integers_are_numbers():
 def test_executors_that_break_or_are_closed_are_one_clear_error(tmp_path):
     with ProcessPoolExecutor(1, get_context("spawn")) as pool, open_workers(pool) as workers:
         with pytest.raises(BgnbError, match="the executor is broken"):
-            list(workers.map(partial(kill_at, {1: "always"}, tmp_path), [1]))
+            list(workers.map(partial(square_or_die, {1: "always"}, tmp_path), [1]))
         with pytest.raises(BgnbError, match="the executor takes no more work"):
             list(workers.map(abs, [1]))
 
@@ -115,19 +117,19 @@ def test_signals_leave_no_process_behind(indir, tmp_path, number, status):
         (tmp_path / f"wait{obs_id}").touch()
     change = {"bgnb.chunks": {"CHUNK_RUNS": 3}}
     with command(tmp_path, indir, "GADF", tmp_path / "out", "--workers", 2, WATCH=tmp_path, CHANGE=change) as process:
-        until(lambda: {"2", "3"} <= set(lines(tmp_path / "read")), "two runs that wait")
+        until(lambda: {"2", "3"} <= set(lines(tmp_path / "read")), "two runs that wait", process)
         workers = children(process.pid)
         assert len(workers) >= 2
         if number == signal.SIGINT:
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == status
         until(lambda: not any(map(alive, workers)), "the end of the workers")
     if status > 0:
         assert errors.splitlines() == ["Interrupted; what was not finished is removed."]
-        assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+        assert not [name for name in names(tmp_path) if "out" in name]
 
 
 def test_any_executor_counts(indir, tmp_path):

@@ -1,0 +1,56 @@
+"""Locks between processes, which die with their owner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # as on Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[bool]:
+    """Hold a lock on a file, which is there for the time of the block; false where the system has no locks.
+
+    Raises
+    ------
+    BlockingIOError
+        Where another process has it.
+    OSError
+        Where the file cannot be made.
+    """
+    while True:
+        with path.open("ab") as file:
+            locked = _take(file.fileno())
+            if locked and not _is_at(path, file.fileno()):
+                continue  # another process held the lock, and took its file away, between our opening and our locking it
+            try:
+                yield locked
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+            return
+
+
+def _take(file: int) -> bool:
+    """Take a lock, or raise BlockingIOError; false where the system has none, as some network file systems."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fcntl is not None
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
