@@ -141,7 +141,7 @@ def test_a_run_without_counts_speaks_against_a_model_unless_its_norm_is_free():
 @pytest.mark.parametrize("axis", ["energy", "offset", "detx", "dety", "altitude", "azimuth"])
 def test_profiles_are_histograms_of_counts_and_predictions(axis):
     """Of runs at azimuths below 0 and above 360 too, one without counts, with bins that hold nothing left out."""
-    made = predictions(0.1, n_runs=7, wrong=lambda expected: 1.3 * expected).runs
+    made = predictions(0.02, n_runs=7, wrong=lambda expected: 1.3 * expected).runs
     silent = replace(made[3], counts=0 * made[3].counts)
     runs = [replace(run, az_pnt=run.az_pnt * 90 - 181, alt_pnt=15.0 * run.obs_id) for run in (*made[:3], silent, *made[4:])]
     y, x = np.meshgrid(GRID.axes.dety_centers.value, GRID.axes.detx_centers.value, indexing="ij")
