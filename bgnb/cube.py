@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 from astropy import units as u
+from numpy.typing import NDArray
 
 from bgnb.arguments import to_value, whole_number
 from bgnb.errors import BgnbError
@@ -154,6 +155,16 @@ class CubeAxes:
     def holds(self, detx: u.Quantity, dety: u.Quantity) -> bool:
         """Whether a position lies in the field of view."""
         return bool(self.detx[0] <= detx < self.detx[-1] and self.dety[0] <= dety < self.dety[-1])
+
+    def bins_on(self, other: CubeAxes) -> NDArray[np.bool_]:
+        """Bins that lie wholly on other axes, but for rounding; shape of these axes."""
+        inside = np.ones(self.shape, dtype=bool)
+        for number, name in enumerate(("energy", "dety", "detx")):
+            edges, others = getattr(self, name).value, getattr(other, name).value
+            tolerance = 1e-6 * np.abs(others).max()
+            outside = (edges[:-1] < others[0] - tolerance) | (edges[1:] > others[-1] + tolerance)
+            inside[(slice(None),) * number + (outside,)] = False
+        return inside
 
     def first_bin_above(self, threshold: u.Quantity) -> int:
         """Index of the first energy bin that lies wholly above ``threshold``.

@@ -90,13 +90,13 @@ class ObservationGroups:
         i_alt = np.searchsorted(alt_edges, alt, side="right") - 1
         i_alt[alt == alt_edges[-1]] -= 1
         i_az = np.searchsorted(az_edges, self.wrapped(az_pnt), side="right") - 1
-        inside = (i_alt >= 0) & (i_alt < len(alt_edges) - 1) & (i_az >= 0) & (i_az < len(az_edges) - 1)
+        inside = (i_alt >= 0) & (i_alt < len(alt_edges) - 1) & (i_az < len(az_edges) - 1)
         return np.where(inside, i_alt * (len(az_edges) - 1) + i_az, -1)
 
     def az_column(self, az_pnt: float) -> int | None:
         """Index of the range of azimuth that an azimuth in deg lies in; None outside all."""
         i_az = int(np.searchsorted(self.az_edges.value, self.wrapped(az_pnt), side="right")) - 1
-        return i_az if 0 <= i_az < len(self.az_edges) - 1 else None
+        return i_az if i_az < len(self.az_edges) - 1 else None
 
     def wrapped(self, az_pnt: float | NDArray[np.float64]) -> Any:
         """Azimuths in deg, from the first edge on."""

@@ -27,7 +27,7 @@ def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None =
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise DataError(f"{table.where}: column {name} must hold one number a row")
     factor = factor_to(stated, unit, f"{table.where}: column {name}")
-    return values.astype(float) if factor == 1 else values.astype(float) * factor
+    return np.multiply(values, factor, dtype=float)
 
 
 def factor_to(stated: str, unit: str, where: str) -> float:

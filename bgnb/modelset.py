@@ -271,7 +271,8 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ch
     """Log rate linear in the cosine of the zenith angle, on the axes of the nearer one.
 
     Energies that were measured at one of the two only, since they lie below the threshold of
-    the other's runs, are taken from that one.
+    the other's runs, are taken from that one. So are bins that the axes of the farther one do
+    not cover.
     """
     part = (cos_zenith - below.cos_zenith) / (above.cos_zenith - below.cos_zenith)
     near, far, weight = (below, above, part) if part < 0.5 else (above, below, 1 - part)
@@ -280,6 +281,7 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ch
     seen_first, seen_second = _measured(near.model), _measured(far.model)
     if far.model.axes != axes:
         second = predicted_rate(point_rate(far.model.rate), axes, "gammapy") / axes.bin_volume.to_value("MeV sr")
+        second = np.where(axes.bins_on(far.model.axes), second, 0.0)
         low, high = far.model.axes.energy.value[[*np.flatnonzero(seen_second)[[0, -1]] + [0, 1]]]
         centres = axes.energy_centers.value
         seen_second = (centres >= low) & (centres < high)

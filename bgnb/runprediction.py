@@ -14,6 +14,7 @@ from bgnb.arguments import to_value
 from bgnb.arrays import Floats, Ints
 from bgnb.cube import CubeAxes
 from bgnb.errors import BgnbError
+from bgnb.fov import separation
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,12 @@ class Grid:
     @cached_property
     def offset(self) -> Floats:
         """Offset of each pixel's centre, shape (n_dety, n_detx), deg."""
-        lat, lon = np.radians(self.axes.dety_centers.value)[:, None], np.radians(self.axes.detx_centers.value)
-        return np.degrees(np.arccos(np.clip(np.cos(lat) * np.cos(lon), -1, 1)))
+        return separation(self.axes.detx_centers.value, self.axes.dety_centers.value[:, None], 0, 0)
 
     def used(self, covered: CubeAxes, first_bin: int) -> NDArray[np.bool_]:
         """Bins to compare: within the offset, on the axes of a model, and from an energy bin on; shape of the axes."""
-        used = np.broadcast_to(self.offset <= self.offset_max, self.axes.shape).copy()
+        used = self.axes.bins_on(covered) & (self.offset <= self.offset_max)
         used[:first_bin] = False
-        for number, name in enumerate(("energy", "dety", "detx")):
-            own, other = getattr(self.axes, name).value, getattr(covered, name).value
-            tolerance = 1e-6 * np.abs(other).max()
-            outside = (own[:-1] < other[0] - tolerance) | (own[1:] > other[-1] + tolerance)
-            used[(slice(None),) * number + (outside,)] = False
         return used
 
 

@@ -64,10 +64,10 @@ def turned_to_radec(rate: Cube, run: EventList) -> Cube:
 def _round_axes(axes: CubeAxes) -> CubeAxes:
     """The same energies, and a square field of view around the pointing that holds every corner, however it is turned."""
     x, y = (np.radians(edges.value[[0, -1]]) for edges in (axes.detx, axes.dety))
-    radius = float(np.degrees(np.arccos(np.min(np.cos(x)[:, None] * np.cos(y)))))
+    radius = min(float(np.degrees(np.arccos(np.min(np.cos(x)[:, None] * np.cos(y))))), 90.0)
     width = min(float(np.diff(edges.value).min()) for edges in (axes.detx, axes.dety))
-    n = int(np.ceil(min(radius, 90.0) / (width / np.ceil(width / _WIDEST_BIN))))
-    edges = np.linspace(-1, 1, 2 * n + 1) * min(radius, 90.0) * u.deg
+    n = int(np.ceil(radius / (width / np.ceil(width / _WIDEST_BIN))))
+    edges = np.linspace(-1, 1, 2 * n + 1) * radius * u.deg
     return CubeAxes(axes.energy, edges, edges)
 
 
@@ -78,9 +78,8 @@ def _within(values: Floats, edges: Floats, margin: float) -> NDArray[np.bool_]:
 def _bilinear(x: Floats, y: Floats, axes: CubeAxes) -> csr_array:
     """Matrix that interpolates between, and extrapolates from, bin centres; shape (n_positions, n_dety * n_detx)."""
     _, n_dety, n_detx = axes.shape
-    left, right_part = _neighbours(x, axes.detx_centers.value)
-    below, above_part = _neighbours(y, axes.dety_centers.value)
-    right, above = np.minimum(left + 1, n_detx - 1), np.minimum(below + 1, n_dety - 1)
+    left, right, right_part = _neighbours(x, axes.detx_centers.value)
+    below, above, above_part = _neighbours(y, axes.dety_centers.value)
     columns = np.stack([below * n_detx + left, below * n_detx + right, above * n_detx + left, above * n_detx + right], axis=1)
     weights = np.stack(
         [
@@ -94,9 +93,10 @@ def _bilinear(x: Floats, y: Floats, axes: CubeAxes) -> csr_array:
     return csr_array((weights.ravel(), columns.ravel(), np.arange(0, columns.size + 1, 4)), shape=(len(x), n_dety * n_detx))
 
 
-def _neighbours(values: Floats, centres: Floats) -> tuple[NDArray[np.intp], Floats]:
-    """The centre before each value, and how far it is on the way to the next."""
+def _neighbours(values: Floats, centres: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """The centres before and behind each value, and how far it is on the way between them."""
     if len(centres) == 1:
-        return np.zeros(len(values), dtype=np.intp), np.zeros(len(values))
-    left = np.clip(np.searchsorted(centres, values) - 1, 0, len(centres) - 2)
-    return left, (values - centres[left]) / (centres[left + 1] - centres[left])
+        only = np.zeros(len(values), dtype=np.intp)
+        return only, only, np.zeros(len(values))
+    before = np.clip(np.searchsorted(centres, values) - 1, 0, len(centres) - 2)
+    return before, before + 1, (values - centres[before]) / (centres[before + 1] - centres[before])

@@ -7,6 +7,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
+from scipy.interpolate import RegularGridInterpolator
 
 from bgnb import (
     BgnbError,
@@ -22,7 +23,7 @@ from bgnb import (
     validate,
 )
 from bgnb.eventlist import EventList
-from bgnb.fov import FieldOfView, Site
+from bgnb.fov import FieldOfView, Site, separation
 from bgnb.gadf import REVERSED, write_background
 from bgnb.predict import point_rate
 from bgnb.turn import turned_to_radec
@@ -133,6 +134,19 @@ def test_a_reversed_background_is_a_mirror_that_reading_undoes(tmp_path):
     np.testing.assert_allclose(cube.quantity, rate.quantity, rtol=1e-6)
 
 
+def test_no_rate_of_a_background_is_so_small_that_its_logarithm_is_none(tmp_path):
+    """Gammapy interpolates logarithms in single precision, and fills zeros from other energies."""
+    values = lopsided_model().rate.quantity.value.copy()
+    values[1, 2, 3], values[4, 5, 6] = 0, 1e-44
+    rate = Cube(AXES, u.Quantity(values, "MeV-1 s-1 sr-1"))
+    write_background(rate, tmp_path / "b.fits", fovalign="ALTAZ", timebase="ONTIME", keywords={"OBS_ID": 7})
+    back = read_background(tmp_path / "b.fits", "BACKGROUND")[0].quantity.value
+    assert back[1, 2, 3] == back[4, 5, 6] == back.min() == np.finfo(np.float32).tiny
+    np.testing.assert_allclose(back[values > 1e-44], values[values > 1e-44], rtol=1e-6)
+    header = fits.getheader(tmp_path / "b.fits")
+    assert (header["OBS_ID"], header["FOVALIGN"], header["TIMEBASE"]) == (7, "ALTAZ", "ONTIME")
+
+
 def test_a_rate_is_turned_as_the_sky_turns():
     """A narrow peak off the axis of a run that turns: it must lie where the run has it, at each time as long."""
     gti = np.array([[0.0, 400.0], [3000.0, 3600.0]])
@@ -156,6 +170,41 @@ def test_a_rate_is_turned_as_the_sky_turns():
     assert found == pytest.approx([where[0].mean(), where[1].mean()], abs=0.01)
     solid = (values.sum() * np.prod([np.diff(edges.value[:2])[0] for edges in (turned.axes.detx, turned.axes.dety)])) / 4
     assert solid == pytest.approx(2 * np.pi * 0.3**2, rel=0.03)  # the logarithm between centres lies below that of the peak
+
+
+@pytest.mark.parametrize(("n_dety", "n_detx"), [(34, 60), (9, 11), (1, 7), (5, 1)])
+def test_a_moment_of_a_rate_is_seen_as_it_is_in_the_other_frame(n_dety, n_detx):
+    """Logarithms interpolated, as SciPy does it, and on to the rim; and what becomes of the strip beside it."""
+    site = Site(16.5, -23.27, 1835.0)
+    events = EventList(1, *np.zeros((4, 0)), 53343.95, np.array([[0.0, 50.0]]), 45.0, 83.6, -30.0, site, None)
+    axes = CubeAxes([1, 2, 5] * u.TeV, np.linspace(-2, 1.3, n_dety + 1) * u.deg, np.linspace(-1.2, 3, n_detx + 1) * u.deg)
+    rate = np.random.default_rng(3).lognormal(size=axes.shape)
+
+    def interpolated(x, y):
+        log_rate, centres = np.log(rate), []
+        for axis, centre in enumerate((axes.dety_centers.value, axes.detx_centers.value), start=1):
+            log_rate = np.repeat(log_rate, 2, axis=axis) if len(centre) == 1 else log_rate
+            centres.append(centre + np.array([-1, 1]) if len(centre) == 1 else centre)
+        at = RegularGridInterpolator(centres, np.moveaxis(log_rate, 0, -1), bounds_error=False, fill_value=None)
+        return np.exp(at((y, x)).T)
+
+    turned = turned_to_radec(Cube(axes, u.Quantity(rate, "MeV-1 s-1 sr-1")), events)
+    edges = turned.axes.detx.value
+    assert np.array_equal(edges, turned.axes.dety.value)
+    assert edges[-1] == -edges[0] == pytest.approx(float(separation(3, -2, 0, 0)))  # the farthest corner
+    bin_width = min(3.3 / n_dety, 4.2 / n_detx)
+    parts = [bin_width / n for n in range(1, 30) if bin_width / n <= 0.15]
+    assert len(edges) - 1 == 2 * np.ceil(edges[-1] / parts[0])
+    y, x = np.meshgrid(turned.axes.dety_centers.value, turned.axes.detx_centers.value, indexing="ij")
+    view = FieldOfView(83.6, -30.0, 53343.95 + 25 / 86400, site)
+    sky = view.sky("RADEC", x.ravel(), y.ravel(), np.zeros(1))
+    x, y = (values.reshape(x.shape) for values in view.altaz(*sky, np.zeros(1)))
+    beyond = np.max([-2 - y, y - 1.3, -1.2 - x, x - 3], axis=0)  # the nearest edge
+    weight = np.where(beyond <= 0, 1, np.where(beyond <= edges[1] - edges[0], 0.1, 0))
+    assert set(np.unique(weight)) == {0, 0.1, 1}
+    seen = weight > 0
+    assert not turned.quantity.value[:, ~seen].any()
+    np.testing.assert_allclose(turned.quantity.value[:, seen], interpolated(x[seen], y[seen]) * weight[seen], rtol=1e-6)
 
 
 def test_runs_that_cannot_be_used_are_left_out_by_name(models, tmp_path):

@@ -115,6 +115,7 @@ def test_a_model_that_starts_at_a_higher_energy_is_compared_from_there():
             "the detx axes of the models have no common grid",
         ),
         (CubeAxes(AXES.energy * 1e4, AXES.dety, AXES.detx), "the energy axes of the models do not overlap"),
+        (CubeAxes(AXES.energy * 800, AXES.dety, AXES.detx), "the energy axes of the models do not overlap"),  # they touch
     ],
 )
 def test_axes_without_a_common_grid_are_refused(other, message):
@@ -219,6 +220,41 @@ def test_the_bias_of_a_zone_is_that_of_its_integral(zone, low, high):
     events = (first.rate.quantity * axes.bin_volume).value[:, inside]
     expected = (events * distance[inside] ** 2).sum() / events.sum()
     assert compare(first, second).bias(zone) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("zone", "limit", "edges"),
+    [
+        ("centre", 0.25, [-1, 0.2, 0.3, 1]),
+        ("halfway", 0.4, [-1, 0.3, 0.5, 1]),
+        ("halfway", 0.65, [-1, 0.5, 0.8, 1]),
+        ("rim", 0.85, [-1, 0.7, 1]),
+    ],
+)
+def test_a_bin_whose_centre_lies_on_the_limit_of_a_zone_belongs_to_it(zone, limit, edges):
+    axes = CubeAxes([1, 2, 9] * u.TeV, edges * u.deg, [-0.1, 0.1] * u.deg)
+    assert axes.dety_centers[1].value == limit
+    first = truth(axes)
+    second = replace(first, rate=Cube(axes, first.rate.quantity * (1 + (axes.dety_centers.value == limit))[:, None]))
+    assert compare(first, second).bias(zone) == pytest.approx(1)
+    nothing = replace(first, rate=Cube(axes, 0 * first.rate.quantity))
+    assert np.isnan(compare(nothing, second).bias(zone))
+
+
+@pytest.mark.parametrize("name", ["energy", "dety", "detx"])
+def test_edges_that_differ_by_rounding_are_the_same_and_others_are_not(name):
+    edges = getattr(AXES, name)
+    for factor in (1 + 3e-7, 1 - 3e-7):
+        comparison = compare(truth(), truth(replace(AXES, **{name: edges * factor})))
+        assert comparison.axes.shape == AXES.shape
+        np.testing.assert_allclose(comparison.ratio, 1, rtol=1e-5)
+    # Nor do a few bins of other edges between those that are the same make a common grid.
+    moved = edges.value.copy()
+    moved[3] *= 1 + 1e-5
+    with pytest.raises(BgnbError, match=f"the {name} axes of the models have no common grid"):
+        compare(truth(), truth(replace(AXES, **{name: moved * edges.unit})))
+    zero = np.where(edges.value == 0, 1e-13, edges.value)  # as sums of steps have it
+    assert compare(truth(), truth(replace(AXES, **{name: zero * edges.unit}))).axes.shape == AXES.shape
 
 
 def test_two_truths_expect_no_counts_and_have_no_pulls():

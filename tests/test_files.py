@@ -10,9 +10,11 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose
 
 from bgnb import (
+    BackgroundModel,
     BgnbError,
     Cube,
     DataError,
+    Stack,
     open_runs,
     read_background,
     read_event_list,
@@ -22,6 +24,7 @@ from bgnb import (
     write_image,
     write_model,
 )
+from bgnb.gadf import read_pointing
 from tests.models import AXES, lopsided_model
 
 
@@ -38,6 +41,38 @@ def test_a_model_survives_its_file(tmp_path, name):
     assert np.array_equal(back.stack.livetime_us, model.stack.livetime_us)
     assert back.stack.runs == model.stack.runs
     assert (back.method, back.stack.fovalign) == ("michi", "RADEC")
+
+
+def test_livetimes_survive_to_the_microsecond(tmp_path):
+    model = lopsided_model()
+    livetime = np.random.default_rng(4).integers(1, 4_000_000_000, AXES.shape)
+    write_model(replace(model, stack=replace(model.stack, livetime_us=livetime)), tmp_path / "m.fits")
+    assert np.array_equal(read_model(tmp_path / "m.fits").stack.livetime_us, livetime)
+
+
+def test_the_lowest_energy_at_which_anything_was_exposed_is_stated(tmp_path):
+    model = lopsided_model()
+    counts, livetime = model.stack.counts.copy(), np.zeros(AXES.shape, dtype=np.int64)
+    livetime[2, 5, 3], livetime[3:] = 1, 2
+    counts[livetime == 0] = 0
+    nothing = np.zeros_like(counts)
+    for stack, lowest in (
+        (Stack(AXES, "ALTAZ", counts, livetime, model.stack.runs), 2),
+        (Stack(AXES, "ALTAZ", nothing, nothing, ()), 0),
+    ):
+        write_model(replace(model, stack=stack), tmp_path / f"m{lowest}.fits")
+        header = fits.getheader(tmp_path / f"m{lowest}.fits", "BACKGROUND")
+        assert header["LO_THRES"] == pytest.approx(AXES.energy[lowest].value)
+
+
+def test_the_mean_pointing_is_read_or_missed_by_name(tmp_path):
+    path = tmp_path / "m.fits"
+    write_model(lopsided_model(), path, {"ALT_PNT": 47, "AZ_PNT": 190.5})
+    assert read_pointing(path) == (47.0, 190.5)
+    for keywords in ({"ALT_PNT": 47.0}, {"ALT_PNT": 47.0, "AZ_PNT": "north"}):
+        write_model(lopsided_model(), path, keywords)
+        with pytest.raises(DataError, match=r"m\.fits: the primary header has no ALT_PNT and AZ_PNT, the mean pointing"):
+            read_pointing(path)
 
 
 def test_hdus_units_and_keywords(tmp_path):
@@ -83,7 +118,20 @@ def test_the_image_shows_the_rate_at_its_place(tmp_path):
         (detx, dety, plane), unit = wcs.wcs_pix2world([[2, 6, 3]], 0)[0], wcs.wcs.cunit[0]
         assert_allclose([detx, dety, plane], [AXES.detx_centers[2].value, AXES.dety_centers[6].value, 4])
         assert unit == "deg"
-        assert_allclose(hdus["ENERGIES"].data["ENERG_LO"], AXES.energy[:-1].value)
+        energies = hdus["ENERGIES"].data
+        assert energies["BIN"].tolist() == [1, 2, 3, 4, 5]
+        for name, edges in (("ENERG_LO", AXES.energy[:-1]), ("ENERG_HI", AXES.energy[1:])):
+            assert_allclose(energies[name], edges.value)
+            assert hdus["ENERGIES"].columns[name].unit == "TeV"
+
+
+def test_bins_of_unequal_width_make_no_image(tmp_path):
+    model = lopsided_model()
+    for name, edges in (("DETX", AXES.detx), ("DETY", AXES.dety)):
+        axes = replace(AXES, **{name.lower(): edges + np.r_[np.zeros(len(edges) - 1), 0.01] * edges.unit})
+        uneven = BackgroundModel(Cube(axes, model.rate.quantity), replace(model.stack, axes=axes), "default")
+        with pytest.raises(BgnbError, match=f"an image needs {name} bins of equal width"):
+            write_image(uneven, tmp_path / "i.fits.gz")
 
 
 def write_cube(path, values, tdim, cref=None, columns=()):
@@ -148,6 +196,15 @@ def test_what_is_no_model_is_refused(tmp_path):
     fits.PrimaryHDU().writeto(tmp_path / "empty.fits")
     with pytest.raises(DataError, match="is not a bgnb model: HDU COUNTS, LIVETIME, BACKGROUND, RUNS is missing"):
         read_model(tmp_path / "empty.fits")
+
+
+def test_a_column_that_a_model_lacks_is_named(tmp_path):
+    path = tmp_path / "m.fits"
+    write_model(lopsided_model(), path)
+    with fits.open(path, mode="update") as hdus:
+        hdus["COUNTS"].columns.change_name("COUNTS", "EVENTS")
+    with pytest.raises(DataError, match=r"m\.fits, HDU COUNTS: column COUNTS is missing"):
+        read_model(path)
 
 
 def test_a_file_that_cannot_be_written_is_a_clear_error(tmp_path):

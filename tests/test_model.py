@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from scipy.ndimage import convolve
+from scipy.optimize import brentq
 
 from bgnb import BackgroundModel, BgnbError, Cube, CubeAxes, RunCounts, Stack, make_model
 from bgnb.smooth import smooth_planes
@@ -162,6 +163,18 @@ def test_an_empty_plane_follows_the_nearest_planes_with_a_hundred_counts_togethe
     mean = (model.rate.quantity * AXES.bin_volume).value.sum(axis=(1, 2)) / volume
     law = np.array(totals) / volume
     assert mean[0] == pytest.approx(law[1] ** 2 / law[2], rel=1e-6, abs=0)  # steps in log energy are equal
+
+
+def test_an_empty_plane_follows_the_likeliest_power_law_of_two_planes_that_hold_all_counts_and_of_what_lies_between():
+    counts = np.zeros(AXES.shape, dtype=np.int64)
+    counts[:, 11, 15] = [0, 200, 0, 0, 50, 0, 0]
+    model = make_model(stack_of(counts, [0] + [1.0] * 6))
+    volume, used = AXES.bin_volume.value.sum(axis=(1, 2)), slice(1, 5)
+    mean = (model.rate.quantity * AXES.bin_volume).value.sum(axis=(1, 2)) / volume
+    x = np.log(AXES.energy_centers.value / AXES.energy_centers.value[0])
+    seen = np.average(x[[1, 4]], weights=[200, 50])  # of the likeliest law, the mean log energy is the one observed
+    index = brentq(lambda index: np.average(x[used], weights=volume[used] * np.exp(-index * x[used])) - seen, 0, 5)
+    assert mean[0] == pytest.approx(250 / np.sum(volume[used] * np.exp(-index * x[used])), rel=1e-6, abs=0)
 
 
 def test_rate_and_error_of_a_model_need_the_axes_of_its_stack():

@@ -1,5 +1,7 @@
 """Which model serves a run, and groups merged until they have enough livetime."""
 
+import json
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -8,6 +10,7 @@ from astropy.table import Table
 from bgnb import (
     BackgroundModel,
     BgnbError,
+    Cell,
     Cube,
     CubeAxes,
     ModelSet,
@@ -15,12 +18,14 @@ from bgnb import (
     RunCounts,
     Stack,
     attach,
+    fit_spline,
     make_bg_cube_models,
     make_test_dataset,
     open_runs,
     validate,
     write_groups,
     write_model,
+    write_spline,
 )
 from bgnb.cube import RATE_UNIT
 from bgnb.groups import merge_groups
@@ -30,12 +35,11 @@ GROUPS = ObservationGroups([0, 45, 60, 90] * u.deg, [-90, 90, 270] * u.deg)
 AXES = CubeAxes(energy=[0.2, 1, 5, 30] * u.TeV, dety=np.linspace(-2, 2, 5) * u.deg, detx=np.linspace(-3, 3, 6) * u.deg)
 
 
-def write(directory, group_id, alt_pnt, az_pnt, rate, counts=5000, axes=AXES, first_bin=0):
+def write(directory, group_id, alt_pnt, az_pnt, rate, counts=5000, axes=AXES, exposed=slice(None)):
     values = np.full(axes.shape, rate) * np.arange(1, axes.shape[2] + 1)
-    livetime = np.full(axes.shape, 1_000_000)
-    livetime[:first_bin] = 0
-    n = np.zeros(axes.shape, dtype=np.int64)
-    n[-1, 0, 0] = counts
+    livetime, n = np.zeros((2, *axes.shape), dtype=np.int64)
+    livetime[exposed] = 1_000_000
+    n[exposed][-1, 0, 0] = counts
     stack = Stack(axes, "ALTAZ", n, livetime, (RunCounts(group_id, 1.0, None, counts, 0, 0, 0),))
     model = BackgroundModel(Cube(axes, values * RATE_UNIT), stack, "default")
     write_model(model, directory / f"bg_cube_model_group{group_id}_table.fits.gz", {"ALT_PNT": alt_pnt, "AZ_PNT": az_pnt})
@@ -59,6 +63,15 @@ def test_between_groups_the_log_rate_is_linear_in_the_cosine_of_the_zenith_angle
     assert level(choice) == pytest.approx(4.0)
     assert choice.weights == pytest.approx({0: 0.5, 4: 0.5})
     assert level(ModelSet(models).rate_for(np.degrees(np.arcsin(0.625)), 350.0)) == pytest.approx(2.0)
+    choice = ModelSet(models).rate_for(np.degrees(np.arcsin(0.9)), 20.0)
+    assert level(choice) == pytest.approx(16**0.8)
+    assert list(choice.weights.items()) == [(0, pytest.approx(0.2)), (4, pytest.approx(0.8))]
+
+
+def test_the_next_groups_above_and_below_are_interpolated_whatever_lies_beyond(models):
+    write(models, 2, np.degrees(np.arcsin(0.7)), 0.0, 3.0)
+    for cos_zenith, weights in ((0.6, {0: 0.5, 2: 0.5}), (0.94, {2: 0.2, 4: 0.8})):
+        assert ModelSet(models).rate_for(np.degrees(np.arcsin(cos_zenith)), 0.0).weights == pytest.approx(weights)
 
 
 def test_beyond_the_groups_and_at_other_azimuths_the_nearest_serves(models):
@@ -68,6 +81,99 @@ def test_beyond_the_groups_and_at_other_azimuths_the_nearest_serves(models):
     assert found.rate_for(50.0, 200.0).weights == {3: 1.0}
     assert found.rate_for(89.0, 200.0).weights == {4: 1.0}
     assert found.rate_for(80.0, 90.0, "nearest").weights == {4: 1.0}
+
+
+@pytest.mark.parametrize(("alt_pnt", "nearest"), [(62.0, 3), (64.1, 4)])
+def test_the_other_side_in_azimuth_is_a_tenth_farther_in_the_cosine_of_the_zenith_angle(models, alt_pnt, nearest):
+    write(models, 4, alt_pnt, 10.0, 16.0)  # as high as the run; group 3 lies 0.084 or 0.1009 lower
+    for between in ("interpolate", "nearest"):
+        assert ModelSet(models).rate_for(alt_pnt, 200.0, between).weights == {nearest: 1.0}
+
+
+def test_bins_without_a_rate_in_one_group_are_taken_from_the_other(models):
+    holes = np.ones(AXES.shape)
+    holes[0, 0], holes[1, 0] = 0, 0
+    write(models, 0, 30.0, 0.0, holes)
+    write(models, 4, 90.0, 10.0, 16 * np.roll(holes, 1, axis=0))
+    for cos_zenith, both in ((0.6, 16**0.2), (0.9, 16**0.8)):
+        rate = ModelSet(models).rate_for(np.degrees(np.arcsin(cos_zenith)), 0.0).rate.quantity.value[:, :2, 0]
+        np.testing.assert_allclose(rate, [[16, both], [0, both], [1, both]])
+
+
+def test_energies_that_only_one_of_two_on_different_axes_measured_are_taken_from_it(models):
+    """Bins count as measured where their centres are: 0.4, 2.2 and 12.2 TeV."""
+    axes = CubeAxes([0.2, 0.5, 1, 2, 5, 13, 30] * u.TeV, AXES.dety, AXES.detx)
+    altitude = np.degrees(np.arcsin(0.6))
+    for near, far, expected in (
+        (slice(None), slice(2, 5), [1, 16**0.2, 16**0.2]),
+        (slice(None), slice(2, 4), [1, 16**0.2, 1]),
+        (slice(1, None), slice(None), [16, 16**0.2, 16**0.2]),
+        (slice(1, 2), slice(1, 3), [16**0.2, 1, 16**0.2]),
+    ):
+        write(models, 0, 30.0, 0.0, 1.0, exposed=near)
+        write(models, 4, 90.0, 10.0, 16.0, axes=axes, exposed=far)
+        rate = ModelSet(models).rate_for(altitude, 0.0).rate.quantity.value[:, 2, 0]
+        np.testing.assert_allclose(rate, expected, rtol=0.03)
+
+
+def test_bins_that_the_axes_of_the_farther_group_do_not_cover_are_taken_from_the_nearer(models):
+    """The axes of the one begin and end within bins of the other, on the near side of their centres."""
+    axes = CubeAxes([0.3, 1, 2, 5, 14] * u.TeV, [-2, -1, 0, 1.2] * u.deg, AXES.detx)
+    write(models, 4, 90.0, 10.0, 16.0, axes=axes)
+    rate = ModelSet(models).rate_for(np.degrees(np.arcsin(0.6)), 0.0).rate.quantity.value
+    np.testing.assert_allclose(rate[:, 2, 0], [1, 16**0.2, 1], rtol=0.03)
+    np.testing.assert_allclose(rate[:, 3, 0], 1)
+
+
+def test_a_group_that_is_not_asked_for_is_that_of_most_counts_as_far_as_is_known(models):
+    found = ModelSet(models)
+    assert (found.group_ids, found.checked(None), found.checked(np.int64(3))) == ([0, 3, 4], 0, 3)
+    counts = [{"group_id": 3, "counts": 7}, {"group_id": 4, "counts": 2}, {"group_id": 9, "counts": 99}]
+    (models / "report.json").write_text(json.dumps({"groups": counts}))
+    assert found.checked(None) == 3
+    for nonsense in ("{", "[]", "{}", '{"groups": [{"group_id": 3}]}', '{"groups": [{"group_id": "x", "counts": 1}]}'):
+        (models / "report.json").write_text(nonsense)
+        assert found.checked(None) == 0
+    for wrong in (5, True, "3", 3.0):
+        with pytest.raises(BgnbError, match=f"has no model of group {wrong}; the groups are 0, 3, 4"):
+            found.checked(wrong)
+
+
+def test_groups_are_told_in_words_and_runs_and_frame_of_all(models):
+    write_groups(GROUPS, models / "bg_observation_groups.ecsv", {0: 0, 1: 3, 2: 4, 3: 3, 4: 4, 5: 3})
+    found = ModelSet(models)
+    assert found.label(0) == "0: altitude 0 to 45°, azimuth -90 to 90°"
+    assert found.label(3) == "3: altitude 0 to 90°, azimuth 90 to 270°"
+    assert found.label(4) == "4: altitude 45 to 90°, azimuth -90 to 90°"
+    assert (found.label(6), found.obs_ids, found.fovalign) == ("6", {0, 3, 4}, "ALTAZ")
+    (models / "bg_observation_groups.ecsv").unlink()
+    alone = ModelSet(models)
+    assert (alone.label(3), alone.model_ids) == ("3", {0: 0, 3: 3, 4: 4})
+    with pytest.raises(BgnbError, match=r"bg_observation_groups\.ecsv is missing"):
+        alone.checked_all()
+
+
+def test_a_directory_without_models_is_refused(tmp_path):
+    (tmp_path / "bg_cube_model_groupX_table.fits.gz").touch()
+    (tmp_path / "bg_cube_model_group1_image.fits.gz").touch()
+    with pytest.raises(BgnbError, match="holds no models"):
+        ModelSet(tmp_path)
+    with pytest.raises(BgnbError, match="there is no such directory of models"):
+        ModelSet(tmp_path / "nowhere")
+
+
+def test_a_spline_serves_every_pointing_unless_the_nearest_model_is_asked_for(models):
+    counts = np.random.default_rng(2).poisson(50, AXES.shape)
+    run = RunCounts(1, 1.0, None, int(counts.sum()), 0, 0, 0)
+    spline = fit_spline([Cell(50.0, 20.0, Stack(AXES, "ALTAZ", counts, np.full(AXES.shape, 1_000_000), (run,)))])
+    write_spline(spline, models / "bg_spline.fits.gz")
+    found = ModelSet(models).checked_all()
+    choice = found.rate_for(55.0, 170.0)
+    assert choice.weights == {}
+    np.testing.assert_allclose(choice.rate.quantity, spline.at(55.0, 170.0)[0].quantity)
+    assert found.rate_for(55.0, 170.0, "nearest").weights == {3: 1.0}
+    (models / "bg_observation_groups.ecsv").unlink()
+    assert ModelSet(models).checked_all().rate_for(55.0, 170.0).weights == {}
 
 
 def test_nearest_is_the_own_group_even_where_another_is_closer(models):
@@ -80,13 +186,16 @@ def test_groups_of_few_counts_serve_nobody_unless_there_is_no_other(models):
     write(models, 2, 50.0, 0.0, 1e6, counts=30)
     assert ModelSet(models).rate_for(50.0, 0.0, "nearest").weights == {3: 1.0}  # of the other azimuth
     assert ModelSet(models).rate_for(50.0, 0.0).weights.keys() == {0, 4}
+    for counts, served in ((999, False), (1000, True)):
+        write(models, 2, 50.0, 0.0, 1e6, counts=counts)
+        assert (ModelSet(models).rate_for(50.0, 0.0, "nearest").weights == {2: 1.0}) is served
     for group_id in (0, 3, 4):
         (models / f"bg_cube_model_group{group_id}_table.fits.gz").unlink()
     assert ModelSet(models).rate_for(50.0, 0.0).weights == {2: 1.0}
 
 
 def test_energies_that_only_one_group_measured_are_taken_from_it(models):
-    write(models, 0, 30.0, 0.0, 1.0, first_bin=2)
+    write(models, 0, 30.0, 0.0, 1.0, exposed=slice(2, None))
     rate = ModelSet(models).rate_for(np.degrees(np.arcsin(0.75)), 0.0).rate.quantity.value[:, 0, 0]
     np.testing.assert_allclose(rate, [16, 16, 4])
 
@@ -147,6 +256,8 @@ def test_groups_are_merged_with_the_poorer_neighbour_in_altitude():
     # Azimuth column 0: groups 0, 2, 4; column 1: 1, 3, 5.
     merged = merge_groups(GROUPS, {0: 5.0, 2: 1.0, 4: 9.0, 1: 8.0, 3: 0.0, 5: 5.0}, 4.0)
     assert merged == {0: 0, 2: 0, 4: 4, 1: 1, 3: 3, 5: 3}
+    # Groups that nobody observed have nothing, and as much as is wanted is enough.
+    assert merge_groups(GROUPS, {0: 0.5, 2: 0.5, 1: 0.5, 5: 0.7}, 0.5) == {0: 0, 2: 2, 4: 2, 1: 1, 3: 1, 5: 5}
 
 
 def test_where_a_range_of_azimuth_has_too_little_all_are_merged():

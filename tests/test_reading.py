@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 
 from bgnb import BgnbError, DataError, open_runs, read_event_list
 from bgnb.fitstable import read_table, read_tables
+from bgnb.keywords import mjdref_tt, site_of
 from tests.runfiles import MJDREF, ONTIME, SITE, TSTART, run, write_gadf, write_hess
 
 
@@ -186,6 +187,58 @@ def test_time_scales_and_zeros_of_events_and_gti_may_differ(tmp_path):
             hdus["GTI"].data[name] -= 864000
 
     assert_allclose(rewritten(tmp_path / "zero", other_zero).gti, plain.gti, atol=1e-3)
+
+
+def table_of(tmp_path, **keywords):
+    hdu = fits.BinTableHDU.from_columns([fits.Column("N", "J", array=[1])], name="EVENTS")
+    hdu.header.update(keywords)
+    hdu.writeto(tmp_path / "t.fits", overwrite=True)
+    return read_table(tmp_path / "t.fits", "EVENTS")
+
+
+@pytest.mark.parametrize(
+    ("keywords", "mjd", "seconds"),
+    [
+        ({"MJDREFI": 51910, "MJDREFF": 0.25}, 51910.25, 0),
+        ({"MJDREFI": 51910, "MJDREF": 40000.0}, 51910, 0),
+        ({"MJDREF": 51910.25}, 51910.25, 0),
+        ({"MJDREF": 51910.25, "MJDREFF": 0.5, "TIMESYS": "TDT"}, 51910.25, 0),
+        ({"MJDREFI": 51910, "TIMESYS": "et"}, 51910, 0),
+        ({"MJDREFI": 51910, "TIMESYS": "IAT"}, 51910, 32.184),
+        ({"MJDREFI": 51910, "TIMESYS": "GMT"}, 51910, 64.184),
+        ({"MJDREFI": 30001}, 30001, 0),
+        ({"MJDREFI": 99999}, 99999, 0),
+    ],
+)
+def test_the_zero_of_mission_times(tmp_path, keywords, mjd, seconds):
+    assert_allclose((mjdref_tt(table_of(tmp_path, **keywords)) - mjd) * 86400, seconds, atol=1e-5)
+
+
+@pytest.mark.parametrize("mjd", [29999, 2451545])
+def test_a_zero_of_mission_times_that_is_none(tmp_path, mjd):
+    with pytest.raises(DataError, match=r"t\.fits, HDU EVENTS: MJDREF = .* is no modified Julian date"):
+        mjdref_tt(table_of(tmp_path, MJDREFI=mjd))
+
+
+def test_places_of_observatories(tmp_path):
+    """The first pair of keywords that is filled in, a height if there is one, else a name, that of the observatory first."""
+    geodetic = {"OBSGEO-L": -70.5, "OBSGEO-B": -24.5}
+    for keywords, place in (
+        ({"GEOLON": 0.0, "GEOLAT": 90.0}, (0, 90, 0)),
+        ({"GEOLON": -17.9, "GEOLAT": 0.0, "ALTITUDE": 9999.0} | geodetic, (-17.9, 0, 9999)),
+        ({"GEOLON": 0.0, "GEOLAT": 0.0, "TELESCOP": "HESS"} | geodetic, (-70.5, -24.5, 0)),
+        (geodetic | {"OBSGEO-H": -430.0}, (-70.5, -24.5, -430)),
+        ({"HIERARCH OBSERVATORY_NAME": "Magic", "TELESCOP": "HESS"}, (-17.89, 28.7619444, 2200)),
+        ({"TELESCOP": "Veritas"}, (-110.9521306, 31.6750583, 1268)),
+    ):
+        site = site_of(table_of(tmp_path, **keywords))
+        assert (site.lon, site.lat, site.height) == place
+    for wrong in ({"GEOLON": 361.0}, {"GEOLAT": -90.5}, {"ALTITUDE": 10_000.0}, {"ALTITUDE": -1000.0}):
+        with pytest.raises(DataError, match="is no place on Earth"):
+            site_of(table_of(tmp_path, **SITE | wrong))
+    for keywords in ({"TELESCOP": "Dish"}, {}, {"GEOLON": 0.0, "GEOLAT": 0.0}):
+        with pytest.raises(DataError, match="GEOLON, GEOLAT and ALTITUDE are missing or 0, and TELESCOP is unknown"):
+            site_of(table_of(tmp_path, **keywords))
 
 
 def test_livetime_from_ontime_and_deadc_where_it_is_not_stated(tmp_path):

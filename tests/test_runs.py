@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bgnb import (
     BgnbError,
+    DataError,
     ObservationGroups,
     open_runs,
     read_catalog,
@@ -21,8 +22,8 @@ from bgnb import (
     select_off_runs,
     write_groups,
 )
-from bgnb.groups import mean_azimuth
-from bgnb.runs import Reason, spread_out
+from bgnb.groups import group_runs, mean_azimuth
+from bgnb.runs import Reason, read_run_list, select_runs, spread_out
 from tests.runfiles import run, write_gadf
 
 
@@ -85,8 +86,31 @@ def test_a_catalogue_needs_positions(tmp_path):
     with pytest.raises(BgnbError, match="no such catalogue"):
         read_catalog(tmp_path / "none.ecsv")
     (tmp_path / "not.ecsv").write_text("hello")
-    with pytest.raises(BgnbError, match="cannot be read as a table"):
+    with pytest.raises(BgnbError, match=r"not\.ecsv: cannot be read as a table: ECSV header line"):
         read_catalog(tmp_path / "not.ecsv")
+
+
+def test_extensions_may_be_empty_and_what_is_no_angle_or_impossible_is_told():
+    table = Table({"Ra": [-360.0, 360.0], "dec": [-90.0, 90.0]})
+    assert read_catalog(table)["NAME"].tolist() == ["source 1", "source 2"]
+    table["EXTENSION"] = MaskedColumn([180.0, 7.0], mask=[False, True], unit="deg")
+    assert read_catalog(table)["EXTENSION"].tolist() == [180, 0]
+    assert read_catalog(table)["RA"].unit == read_catalog(table)["EXTENSION"].unit == "deg"
+    for name, value, message in (
+        ("EXTENSION", [0.0, -0.1], "EXTENSION of source 2 is -0.1 deg, and must lie within 0 and 180 deg"),
+        ("EXTENSION", [181.0, 0.0], "EXTENSION of source 1 is 181 deg"),
+        ("Ra", [0.0, 361.0], "catalog: RA of source 2 is 361 deg, and must lie within -360 and 360 deg"),
+        ("Ra", [-361.0, 0.0], "RA of source 1 is -361 deg"),
+        ("dec", MaskedColumn([1.0, 2.0], mask=[False, True]), "DEC of source 2 is nan deg"),
+        ("dec", [1.0, 2.0] * u.TeV, "column DEC of the catalogue is not an angle"),
+        ("dec", ["north", "south"], "column DEC of the catalogue is not an angle"),
+    ):
+        changed = table.copy()
+        changed[name] = value
+        with pytest.raises(BgnbError, match=message):
+            read_catalog(changed)
+    with pytest.raises(BgnbError, match="catalog: the catalogue has no sources"):
+        read_catalog(table[:0])
 
 
 def test_listed_and_all_runs(runs):
@@ -98,10 +122,61 @@ def test_listed_and_all_runs(runs):
         select_listed_runs(runs, [1, 77])
 
 
+def test_runs_are_selected_by_a_word_a_list_or_a_file(runs, tmp_path):
+    catalog = Table({"RA": [70.0, 80.0], "DEC": [-45.0, -45.5]})
+    faulty = replace(runs, faults={4: "run 4 is\nbroken"})
+    (tmp_path / "list.txt").write_text("# good ones\n\n 5 # the last\n4\n3#\n")
+    for select, kept in (
+        ("Far", (1, 5)),
+        ("ALL", (1, 2, 3, 5)),
+        ([5, 4, 1], (1, 5)),
+        (tmp_path / "list.txt", (3, 5)),
+        (str(tmp_path / "list.txt"), (3, 5)),
+    ):
+        selection = select_runs(faulty, select, catalog, 2 * u.deg)
+        assert selection.kept == kept
+        assert sorted((*kept, *selection.left_out)) == [1, 2, 3, 4, 5]
+        assert (selection.left_out[4].kind, selection.left_out[4].detail.isprintable()) == ("cannot be used", True)
+        with pytest.raises(DataError, match=r"run 4 is.*broken"):
+            select_runs(faulty, select, catalog, 2 * u.deg, on_error="fail")
+        assert set(select_runs(runs, select, catalog, 2 * u.deg, on_error="fail").kept) >= set(kept)
+    assert str(selection.left_out[1]) == "not in the list of runs"
+    with pytest.raises(BgnbError, match=r"has no run 10, 11, 12, 13, 14 …$"):
+        select_runs(runs, [1, *range(15, 9, -1)])
+    with pytest.raises(BgnbError, match=r"has no run 10, 11, 12, 13, 14$"):
+        select_runs(runs, range(10, 15))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1\n\n2 3\n", "list.txt, line 3: '2 3' is not an OBS_ID"),
+        (b"-1\n", "list.txt, line 1: '-1' is not an OBS_ID"),
+        (b"# none\n", "list.txt: lists no OBS_ID"),
+        (b"\xff\xfe", "select must be 'far', 'all' or a text file of OBS_IDs; '.*list.txt' cannot be read as text"),
+        (None, "'.*list.txt' cannot be read as text"),
+    ],
+)
+def test_a_list_of_runs_that_is_none_is_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(BgnbError, match=message):
+        read_run_list(tmp_path / "list.txt")
+
+
+def test_an_index_fault_is_a_fault_whatever_else_speaks_against_the_run(runs):
+    selection = select_off_runs(replace(runs, faults={2: "broken"}), Table({"RA": [70.0], "DEC": [-45.0]}))
+    assert selection.left_out[2] == Reason("cannot be used", "broken")
+    assert str(selection.left_out[2]) == "cannot be used: broken"
+
+
 def test_a_quick_test_takes_runs_from_the_whole_table(runs):
     selection = spread_out(select_all_runs(runs), 3)
     assert selection.kept == (1, 3, 5)
-    assert set(selection.left_out) == {2, 4}
+    assert selection.left_out == dict.fromkeys((2, 4), Reason("quick test with 3 runs"))
+    assert spread_out(selection, 3) == selection
+    assert spread_out(selection, 2).kept == (1, 5)
+    assert set(spread_out(selection, 2).left_out) == {2, 3, 4}
 
 
 def test_group_numbers_of_the_design():
@@ -138,23 +213,35 @@ def test_azimuths_are_wrapped_into_their_range():
 
 
 def test_groups_with_gaps_leave_pointings_out():
-    assert ObservationGroups([30, 60] * u.deg, [0, 90] * u.deg).group_id(45, 180) is None
+    groups = ObservationGroups([30, 60] * u.deg, [0, 90] * u.deg)
+    assert groups.group_id(45, 180) is None
+    assert groups.group_ids([29, 30, 60, 61, 45], [10, 10, 10, 10, -10]).tolist() == [-1, 0, 0, -1, -1]
 
 
 def test_groups_survive_their_file(tmp_path):
     groups = ObservationGroups([0, 20.1, 90] * u.deg, [-90, 10 / 3, 270] * u.deg)
     write_groups(groups, tmp_path / "groups.ecsv")
     assert read_groups(tmp_path / "groups.ecsv") == groups
-    with pytest.raises(BgnbError, match="not those of a grid"):
-        ObservationGroups.from_table(groups.table[:3])
+    numbered_otherwise = groups.table.copy()
+    numbered_otherwise["GROUP_ID"] = [0, 2, 1, 3]
+    for table in (groups.table[:3], groups.table[[0, 1, 2, 3, 3]], groups.table[::-1], numbered_otherwise):
+        with pytest.raises(BgnbError, match="not those of a grid"):
+            ObservationGroups.from_table(table)
+    for name in ("ALT_MAX", "AZ_MIN"):
+        table = groups.table.copy()
+        table.remove_column(name)
+        with pytest.raises(BgnbError, match=f"a table of groups needs the column {name}; it has GROUP_ID, "):
+            ObservationGroups.from_table(table)
 
 
 @pytest.mark.parametrize(
     ("alt", "az", "message"),
     [
         ([0, 91], [0, 360], "alt_edges must lie within 0 and 90"),
+        ([0, 20, 91], [0, 360], "alt_edges must lie within 0 and 90"),
+        ([-1, 20, 90], [0, 360], "alt_edges must lie within 0 and 90"),
         ([0, 45, 45], [0, 360], "alt_edges must be two or more increasing"),
-        ([0, 90], [-90, 271], "must not span more than 360"),
+        ([0, 90], [-90, 90, 271], "must not span more than 360"),
         ([0, 90], [0], "az_edges must be two or more"),
     ],
 )
@@ -163,6 +250,22 @@ def test_wrong_group_edges(alt, az, message):
         ObservationGroups(alt * u.deg, az * u.deg)
 
 
+def test_runs_of_the_selection_are_told_by_group_and_others_stay_left_out(runs):
+    """In the order of groups, of runs within them; those outside all groups join those that were left out before."""
+    table = runs.table.copy()
+    table["ALT_PNT"], table["AZ_PNT"] = [60.0, 20.0, 95.0, 20.0, 60.0], [10.0, 200.0, 10.0, 190.0, 350.0]
+    changed, before = replace(runs, table=table), Reason("not in the list of runs")
+    groups = ObservationGroups([10, 50, 90] * u.deg, [-90, 90, 270] * u.deg)
+    members, selection = group_runs(changed, select_listed_runs(changed, [1, 2, 3, 5]), groups)
+    assert list(members.items()) == [(1, [2]), (2, [1, 5])]
+    assert selection.kept == (1, 2, 5)
+    assert selection.left_out == {4: before, 3: Reason("altitude and azimuth outside all groups")}
+    table["ALT_PNT"] = 20.0
+    members, _ = group_runs(replace(runs, table=table), select_all_runs(changed), groups)
+    assert list(members.items()) == [(0, [1, 3, 5]), (1, [2, 4])]
+
+
 def test_mean_azimuth_is_circular():
     assert mean_azimuth(np.array([359.0, 3.0])) == pytest.approx(1.0)
     assert mean_azimuth(np.array([100.0, 200.0])) == pytest.approx(150.0)
+    assert mean_azimuth(np.array([200.0, 300.0])) == pytest.approx(250.0)

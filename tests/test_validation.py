@@ -1,13 +1,18 @@
 """The validator itself: right predictions pass it, and wrong ones do not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 from scipy import stats
+from scipy.special import xlogy
 
 from bgnb import (
     BgnbError,
+    CubeAxes,
     Grid,
     RunPrediction,
     Validation,
@@ -18,6 +23,7 @@ from bgnb import (
     validate,
 )
 from bgnb.poisson import deviance, deviance_moments, significance
+from bgnb.validation import KINDS, PROFILES, Fit
 
 GRID = Grid.regular(energy_min="1 TeV", energy_max="20 TeV", n_energy=3, pixel="0.8 deg", offset_max="2.1 deg")
 
@@ -74,17 +80,25 @@ def test_a_wrong_norm_fails_only_where_it_is_not_free():
     assert validation.ratio[0] == pytest.approx(1.2, abs=0.03)
 
 
-@pytest.mark.parametrize("expected", [1e-4, 0.02, 0.7, 5.0, 80.0, 1000.0])
-def test_the_expected_deviance_is_that_of_the_poisson_distribution(expected):
+PRECISION = {1e-8: 1e-6, 1e-4: 3e-4, 9e-4: 3e-3, 0.0011: 1e-6, 0.7: 1e-6, 80.0: 1e-6, 198.0: 1e-6, 250.0: 2e-5, 1000.0: 2e-6}
+
+
+@pytest.mark.parametrize(("expected", "precision"), PRECISION.items())
+def test_the_expected_deviance_is_that_of_the_poisson_distribution(expected, precision):
     counts = np.arange(int(expected + 15 * np.sqrt(expected) + 30))
     probability = stats.poisson.pmf(counts, expected)
     ratio = np.where(counts > 0, counts / expected, 1)
     values = 2 * (counts * np.log(ratio) - counts + expected)
     mean = (probability * values).sum()
     found, variance = deviance_moments(np.array([expected]))
-    assert found[0] == pytest.approx(mean, rel=2e-3)
-    assert variance[0] == pytest.approx((probability * (values - mean) ** 2).sum(), rel=5e-3)
+    assert found[0] == pytest.approx(mean, rel=precision, abs=0)
+    assert variance[0] == pytest.approx((probability * (values - mean) ** 2).sum(), rel=precision, abs=0)
     np.testing.assert_allclose(deviance(counts, np.full(len(counts), expected)), values, atol=1e-9 * expected + 1e-9)
+
+
+def test_the_deviance_where_nothing_is_expected_is_infinite_or_nothing():
+    assert deviance(np.array([0, 1]), np.array([0.0, 0.0])).tolist() == [0, np.inf]
+    assert [moment.tolist() for moment in deviance_moments(np.array([0.0]))] == [[pytest.approx(0, abs=1e-200)]] * 2
 
 
 def test_significance_is_that_of_li_and_ma_where_there_are_many_counts():
@@ -125,12 +139,122 @@ def test_a_run_without_counts_speaks_against_a_model_unless_its_norm_is_free():
 
 
 @pytest.mark.parametrize("axis", ["energy", "offset", "detx", "dety", "altitude", "azimuth"])
-def test_profiles_hold_each_count_once(axis):
-    validation = predictions()
-    table = validation.profile(axis)
-    assert table["COUNTS"].sum() == sum(run.n_counts for run in validation.runs)
-    assert table["EXPECTED"].sum() == pytest.approx(sum(run.n_expected for run in validation.runs))
-    assert table["EXPECTED_NORM"].sum() == pytest.approx(table["COUNTS"].sum())
+def test_profiles_are_histograms_of_counts_and_predictions(axis):
+    """Of runs at azimuths below 0 and above 360 too, one without counts, with bins that hold nothing left out."""
+    made = predictions(0.02, n_runs=7, wrong=lambda expected: 1.3 * expected).runs
+    silent = replace(made[3], counts=0 * made[3].counts)
+    runs = [replace(run, az_pnt=run.az_pnt * 90 - 181, alt_pnt=15.0 * run.obs_id) for run in (*made[:3], silent, *made[4:])]
+    y, x = np.meshgrid(GRID.axes.dety_centers.value, GRID.axes.detx_centers.value, indexing="ij")
+    steps = {"offset": np.arange(6) * 0.42, "altitude": np.arange(0, 91, 10), "azimuth": np.arange(0, 361, 45)}
+    edges = steps.get(axis, getattr(GRID.axes, axis, u.Quantity(0)).value)
+    sums = np.zeros((3, len(edges) - 1))
+    for run in runs:
+        values = {"energy": GRID.axes.energy_centers.value[:, None, None], "detx": x, "dety": y, "offset": np.hypot(x, y)}
+        values |= {"altitude": run.alt_pnt, "azimuth": (run.az_pnt + 720) % 360}
+        where = np.broadcast_to(values[axis], run.counts.shape)[run.used]
+        norm = run.counts[run.used].sum() / run.expected[run.used].sum()
+        for number, weights in enumerate((run.counts, run.expected, norm * run.expected)):
+            sums[number] += np.histogram(where, edges, weights=weights[run.used])[0]
+    table, some = Validation(GRID, tuple(runs)).profile(axis), sums[1] > 0
+    for name, wanted in (
+        ("LOW", edges[:-1]),
+        ("HIGH", edges[1:]),
+        *zip(("COUNTS", "EXPECTED", "EXPECTED_NORM"), sums, strict=True),
+    ):
+        np.testing.assert_allclose(table[name], wanted[some], err_msg=name)
+    counts = np.where(sums[0] > 0, sums[0], np.nan)[some]
+    np.testing.assert_allclose(table["RATIO"], sums[1][some] / counts)
+    np.testing.assert_allclose(table["RATIO_NORM"], sums[2][some] / counts)
+    np.testing.assert_allclose(table["ERROR"], counts**-0.5)
+    assert table["LOW"].unit == table["HIGH"].unit == ("TeV" if axis == "energy" else "deg")
+
+
+def test_the_figures_of_each_run_and_of_all_are_told():
+    """Of runs that come in any order, one of which has no counts and one was used for the models."""
+    made = predictions(n_runs=4, wrong=lambda expected: 1.3 * expected).runs
+    silent = replace(made[1], counts=0 * made[1].counts, groups={})
+    runs = (made[3], replace(made[2], groups={4: 0.25, 7: 0.75}), silent, made[0])
+    validation = Validation(GRID, runs, faults={12: "run 12 is broken"}, seen=frozenset({2, 99}))
+    table = validation.table
+    assert table["OBS_ID"].tolist() == [0, 1, 2, 3]
+    assert (table["ALT_PNT"].tolist(), table["AZ_PNT"].tolist()) == ([30.0, 31.0, 32.0, 33.0], [0.0, 6.0, 12.0, 18.0])
+    assert table["GROUPS"].tolist() == ["1 (100%)", "spline", "4 (25%), 7 (75%)", "1 (100%)"]
+    counts = np.array([run.counts[run.used].sum() for run in (made[0], silent, made[2], made[3])])
+    expected = np.array([run.expected[run.used].sum() for run in made])
+    assert table["COUNTS"].tolist() == counts.tolist()
+    np.testing.assert_allclose(table["EXPECTED"], expected)
+    with np.errstate(divide="ignore"):
+        ratios = np.where(counts > 0, expected / counts, np.nan)
+    np.testing.assert_allclose(table["RATIO"], ratios)
+    for row in table:
+        if row["COUNTS"]:
+            fit = validation.fit(True, int(row["OBS_ID"]))
+            assert (row["DEV_EXP"], row["DEV_EXP_ERROR"]) == (fit.deviance / fit.expected, fit.error / fit.expected)
+            assert row["WIDTH"] == pytest.approx(np.std(fit.significance["cube of each run"], ddof=1))
+        else:
+            assert np.isnan([row["DEV_EXP"], row["DEV_EXP_ERROR"], row["WIDTH"]]).all()
+    good = ratios[counts > 0]
+    mean, scatter, total = good.mean(), np.sqrt(np.sum((good - good.mean()) ** 2) / 2), expected.sum() / counts.sum()
+    floor = np.sqrt(np.mean(1 / counts[counts > 0]))
+    assert validation.ratio == pytest.approx((mean, scatter))
+    assert np.isnan(Validation(GRID, runs[:1]).ratio[1])
+    summary = validation.summary.splitlines()
+    assert summary[0] == f"4 runs, {counts.sum()} counts within 2.1 deg"
+    assert f"{total:.3f} of all counts; of the runs mean {mean:.3f}, scatter {scatter:.3f}" in summary[1]
+    assert f"(of which counting statistics {floor:.3f})" in summary[1]
+    free, fixed = validation.fit(True), validation.fit(False)
+    assert f"one free norm per run: deviance {free.deviance / 3:.1f} per run, {free.ratio:.4f}" in summary[2]
+    assert f"no free norm: deviance {fixed.deviance / 4:.1f} per run, {fixed.ratio:.4f}" in summary[7]
+    assert "note: 1 of these runs are among those that the models were made from, which flatters them" in summary
+    assert summary[-1] == "left out: run 12 is broken"
+    assert "note:" not in Validation(GRID, runs).summary
+    report = validation.as_dict()
+    assert report == json.loads(json.dumps(report))
+    assert report["ratio"] == {"total": total, "mean": mean, "scatter": pytest.approx(scatter)}
+    assert (report["left_out"], report["seen"]) == ({"12": "run 12 is broken"}, [2])
+    assert [run["groups"] for run in report["runs"]] == [{"1": 1.0}, {}, {"4": 0.25, "7": 0.75}, {"1": 1.0}]
+    for name in ("obs_id", "alt_pnt", "counts", "expected"):
+        assert [run[name] for run in report["runs"]] == table[name.upper()].tolist()
+    assert report["runs"][1]["width"] is None
+    for name, fit in (("free_norm", free), ("no_norm", fixed)):
+        figures = report[name]
+        assert (figures["deviance"], figures["expected"]) == (fit.deviance, fit.expected)
+        assert (figures["dev_exp"], figures["dev_exp_error"]) == (fit.ratio, fit.ratio_error)
+        for kind in KINDS:
+            assert figures["significance"][kind] == dict(zip(("mean", "width"), fit.mean_width(kind), strict=True))
+    for axis in PROFILES:
+        assert report["profiles"][axis]["counts"] == validation.profile(axis)["COUNTS"].tolist()
+
+
+def test_one_significance_has_no_width():
+    fit = Fit(1, 1.0, 1.0, 1.0, {"image of each run": np.array([0.3]), "cube of each run": np.array([0.3, 0.7])})
+    assert str(fit.mean_width("image of each run")) == "(0.3, nan)"
+    assert fit.mean_width("cube of each run") == pytest.approx((0.5, np.sqrt(0.08)))
+
+
+def test_a_free_norm_takes_one_degree_of_freedom_of_each_run():
+    validation = predictions(n_runs=3)
+    scaled = [replace(run, expected=run.expected * run.n_counts / run.n_expected) for run in validation.runs]
+    free, fixed = validation.fit(True), Validation(GRID, tuple(scaled)).fit(False)
+    assert (free.deviance, free.expected, free.error) == pytest.approx((fixed.deviance, fixed.expected - 3, fixed.error))
+    counts, expected = (np.concatenate([getattr(run, name)[run.used] for run in scaled]) for name in ("counts", "expected"))
+    mean, variance = deviance_moments(expected)
+    assert fixed.deviance == pytest.approx(2 * np.sum(xlogy(counts, counts / expected) - counts + expected))
+    assert (fixed.expected, fixed.error) == pytest.approx((mean.sum(), np.sqrt(variance.sum())))
+    assert [len(free.significance[kind]) for kind in KINDS] == [
+        sum(run.used.any(axis=0).sum() for run in validation.runs),
+        sum(run.used.sum() for run in validation.runs),
+        np.any([run.used for run in validation.runs], axis=(0, 1)).sum(),
+        np.any([run.used for run in validation.runs], axis=0).sum(),
+    ]
+
+
+def test_runs_without_counts_or_predictions_cannot_be_compared():
+    (run,) = predictions(n_runs=1).runs
+    for nothing in (replace(run, counts=0 * run.counts), replace(run, expected=0 * run.expected)):
+        with pytest.raises(BgnbError, match="nothing to compare: no run has counts where a model predicts any"):
+            Validation(GRID, (nothing,))
+        assert len(Validation(GRID, (nothing, run)).runs) == 2
 
 
 def test_profiles_show_a_gradient_where_it_is():
@@ -151,9 +275,56 @@ def test_only_pixels_within_the_offset_and_on_the_models_axes_are_used():
     assert GRID.used(narrow, 0)[1].any()
 
 
+def test_the_offset_of_a_pixel_is_that_on_the_sphere():
+    axes = CubeAxes([1, 2] * u.TeV, [-9, -4, 0, 2] * u.deg, [-3, 1, 2, 30, 70] * u.deg)
+    offset = Grid(axes, 50.0).offset
+    for (iy, ix), found in np.ndenumerate(offset):
+        away = SkyCoord(axes.detx_centers[ix], axes.dety_centers[iy]).separation(SkyCoord(0 * u.deg, 0 * u.deg))
+        assert found == pytest.approx(away.deg)
+    assert Grid(axes, offset[0, 1]).used(axes, 0)[0, 0].tolist() == [True, True, False, False]
+
+
+def test_bins_of_a_model_whose_edges_differ_by_rounding_are_used():
+    whole = GRID.used(GRID.axes, 0)
+    for name, number in (("energy", 0), ("dety", 1), ("detx", 2)):
+        for factor, kept in ((1 - 1e-8, 3 if name == "energy" else 6), (1 - 1e-3, 2 if name == "energy" else 4)):
+            edges = getattr(GRID.axes, name)
+            narrow = replace(
+                GRID.axes, **{name: edges * np.where(edges > 0, factor, 1) if name == "energy" else edges * factor}
+            )
+            used = GRID.used(narrow, 0).any(axis=tuple({0, 1, 2} - {number}))
+            assert used.sum() == kept, name
+            assert np.array_equal(
+                GRID.used(narrow, 0).take(np.flatnonzero(used), number), whole.take(np.flatnonzero(used), number)
+            )
+
+
+def test_a_regular_grid_is_square_and_holds_the_whole_offset():
+    default = Grid.regular()
+    np.testing.assert_allclose(default.axes.energy.to_value("TeV"), np.geomspace(0.5, 50, 9))
+    for edges in (default.axes.dety, default.axes.detx):
+        np.testing.assert_allclose(edges.to_value("deg"), np.linspace(-2.5, 2.5, 11), atol=1e-12)
+    assert default.offset_max == 2.5
+    for pixel, offset_max, n in ((0.8, 2.1, 6), (0.2, 1.1, 11), (0.1, 0.35, 7), (0.3, 0.31, 3), (0.6, 0.3, 1), (1.5, 2.5, 4)):
+        axes = Grid.regular(pixel=pixel * u.deg, offset_max=offset_max * u.deg).axes
+        for edges in (axes.dety, axes.detx):
+            np.testing.assert_allclose(edges.value, (np.arange(n + 1) - n / 2) * pixel, atol=1e-12)
+
+
+def test_a_run_of_which_nothing_is_predicted_has_no_factor():
+    true = predictions(n_runs=1).runs[0]
+    nothing = replace(true, expected=0 * true.expected)
+    assert (nothing.n_expected, nothing.factor, nothing.n_counts) == (0, 0, true.n_counts)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"pixel": "0 deg"}, "pixel must be above 0"), ({"offset_max": "1 TeV"}, "offset_max"), ({"n_energy": 0}, "n_energy")],
+    [
+        ({"pixel": "5.1 deg"}, "at most twice offset_max, got 5.1 deg and 2.5 deg"),
+        ({"pixel": "0 deg"}, "pixel must be above 0"),
+        ({"offset_max": "1 TeV"}, "offset_max"),
+        ({"n_energy": 0}, "n_energy"),
+    ],
 )
 def test_impossible_grids_are_refused(arguments, message):
     with pytest.raises(BgnbError, match=message):
