@@ -18,7 +18,7 @@ from bgnb.dashboards.live import Action
 from bgnb.datastore import open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.groups import group_runs, observation_groups
-from bgnb.groupsfile import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups
+from bgnb.groupsfile import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
 from bgnb.modelset import one_of
 from bgnb.reportfile import read_report
 from bgnb.runs import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
@@ -78,7 +78,7 @@ class RunsDashboard(Dashboard):
                 chosen = {nearest} ^ set(self.state.selected if action.get("add") else ())
                 self.update(selected=tuple(chosen))
             elif group_id is not None:
-                self.update(group_id=group_id)
+                self.update(group_id=self._runs.model_id(group_id))
             elif not action.get("add"):
                 self.update(selected=())
 
@@ -106,7 +106,9 @@ class RunsDashboard(Dashboard):
         filled = sorted(set(runs.group_ids[runs.kept].tolist()) - {-1})
         options: list[Any] = [("any", _ANY)]
         options += [(f"{group}: {counted(len(runs.members(group)), 'run')}", group) for group in filled]
-        options += [(f"{group}: no runs", group) for group in range(len(runs.groups)) if group not in filled]
+        for group in sorted(set(range(len(runs.groups))) - set(filled)):
+            model_id = runs.model_id(group)
+            options.append((f"{group}: no runs" if model_id == group else f"{group}: merged into {model_id}", group))
         text = widgets.Textarea(
             description="selected OBS_IDs", rows=3, continuous_update=False, style={"description_width": "initial"},
             placeholder="none; tap or drag in a picture, or write them here", layout={"width": "min(48em, 95%)"},
@@ -213,8 +215,8 @@ def _of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:
         circles = None  # they were chosen by another catalogue than the one that is shown
     sources = read_catalog(catalog)
     call = f"bgnb.dashboards.explore_runs({', '.join([repr(str(modeldir)), *_catalog_argument(catalog)])})"
-    groups = read_groups(modeldir / GROUPS_FILE)
-    return RunSet(str(modeldir), table, Selection(kept, left_out), groups, sources, circles, call)
+    groups, model_ids = read_groups(modeldir / GROUPS_FILE), read_model_ids(modeldir / GROUPS_FILE)
+    return RunSet(str(modeldir), table, Selection(kept, left_out), groups, sources, circles, call, model_ids)
 
 
 def _catalog_argument(catalog: str | Path | Table | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -51,6 +51,8 @@ class RunSet:
         where the runs were not selected by it.
     call : str
         The Python call that makes a dashboard of them.
+    model_ids : mapping of int to int
+        For each GROUP_ID that of the group whose model serves it; itself, where it is not named.
     """
 
     origin: str
@@ -60,6 +62,7 @@ class RunSet:
     catalog: Table
     exclusion_radius: float | None
     call: str
+    model_ids: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
     def obs_ids(self) -> NDArray[np.int64]:
@@ -72,9 +75,18 @@ class RunSet:
         return np.isin(self.obs_ids, self.selection.kept)
 
     @cached_property
-    def group_ids(self) -> NDArray[np.int64]:
-        """The group of each; −1 outside all groups."""
+    def own_group_ids(self) -> NDArray[np.int64]:
+        """The group that each points into; −1 outside all groups."""
         return self.groups.group_ids(self.column("ALT_PNT"), self.column("AZ_PNT"))
+
+    @cached_property
+    def group_ids(self) -> NDArray[np.int64]:
+        """The group of each, whose model holds it where groups were merged; −1 outside all groups."""
+        return np.array([self.model_id(group_id) for group_id in self.own_group_ids.tolist()], dtype=np.int64)
+
+    def model_id(self, group_id: int) -> int:
+        """The group whose model holds the runs of a group."""
+        return self.model_ids.get(group_id, group_id)
 
     def column(self, name: str) -> Floats:
         """A column of numbers; not a number where there is none."""
@@ -101,7 +113,8 @@ class RunSet:
         obs_id = int(self.obs_ids[index])
         if obs_id in self.selection.left_out:
             return f"left out: {self.selection.left_out[obs_id]}"
-        return f"kept, group {self.group_ids[index]}"
+        own, group_id = int(self.own_group_ids[index]), int(self.group_ids[index])
+        return f"kept, group {own}" + (f", merged into group {group_id}" if own != group_id else "")
 
     @cached_property
     def details(self) -> Mapping[str, list[str]]:
@@ -168,7 +181,9 @@ def _words(runs: RunSet, state: RunsState, chosen: NDArray[np.bool_]) -> list[st
             f"Selected: {len(state.selected)} runs{group}{hours}, {np.count_nonzero(chosen & runs.kept)} of them kept."
         )
     elif state.group_id is not None:
-        lines.append(f"Group {state.group_id} has no runs.")
+        model_id = runs.model_id(state.group_id)
+        merged = f": it was merged into group {model_id}" if model_id != state.group_id else ""
+        lines.append(f"Group {state.group_id} has no runs{merged}.")
     else:
         lines.append("No runs selected: tap a run or a group, or drag over some.")
     return lines

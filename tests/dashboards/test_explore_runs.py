@@ -71,6 +71,35 @@ def test_runs_of_models_are_shown_however_they_were_selected(runs, tmp_path):
     assert not has_circles(dashboard(catalog=catalog))  # another catalogue than the one that is shown
 
 
+def test_runs_of_merged_groups_belong_to_the_model_that_holds_them(runs, tmp_path):
+    folder, _ = runs
+    report = bgnb.make_bg_cube_models(
+        folder / "in", "GADF", tmp_path / "models", select="all", min_livetime="1 h", n_energy=4, n_fov=5
+    )
+    dashboard = explore_runs(tmp_path / "models")
+    table, groups = bgnb.open_runs(folder / "in", "GADF").table, bgnb.ObservationGroups()
+    own = dict(zip(table["OBS_ID"].tolist(), groups.group_ids(table["ALT_PNT"], table["AZ_PNT"]).tolist(), strict=True))
+    moved = [obs_id for obs_id in own if own[obs_id] != report.group_ids[obs_id]]
+    assert moved
+    for group in report.groups:
+        dashboard.group_id = group.group_id
+        assert dashboard.selected == tuple(obs_id for obs_id in own if report.group_ids[obs_id] == group.group_id)
+        assert f"Selected: {group.n_runs} runs of group {group.group_id}" in dashboard.view.summary
+        assert dashboard._controls["group_id"].widget.label == f"{group.group_id}: {group.n_runs} runs"
+    read = dashboard.view.panels["sky"].series[3].details
+    for obs_id, becomes in zip(map(int, read["OBS_ID"]), read["becomes"], strict=True):
+        merged = f", merged into group {report.group_ids[obs_id]}" if obs_id in moved else ""
+        assert becomes == f"kept, group {own[obs_id]}{merged}"
+    one = own[moved[0]]
+    dashboard.group_id = one
+    assert dashboard.selected == ()
+    assert f"Group {one} has no runs: it was merged into group {report.group_ids[moved[0]]}." in dashboard.view.summary
+    assert dashboard._controls["group_id"].widget.label == f"{one}: merged into {report.group_ids[moved[0]]}"
+    cell = groups.table[one]
+    tap(dashboard, "groups", cell["AZ_MIN"] + 0.1, cell["ALT_MIN"] + 0.1)  # no run is near
+    assert dashboard.group_id == report.group_ids[moved[0]]
+
+
 def test_runs_stand_in_their_groups(runs):
     dashboard = explore_runs(runs[0] / "in", "GADF", select="all")
     x, y = dashboard._runs.places("groups")
