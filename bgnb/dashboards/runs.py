@@ -206,17 +206,25 @@ def _of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:
         report = read_report(modeldir)
         chosen = report["settings"]
         dropped = (chosen["select"], chosen["sources"]) == ("far", "drop")
-        circles = float(chosen["exclusion_radius_deg"]) if dropped else None
+        # With another catalogue than that by which they were dropped, circles would show what was never excluded.
+        circles = float(chosen["exclusion_radius_deg"]) if dropped and _same_catalog(catalog, chosen["catalog"]) else None
         left_out = {run["obs_id"]: Reason(*run["reason"].split(": ", 1)) for run in report["runs"] if run["status"] != "used"}
     except (BgnbError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{modeldir}: the runs of these models cannot be read: {error}") from None
     kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
-    if catalog is None and chosen["catalog"] is not None:
-        circles = None  # they were chosen by another catalogue than the one that is shown
     sources = read_catalog(catalog)
     call = f"bgnb.dashboards.explore_runs({', '.join([repr(str(modeldir)), *_catalog_argument(catalog)])})"
     groups, model_ids = read_groups(modeldir / GROUPS_FILE), read_model_ids(modeldir / GROUPS_FILE)
     return RunSet(str(modeldir), table, Selection(kept, left_out), groups, sources, circles, call, model_ids)
+
+
+def _same_catalog(catalog: str | Path | Table | None, chosen: str | None) -> bool:
+    """Whether a catalogue has the name of the one that settings state; all tables are called table there."""
+    if catalog is None or chosen is None:
+        return catalog is chosen
+    if isinstance(catalog, Table):
+        return chosen == "table"
+    return Path(catalog).resolve() == Path(chosen).resolve()
 
 
 def _catalog_argument(catalog: str | Path | Table | None) -> list[str]:

@@ -55,9 +55,9 @@ def test_runs_of_models_are_shown_however_they_were_selected(runs, tmp_path):
     folder, catalog = runs
     obs_ids = bgnb.open_runs(folder / "in", "GADF").obs_ids[3:8]
 
-    def dashboard(**choices):
+    def dashboard(shown=None, **choices):
         bgnb.make_bg_cube_models(folder / "in", "GADF", tmp_path / "models", n_energy=4, n_fov=5, overwrite=True, **choices)
-        return explore_runs(tmp_path / "models")
+        return explore_runs(tmp_path / "models", catalog=shown)
 
     def has_circles(dashboard):
         return bool(np.isfinite(dashboard.view.panels["sky"].series[0].y).any())
@@ -68,7 +68,14 @@ def test_runs_of_models_are_shown_however_they_were_selected(runs, tmp_path):
     assert not has_circles(listed)
     assert not has_circles(dashboard(select="all"))
     assert not has_circles(dashboard(sources="mask"))  # these runs were not dropped
-    assert not has_circles(dashboard(catalog=catalog))  # another catalogue than the one that is shown
+    # Only the catalogue by which they were dropped excludes anything.
+    files = tmp_path / "one.ecsv", tmp_path / "other.ecsv"
+    for path in files:
+        catalog.write(path)
+    assert has_circles(dashboard(shown=catalog, catalog=catalog))
+    assert has_circles(dashboard(shown=str(files[0]), catalog=tmp_path / "." / "one.ecsv"))
+    for shown, chosen in ((catalog, None), (files[0], None), (None, catalog), (files[1], files[0]), (catalog, files[0])):
+        assert not has_circles(dashboard(shown=shown, catalog=chosen))
 
 
 def test_runs_of_merged_groups_belong_to_the_model_that_holds_them(runs, tmp_path):
