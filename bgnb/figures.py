@@ -16,7 +16,7 @@ from bgnb.datastore import Runs
 from bgnb.groups import ObservationGroups
 from bgnb.model import BackgroundModel
 from bgnb.profiles import spectrum
-from bgnb.runs import EXCLUSION_RADIUS, Selection
+from bgnb.runs import Selection
 from bgnb.shown import RATE_LABEL, Position, energy_bins, energy_label, hidden, place
 from bgnb.views.colours import Colours, choose_limits, counted, line_colours
 from bgnb.views.comparison import ComparisonState, comparison_images, planes_graph, spectra_graphs
@@ -31,7 +31,7 @@ _STYLES: tuple[Style, ...] = ("line", "points", "dots")
 
 
 def plot_runs(
-    runs: Runs, selection: Selection, groups: ObservationGroups, catalog: Table, exclusion_radius: u.Quantity = EXCLUSION_RADIUS
+    runs: Runs, selection: Selection, groups: ObservationGroups, catalog: Table, exclusion_radius: u.Quantity | None = None
 ) -> Picture:
     """Runs on the sky with the known sources, and in the groups with their GROUP_IDs.
 
@@ -45,10 +45,12 @@ def plot_runs(
         The groups.
     catalog : `~astropy.table.Table`
         Known sources, see `read_catalog`.
-    exclusion_radius : `~astropy.units.Quantity`
-        Radius of the circles around them, besides twice the extension.
+    exclusion_radius : `~astropy.units.Quantity`, optional
+        Radius of the circles around them, besides twice the extension; none are drawn where
+        runs were not selected by it.
     """
-    run_set = RunSet(str(runs.path), runs.table, selection, groups, catalog, exclusion_radius.to_value("deg"), "")
+    radius = None if exclusion_radius is None else exclusion_radius.to_value("deg")
+    run_set = RunSet(str(runs.path), runs.table, selection, groups, catalog, radius, "")
     view = runs_view(run_set, RunsState())
     return _picture(view.title, {name: view.panels[name] for name in ("sky", "groups")})
 
@@ -114,14 +116,15 @@ def plot_radial_profile(model: BackgroundModel, energies: Sequence[u.Quantity]) 
 
 
 def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
-    """Histograms of columns of a table of runs; columns that it lacks are passed over."""
+    """Histograms of columns of a table of runs; columns that it lacks are passed over, and so are missing values."""
     panels = {}
     for name in (name for name in columns if name in table.colnames):
-        values = np.asarray(table[name], dtype=float)
+        values = np.asarray(np.ma.filled(np.ma.array(table[name], dtype=float), np.nan))
+        values = values[np.isfinite(values)]
         edges = np.linspace(*span(values), 21)
         bars, unit = histogram("", values, edges), f" / {table[name].unit}" if table[name].unit else ""
         panels[name] = Graph("", f"{name}{unit}", "runs", (bars,), (edges[0], edges[-1]), span(bars.y, zero=True))
-    return _picture("", panels)
+    return _picture("" if panels else f"The table of runs has none of {', '.join(columns)}", panels)
 
 
 def plot_events(

@@ -56,9 +56,9 @@ def picture_of(figure: Figure) -> Picture:
 
 
 def to_png(view: View) -> bytes:
-    """A view as a picture, up to three panels in a row."""
-    columns = min(3, len(view.panels))
-    rows = math.ceil(len(view.panels) / columns)
+    """A view as a picture, up to three panels in a row; without panels, its title."""
+    columns = min(3, len(view.panels)) or 1
+    rows = math.ceil(len(view.panels) / columns) or 1
     size = 1.0 if columns == 3 else 1.25
     figure, places = new_figure(4.6 * size * columns, 4.1 * size * rows, rows, columns)
     figure.suptitle(_plain(view.title, 40 * columns))
