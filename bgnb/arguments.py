@@ -1,7 +1,8 @@
-"""What callers gave, checked: one of a few names, a value with a unit, a whole number."""
+"""What callers gave, checked: one of a few names, a value with a unit, a finite or whole number."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from operator import index
 from typing import Any
@@ -46,6 +47,30 @@ def to_value(name: str, value: u.Quantity | str, unit: str) -> float:
     if np.ndim(number) or not np.isfinite(number):
         raise BgnbError(f"{name} must be one finite value, got {str(value)!r}")
     return float(number)
+
+
+def finite_number(name: str, value: Any, unit: str = "") -> float:
+    """A finite number, or, where there is a unit, a value with one.
+
+    Raises
+    ------
+    BgnbError
+        Where it is none; the message names the argument.
+
+    Examples
+    --------
+    >>> finite_number("energy", 5, "TeV"), finite_number("energy", "5 GeV", "TeV")
+    (5.0, 0.005)
+    """
+    if isinstance(value, str | u.Quantity) and unit:
+        return to_value(name, value, unit)
+    try:
+        plain = float("nan" if isinstance(value, bool | str) else value)
+    except (TypeError, ValueError, OverflowError):
+        plain = math.nan
+    if not math.isfinite(plain):
+        raise BgnbError(f"{name} must be a finite number{unit and f' ({unit})'}, got {value!r}")
+    return plain
 
 
 def whole_number(name: str, number: Any, least: int = 1) -> int:

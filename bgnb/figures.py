@@ -119,8 +119,7 @@ def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
     """Histograms of columns of a table of runs; columns that it lacks are passed over, and so are missing values."""
     panels = {}
     for name in (name for name in columns if name in table.colnames):
-        values = np.asarray(np.ma.filled(np.ma.array(table[name], dtype=float), np.nan))
-        values = values[np.isfinite(values)]
+        values: NDArray[np.float64] = np.ma.masked_invalid(np.ma.array(table[name], dtype=float)).compressed()
         edges = np.linspace(*span(values), 21)
         bars, unit = histogram("", values, edges), f" / {table[name].unit}" if table[name].unit else ""
         panels[name] = Graph("", f"{name}{unit}", "runs", (bars,), (edges[0], edges[-1]), span(bars.y, zero=True))

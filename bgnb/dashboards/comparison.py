@@ -12,7 +12,7 @@ from astropy import units as u
 from bgnb.compare import Comparison, Normalise, compare
 from bgnb.comparisons import check_groups, common_groups, labels_of
 from bgnb.cube import CubeAxes
-from bgnb.dashboards.cubes import CubeDashboard, finite_number, with_choices
+from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, number_box, row
 from bgnb.errors import BgnbError
 from bgnb.modelset import KEPT, ModelSet, one_of
@@ -44,12 +44,7 @@ class ComparisonDashboard(CubeDashboard):
 
     def settle(self, state: ComparisonState) -> ComparisonState:
         group_id = one_of(state.group_id, self._group_ids, "the directories do not share a group")
-        state = replace(with_choices(state, show=Show, normalise=Normalise), group_id=group_id)
-        if state.span is not None:
-            state = replace(state, span=finite_number("span", state.span, ""))
-            if not 1e-6 <= state.span <= 1e6:  # type: ignore[operator]
-                raise BgnbError(f"span must be 1e-6 to 1e6, got {state.span}")
-        return super().settle(state)
+        return super().settle(replace(state, group_id=group_id))
 
     def automatic_limits(self, state: ComparisonState) -> tuple[float, float]:
         return rate_limits(self.comparison(state), state)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-from astropy import units as u
 
-from bgnb.arguments import checked_choice, to_value
 from bgnb.cube import CubeAxes
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, number_box
 from bgnb.dashboards.live import Action
 from bgnb.dashboards.player import Player
-from bgnb.errors import BgnbError
-from bgnb.views.colours import Palette, Stretch
-from bgnb.views.cubes import CubeState, Limits, energy_bin, energy_of, pixel, through_energies
+from bgnb.views.cubes import CubeState, energy_bin, energy_of, pixel, shown_limits, through_energies, with_limits
 from bgnb.views.view import Image
 
 
@@ -37,7 +31,7 @@ class CubeDashboard(Dashboard):
 
     def limits_of(self, state: Any) -> tuple[float, float]:
         """Values of the first and the last colour."""
-        return (state.low, state.high) if state.limits == "by hand" else self.automatic_limits(state)
+        return shown_limits(state, self.automatic_limits)
 
     def update(self, **changes: Any) -> None:
         if changes.get("low") is not None or changes.get("high") is not None:
@@ -45,30 +39,7 @@ class CubeDashboard(Dashboard):
         super().update(**changes)
 
     def settle(self, state: Any) -> Any:
-        state = with_choices(state, stretch=Stretch, limits=Limits, palette=Palette)
-        energy, percentile = finite_number("energy", state.energy, "TeV"), finite_number("percentile", state.percentile, "")
-        if not energy > 0:
-            raise BgnbError(f"energy must be above 0 TeV, got {state.energy}")
-        if not 0 < percentile <= 100:
-            raise BgnbError(f"percentile must be above 0 and at most 100, got {state.percentile}")
-        try:
-            if not isinstance(state.position, tuple | list | np.ndarray):
-                raise TypeError
-            x, y = state.position
-        except (TypeError, ValueError):
-            raise BgnbError(f"position must be a pair of DETX and DETY in deg, got {state.position!r}") from None
-        position = finite_number("DETX", x, "deg"), finite_number("DETY", y, "deg")
-        state = replace(state, energy=energy, percentile=percentile, position=position)
-        if state.limits != "by hand":
-            return replace(state, low=None, high=None)
-        automatic = self.automatic_limits(replace(state, limits="this energy"))
-        given = (value if end is None else end for end, value in zip((state.low, state.high), automatic, strict=True))
-        low, high = (finite_number("limits", value, "") for value in given)
-        if not low < high or high - low < 1e-6 * abs(high) or max(abs(low), abs(high)) > 1e100 or high - low < 1e-100:
-            raise BgnbError(f"the limits of the colours must increase, by more than a millionth, got {low:g} and {high:g}")
-        if state.stretch == "log" and not low > 0:
-            raise BgnbError(f"a logarithm needs limits above 0, got {low:g}; choose another stretch first")
-        return replace(state, low=low, high=high)
+        return with_limits(state, self.automatic_limits)
 
     def act(self, action: Action) -> None:
         if action["kind"] != "tap" or action["x"] is None or action["y"] is None:
@@ -171,22 +142,3 @@ def _inside(axes: CubeAxes, x: float, y: float) -> tuple[float, float]:
     ends = ((axes.detx.value[0], axes.detx.value[-1]), (axes.dety.value[0], axes.dety.value[-1]))
     x, y = (round(float(np.clip(value, *limits)), 3) for value, limits in zip((x, y), ends, strict=True))
     return x, y
-
-
-def with_choices(state: Any, **choices: Any) -> Any:
-    """The state, with some fields checked to be one of the names in a ``Literal``, and spelled like these."""
-    spelled = {name: checked_choice(name, getattr(state, name), get_args(names)) for name, names in choices.items()}
-    return replace(state, **spelled)
-
-
-def finite_number(name: str, value: Any, unit: str) -> float:
-    """A finite number, or a value with a unit."""
-    if isinstance(value, str | u.Quantity) and unit:
-        return to_value(name, value, unit)
-    try:
-        plain = float("nan" if isinstance(value, bool | str) else value)
-    except (TypeError, ValueError, OverflowError):
-        plain = math.nan
-    if not math.isfinite(plain):
-        raise BgnbError(f"{name} must be a finite number{unit and f' ({unit})'}, got {value!r}")
-    return plain

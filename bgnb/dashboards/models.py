@@ -10,12 +10,12 @@ from typing import Any
 from astropy import units as u
 
 from bgnb.cube import CubeAxes
-from bgnb.dashboards.cubes import CubeDashboard, with_choices
+from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, row
 from bgnb.modelset import KEPT, ModelSet
 from bgnb.views.colours import choose_limits
 from bgnb.views.cubes import energy_bin
-from bgnb.views.models import UNITS, ModelsState, Quantity, cube_of, model_view
+from bgnb.views.models import UNITS, ModelsState, cube_of, model_view
 from bgnb.views.view import View
 
 
@@ -37,7 +37,6 @@ class ModelsDashboard(CubeDashboard):
         return self._models.read(state.group_id).axes
 
     def settle(self, state: ModelsState) -> ModelsState:
-        state = with_choices(state, quantity=Quantity)
         return super().settle(replace(state, group_id=self._models.checked(state.group_id)))
 
     def automatic_limits(self, state: ModelsState) -> tuple[float, float]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
+from bgnb.arguments import finite_number
 from bgnb.arrays import Floats
 from bgnb.compare import MIN_EXPECTED, Comparison, Normalise
+from bgnb.errors import BgnbError
 from bgnb.profiles import Spectrum
 from bgnb.shown import LINES, RATE_LABEL, energy_label, index_words, measured_planes, place, spectra_ratio
 from bgnb.views.colours import Colours, around, choose_limits, counted, line_colours, number
-from bgnb.views.cubes import CubeState, energy_bin, energy_graph, image_of, pixel, place_of, rate_series
+from bgnb.views.cubes import CubeState, energy_bin, energy_graph, image_of, pixel, place_of, rate_series, shown_limits
 from bgnb.views.view import Graph, Image, Series, View, histogram, span
 
 Show = Literal["ratio", "difference", "pull"]
@@ -35,6 +38,13 @@ class ComparisonState(CubeState):
     show: Show = "ratio"
     normalise: Normalise = "none"
     span: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.span is not None:
+            self._set("span", finite_number("span", self.span))
+            if not 1e-6 <= self.span <= 1e6:
+                raise BgnbError(f"span must be 1e-6 to 1e6, got {self.span}")
 
 
 def comparison_view(
@@ -82,8 +92,7 @@ def comparison_images(
     where = energy_bin(axes, state.energy)
     pixels = [pixel(axes, position) for position in positions]
     energies = energy_label(axes, where)
-    low, high = (state.low, state.high) if state.limits == "by hand" else rate_limits(comparison, state)
-    colours = Colours(state.palette, state.stretch, low, high)  # type: ignore[arg-type]
+    colours = Colours(state.palette, state.stretch, *shown_limits(state, partial(rate_limits, comparison)))
     panels = {}
     for name, model, label in zip(("first", "second"), (comparison.first, comparison.second), labels, strict=True):
         rate = model.rate.quantity.value[where]

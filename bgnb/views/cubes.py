@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from bgnb.arguments import checked_choice, finite_number
 from bgnb.arrays import Floats
 from bgnb.cube import CubeAxes
+from bgnb.errors import BgnbError
 from bgnb.model import BackgroundModel
 from bgnb.profiles import Spectrum
 from bgnb.shown import LINES, energy_label, hidden, index_label
@@ -25,7 +27,14 @@ class CubeState:
     """A group, an energy in TeV, a position in deg, and how values are coloured.
 
     Energy and position are those that were asked for, whatever the bins of the group are,
-    so that they outlast a look at another group.
+    so that they outlast a look at another group. Limits ``low`` and ``high`` are set by hand,
+    or None: that of the image. Names may be given in any case, energies and positions as
+    quantities.
+
+    Raises
+    ------
+    BgnbError
+        Where a value cannot be used.
     """
 
     group_id: int
@@ -38,8 +47,63 @@ class CubeState:
     high: float | None = None
     palette: Palette = "viridis"
 
+    def __post_init__(self) -> None:
+        for name, choices in _choices(type(self)).items():
+            self._set(name, checked_choice(name, getattr(self, name), choices))
+        self._set("energy", finite_number("energy", self.energy, "TeV"))
+        if not self.energy > 0:
+            raise BgnbError(f"energy must be above 0 TeV, got {self.energy}")
+        self._set("percentile", finite_number("percentile", self.percentile))
+        if not 0 < self.percentile <= 100:
+            raise BgnbError(f"percentile must be above 0 and at most 100, got {self.percentile}")
+        self._set("position", _position(self.position))
+        for name in ("low", "high"):
+            end = getattr(self, name) if self.limits == "by hand" else None
+            self._set(name, None if end is None else finite_number("limits", end))
+        if self.low is not None and self.high is not None:
+            _check_limits(self.low, self.high, self.stretch)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
 
 State = TypeVar("State", bound=CubeState)
+
+
+def with_limits(state: State, automatic: Callable[[State], tuple[float, float]]) -> State:
+    """The state with both limits where they are set by hand; one that is not given is the automatic one of the image."""
+    if state.limits != "by hand" or (state.low is not None and state.high is not None):
+        return state
+    low, high = automatic(replace(state, limits="this energy"))
+    return replace(state, low=low if state.low is None else state.low, high=high if state.high is None else state.high)
+
+
+def shown_limits(state: State, automatic: Callable[[State], tuple[float, float]]) -> tuple[float, float]:
+    """Values of the first and the last colour."""
+    state = with_limits(state, automatic)
+    return automatic(state) if state.low is None or state.high is None else (state.low, state.high)
+
+
+def _choices(kind: type[CubeState]) -> dict[str, tuple[str, ...]]:
+    """The fields of a kind of state that hold one of a few names, and these names."""
+    return {name: get_args(hint) for name, hint in get_type_hints(kind).items() if get_origin(hint) is Literal}
+
+
+def _position(position: Any) -> tuple[float, float]:
+    try:
+        if not isinstance(position, tuple | list | np.ndarray):
+            raise TypeError
+        x, y = position
+    except (TypeError, ValueError):
+        raise BgnbError(f"position must be a pair of DETX and DETY in deg, got {position!r}") from None
+    return finite_number("DETX", x, "deg"), finite_number("DETY", y, "deg")
+
+
+def _check_limits(low: float, high: float, stretch: Stretch) -> None:
+    if not low < high or high - low < 1e-6 * abs(high) or max(abs(low), abs(high)) > 1e100 or high - low < 1e-100:
+        raise BgnbError(f"the limits of the colours must increase, by more than a millionth, got {low:g} and {high:g}")
+    if stretch == "log" and not low > 0:
+        raise BgnbError(f"a logarithm needs limits above 0, got {low:g}; choose another stretch first")
 
 
 def energy_bin(axes: CubeAxes, energy: float) -> int:

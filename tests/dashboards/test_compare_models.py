@@ -12,6 +12,7 @@ import bgnb
 from bgnb import BgnbError, write_model
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.views.colours import number
+from bgnb.views.comparison import ComparisonState, comparison_images
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.models import lopsided_model
 
@@ -57,6 +58,42 @@ def test_limits_are_those_of_what_is_named(modeldir, pair):
     assert dashboard.limits_of(dashboard.state) == (1, 9)
     dashboard.update(quantity="livetime", limits="by hand")
     assert dashboard.low < 0.9 < dashboard.high  # hours
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"energy": -3.0}, "energy must be above 0 TeV"),
+        ({"stretch": "foo"}, "unknown stretch 'foo'"),
+        ({"palette": "jet"}, "unknown palette 'jet'"),
+        ({"show": "sum"}, "unknown show 'sum'"),
+        ({"normalise": "all"}, "unknown normalise 'all'"),
+        ({"percentile": 101}, "percentile must be above 0"),
+        ({"position": (0.0, np.nan)}, "DETY must be a finite number"),
+        ({"limits": "by hand", "low": 2.0, "high": 1.0}, "must increase"),
+        ({"limits": "by hand", "low": -1.0, "high": 1.0, "stretch": "log"}, "a logarithm needs limits above 0"),
+        ({"limits": "by hand", "low": np.inf}, "limits must be a finite number"),
+        ({"span": 0}, "span must be 1e-6 to 1e6"),
+    ],
+)
+def test_a_state_is_valid_or_cannot_be_made(values, message):
+    with pytest.raises(BgnbError, match=message):
+        ComparisonState(0, **values)
+
+
+def test_a_state_holds_plain_values_and_limits_only_by_hand(pair):
+    state = ComparisonState(0, "500 GeV", [1, 2 * u.deg], "LOG", low=1.0, show="Pull", span=np.float32(2))
+    assert state == ComparisonState(0, 0.5, (1.0, 2.0), "log", show="pull", span=2.0)
+    assert (state.low, [type(value) for value in state.position]) == (None, [float, float])
+    # A limit that is not given is that of the image, also where nobody has settled it.
+    comparison = bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
+    first, second = (model.rate.quantity.value[2] for model in (comparison.first, comparison.second))
+    by_hand = ComparisonState(27, limits="by hand", low=1e-12)
+    for name in ("first", "second"):
+        colours = comparison_images(comparison, by_hand, ("a", "b"), [])[name].colours
+        assert (colours.low, colours.high) == (1e-12, max(first.max(), second.max()))
+    with pytest.raises(BgnbError, match="must increase"):
+        comparison_images(comparison, ComparisonState(27, limits="by hand", low=1e3), ("a", "b"), [])
 
 
 def test_comparison_shows_what_compare_finds(pair):
