@@ -16,7 +16,7 @@ from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, number_box, row
 from bgnb.errors import BgnbError
 from bgnb.modelset import KEPT, ModelSet, one_of
-from bgnb.views.comparison import NEUTRAL, ComparisonState, Show, compared_limits, comparison_view, rate_limits
+from bgnb.views.comparison import NEUTRAL, ComparisonState, Show, comparison_view, rate_limits
 from bgnb.views.view import View
 
 
@@ -25,6 +25,7 @@ class ComparisonDashboard(CubeDashboard):
 
     State = ComparisonState
     kind = "comparison"
+    coloured = "first"
     with_energy = ("spectra", "ratios")
 
     def __init__(self, first: ModelSet, second: ModelSet, labels: tuple[str, str], state: ComparisonState) -> None:
@@ -56,7 +57,7 @@ class ComparisonDashboard(CubeDashboard):
         groups = [(self._sets[0].label(group_id), group_id) for group_id in self._group_ids]
 
         def spread(state: ComparisonState) -> dict[str, Any]:
-            high = compared_limits(self.comparison(state), state)[1]
+            high = self.colours_of(state, "compared")[1]
             return {"value": float(f"{high - NEUTRAL[state.show]:.4g}")}
 
         return {
@@ -75,11 +76,11 @@ class ComparisonDashboard(CubeDashboard):
             row(*self.colour_controls(), here["span"]),
         ]
 
-    def update(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> bool:
         asked = {"show", "stretch", "percentile"} & changes.keys()
         if any(changes[name] != getattr(self.state, name) for name in asked):
             changes = {"span": None} | changes  # that of another comparison means nothing
-        super().update(**changes)
+        return super().update(**changes)
 
     @property
     def python(self) -> str:

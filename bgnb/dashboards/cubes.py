@@ -12,7 +12,7 @@ from bgnb.cube import CubeAxes
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, number_box
 from bgnb.dashboards.live import Action
 from bgnb.dashboards.player import Player
-from bgnb.views.cubes import CubeState, energy_bin, energy_of, pixel, shown_limits, through_energies, with_limits
+from bgnb.views.cubes import CubeState, energy_bin, energy_of, pixel, through_energies, with_limits
 from bgnb.views.view import Image
 
 
@@ -25,18 +25,27 @@ class CubeDashboard(Dashboard):
         """The axes of what a state shows."""
         raise NotImplementedError
 
+    #: A panel in the colours whose limits the controls show.
+    coloured: str
+
     def automatic_limits(self, state: Any) -> tuple[float, float]:
         """Limits of the colours that are not set by hand."""
         raise NotImplementedError
 
     def limits_of(self, state: Any) -> tuple[float, float]:
         """Values of the first and the last colour."""
-        return shown_limits(state, self.automatic_limits)
+        return self.colours_of(state, self.coloured)
 
-    def update(self, **changes: Any) -> None:
+    def colours_of(self, state: Any, panel: str) -> tuple[float, float]:
+        """Values of the first and the last colour of an image."""
+        image = self._view_of(state).panels[panel]
+        assert isinstance(image, Image)
+        return image.colours.low, image.colours.high
+
+    def update(self, **changes: Any) -> bool:
         if changes.get("low") is not None or changes.get("high") is not None:
             changes = {"limits": "by hand"} | changes
-        super().update(**changes)
+        return super().update(**changes)
 
     def settle(self, state: Any) -> Any:
         return with_limits(state, self.automatic_limits)

@@ -11,7 +11,7 @@ import dataclasses
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ class Dashboard(widgets.VBox):
     def __init__(self, state: Any) -> None:
         super().__init__()
         self._showing = False
+        self._view_of = lru_cache(1)(self.view_of)  # all that is told of a state is told of one view of it
         self.set_trait("state", self.settle(state))
         view = self.view
         self._plots = Plots(view, self.selecting)
@@ -158,10 +159,15 @@ class Dashboard(widgets.VBox):
     @property
     def view(self) -> View:
         """What is shown."""
-        return self.view_of(self.state)
+        return self._view_of(self.state)
 
-    def update(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> bool:
         """Change fields of the state, and draw it.
+
+        Returns
+        -------
+        bool
+            Whether that makes another state.
 
         Raises
         ------
@@ -172,12 +178,14 @@ class Dashboard(widgets.VBox):
             if name not in (field.name for field in dataclasses.fields(self.State)):
                 raise self._unknown(name)
         state = self.settle(dataclasses.replace(self.state, **changes))
-        if state != self.state:
-            view = self.view_of(state)
-            drawing = self._plots.properties(view)  # what cannot be shown complains before anything has changed
-            self.set_trait("state", state)
-            if self.state is state:  # else one who observes it has changed it again, and that is drawn
-                self._draw(view, drawing)
+        if state == self.state:
+            return False
+        view = self._view_of(state)
+        drawing = self._plots.properties(view)  # what cannot be shown complains before anything has changed
+        self.set_trait("state", state)
+        if self.state is state:  # else one who observes it has changed it again, and that is drawn
+            self._draw(view, drawing)
+        return True
 
     def close(self) -> None:
         """Take the dashboard off all pages, and let go of what it holds."""
@@ -225,8 +233,8 @@ class Dashboard(widgets.VBox):
             self.attempt(partial(self._update_from, act, change["new"]))
 
     def _update_from(self, act: Callable[[Any], dict[str, Any]], value: Any) -> None:
-        self.update(**act(value))
-        self._show_controls()  # also where the state is the same: 1.01 TeV lies in the bin of 1 TeV
+        if not self.update(**act(value)):
+            self._show_controls()  # the state is the same, but the control is not as it was
 
     def attempt(self, action: Callable[[], None]) -> None:
         """Do what a person asked for; what cannot be done is said below the controls."""

@@ -14,7 +14,7 @@ from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, row
 from bgnb.modelset import KEPT, ModelSet
 from bgnb.views.colours import choose_limits
-from bgnb.views.cubes import energy_bin
+from bgnb.views.cubes import energy_bin, shown_limits
 from bgnb.views.models import UNITS, ModelsState, cube_of, model_view
 from bgnb.views.view import View
 
@@ -24,6 +24,7 @@ class ModelsDashboard(CubeDashboard):
 
     State = ModelsState
     kind = "models"
+    coloured = "image"
 
     def __init__(self, models: ModelSet, state: ModelsState) -> None:
         self._models = models
@@ -48,7 +49,7 @@ class ModelsDashboard(CubeDashboard):
     def view_of(self, state: ModelsState) -> View:
         cube = self._cube(state.group_id, state.quantity)
         label = self._models.label(state.group_id)
-        return model_view(self._models.read(state.group_id), cube, state, label, self.limits_of(state))
+        return model_view(self._models.read(state.group_id), cube, state, label, shown_limits(state, self.automatic_limits))
 
     def controls(self) -> dict[str, Control]:
         groups = [(self._models.label(group_id), group_id) for group_id in self._models.group_ids]
@@ -63,12 +64,12 @@ class ModelsDashboard(CubeDashboard):
             row(*self.colour_controls()),
         ]
 
-    def update(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> bool:
         if changes.get("quantity", self.state.quantity) != self.state.quantity and self.state.limits == "by hand":
             if not changes.keys() & {"limits", "low", "high"}:
                 changes["limits"] = "this energy"
             changes = {"low": None, "high": None} | changes  # those of another quantity mean nothing
-        super().update(**changes)
+        return super().update(**changes)
 
     @property
     def python(self) -> str:

@@ -58,14 +58,14 @@ class RunsDashboard(Dashboard):
             raise BgnbError(f"{self._runs.origin} has no run {unknown[0]}")
         return RunsState(tuple(sorted(selected)))
 
-    def update(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> bool:
         if "selected" in changes:
             changes = {"group_id": None} | changes
             if changes["group_id"] is not None:
                 raise BgnbError("select runs or a group, not both")
         elif "group_id" in changes:
             changes = {"selected": ()} | changes
-        super().update(**changes)
+        return super().update(**changes)
 
     def act(self, action: Action) -> None:
         panel, x, y = action["panel"], action["x"], action["y"]

@@ -1,6 +1,6 @@
 """The dashboard of two directories of models."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import bgnb
 from bgnb import BgnbError, write_model
 from bgnb.dashboards import compare_models, explore_models
-from bgnb.views.colours import number
+from bgnb.views.colours import choose_limits, number
 from bgnb.views.comparison import ComparisonState, comparison_images
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.models import lopsided_model
@@ -94,6 +94,31 @@ def test_a_state_holds_plain_values_and_limits_only_by_hand(pair):
         assert (colours.low, colours.high) == (1e-12, max(first.max(), second.max()))
     with pytest.raises(BgnbError, match="must increase"):
         comparison_images(comparison, ComparisonState(27, limits="by hand", low=1e3), ("a", "b"), [])
+
+
+@pytest.mark.parametrize("kind", ["models", "comparison"])
+def test_one_step_finds_each_limit_once_and_sets_the_controls_once(kind, modeldir, pair, monkeypatch):
+    dashboard = explore_models(modeldir, group_id=3) if kind == "models" else compare_models(*pair)
+    found, shown = [], []
+    for module in ("bgnb.dashboards.models", "bgnb.views.comparison"):
+        monkeypatch.setattr(f"{module}.choose_limits", lambda *arguments: found.append(1) or choose_limits(*arguments))
+    slider = dashboard._controls["bin"]
+    monkeypatch.setitem(dashboard._controls, "bin", replace(slider, show=lambda state: shown.append(1) or slider.show(state)))
+    own = ["rates", "ratio"] if kind == "comparison" else ["image"]
+    slider.widget.value = (slider.widget.value + 1) % 4
+    assert (len(found), len(shown)) == (len(own), 1)
+    dashboard.update(low=1e-12, high=1.0)
+    found.clear()
+    slider.widget.value = (slider.widget.value + 1) % 4
+    assert len(found) == len(own) - 1  # none for limits by hand
+    # A control that was changed to no effect shows the state again.
+    shown.clear()
+    detx = dashboard._controls["detx"].widget
+    detx.value = 99.0
+    end = detx.value
+    detx.value = 99.0
+    assert (detx.value, len(shown)) == (end, 2)
+    assert end < 5
 
 
 def test_comparison_shows_what_compare_finds(pair):
