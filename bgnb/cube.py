@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from astropy import units as u
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from bgnb.arguments import to_value, whole_number
 from bgnb.errors import BgnbError
 
+#: Names of the axes.
+Axis = Literal["energy", "dety", "detx"]
 RATE_UNIT = u.Unit("MeV-1 s-1 sr-1")
 #: More bins than this are taken for a mistake.
 MAX_BINS = 50_000_000
@@ -152,9 +155,33 @@ class CubeAxes:
         """Bin centres in DETX, shape (n_detx,), in deg."""
         return (self.detx[:-1] + self.detx[1:]) / 2
 
+    def bin_of(self, name: Axis, value: float) -> int | None:
+        """Number of the bin of an axis that holds a value (TeV or deg); None outside the axis.
+
+        A bin holds its lower edge, and not its upper one.
+
+        Examples
+        --------
+        >>> from astropy import units as u
+        >>> axes = CubeAxes([1, 10, 100] * u.TeV, [-2, 0, 2] * u.deg, [-3, -1, 1, 3] * u.deg)
+        >>> axes.bin_of("energy", 10), axes.bin_of("detx", -1.1), axes.bin_of("dety", 2)
+        (1, 0, None)
+        """
+        edges = getattr(self, name).value
+        number = int(np.searchsorted(edges, value, side="right")) - 1
+        return number if 0 <= number < len(edges) - 1 else None
+
+    def nearest_bin(self, name: Axis, value: float) -> int:
+        """Number of the bin of an axis that holds a value (TeV or deg), or of the nearest one."""
+        number, edges = self.bin_of(name, value), getattr(self, name).value
+        if number is None:
+            return 0 if value < edges[0] else len(edges) - 2
+        return number
+
     def holds(self, detx: u.Quantity, dety: u.Quantity) -> bool:
         """Whether a position lies in the field of view."""
-        return bool(self.detx[0] <= detx < self.detx[-1] and self.dety[0] <= dety < self.dety[-1])
+        bins = self.bin_of("detx", detx.to_value("deg")), self.bin_of("dety", dety.to_value("deg"))
+        return None not in bins
 
     def bins_on(self, other: CubeAxes) -> NDArray[np.bool_]:
         """Bins that lie wholly on other axes, but for rounding; shape of these axes."""

@@ -147,11 +147,8 @@ def plane_integral(model: BackgroundModel) -> Floats:
 
 def bin_at(axes: CubeAxes, detx: u.Quantity, dety: u.Quantity) -> tuple[int, int]:
     """Numbers in DETY and DETX of the bin that holds a position."""
-    return _bin(axes.dety, dety), _bin(axes.detx, detx)
-
-
-def _bin(edges: u.Quantity, value: u.Quantity) -> int:
-    number = int(np.searchsorted(edges.value, value.to_value(edges.unit), side="right")) - 1
-    if not 0 <= number < len(edges) - 1:
+    iy, ix = axes.bin_of("dety", dety.to_value("deg")), axes.bin_of("detx", detx.to_value("deg"))
+    if iy is None or ix is None:
+        value, edges = (dety, axes.dety) if iy is None else (detx, axes.detx)
         raise BgnbError(f"{value} lies outside the field of view of the model, {edges[0]} to {edges[-1]}")
-    return number
+    return iy, ix

@@ -23,9 +23,8 @@ LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Ok
 
 def energy_bins(axes: CubeAxes, energies: Sequence[u.Quantity]) -> list[int]:
     """The energy bins that hold these energies, each once; energies outside the axis are passed over."""
-    edges = axes.energy
-    bins = [int(np.searchsorted(edges.value, energy.to_value("TeV"), side="right")) - 1 for energy in energies]
-    return sorted({number for number in bins if 0 <= number < len(edges) - 1})
+    bins = {axes.bin_of("energy", energy.to_value("TeV")) for energy in energies}
+    return sorted(number for number in bins if number is not None)
 
 
 def energy_label(axes: CubeAxes, number: int) -> str:

@@ -73,6 +73,18 @@ def test_values_of_a_cube_cannot_be_changed_and_do_not_follow_the_array_they_cam
         cube.quantity[1, 2, 3] = 2 * u.s
 
 
+@given(st.sampled_from(["energy", "dety", "detx"]), st.floats(-5, 100))
+def test_a_bin_holds_its_lower_edge_and_what_is_below_its_upper_one(name, value):
+    edges = getattr(axes(), name).value
+    holding = [number for number in range(len(edges) - 1) if edges[number] <= value < edges[number + 1]]
+    assert axes().bin_of(name, value) == (holding[0] if holding else None)
+    distances = [max(edges[number] - value, value - edges[number + 1], 0) for number in range(len(edges) - 1)]
+    assert axes().nearest_bin(name, value) == (holding[0] if holding else int(np.argmin(distances)))
+    for number, edge in enumerate(edges):
+        assert axes().bin_of(name, edge) == (number if number < len(edges) - 1 else None)
+    assert axes().bin_of(name, np.nan) is None
+
+
 @given(st.floats(0.01, 200))
 def test_first_bin_above_a_threshold_is_not_cut_by_it(threshold):
     edges = axes().energy.value

@@ -108,17 +108,13 @@ def _check_limits(low: float, high: float, stretch: Stretch) -> None:
 
 def energy_bin(axes: CubeAxes, energy: float) -> int:
     """The energy bin that holds an energy (TeV), or the nearest."""
-    return int(np.clip(np.searchsorted(axes.energy.value, energy, side="right") - 1, 0, axes.shape[0] - 1))
+    return axes.nearest_bin("energy", energy)
 
 
 def pixel(axes: CubeAxes, position: tuple[float, float]) -> tuple[int, int]:
     """Numbers in DETY and DETX of the bin that holds a position (DETX and DETY, deg), or the nearest."""
     x, y = position
-    numbers = [
-        int(np.clip(np.searchsorted(edges.value, value, side="right") - 1, 0, len(edges) - 2))
-        for edges, value in ((axes.dety, y), (axes.detx, x))
-    ]
-    return numbers[0], numbers[1]
+    return axes.nearest_bin("dety", y), axes.nearest_bin("detx", x)
 
 
 def place_of(axes: CubeAxes, iy: int, ix: int) -> str:
