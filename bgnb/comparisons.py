@@ -105,7 +105,7 @@ def compare_models(
     except (TypeError, ValueError) as error:
         raise BgnbError(f"energies must be values with a unit, such as '5 TeV': {error}") from None
     try:
-        at_positions: list[Position] = [(float(x) * u.deg, float(y) * u.deg) for x, y in positions]
+        at_positions: list[Position] = [(float(x), float(y)) for x, y in positions]
     except (TypeError, ValueError):
         raise BgnbError(f"positions must be pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)], got {positions}") from None
     check_groups(first.path, second.path)
@@ -114,7 +114,7 @@ def compare_models(
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(first.path, second.path)) as directory:
         for group_id in common:
             comparison = compare(first.read(group_id), second.read(group_id), normalise)
-            inside = [position for position in at_positions if comparison.axes.holds(*position)]
+            inside = [(x, y) for x, y in at_positions if comparison.axes.holds(x * u.deg, y * u.deg)]
             if at_energies and not energy_bins(comparison.axes, at_energies):
                 edges = comparison.axes.energy
                 raise BgnbError(f"none of the energies of the images lies within {edges[0]:.3g} to {edges[-1]:.3g}")
@@ -148,18 +148,17 @@ def comparison_page(
 ) -> str:
     """What `bgnb.dashboards.compare_models` shows, at all energies and some positions, as one page that needs no network.
 
-    It begins with the lowest of the energies given; ``group`` is the group in words.
+    It begins with the lowest of the energies given; positions are in deg, ``group`` is the group in words.
     """
     from bgnb.views.exports import to_html  # Bokeh takes time to load
 
     axes = comparison.axes
-    places = [(detx.to_value("deg"), dety.to_value("deg")) for detx, dety in positions]
     state = ComparisonState(group_id, normalise=comparison.normalise)
     if bins := energy_bins(axes, energies):
         state = replace(state, energy=energy_of(axes, bins[0]))
     frames, views = through_energies(axes, state), []
     for _, each in frames:
-        view = comparison_view(comparison, each, labels, group, places)
+        view = comparison_view(comparison, each, labels, group, positions)
         planes = planes_graph(comparison, labels, each.energy)
         views.append(replace(view, panels={**view.panels, "planes": planes}))
     return to_html([label for label, _ in frames], views, energy_bin(axes, state.energy))
@@ -202,11 +201,11 @@ def group_numbers(
     impossible = first.rate.quantity.value == 0 if first.is_true else np.zeros(first.axes.shape, dtype=bool)
     spectra = []
     for detx, dety in positions:
-        pair = comparison.spectra(detx, dety)
+        pair = comparison.spectra(detx * u.deg, dety * u.deg)
         spectra.append(
             {
-                "detx_deg": detx.to_value("deg"),
-                "dety_deg": dety.to_value("deg"),
+                "detx_deg": detx,
+                "dety_deg": dety,
                 "rate": [spectrum.rate for spectrum in pair],
                 "error": [spectrum.error for spectrum in pair],
                 "index": [spectrum.index for spectrum in pair],

@@ -17,8 +17,8 @@ from bgnb.groups import ObservationGroups
 from bgnb.model import BackgroundModel
 from bgnb.profiles import spectrum
 from bgnb.runs import Selection
-from bgnb.shown import RATE_LABEL, Position, energy_bins, energy_label, hidden, place
-from bgnb.views.colours import Colours, choose_limits, counted, line_colours
+from bgnb.shown import RATE_LABEL, Position, counted, energy_bins, energy_label, hidden, place
+from bgnb.views.colours import Colours, choose_limits, line_colours
 from bgnb.views.comparison import ComparisonState, comparison_images, planes_graph, spectra_graphs
 from bgnb.views.cubes import energy_graph, energy_of, image_of, rate_series
 from bgnb.views.models import profile_graph
@@ -77,24 +77,24 @@ def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: st
     return _picture(title, panels)
 
 
-def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Position] = ((0 * u.deg, 0 * u.deg),)) -> Picture:
+def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Position] = ((0.0, 0.0),)) -> Picture:
     """Rate against energy at positions, and counts and livetime of the whole field of view.
 
     Parameters
     ----------
     models : mapping of str to `BackgroundModel`
         Models by name.
-    positions : sequence of pair of `~astropy.units.Quantity`
-        DETX and DETY.
+    positions : sequence of pair of float
+        DETX and DETY, deg.
     """
-    places = [place(*(value.to_value("deg") for value in position)) for position in positions]
+    places = [place(*position) for position in positions]
     several = len(places) > 1
     rates: list[Series] = []
     counts, livetimes = [], []
     for (name, model), colour in zip(models.items(), line_colours(len(models)), strict=True):
-        for position, words, style in zip(positions, places, cycle(_STYLES)):
+        for (detx, dety), words, style in zip(positions, places, cycle(_STYLES)):
             label = f"{name} {words}" if several else name
-            series = rate_series(model, spectrum(model, *position), label, colour, style)
+            series = rate_series(model, spectrum(model, detx * u.deg, dety * u.deg), label, colour, style)
             rates += (replace(each, low=None, high=None) for each in series)  # errors of many would hide each other
         energy, stack = model.axes.energy.value, model.stack
         counts.append(_steps(hidden(stack.counts.sum(axis=(1, 2))), energy, colour))
@@ -142,9 +142,8 @@ def plot_events(
 def plot_comparison(
     comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position], labels: tuple[str, str], title: str
 ) -> Picture:
-    """Images of both models at energies, their ratio, and spectra at positions."""
-    axes = comparison.axes
-    places = [(detx.to_value("deg"), dety.to_value("deg")) for detx, dety in positions] or [(0.0, 0.0)]
+    """Images of both models at energies, their ratio, and spectra at positions (deg)."""
+    axes, places = comparison.axes, positions or [(0.0, 0.0)]
     panels: dict[str, Panel] = {}
     for number in energy_bins(axes, energies):
         state = ComparisonState(0, energy_of(axes, number), percentile=99)

@@ -1,7 +1,8 @@
-"""What pictures of all kinds share: colours, words, and values that can be drawn."""
+"""What pictures of all kinds share: words, and values that can be drawn."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +15,10 @@ from bgnb.compare import Comparison
 from bgnb.cube import CubeAxes
 from bgnb.profiles import Spectrum
 
-Position = tuple[u.Quantity, u.Quantity]
+#: DETX and DETY, deg.
+Position = tuple[float, float]
 
 RATE_LABEL = "MeV⁻¹ s⁻¹ sr⁻¹"
-GREY = "#bbbbbb"
-LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's palette
 
 
 def energy_bins(axes: CubeAxes, energies: Sequence[u.Quantity]) -> list[int]:
@@ -36,6 +36,16 @@ def energy_label(axes: CubeAxes, number: int) -> str:
 def place(detx: float, dety: float) -> str:
     """A position in the field of view (deg), in few words."""
     return f"({detx:g}, {dety:g}) deg"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number to read: three digits, or a dash where there is none."""
+    return f"{value:.{digits}g}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def counted(number: int, word: str) -> str:
+    """A number of things, in words."""
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def index_label(line: Spectrum) -> str:

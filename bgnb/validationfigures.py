@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bgnb.shown import GREY, LINES
 from bgnb.validation import KINDS, PROFILES, Validation
+from bgnb.views.colours import GREY, LINES
 from bgnb.views.pictures import Picture, new_figure, picture_of
 
 _LABELS = {

@@ -73,7 +73,7 @@ def test_views_have_spectra_at_each_position():
 def test_the_same_comparison_makes_the_same_page():
     """Whatever was drawn before; and a name that looks like an id of Bokeh stays as it is."""
     comparison = compare(truth(), counted(1))
-    arguments = [1 * u.TeV], [(2 * u.deg, 2 * u.deg)], ("p1001", "p1"), 8, "8: <high>"
+    arguments = [1 * u.TeV], [(2.0, 2.0)], ("p1001", "p1"), 8, "8: <high>"
     page, again = (comparison_page(comparison, *arguments) for _ in range(2))
     assert page == again
     for text in ('"p1001"', '"p1"', "p1 / p1001", "8: &amp;lt;high&amp;gt;", *(energy_label(AXES, n) for n in range(12))):

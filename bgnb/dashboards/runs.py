@@ -22,7 +22,7 @@ from bgnb.groupsfile import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_mo
 from bgnb.modelset import one_of
 from bgnb.reportfile import read_report
 from bgnb.runs import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
-from bgnb.views.colours import counted
+from bgnb.shown import counted
 from bgnb.views.runs import HISTOGRAMS, RunSet, RunsState, runs_view
 from bgnb.views.view import View
 

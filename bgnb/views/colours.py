@@ -1,7 +1,7 @@
 """From values to colours: stretch, limits, and the ticks of the colour bar.
 
-Colours are chosen here, once, as numbers from 0 to 254, so that every renderer shows the
-same; 255 is grey and means that a bin has no value that can be shown.
+Colours are chosen here, once, as numbers from 0 on, so that every renderer shows the same;
+one more than the last is grey and means that a bin has no value that can be shown.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb.shown import LINES
+from bgnb.shown import number
 
 Stretch = Literal["linear", "log", "sqrt"]
 Palette = Literal["viridis", "cividis"]
 
+#: Colours of a palette; their codes are 0 to one less.
+N_COLOURS = 255
 #: The code of a bin without a value.
-NOTHING = 255
+NOTHING = N_COLOURS
+#: The colour of such a bin.
+GREY = "#bbbbbb"
+#: Colours of lines, as long as they are few: Okabe and Ito's palette.
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 #: The colour of what is chosen, to be seen on any ground.
 CHOSEN = "#e6007e"
 #: A diverging logarithm reaches from the limit down to this part of it, on either side.
@@ -68,10 +74,11 @@ class Colours:
             return np.sqrt(np.where(part < 0, 0.0, part)) if self.stretch == "sqrt" else part
 
     def codes(self, values: Any) -> NDArray[np.uint8]:
-        """Number of the colour of each value, 0 to 254, and 255 where there is none."""
+        """Code of the colour of each value, and NOTHING where there is none."""
         position = self.position(values)
         shown = ~np.isnan(position)
-        return np.where(shown, np.rint(254 * np.clip(np.where(shown, position, 0), 0, 1)), NOTHING).astype(np.uint8)
+        codes = np.rint((N_COLOURS - 1) * np.clip(np.where(shown, position, 0), 0, 1))
+        return np.where(shown, codes, NOTHING).astype(np.uint8)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Code and label of some values on the colour bar."""
@@ -81,7 +88,7 @@ class Colours:
             values = [self.low, math.sqrt(self.low), 1.0, math.sqrt(self.high), self.high]
         else:
             values = [part * self.high for part in (-1, -0.1, 0, 0.1, 1)]
-        return tuple(zip((254 * self.position(values)).tolist(), _labels(values), strict=True))
+        return tuple(zip(((N_COLOURS - 1) * self.position(values)).tolist(), _labels(values), strict=True))
 
 
 def choose_limits(
@@ -144,23 +151,18 @@ def round_values(low: float, high: float, *, log: bool) -> list[float]:
 
 @cache
 def palette(name: str) -> tuple[str, ...]:
-    """The 255 colours of a palette, as ``#rrggbb``."""
+    """The colours of a palette, as ``#rrggbb``."""
     from bokeh.palettes import Cividis256, RdBu11, Viridis256, interp_palette
 
     known = {"viridis": Viridis256, "cividis": Cividis256, "diverging": RdBu11}
-    return tuple(interp_palette(known[name], NOTHING))
+    return tuple(interp_palette(known[name], N_COLOURS))
 
 
 def line_colours(number: int) -> list[str]:
     """Colours for so many lines: easy to tell apart, also by the colour-blind, while they are few; else in order."""
     if number <= len(LINES):
         return list(LINES[:number])
-    return [palette("viridis")[round(place)] for place in np.linspace(0, 0.85 * NOTHING, number)]
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number to read: three digits, or a dash where there is none."""
-    return f"{value:.{digits}g}".replace("-", "−") if math.isfinite(value) else "–"
+    return [palette("viridis")[round(place)] for place in np.linspace(0, 0.85 * N_COLOURS, number)]
 
 
 def _labels(values: list[float]) -> list[str]:
@@ -170,11 +172,6 @@ def _labels(values: list[float]) -> list[str]:
         if len(set(labels)) == len(set(values)):
             break
     return labels
-
-
-def counted(number: int, word: str) -> str:
-    """A number of things, in words."""
-    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _distance(values: Any, neutral: float, stretch: Stretch) -> Any:

@@ -14,15 +14,13 @@ from bgnb.arrays import Floats
 from bgnb.compare import MIN_EXPECTED, Comparison, Normalise
 from bgnb.errors import BgnbError
 from bgnb.profiles import Spectrum
-from bgnb.shown import LINES, RATE_LABEL, energy_label, index_words, measured_planes, place, spectra_ratio
-from bgnb.views.colours import Colours, around, choose_limits, counted, line_colours, number
+from bgnb.shown import RATE_LABEL, Position, counted, energy_label, index_words, measured_planes, number, place, spectra_ratio
+from bgnb.views.colours import LINES, Colours, around, choose_limits, line_colours
 from bgnb.views.cubes import CubeState, energy_bin, energy_graph, image_of, pixel, place_of, rate_series, shown_limits
 from bgnb.views.view import Graph, Image, Series, View, histogram, span
 
 Show = Literal["ratio", "difference", "pull"]
 Labels = tuple[str, str]
-#: DETX and DETY, deg.
-Position = tuple[float, float]
 
 #: Values that mean that the two are the same.
 NEUTRAL = {"ratio": 1.0, "difference": 0.0, "pull": 0.0}

@@ -15,8 +15,8 @@ from bgnb.cube import CubeAxes
 from bgnb.errors import BgnbError
 from bgnb.model import BackgroundModel
 from bgnb.profiles import Spectrum
-from bgnb.shown import LINES, energy_label, hidden, index_label
-from bgnb.views.colours import Colours, Palette, Stretch
+from bgnb.shown import Position, energy_label, hidden, index_label
+from bgnb.views.colours import LINES, Colours, Palette, Stretch
 from bgnb.views.view import Graph, Image, Legend, Series, Style, span
 
 Limits = Literal["this energy", "all energies", "by hand"]
@@ -39,7 +39,7 @@ class CubeState:
 
     group_id: int
     energy: float = 1.0
-    position: tuple[float, float] = (0.0, 0.0)
+    position: Position = (0.0, 0.0)
     stretch: Stretch = "linear"
     limits: Limits = "this energy"
     percentile: float = 100.0
@@ -89,7 +89,7 @@ def _choices(kind: type[CubeState]) -> dict[str, tuple[str, ...]]:
     return {name: get_args(hint) for name, hint in get_type_hints(kind).items() if get_origin(hint) is Literal}
 
 
-def _position(position: Any) -> tuple[float, float]:
+def _position(position: Any) -> Position:
     try:
         if not isinstance(position, tuple | list | np.ndarray):
             raise TypeError
@@ -111,7 +111,7 @@ def energy_bin(axes: CubeAxes, energy: float) -> int:
     return axes.nearest_bin("energy", energy)
 
 
-def pixel(axes: CubeAxes, position: tuple[float, float]) -> tuple[int, int]:
+def pixel(axes: CubeAxes, position: Position) -> tuple[int, int]:
     """Numbers in DETY and DETX of the bin that holds a position (DETX and DETY, deg), or the nearest."""
     x, y = position
     return axes.nearest_bin("dety", y), axes.nearest_bin("detx", x)

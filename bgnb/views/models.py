@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bgnb.arrays import Floats
 from bgnb.model import BackgroundModel
 from bgnb.profiles import Spectrum, radial_profile, spectrum
-from bgnb.shown import RATE_LABEL, energy_label, hidden, index_words
-from bgnb.views.colours import Colours, counted, line_colours, number
+from bgnb.shown import RATE_LABEL, counted, energy_label, hidden, index_words, number
+from bgnb.views.colours import Colours, line_colours
 from bgnb.views.cubes import CubeState, energy_bin, energy_graph, image_of, pixel, place_of, rate_series
 from bgnb.views.view import Graph, Panel, Series, View, span
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgnb.outdir import write_file
-from bgnb.shown import GREY
-from bgnb.views.colours import CHOSEN, NOTHING, number, palette, round_values
+from bgnb.shown import number
+from bgnb.views.colours import CHOSEN, GREY, NOTHING, palette, round_values
 from bgnb.views.view import Graph, Image, Series, View
 
 if TYPE_CHECKING:

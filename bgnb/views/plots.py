@@ -26,8 +26,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from bgnb.shown import GREY
-from bgnb.views.colours import CHOSEN, NOTHING, palette
+from bgnb.views.colours import CHOSEN, GREY, NOTHING, palette
 from bgnb.views.view import Graph, Image, Series, View
 
 #: Models and what they are to be.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from bgnb.arrays import Floats
 from bgnb.groups import ObservationGroups
 from bgnb.runs import Selection
-from bgnb.shown import LINES
-from bgnb.views.colours import CHOSEN, counted, number
+from bgnb.shown import counted, number
+from bgnb.views.colours import CHOSEN, LINES
 from bgnb.views.view import Graph, Series, View, histogram, span
 
 _KEPT, _LEFT_OUT, _SOURCES = LINES[0], "#999999", "#c08040"

@@ -15,8 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb.shown import LINES
-from bgnb.views.colours import Colours
+from bgnb.views.colours import LINES, Colours
 
 #: Pixels along an axis whose bins are not equal.
 _FINE = 1000

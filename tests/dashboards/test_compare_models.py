@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import bgnb
 from bgnb import BgnbError, write_model
 from bgnb.dashboards import compare_models, explore_models
-from bgnb.views.colours import choose_limits, number
+from bgnb.shown import number
+from bgnb.views.colours import choose_limits
 from bgnb.views.comparison import ComparisonState, comparison_images
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.models import lopsided_model
