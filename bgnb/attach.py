@@ -351,8 +351,9 @@ def _observations(runs: Runs, obs_ids: Sequence[int], scheme: str) -> fits.BinTa
     if scheme == "HESS":
         return _index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
     with fits.open(index_file(runs.path, "obs-index.fits"), memmap=False) as hdus:
-        rows = np.isin(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), obs_ids)
-        return fits.BinTableHDU(hdus[1].data[rows], hdus[1].header)
+        numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)
+        kept = np.sort(rows[np.isin(numbers, obs_ids)])
+        return fits.BinTableHDU(hdus[1].data[kept], hdus[1].header)
 
 
 def _index_hdu(table: Table, kind: str) -> fits.BinTableHDU:

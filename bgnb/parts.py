@@ -71,8 +71,9 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
     if missing := [number for number in range(1, min(n_parts, len(paths) + 6) + 1) if number not in numbers]:
         more = " …" if len(missing) > 5 else ""
         raise BgnbError(f"of {n_parts} parts these are missing: {', '.join(map(str, missing[:5]))}{more}")
-    if repeated := [path for path, number in zip(paths, numbers, strict=True) if numbers.count(number) > 1]:
-        raise BgnbError(f"the same part is given twice: {repeated[0]} and {repeated[1]}")
+    for place, number in enumerate(numbers):
+        if number in numbers[:place]:
+            raise BgnbError(f"the same part is given twice: {paths[numbers.index(number)]} and {paths[place]}")
     settings = Settings.from_dict(first["settings"])
     if not Path(settings.indir).is_dir():
         where = "" if Path(settings.indir).is_absolute() else f" in {Path.cwd()}; merge where the parts were made"

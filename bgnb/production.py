@@ -73,9 +73,9 @@ def write_models(plan: Plan, sums: Mapping[Key, Counted], directory: Path) -> Re
 
 def _poor_groups(groups: Iterable[GroupReport], settings: Settings) -> list[str]:
     """Notes on groups that have less livetime than is wanted, and no other to be merged with."""
-    wanted = settings.min_livetime_s / 3600
+    wanted = settings.min_livetime_s
     return [
-        f"group {group.group_id} has {group.livetime_s / 3600:.2f} h of livetime, less than min_livetime = {wanted:.4g} h"
+        f"group {group.group_id} has {group.livetime_s:.0f} s of livetime, less than min_livetime = {wanted:.0f} s"
         for group in groups
         if group.livetime_s < settings.min_livetime_s
     ]

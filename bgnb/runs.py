@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -199,6 +200,24 @@ def select_runs(
             if reason.kind == FAULT:
                 raise DataError(reason.detail)
     return selection
+
+
+def check_effect(select: str | Path | Sequence[int], catalog: str | Path | Table | None, exclusion_radius: float) -> None:
+    """Complain of sources, or a distance (deg) from them, that would be passed over without a word.
+
+    Raises
+    ------
+    BgnbError
+        Where runs are not selected by their distance from sources, or it cannot be one.
+    """
+    if exclusion_radius < 0:
+        raise BgnbError(f"exclusion_radius must not be negative, got {exclusion_radius:g} deg")
+    changed = not math.isclose(exclusion_radius, EXCLUSION_RADIUS.to_value("deg"))
+    for name, given in (("catalog", catalog is not None), ("exclusion_radius", changed)):
+        if given and str(select).lower() != "far":
+            raise BgnbError(
+                f"{name} has an effect only where sources decide: select = far" + ", or sources = mask" * (name == "catalog")
+            )
 
 
 def checked_on_error(on_error: str) -> OnError:
