@@ -15,7 +15,7 @@ from astropy.table import Table
 
 from bgnb.arguments import checked_choice
 from bgnb.datastore import Runs
-from bgnb.errors import BgnbError, DataError, printable
+from bgnb.errors import BgnbError, DataError, listed, printable
 from bgnb.fov import separation
 
 #: What to do with a run that cannot be used: leave it out and report it, or stop.
@@ -162,7 +162,7 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     """
     wanted, known = set(obs_ids), set(runs.obs_ids)
     if unknown := sorted(wanted - known):
-        raise BgnbError(f"{runs.path} has no run {', '.join(map(str, unknown[:5]))}{' …' if len(unknown) > 5 else ''}")
+        raise BgnbError(f"{runs.path} has no run {listed(unknown)}")
     return _selection(runs, _faults(runs) | dict.fromkeys(sorted(known - wanted), Reason("not in the list of runs")))
 
 
