@@ -18,7 +18,7 @@ from bgnb.datastore import Runs, checked_scheme, index_file, open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.eventfile import read_event_list
 from bgnb.eventlist import EventList, HduLocation
-from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
+from bgnb.fitsfile import index_hdu, primary_hdu, write_fits
 from bgnb.fitstable import FitsTable, read_table, read_tables
 from bgnb.fov import FovAlign
 from bgnb.gadf import HESS_DR1_WRITER, REVERSED, write_background
@@ -222,7 +222,7 @@ def attach(
         target = Path(outdir).resolve()
         make_rows = _gadf_rows if settings["scheme"] == "GADF" else _hess_rows
         hdus, parts = make_rows(runs, [run.obs_id for run in attached], target)
-        write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), _index_hdu(hdus, "HDU")])
+        write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
         observations = _observations(runs, [run.obs_id for run in attached], settings["scheme"])
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
         reports = [_with_missing(run, parts[run.obs_id]) for run in attached]
@@ -349,13 +349,8 @@ def _with_missing(run: AttachedRun, parts: set[str]) -> AttachedRun:
 def _observations(runs: Runs, obs_ids: Sequence[int], scheme: str) -> fits.BinTableHDU:
     """The index of observations: the original rows in scheme GADF, else the run table."""
     if scheme == "HESS":
-        return _index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
+        return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
     with fits.open(index_file(runs.path, "obs-index.fits"), memmap=False) as hdus:
-        rows = np.isin(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), obs_ids)
-        return fits.BinTableHDU(hdus[1].data[rows], hdus[1].header)
-
-
-def _index_hdu(table: Table, kind: str) -> fits.BinTableHDU:
-    hdu = table_hdu(table, f"{kind}_INDEX")
-    hdu.header.update(GADF_KEYWORDS | {"HDUCLAS1": "INDEX", "HDUCLAS2": kind})
-    return hdu
+        numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)
+        kept = np.sort(rows[np.isin(numbers, obs_ids)])
+        return fits.BinTableHDU(hdus[1].data[kept], hdus[1].header)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import astropy
@@ -24,10 +24,15 @@ from bgnb.fov import FovAlign
 from bgnb.mask import SourceMask
 from bgnb.stack import RunCounts, Stack
 
-Key = tuple[int, ...]
-
 #: Most runs of a chunk: so many that to send it costs little, so few that to lose it does.
 CHUNK_RUNS = 25
+
+
+class Key(NamedTuple):
+    """What chunks are added up to: a group; for splines a part of it, a run or runs that point alike."""
+
+    group_id: int
+    part: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,7 @@ class Chunk:
 
     Parameters
     ----------
-    key : tuple of int
+    key : Key
         What it is a part of: the sum of chunks with the same key is asked for.
     axes : `CubeAxes`
         The bins.

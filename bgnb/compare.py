@@ -156,6 +156,11 @@ class Comparison:
         return first, second
 
 
+def checked_normalise(normalise: str) -> Normalise:
+    """One of the kinds of `Normalise`, or a `BgnbError`."""
+    return checked_choice("normalise", normalise, get_args(Normalise))
+
+
 def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "none") -> Comparison:
     """Compare two models.
 
@@ -175,7 +180,7 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     BgnbError
         Where the models have different frames, or axes without a common grid.
     """
-    normalise = checked_choice("normalise", normalise, get_args(Normalise))
+    normalise = checked_normalise(normalise)
     if first.stack.fovalign != second.stack.fovalign:
         raise BgnbError(f"models in different frames cannot be compared: {first.stack.fovalign} and {second.stack.fovalign}")
     axes = common_axes(first.axes, second.axes)
@@ -192,4 +197,4 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     by_plane = factors[:, None, None]
     error = None if second.error is None else Cube(axes, second.error.quantity * by_plane)
     scaled = replace(second, rate=Cube(axes, second.rate.quantity * by_plane), error=error)
-    return Comparison(first, scaled, normalise, factors)  # type: ignore[arg-type]
+    return Comparison(first, scaled, normalise, factors)

@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb.compare import ZONES, Comparison, compare
+from bgnb.compare import ZONES, Comparison, checked_normalise, compare
 from bgnb.errors import BgnbError
 from bgnb.figures import plot_comparison
 from bgnb.gadf import read_model
@@ -99,7 +99,7 @@ def compare_models(
         groups are defined differently.
     """
     first, second = ModelSet(dir1), ModelSet(dir2)
-    names = labels_of(first.path.resolve(), second.path.resolve()) if labels is None else (labels[0], labels[1])
+    names = checked_labels(labels, first.path, second.path)
     try:
         at_energies = [u.Quantity(energy).to("TeV") for energy in energies]
     except (TypeError, ValueError) as error:
@@ -131,7 +131,12 @@ def compare_models(
             tuple(sorted(set(first.group_ids) - set(common))),
             tuple(sorted(set(second.group_ids) - set(common))),
         )
-        settings: dict[str, Any] = {"dir1": str(dir1), "dir2": str(dir2), "normalise": normalise, "labels": names}
+        settings: dict[str, Any] = {
+            "dir1": str(dir1),
+            "dir2": str(dir2),
+            "normalise": checked_normalise(normalise),
+            "labels": names,
+        }
         settings |= {"energies": [str(energy) for energy in energies], "positions": [list(map(float, p)) for p in positions]}
         report = {"settings": settings, "groups": figures}
         write_report(directory, report | {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second})
@@ -234,6 +239,21 @@ def group_numbers(
         "spectra": spectra,
     }
     return dict(plain(figures))
+
+
+def checked_labels(labels: Sequence[str] | None, first: Path, second: Path) -> tuple[str, str]:
+    """Names of two directories, by default their own.
+
+    Raises
+    ------
+    BgnbError
+        Where they are not two.
+    """
+    if labels is None:
+        return labels_of(first.resolve(), second.resolve())
+    if isinstance(labels, str) or len(labels) != 2:
+        raise BgnbError(f"labels must be the names of both, got {labels!r}")
+    return str(labels[0]), str(labels[1])
 
 
 def labels_of(first: Path, second: Path) -> tuple[str, str]:

@@ -45,10 +45,10 @@ class KeptChunks:
         except (OSError, DataError):
             return None
 
-    def named(self, chunk: Chunk) -> Chunk:
-        """The same chunk, named by its files as they are now, before they are read."""
+    def noting_files(self, chunk: Chunk) -> Chunk:
+        """The same chunk; its digest is that of its files as they are now, before they are read."""
         if self.folder is not None:
-            _ = chunk.digest
+            _ = chunk.digest  # from now on it has this one
         return chunk
 
     def write(self, chunk: Chunk, content: bytes) -> None:
@@ -138,7 +138,7 @@ def count_chunks(
         yield from ((chunk, count_chunk(chunk)) for chunk in tasks)
         return
     dangerous: list[Chunk] = []
-    for chunk, result in workers.map(count_and_pack, map(kept.named, tasks)):
+    for chunk, result in workers.map(count_and_pack, map(kept.noting_files, tasks)):
         if isinstance(result, Lost):
             dangerous.append(chunk)
         else:

@@ -19,6 +19,8 @@ from bgnb.errors import BgnbError
 #: Names of the axes.
 Axis = Literal["energy", "dety", "detx"]
 RATE_UNIT = u.Unit("MeV-1 s-1 sr-1")
+#: No rate is written, nor its logarithm taken, of less, as in Gammapy: it is what single precision holds in full.
+LEAST_RATE = float(np.finfo(np.float32).tiny)
 #: More bins than this are taken for a mistake.
 MAX_BINS = 50_000_000
 

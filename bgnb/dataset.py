@@ -16,7 +16,7 @@ import bgnb
 from bgnb.datastore import Scheme, checked_scheme, hess_run_file
 from bgnb.errors import BgnbError
 from bgnb.eventlist import EventList
-from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
+from bgnb.fitsfile import GADF_KEYWORDS, index_hdu, primary_hdu, table_hdu, write_fits
 from bgnb.outdir import new_directory
 from bgnb.progress import progress_bar
 from bgnb.reportfile import write_report
@@ -235,9 +235,7 @@ def _write_gadf_index(table: Table, directory: Path) -> None:
         rows += [(obs_id, hdu_type, hdu_class, str(path.parent), path.name, name) for hdu_type, hdu_class, name in kinds]
     hdus = Table(rows=rows, names=("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME"))
     for content, kind in ((table, "OBS"), (hdus, "HDU")):
-        hdu = table_hdu(content, f"{kind}_INDEX")
-        hdu.header.update(GADF_KEYWORDS | {"HDUCLAS1": "INDEX", "HDUCLAS2": kind})
-        write_fits(directory / f"{kind.lower()}-index.fits.gz", [primary_hdu(), hdu])
+        write_fits(directory / f"{kind.lower()}-index.fits.gz", [primary_hdu(), index_hdu(content, kind)])
 
 
 def _write_hess_index(table: Table, directory: Path) -> None:

@@ -15,7 +15,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice
-from bgnb.errors import BgnbError, DataError
+from bgnb.errors import BgnbError, DataError, listed
 from bgnb.eventfile import read_events_header, start_and_stop
 from bgnb.eventlist import HduLocation, RunFiles
 from bgnb.fitstable import FitsTable, read_table
@@ -192,8 +192,9 @@ def _open_gadf(path: Path) -> Runs:
     faults |= {obs_id: f"{hdus.where}: names no event list of run {obs_id}" for obs_id in missing}
     known = set(runs.obs_ids)
     if unknown := sorted(set(locations) - known):
-        listed = ", ".join(map(str, unknown[:5])) + (" …" if len(unknown) > 5 else "")
-        notes.append(f"{hdus.where}: names event lists of runs that {index.path.name} lacks, which are not used: {listed}")
+        notes.append(
+            f"{hdus.where}: names event lists of runs that {index.path.name} lacks, which are not used: {listed(unknown)}"
+        )
     faults = {obs_id: why for obs_id, why in faults.items() if obs_id in known} | dict(runs.faults)
     return _completed(replace(runs, locations=locations, faults=faults, notes=(*runs.notes, *notes)), index.where)
 

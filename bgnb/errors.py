@@ -1,9 +1,22 @@
-"""The errors that bgnb raises for input it cannot use."""
+"""The errors that bgnb raises for input it cannot use, and their words."""
+
+from collections.abc import Collection
+from itertools import islice
 
 
 def printable(text: str) -> str:
     """The text without control characters, which files can hold and terminals would obey."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def listed(values: Collection[object], most: int = 5) -> str:
+    """Values for a message; of many, the first.
+
+    >>> listed([4, 8, 15]), listed(range(100), 3)
+    ('4, 8, 15', '0, 1, 2 and 97 more')
+    """
+    more = f" and {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(str(value) for value in islice(values, most)) + more
 
 
 class BgnbError(Exception):

@@ -17,6 +17,11 @@ from bgnb.plausibility import check_number, check_run
 
 #: Part of the time in which a camera is ready at least; real ones reach 0.8 and more.
 _LEAST_LIVETIME = 0.2
+# Keywords that say that a header states the zero of its time, or its site; and all that belong to these.
+_TOGETHER = (
+    ({"MJDREFI", "MJDREF"}, {"MJDREFI", "MJDREFF", "MJDREF"}),
+    ({"GEOLON", "OBSGEO-L"}, {"GEOLON", "GEOLAT", "ALTITUDE", "OBSGEO-L", "OBSGEO-B", "OBSGEO-H"}),
+)
 _COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP")
 
 
@@ -35,7 +40,7 @@ def read_event_list(files: RunFiles) -> EventList:
     """
     notes: list[str] = []
     tables = _read_parts(files, notes)
-    events = tables["EVENTS"].with_defaults(files.index)
+    events = _with_index(tables["EVENTS"], files)
     gti = tables.get("GTI")
     for table in tables.values():
         check_number(files, table)
@@ -56,7 +61,7 @@ def read_event_list(files: RunFiles) -> EventList:
         dec_pnt=events.number("DEC_PNT"),
         site=site_of(events),
         energy_threshold=_energy_threshold(tables.get("AEFF")),
-        telescop=str(events.get("TELESCOP", "")),
+        telescop=_ascii(str(events.get("TELESCOP", ""))),
         n_tels=int(events.number("N_TELS")) if events.get("N_TELS") is not None else None,
     )
     notes += check_run(files, events, event_list)
@@ -76,7 +81,18 @@ def read_events_header(files: RunFiles) -> FitsTable:
     DataError
         Where the file or the HDU is missing or cannot be read.
     """
-    return _read_parts(replace(files, gti=None, aeff=None), [], ())["EVENTS"].with_defaults(files.index)
+    return _with_index(_read_parts(replace(files, gti=None, aeff=None), [], ())["EVENTS"], files)
+
+
+def _with_index(events: FitsTable, files: RunFiles) -> FitsTable:
+    """The events, with what the index gives for keywords that they lack; of those that belong together, all or none."""
+    stated = {keyword for group in _TOGETHER if events.header.keys() & group[0] for keyword in group[1]}
+    return events.with_defaults({keyword: value for keyword, value in files.index.items() if keyword not in stated})
+
+
+def _ascii(text: str) -> str:
+    """Text as FITS can write it."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
 
 
 def _read_parts(files: RunFiles, notes: list[str], columns: Collection[str] = _COLUMNS) -> dict[str, FitsTable]:

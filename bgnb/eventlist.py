@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bgnb.errors import BgnbError
 from bgnb.fov import FieldOfView, FovAlign, Site
 
 
@@ -80,6 +81,11 @@ class EventList:
         Number of telescopes, None where it is not stated.
     notes : tuple of str
         What is odd about the files of the run, and was borne.
+
+    Raises
+    ------
+    BgnbError
+        Where columns differ in length, intervals are not in order, or there is no livetime.
     """
 
     obs_id: int
@@ -97,6 +103,16 @@ class EventList:
     telescop: str = ""
     n_tels: int | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = (self.time, self.ra, self.dec, self.energy)
+        if any(column.shape != (len(self),) for column in columns):
+            raise BgnbError(f"run {self.obs_id}: time, ra, dec and energy must be lists of equal length")
+        ends = np.ravel(self.gti)
+        if self.gti.ndim != 2 or self.gti.shape[1:] != (2,) or not ends.size or np.any(np.diff(ends) < 0):
+            raise BgnbError(f"run {self.obs_id}: gti must be one or more intervals in order of time, shape (m, 2)")
+        if not self.livetime > 0:
+            raise BgnbError(f"run {self.obs_id}: livetime must be above 0 s, got {self.livetime:g}")
 
     def __len__(self) -> int:
         return len(self.time)

@@ -43,6 +43,13 @@ def table_hdu(table: Table, name: str) -> fits.BinTableHDU:
     return hdu
 
 
+def index_hdu(table: Table, kind: str) -> fits.BinTableHDU:
+    """The index of a data store: of observations (kind OBS), or of HDUs (HDU)."""
+    hdu = table_hdu(table, f"{kind}_INDEX")
+    hdu.header.update(GADF_KEYWORDS | {"HDUCLAS1": "INDEX", "HDUCLAS2": kind})
+    return hdu
+
+
 def write_fits(path: Path, hdus: Sequence[Any]) -> None:
     """Write HDUs; a name that ends in ``.gz`` is compressed."""
     for hdu in hdus:

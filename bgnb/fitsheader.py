@@ -43,6 +43,7 @@ def read_header(stream: BinaryIO, path: Path, number: int) -> Header | None:
     cards: dict[str, str] = {}
     blocks: list[bytes] = []
     notes = []
+    key = ""
     while len(blocks) < _LONGEST:
         block = stream.read(BLOCK)
         if not blocks:
@@ -66,10 +67,18 @@ def read_header(stream: BinaryIO, path: Path, number: int) -> Header | None:
                 key, value = card[9:].split("=", 1)
                 key = key.strip().upper()
             else:
+                if card.startswith("CONTINUE") and key:
+                    cards[key] = _continued(cards[key], card[8:])
                 continue
             if cards.setdefault(key, value) != value:
                 notes.append(f"keyword {key} stands in a header more than once, and the first is used")
     raise DataError(f"{path}: the header of HDU {number} does not end")
+
+
+def _continued(text: str, more: str) -> str:
+    """A text that ends with & goes on in the next card (FITS 4.0, section 4.2.1.2)."""
+    begun, rest = _QUOTED.match(text), _QUOTED.match(more)
+    return f"'{begun[1].rstrip()[:-1]}{rest[1]}'" if begun and rest and begun[1].rstrip().endswith("&") else text
 
 
 def _instead(start: bytes) -> str:

@@ -17,7 +17,7 @@ from astropy import units as u
 from astropy.io import fits
 
 from bgnb.arguments import checked_choice
-from bgnb.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.errors import BgnbError, DataError
 from bgnb.fitsfile import GADF_KEYWORDS, primary_hdu, write_fits
 from bgnb.fov import FovAlign, checked_fovalign
@@ -32,8 +32,8 @@ LAYOUTS = {"GADF": ("dety", "detx", "energy"), "HESS-DR1": ("energy", "detx", "d
 HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
 #: Gammapy's name of a frame in which DETX grows with right ascension, contrary to GADF, as it does in H.E.S.S. DR1.
 REVERSED = "REVERSE_LON_RADEC"
-# The least rate that is written: Gammapy would fill zeros from other energies, and takes the logarithm of nothing smaller.
-_LEAST_RATE = float(np.finfo(np.float32).tiny)
+# The unit of rates, as GADF writes it.
+_RATE = "s-1 MeV-1 sr-1"
 _BKG_3D_KEYWORDS = {"HDUCLAS1": "RESPONSE", "HDUCLAS2": "BKG", "HDUCLAS3": "FULL-ENCLOSURE", "HDUCLAS4": "BKG_3D"}
 _RUN_COLUMNS = {
     "OBS_ID": ("obs_id", "K", ""),
@@ -64,11 +64,11 @@ def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, An
         _primary(model, keywords),
         cube_hdu("COUNTS", axes, model.stack.counts, "K", "", {}),
         cube_hdu("LIVETIME", axes, model.stack.livetime.value, "D", "s", {}),
-        cube_hdu("BACKGROUND", axes, model.rate.quantity.value, "D", "s-1 MeV-1 sr-1", _background_keywords(model)),
+        cube_hdu("BACKGROUND", axes, model.rate.quantity.value, "D", _RATE, _background_keywords(model)),
         _runs_hdu(model.stack),
     ]
     if model.error is not None:
-        hdus.append(cube_hdu("ERROR", axes, model.error.quantity.value, "D", "s-1 MeV-1 sr-1", {}))
+        hdus.append(cube_hdu("ERROR", axes, model.error.quantity.value, "D", _RATE, {}))
     write_fits(Path(path), hdus)
 
 
@@ -87,7 +87,7 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     primary = _primary(model, keywords)
     primary.data = model.rate.quantity.to_value(RATE_UNIT).astype(np.float32)
     header = primary.header
-    header["BUNIT"] = "s-1 MeV-1 sr-1"
+    header["BUNIT"] = _RATE
     for number, (name, edges) in enumerate((("DETX", axes.detx.value), ("DETY", axes.dety.value)), start=1):
         widths = np.diff(edges)
         if not np.allclose(widths, widths[0], rtol=1e-6):
@@ -113,7 +113,7 @@ def write_background(rate: Cube, path: Path, *, fovalign: str, timebase: str, ke
     Parameters
     ----------
     rate : `Cube`
-        The rate. Zeros become the least number that single precision holds in full.
+        The rate. Zeros, which Gammapy would fill from other energies, become `LEAST_RATE`.
     path : path
         A name that ends in ``.fits.gz`` or ``.fits``.
     fovalign : {"ALTAZ", "RADEC", "REVERSE_LON_RADEC"}
@@ -125,11 +125,11 @@ def write_background(rate: Cube, path: Path, *, fovalign: str, timebase: str, ke
         Further keywords for the primary header.
     """
     in_file = _mirrored(rate) if fovalign == REVERSED else rate
-    values = np.maximum(in_file.quantity.to_value(RATE_UNIT), _LEAST_RATE).astype(np.float32)
+    values = np.maximum(in_file.quantity.to_value(RATE_UNIT), LEAST_RATE).astype(np.float32)
     stated = {"FOVALIGN": (fovalign, "frame of DETX and DETY"), "TIMEBASE": (timebase, "what the rates are per")}
     primary = primary_hdu()
     primary.header.update(stated | (keywords or {}))
-    hdu = cube_hdu("BACKGROUND", in_file.axes, values, "E", "s-1 MeV-1 sr-1", _BKG_3D_KEYWORDS | stated)
+    hdu = cube_hdu("BACKGROUND", in_file.axes, values, "E", _RATE, _BKG_3D_KEYWORDS | stated)
     write_fits(path, [primary, hdu])
 
 
@@ -307,7 +307,7 @@ def _background(hdu: fits.BinTableHDU, path: str | Path, layout: str | None) -> 
     try:
         quantity = u.Quantity(values, unit).to(RATE_UNIT)
     except (TypeError, ValueError):
-        raise DataError(f"{path}, HDU {hdu.name}: column {name} is in '{unit}', not in s-1 MeV-1 sr-1") from None
+        raise DataError(f"{path}, HDU {hdu.name}: column {name} is in '{unit}', not in {_RATE}") from None
     stated = str(hdu.header.get("FOVALIGN", "ALTAZ"))
     try:
         return Cube(axes, quantity), checked_fovalign("RADEC" if stated == REVERSED else stated)

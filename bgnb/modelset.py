@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice
 from bgnb.cube import RATE_UNIT, Cube
-from bgnb.errors import BgnbError
+from bgnb.errors import BgnbError, DataError
 from bgnb.eventlist import EventList
 from bgnb.fov import FovAlign
 from bgnb.gadf import read_model, read_pointing
 from bgnb.groups import ObservationGroups
 from bgnb.groupsfile import GROUPS_FILE, read_groups, read_model_ids
 from bgnb.model import BackgroundModel
+from bgnb.observatories import same_instrument
 from bgnb.predict import point_rate, predicted_rate
 from bgnb.reportfile import read_report
 from bgnb.spline import SplineModel
@@ -197,12 +198,13 @@ class ModelSet:
 
         Raises
         ------
-        BgnbError
+        DataError
             Where models and run state different ones.
         """
-        ours, other = (name.strip().upper() for name in (self.models[0].model.stack.telescop, run.telescop))
-        if ours and other and ours != other:
-            raise BgnbError(f"{self.path}: the models are of {ours}, but run {run.obs_id} is of {other} (TELESCOP)")
+        ours = self.models[0].model.stack.telescop
+        if not same_instrument(ours, run.telescop):
+            which = f"run {run.obs_id} is of {run.telescop.strip()}, but the models are of {ours} (TELESCOP)"
+            raise DataError(f"{self.path}: {which}; use models of its own instrument")
 
     def rate_for(self, alt_pnt: float, az_pnt: float, between: Between = "interpolate") -> Choice:
         """The rate for a run that points somewhere; there always is one.
@@ -225,7 +227,8 @@ class ModelSet:
         BgnbError
             Where the definition of the groups is missing.
         """
-        if checked_between(between) == "interpolate" and self.spline is not None:
+        between = checked_between(between)
+        if between == "interpolate" and self.spline is not None:
             return Choice(self.spline.at(alt_pnt, az_pnt)[0], {})
         enough = [group for group in self.models if group.model.stack.counts.sum() >= MIN_COUNTS] or list(self.models)
         cos_zenith, column = float(np.sin(np.radians(alt_pnt))), self.groups.az_column(az_pnt)
@@ -293,8 +296,8 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ch
 
 
 def _measured(model: BackgroundModel) -> NDArray[np.bool_]:
-    """Energy bins that were exposed."""
-    return np.asarray(model.stack.livetime_us.any(axis=(1, 2)))
+    """Energy bins that were exposed; all of a truth."""
+    return np.asarray(model.stack.livetime_us.any(axis=(1, 2)) | model.is_true)
 
 
 def _log(values: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from bgnb.fov import Site
 
 #: Longitude (east, deg), latitude (deg), height (m), by GADF TELESCOP in upper case.
@@ -14,3 +16,16 @@ OBSERVATORIES = {
     "CTAO-NORTH": Site(-17.8920050, 28.7621640, 2147.0),
     "CTAO-SOUTH": Site(-70.3163444, -24.6834278, 2150.0),
 }
+
+
+def same_instrument(one: str, other: str) -> bool:
+    """Whether two names (TELESCOP) may be of one instrument; "" may be of any.
+
+    >>> same_instrument("HESS", "H.E.S.S."), same_instrument("CTAO-NORTH", "CTA-N"), same_instrument("CTA-N", "CTA-S")
+    (True, True, False)
+    """
+    first, second = (
+        re.sub("[^A-Z0-9]", "", name.upper()).replace("CTAO", "CTA").replace("NORTH", "N").replace("SOUTH", "S")
+        for name in (one, other)
+    )
+    return first == second or not first or not second or ("CTA" in (first, second) and first[:3] == second[:3])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bgnb
-from bgnb.chunks import Chunk, Counted
+from bgnb.chunks import Chunk, Counted, Key
 from bgnb.errors import BgnbError, DataError
 from bgnb.manifest import check
 from bgnb.outdir import write_file
@@ -37,9 +37,9 @@ def write_part(plan: Plan, counted: Iterable[tuple[Chunk, Counted]], directory: 
     for chunk, piece in counted:
         name = f"run{min(chunk.obs_ids)}.counted"
         write_file(directory / name, piece.pack())
-        chunks.append({"file": name, "key": chunk.key, "obs_ids": chunk.obs_ids})
-        runs += [RunReport(run.obs_id, chunk.key[0], None, run) for run in piece.stack.runs]
-        runs += [RunReport(obs_id, chunk.key[0], fault(why), None) for obs_id, why in piece.faults.items()]
+        chunks.append({"file": name, "key": [chunk.key.group_id, *chunk.key.part], "obs_ids": chunk.obs_ids})
+        runs += [RunReport(run.obs_id, chunk.key.group_id, None, run) for run in piece.stack.runs]
+        runs += [RunReport(obs_id, chunk.key.group_id, fault(why), None) for obs_id, why in piece.faults.items()]
     content = {
         "creator": f"bgnb {bgnb.__version__}",
         "part": numbers,
@@ -71,8 +71,9 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
     if missing := [number for number in range(1, min(n_parts, len(paths) + 6) + 1) if number not in numbers]:
         more = " …" if len(missing) > 5 else ""
         raise BgnbError(f"of {n_parts} parts these are missing: {', '.join(map(str, missing[:5]))}{more}")
-    if repeated := [path for path, number in zip(paths, numbers, strict=True) if numbers.count(number) > 1]:
-        raise BgnbError(f"the same part is given twice: {repeated[0]} and {repeated[1]}")
+    for place, number in enumerate(numbers):
+        if number in numbers[:place]:
+            raise BgnbError(f"the same part is given twice: {paths[numbers.index(number)]} and {paths[place]}")
     settings = Settings.from_dict(first["settings"])
     if not Path(settings.indir).is_dir():
         where = "" if Path(settings.indir).is_absolute() else f" in {Path.cwd()}; merge where the parts were made"
@@ -86,7 +87,8 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
 
 
 def _read(plan: Plan, path: Path, entry: dict[str, Any]) -> tuple[Chunk, Counted]:
-    chunk = plan.chunk((tuple(entry["key"]), entry["obs_ids"]))
+    group_id, *part = entry["key"]
+    chunk = plan.chunk((Key(group_id, tuple(part)), entry["obs_ids"]))
     try:
         return chunk, Counted.unpack((path / entry["file"]).read_bytes(), chunk)
     except (OSError, DataError) as error:

@@ -70,18 +70,18 @@ class Plan:
     def _keys(self) -> dict[Key, list[int]]:
         """Runs that are added: those of a group, or for splines single runs or those of a group that point alike."""
         if self.settings.method != "spline":
-            return {(group_id,): obs_ids for group_id, obs_ids in self.members.items()}
+            return {Key(group_id): obs_ids for group_id, obs_ids in self.members.items()}
         keys: dict[Key, list[int]] = {}
         for group_id, obs_ids in self.members.items():
             for obs_id in obs_ids:
                 cell = (obs_id,) if self.n_runs <= SINGLE_RUNS else alike(*self.runs.pointing(obs_id))
-                keys.setdefault((group_id, *cell), []).append(obs_id)
+                keys.setdefault(Key(group_id, cell), []).append(obs_id)
         return keys
 
     def chunk(self, piece: tuple[Key, Sequence[int]]) -> Chunk:
         """The chunk of a piece."""
         key, obs_ids = piece
-        axes = self.settings.axes(len(self.members[key[0]]))
+        axes = self.settings.axes(len(self.members[key.group_id]))
         return Chunk(key, axes, self.settings.fovalign, self.mask, tuple(self.runs.files(obs_id) for obs_id in obs_ids))
 
     def cell(self, counted: Counted) -> Cell:

@@ -18,8 +18,8 @@ from bgnb.fitstable import FitsTable
 from bgnb.fov import pointing_altaz, separation
 from bgnb.keywords import column_in
 
-#: Frames of RA and DEC (FITS 4.0, table 24) that are not ICRS, nor the same within an arcsecond, as FK5 of 2000 is.
-_OTHER_SYSTEMS = ("FK4", "FK4-NO-E", "GAPPT")
+#: Frames that are not ICRS, nor the same within an arcsecond, as FK5 of 2000 is.
+_OTHER_FRAMES = ("FK4", "FK4-NO-E", "GAPPT", "CIRS", "GALACTIC", "ECLIPTIC")
 #: Modes in which the field of view does not follow one position on the sky.
 _OTHER_MODES = ("DRIFT", "SLEW", "SCAN", "RASTER")
 #: Medians of energy that a run can have, TeV: from the threshold of the largest telescopes to runs near the horizon.
@@ -83,10 +83,7 @@ def check_number(files: RunFiles, table: FitsTable) -> None:
 
 
 def _check_pointing(files: RunFiles, table: FitsTable, run: EventList) -> None:
-    system = str(table.get("RADESYS", table.get("RADECSYS", "ICRS"))).strip().upper()
-    if system in _OTHER_SYSTEMS or (system == "FK5" and table.number("EQUINOX", 2000) != 2000):
-        stated = f"{system} of {table.get('EQUINOX', 'an unknown equinox')} (RADECSYS, EQUINOX)"
-        raise DataError(f"{table.where}: positions are in {stated}; only those in ICRS, or FK5 of 2000, can be used")
+    _check_frame(table)
     mode = str(table.get("OBS_MODE", "")).strip().upper()
     if mode in _OTHER_MODES:
         raise DataError(f"{table.where}: OBS_MODE is {mode}: only runs that follow one position on the sky can be used")
@@ -103,6 +100,19 @@ def _check_pointing(files: RunFiles, table: FitsTable, run: EventList) -> None:
             stated = f"altitude {index['ALT_PNT']:.1f}, azimuth {index['AZ_PNT']:.1f} deg"
             computed = f"{altitude:.1f} and {azimuth:.1f} deg"
             raise DataError(f"{table.where}: the index says {stated}, but by RA, DEC, time and site these are {computed}")
+
+
+def _check_frame(table: FitsTable) -> None:
+    """Positions must be in ICRS, or what is the same within an arcsecond; FITS 4.0, section 8.3, has the rules."""
+    keyword = next((keyword for keyword in ("RADESYS", "RADECSYS") if str(table.get(keyword, "")).strip()), "")
+    try:
+        equinox = float(str(table.get("EQUINOX", "")).strip().upper().lstrip("JB"))
+    except ValueError:
+        equinox = 0.0  # not stated, or in words
+    system = str(table.get(keyword, "FK4" if 0 < equinox < 1984 else "FK5")).strip().upper()
+    if system in _OTHER_FRAMES or (system == "FK5" and equinox not in (0.0, 2000.0)):
+        stated = f"{system}{f' of {equinox:g}' * (equinox > 0)} ({f'{keyword}, ' * bool(keyword)}EQUINOX)"
+        raise DataError(f"{table.where}: positions are in {stated}; only those in ICRS, or FK5 of 2000, can be used")
 
 
 def _check_events(table: FitsTable, run: EventList) -> None:

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice
 from bgnb.arrays import Floats
-from bgnb.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 
 #: How a rate is read between the centres of its bins.
 Interpolation = Literal["none", "gammapy"]
 
-# Gammapy takes the logarithm of nothing smaller.
-_TINY = float(np.finfo(np.float32).tiny)
 _GAUSS_NODES = 3
 _POINT_RATE_STEPS = 20
 
@@ -72,7 +70,7 @@ def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "n
         matrices.append(_linear(nodes, centres))
         weights.append(weight)
         starts.append(start)
-    values = np.log(np.maximum(rate.quantity.to_value(RATE_UNIT), _TINY))
+    values = np.log(np.maximum(rate.quantity.to_value(RATE_UNIT), LEAST_RATE))
     values = np.exp(np.minimum(_along_axes(values, *matrices), 700.0))
     for axis, (weight, start) in enumerate(zip(weights, starts, strict=True)):
         shape = [1, 1, 1]
@@ -103,7 +101,7 @@ def point_rate(rate: Cube) -> Cube:
     widths = np.diff(np.exp(edges))[:, None, None]
     point = np.array(mean)
     for _ in range(_POINT_RATE_STEPS):
-        between = np.exp(np.tensordot(matrix, np.log(np.maximum(point, _TINY)), axes=1))
+        between = np.exp(np.tensordot(matrix, np.log(np.maximum(point, LEAST_RATE)), axes=1))
         interpolated = np.add.reduceat(between * weight[:, None, None], start, axis=0) / widths
         change = np.divide(mean, interpolated, out=np.ones_like(mean), where=(mean > 0) & (interpolated > 0))
         point = point * np.clip(change, 0.5, 2.0)

@@ -46,13 +46,13 @@ def write_models(plan: Plan, sums: Mapping[Key, Counted], directory: Path) -> Re
     BgnbError
         Where no group has counts.
     """
-    groups = total(((key[0],), counted) for key, counted in sums.items())
-    stacks = {group_id: counted.stack for (group_id,), counted in groups.items() if counted.stack.counts.any()}
+    groups = total((Key(key.group_id), counted) for key, counted in sums.items())
+    stacks = {key.group_id: counted.stack for key, counted in groups.items() if counted.stack.counts.any()}
     runs = [RunReport(obs_id, None, reason, None) for obs_id, reason in plan.left_out.items()]
-    for (group_id,), counted in groups.items():
-        runs += [RunReport(obs_id, group_id, fault(why), None) for obs_id, why in counted.faults.items()]
-        reason = None if group_id in stacks else _NO_COUNTS
-        runs += [RunReport(run.obs_id, group_id, reason, run) for run in counted.stack.runs]
+    for key, counted in groups.items():
+        runs += [RunReport(obs_id, key.group_id, fault(why), None) for obs_id, why in counted.faults.items()]
+        reason = None if key.group_id in stacks else _NO_COUNTS
+        runs += [RunReport(run.obs_id, key.group_id, reason, run) for run in counted.stack.runs]
     if not stacks:
         reasons = in_one_line(run.reason for run in runs if run.reason and run.group_id is not None)
         raise BgnbError(f"no model could be made: {reasons}. Are the files complete, and the axes wide enough?")
@@ -73,9 +73,9 @@ def write_models(plan: Plan, sums: Mapping[Key, Counted], directory: Path) -> Re
 
 def _poor_groups(groups: Iterable[GroupReport], settings: Settings) -> list[str]:
     """Notes on groups that have less livetime than is wanted, and no other to be merged with."""
-    wanted = settings.min_livetime_s / 3600
+    wanted = settings.min_livetime_s
     return [
-        f"group {group.group_id} has {group.livetime_s / 3600:.2f} h of livetime, less than min_livetime = {wanted:.4g} h"
+        f"group {group.group_id} has {group.livetime_s:.0f} s of livetime, less than min_livetime = {wanted:.0f} s"
         for group in groups
         if group.livetime_s < settings.min_livetime_s
     ]

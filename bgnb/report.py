@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from bgnb.errors import listed
 from bgnb.runs import FAULT, Reason, Selection
 from bgnb.stack import RunCounts
 
@@ -22,8 +23,6 @@ _COUNTED = (
     "events_in_mask",
     "counts",
 )
-# Reasons in an error message.
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ class Report:
                 affected.setdefault(note, []).append(run.obs_id)
             if run.counted.n_tels is not None:
                 telescopes[run.counted.n_tels] = telescopes.get(run.counted.n_tels, 0) + 1
-        lines = [f"{note}: {_numbered(obs_ids)}" for note, obs_ids in affected.items()]
+        lines = [f"{note}: run {listed(obs_ids)}" for note, obs_ids in affected.items()]
         if len(telescopes) > 1:
             numbers = ", ".join(f"{n_tels} in {n_runs} runs" for n_tels, n_runs in sorted(telescopes.items()))
             lines.append(f"runs have different numbers of telescopes (N_TELS): {numbers}")
@@ -169,11 +168,6 @@ class Report:
         }
 
 
-def _numbered(obs_ids: list[int]) -> str:
-    more = f" and {len(obs_ids) - 5} more" if len(obs_ids) > 5 else ""
-    return f"run {', '.join(map(str, obs_ids[:5]))}{more}"
-
-
 def count_reasons(reasons: Iterable[Reason]) -> list[str]:
     """A line for each kind of reason, with the number of runs; faults with their descriptions."""
     reasons = list(reasons)
@@ -183,6 +177,4 @@ def count_reasons(reasons: Iterable[Reason]) -> list[str]:
 
 def in_one_line(reasons: Iterable[Reason]) -> str:
     """The same for an error message: of thousands of runs, a few faults."""
-    lines = count_reasons(reasons)
-    more = f", and {len(lines) - _MOST_NAMED} more" if len(lines) > _MOST_NAMED else ""
-    return ", ".join(lines[:_MOST_NAMED]) + more
+    return listed(count_reasons(reasons))

@@ -19,8 +19,8 @@ from bgnb.outdir import write_file
 
 #: Name of the file.
 REPORT = "report.json"
-# What makes figures, besides bgnb.
-_PACKAGES = ("numpy", "astropy", "scipy", "isal")
+# What makes figures.
+_PACKAGES = ("bgnb", "numpy", "astropy", "scipy", "isal")
 
 
 def write_report(directory: Path, content: Mapping[str, Any]) -> None:
@@ -47,9 +47,12 @@ def read_report(directory: Path) -> dict[str, Any]:
         Where there is none.
     """
     try:
-        return dict(json.loads((directory / REPORT).read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        report = json.loads((directory / REPORT).read_text())
+    except (OSError, ValueError) as error:
         raise BgnbError(f"{directory / REPORT}: cannot be read: {error}") from None
+    if not isinstance(report, dict):
+        raise BgnbError(f"{directory / REPORT}: is not a report of bgnb")
+    return report
 
 
 def plain(value: Any) -> Any:

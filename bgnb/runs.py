@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -14,7 +15,7 @@ from astropy.table import Table
 
 from bgnb.arguments import checked_choice
 from bgnb.datastore import Runs
-from bgnb.errors import BgnbError, DataError, printable
+from bgnb.errors import BgnbError, DataError, listed, printable
 from bgnb.fov import separation
 
 #: What to do with a run that cannot be used: leave it out and report it, or stop.
@@ -161,7 +162,7 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     """
     wanted, known = set(obs_ids), set(runs.obs_ids)
     if unknown := sorted(wanted - known):
-        raise BgnbError(f"{runs.path} has no run {', '.join(map(str, unknown[:5]))}{' …' if len(unknown) > 5 else ''}")
+        raise BgnbError(f"{runs.path} has no run {listed(unknown)}")
     return _selection(runs, _faults(runs) | dict.fromkeys(sorted(known - wanted), Reason("not in the list of runs")))
 
 
@@ -199,6 +200,24 @@ def select_runs(
             if reason.kind == FAULT:
                 raise DataError(reason.detail)
     return selection
+
+
+def check_effect(select: str | Path | Sequence[int], catalog: str | Path | Table | None, exclusion_radius: float) -> None:
+    """Complain of sources, or a distance (deg) from them, that would be passed over without a word.
+
+    Raises
+    ------
+    BgnbError
+        Where runs are not selected by their distance from sources, or it cannot be one.
+    """
+    if exclusion_radius < 0:
+        raise BgnbError(f"exclusion_radius must not be negative, got {exclusion_radius:g} deg")
+    changed = not math.isclose(exclusion_radius, EXCLUSION_RADIUS.to_value("deg"))
+    for name, given in (("catalog", catalog is not None), ("exclusion_radius", changed)):
+        if given and str(select).lower() != "far":
+            raise BgnbError(
+                f"{name} has an effect only where sources decide: select = far" + ", or sources = mask" * (name == "catalog")
+            )
 
 
 def checked_on_error(on_error: str) -> OnError:

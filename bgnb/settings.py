@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from operator import index
@@ -19,7 +20,7 @@ from bgnb.fov import FovAlign, checked_fovalign
 from bgnb.groups import ObservationGroups, observation_groups
 from bgnb.mask import MASK_RADIUS
 from bgnb.model import checked_method
-from bgnb.runs import EXCLUSION_RADIUS, OnError, checked_on_error, read_run_list
+from bgnb.runs import EXCLUSION_RADIUS, OnError, check_effect, checked_on_error, read_run_list
 
 #: Bins of a spline in energy, and in each of DETX and DETY: it is smooth, so that they need hold no minimum of counts.
 SPLINE_BINS = 40
@@ -121,16 +122,14 @@ class Settings:
             raise BgnbError(f"mask_radius must be above 0 deg, got {mask_radius}")
         if settings.min_livetime_s < 0:
             raise BgnbError(f"min_livetime must not be negative, got {min_livetime}")
-        settings._check_effect()
+        if settings.sources != "mask":
+            check_effect(settings.select, catalog, settings.exclusion_radius_deg)
+            if not math.isclose(settings.mask_radius_deg, MASK_RADIUS.to_value("deg")):
+                raise BgnbError("mask_radius has an effect only with sources = mask")
+        elif not math.isclose(settings.exclusion_radius_deg, EXCLUSION_RADIUS.to_value("deg")):
+            raise BgnbError("exclusion_radius has an effect only with sources = drop; the radius of masks is mask_radius")
         settings.axes(1)  # complain of wrong axes too
         return settings
-
-    def _check_effect(self) -> None:
-        """Complain of radii that would be passed over without a word."""
-        if self.mask_radius_deg != MASK_RADIUS.to_value("deg") and self.sources != "mask":
-            raise BgnbError("mask_radius has an effect only with sources = mask")
-        if self.exclusion_radius_deg != EXCLUSION_RADIUS.to_value("deg") and (self.select, self.sources) != ("far", "drop"):
-            raise BgnbError("exclusion_radius has an effect only with select = far and sources = drop")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

@@ -184,6 +184,8 @@ def make_test_eventlist(
         dec_pnt=dec_pnt,
         site=site,
         energy_threshold=_threshold(energy_threshold, model, float(observation["ALT_PNT"])),
+        telescop=str(observation.meta["TELESCOP"]),
+        n_tels=int(observation["N_TELS"]),
     )
 
 

@@ -15,6 +15,7 @@ from bgnb.errors import BgnbError
 from bgnb.eventlist import EventList
 from bgnb.fov import FovAlign, checked_fovalign
 from bgnb.mask import SourceMask
+from bgnb.observatories import same_instrument
 
 _MICROSECONDS = 1_000_000
 
@@ -186,13 +187,14 @@ def stack_runs(
 
 def check_instrument(runs: Iterable[RunCounts]) -> None:
     """Raise a `BgnbError` where runs are of different instruments."""
-    first: dict[str, int] = {}
+    first: dict[str, RunCounts] = {}
     for run in runs:
-        if run.telescop:
-            first.setdefault(run.telescop.strip().upper(), run.obs_id)
-    if len(first) > 1:
-        (one, a), (other, b) = sorted(first.items(), key=lambda item: item[1])[:2]
-        raise BgnbError(f"run {a} is of {one}, run {b} of {other} (TELESCOP): make models of each instrument by itself")
+        for name, other in first.items():
+            if not same_instrument(run.telescop, name):
+                one, two = sorted((run, other), key=lambda each: each.obs_id)
+                which = f"run {one.obs_id} is of {one.telescop.strip()}, run {two.obs_id} of {two.telescop.strip()} (TELESCOP)"
+                raise BgnbError(f"{which}: make models of each instrument by itself")
+        first.setdefault(run.telescop, run)
 
 
 def _count(

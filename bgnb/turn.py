@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from bgnb.arrays import Floats
-from bgnb.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.eventlist import EventList
 
 # The field of view turns by 15 arcmin in a minute, and by more than some degrees only a few degrees from the zenith.
@@ -18,7 +18,6 @@ _WIDEST_BIN = 0.15
 # What a bin just outside the rim holds of the rate there. Towards zero, the logarithm would fall at once, and a strip of
 # half a bin be lost; towards a tenth, the strip holds about what it should, whether the rim stands still or moves.
 _BESIDE = 0.1
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 def turned_to_radec(rate: Cube, run: EventList) -> Cube:
@@ -48,7 +47,7 @@ def turned_to_radec(rate: Cube, run: EventList) -> Cube:
     dety, detx = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
     ra, dec = view.sky("RADEC", detx.ravel(), dety.ravel(), np.zeros(1))
     values = rate.quantity.to_value(RATE_UNIT)
-    log_rate = np.log(np.maximum(values, _TINY)).reshape(len(values), -1).T
+    log_rate = np.log(np.maximum(values, LEAST_RATE)).reshape(len(values), -1).T
     width = float(axes.detx.value[1] - axes.detx.value[0])
     mean = np.zeros((detx.size, len(values)))
     for seconds, weight in zip(*run.good_seconds(_STEP_S), strict=True):

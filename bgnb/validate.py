@@ -12,10 +12,11 @@ from astropy import units as u
 from astropy.table import Table
 from tqdm import tqdm
 
-from bgnb.arguments import to_value
+from bgnb.arguments import to_value, whole_number
 from bgnb.datastore import Runs, open_runs
 from bgnb.errors import BgnbError, DataError
 from bgnb.eventfile import read_event_list
+from bgnb.model import checked_method
 from bgnb.modelset import Between, ModelSet, checked_between
 from bgnb.outdir import check_target, new_directory, write_file
 from bgnb.pipeline import make_bg_cube_models
@@ -23,7 +24,7 @@ from bgnb.predict import Interpolation, checked_interpolation, point_rate, predi
 from bgnb.progress import progress_bar
 from bgnb.reportfile import write_report
 from bgnb.runprediction import Grid, RunPrediction
-from bgnb.runs import EXCLUSION_RADIUS, OnError, checked_on_error, select_runs
+from bgnb.runs import EXCLUSION_RADIUS, OnError, check_effect, checked_on_error, select_runs
 from bgnb.stack import stack_runs
 from bgnb.validation import Validation
 from bgnb.validationfigures import plot_learning_curve, plot_profiles, plot_significance
@@ -88,12 +89,12 @@ def validate(
     grid = Grid.regular(energy_min, energy_max, n_energy, pixel, offset_max)
     if outdir is not None:
         check_target(Path(outdir), overwrite=overwrite)  # before the work begins
-    radius = to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
+    how, link, if_faulty = checked_interpolation(interpolation), checked_between(between), checked_on_error(on_error)
+    settings |= {"interpolation": how, "between": link, "on_error": if_faulty}
     models, runs = ModelSet(modeldir).checked_all(), open_runs(indir, scheme)
-    if_faulty = checked_on_error(on_error)
-    obs_ids = select_runs(runs, select, catalog, radius, if_faulty).kept
+    obs_ids = _selected(runs, select, catalog, exclusion_radius, if_faulty)
     with progress_bar(len(obs_ids), "run", progress) as bar:
-        predictions, faults = _predict(models, runs, obs_ids, grid, interpolation, between, if_faulty, bar)
+        predictions, faults = _predict(models, runs, obs_ids, grid, how, link, if_faulty, bar)
     validation = Validation(grid, predictions, faults, frozenset(models.obs_ids))
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(modeldir), Path(indir))) as directory:
@@ -162,14 +163,16 @@ def cross_validate(
     grid = Grid.regular(energy_min, energy_max, n_energy, pixel, offset_max)
     if outdir is not None:
         check_target(Path(outdir), overwrite=overwrite)
+    how, link, if_faulty = checked_interpolation(interpolation), checked_between(between), checked_on_error(on_error)
+    settings |= {"method": checked_method(method), "interpolation": how, "between": link, "on_error": if_faulty}
+    whole_number("folds", folds, least=2), whole_number("seed", seed, least=0)
     runs = open_runs(indir, scheme)
-    if_faulty, radius = checked_on_error(on_error), to_value("exclusion_radius", exclusion_radius, "deg") * u.deg
-    kept = select_runs(runs, select, catalog, radius, if_faulty).kept
-    if not 2 <= folds <= len(kept):
+    kept = _selected(runs, select, catalog, exclusion_radius, if_faulty)
+    if folds > len(kept):
         raise BgnbError(f"folds must be 2 to the number of runs, {len(kept)}, got {folds}")
     order = np.random.default_rng(seed).permutation(kept).tolist()
     most = len(order) - -(-len(order) // folds)
-    if wrong := [number for number in n_train or () if not 1 <= number <= most]:
+    if wrong := [number for number in n_train or () if whole_number("n_train", number) > most]:
         raise BgnbError(f"n_train must be 1 to {most}, as many as the other folds have runs, got {wrong[0]}")
     sizes = sorted({most, *(n_train or ())})
     validations = {}
@@ -194,7 +197,7 @@ def cross_validate(
                         progress=False,
                     )
                     models = ModelSet(Path(scratch) / "models").checked_all()
-                    found, bad = _predict(models, runs, held_out, grid, interpolation, between, if_faulty)
+                    found, bad = _predict(models, runs, held_out, grid, how, link, if_faulty)
                 predictions += found
                 faults |= bad
                 bar.update()
@@ -208,18 +211,26 @@ def cross_validate(
     return validations
 
 
+def _selected(
+    runs: Runs, select: str | Path | Sequence[int], catalog: Any, exclusion_radius: u.Quantity | str, on_error: OnError
+) -> Sequence[int]:
+    """OBS_IDs of the runs that are asked for."""
+    radius = to_value("exclusion_radius", exclusion_radius, "deg")
+    check_effect(select, catalog, radius)
+    return select_runs(runs, select, catalog, radius * u.deg, on_error).kept
+
+
 def _predict(
     models: ModelSet,
     runs: Runs,
     obs_ids: Sequence[int],
     grid: Grid,
-    interpolation: str,
-    between: str,
+    how: Interpolation,
+    link: Between,
     on_error: OnError,
     bar: tqdm[Any] | None = None,
 ) -> tuple[tuple[RunPrediction, ...], dict[int, str]]:
     """Predictions for runs, and what is wrong with those that cannot be read."""
-    how, link = checked_interpolation(interpolation), checked_between(between)
     if how == "gammapy":
         models.check_interpolable()
     predictions, faults = [], {}

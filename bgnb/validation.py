@@ -250,7 +250,8 @@ class Validation:
     def as_dict(self) -> dict[str, Any]:
         """All figures, as plain numbers, for ``report.json``."""
         mean, scatter = self.ratio
-        columns = {name.lower(): self.table[name].tolist() for name in self.table.colnames if name != "GROUPS"}
+        table = self.table
+        columns = {name.lower(): table[name].tolist() for name in table.colnames if name != "GROUPS"}
         runs = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         figures: dict[str, Any] = {
             "runs": [figures | {"groups": run.groups} for figures, run in zip(runs, self.runs, strict=True)],

@@ -287,11 +287,14 @@ def test_runs_of_another_instrument_than_the_models_are_refused(tmp_path):
     assert read_group_model(tmp_path / "models", 0).stack.telescop == "HESS"
     other = write_gadf(tmp_path / "other", [run(3, 50, TELESCOP="VERITAS")])
     for use in (attach, validate):
-        with pytest.raises(BgnbError, match=r"models: the models are of HESS, but run 3 is of VERITAS \(TELESCOP\)"):
-            use(tmp_path / "models", other, "GADF", tmp_path / "out")
+        with pytest.raises(
+            BgnbError, match=r"models: run 3 is of VERITAS, but the models are of HESS \(TELESCOP\); use models of"
+        ):
+            use(tmp_path / "models", other, "GADF", tmp_path / "out", on_error="fail")
     assert not (tmp_path / "out").exists()
-    unsaid = write_gadf(tmp_path / "unsaid", [run(3, 50, TELESCOP=None)])
-    assert attach(tmp_path / "models", unsaid, "GADF", tmp_path / "out").obs_ids == [3]
+    runs = [run(number, 50, TELESCOP=name) for number, name in ((3, None), (4, "H.E.S.S."), (5, "VERITAS"))]
+    report = attach(tmp_path / "models", write_gadf(tmp_path / "mixed", runs), "GADF", tmp_path / "out")
+    assert (report.obs_ids, list(report.faults)) == ([3, 4], [5])
 
 
 def test_a_store_is_replaced_where_that_is_asked_for(models, tmp_path):

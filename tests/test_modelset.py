@@ -20,6 +20,7 @@ from bgnb import (
     attach,
     fit_spline,
     make_bg_cube_models,
+    make_test_bg_cube_model,
     make_test_dataset,
     open_runs,
     validate,
@@ -287,4 +288,25 @@ def test_merged_groups_serve_every_run_and_say_so(tmp_path):
     assert f"altitude {rows['ALT_MIN'].min():g} to {rows['ALT_MAX'].max():g}°" in models.label(first.group_id)
     impossible = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "n", **arguments | {"min_livetime": "5 h"})
     assert [group.n_runs for group in impossible.groups] == [8]
-    assert f"group {impossible.groups[0].group_id} has 3.33 h of livetime, less than min_livetime = 5 h" in impossible.summary
+    assert (
+        f"group {impossible.groups[0].group_id} has 12000 s of livetime, less than min_livetime = 18000 s" in impossible.summary
+    )
+
+
+def test_truths_on_different_axes_are_interpolated(tmp_path):
+    write_groups(GROUPS, tmp_path / "bg_observation_groups.ecsv")
+    for group_id, alt_pnt, n_energy in ((2, 50.0, 4), (4, 80.0, 5)):
+        axes = CubeAxes.regular(n_energy=n_energy, n_fov=12, energy_min="1 TeV", energy_max="16 TeV", fov_max="2 deg")
+        path = tmp_path / f"bg_cube_model_group{group_id}_table.fits.gz"
+        write_model(make_test_bg_cube_model(axes, alt_pnt * u.deg), path, {"ALT_PNT": alt_pnt, "AZ_PNT": 0.0})
+    choice = ModelSet(tmp_path).rate_for(60.0, 0.0)
+    assert set(choice.weights) == {2, 4}
+    low, high = (make_test_bg_cube_model(choice.rate.axes, alt_pnt * u.deg).rate.quantity.value for alt_pnt in (50.0, 80.0))
+    expected = low ** choice.weights[2] * high ** choice.weights[4]
+    np.testing.assert_allclose(choice.rate.quantity.value, expected, rtol=0.005)
+
+
+def test_capitals_do_not_matter_in_how_a_model_is_found(models):
+    one, other = (ModelSet(models).rate_for(52.0, 0.0, between) for between in ("interpolate", "Interpolate"))
+    assert one.weights == other.weights
+    assert len(one.weights) == 2

@@ -49,7 +49,7 @@ def test_an_error_names_some_of_many_faults(tmp_path):
     message = str(caught.value)
     assert "12 cannot be used" in message
     assert message.count("is not a FITS file") == 4
-    assert ", and 8 more. Are the files complete" in message
+    assert " and 8 more. Are the files complete" in message
 
 
 def test_fail_does_not_mind_runs_that_are_not_asked_for(indir, tmp_path):

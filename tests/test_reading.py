@@ -1,6 +1,7 @@
 """Event lists and run tables: units and layouts; tests/broken has what cannot be used."""
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ def test_fits_reader_agrees_with_astropy(tmp_path):
     ]
     hdu = fits.BinTableHDU.from_columns(columns, name="MIXED")
     hdu.header["HIERARCH A LONG NAME"] = "it's"
+    hdu.header["LONG"] = "a 'folder'/" * 12
     hdu.header["NUMBER"] = (1.5e3, "[GeV] a / b")
     hdu.header["FLAG1"] = True
     image = fits.ImageHDU(np.arange(5000.0))
@@ -43,6 +45,7 @@ def test_fits_reader_agrees_with_astropy(tmp_path):
         assert table.columns["BIG"].tolist() == [2**62, -5]
         assert table.units["BIG"] == "s"
         assert (table.get("A LONG NAME"), table.get("FLAG1"), table.number("NUMBER")) == ("it's", True, 1500.0)
+        assert table.get("LONG") == "a 'folder'/" * 12  # goes on in further cards
         assert table.comment("NUMBER") == "[GeV] a / b"
         assert read_tables(tmp_path / name, ["NONE", 2])[0] is None
         assert list(read_table(tmp_path / name, 2, columns=["BIG"]).columns) == ["BIG"]
@@ -51,6 +54,22 @@ def test_fits_reader_agrees_with_astropy(tmp_path):
 def one_run(tmp_path, **changes):
     runs = open_runs(write_gadf(tmp_path / "in", [run(7, 50, **changes)]), "GADF")
     return read_event_list(runs.files(7))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"energy": np.ones(49)}, "run 7: time, ra, dec and energy must be lists of equal length"),
+        ({"gti": np.array([[5.0, 9.0], [1.0, 4.0]])}, "gti must be one or more intervals in order"),
+        ({"gti": np.array([5.0, 9.0])}, "gti must be one or more intervals in order"),
+        ({"gti": np.zeros((0, 2))}, "gti must be one or more intervals in order"),
+        ({"livetime": -5.0}, "livetime must be above 0 s, got -5"),
+        ({"livetime": np.nan}, "livetime must be above 0 s, got nan"),
+    ],
+)
+def test_an_event_list_is_valid_or_cannot_be_made(tmp_path, changes, message):
+    with pytest.raises(BgnbError, match=message):
+        replace(one_run(tmp_path), **changes)
 
 
 def test_event_list_holds_what_was_written(tmp_path):

@@ -364,6 +364,14 @@ def test_cross_validation_predicts_each_run_once_from_others(tmp_path):
         cross_validate(tmp_path / "runs", "GADF", n_train=[7], **arguments)
     with pytest.raises(BgnbError, match="folds must be 2 to the number of runs, 9"):
         cross_validate(tmp_path / "runs", "GADF", **arguments | {"folds": 10})
+    for wrong, message in (
+        ({"folds": 2.5}, "folds must be a whole number from 2 up"),
+        ({"seed": -1}, "seed must be a whole number from 0 up"),
+        ({"between": "far"}, "unknown between 'far'"),
+        ({"catalog": "sources.ecsv"}, "catalog has an effect only where sources decide"),
+    ):
+        with pytest.raises(BgnbError, match=message):
+            cross_validate(tmp_path / "runs", "GADF", **arguments | wrong)
 
 
 def test_runs_that_the_models_were_made_from_are_told(tmp_path):

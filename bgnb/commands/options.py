@@ -53,11 +53,15 @@ observatory = click.option(
 fovalign = click.option("--fovalign", default="ALTAZ", show_default=True, help="Frame of DETX and DETY: ALTAZ or RADEC.")
 
 
-n_energy = click.option("--n-energy", type=int, help="Energy bins.  [default: 20, fewer in groups with fewer than 100 runs]")
+n_energy = click.option(
+    "--n-energy", type=int, help="Energy bins.  [default: 20, fewer in groups of fewer than 100 runs; spline: 40]"
+)
 
 
 n_fov = click.option(
-    "--n-fov", type=int, help="Bins in each of DETX and DETY.  [default: 60, fewer in groups with fewer than 100 runs]"
+    "--n-fov",
+    type=int,
+    help="Bins in each of DETX and DETY.  [default: 60, fewer in groups of fewer than 100 runs; spline: 40]",
 )
 
 

@@ -8,7 +8,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from bgnb import make_bg_cube_models, open_runs, read_event_list, read_model
+from bgnb import make_bg_cube_models, open_runs, read_event_list, read_group_model, read_model
+from bgnb.fov import Site
 from tests.broken.directory import (
     CHANGED,
     EVENTS,
@@ -32,7 +33,7 @@ from tests.broken.directory import (
     with_column,
     with_whole_card,
 )
-from tests.runfiles import ONTIME, TSTART, run, write_gadf
+from tests.runfiles import MJDREF, ONTIME, TSTART, run, write_gadf
 
 
 def plain_fits(indir):
@@ -140,6 +141,9 @@ CASES = {
     "index of numbers and positions": in_index("obs-index", only_positions),
     "altitude that is not a number in the index": in_row(ALT_PNT=np.nan),
     "right DETX and DETY": detxy(1),
+    "FK5 in words": in_header(RADECSYS="FK5", EQUINOX="J2000.0"),
+    "FK5 without equinox": in_header(RADECSYS="fk5", EQUINOX="UNKNOWN"),
+    "FK5 of 2000 by its equinox": in_header(EQUINOX=2000),
     "OBS_MODE": in_header(OBS_MODE="POINTING"),
     "OBS_MODE wobble": in_header(OBS_MODE="Wobble"),
     "OBS_MODE in lower case": in_header(OBS_MODE=" pointing"),
@@ -244,3 +248,44 @@ def test_real_runs_and_their_events_outside_the_good_time(hess_data, tmp_path):
             good = np.any((time >= hdus["GTI"].data["START"]) & (time <= hdus["GTI"].data["STOP"]), axis=1)
         assert (entry.counted.events, entry.counted.events_outside_gti) == (len(good), np.sum(~good))
     assert sum(entry.counted.events_outside_gti for entry in report.runs) > 0
+
+
+def test_an_instrument_that_is_not_ascii(tmp_path):
+    write_gadf(tmp_path / "in", [run(CHANGED, 60)])
+    in_card("TELESCOP", "'H.\xc9.S.S.'")(tmp_path / "in")
+    report = make_models(tmp_path / "in", tmp_path / "out")
+    assert read_group_model(tmp_path / "out", report.groups[0].group_id).stack.telescop == "H.?.S.S."
+
+
+@pytest.mark.parametrize(
+    ("keywords", "index"),
+    [
+        ({"MJDREF": MJDREF - 300 / 86400, "MJDREFI": None, "MJDREFF": None}, {"MJDREFI": int(MJDREF), "MJDREFF": MJDREF % 1}),
+        ({"MJDREFI": 51910, "MJDREFF": None}, {"MJDREFI": int(MJDREF), "MJDREFF": 0.5}),
+        (
+            {"OBSGEO-L": 16.4, "OBSGEO-B": -23.1, "OBSGEO-H": 1700.0, "GEOLON": None, "GEOLAT": None, "ALTITUDE": None},
+            {"GEOLON": -110.9, "GEOLAT": 31.6, "ALTITUDE": 1268.0},
+        ),
+    ],
+)
+def test_keywords_that_belong_together_are_of_one_header(tmp_path, keywords, index):
+    """A zero of time, or a place on Earth, is not put together from that of the events and another of the index."""
+    indir = write_gadf(tmp_path / "in", [run(CHANGED, 60)])
+    for part in ("EVENTS", "GTI"):
+        in_header(part, **{name: value for name, value in keywords.items() if part == "EVENTS" or name.startswith("MJD")})(
+            indir
+        )
+    in_index("obs-index", without_pointing)(indir)
+    alone = read_event_list(open_runs(indir, "GADF").files(CHANGED))
+    in_index("obs-index", lambda table: table.meta.update(index))(indir)
+    both = read_event_list(open_runs(indir, "GADF").files(CHANGED))
+    assert (both.mjdref, both.site) == (alone.mjdref, alone.site)
+    if "MJDREF" in keywords:
+        assert both.mjdref == pytest.approx(keywords["MJDREF"], abs=1e-9)
+    if "OBSGEO-L" in keywords:
+        assert both.site == Site(16.4, -23.1, 1700.0)
+
+
+def without_pointing(table):
+    """Other times and places would contradict the altitude and azimuth of the index."""
+    table.remove_columns(["ALT_PNT", "AZ_PNT"])

@@ -295,7 +295,7 @@ def test_what_was_counted_must_be_of_the_runs_that_were_asked_for(indir):
 
 def test_a_run_that_would_be_counted_twice_stops_all(indir, tmp_path, monkeypatch):
     pieces = pipeline.Plan.pieces
-    monkeypatch.setattr(pipeline.Plan, "pieces", property(lambda plan: [*pieces.fget(plan), ((27,), [6])]))
+    monkeypatch.setattr(pipeline.Plan, "pieces", property(lambda plan: [*pieces.fget(plan), (chunks.Key(27), [6])]))
     with pytest.raises(RuntimeError, match="what was counted is not what was asked for"):
         make(indir, tmp_path / "out")
     assert not (tmp_path / "out").exists()
