@@ -150,7 +150,7 @@ class Comparison:
         """Spectra of both at the bin that holds a position, fitted over the energies at which both are exposed."""
         iy, ix = bin_at(self.axes, detx, dety)
         first, second = (
-            spectrum_of(model, model.rate.quantity.value[:, iy, ix], x[:, iy, ix], self.exposed)
+            spectrum_of(model, iy, ix, x[:, iy, ix], self.exposed)
             for model, x in zip((self.first, self.second), self.exposures, strict=True)
         )
         return first, second

@@ -24,12 +24,15 @@ class Spectrum:
     energy : ndarray
         Bin centres, TeV.
     rate, error : ndarray
-        Rate and its statistical error, MeV-1 s-1 sr-1; the error of a true model is zero,
-        and that of a bin that was not exposed is not a number.
+        Rate and its statistical error, MeV-1 s-1 sr-1; the error of a true model is zero.
+        It is the one that the model states. Where it states none, it is that of the counts
+        of the bin, and not a number where the bin was not exposed.
     index, index_error : float
         Spectral index γ of the power law E^−γ fitted to the exposed bins, and its error;
-        not a number where fewer than two bins hold a rate. Both errors are those of the
-        counts of this one place; smoothing makes the true ones smaller.
+        not a number where fewer than two bins hold a rate. The error is that of the counts
+        of this one place, also of a model that states its error, which does not say how
+        energies are correlated. Smoothing and fits make the true errors smaller than those
+        of counts.
     """
 
     energy: Floats
@@ -62,12 +65,12 @@ def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: Bo
     iy, ix = bin_at(model.axes, detx, dety)
     everything = np.ones(model.axes.shape[0], dtype=bool)
     exposure = model.stack.exposure.to_value("s MeV sr")[:, iy, ix]
-    return spectrum_of(model, model.rate.quantity.value[:, iy, ix], exposure, everything if use is None else use)
+    return spectrum_of(model, iy, ix, exposure, everything if use is None else use)
 
 
-def spectrum_of(model: BackgroundModel, rate: Floats, exposure: Floats, use: Bools) -> Spectrum:
-    """Spectrum of the rates of a model at a position, with the exposure there."""
-    energy = model.axes.energy_centers.value
+def spectrum_of(model: BackgroundModel, iy: int, ix: int, exposure: Floats, use: Bools) -> Spectrum:
+    """Spectrum of a model at a bin of the field of view, with the exposure there, fitted to some energies."""
+    energy, rate = model.axes.energy_centers.value, model.rate.quantity.value[:, iy, ix]
     if model.is_true:
         use = use & (rate > 0)
         law = fit_power_law(energy[use], np.ones(np.count_nonzero(use)), 1 / rate[use])
@@ -75,7 +78,8 @@ def spectrum_of(model: BackgroundModel, rate: Floats, exposure: Floats, use: Boo
     use = use & (exposure > 0)
     law = fit_power_law(energy[use], (rate * exposure)[use], exposure[use])
     index, index_error = (law.index, law.index_error) if law else (math.nan, math.nan)
-    return Spectrum(energy, rate, np.sqrt(quotient(rate, exposure)), index, index_error)
+    stated = None if model.error is None else model.error.quantity.value[:, iy, ix]
+    return Spectrum(energy, rate, np.sqrt(quotient(rate, exposure)) if stated is None else stated, index, index_error)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class RadialProfile:
         Edges of the rings, deg; one more than rings.
     rate, error : ndarray
         Mean rate in each ring and its statistical error, MeV-1 s-1 sr-1; not a number in
-        rings that hold no bin, and the error also in planes that were not exposed.
+        rings that hold no bin. The error is an upper limit if the model states its error,
+        else it is not a number in planes that were not exposed.
     """
 
     edges: Floats
@@ -101,7 +106,9 @@ def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> R
 
     The mean is weighted by solid angle Ω; of a plane that was exposed in part, it is that of
     the exposed bins. The variance of a bin's rate is rate / exposure, so that of the mean is
-    ∑ Ω² · rate / exposure over (∑ Ω)². The error is zero for a true model, as in `Spectrum`.
+    ∑ Ω² · rate / exposure over (∑ Ω)². Bins of a model that states its error are correlated;
+    the error of the mean is then ∑ Ω · error / ∑ Ω, as if they were so completely, and never
+    less than the true one. It is zero for a true model, as in `Spectrum`.
 
     Parameters
     ----------
@@ -135,6 +142,8 @@ def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> R
     mean = quotient(sums(solid_angle * rate), weight)
     if model.is_true:
         return RadialProfile(edges, mean, np.zeros_like(mean))
+    if model.error is not None:
+        return RadialProfile(edges, mean, quotient(sums(solid_angle * model.error.quantity.value[number].ravel()), weight))
     unknown = np.full(rate.shape, 0.0 if exposed.any() else np.nan)
     variance = solid_angle**2 * np.divide(rate, exposure, out=unknown, where=exposed)
     return RadialProfile(edges, mean, quotient(np.sqrt(sums(variance)), weight))

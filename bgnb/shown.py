@@ -56,12 +56,13 @@ def hidden(values: NDArray[Any], error: NDArray[Any] | None = None) -> NDArray[A
 
 
 def spectra_ratio(comparison: Comparison, first: Spectrum, second: Spectrum) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Second over first and its error; not a number where one was not exposed.
+    """Second over first and its error; not a number at energies at which one was not exposed, and where one has no error.
 
     The error is zero where the models share runs: it is much smaller than that of
     independent ones, and not known.
     """
     ratio = quotient(hidden(second.rate, second.error), hidden(first.rate, first.error))
+    ratio = np.where(comparison.exposed, ratio, np.nan)
     if not comparison.independent:
         return ratio, np.zeros_like(ratio)
     relative = [quotient(line.error, line.rate) for line in (first, second)]

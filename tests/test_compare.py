@@ -309,3 +309,22 @@ def test_pulls_use_the_error_that_a_model_states_and_normalising_scales_it():
     counts, exposure = rate1 * one.stack.exposure + rate2 * other.stack.exposure, one.stack.exposure + other.stack.exposure
     variance = counts / exposure / one.stack.exposure + error**2
     np.testing.assert_allclose(compare(one, stating).pull, ((rate2 - rate1) / np.sqrt(variance)).to_value(""))
+
+
+def test_ratios_have_the_errors_that_models_state_as_pulls_do():
+    """Against the truth both are the same: (ratio − 1) over its error, with the reference's rate for both, is the pull."""
+    made = counted(3, first_bin=4)
+    error = truth().rate.quantity * np.random.default_rng(34).uniform(0.1, 0.9, AXES.shape)
+    stating = replace(made, error=Cube(AXES, error))
+    comparison = compare(truth(), stating, "plane")
+    first, second = comparison.spectra(2.1 * u.deg, -3.3 * u.deg)
+    ratio, ratio_error = spectra_ratio(comparison, first, second)
+    pull = comparison.pull[:, 1, 15]
+    seen = made.stack.counts[:, 1, 15] > 0
+    assert seen[4:7].all()
+    np.testing.assert_allclose((ratio - 1)[seen] / ratio_error[seen], pull[seen])
+    # The spline states an error where it was not exposed too; still nothing is compared there.
+    smooth = compare(truth(), replace(truth(), stack=made.stack, error=Cube(AXES, error)))
+    first, second = smooth.spectra(2.1 * u.deg, -3.3 * u.deg)
+    np.testing.assert_array_equal(second.error, error.value[:, 1, 15])
+    np.testing.assert_array_equal(np.isfinite(spectra_ratio(smooth, first, second)[0]), np.arange(12) >= 4)

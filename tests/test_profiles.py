@@ -8,6 +8,7 @@ from astropy import units as u
 
 from bgnb import (
     BgnbError,
+    Cube,
     CubeAxes,
     RunCounts,
     Stack,
@@ -106,3 +107,18 @@ def test_a_truth_has_a_profile_without_errors_also_at_the_lowest_energy():
     assert profile.rate[2] == pytest.approx(expected, rel=1e-9, abs=0)
     assert profile.error.shape == profile.rate.shape
     assert not np.nan_to_num(profile.error).any()
+
+
+def test_the_error_that_a_model_states_is_that_of_its_spectra_and_an_upper_limit_for_its_rings():
+    counts_only = lopsided_model()
+    error = counts_only.rate.quantity * np.random.default_rng(4).uniform(0.01, 0.3, AXES.shape)
+    stating = replace(counts_only, error=Cube(AXES, error))
+    plain, stated = (spectrum(model, 1.5 * u.deg, -1.1 * u.deg) for model in (counts_only, stating))
+    np.testing.assert_array_equal(stated.error, error.value[:, 1, 8])
+    assert (stated.index, stated.index_error) == (plain.index, plain.index_error)
+    profile = radial_profile(stating, 2)
+    offset = np.hypot(AXES.detx_centers.value, AXES.dety_centers.value[:, None])
+    ring = (offset >= 1.5) & (offset < 2)
+    area = AXES.solid_angle.value[ring]
+    assert profile.error[3] == pytest.approx((error.value[2][ring] * area).sum() / area.sum(), rel=1e-9, abs=0)
+    np.testing.assert_array_equal(profile.rate, radial_profile(counts_only, 2).rate)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb.arrays import Floats
+from bgnb.arrays import Floats, quotient
 from bgnb.model import BackgroundModel
 from bgnb.profiles import Spectrum, radial_profile, spectrum
 from bgnb.shown import RATE_LABEL, energy_label, hidden, index_words
@@ -65,7 +65,7 @@ def model_view(model: BackgroundModel, cube: Floats, state: ModelsState, group: 
 
 
 def cube_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
-    """A quantity of a model in each bin; not a number where it has none: no livetime, or no rate."""
+    """A quantity of a model in each bin; not a number where it has none: no livetime, no rate, or no error."""
     rate, livetime = model.rate.quantity.value, model.stack.livetime_us * 1e-6
     if quantity == "rate":
         return rate
@@ -74,8 +74,9 @@ def cube_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
         return np.where(exposed, model.stack.counts, np.nan)
     if quantity == "livetime":
         return np.where(exposed, livetime / 3600, np.nan)
-    expected = rate * livetime * model.axes.bin_volume.value
-    return np.divide(1.0, np.sqrt(expected), out=np.full(rate.shape, np.nan), where=expected > 0)
+    if model.error is not None:
+        return quotient(model.error.quantity.value, rate)
+    return quotient(1.0, np.sqrt(rate * livetime * model.axes.bin_volume.value))
 
 
 def _describe(model: BackgroundModel) -> str:
