@@ -328,3 +328,21 @@ def test_ratios_have_the_errors_that_models_state_as_pulls_do():
     first, second = smooth.spectra(2.1 * u.deg, -3.3 * u.deg)
     np.testing.assert_array_equal(second.error, error.value[:, 1, 15])
     np.testing.assert_array_equal(np.isfinite(spectra_ratio(smooth, first, second)[0]), np.arange(12) >= 4)
+
+
+def test_the_error_that_a_model_states_outlasts_coarser_axes_as_an_upper_limit():
+    """Axes that differ in all three lengths and are not centred; bins of the reference are 2 × 2 × 3 of the model's."""
+    fine = CubeAxes(np.geomspace(0.1, 10, 9) * u.TeV, np.linspace(-3, 2, 11) * u.deg, np.linspace(-4, 3, 22) * u.deg)
+    coarse = CubeAxes(fine.energy[::2], fine.dety[::2], fine.detx[::3])
+    made = counted(41, axes=fine)
+    error = Cube(fine, made.rate.quantity.max() * np.random.default_rng(42).uniform(0.1, 0.9, fine.shape))
+    second = compare(truth(coarse), replace(made, error=error)).second
+    volume = fine.bin_volume.value
+    events, volumes = (
+        values.reshape(4, 2, 5, 2, 7, 3).sum(axis=(1, 3, 5)) for values in (error.quantity.value * volume, volume)
+    )
+    np.testing.assert_allclose(second.error.quantity.value, events / volumes, rtol=1e-9)
+    by_hand = (second.rate.quantity - truth(coarse).rate.quantity) / second.error.quantity
+    pull = compare(truth(coarse), replace(made, error=error)).pull
+    np.testing.assert_allclose(pull, by_hand.value)
+    assert compare(truth(coarse), made).second.error is None
