@@ -119,7 +119,7 @@ class Comparison:
     @cached_property
     def exposed(self) -> NDArray[np.bool_]:
         """Energy planes in which each model that was counted has livetime."""
-        return np.all([m.is_true | m.stack.livetime_us.any(axis=(1, 2)) for m in (self.first, self.second)], axis=0)
+        return self.first.exposed & self.second.exposed
 
     def bias(self, zone: str) -> float:
         """Relative difference of the integrals over a zone of the field of view and the exposed energies.

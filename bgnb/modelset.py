@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from astropy import units as u
-from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice
 from bgnb.cube import RATE_UNIT, Cube
@@ -278,7 +277,7 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ch
     near, far, weight = (below, above, part) if part < 0.5 else (above, below, 1 - part)
     axes = near.model.axes
     first, second = near.model.rate.quantity.to_value(RATE_UNIT), far.model.rate.quantity.to_value(RATE_UNIT)
-    seen_first, seen_second = _measured(near.model), _measured(far.model)
+    seen_first, seen_second = near.model.exposed, far.model.exposed
     if far.model.axes != axes:
         second = predicted_rate(point_rate(far.model.rate), axes, "gammapy") / axes.bin_volume.to_value("MeV sr")
         second = np.where(axes.bins_on(far.model.axes), second, 0.0)
@@ -290,11 +289,6 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ch
     rate = np.exp((1 - share) * _log(first) + share * _log(second)) * ((first > 0) | (second > 0))
     weights = {near.group_id: 1 - weight, far.group_id: weight}
     return Choice(Cube(axes, u.Quantity(rate, RATE_UNIT)), dict(sorted(weights.items())))
-
-
-def _measured(model: BackgroundModel) -> NDArray[np.bool_]:
-    """Energy bins that were exposed."""
-    return np.asarray(model.stack.livetime_us.any(axis=(1, 2)))
 
 
 def _log(values: Any) -> Any:

@@ -70,10 +70,10 @@ def spectra_ratio(comparison: Comparison, first: Spectrum, second: Spectrum) -> 
 
 
 def measured_planes(comparison: Comparison) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rate of the whole field of view, s-1, of both; not a number in planes that are extrapolated."""
+    """Rate of the whole field of view, s-1, of both; not a number in planes that were not exposed or are extrapolated."""
     models, integrals = (comparison.first, comparison.second), comparison.plane_integrals()
-    measured = [
-        np.full(len(i), m.is_true) | m.stack.livetime_us.any(axis=(1, 2)) for m, i in zip(models, integrals, strict=True)
-    ]
-    first, second = (np.where(use, hidden(i), np.nan) for use, i in zip(measured, integrals, strict=True))
+    first, second = (
+        np.where(model.exposed & ~model.extrapolated, hidden(integral), np.nan)
+        for model, integral in zip(models, integrals, strict=True)
+    )
     return first, second

@@ -18,7 +18,7 @@ from bgnb import (
     spectrum,
     stack_runs,
 )
-from bgnb.shown import spectra_ratio
+from bgnb.shown import measured_planes, spectra_ratio
 from tests.truths import AXES, TRUTH, counted, truth
 
 
@@ -346,3 +346,17 @@ def test_the_error_that_a_model_states_outlasts_coarser_axes_as_an_upper_limit()
     pull = compare(truth(coarse), replace(made, error=error)).pull
     np.testing.assert_allclose(pull, by_hand.value)
     assert compare(truth(coarse), made).second.error is None
+
+
+def test_rates_of_planes_are_shown_where_they_were_measured():
+    """Exposed planes without counts: smoothing follows a power law there, a spline is fitted to them as well."""
+    stack = counted(3, first_bin=2).stack
+    counts = stack.counts.copy()
+    counts[6] = 0
+    smoothed = make_model(replace(stack, counts=counts), "default")
+    for second, hidden in ((smoothed, [0, 1, 6]), (replace(smoothed, method="spline"), [0, 1])):
+        comparison = compare(truth(), second)
+        integrals, shown = comparison.plane_integrals(), measured_planes(comparison)
+        np.testing.assert_array_equal(shown[0], integrals[0])
+        assert np.flatnonzero(np.isnan(shown[1])).tolist() == hidden
+        np.testing.assert_array_equal(np.delete(shown[1], hidden), np.delete(integrals[1], hidden))
