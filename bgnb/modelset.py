@@ -225,7 +225,7 @@ class ModelSet:
             Where the definition of the groups is missing.
         """
         if checked_between(between) == "interpolate" and self.spline is not None:
-            return Choice(self.spline.at(alt_pnt, az_pnt)[0], {})
+            return Choice(self.spline.rate_at(alt_pnt, az_pnt), {})
         enough = [group for group in self.models if group.model.stack.counts.sum() >= MIN_COUNTS] or list(self.models)
         cos_zenith, column = float(np.sin(np.radians(alt_pnt))), self.groups.az_column(az_pnt)
 
