@@ -19,7 +19,7 @@ from bgnb.profiles import spectrum
 from bgnb.runs import EXCLUSION_RADIUS, Selection
 from bgnb.shown import RATE_LABEL, Position, energy_bins, energy_label, hidden, place
 from bgnb.views.colours import Colours, choose_limits, counted, line_colours
-from bgnb.views.comparison import ComparisonState, comparison_images, planes_graph, spectra_graphs
+from bgnb.views.comparison import ComparisonState, comparison_images, planes_graph, spectra_at, spectra_graphs
 from bgnb.views.cubes import energy_graph, energy_of, image_of, rate_series
 from bgnb.views.models import profile_graph
 from bgnb.views.pictures import Picture, to_png
@@ -148,7 +148,7 @@ def plot_comparison(
         state = ComparisonState(0, energy_of(axes, number), percentile=99)
         images = comparison_images(comparison, state, labels, places)
         panels |= {f"{name} {number}": image for name, image in images.items()}
-    panels |= spectra_graphs(comparison, labels, places)
+    panels |= spectra_graphs(comparison, labels, spectra_at(comparison, places))
     return _picture(title, panels | {"planes": planes_graph(comparison, labels)})
 
 

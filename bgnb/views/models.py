@@ -48,6 +48,7 @@ def model_view(model: BackgroundModel, cube: Floats, state: ModelsState, group: 
     """
     where = energy_bin(model.axes, state.energy)
     iy, ix = pixel(model.axes, state.position)
+    line = spectrum(model, model.axes.detx_centers[ix], model.axes.dety_centers[iy])
     energies = energy_label(model.axes, where)
     plane = cube[where]
     follows = model.extrapolated[where] and state.quantity in ("rate", "relative error")
@@ -59,8 +60,8 @@ def model_view(model: BackgroundModel, cube: Floats, state: ModelsState, group: 
     title = f"Group {state.group_id}, {state.quantity} at {energies}"
     lines = [f"Group {group}. {_describe(model)}"]
     lines.append(f"{kind.capitalize()} at {energies}: {_extremes(plane, UNITS[state.quantity])}")
-    lines.append(_at_position(model, where, iy, ix))
-    panels: dict[str, Panel] = {"image": image, "spectrum": _spectrum(model, where, iy, ix)}
+    lines.append(_at_position(model, line, where, iy, ix))
+    panels: dict[str, Panel] = {"image": image, "spectrum": _spectrum(model, line, where, iy, ix)}
     return View(title, "\n".join(lines), panels | {"profile": profile_graph(model, [where], (iy, ix))})
 
 
@@ -87,8 +88,7 @@ def _describe(model: BackgroundModel) -> str:
     return f"{runs}, {counts}, {hours:.2f} h, method {model.method}, DETX and DETY aligned with {model.stack.fovalign}."
 
 
-def _at_position(model: BackgroundModel, where: int, iy: int, ix: int) -> str:
-    line = _line(model, iy, ix)
+def _at_position(model: BackgroundModel, line: Spectrum, where: int, iy: int, ix: int) -> str:
     error = f" ± {number(line.error[where])}" if line.error[where] > 0 else ""
     words = f"At {place_of(model.axes, iy, ix)}: rate {number(line.rate[where])}{error} {RATE_LABEL}"
     if not model.is_true:
@@ -97,17 +97,12 @@ def _at_position(model: BackgroundModel, where: int, iy: int, ix: int) -> str:
     return f"{words}; spectral index {index_words(line)}."
 
 
-def _line(model: BackgroundModel, iy: int, ix: int) -> Spectrum:
-    return spectrum(model, model.axes.detx_centers[ix], model.axes.dety_centers[iy])
-
-
 def _extremes(values: Floats, unit: str) -> str:
     finite = values[np.isfinite(values)]
     return f"from {number(finite.min())} to {number(finite.max())} {unit}." if finite.size else "no bin has a value."
 
 
-def _spectrum(model: BackgroundModel, where: int, iy: int, ix: int) -> Graph:
-    line = _line(model, iy, ix)
+def _spectrum(model: BackgroundModel, line: Spectrum, where: int, iy: int, ix: int) -> Graph:
     follows = np.where(model.extrapolated, hidden(line.rate), np.nan)
     name = "extrapolated" if model.extrapolated.any() else ""
     outline, measured = rate_series(model, line, "rate")
