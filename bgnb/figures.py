@@ -19,7 +19,7 @@ from bgnb.profiles import spectrum
 from bgnb.runs import EXCLUSION_RADIUS, Selection
 from bgnb.shown import RATE_LABEL, Position, energy_bins, energy_label, hidden, place
 from bgnb.views.colours import Colours, choose_limits, counted, line_colours
-from bgnb.views.comparison import ComparisonState, comparison_images, planes_graph, spectra_at, spectra_graphs
+from bgnb.views.comparison import ComparisonState, comparison_images, planes_graph, rate_limits, spectra_at, spectra_graphs
 from bgnb.views.cubes import energy_graph, energy_of, image_of, rate_series
 from bgnb.views.models import profile_graph
 from bgnb.views.pictures import Picture, to_png
@@ -146,7 +146,7 @@ def plot_comparison(
     panels: dict[str, Panel] = {}
     for number in energy_bins(axes, energies):
         state = ComparisonState(0, energy_of(axes, number), percentile=99)
-        images = comparison_images(comparison, state, labels, places)
+        images = comparison_images(comparison, state, labels, rate_limits(comparison, state), places)
         panels |= {f"{name} {number}": image for name, image in images.items()}
     panels |= spectra_graphs(comparison, labels, spectra_at(comparison, places))
     return _picture(title, panels | {"planes": planes_graph(comparison, labels)})

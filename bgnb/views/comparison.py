@@ -44,6 +44,7 @@ def comparison_view(
     state: ComparisonState,
     labels: Labels,
     group: str,
+    limits: tuple[float, float],
     positions: Sequence[Position] | None = None,
 ) -> View:
     """Two models at an energy, and their spectra at positions.
@@ -58,13 +59,15 @@ def comparison_view(
         Names of the two.
     group : str
         The group in words.
+    limits : tuple of float
+        Rates of the first and the last colour, see `rate_limits`.
     positions : sequence of pair of float, optional
         DETX and DETY, deg, of the spectra; by default that of the state.
     """
     axes, positions = comparison.axes, positions or (state.position,)
     where = energy_bin(axes, state.energy)
     energies = energy_label(axes, where)
-    images = comparison_images(comparison, state, labels, positions)
+    images = comparison_images(comparison, state, labels, limits, positions)
     spectra = spectra_at(comparison, positions)
     graphs = spectra_graphs(comparison, labels, spectra, where) | {"pulls": _pulls(comparison)}
     lines = [
@@ -78,15 +81,18 @@ def comparison_view(
 
 
 def comparison_images(
-    comparison: Comparison, state: ComparisonState, labels: Labels, positions: Sequence[Position]
+    comparison: Comparison,
+    state: ComparisonState,
+    labels: Labels,
+    limits: tuple[float, float],
+    positions: Sequence[Position],
 ) -> dict[str, Image]:
-    """Both rates at an energy, and how they compare, with positions marked."""
+    """Both rates at an energy, coloured between limits, and how they compare, with positions marked."""
     axes = comparison.axes
     where = energy_bin(axes, state.energy)
     pixels = [pixel(axes, position) for position in positions]
     energies = energy_label(axes, where)
-    low, high = (state.low, state.high) if state.limits == "by hand" else rate_limits(comparison, state)
-    colours = Colours(state.palette, state.stretch, low, high)  # type: ignore[arg-type]
+    colours = Colours(state.palette, state.stretch, *limits)
     panels = {}
     for name, model, label in zip(("first", "second"), (comparison.first, comparison.second), labels, strict=True):
         rate = model.rate.quantity.value[where]
