@@ -144,8 +144,7 @@ def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> R
         return RadialProfile(edges, mean, np.zeros_like(mean))
     if model.error is not None:
         return RadialProfile(edges, mean, quotient(sums(solid_angle * model.error.quantity.value[number].ravel()), weight))
-    unknown = np.full(rate.shape, 0.0 if exposed.any() else np.nan)
-    variance = solid_angle**2 * np.divide(rate, exposure, out=unknown, where=exposed)
+    variance = solid_angle**2 * quotient(rate, exposure, 0.0 if exposed.any() else np.nan)
     return RadialProfile(edges, mean, quotient(np.sqrt(sums(variance)), weight))
 
 
