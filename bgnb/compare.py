@@ -57,11 +57,6 @@ class Comparison:
         return quotient(self.second.rate.quantity.value, self.first.rate.quantity.value)
 
     @cached_property
-    def relative_difference(self) -> Floats:
-        """(second − first) / first; not a number where the first is zero."""
-        return self.ratio - 1
-
-    @cached_property
     def exposures(self) -> tuple[Floats, Floats]:
         """Exposure of both, s MeV sr, such that rate · exposure = counts; that of the second allows for its scaling."""
         first, second = (model.stack.exposure.to_value("s MeV sr") for model in (self.first, self.second))

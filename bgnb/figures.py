@@ -124,11 +124,9 @@ def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
     return _picture("", panels)
 
 
-def plot_events(
-    detx: NDArray[np.float64], dety: NDArray[np.float64], energy: NDArray[np.float64], fov_max: float = 8.0
-) -> Picture:
+def plot_events(detx: NDArray[np.float64], dety: NDArray[np.float64], energy: NDArray[np.float64]) -> Picture:
     """Where the events of a run are in the field of view (deg), and their energies (TeV)."""
-    sides = np.linspace(-fov_max, fov_max, 41)
+    sides = np.linspace(-8, 8, 41)
     counts, _, _ = np.histogram2d(dety, detx, (sides, sides))
     words = "Events in the field of view", "DETX / deg", "DETY / deg", "events"
     image = Image(*words, counts, sides, sides, Colours("viridis", "sqrt", *choose_limits(counts, "sqrt", 100)))

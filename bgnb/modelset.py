@@ -56,11 +56,10 @@ def model_files(directory: Path) -> dict[int, Path]:
 
 @dataclass(frozen=True)
 class GroupModel:
-    """A model and the mean pointing, in deg, of the runs that it was made from."""
+    """A model and the mean altitude, in deg, at which the runs pointed that it was made from."""
 
     group_id: int
     alt_pnt: float
-    az_pnt: float
     model: BackgroundModel
 
     @property
@@ -143,7 +142,7 @@ class ModelSet:
     def models(self) -> tuple[GroupModel, ...]:
         """Every model, in order of GROUP_ID."""
         return tuple(
-            GroupModel(group_id, *read_pointing(self._files[group_id]), read_model(self._files[group_id]))
+            GroupModel(group_id, read_pointing(self._files[group_id])[0], read_model(self._files[group_id]))
             for group_id in self.group_ids
         )
 

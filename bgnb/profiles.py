@@ -14,6 +14,9 @@ from bgnb.errors import BgnbError
 from bgnb.model import BackgroundModel
 from bgnb.powerlaw import fit_power_law
 
+#: Width of the rings of a radial profile, deg.
+RING_WIDTH = 0.5
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -42,7 +45,7 @@ class Spectrum:
     index_error: float
 
 
-def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: Bools | None = None) -> Spectrum:
+def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity) -> Spectrum:
     """Spectrum of a model at the bin that holds a position.
 
     The index is fitted by maximum likelihood to the counts that the rate predicts in each
@@ -54,8 +57,6 @@ def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: Bo
         The model.
     detx, dety : `~astropy.units.Quantity`
         Position in the field of view.
-    use : ndarray of bool, optional
-        Energy bins to fit.
 
     Raises
     ------
@@ -63,9 +64,7 @@ def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: Bo
         Where the position lies outside the axes.
     """
     iy, ix = bin_at(model.axes, detx, dety)
-    everything = np.ones(model.axes.shape[0], dtype=bool)
-    exposure = model.stack.exposure.to_value("s MeV sr")[:, iy, ix]
-    return spectrum_of(model, iy, ix, exposure, everything if use is None else use)
+    return spectrum_of(model, iy, ix, model.stack.exposure.to_value("s MeV sr")[:, iy, ix], model.exposed)
 
 
 def spectrum_of(model: BackgroundModel, iy: int, ix: int, exposure: Floats, use: Bools) -> Spectrum:
@@ -101,11 +100,12 @@ class RadialProfile:
     error: Floats
 
 
-def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> RadialProfile:
+def radial_profile(model: BackgroundModel, number: int) -> RadialProfile:
     """Mean rate of an energy bin in rings about the centre of the field of view.
 
-    The mean is weighted by solid angle Ω; of a plane that was exposed in part, it is that of
-    the exposed bins. The variance of a bin's rate is rate / exposure, so that of the mean is
+    Rings are `RING_WIDTH` wide; a bin belongs to the one that holds its centre. The mean is
+    weighted by solid angle Ω; of a plane that was exposed in part, it is that of the exposed
+    bins. The variance of a bin's rate is rate / exposure, so that of the mean is
     ∑ Ω² · rate / exposure over (∑ Ω)². Bins of a model that states its error are correlated;
     the error of the mean is then ∑ Ω · error / ∑ Ω, as if they were so completely, and never
     less than the true one. It is zero for a true model, as in `Spectrum`.
@@ -116,20 +116,18 @@ def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> R
         The model.
     number : int
         The energy bin.
-    width : float
-        Of the rings, deg; a bin belongs to the ring that holds its centre.
 
     Raises
     ------
     BgnbError
-        Where there is no such energy bin, or the width is not above 0.
+        Where there is no such energy bin.
     """
     axes = model.axes
-    if not 0 <= number < axes.shape[0] or not width > 0:
-        raise BgnbError(f"number must be 0 to {axes.shape[0] - 1}, and width above 0; got {number} and {width}")
+    if not 0 <= number < axes.shape[0]:
+        raise BgnbError(f"number must be 0 to {axes.shape[0] - 1}, got {number}")
     offset = np.hypot(axes.detx_centers.value, axes.dety_centers.value[:, None])
-    ring = (offset / width).astype(np.intp).ravel()
-    edges = np.arange(ring.max() + 2) * width
+    ring = (offset / RING_WIDTH).astype(np.intp).ravel()
+    edges = np.arange(ring.max() + 2) * RING_WIDTH
     rate = model.rate.quantity.value[number].ravel()
     exposure = model.stack.exposure.to_value("s MeV sr")[number].ravel()
     exposed = exposure > 0

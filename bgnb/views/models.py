@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bgnb.arrays import Floats, quotient
 from bgnb.model import BackgroundModel
-from bgnb.profiles import Spectrum, radial_profile, spectrum
+from bgnb.profiles import RING_WIDTH, Spectrum, radial_profile, spectrum
 from bgnb.shown import RATE_LABEL, energy_label, hidden, index_words
 from bgnb.views.colours import Colours, counted, line_colours, number
 from bgnb.views.cubes import CubeState, energy_bin, energy_graph, image_of, pixel, place_of, rate_series
@@ -114,7 +114,7 @@ def profile_graph(model: BackgroundModel, bins: Sequence[int], position: tuple[i
     """Mean rate against the offset from the centre of the field of view, at energy bins, with the ring of a pixel marked."""
     profiles, several = [radial_profile(model, where) for where in bins], len(bins) > 1
     edges = profiles[0].edges
-    centres, width = (edges[1:] + edges[:-1]) / 2, float(edges[1])
+    centres = (edges[1:] + edges[:-1]) / 2
     series: list[Series] = []
     for where, profile, colour in zip(bins, profiles, line_colours(len(bins)), strict=True):
         rate, follows = hidden(profile.rate), bool(model.extrapolated[where])
@@ -128,8 +128,8 @@ def profile_graph(model: BackgroundModel, bins: Sequence[int], position: tuple[i
     if position is not None:
         iy, ix = position
         offset = float(np.hypot(model.axes.detx_centers[ix].value, model.axes.dety_centers[iy].value))
-        ring = float(edges[min(int(offset / width), len(centres) - 1)])
-        band = ring, ring + width
+        ring = float(edges[min(int(offset / RING_WIDTH), len(centres) - 1)])
+        band = ring, ring + RING_WIDTH
     words = "Rate against offset" + ("" if several else f", {energy_label(model.axes, bins[0])}"), "offset / deg", RATE_LABEL
     ranges = (0.0, float(edges[-1])), span(*(each.y for each in series), log=True)
     return Graph(*words, tuple(series), *ranges, y_log=True, band=band, legend="below" if several else "inside")
