@@ -17,6 +17,7 @@ from bgnb.dashboards.dashboard import Control, choice, number_box, row
 from bgnb.errors import BgnbError
 from bgnb.modelset import KEPT, ModelSet, one_of
 from bgnb.views.comparison import NEUTRAL, ComparisonState, Show, comparison_view, rate_limits
+from bgnb.views.cubes import shown_limits
 from bgnb.views.view import View
 
 
@@ -51,7 +52,8 @@ class ComparisonDashboard(CubeDashboard):
         return rate_limits(self.comparison(state), state)
 
     def view_of(self, state: ComparisonState) -> View:
-        return comparison_view(self.comparison(state), state, self._labels, self._sets[0].label(state.group_id))
+        group, limits = self._sets[0].label(state.group_id), shown_limits(state, self.automatic_limits)
+        return comparison_view(self.comparison(state), state, self._labels, group, limits)
 
     def controls(self) -> dict[str, Control]:
         groups = [(self._sets[0].label(group_id), group_id) for group_id in self._group_ids]

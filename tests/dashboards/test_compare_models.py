@@ -1,6 +1,7 @@
 """The dashboard of two directories of models."""
 
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from bgnb import BgnbError, write_model
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.shown import number
 from bgnb.views.colours import choose_limits
-from bgnb.views.comparison import ComparisonState, comparison_images
+from bgnb.views.comparison import ComparisonState, rate_limits
+from bgnb.views.cubes import shown_limits
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.models import lopsided_model
 
@@ -89,12 +91,10 @@ def test_a_state_holds_plain_values_and_limits_only_by_hand(pair):
     # A limit that is not given is that of the image, also where nobody has settled it.
     comparison = bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
     first, second = (model.rate.quantity.value[2] for model in (comparison.first, comparison.second))
-    by_hand = ComparisonState(27, limits="by hand", low=1e-12)
-    for name in ("first", "second"):
-        colours = comparison_images(comparison, by_hand, ("a", "b"), [])[name].colours
-        assert (colours.low, colours.high) == (1e-12, max(first.max(), second.max()))
+    automatic = partial(rate_limits, comparison)
+    assert shown_limits(ComparisonState(27, limits="by hand", low=1e-12), automatic) == (1e-12, max(first.max(), second.max()))
     with pytest.raises(BgnbError, match="must increase"):
-        comparison_images(comparison, ComparisonState(27, limits="by hand", low=1e3), ("a", "b"), [])
+        shown_limits(ComparisonState(27, limits="by hand", low=1e3), automatic)
 
 
 @pytest.mark.parametrize("kind", ["models", "comparison"])
