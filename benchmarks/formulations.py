@@ -91,7 +91,7 @@ def ours(terms=TERMS):
             model = fit_spline(cells)
         finally:
             module.TERMS, module._ALL_TERMS = saved
-        return lambda alt_pnt, az_pnt: model.at(alt_pnt, az_pnt)[0]
+        return model.rate_at
 
     return fit
 

@@ -57,11 +57,6 @@ class Comparison:
         return quotient(self.second.rate.quantity.value, self.first.rate.quantity.value)
 
     @cached_property
-    def relative_difference(self) -> Floats:
-        """(second − first) / first; not a number where the first is zero."""
-        return self.ratio - 1
-
-    @cached_property
     def exposures(self) -> tuple[Floats, Floats]:
         """Exposure of both, s MeV sr, such that rate · exposure = counts; that of the second allows for its scaling."""
         first, second = (model.stack.exposure.to_value("s MeV sr") for model in (self.first, self.second))
@@ -119,7 +114,7 @@ class Comparison:
     @cached_property
     def exposed(self) -> NDArray[np.bool_]:
         """Energy planes in which each model that was counted has livetime."""
-        return np.all([m.is_true | m.stack.livetime_us.any(axis=(1, 2)) for m in (self.first, self.second)], axis=0)
+        return self.first.exposed & self.second.exposed
 
     def bias(self, zone: str) -> float:
         """Relative difference of the integrals over a zone of the field of view and the exposed energies.
@@ -150,7 +145,7 @@ class Comparison:
         """Spectra of both at the bin that holds a position, fitted over the energies at which both are exposed."""
         iy, ix = bin_at(self.axes, detx, dety)
         first, second = (
-            spectrum_of(model, model.rate.quantity.value[:, iy, ix], x[:, iy, ix], self.exposed)
+            spectrum_of(model, iy, ix, x[:, iy, ix], self.exposed)
             for model, x in zip((self.first, self.second), self.exposures, strict=True)
         )
         return first, second

@@ -21,7 +21,7 @@ from bgnb.modelset import ModelSet, model_files
 from bgnb.outdir import new_directory, write_file
 from bgnb.reportfile import plain, write_report
 from bgnb.shown import Position, energy_bins
-from bgnb.views.comparison import ComparisonState, comparison_view, planes_graph
+from bgnb.views.comparison import ComparisonState, comparison_view, planes_graph, rate_limits
 from bgnb.views.cubes import energy_bin, energy_of, through_energies
 
 
@@ -164,7 +164,7 @@ def comparison_page(
         state = replace(state, energy=energy_of(axes, bins[0]))
     frames, views = through_energies(axes, state), []
     for _, each in frames:
-        view = comparison_view(comparison, each, labels, group, places)
+        view = comparison_view(comparison, each, labels, group, rate_limits(comparison, each), places)
         planes = planes_graph(comparison, labels, each.energy)
         views.append(replace(view, panels={**view.panels, "planes": planes}))
     return to_html([label for label, _ in frames], views, energy_bin(axes, state.energy))

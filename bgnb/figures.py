@@ -19,7 +19,7 @@ from bgnb.profiles import spectrum
 from bgnb.runs import EXCLUSION_RADIUS, Selection
 from bgnb.shown import RATE_LABEL, Position, energy_bins, energy_label, hidden, place
 from bgnb.views.colours import Colours, choose_limits, counted, line_colours
-from bgnb.views.comparison import ComparisonState, comparison_images, planes_graph, spectra_graphs
+from bgnb.views.comparison import ComparisonState, comparison_images, planes_graph, rate_limits, spectra_at, spectra_graphs
 from bgnb.views.cubes import energy_graph, energy_of, image_of, rate_series
 from bgnb.views.models import profile_graph
 from bgnb.views.pictures import Picture, to_png
@@ -124,11 +124,9 @@ def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
     return _picture("", panels)
 
 
-def plot_events(
-    detx: NDArray[np.float64], dety: NDArray[np.float64], energy: NDArray[np.float64], fov_max: float = 8.0
-) -> Picture:
+def plot_events(detx: NDArray[np.float64], dety: NDArray[np.float64], energy: NDArray[np.float64]) -> Picture:
     """Where the events of a run are in the field of view (deg), and their energies (TeV)."""
-    sides = np.linspace(-fov_max, fov_max, 41)
+    sides = np.linspace(-8, 8, 41)
     counts, _, _ = np.histogram2d(dety, detx, (sides, sides))
     words = "Events in the field of view", "DETX / deg", "DETY / deg", "events"
     image = Image(*words, counts, sides, sides, Colours("viridis", "sqrt", *choose_limits(counts, "sqrt", 100)))
@@ -146,9 +144,9 @@ def plot_comparison(
     panels: dict[str, Panel] = {}
     for number in energy_bins(axes, energies):
         state = ComparisonState(0, energy_of(axes, number), percentile=99)
-        images = comparison_images(comparison, state, labels, places)
+        images = comparison_images(comparison, state, labels, rate_limits(comparison, state), places)
         panels |= {f"{name} {number}": image for name, image in images.items()}
-    panels |= spectra_graphs(comparison, labels, places)
+    panels |= spectra_graphs(comparison, labels, spectra_at(comparison, places))
     return _picture(title, panels | {"planes": planes_graph(comparison, labels)})
 
 

@@ -39,7 +39,7 @@ class BackgroundModel:
         Background events per energy, solid angle and *livetime*, in MeV-1 s-1 sr-1.
     stack : `Stack`
         Counts and livetime on the same axes. Where its livetime is zero nothing was
-        measured, and where a plane has no counts too, the rate is extrapolated.
+        measured, see ``exposed`` and ``extrapolated``.
     method : str
         How it was made.
     error : `Cube`, optional
@@ -70,11 +70,20 @@ class BackgroundModel:
         return not self.stack.runs
 
     @property
+    def exposed(self) -> NDArray[np.bool_]:
+        """Energy planes that have livetime; all those of a truth."""
+        return np.asarray(self.stack.livetime_us.any(axis=(1, 2))) | self.is_true
+
+    @property
     def extrapolated(self) -> NDArray[np.bool_]:
-        """Energy planes without counts, whose rate follows that of others."""
+        """Energy planes whose rate follows that of others.
+
+        Smoothing needs counts in a plane. A spline is fitted to planes without counts as
+        well, if they were exposed. Counts over exposure follow nothing.
+        """
         if self.is_true or self.method == "unsmoothed":
             return np.zeros(self.axes.shape[0], dtype=bool)
-        return self.stack.counts.sum(axis=(1, 2)) == 0
+        return ~(self.exposed if self.method == "spline" else np.asarray(self.stack.counts.any(axis=(1, 2))))
 
     def __repr__(self) -> str:
         return f"BackgroundModel(method: {self.method}, {self.stack!r})"

@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from astropy import units as u
-from numpy.typing import NDArray
 
 from bgnb.arguments import checked_choice
 from bgnb.cube import RATE_UNIT, Cube
@@ -58,11 +57,10 @@ def model_files(directory: Path) -> dict[int, Path]:
 
 @dataclass(frozen=True)
 class GroupModel:
-    """A model and the mean pointing, in deg, of the runs that it was made from."""
+    """A model and the mean altitude, in deg, at which the runs pointed that it was made from."""
 
     group_id: int
     alt_pnt: float
-    az_pnt: float
     model: BackgroundModel
 
     @property
@@ -145,7 +143,7 @@ class ModelSet:
     def models(self) -> tuple[GroupModel, ...]:
         """Every model, in order of GROUP_ID."""
         return tuple(
-            GroupModel(group_id, *read_pointing(self._files[group_id]), read_model(self._files[group_id]))
+            GroupModel(group_id, read_pointing(self._files[group_id])[0], read_model(self._files[group_id]))
             for group_id in self.group_ids
         )
 
@@ -229,7 +227,7 @@ class ModelSet:
         """
         between = checked_between(between)
         if between == "interpolate" and self.spline is not None:
-            return Choice(self.spline.at(alt_pnt, az_pnt)[0], {})
+            return Choice(self.spline.rate_at(alt_pnt, az_pnt), {})
         enough = [group for group in self.models if group.model.stack.counts.sum() >= MIN_COUNTS] or list(self.models)
         cos_zenith, column = float(np.sin(np.radians(alt_pnt))), self.groups.az_column(az_pnt)
 
@@ -281,7 +279,7 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ch
     near, far, weight = (below, above, part) if part < 0.5 else (above, below, 1 - part)
     axes = near.model.axes
     first, second = near.model.rate.quantity.to_value(RATE_UNIT), far.model.rate.quantity.to_value(RATE_UNIT)
-    seen_first, seen_second = _measured(near.model), _measured(far.model)
+    seen_first, seen_second = near.model.exposed, far.model.exposed
     if far.model.axes != axes:
         second = predicted_rate(point_rate(far.model.rate), axes, "gammapy") / axes.bin_volume.to_value("MeV sr")
         second = np.where(axes.bins_on(far.model.axes), second, 0.0)
@@ -293,11 +291,6 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ch
     rate = np.exp((1 - share) * _log(first) + share * _log(second)) * ((first > 0) | (second > 0))
     weights = {near.group_id: 1 - weight, far.group_id: weight}
     return Choice(Cube(axes, u.Quantity(rate, RATE_UNIT)), dict(sorted(weights.items())))
-
-
-def _measured(model: BackgroundModel) -> NDArray[np.bool_]:
-    """Energy bins that were exposed; all of a truth."""
-    return np.asarray(model.stack.livetime_us.any(axis=(1, 2)) | model.is_true)
 
 
 def _log(values: Any) -> Any:

@@ -14,6 +14,9 @@ from bgnb.errors import BgnbError
 from bgnb.model import BackgroundModel
 from bgnb.powerlaw import fit_power_law
 
+#: Width of the rings of a radial profile, deg.
+RING_WIDTH = 0.5
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -24,12 +27,15 @@ class Spectrum:
     energy : ndarray
         Bin centres, TeV.
     rate, error : ndarray
-        Rate and its statistical error, MeV-1 s-1 sr-1; the error of a true model is zero,
-        and that of a bin that was not exposed is not a number.
+        Rate and its statistical error, MeV-1 s-1 sr-1; the error of a true model is zero.
+        It is the one that the model states. Where it states none, it is that of the counts
+        of the bin, and not a number where the bin was not exposed.
     index, index_error : float
         Spectral index γ of the power law E^−γ fitted to the exposed bins, and its error;
-        not a number where fewer than two bins hold a rate. Both errors are those of the
-        counts of this one place; smoothing makes the true ones smaller.
+        not a number where fewer than two bins hold a rate. The error is that of the counts
+        of this one place, also of a model that states its error, which does not say how
+        energies are correlated. Smoothing and fits make the true errors smaller than those
+        of counts.
     """
 
     energy: Floats
@@ -39,7 +45,7 @@ class Spectrum:
     index_error: float
 
 
-def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: Bools | None = None) -> Spectrum:
+def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity) -> Spectrum:
     """Spectrum of a model at the bin that holds a position.
 
     The index is fitted by maximum likelihood to the counts that the rate predicts in each
@@ -51,8 +57,6 @@ def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: Bo
         The model.
     detx, dety : `~astropy.units.Quantity`
         Position in the field of view.
-    use : ndarray of bool, optional
-        Energy bins to fit.
 
     Raises
     ------
@@ -60,14 +64,12 @@ def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity, use: Bo
         Where the position lies outside the axes.
     """
     iy, ix = bin_at(model.axes, detx, dety)
-    everything = np.ones(model.axes.shape[0], dtype=bool)
-    exposure = model.stack.exposure.to_value("s MeV sr")[:, iy, ix]
-    return spectrum_of(model, model.rate.quantity.value[:, iy, ix], exposure, everything if use is None else use)
+    return spectrum_of(model, iy, ix, model.stack.exposure.to_value("s MeV sr")[:, iy, ix], model.exposed)
 
 
-def spectrum_of(model: BackgroundModel, rate: Floats, exposure: Floats, use: Bools) -> Spectrum:
-    """Spectrum of the rates of a model at a position, with the exposure there."""
-    energy = model.axes.energy_centers.value
+def spectrum_of(model: BackgroundModel, iy: int, ix: int, exposure: Floats, use: Bools) -> Spectrum:
+    """Spectrum of a model at a bin of the field of view, with the exposure there, fitted to some energies."""
+    energy, rate = model.axes.energy_centers.value, model.rate.quantity.value[:, iy, ix]
     if model.is_true:
         use = use & (rate > 0)
         law = fit_power_law(energy[use], np.ones(np.count_nonzero(use)), 1 / rate[use])
@@ -75,7 +77,8 @@ def spectrum_of(model: BackgroundModel, rate: Floats, exposure: Floats, use: Boo
     use = use & (exposure > 0)
     law = fit_power_law(energy[use], (rate * exposure)[use], exposure[use])
     index, index_error = (law.index, law.index_error) if law else (math.nan, math.nan)
-    return Spectrum(energy, rate, np.sqrt(quotient(rate, exposure)), index, index_error)
+    stated = None if model.error is None else model.error.quantity.value[:, iy, ix]
+    return Spectrum(energy, rate, np.sqrt(quotient(rate, exposure)) if stated is None else stated, index, index_error)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class RadialProfile:
         Edges of the rings, deg; one more than rings.
     rate, error : ndarray
         Mean rate in each ring and its statistical error, MeV-1 s-1 sr-1; not a number in
-        rings that hold no bin, and the error also in planes that were not exposed.
+        rings that hold no bin. The error is an upper limit if the model states its error,
+        else it is not a number in planes that were not exposed.
     """
 
     edges: Floats
@@ -96,12 +100,15 @@ class RadialProfile:
     error: Floats
 
 
-def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> RadialProfile:
+def radial_profile(model: BackgroundModel, number: int) -> RadialProfile:
     """Mean rate of an energy bin in rings about the centre of the field of view.
 
-    The mean is weighted by solid angle Ω; of a plane that was exposed in part, it is that of
-    the exposed bins. The variance of a bin's rate is rate / exposure, so that of the mean is
-    ∑ Ω² · rate / exposure over (∑ Ω)². The error is zero for a true model, as in `Spectrum`.
+    Rings are `RING_WIDTH` wide; a bin belongs to the one that holds its centre. The mean is
+    weighted by solid angle Ω; of a plane that was exposed in part, it is that of the exposed
+    bins. The variance of a bin's rate is rate / exposure, so that of the mean is
+    ∑ Ω² · rate / exposure over (∑ Ω)². Bins of a model that states its error are correlated;
+    the error of the mean is then ∑ Ω · error / ∑ Ω, as if they were so completely, and never
+    less than the true one. It is zero for a true model, as in `Spectrum`.
 
     Parameters
     ----------
@@ -109,20 +116,18 @@ def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> R
         The model.
     number : int
         The energy bin.
-    width : float
-        Of the rings, deg; a bin belongs to the ring that holds its centre.
 
     Raises
     ------
     BgnbError
-        Where there is no such energy bin, or the width is not above 0.
+        Where there is no such energy bin.
     """
     axes = model.axes
-    if not 0 <= number < axes.shape[0] or not width > 0:
-        raise BgnbError(f"number must be 0 to {axes.shape[0] - 1}, and width above 0; got {number} and {width}")
+    if not 0 <= number < axes.shape[0]:
+        raise BgnbError(f"number must be 0 to {axes.shape[0] - 1}, got {number}")
     offset = np.hypot(axes.detx_centers.value, axes.dety_centers.value[:, None])
-    ring = (offset / width).astype(np.intp).ravel()
-    edges = np.arange(ring.max() + 2) * width
+    ring = (offset / RING_WIDTH).astype(np.intp).ravel()
+    edges = np.arange(ring.max() + 2) * RING_WIDTH
     rate = model.rate.quantity.value[number].ravel()
     exposure = model.stack.exposure.to_value("s MeV sr")[number].ravel()
     exposed = exposure > 0
@@ -135,8 +140,9 @@ def radial_profile(model: BackgroundModel, number: int, width: float = 0.5) -> R
     mean = quotient(sums(solid_angle * rate), weight)
     if model.is_true:
         return RadialProfile(edges, mean, np.zeros_like(mean))
-    unknown = np.full(rate.shape, 0.0 if exposed.any() else np.nan)
-    variance = solid_angle**2 * np.divide(rate, exposure, out=unknown, where=exposed)
+    if model.error is not None:
+        return RadialProfile(edges, mean, quotient(sums(solid_angle * model.error.quantity.value[number].ravel()), weight))
+    variance = solid_angle**2 * quotient(rate, exposure, 0.0 if exposed.any() else np.nan)
     return RadialProfile(edges, mean, quotient(np.sqrt(sums(variance)), weight))
 
 

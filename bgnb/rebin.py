@@ -44,21 +44,27 @@ def rebin(model: BackgroundModel, axes: CubeAxes) -> BackgroundModel:
     """A model on coarser axes whose edges are among its own: rates averaged over volume, counts added.
 
     The livetime of a coarser bin is the one that keeps rate · exposure. A coarser bin of
-    which a part was not exposed counts as not exposed. The error, which is correlated from
-    bin to bin, is lost.
+    which a part was not exposed counts as not exposed. The error is averaged over volume
+    like the rate: that of bins which are correlated completely, an upper limit.
     """
     if axes == model.axes:
         return model
     volume, livetime = model.axes.bin_volume.value, model.stack.livetime_us.astype(float)
     events = model.rate.quantity.value * volume
-    rate = _rebinned(events, model.axes, axes)
     known = _rebinned(volume * (livetime == 0), model.axes, axes) == 0
     weight = np.where(events > 0, events, 1e-30 * volume)  # where no rate is known, livetime is averaged over volume
     mean_livetime = _rebinned(livetime * weight, model.axes, axes) / _rebinned(weight, model.axes, axes)
     livetime_us = np.where(known, np.rint(mean_livetime), 0).astype(np.int64)
     counts = np.where(known, _rebinned(model.stack.counts.astype(float), model.axes, axes), 0).astype(np.int64)
     stack = Stack(axes, model.stack.fovalign, counts, livetime_us, model.stack.runs)
-    return BackgroundModel(Cube(axes, rate / axes.bin_volume.value * RATE_UNIT), stack, model.method)
+    error = None if model.error is None else _averaged(model.error, axes)
+    return BackgroundModel(_averaged(model.rate, axes), stack, model.method, error)
+
+
+def _averaged(cube: Cube, axes: CubeAxes) -> Cube:
+    """A rate on coarser axes: the mean over volume."""
+    sums = _rebinned(cube.quantity.to_value(RATE_UNIT) * cube.axes.bin_volume.value, cube.axes, axes)
+    return Cube(axes, sums / axes.bin_volume.value * RATE_UNIT)
 
 
 def _rebinned(values: Floats, fine: CubeAxes, coarse: CubeAxes) -> Floats:

@@ -56,12 +56,13 @@ def hidden(values: NDArray[Any], error: NDArray[Any] | None = None) -> NDArray[A
 
 
 def spectra_ratio(comparison: Comparison, first: Spectrum, second: Spectrum) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Second over first and its error; not a number where one was not exposed.
+    """Second over first and its error; not a number at energies at which one was not exposed, and where one has no error.
 
     The error is zero where the models share runs: it is much smaller than that of
     independent ones, and not known.
     """
     ratio = quotient(hidden(second.rate, second.error), hidden(first.rate, first.error))
+    ratio = np.where(comparison.exposed, ratio, np.nan)
     if not comparison.independent:
         return ratio, np.zeros_like(ratio)
     relative = [quotient(line.error, line.rate) for line in (first, second)]
@@ -69,10 +70,10 @@ def spectra_ratio(comparison: Comparison, first: Spectrum, second: Spectrum) -> 
 
 
 def measured_planes(comparison: Comparison) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rate of the whole field of view, s-1, of both; not a number in planes that are extrapolated."""
+    """Rate of the whole field of view, s-1, of both; not a number in planes that were not exposed or are extrapolated."""
     models, integrals = (comparison.first, comparison.second), comparison.plane_integrals()
-    measured = [
-        np.full(len(i), m.is_true) | m.stack.livetime_us.any(axis=(1, 2)) for m, i in zip(models, integrals, strict=True)
-    ]
-    first, second = (np.where(use, hidden(i), np.nan) for use, i in zip(measured, integrals, strict=True))
+    first, second = (
+        np.where(model.exposed & ~model.extrapolated, hidden(integral), np.nan)
+        for model, integral in zip(models, integrals, strict=True)
+    )
     return first, second

@@ -18,7 +18,7 @@ from bgnb import (
     spectrum,
     stack_runs,
 )
-from bgnb.shown import spectra_ratio
+from bgnb.shown import measured_planes, spectra_ratio
 from tests.truths import AXES, TRUTH, counted, truth
 
 
@@ -26,10 +26,9 @@ def scaled(model: BackgroundModel, factor) -> BackgroundModel:
     return replace(model, rate=Cube(model.axes, model.rate.quantity * np.reshape(factor, (-1, 1, 1))))
 
 
-def test_ratio_and_difference_have_the_first_as_reference():
+def test_ratio_and_bias_have_the_first_as_reference():
     comparison = compare(truth(), scaled(truth(), 1.25))
     np.testing.assert_allclose(comparison.ratio, 1.25)
-    np.testing.assert_allclose(comparison.relative_difference, 0.25)
     assert [comparison.bias(zone) for zone in ("centre", "halfway", "rim")] == pytest.approx([0.25] * 3)
 
 
@@ -309,3 +308,54 @@ def test_pulls_use_the_error_that_a_model_states_and_normalising_scales_it():
     counts, exposure = rate1 * one.stack.exposure + rate2 * other.stack.exposure, one.stack.exposure + other.stack.exposure
     variance = counts / exposure / one.stack.exposure + error**2
     np.testing.assert_allclose(compare(one, stating).pull, ((rate2 - rate1) / np.sqrt(variance)).to_value(""))
+
+
+def test_ratios_have_the_errors_that_models_state_as_pulls_do():
+    """Against the truth both are the same: (ratio − 1) over its error, with the reference's rate for both, is the pull."""
+    made = counted(3, first_bin=4)
+    error = truth().rate.quantity * np.random.default_rng(34).uniform(0.1, 0.9, AXES.shape)
+    stating = replace(made, error=Cube(AXES, error))
+    comparison = compare(truth(), stating, "plane")
+    first, second = comparison.spectra(2.1 * u.deg, -3.3 * u.deg)
+    ratio, ratio_error = spectra_ratio(comparison, first, second)
+    pull = comparison.pull[:, 1, 15]
+    seen = made.stack.counts[:, 1, 15] > 0
+    assert seen[4:7].all()
+    np.testing.assert_allclose((ratio - 1)[seen] / ratio_error[seen], pull[seen])
+    # The spline states an error where it was not exposed too; still nothing is compared there.
+    smooth = compare(truth(), replace(truth(), stack=made.stack, error=Cube(AXES, error)))
+    first, second = smooth.spectra(2.1 * u.deg, -3.3 * u.deg)
+    np.testing.assert_array_equal(second.error, error.value[:, 1, 15])
+    np.testing.assert_array_equal(np.isfinite(spectra_ratio(smooth, first, second)[0]), np.arange(12) >= 4)
+
+
+def test_the_error_that_a_model_states_outlasts_coarser_axes_as_an_upper_limit():
+    """Axes that differ in all three lengths and are not centred; bins of the reference are 2 × 2 × 3 of the model's."""
+    fine = CubeAxes(np.geomspace(0.1, 10, 9) * u.TeV, np.linspace(-3, 2, 11) * u.deg, np.linspace(-4, 3, 22) * u.deg)
+    coarse = CubeAxes(fine.energy[::2], fine.dety[::2], fine.detx[::3])
+    made = counted(41, axes=fine)
+    error = Cube(fine, made.rate.quantity.max() * np.random.default_rng(42).uniform(0.1, 0.9, fine.shape))
+    second = compare(truth(coarse), replace(made, error=error)).second
+    volume = fine.bin_volume.value
+    events, volumes = (
+        values.reshape(4, 2, 5, 2, 7, 3).sum(axis=(1, 3, 5)) for values in (error.quantity.value * volume, volume)
+    )
+    np.testing.assert_allclose(second.error.quantity.value, events / volumes, rtol=1e-9)
+    by_hand = (second.rate.quantity - truth(coarse).rate.quantity) / second.error.quantity
+    pull = compare(truth(coarse), replace(made, error=error)).pull
+    np.testing.assert_allclose(pull, by_hand.value)
+    assert compare(truth(coarse), made).second.error is None
+
+
+def test_rates_of_planes_are_shown_where_they_were_measured():
+    """Exposed planes without counts: smoothing follows a power law there, a spline is fitted to them as well."""
+    stack = counted(3, first_bin=2).stack
+    counts = stack.counts.copy()
+    counts[6] = 0
+    smoothed = make_model(replace(stack, counts=counts), "default")
+    for second, hidden in ((smoothed, [0, 1, 6]), (replace(smoothed, method="spline"), [0, 1])):
+        comparison = compare(truth(), second)
+        integrals, shown = comparison.plane_integrals(), measured_planes(comparison)
+        np.testing.assert_array_equal(shown[0], integrals[0])
+        assert np.flatnonzero(np.isnan(shown[1])).tolist() == hidden
+        np.testing.assert_array_equal(np.delete(shown[1], hidden), np.delete(integrals[1], hidden))

@@ -8,6 +8,7 @@ from astropy import units as u
 
 from bgnb import (
     BgnbError,
+    Cube,
     CubeAxes,
     RunCounts,
     Stack,
@@ -66,7 +67,7 @@ def test_a_position_on_an_edge_belongs_to_the_bin_above_it():
 def test_rings_hold_the_whole_plane_and_their_error_is_that_of_their_counts():
     model = lopsided_model(method="unsmoothed")
     for plane in (1, 3):
-        profile = radial_profile(model, plane, width=0.7)
+        profile = radial_profile(model, plane)
         offset = np.hypot(AXES.detx_centers.value, AXES.dety_centers.value[:, None])
         area = np.histogram(offset, profile.edges, weights=AXES.solid_angle.value)[0]
         counts = np.histogram(offset, profile.edges, weights=model.stack.counts[plane])[0]
@@ -82,7 +83,7 @@ def test_rings_leave_out_what_was_not_exposed():
     livetime, counts = model.stack.livetime_us.copy(), model.stack.counts.copy()
     livetime[:, :, :4], counts[:, :, :4] = 0, 0
     part = make_model(replace(model.stack, livetime_us=livetime, counts=counts), "unsmoothed")
-    profile = radial_profile(part, 1, width=0.7)
+    profile = radial_profile(part, 1)
     offset = np.hypot(AXES.detx_centers.value, AXES.dety_centers.value[:, None])[:, 4:]
     area = np.histogram(offset, profile.edges, weights=AXES.solid_angle.value[:, 4:])[0]
     rate = (model.rate.quantity.value[1] * AXES.solid_angle.value)[:, 4:]
@@ -91,9 +92,9 @@ def test_rings_leave_out_what_was_not_exposed():
         profile.rate[inside], np.histogram(offset, profile.edges, weights=rate)[0][inside] / area[inside]
     )
     assert np.isnan(profile.rate[~inside]).all()
-    for number_, width in ((-1, 0.5), (5, 0.5), (0, 0)):
-        with pytest.raises(BgnbError, match="number must be 0 to 4, and width above 0"):
-            radial_profile(model, number_, width)
+    for number_ in (-1, 5):
+        with pytest.raises(BgnbError, match=f"number must be 0 to 4, got {number_}"):
+            radial_profile(model, number_)
 
 
 def test_a_truth_has_a_profile_without_errors_also_at_the_lowest_energy():
@@ -106,3 +107,18 @@ def test_a_truth_has_a_profile_without_errors_also_at_the_lowest_energy():
     assert profile.rate[2] == pytest.approx(expected, rel=1e-9, abs=0)
     assert profile.error.shape == profile.rate.shape
     assert not np.nan_to_num(profile.error).any()
+
+
+def test_the_error_that_a_model_states_is_that_of_its_spectra_and_an_upper_limit_for_its_rings():
+    counts_only = lopsided_model()
+    error = counts_only.rate.quantity * np.random.default_rng(4).uniform(0.01, 0.3, AXES.shape)
+    stating = replace(counts_only, error=Cube(AXES, error))
+    plain, stated = (spectrum(model, 1.5 * u.deg, -1.1 * u.deg) for model in (counts_only, stating))
+    np.testing.assert_array_equal(stated.error, error.value[:, 1, 8])
+    assert (stated.index, stated.index_error) == (plain.index, plain.index_error)
+    profile = radial_profile(stating, 2)
+    offset = np.hypot(AXES.detx_centers.value, AXES.dety_centers.value[:, None])
+    ring = (offset >= 1.5) & (offset < 2)
+    area = AXES.solid_angle.value[ring]
+    assert profile.error[3] == pytest.approx((error.value[2][ring] * area).sum() / area.sum(), rel=1e-9, abs=0)
+    np.testing.assert_array_equal(profile.rate, radial_profile(counts_only, 2).rate)

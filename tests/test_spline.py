@@ -70,6 +70,17 @@ def test_the_rate_is_found_at_pointings_between_those_of_the_runs(fitted):
         assert np.abs(np.log(ratio[few])).mean() < 0.04
 
 
+def test_rate_and_error_are_those_of_the_dense_design(fitted):
+    """Each coefficient alone gives a column of it."""
+    parts = fitted._parts(52.0, 90.0)
+    rows = np.eye(len(fitted.coefficients))
+    design = np.stack([module._linear_predictor(row, parts, fitted.terms).ravel() for row in rows], axis=1)
+    rate, error = (cube.quantity.value.ravel() for cube in fitted.at(52.0, 90.0))
+    np.testing.assert_allclose(rate, np.exp(design @ fitted.coefficients), rtol=1e-9)
+    np.testing.assert_allclose(error / rate, np.sqrt(np.diag(design @ fitted.covariance @ design.T)), rtol=1e-9)
+    np.testing.assert_array_equal(fitted.rate_at(52.0, 90.0).quantity.value.ravel(), rate)
+
+
 def test_pulls_of_the_rate_with_its_error_are_of_width_one():
     pulls = []
     models = [fit_spline(cells(100 + seed, scale=0.5)) for seed in range(8)]
@@ -121,7 +132,9 @@ def test_information_and_projection_are_those_of_the_dense_design():
     n_coefficients = sum(
         np.prod([part[name].shape[1] for part, name in zip(parts, term, strict=True)]) for term in module._ALL_TERMS
     )
-    design = np.stack([module._linear_predictor(row, parts).ravel() for row in np.eye(n_coefficients)], axis=1)
+    design = np.stack(
+        [module._linear_predictor(row, parts, module._ALL_TERMS).ravel() for row in np.eye(n_coefficients)], axis=1
+    )
     weights = rng.uniform(0.1, 3, (4, 3, 20))
     np.testing.assert_allclose(module._projected(weights, parts), design.T @ weights.ravel(), rtol=1e-9, atol=1e-9)
     dense = design.T @ (design * weights.ravel()[:, None])

@@ -55,7 +55,8 @@ class ComparisonDashboard(CubeDashboard):
         return rate_limits(self.comparison(state), state)
 
     def view_of(self, state: ComparisonState) -> View:
-        return comparison_view(self.comparison(state), state, self._labels, self._sets[0].label(state.group_id))
+        group, limits = self._sets[0].label(state.group_id), self.limits_of(state)
+        return comparison_view(self.comparison(state), state, self._labels, group, limits)
 
     def controls(self) -> dict[str, Control]:
         groups = [(self._sets[0].label(group_id), group_id) for group_id in self._group_ids]

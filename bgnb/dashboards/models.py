@@ -102,8 +102,8 @@ def explore_models(
     group_id : int, optional
         The group; by default that with most counts.
     quantity : {"rate", "counts", "livetime", "relative error"}
-        What the image shows. The relative error is that of the counts of one bin; the
-        smoothing of the model makes the true one smaller.
+        What the image shows. The relative error is the one that the model states, else that
+        of the counts of one bin; the smoothing of the model makes the true one smaller.
     energy : `~astropy.units.Quantity`, str or float (TeV)
         The image is that of the energy bin that holds it.
     position : tuple of float

@@ -1,5 +1,7 @@
 // Asks the kernel for a step from time to time, while it plays. See player.py.
 
+const INTERVAL = 300 // ms
+
 export default { initialize, render }
 
 function initialize({ model }) {
@@ -13,7 +15,7 @@ function initialize({ model }) {
   const follow = () => {
     clearInterval(timer)
     waiting = false
-    if (model.get("playing")) timer = setInterval(step, model.get("interval"))
+    if (model.get("playing")) timer = setInterval(step, INTERVAL)
   }
   model.on("msg:custom", () => (waiting = false))
   model.on("change:playing", follow)

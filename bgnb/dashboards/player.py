@@ -26,7 +26,6 @@ class Player(anywidget.AnyWidget):
 
     _esm = Path(__file__).parent / "player.js"
     playing = traitlets.Bool(False).tag(sync=True)
-    interval = traitlets.Int(300).tag(sync=True)  # ms
 
     def __init__(self, step: Callable[[], None]) -> None:
         super().__init__()

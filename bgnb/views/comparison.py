@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ Show = Literal["ratio", "difference", "pull"]
 Labels = tuple[str, str]
 #: DETX and DETY, deg.
 Position = tuple[float, float]
+#: Spectra of both at positions.
+Spectra = Mapping[Position, tuple[Spectrum, Spectrum]]
 
 #: Values that mean that the two are the same.
 NEUTRAL = {"ratio": 1.0, "difference": 0.0, "pull": 0.0}
@@ -42,6 +44,7 @@ def comparison_view(
     state: ComparisonState,
     labels: Labels,
     group: str,
+    limits: tuple[float, float],
     positions: Sequence[Position] | None = None,
 ) -> View:
     """Two models at an energy, and their spectra at positions.
@@ -56,18 +59,21 @@ def comparison_view(
         Names of the two.
     group : str
         The group in words.
+    limits : tuple of float
+        Rates of the first and the last colour, see `rate_limits`.
     positions : sequence of pair of float, optional
         DETX and DETY, deg, of the spectra; by default that of the state.
     """
     axes, positions = comparison.axes, positions or (state.position,)
     where = energy_bin(axes, state.energy)
     energies = energy_label(axes, where)
-    images = comparison_images(comparison, state, labels, positions)
-    graphs = spectra_graphs(comparison, labels, positions, where) | {"pulls": _pulls(comparison)}
+    images = comparison_images(comparison, state, labels, limits, positions)
+    spectra = spectra_at(comparison, positions)
+    graphs = spectra_graphs(comparison, labels, spectra, where) | {"pulls": _pulls(comparison)}
     lines = [
         f"Group {group}. {labels[1]} against {labels[0]}, the reference, normalised: {state.normalise}.",
         f"{state.show.capitalize()} at {energies}: {_spread(images['compared'].values, NEUTRAL[state.show])}",
-        *(_at_position(comparison, position, labels, where) for position in positions),
+        *(_at_position(comparison, position, pair, labels, where) for position, pair in spectra.items()),
     ]
     if not comparison.exposed[where]:
         lines.append("At this energy not both models were exposed, so that there is nothing to compare.")
@@ -75,15 +81,18 @@ def comparison_view(
 
 
 def comparison_images(
-    comparison: Comparison, state: ComparisonState, labels: Labels, positions: Sequence[Position]
+    comparison: Comparison,
+    state: ComparisonState,
+    labels: Labels,
+    limits: tuple[float, float],
+    positions: Sequence[Position],
 ) -> dict[str, Image]:
-    """Both rates at an energy, and how they compare, with positions marked."""
+    """Both rates at an energy, coloured between limits, and how they compare, with positions marked."""
     axes = comparison.axes
     where = energy_bin(axes, state.energy)
     pixels = [pixel(axes, position) for position in positions]
     energies = energy_label(axes, where)
-    low, high = (state.low, state.high) if state.limits == "by hand" else rate_limits(comparison, state)
-    colours = Colours(state.palette, state.stretch, low, high)  # type: ignore[arg-type]
+    colours = Colours(state.palette, state.stretch, *limits)
     panels = {}
     for name, model, label in zip(("first", "second"), (comparison.first, comparison.second), labels, strict=True):
         rate = model.rate.quantity.value[where]
@@ -95,27 +104,31 @@ def comparison_images(
     return panels | {"compared": image_of(axes, pixels, _values(comparison, state.show)[where], title, unit, diverging)}
 
 
-def spectra_graphs(
-    comparison: Comparison, labels: Labels, positions: Sequence[Position], where: int | None = None
-) -> dict[str, Graph]:
+def spectra_at(comparison: Comparison, positions: Sequence[Position]) -> Spectra:
+    """Spectra of both at the bins that hold positions, or the nearest."""
+    axes = comparison.axes
+    pixels = {position: pixel(axes, position) for position in positions}
+    return {at: comparison.spectra(axes.detx_centers[ix], axes.dety_centers[iy]) for at, (iy, ix) in pixels.items()}
+
+
+def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, where: int | None = None) -> dict[str, Graph]:
     """Spectra of both at positions, and their ratios; of several positions each has its colour, and the second has points."""
-    axes, several, half = comparison.axes, len(positions) > 1, 0.2
-    spectra: list[Series] = []
+    axes, several, half = comparison.axes, len(spectra) > 1, 0.2
+    rates: list[Series] = []
     ratios = [Series("", axes.energy.value[[0, -1]], np.ones(2), "outline", "#888888")]
-    for position, colour in zip(positions, line_colours(len(positions)), strict=True):
-        pair = _spectra(comparison, position)
+    for (position, pair), colour in zip(spectra.items(), line_colours(len(spectra)), strict=True):
         name = f" {place(*position)}" if several else ""
         first, second = (colour, colour) if several else (_FIRST, _SECOND)
-        spectra += rate_series(comparison.first, pair[0], labels[0] + name, first)
-        spectra += rate_series(comparison.second, pair[1], labels[1] + name, second, "points" if several else "line")
+        rates += rate_series(comparison.first, pair[0], labels[0] + name, first)
+        rates += rate_series(comparison.second, pair[1], labels[1] + name, second, "points" if several else "line")
         ratio, error = spectra_ratio(comparison, *pair)
         ratios.append(Series(name.strip(), pair[0].energy, ratio, "points", second, ratio - error, ratio + error))
         known = ratio[error < 0.5] if np.any(error < 0.5) else ratio
         half = float(np.max(np.abs(known[np.isfinite(known)] - 1), initial=half))
-    at = "" if several else f" at {place_of(axes, *pixel(axes, positions[0]))}"
+    at = "" if several else f" at {place_of(axes, *pixel(axes, *spectra))}"
     ends = 1 - 1.3 * half, 1 + 1.3 * half
     return {
-        "spectra": energy_graph(axes.energy.value, f"Rates{at}", RATE_LABEL, spectra, where),
+        "spectra": energy_graph(axes.energy.value, f"Rates{at}", RATE_LABEL, rates, where),
         "ratios": energy_graph(axes.energy.value, f"Ratio{at}", _over(labels), ratios, where, ends),
     }
 
@@ -161,13 +174,9 @@ def _over(labels: Labels) -> str:
     return f"{labels[1]} / {labels[0]}"
 
 
-def _spectra(comparison: Comparison, position: Position) -> tuple[Spectrum, Spectrum]:
-    iy, ix = pixel(comparison.axes, position)
-    return comparison.spectra(comparison.axes.detx_centers[ix], comparison.axes.dety_centers[iy])
-
-
-def _at_position(comparison: Comparison, position: Position, labels: Labels, where: int) -> str:
-    pair = _spectra(comparison, position)
+def _at_position(
+    comparison: Comparison, position: Position, pair: tuple[Spectrum, Spectrum], labels: Labels, where: int
+) -> str:
     rates = " and ".join(
         f"{label} {number(line.rate[where])}" + (f" ± {number(line.error[where])}" if line.error[where] > 0 else "")
         for label, line in zip(labels, pair, strict=True)

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb.arrays import Floats
+from bgnb.arrays import Floats, quotient
 from bgnb.model import BackgroundModel
-from bgnb.profiles import Spectrum, radial_profile, spectrum
+from bgnb.profiles import RING_WIDTH, Spectrum, radial_profile, spectrum
 from bgnb.shown import RATE_LABEL, energy_label, hidden, index_words
 from bgnb.views.colours import Colours, counted, line_colours, number
 from bgnb.views.cubes import CubeState, energy_bin, energy_graph, image_of, pixel, place_of, rate_series
@@ -48,6 +48,7 @@ def model_view(model: BackgroundModel, cube: Floats, state: ModelsState, group: 
     """
     where = energy_bin(model.axes, state.energy)
     iy, ix = pixel(model.axes, state.position)
+    line = spectrum(model, model.axes.detx_centers[ix], model.axes.dety_centers[iy])
     energies = energy_label(model.axes, where)
     plane = cube[where]
     follows = model.extrapolated[where] and state.quantity in ("rate", "relative error")
@@ -59,13 +60,13 @@ def model_view(model: BackgroundModel, cube: Floats, state: ModelsState, group: 
     title = f"Group {state.group_id}, {state.quantity} at {energies}"
     lines = [f"Group {group}. {_describe(model)}"]
     lines.append(f"{kind.capitalize()} at {energies}: {_extremes(plane, UNITS[state.quantity])}")
-    lines.append(_at_position(model, where, iy, ix))
-    panels: dict[str, Panel] = {"image": image, "spectrum": _spectrum(model, where, iy, ix)}
+    lines.append(_at_position(model, line, where, iy, ix))
+    panels: dict[str, Panel] = {"image": image, "spectrum": _spectrum(model, line, where, iy, ix)}
     return View(title, "\n".join(lines), panels | {"profile": profile_graph(model, [where], (iy, ix))})
 
 
 def cube_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
-    """A quantity of a model in each bin; not a number where it has none: no livetime, or no rate."""
+    """A quantity of a model in each bin; not a number where it has none: no livetime, no rate, or no error."""
     rate, livetime = model.rate.quantity.value, model.stack.livetime_us * 1e-6
     if quantity == "rate":
         return rate
@@ -74,8 +75,9 @@ def cube_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
         return np.where(exposed, model.stack.counts, np.nan)
     if quantity == "livetime":
         return np.where(exposed, livetime / 3600, np.nan)
-    expected = rate * livetime * model.axes.bin_volume.value
-    return np.divide(1.0, np.sqrt(expected), out=np.full(rate.shape, np.nan), where=expected > 0)
+    if model.error is not None:
+        return quotient(model.error.quantity.value, rate)
+    return quotient(1.0, np.sqrt(rate * livetime * model.axes.bin_volume.value))
 
 
 def _describe(model: BackgroundModel) -> str:
@@ -86,8 +88,7 @@ def _describe(model: BackgroundModel) -> str:
     return f"{runs}, {counts}, {hours:.2f} h, method {model.method}, DETX and DETY aligned with {model.stack.fovalign}."
 
 
-def _at_position(model: BackgroundModel, where: int, iy: int, ix: int) -> str:
-    line = _line(model, iy, ix)
+def _at_position(model: BackgroundModel, line: Spectrum, where: int, iy: int, ix: int) -> str:
     error = f" ± {number(line.error[where])}" if line.error[where] > 0 else ""
     words = f"At {place_of(model.axes, iy, ix)}: rate {number(line.rate[where])}{error} {RATE_LABEL}"
     if not model.is_true:
@@ -96,17 +97,12 @@ def _at_position(model: BackgroundModel, where: int, iy: int, ix: int) -> str:
     return f"{words}; spectral index {index_words(line)}."
 
 
-def _line(model: BackgroundModel, iy: int, ix: int) -> Spectrum:
-    return spectrum(model, model.axes.detx_centers[ix], model.axes.dety_centers[iy])
-
-
 def _extremes(values: Floats, unit: str) -> str:
     finite = values[np.isfinite(values)]
     return f"from {number(finite.min())} to {number(finite.max())} {unit}." if finite.size else "no bin has a value."
 
 
-def _spectrum(model: BackgroundModel, where: int, iy: int, ix: int) -> Graph:
-    line = _line(model, iy, ix)
+def _spectrum(model: BackgroundModel, line: Spectrum, where: int, iy: int, ix: int) -> Graph:
     follows = np.where(model.extrapolated, hidden(line.rate), np.nan)
     name = "extrapolated" if model.extrapolated.any() else ""
     outline, measured = rate_series(model, line, "rate")
@@ -118,7 +114,7 @@ def profile_graph(model: BackgroundModel, bins: Sequence[int], position: tuple[i
     """Mean rate against the offset from the centre of the field of view, at energy bins, with the ring of a pixel marked."""
     profiles, several = [radial_profile(model, where) for where in bins], len(bins) > 1
     edges = profiles[0].edges
-    centres, width = (edges[1:] + edges[:-1]) / 2, float(edges[1])
+    centres = (edges[1:] + edges[:-1]) / 2
     series: list[Series] = []
     for where, profile, colour in zip(bins, profiles, line_colours(len(bins)), strict=True):
         rate, follows = hidden(profile.rate), bool(model.extrapolated[where])
@@ -132,8 +128,8 @@ def profile_graph(model: BackgroundModel, bins: Sequence[int], position: tuple[i
     if position is not None:
         iy, ix = position
         offset = float(np.hypot(model.axes.detx_centers[ix].value, model.axes.dety_centers[iy].value))
-        ring = float(edges[min(int(offset / width), len(centres) - 1)])
-        band = ring, ring + width
+        ring = float(edges[min(int(offset / RING_WIDTH), len(centres) - 1)])
+        band = ring, ring + RING_WIDTH
     words = "Rate against offset" + ("" if several else f", {energy_label(model.axes, bins[0])}"), "offset / deg", RATE_LABEL
     ranges = (0.0, float(edges[-1])), span(*(each.y for each in series), log=True)
     return Graph(*words, tuple(series), *ranges, y_log=True, band=band, legend="below" if several else "inside")

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from traitlets import TraitError
 
 import bgnb
-from bgnb import BgnbError, write_model
+from bgnb import BgnbError, Cube, write_model
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.modelset import KEPT
 from bgnb.profiles import radial_profile
 from bgnb.shown import energy_label
+from bgnb.views.colours import number
 from bgnb.views.models import profile_graph
 from tests.dashboards.acting import assert_controls_show_the_state, assert_same_as_fresh, tap
 from tests.models import AXES, lopsided_model
@@ -262,6 +263,19 @@ def test_what_is_extrapolated_is_said(tmp_path):
     compared.energy = 5
     assert np.isfinite(compared.view.panels["compared"].values).any()
     assert "not both models" not in compared.view.summary
+
+
+def test_the_error_that_a_model_states_is_shown_in_image_words_and_bands(tmp_path):
+    model = lopsided_model()
+    error = model.rate.quantity * np.random.default_rng(4).uniform(0.01, 0.3, AXES.shape)
+    write_model(replace(model, error=Cube(AXES, error)), tmp_path / "bg_cube_model_group0_table.fits")
+    dashboard = explore_models(tmp_path, quantity="relative error", energy=5, position=(1.5, -1.1))
+    expected, there = error.value[2], error.value[:, 1, 8]
+    np.testing.assert_allclose(dashboard.view.panels["image"].values, expected / model.rate.quantity.value[2], rtol=1e-6)
+    spectrum = dashboard.view.panels["spectrum"].series[2]
+    np.testing.assert_allclose(spectrum.high - spectrum.y, there, rtol=1e-5)
+    rate = model.rate.quantity.value[2, 1, 8]
+    assert f"rate {number(rate)} ± {number(there[2])} " in dashboard.view.summary
 
 
 def test_the_last_word_is_what_is_shown(modeldir):
