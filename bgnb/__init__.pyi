@@ -3,7 +3,7 @@ from .attach import Attachments, attach
 from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
 from .cells import Cell
 from .compare import Comparison, compare
-from .comparisons import ModelComparison, compare_models, read_group_model
+from .comparisons import ModelComparison, compare_models
 from .cube import Cube, CubeAxes
 from .dataset import make_test_dataset
 from .datastore import Runs, open_runs
@@ -16,7 +16,7 @@ from .groups import ObservationGroups
 from .groupsfile import read_groups, write_groups
 from .manifest import check
 from .model import BackgroundModel, make_model
-from .modelset import ModelSet
+from .modelset import ModelSet, read_group_model
 from .pipeline import make_bg_cube_models, merge
 from .predict import point_rate, predicted_rate
 from .profiles import Spectrum, spectrum

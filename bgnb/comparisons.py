@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,9 @@ from astropy.table import Table
 from bgnb.compare import ZONES, Comparison, checked_normalise, compare
 from bgnb.errors import BgnbError
 from bgnb.figures import plot_comparison
-from bgnb.gadf import read_model
-from bgnb.groupsfile import GROUPS_FILE, read_groups
-from bgnb.model import BackgroundModel
-from bgnb.modelset import ModelSet, model_files
+from bgnb.modelset import ModelSet
 from bgnb.outdir import new_directory, write_file
+from bgnb.pairs import checked_labels, common_groups
 from bgnb.reportfile import plain, write_report
 from bgnb.shown import Position, energy_bins
 from bgnb.views.comparison import ComparisonState, comparison_view, planes_graph, rate_limits
@@ -108,8 +106,7 @@ def compare_models(
         at_positions: list[Position] = [(float(x), float(y)) for x, y in positions]
     except (TypeError, ValueError):
         raise BgnbError(f"positions must be pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)], got {positions}") from None
-    check_groups(first.path, second.path)
-    common = common_groups(first.path, first.group_ids, second.path, second.group_ids)
+    common = common_groups(first, second)
     comparisons, figures = {}, []
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(first.path, second.path)) as directory:
         for group_id in common:
@@ -169,33 +166,6 @@ def comparison_page(
     return to_html([label for label, _ in frames], views, energy_bin(axes, state.energy))
 
 
-def common_groups(first: Path, groups1: Iterable[int], second: Path, groups2: Iterable[int]) -> list[int]:
-    """GROUP_IDs that two directories have in common.
-
-    Raises
-    ------
-    BgnbError
-        Where there are none.
-    """
-    if not (common := sorted(set(groups1) & set(groups2))):
-        raise BgnbError(f"{first} and {second} have no group in common: {sorted(groups1)} and {sorted(groups2)}")
-    return common
-
-
-def read_group_model(modeldir: str | Path, group_id: int) -> BackgroundModel:
-    """Read the model of one group from a directory of models.
-
-    Raises
-    ------
-    BgnbError
-        Where there is none; the message lists the groups.
-    """
-    files = model_files(Path(modeldir))
-    if group_id not in files:
-        raise BgnbError(f"{modeldir}: has no model of group {group_id}; its groups are {', '.join(map(str, sorted(files)))}")
-    return read_model(files[group_id])
-
-
 def group_numbers(
     group_id: int, comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position]
 ) -> dict[str, Any]:
@@ -239,40 +209,3 @@ def group_numbers(
         "spectra": spectra,
     }
     return dict(plain(figures))
-
-
-def checked_labels(labels: Sequence[str] | None, first: Path, second: Path) -> tuple[str, str]:
-    """Names of two directories, by default their own.
-
-    Raises
-    ------
-    BgnbError
-        Where they are not two.
-    """
-    if labels is None:
-        return labels_of(first.resolve(), second.resolve())
-    if isinstance(labels, str) or len(labels) != 2:
-        raise BgnbError(f"labels must be the names of both, got {labels!r}")
-    return str(labels[0]), str(labels[1])
-
-
-def labels_of(first: Path, second: Path) -> tuple[str, str]:
-    """Names of the directories, with the one above where they are the same."""
-    if first.name != second.name:
-        return first.name, second.name
-    return f"{first.parent.name}/{first.name}", f"{second.parent.name}/{second.name}"
-
-
-def check_groups(first: Path, second: Path) -> None:
-    """Complain of directories whose groups are defined differently.
-
-    Raises
-    ------
-    BgnbError
-        Where they are.
-    """
-    definitions = [directory / GROUPS_FILE for directory in (first, second)]
-    if all(path.exists() for path in definitions):
-        one, other = (read_groups(path) for path in definitions)
-        if one != other:
-            raise BgnbError(f"{first} and {second} have different groups, so that their GROUP_IDs mean different things")

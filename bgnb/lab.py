@@ -13,11 +13,10 @@ import nbformat
 
 from bgnb.batch import find_notebook
 from bgnb.compare import compare as compare_two
-from bgnb.comparisons import check_groups, common_groups
 from bgnb.errors import BgnbError
-from bgnb.gadf import read_model
-from bgnb.modelset import model_files
+from bgnb.modelset import ModelSet
 from bgnb.outdir import write_file
+from bgnb.pairs import common_groups
 
 
 def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, folder: str | Path = ".") -> Path:
@@ -44,11 +43,11 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
         Where a directory holds no models, or the notebook cannot be written.
     """
     directories = [Path(modeldir)] if compare is None else [Path(modeldir), Path(compare)]
-    files = [model_files(directory) for directory in directories]
+    models = [ModelSet(directory) for directory in directories]
     if compare is not None:  # complain here of what would fail there
-        check_groups(directories[0], directories[1])
-        common = common_groups(directories[0], files[0], directories[1], files[1])
-        compare_two(read_model(files[0][common[0]]), read_model(files[1][common[0]]))
+        group_id = common_groups(*models)[0]
+        one, other = (each.read(group_id) for each in models)
+        compare_two(one, other)
     name = "explore" if compare is None else "explore_true_reco"
     parameters = ("modeldir",) if compare is None else ("dir1", "dir2")
     values = dict(zip(parameters, (str(directory.resolve()) for directory in directories), strict=True))

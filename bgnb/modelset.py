@@ -120,6 +120,11 @@ class ModelSet:
             return max(self.group_ids, key=lambda group: counts.get(group, 0))
         return one_of(group_id, self.group_ids, f"{self.path}: has no model of group")
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether the directory says how the groups are defined."""
+        return self._groups is not None
+
     @cached_property
     def groups(self) -> ObservationGroups:
         """The definition of the groups.
@@ -308,3 +313,15 @@ def one_of(group_id: Any, group_ids: list[int], complaint: str) -> int:
     if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer) or group_id not in group_ids:
         raise BgnbError(f"{complaint} {group_id}; the groups are {', '.join(map(str, group_ids))}")
     return int(group_id)
+
+
+def read_group_model(modeldir: str | Path, group_id: int) -> BackgroundModel:
+    """Read the model of one group from a directory of models.
+
+    Raises
+    ------
+    BgnbError
+        Where there is none; the message lists the groups.
+    """
+    models = ModelSet(modeldir)
+    return models.read(models.checked(group_id))

@@ -82,6 +82,12 @@ def test_the_same_comparison_makes_the_same_page():
     assert "<high>" not in page
 
 
+@pytest.mark.parametrize("labels", [("a",), ("a", "b", "c"), "ab", 5])
+def test_labels_must_be_two(directories, labels):
+    with pytest.raises(BgnbError, match="labels must be the names of both"):
+        compare_models(directories / "one", directories / "two", directories / "out", labels=labels)
+
+
 def test_what_cannot_be_compared_is_said(directories, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BgnbError, match="holds no models"):

@@ -59,6 +59,7 @@ ORDER = [
     "predict",
     "poisson",
     "modelset",
+    "pairs",
     "runprediction",
     "validation",
     "report",

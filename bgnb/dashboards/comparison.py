@@ -10,12 +10,11 @@ from typing import Any, get_args
 from astropy import units as u
 
 from bgnb.compare import Comparison, Normalise, compare
-from bgnb.comparisons import check_groups, common_groups, labels_of
 from bgnb.cube import CubeAxes
 from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, number_box, row
-from bgnb.errors import BgnbError
 from bgnb.modelset import KEPT, ModelSet, one_of
+from bgnb.pairs import checked_labels, common_groups
 from bgnb.views.comparison import NEUTRAL, ComparisonState, Show, comparison_view, rate_limits
 from bgnb.views.cubes import shown_limits
 from bgnb.views.view import View
@@ -31,7 +30,7 @@ class ComparisonDashboard(CubeDashboard):
 
     def __init__(self, first: ModelSet, second: ModelSet, labels: tuple[str, str], state: ComparisonState) -> None:
         self._sets, self._labels = (first, second), labels
-        self._group_ids = common_groups(first.path, first.group_ids, second.path, second.group_ids)
+        self._group_ids = common_groups(first, second)
         self._compared = lru_cache(KEPT)(
             lambda group_id, normalise: compare(first.read(group_id), second.read(group_id), normalise)
         )
@@ -88,7 +87,7 @@ class ComparisonDashboard(CubeDashboard):
     def python(self) -> str:
         first, second = (models.path for models in self._sets)
         arguments = [repr(str(first)), repr(str(second))]
-        if self._labels != labels_of(first.resolve(), second.resolve()):
+        if self._labels != checked_labels(None, first, second):
             arguments.append(f"labels={self._labels!r}")
         return self.lines("compare_models", arguments, ComparisonState(group_id=-1))
 
@@ -147,12 +146,9 @@ def compare_models(
         differently, or an argument cannot be used.
     """
     first, second = ModelSet(dir1), ModelSet(dir2)
-    check_groups(first.path, second.path)
-    if labels is not None and (not isinstance(labels, tuple | list) or len(labels) != 2):
-        raise BgnbError(f"labels must be the names of both, got {labels!r}")
-    names = labels_of(first.path.resolve(), second.path.resolve()) if labels is None else (str(labels[0]), str(labels[1]))
+    names = checked_labels(labels, first.path, second.path)
     limits = "by hand" if low is not None or high is not None else limits
-    common = common_groups(first.path, first.group_ids, second.path, second.group_ids)
+    common = common_groups(first, second)
     if group_id is None:  # that with most counts, if both have it
         group_id = second.checked(None) if second.checked(None) in common else common[0]
     state = ComparisonState(

@@ -210,7 +210,7 @@ def _of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:
         # With another catalogue than that by which they were dropped, circles would show what was never excluded.
         circles = float(chosen["exclusion_radius_deg"]) if dropped and _same_catalog(catalog, chosen["catalog"]) else None
         left_out = {run["obs_id"]: Reason(*run["reason"].split(": ", 1)) for run in report["runs"] if run["status"] != "used"}
-    except (BgnbError, OSError, ValueError, KeyError, TypeError) as error:
+    except (BgnbError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{modeldir}: the runs of these models cannot be read: {error}") from None
     kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
     sources = read_catalog(catalog)
