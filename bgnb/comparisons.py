@@ -115,6 +115,10 @@ def compare_models(
             if at_energies and not energy_bins(comparison.axes, at_energies):
                 edges = comparison.axes.energy
                 raise BgnbError(f"none of the energies of the images lies within {edges[0]:.3g} to {edges[-1]:.3g}")
+            if at_positions and not inside:
+                x, y = comparison.axes.detx, comparison.axes.dety
+                ends = f"DETX {x[0]:.3g} to {x[-1]:.3g}, DETY {y[0]:.3g} to {y[-1]:.3g}"
+                raise BgnbError(f"none of the positions of the spectra lies within {ends}")
             title = f"Group {group_id}: {names[1]} against {names[0]}"
             picture = plot_comparison(comparison, at_energies, inside, names, title)
             write_file(directory / f"comparison_group{group_id}.png", picture.png)

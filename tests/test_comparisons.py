@@ -120,5 +120,7 @@ def test_pictures_of_masked_quadrants_names_with_dollars_and_far_positions(tmp_p
     assert without.table["GROUP_ID"].tolist() == [1]
     with pytest.raises(BgnbError, match="none of the energies of the images lies within"):
         compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", energies=["500 TeV"])
+    with pytest.raises(BgnbError, match="none of the positions of the spectra lies within DETX -4 deg to 4 deg, DETY"):
+        compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", positions=[(9, 9)])
     with pytest.raises(BgnbError, match="positions must be pairs"):
         compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", positions=(0, 0))
