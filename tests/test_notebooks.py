@@ -325,7 +325,7 @@ def test_one_missing_directory_is_not_replaced_by_a_simulation(tmp_path):
 
 
 def test_a_group_that_is_not_there_is_named_with_those_that_are(models, tmp_path):
-    with pytest.raises(NotebookError, match="has no model of group 0; its groups are 1, 2"):
+    with pytest.raises(NotebookError, match="has no model of group 0; the groups are 1, 2"):
         run_notebook("group_report", tmp_path / "out.ipynb", {"modeldir": str(models), "group_id": 0})
 
 
