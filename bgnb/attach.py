@@ -227,7 +227,11 @@ def attach(
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
         reports = [_with_missing(run, parts[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in left_out.items()]
-        report = Attachments(tuple(sorted(reports, key=lambda run: run.obs_id)), settings, runs.notes)
+        report = Attachments(
+            tuple(sorted(reports, key=lambda run: run.obs_id)),
+            settings,
+            (*runs.notes, *models.note_beyond(runs, [run.obs_id for run in attached])),
+        )
         write_report(directory, report.as_dict())
     return report
 

@@ -35,12 +35,15 @@ class ModelComparison:
         Figures of each group, as in ``report.json``.
     only_first, only_second : tuple of int
         Groups that only one directory has.
+    notes : tuple of str
+        What was asked for and is not shown.
     """
 
     comparisons: dict[int, Comparison]
     groups: tuple[dict[str, Any], ...]
     only_first: tuple[int, ...]
     only_second: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def table(self) -> Table:
@@ -101,13 +104,13 @@ def compare_models(
     try:
         at_energies = [u.Quantity(energy).to("TeV") for energy in energies]
     except (TypeError, ValueError) as error:
-        raise BgnbError(f"energies must be values with a unit, such as '5 TeV': {error}") from None
+        raise BgnbError(f"energies must be values with a unit, such as '5 TeV', got {list(map(str, energies))}") from error
     try:
         at_positions: list[Position] = [(float(x), float(y)) for x, y in positions]
     except (TypeError, ValueError):
         raise BgnbError(f"positions must be pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)], got {positions}") from None
     common = common_groups(first, second)
-    comparisons, figures = {}, []
+    comparisons, figures, notes = {}, [], list[str]()
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(first.path, second.path)) as directory:
         for group_id in common:
             comparison = compare(first.read(group_id), second.read(group_id), normalise)
@@ -124,6 +127,9 @@ def compare_models(
             write_file(directory / f"comparison_group{group_id}.png", picture.png)
             page = comparison_page(comparison, at_energies, inside, names, group_id, first.label(group_id))
             write_file(directory / f"comparison_group{group_id}.html", page.encode())
+            outside = [str(e) for e in at_energies if not energy_bins(comparison.axes, [e])]
+            outside += [str(position) for position in at_positions if position not in inside]
+            notes += [f"group {group_id}: outside its axes, and not shown: {', '.join(outside)}"] if outside else []
             comparisons[group_id] = comparison
             figures.append(group_numbers(group_id, comparison, at_energies, inside))
         result = ModelComparison(
@@ -131,6 +137,7 @@ def compare_models(
             tuple(figures),
             tuple(sorted(set(first.group_ids) - set(common))),
             tuple(sorted(set(second.group_ids) - set(common))),
+            tuple(notes),
         )
         settings: dict[str, Any] = {
             "dir1": str(dir1),
@@ -140,7 +147,9 @@ def compare_models(
         }
         settings |= {"energies": [str(energy) for energy in energies], "positions": [list(map(float, p)) for p in positions]}
         report = {"settings": settings, "groups": figures}
-        write_report(directory, report | {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second})
+        write_report(
+            directory, report | {"notes": notes, "only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
+        )
     return result
 
 

@@ -129,6 +129,7 @@ def _index(name: str, groups: Sequence[int], figures: Mapping[int, Mapping[str, 
     style = (
         "body{font-family:sans-serif;margin:2em}main{display:grid;grid-template-columns:repeat(auto-fill,minmax(20em,1fr));gap:1em}"
         "article{border:1px solid #ccc;border-radius:6px;padding:1em}img{max-width:100%}th{text-align:left;padding-right:1em}"
+        "article{overflow-wrap:anywhere}"
         ".failed{border-color:#c00}h2{margin-top:0}"
     )
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(name)}</title><style>{style}</style>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,7 +14,8 @@ from astropy import units as u
 
 from bgnb.arguments import checked_choice
 from bgnb.cube import RATE_UNIT, Cube
-from bgnb.errors import BgnbError, DataError
+from bgnb.datastore import Runs
+from bgnb.errors import BgnbError, DataError, listed
 from bgnb.eventlist import EventList
 from bgnb.fov import FovAlign
 from bgnb.gadf import read_model, read_pointing
@@ -195,6 +196,23 @@ class ModelSet:
     def obs_ids(self) -> set[int]:
         """OBS_IDs of all runs that the models were made from."""
         return {obs_id for group in self.models for obs_id in group.model.stack.obs_ids}
+
+    @cached_property
+    def altitudes(self) -> tuple[float, float]:
+        """Least and greatest altitude (deg) for which the models were made: of the runs of a spline, of the groups else."""
+        if self.spline is not None:
+            low, high = np.degrees(np.arcsin(np.clip(self.spline.zenith_range, -1, 1)))
+            return float(low), float(high)
+        rows = self.groups.table[[group_id for group_id, model_id in self.model_ids.items() if model_id in self.group_ids]]
+        return float(rows["ALT_MIN"].min()), float(rows["ALT_MAX"].max())
+
+    def note_beyond(self, runs: Runs, obs_ids: Iterable[int]) -> list[str]:
+        """A note on the runs that point beyond the altitudes for which the models were made."""
+        low, high = self.altitudes
+        if beyond := [obs_id for obs_id in obs_ids if not low <= runs.pointing(obs_id)[0] <= high]:
+            where = f"beyond the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
+            return [f"{len(beyond)} runs point {where}, and get the nearest: run {listed(beyond)}"]
+        return []
 
     def check_instrument(self, run: EventList) -> None:
         """Complain of a run of another instrument.

@@ -70,7 +70,7 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
     numbers = [content["part"][0] for content in contents]
     if missing := [number for number in range(1, min(n_parts, len(paths) + 6) + 1) if number not in numbers]:
         more = " …" if len(missing) > 5 else ""
-        raise BgnbError(f"of {n_parts} parts these are missing: {', '.join(map(str, missing[:5]))}{more}")
+        raise BgnbError(f"of {n_parts} parts, these numbers are missing: {', '.join(map(str, missing[:5]))}{more}")
     for place, number in enumerate(numbers):
         if number in numbers[:place]:
             raise BgnbError(f"the same part is given twice: {paths[numbers.index(number)]} and {paths[place]}")

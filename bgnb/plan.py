@@ -127,7 +127,8 @@ def make_plan(settings: Settings, catalog: Table | None = None) -> Plan:
     members, selection = group_runs(runs, selection, settings.groups)
     if not selection.kept:
         reasons = in_one_line(selection.left_out.values())
-        raise BgnbError(f"no run is left of the {len(runs)} in {runs.path}: {reasons}. Try --select all, or other group edges")
+        advice = "Try another exclusion radius, --sources mask or --select all, or other group edges"
+        raise BgnbError(f"no run is left of the {len(runs)} in {runs.path}: {reasons}. {advice}")
     model_ids = {group_id: group_id for group_id in members}
     if settings.min_livetime_s > 0:
         livetimes = {group_id: _livetime(runs, obs_ids) for group_id, obs_ids in members.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,14 @@ def write_models(plan: Plan, sums: Mapping[Key, Counted], directory: Path) -> Re
     return report
 
 
-def _poor_groups(groups: Iterable[GroupReport], settings: Settings) -> list[str]:
-    """Notes on groups that have less livetime than is wanted, and no other to be merged with."""
-    wanted = settings.min_livetime_s
-    return [
-        f"group {group.group_id} has {group.livetime_s:.0f} s of livetime, less than min_livetime = {wanted:.0f} s"
+def _poor_groups(groups: Sequence[GroupReport], settings: Settings) -> list[str]:
+    """Notes on groups that have little data: less livetime than is wanted, and no other to be merged with, or one run."""
+    wanted = f"{settings.min_livetime_s / 3600:.3f} h"
+    lonely = sum(group.n_runs == 1 for group in groups)
+    advice = "--method spline makes more of few runs, --min-livetime merges groups"
+    notes = [f"groups of a single run: {lonely} of {len(groups)}; {advice}"] if lonely and settings.method != "spline" else []
+    return notes + [
+        f"group {group.group_id} has {group.livetime_s / 3600:.3f} h of livetime, less than min_livetime = {wanted}"
         for group in groups
         if group.livetime_s < settings.min_livetime_s
     ]

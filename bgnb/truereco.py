@@ -26,7 +26,7 @@ from bgnb.report import Report
 from bgnb.reportfile import write_report
 from bgnb.truth import TrueModel, make_test_bg_cube_model
 
-_TEST_RUNS = 2
+_DEFAULT_RUNS, _TEST_RUNS = 100, 2
 _OURS = ("true", "reco", "dataset", "comparison")
 
 
@@ -34,7 +34,7 @@ def make_true_reco(
     outdir: str | Path,
     *,
     test: bool = False,
-    n_runs: int = 100,
+    n_runs: int = _DEFAULT_RUNS,
     group_id: int = 27,
     observatory: str = "HESS",
     trigger_rate: float = 300.0,
@@ -95,6 +95,8 @@ def make_true_reco(
     BgnbError
         Where an argument cannot be used, or ``outdir`` is in the way.
     """
+    if test and n_runs not in (_DEFAULT_RUNS, _TEST_RUNS):
+        raise BgnbError(f"n_runs has no effect with test, which simulates {_TEST_RUNS} runs")
     groups = ObservationGroups()
     if not 0 <= group_id < len(groups):
         raise BgnbError(f"group_id must be one of the default groups, 0 to {len(groups) - 1}, got {group_id}")

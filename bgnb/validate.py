@@ -95,7 +95,8 @@ def validate(
     obs_ids = _selected(runs, select, catalog, exclusion_radius, if_faulty)
     with progress_bar(len(obs_ids), "run", progress) as bar:
         predictions, faults = _predict(models, runs, obs_ids, grid, how, link, if_faulty, bar)
-    validation = Validation(grid, predictions, faults, frozenset(models.obs_ids))
+    notes = models.note_beyond(runs, [prediction.obs_id for prediction in predictions])
+    validation = Validation(grid, predictions, faults, frozenset(models.obs_ids), tuple(notes))
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(modeldir), Path(indir))) as directory:
             _write(directory, validation.as_dict(), settings, {"": validation})

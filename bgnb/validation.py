@@ -78,12 +78,15 @@ class Validation:
         Runs that cannot be read, and why.
     seen : set of int
         Runs that the models were made from.
+    notes : tuple of str
+        What else should be known of the runs.
     """
 
     grid: Grid
     runs: tuple[RunPrediction, ...]
     faults: Mapping[int, str] = field(default_factory=dict)
     seen: frozenset[int] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         usable = [run for run in self.runs if run.n_counts > 0 and run.n_expected > 0]
@@ -244,6 +247,7 @@ class Validation:
         lines.append(f"counts where the model is empty: {self.counts_where_none_are_possible}")
         if seen := [run.obs_id for run in self.runs if run.obs_id in self.seen]:
             lines.append(f"note: {len(seen)} of these runs are among those that the models were made from, which flatters them")
+        lines += [f"note: {note}" for note in self.notes]
         lines += [f"left out: {fault}" for fault in self.faults.values()]
         return "\n".join(lines)
 
@@ -258,6 +262,7 @@ class Validation:
             "ratio": {"total": self.total_ratio, "mean": mean, "scatter": scatter},
             "counts_where_none_are_possible": self.counts_where_none_are_possible,
             "left_out": self.faults,
+            "notes": self.notes,
             "seen": sorted(self.seen & {run.obs_id for run in self.runs}),
         }
         for name, fit in (("free_norm", self.fit(True)), ("no_norm", self.fit(False))):

@@ -35,7 +35,7 @@ def validate(**arguments: Any) -> None:
 
     \b
     Examples:
-      bgnb validate models hess-dl3-dr1 GADF --select all
+      bgnb validate models new-runs GADF
       bgnb validate models new-runs GADF check --select runs.txt --between nearest
     """
     from bgnb.validate import validate
@@ -74,7 +74,7 @@ def cross_validate(**arguments: Any) -> None:
     from bgnb.validate import cross_validate
 
     for size, validation in cross_validate(**arguments).items():
-        click.echo(f"Models from {size} runs:")
+        click.echo(f"Each run predicted by models from {size} others:")
         click.echo(validation.summary)
     click.echo(f"Pictures and report.json are in {arguments['outdir']}")
 
@@ -111,7 +111,7 @@ def compare_models(**arguments: Any) -> None:
     \b
     Examples:
       bgnb compare-models truth/true truth/reco comparison
-      bgnb compare-models models michi --normalise plane --energies "1 TeV" --positions 0 0
+      bgnb compare-models models michi --normalise plane --energies "1 TeV" --positions 0 0 --positions 1 -2
     """
     from bgnb.comparisons import compare_models
 
@@ -126,4 +126,6 @@ def compare_models(**arguments: Any) -> None:
     for directory, groups in ((first, result.only_first), (second, result.only_second)):
         if groups:
             click.echo(f"Only in {directory}: groups {', '.join(map(str, groups))}")
+    for note in result.notes:
+        click.echo(f"note: {note}")
     click.echo(f"Pictures are in {out}: comparison_group<ID>.png, .html at all energies; numbers are in {out / 'report.json'}")

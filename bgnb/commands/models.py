@@ -79,7 +79,7 @@ def make_bg_cube_models(**arguments: Any) -> None:
         return
     click.echo(str(report))
     warn(report.faults)
-    click.echo(f"Models and report.json are in {arguments['outdir']}")
+    click.echo(f"Models and report.json are in {arguments['outdir']}; to look at them: bgnb lab {arguments['outdir']}")
 
 
 @click.command(no_args_is_help=True)
@@ -138,7 +138,8 @@ def attach(**arguments: Any) -> None:
     report = attach(**arguments)
     click.echo(str(report))
     warn(report.faults)
-    click.echo(f"The data store and report.json are in {arguments['outdir']}")
+    store = arguments["outdir"]
+    click.echo(f'The data store and report.json are in {store}; in Gammapy: DataStore.from_dir("{store}").get_observations()')
 
 
 @click.command(no_args_is_help=True)

@@ -138,7 +138,7 @@ def test_parts_are_merged_only_where_the_runs_are(two_parts, tmp_path, monkeypat
 
 
 def test_parts_that_do_not_belong_together(two_parts, indir, tmp_path):
-    with pytest.raises(BgnbError, match=r"of 2 parts these are missing: 2$"):
+    with pytest.raises(BgnbError, match=r"of 2 parts, these numbers are missing: 2$"):
         merge(["part1"], "models")
     with pytest.raises(BgnbError, match="the same part is given twice: part1 and part1"):
         merge(["part1", "part1", "part2"], "models")
