@@ -2,15 +2,15 @@
 
 import re
 import shutil
-from pathlib import Path
 
 import nbformat
 import pytest
 
 import bgnb
+from bgnb.batch import notebook_directory
 from tests.browser.driver import lab, pages
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = notebook_directory()
 
 
 def expect(locator):
