@@ -211,7 +211,7 @@ class ModelSet:
         low, high = self.altitudes
         if beyond := [obs_id for obs_id in obs_ids if not low <= runs.pointing(obs_id)[0] <= high]:
             where = f"beyond the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
-            return [f"{len(beyond)} runs point {where}, and get the nearest: run {listed(beyond)}"]
+            return [f"{where}, and given the nearest: run {listed(beyond)}"]
         return []
 
     def check_instrument(self, run: EventList) -> None:

@@ -25,8 +25,9 @@ def run_notebook(notebook: str, output: Path, texts: tuple[tuple[str, str], ...]
     NOTEBOOK is a file, or the name of a notebook that comes with bgnb: simulate_dataset,
     make_bg_cube_models, true_reco, compare_models, validate, group_report, explore,
     explore_true_reco or use_in_gammapy. OUTPUT is the executed notebook; it appears when
-    it is complete. One that fails is kept as ….failed.ipynb. A list is given as
-    [1, 2, 3], nothing as None.
+    it is complete, in place of an older one. One that fails is kept as ….failed.ipynb.
+    A list is given as [1, 2, 3], nothing as None. Directories of an earlier run are
+    replaced with -p overwrite True.
     `papermill --help-notebook` shows the parameters of a notebook, and so does a wrong name.
 
     \b
