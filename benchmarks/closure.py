@@ -15,10 +15,10 @@ import numpy as np
 from scipy.ndimage import convolve
 
 from bgnb import Cube, compare, make_model, make_true_reco, read_model
-from bgnb.compare import ZONES
-from bgnb.model import BackgroundModel
-from bgnb.profiles import plane_integral
-from bgnb.smooth import K5A, times_to_smooth
+from bgnb.cubes.compare import ZONES
+from bgnb.cubes.model import BackgroundModel
+from bgnb.cubes.profiles import plane_integral
+from bgnb.cubes.smoothing import K5A, times_to_smooth
 
 
 def main(n_runs: int) -> None:

@@ -30,10 +30,10 @@ from bgnb import (
     read_event_list,
     stack_runs,
 )
-from bgnb import spline as module
-from bgnb.cells import Cell
-from bgnb.cube import RATE_UNIT, Cube
-from bgnb.spline import TERMS, fit_spline
+from bgnb.cubes import spline as module
+from bgnb.cubes.cells import Cell
+from bgnb.cubes.cube import RATE_UNIT, Cube
+from bgnb.cubes.spline import TERMS, fit_spline
 
 ON = ("Crab Nebula", "PKS 2155-304")
 AXES = CubeAxes.regular(n_energy=20, n_fov=30)

@@ -27,8 +27,8 @@ import numpy as np
 from astropy.io import fits
 
 from bgnb import BgnbError, CubeAxes, DataError, open_runs, read_event_list, select_all_runs, stack_runs
-from bgnb.runs import fault
-from tests.runfiles import run, write_gadf, write_hess
+from bgnb.observations.selection import fault
+from tests.helpers.run_files import run, write_gadf, write_hess
 
 _BLOCK = 2880
 _SECONDS = 10  # for one case

@@ -16,8 +16,8 @@ import numpy as np
 from astropy.table import Table
 
 from bgnb import ObservationGroups, open_runs
-from bgnb.groups import group_runs
-from bgnb.runs import select_runs
+from bgnb.observations.groups import group_runs
+from bgnb.observations.selection import select_runs
 
 TURNS = 3
 #: HDU_TYPE, HDU_CLASS and HDU_NAME.

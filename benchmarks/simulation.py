@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from bgnb import TrueModel, make_test_dataset, make_test_eventlist, make_test_observation_table
-from bgnb.dataset import _events_hdu
-from bgnb.fitsfile import primary_hdu, write_fits
+from bgnb.files.fits_writer import primary_hdu, write_fits
+from bgnb.simulation.dataset import _events_hdu
 
 TURNS = 5
 

@@ -27,7 +27,7 @@ from fast_histogram import histogramdd
 from isal import isal_zlib
 
 from bgnb import CubeAxes, Runs, Stack, make_test_dataset, open_runs, read_event_list, stack_runs
-from bgnb.fov import FovAlign
+from bgnb.observations.coordinates import FovAlign
 
 TURNS = 7
 PARTS = ("isal gunzip to the end of EVENTS", "FoV rotation in numpy (RADEC)", "fast-histogram")

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from bgnb import Cell, CubeAxes, RunCounts, Stack, fit_spline
-from tests.test_spline import cells, true_rate
+from tests.cubes.test_spline import cells, true_rate
 
 
 def pulls(n_sets: int = 40) -> None:

@@ -5,6 +5,6 @@ The public names are on one page, ``__init__.pyi``; they are loaded when they ar
 
 import lazy_loader
 
-__version__ = "0.1.0.dev0"
+from bgnb._version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,36 +1,36 @@
 from . import dashboards
-from .attach import Attachments, attach
-from .batch import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
-from .cells import Cell
-from .compare import Comparison, compare
-from .comparisons import ModelComparison, compare_models
-from .cube import Cube, CubeAxes
-from .dataset import make_test_dataset
-from .datastore import Runs, open_runs
-from .errors import BgnbError, DataError
-from .eventfile import read_event_list
-from .eventlist import EventList
-from .gadf import read_background, read_model, write_image, write_model
-from .groupreports import run_groups
-from .groups import ObservationGroups
-from .groupsfile import read_groups, write_groups
-from .manifest import check
-from .model import BackgroundModel, make_model
-from .modelset import ModelSet, read_group_model
-from .pipeline import make_bg_cube_models, merge
-from .predict import point_rate, predicted_rate
-from .profiles import Spectrum, spectrum
-from .report import Report
-from .runprediction import Grid, RunPrediction
-from .runs import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
-from .simulate import PointSource, make_test_eventlist, make_test_observation_table
-from .spline import SplineModel, fit_spline
-from .splinefile import read_spline, write_spline
-from .stack import RunCounts, Stack, stack_runs
-from .truereco import make_true_reco
-from .truth import TrueModel, make_test_bg_cube_model
-from .validate import cross_validate, validate
-from .validation import Validation
+from ._util.errors import BgnbError, DataError
+from .cubes.cells import Cell
+from .cubes.compare import Comparison, compare
+from .cubes.cube import Cube, CubeAxes
+from .cubes.model import BackgroundModel, make_model
+from .cubes.prediction import point_rate, predicted_rate
+from .cubes.profiles import Spectrum, spectrum
+from .cubes.spline import SplineModel, fit_spline
+from .cubes.stack import RunCounts, Stack, stack_runs
+from .files.gadf import read_background, read_model, write_image, write_model
+from .files.group_file import read_groups, write_groups
+from .files.manifest import check
+from .files.model_directory import ModelSet, read_group_model
+from .files.spline_file import read_spline, write_spline
+from .gammapy.attach import Attachments, attach
+from .notebooks.group_reports import run_groups
+from .notebooks.run import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
+from .observations.datastore import Runs, open_runs
+from .observations.event_list import EventList
+from .observations.event_reader import read_event_list
+from .observations.groups import ObservationGroups
+from .observations.selection import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
+from .production.pipeline import make_bg_cube_models, merge
+from .production.report import Report
+from .simulation.dataset import make_test_dataset
+from .simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
+from .simulation.true_model import TrueModel, make_test_bg_cube_model
+from .simulation.true_reco import make_true_reco
+from .validation.compare_models import ModelComparison, compare_models
+from .validation.result import Validation
+from .validation.run_prediction import Grid, RunPrediction
+from .validation.validate import cross_validate, validate
 
 __version__: str
 

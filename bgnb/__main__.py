@@ -1,12 +1,12 @@
 """``python -m bgnb``, and the command ``bgnb``."""
 
-from bgnb.signals import ended_by_signals
+from bgnb._util.signals import ended_by_signals
 
 
 def main() -> None:
     """Run the command line; signals are minded before the first import that takes time."""
     with ended_by_signals():
-        from bgnb.cli import main
+        from bgnb.cli.main import main
 
         main(prog_name="bgnb")
 

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from bgnb import make_test_dataset, open_runs
-from tests.commands import output_of
+from tests.helpers.commands import output_of
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 # Runs that stand in for those of the README, few and poor, far from known sources.
@@ -26,9 +26,9 @@ def test_the_readme_can_be_followed(tmp_path, monkeypatch):
     for name, seed in (("hess-dl3-dr1", 1), ("new-runs", 2)):
         make_test_dataset(tmp_path / name, n_runs=6, seed=seed, **SMALL)
         assert len(open_runs(tmp_path / name, "GADF")) == 6
-    monkeypatch.setattr("bgnb.settings.SPLINE_BINS", 10)  # for the sake of time
+    monkeypatch.setattr("bgnb.production.settings.SPLINE_BINS", 10)  # for the sake of time
     opened = []
-    monkeypatch.setattr("bgnb.lab.open_lab", lambda *arguments: opened.append(arguments))  # it would not return
+    monkeypatch.setattr("bgnb.notebooks.lab.open_lab", lambda *arguments: opened.append(arguments))  # it would not return
     followed = {"bgnb": 0, "python": 0}
     for kind, text in steps():
         if kind == "bgnb":

@@ -2,131 +2,46 @@
 
 import ast
 import inspect
-import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import bgnb
-from bgnb.cli import COMMANDS, SHORT, main
+from bgnb.cli.main import COMMANDS, SHORT, main
 
 TRUTH = ("sigma", "spectral_index", "trigger_rate", "gradient_x", "gradient_y", "mask_quadrant", "fovalign")
 PACKAGE = Path(bgnb.__file__).parent
-# Each room may import from the ones before it. A new room has to be given its place.
-ORDER = [
-    "errors",
-    "arguments",
-    "arrays",
-    "signals",
-    "cube",
-    "fov",
-    "observatories",
-    "fitsheader",
-    "fitstable",
-    "keywords",
-    "eventlist",
-    "plausibility",
-    "eventfile",
-    "mask",
-    "stack",
-    "smooth",
-    "powerlaw",
-    "cells",
-    "splineparts",
-    "spline",
-    "model",
-    "profiles",
-    "rebin",
-    "compare",
-    "datastore",
-    "runs",
-    "groups",
-    "locks",
-    "manifest",
-    "outdir",
-    "reportfile",
-    "progress",
-    "tasks",
-    "cluster",
-    "workers",
-    "chunks",
-    "counting",
-    "fitsfile",
-    "gadf",
-    "splinefile",
-    "groupsfile",
-    "predict",
-    "poisson",
-    "modelset",
-    "pairs",
-    "runprediction",
-    "validation",
-    "report",
-    "truth",
-    "simulate",
-    "dataset",
-    "settings",
-    "plan",
-    "parts",
-    "production",
-    "pipeline",
-    "turn",
-    "attach",
-    "truereco",
-    "shown",
-    "views.colours",
-    "views.view",
-    "views.cubes",
-    "views.models",
-    "views.comparison",
-    "views.runs",
-    "views.plots",
-    "views.exports",
-    "views.pictures",
-    "figures",
-    "validationfigures",
-    "validate",
-    "comparisons",
-    "batch",
-    "groupreports",
-    "dashboards.live",
-    "dashboards.player",
-    "dashboards.dashboard",
-    "dashboards.cubes",
-    "dashboards.models",
-    "dashboards.comparison",
-    "dashboards.runs",
-    "lab",
-    "commands.options",
-    "commands.models",
-    "commands.comparing",
-    "commands.simulations",
-    "commands.notebooks",
-    "cli",
-]
+# Each package imports from those in the lines above it only.
+LAYERS = (
+    {"_util", "_version"},
+    {"observations"},
+    {"cubes"},
+    {"files"},
+    {"production", "plots", "notebooks"},
+    {"simulation", "gammapy", "validation", "dashboards"},
+    {"cli"},
+)
 
 
-def test_imports_run_one_way():
-    modules = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
-    modules = {name: path for name, path in modules.items() if path.stem not in ("__init__", "__main__")}
-    assert set(modules) == set(ORDER)
-    for module, path in modules.items():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bgnb."):
-                room = node.module.removeprefix("bgnb.")
-                for imported in [room] if room in ORDER else [f"{room}.{alias.name}" for alias in node.names]:
-                    assert ORDER.index(imported) < ORDER.index(module), f"{module} imports {imported}"
+def test_imports_run_in_one_direction():
+    layer = {package: number for number, packages in enumerate(LAYERS) for package in packages}
+    found = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert found - {"__init__", "__main__"} == layer.keys()
+    for package in layer.keys() - {"_version"}:
+        for path in (PACKAGE / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "bgnb":
+                    imported = node.module.split(".")[1] if "." in node.module else "_version"
+                    assert imported == package or layer[imported] < layer[package], f"{path} imports {node.module}"
 
 
-def test_every_room_is_on_the_architecture_page_in_order():
-    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
-    rows = "".join(line.split("|")[1] for line in page.splitlines() if line.startswith("|"))
-    named = re.findall(r"`([a-z_]+)(?:\.py|/)`", rows)
-    expected = list(dict.fromkeys(room.split(".")[0] for room in ORDER))
-    for house in ("views", "dashboards"):  # each has a table of its own
-        expected += [house, *(room.split(".")[1] for room in ORDER if room.startswith(f"{house}."))]
-    assert named == expected
+def test_the_core_reads_and_writes_no_files():
+    code = "import sys, bgnb.cubes.model, bgnb.cubes.compare, bgnb.cubes.prediction; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    ours = {name.split(".")[1] for name in loaded if name.startswith("bgnb.")}
+    assert ours == {"_util", "_version", "observations", "cubes"}
+    assert not {"bokeh", "matplotlib", "multiprocessing.pool", "distributed", "click", "tqdm"} & set(loaded)
 
 
 def test_import_is_light():
@@ -137,14 +52,15 @@ def test_import_is_light():
 
 
 def test_pages_are_made_without_widgets():
-    code = "import sys, bgnb.comparisons, bgnb.views.exports; print(' '.join(sys.modules))"
+    code = "import sys, bgnb.validation.compare_models, bgnb.plots.pages; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "bokeh" in loaded
     assert not {"IPython", "ipywidgets", "anywidget"} & set(loaded)
 
 
-def test_public_functions_are_not_hidden_by_modules_of_the_same_name():
-    code = "import bgnb, bgnb.attach, bgnb.compare, bgnb.validate; print(bgnb.attach, bgnb.compare, bgnb.validate)"
+def test_public_functions_are_not_hidden_by_modules():
+    modules = ("gammapy.attach", "cubes.compare", "validation.validate", "validation.compare_models", "files.manifest")
+    code = f"import {', '.join(f'bgnb.{module}' for module in modules)}, bgnb; print(bgnb.attach, bgnb.compare, bgnb.validate)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.count("<function") == 3
 

@@ -9,15 +9,15 @@ from typing import Any, get_args
 
 from astropy import units as u
 
-from bgnb.compare import Comparison, Normalise, compare
-from bgnb.cube import CubeAxes
+from bgnb.cubes.compare import Comparison, Normalise, compare
+from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, number_box, row
-from bgnb.modelset import KEPT, ModelSet, one_of
-from bgnb.pairs import checked_labels, common_groups
-from bgnb.views.comparison import NEUTRAL, ComparisonState, Show, comparison_view, rate_limits
-from bgnb.views.cubes import shown_limits
-from bgnb.views.view import View
+from bgnb.files.model_directory import KEPT, ModelSet, one_of
+from bgnb.files.pairs import checked_labels, common_groups
+from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, Show, comparison_view, rate_limits
+from bgnb.plots.cube_views import shown_limits
+from bgnb.plots.view import View
 
 
 class ComparisonDashboard(CubeDashboard):

@@ -8,12 +8,12 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from bgnb.cube import CubeAxes
+from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, number_box
 from bgnb.dashboards.live import Action
 from bgnb.dashboards.player import Player
-from bgnb.views.cubes import CubeState, energy_bin, energy_of, pixel, through_energies, with_limits
-from bgnb.views.view import Image
+from bgnb.plots.cube_views import CubeState, energy_bin, energy_of, pixel, through_energies, with_limits
+from bgnb.plots.view import Image
 
 
 class CubeDashboard(Dashboard):

@@ -19,13 +19,13 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
+from bgnb._util.errors import BgnbError
 from bgnb.dashboards.live import Action, LiveFigures
-from bgnb.errors import BgnbError
-from bgnb.outdir import write_file
-from bgnb.views.exports import as_html, to_html
-from bgnb.views.pictures import to_png
-from bgnb.views.plots import Plots, Properties, draw
-from bgnb.views.view import View
+from bgnb.files.output_directory import write_file
+from bgnb.plots.bokeh_figures import Plots, Properties, draw
+from bgnb.plots.pages import as_html, to_html
+from bgnb.plots.png import to_png
+from bgnb.plots.view import View
 
 _LABEL = {"description_width": "initial"}
 

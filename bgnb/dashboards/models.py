@@ -9,14 +9,14 @@ from typing import Any
 
 from astropy import units as u
 
-from bgnb.cube import CubeAxes
+from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, row
-from bgnb.modelset import KEPT, ModelSet
-from bgnb.views.colours import choose_limits
-from bgnb.views.cubes import energy_bin, shown_limits
-from bgnb.views.models import UNITS, ModelsState, cube_of, model_view
-from bgnb.views.view import View
+from bgnb.files.model_directory import KEPT, ModelSet
+from bgnb.plots.colours import choose_limits
+from bgnb.plots.cube_views import energy_bin, shown_limits
+from bgnb.plots.model_views import UNITS, ModelsState, cube_of, model_view
+from bgnb.plots.view import View
 
 
 class ModelsDashboard(CubeDashboard):

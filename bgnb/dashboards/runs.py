@@ -12,19 +12,19 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb.arguments import to_value
+from bgnb._util.checks import to_value
+from bgnb._util.errors import BgnbError, DataError
 from bgnb.dashboards.dashboard import Control, Dashboard, choice, row
 from bgnb.dashboards.live import Action
-from bgnb.datastore import open_runs
-from bgnb.errors import BgnbError, DataError
-from bgnb.groups import group_runs, observation_groups
-from bgnb.groupsfile import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
-from bgnb.modelset import one_of
-from bgnb.reportfile import read_report
-from bgnb.runs import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
-from bgnb.shown import counted
-from bgnb.views.runs import HISTOGRAMS, RunSet, RunsState, runs_view
-from bgnb.views.view import View
+from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
+from bgnb.files.model_directory import one_of
+from bgnb.files.report_json import read_report
+from bgnb.observations.datastore import open_runs
+from bgnb.observations.groups import group_runs, observation_groups
+from bgnb.observations.selection import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
+from bgnb.plots.labels import counted
+from bgnb.plots.run_views import HISTOGRAMS, RunSet, RunsState, runs_view
+from bgnb.plots.view import View
 
 #: Stands for no group in the menu, where None would show nothing.
 _ANY = -1

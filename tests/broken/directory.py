@@ -12,8 +12,8 @@ from astropy.io import fits
 from astropy.table import Table
 
 from bgnb import Report, make_bg_cube_models, open_runs, read_event_list, read_model
-from tests.files import names
-from tests.runfiles import ONTIME, TSTART, gti_hdu, run, write_gadf
+from tests.helpers.files import names
+from tests.helpers.run_files import ONTIME, TSTART, gti_hdu, run, write_gadf
 
 #: Events of each run, all of which are counted: each set of runs has a sum of its own.
 EVENTS = {2: 40, 4: 50, 8: 80}

@@ -26,7 +26,7 @@ from tests.broken.directory import (
     totals,
     with_card,
 )
-from tests.files import names
+from tests.helpers.files import names
 
 FILE = "run4.fits.gz"
 WEB_PAGE = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>\n"
@@ -176,7 +176,7 @@ def test_where_all_runs_are_broken_nothing_is_written(indir, tmp_path):
 
 
 def test_a_file_that_inflates_beyond_the_limit(indir, tmp_path, monkeypatch):
-    monkeypatch.setattr("bgnb.fitstable.INFLATED_MAX", 100_000)
+    monkeypatch.setattr("bgnb.observations.fits_table.INFLATED_MAX", 100_000)
     in_bytes(lambda content: content + bytes(100_000))(indir)
     report = make_models(indir, tmp_path / "out")
     assert totals(report) == good_totals(2, 8)
@@ -195,7 +195,7 @@ READ_BOMB = """
 import resource, sys
 from pathlib import Path
 from bgnb import DataError
-from bgnb.fitstable import read_tables
+from bgnb.observations.fits_table import read_tables
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     read_tables(Path(sys.argv[1]), ["EVENTS", "GTI"])

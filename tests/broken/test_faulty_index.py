@@ -10,10 +10,10 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from bgnb import BgnbError, make_bg_cube_models, read_catalog
-from bgnb.datastore import hess_run_file
+from bgnb.observations.datastore import hess_run_file
 from tests.broken.directory import EVENTS, good_totals, in_index, make_models, parts_of_run, totals
-from tests.files import names
-from tests.runfiles import write_hess
+from tests.helpers.files import names
+from tests.helpers.run_files import write_hess
 
 
 def index(name):

@@ -23,7 +23,7 @@ from tests.broken.directory import (
     with_column,
     with_whole_card,
 )
-from tests.runfiles import TSTART
+from tests.helpers.run_files import TSTART
 
 FILE = "run4.fits.gz"
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bgnb import BgnbError, DataError, open_runs, read_event_list
-from tests.runfiles import run, write_gadf
+from tests.helpers.run_files import run, write_gadf
 
 QUICK = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 

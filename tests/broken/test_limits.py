@@ -8,7 +8,7 @@ import pytest
 from bgnb import DataError, open_runs, read_event_list
 from tests.broken.directory import CHANGED, both, in_card, in_columns, in_header, in_index, in_row, parts_of_run, with_column
 from tests.broken.test_faulty_runs import gti
-from tests.runfiles import ONTIME, TSTART
+from tests.helpers.run_files import ONTIME, TSTART
 
 POINTING = {name: parts_of_run(CHANGED)[name] for name in ("RA_PNT", "DEC_PNT")}
 

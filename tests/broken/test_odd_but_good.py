@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from bgnb import make_bg_cube_models, open_runs, read_event_list, read_group_model, read_model
-from bgnb.fov import Site
+from bgnb.observations.coordinates import Site
 from tests.broken.directory import (
     CHANGED,
     EVENTS,
@@ -33,7 +33,7 @@ from tests.broken.directory import (
     with_column,
     with_whole_card,
 )
-from tests.runfiles import MJDREF, ONTIME, TSTART, run, write_gadf
+from tests.helpers.run_files import MJDREF, ONTIME, TSTART, run, write_gadf
 
 
 def plain_fits(indir):

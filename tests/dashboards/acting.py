@@ -1,6 +1,6 @@
 """What tests do with a dashboard, and how they look at it."""
 
-from bgnb.views.plots import same
+from bgnb.plots.bokeh_figures import same
 
 
 def shown(dashboard):

@@ -8,7 +8,7 @@ from astropy.table import Table
 
 import bgnb
 from bgnb import CubeAxes, ObservationGroups, TrueModel, make_test_bg_cube_model, write_groups, write_model
-from tests.models import lopsided_model
+from tests.helpers.models import lopsided_model
 
 OTHER = CubeAxes(
     energy=np.geomspace(0.5, 40, 9) * u.TeV, dety=np.linspace(-1, 1, 4) * u.deg, detx=np.linspace(-3, 3, 6) * u.deg

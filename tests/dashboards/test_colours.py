@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
 
-from bgnb.views.colours import Colours, choose_limits, line_colours, palette, round_values
+from bgnb.plots.colours import Colours, choose_limits, line_colours, palette, round_values
 
 
 @pytest.mark.parametrize(

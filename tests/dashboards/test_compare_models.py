@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 import bgnb
 from bgnb import BgnbError, write_model
 from bgnb.dashboards import compare_models, explore_models
-from bgnb.shown import number
-from bgnb.views.colours import choose_limits
-from bgnb.views.comparison import ComparisonState, rate_limits
-from bgnb.views.cubes import shown_limits
+from bgnb.plots.colours import choose_limits
+from bgnb.plots.comparison_views import ComparisonState, rate_limits
+from bgnb.plots.cube_views import shown_limits
+from bgnb.plots.labels import number
 from tests.dashboards.acting import assert_same_as_fresh
-from tests.models import lopsided_model
+from tests.helpers.models import lopsided_model
 
 
 def limits_shown(dashboard):
@@ -101,7 +101,7 @@ def test_a_state_holds_plain_values_and_limits_only_by_hand(pair):
 def test_one_step_finds_each_limit_once_and_sets_the_controls_once(kind, modeldir, pair, monkeypatch):
     dashboard = explore_models(modeldir, group_id=3) if kind == "models" else compare_models(*pair)
     found, shown = [], []
-    for module in ("bgnb.dashboards.models", "bgnb.views.comparison"):
+    for module in ("bgnb.dashboards.models", "bgnb.plots.comparison_views"):
         monkeypatch.setattr(f"{module}.choose_limits", lambda *arguments: found.append(1) or choose_limits(*arguments))
     slider = dashboard._controls["bin"]
     monkeypatch.setitem(dashboard._controls, "bin", replace(slider, show=lambda state: shown.append(1) or slider.show(state)))

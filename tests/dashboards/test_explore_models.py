@@ -15,13 +15,13 @@ from traitlets import TraitError
 
 import bgnb
 from bgnb import BgnbError, Cube, write_model
+from bgnb.cubes.profiles import radial_profile
 from bgnb.dashboards import compare_models, explore_models
-from bgnb.modelset import KEPT
-from bgnb.profiles import radial_profile
-from bgnb.shown import energy_label, number
-from bgnb.views.models import profile_graph
+from bgnb.files.model_directory import KEPT
+from bgnb.plots.labels import energy_label, number
+from bgnb.plots.model_views import profile_graph
 from tests.dashboards.acting import assert_controls_show_the_state, assert_same_as_fresh, tap
-from tests.models import AXES, lopsided_model
+from tests.helpers.models import AXES, lopsided_model
 
 
 def test_images_and_spectra_are_those_of_the_model(modeldir):
@@ -172,7 +172,7 @@ def test_only_what_is_shown_is_read_and_kept(tmp_path, monkeypatch):
     for group_id in range(28):
         write_model(lopsided_model(), tmp_path / f"bg_cube_model_group{group_id}_table.fits")
     read = []
-    monkeypatch.setattr("bgnb.modelset.read_model", lambda path: read.append(path) or bgnb.read_model(path))
+    monkeypatch.setattr("bgnb.files.model_directory.read_model", lambda path: read.append(path) or bgnb.read_model(path))
     dashboard = explore_models(tmp_path, group_id=4)
     assert len(read) == 1
     for group_id in range(28):

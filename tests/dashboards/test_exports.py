@@ -14,10 +14,10 @@ from matplotlib.image import imread
 import bgnb
 from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
 from bgnb.dashboards import compare_models, explore_models, explore_runs
-from bgnb.views.exports import _frames
-from bgnb.views.pictures import _plain, to_png
+from bgnb.plots.pages import _frames
+from bgnb.plots.png import _plain, to_png
 from tests.dashboards.acting import assert_same_as_fresh
-from tests.models import AXES, lopsided_model
+from tests.helpers.models import AXES, lopsided_model
 
 
 def test_copied_python_shows_the_same(modeldir, pair, runs, monkeypatch):

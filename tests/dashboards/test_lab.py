@@ -13,8 +13,8 @@ import pytest
 
 import bgnb
 from bgnb import BgnbError
-from bgnb.batch import notebook_parameters
-from bgnb.lab import prepare_notebook
+from bgnb.notebooks.lab import prepare_notebook
+from bgnb.notebooks.run import notebook_parameters
 from tests.browser.driver import QUIET, free_port, private_jupyter, running
 
 # As Linux writes them.

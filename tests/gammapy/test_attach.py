@@ -1,221 +1,306 @@
-"""Data stores that bgnb makes for Gammapy: what Gammapy predicts with them is what our models predict."""
+"""Models attached to runs: the data store, without Gammapy."""
+
+import json
 
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
+from astropy.table import Table
 from scipy.interpolate import RegularGridInterpolator
 
-pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
-from gammapy.data import DataStore
-from gammapy.datasets import MapDataset
-from gammapy.irf import FoVAlignment
-from gammapy.makers import MapDatasetMaker
-from gammapy.maps import MapAxis, WcsGeom
-
 from bgnb import (
+    BgnbError,
+    Cube,
     CubeAxes,
-    ObservationGroups,
-    TrueModel,
     attach,
     make_bg_cube_models,
-    make_test_bg_cube_model,
-    make_test_dataset,
     open_runs,
+    read_background,
     read_event_list,
-    write_groups,
-    write_model,
+    read_group_model,
+    read_model,
+    validate,
 )
-from bgnb.fov import FieldOfView
-from bgnb.modelset import ModelSet
-from bgnb.predict import point_rate, predicted_rate
-from tests.attaching import model_directory
-from tests.files import digests_and_times
-from tests.runfiles import run, write_hess
+from bgnb.cubes.prediction import point_rate
+from bgnb.files.gadf import REVERSED, write_background
+from bgnb.gammapy.rotate import turned_to_radec
+from bgnb.observations.coordinates import FieldOfView, Site, separation
+from bgnb.observations.event_list import EventList
+from tests.helpers.commands import output_of
+from tests.helpers.files import digests_and_times, names
+from tests.helpers.model_directories import model_directory
+from tests.helpers.models import AXES, lopsided_model
+from tests.helpers.run_files import TSTART, run, write_gadf, write_hess
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy's and its dependencies' own code
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
-STEPS = 36  # in each energy bin, of our sum
-PLAIN, DR1, GAPS = 1, 2, 3
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Simulated runs near the zenith, where the field of view turns fast: a plain one, and two that are special."""
-    indir = tmp_path_factory.mktemp("simulated") / "runs"
-    table = make_test_dataset(indir, n_runs=3, trigger_rate=1.0, alt_range=(72, 78), az_range=(150, 210), seed=3)
-    for obs_id, row in zip((PLAIN, DR1, GAPS), table, strict=True):
-        with fits.open(indir / "data" / f"run{obs_id:06d}.fits.gz", mode="update") as hdus:
-            header = hdus["EVENTS"].header
-            if obs_id == DR1:
-                header["CREATOR"], header["HDUVERS"] = "SASH FITS::EventListWriter", "0.2"
-            if obs_id == GAPS:  # the first five minutes, and the last ten
-                start = row["TSTART"]
-                times = np.array([start, start + 1200]), np.array([start + 300, start + 1800])
-                columns = [fits.Column(n, "D", unit="s", array=v) for n, v in zip(("START", "STOP"), times, strict=True)]
-                hdus["GTI"] = fits.BinTableHDU.from_columns(columns, header=hdus["GTI"].header)
-                header["ONTIME"], header["LIVETIME"], header["DEADC"] = 900.0, 700.0, 700 / 900
-    return indir
+DR1 = {"CREATOR": "SASH FITS::EventListWriter", "HDUVERS": "0.2"}
+GAPS = {"gti": [(TSTART, TSTART + 300), (TSTART + 1200, TSTART + 1500)]}
 
 
-def predicted_by_gammapy(observation, geom, oversampling=12):
-    empty = MapDataset.create(
-        geom, energy_axis_true=MapAxis.from_energy_bounds("0.1 TeV", "100 TeV", nbin=3, name="energy_true")
-    )
-    maker = MapDatasetMaker(selection=["background"], background_oversampling=oversampling)
-    return maker.run(empty, observation).background.data
+@pytest.fixture
+def models(tmp_path):
+    return model_directory(tmp_path / "models")
 
 
-def predicted_by_us(rate, fovalign, events, geom):
-    """Counts of a rate per livetime in the pixels of a map, summed over energy and time in small steps."""
-    sky = geom.to_image().get_coord().skycoord.icrs
-    middle = (events.gti[0, 0] + events.gti[-1, 1]) / 2
-    view = FieldOfView(events.ra_pnt, events.dec_pnt, events.mjdref + middle / 86400, events.site)
-    axes = rate.axes
-    centres = np.log(axes.energy_centers.value), axes.dety_centers.value, axes.detx_centers.value
-    log_rate = RegularGridInterpolator(centres, np.log(rate.quantity.value), bounds_error=False, fill_value=None)
-    edges = geom.axes["energy"].edges.to_value("TeV")
-    fine = np.geomspace(edges[0], edges[-1], STEPS * (len(edges) - 1) + 1)
-    middles, widths = np.log(fine[1:] * fine[:-1]) / 2, np.diff(fine) * 1e6
-    steps = [np.linspace(start, stop, 31) for start, stop in events.gti]
-    times = np.concatenate([(step[1:] + step[:-1]) / 2 for step in steps])
-    weights = np.concatenate([np.diff(step) for step in steps]) / np.diff(events.gti).sum()
-    total = 0
-    for time, weight in zip(times, weights, strict=True):
-        x, y = view.detxy(fovalign, sky.ra.deg.ravel(), sky.dec.deg.ravel(), np.full(sky.size, time - middle))
-        inside = (axes.detx[0].value < x) & (x < axes.detx[-1].value) & (axes.dety[0].value < y) & (y < axes.dety[-1].value)
-        rates = np.exp(log_rate((middles[:, None], y[None], x[None]))) * widths[:, None] * inside
-        total = total + weight * rates.reshape(-1, STEPS, *sky.shape).sum(axis=1)
-    return total * geom.to_image().solid_angle().to_value("sr") * events.livetime
+def background(store, obs_id):
+    return read_background(store / "backgrounds" / f"bkg_{obs_id}.fits.gz", "BACKGROUND")
 
 
-@pytest.mark.parametrize("obs_id", [PLAIN, DR1, GAPS])
-@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
-def test_gammapy_predicts_our_counts(runs, tmp_path, fovalign, obs_id):
-    models = ModelSet(model_directory(tmp_path / "models", fovalign))
-    attach(tmp_path / "models", runs, "GADF", tmp_path / "store", select=[obs_id])
-    observation = DataStore.from_dir(tmp_path / "store").obs(obs_id, required_irf=["aeff", "bkg"])
-    events = read_event_list(open_runs(runs, "GADF").files(obs_id))
-    rate = models.models[0].model.rate
-    energy = MapAxis.from_energy_bounds("0.4 TeV", "40 TeV", nbin=5)
-    pixels = {"skydir": observation.pointing.fixed_icrs, "binsz": 0.2, "proj": "TAN", "axes": [energy]}
-
-    # Where they are, within all that the field of view never leaves; a mirrored or turned one would be far off.
-    inner = WcsGeom.create(width=2.8, **pixels)
-    ours = predicted_by_us(point_rate(rate), fovalign, events, inner)
-    theirs = predicted_by_gammapy(observation, inner)
-    np.testing.assert_allclose(theirs.sum(axis=(1, 2)), ours.sum(axis=(1, 2)), rtol=0.003)
-    np.testing.assert_allclose(theirs, ours, rtol=0.01)
-    mirrored = ours[:, :, ::-1]
-    assert np.abs(mirrored.sum(axis=1) - theirs.sum(axis=1)).max() > 0.1 * theirs.sum(axis=1).max()
-
-    # The whole field of view, with its rim, where the model is at its highest.
-    axes = CubeAxes(energy.edges, [-2, 3] * u.deg, [-4, 2] * u.deg)
-    whole = predicted_rate(point_rate(rate), axes, "gammapy").ravel() * events.livetime
-    theirs = predicted_by_gammapy(observation, WcsGeom.create(width=12, **pixels), oversampling=6)
-    turned = observation.bkg.fov_alignment != FoVAlignment[fovalign] and fovalign == "ALTAZ"
-    np.testing.assert_allclose(theirs.sum(axis=(1, 2)), whole, rtol=0.01 if turned else 0.005)
-    expected = {PLAIN: fovalign, DR1: "REVERSE_LON_RADEC", GAPS: "RADEC"}[obs_id]
-    assert observation.bkg.fov_alignment == FoVAlignment[expected]
+def test_originals_stay_and_the_index_leads_to_them(models, tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3, 5)])
+    rows = Table.read(indir / "hdu-index.fits.gz")
+    rows["SIZE"] = np.arange(len(rows), dtype=np.int64) + 7
+    rows.add_row((2, "bkg", "bkg_3d", "data", "old.fits", "BKG", 1))
+    rows.write(indir / "hdu-index.fits.gz", overwrite=True)
+    before = digests_and_times(indir)
+    report = attach(models, indir, "GADF", tmp_path / "deep" / "er" / "store")
+    assert digests_and_times(indir) == before
+    store = tmp_path / "deep" / "er" / "store"
+    index = Table.read(store / "hdu-index.fits.gz")
+    assert index["HDU_TYPE"].tolist() == 3 * ["events", "gti", "aeff", "bkg"]
+    assert set(index["FILE_DIR"].tolist()) == {"../../../in/data", "backgrounds"}
+    for row in index:
+        there = [hdu.name for hdu in fits.open(store / row["FILE_DIR"] / row["FILE_NAME"])]
+        assert row["HDU_NAME"].upper() in there
+    assert index["SIZE"][index["HDU_TYPE"] == "gti"].tolist() == [8, 11, 14]
+    ours, theirs = (fits.open(path / "obs-index.fits.gz")[1] for path in (store, indir))
+    assert ours.columns.names == theirs.columns.names
+    assert ours.data.tolist() == theirs.data.tolist()
+    # Our own reader takes it for what it is.
+    runs = open_runs(store, "GADF")
+    assert runs.obs_ids == report.obs_ids == [2, 3, 5]
+    assert len(read_event_list(runs.files(3))) == 50
+    manifest = json.loads((store / "manifest.json").read_text())
+    assert "backgrounds/bkg_5.fits.gz" in manifest["files"]
 
 
-@pytest.mark.parametrize("creator", ["bgnb", "SASH FITS::EventListWriter"])
-@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
-def test_the_events_lie_where_the_true_model_predicts_them(tmp_path, fovalign, creator):
-    """Nothing of our own in between: positions of events, binned by Gammapy, against its prediction."""
-    truth = {"trigger_rate": 200.0, "spectral_index": 1.5, "gradient_x": 0.3, "gradient_y": -0.15, "fovalign": fovalign}
-    table = make_test_dataset(tmp_path / "in", n_runs=1, alt_range=(68, 72), az_range=(150, 160), **truth)
-    with fits.open(tmp_path / "in" / "data" / "run000001.fits.gz", mode="update") as hdus:
-        hdus["EVENTS"].header["CREATOR"], hdus["EVENTS"].header["HDUVERS"] = creator, "0.2"
-    altitude, azimuth = float(table["ALT_PNT"][0]), float(table["AZ_PNT"][0])
-    model = make_test_bg_cube_model(CubeAxes.regular(n_energy=20, n_fov=40), altitude * u.deg, TrueModel(**truth))
-    (tmp_path / "models").mkdir()
-    write_groups(ObservationGroups(), tmp_path / "models" / "bg_observation_groups.ecsv")
-    path = tmp_path / "models" / "bg_cube_model_group0_table.fits.gz"
-    write_model(model, path, {"ALT_PNT": altitude, "AZ_PNT": azimuth})
-    attach(tmp_path / "models", tmp_path / "in", "GADF", tmp_path / "store")
-    observation = DataStore.from_dir(tmp_path / "store").obs(1, required_irf=["aeff", "bkg"])
-    energy = MapAxis.from_energy_bounds("0.2 TeV", "20 TeV", nbin=6)
-    geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=6, binsz=0.2, proj="TAN", axes=[energy])
-    empty = MapDataset.create(
-        geom, energy_axis_true=MapAxis.from_energy_bounds("0.1 TeV", "100 TeV", nbin=3, name="energy_true")
-    )
-    dataset = MapDatasetMaker(selection=["counts", "background"], background_oversampling=6).run(empty, observation)
-    counts, expected = dataset.counts.data, dataset.background.data
-    n = counts.sum(axis=(1, 2))
-    np.testing.assert_array_less(np.abs(n - expected.sum(axis=(1, 2))), 4 * np.sqrt(n) + 1)
-    y, x = np.indices(counts.shape[1:]) - (counts.shape[1] - 1) / 2
-    for coordinate in (x, y):
-        error = np.sqrt((expected * coordinate**2).sum())
-        seen, predicted = (counts * coordinate).sum() / error, (expected * coordinate).sum() / error
-        assert abs(seen - predicted) < 4
-    dipole = np.hypot(*((expected * coordinate).sum() for coordinate in (x, y))) / error
-    assert dipole > 20  # a mirror or a rotation by 90 deg would be seen
+def test_rates_are_per_ontime_and_at_the_bin_centres(tmp_path):
+    models = model_directory(tmp_path / "models", "RADEC")
+    indir = write_gadf(tmp_path / "in", [run(2, 50, LIVETIME=1200.0), run(3, 50)])
+    report = attach(models, indir, "GADF", tmp_path / "store")
+    rate = point_rate(read_model(models / "bg_cube_model_group27_table.fits.gz").rate)
+    for entry, factor in zip(report.runs, (1200 / 1680, 1503 / 1680), strict=True):
+        cube, fovalign = background(tmp_path / "store", entry.obs_id)
+        assert fovalign == entry.fovalign == "RADEC"
+        assert entry.livetime_over_ontime == pytest.approx(factor)
+        assert cube.axes == AXES
+        np.testing.assert_allclose(cube.quantity, rate.quantity * factor, rtol=1e-6)
+        header = fits.getheader(tmp_path / "store" / "backgrounds" / f"bkg_{entry.obs_id}.fits.gz", "BACKGROUND")
+        assert (header["TIMEBASE"], header["FOVALIGN"]) == ("ONTIME", "RADEC")
+        assert header["TFORM7"].endswith("E")
 
 
-@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
-def test_gammapy_predicts_our_counts_for_real_runs(hess_data, tmp_path, fovalign):
-    runs = open_runs(hess_data, "GADF")
-    objects = [name.strip() for name in runs.table["OBJECT"].tolist()]
-    off = [obs_id for obs_id, name in zip(runs.obs_ids, objects, strict=True) if name not in ("Crab Nebula", "PKS 2155-304")]
-    make_bg_cube_models(hess_data, "GADF", tmp_path / "models", select=off, fovalign=fovalign)
-    before = digests_and_times(hess_data)
-    asked = [23523, 47829]
-    report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=asked)
-    assert digests_and_times(hess_data) == before
-    models = ModelSet(tmp_path / "models")
-    energy = MapAxis.from_energy_bounds("0.5 TeV", "50 TeV", nbin=6)
-    observations = DataStore.from_dir(tmp_path / "store").get_observations()
-    assert [observation.obs_id for observation in observations] == report.obs_ids == asked
-    for observation in observations:
-        row = runs.table[runs.table["OBS_ID"] == observation.obs_id][0]
-        rate = point_rate(models.rate_for(float(row["ALT_PNT"]), float(row["AZ_PNT"])).rate)
-        events = read_event_list(runs.files(observation.obs_id))
-        assert events.livetime < 0.97 * np.diff(events.gti).sum()  # what a rate per livetime would miss
-        geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=5, binsz=0.2, proj="TAN", axes=[energy])
-        ours = predicted_by_us(rate, fovalign, events, geom)
-        theirs = predicted_by_gammapy(observation, geom)
-        np.testing.assert_allclose(theirs.sum(axis=(1, 2)), ours.sum(axis=(1, 2)), rtol=0.003)
-        np.testing.assert_allclose(theirs, ours, rtol=0.03)
-
-        axes = CubeAxes(energy.edges, rate.axes.dety[[0, -1]], rate.axes.detx[[0, -1]])
-        whole = predicted_rate(rate, axes, "gammapy").ravel() * events.livetime
-        geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=12, binsz=0.13, proj="TAN", axes=[energy])
-        np.testing.assert_allclose(predicted_by_gammapy(observation, geom).sum(axis=(1, 2)), whole, rtol=0.01)
+def test_frames_and_groups_are_told(tmp_path):
+    models = model_directory(tmp_path / "models", groups=(27, 15))
+    parts = [run(6, 50), run(9, 50, **DR1), run(12, 50, **GAPS), run(7, 50)]  # altitude 75 deg, 50 for odd numbers
+    indir = write_gadf(tmp_path / "in", parts)
+    report = attach(models, indir, "GADF", tmp_path / "store")
+    told = json.loads((tmp_path / "store" / "report.json").read_text())
+    assert told["runs"] == [entry.as_dict() | {"missing": ["edisp", "psf"], "groups": groups(entry)} for entry in report.runs]
+    assert [(entry.obs_id, entry.fovalign) for entry in report.runs] == [
+        (6, "ALTAZ"),
+        (7, "ALTAZ"),
+        (9, REVERSED),
+        (12, "RADEC"),
+    ]
+    # 75 deg lies between both groups of its azimuth, 50 deg as well, nearer to the lower one; run 7 points north.
+    by_run = {entry.obs_id: entry.groups for entry in report.runs}
+    part = (np.sin(np.radians(75)) - np.sin(np.radians(47))) / (np.sin(np.radians(80)) - np.sin(np.radians(47)))
+    assert by_run[6] == pytest.approx({15: 1 - part, 27: part})
+    assert by_run[9][15] > 0.5
+    assert by_run[7] == {15: 1.0}
+    low, _ = background(tmp_path / "store", 7)
+    high, _ = background(tmp_path / "store", 6)
+    factor = 1507 / 1506 * 0.5 / 0.5 ** (1 - part)  # rates differ by 0.5, logarithms are interpolated
+    np.testing.assert_allclose(low.quantity / high.quantity, factor, rtol=1e-5)
+    nearest = attach(models, indir, "GADF", tmp_path / "nearest", between="nearest")
+    assert [entry.groups for entry in nearest.runs] == [{27: 1.0}, {15: 1.0}, {15: 1.0}, {27: 1.0}]
+    assert "frames of the backgrounds: ALTAZ 2, RADEC 1, REVERSE_LON_RADEC 1" in str(report)
 
 
-def test_every_run_of_a_store_opens_in_gammapy(hess_data, tmp_path, caplog):
-    """All parts, events included, come from the original files."""
-    model_directory(tmp_path / "models")
-    report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store")
-    store, original = DataStore.from_dir(tmp_path / "store"), DataStore.from_dir(hess_data)
-    assert len(report.obs_ids) == 40
-    assert store.obs_table["OBS_ID"].tolist() == report.obs_ids
-    assert store.obs_table.colnames == original.obs_table.colnames
-    for obs_id in report.obs_ids[::13]:
-        ours, theirs = store.obs(obs_id), original.obs(obs_id)
-        assert len(ours.events.table) == len(theirs.events.table)
-        for part in ("aeff", "edisp", "psf"):
-            np.testing.assert_array_equal(getattr(ours, part).data, getattr(theirs, part).data)
-        assert ours.bkg.data.shape != theirs.bkg.data.shape
-    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+def groups(entry):
+    return {str(group_id): weight for group_id, weight in entry.groups.items()}
 
 
-@pytest.mark.parametrize("simulated", [True, False])
-def test_runs_in_scheme_hess_open_in_gammapy(tmp_path, simulated):
-    if simulated:
-        make_test_dataset(tmp_path / "in", "HESS", n_runs=2, trigger_rate=1.0)
-    else:
-        write_hess(tmp_path / "in", [run(obs_id, 100) for obs_id in (1, 2)])
-    model_directory(tmp_path / "models")
-    report = attach(tmp_path / "models", tmp_path / "in", "HESS", tmp_path / "store")
-    assert 'open them with get_observations(required_irf=["aeff", "bkg"])' in str(report)
-    store = DataStore.from_dir(tmp_path / "store")
-    observations = store.get_observations(required_irf=["aeff", "bkg"])
-    assert [observation.obs_id for observation in observations] == [1, 2]
-    for observation in observations:
-        assert observation.bkg.data.shape == (5, 9, 7)
-        assert observation.gti.time_sum.to_value("s") == pytest.approx(1800 if simulated else 1680)
-        assert store.hdu_table["FILE_DIR"][0].startswith("../in/")
+def test_a_reversed_background_is_a_mirror_that_reading_undoes(tmp_path):
+    rate = lopsided_model("RADEC").rate
+    write_background(rate, tmp_path / "b.fits", fovalign=REVERSED, timebase="ONTIME")
+    with fits.open(tmp_path / "b.fits") as hdus:
+        row = hdus["BACKGROUND"].data[0]
+        np.testing.assert_allclose(row["DETX_LO"], -AXES.detx.value[:0:-1], atol=1e-12)
+        np.testing.assert_allclose(row["BKG"][1, 0, 2], rate.quantity[2, 1, -1].value, rtol=1e-6)
+    cube, fovalign = read_background(tmp_path / "b.fits", "BACKGROUND")
+    assert fovalign == "RADEC"
+    np.testing.assert_allclose(cube.quantity, rate.quantity, rtol=1e-6)
+
+
+def test_no_rate_of_a_background_is_so_small_that_its_logarithm_is_none(tmp_path):
+    """Gammapy interpolates logarithms in single precision, and fills zeros from other energies."""
+    values = lopsided_model().rate.quantity.value.copy()
+    values[1, 2, 3], values[4, 5, 6] = 0, 1e-44
+    rate = Cube(AXES, u.Quantity(values, "MeV-1 s-1 sr-1"))
+    write_background(rate, tmp_path / "b.fits", fovalign="ALTAZ", timebase="ONTIME", keywords={"OBS_ID": 7})
+    back = read_background(tmp_path / "b.fits", "BACKGROUND")[0].quantity.value
+    assert back[1, 2, 3] == back[4, 5, 6] == back.min() == np.finfo(np.float32).tiny
+    np.testing.assert_allclose(back[values > 1e-44], values[values > 1e-44], rtol=1e-6)
+    header = fits.getheader(tmp_path / "b.fits")
+    assert (header["OBS_ID"], header["FOVALIGN"], header["TIMEBASE"]) == (7, "ALTAZ", "ONTIME")
+
+
+def test_a_rate_is_turned_as_the_sky_turns():
+    """A narrow peak off the axis of a run that turns: it must lie where the run has it, at each time as long."""
+    gti = np.array([[0.0, 400.0], [3000.0, 3600.0]])
+    site = Site(16.5, -23.27, 1835.0)
+    events = EventList(1, *np.zeros((4, 0)), 53343.95, gti, 1000.0, 83.6, -30.0, site, None)
+    axes = CubeAxes([1, 2, 5] * u.TeV, np.linspace(-2, 2.5, 46) * u.deg, np.linspace(-3, 2, 51) * u.deg)
+    y, x = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
+    peak = np.exp(-((x - 1.2) ** 2 + (y - 0.9) ** 2) / (2 * 0.3**2))
+    rate = Cube(axes, u.Quantity(np.stack([peak, 3 * peak]), "MeV-1 s-1 sr-1"))
+    turned = turned_to_radec(rate, events)
+    assert np.array_equal(turned.axes.energy, axes.energy)
+    values = turned.quantity.value
+    np.testing.assert_allclose(values[1], 3 * values[0], rtol=1e-9, atol=1e-30)
+    y, x = np.meshgrid(turned.axes.dety_centers.value, turned.axes.detx_centers.value, indexing="ij")
+    found = [np.sum(values[0] * c) / values[0].sum() for c in (x, y)]
+    view = FieldOfView(83.6, -30.0, 53343.95 + 1800 / 86400, site)
+    times = np.concatenate([np.arange(2, 400, 4), np.arange(3002, 3600, 4)]).astype(float)
+    ra, dec = view.sky("ALTAZ", np.full(len(times), 1.2), np.full(len(times), 0.9), times - 1800)
+    where = view.radec(ra, dec)
+    assert max(np.ptp(where, axis=1)) > 0.2  # it does turn
+    assert found == pytest.approx([where[0].mean(), where[1].mean()], abs=0.01)
+    solid = (values.sum() * np.prod([np.diff(edges.value[:2])[0] for edges in (turned.axes.detx, turned.axes.dety)])) / 4
+    assert solid == pytest.approx(2 * np.pi * 0.3**2, rel=0.03)  # the logarithm between centres lies below that of the peak
+
+
+@pytest.mark.parametrize(("n_dety", "n_detx"), [(34, 60), (9, 11), (1, 7), (5, 1)])
+def test_a_moment_of_a_rate_is_seen_as_it_is_in_the_other_frame(n_dety, n_detx):
+    """Logarithms interpolated, as SciPy does it, and on to the rim; and what becomes of the strip beside it."""
+    site = Site(16.5, -23.27, 1835.0)
+    events = EventList(1, *np.zeros((4, 0)), 53343.95, np.array([[0.0, 50.0]]), 45.0, 83.6, -30.0, site, None)
+    axes = CubeAxes([1, 2, 5] * u.TeV, np.linspace(-2, 1.3, n_dety + 1) * u.deg, np.linspace(-1.2, 3, n_detx + 1) * u.deg)
+    rate = np.random.default_rng(3).lognormal(size=axes.shape)
+
+    def interpolated(x, y):
+        log_rate, centres = np.log(rate), []
+        for axis, centre in enumerate((axes.dety_centers.value, axes.detx_centers.value), start=1):
+            log_rate = np.repeat(log_rate, 2, axis=axis) if len(centre) == 1 else log_rate
+            centres.append(centre + np.array([-1, 1]) if len(centre) == 1 else centre)
+        at = RegularGridInterpolator(centres, np.moveaxis(log_rate, 0, -1), bounds_error=False, fill_value=None)
+        return np.exp(at((y, x)).T)
+
+    turned = turned_to_radec(Cube(axes, u.Quantity(rate, "MeV-1 s-1 sr-1")), events)
+    edges = turned.axes.detx.value
+    assert np.array_equal(edges, turned.axes.dety.value)
+    assert edges[-1] == -edges[0] == pytest.approx(float(separation(3, -2, 0, 0)))  # the farthest corner
+    bin_width = min(3.3 / n_dety, 4.2 / n_detx)
+    parts = [bin_width / n for n in range(1, 30) if bin_width / n <= 0.15]
+    assert len(edges) - 1 == 2 * np.ceil(edges[-1] / parts[0])
+    y, x = np.meshgrid(turned.axes.dety_centers.value, turned.axes.detx_centers.value, indexing="ij")
+    view = FieldOfView(83.6, -30.0, 53343.95 + 25 / 86400, site)
+    sky = view.sky("RADEC", x.ravel(), y.ravel(), np.zeros(1))
+    x, y = (values.reshape(x.shape) for values in view.altaz(*sky, np.zeros(1)))
+    beyond = np.max([-2 - y, y - 1.3, -1.2 - x, x - 3], axis=0)  # the nearest edge
+    weight = np.where(beyond <= 0, 1, np.where(beyond <= edges[1] - edges[0], 0.1, 0))
+    assert set(np.unique(weight)) == {0, 0.1, 1}
+    seen = weight > 0
+    assert not turned.quantity.value[:, ~seen].any()
+    np.testing.assert_allclose(turned.quantity.value[:, seen], interpolated(x[seen], y[seen]) * weight[seen], rtol=1e-6)
+
+
+def test_runs_that_cannot_be_used_are_left_out_by_name(models, tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3, 5, 8)])
+    (indir / "data" / "run3.fits.gz").write_bytes(b"nonsense")
+    index = Table.read(indir / "obs-index.fits.gz")
+    index[index["OBS_ID"] != 8].write(indir / "obs-index.fits.gz", overwrite=True)
+    output = output_of("attach", models, indir, "GADF", tmp_path / "store")
+    assert "2 of 3 runs have a background, 1 are left out" in output
+    assert "run3.fits.gz" in output
+    assert "names event lists of runs that obs-index.fits.gz lacks, which are not used: 8" in output
+    assert "Warning: 1 run cannot be used" in output
+    report = json.loads((tmp_path / "store" / "report.json").read_text())
+    assert [(entry["obs_id"], entry["status"]) for entry in report["runs"]] == [
+        (2, "attached"),
+        (3, "left_out"),
+        (5, "attached"),
+    ]
+    for name in ("obs-index", "hdu-index"):
+        assert set(Table.read(tmp_path / "store" / f"{name}.fits.gz")["OBS_ID"]) == {2, 5}
+    assert names(tmp_path / "store" / "backgrounds") == {"bkg_2.fits.gz", "bkg_5.fits.gz"}
+
+
+def test_scheme_hess_and_what_it_lacks(models, tmp_path):
+    indir = write_hess(tmp_path / "in", [run(obs_id, 50) for obs_id in (201, 202)])
+    without = indir / "run000200-000399" / "run000202" / "hess_events_000202.fits.gz"
+    with fits.open(without) as hdus:
+        fits.HDUList([hdus[0], hdus["EVENTS"]]).writeto(without, overwrite=True)
+    before = digests_and_times(indir)
+    report = attach(models, indir, "HESS", tmp_path / "store")
+    assert digests_and_times(indir) == before
+    assert [entry.missing for entry in report.runs] == [("edisp", "psf"), ("gti", "edisp", "psf")]
+    assert '1 runs have no edisp, psf; in Gammapy open them with get_observations(required_irf=["aeff", "bkg"])' in str(report)
+    assert "Gammapy cannot open runs without good time intervals" in str(report)
+    rows = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
+    assert rows["HDU_NAME"].tolist() == ["EVENTS", "GTI", "AEFF", "BACKGROUND", "EVENTS", "AEFF", "BACKGROUND"]
+    assert rows["FILE_DIR"][0] == "../in/run000200-000399/run000201"
+    observations = Table.read(tmp_path / "store" / "obs-index.fits.gz")
+    assert {"OBS_ID", "RA_PNT", "ALT_PNT", "LIVETIME"} <= set(observations.colnames)
+    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(201))) == 50
+
+
+def test_a_run_without_the_place_of_the_observatory_is_told(models, tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(2, 50, GEOLON=None)])
+    with fits.open(indir / "obs-index.fits.gz", mode="update") as hdus:
+        hdus[1].header["GEOLON"], hdus[1].header["GEOLAT"] = 16.5, -23.3
+    report = attach(models, indir, "GADF", tmp_path / "store")
+    assert report.runs[0].missing[0] == "site"
+    assert "Gammapy predicts no background where the header of the events lacks GEOLON" in str(report)
+
+
+def test_what_cannot_be_done_is_refused_and_leaves_nothing(models, tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(2, 50)])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    store = tmp_path / "store"
+    for arguments, options, message in (
+        ((models, indir, "GADF", store), {"between": "spline"}, "unknown between 'spline': use one of interpolate, nearest"),
+        ((models, indir, "FITS", store), {}, "unknown scheme 'FITS'"),
+        ((empty, indir, "GADF", store), {}, "holds no models"),
+        ((models, empty, "GADF", store), {}, "is it a directory of runs"),
+        ((models, indir, "GADF", indir / "store"), {}, "name a directory apart from it"),
+        ((models, indir, "GADF", models / "store"), {}, "name a directory apart from it"),
+        ((models, indir, "GADF", store), {"select": [7]}, "has no run 7"),
+    ):
+        with pytest.raises(BgnbError, match=message):
+            attach(*arguments, **options)
+    (indir / "data" / "run2.fits.gz").write_bytes(b"nonsense")
+    with pytest.raises(BgnbError, match=r"no run is left of the 1 in .*run2\.fits\.gz"):
+        attach(models, indir, "GADF", store)
+    (models / "bg_observation_groups.ecsv").unlink()
+    with pytest.raises(BgnbError, match=r"bg_observation_groups\.ecsv is missing"):
+        attach(models, indir, "GADF", store)
+    assert not list(tmp_path.rglob("*store*"))
+
+
+def test_runs_of_another_instrument_than_the_models_are_refused(tmp_path):
+    arguments = {"alt_edges": [0, 90], "az_edges": [0, 360], "n_energy": 3, "n_fov": 4}
+    make_bg_cube_models(write_gadf(tmp_path / "in", [run(2, 50)]), "GADF", tmp_path / "models", **arguments)
+    assert read_group_model(tmp_path / "models", 0).stack.telescop == "HESS"
+    other = write_gadf(tmp_path / "other", [run(3, 50, TELESCOP="VERITAS")])
+    for use in (attach, validate):
+        with pytest.raises(
+            BgnbError, match=r"models: run 3 is of VERITAS, but the models are of HESS \(TELESCOP\); use models of"
+        ):
+            use(tmp_path / "models", other, "GADF", tmp_path / "out", on_error="fail")
+    assert not (tmp_path / "out").exists()
+    runs = [run(number, 50, TELESCOP=name) for number, name in ((3, None), (4, "H.E.S.S."), (5, "VERITAS"))]
+    report = attach(tmp_path / "models", write_gadf(tmp_path / "mixed", runs), "GADF", tmp_path / "out")
+    assert (report.obs_ids, list(report.faults)) == ([3, 4], [5])
+
+
+def test_a_store_is_replaced_where_that_is_asked_for(models, tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(2, 50), run(4, 50)])
+    attach(models, indir, "GADF", tmp_path / "store")
+    with pytest.raises(BgnbError, match="exists already"):
+        attach(models, indir, "GADF", tmp_path / "store")
+    attach(models, indir, "GADF", tmp_path / "store", overwrite=True, select=[4])
+    assert names(tmp_path / "store" / "backgrounds") == {"bkg_4.fits.gz"}

@@ -1,0 +1,1 @@
+"""Helpers without any knowledge of the field: errors, argument validation, arrays, signals, progress bars."""

@@ -1,0 +1,131 @@
+"""Commands that put models to the test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bgnb.cli.options import fovalign, group_edges, method, on_error, overwrite, seed, selection, validation_grid
+
+
+def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[int] | None:
+    try:
+        return [int(number) for number in text.split(",")] if text else None
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not a list of whole numbers such as 4,8,15") from None
+
+
+@click.command(no_args_is_help=True)
+@click.argument("modeldir", type=click.Path(path_type=Path))
+@click.argument("indir", type=click.Path(path_type=Path))
+@click.argument("scheme")
+@click.argument("outdir", type=click.Path(path_type=Path), default=Path("validation"))
+@selection
+@validation_grid
+@on_error
+@overwrite
+def validate(**arguments: Any) -> None:
+    """Predict runs from models, and compare with what was counted.
+
+    Take runs that the models were not made from; to test a method, see cross-validate.
+    Prints, per run and in total, predicted over observed counts, and how well the shape
+    fits. OUTDIR (default: validation) gets all figures in report.json, and pictures.
+
+    \b
+    Examples:
+      bgnb validate models new-runs GADF
+      bgnb validate models new-runs GADF check --select runs.txt --between nearest
+    """
+    from bgnb.validation.validate import validate
+
+    validation = validate(**arguments)
+    click.echo("\n".join(validation.table.pformat(max_lines=-1, max_width=-1)))
+    click.echo(validation.summary)
+    click.echo(f"Pictures and report.json are in {arguments['outdir']}")
+
+
+@click.command(no_args_is_help=True)
+@click.argument("indir", type=click.Path(path_type=Path))
+@click.argument("scheme")
+@click.argument("outdir", type=click.Path(path_type=Path), default=Path("cross-validation"))
+@method
+@click.option("--folds", default=3, show_default=True, help="Parts of the runs; each is predicted from models of the others.")
+@click.option("--n-train", callback=_numbers, help="For a learning curve: numbers of runs to make models from, such as 4,8,15.")
+@seed
+@selection
+@group_edges
+@fovalign
+@validation_grid
+@on_error
+@overwrite
+def cross_validate(**arguments: Any) -> None:
+    """Predict each run from models that were made without it.
+
+    This is the test of a method. Prints how well the predictions fit. OUTDIR (default: cross-validation) gets all
+    figures in report.json, and pictures.
+
+    \b
+    Examples:
+      bgnb cross-validate hess-dl3-dr1 GADF --method spline
+      bgnb cross-validate hess-dl3-dr1 GADF learning --folds 10 --n-train 4,8,15
+    """
+    from bgnb.validation.validate import cross_validate
+
+    for size, validation in cross_validate(**arguments).items():
+        click.echo(f"Each run predicted by models from {size} others:")
+        click.echo(validation.summary)
+    click.echo(f"Pictures and report.json are in {arguments['outdir']}")
+
+
+@click.command(no_args_is_help=True)
+@click.argument("dir1", type=click.Path(path_type=Path))
+@click.argument("dir2", type=click.Path(path_type=Path))
+@click.argument("outdir", type=click.Path(path_type=Path), default=Path("comparison"))
+@click.option(
+    "--normalise", default="none", show_default=True, help="Scale the second to the first: none, cube, or plane by plane."
+)
+@click.option(
+    "--energies", multiple=True, default=("5 TeV", "50 TeV"), show_default=True, help="Energy of an image; may be repeated."
+)
+@click.option(
+    "--positions",
+    multiple=True,
+    type=(float, float),
+    default=((0, 0), (2, 2)),
+    show_default=True,
+    help="DETX and DETY of a spectrum, deg; may be repeated.",
+)
+@click.option("--labels", nargs=2, default=None, help="Names of the two in pictures.  [default: names of the directories]")
+@overwrite
+def compare_models(**arguments: Any) -> None:
+    """Compare two directories of models, group by group.
+
+    The first is the reference. Prints, per group, the ratio of the integrals, the relative difference in the centre of
+    the field of view, halfway and at its rim, the pulls over bins with at least 10 expected
+    counts, and the spectral indices at the first position. OUTDIR (default: comparison)
+    gets these and more in report.json, and per group a PNG and an HTML page, which
+    shows all energies.
+
+    \b
+    Examples:
+      bgnb compare-models truth/true truth/reco comparison
+      bgnb compare-models models michi --normalise plane --energies "1 TeV" --positions 0 0 --positions 1 -2
+    """
+    from bgnb.validation.compare_models import compare_models
+
+    result = compare_models(**arguments)
+    click.echo("\n".join(result.table.pformat(max_lines=-1, max_width=-1)))
+    first, second, out = arguments["dir1"], arguments["dir2"], arguments["outdir"]
+    click.echo(f"1 is {first}, the reference; 2 is {second}, normalised: {arguments['normalise']}.")
+    click.echo("RATIO: 2 over 1 of the rates, where both were exposed. BIAS: the same − 1, by zone of the field of view.")
+    click.echo("PULL: difference over its statistical error; its width is 1 if only chance differs and nothing is smoothed.")
+    if not all(comparison.independent for comparison in result.comparisons.values()):
+        click.echo("Models that share runs have no independent errors, and so no pulls.")
+    for directory, groups in ((first, result.only_first), (second, result.only_second)):
+        if groups:
+            click.echo(f"Only in {directory}: groups {', '.join(map(str, groups))}")
+    for note in result.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"Pictures are in {out}: comparison_group<ID>.png, .html at all energies; numbers are in {out / 'report.json'}")

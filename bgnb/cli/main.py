@@ -1,0 +1,63 @@
+"""The command line: one command per public verb, with the names and arguments of the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from bgnb._util.errors import BgnbError, notes_of
+from bgnb._version import __version__
+from bgnb.cli import comparing, models, notebooks, simulations
+
+#: The commands, by what they are for, in the order in which most people need them.
+COMMANDS: Mapping[str, tuple[click.Command, ...]] = {
+    "Models": (models.make_bg_cube_models, models.merge, models.check, models.attach),
+    "Are they right?": (comparing.validate, comparing.cross_validate, comparing.compare_models),
+    "Simulations": (simulations.make_true_reco, simulations.make_test_dataset, simulations.make_test_bg_cube_model),
+    "Dashboards and notebooks": (notebooks.lab, notebooks.run_groups, notebooks.run_notebook, notebooks.copy_notebooks),
+}
+#: Short names, for those who type.
+SHORT = {"true-reco": "make-true-reco", "compare": "compare-models", "run": "run-notebook", "notebooks": "copy-notebooks"}
+
+
+class _BadInput(click.ClickException):
+    exit_code = 2
+
+
+class _Commands(click.Group):
+    """A group whose commands end with one clear line, and exit status 2, where the input is bad."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BgnbError as error:
+            raise _BadInput("\n".join([str(error), *notes_of(error)])) from error
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, SHORT.get(cmd_name, cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for heading, commands in COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(str(command.name), command.get_short_help_str(72)) for command in commands])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bgnb")
+def main() -> None:
+    """Background cube models for very-high-energy gamma-ray astronomy.
+
+    \b
+    Examples:
+      bgnb make-bg-cube-models hess-dl3-dr1 GADF models
+      bgnb make-true-reco truth --test
+      bgnb lab models
+
+    Short names: true-reco, compare, run and notebooks.
+    """
+
+
+for _command in (command for commands in COMMANDS.values() for command in commands):
+    main.add_command(_command)

@@ -1,0 +1,167 @@
+"""Commands that make models, and hand them over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bgnb.cli.options import (
+    between,
+    fovalign,
+    group_edges,
+    method,
+    n_energy,
+    n_fov,
+    on_error,
+    overwrite,
+    selection,
+    warn,
+    workers,
+)
+
+
+@click.command(no_args_is_help=True)
+@click.argument("indir", type=click.Path(path_type=Path))
+@click.argument("scheme")
+@click.argument("outdir", type=click.Path(path_type=Path))
+@click.option("--test", is_flag=True, help="Quick test: at most 20 runs, evenly spread, altitude edges 0,45,90.")
+@method
+@overwrite
+@selection
+@click.option(
+    "--sources",
+    default="drop",
+    show_default=True,
+    metavar="drop|mask",
+    help="Known sources: drop the runs near them, or keep these and cut circles around the sources out of them.",
+)
+@click.option(
+    "--mask-radius", default="0.5 deg", show_default=True, help="Of such a circle, besides twice the source's extension."
+)
+@group_edges
+@click.option("--min-livetime", help="Merge neighbouring groups until each has so much, such as '5 h'.  [default: no merging]")
+@click.option("--energy-min", default="0.1 TeV", show_default=True, help="Lower end of the energy axis.")
+@click.option("--energy-max", default="80 TeV", show_default=True, help="Upper end of the energy axis.")
+@n_energy
+@click.option("--fov-max", default="0.07 rad", show_default=True, help="DETX and DETY reach from minus this to this.")
+@n_fov
+@fovalign
+@on_error
+@workers
+@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to count on, such as tcp://10.0.0.1:8786.")
+@click.option("--part", metavar="I/N", help="Count only part I of N, for `bgnb merge`.")
+def make_bg_cube_models(**arguments: Any) -> None:
+    """Make background cube models from a directory of runs.
+
+    INDIR holds event lists. SCHEME says how: GADF (obs-index.fits.gz and
+    hdu-index.fits.gz) or HESS (runinfo.fits and folders of 200 runs). OUTDIR is made: it
+    gets two FITS files per group of runs, the tables of runs and groups, and report.json,
+    which says what became of every run.
+
+    \b
+    Examples:
+      bgnb make-bg-cube-models hess-dl3-dr1 GADF models
+      bgnb make-bg-cube-models hess-dl3-dr1 GADF quick --test
+      bgnb make-bg-cube-models hess-dl3-dr1 GADF models --method spline --overwrite
+      bgnb make-bg-cube-models magic GADF models --alt-edges 0,40,60,90 --az-edges 0,360
+      bgnb make-bg-cube-models runs GADF models --scheduler tcp://10.0.0.1:8786
+      bgnb make-bg-cube-models runs GADF part3 --part 3/10
+    """
+    from bgnb.production.pipeline import make_bg_cube_models
+
+    report = make_bg_cube_models(**arguments)
+    if part := arguments["part"]:
+        click.echo(report.summary)
+        warn(report.faults)
+        click.echo(f"Part {part} is in {arguments['outdir']}; when all parts are there: bgnb merge PART... MODELS")
+        return
+    click.echo(str(report))
+    warn(report.faults)
+    click.echo(f"Models and report.json are in {arguments['outdir']}; to look at them: bgnb lab {arguments['outdir']}")
+
+
+@click.command(no_args_is_help=True)
+@click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("outdir", type=click.Path(path_type=Path))
+@overwrite
+def merge(**arguments: Any) -> None:
+    """Make models of runs that were counted in parts.
+
+    PARTS are the directories that `bgnb make-bg-cube-models ... --part I/N` made, all N of
+    them, with the same settings. The models are those that it makes without --part.
+
+    \b
+    Example:
+      for i in 1 2 3; do bgnb make-bg-cube-models runs GADF parts/$i --part $i/3; done
+      bgnb merge parts/* models
+    """
+    from bgnb.production.pipeline import merge
+
+    report = merge(**arguments)
+    click.echo(str(report))
+    warn(report.faults)
+    click.echo(f"Models and report.json are in {arguments['outdir']}")
+
+
+@click.command(no_args_is_help=True)
+@click.argument("modeldir", type=click.Path(path_type=Path))
+@click.argument("indir", type=click.Path(path_type=Path))
+@click.argument("scheme")
+@click.argument("outdir", type=click.Path(path_type=Path))
+@click.option(
+    "--select",
+    default="all",
+    show_default=True,
+    metavar="all|far|FILE",
+    help="Runs: all, far from known sources, or those with the OBS_IDs in a text file, one a line.",
+)
+@between
+@on_error
+@overwrite
+def attach(**arguments: Any) -> None:
+    """Attach models to runs: make a data store for Gammapy.
+
+    MODELDIR holds models, INDIR runs in SCHEME GADF or HESS. OUTDIR is made: it gets index
+    files that lead to the files of INDIR, which stay as they are, and a background for
+    every run. Open it with gammapy.data.DataStore.from_dir. Its paths are relative: move
+    OUTDIR and INDIR together. report.json says what became of every run.
+
+    \b
+    Examples:
+      bgnb attach models hess-dl3-dr1 GADF store
+      bgnb attach models hess-dl3-dr1 GADF crab --select crab_runs.txt --between nearest
+    """
+    from bgnb.gammapy.attach import attach
+
+    report = attach(**arguments)
+    click.echo(str(report))
+    warn(report.faults)
+    store = arguments["outdir"]
+    click.echo(f'The data store and report.json are in {store}; in Gammapy: DataStore.from_dir("{store}").get_observations()')
+
+
+@click.command(no_args_is_help=True)
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.pass_context
+def check(ctx: click.Context, directory: Path) -> None:
+    """Check that a directory is as bgnb wrote it.
+
+    DIRECTORY is what a command of bgnb made. Its manifest.json lists all files with their
+    SHA-256. Prints a line for each file that is missing, changed, or not of bgnb; the exit
+    status is 1 where there are any, and 2 where bgnb did not make the directory.
+
+    \b
+    Example:
+      bgnb check models
+    """
+    from bgnb.files.manifest import check
+
+    found = check(directory)
+    faults = {name: fault for name, fault in found.items() if fault}
+    for name, fault in faults.items():
+        click.echo(f"{directory / name}: {fault}")
+    if not faults:
+        click.echo(f"{directory}: all {len(found)} files are as bgnb wrote them")
+    ctx.exit(1 if faults else 0)

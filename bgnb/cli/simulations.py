@@ -1,0 +1,129 @@
+"""Commands that simulate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bgnb._util.errors import BgnbError
+from bgnb.cli.options import energy_threshold, method, n_energy, n_fov, observatory, overwrite, seed, true_model, workers
+
+
+def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[Any]:
+    from bgnb.simulation.event_lists import PointSource
+
+    sources = []
+    for text in texts:
+        name, *numbers = text.split(",")
+        try:
+            ra, dec, rate = (float(number) for number in numbers)
+        except ValueError:
+            raise click.BadParameter(f"'{text}' is not of the form NAME,RA,DEC,RATE, such as Crab,83.63,22.01,0.1") from None
+        sources.append(PointSource(name.strip(), ra, dec, rate))
+    return sources
+
+
+@click.command(no_args_is_help=True)
+@click.argument("outdir", type=click.Path(path_type=Path))
+@click.argument("scheme", default="GADF")
+@click.option("--n-runs", default=10, show_default=True, help="Number of runs.")
+@observatory
+@click.option("--alt-range", nargs=2, default=(45.0, 90.0), show_default=True, help="Range of altitude, deg.")
+@click.option("--az-range", nargs=2, default=(0.0, 360.0), show_default=True, help="Range of azimuth, deg.")
+@click.option("--date-range", nargs=2, default=("2010-01-01", "2015-01-01"), show_default=True, help="Dates, UTC.")
+@click.option("--n-tels-range", nargs=2, default=(3, 4), show_default=True, help="Fewest and most telescopes.")
+@click.option("--muoneff-range", nargs=2, default=(0.6, 1.0), show_default=True, help="Range of muon efficiency.")
+@true_model(2.7)
+@energy_threshold
+@click.option(
+    "--sources",
+    "--source",
+    multiple=True,
+    callback=_source,
+    metavar="NAME,RA,DEC,RATE",
+    help="A gamma-ray source (deg, events per second); may be repeated.",
+)
+@seed
+@workers
+@overwrite
+def make_test_dataset(**arguments: Any) -> None:
+    """Simulate a data set of runs with known background.
+
+    OUTDIR is made, in SCHEME GADF or HESS: an observation table and, for each run, an
+    event list and an effective-area table. The same seed gives the same files.
+
+    \b
+    Examples:
+      bgnb make-test-dataset runs
+      bgnb make-test-dataset runs HESS --n-runs 50 --trigger-rate 30 --workers 2
+      bgnb make-test-dataset runs --observatory CTAO-NORTH --source "Crab,83.633,22.014,0.2"
+    """
+    from bgnb.simulation.dataset import make_test_dataset
+
+    table = make_test_dataset(**arguments)
+    click.echo(f"{len(table)} runs with {table['EVENT_COUNT'].sum()} events are in {arguments['outdir']}")
+
+
+@click.command(no_args_is_help=True)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--altitude", default="70 deg", show_default=True, help="Altitude of the pointing.")
+@click.option("--n-energy", default=20, show_default=True, help="Energy bins from 0.1 to 80 TeV.")
+@click.option("--n-fov", default=60, show_default=True, help="Bins in each of DETX and DETY, to ±0.07 rad.")
+@true_model(2.7)
+@overwrite
+def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int, overwrite: bool, **parameters: Any) -> None:
+    """Write the true cube of a simulation.
+
+    \b
+    Example:
+      bgnb make-test-bg-cube-model true.fits.gz --altitude "81 deg" --spectral-index 1.5
+    """
+    from bgnb.cubes.cube import CubeAxes
+    from bgnb.files.gadf import write_model
+    from bgnb.simulation.true_model import TrueModel, make_test_bg_cube_model
+
+    if not file.name.endswith((".fits", ".fits.gz")):
+        raise BgnbError(f"{file}: must be named ….fits or ….fits.gz")
+    if file.exists() and not overwrite:
+        raise BgnbError(f"{file}: exists already; use --overwrite to replace it")
+    axes = CubeAxes.regular(n_energy=n_energy, n_fov=n_fov)
+    write_model(make_test_bg_cube_model(axes, altitude, TrueModel(**parameters)), file)
+    click.echo(f"The true model is in {file}")
+
+
+@click.command(no_args_is_help=True)
+@click.argument("outdir", type=click.Path(path_type=Path))
+@click.option("--test", is_flag=True, help="Quick test with two runs.")
+@click.option("--n-runs", default=100, show_default=True, help="Number of runs.")
+@click.option(
+    "--group-id", default=27, show_default=True, help="One of the default groups; 27 is altitude 72-90, azimuth 90-270."
+)
+@observatory
+@true_model(1.5)
+@energy_threshold
+@method
+@n_energy
+@n_fov
+@seed
+@workers
+@click.option("--keep-dataset", is_flag=True, help="Keep the simulated runs in OUTDIR/dataset.")
+@overwrite
+def make_true_reco(**arguments: Any) -> None:
+    """Make the true and the reconstructed model of one group.
+
+    Simulates runs, makes models of them as of real ones, and writes OUTDIR/true and
+    OUTDIR/reco, to be compared with `bgnb compare-models`.
+
+    \b
+    Examples:
+      bgnb make-true-reco truth --test
+      bgnb make-true-reco truth --method michi --workers 2
+    """
+    from bgnb.simulation.true_reco import make_true_reco
+
+    report = make_true_reco(**arguments)
+    click.echo(str(report))
+    true, reco, comparison = (arguments["outdir"] / name for name in ("true", "reco", "comparison"))
+    click.echo(f"Models are in {true} and {reco}; to compare them: bgnb compare-models {true} {reco} {comparison}")

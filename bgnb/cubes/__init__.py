@@ -1,0 +1,1 @@
+"""The core: counts and livetime cubes, and how they become background models."""

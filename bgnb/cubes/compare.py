@@ -1,0 +1,195 @@
+"""Two models compared, bin by bin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
+
+from bgnb._util.arrays import Floats, quotient
+from bgnb._util.checks import checked_choice
+from bgnb._util.errors import BgnbError
+from bgnb.cubes.cube import Cube, CubeAxes
+from bgnb.cubes.model import BackgroundModel
+from bgnb.cubes.profiles import Spectrum, bin_at, plane_integral, spectrum_of
+from bgnb.cubes.rebin import common_axes, rebin
+
+Normalise = Literal["none", "cube", "plane"]
+
+#: Parts of the field of view in which the bias is given: limits of max(|x|, |y|), centre 0 and rim 1.
+ZONES = {"centre": (0.0, 0.25), "halfway": (0.4, 0.65), "rim": (0.85, 1.0)}
+
+#: The pulls of a cube are those of bins in which at least so many counts are expected.
+MIN_EXPECTED = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two models on the same axes: the first is the reference, for instance the truth.
+
+    Parameters
+    ----------
+    first, second : `BackgroundModel`
+        The models, on their common axes; the second is normalised to the first.
+    normalise : {"none", "cube", "plane"}
+        How.
+    factors : ndarray, shape (energy,)
+        What the second was multiplied with.
+    """
+
+    first: BackgroundModel
+    second: BackgroundModel
+    normalise: Normalise
+    factors: Floats
+
+    @property
+    def axes(self) -> CubeAxes:
+        """The common axes."""
+        return self.first.axes
+
+    @cached_property
+    def ratio(self) -> Floats:
+        """Second over first, shape (energy, dety, detx); not a number where the first is zero."""
+        return quotient(self.second.rate.quantity.value, self.first.rate.quantity.value)
+
+    @cached_property
+    def exposures(self) -> tuple[Floats, Floats]:
+        """Exposure of both, s MeV sr, such that rate · exposure = counts; that of the second allows for its scaling."""
+        first, second = (model.stack.exposure.to_value("s MeV sr") for model in (self.first, self.second))
+        return first, second / self.factors[:, None, None]
+
+    @property
+    def _common_rate(self) -> Floats:
+        """The rate if both were drawn from the same: the truth, else (n₁ + n₂) / (x₁ + x₂)."""
+        rate1, rate2 = self.first.rate.quantity.value, self.second.rate.quantity.value
+        if self.first.is_true or self.second.is_true:
+            return rate1 if self.first.is_true else rate2
+        x1, x2 = self.exposures
+        return quotient(rate1 * x1 + rate2 * x2, x1 + x2)
+
+    @property
+    def independent(self) -> bool:
+        """Whether no run is in both models: else their statistical errors are not independent."""
+        return not set(self.first.stack.obs_ids) & set(self.second.stack.obs_ids)
+
+    @cached_property
+    def expected(self) -> Floats:
+        """Counts expected in each bin, of the one that was exposed less."""
+        used = [x for x, model in zip(self.exposures, (self.first, self.second), strict=True) if not model.is_true]
+        return np.nan_to_num(self._common_rate * np.min(used, axis=0)) if used else np.zeros(self.axes.shape)
+
+    @cached_property
+    def pull(self) -> Floats:
+        """(second − first) / its statistical error, if both were drawn from the same rate.
+
+        The rate common to both is (n₁ + n₂) / (x₁ + x₂) with counts n = rate · exposure x,
+        and the variance of the difference is that rate times (1/x₁ + 1/x₂). Of a model that
+        states its error, the square of that replaces the rate over x. A true model has no
+        error. Not a number where a model that was counted was not exposed, where nothing is
+        expected, and in all bins where models share runs. Smoothing correlates
+        bins, so that pulls of smoothed models are narrower than 1.
+        """
+        if not self.independent:
+            return np.full(self.axes.shape, np.nan)
+        variance = np.zeros(self.axes.shape)
+        for x, model in zip(self.exposures, (self.first, self.second), strict=True):
+            if model.error is not None:
+                variance += model.error.quantity.value**2
+            elif not model.is_true:
+                variance += self._common_rate * quotient(1.0, x)
+        difference = self.second.rate.quantity.value - self.first.rate.quantity.value
+        exposed = np.all([m.is_true | (m.stack.livetime_us > 0) for m in (self.first, self.second)], axis=0)
+        return np.where(exposed, quotient(difference, np.sqrt(variance)), np.nan)
+
+    @property
+    def pulls(self) -> Floats:
+        """The pulls of all bins in which enough counts are expected (`MIN_EXPECTED`)."""
+        pulls = self.pull[self.expected >= MIN_EXPECTED]
+        return pulls[np.isfinite(pulls)]
+
+    @cached_property
+    def exposed(self) -> NDArray[np.bool_]:
+        """Energy planes in which each model that was counted has livetime."""
+        return self.first.exposed & self.second.exposed
+
+    def bias(self, zone: str) -> float:
+        """Relative difference of the integrals over a zone of the field of view and the exposed energies.
+
+        Parameters
+        ----------
+        zone : {"centre", "halfway", "rim"}
+            See `ZONES`.
+
+        Raises
+        ------
+        BgnbError
+            Where there is no such zone.
+        """
+        low, high = ZONES[checked_choice("zone", zone, ZONES)]
+        centres = ((self.axes.dety_centers, self.axes.dety), (self.axes.detx_centers, self.axes.detx))
+        y, x = (np.abs(centre.value / np.abs(edges.value).max()) for centre, edges in centres)
+        distance = np.maximum(y[:, None], x[None, :])
+        weight = self.axes.bin_volume.value * ((distance >= low) & (distance <= high)) * self.exposed[:, None, None]
+        first, second = (float((m.rate.quantity.value * weight).sum()) for m in (self.first, self.second))
+        return second / first - 1 if first > 0 else float("nan")
+
+    def plane_integrals(self) -> tuple[Floats, Floats]:
+        """Rate of the whole field of view in each energy bin, s-1, of the first and the second."""
+        return plane_integral(self.first), plane_integral(self.second)
+
+    def spectra(self, detx: u.Quantity, dety: u.Quantity) -> tuple[Spectrum, Spectrum]:
+        """Spectra of both at the bin that holds a position, fitted over the energies at which both are exposed."""
+        iy, ix = bin_at(self.axes, detx, dety)
+        first, second = (
+            spectrum_of(model, iy, ix, x[:, iy, ix], self.exposed)
+            for model, x in zip((self.first, self.second), self.exposures, strict=True)
+        )
+        return first, second
+
+
+def checked_normalise(normalise: str) -> Normalise:
+    """One of the kinds of `Normalise`, or a `BgnbError`."""
+    return checked_choice("normalise", normalise, get_args(Normalise))
+
+
+def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "none") -> Comparison:
+    """Compare two models.
+
+    Models on different axes are brought to the coarser ones, where each of their edges is
+    an edge of the finer ones as well, over the range that both cover.
+
+    Parameters
+    ----------
+    first, second : `BackgroundModel`
+        The models; the first is the reference.
+    normalise : {"none", "cube", "plane"}
+        Scale the second, so that it has the first one's integral over the whole cube, or
+        over each plane in energy. Only energies at which both are exposed count.
+
+    Raises
+    ------
+    BgnbError
+        Where the models have different frames, or axes without a common grid.
+    """
+    normalise = checked_normalise(normalise)
+    if first.stack.fovalign != second.stack.fovalign:
+        raise BgnbError(f"models in different frames cannot be compared: {first.stack.fovalign} and {second.stack.fovalign}")
+    axes = common_axes(first.axes, second.axes)
+    first, second = rebin(first, axes), rebin(second, axes)
+    raw = Comparison(first, second, "none", np.ones(axes.shape[0]))
+    planes = [np.where(raw.exposed, integral, 0) for integral in raw.plane_integrals()]
+    factors = np.ones(axes.shape[0])
+    if normalise == "cube":
+        if not planes[0].sum() > 0 or not planes[1].sum() > 0:
+            raise BgnbError("the models cannot be normalised: at no energy are both exposed")
+        factors[:] = planes[0].sum() / planes[1].sum()
+    elif normalise == "plane":
+        factors = np.divide(planes[0], planes[1], out=factors, where=(planes[0] > 0) & (planes[1] > 0))
+    by_plane = factors[:, None, None]
+    error = None if second.error is None else Cube(axes, second.error.quantity * by_plane)
+    scaled = replace(second, rate=Cube(axes, second.rate.quantity * by_plane), error=error)
+    return Comparison(first, scaled, normalise, factors)

@@ -1,0 +1,252 @@
+"""Axes of a background cube, and cubes of values on them.
+
+Axis order in memory is always ``(energy, dety, detx)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
+
+from bgnb._util.checks import to_value, whole_number
+from bgnb._util.errors import BgnbError
+
+#: Names of the axes.
+Axis = Literal["energy", "dety", "detx"]
+RATE_UNIT = u.Unit("MeV-1 s-1 sr-1")
+#: No rate is written, nor its logarithm taken, of less, as in Gammapy: it is what single precision holds in full.
+LEAST_RATE = float(np.finfo(np.float32).tiny)
+#: More bins than this are taken for a mistake.
+MAX_BINS = 50_000_000
+
+
+def _checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: float) -> u.Quantity:
+    """Bin edges in the axis' own unit, read-only, or a `BgnbError`."""
+    try:
+        values = np.array(u.Quantity(edges).to_value(unit), dtype=float)
+    except (u.UnitConversionError, TypeError, ValueError) as error:
+        raise BgnbError(f"{name} edges need a unit that converts to {unit}: {error}") from None
+    if values.ndim != 1 or values.size < 2:
+        raise BgnbError(f"{name} edges must be a list of two or more values, got shape {values.shape}")
+    if not np.all(np.isfinite(values)) or not np.all(np.diff(values) > 0):
+        raise BgnbError(f"{name} edges must be finite and increasing, got {values}")
+    if values[0] < low or values[-1] > high:
+        limits = "above 0" if high == np.inf else f"within {low:g} and {high:g}"
+        raise BgnbError(f"{name} edges must lie {limits} {unit}, got {values}")
+    values.setflags(write=False)
+    return u.Quantity(values, unit, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class CubeAxes:
+    """The bin edges of a cube; checked once, equal when all edges are equal.
+
+    Parameters
+    ----------
+    energy : `~astropy.units.Quantity`, shape (n_energy + 1,)
+        Edges in energy, above zero; kept in TeV.
+    dety, detx : `~astropy.units.Quantity`, shapes (n_dety + 1,) and (n_detx + 1,)
+        Edges of the field-of-view coordinates (GADF ``DETY``, ``DETX``: latitude and
+        longitude in the frame centred on the pointing); kept in deg.
+
+    Raises
+    ------
+    BgnbError
+        Where edges have no usable unit, are not increasing, or lie out of range.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> axes = CubeAxes.regular(n_energy=3, n_fov=4, energy_min=1 * u.TeV,
+    ...                         energy_max=1000 * u.TeV, fov_max=2 * u.deg)
+    >>> axes
+    CubeAxes(energy: 3 bins 1-1000 TeV, dety: 4 bins -2-2 deg, detx: 4 bins -2-2 deg)
+    >>> axes.shape
+    (3, 4, 4)
+    """
+
+    energy: u.Quantity
+    dety: u.Quantity
+    detx: u.Quantity
+
+    def __post_init__(self) -> None:
+        tiny = np.finfo(float).tiny
+        for name, edges in (
+            ("energy", _checked_edges("energy", self.energy, "TeV", tiny, np.inf)),
+            ("dety", _checked_edges("dety", self.dety, "deg", -90, 90)),
+            ("detx", _checked_edges("detx", self.detx, "deg", -180, 180)),
+        ):
+            object.__setattr__(self, name, edges)
+
+    @classmethod
+    def regular(
+        cls,
+        *,
+        n_energy: int,
+        n_fov: int,
+        energy_min: u.Quantity | str = 0.1 * u.TeV,
+        energy_max: u.Quantity | str = 80 * u.TeV,
+        fov_max: u.Quantity | str = 0.07 * u.rad,
+    ) -> CubeAxes:
+        """Axes with equal bins in log energy and a square field of view.
+
+        Parameters
+        ----------
+        n_energy, n_fov : int
+            Number of bins in energy, and in each of DETY and DETX.
+        energy_min, energy_max : `~astropy.units.Quantity` or str
+            Ends of the energy axis.
+        fov_max : `~astropy.units.Quantity` or str
+            DETX and DETY reach from ``-fov_max`` to ``fov_max``.
+
+        Raises
+        ------
+        BgnbError
+            Where a value cannot be used.
+        """
+        n_energy, n_fov = whole_number("n_energy", n_energy), whole_number("n_fov", n_fov)
+        if n_energy * n_fov**2 > MAX_BINS:
+            raise BgnbError(f"n_energy = {n_energy} and n_fov = {n_fov} make more than {MAX_BINS:,} bins; take fewer")
+        low, high = (to_value(name, e, "TeV") for name, e in (("energy_min", energy_min), ("energy_max", energy_max)))
+        if not 0 < low < high < np.inf:
+            raise BgnbError(f"energy_min and energy_max must be increasing and above 0, got {energy_min}, {energy_max}")
+        fov_deg = to_value("fov_max", fov_max, "deg")
+        if not 0 < fov_deg <= 90:
+            raise BgnbError(f"fov_max must be above 0 and at most 90 deg, got {fov_max}")
+        fov = np.linspace(-fov_deg, fov_deg, n_fov + 1) * u.deg
+        return cls(energy=np.geomspace(low, high, n_energy + 1) * u.TeV, dety=fov, detx=fov)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of bins, (energy, dety, detx)."""
+        return len(self.energy) - 1, len(self.dety) - 1, len(self.detx) - 1
+
+    @cached_property
+    def solid_angle(self) -> u.Quantity:
+        """Exact solid angle of each bin on the sphere, shape (n_dety, n_detx), in sr.
+
+        DETX is a longitude and DETY a latitude, so a bin covers
+        Δlon · (sin lat_hi − sin lat_lo).
+        """
+        heights = np.diff(np.sin(self.dety.to_value("rad")))
+        widths = np.diff(self.detx.to_value("rad"))
+        return heights[:, None] * widths * u.sr
+
+    @cached_property
+    def bin_volume(self) -> u.Quantity:
+        """ΔE · ΔΩ of each bin, shape (n_energy, n_dety, n_detx), in MeV sr."""
+        return np.diff(self.energy.to("MeV"))[:, None, None] * self.solid_angle
+
+    @property
+    def energy_centers(self) -> u.Quantity:
+        """Logarithmic bin centres in energy, shape (n_energy,), in TeV."""
+        return np.sqrt(self.energy[:-1] * self.energy[1:])
+
+    @property
+    def dety_centers(self) -> u.Quantity:
+        """Bin centres in DETY, shape (n_dety,), in deg."""
+        return (self.dety[:-1] + self.dety[1:]) / 2
+
+    @property
+    def detx_centers(self) -> u.Quantity:
+        """Bin centres in DETX, shape (n_detx,), in deg."""
+        return (self.detx[:-1] + self.detx[1:]) / 2
+
+    def bin_of(self, name: Axis, value: float) -> int | None:
+        """Number of the bin of an axis that holds a value (TeV or deg); None outside the axis.
+
+        A bin holds its lower edge, and not its upper one.
+
+        Examples
+        --------
+        >>> from astropy import units as u
+        >>> axes = CubeAxes([1, 10, 100] * u.TeV, [-2, 0, 2] * u.deg, [-3, -1, 1, 3] * u.deg)
+        >>> axes.bin_of("energy", 10), axes.bin_of("detx", -1.1), axes.bin_of("dety", 2)
+        (1, 0, None)
+        """
+        edges = getattr(self, name).value
+        number = int(np.searchsorted(edges, value, side="right")) - 1
+        return number if 0 <= number < len(edges) - 1 else None
+
+    def nearest_bin(self, name: Axis, value: float) -> int:
+        """Number of the bin of an axis that holds a value (TeV or deg), or of the nearest one."""
+        number, edges = self.bin_of(name, value), getattr(self, name).value
+        if number is None:
+            return 0 if value < edges[0] else len(edges) - 2
+        return number
+
+    def holds(self, detx: u.Quantity, dety: u.Quantity) -> bool:
+        """Whether a position lies in the field of view."""
+        bins = self.bin_of("detx", detx.to_value("deg")), self.bin_of("dety", dety.to_value("deg"))
+        return None not in bins
+
+    def bins_on(self, other: CubeAxes) -> NDArray[np.bool_]:
+        """Bins that lie wholly on other axes, but for rounding; shape of these axes."""
+        inside = np.ones(self.shape, dtype=bool)
+        for number, name in enumerate(("energy", "dety", "detx")):
+            edges, others = getattr(self, name).value, getattr(other, name).value
+            tolerance = 1e-6 * np.abs(others).max()
+            outside = (edges[:-1] < others[0] - tolerance) | (edges[1:] > others[-1] + tolerance)
+            inside[(slice(None),) * number + (outside,)] = False
+        return inside
+
+    def first_bin_above(self, threshold: u.Quantity) -> int:
+        """Index of the first energy bin that lies wholly above ``threshold``.
+
+        It equals ``n_energy`` where none does. An edge within 10⁻⁶ of the threshold
+        counts as equal to it, so that rounding costs no bin.
+        """
+        limit = threshold.to_value("TeV") * (1 - 1e-6)
+        return min(int(np.searchsorted(self.energy.value, limit)), self.shape[0])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CubeAxes):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, n), getattr(other, n)) for n in ("energy", "dety", "detx"))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{name}: {len(edges) - 1} bins {edges[0].value:.4g}-{edges[-1].value:.4g} {edges.unit}"
+            for name, edges in (("energy", self.energy), ("dety", self.dety), ("detx", self.detx))
+        ]
+        return f"CubeAxes({', '.join(parts)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Cube:
+    """Finite, non-negative values with a unit, one per bin of the axes.
+
+    Parameters
+    ----------
+    axes : `CubeAxes`
+        The axes.
+    quantity : `~astropy.units.Quantity`
+        Values of the shape of the axes, (energy, dety, detx).
+
+    Raises
+    ------
+    BgnbError
+        Where the shape is another one, or a value is negative or not finite.
+    """
+
+    axes: CubeAxes
+    quantity: u.Quantity
+
+    def __post_init__(self) -> None:
+        quantity = u.Quantity(self.quantity, copy=True)
+        if quantity.shape != self.axes.shape:
+            raise BgnbError(f"a cube on {self.axes} needs shape {self.axes.shape}, got {quantity.shape}")
+        if not np.all(np.isfinite(quantity.value)) or np.any(quantity.value < 0):
+            raise BgnbError("the values of a cube must be finite and not negative")
+        quantity.setflags(write=False)
+        object.__setattr__(self, "quantity", quantity)
+
+    def __repr__(self) -> str:
+        return f"Cube({self.axes}, unit: {self.quantity.unit})"

@@ -1,0 +1,123 @@
+"""Known sources cut out of the field of view, and the livetime that is lost with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from bgnb._util.arrays import Floats
+from bgnb.cubes.cube import CubeAxes
+from bgnb.observations.coordinates import FovAlign, separation
+from bgnb.observations.event_list import EventList
+
+#: Radius that is cut out about a source, besides twice its extension.
+MASK_RADIUS = 0.5 * u.deg
+# Greatest height of the rows into which a bin is cut, deg, and distance of the times at which circles are placed, s.
+_ROW = 0.004
+_STEP = 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class SourceMask:
+    """Circles on the sky in which events do not count.
+
+    Parameters
+    ----------
+    ra, dec, radius : ndarray, shape (n,)
+        Centres (ICRS) and radii, deg.
+    """
+
+    ra: Floats
+    dec: Floats
+    radius: Floats
+
+    @classmethod
+    def around(cls, catalog: Table, radius: u.Quantity = MASK_RADIUS) -> SourceMask:
+        """Circles around the sources of a catalogue, of a radius plus twice the source's extension.
+
+        Parameters
+        ----------
+        catalog : `~astropy.table.Table`
+            From `read_catalog`.
+        radius : `~astropy.units.Quantity`
+            For a source without extension.
+        """
+        ra, dec, extension = (np.asarray(catalog[name], dtype=float) for name in ("RA", "DEC", "EXTENSION"))
+        return cls(ra, dec, radius.to_value("deg") + 2 * extension)
+
+    def near(self, ra_pnt: float, dec_pnt: float, distance: float) -> SourceMask:
+        """The circles that come nearer to a position than a distance, deg."""
+        found = separation(self.ra, self.dec, ra_pnt, dec_pnt) < self.radius + distance
+        return SourceMask(self.ra[found], self.dec[found], self.radius[found])
+
+    @property
+    def circles(self) -> list[list[float]]:
+        """Right ascension, declination and radius of each, deg, in plain numbers."""
+        return [[float(value) for value in circle] for circle in zip(self.ra, self.dec, self.radius, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.ra)
+
+    def covers(self, ra: Floats, dec: Floats) -> NDArray[np.bool_]:
+        """Whether positions (ICRS, deg) lie in a circle."""
+        covered = np.zeros(len(ra), dtype=bool)
+        for lon, lat, radius in zip(self.ra, self.dec, self.radius, strict=True):
+            covered |= separation(ra, dec, lon, lat) < radius
+        return covered
+
+    def open_fraction(self, events: EventList, axes: CubeAxes, fovalign: FovAlign) -> Floats:
+        """Part of each bin, in solid angle, that lies outside all circles, averaged over the good time of a run.
+
+        On a circle of radius ρ about (λ₀, β₀), a latitude β has the longitudes with
+        ``|λ − λ₀| < arccos((cos ρ − sin β sin β₀) / (cos β cos β₀))``. The lengths that the circles
+        cover together are exact on each of some rows of a bin, which have equal solid angles.
+        In ALTAZ the circles move, and are followed through the run.
+
+        Parameters
+        ----------
+        events : `EventList`
+            The run.
+        axes : `CubeAxes`
+            The bins.
+        fovalign : {"ALTAZ", "RADEC"}
+            Frame of DETX and DETY.
+
+        Returns
+        -------
+        ndarray, shape (dety, detx)
+        """
+        seconds, parts = (np.zeros(1), np.ones(1)) if fovalign == "RADEC" else events.good_seconds(_STEP)
+        sines = np.sin(axes.dety.to_value("rad"))
+        n_rows = int(np.ceil(np.diff(axes.dety.value).max() / _ROW))
+        steps = (np.arange(n_rows) + 0.5) / n_rows
+        rows = np.arcsin((sines[:-1, None] + np.diff(sines)[:, None] * steps).ravel())
+        edges = axes.detx.to_value("rad")
+        covered = np.zeros((len(rows), len(edges) - 1))
+        for second, part in zip(seconds, parts, strict=True):
+            lon, lat = events.view.detxy(fovalign, self.ra, self.dec, np.full(len(self), second))
+            covered += part * _covered(rows, edges, np.radians(lon), np.radians(lat), np.radians(self.radius))
+        per_bin = covered.reshape(-1, n_rows, len(edges) - 1).mean(axis=1)
+        return np.clip(1 - per_bin / np.diff(edges), 0.0, 1.0)
+
+
+def _covered(rows: Floats, edges: Floats, lon: Floats, lat: Floats, radius: Floats) -> Floats:
+    """Length of each bin on rows of constant latitude that circles cover together, shape (n_rows, n_bins), rad."""
+    covered = np.zeros((len(rows), len(edges) - 1))
+    touched = np.flatnonzero(np.any(np.abs(rows[:, None] - lat) < radius, axis=1))
+    if not len(touched):
+        return covered
+    beta = rows[touched][:, None]
+    cosine = (np.cos(radius) - np.sin(beta) * np.sin(lat)) / (np.cos(beta) * np.cos(lat))
+    half = np.arccos(np.clip(cosine, -1, 1))
+    order = np.argsort(lon - half, axis=1)
+    low, high = (np.take_along_axis(ends, order, axis=1) for ends in (lon - half, lon + half))
+    before = np.maximum.accumulate(high, axis=1)
+    low[:, 1:] = np.maximum(low[:, 1:], before[:, :-1])  # what an earlier circle covers is not covered again
+    for left, right in zip(low.T, high.T, strict=True):
+        overlap = np.minimum(right[:, None], edges[1:]) - np.maximum(left[:, None], edges[:-1])
+        covered[touched] += np.maximum(overlap, 0)
+    return covered

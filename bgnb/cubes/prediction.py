@@ -1,0 +1,162 @@
+"""Counts that a rate predicts on axes other than its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
+
+from bgnb._util.arrays import Floats
+from bgnb._util.checks import checked_choice
+from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
+
+#: How a rate is read between the centres of its bins.
+Interpolation = Literal["none", "gammapy"]
+
+_GAUSS_NODES = 3
+_POINT_RATE_STEPS = 20
+
+
+def checked_interpolation(interpolation: str) -> Interpolation:
+    """One of the kinds of `Interpolation`, or a `BgnbError`."""
+    return checked_choice("interpolation", interpolation, get_args(Interpolation))
+
+
+def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "none") -> Floats:
+    """Events per second that a rate predicts in each bin of other axes.
+
+    Parameters
+    ----------
+    rate : `Cube`
+        Background rate per energy and solid angle.
+    axes : `CubeAxes`
+        Where to predict.
+    interpolation : {"none", "gammapy"}
+        ``none``: the rate is constant in each of its bins; what lies outside its axes is
+        zero. ``gammapy``: the values are those at the bin centres, and the logarithm of
+        the rate is linear between them in log energy, DETX and DETY, and on to the edges of
+        the axes, as Gammapy has it; outside it is zero.
+
+    Returns
+    -------
+    ndarray
+        Shape of ``axes``, in s-1.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> fine = CubeAxes.regular(n_energy=6, n_fov=4)
+    >>> flat = Cube(fine, np.full(fine.shape, 2.0) * u.Unit("MeV-1 s-1 sr-1"))
+    >>> coarse = CubeAxes.regular(n_energy=3, n_fov=2)
+    >>> np.allclose(predicted_rate(flat, coarse), 2 * coarse.bin_volume.value)
+    True
+    """
+    if checked_interpolation(interpolation) == "none":
+        overlaps = [
+            _overlap(np.asarray(target, dtype=float), np.asarray(source, dtype=float))
+            for target, source in zip(_measures(axes), _measures(rate.axes), strict=True)
+        ]
+        return _along_axes(rate.quantity.to_value(RATE_UNIT), *overlaps)
+
+    matrices, weights, starts = [], [], []
+    coordinates = zip(_coordinates(axes), _coordinates(rate.axes), strict=True)
+    for (target, density), (source, _) in coordinates:
+        centres = (source[:-1] + source[1:]) / 2
+        nodes, weight, start = _nodes(target, np.array([source[0], *centres, source[-1]]), density)
+        weight = np.where((nodes > source[0]) & (nodes < source[-1]), weight, 0.0)
+        matrices.append(_linear(nodes, centres))
+        weights.append(weight)
+        starts.append(start)
+    values = np.log(np.maximum(rate.quantity.to_value(RATE_UNIT), LEAST_RATE))
+    values = np.exp(np.minimum(_along_axes(values, *matrices), 700.0))
+    for axis, (weight, start) in enumerate(zip(weights, starts, strict=True)):
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        values = np.add.reduceat(values * weight.reshape(shape), start, axis=axis)
+    return values
+
+
+def point_rate(rate: Cube) -> Cube:
+    """The rate at the bin centres, such that what is interpolated between them predicts the same counts.
+
+    The rate of a model is the mean over each bin. Where the spectrum falls steeply, that is
+    more than the rate at the centre: 1 % for E^-2.7 and 20 bins from 0.1 to 80 TeV, 2 % for
+    13 bins. Gammapy takes the values for those at the centres. So they are scaled, again and
+    again, by the counts of the bin over those that the interpolation along the energy axis
+    predicts there.
+
+    Parameters
+    ----------
+    rate : `Cube`
+        Mean rates of the bins.
+    """
+    mean = rate.quantity.value
+    edges = np.log(rate.axes.energy.to_value("MeV"))
+    centres = (edges[:-1] + edges[1:]) / 2
+    nodes, weight, start = _nodes(edges, centres, np.exp)
+    matrix = _linear(nodes, centres)
+    widths = np.diff(np.exp(edges))[:, None, None]
+    point = np.array(mean)
+    for _ in range(_POINT_RATE_STEPS):
+        between = np.exp(np.tensordot(matrix, np.log(np.maximum(point, LEAST_RATE)), axes=1))
+        interpolated = np.add.reduceat(between * weight[:, None, None], start, axis=0) / widths
+        change = np.divide(mean, interpolated, out=np.ones_like(mean), where=(mean > 0) & (interpolated > 0))
+        point = point * np.clip(change, 0.5, 2.0)
+        if np.abs(change - 1).max() < 1e-6:
+            break
+    return Cube(rate.axes, u.Quantity(point, rate.quantity.unit))
+
+
+def _measures(axes: CubeAxes) -> tuple[Floats, Floats, Floats]:
+    """Coordinates in which the measure of a bin is its width: MeV, sin of the latitude, rad."""
+    return axes.energy.to_value("MeV"), np.sin(axes.dety.to_value("rad")), axes.detx.to_value("rad")
+
+
+def _coordinates(axes: CubeAxes) -> tuple[tuple[Floats, Callable[[Floats], Floats]], ...]:
+    """Coordinates in which the logarithm of the rate is linear, and the density of energy and solid angle in them."""
+    return (
+        (np.log(axes.energy.to_value("MeV")), np.exp),
+        (axes.dety.to_value("rad"), np.cos),
+        (axes.detx.to_value("rad"), np.ones_like),
+    )
+
+
+def _overlap(target: Floats, source: Floats) -> Floats:
+    """Length that bins have in common, shape (n_target, n_source)."""
+    low = np.maximum(target[:-1, None], source[None, :-1])
+    high = np.minimum(target[1:, None], source[None, 1:])
+    return np.maximum(high - low, 0.0)
+
+
+def _along_axes(values: Floats, energy: Floats, dety: Floats, detx: Floats) -> Floats:
+    """A matrix applied along each axis of a cube."""
+    return np.einsum("ae,by,cx,eyx->abc", energy, dety, detx, values, optimize=True)
+
+
+def _nodes(edges: Floats, kinks: Floats, density: Callable[[Floats], Floats]) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    """Gauss-Legendre nodes in the pieces into which kinks cut the bins.
+
+    Returns the nodes, their weights times the density of the measure, and the first node of each bin.
+    """
+    inner = kinks[(kinks > edges[0]) & (kinks < edges[-1])]
+    cuts = np.unique(np.concatenate([edges, inner]))
+    x, w = np.polynomial.legendre.leggauss(_GAUSS_NODES)
+    half = np.diff(cuts)[:, None] / 2
+    nodes = (cuts[:-1, None] + half * (1 + x)).ravel()
+    return nodes, (w * half).ravel() * density(nodes), np.searchsorted(nodes, edges[:-1])
+
+
+def _linear(nodes: Floats, centres: Floats) -> Floats:
+    """Matrix of linear interpolation, and extrapolation, between centres; shape (n_nodes, n_centres)."""
+    if len(centres) == 1:
+        return np.ones((len(nodes), 1))
+    left = np.clip(np.searchsorted(centres, nodes) - 1, 0, len(centres) - 2)
+    part = (nodes - centres[left]) / (centres[left + 1] - centres[left])
+    matrix = np.zeros((len(nodes), len(centres)))
+    rows = np.arange(len(nodes))
+    matrix[rows, left] = 1 - part
+    matrix[rows, left + 1] = part
+    return matrix

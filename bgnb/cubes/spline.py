@@ -1,0 +1,338 @@
+"""A smooth rate in energy, field of view and pointing, fitted to the counts of all runs at once.
+
+A penalised Poisson regression of the counts n in the bins (energy, DETY, DETX) of cells, which
+are runs, or sums of runs that point alike::
+
+    n ~ Poisson(exposure · exp(η)),   η = sum of TERMS + the cell's own norm
+
+Each term is a product of parts in pointing, energy and field of view: a constant, a line, or
+what a cubic P-spline with a second-order penalty adds to the line, in the basis in which that
+penalty is the sum of the squared coefficients (Eilers and Marx 1996, Statist. Sci. 11, 89; Lee
+and Durbán 2011, Stat. Model. 11, 49). Each term, and the norms of the cells, have a penalty of
+their own, of the strength that makes the restricted likelihood greatest, but for a vague prior
+(Schall's update: Wood and Fasiolo 2017, Biometrics 73, 1071). A term that the data do not support is so shrunk
+to nothing, and the norms take up what differs from run to run beyond chance, such as the
+atmosphere. The covariance of the coefficients is that of their posterior (Marra and Wood
+2012, Scand. J. Statist. 39, 53).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import threadpool_limits
+
+from bgnb._util.arrays import Floats
+from bgnb._util.errors import BgnbError
+from bgnb.cubes.cells import Cell
+from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts, zenith_range_of
+from bgnb.observations.coordinates import FovAlign
+
+F = TypeVar("F", bound=Callable[..., Any])
+Term = tuple[str, str, str]
+
+#: Parts in pointing, energy and field of view of every term. A ~ stands for the wiggly part of a spline.
+TERMS: tuple[Term, ...] = (
+    ("1", "1", "1"),
+    ("1", "energy", "1"),
+    ("1", "1", "r2"),
+    # the shape at the mean pointing
+    ("1", "energy~", "1"),
+    ("1", "1", "r2~"),
+    ("1", "energy", "r2"),
+    ("1", "energy", "r2~"),
+    ("1", "energy~", "r2"),
+    ("1", "energy~", "r2~"),
+    ("1", "1", "xy"),
+    ("1", "energy", "xy"),
+    ("1", "1", "xy~"),
+    # how norm, spectrum and shape change with the zenith angle
+    ("zenith", "1", "1"),
+    ("zenith~", "1", "1"),
+    ("zenith", "energy", "1"),
+    ("zenith", "energy~", "1"),
+    ("zenith", "1", "r2"),
+    ("zenith~", "1", "r2"),
+    ("zenith", "energy", "r2"),
+    ("zenith", "1", "r2~"),
+    ("zenith", "energy", "r2~"),
+    ("zenith", "energy~", "r2"),
+    # the Earth's magnetic field
+    ("north", "1", "1"),
+    ("north", "energy", "1"),
+)
+# What a run has for itself.
+_ALL_TERMS = (*TERMS, ("cell", "1", "1"))
+# The part of many columns.
+_WIDE = "xy~"
+# The first three are hardly penalised.
+_N_FREE, _FREE = 3, 1e-3
+_LONGEST_STEP = 2.0
+# Shape and scale of a vague inverse-gamma prior on the variance of each term, doubled. Without it a term
+# of few coefficients may be shrunk to nothing by chance, and its error with it: pulls of simulations were
+# 1.2 wide, and are 1.00 ± 0.04 with it (benchmarks/spline.py); held-out runs are predicted just as well.
+_PRIOR = (0.1, 0.0003)
+_WEAKEST, _STRONGEST = 1e-4, 1e7
+_INDEX = 2.7  # where the fit begins
+_MAX_STEPS = 200
+
+
+def _one_thread(function: F) -> F:
+    """Small matrices gain nothing from several threads, lose much where others use the cores, and round differently."""
+    return threadpool_limits.wrap(limits=1, user_api="blas")(function)
+
+
+@dataclass(frozen=True, eq=False)
+class SplineModel:
+    """A background rate for any pointing.
+
+    Parameters
+    ----------
+    axes : `CubeAxes`
+        Axes of its cubes.
+    fovalign : {"ALTAZ", "RADEC"}
+        Frame of DETX and DETY.
+    counts : ndarray
+        Counts of all runs, shape (energy, dety, detx).
+    terms : tuple of tuple of str
+        The terms, see `TERMS`.
+    zenith_range : tuple of float
+        Least and greatest cosine of the zenith angle of the runs; the rate of a pointing
+        beyond is that at the limit.
+    means : mapping of str to ndarray
+        What is taken off the parts in pointing, energy and field of view, so that they
+        are centred on the data.
+    coefficients : ndarray, shape (p,)
+        Those of the terms, one after the other.
+    covariance : ndarray, shape (p, p)
+        Their covariance.
+    degrees_of_freedom : ndarray, shape (n_terms,)
+        Effective number of coefficients of each term.
+    scatter : float
+        Standard deviation of the logarithm of the norm from run to run, beyond chance.
+    """
+
+    axes: CubeAxes
+    fovalign: FovAlign
+    counts: NDArray[np.int64]
+    terms: tuple[Term, ...]
+    zenith_range: tuple[float, float]
+    means: Parts
+    coefficients: Floats
+    covariance: Floats
+    degrees_of_freedom: Floats
+    scatter: float
+
+    @_one_thread
+    def at(self, alt_pnt: float, az_pnt: float) -> tuple[Cube, Cube]:
+        """The rate at a pointing, and its statistical error.
+
+        The error is that of the mean rate of runs with this pointing; single runs differ
+        from it by `scatter` besides.
+
+        Parameters
+        ----------
+        alt_pnt, az_pnt : float
+            Altitude and azimuth, deg.
+
+        Returns
+        -------
+        rate, error : `Cube`
+        """
+        rate = self.rate_at(alt_pnt, az_pnt)
+        variance = np.maximum(_variance(self.covariance, self._parts(alt_pnt, az_pnt), self.terms), 0)
+        return rate, Cube(self.axes, rate.quantity * np.sqrt(variance).reshape(self.axes.shape))
+
+    @_one_thread
+    def rate_at(self, alt_pnt: float, az_pnt: float) -> Cube:
+        """The rate at a pointing, as of `at`, which takes much longer for the error."""
+        rate = np.exp(_linear_predictor(self.coefficients, self._parts(alt_pnt, az_pnt), self.terms))
+        return Cube(self.axes, u.Quantity(rate.reshape(self.axes.shape), RATE_UNIT))
+
+    def _parts(self, alt_pnt: float, az_pnt: float) -> tuple[Parts, Parts, Parts]:
+        """The parts in pointing, energy and field of view, for one pointing."""
+        pointing = pointing_parts(np.array([alt_pnt]), np.array([az_pnt]), self.zenith_range)
+        return (
+            centred(pointing, self.means),
+            centred(energy_parts(self.axes), self.means),
+            centred(view_parts(self.axes), self.means),
+        )
+
+
+@_one_thread
+def fit_spline(cells: Sequence[Cell]) -> SplineModel:
+    """Fit the rate to the counts of cells.
+
+    Parameters
+    ----------
+    cells : sequence of `Cell`
+        Runs, or sums of runs that point alike, on the same axes.
+
+    Returns
+    -------
+    SplineModel
+
+    Raises
+    ------
+    BgnbError
+        Where there are no counts, cells differ in axes or frame, or the fit does not converge.
+    """
+    _check_cells(cells)
+    axes = cells[0].stack.axes
+    alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
+    zenith_range = zenith_range_of(alt_pnt)
+    counts = np.stack([cell.stack.counts.reshape(axes.shape[0], -1) for cell in cells]).astype(float)
+    exposure = np.stack([cell.stack.exposure.to_value("s MeV sr").reshape(axes.shape[0], -1) for cell in cells])
+
+    raw = (pointing_parts(alt_pnt, az_pnt, zenith_range), energy_parts(axes), view_parts(axes))
+    weights = [counts.sum(axis=axis) / counts.sum() for axis in ((1, 2), (0, 2), (0, 1))]
+    means = {
+        name: weight @ part for parts, weight in zip(raw, weights, strict=True) for name, part in parts.items() if name != "1"
+    }
+    pointing, energy, view = (centred(parts, means) for parts in raw)
+    parts = ({**pointing, "cell": np.eye(len(cells))}, energy, view)
+    sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in _ALL_TERMS]
+    ends = np.cumsum(sizes)
+    blocks = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    # The norm of a cell of n runs scatters by 1/√n as much as that of one.
+    weight = np.ones(ends[-1])
+    weight[blocks[-1]] = [len(cell.stack.runs) for cell in cells]
+
+    coefficients = np.zeros(ends[-1])
+    coefficients[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
+    coefficients[0] = np.log(counts.sum() / (exposure * np.exp(_linear_predictor(coefficients, parts, _ALL_TERMS))).sum())
+    penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
+    freedom = np.zeros(len(blocks))
+    for _ in range(_MAX_STEPS):
+        expected = exposure * np.exp(np.clip(_linear_predictor(coefficients, parts, _ALL_TERMS), -700, 100))
+        strength = weight * np.repeat(penalty, sizes)
+        factor = cho_factor(_information(expected, parts) + np.diag(strength))
+        step = cho_solve(factor, _projected(counts - expected, parts) - strength * coefficients)
+        largest = float(np.abs(step).max())
+        coefficients = coefficients + step * min(1.0, _LONGEST_STEP / max(largest, _LONGEST_STEP))
+        covariance = cho_solve(factor, np.eye(len(step)))
+        before, spent = freedom, strength * np.diag(covariance)
+        freedom = np.array([size - spent[block].sum() for size, block in zip(sizes, blocks, strict=True)])
+        if largest < 1e-3 and np.abs(freedom - before).max() < 0.01:
+            break
+        if largest < 0.5:
+            lengths = np.array([np.sum(weight[block] * coefficients[block] ** 2) for block in blocks])
+            wanted = (freedom + _PRIOR[0]) / (lengths + _PRIOR[1])
+            change = np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
+            penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
+    else:
+        raise BgnbError(f"the spline did not settle in {_MAX_STEPS} steps; are there enough counts? Try --method default")
+    # Coefficients are those of the median run; the mean of norms that scatter is above it.
+    coefficients[0] += np.mean(1 / weight[blocks[-1]]) / penalty[-1] / 2
+    p = sum(sizes[:-1])
+    return SplineModel(
+        axes=axes,
+        fovalign=cells[0].stack.fovalign,
+        counts=np.sum([cell.stack.counts for cell in cells], axis=0),
+        terms=TERMS,
+        zenith_range=zenith_range,
+        means=means,
+        coefficients=coefficients[:p],
+        covariance=covariance[:p, :p],
+        degrees_of_freedom=freedom[:-1],
+        scatter=float(penalty[-1] ** -0.5),
+    )
+
+
+def _check_cells(cells: Sequence[Cell]) -> None:
+    if any((cell.stack.axes, cell.stack.fovalign) != (cells[0].stack.axes, cells[0].stack.fovalign) for cell in cells):
+        raise BgnbError("cells of a spline must have the same axes and the same frame (fovalign)")
+    if not any(cell.stack.counts.any() for cell in cells):
+        raise BgnbError("no counts to fit a spline to")
+
+
+def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
+    """Logarithm of the rate in each bin of each cell, shape (cell, energy, pixel)."""
+    pointing, energy, view = parts
+    by_view: dict[str, Floats] = {}
+    at = 0
+    for p, e, s in terms:
+        shape = pointing[p].shape[1], energy[e].shape[1], view[s].shape[1]
+        block = coefficients[at : at + math.prod(shape)].reshape(shape)
+        at += block.size
+        by_view[s] = by_view.get(s, 0.0) + np.einsum("cp,fe,pes->cfs", pointing[p], energy[e], block, optimize=True)
+    return sum(part @ view[s].T for s, part in by_view.items())  # type: ignore[return-value]
+
+
+def _variance(covariance: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
+    """Variance of the logarithm of the rate in each bin, at one pointing, shape (energy, pixel).
+
+    At an energy the logarithm is a sum of columns in the field of view alone. There are far
+    fewer of them than coefficients, so that the covariance is that of theirs first.
+    """
+    pointing, energy, view = parts
+    columns = {s: view[s] for _, _, s in terms}
+    ends = np.cumsum([part.shape[1] for part in columns.values()])
+    rows = {s: slice(end - part.shape[1], end) for end, (s, part) in zip(ends, columns.items(), strict=True)}
+    design = np.concatenate([*columns.values()], axis=1)
+    variance = np.empty((len(energy["1"]), len(design)))
+    for plane in range(len(variance)):
+        to_columns, at = np.zeros((design.shape[1], len(covariance))), 0
+        for p, e, s in terms:
+            block = np.kron(np.outer(pointing[p][0], energy[e][plane]).ravel(), np.eye(view[s].shape[1]))
+            to_columns[rows[s], at : at + block.shape[1]] = block
+            at += block.shape[1]
+        variance[plane] = np.einsum("sp,sp->s", design @ (to_columns @ covariance @ to_columns.T), design)
+    return variance
+
+
+def _projected(values: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
+    """The transposed design times a value for each bin of each cell."""
+    pointing, energy, view = parts
+    by_view = {s: values @ view[s] for s in {s for _, _, s in _ALL_TERMS}}
+    return np.concatenate(
+        [np.einsum("cp,fe,cfs->pes", pointing[p], energy[e], by_view[s], optimize=True).ravel() for p, e, s in _ALL_TERMS]
+    )
+
+
+def _information(expected: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
+    """The transposed design, times expected counts, times the design.
+
+    The design matrix itself, with a row for each bin of each cell, is never made: sums run
+    over one axis after the other (Currie, Durbán and Eilers 2006, J. R. Statist. Soc. B 68,
+    259). They begin with the field of view; only where its part has many columns, which
+    stand in terms of few others, they end with it.
+    """
+    pointing, energy, view = parts
+    n_pixels = expected.shape[2]
+
+    @cache
+    def over_pixels(s: str, t: str) -> Floats:
+        both = (view[s][:, :, None] * view[t][:, None, :]).reshape(n_pixels, -1)
+        return (expected @ both).reshape(*expected.shape[:2], view[s].shape[1], view[t].shape[1])
+
+    @cache
+    def over_energies(e: str, f: str, s: str, t: str) -> Floats:
+        return np.einsum("ni,nj,cnkl->cijkl", energy[e], energy[f], over_pixels(s, t), optimize=True)
+
+    def block(one: Term, other: Term) -> Floats:
+        (p, e, s), (q, f, t) = one, other
+        if _WIDE in (s, t):
+            weights = np.einsum("cp,cq,ni,nj->cnpiqj", pointing[p], pointing[q], energy[e], energy[f], optimize=True)
+            summed = expected.reshape(-1, n_pixels).T @ weights.reshape(-1, math.prod(weights.shape[2:]))
+            product = np.einsum("xm,xk,xl->kml", summed, view[s], view[t], optimize=True)
+            full = product.reshape(view[s].shape[1], *weights.shape[2:], view[t].shape[1]).transpose(1, 2, 0, 3, 4, 5)
+        else:
+            full = np.einsum("cp,cq,cijkl->pikqjl", pointing[p], pointing[q], over_energies(e, f, s, t), optimize=True)
+        return full.reshape(math.prod(full.shape[:3]), -1)
+
+    rows: list[list[Floats]] = [[] for _ in _ALL_TERMS]
+    for number, one in enumerate(_ALL_TERMS):
+        for before in range(number):
+            rows[number].append(rows[before][number].T)
+        rows[number] += [block(one, other) for other in _ALL_TERMS[number:]]
+    return np.block(rows)

@@ -1,0 +1,71 @@
+"""The parts of a spline's terms: matrices, a row for each pointing, energy or pixel, a column for each coefficient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.interpolate import BSpline
+
+from bgnb._util.arrays import Floats
+from bgnb.cubes.cube import CubeAxes
+
+#: Matrices by name: "1", a quantity, its wiggly part "~".
+Parts = Mapping[str, Floats]
+
+_SEGMENTS = {"energy": 8, "r2": 8, "zenith": 3, "xy": 4}
+# Least range of the cosine of the zenith angle that the spline spans.
+_ZENITH_RANGE = 0.05
+
+
+def zenith_range_of(alt_pnt: Floats) -> tuple[float, float]:
+    """Ends of the spline in the cosine of the zenith angle: those of the cells, if need be moved apart."""
+    cos_zenith = np.sin(np.radians(alt_pnt))
+    missing = max(_ZENITH_RANGE - np.ptp(cos_zenith), 0) / 2
+    return float(cos_zenith.min() - missing), float(cos_zenith.max() + missing)
+
+
+def pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, float]) -> dict[str, Floats]:
+    """The cosine of the zenith angle, and the northern component of the direction."""
+    cos_zenith = np.clip(np.sin(np.radians(alt_pnt)), *zenith_range)
+    parts = _spline_parts("zenith", cos_zenith, *zenith_range)
+    north = np.sqrt(np.maximum(1 - cos_zenith**2, 0)) * np.cos(np.radians(az_pnt))
+    return parts | {"north": north[:, None]}
+
+
+def energy_parts(axes: CubeAxes) -> dict[str, Floats]:
+    """The logarithm of the energy."""
+    edges = np.log(axes.energy.value)
+    return _spline_parts("energy", (edges[:-1] + edges[1:]) / 2, edges[0], edges[-1])
+
+
+def view_parts(axes: CubeAxes) -> dict[str, Floats]:
+    """The square of the offset, and DETX and DETY, of all pixels."""
+    detx, dety = axes.detx_centers.value, axes.dety_centers.value
+    pixels = np.meshgrid(dety, detx, indexing="ij")
+    y, x = (values.ravel() for values in pixels)
+    parts = _spline_parts("r2", x**2 + y**2, 0.0, float((x**2 + y**2).max()))
+    ranges = [(axes.detx, x), (axes.dety, y)]
+    lines = []
+    for edges, values in ranges:
+        along = _spline_parts("xy", values, edges[0].value, edges[-1].value)
+        lines.append(np.concatenate(list(along.values()), axis=1))
+    parts["xy"] = np.stack([lines[0][:, 1], lines[1][:, 1]], axis=1)
+    parts["xy~"] = (lines[0][:, :, None] * lines[1][:, None, :]).reshape(len(x), -1)[:, 1:]
+    return parts
+
+
+def _spline_parts(name: str, values: Floats, low: float, high: float) -> dict[str, Floats]:
+    """A constant, a line from −1 to 1, and the wiggly part of a cubic spline with equal segments."""
+    segments = _SEGMENTS[name]
+    position = (values - low) / (high - low)
+    knots = np.arange(-3, segments + 4) / segments
+    basis = BSpline.design_matrix(np.clip(position, 0, 1 - 1e-12), knots, 3).toarray()
+    differences = np.diff(np.eye(basis.shape[1]), 2, axis=0)
+    wiggly = basis @ differences.T @ np.linalg.inv(differences @ differences.T)
+    return {"1": np.ones((len(values), 1)), name: 2 * position[:, None] - 1, f"{name}~": wiggly}
+
+
+def centred(parts: Parts, means: Parts) -> dict[str, Floats]:
+    """Parts without their means."""
+    return {name: part - means[name] if name in means else part for name, part in parts.items()}

@@ -1,0 +1,252 @@
+"""What was counted: exact sums over runs that add up in any order, on any machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
+
+from bgnb._util.errors import BgnbError
+from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.exclusion_mask import SourceMask
+from bgnb.observations.coordinates import FovAlign, checked_fovalign
+from bgnb.observations.event_list import EventList
+from bgnb.observations.sites import same_instrument
+
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """What became of the events of one run: the four kinds left out, and the rest.
+
+    Each event is of one kind: outside the good time intervals, else below the run's
+    energy threshold or in the energy bin that the threshold cuts, else outside the axes,
+    else in the mask of a source, else counted. ``notes`` say what is odd about the files of
+    the run, and was borne.
+    """
+
+    obs_id: int
+    livetime_s: float
+    energy_threshold_tev: float | None
+    events: int
+    events_outside_gti: int
+    events_below_threshold: int
+    events_outside_axes: int
+    events_in_mask: int = 0
+    telescop: str = ""
+    n_tels: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> int:
+        """Events in the stack."""
+        left_out = self.events_outside_gti + self.events_below_threshold + self.events_outside_axes + self.events_in_mask
+        return self.events - left_out
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Counts and livetime per bin, and the runs that they come from.
+
+    Stacks of different runs on the same axes and frame are added with ``+``. Counts and
+    livetimes are integers, so the sum does not depend on the order.
+
+    Parameters
+    ----------
+    axes : `CubeAxes`
+        The axes.
+    fovalign : {"ALTAZ", "RADEC"}
+        Frame of DETX and DETY.
+    counts : ndarray of int64
+        Shape (energy, dety, detx).
+    livetime_us : ndarray of int64
+        Livetime of each bin in microseconds, same shape: the sum over the runs whose
+        energy threshold lies below the bin, and of the part of the bin that is outside
+        masks of sources.
+    runs : tuple of `RunCounts`
+        The runs, in order of OBS_ID.
+
+    Raises
+    ------
+    BgnbError
+        Where shapes or types are wrong, or a value is negative, or a run stands twice, or
+        runs are of different instruments (TELESCOP).
+    """
+
+    axes: CubeAxes
+    fovalign: FovAlign
+    counts: NDArray[np.int64]
+    livetime_us: NDArray[np.int64]
+    runs: tuple[RunCounts, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fovalign", checked_fovalign(self.fovalign))
+        for name in ("counts", "livetime_us"):
+            values = np.array(getattr(self, name))
+            if values.shape != self.axes.shape or values.dtype != np.int64 or np.any(values < 0):
+                raise BgnbError(f"{name} of a stack must be int64, of shape {self.axes.shape}, and not negative")
+            values.setflags(write=False)
+            object.__setattr__(self, name, values)
+        if np.any(self.counts[self.livetime_us == 0]):
+            raise BgnbError("a stack cannot have counts where it has no livetime")
+        if not self.runs and self.livetime_us.any():
+            raise BgnbError("a stack of no runs cannot have a livetime")
+        obs_ids = [run.obs_id for run in self.runs]
+        if len(set(obs_ids)) < len(obs_ids):
+            repeated = sorted({obs_id for obs_id in obs_ids if obs_ids.count(obs_id) > 1})
+            raise BgnbError(f"run {repeated[0]} would be counted twice")
+        check_instrument(self.runs)
+        object.__setattr__(self, "runs", tuple(sorted(self.runs, key=lambda run: run.obs_id)))
+
+    @property
+    def livetime(self) -> u.Quantity:
+        """Livetime of each bin, shape (energy, dety, detx), in s."""
+        return self.livetime_us / _MICROSECONDS * u.s
+
+    @property
+    def exposure(self) -> u.Quantity:
+        """Livetime times bin volume, shape (energy, dety, detx), in s MeV sr."""
+        return self.livetime * self.axes.bin_volume
+
+    @property
+    def obs_ids(self) -> list[int]:
+        """OBS_ID of every run, in order."""
+        return [run.obs_id for run in self.runs]
+
+    @property
+    def telescop(self) -> str:
+        """Name of the instrument, "" where no run states it."""
+        return next((run.telescop.strip() for run in self.runs if run.telescop.strip()), "")
+
+    def above(self, first_bin: int) -> Stack:
+        """The same stack without the energy bins below ``first_bin``."""
+        axes = replace(self.axes, energy=self.axes.energy[first_bin:])
+        return replace(self, axes=axes, counts=self.counts[first_bin:], livetime_us=self.livetime_us[first_bin:])
+
+    def __add__(self, other: Stack) -> Stack:
+        if not isinstance(other, Stack):
+            return NotImplemented
+        if self.axes != other.axes or self.fovalign != other.fovalign:
+            raise BgnbError(f"stacks on different axes or in different frames cannot be added: {self!r} and {other!r}")
+        return Stack(
+            self.axes,
+            self.fovalign,
+            self.counts + other.counts,
+            self.livetime_us + other.livetime_us,
+            self.runs + other.runs,
+        )
+
+    def __repr__(self) -> str:
+        return f"Stack({len(self.runs)} runs, {self.counts.sum()} counts, {self.fovalign}, {self.axes})"
+
+
+def stack_runs(
+    runs: Iterable[EventList], axes: CubeAxes, fovalign: FovAlign = "ALTAZ", mask: SourceMask | None = None
+) -> Stack:
+    """Count the events of runs; one run is held at a time.
+
+    An energy bin that a run's threshold cuts gets neither counts nor livetime of that run.
+
+    Parameters
+    ----------
+    runs : iterable of `EventList`
+        The runs.
+    axes : `CubeAxes`
+        The axes.
+    fovalign : {"ALTAZ", "RADEC"}
+        Frame of DETX and DETY.
+    mask : `~bgnb.cubes.exclusion_mask.SourceMask`, optional
+        Circles on the sky in which neither events nor livetime count.
+
+    Returns
+    -------
+    Stack
+    """
+    counts = np.zeros(math.prod(axes.shape), dtype=np.int64)
+    # Without a mask, the livetime depends on the energy alone.
+    livetime_us = np.zeros((len(axes.energy) - 1, 1, 1) if mask is None else axes.shape, dtype=np.int64)
+    reach = float(np.hypot(*(np.abs(edges.value).max() for edges in (axes.dety, axes.detx))))
+    used = []
+    for events in runs:
+        first_bin = 0
+        if events.energy_threshold is not None:
+            first_bin = axes.first_bin_above(events.energy_threshold * u.TeV)
+        here = mask.near(events.ra_pnt, events.dec_pnt, reach) if mask is not None else None
+        part = here.open_fraction(events, axes, fovalign) if here else np.ones((1, 1))
+        bins, run = _count(events, axes, fovalign, first_bin, here, part)
+        np.add.at(counts, bins, 1)
+        livetime_us[first_bin:] += np.rint(part * (events.livetime * _MICROSECONDS)).astype(np.int64)
+        used.append(run)
+    return Stack(axes, fovalign, counts.reshape(axes.shape), np.broadcast_to(livetime_us, axes.shape), tuple(used))
+
+
+def check_instrument(runs: Iterable[RunCounts]) -> None:
+    """Raise a `BgnbError` where runs are of different instruments."""
+    first: dict[str, RunCounts] = {}
+    for run in runs:
+        for name, other in first.items():
+            if not same_instrument(run.telescop, name):
+                one, two = sorted((run, other), key=lambda each: each.obs_id)
+                which = f"run {one.obs_id} is of {one.telescop.strip()}, run {two.obs_id} of {two.telescop.strip()} (TELESCOP)"
+                raise BgnbError(f"{which}: make models of each instrument by itself")
+        first.setdefault(run.telescop, run)
+
+
+def _count(
+    events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int, mask: SourceMask | None, part: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], RunCounts]:
+    """Flat bin index of each event that counts, and what became of the others."""
+    energy_edges = axes.energy.value
+    in_gti = events.in_gti
+    above = events.energy >= (energy_edges[first_bin] if first_bin else events.energy_threshold or 0.0)
+    use = np.flatnonzero(in_gti & above)
+    detx, dety = events.detxy(fovalign, use)
+    bins = [
+        _bin_index(energy_edges, events.energy[use]),
+        _bin_index(axes.dety.value, dety),
+        _bin_index(axes.detx.value, detx),
+    ]
+    inside = np.ones(len(use), dtype=bool)
+    for index, n_bins in zip(bins, axes.shape, strict=True):
+        inside &= (index >= 0) & (index < n_bins)
+    outside = int(np.count_nonzero(~inside))
+    if mask:
+        # A bin without livetime is closed, also where a corner of it is a little outside the circles.
+        closed = part[bins[1][inside], bins[2][inside]] * events.livetime * _MICROSECONDS < 1
+        rows = use[inside]
+        inside[inside] = ~(closed | mask.covers(events.ra[rows], events.dec[rows]))
+    flat = np.ravel_multi_index([index[inside] for index in bins], axes.shape)
+    run = RunCounts(
+        obs_id=events.obs_id,
+        livetime_s=events.livetime,
+        energy_threshold_tev=events.energy_threshold,
+        events=len(events),
+        events_outside_gti=int(np.count_nonzero(~in_gti)),
+        events_below_threshold=int(np.count_nonzero(in_gti & ~above)),
+        events_outside_axes=outside,
+        events_in_mask=len(use) - outside - len(flat),
+        telescop=events.telescop,
+        n_tels=events.n_tels,
+        notes=events.notes,
+    )
+    return flat, run
+
+
+def _bin_index(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index of the bin [lo, hi) of each value; −1 or the number of bins outside.
+
+    On edges with equal steps the bin is computed, and put right where rounding made it
+    wrong; that is five times as fast as a search.
+    """
+    n_bins, width = len(edges) - 1, edges[-1] - edges[0]
+    if np.ptp(np.diff(edges)) > 1e-6 * width / n_bins:
+        return np.searchsorted(edges, values, side="right") - 1
+    index = ((values - edges[0]) * (n_bins / width)).clip(0, n_bins - 1).astype(np.intp)
+    index += values >= edges[1:][index]
+    index -= values < edges[index]
+    return index

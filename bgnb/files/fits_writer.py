@@ -1,0 +1,61 @@
+"""Write FITS files: whole or not at all, with checksums, the same bytes for the same content.
+
+There are no time stamps in them, unless SOURCE_DATE_EPOCH sets one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from astropy.io import fits
+from astropy.table import Table
+from isal import igzip
+
+from bgnb._version import __version__
+from bgnb.files.output_directory import write_file
+
+GADF_KEYWORDS = {
+    "HDUCLASS": "GADF",
+    "HDUDOC": "https://github.com/open-gamma-ray-astro/gamma-astro-data-formats",
+    "HDUVERS": "0.3",
+}
+
+
+def primary_hdu() -> fits.PrimaryHDU:
+    """A primary HDU that says who made the file."""
+    primary = fits.PrimaryHDU()
+    primary.header["CREATOR"] = f"bgnb {__version__}"
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        date = datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC)
+        primary.header["DATE"] = date.strftime("%Y-%m-%dT%H:%M:%S")
+    return primary
+
+
+def table_hdu(table: Table, name: str) -> fits.BinTableHDU:
+    """A table as an HDU; keywords of the table's meta that FITS cannot name are left out."""
+    hdu = fits.table_to_hdu(Table(table, meta={key: value for key, value in table.meta.items() if len(key) <= 8}))
+    hdu.header["EXTNAME"] = name
+    return hdu
+
+
+def index_hdu(table: Table, kind: str) -> fits.BinTableHDU:
+    """The index of a data store: of observations (kind OBS), or of HDUs (HDU)."""
+    hdu = table_hdu(table, f"{kind}_INDEX")
+    hdu.header.update(GADF_KEYWORDS | {"HDUCLAS1": "INDEX", "HDUCLAS2": kind})
+    return hdu
+
+
+def write_fits(path: Path, hdus: Sequence[Any]) -> None:
+    """Write HDUs; a name that ends in ``.gz`` is compressed."""
+    for hdu in hdus:
+        # `when` goes into a comment: without a time in it, equal content gives equal bytes.
+        hdu.add_checksum(when="when written")
+    buffer = BytesIO()
+    fits.HDUList(hdus).writeto(buffer)
+    content = buffer.getvalue()
+    write_file(path, igzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)

@@ -1,0 +1,74 @@
+"""Definitions of groups to ECSV files, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+
+from astropy.table import Table
+
+from bgnb._util.errors import DataError
+from bgnb.files.output_directory import write_file
+from bgnb.observations.groups import ObservationGroups
+
+#: Files of a directory of models: the definition of the groups, and the runs used with their GROUP_ID.
+GROUPS_FILE = "bg_observation_groups.ecsv"
+GROUPED_RUNS_FILE = "bg_observation_table_grouped.fits.gz"
+
+
+def write_groups(groups: ObservationGroups, path: str | Path, model_ids: Mapping[int, int] | None = None) -> None:
+    """Write the definition of the groups as ECSV.
+
+    Parameters
+    ----------
+    groups : `ObservationGroups`
+        The groups.
+    path : path
+        The file.
+    model_ids : mapping of int to int, optional
+        For each GROUP_ID that of the group whose model serves it. It becomes the column
+        MODEL_ID, -1 for groups without a model.
+    """
+    table = groups.table.copy()
+    if model_ids is not None:
+        table["MODEL_ID"] = [model_ids.get(group_id, -1) for group_id in table["GROUP_ID"].tolist()]
+    text = StringIO()
+    table.write(text, format="ascii.ecsv")
+    write_file(Path(path), text.getvalue().encode())
+
+
+def read_groups(path: str | Path) -> ObservationGroups:
+    """Read what `write_groups` wrote.
+
+    Raises
+    ------
+    BgnbError
+        Where the file is missing or is not such a table.
+    """
+    return ObservationGroups.from_table(_read(path))
+
+
+def read_model_ids(path: str | Path) -> dict[int, int]:
+    """For each GROUP_ID that of the group whose model serves it; itself, where the file does not say.
+
+    Raises
+    ------
+    DataError
+        Where the file is missing or is not a table of groups.
+    """
+    table = _read(path)
+    ObservationGroups.from_table(table)
+    served = table["MODEL_ID" if "MODEL_ID" in table.colnames else "GROUP_ID"]
+    return {
+        group_id: model_id
+        for group_id, model_id in zip(table["GROUP_ID"].tolist(), served.tolist(), strict=True)
+        if model_id >= 0
+    }
+
+
+def _read(path: str | Path) -> Table:
+    try:
+        return Table.read(path, format="ascii.ecsv")
+    except Exception as error:  # astropy's readers raise many kinds
+        raise DataError(f"{path}: cannot be read as a table of groups: {error}") from None

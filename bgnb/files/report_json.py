@@ -1,0 +1,74 @@
+"""``report.json``: what a command has to say of its work."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Collection, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+from bgnb._util.errors import BgnbError
+from bgnb._version import __version__
+from bgnb.files.output_directory import write_file
+
+#: Name of the file.
+REPORT = "report.json"
+# What makes figures.
+_PACKAGES = ("bgnb", "numpy", "astropy", "scipy", "isal")
+
+
+def write_report(directory: Path, content: Mapping[str, Any]) -> None:
+    """Write a report, headed by who made it.
+
+    Parameters
+    ----------
+    directory : path
+        Where.
+    content : mapping
+        What `plain` takes.
+    """
+    versions = {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+    report = {"creator": f"bgnb {__version__}", "versions": versions} | plain(content)
+    write_file(directory / REPORT, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_report(directory: Path) -> dict[str, Any]:
+    """Read the report of a directory.
+
+    Raises
+    ------
+    BgnbError
+        Where there is none.
+    """
+    try:
+        report = json.loads((directory / REPORT).read_text())
+    except (OSError, ValueError) as error:
+        raise BgnbError(f"{directory / REPORT}: cannot be read: {error}") from None
+    if not isinstance(report, dict):
+        raise BgnbError(f"{directory / REPORT}: is not a report of bgnb")
+    return report
+
+
+def plain(value: Any) -> Any:
+    """The same in what JSON knows: numbers that are none become None, quantities and paths words, a table its name.
+
+    >>> plain({"energy": 1 * u.TeV, "ratios": np.array([0.5, np.nan]), 27: (True, "x")})
+    {'energy': '1.0 TeV', 'ratios': [0.5, None], '27': [True, 'x']}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Table):
+        return "table"
+    if isinstance(value, u.Quantity | Path):
+        return str(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, Collection) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

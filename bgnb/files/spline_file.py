@@ -1,0 +1,80 @@
+"""Splines to FITS files, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from bgnb._util.errors import DataError
+from bgnb.cubes.spline import SplineModel
+from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
+from bgnb.files.gadf import LAYOUTS, cube_hdu, open_fits, read_axes, read_cube
+from bgnb.observations.coordinates import checked_fovalign
+
+#: The spline that all groups' models come from, where they do.
+SPLINE_FILE = "bg_spline.fits.gz"
+
+_TERM_COLUMNS = ["POINTING", "ENERGY", "VIEW", "FREEDOM"]
+
+
+def write_spline(model: SplineModel, path: str | Path) -> None:
+    """Write a spline: HDUs COUNTS, for its axes, MEANS, TERMS, COEFFICIENTS and COVARIANCE.
+
+    Parameters
+    ----------
+    model : `~bgnb.cubes.spline.SplineModel`
+        The spline.
+    path : path
+        A name that ends in ``.fits.gz`` or ``.fits``.
+    """
+    primary = primary_hdu()
+    primary.header["FOVALIGN"] = (model.fovalign, "frame of DETX and DETY")
+    primary.header["TIMEBASE"] = ("LIVETIME", "rates are per livetime, not per ontime")
+    primary.header["COSZ_MIN"], primary.header["COSZ_MAX"] = model.zenith_range
+    primary.header["SCATTER"] = (model.scatter, "of log norm from run to run, beyond chance")
+    parts = [(name, number, value) for name, values in model.means.items() for number, value in enumerate(values)]
+    tables = {
+        "MEANS": Table(rows=parts, names=["PART", "COLUMN", "MEAN"]),
+        "TERMS": Table(
+            rows=[*zip(*zip(*model.terms, strict=True), model.degrees_of_freedom, strict=True)], names=_TERM_COLUMNS
+        ),
+        "COEFFICIENTS": Table({"COEFFICIENT": model.coefficients}),
+    }
+    hdus = [primary, cube_hdu("COUNTS", model.axes, model.counts, "K", "", {})]
+    hdus += [table_hdu(table, name) for name, table in tables.items()]
+    write_fits(Path(path), [*hdus, fits.ImageHDU(model.covariance, name="COVARIANCE")])
+
+
+def read_spline(path: str | Path) -> SplineModel:
+    """Read what `write_spline` wrote.
+
+    Raises
+    ------
+    DataError
+        Where the file is not such a spline.
+    """
+    with open_fits(path) as hdus:
+        names = [hdu.name for hdu in hdus]
+        wanted = ("COUNTS", "MEANS", "TERMS", "COEFFICIENTS", "COVARIANCE")
+        if missing := [name for name in wanted if name not in names]:
+            raise DataError(f"{path}: is not a spline of bgnb: HDU {', '.join(missing)} is missing")
+        means: dict[str, list[float]] = {}
+        for part, _, value in hdus["MEANS"].data:
+            means.setdefault(part, []).append(float(value))
+        terms = hdus["TERMS"].data
+        header = hdus[0].header
+        return SplineModel(
+            axes=read_axes(hdus["COUNTS"], path),
+            fovalign=checked_fovalign(header["FOVALIGN"]),
+            counts=read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64),
+            terms=tuple((str(p), str(e), str(v)) for p, e, v in zip(*(terms[c] for c in _TERM_COLUMNS[:3]), strict=True)),
+            zenith_range=(header["COSZ_MIN"], header["COSZ_MAX"]),
+            means={name: np.array(values) for name, values in means.items()},
+            coefficients=np.array(hdus["COEFFICIENTS"].data["COEFFICIENT"], dtype=float),
+            covariance=np.array(hdus["COVARIANCE"].data, dtype=float),
+            degrees_of_freedom=np.array(terms[_TERM_COLUMNS[3]], dtype=float),
+            scatter=header["SCATTER"],
+        )

@@ -1,0 +1,1 @@
+"""Models for Gammapy: a data store in which every run has a background."""

@@ -1,0 +1,360 @@
+"""Models attached to runs: a data store for Gammapy in which every run has a background."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.progress import progress_bar
+from bgnb.cubes.cube import Cube
+from bgnb.cubes.prediction import point_rate
+from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
+from bgnb.files.gadf import HESS_DR1_WRITER, REVERSED, write_background
+from bgnb.files.model_directory import Between, Choice, ModelSet, checked_between
+from bgnb.files.output_directory import new_directory
+from bgnb.files.report_json import write_report
+from bgnb.gammapy.rotate import turned_to_radec
+from bgnb.observations.coordinates import FovAlign
+from bgnb.observations.datastore import Runs, checked_scheme, index_file, open_runs
+from bgnb.observations.event_list import EventList, HduLocation
+from bgnb.observations.event_reader import read_event_list
+from bgnb.observations.fits_table import FitsTable, read_table, read_tables
+from bgnb.observations.selection import FAULT, Reason, checked_on_error, fault, select_runs
+from bgnb.production.report import count_reasons, in_one_line
+
+#: Directory of the backgrounds, one file a run.
+BACKGROUNDS = "backgrounds"
+# Keywords of the header of the events without which Gammapy does not know the place of the observatory.
+_SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
+# The parts of a run that Gammapy wants by default, besides the background.
+_PARTS = ("events", "gti", "aeff", "edisp", "psf")
+_INDEX_COLUMNS = ("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
+
+
+@dataclass(frozen=True)
+class AttachedRun:
+    """One run of the input: given a background, or left out for a reason.
+
+    Parameters
+    ----------
+    obs_id : int
+        Number of the run.
+    reason : Reason or None
+        Why it is left out.
+    groups : mapping of int to float
+        Groups that its background comes from, with their weights; none if from a spline.
+    livetime_over_ontime : float or None
+        What the rate per livetime was multiplied by.
+    fovalign : str or None
+        Frame of its background: ALTAZ, RADEC or REVERSE_LON_RADEC.
+    missing : tuple of str
+        Parts that Gammapy wants by default and the index does not have; ``site`` where the
+        header of the events does not state the place of the observatory.
+    """
+
+    obs_id: int
+    reason: Reason | None = None
+    groups: Mapping[int, float] = field(default_factory=dict)
+    livetime_over_ontime: float | None = None
+    fovalign: str | None = None
+    missing: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry in ``report.json``."""
+        status = "attached" if self.reason is None else "left_out"
+        entry = asdict(self) | {"reason": None if self.reason is None else str(self.reason)}
+        return {"obs_id": entry.pop("obs_id"), "status": status, **entry}
+
+
+@dataclass(frozen=True)
+class Attachments:
+    """What `bgnb.attach` did.
+
+    Parameters
+    ----------
+    runs : tuple of AttachedRun
+        Every run of the input, in order of OBS_ID.
+    settings : mapping
+        The arguments, in full.
+    notes : tuple of str
+        What is odd about the index of runs, and was borne.
+    """
+
+    runs: tuple[AttachedRun, ...]
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def obs_ids(self) -> list[int]:
+        """OBS_IDs of the runs that have a background now, in order."""
+        return [run.obs_id for run in self.runs if run.reason is None]
+
+    @property
+    def faults(self) -> dict[int, str]:
+        """OBS_ID of the runs that cannot be used, and why."""
+        return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.kind == FAULT}
+
+    def __str__(self) -> str:
+        attached = [run for run in self.runs if run.reason is None]
+        left_out = [run.reason for run in self.runs if run.reason is not None]
+        lines = [f"{len(attached)} of {len(self.runs)} runs have a background, {len(left_out)} are left out"]
+        lines += [f"  {line}" for line in count_reasons(left_out)]
+        frames = Counter(str(run.fovalign) for run in attached)
+        lines.append(f"frames of the backgrounds: {', '.join(f'{frame} {n}' for frame, n in sorted(frames.items()))}")
+        for parts, n in Counter(run.missing for run in attached if run.missing).items():
+            lines.append(f"note: {n} runs have no {', '.join(parts)}; {_advice(parts)}")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``report.json`` says."""
+        return {"runs": [run.as_dict() for run in self.runs], "notes": self.notes, "settings": self.settings}
+
+
+def _advice(missing: Sequence[str]) -> str:
+    """How Gammapy opens runs that lack parts."""
+    if "site" in missing:
+        return "Gammapy predicts no background where the header of the events lacks GEOLON, GEOLAT or ALTITUDE"
+    if "gti" in missing:
+        return "Gammapy cannot open runs without good time intervals"
+    names = ", ".join(f'"{part}"' for part in (*_PARTS[2:], "bkg") if part not in missing)
+    return f"in Gammapy open them with get_observations(required_irf=[{names}])"
+
+
+def attach(
+    modeldir: str | Path,
+    indir: str | Path,
+    scheme: str,
+    outdir: str | Path,
+    *,
+    select: str | Path | Sequence[int] = "all",
+    between: str = "interpolate",
+    on_error: str = "skip",
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> Attachments:
+    """Make a data store for Gammapy in which every run has a background.
+
+    OUTDIR gets GADF index files, whose rows lead, by relative paths, to the files of INDIR,
+    which stay as they are, and a background for each run, such that Gammapy predicts the
+    counts of the models for it: per ontime, at the bin centres, and in a frame that Gammapy
+    takes for what it is (see ``docs/methods.md``).
+
+    Parameters
+    ----------
+    modeldir : path
+        A directory of models.
+    indir : path
+        Directory of event lists.
+    scheme : {"GADF", "HESS"}
+        Its layout, see `open_runs`. In scheme HESS the index leads to events, good time
+        intervals and effective areas only.
+    outdir : path
+        Directory to make.
+    select : {"all", "far"}, path or sequence of int
+        All runs, or those far from known sources, or those with the OBS_IDs in a text file,
+        one a line, or in a sequence.
+    between : {"interpolate", "nearest"}
+        How the rate for a run is made from those of the groups: interpolated in the cosine
+        of the zenith angle, or that of its group. Every run gets one: where its group has
+        no model, from the nearest groups.
+    on_error : {"skip", "fail"}
+        Leave out runs that cannot be used and say so in the report, or stop at the first.
+    overwrite : bool
+        Replace ``outdir``, if bgnb made it.
+    progress : bool, optional
+        Show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    Attachments
+        What became of every run; the same as in OUTDIR/report.json.
+
+    Raises
+    ------
+    BgnbError
+        Where an argument cannot be used, or no run is left.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> bgnb.attach("models", "hess-dl3-dr1", "GADF", "store")  # doctest: +SKIP
+    >>> from gammapy.data import DataStore  # doctest: +SKIP
+    >>> DataStore.from_dir("store").get_observations()  # doctest: +SKIP
+    """
+    link, if_faulty = checked_between(between), checked_on_error(on_error)
+    models = ModelSet(modeldir).checked_all()  # complain before the work begins
+    models.check_interpolable()
+    settings = {
+        "modeldir": str(modeldir),
+        "indir": str(indir),
+        "scheme": checked_scheme(scheme),
+        "select": str(select),
+        "between": link,
+        "on_error": if_faulty,
+    }
+    with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
+        runs = open_runs(indir, scheme)
+        selection = select_runs(runs, select, on_error=if_faulty)
+        left_out = dict(selection.left_out)
+        (directory / BACKGROUNDS).mkdir()
+        job = _Job(models, runs, link, directory)
+        attached = []
+        with progress_bar(len(selection.kept), "run", progress) as bar:
+            for obs_id in selection.kept:
+                try:
+                    attached.append(job.attach(obs_id))
+                except DataError as error:
+                    if if_faulty == "fail":
+                        raise
+                    left_out[obs_id] = fault(str(error))
+                bar.update()
+        if not attached:
+            raise BgnbError(f"no run is left of the {len(runs)} in {runs.path}: {in_one_line(left_out.values())}")
+        target = Path(outdir).resolve()
+        make_rows = _gadf_rows if settings["scheme"] == "GADF" else _hess_rows
+        hdus, parts = make_rows(runs, [run.obs_id for run in attached], target)
+        write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
+        observations = _observations(runs, [run.obs_id for run in attached], settings["scheme"])
+        write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
+        reports = [_with_missing(run, parts[run.obs_id]) for run in attached]
+        reports += [AttachedRun(obs_id, reason) for obs_id, reason in left_out.items()]
+        report = Attachments(
+            tuple(sorted(reports, key=lambda run: run.obs_id)),
+            settings,
+            (*runs.notes, *models.note_beyond(runs, [run.obs_id for run in attached])),
+        )
+        write_report(directory, report.as_dict())
+    return report
+
+
+class _Job:
+    """What every run needs."""
+
+    def __init__(self, models: ModelSet, runs: Runs, between: Between, directory: Path) -> None:
+        self._models, self._runs, self._between, self._directory = models, runs, between, directory
+        self._of_groups: dict[int, Cube] = {}
+
+    def attach(self, obs_id: int) -> AttachedRun:
+        """Write the background of a run."""
+        files = self._runs.files(obs_id)
+        run = read_event_list(files)
+        self._models.check_instrument(run)
+        header = read_table(files.events.path, files.events.hdu, columns=[])  # as Gammapy sees it, without the index
+        choice = self._models.rate_for(*self._runs.pointing(obs_id), self._between)
+        rate = self._at_centres(choice)
+        fovalign = _frame(self._models.fovalign, header, run)
+        if fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":
+            rate = turned_to_radec(rate, run)
+        factor = run.livetime / float(np.diff(run.gti).sum())
+        keywords = {
+            "OBS_ID": obs_id,
+            "LIVE_ON": (factor, "LIVETIME / ONTIME, contained in the rates"),
+            "GROUPS": ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in choice.weights.items()),
+        }
+        path = self._directory / BACKGROUNDS / background_file(obs_id)
+        per_ontime = Cube(rate.axes, rate.quantity * factor)
+        write_background(per_ontime, path, fovalign=fovalign, timebase="ONTIME", keywords=keywords)
+        states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
+        return AttachedRun(obs_id, None, choice.weights, factor, fovalign, () if states_site else ("site",))
+
+    def _at_centres(self, choice: Choice) -> Cube:
+        """Rates at the bin centres; those of a single group are kept, others hardly ever come twice."""
+        if len(choice.weights) != 1:
+            return point_rate(choice.rate)
+        (group_id,) = choice.weights
+        if group_id not in self._of_groups:
+            self._of_groups[group_id] = point_rate(choice.rate)
+        return self._of_groups[group_id]
+
+
+def background_file(obs_id: int) -> str:
+    """Name of the file with the background of a run."""
+    return f"bkg_{obs_id}.fits.gz"
+
+
+def _frame(fovalign: FovAlign, header: FitsTable, run: EventList) -> str:
+    """The frame in which Gammapy gets the background of a run right.
+
+    Backgrounds of runs of H.E.S.S. DR1 it takes for REVERSE_LON_RADEC in any case. ALTAZ it
+    averages from the start of the first good time interval on as if there were no gaps.
+    """
+    if (header.get("CREATOR"), header.get("HDUVERS")) == HESS_DR1_WRITER:
+        return REVERSED
+    return "RADEC" if fovalign == "ALTAZ" and len(run.gti) > 1 else fovalign
+
+
+def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table, dict[int, set[str]]]:
+    """The index of HDUs with its own rows, led to the original files, and ours; and the parts that each run has."""
+    index = read_table(index_file(runs.path, "hdu-index.fits"))
+    columns = {name: index.column(name) for name in _INDEX_COLUMNS}
+    columns |= {name: values for name, values in index.columns.items() if values.ndim == 1 and values.dtype.kind != "V"}
+    columns["OBS_ID"] = columns["OBS_ID"].astype(np.int64)
+    kinds = np.char.lower(np.char.strip(columns["HDU_TYPE"]))
+    kept = np.isin(columns["OBS_ID"], obs_ids) & (kinds != "bkg")
+    kept &= ~np.char.startswith(np.char.lower(np.char.strip(columns["HDU_CLASS"])), "bkg")
+    parts: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
+    for obs_id, kind in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
+        parts[obs_id].add(kind)
+    base = runs.path / str(index.get("BASE_DIR", "."))
+    folders = columns["FILE_DIR"].tolist()
+    relative = {folder: os.path.relpath((base / folder.strip()).resolve(), target) for folder in set(folders)}
+    columns["FILE_DIR"] = np.array([relative[folder] for folder in folders])
+    table, rows = Table(), [_background_row(obs_id) for obs_id in obs_ids]
+    for name, values in columns.items():
+        ours = [row[name] for row in rows] if name in _INDEX_COLUMNS else np.zeros(len(rows), values.dtype)
+        table[name] = np.concatenate([values[kept], ours])
+        table[name].unit = index.units[name] or None
+    return table[np.argsort(table["OBS_ID"], kind="stable")], parts
+
+
+def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table, dict[int, set[str]]]:
+    """An index of the HDUs that the scheme HESS is known to have, and ours; and the parts that each run has."""
+    rows: list[dict[str, Any]] = []
+    parts: dict[int, set[str]] = {}
+    for obs_id in obs_ids:
+        files = runs.files(obs_id)
+        kinds = (("events", "events", files.events), ("gti", "gti", files.gti), ("aeff", "aeff_2d", files.aeff))
+        parts[obs_id] = set()
+        for hdu_type, hdu_class, part in kinds:
+            name = _hdu_name(part) if part else None
+            if part and name:
+                folder = os.path.relpath(part.path.parent.resolve(), target)
+                values = (obs_id, hdu_type, hdu_class, folder, part.path.name, name)
+                rows.append(dict(zip(_INDEX_COLUMNS, values, strict=True)))
+                parts[obs_id].add(hdu_type)
+        rows.append(_background_row(obs_id))
+    return Table(rows=rows), parts
+
+
+def _background_row(obs_id: int) -> dict[str, Any]:
+    values = (obs_id, "bkg", "bkg_3d", BACKGROUNDS, background_file(obs_id), "BACKGROUND")
+    return dict(zip(_INDEX_COLUMNS, values, strict=True))
+
+
+def _hdu_name(part: HduLocation) -> str | None:
+    """EXTNAME of an HDU, None where it is not there."""
+    (table,) = read_tables(part.path, [part.hdu], columns=[])
+    return table.name if table else None
+
+
+def _with_missing(run: AttachedRun, parts: set[str]) -> AttachedRun:
+    return replace(run, missing=run.missing + tuple(part for part in _PARTS if part not in parts))
+
+
+def _observations(runs: Runs, obs_ids: Sequence[int], scheme: str) -> fits.BinTableHDU:
+    """The index of observations: the original rows in scheme GADF, else the run table."""
+    if scheme == "HESS":
+        return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
+    with fits.open(index_file(runs.path, "obs-index.fits"), memmap=False) as hdus:
+        numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)
+        kept = np.sort(rows[np.isin(numbers, obs_ids)])
+        return fits.BinTableHDU(hdus[1].data[kept], hdus[1].header)

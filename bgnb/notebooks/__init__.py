@@ -1,0 +1,1 @@
+"""Notebooks run with parameters, and JupyterLab opened on them."""

@@ -1,0 +1,1 @@
+"""Runs in: directories, event lists, coordinates, selection, groups."""

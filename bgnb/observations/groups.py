@@ -1,0 +1,212 @@
+"""Groups of runs of like altitude and azimuth."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from bgnb._util.errors import BgnbError
+from bgnb.observations.datastore import Runs
+from bgnb.observations.selection import Reason, Selection
+
+#: Default group edges, in deg.
+ALT_EDGES = (0, 20, 23, 27, 30, 33, 37, 40, 44, 49, 53, 58, 64, 72, 90)
+AZ_EDGES = (-90, 90, 270)
+
+
+@dataclass(frozen=True, eq=False)
+class ObservationGroups:
+    """Groups of runs of like altitude and azimuth.
+
+    GROUP_ID = i_alt · n_az + i_az, from 0. Azimuth is counted from north through east and
+    wrapped into [first edge, first edge + 360 deg).
+
+    Parameters
+    ----------
+    alt_edges, az_edges : `~astropy.units.Quantity`
+        Increasing edges; altitudes within 0 and 90 deg, azimuths spanning at most 360 deg.
+
+    Raises
+    ------
+    BgnbError
+        Where the edges are not so.
+
+    Examples
+    --------
+    >>> groups = ObservationGroups()
+    >>> len(groups)
+    28
+    >>> groups.group_id(80, 180), groups.group_id(80, 359), groups.group_id(80, -1)
+    (27, 26, 26)
+    """
+
+    alt_edges: u.Quantity = ALT_EDGES * u.deg
+    az_edges: u.Quantity = AZ_EDGES * u.deg
+
+    def __post_init__(self) -> None:
+        for name, edges in (("alt_edges", self.alt_edges), ("az_edges", self.az_edges)):
+            try:
+                values = np.array(u.Quantity(edges).to_value("deg"), dtype=float)
+            except (TypeError, ValueError) as error:
+                raise BgnbError(f"{name} must be angles: {error}") from None
+            if values.ndim != 1 or len(values) < 2 or not np.all(np.isfinite(values)) or not np.all(np.diff(values) > 0):
+                raise BgnbError(f"{name} must be two or more increasing angles, got {edges}")
+            values.setflags(write=False)
+            object.__setattr__(self, name, u.Quantity(values, "deg", copy=False))
+        if self.alt_edges[0] < 0 * u.deg or self.alt_edges[-1] > 90 * u.deg:
+            raise BgnbError(f"alt_edges must lie within 0 and 90 deg, got {self.alt_edges}")
+        if self.az_edges[-1] - self.az_edges[0] > 360 * u.deg:
+            raise BgnbError(f"az_edges must not span more than 360 deg, got {self.az_edges}")
+
+    def __len__(self) -> int:
+        return (len(self.alt_edges) - 1) * (len(self.az_edges) - 1)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ObservationGroups):
+            return NotImplemented
+        return np.array_equal(self.alt_edges, other.alt_edges) and np.array_equal(self.az_edges, other.az_edges)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"ObservationGroups(alt_edges={self.alt_edges}, az_edges={self.az_edges})"
+
+    def group_id(self, alt_pnt: float, az_pnt: float) -> int | None:
+        """GROUP_ID of a pointing in deg; None outside all groups. The highest altitude belongs to the last group."""
+        (group_id,) = self.group_ids([alt_pnt], [az_pnt]).tolist()
+        return None if group_id < 0 else int(group_id)
+
+    def group_ids(self, alt_pnt: Any, az_pnt: Any) -> NDArray[np.int64]:
+        """GROUP_ID of each of many pointings in deg; −1 outside all groups."""
+        alt_edges, az_edges, alt = self.alt_edges.value, self.az_edges.value, np.asarray(alt_pnt, dtype=float)
+        i_alt = np.searchsorted(alt_edges, alt, side="right") - 1
+        i_alt[alt == alt_edges[-1]] -= 1
+        i_az = np.searchsorted(az_edges, self.wrapped(az_pnt), side="right") - 1
+        inside = (i_alt >= 0) & (i_alt < len(alt_edges) - 1) & (i_az < len(az_edges) - 1)
+        return np.where(inside, i_alt * (len(az_edges) - 1) + i_az, -1)
+
+    def az_column(self, az_pnt: float) -> int | None:
+        """Index of the range of azimuth that an azimuth in deg lies in; None outside all."""
+        i_az = int(np.searchsorted(self.az_edges.value, self.wrapped(az_pnt), side="right")) - 1
+        return i_az if i_az < len(self.az_edges) - 1 else None
+
+    def wrapped(self, az_pnt: float | NDArray[np.float64]) -> Any:
+        """Azimuths in deg, from the first edge on."""
+        first = self.az_edges.value[0]
+        return (np.asarray(az_pnt) - first) % 360 % 360 + first  # a tiny negative remainder rounds to 360 itself: hence twice
+
+    @cached_property
+    def table(self) -> Table:
+        """One row a group: GROUP_ID, ALT_MIN, ALT_MAX, AZ_MIN, AZ_MAX (deg)."""
+        low_alt, low_az = np.meshgrid(self.alt_edges[:-1], self.az_edges[:-1], indexing="ij")
+        high_alt, high_az = np.meshgrid(self.alt_edges[1:], self.az_edges[1:], indexing="ij")
+        table = Table({"GROUP_ID": np.arange(len(self))})
+        for name, values in (("ALT_MIN", low_alt), ("ALT_MAX", high_alt), ("AZ_MIN", low_az), ("AZ_MAX", high_az)):
+            table[name] = values.to_value("deg").ravel()
+            table[name].unit = "deg"
+        return table
+
+    @classmethod
+    def from_table(cls, table: Table) -> ObservationGroups:
+        """Groups of a table such as `table`.
+
+        Raises
+        ------
+        BgnbError
+            Where a column is missing, or the rows are not those of a grid of edges.
+        """
+        edges = {}
+        for axis in ("ALT", "AZ"):
+            for name in (f"{axis}_MIN", f"{axis}_MAX"):
+                if name not in table.colnames:
+                    raise BgnbError(f"a table of groups needs the column {name}; it has {', '.join(table.colnames)}")
+            both = [u.Quantity(table[f"{axis}_{end}"], "deg") for end in ("MIN", "MAX")]
+            edges[axis] = np.unique(np.concatenate(both))
+        groups = cls(alt_edges=edges["ALT"], az_edges=edges["AZ"])
+        same = len(table) == len(groups) and all(
+            np.array_equal(groups.table[name], table[name]) for name in groups.table.colnames
+        )
+        if not same:
+            raise BgnbError("the rows of the table of groups are not those of a grid of altitude and azimuth")
+        return groups
+
+
+def observation_groups(
+    alt_edges: Sequence[float] | u.Quantity | None = None, az_edges: Sequence[float] | u.Quantity | None = None
+) -> ObservationGroups:
+    """Groups of edges in deg, or the default ones."""
+    alt, az = (ALT_EDGES if alt_edges is None else alt_edges), (AZ_EDGES if az_edges is None else az_edges)
+    return ObservationGroups(u.Quantity(alt, "deg"), u.Quantity(az, "deg"))
+
+
+def group_runs(runs: Runs, selection: Selection, groups: ObservationGroups) -> tuple[dict[int, list[int]], Selection]:
+    """OBS_IDs by GROUP_ID, and the selection without the runs outside all groups."""
+    members: dict[int, list[int]] = {}
+    left_out = dict(selection.left_out)
+    kept = set(selection.kept)
+    group_ids = groups.group_ids(runs.table["ALT_PNT"], runs.table["AZ_PNT"]).tolist()
+    for obs_id, group_id in zip(runs.obs_ids, group_ids, strict=True):
+        if obs_id not in kept:
+            continue
+        if group_id < 0:
+            left_out[obs_id] = Reason("altitude and azimuth outside all groups")
+        else:
+            members.setdefault(group_id, []).append(obs_id)
+    inside = tuple(obs_id for obs_id in selection.kept if obs_id not in left_out)
+    return dict(sorted(members.items())), Selection(inside, left_out)
+
+
+def merge_groups(groups: ObservationGroups, livetime: Mapping[int, float], least: float) -> dict[int, int]:
+    """Merge neighbouring groups until each has at least a livetime.
+
+    Again and again the group with the least livetime is merged with that neighbour in
+    altitude, at the same azimuths, which has less. Where all altitudes of a range of azimuth
+    together have too little, groups of the same altitude are merged over all azimuths first.
+
+    Parameters
+    ----------
+    groups : `ObservationGroups`
+        The groups.
+    livetime : mapping of int to float
+        Livetime of each group that has runs, by GROUP_ID, s.
+    least : float
+        The wanted livetime, s.
+
+    Returns
+    -------
+    dict of int to int
+        For every GROUP_ID, that of the group that it is merged into: the lowest of those merged.
+    """
+    n_az = len(groups.az_edges) - 1
+    columns = [[[row * n_az + column] for row in range(len(groups) // n_az)] for column in range(n_az)]
+
+    def total(merged: Iterable[int]) -> float:
+        return sum(livetime.get(group_id, 0.0) for group_id in merged)
+
+    if any(total(itertools.chain(*column)) < least for column in columns):
+        columns = [[list(itertools.chain(*same)) for same in zip(*columns, strict=True)]]
+    for column in columns:
+        while len(column) > 1 and min(map(total, column)) < least:
+            poorest = min(range(len(column)), key=lambda number: total(column[number]))
+            beside = [number for number in (poorest - 1, poorest + 1) if 0 <= number < len(column)]
+            other = min(beside, key=lambda number: total(column[number]))
+            first, second = sorted((poorest, other))
+            column[first : second + 1] = [column[first] + column[second]]
+    return {group_id: min(merged) for column in columns for merged in column for group_id in sorted(merged)}
+
+
+def mean_azimuth(az_pnt: NDArray[np.float64]) -> float:
+    """Circular mean of azimuths, deg, in [0, 360).
+
+    >>> round(mean_azimuth(np.array([350.0, 20.0])), 9)
+    5.0
+    """
+    return float(np.degrees(np.angle(np.mean(np.exp(1j * np.radians(az_pnt))))) % 360 % 360)

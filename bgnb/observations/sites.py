@@ -1,0 +1,31 @@
+"""Places of the observatories, for data that do not state it and for simulation."""
+
+from __future__ import annotations
+
+import re
+
+from bgnb.observations.coordinates import Site
+
+#: Longitude (east, deg), latitude (deg), height (m), by GADF TELESCOP in upper case.
+#: H.E.S.S.: header of the DL3 public test data release 1; the others: the collaborations'
+#: published coordinates, as collected in ``gammapy.data.observatory_locations``.
+OBSERVATORIES = {
+    "HESS": Site(16.5002222, -23.2717778, 1835.0),
+    "MAGIC": Site(-17.8900000, 28.7619444, 2200.0),
+    "VERITAS": Site(-110.9521306, 31.6750583, 1268.0),
+    "CTAO-NORTH": Site(-17.8920050, 28.7621640, 2147.0),
+    "CTAO-SOUTH": Site(-70.3163444, -24.6834278, 2150.0),
+}
+
+
+def same_instrument(one: str, other: str) -> bool:
+    """Whether two names (TELESCOP) may be of one instrument; "" may be of any.
+
+    >>> same_instrument("HESS", "H.E.S.S."), same_instrument("CTAO-NORTH", "CTA-N"), same_instrument("CTA-N", "CTA-S")
+    (True, True, False)
+    """
+    first, second = (
+        re.sub("[^A-Z0-9]", "", name.upper()).replace("CTAO", "CTA").replace("NORTH", "N").replace("SOUTH", "S")
+        for name in (one, other)
+    )
+    return first == second or not first or not second or ("CTA" in (first, second) and first[:3] == second[:3])

@@ -1,0 +1,153 @@
+"""What there is to count for models: which runs, in which groups, in which chunks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+from bgnb._util.errors import BgnbError
+from bgnb._version import __version__
+from bgnb.cubes.cells import Cell, alike
+from bgnb.cubes.exclusion_mask import SourceMask
+from bgnb.observations.datastore import Runs, open_runs
+from bgnb.observations.groups import group_runs, merge_groups
+from bgnb.observations.selection import Reason, read_catalog, select_runs, spread_out
+from bgnb.production.chunks import Chunk, Counted, Key, chunks_of
+from bgnb.production.report import in_one_line
+from bgnb.production.settings import Settings
+
+#: Splines are fitted to single runs up to so many; where there are more, runs of a group that point alike are added first.
+SINGLE_RUNS = 100
+
+_TEST_RUNS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What there is to count.
+
+    Parameters
+    ----------
+    settings : `Settings`
+        The choices.
+    runs : `~bgnb.Runs`
+        The runs of the directory.
+    mask : `~bgnb.cubes.exclusion_mask.SourceMask` or None
+        Circles that are cut out.
+    left_out : mapping of int to `~bgnb.observations.selection.Reason`
+        Runs that are not to be counted.
+    members : mapping of int to list of int
+        OBS_IDs of the runs to be counted, by GROUP_ID of the model.
+    model_ids : mapping of int to int
+        GROUP_ID of the model that serves each group.
+    """
+
+    settings: Settings
+    runs: Runs
+    mask: SourceMask | None
+    left_out: Mapping[int, Reason]
+    members: Mapping[int, list[int]]
+    model_ids: Mapping[int, int]
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs to count."""
+        return sum(map(len, self.members.values()))
+
+    @property
+    def pieces(self) -> list[tuple[Key, Sequence[int]]]:
+        """The runs of each chunk, and what they are added up to, in a fixed order."""
+        return [(key, part) for key, obs_ids in self._keys.items() for part in chunks_of(obs_ids)]
+
+    @property
+    def _keys(self) -> dict[Key, list[int]]:
+        """Runs that are added: those of a group, or for splines single runs or those of a group that point alike."""
+        if self.settings.method != "spline":
+            return {Key(group_id): obs_ids for group_id, obs_ids in self.members.items()}
+        keys: dict[Key, list[int]] = {}
+        for group_id, obs_ids in self.members.items():
+            for obs_id in obs_ids:
+                cell = (obs_id,) if self.n_runs <= SINGLE_RUNS else alike(*self.runs.pointing(obs_id))
+                keys.setdefault(Key(group_id, cell), []).append(obs_id)
+        return keys
+
+    def chunk(self, piece: tuple[Key, Sequence[int]]) -> Chunk:
+        """The chunk of a piece."""
+        key, obs_ids = piece
+        axes = self.settings.axes(len(self.members[key.group_id]))
+        return Chunk(key, axes, self.settings.fovalign, self.mask, tuple(self.runs.files(obs_id) for obs_id in obs_ids))
+
+    def cell(self, counted: Counted) -> Cell:
+        """What was counted, with the mean pointing of its runs."""
+        alt_pnt, az_pnt = np.array([self.runs.pointing(obs_id) for obs_id in counted.stack.obs_ids]).T
+        return Cell.of_runs(alt_pnt, az_pnt, counted.stack)
+
+    def digest(self) -> str:
+        """A name for the plan: another choice, run, source, or value in the index has another."""
+        table = self.runs.table
+        circles = None if self.mask is None else self.mask.circles
+        content = sha256(json.dumps([__version__, self.settings.as_dict(), circles, self.pieces]).encode())
+        for name in table.colnames:
+            content.update(f"{name} {table[name].dtype}".encode() + np.ascontiguousarray(table[name]).tobytes())
+        return content.hexdigest()
+
+
+def make_plan(settings: Settings, catalog: Table | None = None) -> Plan:
+    """Open the runs, select, and group them.
+
+    Parameters
+    ----------
+    settings : `Settings`
+        The choices.
+    catalog : `~astropy.table.Table`, optional
+        Known sources, where they are not in the file that the settings name.
+
+    Raises
+    ------
+    BgnbError
+        Where the directory cannot be used, or no run is left.
+    """
+    # A path that is the same for all workers, wherever they run.
+    runs = open_runs(Path(settings.indir).absolute(), settings.scheme)
+    sources = settings.catalog if catalog is None else catalog
+    select, mask = settings.select, None
+    if settings.sources == "mask":
+        mask = SourceMask.around(read_catalog(sources), settings.mask_radius_deg * u.deg)
+        select = "all" if select == "far" else select
+    selection = select_runs(runs, select, sources, settings.exclusion_radius_deg * u.deg, settings.on_error)
+    if settings.test:
+        selection = spread_out(selection, _TEST_RUNS)
+    members, selection = group_runs(runs, selection, settings.groups)
+    if not selection.kept:
+        reasons = in_one_line(selection.left_out.values())
+        advice = "Try another exclusion radius, --sources mask or --select all, or other group edges"
+        raise BgnbError(f"no run is left of the {len(runs)} in {runs.path}: {reasons}. {advice}")
+    model_ids = {group_id: group_id for group_id in members}
+    if settings.min_livetime_s > 0:
+        livetimes = {group_id: _livetime(runs, obs_ids) for group_id, obs_ids in members.items()}
+        model_ids = merge_groups(settings.groups, livetimes, settings.min_livetime_s)
+        members = _merged(members, model_ids)
+    return Plan(settings, runs, mask, selection.left_out, members, model_ids)
+
+
+def _livetime(runs: Runs, obs_ids: Sequence[int]) -> float:
+    """Livetime of runs by the index, s; ontime where it does not say."""
+    name = next((name for name in ("LIVETIME", "ONTIME") if name in runs.table.colnames), None)
+    if name is None:
+        raise BgnbError(f"{runs.path}: min_livetime needs the column LIVETIME or ONTIME in the index of runs")
+    return float(np.nansum(runs.table[name][np.isin(runs.table["OBS_ID"], obs_ids)]))
+
+
+def _merged(members: Mapping[int, list[int]], model_ids: Mapping[int, int]) -> dict[int, list[int]]:
+    """OBS_IDs by the group that they are merged into, in order."""
+    merged: dict[int, list[int]] = {}
+    for group_id, obs_ids in members.items():
+        merged.setdefault(model_ids[group_id], []).extend(obs_ids)
+    return {group_id: sorted(obs_ids) for group_id, obs_ids in sorted(merged.items())}

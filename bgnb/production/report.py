@@ -1,0 +1,180 @@
+"""What became of every run: the report of a production of models."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from bgnb._util.errors import listed
+from bgnb.cubes.stack import RunCounts
+from bgnb.observations.selection import FAULT, Reason, Selection
+
+_COUNTED = (
+    "livetime_s",
+    "events",
+    "events_outside_gti",
+    "events_below_threshold",
+    "events_outside_axes",
+    "events_in_mask",
+    "counts",
+)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One run of the input: used in a group, or left out for a reason."""
+
+    obs_id: int
+    group_id: int | None
+    reason: Reason | None
+    counted: RunCounts | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry in ``report.json``."""
+        return {
+            "obs_id": self.obs_id,
+            "status": "used" if self.reason is None else "left_out",
+            "reason": None if self.reason is None else str(self.reason),
+            "group_id": self.group_id,
+            "energy_threshold_tev": self.counted.energy_threshold_tev if self.counted else None,
+            **{name: getattr(self.counted, name) if self.counted else None for name in _COUNTED},
+            "notes": list(self.counted.notes) if self.counted else [],
+        }
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """One group with a model, and the groups that were merged into it."""
+
+    group_id: int
+    n_runs: int
+    livetime_s: float
+    counts: int
+    alt_mean_deg: float
+    az_mean_deg: float
+    files: tuple[str, ...]
+    merged: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `bgnb.make_bg_cube_models` did.
+
+    Parameters
+    ----------
+    runs : tuple of RunReport
+        Every run of the input, in order of OBS_ID.
+    groups : tuple of GroupReport
+        Every group with a model, in order of GROUP_ID.
+    settings : mapping
+        The arguments, in full.
+    notes : tuple of str
+        What is odd about the index of runs, and was borne.
+    """
+
+    runs: tuple[RunReport, ...]
+    groups: tuple[GroupReport, ...]
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> Table:
+        """One row a group: runs, livetime, counts, mean altitude and azimuth, table file."""
+        table = Table()
+        table["GROUP_ID"] = np.array([group.group_id for group in self.groups], dtype=int)
+        table["RUNS"] = np.array([group.n_runs for group in self.groups], dtype=int)
+        table["COUNTS"] = np.array([group.counts for group in self.groups], dtype=int)
+        for name, unit, values in (
+            ("LIVETIME", "h", [group.livetime_s / 3600 for group in self.groups]),
+            ("ALT_MEAN", "deg", [group.alt_mean_deg for group in self.groups]),
+            ("AZ_MEAN", "deg", [group.az_mean_deg for group in self.groups]),
+        ):
+            table[name] = np.array(values, dtype=float)
+            table[name].unit = unit
+            table[name].info.format = ".2f"
+        table["FILE"] = [group.files[0] for group in self.groups]
+        return table
+
+    @property
+    def group_ids(self) -> dict[int, int]:
+        """GROUP_ID of each run used, by OBS_ID."""
+        return {run.obs_id: run.group_id for run in self.runs if run.reason is None and run.group_id is not None}
+
+    @property
+    def selection(self) -> Selection:
+        """The runs used, and the others with their reasons."""
+        return Selection(tuple(self.group_ids), {run.obs_id: run.reason for run in self.runs if run.reason is not None})
+
+    @property
+    def faults(self) -> dict[int, str]:
+        """OBS_ID of the runs that cannot be used, and why."""
+        return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.kind == FAULT}
+
+    @property
+    def summary(self) -> str:
+        """How many runs and events were used, and why the others were not, in a few lines."""
+        left_out = [run.reason for run in self.runs if run.reason is not None]
+        counted = [run.counted for run in self.runs if run.counted and run.reason is None]
+        lines = [f"{len(self.runs) - len(left_out)} of {len(self.runs)} runs used, {len(left_out)} left out"]
+        lines += [f"  {line}" for line in count_reasons(left_out)]
+        sums = {name: sum(getattr(run, name) for run in counted) for name in _COUNTED}
+        lines.append(f"{sums['counts']} of their {sums['events']} events counted, left out:")
+        lines.append(f"  {sums['events_outside_gti']} outside the good time intervals")
+        lines.append(f"  {sums['events_below_threshold']} below the energy threshold or in the bin that it cuts")
+        lines.append(f"  {sums['events_outside_axes']} outside the axes")
+        if sums["events_in_mask"]:
+            lines.append(f"  {sums['events_in_mask']} in the masks of sources")
+        for group in self.groups:
+            if group.merged:
+                others = ", ".join(map(str, group.merged))
+                lines.append(f"group {group.group_id} holds the runs of groups {others} too, and its model serves them")
+        return "\n".join([*lines, *(f"note: {note}" for note in [*self.notes, *self._notes_of_runs])])
+
+    @property
+    def _notes_of_runs(self) -> list[str]:
+        """What is odd about runs that are used, each with their OBS_IDs."""
+        affected: dict[str, list[int]] = {}
+        telescopes: dict[int, int] = {}
+        for run in self.runs:
+            if run.counted is None or run.reason is not None:
+                continue
+            if run.counted.energy_threshold_tev is None:
+                affected.setdefault("there is no energy threshold (LO_THRES), and all energies are used", []).append(run.obs_id)
+            for note in run.counted.notes:
+                affected.setdefault(note, []).append(run.obs_id)
+            if run.counted.n_tels is not None:
+                telescopes[run.counted.n_tels] = telescopes.get(run.counted.n_tels, 0) + 1
+        lines = [f"{note}: run {listed(obs_ids)}" for note, obs_ids in affected.items()]
+        if len(telescopes) > 1:
+            numbers = ", ".join(f"{n_tels} in {n_runs} runs" for n_tels, n_runs in sorted(telescopes.items()))
+            lines.append(f"runs have different numbers of telescopes (N_TELS): {numbers}")
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join([*self.table.pformat(max_lines=-1, max_width=-1), self.summary])
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``report.json`` says."""
+        return {
+            "runs": [run.as_dict() for run in self.runs],
+            "groups": [asdict(group) for group in self.groups],
+            "notes": [*self.notes, *self._notes_of_runs],
+            "settings": self.settings,
+        }
+
+
+def count_reasons(reasons: Iterable[Reason]) -> list[str]:
+    """A line for each kind of reason, with the number of runs; faults with their descriptions."""
+    reasons = list(reasons)
+    lines = [f"{number} {kind}" for kind, number in Counter(reason.kind for reason in reasons).most_common()]
+    return lines + sorted(reason.detail for reason in reasons if reason.kind == FAULT)
+
+
+def in_one_line(reasons: Iterable[Reason]) -> str:
+    """The same for an error message: of thousands of runs, a few faults."""
+    return listed(count_reasons(reasons))

@@ -1,0 +1,1 @@
+"""Simulated runs of a known true model."""

@@ -1,0 +1,244 @@
+"""Simulated runs as directories of files, laid out like those of real runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from bgnb._util.errors import BgnbError
+from bgnb._util.progress import progress_bar
+from bgnb._version import __version__
+from bgnb.files.fits_writer import GADF_KEYWORDS, index_hdu, primary_hdu, table_hdu, write_fits
+from bgnb.files.output_directory import new_directory
+from bgnb.files.report_json import write_report
+from bgnb.observations.datastore import Scheme, checked_scheme, hess_run_file
+from bgnb.observations.event_list import EventList
+from bgnb.production.tasks import Lost
+from bgnb.production.workers import open_workers
+from bgnb.simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
+from bgnb.simulation.true_model import TrueModel
+
+#: By default another process is started for every so many runs.
+RUNS_PER_WORKER = 25
+
+
+def make_test_dataset(
+    outdir: str | Path,
+    scheme: str = "GADF",
+    *,
+    n_runs: int = 10,
+    observatory: str = "HESS",
+    alt_range: tuple[float, float] = (45.0, 90.0),
+    az_range: tuple[float, float] = (0.0, 360.0),
+    date_range: tuple[str, str] = ("2010-01-01", "2015-01-01"),
+    n_tels_range: tuple[int, int] = (3, 4),
+    muoneff_range: tuple[float, float] = (0.6, 1.0),
+    trigger_rate: float = 300.0,
+    sigma: float = 5.0,
+    spectral_index: float = 2.7,
+    gradient_x: float = 0.0,
+    gradient_y: float = 0.0,
+    mask_quadrant: bool = False,
+    fovalign: str = "ALTAZ",
+    energy_threshold: float | None = None,
+    sources: Sequence[PointSource] = (),
+    seed: int = 0,
+    overwrite: bool = False,
+    workers: int | Executor | None = None,
+    progress: bool | None = None,
+) -> Table:
+    """Simulate a data set: an observation table, and the events and effective area of each run.
+
+    The same seed gives the same files, whatever the number of workers.
+
+    Parameters
+    ----------
+    outdir : path
+        Directory to make. With sources it also gets their catalogue, ``sources.ecsv``.
+    scheme : {"GADF", "HESS"}
+        Its layout, see `open_runs`.
+    n_runs, observatory, alt_range, az_range, date_range, n_tels_range, muoneff_range
+        See `make_test_observation_table`.
+    trigger_rate, sigma, spectral_index, gradient_x, gradient_y, mask_quadrant, fovalign
+        See `TrueModel`.
+    energy_threshold : float, optional
+        See `make_test_eventlist`.
+    sources : sequence of `PointSource`
+        Gamma-ray sources.
+    seed : int
+        Of the random numbers.
+    overwrite : bool
+        Replace ``outdir``, if bgnb made it.
+    workers : int or `concurrent.futures.Executor`, optional
+        Number of processes, or where to run; see `make_bg_cube_models`.
+    progress : bool, optional
+        Show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        The observation table.
+
+    Raises
+    ------
+    BgnbError
+        Where an argument cannot be used, or ``outdir`` is in the way.
+    """
+    settings = {name: value for name, value in locals().items() if name not in ("outdir", "overwrite", "workers", "progress")}
+    layout = checked_scheme(scheme)
+    model = TrueModel(sigma, spectral_index, trigger_rate, gradient_x, gradient_y, mask_quadrant, fovalign)  # type: ignore[arg-type]
+    table = make_test_observation_table(
+        n_runs,
+        observatory=observatory,
+        alt_range=alt_range,
+        az_range=az_range,
+        date_range=date_range,
+        n_tels_range=n_tels_range,
+        muoneff_range=muoneff_range,
+        seed=seed,
+    )
+    with new_directory(Path(outdir), overwrite=overwrite) as directory:
+        common = (model, tuple(sources), energy_threshold, seed, directory, layout)
+        tasks = [_Task(row, table[row : row + 1], *common) for row in range(n_runs)]
+        counts = np.zeros(n_runs, dtype=np.int64)
+        with (
+            progress_bar(n_runs, "run", progress) as bar,
+            open_workers(workers, most=1 + n_runs // RUNS_PER_WORKER) as where,
+        ):
+            for task, count in where.map(_write_run, tasks):
+                if isinstance(count, Lost):
+                    raise BgnbError(f"a worker that simulated died, even where it had nothing else to do: {count.reason}")
+                counts[task.row] = count
+                bar.update()
+        table["EVENT_COUNT"] = counts
+        write_index = _write_gadf_index if layout == "GADF" else _write_hess_index
+        write_index(table, directory)
+        if sources:
+            catalog = Table([asdict(source) for source in sources])
+            catalog.rename_columns(["name", "ra", "dec", "rate"], ["NAME", "RA", "DEC", "RATE"])
+            catalog.write(directory / "sources.ecsv")
+        settings["sources"] = [asdict(source) for source in sources]
+        write_report(directory, {"settings": settings, "events": table["EVENT_COUNT"].sum()})
+    return table
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One run to simulate and write."""
+
+    row: int
+    observation: Table
+    model: TrueModel
+    sources: tuple[PointSource, ...]
+    energy_threshold: float | None
+    seed: int
+    directory: Path
+    scheme: Scheme
+
+
+def _gadf_run_file(obs_id: int) -> Path:
+    return Path("data") / f"run{obs_id:06d}.fits.gz"
+
+
+def _write_run(task: _Task) -> int:
+    """Simulate and write one run; the number of its events."""
+    row = task.observation[0]
+    events = make_test_eventlist(row, task.model, energy_threshold=task.energy_threshold, sources=task.sources, seed=task.seed)
+    hdus = [primary_hdu(), _events_hdu(row, events), _gti_hdu(row, events)]
+    aeff = _aeff_hdu(row, events)
+    if task.scheme == "GADF":
+        files = {task.directory / _gadf_run_file(events.obs_id): [*hdus, aeff]}
+    else:
+        files = {
+            hess_run_file(task.directory, events.obs_id, "events"): hdus,
+            hess_run_file(task.directory, events.obs_id, "aeff_2d"): [primary_hdu(), aeff],
+        }
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_fits(path, content)
+    return len(events)
+
+
+def _header(row: Any, hduclas: Sequence[str]) -> dict[str, Any]:
+    keywords = GADF_KEYWORDS | {f"HDUCLAS{number}": name for number, name in enumerate(hduclas, start=1)}
+    telescope = row.meta["TELESCOP"]
+    keywords |= {"CREATOR": f"bgnb {__version__}", "ORIGIN": "bgnb simulation", "INSTRUME": telescope}
+    return keywords | {"OBS_ID": int(row["OBS_ID"])} | dict(row.meta)
+
+
+def _events_hdu(row: Any, events: EventList) -> fits.BinTableHDU:
+    detx, dety = events.detxy("ALTAZ")
+    columns = [
+        fits.Column("EVENT_ID", "K", array=np.arange(1, len(events) + 1)),
+        fits.Column("TIME", "D", unit="s", array=events.time),
+        fits.Column("RA", "D", unit="deg", array=events.ra),
+        fits.Column("DEC", "D", unit="deg", array=events.dec),
+        fits.Column("ENERGY", "E", unit="TeV", array=events.energy),
+        fits.Column("DETX", "E", unit="deg", array=detx),
+        fits.Column("DETY", "E", unit="deg", array=dety),
+    ]
+    hdu = fits.BinTableHDU.from_columns(columns, name="EVENTS")
+    hdu.header.update(_header(row, ["EVENTS"]))
+    hdu.header.update({"OBS_MODE": "POINTING", "RADECSYS": "ICRS", "EQUINOX": 2000.0, "EUNIT": "TeV", "TASSIGN": "SIMULATED"})
+    names = ("OBJECT", "RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT", "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP")
+    for name in (*names, "MUONEFF", "N_TELS"):
+        value = row[name]
+        hdu.header[name] = value.item() if isinstance(value, np.generic) else value
+    return hdu
+
+
+def _gti_hdu(row: Any, events: EventList) -> fits.BinTableHDU:
+    columns = [
+        fits.Column("START", "D", unit="s", array=events.gti[:, 0]),
+        fits.Column("STOP", "D", unit="s", array=events.gti[:, 1]),
+    ]
+    hdu = fits.BinTableHDU.from_columns(columns, name="GTI")
+    hdu.header.update(_header(row, ["GTI"]))
+    return hdu
+
+
+def _aeff_hdu(row: Any, events: EventList) -> fits.BinTableHDU:
+    """An effective area of plausible size, which says from which energy on the events are complete."""
+    energy, theta = np.geomspace(0.05, 100, 34), np.linspace(0, 6, 7)
+    middle, offset = np.sqrt(energy[1:] * energy[:-1]), (theta[1:] + theta[:-1]) / 2
+    area = 3e5 / (1 + (middle / 0.4) ** -2.5) * np.exp(-0.5 * (offset[:, None] / 3) ** 2)
+    columns = [
+        fits.Column(name, f"{values.size}E", unit=unit, array=values[None])
+        for name, unit, values in (
+            ("ENERG_LO", "TeV", energy[:-1]),
+            ("ENERG_HI", "TeV", energy[1:]),
+            ("THETA_LO", "deg", theta[:-1]),
+            ("THETA_HI", "deg", theta[1:]),
+        )
+    ]
+    dim = f"({len(middle)},{len(offset)})"
+    columns.append(fits.Column("EFFAREA", f"{area.size}E", unit="m2", dim=dim, array=area[None]))
+    hdu = fits.BinTableHDU.from_columns(columns, name="AEFF")
+    hdu.header.update(_header(row, ["RESPONSE", "EFF_AREA", "FULL-ENCLOSURE", "AEFF_2D"]))
+    hdu.header["LO_THRES"] = (events.energy_threshold, "[TeV]")
+    hdu.header["HI_THRES"] = (float(energy[-1]), "[TeV]")
+    return hdu
+
+
+def _write_gadf_index(table: Table, directory: Path) -> None:
+    kinds = (("events", "events", "EVENTS"), ("gti", "gti", "GTI"), ("aeff", "aeff_2d", "AEFF"))
+    rows = []
+    for obs_id in table["OBS_ID"].tolist():
+        path = _gadf_run_file(obs_id)
+        rows += [(obs_id, hdu_type, hdu_class, str(path.parent), path.name, name) for hdu_type, hdu_class, name in kinds]
+    hdus = Table(rows=rows, names=("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME"))
+    for content, kind in ((table, "OBS"), (hdus, "HDU")):
+        write_fits(directory / f"{kind.lower()}-index.fits.gz", [primary_hdu(), index_hdu(content, kind)])
+
+
+def _write_hess_index(table: Table, directory: Path) -> None:
+    hdu = table_hdu(table, "RUNINFO")
+    hdu.header["HIERARCH OBSERVATORY_NAME"] = table.meta["TELESCOP"]
+    write_fits(directory / "runinfo.fits", [primary_hdu(), hdu])

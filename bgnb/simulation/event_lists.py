@@ -1,0 +1,262 @@
+"""Runs of a known true background: observation tables and event lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Row, Table
+from astropy.time import Time
+
+from bgnb._util.arrays import Floats
+from bgnb._util.checks import checked_choice, whole_number
+from bgnb._util.errors import BgnbError
+from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun_altitude
+from bgnb.observations.event_list import EventList
+from bgnb.observations.sites import OBSERVATORIES
+from bgnb.simulation.true_model import TrueModel
+
+#: Duration of a simulated run and the part of it in which the telescopes were not dead, s.
+ONTIME, LIVETIME = 1800.0, 1500.0
+#: Zero of the simulated mission time: 2001-01-01 in UTC.
+MJDREFI, MJDREFF = 51910, 0.0007428703703703703
+_MJDREF = MJDREFI + MJDREFF
+#: The Sun stays below this altitude during a run: astronomical night.
+SUN_ALT_MAX = -18.0
+#: Width of the image of a point source (Gaussian sigma), deg; its events have spectral index 2.
+PSF_SIGMA = 0.06
+_SOURCE_INDEX = 2.0
+_SOURCE_MAX_OFFSET = 5.0
+
+
+@dataclass(frozen=True)
+class PointSource:
+    """A gamma-ray source in simulated data.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    ra, dec : float
+        Position, ICRS, deg.
+    rate : float
+        Events per second of livetime, in runs that point within 5 deg of it.
+    """
+
+    name: str
+    ra: float
+    dec: float
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.ra <= 360 and -90 <= self.dec <= 90 and 0 <= self.rate < np.inf):
+            raise BgnbError(f"source {self.name} needs RA in 0 to 360 and DEC in -90 to 90 deg, and a rate from 0 up")
+
+
+def make_test_observation_table(
+    n_runs: int = 10,
+    *,
+    observatory: str = "HESS",
+    alt_range: tuple[float, float] = (45.0, 90.0),
+    az_range: tuple[float, float] = (0.0, 360.0),
+    date_range: tuple[str, str] = ("2010-01-01", "2015-01-01"),
+    n_tels_range: tuple[int, int] = (3, 4),
+    muoneff_range: tuple[float, float] = (0.6, 1.0),
+    seed: int = 0,
+) -> Table:
+    """Make a table of runs of 30 min, with 25 min livetime, at night.
+
+    Pointings are random in the solid angle of the ranges, at the middle of the run; right
+    ascension and declination follow from them, the time and the site. Runs are independent
+    of each other, and may overlap in time.
+
+    Parameters
+    ----------
+    n_runs : int
+        Number of runs; OBS_IDs count from 1.
+    observatory : str
+        A key of `bgnb.observations.sites.OBSERVATORIES`.
+    alt_range, az_range : pair of float
+        Ranges of altitude and azimuth, deg.
+    date_range : pair of str
+        Dates between which the runs start, UTC.
+    n_tels_range : pair of int
+        Fewest and most telescopes.
+    muoneff_range : pair of float
+        Range of muon efficiency.
+    seed : int
+        The same seed gives the same table.
+
+    Raises
+    ------
+    BgnbError
+        Where a range is empty, or there is no night in the dates.
+    """
+    site = _site(observatory)
+    _check_arguments(n_runs, seed, date_range, alt_range, az_range, n_tels_range, muoneff_range)
+    first, last = (_mission_time(date) for date in date_range)
+    if not first < last:
+        raise BgnbError(f"date_range must be two dates, the earlier first, got {date_range}")
+    rng = np.random.default_rng([seed, 0])
+    tstart = np.sort([_night_start(rng, first, last, site) for _ in range(n_runs)])
+    sin_low, sin_high = np.sin(np.radians(alt_range))
+    alt = np.degrees(np.arcsin(rng.uniform(sin_low, sin_high, n_runs)))
+    az = rng.uniform(az_range[0], az_range[1], n_runs) % 360
+    middle = _MJDREF + (tstart + ONTIME / 2) / 86400
+    radec = [pointing_radec(*pointing, site) for pointing in zip(alt, az, middle, strict=True)]
+    table = Table({"OBS_ID": np.arange(1, n_runs + 1)})
+    for name, unit, values in (
+        ("RA_PNT", "deg", [ra for ra, _ in radec]),
+        ("DEC_PNT", "deg", [dec for _, dec in radec]),
+        ("ZEN_PNT", "deg", 90 - alt),
+        ("ALT_PNT", "deg", alt),
+        ("AZ_PNT", "deg", az),
+        ("ONTIME", "s", np.full(n_runs, ONTIME)),
+        ("LIVETIME", "s", np.full(n_runs, LIVETIME)),
+        ("DEADC", "", np.full(n_runs, LIVETIME / ONTIME)),
+        ("TSTART", "s", tstart),
+        ("TSTOP", "s", tstart + ONTIME),
+        ("MUONEFF", "", rng.uniform(muoneff_range[0], muoneff_range[1], n_runs)),
+    ):
+        table[name] = np.asarray(values, dtype=float)
+        table[name].unit = unit
+    table["N_TELS"] = rng.integers(n_tels_range[0], n_tels_range[1], n_runs, endpoint=True)
+    table["OBJECT"] = np.full(n_runs, "simulated")
+    table.meta |= {"MJDREFI": MJDREFI, "MJDREFF": MJDREFF, "TIMEUNIT": "s", "TIMESYS": "TT", "TIMEREF": "LOCAL"}
+    table.meta |= {"TELESCOP": observatory.upper(), "GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
+    return table
+
+
+def make_test_eventlist(
+    observation: Row,
+    model: TrueModel | None = None,
+    *,
+    energy_threshold: float | None = None,
+    sources: Sequence[PointSource] = (),
+    seed: int = 0,
+) -> EventList:
+    """Make the events of one run, in order of time.
+
+    Parameters
+    ----------
+    observation : `~astropy.table.Row`
+        A row of `make_test_observation_table`.
+    model : `TrueModel`, optional
+        The true background.
+    energy_threshold : float, optional
+        LO_THRES at the zenith, TeV; it grows as sin(altitude)^−3, as showers get farther
+        away. By default the lowest energy of the model, for all runs.
+    sources : sequence of `PointSource`
+        Sources in the field of view.
+    seed : int
+        The same seed and OBS_ID give the same events, whatever else is simulated.
+    """
+    model = TrueModel() if model is None else model
+    meta, obs_id = observation.meta, int(observation["OBS_ID"])
+    rng = np.random.default_rng([seed, obs_id])
+    ra_pnt, dec_pnt, tstart = (float(observation[name]) for name in ("RA_PNT", "DEC_PNT", "TSTART"))
+    ontime, livetime = float(observation["ONTIME"]), float(observation["LIVETIME"])
+    site = Site(meta["GEOLON"], meta["GEOLAT"], meta["ALTITUDE"])
+    middle = tstart + ontime / 2
+    view = FieldOfView(ra_pnt, dec_pnt, _MJDREF + middle / 86400, site)
+    energy, detx, dety = model.draw(rng, float(observation["ALT_PNT"]), livetime)
+    time = _sorted_times(rng, len(energy), tstart, ontime)
+    ra, dec = view.sky(model.fovalign, detx, dety, time - middle)
+    near = [source for source in sources if _in_view(source, view)]
+    if near:
+        parts = [_source_events(rng, source, model, livetime) for source in near]
+        times = [_sorted_times(rng, len(part[0]), tstart, ontime) for part in parts]
+        energy, ra, dec = (np.concatenate([own, *(part[i] for part in parts)]) for i, own in enumerate((energy, ra, dec)))
+        time = np.concatenate([time, *times])
+        order = np.argsort(time, kind="stable")
+        energy, ra, dec, time = energy[order], ra[order], dec[order], time[order]
+    return EventList(
+        obs_id=obs_id,
+        time=time,
+        ra=ra,
+        dec=dec,
+        energy=energy,
+        mjdref=_MJDREF,
+        gti=np.array([[tstart, tstart + ontime]]),
+        livetime=livetime,
+        ra_pnt=ra_pnt,
+        dec_pnt=dec_pnt,
+        site=site,
+        energy_threshold=_threshold(energy_threshold, model, float(observation["ALT_PNT"])),
+        telescop=str(observation.meta["TELESCOP"]),
+        n_tels=int(observation["N_TELS"]),
+    )
+
+
+def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> float:
+    if at_zenith is None:
+        return model.energy_min
+    if not 0 < at_zenith < np.inf:
+        raise BgnbError(f"energy_threshold must be above 0 TeV, got {at_zenith}")
+    return float(at_zenith / np.sin(np.radians(max(alt_pnt, 5.0))) ** 3)
+
+
+def _in_view(source: PointSource, view: FieldOfView) -> bool:
+    x, y = view.radec(np.array([source.ra]), np.array([source.dec]))
+    return bool(np.hypot(x[0], y[0]) <= _SOURCE_MAX_OFFSET)
+
+
+def _source_events(rng: np.random.Generator, source: PointSource, model: TrueModel, livetime: float) -> tuple[Floats, ...]:
+    """Energies (TeV), right ascensions and declinations (deg) of the events of a source."""
+    n = int(rng.poisson(source.rate * livetime))
+    low, high = (limit ** (1 - _SOURCE_INDEX) for limit in (model.energy_min, model.energy_max))
+    energy = (low + (high - low) * rng.random(n)) ** (1 / (1 - _SOURCE_INDEX))
+    around = FieldOfView(source.ra, source.dec, _MJDREF, Site(0.0, 0.0, 0.0))  # RADEC asks for no time and place
+    x, y = rng.normal(0, PSF_SIGMA, (2, n))
+    return energy, *around.sky("RADEC", x, y, np.zeros(n))
+
+
+def _sorted_times(rng: np.random.Generator, n: int, start: float, duration: float) -> Floats:
+    """Uniform times in order: sums of exponential waiting times, scaled to the duration."""
+    waiting = np.cumsum(rng.standard_exponential(n + 1))
+    return start + duration * waiting[:-1] / waiting[-1]
+
+
+def _site(observatory: str) -> Site:
+    return OBSERVATORIES[checked_choice("observatory", observatory, OBSERVATORIES)]
+
+
+def _check_arguments(
+    n_runs: int,
+    seed: int,
+    date_range: tuple[str, str],
+    alt_range: tuple[float, float],
+    az_range: tuple[float, float],
+    n_tels_range: tuple[int, int],
+    muoneff_range: tuple[float, float],
+) -> None:
+    whole_number("n_runs", n_runs)
+    whole_number("seed", seed, least=0)
+    if len(date_range) != 2:
+        raise BgnbError(f"date_range must be two dates, got {date_range}")
+    limits = {
+        "alt_range": (alt_range, 0, 90),
+        "az_range": (az_range, -360, 720),
+        "n_tels_range": (n_tels_range, 1, 1000),
+        "muoneff_range": (muoneff_range, 0, 10),
+    }
+    for name, (values, low, high) in limits.items():
+        if len(values) != 2 or not low <= values[0] <= values[1] <= high:
+            raise BgnbError(f"{name} must be two increasing values within {low} and {high}, got {tuple(values)}")
+
+
+def _mission_time(date: str) -> float:
+    try:
+        return float((Time(date, scale="utc").tt.mjd - _MJDREF) * 86400)
+    except ValueError:
+        raise BgnbError(f"date_range must hold dates such as 2010-01-31, got '{date}'") from None
+
+
+def _night_start(rng: np.random.Generator, first: float, last: float, site: Site) -> float:
+    """A start of a run, whole seconds of mission time, with the Sun down until its end."""
+    for _ in range(10_000):
+        tstart = float(np.floor(rng.uniform(first, last)))
+        if all(sun_altitude(_MJDREF + (tstart + s) / 86400, site) < SUN_ALT_MAX for s in (0, ONTIME)):
+            return tstart
+    raise BgnbError("there is no night at this observatory between these dates: widen date_range")

@@ -1,0 +1,197 @@
+"""The true background of a simulation.
+
+The true rate per energy, solid angle and livetime is
+
+    R(E, θ) = C · (0.5 + 0.5 alt/90°) · (E/TeV)^−(Γ+1) · exp(−θ² / 2σ(E)²)
+
+with θ the angular distance from the pointing, σ(E) a power law of energy from σ/2 at the
+lowest energy to σ at the highest, and C such that the sum over all directions and energies
+is the trigger rate at the zenith. Two options make it lopsided, to show rotations and
+mirrors: a linear gradient, and a quadrant without events.
+
+Events are drawn from exactly this rate: energies and Gaussian offsets in a plane, thinned
+by sin θ / θ (and by what makes the model lopsided), which turns the plane into the sphere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from astropy import units as u
+
+from bgnb._util.arrays import Floats
+from bgnb._util.checks import to_value
+from bgnb._util.errors import BgnbError
+from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.model import BackgroundModel
+from bgnb.cubes.stack import stack_runs
+from bgnb.observations.coordinates import FovAlign, checked_fovalign
+
+#: More events than this in one run are taken for a mistake.
+MAX_EVENTS = 1e8
+
+
+@dataclass(frozen=True)
+class TrueModel:
+    """The true background rate.
+
+    Parameters
+    ----------
+    sigma : float
+        Width of the field of view at the highest energy, deg, at most 20; half of it at the
+        lowest.
+    spectral_index : float
+        Γ: counts per logarithmic energy interval fall as E^−Γ, the rate as E^−(Γ+1).
+    trigger_rate : float
+        Background events per second of livetime at the zenith, in all directions, before a
+        quadrant is masked.
+    gradient_x, gradient_y : float
+        Relative change of the rate per deg of DETX and DETY; what it multiplies the rate
+        with stays within 0 and 2.
+    mask_quadrant : bool
+        No events where DETX > 0 and DETY > 0.
+    fovalign : {"ALTAZ", "RADEC"}
+        Frame of DETX and DETY.
+    energy_min, energy_max : float
+        Range of energies, TeV.
+    """
+
+    sigma: float = 5.0
+    spectral_index: float = 2.7
+    trigger_rate: float = 300.0
+    gradient_x: float = 0.0
+    gradient_y: float = 0.0
+    mask_quadrant: bool = False
+    fovalign: FovAlign = "ALTAZ"
+    energy_min: float = 0.1
+    energy_max: float = 100.0
+
+    def __post_init__(self) -> None:
+        for name in ("sigma", "spectral_index", "trigger_rate"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise BgnbError(f"{name} must be a number above 0, got {value}")
+        object.__setattr__(self, "fovalign", checked_fovalign(self.fovalign))
+        for name in ("gradient_x", "gradient_y"):
+            if not np.isfinite(getattr(self, name)):
+                raise BgnbError(f"{name} must be a finite number, got {getattr(self, name)}")
+        if self.sigma > 20:
+            raise BgnbError(f"sigma must be at most 20 deg, got {self.sigma}")
+        if not 0 < self.energy_min < self.energy_max < np.inf:
+            raise BgnbError(f"energies must be above 0 and increasing, got {self.energy_min} and {self.energy_max}")
+
+    def sigma_at(self, energy: Floats) -> Floats:
+        """σ(E) in deg, for energies in TeV."""
+        return self.sigma / 2 * (energy / self.energy_min) ** self._sigma_slope
+
+    def lopsidedness(self, detx: Floats, dety: Floats) -> Floats:
+        """What multiplies the symmetric rate, between 0 and 2; positions in deg."""
+        factor = np.clip(1 + self.gradient_x * detx + self.gradient_y * dety, 0, 2)
+        return np.where((detx > 0) & (dety > 0), 0.0, factor) if self.mask_quadrant else factor
+
+    def expected(self, axes: CubeAxes, alt_pnt: float) -> Floats:
+        """Expected events per second of livetime in each bin, shape (energy, dety, detx).
+
+        It is the integral over the bin, by Gauss-Legendre quadrature: five nodes in log
+        energy, three by three in the field of view.
+        """
+        log_energy = np.clip(np.log(axes.energy.value), np.log(self.energy_min), np.log(self.energy_max))
+        energy, d_energy = _quadrature(log_energy, 5)
+        # A bin that the edge of the masked quadrant cuts is integrated in two parts.
+        dety_edges, detx_edges = (_with_zero(edges.value) for edges in (axes.dety, axes.detx))
+        (dety, d_dety), (detx, d_detx) = (_quadrature(np.radians(edges), 3) for edges in (dety_edges, detx_edges))
+        y, x = dety.reshape(-1, 1), detx.reshape(1, -1)
+        offset = np.degrees(np.arccos(np.cos(x) * np.cos(y)))
+        weight = d_dety.reshape(-1, 1) * d_detx.reshape(1, -1) * np.cos(y) * self.lopsidedness(np.degrees(x), np.degrees(y))
+        rate = np.zeros((axes.shape[0], len(dety), len(detx)))
+        for plane in range(axes.shape[0]):
+            for node, width in zip(np.exp(energy[plane]), d_energy[plane], strict=True):
+                spatial = weight * np.exp(-0.5 * (offset / self.sigma_at(node)) ** 2)
+                in_bins = spatial.reshape(len(dety), 3, len(detx), 3).sum(axis=(1, 3))
+                rate[plane] += width * node**-self.spectral_index * in_bins
+        rate = np.add.reduceat(rate, np.searchsorted(dety_edges, axes.dety.value[:-1]), axis=1)
+        rate = np.add.reduceat(rate, np.searchsorted(detx_edges, axes.detx.value[:-1]), axis=2)
+        return self._norm * altitude_factor(alt_pnt) * rate
+
+    def draw(self, rng: np.random.Generator, alt_pnt: float, livetime: float) -> tuple[Floats, Floats, Floats]:
+        """Energies (TeV), DETX and DETY (deg) of the events of a livetime in s."""
+        # In the plane the density is a power law in energy times a Gaussian of width sigma(E).
+        slope = self.spectral_index - 2 * self._sigma_slope
+        slope = slope if abs(slope) > 1e-6 else 1e-6  # the limit is a logarithm
+        low, high = self.energy_min**-slope, self.energy_max**-slope
+        gauss = 2 * np.pi * np.radians(self.sigma / 2) ** 2 * self.energy_min ** (-2 * self._sigma_slope)
+        bound = 2.0 if self.gradient_x or self.gradient_y else 1.0
+        mean = self._norm * altitude_factor(alt_pnt) * livetime * gauss * (low - high) / slope
+        if mean * bound > MAX_EVENTS:
+            raise BgnbError(f"a run would have {mean:.3g} events; {MAX_EVENTS:.0g} is the limit: lower trigger_rate")
+        n = int(rng.poisson(mean * bound))
+        energy = (low + (high - low) * rng.random(n)) ** (-1 / slope)
+        left, up = np.radians(self.sigma_at(energy)) * rng.standard_normal((2, n))
+        offset = np.hypot(left, up)
+        onto_sphere = np.sinc(offset / np.pi)  # sin θ / θ
+        detx = np.degrees(np.arctan2(onto_sphere * left, np.cos(offset)))
+        dety = np.degrees(np.arcsin(onto_sphere * up))
+        kept = rng.random(n) * bound < onto_sphere * self.lopsidedness(detx, dety)
+        return energy[kept], detx[kept], dety[kept]
+
+    @property
+    def _sigma_slope(self) -> float:
+        return float(np.log(2) / np.log(self.energy_max / self.energy_min))
+
+    @cached_property
+    def _norm(self) -> float:
+        """C, in TeV-1 s-1 sr-1."""
+        log_energy, d_energy = (
+            a.ravel() for a in _quadrature(np.linspace(np.log(self.energy_min), np.log(self.energy_max), 41), 5)
+        )
+        offset, d_offset = (a.ravel() for a in _quadrature(np.linspace(0, np.pi, 201), 5))
+        energy = np.exp(log_energy)
+        spatial = np.exp(-0.5 * (offset / np.radians(self.sigma_at(energy))[:, None]) ** 2)
+        integral = (spatial * 2 * np.pi * np.sin(offset)) @ d_offset
+        return float(self.trigger_rate / ((energy**-self.spectral_index * integral) @ d_energy))
+
+
+def altitude_factor(alt_pnt: float) -> float:
+    """Rate at an altitude in deg, relative to the zenith."""
+    return 0.5 + 0.5 * alt_pnt / 90
+
+
+def make_test_bg_cube_model(
+    axes: CubeAxes | None = None, altitude: u.Quantity | str = 70 * u.deg, model: TrueModel | None = None
+) -> BackgroundModel:
+    """Make the true cube of a simulation.
+
+    Parameters
+    ----------
+    axes : `CubeAxes`, optional
+        The axes; by default those of a group of 100 runs.
+    altitude : `~astropy.units.Quantity` or str
+        Altitude of the pointing; of several runs the mean, as the rate is linear in it.
+    model : `TrueModel`, optional
+        The parameters.
+
+    Returns
+    -------
+    BackgroundModel
+        Its rate is exact: the mean of the true rate over each bin. Its stack is empty.
+    """
+    axes = CubeAxes.regular(n_energy=20, n_fov=60) if axes is None else axes
+    model = TrueModel() if model is None else model
+    alt_pnt = to_value("altitude", altitude, "deg")
+    if not 0 <= alt_pnt <= 90:
+        raise BgnbError(f"the altitude must lie within 0 and 90 deg, got {alt_pnt}")
+    rate = model.expected(axes, alt_pnt) / axes.bin_volume.to_value("MeV sr")
+    return BackgroundModel(Cube(axes, rate * RATE_UNIT), stack_runs([], axes, model.fovalign), "true")
+
+
+def _quadrature(edges: Floats, order: int) -> tuple[Floats, Floats]:
+    """Gauss-Legendre nodes and weights within each bin, shapes (n_bins, order)."""
+    nodes, weights = np.polynomial.legendre.leggauss(order)
+    middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+    return middle[:, None] + half[:, None] * nodes, half[:, None] * weights
+
+
+def _with_zero(edges: Floats) -> Floats:
+    return np.union1d(edges, [0.0]) if edges[0] < 0 < edges[-1] else edges

@@ -1,0 +1,1 @@
+"""Models compared with observed counts, and with each other."""

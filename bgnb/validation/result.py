@@ -1,0 +1,288 @@
+"""Models put to the test: what they predict for runs, against what was counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from bgnb._util.arrays import Floats
+from bgnb._util.checks import checked_choice
+from bgnb._util.errors import BgnbError
+from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significance
+from bgnb.files.report_json import plain
+from bgnb.validation.run_prediction import Grid, RunPrediction
+
+#: The quantities in bins of which predicted and observed are compared.
+PROFILES = ("energy", "offset", "detx", "dety", "altitude", "azimuth")
+#: Significances are those of bins (energy, DETY, DETX), or of pixels in the sum of all energies; of
+#: every run, or after the runs are summed, which shows what they have in common.
+KINDS = ("image of each run", "cube of each run", "image of all runs", "cube of all runs")
+
+_SEED = 0  # of the random part of significances
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How well predictions fit: deviance over its expectation, and the significance of bins.
+
+    Parameters
+    ----------
+    n_runs : int
+        How many runs are compared.
+    deviance, expected, error : float
+        Poisson deviance, its expectation if the prediction is true, and the standard
+        deviation of it.
+    significance : mapping of str to ndarray
+        Significance of all bins, by kind, see `KINDS`.
+    """
+
+    n_runs: int
+    deviance: float
+    expected: float
+    error: float
+    significance: Mapping[str, Floats]
+
+    @property
+    def ratio(self) -> float:
+        """Deviance over its expectation: 1 if the prediction is true."""
+        return self.deviance / self.expected
+
+    @property
+    def ratio_error(self) -> float:
+        """Statistical error of it."""
+        return self.error / self.expected
+
+    def mean_width(self, kind: str) -> tuple[float, float]:
+        """Mean and standard deviation of a kind of significance: 0 and 1 if the prediction is true."""
+        values = self.significance[kind]
+        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Predictions for runs, and how good they are.
+
+    Parameters
+    ----------
+    grid : `Grid`
+        Where they are compared.
+    runs : tuple of `RunPrediction`
+        In order of OBS_ID.
+    faults : mapping of int to str
+        Runs that cannot be read, and why.
+    seen : set of int
+        Runs that the models were made from.
+    notes : tuple of str
+        What else should be known of the runs.
+    """
+
+    grid: Grid
+    runs: tuple[RunPrediction, ...]
+    faults: Mapping[int, str] = field(default_factory=dict)
+    seen: frozenset[int] = frozenset()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        usable = [run for run in self.runs if run.n_counts > 0 and run.n_expected > 0]
+        if not usable:
+            raise BgnbError("nothing to compare: no run has counts where a model predicts any; do their energies overlap?")
+        object.__setattr__(self, "runs", tuple(sorted(self.runs, key=lambda run: run.obs_id)))
+
+    @property
+    def counts_where_none_are_possible(self) -> int:
+        """Counts in bins where the model is empty; they are left out of deviance and significance."""
+        return sum(int(run.counts[run.used & ~run.possible].sum()) for run in self.runs)
+
+    @cached_property
+    def ratios(self) -> Floats:
+        """Predicted over observed counts of each run."""
+        return np.array([run.n_expected / run.n_counts if run.n_counts else np.nan for run in self.runs])
+
+    @property
+    def ratio(self) -> tuple[float, float]:
+        """Mean and scatter of predicted over observed counts of the runs, without a free norm.
+
+        The mean of such ratios is above that of all counts, `total_ratio`, by about the square of their scatter.
+        """
+        ratios = self.ratios[np.isfinite(self.ratios)]
+        return float(ratios.mean()), float(ratios.std(ddof=1)) if len(ratios) > 1 else float("nan")
+
+    @property
+    def total_ratio(self) -> float:
+        """Predicted over observed counts of all runs, without a free norm."""
+        return sum(run.n_expected for run in self.runs) / sum(run.n_counts for run in self.runs)
+
+    def fit(self, free_norm: bool, obs_id: int | None = None) -> Fit:
+        """How well the prediction of all runs, or of one, fits.
+
+        Parameters
+        ----------
+        free_norm : bool
+            Whether the prediction of each run is scaled to its counts.
+        obs_id : int, optional
+            The run.
+
+        Raises
+        ------
+        BgnbError
+            Where there is no such run, or nothing to compare in it.
+        """
+        rng = np.random.default_rng(_SEED)
+        n_runs = 0
+        total = mean = variance = 0.0
+        images, cubes = [], []
+        summed = np.zeros((2, *self.grid.axes.shape))
+        for run in self.runs:
+            nothing = run.factor == 0 if free_norm else not run.possible.any()
+            if obs_id not in (None, run.obs_id) or nothing:
+                continue
+            n_runs += 1
+            expected, bins = run.scaled(free_norm), run.possible
+            total += float(deviance(run.counts[bins], expected[bins]).sum())
+            means, variances = deviance_moments(expected[bins])
+            mean += float(means.sum()) - free_norm  # a norm that is fitted takes one degree of freedom
+            variance += float(variances.sum())
+            both = np.where(bins, [run.counts, expected], 0)
+            summed += both
+            images.append(_significance(both.sum(axis=1), rng))
+            cubes.append(_significance(both, rng))
+        if not n_runs:
+            raise BgnbError("there is nothing to compare" if obs_id is None else f"there is nothing to compare in run {obs_id}")
+        significances = {
+            "image of each run": np.concatenate(images),
+            "cube of each run": np.concatenate(cubes),
+            "image of all runs": _significance(summed.sum(axis=1), rng),
+            "cube of all runs": _significance(summed, rng),
+        }
+        return Fit(n_runs, total, mean, math.sqrt(variance), significances)
+
+    def profile(self, axis: str) -> Table:
+        """Predicted over observed in bins of a quantity.
+
+        Parameters
+        ----------
+        axis : {"energy", "offset", "detx", "dety", "altitude", "azimuth"}
+            The quantity.
+
+        Returns
+        -------
+        `~astropy.table.Table`
+            LOW and HIGH of each bin, COUNTS, EXPECTED (without a free norm), EXPECTED_NORM
+            (each run scaled to its counts), RATIO and RATIO_NORM of predicted over
+            observed, and their relative Poisson error ERROR.
+        """
+        edges, unit, place = self._profile_axis(axis)
+        sums = np.zeros((3, len(edges) - 1))
+        for run in self.runs:
+            where = np.broadcast_to(place(run), self.grid.axes.shape)[run.used]
+            index = np.clip(np.searchsorted(edges, where, side="right") - 1, 0, len(edges) - 2)
+            for number, values in enumerate((run.counts, run.expected, run.scaled(True))):
+                sums[number] += np.bincount(index, values[run.used], minlength=len(edges) - 1)
+        counts, expected, scaled = sums
+        table = Table({"LOW": edges[:-1], "HIGH": edges[1:], "COUNTS": counts.astype(np.int64)})
+        table["LOW"].unit = table["HIGH"].unit = unit
+        table["EXPECTED"], table["EXPECTED_NORM"] = expected, scaled
+        some = np.where(counts > 0, counts, np.nan)
+        table["RATIO"], table["RATIO_NORM"], table["ERROR"] = expected / some, scaled / some, 1 / np.sqrt(some)
+        return table[expected + counts > 0]
+
+    def _profile_axis(self, axis: str) -> tuple[Floats, str, Callable[[RunPrediction], Any]]:
+        axes, axis = self.grid.axes, checked_choice("axis", axis, PROFILES)
+        if axis == "energy":
+            return axes.energy.value, "TeV", lambda _: axes.energy_centers.value[:, None, None]
+        if axis == "offset":
+            edges = np.linspace(0, self.grid.offset_max, 6)
+            return edges, "deg", lambda _: self.grid.offset
+        if axis == "detx":
+            return axes.detx.value, "deg", lambda _: axes.detx_centers.value
+        if axis == "dety":
+            return axes.dety.value, "deg", lambda _: axes.dety_centers.value[:, None]
+        if axis == "altitude":
+            return np.linspace(0, 90, 10), "deg", lambda run: run.alt_pnt
+        return np.linspace(0, 360, 9), "deg", lambda run: run.az_pnt % 360
+
+    @property
+    def table(self) -> Table:
+        """One row a run: pointing, counts, predicted counts and their ratio, and how well its shape fits."""
+        fits = [self.fit(True, run.obs_id) if run.factor > 0 else None for run in self.runs]
+        table = Table({"OBS_ID": [run.obs_id for run in self.runs]})
+        table["ALT_PNT"], table["AZ_PNT"] = [run.alt_pnt for run in self.runs], [run.az_pnt for run in self.runs]
+        table["COUNTS"], table["EXPECTED"] = [run.n_counts for run in self.runs], [run.n_expected for run in self.runs]
+        table["RATIO"] = self.ratios
+        table["DEV_EXP"] = [fit.ratio if fit else np.nan for fit in fits]
+        table["DEV_EXP_ERROR"] = [fit.ratio_error if fit else np.nan for fit in fits]
+        table["WIDTH"] = [fit.mean_width("cube of each run")[1] if fit else np.nan for fit in fits]
+        table["GROUPS"] = [_groups_in_words(run.groups) for run in self.runs]
+        for name in ("ALT_PNT", "AZ_PNT"):
+            table[name].unit = "deg"
+        for name, form in (("ALT_PNT", ".1f"), ("AZ_PNT", ".1f"), ("EXPECTED", ".1f")):
+            table[name].info.format = form
+        for name in ("RATIO", "DEV_EXP", "DEV_EXP_ERROR", "WIDTH"):
+            table[name].info.format = ".3f"
+        return table
+
+    @property
+    def summary(self) -> str:
+        """The figures in words."""
+        free, fixed = self.fit(True), self.fit(False)
+        mean, scatter = self.ratio
+        floor = np.sqrt(np.mean([1 / run.n_counts for run in self.runs if run.n_counts]))
+        lines = [
+            f"{len(self.runs)} runs, {sum(run.n_counts for run in self.runs)} counts within {self.grid.offset_max:g} deg",
+            f"predicted over observed: {self.total_ratio:.3f} of all counts; of the runs mean {mean:.3f}, "
+            f"scatter {scatter:.3f} (of which counting statistics {floor:.3f})",
+        ]
+        for name, fit in (("one free norm per run", free), ("no free norm", fixed)):
+            over = f"{fit.ratio:.4f} ± {fit.ratio_error:.4f} of its expectation"
+            lines.append(f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run, {over}")
+            for kind in KINDS:
+                centre, width = fit.mean_width(kind)
+                lines.append(f"  significance, {kind}: mean {centre:.3f}, width {width:.3f}")
+        lines.append(f"counts where the model is empty: {self.counts_where_none_are_possible}")
+        if seen := [run.obs_id for run in self.runs if run.obs_id in self.seen]:
+            lines.append(f"note: {len(seen)} of these runs are among those that the models were made from, which flatters them")
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"left out: {fault}" for fault in self.faults.values()]
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All figures, as plain numbers, for ``report.json``."""
+        mean, scatter = self.ratio
+        table = self.table
+        columns = {name.lower(): table[name].tolist() for name in table.colnames if name != "GROUPS"}
+        runs = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        figures: dict[str, Any] = {
+            "runs": [figures | {"groups": run.groups} for figures, run in zip(runs, self.runs, strict=True)],
+            "ratio": {"total": self.total_ratio, "mean": mean, "scatter": scatter},
+            "counts_where_none_are_possible": self.counts_where_none_are_possible,
+            "left_out": self.faults,
+            "notes": self.notes,
+            "seen": sorted(self.seen & {run.obs_id for run in self.runs}),
+        }
+        for name, fit in (("free_norm", self.fit(True)), ("no_norm", self.fit(False))):
+            figures[name] = {
+                "deviance": fit.deviance,
+                "expected": fit.expected,
+                "dev_exp": fit.ratio,
+                "dev_exp_error": fit.ratio_error,
+                "significance": {kind: dict(zip(("mean", "width"), fit.mean_width(kind), strict=True)) for kind in KINDS},
+            }
+        profiles = {axis: self.profile(axis) for axis in PROFILES}
+        figures["profiles"] = {axis: {name.lower(): table[name] for name in table.colnames} for axis, table in profiles.items()}
+        return dict(plain(figures))
+
+
+def _significance(counts_expected: Floats, rng: np.random.Generator) -> Floats:
+    """Significance of the bins in which something is expected."""
+    counts, expected = counts_expected[:, counts_expected[1] > 0]
+    return significance(np.rint(counts).astype(np.int64), expected, rng)
+
+
+def _groups_in_words(groups: Mapping[int, float]) -> str:
+    return ", ".join(f"{group} ({weight:.0%})" for group, weight in groups.items()) or "spline"

@@ -1,0 +1,121 @@
+"""Counts predicted on other axes: against closed forms, and against a count of tiny cells."""
+
+import itertools
+
+import numpy as np
+import pytest
+from astropy import units as u
+from scipy.interpolate import RegularGridInterpolator
+
+from bgnb import BgnbError, Cube, CubeAxes, point_rate, predicted_rate
+from bgnb.cubes.cube import RATE_UNIT
+from tests.helpers.models import AXES, lopsided_model
+
+# Lies inside AXES; no edge is one of AXES, and every length differs.
+OTHER = CubeAxes(
+    energy=np.geomspace(0.8, 30, 4) * u.TeV, dety=np.linspace(-1.3, 2.1, 5) * u.deg, detx=np.linspace(-3.7, 1.1, 6) * u.deg
+)
+
+
+def smooth_rate(axes: CubeAxes, index=2.7, gx=11.0, gy=-17.0) -> Cube:
+    """Power law in energy, exponential in DETX and DETY (per rad), at the bin centres."""
+    energy = axes.energy_centers.to_value("MeV")[:, None, None]
+    y, x = axes.dety_centers.to_value("rad")[:, None], axes.detx_centers.to_value("rad")
+    return Cube(axes, energy**-index * np.exp(gy * y + gx * x) * RATE_UNIT)
+
+
+def test_interpolation_integrates_a_power_law_and_a_gradient_exactly():
+    energy, (y, x) = OTHER.energy.to_value("MeV"), (OTHER.dety.to_value("rad"), OTHER.detx.to_value("rad"))
+    in_energy = np.diff(energy**-1.7) / -1.7
+    in_x = np.diff(np.exp(11 * x)) / 11
+    fine = [np.linspace(low, high, 2001) for low, high in itertools.pairwise(y)]
+    in_y = [np.trapezoid(np.exp(-17 * part) * np.cos(part), part) for part in fine]
+    expected = in_energy[:, None, None] * np.array(in_y)[:, None] * in_x
+    np.testing.assert_allclose(predicted_rate(smooth_rate(AXES), OTHER, "gammapy"), expected, rtol=1e-5)
+
+
+def test_without_interpolation_each_bin_gives_what_it_shares():
+    rate = lopsided_model().rate
+    # Count tiny cells along one axis at a time: the overlap is a product.
+    by_hand = rate.quantity.value
+    for axis, (name, measure) in enumerate((("energy", lambda e: e * 1e6), ("dety", np.sin), ("detx", lambda x: x))):
+        unit = "TeV" if name == "energy" else "rad"
+        target, source = (getattr(axes, name).to_value(unit) for axes in (OTHER, rate.axes))
+        cuts = np.linspace(target[0], target[-1], 1_000_001)
+        middle, width = (cuts[:-1] + cuts[1:]) / 2, np.diff(measure(cuts))
+        into, out_of = np.searchsorted(target, middle) - 1, np.searchsorted(source, middle) - 1
+        matrix = np.zeros((len(target) - 1, len(source) - 1))
+        np.add.at(matrix, (into, out_of), width)
+        by_hand = np.moveaxis(np.tensordot(matrix, by_hand, axes=(1, axis)), 0, axis)
+    np.testing.assert_allclose(predicted_rate(rate, OTHER), by_hand, rtol=1e-3)
+
+
+@pytest.mark.parametrize("interpolation", ["none", "gammapy"])
+def test_what_lies_outside_is_zero(interpolation):
+    wide = CubeAxes(energy=[0.1, 0.3, 0.4] * u.TeV, dety=[-6, -2, 3, 5] * u.deg, detx=[-9, -4, 2, 5, 6] * u.deg)
+    inside = np.zeros(wide.shape, dtype=bool)
+    inside[1, 1, 1] = True
+    predicted = predicted_rate(smooth_rate(AXES), wide, interpolation)
+    assert np.all((predicted > 0) == inside)
+    half = CubeAxes(wide.energy[1:], dety=[-4.5, 0.5] * u.deg, detx=wide.detx[1:3])
+    full = CubeAxes(wide.energy[1:], dety=[-2, 0.5] * u.deg, detx=wide.detx[1:3])
+    both = [predicted_rate(smooth_rate(AXES), axes, interpolation).sum() for axes in (half, full)]
+    assert both[0] == pytest.approx(both[1], rel=1e-9, abs=0)
+
+
+def test_rates_at_the_centres_predict_the_counts_of_the_bins():
+    rate = lopsided_model().rate
+    points = point_rate(rate)
+    # One pixel, in the middle of a bin of the field of view: only the energy axis is put to the test.
+    for iy, ix in ((1, 2), (5, 7)):
+        column = CubeAxes(AXES.energy, AXES.dety[iy : iy + 2], AXES.detx[ix : ix + 2])
+        alone = Cube(column, points.quantity[:, iy : iy + 1, ix : ix + 1])
+        predicted = predicted_rate(alone, column, "gammapy")
+        wanted = rate.quantity[:, iy : iy + 1, ix : ix + 1].value * column.bin_volume.value
+        np.testing.assert_allclose(predicted, wanted, rtol=1e-3)
+    steep = smooth_rate(AXES)
+    lows, highs = AXES.energy[:-1].to_value("MeV"), AXES.energy[1:].to_value("MeV")
+    mean = (lows**-1.7 - highs**-1.7) / 1.7 / (highs - lows)
+    means = steep.quantity * (mean / AXES.energy_centers.to_value("MeV") ** -2.7)[:, None, None]
+    np.testing.assert_allclose(point_rate(Cube(AXES, means)).quantity.value, steep.quantity.value, rtol=1e-5)
+
+
+def test_an_unknown_interpolation_is_refused():
+    with pytest.raises(BgnbError, match="unknown interpolation 'cubic': use one of none, gammapy"):
+        predicted_rate(smooth_rate(AXES), OTHER, "cubic")
+
+
+def test_bins_that_reach_over_any_end_predict_what_lies_inside():
+    """Each end of each axis, in one bin of the other two; each part of a bin is integrated by itself."""
+    for name in ("energy", "dety", "detx"):
+        edges = getattr(AXES, name)
+        span = edges[-1] - edges[0]
+        for beyond, within in (
+            ([edges[0] - 0.004 * span, edges[0] + 0.6 * span], [edges[0], edges[0] + 0.6 * span]),
+            ([edges[-1] - 0.6 * span, edges[-1] + 2 * span], [edges[-1] - 0.6 * span, edges[-1]]),
+        ):
+            kept = {n: getattr(AXES, n)[1:3] for n in ("energy", "dety", "detx") if n != name}
+            both = [
+                predicted_rate(smooth_rate(AXES), CubeAxes(**kept, **{name: u.Quantity(part)}), "gammapy").item()
+                for part in (beyond, within)
+            ]
+            assert both[0] == pytest.approx(both[1], rel=1e-9, abs=0), name
+
+
+def test_between_the_centres_the_logarithm_of_a_rough_rate_is_linear_as_scipy_has_it():
+    rate = lopsided_model(method="unsmoothed").rate
+    rough = Cube(AXES, (rate.quantity + 0.02 * rate.quantity.mean()) * np.random.default_rng(4).uniform(0.5, 2, AXES.shape))
+
+    def coordinates(axes):
+        return np.log(axes.energy_centers.to_value("MeV")), axes.dety_centers.to_value("rad"), axes.detx_centers.to_value("rad")
+
+    between = RegularGridInterpolator(coordinates(AXES), np.log(rough.quantity.value), bounds_error=False, fill_value=None)
+    parts = (30, 12, 12)  # into which each bin is cut
+    fine = CubeAxes(
+        np.geomspace(0.8, 30, 3 * parts[0] + 1) * u.TeV,
+        np.linspace(-1.3, 2.1, 4 * parts[1] + 1) * u.deg,
+        np.linspace(-3.7, 1.1, 5 * parts[2] + 1) * u.deg,
+    )
+    events = np.exp(between(tuple(np.meshgrid(*coordinates(fine), indexing="ij")))) * fine.bin_volume.value
+    expected = events.reshape(3, parts[0], 4, parts[1], 5, parts[2]).sum(axis=(1, 3, 5))
+    np.testing.assert_allclose(predicted_rate(rough, OTHER, "gammapy"), expected, rtol=5e-3)

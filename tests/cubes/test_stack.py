@@ -1,0 +1,174 @@
+"""Counts and livetime of runs, added: by hand, and against astropy and NumPy."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord, SkyOffsetFrame
+from astropy.io import fits
+from astropy.time import Time
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgnb import BgnbError, CubeAxes, EventList, open_runs, read_event_list, stack_runs
+from bgnb.cubes.stack import _bin_index
+from tests.helpers.run_files import run, write_gadf
+
+AXES = CubeAxes(energy=np.geomspace(0.1, 50, 7) * u.TeV, dety=np.linspace(-3, 2, 6) * u.deg, detx=np.linspace(-2, 4, 9) * u.deg)
+
+
+@pytest.fixture
+def event_lists(tmp_path) -> list[EventList]:
+    parts = [run(1, 300, threshold=0.5), run(2, 500, threshold=None), run(3, 700, threshold=1.5)]
+    runs = open_runs(write_gadf(tmp_path / "in", parts), "GADF")
+    return [read_event_list(runs.files(obs_id)) for obs_id in runs.obs_ids]
+
+
+def assert_same(one, other):
+    assert np.array_equal(one.counts, other.counts)
+    assert np.array_equal(one.livetime_us, other.livetime_us)
+    assert one.runs == other.runs
+
+
+def test_stacks_add_up_in_any_order(event_lists):
+    a, b, c = (stack_runs([events], AXES) for events in event_lists)
+    whole = stack_runs(event_lists, AXES)
+    assert_same(a + b + c, whole)
+    assert_same(c + (a + b), whole)
+    assert whole.obs_ids == [1, 2, 3]
+    assert whole.counts.sum() == sum(run.counts for run in whole.runs) > 0
+
+
+def test_no_run_is_counted_twice(event_lists):
+    stack = stack_runs(event_lists[:2], AXES)
+    with pytest.raises(BgnbError, match="run 2 would be counted twice"):
+        stack + stack_runs(event_lists[1:], AXES)
+    with pytest.raises(BgnbError, match="different frames"):
+        stack + stack_runs(event_lists[2:], AXES, "RADEC")
+
+
+def test_what_cannot_be_a_stack_is_refused(event_lists):
+    stack = stack_runs(event_lists[:1], AXES)
+    negative, part = stack.counts.copy(), np.zeros(AXES.shape, dtype=np.int64)
+    negative[2, 3, 4], part[5, 4, 3] = -1, 1
+    for changes, message in (
+        ({"counts": negative}, "counts of a stack must be int64, of shape"),
+        ({"counts": stack.counts.astype(float)}, "counts of a stack must be int64"),
+        ({"livetime_us": stack.livetime_us[:, :, 1:]}, "livetime_us of a stack must be int64"),
+        ({"counts": part * 0, "livetime_us": part, "runs": ()}, "a stack of no runs cannot have a livetime"),
+        ({"fovalign": "GALACTIC"}, "unknown fovalign 'GALACTIC'"),
+        ({"livetime_us": stack.livetime_us * 0}, "counts where it has no livetime"),
+    ):
+        with pytest.raises(BgnbError, match=message):
+            replace(stack, **changes)
+    for name in ("energy", "dety", "detx"):
+        other = replace(AXES, **{name: getattr(AXES, name) * 1.01})
+        with pytest.raises(BgnbError, match="different axes"):
+            stack + stack_runs(event_lists[1:], other)
+
+
+def test_the_bin_that_the_threshold_cuts_gets_neither_counts_nor_livetime(event_lists):
+    edges = AXES.energy.value
+    events = event_lists[0]
+    first = int(np.searchsorted(edges, 0.5))
+    assert edges[first - 1] < 0.5 < edges[first]
+    stack = stack_runs([events], AXES)
+    assert not stack.counts[:first].any()
+    assert stack.counts[first].any()
+    assert np.all(stack.livetime[:first] == 0 * u.s)
+    assert np.all(stack.livetime[first:] == 1501 * u.s)
+    (counted,) = stack.runs
+    assert counted.events_below_threshold == np.count_nonzero(events.in_gti & (events.energy < edges[first]))
+
+
+def test_without_a_threshold_all_energies_count(event_lists):
+    (counted,) = stack_runs([event_lists[1]], AXES).runs
+    assert counted.events_below_threshold == 0
+    outside_energy = np.count_nonzero((event_lists[1].energy < 0.1) | (event_lists[1].energy >= 50))
+    assert counted.events_outside_axes > outside_energy > 0
+
+
+def test_a_threshold_above_all_bins_leaves_nothing(event_lists):
+    stack = stack_runs([replace(event_lists[0], energy_threshold=60.0)], AXES)
+    assert not stack.counts.any()
+    assert not stack.livetime_us.any()
+    (counted,) = stack.runs
+    assert counted.events_below_threshold == np.count_nonzero(event_lists[0].energy < 50)
+
+
+def test_events_outside_the_gti_are_left_out_and_counted(event_lists):
+    events = event_lists[1]
+    middle = float(np.median(events.time))
+    shorter = replace(events, gti=np.array([[events.gti[0, 0], middle]]))
+    # The same events in the same frame, whose reference time is the middle of the GTI.
+    assert stack_runs([shorter], AXES, "RADEC").counts.sum() < stack_runs([events], AXES, "RADEC").counts.sum()
+    (counted,) = stack_runs([shorter], AXES).runs
+    assert counted.events_outside_gti == np.count_nonzero(events.time > middle)
+
+
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_counts_equal_those_of_astropy_and_numpy(tmp_path, fovalign):
+    parts = [run(1, 800, threshold=0.5), run(2, 800, threshold=None)]
+    indir = write_gadf(tmp_path / "in", parts)
+    runs = open_runs(indir, "GADF")
+    stack = stack_runs((read_event_list(runs.files(i)) for i in runs.obs_ids), AXES, fovalign)
+    files = [indir / "data" / f"run{i}.fits.gz" for i in (1, 2)]
+    assert np.array_equal(stack.counts, independent_counts(files, AXES, fovalign))
+
+
+def test_counts_of_real_runs_equal_those_of_astropy_and_numpy(hess_data):
+    """On runs in the north, near the zenith, and with events outside their GTI."""
+    obs_ids = [23523, 26850, 29072]
+    axes = CubeAxes.regular(n_energy=9, n_fov=14)
+    runs = open_runs(hess_data, "GADF")
+    stack = stack_runs((read_event_list(runs.files(i)) for i in obs_ids), axes)
+    files = [hess_data / "data" / f"hess_dl3_dr1_obs_id_{i:06d}.fits.gz" for i in obs_ids]
+    expected = independent_counts(files, axes, "ALTAZ")
+    # An event within a hundredth of an arcsecond of a bin's edge may change sides.
+    assert np.abs(stack.counts - expected).sum() <= 2
+    assert expected.sum() > 8000
+    assert sum(run.events_outside_gti for run in stack.runs) > 0
+
+
+@given(
+    st.lists(st.floats(-9, 9), min_size=1, max_size=50),
+    st.floats(-5, 0),
+    st.floats(0.1, 5),
+    st.integers(1, 70),
+    st.booleans(),
+)
+def test_bins_are_those_of_a_search_also_on_the_edges(values, low, width, n_bins, even):
+    edges = np.linspace(low, low + width, n_bins + 1)
+    if not even:
+        edges[-1] += 1
+    everything = np.concatenate([values, edges, np.nextafter(edges, -99), np.nextafter(edges, 99)])
+    assert np.array_equal(_bin_index(edges, everything), np.searchsorted(edges, everything, side="right") - 1)
+
+
+def independent_counts(files, axes, fovalign):
+    """Counts cube by astropy's coordinates, event by event, and np.histogramdd."""
+    total = 0
+    for path in files:
+        with fits.open(path) as hdus:
+            header, data = hdus["EVENTS"].header, hdus["EVENTS"].data
+            gti = hdus["GTI"].data
+            threshold = hdus["AEFF"].header.get("LO_THRES", 0.0)
+            sky = SkyCoord(data["RA"].astype(float) * u.deg, data["DEC"].astype(float) * u.deg)
+            seconds, energy = data["TIME"].astype(float), data["ENERGY"].astype(float)
+            pointing = SkyCoord(header["RA_PNT"] * u.deg, header["DEC_PNT"] * u.deg)
+            good = np.any([(seconds >= a) & (seconds <= b) for a, b in zip(gti["START"], gti["STOP"], strict=True)], axis=0)
+        if fovalign == "ALTAZ":
+            location = EarthLocation(
+                lon=header["GEOLON"] * u.deg, lat=header["GEOLAT"] * u.deg, height=header["ALTITUDE"] * u.m
+            )
+            reference = Time(header["MJDREFI"], header["MJDREFF"], format="mjd", scale="tt")
+            frame = AltAz(obstime=reference + seconds * u.s, location=location)
+            sky, pointing = sky.transform_to(frame), pointing.transform_to(frame)
+        offset = sky.transform_to(SkyOffsetFrame(origin=pointing))
+        detx, dety = -offset.lon.wrap_at(180 * u.deg).deg, offset.lat.deg
+        usable = min((edge for edge in axes.energy.value if edge >= threshold * (1 - 1e-6)), default=np.inf)
+        use = good & (energy >= usable)
+        edges = (axes.energy.value, axes.dety.value, axes.detx.value)
+        total = total + np.histogramdd(np.stack([energy, dety, detx], axis=1)[use], edges)[0]
+    return total

@@ -1,0 +1,96 @@
+"""`bgnb check`: whether a directory is as bgnb wrote it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import bgnb
+from bgnb.files.manifest import MANIFEST
+from bgnb.files.output_directory import new_directory
+from tests.helpers.commands import command, error_of
+from tests.helpers.files import names
+from tests.helpers.run_files import run, write_gadf
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    write_gadf(folder / "in", [run(obs_id, 100) for obs_id in (2, 4)])
+    bgnb.make_bg_cube_models(folder / "in", "GADF", folder / "out", select="all", n_energy=5, n_fov=8)
+    return folder / "out"
+
+
+def test_check_names_each_fault(models, tmp_path):
+    out = shutil.copytree(models, tmp_path / "out")
+    result = command("check", out)
+    assert (result.exit_code, result.output) == (0, f"{out}: all {len(names(out))} files are as bgnb wrote them\n")
+    (out / "report.json").unlink()
+    (out / "mine.txt").touch()
+    changed = out / "bg_observation_table.fits.gz"
+    content = bytearray(changed.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+    result = command("check", out)
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        f"{changed}: was changed after bgnb wrote it, or is damaged",
+        f"{out / 'mine.txt'}: was not written by bgnb",
+        f"{out / 'report.json'}: is missing",
+    ]
+
+
+def test_check_sees_each_bit(tmp_path):
+    """Of a file, of a link, and of the manifest itself."""
+    with new_directory(tmp_path / "out", overwrite=False) as directory:
+        (directory / "folder").mkdir()
+        (directory / "folder" / "file").write_bytes(b"some text")
+        (directory / "link").symlink_to("folder")
+    assert bgnb.check(tmp_path / "out") == dict.fromkeys(["folder/file", "link", MANIFEST])
+    for name in ("folder/file", MANIFEST):
+        path = tmp_path / "out" / name
+        content = path.read_bytes()
+        for bit in range(8 * len(content)):
+            changed = bytearray(content)
+            changed[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+            try:
+                assert any(bgnb.check(tmp_path / "out").values()), (name, bit)
+            except bgnb.BgnbError as error:
+                assert "is not of bgnb" in str(error)  # noqa: PT017
+        path.write_bytes(content)
+    (tmp_path / "out" / "link").unlink()
+    (tmp_path / "out" / "link").symlink_to("elsewhere")
+    assert [name for name, fault in bgnb.check(tmp_path / "out").items() if fault] == ["link"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "exit_code", "line"),
+    [
+        (None, 2, "has no manifest.json, so bgnb did not make it"),
+        ('{"creator": "somebody"}', 2, "its manifest.json is not of bgnb"),
+        ("[]", 2, "its manifest.json is not of bgnb"),
+        ('{"creator": "bgnb", "fi', 1, "manifest.json: is damaged"),
+        ('{"creator": "bgnb", "files": 3}', 1, "manifest.json: is damaged"),
+        ("\udcff", 1, "manifest.json: is damaged"),
+        ('{"creator": "bgnb", "files": ["a"]}', 1, "manifest.json: has no sums, as an older bgnb wrote it"),
+    ],
+)
+def test_check_says_what_a_directory_is(tmp_path, manifest, exit_code, line):
+    (tmp_path / "a").touch()
+    if manifest:
+        (tmp_path / MANIFEST).write_bytes(os.fsencode(manifest))
+    result = command("check", tmp_path)
+    assert result.exit_code == exit_code
+    (only,) = result.output.splitlines()
+    assert line in only
+    assert str(tmp_path) in only
+
+
+def test_check_of_a_directory_of_directories_names_them(models, tmp_path):
+    shutil.copytree(models, tmp_path / "reco")
+    assert f"Check {tmp_path / 'reco'}" in error_of("check", tmp_path)
+    assert "there is no such directory" in error_of("check", tmp_path / "none")

@@ -1,0 +1,163 @@
+"""DETX and DETY against astropy's own frames."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord, SkyOffsetFrame, angular_separation, get_sun
+from astropy.time import Time
+from astropy.utils import iers
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from bgnb import BgnbError
+from bgnb.observations.coordinates import (
+    FieldOfView,
+    Site,
+    _ut1_and_pole,
+    checked_fovalign,
+    pointing_altaz,
+    pointing_radec,
+    separation,
+    sun_altitude,
+)
+
+SITE = Site(16.5002222, -23.2717778, 1835.0)
+NORTHERN = Site(-17.89, 28.7619444, 2200.0)
+TOLERANCE = 0.05 / 3600  # deg; the promise is 1 arcsec
+
+
+def astropy_detxy(view, sky, seconds):
+    location = EarthLocation(lon=view.site.lon * u.deg, lat=view.site.lat * u.deg, height=view.site.height * u.m)
+    frame = AltAz(obstime=Time(view.mjd_tt, format="mjd", scale="tt") + seconds * u.s, location=location)
+    pointing = SkyCoord(view.ra_pnt * u.deg, view.dec_pnt * u.deg).transform_to(frame)
+    offset = sky.transform_to(frame).transform_to(SkyOffsetFrame(origin=pointing))
+    return -offset.lon.wrap_at(180 * u.deg).deg, offset.lat.deg
+
+
+def events(view, rng, n=60, radius=5.0):
+    pointing = SkyCoord(view.ra_pnt * u.deg, view.dec_pnt * u.deg)
+    sky = pointing.directional_offset_by(rng.uniform(0, 360, n) * u.deg, radius * np.sqrt(rng.uniform(0, 1, n)) * u.deg)
+    return sky, rng.uniform(-1800, 1800, n)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    ra=st.floats(0, 360),
+    dec=st.floats(-89.5, 89.5),
+    mjd=st.floats(52000, 60500),
+    site=st.sampled_from([SITE, NORTHERN]),
+    seed=st.integers(0, 1000),
+)
+def test_altaz_agrees_with_astropy_anywhere_at_any_time(ra, dec, mjd, site, seed):
+    view = FieldOfView(ra, dec, mjd, site)
+    sun = get_sun(Time(mjd, format="mjd", scale="tt"))
+    assume(angular_separation(sun.ra, sun.dec, ra * u.deg, dec * u.deg) > 30 * u.deg)  # no deflection of light by it
+    sky, seconds = events(view, np.random.default_rng(seed))
+    detx, dety = view.altaz(sky.ra.deg, sky.dec.deg, seconds)
+    expected_x, expected_y = astropy_detxy(view, sky, seconds)
+    # Nearer than half a degree to the zenith the direction of "up" itself turns by the errors of the frames.
+    zenith_distance = 90 - pointing_altaz(ra, dec, mjd, site)[0]
+    tolerance = TOLERANCE * max(1, 5 / max(zenith_distance, 0.01))
+    np.testing.assert_allclose(detx, expected_x, atol=tolerance)
+    np.testing.assert_allclose(dety, expected_y, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "mjd"),
+    [
+        (83.633, 21.514, 53343.93),  # Crab nebula, north
+        (14.6, -23.2, 53201.13),  # passing within a degree of the zenith
+        (350.0, 5.0, 53201.05),  # passing azimuth 0/360
+    ],
+)
+def test_altaz_through_a_run(ra, dec, mjd):
+    view = FieldOfView(ra, dec, mjd, SITE)
+    sky, seconds = events(view, np.random.default_rng(3), n=200)
+    detx, dety = view.altaz(sky.ra.deg, sky.dec.deg, seconds)
+    expected_x, expected_y = astropy_detxy(view, sky, seconds)
+    np.testing.assert_allclose(detx, expected_x, atol=1 / 3600)
+    np.testing.assert_allclose(dety, expected_y, atol=1 / 3600)
+
+
+def test_radec_agrees_with_astropy():
+    view = FieldOfView(359.9, -60.0, 53343.9, SITE)
+    sky, _ = events(view, np.random.default_rng(4))
+    detx, dety = view.radec(sky.ra.deg, sky.dec.deg)
+    offset = sky.transform_to(SkyOffsetFrame(origin=SkyCoord(359.9 * u.deg, -60 * u.deg)))
+    np.testing.assert_allclose(detx, -offset.lon.wrap_at(180 * u.deg).deg, atol=1e-9)
+    np.testing.assert_allclose(dety, offset.lat.deg, atol=1e-9)
+
+
+def test_directions_by_hand():
+    """An event to the north-east: DETX, to smaller right ascension, is negative; DETY is positive."""
+    view = FieldOfView(100.0, -20.0, 53343.9, SITE)
+    detx, dety = view.radec(np.array([101.0]), np.array([-19.5]))
+    assert detx[0] < -0.9
+    assert dety[0] > 0.45
+
+
+def test_pointing_in_altitude_and_azimuth_agrees_with_astropy():
+    for ra, dec, mjd in [(83.6, 21.5, 53343.93), (350.0, -42.6, 53201.07), (200.0, -80.0, 55000.2)]:
+        location = EarthLocation(lon=SITE.lon * u.deg, lat=SITE.lat * u.deg, height=SITE.height * u.m)
+        frame = AltAz(obstime=Time(mjd, format="mjd", scale="tt"), location=location)
+        expected = SkyCoord(ra * u.deg, dec * u.deg).transform_to(frame)
+        altaz = pointing_altaz(ra, dec, mjd, SITE)
+        np.testing.assert_allclose(altaz, [expected.alt.deg, expected.az.deg], atol=0.01 / 3600)
+        np.testing.assert_allclose(pointing_radec(*altaz, mjd, SITE), [ra, dec], atol=1e-9)
+
+
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_sky_is_the_inverse_of_detxy(fovalign):
+    view = FieldOfView(359.0, 60.0, 53343.9, SITE)
+    rng = np.random.default_rng(2)
+    (detx, dety), seconds = rng.uniform(-40, 40, (2, 50)), rng.uniform(-900, 900, 50)
+    ra, dec = view.sky(fovalign, detx, dety, seconds)
+    assert np.all((ra >= 0) & (ra < 360))
+    np.testing.assert_allclose(view.detxy(fovalign, ra, dec, seconds), [detx, dety], atol=1e-9)
+
+
+def test_altitude_of_the_sun_agrees_with_astropy():
+    location = EarthLocation(lon=SITE.lon * u.deg, lat=SITE.lat * u.deg, height=SITE.height * u.m)
+    for mjd in (53343.93, 55000.2, 57000.5):
+        time = Time(mjd, format="mjd", scale="tt")
+        expected = get_sun(time).transform_to(AltAz(obstime=time, location=location)).alt.deg
+        assert sun_altitude(mjd, SITE) == pytest.approx(expected, abs=0.01)
+
+
+def test_far_events_stay_far():
+    """Reconstructed offsets reach 86 deg: they must not come back into the field of view."""
+    view = FieldOfView(10.0, -30.0, 53201.1, SITE)
+    detx, dety = view.altaz(np.array([190.0, 100.0]), np.array([30.0, -30.0]), np.zeros(2))
+    assert np.all(np.hypot(detx, dety) > 40)
+
+
+def test_earth_orientation_agrees_with_astropy_also_across_leap_seconds_and_stands_still_outside_the_table():
+    table = iers.IERS_A.open(iers.IERS_A_FILE)
+    # Leap seconds end MJD 53735 and 57753.
+    for mjd in (53201.13, 53735.75, 53736.0, 57753.01, 57753.99, 57754.5, 60000.0):
+        dut1, xp, yp = _ut1_and_pole(mjd)
+        time = Time(mjd, format="mjd", scale="utc")
+        pole = [angle.to_value("arcsec") for angle in table.pm_xy(time)]
+        assert dut1 == pytest.approx(table.ut1_utc(time).to_value("s"), abs=3e-4), mjd
+        np.testing.assert_allclose(np.degrees([xp, yp]) * 3600, pole, atol=2e-3)
+    known = table["MJD"][~np.isnan(table["UT1_UTC_A"])].value
+    for outside, edge in ((known[0] - 5000, known[0]), (known[-1] + 5000, known[-1])):
+        assert _ut1_and_pole(outside) == _ut1_and_pole(edge)
+        row = table[table["MJD"].value == edge]
+        np.testing.assert_allclose(np.degrees(_ut1_and_pole(edge)[1:]) * 3600, [row["PM_x_A"][0].value, row["PM_y_A"][0].value])
+
+
+def test_separation_agrees_with_astropy_from_arcseconds_to_opposite_points():
+    rng = np.random.default_rng(6)
+    lon, lat = rng.uniform(-180, 540, 200), rng.uniform(-90, 90, 200)
+    other_lon, other_lat = rng.uniform(-180, 540, 200), rng.uniform(-90, 90, 200)
+    other_lon[:50], other_lat[:50] = lon[:50] + 1e-5, lat[:50] * (1 - 1e-7)
+    expected = np.degrees(angular_separation(*np.radians([lon, lat, other_lon, other_lat])))
+    np.testing.assert_allclose(separation(lon, lat, other_lon, other_lat), expected, rtol=1e-9)
+    assert separation(20, 30, 200, -30) == pytest.approx(180)
+
+
+def test_a_frame_has_one_of_two_names():
+    assert [checked_fovalign(name) for name in ("altaz", "RaDec")] == ["ALTAZ", "RADEC"]
+    with pytest.raises(BgnbError, match="unknown fovalign 'GALACTIC': use one of ALTAZ, RADEC"):
+        checked_fovalign("GALACTIC")

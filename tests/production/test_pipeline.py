@@ -1,0 +1,306 @@
+"""The main job, from the command line and from Python."""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+import bgnb
+from bgnb import (
+    BgnbError,
+    CubeAxes,
+    make_bg_cube_models,
+    make_test_dataset,
+    open_runs,
+    read_event_list,
+    read_groups,
+    read_model,
+    stack_runs,
+)
+from bgnb.production.settings import Settings
+from tests.helpers.commands import error_of, output_of
+from tests.helpers.files import digests
+from tests.helpers.run_files import TSTART, run, write_gadf, write_hess
+
+OBS_IDS = (2, 3, 5, 6, 9, 11)
+SMALL = ["--select", "all", "--n-energy", "6", "--n-fov", "10"]
+
+
+@pytest.fixture
+def indir(tmp_path):
+    parts = [run(obs_id, 200 + 10 * obs_id) for obs_id in OBS_IDS]
+    parts[1] = run(3, 230, gti=[(TSTART, TSTART + 800)])
+    return write_gadf(tmp_path / "in", parts)
+
+
+def test_every_file_is_there_and_the_report_accounts_for_every_event(indir, tmp_path):
+    out = tmp_path / "out"
+    output = output_of("make-bg-cube-models", indir, "GADF", out, *SMALL)
+    report = json.loads((out / "report.json").read_text())
+    assert [entry["obs_id"] for entry in report["runs"]] == list(OBS_IDS)
+    for entry in report["runs"]:
+        kinds = ("events_outside_gti", "events_below_threshold", "events_outside_axes", "counts")
+        assert sum(entry[kind] for kind in kinds) == entry["events"] == 200 + 10 * entry["obs_id"]
+        livetime = 720 if entry["obs_id"] == 3 else 1500 + entry["obs_id"]
+        assert (entry["status"], entry["reason"], entry["livetime_s"]) == ("used", None, livetime)
+    assert report["runs"][1]["events_outside_gti"] > 0
+    # Altitude 50 or 75 by odd and even OBS_ID, azimuth 30 or 180 by multiples of 3.
+    groups = {18: [5, 11], 19: [3, 9], 26: [2], 27: [6]}
+    assert {g["group_id"]: g["n_runs"] for g in report["groups"]} == {key: len(value) for key, value in groups.items()}
+    for group in report["groups"]:
+        members = [entry for entry in report["runs"] if entry["group_id"] == group["group_id"]]
+        assert [entry["obs_id"] for entry in members] == groups[group["group_id"]]
+        assert group["counts"] == sum(entry["counts"] for entry in members)
+        assert group["livetime_s"] == sum(entry["livetime_s"] for entry in members)
+        model = read_model(out / group["files"][0])
+        assert model.stack.counts.sum() == group["counts"]
+        assert model.stack.livetime.max().value == group["livetime_s"]
+        assert fits.getdata(out / group["files"][1]).shape == (6, 10, 10)
+        assert group["files"][0] in output
+    assert report["groups"][1]["az_mean_deg"] == pytest.approx(180)
+    assert len(read_groups(out / "bg_observation_groups.ecsv")) == 28
+    table = Table.read(out / "bg_observation_table_grouped.fits.gz")
+    assert dict(zip(table["OBS_ID"], table["GROUP_ID"], strict=True)) == {
+        i: g for g, members in groups.items() for i in members
+    }
+    assert "GROUP_ID" not in Table.read(out / "bg_observation_table.fits.gz").colnames
+    assert report["settings"]["n_fov"] == 10
+    assert "6 of 6 runs used, 0 left out" in output
+    assert len(list(out.iterdir())) == 5 + 2 * 4
+
+
+def test_same_bytes_again_from_python_and_from_the_other_order_of_the_index(indir, tmp_path):
+    make_bg_cube_models(indir, "GADF", tmp_path / "one", select="all", n_energy=6, n_fov=10)
+    index = Table.read(indir / "obs-index.fits.gz")
+    index[::-1].write(indir / "obs-index.fits.gz", overwrite=True)
+    output_of("make-bg-cube-models", indir, "GADF", tmp_path / "two", *SMALL)
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+def test_both_schemes_give_the_same_models(tmp_path):
+    parts = [run(obs_id, 300) for obs_id in (2, 3)]
+    one = make_bg_cube_models(write_gadf(tmp_path / "g", parts), "GADF", tmp_path / "one", select="all")
+    two = make_bg_cube_models(write_hess(tmp_path / "h", parts), "HESS", tmp_path / "two", select="all")
+    assert one.runs == two.runs
+    assert one.groups == two.groups
+    for group in one.groups:
+        first, second = (read_model(tmp_path / name / group.files[0]) for name in ("one", "two"))
+        assert np.array_equal(first.rate.quantity, second.rate.quantity)
+
+
+def test_runs_near_known_sources_and_outside_the_groups_are_left_out_with_the_reason(indir, tmp_path):
+    two = run(2)  # and all others of the same pointing
+    Table({"NAME": ["Here"], "RA": [two["RA_PNT"]], "DEC": [two["DEC_PNT"] + 1]}).write(tmp_path / "catalog.ecsv")
+    output_of(
+        *("make-bg-cube-models", indir, "GADF", tmp_path / "out"),
+        *("--catalog", tmp_path / "catalog.ecsv", "--alt-edges", "40,60", "--az-edges", "0,360"),
+    )
+    reasons = {e["obs_id"]: e["reason"] for e in json.loads((tmp_path / "out" / "report.json").read_text())["runs"]}
+    assert reasons[2] == "near a known source: Here, 1.00 deg"
+    assert [obs_id for obs_id, reason in reasons.items() if reason is None] == [3, 5, 9, 11]
+
+
+def test_listed_runs(indir, tmp_path):
+    (tmp_path / "list.txt").write_text("9  # good\n\n2\n")
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select=tmp_path / "list.txt")
+    assert [entry.obs_id for entry in report.runs if not entry.reason] == [2, 9]
+    (tmp_path / "list.txt").write_text("9\nrun2\n")
+    line = error_of("make-bg-cube-models", indir, "GADF", tmp_path / "x", "--select", tmp_path / "list.txt")
+    assert "line 2: 'run2' is not an OBS_ID" in line
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "numbers", select=np.array([2, 5]), n_fov=np.int64(10))
+    assert list(report.group_ids) == [2, 5]
+    for select in (5, [2.5], ["2"], [None]):
+        with pytest.raises(BgnbError, match="select must be 'far', 'all', a file of OBS_IDs or a list of whole numbers"):
+            make_bg_cube_models(indir, "GADF", tmp_path / "x", select=select)
+    with pytest.raises(BgnbError, match=r"n_fov must be a whole number from 1 up, got 10\.5"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "x", select="all", n_fov=10.5)
+
+
+def test_quick_test_takes_20_runs_in_two_altitudes(tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 20) for obs_id in range(1, 31)])
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", test=True, select="all")
+    used = [entry.obs_id for entry in report.runs if not entry.reason]
+    assert len(used) == 20
+    assert (min(used), max(used)) == (1, 30)
+    assert read_groups(tmp_path / "out" / "bg_observation_groups.ecsv").alt_edges.value.tolist() == [0, 45, 90]
+
+
+@pytest.mark.parametrize(
+    ("runs", "shape"), [(1, (10, 20, 20)), (29, (12, 28, 28)), (99, (19, 56, 56)), (100, (20, 60, 60)), (5000, (20, 60, 60))]
+)
+def test_default_binning_follows_the_number_of_runs(runs, shape):
+    names = set(inspect.signature(Settings.checked).parameters)
+    defaults = {
+        name: value.default for name, value in inspect.signature(make_bg_cube_models).parameters.items() if name in names
+    }
+    assert Settings.checked(**defaults | {"indir": "in", "scheme": "GADF"}).axes(runs).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{in}", "FITS", "{out}"], "unknown scheme 'FITS': use one of GADF, HESS"),
+        (["{tmp}/none", "GADF", "{out}"], "there is no such directory of runs"),
+        (["{foreign}", "GADF", "{out}"], "has neither obs-index.fits.gz nor obs-index.fits"),
+        (["{in}", "GADF", "{out}", "--method", "ring"], "unknown method 'ring': use one of default, michi, spline, unsmoothed"),
+        (["{in}", "GADF", "{tmp}"], "is, holds or lies inside the input"),
+        (["{in}", "GADF", "{in}/out", "--overwrite"], "is, holds or lies inside the input"),
+        (["{in}", "GADF", "{foreign}", "--overwrite"], "holds notes.txt, which bgnb did not write there"),
+        (["{in}", "GADF", "{foreign}/notes.txt"], "is a file; name a directory"),
+        (["{in}", "GADF", "{foreign}/notes.txt/out"], "a part of the path is a file"),
+        (["{in}", "GADF", "{out}", "--exclusion-radius", "180 deg"], "no run is left of the 6"),
+        (["{in}", "GADF", "{out}", "--alt-edges", "10,20", "--select", "all"], "6 altitude and azimuth outside all groups"),
+        (["{in}", "GADF", "{out}", "--select", "near"], "select must be 'far', 'all' or a text file"),
+        (["{in}", "GADF", "{out}", "--catalog", "{tmp}/none"], "there is no such catalogue"),
+        (["{in}", "GADF", "{out}", "--energy-min", "1 deg"], "energy_min must be a value with a unit, such as '1 TeV'"),
+        (["{in}", "GADF", "{out}", "--energy-min", "90 TeV"], "energy_min and energy_max must be increasing"),
+        (["{in}", "GADF", "{out}", "--n-fov", "0"], "n_fov must be a whole number from 1 up, got 0"),
+        (["{in}", "GADF", "{out}", "--fovalign", "GALACTIC"], "unknown fovalign 'GALACTIC': use one of ALTAZ, RADEC"),
+        (["{in}", "GADF", "{out}", "--alt-edges", "0,a"], "'0,a' is not a list of numbers"),
+    ],
+)
+def test_ordinary_mistakes_get_one_clear_line_and_status_2(indir, tmp_path, arguments, message):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes.txt").write_text("mine")
+    places = {"in": indir, "out": tmp_path / "out", "tmp": tmp_path, "foreign": tmp_path / "foreign"}
+    filled = [re.sub(r"{(\w+)}", lambda match: str(places[match[1]]), argument) for argument in arguments]
+    assert message in error_of("make-bg-cube-models", *filled)
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_overwrite_replaces_what_bgnb_made(indir, tmp_path):
+    out = tmp_path / "out"
+    make_bg_cube_models(indir, "GADF", out, select="all")
+    with pytest.raises(BgnbError, match="exists already"):
+        make_bg_cube_models(indir, "GADF", out, select="all")
+    make_bg_cube_models(indir, "GADF", out, select="all", alt_edges=[0, 90], overwrite=True)
+    assert sorted(path.name for path in out.glob("*table.fits.gz")) == [
+        "bg_cube_model_group0_table.fits.gz",
+        "bg_cube_model_group1_table.fits.gz",
+        "bg_observation_table.fits.gz",
+    ]
+    # What somebody else put there is never deleted.
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(BgnbError, match=r"holds notes\.txt, which bgnb did not write there"):
+        make_bg_cube_models(indir, "GADF", out, select="all", overwrite=True)
+    (out / "notes.txt").unlink()
+    # One that fails leaves the old one as it was.
+    before = digests(out)
+    with pytest.raises(BgnbError, match="no run is left"):
+        make_bg_cube_models(indir, "GADF", out, exclusion_radius="180 deg", overwrite=True)
+    assert digests(out) == before
+
+
+def test_help_teaches_with_examples():
+    assert "bgnb make-bg-cube-models hess-dl3-dr1 GADF models" in output_of("make-bg-cube-models", "--help")
+
+
+def test_real_runs(hess_data, tmp_path):
+    """All 40 runs: used + left out = all, and what is left out is near a source."""
+    report = make_bg_cube_models(hess_data, "GADF", tmp_path / "far")
+    reasons = {entry.obs_id: entry.as_dict()["reason"] for entry in report.runs}
+    assert len(reasons) == 40
+    assert reasons[23523] == "near a known source: Crab nebula, 0.50 deg"
+    assert reasons[47802] == "near a known source: PKS 2155-304, 0.50 deg"
+    assert reasons[21613] is None
+    every = make_bg_cube_models(hess_data, "GADF", tmp_path / "all", select="all")
+    assert all(entry.reason is None for entry in every.runs)
+    with fits.open(hess_data / "obs-index.fits.gz") as hdus:
+        index = {int(row["OBS_ID"]): row for row in hdus[1].data}
+    for entry in every.runs:
+        assert entry.counted.events == index[entry.obs_id]["EVENT_COUNT"]
+        assert entry.counted.livetime_s == pytest.approx(index[entry.obs_id]["LIVETIME"])
+        assert entry.counted.energy_threshold_tev == pytest.approx(index[entry.obs_id]["SAFE_ENERGY_LO"])
+    assert sum(entry.counted.events_outside_gti for entry in every.runs) > 0
+
+
+def test_module_runs_as_the_command():
+    done = subprocess.run([sys.executable, "-m", "bgnb", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == output_of("--version") == f"bgnb, version {bgnb.__version__}\n"
+
+
+def test_options_reach_the_model(tmp_path):
+    """Frame, method and the ends of the axes, each other than the default."""
+    indir = write_gadf(tmp_path / "in", [run(2, 600, threshold=0.6)])
+    common = {"select": "all", "n_energy": np.int64(9), "n_fov": 12}
+    default = make_bg_cube_models(indir, "GADF", tmp_path / "default", **common)
+    other = make_bg_cube_models(
+        indir, "GADF", tmp_path / "other", **common, fovalign="radec", method="michi", energy_max="40 TeV", fov_max="3 deg"
+    )
+    first, second = (read_model(tmp_path / n / r.groups[0].files[0]) for n, r in (("default", default), ("other", other)))
+    assert (first.stack.fovalign, first.method, second.stack.fovalign, second.method) == ("ALTAZ", "default", "RADEC", "michi")
+    assert first.axes.energy[[0, -1]].value == pytest.approx([0.1, 80])
+    assert second.axes.energy[-1].value == pytest.approx(40)
+    assert second.axes.energy[0].value > 0.6  # the first bin above the threshold
+    assert second.axes.detx[[0, -1]].value == pytest.approx([-3, 3])
+    events = read_event_list(open_runs(indir, "GADF").files(2))
+    axes = CubeAxes.regular(n_energy=9, n_fov=12, energy_max="40 TeV", fov_max="3 deg")
+    expected = stack_runs([events], axes, "RADEC").counts
+    assert np.array_equal(second.stack.counts, expected[-second.axes.shape[0] :])
+    assert not np.array_equal(expected, stack_runs([events], axes, "ALTAZ").counts)
+
+
+def test_figures_of_a_group_are_those_of_its_runs(tmp_path):
+    """Azimuths 350 and 20 deg have the mean 5 deg; altitudes are of this group only."""
+    pointings = {2: (73.0, 350.0), 3: (50.0, 100.0), 4: (89.0, 20.0)}
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 100, pointing=pointing) for obs_id, pointing in pointings.items()])
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
+    group = report.groups[-1]
+    assert (group.group_id, group.n_runs, group.livetime_s) == (26, 2, 3006)
+    assert (group.alt_mean_deg, group.az_mean_deg) == pytest.approx((81.0, 5.0))
+    header = fits.getheader(tmp_path / "out" / group.files[0])
+    assert (header["ALT_PNT"], header["AZ_PNT"]) == pytest.approx((81.0, 5.0))
+    assert [header[name] for name in ("ALT_MIN", "ALT_MAX", "AZ_MIN", "AZ_MAX")] == [72, 90, -90, 90]
+    assert (group.n_runs, report.table["RUNS"][-1]) == (2, 2)
+
+
+def test_a_group_without_counts_leaves_its_runs_out_and_the_others_go_on(tmp_path):
+    indir = write_gadf(tmp_path / "in", [run(2, 100), run(3, 100, threshold=79.0)])
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
+    assert [entry.as_dict()["status"] for entry in report.runs] == ["used", "left_out"]
+    assert "LO_THRES = 79 TeV: no energy bin lies above it, as the axis ends at 80 TeV" in report.faults[3]
+    assert len(report.groups) == 1
+    with pytest.raises(BgnbError, match=r"no model could be made: 1 its group has no counts"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "none", select=[2], energy_min="78 TeV", n_energy=1)
+
+
+def test_a_run_below_its_threshold_adds_neither_counts_nor_livetime(tmp_path):
+    """The group's livetime would be too long for its counts, if such a run counted."""
+    indir = write_gadf(tmp_path / "in", [run(2, 100), run(4, 100), run(8, 100, threshold=300.0)])
+    for workers in (1, 2):
+        report = make_bg_cube_models(indir, "GADF", tmp_path / f"out{workers}", select="all", workers=workers)
+        assert list(report.faults) == [8]
+        assert report.groups[0].livetime_s == 3006
+
+
+def test_defaults_of_command_and_function_agree(indir, tmp_path):
+    function = make_bg_cube_models(indir, "GADF", tmp_path / "function", select="all")
+    output_of("make-bg-cube-models", indir, "GADF", tmp_path / "command", "--select", "all")
+    command = json.loads((tmp_path / "command" / "report.json").read_text())["settings"]
+    assert command == json.loads(json.dumps(function.as_dict()))["settings"]
+
+
+def test_splines_of_runs_added_first_and_of_single_runs_agree(tmp_path, monkeypatch):
+    """Beyond a number of runs those that point alike are added; the ledger and the models of groups stay the same."""
+    make_test_dataset(tmp_path / "runs", n_runs=6, trigger_rate=15, alt_range=(60, 64), seed=3, progress=False)
+    arguments = {"select": "all", "method": "spline", "n_energy": 5, "n_fov": 8, "progress": False}
+    arguments |= {"alt_edges": [0, 90], "az_edges": [0, 360]}
+    single = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "single", **arguments)
+    monkeypatch.setattr("bgnb.production.plan.SINGLE_RUNS", 2)
+    added = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "added", **arguments)
+    assert single.runs == added.runs
+    one, other = (read_model(tmp_path / name / single.groups[0].files[0]) for name in ("single", "added"))
+    assert np.array_equal(one.stack.counts, other.stack.counts)
+    assert one.error is not None
+    np.testing.assert_allclose((one.rate.quantity * one.stack.exposure).sum(), one.stack.counts.sum(), rtol=0.05)
+    np.testing.assert_allclose(other.rate.quantity[:3], one.rate.quantity[:3], rtol=0.1)
+    again = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "again", **arguments)
+    assert again.groups == added.groups
+    assert digests(tmp_path / "again") == digests(tmp_path / "added")

@@ -1,0 +1,126 @@
+"""Directories of models compared: report, pictures and pages."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+from bgnb import BgnbError, ObservationGroups, compare, compare_models, make_test_bg_cube_model, write_groups, write_model
+from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph
+from bgnb.plots.labels import energy_label
+from bgnb.validation.compare_models import comparison_page
+from tests.helpers.commands import output_of
+from tests.helpers.true_models import AXES, TRUTH, counted, truth
+
+
+@pytest.fixture
+def directories(tmp_path):
+    for name, models in (("one", {3: truth(), 8: truth()}), ("two", {8: counted(1), 9: counted(2)})):
+        (tmp_path / name).mkdir()
+        for group_id, model in models.items():
+            write_model(model, tmp_path / name / f"bg_cube_model_group{group_id}_table.fits.gz")
+        write_groups(ObservationGroups(), tmp_path / name / "bg_observation_groups.ecsv")
+    return tmp_path
+
+
+def test_directories_are_compared_group_by_group(directories):
+    one, two, out = (directories / name for name in ("one", "two", "out"))
+    output = output_of("compare", one, two, out, "--positions", 0, 0, "--energies", "1 TeV", "--normalise", "cube")
+    assert "Only in" in output
+    report = json.loads((out / "report.json").read_text())
+    (group,) = report["groups"]
+    assert (group["group_id"], report["only_in_dir1"], report["only_in_dir2"]) == (8, [3], [9])
+    assert group["ratio"] == pytest.approx(1)
+    assert group["counts"] == [0, int(counted(1).stack.counts.sum())]
+    assert group["image_bins"] == [4]
+    assert group["pull"]["std"] == pytest.approx(1, abs=0.1)
+    assert len(group["spectra"]) == 1
+    assert (out / "comparison_group8.png").read_bytes().startswith(b"\x89PNG")
+    page = (out / "comparison_group8.html").read_text()
+    assert "two / one" in page
+    tags = re.sub(r"(<script[^>]*>).*?</script>", r"\1", page, flags=re.DOTALL)
+    assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=", tags), "the page would ask the network for something"
+
+
+def test_views_have_spectra_at_each_position():
+    comparison = compare(truth(), counted(1))
+    positions = [(0.1, 0.2), (2.1, -3.3)]
+    view = comparison_view(comparison, ComparisonState(8, energy=1.0), ("one", "two"), "8", (0.0, 1e-4), positions)
+    assert [(view.panels[name].colours.low, view.panels[name].colours.high) for name in ("first", "second")] == [(0, 1e-4)] * 2
+    spectra, ratios = view.panels["spectra"].series, view.panels["ratios"].series
+    outlines, drawn = view.panels["compared"].outlines, zip(spectra[1::4], spectra[3::4], strict=True)
+    for (x, y), outline, (reference, shown), ratio in zip(positions, outlines, drawn, ratios[1:], strict=True):
+        first, second = comparison.spectra(x * u.deg, y * u.deg)
+        assert reference.name == f"one ({x}, {y}) deg, γ = {first.index:.2f}"
+        assert shown.name == f"two ({x}, {y}) deg, γ = {second.index:.2f}"
+        assert ratio.name == f"({x}, {y}) deg"
+        np.testing.assert_array_equal(reference.y, first.rate)
+        rate = np.where(second.rate > 0, second.rate, np.nan)  # a logarithm shows no zero
+        np.testing.assert_array_equal(shown.y, rate)
+        np.testing.assert_array_equal(shown.high, rate + second.error)
+        np.testing.assert_array_equal(ratio.y, rate / first.rate)
+        assert outline[0] <= x < outline[1]
+        assert outline[2] <= y < outline[3]
+        assert f"γ = {second.index:.2f} ± {second.index_error:.2f}." in view.summary
+    whole = planes_graph(comparison, ("one", "two"), 1.0)
+    for series, integral in zip(whole.series, comparison.plane_integrals(), strict=True):
+        np.testing.assert_array_equal(series.y, integral)
+    assert whole.band[0] <= 1.0 < whole.band[1]
+
+
+def test_the_same_comparison_makes_the_same_page():
+    """Whatever was drawn before; and a name that looks like an id of Bokeh stays as it is."""
+    comparison = compare(truth(), counted(1))
+    arguments = [1 * u.TeV], [(2.0, 2.0)], ("p1001", "p1"), 8, "8: <high>"
+    page, again = (comparison_page(comparison, *arguments) for _ in range(2))
+    assert page == again
+    for text in ('"p1001"', '"p1"', "p1 / p1001", "8: &amp;lt;high&amp;gt;", *(energy_label(AXES, n) for n in range(12))):
+        assert text in page, text
+    assert "<high>" not in page
+
+
+@pytest.mark.parametrize("labels", [("a",), ("a", "b", "c"), "ab", 5])
+def test_labels_must_be_two(directories, labels):
+    with pytest.raises(BgnbError, match="labels must be the names of both"):
+        compare_models(directories / "one", directories / "two", directories / "out", labels=labels)
+
+
+def test_what_cannot_be_compared_is_said(directories, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BgnbError, match="holds no models"):
+        compare_models(directories / "one", tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(BgnbError, match="no such directory of models"):
+        compare_models(directories / "nowhere", directories / "one", tmp_path / "out")
+    write_groups(ObservationGroups(alt_edges=[0, 90] * u.deg), directories / "two" / "bg_observation_groups.ecsv")
+    with pytest.raises(BgnbError, match="have different groups"):
+        compare_models(directories / "one", directories / "two", tmp_path / "out")
+    (directories / "two" / "bg_cube_model_group8_table.fits.gz").unlink()
+    write_groups(ObservationGroups(), directories / "two" / "bg_observation_groups.ecsv")
+    with pytest.raises(BgnbError, match=r"no group in common: \[3, 8\] and \[9\]"):
+        compare_models(directories / "one", directories / "two", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_masked_quadrants_names_with_dollars_and_far_positions(tmp_path):
+    """What is empty, odd or outside must not stop the rest."""
+    masked = make_test_bg_cube_model(AXES, 80 * u.deg, replace(TRUTH, mask_quadrant=True))
+    for name in ("a$\\frac$b", "c"):
+        (tmp_path / name).mkdir()
+        write_model(masked, tmp_path / name / "bg_cube_model_group1_table.fits.gz")
+    result = compare_models(
+        tmp_path / "a$\\frac$b", tmp_path / "c", tmp_path / "out", positions=[(2, 2), (-2, 1), (9, 9)], energies=["1 TeV"]
+    )
+    assert [spectrum["detx_deg"] for spectrum in result.groups[0]["spectra"]] == [2, -2]
+    assert result.groups[0]["spectra"][0]["index"] == [None, None]
+    without = compare_models(tmp_path / "a$\\frac$b", tmp_path / "c", tmp_path / "none", positions=[], energies=["1 TeV"])
+    assert np.isnan(without.table["INDEX_1"][0])
+    assert without.table["GROUP_ID"].tolist() == [1]
+    with pytest.raises(BgnbError, match="none of the energies of the images lies within"):
+        compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", energies=["500 TeV"])
+    with pytest.raises(BgnbError, match="none of the positions of the spectra lies within DETX -4 deg to 4 deg, DETY"):
+        compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", positions=[(9, 9)])
+    with pytest.raises(BgnbError, match="positions must be pairs"):
+        compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", positions=(0, 0))

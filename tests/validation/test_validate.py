@@ -1,0 +1,394 @@
+"""The validator itself: right predictions pass it, and wrong ones do not."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from scipy import stats
+from scipy.special import xlogy
+
+from bgnb import (
+    BgnbError,
+    CubeAxes,
+    Grid,
+    RunPrediction,
+    Validation,
+    cross_validate,
+    make_bg_cube_models,
+    make_test_dataset,
+    make_true_reco,
+    validate,
+)
+from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significance
+from bgnb.validation.result import KINDS, PROFILES, Fit
+
+GRID = Grid.regular(energy_min="1 TeV", energy_max="20 TeV", n_energy=3, pixel="0.8 deg", offset_max="2.1 deg")
+
+
+def lopsided_expectation(scale: float) -> np.ndarray:
+    y, x = np.meshgrid(GRID.axes.dety_centers.value, GRID.axes.detx_centers.value, indexing="ij")
+    return scale * np.array([1.0, 0.3, 0.04])[:, None, None] * np.exp(0.4 * x - 0.25 * y)
+
+
+def predictions(scale=6.0, n_runs=60, wrong=lambda expected: expected, seed=3) -> Validation:
+    rng = np.random.default_rng(seed)
+    runs = []
+    for number in range(n_runs):
+        expected = lopsided_expectation(scale * (1 + number % 5))
+        counts = rng.poisson(expected)
+        used = GRID.used(GRID.axes, number % 3 // 2)
+        runs.append(RunPrediction(number, 30.0 + number, 6.0 * number, counts, wrong(expected), used, {1: 1.0}))
+    return Validation(GRID, tuple(runs))
+
+
+@pytest.mark.parametrize("free_norm", [True, False])
+@pytest.mark.parametrize("scale", [0.05, 6.0])
+def test_poisson_draws_of_the_prediction_itself_pass(scale, free_norm):
+    fit = predictions(scale).fit(free_norm)
+    assert fit.ratio == pytest.approx(1, abs=3.5 * fit.ratio_error)
+    assert fit.ratio_error < 0.05
+    for kind, values in fit.significance.items():
+        mean, width = fit.mean_width(kind)
+        # A norm of its own that is fitted to each run narrows its image by a little.
+        assert mean == pytest.approx(0, abs=4 / np.sqrt(len(values))), kind
+        assert width == pytest.approx(1, abs=4 / np.sqrt(2 * len(values)) + 0.02 * free_norm), kind
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda expected: expected[:, ::-1],
+        lambda expected: expected[:, :, ::-1],
+        lambda expected: expected.swapaxes(1, 2),
+        lambda expected: expected * np.array([1, 1.4, 2.0])[:, None, None],
+    ],
+    ids=["dety", "detx", "transposed", "spectrum"],
+)
+def test_wrong_shapes_fail(wrong):
+    fit = predictions(wrong=wrong).fit(free_norm=True)
+    assert fit.ratio > 1 + 5 * fit.ratio_error
+    assert fit.mean_width("cube of all runs")[1] > 1.3
+
+
+def test_a_wrong_norm_fails_only_where_it_is_not_free():
+    validation = predictions(wrong=lambda expected: 1.2 * expected)
+    assert validation.fit(free_norm=False).ratio > 1 + 5 * validation.fit(free_norm=False).ratio_error
+    assert validation.fit(free_norm=True).ratio == pytest.approx(1, abs=3.5 * validation.fit(free_norm=True).ratio_error)
+    assert validation.ratio[0] == pytest.approx(1.2, abs=0.03)
+
+
+PRECISION = {1e-8: 1e-6, 1e-4: 3e-4, 9e-4: 3e-3, 0.0011: 1e-6, 0.7: 1e-6, 80.0: 1e-6, 198.0: 1e-6, 250.0: 2e-5, 1000.0: 2e-6}
+
+
+@pytest.mark.parametrize(("expected", "precision"), PRECISION.items())
+def test_the_expected_deviance_is_that_of_the_poisson_distribution(expected, precision):
+    counts = np.arange(int(expected + 15 * np.sqrt(expected) + 30))
+    probability = stats.poisson.pmf(counts, expected)
+    ratio = np.where(counts > 0, counts / expected, 1)
+    values = 2 * (counts * np.log(ratio) - counts + expected)
+    mean = (probability * values).sum()
+    found, variance = deviance_moments(np.array([expected]))
+    assert found[0] == pytest.approx(mean, rel=precision, abs=0)
+    assert variance[0] == pytest.approx((probability * (values - mean) ** 2).sum(), rel=precision, abs=0)
+    np.testing.assert_allclose(deviance(counts, np.full(len(counts), expected)), values, atol=1e-9 * expected + 1e-9)
+
+
+def test_the_deviance_where_nothing_is_expected_is_infinite_or_nothing():
+    assert deviance(np.array([0, 1]), np.array([0.0, 0.0])).tolist() == [0, np.inf]
+    assert [moment.tolist() for moment in deviance_moments(np.array([0.0]))] == [[pytest.approx(0, abs=1e-200)]] * 2
+
+
+def test_significance_is_that_of_li_and_ma_where_there_are_many_counts():
+    counts, expected = np.array([400, 520, 300]), np.array([400.0, 400.0, 400.0])
+    signed_root = np.sign(counts - expected) * np.sqrt(deviance(counts, expected))
+    np.testing.assert_allclose(significance(counts, expected, np.random.default_rng(1)), signed_root, atol=0.05)
+    far = significance(np.array([3000, 0]), np.array([1.0, 5000.0]), np.random.default_rng(1))
+    np.testing.assert_allclose(far, [np.sqrt(deviance(np.array(3000), 1.0)), -100.0], rtol=1e-12)
+    counts = np.arange(300, 1500, 10)  # to where the probabilities underflow, and beyond
+    line = significance(counts, np.full(len(counts), 300.0), np.random.default_rng(2))
+    np.testing.assert_allclose(line, np.sign(counts - 299) * np.sqrt(deviance(counts, np.full(len(counts), 300.0))), atol=0.06)
+    assert line[-1] > 45
+
+
+def test_counts_where_the_model_is_empty_are_told_and_do_not_hide():
+    def hole(expected):
+        return np.where(np.arange(expected.shape[2]) == 2, 0, expected)
+
+    validation = predictions(wrong=hole)
+    lost = sum(int(run.counts[:, :, 2][run.used[:, :, 2]].sum()) for run in validation.runs)
+    assert validation.counts_where_none_are_possible == lost > 100
+    # They do not inflate the norm of the others either.
+    assert validation.fit(True).ratio == pytest.approx(1, abs=3.5 * validation.fit(True).ratio_error)
+    assert f"counts where the model is empty: {lost}" in validation.summary
+
+
+def test_a_run_without_counts_speaks_against_a_model_unless_its_norm_is_free():
+    true = predictions(n_runs=12)
+    last = true.runs[-1]
+    empty = RunPrediction(99, 50.0, 0.0, 0 * last.counts, last.expected, last.used, {1: 1.0})
+    with_empty = Validation(GRID, (*true.runs, empty))
+    assert (with_empty.fit(True).n_runs, with_empty.fit(False).n_runs) == (12, 13)
+    assert with_empty.fit(True).deviance == true.fit(True).deviance
+    assert with_empty.fit(False).deviance == pytest.approx(true.fit(False).deviance + 2 * empty.n_expected)
+    assert with_empty.total_ratio == pytest.approx(true.total_ratio + empty.n_expected / sum(r.n_counts for r in true.runs))
+    with pytest.raises(BgnbError, match="nothing to compare in run 100"):
+        true.fit(True, 100)
+
+
+@pytest.mark.parametrize("axis", ["energy", "offset", "detx", "dety", "altitude", "azimuth"])
+def test_profiles_are_histograms_of_counts_and_predictions(axis):
+    """Of runs at azimuths below 0 and above 360 too, one without counts, with bins that hold nothing left out."""
+    made = predictions(0.02, n_runs=7, wrong=lambda expected: 1.3 * expected).runs
+    silent = replace(made[3], counts=0 * made[3].counts)
+    runs = [replace(run, az_pnt=run.az_pnt * 90 - 181, alt_pnt=15.0 * run.obs_id) for run in (*made[:3], silent, *made[4:])]
+    y, x = np.meshgrid(GRID.axes.dety_centers.value, GRID.axes.detx_centers.value, indexing="ij")
+    steps = {"offset": np.arange(6) * 0.42, "altitude": np.arange(0, 91, 10), "azimuth": np.arange(0, 361, 45)}
+    edges = steps.get(axis, getattr(GRID.axes, axis, u.Quantity(0)).value)
+    sums = np.zeros((3, len(edges) - 1))
+    for run in runs:
+        values = {"energy": GRID.axes.energy_centers.value[:, None, None], "detx": x, "dety": y, "offset": np.hypot(x, y)}
+        values |= {"altitude": run.alt_pnt, "azimuth": (run.az_pnt + 720) % 360}
+        where = np.broadcast_to(values[axis], run.counts.shape)[run.used]
+        norm = run.counts[run.used].sum() / run.expected[run.used].sum()
+        for number, weights in enumerate((run.counts, run.expected, norm * run.expected)):
+            sums[number] += np.histogram(where, edges, weights=weights[run.used])[0]
+    table, some = Validation(GRID, tuple(runs)).profile(axis), sums[1] > 0
+    for name, wanted in (
+        ("LOW", edges[:-1]),
+        ("HIGH", edges[1:]),
+        *zip(("COUNTS", "EXPECTED", "EXPECTED_NORM"), sums, strict=True),
+    ):
+        np.testing.assert_allclose(table[name], wanted[some], err_msg=name)
+    counts = np.where(sums[0] > 0, sums[0], np.nan)[some]
+    np.testing.assert_allclose(table["RATIO"], sums[1][some] / counts)
+    np.testing.assert_allclose(table["RATIO_NORM"], sums[2][some] / counts)
+    np.testing.assert_allclose(table["ERROR"], counts**-0.5)
+    assert table["LOW"].unit == table["HIGH"].unit == ("TeV" if axis == "energy" else "deg")
+
+
+def test_the_figures_of_each_run_and_of_all_are_told():
+    """Of runs that come in any order, one of which has no counts and one was used for the models."""
+    made = predictions(n_runs=4, wrong=lambda expected: 1.3 * expected).runs
+    silent = replace(made[1], counts=0 * made[1].counts, groups={})
+    runs = (made[3], replace(made[2], groups={4: 0.25, 7: 0.75}), silent, made[0])
+    validation = Validation(GRID, runs, faults={12: "run 12 is broken"}, seen=frozenset({2, 99}))
+    table = validation.table
+    assert table["OBS_ID"].tolist() == [0, 1, 2, 3]
+    assert (table["ALT_PNT"].tolist(), table["AZ_PNT"].tolist()) == ([30.0, 31.0, 32.0, 33.0], [0.0, 6.0, 12.0, 18.0])
+    assert table["GROUPS"].tolist() == ["1 (100%)", "spline", "4 (25%), 7 (75%)", "1 (100%)"]
+    counts = np.array([run.counts[run.used].sum() for run in (made[0], silent, made[2], made[3])])
+    expected = np.array([run.expected[run.used].sum() for run in made])
+    assert table["COUNTS"].tolist() == counts.tolist()
+    np.testing.assert_allclose(table["EXPECTED"], expected)
+    with np.errstate(divide="ignore"):
+        ratios = np.where(counts > 0, expected / counts, np.nan)
+    np.testing.assert_allclose(table["RATIO"], ratios)
+    for row in table:
+        if row["COUNTS"]:
+            fit = validation.fit(True, int(row["OBS_ID"]))
+            assert (row["DEV_EXP"], row["DEV_EXP_ERROR"]) == (fit.deviance / fit.expected, fit.error / fit.expected)
+            assert row["WIDTH"] == pytest.approx(np.std(fit.significance["cube of each run"], ddof=1))
+        else:
+            assert np.isnan([row["DEV_EXP"], row["DEV_EXP_ERROR"], row["WIDTH"]]).all()
+    good = ratios[counts > 0]
+    mean, scatter, total = good.mean(), np.sqrt(np.sum((good - good.mean()) ** 2) / 2), expected.sum() / counts.sum()
+    floor = np.sqrt(np.mean(1 / counts[counts > 0]))
+    assert validation.ratio == pytest.approx((mean, scatter))
+    assert np.isnan(Validation(GRID, runs[:1]).ratio[1])
+    summary = validation.summary.splitlines()
+    assert summary[0] == f"4 runs, {counts.sum()} counts within 2.1 deg"
+    assert f"{total:.3f} of all counts; of the runs mean {mean:.3f}, scatter {scatter:.3f}" in summary[1]
+    assert f"(of which counting statistics {floor:.3f})" in summary[1]
+    free, fixed = validation.fit(True), validation.fit(False)
+    assert f"one free norm per run: deviance {free.deviance / 3:.1f} per run, {free.ratio:.4f}" in summary[2]
+    assert f"no free norm: deviance {fixed.deviance / 4:.1f} per run, {fixed.ratio:.4f}" in summary[7]
+    assert "note: 1 of these runs are among those that the models were made from, which flatters them" in summary
+    assert summary[-1] == "left out: run 12 is broken"
+    assert "note:" not in Validation(GRID, runs).summary
+    report = validation.as_dict()
+    assert report == json.loads(json.dumps(report))
+    assert report["ratio"] == {"total": total, "mean": mean, "scatter": pytest.approx(scatter)}
+    assert (report["left_out"], report["seen"]) == ({"12": "run 12 is broken"}, [2])
+    assert [run["groups"] for run in report["runs"]] == [{"1": 1.0}, {}, {"4": 0.25, "7": 0.75}, {"1": 1.0}]
+    for name in ("obs_id", "alt_pnt", "counts", "expected"):
+        assert [run[name] for run in report["runs"]] == table[name.upper()].tolist()
+    assert report["runs"][1]["width"] is None
+    for name, fit in (("free_norm", free), ("no_norm", fixed)):
+        figures = report[name]
+        assert (figures["deviance"], figures["expected"]) == (fit.deviance, fit.expected)
+        assert (figures["dev_exp"], figures["dev_exp_error"]) == (fit.ratio, fit.ratio_error)
+        for kind in KINDS:
+            assert figures["significance"][kind] == dict(zip(("mean", "width"), fit.mean_width(kind), strict=True))
+    for axis in PROFILES:
+        assert report["profiles"][axis]["counts"] == validation.profile(axis)["COUNTS"].tolist()
+
+
+def test_one_significance_has_no_width():
+    fit = Fit(1, 1.0, 1.0, 1.0, {"image of each run": np.array([0.3]), "cube of each run": np.array([0.3, 0.7])})
+    assert str(fit.mean_width("image of each run")) == "(0.3, nan)"
+    assert fit.mean_width("cube of each run") == pytest.approx((0.5, np.sqrt(0.08)))
+
+
+def test_a_free_norm_takes_one_degree_of_freedom_of_each_run():
+    validation = predictions(n_runs=3)
+    scaled = [replace(run, expected=run.expected * run.n_counts / run.n_expected) for run in validation.runs]
+    free, fixed = validation.fit(True), Validation(GRID, tuple(scaled)).fit(False)
+    assert (free.deviance, free.expected, free.error) == pytest.approx((fixed.deviance, fixed.expected - 3, fixed.error))
+    counts, expected = (np.concatenate([getattr(run, name)[run.used] for run in scaled]) for name in ("counts", "expected"))
+    mean, variance = deviance_moments(expected)
+    assert fixed.deviance == pytest.approx(2 * np.sum(xlogy(counts, counts / expected) - counts + expected))
+    assert (fixed.expected, fixed.error) == pytest.approx((mean.sum(), np.sqrt(variance.sum())))
+    assert [len(free.significance[kind]) for kind in KINDS] == [
+        sum(run.used.any(axis=0).sum() for run in validation.runs),
+        sum(run.used.sum() for run in validation.runs),
+        np.any([run.used for run in validation.runs], axis=(0, 1)).sum(),
+        np.any([run.used for run in validation.runs], axis=0).sum(),
+    ]
+
+
+def test_runs_without_counts_or_predictions_cannot_be_compared():
+    (run,) = predictions(n_runs=1).runs
+    for nothing in (replace(run, counts=0 * run.counts), replace(run, expected=0 * run.expected)):
+        with pytest.raises(BgnbError, match="nothing to compare: no run has counts where a model predicts any"):
+            Validation(GRID, (nothing,))
+        assert len(Validation(GRID, (nothing, run)).runs) == 2
+
+
+def test_profiles_show_a_gradient_where_it_is():
+    validation = predictions(wrong=lambda expected: np.full_like(expected, expected.mean()))
+    detx, dety = (np.array(validation.profile(axis)["RATIO"]) for axis in ("detx", "dety"))
+    assert np.all(np.diff(detx) < 0)
+    assert np.all(np.diff(dety) > 0)
+
+
+def test_only_pixels_within_the_offset_and_on_the_models_axes_are_used():
+    used = GRID.used(GRID.axes, 1)
+    assert not used[0].any()
+    y, x = np.meshgrid(GRID.axes.dety_centers.value, GRID.axes.detx_centers.value, indexing="ij")
+    np.testing.assert_array_equal(used[1], np.hypot(x, y) <= 2.1 + 1e-3)
+    narrow = Grid.regular(energy_min="2 TeV", energy_max="10 TeV", n_energy=3, pixel="0.8 deg", offset_max="1.3 deg").axes
+    assert not GRID.used(narrow, 0)[0].any()
+    assert not GRID.used(narrow, 0)[:, :, 0].any()
+    assert GRID.used(narrow, 0)[1].any()
+
+
+def test_the_offset_of_a_pixel_is_that_on_the_sphere():
+    axes = CubeAxes([1, 2] * u.TeV, [-9, -4, 0, 2] * u.deg, [-3, 1, 2, 30, 70] * u.deg)
+    offset = Grid(axes, 50.0).offset
+    for (iy, ix), found in np.ndenumerate(offset):
+        away = SkyCoord(axes.detx_centers[ix], axes.dety_centers[iy]).separation(SkyCoord(0 * u.deg, 0 * u.deg))
+        assert found == pytest.approx(away.deg)
+    assert Grid(axes, offset[0, 1]).used(axes, 0)[0, 0].tolist() == [True, True, False, False]
+
+
+def test_bins_of_a_model_whose_edges_differ_by_rounding_are_used():
+    whole = GRID.used(GRID.axes, 0)
+    for name, number in (("energy", 0), ("dety", 1), ("detx", 2)):
+        for factor, kept in ((1 - 1e-8, 3 if name == "energy" else 6), (1 - 1e-3, 2 if name == "energy" else 4)):
+            edges = getattr(GRID.axes, name)
+            narrow = replace(
+                GRID.axes, **{name: edges * np.where(edges > 0, factor, 1) if name == "energy" else edges * factor}
+            )
+            used = GRID.used(narrow, 0).any(axis=tuple({0, 1, 2} - {number}))
+            assert used.sum() == kept, name
+            assert np.array_equal(
+                GRID.used(narrow, 0).take(np.flatnonzero(used), number), whole.take(np.flatnonzero(used), number)
+            )
+
+
+def test_a_regular_grid_is_square_and_holds_the_whole_offset():
+    default = Grid.regular()
+    np.testing.assert_allclose(default.axes.energy.to_value("TeV"), np.geomspace(0.5, 50, 9))
+    for edges in (default.axes.dety, default.axes.detx):
+        np.testing.assert_allclose(edges.to_value("deg"), np.linspace(-2.5, 2.5, 11), atol=1e-12)
+    assert default.offset_max == 2.5
+    for pixel, offset_max, n in ((0.8, 2.1, 6), (0.2, 1.1, 11), (0.1, 0.35, 7), (0.3, 0.31, 3), (0.6, 0.3, 1), (1.5, 2.5, 4)):
+        axes = Grid.regular(pixel=pixel * u.deg, offset_max=offset_max * u.deg).axes
+        for edges in (axes.dety, axes.detx):
+            np.testing.assert_allclose(edges.value, (np.arange(n + 1) - n / 2) * pixel, atol=1e-12)
+
+
+def test_a_run_of_which_nothing_is_predicted_has_no_factor():
+    true = predictions(n_runs=1).runs[0]
+    nothing = replace(true, expected=0 * true.expected)
+    assert (nothing.n_expected, nothing.factor, nothing.n_counts) == (0, 0, true.n_counts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pixel": "5.1 deg"}, "at most twice offset_max, got 5.1 deg and 2.5 deg"),
+        ({"pixel": "0 deg"}, "pixel must be above 0"),
+        ({"offset_max": "1 TeV"}, "offset_max"),
+        ({"n_energy": 0}, "n_energy"),
+    ],
+)
+def test_impossible_grids_are_refused(arguments, message):
+    with pytest.raises(BgnbError, match=message):
+        Grid.regular(**arguments)
+
+
+def test_the_truth_predicts_simulated_runs(tmp_path):
+    """The whole way, from files: the true model passes, and one of wrong width does not."""
+    common = {"n_runs": 12, "trigger_rate": 25, "spectral_index": 1.5, "gradient_x": 0.1, "gradient_y": -0.2}
+    make_true_reco(tmp_path / "a", **common, keep_dataset=True, energy_threshold=0.3, n_energy=24, n_fov=40, progress=False)
+    arguments = (tmp_path / "a/dataset", "GADF")
+    validation = validate(tmp_path / "a/true", *arguments, tmp_path / "out", select="all", progress=False)
+    fit = validation.fit(free_norm=False)
+    assert fit.ratio == pytest.approx(1, abs=3.5 * fit.ratio_error)
+    assert validation.ratio[0] == pytest.approx(1, abs=0.03)
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"profiles.png", "significance.png"}
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["no_norm"]["dev_exp"] == fit.ratio
+    assert len(report["runs"]) == 12
+    assert report["settings"]["between"] == "interpolate"
+
+    make_true_reco(tmp_path / "b", **common | {"n_runs": 2, "gradient_y": 0.2}, n_energy=24, n_fov=40, progress=False)
+    other = validate(tmp_path / "b/true", *arguments, select="all", progress=False).fit(free_norm=True)
+    assert other.ratio > 1 + 5 * other.ratio_error
+
+
+def test_cross_validation_predicts_each_run_once_from_others(tmp_path):
+    make_test_dataset(tmp_path / "runs", n_runs=9, trigger_rate=8, seed=4, progress=False)
+    arguments = {"select": "all", "folds": 3, "alt_edges": [0, 90], "az_edges": [0, 360], "progress": False}
+    validations = cross_validate(tmp_path / "runs", "GADF", tmp_path / "cv", n_train=[2], **arguments)
+    assert sorted(validations) == [2, 6]
+    for validation in validations.values():
+        assert len({run.obs_id for run in validation.runs}) == len(validation.runs) == 9
+    assert validations[6].ratio[0] == pytest.approx(1, abs=0.2)
+    assert (tmp_path / "cv/learning_curve.png").exists()
+    with pytest.raises(BgnbError, match="n_train must be 1 to 6"):
+        cross_validate(tmp_path / "runs", "GADF", n_train=[7], **arguments)
+    with pytest.raises(BgnbError, match="folds must be 2 to the number of runs, 9"):
+        cross_validate(tmp_path / "runs", "GADF", **arguments | {"folds": 10})
+    for wrong, message in (
+        ({"folds": 2.5}, "folds must be a whole number from 2 up"),
+        ({"seed": -1}, "seed must be a whole number from 0 up"),
+        ({"between": "far"}, "unknown between 'far'"),
+        ({"catalog": "sources.ecsv"}, "catalog has an effect only where sources decide"),
+    ):
+        with pytest.raises(BgnbError, match=message):
+            cross_validate(tmp_path / "runs", "GADF", **arguments | wrong)
+
+
+def test_runs_that_the_models_were_made_from_are_told(tmp_path):
+    make_test_dataset(tmp_path / "runs", n_runs=3, trigger_rate=8, progress=False)
+    make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", select="all", progress=False)
+    validation = validate(tmp_path / "m", tmp_path / "runs", "GADF", select="all", progress=False)
+    assert "note: 3 of these runs are among those that the models were made from" in validation.summary
+
+
+def test_models_that_cannot_be_read_are_named_before_any_run(tmp_path):
+    make_test_dataset(tmp_path / "runs", n_runs=2, trigger_rate=8, progress=False)
+    arguments = {"select": "all", "n_energy": 5, "n_fov": 6, "progress": False}
+    make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", method="spline", **arguments)
+    with pytest.raises(BgnbError, match="exclusion_radius must be a value with a unit"):
+        validate(tmp_path / "m", tmp_path / "runs", "GADF", exclusion_radius="5", progress=False)
+    (tmp_path / "m/bg_spline.fits.gz").write_bytes(b"broken")
+    with pytest.raises(BgnbError, match=r"bg_spline.fits.gz: cannot be read as FITS"):
+        validate(tmp_path / "m", tmp_path / "runs", "GADF", progress=False)
+    with pytest.raises(BgnbError, match="min_livetime must not be negative"):
+        make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "n", min_livetime="-1 h")

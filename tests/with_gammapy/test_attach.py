@@ -1,0 +1,221 @@
+"""Data stores that bgnb makes for Gammapy: what Gammapy predicts with them is what our models predict."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from scipy.interpolate import RegularGridInterpolator
+
+pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
+from gammapy.data import DataStore
+from gammapy.datasets import MapDataset
+from gammapy.irf import FoVAlignment
+from gammapy.makers import MapDatasetMaker
+from gammapy.maps import MapAxis, WcsGeom
+
+from bgnb import (
+    CubeAxes,
+    ObservationGroups,
+    TrueModel,
+    attach,
+    make_bg_cube_models,
+    make_test_bg_cube_model,
+    make_test_dataset,
+    open_runs,
+    read_event_list,
+    write_groups,
+    write_model,
+)
+from bgnb.cubes.prediction import point_rate, predicted_rate
+from bgnb.files.model_directory import ModelSet
+from bgnb.observations.coordinates import FieldOfView
+from tests.helpers.files import digests_and_times
+from tests.helpers.model_directories import model_directory
+from tests.helpers.run_files import run, write_hess
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy's and its dependencies' own code
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+STEPS = 36  # in each energy bin, of our sum
+PLAIN, DR1, GAPS = 1, 2, 3
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Simulated runs near the zenith, where the field of view turns fast: a plain one, and two that are special."""
+    indir = tmp_path_factory.mktemp("simulated") / "runs"
+    table = make_test_dataset(indir, n_runs=3, trigger_rate=1.0, alt_range=(72, 78), az_range=(150, 210), seed=3)
+    for obs_id, row in zip((PLAIN, DR1, GAPS), table, strict=True):
+        with fits.open(indir / "data" / f"run{obs_id:06d}.fits.gz", mode="update") as hdus:
+            header = hdus["EVENTS"].header
+            if obs_id == DR1:
+                header["CREATOR"], header["HDUVERS"] = "SASH FITS::EventListWriter", "0.2"
+            if obs_id == GAPS:  # the first five minutes, and the last ten
+                start = row["TSTART"]
+                times = np.array([start, start + 1200]), np.array([start + 300, start + 1800])
+                columns = [fits.Column(n, "D", unit="s", array=v) for n, v in zip(("START", "STOP"), times, strict=True)]
+                hdus["GTI"] = fits.BinTableHDU.from_columns(columns, header=hdus["GTI"].header)
+                header["ONTIME"], header["LIVETIME"], header["DEADC"] = 900.0, 700.0, 700 / 900
+    return indir
+
+
+def predicted_by_gammapy(observation, geom, oversampling=12):
+    empty = MapDataset.create(
+        geom, energy_axis_true=MapAxis.from_energy_bounds("0.1 TeV", "100 TeV", nbin=3, name="energy_true")
+    )
+    maker = MapDatasetMaker(selection=["background"], background_oversampling=oversampling)
+    return maker.run(empty, observation).background.data
+
+
+def predicted_by_us(rate, fovalign, events, geom):
+    """Counts of a rate per livetime in the pixels of a map, summed over energy and time in small steps."""
+    sky = geom.to_image().get_coord().skycoord.icrs
+    middle = (events.gti[0, 0] + events.gti[-1, 1]) / 2
+    view = FieldOfView(events.ra_pnt, events.dec_pnt, events.mjdref + middle / 86400, events.site)
+    axes = rate.axes
+    centres = np.log(axes.energy_centers.value), axes.dety_centers.value, axes.detx_centers.value
+    log_rate = RegularGridInterpolator(centres, np.log(rate.quantity.value), bounds_error=False, fill_value=None)
+    edges = geom.axes["energy"].edges.to_value("TeV")
+    fine = np.geomspace(edges[0], edges[-1], STEPS * (len(edges) - 1) + 1)
+    middles, widths = np.log(fine[1:] * fine[:-1]) / 2, np.diff(fine) * 1e6
+    steps = [np.linspace(start, stop, 31) for start, stop in events.gti]
+    times = np.concatenate([(step[1:] + step[:-1]) / 2 for step in steps])
+    weights = np.concatenate([np.diff(step) for step in steps]) / np.diff(events.gti).sum()
+    total = 0
+    for time, weight in zip(times, weights, strict=True):
+        x, y = view.detxy(fovalign, sky.ra.deg.ravel(), sky.dec.deg.ravel(), np.full(sky.size, time - middle))
+        inside = (axes.detx[0].value < x) & (x < axes.detx[-1].value) & (axes.dety[0].value < y) & (y < axes.dety[-1].value)
+        rates = np.exp(log_rate((middles[:, None], y[None], x[None]))) * widths[:, None] * inside
+        total = total + weight * rates.reshape(-1, STEPS, *sky.shape).sum(axis=1)
+    return total * geom.to_image().solid_angle().to_value("sr") * events.livetime
+
+
+@pytest.mark.parametrize("obs_id", [PLAIN, DR1, GAPS])
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_gammapy_predicts_our_counts(runs, tmp_path, fovalign, obs_id):
+    models = ModelSet(model_directory(tmp_path / "models", fovalign))
+    attach(tmp_path / "models", runs, "GADF", tmp_path / "store", select=[obs_id])
+    observation = DataStore.from_dir(tmp_path / "store").obs(obs_id, required_irf=["aeff", "bkg"])
+    events = read_event_list(open_runs(runs, "GADF").files(obs_id))
+    rate = models.models[0].model.rate
+    energy = MapAxis.from_energy_bounds("0.4 TeV", "40 TeV", nbin=5)
+    pixels = {"skydir": observation.pointing.fixed_icrs, "binsz": 0.2, "proj": "TAN", "axes": [energy]}
+
+    # Where they are, within all that the field of view never leaves; a mirrored or turned one would be far off.
+    inner = WcsGeom.create(width=2.8, **pixels)
+    ours = predicted_by_us(point_rate(rate), fovalign, events, inner)
+    theirs = predicted_by_gammapy(observation, inner)
+    np.testing.assert_allclose(theirs.sum(axis=(1, 2)), ours.sum(axis=(1, 2)), rtol=0.003)
+    np.testing.assert_allclose(theirs, ours, rtol=0.01)
+    mirrored = ours[:, :, ::-1]
+    assert np.abs(mirrored.sum(axis=1) - theirs.sum(axis=1)).max() > 0.1 * theirs.sum(axis=1).max()
+
+    # The whole field of view, with its rim, where the model is at its highest.
+    axes = CubeAxes(energy.edges, [-2, 3] * u.deg, [-4, 2] * u.deg)
+    whole = predicted_rate(point_rate(rate), axes, "gammapy").ravel() * events.livetime
+    theirs = predicted_by_gammapy(observation, WcsGeom.create(width=12, **pixels), oversampling=6)
+    turned = observation.bkg.fov_alignment != FoVAlignment[fovalign] and fovalign == "ALTAZ"
+    np.testing.assert_allclose(theirs.sum(axis=(1, 2)), whole, rtol=0.01 if turned else 0.005)
+    expected = {PLAIN: fovalign, DR1: "REVERSE_LON_RADEC", GAPS: "RADEC"}[obs_id]
+    assert observation.bkg.fov_alignment == FoVAlignment[expected]
+
+
+@pytest.mark.parametrize("creator", ["bgnb", "SASH FITS::EventListWriter"])
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_the_events_lie_where_the_true_model_predicts_them(tmp_path, fovalign, creator):
+    """Nothing of our own in between: positions of events, binned by Gammapy, against its prediction."""
+    truth = {"trigger_rate": 200.0, "spectral_index": 1.5, "gradient_x": 0.3, "gradient_y": -0.15, "fovalign": fovalign}
+    table = make_test_dataset(tmp_path / "in", n_runs=1, alt_range=(68, 72), az_range=(150, 160), **truth)
+    with fits.open(tmp_path / "in" / "data" / "run000001.fits.gz", mode="update") as hdus:
+        hdus["EVENTS"].header["CREATOR"], hdus["EVENTS"].header["HDUVERS"] = creator, "0.2"
+    altitude, azimuth = float(table["ALT_PNT"][0]), float(table["AZ_PNT"][0])
+    model = make_test_bg_cube_model(CubeAxes.regular(n_energy=20, n_fov=40), altitude * u.deg, TrueModel(**truth))
+    (tmp_path / "models").mkdir()
+    write_groups(ObservationGroups(), tmp_path / "models" / "bg_observation_groups.ecsv")
+    path = tmp_path / "models" / "bg_cube_model_group0_table.fits.gz"
+    write_model(model, path, {"ALT_PNT": altitude, "AZ_PNT": azimuth})
+    attach(tmp_path / "models", tmp_path / "in", "GADF", tmp_path / "store")
+    observation = DataStore.from_dir(tmp_path / "store").obs(1, required_irf=["aeff", "bkg"])
+    energy = MapAxis.from_energy_bounds("0.2 TeV", "20 TeV", nbin=6)
+    geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=6, binsz=0.2, proj="TAN", axes=[energy])
+    empty = MapDataset.create(
+        geom, energy_axis_true=MapAxis.from_energy_bounds("0.1 TeV", "100 TeV", nbin=3, name="energy_true")
+    )
+    dataset = MapDatasetMaker(selection=["counts", "background"], background_oversampling=6).run(empty, observation)
+    counts, expected = dataset.counts.data, dataset.background.data
+    n = counts.sum(axis=(1, 2))
+    np.testing.assert_array_less(np.abs(n - expected.sum(axis=(1, 2))), 4 * np.sqrt(n) + 1)
+    y, x = np.indices(counts.shape[1:]) - (counts.shape[1] - 1) / 2
+    for coordinate in (x, y):
+        error = np.sqrt((expected * coordinate**2).sum())
+        seen, predicted = (counts * coordinate).sum() / error, (expected * coordinate).sum() / error
+        assert abs(seen - predicted) < 4
+    dipole = np.hypot(*((expected * coordinate).sum() for coordinate in (x, y))) / error
+    assert dipole > 20  # a mirror or a rotation by 90 deg would be seen
+
+
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_gammapy_predicts_our_counts_for_real_runs(hess_data, tmp_path, fovalign):
+    runs = open_runs(hess_data, "GADF")
+    objects = [name.strip() for name in runs.table["OBJECT"].tolist()]
+    off = [obs_id for obs_id, name in zip(runs.obs_ids, objects, strict=True) if name not in ("Crab Nebula", "PKS 2155-304")]
+    make_bg_cube_models(hess_data, "GADF", tmp_path / "models", select=off, fovalign=fovalign)
+    before = digests_and_times(hess_data)
+    asked = [23523, 47829]
+    report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=asked)
+    assert digests_and_times(hess_data) == before
+    models = ModelSet(tmp_path / "models")
+    energy = MapAxis.from_energy_bounds("0.5 TeV", "50 TeV", nbin=6)
+    observations = DataStore.from_dir(tmp_path / "store").get_observations()
+    assert [observation.obs_id for observation in observations] == report.obs_ids == asked
+    for observation in observations:
+        row = runs.table[runs.table["OBS_ID"] == observation.obs_id][0]
+        rate = point_rate(models.rate_for(float(row["ALT_PNT"]), float(row["AZ_PNT"])).rate)
+        events = read_event_list(runs.files(observation.obs_id))
+        assert events.livetime < 0.97 * np.diff(events.gti).sum()  # what a rate per livetime would miss
+        geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=5, binsz=0.2, proj="TAN", axes=[energy])
+        ours = predicted_by_us(rate, fovalign, events, geom)
+        theirs = predicted_by_gammapy(observation, geom)
+        np.testing.assert_allclose(theirs.sum(axis=(1, 2)), ours.sum(axis=(1, 2)), rtol=0.003)
+        np.testing.assert_allclose(theirs, ours, rtol=0.03)
+
+        axes = CubeAxes(energy.edges, rate.axes.dety[[0, -1]], rate.axes.detx[[0, -1]])
+        whole = predicted_rate(rate, axes, "gammapy").ravel() * events.livetime
+        geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=12, binsz=0.13, proj="TAN", axes=[energy])
+        np.testing.assert_allclose(predicted_by_gammapy(observation, geom).sum(axis=(1, 2)), whole, rtol=0.01)
+
+
+def test_every_run_of_a_store_opens_in_gammapy(hess_data, tmp_path, caplog):
+    """All parts, events included, come from the original files."""
+    model_directory(tmp_path / "models")
+    report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store")
+    store, original = DataStore.from_dir(tmp_path / "store"), DataStore.from_dir(hess_data)
+    assert len(report.obs_ids) == 40
+    assert store.obs_table["OBS_ID"].tolist() == report.obs_ids
+    assert store.obs_table.colnames == original.obs_table.colnames
+    for obs_id in report.obs_ids[::13]:
+        ours, theirs = store.obs(obs_id), original.obs(obs_id)
+        assert len(ours.events.table) == len(theirs.events.table)
+        for part in ("aeff", "edisp", "psf"):
+            np.testing.assert_array_equal(getattr(ours, part).data, getattr(theirs, part).data)
+        assert ours.bkg.data.shape != theirs.bkg.data.shape
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_runs_in_scheme_hess_open_in_gammapy(tmp_path, simulated):
+    if simulated:
+        make_test_dataset(tmp_path / "in", "HESS", n_runs=2, trigger_rate=1.0)
+    else:
+        write_hess(tmp_path / "in", [run(obs_id, 100) for obs_id in (1, 2)])
+    model_directory(tmp_path / "models")
+    report = attach(tmp_path / "models", tmp_path / "in", "HESS", tmp_path / "store")
+    assert 'open them with get_observations(required_irf=["aeff", "bkg"])' in str(report)
+    store = DataStore.from_dir(tmp_path / "store")
+    observations = store.get_observations(required_irf=["aeff", "bkg"])
+    assert [observation.obs_id for observation in observations] == [1, 2]
+    for observation in observations:
+        assert observation.bkg.data.shape == (5, 9, 7)
+        assert observation.gti.time_sum.to_value("s") == pytest.approx(1800 if simulated else 1680)
+        assert store.hdu_table["FILE_DIR"][0].startswith("../in/")

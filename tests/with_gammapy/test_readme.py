@@ -1,0 +1,27 @@
+"""What the README says of Gammapy, run on real data."""
+
+import shlex
+
+import pytest
+
+from tests.helpers.commands import output_of
+from tests.test_readme import steps
+
+pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy's and its dependencies' own code
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+
+def test_the_readme_can_be_followed_to_gammapy(hess_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hess-dl3-dr1").symlink_to(hess_data)
+    names: dict[str, object] = {}
+    for kind, text in steps():
+        if kind == "bgnb" and text.startswith(("make-bg-cube-models", "attach")):
+            output_of(*shlex.split(text, comments=True))
+        elif "gammapy" in text:
+            exec(compile(text, "README.md", "exec"), names)
+    assert len(names["observations"]) == 40
+    assert names["background"].data.shape == (10, 20, 20)  # of three runs
