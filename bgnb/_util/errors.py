@@ -1,47 +1,64 @@
-"""The errors that bgnb raises for input it cannot use, and their words."""
+"""The errors that bgnb raises for input it cannot use."""
+
+from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import islice
 
 
 def printable(text: str) -> str:
-    """The text without control characters, which files can hold and terminals would obey."""
+    """Replace control characters, which files can hold and terminals would obey."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def listed(values: Collection[object], most: int = 5) -> str:
-    """Values for a message; of many, the first.
+def enumerate_values(values: Collection[object], maximum: int = 5) -> str:
+    """List values for a message; of many, only the first.
 
-    >>> listed([4, 8, 15]), listed(range(100), 3)
+    >>> enumerate_values([4, 8, 15]), enumerate_values(range(100), 3)
     ('4, 8, 15', '0, 1, 2 and 97 more')
     """
-    more = f" and {len(values) - most} more" if len(values) > most else ""
-    return ", ".join(str(value) for value in islice(values, most)) + more
+    more = f" and {len(values) - maximum} more" if len(values) > maximum else ""
+    return ", ".join(str(value) for value in islice(values, maximum)) + more
 
 
 class BgnbError(Exception):
-    """Something that the user asked for, or gave, cannot be used.
+    """A request or an input that cannot be used.
 
-    The message is one line that says what was wrong, where, and what to do.
+    Parameters
+    ----------
+    code : str
+        Short name of the kind of error, such as ``truncated``; ``docs/errors.md`` lists them.
+    message : str
+        What was wrong, where, and what to do. ``str(error)`` is the message with the code in
+        brackets.
+
+    Examples
+    --------
+    >>> print(BgnbError("not-found", "models: there is no such directory"))
+    models: there is no such directory [not-found]
     """
 
+    def __init__(self, code: str, message: str | None = None) -> None:  # one argument: until every error has a code
+        if message is None:
+            code, message = "", code
+        super().__init__(code, message)
+        self.code, self.message = code, message
+
     def __str__(self) -> str:
-        return "\n".join(map(printable, super().__str__().split("\n")))
+        first, *more = map(printable, self.message.split("\n"))
+        return "\n".join([f"{first} [{self.code}]" if self.code else first, *more])
 
     def _render_traceback_(self) -> list[str]:
-        """What notebooks show of the error: its message, which says all there is to know."""
+        """Show the message alone in notebooks, without the traceback."""
         return [f"{type(self).__name__}: {self}", *notes_of(self)]
 
 
 class DataError(BgnbError):
-    """A fault in one data file: the message names the file and the HDU, column or keyword."""
-
-    def __str__(self) -> str:
-        return printable(Exception.__str__(self))
+    """A data file that cannot be used: the message names the file and the HDU, column or keyword."""
 
 
 def notes_of(error: BaseException | None) -> list[str]:
-    """What was noted on an error, or on those that it came from."""
+    """Collect the notes on an error and on its causes."""
     notes: list[str] = []
     while error is not None:
         notes += getattr(error, "__notes__", [])

@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError, DataError, listed
+from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.prediction import point_rate, predicted_rate
@@ -211,7 +211,7 @@ class ModelSet:
         low, high = self.altitudes
         if beyond := [obs_id for obs_id in obs_ids if not low <= runs.pointing(obs_id)[0] <= high]:
             where = f"beyond the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
-            return [f"{where}, and given the nearest: run {listed(beyond)}"]
+            return [f"{where}, and given the nearest: run {enumerate_values(beyond)}"]
         return []
 
     def check_instrument(self, run: EventList) -> None:

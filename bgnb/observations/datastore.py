@@ -15,7 +15,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError, DataError, listed
+from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.observations.coordinates import pointing_altaz
 from bgnb.observations.event_list import HduLocation, RunFiles
 from bgnb.observations.event_reader import read_events_header, start_and_stop
@@ -192,9 +192,8 @@ def _open_gadf(path: Path) -> Runs:
     faults |= {obs_id: f"{hdus.where}: names no event list of run {obs_id}" for obs_id in missing}
     known = set(runs.obs_ids)
     if unknown := sorted(set(locations) - known):
-        notes.append(
-            f"{hdus.where}: names event lists of runs that {index.path.name} lacks, which are not used: {listed(unknown)}"
-        )
+        others = f"names event lists of runs that {index.path.name} lacks, which are not used: {enumerate_values(unknown)}"
+        notes.append(f"{hdus.where}: {others}")
     faults = {obs_id: why for obs_id, why in faults.items() if obs_id in known} | dict(runs.faults)
     return _completed(replace(runs, locations=locations, faults=faults, notes=(*runs.notes, *notes)), index.where)
 

@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError, DataError, listed, printable
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, printable
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
 
@@ -162,7 +162,7 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     """
     wanted, known = set(obs_ids), set(runs.obs_ids)
     if unknown := sorted(wanted - known):
-        raise BgnbError(f"{runs.path} has no run {listed(unknown)}")
+        raise BgnbError(f"{runs.path} has no run {enumerate_values(unknown)}")
     return _selection(runs, _faults(runs) | dict.fromkeys(sorted(known - wanted), Reason("not in the list of runs")))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from bgnb._util.errors import listed
+from bgnb._util.errors import enumerate_values
 from bgnb.cubes.stack import RunCounts
 from bgnb.observations.selection import FAULT, Reason, Selection
 
@@ -149,7 +149,7 @@ class Report:
                 affected.setdefault(note, []).append(run.obs_id)
             if run.counted.n_tels is not None:
                 telescopes[run.counted.n_tels] = telescopes.get(run.counted.n_tels, 0) + 1
-        lines = [f"{note}: run {listed(obs_ids)}" for note, obs_ids in affected.items()]
+        lines = [f"{note}: run {enumerate_values(obs_ids)}" for note, obs_ids in affected.items()]
         if len(telescopes) > 1:
             numbers = ", ".join(f"{n_tels} in {n_runs} runs" for n_tels, n_runs in sorted(telescopes.items()))
             lines.append(f"runs have different numbers of telescopes (N_TELS): {numbers}")
@@ -177,4 +177,4 @@ def count_reasons(reasons: Iterable[Reason]) -> list[str]:
 
 def in_one_line(reasons: Iterable[Reason]) -> str:
     """The same for an error message: of thousands of runs, a few faults."""
-    return listed(count_reasons(reasons))
+    return enumerate_values(count_reasons(reasons))
