@@ -11,14 +11,13 @@ from astropy import units as u
 from astropy.table import Table
 from tqdm import tqdm
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError
 from bgnb._util.progress import progress_bar
 from bgnb.cubes.exclusion_mask import MASK_RADIUS
 from bgnb.cubes.stack import RunCounts, check_instrument
 from bgnb.files.output_directory import kept_folder, new_directory
 from bgnb.observations.selection import EXCLUSION_RADIUS
-from bgnb.production.chunks import Chunk, Counted
-from bgnb.production.counting import KeptChunks, count_chunks, total
+from bgnb.production.counting import Chunk, Counted, KeptChunks, count_chunks, sum_counted
 from bgnb.production.parts import open_parts, part_numbers, write_part
 from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report
@@ -146,11 +145,11 @@ def make_bg_cube_models(
         n_runs = sum(len(obs_ids) for _, obs_ids in pieces)
         kept = KeptChunks(kept_folder(Path(outdir)) if n_runs >= KEPT_FROM else None)
         bar = progress_bar(n_runs, "run", progress)
-        with bar, kept.noted(), open_workers(workers, scheduler, most=1 + n_runs // RUNS_PER_WORKER) as where:
+        with bar, kept.noted(), open_workers(workers, scheduler, maximum=1 + n_runs // RUNS_PER_WORKER) as where:
             counted = _watched(count_chunks(pieces, plan.chunk, where, kept), plan, bar)
             if numbers is not None:
                 return write_part(plan, counted, directory, numbers)
-            sums = total((chunk.key, piece) for chunk, piece in counted)
+            sums = sum_counted((chunk.key, piece) for chunk, piece in counted)
             bar.set_postfix_str("making models")
             return write_models(plan, sums, directory)
 
@@ -185,7 +184,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:
         plan, counted = open_parts(paths)
         with progress_bar(plan.n_runs, "run", progress) as bar:
-            sums = total((chunk.key, piece) for chunk, piece in _watched(counted, plan, bar))
+            sums = sum_counted((chunk.key, piece) for chunk, piece in _watched(counted, plan, bar))
         return write_models(plan, sums, directory)
 
 
@@ -195,8 +194,8 @@ def _watched(counted: Iterable[tuple[Chunk, Counted]], plan: Plan, bar: tqdm[Any
     seen: set[int] = set()
     first: list[RunCounts] = []
     for chunk, piece in counted:
-        if piece.faults and plan.settings.on_error == "fail":
-            raise DataError(piece.faults[min(piece.faults)])
+        if piece.errors and plan.settings.on_error == "fail":
+            raise piece.errors[min(piece.errors)]
         first = [*first, *(run for run in piece.stack.runs if run.telescop)][:1]
         check_instrument([*first, *piece.stack.runs])
         if not seen.isdisjoint(piece.obs_ids) or piece.obs_ids != sorted(chunk.obs_ids):
