@@ -13,8 +13,7 @@ from bgnb.cubes.compare import Comparison, Normalise, compare
 from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, number_box, row
-from bgnb.files.model_directory import KEPT, ModelSet, one_of
-from bgnb.files.pairs import checked_labels, common_groups
+from bgnb.files.model_directory import KEPT, ModelDirectory, checked_group, checked_labels, common_groups
 from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, Show, comparison_view, rate_limits
 from bgnb.plots.cube_views import shown_limits
 from bgnb.plots.view import View
@@ -28,7 +27,7 @@ class ComparisonDashboard(CubeDashboard):
     coloured = "first"
     with_energy = ("spectra", "ratios")
 
-    def __init__(self, first: ModelSet, second: ModelSet, labels: tuple[str, str], state: ComparisonState) -> None:
+    def __init__(self, first: ModelDirectory, second: ModelDirectory, labels: tuple[str, str], state: ComparisonState) -> None:
         self._sets, self._labels = (first, second), labels
         self._group_ids = common_groups(first, second)
         self._compared = lru_cache(KEPT)(
@@ -44,7 +43,7 @@ class ComparisonDashboard(CubeDashboard):
         return self.comparison(state).axes
 
     def settle(self, state: ComparisonState) -> ComparisonState:
-        group_id = one_of(state.group_id, self._group_ids, "the directories do not share a group")
+        group_id = checked_group(state.group_id, self._group_ids, "the directories do not share a group")
         return super().settle(replace(state, group_id=group_id))
 
     def automatic_limits(self, state: ComparisonState) -> tuple[float, float]:
@@ -145,7 +144,7 @@ def compare_models(
         Where a directory holds no models, they have no group in common or define them
         differently, or an argument cannot be used.
     """
-    first, second = ModelSet(dir1), ModelSet(dir2)
+    first, second = ModelDirectory(dir1), ModelDirectory(dir2)
     names = checked_labels(labels, first.path, second.path)
     limits = "by hand" if low is not None or high is not None else limits
     common = common_groups(first, second)

@@ -12,7 +12,7 @@ from astropy import units as u
 from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.cubes import CubeDashboard
 from bgnb.dashboards.dashboard import Control, choice, row
-from bgnb.files.model_directory import KEPT, ModelSet
+from bgnb.files.model_directory import KEPT, ModelDirectory
 from bgnb.plots.colours import choose_limits
 from bgnb.plots.cube_views import energy_bin, shown_limits
 from bgnb.plots.model_views import UNITS, ModelsState, cube_of, model_view
@@ -26,7 +26,7 @@ class ModelsDashboard(CubeDashboard):
     kind = "models"
     coloured = "image"
 
-    def __init__(self, models: ModelSet, state: ModelsState) -> None:
+    def __init__(self, models: ModelDirectory, state: ModelsState) -> None:
         self._models = models
         self._cube = lru_cache(KEPT)(lambda group_id, quantity: cube_of(models.read(group_id), quantity))
         self._all_limits = lru_cache(64)(
@@ -130,7 +130,7 @@ def explore_models(
     BgnbError
         Where there are no models, or an argument cannot be used.
     """
-    models = ModelSet(modeldir)
+    models = ModelDirectory(modeldir)
     limits = "by hand" if low is not None or high is not None else limits
     state = ModelsState(
         models.checked(group_id), energy, position, stretch, limits, percentile, low, high, palette, quantity  # type: ignore[arg-type]
