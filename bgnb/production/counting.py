@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -142,7 +142,7 @@ class Counted:
             raise DataError("damaged", f"the counts of {chunk} are damaged: {error}") from None
         if counted.obs_ids != sorted(chunk.obs_ids):
             raise DataError("wrong-run", f"counts of runs {counted.obs_ids} where those of {chunk} are expected")
-        counted.__dict__["packed"] = packed
+        counted.__dict__["packed"] = packed  # as cached_property does
         return counted
 
 
@@ -204,22 +204,22 @@ def count_chunk(chunk: Chunk) -> Counted:
     def readable() -> Iterator[EventList]:
         for run in chunk.runs:
             try:
-                yield _read(run, chunk)
+                events = read_event_list(run)
+                _check_threshold(events, run, chunk.axes)
+                yield events
             except DataError as error:
-                errors[run.obs_id] = error
+                errors[run.obs_id] = DataError(*error.args)  # the original refers to the content of the file
 
     return Counted(stack_runs(readable(), chunk.axes, chunk.fovalign, chunk.mask), errors)
 
 
-def _read(run: RunFiles, chunk: Chunk) -> EventList:
-    """Read the events of a run; no energy bin above its threshold is an error, as its livetime would be ignored."""
-    events = read_event_list(run)
-    threshold, energy = events.energy_threshold, chunk.axes.energy
-    if threshold is not None and chunk.axes.first_bin_above(threshold * u.TeV) >= len(energy) - 1:
+def _check_threshold(events: EventList, run: RunFiles, axes: CubeAxes) -> None:
+    """Refuse a run without an energy bin above its threshold: its livetime would be ignored."""
+    threshold, energy = events.energy_threshold, axes.energy
+    if threshold is not None and axes.first_bin_above(threshold * u.TeV) >= len(energy) - 1:
         where = run.events if run.aeff is None else run.aeff
         end = f"no energy bin lies above it, as the axis ends at {energy[-1].to_value('TeV'):g} TeV"
         raise DataError("below-threshold", f"{where.path}, HDU {where.hdu}: LO_THRES = {threshold:g} TeV: {end}")
-    return events
 
 
 def count_and_pack(chunk: Chunk) -> bytes:
@@ -265,22 +265,19 @@ def count_chunks(
 
 def _wrong_error(counted: Counted, chunk: Chunk) -> DataError | None:
     """Return the error of a run that can be read here and now, for example if a worker does not see the files."""
-    for run in chunk.runs:
-        if run.obs_id in counted.errors:
-            try:
-                _read(run, chunk)
-            except DataError:
-                continue
-            return counted.errors[run.obs_id]
-    return None
+    if not counted.errors:
+        return None
+    again = count_chunk(replace(chunk, runs=tuple(run for run in chunk.runs if run.obs_id in counted.errors)))
+    return next((counted.errors[obs_id] for obs_id in again.stack.obs_ids), None)
 
 
 def sum_counted(pieces: Iterable[tuple[Key, Counted]]) -> dict[Key, Counted]:
     """Sum counts and livetimes by key; the order of the pieces does not matter."""
     sums: dict[Key, tuple[Any, ...]] = {}
     for key, piece in pieces:
-        zeros = np.zeros_like(piece.stack.counts), np.zeros_like(piece.stack.livetime_us)
-        _, counts, livetime_us, runs, errors = sums.setdefault(key, (piece.stack, *zeros, [], {}))
+        if key not in sums:
+            sums[key] = piece.stack, np.zeros_like(piece.stack.counts), np.zeros_like(piece.stack.livetime_us), [], {}
+        _, counts, livetime_us, runs, errors = sums[key]
         counts += piece.stack.counts
         livetime_us += piece.stack.livetime_us
         runs += piece.stack.runs

@@ -6,7 +6,7 @@ import logging
 import os
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from bgnb._util.checks import whole_number
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb._util.signals import held_signals, leave_signals_to_the_caller
 from bgnb._version import __version__
 
@@ -88,9 +88,9 @@ class Workers:
                     raise error
                 yield pending.pop(future), result
         except BrokenExecutor as error:  # all its tasks fail at once
-            raise _crash(pending.values()) from error
+            raise _worker_died(pending.values()) from error
         except self.killed as error:
-            raise _crash([pending[future]]) from error
+            raise _worker_died([pending[future]]) from error
         except CancelledError:
             raise BgnbError("scheduler-lost", "the scheduler or executor cancelled the work; is it still running?") from None
         except ImportError as error:
@@ -100,10 +100,11 @@ class Workers:
                 future.cancel()
 
 
-def _crash(tasks: Iterable[object]) -> BgnbError:
+def _worker_died(tasks: Collection[object]) -> BgnbError:
     """Return the error for a worker that died of one of these tasks."""
-    where = f"a worker died (out of memory?) while it processed {', '.join(map(str, tasks)) or 'nothing'}"
-    return BgnbError("worker-died", f"{where}; try workers=1 (--workers 1), or without these runs")
+    names = enumerate_values(tasks, maximum=10) or "nothing"
+    advice = "try --workers 1 (workers=1), or without these runs"
+    return BgnbError("worker-died", f"a worker died (out of memory?) while it processed {names}; {advice}")
 
 
 @contextmanager
@@ -132,7 +133,7 @@ def open_workers(workers: int | Executor | None, scheduler: str | None = None, m
             yield found
     elif isinstance(workers, Executor):  # its caller closes it
         dask = type(workers).__module__.startswith("distributed")
-        yield _dask_workers(workers._client) if dask else Workers(submit=workers.submit)  # type: ignore[attr-defined]
+        yield _dask_workers(workers._client, patient=True) if dask else Workers(submit=workers.submit)  # type: ignore[attr-defined]
     elif (number := min(_cores(), maximum or _cores()) if workers is None else whole_number("workers", workers)) == 1:
         yield Workers()
     else:
@@ -193,7 +194,7 @@ def _scheduler(address: str) -> Iterator[Workers]:
         except (OSError, ValueError) as error:
             raise BgnbError("scheduler-lost", f"{address}: no Dask scheduler answers: {error}") from None
         stack.callback(_close, client)
-        workers = _dask_workers(client, address)
+        workers = _dask_workers(client)
         workers.check()
         yield workers
 
@@ -203,22 +204,22 @@ def _close(client: Any) -> None:
         client.close(timeout=5)
 
 
-def _dask_workers(client: Any, address: str = "") -> Workers:
-    """Return the workers of a Dask client; without an address, workers may come late, as from a batch system."""
+def _dask_workers(client: Any, *, patient: bool = False) -> Workers:
+    """Return the workers of a Dask client; a patient one waits for workers as long as a batch system does."""
     from distributed import KilledWorker
 
     def submit(function: Callable[[Any], Any], task: object) -> Any:
-        # The scheduler and workers without bgnb or with another version can handle bytes.
+        # Bytes, as a scheduler or worker without bgnb would fail when it unpickles a task before it is run.
         return client.submit(pickle.loads, pickle.dumps(_Call(function, task)), pure=False)
 
     def check() -> None:
         try:
             client.nthreads(callback_timeout=PATIENCE)
-            if address:
+            if not patient:
                 client.wait_for_workers(1, timeout=PATIENCE)
         except OSError as error:
-            reason = f"does not answer or has no workers (dask worker {address}): {error}"
-            raise BgnbError("scheduler-lost", f"the Dask scheduler {address} {reason}") from None
+            where = f"the Dask scheduler at {client.scheduler.address}"
+            raise BgnbError("scheduler-lost", f"{where} does not answer or has no workers: {error}") from None
 
     return Workers(submit=submit, killed=KilledWorker, check=check)
 
