@@ -163,8 +163,8 @@ def _processes(number: int) -> Iterator[Workers]:
         except BrokenExecutor:
             advice = 'in a script the call must stand under if __name__ == "__main__":, or use workers=1'
             raise BgnbError("worker-died", f"worker processes die when they start: {advice}") from None
-        # A single task waits: more could fill the pipe to the workers, and then Python before 3.11.5 and 3.12 never
-        # notices that a process died (CPython issue 94777).
+        # A single task waits: more could fill the pipe to the workers, and then early versions of Python 3.11 never
+        # notice that a process died (CPython issue 94777).
         yield Workers(submit=submit, in_flight=number + 1)
     finally:
         sender.close()
@@ -191,8 +191,9 @@ def _scheduler(address: str) -> Iterator[Workers]:
             logger.setLevel(logging.CRITICAL)
         try:
             client = Client(address, timeout=PATIENCE, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise BgnbError("scheduler-lost", f"{address}: no Dask scheduler answers: {error}") from None
+        except (OSError, ValueError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise BgnbError("scheduler-lost", f"{address}: no Dask scheduler answers: {reason}") from None
         stack.callback(_close, client)
         workers = _dask_workers(client)
         workers.check()

@@ -208,7 +208,8 @@ def test_clusters_that_cannot_be_used(indir, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "address", ["tcp://127.0.0.1:9", "tcp://nowhere.invalid:8786", "nonsense://x:8786", "nonsense", "tcp://10.0.0.1:99999"]
+    "address",
+    ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "tcp://nowhere.invalid:8786", "nonsense://x:8786", "nonsense", "tcp://x:99999"],
 )
 def test_schedulers_that_do_not_exist(indir, tmp_path, monkeypatch, address):
     monkeypatch.setattr(workers, "PATIENCE", 1.0)
