@@ -59,7 +59,8 @@ def in_dashboard(page, name):
     return page.page.locator(f".bgnb-{name}")
 
 
-def test_models(page, url, root):
+def test_model_dashboard_in_lab(page, url, root):
+    """Slider, boxes, taps, play button and exports work in JupyterLab, also after a reload."""
     page.open_notebook(url.format("explore.ipynb"))
     page.run_all()
     page.wait_for_bokeh("image", "model.title.text.includes('TeV')")
@@ -138,7 +139,8 @@ def test_models(page, url, root):
     page.wait_for_bokeh("image", f"model.title.text.includes('{edges[1]:.3g} to')")
 
 
-def test_runs(page, url):
+def test_run_dashboard_in_lab(page, url):
+    """Taps, drags and the menu select runs in all plots."""
     page.open_notebook(url.format("explore.ipynb"))
     page.run_all()
     page.wait_for_bokeh("groups", "model.title.text")
@@ -166,7 +168,8 @@ def test_runs(page, url):
     assert page.python("print(runs.selected == runs._runs.members(runs.group_id))") == "True"
 
 
-def test_comparison(page, url):
+def test_comparison_dashboard_in_lab(page, url):
+    """Radio buttons, menu and taps change the comparison."""
     page.open_notebook(url.format("explore_true_reco.ipynb"))
     page.run_all()
     page.wait_for_bokeh("compared", "model.title.text.startsWith('Ratio')")
@@ -187,7 +190,8 @@ def test_comparison(page, url):
     page.wait_for_bokeh("first", "model.title.text.includes('8.62 to 26.3 TeV')")
 
 
-def test_exported_page(page, root, tmp_path):
+def test_exported_page_in_browser(page, root, tmp_path):
+    """An exported page works from a file, without a server."""
     comparison = bgnb.dashboards.compare_models(root / "truth/true", root / "truth/reco", energy=1.0)
     comparison.save_html(tmp_path / "page.html")
     labels = [label for label, _ in comparison.frames()]
