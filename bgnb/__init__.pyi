@@ -3,7 +3,8 @@ from ._util.errors import BgnbError, DataError
 from .cubes.cells import Cell
 from .cubes.compare import Comparison, compare
 from .cubes.cube import Cube, CubeAxes
-from .cubes.model import BackgroundModel, make_model
+from .cubes.model import BackgroundModel, Method, make_model, register_method
+from .cubes.model_set import ModelSet
 from .cubes.prediction import point_rate, predicted_rate
 from .cubes.profiles import Spectrum, spectrum
 from .cubes.spline import SplineModel, fit_spline
@@ -11,7 +12,7 @@ from .cubes.stack import RunCounts, Stack, stack_runs
 from .files.gadf import read_background, read_model, write_image, write_model
 from .files.group_file import read_groups, write_groups
 from .files.manifest import check
-from .files.model_directory import ModelSet, read_group_model
+from .files.model_directory import ModelDirectory, read_group_model, read_models
 from .files.spline_file import read_spline, write_spline
 from .gammapy.attach import Attachments, attach
 from .notebooks.group_reports import run_groups
@@ -21,7 +22,8 @@ from .observations.event_list import EventList
 from .observations.event_reader import read_event_list
 from .observations.groups import ObservationGroups
 from .observations.selection import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
-from .production.pipeline import make_bg_cube_models, merge
+from .production.make_models import Production
+from .production.pipeline import make_bg_cube_models, make_models, merge
 from .production.report import Report
 from .simulation.dataset import make_test_dataset
 from .simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
@@ -45,11 +47,14 @@ __all__ = [
     "DataError",
     "EventList",
     "Grid",
+    "Method",
     "ModelComparison",
+    "ModelDirectory",
     "ModelSet",
     "NotebookError",
     "ObservationGroups",
     "PointSource",
+    "Production",
     "Report",
     "RunCounts",
     "RunPrediction",
@@ -70,6 +75,7 @@ __all__ = [
     "fit_spline",
     "make_bg_cube_models",
     "make_model",
+    "make_models",
     "make_test_bg_cube_model",
     "make_test_dataset",
     "make_test_eventlist",
@@ -87,7 +93,9 @@ __all__ = [
     "read_group_model",
     "read_groups",
     "read_model",
+    "read_models",
     "read_spline",
+    "register_method",
     "run_groups",
     "run_notebook",
     "select_all_runs",

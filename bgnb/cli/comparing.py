@@ -7,24 +7,16 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options import fovalign, group_edges, method, on_error, overwrite, seed, selection, validation_grid
+from bgnb.cli.options import Command, overwrite, settings
+from bgnb.validation.settings import CrossValidationSettings, ValidationSettings
 
 
-def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[int] | None:
-    try:
-        return [int(number) for number in text.split(",")] if text else None
-    except ValueError:
-        raise click.BadParameter(f"'{text}' is not a list of whole numbers such as 4,8,15") from None
-
-
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("modeldir", type=click.Path(path_type=Path))
 @click.argument("indir", type=click.Path(path_type=Path))
 @click.argument("scheme")
 @click.argument("outdir", type=click.Path(path_type=Path), default=Path("validation"))
-@selection
-@validation_grid
-@on_error
+@settings(ValidationSettings)
 @overwrite
 def validate(**arguments: Any) -> None:
     """Predict runs from models, and compare with what was counted.
@@ -36,7 +28,7 @@ def validate(**arguments: Any) -> None:
     \b
     Examples:
       bgnb validate models new-runs GADF
-      bgnb validate models new-runs GADF check --select runs.txt --between nearest
+      bgnb validate models new-runs GADF check --select runs.txt --model-lookup nearest
     """
     from bgnb.validation.validate import validate
 
@@ -46,19 +38,11 @@ def validate(**arguments: Any) -> None:
     click.echo(f"Pictures and report.json are in {arguments['outdir']}")
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("indir", type=click.Path(path_type=Path))
 @click.argument("scheme")
 @click.argument("outdir", type=click.Path(path_type=Path), default=Path("cross-validation"))
-@method
-@click.option("--folds", default=3, show_default=True, help="Parts of the runs; each is predicted from models of the others.")
-@click.option("--n-train", callback=_numbers, help="For a learning curve: numbers of runs to make models from, such as 4,8,15.")
-@seed
-@selection
-@group_edges
-@fovalign
-@validation_grid
-@on_error
+@settings(CrossValidationSettings)
 @overwrite
 def cross_validate(**arguments: Any) -> None:
     """Predict each run from models that were made without it.

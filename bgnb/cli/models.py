@@ -7,51 +7,19 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options import (
-    between,
-    fovalign,
-    group_edges,
-    method,
-    n_energy,
-    n_fov,
-    on_error,
-    overwrite,
-    selection,
-    warn,
-    workers,
-)
+from bgnb.cli.options import Command, config, overwrite, settings, warn, workers
+from bgnb.gammapy.settings import AttachSettings
+from bgnb.production.settings import ModelSettings
 
 
-@click.command(no_args_is_help=True)
-@click.argument("indir", type=click.Path(path_type=Path))
-@click.argument("scheme")
+@click.command(no_args_is_help=True, cls=Command)
+@settings(ModelSettings)
 @click.argument("outdir", type=click.Path(path_type=Path))
-@click.option("--test", is_flag=True, help="Quick test: at most 20 runs, evenly spread, altitude edges 0,45,90.")
-@method
 @overwrite
-@selection
-@click.option(
-    "--sources",
-    default="drop",
-    show_default=True,
-    metavar="drop|mask",
-    help="Known sources: drop the runs near them, or keep these and cut circles around the sources out of them.",
-)
-@click.option(
-    "--mask-radius", default="0.5 deg", show_default=True, help="Of such a circle, besides twice the source's extension."
-)
-@group_edges
-@click.option("--min-livetime", help="Merge neighbouring groups until each has so much, such as '5 h'.  [default: no merging]")
-@click.option("--energy-min", default="0.1 TeV", show_default=True, help="Lower end of the energy axis.")
-@click.option("--energy-max", default="80 TeV", show_default=True, help="Upper end of the energy axis.")
-@n_energy
-@click.option("--fov-max", default="0.07 rad", show_default=True, help="DETX and DETY reach from minus this to this.")
-@n_fov
-@fovalign
-@on_error
 @workers
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to count on, such as tcp://10.0.0.1:8786.")
 @click.option("--part", metavar="I/N", help="Count only part I of N, for `bgnb merge`.")
+@config(ModelSettings)
 def make_bg_cube_models(**arguments: Any) -> None:
     """Make background cube models from a directory of runs.
 
@@ -68,6 +36,7 @@ def make_bg_cube_models(**arguments: Any) -> None:
       bgnb make-bg-cube-models magic GADF models --alt-edges 0,40,60,90 --az-edges 0,360
       bgnb make-bg-cube-models runs GADF models --scheduler tcp://10.0.0.1:8786
       bgnb make-bg-cube-models runs GADF part3 --part 3/10
+      bgnb make-bg-cube-models hess-dl3-dr1 GADF again --config models/report.json
     """
     from bgnb.production.pipeline import make_bg_cube_models
 
@@ -105,20 +74,11 @@ def merge(**arguments: Any) -> None:
     click.echo(f"Models and report.json are in {arguments['outdir']}")
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("modeldir", type=click.Path(path_type=Path))
 @click.argument("indir", type=click.Path(path_type=Path))
-@click.argument("scheme")
+@settings(AttachSettings)
 @click.argument("outdir", type=click.Path(path_type=Path))
-@click.option(
-    "--select",
-    default="all",
-    show_default=True,
-    metavar="all|far|FILE",
-    help="Runs: all, far from known sources, or those with the OBS_IDs in a text file, one a line.",
-)
-@between
-@on_error
 @overwrite
 def attach(**arguments: Any) -> None:
     """Attach models to runs: make a data store for Gammapy.
@@ -131,7 +91,7 @@ def attach(**arguments: Any) -> None:
     \b
     Examples:
       bgnb attach models hess-dl3-dr1 GADF store
-      bgnb attach models hess-dl3-dr1 GADF crab --select crab_runs.txt --between nearest
+      bgnb attach models hess-dl3-dr1 GADF crab --select crab_runs.txt --model-lookup nearest
     """
     from bgnb.gammapy.attach import attach
 

@@ -1,16 +1,71 @@
-"""Options that several commands share, and what they print alike."""
+"""Options that follow from declared settings, and others that several commands share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bgnb._util.settings import Choice, Declaration, Flag, Number, SettingsGroup, Whole, read_config
+from bgnb.simulation.settings import Pair
+
+
+class LazyChoice(click.Choice[str]):
+    """One of a few names, which are looked up when a value, help or completion needs them."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+        super().__init__((), case_sensitive=False)
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The names."""
+        return tuple(self._names())
+
+    @choices.setter
+    def choices(self, value: object) -> None:
+        """Ignore the names that click sets."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the names as they are spelled."""
+        return f"[{'|'.join(self.choices)}]"
+
+
+class SettingOption(click.Option):
+    """The option of a declared setting, which may have had other names."""
+
+    def __init__(self, *args: Any, aliases: Iterable[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.aliases = [f"--{alias.replace('_', '-')}" for alias in aliases]
+
+
+class Command(click.Command):
+    """A command whose settings may come from a file, or be given under earlier names."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Replace earlier names of options, with a warning."""
+        renamed = {alias: each.opts[0] for each in self.params if isinstance(each, SettingOption) for alias in each.aliases}
+        for number, argument in enumerate(args):
+            name, equals, value = argument.partition("=")
+            if name in renamed:
+                click.echo(f"Warning: {name} is now {renamed[name]}", err=True)
+                args[number] = renamed[name] + equals + value
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Take the settings that the command line does not give from the file named by ``--config``."""
+        given = click.core.ParameterSource.COMMANDLINE
+        for name, value in (ctx.params.pop("config", None) or {}).items():
+            if ctx.get_parameter_source(name) is not given:
+                ctx.params[name] = value
+        return super().invoke(ctx)
+
 
 def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options in one decorator, for commands that share them."""
+    """Combine several options in one decorator."""
 
     def decorate(command: Any) -> Any:
         for option in reversed(options):
@@ -20,19 +75,63 @@ def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
+def settings(group: type[SettingsGroup], *, without: Iterable[str] = (), **defaults: Any) -> Callable[[Any], Any]:
+    """Make the options of the settings of a group.
+
+    Parameters
+    ----------
+    group : type of `SettingsGroup`
+        The group; settings without a default are arguments of the command.
+    without : iterable of str
+        Settings that the command does not have.
+    **defaults
+        Defaults that differ from those of the group.
+    """
+    made = []
+    for name, each in group.declared().items():
+        default = defaults.get(name, each.default)
+        if name in without:
+            continue
+        if default is MISSING:
+            kind = each.metadata["declaration"].kind
+            type_ = LazyChoice(kind.names) if isinstance(kind, Choice) else click.Path(path_type=Path)
+            made.append(click.argument(name, type=type_, metavar=name.upper()))
+        else:
+            made.append(_option(name, each.metadata["declaration"], default))
+    return options(*made)
+
+
+def _option(name: str, declared: Declaration, default: Any) -> Callable[[Any], Any]:
+    kind = declared.kind
+    more: dict[str, Any] = {"metavar": declared.metavar} if declared.metavar else {}
+    if isinstance(kind, Flag):
+        more |= {"is_flag": True}
+    elif isinstance(kind, Choice):
+        more |= {"type": LazyChoice(kind.names)}
+    elif isinstance(kind, Whole | Number):
+        more |= {"type": int if isinstance(kind, Whole) else float}
+    elif isinstance(kind, Pair):
+        more |= {"nargs": 2, "type": kind.type}
+    else:
+        more |= {"type": str}
+    shown: bool | str = declared.default_text or default is not None
+    more |= {"default": default, "show_default": shown, "help": declared.help, "aliases": declared.aliases}
+    return click.option(f"--{name.replace('_', '-')}", name, cls=SettingOption, **more)
+
+
+def config(group: type[SettingsGroup]) -> Callable[[Any], Any]:
+    """Make the option ``--config`` for the settings of a group."""
+
+    def read(_: click.Context, __: click.Parameter, path: Path | None) -> dict[str, Any] | None:
+        without_default = [name for name, each in group.declared().items() if each.default is MISSING]
+        found = {} if path is None else read_config(path, group)
+        return {name: value for name, value in found.items() if name not in without_default}
+
+    text = "Take settings from a TOML file, or from the report.json of an earlier production; options of the command line win."
+    return click.option("--config", type=click.Path(path_type=Path), callback=read, metavar="FILE", help=text)
+
+
 overwrite = click.option("--overwrite", is_flag=True, help="Replace what an earlier call made.")
-
-
-on_error = click.option(
-    "--on-error",
-    default="skip",
-    show_default=True,
-    metavar="skip|fail",
-    help="A run that cannot be used: leave it out and report it, or stop at once and make nothing.",
-)
-
-
-seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random numbers.")
 
 
 workers = click.option(
@@ -40,121 +139,7 @@ workers = click.option(
 )
 
 
-energy_threshold = click.option(
-    "--energy-threshold", type=float, help="LO_THRES at the zenith, TeV; grows as sin(altitude)^-3.  [default: 0.1 everywhere]"
-)
-
-
-observatory = click.option(
-    "--observatory", default="HESS", show_default=True, help="HESS, MAGIC, VERITAS, CTAO-NORTH or CTAO-SOUTH."
-)
-
-
-fovalign = click.option("--fovalign", default="ALTAZ", show_default=True, help="Frame of DETX and DETY: ALTAZ or RADEC.")
-
-
-n_energy = click.option(
-    "--n-energy", type=int, help="Energy bins.  [default: 20, fewer in groups of fewer than 100 runs; spline: 40]"
-)
-
-
-n_fov = click.option(
-    "--n-fov",
-    type=int,
-    help="Bins in each of DETX and DETY.  [default: 60, fewer in groups of fewer than 100 runs; spline: 40]",
-)
-
-
-method = click.option(
-    "--method", default="default", show_default=True, help="How counts become a rate: default, michi, spline or unsmoothed."
-)
-
-
-def true_model(spectral_index: float) -> Callable[[Any], Any]:
-    """Options for the parameters of the true model."""
-    return options(
-        click.option(
-            "--trigger-rate", default=300.0, show_default=True, help="Background events per second at the zenith, unmasked."
-        ),
-        click.option("--sigma", default=5.0, show_default=True, help="Width of the field of view at the highest energy, deg."),
-        click.option(
-            "--spectral-index",
-            default=spectral_index,
-            show_default=True,
-            help="Counts per log energy fall with it, the rate with it + 1.",
-        ),
-        click.option("--gradient-x", default=0.0, show_default=True, help="Relative change of the rate per deg of DETX."),
-        click.option("--gradient-y", default=0.0, show_default=True, help="The same for DETY."),
-        click.option("--mask-quadrant", is_flag=True, help="No events where DETX > 0 and DETY > 0."),
-        fovalign,
-    )
-
-
-def edges(_: click.Context, __: click.Parameter, text: str | None) -> list[float] | None:
-    """Numbers from a text such as 0,45,90."""
-    if text is None:
-        return None
-    try:
-        return [float(edge) for edge in text.split(",")]
-    except ValueError:
-        raise click.BadParameter(f"'{text}' is not a list of numbers such as 0,45,90") from None
-
-
-selection = options(
-    click.option(
-        "--select",
-        default="far",
-        show_default=True,
-        metavar="far|all|FILE",
-        help="Runs to keep: far from known sources, all, or those with the OBS_IDs in a text file, one a line.",
-    ),
-    click.option(
-        "--catalog",
-        type=click.Path(path_type=Path),
-        help="Known sources: any table with RA, DEC and optionally EXTENSION (deg).",
-    ),
-    click.option(
-        "--exclusion-radius",
-        default="3 deg",
-        show_default=True,
-        help="Far means more than this plus twice the source's extension.",
-    ),
-)
-
-
-group_edges = options(
-    click.option(
-        "--alt-edges", callback=edges, help="Edges of the groups in altitude, deg, such as 0,45,90.  [default: 14 groups]"
-    ),
-    click.option("--az-edges", callback=edges, help="Edges of the groups in azimuth, deg.  [default: -90,90,270]"),
-)
-
-
-between = click.option(
-    "--between",
-    default="interpolate",
-    show_default=True,
-    help="A model for a run: interpolate between groups (a spline: evaluate it), or take the nearest.",
-)
-
-
-validation_grid = options(
-    click.option(
-        "--interpolation",
-        default="gammapy",
-        show_default=True,
-        help="Between bin centres: gammapy (log rate, linear), or none: constant in each bin.",
-    ),
-    between,
-    click.option("--energy-min", default="0.5 TeV", show_default=True, help="Lower end of the energy bins."),
-    click.option("--energy-max", default="50 TeV", show_default=True, help="Upper end of the energy bins."),
-    click.option("--n-energy", default=8, show_default=True, help="Energy bins."),
-    click.option("--pixel", default="0.5 deg", show_default=True, help="Width of the pixels."),
-    click.option("--offset-max", default="2.5 deg", show_default=True, help="Greatest offset of a pixel from the pointing."),
-)
-
-
 def warn(faults: Mapping[int, str]) -> None:
-    """One line about runs that cannot be used."""
+    """Print one line about runs that cannot be used."""
     if faults:
         click.echo(f"Warning: {len(faults)} run{'s' * (len(faults) > 1)} cannot be used; see above and report.json", err=True)

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from bgnb._util.errors import BgnbError
-from bgnb.cli.options import energy_threshold, method, n_energy, n_fov, observatory, overwrite, seed, true_model, workers
+from bgnb.cli.options import Command, overwrite, settings, workers
+from bgnb.simulation.settings import DatasetSettings, TrueModelSettings, TrueRecoSettings
 
 
 def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[Any]:
@@ -25,18 +26,10 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
     return sources
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("outdir", type=click.Path(path_type=Path))
 @click.argument("scheme", default="GADF")
-@click.option("--n-runs", default=10, show_default=True, help="Number of runs.")
-@observatory
-@click.option("--alt-range", nargs=2, default=(45.0, 90.0), show_default=True, help="Range of altitude, deg.")
-@click.option("--az-range", nargs=2, default=(0.0, 360.0), show_default=True, help="Range of azimuth, deg.")
-@click.option("--date-range", nargs=2, default=("2010-01-01", "2015-01-01"), show_default=True, help="Dates, UTC.")
-@click.option("--n-tels-range", nargs=2, default=(3, 4), show_default=True, help="Fewest and most telescopes.")
-@click.option("--muoneff-range", nargs=2, default=(0.6, 1.0), show_default=True, help="Range of muon efficiency.")
-@true_model(2.7)
-@energy_threshold
+@settings(DatasetSettings)
 @click.option(
     "--sources",
     "--source",
@@ -45,7 +38,6 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
     metavar="NAME,RA,DEC,RATE",
     help="A gamma-ray source (deg, events per second); may be repeated.",
 )
-@seed
 @workers
 @overwrite
 def make_test_dataset(**arguments: Any) -> None:
@@ -66,12 +58,12 @@ def make_test_dataset(**arguments: Any) -> None:
     click.echo(f"{len(table)} runs with {table['EVENT_COUNT'].sum()} events are in {arguments['outdir']}")
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--altitude", default="70 deg", show_default=True, help="Altitude of the pointing.")
 @click.option("--n-energy", default=20, show_default=True, help="Energy bins from 0.1 to 80 TeV.")
 @click.option("--n-fov", default=60, show_default=True, help="Bins in each of DETX and DETY, to ±0.07 rad.")
-@true_model(2.7)
+@settings(TrueModelSettings)
 @overwrite
 def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int, overwrite: bool, **parameters: Any) -> None:
     """Write the true cube of a simulation.
@@ -93,20 +85,9 @@ def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int
     click.echo(f"The true model is in {file}")
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("outdir", type=click.Path(path_type=Path))
-@click.option("--test", is_flag=True, help="Quick test with two runs.")
-@click.option("--n-runs", default=100, show_default=True, help="Number of runs.")
-@click.option(
-    "--group-id", default=27, show_default=True, help="One of the default groups; 27 is altitude 72-90, azimuth 90-270."
-)
-@observatory
-@true_model(1.5)
-@energy_threshold
-@method
-@n_energy
-@n_fov
-@seed
+@settings(TrueRecoSettings, spectral_index=1.5)
 @workers
 @click.option("--keep-dataset", is_flag=True, help="Keep the simulated runs in OUTDIR/dataset.")
 @overwrite

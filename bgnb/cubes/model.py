@@ -1,32 +1,23 @@
-"""Methods: from a stack to a background model."""
+"""Background models, and what a method is that makes them of a stack."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
-from bgnb._util.arrays import Floats, quotient
+from bgnb._util.arrays import Bools
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
-from bgnb.cubes.power_law import fit_power_law
-from bgnb.cubes.smoothing import smooth_planes, times_to_smooth
-from bgnb.cubes.spline import fit_spline
 from bgnb.cubes.stack import Stack
-
-#: Bins that smoothing leaves empty get this part of the mean rate of their plane.
-FLOOR = 0.01
-#: Smoothing reaches the bins that get more than this part of the greatest exposure of their plane.
-REACHED = 0.1
-#: Planes without counts follow the nearest planes that hold so many counts together.
-POWER_LAW_COUNTS = 100
-#: Spectral index of the rate where a single plane holds all counts.
-POWER_LAW_INDEX = 2.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +29,18 @@ class BackgroundModel:
     rate : `Cube`
         Background events per energy, solid angle and *livetime*, in MeV-1 s-1 sr-1.
     stack : `Stack`
-        Counts and livetime on the same axes. Where its livetime is zero nothing was
-        measured, see ``exposed`` and ``extrapolated``.
+        Counts and livetime on the same axes. Bins without livetime were not measured, see
+        ``exposed`` and ``extrapolated``.
     method : str
-        How it was made.
+        Name of the method.
     error : `Cube`, optional
-        Statistical error of the rate, in the same unit; that of neighbouring bins is
+        Statistical error of the rate, in the same unit; errors of neighbouring bins are
         correlated.
+
+    Raises
+    ------
+    BgnbError
+        If rate, error and stack have different axes, or a unit is not that of a rate.
     """
 
     rate: Cube
@@ -54,39 +50,117 @@ class BackgroundModel:
 
     def __post_init__(self) -> None:
         if self.rate.axes != self.stack.axes or (self.error is not None and self.error.axes != self.rate.axes):
-            raise BgnbError(f"rate and stack of a model need the same axes: {self.rate.axes!r} and {self.stack.axes!r}")
+            axes = f"{self.rate.axes!r} and {self.stack.axes!r}"
+            raise BgnbError("axes-mismatch", f"rate, error and stack of a model need the same axes, got {axes}")
         object.__setattr__(self, "rate", Cube(self.rate.axes, self.rate.quantity.to(RATE_UNIT)))
         if self.error is not None:
             object.__setattr__(self, "error", Cube(self.error.axes, self.error.quantity.to(RATE_UNIT)))
 
     @property
     def axes(self) -> CubeAxes:
-        """The axes."""
+        """Axes of the rate."""
         return self.rate.axes
 
     @property
     def is_true(self) -> bool:
-        """Whether this is a truth, made from no runs: it has no counts and no statistical error."""
+        """True for the true model of a simulation, which has no runs, no counts and no error."""
         return not self.stack.runs
 
     @property
-    def exposed(self) -> NDArray[np.bool_]:
-        """Energy planes that have livetime; all those of a truth."""
+    def exposed(self) -> Bools:
+        """Energy planes with livetime, shape (energy,); all planes of a true model."""
         return np.asarray(self.stack.livetime_us.any(axis=(1, 2))) | self.is_true
 
     @property
-    def extrapolated(self) -> NDArray[np.bool_]:
-        """Energy planes whose rate follows that of others.
-
-        Smoothing needs counts in a plane. A spline is fitted to planes without counts as
-        well, if they were exposed. Counts over exposure follow nothing.
-        """
-        if self.is_true or self.method == "unsmoothed":
+    def extrapolated(self) -> Bools:
+        """Energy planes whose rate follows from those of others, shape (energy,); see `Method.extrapolated`."""
+        if self.is_true:
             return np.zeros(self.axes.shape[0], dtype=bool)
-        return ~(self.exposed if self.method == "spline" else np.asarray(self.stack.counts.any(axis=(1, 2))))
+        known = _methods().get(self.method)
+        return ~self.exposed if known is None else known.extrapolated(self.stack)
 
     def __repr__(self) -> str:
         return f"BackgroundModel(method: {self.method}, {self.stack!r})"
+
+
+class PointingModel(Protocol):
+    """A rate for any pointing, fitted to runs of many."""
+
+    @property
+    def altitude_range(self) -> tuple[float, float]:
+        """Minimum and maximum altitude of the runs, deg."""
+
+    def at(self, alt_pnt: float, az_pnt: float) -> tuple[Cube, Cube]:
+        """Return the rate at a pointing (deg) and its statistical error."""
+
+    def rate_at(self, alt_pnt: float, az_pnt: float) -> Cube:
+        """Return the rate at a pointing (deg)."""
+
+
+class Method(ABC):
+    """How counts become a background model.
+
+    Subclass it, and pass an instance to `register_method`: then `make_model`,
+    `make_bg_cube_models` and the command line know the method by its name. A package that
+    declares the instance as an entry point in the group ``bgnb.methods`` needs no registration.
+    """
+
+    #: Name, for arguments, options and files.
+    name: str
+    #: What is counted together: all runs of a ``group``, or runs of like ``pointing``, for `fit`.
+    sums: Literal["group", "pointing"] = "group"
+    #: Number of energy bins, and of bins in DETX and in DETY; None: it depends on the number of runs.
+    default_bins: tuple[int, int] | None = None
+    #: False if there may be empty bins between bins with counts, so that log rates cannot be interpolated.
+    interpolable: bool = True
+
+    @abstractmethod
+    def make(self, stack: Stack) -> BackgroundModel:
+        """Make the model of a stack, which has counts."""
+
+    def fit(self, cells: Sequence[Cell]) -> PointingModel | None:
+        """Fit one model for all pointings to runs; None if each group has a model of its own."""
+        return None
+
+    def extrapolated(self, stack: Stack) -> Bools:
+        """Return the energy planes whose rate follows from those of others, shape (energy,): those without counts."""
+        return np.asarray(~stack.counts.any(axis=(1, 2)))
+
+
+def register_method(method: Method) -> None:
+    """Make a method known by its name.
+
+    Raises
+    ------
+    BgnbError
+        If another method has this name.
+    """
+    if _methods().setdefault(method.name, method) is not method:
+        raise BgnbError("exists", f"there is a method {method.name} already")
+
+
+def method_names() -> Iterable[str]:
+    """Names of all methods."""
+    return _methods().keys()
+
+
+def find_method(name: str) -> Method:
+    """Return a method by its name; capitals do not matter.
+
+    Raises
+    ------
+    BgnbError
+        If there is no such method; the message lists them.
+    """
+    return _methods()[checked_choice("method", name, method_names())]
+
+
+@cache
+def _methods() -> dict[str, Method]:
+    """Methods by name: those of bgnb, and those of other packages."""
+    own = import_module("bgnb.cubes.methods").METHODS
+    others = [entry.load() for entry in entry_points(group="bgnb.methods")]
+    return {method.name: method for method in (*own, *others)}
 
 
 def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
@@ -97,7 +171,7 @@ def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
     stack : `Stack`
         Counts and livetime.
     method : str
-        A key of `METHODS`:
+        Name of a method:
 
         ``default``
             Smooth counts and exposure plane by plane, and divide. Each plane with
@@ -106,106 +180,26 @@ def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
             floor, so that every rate is above zero.
         ``michi``
             The energy axis starts at the lowest threshold in the group, and livetime is
-            divided out before smoothing (Mayer 2015); for the rest as ``default``.
+            divided out before smoothing (Mayer 2015); otherwise as ``default``.
         ``spline``
-            A smooth rate fitted to the counts, with its error, see `bgnb.cubes.spline`. Made from
-            a stack alone it knows of one pointing only; `make_bg_cube_models` fits it to
-            all runs at once.
+            A smooth rate fitted to the counts, with its error, see `bgnb.cubes.spline`.
+            Made from a stack alone it describes one pointing only; `make_bg_cube_models`
+            fits it to all runs at once.
         ``unsmoothed``
             Counts over exposure, bin by bin: rate × livetime × bin volume = counts. For
             comparisons; its empty bins are zero.
 
+    Returns
+    -------
+    BackgroundModel
+
     Raises
     ------
     BgnbError
-        Where there is no such method, or the stack holds no counts.
+        If there is no such method, or the stack has no counts.
     """
-    make = METHODS[checked_method(method)]
+    found = find_method(method)
     if not stack.counts.any():
-        raise BgnbError("no counts: no event of these runs lies inside the axes and above its run's energy threshold")
-    return make(stack)
-
-
-def _default(stack: Stack) -> BackgroundModel:
-    times = times_to_smooth(stack.counts.sum())
-    counts, exposure = stack.counts.astype(float), stack.exposure.to_value("s MeV sr")
-    rate = _filled(smooth_planes(counts, times), smooth_planes(exposure, times))
-    return _without_zeros(rate, stack, "default")
-
-
-def _michi(stack: Stack) -> BackgroundModel:
-    exposed = stack.livetime_us.any(axis=(1, 2))
-    stack = stack.above(int(np.argmax(exposed)))
-    times = times_to_smooth(stack.counts.sum())
-    exposure = stack.exposure.to_value("s MeV sr")
-    measured = (exposure > 0).astype(float)
-    rate = _filled(smooth_planes(quotient(stack.counts, exposure, 0.0), times), smooth_planes(measured, times))
-    return _without_zeros(rate, stack, "michi")
-
-
-def _spline(stack: Stack) -> BackgroundModel:
-    rate, error = fit_spline([Cell(90.0, 0.0, stack)]).at(90.0, 0.0)
-    return BackgroundModel(rate, stack, "spline", error)
-
-
-def _unsmoothed(stack: Stack) -> BackgroundModel:
-    exposure = stack.exposure.to_value("s MeV sr")
-    return BackgroundModel(Cube(stack.axes, quotient(stack.counts, exposure, 0.0) * RATE_UNIT), stack, "unsmoothed")
-
-
-METHODS: Mapping[str, Callable[[Stack], BackgroundModel]] = {
-    "default": _default,
-    "michi": _michi,
-    "spline": _spline,
-    "unsmoothed": _unsmoothed,
-}
-
-
-def checked_method(method: str) -> str:
-    """One of `METHODS`, or a `BgnbError` that lists them."""
-    return str(checked_choice("method", method, METHODS))
-
-
-def _filled(numerator: Floats, denominator: Floats) -> Floats:
-    """Numerator over denominator; inside masks that smoothing hardly reaches, as in the nearest bin that it does."""
-    ratio = quotient(numerator, denominator, 0.0)
-    for plane, weight in zip(ratio, denominator, strict=True):
-        reached = weight > REACHED * weight.max()
-        if reached.any() and not reached.all():
-            nearest = distance_transform_edt(~reached, return_distances=False, return_indices=True)
-            plane[:] = plane[tuple(nearest)]
-    return ratio
-
-
-def _without_zeros(rate: Floats, stack: Stack, method: str) -> BackgroundModel:
-    """The model with rates above zero everywhere; planes that hold counts predict just these counts."""
-    volume, exposure = stack.axes.bin_volume.to_value("MeV sr"), stack.exposure.to_value("s MeV sr")
-    plane_counts = stack.counts.sum(axis=(1, 2))
-    filled = np.empty_like(rate)
-    populated = np.flatnonzero(plane_counts)
-    for plane in populated:
-        floored = np.maximum(rate[plane], FLOOR * rate[plane].mean())
-        filled[plane] = floored * plane_counts[plane] / (floored * exposure[plane]).sum()
-
-    log_energy = np.log(stack.axes.energy_centers.value)
-    for plane in np.flatnonzero(plane_counts == 0):
-        nearest = populated[np.argmin(np.abs(log_energy[populated] - log_energy[plane]))]
-        mean_rate = _plane_rate(int(plane), stack.axes.energy_centers.value, plane_counts, exposure.sum(axis=(1, 2)))
-        filled[plane] = filled[nearest] * mean_rate / np.average(filled[nearest], weights=volume[nearest])
-    return BackgroundModel(Cube(stack.axes, filled * RATE_UNIT), stack, method)
-
-
-def _plane_rate(plane: int, energy: Floats, counts: NDArray[np.int64], exposure: Floats) -> float:
-    """Mean rate of a plane without counts, on the power law of the nearest planes that were exposed.
-
-    As many planes are taken as hold `POWER_LAW_COUNTS` together, in two planes at least.
-    """
-    exposed = np.flatnonzero(exposure)
-    nearest = exposed[np.argsort(np.abs(np.log(energy[exposed] / energy[plane])), kind="stable")]
-    enough = (np.cumsum(counts[nearest]) >= POWER_LAW_COUNTS) & (np.cumsum(counts[nearest] > 0) >= 2)
-    chosen = nearest[: int(np.argmax(enough)) + 1] if enough.any() else nearest
-    law = fit_power_law(energy[chosen], counts[chosen].astype(float), exposure[chosen])
-    if law is None:  # all counts are in one plane
-        only = int(np.argmax(counts))
-        return float(counts[only] / exposure[only] * (energy[plane] / energy[only]) ** -POWER_LAW_INDEX)
-    return float(law.at(energy[plane]))
+        advice = "no event of these runs lies inside the axes and above its run's energy threshold"
+        raise BgnbError("no-counts", f"no counts: {advice}")
+    return found.make(stack)

@@ -132,6 +132,12 @@ class SplineModel:
     degrees_of_freedom: Floats
     scatter: float
 
+    @property
+    def altitude_range(self) -> tuple[float, float]:
+        """Minimum and maximum altitude of the runs, deg."""
+        low, high = np.degrees(np.arcsin(np.clip(self.zenith_range, -1, 1)))
+        return float(low), float(high)
+
     @_one_thread
     def at(self, alt_pnt: float, az_pnt: float) -> tuple[Cube, Cube]:
         """The rate at a pointing, and its statistical error.

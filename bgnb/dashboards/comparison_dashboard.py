@@ -13,8 +13,7 @@ from bgnb.cubes.compare import Comparison, compare
 from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.dashboards.dashboard import Control, number_box
-from bgnb.files.model_directory import KEPT, ModelSet, one_of
-from bgnb.files.pairs import checked_labels, common_groups
+from bgnb.files.model_directory import KEPT, ModelDirectory, checked_group, checked_labels, common_groups
 from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, comparison_view, rate_limits
 from bgnb.plots.cube_state import colour_limits
 from bgnb.plots.view import View
@@ -30,7 +29,7 @@ class ComparisonDashboard(CubeDashboard):
     energy_panels = ("spectra", "ratios")
     rows = (("group_id", "show", "normalise"), CubeDashboard.rows[0], (*CubeDashboard.rows[1], "span"))
 
-    def __init__(self, first: ModelSet, second: ModelSet, labels: tuple[str, str], state: ComparisonState) -> None:
+    def __init__(self, first: ModelDirectory, second: ModelDirectory, labels: tuple[str, str], state: ComparisonState) -> None:
         self._labels = labels
         self._compared = lru_cache(KEPT)(
             lambda group_id, normalise: compare(first.read(group_id), second.read(group_id), normalise)
@@ -48,7 +47,7 @@ class ComparisonDashboard(CubeDashboard):
         return self.comparison(state).axes
 
     def settle(self, state: ComparisonState) -> ComparisonState:
-        group_id = one_of(state.group_id, list(self._groups), "the directories do not share a group")
+        group_id = checked_group(state.group_id, list(self._groups), "the directories do not share a group")
         return super().settle(replace(state, group_id=group_id))
 
     def automatic_limits(self, state: ComparisonState) -> tuple[float, float]:
@@ -122,7 +121,7 @@ def compare_models(
         If a directory contains no models, the directories have no group in common or define
         groups differently, or an argument is invalid.
     """
-    first, second = ModelSet(dir1), ModelSet(dir2)
+    first, second = ModelDirectory(dir1), ModelDirectory(dir2)
     names = checked_labels(labels, first.path, second.path)
     common = common_groups(first, second)
     if group_id is None:

@@ -11,7 +11,7 @@ from astropy import units as u
 
 from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.cube_dashboard import CubeDashboard
-from bgnb.files.model_directory import KEPT, ModelSet
+from bgnb.files.model_directory import KEPT, ModelDirectory
 from bgnb.plots.colours import choose_limits
 from bgnb.plots.cube_state import colour_limits, energy_bin
 from bgnb.plots.model_views import ModelState, cube_of, model_view
@@ -28,7 +28,7 @@ class ModelDashboard(CubeDashboard):
     energy_panels = ("spectrum",)
     rows = (("group_id", "quantity"), *CubeDashboard.rows)
 
-    def __init__(self, models: ModelSet, state: ModelState) -> None:
+    def __init__(self, models: ModelDirectory, state: ModelState) -> None:
         self._models = models
         self._cube = lru_cache(KEPT)(lambda group_id, quantity: cube_of(models.read(group_id), quantity))
         self._all_limits = lru_cache(64)(
@@ -114,7 +114,7 @@ def explore_models(
     BgnbError
         If there are no models, or an argument is invalid.
     """
-    models = ModelSet(modeldir)
+    models = ModelDirectory(modeldir)
     state = ModelState.from_arguments(
         group_id=models.checked(group_id), quantity=quantity, energy=energy, position=position, stretch=stretch,
         limits=limits, percentile=percentile, low=low, high=high, palette=palette,

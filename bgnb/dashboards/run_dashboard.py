@@ -17,7 +17,7 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb.dashboards.dashboard import Control, Dashboard, menu
 from bgnb.dashboards.live_figures import Action
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
-from bgnb.files.model_directory import one_of
+from bgnb.files.model_directory import checked_group
 from bgnb.files.report_json import read_report
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.groups import group_runs, observation_groups
@@ -47,7 +47,7 @@ class RunDashboard(Dashboard):
 
     def settle(self, state: RunsState) -> RunsState:
         if state.group_id is not None:
-            group_id = one_of(state.group_id, list(range(len(self._runs.groups))), "there is no group")
+            group_id = checked_group(state.group_id, list(range(len(self._runs.groups))), "there is no group")
             return RunsState(selected=self._runs.members(group_id), group_id=group_id)
         try:
             selected = {int(obs_id) for obs_id in (None if isinstance(state.selected, str) else state.selected)}

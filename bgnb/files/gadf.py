@@ -136,40 +136,53 @@ def write_background(rate: Cube, path: Path, *, fovalign: str, timebase: str, ke
 def read_model(path: str | Path) -> BackgroundModel:
     """Read a model that `write_model` wrote.
 
-    Raises
-    ------
-    DataError
-        Where the file is not such a model.
-    """
-    with open_fits(path) as hdus:
-        names = [hdu.name for hdu in hdus]
-        if missing := [name for name in ("COUNTS", "LIVETIME", "BACKGROUND", "RUNS") if name not in names]:
-            raise DataError(f"{path}: is not a bgnb model: HDU {', '.join(missing)} is missing")
-        rate, fovalign = _background(hdus["BACKGROUND"], path, None)
-        livetime_us = np.rint(read_cube(hdus["LIVETIME"], path, "LIVETIME", LAYOUTS["GADF"]) * 1e6).astype(np.int64)
-        counts = read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64)
-        stack = Stack(
-            rate.axes, fovalign, counts, livetime_us, _read_runs(hdus["RUNS"], str(hdus[0].header.get("TELESCOP", "")))
-        )
-        error = None
-        if "ERROR" in names:
-            error = Cube(rate.axes, u.Quantity(read_cube(hdus["ERROR"], path, "ERROR", LAYOUTS["GADF"]), RATE_UNIT))
-        return BackgroundModel(rate, stack, str(hdus[0].header.get("METHOD", "")), error)
+    Parameters
+    ----------
+    path : path
+        The file.
 
-
-def read_pointing(path: str | Path) -> tuple[float, float]:
-    """Mean altitude and azimuth, deg, of the runs of a model in a directory of models.
+    Returns
+    -------
+    BackgroundModel
 
     Raises
     ------
     DataError
-        Where the file does not say.
+        If the file is not such a model.
     """
     with open_fits(path) as hdus:
-        values = [hdus[0].header.get(name) for name in ("ALT_PNT", "AZ_PNT")]
-    if not all(isinstance(value, int | float) for value in values):
-        raise DataError(f"{path}: the primary header has no ALT_PNT and AZ_PNT, the mean pointing of its runs")
-    return float(values[0]), float(values[1])
+        return _read_model(hdus, path)
+
+
+def read_model_and_pointing(path: str | Path) -> tuple[BackgroundModel, tuple[float, float]]:
+    """Read a model of a directory of models, and the mean altitude and azimuth (deg) of its runs.
+
+    Raises
+    ------
+    DataError
+        If the file is not such a model, or does not state the pointing.
+    """
+    with open_fits(path) as hdus:
+        pointing = [hdus[0].header.get(name) for name in ("ALT_PNT", "AZ_PNT")]
+        if not all(isinstance(value, int | float) for value in pointing):
+            missing = "the primary header has no ALT_PNT and AZ_PNT, the mean pointing of its runs"
+            raise DataError("missing-keyword", f"{path}: {missing}")
+        return _read_model(hdus, path), (float(pointing[0]), float(pointing[1]))
+
+
+def _read_model(hdus: fits.HDUList, path: str | Path) -> BackgroundModel:
+    names = [hdu.name for hdu in hdus]
+    if missing := [name for name in ("COUNTS", "LIVETIME", "BACKGROUND", "RUNS") if name not in names]:
+        raise DataError("not-a-model", f"{path}: is not a bgnb model: HDU {', '.join(missing)} is missing")
+    rate, fovalign = _background(hdus["BACKGROUND"], path, None)
+    livetime_us = np.rint(read_cube(hdus["LIVETIME"], path, "LIVETIME", LAYOUTS["GADF"]) * 1e6).astype(np.int64)
+    counts = read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64)
+    runs = _read_runs(hdus["RUNS"], str(hdus[0].header.get("TELESCOP", "")))
+    error = None
+    if "ERROR" in names:
+        error = Cube(rate.axes, u.Quantity(read_cube(hdus["ERROR"], path, "ERROR", LAYOUTS["GADF"]), RATE_UNIT))
+    stack = Stack(rate.axes, fovalign, counts, livetime_us, runs)
+    return BackgroundModel(rate, stack, str(hdus[0].header.get("METHOD", "")), error)
 
 
 def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = None) -> tuple[Cube, FovAlign]:

@@ -15,20 +15,23 @@ from astropy.table import Table
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
+from bgnb._util.settings import with_settings
 from bgnb.cubes.cube import Cube
+from bgnb.cubes.model_set import ModelLookup, ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.gadf import HESS_DR1_WRITER, REVERSED, write_background
-from bgnb.files.model_directory import Between, Choice, ModelSet, checked_between
+from bgnb.files.model_directory import read_models
 from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
 from bgnb.gammapy.rotate import turned_to_radec
+from bgnb.gammapy.settings import AttachSettings
 from bgnb.observations.coordinates import FovAlign
-from bgnb.observations.datastore import Runs, checked_scheme, index_file, open_runs
+from bgnb.observations.datastore import Runs, index_file, open_runs
 from bgnb.observations.event_list import EventList, HduLocation
 from bgnb.observations.event_reader import read_event_list
 from bgnb.observations.fits_table import FitsTable, read_table, read_tables
-from bgnb.observations.selection import FAULT, Reason, checked_on_error, fault, select_runs
+from bgnb.observations.selection import FAULT, Reason, fault, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 
 #: Directory of the backgrounds, one file a run.
@@ -129,24 +132,23 @@ def _advice(missing: Sequence[str]) -> str:
     return f"in Gammapy open them with get_observations(required_irf=[{names}])"
 
 
+@with_settings(AttachSettings)
 def attach(
     modeldir: str | Path,
     indir: str | Path,
     scheme: str,
     outdir: str | Path,
     *,
-    select: str | Path | Sequence[int] = "all",
-    between: str = "interpolate",
-    on_error: str = "skip",
+    settings: AttachSettings,
     overwrite: bool = False,
     progress: bool | None = None,
 ) -> Attachments:
     """Make a data store for Gammapy in which every run has a background.
 
-    OUTDIR gets GADF index files, whose rows lead, by relative paths, to the files of INDIR,
-    which stay as they are, and a background for each run, such that Gammapy predicts the
-    counts of the models for it: per ontime, at the bin centres, and in a frame that Gammapy
-    takes for what it is (see ``docs/methods.md``).
+    OUTDIR gets GADF index files, whose rows point, by relative paths, to the files of INDIR,
+    which do not change, and a background for each run, such that Gammapy predicts the
+    counts of the models: per ontime, at the bin centres, and in a frame that Gammapy
+    interprets correctly (see ``docs/methods.md``).
 
     Parameters
     ----------
@@ -155,21 +157,13 @@ def attach(
     indir : path
         Directory of event lists.
     scheme : {"GADF", "HESS"}
-        Its layout, see `open_runs`. In scheme HESS the index leads to events, good time
+        Its layout, see `open_runs`. In scheme HESS the index contains events, good time
         intervals and effective areas only.
     outdir : path
         Directory to make.
-    select : {"all", "far"}, path or sequence of int
-        All runs, or those far from known sources, or those with the OBS_IDs in a text file,
-        one a line, or in a sequence.
-    between : {"interpolate", "nearest"}
-        How the rate for a run is made from those of the groups: interpolated in the cosine
-        of the zenith angle, or that of its group. Every run gets one: where its group has
-        no model, from the nearest groups.
-    on_error : {"skip", "fail"}
-        Leave out runs that cannot be used and say so in the report, or stop at the first.
+    {settings}
     overwrite : bool
-        Replace ``outdir``, if bgnb made it.
+        Replace ``outdir`` if bgnb made it.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -181,7 +175,7 @@ def attach(
     Raises
     ------
     BgnbError
-        Where an argument cannot be used, or no run is left.
+        If an argument cannot be used, or no run is left.
 
     Examples
     --------
@@ -190,47 +184,39 @@ def attach(
     >>> from gammapy.data import DataStore  # doctest: +SKIP
     >>> DataStore.from_dir("store").get_observations()  # doctest: +SKIP
     """
-    link, if_faulty = checked_between(between), checked_on_error(on_error)
-    models = ModelSet(modeldir).checked_all()  # complain before the work begins
+    models = read_models(modeldir)  # before the work begins
     models.check_interpolable()
-    settings = {
-        "modeldir": str(modeldir),
-        "indir": str(indir),
-        "scheme": checked_scheme(scheme),
-        "select": str(select),
-        "between": link,
-        "on_error": if_faulty,
-    }
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
-        runs = open_runs(indir, scheme)
-        selection = select_runs(runs, select, on_error=if_faulty)
+        runs = open_runs(indir, settings.scheme)
+        selection = select_runs(runs, settings.select, on_error=settings.on_error)
         left_out = dict(selection.left_out)
         (directory / BACKGROUNDS).mkdir()
-        job = _Job(models, runs, link, directory)
+        job = _Job(models, runs, settings.model_lookup, directory)
         attached = []
         with progress_bar(len(selection.kept), "run", progress) as bar:
             for obs_id in selection.kept:
                 try:
                     attached.append(job.attach(obs_id))
                 except DataError as error:
-                    if if_faulty == "fail":
+                    if settings.on_error == "fail":
                         raise
                     left_out[obs_id] = fault(str(error))
                 bar.update()
         if not attached:
-            raise BgnbError(f"no run is left of the {len(runs)} in {runs.path}: {in_one_line(left_out.values())}")
+            reasons = in_one_line(left_out.values())
+            raise BgnbError("no-runs", f"no run is left of the {len(runs)} in {runs.path}: {reasons}")
         target = Path(outdir).resolve()
-        make_rows = _gadf_rows if settings["scheme"] == "GADF" else _hess_rows
+        make_rows = _gadf_rows if settings.scheme == "GADF" else _hess_rows
         hdus, parts = make_rows(runs, [run.obs_id for run in attached], target)
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
-        observations = _observations(runs, [run.obs_id for run in attached], settings["scheme"])
+        observations = _observations(runs, [run.obs_id for run in attached], settings.scheme)
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
         reports = [_with_missing(run, parts[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in left_out.items()]
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
-            settings,
-            (*runs.notes, *models.note_beyond(runs, [run.obs_id for run in attached])),
+            {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
+            (*runs.notes, *models.notes_on(runs, [run.obs_id for run in attached])),
         )
         write_report(directory, report.as_dict())
     return report
@@ -239,8 +225,8 @@ def attach(
 class _Job:
     """What every run needs."""
 
-    def __init__(self, models: ModelSet, runs: Runs, between: Between, directory: Path) -> None:
-        self._models, self._runs, self._between, self._directory = models, runs, between, directory
+    def __init__(self, models: ModelSet, runs: Runs, lookup: ModelLookup, directory: Path) -> None:
+        self._models, self._runs, self._lookup, self._directory = models, runs, lookup, directory
         self._of_groups: dict[int, Cube] = {}
 
     def attach(self, obs_id: int) -> AttachedRun:
@@ -249,8 +235,8 @@ class _Job:
         run = read_event_list(files)
         self._models.check_instrument(run)
         header = read_table(files.events.path, files.events.hdu, columns=[])  # as Gammapy sees it, without the index
-        choice = self._models.rate_for(*self._runs.pointing(obs_id), self._between)
-        rate = self._at_centres(choice)
+        found = self._models.rate_for(*self._runs.pointing(obs_id), self._lookup)
+        rate = self._at_centres(found)
         fovalign = _frame(self._models.fovalign, header, run)
         if fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":
             rate = turned_to_radec(rate, run)
@@ -258,21 +244,21 @@ class _Job:
         keywords = {
             "OBS_ID": obs_id,
             "LIVE_ON": (factor, "LIVETIME / ONTIME, contained in the rates"),
-            "GROUPS": ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in choice.weights.items()),
+            "GROUPS": ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in found.weights.items()),
         }
         path = self._directory / BACKGROUNDS / background_file(obs_id)
         per_ontime = Cube(rate.axes, rate.quantity * factor)
         write_background(per_ontime, path, fovalign=fovalign, timebase="ONTIME", keywords=keywords)
         states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
-        return AttachedRun(obs_id, None, choice.weights, factor, fovalign, () if states_site else ("site",))
+        return AttachedRun(obs_id, None, found.weights, factor, fovalign, () if states_site else ("site",))
 
-    def _at_centres(self, choice: Choice) -> Cube:
+    def _at_centres(self, found: RateForRun) -> Cube:
         """Rates at the bin centres; those of a single group are kept, others hardly ever come twice."""
-        if len(choice.weights) != 1:
-            return point_rate(choice.rate)
-        (group_id,) = choice.weights
+        if len(found.weights) != 1:
+            return point_rate(found.rate)
+        (group_id,) = found.weights
         if group_id not in self._of_groups:
-            self._of_groups[group_id] = point_rate(choice.rate)
+            self._of_groups[group_id] = point_rate(found.rate)
         return self._of_groups[group_id]
 
 

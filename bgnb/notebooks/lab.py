@@ -13,9 +13,8 @@ import nbformat
 
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.compare import compare as compare_two
-from bgnb.files.model_directory import ModelSet
+from bgnb.files.model_directory import ModelDirectory, common_groups
 from bgnb.files.output_directory import write_file
-from bgnb.files.pairs import common_groups
 from bgnb.notebooks.run import find_notebook
 
 
@@ -43,7 +42,7 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
         Where a directory holds no models, or the notebook cannot be written.
     """
     directories = [Path(modeldir)] if compare is None else [Path(modeldir), Path(compare)]
-    models = [ModelSet(directory) for directory in directories]
+    models = [ModelDirectory(directory) for directory in directories]
     if compare is not None:  # complain here of what would fail there
         group_id = common_groups(*models)[0]
         one, other = (each.read(group_id) for each in models)

@@ -16,7 +16,7 @@ from bgnb.observations.selection import fault
 from bgnb.production.chunks import Chunk, Counted, Key
 from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report, RunReport
-from bgnb.production.settings import Settings
+from bgnb.production.settings import ModelSettings
 
 #: What a directory with a part says of itself.
 PART_FILE = "part.json"
@@ -74,7 +74,7 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
     for place, number in enumerate(numbers):
         if number in numbers[:place]:
             raise BgnbError(f"the same part is given twice: {paths[numbers.index(number)]} and {paths[place]}")
-    settings = Settings.from_dict(first["settings"])
+    settings = ModelSettings.from_dict(first["settings"])
     if not Path(settings.indir).is_dir():
         where = "" if Path(settings.indir).is_absolute() else f" in {Path.cwd()}; merge where the parts were made"
         raise BgnbError(f"{settings.indir}: the directory of runs that the parts were made of is not there{where}")

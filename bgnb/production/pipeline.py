@@ -4,69 +4,98 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from astropy import units as u
-from astropy.table import Table
 from tqdm import tqdm
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
-from bgnb.cubes.exclusion_mask import MASK_RADIUS
+from bgnb._util.settings import with_settings
 from bgnb.cubes.stack import RunCounts, check_instrument
 from bgnb.files.output_directory import kept_folder, new_directory
-from bgnb.observations.selection import EXCLUSION_RADIUS
 from bgnb.production.chunks import Chunk, Counted
 from bgnb.production.counting import KeptChunks, count_chunks, total
+from bgnb.production.make_models import Production, models_of_counts
 from bgnb.production.parts import open_parts, part_numbers, write_part
 from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report
-from bgnb.production.settings import Settings
+from bgnb.production.settings import ModelSettings
 from bgnb.production.workers import open_workers
 from bgnb.production.write_models import write_models
 
-#: With so many runs it takes a while to count them, and what is counted is kept until the models are there.
+#: From this number of runs on, what is counted is kept until the models are there.
 KEPT_FROM = 100
-#: By default another process is started for every so many runs: it takes as long to start as to count them.
+#: By default another process is started for each such number of runs: it takes as long to start as to count them.
 RUNS_PER_WORKER = 200
 
-# Arguments that do not change what is made.
-_NOT_SETTINGS = ("outdir", "overwrite", "workers", "scheduler", "part", "progress")
+
+@with_settings(ModelSettings)
+def make_models(
+    indir: str | Path,
+    scheme: str,
+    *,
+    settings: ModelSettings,
+    workers: int | Executor | None = None,
+    scheduler: str | None = None,
+    progress: bool | None = None,
+) -> Production:
+    """Make background cube models from a directory of runs, in memory.
+
+    Select runs, group them by altitude and azimuth, stack counts and livetime of each group,
+    and make the models.
+
+    Parameters
+    ----------
+    indir : path
+        Directory of event lists.
+    scheme : {"GADF", "HESS"}
+        Its layout, see `open_runs`.
+    {settings}
+    workers : int or `concurrent.futures.Executor`, optional
+        Number of processes on this machine, 1 for this one only; or where to count, such as
+        ``distributed.Client(...).get_executor()``. By default as many as there are cores, but
+        at most one for every 200 runs. The models are bit-identical. Scripts that use several
+        processes need ``if __name__ == "__main__":``.
+    scheduler : str, optional
+        Address of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``, instead of
+        ``workers``.
+    progress : bool, optional
+        Show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    Production
+        The models and the report.
+
+    Raises
+    ------
+    BgnbError
+        If an argument cannot be used, no run is left, runs are of different instruments,
+        or, with ``on_error="fail"``, a run cannot be used.
+    """
+    plan = make_plan(settings)
+    with _counting(plan, plan.pieces, None, workers, scheduler, progress) as (counted, _):
+        return models_of_counts(plan, total((chunk.key, piece) for chunk, piece in counted))
 
 
+@with_settings(ModelSettings)
 def make_bg_cube_models(
     indir: str | Path,
     scheme: str,
     outdir: str | Path,
     *,
-    test: bool = False,
-    method: str = "default",
+    settings: ModelSettings,
     overwrite: bool = False,
-    select: str | Path | Sequence[int] = "far",
-    catalog: str | Path | Table | None = None,
-    exclusion_radius: u.Quantity | str = EXCLUSION_RADIUS,
-    sources: str = "drop",
-    mask_radius: u.Quantity | str = MASK_RADIUS,
-    alt_edges: Sequence[float] | u.Quantity | None = None,
-    az_edges: Sequence[float] | u.Quantity | None = None,
-    min_livetime: u.Quantity | str | None = None,
-    energy_min: u.Quantity | str = 0.1 * u.TeV,
-    energy_max: u.Quantity | str = 80 * u.TeV,
-    n_energy: int | None = None,
-    fov_max: u.Quantity | str = 0.07 * u.rad,
-    n_fov: int | None = None,
-    fovalign: str = "ALTAZ",
-    on_error: str = "skip",
     workers: int | Executor | None = None,
     scheduler: str | None = None,
     part: str | None = None,
     progress: bool | None = None,
 ) -> Report:
-    """Make background cube models from a directory of runs.
+    """Make background cube models from a directory of runs, and write them.
 
-    Select runs, group them by altitude and azimuth, stack counts and livetime of each
-    group, make the model, write it. OUTDIR appears when all is done, or not at all.
+    As `make_models`. OUTDIR appears when all is done, or not at all.
 
     Parameters
     ----------
@@ -76,83 +105,61 @@ def make_bg_cube_models(
         Its layout, see `open_runs`.
     outdir : path
         Directory to make.
-    test : bool
-        Quick test: at most 20 runs, evenly spread, and altitude edges 0, 45, 90 deg.
-    method : {"default", "michi", "spline", "unsmoothed"}
-        See `make_model`. A spline is fitted to all runs at once and evaluated at the mean
-        pointing of each group; that for any pointing is written besides, see `read_spline`.
+    {settings}
     overwrite : bool
-        Replace ``outdir``, if bgnb made it.
-    select : {"far", "all"}, path or sequence of int
-        Keep the runs far from known sources, or all, or those with the OBS_IDs in a text
-        file, one a line, or in a sequence.
-    catalog : path or `~astropy.table.Table`, optional
-        Known sources, see `read_catalog`.
-    exclusion_radius : `~astropy.units.Quantity` or str
-        Distance from a source, besides twice its extension, that counts as far.
-    sources : {"drop", "mask"}
-        What to do with known sources: drop the runs near them, if ``select`` is "far"; or
-        keep all runs that ``select`` names, with "far" those near sources too, and cut
-        circles around the sources out of them, events and livetime.
-    mask_radius : `~astropy.units.Quantity` or str
-        Radius of such a circle, besides twice the source's extension.
-    alt_edges, az_edges : sequence of float (deg) or `~astropy.units.Quantity`, optional
-        Edges of the groups, see `ObservationGroups`.
-    min_livetime : `~astropy.units.Quantity` or str, optional
-        Merge neighbouring groups until each has at least this livetime, see `merge_groups`.
-    energy_min, energy_max, fov_max : `~astropy.units.Quantity` or str
-        Ends of the axes; the field of view reaches from −fov_max to fov_max.
-    n_energy, n_fov : int, optional
-        Numbers of bins. By default 20 and 60, and fewer in groups with fewer than 100 runs;
-        40 and 40 for splines.
-    fovalign : {"ALTAZ", "RADEC"}
-        Frame of DETX and DETY.
-    on_error : {"skip", "fail"}
-        What to do with a run that cannot be used: leave it out and say so in the report, or
-        stop at once and make nothing.
+        Replace ``outdir`` if bgnb made it.
     workers : int or `concurrent.futures.Executor`, optional
-        Number of processes on this machine, 1 for this one only; or where to count, such as
-        ``distributed.Client(...).get_executor()``. By default as many as there are cores, but
-        one for every 200 runs at most. The files are the same whoever makes them. Scripts
-        that use several processes need ``if __name__ == "__main__":``.
+        Number of processes on this machine, or where to count, see `make_models`.
     scheduler : str, optional
-        Address of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``, in place of
-        ``workers``.
+        Address of a running Dask scheduler, see `make_models`.
     part : str, optional
-        Count only one part of the runs, such as ``3/10`` for the third of ten, and put what
-        was counted into ``outdir``, for `merge`.
+        Count only one part of the runs, such as ``3/10`` for the third of ten, and write what
+        was counted to ``outdir``, for `merge`.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
     Returns
     -------
     Report
-        Of a part, only its runs, and no groups.
+        What became of every run; of a part, only its runs, and no groups.
 
     Raises
     ------
     BgnbError
-        Where an argument cannot be used, no run is left, runs are of different instruments,
+        If an argument cannot be used, no run is left, runs are of different instruments,
         or, with ``on_error="fail"``, a run cannot be used.
     """
-    settings = Settings.checked(**{name: value for name, value in locals().items() if name not in _NOT_SETTINGS})
-    table = catalog if isinstance(catalog, Table) else None
     numbers = None if part is None else part_numbers(part)
-    if numbers and table is not None:
-        raise BgnbError("a part needs the catalogue as a file, which merge reads again")
+    if numbers and not isinstance(settings.selection.catalog, str | None):
+        raise BgnbError("invalid-argument", "a part needs the catalogue as a file, which merge reads again")
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
-        plan = make_plan(settings, table)
+        plan = make_plan(settings)
         pieces = plan.pieces if numbers is None else plan.pieces[numbers[0] - 1 :: numbers[1]]
-        n_runs = sum(len(obs_ids) for _, obs_ids in pieces)
-        kept = KeptChunks(kept_folder(Path(outdir)) if n_runs >= KEPT_FROM else None)
-        bar = progress_bar(n_runs, "run", progress)
-        with bar, kept.noted(), open_workers(workers, scheduler, most=1 + n_runs // RUNS_PER_WORKER) as where:
-            counted = _watched(count_chunks(pieces, plan.chunk, where, kept), plan, bar)
+        with _counting(plan, pieces, kept_folder(Path(outdir)), workers, scheduler, progress) as (counted, bar):
             if numbers is not None:
                 return write_part(plan, counted, directory, numbers)
             sums = total((chunk.key, piece) for chunk, piece in counted)
             bar.set_postfix_str("making models")
-            return write_models(plan, sums, directory)
+            production = models_of_counts(plan, sums)
+            write_models(production, directory)
+    return production.report
+
+
+@contextmanager
+def _counting(
+    plan: Plan,
+    pieces: Sequence[Any],
+    folder: Path | None,
+    workers: int | Executor | None,
+    scheduler: str | None,
+    progress: bool | None,
+) -> Iterator[tuple[Iterator[tuple[Chunk, Counted]], tqdm[Any]]]:
+    """Count the runs of pieces, seen by a progress bar; a folder keeps the counts of many runs if the block fails."""
+    n_runs = sum(len(obs_ids) for _, obs_ids in pieces)
+    kept = KeptChunks(folder if n_runs >= KEPT_FROM else None)
+    bar = progress_bar(n_runs, "run", progress)
+    with bar, kept.noted(), open_workers(workers, scheduler, most=1 + n_runs // RUNS_PER_WORKER) as where:
+        yield _watched(count_chunks(pieces, plan.chunk, where, kept), plan, bar), bar
 
 
 def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = False, progress: bool | None = None) -> Report:
@@ -186,7 +193,9 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
         plan, counted = open_parts(paths)
         with progress_bar(plan.n_runs, "run", progress) as bar:
             sums = total((chunk.key, piece) for chunk, piece in _watched(counted, plan, bar))
-        return write_models(plan, sums, directory)
+        production = models_of_counts(plan, sums)
+        write_models(production, directory)
+    return production.report
 
 
 def _watched(counted: Iterable[tuple[Chunk, Counted]], plan: Plan, bar: tqdm[Any]) -> Iterator[tuple[Chunk, Counted]]:

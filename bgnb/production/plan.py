@@ -10,20 +10,21 @@ from pathlib import Path
 
 import numpy as np
 from astropy import units as u
-from astropy.table import Table
 
 from bgnb._util.errors import BgnbError
 from bgnb._version import __version__
 from bgnb.cubes.cells import Cell, alike
 from bgnb.cubes.exclusion_mask import SourceMask
+from bgnb.cubes.model import find_method
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.groups import group_runs, merge_groups
 from bgnb.observations.selection import Reason, read_catalog, select_runs, spread_out
 from bgnb.production.chunks import Chunk, Counted, Key, chunks_of
 from bgnb.production.report import in_one_line
-from bgnb.production.settings import Settings
+from bgnb.production.settings import ModelSettings
 
-#: Splines are fitted to single runs up to so many; where there are more, runs of a group that point alike are added first.
+#: Methods that sum by pointing get single runs up to this number; of more runs, those of a group in the same bin of pointing
+#: are summed first.
 SINGLE_RUNS = 100
 
 _TEST_RUNS = 20
@@ -35,7 +36,7 @@ class Plan:
 
     Parameters
     ----------
-    settings : `Settings`
+    settings : `ModelSettings`
         The choices.
     runs : `~bgnb.Runs`
         The runs of the directory.
@@ -49,7 +50,7 @@ class Plan:
         GROUP_ID of the model that serves each group.
     """
 
-    settings: Settings
+    settings: ModelSettings
     runs: Runs
     mask: SourceMask | None
     left_out: Mapping[int, Reason]
@@ -68,8 +69,8 @@ class Plan:
 
     @property
     def _keys(self) -> dict[Key, list[int]]:
-        """Runs that are added: those of a group, or for splines single runs or those of a group that point alike."""
-        if self.settings.method != "spline":
+        """Runs that are summed: those of a group, or single runs or those of a group in the same bin of pointing."""
+        if find_method(self.settings.method).sums == "group":
             return {Key(group_id): obs_ids for group_id, obs_ids in self.members.items()}
         keys: dict[Key, list[int]] = {}
         for group_id, obs_ids in self.members.items():
@@ -81,7 +82,7 @@ class Plan:
     def chunk(self, piece: tuple[Key, Sequence[int]]) -> Chunk:
         """The chunk of a piece."""
         key, obs_ids = piece
-        axes = self.settings.axes(len(self.members[key.group_id]))
+        axes = self.settings.binning.axes(len(self.members[key.group_id]))
         return Chunk(key, axes, self.settings.fovalign, self.mask, tuple(self.runs.files(obs_id) for obs_id in obs_ids))
 
     def cell(self, counted: Counted) -> Cell:
@@ -99,40 +100,38 @@ class Plan:
         return content.hexdigest()
 
 
-def make_plan(settings: Settings, catalog: Table | None = None) -> Plan:
-    """Open the runs, select, and group them.
+def make_plan(settings: ModelSettings) -> Plan:
+    """Open the runs, select and group them.
 
     Parameters
     ----------
-    settings : `Settings`
-        The choices.
-    catalog : `~astropy.table.Table`, optional
-        Known sources, where they are not in the file that the settings name.
+    settings : `ModelSettings`
+        The settings.
 
     Raises
     ------
     BgnbError
-        Where the directory cannot be used, or no run is left.
+        If the directory cannot be used, or no run is left.
     """
-    # A path that is the same for all workers, wherever they run.
+    # An absolute path is the same for all workers.
     runs = open_runs(Path(settings.indir).absolute(), settings.scheme)
-    sources = settings.catalog if catalog is None else catalog
-    select, mask = settings.select, None
-    if settings.sources == "mask":
-        mask = SourceMask.around(read_catalog(sources), settings.mask_radius_deg * u.deg)
+    select, catalog = settings.selection.select, settings.selection.catalog
+    mask = None
+    if settings.source_handling.sources == "mask":
+        mask = SourceMask.around(read_catalog(catalog), settings.source_handling.mask_radius * u.deg)
         select = "all" if select == "far" else select
-    selection = select_runs(runs, select, sources, settings.exclusion_radius_deg * u.deg, settings.on_error)
+    selection = select_runs(runs, select, catalog, settings.selection.exclusion_radius * u.deg, settings.on_error)
     if settings.test:
         selection = spread_out(selection, _TEST_RUNS)
     members, selection = group_runs(runs, selection, settings.groups)
     if not selection.kept:
         reasons = in_one_line(selection.left_out.values())
         advice = "Try another exclusion radius, --sources mask or --select all, or other group edges"
-        raise BgnbError(f"no run is left of the {len(runs)} in {runs.path}: {reasons}. {advice}")
+        raise BgnbError("no-runs", f"no run is left of the {len(runs)} in {runs.path}: {reasons}. {advice}")
     model_ids = {group_id: group_id for group_id in members}
-    if settings.min_livetime_s > 0:
+    if settings.grouping.min_livetime > 0:
         livetimes = {group_id: _livetime(runs, obs_ids) for group_id, obs_ids in members.items()}
-        model_ids = merge_groups(settings.groups, livetimes, settings.min_livetime_s)
+        model_ids = merge_groups(settings.groups, livetimes, settings.grouping.min_livetime)
         members = _merged(members, model_ids)
     return Plan(settings, runs, mask, selection.left_out, members, model_ids)
 
@@ -141,7 +140,7 @@ def _livetime(runs: Runs, obs_ids: Sequence[int]) -> float:
     """Livetime of runs by the index, s; ontime where it does not say."""
     name = next((name for name in ("LIVETIME", "ONTIME") if name in runs.table.colnames), None)
     if name is None:
-        raise BgnbError(f"{runs.path}: min_livetime needs the column LIVETIME or ONTIME in the index of runs")
+        raise BgnbError("missing-column", f"{runs.path}: min_livetime needs the column LIVETIME or ONTIME in the index of runs")
     return float(np.nansum(runs.table[name][np.isin(runs.table["OBS_ID"], obs_ids)]))
 
 

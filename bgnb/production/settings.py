@@ -1,174 +1,309 @@
-"""The choices of a production of models, checked before any work begins."""
+"""The settings of the functions and commands that make, use and test models of runs.
+
+Nothing heavy is imported before a value is checked, as the command line declares its options
+from here.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from astropy import units as u
-from astropy.table import Table
-
-from bgnb._util.checks import checked_choice, to_value, whole_number
 from bgnb._util.errors import BgnbError
-from bgnb.cubes.cube import CubeAxes
-from bgnb.cubes.exclusion_mask import MASK_RADIUS
-from bgnb.cubes.model import checked_method
-from bgnb.observations.coordinates import FovAlign, checked_fovalign
-from bgnb.observations.datastore import checked_scheme
-from bgnb.observations.groups import ObservationGroups, observation_groups
-from bgnb.observations.selection import EXCLUSION_RADIUS, OnError, check_effect, checked_on_error, read_run_list
+from bgnb._util.settings import Choice, Flag, Kind, Numbers, SettingsGroup, Value, Whole, setting
 
-#: Bins of a spline in energy, and in each of DETX and DETY: it is smooth, so that they need hold no minimum of counts.
-SPLINE_BINS = 40
+if TYPE_CHECKING:
+    from astropy.table import Table
 
-_TEST_ALT_EDGES = (0, 45, 90)
+    from bgnb.cubes.cube import CubeAxes
+    from bgnb.observations.groups import ObservationGroups
+
+_TEST_ALT_EDGES = (0.0, 45.0, 90.0)
+
+
+def _methods() -> Iterable[str]:
+    from bgnb.cubes.model import method_names
+
+    return method_names()
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What `bgnb.make_bg_cube_models` was asked for, in plain values: what the report states.
+class _Directory(Kind):
+    """A directory or file."""
 
-    Parameters
-    ----------
-    indir, scheme, test, method, sources, fovalign, on_error
-        The arguments of the same names.
-    select : str or tuple of int
-        ``far``, ``all``, or OBS_IDs.
-    catalog : str or None
-        The file; None for the default catalogue.
-    exclusion_radius_deg, mask_radius_deg, min_livetime_s, energy_min_tev, energy_max_tev, fov_max_deg : float
-        Quantities.
-    alt_edges_deg, az_edges_deg : tuple of float
-        Edges of the groups.
-    n_energy, n_fov : int or None
-        Numbers of bins; None where they depend on the number of runs.
-    """
+    annotation: ClassVar[str] = "path"
 
-    indir: str
-    scheme: str
-    test: bool
-    method: str
-    select: str | tuple[int, ...]
-    catalog: str | None
-    exclusion_radius_deg: float
-    sources: str
-    mask_radius_deg: float
-    min_livetime_s: float
-    alt_edges_deg: tuple[float, ...]
-    az_edges_deg: tuple[float, ...]
-    energy_min_tev: float
-    energy_max_tev: float
-    n_energy: int | None
-    fov_max_deg: float
-    n_fov: int | None
-    fovalign: FovAlign
-    on_error: OnError
 
-    @classmethod
-    def checked(
-        cls,
-        *,
-        indir: str | Path,
-        scheme: str,
-        test: bool,
-        method: str,
-        select: str | Path | Sequence[int],
-        catalog: str | Path | Table | None,
-        exclusion_radius: u.Quantity | str,
-        sources: str,
-        mask_radius: u.Quantity | str,
-        alt_edges: Sequence[float] | u.Quantity | None,
-        az_edges: Sequence[float] | u.Quantity | None,
-        min_livetime: u.Quantity | str | None,
-        energy_min: u.Quantity | str,
-        energy_max: u.Quantity | str,
-        n_energy: int | None,
-        fov_max: u.Quantity | str,
-        n_fov: int | None,
-        fovalign: str,
-        on_error: str,
-    ) -> Settings:
-        """The arguments of `bgnb.make_bg_cube_models`, or a `BgnbError` that names the wrong one."""
-        method = checked_method(method)
-        if method == "spline":
-            n_energy, n_fov = (SPLINE_BINS if number is None else number for number in (n_energy, n_fov))
-        groups = observation_groups(_TEST_ALT_EDGES if test and alt_edges is None else alt_edges, az_edges)
-        settings = cls(
-            indir=str(indir),
-            scheme=checked_scheme(scheme),
-            test=test,
-            method=method,
-            select=_selected(select),
-            catalog=None if catalog is None else "table" if isinstance(catalog, Table) else str(catalog),
-            exclusion_radius_deg=to_value("exclusion_radius", exclusion_radius, "deg"),
-            sources=checked_choice("sources", sources, ("drop", "mask")),
-            mask_radius_deg=to_value("mask_radius", mask_radius, "deg"),
-            min_livetime_s=0.0 if min_livetime is None else to_value("min_livetime", min_livetime, "s"),
-            alt_edges_deg=tuple(groups.alt_edges.value.tolist()),
-            az_edges_deg=tuple(groups.az_edges.value.tolist()),
-            energy_min_tev=to_value("energy_min", energy_min, "TeV"),
-            energy_max_tev=to_value("energy_max", energy_max, "TeV"),
-            n_energy=None if n_energy is None else whole_number("n_energy", n_energy),
-            fov_max_deg=to_value("fov_max", fov_max, "deg"),
-            n_fov=None if n_fov is None else whole_number("n_fov", n_fov),
-            fovalign=checked_fovalign(fovalign),
-            on_error=checked_on_error(on_error),
-        )
-        if settings.mask_radius_deg <= 0:
-            raise BgnbError(f"mask_radius must be above 0 deg, got {mask_radius}")
-        if settings.min_livetime_s < 0:
-            raise BgnbError(f"min_livetime must not be negative, got {min_livetime}")
-        if settings.sources != "mask":
-            check_effect(settings.select, catalog, settings.exclusion_radius_deg)
-            if not math.isclose(settings.mask_radius_deg, MASK_RADIUS.to_value("deg")):
-                raise BgnbError("mask_radius has an effect only with sources = mask")
-        elif not math.isclose(settings.exclusion_radius_deg, EXCLUSION_RADIUS.to_value("deg")):
-            raise BgnbError("exclusion_radius has an effect only with sources = drop; the radius of masks is mask_radius")
-        settings.axes(1)  # complain of wrong axes too
-        return settings
+@dataclass(frozen=True)
+class _Catalog(Kind):
+    """A catalogue of sources: a file, or a table in memory."""
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from `as_dict`."""
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**{field.name: {**values, **lists}[field.name] for field in fields(cls)})
+    annotation: ClassVar[str] = "path or `~astropy.table.Table`"
 
-    def as_dict(self) -> dict[str, Any]:
-        """The settings as ``report.json`` has them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+    def check(self, name: str, value: Any) -> str | Table:
+        """Return the path as text, or the table."""
+        return value if hasattr(value, "colnames") else str(value)
+
+    def to_json(self, value: Any) -> Any:
+        """Return the path, or the word ``table``."""
+        return value if isinstance(value, str) else "table"
+
+    def from_json(self, value: Any) -> Any:
+        """Return the path; a table in memory is not stored."""
+        if value == "table":
+            raise BgnbError("bad-config", "catalog was a table in memory; name its file")
+        return value
+
+
+@dataclass(frozen=True)
+class _Select(Kind):
+    """``far``, ``all``, or OBS_IDs: in a text file, or in a sequence."""
+
+    annotation: ClassVar[str] = '{"far", "all"}, path or sequence of int'
+
+    def check(self, name: str, value: Any) -> str | tuple[int, ...]:
+        """Return ``far``, ``all``, or the OBS_IDs."""
+        from bgnb.observations.selection import read_run_list
+
+        if str(value).lower() in ("far", "all"):
+            return str(value).lower()
+        if isinstance(value, str | Path):
+            return tuple(read_run_list(value))
+        try:
+            return tuple(index(obs_id) for obs_id in value)
+        except TypeError:
+            kinds = "'far', 'all', a file of OBS_IDs or a list of whole numbers"
+            raise BgnbError("invalid-argument", f"{name} must be {kinds}, got {value!r}") from None
+
+    def to_json(self, value: Any) -> Any:
+        """Return OBS_IDs as a list."""
+        return value if isinstance(value, str) else list(value)
+
+
+def on_error_setting() -> Any:
+    """Declare what becomes of a run that cannot be used."""
+    return setting(
+        Choice(lambda: ("skip", "fail")),
+        "skip",
+        help="Skip a run that cannot be used and report it, or fail at once and make nothing.",
+    )
+
+
+def scheme_setting() -> Any:
+    """Declare the layout of a directory of runs."""
+    return setting(Choice(lambda: ("GADF", "HESS")), help="Layout of the directory of runs.", see="open_runs")
+
+
+def select_setting(default: str) -> Any:
+    """Declare which runs are used."""
+    text = "Runs to use: those far from known sources, all, or those with the OBS_IDs in a text file, one per line; in Python "
+    return setting(_Select(), default, metavar="far|all|FILE", help=text + "also a sequence of OBS_IDs.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSelection(SettingsGroup):
+    """The runs that are used."""
+
+    select: Any = select_setting("far")
+    catalog: Any = setting(
+        _Catalog(),
+        None,
+        help="Known sources: a table with the columns RA, DEC and optionally EXTENSION (deg).",
+        see="read_catalog",
+        default_text="the known TeV sources",
+    )
+    exclusion_radius: Any = setting(
+        Value("deg", minimum=0), "3 deg", help="Minimum distance of far runs from a source, besides twice its extension."
+    )
+
+    def check_effect(self) -> None:
+        """Check that a catalogue or radius has an effect.
+
+        Raises
+        ------
+        BgnbError
+            If runs are not selected by their distance from sources.
+        """
+        radius = self.declared()["exclusion_radius"]
+        default = radius.metadata["declaration"].kind.check("exclusion_radius", radius.default)
+        changed = not math.isclose(self.exclusion_radius, default)
+        for name, given in (("catalog", self.catalog is not None), ("exclusion_radius", changed)):
+            if given and self.select != "far":
+                more = ", or with sources = mask" * (name == "catalog")
+                raise BgnbError("no-effect", f"{name} has an effect only with select = far{more}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources(SettingsGroup):
+    """Known sources in the runs."""
+
+    sources: str = setting(
+        Choice(lambda: ("drop", "mask")),
+        "drop",
+        help="Known sources: drop the runs near them, or mask: keep all selected runs, and exclude events and livetime in "
+        "circles around the sources.",
+    )
+    mask_radius: Any = setting(
+        Value("deg", above=0), "0.5 deg", help="Radius of these circles, besides twice the extension of the source."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupEdges(SettingsGroup):
+    """Groups of runs by altitude and azimuth."""
+
+    alt_edges: Any = setting(
+        Numbers("deg"), None, help="Edges of the groups in altitude, deg, such as 0,45,90.", default_text="14 groups"
+    )
+    az_edges: Any = setting(
+        Numbers("deg"), None, help="Edges of the groups in azimuth, deg, such as -90,90,270.", default_text="-90,90,270"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.groups  # checks the edges
 
     @property
     def groups(self) -> ObservationGroups:
         """The groups."""
-        return observation_groups(self.alt_edges_deg, self.az_edges_deg)
+        from bgnb.observations.groups import observation_groups
+
+        return observation_groups(self.alt_edges, self.az_edges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping(SettingsGroup):
+    """How runs are grouped."""
+
+    min_livetime: Any = setting(
+        Value("s", minimum=0),
+        None,
+        help="Merge neighbouring groups until each has at least this livetime, such as '5 h'.",
+        default_text="no merging",
+    )
+    edges: GroupEdges = field(default_factory=GroupEdges)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "min_livetime", self.min_livetime or 0.0)
+
+
+def n_energy_setting() -> Any:
+    """Declare the number of energy bins of models."""
+    fewer = "20, fewer in groups of fewer than 100 runs; 40 for splines"
+    return setting(Whole(), None, help="Number of energy bins.", default_text=fewer)
+
+
+def n_fov_setting() -> Any:
+    """Declare the number of bins of models in the field of view."""
+    fewer = "60, fewer in groups of fewer than 100 runs; 40 for splines"
+    return setting(Whole(), None, help="Number of bins in each of DETX and DETY.", default_text=fewer)
+
+
+def fovalign_setting() -> Any:
+    """Declare the frame of DETX and DETY."""
+    return setting(Choice(lambda: ("ALTAZ", "RADEC")), "ALTAZ", help="Frame of DETX and DETY.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CubeBinning(SettingsGroup):
+    """Axes of the models."""
+
+    energy_min: Any = setting(Value("TeV"), "0.1 TeV", help="Lower end of the energy axis.")
+    energy_max: Any = setting(Value("TeV"), "80 TeV", help="Upper end of the energy axis.")
+    n_energy: int | None = n_energy_setting()
+    fov_max: Any = setting(Value("deg"), "0.07 rad", help="DETX and DETY extend from minus this value to this value.")
+    n_fov: int | None = n_fov_setting()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.axes(1)  # checks the ends
 
     def axes(self, n_runs: int) -> CubeAxes:
-        """Axes of the cube of a group of ``n_runs``.
+        """Make the axes of the cube of a group.
 
-        Numbers of bins that are not given are 20 in energy and 60 in the field of view;
-        with fewer than 100 runs n, 20 + m and 60 + 4m, with m = n // 10 − 10.
+        Numbers of bins that are not given are 20 in energy and 60 in the field of view; with
+        fewer than 100 runs n, 20 + m and 60 + 4m, with m = n // 10 − 10.
+
+        Parameters
+        ----------
+        n_runs : int
+            Number of runs in the group.
         """
+        from astropy import units as u
+
+        from bgnb.cubes.cube import CubeAxes
+
         coarser = min(n_runs // 10 - 10, 0)
         return CubeAxes.regular(
             n_energy=20 + coarser if self.n_energy is None else self.n_energy,
             n_fov=60 + 4 * coarser if self.n_fov is None else self.n_fov,
-            energy_min=self.energy_min_tev * u.TeV,
-            energy_max=self.energy_max_tev * u.TeV,
-            fov_max=self.fov_max_deg * u.deg,
+            energy_min=self.energy_min * u.TeV,
+            energy_max=self.energy_max * u.TeV,
+            fov_max=self.fov_max * u.deg,
         )
 
 
-def _selected(select: str | Path | Sequence[int]) -> str | tuple[int, ...]:
-    """``far``, ``all``, or the OBS_IDs that a sequence or a file lists."""
-    if str(select).lower() in ("far", "all"):
-        return str(select).lower()
-    if isinstance(select, str | Path):
-        return tuple(read_run_list(select))
-    try:
-        return tuple(index(obs_id) for obs_id in select)
-    except TypeError:
-        raise BgnbError(f"select must be 'far', 'all', a file of OBS_IDs or a list of whole numbers, got {select!r}") from None
+def model_lookup_setting() -> Any:
+    """Declare how the model of a run is found."""
+    return setting(
+        Choice(lambda: ("interpolate", "nearest")),
+        "interpolate",
+        help="Rate for a run: interpolate between the models of groups (of a spline: evaluate it at the pointing), or take "
+        "the nearest model.",
+        see="ModelSet.rate_for",
+        aliases=("between",),
+    )
+
+
+def method_setting() -> Any:
+    """Declare the method."""
+    text = "How counts become a rate. A spline is fitted to all runs at once, and evaluated at the mean pointing of each group."
+    return setting(Choice(_methods), "default", help=text, see="make_model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings(SettingsGroup):
+    """The settings of a production of models, see `bgnb.make_bg_cube_models`."""
+
+    indir: str = setting(_Directory(), help="Directory of event lists.")
+    scheme: Any = scheme_setting()
+    test: bool = setting(Flag(), False, help="Quick test: at most 20 runs, evenly spread, and altitude edges 0,45,90.")
+    method: str = method_setting()
+    selection: RunSelection = field(default_factory=RunSelection)
+    source_handling: Sources = field(default_factory=Sources)
+    grouping: Grouping = field(default_factory=Grouping)
+    binning: CubeBinning = field(default_factory=CubeBinning)
+    fovalign: Any = fovalign_setting()
+    on_error: Any = on_error_setting()
+
+    def __post_init__(self) -> None:
+        from bgnb.cubes.model import find_method
+
+        super().__post_init__()
+        binning, edges = self.binning.as_dict(), self.grouping.edges
+        for name, default in zip(("n_energy", "n_fov"), find_method(self.method).default_bins or (), strict=False):
+            binning[name] = binning[name] or default
+        object.__setattr__(self, "binning", CubeBinning.from_dict(binning))
+        alt_edges = _TEST_ALT_EDGES if self.test and edges.alt_edges is None else edges.alt_edges
+        groups = GroupEdges(alt_edges=alt_edges, az_edges=edges.az_edges).groups
+        resolved = {f"{name}_deg": getattr(groups, name).value.tolist() for name in ("alt_edges", "az_edges")}
+        object.__setattr__(self, "grouping", Grouping.from_dict(self.grouping.as_dict() | resolved))
+        masks = self.source_handling
+        if masks.sources != "mask":
+            self.selection.check_effect()
+            if not math.isclose(masks.mask_radius, Sources().mask_radius):
+                raise BgnbError("no-effect", "mask_radius has an effect only with sources = mask")
+        elif not math.isclose(self.selection.exclusion_radius, RunSelection().exclusion_radius):
+            raise BgnbError(
+                "no-effect", "exclusion_radius has an effect only with sources = drop; the radius of masks is mask_radius"
+            )
+
+    @property
+    def groups(self) -> ObservationGroups:
+        """The groups."""
+        return self.grouping.edges.groups

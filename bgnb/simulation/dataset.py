@@ -14,6 +14,7 @@ from astropy.table import Table
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.progress import progress_bar
+from bgnb._util.settings import options_of, with_settings
 from bgnb._version import __version__
 from bgnb.files.fits_writer import GADF_KEYWORDS, index_hdu, primary_hdu, table_hdu, write_fits
 from bgnb.files.output_directory import new_directory
@@ -23,40 +24,27 @@ from bgnb.observations.event_list import EventList
 from bgnb.production.tasks import Lost
 from bgnb.production.workers import open_workers
 from bgnb.simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
+from bgnb.simulation.settings import DatasetSettings
 from bgnb.simulation.true_model import TrueModel
 
 #: By default another process is started for every so many runs.
 RUNS_PER_WORKER = 25
 
 
+@with_settings(DatasetSettings)
 def make_test_dataset(
     outdir: str | Path,
     scheme: str = "GADF",
     *,
-    n_runs: int = 10,
-    observatory: str = "HESS",
-    alt_range: tuple[float, float] = (45.0, 90.0),
-    az_range: tuple[float, float] = (0.0, 360.0),
-    date_range: tuple[str, str] = ("2010-01-01", "2015-01-01"),
-    n_tels_range: tuple[int, int] = (3, 4),
-    muoneff_range: tuple[float, float] = (0.6, 1.0),
-    trigger_rate: float = 300.0,
-    sigma: float = 5.0,
-    spectral_index: float = 2.7,
-    gradient_x: float = 0.0,
-    gradient_y: float = 0.0,
-    mask_quadrant: bool = False,
-    fovalign: str = "ALTAZ",
-    energy_threshold: float | None = None,
+    settings: DatasetSettings,
     sources: Sequence[PointSource] = (),
-    seed: int = 0,
     overwrite: bool = False,
     workers: int | Executor | None = None,
     progress: bool | None = None,
 ) -> Table:
     """Simulate a data set: an observation table, and the events and effective area of each run.
 
-    The same seed gives the same files, whatever the number of workers.
+    The same seed gives the same files, regardless of the number of workers.
 
     Parameters
     ----------
@@ -64,20 +52,13 @@ def make_test_dataset(
         Directory to make. With sources it also gets their catalogue, ``sources.ecsv``.
     scheme : {"GADF", "HESS"}
         Its layout, see `open_runs`.
-    n_runs, observatory, alt_range, az_range, date_range, n_tels_range, muoneff_range
-        See `make_test_observation_table`.
-    trigger_rate, sigma, spectral_index, gradient_x, gradient_y, mask_quadrant, fovalign
-        See `TrueModel`.
-    energy_threshold : float, optional
-        See `make_test_eventlist`.
+    {settings}
     sources : sequence of `PointSource`
         Gamma-ray sources.
-    seed : int
-        Of the random numbers.
     overwrite : bool
-        Replace ``outdir``, if bgnb made it.
+        Replace ``outdir`` if bgnb made it.
     workers : int or `concurrent.futures.Executor`, optional
-        Number of processes, or where to run; see `make_bg_cube_models`.
+        Number of processes, or where to run; see `make_models`.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -89,23 +70,13 @@ def make_test_dataset(
     Raises
     ------
     BgnbError
-        Where an argument cannot be used, or ``outdir`` is in the way.
+        If an argument cannot be used, or ``outdir`` is in the way.
     """
-    settings = {name: value for name, value in locals().items() if name not in ("outdir", "overwrite", "workers", "progress")}
     layout = checked_scheme(scheme)
-    model = TrueModel(sigma, spectral_index, trigger_rate, gradient_x, gradient_y, mask_quadrant, fovalign)  # type: ignore[arg-type]
-    table = make_test_observation_table(
-        n_runs,
-        observatory=observatory,
-        alt_range=alt_range,
-        az_range=az_range,
-        date_range=date_range,
-        n_tels_range=n_tels_range,
-        muoneff_range=muoneff_range,
-        seed=seed,
-    )
+    table = make_test_observation_table(**options_of(settings.observations))
+    model, n_runs, seed = TrueModel(**options_of(settings.true_model)), len(table), settings.observations.seed
     with new_directory(Path(outdir), overwrite=overwrite) as directory:
-        common = (model, tuple(sources), energy_threshold, seed, directory, layout)
+        common = (model, tuple(sources), settings.energy_threshold, seed, directory, layout)
         tasks = [_Task(row, table[row : row + 1], *common) for row in range(n_runs)]
         counts = np.zeros(n_runs, dtype=np.int64)
         with (
@@ -124,8 +95,8 @@ def make_test_dataset(
             catalog = Table([asdict(source) for source in sources])
             catalog.rename_columns(["name", "ra", "dec", "rate"], ["NAME", "RA", "DEC", "RATE"])
             catalog.write(directory / "sources.ecsv")
-        settings["sources"] = [asdict(source) for source in sources]
-        write_report(directory, {"settings": settings, "events": table["EVENT_COUNT"].sum()})
+        stated = {"scheme": layout} | settings.as_dict() | {"sources": [asdict(source) for source in sources]}
+        write_report(directory, {"settings": stated, "events": table["EVENT_COUNT"].sum()})
     return table
 
 

@@ -10,11 +10,12 @@ from astropy.table import Row, Table
 from astropy.time import Time
 
 from bgnb._util.arrays import Floats
-from bgnb._util.checks import checked_choice, whole_number
 from bgnb._util.errors import BgnbError
+from bgnb._util.settings import with_settings
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun_altitude
 from bgnb.observations.event_list import EventList
 from bgnb.observations.sites import OBSERVATORIES
+from bgnb.simulation.settings import ObservationSettings
 from bgnb.simulation.true_model import TrueModel
 
 #: Duration of a simulated run and the part of it in which the telescopes were not dead, s.
@@ -51,20 +52,12 @@ class PointSource:
 
     def __post_init__(self) -> None:
         if not (0 <= self.ra <= 360 and -90 <= self.dec <= 90 and 0 <= self.rate < np.inf):
-            raise BgnbError(f"source {self.name} needs RA in 0 to 360 and DEC in -90 to 90 deg, and a rate from 0 up")
+            limits = "RA in 0 to 360 and DEC in -90 to 90 deg, and a rate from 0 up"
+            raise BgnbError("invalid-argument", f"source {self.name} needs {limits}")
 
 
-def make_test_observation_table(
-    n_runs: int = 10,
-    *,
-    observatory: str = "HESS",
-    alt_range: tuple[float, float] = (45.0, 90.0),
-    az_range: tuple[float, float] = (0.0, 360.0),
-    date_range: tuple[str, str] = ("2010-01-01", "2015-01-01"),
-    n_tels_range: tuple[int, int] = (3, 4),
-    muoneff_range: tuple[float, float] = (0.6, 1.0),
-    seed: int = 0,
-) -> Table:
+@with_settings(ObservationSettings)
+def make_test_observation_table(n_runs: int = 10, *, settings: ObservationSettings) -> Table:
     """Make a table of runs of 30 min, with 25 min livetime, at night.
 
     Pointings are random in the solid angle of the ranges, at the middle of the run; right
@@ -75,30 +68,25 @@ def make_test_observation_table(
     ----------
     n_runs : int
         Number of runs; OBS_IDs count from 1.
-    observatory : str
-        A key of `bgnb.observations.sites.OBSERVATORIES`.
-    alt_range, az_range : pair of float
-        Ranges of altitude and azimuth, deg.
-    date_range : pair of str
-        Dates between which the runs start, UTC.
-    n_tels_range : pair of int
-        Fewest and most telescopes.
-    muoneff_range : pair of float
-        Range of muon efficiency.
-    seed : int
-        The same seed gives the same table.
+    {settings}
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        One row per run, with GADF column names.
 
     Raises
     ------
     BgnbError
-        Where a range is empty, or there is no night in the dates.
+        If a range is empty, or there is no night in the dates.
     """
-    site = _site(observatory)
-    _check_arguments(n_runs, seed, date_range, alt_range, az_range, n_tels_range, muoneff_range)
+    site, n_runs = OBSERVATORIES[settings.observatory], settings.n_runs
+    alt_range, az_range, date_range = settings.alt_range, settings.az_range, settings.date_range
+    n_tels_range, muoneff_range = settings.n_tels_range, settings.muoneff_range
     first, last = (_mission_time(date) for date in date_range)
     if not first < last:
-        raise BgnbError(f"date_range must be two dates, the earlier first, got {date_range}")
-    rng = np.random.default_rng([seed, 0])
+        raise BgnbError("invalid-argument", f"date_range must be two dates, the earlier first, got {date_range}")
+    rng = np.random.default_rng([settings.seed, 0])
     tstart = np.sort([_night_start(rng, first, last, site) for _ in range(n_runs)])
     sin_low, sin_high = np.sin(np.radians(alt_range))
     alt = np.degrees(np.arcsin(rng.uniform(sin_low, sin_high, n_runs)))
@@ -124,7 +112,7 @@ def make_test_observation_table(
     table["N_TELS"] = rng.integers(n_tels_range[0], n_tels_range[1], n_runs, endpoint=True)
     table["OBJECT"] = np.full(n_runs, "simulated")
     table.meta |= {"MJDREFI": MJDREFI, "MJDREFF": MJDREFF, "TIMEUNIT": "s", "TIMESYS": "TT", "TIMEREF": "LOCAL"}
-    table.meta |= {"TELESCOP": observatory.upper(), "GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
+    table.meta |= {"TELESCOP": settings.observatory, "GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
     return table
 
 
@@ -193,7 +181,7 @@ def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> flo
     if at_zenith is None:
         return model.energy_min
     if not 0 < at_zenith < np.inf:
-        raise BgnbError(f"energy_threshold must be above 0 TeV, got {at_zenith}")
+        raise BgnbError("invalid-argument", f"energy_threshold must be above 0 TeV, got {at_zenith}")
     return float(at_zenith / np.sin(np.radians(max(alt_pnt, 5.0))) ** 3)
 
 
@@ -218,39 +206,11 @@ def _sorted_times(rng: np.random.Generator, n: int, start: float, duration: floa
     return start + duration * waiting[:-1] / waiting[-1]
 
 
-def _site(observatory: str) -> Site:
-    return OBSERVATORIES[checked_choice("observatory", observatory, OBSERVATORIES)]
-
-
-def _check_arguments(
-    n_runs: int,
-    seed: int,
-    date_range: tuple[str, str],
-    alt_range: tuple[float, float],
-    az_range: tuple[float, float],
-    n_tels_range: tuple[int, int],
-    muoneff_range: tuple[float, float],
-) -> None:
-    whole_number("n_runs", n_runs)
-    whole_number("seed", seed, least=0)
-    if len(date_range) != 2:
-        raise BgnbError(f"date_range must be two dates, got {date_range}")
-    limits = {
-        "alt_range": (alt_range, 0, 90),
-        "az_range": (az_range, -360, 720),
-        "n_tels_range": (n_tels_range, 1, 1000),
-        "muoneff_range": (muoneff_range, 0, 10),
-    }
-    for name, (values, low, high) in limits.items():
-        if len(values) != 2 or not low <= values[0] <= values[1] <= high:
-            raise BgnbError(f"{name} must be two increasing values within {low} and {high}, got {tuple(values)}")
-
-
 def _mission_time(date: str) -> float:
     try:
         return float((Time(date, scale="utc").tt.mjd - _MJDREF) * 86400)
     except ValueError:
-        raise BgnbError(f"date_range must hold dates such as 2010-01-31, got '{date}'") from None
+        raise BgnbError("invalid-argument", f"date_range must hold dates such as 2010-01-31, got '{date}'") from None
 
 
 def _night_start(rng: np.random.Generator, first: float, last: float, site: Site) -> float:
@@ -259,4 +219,4 @@ def _night_start(rng: np.random.Generator, first: float, last: float, site: Site
         tstart = float(np.floor(rng.uniform(first, last)))
         if all(sun_altitude(_MJDREF + (tstart + s) / 86400, site) < SUN_ALT_MAX for s in (0, ONTIME)):
             return tstart
-    raise BgnbError("there is no night at this observatory between these dates: widen date_range")
+    raise BgnbError("invalid-argument", "there is no night at this observatory between these dates: widen date_range")

@@ -24,17 +24,18 @@ from astropy import units as u
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import to_value
 from bgnb._util.errors import BgnbError
+from bgnb._util.settings import Number, setting
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.stack import stack_runs
-from bgnb.observations.coordinates import FovAlign, checked_fovalign
+from bgnb.simulation.settings import TrueModelSettings
 
 #: More events than this in one run are taken for a mistake.
 MAX_EVENTS = 1e8
 
 
-@dataclass(frozen=True)
-class TrueModel:
+@dataclass(frozen=True, kw_only=True)
+class TrueModel(TrueModelSettings):
     """The true background rate.
 
     Parameters
@@ -48,8 +49,7 @@ class TrueModel:
         Background events per second of livetime at the zenith, in all directions, before a
         quadrant is masked.
     gradient_x, gradient_y : float
-        Relative change of the rate per deg of DETX and DETY; what it multiplies the rate
-        with stays within 0 and 2.
+        Relative change of the rate per deg of DETX and DETY; the factor is clipped to 0 to 2.
     mask_quadrant : bool
         No events where DETX > 0 and DETY > 0.
     fovalign : {"ALTAZ", "RADEC"}
@@ -58,29 +58,14 @@ class TrueModel:
         Range of energies, TeV.
     """
 
-    sigma: float = 5.0
-    spectral_index: float = 2.7
-    trigger_rate: float = 300.0
-    gradient_x: float = 0.0
-    gradient_y: float = 0.0
-    mask_quadrant: bool = False
-    fovalign: FovAlign = "ALTAZ"
-    energy_min: float = 0.1
-    energy_max: float = 100.0
+    energy_min: float = setting(Number(above=0), 0.1, help="Minimum energy, TeV.")
+    energy_max: float = setting(Number(above=0), 100.0, help="Maximum energy, TeV.")
 
     def __post_init__(self) -> None:
-        for name in ("sigma", "spectral_index", "trigger_rate"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise BgnbError(f"{name} must be a number above 0, got {value}")
-        object.__setattr__(self, "fovalign", checked_fovalign(self.fovalign))
-        for name in ("gradient_x", "gradient_y"):
-            if not np.isfinite(getattr(self, name)):
-                raise BgnbError(f"{name} must be a finite number, got {getattr(self, name)}")
-        if self.sigma > 20:
-            raise BgnbError(f"sigma must be at most 20 deg, got {self.sigma}")
-        if not 0 < self.energy_min < self.energy_max < np.inf:
-            raise BgnbError(f"energies must be above 0 and increasing, got {self.energy_min} and {self.energy_max}")
+        super().__post_init__()
+        if not self.energy_min < self.energy_max:
+            energies = f"{self.energy_min} and {self.energy_max}"
+            raise BgnbError("invalid-argument", f"energy_min and energy_max must be increasing, got {energies}")
 
     def sigma_at(self, energy: Floats) -> Floats:
         """σ(E) in deg, for energies in TeV."""
@@ -125,7 +110,8 @@ class TrueModel:
         bound = 2.0 if self.gradient_x or self.gradient_y else 1.0
         mean = self._norm * altitude_factor(alt_pnt) * livetime * gauss * (low - high) / slope
         if mean * bound > MAX_EVENTS:
-            raise BgnbError(f"a run would have {mean:.3g} events; {MAX_EVENTS:.0g} is the limit: lower trigger_rate")
+            limit = f"the limit is {MAX_EVENTS:.0g}; lower trigger_rate"
+            raise BgnbError("too-large", f"a run would have {mean:.3g} events; {limit}")
         n = int(rng.poisson(mean * bound))
         energy = (low + (high - low) * rng.random(n)) ** (-1 / slope)
         left, up = np.radians(self.sigma_at(energy)) * rng.standard_normal((2, n))
@@ -181,7 +167,7 @@ def make_test_bg_cube_model(
     model = TrueModel() if model is None else model
     alt_pnt = to_value("altitude", altitude, "deg")
     if not 0 <= alt_pnt <= 90:
-        raise BgnbError(f"the altitude must lie within 0 and 90 deg, got {alt_pnt}")
+        raise BgnbError("invalid-argument", f"the altitude must lie within 0 and 90 deg, got {alt_pnt}")
     rate = model.expected(axes, alt_pnt) / axes.bin_volume.to_value("MeV sr")
     return BackgroundModel(Cube(axes, rate * RATE_UNIT), stack_runs([], axes, model.fovalign), "true")
 

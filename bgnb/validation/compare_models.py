@@ -13,9 +13,8 @@ from astropy.table import Table
 
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.compare import ZONES, Comparison, checked_normalise, compare
-from bgnb.files.model_directory import ModelSet
+from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
 from bgnb.files.output_directory import new_directory, write_file
-from bgnb.files.pairs import checked_labels, common_groups
 from bgnb.files.report_json import plain, write_report
 from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph, rate_limits
 from bgnb.plots.cube_state import Position, energy_bin, energy_bins, energy_of, through_energies
@@ -98,7 +97,7 @@ def compare_models(
         Where a directory holds no models, or the two have no group in common, or their
         groups are defined differently.
     """
-    first, second = ModelSet(dir1), ModelSet(dir2)
+    first, second = ModelDirectory(dir1), ModelDirectory(dir2)
     names = checked_labels(labels, first.path, second.path)
     try:
         at_energies = [u.Quantity(energy).to("TeV") for energy in energies]

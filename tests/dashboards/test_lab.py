@@ -54,7 +54,7 @@ def test_lab_opens_prepared_notebook(modeldir, pair, tmp_path, monkeypatch):
     assert [parameter.default for parameter in notebook_parameters(compared).values()] == [str(path) for path in pair]
     (tmp_path / "explore_true_reco.ipynb").write_text("another notebook")
     assert prepare_notebook(*pair).name == "explore_true_reco-2.ipynb"
-    with raises("not-found", tmp_path):
+    with raises("not-a-model", tmp_path):
         prepare_notebook(tmp_path)
     with raises("groups-mismatch", modeldir, pair[0]):
         prepare_notebook(modeldir, pair[0])

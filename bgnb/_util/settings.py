@@ -1,0 +1,389 @@
+"""Settings that are declared once.
+
+A setting is declared as a field of a group: its kind, default and help. The arguments of the
+functions, the options of the commands, the parameters of the notebooks and the settings in
+``report.json`` follow from the declarations.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import textwrap
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+from bgnb._util.errors import BgnbError
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Text; the base of all kinds of settings."""
+
+    annotation: ClassVar[str] = "str"
+    #: Type of a notebook's parameter.
+    json: ClassVar[str] = "str"
+    #: Appended to the name in ``report.json``.
+    suffix: ClassVar[str] = ""
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return the value in its internal form, or raise a `BgnbError` that names the setting."""
+        return str(value)
+
+    def to_json(self, value: Any) -> Any:
+        """Return a checked value as ``report.json`` has it."""
+        return value
+
+    def from_json(self, value: Any) -> Any:
+        """Return a value that `check` accepts from one of `to_json`."""
+        return value
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """Yes or no."""
+
+    annotation: ClassVar[str] = "bool"
+    json: ClassVar[str] = "bool"
+
+    def check(self, name: str, value: Any) -> bool:
+        """Return the value if it is a bool."""
+        if not isinstance(value, bool):
+            raise BgnbError("invalid-argument", f"{name} must be True or False, got {value!r}")
+        return value
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of a few names; capitals do not matter."""
+
+    names: Callable[[], Iterable[str]]
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the name as it is spelled in the choices."""
+        from bgnb._util.checks import checked_choice
+
+        return str(checked_choice(name, value, self.names()))
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number."""
+
+    minimum: int = 1
+    annotation: ClassVar[str] = "int"
+    json: ClassVar[str] = "int"
+
+    def check(self, name: str, value: Any) -> int:
+        """Return the value if it is whole and not too small."""
+        from bgnb._util.checks import whole_number
+
+        return whole_number(name, value, self.minimum)
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A finite number."""
+
+    above: float | None = None
+    maximum: float | None = None
+    annotation: ClassVar[str] = "float"
+    json: ClassVar[str] = "float"
+
+    def check(self, name: str, value: Any) -> float:
+        """Return the value if it is finite and in range."""
+        from bgnb._util.checks import finite_number
+
+        number = finite_number(name, value)
+        if self.above is not None and not number > self.above:
+            raise BgnbError("invalid-argument", f"{name} must be a number above {self.above:g}, got {value}")
+        if self.maximum is not None and number > self.maximum:
+            raise BgnbError("invalid-argument", f"{name} must be at most {self.maximum:g}, got {value}")
+        return number
+
+
+@dataclass(frozen=True)
+class Value(Kind):
+    """A quantity, kept as a float in a unit."""
+
+    unit: str
+    minimum: float | None = None
+    above: float | None = None
+    annotation: ClassVar[str] = "`~astropy.units.Quantity` or str"
+
+    @property
+    def suffix(self) -> str:  # type: ignore[override]
+        """The unit, appended to the name in ``report.json``."""
+        return f"_{self.unit.lower()}"
+
+    def check(self, name: str, value: Any) -> float:
+        """Return the value in the unit if it is finite and in range."""
+        from bgnb._util.checks import to_value
+
+        number = to_value(name, value, self.unit)
+        if self.minimum is not None and number < self.minimum:
+            raise BgnbError("invalid-argument", f"{name} must be at least {self.minimum:g} {self.unit}, got {value}")
+        if self.above is not None and not number > self.above:
+            raise BgnbError("invalid-argument", f"{name} must be above {self.above:g} {self.unit}, got {value}")
+        return number
+
+    def from_json(self, value: Any) -> Any:
+        """Return the quantity of a number in the unit."""
+        from astropy.units import Quantity
+
+        return value if isinstance(value, str) else Quantity(value, self.unit)
+
+
+@dataclass(frozen=True)
+class Numbers(Kind):
+    """Several numbers, in a unit where there is one: a sequence, or a text such as ``0,45,90``."""
+
+    unit: str = ""
+    type: Callable[[Any], Any] = float
+    annotation: ClassVar[str] = "sequence of float or `~astropy.units.Quantity`"
+    json: ClassVar[str] = "list"
+
+    @property
+    def suffix(self) -> str:  # type: ignore[override]
+        """The unit, appended to the name in ``report.json``."""
+        return f"_{self.unit.lower()}" if self.unit else ""
+
+    def check(self, name: str, value: Any) -> tuple[Any, ...]:
+        """Return the numbers in the unit."""
+        values = value.split(",") if isinstance(value, str) else value
+        values = values.to_value(self.unit) if hasattr(values, "to_value") else values
+        try:
+            return tuple(self.type(number) for number in values)
+        except (TypeError, ValueError):
+            example = "0,45,90" if self.type is float else "4,8,15"
+            raise BgnbError("invalid-argument", f"{name} must be numbers such as {example}, got {value!r}") from None
+
+    def to_json(self, value: Any) -> Any:
+        """Return the numbers as a list."""
+        return list(value)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What is declared of a setting besides its default.
+
+    Parameters
+    ----------
+    kind : `Kind`
+        Its kind.
+    help : str
+        One or two sentences, for documentation and command line.
+    see : str
+        Python name with more about it, for documentation.
+    metavar : str
+        Placeholder for the value on the command line.
+    default_text : str
+        Description of a default that depends on other things.
+    aliases : tuple of str
+        Earlier names, which work with a warning.
+    annotation : str
+        Its type in docstrings, if it is not that of the kind.
+    """
+
+    kind: Kind
+    help: str
+    see: str = ""
+    metavar: str = ""
+    default_text: str = ""
+    aliases: tuple[str, ...] = ()
+    annotation: str = ""
+
+
+def setting(kind: Kind, default: Any = MISSING, *, help: str, **more: Any) -> Any:
+    """Declare a setting as a field of a `SettingsGroup`; a default of None makes it optional."""
+    return field(default=default, metadata={"declaration": Declaration(kind, help, **more)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsGroup:
+    """Settings that belong together, checked when they are made.
+
+    Fields are declared with `setting`, or are groups themselves. Subclasses check what concerns
+    several settings in ``__post_init__``, after ``super().__post_init__()``.
+    """
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if "declaration" in each.metadata and not (value is None and each.default is None):
+                object.__setattr__(self, each.name, each.metadata["declaration"].kind.check(each.name, value))
+
+    @classmethod
+    def declared(cls) -> dict[str, Field[Any]]:
+        """All settings by name, those of inner groups too."""
+        found: dict[str, Field[Any]] = {}
+        for each in fields(cls):
+            if "declaration" in each.metadata:
+                found[each.name] = each
+            else:
+                found |= each.default_factory.declared()  # type: ignore[union-attr]
+        return found
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Make the group from settings by name; those that are missing have their defaults.
+
+        Raises
+        ------
+        BgnbError
+            If a value cannot be used.
+        """
+        values: dict[str, Any] = {}
+        for each in fields(cls):
+            if "declaration" not in each.metadata:
+                values[each.name] = each.default_factory.from_options(options)  # type: ignore[union-attr]
+            elif each.name in options:
+                values[each.name] = options[each.name]
+        return cls(**values)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Make the group from `as_dict`."""
+        return cls.from_options(stored_options(cls, stored))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as ``report.json`` has them: plain values, units in the names."""
+        stored: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if "declaration" in each.metadata:
+                kind = each.metadata["declaration"].kind
+                stored[each.name + kind.suffix] = None if value is None else kind.to_json(value)
+            else:
+                stored |= value.as_dict()
+        return stored
+
+
+def options_of(group: SettingsGroup) -> dict[str, Any]:
+    """Return the checked values of a group by name, without those of inner groups."""
+    return {each.name: getattr(group, each.name) for each in fields(group) if "declaration" in each.metadata}
+
+
+def stored_options(group: type[SettingsGroup], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by name from a mapping with the names of `SettingsGroup.as_dict`, or with plain names.
+
+    Raises
+    ------
+    BgnbError
+        If a name is not that of a setting.
+    """
+    names: dict[str, tuple[str, Kind]] = {}
+    for name, declared in group.declared().items():
+        kind = declared.metadata["declaration"].kind
+        names |= {name: (name, kind), name + kind.suffix: (name, kind)}
+    options = {}
+    for name, value in stored.items():
+        if name.replace("-", "_") not in names:
+            known = ", ".join(group.declared())
+            raise BgnbError("unknown-choice", f"there is no setting {name}; the settings are {known}")
+        plain, kind = names[name.replace("-", "_")]
+        options[plain] = value if value is None else kind.from_json(value)
+    return options
+
+
+def read_config(path: Path, group: type[SettingsGroup]) -> dict[str, Any]:
+    """Read settings from a TOML file, or from the ``report.json`` of an earlier production.
+
+    Raises
+    ------
+    BgnbError
+        If the file cannot be read, or names an unknown setting.
+    """
+    import json
+    import tomllib
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        stored = json.loads(content)["settings"] if path.suffix == ".json" else tomllib.loads(content.decode())
+        options = stored_options(group, stored)
+    except BgnbError as error:
+        raise BgnbError(error.code, f"{path}: {error.message}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        kinds = "a TOML file of settings or a report.json of bgnb"
+        raise BgnbError("bad-config", f"{path}: is not {kinds}: {error}") from None
+    return options
+
+
+def with_settings(group: type[SettingsGroup], **defaults: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Give a function the settings of a group as arguments.
+
+    The function takes the group as its keyword argument ``settings``. Callers see the settings
+    themselves, in the signature and in the docstring, where ``{settings}`` stands for them.
+
+    Parameters
+    ----------
+    group : type of `SettingsGroup`
+        The group.
+    **defaults
+        Defaults of this function that differ from those of the group.
+    """
+    declared = {name: each.metadata["declaration"] for name, each in group.declared().items()}
+    values = {name: defaults.get(name, each.default) for name, each in group.declared().items()}
+    aliases = {alias: name for name, each in declared.items() for alias in each.aliases}
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        own = inspect.signature(function, eval_str=False).parameters
+        before = [each for each in own.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
+        required = {each.name for each in before}
+        arguments = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
+            for name, value in values.items()
+            if name not in required
+        ]
+        after = [each for each in own.values() if each.kind is each.KEYWORD_ONLY and each.name != "settings"]
+        signature = inspect.Signature([*before, *arguments, *after])
+        takes = {*required, *(each.name for each in after)}
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> R:
+            for old in aliases.keys() & kwargs.keys():
+                warnings.warn(f"{old} is now {aliases[old]}", DeprecationWarning, stacklevel=2)
+                kwargs[aliases[old]] = kwargs.pop(old)
+            given = signature.bind(*args, **kwargs).arguments
+            options = {name: given.get(name, values[name]) for name in values}
+            own_arguments = {name: value for name, value in given.items() if name in takes}
+            return function(**own_arguments, settings=group.from_options(options))
+
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        call.__doc__ = _with_documented(
+            function.__doc__ or "", {n: d for n, d in declared.items() if n not in required}, values
+        )
+        return call
+
+    return decorate
+
+
+def _with_documented(docstring: str, declared: Mapping[str, Declaration], defaults: Mapping[str, Any]) -> str:
+    """Put the settings in place of the line ``{settings}`` of a docstring."""
+    lines = []
+    for line in docstring.splitlines():
+        if line.strip() != "{settings}":
+            lines.append(line)
+            continue
+        indent = line[: line.index("{")]
+        for name, each in declared.items():
+            optional = ", optional" if defaults[name] is None else ""
+            lines.append(f"{indent}{name} : {each.annotation or _annotation(each.kind)}{optional}")
+            text = each.help + (f" By default {each.default_text}." if each.default_text else "")
+            text += f" See `{each.see}`." if each.see else ""
+            lines += textwrap.wrap(text, 92 - len(indent), initial_indent=f"{indent}    ", subsequent_indent=f"{indent}    ")
+    return "\n".join(lines)
+
+
+def _annotation(kind: Kind) -> str:
+    if isinstance(kind, Choice):
+        return "{" + ", ".join(f'"{name}"' for name in kind.names()) + "}"
+    return kind.annotation

@@ -1,0 +1,256 @@
+"""Models of groups of runs, and the rate that they give for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+from astropy import units as u
+
+from bgnb._util.checks import checked_choice
+from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb.cubes.cube import RATE_UNIT, Cube
+from bgnb.cubes.model import BackgroundModel, PointingModel, find_method, method_names
+from bgnb.cubes.prediction import point_rate, predicted_rate
+from bgnb.observations.coordinates import FovAlign
+from bgnb.observations.datastore import Runs
+from bgnb.observations.event_list import EventList
+from bgnb.observations.groups import ObservationGroups
+from bgnb.observations.sites import same_instrument
+
+#: Minimum counts of a model that serves the runs of other groups, or is interpolated with others.
+MIN_COUNTS = 1000
+#: Distance of groups of different ranges of azimuth, as a difference of the cosine of the zenith angle.
+AZIMUTH_DISTANCE = 0.1
+#: How the rate for a run follows from the models of groups.
+ModelLookup = Literal["interpolate", "nearest"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupModel:
+    """The model of a group.
+
+    Parameters
+    ----------
+    group_id : int
+        GROUP_ID.
+    alt_pnt, az_pnt : float
+        Mean altitude and azimuth of the runs, deg.
+    model : `BackgroundModel`
+        The model.
+    """
+
+    group_id: int
+    alt_pnt: float
+    az_pnt: float
+    model: BackgroundModel
+
+    @property
+    def cos_zenith(self) -> float:
+        """Cosine of the mean zenith angle."""
+        return float(np.sin(np.radians(self.alt_pnt)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RateForRun:
+    """The rate for a run, and the weights of the groups that it comes from; none if it comes from a fit to all runs."""
+
+    rate: Cube
+    weights: Mapping[int, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelSet:
+    """Models of groups.
+
+    Parameters
+    ----------
+    models : tuple of `GroupModel`
+        At least one model, in order of GROUP_ID.
+    groups : `ObservationGroups` or None
+        The groups; None if they are not known.
+    model_ids : mapping of int to int
+        For each GROUP_ID that of the group whose model serves it.
+    for_pointing : `PointingModel` or None
+        The model for any pointing that the models of the groups come from, if there is one.
+    name : str
+        What messages call the models, such as their directory.
+
+    Raises
+    ------
+    BgnbError
+        If there are no models.
+    """
+
+    models: tuple[GroupModel, ...]
+    groups: ObservationGroups | None
+    model_ids: Mapping[int, int]
+    for_pointing: PointingModel | None = None
+    name: str = "the models"
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise BgnbError("invalid-value", f"{self.name}: there are no models")
+
+    def __getitem__(self, group_id: int) -> BackgroundModel:
+        """Return the model of a group."""
+        return next(group.model for group in self.models if group.group_id == group_id)
+
+    @property
+    def group_ids(self) -> list[int]:
+        """GROUP_ID of every model, in order."""
+        return [group.group_id for group in self.models]
+
+    @property
+    def fovalign(self) -> FovAlign:
+        """Frame of DETX and DETY."""
+        return self.models[0].model.stack.fovalign
+
+    @property
+    def obs_ids(self) -> set[int]:
+        """OBS_IDs of all runs that the models were made from."""
+        return {obs_id for group in self.models for obs_id in group.model.stack.obs_ids}
+
+    @cached_property
+    def altitudes(self) -> tuple[float, float]:
+        """Range of altitude (deg) for which the models were made."""
+        if self.for_pointing is not None:
+            return self.for_pointing.altitude_range
+        served = [group_id for group_id, model_id in self.model_ids.items() if model_id in self.group_ids]
+        rows = self._known_groups.table[served]
+        return float(rows["ALT_MIN"].min()), float(rows["ALT_MAX"].max())
+
+    def check_interpolable(self) -> None:
+        """Check that Gammapy can interpolate the rates.
+
+        Raises
+        ------
+        BgnbError
+            If a model has empty bins between bins with counts.
+        """
+        for group in self.models:
+            if group.model.method in method_names() and not find_method(group.model.method).interpolable:
+                raise BgnbError(
+                    "not-interpolable",
+                    f"{self.name}: the model of group {group.group_id} is {group.model.method}; its empty bins cannot be "
+                    "interpolated as Gammapy does; use models of another method",
+                )
+
+    def check_instrument(self, run: EventList) -> None:
+        """Check that a run is of the instrument of the models.
+
+        Raises
+        ------
+        DataError
+            If both state different instruments.
+        """
+        ours = self.models[0].model.stack.telescop
+        if not same_instrument(ours, run.telescop):
+            which = f"run {run.obs_id} is of {run.telescop.strip()}, but the models are of {ours} (TELESCOP)"
+            raise DataError("mixed-instruments", f"{self.name}: {which}; use models of its own instrument")
+
+    def notes_on(self, runs: Runs, obs_ids: Iterable[int]) -> list[str]:
+        """Note the runs that point outside the range of altitude for which the models were made."""
+        low, high = self.altitudes
+        if outside := [obs_id for obs_id in obs_ids if not low <= runs.pointing(obs_id)[0] <= high]:
+            where = f"outside the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
+            return [f"{where}; the nearest model is used: run {enumerate_values(outside)}"]
+        return []
+
+    def rate_for(self, alt_pnt: float, az_pnt: float, model_lookup: ModelLookup = "interpolate") -> RateForRun:
+        """Return the rate for a run; there always is one.
+
+        Parameters
+        ----------
+        alt_pnt, az_pnt : float
+            Pointing of the run, deg.
+        model_lookup : {"interpolate", "nearest"}
+            ``nearest``: the model of the run's own group. If it has none, or one of fewer
+            than `MIN_COUNTS` counts, the nearest model with enough counts; the distance is
+            the difference of the cosines of the zenith angle, plus `AZIMUTH_DISTANCE` for a
+            group of another range of azimuth. ``interpolate``: the logarithm of the rate is
+            interpolated in the cosine of the zenith angle, between the next groups above
+            and below of the same range of azimuth with enough counts; outside them, the
+            nearest is taken.
+
+        Returns
+        -------
+        RateForRun
+
+        Raises
+        ------
+        BgnbError
+            If the groups are not known.
+        """
+        lookup = checked_lookup(model_lookup)
+        if lookup == "interpolate" and self.for_pointing is not None:
+            return RateForRun(rate=self.for_pointing.rate_at(alt_pnt, az_pnt), weights={})
+        groups = self._known_groups
+        enough = [group for group in self.models if group.model.stack.counts.sum() >= MIN_COUNTS] or list(self.models)
+        cos_zenith, column = float(np.sin(np.radians(alt_pnt))), groups.az_column(az_pnt)
+
+        def distance(group: GroupModel) -> float:
+            return abs(group.cos_zenith - cos_zenith) + AZIMUTH_DISTANCE * (column not in self._az_columns[group.group_id])
+
+        group_id = groups.group_id(alt_pnt, az_pnt)
+        own = [group for group in enough if group_id is not None and group.group_id == self.model_ids.get(group_id)]
+        nearest = own[0] if own else min(enough, key=distance)
+        if lookup == "interpolate":
+            in_column = [group for group in enough if column in self._az_columns[group.group_id]]
+            in_column.sort(key=lambda group: group.cos_zenith)
+            below = [group for group in in_column if group.cos_zenith <= cos_zenith]
+            above = [group for group in in_column if group.cos_zenith > cos_zenith]
+            if below and above:
+                return _interpolated(below[-1], above[0], cos_zenith)
+        return RateForRun(rate=nearest.model.rate, weights={nearest.group_id: 1.0})
+
+    @property
+    def _known_groups(self) -> ObservationGroups:
+        if self.groups is None:
+            raise BgnbError("groups-mismatch", f"{self.name}: the definition of the groups is missing")
+        return self.groups
+
+    @cached_property
+    def _az_columns(self) -> dict[int, set[int]]:
+        """Ranges of azimuth that each model serves."""
+        in_altitude = len(self._known_groups.az_edges) - 1
+        columns = {group_id: {group_id % in_altitude} for group_id in self.group_ids}
+        for group_id, model_id in self.model_ids.items():
+            columns.setdefault(model_id, set()).add(group_id % in_altitude)
+        return columns
+
+
+def checked_lookup(model_lookup: str) -> ModelLookup:
+    """Check the name of a `ModelLookup`."""
+    return checked_choice("model_lookup", model_lookup, get_args(ModelLookup))
+
+
+def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> RateForRun:
+    """Interpolate log rates linearly in the cosine of the zenith angle, on the axes of the nearer model.
+
+    Energies that only one of the two models measured, as they lie below the threshold of the
+    other's runs, are taken from that one. So are bins outside the axes of the farther model.
+    """
+    part = (cos_zenith - below.cos_zenith) / (above.cos_zenith - below.cos_zenith)
+    near, far, weight = (below, above, part) if part < 0.5 else (above, below, 1 - part)
+    axes = near.model.axes
+    first, second = near.model.rate.quantity.to_value(RATE_UNIT), far.model.rate.quantity.to_value(RATE_UNIT)
+    seen_first, seen_second = near.model.exposed, far.model.exposed
+    if far.model.axes != axes:
+        second = predicted_rate(point_rate(far.model.rate), axes, "gammapy") / axes.bin_volume.to_value("MeV sr")
+        second = np.where(axes.bins_on(far.model.axes), second, 0.0)
+        low, high = far.model.axes.energy.value[[*np.flatnonzero(seen_second)[[0, -1]] + [0, 1]]]
+        centres = axes.energy_centers.value
+        seen_second = (centres >= low) & (centres < high)
+    share = np.where(seen_second & ~seen_first, 1.0, np.where(seen_first & ~seen_second, 0.0, weight))[:, None, None]
+    share = np.where(first > 0, np.where(second > 0, share, 0.0), 1.0)
+    rate = np.exp((1 - share) * _log(first) + share * _log(second)) * ((first > 0) | (second > 0))
+    weights = {near.group_id: 1 - weight, far.group_id: weight}
+    return RateForRun(rate=Cube(axes, u.Quantity(rate, RATE_UNIT)), weights=dict(sorted(weights.items())))
+
+
+def _log(values: Any) -> Any:
+    return np.log(np.where(values > 0, values, 1.0))

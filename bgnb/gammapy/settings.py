@@ -1,0 +1,19 @@
+"""The settings of `bgnb.attach`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bgnb._util.settings import SettingsGroup
+from bgnb.production.settings import model_lookup_setting, on_error_setting, scheme_setting, select_setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachSettings(SettingsGroup):
+    """The settings of `bgnb.attach`."""
+
+    scheme: Any = scheme_setting()
+    select: Any = select_setting("all")
+    model_lookup: Any = model_lookup_setting()
+    on_error: Any = on_error_setting()

@@ -1,0 +1,93 @@
+"""The settings of validations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bgnb._util.settings import Choice, Numbers, SettingsGroup, Value, Whole, setting
+from bgnb.production.settings import (
+    GroupEdges,
+    RunSelection,
+    fovalign_setting,
+    method_setting,
+    model_lookup_setting,
+    on_error_setting,
+)
+
+if TYPE_CHECKING:
+    from bgnb.validation.run_prediction import Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridSettings(SettingsGroup):
+    """Bins in which predicted and observed counts are compared."""
+
+    energy_min: Any = setting(Value("TeV"), "0.5 TeV", help="Lower end of the energy bins.")
+    energy_max: Any = setting(Value("TeV"), "50 TeV", help="Upper end of the energy bins.")
+    n_energy: int = setting(Whole(), 8, help="Number of energy bins.")
+    pixel: Any = setting(Value("deg"), "0.5 deg", help="Width of the pixels.")
+    offset_max: Any = setting(Value("deg"), "2.5 deg", help="Maximum offset of the centre of a pixel from the pointing.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.grid  # checks the bins
+
+    @property
+    def grid(self) -> Grid:
+        """The grid."""
+        from astropy import units as u
+
+        from bgnb.validation.run_prediction import Grid
+
+        energies = {"energy_min": self.energy_min * u.TeV, "energy_max": self.energy_max * u.TeV}
+        return Grid.regular(**energies, n_energy=self.n_energy, pixel=self.pixel * u.deg, offset_max=self.offset_max * u.deg)
+
+
+def _rate_interpolation_setting() -> Any:
+    return setting(
+        Choice(lambda: ("gammapy", "none")),
+        "gammapy",
+        help="Rate between bin centres: log rate interpolated linearly as Gammapy does, or none: constant in each bin.",
+        see="predicted_rate",
+        aliases=("interpolation",),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionSettings(SettingsGroup):
+    """How counts of runs are predicted."""
+
+    rate_interpolation: Any = _rate_interpolation_setting()
+    model_lookup: Any = model_lookup_setting()
+    grid: GridSettings = field(default_factory=GridSettings)
+    on_error: Any = on_error_setting()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSettings(SettingsGroup):
+    """The settings of `bgnb.validate`."""
+
+    selection: RunSelection = field(default_factory=RunSelection)
+    prediction: PredictionSettings = field(default_factory=PredictionSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.selection.check_effect()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidationSettings(ValidationSettings):
+    """The settings of `bgnb.cross_validate`."""
+
+    method: str = method_setting()
+    folds: int = setting(Whole(2), 3, help="Number of folds; each is predicted from models of the others.")
+    n_train: Any = setting(
+        Numbers(type=int),
+        None,
+        help="For a learning curve: further numbers of runs to make models from, such as 4,8,15.",
+        annotation="sequence of int",
+    )
+    seed: int = setting(Whole(0), 0, help="Seed of the random split into folds.")
+    edges: GroupEdges = field(default_factory=GroupEdges)
+    fovalign: Any = fovalign_setting()
