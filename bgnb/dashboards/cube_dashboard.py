@@ -52,6 +52,11 @@ class CubeDashboard(Dashboard):
         """Axes of the cubes of a state."""
         raise NotImplementedError
 
+    @property
+    def axes(self) -> CubeAxes:
+        """Axes of the cubes of the present state."""
+        return self.axes_of(self.state)
+
     def automatic_limits(self, state: Any) -> tuple[float, float]:
         """Choose limits of the colours that are not set by hand."""
         raise NotImplementedError
@@ -79,21 +84,21 @@ class CubeDashboard(Dashboard):
             self.update(energy=self._energy(self._bin(action["x"])))
 
     def frames(self) -> list[tuple[str, Any]]:
-        return through_energies(self.axes_of(self.state), self.state)
+        return through_energies(self.axes, self.state)
 
     def _bin(self, energy: float) -> int:
-        return energy_bin(self.axes_of(self.state), energy)
+        return energy_bin(self.axes, energy)
 
     def _energy(self, where: int) -> float:
-        return energy_of(self.axes_of(self.state), where)
+        return energy_of(self.axes, where)
 
     def _step(self) -> None:
-        self.update(energy=self._energy((self._bin(self.energy) + 1) % self.axes_of(self.state).shape[0]))
+        self.update(energy=self._energy((self._bin(self.energy) + 1) % self.axes.shape[0]))
 
     def _inside(self, x: float, y: float) -> tuple[float, float]:
         """Round a position to three digits after the point, and move it into the field of view."""
-        axes = self.axes_of(self.state)
-        x, y = (round(float(np.clip(v, *edges.value[[0, -1]])), 3) for v, edges in ((x, axes.detx), (y, axes.dety)))
+        edges = self.axes.detx.value, self.axes.dety.value
+        x, y = (round(float(np.clip(value, ends[0], ends[-1])), 3) for value, ends in zip((x, y), edges, strict=True))
         return x, y
 
     def controls(self) -> dict[str, Control]:
@@ -101,12 +106,11 @@ class CubeDashboard(Dashboard):
         slider.add_class("bgnb-energy")
 
         def show_bin(state: Any) -> dict[str, Any]:
-            return {"max": self.axes_of(state).shape[0] - 1, "value": self._bin(state.energy)}
+            return {"max": self.axes.shape[0] - 1, "value": self._bin(state.energy)}
 
         def coordinate(i: int, name: Any) -> Control:
             def show(state: Any) -> dict[str, Any]:
-                axes = self.axes_of(state)
-                centre = getattr(axes, f"{name}_centers")[axes.nearest_bin(name, state.position[i])]
+                centre = getattr(self.axes, f"{name}_centers")[self.axes.nearest_bin(name, state.position[i])]
                 return {"value": round(float(centre.value), 3)}
 
             def change(value: float) -> dict[str, Any]:

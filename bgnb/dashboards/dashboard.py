@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from html import escape
 from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Control:
     widget : `ipywidgets.Widget`
         The widget.
     show : callable
-        From a state to attributes of the widget, in the order in which they are set.
+        From the present state to attributes of the widget, in the order in which they are set.
     change : callable, optional
         From a new value to the fields of the state that change; none for widgets without a value.
     """
@@ -70,11 +71,8 @@ def row(*children: Any) -> widgets.Box:
 
 
 def _state_property(name: str) -> property:
-    return property(
-        lambda dashboard: getattr(dashboard.state, name),
-        lambda dashboard, value: dashboard.update(**{name: value}),
-        doc=f"Field ``{name}`` of the state; setting it redraws the dashboard.",
-    )
+    doc = f"Field ``{name}`` of the state; setting it redraws the dashboard."
+    return property(attrgetter(f"state.{name}"), lambda dashboard, value: dashboard.update(**{name: value}), doc=doc)
 
 
 class Dashboard(widgets.VBox):
@@ -244,11 +242,9 @@ class Dashboard(widgets.VBox):
         self._message.value = f'<{tag} role="alert">{escape(text)}</{tag}>'
 
     def _exports(self) -> widgets.Box:
-        actions: dict[str, Callable[[], None]] = {
-            f"save {kind.upper()}": partial(self._save, kind) for kind in ("png", "html", "csv")
-        }
+        actions = [(f"save {kind}", partial(self._save, kind.lower())) for kind in ("PNG", "HTML", "CSV")]
         buttons = []
-        for label, action in (actions | {"copy as Python": self._copy}).items():
+        for label, action in [*actions, ("copy as Python", self._copy)]:
             buttons.append(widgets.Button(description=label, layout={"width": "max-content"}))
             buttons[-1].on_click(lambda _, action=action: self.attempt(action))
         return row(*buttons, self._message)

@@ -166,14 +166,13 @@ def planes_graph(comparison: Comparison, labels: Labels, energy: float | None = 
     return energy_graph(axes.energy.value, "Whole field of view", "events per s and bin", series, where)
 
 
-def measured_planes(comparison: Comparison) -> tuple[Floats, Floats]:
+def measured_planes(comparison: Comparison) -> list[Floats]:
     """Compute the measured rates of the whole field of view, s-1, of both models; NaN in other energy bins."""
-    models, integrals = (comparison.first, comparison.second), comparison.plane_integrals()
-    first, second = (
+    models = comparison.first, comparison.second
+    return [
         np.where(model.exposed & ~model.extrapolated, mask_nonpositive(integral), np.nan)
-        for model, integral in zip(models, integrals, strict=True)
-    )
-    return first, second
+        for model, integral in zip(models, comparison.plane_integrals(), strict=True)
+    ]
 
 
 def rate_limits(comparison: Comparison, state: ComparisonState) -> tuple[float, float]:

@@ -133,12 +133,38 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
 
 
 def plot_radial_profile(model: BackgroundModel, energies: Sequence[u.Quantity]) -> Picture:
-    """Plot the mean rate against the offset from the centre of the field of view, at energies."""
+    """Plot the mean rate against the offset from the centre of the field of view.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        Model.
+    energies : sequence of `~astropy.units.Quantity`
+        Energies; those outside the axis are ignored.
+
+    Returns
+    -------
+    Picture
+        The plot.
+    """
     return _picture("", {"profile": profile_graph(model, energy_bins(model.axes, energies) or [0])})
 
 
 def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
-    """Plot histograms of columns of a table of runs; missing columns and values are ignored."""
+    """Plot histograms of columns of a table of runs.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Table with one row per run.
+    columns : sequence of str
+        Names of the columns; missing columns and values are ignored.
+
+    Returns
+    -------
+    Picture
+        The plot.
+    """
     panels = {}
     for name in (name for name in columns if name in table.colnames):
         values: Floats = np.ma.masked_invalid(np.ma.array(table[name], dtype=float)).compressed()
@@ -149,7 +175,20 @@ def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
 
 
 def plot_events(detx: Floats, dety: Floats, energy: Floats) -> Picture:
-    """Plot the positions (deg) and energies (TeV) of the events of a run."""
+    """Plot the positions and energies of events.
+
+    Parameters
+    ----------
+    detx, dety : ndarray
+        Positions in the field of view, deg.
+    energy : ndarray
+        Energies, TeV.
+
+    Returns
+    -------
+    Picture
+        The plot.
+    """
     sides = np.linspace(-8, 8, 41)
     counts, _, _ = np.histogram2d(dety, detx, (sides, sides))
     texts = "Events in the field of view", "DETX / deg", "DETY / deg", "events"
@@ -162,7 +201,26 @@ def plot_events(detx: Floats, dety: Floats, energy: Floats) -> Picture:
 def plot_comparison(
     comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position], labels: tuple[str, str], title: str
 ) -> Picture:
-    """Plot images of both models at energies, their ratio, and spectra at positions (deg)."""
+    """Plot images of two models at energies, their ratio, and spectra at positions.
+
+    Parameters
+    ----------
+    comparison : `Comparison`
+        Comparison of the models.
+    energies : sequence of `~astropy.units.Quantity`
+        Energies of the images; those outside the axis are ignored.
+    positions : sequence of pair of float
+        DETX and DETY of the spectra, deg; the centre of the field of view if empty.
+    labels : pair of str
+        Names of the models.
+    title : str
+        Title.
+
+    Returns
+    -------
+    Picture
+        The plot.
+    """
     axes, positions = comparison.axes, positions or [(0.0, 0.0)]
     panels: dict[str, Panel] = {}
     for where in energy_bins(axes, energies):

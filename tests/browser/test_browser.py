@@ -74,7 +74,7 @@ def test_model_dashboard_in_lab(page, url, root):
     slider.focus()
     at = int(slider.get_attribute("aria-valuenow").split(".")[0])
     slider.press("ArrowRight")
-    edges = [float(value) for value in page.python("print(*models.axes_of(models.state).energy.value)").split()]
+    edges = [float(value) for value in page.python("print(*models.axes.energy.value)").split()]
     title = f"{edges[at + 1]:.3g} to {edges[at + 2]:.3g} TeV"
     page.wait_for_bokeh("image", f"model.title.text.includes('{title}')")
     page.wait_for_other_pixels("image", before)
@@ -135,7 +135,7 @@ def test_model_dashboard_in_lab(page, url, root):
     assert "image/png" in text
     assert len(text) < 1_000_000
     # The reloaded dashboard follows Python.
-    page.python("models.energy = models.axes_of(models.state).energy_centers[1]")
+    page.python("models.energy = models.axes.energy_centers[1]")
     page.wait_for_bokeh("image", f"model.title.text.includes('{edges[1]:.3g} to')")
 
 
