@@ -15,7 +15,6 @@ from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.dashboards.dashboard import Control, number_box
 from bgnb.files.model_directory import KEPT, ModelDirectory, checked_group, checked_labels, common_groups
 from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, comparison_view, rate_limits
-from bgnb.plots.cube_state import colour_limits
 from bgnb.plots.view import View
 
 
@@ -54,12 +53,12 @@ class ComparisonDashboard(CubeDashboard):
         return rate_limits(self.comparison(state), state)
 
     def view_of(self, state: ComparisonState) -> View:
-        group, limits = self._groups[state.group_id], colour_limits(state, self.automatic_limits)
+        group, limits = self._groups[state.group_id], self.colour_limits(state)
         return comparison_view(self.comparison(state), state, self._labels, group, limits)
 
     def controls(self) -> dict[str, Control]:
         def show_span(state: ComparisonState) -> dict[str, Any]:
-            return {"value": float(f"{self.limits_of(state, 'compared')[1] - NEUTRAL[state.show]:.4g}")}
+            return {"value": float(f"{self.shown_limits('compared')[1] - NEUTRAL[state.show]:.4g}")}
 
         return super().controls() | {"span": number_box("around neutral, ±", show_span, lambda value: {"span": value})}
 

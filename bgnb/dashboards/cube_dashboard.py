@@ -61,9 +61,13 @@ class CubeDashboard(Dashboard):
         """Choose limits of the colours that are not set by hand."""
         raise NotImplementedError
 
-    def limits_of(self, state: Any, panel: str = "") -> tuple[float, float]:
-        """Values of the first and the last colour of an image."""
-        image = self._view_of(state).panels[panel or self.coloured]
+    def colour_limits(self, state: Any) -> tuple[float, float]:
+        """Values of the first and the last colour of a complete state."""
+        return self.automatic_limits(state) if state.low is None else (state.low, state.high)
+
+    def shown_limits(self, panel: str = "") -> tuple[float, float]:
+        """Values of the first and the last colour of an image of the present view."""
+        image = self.view.panels[panel or self.coloured]
         assert isinstance(image, Image)
         return image.colours.low, image.colours.high
 
@@ -121,10 +125,10 @@ class CubeDashboard(Dashboard):
 
         def limit(i: int, label: str) -> Control:
             def change(value: float) -> dict[str, Any]:
-                low, high = self.limits_of(self.state)
+                low, high = self.shown_limits()
                 return {"low": low, "high": value} if i else {"low": value, "high": high}
 
-            return number_box(label, lambda state: {"value": float(f"{self.limits_of(state)[i]:.4g}")}, change)
+            return number_box(label, lambda _: {"value": float(f"{self.shown_limits()[i]:.4g}")}, change)
 
         menus = {
             name: menu(name, _LABELS.get(name, name), choices, radio=name in _RADIO_BUTTONS)

@@ -13,7 +13,7 @@ from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.files.model_directory import KEPT, ModelDirectory
 from bgnb.plots.colours import choose_limits
-from bgnb.plots.cube_state import colour_limits, energy_bin
+from bgnb.plots.cube_state import energy_bin
 from bgnb.plots.model_views import ModelState, cube_of, model_view
 from bgnb.plots.view import View
 
@@ -50,7 +50,7 @@ class ModelDashboard(CubeDashboard):
 
     def view_of(self, state: ModelState) -> View:
         model, cube = self._models.read(state.group_id), self._cube(state.group_id, state.quantity)
-        return model_view(model, cube, state, self._groups[state.group_id], colour_limits(state, self.automatic_limits))
+        return model_view(model, cube, state, self._groups[state.group_id], self.colour_limits(state))
 
     def update(self, **changes: Any) -> bool:
         if changes.get("quantity", self.quantity) != self.quantity and self.limits == "by hand":

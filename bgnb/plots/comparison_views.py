@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,9 +15,9 @@ from bgnb.cubes.compare import MIN_EXPECTED, Comparison, Normalise
 from bgnb.cubes.profiles import Spectrum
 from bgnb.plots.colours import LINES, Colours, choose_limits, line_colours, symmetric_limits
 from bgnb.plots.cube_plots import energy_graph, field_of_view_image, index_with_error, mask_nonpositive, rate_series
-from bgnb.plots.cube_state import CubeState, Position, energy_bin, pixel
+from bgnb.plots.cube_state import CubeState, Position, Positions, energy_bin, pixel
 from bgnb.plots.labels import RATE_LABEL, bin_label, energy_label, format_count, format_number, format_value, position_label
-from bgnb.plots.view import Graph, Image, Series, View, axis_range, histogram
+from bgnb.plots.view import Graph, Image, Range, Series, View, axis_range, histogram
 
 Show = Literal["ratio", "difference", "pull"]
 Labels = tuple[str, str]
@@ -53,12 +53,7 @@ class ComparisonState(CubeState):
 
 
 def comparison_view(
-    comparison: Comparison,
-    state: ComparisonState,
-    labels: Labels,
-    group: str,
-    limits: tuple[float, float],
-    positions: Sequence[Position] | None = None,
+    comparison: Comparison, state: ComparisonState, labels: Labels, group: str, limits: Range, positions: Positions = ()
 ) -> View:
     """Draw two models at an energy, and their spectra at positions.
 
@@ -94,7 +89,7 @@ def comparison_view(
 
 
 def comparison_images(
-    comparison: Comparison, state: ComparisonState, labels: Labels, limits: tuple[float, float], positions: Sequence[Position]
+    comparison: Comparison, state: ComparisonState, labels: Labels, limits: Range, positions: Positions
 ) -> dict[str, Image]:
     """Draw both rates at an energy, coloured between limits, and their comparison, with positions marked."""
     axes = comparison.axes
@@ -111,7 +106,7 @@ def comparison_images(
     return panels | {"compared": field_of_view_image(axes, pixels, values, title, unit, diverging)}
 
 
-def spectra_at(comparison: Comparison, positions: Sequence[Position]) -> Spectra:
+def spectra_at(comparison: Comparison, positions: Positions) -> Spectra:
     """Compute the spectra of both models in the bins that contain positions, or the nearest ones."""
     axes = comparison.axes
     pixels = {position: pixel(axes, position) for position in positions}
@@ -175,14 +170,14 @@ def measured_planes(comparison: Comparison) -> list[Floats]:
     ]
 
 
-def rate_limits(comparison: Comparison, state: ComparisonState) -> tuple[float, float]:
+def rate_limits(comparison: Comparison, state: ComparisonState) -> Range:
     """Choose automatic limits of the colours of both rates."""
     where = ... if state.limits == "all energies" else energy_bin(comparison.axes, state.energy)
     both = [model.rate.quantity.value[where].ravel() for model in (comparison.first, comparison.second)]
     return choose_limits(np.concatenate(both), state.stretch, state.percentile)
 
 
-def compared_limits(comparison: Comparison, state: ComparisonState) -> tuple[float, float]:
+def compared_limits(comparison: Comparison, state: ComparisonState) -> Range:
     """Choose limits of the colours of ratio, difference or pull, symmetric about the neutral value."""
     neutral = NEUTRAL[state.show]
     if state.span is not None:

@@ -12,7 +12,7 @@ from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import Spectrum
 from bgnb.plots.colours import LINES, Colours
-from bgnb.plots.view import Graph, Image, Legend, Series, Style, axis_range
+from bgnb.plots.view import Graph, Image, Range, Series, Style, axis_range
 
 
 def mask_nonpositive(values: Floats, error: Floats | None = None) -> Floats:
@@ -45,19 +45,13 @@ def rate_series(
 
 
 def energy_graph(
-    edges: Floats,
-    title: str,
-    y_label: str,
-    series: Sequence[Series],
-    where: int | None = None,
-    y_range: tuple[float, float] | None = None,
-    legend: Legend = "inside",
+    edges: Floats, title: str, y_label: str, series: Sequence[Series], where: int | None = None, y_range: Range | None = None
 ) -> Graph:
     """Make a graph against energy, with an energy bin marked; y is logarithmic, unless its range is given."""
     band = None if where is None else (float(edges[where]), float(edges[where + 1]))
     ranges = (float(edges[0]), float(edges[-1])), y_range or axis_range(*(each.y for each in series), log=True)
     texts = title, "energy / TeV", y_label
-    return Graph(*texts, tuple(series), *ranges, x_log=True, y_log=y_range is None, band=band, legend=legend)
+    return Graph(*texts, tuple(series), *ranges, x_log=True, y_log=y_range is None, band=band)
 
 
 def index_label(line: Spectrum) -> str:

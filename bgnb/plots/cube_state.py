@@ -18,6 +18,7 @@ from bgnb.plots.labels import energy_label
 
 #: DETX and DETY, deg.
 Position = tuple[float, float]
+Positions = Sequence[Position]
 Limits = Literal["this energy", "all energies", "by hand"]
 
 
@@ -92,12 +93,6 @@ def complete_limits(state: State, automatic: Callable[[State], tuple[float, floa
         return state
     low, high = automatic(replace(state, limits="this energy"))
     return replace(state, low=low if state.low is None else state.low, high=high if state.high is None else state.high)
-
-
-def colour_limits(state: State, automatic: Callable[[State], tuple[float, float]]) -> tuple[float, float]:
-    """Values of the first and the last colour."""
-    state = complete_limits(state, automatic)
-    return automatic(state) if state.low is None or state.high is None else (state.low, state.high)
 
 
 def choices_of(kind: type[CubeState]) -> dict[str, tuple[str, ...]]:

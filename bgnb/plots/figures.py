@@ -27,7 +27,7 @@ from bgnb.plots.comparison_views import (
     spectra_graphs,
 )
 from bgnb.plots.cube_plots import energy_graph, field_of_view_image, mask_nonpositive, rate_series
-from bgnb.plots.cube_state import Position, energy_bins, energy_of
+from bgnb.plots.cube_state import Positions, energy_bins, energy_of
 from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, position_label
 from bgnb.plots.model_views import profile_graph
 from bgnb.plots.png import Picture, to_png
@@ -93,7 +93,7 @@ def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: st
     return _picture(title, panels)
 
 
-def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Position] = ((0.0, 0.0),)) -> Picture:
+def plot_spectra(models: Mapping[str, BackgroundModel], positions: Positions = ((0.0, 0.0),)) -> Picture:
     """Plot the rate against energy at positions, and counts and livetime of the whole field of view.
 
     Parameters
@@ -125,7 +125,7 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
     title = f"Rate{'' if several else f' at {names[0]}'} (without points: extrapolated)"
     hours = axis_range(*(each.y for each in livetimes), zero=True)
     panels = {
-        "rates": energy_graph(ends, title, RATE_LABEL, rates, legend="below"),
+        "rates": replace(energy_graph(ends, title, RATE_LABEL, rates), legend="below"),
         "counts": energy_graph(ends, "Counts in the field of view", "counts per bin", counts),
         "livetimes": energy_graph(ends, "Livetime", "livetime / h", livetimes, y_range=hours),
     }
@@ -199,7 +199,7 @@ def plot_events(detx: Floats, dety: Floats, energy: Floats) -> Picture:
 
 
 def plot_comparison(
-    comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position], labels: tuple[str, str], title: str
+    comparison: Comparison, energies: Sequence[u.Quantity], positions: Positions, labels: tuple[str, str], title: str
 ) -> Picture:
     """Plot images of two models at energies, their ratio, and spectra at positions.
 

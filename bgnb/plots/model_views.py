@@ -16,7 +16,7 @@ from bgnb.plots.colours import Colours, line_colours
 from bgnb.plots.cube_plots import energy_graph, field_of_view_image, index_with_error, mask_nonpositive, rate_series
 from bgnb.plots.cube_state import CubeState, energy_bin, pixel
 from bgnb.plots.labels import RATE_LABEL, bin_label, energy_label, format_count, format_number, format_value
-from bgnb.plots.view import Graph, Legend, Panel, Series, View, axis_range
+from bgnb.plots.view import Graph, Legend, Panel, Range, Series, View, axis_range
 
 Quantity = Literal["rate", "counts", "livetime", "relative error"]
 
@@ -31,7 +31,7 @@ class ModelState(CubeState):
     quantity: Quantity = "rate"
 
 
-def model_view(model: BackgroundModel, cube: Floats, state: ModelState, group: str, limits: tuple[float, float]) -> View:
+def model_view(model: BackgroundModel, cube: Floats, state: ModelState, group: str, limits: Range) -> View:
     """Draw a quantity of a model at an energy, its spectrum at a position, and its radial profile.
 
     Parameters

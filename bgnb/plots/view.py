@@ -21,6 +21,8 @@ from bgnb.plots.colours import LINES, Colours
 _N_PIXELS = 1000
 
 Style = Literal["line", "dotted", "points", "dots", "bars", "outline"]
+#: Minimum and maximum, or start and end.
+Range = tuple[float, float]
 Legend = Literal["inside", "below"]
 #: Series, x, y, value, lower and upper end of the error, details.
 Row = tuple[str, float, float, float, float, float, str]
@@ -137,11 +139,11 @@ class Graph:
     x_label: str
     y_label: str
     series: tuple[Series, ...]
-    x_range: tuple[float, float]
-    y_range: tuple[float, float]
+    x_range: Range
+    y_range: Range
     x_log: bool = False
     y_log: bool = False
-    band: tuple[float, float] | None = None
+    band: Range | None = None
     texts: tuple[tuple[float, float, str], ...] = ()
     legend: Legend = "inside"
 
@@ -203,7 +205,7 @@ class View:
         return text.getvalue()
 
 
-def axis_range(*values: NDArray[Any] | None, log: bool = False, zero: bool = False) -> tuple[float, float]:
+def axis_range(*values: NDArray[Any] | None, log: bool = False, zero: bool = False) -> Range:
     """Choose the ends of an axis from all values that it can show, and zero if requested, with a margin."""
     joined = np.concatenate([np.zeros(0), *(np.ravel(np.asarray(value, dtype=float)) for value in values if value is not None)])
     joined = joined[np.isfinite(joined) & (joined > 0 if log else True)]

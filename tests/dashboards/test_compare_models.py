@@ -14,16 +14,11 @@ from bgnb import BgnbError, write_model
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.plots.colours import choose_limits
 from bgnb.plots.comparison_views import ComparisonState, rate_limits
-from bgnb.plots.cube_state import colour_limits
+from bgnb.plots.cube_state import complete_limits
 from bgnb.plots.labels import format_number
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.helpers.errors import raises
 from tests.helpers.models import lopsided_model
-
-
-def limits_shown(dashboard):
-    colours = dashboard.view.panels["compared"].colours
-    return colours.low, colours.high
 
 
 def test_colour_limits_follow_settings(modeldir, pair):
@@ -35,21 +30,21 @@ def test_colour_limits_follow_settings(modeldir, pair):
     ratio = np.where(comparison.exposed[:, None, None], comparison.ratio, np.nan)
     for limits, plane, other in (("this energy", 2, 2), ("all energies", slice(None), slice(None))):
         dashboard.limits = compared.limits = limits
-        assert dashboard.limits_of(dashboard.state) == (rate[plane].min(), rate[plane].max())
-        assert compared.limits_of(compared.state) == (both[:, other].min(), both[:, other].max())
+        assert dashboard.shown_limits() == (rate[plane].min(), rate[plane].max())
+        assert compared.shown_limits() == (both[:, other].min(), both[:, other].max())
         half = min(1, np.nanmax(np.abs(ratio[other] - 1)))
-        assert limits_shown(compared) == pytest.approx((1 - half, 1 + half))
+        assert compared.shown_limits("compared") == pytest.approx((1 - half, 1 + half))
         maximum = np.nanmax(np.abs(np.where(comparison.exposed[:, None, None], comparison.pull, np.nan)[other]))
         pulls = compare_models(*pair, energy=1, show="pull", limits=limits)
-        assert limits_shown(pulls) == pytest.approx((-maximum, maximum))
+        assert pulls.shown_limits("compared") == pytest.approx((-maximum, maximum))
         swapped = compare_models(*pair[::-1], energy=1, limits=limits)
-        assert swapped.limits_of(swapped.state) == (both[:, other].min(), both[:, other].max())
+        assert swapped.shown_limits() == (both[:, other].min(), both[:, other].max())
     compared.update(span=0.5)
-    assert limits_shown(compared) == (0.5, 1.5)
+    assert compared.shown_limits("compared") == (0.5, 1.5)
     compared.stretch = "log"
     assert compared.span is None  # the span of another stretch is useless
     compared.span = 0.5
-    assert limits_shown(compared) == pytest.approx((1 / 1.5, 1.5))
+    assert compared.shown_limits("compared") == pytest.approx((1 / 1.5, 1.5))
     compared.low = 1e-9
     assert (compared.span, compared.limits) == (0.5, "by hand")
     compared.show = "difference"
@@ -60,7 +55,7 @@ def test_colour_limits_follow_settings(modeldir, pair):
     assert (dashboard.limits, dashboard.low, dashboard.high) == ("by hand", 1e-9, rate[2].max())
     assert explore_models(modeldir, group_id=3, energy=5, high=1.0).low == rate[2].min()
     dashboard.update(quantity="counts", low=1, high=9)
-    assert dashboard.limits_of(dashboard.state) == (1, 9)
+    assert dashboard.shown_limits() == (1, 9)
     dashboard.update(quantity="livetime", limits="by hand")
     assert dashboard.low < 0.9 < dashboard.high  # hours
 
@@ -101,14 +96,14 @@ def test_state_converts_its_values(pair):
     )
     assert state == ComparisonState(group_id=0, energy=0.5, position=(1.0, 2.0), stretch="log", show="pull", span=2.0)
     assert (state.low, [type(value) for value in state.position]) == (None, [float, float])
-    # A missing limit is that of the image, also of a state that no dashboard has completed.
+    # A missing limit is completed by that of the image.
     comparison = bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
     first, second = (model.rate.quantity.value[2] for model in (comparison.first, comparison.second))
     automatic = partial(rate_limits, comparison)
-    state = ComparisonState(group_id=27, limits="by hand", low=1e-12)
-    assert colour_limits(state, automatic) == (1e-12, max(first.max(), second.max()))
+    complete = complete_limits(ComparisonState(group_id=27, limits="by hand", low=1e-12), automatic)
+    assert (complete.low, complete.high) == (1e-12, max(first.max(), second.max()))
     with raises("invalid-argument", "low", "high", 1000):
-        colour_limits(ComparisonState(group_id=27, limits="by hand", low=1e3), automatic)
+        complete_limits(ComparisonState(group_id=27, limits="by hand", low=1e3), automatic)
 
 
 @pytest.mark.parametrize("kind", ["models", "comparison"])
