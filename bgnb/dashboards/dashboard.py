@@ -267,11 +267,8 @@ class Dashboard(widgets.VBox):
 
     def _repr_mimebundle_(self, **arguments: Any) -> Any:
         """Add a PNG image, which is shown if no kernel is running."""
-        bundle = super()._repr_mimebundle_(**arguments)
-        if bundle is None:
-            return None
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**data, "image/png": b64encode(to_png(self.view)).decode(), "text/plain": self.view.summary}, metadata
+        static = {"image/png": b64encode(to_png(self.view)).decode(), "text/plain": self.view.summary}
+        return super()._repr_mimebundle_(**arguments) | static
 
 
 def _close_children(box: Any) -> None:

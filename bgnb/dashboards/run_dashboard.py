@@ -60,7 +60,9 @@ class RunDashboard(Dashboard):
     def update(self, **changes: Any) -> bool:
         if "selected" in changes and changes.setdefault("group_id", None) is not None:
             raise BgnbError("conflicting-arguments", "selected and group_id cannot be combined; give only one of them")
-        return super().update(**({} if "selected" in changes else {"selected": ()}) | changes)
+        if "group_id" in changes:
+            changes.setdefault("selected", ())
+        return super().update(**changes)
 
     def view_of(self, state: RunsState) -> View:
         return runs_view(self._runs, state)
@@ -94,21 +96,19 @@ class RunDashboard(Dashboard):
 
     def controls(self) -> dict[str, Control]:
         runs = self._runs
-        options, empty = [("any", _ANY_GROUP)], []
-        for group_id in range(len(runs.groups)):
-            model_id, n_runs = runs.model_id(group_id), len(runs.members(group_id))
-            if n_runs:
-                options.append((f"{group_id}: {format_count(n_runs, 'run')}", group_id))
-            else:
-                text = "no runs" if model_id == group_id else f"merged into {model_id}"
-                empty.append((f"{group_id}: {text}", group_id))
+        n_runs = {group_id: len(runs.members(group_id)) for group_id in range(len(runs.groups))}
+        options = [("any", _ANY_GROUP)]
+        for group_id in sorted(n_runs, key=lambda group_id: n_runs[group_id] == 0):  # groups without runs at the end
+            empty = "no runs" if runs.model_id(group_id) == group_id else f"merged into {runs.model_id(group_id)}"
+            text = format_count(n_runs[group_id], "run") if n_runs[group_id] else empty
+            options.append((f"{group_id}: {text}", group_id))
         text = widgets.Textarea(
             description="selected OBS_IDs", rows=3, continuous_update=False, style={"description_width": "initial"},
             placeholder="none; tap or drag in a plot, or enter them here", layout={"width": "min(48em, 95%)"},
         )  # fmt: skip
         return {
             "group_id": replace(
-                menu("group_id", "group", options + empty),
+                menu("group_id", "group", options),
                 show=lambda state: {"value": _ANY_GROUP if state.group_id is None else state.group_id},
                 change=lambda value: {"group_id": None if value == _ANY_GROUP else value},
             ),
@@ -165,26 +165,23 @@ def explore_runs(
         If the directory cannot be read, or an argument is invalid.
     """
     far = isinstance(select, str) and select.lower() == "far"
-    given = {"exclusion_radius": exclusion_radius is not EXCLUSION_RADIUS, "select": not far}
-    given |= {"alt_edges": alt_edges is not None, "az_edges": az_edges is not None}
+    default_radius = exclusion_radius is EXCLUSION_RADIUS
     arguments = [repr(str(indir))] + ([] if scheme is None else [repr(scheme)])
     if catalog is not None:
         arguments.append("catalog=catalog" if isinstance(catalog, Table) else f"catalog={str(catalog)!r}")
     if scheme is None:
-        if options := [name for name, was_given in given.items() if was_given]:
-            message = f"{indir}: {options[0]} cannot be changed for a directory of models; {_NAME_THE_SCHEME}"
-            raise BgnbError("no-effect", message)
+        if not (far and default_radius and alt_edges is None and az_edges is None):
+            options = "select, exclusion_radius, alt_edges and az_edges"
+            raise BgnbError("no-effect", f"{indir}: {options} cannot be changed for a directory of models; {_NAME_THE_SCHEME}")
         return RunDashboard(_runs_of_models(Path(indir), catalog), arguments)
     radius = to_value("exclusion_radius", exclusion_radius, "deg")
     sources, groups, runs = read_catalog(catalog), observation_groups(alt_edges, az_edges), open_runs(indir, scheme)
     _, selection = group_runs(runs, select_runs(runs, select, sources, radius * u.deg), groups)
-    values = {
-        "exclusion_radius": f"{radius!r} deg",
-        "select": str(select) if isinstance(select, str | Path) else [int(obs_id) for obs_id in select],
-        "alt_edges": groups.alt_edges.value.tolist(),
-        "az_edges": groups.az_edges.value.tolist(),
-    }
-    arguments += [f"{name}={value!r}" for name, value in values.items() if given[name]]
+    chosen = str(select) if isinstance(select, str | Path) else [int(obs_id) for obs_id in select]
+    arguments += [] if default_radius else [f"exclusion_radius='{radius!r} deg'"]
+    arguments += [] if far else [f"select={chosen!r}"]
+    arguments += [] if alt_edges is None else [f"alt_edges={groups.alt_edges.value.tolist()}"]
+    arguments += [] if az_edges is None else [f"az_edges={groups.az_edges.value.tolist()}"]
     return RunDashboard(RunSet(str(indir), runs.table, selection, groups, sources, radius if far else None), arguments)
 
 

@@ -203,5 +203,6 @@ def test_missing_scheme_and_column(runs, tmp_path):
         dashboard.update(selected=(), group_id=26)
     dashboard._runs.table.remove_column("MUONEFF")
     dashboard.group_id = 26
+    assert not dashboard.update()
     assert dashboard.view.panels["muoneff"].title == "The run table has no values of MUONEFF"
     assert dashboard.view.panels["muoneff"].series[0].y.sum() == 0

@@ -73,7 +73,7 @@ def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
 
 def test_notebook_output_has_picture(modeldir):
     """The output of a cell has a PNG image and a text beside the widget."""
-    data, _ = explore_models(modeldir)._repr_mimebundle_()
+    data = explore_models(modeldir)._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
     assert b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert data["text/plain"].startswith("Group")
