@@ -50,7 +50,9 @@ class RunDashboard(Dashboard):
             group_id = checked_group(state.group_id, list(range(len(self._runs.groups))), "there is no group")
             return RunsState(selected=self._runs.members(group_id), group_id=group_id)
         try:
-            selected = {int(obs_id) for obs_id in (None if isinstance(state.selected, str) else state.selected)}
+            if isinstance(state.selected, str):  # its digits would be taken for OBS_IDs
+                raise TypeError
+            selected = set(map(int, state.selected))
         except (TypeError, ValueError):
             raise BgnbError("invalid-argument", f"selected must be a list of OBS_IDs, got {state.selected!r}") from None
         if unknown := sorted(selected.difference(self._runs.obs_ids.tolist())):

@@ -205,9 +205,9 @@ class View:
         return text.getvalue()
 
 
-def axis_range(*values: NDArray[Any] | None, log: bool = False, zero: bool = False) -> Range:
+def axis_range(*values: NDArray[Any], log: bool = False, zero: bool = False) -> Range:
     """Choose the ends of an axis from all values that it can show, and zero if requested, with a margin."""
-    joined = np.concatenate([np.zeros(0), *(np.ravel(np.asarray(value, dtype=float)) for value in values if value is not None)])
+    joined = np.concatenate([np.zeros(0), *map(np.ravel, values)])
     joined = joined[np.isfinite(joined) & (joined > 0 if log else True)]
     if not joined.size:
         return (0.1, 1.0) if log else (0.0, 1.0)
