@@ -52,7 +52,7 @@ def test_import_is_light():
 
 
 def test_pages_are_made_without_widgets():
-    code = "import sys, bgnb.validation.compare_models, bgnb.plots.pages; print(' '.join(sys.modules))"
+    code = "import sys, bgnb.validation.compare_models, bgnb.plots.html_page; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "bokeh" in loaded
     assert not {"IPython", "ipywidgets", "anywidget"} & set(loaded)

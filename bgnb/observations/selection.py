@@ -36,6 +36,11 @@ class Reason:
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
+    @classmethod
+    def from_text(cls, text: str) -> Reason:
+        """Parse the text of a reason, as in ``report.json``."""
+        return cls(*text.split(": ", 1))
+
 
 @dataclass(frozen=True)
 class Selection:
