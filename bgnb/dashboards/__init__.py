@@ -5,8 +5,12 @@ Each function returns a widget. Every control of it has an attribute of the same
 ``dashboard.python`` are the lines that show it again.
 """
 
-from bgnb.dashboards.comparison import compare_models
-from bgnb.dashboards.models import explore_models
-from bgnb.dashboards.runs import explore_runs
+from bgnb._util.extras import require
+
+require("dashboards")  # before the modules that import them
+
+from bgnb.dashboards.comparison import compare_models  # noqa: E402
+from bgnb.dashboards.models import explore_models  # noqa: E402
+from bgnb.dashboards.runs import explore_runs  # noqa: E402
 
 __all__ = ["compare_models", "explore_models", "explore_runs"]

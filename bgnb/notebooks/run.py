@@ -17,9 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import nbformat
-
 from bgnb._util.errors import BgnbError
+from bgnb._util.extras import require
 from bgnb.files.locks import lock
 from bgnb.files.output_directory import write_file
 
@@ -128,6 +127,7 @@ def find_notebook(notebook: str | Path) -> Path:
 
 def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
     """Parameters of a notebook by name, from its cell with the tag ``parameters``."""
+    require("notebooks")
     from papermill.translators import PythonTranslator
 
     source = find_notebook(notebook)
@@ -150,6 +150,9 @@ def _parameter(source: Path, name: str, kind: str, text: str, meaning: str) -> P
 
 def _read(path: Path) -> Any:
     """A notebook, or a `BgnbError` that says that it is none."""
+    require("notebooks")
+    import nbformat
+
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
@@ -297,6 +300,8 @@ def _publish(partial: Path, target: Path) -> None:
 
 def _keep_failed(partial: Path, failed: Path, source: Path, error: BaseException) -> None:
     """Keep what there is of a notebook, with the error at its top."""
+    import nbformat
+
     notebook = nbformat.read(partial if partial.exists() else source, as_version=4)
     if not isinstance(error, Exception) or not _shows_error(notebook):
         text = f"**This notebook did not run to its end:**\n\n    {_first_line(error)}"

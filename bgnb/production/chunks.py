@@ -14,8 +14,8 @@ from zipfile import BadZipFile
 
 import astropy
 import numpy as np
-from isal import igzip, igzip_lib
 
+from bgnb._util.compression import compress, decompress
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._version import __version__
 from bgnb.cubes.cube import CubeAxes
@@ -101,7 +101,7 @@ class Counted:
         text = json.dumps({"runs": runs, "faults": {str(obs_id): fault for obs_id, fault in self.faults.items()}})
         content = io.BytesIO()
         np.savez(content, text=np.array(text), counts=self.stack.counts, livetime_us=self.stack.livetime_us)
-        return bytes(igzip.compress(content.getvalue(), 1, mtime=0))
+        return compress(content.getvalue())
 
     @classmethod
     def unpack(cls, content: bytes, chunk: Chunk) -> Counted:
@@ -113,13 +113,13 @@ class Counted:
             Where the bytes are damaged, or of another chunk.
         """
         try:
-            with np.load(io.BytesIO(igzip.decompress(content)), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(decompress(content)), allow_pickle=False) as arrays:
                 text = json.loads(str(arrays["text"]))
                 counts, livetime_us = arrays["counts"], arrays["livetime_us"]
             runs = tuple(RunCounts(**run | {"notes": tuple(run["notes"])}) for run in text["runs"])
             stack = Stack(chunk.axes, chunk.fovalign, counts, livetime_us, runs)
             counted = cls(stack, {int(obs_id): fault for obs_id, fault in text["faults"].items()})
-        except (BgnbError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]
+        except (BgnbError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise DataError(f"what was counted in a chunk is damaged: {error}") from None
         if counted.obs_ids != sorted(chunk.obs_ids):
             raise DataError("what was counted is of other runs")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bgnb._util.errors import BgnbError
+from bgnb._util.extras import require
 from bgnb.production.tasks import IN_FLIGHT, POLL, Workers
 
 T = TypeVar("T")
@@ -27,10 +28,9 @@ _ANSWER = 5.0
 @contextmanager
 def workers_of_scheduler(address: str) -> Iterator[Workers]:
     """Workers of a Dask scheduler."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise BgnbError("a scheduler needs Dask: pip install 'bgnb[dask]'") from None
+    require("dask")
+    from distributed import Client
+
     _check_address(address)
     deadline = time.monotonic() + PATIENCE
     with _silent("distributed"):  # what is wrong, we say
