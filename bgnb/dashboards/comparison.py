@@ -125,11 +125,13 @@ def compare_models(
         error, see `Comparison`.
     normalise : {"none", "cube", "plane"}
         Scaling of the second, see `bgnb.compare`.
-    energy, position, stretch, limits, percentile, low, high, palette
-        As in `explore_models`; limits are those of both rates.
+    energy, position, stretch, limits, percentile, low, high : as in `explore_models`
+        Limits are those of both rates.
     span : float, optional
         Limits of ratio, difference or pull, by hand: this much on either side of the
         neutral value.
+    palette : {"viridis", "cividis"}
+        Colours of the rates.
     labels : pair of str, optional
         Names of the two; by default those of the directories.
 

@@ -158,8 +158,8 @@ def explore_runs(
         in them, and a run belongs to the group whose model holds it.
     scheme : {"GADF", "HESS"}, optional
         Layout of a directory of runs.
-    select, catalog, exclusion_radius, alt_edges, az_edges
-        As in `make_bg_cube_models`. Of models all but ``catalog`` are known, and must not be given.
+    select, catalog, exclusion_radius, alt_edges, az_edges : as in `make_bg_cube_models`
+        Of models all but ``catalog`` are known, and must not be given.
         Circles show what sources exclude where runs near those of this catalogue were dropped.
 
     Returns

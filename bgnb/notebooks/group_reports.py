@@ -43,10 +43,12 @@ def run_groups(
         A notebook with the parameters ``modeldir`` and ``group_id``.
     workers : int
         How many at a time; each has a kernel of its own. An interruption discards them all.
-    timeout, progress
-        See `run_notebook`.
+    timeout : float, optional
+        Seconds that a cell may take.
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
+    progress : bool, optional
+        Show a progress bar over the groups; by default on a terminal only.
 
     Returns
     -------

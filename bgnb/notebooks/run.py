@@ -34,7 +34,13 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 class NotebookError(BgnbError):
-    """A notebook did not run to its end; the message names the cell's error and the file that shows it."""
+    """A notebook did not run to its end; the message names the cell's error and the file that shows it.
+
+    Parameters
+    ----------
+    code, message : str
+        See `BgnbError`.
+    """
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,16 @@ def notebook_names() -> list[str]:
 def copy_notebooks(directory: str | Path) -> list[Path]:
     """Copy the notebooks that come with bgnb to a directory to work in.
 
+    Parameters
+    ----------
+    directory : path
+        Directory to copy to; it is made if it does not exist.
+
+    Returns
+    -------
+    list of `~pathlib.Path`
+        The copies.
+
     Raises
     ------
     BgnbError
@@ -126,7 +142,18 @@ def find_notebook(notebook: str | Path) -> Path:
 
 
 def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
-    """Parameters of a notebook by name, from its cell with the tag ``parameters``."""
+    """Read the parameters of a notebook, from its cell with the tag ``parameters``.
+
+    Parameters
+    ----------
+    notebook : path or str
+        A notebook, or the name of one that comes with bgnb.
+
+    Returns
+    -------
+    dict of str to Parameter
+        Name, types, default and meaning of each parameter.
+    """
     require("notebooks")
     from papermill.translators import PythonTranslator
 
@@ -221,6 +248,16 @@ def run_notebook(
 
 def notebook_result(path: str | Path) -> dict[str, Any]:
     """The last JSON output of an executed notebook: its machine-readable result.
+
+    Parameters
+    ----------
+    path : path
+        The executed notebook.
+
+    Returns
+    -------
+    dict of str to values
+        The JSON object.
 
     Raises
     ------

@@ -93,6 +93,11 @@ def compare_models(
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
 
+    Returns
+    -------
+    ModelComparison
+        The comparisons and figures of all common groups.
+
     Raises
     ------
     BgnbError
