@@ -4,11 +4,11 @@ import ast
 import inspect
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import bgnb
 from bgnb.cli.main import COMMANDS, SHORT, main
+from tests.helpers.requirements import everything
 
 TRUTH = ("sigma", "spectral_index", "trigger_rate", "gradient_x", "gradient_y", "mask_quadrant", "fovalign")
 PACKAGE = Path(bgnb.__file__).parent
@@ -66,10 +66,8 @@ def test_public_functions_are_not_hidden_by_modules():
 
 
 def test_what_is_needed_is_tested_in_its_oldest_version():
-    needed = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
-    stated = [*needed["dependencies"], *needed["optional-dependencies"]["dask"]]
     oldest = {line.replace("==", ">=") for line in (PACKAGE.parent / "tests" / "oldest.txt").read_text().splitlines()[1:]}
-    assert oldest == set(stated)
+    assert oldest == everything()
 
 
 def test_every_public_name_loads_and_is_documented():

@@ -102,8 +102,8 @@ def compare_models(
         error, see `Comparison`.
     normalise : {"none", "cube", "plane"}
         Scaling of the second model, see `bgnb.compare`.
-    energy, position, stretch, limits, percentile, low, high, palette
-        See `explore_models`; limits are those of both rates.
+    energy, position, stretch, limits, percentile, low, high, palette : as in `explore_models`
+        Limits are those of both rates.
     span : float, optional
         Limits of ratio, difference or pull by hand, as distance from the neutral value.
     labels : pair of str, optional

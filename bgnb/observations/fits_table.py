@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from isal import igzip_lib
 from numpy.typing import NDArray
 
+from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
 from bgnb.observations.fits_header import (
     AGAIN,
@@ -155,9 +155,8 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: {_why_missing(path)}") from None
-    except igzip_lib.IsalError as error:  # type: ignore[misc] # isal does not type it
-        reason = re.sub(r"^Error -?\d+ ", "", str(error))
-        raise DataError(f"{path}: is damaged, and cannot be inflated ({reason}){AGAIN}") from None
+    except StreamError as error:
+        raise DataError(f"{path}: {_why_not_inflated(error.code)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except MemoryError:
@@ -219,8 +218,8 @@ def _content(path: Path) -> Iterator[BinaryIO]:
         before = os.fstat(file.fileno())
         magic = file.read(2)
         file.seek(0)
-        if magic == b"\x1f\x8b":
-            yield BytesIO(_inflated(file.read(), path))
+        if magic == MAGIC:
+            yield BytesIO(decompress(file.read(), INFLATED_MAX))
         else:
             yield file
         after = os.fstat(file.fileno())
@@ -228,27 +227,11 @@ def _content(path: Path) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: changed while it was read; use it when it is complete")
 
 
-def _inflated(content: bytes, path: Path) -> bytes:
-    """All members of a gzip file; what follows them is padding."""
-    pieces: list[bytes] = []
-    room = INFLATED_MAX
-    while content.startswith(b"\x1f\x8b"):
-        member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        stated = int.from_bytes(content[-4:], "little")  # size of the last member: memory is taken once, where it is true
-        piece = member.decompress(content, min(stated, room + 1))
-        if not member.eof:
-            piece += member.decompress(b"", room + 1 - len(piece))
-        pieces.append(piece)
-        room -= len(piece)
-        if room < 0:
-            limit = f"{INFLATED_MAX / 2**30:.2g} GiB"
-            raise DataError(
-                f"{path}: inflates to more than {limit}, where bgnb stops; inflate it yourself if it is as it should be"
-            )
-        if not member.eof:
-            raise DataError(f"{path}: is cut: its compressed data do not end{AGAIN}")
-        content = member.unused_data
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+def _why_not_inflated(code: str) -> str:
+    if code == "too-large":
+        limit = f"{INFLATED_MAX / 2**30:.2g} GiB"
+        return f"inflates to more than {limit}, where bgnb stops; inflate it yourself if it is as it should be"
+    return ("is cut: its compressed data do not end" if code == "truncated" else "is damaged, and cannot be inflated") + AGAIN
 
 
 def _why_missing(path: Path) -> str:

@@ -19,8 +19,8 @@ from zipfile import BadZipFile
 import astropy
 import numpy as np
 from astropy import units as u
-from isal import igzip, igzip_lib
 
+from bgnb._util.compression import compress, decompress
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._version import __version__
 from bgnb.cubes.cube import CubeAxes
@@ -120,7 +120,7 @@ class Counted:
         text = json.dumps({"runs": [asdict(run) for run in self.stack.runs], "errors": errors})
         content = io.BytesIO()
         np.savez(content, text=np.array(text), counts=self.stack.counts, livetime_us=self.stack.livetime_us)
-        return bytes(igzip.compress(content.getvalue(), 1, mtime=0))
+        return compress(content.getvalue())
 
     @classmethod
     def unpack(cls, packed: bytes, chunk: Chunk) -> Counted:
@@ -132,13 +132,13 @@ class Counted:
             If the bytes are damaged or belong to other runs.
         """
         try:
-            with np.load(io.BytesIO(igzip.decompress(packed)), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(decompress(packed)), allow_pickle=False) as arrays:
                 text = json.loads(str(arrays["text"]))
                 counts, livetime_us = arrays["counts"], arrays["livetime_us"]
             runs = tuple(RunCounts(**run | {"notes": tuple(run["notes"])}) for run in text["runs"])
             errors = {int(obs_id): DataError(*error) for obs_id, error in text["errors"].items()}
             counted = cls(Stack(chunk.axes, chunk.fovalign, counts, livetime_us, runs), errors)
-        except (BgnbError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]
+        except (BgnbError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise DataError("damaged", f"the counts of {chunk} are damaged: {error}") from None
         if counted.obs_ids != sorted(chunk.obs_ids):
             raise DataError("wrong-run", f"counts of runs {counted.obs_ids} where those of {chunk} are expected")

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from bgnb._util.checks import whole_number
 from bgnb._util.errors import BgnbError, enumerate_values
+from bgnb._util.extras import require
 from bgnb._util.signals import held_signals, leave_signals_to_the_caller
 from bgnb._version import __version__
 
@@ -180,10 +181,9 @@ def _start_worker(parent: Connection) -> None:
 @contextmanager
 def _scheduler(address: str) -> Iterator[Workers]:
     """Connect to a Dask scheduler."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise BgnbError("extra-missing", "a scheduler needs Dask: pip install 'bgnb[dask]'") from None
+    require("dask")
+    from distributed import Client
+
     with ExitStack() as stack:
         for name in ("distributed", "distributed.client"):  # errors are reported here
             logger = logging.getLogger(name)

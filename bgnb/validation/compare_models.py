@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from bgnb._util.errors import BgnbError
+from bgnb._util.extras import require
 from bgnb.cubes.compare import ZONES, Comparison, checked_normalise, compare
 from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
 from bgnb.files.output_directory import new_directory, write_file
@@ -91,12 +92,18 @@ def compare_models(
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
 
+    Returns
+    -------
+    ModelComparison
+        The comparisons and figures of all common groups.
+
     Raises
     ------
     BgnbError
         Where a directory holds no models, or the two have no group in common, or their
         groups are defined differently.
     """
+    require("plots")
     first, second = ModelDirectory(dir1), ModelDirectory(dir2)
     names = checked_labels(labels, first.path, second.path)
     try:

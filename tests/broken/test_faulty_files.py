@@ -127,6 +127,7 @@ BROKEN_FILES = {
 }
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("name", BROKEN_FILES)
 def test_a_broken_file_is_left_out_by_name_and_the_others_count(indir, tmp_path, name):
     change, *words = BROKEN_FILES[name]
@@ -175,6 +176,7 @@ def test_where_all_runs_are_broken_nothing_is_written(indir, tmp_path):
     assert names(tmp_path) == {"in"}
 
 
+@pytest.mark.usefixtures("engine")
 def test_a_file_that_inflates_beyond_the_limit(indir, tmp_path, monkeypatch):
     monkeypatch.setattr("bgnb.observations.fits_table.INFLATED_MAX", 100_000)
     in_bytes(lambda content: content + bytes(100_000))(indir)
@@ -194,6 +196,8 @@ def two_gigabytes_of_zeros(start):
 READ_BOMB = """
 import resource, sys
 from pathlib import Path
+if sys.argv[2] == "zlib":
+    sys.modules["isal"] = None
 from bgnb import DataError
 from bgnb.observations.fits_table import read_tables
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -201,14 +205,15 @@ try:
     read_tables(Path(sys.argv[1]), ["EVENTS", "GTI"])
 except DataError as error:
     print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(taken // 1024 if sys.platform == "darwin" else taken)
 """
 
 
-def test_a_bomb_of_two_gigabytes_takes_no_more_memory_than_the_limit(indir):
+def test_a_bomb_of_two_gigabytes_takes_no_more_memory_than_the_limit(indir, engine):
     start = gzip.decompress(file_of(indir).read_bytes())
     file_of(indir).write_bytes(two_gigabytes_of_zeros(start))
-    command = [sys.executable, "-c", READ_BOMB, str(file_of(indir))]
+    command = [sys.executable, "-c", READ_BOMB, str(file_of(indir)), engine]
     message, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
     assert message.endswith("inflates to more than 1 GiB, where bgnb stops; inflate it yourself if it is as it should be")
     assert int(kilobytes) < 1.5 * 2**20

@@ -12,7 +12,7 @@ def _browser():
     try:
         import playwright  # noqa: F401
     except ImportError:
-        missing = "playwright, in bgnb[test]"
+        missing = "playwright, from the dependency group test"
     else:
         if chromium():
             return
