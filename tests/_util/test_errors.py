@@ -1,0 +1,53 @@
+"""Errors have codes, which the documentation lists."""
+
+import ast
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+import bgnb
+from bgnb import BgnbError, DataError
+
+PACKAGE = Path(bgnb.__file__).parent
+ERRORS = {"BgnbError", "DataError", "NotebookError"}
+
+
+def codes() -> dict[str, str]:
+    """The codes in the source, each with a place where an error of it is made."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS and len(node.args) == 2:
+                code = node.args[0]
+                values = [code.body, code.orelse] if isinstance(code, ast.IfExp) else [code]
+                found |= {each.value: f"{path}:{node.lineno}" for each in values if isinstance(each, ast.Constant)}
+    return found
+
+
+def test_every_code_is_documented():
+    """The page of errors lists the codes of the source, and no others."""
+    page = (PACKAGE.parent / "docs" / "errors.md").read_text()
+    listed = {code for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for code in re.findall(r"`([a-z-]+)`", row)}
+    assert codes().keys() - listed == set()
+    assert listed - codes().keys() == set()
+
+
+def test_code_follows_the_message():
+    """The code is appended to the first line; control characters of file names are replaced."""
+    error = BgnbError("not-found", "a\x1b[31m: there is no such file\nsecond line")
+    assert str(error).splitlines() == ["a\N{REPLACEMENT CHARACTER}[31m: there is no such file [not-found]", "second line"]
+    assert error._render_traceback_()[0] == f"BgnbError: {error}"
+
+
+def test_errors_travel_between_processes():
+    """A pickled error keeps its type, code and message."""
+    error = pickle.loads(pickle.dumps(DataError("truncated", "run4: is truncated")))
+    assert (type(error), error.code, error.message) == (DataError, "truncated", "run4: is truncated")
+
+
+def test_error_needs_a_code():
+    """An error without a code cannot be made."""
+    with pytest.raises(TypeError):
+        BgnbError("something is wrong")
