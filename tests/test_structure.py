@@ -1,7 +1,8 @@
-"""The house: imports run one way, the package is light, every public name is documented."""
+"""Structure: imports in one direction, a light package, documentation of all public names and error codes."""
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,8 +86,27 @@ def test_every_public_name_is_in_the_documentation():
     assert sorted(listed) == sorted(names)
 
 
+def test_error_codes_are_documented():
+    """Every code with which an error is raised is listed in docs/errors.md."""
+    table = (PACKAGE.parent / "docs" / "errors.md").read_text()
+    documented = {
+        code for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for code in re.findall(r"`([a-z-]+)`", row)
+    }
+    calls = [
+        node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+    ]
+    errors = [
+        call
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id in ("BgnbError", "DataError", "NotebookError")
+    ]
+    codes = {call.args[0].value for call in errors if len(call.args) == 2 and isinstance(call.args[0], ast.Constant)}
+    assert len(codes) > 20
+    assert codes <= documented
+
+
 def test_commands_have_the_names_and_arguments_of_public_functions():
-    """`lab` has no function; two others put arguments of the function together from several of their own."""
+    """`lab` has no function, a settings file is an option only, and two commands combine options to one argument."""
     for command in (command for commands in COMMANDS.values() for command in commands if command.name != "lab"):
         function = set(inspect.signature(getattr(bgnb, command.name.replace("-", "_"))).parameters) - {"progress"}
         if command.name == "make-test-bg-cube-model":
@@ -95,6 +115,8 @@ def test_commands_have_the_names_and_arguments_of_public_functions():
             function |= {"config"}
         elif command.name == "run-notebook":
             function = function - {"parameters"} | {"texts"}
+        elif command.name == "make-bg-cube-models":
+            function |= {"config"}
         assert {parameter.name for parameter in command.params} == function, command.name
         assert "Example" in command.help, command.name
     assert set(SHORT.values()) <= set(main.commands)
