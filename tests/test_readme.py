@@ -1,6 +1,6 @@
 """Every command and every piece of Python in the README, one after the other, as a reader would run them.
 
-What needs Gammapy is run in tests/gammapy.
+What needs Gammapy is run in tests/with_gammapy.
 """
 
 import re
