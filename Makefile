@@ -38,8 +38,9 @@ test-fast: .venv/ready
 # Gammapy 2.1 needs older versions of its dependencies: an environment of its own, with the oldest that bgnb supports, in which
 # what meets them is tested as well. That some of them deprecate what others do is not ours to mend.
 test-gammapy: .venv-gammapy/ready
-	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning bgnb tests/gammapy \
-	  tests/dashboards tests/test_[a-hj-mr-s]*.py tests/test_profiles.py --ignore=tests/test_mask.py --ignore=tests/test_spline.py --ignore=tests/test_readme.py
+	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning bgnb tests/with_gammapy \
+	  tests/_util tests/cubes tests/dashboards tests/files tests/observations tests/plots tests/simulation \
+	  --ignore=tests/cubes/test_exclusion_mask.py --ignore=tests/cubes/test_spline.py
 
 bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	.venv/bin/python benchmarks/speed.py $(DATA)

@@ -5,12 +5,17 @@ Each function returns a widget. Every control has an attribute of the same name.
 ``dashboard.python`` is the Python code that shows it again.
 """
 
+from typing import Any
+
+import lazy_loader
+
 from bgnb._util.extras import require
 
-require("dashboards")  # before the modules that import them
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-from bgnb.dashboards.comparison_dashboard import compare_models  # noqa: E402
-from bgnb.dashboards.model_dashboard import explore_models  # noqa: E402
-from bgnb.dashboards.run_dashboard import explore_runs  # noqa: E402
 
-__all__ = ["compare_models", "explore_models", "explore_runs"]
+def __getattr__(name: str) -> Any:
+    """Load a function when it is first used, so that `bgnb` can be explored without the extra."""
+    if name in __all__:
+        require("dashboards")
+    return _load(name)

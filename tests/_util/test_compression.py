@@ -66,7 +66,10 @@ def test_flipped_bits_in_content_are_found():
         assert code_of(bytes(damaged)) in ("damaged", "truncated"), position
 
 
-@pytest.mark.parametrize("stream", [b"junk", b"\x1f\x8b\x07junkjunk", gzip.compress(b"x") + b"\x1f\x8b\x07junkjunk"])
+JUNK = b"\x1f\x8b\x07junkjunk"
+
+
+@pytest.mark.parametrize("stream", [b"junk", JUNK, gzip.compress(b"x") + JUNK], ids=["text", "method", "second member"])
 def test_other_content_is_damaged(stream):
     assert code_of(stream) == "damaged"
 

@@ -135,7 +135,7 @@ def test_compare_models(tmp_path, monkeypatch):
     assert pictures(tmp_path / "out.ipynb") == len(result["groups"])
 
 
-@pytest.mark.skipif(find_spec("gammapy") is not None, reason="Gammapy is here: tests/gammapy/test_use_in_gammapy.py runs it")
+@pytest.mark.skipif(find_spec("gammapy") is not None, reason="Gammapy is here: see tests/with_gammapy/test_use_in_gammapy.py")
 def test_use_in_gammapy_says_what_it_needs(tmp_path):
     with pytest.raises(NotebookError, match=r"needs Gammapy: pip install 'bgnb\[gammapy\]', in an environment of its own"):
         run_notebook("use_in_gammapy", tmp_path / "out.ipynb")
