@@ -21,6 +21,7 @@ from bgnb import (
 )
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.observations.coordinates import separation
+from tests.helpers.errors import raises
 
 AXES = CubeAxes(
     energy=np.geomspace(0.2, 50, 5) * u.TeV, dety=np.linspace(-2, 1.6, 10) * u.deg, detx=np.linspace(-1.5, 2.1, 13) * u.deg
