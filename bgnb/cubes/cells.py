@@ -53,7 +53,9 @@ class Cell:
             Where there are more or fewer pointings than runs.
         """
         if not len(alt_pnt) == len(az_pnt) == len(stack.runs):
-            raise BgnbError(f"a cell needs the pointing of each run: {len(alt_pnt)} are given for {len(stack.runs)} runs")
+            raise BgnbError(
+                "invalid-value", f"a cell needs the pointing of each run: {len(alt_pnt)} are given for {len(stack.runs)} runs"
+            )
         if len(stack.runs) == 1:
             return cls(float(alt_pnt[0]), float(az_pnt[0]), stack)
         north, up = (float(np.mean(component)) for component in _north_and_up(alt_pnt, az_pnt))

@@ -182,7 +182,10 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     """
     normalise = checked_normalise(normalise)
     if first.stack.fovalign != second.stack.fovalign:
-        raise BgnbError(f"models in different frames cannot be compared: {first.stack.fovalign} and {second.stack.fovalign}")
+        raise BgnbError(
+            "frame-mismatch",
+            f"models in different frames cannot be compared: {first.stack.fovalign} and {second.stack.fovalign}",
+        )
     axes = common_axes(first.axes, second.axes)
     first, second = rebin(first, axes), rebin(second, axes)
     raw = Comparison(first, second, "none", np.ones(axes.shape[0]))
@@ -190,7 +193,7 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     factors = np.ones(axes.shape[0])
     if normalise == "cube":
         if not planes[0].sum() > 0 or not planes[1].sum() > 0:
-            raise BgnbError("the models cannot be normalised: at no energy are both exposed")
+            raise BgnbError("nothing-to-compare", "the models cannot be normalised: at no energy are both exposed")
         factors[:] = planes[0].sum() / planes[1].sum()
     elif normalise == "plane":
         factors = np.divide(planes[0], planes[1], out=factors, where=(planes[0] > 0) & (planes[1] > 0))
@@ -218,12 +221,14 @@ def common_axes(first: CubeAxes, second: CubeAxes) -> CubeAxes:
         coarse, fine = sorted(inside, key=len)
         if len(coarse) < 2:
             raise BgnbError(
-                f"the {name} axes of the models do not overlap: {one[0]} to {one[-1]}, and {other[0]} to {other[-1]}"
+                "axes-mismatch",
+                f"the {name} axes of the models do not overlap: {one[0]} to {one[-1]}, and {other[0]} to {other[-1]}",
             )
         if not all(np.isclose(fine, edge, rtol=1e-6, atol=1e-9 * high).any() for edge in coarse):
             raise BgnbError(
+                "axes-mismatch",
                 f"the {name} axes of the models have no common grid: {len(one) - 1} and {len(other) - 1} bins;"
-                " make both with the same number of bins"
+                " make both with the same number of bins",
             )
         edges[name] = coarse * one.unit
     return CubeAxes(**edges)

@@ -30,14 +30,14 @@ def _checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: fl
     try:
         values = np.array(u.Quantity(edges).to_value(unit), dtype=float)
     except (u.UnitConversionError, TypeError, ValueError) as error:
-        raise BgnbError(f"{name} edges need a unit that converts to {unit}: {error}") from None
+        raise BgnbError("bad-unit", f"{name} edges need a unit that converts to {unit}: {error}") from None
     if values.ndim != 1 or values.size < 2:
-        raise BgnbError(f"{name} edges must be a list of two or more values, got shape {values.shape}")
+        raise BgnbError("invalid-value", f"{name} edges must be a list of two or more values, got shape {values.shape}")
     if not np.all(np.isfinite(values)) or not np.all(np.diff(values) > 0):
-        raise BgnbError(f"{name} edges must be finite and increasing, got {values}")
+        raise BgnbError("invalid-value", f"{name} edges must be finite and increasing, got {values}")
     if values[0] < low or values[-1] > high:
         limits = "above 0" if high == np.inf else f"within {low:g} and {high:g}"
-        raise BgnbError(f"{name} edges must lie {limits} {unit}, got {values}")
+        raise BgnbError("invalid-value", f"{name} edges must lie {limits} {unit}, got {values}")
     values.setflags(write=False)
     return u.Quantity(values, unit, copy=False)
 
@@ -111,13 +111,17 @@ class CubeAxes:
         """
         n_energy, n_fov = whole_number("n_energy", n_energy), whole_number("n_fov", n_fov)
         if n_energy * n_fov**2 > MAX_BINS:
-            raise BgnbError(f"n_energy = {n_energy} and n_fov = {n_fov} make more than {MAX_BINS:,} bins; take fewer")
+            raise BgnbError(
+                "invalid-argument", f"n_energy = {n_energy} and n_fov = {n_fov} make more than {MAX_BINS:,} bins; take fewer"
+            )
         low, high = (to_value(name, e, "TeV") for name, e in (("energy_min", energy_min), ("energy_max", energy_max)))
         if not 0 < low < high < np.inf:
-            raise BgnbError(f"energy_min and energy_max must be increasing and above 0, got {energy_min}, {energy_max}")
+            raise BgnbError(
+                "invalid-argument", f"energy_min and energy_max must be increasing and above 0, got {energy_min}, {energy_max}"
+            )
         fov_deg = to_value("fov_max", fov_max, "deg")
         if not 0 < fov_deg <= 90:
-            raise BgnbError(f"fov_max must be above 0 and at most 90 deg, got {fov_max}")
+            raise BgnbError("invalid-argument", f"fov_max must be above 0 and at most 90 deg, got {fov_max}")
         fov = np.linspace(-fov_deg, fov_deg, n_fov + 1) * u.deg
         return cls(energy=np.geomspace(low, high, n_energy + 1) * u.TeV, dety=fov, detx=fov)
 
@@ -242,9 +246,9 @@ class Cube:
     def __post_init__(self) -> None:
         quantity = u.Quantity(self.quantity, copy=True)
         if quantity.shape != self.axes.shape:
-            raise BgnbError(f"a cube on {self.axes} needs shape {self.axes.shape}, got {quantity.shape}")
+            raise BgnbError("invalid-value", f"a cube on {self.axes} needs shape {self.axes.shape}, got {quantity.shape}")
         if not np.all(np.isfinite(quantity.value)) or np.any(quantity.value < 0):
-            raise BgnbError("the values of a cube must be finite and not negative")
+            raise BgnbError("invalid-value", "the values of a cube must be finite and not negative")
         quantity.setflags(write=False)
         object.__setattr__(self, "quantity", quantity)
 

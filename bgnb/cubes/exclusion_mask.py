@@ -10,6 +10,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats
+from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
 from bgnb.observations.coordinates import FovAlign, separation
 from bgnb.observations.event_list import EventList
@@ -29,11 +30,25 @@ class SourceMask:
     ----------
     ra, dec, radius : ndarray, shape (n,)
         Centres (ICRS) and radii, deg.
+
+    Raises
+    ------
+    BgnbError
+        If the lengths differ, or a value lies out of range.
     """
 
     ra: Floats
     dec: Floats
     radius: Floats
+
+    def __post_init__(self) -> None:
+        shapes = {np.shape(values) for values in (self.ra, self.dec, self.radius)}
+        if len(shapes) != 1 or len(shapes.pop()) != 1:
+            raise BgnbError("invalid-value", "ra, dec and radius of a mask must be of one length")
+        if not (
+            np.isfinite(self.ra).all() and np.all(np.abs(self.dec) <= 90) and np.all((self.radius >= 0) & (self.radius <= 180))
+        ):
+            raise BgnbError("invalid-value", "a mask needs finite ra, dec within ±90 deg and radius within 0 to 180 deg")
 
     @classmethod
     def around(cls, catalog: Table, radius: u.Quantity = MASK_RADIUS) -> SourceMask:

@@ -129,7 +129,7 @@ def radial_profile(model: BackgroundModel, number: int) -> RadialProfile:
     """
     axes = model.axes
     if not 0 <= number < axes.shape[0]:
-        raise BgnbError(f"number must be 0 to {axes.shape[0] - 1}, got {number}")
+        raise BgnbError("invalid-argument", f"number must be 0 to {axes.shape[0] - 1}, got {number}")
     offset = np.hypot(axes.detx_centers.value, axes.dety_centers.value[:, None])
     ring = (offset / RING_WIDTH).astype(np.intp).ravel()
     edges = np.arange(ring.max() + 2) * RING_WIDTH
@@ -161,5 +161,5 @@ def bin_at(axes: CubeAxes, detx: u.Quantity, dety: u.Quantity) -> tuple[int, int
     iy, ix = axes.bin_of("dety", dety.to_value("deg")), axes.bin_of("detx", detx.to_value("deg"))
     if iy is None or ix is None:
         value, edges = (dety, axes.dety) if iy is None else (detx, axes.detx)
-        raise BgnbError(f"{value} lies outside the field of view of the model, {edges[0]} to {edges[-1]}")
+        raise BgnbError("invalid-argument", f"{value} lies outside the field of view of the model, {edges[0]} to {edges[-1]}")
     return iy, ix

@@ -236,7 +236,9 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
             change = np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
             penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
     else:
-        raise BgnbError(f"the spline did not settle in {_MAX_STEPS} steps; are there enough counts? Try --method default")
+        raise BgnbError(
+            "not-converged", f"the spline did not settle in {_MAX_STEPS} steps; are there enough counts? Try --method default"
+        )
     # Coefficients are those of the median run; the mean of norms that scatter is above it.
     coefficients[0] += np.mean(1 / weight[blocks[-1]]) / penalty[-1] / 2
     p = sum(sizes[:-1])
@@ -256,9 +258,9 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
 
 def _check_cells(cells: Sequence[Cell]) -> None:
     if any((cell.stack.axes, cell.stack.fovalign) != (cells[0].stack.axes, cells[0].stack.fovalign) for cell in cells):
-        raise BgnbError("cells of a spline must have the same axes and the same frame (fovalign)")
+        raise BgnbError("axes-mismatch", "cells of a spline must have the same axes and the same frame (fovalign)")
     if not any(cell.stack.counts.any() for cell in cells):
-        raise BgnbError("no counts to fit a spline to")
+        raise BgnbError("no-counts", "no counts to fit a spline to")
 
 
 def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:

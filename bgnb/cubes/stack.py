@@ -108,17 +108,19 @@ class Stack:
         for name in ("counts", "livetime_us"):
             values = np.array(getattr(self, name))
             if values.shape != self.axes.shape or values.dtype != np.int64 or np.any(values < 0):
-                raise BgnbError(f"{name} of a stack must be int64, of shape {self.axes.shape}, and not negative")
+                raise BgnbError(
+                    "invalid-value", f"{name} of a stack must be int64, of shape {self.axes.shape}, and not negative"
+                )
             values.setflags(write=False)
             object.__setattr__(self, name, values)
         if np.any(self.counts[self.livetime_us == 0]):
-            raise BgnbError("a stack cannot have counts where it has no livetime")
+            raise BgnbError("invalid-value", "a stack cannot have counts where it has no livetime")
         if not self.runs and self.livetime_us.any():
-            raise BgnbError("a stack of no runs cannot have a livetime")
+            raise BgnbError("invalid-value", "a stack of no runs cannot have a livetime")
         obs_ids = [run.obs_id for run in self.runs]
         if len(set(obs_ids)) < len(obs_ids):
             repeated = sorted({obs_id for obs_id in obs_ids if obs_ids.count(obs_id) > 1})
-            raise BgnbError(f"run {repeated[0]} would be counted twice")
+            raise BgnbError("duplicate-run", f"run {repeated[0]} would be counted twice")
         check_instrument(self.runs)
         object.__setattr__(self, "runs", tuple(sorted(self.runs, key=lambda run: run.obs_id)))
 
@@ -151,7 +153,9 @@ class Stack:
         if not isinstance(other, Stack):
             return NotImplemented
         if self.axes != other.axes or self.fovalign != other.fovalign:
-            raise BgnbError(f"stacks on different axes or in different frames cannot be added: {self!r} and {other!r}")
+            raise BgnbError(
+                "axes-mismatch", f"stacks on different axes or in different frames cannot be added: {self!r} and {other!r}"
+            )
         return Stack(
             self.axes,
             self.fovalign,
@@ -212,7 +216,7 @@ def check_instrument(runs: Iterable[RunCounts]) -> None:
             if not same_instrument(run.telescop, name):
                 one, two = sorted((run, other), key=lambda each: each.obs_id)
                 which = f"run {one.obs_id} is of {one.telescop.strip()}, run {two.obs_id} of {two.telescop.strip()} (TELESCOP)"
-                raise BgnbError(f"{which}: make models of each instrument by itself")
+                raise BgnbError("mixed-instruments", f"{which}: make models of each instrument by itself")
         first.setdefault(run.telescop, run)
 
 

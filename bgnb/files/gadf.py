@@ -100,7 +100,7 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     for number, (name, edges) in enumerate((("DETX", axes.detx.value), ("DETY", axes.dety.value)), start=1):
         widths = np.diff(edges)
         if not np.allclose(widths, widths[0], rtol=1e-6):
-            raise BgnbError(f"an image needs {name} bins of equal width")
+            raise BgnbError("invalid-value", f"an image needs {name} bins of equal width")
         header[f"CTYPE{number}"], header[f"CUNIT{number}"] = name, "deg"
         header[f"CRPIX{number}"], header[f"CRVAL{number}"] = 0.5, edges[0]
         header[f"CDELT{number}"] = (edges[-1] - edges[0]) / len(widths)
@@ -225,7 +225,7 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
     with open_fits(path) as hdus:
         names = [table.name for table in hdus]
         if hdu.upper() not in names or not isinstance(hdus[hdu], fits.BinTableHDU):
-            raise DataError(f"{path}: there is no table HDU {hdu}; there are {', '.join(names)}")
+            raise DataError("missing-hdu", f"{path}: there is no table HDU {hdu}; there are {', '.join(names)}")
         events = hdus["EVENTS"].header if "EVENTS" in names else {}
         if layout is None and (events.get("CREATOR"), events.get("HDUVERS")) == HESS_DR1_WRITER:
             layout = "HESS-DR1"
@@ -310,31 +310,31 @@ def open_fits(path: str | Path) -> fits.HDUList:
     try:
         return fits.open(path, memmap=False)
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
+        raise DataError("not-found", f"{path}: there is no such file") from None
     except IsADirectoryError:
-        raise DataError(f"{path}: is a folder, not a file") from None
+        raise DataError("not-a-file", f"{path}: is a folder, not a file") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read as FITS: {error}") from None
+        raise DataError("not-fits", f"{path}: cannot be read as FITS: {error}") from None
 
 
 def _background(hdu: fits.BinTableHDU, path: str | Path, layout: str | None) -> tuple[Cube, FovAlign]:
     name = next((name for name in ("BKG", "BGD") if name in hdu.columns.names), None)
     if name is None:
-        raise DataError(f"{path}, HDU {hdu.name}: has neither a column BKG nor BGD")
+        raise DataError("missing-column", f"{path}, HDU {hdu.name}: has neither a column BKG nor BGD")
     axes = read_axes(hdu, path)
     values = read_cube(hdu, path, name, _layout(hdu, path, name, axes, layout))
     unit = hdu.columns[name].unit
     if not unit:
-        raise DataError(f"{path}, HDU {hdu.name}: column {name} has no unit")
+        raise DataError("bad-unit", f"{path}, HDU {hdu.name}: column {name} has no unit")
     try:
         quantity = u.Quantity(values, unit).to(RATE_UNIT)
     except (TypeError, ValueError):
-        raise DataError(f"{path}, HDU {hdu.name}: column {name} is in '{unit}', not in {_RATE}") from None
+        raise DataError("bad-unit", f"{path}, HDU {hdu.name}: column {name} is in '{unit}', not in {_RATE}") from None
     stated = str(hdu.header.get("FOVALIGN", "ALTAZ"))
     try:
         return Cube(axes, quantity), checked_fovalign("RADEC" if stated == REVERSED else stated)
     except BgnbError as error:
-        raise DataError(f"{path}, HDU {hdu.name}: {error}") from None
+        raise DataError(error.code, f"{path}, HDU {hdu.name}: {error.message}") from None
 
 
 def _mirrored(cube: Cube) -> Cube:
@@ -354,15 +354,15 @@ def read_axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
     for axis, column in _AXES.items():
         for name in (f"{column}_LO", f"{column}_HI"):
             if name not in hdu.columns.names:
-                raise DataError(f"{path}, HDU {hdu.name}: column {name} is missing")
+                raise DataError("missing-column", f"{path}, HDU {hdu.name}: column {name} is missing")
         low, high = (np.ravel(hdu.data[f"{column}_{end}"]).astype(float) for end in ("LO", "HI"))
         if not np.allclose(low[1:], high[:-1], rtol=1e-5, atol=1e-6):
-            raise DataError(f"{path}, HDU {hdu.name}: the bins of {column} have gaps or overlap")
+            raise DataError("bad-column", f"{path}, HDU {hdu.name}: the bins of {column} have gaps or overlap")
         edges[axis] = u.Quantity([*low, high[-1]], hdu.columns[f"{column}_LO"].unit)
     try:
         return CubeAxes(**edges)
     except BgnbError as error:
-        raise DataError(f"{path}, HDU {hdu.name}: {error}") from None
+        raise DataError(error.code, f"{path}, HDU {hdu.name}: {error.message}") from None
 
 
 def _layout(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes, layout: str | None) -> tuple[str, ...]:
@@ -378,7 +378,8 @@ def _layout(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes, 
     fitting = [order for order in LAYOUTS.values() if shape == tuple(lengths[axis] for axis in order)]
     if len(fitting) != 1:
         raise DataError(
-            f"{path}, HDU {hdu.name}: the axis order of {name} cannot be known; name a layout: {', '.join(LAYOUTS)}"
+            "bad-header",
+            f"{path}, HDU {hdu.name}: the axis order of {name} cannot be known; name a layout: {', '.join(LAYOUTS)}",
         )
     return fitting[0]
 
@@ -392,6 +393,6 @@ def read_cube(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[s
         Where the column is missing.
     """
     if name not in hdu.columns.names:
-        raise DataError(f"{path}, HDU {hdu.name}: column {name} is missing")
+        raise DataError("missing-column", f"{path}, HDU {hdu.name}: column {name} is missing")
     values = np.asarray(hdu.data[name][0])
     return values.astype(values.dtype.newbyteorder("=")).transpose([order.index(axis) for axis in _AXES])

@@ -81,4 +81,4 @@ def _read(path: str | Path) -> Table:
     try:
         return Table.read(path, format="ascii.ecsv")
     except Exception as error:  # astropy's readers raise many kinds
-        raise DataError(f"{path}: cannot be read as a table of groups: {error}") from None
+        raise DataError("not-a-model", f"{path}: cannot be read as a table of groups: {error}") from None

@@ -70,7 +70,7 @@ def read_spline(path: str | Path) -> SplineModel:
         names = [hdu.name for hdu in hdus]
         wanted = ("COUNTS", "MEANS", "TERMS", "COEFFICIENTS", "COVARIANCE")
         if missing := [name for name in wanted if name not in names]:
-            raise DataError(f"{path}: is not a spline of bgnb: HDU {', '.join(missing)} is missing")
+            raise DataError("not-a-model", f"{path}: is not a spline of bgnb: HDU {', '.join(missing)} is missing")
         means: dict[str, list[float]] = {}
         for part, _, value in hdus["MEANS"].data:
             means.setdefault(part, []).append(float(value))

@@ -21,6 +21,7 @@ from bgnb import (
 )
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.observations.coordinates import separation
+from tests.helpers.errors import raises
 
 AXES = CubeAxes(
     energy=np.geomspace(0.2, 50, 5) * u.TeV, dety=np.linspace(-2, 1.6, 10) * u.deg, detx=np.linspace(-1.5, 2.1, 13) * u.deg
@@ -220,3 +221,12 @@ def test_wrong_arguments_are_refused(with_and_without_sources, tmp_path):
 def test_arguments_without_effect_are_refused(with_and_without_sources, tmp_path, arguments, message):
     with pytest.raises(BgnbError, match=message):
         make_bg_cube_models(with_and_without_sources / "full", "GADF", tmp_path / "m", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "radius"), [([1, 2], [3], [1]), (1, 2, 3), ([np.nan], [3], [1]), ([1], [91], [1]), ([1], [3], [-1])]
+)
+def test_mask_checks_its_circles(ra, dec, radius):
+    """A mask of unequal lengths or values out of range cannot be made."""
+    with raises("invalid-value", "radius"):
+        SourceMask(*(np.array(values, dtype=float) for values in (ra, dec, radius)))

@@ -9,7 +9,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from bgnb import BgnbError, Cube, CubeAxes, point_rate, predicted_rate
 from bgnb.cubes.cube import RATE_UNIT
-from tests.helpers.models import AXES, lopsided_model
+from tests.helpers.models import AXES, asymmetric_model
 
 # Lies inside AXES; no edge is one of AXES, and every length differs.
 OTHER = CubeAxes(
@@ -35,7 +35,7 @@ def test_interpolation_integrates_a_power_law_and_a_gradient_exactly():
 
 
 def test_without_interpolation_each_bin_gives_what_it_shares():
-    rate = lopsided_model().rate
+    rate = asymmetric_model().rate
     # Count tiny cells along one axis at a time: the overlap is a product.
     by_hand = rate.quantity.value
     for axis, (name, measure) in enumerate((("energy", lambda e: e * 1e6), ("dety", np.sin), ("detx", lambda x: x))):
@@ -64,7 +64,7 @@ def test_what_lies_outside_is_zero(interpolation):
 
 
 def test_rates_at_the_centres_predict_the_counts_of_the_bins():
-    rate = lopsided_model().rate
+    rate = asymmetric_model().rate
     points = point_rate(rate)
     # One pixel, in the middle of a bin of the field of view: only the energy axis is put to the test.
     for iy, ix in ((1, 2), (5, 7)):
@@ -103,7 +103,7 @@ def test_bins_that_reach_over_any_end_predict_what_lies_inside():
 
 
 def test_between_the_centres_the_logarithm_of_a_rough_rate_is_linear_as_scipy_has_it():
-    rate = lopsided_model(method="unsmoothed").rate
+    rate = asymmetric_model(method="unsmoothed").rate
     rough = Cube(AXES, (rate.quantity + 0.02 * rate.quantity.mean()) * np.random.default_rng(4).uniform(0.5, 2, AXES.shape))
 
     def coordinates(axes):

@@ -19,7 +19,7 @@ from bgnb import (
     spectrum,
 )
 from bgnb.cubes.profiles import radial_profile
-from tests.helpers.models import AXES, lopsided_model
+from tests.helpers.models import AXES, asymmetric_model
 from tests.helpers.true_models import counted, truth
 
 
@@ -65,7 +65,7 @@ def test_a_position_on_an_edge_belongs_to_the_bin_above_it():
 
 
 def test_rings_hold_the_whole_plane_and_their_error_is_that_of_their_counts():
-    model = lopsided_model(method="unsmoothed")
+    model = asymmetric_model(method="unsmoothed")
     for plane in (1, 3):
         profile = radial_profile(model, plane)
         offset = np.hypot(AXES.detx_centers.value, AXES.dety_centers.value[:, None])
@@ -79,7 +79,7 @@ def test_rings_hold_the_whole_plane_and_their_error_is_that_of_their_counts():
 
 
 def test_rings_leave_out_what_was_not_exposed():
-    model = lopsided_model(method="unsmoothed")
+    model = asymmetric_model(method="unsmoothed")
     livetime, counts = model.stack.livetime_us.copy(), model.stack.counts.copy()
     livetime[:, :, :4], counts[:, :, :4] = 0, 0
     part = make_model(replace(model.stack, livetime_us=livetime, counts=counts), "unsmoothed")
@@ -110,7 +110,7 @@ def test_a_truth_has_a_profile_without_errors_also_at_the_lowest_energy():
 
 
 def test_the_error_that_a_model_states_is_that_of_its_spectra_and_an_upper_limit_for_its_rings():
-    counts_only = lopsided_model()
+    counts_only = asymmetric_model()
     error = counts_only.rate.quantity * np.random.default_rng(4).uniform(0.01, 0.3, AXES.shape)
     stating = replace(counts_only, error=Cube(AXES, error))
     plain, stated = (spectrum(model, 1.5 * u.deg, -1.1 * u.deg) for model in (counts_only, stating))

@@ -23,7 +23,7 @@ from bgnb import (
 )
 from bgnb.cubes import spline as module
 from bgnb.cubes.cells import alike
-from tests.helpers.models import lopsided_model
+from tests.helpers.models import asymmetric_model
 
 AXES = CubeAxes(
     energy=np.geomspace(0.3, 60, 9) * u.TeV, dety=np.linspace(-3, 2, 11) * u.deg, detx=np.linspace(-2, 4, 13) * u.deg
@@ -212,7 +212,7 @@ def test_a_spline_survives_a_file(fitted, tmp_path):
     assert again.axes == fitted.axes
     assert (again.terms, again.zenith_range, again.fovalign) == (fitted.terms, fitted.zenith_range, "ALTAZ")
     np.testing.assert_array_equal(again.counts, fitted.counts)
-    write_model(lopsided_model(), tmp_path / "model.fits.gz")
+    write_model(asymmetric_model(), tmp_path / "model.fits.gz")
     with pytest.raises(DataError, match=r"is not a spline of bgnb: HDU MEANS, TERMS, COEFFICIENTS, COVARIANCE is missing"):
         read_spline(tmp_path / "model.fits.gz")
 

@@ -8,7 +8,7 @@ from astropy.table import Table
 
 import bgnb
 from bgnb import CubeAxes, ObservationGroups, TrueModel, make_test_bg_cube_model, write_groups, write_model
-from tests.helpers.models import lopsided_model
+from tests.helpers.models import asymmetric_model
 
 OTHER_AXES = CubeAxes(
     energy=np.geomspace(0.5, 40, 9) * u.TeV, dety=np.linspace(-1, 1, 4) * u.deg, detx=np.linspace(-3, 3, 6) * u.deg
@@ -19,7 +19,7 @@ OTHER_AXES = CubeAxes(
 def modeldir(tmp_path_factory):
     """Models with counts, and a true model on other axes."""
     folder = tmp_path_factory.mktemp("models")
-    write_model(lopsided_model(), folder / "bg_cube_model_group3_table.fits.gz")
+    write_model(asymmetric_model(), folder / "bg_cube_model_group3_table.fits.gz")
     write_model(
         make_test_bg_cube_model(OTHER_AXES, "70 deg", TrueModel(gradient_x=0.1)), folder / "bg_cube_model_group8_table.fits.gz"
     )

@@ -18,12 +18,12 @@ from bgnb.plots.cube_state import complete_limits
 from bgnb.plots.labels import format_number
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.helpers.errors import raises
-from tests.helpers.models import lopsided_model
+from tests.helpers.models import asymmetric_model
 
 
 def test_colour_limits_follow_settings(modeldir, pair):
     """Colour limits are those of the image, of all energies, or set by hand."""
-    model, comparison = lopsided_model(), bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
+    model, comparison = asymmetric_model(), bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
     dashboard, compared = explore_models(modeldir, group_id=3, energy=5), compare_models(*pair, energy=1)
     rate = model.rate.quantity.value
     both = np.stack([comparison.first.rate.quantity.value, comparison.second.rate.quantity.value])
@@ -209,7 +209,7 @@ def test_comparison_is_path_independent(pair, path):
 
 def test_shared_runs_have_no_pulls(modeldir, tmp_path):
     """Models that share runs have no pulls, because their errors are not independent."""
-    write_model(lopsided_model(method="unsmoothed"), tmp_path / "bg_cube_model_group3_table.fits")
+    write_model(asymmetric_model(method="unsmoothed"), tmp_path / "bg_cube_model_group3_table.fits")
     dashboard = compare_models(modeldir, tmp_path, show="pull")
     assert dashboard.view.panels["pulls"].title == "No pulls: the models share runs"
     assert "Pull at" in dashboard.view.summary

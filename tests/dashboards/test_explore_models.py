@@ -21,12 +21,12 @@ from bgnb.plots.labels import energy_label, format_number
 from bgnb.plots.model_views import profile_graph
 from tests.dashboards.acting import assert_controls_show_state, assert_same_as_fresh, tap
 from tests.helpers.errors import raises
-from tests.helpers.models import AXES, lopsided_model
+from tests.helpers.models import AXES, asymmetric_model
 
 
 def test_images_and_spectra_of_model(modeldir):
     """Images and spectra show the values of the model at the energy and position."""
-    model = lopsided_model()
+    model = asymmetric_model()
     dashboard = explore_models(modeldir, group_id=3, energy="5 TeV", position=(1.5, -1.1))
     where = int(np.searchsorted(AXES.energy.value, 5)) - 1
     iy, ix = (int(np.searchsorted(edges.value, value)) - 1 for edges, value in ((AXES.dety, -1.1), (AXES.detx, 1.5)))
@@ -179,7 +179,7 @@ def test_view_is_path_independent(modeldir, path):
 def test_models_are_read_on_demand(tmp_path, monkeypatch):
     """Models are read when they are shown, and only a few are kept in memory."""
     for group_id in range(28):
-        write_model(lopsided_model(), tmp_path / f"bg_cube_model_group{group_id}_table.fits")
+        write_model(asymmetric_model(), tmp_path / f"bg_cube_model_group{group_id}_table.fits")
     read = []
     monkeypatch.setattr("bgnb.files.model_directory.read_model", lambda path: read.append(path) or bgnb.read_model(path))
     dashboard = explore_models(tmp_path, group_id=4)
@@ -221,7 +221,7 @@ def test_step_sends_one_message(modeldir):
 
 def test_profile_and_marked_ranges(modeldir):
     """The profile has the errors of `radial_profile`; the marked ranges contain energy and position."""
-    model = lopsided_model()
+    model = asymmetric_model()
     dashboard = explore_models(modeldir, group_id=3, energy=5, position=(1.5, -1.1))
     expected = radial_profile(model, 2)
     nothing, profile = dashboard.view.panels["profile"].series
@@ -240,7 +240,7 @@ def test_profile_and_marked_ranges(modeldir):
 
 def test_extrapolation_is_labelled(tmp_path):
     """Extrapolated energies are labelled; energies without livetime are not compared."""
-    model = lopsided_model(method="unsmoothed")
+    model = asymmetric_model(method="unsmoothed")
     counts = model.stack.counts.copy()
     counts[4] = 0
     stack = replace(model.stack, counts=counts)
@@ -278,7 +278,7 @@ def test_extrapolation_is_labelled(tmp_path):
 
 def test_stated_error_is_shown(tmp_path):
     """The error stated by a model appears in image, summary and error bands."""
-    model = lopsided_model()
+    model = asymmetric_model()
     error = model.rate.quantity * np.random.default_rng(4).uniform(0.01, 0.3, AXES.shape)
     write_model(replace(model, error=Cube(AXES, error)), tmp_path / "bg_cube_model_group0_table.fits")
     dashboard = explore_models(tmp_path, quantity="relative error", energy=5, position=(1.5, -1.1))

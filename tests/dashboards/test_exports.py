@@ -17,7 +17,7 @@ from bgnb.dashboards import compare_models, explore_models, explore_runs
 from bgnb.plots.html_page import _frames
 from bgnb.plots.png import _wrap, to_png
 from tests.dashboards.acting import assert_same_as_fresh
-from tests.helpers.models import AXES, lopsided_model
+from tests.helpers.models import AXES, asymmetric_model
 
 
 def test_copied_python_restores_state(modeldir, pair, runs, monkeypatch):
@@ -55,7 +55,7 @@ def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
     text = (tmp_path / f"{name}.csv").read_text()
     rows = list(csv.DictReader(StringIO("".join(line for line in text.splitlines(True) if line[0] != "#"))))
     image = {(float(row["x"]), float(row["y"])): float(row["value"]) for row in rows if row["panel"] == "image"}
-    model = lopsided_model()
+    model = asymmetric_model()
     assert len(image) == 7 * 9
     for iy, y in enumerate(AXES.dety_centers.value):
         for ix, x in enumerate(AXES.detx_centers.value):
@@ -121,7 +121,7 @@ def test_frames_follow_energies(modeldir):
     models, frames = _frames(dashboard._plots, [dashboard.view_of(state) for state in states])
     where = [model.name for model in models].index("image-data")
     for energy_bin, frame in enumerate(frames):
-        expected = lopsided_model().rate.quantity.value[energy_bin]
+        expected = asymmetric_model().rate.quantity.value[energy_bin]
         np.testing.assert_allclose(frame[where]["data"]["value"][0], expected, rtol=1e-6)
 
 

@@ -25,12 +25,12 @@ from bgnb import (
     write_model,
 )
 from bgnb.files.gadf import read_model_and_pointing
-from tests.helpers.models import AXES, lopsided_model
+from tests.helpers.models import AXES, asymmetric_model
 
 
 @pytest.mark.parametrize("name", ["model.fits.gz", "model.fits"])
 def test_a_model_survives_its_file(tmp_path, name):
-    model = lopsided_model("RADEC", "michi")
+    model = asymmetric_model("RADEC", "michi")
     runs = tuple(replace(run, telescop="VERITAS") for run in model.stack.runs)
     model = replace(model, stack=replace(model.stack, runs=runs))
     write_model(model, tmp_path / name, {"GROUP_ID": 3})
@@ -44,14 +44,14 @@ def test_a_model_survives_its_file(tmp_path, name):
 
 
 def test_livetimes_survive_to_the_microsecond(tmp_path):
-    model = lopsided_model()
+    model = asymmetric_model()
     livetime = np.random.default_rng(4).integers(1, 4_000_000_000, AXES.shape)
     write_model(replace(model, stack=replace(model.stack, livetime_us=livetime)), tmp_path / "m.fits")
     assert np.array_equal(read_model(tmp_path / "m.fits").stack.livetime_us, livetime)
 
 
 def test_the_lowest_energy_at_which_anything_was_exposed_is_stated(tmp_path):
-    model = lopsided_model()
+    model = asymmetric_model()
     counts, livetime = model.stack.counts.copy(), np.zeros(AXES.shape, dtype=np.int64)
     livetime[2, 5, 3], livetime[3:] = 1, 2
     counts[livetime == 0] = 0
@@ -67,16 +67,16 @@ def test_the_lowest_energy_at_which_anything_was_exposed_is_stated(tmp_path):
 
 def test_the_mean_pointing_is_read_or_missed_by_name(tmp_path):
     path = tmp_path / "m.fits"
-    write_model(lopsided_model(), path, {"ALT_PNT": 47, "AZ_PNT": 190.5})
+    write_model(asymmetric_model(), path, {"ALT_PNT": 47, "AZ_PNT": 190.5})
     assert read_model_and_pointing(path)[1] == (47.0, 190.5)
     for keywords in ({"ALT_PNT": 47.0}, {"ALT_PNT": 47.0, "AZ_PNT": "north"}):
-        write_model(lopsided_model(), path, keywords)
+        write_model(asymmetric_model(), path, keywords)
         with pytest.raises(DataError, match=r"m\.fits: the primary header has no ALT_PNT and AZ_PNT, the mean pointing"):
             read_model_and_pointing(path)
 
 
 def test_hdus_units_and_keywords(tmp_path):
-    write_model(lopsided_model(), tmp_path / "m.fits.gz", {"GROUP_ID": 3})
+    write_model(asymmetric_model(), tmp_path / "m.fits.gz", {"GROUP_ID": 3})
     with fits.open(tmp_path / "m.fits.gz", checksum=True) as hdus:
         assert [hdu.name for hdu in hdus] == ["PRIMARY", "COUNTS", "LIVETIME", "BACKGROUND", "RUNS"]
         for hdu in hdus:
@@ -92,24 +92,24 @@ def test_hdus_units_and_keywords(tmp_path):
         assert hdus["RUNS"].data["OBS_ID"].tolist() == [11, 5_000_000_012]
         assert hdus[0].header["GROUP_ID"] == 3
         # By hand: FITS order (ENERG, DETX, DETY) is numpy order (dety, detx, energy).
-        assert hdus["COUNTS"].data["COUNTS"][0][6, 2, 4] == lopsided_model().stack.counts[4, 6, 2]
+        assert hdus["COUNTS"].data["COUNTS"][0][6, 2, 4] == asymmetric_model().stack.counts[4, 6, 2]
 
 
 def test_a_file_has_a_date_only_where_one_is_set(tmp_path, monkeypatch):
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    write_model(lopsided_model(), tmp_path / "m.fits.gz")
+    write_model(asymmetric_model(), tmp_path / "m.fits.gz")
     content = (tmp_path / "m.fits.gz").read_bytes()
     assert content[4:8] == bytes(4)  # where gzip keeps a time
     assert gzip.decompress(content).startswith(b"SIMPLE  =")
     with fits.open(tmp_path / "m.fits.gz") as hdus:
         assert not [hdu.name for hdu in hdus if "DATE" in hdu.header]
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
-    write_model(lopsided_model(), tmp_path / "dated.fits.gz")
+    write_model(asymmetric_model(), tmp_path / "dated.fits.gz")
     assert fits.getheader(tmp_path / "dated.fits.gz")["DATE"] == "2001-09-09T01:46:40"
 
 
 def test_the_image_shows_the_rate_at_its_place(tmp_path):
-    model = lopsided_model()
+    model = asymmetric_model()
     write_image(model, tmp_path / "i.fits.gz")
     with fits.open(tmp_path / "i.fits.gz") as hdus:
         assert hdus[0].header["BUNIT"] == "s-1 MeV-1 sr-1"
@@ -126,7 +126,7 @@ def test_the_image_shows_the_rate_at_its_place(tmp_path):
 
 
 def test_bins_of_unequal_width_make_no_image(tmp_path):
-    model = lopsided_model()
+    model = asymmetric_model()
     for name, edges in (("DETX", AXES.detx), ("DETY", AXES.dety)):
         axes = replace(AXES, **{name.lower(): edges + np.r_[np.zeros(len(edges) - 1), 0.01] * edges.unit})
         uneven = BackgroundModel(Cube(axes, model.rate.quantity), replace(model.stack, axes=axes), "default")
@@ -150,7 +150,7 @@ def write_cube(path, values, tdim, cref=None, columns=()):
 
 
 def test_both_axis_orders_are_read(tmp_path):
-    rate = lopsided_model().rate.quantity
+    rate = asymmetric_model().rate.quantity
     values = rate.to_value("s-1 TeV-1 sr-1")
     write_cube(tmp_path / "gadf.fits", values.transpose(1, 2, 0), "(5,9,7)")
     write_cube(tmp_path / "dr1.fits", values.transpose(0, 2, 1), "(7,9,5)")
@@ -200,7 +200,7 @@ def test_what_is_no_model_is_refused(tmp_path):
 
 def test_a_column_that_a_model_lacks_is_named(tmp_path):
     path = tmp_path / "m.fits"
-    write_model(lopsided_model(), path)
+    write_model(asymmetric_model(), path)
     with fits.open(path, mode="update") as hdus:
         hdus["COUNTS"].columns.change_name("COUNTS", "EVENTS")
     with pytest.raises(DataError, match=r"m\.fits, HDU COUNTS: column COUNTS is missing"):
@@ -209,11 +209,11 @@ def test_a_column_that_a_model_lacks_is_named(tmp_path):
 
 def test_a_file_that_cannot_be_written_is_a_clear_error(tmp_path):
     with pytest.raises(BgnbError, match="cannot be written: No such file or directory"):
-        write_model(lopsided_model(), tmp_path / "nowhere" / "m.fits.gz")
+        write_model(asymmetric_model(), tmp_path / "nowhere" / "m.fits.gz")
 
 
 def test_a_model_that_states_its_error_survives_its_file(tmp_path):
-    model = lopsided_model()
+    model = asymmetric_model()
     stating = replace(model, error=Cube(AXES, model.rate.quantity * np.linspace(0.1, 0.9, 7)[:, None]))
     write_model(stating, tmp_path / "m.fits")
     assert np.array_equal(read_model(tmp_path / "m.fits").error.quantity, stating.error.quantity)
@@ -234,7 +234,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_background_that_cannot_be_used_is_told_with_its_file(tmp_path, fault):
     path = tmp_path / "m.fits"
-    write_model(lopsided_model(), path)
+    write_model(asymmetric_model(), path)
     change, message = FAULTS[fault]
     with fits.open(path, mode="update") as hdus:
         change(hdus["BACKGROUND"].columns, hdus["BACKGROUND"].data)
@@ -244,7 +244,7 @@ def test_a_background_that_cannot_be_used_is_told_with_its_file(tmp_path, fault)
 
 
 def test_what_is_asked_of_a_background_must_be_there(tmp_path):
-    write_model(lopsided_model(), tmp_path / "m.fits")
+    write_model(asymmetric_model(), tmp_path / "m.fits")
     with pytest.raises(DataError, match=r"m\.fits: there is no table HDU BKG; there are PRIMARY, COUNTS"):
         read_background(tmp_path / "m.fits")
     with pytest.raises(BgnbError, match="unknown layout 'FORTRAN': use one of GADF"):

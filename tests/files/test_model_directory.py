@@ -281,13 +281,14 @@ def test_merged_groups_serve_every_run_and_say_so(tmp_path):
     assert "its model serves them" in report.summary
     assert "less than min_livetime" not in report.summary
     table, groups = open_runs(tmp_path / "runs", "GADF").table, ObservationGroups.from_table(Table.read(path))
-    models = ModelDirectory(tmp_path / "m")
+    directory = ModelDirectory(tmp_path / "m")
+    models = directory.read_all()
     for row in table:
         own = served[groups.group_id(row["ALT_PNT"], row["AZ_PNT"])]
         assert models.rate_for(row["ALT_PNT"], row["AZ_PNT"], "nearest").weights == {own: 1.0}
     first = report.groups[0]
     rows = groups.table[[first.group_id, *first.merged]]
-    assert f"altitude {rows['ALT_MIN'].min():g} to {rows['ALT_MAX'].max():g}°" in models.label(first.group_id)
+    assert f"altitude {rows['ALT_MIN'].min():g} to {rows['ALT_MAX'].max():g}°" in directory.label(first.group_id)
     impossible = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "n", **arguments | {"min_livetime": "5 h"})
     assert [group.n_runs for group in impossible.groups] == [8]
     assert (

@@ -30,7 +30,7 @@ from bgnb.observations.event_list import EventList
 from tests.helpers.commands import output_of
 from tests.helpers.files import digests_and_times, names
 from tests.helpers.model_directories import model_directory
-from tests.helpers.models import AXES, lopsided_model
+from tests.helpers.models import AXES, asymmetric_model
 from tests.helpers.run_files import TSTART, run, write_gadf, write_hess
 
 DR1 = {"CREATOR": "SASH FITS::EventListWriter", "HDUVERS": "0.2"}
@@ -123,7 +123,7 @@ def groups(entry):
 
 
 def test_a_reversed_background_is_a_mirror_that_reading_undoes(tmp_path):
-    rate = lopsided_model("RADEC").rate
+    rate = asymmetric_model("RADEC").rate
     write_background(rate, tmp_path / "b.fits", fovalign=REVERSED, timebase="ONTIME")
     with fits.open(tmp_path / "b.fits") as hdus:
         row = hdus["BACKGROUND"].data[0]
@@ -136,7 +136,7 @@ def test_a_reversed_background_is_a_mirror_that_reading_undoes(tmp_path):
 
 def test_no_rate_of_a_background_is_so_small_that_its_logarithm_is_none(tmp_path):
     """Gammapy interpolates logarithms in single precision, and fills zeros from other energies."""
-    values = lopsided_model().rate.quantity.value.copy()
+    values = asymmetric_model().rate.quantity.value.copy()
     values[1, 2, 3], values[4, 5, 6] = 0, 1e-44
     rate = Cube(AXES, u.Quantity(values, "MeV-1 s-1 sr-1"))
     write_background(rate, tmp_path / "b.fits", fovalign="ALTAZ", timebase="ONTIME", keywords={"OBS_ID": 7})

@@ -1,4 +1,4 @@
-"""A lopsided model for tests of files."""
+"""An asymmetric model for tests of files."""
 
 import numpy as np
 from astropy import units as u
@@ -10,7 +10,7 @@ AXES = CubeAxes(
 )
 
 
-def lopsided_model(fovalign: str = "ALTAZ", method: str = "default") -> BackgroundModel:
+def asymmetric_model(fovalign: str = "ALTAZ", method: str = "default") -> BackgroundModel:
     y, x = np.meshgrid(AXES.dety_centers.value, AXES.detx_centers.value, indexing="ij")
     mean = 300 * AXES.energy_centers.value[:, None, None] ** -1.5 * np.exp(0.4 * x - 0.3 * y)
     counts = np.random.default_rng(8).poisson(mean)

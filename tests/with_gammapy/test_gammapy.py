@@ -19,7 +19,7 @@ from gammapy.utils.coordinates import FoVAltAzFrame, FoVICRSFrame
 
 from bgnb import make_bg_cube_models, make_test_dataset, open_runs, read_event_list, read_model, write_model
 from bgnb.observations.coordinates import FieldOfView, Site
-from tests.helpers.models import AXES, lopsided_model
+from tests.helpers.models import AXES, asymmetric_model
 from tests.helpers.run_files import run, write_gadf
 
 pytestmark = [
@@ -32,7 +32,7 @@ LOCATION = EarthLocation(lon=SITE.lon * u.deg, lat=SITE.lat * u.deg, height=SITE
 
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
 def test_gammapy_reads_a_lopsided_model_rightly(tmp_path, fovalign):
-    model = lopsided_model(fovalign)
+    model = asymmetric_model(fovalign)
     write_model(model, tmp_path / "m.fits.gz")
     theirs = Background3D.read(tmp_path / "m.fits.gz", hdu="BACKGROUND")
     assert theirs.fov_alignment == FoVAlignment[fovalign]
@@ -90,7 +90,7 @@ def test_gammapy_sees_the_same_field_of_view():
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
 def test_gammapy_predicts_our_counts_on_the_sky(tmp_path, fovalign):
     """A lopsided model, projected on the sky by Gammapy, peaks where our transform puts the peak."""
-    model = lopsided_model(fovalign)
+    model = asymmetric_model(fovalign)
     write_model(model, tmp_path / "m.fits.gz")
     irf = Background3D.read(tmp_path / "m.fits.gz", hdu="BACKGROUND")
     start, duration = Time(53343.92, format="mjd", scale="tt"), 60 * u.s
@@ -117,7 +117,7 @@ def test_gammapy_predicts_our_counts_on_the_sky(tmp_path, fovalign):
 def test_gammapy_relabels_the_frame_of_models_on_hess_dr1_runs(hess_data, tmp_path):
     """Known trap: for events by the H.E.S.S. DR1 writer, Gammapy overrides FOVALIGN."""
     observation = DataStore.from_dir(hess_data).obs(23523)
-    write_model(lopsided_model("ALTAZ"), tmp_path / "m.fits.gz")
+    write_model(asymmetric_model("ALTAZ"), tmp_path / "m.fits.gz")
     observation.bkg = Background3D.read(tmp_path / "m.fits.gz", hdu="BACKGROUND")
     assert observation.bkg.fov_alignment == FoVAlignment.REVERSE_LON_RADEC
 
