@@ -79,9 +79,9 @@ def make_test_dataset(
         counts = np.zeros(n_runs, dtype=np.int64)
         with (
             progress_bar(n_runs, "run", progress) as bar,
-            open_workers(workers, maximum=1 + n_runs // RUNS_PER_WORKER) as where,
+            open_workers(workers, maximum=1 + n_runs // RUNS_PER_WORKER) as executor,
         ):
-            for task, count in where.map(_write_run, tasks):
+            for task, count in executor.map(_write_run, tasks):
                 counts[task.row] = count
                 bar.update()
         table["EVENT_COUNT"] = counts

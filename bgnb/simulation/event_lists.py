@@ -164,9 +164,9 @@ def make_test_eventlist(
     ra, dec = view.sky(model.fovalign, detx, dety, time - middle)
     near = [source for source in sources if _in_view(source, view)]
     if near:
-        parts = [_source_events(rng, source, model, livetime) for source in near]
-        times = [_sorted_times(rng, len(part[0]), tstart, ontime) for part in parts]
-        energy, ra, dec = (np.concatenate([own, *(part[i] for part in parts)]) for i, own in enumerate((energy, ra, dec)))
+        of_sources = [_source_events(rng, source, model, livetime) for source in near]
+        times = [_sorted_times(rng, len(events[0]), tstart, ontime) for events in of_sources]
+        energy, ra, dec = (np.concatenate(columns) for columns in zip((energy, ra, dec), *of_sources, strict=True))
         time = np.concatenate([time, *times])
         order = np.argsort(time, kind="stable")
         energy, ra, dec, time = energy[order], ra[order], dec[order], time[order]

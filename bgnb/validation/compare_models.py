@@ -117,7 +117,7 @@ def compare_models(
         wanted = "pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)]"
         raise BgnbError("invalid-argument", f"positions must be {wanted}, got {positions}") from None
     common = common_groups(first, second)
-    comparisons, figures, notes = {}, [], list[str]()
+    comparisons, quantities, notes = {}, [], list[str]()
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(first.path, second.path)) as directory:
         for group_id in common:
             comparison = compare(first.read(group_id), second.read(group_id), normalise)
@@ -137,27 +137,27 @@ def compare_models(
             write_file(directory / f"comparison_group{group_id}.html", page.encode())
             outside = [str(e) for e in at_energies if not energy_bins(comparison.axes, [e])]
             outside += [str(position) for position in at_positions if position not in inside]
-            notes += [f"group {group_id}: not shown, as they lie outside the axes: {', '.join(outside)}"] if outside else []
+            if outside:
+                notes.append(f"group {group_id}: not shown, as they lie outside the axes: {', '.join(outside)}")
             comparisons[group_id] = comparison
-            figures.append(group_numbers(group_id, comparison, at_energies, inside))
+            quantities.append(group_numbers(group_id, comparison, at_energies, inside))
         result = ModelComparison(
             comparisons,
-            tuple(figures),
+            tuple(quantities),
             tuple(sorted(set(first.group_ids) - set(common))),
             tuple(sorted(set(second.group_ids) - set(common))),
             tuple(notes),
         )
-        settings: dict[str, Any] = {
+        settings = {
             "dir1": str(dir1),
             "dir2": str(dir2),
             "normalise": checked_normalise(normalise),
             "labels": names,
+            "energies": [str(energy) for energy in energies],
+            "positions": [list(position) for position in at_positions],
         }
-        settings |= {"energies": [str(energy) for energy in energies], "positions": [list(map(float, p)) for p in positions]}
-        report = {"settings": settings, "groups": figures}
-        write_report(
-            directory, report | {"notes": notes, "only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
-        )
+        missing = {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
+        write_report(directory, {"settings": settings, "groups": quantities, "notes": notes} | missing)
     return result
 
 
@@ -226,7 +226,7 @@ def group_numbers(
                 "index_error": [spectrum.index_error for spectrum in pair],
             }
         )
-    figures = {
+    quantities = {
         "group_id": group_id,
         "methods": [first.method, second.method],
         "n_runs": [len(model.stack.runs) for model in (first, second)],
@@ -247,4 +247,4 @@ def group_numbers(
         "image_bins": energy_bins(comparison.axes, energies),
         "spectra": spectra,
     }
-    return dict(plain(figures))
+    return dict(plain(quantities))

@@ -117,7 +117,7 @@ class Validation:
         The mean exceeds `total_ratio` by about the variance of the ratios.
         """
         ratios = self.ratios[np.isfinite(self.ratios)]
-        return float(ratios.mean()), float(ratios.std(ddof=1)) if len(ratios) > 1 else float("nan")
+        return float(ratios.mean()), float(ratios.std(ddof=1)) if len(ratios) > 1 else math.nan
 
     @property
     def total_ratio(self) -> float:
@@ -191,16 +191,16 @@ class Validation:
         edges, unit, value_of = self._profile_axis(axis)
         sums = np.zeros((3, len(edges) - 1))
         for run in self.runs:
-            where = np.broadcast_to(value_of(run), self.grid.axes.shape)[run.used]
-            index = np.clip(np.searchsorted(edges, where, side="right") - 1, 0, len(edges) - 2)
+            at_bins = np.broadcast_to(value_of(run), self.grid.axes.shape)[run.used]
+            index = np.clip(np.searchsorted(edges, at_bins, side="right") - 1, 0, len(edges) - 2)
             for number, values in enumerate((run.counts, run.expected, run.scaled(True))):
                 sums[number] += np.bincount(index, values[run.used], minlength=len(edges) - 1)
         counts, expected, scaled = sums
         table = Table({"LOW": edges[:-1], "HIGH": edges[1:], "COUNTS": counts.astype(np.int64)})
         table["LOW"].unit = table["HIGH"].unit = unit
         table["EXPECTED"], table["EXPECTED_NORM"] = expected, scaled
-        some = np.where(counts > 0, counts, np.nan)
-        table["RATIO"], table["RATIO_NORM"], table["ERROR"] = expected / some, scaled / some, 1 / np.sqrt(some)
+        divisor = np.where(counts > 0, counts, np.nan)
+        table["RATIO"], table["RATIO_NORM"], table["ERROR"] = expected / divisor, scaled / divisor, 1 / np.sqrt(divisor)
         return table[expected + counts > 0]
 
     def _profile_axis(self, axis: str) -> tuple[Floats, str, Callable[[RunPrediction], Any]]:
@@ -270,8 +270,8 @@ class Validation:
         table = self.table
         columns = {name.lower(): table[name].tolist() for name in table.colnames if name != "GROUPS"}
         runs = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        figures: dict[str, Any] = {
-            "runs": [figures | {"groups": run.groups} for figures, run in zip(runs, self.runs, strict=True)],
+        results: dict[str, Any] = {
+            "runs": [row | {"groups": run.groups} for row, run in zip(runs, self.runs, strict=True)],
             "ratio": {"total": self.total_ratio, "mean": mean, "scatter": scatter},
             "counts_where_none_are_possible": self.counts_where_none_are_possible,
             "left_out": self.faults,
@@ -279,7 +279,7 @@ class Validation:
             "seen": sorted(self.seen & {run.obs_id for run in self.runs}),
         }
         for name, fit in (("free_norm", self.fit(True)), ("no_norm", self.fit(False))):
-            figures[name] = {
+            results[name] = {
                 "deviance": fit.deviance,
                 "expected": fit.expected,
                 "dev_exp": fit.ratio,
@@ -287,8 +287,8 @@ class Validation:
                 "significance": {kind: dict(zip(("mean", "width"), fit.mean_width(kind), strict=True)) for kind in KINDS},
             }
         profiles = {axis: self.profile(axis) for axis in PROFILES}
-        figures["profiles"] = {axis: {name.lower(): table[name] for name in table.colnames} for axis, table in profiles.items()}
-        return dict(plain(figures))
+        results["profiles"] = {axis: {name.lower(): table[name] for name in table.colnames} for axis, table in profiles.items()}
+        return dict(plain(results))
 
 
 def _significance(counts_expected: Floats, rng: np.random.Generator) -> Floats:

@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.io import fits
 from scipy.interpolate import RegularGridInterpolator
 
-pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
+pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 from gammapy.data import DataStore
 from gammapy.datasets import MapDataset
 from gammapy.irf import FoVAlignment
@@ -34,7 +34,7 @@ from tests.helpers.model_directories import model_directory
 from tests.helpers.run_files import run, write_hess
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy's and its dependencies' own code
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy and its dependencies
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 STEPS = 36  # steps of the sum in each energy bin

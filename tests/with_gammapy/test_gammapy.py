@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.time import Time
 
-pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
+pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 from gammapy.data import DataStore, FixedPointingInfo
 from gammapy.irf import Background3D, FoVAlignment
 from gammapy.makers.utils import make_map_background_irf
@@ -23,7 +23,7 @@ from tests.helpers.models import AXES, lopsided_model
 from tests.helpers.run_files import run, write_gadf
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy's and its dependencies' own code
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy and its dependencies
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 SITE = Site(16.5002222, -23.2717778, 1835.0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
+pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 
 from bgnb import notebook_result, open_runs, run_notebook
 from tests.notebooks.test_run import pictures
