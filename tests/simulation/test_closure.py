@@ -21,6 +21,7 @@ from bgnb import (
     make_true_reco,
     open_runs,
     read_model,
+    write_model,
 )
 from bgnb.cubes.compare import Comparison
 from bgnb.cubes.smoothing import K5A, smooth_planes
@@ -200,6 +201,23 @@ def test_different_thresholds_agree(tmp_path):
     whole = np.full_like(reco.stack.livetime_us, reco.stack.livetime_us.max())
     wrong = make_model(replace(reco.stack, livetime_us=whole), "unsmoothed")
     assert not closes(compare(true, wrong))
+
+
+def test_true_reco_writes_models_once(tmp_path, monkeypatch):
+    """The reconstructed model stays in memory until it is written once, and so is the true model."""
+    written = []
+    for module in ("bgnb.production.write_models", "bgnb.simulation.true_reco"):
+
+        def record(model, path, *arguments):
+            written.append((model.method, path.name))
+            write_model(model, path, *arguments)
+
+        monkeypatch.setattr(f"{module}.write_model", record)
+    monkeypatch.delattr("bgnb.production.pipeline.write_models")
+    make_true_reco(tmp_path / "out", test=True, trigger_rate=3.0)
+    name = "bg_cube_model_group27_table.fits.gz"
+    assert written == [("default", name), ("true", name)]
+    assert sorted(path.parent.name for path in tmp_path.rglob("bg_cube_model_*_table.fits.gz")) == ["reco", "true"]
 
 
 def test_true_reco_fails_early(tmp_path):
