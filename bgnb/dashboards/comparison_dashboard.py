@@ -102,10 +102,12 @@ def compare_models(
         error, see `Comparison`.
     normalise : {"none", "cube", "plane"}
         Scaling of the second model, see `bgnb.compare`.
-    energy, position, stretch, limits, percentile, low, high, palette : as in `explore_models`
+    energy, position, stretch, limits, percentile, low, high : as in `explore_models`
         Limits are those of both rates.
     span : float, optional
         Limits of ratio, difference or pull by hand, as distance from the neutral value.
+    palette : {"viridis", "cividis"}
+        Colours of the rates.
     labels : pair of str, optional
         Names of the models; by default those of the directories.
 

@@ -152,8 +152,8 @@ def explore_runs(
         the models. A run then belongs to the group whose model contains it.
     scheme : {"GADF", "HESS"}, optional
         Layout of a directory of runs.
-    select, catalog, exclusion_radius, alt_edges, az_edges
-        See `make_bg_cube_models`. For a directory of models, only ``catalog`` may be given.
+    select, catalog, exclusion_radius, alt_edges, az_edges : as in `make_bg_cube_models`
+        For a directory of models, only ``catalog`` may be given.
         Circles show the exclusion regions if runs near sources of this catalogue were dropped.
 
     Returns
