@@ -250,13 +250,8 @@ class _Job:
         per_ontime = Cube(rate.axes, rate.quantity * factor)
         write_background(per_ontime, path, fovalign=fovalign, timebase="ONTIME", keywords=keywords)
         states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
-        return AttachedRun(
-            obs_id,
-            groups=found.weights,
-            livetime_over_ontime=factor,
-            fovalign=fovalign,
-            missing=() if states_site else ("site",),
-        )
+        missing = () if states_site else ("site",)
+        return AttachedRun(obs_id, groups=found.weights, livetime_over_ontime=factor, fovalign=fovalign, missing=missing)
 
     def _at_bin_centers(self, found: RateForRun) -> Cube:
         """Return the rates at the bin centres; those of single groups are kept, as others rarely occur twice."""

@@ -80,16 +80,8 @@ def _bilinear(x: Floats, y: Floats, axes: CubeAxes) -> csr_array:
     _, n_dety, n_detx = axes.shape
     left, right, to_right = _neighbors(x, axes.detx_centers.value)
     below, above, to_above = _neighbors(y, axes.dety_centers.value)
-    columns = np.stack([below * n_detx + left, below * n_detx + right, above * n_detx + left, above * n_detx + right], axis=1)
-    weights = np.stack(
-        [
-            (1 - to_above) * (1 - to_right),
-            (1 - to_above) * to_right,
-            to_above * (1 - to_right),
-            to_above * to_right,
-        ],
-        axis=1,
-    )
+    columns = np.stack([row * n_detx + column for row in (below, above) for column in (left, right)], axis=1)
+    weights = np.stack([y * x for y in (1 - to_above, to_above) for x in (1 - to_right, to_right)], axis=1)
     return csr_array((weights.ravel(), columns.ravel(), np.arange(0, columns.size + 1, 4)), shape=(len(x), n_dety * n_detx))
 
 

@@ -148,14 +148,8 @@ def compare_models(
             tuple(sorted(set(second.group_ids) - set(common))),
             tuple(notes),
         )
-        settings = {
-            "dir1": str(dir1),
-            "dir2": str(dir2),
-            "normalise": checked_normalise(normalise),
-            "labels": names,
-            "energies": [str(energy) for energy in energies],
-            "positions": [list(position) for position in at_positions],
-        }
+        settings: dict[str, Any] = {"dir1": str(dir1), "dir2": str(dir2), "normalise": checked_normalise(normalise)}
+        settings |= {"labels": names, "energies": [str(energy) for energy in energies], "positions": at_positions}
         missing = {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
         write_report(directory, {"settings": settings, "groups": quantities, "notes": notes} | missing)
     return result

@@ -205,19 +205,16 @@ class Validation:
 
     def _profile_axis(self, axis: str) -> tuple[Floats, str, Callable[[RunPrediction], Any]]:
         """Return the edges and unit of an axis, and a function that returns the values of a run."""
-        axes, axis = self.grid.axes, checked_choice("axis", axis, PROFILES)
-        if axis == "energy":
-            return axes.energy.value, "TeV", lambda _: axes.energy_centers.value[:, None, None]
-        if axis == "offset":
-            edges = np.linspace(0, self.grid.offset_max, 6)
-            return edges, "deg", lambda _: self.grid.offset
-        if axis == "detx":
-            return axes.detx.value, "deg", lambda _: axes.detx_centers.value
-        if axis == "dety":
-            return axes.dety.value, "deg", lambda _: axes.dety_centers.value[:, None]
-        if axis == "altitude":
-            return np.linspace(0, 90, 10), "deg", lambda run: run.alt_pnt
-        return np.linspace(0, 360, 9), "deg", lambda run: run.az_pnt % 360
+        axes = self.grid.axes
+        profiles: dict[str, tuple[Floats, str, Callable[[RunPrediction], Any]]] = {
+            "energy": (axes.energy.value, "TeV", lambda _: axes.energy_centers.value[:, None, None]),
+            "offset": (np.linspace(0, self.grid.offset_max, 6), "deg", lambda _: self.grid.offset),
+            "detx": (axes.detx.value, "deg", lambda _: axes.detx_centers.value),
+            "dety": (axes.dety.value, "deg", lambda _: axes.dety_centers.value[:, None]),
+            "altitude": (np.linspace(0, 90, 10), "deg", lambda run: run.alt_pnt),
+            "azimuth": (np.linspace(0, 360, 9), "deg", lambda run: run.az_pnt % 360),
+        }
+        return profiles[checked_choice("axis", axis, PROFILES)]
 
     @property
     def table(self) -> Table:
