@@ -16,6 +16,7 @@ the sphere.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -81,6 +82,11 @@ class TrueModel(TrueModelSettings):
         """Return the factor on the symmetric rate, from 0 to 2, at positions in deg."""
         factor = np.clip(1 + self.gradient_x * detx + self.gradient_y * dety, 0, 2)
         return np.where((detx > 0) & (dety > 0), 0.0, factor) if self.mask_quadrant else factor
+
+    def lopsidedness(self, detx: Floats, dety: Floats) -> Floats:
+        """Return `asymmetry`, under its former name."""
+        warnings.warn("lopsidedness is now asymmetry", DeprecationWarning, stacklevel=2)
+        return self.asymmetry(detx, dety)
 
     def expected(self, axes: CubeAxes, alt_pnt: float) -> Floats:
         """Integrate the rate over each bin.
