@@ -1,6 +1,6 @@
-"""Events per second of the simulation, where the time goes, and the limit set by the random numbers.
+"""Measure the events per second of each step of the simulation, and of the random numbers alone.
 
-python benchmarks/simulation.py
+Run with ``python benchmarks/simulation.py``.
 """
 
 import statistics
@@ -14,11 +14,11 @@ from bgnb import TrueModel, make_test_dataset, make_test_eventlist, make_test_ob
 from bgnb.files.fits_writer import primary_hdu, write_fits
 from bgnb.simulation.dataset import _events_hdu
 
-TURNS = 5
+REPEATS = 5
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure the steps and print the results."""
     table = make_test_observation_table(1)
     row, model = table[0], TrueModel()
     events = make_test_eventlist(row, model)
@@ -32,9 +32,9 @@ def main() -> None:
             "DETX, DETY and the FITS table": lambda: _events_hdu(row, events),
             "checksum, compress, write": lambda: write_fits(Path(folder) / "e.fits.gz", [primary_hdu(), hdu]),
         }
-        print(f"{n} events a run; medians of {TURNS}")
+        print(f"{n} events per run; medians of {REPEATS}")
         for name, task in tasks.items():
-            seconds = statistics.median(timed(task) for _ in range(TURNS))
+            seconds = statistics.median(timed(task) for _ in range(REPEATS))
             print(f"{seconds / n * 1e9:7.0f} ns per event, {n / seconds / 1e6:6.2f} M events/s  {name}")
         for workers in (1, 2):
             started = time.perf_counter()
@@ -45,14 +45,14 @@ def main() -> None:
 
 
 def timed(task) -> float:
-    """Seconds that a task takes."""
+    """Return the duration of a task in seconds."""
     started = time.perf_counter()
     task()
     return time.perf_counter() - started
 
 
 def random_numbers(n: int) -> None:
-    """What numpy has to draw for n events."""
+    """Draw the random numbers of n events."""
     rng = np.random.default_rng(1)
     rng.random(n)
     rng.standard_normal((2, n))

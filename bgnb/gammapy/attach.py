@@ -1,4 +1,4 @@
-"""Models attached to runs: a data store for Gammapy in which every run has a background."""
+"""Attachment of models to runs: data stores for Gammapy in which every run has a background."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bgnb.files.gadf import HESS_DR1_WRITER, REVERSED, write_background
 from bgnb.files.model_directory import read_models
 from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
-from bgnb.gammapy.rotate import turned_to_radec
+from bgnb.gammapy.rotate import rotate_to_radec
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.datastore import Runs, index_file, open_runs
@@ -34,34 +34,34 @@ from bgnb.observations.fits_table import FitsTable, read_table, read_tables
 from bgnb.observations.selection import FAULT, Reason, fault, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 
-#: Directory of the backgrounds, one file a run.
+#: Directory of the backgrounds, one file per run.
 BACKGROUNDS = "backgrounds"
-# Keywords of the header of the events without which Gammapy does not know the place of the observatory.
+# Header keywords of the events from which Gammapy takes the location of the observatory.
 _SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
-# The parts of a run that Gammapy wants by default, besides the background.
-_PARTS = ("events", "gti", "aeff", "edisp", "psf")
+# Components of a run that Gammapy requires by default, besides the background.
+_COMPONENTS = ("events", "gti", "aeff", "edisp", "psf")
 _INDEX_COLUMNS = ("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
 
 
 @dataclass(frozen=True)
 class AttachedRun:
-    """One run of the input: given a background, or left out for a reason.
+    """Result for one run of the input: attached, or skipped for a reason.
 
     Parameters
     ----------
     obs_id : int
-        Number of the run.
+        OBS_ID.
     reason : Reason or None
-        Why it is left out.
+        Reason for which the run is skipped.
     groups : mapping of int to float
-        Groups that its background comes from, with their weights; none if from a spline.
+        Weights of the groups whose models make the background; empty for a spline.
     livetime_over_ontime : float or None
-        What the rate per livetime was multiplied by.
+        Factor from rates per livetime to rates per ontime.
     fovalign : str or None
-        Frame of its background: ALTAZ, RADEC or REVERSE_LON_RADEC.
+        Frame of the background: ALTAZ, RADEC or REVERSE_LON_RADEC.
     missing : tuple of str
-        Parts that Gammapy wants by default and the index does not have; ``site`` where the
-        header of the events does not state the place of the observatory.
+        Components that Gammapy requires by default and the index lacks; ``site`` if the
+        header of the events does not state the location of the observatory.
     """
 
     obs_id: int
@@ -72,7 +72,7 @@ class AttachedRun:
     missing: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The entry in ``report.json``."""
+        """Return the entry in ``report.json``."""
         status = "attached" if self.reason is None else "left_out"
         entry = asdict(self) | {"reason": None if self.reason is None else str(self.reason)}
         return {"obs_id": entry.pop("obs_id"), "status": status, **entry}
@@ -80,16 +80,16 @@ class AttachedRun:
 
 @dataclass(frozen=True)
 class Attachments:
-    """What `bgnb.attach` did.
+    """Result of `bgnb.attach`.
 
     Parameters
     ----------
     runs : tuple of AttachedRun
-        Every run of the input, in order of OBS_ID.
+        All runs of the input, in order of OBS_ID.
     settings : mapping
-        The arguments, in full.
+        All arguments.
     notes : tuple of str
-        What is odd about the index of runs, and was borne.
+        Warnings raised while reading the index of runs.
     """
 
     runs: tuple[AttachedRun, ...]
@@ -98,38 +98,38 @@ class Attachments:
 
     @property
     def obs_ids(self) -> list[int]:
-        """OBS_IDs of the runs that have a background now, in order."""
+        """OBS_IDs of the attached runs, in order."""
         return [run.obs_id for run in self.runs if run.reason is None]
 
     @property
     def faults(self) -> dict[int, str]:
-        """OBS_ID of the runs that cannot be used, and why."""
+        """Error messages of runs that cannot be used, by OBS_ID."""
         return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.kind == FAULT}
 
     def __str__(self) -> str:
         attached = [run for run in self.runs if run.reason is None]
-        left_out = [run.reason for run in self.runs if run.reason is not None]
-        lines = [f"{len(attached)} of {len(self.runs)} runs have a background, {len(left_out)} are left out"]
-        lines += [f"  {line}" for line in count_reasons(left_out)]
+        reasons = [run.reason for run in self.runs if run.reason is not None]
+        lines = [f"background attached to {len(attached)} of {len(self.runs)} runs, {len(reasons)} skipped"]
+        lines += [f"  {line}" for line in count_reasons(reasons)]
         frames = Counter(str(run.fovalign) for run in attached)
         lines.append(f"frames of the backgrounds: {', '.join(f'{frame} {n}' for frame, n in sorted(frames.items()))}")
-        for parts, n in Counter(run.missing for run in attached if run.missing).items():
-            lines.append(f"note: {n} runs have no {', '.join(parts)}; {_advice(parts)}")
+        for missing, n in Counter(run.missing for run in attached if run.missing).items():
+            lines.append(f"note: {n} run{'s' * (n != 1)} without {', '.join(missing)}: {_advice(missing)}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``report.json`` says."""
+        """Return the content of ``report.json``."""
         return {"runs": [run.as_dict() for run in self.runs], "notes": self.notes, "settings": self.settings}
 
 
 def _advice(missing: Sequence[str]) -> str:
-    """How Gammapy opens runs that lack parts."""
+    """Advise on runs that lack components which Gammapy requires by default."""
     if "site" in missing:
-        return "Gammapy predicts no background where the header of the events lacks GEOLON, GEOLAT or ALTITUDE"
+        return "Gammapy cannot predict a background if the header of the events lacks GEOLON, GEOLAT or ALTITUDE"
     if "gti" in missing:
         return "Gammapy cannot open runs without good time intervals"
-    names = ", ".join(f'"{part}"' for part in (*_PARTS[2:], "bkg") if part not in missing)
-    return f"in Gammapy open them with get_observations(required_irf=[{names}])"
+    names = ", ".join(f'"{name}"' for name in (*_COMPONENTS[2:], "bkg") if name not in missing)
+    return f"to open them in Gammapy, use get_observations(required_irf=[{names}])"
 
 
 @with_settings(AttachSettings)
@@ -145,10 +145,10 @@ def attach(
 ) -> Attachments:
     """Make a data store for Gammapy in which every run has a background.
 
-    OUTDIR gets GADF index files, whose rows point, by relative paths, to the files of INDIR,
-    which do not change, and a background for each run, such that Gammapy predicts the
-    counts of the models: per ontime, at the bin centres, and in a frame that Gammapy
-    interprets correctly (see ``docs/methods.md``).
+    OUTDIR contains GADF index files and a background for each run. The index refers, by
+    relative paths, to the files of INDIR, which are not changed. The backgrounds are written
+    such that Gammapy predicts the counts of the models: per ontime, at the bin centres, and
+    in a frame that Gammapy interprets correctly (see ``docs/methods.md``).
 
     Parameters
     ----------
@@ -157,8 +157,8 @@ def attach(
     indir : path
         Directory of event lists.
     scheme : {"GADF", "HESS"}
-        Its layout, see `open_runs`. In scheme HESS the index contains events, good time
-        intervals and effective areas only.
+        Layout of INDIR, see `open_runs`. In scheme HESS the index contains only events, good
+        time intervals and effective areas.
     outdir : path
         Directory to make.
     {settings}
@@ -170,7 +170,7 @@ def attach(
     Returns
     -------
     Attachments
-        What became of every run; the same as in OUTDIR/report.json.
+        Result for every run, as in OUTDIR/report.json.
 
     Raises
     ------
@@ -184,12 +184,12 @@ def attach(
     >>> from gammapy.data import DataStore  # doctest: +SKIP
     >>> DataStore.from_dir("store").get_observations()  # doctest: +SKIP
     """
-    models = read_models(modeldir)  # before the work begins
+    models = read_models(modeldir)  # fails before the output directory is made
     models.check_interpolable()
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
         runs = open_runs(indir, settings.scheme)
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
-        left_out = dict(selection.left_out)
+        skipped = dict(selection.left_out)
         (directory / BACKGROUNDS).mkdir()
         job = _Job(models, runs, settings.model_lookup, directory)
         attached = []
@@ -200,19 +200,19 @@ def attach(
                 except DataError as error:
                     if settings.on_error == "fail":
                         raise
-                    left_out[obs_id] = fault(str(error))
+                    skipped[obs_id] = fault(str(error))
                 bar.update()
         if not attached:
-            reasons = in_one_line(left_out.values())
-            raise BgnbError("no-runs", f"no run is left of the {len(runs)} in {runs.path}: {reasons}")
+            reasons = in_one_line(skipped.values())
+            raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {reasons}")
         target = Path(outdir).resolve()
         make_rows = _gadf_rows if settings.scheme == "GADF" else _hess_rows
-        hdus, parts = make_rows(runs, [run.obs_id for run in attached], target)
+        hdus, components = make_rows(runs, [run.obs_id for run in attached], target)
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
         observations = _observations(runs, [run.obs_id for run in attached], settings.scheme)
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
-        reports = [_with_missing(run, parts[run.obs_id]) for run in attached]
-        reports += [AttachedRun(obs_id, reason) for obs_id, reason in left_out.items()]
+        reports = [_with_missing(run, components[run.obs_id]) for run in attached]
+        reports += [AttachedRun(obs_id, reason) for obs_id, reason in skipped.items()]
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
@@ -223,23 +223,23 @@ def attach(
 
 
 class _Job:
-    """What every run needs."""
+    """Attachment of models to single runs."""
 
     def __init__(self, models: ModelSet, runs: Runs, lookup: ModelLookup, directory: Path) -> None:
         self._models, self._runs, self._lookup, self._directory = models, runs, lookup, directory
         self._of_groups: dict[int, Cube] = {}
 
     def attach(self, obs_id: int) -> AttachedRun:
-        """Write the background of a run."""
+        """Write the background of a run, and return the result."""
         files = self._runs.files(obs_id)
         run = read_event_list(files)
         self._models.check_instrument(run)
-        header = read_table(files.events.path, files.events.hdu, columns=[])  # as Gammapy sees it, without the index
+        header = read_table(files.events.path, files.events.hdu, columns=[])  # the header that Gammapy reads, not the index
         found = self._models.rate_for(*self._runs.pointing(obs_id), self._lookup)
-        rate = self._at_centres(found)
+        rate = self._at_bin_centers(found)
         fovalign = _frame(self._models.fovalign, header, run)
         if fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":
-            rate = turned_to_radec(rate, run)
+            rate = rotate_to_radec(rate, run)
         factor = run.livetime / float(np.diff(run.gti).sum())
         keywords = {
             "OBS_ID": obs_id,
@@ -250,10 +250,11 @@ class _Job:
         per_ontime = Cube(rate.axes, rate.quantity * factor)
         write_background(per_ontime, path, fovalign=fovalign, timebase="ONTIME", keywords=keywords)
         states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
-        return AttachedRun(obs_id, None, found.weights, factor, fovalign, () if states_site else ("site",))
+        missing = () if states_site else ("site",)
+        return AttachedRun(obs_id, groups=found.weights, livetime_over_ontime=factor, fovalign=fovalign, missing=missing)
 
-    def _at_centres(self, found: RateForRun) -> Cube:
-        """Rates at the bin centres; those of a single group are kept, others hardly ever come twice."""
+    def _at_bin_centers(self, found: RateForRun) -> Cube:
+        """Return the rates at the bin centres; those of single groups are kept, as others rarely occur twice."""
         if len(found.weights) != 1:
             return point_rate(found.rate)
         (group_id,) = found.weights
@@ -263,15 +264,16 @@ class _Job:
 
 
 def background_file(obs_id: int) -> str:
-    """Name of the file with the background of a run."""
+    """Return the name of the file with the background of a run."""
     return f"bkg_{obs_id}.fits.gz"
 
 
 def _frame(fovalign: FovAlign, header: FitsTable, run: EventList) -> str:
-    """The frame in which Gammapy gets the background of a run right.
+    """Choose the frame in which Gammapy predicts the background of a run correctly.
 
-    Backgrounds of runs of H.E.S.S. DR1 it takes for REVERSE_LON_RADEC in any case. ALTAZ it
-    averages from the start of the first good time interval on as if there were no gaps.
+    Gammapy interprets all backgrounds of runs of H.E.S.S. DR1 as REVERSE_LON_RADEC. It
+    averages ALTAZ backgrounds from the start of the first good time interval as if there were
+    no gaps.
     """
     if (header.get("CREATOR"), header.get("HDUVERS")) == HESS_DR1_WRITER:
         return REVERSED
@@ -279,7 +281,7 @@ def _frame(fovalign: FovAlign, header: FitsTable, run: EventList) -> str:
 
 
 def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table, dict[int, set[str]]]:
-    """The index of HDUs with its own rows, led to the original files, and ours; and the parts that each run has."""
+    """Return the index of HDUs, with rows for the original files and the backgrounds, and the components of each run."""
     index = read_table(index_file(runs.path, "hdu-index.fits"))
     columns = {name: index.column(name) for name in _INDEX_COLUMNS}
     columns |= {name: values for name, values in index.columns.items() if values.ndim == 1 and values.dtype.kind != "V"}
@@ -287,9 +289,9 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table,
     kinds = np.char.lower(np.char.strip(columns["HDU_TYPE"]))
     kept = np.isin(columns["OBS_ID"], obs_ids) & (kinds != "bkg")
     kept &= ~np.char.startswith(np.char.lower(np.char.strip(columns["HDU_CLASS"])), "bkg")
-    parts: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
+    components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
     for obs_id, kind in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
-        parts[obs_id].add(kind)
+        components[obs_id].add(kind)
     base = runs.path / str(index.get("BASE_DIR", "."))
     folders = columns["FILE_DIR"].tolist()
     relative = {folder: os.path.relpath((base / folder.strip()).resolve(), target) for folder in set(folders)}
@@ -299,45 +301,47 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table,
         ours = [row[name] for row in rows] if name in _INDEX_COLUMNS else np.zeros(len(rows), values.dtype)
         table[name] = np.concatenate([values[kept], ours])
         table[name].unit = index.units[name] or None
-    return table[np.argsort(table["OBS_ID"], kind="stable")], parts
+    return table[np.argsort(table["OBS_ID"], kind="stable")], components
 
 
 def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table, dict[int, set[str]]]:
-    """An index of the HDUs that the scheme HESS is known to have, and ours; and the parts that each run has."""
+    """Make an index of the HDUs of scheme HESS and of the backgrounds; return it and the components of each run."""
     rows: list[dict[str, Any]] = []
-    parts: dict[int, set[str]] = {}
+    components: dict[int, set[str]] = {}
     for obs_id in obs_ids:
         files = runs.files(obs_id)
         kinds = (("events", "events", files.events), ("gti", "gti", files.gti), ("aeff", "aeff_2d", files.aeff))
-        parts[obs_id] = set()
-        for hdu_type, hdu_class, part in kinds:
-            name = _hdu_name(part) if part else None
-            if part and name:
-                folder = os.path.relpath(part.path.parent.resolve(), target)
-                values = (obs_id, hdu_type, hdu_class, folder, part.path.name, name)
+        components[obs_id] = set()
+        for hdu_type, hdu_class, location in kinds:
+            name = _hdu_name(location) if location else None
+            if location and name:
+                folder = os.path.relpath(location.path.parent.resolve(), target)
+                values = (obs_id, hdu_type, hdu_class, folder, location.path.name, name)
                 rows.append(dict(zip(_INDEX_COLUMNS, values, strict=True)))
-                parts[obs_id].add(hdu_type)
+                components[obs_id].add(hdu_type)
         rows.append(_background_row(obs_id))
-    return Table(rows=rows), parts
+    return Table(rows=rows), components
 
 
 def _background_row(obs_id: int) -> dict[str, Any]:
+    """Return the row of a background in the index of HDUs."""
     values = (obs_id, "bkg", "bkg_3d", BACKGROUNDS, background_file(obs_id), "BACKGROUND")
     return dict(zip(_INDEX_COLUMNS, values, strict=True))
 
 
-def _hdu_name(part: HduLocation) -> str | None:
-    """EXTNAME of an HDU, None where it is not there."""
-    (table,) = read_tables(part.path, [part.hdu], columns=[])
+def _hdu_name(location: HduLocation) -> str | None:
+    """Read the EXTNAME of an HDU; None if there is no such HDU."""
+    (table,) = read_tables(location.path, [location.hdu], columns=[])
     return table.name if table else None
 
 
-def _with_missing(run: AttachedRun, parts: set[str]) -> AttachedRun:
-    return replace(run, missing=run.missing + tuple(part for part in _PARTS if part not in parts))
+def _with_missing(run: AttachedRun, components: set[str]) -> AttachedRun:
+    """Add the missing components to the result for a run."""
+    return replace(run, missing=run.missing + tuple(name for name in _COMPONENTS if name not in components))
 
 
 def _observations(runs: Runs, obs_ids: Sequence[int], scheme: str) -> fits.BinTableHDU:
-    """The index of observations: the original rows in scheme GADF, else the run table."""
+    """Make the index of observations, from the original rows in scheme GADF and from the run table in scheme HESS."""
     if scheme == "HESS":
         return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
     with fits.open(index_file(runs.path, "obs-index.fits"), memmap=False) as hdus:

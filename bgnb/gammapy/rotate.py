@@ -1,4 +1,4 @@
-"""A rate in the frame of altitude and azimuth, as it is on average over a run in that of the sky."""
+"""Average of an ALTAZ-aligned rate over a run, in the RADEC frame."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from bgnb._util.arrays import Floats
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.observations.event_list import EventList
 
-# The field of view turns by 15 arcmin in a minute, and by more than some degrees only a few degrees from the zenith.
+# The field of view rotates by 15 arcmin per minute; by several degrees per minute only close to the zenith.
 _STEP_S = 60.0
-# Bins of the turned rate are no wider than this, deg: its interpolation is one on top of that of the model.
-_WIDEST_BIN = 0.15
-# What a bin just outside the rim holds of the rate there. Towards zero, the logarithm would fall at once, and a strip of
-# half a bin be lost; towards a tenth, the strip holds about what it should, whether the rim stands still or moves.
-_BESIDE = 0.1
+# Maximum bin width of the averaged rate, deg; narrow bins limit the error of interpolating it once more.
+_BIN_WIDTH_MAX = 0.15
+# Factor on the rate in bins just outside the edge of the field of view. With zero, interpolation of the logarithm would
+# lose a strip half a bin wide; with 0.1, the strip has about the right counts, whether or not the edge moves.
+_EDGE_FACTOR = 0.1
 
 
-def turned_to_radec(rate: Cube, run: EventList) -> Cube:
-    """The mean over the good time of a run of a rate that stands still in altitude and azimuth.
+def rotate_to_radec(rate: Cube, run: EventList) -> Cube:
+    """Average an ALTAZ-aligned rate over the good time of a run, in the RADEC frame.
 
     Parameters
     ----------
@@ -33,16 +33,16 @@ def turned_to_radec(rate: Cube, run: EventList) -> Cube:
     Returns
     -------
     `~bgnb.Cube`
-        Rates at the bin centres in the frame RADEC. Its field of view is the least square
-        that holds that of ``rate`` however it is turned. The rate is zero where the
-        model's field of view never comes, as Gammapy has it, but for a bin at the rim.
+        Rates at the bin centres in the frame RADEC. The field of view is the smallest square
+        that contains that of ``rate`` under any rotation. As in Gammapy, the rate is zero in
+        bins that the field of view of ``rate`` never covers, except for one bin at its edge.
 
     Notes
     -----
-    At nodes a minute apart or less, the position of each bin is taken from RADEC to ALTAZ,
-    and the logarithm of the rate interpolated there, linearly in DETX and DETY.
+    At nodes at most one minute apart, the position of each bin is transformed from RADEC to
+    ALTAZ, and the logarithm of the rate is interpolated there, linearly in DETX and DETY.
     """
-    axes = _round_axes(rate.axes)
+    axes = _enclosing_axes(rate.axes)
     view = run.view
     dety, detx = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
     ra, dec = view.sky("RADEC", detx.ravel(), dety.ravel(), np.zeros(1))
@@ -52,50 +52,43 @@ def turned_to_radec(rate: Cube, run: EventList) -> Cube:
     mean = np.zeros((detx.size, len(values)))
     for seconds, weight in zip(*run.good_seconds(_STEP_S), strict=True):
         x, y = view.altaz(ra, dec, np.array([seconds]))
-        inside, beside = (
+        inside, nearby = (
             _within(x, rate.axes.detx.value, margin) & _within(y, rate.axes.dety.value, margin) for margin in (0.0, width)
         )
-        part = np.where(inside, 1.0, _BESIDE)[beside] * weight
-        mean[beside] += part[:, None] * np.exp(_bilinear(x[beside], y[beside], rate.axes) @ log_rate)
+        factor = np.where(inside, 1.0, _EDGE_FACTOR)[nearby] * weight
+        mean[nearby] += factor[:, None] * np.exp(_bilinear(x[nearby], y[nearby], rate.axes) @ log_rate)
     return Cube(axes, u.Quantity(mean.T.reshape(axes.shape), RATE_UNIT))
 
 
-def _round_axes(axes: CubeAxes) -> CubeAxes:
-    """The same energies, and a square field of view around the pointing that holds every corner, however it is turned."""
+def _enclosing_axes(axes: CubeAxes) -> CubeAxes:
+    """Make axes of the same energies whose square field of view contains that of the given axes under any rotation."""
     x, y = (np.radians(edges.value[[0, -1]]) for edges in (axes.detx, axes.dety))
     radius = min(float(np.degrees(np.arccos(np.min(np.cos(x)[:, None] * np.cos(y))))), 90.0)
     width = min(float(np.diff(edges.value).min()) for edges in (axes.detx, axes.dety))
-    n = int(np.ceil(radius / (width / np.ceil(width / _WIDEST_BIN))))
+    n = int(np.ceil(radius / (width / np.ceil(width / _BIN_WIDTH_MAX))))
     edges = np.linspace(-1, 1, 2 * n + 1) * radius * u.deg
     return CubeAxes(axes.energy, edges, edges)
 
 
 def _within(values: Floats, edges: Floats, margin: float) -> NDArray[np.bool_]:
+    """Select values within the outer edges, widened by a margin."""
     return (values >= edges[0] - margin) & (values <= edges[-1] + margin)
 
 
 def _bilinear(x: Floats, y: Floats, axes: CubeAxes) -> csr_array:
-    """Matrix that interpolates between, and extrapolates from, bin centres; shape (n_positions, n_dety * n_detx)."""
+    """Make the matrix of bilinear interpolation between bin centres; shape (n_positions, n_dety * n_detx)."""
     _, n_dety, n_detx = axes.shape
-    left, right, right_part = _neighbours(x, axes.detx_centers.value)
-    below, above, above_part = _neighbours(y, axes.dety_centers.value)
-    columns = np.stack([below * n_detx + left, below * n_detx + right, above * n_detx + left, above * n_detx + right], axis=1)
-    weights = np.stack(
-        [
-            (1 - above_part) * (1 - right_part),
-            (1 - above_part) * right_part,
-            above_part * (1 - right_part),
-            above_part * right_part,
-        ],
-        axis=1,
-    )
+    left, right, to_right = _neighbors(x, axes.detx_centers.value)
+    below, above, to_above = _neighbors(y, axes.dety_centers.value)
+    columns = np.stack([row * n_detx + column for row in (below, above) for column in (left, right)], axis=1)
+    weights = np.stack([y * x for y in (1 - to_above, to_above) for x in (1 - to_right, to_right)], axis=1)
     return csr_array((weights.ravel(), columns.ravel(), np.arange(0, columns.size + 1, 4)), shape=(len(x), n_dety * n_detx))
 
 
-def _neighbours(values: Floats, centres: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """The centres before and behind each value, and how far it is on the way between them."""
-    if len(centres) == 1:
+def _neighbors(values: Floats, centers: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """Return the bin centres below and above each value, and the fraction of the distance between them."""
+    if len(centers) == 1:
         only = np.zeros(len(values), dtype=np.intp)
         return only, only, np.zeros(len(values))
-    before = np.clip(np.searchsorted(centres, values) - 1, 0, len(centres) - 2)
-    return before, before + 1, (values - centres[before]) / (centres[before + 1] - centres[before])
+    below = np.clip(np.searchsorted(centers, values) - 1, 0, len(centers) - 2)
+    return below, below + 1, (values - centers[below]) / (centers[below + 1] - centers[below])

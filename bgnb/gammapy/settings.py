@@ -1,4 +1,4 @@
-"""The settings of `bgnb.attach`."""
+"""Settings of `bgnb.attach`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bgnb.production.settings import model_lookup_setting, on_error_setting, sch
 
 @dataclass(frozen=True, kw_only=True)
 class AttachSettings(SettingsGroup):
-    """The settings of `bgnb.attach`."""
+    """Settings of `bgnb.attach`."""
 
     scheme: Any = scheme_setting()
     select: Any = select_setting("all")

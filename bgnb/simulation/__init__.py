@@ -1,1 +1,1 @@
-"""Simulated runs of a known true model."""
+"""Simulation of runs from a known true model."""

@@ -1,4 +1,4 @@
-"""Simulated runs as directories of files, laid out like those of real runs."""
+"""Directories of simulated runs, with the same layout as those of real runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bgnb.simulation.event_lists import PointSource, make_test_eventlist, make_t
 from bgnb.simulation.settings import DatasetSettings
 from bgnb.simulation.true_model import TrueModel
 
-#: By default another process is started for every so many runs.
+#: By default one more process is started for each such number of runs.
 RUNS_PER_WORKER = 25
 
 
@@ -47,16 +47,16 @@ def make_test_dataset(
     Parameters
     ----------
     outdir : path
-        Directory to make. With sources it also gets their catalogue, ``sources.ecsv``.
+        Directory to make. With sources, their catalogue is written to ``sources.ecsv``.
     scheme : {"GADF", "HESS"}
-        Its layout, see `open_runs`.
+        Layout, see `open_runs`.
     {settings}
     sources : sequence of `PointSource`
         Gamma-ray sources.
     overwrite : bool
         Replace ``outdir`` if bgnb made it.
     workers : int or `concurrent.futures.Executor`, optional
-        Number of processes, or where to run; see `make_models`.
+        Number of processes, or an executor; see `make_models`.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -68,7 +68,7 @@ def make_test_dataset(
     Raises
     ------
     BgnbError
-        If an argument cannot be used, or ``outdir`` is in the way.
+        If an argument cannot be used, or ``outdir`` exists.
     """
     layout = checked_scheme(scheme)
     table = make_test_observation_table(**options_of(settings.observations))
@@ -79,9 +79,9 @@ def make_test_dataset(
         counts = np.zeros(n_runs, dtype=np.int64)
         with (
             progress_bar(n_runs, "run", progress) as bar,
-            open_workers(workers, maximum=1 + n_runs // RUNS_PER_WORKER) as where,
+            open_workers(workers, maximum=1 + n_runs // RUNS_PER_WORKER) as executor,
         ):
-            for task, count in where.map(_write_run, tasks):
+            for task, count in executor.map(_write_run, tasks):
                 counts[task.row] = count
                 bar.update()
         table["EVENT_COUNT"] = counts
@@ -91,8 +91,8 @@ def make_test_dataset(
             catalog = Table([asdict(source) for source in sources])
             catalog.rename_columns(["name", "ra", "dec", "rate"], ["NAME", "RA", "DEC", "RATE"])
             catalog.write(directory / "sources.ecsv")
-        stated = {"scheme": layout} | settings.as_dict() | {"sources": [asdict(source) for source in sources]}
-        write_report(directory, {"settings": stated, "events": table["EVENT_COUNT"].sum()})
+        used = {"scheme": layout} | settings.as_dict() | {"sources": [asdict(source) for source in sources]}
+        write_report(directory, {"settings": used, "events": table["EVENT_COUNT"].sum()})
     return table
 
 
@@ -118,7 +118,7 @@ def _gadf_run_file(obs_id: int) -> Path:
 
 
 def _write_run(task: _Task) -> int:
-    """Simulate and write one run; the number of its events."""
+    """Simulate and write one run; return the number of events."""
     row = task.observation[0]
     events = make_test_eventlist(row, task.model, energy_threshold=task.energy_threshold, sources=task.sources, seed=task.seed)
     hdus = [primary_hdu(), _events_hdu(row, events), _gti_hdu(row, events)]
@@ -175,7 +175,7 @@ def _gti_hdu(row: Any, events: EventList) -> fits.BinTableHDU:
 
 
 def _aeff_hdu(row: Any, events: EventList) -> fits.BinTableHDU:
-    """An effective area of plausible size, which says from which energy on the events are complete."""
+    """Make an effective area of plausible size, whose header states the energy threshold of the run."""
     energy, theta = np.geomspace(0.05, 100, 34), np.linspace(0, 6, 7)
     middle, offset = np.sqrt(energy[1:] * energy[:-1]), (theta[1:] + theta[:-1]) / 2
     area = 3e5 / (1 + (middle / 0.4) ** -2.5) * np.exp(-0.5 * (offset[:, None] / 3) ** 2)

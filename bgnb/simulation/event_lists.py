@@ -1,4 +1,4 @@
-"""Runs of a known true background: observation tables and event lists."""
+"""Simulated observation tables and event lists of a known true model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from bgnb.observations.sites import OBSERVATORIES
 from bgnb.simulation.settings import ObservationSettings
 from bgnb.simulation.true_model import TrueModel
 
-#: Duration of a simulated run and the part of it in which the telescopes were not dead, s.
+#: Ontime and dead-time corrected livetime of a simulated run, s.
 ONTIME, LIVETIME = 1800.0, 1500.0
-#: Zero of the simulated mission time: 2001-01-01 in UTC.
+#: Reference of the simulated mission time: 2001-01-01 in UTC.
 MJDREFI, MJDREFF = 51910, 0.0007428703703703703
 _MJDREF = MJDREFI + MJDREFF
-#: The Sun stays below this altitude during a run: astronomical night.
+#: Maximum altitude of the Sun during a run, deg: astronomical night.
 SUN_ALT_MAX = -18.0
-#: Width of the image of a point source (Gaussian sigma), deg; its events have spectral index 2.
+#: Width of the image of a point source (Gaussian sigma), deg.
 PSF_SIGMA = 0.06
 _SOURCE_INDEX = 2.0
 _SOURCE_MAX_OFFSET = 5.0
@@ -38,7 +38,7 @@ class PointSource:
     Parameters
     ----------
     name : str
-        Its name.
+        Name of the source.
     ra, dec : float
         Position, ICRS, deg.
     rate : float
@@ -52,17 +52,17 @@ class PointSource:
 
     def __post_init__(self) -> None:
         if not (0 <= self.ra <= 360 and -90 <= self.dec <= 90 and 0 <= self.rate < np.inf):
-            limits = "RA in 0 to 360 and DEC in -90 to 90 deg, and a rate from 0 up"
-            raise BgnbError("invalid-argument", f"source {self.name} needs {limits}")
+            limits = "RA from 0 to 360 deg, DEC from -90 to 90 deg, and a finite rate of at least 0"
+            raise BgnbError("invalid-argument", f"source {self.name} must have {limits}")
 
 
 @with_settings(ObservationSettings)
 def make_test_observation_table(n_runs: int = 10, *, settings: ObservationSettings) -> Table:
-    """Make a table of runs of 30 min, with 25 min livetime, at night.
+    """Simulate a table of runs of 30 min at night, with 25 min livetime.
 
-    Pointings are random in the solid angle of the ranges, at the middle of the run; right
-    ascension and declination follow from them, the time and the site. Runs are independent
-    of each other, and may overlap in time.
+    Altitude and azimuth at the middle of a run are uniform in solid angle within the ranges;
+    right ascension and declination follow from them, the time and the site. Runs are
+    independent of each other, and may overlap in time.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ def make_test_observation_table(n_runs: int = 10, *, settings: ObservationSettin
     Raises
     ------
     BgnbError
-        If a range is empty, or there is no night in the dates.
+        If a range is empty, or there is no night between the dates.
     """
     site, n_runs = OBSERVATORIES[settings.observatory], settings.n_runs
     alt_range, az_range, date_range = settings.alt_range, settings.az_range, settings.date_range
     n_tels_range, muoneff_range = settings.n_tels_range, settings.muoneff_range
     first, last = (_mission_time(date) for date in date_range)
     if not first < last:
-        raise BgnbError("invalid-argument", f"date_range must be two dates, the earlier first, got {date_range}")
+        raise BgnbError("invalid-argument", f"date_range must be two increasing dates, got {date_range}")
     rng = np.random.default_rng([settings.seed, 0])
     tstart = np.sort([_night_start(rng, first, last, site) for _ in range(n_runs)])
     sin_low, sin_high = np.sin(np.radians(alt_range))
@@ -124,26 +124,32 @@ def make_test_eventlist(
     sources: Sequence[PointSource] = (),
     seed: int = 0,
 ) -> EventList:
-    """Make the events of one run, in order of time.
+    """Simulate the events of one run, in order of time.
 
     Parameters
     ----------
     observation : `~astropy.table.Row`
         A row of `make_test_observation_table`.
     model : `TrueModel`, optional
-        The true background.
+        The true model; by default that of default parameters.
     energy_threshold : float, optional
-        LO_THRES at the zenith, TeV; it grows as sin(altitude)^−3, as showers get farther
-        away. By default the lowest energy of the model, for all runs.
+        LO_THRES at the zenith, TeV; it grows as sin(altitude)^−3, as showers are farther
+        away. By default the minimum energy of the model, in all runs.
     sources : sequence of `PointSource`
-        Sources in the field of view.
+        Gamma-ray sources; those outside the field of view add no events.
     seed : int
-        The same seed and OBS_ID give the same events, whatever else is simulated.
+        Seed of the random numbers; the same seed and OBS_ID give the same events.
 
     Returns
     -------
     EventList
         The simulated run.
+
+    Raises
+    ------
+    BgnbError
+        If ``energy_threshold`` cannot be used, or the run would have more than `MAX_EVENTS`
+        events.
     """
     model = TrueModel() if model is None else model
     meta, obs_id = observation.meta, int(observation["OBS_ID"])
@@ -158,9 +164,9 @@ def make_test_eventlist(
     ra, dec = view.sky(model.fovalign, detx, dety, time - middle)
     near = [source for source in sources if _in_view(source, view)]
     if near:
-        parts = [_source_events(rng, source, model, livetime) for source in near]
-        times = [_sorted_times(rng, len(part[0]), tstart, ontime) for part in parts]
-        energy, ra, dec = (np.concatenate([own, *(part[i] for part in parts)]) for i, own in enumerate((energy, ra, dec)))
+        of_sources = [_source_events(rng, source, model, livetime) for source in near]
+        times = [_sorted_times(rng, len(events[0]), tstart, ontime) for events in of_sources]
+        energy, ra, dec = (np.concatenate(columns) for columns in zip((energy, ra, dec), *of_sources, strict=True))
         time = np.concatenate([time, *times])
         order = np.argsort(time, kind="stable")
         energy, ra, dec, time = energy[order], ra[order], dec[order], time[order]
@@ -183,6 +189,7 @@ def make_test_eventlist(
 
 
 def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> float:
+    """Return the energy threshold of a run, TeV."""
     if at_zenith is None:
         return model.energy_min
     if not 0 < at_zenith < np.inf:
@@ -191,37 +198,39 @@ def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> flo
 
 
 def _in_view(source: PointSource, view: FieldOfView) -> bool:
+    """Check that a source is close enough to the pointing to be simulated."""
     x, y = view.radec(np.array([source.ra]), np.array([source.dec]))
     return bool(np.hypot(x[0], y[0]) <= _SOURCE_MAX_OFFSET)
 
 
 def _source_events(rng: np.random.Generator, source: PointSource, model: TrueModel, livetime: float) -> tuple[Floats, ...]:
-    """Energies (TeV), right ascensions and declinations (deg) of the events of a source."""
+    """Draw energies (TeV), right ascensions and declinations (deg) of the events of a source."""
     n = int(rng.poisson(source.rate * livetime))
     low, high = (limit ** (1 - _SOURCE_INDEX) for limit in (model.energy_min, model.energy_max))
     energy = (low + (high - low) * rng.random(n)) ** (1 / (1 - _SOURCE_INDEX))
-    around = FieldOfView(source.ra, source.dec, _MJDREF, Site(0.0, 0.0, 0.0))  # RADEC asks for no time and place
+    around = FieldOfView(source.ra, source.dec, _MJDREF, Site(0.0, 0.0, 0.0))  # RADEC depends neither on time nor on site
     x, y = rng.normal(0, PSF_SIGMA, (2, n))
     return energy, *around.sky("RADEC", x, y, np.zeros(n))
 
 
 def _sorted_times(rng: np.random.Generator, n: int, start: float, duration: float) -> Floats:
-    """Uniform times in order: sums of exponential waiting times, scaled to the duration."""
+    """Draw sorted uniform times as sums of exponential waiting times, scaled to the duration."""
     waiting = np.cumsum(rng.standard_exponential(n + 1))
     return start + duration * waiting[:-1] / waiting[-1]
 
 
 def _mission_time(date: str) -> float:
+    """Convert a date in UTC to mission time, s."""
     try:
         return float((Time(date, scale="utc").tt.mjd - _MJDREF) * 86400)
     except ValueError:
-        raise BgnbError("invalid-argument", f"date_range must hold dates such as 2010-01-31, got '{date}'") from None
+        raise BgnbError("invalid-argument", f"date_range must be dates such as 2010-01-31, got '{date}'") from None
 
 
 def _night_start(rng: np.random.Generator, first: float, last: float, site: Site) -> float:
-    """A start of a run, whole seconds of mission time, with the Sun down until its end."""
+    """Draw the start of a run at night, in whole seconds of mission time."""
     for _ in range(10_000):
         tstart = float(np.floor(rng.uniform(first, last)))
         if all(sun_altitude(_MJDREF + (tstart + s) / 86400, site) < SUN_ALT_MAX for s in (0, ONTIME)):
             return tstart
-    raise BgnbError("invalid-argument", "there is no night at this observatory between these dates: widen date_range")
+    raise BgnbError("invalid-argument", "date_range: there is no night at this observatory between these dates; widen it")

@@ -1,4 +1,4 @@
-"""The settings of simulations."""
+"""Settings of simulations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Pair(Kind):
     json: ClassVar[str] = "list"
 
     def check(self, name: str, value: Any) -> tuple[Any, Any]:
-        """Return the two values."""
+        """Check the two values, and return them."""
         try:
             low, high = (self.type(each) for each in value)
         except (TypeError, ValueError):
@@ -99,7 +99,7 @@ class ObservationSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSettings(SettingsGroup):
-    """The settings of `bgnb.make_test_dataset`."""
+    """Settings of `bgnb.make_test_dataset`."""
 
     observations: ObservationSettings = field(default_factory=ObservationSettings)
     true_model: TrueModelSettings = field(default_factory=TrueModelSettings)
@@ -108,7 +108,7 @@ class DatasetSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class TrueRecoSettings(SettingsGroup):
-    """The settings of `bgnb.make_true_reco`."""
+    """Settings of `bgnb.make_true_reco`."""
 
     test: bool = setting(Flag(), False, help="Quick test with two runs.")
     n_runs: int = setting(Whole(), 100, help="Number of runs.")

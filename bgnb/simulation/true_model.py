@@ -1,20 +1,22 @@
-"""The true background of a simulation.
+"""True model of a simulation.
 
 The true rate per energy, solid angle and livetime is
 
     R(E, θ) = C · (0.5 + 0.5 alt/90°) · (E/TeV)^−(Γ+1) · exp(−θ² / 2σ(E)²)
 
-with θ the angular distance from the pointing, σ(E) a power law of energy from σ/2 at the
-lowest energy to σ at the highest, and C such that the sum over all directions and energies
-is the trigger rate at the zenith. Two options make it lopsided, to show rotations and
-mirrors: a linear gradient, and a quadrant without events.
+where θ is the angular distance from the pointing, σ(E) a power law of energy from σ/2 at the
+minimum energy to σ at the maximum, and C is chosen such that the integral over all directions
+and energies is the trigger rate at the zenith. Two options make the rate asymmetric, so that
+rotations and reflections can be detected: a linear gradient, and a quadrant without events.
 
-Events are drawn from exactly this rate: energies and Gaussian offsets in a plane, thinned
-by sin θ / θ (and by what makes the model lopsided), which turns the plane into the sphere.
+Events are drawn from exactly this rate: energies and Gaussian offsets in a plane are drawn,
+and accepted with probability sin θ / θ (times the asymmetry), which projects the plane onto
+the sphere.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,32 +32,37 @@ from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.stack import stack_runs
 from bgnb.simulation.settings import TrueModelSettings
 
-#: More events than this in one run are taken for a mistake.
+#: Maximum number of events of a run.
 MAX_EVENTS = 1e8
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrueModel(TrueModelSettings):
-    """The true background rate.
+    """True background rate of a simulation.
 
     Parameters
     ----------
     sigma : float
-        Width of the field of view at the highest energy, deg, at most 20; half of it at the
-        lowest.
+        Width of the field of view at the maximum energy, deg, at most 20; half of it at the
+        minimum energy.
     spectral_index : float
         Γ: counts per logarithmic energy interval fall as E^−Γ, the rate as E^−(Γ+1).
     trigger_rate : float
-        Background events per second of livetime at the zenith, in all directions, before a
+        Background events per second of livetime at the zenith, from all directions, before a
         quadrant is masked.
     gradient_x, gradient_y : float
-        Relative change of the rate per deg of DETX and DETY; the factor is clipped to 0 to 2.
+        Relative change of the rate per deg of DETX and DETY; the factor is limited to 0 to 2.
     mask_quadrant : bool
-        No events where DETX > 0 and DETY > 0.
+        Exclude events with DETX > 0 and DETY > 0.
     fovalign : {"ALTAZ", "RADEC"}
         Frame of DETX and DETY.
     energy_min, energy_max : float
         Range of energies, TeV.
+
+    Raises
+    ------
+    BgnbError
+        If a parameter is out of range.
     """
 
     energy_min: float = setting(Number(above=0), 0.1, help="Minimum energy, TeV.")
@@ -68,28 +75,45 @@ class TrueModel(TrueModelSettings):
             raise BgnbError("invalid-argument", f"energy_min and energy_max must be increasing, got {energies}")
 
     def sigma_at(self, energy: Floats) -> Floats:
-        """σ(E) in deg, for energies in TeV."""
+        """Return σ(E) in deg, for energies in TeV."""
         return self.sigma / 2 * (energy / self.energy_min) ** self._sigma_slope
 
-    def lopsidedness(self, detx: Floats, dety: Floats) -> Floats:
-        """What multiplies the symmetric rate, between 0 and 2; positions in deg."""
+    def asymmetry(self, detx: Floats, dety: Floats) -> Floats:
+        """Return the factor on the symmetric rate, from 0 to 2, at positions in deg."""
         factor = np.clip(1 + self.gradient_x * detx + self.gradient_y * dety, 0, 2)
         return np.where((detx > 0) & (dety > 0), 0.0, factor) if self.mask_quadrant else factor
 
-    def expected(self, axes: CubeAxes, alt_pnt: float) -> Floats:
-        """Expected events per second of livetime in each bin, shape (energy, dety, detx).
+    def lopsidedness(self, detx: Floats, dety: Floats) -> Floats:
+        """Return `asymmetry`, under its former name."""
+        warnings.warn("lopsidedness is now asymmetry", DeprecationWarning, stacklevel=2)
+        return self.asymmetry(detx, dety)
 
-        It is the integral over the bin, by Gauss-Legendre quadrature: five nodes in log
-        energy, three by three in the field of view.
+    def expected(self, axes: CubeAxes, alt_pnt: float) -> Floats:
+        """Integrate the rate over each bin.
+
+        Gauss-Legendre quadrature is used, with five nodes in log energy and three in each of
+        DETX and DETY.
+
+        Parameters
+        ----------
+        axes : `CubeAxes`
+            The bins.
+        alt_pnt : float
+            Altitude of the pointing, deg.
+
+        Returns
+        -------
+        ndarray
+            Expected events per second of livetime, shape (energy, dety, detx).
         """
         log_energy = np.clip(np.log(axes.energy.value), np.log(self.energy_min), np.log(self.energy_max))
         energy, d_energy = _quadrature(log_energy, 5)
-        # A bin that the edge of the masked quadrant cuts is integrated in two parts.
+        # Bins that contain an edge of the masked quadrant are integrated in two pieces.
         dety_edges, detx_edges = (_with_zero(edges.value) for edges in (axes.dety, axes.detx))
         (dety, d_dety), (detx, d_detx) = (_quadrature(np.radians(edges), 3) for edges in (dety_edges, detx_edges))
         y, x = dety.reshape(-1, 1), detx.reshape(1, -1)
         offset = np.degrees(np.arccos(np.cos(x) * np.cos(y)))
-        weight = d_dety.reshape(-1, 1) * d_detx.reshape(1, -1) * np.cos(y) * self.lopsidedness(np.degrees(x), np.degrees(y))
+        weight = d_dety.reshape(-1, 1) * d_detx.reshape(1, -1) * np.cos(y) * self.asymmetry(np.degrees(x), np.degrees(y))
         rate = np.zeros((axes.shape[0], len(dety), len(detx)))
         for plane in range(axes.shape[0]):
             for node, width in zip(np.exp(energy[plane]), d_energy[plane], strict=True):
@@ -101,17 +125,17 @@ class TrueModel(TrueModelSettings):
         return self._norm * altitude_factor(alt_pnt) * rate
 
     def draw(self, rng: np.random.Generator, alt_pnt: float, livetime: float) -> tuple[Floats, Floats, Floats]:
-        """Energies (TeV), DETX and DETY (deg) of the events of a livetime in s."""
+        """Draw energies (TeV), DETX and DETY (deg) of the events in a livetime (s)."""
         # In the plane the density is a power law in energy times a Gaussian of width sigma(E).
         slope = self.spectral_index - 2 * self._sigma_slope
-        slope = slope if abs(slope) > 1e-6 else 1e-6  # the limit is a logarithm
+        slope = slope if abs(slope) > 1e-6 else 1e-6  # avoids the logarithmic limit
         low, high = self.energy_min**-slope, self.energy_max**-slope
         gauss = 2 * np.pi * np.radians(self.sigma / 2) ** 2 * self.energy_min ** (-2 * self._sigma_slope)
         bound = 2.0 if self.gradient_x or self.gradient_y else 1.0
         mean = self._norm * altitude_factor(alt_pnt) * livetime * gauss * (low - high) / slope
         if mean * bound > MAX_EVENTS:
-            limit = f"the limit is {MAX_EVENTS:.0g}; lower trigger_rate"
-            raise BgnbError("too-large", f"a run would have {mean:.3g} events; {limit}")
+            limit = f"more than {MAX_EVENTS:.0g}; lower trigger_rate"
+            raise BgnbError("too-large", f"a run would have {mean:.3g} events, {limit}")
         n = int(rng.poisson(mean * bound))
         energy = (low + (high - low) * rng.random(n)) ** (-1 / slope)
         left, up = np.radians(self.sigma_at(energy)) * rng.standard_normal((2, n))
@@ -119,7 +143,7 @@ class TrueModel(TrueModelSettings):
         onto_sphere = np.sinc(offset / np.pi)  # sin θ / θ
         detx = np.degrees(np.arctan2(onto_sphere * left, np.cos(offset)))
         dety = np.degrees(np.arcsin(onto_sphere * up))
-        kept = rng.random(n) * bound < onto_sphere * self.lopsidedness(detx, dety)
+        kept = rng.random(n) * bound < onto_sphere * self.asymmetry(detx, dety)
         return energy[kept], detx[kept], dety[kept]
 
     @property
@@ -128,7 +152,7 @@ class TrueModel(TrueModelSettings):
 
     @cached_property
     def _norm(self) -> float:
-        """C, in TeV-1 s-1 sr-1."""
+        """Normalisation C, TeV-1 s-1 sr-1."""
         log_energy, d_energy = (
             a.ravel() for a in _quadrature(np.linspace(np.log(self.energy_min), np.log(self.energy_max), 41), 5)
         )
@@ -140,44 +164,50 @@ class TrueModel(TrueModelSettings):
 
 
 def altitude_factor(alt_pnt: float) -> float:
-    """Rate at an altitude in deg, relative to the zenith."""
+    """Return the rate at an altitude in deg, relative to the zenith."""
     return 0.5 + 0.5 * alt_pnt / 90
 
 
 def make_test_bg_cube_model(
     axes: CubeAxes | None = None, altitude: u.Quantity | str = 70 * u.deg, model: TrueModel | None = None
 ) -> BackgroundModel:
-    """Make the true cube of a simulation.
+    """Make the true model of a simulation, as a cube.
 
     Parameters
     ----------
     axes : `CubeAxes`, optional
-        The axes; by default those of a group of 100 runs.
+        Axes of the cube; by default those of a group of 100 runs.
     altitude : `~astropy.units.Quantity` or str
-        Altitude of the pointing; of several runs the mean, as the rate is linear in it.
+        Altitude of the pointing; for several runs their mean, as the rate is linear in it.
     model : `TrueModel`, optional
-        The parameters.
+        The parameters; by default the default ones.
 
     Returns
     -------
     BackgroundModel
-        Its rate is exact: the mean of the true rate over each bin. Its stack is empty.
+        The mean of the true rate over each bin, with an empty stack.
+
+    Raises
+    ------
+    BgnbError
+        If the altitude is not within 0 to 90 deg.
     """
     axes = CubeAxes.regular(n_energy=20, n_fov=60) if axes is None else axes
     model = TrueModel() if model is None else model
     alt_pnt = to_value("altitude", altitude, "deg")
     if not 0 <= alt_pnt <= 90:
-        raise BgnbError("invalid-argument", f"the altitude must lie within 0 and 90 deg, got {alt_pnt}")
+        raise BgnbError("invalid-argument", f"altitude must be from 0 to 90 deg, got {alt_pnt:g} deg")
     rate = model.expected(axes, alt_pnt) / axes.bin_volume.to_value("MeV sr")
     return BackgroundModel(Cube(axes, rate * RATE_UNIT), stack_runs([], axes, model.fovalign), "true")
 
 
 def _quadrature(edges: Floats, order: int) -> tuple[Floats, Floats]:
-    """Gauss-Legendre nodes and weights within each bin, shapes (n_bins, order)."""
+    """Return Gauss-Legendre nodes and weights within each bin, shapes (n_bins, order)."""
     nodes, weights = np.polynomial.legendre.leggauss(order)
     middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     return middle[:, None] + half[:, None] * nodes, half[:, None] * weights
 
 
 def _with_zero(edges: Floats) -> Floats:
+    """Add an edge at zero, if zero is inside."""
     return np.union1d(edges, [0.0]) if edges[0] < 0 < edges[-1] else edges

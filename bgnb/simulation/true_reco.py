@@ -1,4 +1,4 @@
-"""True against reconstructed: one set of parameters, the truth and what comes out of simulated runs."""
+"""True model, and the model reconstructed from simulated runs."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def make_true_reco(
 ) -> Report:
     """Make the true and the reconstructed model of one group.
 
-    Runs are simulated in the group's range of altitude and azimuth and processed by
-    `make_models`, like real ones. The true model is that of their mean altitude, on the same
-    axes.
+    Runs are simulated in the range of altitude and azimuth of the group, and processed by
+    `make_models` like real runs. The true model is evaluated at their mean altitude, on the
+    same axes.
 
     Parameters
     ----------
     outdir : path
-        Gets the directories ``true`` and ``reco``.
+        Directory in which the directories ``true`` and ``reco`` are made.
     {settings}
     workers : int or `concurrent.futures.Executor`, optional
-        Number of processes, or where to run; see `make_models`.
+        Number of processes, or an executor; see `make_models`.
     keep_dataset : bool
         Keep the simulated runs in ``outdir/dataset``: about 13 MB per run at the full rate.
     overwrite : bool
@@ -67,7 +67,7 @@ def make_true_reco(
     Raises
     ------
     BgnbError
-        If an argument cannot be used, or ``outdir`` is in the way.
+        If an argument cannot be used, or ``outdir`` exists.
     """
     if settings.test and settings.n_runs not in (TrueRecoSettings().n_runs, _TEST_RUNS):
         raise BgnbError("no-effect", f"n_runs has no effect with test, which simulates {_TEST_RUNS} runs")
@@ -115,23 +115,24 @@ def make_true_reco(
         for write, name in zip((write_model, write_image), reco.report.groups[0].files, strict=True):
             write(true, directory / name, {"GROUP_ID": group_id, "ALT_PNT": altitude, "AZ_PNT": azimuth})
         write_groups(groups, directory / GROUPS_FILE)
-        stated = options_of(true_model) | {"group_id": group_id, "altitude_deg": altitude, "n_runs": len(table)}
-        stated |= {"observatory": observatory, "energy_threshold": threshold, "seed": seed}
-        write_report(directory, {"settings": stated})
+        used = options_of(true_model) | {"group_id": group_id, "altitude_deg": altitude, "n_runs": len(table)}
+        used |= {"observatory": observatory, "energy_threshold": threshold, "seed": seed}
+        write_report(directory, {"settings": used})
     return reco.report
 
 
 def _check_output(out: Path, overwrite: bool) -> None:
     """Refuse an output directory that cannot be used, before the simulation."""
     if out.is_dir() and (foreign := sorted({path.name for path in out.iterdir() if not is_hidden(path.name)} - {*_OURS})):
-        ours = f"which is none of {', '.join(_OURS)}"
-        raise BgnbError("foreign-files", f"{out}: holds {foreign[0]}, {ours}; name another directory")
+        ours = f"which is not one of {', '.join(_OURS)}"
+        raise BgnbError("foreign-files", f"{out}: contains {foreign[0]}, {ours}; use another directory")
     for name in _OURS[:3]:
         check_target(out / name, overwrite=overwrite)
 
 
 @contextmanager
 def _dataset_directory(out: Path, keep: bool) -> Iterator[Path]:
+    """Provide a directory for the simulated runs; it is removed at the end if it is not kept."""
     if keep:
         yield out / "dataset"
         return

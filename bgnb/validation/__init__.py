@@ -1,1 +1,1 @@
-"""Models compared with observed counts, and with each other."""
+"""Comparison of models with observed counts, and with each other."""

@@ -1,4 +1,4 @@
-"""Two directories of models compared, group by group."""
+"""Comparison of two directories of models, group by group."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from bgnb.plots.figures import plot_comparison
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """What `compare_models` found.
+    """Result of `compare_models`.
 
     Parameters
     ----------
     comparisons : dict of int to `Comparison`
-        By GROUP_ID.
+        Comparison of each group, by GROUP_ID.
     groups : tuple of dict
-        Figures of each group, as in ``report.json``.
+        Quantities of each group, as in ``report.json``.
     only_first, only_second : tuple of int
-        Groups that only one directory has.
+        GROUP_IDs that only one directory has.
     notes : tuple of str
-        What was asked for and is not shown.
+        Energies and positions that are not shown, as they lie outside the axes.
     """
 
     comparisons: dict[int, Comparison]
@@ -46,7 +46,7 @@ class ModelComparison:
 
     @property
     def table(self) -> Table:
-        """One row a group: ratio of the integrals, bias by zone, pulls, indices at the first position."""
+        """One row per group: ratio of the integrals, bias by zone, pulls, spectral indices at the first position."""
         names = ["GROUP_ID", "RATIO", *(f"BIAS_{zone.upper()}" for zone in ZONES), "PULL_BINS", "PULL_MEAN", "PULL_STD"]
         names += ["INDEX_1", "INDEX_2"]
         rows = []
@@ -77,31 +77,31 @@ def compare_models(
     Parameters
     ----------
     dir1, dir2 : path
-        Directories of models; the first is the reference, for instance the truth.
+        Directories of models; the first is the reference, for instance the true model.
     outdir : path
-        Directory to make, with ``report.json``, and for each group a PNG and an HTML file;
-        the second shows all energies, on a slider.
+        Directory to make, with ``report.json`` and, for each group, a PNG and an HTML file;
+        the HTML file shows all energies, with a slider.
     normalise : {"none", "cube", "plane"}
         See `compare`.
     energies : sequence of `~astropy.units.Quantity` or str
         Energies of the images.
     positions : sequence of pair of float
-        DETX and DETY, in deg, of the spectra; those outside the field of view are passed over.
+        DETX and DETY of the spectra, deg; positions outside the field of view are skipped.
     labels : pair of str, optional
-        Names of the two in pictures; by default those of the directories.
+        Names of both directories in the plots; by default their own.
     overwrite : bool
-        Replace ``outdir``, if bgnb made it.
+        Replace ``outdir`` if bgnb made it.
 
     Returns
     -------
     ModelComparison
-        The comparisons and figures of all common groups.
+        Comparisons of all common groups.
 
     Raises
     ------
     BgnbError
-        Where a directory holds no models, or the two have no group in common, or their
-        groups are defined differently.
+        If a directory contains no models, the two have no group in common, or their groups
+        are defined differently.
     """
     require("plots")
     first, second = ModelDirectory(dir1), ModelDirectory(dir2)
@@ -109,24 +109,27 @@ def compare_models(
     try:
         at_energies = [u.Quantity(energy).to("TeV") for energy in energies]
     except (TypeError, ValueError) as error:
-        raise BgnbError(f"energies must be values with a unit, such as '5 TeV', got {list(map(str, energies))}") from error
+        wanted = "values with a unit, such as '5 TeV'"
+        raise BgnbError("invalid-argument", f"energies must be {wanted}, got {list(map(str, energies))}") from error
     try:
         at_positions: list[Position] = [(float(x), float(y)) for x, y in positions]
     except (TypeError, ValueError):
-        raise BgnbError(f"positions must be pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)], got {positions}") from None
+        wanted = "pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)]"
+        raise BgnbError("invalid-argument", f"positions must be {wanted}, got {positions}") from None
     common = common_groups(first, second)
-    comparisons, figures, notes = {}, [], list[str]()
+    comparisons, quantities, notes = {}, [], list[str]()
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(first.path, second.path)) as directory:
         for group_id in common:
             comparison = compare(first.read(group_id), second.read(group_id), normalise)
             inside = [(x, y) for x, y in at_positions if comparison.axes.holds(x * u.deg, y * u.deg)]
             if at_energies and not energy_bins(comparison.axes, at_energies):
                 edges = comparison.axes.energy
-                raise BgnbError(f"none of the energies of the images lies within {edges[0]:.3g} to {edges[-1]:.3g}")
+                limits = f"{edges[0]:.3g} to {edges[-1]:.3g}"
+                raise BgnbError("invalid-argument", f"energies: none lies within the energy axis of group {group_id}, {limits}")
             if at_positions and not inside:
                 x, y = comparison.axes.detx, comparison.axes.dety
-                ends = f"DETX {x[0]:.3g} to {x[-1]:.3g}, DETY {y[0]:.3g} to {y[-1]:.3g}"
-                raise BgnbError(f"none of the positions of the spectra lies within {ends}")
+                limits = f"DETX {x[0]:.3g} to {x[-1]:.3g}, DETY {y[0]:.3g} to {y[-1]:.3g}"
+                raise BgnbError("invalid-argument", f"positions: none lies in the field of view of group {group_id}, {limits}")
             title = f"Group {group_id}: {names[1]} against {names[0]}"
             picture = plot_comparison(comparison, at_energies, inside, names, title)
             write_file(directory / f"comparison_group{group_id}.png", picture.png)
@@ -134,27 +137,21 @@ def compare_models(
             write_file(directory / f"comparison_group{group_id}.html", page.encode())
             outside = [str(e) for e in at_energies if not energy_bins(comparison.axes, [e])]
             outside += [str(position) for position in at_positions if position not in inside]
-            notes += [f"group {group_id}: outside its axes, and not shown: {', '.join(outside)}"] if outside else []
+            if outside:
+                notes.append(f"group {group_id}: not shown, as they lie outside the axes: {', '.join(outside)}")
             comparisons[group_id] = comparison
-            figures.append(group_numbers(group_id, comparison, at_energies, inside))
+            quantities.append(group_numbers(group_id, comparison, at_energies, inside))
         result = ModelComparison(
             comparisons,
-            tuple(figures),
+            tuple(quantities),
             tuple(sorted(set(first.group_ids) - set(common))),
             tuple(sorted(set(second.group_ids) - set(common))),
             tuple(notes),
         )
-        settings: dict[str, Any] = {
-            "dir1": str(dir1),
-            "dir2": str(dir2),
-            "normalise": checked_normalise(normalise),
-            "labels": names,
-        }
-        settings |= {"energies": [str(energy) for energy in energies], "positions": [list(map(float, p)) for p in positions]}
-        report = {"settings": settings, "groups": figures}
-        write_report(
-            directory, report | {"notes": notes, "only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
-        )
+        settings: dict[str, Any] = {"dir1": str(dir1), "dir2": str(dir2), "normalise": checked_normalise(normalise)}
+        settings |= {"labels": names, "energies": [str(energy) for energy in energies], "positions": at_positions}
+        missing = {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
+        write_report(directory, {"settings": settings, "groups": quantities, "notes": notes} | missing)
     return result
 
 
@@ -166,9 +163,27 @@ def comparison_page(
     group_id: int,
     group: str,
 ) -> str:
-    """What `bgnb.dashboards.compare_models` shows, at all energies and some positions, as one page that needs no network.
+    """Make an HTML page with the views of `bgnb.dashboards.compare_models` at all energies; it needs no network.
 
-    It begins with the lowest of the energies given; positions are in deg, ``group`` is the group in words.
+    Parameters
+    ----------
+    comparison : `Comparison`
+        The models of a group.
+    energies : sequence of `~astropy.units.Quantity`
+        The lowest of them is shown first.
+    positions : sequence of pair of float
+        DETX and DETY of the spectra, deg.
+    labels : pair of str
+        Names of the models.
+    group_id : int
+        GROUP_ID.
+    group : str
+        Description of the group.
+
+    Returns
+    -------
+    str
+        The page.
     """
     from bgnb.plots.html_page import to_html  # Bokeh takes time to load
 
@@ -187,7 +202,7 @@ def comparison_page(
 def group_numbers(
     group_id: int, comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position]
 ) -> dict[str, Any]:
-    """The figures of a comparison, as plain numbers; None where one is not defined."""
+    """Return the quantities of a comparison as plain numbers; None if one is not defined."""
     first, second = comparison.first, comparison.second
     planes1, planes2 = (np.where(comparison.exposed, plane, 0.0) for plane in comparison.plane_integrals())
     pulls = comparison.pulls
@@ -205,7 +220,7 @@ def group_numbers(
                 "index_error": [spectrum.index_error for spectrum in pair],
             }
         )
-    figures = {
+    quantities = {
         "group_id": group_id,
         "methods": [first.method, second.method],
         "n_runs": [len(model.stack.runs) for model in (first, second)],
@@ -226,4 +241,4 @@ def group_numbers(
         "image_bins": energy_bins(comparison.axes, energies),
         "spectra": spectra,
     }
-    return dict(plain(figures))
+    return dict(plain(quantities))

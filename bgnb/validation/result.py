@@ -1,4 +1,4 @@
-"""Models put to the test: what they predict for runs, against what was counted."""
+"""Predicted against observed counts."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significan
 from bgnb.files.report_json import plain
 from bgnb.validation.run_prediction import Grid, RunPrediction
 
-#: The quantities in bins of which predicted and observed are compared.
+#: Quantities in bins of which predicted and observed counts are compared.
 PROFILES = ("energy", "offset", "detx", "dety", "altitude", "azimuth")
-#: Significances are those of bins (energy, DETY, DETX), or of pixels in the sum of all energies; of
-#: every run, or after the runs are summed, which shows what they have in common.
+#: Significances are those of the bins of a cube (energy, DETY, DETX) or of an image (summed over
+#: energy), of each run or of the sum of all runs. The sum shows deviations that the runs share.
 KINDS = ("image of each run", "cube of each run", "image of all runs", "cube of all runs")
 
-_SEED = 0  # of the random part of significances
+_SEED = 0  # of the random numbers in significances
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """How well predictions fit: deviance over its expectation, and the significance of bins.
+    """Goodness of fit of predictions: deviance over its expectation, and significance of bins.
 
     Parameters
     ----------
     n_runs : int
-        How many runs are compared.
+        Number of runs compared.
     deviance, expected, error : float
-        Poisson deviance, its expectation if the prediction is true, and the standard
-        deviation of it.
+        Poisson deviance, and its expectation and standard deviation if the prediction is
+        true.
     significance : mapping of str to ndarray
-        Significance of all bins, by kind, see `KINDS`.
+        Significance of all bins, by kind (see `KINDS`).
     """
 
     n_runs: int
@@ -55,31 +55,36 @@ class Fit:
 
     @property
     def ratio_error(self) -> float:
-        """Statistical error of it."""
+        """Standard deviation of `ratio`, if the prediction is true."""
         return self.error / self.expected
 
     def mean_width(self, kind: str) -> tuple[float, float]:
-        """Mean and standard deviation of a kind of significance: 0 and 1 if the prediction is true."""
+        """Return mean and standard deviation of a kind of significance: 0 and 1 if the prediction is true."""
         values = self.significance[kind]
         return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Predictions for runs, and how good they are.
+    """Predicted against observed counts of runs.
 
     Parameters
     ----------
     grid : `Grid`
-        Where they are compared.
+        Bins that are compared.
     runs : tuple of `RunPrediction`
-        In order of OBS_ID.
+        The runs, in order of OBS_ID.
     faults : mapping of int to str
-        Runs that cannot be read, and why.
+        Error messages of runs that cannot be read, by OBS_ID.
     seen : set of int
-        Runs that the models were made from.
+        OBS_IDs of the runs used to make the models.
     notes : tuple of str
-        What else should be known of the runs.
+        Further notes on the runs.
+
+    Raises
+    ------
+    BgnbError
+        If no run has counts in bins with a prediction above zero.
     """
 
     grid: Grid
@@ -91,12 +96,13 @@ class Validation:
     def __post_init__(self) -> None:
         usable = [run for run in self.runs if run.n_counts > 0 and run.n_expected > 0]
         if not usable:
-            raise BgnbError("nothing to compare: no run has counts where a model predicts any; do their energies overlap?")
+            wrong = "no run has counts in bins with a prediction above zero; check that their energies overlap"
+            raise BgnbError("nothing-to-compare", f"nothing to compare: {wrong}")
         object.__setattr__(self, "runs", tuple(sorted(self.runs, key=lambda run: run.obs_id)))
 
     @property
     def counts_where_none_are_possible(self) -> int:
-        """Counts in bins where the model is empty; they are left out of deviance and significance."""
+        """Counts in bins where the model is empty; they are excluded from deviance and significance."""
         return sum(int(run.counts[run.used & ~run.possible].sum()) for run in self.runs)
 
     @cached_property
@@ -106,12 +112,12 @@ class Validation:
 
     @property
     def ratio(self) -> tuple[float, float]:
-        """Mean and scatter of predicted over observed counts of the runs, without a free norm.
+        """Mean and standard deviation of predicted over observed counts of the runs, without a free norm.
 
-        The mean of such ratios is above that of all counts, `total_ratio`, by about the square of their scatter.
+        The mean exceeds `total_ratio` by about the variance of the ratios.
         """
         ratios = self.ratios[np.isfinite(self.ratios)]
-        return float(ratios.mean()), float(ratios.std(ddof=1)) if len(ratios) > 1 else float("nan")
+        return float(ratios.mean()), float(ratios.std(ddof=1)) if len(ratios) > 1 else math.nan
 
     @property
     def total_ratio(self) -> float:
@@ -119,19 +125,24 @@ class Validation:
         return sum(run.n_expected for run in self.runs) / sum(run.n_counts for run in self.runs)
 
     def fit(self, free_norm: bool, obs_id: int | None = None) -> Fit:
-        """How well the prediction of all runs, or of one, fits.
+        """Compute the goodness of fit of the prediction of all runs, or of one.
 
         Parameters
         ----------
         free_norm : bool
-            Whether the prediction of each run is scaled to its counts.
+            Scale the prediction of each run to its counts.
         obs_id : int, optional
-            The run.
+            OBS_ID of one run; by default all runs are used.
+
+        Returns
+        -------
+        Fit
+            Deviance and significances.
 
         Raises
         ------
         BgnbError
-            Where there is no such run, or nothing to compare in it.
+            If there is no such run, or nothing to compare in it.
         """
         rng = np.random.default_rng(_SEED)
         n_runs = 0
@@ -146,14 +157,14 @@ class Validation:
             expected, bins = run.scaled(free_norm), run.possible
             total += float(deviance(run.counts[bins], expected[bins]).sum())
             means, variances = deviance_moments(expected[bins])
-            mean += float(means.sum()) - free_norm  # a norm that is fitted takes one degree of freedom
+            mean += float(means.sum()) - free_norm  # a fitted norm takes one degree of freedom
             variance += float(variances.sum())
             both = np.where(bins, [run.counts, expected], 0)
             summed += both
             images.append(_significance(both.sum(axis=1), rng))
             cubes.append(_significance(both, rng))
         if not n_runs:
-            raise BgnbError("there is nothing to compare" if obs_id is None else f"there is nothing to compare in run {obs_id}")
+            raise BgnbError("nothing-to-compare", "nothing to compare" + ("" if obs_id is None else f" in run {obs_id}"))
         significances = {
             "image of each run": np.concatenate(images),
             "cube of each run": np.concatenate(cubes),
@@ -163,7 +174,7 @@ class Validation:
         return Fit(n_runs, total, mean, math.sqrt(variance), significances)
 
     def profile(self, axis: str) -> Table:
-        """Predicted over observed in bins of a quantity.
+        """Compare predicted and observed counts in bins of a quantity.
 
         Parameters
         ----------
@@ -175,41 +186,39 @@ class Validation:
         `~astropy.table.Table`
             LOW and HIGH of each bin, COUNTS, EXPECTED (without a free norm), EXPECTED_NORM
             (each run scaled to its counts), RATIO and RATIO_NORM of predicted over
-            observed, and their relative Poisson error ERROR.
+            observed counts, and their relative Poisson error ERROR. Empty bins are excluded.
         """
-        edges, unit, place = self._profile_axis(axis)
+        edges, unit, value_of = self._profile_axis(axis)
         sums = np.zeros((3, len(edges) - 1))
         for run in self.runs:
-            where = np.broadcast_to(place(run), self.grid.axes.shape)[run.used]
-            index = np.clip(np.searchsorted(edges, where, side="right") - 1, 0, len(edges) - 2)
+            at_bins = np.broadcast_to(value_of(run), self.grid.axes.shape)[run.used]
+            index = np.clip(np.searchsorted(edges, at_bins, side="right") - 1, 0, len(edges) - 2)
             for number, values in enumerate((run.counts, run.expected, run.scaled(True))):
                 sums[number] += np.bincount(index, values[run.used], minlength=len(edges) - 1)
         counts, expected, scaled = sums
         table = Table({"LOW": edges[:-1], "HIGH": edges[1:], "COUNTS": counts.astype(np.int64)})
         table["LOW"].unit = table["HIGH"].unit = unit
         table["EXPECTED"], table["EXPECTED_NORM"] = expected, scaled
-        some = np.where(counts > 0, counts, np.nan)
-        table["RATIO"], table["RATIO_NORM"], table["ERROR"] = expected / some, scaled / some, 1 / np.sqrt(some)
+        divisor = np.where(counts > 0, counts, np.nan)
+        table["RATIO"], table["RATIO_NORM"], table["ERROR"] = expected / divisor, scaled / divisor, 1 / np.sqrt(divisor)
         return table[expected + counts > 0]
 
     def _profile_axis(self, axis: str) -> tuple[Floats, str, Callable[[RunPrediction], Any]]:
-        axes, axis = self.grid.axes, checked_choice("axis", axis, PROFILES)
-        if axis == "energy":
-            return axes.energy.value, "TeV", lambda _: axes.energy_centers.value[:, None, None]
-        if axis == "offset":
-            edges = np.linspace(0, self.grid.offset_max, 6)
-            return edges, "deg", lambda _: self.grid.offset
-        if axis == "detx":
-            return axes.detx.value, "deg", lambda _: axes.detx_centers.value
-        if axis == "dety":
-            return axes.dety.value, "deg", lambda _: axes.dety_centers.value[:, None]
-        if axis == "altitude":
-            return np.linspace(0, 90, 10), "deg", lambda run: run.alt_pnt
-        return np.linspace(0, 360, 9), "deg", lambda run: run.az_pnt % 360
+        """Return the edges and unit of an axis, and a function that returns the values of a run."""
+        axes = self.grid.axes
+        profiles: dict[str, tuple[Floats, str, Callable[[RunPrediction], Any]]] = {
+            "energy": (axes.energy.value, "TeV", lambda _: axes.energy_centers.value[:, None, None]),
+            "offset": (np.linspace(0, self.grid.offset_max, 6), "deg", lambda _: self.grid.offset),
+            "detx": (axes.detx.value, "deg", lambda _: axes.detx_centers.value),
+            "dety": (axes.dety.value, "deg", lambda _: axes.dety_centers.value[:, None]),
+            "altitude": (np.linspace(0, 90, 10), "deg", lambda run: run.alt_pnt),
+            "azimuth": (np.linspace(0, 360, 9), "deg", lambda run: run.az_pnt % 360),
+        }
+        return profiles[checked_choice("axis", axis, PROFILES)]
 
     @property
     def table(self) -> Table:
-        """One row a run: pointing, counts, predicted counts and their ratio, and how well its shape fits."""
+        """One row per run: pointing, observed and predicted counts, their ratio, and the goodness of fit of the shape."""
         fits = [self.fit(True, run.obs_id) if run.factor > 0 else None for run in self.runs]
         table = Table({"OBS_ID": [run.obs_id for run in self.runs]})
         table["ALT_PNT"], table["AZ_PNT"] = [run.alt_pnt for run in self.runs], [run.az_pnt for run in self.runs]
@@ -218,7 +227,7 @@ class Validation:
         table["DEV_EXP"] = [fit.ratio if fit else np.nan for fit in fits]
         table["DEV_EXP_ERROR"] = [fit.ratio_error if fit else np.nan for fit in fits]
         table["WIDTH"] = [fit.mean_width("cube of each run")[1] if fit else np.nan for fit in fits]
-        table["GROUPS"] = [_groups_in_words(run.groups) for run in self.runs]
+        table["GROUPS"] = [_describe_groups(run.groups) for run in self.runs]
         for name in ("ALT_PNT", "AZ_PNT"):
             table[name].unit = "deg"
         for name, form in (("ALT_PNT", ".1f"), ("AZ_PNT", ".1f"), ("EXPECTED", ".1f")):
@@ -229,36 +238,37 @@ class Validation:
 
     @property
     def summary(self) -> str:
-        """The figures in words."""
+        """Results as text."""
         free, fixed = self.fit(True), self.fit(False)
         mean, scatter = self.ratio
         floor = np.sqrt(np.mean([1 / run.n_counts for run in self.runs if run.n_counts]))
         lines = [
             f"{len(self.runs)} runs, {sum(run.n_counts for run in self.runs)} counts within {self.grid.offset_max:g} deg",
-            f"predicted over observed: {self.total_ratio:.3f} of all counts; of the runs mean {mean:.3f}, "
-            f"scatter {scatter:.3f} (of which counting statistics {floor:.3f})",
+            f"predicted / observed counts: {self.total_ratio:.3f} in total; mean of the runs {mean:.3f}, "
+            f"standard deviation {scatter:.3f} (expected from counting statistics: {floor:.3f})",
         ]
         for name, fit in (("one free norm per run", free), ("no free norm", fixed)):
-            over = f"{fit.ratio:.4f} ± {fit.ratio_error:.4f} of its expectation"
-            lines.append(f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run, {over}")
+            ratio = f"{fit.ratio:.4f} ± {fit.ratio_error:.4f}"
+            lines.append(f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run; deviance / expectation {ratio}")
             for kind in KINDS:
                 centre, width = fit.mean_width(kind)
                 lines.append(f"  significance, {kind}: mean {centre:.3f}, width {width:.3f}")
-        lines.append(f"counts where the model is empty: {self.counts_where_none_are_possible}")
+        lines.append(f"counts in bins where the model is empty: {self.counts_where_none_are_possible}")
         if seen := [run.obs_id for run in self.runs if run.obs_id in self.seen]:
-            lines.append(f"note: {len(seen)} of these runs are among those that the models were made from, which flatters them")
+            bias = "which biases the result in the models' favour"
+            lines.append(f"note: {len(seen)} of these runs were used to make the models, {bias}")
         lines += [f"note: {note}" for note in self.notes]
-        lines += [f"left out: {fault}" for fault in self.faults.values()]
+        lines += [f"skipped: {error}" for error in self.faults.values()]
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures, as plain numbers, for ``report.json``."""
+        """Return all results as plain numbers, for ``report.json``."""
         mean, scatter = self.ratio
         table = self.table
         columns = {name.lower(): table[name].tolist() for name in table.colnames if name != "GROUPS"}
         runs = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        figures: dict[str, Any] = {
-            "runs": [figures | {"groups": run.groups} for figures, run in zip(runs, self.runs, strict=True)],
+        results: dict[str, Any] = {
+            "runs": [row | {"groups": run.groups} for row, run in zip(runs, self.runs, strict=True)],
             "ratio": {"total": self.total_ratio, "mean": mean, "scatter": scatter},
             "counts_where_none_are_possible": self.counts_where_none_are_possible,
             "left_out": self.faults,
@@ -266,7 +276,7 @@ class Validation:
             "seen": sorted(self.seen & {run.obs_id for run in self.runs}),
         }
         for name, fit in (("free_norm", self.fit(True)), ("no_norm", self.fit(False))):
-            figures[name] = {
+            results[name] = {
                 "deviance": fit.deviance,
                 "expected": fit.expected,
                 "dev_exp": fit.ratio,
@@ -274,15 +284,16 @@ class Validation:
                 "significance": {kind: dict(zip(("mean", "width"), fit.mean_width(kind), strict=True)) for kind in KINDS},
             }
         profiles = {axis: self.profile(axis) for axis in PROFILES}
-        figures["profiles"] = {axis: {name.lower(): table[name] for name in table.colnames} for axis, table in profiles.items()}
-        return dict(plain(figures))
+        results["profiles"] = {axis: {name.lower(): table[name] for name in table.colnames} for axis, table in profiles.items()}
+        return dict(plain(results))
 
 
 def _significance(counts_expected: Floats, rng: np.random.Generator) -> Floats:
-    """Significance of the bins in which something is expected."""
+    """Return the significance of the bins with a prediction above zero."""
     counts, expected = counts_expected[:, counts_expected[1] > 0]
     return significance(np.rint(counts).astype(np.int64), expected, rng)
 
 
-def _groups_in_words(groups: Mapping[int, float]) -> str:
+def _describe_groups(groups: Mapping[int, float]) -> str:
+    """Describe the groups that make a prediction."""
     return ", ".join(f"{group} ({weight:.0%})" for group, weight in groups.items()) or "spline"

@@ -1,4 +1,4 @@
-"""Counts of a run, and what a model predicts of them, in the bins in which they are compared."""
+"""Observed and predicted counts of a run, and the bins in which they are compared."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bgnb.observations.coordinates import separation
 
 @dataclass(frozen=True)
 class Grid:
-    """Where predictions are compared with counts: pixels whose centres lie within an offset.
+    """Bins in which predicted and observed counts are compared.
 
     Parameters
     ----------
     axes : `CubeAxes`
         Energy bins, and pixels in DETY and DETX.
     offset_max : float
-        Greatest offset of a pixel's centre from the pointing, deg.
+        Maximum offset of the centre of a pixel from the pointing, deg.
     """
 
     axes: CubeAxes
@@ -41,27 +41,33 @@ class Grid:
         pixel: u.Quantity | str = 0.5 * u.deg,
         offset_max: u.Quantity | str = 2.5 * u.deg,
     ) -> Grid:
-        """A grid of energy bins of equal logarithmic width, and square pixels.
+        """Make a grid of energy bins of equal logarithmic width, and square pixels.
 
         Parameters
         ----------
         energy_min, energy_max : `~astropy.units.Quantity` or str
             Ends of the energy axis.
         n_energy : int
-            Number of its bins.
+            Number of energy bins.
         pixel : `~astropy.units.Quantity` or str
             Width of a pixel.
         offset_max : `~astropy.units.Quantity` or str
-            Greatest offset of a pixel's centre from the pointing.
+            Maximum offset of the centre of a pixel from the pointing.
+
+        Returns
+        -------
+        Grid
+            The grid.
 
         Raises
         ------
         BgnbError
-            Where no pixel is left, or a value cannot be used.
+            If no pixel is left, or a value cannot be used.
         """
         width, offset = to_value("pixel", pixel, "deg"), to_value("offset_max", offset_max, "deg")
         if not 0 < width <= 2 * offset:
-            raise BgnbError(f"pixel must be above 0 and at most twice offset_max, got {pixel} and {offset_max}")
+            limits = "above 0 and at most twice offset_max"
+            raise BgnbError("invalid-argument", f"pixel must be {limits}, got {pixel} and {offset_max}")
         n_fov = math.ceil(2 * offset / width - 1e-9)
         axes = CubeAxes.regular(
             n_energy=n_energy, n_fov=n_fov, energy_min=energy_min, energy_max=energy_max, fov_max=n_fov * width / 2 * u.deg
@@ -70,11 +76,25 @@ class Grid:
 
     @cached_property
     def offset(self) -> Floats:
-        """Offset of each pixel's centre, shape (n_dety, n_detx), deg."""
+        """Offset of the centre of each pixel, shape (n_dety, n_detx), deg."""
         return separation(self.axes.detx_centers.value, self.axes.dety_centers.value[:, None], 0, 0)
 
     def used(self, covered: CubeAxes, first_bin: int) -> NDArray[np.bool_]:
-        """Bins to compare: within the offset, on the axes of a model, and from an energy bin on; shape of the axes."""
+        """Select the bins to compare.
+
+        Parameters
+        ----------
+        covered : `CubeAxes`
+            Axes of the model.
+        first_bin : int
+            First energy bin above the threshold of the run.
+
+        Returns
+        -------
+        ndarray of bool
+            True for bins within the maximum offset, on the axes of the model and above the
+            threshold; shape (energy, dety, detx).
+        """
         used = self.axes.bins_on(covered) & (self.offset <= self.offset_max)
         used[:first_bin] = False
         return used
@@ -82,22 +102,22 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class RunPrediction:
-    """Counts of a run, and what a model predicts of them.
+    """Observed and predicted counts of a run.
 
     Parameters
     ----------
     obs_id : int
-        The run.
+        OBS_ID.
     alt_pnt, az_pnt : float
-        Its pointing, deg.
+        Altitude and azimuth of the pointing, deg.
     counts : ndarray of int64
-        Shape (energy, dety, detx).
+        Observed counts, shape (energy, dety, detx).
     expected : ndarray
         Predicted counts, same shape.
     used : ndarray of bool
-        The bins that are compared, same shape.
+        Bins that are compared, same shape.
     groups : mapping of int to float
-        The groups whose models predict, and their weights.
+        Weights of the groups whose models make the prediction, by GROUP_ID; empty for a spline.
     """
 
     obs_id: int
@@ -110,24 +130,24 @@ class RunPrediction:
 
     @property
     def n_counts(self) -> int:
-        """Counts in the bins that are compared."""
+        """Observed counts in the bins that are compared."""
         return int(self.counts[self.used].sum())
 
     @property
     def n_expected(self) -> float:
-        """Predicted counts in these bins."""
+        """Predicted counts in the bins that are compared."""
         return float(self.expected[self.used].sum())
 
     @property
     def factor(self) -> float:
-        """What the prediction is multiplied with if its norm is free: counts over predicted counts, where there are any."""
+        """Free norm of the prediction: observed over predicted counts, in bins with a prediction above zero."""
         return float(self.counts[self.possible].sum()) / self.n_expected if self.n_expected > 0 else 0.0
 
     @property
     def possible(self) -> NDArray[np.bool_]:
-        """The bins compared in which something is predicted."""
+        """Bins that are compared and have a prediction above zero."""
         return self.used & (self.expected > 0)
 
     def scaled(self, free_norm: bool) -> Floats:
-        """The prediction, with its own norm or that of the counts."""
+        """Return the predicted counts, with a free norm scaled to the observed counts."""
         return self.expected * (self.factor if free_norm else 1.0)

@@ -1,4 +1,4 @@
-"""The settings of validations."""
+"""Settings of validations."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class GridSettings(SettingsGroup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.grid  # checks the bins
+        _ = self.grid  # the constructor of Grid checks the values
 
     @property
     def grid(self) -> Grid:
-        """The grid."""
+        """Grid of these bins."""
         from astropy import units as u
 
         from bgnb.validation.run_prediction import Grid
@@ -56,7 +56,7 @@ def _rate_interpolation_setting() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionSettings(SettingsGroup):
-    """How counts of runs are predicted."""
+    """Prediction of the counts of runs."""
 
     rate_interpolation: Any = _rate_interpolation_setting()
     model_lookup: Any = model_lookup_setting()
@@ -66,7 +66,7 @@ class PredictionSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationSettings(SettingsGroup):
-    """The settings of `bgnb.validate`."""
+    """Settings of `bgnb.validate`."""
 
     selection: RunSelection = field(default_factory=RunSelection)
     prediction: PredictionSettings = field(default_factory=PredictionSettings)
@@ -78,7 +78,7 @@ class ValidationSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidationSettings(SettingsGroup):
-    """The settings of `bgnb.cross_validate`."""
+    """Settings of `bgnb.cross_validate`."""
 
     method: str = method_setting()
     folds: int = setting(Whole(2), 3, help="Number of folds; each is predicted from models of the others.")

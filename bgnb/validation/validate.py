@@ -1,4 +1,4 @@
-"""Models and methods compared with the counts of runs."""
+"""Comparison of models and methods with the counts of runs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def validate(
     scheme : {"GADF", "HESS"}
         Its layout, see `open_runs`.
     outdir : path, optional
-        Directory to make, with ``report.json`` and pictures.
+        Directory to make, with ``report.json`` and plots.
     {settings}
     overwrite : bool
         Replace ``outdir`` if bgnb made it.
@@ -66,6 +66,7 @@ def validate(
     Returns
     -------
     Validation
+        Observed and predicted counts of the runs.
 
     Raises
     ------
@@ -74,13 +75,13 @@ def validate(
     """
     if outdir is not None:
         require("plots")
-        check_target(Path(outdir), overwrite=overwrite)  # before the work begins
+        check_target(Path(outdir), overwrite=overwrite)  # before reading
     models, runs = read_models(modeldir), open_runs(indir, scheme)
     obs_ids = _selected(runs, settings)
     with progress_bar(len(obs_ids), "run", progress) as bar:
-        predictions, faults = _predict(models, runs, obs_ids, settings.prediction, bar)
+        predictions, errors = _predict(models, runs, obs_ids, settings.prediction, bar)
     notes = models.notes_on(runs, [prediction.obs_id for prediction in predictions])
-    validation = Validation(settings.prediction.grid.grid, predictions, faults, frozenset(models.obs_ids), tuple(notes))
+    validation = Validation(settings.prediction.grid.grid, predictions, errors, frozenset(models.obs_ids), tuple(notes))
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(modeldir), Path(indir))) as directory:
             inputs = {"modeldir": str(modeldir), "indir": str(indir), "scheme": scheme}
@@ -101,7 +102,7 @@ def cross_validate(
     """Compare the counts of each run with those that models made without it predict.
 
     Runs are split randomly into folds. Each fold is predicted from models of the runs of all
-    other folds; for the learning curve, of some of them.
+    other folds; for the learning curve, of some of them. The models are made in memory.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ def cross_validate(
     scheme : {"GADF", "HESS"}
         Its layout, see `open_runs`.
     outdir : path, optional
-        Directory to make, with ``report.json`` and pictures.
+        Directory to make, with ``report.json`` and plots.
     {settings}
     overwrite : bool
         Replace ``outdir`` if bgnb made it.
@@ -120,8 +121,8 @@ def cross_validate(
     Returns
     -------
     dict of int to Validation
-        By the number of runs that models were made from; if folds differ in length, the
-        smallest.
+        Validations by the number of runs used to make the models; if the folds have
+        different sizes, the minimum.
 
     Raises
     ------
@@ -136,16 +137,16 @@ def cross_validate(
     if folds > len(kept):
         raise BgnbError("invalid-argument", f"folds must be 2 to the number of runs, {len(kept)}, got {folds}")
     order = np.random.default_rng(settings.seed).permutation(kept).tolist()
-    most = len(order) - -(-len(order) // folds)
-    if wrong := [number for number in settings.n_train or () if whole_number("n_train", number) > most]:
-        allowed = f"1 to {most}, the number of runs of the other folds"
+    largest = len(order) - -(-len(order) // folds)
+    if wrong := [number for number in settings.n_train or () if whole_number("n_train", number) > largest]:
+        allowed = f"1 to {largest}, the number of runs of the other folds"
         raise BgnbError("invalid-argument", f"n_train must be {allowed}, got {wrong[0]}")
-    sizes = sorted({most, *(settings.n_train or ())})
+    sizes = sorted({largest, *(settings.n_train or ())})
     validations = {}
     with progress_bar(len(sizes) * folds, "fold", progress) as bar:
         for size in sizes:
             predictions: list[RunPrediction] = []
-            faults: dict[int, str] = {}
+            errors: dict[int, str] = {}
             for fold in range(folds):
                 held_out = order[fold::folds]
                 others = [obs_id for obs_id in order if obs_id not in held_out]
@@ -153,18 +154,18 @@ def cross_validate(
                     indir,
                     scheme,
                     method=settings.method,
-                    select=others if size == most else others[:size],
+                    select=others if size == largest else others[:size],
                     alt_edges=settings.edges.alt_edges,
                     az_edges=settings.edges.az_edges,
                     fovalign=settings.fovalign,
                     on_error=settings.prediction.on_error,
                     progress=False,
                 ).models
-                found, bad = _predict(models, runs, held_out, settings.prediction)
+                found, failed = _predict(models, runs, held_out, settings.prediction)
                 predictions += found
-                faults |= bad
+                errors |= failed
                 bar.update()
-            validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), faults)
+            validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), errors)
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
             content = {"n_train": {str(size): validation.as_dict() for size, validation in validations.items()}}
@@ -188,20 +189,21 @@ def _predict(
     """Predict runs; return the errors of those that cannot be read as well."""
     if settings.rate_interpolation == "gammapy":
         models.check_interpolable()
-    predictions, faults = [], {}
+    predictions, errors = [], {}
     for obs_id in obs_ids:
         try:
             predictions.append(_prediction(models, runs, obs_id, settings))
         except DataError as error:
             if settings.on_error == "fail":
                 raise
-            faults[obs_id] = str(error)
+            errors[obs_id] = str(error)
         if bar is not None:
             bar.update()
-    return tuple(predictions), faults
+    return tuple(predictions), errors
 
 
 def _prediction(models: ModelSet, runs: Runs, obs_id: int, settings: PredictionSettings) -> RunPrediction:
+    """Predict the counts of a run."""
     grid, interpolation = settings.grid.grid, settings.rate_interpolation
     events = read_event_list(runs.files(obs_id))
     models.check_instrument(events)
@@ -220,9 +222,9 @@ def _prediction(models: ModelSet, runs: Runs, obs_id: int, settings: PredictionS
     )
 
 
-def _write(directory: Path, figures: dict[str, Any], settings: dict[str, Any], validations: dict[str, Validation]) -> None:
-    """Write ``report.json``, and two pictures of each validation."""
-    write_report(directory, {"settings": settings} | figures)
+def _write(directory: Path, content: dict[str, Any], settings: dict[str, Any], validations: dict[str, Validation]) -> None:
+    """Write ``report.json``, and two plots of each validation."""
+    write_report(directory, {"settings": settings} | content)
     for name, validation in validations.items():
         write_file(directory / f"profiles{name}.png", plot_profiles(validation).png)
         write_file(directory / f"significance{name}.png", plot_significance(validation).png)

@@ -114,9 +114,9 @@ def test_names_of_methods_are_unique():
 
 def test_unknown_method_in_a_file_is_not_fatal():
     """A model of a method that is not installed keeps its rates; planes without livetime are extrapolated."""
-    from tests.helpers.models import AXES, lopsided_model
+    from tests.helpers.models import AXES, asymmetric_model
 
-    model = lopsided_model()
+    model = asymmetric_model()
     livetime = model.stack.livetime_us.copy()
     livetime[0] = 0
     counts = np.where(livetime > 0, model.stack.counts, 0)

@@ -1,4 +1,4 @@
-"""Directories of models compared: report, pictures and pages."""
+"""Comparison of directories of models: report, plots and HTML pages."""
 
 import json
 import re
@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from bgnb import BgnbError, ObservationGroups, compare, compare_models, make_test_bg_cube_model, write_groups, write_model
+from bgnb import ObservationGroups, compare, compare_models, make_test_bg_cube_model, write_groups, write_model
 from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph
 from bgnb.plots.labels import energy_label
 from bgnb.validation.compare_models import comparison_page
 from tests.helpers.commands import output_of
+from tests.helpers.errors import raises
 from tests.helpers.true_models import AXES, TRUTH, counted, truth
 
 
@@ -26,7 +27,9 @@ def directories(tmp_path):
     return tmp_path
 
 
-def test_directories_are_compared_group_by_group(directories):
+@pytest.mark.slow
+def test_report_has_common_groups(directories):
+    """The report, plot and page of the one common group are written; the other groups are listed."""
     one, two, out = (directories / name for name in ("one", "two", "out"))
     output = output_of("compare", one, two, out, "--positions", 0, 0, "--energies", "1 TeV", "--normalise", "cube")
     assert "Only in" in output
@@ -42,10 +45,11 @@ def test_directories_are_compared_group_by_group(directories):
     page = (out / "comparison_group8.html").read_text()
     assert "two / one" in page
     tags = re.sub(r"(<script[^>]*>).*?</script>", r"\1", page, flags=re.DOTALL)
-    assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=", tags), "the page would ask the network for something"
+    assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=", tags), "the page would access the network"
 
 
-def test_views_have_spectra_at_each_position():
+def test_view_shows_spectra_of_positions():
+    """Spectra, ratios, outlines and integrals of a view are those of the comparison."""
     comparison = compare(truth(), counted(1))
     positions = [(0.1, 0.2), (2.1, -3.3)]
     view = comparison_view(comparison, ComparisonState(group_id=8, energy=1.0), ("one", "two"), "8", (0.0, 1e-4), positions)
@@ -58,7 +62,7 @@ def test_views_have_spectra_at_each_position():
         assert shown.name == f"two ({x}, {y}) deg, γ = {second.index:.2f}"
         assert ratio.name == f"({x}, {y}) deg"
         np.testing.assert_array_equal(reference.y, first.rate)
-        rate = np.where(second.rate > 0, second.rate, np.nan)  # a logarithm shows no zero
+        rate = np.where(second.rate > 0, second.rate, np.nan)  # zeros are not shown on a logarithmic axis
         np.testing.assert_array_equal(shown.y, rate)
         np.testing.assert_array_equal(shown.high, rate + second.error)
         np.testing.assert_array_equal(ratio.y, rate / first.rate)
@@ -71,8 +75,8 @@ def test_views_have_spectra_at_each_position():
     assert whole.band[0] <= 1.0 < whole.band[1]
 
 
-def test_the_same_comparison_makes_the_same_page():
-    """Whatever was drawn before; and a name that looks like an id of Bokeh stays as it is."""
+def test_page_is_reproducible():
+    """The page does not depend on earlier plots, and names that look like Bokeh ids are kept."""
     comparison = compare(truth(), counted(1))
     arguments = [1 * u.TeV], [(2.0, 2.0)], ("p1001", "p1"), 8, "8: <high>"
     page, again = (comparison_page(comparison, *arguments) for _ in range(2))
@@ -83,29 +87,32 @@ def test_the_same_comparison_makes_the_same_page():
 
 
 @pytest.mark.parametrize("labels", [("a",), ("a", "b", "c"), "ab", 5])
-def test_labels_must_be_two(directories, labels):
-    with pytest.raises(BgnbError, match="labels must be the names of both"):
+def test_labels_must_be_a_pair(directories, labels):
+    """Labels that are not two names raise an error."""
+    with raises("invalid-argument", "labels", repr(labels)):
         compare_models(directories / "one", directories / "two", directories / "out", labels=labels)
 
 
-def test_what_cannot_be_compared_is_said(directories, tmp_path):
+def test_incompatible_directories_fail(directories, tmp_path):
+    """Directories without models or without common groups raise an error, and no output is made."""
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BgnbError, match="holds no models"):
+    with raises("not-a-model", tmp_path / "empty"):
         compare_models(directories / "one", tmp_path / "empty", tmp_path / "out")
-    with pytest.raises(BgnbError, match="no such directory of models"):
+    with raises("not-found", directories / "nowhere"):
         compare_models(directories / "nowhere", directories / "one", tmp_path / "out")
     write_groups(ObservationGroups(alt_edges=[0, 90] * u.deg), directories / "two" / "bg_observation_groups.ecsv")
-    with pytest.raises(BgnbError, match="have different groups"):
+    with raises("groups-mismatch", directories / "one", directories / "two", "GROUP_ID"):
         compare_models(directories / "one", directories / "two", tmp_path / "out")
     (directories / "two" / "bg_cube_model_group8_table.fits.gz").unlink()
     write_groups(ObservationGroups(), directories / "two" / "bg_observation_groups.ecsv")
-    with pytest.raises(BgnbError, match=r"no group in common: \[3, 8\] and \[9\]"):
+    with raises("groups-mismatch", directories / "one", "[3, 8]", "[9]"):
         compare_models(directories / "one", directories / "two", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_of_masked_quadrants_names_with_dollars_and_far_positions(tmp_path):
-    """What is empty, odd or outside must not stop the rest."""
+@pytest.mark.slow
+def test_empty_bins_and_unusual_names(tmp_path):
+    """Masked quadrants, directory names with TeX and positions outside the axes are handled."""
     masked = make_test_bg_cube_model(AXES, 80 * u.deg, replace(TRUTH, mask_quadrant=True))
     for name in ("a$\\frac$b", "c"):
         (tmp_path / name).mkdir()
@@ -118,9 +125,9 @@ def test_pictures_of_masked_quadrants_names_with_dollars_and_far_positions(tmp_p
     without = compare_models(tmp_path / "a$\\frac$b", tmp_path / "c", tmp_path / "none", positions=[], energies=["1 TeV"])
     assert np.isnan(without.table["INDEX_1"][0])
     assert without.table["GROUP_ID"].tolist() == [1]
-    with pytest.raises(BgnbError, match="none of the energies of the images lies within"):
+    with raises("invalid-argument", "energies", "group 1", "80 TeV"):
         compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", energies=["500 TeV"])
-    with pytest.raises(BgnbError, match="none of the positions of the spectra lies within DETX -4 deg to 4 deg, DETY"):
+    with raises("invalid-argument", "positions", "group 1", "DETX -4 deg to 4 deg", "DETY -4 deg"):
         compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", positions=[(9, 9)])
-    with pytest.raises(BgnbError, match="positions must be pairs"):
+    with raises("invalid-argument", "positions", "(0, 0)"):
         compare_models(tmp_path / "c", tmp_path / "c", tmp_path / "x", positions=(0, 0))

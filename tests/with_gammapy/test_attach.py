@@ -1,4 +1,4 @@
-"""Data stores that bgnb makes for Gammapy: what Gammapy predicts with them is what our models predict."""
+"""Data stores made by attach: Gammapy predicts with them the counts that the models predict."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.io import fits
 from scipy.interpolate import RegularGridInterpolator
 
-pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
+pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 from gammapy.data import DataStore
 from gammapy.datasets import MapDataset
 from gammapy.irf import FoVAlignment
@@ -23,30 +23,30 @@ from bgnb import (
     make_test_dataset,
     open_runs,
     read_event_list,
+    read_models,
     write_groups,
     write_model,
 )
 from bgnb.cubes.prediction import point_rate, predicted_rate
-from bgnb.files.model_directory import ModelSet
 from bgnb.observations.coordinates import FieldOfView
 from tests.helpers.files import digests_and_times
 from tests.helpers.model_directories import model_directory
 from tests.helpers.run_files import run, write_hess
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy's and its dependencies' own code
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy and its dependencies
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-STEPS = 36  # in each energy bin, of our sum
-PLAIN, DR1, GAPS = 1, 2, 3
+STEPS = 36  # steps of the sum in each energy bin
+ORDINARY, DR1, GAPS = 1, 2, 3
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Simulated runs near the zenith, where the field of view turns fast: a plain one, and two that are special."""
+    """Simulate runs near the zenith, where the field of view rotates fast: ordinary, as of H.E.S.S. DR1, and with a gap."""
     indir = tmp_path_factory.mktemp("simulated") / "runs"
     table = make_test_dataset(indir, n_runs=3, trigger_rate=1.0, alt_range=(72, 78), az_range=(150, 210), seed=3)
-    for obs_id, row in zip((PLAIN, DR1, GAPS), table, strict=True):
+    for obs_id, row in zip((ORDINARY, DR1, GAPS), table, strict=True):
         with fits.open(indir / "data" / f"run{obs_id:06d}.fits.gz", mode="update") as hdus:
             header = hdus["EVENTS"].header
             if obs_id == DR1:
@@ -61,6 +61,7 @@ def runs(tmp_path_factory):
 
 
 def predicted_by_gammapy(observation, geom, oversampling=12):
+    """Predict counts in the pixels of a map with Gammapy."""
     empty = MapDataset.create(
         geom, energy_axis_true=MapAxis.from_energy_bounds("0.1 TeV", "100 TeV", nbin=3, name="energy_true")
     )
@@ -69,7 +70,7 @@ def predicted_by_gammapy(observation, geom, oversampling=12):
 
 
 def predicted_by_us(rate, fovalign, events, geom):
-    """Counts of a rate per livetime in the pixels of a map, summed over energy and time in small steps."""
+    """Sum a rate per livetime over energy and time in small steps, in the pixels of a map."""
     sky = geom.to_image().get_coord().skycoord.icrs
     middle = (events.gti[0, 0] + events.gti[-1, 1]) / 2
     view = FieldOfView(events.ra_pnt, events.dec_pnt, events.mjdref + middle / 86400, events.site)
@@ -91,10 +92,11 @@ def predicted_by_us(rate, fovalign, events, geom):
     return total * geom.to_image().solid_angle().to_value("sr") * events.livetime
 
 
-@pytest.mark.parametrize("obs_id", [PLAIN, DR1, GAPS])
+@pytest.mark.parametrize("obs_id", [ORDINARY, DR1, GAPS])
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
-def test_gammapy_predicts_our_counts(runs, tmp_path, fovalign, obs_id):
-    models = ModelSet(model_directory(tmp_path / "models", fovalign))
+def test_prediction_of_simulated_runs(runs, tmp_path, fovalign, obs_id):
+    """Gammapy predicts the counts of the models for simulated runs, in each frame and with gaps."""
+    models = read_models(model_directory(tmp_path / "models", fovalign))
     attach(tmp_path / "models", runs, "GADF", tmp_path / "store", select=[obs_id])
     observation = DataStore.from_dir(tmp_path / "store").obs(obs_id, required_irf=["aeff", "bkg"])
     events = read_event_list(open_runs(runs, "GADF").files(obs_id))
@@ -102,35 +104,36 @@ def test_gammapy_predicts_our_counts(runs, tmp_path, fovalign, obs_id):
     energy = MapAxis.from_energy_bounds("0.4 TeV", "40 TeV", nbin=5)
     pixels = {"skydir": observation.pointing.fixed_icrs, "binsz": 0.2, "proj": "TAN", "axes": [energy]}
 
-    # Where they are, within all that the field of view never leaves; a mirrored or turned one would be far off.
+    # Pixels that the field of view always covers; reflected or rotated predictions would differ clearly.
     inner = WcsGeom.create(width=2.8, **pixels)
     ours = predicted_by_us(point_rate(rate), fovalign, events, inner)
     theirs = predicted_by_gammapy(observation, inner)
     np.testing.assert_allclose(theirs.sum(axis=(1, 2)), ours.sum(axis=(1, 2)), rtol=0.003)
     np.testing.assert_allclose(theirs, ours, rtol=0.01)
-    mirrored = ours[:, :, ::-1]
-    assert np.abs(mirrored.sum(axis=1) - theirs.sum(axis=1)).max() > 0.1 * theirs.sum(axis=1).max()
+    reflected = ours[:, :, ::-1]
+    assert np.abs(reflected.sum(axis=1) - theirs.sum(axis=1)).max() > 0.1 * theirs.sum(axis=1).max()
 
-    # The whole field of view, with its rim, where the model is at its highest.
+    # The whole field of view with its edges, where the model is maximal.
     axes = CubeAxes(energy.edges, [-2, 3] * u.deg, [-4, 2] * u.deg)
     whole = predicted_rate(point_rate(rate), axes, "gammapy").ravel() * events.livetime
     theirs = predicted_by_gammapy(observation, WcsGeom.create(width=12, **pixels), oversampling=6)
-    turned = observation.bkg.fov_alignment != FoVAlignment[fovalign] and fovalign == "ALTAZ"
-    np.testing.assert_allclose(theirs.sum(axis=(1, 2)), whole, rtol=0.01 if turned else 0.005)
-    expected = {PLAIN: fovalign, DR1: "REVERSE_LON_RADEC", GAPS: "RADEC"}[obs_id]
+    rotated = observation.bkg.fov_alignment != FoVAlignment[fovalign] and fovalign == "ALTAZ"
+    np.testing.assert_allclose(theirs.sum(axis=(1, 2)), whole, rtol=0.01 if rotated else 0.005)
+    expected = {ORDINARY: fovalign, DR1: "REVERSE_LON_RADEC", GAPS: "RADEC"}[obs_id]
     assert observation.bkg.fov_alignment == FoVAlignment[expected]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("creator", ["bgnb", "SASH FITS::EventListWriter"])
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
-def test_the_events_lie_where_the_true_model_predicts_them(tmp_path, fovalign, creator):
-    """Nothing of our own in between: positions of events, binned by Gammapy, against its prediction."""
-    truth = {"trigger_rate": 200.0, "spectral_index": 1.5, "gradient_x": 0.3, "gradient_y": -0.15, "fovalign": fovalign}
-    table = make_test_dataset(tmp_path / "in", n_runs=1, alt_range=(68, 72), az_range=(150, 160), **truth)
+def test_events_follow_the_prediction(tmp_path, fovalign, creator):
+    """Events of a true model, binned by Gammapy, agree with the prediction of Gammapy."""
+    parameters = {"trigger_rate": 200.0, "spectral_index": 1.5, "gradient_x": 0.3, "gradient_y": -0.15, "fovalign": fovalign}
+    table = make_test_dataset(tmp_path / "in", n_runs=1, alt_range=(68, 72), az_range=(150, 160), **parameters)
     with fits.open(tmp_path / "in" / "data" / "run000001.fits.gz", mode="update") as hdus:
         hdus["EVENTS"].header["CREATOR"], hdus["EVENTS"].header["HDUVERS"] = creator, "0.2"
     altitude, azimuth = float(table["ALT_PNT"][0]), float(table["AZ_PNT"][0])
-    model = make_test_bg_cube_model(CubeAxes.regular(n_energy=20, n_fov=40), altitude * u.deg, TrueModel(**truth))
+    model = make_test_bg_cube_model(CubeAxes.regular(n_energy=20, n_fov=40), altitude * u.deg, TrueModel(**parameters))
     (tmp_path / "models").mkdir()
     write_groups(ObservationGroups(), tmp_path / "models" / "bg_observation_groups.ecsv")
     path = tmp_path / "models" / "bg_cube_model_group0_table.fits.gz"
@@ -149,31 +152,32 @@ def test_the_events_lie_where_the_true_model_predicts_them(tmp_path, fovalign, c
     y, x = np.indices(counts.shape[1:]) - (counts.shape[1] - 1) / 2
     for coordinate in (x, y):
         error = np.sqrt((expected * coordinate**2).sum())
-        seen, predicted = (counts * coordinate).sum() / error, (expected * coordinate).sum() / error
-        assert abs(seen - predicted) < 4
+        found, predicted = (counts * coordinate).sum() / error, (expected * coordinate).sum() / error
+        assert abs(found - predicted) < 4
     dipole = np.hypot(*((expected * coordinate).sum() for coordinate in (x, y))) / error
-    assert dipole > 20  # a mirror or a rotation by 90 deg would be seen
+    assert dipole > 20  # a reflection or a rotation by 90 deg would be detected
 
 
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
-def test_gammapy_predicts_our_counts_for_real_runs(hess_data, tmp_path, fovalign):
+def test_prediction_of_real_runs(hess_data, tmp_path, fovalign):
+    """Gammapy predicts the counts of the models for runs of H.E.S.S., and the runs are unchanged."""
     runs = open_runs(hess_data, "GADF")
     objects = [name.strip() for name in runs.table["OBJECT"].tolist()]
     off = [obs_id for obs_id, name in zip(runs.obs_ids, objects, strict=True) if name not in ("Crab Nebula", "PKS 2155-304")]
     make_bg_cube_models(hess_data, "GADF", tmp_path / "models", select=off, fovalign=fovalign)
     before = digests_and_times(hess_data)
-    asked = [23523, 47829]
-    report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=asked)
+    selected = [23523, 47829]
+    report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=selected)
     assert digests_and_times(hess_data) == before
-    models = ModelSet(tmp_path / "models")
+    models = read_models(tmp_path / "models")
     energy = MapAxis.from_energy_bounds("0.5 TeV", "50 TeV", nbin=6)
     observations = DataStore.from_dir(tmp_path / "store").get_observations()
-    assert [observation.obs_id for observation in observations] == report.obs_ids == asked
+    assert [observation.obs_id for observation in observations] == report.obs_ids == selected
     for observation in observations:
         row = runs.table[runs.table["OBS_ID"] == observation.obs_id][0]
         rate = point_rate(models.rate_for(float(row["ALT_PNT"]), float(row["AZ_PNT"])).rate)
         events = read_event_list(runs.files(observation.obs_id))
-        assert events.livetime < 0.97 * np.diff(events.gti).sum()  # what a rate per livetime would miss
+        assert events.livetime < 0.97 * np.diff(events.gti).sum()  # a rate per livetime would differ
         geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=5, binsz=0.2, proj="TAN", axes=[energy])
         ours = predicted_by_us(rate, fovalign, events, geom)
         theirs = predicted_by_gammapy(observation, geom)
@@ -186,8 +190,9 @@ def test_gammapy_predicts_our_counts_for_real_runs(hess_data, tmp_path, fovalign
         np.testing.assert_allclose(predicted_by_gammapy(observation, geom).sum(axis=(1, 2)), whole, rtol=0.01)
 
 
-def test_every_run_of_a_store_opens_in_gammapy(hess_data, tmp_path, caplog):
-    """All parts, events included, come from the original files."""
+@pytest.mark.slow
+def test_gammapy_opens_all_runs(hess_data, tmp_path, caplog):
+    """Gammapy opens all runs without warnings; all but the backgrounds is read from the original files."""
     model_directory(tmp_path / "models")
     report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store")
     store, original = DataStore.from_dir(tmp_path / "store"), DataStore.from_dir(hess_data)
@@ -204,14 +209,15 @@ def test_every_run_of_a_store_opens_in_gammapy(hess_data, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("simulated", [True, False])
-def test_runs_in_scheme_hess_open_in_gammapy(tmp_path, simulated):
+def test_gammapy_opens_scheme_hess(tmp_path, simulated):
+    """Gammapy opens runs of scheme HESS as the report advises."""
     if simulated:
         make_test_dataset(tmp_path / "in", "HESS", n_runs=2, trigger_rate=1.0)
     else:
         write_hess(tmp_path / "in", [run(obs_id, 100) for obs_id in (1, 2)])
     model_directory(tmp_path / "models")
     report = attach(tmp_path / "models", tmp_path / "in", "HESS", tmp_path / "store")
-    assert 'open them with get_observations(required_irf=["aeff", "bkg"])' in str(report)
+    assert 'get_observations(required_irf=["aeff", "bkg"])' in str(report)
     store = DataStore.from_dir(tmp_path / "store")
     observations = store.get_observations(required_irf=["aeff", "bkg"])
     assert [observation.obs_id for observation in observations] == [1, 2]

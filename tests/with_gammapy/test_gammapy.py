@@ -1,7 +1,7 @@
-"""Gammapy as the authority: it reads our files, sees our field of view, predicts our counts.
+"""Comparison with Gammapy: files, field of view coordinates and predicted counts.
 
-These tests run in an environment of their own, because Gammapy 2.1 needs older versions
-of astropy and regions (``make test`` makes it).
+These tests run in a separate environment, because Gammapy 2.1 needs older versions of astropy
+and regions (``make test`` creates it).
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.time import Time
 
-pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
+pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 from gammapy.data import DataStore, FixedPointingInfo
 from gammapy.irf import Background3D, FoVAlignment
 from gammapy.makers.utils import make_map_background_irf
@@ -23,7 +23,7 @@ from tests.helpers.models import AXES, asymmetric_model
 from tests.helpers.run_files import run, write_gadf
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy's and its dependencies' own code
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy and its dependencies
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 SITE = Site(16.5002222, -23.2717778, 1835.0)
@@ -31,7 +31,8 @@ LOCATION = EarthLocation(lon=SITE.lon * u.deg, lat=SITE.lat * u.deg, height=SITE
 
 
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
-def test_gammapy_reads_a_lopsided_model_rightly(tmp_path, fovalign):
+def test_gammapy_reads_asymmetric_model(tmp_path, fovalign):
+    """Gammapy reads frame, unit, axes and rates of an asymmetric model."""
     model = asymmetric_model(fovalign)
     write_model(model, tmp_path / "m.fits.gz")
     theirs = Background3D.read(tmp_path / "m.fits.gz", hdu="BACKGROUND")
@@ -42,20 +43,23 @@ def test_gammapy_reads_a_lopsided_model_rightly(tmp_path, fovalign):
         assert value.to_value("MeV-1 s-1 sr-1") == pytest.approx(model.rate.quantity[ie, iy, ix].value, rel=1e-6, abs=0)
 
 
-def test_gammapy_reads_every_file_of_a_square_production(tmp_path):
+def test_gammapy_reads_equal_axes(tmp_path):
+    """Gammapy reads models with equal numbers of bins in energy, DETX and DETY, whose order is ambiguous."""
     indir = write_gadf(tmp_path / "in", [run(obs_id, 400) for obs_id in (2, 3)])
-    # As many bins in energy as in the field of view: the case in which an axis order could be guessed wrongly.
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all", n_energy=8, n_fov=8)
     assert_evaluates_to_ours(tmp_path / "out", report)
 
 
-def test_gammapy_reads_every_file_made_from_real_runs(hess_data, tmp_path):
+@pytest.mark.slow
+def test_gammapy_reads_real_models(hess_data, tmp_path):
+    """Gammapy reads all models made from runs of H.E.S.S."""
     report = make_bg_cube_models(hess_data, "GADF", tmp_path / "out", select="all")
     assert len(report.groups) == 14
     assert_evaluates_to_ours(tmp_path / "out", report)
 
 
 def assert_evaluates_to_ours(directory, report):
+    """Assert that Gammapy evaluates the rates of all models."""
     for group in report.groups:
         ours = read_model(directory / group.files[0])
         theirs = Background3D.read(directory / group.files[0], hdu="BACKGROUND")
@@ -70,8 +74,8 @@ def assert_evaluates_to_ours(directory, report):
             assert value > 0
 
 
-def test_gammapy_sees_the_same_field_of_view():
-    """Sign and rotation: Gammapy's own FoV frames against ours."""
+def test_field_of_view_frames_agree():
+    """DETX and DETY agree in sign and rotation with the field of view frames of Gammapy."""
     time = Time(53343.93, format="mjd", scale="tt")
     view = FieldOfView(83.6, 21.5, time.mjd, SITE)
     pointing, event = SkyCoord(83.6 * u.deg, 21.5 * u.deg), SkyCoord(85.0 * u.deg, 22.1 * u.deg)
@@ -88,8 +92,8 @@ def test_gammapy_sees_the_same_field_of_view():
 
 
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
-def test_gammapy_predicts_our_counts_on_the_sky(tmp_path, fovalign):
-    """A lopsided model, projected on the sky by Gammapy, peaks where our transform puts the peak."""
+def test_gammapy_projects_to_the_sky(tmp_path, fovalign):
+    """Gammapy projects an asymmetric model on the sky as the transform of bgnb does."""
     model = asymmetric_model(fovalign)
     write_model(model, tmp_path / "m.fits.gz")
     irf = Background3D.read(tmp_path / "m.fits.gz", hdu="BACKGROUND")
@@ -114,15 +118,16 @@ def test_gammapy_predicts_our_counts_on_the_sky(tmp_path, fovalign):
     np.testing.assert_allclose(predicted.ravel()[centre], ours, rtol=0.001)
 
 
-def test_gammapy_relabels_the_frame_of_models_on_hess_dr1_runs(hess_data, tmp_path):
-    """Known trap: for events by the H.E.S.S. DR1 writer, Gammapy overrides FOVALIGN."""
+def test_gammapy_overrides_frame_of_dr1(hess_data, tmp_path):
+    """Gammapy overrides FOVALIGN for events of the H.E.S.S. DR1 writer, which attach relies on."""
     observation = DataStore.from_dir(hess_data).obs(23523)
     write_model(asymmetric_model("ALTAZ"), tmp_path / "m.fits.gz")
     observation.bkg = Background3D.read(tmp_path / "m.fits.gz", hdu="BACKGROUND")
     assert observation.bkg.fov_alignment == FoVAlignment.REVERSE_LON_RADEC
 
 
-def test_our_test_runs_open_in_gammapy_and_hold_the_same_events(tmp_path):
+def test_gammapy_reads_test_runs(tmp_path):
+    """Gammapy reads the same events of the runs of these tests as bgnb."""
     indir = write_gadf(tmp_path / "in", [run(2, 100)])
     theirs = DataStore.from_dir(indir).obs(2, required_irf=[])
     runs = open_runs(indir, "GADF")
@@ -132,7 +137,8 @@ def test_our_test_runs_open_in_gammapy_and_hold_the_same_events(tmp_path):
     )
 
 
-def test_simulated_runs_open_in_gammapy_without_complaint(tmp_path, caplog):
+def test_gammapy_opens_simulated_runs(tmp_path, caplog):
+    """Gammapy opens simulated runs without warnings, and reads times, pointings and thresholds."""
     table = make_test_dataset(tmp_path / "set", n_runs=2, trigger_rate=2.0)
     store = DataStore.from_dir(tmp_path / "set")
     observations = store.get_observations(required_irf=["aeff"])

@@ -1,4 +1,4 @@
-"""What the README says of Gammapy, run on real data."""
+"""Lines of the README on Gammapy, run on real data."""
 
 import shlex
 
@@ -7,14 +7,16 @@ import pytest
 from tests.helpers.commands import output_of
 from tests.test_readme import steps
 
-pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
+pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy's and its dependencies' own code
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy and its dependencies
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
 
-def test_the_readme_can_be_followed_to_gammapy(hess_data, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_readme_lines_on_gammapy(hess_data, tmp_path, monkeypatch):
+    """Commands and Python lines of the README run in order, and make the background of a run."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hess-dl3-dr1").symlink_to(hess_data)
     names: dict[str, object] = {}

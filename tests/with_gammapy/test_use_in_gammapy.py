@@ -1,15 +1,16 @@
-"""The notebook that takes models to an analysis with Gammapy."""
+"""Notebook with an analysis in Gammapy."""
 
 import pytest
 
-pytest.importorskip("gammapy", reason="Gammapy needs an environment of its own: make test-gammapy")
+pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 
 from bgnb import notebook_result, open_runs, run_notebook
 from tests.notebooks.test_run import pictures
 
 
-def test_on_simulated_runs_only_chance_is_seen(tmp_path, monkeypatch):
-    """As it stands: it simulates runs, whose background the models meet."""
+@pytest.mark.slow
+def test_notebook_on_simulated_runs(tmp_path, monkeypatch):
+    """With default parameters, significances of simulated runs are those of chance."""
     monkeypatch.chdir(tmp_path)
     values = {"n_energy": 10, "min_counts": 20.0}
     result = notebook_result(run_notebook("use_in_gammapy", "out.ipynb", values))
@@ -22,8 +23,9 @@ def test_on_simulated_runs_only_chance_is_seen(tmp_path, monkeypatch):
     assert pictures(tmp_path / "out.ipynb") == 2
 
 
-def test_on_the_crab_nebula(hess_data, tmp_path):
-    """Models of off runs in an analysis of a source: away from it, nothing may be seen but chance."""
+@pytest.mark.slow
+def test_notebook_on_the_crab_nebula(hess_data, tmp_path):
+    """Away from the Crab Nebula, significances with models of off runs are those of chance."""
     values = {"indir": str(hess_data), "outdir": str(tmp_path / "store")}
     result = notebook_result(run_notebook("use_in_gammapy", tmp_path / "out.ipynb", values))
     assert open_runs(tmp_path / "store", "GADF").obs_ids == [23523, 23526, 23559, 23592]
