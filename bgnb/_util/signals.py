@@ -32,7 +32,7 @@ def ended_by_signals() -> Iterator[None]:
         if not received:
             raise
         # Not always the exception that we raised: an import that is interrupted may end with another.
-        for line in ("Interrupted; what was not finished is removed.", *notes_of(error)):
+        for line in ("Interrupted; unfinished output was removed.", *notes_of(error)):
             sys.stderr.write(f"{line}\n")
         raise SystemExit(128 + received[0]) from None
 

@@ -111,7 +111,7 @@ def copy_notebooks(directory: Path) -> None:
     Example:
       bgnb copy-notebooks my-notebooks
     """
-    from bgnb.notebooks.run import copy_notebooks
+    from bgnb.notebooks.shipped import copy_notebooks
 
     for path in copy_notebooks(directory):
         click.echo(path)
