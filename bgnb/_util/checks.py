@@ -28,7 +28,7 @@ def checked_choice(name: str, value: Any, choices: Iterable[str]) -> Any:
     """
     spelled = {choice.lower(): choice for choice in choices}
     if not isinstance(value, str) or value.lower() not in spelled:
-        raise BgnbError(f"unknown {name} '{value}': use one of {', '.join(spelled.values())}")
+        raise BgnbError("unknown-choice", f"unknown {name} '{value}': use one of {', '.join(spelled.values())}")
     return spelled[value.lower()]
 
 

@@ -11,10 +11,10 @@ from io import BytesIO
 try:
     from isal import igzip, igzip_lib
 except ImportError:
-    igzip = igzip_lib = None  # type: ignore[assignment]
+    HAS_ISAL = False
+else:
+    HAS_ISAL = True  # zlib takes longer
 
-#: zlib takes longer.
-HAS_ISAL = igzip is not None
 #: First bytes of a gzip stream.
 MAGIC = b"\x1f\x8b"
 
@@ -44,9 +44,7 @@ def compress(content: bytes) -> bytes:
     >>> decompress(compress(b"events") + compress(b" and times") + bytes(3))
     b'events and times'
     """
-    if igzip is None:
-        return zlib.compress(content, _LEVEL, wbits=_GZIP)
-    return bytes(igzip.compress(content, _LEVEL, mtime=0))
+    return igzip.compress(content, _LEVEL, mtime=0) if HAS_ISAL else zlib.compress(content, _LEVEL, wbits=_GZIP)
 
 
 def decompress(stream: bytes, max_size: int = 1 << 40) -> bytes:
@@ -69,7 +67,7 @@ def decompress(stream: bytes, max_size: int = 1 << 40) -> bytes:
     pieces: list[bytes] = []
     room = max_size
     while not pieces or stream.startswith(MAGIC):
-        piece, stream = (_member_by_zlib if igzip_lib is None else _member_by_isal)(stream, room + 1)
+        piece, stream = (_member_by_isal if HAS_ISAL else _member_by_zlib)(stream, room + 1)
         pieces.append(piece)
         room -= len(piece)
         if room < 0:

@@ -54,7 +54,13 @@ class BgnbError(Exception):
 
 
 class DataError(BgnbError):
-    """A data file that cannot be used: the message names the file and the HDU, column or keyword."""
+    """A data file that cannot be used: the message names the file and the HDU, column or keyword.
+
+    Parameters
+    ----------
+    code, message : str
+        See `BgnbError`.
+    """
 
 
 def notes_of(error: BaseException | None) -> list[str]:

@@ -50,10 +50,12 @@ def run_groups(
         A notebook with the parameters ``modeldir`` and ``group_id``.
     workers : int
         Number of notebooks at a time; each has its own kernel.
-    timeout, progress
-        See `run_notebook`.
+    timeout : float, optional
+        Maximum duration of a cell in s.
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
+    progress : bool, optional
+        Show a progress bar over the groups; by default on a terminal only.
 
     Returns
     -------

@@ -21,7 +21,13 @@ _TYPES = ("str", "int", "float", "bool", "list", "dict", "None")
 
 
 class NotebookError(BgnbError):
-    """A notebook that failed; the message names the error of its cell and the file that shows it."""
+    """A notebook that failed; the message names the error of its cell and the file that shows it.
+
+    Parameters
+    ----------
+    code, message : str
+        See `BgnbError`.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

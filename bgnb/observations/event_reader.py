@@ -33,6 +33,11 @@ def read_event_list(files: RunFiles) -> EventList:
     files : `RunFiles`
         Where its parts are, from `bgnb.Runs.files`.
 
+    Returns
+    -------
+    EventList
+        Events and pointing of the run.
+
     Raises
     ------
     DataError

@@ -36,6 +36,11 @@ class Reason:
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
+    @classmethod
+    def from_text(cls, text: str) -> Reason:
+        """Parse the text of a reason, as in ``report.json``."""
+        return cls(*text.split(": ", 1))
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -130,6 +135,11 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
         Known sources, as `read_catalog` takes them.
     exclusion_radius : `~astropy.units.Quantity`
         Distance for a source without extension.
+
+    Returns
+    -------
+    Selection
+        The runs kept, and the reasons for the others.
     """
     catalog = read_catalog(catalog)
     ra_pnt, dec_pnt = (np.asarray(runs.table[name]) for name in ("RA_PNT", "DEC_PNT"))
@@ -148,12 +158,35 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
 
 
 def select_all_runs(runs: Runs) -> Selection:
-    """Keep every run that can be used."""
+    """Keep every run that can be used.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The runs.
+
+    Returns
+    -------
+    Selection
+        The runs kept, and the reasons for the others.
+    """
     return _selection(runs, _faults(runs))
 
 
 def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     """Keep the runs with these OBS_IDs.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The runs.
+    obs_ids : iterable of int
+        OBS_IDs of the runs to keep.
+
+    Returns
+    -------
+    Selection
+        The runs kept, and the reasons for the others.
 
     Raises
     ------

@@ -18,9 +18,8 @@ from bgnb.files.model_directory import ModelDirectory, checked_labels, common_gr
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import plain, write_report
 from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph, rate_limits
-from bgnb.plots.cube_views import energy_bin, energy_of, through_energies
+from bgnb.plots.cube_state import Position, energy_bin, energy_bins, energy_of, through_energies
 from bgnb.plots.figures import plot_comparison
-from bgnb.plots.labels import Position, energy_bins
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,11 @@ def compare_models(
         Names of the two in pictures; by default those of the directories.
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
+
+    Returns
+    -------
+    ModelComparison
+        The comparisons and figures of all common groups.
 
     Raises
     ------
@@ -166,10 +170,10 @@ def comparison_page(
 
     It begins with the lowest of the energies given; positions are in deg, ``group`` is the group in words.
     """
-    from bgnb.plots.pages import to_html  # Bokeh takes time to load
+    from bgnb.plots.html_page import to_html  # Bokeh takes time to load
 
     axes = comparison.axes
-    state = ComparisonState(group_id, normalise=comparison.normalise)
+    state = ComparisonState(group_id=group_id, normalise=comparison.normalise)
     if bins := energy_bins(axes, energies):
         state = replace(state, energy=energy_of(axes, bins[0]))
     frames, views = through_energies(axes, state), []

@@ -175,7 +175,7 @@ def cross_validate(
     return validations
 
 
-def _selected(runs: Runs, settings: ValidationSettings) -> Sequence[int]:
+def _selected(runs: Runs, settings: ValidationSettings | CrossValidationSettings) -> Sequence[int]:
     """Return the OBS_IDs of the selected runs."""
     chosen = settings.selection
     radius = chosen.exclusion_radius * u.deg

@@ -205,7 +205,8 @@ try:
     read_tables(Path(sys.argv[1]), ["EVENTS", "GTI"])
 except DataError as error:
     print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(taken // 1024 if sys.platform == "darwin" else taken)
 """
 
 

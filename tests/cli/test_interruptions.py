@@ -355,15 +355,17 @@ def append(path: Path) -> None:
 def test_run_changed_while_read(changing, tmp_path, monkeypatch, change, complete):
     """A file that is removed or replaced while it is read is read to its end; one that grows or shrinks is skipped."""
     expected = make(changing, tmp_path / "expected", "all" if complete else [2, 8, 10])
-    inflated = fitstable._inflated
+    decompress = fitstable.decompress
 
-    def inflate_and_change(content, path):
-        result = inflated(content, path)
-        if path.name == "run4.fits.gz":
-            change(path)
+    def decompress_and_change(content, limit):
+        result = decompress(content, limit)
+        if content == original:
+            change(run4)
         return result
 
-    monkeypatch.setattr(fitstable, "_inflated", inflate_and_change)
+    run4 = next(changing.rglob("run4.fits.gz"))
+    original = run4.read_bytes()
+    monkeypatch.setattr(fitstable, "decompress", decompress_and_change)
     report = make(changing, tmp_path / "out")
     reasons = {entry.obs_id: str(entry.reason) for entry in report.runs if entry.reason}
     assert complete == (not reasons)
