@@ -143,6 +143,7 @@ def test_killed_true_reco_can_run_again(tmp_path):
 # Signals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "old"), [(signal.SIGTERM, True), (signal.SIGINT, False), (signal.SIGHUP, True)])
 def test_signal_removes_unfinished_output(indir, models, tmp_path, number, old):
     """A signal ends a command with one line; an older directory is kept."""
@@ -198,6 +199,7 @@ def test_workers_end_with_their_caller(tmp_path, number, begun):
     assert names(tmp_path) == ({".out.bgnb-partial", ".out.bgnb-lock"} if number == signal.SIGKILL else set())
 
 
+@pytest.mark.slow
 def test_second_run_of_same_output_fails(indir, tmp_path):
     """While a command writes a directory, a second one with this output is refused."""
     out, pipe = tmp_path / "out", tmp_path / "pipe"

@@ -42,7 +42,7 @@ def test_notebooks_show_simulated_models(tmp_path, monkeypatch, name, pictures):
     assert len(out.read_text()) < 1_000_000
 
 
-def test_prepared_notebooks_are_never_replaced(modeldir, pair, tmp_path, monkeypatch):
+def test_prepared_notebooks_are_kept(modeldir, pair, tmp_path, monkeypatch):
     """A notebook of other directories, or of the user, is kept: the new one gets a number."""
     monkeypatch.chdir(tmp_path)
     first = prepare_notebook(modeldir)

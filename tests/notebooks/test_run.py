@@ -285,6 +285,7 @@ def test_timeout_or_dead_kernel_is_failure(tmp_path, cell, timeout, word):
     assert word in first.source
 
 
+@pytest.mark.slow
 def test_missing_runs_fail_with_our_message(tmp_path):
     """The error of bgnb in a notebook is the error of the command."""
     line = error_of(
@@ -361,6 +362,7 @@ def test_missing_models_are_not_simulated(tmp_path):
         run_notebook("compare_models", tmp_path / "out.ipynb", {"dir1": "/nowhere", "outdir": str(tmp_path / "c")})
 
 
+@pytest.mark.slow
 def test_missing_group_names_existing_ones(models, tmp_path):
     """The error for a group without model lists the groups that have one."""
     with raises("notebook-failed", "group 0", "1, 2", "[not-found]", kind=NotebookError):
