@@ -16,7 +16,8 @@ from .files.model_directory import ModelDirectory, read_group_model, read_models
 from .files.spline_file import read_spline, write_spline
 from .gammapy.attach import Attachments, attach
 from .notebooks.group_reports import run_groups
-from .notebooks.run import NotebookError, copy_notebooks, notebook_parameters, notebook_result, run_notebook
+from .notebooks.run import NotebookError, notebook_parameters, notebook_result, run_notebook
+from .notebooks.shipped import copy_notebooks
 from .observations.datastore import Runs, open_runs
 from .observations.event_list import EventList
 from .observations.event_reader import read_event_list

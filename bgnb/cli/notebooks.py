@@ -1,4 +1,4 @@
-"""Commands that run notebooks and dashboards."""
+"""Commands for notebooks and dashboards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from bgnb.cli.options import overwrite
 
-_timeout = click.option("--timeout", type=float, help="Seconds that a cell may take.  [default: no limit]")
+_timeout = click.option("--timeout", type=float, help="Maximum duration of a cell, s.  [default: no limit]")
 
 
 @click.command(no_args_is_help=True)
@@ -25,10 +25,10 @@ def run_notebook(notebook: str, output: Path, texts: tuple[tuple[str, str], ...]
     NOTEBOOK is a file, or the name of a notebook that comes with bgnb: simulate_dataset,
     make_bg_cube_models, true_reco, compare_models, validate, group_report, explore,
     explore_true_reco or use_in_gammapy. OUTPUT is the executed notebook; it appears when
-    it is complete, in place of an older one. One that fails is kept as ….failed.ipynb.
-    A list is given as [1, 2, 3], nothing as None. Directories of an earlier run are
-    replaced with -p overwrite True.
-    `papermill --help-notebook` shows the parameters of a notebook, and so does a wrong name.
+    it is complete, and replaces an older one. A notebook that fails is kept as
+    ….failed.ipynb. Lists are given as [1, 2, 3], no value as None. Directories of an
+    earlier run are replaced with -p overwrite True.
+    The error for an unknown parameter lists those of the notebook.
 
     \b
     Examples:
@@ -48,16 +48,16 @@ def run_notebook(notebook: str, output: Path, texts: tuple[tuple[str, str], ...]
 @click.option(
     "--notebook", default="group_report", show_default=True, help="A notebook with the parameters modeldir and group_id."
 )
-@click.option("--workers", default=2, show_default=True, help="Notebooks at a time.")
+@click.option("--workers", default=2, show_default=True, help="Number of notebooks at a time.")
 @_timeout
 @overwrite
 @click.pass_context
 def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
     """Run a notebook for each group of models.
 
-    OUTDIR gets index.html, and per group the executed notebook, the same as HTML, and a
-    picture. A group that fails does not stop the others; it is named at the end, and the
-    exit status is 1.
+    OUTDIR contains index.html, and for each group the executed notebook, its conversion
+    to HTML, and its first PNG. If the notebook of a group fails, the others continue; the
+    errors are listed at the end, and the exit status is 1.
 
     \b
     Example:
@@ -85,9 +85,9 @@ def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]
     """Open JupyterLab on the dashboards of models.
 
     Writes explore.ipynb (or explore_true_reco.ipynb) to the current directory, with
-    MODELDIR filled in, and opens it: run all cells. A notebook that is there already is
-    kept. JupyterLab listens on this machine only and asks for its token, which is in the
-    address that it prints. What follows -- goes to `jupyter lab`.
+    MODELDIR filled in, and opens it: run all cells. Existing notebooks are kept. JupyterLab
+    listens on this machine only and asks for its token, which is in the address that it
+    prints. Arguments after -- are passed to `jupyter lab`.
 
     \b
     Examples:
@@ -105,13 +105,13 @@ def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]
 @click.command(no_args_is_help=True)
 @click.argument("directory", type=click.Path(path_type=Path))
 def copy_notebooks(directory: Path) -> None:
-    """Copy the notebooks that come with bgnb, to work in them.
+    """Copy the notebooks that come with bgnb to a directory.
 
     \b
     Example:
       bgnb copy-notebooks my-notebooks
     """
-    from bgnb.notebooks.run import copy_notebooks
+    from bgnb.notebooks.shipped import copy_notebooks
 
     for path in copy_notebooks(directory):
         click.echo(path)

@@ -1,4 +1,4 @@
-"""Write FITS files: whole or not at all, with checksums, the same bytes for the same content.
+"""Write FITS files with checksums; equal content gives equal bytes.
 
 There are no time stamps in them, unless SOURCE_DATE_EPOCH sets one.
 """
@@ -27,7 +27,7 @@ GADF_KEYWORDS = {
 
 
 def primary_hdu() -> fits.PrimaryHDU:
-    """A primary HDU that says who made the file."""
+    """Make a primary HDU with the version of bgnb."""
     primary = fits.PrimaryHDU()
     primary.header["CREATOR"] = f"bgnb {__version__}"
     if "SOURCE_DATE_EPOCH" in os.environ:
@@ -37,23 +37,29 @@ def primary_hdu() -> fits.PrimaryHDU:
 
 
 def table_hdu(table: Table, name: str) -> fits.BinTableHDU:
-    """A table as an HDU; keywords of the table's meta that FITS cannot name are left out."""
+    """Convert a table to an HDU; its metadata become keywords, except those with more than eight letters."""
     hdu = fits.table_to_hdu(Table(table, meta={key: value for key, value in table.meta.items() if len(key) <= 8}))
     hdu.header["EXTNAME"] = name
     return hdu
 
 
 def index_hdu(table: Table, kind: str) -> fits.BinTableHDU:
-    """The index of a data store: of observations (kind OBS), or of HDUs (HDU)."""
+    """Make the index of a data store: of observations (kind OBS), or of HDUs (kind HDU)."""
     hdu = table_hdu(table, f"{kind}_INDEX")
     hdu.header.update(GADF_KEYWORDS | {"HDUCLAS1": "INDEX", "HDUCLAS2": kind})
     return hdu
 
 
 def write_fits(path: Path, hdus: Sequence[Any]) -> None:
-    """Write HDUs; a name that ends in ``.gz`` is compressed."""
+    """Write HDUs to a file, which is compressed if its name ends in ``.gz``.
+
+    Raises
+    ------
+    BgnbError
+        If it cannot be written.
+    """
     for hdu in hdus:
-        # `when` goes into a comment: without a time in it, equal content gives equal bytes.
+        # `when` is written to a comment; without a time, equal content gives equal bytes.
         hdu.add_checksum(when="when written")
     buffer = BytesIO()
     fits.HDUList(hdus).writeto(buffer)

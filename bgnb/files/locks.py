@@ -1,4 +1,4 @@
-"""Locks between processes, which die with their owner."""
+"""Locks between processes, released when their owner ends."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ except ImportError:  # as on Windows
 
 @contextmanager
 def lock(path: Path) -> Iterator[bool]:
-    """Hold a lock on a file, which is there for the time of the block; false where the system has no locks.
+    """Hold a lock on a file, which exists during the block; yield false if the file system has no locks.
 
     Raises
     ------
     BlockingIOError
-        Where another process has it.
+        If another process holds it.
     OSError
-        Where the file cannot be made.
+        If the file cannot be written.
     """
     while True:
         with path.open("ab") as file:
             locked = _take(file.fileno())
             if locked and not _is_at(path, file.fileno()):
-                continue  # another process held the lock, and took its file away, between our opening and our locking it
+                continue  # another process released the lock, and removed its file, between our opening and our locking it
             try:
                 yield locked
             finally:
@@ -38,7 +38,7 @@ def lock(path: Path) -> Iterator[bool]:
 
 
 def _take(file: int) -> bool:
-    """Take a lock, or raise BlockingIOError; false where the system has none, as some network file systems."""
+    """Take a lock, or raise BlockingIOError; return false if the system has none, as some network file systems."""
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,10 +1,9 @@
-"""The list of all files of a directory that bgnb made, with their sums: what is ours, and whether it is as we wrote it."""
+"""Manifests: the files that bgnb wrote in a directory, with their checksums."""
 
 from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import file_digest, sha256
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from bgnb._util.errors import BgnbError
 
-#: Where the list is. It is written last, so that a directory that has one is complete.
+#: Name of the manifest. It is written last, so that a directory that has one is complete.
 MANIFEST = "manifest.json"
+_CHANGED = "was changed after bgnb wrote it, or is damaged"
 
 
 def check(directory: str | Path) -> dict[str, str | None]:
@@ -22,44 +22,45 @@ def check(directory: str | Path) -> dict[str, str | None]:
     Parameters
     ----------
     directory : path
-        A directory of models, runs, comparisons or whatever else bgnb made.
+        A directory of models, runs, comparisons or other results of bgnb.
 
     Returns
     -------
     dict of str to str or None
-        What is wrong with each file, by its path in the directory; None where it is as bgnb wrote it.
+        The problem with each file, by its path in the directory; None if it is unchanged.
 
     Raises
     ------
     BgnbError
-        Where bgnb did not make the directory.
+        If bgnb did not make the directory.
     """
     path = Path(directory)
     if not path.is_dir():
-        raise BgnbError(f"{path}: there is no such directory")
+        raise BgnbError("not-found", f"{path}: there is no such directory")
     try:
-        text = (path / MANIFEST).read_text() if _is_file(path / MANIFEST) else None
-        there = files(path)
-    except UnicodeDecodeError:
-        text = ""
+        text, found = _read(path), files(path)
     except OSError as error:
-        raise BgnbError(f"{path}: cannot be read: {error.strerror}") from None
+        raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if text is None:
-        raise BgnbError(_without_manifest(path))
+        inside = ", ".join(str(manifest.parent) for manifest in sorted(path.glob(f"*/{MANIFEST}")))
+        hint = f"; check the directories in it: {inside}" if inside else ""
+        raise BgnbError("not-a-model", f"{path}: has no {MANIFEST}, so bgnb did not make it{hint}")
     try:
-        stated = _parse(text)
+        sums = _parse(text)
     except ValueError:
-        return {MANIFEST: "is damaged: what bgnb wrote here can no longer be told"}
-    if stated is None:
-        raise BgnbError(f"{path}: its {MANIFEST} is not of bgnb, which did not make this directory")
-    faults = {name: _fault(path / name, sum_) for name, sum_ in stated.items()}
-    faults |= dict.fromkeys(set(there) - faults.keys() - {MANIFEST}, "was not written by bgnb")
-    faults[MANIFEST] = _fault_of_manifest(text, stated)
-    return dict(sorted(faults.items()))
+        return {MANIFEST: "is damaged, so the other files cannot be checked"}
+    if sums is None:
+        raise BgnbError("not-a-model", f"{path}: its {MANIFEST} is not from bgnb, so bgnb did not make it")
+    problems = {name: _problem(path / name, expected) for name, expected in sums.items()}
+    problems |= dict.fromkeys(set(found) - sums.keys() - {MANIFEST}, "was not written by bgnb")
+    problems[MANIFEST] = None if text == _text(sums) else _CHANGED
+    if None in sums.values():
+        problems[MANIFEST] = "was written by an older bgnb without checksums; make the directory again"
+    return dict(sorted(problems.items()))
 
 
 def manifest_of(directory: Path) -> bytes:
-    """The manifest of a directory to be; its files and folders are on disk when this returns."""
+    """Make the manifest of a new directory, after its files and folders are flushed to disk."""
     sums = {name: _sha256(directory / name, sync=True) for name in files(directory)}
     for folder in (directory, *(path for path in directory.rglob("*") if path.is_dir() and not path.is_symlink())):
         sync_folder(folder)
@@ -67,17 +68,17 @@ def manifest_of(directory: Path) -> bytes:
 
 
 def foreign_file(directory: Path) -> str | None:
-    """The first file of a directory that bgnb did not write, None where all are its own."""
+    """Return the first file of a directory that bgnb did not write, or None."""
     try:
-        stated = _parse((directory / MANIFEST).read_text()) if _is_file(directory / MANIFEST) else None
+        sums = _parse(_read(directory) or "")
     except ValueError:
-        stated = None
-    ours = set() if stated is None else {MANIFEST, *stated}
+        sums = None
+    ours = set() if sums is None else {MANIFEST, *sums}
     return next((name for name in files(directory) if name not in ours), None)
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring names in a folder to disk, where the system can."""
+    """Flush the names in a folder to disk, if the system can."""
     with suppress(OSError):
         number = os.open(folder, os.O_RDONLY)
         try:
@@ -87,65 +88,55 @@ def sync_folder(folder: Path) -> None:
 
 
 def files(directory: Path) -> list[str]:
-    """Files and links in a directory and its folders, in order."""
+    """List the files and links in a directory and its folders, sorted."""
     paths = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(path.relative_to(directory).as_posix() for path in paths)
 
 
-def _text(sums: Mapping[str, str]) -> str:
+def _read(directory: Path) -> str | None:
+    manifest = directory / MANIFEST
+    return manifest.read_text(errors="replace") if _is_regular(manifest) else None
+
+
+def _text(sums: Mapping[str, str | None]) -> str:
     return json.dumps({"creator": "bgnb", "files": sums}, indent=1) + "\n"
 
 
 def _parse(text: str) -> dict[str, str | None] | None:
-    """Sums by file, None where they were not written yet; None in all where the manifest is not bgnb's."""
+    """Read checksums by file; None for each file if an older bgnb wrote none. Return None if bgnb did not write the text."""
     try:
         manifest = json.loads(text)
     except RecursionError:
         return None
     if not isinstance(manifest, dict) or manifest.get("creator") != "bgnb":
         return None
-    stated = manifest.get("files")
-    if isinstance(stated, list) and all(isinstance(name, str) for name in stated):
-        return dict.fromkeys(stated)
-    if not isinstance(stated, dict) or not all(isinstance(value, str) for value in stated.values()):
-        raise ValueError("no files are stated")
-    return stated
+    sums = manifest.get("files")
+    if isinstance(sums, list) and all(isinstance(name, str) for name in sums):
+        return dict.fromkeys(sums)
+    if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
+        raise ValueError("no files")
+    return sums
 
 
-def _fault(path: Path, stated: str | None) -> str | None:
-    """What is wrong with a file that ought to be there."""
+def _problem(path: Path, expected: str | None) -> str | None:
+    """Describe the problem with a file that the manifest lists."""
     if not os.path.lexists(path):
         return "is missing"
-    if not path.is_symlink() and not _is_file(path):
-        return "is no file any more"
+    if not path.is_symlink() and not path.is_file():
+        return "is no longer a file"
     try:
-        return None if stated in (None, _sha256(path)) else "was changed after bgnb wrote it, or is damaged"
+        return None if expected in (None, _sha256(path)) else _CHANGED
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 
 
-def _fault_of_manifest(text: str, stated: Mapping[str, str | None]) -> str | None:
-    sums = {name: value for name, value in stated.items() if value is not None}
-    if len(sums) < len(stated):
-        return "has no sums, as an older bgnb wrote it, so that changes cannot be seen; make the directory again"
-    return None if text == _text(sums) else "was changed after bgnb wrote it, or is damaged"
-
-
-def _without_manifest(path: Path) -> str:
-    """What a directory without manifest is."""
-    inside = [f"{folder.parent}" for folder in sorted(path.glob(f"*/{MANIFEST}"))]
-    if inside:
-        return f"{path}: has no {MANIFEST}; bgnb did not make it, but directories in it. Check {', '.join(inside)}"
-    return f"{path}: has no {MANIFEST}, so bgnb did not make it: it writes one in every directory, last of all"
-
-
-def _is_file(path: Path) -> bool:
-    """Whether it is a regular file: reading a pipe might never end."""
-    return os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode)
+def _is_regular(path: Path) -> bool:
+    """Return true for a regular file; a pipe could block forever."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _sha256(path: Path, *, sync: bool = False) -> str:
-    """Sum of a file; of a link, that of the path it leads to."""
+    """Compute the checksum of a file, or of the path that a link points to."""
     if path.is_symlink():
         return sha256(os.fsencode(path.readlink())).hexdigest()
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Output that appears whole or not at all, and is replaced only where it is wholly ours."""
+"""Output directories: made completely or not at all, and replaced only if bgnb wrote everything in them."""
 
 from __future__ import annotations
 
@@ -16,41 +16,48 @@ from bgnb._util.errors import BgnbError
 from bgnb.files.locks import lock
 from bgnb.files.manifest import MANIFEST, foreign_file, manifest_of, sync_folder
 
-# Part of the names of all that stands beside a directory while it is made.
+# Part of the names of hidden files and folders beside a directory while it is made.
 _MARK = ".bgnb-"
-# What may go wrong with a disk while files are written.
+# Errors of a disk while files are written.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @contextmanager
 def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """A hidden directory beside ``outdir``, which becomes ``outdir`` when the block ends well.
+    """Make a hidden directory beside ``outdir``, which is renamed to ``outdir`` on success.
 
-    Until then nothing stands under the final name, and an older ``outdir`` is kept.
+    Until then nothing has the final name, or an older ``outdir`` is kept.
 
     Parameters
     ----------
     outdir : path
         The directory to make.
     overwrite : bool
-        Replace it, if it holds nothing but what bgnb wrote there.
+        Replace it, if bgnb wrote all files in it.
     inputs : tuple of path
-        Directories that are read: ``outdir`` must lie in none of them, nor they in it.
+        Directories that are read; they must not contain ``outdir``, nor lie in it.
+
+    Yields
+    ------
+    `~pathlib.Path`
+        The hidden directory.
 
     Raises
     ------
     BgnbError
-        Where ``outdir`` is in the way, or cannot be written, or another process makes it.
+        If ``outdir`` cannot be replaced or written, or another process is writing it.
     """
-    with _named_errors(outdir):
+    with named_errors(outdir):
         target = outdir.resolve()
-        _check_apart(outdir, target, inputs)
+        for source in (path.resolve() for path in inputs):
+            if target.is_relative_to(source) or source.is_relative_to(target):
+                raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
     check_target(outdir, overwrite=overwrite)
     with scratch_directory(outdir) as partial:
-        check_target(outdir, overwrite=overwrite)  # another process may have made it since, or died halfway
-        with _named_errors(outdir, _DISK_ERRORS):
+        check_target(outdir, overwrite=overwrite)  # another process may have made it since, or was killed between two renames
+        with named_errors(outdir, _DISK_ERRORS):
             yield partial
-        with _named_errors(outdir):
+        with named_errors(outdir):
             write_file(partial / MANIFEST, manifest_of(partial))
             sync_folder(partial)
             check_target(outdir, overwrite=overwrite)
@@ -60,40 +67,74 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
 
 @contextmanager
 def scratch_directory(outdir: Path) -> Iterator[Path]:
-    """A hidden directory beside ``outdir``, which is removed when the block ends.
+    """Make a hidden directory beside ``outdir``, which is removed at the end of the block.
 
-    What a process that died has left is swept by the next one. A lock, which dies with its
-    process, lets one process at a time work beside ``outdir``.
+    Leftovers of a process that was killed are removed first. One process at a time can work beside ``outdir``.
+
+    Yields
+    ------
+    `~pathlib.Path`
+        The hidden directory.
 
     Raises
     ------
     BgnbError
-        Where it cannot be made, or another process has it.
+        If it cannot be made, or another process has it.
     """
-    with _named_errors(outdir):
+    with only_writer(outdir) as locked:
         target = outdir.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
-    with _only_maker(outdir, target) as locked:
         partial = _hidden(target, "partial" if locked else f"partial-{token_hex(4)}")
         try:
-            with _named_errors(outdir):
-                _sweep(target, partial)
+            with named_errors(outdir):
+                _remove_leftovers(target, partial)
                 partial.mkdir()
             yield partial
         finally:
             try:
                 shutil.rmtree(partial, ignore_errors=True)
-            finally:  # again, where a signal ended the first
+            finally:  # again, if a signal interrupted the first
                 shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextmanager
+def only_writer(path: Path) -> Iterator[bool]:
+    """Hold a lock beside a file or directory that is to be made; its parent directories are made first.
+
+    Yields
+    ------
+    bool
+        False if the file system has no locks.
+
+    Raises
+    ------
+    BgnbError
+        If another process has the lock, or it cannot be made.
+    """
+    with ExitStack() as stack:
+        with named_errors(path):
+            target = path.resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                locked = stack.enter_context(lock(_hidden(target, "lock")))
+            except BlockingIOError:
+                message = f"{path}: another process is writing it; wait until it ends, or use another name"
+                raise BgnbError("in-use", message) from None
+        yield locked
+
+
 def kept_folder(outdir: Path) -> Path:
-    """A hidden folder beside ``outdir`` for what is of use until it is there."""
+    """Return the hidden folder beside ``outdir`` for intermediate results that a second attempt can use."""
     return _hidden(outdir.resolve(), "kept")
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name only when it is complete and on disk."""
+    """Write a file, which appears under its name when it is complete and on disk.
+
+    Raises
+    ------
+    BgnbError
+        If it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
@@ -101,82 +142,74 @@ def write_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
-        raise BgnbError(f"{path}: cannot be written: {error.strerror}") from None
-    except BaseException:
-        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
         raise
 
 
 def check_target(outdir: Path, *, overwrite: bool) -> None:
-    """Complain where a directory cannot be made or replaced.
+    """Refuse a directory that cannot be made or replaced.
 
     Raises
     ------
     BgnbError
-        Where it is a file, holds what bgnb did not write there, is the current directory or
+        If it is a file, contains files that bgnb did not write, is the current directory or
         a mount point, or exists and ``overwrite`` is false.
     """
-    with _named_errors(outdir):
+    with named_errors(outdir):
         target = outdir.resolve()
         if is_hidden(target.name):
-            raise BgnbError(f"{outdir}: is a name that bgnb uses while it makes a directory; take another")
+            raise BgnbError("bad-target", f"{outdir}: bgnb uses such names for unfinished directories; use another name")
         if not os.path.lexists(target):
             return
         if not target.is_dir():
-            raise BgnbError(f"{outdir}: is a file; name a directory")
+            raise BgnbError("bad-target", f"{outdir}: is a file; use a directory")
         if any(target.iterdir()):
             if foreign := foreign_file(target):
-                raise BgnbError(f"{outdir}: holds {foreign}, which bgnb did not write there; name another directory")
+                raise BgnbError(
+                    "foreign-files", f"{outdir}: contains {foreign}, which bgnb did not write; use another directory"
+                )
             if not overwrite:
-                raise BgnbError(f"{outdir}: exists already; use --overwrite (overwrite=True) to replace it")
+                raise BgnbError("exists", f"{outdir}: exists already; use --overwrite (overwrite=True) to replace it")
         if _is_current(target):
-            raise BgnbError(f"{outdir}: is the current directory, and cannot be replaced from within")
+            raise BgnbError(
+                "bad-target", f"{outdir}: is the current directory, which cannot be replaced; use another directory"
+            )
         if target.is_mount():
-            raise BgnbError(f"{outdir}: is a mount point, and cannot be replaced; name a directory in it")
+            raise BgnbError("bad-target", f"{outdir}: is a mount point, which cannot be replaced; use a directory in it")
 
 
 def is_hidden(name: str) -> bool:
-    """Whether it is a name of what stands beside a directory while it is made."""
+    """Return true for the names of hidden files and folders beside a directory that is made."""
     return name.startswith(".") and _MARK in name
 
 
 def _hidden(target: Path, kind: str) -> Path:
-    """What stands beside a directory while it is made; the name of no file may have more than 255 bytes."""
+    """Return the path of a hidden file or folder beside a directory; names of files have at most 255 bytes."""
     name = os.fsencode(target.name)
     return target.with_name(f".{target.name if len(name) < 200 else sha256(name).hexdigest()}{_MARK}{kind}")
 
 
 @contextmanager
-def _named_errors(outdir: Path, kinds: Collection[int] = ()) -> Iterator[None]:
-    """Errors of the system as one line about ``outdir``; of those ``kinds`` (errno), or of all."""
+def named_errors(path: Path, kinds: Collection[int] = ()) -> Iterator[None]:
+    """Turn errors of the system, all or those of some kinds (errno), into a `BgnbError` that names a path."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a path that is none
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: an invalid path
         if kinds and getattr(error, "errno", None) not in kinds:
             raise
         if isinstance(error, FileExistsError | NotADirectoryError):
-            raise BgnbError(f"{outdir}: cannot be made: a part of the path is a file") from error
+            raise BgnbError("bad-target", f"{path}: cannot be made, as a part of the path is a file") from error
         text = getattr(error, "strerror", None) or str(error)
         where = getattr(error, "filename", None)
-        raise BgnbError(f"{outdir}: cannot be written: {text}{f' ({os.fsdecode(where)})' if where else ''}") from error
+        message = f"{path}: cannot be written: {text}{f' ({os.fsdecode(where)})' if where else ''}"
+        raise BgnbError("not-writable", message) from error
 
 
-@contextmanager
-def _only_maker(outdir: Path, target: Path) -> Iterator[bool]:
-    """Hold a lock beside the target; false where the system has none."""
-    with ExitStack() as stack:
-        with _named_errors(outdir):
-            try:
-                locked = stack.enter_context(lock(_hidden(target, "lock")))
-            except BlockingIOError:
-                raise BgnbError(f"{outdir}: another bgnb is making it; wait for it, or name another directory") from None
-        yield locked
-
-
-def _sweep(target: Path, partial: Path) -> None:
-    """Remove what a process that died has left; an older target that it had put aside comes back."""
+def _remove_leftovers(target: Path, partial: Path) -> None:
+    """Remove what a process that was killed left, or restore the older target that it had renamed."""
     old = _hidden(target, "old")
     if old.exists():
         if os.path.lexists(target):
@@ -187,12 +220,6 @@ def _sweep(target: Path, partial: Path) -> None:
         shutil.rmtree(partial)
 
 
-def _check_apart(outdir: Path, target: Path, inputs: tuple[Path, ...]) -> None:
-    for source in (path.resolve() for path in inputs):
-        if target.is_relative_to(source) or source.is_relative_to(target):
-            raise BgnbError(f"{outdir}: is, holds or lies inside the input {source}; name a directory apart from it")
-
-
 def _is_current(target: Path) -> bool:
     try:
         return Path.cwd().is_relative_to(target)
@@ -201,7 +228,7 @@ def _is_current(target: Path) -> bool:
 
 
 def _publish(partial: Path, target: Path) -> None:
-    """Give the new directory its name; an old one, if there is one, gets that of the new one, or is removed."""
+    """Rename a new directory to its final name; an old one is removed, or exchanged with it."""
     if not target.exists():
         partial.rename(target)
     elif not _exchange(partial, target):
@@ -210,7 +237,7 @@ def _publish(partial: Path, target: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two directories at once, so that there always is one; false where the system cannot."""
+    """Exchange two directories at once, so that one always exists; return false if the system cannot."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError, TypeError):
@@ -220,7 +247,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _replace(partial: Path, target: Path) -> None:
-    """Put the old directory aside, and the new one in its place."""
+    """Rename an old directory, and the new one to its name."""
     old = _hidden(target, "old")
     target.rename(old)
     try:

@@ -1,4 +1,4 @@
-"""``report.json``: what a command has to say of its work."""
+"""Reports: the file ``report.json`` in each output directory."""
 
 from __future__ import annotations
 
@@ -25,14 +25,19 @@ _PACKAGES = ("bgnb", "numpy", "astropy", "scipy", *(["isal"] if HAS_ISAL else []
 
 
 def write_report(directory: Path, content: Mapping[str, Any]) -> None:
-    """Write a report, headed by who made it.
+    """Write a report, which begins with the versions of bgnb and its dependencies.
 
     Parameters
     ----------
     directory : path
-        Where.
+        Directory of the report.
     content : mapping
-        What `plain` takes.
+        The report; `plain` converts it to JSON.
+
+    Raises
+    ------
+    BgnbError
+        If it cannot be written.
     """
     versions = {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
     report = {"creator": f"bgnb {__version__}", "versions": versions} | plain(content)
@@ -45,19 +50,22 @@ def read_report(directory: Path) -> dict[str, Any]:
     Raises
     ------
     BgnbError
-        Where there is none.
+        If there is none, or it is damaged.
     """
+    path = directory / REPORT
     try:
-        report = json.loads((directory / REPORT).read_text())
+        report = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise BgnbError(f"{directory / REPORT}: cannot be read: {error}") from None
+        raise BgnbError(
+            "damaged" if isinstance(error, ValueError) else "unreadable", f"{path}: cannot be read: {error}"
+        ) from None
     if not isinstance(report, dict):
-        raise BgnbError(f"{directory / REPORT}: is not a report of bgnb")
+        raise BgnbError("not-a-model", f"{path}: is not a report of bgnb")
     return report
 
 
 def plain(value: Any) -> Any:
-    """The same in what JSON knows: numbers that are none become None, quantities and paths words, a table its name.
+    """Convert a value to the types of JSON: NaN to None, quantities and paths to text, tables to ``"table"``.
 
     >>> plain({"energy": 1 * u.TeV, "ratios": np.array([0.5, np.nan]), 27: (True, "x")})
     {'energy': '1.0 TeV', 'ratios': [0.5, None], '27': [True, 'x']}

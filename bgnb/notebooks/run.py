@@ -1,17 +1,11 @@
-"""Run bgnb's notebooks with parameters, by papermill.
-
-A result appears under its name only when it is complete. What failed is kept beside it
-as ``….failed.ipynb``, with the error at its top.
-"""
+"""Run notebooks with parameters, by papermill."""
 
 from __future__ import annotations
 
 import ast
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,22 +13,15 @@ from typing import Any
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
-from bgnb.files.locks import lock
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_directory import only_writer, write_file
+from bgnb.notebooks.shipped import find_notebook
 
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "str": str,
-    "int": int,
-    "float": (int, float),
-    "bool": bool,
-    "list": list,
-    "dict": dict,
-    "None": type(None),
-}
+# Types of parameters, those of JSON.
+_TYPES = ("str", "int", "float", "bool", "list", "dict", "None")
 
 
 class NotebookError(BgnbError):
-    """A notebook did not run to its end; the message names the cell's error and the file that shows it.
+    """A notebook that failed; the message names the error of its cell and the file that shows it.
 
     Parameters
     ----------
@@ -43,9 +30,9 @@ class NotebookError(BgnbError):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A parameter of a notebook: its name, types, default value and meaning."""
+    """Parameter of a notebook: its name, types, default value and meaning."""
 
     name: str
     types: tuple[str, ...]
@@ -56,93 +43,35 @@ class Parameter:
         return f"  {self.name}: {' or '.join(self.types)} = {self.default!r}  {self.meaning}"
 
     def from_text(self, text: str) -> Any:
-        """The value that a text on the command line stands for.
+        """Convert a text of the command line; one that fits no type of the parameter stays a text."""
+        if "str" in self.types and not ("None" in self.types and text in ("None", "null")):
+            return text
+        constants = {"true": True, "false": False, "none": None, "null": None}
+        try:
+            return constants[text.lower()] if text.lower() in constants else ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return text
+
+    def check(self, value: Any) -> None:
+        """Refuse a value of another type, or one that papermill cannot pass.
 
         Raises
         ------
         BgnbError
-            Where it stands for none of the parameter's types.
+            If the value has none of the parameter's types, or is not plain JSON.
         """
-        if "str" in self.types and not ("None" in self.types and text in ("None", "null")):
-            return text
-        literal = {"true": "True", "false": "False", "null": "None", "none": "None"}.get(text.lower(), text)
         try:
-            return self.checked(ast.literal_eval(literal))
-        except (ValueError, SyntaxError):
-            raise BgnbError(f"parameter {self.name} must be {' or '.join(self.types)}, got '{text}'") from None
-
-    def checked(self, value: Any) -> Any:
-        """The value, if it is of one of the parameter's types and plain JSON."""
-        fits = any(isinstance(value, _TYPES[name]) and (name == "bool" or not isinstance(value, bool)) for name in self.types)
-        try:
-            plain = json.loads(json.dumps(value, allow_nan=False)) == value
+            plain = json.loads(json.dumps(value, allow_nan=False))
+            kind = "None" if plain is None else type(plain).__name__
+            valid = plain == value and (kind in self.types or (kind == "int" and "float" in self.types))
         except (TypeError, ValueError):
-            plain = False
-        if not fits or not plain:
-            raise BgnbError(f"parameter {self.name} must be {' or '.join(self.types)}, got {value!r}")
-        return value
-
-
-def notebook_directory() -> Path:
-    """Where the notebooks of the installed package, or of a checkout, are."""
-    here = Path(__file__).parent
-    return next(path for path in (here / "ipynb", here.parents[1] / "notebooks") if path.is_dir())
-
-
-def notebook_names() -> list[str]:
-    """Names of the notebooks that come with bgnb."""
-    return sorted(path.stem for path in notebook_directory().glob("*.ipynb"))
-
-
-def copy_notebooks(directory: str | Path) -> list[Path]:
-    """Copy the notebooks that come with bgnb to a directory to work in.
-
-    Parameters
-    ----------
-    directory : path
-        Directory to copy to; it is made if it does not exist.
-
-    Returns
-    -------
-    list of `~pathlib.Path`
-        The copies.
-
-    Raises
-    ------
-    BgnbError
-        Where a file of the same name is there already.
-    """
-    target = Path(directory)
-    sources = [notebook_directory() / f"{name}.ipynb" for name in notebook_names()]
-    if there := [source.name for source in sources if (target / source.name).exists()]:
-        raise BgnbError(f"{target}: holds {', '.join(there)} already; name another directory")
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BgnbError(f"{target}: cannot be made: {error.strerror}") from None
-    for source in sources:
-        write_file(target / source.name, source.read_bytes())
-    return [target / source.name for source in sources]
-
-
-def find_notebook(notebook: str | Path) -> Path:
-    """A notebook by path, or by the name of one that comes with bgnb.
-
-    Raises
-    ------
-    BgnbError
-        Where there is none; the message lists the names.
-    """
-    path = Path(notebook)
-    if path.suffix == ".ipynb" and path.is_file():
-        return path.absolute()
-    if path.parent == Path() and path.stem in notebook_names():
-        return notebook_directory() / f"{path.stem}.ipynb"
-    raise BgnbError(f"{notebook}: there is no such notebook; bgnb has {', '.join(notebook_names())}")
+            valid = False
+        if not valid:
+            raise BgnbError("invalid-argument", f"parameter {self.name} must be {' or '.join(self.types)}, got {value!r}")
 
 
 def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
-    """Read the parameters of a notebook, from its cell with the tag ``parameters``.
+    """Read the parameters of a notebook from its cell with the tag ``parameters``.
 
     Parameters
     ----------
@@ -152,40 +81,55 @@ def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
     Returns
     -------
     dict of str to Parameter
-        Name, types, default and meaning of each parameter.
+        Parameters by name.
+
+    Raises
+    ------
+    BgnbError
+        If there is no such notebook, or a parameter has a default or type that papermill cannot pass.
     """
     require("notebooks")
     from papermill.translators import PythonTranslator
 
     source = find_notebook(notebook)
-    cell = next((cell for cell in _read(source).cells if "parameters" in cell.metadata.get("tags", [])), None)
-    found = PythonTranslator.inspect(cell) if cell else []
-    return {name: _parameter(source, name, kind, default, meaning) for name, kind, default, meaning in found}
+    cell = parameter_cell(read_notebook(source))
+    return {each.name: _parameter(source, *each) for each in (PythonTranslator.inspect(cell) if cell else ())}
 
 
-def _parameter(source: Path, name: str, kind: str, text: str, meaning: str) -> Parameter:
+def _parameter(source: Path, name: str, annotation: str, text: str, meaning: str) -> Parameter:
     try:
         default = ast.literal_eval(text)
+        kind = type(default).__name__ if annotation == "None" else annotation  # papermill's None means: not annotated
+        types = tuple(part.strip().replace("NoneType", "None") for part in kind.split("|"))
+        if not set(_TYPES).issuperset(types):
+            raise ValueError
     except (ValueError, SyntaxError):
-        raise BgnbError(f"{source}: the default of parameter {name} must be a literal, not {text}") from None
-    types = (type(default).__name__,) if kind == "None" else tuple(part.strip() for part in kind.split("|"))
-    types = tuple("None" if part == "NoneType" else part for part in types)
-    if unknown := [part for part in types if part not in _TYPES]:
-        raise BgnbError(f"{source}: parameter {name} has the type {unknown[0]}; use {', '.join(_TYPES)}")
-    return Parameter(name, types, default, meaning)
+        needed = f"a literal as default, and a type of {', '.join(_TYPES)}"
+        raise BgnbError("bad-notebook", f"{source}: parameter {name} must have {needed}") from None
+    return Parameter(name=name, types=types, default=default, meaning=meaning)
 
 
-def _read(path: Path) -> Any:
-    """A notebook, or a `BgnbError` that says that it is none."""
-    require("notebooks")
+def read_notebook(path: Path) -> Any:
+    """Read a notebook.
+
+    Raises
+    ------
+    BgnbError
+        If the file is not a notebook.
+    """
     import nbformat
 
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
     except Exception as error:  # nbformat raises many kinds
-        raise BgnbError(f"{path}: is not a notebook: {_first_line(error)}") from None
+        raise BgnbError("bad-notebook", f"{path}: is not a notebook ({_summary(error)})") from None
     return notebook
+
+
+def parameter_cell(notebook: Any) -> Any:
+    """Find the cell of a notebook with the tag ``parameters``; None if there is none."""
+    return next((cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])), None)
 
 
 def run_notebook(
@@ -198,16 +142,19 @@ def run_notebook(
 ) -> Path:
     """Run a notebook with parameters, in the running interpreter.
 
+    The output appears when it is complete. If a cell fails, the notebook is kept beside it as
+    ``….failed.ipynb``, with the error at its top.
+
     Parameters
     ----------
     notebook : path or str
         A notebook, or the name of one that comes with bgnb.
     output : path
-        The executed notebook. Paths among the parameters count from the current directory.
+        The executed notebook. Paths among the parameters are relative to the current directory.
     parameters : mapping of str to values
         Values for parameters that the notebook declares, as plain JSON types.
     timeout : float, optional
-        Seconds that a cell may take.
+        Maximum duration of a cell in s.
     progress : bool, optional
         Show a progress bar over the cells; by default on a terminal only.
 
@@ -219,35 +166,42 @@ def run_notebook(
     Raises
     ------
     BgnbError
-        Where a parameter is not declared or has another type, before anything starts; or
-        another run is writing the same output.
+        If a parameter is not declared or has another type, before anything starts; or if
+        another process writes the same output.
     NotebookError
-        Where a cell fails or takes too long, or the kernel dies.
+        If a cell fails or takes too long, or the kernel dies.
     """
-    source, target = find_notebook(notebook), Path(output).absolute()
-    values = _checked_parameters(source, parameters or {})
-    _check_output(source, target, output)
+    source, target, values = find_notebook(notebook), Path(output).absolute(), dict(parameters or {})
+    declared = notebook_parameters(source)
+    import nbformat
+
+    if unknown := sorted(values.keys() - declared.keys()):
+        lines = [f"{source.stem} has no parameter {', '.join(unknown)}. Its parameters are:", *map(str, declared.values())]
+        raise BgnbError("invalid-argument", "\n".join(lines))
+    for name, value in values.items():
+        declared[name].check(value)
+    if target.suffix != ".ipynb" or target.match("*.failed.ipynb") or target.is_dir() or target.resolve() == source.resolve():
+        raise BgnbError("bad-target", f"{output}: use a file ….ipynb, not ….failed.ipynb nor the notebook itself")
     if timeout is not None and not timeout > 0:
-        raise BgnbError(f"timeout must be above 0 s, got {timeout}")
-    with _only_writer(target):
-        partial = target.with_name(f".{target.stem}.partial.ipynb")
-        failed = target.with_name(f"{target.stem}.failed.ipynb")
+        raise BgnbError("invalid-argument", f"timeout must be above 0 s, got {timeout}")
+    failed = target.with_name(f"{target.stem}.failed.ipynb")
+    with only_writer(target), TemporaryDirectory(prefix="bgnb-", ignore_cleanup_errors=True) as folder:
+        partial = Path(folder, "executed.ipynb")
         failed.unlink(missing_ok=True)
         try:
-            _execute(source, partial, values, timeout, progress)
-            _publish(partial, target)
+            executed = _execute(source, partial, values, timeout, progress)
         except BaseException as error:
-            _keep_failed(partial, failed, source, error)
+            _keep_failed(partial if partial.exists() else source, failed, error)
             if not isinstance(error, Exception):
                 raise
-            raise NotebookError(f"{source.stem} failed: {_first_line(error)}; see {failed}") from None
-        finally:
-            partial.unlink(missing_ok=True)
+            raise NotebookError("notebook-failed", f"{source.stem} failed: {_summary(error)}; see {failed}") from None
+        executed.metadata.papermill["output_path"] = str(target)
+        write_file(target, nbformat.writes(executed).encode())
     return target
 
 
 def notebook_result(path: str | Path) -> dict[str, Any]:
-    """The last JSON output of an executed notebook: its machine-readable result.
+    """Return the last JSON output of an executed notebook, its machine-readable result.
 
     Parameters
     ----------
@@ -256,129 +210,73 @@ def notebook_result(path: str | Path) -> dict[str, Any]:
 
     Returns
     -------
-    dict of str to values
+    dict
         The JSON object.
 
     Raises
     ------
     BgnbError
-        Where it has none.
+        If it has none.
     """
-    for data in reversed(list(outputs_of(_read(Path(path))))):
-        if isinstance(data.get("application/json"), dict):
-            return dict(data["application/json"])
-    raise BgnbError(f"{path}: has no output that is a JSON object")
+    require("notebooks")
+    result = json_output(read_notebook(Path(path)))
+    if result is None:
+        raise BgnbError("bad-notebook", f"{path}: has no output that is a JSON object")
+    return result
 
 
-def _check_output(source: Path, target: Path, output: str | Path) -> None:
-    if target.suffix != ".ipynb" or target.name.endswith(".failed.ipynb"):
-        raise BgnbError(f"{output}: the executed notebook must be named ….ipynb, and not ….failed.ipynb")
-    if target.is_dir():
-        raise BgnbError(f"{output}: is a directory; name a file")
-    if target.exists() and target.samefile(source):
-        raise BgnbError(f"{output}: is the notebook itself; name another file")
+def json_output(notebook: Any) -> dict[str, Any] | None:
+    """Return the last output of a notebook that is a JSON object, or None."""
+    found = (data.get("application/json") for data in outputs_of(notebook))
+    return next((result for result in reversed([*found]) if isinstance(result, dict)), None)
 
 
-def _checked_parameters(source: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    declared = notebook_parameters(source)
-    if unknown := sorted(set(values) - set(declared)):
-        listed = "\n".join(str(parameter) for parameter in declared.values())
-        raise BgnbError(f"{source.stem} has no parameter {', '.join(unknown)}. Its parameters are:\n{listed}")
-    return {name: declared[name].checked(value) for name, value in values.items()}
+def outputs_of(notebook: Any) -> Iterator[Mapping[str, Any]]:
+    """Iterate over the outputs of all cells of a notebook, as data by MIME type."""
+    return (output["data"] for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output)
 
 
-def _execute(source: Path, partial: Path, values: dict[str, Any], timeout: float | None, progress: bool | None) -> None:
+def _execute(source: Path, partial: Path, values: dict[str, Any], timeout: float | None, progress: bool | None) -> Any:
+    """Execute a notebook, which papermill writes to ``partial`` after each cell."""
     from papermill import execute_notebook
 
+    kernel = {"kernel_name": "python3", "language": "python", "kernel_manager_class": _this_interpreter(partial.parent)}
     show = sys.stderr.isatty() if progress is None else progress
-    with TemporaryDirectory(prefix="bgnb-") as folder:
-        executed = execute_notebook(
-            source,
-            str(partial),
-            values,
-            kernel_name="python3",
-            language="python",
-            progress_bar=show,
-            execution_timeout=timeout,
-            kernel_manager_class=_this_interpreter(folder),
-            store_widget_state=False,  # a page without Python then shows the picture of a dashboard
-        )
-    # After an interruption every cell says "completed"; those that did not run have no word on exceptions.
+    # Without widget state, pages that have no kernel show the PNG of a dashboard.
+    options = {"progress_bar": show, "execution_timeout": timeout, "store_widget_state": False}
+    executed = execute_notebook(source, partial, values, **kernel, **options)
+    # After an interruption, papermill marks all cells as completed; only False says that a cell was executed to its end.
     if not all(cell.metadata.papermill.exception is False for cell in executed.cells):
         raise RuntimeError("the execution was interrupted")
+    return executed
 
 
-def _this_interpreter(folder: str) -> type:
-    """A kernel of the running interpreter, whatever kernels are installed, that listens in a folder and on no network port."""
+def _this_interpreter(folder: Path) -> type:
+    """Make a kernel manager that starts the running interpreter, and connects to it by sockets in a folder."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
-    from traitlets import Unicode
-
-    address = f"{folder}/kernel"
 
     class ThisInterpreter(AsyncKernelManager):
-        if len(address) < 90:  # the system takes about 100 letters; else the loopback port that is the default
-            transport = "ipc"
-            ip = Unicode(address)
-
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            return KernelSpec(argv=argv, display_name="Python 3", language="python")
+        kernel_spec = KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"])
+        if len(str(folder)) < 80:  # socket paths are limited to about 100 bytes; the default is a loopback port
+            transport, ip = "ipc", f"{folder}/kernel"
 
     return ThisInterpreter
 
 
-def _publish(partial: Path, target: Path) -> None:
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(target)
-
-
-def _keep_failed(partial: Path, failed: Path, source: Path, error: BaseException) -> None:
-    """Keep what there is of a notebook, with the error at its top."""
+def _keep_failed(notebook: Path, failed: Path, error: BaseException) -> None:
+    """Keep a notebook that failed, with the error at its top."""
     import nbformat
+    from papermill.exceptions import PapermillExecutionError
 
-    notebook = nbformat.read(partial if partial.exists() else source, as_version=4)
-    if not isinstance(error, Exception) or not _shows_error(notebook):
-        text = f"**This notebook did not run to its end:**\n\n    {_first_line(error)}"
-        cell = nbformat.v4.new_markdown_cell(text)
-        if notebook.get("nbformat_minor", 5) < 5:
-            cell.pop("id", None)
-        notebook.cells.insert(0, cell)
-    write_file(failed, nbformat.writes(notebook).encode())
+    content = read_notebook(notebook)
+    if not isinstance(error, PapermillExecutionError):  # this one papermill writes itself
+        text = f"**The execution of this notebook failed:**\n\n    {_summary(error)}"
+        content.cells.insert(0, nbformat.v4.new_markdown_cell(text))
+    write_file(failed, nbformat.writes(content).encode())
 
 
-def _shows_error(notebook: Any) -> bool:
-    """Whether papermill has put the failing cell's error at the top."""
-    return bool(notebook.cells) and "papermill-error-cell-tag" in notebook.cells[0].metadata.get("tags", [])
-
-
-def _first_line(error: BaseException) -> str:
-    name, value = getattr(error, "ename", None), getattr(error, "evalue", None)
-    if name:
-        return f"{name}: {value}"
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-@contextmanager
-def _only_writer(target: Path) -> Iterator[None]:
-    """Refuse a second run into one output."""
-    with ExitStack() as stack:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(lock(target.with_name(f".{target.name}.lock")))
-        except BlockingIOError:
-            raise BgnbError(f"{target}: is being written by another run") from None
-        except OSError as error:
-            raise BgnbError(f"{target}: cannot be written: {error.strerror}") from None
-        yield
-
-
-def outputs_of(notebook: Any) -> Iterator[Mapping[str, Any]]:
-    """The outputs of all cells of a notebook, as data by MIME type."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if "data" in output:
-                yield output["data"]
+def _summary(error: BaseException) -> str:
+    """Return the first line of an error, or of the error in the kernel that it reports."""
+    name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error).strip())
+    return ": ".join([name, *text.splitlines()[:1]])

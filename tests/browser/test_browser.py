@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 import bgnb
-from bgnb.notebooks.run import notebook_directory
+from bgnb.notebooks.shipped import notebook_directory
 from tests.browser.driver import expect, lab, pages
 from tests.helpers.processes import until
 

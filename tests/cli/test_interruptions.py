@@ -1,4 +1,4 @@
-"""What is left when a run is killed, interrupted, or finds no room, and when its input changes under it."""
+"""Output of commands that are killed or interrupted, or that find the disk full or their input changed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -28,59 +27,94 @@ from tests.helpers.processes import PATIENCE, ROOT, alive, children, started, un
 from tests.helpers.run_files import run, write_gadf
 
 SMALL = ("--select", "all", "--n-energy", "5", "--n-fov", "8")
-# One group, so that there are few files.
+# Runs of one group, so that there are few files.
 OBS_IDS = (2, 4, 8, 10)
 
 
 @pytest.fixture(scope="module")
 def indir(tmp_path_factory) -> Path:
+    """Write some runs."""
     return write_gadf(tmp_path_factory.mktemp("runs") / "in", [run(obs_id, 100) for obs_id in OBS_IDS])
 
 
 @pytest.fixture(scope="module")
 def models(indir, tmp_path_factory) -> Path:
+    """Make a directory of models."""
     out = tmp_path_factory.mktemp("models") / "out"
     output_of("make-bg-cube-models", indir, "GADF", out, *SMALL)
     return out
 
 
 def bgnb_process(*arguments: object, code: str = "") -> AbstractContextManager[subprocess.Popen[str]]:
-    """A command in a process, perhaps behind some Python code."""
+    """Start a command in a process, after some Python code."""
     python = ["-c", f"{code}\nimport runpy; runpy.run_module('bgnb', run_name='__main__')"] if code else ["-m", "bgnb"]
     return started([sys.executable, *python, *arguments])
 
 
 def ends_interrupted(process: subprocess.Popen[str], number: int) -> None:
-    """A command that got a signal must end with one line."""
+    """Assert that a command that got a signal ends with one line."""
     _, errors = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, errors) == (128 + number, "Interrupted; what was not finished is removed.\n")
+    assert process.returncode == 128 + number, errors
+    (line,) = errors.splitlines()
+    assert line.startswith("Interrupted; ")
+
+
+def waiting(pipe: Path) -> str:
+    """Return code that makes a command wait while it reads run 2, until a pipe was opened to write and closed."""
+    os.mkfifo(pipe)
+    return f"""
+from bgnb.production import counting
+read = counting.read_event_list
+counting.read_event_list = lambda run: (open({str(pipe)!r}).read(), read(run))[1] if run.obs_id == 2 else read(run)
+"""
+
+
+@contextmanager
+def held(pipe: Path, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Wait until a command waits at a pipe; it goes on after the block."""
+    opened: list[int] = []
+
+    def is_read() -> bool:
+        with suppress(OSError):  # until a process reads from the pipe
+            opened.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(opened)
+
+    try:
+        until(is_read, "a command at work", process)
+        yield
+    finally:
+        for number in opened:
+            os.close(number)
 
 
 # Killed
 
 
-def test_a_kill_at_any_moment_leaves_the_old_or_the_new_and_the_next_run_cleans_up(indir, tmp_path):
+@pytest.mark.slow
+def test_kill_leaves_old_or_new_directory(indir, tmp_path):
+    """SIGKILL at any moment leaves the old or the new directory, complete; the next run removes what else is left."""
     arguments = [sys.executable, "-m", "tests.helpers.killing", str(indir), str(tmp_path)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3 * PATIENCE)
     assert done.returncode == 0, done.stderr
     seen = json.loads((tmp_path / "result.json").read_text())
     assert len(seen["random"]) >= 50
     trials = [*seen["random"], *seen["steps"], *seen["steps_without_exchange"]]
     for trial in trials:
         assert trial["killed"], trial
-        if ".out.bgnb-old" not in trial["left"]:  # between two renames, where the system cannot exchange
+        if ".out.bgnb-old" not in trial["left"]:  # killed between two renames, if the system cannot exchange directories
             assert trial["after"] in (trial["before"], "new"), trial
         assert (trial["next"], trial["then"], trial["left_then"]) == (0, "new", []), trial
     left = Counter(name for trial in trials for name in trial["left"])
-    assert left[".out.bgnb-partial"] > 20, "too few were killed at work"
+    assert left[".out.bgnb-partial"] > 20, "too few commands were killed at work"
     assert {trial["after"] for trial in seen["steps"]} == {"old", "new"}
     assert {trial["after"] for trial in seen["steps_without_exchange"]} == {"old", "absent", "new"}
     for four in seen["race"]:
         assert four == {"codes": {"0": 1, "2": 3}, "state": "new", "files": 1}
 
 
-def test_leftovers_are_swept_and_what_only_looks_like_them_is_kept(indir, models, tmp_path):
+def test_leftovers_are_removed_by_name(indir, models, tmp_path):
+    """A run removes what a killed one left, restores an older directory, and keeps files with similar names."""
     out = tmp_path / "out"
     shutil.copytree(models, tmp_path / ".out.bgnb-old")  # killed between two renames
     (tmp_path / ".out.bgnb-partial" / "data").mkdir(parents=True)
@@ -88,7 +122,7 @@ def test_leftovers_are_swept_and_what_only_looks_like_them_is_kept(indir, models
     (tmp_path / ".out.bgnb-lock").touch()
     for mine in (".out.old", ".out.partial"):
         (tmp_path / mine).mkdir()
-    assert "exists already" in error_of("make-bg-cube-models", indir, "GADF", out, *SMALL)
+    assert error_of("make-bg-cube-models", indir, "GADF", out, *SMALL).endswith("[exists]")
     assert digests_and_times(out) == digests_and_times(models)
     assert names(tmp_path) == {"out", ".out.old", ".out.partial"}
     shutil.copytree(models, tmp_path / ".out.bgnb-old")  # killed while it was removed
@@ -96,7 +130,8 @@ def test_leftovers_are_swept_and_what_only_looks_like_them_is_kept(indir, models
     assert names(tmp_path) == {"out", ".out.old", ".out.partial"}
 
 
-def test_true_reco_works_again_after_it_was_killed(tmp_path):
+def test_killed_true_reco_can_run_again(tmp_path):
+    """A second run removes what a killed one left."""
     for name in (".dataset.bgnb-partial", ".reco.bgnb-partial"):
         (tmp_path / "out" / name).mkdir(parents=True)
         (tmp_path / "out" / name.replace("partial", "lock")).touch()
@@ -108,14 +143,17 @@ def test_true_reco_works_again_after_it_was_killed(tmp_path):
 # Signals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "old"), [(signal.SIGTERM, True), (signal.SIGINT, False), (signal.SIGHUP, True)])
-def test_a_signal_ends_a_run_with_one_line_and_nothing_left(models, tmp_path, number, old):
-    indir, out = write_gadf(tmp_path / "in", [run(obs_id, 2000) for obs_id in range(1, 40)]), tmp_path / "work" / "out"
+def test_signal_removes_unfinished_output(indir, models, tmp_path, number, old):
+    """A signal ends a command with one line; an older directory is kept."""
+    out, pipe = tmp_path / "work" / "out", tmp_path / "pipe"
     out.parent.mkdir()
     if old:
         shutil.copytree(models, out)
-    with bgnb_process("make-bg-cube-models", indir, "GADF", out, "--select", "all", "--overwrite") as process:
-        until((out.parent / ".out.bgnb-partial").exists, "a command at work", process)
+    command = bgnb_process("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite", code=waiting(pipe))
+    with command as process, held(pipe, process):
+        assert (out.parent / ".out.bgnb-partial").exists()
         process.send_signal(number)
         ends_interrupted(process, number)
     assert names(out.parent) == ({"out"} if old else set())
@@ -124,7 +162,8 @@ def test_a_signal_ends_a_run_with_one_line_and_nothing_left(models, tmp_path, nu
 
 @pytest.mark.parametrize("module", ["click", "bgnb.production.pipeline", "numpy.linalg", "astropy.table", "scipy.ndimage"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_during_an_import_ends_with_one_line(indir, tmp_path, module, number):
+def test_signal_during_import_is_one_line(indir, tmp_path, module, number):
+    """A signal while modules are imported ends a command with one line."""
     code = f"""
 import os, sys
 class Finder:
@@ -139,16 +178,15 @@ sys.meta_path.insert(0, Finder())
 
 
 @pytest.mark.parametrize(("number", "begun"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGKILL, True)])
-def test_processes_that_simulate_end_with_their_caller(tmp_path, number, begun):
-    """All processes of the job get the signal, as from a terminal or a batch system; SIGKILL the caller only."""
+@pytest.mark.slow
+def test_workers_end_with_their_caller(tmp_path, number, begun):
+    """Workers end if all processes get a signal, as from a terminal or a batch system, or if SIGKILL ends the caller."""
     partial = tmp_path / ".out.bgnb-partial"
     with bgnb_process("make-test-dataset", tmp_path / "out", "--n-runs", 500, "--trigger-rate", 20, "--workers", 2) as process:
-        # Before they begin there are three: two that simulate, and Python's own, which minds their locks.
+        # Three processes: two workers, and the resource tracker of Python.
         until(
             lambda: any(partial.glob("data/run*")) if begun else len(children(process.pid)) == 3, "processes at work", process
         )
-        if not begun:
-            time.sleep(0.1)  # Python itself starts
         workers = children(process.pid)
         assert len(workers) == 3
         if number == signal.SIGKILL:
@@ -161,40 +199,28 @@ def test_processes_that_simulate_end_with_their_caller(tmp_path, number, begun):
     assert names(tmp_path) == ({".out.bgnb-partial", ".out.bgnb-lock"} if number == signal.SIGKILL else set())
 
 
-def opened_to_write(pipe: Path) -> bool:
-    """Whether somebody reads from a pipe; if so, it goes on."""
-    try:
-        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
-
-
-def test_of_two_runs_into_one_directory_the_second_is_told(indir, tmp_path):
-    out, go_on = tmp_path / "out", tmp_path / "go-on"
-    os.mkfifo(go_on)  # the first waits here
-    code = f"""
-from bgnb.production import counting
-read = counting.read_event_list
-counting.read_event_list = lambda files: (open({str(go_on)!r}).close(), read(files))[1] if files.obs_id == 2 else read(files)
-"""
-    with bgnb_process("make-bg-cube-models", indir, "GADF", out, *SMALL, code=code) as process:
-        until((tmp_path / ".out.bgnb-partial").exists, "a command at work", process)
-        line = error_of("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite")
-        assert line == f"Error: {out}: another bgnb is making it; wait for it, or name another directory"
-        until(lambda: opened_to_write(go_on), "the first to wait", process)
+@pytest.mark.slow
+def test_second_run_of_same_output_fails(indir, tmp_path):
+    """While a command writes a directory, a second one with this output is refused."""
+    out, pipe = tmp_path / "out", tmp_path / "pipe"
+    with bgnb_process("make-bg-cube-models", indir, "GADF", out, *SMALL, code=waiting(pipe)) as process:
+        with held(pipe, process):
+            assert (tmp_path / ".out.bgnb-partial").exists()
+            line = error_of("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite")
+            assert line.startswith(f"Error: {out}: ")
+            assert line.endswith("[in-use]")
         _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (0, "")
     assert not any(bgnb.check(out).values())
-    assert names(tmp_path) == {"out", "go-on"}
+    assert names(tmp_path) == {"out", "pipe"}
 
 
-# No room
+# Full disks
 
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """As on a full disk, writing fails."""
+    """Limit the size of files, so that writing fails as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
@@ -205,32 +231,38 @@ def largest_file(size: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("size", [0, 500, 4000])
 @pytest.mark.parametrize("old", [True, False])
-def test_a_full_disk_is_one_line_and_the_old_directory_is_kept(indir, models, tmp_path, size, old):
+def test_full_disk_keeps_old_directory(indir, models, tmp_path, size, old):
+    """If a file cannot be written completely, a command ends with one line, and an older directory is kept."""
     out = tmp_path / "out"
     if old:
         shutil.copytree(models, out)
     with largest_file(size):
         line = error_of("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite")
-    assert line.endswith(": cannot be written: File too large")
+    assert "File too large" in line
+    assert line.endswith("[not-writable]")
     assert names(tmp_path) == ({"out"} if old else set())
     assert not old or digests_and_times(out) == digests_and_times(models)
 
 
-def test_a_small_disk_is_one_line_and_the_old_directory_is_kept(models, indir, tmp_path):
+def test_small_disk_keeps_old_directory(models, indir, tmp_path):
+    """On a disk with space for one directory, a second one cannot be made, and the first is kept."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    room = sum(path.stat().st_size + 4096 for path in models.iterdir()) + 20000
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(disk)]
+    size = sum(path.stat().st_size + 4096 for path in models.iterdir()) + 20000
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("only root can mount a small disk here")
     try:
         shutil.copytree(models, disk / "out")
         line = error_of("make-bg-cube-models", indir, "GADF", disk / "out", "--select", "all", "--overwrite")
-        assert line.endswith(": cannot be written: No space left on device")
+        assert "No space left on device" in line
+        assert line.endswith("[not-writable]")
         assert names(disk) == {"out"}
         assert digests_and_times(disk / "out") == digests_and_times(models)
         shutil.rmtree(disk / "out")
-        assert "is a mount point" in error_of("make-test-dataset", disk)
+        line = error_of("make-test-dataset", disk)
+        assert "mount point" in line
+        assert line.endswith("[bad-target]")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -238,7 +270,9 @@ def test_a_small_disk_is_one_line_and_the_old_directory_is_kept(models, indir, t
 @pytest.mark.parametrize(
     "name", ["attach", "compare", "cross-validate", "make-test-dataset", "run-groups", "true-reco", "validate"]
 )
-def test_no_command_leaves_anything_when_it_cannot_write(tmp_path, monkeypatch, name):
+@pytest.mark.slow
+def test_failed_write_leaves_nothing(tmp_path, monkeypatch, name):
+    """No command leaves anything if it cannot write to disk."""
     indir = write_gadf(tmp_path / "in", [run(obs_id, 300) for obs_id in (2, 4)])
     models, out, one = model_directory(tmp_path / "models"), tmp_path / "work" / "out", tmp_path / "one.ipynb"
     out.parent.mkdir()
@@ -259,7 +293,9 @@ def test_no_command_leaves_anything_when_it_cannot_write(tmp_path, monkeypatch, 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    assert "cannot be written: No space left on device" in error_of(name, *arguments[name])
+    line = error_of(name, *arguments[name])
+    assert "No space left on device" in line
+    assert line.endswith("[not-writable]")
     assert names(out.parent) <= {"out"}
     assert not out.exists() or names(out) == set()  # true-reco makes directories in it
 
@@ -278,6 +314,7 @@ def replace_by_another_run(path: Path) -> None:
 
 @pytest.fixture
 def changing(indir, tmp_path) -> Path:
+    """Duplicate the runs, so that they can be changed."""
     return shutil.copytree(indir, tmp_path / "in")
 
 
@@ -291,7 +328,8 @@ def make(indir: Path, out: Path, select: object = "all") -> bgnb.Report:
 
 
 @pytest.mark.parametrize("change", [Path.unlink, truncate, replace_by_another_run])
-def test_a_run_that_changes_after_the_index_was_read_is_left_out_by_name(changing, tmp_path, monkeypatch, change):
+def test_changed_run_is_skipped_by_name(changing, tmp_path, monkeypatch, change):
+    """A run whose file changes after the index was read is skipped, and named in the report."""
     expected = make(changing, tmp_path / "without", [2, 8, 10])
     open_runs = plan.open_runs
 
@@ -302,9 +340,9 @@ def test_a_run_that_changes_after_the_index_was_read_is_left_out_by_name(changin
 
     monkeypatch.setattr(plan, "open_runs", open_and_change)
     report = make(changing, tmp_path / "out")
-    (left_out,) = [entry for entry in report.runs if entry.reason]
-    assert left_out.obs_id == 4
-    assert "run4.fits.gz" in str(left_out.reason)
+    (skipped,) = [entry for entry in report.runs if entry.reason]
+    assert skipped.obs_id == 4
+    assert "run4.fits.gz" in str(skipped.reason)
     assert counts(report) == counts(expected)
 
 
@@ -316,8 +354,8 @@ def append(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complete"), [(Path.unlink, True), (replace_by_another_run, True), (truncate, False), (append, False)]
 )
-def test_a_run_that_changes_while_it_is_read_is_complete_or_left_out(changing, tmp_path, monkeypatch, change, complete):
-    """What was opened is read to its end, although it is not under its name any more; what grows or shrinks is not used."""
+def test_run_changed_while_read(changing, tmp_path, monkeypatch, change, complete):
+    """A file that is removed or replaced while it is read is read to its end; one that grows or shrinks is skipped."""
     expected = make(changing, tmp_path / "expected", "all" if complete else [2, 8, 10])
     decompress = fitstable.decompress
 
@@ -339,7 +377,9 @@ def test_a_run_that_changes_while_it_is_read_is_complete_or_left_out(changing, t
     assert counts(report) == counts(expected)
 
 
-def test_input_is_only_read(indir, models, tmp_path):
+@pytest.mark.slow
+def test_input_is_never_written(indir, models, tmp_path):
+    """Commands work on read-only input, and leave files and their times unchanged."""
     before = [digests_and_times(directory) for directory in (indir, models)]
     readonly = tmp_path / "in"
     readonly.mkdir()

@@ -1,4 +1,4 @@
-"""Notebooks of the dashboards, and the command that opens them in JupyterLab."""
+"""Notebooks with dashboards, and JupyterLab on them."""
 
 import json
 import re
@@ -16,22 +16,23 @@ from bgnb.notebooks.lab import prepare_notebook
 from bgnb.notebooks.run import notebook_parameters
 from tests.browser.driver import QUIET, free_port, private_jupyter, running
 from tests.helpers.errors import raises
+from tests.helpers.files import names
 
-# As in /proc/net.
+# In /proc/net.
 LOOPBACK, LOOPBACK_6 = "0100007F", "00000000000000000000000001000000"
 
 
 def listening(port: int) -> set[str]:
-    """Find the local addresses that listen on a port."""
+    """Return the local addresses at which a port is open."""
     rows = [line.split() for kind in ("tcp", "tcp6") for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]]
-    sockets = (address.split(":") for _, address, _, state, *_ in rows if state == "0A")
-    return {address for address, number in sockets if int(number, 16) == port}
+    addresses = (local.split(":") for _, local, _, state, *_ in rows if state == "0A")
+    return {address for address, number in addresses if int(number, 16) == port}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "pictures"), [("explore", 2), ("explore_true_reco", 1)])
-def test_notebooks_simulate_their_models(tmp_path, monkeypatch, name, pictures):
-    """Without parameters, the notebooks simulate models and show them."""
+def test_notebooks_show_simulated_models(tmp_path, monkeypatch, name, pictures):
+    """Without directories, notebooks show dashboards of simulated models; each has a PNG for pages without widgets."""
     monkeypatch.chdir(tmp_path)
     out = bgnb.run_notebook(name, "out.ipynb")
     notebook = json.loads(out.read_text())
@@ -41,9 +42,8 @@ def test_notebooks_simulate_their_models(tmp_path, monkeypatch, name, pictures):
     assert len(out.read_text()) < 1_000_000
 
 
-@pytest.mark.slow
-def test_lab_opens_prepared_notebook(modeldir, pair, tmp_path, monkeypatch):
-    """`bgnb lab` opens a new notebook; the server listens on loopback only and needs a token."""
+def test_prepared_notebooks_are_kept(modeldir, pair, tmp_path, monkeypatch):
+    """A notebook of other directories, or of the user, is kept: the new one gets a number."""
     monkeypatch.chdir(tmp_path)
     first = prepare_notebook(modeldir)
     assert prepare_notebook(modeldir) == first == Path("explore.ipynb")
@@ -52,19 +52,34 @@ def test_lab_opens_prepared_notebook(modeldir, pair, tmp_path, monkeypatch):
     assert prepare_notebook(pair[0]).name == "explore-2.ipynb"
     compared = prepare_notebook(*pair)
     assert [parameter.default for parameter in notebook_parameters(compared).values()] == [str(path) for path in pair]
-    (tmp_path / "explore_true_reco.ipynb").write_text("another notebook")
+    (tmp_path / "explore_true_reco.ipynb").write_text("a file of the user")
     assert prepare_notebook(*pair).name == "explore_true_reco-2.ipynb"
+
+
+def test_lab_refuses_what_it_cannot_show(modeldir, pair, tmp_path):
+    """Directories without models, or without a common group, are refused before JupyterLab starts."""
     with raises("not-a-model", tmp_path):
-        prepare_notebook(tmp_path)
+        prepare_notebook(tmp_path, folder=tmp_path)
     with raises("groups-mismatch", modeldir, pair[0]):
-        prepare_notebook(modeldir, pair[0])
+        prepare_notebook(modeldir, pair[0], folder=tmp_path)
+    with raises("not-writable", tmp_path / "missing" / "explore.ipynb"):
+        prepare_notebook(modeldir, folder=tmp_path / "missing")
+    assert names(tmp_path) == set()
+
+
+def test_paths_are_filled_in_literally(pair, tmp_path):
+    """Paths with code or patterns in their names become texts in the notebook."""
     first, second = tmp_path / 'dir2: str = ""', tmp_path / "+print(42)+"
-    for source, copy in zip(pair, (first, second), strict=True):
-        shutil.copytree(source, copy)
+    for source, duplicate in zip(pair, (first, second), strict=True):
+        shutil.copytree(source, duplicate)
     written = {}
-    exec(nbformat.read(prepare_notebook(first, second), as_version=4).cells[1].source, written)
+    exec(nbformat.read(prepare_notebook(first, second, tmp_path), as_version=4).cells[1].source, written)
     assert (written["dir1"], written["dir2"]) == (str(first), str(second))
 
+
+@pytest.mark.slow
+def test_lab_listens_locally_with_a_token(modeldir, tmp_path):
+    """`bgnb lab` opens a notebook in a JupyterLab that listens on this machine only and asks for a token."""
     port = free_port()
     command = [sys.executable, "-m", "bgnb", "lab", str(modeldir), "--", "--no-browser", f"--ServerApp.port={port}", *QUIET]
     state = tmp_path / "state"

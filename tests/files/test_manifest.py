@@ -1,4 +1,4 @@
-"""`bgnb check`: whether a directory is as bgnb wrote it."""
+"""Comparison of directories with their manifests, by `bgnb check`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from tests.helpers.run_files import run, write_gadf
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> Path:
+    """Make a small directory of models."""
     folder = tmp_path_factory.mktemp("models")
     write_gadf(folder / "in", [run(obs_id, 100) for obs_id in (2, 4)])
     bgnb.make_bg_cube_models(folder / "in", "GADF", folder / "out", select="all", n_energy=5, n_fov=8)
     return folder / "out"
 
 
-def test_check_names_each_fault(models, tmp_path):
+def test_check_names_each_problem(models, tmp_path):
+    """Missing, changed and foreign files are listed."""
     out = shutil.copytree(models, tmp_path / "out")
     result = command("check", out)
     assert (result.exit_code, result.output) == (0, f"{out}: all {len(names(out))} files are as bgnb wrote them\n")
@@ -43,8 +45,8 @@ def test_check_names_each_fault(models, tmp_path):
     ]
 
 
-def test_check_sees_each_bit(tmp_path):
-    """Of a file, of a link, and of the manifest itself."""
+def test_check_detects_each_bit(tmp_path):
+    """Each changed bit of a file or of the manifest is detected, and a changed link."""
     with new_directory(tmp_path / "out", overwrite=False) as directory:
         (directory / "folder").mkdir()
         (directory / "folder" / "file").write_bytes(b"some text")
@@ -60,37 +62,43 @@ def test_check_sees_each_bit(tmp_path):
             try:
                 assert any(bgnb.check(tmp_path / "out").values()), (name, bit)
             except bgnb.BgnbError as error:
-                assert "is not of bgnb" in str(error)  # noqa: PT017
+                assert error.code == "not-a-model"  # noqa: PT017
         path.write_bytes(content)
     (tmp_path / "out" / "link").unlink()
     (tmp_path / "out" / "link").symlink_to("elsewhere")
-    assert [name for name, fault in bgnb.check(tmp_path / "out").items() if fault] == ["link"]
+    assert [name for name, problem in bgnb.check(tmp_path / "out").items() if problem] == ["link"]
 
 
 @pytest.mark.parametrize(
-    ("manifest", "exit_code", "line"),
+    ("manifest", "exit_code", "start", "end"),
     [
-        (None, 2, "has no manifest.json, so bgnb did not make it"),
-        ('{"creator": "somebody"}', 2, "its manifest.json is not of bgnb"),
-        ("[]", 2, "its manifest.json is not of bgnb"),
-        ('{"creator": "bgnb", "fi', 1, "manifest.json: is damaged"),
-        ('{"creator": "bgnb", "files": 3}', 1, "manifest.json: is damaged"),
-        ("\udcff", 1, "manifest.json: is damaged"),
-        ('{"creator": "bgnb", "files": ["a"]}', 1, "manifest.json: has no sums, as an older bgnb wrote it"),
+        (None, 2, "Error: {path}: ", "[not-a-model]"),
+        ('{"creator": "somebody"}', 2, "Error: {path}: its manifest.json", "[not-a-model]"),
+        ("[]", 2, "Error: {path}: its manifest.json", "[not-a-model]"),
+        ("[" * 100_000, 2, "Error: {path}: its manifest.json", "[not-a-model]"),
+        ('{"creator": "bgnb", "fi', 1, "{path}/manifest.json: is damaged", ""),
+        ('{"creator": "bgnb", "files": 3}', 1, "{path}/manifest.json: is damaged", ""),
+        ("\udcff", 1, "{path}/manifest.json: is damaged", ""),
+        ('{"creator": "bgnb", "files": ["a"]}', 1, "{path}/manifest.json: was written by an older bgnb", ""),
     ],
+    ids=["none", "foreign", "list", "deep", "truncated", "number", "binary", "older"],
 )
-def test_check_says_what_a_directory_is(tmp_path, manifest, exit_code, line):
+def test_check_describes_manifest(tmp_path, manifest, exit_code, start, end):
+    """Directories of others are errors; damaged and older manifests are problems."""
     (tmp_path / "a").touch()
     if manifest:
         (tmp_path / MANIFEST).write_bytes(os.fsencode(manifest))
     result = command("check", tmp_path)
     assert result.exit_code == exit_code
     (only,) = result.output.splitlines()
-    assert line in only
-    assert str(tmp_path) in only
+    assert only.startswith(start.format(path=tmp_path))
+    assert only.endswith(end)
 
 
-def test_check_of_a_directory_of_directories_names_them(models, tmp_path):
+def test_check_names_directories_inside(models, tmp_path):
+    """The error for a directory that contains directories of bgnb names these."""
     shutil.copytree(models, tmp_path / "reco")
-    assert f"Check {tmp_path / 'reco'}" in error_of("check", tmp_path)
-    assert "there is no such directory" in error_of("check", tmp_path / "none")
+    line = error_of("check", tmp_path)
+    assert str(tmp_path / "reco") in line
+    assert line.endswith("[not-a-model]")
+    assert error_of("check", tmp_path / "none").endswith("[not-found]")

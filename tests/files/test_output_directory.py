@@ -1,4 +1,4 @@
-"""What becomes of a directory that is in the way."""
+"""Output directories: made completely or not at all, replaced only if bgnb wrote everything in them."""
 
 import errno
 import fcntl
@@ -10,37 +10,40 @@ from pathlib import Path
 
 import pytest
 
-from bgnb import BgnbError
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import new_directory
+from tests.helpers.errors import raises
 from tests.helpers.files import names
 
 
 def make(target: Path, *files: str, overwrite: bool = False) -> None:
+    """Make a directory with some files."""
     with new_directory(target, overwrite=overwrite) as directory:
         for name in files:
             (directory / name).write_text(name)
 
 
-def test_only_what_the_manifest_lists_is_replaced(tmp_path):
+def test_only_listed_files_are_replaced(tmp_path):
+    """A directory with a file that its manifest does not list is not replaced."""
     make(tmp_path / "out", "a", "b")
     make(tmp_path / "out", "c", overwrite=True)
     assert names(tmp_path / "out") == {"c", MANIFEST}
     (tmp_path / "out" / "link").symlink_to(tmp_path)
-    with pytest.raises(BgnbError, match="holds link, which bgnb did not write there"):
+    with raises("foreign-files", "out", "link"):
         make(tmp_path / "out", "d", overwrite=True)
 
 
-def test_a_manifest_of_others_is_none_of_ours(tmp_path):
+def test_manifest_of_others_is_foreign(tmp_path):
+    """A directory with a manifest of another program is not replaced."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
     (tmp_path / "out" / MANIFEST).write_text(json.dumps({"creator": "somebody", "files": ["mine"]}))
-    with pytest.raises(BgnbError, match="which bgnb did not write there"):
+    with raises("foreign-files", "out"):
         make(tmp_path / "out", "a", overwrite=True)
 
 
-def test_what_an_older_bgnb_made_is_still_replaced(tmp_path):
-    """Its manifest has no sums."""
+def test_older_manifests_can_be_replaced(tmp_path):
+    """A directory is replaced although its manifest has no checksums, as an older bgnb wrote it."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "ab").touch()
     (tmp_path / "out" / MANIFEST).write_text('{"creator": "bgnb", "files": ["ab"]}')
@@ -48,10 +51,11 @@ def test_what_an_older_bgnb_made_is_still_replaced(tmp_path):
     assert names(tmp_path / "out") == {"c", MANIFEST}
 
 
-def test_a_file_that_comes_while_we_work_is_kept(tmp_path):
+def test_file_added_meanwhile_is_kept(tmp_path):
+    """A foreign file that appears while the new directory is made keeps the old one in place."""
     make(tmp_path / "out", "a")
     with (
-        pytest.raises(BgnbError, match="holds late, which bgnb did not write there"),
+        raises("foreign-files", "out", "late"),
         new_directory(tmp_path / "out", overwrite=True),
     ):
         (tmp_path / "out" / "late").write_text("mine")
@@ -59,21 +63,24 @@ def test_a_file_that_comes_while_we_work_is_kept(tmp_path):
     assert names(tmp_path) == {"out"}
 
 
-def test_the_current_directory_is_not_pulled_from_under_the_shell(tmp_path, monkeypatch):
+def test_current_directory_is_not_replaced(tmp_path, monkeypatch):
+    """The current directory is not replaced, even if bgnb made it."""
     make(tmp_path / "out", "a")
     monkeypatch.chdir(tmp_path / "out")
-    with pytest.raises(BgnbError, match="is the current directory"):
+    with raises("bad-target", "current directory"):
         make(Path(), "b", overwrite=True)
 
 
 @pytest.mark.parametrize(
-    ("error", "told", "words"),
+    ("error", "expected"),
     [
-        (KeyboardInterrupt(), KeyboardInterrupt, None),
-        (OSError(errno.ENOSPC, "No space left on device"), BgnbError, "out: cannot be written: No space left on device"),
+        (KeyboardInterrupt(), pytest.raises(KeyboardInterrupt)),
+        (OSError(errno.ENOSPC, "No space left on device"), raises("not-writable", "out", "No space left on device")),
     ],
+    ids=["interrupt", "full disk"],
 )
-def test_what_breaks_between_the_renames_brings_the_old_directory_back(tmp_path, monkeypatch, error, told, words):
+def test_failed_rename_restores_directory(tmp_path, monkeypatch, error, expected):
+    """If the second of two renames fails, the old directory gets its name back."""
     make(tmp_path / "out", "a")
     rename = Path.rename
 
@@ -82,15 +89,16 @@ def test_what_breaks_between_the_renames_brings_the_old_directory_back(tmp_path,
             raise error
         return rename(self, target)
 
-    monkeypatch.setattr("bgnb.files.output_directory._exchange", lambda *_: False)  # as where the system cannot
+    monkeypatch.setattr("bgnb.files.output_directory._exchange", lambda *_: False)  # as on systems that cannot
     monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises(told, match=words):
+    with expected:
         make(tmp_path / "out", "b", overwrite=True)
     assert names(tmp_path / "out") == {"a", MANIFEST}
     assert names(tmp_path) == {"out"}
 
 
-def test_a_link_to_a_directory_stays_and_leads_to_the_new_one(tmp_path):
+def test_link_points_to_new_directory(tmp_path):
+    """If the output is a link to a directory, the link stays, and its target is replaced."""
     (tmp_path / "disk").mkdir()
     make(tmp_path / "disk" / "models", "a")
     (tmp_path / "out").symlink_to("disk/models")
@@ -100,38 +108,42 @@ def test_a_link_to_a_directory_stays_and_leads_to_the_new_one(tmp_path):
     assert names(tmp_path / "disk") == {"models"}
 
 
-def test_a_link_to_nothing_leads_to_what_is_made(tmp_path):
+def test_dangling_link_gets_its_target(tmp_path):
+    """If the output is a link to a missing directory, this directory is made."""
     (tmp_path / "out").symlink_to("disk/models")
     make(tmp_path / "out", "a")
     assert (tmp_path / "disk" / "models" / "a").exists()
 
 
-def test_an_empty_current_directory_is_not_replaced_either(tmp_path, monkeypatch):
+def test_empty_current_directory_is_kept(tmp_path, monkeypatch):
+    """The current directory is not replaced, even if it is empty."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BgnbError, match="is the current directory"):
+    with raises("bad-target", "current directory"):
         make(Path())
     assert names(tmp_path) == set()
 
 
 @pytest.mark.parametrize("letter", ["a", "ä", "\udcff"])
-def test_the_longest_names_that_a_file_may_have_can_be_made_and_replaced(tmp_path, letter):
+def test_longest_names_can_be_replaced(tmp_path, letter):
+    """Directories with names of 255 bytes, the maximum, are made and replaced."""
     out = tmp_path / (letter * (255 // len(os.fsencode(letter))))
     make(out, "a")
     make(out, "b", overwrite=True)
     assert names(tmp_path) == {out.name}
-    with pytest.raises(BgnbError, match="cannot be written: File name too long"):
+    with raises("not-writable", "File name too long"):
         make(tmp_path / (letter * 256), "a")
 
 
 @pytest.mark.parametrize("kind", ["lock", "partial", "old"])
-def test_names_that_stand_beside_a_directory_are_refused(tmp_path, kind):
-    with pytest.raises(BgnbError, match="is a name that bgnb uses"):
+def test_hidden_names_are_refused(tmp_path, kind):
+    """Names of hidden folders that bgnb uses are refused."""
+    with raises("bad-target", f".out.bgnb-{kind}"):
         make(tmp_path / f".out.bgnb-{kind}", "a")
     assert names(tmp_path) == set()
 
 
-def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
-    """As some network file systems: two that work at once take folders of their own, and the first to end wins."""
+def test_locks_are_not_required(tmp_path, monkeypatch):
+    """Without locks, as on some network file systems, two processes use different folders, and the first to end wins."""
 
     def no_lock(*_):
         raise OSError(errno.ENOLCK, "No locks available")
@@ -139,19 +151,19 @@ def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", no_lock)
     monkeypatch.setattr("bgnb.files.output_directory._exchange", lambda *_: False)
     with (
-        pytest.raises(BgnbError, match="exists already"),
+        raises("exists", "out"),
         new_directory(tmp_path / "out", overwrite=False),
     ):
         make(tmp_path / "out", "fast")
     assert names(tmp_path / "out") == {"fast", MANIFEST}
-    (tmp_path / "out").rename(tmp_path / ".out.bgnb-old")  # one was killed between its two renames
+    (tmp_path / "out").rename(tmp_path / ".out.bgnb-old")  # a process was killed between two renames
     make(tmp_path / "out", "new", overwrite=True)
     assert names(tmp_path / "out") == {MANIFEST, "new"}
     assert names(tmp_path) == {"out"}
 
 
-def test_the_lock_of_one_that_ends_at_this_moment_is_not_taken_for_ours(tmp_path, monkeypatch):
-    """Its file was removed between our opening and our locking it: a third may have made another."""
+def test_removed_lock_file_is_taken_again(tmp_path, monkeypatch):
+    """If the file of a lock was removed between opening and locking it, another process may have made a new one."""
     lock, flock, calls = tmp_path / ".out.bgnb-lock", fcntl.flock, []
 
     def late(file, how):
@@ -168,7 +180,8 @@ def test_the_lock_of_one_that_ends_at_this_moment_is_not_taken_for_ours(tmp_path
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
-def test_modes_are_those_that_the_user_wants(tmp_path, umask):
+def test_modes_follow_the_umask(tmp_path, umask):
+    """New directories and files have the permissions that the umask of the user allows."""
     before = os.umask(umask)
     try:
         make(tmp_path / "out", "a")
@@ -178,18 +191,21 @@ def test_modes_are_those_that_the_user_wants(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "out" / MANIFEST).stat().st_mode) == 0o666 & ~umask
 
 
-def test_what_cannot_be_written_is_named(tmp_path, monkeypatch):
+def test_unwritable_file_is_named(tmp_path, monkeypatch):
+    """The error names the output and the file that the system refuses to write."""
+
     def refuse(path, *_, **__):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(BgnbError, match=r"out: cannot be written: Permission denied \(.*/\.out\.bgnb-lock\)$"):
+    with raises("not-writable", tmp_path / "out", "Permission denied", tmp_path / ".out.bgnb-lock"):
         make(tmp_path / "out", "a")
 
 
-def test_a_working_folder_that_vanishes_is_an_error_and_nothing_appears(tmp_path):
+def test_removed_partial_folder_is_an_error(tmp_path):
+    """If the hidden folder is removed while it is filled, nothing appears."""
     with (
-        pytest.raises(BgnbError, match=r"manifest\.json: cannot be written: No such file or directory"),
+        raises("not-writable", "manifest.json", "No such file or directory"),
         new_directory(tmp_path / "out", overwrite=False) as directory,
     ):
         shutil.rmtree(directory)

@@ -1,4 +1,4 @@
-"""The command line, in this process."""
+"""Run commands of bgnb in this process."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from bgnb.cli.main import main
 
 
 def command(*arguments: object) -> Result:
-    """What becomes of a command."""
+    """Run a command."""
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def output_of(*arguments: object) -> str:
-    """What a command says, which must end well."""
+    """Run a command that succeeds, and return its output."""
     result = command(*arguments)
     assert result.exit_code == 0, result.output
     return result.output
 
 
 def error_of(*arguments: object) -> str:
-    """The line with which a command ends that cannot do its work."""
+    """Run a command that fails, and return the line with its error."""
     result = command(*arguments)
     assert result.exit_code == 2, result.output
     *usage, line = result.stderr.splitlines()

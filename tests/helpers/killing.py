@@ -1,7 +1,7 @@
-"""Kill the command ``bgnb make-bg-cube-models`` at many moments, and see what is left.
+"""Kill the command ``bgnb make-bg-cube-models`` at many moments, and record what is left.
 
-A program of its own: it loads the library once, and forks a child for each trial, which is fast. It prints what it
-saw as JSON; ``test_interruptions.py`` judges it.
+This program imports bgnb once and forks a child for each trial, which is fast. It writes the results as JSON, which
+``test_interruptions.py`` tests.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import bgnb.files.output_directory
 from bgnb.cli.main import main
 from tests.helpers.files import digests
 
-# Steps at which a program that is killed may leave something.
+# Audit events of steps that change files; a command is killed at some of them.
 STEPS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "ctypes.dlsym")
 KILLS_AT_RANDOM = 50
 
 
 class Trials:
-    """Trials in a directory of their own, with what is to be seen before and after a run."""
+    """Trials in a directory, and the states of the output before and after a run."""
 
     def __init__(self, indir: Path, place: Path) -> None:
         self.indir, self.out, self.old = indir, place / "work" / "out", place / "old"
@@ -51,7 +51,7 @@ class Trials:
             shutil.copytree(self.old, self.out)
 
     def start(self, *options: str, before: Callable[[], None] = lambda: None) -> int:
-        """Run the command in a child."""
+        """Run the command in a child process."""
         child = os.fork()
         if child:
             return child
@@ -68,7 +68,7 @@ class Trials:
             os._exit(code)
 
     def state(self) -> str:
-        """What stands under the final name: nothing, the old, the new, or what must not be."""
+        """Describe the output: absent, old, new, broken or neither."""
         if not self.out.exists():
             return "absent"
         if any(bgnb.check(self.out).values()):
@@ -77,7 +77,7 @@ class Trials:
         return next((name for name, expected in self.states.items() if found == expected), "neither")
 
     def judge(self, child: int, old: bool) -> dict[str, object]:
-        """What a child left that was killed, and what the next run made of it."""
+        """Describe what a killed child left, and what the next run made of it."""
         killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         seen: dict[str, object] = {"killed": killed, "before": "old" if old else "absent", "after": self.state()}
         if not killed:
@@ -89,6 +89,7 @@ class Trials:
         return seen
 
     def duration(self) -> float:
+        """Measure the duration of a run."""
         times = []
         for _ in range(3):
             self.prepare(old=True)
@@ -98,7 +99,7 @@ class Trials:
         return min(times)
 
     def at_random(self) -> list[dict[str, object]]:
-        """Killed at moments that are spread over the duration; those that ended before do not count."""
+        """Kill runs at random moments; those that ended before do not count."""
         duration, seen = self.duration(), []
         rng = random.Random(1)
         for trial in range(3 * KILLS_AT_RANDOM):
@@ -109,12 +110,14 @@ class Trials:
             os.kill(child, signal.SIGKILL)
             if (one := self.judge(child, old))["killed"]:
                 seen.append(one)
+            else:
+                duration *= 0.9  # runs have become faster
             if len(seen) == KILLS_AT_RANDOM:
                 break
         return seen
 
     def at_steps(self, exchange: bool) -> list[dict[str, object]]:
-        """Killed just before and after each of the last steps that give names, and before the first and the last of all."""
+        """Kill runs just before and after each of the last renames, and before the first and last step."""
         self.prepare(old=True)
         listed = self.out.parent.parent / "steps"
         os.waitpid(self.start("--overwrite", before=lambda: self.list_steps(exchange, listed)), 0)
@@ -136,7 +139,7 @@ class Trials:
 
     def at_each_step(self, exchange: bool, act: Callable[[int, str], object]) -> None:
         if not exchange:
-            bgnb.files.output_directory._exchange = lambda *_: False  # as where the system cannot
+            bgnb.files.output_directory._exchange = lambda *_: False  # as on systems that cannot
         number = 0
 
         def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -149,7 +152,7 @@ class Trials:
 
 
 def race(trials: Trials) -> list[dict[str, object]]:
-    """Four runs at once into one directory."""
+    """Start four runs with the same output at once."""
     seen = []
     for _ in range(5):
         trials.prepare(old=False)

@@ -129,7 +129,7 @@ def test_killed_command_repeats_no_chunk(indir, tmp_path, number, status):
     assert process.returncode == status
     if number == signal.SIGINT:
         note = f"The counts so far are kept in {tmp_path / '.out.bgnb-kept'}; run the same command to continue."
-        assert errors.splitlines() == ["Interrupted; what was not finished is removed.", note]
+        assert errors.splitlines() == ["Interrupted; unfinished output is removed.", note]
     kept = digests(tmp_path / ".out.bgnb-kept")
     (tmp_path / "read").unlink()
     (tmp_path / "wait11").unlink()

@@ -1,0 +1,64 @@
+"""Notebooks that come with bgnb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bgnb._util.errors import BgnbError
+from bgnb.files.output_directory import named_errors, write_file
+
+
+def notebook_directory() -> Path:
+    """Find the notebooks of the installed package, or of a checkout."""
+    here = Path(__file__).parent
+    return next(path for path in (here / "ipynb", here.parents[1] / "notebooks") if path.is_dir())
+
+
+def notebook_names() -> list[str]:
+    """List the names of the notebooks that come with bgnb."""
+    return sorted(path.stem for path in notebook_directory().glob("*.ipynb"))
+
+
+def copy_notebooks(directory: str | Path) -> list[Path]:
+    """Copy the notebooks that come with bgnb to a directory.
+
+    Parameters
+    ----------
+    directory : path
+        The directory; it is made if it does not exist.
+
+    Returns
+    -------
+    list of `~pathlib.Path`
+        The new notebooks.
+
+    Raises
+    ------
+    BgnbError
+        If a file of the same name exists, or the directory cannot be written.
+    """
+    target = Path(directory)
+    copies = {target / f"{name}.ipynb": notebook_directory() / f"{name}.ipynb" for name in notebook_names()}
+    if existing := [path.name for path in copies if path.exists()]:
+        raise BgnbError("exists", f"{target}: {', '.join(existing)} exist already; use another directory")
+    with named_errors(target):
+        target.mkdir(parents=True, exist_ok=True)
+    for path, source in copies.items():
+        write_file(path, source.read_bytes())
+    return list(copies)
+
+
+def find_notebook(notebook: str | Path) -> Path:
+    """Find a notebook by its path, or by the name of one that comes with bgnb.
+
+    Raises
+    ------
+    BgnbError
+        If there is none; the message lists the names.
+    """
+    path = Path(notebook)
+    if path.suffix == ".ipynb" and path.is_file():
+        return path.absolute()
+    if path.parent == Path() and path.stem in notebook_names():
+        return notebook_directory() / f"{path.stem}.ipynb"
+    raise BgnbError("not-found", f"{notebook}: there is no such notebook; bgnb has {', '.join(notebook_names())}")
