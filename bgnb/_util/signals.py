@@ -1,4 +1,4 @@
-"""Signals end a command like an error, so that what is half-written is removed."""
+"""Signal handling: a signal ends a command as an exception does, so that unfinished output is removed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 from bgnb._util.errors import notes_of
 
-# SIGHUP comes when a terminal or a connection is closed; where nohup has it ignored, it stays so.
+# SIGHUP is sent when a terminal or a connection is closed. Signals that are ignored, as under nohup, stay ignored.
 _ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 _CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end the block with one line, and the exit status 128 and their number."""
+    """Exit with one line and status 128 + signal number on Ctrl-C, SIGTERM or SIGHUP."""
     received: list[int] = []
 
     def end(number: int, _: object) -> None:
@@ -31,15 +31,18 @@ def ended_by_signals() -> Iterator[None]:
     except BaseException as error:
         if not received:
             raise
-        # Not always the exception that we raised: an import that is interrupted may end with another.
-        for line in ("Interrupted; what was not finished is removed.", *notes_of(error)):
+        # An interrupted import may raise another exception than the SystemExit above.
+        for line in ("Interrupted; unfinished output is removed.", *notes_of(error)):
             sys.stderr.write(f"{line}\n")
         raise SystemExit(128 + received[0]) from None
 
 
 @contextmanager
 def held_signals() -> Iterator[None]:
-    """Let signals wait until the block ends, and processes that it starts get none until `leave_signals_to_the_caller`."""
+    """Block signals until the end of the block.
+
+    Processes started in the block receive no signals until they call `leave_signals_to_the_caller`.
+    """
     if not _CAN_HOLD:
         yield
         return
@@ -51,10 +54,10 @@ def held_signals() -> Iterator[None]:
 
 
 def leave_signals_to_the_caller() -> None:
-    """Make this process one that its caller ends.
+    """Let the parent process handle signals.
 
-    Ctrl-C in a terminal, and many who stop a job, signal all its processes. Here SIGTERM and SIGHUP
-    only end what the caller has not ended after 10 s.
+    Ctrl-C in a terminal and most batch systems signal all processes of a job. This process ignores
+    Ctrl-C, and exits 10 s after SIGTERM or SIGHUP unless the parent has ended it before.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if _CAN_HOLD:

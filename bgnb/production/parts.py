@@ -12,7 +12,7 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb._version import __version__
 from bgnb.files.manifest import check
 from bgnb.files.output_directory import write_file
-from bgnb.observations.selection import fault
+from bgnb.observations.selection import Reason
 from bgnb.production.chunks import Chunk, Counted, Key
 from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report, RunReport
@@ -39,7 +39,7 @@ def write_part(plan: Plan, counted: Iterable[tuple[Chunk, Counted]], directory: 
         write_file(directory / name, piece.pack())
         chunks.append({"file": name, "key": [chunk.key.group_id, *chunk.key.part], "obs_ids": chunk.obs_ids})
         runs += [RunReport(run.obs_id, chunk.key.group_id, None, run) for run in piece.stack.runs]
-        runs += [RunReport(obs_id, chunk.key.group_id, fault(why), None) for obs_id, why in piece.faults.items()]
+        runs += [RunReport(obs_id, chunk.key.group_id, Reason.from_error(why), None) for obs_id, why in piece.faults.items()]
     content = {
         "creator": f"bgnb {__version__}",
         "part": numbers,

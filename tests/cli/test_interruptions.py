@@ -53,7 +53,7 @@ def bgnb_process(*arguments: object, code: str = "") -> AbstractContextManager[s
 def ends_interrupted(process: subprocess.Popen[str], number: int) -> None:
     """A command that got a signal must end with one line."""
     _, errors = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, errors) == (128 + number, "Interrupted; what was not finished is removed.\n")
+    assert (process.returncode, errors) == (128 + number, "Interrupted; unfinished output is removed.\n")
 
 
 # Killed

@@ -164,8 +164,8 @@ def test_a_rate_is_turned_as_the_sky_turns():
     found = [np.sum(values[0] * c) / values[0].sum() for c in (x, y)]
     view = FieldOfView(83.6, -30.0, 53343.95 + 1800 / 86400, site)
     times = np.concatenate([np.arange(2, 400, 4), np.arange(3002, 3600, 4)]).astype(float)
-    ra, dec = view.sky("ALTAZ", np.full(len(times), 1.2), np.full(len(times), 0.9), times - 1800)
-    where = view.radec(ra, dec)
+    ra, dec = view.sky_position("ALTAZ", np.full(len(times), 1.2), np.full(len(times), 0.9), times - 1800)
+    where = view.detxy_radec(ra, dec)
     assert max(np.ptp(where, axis=1)) > 0.2  # it does turn
     assert found == pytest.approx([where[0].mean(), where[1].mean()], abs=0.01)
     solid = (values.sum() * np.prod([np.diff(edges.value[:2])[0] for edges in (turned.axes.detx, turned.axes.dety)])) / 4
@@ -197,8 +197,8 @@ def test_a_moment_of_a_rate_is_seen_as_it_is_in_the_other_frame(n_dety, n_detx):
     assert len(edges) - 1 == 2 * np.ceil(edges[-1] / parts[0])
     y, x = np.meshgrid(turned.axes.dety_centers.value, turned.axes.detx_centers.value, indexing="ij")
     view = FieldOfView(83.6, -30.0, 53343.95 + 25 / 86400, site)
-    sky = view.sky("RADEC", x.ravel(), y.ravel(), np.zeros(1))
-    x, y = (values.reshape(x.shape) for values in view.altaz(*sky, np.zeros(1)))
+    sky = view.sky_position("RADEC", x.ravel(), y.ravel(), np.zeros(1))
+    x, y = (values.reshape(x.shape) for values in view.detxy_altaz(*sky, np.zeros(1)))
     beyond = np.max([-2 - y, y - 1.3, -1.2 - x, x - 3], axis=0)  # the nearest edge
     weight = np.where(beyond <= 0, 1, np.where(beyond <= edges[1] - edges[0], 0.1, 0))
     assert set(np.unique(weight)) == {0, 0.1, 1}

@@ -129,7 +129,7 @@ def test_killed_commands_repeat_no_finished_chunk(indir, tmp_path, number, statu
     assert process.returncode == status
     if number == signal.SIGINT:
         note = f"What was counted is kept in {tmp_path / '.out.bgnb-kept'}, and the same command goes on from there."
-        assert errors.splitlines() == ["Interrupted; what was not finished is removed.", note]
+        assert errors.splitlines() == ["Interrupted; unfinished output is removed.", note]
     kept = digests(tmp_path / ".out.bgnb-kept")
     (tmp_path / "read").unlink()
     (tmp_path / "wait11").unlink()

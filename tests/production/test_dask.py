@@ -121,7 +121,7 @@ def test_ctrl_c_ends_the_command_and_its_tasks(indir, two, tmp_path):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert errors.splitlines() == ["Interrupted; what was not finished is removed."]
+    assert errors.splitlines() == ["Interrupted; unfinished output is removed."]
     (two.folder / "wait11").unlink()
     with distributed.Client(two.address, set_as_default=False) as client:
         until(lambda: not any(client.processing().values()), "idle workers")

@@ -128,7 +128,7 @@ def test_signals_leave_no_process_behind(indir, tmp_path, number, status):
         assert process.returncode == status
         until(lambda: not any(map(alive, workers)), "the end of the workers")
     if status > 0:
-        assert errors.splitlines() == ["Interrupted; what was not finished is removed."]
+        assert errors.splitlines() == ["Interrupted; unfinished output is removed."]
         assert not [name for name in names(tmp_path) if "out" in name]
 
 
