@@ -44,7 +44,7 @@ def plain_fits(indir):
 
 
 def plain_content_under_gz_name(indir):
-    in_bytes(gzip.decompress, inflated=False)(indir)
+    in_bytes(gzip.decompress, decompressed=False)(indir)
 
 
 def in_two_members(content):
@@ -116,8 +116,8 @@ def like_veritas(indir):
 CASES = {
     "plain FITS": plain_fits,
     "plain FITS under a name with .gz": plain_content_under_gz_name,
-    "gzip of two members": in_bytes(in_two_members, inflated=False),
-    "padding after gzip": in_bytes(lambda content: content + bytes(1000), inflated=False),
+    "gzip of two members": in_bytes(in_two_members, decompressed=False),
+    "padding after gzip": in_bytes(lambda content: content + bytes(1000), decompressed=False),
     "padding after the last HDU": in_bytes(lambda content: content + bytes(5760)),
     "good time intervals in another file": gti_in_another_file,
     "energies in GeV": with_column("ENERGY", lambda table: table["ENERGY"] * 1000, "GeV"),

@@ -21,7 +21,7 @@ SITE = {"GEOLON": 16.5002222, "GEOLAT": -23.2717778, "ALTITUDE": 1835.0}
 HESS = Site(*SITE.values())
 
 
-def lopsided_events(rng: np.random.Generator, n: int, ra_pnt: float, dec_pnt: float) -> dict[str, np.ndarray]:
+def asymmetric_events(rng: np.random.Generator, n: int, ra_pnt: float, dec_pnt: float) -> dict[str, np.ndarray]:
     """Events with more to the north-east than anywhere else, 0.1 to 80 TeV and some beyond."""
     lon = rng.normal(0.7, 1.2, n) * u.deg  # to larger right ascension
     lat = rng.normal(0.4, 0.8, n) * u.deg
@@ -61,7 +61,7 @@ def run(obs_id: int, n_events: int = 400, **changes: Any) -> dict[str, Any]:
     if "gti" in changes and good_time > 0:
         parts |= {"ONTIME": good_time, "LIVETIME": 0.9 * good_time} | changes
     rng = np.random.default_rng(obs_id)
-    parts.setdefault("events", lopsided_events(rng, n_events, parts["RA_PNT"], parts["DEC_PNT"]))
+    parts.setdefault("events", asymmetric_events(rng, n_events, parts["RA_PNT"], parts["DEC_PNT"]))
     return {"OBS_ID": obs_id} | parts
 
 
