@@ -2,7 +2,7 @@
 
     python benchmarks/replicate.py DIRECTORY SCRATCH N_RUNS
 
-Each event list is copied once, without its keyword OBS_ID, and hard links stand for the runs: the
+Each event list is copied once, without the keyword OBS_ID, and hard links stand for the runs: the
 tables and the time to read them are those of real runs, the disk space is that of 40.
 """
 
@@ -66,12 +66,14 @@ def file_name(number: int) -> str:
 
 
 def without_obs_id(path: Path) -> bytes:
-    """Content of a gzipped FITS file with an empty card in place of OBS_ID in the header of its EVENTS."""
+    """Read a gzipped FITS file, with empty cards in place of OBS_ID in all headers."""
     with fits.open(path) as hdu_list:
-        place = hdu_list["EVENTS"].fileinfo()["hdrLoc"]
+        places = [hdu.fileinfo()["hdrLoc"] for hdu in hdu_list if "OBS_ID" in hdu.header]
     content = gzip.decompress(path.read_bytes())
-    start = content.index(b"OBS_ID  =", place)
-    return content[:start] + b" " * _CARD + content[start + _CARD :]
+    for place in places:
+        start = content.index(b"OBS_ID  =", place)
+        content = content[:start] + b" " * _CARD + content[start + _CARD :]
+    return content
 
 
 if __name__ == "__main__":

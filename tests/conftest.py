@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from astropy.utils import iers
 
+from bgnb._util import compression
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _offline():
@@ -24,3 +26,11 @@ def hess_data() -> Path:
     if not (path / "obs-index.fits.gz").exists():
         pytest.skip(f"needs the runs of H.E.S.S. DL3 DR1 in {path}; set BGNB_TEST_DATA to where they are")
     return path
+
+
+@pytest.fixture(params=["isal", "zlib"])
+def engine(request, monkeypatch) -> str:
+    """Compress and decompress with this engine."""
+    if request.param == "zlib":
+        monkeypatch.setattr(compression, "HAS_ISAL", False)
+    return str(request.param)

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 import urllib.parse
 from pathlib import Path
 
@@ -12,8 +11,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from tests.helpers.requirements import PROJECT, everything
+
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def test_python_is_one_that_bgnb_runs_on():
@@ -25,7 +25,7 @@ def test_python_is_one_that_bgnb_runs_on():
 def test_requirements_are_those_of_the_package():
     lines = (ROOT / "binder/requirements.txt").read_text().splitlines()
     stated = {str(Requirement(line)) for line in lines if not line.startswith("#")}
-    assert stated == {str(Requirement(text)) for text in PROJECT["dependencies"]}
+    assert stated == {str(Requirement(text)) for text in everything()}
 
 
 def test_post_build_installs_the_package_and_nothing_else():

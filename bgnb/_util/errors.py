@@ -55,7 +55,13 @@ class BgnbError(Exception):
 
 
 class DataError(BgnbError):
-    """A data file that cannot be used; the message, of one line, names the file and the HDU, column or keyword."""
+    """A data file that cannot be used; the message, of one line, names the file and the HDU, column or keyword.
+
+    Parameters
+    ----------
+    code, message : str
+        See `BgnbError`.
+    """
 
     def __init__(self, code: str, message: str | None = None) -> None:
         super().__init__(printable(code), message and printable(message))

@@ -358,6 +358,7 @@ def with_settings(group: type[SettingsGroup], **defaults: Any) -> Callable[[Call
             return function(**own_arguments, settings=group.from_options(options))
 
         call.__signature__ = signature  # type: ignore[attr-defined]
+        call.settings_group = group  # type: ignore[attr-defined]
         call.__doc__ = _with_documented(
             function.__doc__ or "", {n: d for n, d in declared.items() if n not in required}, values
         )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bgnb._util.compression import HAS_ISAL
 from bgnb.cli.options import Command, config, overwrite, settings, warn, workers
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.production.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from bgnb.production.report import Report
 
 
 @click.command(no_args_is_help=True, cls=Command)
@@ -46,9 +50,15 @@ def make_bg_cube_models(**arguments: Any) -> None:
         warn(report.faults)
         click.echo(f"Part {part} is in {arguments['outdir']}; when all parts are there: bgnb merge PART... MODELS")
         return
-    click.echo(str(report))
-    warn(report.faults)
+    _print_report(report)
     click.echo(f"Models and report.json are in {arguments['outdir']}; to look at them: bgnb lab {arguments['outdir']}")
+
+
+def _print_report(report: Report) -> None:
+    click.echo(str(report))
+    if not HAS_ISAL:
+        click.echo("note: gzipped files are read faster with isal: pip install isal")
+    warn(report.faults)
 
 
 @click.command(no_args_is_help=True)
@@ -69,8 +79,7 @@ def merge(**arguments: Any) -> None:
     from bgnb.production.pipeline import merge
 
     report = merge(**arguments)
-    click.echo(str(report))
-    warn(report.faults)
+    _print_report(report)
     click.echo(f"Models and report.json are in {arguments['outdir']}")
 
 

@@ -21,13 +21,17 @@ class LazyChoice(click.Choice[str]):
         super().__init__((), case_sensitive=False)
 
     @property
-    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+    def choices(self) -> tuple[str, ...]:
         """The names."""
         return tuple(self._names())
 
     @choices.setter
     def choices(self, value: object) -> None:
         """Ignore the names that click sets."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """List the names as they are spelled."""
+        return f"'{value}' is not one of {', '.join(self.choices)}."
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """Return the names as they are spelled."""

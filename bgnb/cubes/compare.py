@@ -170,6 +170,11 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
         Scale the second, so that it has the first one's integral over the whole cube, or
         over each plane in energy. Only energies at which both are exposed count.
 
+    Returns
+    -------
+    Comparison
+        The two models on the same axes.
+
     Raises
     ------
     BgnbError

@@ -130,6 +130,11 @@ class Method(ABC):
 def register_method(method: Method) -> None:
     """Make a method known by its name.
 
+    Parameters
+    ----------
+    method : `Method`
+        The method.
+
     Raises
     ------
     BgnbError

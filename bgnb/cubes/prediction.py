@@ -26,7 +26,7 @@ def checked_interpolation(interpolation: str) -> Interpolation:
 
 
 def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "none") -> Floats:
-    """Events per second that a rate predicts in each bin of other axes.
+    """Predict the events per second in each bin of other axes.
 
     Parameters
     ----------
@@ -92,6 +92,11 @@ def point_rate(rate: Cube) -> Cube:
     ----------
     rate : `Cube`
         Mean rates of the bins.
+
+    Returns
+    -------
+    Cube
+        Rates at the bin centres, on the same axes.
     """
     mean = rate.quantity.value
     edges = np.log(rate.axes.energy.to_value("MeV"))

@@ -58,6 +58,11 @@ def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity) -> Spec
     detx, dety : `~astropy.units.Quantity`
         Position in the field of view.
 
+    Returns
+    -------
+    Spectrum
+        Rate against energy, and the fitted index.
+
     Raises
     ------
     BgnbError

@@ -28,6 +28,25 @@ class RunCounts:
     energy threshold or in the energy bin that the threshold cuts, else outside the axes,
     else in the mask of a source, else counted. ``notes`` say what is odd about the files of
     the run, and was borne.
+
+    Parameters
+    ----------
+    obs_id : int
+        Number of the run.
+    livetime_s : float
+        Livetime, s.
+    energy_threshold_tev : float or None
+        Energy threshold (LO_THRES), TeV; None if the run states none.
+    events : int
+        All events of the run.
+    events_outside_gti, events_below_threshold, events_outside_axes, events_in_mask : int
+        Events of each kind that is excluded.
+    telescop : str
+        Name of the instrument (TELESCOP).
+    n_tels : int or None
+        Number of telescopes (N_TELS).
+    notes : tuple of str
+        Warnings raised while the run was read.
     """
 
     obs_id: int

@@ -14,8 +14,8 @@ from typing import Any
 
 from astropy.io import fits
 from astropy.table import Table
-from isal import igzip
 
+from bgnb._util.compression import compress
 from bgnb._version import __version__
 from bgnb.files.output_directory import write_file
 
@@ -58,4 +58,4 @@ def write_fits(path: Path, hdus: Sequence[Any]) -> None:
     buffer = BytesIO()
     fits.HDUList(hdus).writeto(buffer)
     content = buffer.getvalue()
-    write_file(path, igzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
+    write_file(path, compress(content) if path.suffix == ".gz" else content)

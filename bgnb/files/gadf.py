@@ -78,6 +78,15 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     The primary HDU has a linear WCS in DETX and DETY, in deg; its third axis counts the
     energy bins, whose edges stand in the second HDU, ENERGIES.
 
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        The model.
+    path : path
+        The file; a name that ends in ``.gz`` is compressed.
+    keywords : dict, optional
+        Further keywords of the primary header.
+
     Raises
     ------
     BgnbError

@@ -41,6 +41,16 @@ def write_groups(groups: ObservationGroups, path: str | Path, model_ids: Mapping
 def read_groups(path: str | Path) -> ObservationGroups:
     """Read what `write_groups` wrote.
 
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    ObservationGroups
+        The groups.
+
     Raises
     ------
     BgnbError

@@ -147,6 +147,18 @@ def read_models(directory: str | Path) -> ModelSet:
 def read_group_model(modeldir: str | Path, group_id: int) -> BackgroundModel:
     """Read the model of one group from a directory of models.
 
+    Parameters
+    ----------
+    modeldir : path
+        A directory of models.
+    group_id : int
+        GROUP_ID of the group.
+
+    Returns
+    -------
+    BackgroundModel
+        The model of the group.
+
     Raises
     ------
     BgnbError

@@ -13,14 +13,15 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from bgnb._util.compression import HAS_ISAL
 from bgnb._util.errors import BgnbError
 from bgnb._version import __version__
 from bgnb.files.output_directory import write_file
 
 #: Name of the file.
 REPORT = "report.json"
-# What makes figures.
-_PACKAGES = ("bgnb", "numpy", "astropy", "scipy", "isal")
+# Packages that determine the numbers and the compressed bytes; isal is optional.
+_PACKAGES = ("bgnb", "numpy", "astropy", "scipy", *(["isal"] if HAS_ISAL else []))
 
 
 def write_report(directory: Path, content: Mapping[str, Any]) -> None:

@@ -51,6 +51,16 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
 def read_spline(path: str | Path) -> SplineModel:
     """Read what `write_spline` wrote.
 
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    SplineModel
+        The fitted rate for any pointing.
+
     Raises
     ------
     DataError

@@ -10,10 +10,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from bgnb._util.checks import whole_number
 from bgnb._util.errors import BgnbError
+from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb.files.model_directory import model_files
 from bgnb.files.output_directory import new_directory, write_file
@@ -44,10 +43,12 @@ def run_groups(
         A notebook with the parameters ``modeldir`` and ``group_id``.
     workers : int
         How many at a time; each has a kernel of its own. An interruption discards them all.
-    timeout, progress
-        See `run_notebook`.
+    timeout : float, optional
+        Seconds that a cell may take.
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
+    progress : bool, optional
+        Show a progress bar over the groups; by default on a terminal only.
 
     Returns
     -------
@@ -59,6 +60,7 @@ def run_groups(
     BgnbError
         Where there are no models, or ``outdir`` is in the way.
     """
+    require("notebooks")
     source, models = find_notebook(notebook), Path(modeldir).absolute()
     whole_number("workers", workers)
     groups = sorted(model_files(models))
@@ -85,6 +87,8 @@ def run_groups(
 
 def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeout: float | None) -> dict[str, Any]:
     """Run one group's notebook; its figures. Its picture and HTML are written beside it."""
+    import nbformat
+
     parameters = {"modeldir": str(models), "group_id": group_id}
     executed = run_notebook(source, directory / f"group{group_id}.ipynb", parameters, timeout=timeout, progress=False)
     notebook = nbformat.read(executed, as_version=4)

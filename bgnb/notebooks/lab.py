@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-import nbformat
-
 from bgnb._util.errors import BgnbError
+from bgnb._util.extras import require
 from bgnb.cubes.compare import compare as compare_two
 from bgnb.files.model_directory import ModelDirectory, common_groups
 from bgnb.files.output_directory import write_file
@@ -41,6 +40,9 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
     BgnbError
         Where a directory holds no models, or the notebook cannot be written.
     """
+    require("dashboards", "jupyterlab", "nbformat")
+    import nbformat
+
     directories = [Path(modeldir)] if compare is None else [Path(modeldir), Path(compare)]
     models = [ModelDirectory(directory) for directory in directories]
     if compare is not None:  # complain here of what would fail there
@@ -89,6 +91,8 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
 
 def _shows(path: Path, parameters: str) -> bool:
     """Whether a notebook begins with these parameters."""
+    import nbformat
+
     try:
         cells = nbformat.read(path, as_version=4).cells
     except Exception:  # whatever it is, it is not ours

@@ -17,9 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import nbformat
-
 from bgnb._util.errors import BgnbError
+from bgnb._util.extras import require
 from bgnb.files.locks import lock
 from bgnb.files.output_directory import write_file
 
@@ -35,7 +34,13 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 class NotebookError(BgnbError):
-    """A notebook did not run to its end; the message names the cell's error and the file that shows it."""
+    """A notebook did not run to its end; the message names the cell's error and the file that shows it.
+
+    Parameters
+    ----------
+    code, message : str
+        See `BgnbError`.
+    """
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,16 @@ def notebook_names() -> list[str]:
 def copy_notebooks(directory: str | Path) -> list[Path]:
     """Copy the notebooks that come with bgnb to a directory to work in.
 
+    Parameters
+    ----------
+    directory : path
+        Directory to copy to; it is made if it does not exist.
+
+    Returns
+    -------
+    list of `~pathlib.Path`
+        The copies.
+
     Raises
     ------
     BgnbError
@@ -127,7 +142,19 @@ def find_notebook(notebook: str | Path) -> Path:
 
 
 def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
-    """Parameters of a notebook by name, from its cell with the tag ``parameters``."""
+    """Read the parameters of a notebook, from its cell with the tag ``parameters``.
+
+    Parameters
+    ----------
+    notebook : path or str
+        A notebook, or the name of one that comes with bgnb.
+
+    Returns
+    -------
+    dict of str to Parameter
+        Name, types, default and meaning of each parameter.
+    """
+    require("notebooks")
     from papermill.translators import PythonTranslator
 
     source = find_notebook(notebook)
@@ -150,6 +177,9 @@ def _parameter(source: Path, name: str, kind: str, text: str, meaning: str) -> P
 
 def _read(path: Path) -> Any:
     """A notebook, or a `BgnbError` that says that it is none."""
+    require("notebooks")
+    import nbformat
+
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
@@ -218,6 +248,16 @@ def run_notebook(
 
 def notebook_result(path: str | Path) -> dict[str, Any]:
     """The last JSON output of an executed notebook: its machine-readable result.
+
+    Parameters
+    ----------
+    path : path
+        The executed notebook.
+
+    Returns
+    -------
+    dict of str to values
+        The JSON object.
 
     Raises
     ------
@@ -297,6 +337,8 @@ def _publish(partial: Path, target: Path) -> None:
 
 def _keep_failed(partial: Path, failed: Path, source: Path, error: BaseException) -> None:
     """Keep what there is of a notebook, with the error at its top."""
+    import nbformat
+
     notebook = nbformat.read(partial if partial.exists() else source, as_version=4)
     if not isinstance(error, Exception) or not _shows_error(notebook):
         text = f"**This notebook did not run to its end:**\n\n    {_first_line(error)}"

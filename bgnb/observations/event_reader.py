@@ -37,6 +37,11 @@ def read_event_list(files: RunFiles) -> EventList:
     -------
     EventList
 
+    Returns
+    -------
+    EventList
+        Events and pointing of the run.
+
     Raises
     ------
     DataError

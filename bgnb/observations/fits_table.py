@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from isal import igzip_lib
 from numpy.typing import NDArray
 
+from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
 from bgnb.observations.fits_header import AGAIN, BLOCK, CARD, Header, read_header
 
@@ -94,9 +94,8 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
         raise
     except FileNotFoundError:
         raise DataError("not-found", f"{path}: {_why_missing(path)}") from None
-    except igzip_lib.IsalError as error:  # type: ignore[misc] # isal does not type it
-        reason = re.sub(r"^Error -?\d+ ", "", str(error))
-        raise DataError("damaged", f"{path}: is damaged and cannot be decompressed ({reason}){AGAIN}") from None
+    except StreamError as error:
+        raise DataError(error.code, f"{path}: {_why_not_decompressed(error.code)}") from None
     except OSError as error:
         raise DataError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     except MemoryError:
@@ -144,8 +143,8 @@ def _content(path: Path) -> Iterator[BinaryIO]:
         before = os.fstat(file.fileno())
         magic = file.read(2)
         file.seek(0)
-        if magic == b"\x1f\x8b":
-            yield BytesIO(_inflated(file.read(), path))
+        if magic == MAGIC:
+            yield BytesIO(decompress(file.read(), INFLATED_MAX))
         else:
             yield file
         after = os.fstat(file.fileno())
@@ -153,25 +152,11 @@ def _content(path: Path) -> Iterator[BinaryIO]:
         raise DataError("changed", f"{path}: changed while it was read; wait until it is complete")
 
 
-def _inflated(content: bytes, path: Path) -> bytes:
-    """Decompress all members of a gzip file; anything after them is padding."""
-    pieces: list[bytes] = []
-    room = INFLATED_MAX
-    while content.startswith(b"\x1f\x8b"):
-        member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        stated = int.from_bytes(content[-4:], "little")  # size of the last member: if right, memory is allocated once
-        piece = member.decompress(content, min(stated, room + 1))
-        if not member.eof:
-            piece += member.decompress(b"", room + 1 - len(piece))
-        pieces.append(piece)
-        room -= len(piece)
-        if room < 0:
-            limit = f"{INFLATED_MAX / 2**30:.2g} GiB"
-            raise DataError("too-large", f"{path}: is larger than {limit} when decompressed; decompress it if this is intended")
-        if not member.eof:
-            raise DataError("truncated", f"{path}: is truncated (incomplete gzip stream){AGAIN}")
-        content = member.unused_data
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+def _why_not_decompressed(code: str) -> str:
+    if code == "too-large":
+        return f"is larger than {INFLATED_MAX / 2**30:.2g} GiB when decompressed; decompress it if this is intended"
+    reason = "is truncated (incomplete gzip stream)" if code == "truncated" else "is damaged and cannot be decompressed"
+    return f"{reason}{AGAIN}"
 
 
 def _why_missing(path: Path) -> str:

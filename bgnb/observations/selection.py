@@ -38,7 +38,7 @@ class Reason:
         return cls(*text.split(": ", 1))
 
     @classmethod
-    def from_error(cls, error: DataError | str) -> Reason:
+    def from_error(cls, error: DataError) -> Reason:
         """Make the reason of a run that cannot be used."""
         return cls("cannot be used", str(error))
 
@@ -141,6 +141,7 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
     Returns
     -------
     Selection
+        Selected runs, and the reasons for skipping the others.
     """
     catalog = read_catalog(catalog)
     ra_pnt, dec_pnt = (np.asarray(runs.table[name]) for name in ("RA_PNT", "DEC_PNT"))
@@ -160,12 +161,35 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
 
 
 def select_all_runs(runs: Runs) -> Selection:
-    """Select every run that can be used."""
+    """Select every run that can be used.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The runs.
+
+    Returns
+    -------
+    Selection
+        Selected runs, and the reasons for skipping the others.
+    """
     return _skip(runs, _unusable(runs))
 
 
 def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     """Select the runs with given OBS_IDs.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The runs.
+    obs_ids : iterable of int
+        OBS_IDs of the runs to select.
+
+    Returns
+    -------
+    Selection
+        Selected runs, and the reasons for skipping the others.
 
     Raises
     ------

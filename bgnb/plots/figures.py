@@ -1,4 +1,4 @@
-"""Static pictures of values: views of them, for notebooks and files."""
+"""Static plots of runs, models and comparisons, for notebooks and files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from itertools import cycle
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
-from numpy.typing import NDArray
 
+from bgnb._util.arrays import Floats
 from bgnb.cubes.compare import Comparison
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import spectrum
@@ -26,66 +26,75 @@ from bgnb.plots.comparison_views import (
     spectra_at,
     spectra_graphs,
 )
-from bgnb.plots.cube_views import energy_graph, energy_of, image_of, rate_series
-from bgnb.plots.labels import RATE_LABEL, Position, counted, energy_bins, energy_label, hidden, place
+from bgnb.plots.cube_plots import energy_graph, field_of_view_image, mask_nonpositive, rate_series
+from bgnb.plots.cube_state import Positions, energy_bins, energy_of
+from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, position_label
 from bgnb.plots.model_views import profile_graph
 from bgnb.plots.png import Picture, to_png
 from bgnb.plots.run_views import RunSet, RunsState, runs_view
-from bgnb.plots.view import Graph, Image, Panel, Series, Style, View, histogram, span
+from bgnb.plots.view import Graph, Image, Panel, Series, Style, View, axis_range, histogram
 
-#: Of spectra at the first, second, ... position.
+#: Styles of the spectra at the first, second, ... position.
 _STYLES: tuple[Style, ...] = ("line", "points", "dots")
 
 
 def plot_runs(
     runs: Runs, selection: Selection, groups: ObservationGroups, catalog: Table, exclusion_radius: u.Quantity | None = None
 ) -> Picture:
-    """Runs on the sky with the known sources, and in the groups with their GROUP_IDs.
+    """Plot runs on the sky with the known sources, and in the groups with their GROUP_IDs.
 
     Parameters
     ----------
     runs : `~bgnb.observations.datastore.Runs`
-        The runs.
+        Runs.
     selection : `Selection`
-        Which of them are kept.
+        Kept runs.
     groups : `ObservationGroups`
-        The groups.
+        Groups.
     catalog : `~astropy.table.Table`
         Known sources, see `read_catalog`.
     exclusion_radius : `~astropy.units.Quantity`, optional
-        Radius of the circles around them, besides twice the extension; none are drawn where
-        runs were not selected by it.
+        Radius of the circles around the sources, which is added to twice the extension. By
+        default no circles are drawn, for runs that were not selected by their distance.
+
+    Returns
+    -------
+    Picture
+        The plot.
     """
     radius = None if exclusion_radius is None else exclusion_radius.to_value("deg")
-    run_set = RunSet(str(runs.path), runs.table, selection, groups, catalog, radius, "")
-    view = runs_view(run_set, RunsState())
+    view = runs_view(RunSet(str(runs.path), runs.table, selection, groups, catalog, radius), RunsState())
     return _picture(view.title, {name: view.panels[name] for name in ("sky", "groups")})
 
 
 def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: str = "") -> Picture:
-    """Images of the rate at energies.
+    """Plot images of the rate at energies.
 
     Parameters
     ----------
     model : `BackgroundModel`
-        The model.
+        Model.
     energies : sequence of `~astropy.units.Quantity`
-        Where; those outside the axis are passed over.
+        Energies of the images; energies outside the axis are ignored.
     title : str
-        Above all.
+        Title.
+
+    Returns
+    -------
+    Picture
+        The plot.
     """
     panels: dict[str, Panel] = {}
-    for number in energy_bins(model.axes, energies) or [0]:
-        rate = model.rate.quantity.value[number]
-        words = "extrapolated" if model.extrapolated[number] else counted(int(model.stack.counts[number].sum()), "count")
+    for where in energy_bins(model.axes, energies) or [0]:
+        rate, counts = model.rate.quantity.value[where], format_count(int(model.stack.counts[where].sum()), "count")
+        name = f"{energy_label(model.axes, where)}, {'extrapolated' if model.extrapolated[where] else counts}"
         colours = Colours("viridis", "linear", *choose_limits(rate, "linear", 100))
-        name = f"{energy_label(model.axes, number)}, {words}"
-        panels[name] = image_of(model.axes, [], rate, name, RATE_LABEL, colours)
+        panels[name] = field_of_view_image(model.axes, [], rate, name, RATE_LABEL, colours)
     return _picture(title, panels)
 
 
-def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Position] = ((0.0, 0.0),)) -> Picture:
-    """Rate against energy at positions, and counts and livetime of the whole field of view.
+def plot_spectra(models: Mapping[str, BackgroundModel], positions: Positions = ((0.0, 0.0),)) -> Picture:
+    """Plot the rate against energy at positions, and counts and livetime of the whole field of view.
 
     Parameters
     ----------
@@ -93,24 +102,30 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
         Models by name.
     positions : sequence of pair of float
         DETX and DETY, deg.
+
+    Returns
+    -------
+    Picture
+        The plot.
     """
-    places = [place(*position) for position in positions]
-    several = len(places) > 1
+    names = [position_label(*position) for position in positions]
+    several = len(names) > 1
     rates: list[Series] = []
     counts, livetimes = [], []
-    for (name, model), colour in zip(models.items(), line_colours(len(models)), strict=True):
-        for (detx, dety), words, style in zip(positions, places, cycle(_STYLES)):
-            label = f"{name} {words}" if several else name
-            series = rate_series(model, spectrum(model, detx * u.deg, dety * u.deg), label, colour, style)
-            rates += (replace(each, low=None, high=None) for each in series)  # errors of many would hide each other
+    for (label, model), colour in zip(models.items(), line_colours(len(models)), strict=True):
+        for (detx, dety), name, style in zip(positions, names, cycle(_STYLES)):
+            line = spectrum(model, detx * u.deg, dety * u.deg)
+            series = rate_series(model, line, f"{label} {name}" if several else label, colour, style)
+            rates += (replace(each, low=None, high=None) for each in series)  # many error bands would hide each other
         energy, stack = model.axes.energy.value, model.stack
-        counts.append(_steps(hidden(stack.counts.sum(axis=(1, 2))), energy, colour))
+        counts.append(_steps(mask_nonpositive(stack.counts.sum(axis=(1, 2))), energy, colour))
         livetimes.append(_steps(stack.livetime.to_value("h").max(axis=(1, 2)), energy, colour))
     edges = np.concatenate([model.axes.energy.value for model in models.values()])
     ends = np.array([edges.min(), edges.max()])
-    at, hours = "" if several else f" at {places[0]}", span(*(each.y for each in livetimes), zero=True)
+    title = f"Rate{'' if several else f' at {names[0]}'} (without points: extrapolated)"
+    hours = axis_range(*(each.y for each in livetimes), zero=True)
     panels = {
-        "rates": energy_graph(ends, f"Rate{at} (without points: extrapolated)", RATE_LABEL, rates, legend="below"),
+        "rates": replace(energy_graph(ends, title, RATE_LABEL, rates), legend="below"),
         "counts": energy_graph(ends, "Counts in the field of view", "counts per bin", counts),
         "livetimes": energy_graph(ends, "Livetime", "livetime / h", livetimes, y_range=hours),
     }
@@ -118,43 +133,101 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Sequence[Posi
 
 
 def plot_radial_profile(model: BackgroundModel, energies: Sequence[u.Quantity]) -> Picture:
-    """Mean rate against the offset from the centre of the field of view, at energies."""
+    """Plot the mean rate against the offset from the centre of the field of view.
+
+    Parameters
+    ----------
+    model : `BackgroundModel`
+        Model.
+    energies : sequence of `~astropy.units.Quantity`
+        Energies; those outside the axis are ignored.
+
+    Returns
+    -------
+    Picture
+        The plot.
+    """
     return _picture("", {"profile": profile_graph(model, energy_bins(model.axes, energies) or [0])})
 
 
 def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
-    """Histograms of columns of a table of runs; columns that it lacks are passed over, and so are missing values."""
+    """Plot histograms of columns of a table of runs.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Table with one row per run.
+    columns : sequence of str
+        Names of the columns; missing columns and values are ignored.
+
+    Returns
+    -------
+    Picture
+        The plot.
+    """
     panels = {}
     for name in (name for name in columns if name in table.colnames):
-        values: NDArray[np.float64] = np.ma.masked_invalid(np.ma.array(table[name], dtype=float)).compressed()
-        edges = np.linspace(*span(values), 21)
+        values: Floats = np.ma.masked_invalid(np.ma.array(table[name], dtype=float)).compressed()
+        edges = np.linspace(*axis_range(values), 21)
         bars, unit = histogram("", values, edges), f" / {table[name].unit}" if table[name].unit else ""
-        panels[name] = Graph("", f"{name}{unit}", "runs", (bars,), (edges[0], edges[-1]), span(bars.y, zero=True))
+        panels[name] = Graph("", f"{name}{unit}", "runs", (bars,), (edges[0], edges[-1]), axis_range(bars.y, zero=True))
     return _picture("" if panels else f"The table of runs has none of {', '.join(columns)}", panels)
 
 
-def plot_events(detx: NDArray[np.float64], dety: NDArray[np.float64], energy: NDArray[np.float64]) -> Picture:
-    """Where the events of a run are in the field of view (deg), and their energies (TeV)."""
+def plot_events(detx: Floats, dety: Floats, energy: Floats) -> Picture:
+    """Plot the positions and energies of events.
+
+    Parameters
+    ----------
+    detx, dety : ndarray
+        Positions in the field of view, deg.
+    energy : ndarray
+        Energies, TeV.
+
+    Returns
+    -------
+    Picture
+        The plot.
+    """
     sides = np.linspace(-8, 8, 41)
     counts, _, _ = np.histogram2d(dety, detx, (sides, sides))
-    words = "Events in the field of view", "DETX / deg", "DETY / deg", "events"
-    image = Image(*words, counts, sides, sides, Colours("viridis", "sqrt", *choose_limits(counts, "sqrt", 100)))
+    texts = "Events in the field of view", "DETX / deg", "DETY / deg", "events"
+    image = Image(*texts, counts, sides, sides, Colours("viridis", "sqrt", *choose_limits(counts, "sqrt", 100)))
     edges = np.geomspace(energy.min(), energy.max() * 1.001, 40)
     graph = energy_graph(edges, "Energies", "events per bin", [histogram("", energy, edges)])
     return _picture("", {"image": image, "energies": graph})
 
 
 def plot_comparison(
-    comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position], labels: tuple[str, str], title: str
+    comparison: Comparison, energies: Sequence[u.Quantity], positions: Positions, labels: tuple[str, str], title: str
 ) -> Picture:
-    """Images of both models at energies, their ratio, and spectra at positions (deg)."""
-    axes, places = comparison.axes, positions or [(0.0, 0.0)]
+    """Plot images of two models at energies, their ratio, and spectra at positions.
+
+    Parameters
+    ----------
+    comparison : `Comparison`
+        Comparison of the models.
+    energies : sequence of `~astropy.units.Quantity`
+        Energies of the images; those outside the axis are ignored.
+    positions : sequence of pair of float
+        DETX and DETY of the spectra, deg; the centre of the field of view if empty.
+    labels : pair of str
+        Names of the models.
+    title : str
+        Title.
+
+    Returns
+    -------
+    Picture
+        The plot.
+    """
+    axes, positions = comparison.axes, positions or [(0.0, 0.0)]
     panels: dict[str, Panel] = {}
-    for number in energy_bins(axes, energies):
-        state = ComparisonState(0, energy_of(axes, number), percentile=99)
-        images = comparison_images(comparison, state, labels, rate_limits(comparison, state), places)
-        panels |= {f"{name} {number}": image for name, image in images.items()}
-    panels |= spectra_graphs(comparison, labels, spectra_at(comparison, places))
+    for where in energy_bins(axes, energies):
+        state = ComparisonState(group_id=0, energy=energy_of(axes, where), percentile=99)
+        images = comparison_images(comparison, state, labels, rate_limits(comparison, state), positions)
+        panels |= {f"{name} {where}": image for name, image in images.items()}
+    panels |= spectra_graphs(comparison, labels, spectra_at(comparison, positions))
     return _picture(title, panels | {"planes": planes_graph(comparison, labels)})
 
 
@@ -162,6 +235,6 @@ def _picture(title: str, panels: Mapping[str, Panel]) -> Picture:
     return Picture(to_png(View(title, "", panels)))
 
 
-def _steps(values: NDArray[np.float64], edges: NDArray[np.float64], colour: str) -> Series:
-    """Values in bins, as a line."""
+def _steps(values: Floats, edges: Floats, colour: str) -> Series:
+    """Draw values in bins as a line."""
     return Series("", np.repeat(edges, 2)[1:-1], np.repeat(values, 2), "outline", colour)

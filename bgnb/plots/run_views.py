@@ -1,4 +1,4 @@
-"""Views of runs: where they point, which are kept, and in which groups they are."""
+"""Views of runs: pointings on the sky and in the groups, histograms, and the selection."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
-from numpy.typing import NDArray
 
-from bgnb._util.arrays import Floats
+from bgnb._util.arrays import Bools, Floats, Ints
 from bgnb.observations.groups import ObservationGroups
 from bgnb.observations.selection import Selection
-from bgnb.plots.colours import CHOSEN, LINES
-from bgnb.plots.labels import counted, number
-from bgnb.plots.view import Graph, Series, View, histogram, span
+from bgnb.plots.colours import LINES, SELECTED
+from bgnb.plots.labels import format_count, format_number
+from bgnb.plots.view import Graph, Series, View, axis_range, histogram
 
-_KEPT, _LEFT_OUT, _SOURCES = LINES[0], "#999999", "#c08040"
-#: Panels with a histogram: title of the axis, column, factor to its unit.
+_KEPT, _SKIPPED, _SOURCES = LINES[0], "#999999", "#c08040"
+#: Panels with a histogram: label of the axis, column, factor to its unit.
 HISTOGRAMS = {
     "livetime": ("livetime / min", "LIVETIME", 1 / 60),
     "zenith": ("zenith angle / deg", "ALT_PNT", 1.0),
@@ -32,27 +31,25 @@ HISTOGRAMS = {
 
 @dataclass(frozen=True, eq=False)
 class RunSet:
-    """Runs, and what is to become of them.
+    """Runs with their selection and groups.
 
     Parameters
     ----------
     origin : str
-        Where they come from.
+        Directory of the runs.
     table : `~astropy.table.Table`
-        One row a run, as ``Runs.table``.
+        One row per run, as ``Runs.table``.
     selection : `Selection`
-        The runs kept, and why the others are not; it may name runs that are not in the table.
+        Kept runs, and the reasons why others are skipped; may include runs not in the table.
     groups : `ObservationGroups`
-        The groups.
+        Groups.
     catalog : `~astropy.table.Table`
         Known sources.
     exclusion_radius : float, optional
-        Distance from a source, besides twice its extension, that counts as far; deg. None
-        where the runs were not selected by it.
-    call : str
-        The Python call that makes a dashboard of them.
+        Radius, deg, which is added to twice the extension of a source, within which runs were
+        dropped; None if runs were not selected in this way.
     model_ids : mapping of int to int
-        For each GROUP_ID that of the group whose model serves it; itself, where it is not named.
+        For each GROUP_ID, the GROUP_ID of the group with its model; itself if not given.
     """
 
     origin: str
@@ -60,42 +57,41 @@ class RunSet:
     selection: Selection
     groups: ObservationGroups
     catalog: Table
-    exclusion_radius: float | None
-    call: str
+    exclusion_radius: float | None = None
     model_ids: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
-    def obs_ids(self) -> NDArray[np.int64]:
+    def obs_ids(self) -> Ints:
         """OBS_IDs of the table."""
         return np.asarray(self.table["OBS_ID"], dtype=np.int64)
 
     @cached_property
-    def kept(self) -> NDArray[np.bool_]:
-        """Which of them are kept."""
+    def kept(self) -> Bools:
+        """Mask of the kept runs."""
         return np.isin(self.obs_ids, self.selection.kept)
 
     @cached_property
-    def own_group_ids(self) -> NDArray[np.int64]:
-        """The group that each points into; −1 outside all groups."""
+    def own_group_ids(self) -> Ints:
+        """GROUP_ID of the pointing of each run; −1 outside all groups."""
         return self.groups.group_ids(self.column("ALT_PNT"), self.column("AZ_PNT"))
 
     @cached_property
-    def group_ids(self) -> NDArray[np.int64]:
-        """The group of each, whose model holds it where groups were merged; −1 outside all groups."""
+    def group_ids(self) -> Ints:
+        """GROUP_ID of the model that contains each run, different if groups were merged; −1 outside all groups."""
         return np.array([self.model_id(group_id) for group_id in self.own_group_ids.tolist()], dtype=np.int64)
 
     def model_id(self, group_id: int) -> int:
-        """The group whose model holds the runs of a group."""
+        """GROUP_ID of the model that contains the runs of a group."""
         return self.model_ids.get(group_id, group_id)
 
     def column(self, name: str) -> Floats:
-        """A column of numbers; not a number where there is none."""
+        """Read a column of numbers; missing values are NaN."""
         if name not in self.table.colnames:
             return np.full(len(self.table), np.nan)
         return np.array(np.ma.filled(np.ma.array(self.table[name], dtype=float), np.nan))
 
-    def places(self, panel: str) -> tuple[Floats, Floats]:
-        """Where the runs stand in a panel; y is not a number in histograms."""
+    def coordinates(self, panel: str) -> tuple[Floats, Floats]:
+        """Coordinates of the runs in a panel; y is NaN in histograms."""
         if panel == "sky":
             return self.column("RA_PNT") % 360, self.column("DEC_PNT")
         if panel == "groups":
@@ -105,137 +101,126 @@ class RunSet:
         return values, np.full(len(values), np.nan)
 
     def members(self, group_id: int) -> tuple[int, ...]:
-        """The runs kept of a group."""
+        """OBS_IDs of the kept runs of a group."""
         return tuple(self.obs_ids[self.kept & (self.group_ids == group_id)].tolist())
 
-    def fate(self, index: int) -> str:
-        """What becomes of a run."""
-        obs_id = int(self.obs_ids[index])
-        if obs_id in self.selection.left_out:
-            return f"left out: {self.selection.left_out[obs_id]}"
+    def _status(self, index: int) -> str:
+        if reason := self.selection.left_out.get(int(self.obs_ids[index])):
+            return f"skipped: {reason}"
         own, group_id = int(self.own_group_ids[index]), int(self.group_ids[index])
         return f"kept, group {own}" + (f", merged into group {group_id}" if own != group_id else "")
 
     @cached_property
     def details(self) -> Mapping[str, list[str]]:
-        """What is to read of each run."""
+        """Hover information of each run."""
         names = self.table["OBJECT"] if "OBJECT" in self.table.colnames else [""] * len(self.table)
-        altitude, azimuth = ([f"{number(value, 4)}°" for value in self.column(name)] for name in ("ALT_PNT", "AZ_PNT"))
+        altitude, azimuth = ([f"{format_number(v, 4)}°" for v in self.column(name)] for name in ("ALT_PNT", "AZ_PNT"))
         return {
             "OBS_ID": [str(obs_id) for obs_id in self.obs_ids],
             "OBJECT": [str(name).strip() for name in names],
             "altitude": altitude,
             "azimuth": azimuth,
-            "livetime": [f"{number(value / 60)} min" for value in self.column("LIVETIME")],
-            "becomes": [self.fate(index) for index in range(len(self.table))],
+            "livetime": [f"{format_number(value / 60)} min" for value in self.column("LIVETIME")],
+            "status": [self._status(index) for index in range(len(self.table))],
         }
 
     @cached_property
     def circles(self) -> tuple[Floats, Floats]:
-        """The circles that sources exclude, with breaks between them and where they leave the map."""
-        catalog = self.catalog
+        """Outlines of the exclusion regions, interrupted between them and at the edge of the map."""
         if self.exclusion_radius is None:
             return np.full(1, np.nan), np.full(1, np.nan)
-        centres = SkyCoord(np.asarray(catalog["RA"]), np.asarray(catalog["DEC"]), unit="deg")[:, None]
-        radius = (self.exclusion_radius + 2 * np.asarray(catalog["EXTENSION"]))[:, None] * u.deg
-        rim = centres.directional_offset_by(np.linspace(0, 360, 49) * u.deg, radius)
-        x, y = rim.ra.deg, rim.dec.deg.copy()
+        centres = SkyCoord(np.asarray(self.catalog["RA"]), np.asarray(self.catalog["DEC"]), unit="deg")[:, None]
+        radius = (self.exclusion_radius + 2 * np.asarray(self.catalog["EXTENSION"]))[:, None] * u.deg
+        edge = centres.directional_offset_by(np.linspace(0, 360, 49) * u.deg, radius)
+        x, y = edge.ra.deg, edge.dec.deg.copy()
         y[:, 1:][np.abs(np.diff(x, axis=1)) > 180] = np.nan
-        closed = np.full((len(x), 1), np.nan)
-        return np.hstack([x, closed]).ravel(), np.hstack([y, closed]).ravel()
+        gap = np.full((len(x), 1), np.nan)
+        return np.hstack([x, gap]).ravel(), np.hstack([y, gap]).ravel()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunsState:
-    """What `explore_runs` shows: a selection of runs, and the group that it is, if it is one."""
+    """Selected runs, and the group if all runs of a group are selected."""
 
     selected: tuple[int, ...] = ()
     group_id: int | None = None
 
 
 def runs_view(runs: RunSet, state: RunsState) -> View:
-    """Where runs point, their groups, and histograms, with what is selected."""
-    chosen = np.isin(runs.obs_ids, state.selected)
-    panels = {"sky": _sky(runs, chosen), "groups": _alt_az(runs, chosen)}
-    panels |= {name: _histogram(runs, name, chosen) for name in HISTOGRAMS}
-    return View(f"Runs of {Path(runs.origin).name}", "\n".join(_words(runs, state, chosen)), panels)
+    """Draw the pointings and groups of runs, and histograms, with the selection marked."""
+    selected = np.isin(runs.obs_ids, state.selected)
+    panels = {"sky": _sky_map(runs, selected), "groups": _group_map(runs, selected)}
+    panels |= {name: _histogram(runs, name, selected) for name in HISTOGRAMS}
+    summary = f"{_describe_runs(runs)}\n{_describe_selection(runs, state, selected)}"
+    return View(f"Runs of {Path(runs.origin).name}", summary, panels)
 
 
-def _words(runs: RunSet, state: RunsState, chosen: NDArray[np.bool_]) -> list[str]:
-    kept, left_out = len(runs.selection.kept), runs.selection.left_out
-    reasons = [f"{times} {kind}" for kind, times in Counter(reason.kind for reason in left_out.values()).most_common()]
-    lines = [f"{counted(kept + len(left_out), 'run')} in {runs.origin}: {kept} kept, {len(left_out)} left out."]
-    if reasons:
-        lines[0] = f"{lines[0][:-1]}: {', '.join(reasons)}."
+def _describe_runs(runs: RunSet) -> str:
+    kept, skipped = len(runs.selection.kept), runs.selection.left_out
+    counts = Counter(reason.kind for reason in skipped.values()).most_common()
+    reasons = ": " + ", ".join(f"{times} {kind}" for kind, times in counts) if skipped else ""
+    return f"{format_count(kept + len(skipped), 'run')} in {runs.origin}: {kept} kept, {len(skipped)} skipped{reasons}."
+
+
+def _describe_selection(runs: RunSet, state: RunsState, selected: Bools) -> str:
     if len(state.selected) == 1:
-        read = {name: values[int(np.argmax(chosen))] for name, values in runs.details.items()}
-        lines.append(
-            f"Selected: run {read['OBS_ID']} {read['OBJECT']}, altitude {read['altitude']}, azimuth {read['azimuth']}, "
-            f"livetime {read['livetime']}, {read['becomes']}."
-        )
-    elif state.selected:
-        livetime = runs.column("LIVETIME")[chosen]
+        run = {name: values[int(np.argmax(selected))] for name, values in runs.details.items()}
+        pointing = f"altitude {run['altitude']}, azimuth {run['azimuth']}"
+        return f"Selected: run {run['OBS_ID']} {run['OBJECT']}, {pointing}, livetime {run['livetime']}, {run['status']}."
+    if state.selected:
+        livetime = runs.column("LIVETIME")[selected]
         hours = f", {np.nansum(livetime) / 3600:.2f} h" if np.isfinite(livetime).any() else ""
         group = "" if state.group_id is None else f" of group {state.group_id}"
-        lines.append(
-            f"Selected: {len(state.selected)} runs{group}{hours}, {np.count_nonzero(chosen & runs.kept)} of them kept."
-        )
-    elif state.group_id is not None:
+        return f"Selected: {len(state.selected)} runs{group}{hours}, {np.count_nonzero(selected & runs.kept)} of them kept."
+    if state.group_id is not None:
         model_id = runs.model_id(state.group_id)
         merged = f": it was merged into group {model_id}" if model_id != state.group_id else ""
-        lines.append(f"Group {state.group_id} has no runs{merged}.")
-    else:
-        lines.append("No runs selected: tap a run or a group, or drag over some.")
-    return lines
+        return f"Group {state.group_id} has no runs{merged}."
+    return "No runs selected: tap a run or a group, or drag over several runs."
 
 
-def _points(runs: RunSet, panel: str, chosen: NDArray[np.bool_]) -> tuple[Series, ...]:
-    x, y = runs.places(panel)
-    kept, details = runs.kept, runs.details
+def _run_points(runs: RunSet, panel: str, selected: Bools) -> tuple[Series, ...]:
+    x, y = runs.coordinates(panel)
     series = []
-    for name, use, colour in (("left out", ~kept, _LEFT_OUT), ("kept", kept, _KEPT), ("selected", chosen, CHOSEN)):
-        read = {key: [value for value, used in zip(values, use, strict=True) if used] for key, values in details.items()}
-        label = counted(int(use.sum()), "run") + f" {name}" if use.any() else ""
-        series.append(Series(label, x[use], y[use], "points", colour, details=read))
+    for name, mask, colour in (("skipped", ~runs.kept, _SKIPPED), ("kept", runs.kept, _KEPT), ("selected", selected, SELECTED)):
+        details = {key: [values[i] for i in np.flatnonzero(mask)] for key, values in runs.details.items()}
+        label = f"{format_count(int(mask.sum()), 'run')} {name}" if mask.any() else ""
+        series.append(Series(label, x[mask], y[mask], "points", colour, details=details))
     return tuple(series)
 
 
-def _sky(runs: RunSet, chosen: NDArray[np.bool_]) -> Graph:
+def _sky_map(runs: RunSet, selected: Bools) -> Graph:
     catalog = runs.catalog
-    x, y = runs.circles
-    name = "known sources" + ", and what they exclude" * (runs.exclusion_radius is not None)
-    ra, dec = np.array(catalog["RA"]) % 360, np.array(catalog["DEC"])
+    name = "known sources" + ", with exclusion regions" * (runs.exclusion_radius is not None)
     details = {"source": [str(source) for source in catalog["NAME"]]}
-    sources = Series(name, ra, dec, "dots", _SOURCES, details=details)
-    series = (Series("", x, y, "outline", _SOURCES), sources, *_points(runs, "sky", chosen))
-    labels = "Runs on the sky", "right ascension / deg", "declination / deg"
-    return Graph(*labels, series, (360.0, 0.0), (-90.0, 90.0), legend="below")
+    sources = Series(name, np.array(catalog["RA"]) % 360, np.array(catalog["DEC"]), "dots", _SOURCES, details=details)
+    series = (Series("", *runs.circles, "outline", _SOURCES), sources, *_run_points(runs, "sky", selected))
+    texts = "Runs on the sky", "right ascension / deg", "declination / deg"
+    return Graph(*texts, series, (360.0, 0.0), (-90.0, 90.0), legend="below")
 
 
-def _alt_az(runs: RunSet, chosen: NDArray[np.bool_]) -> Graph:
+def _group_map(runs: RunSet, selected: Bools) -> Graph:
     groups = runs.groups
     az, alt = groups.az_edges.value, groups.alt_edges.value
-    across = [([az[0], az[-1], np.nan], [edge, edge, np.nan]) for edge in alt]
-    along = [([edge, edge, np.nan], [alt[0], alt[-1], np.nan]) for edge in az]
-    x, y = (np.concatenate(parts) for parts in zip(*across, *along, strict=True))
-    edges = Series("", x, y, "outline", "#aaaaaa")
-    inset = 0.01 * (az[-1] - az[0])
-    texts = tuple(
-        (float(r["AZ_MIN"]) + inset, float(r["ALT_MIN"] + r["ALT_MAX"]) / 2, str(r["GROUP_ID"])) for r in groups.table
-    )
+    rows = [([az[0], az[-1], np.nan], [edge, edge, np.nan]) for edge in alt]
+    columns = [([edge, edge, np.nan], [alt[0], alt[-1], np.nan]) for edge in az]
+    x, y = (np.concatenate(lines) for lines in zip(*rows, *columns, strict=True))
+    left = groups.table["AZ_MIN"] + 0.01 * (az[-1] - az[0])
+    middle = (groups.table["ALT_MIN"] + groups.table["ALT_MAX"]) / 2
+    texts = tuple(zip(left.tolist(), middle.tolist(), map(str, groups.table["GROUP_ID"]), strict=True))
     ranges = (float(az[0]), float(az[-1])), (float(alt[0]), float(alt[-1]))
-    series = (edges, *_points(runs, "groups", chosen))
+    series = (Series("", x, y, "outline", "#aaaaaa"), *_run_points(runs, "groups", selected))
     return Graph("Groups, with GROUP_ID", "azimuth / deg", "altitude / deg", series, *ranges, texts=texts, legend="below")
 
 
-def _histogram(runs: RunSet, panel: str, chosen: NDArray[np.bool_]) -> Graph:
+def _histogram(runs: RunSet, panel: str, selected: Bools) -> Graph:
     label, column, _ = HISTOGRAMS[panel]
-    values, _ = runs.places(panel)
+    values, _ = runs.coordinates(panel)
     known = np.isfinite(values)
-    low, high = span(values[known])
+    low, high = axis_range(values[known])
     edges = np.linspace(low, high, 21)
     kept = histogram("kept", values[runs.kept & known], edges, _KEPT)
-    selected = histogram("selected" if chosen.any() else "", values[chosen & known], edges, CHOSEN)
+    chosen = histogram("selected" if selected.any() else "", values[selected & known], edges, SELECTED)
     title = label.partition(" / ")[0].capitalize() if known.any() else f"The run table has no values of {column}"
-    heights = span(kept.y, selected.y, zero=True)
-    return Graph(title, label, "runs", (kept, selected), (low, high), heights, legend="below")
+    heights = axis_range(kept.y, chosen.y, zero=True)
+    return Graph(title, label, "runs", (kept, chosen), (low, high), heights, legend="below")

@@ -1,13 +1,13 @@
-"""What a dashboard shows, as plain values: images and graphs, from which every renderer draws.
+"""Contents of a plot as plain values: images and graphs, from which all renderers draw.
 
-A view is made from a state by one function and has no memory, so that what is shown can
-never disagree with the state; the live page, PNG, HTML and CSV are all made from it.
+A view is made from the state of a dashboard by one function and has no memory, so that it
+cannot disagree with the state. Bokeh figures, PNG, HTML and CSV are all made from it.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, Literal
@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 from bgnb.plots.colours import LINES, Colours
 
-#: Pixels along an axis whose bins are not equal.
-_FINE = 1000
+#: Number of pixels along an axis with bins of different widths.
+_N_PIXELS = 1000
 
 Style = Literal["line", "dotted", "points", "dots", "bars", "outline"]
+#: Minimum and maximum, or start and end.
+Range = tuple[float, float]
 Legend = Literal["inside", "below"]
+#: Series, x, y, value, lower and upper end of the error, details.
+Row = tuple[str, float, float, float, float, float, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +35,15 @@ class Image:
     Parameters
     ----------
     title, x_label, y_label, unit : str
-        Words.
+        Texts.
     values : ndarray, shape (y, x)
-        Not a number where there is none.
+        Values; NaN in bins without one.
     x_edges, y_edges : ndarray
         Edges of the bins.
     colours : `Colours`
-        How they are coloured.
+        Mapping of the values to colours.
     outlines : tuple of tuple of float
-        Bins to mark: x from and to, y from and to.
+        Marked bins: minimum and maximum of x, minimum and maximum of y.
     """
 
     title: str
@@ -54,8 +58,19 @@ class Image:
 
     @property
     def pixels(self) -> NDArray[Any]:
-        """The values in pixels of equal size: the values themselves, unless the bins are not equal."""
-        return self.values[np.ix_(_equal(self.y_edges), _equal(self.x_edges))]
+        """Values in pixels of equal size; the values themselves if all bins have the same size."""
+        return self.values[np.ix_(_bins_of_pixels(self.y_edges), _bins_of_pixels(self.x_edges))]
+
+    @property
+    def value_label(self) -> str:
+        """Description of the values."""
+        return f"{self.title}, {self.unit}"
+
+    def rows(self) -> Iterator[Row]:
+        """Iterate over the bins, as rows of a table."""
+        x, y = (((edges[:-1] + edges[1:]) / 2).tolist() for edges in (self.x_edges, self.y_edges))
+        for (iy, ix), value in np.ndenumerate(self.values):
+            yield "", x[ix], y[iy], value, np.nan, np.nan, ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,19 +80,20 @@ class Series:
     Parameters
     ----------
     name : str
-        For the legend; empty for none.
+        Name in the legend; empty for none.
     x, y : ndarray
-        Positions; lines break where y is not a number.
+        Positions; lines are interrupted where y is NaN.
     style : {"line", "dotted", "points", "dots", "bars", "outline"}
-        Dots are small points; bars stand in their ``edges``; an outline is a thin line that is not read off.
+        Style; dots are small points, bars extend over ``edges``, and an outline is a thin line
+        without hover information.
     colour : str
-        As ``#rrggbb``.
+        Colour, as ``#rrggbb``.
     low, high : ndarray, optional
-        Ends of the error band, or of the error bar of points.
+        Lower and upper end of the error band or of the error bars.
     edges : ndarray, optional
         Edges in x of bars and bands, one more than points.
     details : mapping of str to sequence of str
-        More to read at each point.
+        Hover information of each point.
     """
 
     name: str
@@ -90,6 +106,12 @@ class Series:
     edges: NDArray[np.float64] | None = None
     details: Mapping[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def error_ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper ends of the errors; NaN without errors."""
+        none = np.full(len(self.x), np.nan)
+        return none if self.low is None else self.low, none if self.high is None else self.high
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -98,36 +120,49 @@ class Graph:
     Parameters
     ----------
     title, x_label, y_label : str
-        Words.
+        Texts.
     series : tuple of `Series`
-        What it shows.
+        Curves, points and bars.
     x_range, y_range : tuple of float
-        Ends of the axes; x may fall.
+        Ends of the axes; x may decrease.
     x_log, y_log : bool
-        Whether they are logarithmic.
+        Logarithmic axes.
     band : tuple of float, optional
-        A range in x to mark.
+        Marked range of x.
     texts : tuple of (x, y, text)
-        Words in the graph.
+        Texts in the graph.
     legend : {"inside", "below"}
-        Where the names of the series stand: in the upper right corner, or below the axis.
+        Position of the legend: in the upper right corner, or below the axis.
     """
 
     title: str
     x_label: str
     y_label: str
     series: tuple[Series, ...]
-    x_range: tuple[float, float]
-    y_range: tuple[float, float]
+    x_range: Range
+    y_range: Range
     x_log: bool = False
     y_log: bool = False
-    band: tuple[float, float] | None = None
+    band: Range | None = None
     texts: tuple[tuple[float, float, str], ...] = ()
     legend: Legend = "inside"
 
-    def drawn(self, low: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Lower ends as they are drawn: a logarithm shows no zero, so they go on below the axis."""
+    @property
+    def value_label(self) -> str:
+        """Description of the values."""
+        return f"{self.title}, {self.y_label}"
+
+    def clip_low(self, low: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Replace lower ends that a logarithmic axis cannot show by values below the axis."""
         return np.where(low <= 0, self.y_range[0] / 10, low) if self.y_log else low
+
+    def rows(self) -> Iterator[Row]:
+        """Iterate over the points of all series but outlines, as rows of a table."""
+        for series in self.series:
+            if series.style != "outline":
+                for i, numbers in enumerate(zip(series.x, series.y, *series.error_ends, strict=True)):
+                    details = "; ".join(f"{key}: {values[i]}" for key, values in series.details.items())
+                    yield series.name, numbers[0], np.nan, *numbers[1:], details
 
 
 Panel = Image | Graph
@@ -135,16 +170,16 @@ Panel = Image | Graph
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """All that a dashboard shows in one state.
+    """Contents of a dashboard in one state.
 
     Parameters
     ----------
     title : str
-        In a few words.
+        Short title.
     summary : str
-        The same in sentences, for those who do not see it.
+        Description in sentences, also for screen readers.
     panels : mapping of str to `Image` or `Graph`
-        The pictures by name; the names are the same in all states.
+        Images and graphs by name; the names are the same in all states.
     """
 
     title: str
@@ -152,37 +187,27 @@ class View:
     panels: Mapping[str, Panel]
 
     def to_csv(self) -> str:
-        """What is shown as a table: one row a bin or point.
+        """Convert the view to a table with one row per bin or point.
 
-        Columns are ``panel, series, x, y, value, low, high, details``; an image has a value
-        at (x, y), the centre of a bin; a graph has a value at x, with the ends of its error.
-        Lines that start with # tell what the numbers are.
+        Columns are ``panel, series, x, y, value, low, high, details``. An image has a value
+        at the centre (x, y) of each bin; a graph has a value at each x, with the ends of its
+        error. Lines that start with # describe the values.
         """
         text = StringIO()
         text.writelines(f"# {line}\n" for line in [*self.title.splitlines(), *self.summary.splitlines()])
         for name, panel in self.panels.items():
-            value = f"{panel.title}, {panel.unit}" if isinstance(panel, Image) else f"{panel.title}, {panel.y_label}"
-            text.write(f"# {name}: x is {panel.x_label}, value is {' '.join(value.split())}\n")
+            text.write(f"# {name}: x is {panel.x_label}, value is {' '.join(panel.value_label.split())}\n")
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["panel", "series", "x", "y", "value", "low", "high", "details"])
         for name, panel in self.panels.items():
-            if isinstance(panel, Image):
-                x, y = ((edges[:-1] + edges[1:]) / 2 for edges in (panel.x_edges, panel.y_edges))
-                for iy, row in enumerate(panel.values):
-                    table.writerows([name, "", _cell(x[ix]), _cell(y[iy]), _cell(v), "", "", ""] for ix, v in enumerate(row))
-                continue
-            for series in (series for series in panel.series if series.style != "outline"):
-                nothing = np.full(len(series.x), np.nan)
-                low, high = (nothing if end is None else end for end in (series.low, series.high))
-                for number, row in enumerate(zip(series.x, series.y, low, high, strict=True)):
-                    details = "; ".join(f"{key}: {values[number]}" for key, values in series.details.items())
-                    table.writerow([name, series.name, _cell(row[0]), "", *(_cell(value) for value in row[1:]), details])
+            for series, *numbers, details in panel.rows():
+                table.writerow([name, series, *(f"{n:.9g}" if np.isfinite(n) else "" for n in numbers), details])
         return text.getvalue()
 
 
-def span(*values: NDArray[Any] | None, log: bool = False, zero: bool = False) -> tuple[float, float]:
-    """Ends of an axis that holds values, with a margin; with zero, if that is wanted."""
-    joined = np.concatenate([np.zeros(0), *(np.ravel(np.asarray(value, dtype=float)) for value in values if value is not None)])
+def axis_range(*values: NDArray[Any], log: bool = False, zero: bool = False) -> Range:
+    """Choose the ends of an axis from all values that it can show, and zero if requested, with a margin."""
+    joined = np.concatenate([np.zeros(0), *map(np.ravel, values)])
     joined = joined[np.isfinite(joined) & (joined > 0 if log else True)]
     if not joined.size:
         return (0.1, 1.0) if log else (0.0, 1.0)
@@ -196,19 +221,15 @@ def span(*values: NDArray[Any] | None, log: bool = False, zero: bool = False) ->
 
 
 def histogram(name: str, values: NDArray[Any], edges: NDArray[np.float64], colour: str = LINES[0]) -> Series:
-    """How many values lie in each bin, as bars."""
+    """Count values in bins, as bars."""
     counts, _ = np.histogram(values, edges)
     return Series(name, (edges[1:] + edges[:-1]) / 2, counts.astype(float), "bars", colour, edges=edges)
 
 
-def _cell(value: float) -> str:
-    return f"{value:.9g}" if np.isfinite(value) else ""
-
-
-def _equal(edges: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Which bin each of equally wide pixels shows."""
+def _bins_of_pixels(edges: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index of the bin that each of equally wide pixels shows."""
     widths = np.diff(edges)
     if np.allclose(widths, widths[0], rtol=1e-6):
         return np.arange(len(widths))
-    centres = edges[0] + (np.arange(_FINE) + 0.5) / _FINE * (edges[-1] - edges[0])
+    centres = edges[0] + (np.arange(_N_PIXELS) + 0.5) / _N_PIXELS * (edges[-1] - edges[0])
     return np.searchsorted(edges, centres, side="right") - 1

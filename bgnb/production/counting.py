@@ -1,208 +1,288 @@
-"""Chunks of runs are counted by themselves, on any machine, and added exactly.
+"""Counting of runs in chunks, on any workers, with exact sums.
 
 `count_chunk` is a pure function of a chunk and of the files that it names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
+from zipfile import BadZipFile
 
+import astropy
 import numpy as np
 from astropy import units as u
-from numpy.typing import NDArray
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.compression import compress, decompress
+from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._version import __version__
+from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.stack import RunCounts, Stack, stack_runs
 from bgnb.files.output_directory import write_file
+from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.event_reader import read_event_list
-from bgnb.production.chunks import Chunk, Counted, Key
-from bgnb.production.tasks import Lost, Workers
+from bgnb.production.workers import Workers
 
 T = TypeVar("T")
+
+#: Maximum number of runs of a chunk: sending fewer costs more, and losing more costs more.
+CHUNK_RUNS = 25
+
+
+class Key(NamedTuple):
+    """Stack that chunks are summed to: that of a group, or for splines of a run or of runs with similar pointing."""
+
+    group_id: int
+    part: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Runs to be counted together.
+
+    Parameters
+    ----------
+    key : Key
+        Chunks with the same key are summed.
+    axes : `CubeAxes`
+        Axes of the cube.
+    fovalign : {"ALTAZ", "RADEC"}
+        Frame of DETX and DETY.
+    mask : `~bgnb.cubes.exclusion_mask.SourceMask` or None
+        Exclusion regions.
+    runs : tuple of `~bgnb.observations.event_list.RunFiles`
+        The runs.
+    version : str
+        Version of bgnb that made the chunk.
+    """
+
+    key: Key
+    axes: CubeAxes
+    fovalign: FovAlign
+    mask: SourceMask | None
+    runs: tuple[RunFiles, ...]
+    version: str = __version__
+
+    def __str__(self) -> str:
+        return f"run {enumerate_values(self.obs_ids, CHUNK_RUNS)}"
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all that the counts depend on: versions, axes, mask, runs and their files.
+
+        Files are identified by path, size and times of change at the time of the first access.
+        """
+        edges = [getattr(self.axes, name).value.tolist() for name in ("energy", "dety", "detx")]
+        circles = None if self.mask is None else self.mask.circles
+        content = [self.version, np.__version__, astropy.__version__, edges, self.fovalign, circles]
+        runs = [[asdict(run), *(_state(part.path) for part in (run.events, run.gti, run.aeff) if part)] for run in self.runs]
+        return sha256(json.dumps([*content, runs], default=repr).encode()).hexdigest()
+
+    @property
+    def obs_ids(self) -> list[int]:
+        """OBS_ID of every run."""
+        return [run.obs_id for run in self.runs]
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """Counts and livetime of the runs of a chunk, and the errors of those that cannot be used.
+
+    Parameters
+    ----------
+    stack : `Stack`
+        Counts and livetime.
+    errors : mapping of int to DataError
+        Errors by OBS_ID.
+    """
+
+    stack: Stack
+    errors: Mapping[int, DataError]
+
+    @property
+    def obs_ids(self) -> list[int]:
+        """OBS_ID of every run of the chunk, in order."""
+        return sorted([*self.stack.obs_ids, *self.errors])
+
+    @cached_property
+    def packed(self) -> bytes:
+        """Compressed bytes, without the axes and the frame, which are those of the chunk."""
+        errors = {str(obs_id): error.args for obs_id, error in self.errors.items()}
+        text = json.dumps({"runs": [asdict(run) for run in self.stack.runs], "errors": errors})
+        content = io.BytesIO()
+        np.savez(content, text=np.array(text), counts=self.stack.counts, livetime_us=self.stack.livetime_us)
+        return compress(content.getvalue())
+
+    @classmethod
+    def unpack(cls, packed: bytes, chunk: Chunk) -> Counted:
+        """Read the packed counts of a chunk.
+
+        Raises
+        ------
+        DataError
+            If the bytes are damaged or belong to other runs.
+        """
+        try:
+            with np.load(io.BytesIO(decompress(packed)), allow_pickle=False) as arrays:
+                text = json.loads(str(arrays["text"]))
+                counts, livetime_us = arrays["counts"], arrays["livetime_us"]
+            runs = tuple(RunCounts(**run | {"notes": tuple(run["notes"])}) for run in text["runs"])
+            errors = {int(obs_id): DataError(*error) for obs_id, error in text["errors"].items()}
+            counted = cls(Stack(chunk.axes, chunk.fovalign, counts, livetime_us, runs), errors)
+        except (BgnbError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise DataError("damaged", f"the counts of {chunk} are damaged: {error}") from None
+        if counted.obs_ids != sorted(chunk.obs_ids):
+            raise DataError("wrong-run", f"counts of runs {counted.obs_ids} where those of {chunk} are expected")
+        counted.__dict__["packed"] = packed  # as cached_property does
+        return counted
+
+
+def chunks_of(obs_ids: Sequence[int]) -> list[Sequence[int]]:
+    """Split runs into chunks of at most `CHUNK_RUNS`."""
+    return [obs_ids[start : start + CHUNK_RUNS] for start in range(0, len(obs_ids), CHUNK_RUNS)]
+
+
+def _state(path: Path) -> list[int] | None:
+    """Return the size of a file and the times of its last change, or None if it does not exist."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 @dataclass(frozen=True)
 class KeptChunks:
-    """What was counted, kept in a folder, if there is one, for the next time the same is asked for."""
+    """Counts of chunks in a folder, if one is given, for the next time that the same command is run."""
 
     folder: Path | None
 
-    def __bool__(self) -> bool:
-        return self.folder is not None and self.folder.is_dir()
-
     def read(self, chunk: Chunk) -> Counted | None:
-        """What is kept of a chunk; None where nothing is, or it is damaged."""
-        if self.folder is None:
+        """Return the counts of a chunk, or None if they are missing, damaged, or lack a run that can be read by now."""
+        if self.folder is None or not self.folder.is_dir():
             return None
         try:
-            return Counted.unpack((self.folder / chunk.digest).read_bytes(), chunk)
+            counted = Counted.unpack((self.folder / chunk.digest).read_bytes(), chunk)
         except (OSError, DataError):
             return None
+        return None if _wrong_error(counted, chunk) else counted
 
-    def noting_files(self, chunk: Chunk) -> Chunk:
-        """The same chunk; its digest is that of its files as they are now, before they are read."""
-        if self.folder is not None:
-            _ = chunk.digest  # from now on it has this one
-        return chunk
-
-    def write(self, chunk: Chunk, content: bytes) -> None:
-        """Keep what was counted in a chunk."""
+    def write(self, chunk: Chunk, counted: Counted) -> None:
+        """Write the counts of a chunk."""
         if self.folder is None:
             return
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise BgnbError(f"{self.folder}: cannot be made: {error.strerror}") from None
-        write_file(self.folder / chunk.digest, content)
+            raise BgnbError("not-writable", f"{self.folder}: cannot be made: {error.strerror}") from None
+        write_file(self.folder / chunk.digest, counted.packed)
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Errors and interruptions in a block say what is kept."""
+        """Add a note on what is kept to errors and interruptions of a block."""
         try:
             yield
         except BaseException as error:
-            if self:
-                error.add_note(f"What was counted is kept in {self.folder}, and the same command goes on from there.")
+            if self.folder is not None and self.folder.is_dir():
+                error.add_note(f"The counts so far are kept in {self.folder}; run the same command to continue.")
             raise
 
 
 def count_chunk(chunk: Chunk) -> Counted:
     """Read the runs of a chunk and count their events; one run is held at a time."""
-    faults: dict[int, str] = {}
+    errors: dict[int, DataError] = {}
 
     def readable() -> Iterator[EventList]:
         for run in chunk.runs:
             try:
-                yield _read(run, chunk)
+                events = read_event_list(run)
+                _check_threshold(events, run, chunk.axes)
+                yield events
             except DataError as error:
-                faults[run.obs_id] = str(error)
+                errors[run.obs_id] = DataError(*error.args)  # the original refers to the content of the file
 
-    stack = stack_runs(readable(), chunk.axes, chunk.fovalign, chunk.mask)
-    return Counted(stack, faults)
+    return Counted(stack_runs(readable(), chunk.axes, chunk.fovalign, chunk.mask), errors)
 
 
-def _read(run: RunFiles, chunk: Chunk) -> EventList:
-    """The events of a run, which must have a bin above its energy threshold: otherwise its livetime would count nowhere."""
-    events = read_event_list(run)
-    threshold, energy = events.energy_threshold, chunk.axes.energy
-    if threshold is not None and chunk.axes.first_bin_above(threshold * u.TeV) >= len(energy) - 1:
+def _check_threshold(events: EventList, run: RunFiles, axes: CubeAxes) -> None:
+    """Refuse a run without an energy bin above its threshold: its livetime would be ignored."""
+    threshold, energy = events.energy_threshold, axes.energy
+    if threshold is not None and axes.first_bin_above(threshold * u.TeV) >= len(energy) - 1:
         where = run.events if run.aeff is None else run.aeff
         end = f"no energy bin lies above it, as the axis ends at {energy[-1].to_value('TeV'):g} TeV"
-        raise DataError(f"{where.path}, HDU {where.hdu}: LO_THRES = {threshold:g} TeV: {end}")
-    return events
+        raise DataError("below-threshold", f"{where.path}, HDU {where.hdu}: LO_THRES = {threshold:g} TeV: {end}")
 
 
 def count_and_pack(chunk: Chunk) -> bytes:
-    """`count_chunk`, for workers in other processes."""
+    """Count a chunk in another process."""
     if chunk.version != __version__:
-        raise BgnbError(f"a worker has bgnb {__version__}, this is bgnb {chunk.version}: install the same everywhere")
-    return count_chunk(chunk).pack()
+        where = f"a worker has bgnb {__version__}, this is bgnb {chunk.version}"
+        raise BgnbError("version-mismatch", f"{where}; install the same version everywhere")
+    return count_chunk(chunk).packed
 
 
 def count_chunks(
     pieces: Sequence[T], chunk_of: Callable[[T], Chunk], workers: Workers, kept: KeptChunks
 ) -> Iterator[tuple[Chunk, Counted]]:
-    """Count each chunk once, in any order; those that are kept are not counted again.
-
-    A chunk whose worker died is repeated, then split, and only a run that kills its worker
-    when it is alone is blamed, as one that cannot be used.
+    """Count each chunk once, in any order, except those whose counts are kept.
 
     Parameters
     ----------
     pieces : sequence
-        What to count.
+        Descriptions of chunks.
     chunk_of : callable
-        Makes the chunk of a piece, when it is its turn, so that few are held at a time.
-    workers : `~bgnb.production.tasks.Workers`
+        Makes a chunk of its description, when it is needed, so that few are held at a time.
+    workers : `~bgnb.production.workers.Workers`
         Where to count.
     kept : `KeptChunks`
-        What was counted before.
+        Counts of an earlier command.
     """
-    missing = pieces
-    if kept:
-        missing = []
-        for piece in pieces:
-            chunk = chunk_of(piece)
-            if (counted := kept.read(chunk)) is not None and _gone_fault(counted, chunk) is None:
-                yield chunk, counted
-            else:
-                missing.append(piece)
-    tasks = map(chunk_of, missing)
-    if kept.folder is None and workers.submit is None:
-        yield from ((chunk, count_chunk(chunk)) for chunk in tasks)
-        return
-    dangerous: list[Chunk] = []
-    for chunk, result in workers.map(count_and_pack, map(kept.noting_files, tasks)):
-        if isinstance(result, Lost):
-            dangerous.append(chunk)
+    missing = []
+    for piece in pieces:
+        if (counted := kept.read(chunk := chunk_of(piece))) is None:
+            missing.append(piece)
         else:
-            counted = _believed(Counted.unpack(result, chunk), chunk)
-            kept.write(chunk, result)
             yield chunk, counted
-    for chunk in dangerous:
-        for one, result in workers.one_by_one(count_and_pack, chunk.split()):
-            yield one, _killer(one) if isinstance(result, Lost) else _believed(Counted.unpack(result, one), one)
+    # The digest must be that of the files before they are read.
+    chunks = (chunk for chunk in map(chunk_of, missing) if kept.folder is None or chunk.digest)
+    function: Callable[[Chunk], Any] = count_chunk if workers.submit is None else count_and_pack
+    for chunk, result in workers.map(function, chunks):
+        counted = result if isinstance(result, Counted) else Counted.unpack(result, chunk)
+        if workers.submit and (error := _wrong_error(counted, chunk)):
+            raise BgnbError("unreadable", f"a worker found: {error}; here it can be read. Do all workers see the same files?")
+        kept.write(chunk, counted)
+        yield chunk, counted
 
 
-def _believed(counted: Counted, chunk: Chunk) -> Counted:
-    """The same, if the runs that a worker cannot use cannot be used here either."""
-    if fault := _gone_fault(counted, chunk):
-        raise BgnbError(f"a worker found: {fault}; but here the run can be read. Do all workers see the same files?")
-    return counted
+def _wrong_error(counted: Counted, chunk: Chunk) -> DataError | None:
+    """Return the error of a run that can be read here and now, for example if a worker does not see the files."""
+    if not counted.errors:
+        return None
+    again = count_chunk(replace(chunk, runs=tuple(run for run in chunk.runs if run.obs_id in counted.errors)))
+    return next((counted.errors[obs_id] for obs_id in again.stack.obs_ids), None)
 
 
-def _gone_fault(counted: Counted, chunk: Chunk) -> str | None:
-    """A fault of a run that can be read here and now, as of a disk that did not answer; None where there is none."""
-    for run in chunk.runs:
-        if run.obs_id in counted.faults:
-            try:
-                _read(run, chunk)
-            except DataError:
-                continue
-            return counted.faults[run.obs_id]
-    return None
-
-
-def _killer(chunk: Chunk) -> Counted:
-    """What becomes of a chunk of one run that kills its worker."""
-    run = chunk.runs[0]
-    fault = f"{run.events.path}: the worker that read run {run.obs_id} died, even where it had nothing else to do"
-    nothing = stack_runs([], chunk.axes, chunk.fovalign)
-    return Counted(nothing, {run.obs_id: f"{fault}; has it enough memory?"})
-
-
-def total(counted: Iterable[tuple[Key, Counted]]) -> dict[Key, Counted]:
-    """The sums of what was counted, by key; one piece is held at a time, and their order does not matter."""
-    sums: dict[Key, _Sum] = {}
-    for key, piece in counted:
+def sum_counted(pieces: Iterable[tuple[Key, Counted]]) -> dict[Key, Counted]:
+    """Sum counts and livetimes by key; the order of the pieces does not matter."""
+    sums: dict[Key, tuple[Any, ...]] = {}
+    for key, piece in pieces:
         if key not in sums:
-            sums[key] = _Sum(piece, np.zeros_like(piece.stack.counts), np.zeros_like(piece.stack.livetime_us), [], {})
-        sums[key].add(piece)
-    return {key: sums[key].result() for key in sorted(sums)}
-
-
-@dataclass
-class _Sum:
-    """A sum that grows."""
-
-    first: Counted
-    counts: NDArray[np.int64]
-    livetime_us: NDArray[np.int64]
-    runs: list[RunCounts]
-    faults: dict[int, str]
-
-    def add(self, piece: Counted) -> None:
-        self.counts += piece.stack.counts
-        self.livetime_us += piece.stack.livetime_us
-        self.runs += piece.stack.runs
-        self.faults |= piece.faults
-
-    def result(self) -> Counted:
-        like = self.first.stack
-        return Counted(Stack(like.axes, like.fovalign, self.counts, self.livetime_us, tuple(self.runs)), self.faults)
+            sums[key] = piece.stack, np.zeros_like(piece.stack.counts), np.zeros_like(piece.stack.livetime_us), [], {}
+        _, counts, livetime_us, runs, errors = sums[key]
+        counts += piece.stack.counts
+        livetime_us += piece.stack.livetime_us
+        runs += piece.stack.runs
+        errors |= piece.errors
+    return {
+        key: Counted(Stack(stack.axes, stack.fovalign, counts, livetime_us, tuple(runs)), errors)
+        for key, (stack, counts, livetime_us, runs, errors) in sorted(sums.items())
+    }

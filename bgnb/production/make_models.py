@@ -13,8 +13,7 @@ from bgnb.cubes.model import BackgroundModel, find_method
 from bgnb.cubes.model_set import GroupModel, ModelSet
 from bgnb.observations.groups import mean_azimuth
 from bgnb.observations.selection import Reason
-from bgnb.production.chunks import Counted, Key
-from bgnb.production.counting import total
+from bgnb.production.counting import Counted, Key, sum_counted
 from bgnb.production.plan import Plan
 from bgnb.production.report import GroupReport, Report, RunReport, in_one_line
 from bgnb.production.settings import ModelSettings
@@ -59,11 +58,11 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
     BgnbError
         If no group has counts.
     """
-    groups = total((Key(key.group_id), counted) for key, counted in sums.items())
+    groups = sum_counted((Key(key.group_id), counted) for key, counted in sums.items())
     stacks = {key.group_id: counted.stack for key, counted in groups.items() if counted.stack.counts.any()}
     runs = [RunReport(obs_id, None, reason, None) for obs_id, reason in plan.left_out.items()]
     for key, counted in groups.items():
-        runs += [RunReport(obs_id, key.group_id, Reason.from_error(why), None) for obs_id, why in counted.faults.items()]
+        runs += [RunReport(obs_id, key.group_id, Reason.from_error(error), None) for obs_id, error in counted.errors.items()]
         reason = None if key.group_id in stacks else _NO_COUNTS
         runs += [RunReport(run.obs_id, key.group_id, reason, run) for run in counted.stack.runs]
     if not stacks:

@@ -10,13 +10,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings import with_settings
 from bgnb.cubes.stack import RunCounts, check_instrument
 from bgnb.files.output_directory import kept_folder, new_directory
-from bgnb.production.chunks import Chunk, Counted
-from bgnb.production.counting import KeptChunks, count_chunks, total
+from bgnb.production.counting import Chunk, Counted, KeptChunks, count_chunks, sum_counted
 from bgnb.production.make_models import Production, models_of_counts
 from bgnb.production.parts import open_parts, part_numbers, write_part
 from bgnb.production.plan import Plan, make_plan
@@ -77,7 +76,7 @@ def make_models(
     """
     plan = make_plan(settings)
     with _counting(plan, plan.pieces, None, workers, scheduler, progress) as (counted, _):
-        return models_of_counts(plan, total((chunk.key, piece) for chunk, piece in counted))
+        return models_of_counts(plan, sum_counted((chunk.key, piece) for chunk, piece in counted))
 
 
 @with_settings(ModelSettings)
@@ -138,7 +137,7 @@ def make_bg_cube_models(
         with _counting(plan, pieces, kept_folder(Path(outdir)), workers, scheduler, progress) as (counted, bar):
             if numbers is not None:
                 return write_part(plan, counted, directory, numbers)
-            sums = total((chunk.key, piece) for chunk, piece in counted)
+            sums = sum_counted((chunk.key, piece) for chunk, piece in counted)
             bar.set_postfix_str("making models")
             production = models_of_counts(plan, sums)
             write_models(production, directory)
@@ -158,7 +157,7 @@ def _counting(
     n_runs = sum(len(obs_ids) for _, obs_ids in pieces)
     kept = KeptChunks(folder if n_runs >= KEPT_FROM else None)
     bar = progress_bar(n_runs, "run", progress)
-    with bar, kept.noted(), open_workers(workers, scheduler, most=1 + n_runs // RUNS_PER_WORKER) as where:
+    with bar, kept.noted(), open_workers(workers, scheduler, maximum=1 + n_runs // RUNS_PER_WORKER) as where:
         yield _watched(count_chunks(pieces, plan.chunk, where, kept), plan, bar), bar
 
 
@@ -192,7 +191,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:
         plan, counted = open_parts(paths)
         with progress_bar(plan.n_runs, "run", progress) as bar:
-            sums = total((chunk.key, piece) for chunk, piece in _watched(counted, plan, bar))
+            sums = sum_counted((chunk.key, piece) for chunk, piece in _watched(counted, plan, bar))
         production = models_of_counts(plan, sums)
         write_models(production, directory)
     return production.report
@@ -204,8 +203,8 @@ def _watched(counted: Iterable[tuple[Chunk, Counted]], plan: Plan, bar: tqdm[Any
     seen: set[int] = set()
     first: list[RunCounts] = []
     for chunk, piece in counted:
-        if piece.faults and plan.settings.on_error == "fail":
-            raise DataError(piece.faults[min(piece.faults)])
+        if piece.errors and plan.settings.on_error == "fail":
+            raise piece.errors[min(piece.errors)]
         first = [*first, *(run for run in piece.stack.runs if run.telescop)][:1]
         check_instrument([*first, *piece.stack.runs])
         if not seen.isdisjoint(piece.obs_ids) or piece.obs_ids != sorted(chunk.obs_ids):

@@ -19,7 +19,7 @@ from bgnb.cubes.model import find_method
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.groups import group_runs, merge_groups
 from bgnb.observations.selection import Reason, read_catalog, select_runs, spread_out
-from bgnb.production.chunks import Chunk, Counted, Key, chunks_of
+from bgnb.production.counting import Chunk, Counted, Key, chunks_of
 from bgnb.production.report import in_one_line
 from bgnb.production.settings import ModelSettings
 

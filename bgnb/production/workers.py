@@ -1,121 +1,235 @@
-"""Where tasks are done: in this process, in others on this machine, on a Dask cluster, or wherever an executor does them."""
+"""Distribution of tasks over processes on this machine, a Dask cluster, or any `concurrent.futures.Executor`."""
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from numbers import Integral
-from typing import TypeVar
+from multiprocessing.connection import Connection, wait
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.checks import whole_number
+from bgnb._util.errors import BgnbError, enumerate_values
+from bgnb._util.extras import require
 from bgnb._util.signals import held_signals, leave_signals_to_the_caller
-from bgnb.production.cluster import workers_of_client, workers_of_scheduler
-from bgnb.production.tasks import IN_FLIGHT, Workers
+from bgnb._version import __version__
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+#: Maximum number of tasks submitted to an executor before the first of them is done.
+IN_FLIGHT = 256
+#: Seconds without a result after which a Dask scheduler is asked for its workers, and seconds that it has for the answer.
+PATIENCE = 45.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Processes or threads that do tasks.
+
+    Parameters
+    ----------
+    submit : callable, optional
+        ``submit(function, task)`` returns a future. By default tasks are done in this process.
+    in_flight : int
+        Maximum number of tasks submitted before the first of them is done.
+    killed : type
+        Error of a task whose worker died.
+    check : callable
+        Raises a `BgnbError` if no more results can be expected.
+    """
+
+    submit: Callable[[Callable[[Any], Any], Any], Any] | None = None
+    in_flight: int = IN_FLIGHT
+    killed: type[BaseException] = BrokenExecutor
+    check: Callable[[], None] = lambda: None
+
+    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R]]:
+        """Yield each task with its result, in order of completion.
+
+        Raises
+        ------
+        BgnbError
+            If a worker died or cannot import bgnb, or no workers are left.
+        """
+        if self.submit is None:
+            yield from ((task, function(task)) for task in tasks)
+            return
+        tasks, pending = iter(tasks), dict[Any, T]()
+        outcomes: SimpleQueue[tuple[Any, Any, BaseException | None]] = SimpleQueue()
+
+        def collect(future: Any) -> None:
+            try:
+                outcomes.put((future, future.result(), None))
+            except BaseException as error:
+                outcomes.put((future, None, error))
+
+        try:
+            while True:
+                for task in islice(tasks, self.in_flight - len(pending)):
+                    future = self.submit(function, task)
+                    pending[future] = task
+                    future.add_done_callback(collect)
+                if not pending:
+                    return
+                try:
+                    future, result, error = outcomes.get(timeout=PATIENCE)
+                except Empty:
+                    self.check()
+                    continue
+                if error is not None:
+                    raise error
+                yield pending.pop(future), result
+        except BrokenExecutor as error:  # all its tasks fail at once
+            raise _worker_died(pending.values()) from error
+        except self.killed as error:
+            raise _worker_died([pending[future]]) from error
+        except CancelledError:
+            raise BgnbError("scheduler-lost", "the scheduler or executor cancelled the work; is it still running?") from None
+        except ImportError as error:
+            raise BgnbError("version-mismatch", f"a worker cannot import bgnb: {error}; install bgnb {__version__}") from error
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _worker_died(tasks: Collection[object]) -> BgnbError:
+    """Return the error for a worker that died of one of these tasks."""
+    names = enumerate_values(tasks, maximum=10) or "nothing"
+    advice = "try --workers 1 (workers=1), or without these runs"
+    return BgnbError("worker-died", f"a worker died (out of memory?) while it processed {names}; {advice}")
+
 
 @contextmanager
-def open_workers(workers: int | Executor | None, scheduler: str | None = None, most: int | None = None) -> Iterator[Workers]:
-    """Workers for the time of a block.
+def open_workers(workers: int | Executor | None, scheduler: str | None = None, maximum: int | None = None) -> Iterator[Workers]:
+    """Provide workers for the duration of a block.
 
     Parameters
     ----------
     workers : int or `~concurrent.futures.Executor`, optional
-        A number of processes on this machine, 1 for this process; by default as many as
-        there are cores. Or where to run: ``distributed.Client(...).get_executor()``, say.
+        Number of processes on this machine, 1 for this process; by default the number of
+        cores. Or an executor, such as ``distributed.Client(...).get_executor()``.
     scheduler : str, optional
         Address of a Dask scheduler, in place of ``workers``.
-    most : int, optional
-        By default no more processes than this: to start them takes a second.
+    maximum : int, optional
+        Maximum of the default number of processes: starting one takes a second.
 
     Raises
     ------
     BgnbError
-        Where an argument cannot be used, or the scheduler does not answer.
+        If an argument is invalid, or the scheduler does not answer or has no workers.
     """
     if scheduler is not None:
         if workers is not None:
-            raise BgnbError("give either workers or scheduler, not both")
-        with workers_of_scheduler(scheduler) as found:
+            raise BgnbError("conflicting-arguments", "give either workers or scheduler, not both")
+        with _scheduler(scheduler) as found:
             yield found
-        return
-    if isinstance(workers, Executor):
-        # Its caller closes it.
+    elif isinstance(workers, Executor):  # its caller closes it
         dask = type(workers).__module__.startswith("distributed")
-        yield workers_of_client(workers._client) if dask else Workers(workers.submit, IN_FLIGHT)  # type: ignore[attr-defined]
-        return
-    number = min(_cores(), most or _cores()) if workers is None else workers
-    if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
-        raise BgnbError(f"workers must be a whole number from 1 up, or an executor, got {workers!r}")
-    if number == 1:
+        yield _dask_workers(workers._client, patient=True) if dask else Workers(submit=workers.submit)  # type: ignore[attr-defined]
+    elif (number := min(_cores(), maximum or _cores()) if workers is None else whole_number("workers", workers)) == 1:
         yield Workers()
-        return
-    processes = _Processes(int(number))
-    try:
-        # One task waits besides those that are done. More would fill the pipe to the workers, and then some versions of
-        # Python wait for ever for a pool of which a process died (CPython issue 94777).
-        yield Workers(processes.submit, int(number) + 1, (BrokenExecutor,))
-    finally:
-        processes.close()
+    else:
+        with _processes(number) as found:
+            yield found
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Processes:
-    """Worker processes on this machine, started anew where one died."""
+@contextmanager
+def _processes(number: int) -> Iterator[Workers]:
+    """Start processes on this machine; they end with the block or with this process."""
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(number, context, _start_worker, (receiver,))
 
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self._executor: ProcessPoolExecutor | None = None
-        self._life: Connection | None = None
+    def submit(function: Callable[[T], R], task: T) -> Future[R]:
+        with held_signals():
+            return pool.submit(function, task)
 
-    def submit(self, function: Callable[[T], R], task: T) -> Future[R]:
-        for _ in range(3):
-            executor = self._executor or self._start()
-            try:
-                with held_signals():
-                    return executor.submit(function, task)
-            except BrokenExecutor:
-                self.close()
-        raise BgnbError("worker processes are killed again and again; use workers=1")
-
-    def _start(self) -> ProcessPoolExecutor:
-        context = get_context("spawn")
-        alive, self._life = context.Pipe(duplex=False)
-        self._executor = ProcessPoolExecutor(self._number, context, _begin, (alive,))
+    try:
         try:
-            with held_signals():
-                first = self._executor.submit(abs, -1)
-            first.result()
+            submit(abs, -1).result()
         except BrokenExecutor:
             advice = 'in a script the call must stand under if __name__ == "__main__":, or use workers=1'
-            raise BgnbError(f"worker processes die as soon as they start: {advice}") from None
-        return self._executor
+            raise BgnbError("worker-died", f"worker processes die when they start: {advice}") from None
+        # A single task waits: more could fill the pipe to the workers, and then early versions of Python 3.11 never
+        # notice that a process died (CPython issue 94777).
+        yield Workers(submit=submit, in_flight=number + 1)
+    finally:
+        sender.close()
+        pool.shutdown(cancel_futures=True)
 
-    def close(self) -> None:
-        if self._executor is not None and self._life is not None:
-            self._life.close()
-            self._executor.shutdown(cancel_futures=True)
-            self._executor = self._life = None
 
-
-def _begin(alive: Connection) -> None:
-    """What a worker process does first: it leaves signals to its caller, and ends at once when that wants it, or dies."""
+def _start_worker(parent: Connection) -> None:
+    """Let the parent process handle signals, and exit when it closes its end of the pipe or dies."""
     leave_signals_to_the_caller()
+    threading.Thread(target=lambda: (wait([parent]), os._exit(1)), daemon=True).start()
 
-    def watch() -> None:
-        with suppress(OSError):
-            alive.poll(None)  # until the other end is closed, and be it by the death of the parent
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+@contextmanager
+def _scheduler(address: str) -> Iterator[Workers]:
+    """Connect to a Dask scheduler."""
+    require("dask")
+    from distributed import Client
+
+    with ExitStack() as stack:
+        for name in ("distributed", "distributed.client"):  # errors are reported here
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL)
+        try:
+            client = Client(address, timeout=PATIENCE, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise BgnbError("scheduler-lost", f"{address}: no Dask scheduler answers: {reason}") from None
+        stack.callback(_close, client)
+        workers = _dask_workers(client)
+        workers.check()
+        yield workers
+
+
+def _close(client: Any) -> None:
+    with suppress(OSError):  # if its scheduler does not answer
+        client.close(timeout=5)
+
+
+def _dask_workers(client: Any, *, patient: bool = False) -> Workers:
+    """Return the workers of a Dask client; a patient one waits for workers as long as a batch system does."""
+    from distributed import KilledWorker
+
+    def submit(function: Callable[[Any], Any], task: object) -> Any:
+        # Bytes, as a scheduler or worker without bgnb would fail when it unpickles a task before it is run.
+        return client.submit(pickle.loads, pickle.dumps(_Call(function, task)), pure=False)
+
+    def check() -> None:
+        try:
+            client.nthreads(callback_timeout=PATIENCE)
+            if not patient:
+                client.wait_for_workers(1, timeout=PATIENCE)
+        except OSError as error:
+            where = f"the Dask scheduler at {client.scheduler.address}"
+            raise BgnbError("scheduler-lost", f"{where} does not answer or has no workers: {error}") from None
+
+    return Workers(submit=submit, killed=KilledWorker, check=check)
+
+
+class _Call(NamedTuple):
+    """Call of a function that takes place when it is unpickled."""
+
+    function: Callable[[Any], Any]
+    task: Any
+
+    def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
+        return self.function, (self.task,)

@@ -12,7 +12,6 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from bgnb._util.errors import BgnbError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings import options_of, with_settings
 from bgnb._version import __version__
@@ -21,7 +20,6 @@ from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Scheme, checked_scheme, hess_run_file
 from bgnb.observations.event_list import EventList
-from bgnb.production.tasks import Lost
 from bgnb.production.workers import open_workers
 from bgnb.simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
 from bgnb.simulation.settings import DatasetSettings
@@ -81,11 +79,9 @@ def make_test_dataset(
         counts = np.zeros(n_runs, dtype=np.int64)
         with (
             progress_bar(n_runs, "run", progress) as bar,
-            open_workers(workers, most=1 + n_runs // RUNS_PER_WORKER) as where,
+            open_workers(workers, maximum=1 + n_runs // RUNS_PER_WORKER) as where,
         ):
             for task, count in where.map(_write_run, tasks):
-                if isinstance(count, Lost):
-                    raise BgnbError(f"a worker that simulated died, even where it had nothing else to do: {count.reason}")
                 counts[task.row] = count
                 bar.update()
         table["EVENT_COUNT"] = counts
@@ -112,6 +108,9 @@ class _Task:
     seed: int
     directory: Path
     scheme: Scheme
+
+    def __str__(self) -> str:
+        return f"run {self.observation['OBS_ID'][0]}"
 
 
 def _gadf_run_file(obs_id: int) -> Path:

@@ -139,6 +139,11 @@ def make_test_eventlist(
         Sources in the field of view.
     seed : int
         The same seed and OBS_ID give the same events, whatever else is simulated.
+
+    Returns
+    -------
+    EventList
+        The simulated run.
     """
     model = TrueModel() if model is None else model
     meta, obs_id = observation.meta, int(observation["OBS_ID"])

@@ -12,14 +12,14 @@ from astropy import units as u
 from astropy.table import Table
 
 from bgnb._util.errors import BgnbError
+from bgnb._util.extras import require
 from bgnb.cubes.compare import ZONES, Comparison, checked_normalise, compare
 from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import plain, write_report
 from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph, rate_limits
-from bgnb.plots.cube_views import energy_bin, energy_of, through_energies
+from bgnb.plots.cube_state import Position, energy_bin, energy_bins, energy_of, through_energies
 from bgnb.plots.figures import plot_comparison
-from bgnb.plots.labels import Position, energy_bins
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,18 @@ def compare_models(
     overwrite : bool
         Replace ``outdir``, if bgnb made it.
 
+    Returns
+    -------
+    ModelComparison
+        The comparisons and figures of all common groups.
+
     Raises
     ------
     BgnbError
         Where a directory holds no models, or the two have no group in common, or their
         groups are defined differently.
     """
+    require("plots")
     first, second = ModelDirectory(dir1), ModelDirectory(dir2)
     names = checked_labels(labels, first.path, second.path)
     try:
@@ -164,10 +170,10 @@ def comparison_page(
 
     It begins with the lowest of the energies given; positions are in deg, ``group`` is the group in words.
     """
-    from bgnb.plots.pages import to_html  # Bokeh takes time to load
+    from bgnb.plots.html_page import to_html  # Bokeh takes time to load
 
     axes = comparison.axes
-    state = ComparisonState(group_id, normalise=comparison.normalise)
+    state = ComparisonState(group_id=group_id, normalise=comparison.normalise)
     if bins := energy_bins(axes, energies):
         state = replace(state, energy=energy_of(axes, bins[0]))
     frames, views = through_energies(axes, state), []

@@ -1,4 +1,4 @@
-"""Pictures of validations, drawn with Matplotlib."""
+"""Plots of validations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LABELS = {
 
 
 def plot_profiles(validation: Validation) -> Picture:
-    """Predicted over observed counts against energy, position and pointing, with and without a free norm for each run."""
+    """Plot predicted over observed counts against energy, position and pointing, with and without a free norm per run."""
     figure, panels = new_figure(11, 6, 2, 3)
     for axes, name in zip(panels.flat, PROFILES, strict=True):
         table = validation.profile(name)
@@ -40,7 +40,7 @@ def plot_profiles(validation: Validation) -> Picture:
 
 
 def plot_significance(validation: Validation) -> Picture:
-    """Distributions of significance with one free norm per run, against the normal distribution that a true prediction has."""
+    """Plot distributions of significance with one free norm per run, and the expected normal distribution."""
     fit = validation.fit(free_norm=True)
     figure, panels = new_figure(13, 3.4, 1, 4)
     for axes, kind in zip(panels.flat, KINDS, strict=True):
@@ -55,7 +55,7 @@ def plot_significance(validation: Validation) -> Picture:
 
 
 def plot_learning_curve(validations: Mapping[int, Validation]) -> Picture:
-    """Quality of the predictions against the number of runs that the models were made from."""
+    """Plot the quality of the predictions against the number of runs from which the models were made."""
     sizes = sorted(validations)
     fits = [validations[size].fit(free_norm=True) for size in sizes]
     figure, panels = new_figure(11, 3.6, 1, 3)

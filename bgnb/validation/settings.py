@@ -77,7 +77,7 @@ class ValidationSettings(SettingsGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossValidationSettings(ValidationSettings):
+class CrossValidationSettings(SettingsGroup):
     """The settings of `bgnb.cross_validate`."""
 
     method: str = method_setting()
@@ -89,5 +89,11 @@ class CrossValidationSettings(ValidationSettings):
         annotation="sequence of int",
     )
     seed: int = setting(Whole(0), 0, help="Seed of the random split into folds.")
+    selection: RunSelection = field(default_factory=RunSelection)
     edges: GroupEdges = field(default_factory=GroupEdges)
     fovalign: Any = fovalign_setting()
+    prediction: PredictionSettings = field(default_factory=PredictionSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.selection.check_effect()

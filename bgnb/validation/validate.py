@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from bgnb._util.checks import whole_number
 from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings import with_settings
 from bgnb.cubes.model_set import ModelSet
@@ -72,6 +73,7 @@ def validate(
         If an argument cannot be used, or there is nothing to compare.
     """
     if outdir is not None:
+        require("plots")
         check_target(Path(outdir), overwrite=overwrite)  # before the work begins
     models, runs = read_models(modeldir), open_runs(indir, scheme)
     obs_ids = _selected(runs, settings)
@@ -127,6 +129,7 @@ def cross_validate(
         If an argument cannot be used, or there are too few runs.
     """
     if outdir is not None:
+        require("plots")
         check_target(Path(outdir), overwrite=overwrite)
     runs = open_runs(indir, scheme)
     kept, folds = _selected(runs, settings), settings.folds
@@ -172,7 +175,7 @@ def cross_validate(
     return validations
 
 
-def _selected(runs: Runs, settings: ValidationSettings) -> Sequence[int]:
+def _selected(runs: Runs, settings: ValidationSettings | CrossValidationSettings) -> Sequence[int]:
     """Return the OBS_IDs of the selected runs."""
     chosen = settings.selection
     radius = chosen.exclusion_radius * u.deg

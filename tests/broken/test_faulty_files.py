@@ -138,6 +138,7 @@ BROKEN_FILES = {
 }
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("name", BROKEN_FILES)
 def test_broken_file_is_skipped(indir, tmp_path, name):
     """Skip a run with a broken file, name the file, and count the others in full."""
@@ -191,6 +192,7 @@ def test_no_output_if_all_runs_are_broken(indir, tmp_path):
     assert names(tmp_path) == {"in"}
 
 
+@pytest.mark.usefixtures("engine")
 def test_file_larger_than_the_maximum(indir, tmp_path, monkeypatch):
     """Skip a run whose file exceeds the maximum size when decompressed."""
     monkeypatch.setattr("bgnb.observations.fits_table.INFLATED_MAX", 100_000)
@@ -209,6 +211,8 @@ def two_gigabytes_of_zeros(start):
 READ_BOMB = """
 import resource, sys
 from pathlib import Path
+if sys.argv[2] == "zlib":
+    sys.modules["isal"] = None
 from bgnb import DataError
 from bgnb.observations.fits_table import read_tables
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -216,15 +220,16 @@ try:
     read_tables(Path(sys.argv[1]), ["EVENTS", "GTI"])
 except DataError as error:
     print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(taken // 1024 if sys.platform == "darwin" else taken)
 """
 
 
-def test_memory_for_a_gzip_bomb(indir):
+def test_memory_for_a_gzip_bomb(indir, engine):
     """Take no more memory than the maximum size for a file that decompresses to 2 GiB."""
     start = gzip.decompress(file_of(indir).read_bytes())
     file_of(indir).write_bytes(two_gigabytes_of_zeros(start))
-    command = [sys.executable, "-c", READ_BOMB, str(file_of(indir))]
+    command = [sys.executable, "-c", READ_BOMB, str(file_of(indir)), engine]
     message, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
     assert "1 GiB" in message
     assert message.endswith("[too-large]")

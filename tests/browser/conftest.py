@@ -1,4 +1,4 @@
-"""Without Chromium these tests are skipped; with BGNB_BROWSER=required, as in CI, that is a failure."""
+"""Skip the tests without Chromium; with BGNB_BROWSER=required, as in CI, they fail instead."""
 
 import os
 
@@ -12,11 +12,11 @@ def _browser():
     try:
         import playwright  # noqa: F401
     except ImportError:
-        missing = "playwright, in bgnb[test]"
+        missing = "playwright, from the dependency group test"
     else:
         if chromium():
             return
-        missing = "Chromium, from your system's packages (chromium), or BGNB_CHROMIUM with its path"
+        missing = "Chromium, from the packages of the system (chromium), or BGNB_CHROMIUM with its path"
     if os.environ.get("BGNB_BROWSER") == "required":
         pytest.fail(f"these tests need {missing}")
     pytest.skip(f"needs {missing}")

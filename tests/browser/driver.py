@@ -1,4 +1,4 @@
-"""A JupyterLab on this machine and a Chromium to drive it, both without network."""
+"""JupyterLab and Chromium on this machine, without network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.processes import started, until
+from tests.helpers.processes import PATIENCE, started, until
 
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 _FLAGS += ["--disable-background-networking", "--disable-component-update"]
@@ -24,13 +23,13 @@ _LOCAL = ("http://127.0.0.1:", "http://localhost:", "ws://127.0.0.1:", "ws://loc
 
 
 def chromium() -> str | None:
-    """Where Chromium is."""
+    """Find Chromium."""
     return os.environ.get("BGNB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @contextmanager
 def running(command: list[object], url: str, log: Path, env: dict[str, str], cwd: Path) -> Iterator[None]:
-    """A server, from when it answers to the end of the block."""
+    """Run a server in a block, which starts when it answers."""
     with log.open("w") as output:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
         with started(command, env, cwd=cwd, **pipes) as process:
@@ -43,6 +42,7 @@ def running(command: list[object], url: str, log: Path, env: dict[str, str], cwd
 
 
 def answers(url: str) -> bool:
+    """Check that a server answers, be it with an error."""
     try:
         urllib.request.urlopen(url, timeout=2).close()
     except urllib.error.HTTPError as error:
@@ -53,18 +53,19 @@ def answers(url: str) -> bool:
 
 
 def free_port() -> int:
+    """Find a free port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
 def private_jupyter(folder: Path) -> dict[str, str]:
-    """An environment in which Jupyter reads and writes no file of the user's."""
-    places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    places += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    own = {name: str(folder / name.lower()) for name in places}
+    """Make an environment in which Jupyter neither reads nor writes files of the user."""
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    private = {name: str(folder / name.lower()) for name in names}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**os.environ, **own, "PATH": path, "PYTHONWARNINGS": "default"}
+    return {**os.environ, **private, "PATH": path, "PYTHONWARNINGS": "default"}
 
 
 QUIET = [
@@ -77,7 +78,7 @@ QUIET = [
 
 @contextmanager
 def lab(root: Path, state: Path) -> Iterator[str]:
-    """JupyterLab over a directory; yields the address of its page, token included."""
+    """Run JupyterLab in a directory; yield the address of its page, with the token."""
     port, token = free_port(), secrets.token_hex(16)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--ServerApp.root_dir={root}", *QUIET]
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--IdentityProvider.token={token}"]
@@ -90,12 +91,14 @@ def lab(root: Path, state: Path) -> Iterator[str]:
 
 @contextmanager
 def pages(width: int = 1400, height: int = 1100) -> Iterator[Page]:
-    """A page of Chromium that refuses, and remembers, every request that leaves the machine."""
-    from playwright.sync_api import sync_playwright
+    """Open a page of Chromium, in which requests to other hosts are refused and recorded."""
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=_FLAGS)
         context = browser.new_context(viewport={"width": width, "height": height})
+        context.set_default_timeout(1000 * PATIENCE)
         page = Page(context.new_page())
         context.route(lambda url: not url.startswith(_LOCAL), page.refuse)
         try:
@@ -104,26 +107,34 @@ def pages(width: int = 1400, height: int = 1100) -> Iterator[Page]:
             browser.close()
 
 
+def expect(locator: Any) -> Any:
+    """Wait for a condition of an element, see `playwright.sync_api.expect`."""
+    from playwright.sync_api import expect
+
+    return expect(locator)
+
+
 class Page:
-    """A page, what it complained of, and what it asked the world for."""
+    """A page with its errors and refused requests."""
 
     def __init__(self, page: Any) -> None:
         self.page = page
         self.refused: list[str] = []
-        self.complaints: list[str] = []
-        page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.errors: list[str] = []
+        page.on("console", self._record)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def refuse(self, route: Any) -> None:
+        """Refuse a request, and record it."""
         self.refused.append(route.request.url)
         route.abort()
 
-    def _heard(self, message: Any) -> None:
+    def _record(self, message: Any) -> None:
         if message.type == "error":
-            self.complaints.append(message.text)
+            self.errors.append(message.text)
 
     def open_notebook(self, url: str) -> None:
-        """Open a notebook in JupyterLab, and wait for its kernel."""
+        """Open a notebook in JupyterLab, and wait until its kernel is idle."""
         self.page.goto(url)
         self.page.wait_for_function("() => window.jupyterapp")
         self.page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
@@ -141,7 +152,7 @@ class Page:
         self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
 
     def python(self, code: str) -> str:
-        """Run code in the kernel of the notebook; what it prints."""
+        """Run code in the kernel of the notebook; return the printed text."""
         return self.page.evaluate(
             """async (code) => {
                 const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel
@@ -158,7 +169,7 @@ class Page:
         ).strip()
 
     def bokeh(self, name: str, expression: str) -> Any:
-        """A property of a Bokeh model on the page, by the model's name; the youngest if there are several."""
+        """Evaluate a property of a Bokeh model with a name; of several models, the newest."""
         return self.page.evaluate(
             f"""(name) => {{
                 for (const figures of [...Bokeh.documents].reverse()) {{
@@ -171,7 +182,7 @@ class Page:
         )
 
     def wait_for_bokeh(self, name: str, condition: str) -> None:
-        """Wait until an expression in ``model`` is true."""
+        """Wait until an expression of ``model``, the Bokeh model with a name, is true."""
         self.page.wait_for_function(
             f"""(name) => (window.Bokeh?.documents ?? []).some((figures) => {{
                 const model = figures.get_model_by_name(name)
@@ -181,7 +192,7 @@ class Page:
         )
 
     def pixels(self, name: str) -> int:
-        """A number that stands for the pixels of a figure, once they stand still."""
+        """Compute a checksum of the pixels of a figure, after they have stopped changing."""
         return self.page.evaluate(
             f"""async (name) => {{
                 {_VIEW}
@@ -201,19 +212,15 @@ class Page:
         )
 
     def wait_for_pixels(self, name: str, wanted: int) -> None:
-        """Wait until a figure looks like this again."""
-        end = time.monotonic() + 20
-        while self.pixels(name) != wanted:
-            assert time.monotonic() < end, f"{name} does not look as before"
+        """Wait until a figure has pixels of a checksum."""
+        until(lambda: self.pixels(name) == wanted, f"{name} as before")
 
     def wait_for_other_pixels(self, name: str, before: int) -> None:
-        """Wait until a figure looks otherwise."""
-        end = time.monotonic() + 20
-        while self.pixels(name) == before:
-            assert time.monotonic() < end, f"{name} still looks the same"
+        """Wait until the pixels of a figure have changed."""
+        until(lambda: self.pixels(name) != before, f"other pixels of {name}")
 
-    def place(self, name: str, x: float, y: float) -> tuple[float, float]:
-        """Where on the page a place on the axes of a figure is; the figure is brought into view."""
+    def position(self, name: str, x: float, y: float) -> tuple[float, float]:
+        """Convert coordinates of a figure to coordinates of the page, and scroll the figure into view."""
         return self.page.evaluate(
             f"""([name, x, y]) => {{
                 {_VIEW}
@@ -226,18 +233,18 @@ class Page:
         )
 
     def tap(self, name: str, x: float, y: float) -> None:
-        """Tap a figure at a place on its axes."""
-        self.page.mouse.click(*self.place(name, x, y))
+        """Tap at coordinates of a figure."""
+        self.page.mouse.click(*self.position(name, x, y))
 
     def drag(self, name: str, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Drag over a figure, from one place on its axes to another."""
-        self.page.mouse.move(*self.place(name, *start))
+        """Drag from one position in a figure to another."""
+        self.page.mouse.move(*self.position(name, *start))
         self.page.mouse.down()
-        self.page.mouse.move(*self.place(name, *end), steps=5)
+        self.page.mouse.move(*self.position(name, *end), steps=5)
         self.page.mouse.up()
 
 
-# The youngest view of a Bokeh model, by the model's name.
+# Finds the newest view of the Bokeh model with a name.
 _VIEW = """
 function* all(view) { yield view; for (const child of view.child_views ?? []) yield* all(child) }
 const viewOf = (name) => {

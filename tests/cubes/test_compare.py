@@ -18,7 +18,7 @@ from bgnb import (
     spectrum,
     stack_runs,
 )
-from bgnb.plots.labels import measured_planes, spectra_ratio
+from bgnb.plots.comparison_views import measured_planes, spectra_ratio
 from tests.helpers.true_models import AXES, TRUTH, counted, truth
 
 

@@ -1,37 +1,40 @@
-"""What tests do with a dashboard, and how they look at it."""
+"""Actions on dashboards, and assertions on their content."""
 
-from bgnb.plots.bokeh_figures import same
+from bgnb.plots.bokeh_figures import equal
 
 
-def shown(dashboard):
-    """All that the figures are, by model."""
+def bokeh_properties(dashboard):
+    """List type and properties of all Bokeh models of the figures."""
     return [
         (type(model).__name__, {name: getattr(model, name) for name in properties})
         for model, properties in dashboard._plots.properties(dashboard.view)
     ]
 
 
-def controls(dashboard):
+def control_values(dashboard):
+    """Read the attributes of the widgets that depend on the state."""
     return {
         name: {attribute: getattr(control.widget, attribute) for attribute in control.show(dashboard.state)}
         for name, control in dashboard._controls.items()
     }
 
 
-def assert_controls_show_the_state(dashboard):
+def assert_controls_show_state(dashboard):
+    """Assert that all controls agree with the state."""
     for name, control in dashboard._controls.items():
-        assert control.show(dashboard.state) == controls(dashboard)[name], name
+        assert control.show(dashboard.state) == control_values(dashboard)[name], name
 
 
 def assert_same_as_fresh(dashboard, fresh):
-    """A dashboard that came to a state by some way shows what one shows that began there."""
+    """Assert that a dashboard shows the same as a new one in the same state."""
     assert dashboard.state == fresh.state
-    for (kind, one), (_, other) in zip(shown(dashboard), shown(fresh), strict=True):
-        assert same(one, other), kind
-    assert_controls_show_the_state(dashboard)
-    assert controls(dashboard) == controls(fresh)
+    for (kind, one), (_, other) in zip(bokeh_properties(dashboard), bokeh_properties(fresh), strict=True):
+        assert equal(one, other), kind
+    assert_controls_show_state(dashboard)
+    assert control_values(dashboard) == control_values(fresh)
     assert dashboard._summary.value == fresh._summary.value
 
 
 def tap(dashboard, panel, x, y, add=False):
+    """Tap at a position of a panel."""
     dashboard.act({"kind": "tap", "panel": panel, "x": x, "y": y, "add": add, "width": 360.0, "height": 90.0})

@@ -1,4 +1,4 @@
-"""The dashboard of two directories of models."""
+"""Dashboard of two directories of models."""
 
 from dataclasses import fields, replace
 from functools import partial
@@ -14,18 +14,15 @@ from bgnb import BgnbError, write_model
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.plots.colours import choose_limits
 from bgnb.plots.comparison_views import ComparisonState, rate_limits
-from bgnb.plots.cube_views import shown_limits
-from bgnb.plots.labels import number
+from bgnb.plots.cube_state import complete_limits
+from bgnb.plots.labels import format_number
 from tests.dashboards.acting import assert_same_as_fresh
+from tests.helpers.errors import raises
 from tests.helpers.models import lopsided_model
 
 
-def limits_shown(dashboard):
-    colours = dashboard.view.panels["compared"].colours
-    return colours.low, colours.high
-
-
-def test_limits_are_those_of_what_is_named(modeldir, pair):
+def test_colour_limits_follow_settings(modeldir, pair):
+    """Colour limits are those of the image, of all energies, or set by hand."""
     model, comparison = lopsided_model(), bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
     dashboard, compared = explore_models(modeldir, group_id=3, energy=5), compare_models(*pair, energy=1)
     rate = model.rate.quantity.value
@@ -33,75 +30,88 @@ def test_limits_are_those_of_what_is_named(modeldir, pair):
     ratio = np.where(comparison.exposed[:, None, None], comparison.ratio, np.nan)
     for limits, plane, other in (("this energy", 2, 2), ("all energies", slice(None), slice(None))):
         dashboard.limits = compared.limits = limits
-        assert dashboard.limits_of(dashboard.state) == (rate[plane].min(), rate[plane].max())
-        assert compared.limits_of(compared.state) == (both[:, other].min(), both[:, other].max())
+        assert dashboard.shown_limits() == (rate[plane].min(), rate[plane].max())
+        assert compared.shown_limits() == (both[:, other].min(), both[:, other].max())
         half = min(1, np.nanmax(np.abs(ratio[other] - 1)))
-        assert limits_shown(compared) == pytest.approx((1 - half, 1 + half))
-        most = np.nanmax(np.abs(np.where(comparison.exposed[:, None, None], comparison.pull, np.nan)[other]))
+        assert compared.shown_limits("compared") == pytest.approx((1 - half, 1 + half))
+        maximum = np.nanmax(np.abs(np.where(comparison.exposed[:, None, None], comparison.pull, np.nan)[other]))
         pulls = compare_models(*pair, energy=1, show="pull", limits=limits)
-        assert limits_shown(pulls) == pytest.approx((-most, most))
-        turned = compare_models(*pair[::-1], energy=1, limits=limits)
-        assert turned.limits_of(turned.state) == (both[:, other].min(), both[:, other].max())
+        assert pulls.shown_limits("compared") == pytest.approx((-maximum, maximum))
+        swapped = compare_models(*pair[::-1], energy=1, limits=limits)
+        assert swapped.shown_limits() == (both[:, other].min(), both[:, other].max())
     compared.update(span=0.5)
-    assert limits_shown(compared) == (0.5, 1.5)
+    assert compared.shown_limits("compared") == (0.5, 1.5)
     compared.stretch = "log"
-    assert compared.span is None  # it was that of another stretch
+    assert compared.span is None  # the span of another stretch is useless
     compared.span = 0.5
-    assert limits_shown(compared) == pytest.approx((1 / 1.5, 1.5))
+    assert compared.shown_limits("compared") == pytest.approx((1 / 1.5, 1.5))
     compared.low = 1e-9
     assert (compared.span, compared.limits) == (0.5, "by hand")
     compared.show = "difference"
     assert compared.span is None
-    # One limit by hand, and new ones together with another quantity.
+    # One limit by hand, and new limits together with another quantity.
     dashboard.limits = "this energy"
     dashboard.low = 1e-9
     assert (dashboard.limits, dashboard.low, dashboard.high) == ("by hand", 1e-9, rate[2].max())
     assert explore_models(modeldir, group_id=3, energy=5, high=1.0).low == rate[2].min()
     dashboard.update(quantity="counts", low=1, high=9)
-    assert dashboard.limits_of(dashboard.state) == (1, 9)
+    assert dashboard.shown_limits() == (1, 9)
     dashboard.update(quantity="livetime", limits="by hand")
     assert dashboard.low < 0.9 < dashboard.high  # hours
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "code", "words"),
     [
-        ({"energy": -3.0}, "energy must be above 0 TeV"),
-        ({"stretch": "foo"}, "unknown stretch 'foo'"),
-        ({"palette": "jet"}, "unknown palette 'jet'"),
-        ({"show": "sum"}, "unknown show 'sum'"),
-        ({"normalise": "all"}, "unknown normalise 'all'"),
-        ({"percentile": 101}, "percentile must be above 0"),
-        ({"position": (0.0, np.nan)}, "DETY must be a finite number"),
-        ({"limits": "by hand", "low": 2.0, "high": 1.0}, "must increase"),
-        ({"limits": "by hand", "low": -1.0, "high": 1.0, "stretch": "log"}, "a logarithm needs limits above 0"),
-        ({"limits": "by hand", "low": np.inf}, "limits must be a finite number"),
-        ({"span": 0}, "span must be 1e-6 to 1e6"),
+        ({"energy": -3.0}, "invalid-argument", ["energy", "-3.0"]),
+        ({"stretch": "foo"}, "unknown-choice", ["stretch", "foo"]),
+        ({"palette": "jet"}, "unknown-choice", ["palette", "jet"]),
+        ({"show": "sum"}, "unknown-choice", ["show", "sum"]),
+        ({"normalise": "all"}, "unknown-choice", ["normalise", "all"]),
+        ({"percentile": 101}, "invalid-argument", ["percentile", "101"]),
+        ({"limits": "by hand", "low": 2.0, "high": 1.0}, "invalid-argument", ["low", "high", 2, 1]),
+        ({"limits": "by hand", "low": -1.0, "high": 1.0, "stretch": "log"}, "invalid-argument", ["low", "stretch", "log", -1]),
+        ({"span": 0}, "invalid-argument", ["span", "1e6"]),
     ],
 )
-def test_a_state_is_valid_or_cannot_be_made(values, message):
-    with pytest.raises(BgnbError, match=message):
-        ComparisonState(0, **values)
+def test_invalid_state_is_rejected(values, code, words):
+    """A state with an invalid value cannot be made."""
+    with raises(code, *words):
+        ComparisonState(group_id=0, **values)
 
 
-def test_a_state_holds_plain_values_and_limits_only_by_hand(pair):
-    state = ComparisonState(0, "500 GeV", [1, 2 * u.deg], "LOG", low=1.0, show="Pull", span=np.float32(2))
-    assert state == ComparisonState(0, 0.5, (1.0, 2.0), "log", show="pull", span=2.0)
+@pytest.mark.parametrize(
+    ("values", "name"), [({"position": (0.0, np.nan)}, "DETY"), ({"limits": "by hand", "low": np.inf}, "limits")]
+)
+def test_infinite_values_are_rejected(values, name):
+    """NaN and infinity are rejected, and the message names the argument."""
+    with pytest.raises(BgnbError, match=name):
+        ComparisonState(group_id=0, **values)
+
+
+def test_state_converts_its_values(pair):
+    """A state converts quantities and names, and has limits only if they are set by hand."""
+    state = ComparisonState(
+        group_id=0, energy="500 GeV", position=[1, 2 * u.deg], stretch="LOG", low=1.0, show="Pull", span=np.float32(2)
+    )
+    assert state == ComparisonState(group_id=0, energy=0.5, position=(1.0, 2.0), stretch="log", show="pull", span=2.0)
     assert (state.low, [type(value) for value in state.position]) == (None, [float, float])
-    # A limit that is not given is that of the image, also where nobody has settled it.
+    # A missing limit is completed by that of the image.
     comparison = bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
     first, second = (model.rate.quantity.value[2] for model in (comparison.first, comparison.second))
     automatic = partial(rate_limits, comparison)
-    assert shown_limits(ComparisonState(27, limits="by hand", low=1e-12), automatic) == (1e-12, max(first.max(), second.max()))
-    with pytest.raises(BgnbError, match="must increase"):
-        shown_limits(ComparisonState(27, limits="by hand", low=1e3), automatic)
+    complete = complete_limits(ComparisonState(group_id=27, limits="by hand", low=1e-12), automatic)
+    assert (complete.low, complete.high) == (1e-12, max(first.max(), second.max()))
+    with raises("invalid-argument", "low", "high", 1000):
+        complete_limits(ComparisonState(group_id=27, limits="by hand", low=1e3), automatic)
 
 
 @pytest.mark.parametrize("kind", ["models", "comparison"])
-def test_one_step_finds_each_limit_once_and_sets_the_controls_once(kind, modeldir, pair, monkeypatch):
+def test_step_computes_limits_once(kind, modeldir, pair, monkeypatch):
+    """A step computes each limit once and sets the controls once."""
     dashboard = explore_models(modeldir, group_id=3) if kind == "models" else compare_models(*pair)
     found, shown = [], []
-    for module in ("bgnb.dashboards.models", "bgnb.plots.comparison_views"):
+    for module in ("bgnb.dashboards.model_dashboard", "bgnb.plots.comparison_views"):
         monkeypatch.setattr(f"{module}.choose_limits", lambda *arguments: found.append(1) or choose_limits(*arguments))
     slider = dashboard._controls["bin"]
     monkeypatch.setitem(dashboard._controls, "bin", replace(slider, show=lambda state: shown.append(1) or slider.show(state)))
@@ -112,7 +122,7 @@ def test_one_step_finds_each_limit_once_and_sets_the_controls_once(kind, modeldi
     found.clear()
     slider.widget.value = (slider.widget.value + 1) % 4
     assert len(found) == len(own) - 1  # none for limits by hand
-    # A control that was changed to no effect shows the state again.
+    # A control that was changed without effect shows the state again.
     shown.clear()
     detx = dashboard._controls["detx"].widget
     detx.value = 99.0
@@ -122,7 +132,8 @@ def test_one_step_finds_each_limit_once_and_sets_the_controls_once(kind, modeldi
     assert end < 5
 
 
-def test_comparison_shows_what_compare_finds(pair):
+def test_dashboard_shows_comparison(pair):
+    """Images, graphs and summary agree with `bgnb.compare`."""
     true, reco = (bgnb.read_group_model(directory, 27) for directory in pair)
     dashboard = compare_models(*pair, energy=1.0, position=(-1.0, 2.0))
     for normalise in ("none", "cube", "plane"):
@@ -159,10 +170,11 @@ def test_comparison_shows_what_compare_finds(pair):
     np.testing.assert_allclose(
         (ratios.series[1].high - ratios.series[1].low)[counted], (2 * second.error / first.rate)[counted]
     )
-    rates = f"true {number(first.rate[where])} and reco {number(second.rate[where])} ± {number(second.error[where])} MeV"
+    texts = [format_number(value) for value in (first.rate[where], second.rate[where], second.error[where])]
+    rates = "true {} and reco {} ± {} MeV".format(*texts)
     assert rates in dashboard.view.summary
     plane = comparison.pull[where][np.isfinite(comparison.pull[where])]
-    assert f"9 of 10 bins within {number(np.percentile(np.abs(plane), 90))} of 0." in dashboard.view.summary
+    assert f"90 % of the bins within {format_number(np.percentile(np.abs(plane), 90))} of 0." in dashboard.view.summary
     normal = dashboard.view.panels["pulls"].series[1].y
     assert normal.sum() == pytest.approx(np.isfinite(comparison.pull[comparison.expected >= 10]).sum(), rel=1e-3)
     pulls = comparison.pull[comparison.expected >= 10]
@@ -171,6 +183,7 @@ def test_comparison_shows_what_compare_finds(pair):
     assert dashboard.view.panels["pulls"].series[0].y.sum() == np.count_nonzero(np.abs(pulls) <= 5)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     path=st.lists(
@@ -185,7 +198,8 @@ def test_comparison_shows_what_compare_finds(pair):
         max_size=7,
     )
 )
-def test_any_way_to_a_comparison_shows_the_same(pair, path):
+def test_comparison_is_path_independent(pair, path):
+    """The view depends on the state only, not on previous states."""
     dashboard = compare_models(*pair)
     for name, value in path:
         dashboard.attempt(lambda name=name, value=value: dashboard.update(**{name: value}))
@@ -193,11 +207,12 @@ def test_any_way_to_a_comparison_shows_the_same(pair, path):
     assert_same_as_fresh(dashboard, compare_models(*pair, **arguments))
 
 
-def test_models_that_share_runs_have_no_pulls(modeldir, tmp_path):
+def test_shared_runs_have_no_pulls(modeldir, tmp_path):
+    """Models that share runs have no pulls, because their errors are not independent."""
     write_model(lopsided_model(method="unsmoothed"), tmp_path / "bg_cube_model_group3_table.fits")
     dashboard = compare_models(modeldir, tmp_path, show="pull")
     assert dashboard.view.panels["pulls"].title == "No pulls: the models share runs"
     assert "Pull at" in dashboard.view.summary
     assert "no bin has a value" in dashboard.view.summary
-    with pytest.raises(BgnbError, match="do not share a group 8; the groups are 3"):
+    with raises("not-found", "group 8", "3"):
         dashboard.group_id = 8

@@ -1,4 +1,4 @@
-"""The dashboard of runs."""
+"""Dashboard of runs."""
 
 import json
 
@@ -7,12 +7,13 @@ import pytest
 from astropy.coordinates import SkyCoord
 
 import bgnb
-from bgnb import BgnbError
 from bgnb.dashboards import explore_runs
 from tests.dashboards.acting import tap
+from tests.helpers.errors import raises
 
 
-def test_runs_are_kept_for_the_reasons_that_make_models(runs):
+def test_selection_agrees_with_report(runs):
+    """The dashboard keeps and skips the same runs as `make_bg_cube_models`, for the same reasons."""
     folder, catalog = runs
     dashboard = explore_runs(folder / "in", "GADF", catalog=catalog, exclusion_radius="2.6 deg")
     report = json.loads((folder / "models" / "report.json").read_text())
@@ -22,26 +23,28 @@ def test_runs_are_kept_for_the_reasons_that_make_models(runs):
     for group_id in set(used.values()):
         dashboard.group_id = group_id
         assert dashboard.selected == tuple(sorted(obs_id for obs_id, group in used.items() if group == group_id))
-    left_out = dashboard.view.panels["groups"].series[1].details
-    assert left_out["becomes"][0].startswith("left out: near a known source: <b>one</b>, 1.00 deg")
+    skipped = dashboard.view.panels["groups"].series[1].details
+    assert skipped["status"][0].startswith("skipped: near a known source: <b>one</b>, 1.00 deg")
     assert "12 runs in" in dashboard.view.summary
-    assert dashboard.view.panels["sky"].x_range == (360, 0)  # east is left
+    assert dashboard.view.panels["sky"].x_range == (360, 0)  # right ascension increases to the left
     dashboard.selected = sorted(used)
     hours = sum(run["livetime_s"] for run in report["runs"] if run["status"] == "used") / 3600
     assert f"Selected: {len(used)} runs, {hours:.2f} h, {len(used)} of them kept." in dashboard.view.summary
-    assert "left out: 2 near a known source" in dashboard.view.summary
-    # The same from the directory of models, which has the runs used only.
+    assert "skipped: 2 near a known source" in dashboard.view.summary
+    # The directory of models has the kept runs, and the reasons of the others in its report.
     of_models = explore_runs(folder / "models", catalog=catalog)
     assert [int(obs_id) for obs_id in of_models.view.panels["sky"].series[3].details["OBS_ID"]] == sorted(used)
-    assert "left out: 2 near a known source" in of_models.view.summary
+    assert of_models._runs.selection.left_out == dashboard._runs.selection.left_out
+    assert "skipped: 2 near a known source" in of_models.view.summary
 
 
 @pytest.mark.parametrize("where", ["in", "models"])
-def test_circles_lie_at_the_distance_that_excludes(runs, where):
+def test_circles_have_exclusion_radius(runs, where):
+    """Circles lie at the exclusion radius plus twice the extension from the sources."""
     folder, catalog = runs
     given = {"scheme": "GADF", "exclusion_radius": "2.6 deg"} if where == "in" else {}
     dashboard = explore_runs(folder / where, catalog=catalog, **given)
-    assert dashboard.view.panels["sky"].series[1].name == "known sources, and what they exclude"
+    assert dashboard.view.panels["sky"].series[1].name == "known sources, with exclusion regions"
     outline = dashboard.view.panels["sky"].series[0]
     x, y = (values.reshape(2, -1)[:, :-1] for values in (outline.x, outline.y))
     centres = SkyCoord(catalog["RA"], catalog["DEC"], unit="deg")[:, None]
@@ -51,7 +54,9 @@ def test_circles_lie_at_the_distance_that_excludes(runs, where):
     np.testing.assert_allclose(distance[1][good[1]], 3.6, rtol=1e-6)
 
 
-def test_runs_of_models_are_shown_however_they_were_selected(runs, tmp_path):
+@pytest.mark.slow
+def test_circles_depend_on_selection(runs, tmp_path):
+    """Circles are drawn only if runs near sources of the same catalogue were dropped."""
     folder, catalog = runs
     obs_ids = bgnb.open_runs(folder / "in", "GADF").obs_ids[3:8]
 
@@ -67,8 +72,8 @@ def test_runs_of_models_are_shown_however_they_were_selected(runs, tmp_path):
     assert listed._runs.obs_ids.tolist() == obs_ids
     assert not has_circles(listed)
     assert not has_circles(dashboard(select="all"))
-    assert not has_circles(dashboard(sources="mask"))  # these runs were not dropped
-    # Only the catalogue by which they were dropped excludes anything.
+    assert not has_circles(dashboard(sources="mask"))  # runs are kept, and events are excluded
+    # Circles belong to the catalogue of the selection.
     files = tmp_path / "one.ecsv", tmp_path / "other.ecsv"
     for path in files:
         catalog.write(path)
@@ -78,7 +83,8 @@ def test_runs_of_models_are_shown_however_they_were_selected(runs, tmp_path):
         assert not has_circles(dashboard(shown=shown, catalog=chosen))
 
 
-def test_runs_of_merged_groups_belong_to_the_model_that_holds_them(runs, tmp_path):
+def test_runs_of_merged_groups(runs, tmp_path):
+    """Runs of merged groups belong to the group with the model."""
     folder, _ = runs
     report = bgnb.make_bg_cube_models(
         folder / "in", "GADF", tmp_path / "models", select="all", min_livetime="1 h", n_energy=4, n_fov=5
@@ -93,10 +99,10 @@ def test_runs_of_merged_groups_belong_to_the_model_that_holds_them(runs, tmp_pat
         assert dashboard.selected == tuple(obs_id for obs_id in own if report.group_ids[obs_id] == group.group_id)
         assert f"Selected: {group.n_runs} runs of group {group.group_id}" in dashboard.view.summary
         assert dashboard._controls["group_id"].widget.label == f"{group.group_id}: {group.n_runs} runs"
-    read = dashboard.view.panels["sky"].series[3].details
-    for obs_id, becomes in zip(map(int, read["OBS_ID"]), read["becomes"], strict=True):
+    details = dashboard.view.panels["sky"].series[3].details
+    for obs_id, status in zip(map(int, details["OBS_ID"]), details["status"], strict=True):
         merged = f", merged into group {report.group_ids[obs_id]}" if obs_id in moved else ""
-        assert becomes == f"kept, group {own[obs_id]}{merged}"
+        assert status == f"kept, group {own[obs_id]}{merged}"
     one = own[moved[0]]
     dashboard.group_id = one
     assert dashboard.selected == ()
@@ -107,34 +113,36 @@ def test_runs_of_merged_groups_belong_to_the_model_that_holds_them(runs, tmp_pat
     assert dashboard.group_id == report.group_ids[moved[0]]
 
 
-def test_runs_stand_in_their_groups(runs):
+def test_runs_lie_in_their_groups(runs):
+    """Runs are drawn inside their groups; invalid selections raise errors."""
     dashboard = explore_runs(runs[0] / "in", "GADF", select="all")
-    x, y = dashboard._runs.places("groups")
+    x, y = dashboard._runs.coordinates("groups")
     azimuth = np.asarray(dashboard._runs.table["AZ_PNT"])
     assert (azimuth > 270).any()
     assert ((azimuth > 90) & (azimuth < 270)).any()
     groups = dashboard._runs.groups.table
-    for place, group_id in zip(zip(x, y, strict=True), dashboard._runs.group_ids, strict=True):
+    for position, group_id in zip(zip(x, y, strict=True), dashboard._runs.group_ids, strict=True):
         row = groups[group_id]
-        assert row["AZ_MIN"] <= place[0] < row["AZ_MAX"]
-        assert row["ALT_MIN"] <= place[1] < row["ALT_MAX"]
-    assert dashboard.view.panels["sky"].series[1].name == "known sources"  # they exclude nothing here
+        assert row["AZ_MIN"] <= position[0] < row["AZ_MAX"]
+        assert row["ALT_MIN"] <= position[1] < row["ALT_MAX"]
+    assert dashboard.view.panels["sky"].series[1].name == "known sources"  # nothing is excluded
     assert np.isnan(dashboard.view.panels["sky"].series[0].y).all()
     menu = dashboard._controls["group_id"].widget
     dashboard.group_id = int(dashboard._runs.group_ids[0])
     dashboard.selected = dashboard._runs.obs_ids[:2]
     assert menu.label == "any"
     for wrong in (20339, "1", [[1]], None):
-        with pytest.raises(BgnbError, match="selected must be a list of OBS_IDs"):
+        with raises("invalid-argument", "selected", "OBS_ID"):
             dashboard.selected = wrong
     for wrong in (25.0, True, "1", 99):
-        with pytest.raises(BgnbError, match="there is no group"):
+        with raises("not-found", "group", wrong):
             dashboard.group_id = wrong
     text = dashboard.view.to_csv()
     assert f"OBS_ID: {dashboard.selected[0]}; OBJECT" in text
 
 
-def test_what_is_selected_in_one_picture_is_selected_in_all(runs):
+def test_selection_is_linked(runs):
+    """Runs selected in one plot, or as text, are selected in all plots."""
     folder, catalog = runs
     dashboard = explore_runs(folder / "in", "GADF", catalog=catalog)
     table = bgnb.open_runs(folder / "in", "GADF").table
@@ -160,7 +168,7 @@ def test_what_is_selected_in_one_picture_is_selected_in_all(runs):
     assert dashboard.selected
     tap(dashboard, "sky", 359.9, -89.0)
     assert dashboard.selected == ()
-    tap(dashboard, "groups", 0.0, 10.0)  # the middle of group 0
+    tap(dashboard, "groups", 0.0, 10.0)  # the centre of group 0
     assert dashboard.group_id == 0
     assert "Group 0 has no runs." in dashboard.view.summary
     text = dashboard._controls["selected"].widget
@@ -168,9 +176,11 @@ def test_what_is_selected_in_one_picture_is_selected_in_all(runs):
     assert set(dashboard.selected) == {one["OBS_ID"], other["OBS_ID"]}
     assert dashboard.group_id is None
     text.value = "12 twelve"
-    assert "&#x27;twelve&#x27; is not an OBS_ID" in dashboard._message.value
+    assert "&#x27;twelve&#x27;" in dashboard._message.value
+    assert "[invalid-argument]" in dashboard._message.value
     text.value = "999"
-    assert "has no run 999" in dashboard._message.value
+    assert "run 999" in dashboard._message.value
+    assert "[not-found]" in dashboard._message.value
     assert set(dashboard.selected) == {one["OBS_ID"], other["OBS_ID"]}
     report = bgnb.make_bg_cube_models(
         folder / "in", "GADF", folder / "chosen", select=dashboard.selected, n_energy=4, n_fov=5, overwrite=True
@@ -178,17 +188,21 @@ def test_what_is_selected_in_one_picture_is_selected_in_all(runs):
     assert sorted(report.group_ids) == sorted(dashboard.selected)
 
 
-def test_missing_columns_and_files_are_said(runs, tmp_path):
+def test_missing_scheme_and_column(runs, tmp_path):
+    """A missing scheme is an error; a missing column is mentioned in the plot."""
     folder, _ = runs
-    for path, arguments in (
-        (folder / "in", {}),
-        (folder / "models", {"select": "all"}),
-        (folder / "models", {"alt_edges": [0, 90]}),
+    for path, arguments, code, words in (
+        (folder / "in", {}, "not-found", []),
+        (folder / "models", {"select": "all"}, "no-effect", ["select"]),
+        (folder / "models", {"alt_edges": [0, 90]}, "no-effect", ["alt_edges"]),
     ):
-        with pytest.raises(BgnbError, match="of a directory of runs, name the scheme"):
+        with raises(code, path, "scheme", *words):
             explore_runs(path, **arguments)
     dashboard = explore_runs(folder / "in", "GADF", select="all")
+    with raises("conflicting-arguments", "selected", "group_id"):
+        dashboard.update(selected=(), group_id=26)
     dashboard._runs.table.remove_column("MUONEFF")
     dashboard.group_id = 26
+    assert not dashboard.update()
     assert dashboard.view.panels["muoneff"].title == "The run table has no values of MUONEFF"
     assert dashboard.view.panels["muoneff"].series[0].y.sum() == 0

@@ -1,4 +1,4 @@
-"""PNG, HTML, CSV and Python of what is shown."""
+"""Exports of dashboards: PNG, HTML, CSV and Python code."""
 
 import csv
 import re
@@ -14,13 +14,14 @@ from matplotlib.image import imread
 import bgnb
 from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
 from bgnb.dashboards import compare_models, explore_models, explore_runs
-from bgnb.plots.pages import _frames
-from bgnb.plots.png import _plain, to_png
+from bgnb.plots.html_page import _frames
+from bgnb.plots.png import _wrap, to_png
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.helpers.models import AXES, lopsided_model
 
 
-def test_copied_python_shows_the_same(modeldir, pair, runs, monkeypatch):
+def test_copied_python_restores_state(modeldir, pair, runs, monkeypatch):
+    """The copied Python code makes a dashboard in the same state."""
     monkeypatch.chdir(modeldir.parent)
     models = explore_models(modeldir.name, group_id=8, quantity="livetime", energy=3.3, stretch="sqrt", percentile=97)
     models.limits = "by hand"
@@ -38,7 +39,8 @@ def test_copied_python_shows_the_same(modeldir, pair, runs, monkeypatch):
     assert eval(last, values).selected == explored.selected
 
 
-def test_exports_are_what_is_shown(modeldir, tmp_path, monkeypatch):
+def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
+    """PNG, HTML and CSV files contain the present view, and replace nothing."""
     monkeypatch.chdir(tmp_path)
     dashboard = explore_models(modeldir, group_id=3, energy=5, quantity="counts", position=(1.5, -1.1))
     for button in dashboard._exports().children[:3]:
@@ -69,14 +71,16 @@ def test_exports_are_what_is_shown(modeldir, tmp_path, monkeypatch):
         assert f"{low:.3g} to {high:.3g} TeV" in page
 
 
-def test_notebooks_keep_a_picture(modeldir):
-    data, _ = explore_models(modeldir)._repr_mimebundle_()
+def test_notebook_output_has_picture(modeldir):
+    """The output of a cell has a PNG image and a text beside the widget."""
+    data = explore_models(modeldir)._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
     assert b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert data["text/plain"].startswith("Group")
 
 
-def test_bins_of_unequal_width_are_shown_where_they_are(tmp_path):
+def test_pixels_of_unequal_bins(tmp_path):
+    """Bins of different widths are drawn at their positions."""
     axes = CubeAxes(energy=[1, 10] * u.TeV, dety=[-1, 0, 3] * u.deg, detx=[-2, -1.5, 0, 1] * u.deg)
     write_model(make_test_bg_cube_model(axes, "70 deg", TrueModel()), tmp_path / "bg_cube_model_group0_table.fits")
     image = explore_models(tmp_path).view.panels["image"]
@@ -86,45 +90,48 @@ def test_bins_of_unequal_width_are_shown_where_they_are(tmp_path):
         assert image.pixels[line, column] == image.values[iy, ix]
 
 
-def test_pictures_lie_the_right_way_round(modeldir):
-    """The lopsided model is brightest where DETX is high and DETY low: to the right, and below."""
+def test_png_image_orientation(modeldir):
+    """The asymmetric model is brightest at high DETX and low DETY: to the right, and below."""
     view = explore_models(modeldir, group_id=3, energy=1.2).view
     png = imread(BytesIO(to_png(replace(view, panels={"image": view.panels["image"]}))))
     yellow = np.argwhere((png[..., 0] > 0.9) & (png[..., 1] > 0.85) & (png[..., 2] < 0.3))
     blue = np.argwhere((png[..., 0] < 0.3) & (png[..., 1] < 0.05) & (png[..., 2] > 0.3))
-    bar = png.shape[1] * 0.8  # to the right of it is the colour bar
-    yellow, blue = (place[place[:, 1] < bar].mean(axis=0) for place in (yellow, blue))
+    bar = png.shape[1] * 0.8  # the colour bar is to the right
+    yellow, blue = (pixels[pixels[:, 1] < bar].mean(axis=0) for pixels in (yellow, blue))
     assert yellow[0] > blue[0]
     assert yellow[1] > blue[1]
 
 
-def test_words_in_pictures_are_neither_cut_nor_formulas():
+def test_long_text_is_wrapped():
+    """Long texts are wrapped completely; dollar signs start no formula."""
     long = "_a directory with a long name " + 70 * "x" + ", cost $5"
-    lines = _plain(long).splitlines()
+    lines = _wrap(long).splitlines()
     assert max(map(len, lines)) <= 52
     assert "".join(lines).replace(" ", "") == long.replace(" ", "").replace("$", r"\$")
-    assert lines[0].startswith(" _")  # Matplotlib leaves names that begin with _ out of the legend
-    assert _plain("Pulls\n3 beyond the axis") == "Pulls\n3 beyond the axis"
+    assert lines[0].startswith(" _")  # Matplotlib omits names that start with _ from the legend
+    assert _wrap("Pulls\n3 outside the axis") == "Pulls\n3 outside the axis"
 
 
-def test_exported_frames_are_the_energies_in_order(modeldir):
+def test_frames_follow_energies(modeldir):
+    """The slider of an exported page steps through the energies in order."""
     dashboard = explore_models(modeldir, group_id=3, energy=5)
     labels, states = zip(*dashboard.frames(), strict=True)
     assert [label.split()[0] for label in labels] == [f"{edge:.3g}" for edge in AXES.energy.value[:-1]]
     assert states.index(dashboard.state) == 2
     models, frames = _frames(dashboard._plots, [dashboard.view_of(state) for state in states])
     where = [model.name for model in models].index("image-data")
-    for number_, frame in enumerate(frames):
-        expected = lopsided_model().rate.quantity.value[number_]
+    for energy_bin, frame in enumerate(frames):
+        expected = lopsided_model().rate.quantity.value[energy_bin]
         np.testing.assert_allclose(frame[where]["data"]["value"][0], expected, rtol=1e-6)
 
 
-def test_names_from_files_are_escaped(modeldir, tmp_path):
-    evil = tmp_path / "<img src=x onerror=alert(1)>"
-    evil.mkdir()
+def test_names_are_escaped_in_html(modeldir, tmp_path):
+    """Names of directories are escaped in HTML."""
+    unsafe = tmp_path / "<img src=x onerror=alert(1)>"
+    unsafe.mkdir()
     for path in modeldir.iterdir():
-        (evil / path.name).write_bytes(path.read_bytes())
-    dashboard = compare_models(evil, modeldir)
+        (unsafe / path.name).write_bytes(path.read_bytes())
+    dashboard = compare_models(unsafe, modeldir)
     assert "<img" not in dashboard._summary.value
     assert "&lt;img src=x" in dashboard._summary.value
     dashboard.save_html(tmp_path / "page.html")

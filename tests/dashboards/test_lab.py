@@ -1,4 +1,4 @@
-"""The notebooks of the dashboards, and JupyterLab on them."""
+"""Notebooks of the dashboards, and the command that opens them in JupyterLab."""
 
 import json
 import re
@@ -12,24 +12,26 @@ import nbformat
 import pytest
 
 import bgnb
-from bgnb import BgnbError
 from bgnb.notebooks.lab import prepare_notebook
 from bgnb.notebooks.run import notebook_parameters
 from tests.browser.driver import QUIET, free_port, private_jupyter, running
+from tests.helpers.errors import raises
 
-# As Linux writes them.
+# As in /proc/net.
 LOOPBACK, LOOPBACK_6 = "0100007F", "00000000000000000000000001000000"
 
 
 def listening(port: int) -> set[str]:
-    """Addresses of this machine at which a port is open."""
+    """Find the local addresses that listen on a port."""
     rows = [line.split() for kind in ("tcp", "tcp6") for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]]
-    places = (place.split(":") for _, place, _, state, *_ in rows if state == "0A")
-    return {address for address, number in places if int(number, 16) == port}
+    sockets = (address.split(":") for _, address, _, state, *_ in rows if state == "0A")
+    return {address for address, number in sockets if int(number, 16) == port}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "pictures"), [("explore", 2), ("explore_true_reco", 1)])
-def test_notebooks_simulate_what_they_show(tmp_path, monkeypatch, name, pictures):
+def test_notebooks_simulate_their_models(tmp_path, monkeypatch, name, pictures):
+    """Without parameters, the notebooks simulate models and show them."""
     monkeypatch.chdir(tmp_path)
     out = bgnb.run_notebook(name, "out.ipynb")
     notebook = json.loads(out.read_text())
@@ -39,7 +41,9 @@ def test_notebooks_simulate_what_they_show(tmp_path, monkeypatch, name, pictures
     assert len(out.read_text()) < 1_000_000
 
 
-def test_lab_opens_a_notebook_of_its_own_on_loopback_with_a_token(modeldir, pair, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_lab_opens_prepared_notebook(modeldir, pair, tmp_path, monkeypatch):
+    """`bgnb lab` opens a new notebook; the server listens on loopback only and needs a token."""
     monkeypatch.chdir(tmp_path)
     first = prepare_notebook(modeldir)
     assert prepare_notebook(modeldir) == first == Path("explore.ipynb")
@@ -48,11 +52,11 @@ def test_lab_opens_a_notebook_of_its_own_on_loopback_with_a_token(modeldir, pair
     assert prepare_notebook(pair[0]).name == "explore-2.ipynb"
     compared = prepare_notebook(*pair)
     assert [parameter.default for parameter in notebook_parameters(compared).values()] == [str(path) for path in pair]
-    (tmp_path / "explore_true_reco.ipynb").write_text("somebody's own")
+    (tmp_path / "explore_true_reco.ipynb").write_text("another notebook")
     assert prepare_notebook(*pair).name == "explore_true_reco-2.ipynb"
-    with pytest.raises(BgnbError, match="holds no models"):
+    with raises("not-a-model", tmp_path):
         prepare_notebook(tmp_path)
-    with pytest.raises(BgnbError, match="no group in common"):
+    with raises("groups-mismatch", modeldir, pair[0]):
         prepare_notebook(modeldir, pair[0])
     first, second = tmp_path / 'dir2: str = ""', tmp_path / "+print(42)+"
     for source, copy in zip(pair, (first, second), strict=True):
@@ -68,10 +72,10 @@ def test_lab_opens_a_notebook_of_its_own_on_loopback_with_a_token(modeldir, pair
     with running(command, f"http://127.0.0.1:{port}/api", state / "lab.log", private_jupyter(state), tmp_path):
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents")
-        said = (state / "lab.log").read_text()
-        token = re.search(rf"http://127\.0\.0\.1:{port}/lab/tree/explore\.ipynb\?token=(\w+)", said)[1]
+        log = (state / "lab.log").read_text()
+        token = re.search(rf"http://127\.0\.0\.1:{port}/lab/tree/explore\.ipynb\?token=(\w+)", log)[1]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents/explore.ipynb?token={token}") as answer:
             assert json.load(answer)["name"] == "explore.ipynb"
-        assert "Opening explore.ipynb in JupyterLab" in said
+        assert "Opening explore.ipynb in JupyterLab" in log
         assert listening(port) <= {LOOPBACK, LOOPBACK_6}
         assert LOOPBACK in listening(port)

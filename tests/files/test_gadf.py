@@ -24,7 +24,7 @@ from bgnb import (
     write_image,
     write_model,
 )
-from bgnb.files.gadf import read_pointing
+from bgnb.files.gadf import read_model_and_pointing
 from tests.helpers.models import AXES, lopsided_model
 
 
@@ -68,11 +68,11 @@ def test_the_lowest_energy_at_which_anything_was_exposed_is_stated(tmp_path):
 def test_the_mean_pointing_is_read_or_missed_by_name(tmp_path):
     path = tmp_path / "m.fits"
     write_model(lopsided_model(), path, {"ALT_PNT": 47, "AZ_PNT": 190.5})
-    assert read_pointing(path) == (47.0, 190.5)
+    assert read_model_and_pointing(path)[1] == (47.0, 190.5)
     for keywords in ({"ALT_PNT": 47.0}, {"ALT_PNT": 47.0, "AZ_PNT": "north"}):
         write_model(lopsided_model(), path, keywords)
         with pytest.raises(DataError, match=r"m\.fits: the primary header has no ALT_PNT and AZ_PNT, the mean pointing"):
-            read_pointing(path)
+            read_model_and_pointing(path)
 
 
 def test_hdus_units_and_keywords(tmp_path):

@@ -13,7 +13,7 @@ from bgnb import (
     Cell,
     Cube,
     CubeAxes,
-    ModelSet,
+    ModelDirectory,
     ObservationGroups,
     RunCounts,
     Stack,
@@ -23,6 +23,7 @@ from bgnb import (
     make_test_bg_cube_model,
     make_test_dataset,
     open_runs,
+    read_models,
     validate,
     write_groups,
     write_model,
@@ -31,6 +32,7 @@ from bgnb import (
 from bgnb.cubes.cube import RATE_UNIT
 from bgnb.files.group_file import read_model_ids
 from bgnb.observations.groups import merge_groups
+from tests.helpers.errors import raises
 
 GROUPS = ObservationGroups([0, 45, 60, 90] * u.deg, [-90, 90, 270] * u.deg)
 AXES = CubeAxes(energy=[0.2, 1, 5, 30] * u.TeV, dety=np.linspace(-2, 2, 5) * u.deg, detx=np.linspace(-3, 3, 6) * u.deg)
@@ -60,11 +62,11 @@ def level(choice):
 
 
 def test_between_groups_the_log_rate_is_linear_in_the_cosine_of_the_zenith_angle(models):
-    choice = ModelSet(models).rate_for(np.degrees(np.arcsin(0.75)), 20.0)
+    choice = read_models(models).rate_for(np.degrees(np.arcsin(0.75)), 20.0)
     assert level(choice) == pytest.approx(4.0)
     assert choice.weights == pytest.approx({0: 0.5, 4: 0.5})
-    assert level(ModelSet(models).rate_for(np.degrees(np.arcsin(0.625)), 350.0)) == pytest.approx(2.0)
-    choice = ModelSet(models).rate_for(np.degrees(np.arcsin(0.9)), 20.0)
+    assert level(read_models(models).rate_for(np.degrees(np.arcsin(0.625)), 350.0)) == pytest.approx(2.0)
+    choice = read_models(models).rate_for(np.degrees(np.arcsin(0.9)), 20.0)
     assert level(choice) == pytest.approx(16**0.8)
     assert list(choice.weights.items()) == [(0, pytest.approx(0.2)), (4, pytest.approx(0.8))]
 
@@ -72,11 +74,11 @@ def test_between_groups_the_log_rate_is_linear_in_the_cosine_of_the_zenith_angle
 def test_the_next_groups_above_and_below_are_interpolated_whatever_lies_beyond(models):
     write(models, 2, np.degrees(np.arcsin(0.7)), 0.0, 3.0)
     for cos_zenith, weights in ((0.6, {0: 0.5, 2: 0.5}), (0.94, {2: 0.2, 4: 0.8})):
-        assert ModelSet(models).rate_for(np.degrees(np.arcsin(cos_zenith)), 0.0).weights == pytest.approx(weights)
+        assert read_models(models).rate_for(np.degrees(np.arcsin(cos_zenith)), 0.0).weights == pytest.approx(weights)
 
 
 def test_beyond_the_groups_and_at_other_azimuths_the_nearest_serves(models):
-    found = ModelSet(models)
+    found = read_models(models)
     assert found.rate_for(12.0, 0.0).weights == {0: 1.0}
     # Only one group on this side in azimuth; the other side is nearer from a difference of 0.1 on.
     assert found.rate_for(50.0, 200.0).weights == {3: 1.0}
@@ -88,7 +90,7 @@ def test_beyond_the_groups_and_at_other_azimuths_the_nearest_serves(models):
 def test_the_other_side_in_azimuth_is_a_tenth_farther_in_the_cosine_of_the_zenith_angle(models, alt_pnt, nearest):
     write(models, 4, alt_pnt, 10.0, 16.0)  # as high as the run; group 3 lies 0.084 or 0.1009 lower
     for between in ("interpolate", "nearest"):
-        assert ModelSet(models).rate_for(alt_pnt, 200.0, between).weights == {nearest: 1.0}
+        assert read_models(models).rate_for(alt_pnt, 200.0, between).weights == {nearest: 1.0}
 
 
 def test_bins_without_a_rate_in_one_group_are_taken_from_the_other(models):
@@ -97,7 +99,7 @@ def test_bins_without_a_rate_in_one_group_are_taken_from_the_other(models):
     write(models, 0, 30.0, 0.0, holes)
     write(models, 4, 90.0, 10.0, 16 * np.roll(holes, 1, axis=0))
     for cos_zenith, both in ((0.6, 16**0.2), (0.9, 16**0.8)):
-        rate = ModelSet(models).rate_for(np.degrees(np.arcsin(cos_zenith)), 0.0).rate.quantity.value[:, :2, 0]
+        rate = read_models(models).rate_for(np.degrees(np.arcsin(cos_zenith)), 0.0).rate.quantity.value[:, :2, 0]
         np.testing.assert_allclose(rate, [[16, both], [0, both], [1, both]])
 
 
@@ -113,7 +115,7 @@ def test_energies_that_only_one_of_two_on_different_axes_measured_are_taken_from
     ):
         write(models, 0, 30.0, 0.0, 1.0, exposed=near)
         write(models, 4, 90.0, 10.0, 16.0, axes=axes, exposed=far)
-        rate = ModelSet(models).rate_for(altitude, 0.0).rate.quantity.value[:, 2, 0]
+        rate = read_models(models).rate_for(altitude, 0.0).rate.quantity.value[:, 2, 0]
         np.testing.assert_allclose(rate, expected, rtol=0.03)
 
 
@@ -121,13 +123,13 @@ def test_bins_that_the_axes_of_the_farther_group_do_not_cover_are_taken_from_the
     """The axes of the one begin and end within bins of the other, on the near side of their centres."""
     axes = CubeAxes([0.3, 1, 2, 5, 14] * u.TeV, [-2, -1, 0, 1.2] * u.deg, AXES.detx)
     write(models, 4, 90.0, 10.0, 16.0, axes=axes)
-    rate = ModelSet(models).rate_for(np.degrees(np.arcsin(0.6)), 0.0).rate.quantity.value
+    rate = read_models(models).rate_for(np.degrees(np.arcsin(0.6)), 0.0).rate.quantity.value
     np.testing.assert_allclose(rate[:, 2, 0], [1, 16**0.2, 1], rtol=0.03)
     np.testing.assert_allclose(rate[:, 3, 0], 1)
 
 
 def test_a_group_that_is_not_asked_for_is_that_of_most_counts_as_far_as_is_known(models):
-    found = ModelSet(models)
+    found = ModelDirectory(models)
     assert (found.group_ids, found.checked(None), found.checked(np.int64(3))) == ([0, 3, 4], 0, 3)
     counts = [{"group_id": 3, "counts": 7}, {"group_id": 4, "counts": 2}, {"group_id": 9, "counts": 99}]
     (models / "report.json").write_text(json.dumps({"groups": counts}))
@@ -136,31 +138,31 @@ def test_a_group_that_is_not_asked_for_is_that_of_most_counts_as_far_as_is_known
         (models / "report.json").write_text(nonsense)
         assert found.checked(None) == 0
     for wrong in (5, True, "3", 3.0):
-        with pytest.raises(BgnbError, match=f"has no model of group {wrong}; the groups are 0, 3, 4"):
+        with raises("not-found", wrong, "0, 3, 4"):
             found.checked(wrong)
 
 
 def test_groups_are_told_in_words_and_runs_and_frame_of_all(models):
     write_groups(GROUPS, models / "bg_observation_groups.ecsv", {0: 0, 1: 3, 2: 4, 3: 3, 4: 4, 5: 3})
-    found = ModelSet(models)
+    found = ModelDirectory(models)
     assert found.label(0) == "0: altitude 0 to 45°, azimuth -90 to 90°"
     assert found.label(3) == "3: altitude 0 to 90°, azimuth 90 to 270°"
     assert found.label(4) == "4: altitude 45 to 90°, azimuth -90 to 90°"
-    assert (found.label(6), found.obs_ids, found.fovalign) == ("6", {0, 3, 4}, "ALTAZ")
+    assert (found.label(6), found.read_all().obs_ids, found.read_all().fovalign) == ("6", {0, 3, 4}, "ALTAZ")
     (models / "bg_observation_groups.ecsv").unlink()
-    alone = ModelSet(models)
+    alone = ModelDirectory(models)
     assert (alone.label(3), alone.model_ids) == ("3", {0: 0, 3: 3, 4: 4})
-    with pytest.raises(BgnbError, match=r"bg_observation_groups\.ecsv is missing"):
-        alone.checked_all()
+    with raises("not-found", "bg_observation_groups.ecsv"):
+        alone.read_all()
 
 
 def test_a_directory_without_models_is_refused(tmp_path):
     (tmp_path / "bg_cube_model_groupX_table.fits.gz").touch()
     (tmp_path / "bg_cube_model_group1_image.fits.gz").touch()
-    with pytest.raises(BgnbError, match="holds no models"):
-        ModelSet(tmp_path)
-    with pytest.raises(BgnbError, match="there is no such directory of models"):
-        ModelSet(tmp_path / "nowhere")
+    with raises("not-a-model", tmp_path):
+        read_models(tmp_path)
+    with raises("not-found", "nowhere"):
+        read_models(tmp_path / "nowhere")
 
 
 def test_a_spline_serves_every_pointing_unless_the_nearest_model_is_asked_for(models):
@@ -168,43 +170,43 @@ def test_a_spline_serves_every_pointing_unless_the_nearest_model_is_asked_for(mo
     run = RunCounts(1, 1.0, None, int(counts.sum()), 0, 0, 0)
     spline = fit_spline([Cell(50.0, 20.0, Stack(AXES, "ALTAZ", counts, np.full(AXES.shape, 1_000_000), (run,)))])
     write_spline(spline, models / "bg_spline.fits.gz")
-    found = ModelSet(models).checked_all()
+    found = read_models(models)
     choice = found.rate_for(55.0, 170.0)
     assert choice.weights == {}
     np.testing.assert_allclose(choice.rate.quantity.value, spline.at(55.0, 170.0)[0].quantity.value, rtol=1e-9)
     assert found.rate_for(55.0, 170.0, "nearest").weights == {3: 1.0}
     (models / "bg_observation_groups.ecsv").unlink()
-    assert ModelSet(models).checked_all().rate_for(55.0, 170.0).weights == {}
+    assert read_models(models).rate_for(55.0, 170.0).weights == {}
 
 
 def test_nearest_is_the_own_group_even_where_another_is_closer(models):
     write(models, 2, 46.0, 0.0, 3.0)
-    assert ModelSet(models).rate_for(59.0, 0.0, "nearest").weights == {2: 1.0}
-    assert ModelSet(models).rate_for(44.0, 0.0, "nearest").weights == {0: 1.0}
+    assert read_models(models).rate_for(59.0, 0.0, "nearest").weights == {2: 1.0}
+    assert read_models(models).rate_for(44.0, 0.0, "nearest").weights == {0: 1.0}
 
 
 def test_groups_of_few_counts_serve_nobody_unless_there_is_no_other(models):
     write(models, 2, 50.0, 0.0, 1e6, counts=30)
-    assert ModelSet(models).rate_for(50.0, 0.0, "nearest").weights == {3: 1.0}  # of the other azimuth
-    assert ModelSet(models).rate_for(50.0, 0.0).weights.keys() == {0, 4}
+    assert read_models(models).rate_for(50.0, 0.0, "nearest").weights == {3: 1.0}  # of the other azimuth
+    assert read_models(models).rate_for(50.0, 0.0).weights.keys() == {0, 4}
     for counts, served in ((999, False), (1000, True)):
         write(models, 2, 50.0, 0.0, 1e6, counts=counts)
-        assert (ModelSet(models).rate_for(50.0, 0.0, "nearest").weights == {2: 1.0}) is served
+        assert (read_models(models).rate_for(50.0, 0.0, "nearest").weights == {2: 1.0}) is served
     for group_id in (0, 3, 4):
         (models / f"bg_cube_model_group{group_id}_table.fits.gz").unlink()
-    assert ModelSet(models).rate_for(50.0, 0.0).weights == {2: 1.0}
+    assert read_models(models).rate_for(50.0, 0.0).weights == {2: 1.0}
 
 
 def test_energies_that_only_one_group_measured_are_taken_from_it(models):
     write(models, 0, 30.0, 0.0, 1.0, exposed=slice(2, None))
-    rate = ModelSet(models).rate_for(np.degrees(np.arcsin(0.75)), 0.0).rate.quantity.value[:, 0, 0]
+    rate = read_models(models).rate_for(np.degrees(np.arcsin(0.75)), 0.0).rate.quantity.value[:, 0, 0]
     np.testing.assert_allclose(rate, [16, 16, 4])
 
 
 def test_groups_on_different_axes_are_interpolated_on_those_of_the_nearer(models):
     fine = CubeAxes(np.geomspace(0.2, 30, 9) * u.TeV, dety=np.linspace(-2, 2, 9) * u.deg, detx=np.linspace(-3, 3, 11) * u.deg)
     write(models, 4, 90.0, 10.0, 16.0, axes=fine)
-    choice = ModelSet(models).rate_for(np.degrees(np.arcsin(0.6)), 20.0)
+    choice = read_models(models).rate_for(np.degrees(np.arcsin(0.6)), 20.0)
     assert choice.rate.axes == AXES
     # In the fine axes DETX bin 2k and 2k + 1 lie in bin k: on average (2k + 1.5) against (k + 1).
     ratio = choice.rate.quantity.value[1, 1] / (16**0.2 * np.arange(1, 6))
@@ -220,7 +222,7 @@ def test_the_same_rate_on_finer_and_coarser_axes_is_interpolated_without_bias(mo
         write(models, group_id, altitude, 0.0, mean[:, None, None], axes=axes)
         if n_energy == 8:
             wanted = mean
-    choice = ModelSet(models).rate_for(np.degrees(np.arcsin(0.7)), 0.0)
+    choice = read_models(models).rate_for(np.degrees(np.arcsin(0.7)), 0.0)
     np.testing.assert_allclose(choice.rate.quantity.value[:, 2, 4], 5 * wanted, rtol=2e-3)
 
 
@@ -229,7 +231,7 @@ def test_models_that_serve_several_ranges_of_azimuth_are_interpolated_in_each(tm
     for group_id, altitude, azimuth, rate in ((1, 30.0, 180.0, 1.0), (2, 48.6, 0.0, 2.0), (5, 90.0, 180.0, 4.0)):
         write(tmp_path, group_id, altitude, azimuth, rate)
     for azimuth in (20.0, 200.0):
-        choice = ModelSet(tmp_path).rate_for(np.degrees(np.arcsin(0.8)), azimuth)
+        choice = read_models(tmp_path).rate_for(np.degrees(np.arcsin(0.8)), azimuth)
         assert sorted(choice.weights) == [2, 5]
         assert level(choice) == pytest.approx(2 * 2**0.2, rel=1e-3)
 
@@ -242,15 +244,15 @@ def test_unsmoothed_models_are_not_interpolated_as_gammapy_does(tmp_path):
         attach(tmp_path / "m", tmp_path / "runs", "GADF", tmp_path / "store")
     with pytest.raises(BgnbError, match=r"m: the model of group 2\d is unsmoothed"):
         validate(tmp_path / "m", tmp_path / "runs", "GADF", select="all")
-    assert validate(tmp_path / "m", tmp_path / "runs", "GADF", select="all", interpolation="none", progress=False).runs
+    assert validate(tmp_path / "m", tmp_path / "runs", "GADF", select="all", rate_interpolation="none", progress=False).runs
 
 
 def test_without_the_definition_of_groups_it_says_so(models):
+    with raises("unknown-choice", "model_lookup", "linear", "interpolate, nearest"):
+        read_models(models).rate_for(50.0, 0.0, "linear")
     (models / "bg_observation_groups.ecsv").unlink()
-    with pytest.raises(BgnbError, match=r"bg_observation_groups.ecsv is missing"):
-        ModelSet(models).rate_for(50.0, 0.0)
-    with pytest.raises(BgnbError, match="unknown between 'linear'"):
-        ModelSet(models).rate_for(50.0, 0.0, "linear")
+    with raises("not-found", "bg_observation_groups.ecsv"):
+        read_models(models)
 
 
 def test_groups_are_merged_with_the_poorer_neighbour_in_altitude():
@@ -279,7 +281,7 @@ def test_merged_groups_serve_every_run_and_say_so(tmp_path):
     assert "its model serves them" in report.summary
     assert "less than min_livetime" not in report.summary
     table, groups = open_runs(tmp_path / "runs", "GADF").table, ObservationGroups.from_table(Table.read(path))
-    models = ModelSet(tmp_path / "m")
+    models = ModelDirectory(tmp_path / "m")
     for row in table:
         own = served[groups.group_id(row["ALT_PNT"], row["AZ_PNT"])]
         assert models.rate_for(row["ALT_PNT"], row["AZ_PNT"], "nearest").weights == {own: 1.0}
@@ -299,7 +301,7 @@ def test_truths_on_different_axes_are_interpolated(tmp_path):
         axes = CubeAxes.regular(n_energy=n_energy, n_fov=12, energy_min="1 TeV", energy_max="16 TeV", fov_max="2 deg")
         path = tmp_path / f"bg_cube_model_group{group_id}_table.fits.gz"
         write_model(make_test_bg_cube_model(axes, alt_pnt * u.deg), path, {"ALT_PNT": alt_pnt, "AZ_PNT": 0.0})
-    choice = ModelSet(tmp_path).rate_for(60.0, 0.0)
+    choice = read_models(tmp_path).rate_for(60.0, 0.0)
     assert set(choice.weights) == {2, 4}
     low, high = (make_test_bg_cube_model(choice.rate.axes, alt_pnt * u.deg).rate.quantity.value for alt_pnt in (50.0, 80.0))
     expected = low ** choice.weights[2] * high ** choice.weights[4]
@@ -307,7 +309,7 @@ def test_truths_on_different_axes_are_interpolated(tmp_path):
 
 
 def test_capitals_do_not_matter_in_how_a_model_is_found(models):
-    one, other = (ModelSet(models).rate_for(52.0, 0.0, between) for between in ("interpolate", "Interpolate"))
+    one, other = (read_models(models).rate_for(52.0, 0.0, between) for between in ("interpolate", "Interpolate"))
     assert one.weights == other.weights
     assert len(one.weights) == 2
 
@@ -315,16 +317,16 @@ def test_capitals_do_not_matter_in_how_a_model_is_found(models):
 def test_runs_beyond_the_altitudes_of_the_models_are_told(tmp_path):
     make_test_dataset(tmp_path / "runs", n_runs=4, trigger_rate=12, alt_range=(50, 60), seed=1, progress=False)
     table = make_test_dataset(tmp_path / "low", n_runs=3, trigger_rate=12, alt_range=(25, 40), seed=2, progress=False)
-    for method, ends in (("default", "made, 49.0 to 58.0 deg, and given"), ("spline", " deg, and given the nearest")):
+    for method, ends in (("default", "made, 49.0 to 58.0 deg;"), ("spline", " deg; the nearest")):
         models = tmp_path / method
         arguments = {"select": "all", "n_energy": 6, "n_fov": 8, "progress": False}
         make_bg_cube_models(tmp_path / "runs", "GADF", models, method=method, **arguments)
-        low, high = ModelSet(models).altitudes
+        low, high = read_models(models).altitudes
         assert 40 < low < high < 65
         attached = attach(models, tmp_path / "low", "GADF", tmp_path / f"{method}-store", progress=False)
         validated = validate(models, tmp_path / "low", "GADF", select="all", progress=False)
         for text in (str(attached), validated.summary):
-            assert "note: beyond the altitudes for which the models were made" in text
+            assert "note: outside the altitudes for which the models were made" in text
             assert ends in text
             assert ": run 1, 2, 3" in text
         assert not validate(models, tmp_path / "runs", "GADF", select="all", progress=False).notes

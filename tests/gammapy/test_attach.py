@@ -113,7 +113,7 @@ def test_frames_and_groups_are_told(tmp_path):
     high, _ = background(tmp_path / "store", 6)
     factor = 1507 / 1506 * 0.5 / 0.5 ** (1 - part)  # rates differ by 0.5, logarithms are interpolated
     np.testing.assert_allclose(low.quantity / high.quantity, factor, rtol=1e-5)
-    nearest = attach(models, indir, "GADF", tmp_path / "nearest", between="nearest")
+    nearest = attach(models, indir, "GADF", tmp_path / "nearest", model_lookup="nearest")
     assert [entry.groups for entry in nearest.runs] == [{27: 1.0}, {15: 1.0}, {15: 1.0}, {27: 1.0}]
     assert "frames of the backgrounds: ALTAZ 2, RADEC 1, REVERSE_LON_RADEC 1" in str(report)
 
@@ -262,7 +262,11 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(models, tmp_path):
     empty.mkdir()
     store = tmp_path / "store"
     for arguments, options, message in (
-        ((models, indir, "GADF", store), {"between": "spline"}, "unknown between 'spline': use one of interpolate, nearest"),
+        (
+            (models, indir, "GADF", store),
+            {"model_lookup": "spline"},
+            "unknown model_lookup 'spline': use one of interpolate, nearest",
+        ),
         ((models, indir, "FITS", store), {}, "unknown scheme 'FITS'"),
         ((empty, indir, "GADF", store), {}, "holds no models"),
         ((models, empty, "GADF", store), {}, "is it a directory of runs"),

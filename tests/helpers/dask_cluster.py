@@ -1,4 +1,4 @@
-"""Processes that count runs: a Dask scheduler and workers, and the command itself; what they read is watched."""
+"""Processes that count runs: a Dask scheduler and workers, and the command itself; the runs that they read are recorded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tests.helpers.processes import ROOT, started, until
 
-# What each Python process runs first. BGNB: "none" where bgnb cannot be imported, else its version. CHANGE: values of names
-# in modules. WATCH: a folder, in which "read" gets the OBS_ID of each run that is read; while there is a file "wait" and an
-# OBS_ID, reading that run waits, and where there is one "kill" and an OBS_ID, reading that run kills the process.
+# Code that each Python process runs first. BGNB: "none" if bgnb cannot be imported, else its version. CHANGE: values of
+# names in modules. WATCH: a folder. The OBS_ID of each run that is read is added to its file "read". While it has a file
+# "wait" and an OBS_ID, reading that run waits; if it has a file "kill" and an OBS_ID, reading that run kills the process.
 _FIRST = """
 import importlib.machinery, json, os, pathlib, sys, time
 
@@ -33,10 +33,10 @@ def watched(read):
     def read_watched(files):
         with (folder / "read").open("a") as file:
             file.write(f"{files.obs_id}\\n")
-        if (folder / f"kill{files.obs_id}").exists():
-            os.kill(os.getpid(), 9)
         while (folder / f"wait{files.obs_id}").exists():
             time.sleep(0.01)
+        if (folder / f"kill{files.obs_id}").exists():
+            os.kill(os.getpid(), 9)
         return read(files)
 
     return read_watched
@@ -65,15 +65,15 @@ class Finder:
 sys.meta_path.insert(0, Finder)
 """
 #: Chunks of three runs, which are kept.
-SMALL_CHUNKS = {"bgnb.production.chunks": {"CHUNK_RUNS": 3}, "bgnb.production.pipeline": {"KEPT_FROM": 1}}
-#: Runs of four groups; some test has eight chunks of three of them.
+SMALL_CHUNKS = {"bgnb.production.counting": {"CHUNK_RUNS": 3}, "bgnb.production.pipeline": {"KEPT_FROM": 1}}
+#: Runs of four groups, which make eight chunks of at most three.
 OBS_IDS = tuple(range(2, 22))
 #: Arguments for small cubes.
 SMALL = {"select": "all", "n_energy": 6, "n_fov": 10}
 
 
 def environment(folder: Path, **variables: object) -> dict[str, str]:
-    """Variables of a process in which reading runs is watched, see above."""
+    """Return the environment of a process in which the reading of runs is recorded, see above."""
     first = folder / "first"
     first.mkdir(exist_ok=True)
     (first / "sitecustomize.py").write_text(_FIRST)
@@ -85,19 +85,21 @@ def environment(folder: Path, **variables: object) -> dict[str, str]:
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a file that may not be there yet."""
+    """Read the words of a file, if it exists."""
     return path.read_text().split() if path.exists() else []
 
 
-def command(folder: Path, *arguments: object, **variables: object) -> AbstractContextManager[subprocess.Popen[str]]:
-    """`bgnb make-bg-cube-models` in a process of its own."""
-    small = ["--select", "all", "--n-energy", 6, "--n-fov", 10]
+def command(
+    folder: Path, *arguments: object, select: object = "all", **variables: object
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Start `bgnb make-bg-cube-models` in a process."""
+    small = ["--select", select, "--n-energy", 6, "--n-fov", 10]
     whole = [sys.executable, "-m", "bgnb", "make-bg-cube-models", *arguments, *small]
     return started(whole, environment(folder, **variables))
 
 
 class Cluster:
-    """A Dask scheduler, to which workers can be added; the folder is where it leaves its files."""
+    """A Dask scheduler, to which workers can be added; it writes its files to the folder."""
 
     def __init__(self, folder: Path, stack: ExitStack, **variables: object) -> None:
         self.folder, self._stack = folder, stack
@@ -110,9 +112,9 @@ class Cluster:
         self.address = self._address()
 
     def add_worker(self, **variables: object) -> subprocess.Popen[str]:
-        """Start a worker with one thread, and a nanny that starts it again where it dies."""
+        """Start a worker with one thread, and a nanny that starts it again when it dies."""
         there = [self.address, "--nthreads", "1", "--nworkers", "1", "--no-dashboard", "--local-directory", self.folder]
-        return self._start("worker", [*there, "--death-timeout", "60"], variables)
+        return self._start("worker", [*there, "--death-timeout", "600"], variables)
 
     def _start(self, kind: str, arguments: list[object], variables: dict[str, object]) -> subprocess.Popen[str]:
         whole = [sys.executable, "-m", "dask", kind, *arguments]

@@ -1,15 +1,11 @@
-"""A task that kills its process; in a module of its own, as worker processes load what stands beside it."""
+"""A task that kills its process; in a module of its own, as worker processes load the module of a task."""
 
 import os
 import signal
-from pathlib import Path
 
 
-def square_or_die(numbers, folder, number):
-    """The square of a number; for some, the process dies, for others only the first time."""
+def square_or_die(numbers, number):
+    """Return the square of a number; some numbers kill the process."""
     if number in numbers:
-        first = Path(folder, f"died{number}")
-        if numbers[number] == "always" or not first.exists():
-            first.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
     return number**2

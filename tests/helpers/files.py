@@ -1,4 +1,4 @@
-"""What files hold, and what is in a directory."""
+"""Digests of files, and names in directories."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """What every file holds, in folders too."""
+    """Compute the digest of every file, in subdirectories too."""
     return {
         path.relative_to(directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in directory.rglob("*")
@@ -16,10 +16,10 @@ def digests(directory: Path) -> dict[str, str]:
 
 
 def digests_and_times(directory: Path) -> dict[str, tuple[str, int]]:
-    """The same, and when it was written."""
+    """Compute the digest and the time of writing of every file."""
     return {name: (digest, (directory / name).stat().st_mtime_ns) for name, digest in digests(directory).items()}
 
 
 def names(directory: Path) -> set[str]:
-    """What is in a directory, hidden or not."""
+    """List the names in a directory, including hidden ones."""
     return {path.name for path in directory.iterdir()}

@@ -1,4 +1,4 @@
-"""Programs that tests start, and what may befall them."""
+"""Processes that tests start and wait for."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-#: Seconds after which something that a test waits for is taken not to come.
-PATIENCE = 60.0
+#: Seconds after which a test that waits fails.
+PATIENCE = 600.0
 
 
 @contextmanager
 def started(command: list[object], env: dict[str, str] | None = None, **options: object) -> Iterator[subprocess.Popen[str]]:
-    """A process in a group of its own, which ends with the block, and with it all that it started."""
+    """Start a process in a new process group; it and all that it started end with the block."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": ROOT}
     with _no_signal_ignored():
         process = subprocess.Popen([*map(str, command)], env=env, text=True, start_new_session=True, **pipes | options)  # type: ignore[call-overload]
@@ -36,10 +36,10 @@ def started(command: list[object], env: dict[str, str] | None = None, **options:
 
 @contextmanager
 def _no_signal_ignored() -> Iterator[None]:
-    """As in a terminal, though the tests run under nohup or in a background job: what ignores a signal hands that on."""
+    """Let new processes handle signals as in a terminal; they would inherit that nohup or a background job ignores some."""
     ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_IGN]
     for number in ignored:
-        signal.signal(number, lambda *_: None)  # this is not handed on
+        signal.signal(number, lambda *_: None)  # this is not inherited
     try:
         yield
     finally:
@@ -48,7 +48,7 @@ def _no_signal_ignored() -> Iterator[None]:
 
 
 def until(true: Callable[[], object], what: str, process: subprocess.Popen[str] | None = None) -> None:
-    """Wait until something is true, while a process lives."""
+    """Wait until a condition is true; fail if a process ends before."""
     deadline = time.monotonic() + PATIENCE
     while not true():
         if process is not None and process.poll() is not None:
@@ -59,7 +59,7 @@ def until(true: Callable[[], object], what: str, process: subprocess.Popen[str] 
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there, and not only waiting to be buried."""
+    """Return true for a process that runs, false for a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -67,6 +67,6 @@ def alive(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """All processes that a process started, and those that they started."""
+    """List all descendants of a process."""
     found = [int(text) for task in Path(f"/proc/{pid}/task").glob("*/children") for text in task.read_text().split()]
     return [*found, *(grandchild for child in found for grandchild in children(child))]

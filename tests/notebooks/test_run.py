@@ -103,7 +103,7 @@ def test_make_bg_cube_models_by_papermill_itself(tmp_path):
     assert pictures(tmp_path / "out.ipynb") == 3
     shown = subprocess.run([*command[:4], "--help-notebook"], capture_output=True, text=True, check=True).stdout
     assert "indir: str" in shown
-    assert "energy bins; fewer by default" in shown
+    assert "number of energy bins" in shown
 
 
 def test_validate(tmp_path):

@@ -1,4 +1,4 @@
-"""Static pictures: what their views hold."""
+"""Static plots for notebooks."""
 
 from pathlib import Path
 
@@ -16,13 +16,14 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 @pytest.fixture
 def views(monkeypatch):
-    """The views of all pictures that are drawn."""
+    """List of all views that are drawn."""
     drawn, to_png = [], figures.to_png
     monkeypatch.setattr(figures, "to_png", lambda view: drawn.append(view) or to_png(view))
     return drawn
 
 
-def test_columns_and_values_that_are_missing_are_passed_over(views):
+def test_histograms_ignore_missing_columns(views):
+    """Missing columns and masked values do not appear in histograms."""
     table = Table({"LIVETIME": MaskedColumn([1.0, 2.0, 7.0, 1e9], mask=[False, False, False, True], unit="s")})
     figures.plot_histograms(table, ["MUONEFF", "LIVETIME"])
     (panel,) = views[0].panels.values()
@@ -43,7 +44,8 @@ def test_columns_and_values_that_are_missing_are_passed_over(views):
         ({"select": (2, 3), "sources": "drop"}, None),
     ],
 )
-def test_the_notebook_draws_circles_only_where_runs_were_dropped(settings, radius, tmp_path, views):
+def test_notebook_circles_of_dropped_runs(settings, radius, tmp_path, views):
+    """The notebook draws exclusion regions only if runs near sources were dropped."""
     notebook = nbformat.read(NOTEBOOKS / "make_bg_cube_models.ipynb", as_version=4)
     (source,) = (cell.source for cell in notebook.cells if "plot_runs" in cell.source)
     bgnb.make_test_dataset(tmp_path / "runs", n_runs=2, trigger_rate=1.0)
@@ -52,5 +54,5 @@ def test_the_notebook_draws_circles_only_where_runs_were_dropped(settings, radiu
     values = {"indir": tmp_path / "runs", "scheme": "GADF", "outdir": tmp_path, "catalog": None, "exclusion_radius": "2.5 deg"}
     exec(source, {"bgnb": bgnb, "figures": figures, "u": u, "Path": Path, "report": report} | values)
     circles, sources = views[0].panels["sky"].series[:2]
-    assert sources.name == "known sources" + ", and what they exclude" * (radius is not None)
+    assert sources.name == "known sources" + ", with exclusion regions" * (radius is not None)
     assert np.isfinite(circles.y).any() == (radius is not None)

@@ -1,26 +1,25 @@
-"""Each run is counted once: what was counted is kept, found again, and never taken for something else."""
+"""Each run is counted once; counts are kept, found again, and never mistaken for others."""
 
 import errno
+import gzip
 import os
 import signal
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from astropy.table import Table
-from isal import igzip
 
 from bgnb import BgnbError, DataError, make_bg_cube_models, open_runs
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.files import output_directory as outdir
-from bgnb.production import chunks, counting, pipeline
-from bgnb.production.chunks import Chunk, Counted
-from bgnb.production.counting import KeptChunks, count_chunk, count_chunks
-from bgnb.production.tasks import Workers
+from bgnb.production import counting, pipeline
+from bgnb.production.counting import Chunk, Counted, KeptChunks, Key, count_chunk, count_chunks
+from bgnb.production.workers import Workers
 from tests.helpers.dask_cluster import OBS_IDS, SMALL, SMALL_CHUNKS, command, lines
+from tests.helpers.errors import raises
 from tests.helpers.files import digests, names
 from tests.helpers.processes import PATIENCE, until
 from tests.helpers.run_files import run, write_gadf
@@ -29,18 +28,18 @@ AXES = CubeAxes.regular(n_energy=6, n_fov=10)
 
 
 @pytest.fixture(scope="module")
-def parts():
+def runs():
     return [run(obs_id, 20 + obs_id) for obs_id in OBS_IDS]
 
 
 @pytest.fixture
-def indir(parts, tmp_path):
-    return write_gadf(tmp_path / "in", parts)
+def indir(runs, tmp_path):
+    return write_gadf(tmp_path / "in", runs)
 
 
 @pytest.fixture
 def reading(monkeypatch):
-    """Small chunks are kept; OBS_ID of the runs that are read, and what happens after some of them."""
+    """Small chunks that are kept; OBS_ID of the runs that are read, and callbacks after some of them."""
 
     class Reading(list):
         def __init__(self):
@@ -55,7 +54,7 @@ def reading(monkeypatch):
 
     reading, read = Reading(), counting.read_event_list
     monkeypatch.setattr(counting, "read_event_list", reading)
-    monkeypatch.setattr(chunks, "CHUNK_RUNS", 3)
+    monkeypatch.setattr(counting, "CHUNK_RUNS", 3)
     monkeypatch.setattr(pipeline, "KEPT_FROM", 1)
     return reading
 
@@ -70,17 +69,17 @@ def make(indir, out, **changes):
 
 def chunk_of(indir, *obs_ids, mask=None):
     runs = open_runs(indir, "GADF")
-    return Chunk((0,), AXES, "ALTAZ", mask, tuple(runs.files(obs_id) for obs_id in obs_ids))
+    return Chunk(Key(0), AXES, "ALTAZ", mask, tuple(runs.files(obs_id) for obs_id in obs_ids))
 
 
-def test_the_same_again_counts_only_what_is_missing(indir, tmp_path, reading):
+def test_second_run_counts_what_is_missing(indir, tmp_path, reading):
     expected = make(indir, tmp_path / "expected")
     reading.clear()
     reading.after = {21: interrupt}
     with pytest.raises(KeyboardInterrupt) as caught:
         make(indir, tmp_path / "out")
     kept = tmp_path / ".out.bgnb-kept"
-    assert caught.value.__notes__ == [f"What was counted is kept in {kept}, and the same command goes on from there."]
+    assert caught.value.__notes__ == [f"The counts so far are kept in {kept}; run the same command to continue."]
     assert not (tmp_path / "out").exists()
     first = set(reading)
     unfinished = {obs_id for obs_id in first if obs_id % 2 and obs_id % 3 == 0}  # the group of run 21, in chunks of three
@@ -94,12 +93,12 @@ def test_the_same_again_counts_only_what_is_missing(indir, tmp_path, reading):
     assert not kept.exists()
 
 
-def test_faults_that_are_gone_are_not_taken_from_what_is_kept(indir, tmp_path, reading):
-    """Such as that of a disk that did not answer, so that the file is as it was."""
+def test_runs_that_recovered_are_counted(indir, tmp_path, reading):
+    """A run with a temporary error of the disk, whose file is unchanged, is read again."""
     expected = make(indir, tmp_path / "expected")
 
     def not_answered():
-        raise DataError("run3.fits.gz: cannot be read: Input/output error")
+        raise DataError("unreadable", "run3.fits.gz: cannot be read: Input/output error")
 
     reading.after = {3: not_answered, 20: interrupt}
     with pytest.raises(KeyboardInterrupt):
@@ -108,7 +107,7 @@ def test_faults_that_are_gone_are_not_taken_from_what_is_kept(indir, tmp_path, r
     assert make(indir, tmp_path / "out") == expected
 
 
-def test_few_runs_are_not_kept(indir, tmp_path, reading, monkeypatch):
+def test_counts_of_few_runs_are_not_kept(indir, tmp_path, reading, monkeypatch):
     monkeypatch.setattr(pipeline, "KEPT_FROM", 21)
     reading.after = {21: interrupt}
     with pytest.raises(KeyboardInterrupt) as caught:
@@ -117,8 +116,9 @@ def test_few_runs_are_not_kept(indir, tmp_path, reading, monkeypatch):
     assert names(tmp_path) == {"in"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
-def test_killed_commands_repeat_no_finished_chunk(indir, tmp_path, number, status):
+def test_killed_command_repeats_no_chunk(indir, tmp_path, number, status):
     (tmp_path / "wait11").touch()
     arguments = (indir, "GADF", tmp_path / "out", "--workers", 2)
     with command(tmp_path, *arguments, WATCH=tmp_path, CHANGE=SMALL_CHUNKS) as process:
@@ -128,7 +128,7 @@ def test_killed_commands_repeat_no_finished_chunk(indir, tmp_path, number, statu
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == status
     if number == signal.SIGINT:
-        note = f"What was counted is kept in {tmp_path / '.out.bgnb-kept'}, and the same command goes on from there."
+        note = f"The counts so far are kept in {tmp_path / '.out.bgnb-kept'}; run the same command to continue."
         assert errors.splitlines() == ["Interrupted; unfinished output is removed.", note]
     kept = digests(tmp_path / ".out.bgnb-kept")
     (tmp_path / "read").unlink()
@@ -141,7 +141,7 @@ def test_killed_commands_repeat_no_finished_chunk(indir, tmp_path, number, statu
     assert digests(tmp_path / "out") == digests(tmp_path / "expected")
 
 
-def test_the_digest_is_of_all_that_the_counts_depend_on(indir):
+def test_digest_covers_all_that_matters(indir):
     mask = SourceMask(np.array([83.6]), np.array([22.0]), np.array([0.5]))
     first = chunk_of(indir, 2, 3, mask=mask)
     others = [
@@ -160,15 +160,15 @@ def test_the_digest_is_of_all_that_the_counts_depend_on(indir):
     path = first.runs[0].events.path
     status = path.stat()
     path.write_bytes(path.read_bytes())
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a copy with its old time would have
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as cp --preserve does
     digests_of_others.append(chunk_of(indir, 2, 3, mask=mask).digest)
     path.unlink()
     digests_of_others.append(chunk_of(indir, 2, 3, mask=mask).digest)
     assert len({first.digest, *digests_of_others}) == 1 + len(digests_of_others) == 12
 
 
-def test_a_run_that_changes_while_it_is_counted_is_counted_again(indir, tmp_path, reading):
-    """The name of what is kept is of the file as it was before it was read."""
+def test_run_that_changes_is_counted_again(indir, tmp_path, reading):
+    """The digest is of the file as it was before it was read."""
     path = indir / "data" / "run2.fits.gz"
     other = write_gadf(tmp_path / "other", [run(2, 300)]) / "data" / "run2.fits.gz"
     reading.after = {2: lambda: path.write_bytes(other.read_bytes()), 18: interrupt}
@@ -181,11 +181,11 @@ def test_a_run_that_changes_while_it_is_counted_is_counted_again(indir, tmp_path
     assert report.runs[0].counted.events == 300
 
 
-def test_damaged_or_foreign_files_are_counted_again(indir, tmp_path):
+def test_damaged_kept_chunks_are_recounted(indir, tmp_path):
     kept = KeptChunks(tmp_path / "kept")
     chunk, other = chunk_of(indir, 2, 3), chunk_of(indir, 5, 7)
-    good = count_chunk(chunk).pack()
-    kept.write(chunk, good)
+    good = count_chunk(chunk).packed
+    kept.write(chunk, count_chunk(chunk))
     assert np.array_equal(kept.read(chunk).stack.counts, count_chunk(chunk).stack.counts)
     flipped = bytearray(good)
     flipped[len(good) // 2] ^= 1
@@ -194,9 +194,9 @@ def test_damaged_or_foreign_files_are_counted_again(indir, tmp_path):
         good[:-9],
         bytes(flipped),
         b"junk",
-        igzip.compress(b"junk"),
-        igzip.compress(b"PK\3\4"),
-        count_chunk(other).pack(),
+        gzip.compress(b"junk"),
+        gzip.compress(b"PK\3\4"),
+        count_chunk(other).packed,
     )
     for content in contents:
         (tmp_path / "kept" / chunk.digest).write_bytes(content)
@@ -206,7 +206,7 @@ def test_damaged_or_foreign_files_are_counted_again(indir, tmp_path):
         assert kept.read(chunk).stack.runs == count_chunk(chunk).stack.runs
 
 
-def test_a_full_disk_is_one_clear_error_and_nothing_is_half_kept(indir, tmp_path, reading, monkeypatch):
+def test_full_disk_keeps_whole_chunks_only(indir, tmp_path, reading, monkeypatch):
     sync = os.fsync
 
     def full(number):
@@ -218,21 +218,21 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_half_kept(indir, tmp_path
     with pytest.raises(BgnbError, match="No space left on device") as caught:
         make(indir, tmp_path / "out")
     monkeypatch.setattr(outdir.os, "fsync", sync)
-    assert "the same command goes on from there" in caught.value.__notes__[0]
+    assert f"kept in {tmp_path / '.out.bgnb-kept'}" in caught.value.__notes__[0]
     assert len(list((tmp_path / ".out.bgnb-kept").iterdir())) == 2
     reading.clear()
     make(indir, tmp_path / "out")
     assert len(reading) == len(OBS_IDS) - 6
 
 
-def test_a_folder_that_cannot_be_made_is_one_clear_error(indir, tmp_path, reading):
+def test_file_in_place_of_the_kept_folder(indir, tmp_path, reading):
     (tmp_path / ".out.bgnb-kept").write_text("in the way")
-    with pytest.raises(BgnbError, match=r"\.out\.bgnb-kept: cannot be made: File exists"):
+    with raises("not-writable", ".out.bgnb-kept", "File exists"):
         make(indir, tmp_path / "out")
 
 
 class Answering:
-    """An executor whose workers answer what they are told to."""
+    """Executor whose workers return given results."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -243,67 +243,39 @@ class Answering:
         return future
 
 
-def test_a_fault_that_only_a_worker_finds_is_an_error(indir):
-    """Such as where a worker does not see the files."""
+def count(chunk, answer):
+    return count_chunks([chunk], lambda piece: piece, Workers(submit=Answering(answer).submit), KeptChunks(None))
+
+
+def test_error_of_a_worker_only_is_raised(indir):
+    """A run that a worker cannot read, but the driver can: the worker may not see the files."""
 
     def answer(chunk):
-        unread = count_chunk(replace(chunk, runs=chunk.runs[:1])).stack
-        return Counted(unread, {3: "data/run3.fits.gz: cannot be read: No such file or directory"}).pack()
+        stack = count_chunk(replace(chunk, runs=chunk.runs[:1])).stack
+        return Counted(stack, {3: DataError("unreadable", "data/run3.fits.gz: No such file or directory")}).packed
 
-    with pytest.raises(
-        BgnbError, match=r"No such file or directory; but here the run can be read\. Do all workers see the same"
-    ):
-        list(count_chunks([chunk_of(indir, 2, 3)], lambda piece: piece, Workers(Answering(answer).submit), KeptChunks(None)))
+    with raises("unreadable", "run3.fits.gz: No such file", "workers"):
+        list(count(chunk_of(indir, 2, 3), answer))
     (indir / "data" / "run3.fits.gz").unlink()
-    ((_, counted),) = count_chunks(
-        [chunk_of(indir, 2, 3)], lambda piece: piece, Workers(Answering(answer).submit), KeptChunks(None)
-    )
-    assert list(counted.faults) == [3]
+    ((_, counted),) = count(chunk_of(indir, 2, 3), answer)
+    assert list(counted.errors) == [3]
+    assert counted.errors[3].code == "unreadable"
 
 
-def test_a_run_that_kills_its_worker_stops_where_faults_do(indir, tmp_path, monkeypatch):
-    """Its neighbours are counted, each alone, before it is blamed."""
-
-    class Dying:
-        alone = ()
-
-        def submit(self, function, chunk):
-            if len(chunk.runs) == 1:
-                self.alone += (chunk.runs[0].obs_id,)
-            future = Future()
-            if 11 in chunk.obs_ids:
-                future.set_exception(BrokenExecutor("died"))
-            else:
-                future.set_result(function(chunk))
-            return future
-
-    dying = Dying()
-    monkeypatch.setattr(pipeline, "open_workers", lambda *_, **__: nullcontext(Workers(dying.submit, 4, (BrokenExecutor,))))
-    monkeypatch.setattr(chunks, "CHUNK_RUNS", 3)
-    with pytest.raises(
-        DataError, match=r"run11\.fits\.gz: the worker that read run 11 died, even where it had nothing else to"
-    ):
-        make(indir, tmp_path / "out", on_error="fail")
-    assert dying.alone[-3:] == (5, 7, 11)
-    assert not (tmp_path / "out").exists()
-    assert list(make(indir, tmp_path / "out").faults) == [11]
+def test_counts_of_other_runs_are_refused(indir):
+    with raises("wrong-run", "[2]", "run 2, 3", kind=DataError):
+        list(count(chunk_of(indir, 2, 3), lambda chunk: count_chunk(replace(chunk, runs=chunk.runs[:1])).packed))
 
 
-def test_what_was_counted_must_be_of_the_runs_that_were_asked_for(indir):
-    answering = Answering(lambda chunk: count_chunk(replace(chunk, runs=chunk.runs[:1])).pack())
-    with pytest.raises(DataError, match="what was counted is of other runs"):
-        list(count_chunks([chunk_of(indir, 2, 3)], lambda piece: piece, Workers(answering.submit), KeptChunks(None)))
-
-
-def test_a_run_that_would_be_counted_twice_stops_all(indir, tmp_path, monkeypatch):
+def test_run_counted_twice_is_an_error(indir, tmp_path, monkeypatch):
     pieces = pipeline.Plan.pieces
-    monkeypatch.setattr(pipeline.Plan, "pieces", property(lambda plan: [*pieces.fget(plan), (chunks.Key(27), [6])]))
+    monkeypatch.setattr(pipeline.Plan, "pieces", property(lambda plan: [*pieces.fget(plan), (Key(27), [6])]))
     with pytest.raises(RuntimeError, match="what was counted is not what was asked for"):
         make(indir, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_runs_without_files_are_left_out_before_counting(indir, tmp_path):
+def test_runs_without_files_are_skipped(indir, tmp_path):
     index = Table.read(indir / "hdu-index.fits.gz")
     index[index["OBS_ID"] != 5].write(indir / "hdu-index.fits.gz", overwrite=True)
     report = make(indir, tmp_path / "out")
@@ -311,9 +283,9 @@ def test_runs_without_files_are_left_out_before_counting(indir, tmp_path):
     assert len(report.group_ids) == len(OBS_IDS) - 1
 
 
-def test_workers_in_another_directory_find_the_runs_of_a_relative_path(indir, tmp_path, monkeypatch):
+def test_relative_path_for_distant_workers(indir, tmp_path, monkeypatch):
     class Elsewhere(ThreadPoolExecutor):
-        def submit(self, function, chunk):
+        def submit(self, function, /, chunk):
             with monkeypatch.context() as there:
                 there.chdir(tmp_path.parent)
                 future = super().submit(function, chunk)

@@ -1,4 +1,4 @@
-"""The commands that the documentation gives are commands."""
+"""Commands and examples of docs/cluster.md are valid."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from bgnb.cli.main import main
 TEXT = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
 
 
-def test_every_command_is_understood():
+def test_documented_commands_parse():
     lines = re.findall(r"^ +bgnb (.*)$", TEXT, re.MULTILINE)
     assert len(lines) == 4
     for line in lines:
@@ -19,7 +19,7 @@ def test_every_command_is_understood():
         assert context.params["indir" if name != "merge" else "parts"]
 
 
-def test_every_example_is_python():
+def test_documented_examples_are_python():
     examples = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert len(examples) == 2
     for example in examples:

@@ -1,36 +1,40 @@
-"""Tasks in processes of this machine and in any executor: what becomes of them where workers die, and who ends when."""
+"""Tasks in processes on this machine and in any executor: dead workers, signals, arguments."""
 
 import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
-from bgnb import BgnbError, make_bg_cube_models
-from bgnb.production.tasks import Lost, Workers
-from bgnb.production.workers import open_workers
-from tests.helpers.dask_cluster import SMALL, command, environment, lines
+from bgnb import BgnbError, make_bg_cube_models, make_test_dataset
+from bgnb.production.workers import Workers, open_workers
+from tests.helpers.dask_cluster import SMALL, SMALL_CHUNKS, command, environment, lines
 from tests.helpers.dying import square_or_die
-from tests.helpers.files import names
+from tests.helpers.errors import raises
+from tests.helpers.files import digests, names
 from tests.helpers.processes import PATIENCE, alive, children, until
 from tests.helpers.run_files import run, write_gadf
 
 
-def test_only_a_task_that_kills_alone_is_lost(tmp_path):
-    """Others are done, though they die with it, and one that killed its worker once is forgiven."""
-    function = partial(square_or_die, {3: "always", 7: "once"}, tmp_path)
+def test_processes_do_each_task_once():
     with open_workers(2) as workers:
-        results = dict(workers.map(function, range(1, 11)))
-    assert isinstance(results.pop(3), Lost)
-    assert results == {number: number**2 for number in range(1, 11) if number != 3}
+        assert sorted(workers.map(abs, range(40))) == [(number, number) for number in range(40)]
 
 
-def test_few_tasks_are_held_at_a_time():
+def test_killed_process_names_its_tasks():
+    """At most one task besides those of the two processes can be lost."""
+    function = partial(square_or_die, {3})
+    with open_workers(2) as workers, raises("worker-died", 3, "workers=1") as caught:
+        list(workers.map(function, range(100, 0, -1)))
+    assert str(caught.value).count(",") <= 2 + 1  # three tasks, and what to do
+
+
+def test_few_tasks_are_in_flight():
     taken = []
 
     def tasks():
@@ -40,14 +44,16 @@ def test_few_tasks_are_held_at_a_time():
 
     with ThreadPoolExecutor(2) as pool:
         seen = 0
-        for task, result in Workers(pool.submit, in_flight=3).map(abs, tasks()):
+        for task, result in Workers(submit=pool.submit, in_flight=3).map(abs, tasks()):
             seen += 1
             assert task == result
             assert len(taken) <= seen + 3
     assert seen == 50
 
 
-def test_tasks_that_are_not_begun_are_cancelled_where_nobody_wants_their_results():
+def test_waiting_tasks_are_cancelled():
+    """If the consumer stops, tasks that have not begun are not done."""
+
     class Asleep(Executor):
         def __init__(self):
             self.futures = []
@@ -59,37 +65,37 @@ def test_tasks_that_are_not_begun_are_cancelled_where_nobody_wants_their_results
             return self.futures[-1]
 
     asleep = Asleep()
-    results = Workers(asleep.submit, in_flight=5).map(abs, range(9))
+    results = Workers(submit=asleep.submit, in_flight=5).map(abs, range(9))
     next(results)
     results.close()
     assert [future.cancelled() for future in asleep.futures[1:]] == [True] * 4
 
 
 @pytest.mark.parametrize("workers", [0, -2, True, "2", 2.0])
-def test_numbers_of_workers_that_are_none(workers):
-    with pytest.raises(BgnbError, match="workers must be a whole number from 1 up, or an executor, got"), open_workers(workers):
+def test_invalid_numbers_of_workers(workers):
+    with pytest.raises(BgnbError, match="workers"), open_workers(workers):
         pass
 
 
-def test_workers_and_scheduler_exclude_each_other():
-    with pytest.raises(BgnbError, match="give either workers or scheduler"), open_workers(2, "tcp://127.0.0.1:1"):
+def test_workers_and_scheduler_conflict():
+    with raises("conflicting-arguments", "workers", "scheduler"), open_workers(2, "tcp://127.0.0.1:1"):
         pass
 
 
-def test_numpy_integers_are_numbers():
+def test_numpy_integers_are_accepted():
     with open_workers(np.int64(1)) as workers:
         assert workers.submit is None
 
 
-def test_executors_that_break_or_are_closed_are_one_clear_error(tmp_path):
+def test_broken_executor_is_clear_error():
     with ProcessPoolExecutor(1, get_context("spawn")) as pool, open_workers(pool) as workers:
-        with pytest.raises(BgnbError, match="the executor is broken"):
-            list(workers.map(partial(square_or_die, {1: "always"}, tmp_path), [1]))
-        with pytest.raises(BgnbError, match="the executor takes no more work"):
+        with raises("worker-died", 1):
+            list(workers.map(partial(square_or_die, {1}), [1]))
+        with raises("worker-died"):
             list(workers.map(abs, [1]))
 
 
-def test_errors_of_tasks_come_through():
+def test_errors_of_tasks_are_raised():
     with open_workers(2) as workers, pytest.raises(ZeroDivisionError):
         list(workers.map(partial(divmod, 1), [0]))
 
@@ -99,23 +105,53 @@ def indir(tmp_path_factory):
     return write_gadf(tmp_path_factory.mktemp("runs") / "in", [run(obs_id, 20 + obs_id) for obs_id in range(2, 14)])
 
 
-def test_a_script_without_main_guard_ends_with_one_clear_error(indir, tmp_path):
+@pytest.mark.slow
+def test_script_without_main_guard(indir, tmp_path):
     arguments = f"{str(indir)!r}, 'GADF', {str(tmp_path / 'out')!r}, select='all', n_energy=6, n_fov=10"
     script = tmp_path / "script.py"
     script.write_text(f"import bgnb\nbgnb.make_bg_cube_models({arguments}, workers=2)\n")
     env = environment(tmp_path)
     done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
-    assert 'in a script the call must stand under if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+    assert 'if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+    assert "[worker-died]" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+def test_run_that_kills_its_process(indir, tmp_path):
+    """The command ends with one line that names the run; without it the same command continues from the counts so far."""
+    for kind in ("kill", "wait"):
+        (tmp_path / f"{kind}11").touch()
+    watched = {"WATCH": tmp_path, "CHANGE": SMALL_CHUNKS}
+    arguments = (indir, "GADF", tmp_path / "out", "--workers", 2)
+    with command(tmp_path, *arguments, **watched) as process:
+        until(lambda: len(list((tmp_path / ".out.bgnb-kept").glob("[0-9a-f]*"))) == 3, "all chunks but one", process)
+        (tmp_path / "wait11").unlink()
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    error, note = errors.splitlines()
+    assert error.startswith("Error: ")
+    assert error.endswith("[worker-died]")
+    assert "run 5, 7, 11;" in error
+    assert str(tmp_path / ".out.bgnb-kept") in note
+    (tmp_path / "read").unlink()
+    others = [obs_id for obs_id in range(2, 14) if obs_id != 11]
+    (tmp_path / "others").write_text("\n".join(map(str, others)))
+    with command(tmp_path, *arguments, **watched, select=tmp_path / "others") as process:
+        assert process.wait() == 0, process.stderr.read()
+    assert sorted(map(int, lines(tmp_path / "read"))) == [5, 7, 13]  # of one group
+    make_bg_cube_models(indir, "GADF", tmp_path / "expected", workers=1, **SMALL | {"select": others})
+    assert digests(tmp_path / "out") == digests(tmp_path / "expected")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_signals_leave_no_process_behind(indir, tmp_path, number, status):
-    """Whether the command alone gets them, or, as Ctrl-C in a terminal, its workers too; though a run is just being read."""
+def test_signals_leave_no_process(indir, tmp_path, number, status):
+    """Only the command gets the signal, or, as from Ctrl-C in a terminal, also its workers; each is reading a run."""
     for obs_id in (2, 3):
         (tmp_path / f"wait{obs_id}").touch()
-    change = {"bgnb.production.chunks": {"CHUNK_RUNS": 3}}
+    change = {"bgnb.production.counting": {"CHUNK_RUNS": 3}}
     with command(tmp_path, indir, "GADF", tmp_path / "out", "--workers", 2, WATCH=tmp_path, CHANGE=change) as process:
         until(lambda: {"2", "3"} <= set(lines(tmp_path / "read")), "two runs that wait", process)
         workers = children(process.pid)
@@ -136,3 +172,15 @@ def test_any_executor_counts(indir, tmp_path):
     expected = make_bg_cube_models(indir, "GADF", tmp_path / "one", workers=1, **SMALL)
     with ThreadPoolExecutor(3) as pool:
         assert make_bg_cube_models(indir, "GADF", tmp_path / "threads", workers=pool, **SMALL) == expected
+
+
+def test_dead_worker_of_a_simulation(tmp_path):
+    class Dying(Executor):
+        def submit(self, function, /, *arguments, **keywords):
+            future = Future()
+            future.set_exception(BrokenExecutor("died"))
+            return future
+
+    with raises("worker-died", "run 1"):
+        make_test_dataset(tmp_path / "out", n_runs=1, trigger_rate=2, workers=Dying())
+    assert names(tmp_path) == set()

@@ -48,7 +48,7 @@ def test_directories_are_compared_group_by_group(directories):
 def test_views_have_spectra_at_each_position():
     comparison = compare(truth(), counted(1))
     positions = [(0.1, 0.2), (2.1, -3.3)]
-    view = comparison_view(comparison, ComparisonState(8, energy=1.0), ("one", "two"), "8", (0.0, 1e-4), positions)
+    view = comparison_view(comparison, ComparisonState(group_id=8, energy=1.0), ("one", "two"), "8", (0.0, 1e-4), positions)
     assert [(view.panels[name].colours.low, view.panels[name].colours.high) for name in ("first", "second")] == [(0, 1e-4)] * 2
     spectra, ratios = view.panels["spectra"].series, view.panels["ratios"].series
     outlines, drawn = view.panels["compared"].outlines, zip(spectra[1::4], spectra[3::4], strict=True)

@@ -344,7 +344,7 @@ def test_the_truth_predicts_simulated_runs(tmp_path):
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["no_norm"]["dev_exp"] == fit.ratio
     assert len(report["runs"]) == 12
-    assert report["settings"]["between"] == "interpolate"
+    assert report["settings"]["model_lookup"] == "interpolate"
 
     make_true_reco(tmp_path / "b", **common | {"n_runs": 2, "gradient_y": 0.2}, n_energy=24, n_fov=40, progress=False)
     other = validate(tmp_path / "b/true", *arguments, select="all", progress=False).fit(free_norm=True)

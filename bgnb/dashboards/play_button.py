@@ -1,8 +1,8 @@
-"""A button that plays through the energies.
+"""Button that plays through the energies.
 
-Not that of ipywidgets, which stands still when it is shown twice and has no name for screen
-readers. The page keeps the time and asks for a step; Python takes it, and the page asks
-again only when it is done, so that a slow kernel is never flooded.
+It replaces `ipywidgets.Play`, which stops if it is shown twice, has no name for screen
+readers, and does not wait for a slow kernel. Here the page asks Python for a step at regular
+times, but only when the previous one is done.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import anywidget
 import traitlets
 
 
-class Player(anywidget.AnyWidget):
-    """The widget.
+class PlayButton(anywidget.AnyWidget):
+    """Widget of the button.
 
     Parameters
     ----------
     step : callable
-        Takes one step.
+        Called for each step.
     """
 
-    _esm = Path(__file__).parent / "player.js"
+    _esm = Path(__file__).parent / "play_button.js"
     playing = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, step: Callable[[], None]) -> None:

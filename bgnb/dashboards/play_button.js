@@ -1,4 +1,4 @@
-// Asks the kernel for a step from time to time, while it plays. See player.py.
+// Asks the kernel for a step at regular times while playing. See play_button.py.
 
 const INTERVAL = 300 // ms
 

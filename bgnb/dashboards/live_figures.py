@@ -1,9 +1,9 @@
-"""Bokeh figures in a notebook that follow Python, and tell it of taps and selections.
+"""Bokeh figures in a notebook that follow Python, and report taps and selections.
 
-It uses anywidget instead of jupyter_bokeh: BokehJS comes through the kernel when the page
-lacks it (no network, and no megabytes in the notebook), each view asks for the present
-state when it appears (so that a reloaded page is right), and all changes of one step
-travel in one message.
+An anywidget is used instead of jupyter_bokeh: the kernel sends BokehJS if the page lacks it
+(without network, and without megabytes in the notebook), each view asks for the present
+state when it appears (so that a reloaded page is up to date), and all changes of one step
+are sent in one message.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ import traitlets
 from bokeh.document import Document
 from bokeh.embed import json_item
 from bokeh.models import LayoutDOM
-from bokeh.protocol import Protocol
-from bokeh.resources import Resources
 
-#: What a person did in a figure: ``{"kind": "tap" or "select", "panel": name, "x": …, …}``.
+from bgnb.plots.bokeh_internals import bokehjs_source, encode_changes
+
+#: Action of a user in a figure: ``{"kind": "tap" or "select", "panel": name, "x": …, …}``.
 Action = dict[str, Any]
 
 
 class LiveFigures(anywidget.AnyWidget):
-    """The widget.
+    """Widget of the figures.
 
     Parameters
     ----------
     layout : `~bokeh.models.LayoutDOM`
-        The figures.
+        Figures.
     act : callable
-        Told of each `Action`.
+        Called with each `Action`.
     """
 
-    _esm = Path(__file__).parent / "live.js"
+    _esm = Path(__file__).parent / "live_figures.js"
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
 
     def __init__(self, layout: LayoutDOM, act: Callable[[Action], None]) -> None:
@@ -50,26 +50,20 @@ class LiveFigures(anywidget.AnyWidget):
         self.on_msg(self._answer)
 
     def push(self) -> None:
-        """Send what has changed since the last time, in one message."""
+        """Send all changes since the last call, in one message."""
         if self._changes:
-            patch = Protocol().create("PATCH-DOC", list(self._changes))
+            patch, ids, buffers = encode_changes(list(self._changes))
             self._changes.clear()
-            content = {"kind": "patch", "patch": patch.content_json, "ids": [buffer.id for buffer in patch.buffers]}
-            self.send(content, [buffer.to_bytes() for buffer in patch.buffers])
+            self.send({"kind": "patch", "patch": patch, "ids": ids}, buffers)
 
     def copy(self, text: str) -> None:
-        """Put a text on the clipboard of the page, where it may."""
+        """Copy a text to the clipboard, if the browser permits."""
         self.send({"kind": "copy", "text": text})
 
     def _answer(self, _: Any, content: Any, __: Any) -> None:
         if content["kind"] == "need bokeh":
-            self.send({"kind": "bokeh", "view": content["view"]}, [_bokehjs().encode()])
+            self.send({"kind": "bokeh", "view": content["view"]}, [bokehjs_source().encode()])
         elif content["kind"] == "need figures":
             self.send({"kind": "figures", "view": content["view"], "item": json.dumps(json_item(self._layout))})
         else:
             self._act(content)
-
-
-def _bokehjs() -> str:
-    """The source of BokehJS, without its own widgets and tables."""
-    return "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)

@@ -1,11 +1,11 @@
-// Shows the Bokeh figures of a kernel, and follows them. See live.py.
+// Shows the Bokeh figures of a kernel and applies its changes. See live_figures.py.
 
 export default { render }
 
 async function render({ model, el }) {
   const view = Math.random().toString(36).slice(2)
-  let figures = null // the Bokeh document, once it is shown
-  let missed = null // patches that came while it is being made
+  let figures = null // the Bokeh document once it is shown
+  let missed = null // patches received while the document is made
   let stopWatching = () => {}
   let loaded = () => {}
   let gone = false
@@ -13,7 +13,7 @@ async function render({ model, el }) {
   const apply = ({ patch, ids }, buffers) =>
     figures.apply_json_patch(JSON.parse(patch), new Map(ids.map((id, i) => [id, bytes(buffers[i])])))
 
-  // A cell that is scrolled out of sight may not be on the page, and Bokeh draws only there.
+  // A cell that is scrolled out of view may not be attached to the page, and Bokeh can only draw there.
   const ask = async () => {
     while (!el.isConnected && !gone) await new Promise((go) => setTimeout(go, 50))
     if (!gone) model.send({ kind: "need figures", view })
@@ -26,7 +26,7 @@ async function render({ model, el }) {
     try {
       shown = await Bokeh.embed.embed_item(item, el)
     } catch {
-      missed = null // it was taken off the page meanwhile
+      missed = null // the element was removed from the page meanwhile
       return ask()
     }
     figures = [...shown][0].model.document
@@ -66,8 +66,8 @@ async function render({ model, el }) {
 
 function forget(figures) {
   figures.clear()
-  const place = Bokeh.documents.indexOf(figures)
-  if (place >= 0) Bokeh.documents.splice(place, 1)
+  const index = Bokeh.documents.indexOf(figures)
+  if (index >= 0) Bokeh.documents.splice(index, 1)
 }
 
 const ready = (model) => window.Bokeh?.version === model.get("bokeh_version")
@@ -80,11 +80,11 @@ function run(source) {
   document.head.append(script)
 }
 
-// Taps and selections go to Python, which alone decides what follows.
+// Sends taps and selections to Python, which alone decides how to respond.
 function report(figures, model) {
-  for (const plot of plotsOf(figures)) {
+  for (const plot of modelsOf(figures).filter((model) => model.type === "Figure")) {
     plot.on_event("tap", ({ x, y, modifiers }) =>
-      model.send({ kind: "tap", panel: plot.name, x, y, add: modifiers?.shift ?? false, ...seen(plot) }))
+      model.send({ kind: "tap", panel: plot.name, x, y, add: modifiers?.shift ?? false, ...visible(plot) }))
     plot.on_event("selectiongeometry", ({ geometry, final }) => {
       if (final && geometry.type === "rect")
         model.send({ kind: "select", panel: plot.name, x: [geometry.x0, geometry.x1], y: [geometry.y0, geometry.y1] })
@@ -92,20 +92,20 @@ function report(figures, model) {
   }
 }
 
-// How much of the axes is seen.
-const seen = ({ x_range, y_range }) =>
+// Visible width and height of the axes.
+const visible = ({ x_range, y_range }) =>
   ({ width: Math.abs(x_range.end - x_range.start), height: Math.abs(y_range.end - y_range.start) })
 
-const plotsOf = (figures) => [...figures._all_models.values()].filter((model) => model.type === "Figure")
+const modelsOf = (figures) => figures.roots().flatMap((root) => [...root.references()])
 
-// Dark pages get light words on a dark ground, and the other way round.
+// Follows the theme of the page: light text on dark pages, and vice versa.
 function followTheme(figures) {
   const paint = () => {
     const dark = document.body.dataset.jpThemeLight === "false" || document.body.classList.contains("vscode-dark")
     const ink = dark ? "#e0e0e0" : "#333333"
     const ground = dark ? "#111111" : "#ffffff"
     const grid = dark ? "#3a3a3a" : "#e5e5e5"
-    for (const model of figures._all_models.values()) {
+    for (const model of modelsOf(figures)) {
       if (model.type === "Figure") {
         model.setv({ border_fill_color: ground, background_fill_color: ground, outline_line_color: grid })
       } else if (/Axis$/.test(model.type)) {
@@ -123,7 +123,7 @@ function followTheme(figures) {
   return () => watcher.disconnect()
 }
 
-// Sliders of ipywidgets have no name for screen readers: they get that of their label.
+// Sliders of ipywidgets have no name for screen readers: the label is used.
 function name(dashboard) {
   for (const handle of dashboard?.querySelectorAll(".noUi-handle") ?? []) {
     const label = handle.closest(".widget-slider")?.querySelector(".widget-label")?.textContent

@@ -1,0 +1,43 @@
+"""Optional packages, which the extras of bgnb install."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from bgnb._util.errors import BgnbError
+
+# What an extra is for, and the modules without which that does not work.
+_EXTRAS = {
+    "plots": ("pictures and pages need", ("bokeh", "matplotlib")),
+    "dashboards": ("dashboards need", ("anywidget", "bokeh", "ipywidgets", "matplotlib")),
+    "notebooks": ("running notebooks needs", ("ipykernel", "nbconvert", "nbformat", "papermill")),
+    "dask": ("a Dask scheduler needs", ("distributed",)),
+}
+
+
+def require(extra: str, *modules: str) -> None:
+    """Refuse to begin work that lacks optional packages.
+
+    Parameters
+    ----------
+    extra : {"plots", "dashboards", "notebooks", "dask"}
+        The extra of bgnb that installs them.
+    *modules : str
+        Further modules of this extra that the work needs.
+
+    Raises
+    ------
+    BgnbError
+        If any is not installed; the message has the command that installs it.
+    """
+    purpose, needed = _EXTRAS[extra]
+    if missing := sorted(name for name in {*needed, *modules} if not _is_installed(name)):
+        listed = ", ".join(missing)
+        raise BgnbError("extra-missing", f"{purpose} {listed}; install what is missing with: pip install 'bgnb[{extra}]'")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # a module without a specification is put in sys.modules to hide it
+        return False

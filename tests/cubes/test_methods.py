@@ -1,0 +1,126 @@
+"""Methods of others: known by name to functions, files and the command line, without a change of bgnb."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+from bgnb import BackgroundModel, Cube, Method, make_bg_cube_models, make_model, make_models, read_models, register_method
+from bgnb.cubes import model as models
+from bgnb.cubes.cube import RATE_UNIT
+from tests.helpers.commands import error_of, output_of
+from tests.helpers.errors import raises
+from tests.helpers.run_files import run, write_gadf
+
+
+class MeanRate(Method):
+    """One mean rate for each energy plane."""
+
+    name = "mean-rate"
+    default_bins = (7, 6)
+
+    def make(self, stack):
+        counts, exposure = (values.sum(axis=(1, 2), keepdims=True) for values in (stack.counts, stack.exposure.value))
+        rate = np.broadcast_to((counts + 0.5) / (exposure + 1), stack.axes.shape)
+        return BackgroundModel(Cube(stack.axes, rate * RATE_UNIT), stack, self.name)
+
+    def extrapolated(self, stack):
+        return np.arange(stack.axes.shape[0]) == 2
+
+
+class FittedRate(MeanRate):
+    """The mean rate of all runs, fitted to single runs, with a factor that depends on the altitude."""
+
+    name, sums = "fitted-rate", "pointing"
+
+    def fit(self, cells):
+        assert all(len(cell.stack.runs) == 1 for cell in cells)
+        return _Fitted(super().make(sum((cell.stack for cell in cells[1:]), cells[0].stack)), len(cells))
+
+
+class _Fitted:
+    altitude_range = (40.0, 80.0)
+
+    def __init__(self, model, n_cells):
+        self.model, self.n_cells = model, n_cells
+
+    def rate_at(self, alt_pnt, az_pnt):
+        return Cube(self.model.axes, self.model.rate.quantity * alt_pnt)
+
+    def at(self, alt_pnt, az_pnt):
+        rate = self.rate_at(alt_pnt, az_pnt)
+        return rate, Cube(rate.axes, rate.quantity * 0.25)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return write_gadf(tmp_path / "in", [run(obs_id, 60) for obs_id in (2, 3, 4, 5)])
+
+
+@pytest.fixture
+def _registered():
+    known = dict(models._methods())
+    register_method(MeanRate())
+    register_method(FittedRate())
+    yield
+    models._methods().clear()
+    models._methods().update(known)
+
+
+@pytest.mark.usefixtures("_registered")
+def test_method_makes_models_on_its_own_bins(runs, tmp_path):
+    """The rates, bins and extrapolated planes are those of the method, in memory and in files."""
+    report = make_bg_cube_models(runs, "GADF", tmp_path / "models", method="Mean-Rate", select="all")
+    assert (report.settings["method"], report.settings["n_energy"], report.settings["n_fov"]) == ("mean-rate", 7, 6)
+    for group in read_models(tmp_path / "models").models:
+        model = group.model
+        assert model.axes.shape == (7, 6, 6)
+        assert model.method == "mean-rate"
+        counts = (model.rate.quantity * model.stack.exposure).to_value("").sum(axis=(1, 2))
+        exposed = model.exposed
+        np.testing.assert_allclose(counts[exposed], model.stack.counts.sum(axis=(1, 2))[exposed] + 0.5, rtol=1e-6)
+        assert np.flatnonzero(model.extrapolated).tolist() == [2]
+        assert model.rate.quantity.value[3].tolist() == make_model(model.stack, "mean-rate").rate.quantity.value[3].tolist()
+
+
+@pytest.mark.usefixtures("_registered")
+def test_fitted_method_gets_single_runs(runs):
+    """A method that sums by pointing is fitted to single runs, and evaluated at the mean pointing of each group."""
+    made = make_models(runs, "GADF", method="fitted-rate", select="all")
+    fitted = made.models.for_pointing
+    assert fitted.n_cells == 4
+    for group in made.models.models:
+        np.testing.assert_allclose(group.model.rate.quantity, fitted.model.rate.quantity * group.alt_pnt)
+        np.testing.assert_allclose(group.model.error.quantity, group.model.rate.quantity * 0.25)
+    elsewhere = made.models.rate_for(55.0, 10.0)
+    np.testing.assert_allclose(elsewhere.rate.quantity, fitted.model.rate.quantity * 55.0)
+    assert elsewhere.weights == {}
+
+
+@pytest.mark.usefixtures("_registered")
+def test_command_line_knows_the_method(runs, tmp_path):
+    """The name is accepted as an option, and listed in the help and in the error for unknown names."""
+    output_of("make-bg-cube-models", runs, "GADF", tmp_path / "models", "--method", "mean-rate", "--select", "all")
+    assert "mean-rate" in output_of("make-bg-cube-models", "--help")
+    assert "mean-rate" in error_of("make-bg-cube-models", runs, "GADF", tmp_path / "other", "--method", "nonsense")
+
+
+@pytest.mark.usefixtures("_registered")
+def test_names_of_methods_are_unique():
+    """Another method of the same name is refused; the same instance may be registered again."""
+    with raises("exists", "default"):
+        register_method(type("Other", (MeanRate,), {"name": "default"})())
+    register_method(models._methods()["mean-rate"])
+
+
+def test_unknown_method_in_a_file_is_not_fatal():
+    """A model of a method that is not installed keeps its rates; planes without livetime are extrapolated."""
+    from tests.helpers.models import AXES, lopsided_model
+
+    model = lopsided_model()
+    livetime = model.stack.livetime_us.copy()
+    livetime[0] = 0
+    counts = np.where(livetime > 0, model.stack.counts, 0)
+    stack = type(model.stack)(AXES, "ALTAZ", counts, livetime, model.stack.runs)
+    other = BackgroundModel(model.rate, stack, "not-installed")
+    assert np.flatnonzero(other.extrapolated).tolist() == [0]
+    assert other.axes.energy[0] == 0.3 * u.TeV

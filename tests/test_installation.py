@@ -1,0 +1,110 @@
+"""The package alone in a fresh environment: models are made, and whatever needs an extra says so."""
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bgnb import make_bg_cube_models, make_test_dataset
+from bgnb._util import compression
+
+ROOT = Path(__file__).parents[1]
+MAX_PACKAGES = 16
+MAX_MEGABYTES = 320
+COUNT = "from importlib.metadata import distributions; print(len({d.name for d in distributions()} - {'pip', 'setuptools'}))"
+VALIDATE = "import bgnb; print(bgnb.validate('models', 'runs', 'GADF', select='all', progress=False).summary)"
+
+
+def run(*command, **kwargs):
+    """Run a program that does not see this checkout."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment, check=False, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A fresh environment with bgnb and no extra: its folder of programs."""
+    home = tmp_path_factory.mktemp("bare") / "env"
+    programs = home / ("Scripts" if os.name == "nt" else "bin")
+    if shutil.which("uv") and run("uv", "venv", "--python", sys.executable, home).returncode == 0:
+        install = ("uv", "pip", "install", "--python", programs / "python")
+    else:
+        assert run(sys.executable, "-m", "venv", home).returncode == 0
+        install = (programs / "python", "-m", "pip", "install")
+    if run(*install, "tqdm").returncode:
+        pytest.skip("needs a package index")
+    installed = run(*install, ROOT)
+    assert installed.returncode == 0, installed.stderr
+    return programs
+
+
+@pytest.fixture(scope="module")
+def folder(bare, tmp_path_factory):
+    """A folder with simulated runs, and models that the bare installation made."""
+    folder = tmp_path_factory.mktemp("work")
+    arguments = ("--n-runs", 4, "--trigger-rate", 4, "--alt-range", 60, 66, "--az-range", 100, 260)
+    simulated = run(bare / "bgnb", "make-test-dataset", "runs", *arguments, cwd=folder)
+    assert simulated.returncode == 0, simulated.stderr
+    made = run(bare / "bgnb", "make-bg-cube-models", "runs", "GADF", "models", "--select", "all", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    assert "4 of 4 runs used" in made.stdout
+    assert made.stdout.count("pip install isal") == 1
+    return folder
+
+
+@pytest.mark.slow
+def test_bare_installation_is_small(bare):
+    assert int(run(bare / "python", "-c", COUNT).stdout) <= MAX_PACKAGES
+    size = sum(path.lstat().st_size for path in bare.parent.rglob("*") if path.is_file())
+    assert size / 2**20 <= MAX_MEGABYTES
+
+
+@pytest.mark.slow
+def test_bare_installation_makes_models(bare, folder):
+    assert run(bare / "bgnb", "check", "models", cwd=folder).returncode == 0
+    validated = run(bare / "python", "-c", VALIDATE, cwd=folder)
+    assert validated.returncode == 0, validated.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (("validate", "models", "runs", "GADF"), "plots"),
+        (("cross-validate", "runs", "GADF"), "plots"),
+        (("compare-models", "models", "models"), "plots"),
+        (("run-notebook", "validate", "out.ipynb"), "notebooks"),
+        (("run-groups", "models", "reports"), "notebooks"),
+        (("lab", "models"), "dashboards"),
+        (("make-bg-cube-models", "runs", "GADF", "other", "--select", "all", "--scheduler", "tcp://10.0.0.1:8786"), "dask"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_bare_commands_name_their_extra(bare, folder, command, extra):
+    before = sorted(folder.rglob("*"))
+    refused = run(bare / "bgnb", *command, cwd=folder)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert line.endswith(f"pip install 'bgnb[{extra}]' [extra-missing]")
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_engines_write_equal_content(tmp_path, monkeypatch):
+    """With isal or with zlib: files differ in their compressed bytes only."""
+    make_test_dataset(tmp_path / "runs", n_runs=2, trigger_rate=4.0, progress=False)
+    make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "isal", select="all", workers=1)
+    monkeypatch.setattr(compression, "HAS_ISAL", False)
+    make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "zlib", select="all", workers=1)
+    files = {path.name for path in (tmp_path / "isal").iterdir()}
+    assert files == {path.name for path in (tmp_path / "zlib").iterdir()}
+    for name in files - {"manifest.json"}:
+        one, other = ((tmp_path / engine / name).read_bytes() for engine in ("isal", "zlib"))
+        if name.endswith(".gz"):
+            assert one != other
+            one, other = gzip.decompress(one), gzip.decompress(other)
+        assert one == other, name
