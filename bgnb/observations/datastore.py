@@ -115,11 +115,13 @@ class Runs:
         if obs_id in self.errors:
             raise self.errors[obs_id]
         row = self._row(obs_id)
-        if obs_id not in self.locations:
-            raise DataError("bad-index", f"{self.path}: the index has no event list of run {obs_id}")
+        try:
+            files = self.locations[obs_id]
+        except KeyError:
+            raise DataError("bad-index", f"{self.path}: the index has no event list of run {obs_id}") from None
         values = {name: self._columns[name][row].item() for name in _INDEX_ROW if name in self._columns}
         known = {name: value for name, value in values.items() if value == value}  # not NaN
-        return replace(self.locations[obs_id], index={**self.table.meta, **known})
+        return replace(files, index={**self.table.meta, **known})
 
 
 def open_runs(indir: str | Path, scheme: str) -> Runs:

@@ -126,8 +126,8 @@ class EventList:
         check_good_time(self.gti)
         if not 40000 < self.mjd_middle < 100000:
             raise BgnbError("bad-time", f"{run}: takes place at MJD {self.mjd_middle:g}, which is not a plausible date")
-        if not self.livetime > 0:
-            raise BgnbError("invalid-value", f"{run}: livetime must be above 0 s, got {self.livetime:g}")
+        if not 0 < self.livetime < np.inf:
+            raise BgnbError("invalid-value", f"{run}: livetime must be finite and above 0 s, got {self.livetime:g}")
 
     def __len__(self) -> int:
         return len(self.time)
