@@ -36,10 +36,6 @@ def read_event_list(files: RunFiles) -> EventList:
     Returns
     -------
     EventList
-
-    Returns
-    -------
-    EventList
         Events and pointing of the run.
 
     Raises
