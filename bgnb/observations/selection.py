@@ -16,8 +16,6 @@ from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
 
-#: Treatment of runs that cannot be used: skip and report them, or fail.
-OnError = Literal["skip", "fail"]
 #: Minimum distance of off runs from a known source, in addition to twice its extension.
 EXCLUSION_RADIUS = 3 * u.deg
 
@@ -215,7 +213,7 @@ def select_runs(
     select: str | Path | Sequence[int] = "far",
     catalog: str | Path | Table | None = None,
     exclusion_radius: u.Quantity = EXCLUSION_RADIUS,
-    on_error: OnError = "skip",
+    on_error: Literal["skip", "fail"] = "skip",
 ) -> Selection:
     """Select the runs far from known sources, all runs, or listed runs.
 
