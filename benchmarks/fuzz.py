@@ -1,10 +1,10 @@
-"""Broken files without end: what the readers of event lists and indices make of them.
+"""Fuzz test of the readers of event lists and indices.
 
     python -m benchmarks.fuzz [--minutes 3] [--seed N]
 
-Files of a small directory of runs are changed at random, inside and outside of their compression, and read.
-Nothing may come out but a `bgnb.BgnbError` of one line or a run whose numbers are finite; in time, and in little
-memory. Prints how many cases ended how. Anything else ends it with status 1, and leaves the directory that did it.
+Files of a small directory of runs are changed at random, compressed or decompressed, and read. Each case must
+end with a `bgnb.BgnbError` of one line that has a code, or with a run of finite values, within limits of time and
+memory. Prints the number of cases by error code. A failure exits with status 1 and keeps the directory.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ import numpy as np
 from astropy.io import fits
 
 from bgnb import BgnbError, CubeAxes, DataError, open_runs, read_event_list, select_all_runs, stack_runs
-from bgnb.observations.selection import fault
 from tests.helpers.run_files import run, write_gadf, write_hess
 
 _BLOCK = 2880
-_SECONDS = 10  # for one case
-_MEGABYTES = 300  # for all, above what is taken at the start
+_SECONDS = 10  # limit for one case
+_MEGABYTES = 300  # limit for all cases, above the memory at the start
 _VALUES = ("-1", "0", "1", "1E400", "-1E300", "1E-320", "NaN", "'text'", "''", "T", "", "10000000000", "9" * 40)
 _VALUES += ("'1E'", "'100D'", "'1A'", "'QD(9)'", "'2D'", "'K'", "'m'", "'TeV'", "'rad'", "'UTC'", "'EVENTS'", "2", "3.5")
 _AXES = CubeAxes.regular(n_energy=6, n_fov=4)
+_CODES = (Path(__file__).parents[1] / "docs" / "errors.md").read_text()
 Random = np.random.Generator
 
 
 class Hang(BaseException):
-    """A case takes too long: nothing that reads may catch this."""
+    """A case that takes too long; the readers must not catch this."""
 
 
 def stop(*_: object) -> None:
-    """End a case."""
+    """Abort a case."""
     raise Hang(f"not done after {_SECONDS} s")
 
 
 def flip(content: bytearray, rng: Random) -> bytearray:
-    """Some bytes, of the header or anywhere."""
+    """Change some bytes, of the header or anywhere."""
     end = len(content) if rng.random() < 0.5 else min(len(content), 4 * _BLOCK)
     for position in rng.integers(0, end, rng.integers(1, 5)):
         content[position] = rng.integers(256)
@@ -57,7 +57,7 @@ def flip(content: bytearray, rng: Random) -> bytearray:
 
 
 def card(content: bytearray, rng: Random) -> bytearray:
-    """Another value for a keyword, or another keyword for a value."""
+    """Change the value or the keyword of a card."""
     cards = [at for at in range(0, len(content) - 80, 80) if content[at + 8 : at + 10] == b"= "]
     if cards:
         start = cards[rng.integers(len(cards))]
@@ -70,41 +70,42 @@ def card(content: bytearray, rng: Random) -> bytearray:
 
 
 def piece(rng: Random, length: int) -> tuple[int, int]:
-    """Start and end of a part, of whole blocks or not."""
+    """Choose the start and end of a piece, in whole blocks or not."""
     unit = _BLOCK if rng.random() < 0.7 else 1
     first, last = sorted(rng.integers(0, max(length // unit, 1) + 1, 2))
     return int(first) * unit, int(last) * unit
 
 
 def delete(content: bytearray, rng: Random) -> bytearray:
-    """Without a part."""
+    """Delete a piece."""
     start, end = piece(rng, len(content))
     return content[:start] + content[end:]
 
 
 def duplicate(content: bytearray, rng: Random) -> bytearray:
-    """A part twice."""
+    """Duplicate a piece."""
     start, end = piece(rng, len(content))
     return content[:end] + content[start:]
 
 
 def blank(content: bytearray, rng: Random) -> bytearray:
-    """A part full of one byte."""
+    """Fill a piece with one byte."""
     start, end = piece(rng, len(content))
     content[start:end] = bytes([rng.choice([0, 32, 255])]) * len(content[start:end])
     return content
 
 
-def cut(content: bytearray, rng: Random) -> bytearray:
-    """Without the end."""
+def truncate(content: bytearray, rng: Random) -> bytearray:
+    """Truncate at a random position."""
     return content[: piece(rng, len(content))[1]]
 
 
-CHANGES: tuple[Callable[[bytearray, Random], bytearray], ...] = (flip, flip, card, card, card, delete, duplicate, blank, cut)
+Change = Callable[[bytearray, Random], bytearray]
+CHANGES: tuple[Change, ...] = (flip, flip, card, card, card, delete, duplicate, blank, truncate)
 
 
 def changed(content: bytes, rng: Random) -> bytes:
-    """A file with some changes; compressed, and that changed, now and then."""
+    """Apply some changes; sometimes compress, and change the compressed bytes."""
     new = bytearray(content)
     for _ in range(rng.integers(1, 4)):
         if new:
@@ -112,18 +113,18 @@ def changed(content: bytes, rng: Random) -> bytes:
     if rng.random() < 0.3:
         new = bytearray(gzip.compress(bytes(new), 1))
         if rng.random() < 0.5:
-            new = (flip, cut, delete, duplicate)[rng.integers(4)](new, rng)
+            new = (flip, truncate, delete, duplicate)[rng.integers(4)](new, rng)
     return bytes(new)
 
 
 def read(indir: Path, scheme: str) -> str:
-    """Read all that can be read; how it ended, or an error of ours in one line."""
+    """Read the directory and return the outcome: ``read``, or an error code."""
     try:
         runs = open_runs(indir, scheme)
         kept = select_all_runs(runs).kept
     except BgnbError as error:
         return checked(error)
-    ends = {checked(fault(message).detail) for message in runs.faults.values()}
+    ends = {checked(error) for error in runs.errors.values()}
     for obs_id in kept:
         try:
             events = read_event_list(runs.files(obs_id))
@@ -139,21 +140,22 @@ def read(indir: Path, scheme: str) -> str:
     return min(ends, default="read")
 
 
-def checked(error: object) -> str:
-    """The kind of an error: its message without what is particular to a case."""
-    if not str(error) or not str(error).isprintable():
+def checked(error: BgnbError) -> str:
+    """Return the code of an error, which must be documented and have a message of one line."""
+    if not error.message or not str(error).isprintable():
         raise AssertionError(f"a message must be one line of text: {str(error)!r}")
-    message = str(error).rsplit(".fits", 1)[-1].removeprefix(".gz")
-    return "".join(letter for letter in message.split(": ", 1)[-1] if not letter.isdigit())[:50]
+    if f"`{error.code}`" not in _CODES:
+        raise AssertionError(f"docs/errors.md does not list the code {error.code!r} of: {error}")
+    return error.code
 
 
 def memory() -> float:
-    """Greatest memory so far, MB."""
+    """Return the peak memory, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def base(folder: Path) -> dict[str, dict[str, bytes]]:
-    """The inflated files of a good directory in each scheme, by path."""
+    """Make the decompressed files of a good directory in each scheme, by path."""
     runs = [run(7, 12), run(8, 30)]
     directories = {"GADF": write_gadf(folder / "gadf", runs), "HESS": write_hess(folder / "hess", runs)}
     with fits.open(folder / "gadf" / "data" / "run8.fits.gz") as hdus:
@@ -162,13 +164,13 @@ def base(folder: Path) -> dict[str, dict[str, bytes]]:
     for scheme, directory in directories.items():
         for path in directory.rglob("*.fits*"):
             content = path.read_bytes()
-            inflated = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-            contents.setdefault(scheme, {})[path.relative_to(directory).as_posix()] = inflated
+            decompressed = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+            contents.setdefault(scheme, {})[path.relative_to(directory).as_posix()] = decompressed
     return contents
 
 
 def fuzz(minutes: float, seed: int, folder: Path) -> bool:
-    """Cases until the time is over; whether all ended well."""
+    """Try cases until the time is over; return True if none failed."""
     files = base(folder / "good")
     for scheme, contents in files.items():
         shutil.copytree(folder / "good" / scheme.lower(), folder / scheme)
@@ -176,7 +178,7 @@ def fuzz(minutes: float, seed: int, folder: Path) -> bool:
             (folder / scheme / name).write_bytes(content)
     signal.signal(signal.SIGALRM, stop)
     ends: Counter[str] = Counter()
-    end, most, slowest = time.monotonic() + 60 * minutes, memory() + _MEGABYTES, 0.0
+    end, maximum, slowest = time.monotonic() + 60 * minutes, memory() + _MEGABYTES, 0.0
     while time.monotonic() < end:
         number = ends.total()
         rng = np.random.default_rng([seed, number])
@@ -188,25 +190,25 @@ def fuzz(minutes: float, seed: int, folder: Path) -> bool:
         signal.setitimer(signal.ITIMER_REAL, _SECONDS)
         try:
             ends[read(folder / scheme, scheme)] += 1
-            if memory() > most:
-                raise AssertionError(f"takes more than {most:.0f} MB")
+            if memory() > maximum:
+                raise AssertionError(f"takes more than {maximum:.0f} MB")
         except (Exception, Hang):
             signal.setitimer(signal.ITIMER_REAL, 0)
             traceback.print_exc()
-            print(f"case {number} of seed {seed} ended badly; read the directory {folder / scheme}, changed in {name}")
+            print(f"case {number} of seed {seed} failed: directory {folder / scheme}, file {name}")
             return False
         signal.setitimer(signal.ITIMER_REAL, 0)
         slowest = max(slowest, time.monotonic() - started)
         path.write_bytes(files[scheme][name])
     for kind, count in ends.most_common():
         print(f"{count:8d}  {kind}")
-    print(f"{ends.total()} cases of seed {seed} in {minutes:g} min, {len(ends)} kinds of end")
-    print(f"slowest {slowest:.2f} s, memory at most {memory():.0f} MB")
+    print(f"{ends.total()} cases of seed {seed} in {minutes:g} min, {len(ends)} outcomes")
+    print(f"slowest case {slowest:.2f} s, peak memory {memory():.0f} MB")
     return True
 
 
 def main() -> None:
-    """Fuzz, and say how it ended."""
+    """Run the fuzz test."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--seed", type=int, default=None)

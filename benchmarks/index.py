@@ -1,8 +1,8 @@
-"""An index of 100 000 runs with 6 HDUs each: seconds to open it, select far runs and group them, and peak memory.
+"""Time and memory to open an index of 100 000 runs with 6 HDUs each, select far runs and group them.
 
     python benchmarks/index.py [N_RUNS]
 
-The index is made up, and there are no event lists. Each turn is a process of its own.
+The index is synthetic, without event lists. Each repetition runs in a new process.
 """
 
 import multiprocessing
@@ -19,25 +19,25 @@ from bgnb import ObservationGroups, open_runs
 from bgnb.observations.groups import group_runs
 from bgnb.observations.selection import select_runs
 
-TURNS = 3
+REPETITIONS = 3
 #: HDU_TYPE, HDU_CLASS and HDU_NAME.
 HDUS = [("events", "events", "EVENTS"), ("gti", "gti", "GTI"), ("aeff", "aeff_2d", "AEFF"), ("edisp", "edisp_2d", "EDISP")]
 HDUS += [("psf", "psf_table", "PSF"), ("bkg", "bkg_3d", "BKG")]
 
 
 def main(n_runs: int) -> None:
-    """Measure and print."""
+    """Measure and print the medians."""
     with tempfile.TemporaryDirectory() as folder:
         write_index(Path(folder), n_runs)
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-            turns = [pool.apply(steps, (Path(folder),)) for _ in range(TURNS)]
-    print(f"{n_runs} runs, {len(HDUS) * n_runs} HDUs; medians of {TURNS} processes")
-    for step in turns[0]:
-        print(f"{statistics.median(turn[step] for turn in turns):8.2f}  {step}")
+            repetitions = [pool.apply(steps, (Path(folder),)) for _ in range(REPETITIONS)]
+    print(f"{n_runs} runs, {len(HDUS) * n_runs} HDUs; medians of {REPETITIONS} processes")
+    for step in repetitions[0]:
+        print(f"{statistics.median(times[step] for times in repetitions):8.2f}  {step}")
 
 
 def steps(directory: Path) -> dict[str, float]:
-    """What there is to do before the first event list is read, with the time of each step and of all."""
+    """Do all steps before the first event list is read, and return the time of each."""
     started, busy = time.perf_counter(), time.process_time()
     runs = open_runs(directory, "GADF")
     opened = time.perf_counter()
@@ -53,21 +53,21 @@ def steps(directory: Path) -> dict[str, float]:
         "s to open": opened - started,
         "s to select runs far from sources": selected - opened,
         "s to group": grouped - selected,
-        "s in all (aim: 5)": grouped - started,
-        "s of CPU in all": busy,
+        "s in total (aim: 5)": grouped - started,
+        "s of CPU in total": busy,
         "s more to find the files of each run": located - grouped,
-        "MB at most (aim: 500)": peak_memory(),
+        "MB peak memory (aim: 500)": peak_memory(),
     }
 
 
 def peak_memory(pid: int | str = "self") -> float:
-    """Most memory that a process has held, MB; what the system calls ru_maxrss includes that of its parent."""
+    """Return the peak memory of a process, MB; ru_maxrss would include that of its parent."""
     (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
 def write_index(directory: Path, n_runs: int) -> None:
-    """Runs all over the sky, in files of six HDUs."""
+    """Write an index of runs all over the sky, in files of six HDUs."""
     rng = np.random.default_rng(1)
     obs_id = np.arange(1, n_runs + 1)
     obs = Table({"OBS_ID": obs_id})

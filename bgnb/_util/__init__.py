@@ -1,1 +1,1 @@
-"""Helpers without any knowledge of the field: errors, argument validation, arrays, signals, progress bars."""
+"""Helpers without domain knowledge: errors, argument validation, arrays, settings, signals, progress bars."""

@@ -1,4 +1,4 @@
-"""Kinds of arrays, and division by what may be zero."""
+"""Array types, read-only arrays, and division where the denominator may be zero."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+def read_only(values: Any) -> Floats:
+    """Return a read-only float array without copying: a view, if the values are such an array already."""
+    array = np.asarray(values, dtype=float).view()
+    array.setflags(write=False)
+    return array
+
+
 def quotient(numerator: Any, denominator: Floats, otherwise: float = np.nan) -> Floats:
-    """Numerator over denominator; another value where the denominator is not above zero.
+    """Divide where the denominator is above zero, and fill in another value elsewhere.
 
     >>> quotient(1.0, np.array([4.0, 0.0, np.nan]))
     array([0.25,  nan,  nan])

@@ -1,4 +1,4 @@
-"""What callers gave, checked: one of a few names, a value with a unit, a finite or whole number."""
+"""Argument validation: names from a list, quantities, finite numbers, whole numbers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bgnb._util.errors import BgnbError
 
 
 def checked_choice(name: str, value: Any, choices: Iterable[str]) -> Any:
-    """One of the names to choose from, as it is spelled there; capitals do not matter.
+    """Return the choice that a name stands for, ignoring case.
 
     Raises
     ------
     BgnbError
-        Where it is none of them; the message lists them.
+        If it is none of the choices, which the message lists.
 
     Examples
     --------
@@ -33,29 +33,30 @@ def checked_choice(name: str, value: Any, choices: Iterable[str]) -> Any:
 
 
 def to_value(name: str, value: u.Quantity | str, unit: str) -> float:
-    """One finite value in a unit.
+    """Return a finite quantity as a number in a unit.
 
     Raises
     ------
     BgnbError
-        Where it is none; the message names the argument.
+        If it is not finite, not a scalar, or has no such unit; the message names the argument.
     """
     try:
         number = u.Quantity(value).to_value(unit)
     except (TypeError, ValueError):
-        raise BgnbError(f"{name} must be a value with a unit, such as '1 {unit}', got {str(value)!r}") from None
+        message = f"{name} must be a value with a unit, such as '1 {unit}', got {str(value)!r}"
+        raise BgnbError("invalid-argument", message) from None
     if np.ndim(number) or not np.isfinite(number):
-        raise BgnbError(f"{name} must be one finite value, got {str(value)!r}")
+        raise BgnbError("invalid-argument", f"{name} must be one finite value, got {str(value)!r}")
     return float(number)
 
 
 def finite_number(name: str, value: Any, unit: str = "") -> float:
-    """A finite number, or, where there is a unit, a value with one.
+    """Return a finite number; with a unit, numbers in it and quantities are accepted.
 
     Raises
     ------
     BgnbError
-        Where it is none; the message names the argument.
+        If it is not a finite number; the message names the argument.
 
     Examples
     --------
@@ -65,25 +66,25 @@ def finite_number(name: str, value: Any, unit: str = "") -> float:
     if isinstance(value, str | u.Quantity) and unit:
         return to_value(name, value, unit)
     try:
-        plain = float("nan" if isinstance(value, bool | str) else value)
+        number = float("nan" if isinstance(value, bool | str) else value)
     except (TypeError, ValueError, OverflowError):
-        plain = math.nan
-    if not math.isfinite(plain):
-        raise BgnbError(f"{name} must be a finite number{unit and f' ({unit})'}, got {value!r}")
-    return plain
+        number = math.nan
+    if not math.isfinite(number):
+        raise BgnbError("invalid-argument", f"{name} must be a finite number{unit and f' ({unit})'}, got {value!r}")
+    return number
 
 
-def whole_number(name: str, number: Any, least: int = 1) -> int:
-    """A whole number from a least one up.
+def whole_number(name: str, value: Any, minimum: int = 1) -> int:
+    """Return a whole number that is not below a minimum.
 
     Raises
     ------
     BgnbError
-        Where it is none; the message names the argument.
+        If it is not such a number; the message names the argument.
     """
     try:
-        if not isinstance(number, bool) and index(number) >= least:
-            return index(number)
+        if not isinstance(value, bool) and index(value) >= minimum:
+            return index(value)
     except TypeError:
         pass
-    raise BgnbError(f"{name} must be a whole number from {least} up, got {number!r}")
+    raise BgnbError("invalid-argument", f"{name} must be a whole number from {minimum} up, got {value!r}")

@@ -1,18 +1,19 @@
-"""The errors that bgnb raises for input it cannot use."""
+"""Errors that bgnb raises for input it cannot use."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 
 def printable(text: str) -> str:
-    """Replace control characters, which files can hold and terminals would obey."""
+    """Replace control characters, which files may contain and terminals would interpret."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def enumerate_values(values: Collection[object], maximum: int = 5) -> str:
-    """List values for a message; of many, only the first.
+    """Join values for a message, and count those beyond the first few.
 
     >>> enumerate_values([4, 8, 15]), enumerate_values(range(100), 3)
     ('4, 8, 15', '0, 1, 2 and 97 more')
@@ -54,13 +55,27 @@ class BgnbError(Exception):
 
 
 class DataError(BgnbError):
-    """A data file that cannot be used: the message names the file and the HDU, column or keyword.
+    """A data file that cannot be used; the message, of one line, names the file and the HDU, column or keyword.
 
     Parameters
     ----------
     code, message : str
         See `BgnbError`.
     """
+
+    def __init__(self, code: str, message: str | None = None) -> None:
+        super().__init__(printable(code), message and printable(message))
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Raise errors about values in a file as a `DataError` that starts with the file and HDU."""
+    try:
+        yield
+    except DataError:
+        raise
+    except BgnbError as error:
+        raise DataError(error.code, f"{where}: {error.message}") from None
 
 
 def notes_of(error: BaseException | None) -> list[str]:

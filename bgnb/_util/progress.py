@@ -1,4 +1,4 @@
-"""Progress bars on long work."""
+"""Progress bars."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from tqdm import tqdm
 
 
 def progress_bar(total: int, unit: str, show: bool | None) -> tqdm[Any]:
-    """A bar that is shown, or is not; if neither is asked for, on a terminal only."""
+    """Make a progress bar; with ``show=None`` it appears on terminals only."""
     return tqdm(total=total, unit=unit, disable=None if show is None else not show)

@@ -113,7 +113,7 @@ class SourceMask:
         edges = axes.detx.to_value("rad")
         covered = np.zeros((len(rows), len(edges) - 1))
         for second, part in zip(seconds, parts, strict=True):
-            lon, lat = events.view.detxy(fovalign, self.ra, self.dec, np.full(len(self), second))
+            lon, lat = events.field_of_view.detxy(fovalign, self.ra, self.dec, np.full(len(self), second))
             covered += part * _covered(rows, edges, np.radians(lon), np.radians(lat), np.radians(self.radius))
         per_bin = covered.reshape(-1, n_rows, len(edges) - 1).mean(axis=1)
         return np.clip(1 - per_bin / np.diff(edges), 0.0, 1.0)

@@ -31,7 +31,7 @@ from bgnb.observations.datastore import Runs, index_file, open_runs
 from bgnb.observations.event_list import EventList, HduLocation
 from bgnb.observations.event_reader import read_event_list
 from bgnb.observations.fits_table import FitsTable, read_table, read_tables
-from bgnb.observations.selection import FAULT, Reason, fault, select_runs
+from bgnb.observations.selection import Reason, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 
 #: Directory of the backgrounds, one file per run.
@@ -104,7 +104,7 @@ class Attachments:
     @property
     def faults(self) -> dict[int, str]:
         """Error messages of runs that cannot be used, by OBS_ID."""
-        return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.kind == FAULT}
+        return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.is_error}
 
     def __str__(self) -> str:
         attached = [run for run in self.runs if run.reason is None]
@@ -200,7 +200,7 @@ def attach(
                 except DataError as error:
                     if settings.on_error == "fail":
                         raise
-                    skipped[obs_id] = fault(str(error))
+                    skipped[obs_id] = Reason.from_error(error)
                 bar.update()
         if not attached:
             reasons = in_one_line(skipped.values())

@@ -43,15 +43,15 @@ def rotate_to_radec(rate: Cube, run: EventList) -> Cube:
     ALTAZ, and the logarithm of the rate is interpolated there, linearly in DETX and DETY.
     """
     axes = _enclosing_axes(rate.axes)
-    view = run.view
+    view = run.field_of_view
     dety, detx = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
-    ra, dec = view.sky("RADEC", detx.ravel(), dety.ravel(), np.zeros(1))
+    ra, dec = view.sky_position("RADEC", detx.ravel(), dety.ravel(), np.zeros(1))
     values = rate.quantity.to_value(RATE_UNIT)
     log_rate = np.log(np.maximum(values, LEAST_RATE)).reshape(len(values), -1).T
     width = float(axes.detx.value[1] - axes.detx.value[0])
     mean = np.zeros((detx.size, len(values)))
     for seconds, weight in zip(*run.good_seconds(_STEP_S), strict=True):
-        x, y = view.altaz(ra, dec, np.array([seconds]))
+        x, y = view.detxy_altaz(ra, dec, np.array([seconds]))
         inside, nearby = (
             _within(x, rate.axes.detx.value, margin) & _within(y, rate.axes.dety.value, margin) for margin in (0.0, width)
         )

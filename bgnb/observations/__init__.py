@@ -1,1 +1,1 @@
-"""Runs in: directories, event lists, coordinates, selection, groups."""
+"""Input data: directories of runs, event lists, coordinates, run selection, groups."""

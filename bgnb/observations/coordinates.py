@@ -1,4 +1,4 @@
-"""From the sky to the field of view: (RA, DEC, TIME) to (DETX, DETY).
+"""Field-of-view coordinates: DETX and DETY computed from RA, DEC and TIME, and the inverse.
 
 The field-of-view frame is the spherical frame centred on the pointing. Following GADF,
 DETY (FOV_LAT) increases with altitude, or declination, and DETX (FOV_LON) increases as
@@ -6,9 +6,9 @@ azimuth, or right ascension, *decreases*. Seen on the sky, the ALTAZ frame is th
 the RADEC frame rotated by the parallactic angle and mirrored.
 
 Method: one set of Earth-orientation parameters per run (ERFA ``apco13``, no refraction),
-in which only the Earth rotation angle moves on with time. Annual and diurnal aberration
+of which only the Earth rotation angle changes during the run. Annual and diurnal aberration
 are applied to first order in v/c (the second order is 2 mas); the deflection of light by
-the Sun, below 10 mas at night, is left out.
+the Sun, below 10 mas at night, is neglected.
 """
 
 from __future__ import annotations
@@ -25,42 +25,54 @@ from astropy.utils import iers
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
+from bgnb._util.errors import BgnbError
 
 FovAlign = Literal["ALTAZ", "RADEC"]
 
 # Earth rotation angle per second of UT1 (IERS Conventions 2010, eq. 5.15).
 _EARTH_ROTATION_RATE = 2 * np.pi * 1.00273781191135448 / 86400
 _MJD_ZERO = 2400000.5
-# MJD, UT1−UTC (s), and the pole's x and y (arcsec) in a line of finals2000A.
+# Columns of a line of finals2000A: MJD, UT1−UTC (s), x and y of the pole (arcsec).
 _FINALS_COLUMNS = ((7, 15), (58, 68), (18, 27), (37, 46))
 
 
 def checked_fovalign(fovalign: str) -> FovAlign:
-    """``fovalign`` in upper case, or a `BgnbError` that lists the choices."""
+    """Return ``fovalign`` in upper case, or raise a `BgnbError` that lists the choices."""
     return checked_choice("fovalign", fovalign, get_args(FovAlign))
 
 
 @dataclass(frozen=True)
 class Site:
-    """Place of an observatory: geodetic longitude (east) and latitude in deg, height in m."""
+    """Location of an observatory: geodetic longitude (east) and latitude in deg, height in m.
+
+    Raises
+    ------
+    BgnbError
+        If it is not on Earth.
+    """
 
     lon: float
     lat: float
     height: float
 
+    def __post_init__(self) -> None:
+        if not (abs(self.lon) <= 360 and abs(self.lat) <= 90 and -1000 < self.height < 10_000):
+            location = f"longitude {self.lon:g} deg, latitude {self.lat:g} deg, height {self.height:g} m"
+            raise BgnbError("bad-position", f"{location} is not a location on Earth")
+
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """The moving field of view of one run that tracks a fixed sky position.
+    """Field of view of a run that tracks a fixed position on the sky.
 
     Parameters
     ----------
     ra_pnt, dec_pnt : float
         Pointing position, ICRS, deg.
     mjd_tt : float
-        A reference time, MJD in TT; take the middle of the run.
+        Reference time, MJD in TT, such as the middle of the run.
     site : `Site`
-        Place of the observatory.
+        Location of the observatory.
     """
 
     ra_pnt: float
@@ -68,31 +80,37 @@ class FieldOfView:
     mjd_tt: float
     site: Site
 
-    def radec(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
-        """DETX and DETY in deg, aligned with right ascension and declination.
+    def detxy(self, fovalign: FovAlign, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
+        """Compute DETX and DETY of sky positions.
 
         Parameters
         ----------
-        ra, dec : ndarray
+        fovalign : {"ALTAZ", "RADEC"}
+            Frame of DETX and DETY.
+        ra, dec : ndarray, shape (n,)
             Positions, ICRS, deg.
+        seconds : ndarray, shape (n,)
+            Times, s since ``mjd_tt``; unused for RADEC.
+
+        Returns
+        -------
+        tuple of ndarray, shape (n,)
+            DETX and DETY, deg.
         """
+        if checked_fovalign(fovalign) == "RADEC":
+            return self.detxy_radec(ra, dec)
+        return self.detxy_altaz(ra, dec, seconds)
+
+    def detxy_radec(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+        """Compute DETX and DETY in the RADEC frame, see `detxy`."""
         pointing = _unit_vector(self.ra_pnt, self.dec_pnt)
         ahead, north, east = _tangent_frame(pointing) @ _unit_vector(ra, dec)
         return _lon_lat(ahead, -east, north)
 
-    def altaz(self, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
-        """DETX and DETY in deg, aligned with altitude and azimuth.
-
-        Parameters
-        ----------
-        ra, dec : ndarray
-            Positions, ICRS, deg.
-        seconds : ndarray
-            Times in s since ``mjd_tt``.
-        """
+    def detxy_altaz(self, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
+        """Compute DETX and DETY in the ALTAZ frame, see `detxy`."""
         orientation, frame = self._apparent_frame()
-        # One matrix takes ICRS vectors to the tangent frame of the apparent pointing,
-        # one vector adds the aberration.
+        # One matrix rotates ICRS vectors to the tangent frame of the apparent pointing, one vector adds the aberration.
         rotation = frame @ orientation.icrs_to_cirs
         aberration = rotation @ orientation.velocity
         ahead, north, east = rotation @ _unit_vector(ra, dec) + aberration[:, None]
@@ -101,14 +119,8 @@ class FieldOfView:
         left = east * zenith_north - north * zenith_east
         return _lon_lat(ahead, left, up)
 
-    def detxy(self, fovalign: FovAlign, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
-        """DETX and DETY in deg in the frame named by ``fovalign``."""
-        if checked_fovalign(fovalign) == "RADEC":
-            return self.radec(ra, dec)
-        return self.altaz(ra, dec, seconds)
-
-    def sky(self, fovalign: FovAlign, detx: Floats, dety: Floats, seconds: Floats) -> tuple[Floats, Floats]:
-        """Right ascension and declination, ICRS, deg, of positions in the field of view: the inverse of `detxy`."""
+    def sky_position(self, fovalign: FovAlign, detx: Floats, dety: Floats, seconds: Floats) -> tuple[Floats, Floats]:
+        """Compute right ascension and declination (ICRS, deg) from DETX and DETY: the inverse of `detxy`."""
         ahead, left, up = _unit_vector(detx, dety)
         if checked_fovalign(fovalign) == "RADEC":
             frame = _tangent_frame(_unit_vector(self.ra_pnt, self.dec_pnt))
@@ -128,14 +140,14 @@ class FieldOfView:
 
     @staticmethod
     def _zenith_direction(orientation: _EarthOrientation, frame: Floats, seconds: Floats) -> tuple[Floats, Floats]:
-        """Direction from the pointing to the zenith: its parts to the north and to the east."""
+        """Compute the north and east components of the direction from the pointing to the zenith."""
         _, north, east = frame @ orientation.zenith(seconds)
         norm = np.hypot(north, east)
         return north / norm, east / norm
 
 
 def pointing_altaz(ra_pnt: float, dec_pnt: float, mjd_tt: float, site: Site) -> tuple[float, float]:
-    """Altitude and azimuth (north through east), deg, of a position (ICRS, deg) at a time (MJD in TT)."""
+    """Compute altitude and azimuth (north through east), deg, of a position (ICRS, deg) at a time (MJD in TT)."""
     orientation = _EarthOrientation.at(mjd_tt, site)
     north, east, up = orientation.horizon() @ orientation.apparent(_unit_vector(ra_pnt, dec_pnt))
     azimuth, altitude = _lon_lat(north, east, up)
@@ -143,14 +155,14 @@ def pointing_altaz(ra_pnt: float, dec_pnt: float, mjd_tt: float, site: Site) -> 
 
 
 def pointing_radec(alt_pnt: float, az_pnt: float, mjd_tt: float, site: Site) -> tuple[float, float]:
-    """Right ascension and declination (ICRS, deg) of an altitude and azimuth (deg): the inverse of `pointing_altaz`."""
+    """Compute right ascension and declination (ICRS, deg) from altitude and azimuth: the inverse of `pointing_altaz`."""
     orientation = _EarthOrientation.at(mjd_tt, site)
     lon, lat = _lon_lat(*orientation.astrometric(orientation.horizon().T @ _unit_vector(az_pnt, alt_pnt)))
     return float(lon % 360), float(lat)
 
 
 def sun_altitude(mjd_tt: float, site: Site) -> float:
-    """Altitude of the Sun, deg, without refraction."""
+    """Compute the altitude of the Sun, deg, without refraction."""
     heliocentric, _ = erfa.epv00(_MJD_ZERO, mjd_tt)
     sun = -np.asarray(heliocentric["p"])
     orientation = _EarthOrientation.at(mjd_tt, site)
@@ -159,7 +171,7 @@ def sun_altitude(mjd_tt: float, site: Site) -> float:
 
 
 def separation(lon1: Any, lat1: Any, lon2: Any, lat2: Any) -> Floats:
-    """Angle between directions, deg, from their longitudes and latitudes in deg: the haversine, exact at small angles too."""
+    """Compute the angle between directions by the haversine formula, which is accurate at small angles; all in deg."""
     lon1, lat1, lon2, lat2 = (np.radians(angle) for angle in (lon1, lat1, lon2, lat2))
     haversine = np.sin((lat2 - lat1) / 2) ** 2 + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
     return np.degrees(2 * np.arcsin(np.sqrt(np.clip(haversine, 0, 1))))
@@ -167,7 +179,7 @@ def separation(lon1: Any, lat1: Any, lon2: Any, lat2: Any) -> Floats:
 
 @dataclass(frozen=True)
 class _EarthOrientation:
-    """What ERFA says of Earth and observer at one time; only the rotation angle moves on."""
+    """Earth orientation and velocity of the observer at a reference time, from ERFA."""
 
     icrs_to_cirs: Floats
     velocity: Floats  # of the observer, barycentric, in units of c
@@ -176,10 +188,11 @@ class _EarthOrientation:
     terrestrial_pole: Floats
 
     @classmethod
-    @lru_cache(maxsize=16)  # of a run it is asked for several times
+    @lru_cache(maxsize=16)  # each run needs it several times
     def at(cls, mjd_tt: float, site: Site) -> _EarthOrientation:
+        """Compute the orientation at a time, MJD in TT."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", erfa.ErfaWarning)  # leap seconds of the far future are not known
+            warnings.simplefilter("ignore", erfa.ErfaWarning)  # future leap seconds are unknown
             utc1, utc2 = erfa.taiutc(*erfa.tttai(_MJD_ZERO, mjd_tt))
         dut1, xp, yp = _ut1_and_pole(utc1 - _MJD_ZERO + utc2)
         star, _ = erfa.apco13(
@@ -188,7 +201,7 @@ class _EarthOrientation:
         )  # fmt: skip
         sx, cx = np.sin(star["xpl"]), np.cos(star["xpl"])
         sy, cy = np.sin(star["ypl"]), np.cos(star["ypl"])
-        # ERFA's polar motion matrix (as in atioq), intermediate to terrestrial system.
+        # ERFA's polar motion matrix (as in atioq), from the intermediate to the terrestrial system.
         polar_motion = np.array([[cx, 0, sx], [sx * sy, cy, -cx * sy], [-sx * cy, sy, cx * cy]])
         return cls(
             icrs_to_cirs=np.array(star["bpn"]),
@@ -199,25 +212,25 @@ class _EarthOrientation:
         )
 
     def apparent(self, vector: Floats) -> Floats:
-        """Apparent direction (CIRS) of an ICRS unit vector."""
+        """Compute the apparent direction (CIRS) of an ICRS unit vector."""
         moved = self.icrs_to_cirs @ (vector + self.velocity)
         return moved / np.linalg.norm(moved)
 
     def zenith(self, seconds: Floats) -> Floats:
-        """Unit vectors (CIRS) of the zenith, shape (3, n)."""
-        return _turned(self.terrestrial_zenith, self.rotation_angle + _EARTH_ROTATION_RATE * seconds)
+        """Compute unit vectors (CIRS) of the zenith, shape (3, n), at times in s since the reference time."""
+        return _rotate_about_z(self.terrestrial_zenith, self.rotation_angle + _EARTH_ROTATION_RATE * seconds)
 
     def astrometric(self, direction: Floats) -> Floats:
-        """ICRS unit vectors, shape (3, …), of apparent directions: the inverse of `apparent`."""
-        turned = self.icrs_to_cirs.T @ direction
-        along = self.velocity @ turned
+        """Compute ICRS unit vectors, shape (3, …), of apparent directions: the inverse of `apparent`."""
+        rotated = self.icrs_to_cirs.T @ direction
+        along = self.velocity @ rotated
         stretch = along + np.sqrt(along**2 + 1 - self.velocity @ self.velocity)
-        return stretch * turned - self.velocity.reshape(-1, *[1] * (turned.ndim - 1))
+        return stretch * rotated - self.velocity.reshape(-1, *[1] * (rotated.ndim - 1))
 
     def horizon(self) -> Floats:
-        """Rows: unit vectors (CIRS) to the north, to the east and to the zenith, at the reference time."""
+        """Compute unit vectors (CIRS) to the north, east and zenith, as rows, at the reference time."""
         now = np.array([self.rotation_angle])
-        zenith, pole = (_turned(vector, now)[:, 0] for vector in (self.terrestrial_zenith, self.terrestrial_pole))
+        zenith, pole = (_rotate_about_z(vector, now)[:, 0] for vector in (self.terrestrial_zenith, self.terrestrial_pole))
         east = np.cross(pole, zenith)
         east /= np.linalg.norm(east)
         return np.stack([np.cross(zenith, east), east, zenith])
@@ -225,10 +238,10 @@ class _EarthOrientation:
 
 @cache
 def _earth_orientation_table() -> tuple[Floats, ...]:
-    """MJD, UT1−UTC (s) and the pole's x and y (rad), from the table finals2000A that Astropy ships.
+    """Read MJD, UT1−UTC (s), and x and y of the pole (rad) from the table finals2000A that Astropy ships.
 
-    Astropy takes a second to read it, in each process, as it puts final values in place of the rapid
-    ones that stand here. Since 1995 these differ by less than 0.2 ms and 1 mas, before by up to 6 ms.
+    Astropy's own reader takes a second in each process, because it replaces rapid by final values.
+    Since 1995 they differ by less than 0.2 ms and 1 mas, before by up to 6 ms.
     """
     lines = Path(iers.IERS_A_FILE).read_bytes().split(b"\n")
     known = [line for line in lines if line[58:68].strip()]
@@ -237,31 +250,31 @@ def _earth_orientation_table() -> tuple[Floats, ...]:
 
 
 def _ut1_and_pole(mjd_utc: float) -> tuple[float, float, float]:
-    """UT1−UTC (s) and the pole's x and y (rad); the nearest day's values outside the table."""
+    """Interpolate UT1−UTC (s), and x and y of the pole (rad); constant outside the table."""
     mjd, dut1, xp, yp = _earth_orientation_table()
     day = int(np.clip(np.searchsorted(mjd, mjd_utc, side="right") - 1, 0, len(mjd) - 2))
-    part = float(np.clip((mjd_utc - mjd[day]) / (mjd[day + 1] - mjd[day]), 0, 1))
+    fraction = float(np.clip((mjd_utc - mjd[day]) / (mjd[day + 1] - mjd[day]), 0, 1))
     step = dut1[day + 1] - dut1[day]
-    step -= round(step)  # a leap second at the end of the day is no drift
-    return dut1[day] + part * step, *(x[day] + part * (x[day + 1] - x[day]) for x in (xp, yp))
+    step -= round(step)  # without a leap second at the end of the day
+    return dut1[day] + fraction * step, *(x[day] + fraction * (x[day + 1] - x[day]) for x in (xp, yp))
 
 
-def _turned(vector: Floats, angle: Floats) -> Floats:
-    """A vector turned about the z axis by each of the angles, shape (3, n)."""
+def _rotate_about_z(vector: Floats, angle: Floats) -> Floats:
+    """Rotate a vector about the z axis by each angle, shape (3, n)."""
     sin, cos = np.sin(angle), np.cos(angle)
     x, y, z = vector
     return np.stack([x * cos - y * sin, x * sin + y * cos, np.full_like(angle, z)])
 
 
 def _unit_vector(lon: float | Floats, lat: float | Floats) -> Floats:
-    """Unit vectors, shape (3, …), of longitudes and latitudes in deg."""
+    """Compute unit vectors, shape (3, …), from longitudes and latitudes in deg."""
     lon, lat = np.radians(lon), np.radians(lat)
     cos_lat = np.cos(lat)
     return np.array([cos_lat * np.cos(lon), cos_lat * np.sin(lon), np.sin(lat)])
 
 
 def _tangent_frame(direction: Floats) -> Floats:
-    """Rows: the direction itself, and its tangents to the north and to the east."""
+    """Compute an orthonormal frame, as rows: the direction, and the tangents to the north and east."""
     x, y, z = direction
     lon = np.arctan2(y, x)
     sin, cos = np.sin(lon), np.cos(lon)
@@ -269,4 +282,5 @@ def _tangent_frame(direction: Floats) -> Floats:
 
 
 def _lon_lat(ahead: Floats, left: Floats, up: Floats) -> tuple[Floats, Floats]:
+    """Compute longitudes and latitudes, deg, from Cartesian components."""
     return np.degrees(np.arctan2(left, ahead)), np.degrees(np.arctan2(up, np.hypot(ahead, left)))

@@ -1,12 +1,12 @@
-"""Directories of runs: the run table, and where each run's event list is."""
+"""Directories of runs: the run table, and the location of each event list."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,65 +14,54 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from bgnb._util.arrays import Ints
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.observations.coordinates import pointing_altaz
 from bgnb.observations.event_list import HduLocation, RunFiles
-from bgnb.observations.event_reader import read_events_header, start_and_stop
+from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.fits_table import FitsTable, read_table
-from bgnb.observations.gadf_keywords import column_in, mjdref_tt, site_of
+from bgnb.observations.gadf_keywords import column_in, mjdref_tt, site_of, start_and_stop
 
 Scheme = Literal["GADF", "HESS"]
 
-_POINTING = ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")
-# What the index may say in place of the header of the events.
+#: Range of each coordinate of a pointing, deg.
+_POINTING = {"RA_PNT": (-360, 360), "DEC_PNT": (-90, 90), "ALT_PNT": (0, 90), "AZ_PNT": (-360, 360)}
+_UNITS = dict.fromkeys((*_POINTING, "ZEN_PNT"), "deg") | dict.fromkeys(("ONTIME", "LIVETIME", "TSTART", "TSTOP"), "s")
+# Columns and keywords of the index that replace those missing in the header of the events.
 _INDEX_ROW = (*_POINTING, "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP", "EVENT_COUNT")
 _INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "GEOLON", "GEOLAT", "ALTITUDE")
 _INDEX_HEADER += ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H", "TELESCOP", "OBSERVATORY_NAME")
-_UNITS = {"RA_PNT": "deg", "DEC_PNT": "deg", "ALT_PNT": "deg", "AZ_PNT": "deg", "ZEN_PNT": "deg"}
-_UNITS |= {"ONTIME": "s", "LIVETIME": "s", "TSTART": "s", "TSTOP": "s"}
-# Columns of the index of HDUs: what an HDU is, and where.
-_HDU_KIND, _HDU_PLACE = ("HDU_TYPE", "HDU_CLASS"), ("FILE_DIR", "FILE_NAME", "HDU_NAME")
-# Names of the parts that we use, in HDU_TYPE or HDU_CLASS.
+# Columns of the HDU index that describe and locate an HDU, and the descriptions of those that are used.
+_HDU_DESCRIPTION, _HDU_LOCATION = ("HDU_TYPE", "HDU_CLASS"), ("FILE_DIR", "FILE_NAME", "HDU_NAME")
 _HDU_KINDS = {"events": "events", "gti": "gti", "aeff": "aeff", "aeff_2d": "aeff", "effarea": "aeff", "effective area": "aeff"}
-# Of runs with the same event list, how many others a message names.
-_MOST_NAMED = 5
-_OLD_HESS_NAMES = {
-    "RA": "RA_PNT",
-    "DEC": "DEC_PNT",
-    "ALT": "ALT_PNT",
-    "AZ": "AZ_PNT",
-    "MUON_EFFICIENCY": "MUONEFF",
-    "TIME_OBSERVATION": "ONTIME",
-    "TIME_LIVE": "LIVETIME",
-    "TIME_START": "TSTART",
-    "TIME_STOP": "TSTOP",
-}
+_OLD_HESS_NAMES = {"RA": "RA_PNT", "DEC": "DEC_PNT", "ALT": "ALT_PNT", "AZ": "AZ_PNT", "MUON_EFFICIENCY": "MUONEFF"}
+_OLD_HESS_NAMES |= {"TIME_OBSERVATION": "ONTIME", "TIME_LIVE": "LIVETIME", "TIME_START": "TSTART", "TIME_STOP": "TSTOP"}
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """The runs of a directory.
+    """Runs of a directory.
 
     Parameters
     ----------
     path : `~pathlib.Path`
         The directory.
     table : `~astropy.table.Table`
-        One row a run, in order of OBS_ID, with GADF names; it has at least OBS_ID,
-        RA_PNT, DEC_PNT, ALT_PNT and AZ_PNT, in deg.
+        One row per run, sorted by OBS_ID, with GADF names: at least OBS_ID, RA_PNT,
+        DEC_PNT, ALT_PNT and AZ_PNT, in deg.
     locations : mapping of int to `~bgnb.observations.event_list.RunFiles`
-        Where the parts of each run are.
-    faults : mapping of int to str
-        Runs of the table that cannot be used, and why.
+        Locations of the HDUs of each run.
+    errors : mapping of int to `~bgnb.DataError`
+        Errors of runs that cannot be used.
     notes : tuple of str
-        What is odd about the index, and was borne.
+        Warnings about the index.
     """
 
     path: Path
     table: Table
     locations: Mapping[int, RunFiles]
-    faults: Mapping[int, str] = field(default_factory=dict)
+    errors: Mapping[int, DataError] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -82,10 +71,15 @@ class Runs:
         return f"Runs({len(self)} runs in {self.path})"
 
     @property
+    def faults(self) -> dict[int, str]:
+        """Texts of `errors`; deprecated."""
+        warnings.warn("Runs.faults is deprecated: use Runs.errors", DeprecationWarning, stacklevel=2)
+        return {obs_id: str(error) for obs_id, error in self.errors.items()}
+
+    @property
     def obs_ids(self) -> list[int]:
         """OBS_ID of every run, in order."""
-        ids: list[int] = self.table["OBS_ID"].tolist()
-        return ids
+        return self.table["OBS_ID"].tolist()
 
     @cached_property
     def _columns(self) -> dict[str, NDArray[Any]]:
@@ -93,39 +87,41 @@ class Runs:
         return {name: np.asarray(self.table[name]) for name in self.table.colnames}
 
     def _row(self, obs_id: int) -> int:
-        """Number of the row of a run in the table."""
+        """Return the number of the row of a run in the table."""
         row = int(np.searchsorted(self._columns["OBS_ID"], obs_id))
         if row == len(self) or self._columns["OBS_ID"][row] != obs_id:
-            raise DataError(f"{self.path}: the index has no run {obs_id}")
+            raise DataError("not-found", f"{self.path}: the index has no run {obs_id}")
         return row
 
     def pointing(self, obs_id: int) -> tuple[float, float]:
-        """Altitude and azimuth of a run, deg.
+        """Return altitude and azimuth of a run, deg.
 
         Raises
         ------
         DataError
-            Where the table has no such run.
+            If the table has no such run.
         """
         row = self._row(obs_id)
         return float(self._columns["ALT_PNT"][row]), float(self._columns["AZ_PNT"][row])
 
     def files(self, obs_id: int) -> RunFiles:
-        """Where the parts of a run are, and what the index says of it.
+        """Return the locations of the HDUs of a run, and its entries in the index.
 
         Raises
         ------
         DataError
-            Where the index has no event list for this run.
+            If the run cannot be used, or the index has no event list of it.
         """
-        if obs_id in self.faults:
-            raise DataError(self.faults[obs_id])
+        if obs_id in self.errors:
+            raise self.errors[obs_id]
         row = self._row(obs_id)
-        if obs_id not in self.locations:
-            raise DataError(f"{self.path}: the index names no event list of run {obs_id}")
+        try:
+            files = self.locations[obs_id]
+        except KeyError:
+            raise DataError("bad-index", f"{self.path}: the index has no event list of run {obs_id}") from None
         values = {name: self._columns[name][row].item() for name in _INDEX_ROW if name in self._columns}
         known = {name: value for name, value in values.items() if value == value}  # not NaN
-        return replace(self.locations[obs_id], index={**self.table.meta, **known})
+        return replace(files, index={**self.table.meta, **known})
 
 
 def open_runs(indir: str | Path, scheme: str) -> Runs:
@@ -136,7 +132,7 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
     indir : path
         The directory.
     scheme : {"GADF", "HESS"}
-        How it is laid out: ``GADF`` has ``obs-index.fits.gz`` and ``hdu-index.fits.gz``;
+        Layout of the directory: ``GADF`` has ``obs-index.fits.gz`` and ``hdu-index.fits.gz``;
         ``HESS`` has ``runinfo.fits`` and folders such as ``run023400-023599/run023523``.
 
     Returns
@@ -146,7 +142,7 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
     Raises
     ------
     BgnbError
-        Where the directory or its index is missing or cannot be used.
+        If the directory or its index is missing or cannot be used.
 
     Examples
     --------
@@ -159,19 +155,19 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
     try:
         is_directory = path.is_dir()
     except OSError as error:
-        raise BgnbError(f"{path}: cannot be read: {error.strerror}") from None
+        raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if not is_directory:
-        raise BgnbError(f"{path}: there is no such directory of runs")
+        raise BgnbError("not-found", f"{path}: there is no such directory of runs")
     return open_index(path)
 
 
 def checked_scheme(scheme: str) -> Scheme:
-    """``scheme`` in upper case, or a `BgnbError` that lists the choices."""
+    """Return ``scheme`` in upper case, or raise a `BgnbError` that lists the choices."""
     return checked_choice("scheme", scheme, get_args(Scheme))
 
 
 def hess_run_file(indir: Path, obs_id: int, kind: str) -> Path:
-    """Path of a run's file in scheme HESS; ``kind`` is ``events`` or ``aeff_2d``.
+    """Return the path of a file of a run in scheme HESS; ``kind`` is ``events`` or ``aeff_2d``.
 
     >>> hess_run_file(Path("data"), 23523, "events").as_posix()
     'data/run023400-023599/run023523/hess_events_023523.fits.gz'
@@ -181,204 +177,191 @@ def hess_run_file(indir: Path, obs_id: int, kind: str) -> Path:
     return indir / folder / f"run{obs_id:06d}" / f"hess_{kind}_{obs_id:06d}.fits.gz"
 
 
+def index_file(path: Path, name: str) -> Path:
+    """Return the path of an index, compressed or not, or raise a `BgnbError`."""
+    for candidate in (path / f"{name}.gz", path / name):
+        if os.path.lexists(candidate):
+            return candidate
+    raise BgnbError("not-found", f"{path}: has neither {name}.gz nor {name}; are directory and scheme right?")
+
+
 def _open_gadf(path: Path) -> Runs:
     index = read_table(index_file(path, "obs-index.fits"))
-    runs = _runs(path, index, {})
-    hdus = read_table(index_file(path, "hdu-index.fits"), columns=("OBS_ID", *_HDU_KIND, *_HDU_PLACE))
-    locations, faults, notes = _hdu_index(path, hdus)
-    if not locations:
-        raise DataError(f"{hdus.where}: names no event list")
-    missing = [obs_id for obs_id in runs.obs_ids if obs_id not in locations]
-    faults |= {obs_id: f"{hdus.where}: names no event list of run {obs_id}" for obs_id in missing}
+    runs = _read_run_table(path, index)
+    hdus = read_table(index_file(path, "hdu-index.fits"), columns=("OBS_ID", *_HDU_DESCRIPTION, *_HDU_LOCATION))
+    locations, errors, notes = _read_hdu_index(path, hdus)
+    if not len(locations):
+        raise hdus.error("bad-index", "there are no event lists")
     known = set(runs.obs_ids)
-    if unknown := sorted(set(locations) - known):
-        others = f"names event lists of runs that {index.path.name} lacks, which are not used: {enumerate_values(unknown)}"
-        notes.append(f"{hdus.where}: {others}")
-    faults = {obs_id: why for obs_id, why in faults.items() if obs_id in known} | dict(runs.faults)
-    return _completed(replace(runs, locations=locations, faults=faults, notes=(*runs.notes, *notes)), index.where)
-
-
-@dataclass(frozen=True, eq=False)
-class _HduIndex(Mapping[int, RunFiles]):
-    """An index of HDUs as a mapping from runs to their files, which are made when they are asked for.
-
-    Parameters
-    ----------
-    base : `~pathlib.Path`
-        What paths are relative to.
-    place : sequence of ndarray
-        FILE_DIR, FILE_NAME and HDU_NAME of each row.
-    rows : mapping of str to mapping of int to int
-        Row in ``place``, by kind and OBS_ID.
-    shared_with : mapping of int to tuple of int
-        Some of the other runs with the same event list, where there are any.
-    """
-
-    base: Path
-    place: Sequence[NDArray[np.str_]]
-    rows: Mapping[str, Mapping[int, int]]
-    shared_with: Mapping[int, tuple[int, ...]]
-
-    def __getitem__(self, obs_id: int) -> RunFiles:
-        events = self.at(self.rows["events"][obs_id])
-        gti, aeff = (self.at(self.rows[kind][obs_id]) if obs_id in self.rows[kind] else None for kind in ("gti", "aeff"))
-        return RunFiles(obs_id, events, gti, aeff, shared_with=self.shared_with.get(obs_id, ()))
-
-    def __contains__(self, obs_id: object) -> bool:
-        return obs_id in self.rows["events"]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.rows["events"])
-
-    def __len__(self) -> int:
-        return len(self.rows["events"])
-
-    def at(self, row: int) -> HduLocation:
-        """What a row names."""
-        file_dir, file_name, hdu_name = (str(column[row]) for column in self.place)
-        return HduLocation(Path(self.base, file_dir, file_name), hdu_name)
-
-
-def _hdu_index(path: Path, hdus: FitsTable) -> tuple[_HduIndex, dict[int, str], list[str]]:
-    """Where the parts of each run are; contradictions by run; and what is odd but was borne."""
-    described = zip(*(hdus.column(name).astype(str).tolist() for name in _HDU_KIND), strict=True)
-    kinds = np.array([_hdu_kind(*names) for names in described], dtype=str)
-    used = np.flatnonzero((kinds != "") & (hdus.column("FILE_NAME") != ""))
-    place = [np.char.strip(hdus.column(name)[used].astype(str)) for name in _HDU_PLACE]
-    rows: dict[str, dict[int, int]] = {kind: {} for kind in _HDU_KINDS.values()}
-    index = _HduIndex(path / str(hdus.get("BASE_DIR", ".")), place, rows, {})
-    faults: dict[int, str] = {}
-    notes: list[str] = []
-    for row, (obs_id, kind) in enumerate(zip(_obs_ids(hdus)[used].tolist(), kinds[used].tolist(), strict=True)):
-        first = rows[kind].setdefault(obs_id, row)
-        if first == row:
-            continue
-        one, other = index.at(first), index.at(row)
-        if one != other and kind != "aeff":
-            faults[obs_id] = f"{hdus.where}: names two HDUs of kind {kind} for run {obs_id}, in {one.path} and {other.path}"
-        else:
-            notes.append(f"the index names the {kind} of run {obs_id} more than once, and the first is used")
-    return replace(index, shared_with=_shared(index)), faults, notes
-
-
-@cache
-def _hdu_kind(hdu_type: str, hdu_class: str) -> str:
-    """The kind of an HDU, "" where it is none that we use."""
-    return _HDU_KINDS.get(hdu_type.strip().lower(), _HDU_KINDS.get(hdu_class.strip().lower(), ""))
-
-
-def _shared(index: _HduIndex) -> dict[int, tuple[int, ...]]:
-    """Runs whose event list is that of other runs as well, and some of these."""
-    first: dict[tuple[str, str], int] = {}
-    same: dict[int, list[int]] = {}
-    for obs_id, row in index.rows["events"].items():
-        file_dir, file_name, hdu_name = (str(column[row]) for column in index.place)
-        one = first.setdefault((os.path.normpath(f"{file_dir}/{file_name}"), hdu_name), obs_id)
-        if one != obs_id:
-            same.setdefault(one, [one]).append(obs_id)
-    return {
-        obs_id: tuple(islice((other for other in obs_ids if other != obs_id), _MOST_NAMED))
-        for obs_ids in same.values()
-        for obs_id in obs_ids
-    }
+    for obs_id in sorted(known - locations.rows.keys()):
+        errors[obs_id] = hdus.error("bad-index", f"there is no event list of run {obs_id}")
+    if unknown := sorted(locations.rows.keys() - known):
+        message = f"event lists of runs missing in {index.path.name} are ignored: {enumerate_values(unknown)}"
+        notes.append(f"{hdus.where}: {message}")
+    errors = {obs_id: error for obs_id, error in errors.items() if obs_id in known} | dict(runs.errors)
+    return _with_pointings(replace(runs, locations=locations, errors=errors, notes=(*runs.notes, *notes)), index.where)
 
 
 def _open_hess(path: Path) -> Runs:
     index = read_table(index_file(path, "runinfo.fits"))
-    runs = _runs(path, index, _OLD_HESS_NAMES)
+    runs = _read_run_table(path, index, _OLD_HESS_NAMES)
     locations = {}
     for obs_id in runs.obs_ids:
         events, aeff = (hess_run_file(path, obs_id, kind) for kind in ("events", "aeff_2d"))
         gti = HduLocation(events, "GTI", optional=True)
         locations[obs_id] = RunFiles(obs_id, HduLocation(events, "EVENTS"), gti, HduLocation(aeff, 1))
-    return _completed(replace(runs, locations=locations), index.where)
+    return _with_pointings(replace(runs, locations=locations), index.where)
 
 
-def index_file(path: Path, name: str) -> Path:
-    """Path of an index, compressed or not, or a `BgnbError`."""
-    for candidate in (path / f"{name}.gz", path / name):
-        if os.path.lexists(candidate):
-            return candidate
-    raise BgnbError(f"{path}: has neither {name}.gz nor {name}; is it a directory of runs, and is the scheme right?")
-
-
-def _runs(path: Path, index: FitsTable, new_names: Mapping[str, str]) -> Runs:
-    """The index as a table with GADF names, angles in deg, times in s, sorted by OBS_ID; no locations."""
-    obs_id = _obs_ids(index)
-    if not len(obs_id):
-        raise DataError(f"{index.where}: has no runs")
-    table = Table({"OBS_ID": obs_id})
+def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] | None = None) -> Runs:
+    """Read an index into a table with GADF names, angles in deg, times in s, sorted by OBS_ID; no locations yet."""
+    table = Table({"OBS_ID": _obs_ids(index)})
+    if not len(table):
+        raise index.error("bad-index", "there are no runs")
     table.meta = {key: index.get(key) for key in _INDEX_HEADER if index.get(key) is not None}
     for name, values in index.columns.items():
-        new = new_names.get(name, name)
+        new = (gadf_names or {}).get(name, name)
         if new in table.colnames or (new != name and new in index.columns) or values.ndim != 1 or values.dtype.kind == "V":
-            continue  # arrays and bits are nothing that we need
+            continue  # arrays and bits are not needed
         if new in _UNITS:
             table[new] = column_in(index, name, _UNITS[new])
             table[new].unit = _UNITS[new]
-        elif values.dtype.kind == "U":
-            table[new] = np.char.encode(values, "ascii", "replace").astype(str)  # as FITS wants it
+        else:  # FITS allows ASCII only
+            table[new] = np.char.encode(values, "ascii", "replace").astype(str) if values.dtype.kind == "U" else values
+    table = table[np.argsort(table["OBS_ID"], kind="stable")]
+    repeated = np.r_[False, np.diff(table["OBS_ID"]) == 0]
+    errors, notes = {}, list(index.notes)
+    for row in np.flatnonzero(repeated):
+        obs_id = int(table["OBS_ID"][row])
+        differing = [name for name in table.colnames if len(np.unique(table[name][row - 1 : row + 1])) > 1]
+        if differing:
+            errors[obs_id] = index.error("duplicate-run", f"two rows of run {obs_id} differ in {', '.join(differing[:3])}")
         else:
-            table[new] = values
-    table = table[np.argsort(obs_id, kind="stable")]
-    again = np.r_[False, np.diff(table["OBS_ID"]) == 0]
-    faults, notes = {}, list(index.notes)
-    for row in np.flatnonzero(again):
-        number = int(table["OBS_ID"][row])
-        if differing := [name for name in table.colnames if not _equal(table[name][row - 1], table[name][row])]:
-            faults[number] = f"{index.where}: has two rows of run {number}, which differ in {', '.join(differing[:3])}"
-        else:
-            notes.append(f"the index has the same row of run {number} more than once")
-    return Runs(path, table[~again], {}, faults, tuple(notes))
+            notes.append(f"the index contains the row of run {obs_id} more than once")
+    return Runs(path, table[~repeated], {}, errors, tuple(notes))
 
 
-def _equal(one: Any, other: Any) -> bool:
-    return bool(one == other or (one != one and other != other))
-
-
-def _obs_ids(index: FitsTable) -> NDArray[np.int64]:
-    """OBS_ID as whole numbers; text that holds them is accepted."""
+def _obs_ids(index: FitsTable) -> Ints:
+    """Return OBS_ID as integers; text that contains them is accepted."""
     values = index.column("OBS_ID")
     try:
         if values.ndim == 1 and values.dtype.kind in "iuU":
             return values.astype(np.int64)
     except (ValueError, OverflowError):
         pass
-    raise DataError(f"{index.where}: column OBS_ID must hold whole numbers")
+    raise index.error("bad-column", "column OBS_ID must contain integers")
 
 
-def _completed(runs: Runs, where: str) -> Runs:
-    """The same runs with a pointing each: what the index lacks comes from the events' headers."""
-    table, faults = runs.table.copy(), dict(runs.faults)
-    origin = dict.fromkeys(runs.obs_ids, where)
+@dataclass(frozen=True, eq=False)
+class _HduIndex(Mapping[int, RunFiles]):
+    """HDU index as a mapping from runs to their files, which are made on demand to open large indices quickly.
+
+    Parameters
+    ----------
+    base : `~pathlib.Path`
+        Directory that paths are relative to.
+    columns : sequence of ndarray
+        FILE_DIR, FILE_NAME and HDU_NAME.
+    rows : mapping of int to mapping of str to int
+        Row in ``columns`` by OBS_ID and kind.
+    shared_with : mapping of int to int
+        Another run with the same event list.
+    """
+
+    base: Path
+    columns: Sequence[NDArray[np.str_]]
+    rows: Mapping[int, Mapping[str, int]]
+    shared_with: Mapping[int, int]
+
+    def __getitem__(self, obs_id: int) -> RunFiles:
+        locations: dict[str, Any] = {kind: self.location(row) for kind, row in self.rows[obs_id].items()}
+        return RunFiles(obs_id, **locations, shared_with=self.shared_with.get(obs_id))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def location(self, row: int) -> HduLocation:
+        """Return the location of the HDU in a row."""
+        file_dir, file_name, hdu_name = (str(column[row]) for column in self.columns)
+        return HduLocation(Path(self.base, file_dir, file_name), hdu_name)
+
+
+def _read_hdu_index(path: Path, hdus: FitsTable) -> tuple[_HduIndex, dict[int, DataError], list[str]]:
+    """Read the HDU index: locations, errors by run, and warnings."""
+    described = zip(*(hdus.column(name).astype(str).tolist() for name in _HDU_DESCRIPTION), strict=True)
+    kinds = np.array([_hdu_kind(*names) for names in described], dtype=str)
+    used = np.flatnonzero((kinds != "") & (hdus.column("FILE_NAME") != ""))
+    columns = [np.char.strip(hdus.column(name)[used].astype(str)) for name in _HDU_LOCATION]
+    rows: dict[int, dict[str, int]] = {}
+    index = _HduIndex(path / str(hdus.get("BASE_DIR", ".")), columns, rows, {})
+    errors: dict[int, DataError] = {}
+    notes: list[str] = []
+    for row, (obs_id, kind) in enumerate(zip(_obs_ids(hdus)[used].tolist(), kinds[used].tolist(), strict=True)):
+        first = rows.setdefault(obs_id, {}).setdefault(kind, row)
+        if first == row:
+            continue
+        one, other = index.location(first), index.location(row)
+        if one == other or kind == "aeff":
+            notes.append(f"the index names the {kind} of run {obs_id} more than once; the first is used")
+        else:
+            message = f"there are two HDUs of kind {kind} for run {obs_id}, in {one.path} and {other.path}"
+            errors[obs_id] = hdus.error("bad-index", message)
+    index = replace(index, rows={obs_id: kinds for obs_id, kinds in rows.items() if "events" in kinds})
+    return replace(index, shared_with=_shared_event_lists(index)), errors, notes
+
+
+@cache
+def _hdu_kind(hdu_type: str, hdu_class: str) -> str:
+    """Return the kind of an HDU, "" if it is not used."""
+    return _HDU_KINDS.get(hdu_type.strip().lower(), _HDU_KINDS.get(hdu_class.strip().lower(), ""))
+
+
+def _shared_event_lists(index: _HduIndex) -> dict[int, int]:
+    """Find runs with the event list of another run, and one such run for each."""
+    first: dict[tuple[str, str], int] = {}
+    shared: dict[int, int] = {}
+    for obs_id, rows in index.rows.items():
+        file_dir, file_name, hdu_name = (str(column[rows["events"]]) for column in index.columns)
+        other = first.setdefault((os.path.normpath(f"{file_dir}/{file_name}"), hdu_name), obs_id)
+        if other != obs_id:
+            shared |= {obs_id: other, other: obs_id}
+    return shared
+
+
+def _with_pointings(runs: Runs, where: str) -> Runs:
+    """Take pointings that the index lacks from the headers of events, and check all of them."""
+    table, errors = runs.table.copy(), dict(runs.errors)
+    origin: dict[int, str] = {}
     if "ALT_PNT" not in table.colnames and "ZEN_PNT" in table.colnames:
         table["ALT_PNT"] = 90 - table["ZEN_PNT"]
-    missing = [name for name in _POINTING if name not in table.colnames]
-    for name in missing:
+    for name in [name for name in _POINTING if name not in table.colnames]:
         table[name] = np.full(len(table), np.nan)
         table[name].unit = "deg"
-    unknown = ~np.all([np.isfinite(table[name]) for name in _POINTING], axis=0)
-    for row in np.flatnonzero(unknown):
+    for row in np.flatnonzero(~np.all([np.isfinite(table[name]) for name in _POINTING], axis=0)):
         obs_id = int(table["OBS_ID"][row])
         try:
             files = runs.files(obs_id)
-            pointing, origin[obs_id] = _pointing(files), f"{where}, or {files.events.path}"
+            pointing, origin[obs_id] = _read_pointing(files), f"{where}, or {files.events.path}"
         except DataError as error:
-            faults[obs_id] = str(error)
+            errors[obs_id] = DataError(error.code, error.message)  # a traceback would keep the content of files
             continue
         for name in _POINTING:
             if not np.isfinite(table[name][row]):
                 table[name][row] = pointing[name]
-    for name, least, most in (("RA_PNT", -360, 360), ("DEC_PNT", -90, 90), ("AZ_PNT", -360, 360), ("ALT_PNT", 0, 90)):
-        for row in np.flatnonzero((table[name] < least) | (table[name] > most)):
-            obs_id = int(table["OBS_ID"][row])
-            below = ", below the horizon" if name == "ALT_PNT" and table[name][row] < 0 else ""
-            faults.setdefault(obs_id, f"{origin[obs_id]}: {name} of run {obs_id} is {table[name][row]:g} deg{below}")
-    return replace(runs, table=table, faults=faults)
+    for name, (minimum, maximum) in _POINTING.items():
+        for row in np.flatnonzero((table[name] < minimum) | (table[name] > maximum)):
+            obs_id, value = int(table["OBS_ID"][row]), table[name][row]
+            below = ", below the horizon" if name == "ALT_PNT" and value < 0 else ""
+            message = f"{origin.get(obs_id, where)}: {name} of run {obs_id} is {value:g} deg{below}"
+            errors.setdefault(obs_id, DataError("bad-position", message))
+    return replace(runs, table=table, errors=errors)
 
 
-def _pointing(files: RunFiles) -> dict[str, float]:
-    """Pointing of a run from the header of its events; altitude and azimuth are computed if need be."""
+def _read_pointing(files: RunFiles) -> dict[str, float]:
+    """Read the pointing from the header of the events; compute altitude and azimuth if they are not stated."""
     events = read_events_header(files)
     pointing = {name: events.number(name) for name in ("RA_PNT", "DEC_PNT")}
     if events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:

@@ -1,4 +1,4 @@
-"""One run: where its files are, and its event list."""
+"""Event list of a run, and the location of its files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bgnb._util.arrays import Bools, Floats, read_only
 from bgnb._util.errors import BgnbError
 from bgnb.observations.coordinates import FieldOfView, FovAlign, Site
 
 
 @dataclass(frozen=True)
 class HduLocation:
-    """Where an HDU is: a file, a name or number in it, and whether a run can do without it."""
+    """Location of an HDU: file, name or number; optional ones may be missing."""
 
     path: Path
     hdu: str | int
@@ -26,19 +27,19 @@ class HduLocation:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where the parts of one run are, and what its index says.
+    """Locations of the HDUs of a run, and its entries in the index.
 
     Parameters
     ----------
     obs_id : int
         Number of the run.
     events, gti, aeff : `HduLocation`
-        The parts; ``gti`` and ``aeff`` may be None.
+        Location of each HDU; ``gti`` and ``aeff`` may be None.
     index : mapping
-        Keywords that the run's row in the index, or the header of the index, gives;
-        they stand in where the header of the events lacks them.
-    shared_with : tuple of int
-        Other runs for which the index names the same event list, or some of them.
+        Values from the row of the run and the header of the index, which replace keywords
+        that are missing in the header of the events.
+    shared_with : int or None
+        Another run for which the index names the same event list.
     """
 
     obs_id: int
@@ -46,12 +47,12 @@ class RunFiles:
     gti: HduLocation | None = None
     aeff: HduLocation | None = None
     index: Mapping[str, Any] = field(default_factory=dict)
-    shared_with: tuple[int, ...] = ()
+    shared_with: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class EventList:
-    """The events of one run and what is needed to stack them.
+    """Events of a run, with pointing, good time and livetime. The arrays are read-only.
 
     Parameters
     ----------
@@ -72,29 +73,30 @@ class EventList:
     ra_pnt, dec_pnt : float
         Pointing, ICRS, deg.
     site : `~bgnb.observations.coordinates.Site`
-        Place of the observatory.
+        Location of the observatory.
     energy_threshold : float or None
-        LO_THRES of the run's effective area, TeV; None where it is not stated.
+        LO_THRES of the effective area, TeV; None if it is not stated.
     telescop : str
-        Name of the instrument, "" where it is not stated.
+        Name of the instrument, "" if it is not stated.
     n_tels : int or None
-        Number of telescopes, None where it is not stated.
+        Number of telescopes, None if it is not stated.
     notes : tuple of str
-        What is odd about the files of the run, and was borne.
+        Warnings raised while reading.
 
     Raises
     ------
     BgnbError
-        Where columns differ in length, intervals are not in order, or there is no livetime.
+        If columns differ in length, an event has an impossible position or energy, the good
+        time intervals are not in order, or the pointing, date or livetime is impossible.
     """
 
     obs_id: int
-    time: NDArray[np.float64]
-    ra: NDArray[np.float64]
-    dec: NDArray[np.float64]
-    energy: NDArray[np.float64]
+    time: Floats
+    ra: Floats
+    dec: Floats
+    energy: Floats
     mjdref: float
-    gti: NDArray[np.float64]
+    gti: Floats
     livetime: float
     ra_pnt: float
     dec_pnt: float
@@ -105,60 +107,99 @@ class EventList:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        columns = (self.time, self.ra, self.dec, self.energy)
-        if any(column.shape != (len(self),) for column in columns):
-            raise BgnbError(f"run {self.obs_id}: time, ra, dec and energy must be lists of equal length")
-        ends = np.ravel(self.gti)
-        if self.gti.ndim != 2 or self.gti.shape[1:] != (2,) or not ends.size or np.any(np.diff(ends) < 0):
-            raise BgnbError(f"run {self.obs_id}: gti must be one or more intervals in order of time, shape (m, 2)")
-        if not self.livetime > 0:
-            raise BgnbError(f"run {self.obs_id}: livetime must be above 0 s, got {self.livetime:g}")
+        for name in ("time", "ra", "dec", "energy", "gti"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+        run = f"run {self.obs_id}"
+        for name in ("time", "ra", "dec", "energy"):
+            values = getattr(self, name)
+            if values.shape != (len(self),):
+                raise BgnbError("invalid-value", f"{run}: time, ra, dec and energy must be one-dimensional and of equal length")
+            if invalid := np.count_nonzero(~np.isfinite(values)):
+                raise BgnbError("bad-column", f"{run}: column {name.upper()} is not finite in {invalid} of {len(self)} rows")
+        if np.any(np.abs(self.dec) > 90) or np.any(np.abs(self.ra) > 360):
+            raise BgnbError("bad-position", f"{run}: columns RA and DEC contain values that are not positions in deg")
+        if invalid := np.count_nonzero(self.energy <= 0):
+            raise BgnbError("bad-energy", f"{run}: column ENERGY is not above 0 in {invalid} of {len(self)} rows")
+        if not (abs(self.dec_pnt) <= 90 and abs(self.ra_pnt) <= 360):
+            pointing = f"RA_PNT = {self.ra_pnt:g}, DEC_PNT = {self.dec_pnt:g} deg"
+            raise BgnbError("bad-position", f"{run}: {pointing} is not a valid position")
+        check_good_time(self.gti)
+        if not 40000 < self.mjd_middle < 100000:
+            raise BgnbError("bad-time", f"{run}: takes place at MJD {self.mjd_middle:g}, which is not a plausible date")
+        if not 0 < self.livetime < np.inf:
+            raise BgnbError("invalid-value", f"{run}: livetime must be finite and above 0 s, got {self.livetime:g}")
 
     def __len__(self) -> int:
         return len(self.time)
 
     @cached_property
-    def in_gti(self) -> NDArray[np.bool_]:
-        """Whether each event lies in a good time interval, shape (n,)."""
+    def in_gti(self) -> Bools:
+        """Mask of the events inside the good time intervals, shape (n,)."""
         interval = np.searchsorted(self.gti[:, 0], self.time, side="right") - 1
         return (interval >= 0) & (self.time <= self.gti[interval, 1])
 
     @property
-    def view(self) -> FieldOfView:
-        """The field of view, with the middle of the run as its reference time."""
-        return FieldOfView(self.ra_pnt, self.dec_pnt, self.mjdref + self.middle / 86400, self.site)
+    def field_of_view(self) -> FieldOfView:
+        """Field of view, with the middle of the run as reference time."""
+        return FieldOfView(self.ra_pnt, self.dec_pnt, self.mjd_middle, self.site)
 
     @property
     def middle(self) -> float:
         """Middle of the run, mission time, s."""
         return float(self.gti[0, 0] + self.gti[-1, 1]) / 2
 
-    def good_seconds(self, step: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Times that represent the good time: s since the middle of the run, and their parts of the whole.
+    @property
+    def mjd_middle(self) -> float:
+        """Middle of the run, MJD in TT."""
+        return self.mjdref + self.middle / 86400
+
+    def good_seconds(self, step: float) -> tuple[Floats, Floats]:
+        """Sample the good time.
 
         Parameters
         ----------
         step : float
-            Greatest distance of the times, s.
+            Maximum distance between samples, s.
+
+        Returns
+        -------
+        tuple of ndarray, shape (n,)
+            Times, s since the middle of the run, and the fraction of the good time that each represents.
         """
         times, weights = [], []
         for start, stop in self.gti - self.middle:
             number = max(int(np.ceil((stop - start) / step)), 1)
             times.append(start + (np.arange(number) + 0.5) * (stop - start) / number)
             weights.append(np.full(number, (stop - start) / number))
-        parts = np.concatenate(weights)
-        return np.concatenate(times), parts / parts.sum()
+        seconds = np.concatenate(weights)
+        return np.concatenate(times), seconds / seconds.sum()
 
-    def detxy(
-        self, fovalign: FovAlign = "ALTAZ", rows: NDArray[np.intp] | slice = slice(None)
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Field-of-view coordinates DETX and DETY of the events, deg.
+    def detxy(self, fovalign: FovAlign = "ALTAZ", rows: NDArray[np.intp] | slice = slice(None)) -> tuple[Floats, Floats]:
+        """Compute the field-of-view coordinates DETX and DETY of events, deg.
 
         Parameters
         ----------
         fovalign : {"ALTAZ", "RADEC"}
-            The frame, see `bgnb.observations.coordinates`.
+            Frame of DETX and DETY, see `bgnb.observations.coordinates`.
         rows : ndarray of int, optional
-            Which events; all by default.
+            Rows of the events; all by default.
         """
-        return self.view.detxy(fovalign, self.ra[rows], self.dec[rows], self.time[rows] - self.middle)
+        return self.field_of_view.detxy(fovalign, self.ra[rows], self.dec[rows], self.time[rows] - self.middle)
+
+
+def check_good_time(gti: Floats) -> None:
+    """Check that good time intervals, shape (m, 2), are in order and do not overlap.
+
+    Raises
+    ------
+    BgnbError
+        If they are not, or there is none.
+    """
+    if gti.shape[1:] != (2,) or not len(gti):
+        raise BgnbError("bad-gti", "there are no good time intervals (gti, shape (m, 2))")
+    if not np.all(np.isfinite(gti)):
+        raise BgnbError("bad-gti", "START or STOP of a good time interval is not finite")
+    if np.any(gti[:, 1] <= gti[:, 0]):
+        raise BgnbError("bad-gti", "a good time interval ends before it starts (START, STOP)")
+    if np.any(gti[1:, 0] < gti[:-1, 1]):
+        raise BgnbError("bad-gti", "good time intervals overlap or are not in order (START, STOP)")

@@ -1,54 +1,54 @@
-"""What GADF's columns and keywords mean: quantities in a unit, mission times, the site."""
+"""Columns and keywords of GADF: quantities in a unit, mission times, the site."""
 
 from __future__ import annotations
 
 import numpy as np
 from astropy import units as u
-from numpy.typing import NDArray
 
-from bgnb._util.errors import DataError
+from bgnb._util.arrays import Floats
+from bgnb._util.errors import DataError, located
 from bgnb.observations.coordinates import Site
 from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.sites import OBSERVATORIES
 
 
-def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None = None) -> NDArray[np.float64]:
-    """A column of numbers in a unit; ``default_unit`` holds where the file states none.
+def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None = None) -> Floats:
+    """Return a column of numbers in a unit; ``default_unit`` applies where the file states none.
 
     Raises
     ------
     DataError
-        Where the column is missing, is no such quantity or has no unit.
+        If the column is missing, is no such quantity or has no unit.
     """
     values = table.column(name)
     stated = table.units[name] or (unit if default_unit is None else default_unit)
     if not stated:
-        raise DataError(f"{table.where}: column {name} has no unit, and there is no keyword EUNIT")
+        raise table.error("bad-unit", f"column {name} has no unit, and there is no keyword EUNIT")
     if values.ndim != 1 or values.dtype.kind not in "fiu":
-        raise DataError(f"{table.where}: column {name} must hold one number a row")
-    factor = factor_to(stated, unit, f"{table.where}: column {name}")
-    return np.multiply(values, factor, dtype=float)
+        raise table.error("bad-column", f"column {name} must contain one number per row")
+    return np.multiply(values, factor_to(stated, unit, f"{table.where}: column {name}"), dtype=float)
 
 
 def factor_to(stated: str, unit: str, where: str) -> float:
-    """Factor from a unit that a file states to ours, or a `DataError`."""
+    """Return the factor from a unit stated in a file to another, or raise a `DataError`."""
     if stated == unit:
         return 1.0
     try:
         return float(u.Unit(stated).to(unit))
     except (ValueError, TypeError):
         quantity = next(iter(u.Unit(unit).physical_type))
-        raise DataError(f"{where} has the unit '{stated}', which is no unit of {quantity}") from None
+        article = "an" if quantity[0] in "aeiou" else "a"
+        raise DataError("bad-unit", f"{where} has unit '{stated}', which is not {article} {quantity} unit") from None
 
 
 def mjdref_tt(table: FitsTable) -> float:
-    """Zero of a table's mission times, MJD in TT."""
+    """Return the zero of a table's mission times, MJD in TT."""
     if table.get("MJDREFI") is None and table.get("MJDREF") is not None:
         mjdref = table.number("MJDREF")
     else:
         mjdref = table.number("MJDREFI") + table.number("MJDREFF", 0)
     if not 30000 < mjdref < 100000:
-        raise DataError(f"{table.where}: MJDREF = {mjdref:g} is no modified Julian date of our time")
+        raise table.error("bad-time", f"MJDREF = {mjdref:g} is not a plausible modified Julian date")
     timesys = str(table.get("TIMESYS", "TT")).lower()
     timesys = {"tdt": "tt", "et": "tt", "iat": "tai", "gmt": "utc"}.get(timesys, timesys)
     if timesys == "tt":
@@ -56,27 +56,40 @@ def mjdref_tt(table: FitsTable) -> float:
     from astropy.time import Time
 
     if timesys not in Time.SCALES or timesys == "local":
-        raise DataError(f"{table.where}: TIMESYS '{timesys}' is not a time scale; TT, UTC or TAI are")
+        raise table.error("bad-keyword", f"TIMESYS '{timesys}' is not a time scale, such as TT, UTC or TAI")
     return float(Time(mjdref, format="mjd", scale=timesys).tt.mjd)
 
 
 def time_unit(table: FitsTable) -> str:
-    """Unit of mission times where a column states none."""
+    """Return the unit of mission times whose column states none."""
     return str(table.get("TIMEUNIT", "s"))
 
 
+def start_and_stop(events: FitsTable) -> tuple[float, float]:
+    """Return TSTART and TSTOP, s.
+
+    Raises
+    ------
+    DataError
+        If one is missing, or they are in the wrong order.
+    """
+    factor = factor_to(time_unit(events), "s", f"{events.where}: keyword TIMEUNIT")
+    start, stop = events.number("TSTART") * factor, events.number("TSTOP") * factor
+    if stop <= start:
+        raise events.error("inconsistent-times", f"TSTOP = {stop:.3f} s is not after TSTART = {start:.3f} s")
+    return start, stop
+
+
 def site_of(table: FitsTable) -> Site:
-    """Place of the observatory, from GADF keywords, else by the name in TELESCOP."""
-    for lon, lat, height in (("GEOLON", "GEOLAT", "ALTITUDE"), ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H")):
-        if table.get(lon) is not None:
-            site = Site(table.number(lon), table.number(lat), table.number(height, 0))
-            if site.lon == site.lat == 0:
-                continue  # not filled in: that is open sea
-            if not (abs(site.lon) <= 360 and abs(site.lat) <= 90 and -1000 < site.height < 10_000):
-                place = f"{lon} = {site.lon:g}, {lat} = {site.lat:g} deg, {height} = {site.height:g} m"
-                raise DataError(f"{table.where}: {place} is no place on Earth")
-            return site
+    """Return the location of the observatory from GADF keywords, else by the name in TELESCOP."""
+    for keywords in (("GEOLON", "GEOLAT", "ALTITUDE"), ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H")):
+        if table.get(keywords[0]) is not None:
+            lon, lat, height = table.number(keywords[0]), table.number(keywords[1]), table.number(keywords[2], 0)
+            if lon == lat == 0:
+                continue  # not filled in: a point in the Atlantic
+            with located(f"{table.where}: keywords {', '.join(keywords)}"):
+                return Site(lon, lat, height)
     name = str(table.get("OBSERVATORY_NAME", table.get("TELESCOP", ""))).upper()
     if name in OBSERVATORIES:
         return OBSERVATORIES[name]
-    raise DataError(f"{table.where}: keywords GEOLON, GEOLAT and ALTITUDE are missing or 0, and TELESCOP is unknown")
+    raise table.error("unknown-site", "keywords GEOLON, GEOLAT and ALTITUDE are missing or 0, and TELESCOP is unknown")

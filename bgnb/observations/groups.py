@@ -1,4 +1,4 @@
-"""Groups of runs of like altitude and azimuth."""
+"""Groups of runs in ranges of altitude and azimuth."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ AZ_EDGES = (-90, 90, 270)
 
 @dataclass(frozen=True, eq=False)
 class ObservationGroups:
-    """Groups of runs of like altitude and azimuth.
+    """Groups of runs in ranges of altitude and azimuth.
 
-    GROUP_ID = i_alt · n_az + i_az, from 0. Azimuth is counted from north through east and
+    GROUP_ID = i_alt · n_az + i_az, from 0. Azimuth runs from north through east and is
     wrapped into [first edge, first edge + 360 deg).
 
     Parameters
@@ -37,7 +37,7 @@ class ObservationGroups:
     Raises
     ------
     BgnbError
-        Where the edges are not so.
+        If the edges are not as described.
 
     Examples
     --------
@@ -56,15 +56,15 @@ class ObservationGroups:
             try:
                 values = np.array(u.Quantity(edges).to_value("deg"), dtype=float)
             except (TypeError, ValueError) as error:
-                raise BgnbError(f"{name} must be angles: {error}") from None
+                raise BgnbError("invalid-value", f"{name} must be angles: {error}") from None
             if values.ndim != 1 or len(values) < 2 or not np.all(np.isfinite(values)) or not np.all(np.diff(values) > 0):
-                raise BgnbError(f"{name} must be two or more increasing angles, got {edges}")
+                raise BgnbError("invalid-value", f"{name} must be two or more increasing angles, got {edges}")
             values.setflags(write=False)
             object.__setattr__(self, name, u.Quantity(values, "deg", copy=False))
         if self.alt_edges[0] < 0 * u.deg or self.alt_edges[-1] > 90 * u.deg:
-            raise BgnbError(f"alt_edges must lie within 0 and 90 deg, got {self.alt_edges}")
+            raise BgnbError("invalid-value", f"alt_edges must lie within 0 and 90 deg, got {self.alt_edges}")
         if self.az_edges[-1] - self.az_edges[0] > 360 * u.deg:
-            raise BgnbError(f"az_edges must not span more than 360 deg, got {self.az_edges}")
+            raise BgnbError("invalid-value", f"az_edges must not span more than 360 deg, got {self.az_edges}")
 
     def __len__(self) -> int:
         return (len(self.alt_edges) - 1) * (len(self.az_edges) - 1)
@@ -80,12 +80,12 @@ class ObservationGroups:
         return f"ObservationGroups(alt_edges={self.alt_edges}, az_edges={self.az_edges})"
 
     def group_id(self, alt_pnt: float, az_pnt: float) -> int | None:
-        """GROUP_ID of a pointing in deg; None outside all groups. The highest altitude belongs to the last group."""
+        """Return the GROUP_ID of a pointing in deg; None outside all groups. The maximum altitude belongs to the last group."""
         (group_id,) = self.group_ids([alt_pnt], [az_pnt]).tolist()
         return None if group_id < 0 else int(group_id)
 
     def group_ids(self, alt_pnt: Any, az_pnt: Any) -> NDArray[np.int64]:
-        """GROUP_ID of each of many pointings in deg; −1 outside all groups."""
+        """Return the GROUP_IDs of pointings in deg; −1 outside all groups."""
         alt_edges, az_edges, alt = self.alt_edges.value, self.az_edges.value, np.asarray(alt_pnt, dtype=float)
         i_alt = np.searchsorted(alt_edges, alt, side="right") - 1
         i_alt[alt == alt_edges[-1]] -= 1
@@ -94,18 +94,18 @@ class ObservationGroups:
         return np.where(inside, i_alt * (len(az_edges) - 1) + i_az, -1)
 
     def az_column(self, az_pnt: float) -> int | None:
-        """Index of the range of azimuth that an azimuth in deg lies in; None outside all."""
+        """Return the index of the range that contains an azimuth in deg; None outside all."""
         i_az = int(np.searchsorted(self.az_edges.value, self.wrapped(az_pnt), side="right")) - 1
         return i_az if i_az < len(self.az_edges) - 1 else None
 
     def wrapped(self, az_pnt: float | NDArray[np.float64]) -> Any:
-        """Azimuths in deg, from the first edge on."""
+        """Wrap azimuths in deg into the 360 deg that start at the first edge."""
         first = self.az_edges.value[0]
-        return (np.asarray(az_pnt) - first) % 360 % 360 + first  # a tiny negative remainder rounds to 360 itself: hence twice
+        return (np.asarray(az_pnt) - first) % 360 % 360 + first  # twice, as a tiny negative remainder rounds to 360
 
     @cached_property
     def table(self) -> Table:
-        """One row a group: GROUP_ID, ALT_MIN, ALT_MAX, AZ_MIN, AZ_MAX (deg)."""
+        """One row per group: GROUP_ID, ALT_MIN, ALT_MAX, AZ_MIN, AZ_MAX (deg)."""
         low_alt, low_az = np.meshgrid(self.alt_edges[:-1], self.az_edges[:-1], indexing="ij")
         high_alt, high_az = np.meshgrid(self.alt_edges[1:], self.az_edges[1:], indexing="ij")
         table = Table({"GROUP_ID": np.arange(len(self))})
@@ -116,60 +116,53 @@ class ObservationGroups:
 
     @classmethod
     def from_table(cls, table: Table) -> ObservationGroups:
-        """Groups of a table such as `table`.
+        """Make groups from a table such as `table`.
 
         Raises
         ------
         BgnbError
-            Where a column is missing, or the rows are not those of a grid of edges.
+            If a column is missing, or the rows are not those of a grid of edges.
         """
         edges = {}
         for axis in ("ALT", "AZ"):
-            for name in (f"{axis}_MIN", f"{axis}_MAX"):
-                if name not in table.colnames:
-                    raise BgnbError(f"a table of groups needs the column {name}; it has {', '.join(table.colnames)}")
-            both = [u.Quantity(table[f"{axis}_{end}"], "deg") for end in ("MIN", "MAX")]
-            edges[axis] = np.unique(np.concatenate(both))
+            names = (f"{axis}_MIN", f"{axis}_MAX")
+            if missing := [name for name in ("GROUP_ID", *names) if name not in table.colnames]:
+                message = f"a table of groups needs the column {missing[0]}; it has {', '.join(table.colnames)}"
+                raise BgnbError("missing-column", message)
+            edges[axis] = np.unique(np.concatenate([u.Quantity(table[name], "deg") for name in names]))
         groups = cls(alt_edges=edges["ALT"], az_edges=edges["AZ"])
-        same = len(table) == len(groups) and all(
-            np.array_equal(groups.table[name], table[name]) for name in groups.table.colnames
-        )
-        if not same:
-            raise BgnbError("the rows of the table of groups are not those of a grid of altitude and azimuth")
+        expected = groups.table
+        if len(table) != len(groups) or not all(np.array_equal(expected[name], table[name]) for name in expected.colnames):
+            raise BgnbError("invalid-value", "the rows of a table of groups must be those of a grid of altitude and azimuth")
         return groups
 
 
 def observation_groups(
     alt_edges: Sequence[float] | u.Quantity | None = None, az_edges: Sequence[float] | u.Quantity | None = None
 ) -> ObservationGroups:
-    """Groups of edges in deg, or the default ones."""
+    """Make groups from edges in deg; by default from `ALT_EDGES` and `AZ_EDGES`."""
     alt, az = (ALT_EDGES if alt_edges is None else alt_edges), (AZ_EDGES if az_edges is None else az_edges)
     return ObservationGroups(u.Quantity(alt, "deg"), u.Quantity(az, "deg"))
 
 
 def group_runs(runs: Runs, selection: Selection, groups: ObservationGroups) -> tuple[dict[int, list[int]], Selection]:
-    """OBS_IDs by GROUP_ID, and the selection without the runs outside all groups."""
+    """Group selected runs: OBS_IDs by GROUP_ID, and the selection without the runs outside all groups."""
+    group_ids = dict(zip(runs.obs_ids, groups.group_ids(runs.table["ALT_PNT"], runs.table["AZ_PNT"]).tolist(), strict=True))
+    outside = [obs_id for obs_id in selection.kept if group_ids[obs_id] < 0]
+    reasons = {**selection.left_out, **dict.fromkeys(outside, Reason("altitude and azimuth outside all groups"))}
+    kept = tuple(obs_id for obs_id in selection.kept if obs_id not in reasons)
     members: dict[int, list[int]] = {}
-    left_out = dict(selection.left_out)
-    kept = set(selection.kept)
-    group_ids = groups.group_ids(runs.table["ALT_PNT"], runs.table["AZ_PNT"]).tolist()
-    for obs_id, group_id in zip(runs.obs_ids, group_ids, strict=True):
-        if obs_id not in kept:
-            continue
-        if group_id < 0:
-            left_out[obs_id] = Reason("altitude and azimuth outside all groups")
-        else:
-            members.setdefault(group_id, []).append(obs_id)
-    inside = tuple(obs_id for obs_id in selection.kept if obs_id not in left_out)
-    return dict(sorted(members.items())), Selection(inside, left_out)
+    for obs_id in kept:
+        members.setdefault(group_ids[obs_id], []).append(obs_id)
+    return dict(sorted(members.items())), Selection(kept, reasons)
 
 
-def merge_groups(groups: ObservationGroups, livetime: Mapping[int, float], least: float) -> dict[int, int]:
-    """Merge neighbouring groups until each has at least a livetime.
+def merge_groups(groups: ObservationGroups, livetime: Mapping[int, float], minimum: float) -> dict[int, int]:
+    """Merge neighbouring groups until each has a minimum livetime.
 
-    Again and again the group with the least livetime is merged with that neighbour in
-    altitude, at the same azimuths, which has less. Where all altitudes of a range of azimuth
-    together have too little, groups of the same altitude are merged over all azimuths first.
+    Repeatedly, the group with the lowest livetime is merged with its neighbour in altitude, at
+    the same azimuths, that has less livetime. If the sum over all altitudes of a range of
+    azimuth is too low, groups of the same altitude are merged over all azimuths first.
 
     Parameters
     ----------
@@ -177,34 +170,33 @@ def merge_groups(groups: ObservationGroups, livetime: Mapping[int, float], least
         The groups.
     livetime : mapping of int to float
         Livetime of each group that has runs, by GROUP_ID, s.
-    least : float
-        The wanted livetime, s.
+    minimum : float
+        Minimum livetime of a group, s.
 
     Returns
     -------
     dict of int to int
-        For every GROUP_ID, that of the group that it is merged into: the lowest of those merged.
+        For every GROUP_ID, that of the group it is merged into: the lowest of those merged.
     """
     n_az = len(groups.az_edges) - 1
     columns = [[[row * n_az + column] for row in range(len(groups) // n_az)] for column in range(n_az)]
 
-    def total(merged: Iterable[int]) -> float:
-        return sum(livetime.get(group_id, 0.0) for group_id in merged)
+    def total(group_ids: Iterable[int]) -> float:
+        return sum(livetime.get(group_id, 0.0) for group_id in group_ids)
 
-    if any(total(itertools.chain(*column)) < least for column in columns):
-        columns = [[list(itertools.chain(*same)) for same in zip(*columns, strict=True)]]
+    if any(total(itertools.chain(*column)) < minimum for column in columns):
+        columns = [[list(itertools.chain(*row)) for row in zip(*columns, strict=True)]]
     for column in columns:
-        while len(column) > 1 and min(map(total, column)) < least:
-            poorest = min(range(len(column)), key=lambda number: total(column[number]))
-            beside = [number for number in (poorest - 1, poorest + 1) if 0 <= number < len(column)]
-            other = min(beside, key=lambda number: total(column[number]))
-            first, second = sorted((poorest, other))
+        while len(column) > 1 and min(map(total, column)) < minimum:
+            lowest = min(range(len(column)), key=lambda number: total(column[number]))
+            neighbours = [number for number in (lowest - 1, lowest + 1) if 0 <= number < len(column)]
+            first, second = sorted((lowest, min(neighbours, key=lambda number: total(column[number]))))
             column[first : second + 1] = [column[first] + column[second]]
     return {group_id: min(merged) for column in columns for merged in column for group_id in sorted(merged)}
 
 
 def mean_azimuth(az_pnt: NDArray[np.float64]) -> float:
-    """Circular mean of azimuths, deg, in [0, 360).
+    """Compute the circular mean of azimuths, deg, in [0, 360).
 
     >>> round(mean_azimuth(np.array([350.0, 20.0])), 9)
     5.0

@@ -1,4 +1,4 @@
-"""Places of the observatories, for data that do not state it and for simulation."""
+"""Locations of observatories, for simulations and for data that do not state them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OBSERVATORIES = {
 
 
 def same_instrument(one: str, other: str) -> bool:
-    """Whether two names (TELESCOP) may be of one instrument; "" may be of any.
+    """Compare two instrument names (TELESCOP) regardless of spelling; an empty name matches any.
 
     >>> same_instrument("HESS", "H.E.S.S."), same_instrument("CTAO-NORTH", "CTA-N"), same_instrument("CTA-N", "CTA-S")
     (True, True, False)

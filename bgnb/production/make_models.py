@@ -12,7 +12,7 @@ from bgnb._util.errors import BgnbError
 from bgnb.cubes.model import BackgroundModel, find_method
 from bgnb.cubes.model_set import GroupModel, ModelSet
 from bgnb.observations.groups import mean_azimuth
-from bgnb.observations.selection import Reason, fault
+from bgnb.observations.selection import Reason
 from bgnb.production.counting import Counted, Key, sum_counted
 from bgnb.production.plan import Plan
 from bgnb.production.report import GroupReport, Report, RunReport, in_one_line
@@ -62,7 +62,7 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
     stacks = {key.group_id: counted.stack for key, counted in groups.items() if counted.stack.counts.any()}
     runs = [RunReport(obs_id, None, reason, None) for obs_id, reason in plan.left_out.items()]
     for key, counted in groups.items():
-        runs += [RunReport(obs_id, key.group_id, fault(str(error)), None) for obs_id, error in counted.errors.items()]
+        runs += [RunReport(obs_id, key.group_id, Reason.from_error(error), None) for obs_id, error in counted.errors.items()]
         reason = None if key.group_id in stacks else _NO_COUNTS
         runs += [RunReport(run.obs_id, key.group_id, reason, run) for run in counted.stack.runs]
     if not stacks:

@@ -12,7 +12,7 @@ from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb._version import __version__
 from bgnb.files.manifest import check
 from bgnb.files.output_directory import write_file
-from bgnb.observations.selection import fault
+from bgnb.observations.selection import Reason
 from bgnb.production.counting import Chunk, Counted
 from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report, RunReport
@@ -36,7 +36,9 @@ def write_part(plan: Plan, counted: Iterable[tuple[Chunk, Counted]], directory: 
     for chunk, piece in counted:
         write_file(directory / _name(chunk.obs_ids), piece.packed)
         runs += [RunReport(run.obs_id, chunk.key.group_id, None, run) for run in piece.stack.runs]
-        runs += [RunReport(obs_id, chunk.key.group_id, fault(str(error)), None) for obs_id, error in piece.errors.items()]
+        runs += [
+            RunReport(obs_id, chunk.key.group_id, Reason.from_error(error), None) for obs_id, error in piece.errors.items()
+        ]
     settings = plan.settings.as_dict()
     content = {"creator": f"bgnb {__version__}", "part": numbers, "plan": plan.digest(), "settings": settings}
     write_file(directory / PART_FILE, (json.dumps(content, indent=1) + "\n").encode())

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from bgnb._util.errors import enumerate_values
 from bgnb.cubes.stack import RunCounts
-from bgnb.observations.selection import FAULT, Reason, Selection
+from bgnb.observations.selection import Reason, Selection
 
 _COUNTED = (
     "livetime_s",
@@ -113,7 +113,7 @@ class Report:
     @property
     def faults(self) -> dict[int, str]:
         """OBS_ID of the runs that cannot be used, and why."""
-        return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.kind == FAULT}
+        return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.is_error}
 
     @property
     def summary(self) -> str:
@@ -172,7 +172,7 @@ def count_reasons(reasons: Iterable[Reason]) -> list[str]:
     """A line for each kind of reason, with the number of runs; faults with their descriptions."""
     reasons = list(reasons)
     lines = [f"{number} {kind}" for kind, number in Counter(reason.kind for reason in reasons).most_common()]
-    return lines + sorted(reason.detail for reason in reasons if reason.kind == FAULT)
+    return lines + sorted(reason.detail for reason in reasons if reason.is_error)
 
 
 def in_one_line(reasons: Iterable[Reason]) -> str:

@@ -161,7 +161,7 @@ def make_test_eventlist(
     view = FieldOfView(ra_pnt, dec_pnt, _MJDREF + middle / 86400, site)
     energy, detx, dety = model.draw(rng, float(observation["ALT_PNT"]), livetime)
     time = _sorted_times(rng, len(energy), tstart, ontime)
-    ra, dec = view.sky(model.fovalign, detx, dety, time - middle)
+    ra, dec = view.sky_position(model.fovalign, detx, dety, time - middle)
     near = [source for source in sources if _in_view(source, view)]
     if near:
         of_sources = [_source_events(rng, source, model, livetime) for source in near]
@@ -199,7 +199,7 @@ def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> flo
 
 def _in_view(source: PointSource, view: FieldOfView) -> bool:
     """Check that a source is close enough to the pointing to be simulated."""
-    x, y = view.radec(np.array([source.ra]), np.array([source.dec]))
+    x, y = view.detxy_radec(np.array([source.ra]), np.array([source.dec]))
     return bool(np.hypot(x[0], y[0]) <= _SOURCE_MAX_OFFSET)
 
 
@@ -210,7 +210,7 @@ def _source_events(rng: np.random.Generator, source: PointSource, model: TrueMod
     energy = (low + (high - low) * rng.random(n)) ** (1 / (1 - _SOURCE_INDEX))
     around = FieldOfView(source.ra, source.dec, _MJDREF, Site(0.0, 0.0, 0.0))  # RADEC depends neither on time nor on site
     x, y = rng.normal(0, PSF_SIGMA, (2, n))
-    return energy, *around.sky("RADEC", x, y, np.zeros(n))
+    return energy, *around.sky_position("RADEC", x, y, np.zeros(n))
 
 
 def _sorted_times(rng: np.random.Generator, n: int, start: float, duration: float) -> Floats:

@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.broken.directory")  # so that a failure there says what differs
+pytest.register_assert_rewrite("tests.broken.directory")  # for informative failures

@@ -1,4 +1,4 @@
-"""A good directory of runs to break, and a limit of time: nothing may hang."""
+"""Good directory of runs to break, and a time limit per test."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _SECONDS = 30
 
 @pytest.fixture(scope="session")
 def good_runs(tmp_path_factory) -> Path:
-    """Three good runs; do not change them."""
+    """Write three good runs, which must not be changed."""
     return write_runs(tmp_path_factory.mktemp("good") / "in")
 
 
 @pytest.fixture
 def indir(good_runs, tmp_path) -> Path:
-    """A copy of them, to change."""
+    """Copy the good runs, to change them."""
     return Path(shutil.copytree(good_runs, tmp_path / "in"))
 
 
 @pytest.fixture(autouse=True)
 def _no_hang():
-    """Each test ends in time, or fails."""
+    """Fail a test that exceeds the time limit."""
 
     def stop(*_):
         pytest.fail(f"not done after {_SECONDS} s")

@@ -1,9 +1,9 @@
-"""A small directory of runs whose totals are known, and ways to change it."""
+"""Small directory of runs with known totals, and functions that change it."""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bgnb import Report, make_bg_cube_models, open_runs, read_event_list, read_m
 from tests.helpers.files import names
 from tests.helpers.run_files import ONTIME, TSTART, gti_hdu, run, write_gadf
 
-#: Events of each run, all of which are counted: each set of runs has a sum of its own.
+#: Events of each run, all of which are counted; each set of runs has a different sum.
 EVENTS = {2: 40, 4: 50, 8: 80}
 #: Livetime of each run, s.
 LIVETIME = {2: 1502.0, 4: 1504.0, 8: 1508.0}
@@ -26,7 +26,7 @@ Change = Callable[[Path], object]
 
 
 def parts_of_run(obs_id: int, **changes: Any) -> dict[str, Any]:
-    """A run whose events all lie inside axes and good time, and above the threshold."""
+    """Make a run whose events all lie inside axes and good time, and above the threshold."""
     parts = run(obs_id, 1, **{"pointing": (75.0, 30.0)} | changes)
     if "events" not in changes:
         rng, n_events = np.random.default_rng(obs_id), EVENTS[obs_id]
@@ -41,12 +41,12 @@ def parts_of_run(obs_id: int, **changes: Any) -> dict[str, Any]:
 
 
 def write_runs(indir: Path) -> Path:
-    """Three good runs in scheme GADF."""
+    """Write three good runs in scheme GADF."""
     return write_gadf(indir, [parts_of_run(obs_id) for obs_id in EVENTS])
 
 
 def make_models(indir: Path, outdir: Path) -> Report:
-    """The main job, on few bins; each group must be the sum of its runs, in the report and in its file."""
+    """Make models with few bins; assert that each group is the sum of its runs, in the report and in its file."""
     report = make_bg_cube_models(indir, "GADF", outdir, select="all", n_energy=6, n_fov=4)
     for group in report.groups:
         counted = [entry.counted for entry in report.runs if entry.group_id == group.group_id and entry.counted]
@@ -58,28 +58,29 @@ def make_models(indir: Path, outdir: Path) -> Report:
 
 
 def totals(report: Report) -> dict[int, tuple[int, float]]:
-    """Counts and livetime of each run used."""
+    """Return counts and livetime of each run used."""
     return {entry.obs_id: (entry.counted.counts, entry.counted.livetime_s) for entry in report.runs if entry.reason is None}
 
 
 def good_totals(*obs_ids: int) -> dict[int, tuple[int, float]]:
-    """What `totals` must be where these runs are used."""
+    """Return the expected `totals` if these runs are used."""
     return {obs_id: (EVENTS[obs_id], LIVETIME[obs_id]) for obs_id in obs_ids}
 
 
-def left_out_by_name(indir: Path, outdir: Path, words: Sequence[str]) -> None:
-    """The changed run must be named as a fault, with these words, and the others used with their own totals."""
+def assert_skipped(indir: Path, outdir: Path, code: str, *words: str) -> None:
+    """Assert that the changed run is skipped with this error code and these words, and that the totals of others stay."""
     report = make_models(indir, outdir)
     assert totals(report) == good_totals(*(EVENTS.keys() - {CHANGED}))
     assert list(report.faults) == [CHANGED]
     message = report.faults[CHANGED]
-    assert message.isprintable()  # no second line, nothing that a terminal would obey
+    assert message.isprintable()  # one line, without terminal escape sequences
+    assert message.endswith(f"[{code}]"), message
     for word in words:
-        assert word in message
+        assert word in message, message
 
 
 def file_of(indir: Path, obs_id: int = CHANGED) -> Path:
-    """The file of a run."""
+    """Return the path of the file of a run."""
     return indir / "data" / f"run{obs_id}.fits.gz"
 
 
@@ -135,29 +136,29 @@ def with_column(name: str, values: Callable[[Table], Any], unit: str | None = No
     return in_columns(hdu, change)
 
 
-def in_bytes(change: Callable[[bytes], bytes], inflated: bool = True) -> Change:
-    """Change the bytes of the file of the run, inside or outside of its compression."""
+def in_bytes(change: Callable[[bytes], bytes], decompressed: bool = True) -> Change:
+    """Change the decompressed or compressed bytes of the file of the run."""
 
     def apply(indir: Path) -> None:
         path = file_of(indir)
         content = path.read_bytes()
-        path.write_bytes(gzip.compress(change(gzip.decompress(content)), 1) if inflated else change(content))
+        path.write_bytes(gzip.compress(change(gzip.decompress(content)), 1) if decompressed else change(content))
 
     return apply
 
 
 def in_card(keyword: str, value: str, hdu: str = "EVENTS") -> Change:
-    """Put any text as the value of a card, which astropy would not write."""
+    """Set the value of a card to any text, including what astropy would not write."""
     return in_bytes(lambda content: with_card(content, keyword, value, hdu))
 
 
 def with_card(content: bytes, keyword: str, value: str, hdu: str = "EVENTS") -> bytes:
-    """A FITS file with another value, as text, behind a keyword of an HDU."""
+    """Replace the value of a keyword of an HDU by a text."""
     return with_whole_card(content, keyword, f"{keyword:<8}= {value}", hdu)
 
 
 def with_whole_card(content: bytes, keyword: str, card: str, hdu: str = "EVENTS") -> bytes:
-    """A FITS file with another card in the place of one of an HDU."""
+    """Replace a card of an HDU by another card."""
     header = content.rindex(b"XTENSION", 0, content.index(f"EXTNAME = '{hdu} ".encode()))
     start = content.index(f"{keyword:<8}= ".encode(), header)
     return content[:start] + f"{card:<80}".encode("latin-1") + content[start + 80 :]
@@ -186,19 +187,19 @@ def in_row(obs_id: int = CHANGED, **values: Any) -> Change:
 
 
 def in_location(kind: str = "", obs_id: int = CHANGED, **values: str) -> Change:
-    """Put text into the rows of a run in ``hdu-index``, of one kind or all."""
+    """Put text into the rows of a run in ``hdu-index``, of one kind or all kinds."""
 
     def change(table: Table) -> None:
         for name, value in values.items():
             old = zip(table["OBS_ID"], table["HDU_TYPE"], table[name], strict=True)
             new = [value if (number, kind or one) == (obs_id, one) else text for number, one, text in old]
-            table[name] = np.char.encode(new, "utf-8")  # astropy writes no text that is not ASCII
+            table[name] = np.char.encode(new, "utf-8")  # astropy writes ASCII text only
 
     return in_index("hdu-index", change)
 
 
 def moved_to(file_name: str, file_dir: str = "data") -> Change:
-    """Give the file of the run another name, in the index too."""
+    """Rename the file of the run, also in the index."""
 
     def apply(indir: Path) -> None:
         target = indir / file_dir / file_name
@@ -210,7 +211,7 @@ def moved_to(file_name: str, file_dir: str = "data") -> Change:
 
 
 def both(*changes: Change) -> Change:
-    """One change after the other."""
+    """Apply changes one after the other."""
 
     def apply(indir: Path) -> None:
         for change in changes:
@@ -220,14 +221,14 @@ def both(*changes: Change) -> Change:
 
 
 def gti_in_another_file(indir: Path) -> None:
-    """Good time intervals of the run in ``times.fits``."""
+    """Move the good time intervals of the run to ``times.fits``."""
     in_hdus(lambda hdus: hdus.pop("GTI"))(indir)
     fits.HDUList([fits.PrimaryHDU(), gti_hdu(parts_of_run(CHANGED))]).writeto(indir / "data" / "times.fits")
     in_location("gti", FILE_NAME="times.fits")(indir)
 
 
 def detxy(sign: int) -> Change:
-    """Columns DETX and DETY as another program computes them: right with sign 1."""
+    """Add columns DETX and DETY as another program may compute them; they are right with sign 1."""
 
     def apply(indir: Path) -> None:
         events = read_event_list(open_runs(indir, "GADF").files(CHANGED))

@@ -1,4 +1,4 @@
-"""Files of runs that are missing, damaged, or something else, are left out by name, and the others are used."""
+"""Runs whose file is missing, damaged or not FITS are skipped with an error that names it; others are used."""
 
 import errno
 import gzip
@@ -14,6 +14,7 @@ import pytest
 from bgnb import BgnbError
 from tests.broken.directory import (
     CHANGED,
+    assert_skipped,
     both,
     file_of,
     good_totals,
@@ -21,7 +22,6 @@ from tests.broken.directory import (
     in_hdus,
     in_header,
     in_location,
-    left_out_by_name,
     make_models,
     totals,
     with_card,
@@ -38,7 +38,7 @@ def written(content):
 
 
 def instead(make):
-    """Something else in the place of the file."""
+    """Replace the file by something else."""
 
     def apply(indir):
         file_of(indir).unlink()
@@ -47,7 +47,7 @@ def instead(make):
     return apply
 
 
-def half(content):
+def first_half(content):
     return content[: len(content) // 2]
 
 
@@ -61,7 +61,7 @@ def flipped(position):
 
 
 def flipped_in_data(content):
-    """A bit of the first event changed, and all sums kept."""
+    """Change a bit of the first event without updating the checksums."""
     start = content.index(b"EXTNAME = 'EVENTS")
     return flipped(content.index(b"END" + b" " * 77, start) // 2880 * 2880 + 2880 + 3)(content)
 
@@ -75,7 +75,7 @@ def loop(path):
 
 
 def huge_and_sparse(indir):
-    """A plain file that is as large as its header says, and takes no room on the disk."""
+    """Write a sparse, uncompressed file as large as its header says."""
     content = with_card(gzip.decompress(file_of(indir).read_bytes()), "NAXIS2", "100000000")
     file_of(indir).write_bytes(content)
     os.truncate(file_of(indir), 5 << 30)
@@ -86,57 +86,69 @@ def header_without_end(content):
 
 
 BROKEN_FILES = {
-    "file missing": (lambda indir: file_of(indir).unlink(), "there is no such file"),
-    "file empty": (written(b""), "is empty"),
-    "gzip file cut": (in_bytes(half, inflated=False), "is cut: its compressed data do not end"),
-    "gzip file cut after some bytes": (in_bytes(lambda content: content[:7], inflated=False), "is cut"),
-    "gzip file cut in its sums": (in_bytes(lambda content: content[:-3], inflated=False), "is cut"),
-    "cut within the events": (
+    "file missing": (lambda indir: file_of(indir).unlink(), "not-found"),
+    "file empty": (written(b""), "empty-file"),
+    "gzip file truncated": (in_bytes(first_half, decompressed=False), "truncated", "gzip stream"),
+    "gzip file truncated after some bytes": (
+        in_bytes(lambda content: content[:7], decompressed=False),
+        "truncated",
+        "gzip stream",
+    ),
+    "gzip file truncated in its checksum": (
+        in_bytes(lambda content: content[:-3], decompressed=False),
+        "truncated",
+        "gzip stream",
+    ),
+    "truncated within the events": (
         in_bytes(lambda content: content[: content.index(b"EXTNAME = 'GTI") - 4000]),
+        "truncated",
         "HDU EVENTS",
-        "ends within",
     ),
-    "cut within a header": (
+    "truncated within a header": (
         in_bytes(lambda content: content[: content.index(b"EXTNAME = 'EVENTS")]),
-        "is cut, at the header of HDU 1",
+        "truncated",
+        "HDU 1",
     ),
-    "cut after the events": (
+    "truncated after the events": (
         in_bytes(lambda content: content[: content.index(b"EXTNAME = 'GTI") // 2880 * 2880]),
-        "there is no HDU gti",
+        "missing-hdu",
+        "HDU gti",
     ),
-    "bit flipped in the gzip file": (in_bytes(flipped(600), inflated=False), "is damaged, and cannot be inflated"),
-    "bit flipped in the sum of gzip": (in_bytes(flipped(-7), inflated=False), "is damaged, and cannot be inflated"),
-    "bit flipped in data with DATASUM": (with_sums(flipped_in_data), "HDU EVENTS", "DATASUM does not fit the table"),
+    "bit flipped in the gzip file": (in_bytes(flipped(600), decompressed=False), "damaged"),
+    "bit flipped in the checksum of gzip": (in_bytes(flipped(-7), decompressed=False), "damaged"),
+    "bit flipped in data with DATASUM": (with_sums(flipped_in_data), "damaged", "HDU EVENTS", "DATASUM"),
     "bit flipped in a header with CHECKSUM": (
         with_sums(lambda content: with_card(content, "LIVETIME", "1500.5")),
+        "damaged",
         "HDU EVENTS",
-        "CHECKSUM does not fit the HDU",
+        "CHECKSUM",
     ),
-    "web page": (written(WEB_PAGE), "is a web page, not a FITS file"),
-    "web page, compressed": (written(gzip.compress(WEB_PAGE)), "is a web page, not a FITS file"),
-    "pointer of a version control": (written(POINTER), "is a pointer of git-lfs", "git lfs pull"),
-    "not a FITS file": (written(bytes(range(256)) * 100), "is not a FITS file"),
-    "other compression": (written(b"BZh91AY&SY" + bytes(100)), "is not a FITS file"),
-    "folder": (instead(Path.mkdir), "is a folder, not a file"),
-    "pipe": (instead(os.mkfifo), "is a pipe or a device, not a file"),
-    "device": (instead(lambda path: path.symlink_to("/dev/zero")), "is a pipe or a device, not a file"),
-    "link to nothing": (instead(lambda path: path.symlink_to("nowhere")), "is a link to nowhere, which is not there"),
-    "link in a circle": (instead(loop), "cannot be read: Too many levels of symbolic links"),
-    "table of gigabytes": (huge_and_sparse, "HDU EVENTS", "the table has more than 1 GiB"),
-    "header without end": (in_bytes(header_without_end), "the header of HDU 0 does not end"),
+    "web page": (written(WEB_PAGE), "not-fits", "web page"),
+    "web page, compressed": (written(gzip.compress(WEB_PAGE)), "not-fits", "web page"),
+    "Git LFS pointer": (written(POINTER), "not-fits", "git lfs pull"),
+    "not a FITS file": (written(bytes(range(256)) * 100), "not-fits"),
+    "other compression": (written(b"BZh91AY&SY" + bytes(100)), "not-fits"),
+    "directory": (instead(Path.mkdir), "not-a-file", "directory"),
+    "pipe": (instead(os.mkfifo), "not-a-file", "pipe"),
+    "device": (instead(lambda path: path.symlink_to("/dev/zero")), "not-a-file", "device"),
+    "link to nothing": (instead(lambda path: path.symlink_to("nowhere")), "not-found", "nowhere"),
+    "link in a circle": (instead(loop), "unreadable", "symbolic links"),
+    "table of gigabytes": (huge_and_sparse, "too-large", "HDU EVENTS", "1 GiB"),
+    "header without end": (in_bytes(header_without_end), "bad-header", "HDU 0", "END"),
 }
 
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("name", BROKEN_FILES)
-def test_a_broken_file_is_left_out_by_name_and_the_others_count(indir, tmp_path, name):
-    change, *words = BROKEN_FILES[name]
+def test_broken_file_is_skipped(indir, tmp_path, name):
+    """Skip a run with a broken file, name the file, and count the others in full."""
+    change, code, *words = BROKEN_FILES[name]
     change(indir)
-    left_out_by_name(indir, tmp_path / "out", [FILE, *words])
+    assert_skipped(indir, tmp_path / "out", code, FILE, *words)
 
 
-def test_a_file_that_may_not_be_read(indir, tmp_path, monkeypatch):
-    """Rights do not bind root, so the refusal itself is put in."""
+def test_file_without_permission(indir, tmp_path, monkeypatch):
+    """Skip a run whose file may not be read; permissions do not bind root, so the error is simulated."""
     opened = Path.open
 
     def refuse(path, *args, **kwargs):
@@ -145,48 +157,51 @@ def test_a_file_that_may_not_be_read(indir, tmp_path, monkeypatch):
         return opened(path, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", refuse)
-    report = make_models(indir, tmp_path / "out")
-    assert totals(report) == good_totals(2, 8)
-    assert report.faults[CHANGED].endswith("run4.fits.gz: cannot be read: Permission denied")
+    assert_skipped(indir, tmp_path / "out", "unreadable", FILE, "Permission denied")
 
 
-def test_one_file_under_two_numbers_is_used_for_neither_if_it_does_not_say_its_own(indir, tmp_path):
+def test_file_shared_by_two_runs(indir, tmp_path):
+    """Use a file for none of two runs if it does not state its OBS_ID."""
     both(in_header(OBS_ID=None), in_location(obs_id=8, FILE_NAME=FILE))(indir)
     report = make_models(indir, tmp_path / "out")
     assert totals(report) == good_totals(2)
     for obs_id, other in ((4, 8), (8, 4)):
-        assert f"{FILE}, HDU EVENTS: the index names these events for run {other} too" in report.faults[obs_id]
-        assert "there is no keyword OBS_ID" in report.faults[obs_id]
+        for words in (f"{FILE}, HDU EVENTS", f"run {other}", "OBS_ID", "[duplicate-run]"):
+            assert words in report.faults[obs_id]
 
 
-def test_several_broken_runs_are_all_named(indir, tmp_path):
+def test_several_broken_runs_are_named(indir, tmp_path):
+    """Name every run that cannot be used."""
     for obs_id in (2, 8):
         file_of(indir, obs_id).write_bytes(b"")
     report = make_models(indir, tmp_path / "out")
     assert totals(report) == good_totals(CHANGED)
-    assert [obs_id for obs_id, message in report.faults.items() if f"run{obs_id}.fits.gz: is empty" in message] == [2, 8]
+    assert list(report.faults) == [2, 8]
+    for obs_id, message in report.faults.items():
+        assert f"run{obs_id}.fits.gz" in message
+        assert message.endswith("[empty-file]")
 
 
-def test_where_all_runs_are_broken_nothing_is_written(indir, tmp_path):
+def test_no_output_if_all_runs_are_broken(indir, tmp_path):
+    """Write nothing if no run can be used, and name them in one line."""
     for obs_id in (2, 4, 8):
         file_of(indir, obs_id).write_bytes(WEB_PAGE)
-    with pytest.raises(BgnbError, match=r"no model could be made: 3 cannot be used, .*run2\.fits\.gz: is a web page") as caught:
+    with pytest.raises(BgnbError, match=r"3 cannot be used.*run2\.fits\.gz.*\[not-fits\]") as caught:
         make_models(indir, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == {"in"}
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_file_that_inflates_beyond_the_limit(indir, tmp_path, monkeypatch):
+def test_file_larger_than_the_maximum(indir, tmp_path, monkeypatch):
+    """Skip a run whose file exceeds the maximum size when decompressed."""
     monkeypatch.setattr("bgnb.observations.fits_table.INFLATED_MAX", 100_000)
     in_bytes(lambda content: content + bytes(100_000))(indir)
-    report = make_models(indir, tmp_path / "out")
-    assert totals(report) == good_totals(2, 8)
-    assert "run4.fits.gz: inflates to more than" in report.faults[CHANGED]
+    assert_skipped(indir, tmp_path / "out", "too-large", FILE)
 
 
 def two_gigabytes_of_zeros(start):
-    """A gzip file of 2 MB: a beginning, and blocks of zeros that are compressed once and written again and again."""
+    """Make a gzip file of 2 MB: a start, and blocks of zeros that are compressed once and repeated."""
     packer = zlib.compressobj(1, zlib.DEFLATED, -15)
     head = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)
     megabyte = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -210,10 +225,12 @@ print(taken // 1024 if sys.platform == "darwin" else taken)
 """
 
 
-def test_a_bomb_of_two_gigabytes_takes_no_more_memory_than_the_limit(indir, engine):
+def test_memory_for_a_gzip_bomb(indir, engine):
+    """Take no more memory than the maximum size for a file that decompresses to 2 GiB."""
     start = gzip.decompress(file_of(indir).read_bytes())
     file_of(indir).write_bytes(two_gigabytes_of_zeros(start))
     command = [sys.executable, "-c", READ_BOMB, str(file_of(indir)), engine]
     message, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
-    assert message.endswith("inflates to more than 1 GiB, where bgnb stops; inflate it yourself if it is as it should be")
+    assert "1 GiB" in message
+    assert message.endswith("[too-large]")
     assert int(kilobytes) < 1.5 * 2**20

@@ -1,4 +1,4 @@
-"""Odd input that must simply work: the run is used, with all its counts and its livetime."""
+"""Unusual but valid input: the run is used with all its counts and its livetime."""
 
 import gzip
 import shutil
@@ -44,7 +44,7 @@ def plain_fits(indir):
 
 
 def plain_content_under_gz_name(indir):
-    in_bytes(gzip.decompress, inflated=False)(indir)
+    in_bytes(gzip.decompress, decompressed=False)(indir)
 
 
 def in_two_members(content):
@@ -59,7 +59,7 @@ def scaled(indir):
         table["TIME"] -= TSTART
 
     in_columns(change=whole)(indir)
-    # In the place of cards that nobody needs, as astropy would scale the values itself.
+    # Replace unused cards, because astropy would scale the values itself.
     cards = {"HDUCLASS": "TSCAL5  =                0.001", "HDUCLAS1": "TZERO5  =                  2.0"}
     cards["TELESCOP"] = f"TZERO2  = {TSTART:20}"
     for keyword, card in cards.items():
@@ -98,13 +98,13 @@ def as_text(table):
 
 
 def like_magic(indir):
-    """No LIVETIME or altitude in the index, and a wrong HDU name."""
+    """Imitate MAGIC: no LIVETIME or altitude in the index, and a wrong HDU name."""
     without_columns("ALT_PNT", "AZ_PNT", "LIVETIME", "ONTIME", "TSTART", "TSTOP")(indir)
     in_location("events", HDU_NAME="EVT")(indir)
 
 
 def in_days(indir):
-    """TSTART and TSTOP in days, from which altitude and azimuth are computed."""
+    """State TSTART and TSTOP in days, from which altitude and azimuth are computed."""
     without_columns("ALT_PNT", "AZ_PNT")(indir)
     in_header(TIMEUNIT="d", TSTART=TSTART / 86400, TSTOP=(TSTART + ONTIME) / 86400)(indir)
 
@@ -116,8 +116,8 @@ def like_veritas(indir):
 CASES = {
     "plain FITS": plain_fits,
     "plain FITS under a name with .gz": plain_content_under_gz_name,
-    "gzip of two members": in_bytes(in_two_members, inflated=False),
-    "padding after gzip": in_bytes(lambda content: content + bytes(1000), inflated=False),
+    "gzip of two members": in_bytes(in_two_members, decompressed=False),
+    "padding after gzip": in_bytes(lambda content: content + bytes(1000), decompressed=False),
     "padding after the last HDU": in_bytes(lambda content: content + bytes(5760)),
     "good time intervals in another file": gti_in_another_file,
     "energies in GeV": with_column("ENERGY", lambda table: table["ENERGY"] * 1000, "GeV"),
@@ -136,7 +136,9 @@ CASES = {
     "unsorted index": in_index("obs-index", lambda table: table[[1, 2, 0]]),
     "descending index of HDUs": in_index("hdu-index", lambda table: table[::-1]),
     "index without altitude and azimuth": without_columns("ALT_PNT", "AZ_PNT"),
-    "the same, and headers that state them": both(without_columns("ALT_PNT", "AZ_PNT"), in_header(ALT_PNT=75.0, AZ_PNT=30.0)),
+    "index without altitude and azimuth, headers with them": both(
+        without_columns("ALT_PNT", "AZ_PNT"), in_header(ALT_PNT=75.0, AZ_PNT=30.0)
+    ),
     "index of numbers alone": in_index("obs-index", lambda table: table.keep_columns(["OBS_ID"])),
     "index of numbers and positions": in_index("obs-index", only_positions),
     "altitude that is not a number in the index": in_row(ALT_PNT=np.nan),
@@ -167,21 +169,22 @@ CASES = {
     ),
     "LIVETIME in the index alone": in_header(LIVETIME=None),
     "EVENT_ID that is always zero": with_column("EVENT_ID", lambda table: 0 * table["EVENT_ID"]),
-    "text in a keyword that nobody needs": in_card("HDUCLASS", "'it''s / text' / odd"),
+    "text in an unused keyword": in_card("HDUCLASS", "'it''s / text' / odd"),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_odd_runs_are_used_in_full(indir, tmp_path, name):
+def test_unusual_runs_are_used_in_full(indir, tmp_path, name):
+    """Use all runs, with all their events and their livetime."""
     CASES[name](indir)
     report = make_models(indir, tmp_path / "out")
     assert not report.faults
     assert totals(report) == good_totals(*EVENTS)
-    assert [group.n_runs for group in report.groups] == [3]  # its pointing is right as well
+    assert [group.n_runs for group in report.groups] == [3]  # its pointing is right, too
 
 
-def test_counts_fall_where_they_fall_without_the_oddity(indir, good_runs, tmp_path):
-    """Energies and positions in other units, scaled or negative, are the same events."""
+def test_unusual_events_equal_others(indir, good_runs, tmp_path):
+    """Read equal events in other units, scaled or negative."""
     for name in (
         "energies in GeV",
         "positions in rad",
@@ -197,13 +200,15 @@ def test_counts_fall_where_they_fall_without_the_oddity(indir, good_runs, tmp_pa
         np.testing.assert_allclose(one.detxy(), other.detxy(), atol=1e-9)
 
 
-def test_relative_indir(indir, tmp_path, monkeypatch):
+def test_relative_input_directory(indir, tmp_path, monkeypatch):
+    """Read from a directory with a relative path."""
     monkeypatch.chdir(indir)
     report = make_bg_cube_models(".", "GADF", "../out", select="all", n_energy=6, n_fov=4)
     assert totals(report) == good_totals(*EVENTS)
 
 
-def test_gaps_in_the_good_time_are_left_out(tmp_path):
+def test_gaps_in_good_time(tmp_path):
+    """Count no events and no livetime in gaps of good time."""
     gti = [(TSTART, TSTART + 500), (TSTART + 700, TSTART + ONTIME)]
     changed = parts_of_run(4, gti=gti)
     report = make_models(write_gadf(tmp_path / "in", [parts_of_run(2), changed, parts_of_run(8)]), tmp_path / "out")
@@ -213,7 +218,8 @@ def test_gaps_in_the_good_time_are_left_out(tmp_path):
     assert totals(report) == good_totals(2, 8) | {4: (inside, pytest.approx(0.9 * (ONTIME - 200)))}
 
 
-def test_a_group_across_north_holds_runs_of_both_sides(tmp_path):
+def test_group_across_north(tmp_path):
+    """Group runs on both sides of north, with a circular mean."""
     azimuths = {2: 350.0, 4: -5.0, 8: 21.0}
     parts = [parts_of_run(obs_id, pointing=(75.0, azimuth)) for obs_id, azimuth in azimuths.items()]
     report = make_models(write_gadf(tmp_path / "in", parts), tmp_path / "out")
@@ -223,7 +229,8 @@ def test_a_group_across_north_holds_runs_of_both_sides(tmp_path):
 
 
 @pytest.mark.parametrize("obs_id", [2**31 + 5, 2**53 + 1, 2**62])
-def test_large_obs_id(tmp_path, obs_id):
+def test_large_numbers_of_runs(tmp_path, obs_id):
+    """Use OBS_IDs beyond 32 bit and 53 bit."""
     events = parts_of_run(4)["events"]
     large = run(obs_id, 1, pointing=(75.0, 30.0), events=events, LIVETIME=LIVETIME[4])
     report = make_models(write_gadf(tmp_path / "in", [parts_of_run(2), large]), tmp_path / "out")
@@ -232,8 +239,8 @@ def test_large_obs_id(tmp_path, obs_id):
     assert stack.obs_ids == [2, obs_id]
 
 
-def test_real_runs_and_their_events_outside_the_good_time(hess_data, tmp_path):
-    """Every event of 40 runs is accounted for, and those outside GTI are as many as astropy finds."""
+def test_events_of_real_runs_outside_gti(hess_data, tmp_path):
+    """Account for every event of 40 real runs, and find as many outside GTI as astropy."""
     report = make_bg_cube_models(hess_data, "GADF", tmp_path / "out", select="all", n_energy=6, n_fov=4)
     assert not report.faults
     index = Table.read(hess_data / "hdu-index.fits.gz")
@@ -250,7 +257,8 @@ def test_real_runs_and_their_events_outside_the_good_time(hess_data, tmp_path):
     assert sum(entry.counted.events_outside_gti for entry in report.runs) > 0
 
 
-def test_an_instrument_that_is_not_ascii(tmp_path):
+def test_instrument_name_not_ascii(tmp_path):
+    """Replace characters of TELESCOP that FITS cannot store."""
     write_gadf(tmp_path / "in", [run(CHANGED, 60)])
     in_card("TELESCOP", "'H.\xc9.S.S.'")(tmp_path / "in")
     report = make_models(tmp_path / "in", tmp_path / "out")
@@ -268,8 +276,8 @@ def test_an_instrument_that_is_not_ascii(tmp_path):
         ),
     ],
 )
-def test_keywords_that_belong_together_are_of_one_header(tmp_path, keywords, index):
-    """A zero of time, or a place on Earth, is not put together from that of the events and another of the index."""
+def test_keywords_from_one_header(tmp_path, keywords, index):
+    """Take the zero of time, or the site, from one header: from that of the events or of the index."""
     indir = write_gadf(tmp_path / "in", [run(CHANGED, 60)])
     for part in ("EVENTS", "GTI"):
         in_header(part, **{name: value for name, value in keywords.items() if part == "EVENTS" or name.startswith("MJD")})(
@@ -287,5 +295,5 @@ def test_keywords_that_belong_together_are_of_one_header(tmp_path, keywords, ind
 
 
 def without_pointing(table):
-    """Other times and places would contradict the altitude and azimuth of the index."""
+    """Remove altitude and azimuth, which other times and sites would contradict."""
     table.remove_columns(["ALT_PNT", "AZ_PNT"])

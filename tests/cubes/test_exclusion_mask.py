@@ -42,7 +42,7 @@ def run_near_the_zenith(tmp_path_factory):
 def circles_in(events) -> SourceMask:
     """Two that overlap, one at the rim, a small one, and one that hides a whole bin."""
     detx, dety = np.array([0.4, 0.9, 2.0, -1.0, 0.1]), np.array([0.2, 0.5, -1.8, 1.1, -1.2])
-    ra, dec = events.view.sky("ALTAZ", detx, dety, np.zeros(5))
+    ra, dec = events.field_of_view.sky_position("ALTAZ", detx, dety, np.zeros(5))
     return SourceMask(ra, dec, np.array([0.5, 0.4, 0.45, 0.06, 0.5]))
 
 
@@ -53,7 +53,7 @@ def test_the_open_part_of_each_bin_is_that_of_random_points(run_near_the_zenith,
     detx = rng.uniform(*AXES.detx.value[[0, -1]], n)
     dety = np.degrees(np.arcsin(rng.uniform(*np.sin(AXES.dety.to_value("rad"))[[0, -1]], n)))
     seconds = rng.uniform(*(events.gti[0] - events.middle), n)
-    ra, dec = events.view.sky(fovalign, detx, dety, seconds)
+    ra, dec = events.field_of_view.sky_position(fovalign, detx, dety, seconds)
     mask = circles_in(events)
     covered = np.zeros(n, dtype=bool)
     points = SkyCoord(ra * u.deg, dec * u.deg)
@@ -126,7 +126,7 @@ def test_events_in_the_last_corner_of_a_covered_bin_do_not_count(run_near_the_ze
     axes = CubeAxes([1, 2, 4, 8] * u.TeV, [-1.25, *edges.value] * u.deg, edges)
     events = replace(run_near_the_zenith, energy_threshold=None)
     detx, dety = np.array([0.24999, 0.3, -0.7, 0.0]), np.array([0.24999, 0.24999, 0.0, 0.3])
-    ra, dec = events.view.sky("RADEC", detx, dety, np.zeros(4))
+    ra, dec = events.field_of_view.sky_position("RADEC", detx, dety, np.zeros(4))
     first = np.flatnonzero(events.in_gti)[:4]
     few = replace(events, ra=ra, dec=dec, time=events.time[first], energy=np.array([1.5, 1.5, 3.0, 5.0]))
     corner = separation(ra[0], dec[0], events.ra_pnt, events.dec_pnt)

@@ -170,8 +170,8 @@ def test_rate_rotates_with_the_sky():
     found = [np.sum(values[0] * c) / values[0].sum() for c in (x, y)]
     view = FieldOfView(83.6, -30.0, 53343.95 + 1800 / 86400, site)
     times = np.concatenate([np.arange(2, 400, 4), np.arange(3002, 3600, 4)]).astype(float)
-    ra, dec = view.sky("ALTAZ", np.full(len(times), 1.2), np.full(len(times), 0.9), times - 1800)
-    where = view.radec(ra, dec)
+    ra, dec = view.sky_position("ALTAZ", np.full(len(times), 1.2), np.full(len(times), 0.9), times - 1800)
+    where = view.detxy_radec(ra, dec)
     assert max(np.ptp(where, axis=1)) > 0.2  # the field of view rotates
     assert found == pytest.approx([where[0].mean(), where[1].mean()], abs=0.01)
     solid = (values.sum() * np.prod([np.diff(edges.value[:2])[0] for edges in (rotated.axes.detx, rotated.axes.dety)])) / 4
@@ -203,8 +203,8 @@ def test_rotation_agrees_with_scipy(n_dety, n_detx):
     assert len(edges) - 1 == 2 * np.ceil(edges[-1] / widths[0])
     y, x = np.meshgrid(rotated.axes.dety_centers.value, rotated.axes.detx_centers.value, indexing="ij")
     view = FieldOfView(83.6, -30.0, 53343.95 + 25 / 86400, site)
-    sky = view.sky("RADEC", x.ravel(), y.ravel(), np.zeros(1))
-    x, y = (values.reshape(x.shape) for values in view.altaz(*sky, np.zeros(1)))
+    sky = view.sky_position("RADEC", x.ravel(), y.ravel(), np.zeros(1))
+    x, y = (values.reshape(x.shape) for values in view.detxy_altaz(*sky, np.zeros(1)))
     beyond = np.max([-2 - y, y - 1.3, -1.2 - x, x - 3], axis=0)  # the nearest edge
     weight = np.where(beyond <= 0, 1, np.where(beyond <= edges[1] - edges[0], 0.1, 0))
     assert set(np.unique(weight)) == {0, 0.1, 1}

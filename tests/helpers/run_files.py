@@ -1,4 +1,4 @@
-"""Small directories of runs, written with astropy, for the tests to read back."""
+"""Small directories of runs, written with astropy."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SITE = {"GEOLON": 16.5002222, "GEOLAT": -23.2717778, "ALTITUDE": 1835.0}
 HESS = Site(*SITE.values())
 
 
-def lopsided_events(rng: np.random.Generator, n: int, ra_pnt: float, dec_pnt: float) -> dict[str, np.ndarray]:
-    """Events with more to the north-east than anywhere else, 0.1 to 80 TeV and some beyond."""
-    lon = rng.normal(0.7, 1.2, n) * u.deg  # to larger right ascension
+def asymmetric_events(rng: np.random.Generator, n: int, ra_pnt: float, dec_pnt: float) -> dict[str, np.ndarray]:
+    """Make events with an excess to the north-east, mostly from 0.1 to 80 TeV."""
+    lon = rng.normal(0.7, 1.2, n) * u.deg  # increases with right ascension
     lat = rng.normal(0.4, 0.8, n) * u.deg
     sky = SkyCoord(lon, lat, frame=SkyOffsetFrame(origin=SkyCoord(ra_pnt * u.deg, dec_pnt * u.deg))).icrs
     return {
@@ -35,9 +35,9 @@ def lopsided_events(rng: np.random.Generator, n: int, ra_pnt: float, dec_pnt: fl
 
 
 def run(obs_id: int, n_events: int = 400, **changes: Any) -> dict[str, Any]:
-    """A run to write; ``changes`` are keywords of the events' header, or parts.
+    """Make a run to write; ``changes`` are keywords of the header of events, or other parts.
 
-    The altitude and azimuth depend on ``obs_id``, so that runs fall into several groups, unless ``pointing`` says
+    Altitude and azimuth depend on ``obs_id``, so that runs fall into several groups, unless ``pointing`` states
     them, or RA_PNT and DEC_PNT the position.
     """
     middle = MJDREF + (TSTART + ONTIME / 2) / 86400
@@ -61,12 +61,12 @@ def run(obs_id: int, n_events: int = 400, **changes: Any) -> dict[str, Any]:
     if "gti" in changes and good_time > 0:
         parts |= {"ONTIME": good_time, "LIVETIME": 0.9 * good_time} | changes
     rng = np.random.default_rng(obs_id)
-    parts.setdefault("events", lopsided_events(rng, n_events, parts["RA_PNT"], parts["DEC_PNT"]))
+    parts.setdefault("events", asymmetric_events(rng, n_events, parts["RA_PNT"], parts["DEC_PNT"]))
     return {"OBS_ID": obs_id} | parts
 
 
 def events_hdu(parts: Mapping[str, Any]) -> fits.BinTableHDU:
-    """The EVENTS table of a run."""
+    """Make the EVENTS table of a run."""
     columns = [fits.Column(name, "D", unit=parts["units"].get(name), array=values) for name, values in parts["events"].items()]
     hdu = fits.BinTableHDU.from_columns(columns, name="EVENTS")
     keywords = {name: value for name, value in parts.items() if name.isupper() and value is not None}
@@ -79,7 +79,7 @@ def events_hdu(parts: Mapping[str, Any]) -> fits.BinTableHDU:
 
 
 def gti_hdu(parts: Mapping[str, Any]) -> fits.BinTableHDU:
-    """The GTI table of a run."""
+    """Make the GTI table of a run."""
     start, stop = np.array(parts["gti"], dtype=float).T
     columns = [fits.Column(name, "D", unit="s", array=array) for name, array in (("START", start), ("STOP", stop))]
     hdu = fits.BinTableHDU.from_columns(columns, name="GTI")
@@ -88,7 +88,7 @@ def gti_hdu(parts: Mapping[str, Any]) -> fits.BinTableHDU:
 
 
 def aeff_hdu(parts: Mapping[str, Any]) -> fits.BinTableHDU:
-    """An AEFF table: only its LO_THRES matters here."""
+    """Make an AEFF table, of which only LO_THRES is used."""
     hdu = fits.BinTableHDU.from_columns([fits.Column("ENERG_LO", "2E", array=[[0.1, 1.0]])], name="AEFF")
     if parts["threshold"] is not None:
         hdu.header["LO_THRES"] = (parts["threshold"], parts["threshold_comment"])
@@ -96,7 +96,7 @@ def aeff_hdu(parts: Mapping[str, Any]) -> fits.BinTableHDU:
 
 
 def write_gadf(indir: Path, runs: Sequence[Mapping[str, Any]], *, drop: Sequence[str] = ()) -> Path:
-    """A directory of runs in scheme GADF; ``drop`` names columns that the index shall lack."""
+    """Write a directory of runs in scheme GADF; the index lacks the columns ``drop``."""
     (indir / "data").mkdir(parents=True)
     hdu_rows = []
     for parts in runs:
@@ -113,7 +113,7 @@ def write_gadf(indir: Path, runs: Sequence[Mapping[str, Any]], *, drop: Sequence
 
 
 def write_hess(indir: Path, runs: Sequence[Mapping[str, Any]]) -> Path:
-    """The same runs in scheme HESS, with the older names in the run table and no units in the events."""
+    """Write a directory of runs in scheme HESS, with the older names in the run table and no units in the events."""
     for parts in runs:
         obs_id = parts["OBS_ID"]
         first = obs_id - obs_id % 200
@@ -134,7 +134,7 @@ def write_hess(indir: Path, runs: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def run_table(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """An observation table."""
+    """Make an observation table."""
     table = Table()
     table["OBS_ID"] = [parts["OBS_ID"] for parts in runs]
     for name, unit, values in (

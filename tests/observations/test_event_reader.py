@@ -1,4 +1,4 @@
-"""Event lists and run tables: units and layouts; tests/broken has what cannot be used."""
+"""Event lists and run tables: units and layouts. Broken input is tested in tests/broken."""
 
 import gzip
 from dataclasses import replace
@@ -12,13 +12,15 @@ from astropy.table import Table
 from astropy.time import Time
 from numpy.testing import assert_allclose
 
-from bgnb import BgnbError, DataError, open_runs, read_event_list
+from bgnb import DataError, open_runs, read_event_list
 from bgnb.observations.fits_table import read_table, read_tables
 from bgnb.observations.gadf_keywords import mjdref_tt, site_of
+from tests.helpers.errors import raises
 from tests.helpers.run_files import MJDREF, ONTIME, SITE, TSTART, run, write_gadf, write_hess
 
 
-def test_fits_reader_agrees_with_astropy(tmp_path):
+def test_fits_reader_against_astropy(tmp_path):
+    """Read tables of all column types as astropy writes them."""
     columns = [
         fits.Column("TEXT", "5A", array=["ab", "cde"]),
         fits.Column("SCALED", "E", array=np.array([1.5, -2.5]), bscale=0.5, bzero=1.0),
@@ -45,7 +47,7 @@ def test_fits_reader_agrees_with_astropy(tmp_path):
         assert table.columns["BIG"].tolist() == [2**62, -5]
         assert table.units["BIG"] == "s"
         assert (table.get("A LONG NAME"), table.get("FLAG1"), table.number("NUMBER")) == ("it's", True, 1500.0)
-        assert table.get("LONG") == "a 'folder'/" * 12  # goes on in further cards
+        assert table.get("LONG") == "a 'folder'/" * 12  # continued in further cards
         assert table.comment("NUMBER") == "[GeV] a / b"
         assert read_tables(tmp_path / name, ["NONE", 2])[0] is None
         assert list(read_table(tmp_path / name, 2, columns=["BIG"]).columns) == ["BIG"]
@@ -57,22 +59,56 @@ def one_run(tmp_path, **changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "code", "word"),
     [
-        ({"energy": np.ones(49)}, "run 7: time, ra, dec and energy must be lists of equal length"),
-        ({"gti": np.array([[5.0, 9.0], [1.0, 4.0]])}, "gti must be one or more intervals in order"),
-        ({"gti": np.array([5.0, 9.0])}, "gti must be one or more intervals in order"),
-        ({"gti": np.zeros((0, 2))}, "gti must be one or more intervals in order"),
-        ({"livetime": -5.0}, "livetime must be above 0 s, got -5"),
-        ({"livetime": np.nan}, "livetime must be above 0 s, got nan"),
+        ({"energy": np.ones(49)}, "invalid-value", "energy"),
+        ({"ra": np.r_[np.ones(49), np.nan]}, "bad-column", "RA is not finite in 1 of 50"),
+        ({"time": np.r_[np.ones(48), np.inf, np.inf]}, "bad-column", "TIME is not finite in 2 of 50"),
+        ({"energy": np.r_[np.ones(49), 0]}, "bad-energy", "1 of 50"),
+        ({"dec": np.r_[np.ones(49), 90.1]}, "bad-position", "DEC"),
+        ({"ra": np.r_[np.ones(49), -360.1]}, "bad-position", "RA"),
+        ({"dec_pnt": -91.0}, "bad-position", "DEC_PNT = -91"),
+        ({"ra_pnt": np.nan}, "bad-position", "RA_PNT = nan"),
+        ({"mjdref": 30000.0}, "bad-time", "MJD"),
+        ({"livetime": -5.0}, "invalid-value", "livetime"),
+        ({"livetime": np.nan}, "invalid-value", "livetime"),
     ],
 )
-def test_an_event_list_is_valid_or_cannot_be_made(tmp_path, changes, message):
-    with pytest.raises(BgnbError, match=message):
+def test_event_list_checks_itself(tmp_path, changes, code, word):
+    """Refuse impossible values in the constructor, with the number of the run."""
+    with raises(code, "run 7", word):
         replace(one_run(tmp_path), **changes)
 
 
-def test_event_list_holds_what_was_written(tmp_path):
+@pytest.mark.parametrize(
+    ("gti", "word"),
+    [
+        ([[5.0, 9.0], [1.0, 4.0]], "not in order"),
+        ([[1.0, 5.0], [4.0, 9.0]], "overlap"),
+        ([[5.0, 5.0]], "ends before"),
+        ([[5.0, np.nan]], "not finite"),
+        ([5.0, 9.0], "shape"),
+        (np.zeros((0, 2)), "no good time"),
+    ],
+)
+def test_event_list_checks_good_time(tmp_path, gti, word):
+    """Refuse good time intervals that are empty, overlap or are not in order."""
+    with raises("bad-gti", word):
+        replace(one_run(tmp_path), gti=np.array(gti) + TSTART)
+
+
+def test_event_list_is_read_only(tmp_path):
+    """Refuse to change the arrays of an event list; they are views, and arrays passed in stay writable."""
+    energy = np.ones(50)
+    events = replace(one_run(tmp_path), energy=energy)
+    for values in (events.time, events.ra, events.dec, events.energy, events.gti):
+        assert not values.flags.writeable
+    assert np.shares_memory(events.energy, energy)
+    assert energy.flags.writeable
+
+
+def test_event_list_round_trip(tmp_path):
+    """Read the values that were written."""
     parts = run(7, 50)
     events = one_run(tmp_path)
     assert (events.obs_id, len(events), events.livetime, events.energy_threshold) == (7, 50, 1507.0, 0.3)
@@ -83,7 +119,8 @@ def test_event_list_holds_what_was_written(tmp_path):
         assert_allclose(getattr(events, name.lower()), values, rtol=1e-15)
 
 
-def test_units_are_respected(tmp_path):
+def test_units_are_converted(tmp_path):
+    """Convert columns and keywords by their units."""
     plain = run(7, 50)["events"]
     written = plain | {"ENERGY": plain["ENERGY"] * 1e3, "RA": np.radians(plain["RA"]), "DEC": np.radians(plain["DEC"])}
     units = {"TIME": "s", "RA": "rad", "DEC": "rad", "ENERGY": "GeV"}
@@ -94,14 +131,16 @@ def test_units_are_respected(tmp_path):
     assert_allclose(events.energy_threshold, 0.3)
 
 
-def test_energies_without_unit_follow_eunit(tmp_path):
+def test_energy_unit_from_eunit(tmp_path):
+    """Take the unit of energies from EUNIT if the column has none."""
     units = {"TIME": "s", "RA": "deg", "DEC": "deg"}
     events = run(7, 50)["events"]
     in_gev = events | {"ENERGY": 1e3 * events["ENERGY"]}
     assert_allclose(one_run(tmp_path / "a", units=units, EUNIT="GeV", events=in_gev).energy, events["ENERGY"])
 
 
-def test_what_the_header_lacks_comes_from_the_index_and_the_header_wins(tmp_path):
+def test_missing_keywords_from_index(tmp_path):
+    """Take missing keywords from the index, but prefer the header."""
     parts = run(7, 50)
     write_gadf(tmp_path / "in", [parts])
     index = Table.read(tmp_path / "in" / "obs-index.fits.gz")
@@ -119,7 +158,8 @@ def test_what_the_header_lacks_comes_from_the_index_and_the_header_wins(tmp_path
     assert (events.livetime, events.mjdref, events.site.lat) == (1234.0, 51910.0025, SITE["GEOLAT"])
 
 
-def test_events_in_gaps_between_good_time_intervals_are_outside(tmp_path):
+def test_events_between_intervals(tmp_path):
+    """Exclude events in gaps between good time intervals."""
     gti = [(TSTART + 1000, TSTART + 1200), (TSTART, TSTART + 400)]  # not in order of time, with a gap
     events = one_run(tmp_path, gti=gti)
     seconds = events.time - TSTART
@@ -127,11 +167,13 @@ def test_events_in_gaps_between_good_time_intervals_are_outside(tmp_path):
     assert 0 < events.in_gti.sum() < len(events)
 
 
-def test_a_threshold_that_nobody_states_is_none(tmp_path):
+def test_energy_threshold_missing(tmp_path):
+    """Return None if LO_THRES is missing."""
     assert one_run(tmp_path, threshold=None).energy_threshold is None
 
 
-def test_scheme_hess_reads_the_same_runs(tmp_path):
+def test_schemes_read_equal_runs(tmp_path):
+    """Read equal runs in both schemes."""
     parts = [run(obs_id, 40) for obs_id in (23523, 199, 23400)]
     gadf = open_runs(write_gadf(tmp_path / "gadf", parts), "GADF")
     hess = open_runs(write_hess(tmp_path / "hess", parts), "hess")
@@ -144,7 +186,8 @@ def test_scheme_hess_reads_the_same_runs(tmp_path):
         assert (one.livetime, one.energy_threshold, one.site) == (other.livetime, other.energy_threshold, other.site)
 
 
-def test_altitude_and_azimuth_are_computed_where_nothing_states_them(tmp_path):
+def test_computed_altitude_and_azimuth(tmp_path):
+    """Compute altitude and azimuth that are not stated as astropy does."""
     positions = [{"RA_PNT": ra, "DEC_PNT": -45.0} for ra in (70.0, 80.0)]
     parts = [run(number, 5, **position) for number, position in zip((7, 8), positions, strict=True)]
     write_gadf(tmp_path / "in", parts, drop=["ALT_PNT", "AZ_PNT", "RA_PNT"])
@@ -157,29 +200,33 @@ def test_altitude_and_azimuth_are_computed_where_nothing_states_them(tmp_path):
     assert_allclose(table["AZ_PNT"], expected.az.deg, atol=1e-4)
 
 
-def test_a_run_whose_pointing_cannot_be_known_is_a_fault_not_a_crash(tmp_path):
+def test_unknown_pointing_is_an_error(tmp_path):
+    """Keep the error of a run whose pointing cannot be read, as `Runs.errors`."""
     write_gadf(tmp_path / "in", [run(7, 5), run(8, 5)], drop=["ALT_PNT", "AZ_PNT"])
     (tmp_path / "in" / "data" / "run7.fits.gz").unlink()
     runs = open_runs(tmp_path / "in", "GADF")
-    assert list(runs.faults) == [7]
-    assert "there is no such file" in runs.faults[7]
-    with pytest.raises(DataError, match="no such file"):
+    assert list(runs.errors) == [7]
+    with raises("not-found", "run7.fits.gz", kind=DataError) as caught:
         runs.files(7)
+    assert caught.value is runs.errors[7]
+    with pytest.warns(DeprecationWarning, match="errors"):
+        assert runs.faults == {7: str(runs.errors[7])}
 
 
 def test_wrong_directories_and_schemes(tmp_path):
-    with pytest.raises(BgnbError, match="no such directory"):
+    """Name the directory, the index or the scheme that cannot be used."""
+    with raises("not-found", tmp_path / "nowhere"):
         open_runs(tmp_path / "nowhere", "GADF")
-    with pytest.raises(BgnbError, match=r"neither obs-index\.fits\.gz nor obs-index\.fits"):
+    with raises("not-found", "obs-index.fits.gz nor obs-index.fits"):
         open_runs(tmp_path, "GADF")
-    with pytest.raises(BgnbError, match=r"neither runinfo\.fits\.gz nor runinfo\.fits"):
+    with raises("not-found", "runinfo.fits.gz nor runinfo.fits"):
         open_runs(tmp_path, "HESS")
-    with pytest.raises(BgnbError, match="unknown scheme 'FITS': use one of GADF, HESS"):
+    with raises("unknown-choice", "scheme", "FITS", "GADF, HESS"):
         open_runs(tmp_path, "FITS")
 
 
 def rewritten(tmp_path, change, drop=()):
-    """Run 7 with its file changed by ``change(hdus)``, and without some columns of the index."""
+    """Read run 7 after ``change(hdus)`` of its file, without some columns of the index."""
     write_gadf(tmp_path / "in", [run(7, 50)], drop=drop)
     path = tmp_path / "in" / "data" / "run7.fits.gz"
     with fits.open(path) as hdus:
@@ -188,7 +235,8 @@ def rewritten(tmp_path, change, drop=()):
     return read_event_list(open_runs(tmp_path / "in", "GADF").files(7))
 
 
-def test_time_scales_and_zeros_of_events_and_gti_may_differ(tmp_path):
+def test_different_times_of_events_and_gti(tmp_path):
+    """Convert good time intervals to the time scale and the zero of time of the events."""
     plain = one_run(tmp_path / "plain")
 
     def utc(hdus):
@@ -196,7 +244,7 @@ def test_time_scales_and_zeros_of_events_and_gti_may_differ(tmp_path):
 
     shifted = rewritten(tmp_path / "utc", utc)
     assert_allclose((shifted.mjdref - plain.mjdref) * 86400, 64.184, atol=1e-3)
-    # The GTI keeps counting in TT: in the events' seconds it begins 64 s earlier.
+    # The GTI is still in TT: in mission time of the events it starts 64 s earlier.
     assert_allclose(shifted.gti, plain.gti - 64.184, atol=1e-3)
 
     def other_zero(hdus):
@@ -229,20 +277,22 @@ def table_of(tmp_path, **keywords):
         ({"MJDREFI": 99999}, 99999, 0),
     ],
 )
-def test_the_zero_of_mission_times(tmp_path, keywords, mjd, seconds):
+def test_zero_of_mission_time(tmp_path, keywords, mjd, seconds):
+    """Read MJDREF in all forms and time scales."""
     assert_allclose((mjdref_tt(table_of(tmp_path, **keywords)) - mjd) * 86400, seconds, atol=1e-5)
 
 
 @pytest.mark.parametrize("mjd", [29999, 2451545])
-def test_a_zero_of_mission_times_that_is_none(tmp_path, mjd):
-    with pytest.raises(DataError, match=r"t\.fits, HDU EVENTS: MJDREF = .* is no modified Julian date"):
+def test_implausible_mjdref(tmp_path, mjd):
+    """Refuse an MJDREF that is not a plausible date."""
+    with raises("bad-time", "t.fits, HDU EVENTS", "MJDREF", kind=DataError):
         mjdref_tt(table_of(tmp_path, MJDREFI=mjd))
 
 
-def test_places_of_observatories(tmp_path):
-    """The first pair of keywords that is filled in, a height if there is one, else a name, that of the observatory first."""
+def test_sites_of_observatories(tmp_path):
+    """Use the first longitude and latitude that are filled in, else the name of the observatory or the instrument."""
     geodetic = {"OBSGEO-L": -70.5, "OBSGEO-B": -24.5}
-    for keywords, place in (
+    for keywords, location in (
         ({"GEOLON": 0.0, "GEOLAT": 90.0}, (0, 90, 0)),
         ({"GEOLON": -17.9, "GEOLAT": 0.0, "ALTITUDE": 9999.0} | geodetic, (-17.9, 0, 9999)),
         ({"GEOLON": 0.0, "GEOLAT": 0.0, "TELESCOP": "HESS"} | geodetic, (-70.5, -24.5, 0)),
@@ -251,16 +301,18 @@ def test_places_of_observatories(tmp_path):
         ({"TELESCOP": "Veritas"}, (-110.9521306, 31.6750583, 1268)),
     ):
         site = site_of(table_of(tmp_path, **keywords))
-        assert (site.lon, site.lat, site.height) == place
+        assert (site.lon, site.lat, site.height) == location
     for wrong in ({"GEOLON": 361.0}, {"GEOLAT": -90.5}, {"ALTITUDE": 10_000.0}, {"ALTITUDE": -1000.0}):
-        with pytest.raises(DataError, match="is no place on Earth"):
+        with raises("bad-position", "t.fits, HDU EVENTS", *wrong, kind=DataError):
             site_of(table_of(tmp_path, **SITE | wrong))
     for keywords in ({"TELESCOP": "Dish"}, {}, {"GEOLON": 0.0, "GEOLAT": 0.0}):
-        with pytest.raises(DataError, match="GEOLON, GEOLAT and ALTITUDE are missing or 0, and TELESCOP is unknown"):
+        with raises("unknown-site", "t.fits, HDU EVENTS", "GEOLON, GEOLAT", "TELESCOP", kind=DataError):
             site_of(table_of(tmp_path, **keywords))
 
 
-def test_livetime_from_ontime_and_deadc_where_it_is_not_stated(tmp_path):
+def test_livetime_from_ontime_and_deadc(tmp_path):
+    """Compute a LIVETIME that is not stated."""
+
     def without(hdus):
         del hdus["EVENTS"].header["LIVETIME"]
         hdus["EVENTS"].header["DEADC"] = 0.875
@@ -268,7 +320,9 @@ def test_livetime_from_ontime_and_deadc_where_it_is_not_stated(tmp_path):
     assert rewritten(tmp_path, without, drop=["LIVETIME"]).livetime == 0.875 * ONTIME
 
 
-def test_site_from_obsgeo_or_the_name_of_the_telescope(tmp_path):
+def test_site_from_obsgeo_or_telescop(tmp_path):
+    """Read the site from OBSGEO keywords, or by TELESCOP."""
+
     def obsgeo(hdus):
         header = hdus["EVENTS"].header
         for old, new in (("GEOLON", "OBSGEO-L"), ("GEOLAT", "OBSGEO-B"), ("ALTITUDE", "OBSGEO-H")):
@@ -285,7 +339,8 @@ def test_site_from_obsgeo_or_the_name_of_the_telescope(tmp_path):
     assert rewritten(tmp_path / "c", named).site.lat == pytest.approx(-23.2717, abs=1e-3)
 
 
-def test_index_in_other_units_with_zenith_base_dir_class_names_and_text_numbers(tmp_path):
+def test_index_of_another_style(tmp_path):
+    """Read an index in other units, with zenith angle, BASE_DIR, HDU classes and OBS_ID as text."""
     write_gadf(tmp_path / "in", [run(7, 5), run(8, 5)], drop=["ALT_PNT"])
     path = tmp_path / "in" / "obs-index.fits.gz"
     index = Table.read(path)
@@ -310,13 +365,15 @@ def test_index_in_other_units_with_zenith_base_dir_class_names_and_text_numbers(
     assert read_event_list(runs.files(8)).energy_threshold == 0.3
 
 
-def test_the_value_that_stands_for_none_is_none(tmp_path):
+def test_null_values_are_nan(tmp_path):
+    """Replace TNULL by NaN."""
     columns = [fits.Column("OBS_ID", "K", array=[7]), fits.Column("N_TELS", "J", array=[-99], null=-99)]
     fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "t.fits")
     assert np.isnan(read_table(tmp_path / "t.fits").columns["N_TELS"][0])
 
 
-def test_scheme_hess_respects_a_short_gti(tmp_path):
+def test_short_gti_of_scheme_hess(tmp_path):
+    """Read the GTI of scheme HESS."""
     parts = run(300, 200, gti=[(TSTART, TSTART + 500)])
     events = read_event_list(open_runs(write_hess(tmp_path / "hess", [parts]), "HESS").files(300))
     assert 0 < events.in_gti.sum() < 200

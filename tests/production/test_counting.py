@@ -279,7 +279,9 @@ def test_runs_without_files_are_skipped(indir, tmp_path):
     index = Table.read(indir / "hdu-index.fits.gz")
     index[index["OBS_ID"] != 5].write(indir / "hdu-index.fits.gz", overwrite=True)
     report = make(indir, tmp_path / "out")
-    assert report.faults == {5: f"{indir}/hdu-index.fits.gz, HDU 1: names no event list of run 5"}
+    assert list(report.faults) == [5]
+    assert report.faults[5].startswith(f"{indir}/hdu-index.fits.gz, HDU 1: ")
+    assert report.faults[5].endswith(" run 5 [bad-index]")
     assert len(report.group_ids) == len(OBS_IDS) - 1
 
 

@@ -29,14 +29,14 @@ def test_skip_leaves_the_run_out_and_says_so(indir, tmp_path):
     assert "run3.fits.gz: is not a FITS file" in output
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [entry["status"] for entry in report["runs"]] == ["used", "left_out", "used"]
-    assert report["runs"][1]["reason"].endswith("run3.fits.gz: is not a FITS file")
+    assert report["runs"][1]["reason"].endswith("run3.fits.gz: is not a FITS file [not-fits]")
     assert sum(entry["events"] or 0 for entry in report["runs"]) == 700
     assert Table.read(tmp_path / "out" / "bg_observation_table.fits.gz")["OBS_ID"].tolist() == [2, 5]
 
 
 def test_fail_stops_with_status_2_and_publishes_nothing(indir, tmp_path):
     line = error_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", *SMALL_OPTIONS, "--on-error", "FAIL")
-    assert line == f"Error: {indir}/data/run3.fits.gz: is not a FITS file"
+    assert line == f"Error: {indir}/data/run3.fits.gz: is not a FITS file [not-fits]"
     assert names(tmp_path) == {"in"}
 
 
@@ -103,7 +103,7 @@ def test_what_is_odd_but_borne_is_reported_with_the_runs(tmp_path):
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", **SMALL)
     notes = [line for line in str(report).splitlines() if line.startswith("note: ")]
     assert notes == [
-        "note: the index has the same row of run 2 more than once",
+        "note: the index contains the row of run 2 more than once",
         "note: groups of a single run: 4 of 4; --method spline makes more of few runs, --min-livetime merges groups",
         "note: LIVETIME of the index differs from that of the events, which is used: run 3, 5",
         "note: runs have different numbers of telescopes (N_TELS): 3 in 2 runs, 4 in 2 runs",

@@ -81,13 +81,13 @@ def test_field_of_view_frames_agree():
     pointing, event = SkyCoord(83.6 * u.deg, 21.5 * u.deg), SkyCoord(85.0 * u.deg, 22.1 * u.deg)
 
     theirs = event.transform_to(FoVICRSFrame(origin=pointing.icrs))
-    detx, dety = view.radec(np.array([85.0]), np.array([22.1]))
+    detx, dety = view.detxy_radec(np.array([85.0]), np.array([22.1]))
     assert (theirs.fov_lon.wrap_at("180d").deg, theirs.fov_lat.deg) == pytest.approx((detx[0], dety[0]), abs=1e-6)
 
     altaz = AltAz(obstime=time, location=LOCATION)
     frame = FoVAltAzFrame(origin=pointing.transform_to(altaz), obstime=time, location=LOCATION)
     theirs = event.transform_to(altaz).transform_to(frame)
-    detx, dety = view.altaz(np.array([85.0]), np.array([22.1]), np.zeros(1))
+    detx, dety = view.detxy_altaz(np.array([85.0]), np.array([22.1]), np.zeros(1))
     assert (theirs.fov_lon.wrap_at("180d").deg, theirs.fov_lat.deg) == pytest.approx((detx[0], dety[0]), abs=1e-4)
 
 
