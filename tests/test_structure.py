@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,25 +83,6 @@ def test_every_public_name_is_in_the_documentation():
     listed = [line.strip() for line in lines if line.startswith("   ") and line.strip() != ":toctree: api"]
     names = [name for name in bgnb.__all__ if name != "dashboards"] + [f"dashboards.{name}" for name in bgnb.dashboards.__all__]
     assert sorted(listed) == sorted(names)
-
-
-def test_error_codes_are_documented():
-    """Every code with which an error is raised is listed in docs/errors.md."""
-    table = (PACKAGE.parent / "docs" / "errors.md").read_text()
-    documented = {
-        code for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for code in re.findall(r"`([a-z-]+)`", row)
-    }
-    calls = [
-        node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
-    ]
-    errors = [
-        call
-        for call in calls
-        if isinstance(call.func, ast.Name) and call.func.id in ("BgnbError", "DataError", "NotebookError")
-    ]
-    codes = {call.args[0].value for call in errors if len(call.args) == 2 and isinstance(call.args[0], ast.Constant)}
-    assert len(codes) > 20
-    assert codes <= documented
 
 
 def test_commands_have_the_names_and_arguments_of_public_functions():

@@ -39,15 +39,13 @@ class BgnbError(Exception):
     models: there is no such directory [not-found]
     """
 
-    def __init__(self, code: str, message: str | None = None) -> None:  # one argument: until every error has a code
-        if message is None:
-            code, message = "", code
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
         self.code, self.message = code, message
 
     def __str__(self) -> str:
         first, *more = map(printable, self.message.split("\n"))
-        return "\n".join([f"{first} [{self.code}]" if self.code else first, *more])
+        return "\n".join([f"{first} [{self.code}]", *more])
 
     def _render_traceback_(self) -> list[str]:
         """Show the message alone in notebooks, without the traceback."""
@@ -63,8 +61,8 @@ class DataError(BgnbError):
         See `BgnbError`.
     """
 
-    def __init__(self, code: str, message: str | None = None) -> None:
-        super().__init__(printable(code), message and printable(message))
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, printable(message))
 
 
 @contextmanager

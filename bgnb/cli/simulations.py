@@ -77,9 +77,9 @@ def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int
     from bgnb.simulation.true_model import TrueModel, make_test_bg_cube_model
 
     if not file.name.endswith((".fits", ".fits.gz")):
-        raise BgnbError(f"{file}: must be named ….fits or ….fits.gz")
+        raise BgnbError("bad-target", f"{file}: must be named ….fits or ….fits.gz")
     if file.exists() and not overwrite:
-        raise BgnbError(f"{file}: exists already; use --overwrite to replace it")
+        raise BgnbError("exists", f"{file}: exists already; use --overwrite to replace it")
     axes = CubeAxes.regular(n_energy=n_energy, n_fov=n_fov)
     write_model(make_test_bg_cube_model(axes, altitude, TrueModel(**parameters)), file)
     click.echo(f"The true model is in {file}")
