@@ -39,7 +39,7 @@ test-fast: .venv/ready
 # what meets them is tested as well. That some of them deprecate what others do is not ours to mend.
 test-gammapy: .venv-gammapy/ready
 	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning bgnb tests/with_gammapy \
-	  tests/_util tests/cubes tests/dashboards tests/files tests/observations tests/plots tests/simulation \
+	  tests/_util tests/cubes tests/dashboards tests/files tests/gammapy tests/observations tests/plots tests/simulation \
 	  --ignore=tests/cubes/test_exclusion_mask.py --ignore=tests/cubes/test_spline.py
 
 bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
