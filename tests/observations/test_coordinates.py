@@ -56,11 +56,11 @@ def test_altaz_frame_against_astropy(ra, dec, mjd, site, seed):
     sky, seconds = events(view, np.random.default_rng(seed))
     detx, dety = view.detxy_altaz(sky.ra.deg, sky.dec.deg, seconds)
     expected_x, expected_y = astropy_detxy(view, sky, seconds)
-    # Within half a degree of the zenith, errors of the frames rotate the direction of "up".
-    zenith_distance = 90 - pointing_altaz(ra, dec, mjd, site)[0]
-    tolerance = TOLERANCE * max(1, 5 / max(zenith_distance, 0.01))
-    np.testing.assert_allclose(detx, expected_x, atol=tolerance)
-    np.testing.assert_allclose(dety, expected_y, atol=tolerance)
+    # Near the zenith, as the run passes it, an error of the frame rotates the direction of "up".
+    zenith_distance = [90 - pointing_altaz(ra, dec, mjd + second / 86400, site)[0] for second in seconds]
+    tolerance = TOLERANCE * np.maximum(1, 5 / np.maximum(zenith_distance, 0.01))
+    assert np.all(np.abs(detx - expected_x) <= tolerance)
+    assert np.all(np.abs(dety - expected_y) <= tolerance)
 
 
 @pytest.mark.parametrize(
