@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from bgnb import BgnbError, DataError, make_bg_cube_models, open_runs
+from bgnb import DataError, make_bg_cube_models, open_runs
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.files import output_directory as outdir
@@ -215,7 +215,7 @@ def test_full_disk_keeps_whole_chunks_only(indir, tmp_path, reading, monkeypatch
         sync(number)
 
     monkeypatch.setattr(outdir.os, "fsync", full)
-    with pytest.raises(BgnbError, match="No space left on device") as caught:
+    with raises("not-writable", "No space left on device") as caught:
         make(indir, tmp_path / "out")
     monkeypatch.setattr(outdir.os, "fsync", sync)
     assert f"kept in {tmp_path / '.out.bgnb-kept'}" in caught.value.__notes__[0]
@@ -270,7 +270,7 @@ def test_counts_of_other_runs_are_refused(indir):
 def test_run_counted_twice_is_an_error(indir, tmp_path, monkeypatch):
     pieces = pipeline.Plan.pieces
     monkeypatch.setattr(pipeline.Plan, "pieces", property(lambda plan: [*pieces.fget(plan), (Key(27), [6])]))
-    with pytest.raises(RuntimeError, match="what was counted is not what was asked for"):
+    with pytest.raises(RuntimeError, match="counts"):
         make(indir, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

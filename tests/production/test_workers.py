@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from bgnb import BgnbError, make_bg_cube_models, make_test_dataset
+from bgnb import make_bg_cube_models, make_test_dataset
 from bgnb.production.workers import Workers, open_workers
 from tests.helpers.dask_cluster import SMALL, SMALL_CHUNKS, command, environment, lines
 from tests.helpers.dying import square_or_die
@@ -73,7 +73,7 @@ def test_waiting_tasks_are_cancelled():
 
 @pytest.mark.parametrize("workers", [0, -2, True, "2", 2.0])
 def test_invalid_numbers_of_workers(workers):
-    with pytest.raises(BgnbError, match="workers"), open_workers(workers):
+    with raises("invalid-argument", "workers"), open_workers(workers):
         pass
 
 
