@@ -159,7 +159,7 @@ def test_default_binning_by_number_of_runs(runs, shape):
             ["{in}", "GADF", "{out}", "--alt-edges", "10,20", "--select", "all"],
             ["outside all groups", "[no-runs]"],
         ),
-        (["{in}", "GADF", "{out}", "--select", "near"], ["select", "'far', 'all'", "near", "[not-found]"]),
+        (["{in}", "GADF", "{out}", "--select", "near"], ["select", "'far', 'all'", "near", "[invalid-argument]"]),
         (["{in}", "GADF", "{out}", "--catalog", "{tmp}/none"], ["/none", "[not-found]"]),
         (["{in}", "GADF", "{out}", "--energy-min", "1 deg"], ["energy_min", "1 deg", "[invalid-argument]"]),
         (["{in}", "GADF", "{out}", "--energy-min", "90 TeV"], ["energy_min", "energy_max", "[invalid-argument]"]),
