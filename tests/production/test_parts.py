@@ -70,6 +70,7 @@ class Backwards(Executor):
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "sources"), CHOICES)
 def test_same_files_from_all_backends(indir, tmp_path, small_chunks, processes, method, sources):
+    """One process, several, an executor in reverse order and merged parts write the same bytes."""
     choices = SMALL | {"method": method, "sources": sources}
     if sources == "mask":
         choices["catalog"] = indir.parent / "sources.ecsv"
@@ -99,6 +100,7 @@ def test_more_parts_than_chunks(indir, tmp_path):
 
 
 def test_parts_are_replaced_like_models(indir, tmp_path):
+    """The directory of a part is replaced only with ``overwrite``."""
     make_bg_cube_models(indir, "GADF", tmp_path / "part", part="1/2", workers=1, **SMALL)
     before = digests(tmp_path / "part")
     with raises("exists", tmp_path / "part", "--overwrite"):
@@ -111,11 +113,13 @@ def test_parts_are_replaced_like_models(indir, tmp_path):
 
 @pytest.mark.parametrize("part", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", 3, "1/3/5"])
 def test_invalid_part_numbers(indir, tmp_path, part):
+    """An invalid part is an error that shows a valid one."""
     with raises("invalid-argument", part, "3/10"):
         make_bg_cube_models(indir, "GADF", tmp_path / "part", part=part, **SMALL)
 
 
 def test_part_needs_a_catalogue_file(indir, tmp_path):
+    """A catalogue in memory is refused, as merging reads it again."""
     catalog = Table.read(indir.parent / "sources.ecsv")
     with raises("invalid-argument", "part", "catalog"):
         make_bg_cube_models(indir, "GADF", tmp_path / "part", part="1/2", catalog=catalog, **SMALL | {"sources": "mask"})
@@ -134,6 +138,7 @@ def two_parts(indir, tmp_path, monkeypatch):
 
 
 def test_merge_in_another_directory(two_parts, tmp_path, monkeypatch):
+    """Relative paths of runs refer to the current directory."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     with raises("not-found", f"{tmp_path}/elsewhere/in: "):
@@ -141,6 +146,7 @@ def test_merge_in_another_directory(two_parts, tmp_path, monkeypatch):
 
 
 def test_parts_of_different_plans(two_parts, indir, tmp_path):
+    """Parts that are missing, given twice or made with other settings are refused."""
     with raises("parts-mismatch", "of 2 parts", "missing: 2"):
         merge(["part1"], "models")
     with raises("parts-mismatch", "part1", "twice"):
@@ -158,6 +164,7 @@ def test_parts_of_different_plans(two_parts, indir, tmp_path):
 
 
 def test_damaged_part_is_refused(two_parts, tmp_path):
+    """A truncated file of counts is an error with its name."""
     path = next((tmp_path / "part2").glob("*.counted"))
     path.write_bytes(path.read_bytes()[:-1])
     with raises("damaged", f"part2/{path.name}"):

@@ -110,6 +110,7 @@ def test_reasons_of_skipped_runs(indir, tmp_path):
 
 
 def test_selection_by_run_list(indir, tmp_path):
+    """Runs can be selected by a text file or a sequence of OBS_IDs, and invalid ones are refused."""
     (tmp_path / "list.txt").write_text("9  # good\n\n2\n")
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select=tmp_path / "list.txt")
     assert [entry.obs_id for entry in report.runs if not entry.reason] == [2, 9]
@@ -139,6 +140,7 @@ def test_quick_test_takes_twenty_runs(tmp_path):
     ("runs", "shape"), [(1, (10, 20, 20)), (29, (12, 28, 28)), (99, (19, 56, 56)), (100, (20, 60, 60)), (5000, (20, 60, 60))]
 )
 def test_default_binning_by_number_of_runs(runs, shape):
+    """The default number of bins increases with the number of runs, up to 100 runs."""
     assert CubeBinning().axes(runs).shape == shape
 
 
@@ -182,6 +184,7 @@ def test_mistakes_get_one_line_of_error(indir, tmp_path, arguments, words):
 
 
 def test_overwrite_replaces_what_bgnb_made(indir, tmp_path):
+    """Only files that bgnb wrote are replaced, and only on success."""
     out = tmp_path / "out"
     make_bg_cube_models(indir, "GADF", out, select="all")
     with raises("exists", out):
@@ -205,6 +208,7 @@ def test_overwrite_replaces_what_bgnb_made(indir, tmp_path):
 
 
 def test_help_teaches_with_examples():
+    """The help of the command contains an example."""
     assert "bgnb make-bg-cube-models hess-dl3-dr1 GADF models" in output_of("make-bg-cube-models", "--help")
 
 

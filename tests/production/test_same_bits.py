@@ -83,6 +83,7 @@ def true_reco(_: Path, out: Path) -> None:
 
 @pytest.mark.parametrize("write", [models, part, spline, attach, dataset, hess_dataset, true_reco])
 def test_clock_and_file_times_have_no_effect(tmp_path, monkeypatch, write):
+    """All functions write the same bytes at another time, from input with other file times."""
     indir = write_gadf(tmp_path / "in", [run(obs_id, 300) for obs_id in (2, 3, 4)])
     model_directory(tmp_path / "models")
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
