@@ -1,15 +1,15 @@
-"""Do the tests see bugs? Small faults are put into a module, one at a time, and its tests are run on each.
+"""Mutation testing: insert one error after the other into a module, and run its tests on each.
 
-    python -m benchmarks.mutants bgnb/stack.py --tests tests/test_stack.py tests/test_closure.py --minutes 10
+    python -m benchmarks.mutants bgnb/cubes/stack.py --tests tests/cubes/test_stack.py --minutes 10
 
-Faults: operators, comparisons and functions exchanged for their neighbours, numbers one off,
-conditions turned round, arguments that change places, statements that are gone. Faults are
-drawn at random until the time is over; each is tried on a copy of the project. A fault
-that no test sees is printed with its line: either it changes nothing that matters, or a test
-is missing. Texts, annotations and decorators are left as they are.
+By default the tests are those of the subpackage, here tests/cubes, without slow ones. Errors are
+exchanged operators, comparisons, functions and arguments, numbers changed by one, negated
+conditions, and removed statements. They are drawn at random until the time is over, and inserted
+into a copy of the project. An error that no test detects is printed with its line: either it has
+no effect, or a test is missing. Texts, annotations and decorators are not changed.
 
-A fault in a function is tried in a fork of a process that has read everything already, in
-which that function gets other code; that takes a second less than a fresh process.
+An error in a function is tested in a fork of a process that has imported everything, in which the
+code of that function is replaced; this saves a second compared with a new process.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ NOT_CODE = ("annotation", "returns", "decorator_list", "type_params")
 
 
 class Mutant(NamedTuple):
-    """A fault: its line, what stood there, what stands there now, and the source of the whole module with it."""
+    """Error in a module: its line, the code before and after, and the source of the whole module."""
 
     in_function: bool
     line: int
@@ -60,17 +60,17 @@ class Mutant(NamedTuple):
 
 
 def mutants(source: str) -> Iterator[Mutant]:
-    """Every fault that is tried in a module."""
+    """Yield all errors that can be inserted into a module."""
     tree = ast.parse(source)
     for in_function, parent, field, index, node in _places(tree):
-        for faulty in _faults(node):
-            _put(parent, field, index, faulty)
-            yield Mutant(in_function, node.lineno, _shown(node), _shown(faulty), ast.unparse(ast.fix_missing_locations(tree)))
+        for wrong in _errors(node):
+            _put(parent, field, index, wrong)
+            yield Mutant(in_function, node.lineno, _shown(node), _shown(wrong), ast.unparse(ast.fix_missing_locations(tree)))
         _put(parent, field, index, node)
 
 
 def _places(parent: ast.AST, in_function: bool = False) -> Iterator[tuple[bool, ast.AST, str, int | None, ast.AST]]:
-    """Every expression and statement, whether it is in the body of a function, and where it hangs."""
+    """Yield each expression and statement with its parent, and True if it is in the body of a function."""
     for field, value in ast.iter_fields(parent):
         if field in NOT_CODE or isinstance(parent, ast.JoinedStr):
             continue
@@ -89,8 +89,8 @@ def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
         getattr(parent, field)[index] = node
 
 
-def _faults(node: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in place of a node by mistake."""
+def _errors(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield erroneous replacements of a node."""
     match node:
         case ast.BinOp(left, op, right) if type(op) in OPERATORS and not _is_type(right):
             yield ast.BinOp(left, OPERATORS[type(op)](), right)
@@ -138,54 +138,57 @@ def _shown(node: ast.AST) -> str:
 
 
 def main() -> None:
-    """Print each fault that no test sees, and how many were seen."""
+    """Print each error that no test detects, and the number of those detected."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("module")
-    parser.add_argument("--tests", nargs="+", required=True, help="fast ones that must see faults of the module")
+    parser.add_argument("--tests", nargs="+", help="tests of the module, by default those of its subpackage")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    faults = list(mutants((ROOT / options.module).read_text()))
-    random.Random(options.seed).shuffle(faults)
+    errors = list(mutants((ROOT / options.module).read_text()))
+    random.Random(options.seed).shuffle(errors)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for name in ("bgnb", "tests", "notebooks"):
             shutil.copytree(ROOT / name, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", folder)
         sys.path.insert(0, folder)
         os.environ["PYTHONPATH"] = folder
-        try_all(Path(options.module), faults, options.tests, time.monotonic() + 60 * options.minutes)
+        tests = options.tests or [f"tests/{Path(options.module).parent.name}", "-m", "not slow"]
+        try_all(Path(options.module), errors, tests, time.monotonic() + 60 * options.minutes)
 
 
-def try_all(module: Path, faults: list[Mutant], tests: list[str], end: float) -> None:
-    """Try one fault after the other until the time is over."""
+def try_all(module: Path, errors: list[Mutant], tests: list[str], end: float) -> None:
+    """Test one error after the other until the time is over."""
     command = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
     start = time.monotonic()
     _silently([*command, "--collect-only"])
     if _fork(functools.partial(_silently, command), None) != 0:
-        sys.exit("the tests fail without any fault: mend that first")
+        sys.exit("the tests fail without an error in the module; fix them first")
     limit = 10 + 4 * (time.monotonic() - start)
-    tried = unseen = 0
+    tried = undetected = 0
     original = module.read_text()
-    for fault in faults:
+    for error in errors:
         if time.monotonic() > end:
             break
         status = NOT_TRIED
-        if fault.in_function:
-            status = _fork(functools.partial(_with_fault, fault.source, ".".join(module.with_suffix("").parts), command), limit)
+        if error.in_function:
+            status = _fork(functools.partial(_with_error, error.source, ".".join(module.with_suffix("").parts), command), limit)
         if status == NOT_TRIED:
-            module.write_text(fault.source)
-            status = _fresh(command, limit)
+            module.write_text(error.source)
+            status = _new_process(command, limit)
             module.write_text(original)
         tried += 1
         if status == 0:
-            unseen += 1
-            print(f"{module}:{fault.line}: {fault.before}  ->  {fault.after}", flush=True)
+            undetected += 1
+            print(f"{module}:{error.line}: {error.before}  ->  {error.after}", flush=True)
     seconds = time.monotonic() - start
-    print(f"{module}: {tried} of {len(faults)} faults tried in {seconds:.0f} s, {tried - unseen} seen, {unseen} not")
+    print(
+        f"{module}: {tried} of {len(errors)} errors tried in {seconds:.0f} s, {tried - undetected} detected, {undetected} not"
+    )
 
 
-def _fresh(command: list[str], limit: float) -> int | None:
-    """Exit status of the tests in a fresh process, 0 where all pass; None where they do not end in time."""
+def _new_process(command: list[str], limit: float) -> int | None:
+    """Run the tests in a new process, and return its exit status, or None after the time limit."""
     python = [sys.executable, "-B", "-m", "pytest", *command]
     try:
         return subprocess.run(python, timeout=limit, capture_output=True, check=False).returncode
@@ -194,7 +197,7 @@ def _fresh(command: list[str], limit: float) -> int | None:
 
 
 def _fork(target: Callable[[], int], limit: float | None) -> int | None:
-    """Exit status of what is done in a fork of this process."""
+    """Call a function in a fork of this process, and return the exit status."""
     process = multiprocessing.get_context("fork").Process(target=lambda: os._exit(target()))
     process.start()
     process.join(limit)
@@ -209,8 +212,8 @@ def _silently(command: list[str]) -> int:
         return pytest.main(command)
 
 
-def _with_fault(source: str, name: str, command: list[str]) -> int:
-    """Give the functions of a module, which others hold already, the code of its faulty source, and run the tests."""
+def _with_error(source: str, name: str, command: list[str]) -> int:
+    """Replace the code of the functions of an imported module, and run the tests."""
     codes = _functions(compile(source, name, "exec"))
     try:
         for function in gc.get_objects():
@@ -218,7 +221,7 @@ def _with_fault(source: str, name: str, command: list[str]) -> int:
             if isinstance(function, FunctionType) and function.__module__ == name and function.__code__.co_qualname in codes:
                 function.__code__ = codes[function.__code__.co_qualname]
     except ValueError:
-        return NOT_TRIED  # what a function closes over is another with the fault
+        return NOT_TRIED  # the closure of a function differs
     return _silently(command)
 
 

@@ -1,6 +1,6 @@
 """Background cube models for very-high-energy gamma-ray astronomy.
 
-The public names are on one page, ``__init__.pyi``; they are loaded when they are first used.
+The public names are listed in ``__init__.pyi`` and imported on first use.
 """
 
 import lazy_loader

@@ -1,10 +1,10 @@
-"""``python -m bgnb``, and the command ``bgnb``."""
+"""Entry point of ``python -m bgnb`` and of the command ``bgnb``."""
 
 from bgnb._util.signals import ended_by_signals
 
 
 def main() -> None:
-    """Run the command line; signals are minded before the first import that takes time."""
+    """Run the command line, with signal handlers installed before the slow imports."""
     with ended_by_signals():
         from bgnb.cli.main import main
 

@@ -1,8 +1,8 @@
-"""Settings that are declared once.
+"""Declarations of settings.
 
-A setting is declared as a field of a group: its kind, default and help. The arguments of the
-functions, the options of the commands, the parameters of the notebooks and the settings in
-``report.json`` follow from the declarations.
+A setting is declared once, as a field of a group, with its kind, default and help. The
+arguments of functions, the options of commands, the parameters of notebooks and the settings
+in ``report.json`` are derived from the declarations.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Flag(Kind):
 
 @dataclass(frozen=True)
 class Choice(Kind):
-    """One of a few names; capitals do not matter."""
+    """One of a few names, ignoring case."""
 
     names: Callable[[], Iterable[str]]
 
@@ -141,7 +141,7 @@ class Value(Kind):
 
 @dataclass(frozen=True)
 class Numbers(Kind):
-    """Several numbers, in a unit where there is one: a sequence, or a text such as ``0,45,90``."""
+    """Several numbers, optionally with a unit: a sequence, or a text such as ``0,45,90``."""
 
     unit: str = ""
     type: Callable[[Any], Any] = float
@@ -170,24 +170,24 @@ class Numbers(Kind):
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is declared of a setting besides its default.
+    """Declaration of a setting, without its default.
 
     Parameters
     ----------
     kind : `Kind`
-        Its kind.
+        The kind of values.
     help : str
         One or two sentences, for documentation and command line.
     see : str
-        Python name with more about it, for documentation.
+        Python name to refer to in the documentation.
     metavar : str
         Placeholder for the value on the command line.
     default_text : str
-        Description of a default that depends on other things.
+        Description of a default that depends on other settings or data.
     aliases : tuple of str
         Earlier names, which work with a warning.
     annotation : str
-        Its type in docstrings, if it is not that of the kind.
+        Type in docstrings, if it differs from that of the kind.
     """
 
     kind: Kind
@@ -206,10 +206,10 @@ def setting(kind: Kind, default: Any = MISSING, *, help: str, **more: Any) -> An
 
 @dataclass(frozen=True, kw_only=True)
 class SettingsGroup:
-    """Settings that belong together, checked when they are made.
+    """Group of settings, checked on construction.
 
-    Fields are declared with `setting`, or are groups themselves. Subclasses check what concerns
-    several settings in ``__post_init__``, after ``super().__post_init__()``.
+    Fields are declared with `setting`, or are groups themselves. Subclasses check combinations
+    of settings in ``__post_init__``, after ``super().__post_init__()``.
     """
 
     def __post_init__(self) -> None:
@@ -220,7 +220,7 @@ class SettingsGroup:
 
     @classmethod
     def declared(cls) -> dict[str, Field[Any]]:
-        """All settings by name, those of inner groups too."""
+        """Return all settings by name, including those of nested groups."""
         found: dict[str, Field[Any]] = {}
         for each in fields(cls):
             if "declaration" in each.metadata:
@@ -231,12 +231,12 @@ class SettingsGroup:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
-        """Make the group from settings by name; those that are missing have their defaults.
+        """Make the group from settings by name; missing settings have their defaults.
 
         Raises
         ------
         BgnbError
-            If a value cannot be used.
+            If a value is invalid.
         """
         values: dict[str, Any] = {}
         for each in fields(cls):
@@ -248,7 +248,7 @@ class SettingsGroup:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Make the group from `as_dict`."""
+        """Make the group from the result of `as_dict`."""
         return cls.from_options(stored_options(cls, stored))
 
     def as_dict(self) -> dict[str, Any]:
@@ -265,7 +265,7 @@ class SettingsGroup:
 
 
 def options_of(group: SettingsGroup) -> dict[str, Any]:
-    """Return the checked values of a group by name, without those of inner groups."""
+    """Return the checked values of a group by name, without those of nested groups."""
     return {each.name: getattr(group, each.name) for each in fields(group) if "declaration" in each.metadata}
 
 
@@ -275,7 +275,7 @@ def stored_options(group: type[SettingsGroup], stored: Mapping[str, Any]) -> dic
     Raises
     ------
     BgnbError
-        If a name is not that of a setting.
+        If a name is not the name of a setting.
     """
     names: dict[str, tuple[str, Kind]] = {}
     for name, declared in group.declared().items():
@@ -285,7 +285,7 @@ def stored_options(group: type[SettingsGroup], stored: Mapping[str, Any]) -> dic
     for name, value in stored.items():
         if name.replace("-", "_") not in names:
             known = ", ".join(group.declared())
-            raise BgnbError("unknown-choice", f"there is no setting {name}; the settings are {known}")
+            raise BgnbError("unknown-choice", f"unknown setting '{name}'; use one of {known}")
         plain, kind = names[name.replace("-", "_")]
         options[plain] = value if value is None else kind.from_json(value)
     return options
@@ -297,7 +297,7 @@ def read_config(path: Path, group: type[SettingsGroup]) -> dict[str, Any]:
     Raises
     ------
     BgnbError
-        If the file cannot be read, or names an unknown setting.
+        If the file cannot be read, or has an unknown setting.
     """
     import json
     import tomllib
@@ -320,8 +320,8 @@ def read_config(path: Path, group: type[SettingsGroup]) -> dict[str, Any]:
 def with_settings(group: type[SettingsGroup], **defaults: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Give a function the settings of a group as arguments.
 
-    The function takes the group as its keyword argument ``settings``. Callers see the settings
-    themselves, in the signature and in the docstring, where ``{settings}`` stands for them.
+    The function takes the group as its keyword argument ``settings``. Its callers give the
+    single settings, which replace ``settings`` in the signature and ``{settings}`` in the docstring.
 
     Parameters
     ----------
@@ -368,7 +368,7 @@ def with_settings(group: type[SettingsGroup], **defaults: Any) -> Callable[[Call
 
 
 def _with_documented(docstring: str, declared: Mapping[str, Declaration], defaults: Mapping[str, Any]) -> str:
-    """Put the settings in place of the line ``{settings}`` of a docstring."""
+    """Replace the line ``{settings}`` of a docstring by the documentation of the settings."""
     lines = []
     for line in docstring.splitlines():
         if line.strip() != "{settings}":

@@ -1,4 +1,4 @@
-"""Commands that put models to the test."""
+"""Commands that validate and compare models."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from bgnb.validation.settings import CrossValidationSettings, ValidationSettings
 @settings(ValidationSettings)
 @overwrite
 def validate(**arguments: Any) -> None:
-    """Predict runs from models, and compare with what was counted.
+    """Compare predicted with observed counts of runs.
 
-    Take runs that the models were not made from; to test a method, see cross-validate.
-    Prints, per run and in total, predicted over observed counts, and how well the shape
-    fits. OUTDIR (default: validation) gets all figures in report.json, and pictures.
+    Use runs that the models were not made from; to test a method, see cross-validate. Prints
+    the ratio of predicted to observed counts and the goodness of fit of the shape, per run and
+    in total. OUTDIR (default: validation) contains all numbers in report.json, and plots.
 
     \b
     Examples:
@@ -35,7 +35,7 @@ def validate(**arguments: Any) -> None:
     validation = validate(**arguments)
     click.echo("\n".join(validation.table.pformat(max_lines=-1, max_width=-1)))
     click.echo(validation.summary)
-    click.echo(f"Pictures and report.json are in {arguments['outdir']}")
+    click.echo(f"Plots and report.json are in {arguments['outdir']}")
 
 
 @click.command(no_args_is_help=True, cls=Command)
@@ -47,8 +47,8 @@ def validate(**arguments: Any) -> None:
 def cross_validate(**arguments: Any) -> None:
     """Predict each run from models that were made without it.
 
-    This is the test of a method. Prints how well the predictions fit. OUTDIR (default: cross-validation) gets all
-    figures in report.json, and pictures.
+    This tests a method. Prints the goodness of fit of the predictions. OUTDIR (default:
+    cross-validation) contains all numbers in report.json, and plots.
 
     \b
     Examples:
@@ -60,7 +60,7 @@ def cross_validate(**arguments: Any) -> None:
     for size, validation in cross_validate(**arguments).items():
         click.echo(f"Each run predicted by models from {size} others:")
         click.echo(validation.summary)
-    click.echo(f"Pictures and report.json are in {arguments['outdir']}")
+    click.echo(f"Plots and report.json are in {arguments['outdir']}")
 
 
 @click.command(no_args_is_help=True)
@@ -68,7 +68,10 @@ def cross_validate(**arguments: Any) -> None:
 @click.argument("dir2", type=click.Path(path_type=Path))
 @click.argument("outdir", type=click.Path(path_type=Path), default=Path("comparison"))
 @click.option(
-    "--normalise", default="none", show_default=True, help="Scale the second to the first: none, cube, or plane by plane."
+    "--normalise",
+    default="none",
+    show_default=True,
+    help="Normalisation of the second to the first: none, cube (one factor) or plane (one factor per energy bin).",
 )
 @click.option(
     "--energies", multiple=True, default=("5 TeV", "50 TeV"), show_default=True, help="Energy of an image; may be repeated."
@@ -81,15 +84,15 @@ def cross_validate(**arguments: Any) -> None:
     show_default=True,
     help="DETX and DETY of a spectrum, deg; may be repeated.",
 )
-@click.option("--labels", nargs=2, default=None, help="Names of the two in pictures.  [default: names of the directories]")
+@click.option("--labels", nargs=2, default=None, help="Labels of the two in plots.  [default: names of the directories]")
 @overwrite
 def compare_models(**arguments: Any) -> None:
     """Compare two directories of models, group by group.
 
     The first is the reference. Prints, per group, the ratio of the integrals, the relative difference in the centre of
-    the field of view, halfway and at its rim, the pulls over bins with at least 10 expected
+    the field of view, halfway and at its edge, the pulls of bins with at least 10 expected
     counts, and the spectral indices at the first position. OUTDIR (default: comparison)
-    gets these and more in report.json, and per group a PNG and an HTML page, which
+    contains these and more in report.json, and per group a PNG and an HTML page, which
     shows all energies.
 
     \b
@@ -103,13 +106,15 @@ def compare_models(**arguments: Any) -> None:
     click.echo("\n".join(result.table.pformat(max_lines=-1, max_width=-1)))
     first, second, out = arguments["dir1"], arguments["dir2"], arguments["outdir"]
     click.echo(f"1 is {first}, the reference; 2 is {second}, normalised: {arguments['normalise']}.")
-    click.echo("RATIO: 2 over 1 of the rates, where both were exposed. BIAS: the same − 1, by zone of the field of view.")
-    click.echo("PULL: difference over its statistical error; its width is 1 if only chance differs and nothing is smoothed.")
+    click.echo("RATIO: rate of 2 over rate of 1, in bins exposed in both. BIAS: ratio − 1, by zone of the field of view.")
+    click.echo(
+        "PULL: difference over its statistical error; its width is 1 for statistical fluctuations only, without smoothing."
+    )
     if not all(comparison.independent for comparison in result.comparisons.values()):
-        click.echo("Models that share runs have no independent errors, and so no pulls.")
+        click.echo("Models that share runs have no pulls, as their errors are not independent.")
     for directory, groups in ((first, result.only_first), (second, result.only_second)):
         if groups:
             click.echo(f"Only in {directory}: groups {', '.join(map(str, groups))}")
     for note in result.notes:
         click.echo(f"note: {note}")
-    click.echo(f"Pictures are in {out}: comparison_group<ID>.png, .html at all energies; numbers are in {out / 'report.json'}")
+    click.echo(f"Plots are in {out}: comparison_group<ID>.png, .html at all energies; numbers are in {out / 'report.json'}")

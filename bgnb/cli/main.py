@@ -1,4 +1,4 @@
-"""The command line: one command per public verb, with the names and arguments of the functions."""
+"""Command ``bgnb``: one subcommand per public function, with the same name and arguments."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bgnb._util.errors import BgnbError, notes_of
 from bgnb._version import __version__
 from bgnb.cli import comparing, models, notebooks, simulations
 
-#: The commands, by what they are for, in the order in which most people need them.
+#: Commands by purpose, in the order of typical use.
 COMMANDS: Mapping[str, tuple[click.Command, ...]] = {
     "Models": (models.make_bg_cube_models, models.merge, models.check, models.attach),
-    "Are they right?": (comparing.validate, comparing.cross_validate, comparing.compare_models),
+    "Validation": (comparing.validate, comparing.cross_validate, comparing.compare_models),
     "Simulations": (simulations.make_true_reco, simulations.make_test_dataset, simulations.make_test_bg_cube_model),
     "Dashboards and notebooks": (notebooks.lab, notebooks.run_groups, notebooks.run_notebook, notebooks.copy_notebooks),
 }
-#: Short names, for those who type.
+#: Short names of commands.
 SHORT = {"true-reco": "make-true-reco", "compare": "compare-models", "run": "run-notebook", "notebooks": "copy-notebooks"}
 
 
@@ -27,7 +27,7 @@ class _BadInput(click.ClickException):
 
 
 class _Commands(click.Group):
-    """A group whose commands end with one clear line, and exit status 2, where the input is bad."""
+    """Group of commands that report an error in one line, with exit status 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Commands that make models, and hand them over."""
+"""Commands that make, check and attach models."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 def make_bg_cube_models(**arguments: Any) -> None:
     """Make background cube models from a directory of runs.
 
-    INDIR holds event lists. SCHEME says how: GADF (obs-index.fits.gz and
-    hdu-index.fits.gz) or HESS (runinfo.fits and folders of 200 runs). OUTDIR is made: it
-    gets two FITS files per group of runs, the tables of runs and groups, and report.json,
-    which says what became of every run.
+    INDIR contains event lists in the layout SCHEME: GADF (obs-index.fits.gz and
+    hdu-index.fits.gz) or HESS (runinfo.fits and folders of 200 runs). The new directory OUTDIR
+    contains two FITS files per group of runs, the tables of runs and groups, and report.json
+    with the outcome of every run.
 
     \b
     Examples:
@@ -48,16 +48,16 @@ def make_bg_cube_models(**arguments: Any) -> None:
     if part := arguments["part"]:
         click.echo(report.summary)
         warn(report.faults)
-        click.echo(f"Part {part} is in {arguments['outdir']}; when all parts are there: bgnb merge PART... MODELS")
+        click.echo(f"Part {part} is in {arguments['outdir']}; to merge all parts: bgnb merge PART... MODELS")
         return
     _print_report(report)
-    click.echo(f"Models and report.json are in {arguments['outdir']}; to look at them: bgnb lab {arguments['outdir']}")
+    click.echo(f"Models and report.json are in {arguments['outdir']}; to display them: bgnb lab {arguments['outdir']}")
 
 
 def _print_report(report: Report) -> None:
     click.echo(str(report))
     if not HAS_ISAL:
-        click.echo("note: gzipped files are read faster with isal: pip install isal")
+        click.echo("note: install isal to read gzipped files faster: pip install isal")
     warn(report.faults)
 
 
@@ -66,10 +66,10 @@ def _print_report(report: Report) -> None:
 @click.argument("outdir", type=click.Path(path_type=Path))
 @overwrite
 def merge(**arguments: Any) -> None:
-    """Make models of runs that were counted in parts.
+    """Make models from runs that were counted in parts.
 
-    PARTS are the directories that `bgnb make-bg-cube-models ... --part I/N` made, all N of
-    them, with the same settings. The models are those that it makes without --part.
+    PARTS are the N directories that `bgnb make-bg-cube-models ... --part I/N` wrote with the
+    same settings. The models are bit-identical to those made without --part.
 
     \b
     Example:
@@ -92,10 +92,10 @@ def merge(**arguments: Any) -> None:
 def attach(**arguments: Any) -> None:
     """Attach models to runs: make a data store for Gammapy.
 
-    MODELDIR holds models, INDIR runs in SCHEME GADF or HESS. OUTDIR is made: it gets index
-    files that lead to the files of INDIR, which stay as they are, and a background for
-    every run. Open it with gammapy.data.DataStore.from_dir. Its paths are relative: move
-    OUTDIR and INDIR together. report.json says what became of every run.
+    MODELDIR contains models, INDIR runs in the layout SCHEME (GADF or HESS). The new directory
+    OUTDIR contains index files that refer to the files of INDIR, which are not changed, and a
+    background for every run. Open it with gammapy.data.DataStore.from_dir. Its paths are
+    relative: move OUTDIR and INDIR together. report.json contains the outcome of every run.
 
     \b
     Examples:
@@ -115,11 +115,11 @@ def attach(**arguments: Any) -> None:
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.pass_context
 def check(ctx: click.Context, directory: Path) -> None:
-    """Check that a directory is as bgnb wrote it.
+    """Check the files of a directory that bgnb wrote.
 
-    DIRECTORY is what a command of bgnb made. Its manifest.json lists all files with their
-    SHA-256. Prints a line for each file that is missing, changed, or not of bgnb; the exit
-    status is 1 where there are any, and 2 where bgnb did not make the directory.
+    The manifest.json of DIRECTORY lists all files with their SHA-256. Prints a line for each
+    file that is missing, changed, or not written by bgnb. The exit status is 1 if there are
+    such files, and 2 if bgnb did not write the directory.
 
     \b
     Example:
@@ -128,9 +128,9 @@ def check(ctx: click.Context, directory: Path) -> None:
     from bgnb.files.manifest import check
 
     found = check(directory)
-    faults = {name: fault for name, fault in found.items() if fault}
-    for name, fault in faults.items():
-        click.echo(f"{directory / name}: {fault}")
-    if not faults:
+    problems = {name: problem for name, problem in found.items() if problem}
+    for name, problem in problems.items():
+        click.echo(f"{directory / name}: {problem}")
+    if not problems:
         click.echo(f"{directory}: all {len(found)} files are as bgnb wrote them")
-    ctx.exit(1 if faults else 0)
+    ctx.exit(1 if problems else 0)

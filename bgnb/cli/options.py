@@ -1,4 +1,4 @@
-"""Options that follow from declared settings, and others that several commands share."""
+"""Options derived from declared settings, and options shared by several commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bgnb.simulation.settings import Pair
 
 
 class LazyChoice(click.Choice[str]):
-    """One of a few names, which are looked up when a value, help or completion needs them."""
+    """Choice of names that are looked up only for values, help and completion."""
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         self._names = names
@@ -22,7 +22,7 @@ class LazyChoice(click.Choice[str]):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The names."""
+        """Names to choose from."""
         return tuple(self._names())
 
     @choices.setter
@@ -39,7 +39,7 @@ class LazyChoice(click.Choice[str]):
 
 
 class SettingOption(click.Option):
-    """The option of a declared setting, which may have had other names."""
+    """Option of a declared setting, with its earlier names."""
 
     def __init__(self, *args: Any, aliases: Iterable[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,7 +47,7 @@ class SettingOption(click.Option):
 
 
 class Command(click.Command):
-    """A command whose settings may come from a file, or be given under earlier names."""
+    """Command that accepts settings from a file, and earlier names of options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Replace earlier names of options, with a warning."""
@@ -60,7 +60,7 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Take the settings that the command line does not give from the file named by ``--config``."""
+        """Take settings that are not on the command line from the file of ``--config``."""
         given = click.core.ParameterSource.COMMANDLINE
         for name, value in (ctx.params.pop("config", None) or {}).items():
             if ctx.get_parameter_source(name) is not given:
@@ -131,19 +131,19 @@ def config(group: type[SettingsGroup]) -> Callable[[Any], Any]:
         found = {} if path is None else read_config(path, group)
         return {name: value for name, value in found.items() if name not in without_default}
 
-    text = "Take settings from a TOML file, or from the report.json of an earlier production; options of the command line win."
+    text = "Take settings from a TOML file, or from the report.json of an earlier production; options given take precedence."
     return click.option("--config", type=click.Path(path_type=Path), callback=read, metavar="FILE", help=text)
 
 
-overwrite = click.option("--overwrite", is_flag=True, help="Replace what an earlier call made.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace the output of an earlier call.")
 
 
 workers = click.option(
-    "--workers", type=int, help="Processes on this machine.  [default: all cores, fewer where there is little to do]"
+    "--workers", type=int, help="Number of processes on this machine.  [default: all cores, fewer for few runs]"
 )
 
 
 def warn(faults: Mapping[int, str]) -> None:
-    """Print one line about runs that cannot be used."""
+    """Print a warning on runs that cannot be used."""
     if faults:
         click.echo(f"Warning: {len(faults)} run{'s' * (len(faults) > 1)} cannot be used; see above and report.json", err=True)

@@ -21,7 +21,9 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
         try:
             ra, dec, rate = (float(number) for number in numbers)
         except ValueError:
-            raise click.BadParameter(f"'{text}' is not of the form NAME,RA,DEC,RATE, such as Crab,83.63,22.01,0.1") from None
+            raise click.BadParameter(
+                f"'{text}' does not have the form NAME,RA,DEC,RATE, such as Crab,83.63,22.01,0.1"
+            ) from None
         sources.append(PointSource(name.strip(), ra, dec, rate))
     return sources
 
@@ -43,8 +45,9 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 def make_test_dataset(**arguments: Any) -> None:
     """Simulate a data set of runs with known background.
 
-    OUTDIR is made, in SCHEME GADF or HESS: an observation table and, for each run, an
-    event list and an effective-area table. The same seed gives the same files.
+    The new directory OUTDIR, in the layout SCHEME (GADF or HESS), contains an observation table
+    and, for each run, an event list and an effective-area table. Files are reproducible for a
+    given seed.
 
     \b
     Examples:
@@ -66,7 +69,7 @@ def make_test_dataset(**arguments: Any) -> None:
 @settings(TrueModelSettings)
 @overwrite
 def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int, overwrite: bool, **parameters: Any) -> None:
-    """Write the true cube of a simulation.
+    """Write the true model of a simulation.
 
     \b
     Example:
@@ -77,7 +80,7 @@ def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int
     from bgnb.simulation.true_model import TrueModel, make_test_bg_cube_model
 
     if not file.name.endswith((".fits", ".fits.gz")):
-        raise BgnbError("bad-target", f"{file}: must be named ….fits or ….fits.gz")
+        raise BgnbError("invalid-argument", f"{file}: must end in .fits or .fits.gz")
     if file.exists() and not overwrite:
         raise BgnbError("exists", f"{file}: exists already; use --overwrite to replace it")
     axes = CubeAxes.regular(n_energy=n_energy, n_fov=n_fov)
@@ -94,8 +97,8 @@ def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int
 def make_true_reco(**arguments: Any) -> None:
     """Make the true and the reconstructed model of one group.
 
-    Simulates runs, makes models of them as of real ones, and writes OUTDIR/true and
-    OUTDIR/reco, to be compared with `bgnb compare-models`.
+    Simulates runs, makes models from them like from real runs, and writes OUTDIR/true and
+    OUTDIR/reco for comparison with `bgnb compare-models`.
 
     \b
     Examples:

@@ -1,1 +1,1 @@
-"""From a directory of runs to background models: settings, plan, counting, models, files."""
+"""Production of background models from a directory of runs: settings, plan, counting, models, files."""

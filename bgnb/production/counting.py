@@ -34,7 +34,7 @@ from bgnb.production.workers import Workers
 
 T = TypeVar("T")
 
-#: Maximum number of runs of a chunk: sending fewer costs more, and losing more costs more.
+#: Maximum number of runs of a chunk: a compromise between the cost of transfers and the loss if a worker dies.
 CHUNK_RUNS = 25
 
 
@@ -167,7 +167,7 @@ class KeptChunks:
     folder: Path | None
 
     def read(self, chunk: Chunk) -> Counted | None:
-        """Return the counts of a chunk, or None if they are missing, damaged, or lack a run that can be read by now."""
+        """Return the counts of a chunk, or None if they are missing, damaged, or lack a run that is readable now."""
         if self.folder is None or not self.folder.is_dir():
             return None
         try:
@@ -183,12 +183,12 @@ class KeptChunks:
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise BgnbError("not-writable", f"{self.folder}: cannot be made: {error.strerror}") from None
+            raise BgnbError("not-writable", f"{self.folder}: cannot be created: {error.strerror}") from None
         write_file(self.folder / chunk.digest, counted.packed)
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Add a note on what is kept to errors and interruptions of a block."""
+        """Add a note on the counts that are kept to errors and interruptions of a block."""
         try:
             yield
         except BaseException as error:
@@ -242,7 +242,7 @@ def count_chunks(
     chunk_of : callable
         Makes a chunk of its description, when it is needed, so that few are held at a time.
     workers : `~bgnb.production.workers.Workers`
-        Where to count.
+        The workers.
     kept : `KeptChunks`
         Counts of an earlier command.
     """
@@ -258,7 +258,10 @@ def count_chunks(
     for chunk, result in workers.map(function, chunks):
         counted = result if isinstance(result, Counted) else Counted.unpack(result, chunk)
         if workers.submit and (error := _wrong_error(counted, chunk)):
-            raise BgnbError("unreadable", f"a worker found: {error}; here it can be read. Do all workers see the same files?")
+            raise BgnbError(
+                "unreadable",
+                f"a worker found: {error}; but this process can read it; check that all workers see the same files",
+            )
         kept.write(chunk, counted)
         yield chunk, counted
 

@@ -1,4 +1,4 @@
-"""From counts to background models, in memory."""
+"""Background models from counts, in memory."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Production:
     models : `ModelSet`
         The models.
     report : `Report`
-        What became of every run.
+        The outcome of every run.
     settings : `ModelSettings`
         The settings.
     runs : `~astropy.table.Table`
-        The rows of the runs used, and their GROUP_ID.
+        Rows of the runs used, with their GROUP_ID.
     """
 
     models: ModelSet
@@ -49,9 +49,9 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
     Parameters
     ----------
     plan : `~bgnb.production.plan.Plan`
-        What was to be counted.
+        The plan.
     sums : mapping
-        What was counted, by key of the plan's pieces.
+        Counts and livetime, by key of the plan's pieces.
 
     Raises
     ------

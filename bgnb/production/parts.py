@@ -1,4 +1,4 @@
-"""Counts of a part of the runs, written without any scheduler, and their merging."""
+"""Files with the counts of a part of the runs, and their merging."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def part_numbers(part: str) -> tuple[int, int]:
 
 
 def write_part(plan: Plan, counted: Iterable[tuple[Chunk, Counted]], directory: Path, numbers: tuple[int, int]) -> Report:
-    """Write the counts of a part; the report names its runs."""
+    """Write the counts of a part, and report on its runs."""
     runs: list[RunReport] = []
     for chunk, piece in counted:
         write_file(directory / _name(chunk.obs_ids), piece.packed)
@@ -60,7 +60,9 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
     digest, n_parts = parts[0]["plan"], parts[0]["part"][1]
     for path, part in zip(paths, parts, strict=True):
         if (part["plan"], part["part"][1]) != (digest, n_parts):
-            raise BgnbError("parts-mismatch", f"{path}: was made with other settings, or of other runs, than {paths[0]}")
+            raise BgnbError(
+                "parts-mismatch", f"{path}: differs from {paths[0]} in the settings or the runs; make the parts again"
+            )
     numbers = [part["part"][0] for part in parts]
     missing = enumerate_values(sorted({*range(1, n_parts + 1)} - {*numbers})) or "none"
     twice = enumerate_values([path for path, number in zip(paths, numbers, strict=True) if numbers.count(number) > 1]) or "none"

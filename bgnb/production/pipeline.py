@@ -1,4 +1,4 @@
-"""The main job: from a directory of runs to a directory of background models."""
+"""Production of background models from a directory of runs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from bgnb.production.settings import ModelSettings
 from bgnb.production.workers import open_workers
 from bgnb.production.write_models import write_models
 
-#: From this number of runs on, what is counted is kept until the models are there.
+#: Minimum number of runs of which the counts are kept until the models are written.
 KEPT_FROM = 100
-#: By default another process is started for each such number of runs: it takes as long to start as to count them.
+#: Number of runs per process by default: counting them takes as long as starting a process.
 RUNS_PER_WORKER = 200
 
 
@@ -71,7 +71,7 @@ def make_models(
     Raises
     ------
     BgnbError
-        If an argument cannot be used, no run is left, runs are of different instruments,
+        If an argument is invalid, the selection has no runs, runs are of different instruments,
         or, with ``on_error="fail"``, a run cannot be used.
     """
     plan = make_plan(settings)
@@ -94,7 +94,7 @@ def make_bg_cube_models(
 ) -> Report:
     """Make background cube models from a directory of runs, and write them.
 
-    As `make_models`. OUTDIR appears when all is done, or not at all.
+    Make the models like `make_models`. The directory ``outdir`` is created on success only.
 
     Parameters
     ----------
@@ -112,25 +112,25 @@ def make_bg_cube_models(
     scheduler : str, optional
         Address of a running Dask scheduler, see `make_models`.
     part : str, optional
-        Count only one part of the runs, such as ``3/10`` for the third of ten, and write what
-        was counted to ``outdir``, for `merge`.
+        Count only one part of the runs, such as ``3/10`` for the third of ten, and write the
+        counts to ``outdir``, for `merge`.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
     Returns
     -------
     Report
-        What became of every run; of a part, only its runs, and no groups.
+        The outcome of every run; for a part, only its runs, and no groups.
 
     Raises
     ------
     BgnbError
-        If an argument cannot be used, no run is left, runs are of different instruments,
+        If an argument is invalid, the selection has no runs, runs are of different instruments,
         or, with ``on_error="fail"``, a run cannot be used.
     """
     numbers = None if part is None else part_numbers(part)
     if numbers and not isinstance(settings.selection.catalog, str | None):
-        raise BgnbError("invalid-argument", "a part needs the catalogue as a file, which merge reads again")
+        raise BgnbError("invalid-argument", "catalog must be a file if a part is counted, as merge reads it again")
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         plan = make_plan(settings)
         pieces = plan.pieces if numbers is None else plan.pieces[numbers[0] - 1 :: numbers[1]]
@@ -153,7 +153,7 @@ def _counting(
     scheduler: str | None,
     progress: bool | None,
 ) -> Iterator[tuple[Iterator[tuple[Chunk, Counted]], tqdm[Any]]]:
-    """Count the runs of pieces, seen by a progress bar; a folder keeps the counts of many runs if the block fails."""
+    """Count the runs of pieces with a progress bar; a folder keeps the counts of many runs if the block fails."""
     n_runs = sum(len(obs_ids) for _, obs_ids in pieces)
     kept = KeptChunks(folder if n_runs >= KEPT_FROM else None)
     bar = progress_bar(n_runs, "run", progress)
@@ -164,17 +164,17 @@ def _counting(
 def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = False, progress: bool | None = None) -> Report:
     """Make the models of a directory of runs that was counted in parts.
 
-    The files are the same, bit for bit, as those of `make_bg_cube_models` without ``part``.
+    The files are bit-identical to those of `make_bg_cube_models` without ``part``.
 
     Parameters
     ----------
     parts : sequence of path
-        The directories that `make_bg_cube_models` made of all parts, with the same settings. The
-        directory of runs must still be where it was.
+        Directories that `make_bg_cube_models` wrote for all parts, with the same settings. The
+        directory of runs must not have been moved.
     outdir : path
         Directory to make.
     overwrite : bool
-        Replace ``outdir``, if bgnb made it.
+        Replace ``outdir`` if bgnb made it.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -185,7 +185,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     Raises
     ------
     BgnbError
-        Where a part is missing or damaged, or they do not belong together.
+        If a part is missing or damaged, or the parts do not belong together.
     """
     paths = [Path(path) for path in parts]
     with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:
@@ -198,7 +198,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
 
 
 def _watched(counted: Iterable[tuple[Chunk, Counted]], plan: Plan, bar: tqdm[Any]) -> Iterator[tuple[Chunk, Counted]]:
-    """The same, seen by a progress bar; stops at what makes all of it useless, or where a run is counted twice."""
+    """Check counts and update the progress bar; raise the errors that end a production, such as a run counted twice."""
     events = 0
     seen: set[int] = set()
     first: list[RunCounts] = []
@@ -208,7 +208,7 @@ def _watched(counted: Iterable[tuple[Chunk, Counted]], plan: Plan, bar: tqdm[Any
         first = [*first, *(run for run in piece.stack.runs if run.telescop)][:1]
         check_instrument([*first, *piece.stack.runs])
         if not seen.isdisjoint(piece.obs_ids) or piece.obs_ids != sorted(chunk.obs_ids):
-            raise RuntimeError(f"what was counted is not what was asked for: runs {chunk.obs_ids}")  # a bug, not bad input
+            raise RuntimeError(f"the counts are not those of runs {chunk.obs_ids}")  # a bug, not bad input
         seen.update(piece.obs_ids)
         events += sum(run.events for run in piece.stack.runs)
         bar.update(len(piece.obs_ids))

@@ -1,4 +1,4 @@
-"""What there is to count for models: which runs, in which groups, in which chunks."""
+"""Plan of a production: the runs to count, their groups and chunks."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _TEST_RUNS = 20
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What there is to count.
+    """Runs to count, and their groups.
 
     Parameters
     ----------
     settings : `ModelSettings`
-        The choices.
+        The settings.
     runs : `~bgnb.Runs`
         The runs of the directory.
     mask : `~bgnb.cubes.exclusion_mask.SourceMask` or None
-        Circles that are cut out.
+        Exclusion regions.
     left_out : mapping of int to `~bgnb.observations.selection.Reason`
-        Runs that are not to be counted.
+        Skipped runs, and the reasons.
     members : mapping of int to list of int
         OBS_IDs of the runs to be counted, by GROUP_ID of the model.
     model_ids : mapping of int to int
-        GROUP_ID of the model that serves each group.
+        GROUP_ID of the model for each group.
     """
 
     settings: ModelSettings
@@ -64,12 +64,12 @@ class Plan:
 
     @property
     def pieces(self) -> list[tuple[Key, Sequence[int]]]:
-        """The runs of each chunk, and what they are added up to, in a fixed order."""
+        """OBS_IDs of each chunk and the key of their sum, in a fixed order."""
         return [(key, part) for key, obs_ids in self._keys.items() for part in chunks_of(obs_ids)]
 
     @property
     def _keys(self) -> dict[Key, list[int]]:
-        """Runs that are summed: those of a group, or single runs or those of a group in the same bin of pointing."""
+        """OBS_IDs of the runs of each sum: of a group, of a single run, or of a group in the same bin of pointing."""
         if find_method(self.settings.method).sums == "group":
             return {Key(group_id): obs_ids for group_id, obs_ids in self.members.items()}
         keys: dict[Key, list[int]] = {}
@@ -80,18 +80,18 @@ class Plan:
         return keys
 
     def chunk(self, piece: tuple[Key, Sequence[int]]) -> Chunk:
-        """The chunk of a piece."""
+        """Make the chunk of a piece."""
         key, obs_ids = piece
         axes = self.settings.binning.axes(len(self.members[key.group_id]))
         return Chunk(key, axes, self.settings.fovalign, self.mask, tuple(self.runs.files(obs_id) for obs_id in obs_ids))
 
     def cell(self, counted: Counted) -> Cell:
-        """What was counted, with the mean pointing of its runs."""
+        """Combine counts with the mean pointing of their runs."""
         alt_pnt, az_pnt = np.array([self.runs.pointing(obs_id) for obs_id in counted.stack.obs_ids]).T
         return Cell.of_runs(alt_pnt, az_pnt, counted.stack)
 
     def digest(self) -> str:
-        """A name for the plan: another choice, run, source, or value in the index has another."""
+        """Compute the SHA-256 of all that the plan depends on: version, settings, sources, chunks and index of runs."""
         table = self.runs.table
         circles = None if self.mask is None else self.mask.circles
         content = sha256(json.dumps([__version__, self.settings.as_dict(), circles, self.pieces]).encode())
@@ -111,7 +111,7 @@ def make_plan(settings: ModelSettings) -> Plan:
     Raises
     ------
     BgnbError
-        If the directory cannot be used, or no run is left.
+        If the directory cannot be used, or the selection has no runs.
     """
     # An absolute path is the same for all workers.
     runs = open_runs(Path(settings.indir).absolute(), settings.scheme)
@@ -127,7 +127,7 @@ def make_plan(settings: ModelSettings) -> Plan:
     if not selection.kept:
         reasons = in_one_line(selection.left_out.values())
         advice = "Try another exclusion radius, --sources mask or --select all, or other group edges"
-        raise BgnbError("no-runs", f"no run is left of the {len(runs)} in {runs.path}: {reasons}. {advice}")
+        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is selected: {reasons}. {advice}")
     model_ids = {group_id: group_id for group_id in members}
     if settings.grouping.min_livetime > 0:
         livetimes = {group_id: _livetime(runs, obs_ids) for group_id, obs_ids in members.items()}
@@ -137,7 +137,7 @@ def make_plan(settings: ModelSettings) -> Plan:
 
 
 def _livetime(runs: Runs, obs_ids: Sequence[int]) -> float:
-    """Livetime of runs by the index, s; ontime where it does not say."""
+    """Sum the livetime of runs in the index, s, or the ontime if the index has no livetime."""
     name = next((name for name in ("LIVETIME", "ONTIME") if name in runs.table.colnames), None)
     if name is None:
         raise BgnbError("missing-column", f"{runs.path}: min_livetime needs the column LIVETIME or ONTIME in the index of runs")
@@ -145,7 +145,7 @@ def _livetime(runs: Runs, obs_ids: Sequence[int]) -> float:
 
 
 def _merged(members: Mapping[int, list[int]], model_ids: Mapping[int, int]) -> dict[int, list[int]]:
-    """OBS_IDs by the group that they are merged into, in order."""
+    """Collect the OBS_IDs of the groups that are merged, in order."""
     merged: dict[int, list[int]] = {}
     for group_id, obs_ids in members.items():
         merged.setdefault(model_ids[group_id], []).extend(obs_ids)

@@ -1,4 +1,4 @@
-"""What became of every run: the report of a production of models."""
+"""Report on a production of models: the outcome of every run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COUNTED = (
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run of the input: used in a group, or left out for a reason."""
+    """Run of the input: used in a group, or skipped for a reason."""
 
     obs_id: int
     group_id: int | None
@@ -35,7 +35,7 @@ class RunReport:
     counted: RunCounts | None
 
     def as_dict(self) -> dict[str, Any]:
-        """The entry in ``report.json``."""
+        """Return the entry in ``report.json``."""
         return {
             "obs_id": self.obs_id,
             "status": "used" if self.reason is None else "left_out",
@@ -49,7 +49,7 @@ class RunReport:
 
 @dataclass(frozen=True)
 class GroupReport:
-    """One group with a model, and the groups that were merged into it."""
+    """Group with a model, and the groups that were merged into it."""
 
     group_id: int
     n_runs: int
@@ -63,7 +63,7 @@ class GroupReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What `bgnb.make_bg_cube_models` did.
+    """Report of `bgnb.make_bg_cube_models`.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Report:
     settings : mapping
         The arguments, in full.
     notes : tuple of str
-        What is odd about the index of runs, and was borne.
+        Warnings raised while the index of runs was read, and notes on the groups.
     """
 
     runs: tuple[RunReport, ...]
@@ -84,7 +84,7 @@ class Report:
 
     @property
     def table(self) -> Table:
-        """One row a group: runs, livetime, counts, mean altitude and azimuth, table file."""
+        """One row per group: runs, livetime, counts, mean altitude and azimuth, table file."""
         table = Table()
         table["GROUP_ID"] = np.array([group.group_id for group in self.groups], dtype=int)
         table["RUNS"] = np.array([group.n_runs for group in self.groups], dtype=int)
@@ -107,37 +107,37 @@ class Report:
 
     @property
     def selection(self) -> Selection:
-        """The runs used, and the others with their reasons."""
+        """Runs that were used, and the reasons why others were skipped."""
         return Selection(tuple(self.group_ids), {run.obs_id: run.reason for run in self.runs if run.reason is not None})
 
     @property
     def faults(self) -> dict[int, str]:
-        """OBS_ID of the runs that cannot be used, and why."""
+        """Errors of the runs that cannot be used, by OBS_ID."""
         return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.is_error}
 
     @property
     def summary(self) -> str:
-        """How many runs and events were used, and why the others were not, in a few lines."""
-        left_out = [run.reason for run in self.runs if run.reason is not None]
+        """Numbers of runs and events that were used, skipped or excluded, in a few lines."""
+        skipped = [run.reason for run in self.runs if run.reason is not None]
         counted = [run.counted for run in self.runs if run.counted and run.reason is None]
-        lines = [f"{len(self.runs) - len(left_out)} of {len(self.runs)} runs used, {len(left_out)} left out"]
-        lines += [f"  {line}" for line in count_reasons(left_out)]
+        lines = [f"{len(self.runs) - len(skipped)} of {len(self.runs)} runs used, {len(skipped)} skipped"]
+        lines += [f"  {line}" for line in count_reasons(skipped)]
         sums = {name: sum(getattr(run, name) for run in counted) for name in _COUNTED}
-        lines.append(f"{sums['counts']} of their {sums['events']} events counted, left out:")
+        lines.append(f"{sums['counts']} of their {sums['events']} events counted, excluded:")
         lines.append(f"  {sums['events_outside_gti']} outside the good time intervals")
-        lines.append(f"  {sums['events_below_threshold']} below the energy threshold or in the bin that it cuts")
+        lines.append(f"  {sums['events_below_threshold']} below the energy threshold or in the bin that contains it")
         lines.append(f"  {sums['events_outside_axes']} outside the axes")
         if sums["events_in_mask"]:
-            lines.append(f"  {sums['events_in_mask']} in the masks of sources")
+            lines.append(f"  {sums['events_in_mask']} in exclusion regions")
         for group in self.groups:
             if group.merged:
                 others = ", ".join(map(str, group.merged))
-                lines.append(f"group {group.group_id} holds the runs of groups {others} too, and its model serves them")
+                lines.append(f"groups {others} are merged into group {group.group_id} and use its model")
         return "\n".join([*lines, *(f"note: {note}" for note in [*self.notes, *self._notes_of_runs])])
 
     @property
     def _notes_of_runs(self) -> list[str]:
-        """What is odd about runs that are used, each with their OBS_IDs."""
+        """Warnings raised while the runs were read, each with the OBS_IDs of the runs concerned."""
         affected: dict[str, list[int]] = {}
         telescopes: dict[int, int] = {}
         for run in self.runs:
@@ -159,7 +159,7 @@ class Report:
         return "\n".join([*self.table.pformat(max_lines=-1, max_width=-1), self.summary])
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``report.json`` says."""
+        """Return the content of ``report.json``."""
         return {
             "runs": [run.as_dict() for run in self.runs],
             "groups": [asdict(group) for group in self.groups],
@@ -169,12 +169,12 @@ class Report:
 
 
 def count_reasons(reasons: Iterable[Reason]) -> list[str]:
-    """A line for each kind of reason, with the number of runs; faults with their descriptions."""
+    """Count the runs by kind of reason, one line per kind, followed by the descriptions of errors."""
     reasons = list(reasons)
     lines = [f"{number} {kind}" for kind, number in Counter(reason.kind for reason in reasons).most_common()]
     return lines + sorted(reason.detail for reason in reasons if reason.is_error)
 
 
 def in_one_line(reasons: Iterable[Reason]) -> str:
-    """The same for an error message: of thousands of runs, a few faults."""
+    """Count the runs by kind of reason in one line, with the descriptions of a few errors."""
     return enumerate_values(count_reasons(reasons))

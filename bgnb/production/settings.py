@@ -1,7 +1,7 @@
-"""The settings of the functions and commands that make, use and test models of runs.
+"""Settings of the functions and commands that make, use and test models.
 
-Nothing heavy is imported before a value is checked, as the command line declares its options
-from here.
+NumPy and Astropy are imported only when a value is checked, because the command line imports
+this module at each start.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Catalog(Kind):
     def from_json(self, value: Any) -> Any:
         """Return the path; a table in memory is not stored."""
         if value == "table":
-            raise BgnbError("bad-config", "catalog was a table in memory; name its file")
+            raise BgnbError("bad-config", "catalog was a table in memory; give a file")
         return value
 
 
@@ -85,7 +85,7 @@ class _Select(Kind):
 
 
 def on_error_setting() -> Any:
-    """Declare what becomes of a run that cannot be used."""
+    """Declare the setting for runs that cannot be used."""
     return setting(
         Choice(lambda: ("skip", "fail")),
         "skip",
@@ -99,14 +99,14 @@ def scheme_setting() -> Any:
 
 
 def select_setting(default: str) -> Any:
-    """Declare which runs are used."""
+    """Declare the selection of runs."""
     text = "Runs to use: those far from known sources, all, or those with the OBS_IDs in a text file, one per line; in Python "
     return setting(_Select(), default, metavar="far|all|FILE", help=text + "also a sequence of OBS_IDs.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSelection(SettingsGroup):
-    """The runs that are used."""
+    """Selection of runs."""
 
     select: Any = select_setting("far")
     catalog: Any = setting(
@@ -139,7 +139,7 @@ class RunSelection(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class Sources(SettingsGroup):
-    """Known sources in the runs."""
+    """Treatment of known sources."""
 
     sources: str = setting(
         Choice(lambda: ("drop", "mask")),
@@ -177,7 +177,7 @@ class GroupEdges(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping(SettingsGroup):
-    """How runs are grouped."""
+    """Grouping of runs."""
 
     min_livetime: Any = setting(
         Value("s", minimum=0),
@@ -249,7 +249,7 @@ class CubeBinning(SettingsGroup):
 
 
 def model_lookup_setting() -> Any:
-    """Declare how the model of a run is found."""
+    """Declare the lookup of the model for a run."""
     return setting(
         Choice(lambda: ("interpolate", "nearest")),
         "interpolate",
@@ -268,7 +268,7 @@ def method_setting() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings(SettingsGroup):
-    """The settings of a production of models, see `bgnb.make_bg_cube_models`."""
+    """Settings of a production of models, see `bgnb.make_bg_cube_models`."""
 
     indir: str = setting(_Directory(), help="Directory of event lists.")
     scheme: Any = scheme_setting()
@@ -299,9 +299,7 @@ class ModelSettings(SettingsGroup):
             if not math.isclose(masks.mask_radius, Sources().mask_radius):
                 raise BgnbError("no-effect", "mask_radius has an effect only with sources = mask")
         elif not math.isclose(self.selection.exclusion_radius, RunSelection().exclusion_radius):
-            raise BgnbError(
-                "no-effect", "exclusion_radius has an effect only with sources = drop; the radius of masks is mask_radius"
-            )
+            raise BgnbError("no-effect", "exclusion_radius has an effect only with sources = drop; set mask_radius instead")
 
     @property
     def groups(self) -> ObservationGroups:

@@ -1,4 +1,4 @@
-"""Directories of models and their files."""
+"""Writing of directories of models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_models(production: Production, directory: Path) -> None:
     production : `Production`
         Models and report.
     directory : path
-        Where to write.
+        The directory.
     """
     models, groups = production.models, production.settings.groups
     if isinstance(models.for_pointing, SplineModel):

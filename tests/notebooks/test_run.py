@@ -22,6 +22,7 @@ from bgnb import NotebookError, notebook_result, read_model, run_groups, run_not
 from bgnb.cli.main import SHORT, main
 from bgnb.notebooks.run import notebook_parameters
 from bgnb.notebooks.shipped import find_notebook, notebook_names
+from tests.helpers import notebooks
 from tests.helpers.commands import command, error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import names
@@ -84,6 +85,12 @@ def test_parameters_are_those_of_functions(name):
             assert u.isclose(plain(parameter.default), default)
         else:
             assert json.loads(json.dumps(parameter.default)) == json.loads(json.dumps(default)), key
+
+
+@pytest.mark.parametrize("name", notebooks.FUNCTIONS)
+def test_generated_cells_are_current(name):
+    """The cells derived from settings are those that ``python -m tests.helpers.notebooks`` writes."""
+    assert nbformat.writes(notebooks.rewritten(name)) + "\n" == (NOTEBOOKS / f"{name}.ipynb").read_text()
 
 
 @pytest.mark.slow

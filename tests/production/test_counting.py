@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from bgnb import BgnbError, DataError, make_bg_cube_models, open_runs
+from bgnb import DataError, make_bg_cube_models, open_runs
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.files import output_directory as outdir
@@ -73,6 +73,7 @@ def chunk_of(indir, *obs_ids, mask=None):
 
 
 def test_second_run_counts_what_is_missing(indir, tmp_path, reading):
+    """After an interruption, the same command counts only the chunks that are missing."""
     expected = make(indir, tmp_path / "expected")
     reading.clear()
     reading.after = {21: interrupt}
@@ -108,6 +109,7 @@ def test_runs_that_recovered_are_counted(indir, tmp_path, reading):
 
 
 def test_counts_of_few_runs_are_not_kept(indir, tmp_path, reading, monkeypatch):
+    """Below a number of runs, an interruption leaves no counts."""
     monkeypatch.setattr(pipeline, "KEPT_FROM", 21)
     reading.after = {21: interrupt}
     with pytest.raises(KeyboardInterrupt) as caught:
@@ -119,6 +121,7 @@ def test_counts_of_few_runs_are_not_kept(indir, tmp_path, reading, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_killed_command_repeats_no_chunk(indir, tmp_path, number, status):
+    """A command that was killed continues from the chunks that it counted."""
     (tmp_path / "wait11").touch()
     arguments = (indir, "GADF", tmp_path / "out", "--workers", 2)
     with command(tmp_path, *arguments, WATCH=tmp_path, CHANGE=SMALL_CHUNKS) as process:
@@ -142,6 +145,7 @@ def test_killed_command_repeats_no_chunk(indir, tmp_path, number, status):
 
 
 def test_digest_covers_all_that_matters(indir):
+    """The digest of a chunk changes with everything that its counts depend on."""
     mask = SourceMask(np.array([83.6]), np.array([22.0]), np.array([0.5]))
     first = chunk_of(indir, 2, 3, mask=mask)
     others = [
@@ -182,6 +186,7 @@ def test_run_that_changes_is_counted_again(indir, tmp_path, reading):
 
 
 def test_damaged_kept_chunks_are_recounted(indir, tmp_path):
+    """Kept counts that are damaged are replaced."""
     kept = KeptChunks(tmp_path / "kept")
     chunk, other = chunk_of(indir, 2, 3), chunk_of(indir, 5, 7)
     good = count_chunk(chunk).packed
@@ -207,6 +212,7 @@ def test_damaged_kept_chunks_are_recounted(indir, tmp_path):
 
 
 def test_full_disk_keeps_whole_chunks_only(indir, tmp_path, reading, monkeypatch):
+    """If the disk is full, complete chunks are kept and no others."""
     sync = os.fsync
 
     def full(number):
@@ -215,7 +221,7 @@ def test_full_disk_keeps_whole_chunks_only(indir, tmp_path, reading, monkeypatch
         sync(number)
 
     monkeypatch.setattr(outdir.os, "fsync", full)
-    with pytest.raises(BgnbError, match="No space left on device") as caught:
+    with raises("not-writable", "No space left on device") as caught:
         make(indir, tmp_path / "out")
     monkeypatch.setattr(outdir.os, "fsync", sync)
     assert f"kept in {tmp_path / '.out.bgnb-kept'}" in caught.value.__notes__[0]
@@ -226,6 +232,7 @@ def test_full_disk_keeps_whole_chunks_only(indir, tmp_path, reading, monkeypatch
 
 
 def test_file_in_place_of_the_kept_folder(indir, tmp_path, reading):
+    """A file with the name of the folder for kept counts is an error."""
     (tmp_path / ".out.bgnb-kept").write_text("in the way")
     with raises("not-writable", ".out.bgnb-kept", "File exists"):
         make(indir, tmp_path / "out")
@@ -263,19 +270,22 @@ def test_error_of_a_worker_only_is_raised(indir):
 
 
 def test_counts_of_other_runs_are_refused(indir):
+    """Counts that a worker returns for other runs are an error."""
     with raises("wrong-run", "[2]", "run 2, 3", kind=DataError):
         list(count(chunk_of(indir, 2, 3), lambda chunk: count_chunk(replace(chunk, runs=chunk.runs[:1])).packed))
 
 
 def test_run_counted_twice_is_an_error(indir, tmp_path, monkeypatch):
+    """A run in two chunks is an internal error."""
     pieces = pipeline.Plan.pieces
     monkeypatch.setattr(pipeline.Plan, "pieces", property(lambda plan: [*pieces.fget(plan), (Key(27), [6])]))
-    with pytest.raises(RuntimeError, match="what was counted is not what was asked for"):
+    with pytest.raises(RuntimeError, match="counts"):
         make(indir, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_runs_without_files_are_skipped(indir, tmp_path):
+    """Runs without files in the index are skipped."""
     index = Table.read(indir / "hdu-index.fits.gz")
     index[index["OBS_ID"] != 5].write(indir / "hdu-index.fits.gz", overwrite=True)
     report = make(indir, tmp_path / "out")
@@ -286,6 +296,8 @@ def test_runs_without_files_are_skipped(indir, tmp_path):
 
 
 def test_relative_path_for_distant_workers(indir, tmp_path, monkeypatch):
+    """Workers in other directories find runs that were given by a relative path."""
+
     class Elsewhere(ThreadPoolExecutor):
         def submit(self, function, /, chunk):
             with monkeypatch.context() as there:

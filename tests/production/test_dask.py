@@ -78,7 +78,8 @@ def making(indir, out, **arguments):
 
 
 @pytest.mark.slow
-def test_same_files_without_bgnb_on_scheduler(indir, expected, two, tmp_path):
+def test_scheduler_without_bgnb_installed(indir, expected, two, tmp_path):
+    """A scheduler that cannot import bgnb gives the same files."""
     make_bg_cube_models(indir, "GADF", tmp_path / "out", scheduler=two.address, **SMALL)
     assert digests(tmp_path / "out") == expected
     with distributed.Client(two.address, set_as_default=False) as client:
@@ -88,6 +89,7 @@ def test_same_files_without_bgnb_on_scheduler(indir, expected, two, tmp_path):
 
 @pytest.mark.slow
 def test_killed_workers_change_nothing(indir, expected, two, tmp_path):
+    """Files are bit-identical if workers die."""
     for obs_id in (11, 12):
         (two.folder / f"wait{obs_id}").touch()
     with making(indir, tmp_path / "out", scheduler=two.address) as results:
@@ -134,6 +136,7 @@ def test_run_that_kills_its_workers(indir, expected, tmp_path):
 
 @pytest.mark.slow
 def test_interrupt_cancels_tasks_on_dask(indir, two, tmp_path):
+    """Ctrl-C cancels the tasks on the cluster."""
     (two.folder / "wait11").touch()
     with command(tmp_path, indir, "GADF", tmp_path / "out", "--scheduler", two.address) as process:
         until(lambda: "11" in lines(two.folder / "read"), "a worker that reads run 11", process)
@@ -148,6 +151,7 @@ def test_interrupt_cancels_tasks_on_dask(indir, two, tmp_path):
 
 @pytest.mark.slow
 def test_scheduler_that_stops_answering(indir, two, tmp_path, monkeypatch):
+    """A scheduler that does not respond is an error with its address."""
     monkeypatch.setattr(workers, "PATIENCE", 5.0)
     (two.folder / "wait11").touch()
     try:
@@ -163,6 +167,7 @@ def test_scheduler_that_stops_answering(indir, two, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_scheduler_that_dies_is_one_line(indir, expected, tmp_path):
+    """If the scheduler dies, the command ends with one line, and can be continued."""
     (tmp_path / "wait11").touch()
     kept = tmp_path / ".out.bgnb-kept"
     settings = {"WATCH": tmp_path, "CHANGE": SMALL_CHUNKS}
@@ -212,6 +217,7 @@ def test_clusters_that_cannot_be_used(indir, tmp_path, monkeypatch):
     ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "tcp://nowhere.invalid:8786", "nonsense://x:8786", "nonsense", "tcp://x:99999"],
 )
 def test_schedulers_that_do_not_exist(indir, tmp_path, monkeypatch, address):
+    """Invalid addresses and addresses without a scheduler are errors of one line."""
     monkeypatch.setattr(workers, "PATIENCE", 1.0)
     with raises("scheduler-lost", address) as caught:
         make_bg_cube_models(indir, "GADF", tmp_path / "out", scheduler=address, **SMALL)

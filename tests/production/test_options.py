@@ -11,6 +11,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
 
 
 def test_documented_commands_parse():
+    """The command line accepts each documented command."""
     lines = re.findall(r"^ +bgnb (.*)$", TEXT, re.MULTILINE)
     assert len(lines) == 4
     for line in lines:
@@ -20,6 +21,7 @@ def test_documented_commands_parse():
 
 
 def test_documented_examples_are_python():
+    """Each documented example is valid Python that makes models."""
     examples = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert len(examples) == 2
     for example in examples:

@@ -1,4 +1,4 @@
-"""The same input and settings give the same bytes, whatever the time and the age of the input."""
+"""Reproducibility: equal input and settings give equal bytes at any time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Later(datetime.datetime):
 
 
 def shift_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For Python code, wherever it has its clock from; files get the true time from the system, which also goes on."""
+    """Shift all clocks of Python code; file times come from the system and are not shifted."""
     now, nanoseconds, localtime, gmtime = time.time, time.time_ns, time.localtime, time.gmtime
     clocks = {
         now: lambda: now() + DAYS * 86400,
@@ -47,7 +47,7 @@ def shift_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def age(directory: Path) -> None:
-    """Give files other times."""
+    """Change the modification times of files."""
     for path in directory.rglob("*"):
         os.utime(path, (1e9, 1e9))
 
@@ -82,7 +82,8 @@ def true_reco(_: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [models, part, spline, attach, dataset, hess_dataset, true_reco])
-def test_the_clock_and_the_age_of_files_do_not_matter(tmp_path, monkeypatch, write):
+def test_clock_and_file_times_have_no_effect(tmp_path, monkeypatch, write):
+    """All functions write the same bytes at another time, from input with other file times."""
     indir = write_gadf(tmp_path / "in", [run(obs_id, 300) for obs_id in (2, 3, 4)])
     model_directory(tmp_path / "models")
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)

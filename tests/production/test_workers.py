@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from bgnb import BgnbError, make_bg_cube_models, make_test_dataset
+from bgnb import make_bg_cube_models, make_test_dataset
 from bgnb.production.workers import Workers, open_workers
 from tests.helpers.dask_cluster import SMALL, SMALL_CHUNKS, command, environment, lines
 from tests.helpers.dying import square_or_die
@@ -22,6 +22,7 @@ from tests.helpers.run_files import run, write_gadf
 
 
 def test_processes_do_each_task_once():
+    """Two processes return one result per task."""
     with open_workers(2) as workers:
         assert sorted(workers.map(abs, range(40))) == [(number, number) for number in range(40)]
 
@@ -35,6 +36,7 @@ def test_killed_process_names_its_tasks():
 
 
 def test_few_tasks_are_in_flight():
+    """The number of submitted tasks is limited."""
     taken = []
 
     def tasks():
@@ -73,21 +75,25 @@ def test_waiting_tasks_are_cancelled():
 
 @pytest.mark.parametrize("workers", [0, -2, True, "2", 2.0])
 def test_invalid_numbers_of_workers(workers):
-    with pytest.raises(BgnbError, match="workers"), open_workers(workers):
+    """Numbers of workers below one or of another type are refused."""
+    with raises("invalid-argument", "workers"), open_workers(workers):
         pass
 
 
 def test_workers_and_scheduler_conflict():
+    """A number of workers and a scheduler exclude each other."""
     with raises("conflicting-arguments", "workers", "scheduler"), open_workers(2, "tcp://127.0.0.1:1"):
         pass
 
 
 def test_numpy_integers_are_accepted():
+    """NumPy integers are valid numbers of workers."""
     with open_workers(np.int64(1)) as workers:
         assert workers.submit is None
 
 
 def test_broken_executor_is_clear_error():
+    """An executor whose process died gives an error for the current and for later tasks."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool, open_workers(pool) as workers:
         with raises("worker-died", 1):
             list(workers.map(partial(square_or_die, {1}), [1]))
@@ -96,6 +102,7 @@ def test_broken_executor_is_clear_error():
 
 
 def test_errors_of_tasks_are_raised():
+    """An exception in a task is raised in the caller."""
     with open_workers(2) as workers, pytest.raises(ZeroDivisionError):
         list(workers.map(partial(divmod, 1), [0]))
 
@@ -107,6 +114,7 @@ def indir(tmp_path_factory):
 
 @pytest.mark.slow
 def test_script_without_main_guard(indir, tmp_path):
+    """A script without ``__main__`` guard gets an error that shows the guard."""
     arguments = f"{str(indir)!r}, 'GADF', {str(tmp_path / 'out')!r}, select='all', n_energy=6, n_fov=10"
     script = tmp_path / "script.py"
     script.write_text(f"import bgnb\nbgnb.make_bg_cube_models({arguments}, workers=2)\n")
@@ -169,12 +177,15 @@ def test_signals_leave_no_process(indir, tmp_path, number, status):
 
 
 def test_any_executor_counts(indir, tmp_path):
+    """Threads give the same report as one process."""
     expected = make_bg_cube_models(indir, "GADF", tmp_path / "one", workers=1, **SMALL)
     with ThreadPoolExecutor(3) as pool:
         assert make_bg_cube_models(indir, "GADF", tmp_path / "threads", workers=pool, **SMALL) == expected
 
 
 def test_dead_worker_of_a_simulation(tmp_path):
+    """A dead worker ends a simulation with the run in the error, and no output."""
+
     class Dying(Executor):
         def submit(self, function, /, *arguments, **keywords):
             future = Future()

@@ -1,0 +1,177 @@
+"""Settings from functions, options and files, and their storage in ``report.json``."""
+
+import inspect
+import json
+import subprocess
+import sys
+
+import click
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import Table
+from click.shell_completion import ShellComplete
+
+import bgnb
+from bgnb import make_bg_cube_models, validate
+from bgnb.cli.main import main
+from bgnb.production.settings import ModelSettings
+from tests.helpers.commands import error_of, output_of
+from tests.helpers.errors import raises
+from tests.helpers.files import digests
+from tests.helpers.model_directories import model_directory
+from tests.helpers.run_files import run, write_gadf
+
+#: Settings that differ from the defaults, as arguments, and as a TOML file.
+CHANGED = {
+    "method": "michi",
+    "alt_edges": [0, 60, 90],
+    "energy_min": 300 * u.GeV,
+    "select": [2, 3, 5],
+    "n_energy": 6,
+    "n_fov": 10,
+}
+TOML = 'method = "michi"\nalt_edges = [0, 60, 90]\nenergy-min = "300 GeV"\nselect = [2, 3, 5]\nn_energy = 6\nn_fov = 10\n'
+
+
+@pytest.fixture
+def indir(tmp_path):
+    return write_gadf(tmp_path / "in", [run(obs_id, 200 + obs_id) for obs_id in (2, 3, 5, 6)])
+
+
+@pytest.mark.parametrize("source", ["toml", "report"])
+def test_config_repeats_a_production(indir, tmp_path, source):
+    """A TOML file of settings or an earlier report gives all files of a directory again, byte for byte."""
+    make_bg_cube_models(indir, "GADF", tmp_path / "first", **CHANGED)
+    config = tmp_path / "first" / "report.json"
+    if source == "toml":
+        config = tmp_path / "settings.toml"
+        config.write_text(TOML)
+    output_of("make-bg-cube-models", indir, "GADF", tmp_path / "again", "--config", config)
+    assert len(digests(tmp_path / "first")) >= 7
+    assert digests(tmp_path / "again") == digests(tmp_path / "first")
+
+
+def test_options_take_precedence(indir, tmp_path):
+    """Options on the command line replace settings of the file, also if they have the value of the default."""
+    (tmp_path / "settings.toml").write_text(TOML)
+    changes = ["--method", "default", "--n-fov", "8", "--config", tmp_path / "settings.toml"]
+    output_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", *changes)
+    settings = json.loads((tmp_path / "out" / "report.json").read_text())["settings"]
+    assert (settings["method"], settings["n_fov"], settings["n_energy"]) == ("default", 8, 6)
+    assert (settings["select"], settings["alt_edges_deg"]) == ([2, 3, 5], [0, 60, 90])
+    assert settings["energy_min_tev"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "word"),
+    [
+        ("settings.toml", "colour = 3", "unknown-choice", "colour"),
+        ("settings.toml", "method = ", "bad-config", "TOML"),
+        ("settings.toml", "\x00", "bad-config", "TOML"),
+        ("report.json", "{", "bad-config", "report.json"),
+        ("report.json", "[]", "bad-config", "report.json"),
+        ("report.json", '{"runs": []}', "bad-config", "settings"),
+        ("report.json", '{"settings": {"catalog": "table"}}', "bad-config", "catalog"),
+        ("settings.toml", None, "unreadable", "No such file"),
+    ],
+)
+def test_invalid_config_is_refused(indir, tmp_path, name, content, code, word):
+    """The error names the file, and the setting if there is one."""
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    line = error_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", "--config", tmp_path / name)
+    assert line.startswith(f"Error: {tmp_path / name}: ")
+    assert word in line
+    assert line.endswith(f"[{code}]")
+    assert not (tmp_path / "out").exists()
+
+
+def test_report_of_a_table_is_refused(indir, tmp_path):
+    """A catalogue in memory cannot be read again."""
+    catalog = Table({"RA": [10.0], "DEC": [80.0]})
+    make_bg_cube_models(indir, "GADF", tmp_path / "first", catalog=catalog, n_energy=6, n_fov=10)
+    config = tmp_path / "first" / "report.json"
+    line = error_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", "--config", config)
+    assert line.startswith(f"Error: {config}: ")
+    assert "catalog" in line
+    assert line.endswith("[bad-config]")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("earlier", [["--between", "nearest"], ["--between=nearest"]])
+def test_earlier_option_names_work(indir, tmp_path, earlier):
+    """The options ``--between`` of attach and validate set the model lookup, with a warning."""
+    models = model_directory(tmp_path / "models", groups=(27, 15))
+    for command in ("attach", "validate"):
+        more = ["--select", "all"] * (command == "validate")
+        output = output_of(command, models, indir, "GADF", tmp_path / command, *earlier, *more)
+        assert "Warning: --between is now --model-lookup" in output
+        settings = json.loads((tmp_path / command / "report.json").read_text())["settings"]
+        assert settings["model_lookup"] == "nearest"
+
+
+def test_earlier_argument_names_work(indir, tmp_path):
+    """The argument ``between`` of attach and validate sets the model lookup, with a warning."""
+    models = model_directory(tmp_path / "models", groups=(27, 15))
+    with pytest.warns(DeprecationWarning, match="model_lookup"):
+        bgnb.attach(models, indir, "GADF", tmp_path / "store", between="nearest")
+    assert json.loads((tmp_path / "store" / "report.json").read_text())["settings"]["model_lookup"] == "nearest"
+    with pytest.warns(DeprecationWarning, match="model_lookup"):
+        found = validate(models, indir, "GADF", select="all", between="nearest")
+    expected = validate(models, indir, "GADF", select="all", model_lookup="nearest")
+    for one, other in zip(found.runs, expected.runs, strict=True):
+        assert (one.obs_id, one.groups) == (other.obs_id, other.groups)
+        assert np.array_equal(one.expected, other.expected)
+
+
+def test_unknown_lookup_is_refused(indir, tmp_path):
+    """The error of an earlier name mentions the new name."""
+    models = model_directory(tmp_path / "models")
+    with pytest.warns(DeprecationWarning, match="model_lookup"), raises("unknown-choice", "model_lookup", "farthest"):
+        bgnb.attach(models, indir, "GADF", tmp_path / "store", between="farthest")
+
+
+@pytest.mark.parametrize("name", ModelSettings.declared())
+def test_settings_appear_everywhere(name):
+    """Each setting is an argument and an option, is documented and is stored."""
+    declared = ModelSettings.declared()[name].metadata["declaration"]
+    signature = inspect.signature(make_bg_cube_models)
+    assert name in signature.parameters
+    assert f"\n    {name} : " in make_bg_cube_models.__doc__
+    assert name in {option.name for option in main.commands["make-bg-cube-models"].params}
+    stored = ModelSettings(indir="in", scheme="GADF").as_dict()
+    assert name + declared.kind.suffix in stored
+    assert len(stored) == len(ModelSettings.declared())
+
+
+@pytest.mark.parametrize("changes", [{}, CHANGED, {"min_livetime": "5 h", "test": True, "n_fov": np.int64(8)}])
+def test_stored_settings_are_restored(changes):
+    """Settings survive conversion to JSON and back."""
+    settings = ModelSettings.from_options({"indir": "in", "scheme": "hess"} | changes)
+    stored = json.loads(json.dumps(settings.as_dict()))
+    assert ModelSettings.from_dict(stored) == settings
+    assert ModelSettings.from_dict(stored).as_dict() == stored
+
+
+def test_completion_offers_the_methods():
+    """Shell completion offers the names of the methods."""
+    complete = ShellComplete(main, {}, "bgnb", "_BGNB_COMPLETE")
+    found = complete.get_completions(["make-bg-cube-models", "--method"], "")
+    assert [item.value for item in found] == ["default", "michi", "spline", "unsmoothed"]
+    assert [item.value for item in complete.get_completions(["make-bg-cube-models", "--method"], "mi")] == ["michi"]
+
+
+def test_command_line_imports_quickly():
+    """Importing the command line imports neither NumPy nor Astropy."""
+    code = "import sys, bgnb.cli.main; print(sorted({'numpy', 'astropy', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_each_command_has_a_docstring():
+    """Each command and option has a help text."""
+    for name, command in main.commands.items():
+        assert command.help, name
+        for each in command.params:
+            assert not isinstance(each, click.Option) or each.help, (name, each.name)
