@@ -279,7 +279,7 @@ def test_run_counted_twice_is_an_error(indir, tmp_path, monkeypatch):
     """A run in two chunks is an internal error."""
     pieces = pipeline.Plan.pieces
     monkeypatch.setattr(pipeline.Plan, "pieces", property(lambda plan: [*pieces.fget(plan), (Key(27), [6])]))
-    with pytest.raises(RuntimeError, match="counts"):
+    with pytest.raises(RuntimeError, match="the counts are not those of runs"):
         make(indir, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

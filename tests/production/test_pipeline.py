@@ -159,7 +159,7 @@ def test_default_binning_by_number_of_runs(runs, shape):
         (["{in}", "GADF", "{out}", "--exclusion-radius", "180 deg"], ["6", "[no-runs]"]),
         (
             ["{in}", "GADF", "{out}", "--alt-edges", "10,20", "--select", "all"],
-            ["outside all groups", "[no-runs]"],
+            ["6 altitude and azimuth outside", "[no-runs]"],
         ),
         (["{in}", "GADF", "{out}", "--select", "near"], ["select", "'far', 'all'", "near", "[invalid-argument]"]),
         (["{in}", "GADF", "{out}", "--catalog", "{tmp}/none"], ["/none", "[not-found]"]),
