@@ -278,7 +278,7 @@ def test_merged_groups_serve_every_run_and_say_so(tmp_path):
     assert set(served.values()) == {group.group_id for group in report.groups}
     assert all(group.livetime_s >= 1.5 * 3600 for group in report.groups)
     assert sum(group.n_runs for group in report.groups) == 8
-    assert "its model serves them" in report.summary
+    assert "use its model" in report.summary
     assert "less than min_livetime" not in report.summary
     table, groups = open_runs(tmp_path / "runs", "GADF").table, ObservationGroups.from_table(Table.read(path))
     directory = ModelDirectory(tmp_path / "m")
