@@ -48,7 +48,7 @@ def main(n_runs: int) -> None:
 
 
 def zero_padded(reco: BackgroundModel) -> BackgroundModel:
-    """The default method as it would be with zeros beyond the rim, each plane with its sum kept."""
+    """Apply the default method with zero-padded boundaries, and keep the sum of each plane."""
     rate = reco.rate.quantity.value
     for _ in range(times_to_smooth(reco.stack.counts.sum())):
         rate = convolve(rate, (K5A / K5A.sum())[None], mode="constant")

@@ -55,14 +55,14 @@ class Data:
         }
 
     def prediction(self, obs_id: int, rate: Cube, frame: str = "ALTAZ") -> RunPrediction:
-        """What a rate per livetime predicts for a run."""
+        """Predict the counts of a run from a rate per livetime."""
         stack = self.counted[frame][obs_id]
         exposed = np.flatnonzero(stack.livetime_us.any(axis=(1, 2)))
         expected = predicted_rate(point_rate(rate), GRID.axes, "gammapy") * stack.livetime.value
         return RunPrediction(obs_id, *self.pointing[obs_id], stack.counts, expected, GRID.used(rate.axes, exposed[0]), {})
 
     def shipped(self) -> Validation:
-        """The models in the files, which are per ontime."""
+        """Read the models in the files, which are per ontime."""
         found = []
         for o in self.obs_ids:
             rate, frame = read_background(self.path[o])
@@ -82,7 +82,7 @@ class Data:
 
 
 def ours(terms=TERMS):
-    """The array fit of bgnb, with given terms."""
+    """Run the array fit of bgnb with given terms."""
 
     def fit(cells):
         saved = module.TERMS, module._ALL_TERMS

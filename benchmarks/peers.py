@@ -59,7 +59,7 @@ def bgnb_cube(directory: Path, obs_ids: list[int]) -> float:
 
 
 def gammapy_cube(directory: Path, obs_ids: list[int]) -> float:
-    """The same with Gammapy's reader, Astropy's frames with interpolated astrometry, and numpy's histogram."""
+    """Count with Gammapy's reader, Astropy's frames with interpolated astrometry, and numpy's histogram."""
     from astropy import units as u
     from astropy.coordinates import AltAz, SkyCoord
     from astropy.coordinates.erfa_astrom import ErfaAstromInterpolator, erfa_astrom

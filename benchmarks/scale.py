@@ -94,7 +94,7 @@ def command(directory: Path, out: Path, *choices: str, helpers: tuple[int, ...] 
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process started."""
+    """Find the child processes of a process."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
@@ -109,7 +109,7 @@ def cpu_of(pid: int) -> float:
 
 @contextmanager
 def dask_cluster(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """A scheduler and two workers of one thread, their address and process ids."""
+    """Start a scheduler and two workers of one thread; return address and process ids."""
     file = folder / "scheduler.json"
     environment = os.environ | {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
     common = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--no-dashboard"]

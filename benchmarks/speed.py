@@ -52,7 +52,7 @@ def main(directory: Path, turns: int = TURNS) -> None:
 
 
 def against_astropy(directory: Path) -> None:
-    """The same done by astropy event by event, which takes about a minute for all runs: every eighth run."""
+    """Transform every eighth run with Astropy event by event, which takes about a minute for all runs."""
     runs = open_runs(directory, "GADF")
     chosen = runs.obs_ids[::8]
     started = time.process_time()
@@ -101,7 +101,7 @@ def timed(task: Callable[..., object], *arguments: object) -> float:
 
 
 def stack_all(runs: Runs, fovalign: FovAlign) -> Stack:
-    """What the command does between opening the directory and making models."""
+    """Count as the command does, between opening the directory and making models."""
     return stack_runs((read_event_list(runs.files(obs_id)) for obs_id in runs.obs_ids), AXES, fovalign)
 
 
@@ -118,7 +118,7 @@ def gunzip(path: Path, size: int = 0) -> bytes:
 
 
 def rotate(run) -> tuple[np.ndarray, np.ndarray]:
-    """The least that any transform has to do: vectors, one matrix, angles."""
+    """Do the minimum work of any transform: vectors, one matrix, angles."""
     ra, dec = np.radians(run.ra), np.radians(run.dec)
     ra0, dec0 = np.radians(run.ra_pnt), np.radians(run.dec_pnt)
     matrix = [
@@ -131,7 +131,7 @@ def rotate(run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def astropy_counts(path: Path) -> np.ndarray:
-    """Counts of one run by astropy's readers and frames, event by event, and np.histogramdd."""
+    """Count one run with Astropy's readers and frames, event by event, and np.histogramdd."""
     with fits.open(path) as hdus:
         header, data, gti = hdus["EVENTS"].header, hdus["EVENTS"].data, hdus["GTI"].data
         threshold = hdus["AEFF"].header["LO_THRES"]

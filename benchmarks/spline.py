@@ -4,7 +4,7 @@
 
 Pulls of the rate with its stated error on simulated data sets of known truth: their width over all
 bins, pointings and data sets should be 1. And how long a fit of 30 runs takes, and one of 5000 of
-which those that point alike were added, at the default bins.
+which those in the same bin of pointing were summed, at the default bins.
 """
 
 import itertools

@@ -1,7 +1,6 @@
-"""Runs that point alike, as far as the background rate depends on where they point.
+"""Runs binned by pointing: cosine of the zenith angle, and northern component of the direction.
 
-That is the cosine of the zenith angle, and the northern component of the direction: east and
-west are not told apart.
+The background rate is taken to depend on these two only, so that east and west are equivalent.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.stack import Stack
 
-#: Runs point alike where they are so near in the cosine of the zenith angle, and in the northern component of the direction.
-ALIKE = (0.02, 0.1)
+#: Widths of the bins in the cosine of the zenith angle and in the northern component of the direction.
+BIN_WIDTHS = (0.02, 0.1)
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A run, or runs that point alike.
+    """A run, or runs in the same bin of pointing.
 
     Parameters
     ----------
@@ -37,20 +36,20 @@ class Cell:
 
     @classmethod
     def of_runs(cls, alt_pnt: Floats, az_pnt: Floats, stack: Stack) -> Cell:
-        """The cell of all runs in a stack.
+        """Make the cell of all runs in a stack.
 
         Parameters
         ----------
         alt_pnt, az_pnt : ndarray
-            Pointing of each run of the stack, deg. That of the cell has their mean cosine of the
-            zenith angle and mean northern component, and, of several runs, lies in the east.
+            Pointing of each run of the stack, deg. The cell has their mean cosine of the
+            zenith angle and mean northern component; for several runs, its azimuth is eastern.
         stack : `Stack`
             Counts and livetime.
 
         Raises
         ------
         BgnbError
-            Where there are more or fewer pointings than runs.
+            If the numbers of pointings and runs differ.
         """
         if not len(alt_pnt) == len(az_pnt) == len(stack.runs):
             raise BgnbError(
@@ -64,13 +63,13 @@ class Cell:
         return cls(float(np.degrees(altitude)), float(np.degrees(azimuth)), stack)
 
 
-def alike(alt_pnt: float, az_pnt: float) -> tuple[int, int]:
-    """Pointings (deg) for which this is the same are alike."""
+def pointing_bin(alt_pnt: float, az_pnt: float) -> tuple[int, int]:
+    """Return the bin of a pointing (deg)."""
     north, up = _north_and_up(alt_pnt, az_pnt)
-    return int(up // ALIKE[0]), int(north // ALIKE[1])
+    return int(up // BIN_WIDTHS[0]), int(north // BIN_WIDTHS[1])
 
 
 def _north_and_up(alt_pnt: float | Floats, az_pnt: float | Floats) -> tuple[Any, Any]:
-    """Northern component of a direction, and the cosine of its zenith angle."""
+    """Compute the northern component of a direction, and the cosine of its zenith angle."""
     altitude, azimuth = np.radians(alt_pnt), np.radians(az_pnt)
     return np.cos(altitude) * np.cos(azimuth), np.sin(altitude)

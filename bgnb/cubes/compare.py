@@ -1,4 +1,4 @@
-"""Two models compared, bin by bin."""
+"""Comparison of two models, bin by bin."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from bgnb.cubes.stack import Stack
 
 Normalise = Literal["none", "cube", "plane"]
 
-#: Parts of the field of view in which the bias is given: limits of max(|x|, |y|), centre 0 and rim 1.
+#: Zones of the field of view in which the bias is given: limits of max(|x|, |y|), 0 at the centre and 1 at the edge.
 ZONES = {"centre": (0.0, 0.25), "halfway": (0.4, 0.65), "rim": (0.85, 1.0)}
 
-#: The pulls of a cube are those of bins in which at least so many counts are expected.
+#: Minimum expected counts of the bins that contribute to the pulls of a cube.
 MIN_EXPECTED = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two models on the same axes: the first is the reference, for instance the truth.
+    """Two models on the same axes: the first is the reference, for instance a true model.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Comparison:
 
     @property
     def _common_rate(self) -> Floats:
-        """The rate if both were drawn from the same: the truth, else (n₁ + n₂) / (x₁ + x₂)."""
+        """Rate if both were drawn from the same: that of the true model, else (n₁ + n₂) / (x₁ + x₂)."""
         rate1, rate2 = self.first.rate.quantity.value, self.second.rate.quantity.value
         if self.first.is_true or self.second.is_true:
             return rate1 if self.first.is_true else rate2
@@ -73,12 +73,12 @@ class Comparison:
 
     @property
     def independent(self) -> bool:
-        """Whether no run is in both models: else their statistical errors are not independent."""
+        """True if no run is in both models, so that their statistical errors are independent."""
         return not set(self.first.stack.obs_ids) & set(self.second.stack.obs_ids)
 
     @cached_property
     def expected(self) -> Floats:
-        """Counts expected in each bin, of the one that was exposed less."""
+        """Expected counts in each bin, for the smaller exposure."""
         used = [x for x, model in zip(self.exposures, (self.first, self.second), strict=True) if not model.is_true]
         return np.nan_to_num(self._common_rate * np.min(used, axis=0)) if used else np.zeros(self.axes.shape)
 
@@ -204,7 +204,7 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
 
 
 def common_axes(first: CubeAxes, second: CubeAxes) -> CubeAxes:
-    """The coarser of two grids over the range that both cover.
+    """Find the coarser of two grids over the range that both cover.
 
     Raises
     ------
@@ -235,7 +235,7 @@ def common_axes(first: CubeAxes, second: CubeAxes) -> CubeAxes:
 
 
 def rebin(model: BackgroundModel, axes: CubeAxes) -> BackgroundModel:
-    """A model on coarser axes whose edges are among its own: rates averaged over volume, counts added.
+    """Rebin a model to coarser axes whose edges are among its own: rates are averaged over volume, counts added.
 
     The livetime of a coarser bin is the one that keeps rate · exposure. A coarser bin of
     which a part was not exposed counts as not exposed. The error is averaged over volume
@@ -256,7 +256,7 @@ def rebin(model: BackgroundModel, axes: CubeAxes) -> BackgroundModel:
 
 
 def _averaged(cube: Cube, axes: CubeAxes) -> Cube:
-    """A rate on coarser axes: the mean over volume."""
+    """Average a rate over volume, on coarser axes."""
     sums = _rebinned(cube.quantity.to_value(RATE_UNIT) * cube.axes.bin_volume.value, cube.axes, axes)
     return Cube(axes, sums / axes.bin_volume.value * RATE_UNIT)
 

@@ -19,14 +19,14 @@ from bgnb._util.errors import BgnbError
 #: Names of the axes.
 Axis = Literal["energy", "dety", "detx"]
 RATE_UNIT = u.Unit("MeV-1 s-1 sr-1")
-#: No rate is written, nor its logarithm taken, of less, as in Gammapy: it is what single precision holds in full.
+#: Minimum rate that is written, or whose logarithm is taken, as in Gammapy: the smallest normal number in single precision.
 LEAST_RATE = float(np.finfo(np.float32).tiny)
-#: More bins than this are taken for a mistake.
+#: Maximum number of bins; more are taken for a mistake.
 MAX_BINS = 50_000_000
 
 
 def _checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: float) -> u.Quantity:
-    """Bin edges in the axis' own unit, read-only, or a `BgnbError`."""
+    """Check bin edges; return them read-only, in the unit of the axis."""
     try:
         values = np.array(u.Quantity(edges).to_value(unit), dtype=float)
     except (u.UnitConversionError, TypeError, ValueError) as error:
@@ -162,9 +162,9 @@ class CubeAxes:
         return (self.detx[:-1] + self.detx[1:]) / 2
 
     def bin_of(self, name: Axis, value: float) -> int | None:
-        """Number of the bin of an axis that holds a value (TeV or deg); None outside the axis.
+        """Return the number of the bin of an axis that contains a value (TeV or deg); None outside the axis.
 
-        A bin holds its lower edge, and not its upper one.
+        A bin contains its lower edge, but not its upper one.
 
         Examples
         --------
@@ -178,19 +178,19 @@ class CubeAxes:
         return number if 0 <= number < len(edges) - 1 else None
 
     def nearest_bin(self, name: Axis, value: float) -> int:
-        """Number of the bin of an axis that holds a value (TeV or deg), or of the nearest one."""
+        """Return the number of the bin of an axis that contains a value (TeV or deg), or of the nearest one."""
         number, edges = self.bin_of(name, value), getattr(self, name).value
         if number is None:
             return 0 if value < edges[0] else len(edges) - 2
         return number
 
     def holds(self, detx: u.Quantity, dety: u.Quantity) -> bool:
-        """Whether a position lies in the field of view."""
+        """Check whether a position lies in the field of view."""
         bins = self.bin_of("detx", detx.to_value("deg")), self.bin_of("dety", dety.to_value("deg"))
         return None not in bins
 
     def bins_on(self, other: CubeAxes) -> NDArray[np.bool_]:
-        """Bins that lie wholly on other axes, but for rounding; shape of these axes."""
+        """Find the bins that lie completely within other axes, up to rounding; shape of these axes."""
         inside = np.ones(self.shape, dtype=bool)
         for number, name in enumerate(("energy", "dety", "detx")):
             edges, others = getattr(self, name).value, getattr(other, name).value

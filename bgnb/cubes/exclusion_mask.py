@@ -1,4 +1,4 @@
-"""Known sources cut out of the field of view, and the livetime that is lost with them."""
+"""Exclusion regions around known sources, and the livetime of bins outside them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bgnb.cubes.cube import CubeAxes
 from bgnb.observations.coordinates import FovAlign, separation
 from bgnb.observations.event_list import EventList
 
-#: Radius that is cut out about a source, besides twice its extension.
+#: Radius of the region excluded around a source, besides twice its extension.
 MASK_RADIUS = 0.5 * u.deg
 # Greatest height of the rows into which a bin is cut, deg, and distance of the times at which circles are placed, s.
 _ROW = 0.004
@@ -24,7 +24,7 @@ _STEP = 15.0
 
 @dataclass(frozen=True, eq=False)
 class SourceMask:
-    """Circles on the sky in which events do not count.
+    """Circular exclusion regions on the sky, in which events do not count.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class SourceMask:
 
     @classmethod
     def around(cls, catalog: Table, radius: u.Quantity = MASK_RADIUS) -> SourceMask:
-        """Circles around the sources of a catalogue, of a radius plus twice the source's extension.
+        """Make circles around the sources of a catalogue, with a radius plus twice the extension of the source.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class SourceMask:
         return cls(ra, dec, radius.to_value("deg") + 2 * extension)
 
     def near(self, ra_pnt: float, dec_pnt: float, distance: float) -> SourceMask:
-        """The circles that come nearer to a position than a distance, deg."""
+        """Select the circles that come closer to a position than a distance, deg."""
         found = separation(self.ra, self.dec, ra_pnt, dec_pnt) < self.radius + distance
         return SourceMask(self.ra[found], self.dec[found], self.radius[found])
 
@@ -78,14 +78,14 @@ class SourceMask:
         return len(self.ra)
 
     def covers(self, ra: Floats, dec: Floats) -> NDArray[np.bool_]:
-        """Whether positions (ICRS, deg) lie in a circle."""
+        """Check whether positions (ICRS, deg) lie in a circle."""
         covered = np.zeros(len(ra), dtype=bool)
         for lon, lat, radius in zip(self.ra, self.dec, self.radius, strict=True):
             covered |= separation(ra, dec, lon, lat) < radius
         return covered
 
     def open_fraction(self, events: EventList, axes: CubeAxes, fovalign: FovAlign) -> Floats:
-        """Part of each bin, in solid angle, that lies outside all circles, averaged over the good time of a run.
+        """Compute the fraction of each bin, in solid angle, outside all circles, averaged over the good time of a run.
 
         On a circle of radius ρ about (λ₀, β₀), a latitude β has the longitudes with
         ``|λ − λ₀| < arccos((cos ρ − sin β sin β₀) / (cos β cos β₀))``. The lengths that the circles
@@ -120,7 +120,7 @@ class SourceMask:
 
 
 def _covered(rows: Floats, edges: Floats, lon: Floats, lat: Floats, radius: Floats) -> Floats:
-    """Length of each bin on rows of constant latitude that circles cover together, shape (n_rows, n_bins), rad."""
+    """Compute the length of each bin on rows of constant latitude that circles cover, shape (n_rows, n_bins), rad."""
     covered = np.zeros((len(rows), len(edges) - 1))
     touched = np.flatnonzero(np.any(np.abs(rows[:, None] - lat) < radius, axis=1))
     if not len(touched):
@@ -131,7 +131,7 @@ def _covered(rows: Floats, edges: Floats, lon: Floats, lat: Floats, radius: Floa
     order = np.argsort(lon - half, axis=1)
     low, high = (np.take_along_axis(ends, order, axis=1) for ends in (lon - half, lon + half))
     before = np.maximum.accumulate(high, axis=1)
-    low[:, 1:] = np.maximum(low[:, 1:], before[:, :-1])  # what an earlier circle covers is not covered again
+    low[:, 1:] = np.maximum(low[:, 1:], before[:, :-1])  # overlaps count once
     for left, right in zip(low.T, high.T, strict=True):
         overlap = np.minimum(right[:, None], edges[1:]) - np.maximum(left[:, None], edges[:-1])
         covered[touched] += np.maximum(overlap, 0)

@@ -98,7 +98,7 @@ class PointingModel(Protocol):
 
 
 class Method(ABC):
-    """How counts become a background model.
+    """A way to make a background model from counts.
 
     Subclass it, and pass an instance to `register_method`: then `make_model`,
     `make_bg_cube_models` and the command line know the method by its name. A package that

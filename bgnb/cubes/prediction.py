@@ -1,4 +1,4 @@
-"""Counts that a rate predicts on axes other than its own."""
+"""Predicted counts of a rate on other axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 
-#: How a rate is read between the centres of its bins.
+#: Interpolation of a rate between the centres of its bins.
 Interpolation = Literal["none", "gammapy"]
 
 _GAUSS_NODES = 3
@@ -21,7 +21,7 @@ _POINT_RATE_STEPS = 20
 
 
 def checked_interpolation(interpolation: str) -> Interpolation:
-    """One of the kinds of `Interpolation`, or a `BgnbError`."""
+    """Check the name of an `Interpolation`."""
     return checked_choice("interpolation", interpolation, get_args(Interpolation))
 
 
@@ -80,13 +80,13 @@ def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "n
 
 
 def point_rate(rate: Cube) -> Cube:
-    """The rate at the bin centres, such that what is interpolated between them predicts the same counts.
+    """Compute rates at the bin centres such that interpolation between them predicts the same counts.
 
     The rate of a model is the mean over each bin. Where the spectrum falls steeply, that is
     more than the rate at the centre: 1 % for E^-2.7 and 20 bins from 0.1 to 80 TeV, 2 % for
-    13 bins. Gammapy takes the values for those at the centres. So they are scaled, again and
-    again, by the counts of the bin over those that the interpolation along the energy axis
-    predicts there.
+    13 bins. Gammapy interprets the values as those at the centres. Therefore they are
+    scaled, iteratively, by the counts of the bin over those that the interpolation along the
+    energy axis predicts.
 
     Parameters
     ----------
@@ -116,12 +116,12 @@ def point_rate(rate: Cube) -> Cube:
 
 
 def _measures(axes: CubeAxes) -> tuple[Floats, Floats, Floats]:
-    """Coordinates in which the measure of a bin is its width: MeV, sin of the latitude, rad."""
+    """Return the coordinates in which the volume of a bin is the product of its widths: MeV, sin of the latitude, rad."""
     return axes.energy.to_value("MeV"), np.sin(axes.dety.to_value("rad")), axes.detx.to_value("rad")
 
 
 def _coordinates(axes: CubeAxes) -> tuple[tuple[Floats, Callable[[Floats], Floats]], ...]:
-    """Coordinates in which the logarithm of the rate is linear, and the density of energy and solid angle in them."""
+    """Return the coordinates in which log rates are linear, and the density of energy and solid angle in them."""
     return (
         (np.log(axes.energy.to_value("MeV")), np.exp),
         (axes.dety.to_value("rad"), np.cos),
@@ -130,14 +130,14 @@ def _coordinates(axes: CubeAxes) -> tuple[tuple[Floats, Callable[[Floats], Float
 
 
 def _overlap(target: Floats, source: Floats) -> Floats:
-    """Length that bins have in common, shape (n_target, n_source)."""
+    """Compute the overlap of bins, shape (n_target, n_source)."""
     low = np.maximum(target[:-1, None], source[None, :-1])
     high = np.minimum(target[1:, None], source[None, 1:])
     return np.maximum(high - low, 0.0)
 
 
 def _along_axes(values: Floats, energy: Floats, dety: Floats, detx: Floats) -> Floats:
-    """A matrix applied along each axis of a cube."""
+    """Apply a matrix along each axis of a cube."""
     return np.einsum("ae,by,cx,eyx->abc", energy, dety, detx, values, optimize=True)
 
 

@@ -22,15 +22,15 @@ K5A = np.array(
 def smooth_planes(values: NDArray[np.float64], times: int) -> NDArray[np.float64]:
     """Smooth each energy plane with the kernel K5A.
 
-    At the rim of the field of view the plane is continued by its mirror image. So
-    nothing leaks out: the sum of each plane is kept, and a flat plane stays flat.
+    Boundaries are reflected. The sum of each plane is therefore conserved, and a flat plane
+    stays flat.
 
     Parameters
     ----------
     values : ndarray
         Shape (energy, dety, detx).
     times : int
-        How often to smooth.
+        Number of passes.
     """
     kernel = (K5A / K5A.sum())[None]
     for _ in range(times):
@@ -39,7 +39,7 @@ def smooth_planes(values: NDArray[np.float64], times: int) -> NDArray[np.float64
 
 
 def times_to_smooth(counts: float) -> int:
-    """How often the original tool smooths a cube that holds so many counts.
+    """Return the number of smoothing passes of the original tool for a cube with this number of counts.
 
     >>> [times_to_smooth(counts) for counts in (99_999, 100_000, 1_000_000)]
     [5, 4, 3]

@@ -1,11 +1,11 @@
 """A smooth rate in energy, field of view and pointing, fitted to the counts of all runs at once.
 
 A penalised Poisson regression of the counts n in the bins (energy, DETY, DETX) of cells, which
-are runs, or sums of runs that point alike::
+are runs, or sums of runs in the same bin of pointing::
 
     n ~ Poisson(exposure · exp(η)),   η = sum of TERMS + the cell's own norm
 
-Each term is a product of parts in pointing, energy and field of view: a constant, a line, or
+Each term is a product of functions of pointing, energy and field of view: a constant, a line, or
 what a cubic P-spline with a second-order penalty adds to the line, in the basis in which that
 penalty is the sum of the squared coefficients (Eilers and Marx 1996, Statist. Sci. 11, 89; Lee
 and Durbán 2011, Stat. Model. 11, 49). Each term, and the norms of the cells, have a penalty of
@@ -40,7 +40,7 @@ from bgnb.observations.coordinates import FovAlign
 F = TypeVar("F", bound=Callable[..., Any])
 Term = tuple[str, str, str]
 
-#: Parts in pointing, energy and field of view of every term. A ~ stands for the wiggly part of a spline.
+#: Bases in pointing, energy and field of view of every term; ~ marks the penalized part of a spline.
 TERMS: tuple[Term, ...] = (
     ("1", "1", "1"),
     ("1", "energy", "1"),
@@ -70,9 +70,9 @@ TERMS: tuple[Term, ...] = (
     ("north", "1", "1"),
     ("north", "energy", "1"),
 )
-# What a run has for itself.
+# The norm of each cell.
 _ALL_TERMS = (*TERMS, ("cell", "1", "1"))
-# The part of many columns.
+# The basis with many columns.
 _WIDE = "xy~"
 # The first three are hardly penalised.
 _N_FREE, _FREE = 3, 1e-3
@@ -87,7 +87,7 @@ _MAX_STEPS = 200
 
 
 def _one_thread(function: F) -> F:
-    """Small matrices gain nothing from several threads, lose much where others use the cores, and round differently."""
+    """Use one BLAS thread: small matrices gain nothing from several, which also change the rounding."""
     return threadpool_limits.wrap(limits=1, user_api="blas")(function)
 
 
@@ -106,11 +106,11 @@ class SplineModel:
     terms : tuple of tuple of str
         The terms, see `TERMS`.
     zenith_range : tuple of float
-        Least and greatest cosine of the zenith angle of the runs; the rate of a pointing
+        Minimum and maximum cosine of the zenith angle of the runs; the rate of a pointing
         beyond is that at the limit.
     means : mapping of str to ndarray
-        What is taken off the parts in pointing, energy and field of view, so that they
-        are centred on the data.
+        Means that are subtracted from the bases in pointing, energy and field of view, to
+        centre them on the data.
     coefficients : ndarray, shape (p,)
         Those of the terms, one after the other.
     covariance : ndarray, shape (p, p)
@@ -140,7 +140,7 @@ class SplineModel:
 
     @_one_thread
     def at(self, alt_pnt: float, az_pnt: float) -> tuple[Cube, Cube]:
-        """The rate at a pointing, and its statistical error.
+        """Compute the rate at a pointing, and its statistical error.
 
         The error is that of the mean rate of runs with this pointing; single runs differ
         from it by `scatter` besides.
@@ -160,12 +160,12 @@ class SplineModel:
 
     @_one_thread
     def rate_at(self, alt_pnt: float, az_pnt: float) -> Cube:
-        """The rate at a pointing, as of `at`, which takes much longer for the error."""
+        """Compute the rate at a pointing; much faster than `at`, which computes the error as well."""
         rate = np.exp(_linear_predictor(self.coefficients, self._parts(alt_pnt, az_pnt), self.terms))
         return Cube(self.axes, u.Quantity(rate.reshape(self.axes.shape), RATE_UNIT))
 
     def _parts(self, alt_pnt: float, az_pnt: float) -> tuple[Parts, Parts, Parts]:
-        """The parts in pointing, energy and field of view, for one pointing."""
+        """Evaluate the basis in pointing, energy and field of view, for one pointing."""
         pointing = pointing_parts(np.array([alt_pnt]), np.array([az_pnt]), self.zenith_range)
         return (
             centred(pointing, self.means),
@@ -181,7 +181,7 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
     Parameters
     ----------
     cells : sequence of `Cell`
-        Runs, or sums of runs that point alike, on the same axes.
+        Runs, or sums of runs in the same bin of pointing, on the same axes.
 
     Returns
     -------
@@ -264,7 +264,7 @@ def _check_cells(cells: Sequence[Cell]) -> None:
 
 
 def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
-    """Logarithm of the rate in each bin of each cell, shape (cell, energy, pixel)."""
+    """Compute the logarithm of the rate in each bin of each cell, shape (cell, energy, pixel)."""
     pointing, energy, view = parts
     by_view: dict[str, Floats] = {}
     at = 0
@@ -277,7 +277,7 @@ def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts], t
 
 
 def _variance(covariance: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
-    """Variance of the logarithm of the rate in each bin, at one pointing, shape (energy, pixel).
+    """Compute the variance of the logarithm of the rate in each bin, at one pointing, shape (energy, pixel).
 
     At an energy the logarithm is a sum of columns in the field of view alone. There are far
     fewer of them than coefficients, so that the covariance is that of theirs first.
@@ -299,7 +299,7 @@ def _variance(covariance: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequ
 
 
 def _projected(values: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
-    """The transposed design times a value for each bin of each cell."""
+    """Multiply the transposed design with a value for each bin of each cell."""
     pointing, energy, view = parts
     by_view = {s: values @ view[s] for s in {s for _, _, s in _ALL_TERMS}}
     return np.concatenate(
@@ -308,7 +308,7 @@ def _projected(values: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
 
 
 def _information(expected: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
-    """The transposed design, times expected counts, times the design.
+    """Multiply the transposed design, expected counts, and the design.
 
     The design matrix itself, with a row for each bin of each cell, is never made: sums run
     over one axis after the other (Currie, Durbán and Eilers 2006, J. R. Statist. Soc. B 68,

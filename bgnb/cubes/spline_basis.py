@@ -1,4 +1,4 @@
-"""The parts of a spline's terms: matrices, a row for each pointing, energy or pixel, a column for each coefficient."""
+"""Basis functions of the spline: matrices with a row per pointing, energy or pixel and a column per coefficient."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from scipy.interpolate import BSpline
 from bgnb._util.arrays import Floats
 from bgnb.cubes.cube import CubeAxes
 
-#: Matrices by name: "1", a quantity, its wiggly part "~".
+#: Matrices by name: "1" for the constant, a quantity for the line, "~" for the penalized part.
 Parts = Mapping[str, Floats]
 
 _SEGMENTS = {"energy": 8, "r2": 8, "zenith": 3, "xy": 4}
-# Least range of the cosine of the zenith angle that the spline spans.
+# Minimum range of the spline in the cosine of the zenith angle.
 _ZENITH_RANGE = 0.05
 
 
 def zenith_range_of(alt_pnt: Floats) -> tuple[float, float]:
-    """Ends of the spline in the cosine of the zenith angle: those of the cells, if need be moved apart."""
+    """Compute the range of the spline in the cosine of the zenith angle: that of the cells, widened if it is too narrow."""
     cos_zenith = np.sin(np.radians(alt_pnt))
     missing = max(_ZENITH_RANGE - np.ptp(cos_zenith), 0) / 2
     return float(cos_zenith.min() - missing), float(cos_zenith.max() + missing)
 
 
 def pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, float]) -> dict[str, Floats]:
-    """The cosine of the zenith angle, and the northern component of the direction."""
+    """Evaluate the basis in the cosine of the zenith angle, and the northern component of the direction."""
     cos_zenith = np.clip(np.sin(np.radians(alt_pnt)), *zenith_range)
     parts = _spline_parts("zenith", cos_zenith, *zenith_range)
     north = np.sqrt(np.maximum(1 - cos_zenith**2, 0)) * np.cos(np.radians(az_pnt))
@@ -34,13 +34,13 @@ def pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, f
 
 
 def energy_parts(axes: CubeAxes) -> dict[str, Floats]:
-    """The logarithm of the energy."""
+    """Evaluate the basis in the logarithm of the energy."""
     edges = np.log(axes.energy.value)
     return _spline_parts("energy", (edges[:-1] + edges[1:]) / 2, edges[0], edges[-1])
 
 
 def view_parts(axes: CubeAxes) -> dict[str, Floats]:
-    """The square of the offset, and DETX and DETY, of all pixels."""
+    """Evaluate the bases in the square of the offset, and in DETX and DETY, of all pixels."""
     detx, dety = axes.detx_centers.value, axes.dety_centers.value
     pixels = np.meshgrid(dety, detx, indexing="ij")
     y, x = (values.ravel() for values in pixels)
@@ -56,7 +56,7 @@ def view_parts(axes: CubeAxes) -> dict[str, Floats]:
 
 
 def _spline_parts(name: str, values: Floats, low: float, high: float) -> dict[str, Floats]:
-    """A constant, a line from −1 to 1, and the wiggly part of a cubic spline with equal segments."""
+    """Evaluate a constant, a line from −1 to 1, and the penalized part of a cubic spline with equal segments."""
     segments = _SEGMENTS[name]
     position = (values - low) / (high - low)
     knots = np.arange(-3, segments + 4) / segments
@@ -67,5 +67,5 @@ def _spline_parts(name: str, values: Floats, low: float, high: float) -> dict[st
 
 
 def centred(parts: Parts, means: Parts) -> dict[str, Floats]:
-    """Parts without their means."""
+    """Subtract the means."""
     return {name: part - means[name] if name in means else part for name, part in parts.items()}

@@ -1,4 +1,4 @@
-"""What was counted: exact sums over runs that add up in any order, on any machine."""
+"""Counts and livetime of runs: exact sums, independent of order and machine."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True)
 class RunCounts:
-    """What became of the events of one run: the four kinds left out, and the rest.
+    """Events of one run: counted, and excluded for four reasons.
 
-    Each event is of one kind: outside the good time intervals, else below the run's
-    energy threshold or in the energy bin that the threshold cuts, else outside the axes,
-    else in the mask of a source, else counted. ``notes`` say what is odd about the files of
-    the run, and was borne.
+    Each event is in one category: outside the good time intervals, else below the run's
+    energy threshold or in the energy bin that contains the threshold, else outside the axes,
+    else in an exclusion region, else counted. ``notes`` are warnings raised while the run was
+    read.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class Stack:
         return next((run.telescop.strip() for run in self.runs if run.telescop.strip()), "")
 
     def above(self, first_bin: int) -> Stack:
-        """The same stack without the energy bins below ``first_bin``."""
+        """Remove the energy bins below ``first_bin``."""
         axes = replace(self.axes, energy=self.axes.energy[first_bin:])
         return replace(self, axes=axes, counts=self.counts[first_bin:], livetime_us=self.livetime_us[first_bin:])
 
@@ -171,9 +171,9 @@ class Stack:
 def stack_runs(
     runs: Iterable[EventList], axes: CubeAxes, fovalign: FovAlign = "ALTAZ", mask: SourceMask | None = None
 ) -> Stack:
-    """Count the events of runs; one run is held at a time.
+    """Count the events of runs; one run is in memory at a time.
 
-    An energy bin that a run's threshold cuts gets neither counts nor livetime of that run.
+    An energy bin that contains a run's threshold gets neither counts nor livetime of that run.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def stack_runs(
     fovalign : {"ALTAZ", "RADEC"}
         Frame of DETX and DETY.
     mask : `~bgnb.cubes.exclusion_mask.SourceMask`, optional
-        Circles on the sky in which neither events nor livetime count.
+        Exclusion regions, in which neither events nor livetime count.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def check_instrument(runs: Iterable[RunCounts]) -> None:
 def _count(
     events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int, mask: SourceMask | None, part: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], RunCounts]:
-    """Flat bin index of each event that counts, and what became of the others."""
+    """Compute the flat bin index of each counted event, and the numbers of the others."""
     energy_edges = axes.energy.value
     in_gti = events.in_gti
     above = events.energy >= (energy_edges[first_bin] if first_bin else events.energy_threshold or 0.0)
@@ -239,7 +239,7 @@ def _count(
         inside &= (index >= 0) & (index < n_bins)
     outside = int(np.count_nonzero(~inside))
     if mask:
-        # A bin without livetime is closed, also where a corner of it is a little outside the circles.
+        # A bin without livetime gets no counts, even if a corner lies just outside the circles.
         closed = part[bins[1][inside], bins[2][inside]] * events.livetime * _MICROSECONDS < 1
         rows = use[inside]
         inside[inside] = ~(closed | mask.covers(events.ra[rows], events.dec[rows]))
@@ -261,10 +261,10 @@ def _count(
 
 
 def _bin_index(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Index of the bin [lo, hi) of each value; −1 or the number of bins outside.
+    """Find the bin [lo, hi) of each value; −1 or the number of bins outside.
 
-    On edges with equal steps the bin is computed, and put right where rounding made it
-    wrong; that is five times as fast as a search.
+    With equal bin widths the bin is computed, and corrected for rounding; that is five times
+    as fast as a search.
     """
     n_bins, width = len(edges) - 1, edges[-1] - edges[0]
     if np.ptp(np.diff(edges)) > 1e-6 * width / n_bins:

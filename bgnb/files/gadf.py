@@ -260,7 +260,7 @@ def _background_keywords(model: BackgroundModel) -> dict[str, Any]:
 def cube_hdu(
     name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: dict[str, Any]
 ) -> fits.BinTableHDU:  # fmt: skip
-    """A cube as a table of one row, with its axes."""
+    """Make a table of one row from a cube and its axes."""
     columns = []
     for axis in _FITS_ORDER:
         edges = getattr(axes, axis)
@@ -338,7 +338,7 @@ def _background(hdu: fits.BinTableHDU, path: str | Path, layout: str | None) -> 
 
 
 def _mirrored(cube: Cube) -> Cube:
-    """The same cube with DETX counted the other way round."""
+    """Reverse the direction of DETX."""
     return Cube(replace(cube.axes, detx=-cube.axes.detx[::-1]), cube.quantity[:, :, ::-1])
 
 
@@ -366,7 +366,7 @@ def read_axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
 
 
 def _layout(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes, layout: str | None) -> tuple[str, ...]:
-    """Names of the axes of a cube, as numpy shows them."""
+    """Find the order of the axes of a cube, as in numpy."""
     if layout is not None:
         return LAYOUTS[checked_choice("layout", layout, LAYOUTS)]
     reference = str(hdu.header.get(f"CREF{hdu.columns.names.index(name) + 1}", ""))
@@ -385,7 +385,7 @@ def _layout(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes, 
 
 
 def read_cube(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[str, ...]) -> Any:
-    """A cube of the file in the order (energy, dety, detx).
+    """Read a cube of the file in the order (energy, dety, detx).
 
     Raises
     ------

@@ -180,7 +180,7 @@ def _rectangle(image: Image) -> dict[str, float]:
 
 
 def _range_ends(start: float, end: float) -> dict[str, float]:
-    """Ends of an axis, now and after use of the reset tool."""
+    """Return the ends of an axis, now and after use of the reset tool."""
     return {"start": start, "end": end, "reset_start": start, "reset_end": end}
 
 

@@ -13,7 +13,7 @@ from astropy import units as u
 
 from bgnb._util.errors import BgnbError
 from bgnb._version import __version__
-from bgnb.cubes.cells import Cell, alike
+from bgnb.cubes.cells import Cell, pointing_bin
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model import find_method
 from bgnb.observations.datastore import Runs, open_runs
@@ -75,7 +75,7 @@ class Plan:
         keys: dict[Key, list[int]] = {}
         for group_id, obs_ids in self.members.items():
             for obs_id in obs_ids:
-                cell = (obs_id,) if self.n_runs <= SINGLE_RUNS else alike(*self.runs.pointing(obs_id))
+                cell = (obs_id,) if self.n_runs <= SINGLE_RUNS else pointing_bin(*self.runs.pointing(obs_id))
                 keys.setdefault(Key(group_id, cell), []).append(obs_id)
         return keys
 

@@ -22,7 +22,7 @@ from bgnb import (
     write_spline,
 )
 from bgnb.cubes import spline as module
-from bgnb.cubes.cells import alike
+from bgnb.cubes.cells import pointing_bin
 from tests.helpers.models import asymmetric_model
 
 AXES = CubeAxes(
@@ -164,8 +164,8 @@ def test_a_cell_of_several_runs_has_their_mean_direction():
     assert (added(one).alt_pnt, added(one).az_pnt) == (60.0, 300.0)
     with pytest.raises(BgnbError, match="2 are given for 1 runs"):
         Cell.of_runs(np.array([60.0, 60.0]), np.array([0.0, 0.0]), one.stack)
-    assert alike(60.0, 300.0) == alike(60.1, 60.1)
-    assert len({alike(*pointing) for pointing in ((60.0, 300.0), (60.0, 100.0), (55.0, 300.0))}) == 3
+    assert pointing_bin(60.0, 300.0) == pointing_bin(60.1, 60.1)
+    assert len({pointing_bin(*pointing) for pointing in ((60.0, 300.0), (60.0, 100.0), (55.0, 300.0))}) == 3
 
 
 def test_runs_of_all_directions_added_first_give_the_rate_of_single_ones():
@@ -174,7 +174,7 @@ def test_runs_of_all_directions_added_first_give_the_rate_of_single_ones():
     single = [cell(rng, altitude, float(azimuth), number) for number, (altitude, azimuth) in enumerate(pointings)]
     found: dict[tuple[int, int], list[Cell]] = {}
     for one in single:
-        found.setdefault(alike(one.alt_pnt, one.az_pnt), []).append(one)
+        found.setdefault(pointing_bin(one.alt_pnt, one.az_pnt), []).append(one)
     assert len(found) < 0.7 * len(single)
     spline = fit_spline([added(*cells) for cells in found.values()])
     for pointing in ((45.0, 80.0), (62.0, 250.0), (73.0, 350.0)):
