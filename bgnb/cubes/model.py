@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Literal, Protocol
 
 import numpy as np
+from astropy import units as u
 
 from bgnb._util.arrays import Bools
 from bgnb._util.checks import checked_choice
@@ -52,9 +53,12 @@ class BackgroundModel:
         if self.rate.axes != self.stack.axes or (self.error is not None and self.error.axes != self.rate.axes):
             axes = f"{self.rate.axes!r} and {self.stack.axes!r}"
             raise BgnbError("axes-mismatch", f"rate, error and stack of a model need the same axes, got {axes}")
-        object.__setattr__(self, "rate", Cube(self.rate.axes, self.rate.quantity.to(RATE_UNIT)))
-        if self.error is not None:
-            object.__setattr__(self, "error", Cube(self.error.axes, self.error.quantity.to(RATE_UNIT)))
+        for name, cube in (("rate", self.rate), ("error", self.error)):
+            if cube is not None:
+                try:
+                    object.__setattr__(self, name, Cube(cube.axes, cube.quantity.to(RATE_UNIT)))
+                except u.UnitConversionError as error:
+                    raise BgnbError("bad-unit", f"the {name} of a model must be in {RATE_UNIT}: {error}") from None
 
     @property
     def axes(self) -> CubeAxes:

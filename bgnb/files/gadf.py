@@ -207,7 +207,7 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
         Axis order. By default it is read from the CREF keyword, else taken from the
         shape where that leaves no doubt. The cubes of H.E.S.S. DR1, known by this name or
         by the writer of the events beside them, have energy first and count DETX contrary
-        to GADF. The positions of the events of the off runs say so (``tests/test_files.py``),
+        to GADF. The positions of the events of the off runs say so (``tests/files/test_gadf.py``),
         and Gammapy reads them like that.
 
     Returns
@@ -313,6 +313,8 @@ def open_fits(path: str | Path) -> fits.HDUList:
         raise DataError("not-found", f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise DataError("not-a-file", f"{path}: is a folder, not a file") from None
+    except PermissionError as error:
+        raise DataError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     except OSError as error:
         raise DataError("not-fits", f"{path}: cannot be read as FITS: {error}") from None
 

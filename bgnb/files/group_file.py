@@ -80,5 +80,7 @@ def read_model_ids(path: str | Path) -> dict[int, int]:
 def _read(path: str | Path) -> Table:
     try:
         return Table.read(path, format="ascii.ecsv")
+    except FileNotFoundError:
+        raise DataError("not-found", f"{path}: there is no such file") from None
     except Exception as error:  # astropy's readers raise many kinds
         raise DataError("not-a-model", f"{path}: cannot be read as a table of groups: {error}") from None

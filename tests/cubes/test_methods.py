@@ -124,3 +124,15 @@ def test_unknown_method_in_a_file_is_not_fatal():
     other = BackgroundModel(model.rate, stack, "not-installed")
     assert np.flatnonzero(other.extrapolated).tolist() == [0]
     assert other.axes.energy[0] == 0.3 * u.TeV
+
+
+def test_rate_without_unit_is_refused():
+    """A method that forgets the unit of the rate, or of its error, gets an error with a code."""
+    from tests.helpers.models import asymmetric_model
+
+    model = asymmetric_model()
+    bare = Cube(model.axes, model.rate.quantity.value * u.one)
+    with raises("bad-unit", "rate", "1 / (MeV s sr)"):
+        BackgroundModel(bare, model.stack, "mine")
+    with raises("bad-unit", "error", "1 / (MeV s sr)"):
+        BackgroundModel(model.rate, model.stack, "mine", bare)
