@@ -134,7 +134,7 @@ def test_run_that_kills_its_process(indir, tmp_path):
     watched = {"WATCH": tmp_path, "CHANGE": SMALL_CHUNKS}
     arguments = (indir, "GADF", tmp_path / "out", "--workers", 2)
     with command(tmp_path, *arguments, **watched) as process:
-        until(lambda: len(list((tmp_path / ".out.bgnb-kept").glob("[0-9a-f]*"))) == 3, "all chunks but one", process)
+        until(lambda: len(list((tmp_path / ".out.bgnb-kept").glob("[0-9a-f]*"))) == 5, "all chunks but one", process)
         (tmp_path / "wait11").unlink()
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
