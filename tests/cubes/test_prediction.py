@@ -7,8 +7,9 @@ import pytest
 from astropy import units as u
 from scipy.interpolate import RegularGridInterpolator
 
-from bgnb import BgnbError, Cube, CubeAxes, point_rate, predicted_rate
+from bgnb import Cube, CubeAxes, point_rate, predicted_rate
 from bgnb.cubes.cube import RATE_UNIT
+from tests.helpers.errors import raises
 from tests.helpers.models import AXES, asymmetric_model
 
 # Lies inside AXES; no edge is one of AXES, and every length differs.
@@ -81,7 +82,7 @@ def test_rates_at_the_centres_predict_the_counts_of_the_bins():
 
 
 def test_an_unknown_interpolation_is_refused():
-    with pytest.raises(BgnbError, match="unknown interpolation 'cubic': use one of none, gammapy"):
+    with raises("unknown-choice", "interpolation", "cubic", "none, gammapy"):
         predicted_rate(smooth_rate(AXES), OTHER, "cubic")
 
 
