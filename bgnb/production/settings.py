@@ -157,10 +157,10 @@ class GroupEdges(SettingsGroup):
     """Groups of runs by altitude and azimuth."""
 
     alt_edges: Any = setting(
-        Numbers("deg"), None, help="Edges of the groups in altitude, deg, such as 0,45,90.", default_text="14 groups"
+        Numbers("deg"), None, help="Edges of the groups in altitude, deg, such as 0,45,90.", default_text="14 ranges"
     )
     az_edges: Any = setting(
-        Numbers("deg"), None, help="Edges of the groups in azimuth, deg, such as -90,90,270.", default_text="-90,90,270"
+        Numbers("deg"), None, help="Edges of the groups in azimuth, deg, such as -90,90,270.", default_text="two ranges"
     )
 
     def __post_init__(self) -> None:
