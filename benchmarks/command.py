@@ -1,4 +1,4 @@
-"""The whole command on the 40 H.E.S.S. runs: time from start to exit, and peak memory.
+"""Time from start to exit and peak memory of the command, on the 40 H.E.S.S. runs.
 
 python benchmarks/command.py [DIRECTORY]
 """

@@ -217,7 +217,7 @@ def _with_error(source: str, name: str, command: list[str]) -> int:
     codes = _functions(compile(source, name, "exec"))
     try:
         for function in gc.get_objects():
-            # A decorator's function has the module and the name of what it wraps, but code of its own.
+            # A decorator's function has the module and the name of the function that it wraps, but different code.
             if isinstance(function, FunctionType) and function.__module__ == name and function.__code__.co_qualname in codes:
                 function.__code__ = codes[function.__code__.co_qualname]
     except ValueError:

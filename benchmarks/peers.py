@@ -1,16 +1,16 @@
-"""One background cube of the same off runs: bgnb, a careful Gammapy script, and BAccMod's 3D model.
+"""CPU time of a background cube of the same off runs: bgnb, an optimised Gammapy script, and BAccMod's 3D model.
 
     python benchmarks/peers.py DIRECTORY GAMMAPY_PYTHON BACCMOD_PYTHON
 
-The other two run in environments of their own, whose interpreters are given:
+The other two run in separate environments, whose interpreters are given:
 
     pip install gammapy==2.1 'regions<0.12' 'astropy<8'
     pip install baccmod==0.4.1 gammapy==2.1 'regions<0.12' 'astropy<8'
 
 All count the 30 off runs of H.E.S.S. DL3 DR1 (all but those on the Crab nebula and PKS 2155-304) in 20
 bins of energy and 60 × 60 of the field of view, aligned with altitude and azimuth, from opening the
-directory to the rate in memory. Imports, and a first turn with one run, are not timed. CPU seconds of
-one core: the median of three turns, of BAccMod one turn.
+directory to the rate in memory. Imports, and a first turn with one run, are not timed. The result is
+the CPU time of one core: the median of three turns, for BAccMod of one turn.
 """
 
 import json
@@ -31,7 +31,7 @@ FOV = np.degrees(np.linspace(-0.07, 0.07, N_FOV + 1))
 
 
 def main(directory: Path, pythons: dict[str, str]) -> None:
-    """Run all, and print."""
+    """Run all three, and print the results."""
     from bgnb import open_runs
 
     table = open_runs(directory, "GADF").table
@@ -86,7 +86,7 @@ def gammapy_cube(directory: Path, obs_ids: list[int]) -> float:
 
 
 def baccmod_cube(directory: Path, obs_ids: list[int]) -> float:
-    """BAccMod's 3D model, by its defaults."""
+    """Make BAccMod's 3D model, with default settings."""
     from astropy import units as u
     from baccmod import Grid3DAcceptanceMapCreator
     from gammapy.data import DataStore
@@ -96,7 +96,7 @@ def baccmod_cube(directory: Path, obs_ids: list[int]) -> float:
     offset = MapAxis.from_edges(FOV[N_FOV // 2 :] * u.deg, name="offset")
     observations = DataStore.from_dir(directory).get_observations(obs_ids, required_irf=["aeff"])
     model = Grid3DAcceptanceMapCreator(energy, offset).create_model(observations)
-    return float(model.data.max() > 0)  # it does not tell how many it counted
+    return float(model.data.max() > 0)  # the number of counts is not available
 
 
 TURNS: dict[str, tuple[Callable[[Path, list[int]], float], int]] = {
@@ -107,7 +107,7 @@ TURNS: dict[str, tuple[Callable[[Path, list[int]], float], int]] = {
 
 
 def measure(name: str, directory: Path, obs_ids: list[int]) -> None:
-    """Print seconds and counts of one of them."""
+    """Print CPU time and counts of one of the three."""
     task, turns = TURNS[name]
     task(directory, obs_ids[:1])
     seconds = []

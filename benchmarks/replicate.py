@@ -1,9 +1,9 @@
-"""A scratch directory of as many runs as are asked for, made of the 40 H.E.S.S. runs under other numbers.
+"""Make a scratch directory of N_RUNS runs: the 40 H.E.S.S. runs, repeated under new OBS_IDs.
 
     python benchmarks/replicate.py DIRECTORY SCRATCH N_RUNS
 
-Each event list is copied once, without the keyword OBS_ID, and hard links stand for the runs: the
-tables and the time to read them are those of real runs, the disk space is that of 40.
+Each event list is copied once, without the keyword OBS_ID, and the runs are hard links to the copies.
+Tables and reading times are those of real runs; the disk space is that of 40 runs.
 """
 
 import gzip
@@ -26,11 +26,11 @@ def replicate(directory: Path, scratch: Path, n_runs: int, copies: Path | None =
     directory : path
         The runs to repeat, in turn, in the order of OBS_ID.
     scratch : path
-        What to make.
+        Directory to make.
     n_runs : int
-        How many.
+        Number of runs.
     copies : path, optional
-        Folder for the copies, on the same disk; those that are there are not made again.
+        Folder for the copies, on the same disk; existing copies are used again.
     """
     obs, hdus = (Table.read(directory / f"{name}.fits.gz") for name in ("obs-index", "hdu-index"))
     obs.sort("OBS_ID")
@@ -61,7 +61,7 @@ def replicate(directory: Path, scratch: Path, n_runs: int, copies: Path | None =
 
 
 def file_name(number: int) -> str:
-    """Of the event list of the run with this place in the index."""
+    """Return the file name of the event list of a run, by its position in the index."""
     return f"run_{number + 1:06d}.fits.gz"
 
 

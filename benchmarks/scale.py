@@ -2,9 +2,9 @@
 
     python benchmarks/scale.py DIRECTORY [PICTURE]
 
-The runs are the 40 H.E.S.S. runs again and again (``replicate.py``), in a scratch directory. Dask is a
-scheduler and two workers, each a process, that talk over the loopback. CPU is that of all processes
-that take part, while the command runs. With PICTURE, 1000 to 10 000 runs are counted as well, by one
+The runs are the 40 H.E.S.S. runs, repeated (``replicate.py``), in a scratch directory. Dask is a
+scheduler and two workers, each a process, connected over the loopback interface. CPU is that of all
+processes involved, while the command runs. With PICTURE, 1000 to 10 000 runs are counted as well, by one
 process, and drawn.
 """
 
@@ -29,7 +29,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took: s by the clock, s of CPU, and MB of each process."""
+    """Cost of a command: wall-clock time and CPU time, s, and peak memory of each process, MB."""
 
     seconds: float
     cpu: float
@@ -37,7 +37,7 @@ class Cost:
 
     def __str__(self) -> str:
         peaks = " + ".join(f"{peak:.0f}" for peak in self.megabytes.values())
-        return f"{self.seconds:6.1f} s, {self.cpu:6.1f} s of CPU, at most {peaks} MB"
+        return f"{self.seconds:6.1f} s, {self.cpu:6.1f} s of CPU, maximum {peaks} MB"
 
 
 def main(directory: Path, picture: Path | None) -> None:
@@ -57,9 +57,9 @@ def main(directory: Path, picture: Path | None) -> None:
         ):
             print(f"{cost}  {title}")
         print(f"{(one[MANY].cpu - one[FEW].cpu) / (MANY - FEW) * 1e3:6.2f} ms of CPU per further run, 1 process (aim: 10)")
-        print(f"{dask.cpu / two.cpu - 1:+6.1%} CPU on Dask against processes (aim: at most 20 %)")
+        print(f"{dask.cpu / two.cpu - 1:+6.1%} CPU on Dask against processes (aim: maximum 20 %)")
         growth = max(one[MANY].megabytes.values()) / max(one[FEW].megabytes.values()) - 1
-        print(f"{growth:+6.1%} memory from {FEW} to {MANY} runs (aim: at most 5 %)")
+        print(f"{growth:+6.1%} memory from {FEW} to {MANY} runs (aim: maximum 5 %)")
         if picture is None:
             return
         grown = {}
@@ -70,7 +70,7 @@ def main(directory: Path, picture: Path | None) -> None:
 
 
 def command(directory: Path, out: Path, *choices: str, helpers: tuple[int, ...] = ()) -> Cost:
-    """Make models, and watch the command, its children, and helpers."""
+    """Make models, and measure the command, its child processes and helpers."""
     arguments = [sys.executable, "-m", "bgnb", "make-bg-cube-models", str(directory), "GADF", str(out), *_BINS, "--overwrite"]
     before = sum(map(cpu_of, helpers))
     started = time.perf_counter()
@@ -102,7 +102,7 @@ def children(pid: int) -> list[int]:
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of CPU that a process has used."""
+    """Return the CPU time of a process, s."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -135,7 +135,7 @@ def dask_cluster(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def draw(grown: dict[int, Cost], picture: Path) -> None:
-    """CPU and memory against the number of runs."""
+    """Plot CPU time and memory against the number of runs."""
     from matplotlib.figure import Figure
 
     numbers = np.array(list(grown))
@@ -145,9 +145,9 @@ def draw(grown: dict[int, Cost], picture: Path) -> None:
     left, right = figure.subplots(1, 2)
     left.plot(numbers, cpu, "o", color="C0")
     left.plot([0, numbers[-1]], [start, start + slope * numbers[-1]], color="C0", lw=1)
-    left.set(xlabel="runs", ylabel="CPU (s)", title=f"{1e3 * slope:.1f} ms a run and {start:.1f} s")
+    left.set(xlabel="runs", ylabel="CPU (s)", title=f"{1e3 * slope:.1f} ms per run and {start:.1f} s")
     right.plot(numbers, [max(cost.megabytes.values()) for cost in grown.values()], "o-", color="C1")
-    right.set(xlabel="runs", ylabel="memory at most (MB)", title="one process")
+    right.set(xlabel="runs", ylabel="maximum memory (MB)", title="one process")
     for axes in (left, right):
         axes.set_xlim(0)
         axes.set_ylim(0)

@@ -1,10 +1,10 @@
-"""Read, transform and stack runs, against the limit of the parts and against astropy.
+"""Time to read, transform and stack runs, compared with a lower limit and with Astropy.
 
     python benchmarks/speed.py [DIRECTORY]   the 40 H.E.S.S. runs
-    python benchmarks/speed.py --full        100 simulated runs at full rate, 4·10⁷ events, 1.3 GB on disk for a while
+    python benchmarks/speed.py --full        100 simulated runs at full rate, 4·10⁷ events, 1.3 GB on disk temporarily
 
-Everything is measured in one process, in turns, and the median of the turns is printed: seconds of CPU.
-Absolute times depend on the machine; the ratios are what counts.
+All tasks are measured in one process, in several turns; the median CPU time is printed. Absolute times
+depend on the machine; compare the ratios.
 """
 
 import os
@@ -43,12 +43,14 @@ def main(directory: Path, turns: int = TURNS) -> None:
     limit = sum(times[part] for part in PARTS)
     print(f"{n_runs} runs, {n_events} events, {os.cpu_count()} cores; CPU, medians of {turns} turns")
     for name, seconds in times.items():
-        print(f"{seconds / n_runs * 1e3:9.2f} ms a run, {n_events / seconds / 1e6:6.2f} M events/s  {name}")
-    print(f"{limit / n_runs * 1e3:9.2f} ms a run, {n_events / limit / 1e6:6.2f} M events/s  limit: sum of the first three")
+        print(f"{seconds / n_runs * 1e3:9.2f} ms per run, {n_events / seconds / 1e6:6.2f} M events/s  {name}")
+    print(f"{limit / n_runs * 1e3:9.2f} ms per run, {n_events / limit / 1e6:6.2f} M events/s  limit: sum of the first three")
     checked = limit + times[WHOLE_FILE] - times[PARTS[0]]
     for fovalign in ("ALTAZ", "RADEC"):
         seconds = times[f"bgnb: read + transform ({fovalign}) + stack"]
-        print(f"{seconds / limit:9.2f}    times the limit, {fovalign} (aim: 2); {seconds / checked:.2f} where all is inflated")
+        print(
+            f"{seconds / limit:9.2f}    times the limit, {fovalign} (aim: 2); {seconds / checked:.2f} if whole files are read"
+        )
 
 
 def against_astropy(directory: Path) -> None:
@@ -67,7 +69,7 @@ def against_astropy(directory: Path) -> None:
 
 
 def measure(runs: Runs, turns: int) -> tuple[dict[str, float], int]:
-    """Median CPU of each task for all runs, after one turn to warm up, and the number of events."""
+    """Return the median CPU time of each task for all runs, after a warm-up turn, and the number of events."""
     log_ranges = [(np.log10(AXES.energy.value[0]), np.log10(AXES.energy.value[-1]))]
     log_ranges += [(edges.value[0], edges.value[-1]) for edges in (AXES.dety, AXES.detx)]
     ends = {obs_id: end_of_events(runs.files(obs_id).events.path) for obs_id in runs.obs_ids}
@@ -94,26 +96,26 @@ def measure(runs: Runs, turns: int) -> tuple[dict[str, float], int]:
 
 
 def timed(task: Callable[..., object], *arguments: object) -> float:
-    """Seconds of CPU that a task takes."""
+    """Return the CPU time of a task, s."""
     started = time.process_time()
     task(*arguments)
     return time.process_time() - started
 
 
 def stack_all(runs: Runs, fovalign: FovAlign) -> Stack:
-    """Count as the command does, between opening the directory and making models."""
+    """Count as the command does, after opening the directory and before making models."""
     return stack_runs((read_event_list(runs.files(obs_id)) for obs_id in runs.obs_ids), AXES, fovalign)
 
 
 def end_of_events(path: Path) -> int:
-    """Bytes of the inflated file up to the end of the EVENTS data."""
+    """Return the number of bytes of the decompressed file up to the end of the EVENTS data."""
     with fits.open(path) as hdus:
         info = hdus["EVENTS"].fileinfo()
     return info["datLoc"] + info["datSpan"]
 
 
 def gunzip(path: Path, size: int = 0) -> bytes:
-    """Inflate the beginning of a file, or all of it, with its sum checked."""
+    """Decompress the beginning of a file, or the whole file, with its checksum verified."""
     return isal_zlib.decompressobj(wbits=16 + zlib.MAX_WBITS).decompress(path.read_bytes(), max_length=size)
 
 

@@ -136,7 +136,7 @@ class Value(Kind):
         """Return the quantity of a number in the unit."""
         from astropy.units import Quantity
 
-        return value if isinstance(value, str) else Quantity(value, self.unit)
+        return value if isinstance(value, str | bool) else Quantity(value, self.unit)
 
 
 @dataclass(frozen=True)
@@ -275,19 +275,23 @@ def stored_options(group: type[SettingsGroup], stored: Mapping[str, Any]) -> dic
     Raises
     ------
     BgnbError
-        If a name is not the name of a setting.
+        If a name is not the name of a setting, or a setting is given twice.
     """
     names: dict[str, tuple[str, Kind]] = {}
     for name, declared in group.declared().items():
         kind = declared.metadata["declaration"].kind
         names |= {name: (name, kind), name + kind.suffix: (name, kind)}
-    options = {}
-    for name, value in stored.items():
-        if name.replace("-", "_") not in names:
+    options: dict[str, Any] = {}
+    for given, value in stored.items():
+        key = given.replace("-", "_")
+        if key not in names:
             known = ", ".join(group.declared())
-            raise BgnbError("unknown-choice", f"unknown setting '{name}'; use one of {known}")
-        plain, kind = names[name.replace("-", "_")]
-        options[plain] = value if value is None else kind.from_json(value)
+            raise BgnbError("unknown-choice", f"unknown setting '{given}'; use one of {known}")
+        name, kind = names[key]
+        if name in options:
+            raise BgnbError("conflicting-arguments", f"{name} is given twice, the second time as '{given}'")
+        # A number has the unit of the name only if the name has one: energy_min_tev, not energy_min.
+        options[name] = value if value is None or key != name + kind.suffix else kind.from_json(value)
     return options
 
 
@@ -297,7 +301,7 @@ def read_config(path: Path, group: type[SettingsGroup]) -> dict[str, Any]:
     Raises
     ------
     BgnbError
-        If the file cannot be read, or has an unknown setting.
+        If the file cannot be read, or has an unknown setting or an invalid value.
     """
     import json
     import tomllib
@@ -305,10 +309,14 @@ def read_config(path: Path, group: type[SettingsGroup]) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
+        code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
+        raise BgnbError(code, f"{path}: cannot be read: {error.strerror}") from None
     try:
         stored = json.loads(content)["settings"] if path.suffix == ".json" else tomllib.loads(content.decode())
         options = stored_options(group, stored)
+        for name, value in options.items():
+            if value is not None:
+                group.declared()[name].metadata["declaration"].kind.check(name, value)
     except BgnbError as error:
         raise BgnbError(error.code, f"{path}: {error.message}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -143,7 +143,7 @@ workers = click.option(
 )
 
 
-def warn(faults: Mapping[int, str]) -> None:
+def warn(errors: Mapping[int, str]) -> None:
     """Print a warning on runs that cannot be used."""
-    if faults:
-        click.echo(f"Warning: {len(faults)} run{'s' * (len(faults) > 1)} cannot be used; see above and report.json", err=True)
+    if errors:
+        click.echo(f"Warning: {len(errors)} run{'s' * (len(errors) > 1)} cannot be used; see above and report.json", err=True)

@@ -60,7 +60,7 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
     """
     groups = sum_counted((Key(key.group_id), counted) for key, counted in sums.items())
     stacks = {key.group_id: counted.stack for key, counted in groups.items() if counted.stack.counts.any()}
-    runs = [RunReport(obs_id, None, reason, None) for obs_id, reason in plan.left_out.items()]
+    runs = [RunReport(obs_id, None, reason, None) for obs_id, reason in plan.skipped.items()]
     for key, counted in groups.items():
         runs += [RunReport(obs_id, key.group_id, Reason.from_error(error), None) for obs_id, error in counted.errors.items()]
         reason = None if key.group_id in stacks else _NO_COUNTS

@@ -42,7 +42,7 @@ class Plan:
         The runs of the directory.
     mask : `~bgnb.cubes.exclusion_mask.SourceMask` or None
         Exclusion regions.
-    left_out : mapping of int to `~bgnb.observations.selection.Reason`
+    skipped : mapping of int to `~bgnb.observations.selection.Reason`
         Skipped runs, and the reasons.
     members : mapping of int to list of int
         OBS_IDs of the runs to be counted, by GROUP_ID of the model.
@@ -53,7 +53,7 @@ class Plan:
     settings: ModelSettings
     runs: Runs
     mask: SourceMask | None
-    left_out: Mapping[int, Reason]
+    skipped: Mapping[int, Reason]
     members: Mapping[int, list[int]]
     model_ids: Mapping[int, int]
 

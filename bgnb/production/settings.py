@@ -262,7 +262,9 @@ def model_lookup_setting() -> Any:
 
 def method_setting() -> Any:
     """Declare the method."""
-    text = "How counts become a rate. A spline is fitted to all runs at once, and evaluated at the mean pointing of each group."
+    text = (
+        "Method to derive the rate. A spline is fitted to all runs at once, and evaluated at the mean pointing of each group."
+    )
     return setting(Choice(_methods), "default", help=text, see="make_model")
 
 

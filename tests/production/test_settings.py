@@ -73,7 +73,17 @@ def test_options_take_precedence(indir, tmp_path):
         ("report.json", "[]", "bad-config", "report.json"),
         ("report.json", '{"runs": []}', "bad-config", "settings"),
         ("report.json", '{"settings": {"catalog": "table"}}', "bad-config", "catalog"),
-        ("settings.toml", None, "unreadable", "No such file"),
+        ("settings.toml", None, "not-found", "No such file"),
+        ("settings.toml", 'energy_min = "1 TeV"\nenergy_min_tev = 2', "conflicting-arguments", "energy_min_tev"),
+        ("settings.toml", "n-fov = 8\nn_fov = 9", "conflicting-arguments", "n_fov"),
+        ("settings.toml", "energy_min = 300", "invalid-argument", "energy_min"),
+        ("settings.toml", "energy_min_tev = true", "invalid-argument", "energy_min"),
+        ("settings.toml", "min_livetime_s = -1", "invalid-argument", "min_livetime"),
+        ("settings.toml", "mask_radius_deg = 0", "invalid-argument", "mask_radius"),
+        ("settings.toml", 'n_fov = "8"', "invalid-argument", "n_fov"),
+        ("settings.toml", "test = 1", "invalid-argument", "test"),
+        ("settings.toml", 'alt_edges = ["low"]', "invalid-argument", "0,45,90"),
+        ("settings.toml", 'method = "none"', "unknown-choice", "michi"),
     ],
 )
 def test_invalid_config_is_refused(indir, tmp_path, name, content, code, word):
@@ -162,11 +172,28 @@ def test_completion_offers_the_methods():
     assert [item.value for item in complete.get_completions(["make-bg-cube-models", "--method"], "mi")] == ["michi"]
 
 
-def test_command_line_imports_quickly():
-    """Importing the command line imports neither NumPy nor Astropy."""
-    code = "import sys, bgnb.cli.main; print(sorted({'numpy', 'astropy', 'scipy', 'matplotlib'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+def test_directory_as_config_is_unreadable(indir, tmp_path):
+    """A directory in place of the file is an error with its name."""
+    line = error_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", "--config", tmp_path)
+    assert line.startswith(f"Error: {tmp_path}: ")
+    assert line.endswith("[unreadable]")
+
+
+@pytest.mark.parametrize(("name", "value"), [("energy_min", "0.2 TeV"), ("energy_min_tev", 0.2), ("energy-min", "200 GeV")])
+def test_units_of_stored_quantities(name, value):
+    """Quantities have their unit in the value or in the name."""
+    settings = ModelSettings.from_dict({"indir": "in", "scheme": "GADF", name: value})
+    assert settings.binning.energy_min == pytest.approx(0.2)
+
+
+def test_help_imports_no_numerics():
+    """The help of the command is shown without importing NumPy, SciPy, Astropy or Matplotlib."""
+    command = [sys.executable, "-X", "importtime", "-m", "bgnb", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert {"bgnb", "click"} <= imported
+    assert not {"numpy", "astropy", "scipy", "matplotlib"} & imported
+    assert "make-bg-cube-models" in done.stdout
 
 
 def test_each_command_has_a_docstring():
