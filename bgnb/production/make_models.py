@@ -67,8 +67,8 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
         runs += [RunReport(run.obs_id, key.group_id, reason, run) for run in counted.stack.runs]
     if not stacks:
         reasons = in_one_line(run.reason for run in runs if run.reason and run.group_id is not None)
-        advice = "Are the files complete, and the axes wide enough?"
-        raise BgnbError("no-counts", f"no model could be made: {reasons}. {advice}")
+        advice = "check that the files are complete and the axes wide enough"
+        raise BgnbError("no-counts", f"no model could be made: {reasons}; {advice}")
     method = find_method(plan.settings.method)
     fitted = method.fit([plan.cell(counted) for counted in sums.values() if counted.stack.runs])
     models, reports = [], []
@@ -113,7 +113,7 @@ def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> 
     single = sum(group.n_runs == 1 for group in groups)
     notes = []
     if single and find_method(settings.method).sums == "group":
-        advice = "--method spline makes more of few runs, --min-livetime merges groups"
+        advice = "use --method spline, or --min-livetime to merge groups"
         notes.append(f"groups of a single run: {single} of {len(groups)}; {advice}")
     return notes + [
         f"group {each.group_id} has {each.livetime_s / 3600:.3f} h of livetime, less than min_livetime = {minimum / 3600:.3f} h"

@@ -126,8 +126,8 @@ def make_plan(settings: ModelSettings) -> Plan:
     members, selection = group_runs(runs, selection, settings.groups)
     if not selection.kept:
         reasons = in_one_line(selection.left_out.values())
-        advice = "Try another exclusion radius, --sources mask or --select all, or other group edges"
-        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is selected: {reasons}. {advice}")
+        advice = "try another exclusion radius, --sources mask, --select all or other group edges"
+        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is selected: {reasons}; {advice}")
     model_ids = {group_id: group_id for group_id in members}
     if settings.grouping.min_livetime > 0:
         livetimes = {group_id: _livetime(runs, obs_ids) for group_id, obs_ids in members.items()}

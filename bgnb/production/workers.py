@@ -162,7 +162,7 @@ def _processes(number: int) -> Iterator[Workers]:
         try:
             submit(abs, -1).result()
         except BrokenExecutor:
-            advice = 'in a script the call must stand under if __name__ == "__main__":, or use workers=1'
+            advice = 'in a script the call must be under if __name__ == "__main__":, or use workers=1'
             raise BgnbError("worker-died", f"worker processes die when they start: {advice}") from None
         # A single task waits: more could fill the pipe to the workers, and then early versions of Python 3.11 never
         # notice that a process died (CPython issue 94777).

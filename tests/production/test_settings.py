@@ -14,6 +14,7 @@ from click.shell_completion import ShellComplete
 
 import bgnb
 from bgnb import make_bg_cube_models, validate
+from bgnb._util.settings import Flag, Number, Numbers, Value, Whole
 from bgnb.cli.main import main
 from bgnb.production.settings import ModelSettings
 from tests.helpers.commands import error_of, output_of
@@ -148,7 +149,12 @@ def test_settings_appear_everywhere(name):
     declared = ModelSettings.declared()[name].metadata["declaration"]
     signature = inspect.signature(make_bg_cube_models)
     assert name in signature.parameters
-    assert f"\n    {name} : " in make_bg_cube_models.__doc__
+    words = " ".join(make_bg_cube_models.__doc__.split())
+    assert f" {name} : " in words
+    if name not in ("indir", "scheme"):  # described by the function itself
+        described = f"{declared.help} By default {declared.default_text}." if declared.default_text else declared.help
+        assert described in words
+    assert max(map(len, make_bg_cube_models.__doc__.splitlines())) <= 100
     assert name in {option.name for option in main.commands["make-bg-cube-models"].params}
     stored = ModelSettings(indir="in", scheme="GADF").as_dict()
     assert name + declared.kind.suffix in stored
@@ -162,6 +168,37 @@ def test_stored_settings_are_restored(changes):
     stored = json.loads(json.dumps(settings.as_dict()))
     assert ModelSettings.from_dict(stored) == settings
     assert ModelSettings.from_dict(stored).as_dict() == stored
+
+
+@pytest.mark.parametrize(
+    ("kind", "valid", "invalid"),
+    [
+        (Number(above=0, maximum=2), [1e-9, 1, 2.0], [0, -1, 2.1, np.inf, "1", True, None]),
+        (Number(), [-1e9, 0, 1e9], [np.nan]),
+        (Value("deg", minimum=0), ["0 deg", "60 arcmin", 1 * u.rad], ["-1 deg", "1 s", "1", 1, True, [1, 2] * u.deg]),
+        (Value("s", above=0), ["1e-9 s", "5 h"], ["0 s", "-1 s"]),
+        (Whole(), [1, np.int64(2)], [0, 1.0, "1", True]),
+        (Whole(minimum=0), [0], [-1]),
+        (Flag(), [True, False], [0, "yes", None]),
+        (Numbers("deg"), ["0,45,90", [0, 45], [0, 1] * u.rad], [5, "low", ["low"]]),
+    ],
+)
+def test_kinds_check_their_values(kind, valid, invalid):
+    """Values at the limits are valid; others are errors that name the setting."""
+    for value in valid:
+        checked = kind.check("width", value)
+        assert kind.check("width", kind.from_json(json.loads(json.dumps(kind.to_json(checked))))) == checked
+    for value in invalid:
+        with raises("invalid-argument", "width"):
+            kind.check("width", value)
+
+
+def test_examples_of_numbers_fit_the_kind():
+    """Errors show an example of numbers of the same type."""
+    with raises("invalid-argument", "0,45,90"):
+        Numbers("deg").check("alt_edges", "low")
+    with raises("invalid-argument", "4,8,15"):
+        Numbers(type=int).check("n_train", "low")
 
 
 def test_completion_offers_the_methods():
