@@ -2,7 +2,8 @@
 
     python -m benchmarks.mutants bgnb/cubes/stack.py --tests tests/cubes/test_stack.py --minutes 10
 
-By default the tests are those of the subpackage, here tests/cubes, without slow ones. Errors are
+By default the tests are those of the subpackage, here tests/cubes, without slow ones; those of
+bgnb/_util/settings.py are in tests/production/test_settings.py. Errors are
 exchanged operators, comparisons, functions and arguments, numbers changed by one, negated
 conditions, and removed statements. They are drawn at random until the time is over, and inserted
 into a copy of the project. An error that no test detects is printed with its line: either it has
@@ -148,8 +149,8 @@ def main() -> None:
     errors = list(mutants((ROOT / options.module).read_text()))
     random.Random(options.seed).shuffle(errors)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        for name in ("bgnb", "tests", "notebooks"):
-            shutil.copytree(ROOT / name, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("bgnb", "tests", "notebooks", "docs"):
+            shutil.copytree(ROOT / name, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__", "_build"))
         shutil.copy(ROOT / "pyproject.toml", folder)
         sys.path.insert(0, folder)
         os.environ["PYTHONPATH"] = folder
