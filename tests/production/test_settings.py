@@ -201,6 +201,36 @@ def test_examples_of_numbers_fit_the_kind():
         Numbers(type=int).check("n_train", "low")
 
 
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"exclusion_radius": "-1 deg"}, "invalid-argument", ["exclusion_radius"]),
+        ({"select": "all", "exclusion_radius": "1 deg"}, "no-effect", ["exclusion_radius", "select = far"]),
+        ({"select": "all", "catalog": "sources.ecsv"}, "no-effect", ["catalog", "select = far", "sources = mask"]),
+        ({"mask_radius": "1 deg"}, "no-effect", ["mask_radius", "sources = mask"]),
+        ({"sources": "mask", "exclusion_radius": "1 deg"}, "no-effect", ["exclusion_radius", "sources = drop"]),
+        ({"energy_min": "90 TeV"}, "invalid-argument", ["energy_min", "energy_max"]),
+    ],
+)
+def test_invalid_combinations_are_refused(changes, code, words):
+    """Settings that contradict each other or have no effect are errors."""
+    with raises(code, *words):
+        ModelSettings.from_options({"indir": "in", "scheme": "GADF"} | changes)
+
+
+def test_defaults_depend_on_other_settings(tmp_path):
+    """The number of bins depends on the method, and the edges of groups on ``test``; values given are kept."""
+    required = {"indir": tmp_path, "scheme": "gadf"}
+    spline = ModelSettings.from_options(required | {"method": "spline", "n_fov": 8})
+    assert (spline.binning.n_energy, spline.binning.n_fov) == (40, 8)
+    assert ModelSettings.from_options(required).binning.n_energy is None
+    quick = ModelSettings.from_options(required | {"test": True, "exclusion_radius": "0 deg", "catalog": tmp_path / "c"})
+    assert quick.as_dict()["alt_edges_deg"] == [0, 45, 90]
+    assert quick.as_dict()["catalog"] == str(tmp_path / "c")
+    edges = ModelSettings.from_options(required | {"test": True, "alt_edges": "0,90"}).as_dict()["alt_edges_deg"]
+    assert edges == [0, 90]
+
+
 def test_completion_offers_the_methods():
     """Shell completion offers the names of the methods."""
     complete = ShellComplete(main, {}, "bgnb", "_BGNB_COMPLETE")
