@@ -113,7 +113,7 @@ def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> 
     single = sum(group.n_runs == 1 for group in groups)
     notes = []
     if single and find_method(settings.method).sums == "group":
-        advice = "use --method spline, or --min-livetime to merge groups"
+        advice = "--method spline makes more of few runs, --min-livetime merges groups"
         notes.append(f"groups of a single run: {single} of {len(groups)}; {advice}")
     return notes + [
         f"group {each.group_id} has {each.livetime_s / 3600:.3f} h of livetime, less than min_livetime = {minimum / 3600:.3f} h"

@@ -144,7 +144,7 @@ class Report:
             if run.counted is None or run.reason is not None:
                 continue
             if run.counted.energy_threshold_tev is None:
-                affected.setdefault("no energy threshold (LO_THRES); all energies are used", []).append(run.obs_id)
+                affected.setdefault("there is no energy threshold (LO_THRES), and all energies are used", []).append(run.obs_id)
             for note in run.counted.notes:
                 affected.setdefault(note, []).append(run.obs_id)
             if run.counted.n_tels is not None:

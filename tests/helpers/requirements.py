@@ -1,4 +1,4 @@
-"""What pyproject.toml says that bgnb needs."""
+"""Requirements of bgnb, as stated in pyproject.toml."""
 
 from __future__ import annotations
 
