@@ -117,7 +117,7 @@ def test_warnings_are_reported_with_runs(tmp_path):
     notes = [line for line in str(report).splitlines() if line.startswith("note: ")]
     assert notes == [
         "note: the index contains the row of run 2 more than once",
-        "note: groups of a single run: 4 of 4; use --method spline, or --min-livetime to merge groups",
+        "note: groups of a single run: 4 of 4; --method spline makes more of few runs, --min-livetime merges groups",
         "note: LIVETIME of the index differs from that of the events, which is used: run 3, 5",
         "note: runs have different numbers of telescopes (N_TELS): 3 in 2 runs, 4 in 2 runs",
     ]
