@@ -17,7 +17,7 @@ from astropy.table import Table
 
 from bgnb import ObservationGroups, open_runs
 from bgnb.observations.groups import group_runs
-from bgnb.observations.selection import select_runs
+from bgnb.observations.run_selection import select_runs
 
 REPETITIONS = 3
 #: HDU_TYPE, HDU_CLASS and HDU_NAME.

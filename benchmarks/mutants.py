@@ -3,7 +3,7 @@
     python -m benchmarks.mutants bgnb/cubes/stack.py --tests tests/cubes/test_stack.py --minutes 10
 
 By default the tests are those of the subpackage, here tests/cubes, without slow ones; those of
-bgnb/_util/settings.py are in tests/production/test_settings.py. Errors are
+bgnb/_util/settings_groups.py are in tests/production/test_settings.py. Errors are
 exchanged operators, comparisons, functions and arguments, numbers changed by one, negated
 conditions, and removed statements. They are drawn at random until the time is over, and inserted
 into a copy of the project. An error that no test detects is printed with its line: either it has

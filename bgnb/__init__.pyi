@@ -3,12 +3,14 @@ from ._util.errors import BgnbError, DataError
 from .cubes.cells import Cell
 from .cubes.compare import Comparison, compare
 from .cubes.cube import Cube, CubeAxes
-from .cubes.model import BackgroundModel, Method, make_model, register_method
+from .cubes.event_cuts import RunCounts
+from .cubes.method import Method, register_method
+from .cubes.model import BackgroundModel, make_model
 from .cubes.model_set import ModelSet
 from .cubes.prediction import point_rate, predicted_rate
 from .cubes.profiles import Spectrum, spectrum
 from .cubes.spline import SplineModel, fit_spline
-from .cubes.stack import RunCounts, Stack, stack_runs
+from .cubes.stack import Stack, stack_runs
 from .files.gadf import read_background, read_model, write_image, write_model
 from .files.group_file import read_groups, write_groups
 from .files.manifest import check
@@ -22,7 +24,7 @@ from .observations.datastore import Runs, open_runs
 from .observations.event_list import EventList
 from .observations.event_reader import read_event_list
 from .observations.groups import ObservationGroups
-from .observations.selection import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
+from .observations.run_selection import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
 from .production.make_models import Production
 from .production.pipeline import make_bg_cube_models, make_models, merge
 from .production.report import Report

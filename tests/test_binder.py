@@ -48,6 +48,7 @@ def test_readme_link_opens_a_notebook():
     assert (ROOT / address.removeprefix("lab/tree/")).exists()
 
 
+@pytest.mark.slow
 def test_repo2docker_uses_our_files():
     """repo2docker finds the requirements, the script and the version of Python."""
     pytest.importorskip("repo2docker", reason="needs jupyter-repo2docker")

@@ -7,8 +7,10 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from bgnb import make_test_dataset, open_runs
-from bgnb.cubes.model import _methods
+from bgnb.cubes.method import methods
 from tests.helpers.commands import output_of
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +25,7 @@ def steps() -> list[tuple[str, str]]:
     return [(kind, text) for step in found for kind, text in step.groupdict().items() if text]
 
 
+@pytest.mark.slow
 def test_the_readme_can_be_followed(tmp_path, monkeypatch):
     """Run the commands and code of the README, and find the files that it mentions."""
     monkeypatch.chdir(tmp_path)
@@ -55,7 +58,7 @@ def test_the_example_of_a_method_works(tmp_path, monkeypatch):
     try:
         exec(compile(example, "architecture.md", "exec"), names)
     finally:
-        _methods().pop("flat", None)
+        methods().pop("flat", None)
     models = names["models"]
     for group in models.models:
         rate = group.model.rate.quantity.value

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import bgnb
 from bgnb.cli.main import COMMANDS, SHORT, main
 from tests.helpers.requirements import everything
@@ -51,6 +53,7 @@ def test_import_is_light():
         assert heavy not in loaded
 
 
+@pytest.mark.slow
 def test_pages_are_made_without_widgets():
     code = "import sys, bgnb.validation.compare_models, bgnb.plots.html_page; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -58,6 +61,7 @@ def test_pages_are_made_without_widgets():
     assert not {"IPython", "ipywidgets", "anywidget"} & set(loaded)
 
 
+@pytest.mark.slow
 def test_public_functions_are_not_hidden_by_modules():
     modules = ("gammapy.attach", "cubes.compare", "validation.validate", "validation.compare_models", "files.manifest")
     code = f"import {', '.join(f'bgnb.{module}' for module in modules)}, bgnb; print(bgnb.attach, bgnb.compare, bgnb.validate)"

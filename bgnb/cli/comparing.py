@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options import Command, overwrite, settings
+from bgnb.cli.options_from_settings import Command, overwrite, settings
 from bgnb.validation.settings import CrossValidationSettings, ValidationSettings
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bgnb._util.compression import HAS_ISAL
-from bgnb.cli.options import Command, config, overwrite, settings, warn, workers
+from bgnb.cli.options_from_settings import Command, config, overwrite, settings, warn, workers
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.production.settings import ModelSettings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options import overwrite
+from bgnb.cli.options_from_settings import overwrite
 
 _timeout = click.option("--timeout", type=float, help="Maximum duration of a cell, s.  [default: no limit]")
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bgnb._util.errors import BgnbError
-from bgnb.cli.options import Command, overwrite, settings, workers
+from bgnb.cli.options_from_settings import Command, overwrite, settings, workers
 from bgnb.simulation.settings import DatasetSettings, TrueModelSettings, TrueRecoSettings
 
 

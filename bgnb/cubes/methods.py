@@ -1,4 +1,4 @@
-"""The methods that come with bgnb. To add one, see `bgnb.cubes.model.Method`."""
+"""The methods that come with bgnb. To add one, see `bgnb.cubes.method.Method`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from scipy.ndimage import distance_transform_edt
 from bgnb._util.arrays import Bools, Floats, quotient
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.cube import RATE_UNIT, Cube
-from bgnb.cubes.model import BackgroundModel, Method
+from bgnb.cubes.method import Method
+from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.power_law import fit_power_law
 from bgnb.cubes.smoothing import smooth_planes, times_to_smooth
 from bgnb.cubes.spline import SplineModel, fit_spline

@@ -13,7 +13,8 @@ from astropy import units as u
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube
-from bgnb.cubes.model import BackgroundModel, PointingModel, find_method, method_names
+from bgnb.cubes.method import PointingModel, find_method, method_names
+from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.datastore import Runs

@@ -21,7 +21,7 @@ from bgnb.files.model_directory import checked_group
 from bgnb.files.report_json import read_report
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.groups import group_runs, observation_groups
-from bgnb.observations.selection import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
+from bgnb.observations.run_selection import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
 from bgnb.plots.labels import format_count
 from bgnb.plots.run_views import HISTOGRAMS, RunSet, RunsState, runs_view
 from bgnb.plots.view import View

@@ -19,8 +19,9 @@ from astropy.io import fits
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.stack import RunCounts, Stack
+from bgnb.cubes.stack import Stack
 from bgnb.files.fits_writer import GADF_KEYWORDS, primary_hdu, write_fits
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 

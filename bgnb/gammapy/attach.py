@@ -15,7 +15,7 @@ from astropy.table import Table
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
-from bgnb._util.settings import with_settings
+from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.cube import Cube
 from bgnb.cubes.model_set import ModelLookup, ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
@@ -31,7 +31,7 @@ from bgnb.observations.datastore import Runs, index_file, open_runs
 from bgnb.observations.event_list import EventList, HduLocation
 from bgnb.observations.event_reader import read_event_list
 from bgnb.observations.fits_table import FitsTable, read_table, read_tables
-from bgnb.observations.selection import Reason, select_runs
+from bgnb.observations.run_selection import Reason, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 
 #: Directory of the backgrounds, one file per run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bgnb._util.settings import SettingsGroup
+from bgnb._util.settings_groups import SettingsGroup
 from bgnb.production.settings import model_lookup_setting, on_error_setting, scheme_setting, select_setting
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.errors import BgnbError
 from bgnb.observations.datastore import Runs
-from bgnb.observations.selection import Reason, Selection
+from bgnb.observations.run_selection import Reason, Selection
 
 #: Default group edges, in deg.
 ALT_EDGES = (0, 20, 23, 27, 30, 33, 37, 40, 44, 49, 53, 58, 64, 72, 90)

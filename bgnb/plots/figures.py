@@ -16,7 +16,7 @@ from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import spectrum
 from bgnb.observations.datastore import Runs
 from bgnb.observations.groups import ObservationGroups
-from bgnb.observations.selection import Selection
+from bgnb.observations.run_selection import Selection
 from bgnb.plots.colours import Colours, choose_limits, line_colours
 from bgnb.plots.comparison_views import (
     ComparisonState,

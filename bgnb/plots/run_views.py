@@ -15,7 +15,7 @@ from astropy.table import Table
 
 from bgnb._util.arrays import Bools, Floats, Ints
 from bgnb.observations.groups import ObservationGroups
-from bgnb.observations.selection import Selection
+from bgnb.observations.run_selection import Selection
 from bgnb.plots.colours import LINES, SELECTED
 from bgnb.plots.labels import format_count, format_number
 from bgnb.plots.view import Graph, Series, View, axis_range, histogram

@@ -9,11 +9,12 @@ import numpy as np
 from astropy.table import Table
 
 from bgnb._util.errors import BgnbError
-from bgnb.cubes.model import BackgroundModel, find_method
+from bgnb.cubes.method import find_method
+from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import GroupModel, ModelSet
 from bgnb.observations.groups import mean_azimuth
-from bgnb.observations.selection import Reason
-from bgnb.production.counting import Counted, Key, sum_counted
+from bgnb.observations.run_selection import Reason
+from bgnb.production.count_chunks import Counted, Key, sum_counted
 from bgnb.production.plan import Plan
 from bgnb.production.report import GroupReport, Report, RunReport, in_one_line
 from bgnb.production.settings import ModelSettings

@@ -12,8 +12,8 @@ from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb._version import __version__
 from bgnb.files.manifest import check
 from bgnb.files.output_directory import write_file
-from bgnb.observations.selection import Reason
-from bgnb.production.counting import Chunk, Counted
+from bgnb.observations.run_selection import Reason
+from bgnb.production.count_chunks import Chunk, Counted
 from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report, RunReport
 from bgnb.production.settings import ModelSettings

@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.progress import progress_bar
-from bgnb._util.settings import with_settings
-from bgnb.cubes.stack import RunCounts, check_instrument
+from bgnb._util.settings_groups import with_settings
+from bgnb.cubes.event_cuts import RunCounts
+from bgnb.cubes.stack import check_instrument
 from bgnb.files.output_directory import kept_folder, new_directory
-from bgnb.production.counting import Chunk, Counted, KeptChunks, count_chunks, sum_counted
+from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, count_chunks, sum_counted
 from bgnb.production.make_models import Production, models_of_counts
 from bgnb.production.parts import open_parts, part_numbers, write_part
 from bgnb.production.plan import Plan, make_plan

@@ -15,11 +15,11 @@ from bgnb._util.errors import BgnbError
 from bgnb._version import __version__
 from bgnb.cubes.cells import Cell, pointing_bin
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.model import find_method
+from bgnb.cubes.method import find_method
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.groups import group_runs, merge_groups
-from bgnb.observations.selection import Reason, read_catalog, select_runs, spread_out
-from bgnb.production.counting import Chunk, Counted, Key, chunks_of
+from bgnb.observations.run_selection import Reason, read_catalog, select_runs, spread_out
+from bgnb.production.count_chunks import Chunk, Counted, Key, chunks_of
 from bgnb.production.report import in_one_line
 from bgnb.production.settings import ModelSettings
 
@@ -42,7 +42,7 @@ class Plan:
         The runs of the directory.
     mask : `~bgnb.cubes.exclusion_mask.SourceMask` or None
         Exclusion regions.
-    skipped : mapping of int to `~bgnb.observations.selection.Reason`
+    skipped : mapping of int to `~bgnb.observations.run_selection.Reason`
         Skipped runs, and the reasons.
     members : mapping of int to list of int
         OBS_IDs of the runs to be counted, by GROUP_ID of the model.

@@ -11,8 +11,8 @@ import numpy as np
 from astropy.table import Table
 
 from bgnb._util.errors import enumerate_values
-from bgnb.cubes.stack import RunCounts
-from bgnb.observations.selection import Reason, Selection
+from bgnb.cubes.event_cuts import RunCounts
+from bgnb.observations.run_selection import Reason, Selection
 
 _COUNTED = (
     "livetime_s",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings import Choice, Flag, Kind, Numbers, SettingsGroup, Value, Whole, setting
+from bgnb._util.settings_groups import Choice, Flag, Kind, Numbers, SettingsGroup, Value, Whole, setting
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -26,7 +26,7 @@ _TEST_ALT_EDGES = (0.0, 45.0, 90.0)
 
 
 def _methods() -> Iterable[str]:
-    from bgnb.cubes.model import method_names
+    from bgnb.cubes.method import method_names
 
     return method_names()
 
@@ -67,7 +67,7 @@ class _Select(Kind):
 
     def check(self, name: str, value: Any) -> str | tuple[int, ...]:
         """Return ``far``, ``all``, or the OBS_IDs."""
-        from bgnb.observations.selection import read_run_list
+        from bgnb.observations.run_selection import read_run_list
 
         if str(value).lower() in ("far", "all"):
             return str(value).lower()
@@ -284,7 +284,7 @@ class ModelSettings(SettingsGroup):
     on_error: Any = on_error_setting()
 
     def __post_init__(self) -> None:
-        from bgnb.cubes.model import find_method
+        from bgnb.cubes.method import find_method
 
         super().__post_init__()
         binning, edges = self.binning.as_dict(), self.grouping.edges

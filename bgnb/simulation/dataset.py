@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from bgnb._util.progress import progress_bar
-from bgnb._util.settings import options_of, with_settings
+from bgnb._util.settings_groups import options_of, with_settings
 from bgnb._version import __version__
 from bgnb.files.fits_writer import GADF_KEYWORDS, index_hdu, primary_hdu, table_hdu, write_fits
 from bgnb.files.output_directory import new_directory

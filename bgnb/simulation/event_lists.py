@@ -11,7 +11,7 @@ from astropy.time import Time
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings import with_settings
+from bgnb._util.settings_groups import with_settings
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun_altitude
 from bgnb.observations.event_list import EventList
 from bgnb.observations.sites import OBSERVATORIES

@@ -26,7 +26,7 @@ from astropy import units as u
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import to_value
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings import Number, setting
+from bgnb._util.settings_groups import Number, setting
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.stack import stack_runs

@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings import options_of, with_settings
+from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.gadf import write_image, write_model
 from bgnb.files.group_file import GROUPS_FILE, write_groups
 from bgnb.files.output_directory import check_target, is_hidden, new_directory, scratch_directory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bgnb._util.settings import Choice, Numbers, SettingsGroup, Value, Whole, setting
+from bgnb._util.settings_groups import Choice, Numbers, SettingsGroup, Value, Whole, setting
 from bgnb.production.settings import (
     GroupEdges,
     RunSelection,

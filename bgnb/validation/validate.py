@@ -14,7 +14,7 @@ from bgnb._util.checks import whole_number
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
-from bgnb._util.settings import with_settings
+from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.stack import stack_runs
@@ -23,7 +23,7 @@ from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_reader import read_event_list
-from bgnb.observations.selection import select_runs
+from bgnb.observations.run_selection import select_runs
 from bgnb.production.pipeline import make_models
 from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_significance
 from bgnb.validation.result import Validation

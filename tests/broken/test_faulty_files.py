@@ -225,6 +225,7 @@ print(taken // 1024 if sys.platform == "darwin" else taken)
 """
 
 
+@pytest.mark.slow
 def test_memory_for_a_gzip_bomb(indir, engine):
     """Take no more memory than the maximum size for a file that decompresses to 2 GiB."""
     start = gzip.decompress(file_of(indir).read_bytes())

@@ -239,6 +239,7 @@ def test_large_numbers_of_runs(tmp_path, obs_id):
     assert stack.obs_ids == [2, obs_id]
 
 
+@pytest.mark.slow
 def test_events_of_real_runs_outside_gti(hess_data, tmp_path):
     """Account for every event of 40 real runs, and find as many outside GTI as astropy."""
     report = make_bg_cube_models(hess_data, "GADF", tmp_path / "out", select="all", n_energy=6, n_fov=4)

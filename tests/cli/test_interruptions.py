@@ -63,7 +63,7 @@ def waiting(pipe: Path) -> str:
     """Return code that makes a command wait while it reads run 2, until a pipe was opened to write and closed."""
     os.mkfifo(pipe)
     return f"""
-from bgnb.production import counting
+from bgnb.production import count_chunks as counting
 read = counting.read_event_list
 counting.read_event_list = lambda run: (open({str(pipe)!r}).read(), read(run))[1] if run.obs_id == 2 else read(run)
 """
@@ -160,6 +160,7 @@ def test_signal_removes_unfinished_output(indir, models, tmp_path, number, old):
     assert not old or digests_and_times(out) == digests_and_times(models)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["click", "bgnb.production.pipeline", "numpy.linalg", "astropy.table", "scipy.ndimage"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_during_import_is_one_line(indir, tmp_path, module, number):

@@ -46,6 +46,7 @@ def circles_in(events) -> SourceMask:
     return SourceMask(ra, dec, np.array([0.5, 0.4, 0.45, 0.06, 0.5]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
 def test_the_open_part_of_each_bin_is_that_of_random_points(run_near_the_zenith, fovalign):
     events, n = run_near_the_zenith, 1_500_000
@@ -161,6 +162,7 @@ def model_of(path, runs, name, **arguments):
     return read_model(path / name / report.groups[0].files[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["default", "spline"])
 def test_a_model_with_masked_sources_is_that_of_fields_without_sources(with_and_without_sources, method):
     path, catalog = with_and_without_sources, with_and_without_sources / "full/sources.ecsv"
@@ -186,6 +188,7 @@ def test_a_model_with_masked_sources_is_that_of_fields_without_sources(with_and_
     assert np.abs(ratio[:, ~hidden].mean() - 1) < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["default", "michi", "spline"])
 def test_no_hole_remains_where_all_runs_have_the_same_large_mask(method, tmp_path):
     make_test_dataset(tmp_path / "runs", n_runs=1, trigger_rate=200, seed=5, progress=False)

@@ -5,7 +5,7 @@ import pytest
 from astropy import units as u
 
 from bgnb import BackgroundModel, Cube, Method, make_bg_cube_models, make_model, make_models, read_models, register_method
-from bgnb.cubes import model as models
+from bgnb.cubes import method as method_registry
 from bgnb.cubes.cube import RATE_UNIT
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
@@ -58,12 +58,12 @@ def runs(tmp_path):
 
 @pytest.fixture
 def _registered():
-    known = dict(models._methods())
+    known = dict(method_registry.methods())
     register_method(MeanRate())
     register_method(FittedRate())
     yield
-    models._methods().clear()
-    models._methods().update(known)
+    method_registry.methods().clear()
+    method_registry.methods().update(known)
 
 
 @pytest.mark.usefixtures("_registered")
@@ -109,7 +109,7 @@ def test_names_of_methods_are_unique():
     """Another method of the same name is refused; the same instance may be registered again."""
     with raises("exists", "default"):
         register_method(type("Other", (MeanRate,), {"name": "default"})())
-    register_method(models._methods()["mean-rate"])
+    register_method(method_registry.methods()["mean-rate"])
 
 
 def test_unknown_method_in_a_file_is_not_fatal():

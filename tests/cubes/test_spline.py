@@ -81,6 +81,7 @@ def test_rate_and_error_are_those_of_the_dense_design(fitted):
     np.testing.assert_array_equal(fitted.rate_at(52.0, 90.0).quantity.value.ravel(), rate)
 
 
+@pytest.mark.slow
 def test_pulls_of_the_rate_with_its_error_are_of_width_one():
     pulls = []
     models = [fit_spline(cells(100 + seed, scale=0.5)) for seed in range(8)]
@@ -102,6 +103,7 @@ def test_nothing_is_ever_empty_or_wild():
     assert np.median(np.abs(np.log(ratio))) < 0.4
 
 
+@pytest.mark.slow
 def test_what_differs_from_run_to_run_is_told_and_widens_the_error():
     rng = np.random.default_rng(8)
     pointings = list(itertools.islice(itertools.cycle(POINTINGS), 28))
@@ -187,6 +189,7 @@ def test_runs_of_all_directions_added_first_give_the_rate_of_single_ones():
     assert spline.scatter < 0.03
 
 
+@pytest.mark.slow
 def test_the_rate_is_the_mean_of_runs_whose_norms_scatter():
     rng = np.random.default_rng(6)
     pointings = [POINTINGS[number % len(POINTINGS)] for number in range(140)]
@@ -217,6 +220,7 @@ def test_a_spline_survives_a_file(fitted, tmp_path):
         read_spline(tmp_path / "model.fits.gz")
 
 
+@pytest.mark.slow
 def test_a_single_stack_makes_a_model_with_an_error():
     stack = cells(3)[3].stack
     model = make_model(stack, "spline")

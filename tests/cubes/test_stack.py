@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgnb import BgnbError, CubeAxes, EventList, open_runs, read_event_list, stack_runs
-from bgnb.cubes.stack import _bin_index
+from bgnb.cubes.event_cuts import _bin_index
 from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf
 
@@ -118,6 +118,7 @@ def test_counts_equal_those_of_astropy_and_numpy(tmp_path, fovalign):
     assert np.array_equal(stack.counts, independent_counts(files, AXES, fovalign))
 
 
+@pytest.mark.slow
 def test_counts_of_real_runs_equal_those_of_astropy_and_numpy(hess_data):
     """On runs in the north, near the zenith, and with events outside their GTI."""
     obs_ids = [23523, 26850, 29072]

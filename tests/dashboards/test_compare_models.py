@@ -21,6 +21,7 @@ from tests.helpers.errors import raises
 from tests.helpers.models import asymmetric_model
 
 
+@pytest.mark.slow
 def test_colour_limits_follow_settings(modeldir, pair):
     """Colour limits are those of the image, of all energies, or set by hand."""
     model, comparison = asymmetric_model(), bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))

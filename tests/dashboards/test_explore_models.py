@@ -176,6 +176,7 @@ def test_view_is_path_independent(modeldir, path):
     assert_same_as_fresh(dashboard, fresh)
 
 
+@pytest.mark.slow
 def test_models_are_read_on_demand(tmp_path, monkeypatch):
     """Models are read when they are shown, and only a few are kept in memory."""
     for group_id in range(28):

@@ -8,6 +8,7 @@ from io import BytesIO, StringIO
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from astropy import units as u
 from matplotlib.image import imread
 
@@ -20,6 +21,7 @@ from tests.dashboards.acting import assert_same_as_fresh
 from tests.helpers.models import AXES, asymmetric_model
 
 
+@pytest.mark.slow
 def test_copied_python_restores_state(modeldir, pair, runs, monkeypatch):
     """The copied Python code makes a dashboard in the same state."""
     monkeypatch.chdir(modeldir.parent)
@@ -39,6 +41,7 @@ def test_copied_python_restores_state(modeldir, pair, runs, monkeypatch):
     assert eval(last, values).selected == explored.selected
 
 
+@pytest.mark.slow
 def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
     """PNG, HTML and CSV files contain the present view, and replace nothing."""
     monkeypatch.chdir(tmp_path)

@@ -314,6 +314,7 @@ def test_capitals_do_not_matter_in_how_a_model_is_found(models):
     assert len(one.weights) == 2
 
 
+@pytest.mark.slow
 def test_runs_beyond_the_altitudes_of_the_models_are_told(tmp_path):
     make_test_dataset(tmp_path / "runs", n_runs=4, trigger_rate=12, alt_range=(50, 60), seed=1, progress=False)
     table = make_test_dataset(tmp_path / "low", n_runs=3, trigger_rate=12, alt_range=(25, 40), seed=2, progress=False)

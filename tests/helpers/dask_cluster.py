@@ -65,7 +65,7 @@ class Finder:
 sys.meta_path.insert(0, Finder)
 """
 #: Chunks of three runs, which are kept.
-SMALL_CHUNKS = {"bgnb.production.counting": {"CHUNK_RUNS": 3}, "bgnb.production.pipeline": {"KEPT_FROM": 1}}
+SMALL_CHUNKS = {"bgnb.production.count_chunks": {"CHUNK_RUNS": 3}, "bgnb.production.pipeline": {"KEPT_FROM": 1}}
 #: Runs of four groups, which make eight chunks of at most three.
 OBS_IDS = tuple(range(2, 22))
 #: Arguments for small cubes.

@@ -15,7 +15,7 @@ from typing import Any
 import nbformat
 
 import bgnb
-from bgnb._util.settings import Choice
+from bgnb._util.settings_groups import Choice
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 FUNCTIONS: dict[str, Callable[..., Any]] = {

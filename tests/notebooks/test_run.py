@@ -155,6 +155,7 @@ def test_notebook_compares_two_methods(tmp_path, monkeypatch):
     assert pictures(tmp_path / "out.ipynb") == len(result["groups"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("gammapy") is not None, reason="needs an environment without Gammapy")
 def test_missing_gammapy_is_an_error(tmp_path):
     """Without Gammapy, the notebook fails with the command that installs it."""
@@ -262,6 +263,7 @@ def test_texts_become_the_declared_types(tmp_path):
         assert line.endswith("[invalid-argument]")
 
 
+@pytest.mark.slow
 def test_failed_notebook_begins_with_error(tmp_path):
     """A notebook that fails is kept with the error at its top, beside an older result, until a later run succeeds."""
     path = notebook(tmp_path / "n.ipynb", "print('before')", "1 / 0", "print('after')")
@@ -277,6 +279,7 @@ def test_failed_notebook_begins_with_error(tmp_path):
     assert not (tmp_path / "out.failed.ipynb").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "timeout", "word"),
     [("import time; time.sleep(600)", 1, "timed out"), ("import os; os._exit(1)", None, "Kernel died")],
@@ -376,6 +379,7 @@ def test_missing_group_names_existing_ones(models, tmp_path):
         run_notebook("group_report", tmp_path / "out.ipynb", {"modeldir": str(models), "group_id": 0})
 
 
+@pytest.mark.slow
 def test_user_notebooks_need_no_result(models, tmp_path):
     """The index shows groups whose notebook has no result."""
     declared = "modeldir: str = ''  # models\ngroup_id: int = 0  # group"

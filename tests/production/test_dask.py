@@ -48,7 +48,7 @@ def two(two_workers, monkeypatch):
     """The same cluster with both workers running, and no run that waits."""
     for path in two_workers.folder.glob("[rwk]*[0-9d]"):
         path.unlink()
-    monkeypatch.setattr("bgnb.production.counting.CHUNK_RUNS", 3)
+    monkeypatch.setattr("bgnb.production.count_chunks.CHUNK_RUNS", 3)
     until(lambda: len(workers_of(two_workers)) == 2, "two workers")
     return two_workers
 
@@ -212,6 +212,7 @@ def test_clusters_that_cannot_be_used(indir, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "address",
     ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "tcp://nowhere.invalid:8786", "nonsense://x:8786", "nonsense", "tcp://x:99999"],

@@ -8,7 +8,7 @@ import pytest
 from astropy.table import Table
 
 from bgnb import make_bg_cube_models, merge
-from bgnb.production import counting
+from bgnb.production import count_chunks as counting
 from tests.helpers.commands import output_of
 from tests.helpers.dask_cluster import OBS_IDS, SMALL
 from tests.helpers.errors import raises

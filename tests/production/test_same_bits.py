@@ -81,6 +81,7 @@ def true_reco(_: Path, out: Path) -> None:
     bgnb.make_true_reco(out, test=True, trigger_rate=2, n_energy=5, n_fov=8, overwrite=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [models, part, spline, attach, dataset, hess_dataset, true_reco])
 def test_clock_and_file_times_have_no_effect(tmp_path, monkeypatch, write):
     """All functions write the same bytes at another time, from input with other file times."""

@@ -14,7 +14,7 @@ from click.shell_completion import ShellComplete
 
 import bgnb
 from bgnb import make_bg_cube_models, validate
-from bgnb._util.settings import Flag, Number, Numbers, Value, Whole
+from bgnb._util.settings_groups import Flag, Number, Numbers, Value, Whole
 from bgnb.cli.main import main
 from bgnb.production.settings import ModelSettings
 from tests.helpers.commands import error_of, output_of

@@ -159,7 +159,7 @@ def test_signals_leave_no_process(indir, tmp_path, number, status):
     """Only the command gets the signal, or, as from Ctrl-C in a terminal, also its workers; each is reading a run."""
     for obs_id in (2, 3):
         (tmp_path / f"wait{obs_id}").touch()
-    change = {"bgnb.production.counting": {"CHUNK_RUNS": 3}}
+    change = {"bgnb.production.count_chunks": {"CHUNK_RUNS": 3}}
     with command(tmp_path, indir, "GADF", tmp_path / "out", "--workers", 2, WATCH=tmp_path, CHANGE=change) as process:
         until(lambda: {"2", "3"} <= set(lines(tmp_path / "read")), "two runs that wait", process)
         workers = children(process.pid)

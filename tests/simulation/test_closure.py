@@ -102,6 +102,7 @@ def at_bin_centers(model, axes, alt):
     return rate
 
 
+@pytest.mark.slow
 def test_wrong_true_model_disagrees(tmp_path):
     """True models evaluated at bin centres, or of another width, disagree with the reconstruction."""
     options = {"n_runs": N_RUNS, "trigger_rate": 30.0, "n_energy": 5, "n_fov": 8, "method": "unsmoothed"}
@@ -187,6 +188,7 @@ def test_dataset_from_command_line(tmp_path):
     assert "NAME,RA,DEC,RATE" in error_of(*arguments, "X-1,10")
 
 
+@pytest.mark.slow
 def test_different_thresholds_agree(tmp_path):
     """Models of runs with different thresholds, and so livetimes of energy bins, agree with the true model."""
     options = {"n_runs": N_RUNS, "trigger_rate": 60.0, "n_energy": 60, "n_fov": 8, "method": "unsmoothed", "group_id": 24}

@@ -25,7 +25,7 @@ from bgnb import (
     select_off_runs,
     stack_runs,
 )
-from bgnb.observations.selection import read_catalog
+from bgnb.observations.run_selection import read_catalog
 from bgnb.simulation.true_model import altitude_factor
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
@@ -190,6 +190,7 @@ def test_invalid_parameters_raise_errors(changes, code, words):
         replace(TrueModel(), **changes)
 
 
+@pytest.mark.slow
 def test_files_do_not_depend_on_workers(tmp_path):
     """The same seed gives bit-identical files with any number of workers; another seed gives other events."""
     for name, seed, workers in (("a", 3, 1), ("b", 3, 2), ("c", 4, 1)):

@@ -75,6 +75,7 @@ def test_view_shows_spectra_of_positions():
     assert whole.band[0] <= 1.0 < whole.band[1]
 
 
+@pytest.mark.slow
 def test_page_is_reproducible():
     """The page does not depend on earlier plots, and names that look like Bokeh ids are kept."""
     comparison = compare(truth(), counted(1))

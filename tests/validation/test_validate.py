@@ -433,6 +433,7 @@ def test_cross_validation_writes_no_models(tmp_path, method, request):
     assert set(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["default", "spline"])
 def test_models_in_memory_equal_files(tmp_path, method):
     """Rates, errors, weights and report of models in memory equal those written and read back."""
@@ -469,6 +470,7 @@ def test_runs_used_for_models_are_noted(tmp_path):
     assert "note: 3 of these runs" in validation.summary
 
 
+@pytest.mark.slow
 def test_unreadable_models_are_named(tmp_path):
     """Settings are checked first, then the models, before any run is read."""
     make_test_dataset(tmp_path / "runs", n_runs=2, trigger_rate=8, progress=False)

@@ -22,7 +22,7 @@ from bgnb import (
     write_groups,
 )
 from bgnb.observations.groups import group_runs, mean_azimuth
-from bgnb.observations.selection import Reason, read_run_list, select_runs, spread_out
+from bgnb.observations.run_selection import Reason, read_run_list, select_runs, spread_out
 from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf
 

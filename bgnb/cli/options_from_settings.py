@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bgnb._util.settings import Choice, Declaration, Flag, Number, SettingsGroup, Whole, read_config
+from bgnb._util.settings_groups import Choice, Declaration, Flag, Number, SettingsGroup, Whole, read_config
 from bgnb.simulation.settings import Pair
 
 

@@ -15,8 +15,9 @@ from bgnb import DataError, make_bg_cube_models, open_runs
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.files import output_directory as outdir
-from bgnb.production import counting, pipeline
-from bgnb.production.counting import Chunk, Counted, KeptChunks, Key, count_chunk, count_chunks
+from bgnb.production import count_chunks as counting
+from bgnb.production import pipeline
+from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, Key, count_chunk, count_chunks
 from bgnb.production.workers import Workers
 from tests.helpers.dask_cluster import OBS_IDS, SMALL, SMALL_CHUNKS, command, lines
 from tests.helpers.errors import raises

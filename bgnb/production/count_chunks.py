@@ -24,8 +24,9 @@ from bgnb._util.compression import compress, decompress
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._version import __version__
 from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.stack import RunCounts, Stack, stack_runs
+from bgnb.cubes.stack import Stack, stack_runs
 from bgnb.files.output_directory import write_file
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList, RunFiles
@@ -205,7 +206,7 @@ def count_chunk(chunk: Chunk) -> Counted:
         for run in chunk.runs:
             try:
                 events = read_event_list(run)
-                _check_threshold(events, run, chunk.axes)
+                _require_bins_above_threshold(events, run, chunk.axes)
                 yield events
             except DataError as error:
                 errors[run.obs_id] = DataError(*error.args)  # the original refers to the content of the file
@@ -213,7 +214,7 @@ def count_chunk(chunk: Chunk) -> Counted:
     return Counted(stack_runs(readable(), chunk.axes, chunk.fovalign, chunk.mask), errors)
 
 
-def _check_threshold(events: EventList, run: RunFiles, axes: CubeAxes) -> None:
+def _require_bins_above_threshold(events: EventList, run: RunFiles, axes: CubeAxes) -> None:
     """Refuse a run without an energy bin above its threshold: its livetime would be ignored."""
     threshold, energy = events.energy_threshold, axes.energy
     if threshold is not None and axes.first_bin_above(threshold * u.TeV) >= len(energy) - 1:
