@@ -7,6 +7,7 @@ in ``report.json`` are derived from the declarations.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import textwrap
@@ -30,6 +31,8 @@ class Kind:
     json: ClassVar[str] = "str"
     #: Appended to the name in ``report.json``.
     suffix: ClassVar[str] = ""
+    #: Placeholder for the value on the command line.
+    metavar: ClassVar[str] = ""
 
     def check(self, name: str, value: Any) -> Any:
         """Return the value in its internal form, or raise a `BgnbError` that names the setting."""
@@ -115,6 +118,7 @@ class Value(Kind):
     minimum: float | None = None
     above: float | None = None
     annotation: ClassVar[str] = "`~astropy.units.Quantity` or str"
+    metavar: ClassVar[str] = "QUANTITY"
 
     @property
     def suffix(self) -> str:  # type: ignore[override]
@@ -146,6 +150,7 @@ class Numbers(Kind):
     unit: str = ""
     type: Callable[[Any], Any] = float
     annotation: ClassVar[str] = "sequence of float or `~astropy.units.Quantity`"
+    metavar: ClassVar[str] = "LIST"
     json: ClassVar[str] = "list"
 
     @property
@@ -181,7 +186,7 @@ class Declaration:
     see : str
         Python name to refer to in the documentation.
     metavar : str
-        Placeholder for the value on the command line.
+        Placeholder for the value on the command line, if it differs from that of the kind.
     default_text : str
         Description of a default that depends on other settings or data.
     aliases : tuple of str
@@ -285,8 +290,9 @@ def stored_options(group: type[SettingsGroup], stored: Mapping[str, Any]) -> dic
     for given, value in stored.items():
         key = given.replace("-", "_")
         if key not in names:
-            known = ", ".join(group.declared())
-            raise BgnbError("unknown-choice", f"unknown setting '{given}'; use one of {known}")
+            similar = difflib.get_close_matches(key, names, 1)
+            advice = f"did you mean {similar[0]}?" if similar else f"use one of {', '.join(group.declared())}"
+            raise BgnbError("unknown-choice", f"unknown setting '{given}'; {advice}")
         name, kind = names[key]
         if name in options:
             raise BgnbError("conflicting-arguments", f"{name} is given twice, the second time as '{given}'")

@@ -58,7 +58,7 @@ def cross_validate(**arguments: Any) -> None:
     from bgnb.validation.validate import cross_validate
 
     for size, validation in cross_validate(**arguments).items():
-        click.echo(f"Each run predicted by models from {size} others:")
+        click.echo(f"Each run is predicted by models of {size} runs of the other folds:")
         click.echo(validation.summary)
     click.echo(f"Plots and report.json are in {arguments['outdir']}")
 

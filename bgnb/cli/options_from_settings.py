@@ -107,9 +107,11 @@ def settings(group: type[SettingsGroup], *, without: Iterable[str] = (), **defau
 
 def _option(name: str, declared: Declaration, default: Any) -> Callable[[Any], Any]:
     kind = declared.kind
-    more: dict[str, Any] = {"metavar": declared.metavar} if declared.metavar else {}
+    metavar = declared.metavar or kind.metavar
+    more: dict[str, Any] = {"metavar": metavar} if metavar else {}
+    names = f"--{name.replace('_', '-')}"
     if isinstance(kind, Flag):
-        more |= {"is_flag": True}
+        names = f"{names}/--no-{names[2:]}"
     elif isinstance(kind, Choice):
         more |= {"type": LazyChoice(kind.names)}
     elif isinstance(kind, Whole | Number):
@@ -118,9 +120,9 @@ def _option(name: str, declared: Declaration, default: Any) -> Callable[[Any], A
         more |= {"nargs": 2, "type": kind.type}
     else:
         more |= {"type": str}
-    shown: bool | str = declared.default_text or default is not None
+    shown: bool | str = declared.default_text or (default is not None and not isinstance(kind, Flag))
     more |= {"default": default, "show_default": shown, "help": declared.help, "aliases": declared.aliases}
-    return click.option(f"--{name.replace('_', '-')}", name, cls=SettingOption, **more)
+    return click.option(names, name, cls=SettingOption, **more)
 
 
 def config(group: type[SettingsGroup]) -> Callable[[Any], Any]:
@@ -131,7 +133,7 @@ def config(group: type[SettingsGroup]) -> Callable[[Any], Any]:
         found = {} if path is None else read_config(path, group)
         return {name: value for name, value in found.items() if name not in without_default}
 
-    text = "Take settings from a TOML file, or from the report.json of an earlier production; options given take precedence."
+    text = "Take settings (not arguments) from a TOML file, or from the report.json of earlier models; options take precedence."
     return click.option("--config", type=click.Path(path_type=Path), callback=read, metavar="FILE", help=text)
 
 

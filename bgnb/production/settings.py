@@ -100,8 +100,8 @@ def scheme_setting() -> Any:
 
 def select_setting(default: str) -> Any:
     """Declare the selection of runs."""
-    text = "Runs to use: those far from known sources, all, or those with the OBS_IDs in a text file, one per line; in Python "
-    return setting(_Select(), default, metavar="far|all|FILE", help=text + "also a sequence of OBS_IDs.")
+    text = "Runs to use: those far from known sources, all, or those with the OBS_IDs in a text file, one per line."
+    return setting(_Select(), default, metavar="far|all|FILE", help=text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +114,7 @@ class RunSelection(SettingsGroup):
         None,
         help="Known sources: a table with the columns RA, DEC and optionally EXTENSION (deg).",
         see="read_catalog",
+        metavar="FILE",
         default_text="the known TeV sources",
     )
     exclusion_radius: Any = setting(

@@ -68,6 +68,7 @@ def test_options_take_precedence(indir, tmp_path):
     ("name", "content", "code", "word"),
     [
         ("settings.toml", "colour = 3", "unknown-choice", "colour"),
+        ("settings.toml", "energy_mn = 3", "unknown-choice", "did you mean energy_min?"),
         ("settings.toml", "method = ", "bad-config", "TOML"),
         ("settings.toml", "\x00", "bad-config", "TOML"),
         ("report.json", "{", "bad-config", "report.json"),
@@ -237,6 +238,16 @@ def test_completion_offers_the_methods():
     found = complete.get_completions(["make-bg-cube-models", "--method"], "")
     assert [item.value for item in found] == ["default", "michi", "spline", "unsmoothed"]
     assert [item.value for item in complete.get_completions(["make-bg-cube-models", "--method"], "mi")] == ["michi"]
+
+
+def test_command_line_switches_off_what_a_file_switches_on(indir, tmp_path):
+    """A flag that is set in the file is unset by its negative option."""
+    config = tmp_path / "settings.toml"
+    config.write_text("test = true\nmethod = 'unsmoothed'\n")
+    for given, expected in (([], True), (["--no-test"], False)):
+        outdir = tmp_path / f"out{expected}"
+        output_of("make-bg-cube-models", indir, "GADF", outdir, "--config", config, *given)
+        assert json.loads((outdir / "report.json").read_text())["settings"]["test"] is expected
 
 
 def test_directory_as_config_is_unreadable(indir, tmp_path):
