@@ -250,7 +250,7 @@ def rebin(model: BackgroundModel, axes: CubeAxes) -> BackgroundModel:
     volume, livetime = model.axes.bin_volume.value, model.stack.livetime_us.astype(float)
     events = model.rate.quantity.value * volume
     known = _rebinned(volume * (livetime == 0), model.axes, axes) == 0
-    weight = np.where(events > 0, events, 1e-30 * volume)  # if all rates are zero, livetime is averaged over volume
+    weight = np.where(events > 0, events, 1e-30 * volume)  # livetime is averaged over volume if all rates are zero
     mean_livetime = _rebinned(livetime * weight, model.axes, axes) / _rebinned(weight, model.axes, axes)
     livetime_us = np.where(known, np.rint(mean_livetime), 0).astype(np.int64)
     counts = np.where(known, _rebinned(model.stack.counts.astype(float), model.axes, axes), 0).astype(np.int64)

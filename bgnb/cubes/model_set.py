@@ -22,7 +22,7 @@ from bgnb.observations.event_list import EventList
 from bgnb.observations.groups import ObservationGroups
 from bgnb.observations.sites import same_instrument
 
-#: Minimum counts of a model that is interpolated, or used for runs of any group, if there are others.
+#: Models with fewer counts are used only if all models have fewer.
 MIN_COUNTS = 1000
 #: Distance between groups in different ranges of azimuth, in units of the cosine of the zenith angle.
 AZIMUTH_DISTANCE = 0.1
@@ -175,7 +175,7 @@ class ModelSet:
             angle, plus `AZIMUTH_DISTANCE` if the ranges of azimuth differ.
             ``interpolate``: interpolate the logarithm of the rate in the cosine of the zenith
             angle between the nearest groups above and below in the same range of azimuth that
-            have enough counts. If there is none on one side, use the nearest model.
+            have enough counts. If there is none on one side, proceed as for ``nearest``.
 
         Returns
         -------
