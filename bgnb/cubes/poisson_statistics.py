@@ -15,7 +15,7 @@ from bgnb._util.arrays import Floats
 # Range of expected counts in which the moments of the deviance are tabulated; approximations are used outside.
 _TABLE = (1e-3, 200.0)
 # Minimum probability that is computed reliably.
-_LEAST = 1e-300
+_MIN_PROBABILITY = 1e-300
 
 
 def deviance(counts: NDArray[np.int64], expected: Floats) -> Floats:
@@ -77,6 +77,8 @@ def significance(counts: NDArray[np.int64], expected: Floats, rng: np.random.Gen
     same = stats.poisson.pmf(counts, expected)
     below, above = fewer + part * same, most + (1 - part) * same
     # The smaller tail is used to avoid rounding errors; its probability underflows beyond a significance of 37.
-    near = np.where(below < above, stats.norm.ppf(np.maximum(below, _LEAST)), stats.norm.isf(np.maximum(above, _LEAST)))
+    near = np.where(
+        below < above, stats.norm.ppf(np.maximum(below, _MIN_PROBABILITY)), stats.norm.isf(np.maximum(above, _MIN_PROBABILITY))
+    )
     far = np.sign(counts - expected) * np.sqrt(deviance(counts, expected))
-    return np.where(np.minimum(below, above) > _LEAST, near, far)
+    return np.where(np.minimum(below, above) > _MIN_PROBABILITY, near, far)
