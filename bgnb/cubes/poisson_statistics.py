@@ -72,10 +72,10 @@ def significance(counts: NDArray[np.int64], expected: Floats, rng: np.random.Gen
     rng : `numpy.random.Generator`
         Generator of the random fractions.
     """
-    fewer, most = stats.poisson.cdf(counts - 1, expected), stats.poisson.sf(counts, expected)
+    fewer, more = stats.poisson.cdf(counts - 1, expected), stats.poisson.sf(counts, expected)
     part = rng.uniform(size=np.shape(counts))
     same = stats.poisson.pmf(counts, expected)
-    below, above = fewer + part * same, most + (1 - part) * same
+    below, above = fewer + part * same, more + (1 - part) * same
     # The smaller tail is used to avoid rounding errors; its probability underflows beyond a significance of 37.
     near = np.where(
         below < above, stats.norm.ppf(np.maximum(below, _MIN_PROBABILITY)), stats.norm.isf(np.maximum(above, _MIN_PROBABILITY))
