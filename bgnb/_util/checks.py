@@ -14,12 +14,12 @@ from bgnb._util.errors import BgnbError
 
 
 def checked_choice(name: str, value: Any, choices: Iterable[str]) -> Any:
-    """Return the choice that a name stands for, ignoring case.
+    """Return the choice with a given name, ignoring case.
 
     Raises
     ------
     BgnbError
-        If it is none of the choices, which the message lists.
+        If there is no such choice; the message lists the choices.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def finite_number(name: str, value: Any, unit: str = "") -> float:
 
 
 def whole_number(name: str, value: Any, minimum: int = 1) -> int:
-    """Return a whole number that is not below a minimum.
+    """Return a whole number that is at least a minimum.
 
     Raises
     ------
@@ -87,4 +87,4 @@ def whole_number(name: str, value: Any, minimum: int = 1) -> int:
             return index(value)
     except TypeError:
         pass
-    raise BgnbError("invalid-argument", f"{name} must be a whole number from {minimum} up, got {value!r}")
+    raise BgnbError("invalid-argument", f"{name} must be a whole number of at least {minimum}, got {value!r}")

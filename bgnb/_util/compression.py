@@ -48,7 +48,7 @@ def compress(content: bytes) -> bytes:
 
 
 def decompress(stream: bytes, max_size: int = 1 << 40) -> bytes:
-    """Decompress all members of a gzip stream; padding behind them is ignored.
+    """Decompress all members of a gzip stream; padding after them is ignored.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def decompress(stream: bytes, max_size: int = 1 << 40) -> bytes:
 
 
 def _member_by_isal(stream: bytes, max_size: int) -> tuple[bytes, bytes]:
-    """Decompress the first member, up to a size; return what follows it, too."""
+    """Decompress the first member, up to a maximum size; return it and the rest of the stream."""
     member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
     stated = int.from_bytes(stream[-4:], "little")  # size of the last member: if true, memory is allocated once
     try:
@@ -89,7 +89,7 @@ def _member_by_isal(stream: bytes, max_size: int) -> tuple[bytes, bytes]:
 
 
 def _member_by_zlib(stream: bytes, max_size: int) -> tuple[bytes, bytes]:
-    """Decompress the first member, up to a size; return what follows it, too."""
+    """Decompress the first member, up to a maximum size; return it and the rest of the stream."""
     member = zlib.decompressobj(wbits=_GZIP)
     piece, position = BytesIO(), 0
     try:

@@ -23,7 +23,7 @@ def enumerate_values(values: Collection[object], maximum: int = 5) -> str:
 
 
 class BgnbError(Exception):
-    """A request or an input that cannot be used.
+    """Error of a request or an input that cannot be used.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class BgnbError(Exception):
 
 
 class DataError(BgnbError):
-    """A data file that cannot be used; the message, of one line, names the file and the HDU, column or keyword.
+    """Error of a data file that cannot be used; the message, in one line, names the file and the HDU, column or keyword.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from bgnb._util.errors import BgnbError
 
-# What an extra is for, and the modules without which that does not work.
+# Purpose of each extra, and the modules that it needs.
 _EXTRAS = {
     "plots": ("pictures and pages need", ("bokeh", "matplotlib")),
     "dashboards": ("dashboards need", ("anywidget", "bokeh", "ipywidgets", "matplotlib")),
@@ -16,7 +16,7 @@ _EXTRAS = {
 
 
 def require(extra: str, *modules: str) -> None:
-    """Refuse to begin work that lacks optional packages.
+    """Check that the optional packages of an extra are installed.
 
     Parameters
     ----------

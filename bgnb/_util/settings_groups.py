@@ -39,7 +39,7 @@ class Kind:
         return str(value)
 
     def to_json(self, value: Any) -> Any:
-        """Return a checked value as ``report.json`` has it."""
+        """Return a checked value in the form stored in ``report.json``."""
         return value
 
     def from_json(self, value: Any) -> Any:
@@ -68,7 +68,7 @@ class Choice(Kind):
     names: Callable[[], Iterable[str]]
 
     def check(self, name: str, value: Any) -> str:
-        """Return the name as it is spelled in the choices."""
+        """Return the name in the spelling of the choices."""
         from bgnb._util.checks import checked_choice
 
         return str(checked_choice(name, value, self.names()))
@@ -83,7 +83,7 @@ class Whole(Kind):
     json: ClassVar[str] = "int"
 
     def check(self, name: str, value: Any) -> int:
-        """Return the value if it is whole and not too small."""
+        """Return the value if it is a whole number of at least the minimum."""
         from bgnb._util.checks import whole_number
 
         return whole_number(name, value, self.minimum)
@@ -257,7 +257,7 @@ class SettingsGroup:
         return cls.from_options(stored_options(cls, stored))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as ``report.json`` has them: plain values, units in the names."""
+        """Return the settings in the form stored in ``report.json``: plain values, units in the names."""
         stored: dict[str, Any] = {}
         for each in fields(self):
             value = getattr(self, each.name)

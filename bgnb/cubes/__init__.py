@@ -1,1 +1,1 @@
-"""The core: counts and livetime cubes, and how they become background models."""
+"""The core: cubes of counts and livetime, and the methods that make background models from them."""

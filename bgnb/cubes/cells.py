@@ -1,6 +1,6 @@
 """Runs binned by pointing: cosine of the zenith angle, and northern component of the direction.
 
-The background rate is taken to depend on these two only, so that east and west are equivalent.
+The background rate is assumed to depend on these two only, so that east and west are equivalent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BIN_WIDTHS = (0.02, 0.1)
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A run, or runs in the same bin of pointing.
+    """A run, or several runs in the same bin of pointing.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ class Cell:
         Parameters
         ----------
         alt_pnt, az_pnt : ndarray
-            Pointing of each run of the stack, deg. The cell has their mean cosine of the
-            zenith angle and mean northern component; for several runs, its azimuth is eastern.
+            Pointing of each run of the stack, deg. The cell gets the mean cosine of the zenith
+            angle and the mean northern component; for several runs, the azimuth is eastern.
         stack : `Stack`
             Counts and livetime.
 

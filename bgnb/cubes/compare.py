@@ -29,16 +29,16 @@ MIN_EXPECTED = 10
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two models on the same axes: the first is the reference, for instance a true model.
+    """Two models on the same axes. The first is the reference, for example a true model.
 
     Parameters
     ----------
     first, second : `BackgroundModel`
         The models, on their common axes; the second is normalised to the first.
     normalise : {"none", "cube", "plane"}
-        How.
+        Normalisation of the second model, see `compare`.
     factors : ndarray, shape (energy,)
-        What the second was multiplied with.
+        Factors by which the second model was multiplied.
     """
 
     first: BackgroundModel
@@ -53,18 +53,18 @@ class Comparison:
 
     @cached_property
     def ratio(self) -> Floats:
-        """Second over first, shape (energy, dety, detx); not a number where the first is zero."""
+        """Ratio of the second to the first rate, shape (energy, dety, detx); NaN where the first is zero."""
         return quotient(self.second.rate.quantity.value, self.first.rate.quantity.value)
 
     @cached_property
     def exposures(self) -> tuple[Floats, Floats]:
-        """Exposure of both, s MeV sr, such that rate · exposure = counts; that of the second allows for its scaling."""
+        """Exposures in s MeV sr, such that rate · exposure = counts; that of the second model includes its scaling."""
         first, second = (model.stack.exposure.to_value("s MeV sr") for model in (self.first, self.second))
         return first, second / self.factors[:, None, None]
 
     @property
     def _common_rate(self) -> Floats:
-        """Rate if both were drawn from the same: that of the true model, else (n₁ + n₂) / (x₁ + x₂)."""
+        """Common rate under the null hypothesis: that of the true model, else (n₁ + n₂) / (x₁ + x₂)."""
         rate1, rate2 = self.first.rate.quantity.value, self.second.rate.quantity.value
         if self.first.is_true or self.second.is_true:
             return rate1 if self.first.is_true else rate2
@@ -73,25 +73,26 @@ class Comparison:
 
     @property
     def independent(self) -> bool:
-        """True if no run is in both models, so that their statistical errors are independent."""
+        """True if the models share no runs, so that their statistical errors are independent."""
         return not set(self.first.stack.obs_ids) & set(self.second.stack.obs_ids)
 
     @cached_property
     def expected(self) -> Floats:
-        """Expected counts in each bin, for the smaller exposure."""
+        """Expected counts in each bin for the smaller of the two exposures."""
         used = [x for x, model in zip(self.exposures, (self.first, self.second), strict=True) if not model.is_true]
         return np.nan_to_num(self._common_rate * np.min(used, axis=0)) if used else np.zeros(self.axes.shape)
 
     @cached_property
     def pull(self) -> Floats:
-        """(second − first) / its statistical error, if both were drawn from the same rate.
+        """Difference (second − first) divided by its statistical error, assuming a common rate.
 
-        The rate common to both is (n₁ + n₂) / (x₁ + x₂) with counts n = rate · exposure x,
-        and the variance of the difference is that rate times (1/x₁ + 1/x₂). Of a model that
-        states its error, the square of that replaces the rate over x. A true model has no
-        error. Not a number where a model that was counted was not exposed, where nothing is
-        expected, and in all bins where models share runs. Smoothing correlates
-        bins, so that pulls of smoothed models are narrower than 1.
+        The common rate is (n₁ + n₂) / (x₁ + x₂) with counts n = rate · exposure x, and the
+        variance of the difference is this rate times (1/x₁ + 1/x₂). If a model states its
+        error, the square of this error replaces rate / x. A true model has no error.
+
+        The pull is NaN in bins where a model (other than a true model) has no livetime or no
+        counts are expected, and in all bins if the models share runs. Smoothing correlates
+        bins, so the pulls of smoothed models have a width below 1.
         """
         if not self.independent:
             return np.full(self.axes.shape, np.nan)
@@ -107,17 +108,17 @@ class Comparison:
 
     @property
     def pulls(self) -> Floats:
-        """The pulls of all bins in which enough counts are expected (`MIN_EXPECTED`)."""
+        """Pulls of all bins with at least `MIN_EXPECTED` expected counts."""
         pulls = self.pull[self.expected >= MIN_EXPECTED]
         return pulls[np.isfinite(pulls)]
 
     @cached_property
     def exposed(self) -> NDArray[np.bool_]:
-        """Energy planes in which each model that was counted has livetime."""
+        """Energy planes in which both models have livetime; a true model counts as exposed."""
         return self.first.exposed & self.second.exposed
 
     def bias(self, zone: str) -> float:
-        """Relative difference of the integrals over a zone of the field of view and the exposed energies.
+        """Compute the relative difference of the rates, integrated over a zone of the field of view and the exposed energies.
 
         Parameters
         ----------
@@ -127,7 +128,7 @@ class Comparison:
         Raises
         ------
         BgnbError
-            Where there is no such zone.
+            If there is no such zone.
         """
         low, high = ZONES[checked_choice("zone", zone, ZONES)]
         centres = ((self.axes.dety_centers, self.axes.dety), (self.axes.detx_centers, self.axes.detx))
@@ -138,11 +139,11 @@ class Comparison:
         return second / first - 1 if first > 0 else float("nan")
 
     def plane_integrals(self) -> tuple[Floats, Floats]:
-        """Rate of the whole field of view in each energy bin, s-1, of the first and the second."""
+        """Compute the rate in the whole field of view for each energy bin, s-1, for both models."""
         return plane_integral(self.first), plane_integral(self.second)
 
     def spectra(self, detx: u.Quantity, dety: u.Quantity) -> tuple[Spectrum, Spectrum]:
-        """Spectra of both at the bin that holds a position, fitted over the energies at which both are exposed."""
+        """Compute the spectra of both models in the bin that contains a position, fitted at energies where both are exposed."""
         iy, ix = bin_at(self.axes, detx, dety)
         first, second = (
             spectrum_of(model, iy, ix, x[:, iy, ix], self.exposed)
@@ -152,23 +153,23 @@ class Comparison:
 
 
 def checked_normalise(normalise: str) -> Normalise:
-    """One of the kinds of `Normalise`, or a `BgnbError`."""
+    """Check the name of a `Normalise`."""
     return checked_choice("normalise", normalise, get_args(Normalise))
 
 
 def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "none") -> Comparison:
     """Compare two models.
 
-    Models on different axes are brought to the coarser ones, where each of their edges is
-    an edge of the finer ones as well, over the range that both cover.
+    Models on different axes are rebinned to the coarser ones, over the range that both cover.
+    Each edge of the coarser axes must be an edge of the finer ones as well.
 
     Parameters
     ----------
     first, second : `BackgroundModel`
         The models; the first is the reference.
     normalise : {"none", "cube", "plane"}
-        Scale the second, so that it has the first one's integral over the whole cube, or
-        over each plane in energy. Only energies at which both are exposed count.
+        Scale the second model such that it has the same integral as the first, over the whole
+        cube or over each energy plane. Only energies at which both are exposed are used.
 
     Returns
     -------
@@ -178,7 +179,7 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     Raises
     ------
     BgnbError
-        Where the models have different frames, or axes without a common grid.
+        If the models have different frames, or axes without a common grid.
     """
     normalise = checked_normalise(normalise)
     if first.stack.fovalign != second.stack.fovalign:
@@ -193,7 +194,9 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     factors = np.ones(axes.shape[0])
     if normalise == "cube":
         if not planes[0].sum() > 0 or not planes[1].sum() > 0:
-            raise BgnbError("nothing-to-compare", "the models cannot be normalised: at no energy are both exposed")
+            raise BgnbError(
+                "nothing-to-compare", "the models cannot be normalised: there is no energy at which both are exposed"
+            )
         factors[:] = planes[0].sum() / planes[1].sum()
     elif normalise == "plane":
         factors = np.divide(planes[0], planes[1], out=factors, where=(planes[0] > 0) & (planes[1] > 0))
@@ -209,7 +212,7 @@ def common_axes(first: CubeAxes, second: CubeAxes) -> CubeAxes:
     Raises
     ------
     BgnbError
-        Where the ranges do not overlap, or an edge of the coarser grid is none of the finer.
+        If the ranges do not overlap, or an edge of the coarser grid is not an edge of the finer one.
     """
     edges = {}
     for name in ("energy", "dety", "detx"):
@@ -235,18 +238,19 @@ def common_axes(first: CubeAxes, second: CubeAxes) -> CubeAxes:
 
 
 def rebin(model: BackgroundModel, axes: CubeAxes) -> BackgroundModel:
-    """Rebin a model to coarser axes whose edges are among its own: rates are averaged over volume, counts added.
+    """Rebin a model to coarser axes whose edges are a subset of its own.
 
-    The livetime of a coarser bin is the one that keeps rate · exposure. A coarser bin of
-    which a part was not exposed counts as not exposed. The error is averaged over volume
-    like the rate: that of bins which are correlated completely, an upper limit.
+    Rates are averaged over volume, and counts are added. The livetime of a coarser bin is
+    chosen such that rate · exposure is conserved. A coarser bin that was only partly exposed
+    counts as not exposed. The error is averaged over volume like the rate, as if the bins
+    were fully correlated: an upper limit.
     """
     if axes == model.axes:
         return model
     volume, livetime = model.axes.bin_volume.value, model.stack.livetime_us.astype(float)
     events = model.rate.quantity.value * volume
     known = _rebinned(volume * (livetime == 0), model.axes, axes) == 0
-    weight = np.where(events > 0, events, 1e-30 * volume)  # where no rate is known, livetime is averaged over volume
+    weight = np.where(events > 0, events, 1e-30 * volume)  # livetime is averaged over volume if all rates are zero
     mean_livetime = _rebinned(livetime * weight, model.axes, axes) / _rebinned(weight, model.axes, axes)
     livetime_us = np.where(known, np.rint(mean_livetime), 0).astype(np.int64)
     counts = np.where(known, _rebinned(model.stack.counts.astype(float), model.axes, axes), 0).astype(np.int64)

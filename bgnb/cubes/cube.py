@@ -21,7 +21,7 @@ Axis = Literal["energy", "dety", "detx"]
 RATE_UNIT = u.Unit("MeV-1 s-1 sr-1")
 #: Minimum rate that is written, or whose logarithm is taken, as in Gammapy: the smallest normal number in single precision.
 LEAST_RATE = float(np.finfo(np.float32).tiny)
-#: Maximum number of bins; more are taken for a mistake.
+#: Maximum number of bins; a larger number is assumed to be a mistake.
 MAX_BINS = 50_000_000
 
 
@@ -44,20 +44,20 @@ def _checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: fl
 
 @dataclass(frozen=True, eq=False)
 class CubeAxes:
-    """The bin edges of a cube; checked once, equal when all edges are equal.
+    """Bin edges of a cube. Axes are equal if all their edges are equal.
 
     Parameters
     ----------
     energy : `~astropy.units.Quantity`, shape (n_energy + 1,)
-        Edges in energy, above zero; kept in TeV.
+        Edges in energy, above zero; converted to TeV.
     dety, detx : `~astropy.units.Quantity`, shapes (n_dety + 1,) and (n_detx + 1,)
         Edges of the field-of-view coordinates (GADF ``DETY``, ``DETX``: latitude and
-        longitude in the frame centred on the pointing); kept in deg.
+        longitude in the frame centred on the pointing); converted to deg.
 
     Raises
     ------
     BgnbError
-        Where edges have no usable unit, are not increasing, or lie out of range.
+        If edges have an invalid unit, are not increasing, or are out of range.
 
     Examples
     --------
@@ -93,7 +93,7 @@ class CubeAxes:
         energy_max: u.Quantity | str = 80 * u.TeV,
         fov_max: u.Quantity | str = 0.07 * u.rad,
     ) -> CubeAxes:
-        """Axes with equal bins in log energy and a square field of view.
+        """Make axes with equal bins in log energy and a square field of view.
 
         Parameters
         ----------
@@ -102,17 +102,17 @@ class CubeAxes:
         energy_min, energy_max : `~astropy.units.Quantity` or str
             Ends of the energy axis.
         fov_max : `~astropy.units.Quantity` or str
-            DETX and DETY reach from ``-fov_max`` to ``fov_max``.
+            DETX and DETY extend from ``-fov_max`` to ``fov_max``.
 
         Raises
         ------
         BgnbError
-            Where a value cannot be used.
+            If a value is invalid.
         """
         n_energy, n_fov = whole_number("n_energy", n_energy), whole_number("n_fov", n_fov)
         if n_energy * n_fov**2 > MAX_BINS:
             raise BgnbError(
-                "invalid-argument", f"n_energy = {n_energy} and n_fov = {n_fov} make more than {MAX_BINS:,} bins; take fewer"
+                "invalid-argument", f"n_energy = {n_energy} and n_fov = {n_fov} make more than {MAX_BINS:,} bins; use fewer"
             )
         low, high = (to_value(name, e, "TeV") for name, e in (("energy_min", energy_min), ("energy_max", energy_max)))
         if not 0 < low < high < np.inf:
@@ -162,7 +162,7 @@ class CubeAxes:
         return (self.detx[:-1] + self.detx[1:]) / 2
 
     def bin_of(self, name: Axis, value: float) -> int | None:
-        """Return the number of the bin of an axis that contains a value (TeV or deg); None outside the axis.
+        """Return the index of the bin of an axis that contains a value (TeV or deg); None outside the axis.
 
         A bin contains its lower edge, but not its upper one.
 
@@ -178,7 +178,7 @@ class CubeAxes:
         return number if 0 <= number < len(edges) - 1 else None
 
     def nearest_bin(self, name: Axis, value: float) -> int:
-        """Return the number of the bin of an axis that contains a value (TeV or deg), or of the nearest one."""
+        """Return the index of the bin of an axis that contains a value (TeV or deg), or of the nearest bin."""
         number, edges = self.bin_of(name, value), getattr(self, name).value
         if number is None:
             return 0 if value < edges[0] else len(edges) - 2
@@ -190,7 +190,7 @@ class CubeAxes:
         return None not in bins
 
     def bins_on(self, other: CubeAxes) -> NDArray[np.bool_]:
-        """Find the bins that lie completely within other axes, up to rounding; shape of these axes."""
+        """Find the bins that lie entirely within other axes, up to rounding; the result has the shape of these axes."""
         inside = np.ones(self.shape, dtype=bool)
         for number, name in enumerate(("energy", "dety", "detx")):
             edges, others = getattr(self, name).value, getattr(other, name).value
@@ -200,10 +200,10 @@ class CubeAxes:
         return inside
 
     def first_bin_above(self, threshold: u.Quantity) -> int:
-        """Index of the first energy bin that lies wholly above ``threshold``.
+        """Return the index of the first energy bin that lies entirely above ``threshold``.
 
-        It equals ``n_energy`` where none does. An edge within 10⁻⁶ of the threshold
-        counts as equal to it, so that rounding costs no bin.
+        It equals ``n_energy`` if there is no such bin. An edge within a relative distance of
+        10⁻⁶ from the threshold counts as equal to it, so that no bin is lost to rounding.
         """
         limit = threshold.to_value("TeV") * (1 - 1e-6)
         return min(int(np.searchsorted(self.energy.value, limit)), self.shape[0])
@@ -225,19 +225,19 @@ class CubeAxes:
 
 @dataclass(frozen=True, eq=False)
 class Cube:
-    """Finite, non-negative values with a unit, one per bin of the axes.
+    """Finite, non-negative values with a unit, one for each bin of the axes.
 
     Parameters
     ----------
     axes : `CubeAxes`
         The axes.
     quantity : `~astropy.units.Quantity`
-        Values of the shape of the axes, (energy, dety, detx).
+        Values, shape (energy, dety, detx).
 
     Raises
     ------
     BgnbError
-        Where the shape is another one, or a value is negative or not finite.
+        If the shape differs from that of the axes, or a value is negative or not finite.
     """
 
     axes: CubeAxes

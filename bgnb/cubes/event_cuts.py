@@ -1,4 +1,4 @@
-"""Which events of a run are counted, and in which bin; which are excluded, and why."""
+"""Event selection: bins of the counted events of a run, and numbers of excluded events by reason."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True)
 class RunCounts:
-    """Events of one run: counted, and excluded for four reasons.
+    """Numbers of counted and excluded events of one run.
 
     Each event is in one category: outside the good time intervals, else below the run's
     energy threshold or in the energy bin that contains the threshold, else outside the axes,
-    else in an exclusion region, else counted. ``notes`` are warnings raised while the run was
-    read.
+    else in an exclusion region, else counted.
 
     Parameters
     ----------
@@ -31,11 +30,11 @@ class RunCounts:
     livetime_s : float
         Livetime, s.
     energy_threshold_tev : float or None
-        Energy threshold (LO_THRES), TeV; None if the run states none.
+        Energy threshold (LO_THRES), TeV; None if it is not stated.
     events : int
-        All events of the run.
+        Number of all events of the run.
     events_outside_gti, events_below_threshold, events_outside_axes, events_in_mask : int
-        Events of each kind that is excluded.
+        Numbers of excluded events, by reason.
     telescop : str
         Name of the instrument (TELESCOP).
     n_tels : int or None
@@ -58,7 +57,7 @@ class RunCounts:
 
     @property
     def counts(self) -> int:
-        """Events in the stack."""
+        """Number of counted events."""
         left_out = self.events_outside_gti + self.events_below_threshold + self.events_outside_axes + self.events_in_mask
         return self.events - left_out
 
@@ -66,7 +65,7 @@ class RunCounts:
 def cut_events(
     events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int, mask: SourceMask | None, part: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], RunCounts]:
-    """Compute the flat bin index of each counted event, and the numbers of the others."""
+    """Compute the flat bin index of each counted event, and the numbers of counted and excluded events."""
     energy_edges = axes.energy.value
     in_gti = events.in_gti
     above = events.energy >= (energy_edges[first_bin] if first_bin else events.energy_threshold or 0.0)
@@ -104,10 +103,10 @@ def cut_events(
 
 
 def _bin_index(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Find the bin [lo, hi) of each value; −1 or the number of bins outside.
+    """Find the bin [lo, hi) of each value; −1 below and the number of bins above the axis.
 
-    With equal bin widths the bin is computed, and corrected for rounding; that is five times
-    as fast as a search.
+    For bins of equal width the index is computed, and corrected for rounding, which is five
+    times as fast as a search.
     """
     n_bins, width = len(edges) - 1, edges[-1] - edges[0]
     if np.ptp(np.diff(edges)) > 1e-6 * width / n_bins:

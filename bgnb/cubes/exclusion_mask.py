@@ -15,9 +15,9 @@ from bgnb.cubes.cube import CubeAxes
 from bgnb.observations.coordinates import FovAlign, separation
 from bgnb.observations.event_list import EventList
 
-#: Radius of the region excluded around a source, besides twice its extension.
+#: Radius of the region excluded around a source, in addition to twice its extension.
 MASK_RADIUS = 0.5 * u.deg
-# Greatest height of the rows into which a bin is cut, deg, and distance of the times at which circles are placed, s.
+# Maximum height of the rows into which a bin is divided, deg, and time step in which moving circles are followed, s.
 _ROW = 0.004
 _STEP = 15.0
 
@@ -44,7 +44,7 @@ class SourceMask:
     def __post_init__(self) -> None:
         shapes = {np.shape(values) for values in (self.ra, self.dec, self.radius)}
         if len(shapes) != 1 or len(shapes.pop()) != 1:
-            raise BgnbError("invalid-value", "ra, dec and radius of a mask must be of one length")
+            raise BgnbError("invalid-value", "ra, dec and radius of a mask must be one-dimensional and of equal length")
         if not (
             np.isfinite(self.ra).all() and np.all(np.abs(self.dec) <= 90) and np.all((self.radius >= 0) & (self.radius <= 180))
         ):
@@ -52,44 +52,44 @@ class SourceMask:
 
     @classmethod
     def around(cls, catalog: Table, radius: u.Quantity = MASK_RADIUS) -> SourceMask:
-        """Make circles around the sources of a catalogue, with a radius plus twice the extension of the source.
+        """Make circles around the sources of a catalogue.
 
         Parameters
         ----------
         catalog : `~astropy.table.Table`
-            From `read_catalog`.
+            Catalogue from `read_catalog`.
         radius : `~astropy.units.Quantity`
-            For a source without extension.
+            Radius for a point source; twice the extension of an extended source is added.
         """
         ra, dec, extension = (np.asarray(catalog[name], dtype=float) for name in ("RA", "DEC", "EXTENSION"))
         return cls(ra, dec, radius.to_value("deg") + 2 * extension)
 
     def near(self, ra_pnt: float, dec_pnt: float, distance: float) -> SourceMask:
-        """Select the circles that come closer to a position than a distance, deg."""
+        """Select the circles whose edge is closer to a position than a distance; all in deg."""
         found = separation(self.ra, self.dec, ra_pnt, dec_pnt) < self.radius + distance
         return SourceMask(self.ra[found], self.dec[found], self.radius[found])
 
     @property
     def circles(self) -> list[list[float]]:
-        """Right ascension, declination and radius of each, deg, in plain numbers."""
+        """Right ascension, declination and radius of each circle, deg, as plain numbers."""
         return [[float(value) for value in circle] for circle in zip(self.ra, self.dec, self.radius, strict=True)]
 
     def __len__(self) -> int:
         return len(self.ra)
 
     def covers(self, ra: Floats, dec: Floats) -> NDArray[np.bool_]:
-        """Check whether positions (ICRS, deg) lie in a circle."""
+        """Return a mask of the positions (ICRS, deg) that lie in a circle."""
         covered = np.zeros(len(ra), dtype=bool)
         for lon, lat, radius in zip(self.ra, self.dec, self.radius, strict=True):
             covered |= separation(ra, dec, lon, lat) < radius
         return covered
 
     def open_fraction(self, events: EventList, axes: CubeAxes, fovalign: FovAlign) -> Floats:
-        """Compute the fraction of each bin, in solid angle, outside all circles, averaged over the good time of a run.
+        """Compute the fraction of the solid angle of each bin outside all circles, averaged over the good time of a run.
 
-        On a circle of radius ρ about (λ₀, β₀), a latitude β has the longitudes with
-        ``|λ − λ₀| < arccos((cos ρ − sin β sin β₀) / (cos β cos β₀))``. The lengths that the circles
-        cover together are exact on each of some rows of a bin, which have equal solid angles.
+        A circle of radius ρ about (λ₀, β₀) covers, at latitude β, the longitudes with
+        ``|λ − λ₀| < arccos((cos ρ − sin β sin β₀) / (cos β cos β₀))``. Each bin is divided into rows
+        of equal solid angle, on which the length covered by all circles together is exact.
         In ALTAZ the circles move, and are followed through the run.
 
         Parameters
@@ -120,7 +120,7 @@ class SourceMask:
 
 
 def _covered(rows: Floats, edges: Floats, lon: Floats, lat: Floats, radius: Floats) -> Floats:
-    """Compute the length of each bin on rows of constant latitude that circles cover, shape (n_rows, n_bins), rad."""
+    """Compute the length that circles cover in each bin, on rows of constant latitude, shape (n_rows, n_bins), rad."""
     covered = np.zeros((len(rows), len(edges) - 1))
     touched = np.flatnonzero(np.any(np.abs(rows[:, None] - lat) < radius, axis=1))
     if not len(touched):

@@ -1,4 +1,4 @@
-"""What a method is that makes background models, and the methods by name. To add one: `Method`, `register_method`."""
+"""Interface and registry of the methods that make background models, see `Method` and `register_method`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PointingModel(Protocol):
-    """A rate for any pointing, fitted to runs of many."""
+    """A rate for any pointing, fitted to runs with different pointings."""
 
     @property
     def altitude_range(self) -> tuple[float, float]:
@@ -37,37 +37,37 @@ class PointingModel(Protocol):
 
 
 class Method(ABC):
-    """A way to make a background model from counts.
+    """Method that makes a background model from counts.
 
-    Subclass it, and pass an instance to `register_method`: then `make_model`,
-    `make_bg_cube_models` and the command line know the method by its name. A package that
+    To add a method, define a subclass and pass an instance to `register_method`. Then
+    `make_model`, `make_bg_cube_models` and the command line accept its name. A package that
     declares the instance as an entry point in the group ``bgnb.methods`` needs no registration.
     """
 
     #: Name, for arguments, options and files.
     name: str
-    #: What is counted together: all runs of a ``group``, or runs of like ``pointing``, for `fit`.
+    #: Runs that are summed to one stack: those of a ``group``, or, for `fit`, those with similar ``pointing``.
     sums: Literal["group", "pointing"] = "group"
-    #: Number of energy bins, and of bins in DETX and in DETY; None: it depends on the number of runs.
+    #: Number of energy bins, and of bins in each of DETX and DETY; if None, they depend on the number of runs.
     default_bins: tuple[int, int] | None = None
-    #: False if there may be empty bins between bins with counts, so that log rates cannot be interpolated.
+    #: False if there may be empty bins between bins with counts, because log rates cannot be interpolated then.
     interpolable: bool = True
 
     @abstractmethod
     def make(self, stack: Stack) -> BackgroundModel:
-        """Make the model of a stack, which has counts."""
+        """Make a model from a stack that has counts."""
 
     def fit(self, cells: Sequence[Cell]) -> PointingModel | None:
-        """Fit one model for all pointings to runs; None if each group has a model of its own."""
+        """Fit one model for all pointings; return None if each group has a separate model."""
         return None
 
     def extrapolated(self, stack: Stack) -> Bools:
-        """Return the energy planes whose rate follows from those of others, shape (energy,): those without counts."""
+        """Return a mask of the energy planes with extrapolated rates, shape (energy,); by default those without counts."""
         return np.asarray(~stack.counts.any(axis=(1, 2)))
 
 
 def register_method(method: Method) -> None:
-    """Make a method known by its name.
+    """Register a method by its name.
 
     Parameters
     ----------
@@ -77,31 +77,31 @@ def register_method(method: Method) -> None:
     Raises
     ------
     BgnbError
-        If another method has this name.
+        If another method with this name is registered.
     """
     if methods().setdefault(method.name, method) is not method:
-        raise BgnbError("exists", f"there is a method {method.name} already")
+        raise BgnbError("exists", f"a method named {method.name} is registered already; use another name")
 
 
 def method_names() -> Iterable[str]:
-    """Names of all methods."""
+    """Return the names of all methods."""
     return methods().keys()
 
 
 def find_method(name: str) -> Method:
-    """Return a method by its name; capitals do not matter.
+    """Return a method by its name, ignoring case.
 
     Raises
     ------
     BgnbError
-        If there is no such method; the message lists them.
+        If there is no such method; the message lists the methods.
     """
     return methods()[checked_choice("method", name, method_names())]
 
 
 @cache
 def methods() -> dict[str, Method]:
-    """Methods by name: those of bgnb, and those of other packages."""
+    """Return the methods of bgnb and of other packages, by name."""
     own = import_module("bgnb.cubes.methods").METHODS
     others = [entry.load() for entry in entry_points(group="bgnb.methods")]
     return {method.name: method for method in (*own, *others)}

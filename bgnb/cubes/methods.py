@@ -20,11 +20,11 @@ from bgnb.cubes.stack import Stack
 
 #: Minimum rate of a bin, as a fraction of the mean rate of its plane.
 FLOOR = 0.01
-#: Smoothing reaches the bins with more than this fraction of the maximum exposure of their plane.
+#: Minimum exposure of a bin after smoothing, as a fraction of the maximum in its plane; below, the nearest bin is used.
 REACHED = 0.1
-#: Planes without counts follow the nearest planes that hold this number of counts together.
+#: Planes without counts are extrapolated from the nearest planes that have this number of counts in total.
 POWER_LAW_COUNTS = 100
-#: Spectral index of the rate if a single plane holds all counts.
+#: Spectral index of the rate if all counts are in a single plane.
 POWER_LAW_INDEX = 2.7
 
 
@@ -41,7 +41,7 @@ class _Default(Method):
 
 
 class _Michi(Method):
-    """Divide counts by exposure, and smooth, from the lowest threshold of the group on."""
+    """Divide counts by exposure and then smooth; the energy axis starts at the lowest threshold of the group."""
 
     name = "michi"
 
@@ -55,7 +55,7 @@ class _Michi(Method):
 
 
 class _Spline(Method):
-    """Fit a smooth rate in energy, field of view and pointing to all runs."""
+    """Fit a rate that is smooth in energy, field of view and pointing to all runs."""
 
     name = "spline"
     sums = "pointing"
@@ -69,7 +69,7 @@ class _Spline(Method):
         return fit_spline(cells)
 
     def extrapolated(self, stack: Stack) -> Bools:
-        """Return the planes without livetime: the fit covers planes without counts as well."""
+        """Return a mask of the planes without livetime, as the fit includes exposed planes without counts."""
         return np.asarray(~stack.livetime_us.any(axis=(1, 2)))
 
 
@@ -84,7 +84,7 @@ class _Unsmoothed(Method):
         return BackgroundModel(Cube(stack.axes, rate), stack, self.name)
 
     def extrapolated(self, stack: Stack) -> Bools:
-        """Return no planes: no bin follows from another."""
+        """Return an empty mask, as nothing is extrapolated."""
         return np.zeros(stack.axes.shape[0], dtype=bool)
 
 
@@ -92,7 +92,7 @@ METHODS: tuple[Method, ...] = (_Default(), _Michi(), _Spline(), _Unsmoothed())
 
 
 def _filled(numerator: Floats, denominator: Floats) -> Floats:
-    """Divide; bins inside masks, which smoothing hardly reaches, get the value of the nearest bin that it does."""
+    """Divide smoothed cubes; in the middle of masks, which smoothing does not reach, take the value of the nearest bin."""
     ratio = quotient(numerator, denominator, 0.0)
     for plane, weight in zip(ratio, denominator, strict=True):
         reached = weight > REACHED * weight.max()
@@ -103,7 +103,7 @@ def _filled(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def _without_zeros(rate: Floats, stack: Stack, method: str) -> BackgroundModel:
-    """Make a model with rates above zero everywhere, whose planes with counts predict exactly these counts."""
+    """Make a model with positive rates in all bins, in which each plane with counts predicts exactly these counts."""
     volume, exposure = stack.axes.bin_volume.to_value("MeV sr"), stack.exposure.to_value("s MeV sr")
     plane_counts = stack.counts.sum(axis=(1, 2))
     filled = np.empty_like(rate)
@@ -123,8 +123,8 @@ def _without_zeros(rate: Floats, stack: Stack, method: str) -> BackgroundModel:
 def _plane_rate(plane: int, energy: Floats, counts: NDArray[np.int64], exposure: Floats) -> float:
     """Extrapolate the mean rate of a plane without counts along a power law.
 
-    The power law is fitted to the nearest exposed planes that hold `POWER_LAW_COUNTS` together,
-    in at least two planes.
+    The power law is fitted to the nearest exposed planes that have `POWER_LAW_COUNTS` in total,
+    at least two of them with counts.
     """
     exposed = np.flatnonzero(exposure)
     nearest = exposed[np.argsort(np.abs(np.log(energy[exposed] / energy[plane])), kind="stable")]

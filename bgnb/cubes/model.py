@@ -1,4 +1,4 @@
-"""Background models: a rate, and the stack that it was made from."""
+"""Background models: a rate, and the stack from which it was made."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from bgnb.cubes.stack import Stack
 
 @dataclass(frozen=True, eq=False)
 class BackgroundModel:
-    """A background rate, and the stack that it was made from.
+    """A background rate, and the stack from which it was made.
 
     Parameters
     ----------
     rate : `Cube`
         Background events per energy, solid angle and *livetime*, in MeV-1 s-1 sr-1.
     stack : `Stack`
-        Counts and livetime on the same axes. Bins without livetime were not measured, see
-        ``exposed`` and ``extrapolated``.
+        Counts and livetime on the same axes; see ``exposed`` and ``extrapolated`` for bins
+        without them.
     method : str
         Name of the method.
     error : `Cube`, optional
@@ -34,7 +34,7 @@ class BackgroundModel:
     Raises
     ------
     BgnbError
-        If rate, error and stack have different axes, or a unit is not that of a rate.
+        If rate, error and stack have different axes, or a unit is not a unit of a rate.
     """
 
     rate: Cube
@@ -60,17 +60,17 @@ class BackgroundModel:
 
     @property
     def is_true(self) -> bool:
-        """True for the true model of a simulation, which has no runs, no counts and no error."""
+        """True for the true model of a simulation, which has neither runs nor counts nor errors."""
         return not self.stack.runs
 
     @property
     def exposed(self) -> Bools:
-        """Energy planes with livetime, shape (energy,); all planes of a true model."""
+        """Mask of the energy planes with livetime, shape (energy,); true for all planes of a true model."""
         return np.asarray(self.stack.livetime_us.any(axis=(1, 2))) | self.is_true
 
     @property
     def extrapolated(self) -> Bools:
-        """Energy planes whose rate follows from those of others, shape (energy,); see `Method.extrapolated`."""
+        """Mask of the energy planes with extrapolated rates, shape (energy,); see `Method.extrapolated`."""
         if self.is_true:
             return np.zeros(self.axes.shape[0], dtype=bool)
         known = methods().get(self.method)
@@ -91,20 +91,20 @@ def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
         Name of a method:
 
         ``default``
-            Smooth counts and exposure plane by plane, and divide. Each plane with
-            counts predicts as many as it holds. Planes without counts follow a power law
-            through the nearest others, and bins that smoothing leaves empty get a small
-            floor, so that every rate is above zero.
+            Smooth counts and exposure in each energy plane, and divide. The number of counts
+            in each plane is conserved. Planes without counts are extrapolated along a power
+            law from the nearest planes, and bins that are empty after smoothing get a small
+            positive rate, so that no rate is zero.
         ``michi``
-            The energy axis starts at the lowest threshold in the group, and livetime is
-            divided out before smoothing (Mayer 2015); otherwise as ``default``.
+            Start the energy axis at the lowest threshold in the group, and divide by the
+            livetime before smoothing (Mayer 2015); otherwise like ``default``.
         ``spline``
-            A smooth rate fitted to the counts, with its error, see `bgnb.cubes.spline`.
-            Made from a stack alone it describes one pointing only; `make_bg_cube_models`
-            fits it to all runs at once.
+            Fit a smooth rate to the counts, with its error, see `bgnb.cubes.spline`. Fitted
+            to a single stack it describes one pointing only; `make_bg_cube_models` fits it
+            to all runs at once.
         ``unsmoothed``
-            Counts over exposure, bin by bin: rate × livetime × bin volume = counts. For
-            comparisons; its empty bins are zero.
+            Divide counts by exposure, bin by bin: rate × livetime × bin volume = counts. For
+            comparisons; the rate of empty bins is zero.
 
     Returns
     -------
@@ -117,6 +117,6 @@ def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
     """
     found = find_method(method)
     if not stack.counts.any():
-        advice = "no event of these runs lies inside the axes and above its run's energy threshold"
+        advice = "no event of these runs lies inside the axes and above the energy threshold of its run"
         raise BgnbError("no-counts", f"no counts: {advice}")
     return found.make(stack)

@@ -1,4 +1,4 @@
-"""Models of groups of runs, and the rate that they give for a run."""
+"""Models of groups of runs, and the rate for a run derived from them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from bgnb.observations.event_list import EventList
 from bgnb.observations.groups import ObservationGroups
 from bgnb.observations.sites import same_instrument
 
-#: Minimum counts of a model that serves the runs of other groups, or is interpolated with others.
+#: Models with fewer counts are used only if all models have fewer.
 MIN_COUNTS = 1000
-#: Distance of groups of different ranges of azimuth, as a difference of the cosine of the zenith angle.
+#: Distance between groups in different ranges of azimuth, in units of the cosine of the zenith angle.
 AZIMUTH_DISTANCE = 0.1
-#: How the rate for a run follows from the models of groups.
+#: Lookup of the rate for a run in the models of groups.
 ModelLookup = Literal["interpolate", "nearest"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GroupModel:
-    """The model of a group.
+    """Model of a group.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class GroupModel:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RateForRun:
-    """The rate for a run, and the weights of the groups that it comes from; none if it comes from a fit to all runs."""
+    """Rate for a run, and the weights of the groups that contribute to it; empty if it comes from a fit to all runs."""
 
     rate: Cube
     weights: Mapping[int, float]
@@ -74,11 +74,11 @@ class ModelSet:
     groups : `ObservationGroups` or None
         The groups; None if they are not known.
     model_ids : mapping of int to int
-        For each GROUP_ID that of the group whose model serves it.
+        GROUP_ID of the model that is used for each group.
     for_pointing : `PointingModel` or None
-        The model for any pointing that the models of the groups come from, if there is one.
+        Model for any pointing from which the models of the groups were derived, if there is one.
     name : str
-        What messages call the models, such as their directory.
+        Name of the models in messages, such as their directory.
 
     Raises
     ------
@@ -112,7 +112,7 @@ class ModelSet:
 
     @property
     def obs_ids(self) -> set[int]:
-        """OBS_IDs of all runs that the models were made from."""
+        """OBS_IDs of all runs from which the models were made."""
         return {obs_id for group in self.models for obs_id in group.model.stack.obs_ids}
 
     @cached_property
@@ -141,20 +141,20 @@ class ModelSet:
                 )
 
     def check_instrument(self, run: EventList) -> None:
-        """Check that a run is of the instrument of the models.
+        """Check that a run and the models belong to the same instrument.
 
         Raises
         ------
         DataError
-            If both state different instruments.
+            If they state different instruments.
         """
         ours = self.models[0].model.stack.telescop
         if not same_instrument(ours, run.telescop):
             which = f"run {run.obs_id} is of {run.telescop.strip()}, but the models are of {ours} (TELESCOP)"
-            raise DataError("mixed-instruments", f"{self.name}: {which}; use models of its own instrument")
+            raise DataError("mixed-instruments", f"{self.name}: {which}; use models of the same instrument")
 
     def notes_on(self, runs: Runs, obs_ids: Iterable[int]) -> list[str]:
-        """Note the runs that point outside the range of altitude for which the models were made."""
+        """List notes on runs that point outside the range of altitude for which the models were made."""
         low, high = self.altitudes
         if outside := [obs_id for obs_id in obs_ids if not low <= runs.pointing(obs_id)[0] <= high]:
             where = f"outside the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
@@ -162,20 +162,20 @@ class ModelSet:
         return []
 
     def rate_for(self, alt_pnt: float, az_pnt: float, model_lookup: ModelLookup = "interpolate") -> RateForRun:
-        """Return the rate for a run; there always is one.
+        """Return the rate for the pointing of a run.
 
         Parameters
         ----------
         alt_pnt, az_pnt : float
             Pointing of the run, deg.
         model_lookup : {"interpolate", "nearest"}
-            ``nearest``: the model of the run's own group. If it has none, or one of fewer
-            than `MIN_COUNTS` counts, the nearest model with enough counts; the distance is
-            the difference of the cosines of the zenith angle, plus `AZIMUTH_DISTANCE` for a
-            group of another range of azimuth. ``interpolate``: the logarithm of the rate is
-            interpolated in the cosine of the zenith angle, between the next groups above
-            and below of the same range of azimuth with enough counts; outside them, the
-            nearest is taken.
+            ``nearest``: use the model of the group that contains the pointing. If the group
+            has no model, or one with fewer than `MIN_COUNTS` counts, use the nearest model
+            with enough counts. The distance is the difference of the cosines of the zenith
+            angle, plus `AZIMUTH_DISTANCE` if the ranges of azimuth differ.
+            ``interpolate``: interpolate the logarithm of the rate in the cosine of the zenith
+            angle between the nearest groups above and below in the same range of azimuth that
+            have enough counts. If there is none on one side, proceed as for ``nearest``.
 
         Returns
         -------
@@ -216,7 +216,7 @@ class ModelSet:
 
     @cached_property
     def _az_columns(self) -> dict[int, set[int]]:
-        """Ranges of azimuth that each model serves."""
+        """Indices of the ranges of azimuth for which each model is used."""
         in_altitude = len(self._known_groups.az_edges) - 1
         columns = {group_id: {group_id % in_altitude} for group_id in self.group_ids}
         for group_id, model_id in self.model_ids.items():
@@ -232,8 +232,8 @@ def checked_lookup(model_lookup: str) -> ModelLookup:
 def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> RateForRun:
     """Interpolate log rates linearly in the cosine of the zenith angle, on the axes of the nearer model.
 
-    Energies that only one of the two models measured, as they lie below the threshold of the
-    other's runs, are taken from that one. So are bins outside the axes of the farther model.
+    At energies at which only one of the two models is exposed, the rate is taken from this
+    model. In bins outside the axes of the farther model, it is taken from the nearer one.
     """
     part = (cos_zenith - below.cos_zenith) / (above.cos_zenith - below.cos_zenith)
     near, far, weight = (below, above, part) if part < 0.5 else (above, below, 1 - part)

@@ -1,4 +1,4 @@
-"""Statistics of counts against what was expected of them."""
+"""Poisson statistics of observed and expected counts."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from scipy.special import kl_div
 
 from bgnb._util.arrays import Floats
 
-# The moments of the deviance are tabled in between; below, two terms are enough, above, the asymptotic series.
+# Range of expected counts in which the moments of the deviance are tabulated; approximations are used outside.
 _TABLE = (1e-3, 200.0)
-# The least probability that is believed.
-_LEAST = 1e-300
+# Minimum probability that is computed reliably.
+_MIN_PROBABILITY = 1e-300
 
 
 def deviance(counts: NDArray[np.int64], expected: Floats) -> Floats:
-    """Poisson deviance 2 · (n ln(n/μ) − n + μ) of each bin; infinite where counts fall where none are expected.
+    """Compute the Poisson deviance 2 · (n ln(n/μ) − n + μ) of each bin; infinite if n > 0 and μ = 0.
 
     >>> deviance(np.array([0, 3]), np.array([2.0, 3.0]))
     array([4., 0.])
     """
-    return 2 * np.maximum(kl_div(counts, expected), 0.0)  # which rounding may leave a little below
+    return 2 * np.maximum(kl_div(counts, expected), 0.0)  # rounding may give slightly negative values
 
 
 def deviance_moments(expected: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance of the deviance of a bin, if its counts are drawn from what is expected.
+    """Compute the mean and variance of the deviance of each bin, if counts are drawn from the expectation.
 
-    Summed over the Poisson distribution, and tabled; asymptotically 1 + 1/(6μ) and 2 + 2/(3μ).
-    A deviance divided by its degrees of freedom misleads where few counts are expected.
+    They are summed over the Poisson distribution and tabulated; asymptotically they are
+    1 + 1/(6μ) and 2 + 2/(3μ). For few expected counts, the deviance divided by the degrees of
+    freedom is not a valid measure of the goodness of fit.
     """
     low, high = _TABLE
     expected = np.maximum(expected, 1e-300)
-    # For μ → 0: one is counted with probability μ, and the deviance is −2 ln μ − 2; else nothing, and it is 2μ.
+    # For μ → 0 there is one count with probability μ and deviance −2 ln μ − 2, else none with deviance 2μ.
     mean_few = -2 * expected * np.log(expected)
     var_few = expected * (2 * np.log(expected) + 2) ** 2 - mean_few**2
     mean_many, var_many = 1 + 1 / (6 * expected), 2 + 2 / (3 * expected)
@@ -56,25 +57,28 @@ def _moment_curves() -> tuple[CubicSpline, CubicSpline]:
 
 
 def significance(counts: NDArray[np.int64], expected: Floats, rng: np.random.Generator) -> Floats:
-    """Significance of each bin as a normal deviate: exactly normal if counts are drawn from what is expected.
+    """Compute the significance of each bin, which is normally distributed if counts are drawn from the expectation.
 
-    Randomised quantile residuals (Dunn and Smyth 1996, J. Comp. Graph. Stat. 5, 236): the
-    probability of fewer counts, plus a random part of that of just as many. For many counts
-    this is the significance of Li and Ma with a known background, the signed root of the
-    deviance; for few counts that one is neither centred nor of width 1.
+    These are randomised quantile residuals (Dunn and Smyth 1996, J. Comp. Graph. Stat. 5, 236):
+    normal quantiles of the probability of fewer counts, plus a random fraction of the
+    probability of the same number of counts. For many counts this is the significance of Li
+    and Ma with a known background, the signed square root of the deviance; for few counts the
+    latter has neither mean 0 nor width 1.
 
     Parameters
     ----------
     counts, expected : ndarray
-        Counts, and what was expected of them; above zero.
+        Observed and expected counts; the latter above zero.
     rng : `numpy.random.Generator`
-        For the random part.
+        Generator of the random fractions.
     """
-    fewer, most = stats.poisson.cdf(counts - 1, expected), stats.poisson.sf(counts, expected)
+    fewer, more = stats.poisson.cdf(counts - 1, expected), stats.poisson.sf(counts, expected)
     part = rng.uniform(size=np.shape(counts))
     same = stats.poisson.pmf(counts, expected)
-    below, above = fewer + part * same, most + (1 - part) * same
-    # From the nearer tail, so that nothing is lost to rounding; beyond 37 the probability underflows.
-    near = np.where(below < above, stats.norm.ppf(np.maximum(below, _LEAST)), stats.norm.isf(np.maximum(above, _LEAST)))
+    below, above = fewer + part * same, more + (1 - part) * same
+    # The smaller tail is used to avoid rounding errors; its probability underflows beyond a significance of 37.
+    near = np.where(
+        below < above, stats.norm.ppf(np.maximum(below, _MIN_PROBABILITY)), stats.norm.isf(np.maximum(above, _MIN_PROBABILITY))
+    )
     far = np.sign(counts - expected) * np.sqrt(deviance(counts, expected))
-    return np.where(np.minimum(below, above) > _LEAST, near, far)
+    return np.where(np.minimum(below, above) > _MIN_PROBABILITY, near, far)

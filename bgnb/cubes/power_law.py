@@ -11,7 +11,7 @@ from bgnb._util.arrays import Floats
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """Rate = ``norm`` · (energy / ``pivot``)^−``index``; the error of the index is statistical."""
+    """Power law: rate = ``norm`` · (energy / ``pivot``)^−``index``. ``index_error`` is the statistical error."""
 
     pivot: float
     norm: float
@@ -19,25 +19,26 @@ class PowerLaw:
     index_error: float
 
     def at(self, energy: float | Floats) -> float | Floats:
-        """Rate at an energy, in the units of the fit."""
+        """Return the rate at an energy, in the units of the fit."""
         return self.norm * (energy / self.pivot) ** -self.index
 
 
 def fit_power_law(energy: Floats, counts: Floats, exposure: Floats) -> PowerLaw | None:
-    """Fit counts / exposure ∝ E^−index by maximum likelihood; counts are Poisson distributed.
+    """Fit counts / exposure ∝ E^−index to Poisson distributed counts by maximum likelihood.
 
-    Poisson regression with a logarithmic link, by Fisher scoring (McCullagh and Nelder,
-    Generalized Linear Models, 1989). Empty bins count as what they are.
+    This is a Poisson regression with a logarithmic link, solved by Fisher scoring (McCullagh
+    and Nelder, Generalized Linear Models, 1989). Bins without counts contribute to the
+    likelihood.
 
     Parameters
     ----------
     energy, counts, exposure : ndarray, shape (n,)
-        Bins, all exposed. Counts need not be whole.
+        Energy, counts and exposure of each bin; exposures above zero. Counts need not be integers.
 
     Returns
     -------
     PowerLaw or None
-        None where fewer than two bins hold counts, or the fit does not converge.
+        None if fewer than two bins have counts, or the fit does not converge.
     """
     populated = counts > 0
     if np.count_nonzero(populated) < 2:

@@ -1,4 +1,4 @@
-"""Predicted counts of a rate on other axes."""
+"""Prediction of counts from a rate, on other axes."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def checked_interpolation(interpolation: str) -> Interpolation:
 
 
 def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "none") -> Floats:
-    """Predict the events per second in each bin of other axes.
+    """Predict the events per second in each bin of the given axes.
 
     Parameters
     ----------
     rate : `Cube`
         Background rate per energy and solid angle.
     axes : `CubeAxes`
-        Where to predict.
+        Bins of the prediction.
     interpolation : {"none", "gammapy"}
-        ``none``: the rate is constant in each of its bins; what lies outside its axes is
-        zero. ``gammapy``: the values are those at the bin centres, and the logarithm of
-        the rate is linear between them in log energy, DETX and DETY, and on to the edges of
-        the axes, as Gammapy has it; outside it is zero.
+        ``none``: the rate is constant in each bin. ``gammapy``: as in Gammapy, the values are
+        those at the bin centres, and the logarithm of the rate is interpolated linearly in
+        log energy, DETX and DETY, and extrapolated up to the edges of the axes. In both
+        cases the rate is zero outside its axes.
 
     Returns
     -------
@@ -80,13 +80,13 @@ def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "n
 
 
 def point_rate(rate: Cube) -> Cube:
-    """Compute rates at the bin centres such that interpolation between them predicts the same counts.
+    """Compute rates at the bin centres such that their interpolation predicts the same counts.
 
-    The rate of a model is the mean over each bin. Where the spectrum falls steeply, that is
-    more than the rate at the centre: 1 % for E^-2.7 and 20 bins from 0.1 to 80 TeV, 2 % for
-    13 bins. Gammapy interprets the values as those at the centres. Therefore they are
-    scaled, iteratively, by the counts of the bin over those that the interpolation along the
-    energy axis predicts.
+    The rate of a model is the mean over each bin. For a steeply falling spectrum it exceeds the
+    rate at the bin centre: by 1 % for E^-2.7 and 20 bins from 0.1 to 80 TeV, by 2 % for
+    13 bins. Gammapy interprets the values as rates at the bin centres. Therefore they are
+    scaled iteratively by the ratio of the counts in each bin to those that the interpolation
+    along the energy axis predicts.
 
     Parameters
     ----------
@@ -116,12 +116,12 @@ def point_rate(rate: Cube) -> Cube:
 
 
 def _measures(axes: CubeAxes) -> tuple[Floats, Floats, Floats]:
-    """Return the coordinates in which the volume of a bin is the product of its widths: MeV, sin of the latitude, rad."""
+    """Return coordinates in which the volume of a bin is the product of its widths: MeV, sine of the latitude, rad."""
     return axes.energy.to_value("MeV"), np.sin(axes.dety.to_value("rad")), axes.detx.to_value("rad")
 
 
 def _coordinates(axes: CubeAxes) -> tuple[tuple[Floats, Callable[[Floats], Floats]], ...]:
-    """Return the coordinates in which log rates are linear, and the density of energy and solid angle in them."""
+    """Return the coordinates in which log rates are interpolated, and the densities of energy and solid angle in them."""
     return (
         (np.log(axes.energy.to_value("MeV")), np.exp),
         (axes.dety.to_value("rad"), np.cos),
@@ -142,9 +142,9 @@ def _along_axes(values: Floats, energy: Floats, dety: Floats, detx: Floats) -> F
 
 
 def _nodes(edges: Floats, kinks: Floats, density: Callable[[Floats], Floats]) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """Gauss-Legendre nodes in the pieces into which kinks cut the bins.
+    """Compute Gauss-Legendre nodes in the intervals between bin edges and kinks of the integrand.
 
-    Returns the nodes, their weights times the density of the measure, and the first node of each bin.
+    Return the nodes, their weights times the density, and the index of the first node of each bin.
     """
     inner = kinks[(kinks > edges[0]) & (kinks < edges[-1])]
     cuts = np.unique(np.concatenate([edges, inner]))
@@ -155,7 +155,7 @@ def _nodes(edges: Floats, kinks: Floats, density: Callable[[Floats], Floats]) ->
 
 
 def _linear(nodes: Floats, centres: Floats) -> Floats:
-    """Matrix of linear interpolation, and extrapolation, between centres; shape (n_nodes, n_centres)."""
+    """Make the matrix of linear interpolation and extrapolation from centres to nodes, shape (n_nodes, n_centres)."""
     if len(centres) == 1:
         return np.ones((len(nodes), 1))
     left = np.clip(np.searchsorted(centres, nodes) - 1, 0, len(centres) - 2)

@@ -1,4 +1,4 @@
-"""A model along one axis: spectra at a position, radial profiles, the rate of the whole field of view."""
+"""Profiles of a model along one axis: spectra at a position, radial profiles, rates of the whole field of view."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ class Spectrum:
     energy : ndarray
         Bin centres, TeV.
     rate, error : ndarray
-        Rate and its statistical error, MeV-1 s-1 sr-1; the error of a true model is zero.
-        It is the one that the model states. Where it states none, it is that of the counts
-        of the bin, and not a number where the bin was not exposed.
+        Rate and its statistical error, MeV-1 s-1 sr-1. The error is the one stated by the
+        model, or else follows from the counts in the bin (NaN without exposure). It is zero
+        for a true model.
     index, index_error : float
-        Spectral index γ of the power law E^−γ fitted to the exposed bins, and its error;
-        not a number where fewer than two bins hold a rate. The error is that of the counts
-        of this one place, also of a model that states its error, which does not say how
-        energies are correlated. Smoothing and fits make the true errors smaller than those
-        of counts.
+        Spectral index γ of the power law E^−γ fitted to the exposed bins, and its error; NaN
+        if fewer than two bins have a rate above zero. The error always follows from the counts
+        at this position, because stated errors contain no correlation between energies. As
+        smoothing and fits use the counts of other bins as well, the actual error is smaller.
     """
 
     energy: Floats
@@ -46,10 +45,10 @@ class Spectrum:
 
 
 def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity) -> Spectrum:
-    """Spectrum of a model at the bin that holds a position.
+    """Compute the spectrum of a model in the bin that contains a position.
 
-    The index is fitted by maximum likelihood to the counts that the rate predicts in each
-    bin, Poisson distributed; for a true model to the rates, each bin with the same weight.
+    The index is fitted by Poisson likelihood to the counts that the rate predicts in each bin;
+    for a true model it is fitted to the rates, with equal weights for all bins.
 
     Parameters
     ----------
@@ -66,14 +65,14 @@ def spectrum(model: BackgroundModel, detx: u.Quantity, dety: u.Quantity) -> Spec
     Raises
     ------
     BgnbError
-        Where the position lies outside the axes.
+        If the position lies outside the axes.
     """
     iy, ix = bin_at(model.axes, detx, dety)
     return spectrum_of(model, iy, ix, model.stack.exposure.to_value("s MeV sr")[:, iy, ix], model.exposed)
 
 
 def spectrum_of(model: BackgroundModel, iy: int, ix: int, exposure: Floats, use: Bools) -> Spectrum:
-    """Spectrum of a model at a bin of the field of view, with the exposure there, fitted to some energies."""
+    """Compute the spectrum of a model in a bin of the field of view; the index is fitted in the energy bins to use."""
     energy, rate = model.axes.energy_centers.value, model.rate.quantity.value[:, iy, ix]
     if model.is_true:
         use = use & (rate > 0)
@@ -93,11 +92,11 @@ class RadialProfile:
     Parameters
     ----------
     edges : ndarray
-        Edges of the rings, deg; one more than rings.
+        Edges of the rings, deg, shape (n + 1,).
     rate, error : ndarray
-        Mean rate in each ring and its statistical error, MeV-1 s-1 sr-1; not a number in
-        rings that hold no bin. The error is an upper limit if the model states its error,
-        else it is not a number in planes that were not exposed.
+        Mean rate in each ring and its statistical error, MeV-1 s-1 sr-1, shape (n,); NaN in
+        rings without bins. If the model states its error, the error of the mean is an upper
+        limit; otherwise it is NaN in planes without livetime.
     """
 
     edges: Floats
@@ -106,26 +105,26 @@ class RadialProfile:
 
 
 def radial_profile(model: BackgroundModel, number: int) -> RadialProfile:
-    """Mean rate of an energy bin in rings about the centre of the field of view.
+    """Compute the mean rate in an energy bin in rings about the centre of the field of view.
 
-    Rings are `RING_WIDTH` wide; a bin belongs to the one that holds its centre. The mean is
-    weighted by solid angle Ω; of a plane that was exposed in part, it is that of the exposed
-    bins. The variance of a bin's rate is rate / exposure, so that of the mean is
-    ∑ Ω² · rate / exposure over (∑ Ω)². Bins of a model that states its error are correlated;
-    the error of the mean is then ∑ Ω · error / ∑ Ω, as if they were so completely, and never
-    less than the true one. It is zero for a true model, as in `Spectrum`.
+    Rings have the width `RING_WIDTH`, and contain the bins with centres in them. The mean is
+    weighted by solid angle Ω; if only a part of the plane was exposed, the other bins are
+    excluded. The variance of the rate in a bin is rate / exposure, and that of the mean is
+    ∑ Ω² · rate / exposure / (∑ Ω)². If the model states its error, bins are correlated; the
+    error of the mean is then ∑ Ω · error / ∑ Ω, as if they were fully correlated: an upper
+    limit. It is zero for a true model, as in `Spectrum`.
 
     Parameters
     ----------
     model : `BackgroundModel`
         The model.
     number : int
-        The energy bin.
+        Index of the energy bin.
 
     Raises
     ------
     BgnbError
-        Where there is no such energy bin.
+        If there is no such energy bin.
     """
     axes = model.axes
     if not 0 <= number < axes.shape[0]:
@@ -152,12 +151,12 @@ def radial_profile(model: BackgroundModel, number: int) -> RadialProfile:
 
 
 def plane_integral(model: BackgroundModel) -> Floats:
-    """Rate of the whole field of view in each energy bin, s-1."""
+    """Compute the rate in the whole field of view for each energy bin, s-1."""
     return (model.rate.quantity * model.axes.bin_volume).to_value("s-1").sum(axis=(1, 2))
 
 
 def bin_at(axes: CubeAxes, detx: u.Quantity, dety: u.Quantity) -> tuple[int, int]:
-    """Numbers in DETY and DETX of the bin that holds a position."""
+    """Return the indices in DETY and DETX of the bin that contains a position."""
     iy, ix = axes.bin_of("dety", dety.to_value("deg")), axes.bin_of("detx", detx.to_value("deg"))
     if iy is None or ix is None:
         value, edges = (dety, axes.dety) if iy is None else (detx, axes.detx)

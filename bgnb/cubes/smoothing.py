@@ -1,4 +1,4 @@
-"""Smoothing of the planes of a cube in the field of view."""
+"""Smoothing of the energy planes of a cube in the field of view."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ K5A = np.array(
 
 
 def smooth_planes(values: NDArray[np.float64], times: int) -> NDArray[np.float64]:
-    """Smooth each energy plane with the kernel K5A.
+    """Smooth each energy plane with the kernel `K5A`.
 
-    Boundaries are reflected. The sum of each plane is therefore conserved, and a flat plane
+    Boundaries are reflected. Therefore the sum of each plane is conserved, and a flat plane
     stays flat.
 
     Parameters
     ----------
     values : ndarray
-        Shape (energy, dety, detx).
+        Values, shape (energy, dety, detx).
     times : int
         Number of passes.
     """

@@ -1,19 +1,19 @@
 """A smooth rate in energy, field of view and pointing, fitted to the counts of all runs at once.
 
-A penalised Poisson regression of the counts n in the bins (energy, DETY, DETX) of cells, which
-are runs, or sums of runs in the same bin of pointing::
+The fit is a penalised Poisson regression of the counts n in the bins (energy, DETY, DETX) of
+cells, which are runs, or sums of runs in the same bin of pointing::
 
-    n ~ Poisson(exposure · exp(η)),   η = sum of TERMS + the cell's own norm
+    n ~ Poisson(exposure · exp(η)),   η = sum of TERMS + norm of the cell
 
-Each term is a product of functions of pointing, energy and field of view: a constant, a line, or
-what a cubic P-spline with a second-order penalty adds to the line, in the basis in which that
-penalty is the sum of the squared coefficients (Eilers and Marx 1996, Statist. Sci. 11, 89; Lee
-and Durbán 2011, Stat. Model. 11, 49). Each term, and the norms of the cells, have a penalty of
-their own, of the strength that makes the restricted likelihood greatest, but for a vague prior
-(Schall's update: Wood and Fasiolo 2017, Biometrics 73, 1071). A term that the data do not support is so shrunk
-to nothing, and the norms take up what differs from run to run beyond chance, such as the
-atmosphere. The covariance of the coefficients is that of their posterior (Marra and Wood
-2012, Scand. J. Statist. 39, 53).
+Each term is a product of functions of pointing, energy and field of view. Each function is a
+constant, a line, or the non-linear part of a cubic P-spline with a second-order penalty, in the
+basis in which the penalty is the sum of the squared coefficients (Eilers and Marx 1996, Statist.
+Sci. 11, 89; Lee and Durbán 2011, Stat. Model. 11, 49). Each term has a separate penalty, and so
+have the norms of the cells. The strengths of the penalties maximise the restricted likelihood,
+with a vague prior (Schall's update: Wood and Fasiolo 2017, Biometrics 73, 1071). Terms without
+support from the data are therefore shrunk to zero, and the norms absorb the variation from run to
+run beyond statistical fluctuations, for example that of the atmosphere. The covariance of the
+coefficients is that of their posterior distribution (Marra and Wood 2012, Scand. J. Statist. 39, 53).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TERMS: tuple[Term, ...] = (
     ("1", "1", "1"),
     ("1", "energy", "1"),
     ("1", "1", "r2"),
-    # the shape at the mean pointing
+    # shape at the mean pointing
     ("1", "energy~", "1"),
     ("1", "1", "r2~"),
     ("1", "energy", "r2"),
@@ -55,7 +55,7 @@ TERMS: tuple[Term, ...] = (
     ("1", "1", "xy"),
     ("1", "energy", "xy"),
     ("1", "1", "xy~"),
-    # how norm, spectrum and shape change with the zenith angle
+    # change of norm, spectrum and shape with the zenith angle
     ("zenith", "1", "1"),
     ("zenith~", "1", "1"),
     ("zenith", "energy", "1"),
@@ -66,28 +66,28 @@ TERMS: tuple[Term, ...] = (
     ("zenith", "1", "r2~"),
     ("zenith", "energy", "r2~"),
     ("zenith", "energy~", "r2"),
-    # the Earth's magnetic field
+    # magnetic field of the Earth
     ("north", "1", "1"),
     ("north", "energy", "1"),
 )
-# The norm of each cell.
+# With the norm of each cell.
 _ALL_TERMS = (*TERMS, ("cell", "1", "1"))
 # The basis with many columns.
 _WIDE = "xy~"
-# The first three are hardly penalised.
+# The first three terms have a weak, constant penalty.
 _N_FREE, _FREE = 3, 1e-3
 _LONGEST_STEP = 2.0
-# Shape and scale of a vague inverse-gamma prior on the variance of each term, doubled. Without it a term
-# of few coefficients may be shrunk to nothing by chance, and its error with it: pulls of simulations were
-# 1.2 wide, and are 1.00 ± 0.04 with it (benchmarks/spline.py); held-out runs are predicted just as well.
+# Shape and scale, times two, of a vague inverse-gamma prior on the variance of each term. Without it a term with few
+# coefficients may by chance be shrunk to zero, together with its error: pulls of simulations then had a width of 1.2
+# instead of 1.00 ± 0.04 (benchmarks/spline.py). Held-out runs are predicted equally well.
 _PRIOR = (0.1, 0.0003)
 _WEAKEST, _STRONGEST = 1e-4, 1e7
-_INDEX = 2.7  # where the fit begins
+_INDEX = 2.7  # spectral index at the start of the fit
 _MAX_STEPS = 200
 
 
 def _one_thread(function: F) -> F:
-    """Use one BLAS thread: small matrices gain nothing from several, which also change the rounding."""
+    """Use one BLAS thread: more are not faster for small matrices, and change the rounding."""
     return threadpool_limits.wrap(limits=1, user_api="blas")(function)
 
 
@@ -98,7 +98,7 @@ class SplineModel:
     Parameters
     ----------
     axes : `CubeAxes`
-        Axes of its cubes.
+        Axes of the rate.
     fovalign : {"ALTAZ", "RADEC"}
         Frame of DETX and DETY.
     counts : ndarray
@@ -106,19 +106,20 @@ class SplineModel:
     terms : tuple of tuple of str
         The terms, see `TERMS`.
     zenith_range : tuple of float
-        Minimum and maximum cosine of the zenith angle of the runs; the rate of a pointing
-        beyond is that at the limit.
+        Minimum and maximum cosine of the zenith angle of the runs; pointings outside this
+        range get the rate at the limit.
     means : mapping of str to ndarray
-        Means that are subtracted from the bases in pointing, energy and field of view, to
-        centre them on the data.
+        Means of the basis functions in pointing, energy and field of view over the data, which
+        are subtracted.
     coefficients : ndarray, shape (p,)
-        Those of the terms, one after the other.
+        Coefficients of the terms, in order.
     covariance : ndarray, shape (p, p)
-        Their covariance.
+        Covariance of the coefficients.
     degrees_of_freedom : ndarray, shape (n_terms,)
         Effective number of coefficients of each term.
     scatter : float
-        Standard deviation of the logarithm of the norm from run to run, beyond chance.
+        Standard deviation of the logarithm of the norm from run to run, beyond statistical
+        fluctuations.
     """
 
     axes: CubeAxes
@@ -142,8 +143,8 @@ class SplineModel:
     def at(self, alt_pnt: float, az_pnt: float) -> tuple[Cube, Cube]:
         """Compute the rate at a pointing, and its statistical error.
 
-        The error is that of the mean rate of runs with this pointing; single runs differ
-        from it by `scatter` besides.
+        The error is that of the mean rate of runs with this pointing; single runs scatter
+        about it by `scatter`.
 
         Parameters
         ----------
@@ -160,7 +161,7 @@ class SplineModel:
 
     @_one_thread
     def rate_at(self, alt_pnt: float, az_pnt: float) -> Cube:
-        """Compute the rate at a pointing; much faster than `at`, which computes the error as well."""
+        """Compute the rate at a pointing without its error, which is much faster than `at`."""
         rate = np.exp(_linear_predictor(self.coefficients, self._parts(alt_pnt, az_pnt), self.terms))
         return Cube(self.axes, u.Quantity(rate.reshape(self.axes.shape), RATE_UNIT))
 
@@ -190,7 +191,7 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
     Raises
     ------
     BgnbError
-        Where there are no counts, cells differ in axes or frame, or the fit does not converge.
+        If there are no counts, cells differ in axes or frame, or the fit does not converge.
     """
     _check_cells(cells)
     axes = cells[0].stack.axes
@@ -209,7 +210,7 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
     sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in _ALL_TERMS]
     ends = np.cumsum(sizes)
     blocks = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    # The norm of a cell of n runs scatters by 1/√n as much as that of one.
+    # The norm of a cell of n runs has a scatter of 1/√n times that of a single run.
     weight = np.ones(ends[-1])
     weight[blocks[-1]] = [len(cell.stack.runs) for cell in cells]
 
@@ -237,9 +238,9 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
             penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
     else:
         raise BgnbError(
-            "not-converged", f"the spline did not settle in {_MAX_STEPS} steps; are there enough counts? Try --method default"
+            "not-converged", f"the spline did not converge in {_MAX_STEPS} steps; are there enough counts? Try --method default"
         )
-    # Coefficients are those of the median run; the mean of norms that scatter is above it.
+    # The coefficients describe the median run; the mean of log-normal norms lies above their median.
     coefficients[0] += np.mean(1 / weight[blocks[-1]]) / penalty[-1] / 2
     p = sum(sizes[:-1])
     return SplineModel(
@@ -279,8 +280,8 @@ def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts], t
 def _variance(covariance: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
     """Compute the variance of the logarithm of the rate in each bin, at one pointing, shape (energy, pixel).
 
-    At an energy the logarithm is a sum of columns in the field of view alone. There are far
-    fewer of them than coefficients, so that the covariance is that of theirs first.
+    At a fixed energy the logarithm is a linear combination of basis functions of the field of
+    view. As these are far fewer than the coefficients, the covariance is first projected on them.
     """
     pointing, energy, view = parts
     columns = {s: view[s] for _, _, s in terms}
@@ -299,7 +300,7 @@ def _variance(covariance: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequ
 
 
 def _projected(values: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
-    """Multiply the transposed design with a value for each bin of each cell."""
+    """Multiply the transposed design matrix with the values in each bin of each cell."""
     pointing, energy, view = parts
     by_view = {s: values @ view[s] for s in {s for _, _, s in _ALL_TERMS}}
     return np.concatenate(
@@ -308,12 +309,12 @@ def _projected(values: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
 
 
 def _information(expected: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
-    """Multiply the transposed design, expected counts, and the design.
+    """Compute the Fisher information: transposed design matrix · expected counts · design matrix.
 
-    The design matrix itself, with a row for each bin of each cell, is never made: sums run
+    The design matrix, with a row for each bin of each cell, is never computed. Instead sums run
     over one axis after the other (Currie, Durbán and Eilers 2006, J. R. Statist. Soc. B 68,
-    259). They begin with the field of view; only where its part has many columns, which
-    stand in terms of few others, they end with it.
+    259). They begin with the field of view, except for the basis with many columns, which
+    occurs in few terms; for it, they end with the field of view.
     """
     pointing, energy, view = parts
     n_pixels = expected.shape[2]

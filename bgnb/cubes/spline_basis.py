@@ -10,7 +10,7 @@ from scipy.interpolate import BSpline
 from bgnb._util.arrays import Floats
 from bgnb.cubes.cube import CubeAxes
 
-#: Matrices by name: "1" for the constant, a quantity for the line, "~" for the penalized part.
+#: Matrices by name: "1" for the constant, a quantity for the line, a quantity with "~" for the penalised part.
 Parts = Mapping[str, Floats]
 
 _SEGMENTS = {"energy": 8, "r2": 8, "zenith": 3, "xy": 4}
@@ -19,14 +19,14 @@ _ZENITH_RANGE = 0.05
 
 
 def zenith_range_of(alt_pnt: Floats) -> tuple[float, float]:
-    """Compute the range of the spline in the cosine of the zenith angle: that of the cells, widened if it is too narrow."""
+    """Compute the range of the cosine of the zenith angle of cells, widened if it is too narrow."""
     cos_zenith = np.sin(np.radians(alt_pnt))
     missing = max(_ZENITH_RANGE - np.ptp(cos_zenith), 0) / 2
     return float(cos_zenith.min() - missing), float(cos_zenith.max() + missing)
 
 
 def pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, float]) -> dict[str, Floats]:
-    """Evaluate the basis in the cosine of the zenith angle, and the northern component of the direction."""
+    """Evaluate the bases in the cosine of the zenith angle and in the northern component of the direction."""
     cos_zenith = np.clip(np.sin(np.radians(alt_pnt)), *zenith_range)
     parts = _spline_parts("zenith", cos_zenith, *zenith_range)
     north = np.sqrt(np.maximum(1 - cos_zenith**2, 0)) * np.cos(np.radians(az_pnt))
@@ -56,7 +56,7 @@ def view_parts(axes: CubeAxes) -> dict[str, Floats]:
 
 
 def _spline_parts(name: str, values: Floats, low: float, high: float) -> dict[str, Floats]:
-    """Evaluate a constant, a line from −1 to 1, and the penalized part of a cubic spline with equal segments."""
+    """Evaluate a constant, a line from −1 to 1, and the penalised part of a cubic spline with equal segments."""
     segments = _SEGMENTS[name]
     position = (values - low) / (high - low)
     knots = np.arange(-3, segments + 4) / segments

@@ -1,4 +1,4 @@
-"""Counts and livetime of runs: exact sums, independent of order and machine."""
+"""Counts and livetime of runs: exact sums, independent of the order of runs and of the machine."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from bgnb.observations.sites import same_instrument
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Counts and livetime per bin, and the runs that they come from.
+    """Counts and livetime in each bin, and the runs that contributed to them.
 
-    Stacks of different runs on the same axes and frame are added with ``+``. Counts and
-    livetimes are integers, so the sum does not depend on the order.
+    Stacks of different runs on the same axes and in the same frame can be added with ``+``.
+    Counts and livetimes are integers, so the sum does not depend on the order.
 
     Parameters
     ----------
@@ -33,19 +33,19 @@ class Stack:
     fovalign : {"ALTAZ", "RADEC"}
         Frame of DETX and DETY.
     counts : ndarray of int64
-        Shape (energy, dety, detx).
+        Counts in each bin, shape (energy, dety, detx).
     livetime_us : ndarray of int64
         Livetime of each bin in microseconds, same shape: the sum over the runs whose
-        energy threshold lies below the bin, and of the part of the bin that is outside
-        masks of sources.
+        energy threshold lies below the bin, multiplied by the fraction of the bin outside
+        exclusion regions.
     runs : tuple of `RunCounts`
         The runs, in order of OBS_ID.
 
     Raises
     ------
     BgnbError
-        Where shapes or types are wrong, or a value is negative, or a run stands twice, or
-        runs are of different instruments (TELESCOP).
+        If a shape or type is wrong, a value is negative, a run appears twice, or runs belong
+        to different instruments (TELESCOP).
     """
 
     axes: CubeAxes
@@ -60,14 +60,14 @@ class Stack:
             values = np.array(getattr(self, name))
             if values.shape != self.axes.shape or values.dtype != np.int64 or np.any(values < 0):
                 raise BgnbError(
-                    "invalid-value", f"{name} of a stack must be int64, of shape {self.axes.shape}, and not negative"
+                    "invalid-value", f"{name} of a stack must be int64, of shape {self.axes.shape}, and non-negative"
                 )
             values.setflags(write=False)
             object.__setattr__(self, name, values)
         if np.any(self.counts[self.livetime_us == 0]):
-            raise BgnbError("invalid-value", "a stack cannot have counts where it has no livetime")
+            raise BgnbError("invalid-value", "a stack cannot have counts in bins without livetime")
         if not self.runs and self.livetime_us.any():
-            raise BgnbError("invalid-value", "a stack of no runs cannot have a livetime")
+            raise BgnbError("invalid-value", "a stack without runs cannot have a livetime")
         obs_ids = [run.obs_id for run in self.runs]
         if len(set(obs_ids)) < len(obs_ids):
             repeated = sorted({obs_id for obs_id in obs_ids if obs_ids.count(obs_id) > 1})
@@ -77,12 +77,12 @@ class Stack:
 
     @property
     def livetime(self) -> u.Quantity:
-        """Livetime of each bin, shape (energy, dety, detx), in s."""
+        """Livetime of each bin in s, shape (energy, dety, detx)."""
         return self.livetime_us / MICROSECONDS * u.s
 
     @property
     def exposure(self) -> u.Quantity:
-        """Livetime times bin volume, shape (energy, dety, detx), in s MeV sr."""
+        """Livetime times bin volume in s MeV sr, shape (energy, dety, detx)."""
         return self.livetime * self.axes.bin_volume
 
     @property
@@ -92,7 +92,7 @@ class Stack:
 
     @property
     def telescop(self) -> str:
-        """Name of the instrument, "" where no run states it."""
+        """Name of the instrument; "" if no run states it."""
         return next((run.telescop.strip() for run in self.runs if run.telescop.strip()), "")
 
     def above(self, first_bin: int) -> Stack:
@@ -122,9 +122,9 @@ class Stack:
 def stack_runs(
     runs: Iterable[EventList], axes: CubeAxes, fovalign: FovAlign = "ALTAZ", mask: SourceMask | None = None
 ) -> Stack:
-    """Count the events of runs; one run is in memory at a time.
+    """Count the events of runs, and sum their livetime. Only one run is in memory at a time.
 
-    An energy bin that contains a run's threshold gets neither counts nor livetime of that run.
+    The energy bin that contains the threshold of a run gets neither counts nor livetime of this run.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def stack_runs(
     fovalign : {"ALTAZ", "RADEC"}
         Frame of DETX and DETY.
     mask : `~bgnb.cubes.exclusion_mask.SourceMask`, optional
-        Exclusion regions, in which neither events nor livetime count.
+        Exclusion regions, whose events and livetime are excluded.
 
     Returns
     -------
@@ -160,12 +160,12 @@ def stack_runs(
 
 
 def check_instrument(runs: Iterable[RunCounts]) -> None:
-    """Raise a `BgnbError` where runs are of different instruments."""
+    """Raise a `BgnbError` if runs belong to different instruments."""
     first: dict[str, RunCounts] = {}
     for run in runs:
         for name, other in first.items():
             if not same_instrument(run.telescop, name):
                 one, two = sorted((run, other), key=lambda each: each.obs_id)
                 which = f"run {one.obs_id} is of {one.telescop.strip()}, run {two.obs_id} of {two.telescop.strip()} (TELESCOP)"
-                raise BgnbError("mixed-instruments", f"{which}: make models of each instrument by itself")
+                raise BgnbError("mixed-instruments", f"{which}; make separate models for each instrument")
         first.setdefault(run.telescop, run)

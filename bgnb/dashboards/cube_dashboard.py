@@ -49,7 +49,7 @@ class CubeDashboard(Dashboard):
         super().__init__(state)
 
     def axes_of(self, state: Any) -> CubeAxes:
-        """Axes of the cubes of a state."""
+        """Return the axes of the cubes of a state."""
         raise NotImplementedError
 
     @property
@@ -62,11 +62,11 @@ class CubeDashboard(Dashboard):
         raise NotImplementedError
 
     def colour_limits(self, state: Any) -> tuple[float, float]:
-        """Values of the first and the last colour of a complete state."""
+        """Return the values of the first and the last colour of a complete state."""
         return self.automatic_limits(state) if state.low is None else (state.low, state.high)
 
     def shown_limits(self, panel: str = "") -> tuple[float, float]:
-        """Values of the first and the last colour of an image of the present view."""
+        """Return the values of the first and the last colour of an image of the present view."""
         image = self.view.panels[panel or self.coloured]
         assert isinstance(image, Image)
         return image.colours.low, image.colours.high

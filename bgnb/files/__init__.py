@@ -1,1 +1,1 @@
-"""Models and reports on disk."""
+"""Files of models and reports, and output directories."""

@@ -1,6 +1,6 @@
-"""Write FITS files with checksums; equal content gives equal bytes.
+"""Write FITS files with checksums; equal content gives bit-identical files.
 
-There are no time stamps in them, unless SOURCE_DATE_EPOCH sets one.
+The files contain no time stamps, unless SOURCE_DATE_EPOCH is set.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def primary_hdu() -> fits.PrimaryHDU:
 
 
 def table_hdu(table: Table, name: str) -> fits.BinTableHDU:
-    """Convert a table to an HDU; its metadata become keywords, except those with more than eight letters."""
+    """Convert a table to an HDU; its metadata become keywords, except those with names of more than eight characters."""
     hdu = fits.table_to_hdu(Table(table, meta={key: value for key, value in table.meta.items() if len(key) <= 8}))
     hdu.header["EXTNAME"] = name
     return hdu
 
 
 def index_hdu(table: Table, kind: str) -> fits.BinTableHDU:
-    """Make the index of a data store: of observations (kind OBS), or of HDUs (kind HDU)."""
+    """Make an index of a data store: of observations (kind OBS) or of HDUs (kind HDU)."""
     hdu = table_hdu(table, f"{kind}_INDEX")
     hdu.header.update(GADF_KEYWORDS | {"HDUCLAS1": "INDEX", "HDUCLAS2": kind})
     return hdu
@@ -59,7 +59,7 @@ def write_fits(path: Path, hdus: Sequence[Any]) -> None:
         If it cannot be written.
     """
     for hdu in hdus:
-        # `when` is written to a comment; without a time, equal content gives equal bytes.
+        # `when` is written to a comment; without a time, equal content gives bit-identical files.
         hdu.add_checksum(when="when written")
     buffer = BytesIO()
     fits.HDUList(hdus).writeto(buffer)

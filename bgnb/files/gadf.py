@@ -1,9 +1,9 @@
-"""Models to FITS files, and back.
+"""Read and write models as FITS files.
 
-BACKGROUND is a GADF BKG_3D table in the axis order that GADF recommends, FITS order
-(ENERG, DETX, DETY). The rate of a model is per *livetime*, as the keyword TIMEBASE says;
-Gammapy multiplies by ontime, so for use with a run it must be scaled by that run's
-LIVETIME/ONTIME, as `bgnb.attach` does.
+BACKGROUND is a GADF BKG_3D table in the recommended axis order, FITS order
+(ENERG, DETX, DETY). The rate of a model is per *livetime*, as the keyword TIMEBASE states.
+Gammapy multiplies by ontime; for use with a run the rate must be scaled by LIVETIME/ONTIME
+of the run, as `bgnb.attach` does.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from bgnb.observations.coordinates import FovAlign, checked_fovalign
 
 _AXES = {"energy": "ENERG", "dety": "DETY", "detx": "DETX"}
 _FITS_ORDER = ("energy", "detx", "dety")
-#: Axis orders of BKG_3D cubes as numpy shows them, by name.
+#: Axis orders of BKG_3D cubes in numpy order, by name.
 LAYOUTS = {"GADF": ("dety", "detx", "energy"), "HESS-DR1": ("energy", "detx", "dety")}
 #: CREATOR and HDUVERS of the events of H.E.S.S. DR1.
 HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
-#: Gammapy's name of a frame in which DETX grows with right ascension, contrary to GADF, as it does in H.E.S.S. DR1.
+#: Gammapy's name of the frame of H.E.S.S. DR1, in which DETX increases with right ascension, contrary to GADF.
 REVERSED = "REVERSE_LON_RADEC"
-# The unit of rates, as GADF writes it.
+# Unit of rates in the spelling of GADF.
 _RATE = "s-1 MeV-1 sr-1"
 _BKG_3D_KEYWORDS = {"HDUCLAS1": "RESPONSE", "HDUCLAS2": "BKG", "HDUCLAS3": "FULL-ENCLOSURE", "HDUCLAS4": "BKG_3D"}
 _RUN_COLUMNS = {
@@ -49,14 +49,14 @@ _RUN_COLUMNS = {
 
 
 def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:
-    """Write a model as tables: HDUs COUNTS, LIVETIME, BACKGROUND and RUNS, and ERROR where it has one.
+    """Write a model as tables in HDUs COUNTS, LIVETIME, BACKGROUND and RUNS, and ERROR if the model states errors.
 
     Parameters
     ----------
     model : `BackgroundModel`
         The model.
     path : path
-        A name that ends in ``.fits.gz`` or ``.fits``.
+        The file; its name must end in ``.fits.gz`` or ``.fits``.
     keywords : dict, optional
         Further keywords for the primary header.
     """
@@ -76,22 +76,22 @@ def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, An
 def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:
     """Write the rate as an image cube for a quick look in DS9.
 
-    The primary HDU has a linear WCS in DETX and DETY, in deg; its third axis counts the
-    energy bins, whose edges stand in the second HDU, ENERGIES.
+    The primary HDU has a linear WCS in DETX and DETY, in deg. Its third axis is the number of
+    the energy bin; the second HDU, ENERGIES, contains the edges of these bins.
 
     Parameters
     ----------
     model : `BackgroundModel`
         The model.
     path : path
-        The file; a name that ends in ``.gz`` is compressed.
+        The file; it is compressed if its name ends in ``.gz``.
     keywords : dict, optional
-        Further keywords of the primary header.
+        Further keywords for the primary header.
 
     Raises
     ------
     BgnbError
-        Where DETX or DETY bins are not of equal width.
+        If bins in DETX or DETY are not of equal width.
     """
     axes = model.axes
     primary = _primary(model, keywords)
@@ -118,19 +118,19 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
 
 
 def write_background(rate: Cube, path: Path, *, fovalign: str, timebase: str, keywords: dict[str, Any] | None = None) -> None:
-    """Write a rate as the HDU BACKGROUND of a file of its own, in single precision.
+    """Write a rate as the HDU BACKGROUND of a new file, in single precision.
 
     Parameters
     ----------
     rate : `Cube`
         The rate. Zeros, which Gammapy would fill from other energies, become `LEAST_RATE`.
     path : path
-        A name that ends in ``.fits.gz`` or ``.fits``.
+        The file; its name must end in ``.fits.gz`` or ``.fits``.
     fovalign : {"ALTAZ", "RADEC", "REVERSE_LON_RADEC"}
         Frame of DETX and DETY in the file. For the last one the rate is given in RADEC, and
-        written with DETX reversed; `read_background` turns it back.
+        written with DETX reversed; `read_background` reverses it again.
     timebase : {"LIVETIME", "ONTIME"}
-        What the rate is per.
+        Time to which the rate refers.
     keywords : dict, optional
         Further keywords for the primary header.
     """
@@ -144,7 +144,7 @@ def write_background(rate: Cube, path: Path, *, fovalign: str, timebase: str, ke
 
 
 def read_model(path: str | Path) -> BackgroundModel:
-    """Read a model that `write_model` wrote.
+    """Read a model written by `write_model`.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def read_model(path: str | Path) -> BackgroundModel:
 
 
 def read_model_and_pointing(path: str | Path) -> tuple[BackgroundModel, tuple[float, float]]:
-    """Read a model of a directory of models, and the mean altitude and azimuth (deg) of its runs.
+    """Read a model from a directory of models, and the mean altitude and azimuth (deg) of its runs.
 
     Raises
     ------
@@ -205,23 +205,23 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
     hdu : str
         Name of the HDU.
     layout : {"GADF", "HESS-DR1"}, optional
-        Axis order. By default it is read from the CREF keyword, else taken from the
-        shape where that leaves no doubt. The cubes of H.E.S.S. DR1, known by this name or
-        by the writer of the events beside them, have energy first and count DETX contrary
-        to GADF. The positions of the events of the off runs say so (``tests/files/test_gadf.py``),
-        and Gammapy reads them like that.
+        Axis order. By default it is read from the keyword CREF, or else derived from the shape
+        if this is unique. The cubes of H.E.S.S. DR1, recognised by this name or by the writer of
+        the events in the same file, have energy as the first axis, and DETX opposite to GADF.
+        This agrees with the positions of the events of the off runs
+        (``tests/files/test_gadf.py``), and with Gammapy.
 
     Returns
     -------
     cube : `Cube`
         The rate.
     fovalign : {"ALTAZ", "RADEC"}
-        Frame of DETX and DETY; ALTAZ, the default of GADF, where the file does not say.
+        Frame of DETX and DETY; ALTAZ, the default of GADF, if the file does not state it.
 
     Raises
     ------
     DataError
-        Where it is not such a table, or its axis order cannot be known.
+        If the HDU is missing or is not such a table, or its axis order is ambiguous.
     """
     with open_fits(path) as hdus:
         names = [table.name for table in hdus]
@@ -272,10 +272,10 @@ def cube_hdu(
     column = "BKG" if name == "BACKGROUND" else name
     columns.append(fits.Column(column, f"{in_file.size}{code}", unit=unit, dim=dim, array=in_file[None]))
     hdu = fits.BinTableHDU.from_columns(columns, name=name)
-    # In the byte order of the file: Astropy would turn round the bytes of a long row one by one.
+    # Data are converted to the byte order of the file, as Astropy would swap the bytes of a long row one by one.
     header, described = hdu.header.copy(), hdu.columns
     hdu.data = hdu.data.astype(hdu.data.dtype.newbyteorder(">"))
-    hdu.header, hdu.columns = header, described  # which new data reset
+    hdu.header, hdu.columns = header, described  # setting new data resets them
     hdu.header.update(GADF_KEYWORDS | keywords)
     hdu.header[f"CREF{len(columns)}"] = f"({','.join(f'{_AXES[axis]}_LO:{_AXES[axis]}_HI' for axis in _FITS_ORDER)})"
     return hdu
@@ -306,14 +306,14 @@ def open_fits(path: str | Path) -> fits.HDUList:
     Raises
     ------
     DataError
-        Where it is missing or cannot be read.
+        If it is missing or cannot be read.
     """
     try:
         return fits.open(path, memmap=False)
     except FileNotFoundError:
         raise DataError("not-found", f"{path}: there is no such file") from None
     except IsADirectoryError:
-        raise DataError("not-a-file", f"{path}: is a folder, not a file") from None
+        raise DataError("not-a-file", f"{path}: is a directory, not a file") from None
     except PermissionError as error:
         raise DataError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     except OSError as error:
@@ -346,12 +346,12 @@ def _mirrored(cube: Cube) -> Cube:
 
 
 def read_axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
-    """Axes of a cube.
+    """Read the axes of a cube.
 
     Raises
     ------
     DataError
-        Where a column is missing, or the bins of an axis do not join, or are no edges.
+        If a column is missing, or the bins of an axis have gaps, overlap or are invalid.
     """
     edges = {}
     for axis, column in _AXES.items():
@@ -369,7 +369,7 @@ def read_axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
 
 
 def _layout(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes, layout: str | None) -> tuple[str, ...]:
-    """Find the order of the axes of a cube, as in numpy."""
+    """Find the axis order of a cube, in numpy order."""
     if layout is not None:
         return LAYOUTS[checked_choice("layout", layout, LAYOUTS)]
     reference = str(hdu.header.get(f"CREF{hdu.columns.names.index(name) + 1}", ""))
@@ -382,18 +382,18 @@ def _layout(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes, 
     if len(fitting) != 1:
         raise DataError(
             "bad-header",
-            f"{path}, HDU {hdu.name}: the axis order of {name} cannot be known; name a layout: {', '.join(LAYOUTS)}",
+            f"{path}, HDU {hdu.name}: the axis order of {name} is ambiguous; give a layout: {', '.join(LAYOUTS)}",
         )
     return fitting[0]
 
 
 def read_cube(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[str, ...]) -> Any:
-    """Read a cube of the file in the order (energy, dety, detx).
+    """Read a cube, and transpose it to the order (energy, dety, detx).
 
     Raises
     ------
     DataError
-        Where the column is missing.
+        If the column is missing.
     """
     if name not in hdu.columns.names:
         raise DataError("missing-column", f"{path}, HDU {hdu.name}: column {name} is missing")

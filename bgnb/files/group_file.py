@@ -1,4 +1,4 @@
-"""Definitions of groups to ECSV files, and back."""
+"""Read and write definitions of groups as ECSV files."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def write_groups(groups: ObservationGroups, path: str | Path, model_ids: Mapping
     path : path
         The file.
     model_ids : mapping of int to int, optional
-        For each GROUP_ID that of the group whose model serves it. It becomes the column
-        MODEL_ID, -1 for groups without a model.
+        GROUP_ID of the model that is used for each group. It becomes the column MODEL_ID, which
+        is -1 for groups without a model.
     """
     table = groups.table.copy()
     if model_ids is not None:
@@ -39,7 +39,7 @@ def write_groups(groups: ObservationGroups, path: str | Path, model_ids: Mapping
 
 
 def read_groups(path: str | Path) -> ObservationGroups:
-    """Read what `write_groups` wrote.
+    """Read groups written by `write_groups`.
 
     Parameters
     ----------
@@ -54,18 +54,18 @@ def read_groups(path: str | Path) -> ObservationGroups:
     Raises
     ------
     BgnbError
-        Where the file is missing or is not such a table.
+        If the file is missing or is not such a table.
     """
     return ObservationGroups.from_table(_read(path))
 
 
 def read_model_ids(path: str | Path) -> dict[int, int]:
-    """For each GROUP_ID that of the group whose model serves it; itself, where the file does not say.
+    """Read the GROUP_ID of the model that is used for each group; by default that of the group itself.
 
     Raises
     ------
     DataError
-        Where the file is missing or is not a table of groups.
+        If the file is missing or is not a table of groups.
     """
     table = _read(path)
     ObservationGroups.from_table(table)

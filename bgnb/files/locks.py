@@ -1,4 +1,4 @@
-"""Locks between processes, released when their owner ends."""
+"""Locks between processes, which are released when the process that owns them ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lock(path: Path) -> Iterator[bool]:
         with path.open("ab") as file:
             locked = _take(file.fileno())
             if locked and not _is_at(path, file.fileno()):
-                continue  # another process released the lock, and removed its file, between our opening and our locking it
+                continue  # another process released the lock and removed its file after we opened, but before we locked it
             try:
                 yield locked
             finally:
@@ -38,7 +38,7 @@ def lock(path: Path) -> Iterator[bool]:
 
 
 def _take(file: int) -> bool:
-    """Take a lock, or raise BlockingIOError; return false if the system has none, as some network file systems."""
+    """Take a lock, or raise BlockingIOError; return false if locks are not supported, as on some network file systems."""
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ _CHANGED = "was changed after bgnb wrote it, or is damaged"
 
 
 def check(directory: str | Path) -> dict[str, str | None]:
-    """Compare a directory that bgnb made with its manifest.
+    """Compare a directory written by bgnb with its manifest.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def check(directory: str | Path) -> dict[str, str | None]:
 
 
 def manifest_of(directory: Path) -> bytes:
-    """Make the manifest of a new directory, after its files and folders are flushed to disk."""
+    """Flush the files and folders of a new directory to disk, and make its manifest."""
     sums = {name: _sha256(directory / name, sync=True) for name in files(directory)}
     for folder in (directory, *(path for path in directory.rglob("*") if path.is_dir() and not path.is_symlink())):
         sync_folder(folder)

@@ -26,7 +26,7 @@ _MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
 
 
 def model_files(directory: Path) -> dict[int, Path]:
-    """Find the table files of a directory of models, by GROUP_ID.
+    """Find the files of models in a directory, by GROUP_ID.
 
     Raises
     ------
@@ -37,12 +37,12 @@ def model_files(directory: Path) -> dict[int, Path]:
         raise BgnbError("not-found", f"{directory}: there is no such directory of models")
     files = {int(match[1]): path for path in sorted(directory.iterdir()) if (match := _MODEL_FILE.fullmatch(path.name))}
     if not files:
-        raise BgnbError("not-a-model", f"{directory}: holds no models (bg_cube_model_group<ID>_table.fits.gz)")
+        raise BgnbError("not-a-model", f"{directory}: contains no models (bg_cube_model_group<ID>_table.fits.gz)")
     return files
 
 
 class ModelDirectory:
-    """A directory of models, whose files are read when they are needed.
+    """A directory of models. Files are read when they are needed.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class ModelDirectory:
     Raises
     ------
     BgnbError
-        If it holds no models.
+        If it contains no models.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -70,7 +70,7 @@ class ModelDirectory:
 
     @cached_property
     def model_ids(self) -> dict[int, int]:
-        """For each GROUP_ID that of the group whose model serves it, if there is one."""
+        """GROUP_ID of the model that is used for each group, if there is one."""
         path = self.path / GROUPS_FILE
         return read_model_ids(path) if path.exists() else {group_id: group_id for group_id in self.group_ids}
 
@@ -84,7 +84,7 @@ class ModelDirectory:
         return f"{group_id}: altitude {altitude}, azimuth {azimuth}"
 
     def checked(self, group_id: int | None) -> int:
-        """Check a GROUP_ID; by default return that of the model with most counts, as far as is known.
+        """Check a GROUP_ID; for None return that of the model with most counts, if the report states them.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class ModelDirectory:
         spline = self.path / SPLINE_FILE
         fitted = read_spline(spline) if spline.exists() else None
         if fitted is None and self.groups is None:
-            missing = f"{GROUPS_FILE} is missing, so that the group of a run is not known"
+            missing = f"{GROUPS_FILE} is missing, so the group of a run is unknown"
             raise BgnbError("not-found", f"{self.path}: {missing}")
         models = []
         for group_id in self.group_ids:
@@ -139,7 +139,7 @@ def read_models(directory: str | Path) -> ModelSet:
     Raises
     ------
     BgnbError
-        If it holds no models, or a file is missing or cannot be read.
+        If it contains no models, or a file is missing or cannot be read.
     """
     return ModelDirectory(directory).read_all()
 
@@ -162,14 +162,14 @@ def read_group_model(modeldir: str | Path, group_id: int) -> BackgroundModel:
     Raises
     ------
     BgnbError
-        If there is none; the message lists the groups.
+        If there is no such model; the message lists the groups.
     """
     models = ModelDirectory(modeldir)
     return models.read(models.checked(group_id))
 
 
 def checked_group(group_id: Any, group_ids: list[int], complaint: str) -> int:
-    """Check that a GROUP_ID is among others.
+    """Check that a GROUP_ID is in a list.
 
     Raises
     ------
@@ -191,14 +191,14 @@ def common_groups(first: ModelDirectory, second: ModelDirectory) -> list[int]:
     """
     both = f"{first.path} and {second.path}"
     if first.groups is not None and second.groups is not None and first.groups != second.groups:
-        raise BgnbError("groups-mismatch", f"{both} have different groups: their GROUP_IDs have different meanings")
+        raise BgnbError("groups-mismatch", f"{both} have different groups, so their GROUP_IDs cannot be compared")
     if not (common := sorted(set(first.group_ids) & set(second.group_ids))):
         raise BgnbError("groups-mismatch", f"{both} have no group in common: {first.group_ids} and {second.group_ids}")
     return common
 
 
 def checked_labels(labels: Sequence[str] | None, first: Path, second: Path) -> tuple[str, str]:
-    """Check the names of two directories; by default their own, with the directory above if they are the same.
+    """Check labels of two directories; by default use their names, with the parent directories if the names are equal.
 
     Raises
     ------

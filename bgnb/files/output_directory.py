@@ -1,4 +1,4 @@
-"""Output directories: made completely or not at all, and replaced only if bgnb wrote everything in them."""
+"""Output directories: written completely or not at all, and replaced only if bgnb wrote everything in them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from bgnb._util.errors import BgnbError
 from bgnb.files.locks import lock
 from bgnb.files.manifest import MANIFEST, foreign_file, manifest_of, sync_folder
 
-# Part of the names of hidden files and folders beside a directory while it is made.
+# Part of the names of hidden files and folders beside a directory while it is being made.
 _MARK = ".bgnb-"
-# Errors of a disk while files are written.
+# Disk errors while files are written.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
@@ -26,7 +26,7 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
     """Make a hidden directory beside ``outdir``, which is renamed to ``outdir`` on success.
 
-    Until then nothing has the final name, or an older ``outdir`` is kept.
+    Until then ``outdir`` does not exist, or an older one remains unchanged.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
     Raises
     ------
     BgnbError
-        If it cannot be made, or another process has it.
+        If it cannot be made, or another process uses it.
     """
     with only_writer(outdir) as locked:
         target = outdir.resolve()
@@ -123,12 +123,12 @@ def only_writer(path: Path) -> Iterator[bool]:
 
 
 def kept_folder(outdir: Path) -> Path:
-    """Return the hidden folder beside ``outdir`` for intermediate results that a second attempt can use."""
+    """Return the path of the hidden folder beside ``outdir`` for intermediate results, which a second attempt can use."""
     return _hidden(outdir.resolve(), "kept")
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, which appears under its name when it is complete and on disk.
+    """Write a file atomically: it gets its name when it is complete and flushed to disk.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def check_target(outdir: Path, *, overwrite: bool) -> None:
 
 
 def is_hidden(name: str) -> bool:
-    """Return true for the names of hidden files and folders beside a directory that is made."""
+    """Return true for names of hidden files and folders beside a directory that is being made."""
     return name.startswith(".") and _MARK in name
 
 
@@ -194,7 +194,7 @@ def _hidden(target: Path, kind: str) -> Path:
 
 @contextmanager
 def named_errors(path: Path, kinds: Collection[int] = ()) -> Iterator[None]:
-    """Turn errors of the system, all or those of some kinds (errno), into a `BgnbError` that names a path."""
+    """Convert errors of the operating system, all or those with some errno, to a `BgnbError` that names a path."""
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: an invalid path
@@ -209,7 +209,7 @@ def named_errors(path: Path, kinds: Collection[int] = ()) -> Iterator[None]:
 
 
 def _remove_leftovers(target: Path, partial: Path) -> None:
-    """Remove what a process that was killed left, or restore the older target that it had renamed."""
+    """Remove leftovers of a killed process, or restore the older target that it had renamed."""
     old = _hidden(target, "old")
     if old.exists():
         if os.path.lexists(target):
@@ -228,7 +228,7 @@ def _is_current(target: Path) -> bool:
 
 
 def _publish(partial: Path, target: Path) -> None:
-    """Rename a new directory to its final name; an old one is removed, or exchanged with it."""
+    """Rename a new directory to its final name, in exchange for an old one if there is one."""
     if not target.exists():
         partial.rename(target)
     elif not _exchange(partial, target):
@@ -237,7 +237,7 @@ def _publish(partial: Path, target: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two directories at once, so that one always exists; return false if the system cannot."""
+    """Exchange two directories atomically; return false if the system does not support it."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError, TypeError):
@@ -247,7 +247,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _replace(partial: Path, target: Path) -> None:
-    """Rename an old directory, and the new one to its name."""
+    """Rename an old directory, rename the new one to its name, and remove the old one."""
     old = _hidden(target, "old")
     target.rename(old)
     try:

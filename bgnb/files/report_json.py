@@ -1,4 +1,4 @@
-"""Reports: the file ``report.json`` in each output directory."""
+"""Read and write reports: the file ``report.json`` in each output directory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from bgnb.files.output_directory import write_file
 
 #: Name of the file.
 REPORT = "report.json"
-# Packages that determine the numbers and the compressed bytes; isal is optional.
+# Packages that affect the numerical results and the compressed bytes; isal is optional.
 _PACKAGES = ("bgnb", "numpy", "astropy", "scipy", *(["isal"] if HAS_ISAL else []))
 
 
 def write_report(directory: Path, content: Mapping[str, Any]) -> None:
-    """Write a report, which begins with the versions of bgnb and its dependencies.
+    """Write a report that begins with the versions of bgnb and its dependencies.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def read_report(directory: Path) -> dict[str, Any]:
     Raises
     ------
     BgnbError
-        If there is none, or it is damaged.
+        If it is missing or damaged.
     """
     path = directory / REPORT
     try:
@@ -65,7 +65,7 @@ def read_report(directory: Path) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Convert a value to the types of JSON: NaN to None, quantities and paths to text, tables to ``"table"``.
+    """Convert a value to types that JSON supports: NaN to None, quantities and paths to text, tables to ``"table"``.
 
     >>> plain({"energy": 1 * u.TeV, "ratios": np.array([0.5, np.nan]), 27: (True, "x")})
     {'energy': '1.0 TeV', 'ratios': [0.5, None], '27': [True, 'x']}

@@ -1,4 +1,4 @@
-"""Splines to FITS files, and back."""
+"""Read and write splines as FITS files."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
 from bgnb.files.gadf import LAYOUTS, cube_hdu, open_fits, read_axes, read_cube
 from bgnb.observations.coordinates import checked_fovalign
 
-#: The spline that all groups' models come from, where they do.
+#: File of the spline from which the models of all groups were derived.
 SPLINE_FILE = "bg_spline.fits.gz"
 
 _TERM_COLUMNS = ["POINTING", "ENERGY", "VIEW", "FREEDOM"]
 
 
 def write_spline(model: SplineModel, path: str | Path) -> None:
-    """Write a spline: HDUs COUNTS, for its axes, MEANS, TERMS, COEFFICIENTS and COVARIANCE.
+    """Write a spline to the HDUs COUNTS (which also states the axes), MEANS, TERMS, COEFFICIENTS and COVARIANCE.
 
     Parameters
     ----------
     model : `~bgnb.cubes.spline.SplineModel`
         The spline.
     path : path
-        A name that ends in ``.fits.gz`` or ``.fits``.
+        The file; its name must end in ``.fits.gz`` or ``.fits``.
     """
     primary = primary_hdu()
     primary.header["FOVALIGN"] = (model.fovalign, "frame of DETX and DETY")
@@ -49,7 +49,7 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
 
 
 def read_spline(path: str | Path) -> SplineModel:
-    """Read what `write_spline` wrote.
+    """Read a spline written by `write_spline`.
 
     Parameters
     ----------
@@ -59,18 +59,18 @@ def read_spline(path: str | Path) -> SplineModel:
     Returns
     -------
     SplineModel
-        The fitted rate for any pointing.
+        Fitted rate for any pointing.
 
     Raises
     ------
     DataError
-        Where the file is not such a spline.
+        If the file is not such a spline.
     """
     with open_fits(path) as hdus:
         names = [hdu.name for hdu in hdus]
         wanted = ("COUNTS", "MEANS", "TERMS", "COEFFICIENTS", "COVARIANCE")
         if missing := [name for name in wanted if name not in names]:
-            raise DataError("not-a-model", f"{path}: is not a spline of bgnb: HDU {', '.join(missing)} is missing")
+            raise DataError("not-a-model", f"{path}: is not a bgnb spline: HDU {', '.join(missing)} is missing")
         means: dict[str, list[float]] = {}
         for part, _, value in hdus["MEANS"].data:
             means.setdefault(part, []).append(float(value))

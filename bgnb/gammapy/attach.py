@@ -38,7 +38,7 @@ from bgnb.production.report import count_reasons, in_one_line
 BACKGROUNDS = "backgrounds"
 # Header keywords of the events from which Gammapy takes the location of the observatory.
 _SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
-# Components of a run that Gammapy requires by default, besides the background.
+# Components of a run that Gammapy requires by default, in addition to the background.
 _COMPONENTS = ("events", "gti", "aeff", "edisp", "psf")
 _INDEX_COLUMNS = ("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
 
@@ -254,7 +254,7 @@ class _Job:
         return AttachedRun(obs_id, groups=found.weights, livetime_over_ontime=factor, fovalign=fovalign, missing=missing)
 
     def _at_bin_centers(self, found: RateForRun) -> Cube:
-        """Return the rates at the bin centres; those of single groups are kept, as others rarely occur twice."""
+        """Return the rates at the bin centres; those of single groups are cached, as interpolated rates rarely occur twice."""
         if len(found.weights) != 1:
             return point_rate(found.rate)
         (group_id,) = found.weights

@@ -1,1 +1,1 @@
-"""Input data: directories of runs, event lists, coordinates, run selection, groups."""
+"""Input data: directories of runs, event lists, coordinates, run selection and groups."""

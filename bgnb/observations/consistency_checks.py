@@ -1,8 +1,8 @@
 """Consistency checks on a run.
 
 Well-formed files can still be wrong. These checks find errors that would change rates
-silently: positions, energies or times of another quantity, duplicate events, a pointing
-of another run. Impossible values are refused by `bgnb.EventList` itself.
+silently, such as positions, energies or times in a wrong unit, duplicate events, or the
+pointing of another run. Invalid values are refused by `bgnb.EventList`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.gadf_keywords import column_in
 
-#: Frames that differ from ICRS by more than an arcsecond, which FK5 of J2000 does not.
+#: Frames that differ from ICRS by more than an arcsecond; FK5 (J2000) does not.
 _OTHER_FRAMES = ("FK4", "FK4-NO-E", "GAPPT", "CIRS", "GALACTIC", "ECLIPTIC")
 #: Modes in which the field of view does not track one position on the sky.
 _OTHER_MODES = ("DRIFT", "SLEW", "SCAN", "RASTER")
@@ -26,9 +26,9 @@ _MEDIAN_ENERGY = (0.003, 50.0)
 _MIN_EVENTS_FOR_MEDIAN = 20
 #: Maximum median distance of the events from the pointing, deg.
 _MAX_OFFSET = 20.0
-#: ALT_PNT of real indices differs by up to 2 deg from that at mid-run computed from RA, DEC, time and site.
+#: ALT_PNT in real index files differs by up to 2 deg from the value at mid-run computed from RA, DEC, time and site.
 _POINTING_TOLERANCE = 5.0
-#: Maximum good time without events, as a fraction of the whole and in mean intervals: by chance in one of 10¹⁰ runs.
+#: Maximum gap, as a fraction of the good time and in mean intervals between events; exceeded by chance in one of 10¹⁰ runs.
 _MAX_GAP, _MAX_INTERVALS = 0.2, 30.0
 _SAMPLE_SIZE = 1000
 
@@ -56,7 +56,7 @@ def check_run(files: RunFiles, table: FitsTable, run: EventList) -> list[str]:
         If the run is inconsistent.
     """
     if table.get("OBS_ID") is None and files.shared_with is not None:
-        raise table.error("duplicate-run", f"the index names these events for run {files.shared_with} too; OBS_ID is missing")
+        raise table.error("duplicate-run", f"the index lists these events for run {files.shared_with} too; OBS_ID is missing")
     if not len(run):
         raise table.error("no-events", "there are no events")
     if not run.in_gti.any():
@@ -153,7 +153,7 @@ def _check_duplicates(table: FitsTable, run: EventList) -> None:
 
 
 def _check_gaps(table: FitsTable, run: EventList) -> None:
-    """Check for good time without events: a truncated list, or a camera that was off, whose livetime must not count."""
+    """Check for good time without events, from a truncated list or a camera that was off: its livetime must not count."""
     before = np.r_[0, np.cumsum(np.diff(run.gti, axis=1))]  # good time before each interval
     time = run.time[run.in_gti]
     interval = np.searchsorted(run.gti[:, 0], time, side="right") - 1

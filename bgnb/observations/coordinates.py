@@ -48,7 +48,7 @@ class Site:
     Raises
     ------
     BgnbError
-        If it is not on Earth.
+        If the location is not on Earth.
     """
 
     lon: float
@@ -255,7 +255,7 @@ def _ut1_and_pole(mjd_utc: float) -> tuple[float, float, float]:
     day = int(np.clip(np.searchsorted(mjd, mjd_utc, side="right") - 1, 0, len(mjd) - 2))
     fraction = float(np.clip((mjd_utc - mjd[day]) / (mjd[day + 1] - mjd[day]), 0, 1))
     step = dut1[day + 1] - dut1[day]
-    step -= round(step)  # without a leap second at the end of the day
+    step -= round(step)  # removes a leap second at the end of the day
     return dut1[day] + fraction * step, *(x[day] + fraction * (x[day + 1] - x[day]) for x in (xp, yp))
 
 

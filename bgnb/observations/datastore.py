@@ -83,7 +83,7 @@ class Runs:
 
     @cached_property
     def _columns(self) -> dict[str, NDArray[Any]]:
-        """The table as plain arrays, which are a hundred times as fast."""
+        """Columns of the table as plain arrays, whose elements are accessed a hundred times faster."""
         return {name: np.asarray(self.table[name]) for name in self.table.colnames}
 
     def _row(self, obs_id: int) -> int:
@@ -110,7 +110,7 @@ class Runs:
         Raises
         ------
         DataError
-            If the run cannot be used, or the index has no event list of it.
+            If the run cannot be used, or the index has no event list for it.
         """
         if obs_id in self.errors:
             raise self.errors[obs_id]
@@ -118,7 +118,7 @@ class Runs:
         try:
             files = self.locations[obs_id]
         except KeyError:
-            raise DataError("bad-index", f"{self.path}: the index has no event list of run {obs_id}") from None
+            raise DataError("bad-index", f"{self.path}: the index has no event list for run {obs_id}") from None
         values = {name: self._columns[name][row].item() for name in _INDEX_ROW if name in self._columns}
         known = {name: value for name, value in values.items() if value == value}  # not NaN
         return replace(files, index={**self.table.meta, **known})
@@ -194,7 +194,7 @@ def _open_gadf(path: Path) -> Runs:
         raise hdus.error("bad-index", "there are no event lists")
     known = set(runs.obs_ids)
     for obs_id in sorted(known - locations.rows.keys()):
-        errors[obs_id] = hdus.error("bad-index", f"there is no event list of run {obs_id}")
+        errors[obs_id] = hdus.error("bad-index", f"there is no event list for run {obs_id}")
     if unknown := sorted(locations.rows.keys() - known):
         message = f"event lists of runs missing in {index.path.name} are ignored: {enumerate_values(unknown)}"
         notes.append(f"{hdus.where}: {message}")
@@ -254,7 +254,7 @@ def _obs_ids(index: FitsTable) -> Ints:
 
 @dataclass(frozen=True, eq=False)
 class _HduIndex(Mapping[int, RunFiles]):
-    """HDU index as a mapping from runs to their files, which are made on demand to open large indices quickly.
+    """HDU index as a mapping from runs to their files; values are made on demand, so that large indices open quickly.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def _shared_event_lists(index: _HduIndex) -> dict[int, int]:
 
 
 def _with_pointings(runs: Runs, where: str) -> Runs:
-    """Take pointings that the index lacks from the headers of events, and check all of them."""
+    """Take pointings that are missing in the index from the headers of events, and check all of them."""
     table, errors = runs.table.copy(), dict(runs.errors)
     origin: dict[int, str] = {}
     if "ALT_PNT" not in table.colnames and "ZEN_PNT" in table.colnames:

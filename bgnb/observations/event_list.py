@@ -18,7 +18,7 @@ from bgnb.observations.coordinates import FieldOfView, FovAlign, Site
 
 @dataclass(frozen=True)
 class HduLocation:
-    """Location of an HDU: file, name or number; optional ones may be missing."""
+    """Location of an HDU: file, and name or number. An optional HDU may be missing."""
 
     path: Path
     hdu: str | int
@@ -52,7 +52,7 @@ class RunFiles:
 
 @dataclass(frozen=True, eq=False)
 class EventList:
-    """Events of a run, with pointing, good time and livetime. The arrays are read-only.
+    """Events of a run with its pointing, good time and livetime. The arrays are read-only.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class EventList:
     energy : ndarray, shape (n,)
         Reconstructed energies, TeV.
     mjdref : float
-        Zero of the mission time, MJD in TT.
+        Reference time of the mission time (MJDREF), MJD in TT.
     gti : ndarray, shape (m, 2)
         Good time intervals, mission time, s, in order of time.
     livetime : float
@@ -86,8 +86,8 @@ class EventList:
     Raises
     ------
     BgnbError
-        If columns differ in length, an event has an impossible position or energy, the good
-        time intervals are not in order, or the pointing, date or livetime is impossible.
+        If columns differ in length, an event has an invalid position or energy, the good time
+        intervals are not in order, or the pointing, date or livetime is invalid.
     """
 
     obs_id: int
@@ -193,7 +193,7 @@ def check_good_time(gti: Floats) -> None:
     Raises
     ------
     BgnbError
-        If they are not, or there is none.
+        If they are not, or there are none.
     """
     if gti.shape[1:] != (2,) or not len(gti):
         raise BgnbError("bad-gti", "there are no good time intervals (gti, shape (m, 2))")

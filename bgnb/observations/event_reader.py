@@ -15,9 +15,9 @@ from bgnb.observations.event_list import EventList, HduLocation, RunFiles, check
 from bgnb.observations.fits_table import FitsTable, read_tables
 from bgnb.observations.gadf_keywords import column_in, factor_to, mjdref_tt, site_of, start_and_stop, time_unit
 
-#: Minimum live fraction of a run; real ones are 0.8 or more.
+#: Minimum live fraction of a run; that of real runs is 0.8 or more.
 _MIN_LIVE_FRACTION = 0.2
-# Keywords that state the zero of time or the site, and all those that must come from the same header.
+# Keywords that state the reference time or the site, and all keywords that must then come from the same header.
 _FROM_ONE_HEADER = (
     ({"MJDREFI", "MJDREF"}, {"MJDREFI", "MJDREFF", "MJDREF"}),
     ({"GEOLON", "OBSGEO-L"}, {"GEOLON", "GEOLAT", "ALTITUDE", "OBSGEO-L", "OBSGEO-B", "OBSGEO-H"}),
@@ -95,7 +95,7 @@ def read_events_header(files: RunFiles) -> FitsTable:
 
 
 def _with_index(events: FitsTable, files: RunFiles) -> FitsTable:
-    """Take missing keywords from the index; the zero of time and the site come from one header, never from both."""
+    """Take missing keywords from the index; the reference time and the site are each taken from a single header."""
     stated = {keyword for some, every in _FROM_ONE_HEADER if events.cards.keys() & some for keyword in every}
     return replace(events, defaults={keyword: value for keyword, value in files.index.items() if keyword not in stated})
 
@@ -119,7 +119,7 @@ def _read_hdus(files: RunFiles, notes: list[str], columns: Collection[str] = _CO
 
 
 def _by_usual_name(kind: str, location: HduLocation, notes: list[str], columns: Collection[str]) -> FitsTable | None:
-    """Read the HDU EVENTS or GTI if the index gives it a wrong name, as that of MAGIC does."""
+    """Read the HDU EVENTS or GTI if the index states a wrong name, as in data of MAGIC."""
     if kind == "AEFF" or str(location.hdu).upper() == kind:
         return None
     (table,) = read_tables(location.path, [kind], columns)

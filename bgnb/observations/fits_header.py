@@ -59,7 +59,7 @@ class Header:
         return f"{self.path}, HDU {self.name or self.hdu}"
 
     def error(self, code: str, message: str) -> DataError:
-        """Make an error that names file and HDU."""
+        """Make an error that names the file and the HDU."""
         return DataError(code, f"{self.where}: {message}")
 
     def get(self, keyword: str, default: Any = None) -> Any:

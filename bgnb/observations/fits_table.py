@@ -1,9 +1,9 @@
 """Fast reader of binary tables in FITS files.
 
 This reader decompresses a file once and makes arrays of the requested columns only, which
-is faster than a general FITS library (``benchmarks/speed.py``). It trusts nothing: checksums
-(of gzip, DATASUM, CHECKSUM) must be right, and headers must agree with the data. Each error
-names file, HDU and column or keyword. `astropy.io.fits` does all the writing.
+is faster than a general FITS library (``benchmarks/speed.py``). It verifies all checksums
+(gzip, DATASUM, CHECKSUM), and that headers agree with the data. Errors name the file, the HDU,
+and the column or keyword. Files are written with `astropy.io.fits`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INFLATED_MAX = 1 << 30
 
 _TYPES = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "A": "S", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
 _TYPES |= {"X": "V", "P": ">2i4", "Q": ">2i8"}  # bits; descriptors of variable-length arrays, which are not followed
-_MAX_REPEAT = 1 << 24  # numbers in a cell
+_MAX_REPEAT = 1 << 24  # elements of a cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class FitsTable(Header):
     columns : mapping of str to ndarray
         Columns by name in upper case, scaled by TSCAL and TZERO; text without padding.
     units : mapping of str to str
-        TUNIT of these columns, "" where there is none.
+        TUNIT of these columns, "" if there is none.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -57,7 +57,7 @@ class FitsTable(Header):
 
 
 def read_table(path: Path, hdu: str | int = 1, columns: Collection[str] | None = None) -> FitsTable:
-    """Read one binary table, which must be there; see `read_tables`."""
+    """Read one binary table, which must exist; see `read_tables`."""
     (table,) = read_tables(path, [hdu], columns)
     if table is None:
         raise DataError("missing-hdu", f"{path}: there is no table HDU {hdu}")
@@ -74,17 +74,17 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
     wanted : collection of str or int
         The HDUs, by name (any case) or number (0 is the primary HDU).
     columns : collection of str, optional
-        Names of the columns to read; all by default. Missing columns are no error.
+        Names of the columns to read; all by default. Missing columns are ignored.
 
     Returns
     -------
     list of `FitsTable` or None
-        In the order of ``wanted``; None where there is no such table.
+        Tables in the order of ``wanted``; None if there is no such table.
 
     Raises
     ------
     DataError
-        If the file cannot be read, or does not agree with its headers.
+        If the file cannot be read, or its data do not agree with its headers.
     """
     keys = [key.upper() if isinstance(key, str) else key for key in wanted]
     try:
@@ -108,7 +108,7 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
 def _find(
     stream: BinaryIO, path: Path, keys: Collection[str | int], columns: Collection[str] | None
 ) -> dict[str | int, FitsTable]:
-    """Read the wanted tables that are there, by name in upper case or number."""
+    """Read the wanted tables that exist, by name in upper case or number."""
     found: dict[str | int, FitsTable] = {}
     end = stream.seek(0, os.SEEK_END)
     stream.seek(0)

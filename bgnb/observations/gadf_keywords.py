@@ -1,4 +1,4 @@
-"""Columns and keywords of GADF: quantities in a unit, mission times, the site."""
+"""Columns and keywords of GADF: quantities in a unit, mission times, and the site."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bgnb.observations.sites import OBSERVATORIES
 
 
 def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None = None) -> Floats:
-    """Return a column of numbers in a unit; ``default_unit`` applies where the file states none.
+    """Return a column of numbers in a unit; ``default_unit`` is used if the file states none.
 
     Raises
     ------
     DataError
-        If the column is missing, is no such quantity or has no unit.
+        If the column is missing, is not numeric, or has no unit or one of another kind.
     """
     values = table.column(name)
     stated = table.units[name] or (unit if default_unit is None else default_unit)
@@ -42,7 +42,7 @@ def factor_to(stated: str, unit: str, where: str) -> float:
 
 
 def mjdref_tt(table: FitsTable) -> float:
-    """Return the zero of a table's mission times, MJD in TT."""
+    """Return the reference time (MJDREF) of the mission times of a table, MJD in TT."""
     if table.get("MJDREFI") is None and table.get("MJDREF") is not None:
         mjdref = table.number("MJDREF")
     else:
@@ -61,7 +61,7 @@ def mjdref_tt(table: FitsTable) -> float:
 
 
 def time_unit(table: FitsTable) -> str:
-    """Return the unit of mission times whose column states none."""
+    """Return the unit of mission times in columns that state none."""
     return str(table.get("TIMEUNIT", "s"))
 
 

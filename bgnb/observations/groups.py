@@ -37,7 +37,7 @@ class ObservationGroups:
     Raises
     ------
     BgnbError
-        If the edges are not as described.
+        If the edges are not increasing or out of range.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class ObservationGroups:
         return np.where(inside, i_alt * (len(az_edges) - 1) + i_az, -1)
 
     def az_column(self, az_pnt: float) -> int | None:
-        """Return the index of the range that contains an azimuth in deg; None outside all."""
+        """Return the index of the range that contains an azimuth in deg; None outside all ranges."""
         i_az = int(np.searchsorted(self.az_edges.value, self.wrapped(az_pnt), side="right")) - 1
         return i_az if i_az < len(self.az_edges) - 1 else None
 
@@ -121,7 +121,7 @@ class ObservationGroups:
         Raises
         ------
         BgnbError
-            If a column is missing, or the rows are not those of a grid of edges.
+            If a column is missing, or the rows do not form a grid in altitude and azimuth.
         """
         edges = {}
         for axis in ("ALT", "AZ"):
@@ -133,7 +133,7 @@ class ObservationGroups:
         groups = cls(alt_edges=edges["ALT"], az_edges=edges["AZ"])
         expected = groups.table
         if len(table) != len(groups) or not all(np.array_equal(expected[name], table[name]) for name in expected.colnames):
-            raise BgnbError("invalid-value", "the rows of a table of groups must be those of a grid of altitude and azimuth")
+            raise BgnbError("invalid-value", "the rows of a table of groups must form a grid in altitude and azimuth")
         return groups
 
 
@@ -146,7 +146,7 @@ def observation_groups(
 
 
 def group_runs(runs: Runs, selection: Selection, groups: ObservationGroups) -> tuple[dict[int, list[int]], Selection]:
-    """Group selected runs: OBS_IDs by GROUP_ID, and the selection without the runs outside all groups."""
+    """Group selected runs; return OBS_IDs by GROUP_ID, and the selection without the runs outside all groups."""
     group_ids = dict(zip(runs.obs_ids, groups.group_ids(runs.table["ALT_PNT"], runs.table["AZ_PNT"]).tolist(), strict=True))
     outside = [obs_id for obs_id in selection.kept if group_ids[obs_id] < 0]
     reasons = {**selection.left_out, **dict.fromkeys(outside, Reason("altitude and azimuth outside all groups"))}
@@ -176,7 +176,7 @@ def merge_groups(groups: ObservationGroups, livetime: Mapping[int, float], minim
     Returns
     -------
     dict of int to int
-        For every GROUP_ID, that of the group it is merged into: the lowest of those merged.
+        GROUP_ID of the group into which each group is merged: the lowest of the merged ones.
     """
     n_az = len(groups.az_edges) - 1
     columns = [[[row * n_az + column] for row in range(len(groups) // n_az)] for column in range(n_az)]

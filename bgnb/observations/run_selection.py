@@ -55,7 +55,7 @@ class Selection:
     kept : tuple of int
         OBS_IDs of the selected runs, in order.
     left_out : mapping of int to `Reason`
-        Every skipped run of the table, and the reason.
+        Reasons for skipping the other runs of the table, by OBS_ID.
     """
 
     kept: tuple[int, ...]
@@ -81,7 +81,7 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     Raises
     ------
     BgnbError
-        If it cannot be read, lacks positions, or contains impossible ones.
+        If it cannot be read, lacks positions, or contains invalid ones.
     """
     if catalog is None:
         with as_file(files("bgnb.observations") / "tev_sources.ecsv") as default:
@@ -258,7 +258,7 @@ def read_run_list(path: str | Path) -> list[int]:
     Raises
     ------
     BgnbError
-        If the file cannot be read or a line is not a number.
+        If the file cannot be read, or a line is not an OBS_ID.
     """
     try:
         lines = Path(path).read_text().splitlines()

@@ -122,7 +122,7 @@ def choose_limits(
 
 
 def symmetric_limits(neutral: float, half: float, stretch: Stretch) -> tuple[float, float]:
-    """Limits at a distance from the neutral value; for the logarithm of a ratio, in the logarithm."""
+    """Compute limits at a distance from the neutral value; for the logarithm of a ratio, in the logarithm."""
     if neutral == 1 and stretch == "log":
         return math.exp(-half), math.exp(half)
     return neutral - half, neutral + half
@@ -171,7 +171,7 @@ def _distinct_labels(values: list[float]) -> list[str]:
 
 
 def _distance(values: Any, neutral: float, stretch: Stretch) -> Any:
-    """Signed distance from the neutral value; for the logarithm of a ratio, in the logarithm."""
+    """Compute the signed distance from the neutral value; for the logarithm of a ratio, in the logarithm."""
     if neutral == 1 and stretch == "log":
         return np.log(np.where(np.asarray(values) > 0, values, np.nan))
     return np.asarray(values) - neutral

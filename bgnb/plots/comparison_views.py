@@ -190,7 +190,7 @@ def compared_limits(comparison: Comparison, state: ComparisonState) -> Range:
 
 
 def _compared_values(comparison: Comparison, show: Show) -> Floats:
-    """Ratio, difference or pull in each bin; NaN at energies at which a model has no livetime."""
+    """Compute the ratio, difference or pull in each bin; NaN at energies at which a model has no livetime."""
     if show == "difference":
         values = comparison.second.rate.quantity.value - comparison.first.rate.quantity.value
     else:

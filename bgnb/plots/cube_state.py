@@ -127,7 +127,7 @@ def energy_bins(axes: CubeAxes, energies: Sequence[u.Quantity]) -> list[int]:
 
 
 def energy_of(axes: CubeAxes, where: int) -> float:
-    """Centre of an energy bin, with as few digits as are needed to lie inside the bin."""
+    """Return the centre of an energy bin, with as few digits as are needed to lie inside the bin."""
     low, high = axes.energy.value[where : where + 2]
     for digits in range(3, 17):
         value = float(f"{math.sqrt(low * high):.{digits}g}")

@@ -81,7 +81,7 @@ class RunSet:
         return np.array([self.model_id(group_id) for group_id in self.own_group_ids.tolist()], dtype=np.int64)
 
     def model_id(self, group_id: int) -> int:
-        """GROUP_ID of the model that contains the runs of a group."""
+        """Return the GROUP_ID of the model that contains the runs of a group."""
         return self.model_ids.get(group_id, group_id)
 
     def column(self, name: str) -> Floats:
@@ -91,7 +91,7 @@ class RunSet:
         return np.array(np.ma.filled(np.ma.array(self.table[name], dtype=float), np.nan))
 
     def coordinates(self, panel: str) -> tuple[Floats, Floats]:
-        """Coordinates of the runs in a panel; y is NaN in histograms."""
+        """Return the coordinates of the runs in a panel; y is NaN in histograms."""
         if panel == "sky":
             return self.column("RA_PNT") % 360, self.column("DEC_PNT")
         if panel == "groups":
@@ -101,7 +101,7 @@ class RunSet:
         return values, np.full(len(values), np.nan)
 
     def members(self, group_id: int) -> tuple[int, ...]:
-        """OBS_IDs of the kept runs of a group."""
+        """Return the OBS_IDs of the kept runs of a group."""
         return tuple(self.obs_ids[self.kept & (self.group_ids == group_id)].tolist())
 
     def _status(self, index: int) -> str:

@@ -227,7 +227,7 @@ def histogram(name: str, values: NDArray[Any], edges: NDArray[np.float64], colou
 
 
 def _bins_of_pixels(edges: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Index of the bin that each of equally wide pixels shows."""
+    """Find the bin that each of equally wide pixels shows."""
     widths = np.diff(edges)
     if np.allclose(widths, widths[0], rtol=1e-6):
         return np.arange(len(widths))

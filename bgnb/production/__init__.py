@@ -1,1 +1,1 @@
-"""Production of background models from a directory of runs: settings, plan, counting, models, files."""
+"""Production of background models from a directory of runs: settings, plan, counting, models and files."""

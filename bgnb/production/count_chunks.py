@@ -1,6 +1,6 @@
 """Counting of runs in chunks, on any workers, with exact sums.
 
-`count_chunk` is a pure function of a chunk and of the files that it names.
+`count_chunk` is a pure function of a chunk and of the files to which it refers.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from bgnb.production.workers import Workers
 
 T = TypeVar("T")
 
-#: Maximum number of runs of a chunk: a compromise between the cost of transfers and the loss if a worker dies.
+#: Maximum number of runs in a chunk: a compromise between the cost of transfers and the work lost if a worker dies.
 CHUNK_RUNS = 25
 
 
 class Key(NamedTuple):
-    """Stack that chunks are summed to: that of a group, or for splines of a run or of runs with similar pointing."""
+    """Identifier of a sum of chunks: a group or, for splines, a run or the runs of a group with similar pointing."""
 
     group_id: int
     part: tuple[int, ...] = ()
@@ -63,7 +63,7 @@ class Chunk:
     runs : tuple of `~bgnb.observations.event_list.RunFiles`
         The runs.
     version : str
-        Version of bgnb that made the chunk.
+        Version of bgnb with which the chunk was made.
     """
 
     key: Key
@@ -78,9 +78,9 @@ class Chunk:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of all that the counts depend on: versions, axes, mask, runs and their files.
+        """Digest of everything on which the counts depend: versions, axes, mask, runs and their files.
 
-        Files are identified by path, size and times of change at the time of the first access.
+        Files are identified by path, size and modification times when the digest is first accessed.
         """
         edges = [getattr(self.axes, name).value.tolist() for name in ("energy", "dety", "detx")]
         circles = None if self.mask is None else self.mask.circles
@@ -96,7 +96,7 @@ class Chunk:
 
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """Counts and livetime of the runs of a chunk, and the errors of those that cannot be used.
+    """Counts and livetime of the runs of a chunk, and errors of the runs that cannot be used.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Counted:
 
     @cached_property
     def packed(self) -> bytes:
-        """Compressed bytes, without the axes and the frame, which are those of the chunk."""
+        """Compressed bytes, without the axes and the frame, which the chunk contains."""
         errors = {str(obs_id): error.args for obs_id, error in self.errors.items()}
         text = json.dumps({"runs": [asdict(run) for run in self.stack.runs], "errors": errors})
         content = io.BytesIO()
@@ -125,7 +125,7 @@ class Counted:
 
     @classmethod
     def unpack(cls, packed: bytes, chunk: Chunk) -> Counted:
-        """Read the packed counts of a chunk.
+        """Unpack the counts of a chunk.
 
         Raises
         ------
@@ -153,7 +153,7 @@ def chunks_of(obs_ids: Sequence[int]) -> list[Sequence[int]]:
 
 
 def _state(path: Path) -> list[int] | None:
-    """Return the size of a file and the times of its last change, or None if it does not exist."""
+    """Return the size and the modification times of a file, or None if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -163,12 +163,12 @@ def _state(path: Path) -> list[int] | None:
 
 @dataclass(frozen=True)
 class KeptChunks:
-    """Counts of chunks in a folder, if one is given, for the next time that the same command is run."""
+    """Counts of chunks that are kept in a folder, if one is given, so that the same command can be continued."""
 
     folder: Path | None
 
     def read(self, chunk: Chunk) -> Counted | None:
-        """Return the counts of a chunk, or None if they are missing, damaged, or lack a run that is readable now."""
+        """Return the counts of a chunk, or None if they are missing, damaged, or lack a run that has become readable."""
         if self.folder is None or not self.folder.is_dir():
             return None
         try:
@@ -189,7 +189,7 @@ class KeptChunks:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Add a note on the counts that are kept to errors and interruptions of a block."""
+        """Add a note on the kept counts to errors and interruptions of a block."""
         try:
             yield
         except BaseException as error:
@@ -199,7 +199,7 @@ class KeptChunks:
 
 
 def count_chunk(chunk: Chunk) -> Counted:
-    """Read the runs of a chunk and count their events; one run is held at a time."""
+    """Read the runs of a chunk and count their events. Only one run is in memory at a time."""
     errors: dict[int, DataError] = {}
 
     def readable() -> Iterator[EventList]:
@@ -209,7 +209,7 @@ def count_chunk(chunk: Chunk) -> Counted:
                 _require_bins_above_threshold(events, run, chunk.axes)
                 yield events
             except DataError as error:
-                errors[run.obs_id] = DataError(*error.args)  # the original refers to the content of the file
+                errors[run.obs_id] = DataError(*error.args)  # the traceback of the original keeps the file in memory
 
     return Counted(stack_runs(readable(), chunk.axes, chunk.fovalign, chunk.mask), errors)
 
@@ -224,7 +224,7 @@ def _require_bins_above_threshold(events: EventList, run: RunFiles, axes: CubeAx
 
 
 def count_and_pack(chunk: Chunk) -> bytes:
-    """Count a chunk in another process."""
+    """Count a chunk in a worker, and return the packed counts."""
     if chunk.version != __version__:
         where = f"a worker has bgnb {__version__}, this is bgnb {chunk.version}"
         raise BgnbError("version-mismatch", f"{where}; install the same version everywhere")
@@ -241,11 +241,12 @@ def count_chunks(
     pieces : sequence
         Descriptions of chunks.
     chunk_of : callable
-        Makes a chunk of its description, when it is needed, so that few are held at a time.
+        Function that makes a chunk from its description. It is called when the chunk is needed, so
+        that few chunks are in memory at a time.
     workers : `~bgnb.production.workers.Workers`
         The workers.
     kept : `KeptChunks`
-        Counts of an earlier command.
+        Counts kept by an earlier command.
     """
     missing = []
     for piece in pieces:
@@ -253,7 +254,7 @@ def count_chunks(
             missing.append(piece)
         else:
             yield chunk, counted
-    # The digest must be that of the files before they are read.
+    # The digest must be computed before the files are read.
     chunks = (chunk for chunk in map(chunk_of, missing) if kept.folder is None or chunk.digest)
     function: Callable[[Chunk], Any] = count_chunk if workers.submit is None else count_and_pack
     for chunk, result in workers.map(function, chunks):
@@ -261,14 +262,14 @@ def count_chunks(
         if workers.submit and (error := _wrong_error(counted, chunk)):
             raise BgnbError(
                 "unreadable",
-                f"a worker found: {error}; but this process can read it; check that all workers see the same files",
+                f"a worker reports: {error}; but this process can read it; check that all workers see the same files",
             )
         kept.write(chunk, counted)
         yield chunk, counted
 
 
 def _wrong_error(counted: Counted, chunk: Chunk) -> DataError | None:
-    """Return the error of a run that can be read here and now, for example if a worker does not see the files."""
+    """Return the error of a run that this process can read, for example because a worker does not see the files."""
     if not counted.errors:
         return None
     again = count_chunk(replace(chunk, runs=tuple(run for run in chunk.runs if run.obs_id in counted.errors)))

@@ -1,4 +1,4 @@
-"""Background models from counts, in memory."""
+"""Make background models from counts, in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_COUNTS = Reason("its group has no counts inside the axes and above the energ
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Production:
-    """Models made from runs, in memory.
+    """Models made from runs, and the report on the runs, in memory.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
     plan : `~bgnb.production.plan.Plan`
         The plan.
     sums : mapping
-        Counts and livetime, by key of the plan's pieces.
+        Counts and livetime, by the keys of the pieces of the plan.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
         runs += [RunReport(run.obs_id, key.group_id, reason, run) for run in counted.stack.runs]
     if not stacks:
         reasons = in_one_line(run.reason for run in runs if run.reason and run.group_id is not None)
-        advice = "check that the files are complete and the axes wide enough"
+        advice = "check that the files are complete and the axes are wide enough"
         raise BgnbError("no-counts", f"no model could be made: {reasons}; {advice}")
     method = find_method(plan.settings.method)
     fitted = method.fit([plan.cell(counted) for counted in sums.values() if counted.stack.runs])
@@ -109,7 +109,7 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
 
 
 def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> list[str]:
-    """Note groups with little data: of a single run, or with less livetime than asked for and no other group to merge."""
+    """Return notes on groups with little data: a single run, or less livetime than required and no group to merge with."""
     minimum = settings.grouping.min_livetime
     single = sum(group.n_runs == 1 for group in groups)
     notes = []

@@ -1,4 +1,4 @@
-"""Files with the counts of a part of the runs, and their merging."""
+"""Write the counts of a part of the runs to files, and read the parts again to merge them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PART_FILE = "part.json"
 
 
 def part_numbers(part: str) -> tuple[int, int]:
-    """Return the number of a part and the number of parts from a text such as ``3/10``."""
+    """Parse the number of a part and the number of all parts from a text such as ``3/10``."""
     numbers = re.fullmatch(r"([0-9]+)/([0-9]+)", str(part))
     if not numbers or not 1 <= int(numbers[1]) <= int(numbers[2]):
         raise BgnbError("invalid-argument", f"part must be like 3/10, for the third of ten, got '{part}'")
@@ -47,12 +47,12 @@ def write_part(plan: Plan, counted: Iterable[tuple[Chunk, Counted]], directory: 
 
 
 def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Counted]]]:
-    """Return the plan of parts, and their counts, one chunk after the other.
+    """Return the plan of parts, and an iterator over their counts by chunk.
 
     Raises
     ------
     BgnbError
-        If a part is missing, damaged or of another plan, or the index of runs has changed.
+        If a part is missing, damaged or made with another plan, or the index of runs has changed.
     """
     if not paths:
         raise BgnbError("parts-mismatch", "there are no parts to merge")

@@ -25,7 +25,7 @@ from bgnb.production.settings import ModelSettings
 from bgnb.production.workers import open_workers
 from bgnb.production.write_models import write_models
 
-#: Minimum number of runs of which the counts are kept until the models are written.
+#: Minimum number of runs for which counts are kept until the models are written.
 KEPT_FROM = 100
 #: Number of runs per process by default: counting them takes as long as starting a process.
 RUNS_PER_WORKER = 200
@@ -51,13 +51,13 @@ def make_models(
     indir : path
         Directory of event lists.
     scheme : {"GADF", "HESS"}
-        Its layout, see `open_runs`.
+        Layout of the directory, see `open_runs`.
     {settings}
     workers : int or `concurrent.futures.Executor`, optional
-        Number of processes on this machine, 1 for this one only; or where to count, such as
+        Number of processes on this machine, 1 for this process only; or an executor, such as
         ``distributed.Client(...).get_executor()``. By default as many as there are cores, but
-        at most one for every 200 runs. The models are bit-identical. Scripts that use several
-        processes need ``if __name__ == "__main__":``.
+        at most one for every 200 runs. The models are bit-identical in all cases. Scripts that
+        use several processes need ``if __name__ == "__main__":``.
     scheduler : str, optional
         Address of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``, instead of
         ``workers``.
@@ -72,8 +72,8 @@ def make_models(
     Raises
     ------
     BgnbError
-        If an argument is invalid, the selection has no runs, runs are of different instruments,
-        or, with ``on_error="fail"``, a run cannot be used.
+        If an argument is invalid, the selection has no runs, runs belong to different
+        instruments, or, with ``on_error="fail"``, a run cannot be used.
     """
     plan = make_plan(settings)
     with _counting(plan, plan.pieces, None, workers, scheduler, progress) as (counted, _):
@@ -95,26 +95,26 @@ def make_bg_cube_models(
 ) -> Report:
     """Make background cube models from a directory of runs, and write them.
 
-    Make the models like `make_models`. The directory ``outdir`` is created on success only.
+    The models are made as by `make_models`. The directory ``outdir`` is created on success only.
 
     Parameters
     ----------
     indir : path
         Directory of event lists.
     scheme : {"GADF", "HESS"}
-        Its layout, see `open_runs`.
+        Layout of the directory, see `open_runs`.
     outdir : path
         Directory to make.
     {settings}
     overwrite : bool
         Replace ``outdir`` if bgnb made it.
     workers : int or `concurrent.futures.Executor`, optional
-        Number of processes on this machine, or where to count, see `make_models`.
+        Number of processes on this machine, or an executor, see `make_models`.
     scheduler : str, optional
         Address of a running Dask scheduler, see `make_models`.
     part : str, optional
         Count only one part of the runs, such as ``3/10`` for the third of ten, and write the
-        counts to ``outdir``, for `merge`.
+        counts to ``outdir`` for `merge`.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -126,8 +126,8 @@ def make_bg_cube_models(
     Raises
     ------
     BgnbError
-        If an argument is invalid, the selection has no runs, runs are of different instruments,
-        or, with ``on_error="fail"``, a run cannot be used.
+        If an argument is invalid, the selection has no runs, runs belong to different
+        instruments, or, with ``on_error="fail"``, a run cannot be used.
     """
     numbers = None if part is None else part_numbers(part)
     if numbers and not isinstance(settings.selection.catalog, str | None):
@@ -154,7 +154,7 @@ def _counting(
     scheduler: str | None,
     progress: bool | None,
 ) -> Iterator[tuple[Iterator[tuple[Chunk, Counted]], tqdm[Any]]]:
-    """Count the runs of pieces with a progress bar; a folder keeps the counts of many runs if the block fails."""
+    """Count the runs of pieces with a progress bar. If there are many, a folder keeps the counts in case the block fails."""
     n_runs = sum(len(obs_ids) for _, obs_ids in pieces)
     kept = KeptChunks(folder if n_runs >= KEPT_FROM else None)
     bar = progress_bar(n_runs, "run", progress)
@@ -163,7 +163,7 @@ def _counting(
 
 
 def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = False, progress: bool | None = None) -> Report:
-    """Make the models of a directory of runs that was counted in parts.
+    """Make models from a directory of runs that was counted in parts.
 
     The files are bit-identical to those of `make_bg_cube_models` without ``part``.
 
@@ -199,7 +199,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
 
 
 def _watched(counted: Iterable[tuple[Chunk, Counted]], plan: Plan, bar: tqdm[Any]) -> Iterator[tuple[Chunk, Counted]]:
-    """Check counts and update the progress bar; raise the errors that end a production, such as a run counted twice."""
+    """Check counts and update the progress bar; raise errors that end the production, such as a run counted twice."""
     events = 0
     seen: set[int] = set()
     first: list[RunCounts] = []

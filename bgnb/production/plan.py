@@ -23,8 +23,8 @@ from bgnb.production.count_chunks import Chunk, Counted, Key, chunks_of
 from bgnb.production.report import in_one_line
 from bgnb.production.settings import ModelSettings
 
-#: Methods that sum by pointing get single runs up to this number; of more runs, those of a group in the same bin of pointing
-#: are summed first.
+#: Maximum number of runs up to which methods that sum by pointing get single runs. Of more runs, those of a group in the same
+#: bin of pointing are summed first.
 SINGLE_RUNS = 100
 
 _TEST_RUNS = 20
@@ -64,12 +64,12 @@ class Plan:
 
     @property
     def pieces(self) -> list[tuple[Key, Sequence[int]]]:
-        """OBS_IDs of each chunk and the key of their sum, in a fixed order."""
+        """OBS_IDs of each chunk and the key of the sum to which it contributes, in a fixed order."""
         return [(key, part) for key, obs_ids in self._keys.items() for part in chunks_of(obs_ids)]
 
     @property
     def _keys(self) -> dict[Key, list[int]]:
-        """OBS_IDs of the runs of each sum: of a group, of a single run, or of a group in the same bin of pointing."""
+        """OBS_IDs of the runs of each sum: a group, a single run, or the runs of a group in the same bin of pointing."""
         if find_method(self.settings.method).sums == "group":
             return {Key(group_id): obs_ids for group_id, obs_ids in self.members.items()}
         keys: dict[Key, list[int]] = {}
@@ -91,7 +91,7 @@ class Plan:
         return Cell.of_runs(alt_pnt, az_pnt, counted.stack)
 
     def digest(self) -> str:
-        """Compute the SHA-256 of all that the plan depends on: version, settings, sources, chunks and index of runs."""
+        """Compute the SHA-256 of everything on which the plan depends: version, settings, sources, chunks, index of runs."""
         table = self.runs.table
         circles = None if self.mask is None else self.mask.circles
         content = sha256(json.dumps([__version__, self.settings.as_dict(), circles, self.pieces]).encode())
@@ -101,7 +101,7 @@ class Plan:
 
 
 def make_plan(settings: ModelSettings) -> Plan:
-    """Open the runs, select and group them.
+    """Open, select and group runs.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def make_plan(settings: ModelSettings) -> Plan:
     BgnbError
         If the directory cannot be used, or the selection has no runs.
     """
-    # An absolute path is the same for all workers.
+    # Workers may have other current directories.
     runs = open_runs(Path(settings.indir).absolute(), settings.scheme)
     select, catalog = settings.selection.select, settings.selection.catalog
     mask = None

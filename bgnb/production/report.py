@@ -27,7 +27,7 @@ _COUNTED = (
 
 @dataclass(frozen=True)
 class RunReport:
-    """Run of the input: used in a group, or skipped for a reason."""
+    """Result for one run of the input: used in a group, or skipped for a reason."""
 
     obs_id: int
     group_id: int | None
@@ -49,7 +49,7 @@ class RunReport:
 
 @dataclass(frozen=True)
 class GroupReport:
-    """Group with a model, and the groups that were merged into it."""
+    """Result for one group with a model, and the groups that were merged into it."""
 
     group_id: int
     n_runs: int
@@ -72,7 +72,7 @@ class Report:
     groups : tuple of GroupReport
         Every group with a model, in order of GROUP_ID.
     settings : mapping
-        The arguments, in full.
+        All settings, including defaults.
     notes : tuple of str
         Warnings raised while the index of runs was read, and notes on the groups.
     """

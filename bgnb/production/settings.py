@@ -61,7 +61,7 @@ class _Catalog(Kind):
 
 @dataclass(frozen=True)
 class _Select(Kind):
-    """``far``, ``all``, or OBS_IDs: in a text file, or in a sequence."""
+    """Selection of runs: ``far``, ``all``, or OBS_IDs in a text file or a sequence."""
 
     annotation: ClassVar[str] = '{"far", "all"}, path or sequence of int'
 
@@ -85,7 +85,7 @@ class _Select(Kind):
 
 
 def on_error_setting() -> Any:
-    """Declare the setting for runs that cannot be used."""
+    """Declare the treatment of runs that cannot be used."""
     return setting(
         Choice(lambda: ("skip", "fail")),
         "skip",
@@ -227,8 +227,8 @@ class CubeBinning(SettingsGroup):
     def axes(self, n_runs: int) -> CubeAxes:
         """Make the axes of the cube of a group.
 
-        Numbers of bins that are not given are 20 in energy and 60 in the field of view; with
-        fewer than 100 runs n, 20 + m and 60 + 4m, with m = n // 10 − 10.
+        By default there are 20 bins in energy and 60 in each direction of the field of view; for
+        n < 100 runs there are 20 + m and 60 + 4m, with m = n // 10 − 10.
 
         Parameters
         ----------

@@ -27,24 +27,24 @@ R = TypeVar("R")
 
 #: Maximum number of tasks submitted to an executor before the first of them is done.
 IN_FLIGHT = 256
-#: Seconds without a result after which a Dask scheduler is asked for its workers, and seconds that it has for the answer.
+#: Time in s without a result after which a Dask scheduler is asked for its workers, and timeout for the answer.
 PATIENCE = 45.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Processes or threads that do tasks.
+    """Processes or threads that execute tasks.
 
     Parameters
     ----------
     submit : callable, optional
-        ``submit(function, task)`` returns a future. By default tasks are done in this process.
+        ``submit(function, task)`` returns a future. By default tasks are executed in this process.
     in_flight : int
         Maximum number of tasks submitted before the first of them is done.
     killed : type
-        Error of a task whose worker died.
+        Exception raised by a task whose worker died.
     check : callable
-        Raises a `BgnbError` if no more results can be expected.
+        Function that raises a `BgnbError` if no more results can be expected.
     """
 
     submit: Callable[[Callable[[Any], Any], Any], Any] | None = None
@@ -102,7 +102,7 @@ class Workers:
 
 
 def _worker_died(tasks: Collection[object]) -> BgnbError:
-    """Return the error for a worker that died of one of these tasks."""
+    """Return the error for a worker that died during one of these tasks."""
     names = enumerate_values(tasks, maximum=10) or "nothing"
     advice = "try --workers 1 (workers=1), or without these runs"
     return BgnbError("worker-died", f"a worker died (out of memory?) while it processed {names}; {advice}")
@@ -115,10 +115,10 @@ def open_workers(workers: int | Executor | None, scheduler: str | None = None, m
     Parameters
     ----------
     workers : int or `~concurrent.futures.Executor`, optional
-        Number of processes on this machine, 1 for this process; by default the number of
+        Number of processes on this machine, 1 for this process only; by default the number of
         cores. Or an executor, such as ``distributed.Client(...).get_executor()``.
     scheduler : str, optional
-        Address of a Dask scheduler, in place of ``workers``.
+        Address of a Dask scheduler, instead of ``workers``.
     maximum : int, optional
         Maximum of the default number of processes: starting one takes a second.
 
@@ -162,10 +162,10 @@ def _processes(number: int) -> Iterator[Workers]:
         try:
             submit(abs, -1).result()
         except BrokenExecutor:
-            advice = 'in a script the call must be under if __name__ == "__main__":, or use workers=1'
-            raise BgnbError("worker-died", f"worker processes die when they start: {advice}") from None
-        # A single task waits: more could fill the pipe to the workers, and then early versions of Python 3.11 never
-        # notice that a process died (CPython issue 94777).
+            advice = 'in a script, put the call under if __name__ == "__main__":, or use workers=1'
+            raise BgnbError("worker-died", f"worker processes die when they start; {advice}") from None
+        # Only a single task waits, as more could fill the pipe to the workers, and then early versions of Python 3.11
+        # never notice that a process died (CPython issue 94777).
         yield Workers(submit=submit, in_flight=number + 1)
     finally:
         sender.close()
@@ -206,11 +206,11 @@ def _close(client: Any) -> None:
 
 
 def _dask_workers(client: Any, *, patient: bool = False) -> Workers:
-    """Return the workers of a Dask client; a patient one waits for workers as long as a batch system does."""
+    """Return the workers of a Dask client; if patient, wait indefinitely for workers, which a batch system may start late."""
     from distributed import KilledWorker
 
     def submit(function: Callable[[Any], Any], task: object) -> Any:
-        # Bytes, as a scheduler or worker without bgnb would fail when it unpickles a task before it is run.
+        # A task is sent as bytes, as a scheduler or worker without bgnb would fail to unpickle it before it is run.
         return client.submit(pickle.loads, pickle.dumps(_Call(function, task)), pure=False)
 
     def check() -> None:
@@ -226,7 +226,7 @@ def _dask_workers(client: Any, *, patient: bool = False) -> Workers:
 
 
 class _Call(NamedTuple):
-    """Call of a function that takes place when it is unpickled."""
+    """Function call that is executed when it is unpickled."""
 
     function: Callable[[Any], Any]
     task: Any

@@ -1,4 +1,4 @@
-"""Writing of directories of models."""
+"""Write directories of models."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_models(production: Production, directory: Path) -> None:
 
 
 def _keywords(report: GroupReport, groups: ObservationGroups) -> dict[str, Any]:
-    """Return the keywords of the primary header of a model."""
+    """Return the keywords for the primary header of a model."""
     limits = groups.table[[report.group_id, *report.merged]]
     keywords: dict[str, Any] = {"GROUP_ID": report.group_id}
     for name, extreme in (("ALT_MIN", np.min), ("ALT_MAX", np.max), ("AZ_MIN", np.min), ("AZ_MAX", np.max)):

@@ -126,8 +126,8 @@ def test_regular_axes_are_equal_in_log_energy_and_square_and_their_centres_lie_b
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_energy": 0}, "n_energy must be a whole number from 1 up, got 0"),
-        ({"n_fov": 2.0}, "n_fov must be a whole number from 1 up, got 2.0"),
+        ({"n_energy": 0}, "n_energy must be a whole number of at least 1, got 0"),
+        ({"n_fov": 2.0}, "n_fov must be a whole number of at least 1, got 2.0"),
         ({"n_energy": 51, "n_fov": 1000}, "n_energy = 51 and n_fov = 1000 make more than 50,000,000 bins"),
         ({"energy_min": 0 * u.TeV}, "energy_min and energy_max must be increasing and above 0"),
         ({"energy_min": "80 TeV"}, "energy_min and energy_max must be increasing and above 0"),

@@ -57,9 +57,9 @@ def test_what_cannot_be_a_stack_is_refused(event_lists):
         ({"counts": negative}, "counts of a stack must be int64, of shape"),
         ({"counts": stack.counts.astype(float)}, "counts of a stack must be int64"),
         ({"livetime_us": stack.livetime_us[:, :, 1:]}, "livetime_us of a stack must be int64"),
-        ({"counts": part * 0, "livetime_us": part, "runs": ()}, "a stack of no runs cannot have a livetime"),
+        ({"counts": part * 0, "livetime_us": part, "runs": ()}, "a stack without runs cannot have a livetime"),
         ({"fovalign": "GALACTIC"}, "unknown fovalign 'GALACTIC'"),
-        ({"livetime_us": stack.livetime_us * 0}, "counts where it has no livetime"),
+        ({"livetime_us": stack.livetime_us * 0}, "counts in bins without livetime"),
     ):
         with pytest.raises(BgnbError, match=message):
             replace(stack, **changes)
