@@ -66,12 +66,14 @@ class Choice(Kind):
     """One of a few names, ignoring case."""
 
     names: Callable[[], Iterable[str]]
+    #: Names by earlier names, which are still accepted.
+    aliases: Callable[[], Mapping[str, str]] = dict
 
     def check(self, name: str, value: Any) -> str:
         """Return the name in the spelling of the choices."""
         from bgnb._util.checks import checked_choice
 
-        return str(checked_choice(name, value, self.names()))
+        return str(checked_choice(name, self.aliases().get(str(value).lower(), value), self.names()))
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from bgnb.simulation.settings import Pair
 class LazyChoice(click.Choice[str]):
     """Choice of names that are looked up only for values, help and completion."""
 
-    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
-        self._names = names
+    def __init__(self, kind: Choice) -> None:
+        self._names, self._aliases = kind.names, kind.aliases
         super().__init__((), case_sensitive=False)
 
     @property
@@ -28,6 +28,10 @@ class LazyChoice(click.Choice[str]):
     @choices.setter
     def choices(self, value: object) -> None:
         """Ignore the names that click sets."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Accept earlier names as well."""
+        return super().convert(self._aliases().get(str(value).lower(), value), param, ctx)
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """List the names as they are spelled."""
@@ -98,7 +102,7 @@ def settings(group: type[SettingsGroup], *, without: Iterable[str] = (), **defau
             continue
         if default is MISSING:
             kind = each.metadata["declaration"].kind
-            type_ = LazyChoice(kind.names) if isinstance(kind, Choice) else click.Path(path_type=Path)
+            type_ = LazyChoice(kind) if isinstance(kind, Choice) else click.Path(path_type=Path)
             made.append(click.argument(name, type=type_, metavar=name.upper()))
         else:
             made.append(_option(name, each.metadata["declaration"], default))
@@ -113,7 +117,7 @@ def _option(name: str, declared: Declaration, default: Any) -> Callable[[Any], A
     if isinstance(kind, Flag):
         names = f"{names}/--no-{names[2:]}"
     elif isinstance(kind, Choice):
-        more |= {"type": LazyChoice(kind.names)}
+        more |= {"type": LazyChoice(kind)}
     elif isinstance(kind, Whole | Number):
         more |= {"type": int if isinstance(kind, Whole) else float}
     elif isinstance(kind, Pair):

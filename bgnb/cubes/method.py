@@ -46,10 +46,12 @@ class Method(ABC):
 
     #: Name, for arguments, options and files.
     name: str
+    #: Earlier names, which are still accepted.
+    aliases: tuple[str, ...] = ()
     #: Runs that are summed to one stack: those of a ``group``, or, for `fit`, those with similar ``pointing``.
     sums: Literal["group", "pointing"] = "group"
-    #: Number of energy bins, and of bins in each of DETX and DETY; if None, they depend on the number of runs.
-    default_bins: tuple[int, int] | None = None
+    #: Default number of energy bins, and of bins in each of DETX and DETY.
+    default_bins: tuple[int, int] = (20, 60)
     #: False if there may be empty bins between bins with counts, because log rates cannot be interpolated then.
     interpolable: bool = True
 
@@ -77,15 +79,15 @@ def register_method(method: Method) -> None:
     Raises
     ------
     BgnbError
-        If another method with this name is registered.
+        If another method with this name, or with this earlier name, is registered.
     """
     if methods().setdefault(method.name, method) is not method:
         raise BgnbError("exists", f"a method named {method.name} is registered already; use another name")
 
 
 def method_names() -> Iterable[str]:
-    """Return the names of all methods."""
-    return methods().keys()
+    """Return the names of all methods, without earlier names."""
+    return [name for name, method in methods().items() if method.name == name]
 
 
 def find_method(name: str) -> Method:
@@ -96,12 +98,13 @@ def find_method(name: str) -> Method:
     BgnbError
         If there is no such method; the message lists the methods.
     """
-    return methods()[checked_choice("method", name, method_names())]
+    earlier = methods().get(str(name).lower())
+    return earlier or methods()[checked_choice("method", name, method_names())]
 
 
 @cache
 def methods() -> dict[str, Method]:
-    """Return the methods of bgnb and of other packages, by name."""
+    """Return the methods of bgnb and of other packages, by name and by earlier names."""
     own = import_module("bgnb.cubes.methods").METHODS
-    others = [entry.load() for entry in entry_points(group="bgnb.methods")]
-    return {method.name: method for method in (*own, *others)}
+    found = (*own, *(entry.load() for entry in entry_points(group="bgnb.methods")))
+    return {name: method for method in found for name in (method.name, *method.aliases)}

@@ -5,53 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from bgnb._util.arrays import Bools, Floats, quotient
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.cube import RATE_UNIT, Cube
 from bgnb.cubes.method import Method
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.power_law import fit_power_law
-from bgnb.cubes.smoothing import smooth_planes, times_to_smooth
-from bgnb.cubes.spline import SplineModel, fit_spline
+from bgnb.cubes.smoothing import smooth_planes, smoothed_variance, times_to_smooth
+from bgnb.cubes.spline import RADIAL_TERMS, SplineModel, fit_spline
 from bgnb.cubes.stack import Stack
 
-#: Minimum rate of a bin, as a fraction of the mean rate of its plane.
-FLOOR = 0.01
-#: Minimum exposure of a bin after smoothing, as a fraction of the maximum in its plane; below, the nearest bin is used.
-REACHED = 0.1
-#: Planes without counts are extrapolated from the nearest planes that have this number of counts in total.
-POWER_LAW_COUNTS = 100
-#: Spectral index of the rate if all counts are in a single plane.
-POWER_LAW_INDEX = 2.7
-
-
-class _Default(Method):
-    """Smooth counts and exposure, and divide."""
-
-    name = "default"
-
-    def make(self, stack: Stack) -> BackgroundModel:
-        times = times_to_smooth(stack.counts.sum())
-        counts, exposure = stack.counts.astype(float), stack.exposure.to_value("s MeV sr")
-        rate = _filled(smooth_planes(counts, times), smooth_planes(exposure, times))
-        return _without_zeros(rate, stack, self.name)
-
-
-class _Michi(Method):
-    """Divide counts by exposure and then smooth; the energy axis starts at the lowest threshold of the group."""
-
-    name = "michi"
-
-    def make(self, stack: Stack) -> BackgroundModel:
-        stack = stack.above(int(np.argmax(stack.livetime_us.any(axis=(1, 2)))))
-        times = times_to_smooth(stack.counts.sum())
-        exposure = stack.exposure.to_value("s MeV sr")
-        measured = (exposure > 0).astype(float)
-        rate = _filled(smooth_planes(quotient(stack.counts, exposure, 0.0), times), smooth_planes(measured, times))
-        return _without_zeros(rate, stack, self.name)
+#: Events by which the local rate is pulled towards the template: it follows the counts where the smoothing sums more.
+TEMPLATE_EVENTS = 1.0
 
 
 class _Spline(Method):
@@ -59,7 +24,7 @@ class _Spline(Method):
 
     name = "spline"
     sums = "pointing"
-    default_bins = (40, 40)  # the rate is smooth, so that bins need no minimum of counts
+    default_bins = (40, 40)
 
     def make(self, stack: Stack) -> BackgroundModel:
         rate, error = self.fit([Cell(90.0, 0.0, stack)]).at(90.0, 0.0)
@@ -69,8 +34,29 @@ class _Spline(Method):
         return fit_spline(cells)
 
     def extrapolated(self, stack: Stack) -> Bools:
-        """Return a mask of the planes without livetime, as the fit includes exposed planes without counts."""
+        """Return the planes without livetime: the fit covers planes without counts as well."""
         return np.asarray(~stack.livetime_us.any(axis=(1, 2)))
+
+
+class _Classic(Method):
+    """Smooth counts and exposure, and divide."""
+
+    name = "classic"
+    aliases = ("default",)
+
+    def make(self, stack: Stack) -> BackgroundModel:
+        return _smoothed(stack, self.name, np.ones(stack.axes.shape))
+
+
+class _Michi(Method):
+    """Divide counts by livetime, then smooth."""
+
+    name = "michi"
+
+    def make(self, stack: Stack) -> BackgroundModel:
+        livetime = stack.livetime_us.astype(float)
+        longest = livetime.max(axis=(1, 2), keepdims=True)
+        return _smoothed(stack, self.name, quotient(longest, livetime, 0.0))
 
 
 class _Unsmoothed(Method):
@@ -84,54 +70,31 @@ class _Unsmoothed(Method):
         return BackgroundModel(Cube(stack.axes, rate), stack, self.name)
 
     def extrapolated(self, stack: Stack) -> Bools:
-        """Return an empty mask, as nothing is extrapolated."""
+        """Return no planes: no bin is extrapolated."""
         return np.zeros(stack.axes.shape[0], dtype=bool)
 
 
-METHODS: tuple[Method, ...] = (_Default(), _Michi(), _Spline(), _Unsmoothed())
+METHODS: tuple[Method, ...] = (_Spline(), _Classic(), _Michi(), _Unsmoothed())
 
 
-def _filled(numerator: Floats, denominator: Floats) -> Floats:
-    """Divide smoothed cubes; in the middle of masks, which smoothing does not reach, take the value of the nearest bin."""
-    ratio = quotient(numerator, denominator, 0.0)
-    for plane, weight in zip(ratio, denominator, strict=True):
-        reached = weight > REACHED * weight.max()
-        if reached.any() and not reached.all():
-            nearest = distance_transform_edt(~reached, return_distances=False, return_indices=True)
-            plane[:] = plane[tuple(nearest)]
-    return ratio
+def _smoothed(stack: Stack, method: str, weight: Floats) -> BackgroundModel:
+    """Smooth the ratio of the counts to those of a template, a radially symmetric fit to the stack.
 
-
-def _without_zeros(rate: Floats, stack: Stack, method: str) -> BackgroundModel:
-    """Make a model with positive rates in all bins, in which each plane with counts predicts exactly these counts."""
-    volume, exposure = stack.axes.bin_volume.to_value("MeV sr"), stack.exposure.to_value("s MeV sr")
-    plane_counts = stack.counts.sum(axis=(1, 2))
-    filled = np.empty_like(rate)
-    populated = np.flatnonzero(plane_counts)
-    for plane in populated:
-        floored = np.maximum(rate[plane], FLOOR * rate[plane].mean())
-        filled[plane] = floored * plane_counts[plane] / (floored * exposure[plane]).sum()
-
-    log_energy = np.log(stack.axes.energy_centers.value)
-    for plane in np.flatnonzero(plane_counts == 0):
-        nearest = populated[np.argmin(np.abs(log_energy[populated] - log_energy[plane]))]
-        mean_rate = _plane_rate(int(plane), stack.axes.energy_centers.value, plane_counts, exposure.sum(axis=(1, 2)))
-        filled[plane] = filled[nearest] * mean_rate / np.average(filled[nearest], weights=volume[nearest])
-    return BackgroundModel(Cube(stack.axes, filled * RATE_UNIT), stack, method)
-
-
-def _plane_rate(plane: int, energy: Floats, counts: NDArray[np.int64], exposure: Floats) -> float:
-    """Extrapolate the mean rate of a plane without counts along a power law.
-
-    The power law is fitted to the nearest exposed planes that have `POWER_LAW_COUNTS` in total,
-    at least two of them with counts.
+    With smoothing S, weights w of the bins, template rate T, the counts n and μ = T · exposure,
+    and k template events, the rate is T · (S(wn) + k) / (S(wμ) + k). Smoothing so neither
+    flattens the rate nor carries it across the edge of the camera, and bins with few counts
+    follow the template. In the variance, that of the template has the weight that the smoothed
+    counts leave to it.
     """
-    exposed = np.flatnonzero(exposure)
-    nearest = exposed[np.argsort(np.abs(np.log(energy[exposed] / energy[plane])), kind="stable")]
-    enough = (np.cumsum(counts[nearest]) >= POWER_LAW_COUNTS) & (np.cumsum(counts[nearest] > 0) >= 2)
-    chosen = nearest[: int(np.argmax(enough)) + 1] if enough.any() else nearest
-    law = fit_power_law(energy[chosen], counts[chosen].astype(float), exposure[chosen])
-    if law is None:  # all counts are in one plane
-        only = int(np.argmax(counts))
-        return float(counts[only] / exposure[only] * (energy[plane] / energy[only]) ** -POWER_LAW_INDEX)
-    return float(law.at(energy[plane]))
+    template, template_error = fit_spline([Cell(90.0, 0.0, stack)], RADIAL_TERMS).at(90.0, 0.0)
+    rate, times = template.quantity.to_value(RATE_UNIT), times_to_smooth(stack.counts.sum())
+    expected = rate * stack.exposure.to_value("s MeV sr")
+    smooth = smooth_planes(weight * expected, times)
+    ratio = (smooth_planes(weight * stack.counts, times) + TEMPLATE_EVENTS) / (smooth + TEMPLATE_EVENTS)
+    ratio *= stack.counts.sum() / (ratio * expected).sum()
+    local = quotient(smoothed_variance(weight**2 * expected * ratio, times), smooth**2, 0.0)
+    share = (smooth / (smooth + TEMPLATE_EVENTS)) ** 2
+    of_template = (template_error.quantity / template.quantity).value ** 2
+    relative_error = np.sqrt(share * local + (1 - share) * of_template)
+    cube = Cube(stack.axes, rate * ratio * RATE_UNIT)
+    return BackgroundModel(cube, stack, method, Cube(stack.axes, cube.quantity * relative_error))

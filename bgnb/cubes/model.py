@@ -80,7 +80,7 @@ class BackgroundModel:
         return f"BackgroundModel(method: {self.method}, {self.stack!r})"
 
 
-def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
+def make_model(stack: Stack, method: str = "spline") -> BackgroundModel:
     """Make a background model from a stack.
 
     Parameters
@@ -90,18 +90,15 @@ def make_model(stack: Stack, method: str = "default") -> BackgroundModel:
     method : str
         Name of a method:
 
-        ``default``
-            Smooth counts and exposure in each energy plane, and divide. The number of counts
-            in each plane is conserved. Planes without counts are extrapolated along a power
-            law from the nearest planes, and bins that are empty after smoothing get a small
-            positive rate, so that no rate is zero.
-        ``michi``
-            Start the energy axis at the lowest threshold in the group, and divide by the
-            livetime before smoothing (Mayer 2015); otherwise like ``default``.
         ``spline``
-            Fit a smooth rate to the counts, with its error, see `bgnb.cubes.spline`. Fitted
-            to a single stack it describes one pointing only; `make_bg_cube_models` fits it
-            to all runs at once.
+            A smooth rate fitted to the counts, see `bgnb.cubes.spline`. From a stack alone it
+            describes one pointing only; `make_bg_cube_models` fits it to all runs at once.
+        ``classic``
+            Smooth counts and exposure plane by plane, relative to a radially symmetric fit,
+            and divide (called ``default`` earlier).
+        ``michi``
+            Divide counts by livetime before smoothing (Mayer 2015); otherwise as ``classic``.
+            The two differ only where the livetime varies over the field of view.
         ``unsmoothed``
             Divide counts by exposure, bin by bin: rate × livetime × bin volume = counts. For
             comparisons; the rate of empty bins is zero.

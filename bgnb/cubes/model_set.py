@@ -232,8 +232,10 @@ def checked_lookup(model_lookup: str) -> ModelLookup:
 def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> RateForRun:
     """Interpolate log rates linearly in the cosine of the zenith angle, on the axes of the nearer model.
 
-    At energies at which only one of the two models is exposed, the rate is taken from this
-    model. In bins outside the axes of the farther model, it is taken from the nearer one.
+    At energies at which only one of the two models is exposed, the rate follows from this
+    model and the ratio of the two at the nearest energy at which both are: otherwise the
+    spectrum would have a step there. In bins outside the axes of the farther model, the rate is
+    that of the nearer one.
     """
     part = (cos_zenith - below.cos_zenith) / (above.cos_zenith - below.cos_zenith)
     near, far, weight = (below, above, part) if part < 0.5 else (above, below, 1 - part)
@@ -246,9 +248,11 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ra
         low, high = far.model.axes.energy.value[[*np.flatnonzero(seen_second)[[0, -1]] + [0, 1]]]
         centres = axes.energy_centers.value
         seen_second = (centres >= low) & (centres < high)
-    share = np.where(seen_second & ~seen_first, 1.0, np.where(seen_first & ~seen_second, 0.0, weight))[:, None, None]
-    share = np.where(first > 0, np.where(second > 0, share, 0.0), 1.0)
-    rate = np.exp((1 - share) * _log(first) + share * _log(second)) * ((first > 0) | (second > 0))
+    ratio = np.where((first > 0) & (second > 0), _log(second) - _log(first), 0.0)
+    both, planes = np.flatnonzero(seen_first & seen_second), np.arange(len(ratio))
+    ratio = ratio[both[np.argmin(np.abs(both - planes[:, None]), axis=1)]] if both.size else np.zeros_like(ratio)
+    from_second = ((seen_second & ~seen_first)[:, None, None] | (first == 0)) & (second > 0)
+    rate = np.where(from_second, second * np.exp((weight - 1) * ratio), first * np.exp(weight * ratio))
     weights = {near.group_id: 1 - weight, far.group_id: weight}
     return RateForRun(rate=Cube(axes, u.Quantity(rate, RATE_UNIT)), weights=dict(sorted(weights.items())))
 

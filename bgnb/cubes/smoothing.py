@@ -38,6 +38,23 @@ def smooth_planes(values: NDArray[np.float64], times: int) -> NDArray[np.float64
     return values
 
 
+def smoothed_variance(variance: NDArray[np.float64], times: int) -> NDArray[np.float64]:
+    """Propagate the variance of independent bins through `smooth_planes`: smooth it with the squared kernel.
+
+    Parameters
+    ----------
+    variance : ndarray
+        Variance of each bin, shape (energy, dety, detx).
+    times : int
+        Number of passes.
+    """
+    kernel = np.zeros((4 * times + 1, 4 * times + 1))
+    kernel[2 * times, 2 * times] = 1.0
+    for _ in range(times):
+        kernel = convolve(kernel, K5A / K5A.sum(), mode="constant")
+    return np.asarray(convolve(variance, kernel[None] ** 2, mode="reflect"))
+
+
 def times_to_smooth(counts: float) -> int:
     """Return the number of smoothing passes of the original tool for a cube with this number of counts.
 

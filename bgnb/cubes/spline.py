@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -32,10 +32,14 @@ from threadpoolctl import threadpool_limits
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError
+from bgnb.cubes.camera import inside_camera
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts, zenith_range_of
 from bgnb.observations.coordinates import FovAlign
+
+#: Minimum rate, as a fraction of the maximum at the same energy.
+FLOOR = 1e-6
 
 F = TypeVar("F", bound=Callable[..., Any])
 Term = tuple[str, str, str]
@@ -70,8 +74,10 @@ TERMS: tuple[Term, ...] = (
     ("north", "1", "1"),
     ("north", "energy", "1"),
 )
-# With the norm of each cell.
-_ALL_TERMS = (*TERMS, ("cell", "1", "1"))
+#: Terms for a single pointing, without the surface in DETX and DETY: a radial profile with a gradient.
+RADIAL_TERMS = tuple(term for term in TERMS if term[0] == "1" and term[2] != "xy~")
+# The norm of each cell.
+_CELL_NORM: Term = ("cell", "1", "1")
 # The basis with many columns.
 _WIDE = "xy~"
 # The first three terms have a weak, constant penalty.
@@ -84,6 +90,8 @@ _PRIOR = (0.1, 0.0003)
 _WEAKEST, _STRONGEST = 1e-4, 1e7
 _INDEX = 2.7  # spectral index at the start of the fit
 _MAX_STEPS = 200
+# Maximum change of a coefficient in its standard errors, and of the degrees of freedom of a term.
+_SETTLED = 0.01
 
 
 def _one_thread(function: F) -> F:
@@ -119,7 +127,9 @@ class SplineModel:
         Effective number of coefficients of each term.
     scatter : float
         Standard deviation of the logarithm of the norm from run to run, beyond statistical
-        fluctuations.
+        fluctuations; 0 for a fit to a single cell, which does not show it.
+    camera : ndarray, shape (dety, detx)
+        Part of each pixel that is inside the camera, see `~bgnb.cubes.camera.inside_camera`.
     """
 
     axes: CubeAxes
@@ -132,6 +142,7 @@ class SplineModel:
     covariance: Floats
     degrees_of_freedom: Floats
     scatter: float
+    camera: Floats
 
     @property
     def altitude_range(self) -> tuple[float, float]:
@@ -162,8 +173,12 @@ class SplineModel:
     @_one_thread
     def rate_at(self, alt_pnt: float, az_pnt: float) -> Cube:
         """Compute the rate at a pointing without its error, which is much faster than `at`."""
-        rate = np.exp(_linear_predictor(self.coefficients, self._parts(alt_pnt, az_pnt), self.terms))
-        return Cube(self.axes, u.Quantity(rate.reshape(self.axes.shape), RATE_UNIT))
+        log_rate = _linear_predictor(self.coefficients, self._parts(alt_pnt, az_pnt), self.terms)
+        rate = np.exp(np.clip(log_rate, -700, 700)).reshape(self.axes.shape) * self.camera
+        # Far below the threshold the rate is constant: a steep spectrum would rise without limit.
+        last = max(int(np.argmax(self.counts.any(axis=(1, 2)))) - 1, 0)
+        rate[:last] = rate[last]
+        return Cube(self.axes, u.Quantity(np.maximum(rate, FLOOR * rate.max(axis=(1, 2), keepdims=True)), RATE_UNIT))
 
     def _parts(self, alt_pnt: float, az_pnt: float) -> tuple[Parts, Parts, Parts]:
         """Evaluate the basis in pointing, energy and field of view, for one pointing."""
@@ -176,13 +191,17 @@ class SplineModel:
 
 
 @_one_thread
-def fit_spline(cells: Sequence[Cell]) -> SplineModel:
+def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] = TERMS) -> SplineModel:
     """Fit the rate to the counts of cells.
+
+    If events end at an edge of the camera, the fit is that of the pixels inside.
 
     Parameters
     ----------
     cells : sequence of `Cell`
         Runs, or sums of runs in the same bin of pointing, on the same axes.
+    terms : sequence of tuple of str
+        The terms; the first three have to be those of `TERMS`.
 
     Returns
     -------
@@ -195,10 +214,25 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
     """
     _check_cells(cells)
     axes = cells[0].stack.axes
+    observed = np.sum([cell.stack.counts.sum(axis=0) for cell in cells], axis=0)
+    everywhere = np.ones(observed.shape)
+    model, expected = _fit(cells, tuple(terms), everywhere)
+    camera = inside_camera(observed, expected, axes)
+    if np.all(camera == 1):
+        return model
+    model, expected = _fit(cells, tuple(terms), np.where(camera == 1, 1.0, 0.0))
+    return replace(model, camera=inside_camera(observed, expected, axes))
+
+
+def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tuple[SplineModel, Floats]:
+    """Fit the rate in pixels with ``inside`` = 1; return the model and the counts that it predicts in all, (dety, detx)."""
+    axes, all_terms = cells[0].stack.axes, (*terms, *[_CELL_NORM] * (len(cells) > 1))
     alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
     zenith_range = zenith_range_of(alt_pnt)
-    counts = np.stack([cell.stack.counts.reshape(axes.shape[0], -1) for cell in cells]).astype(float)
-    exposure = np.stack([cell.stack.exposure.to_value("s MeV sr").reshape(axes.shape[0], -1) for cell in cells])
+    shape = (len(cells), axes.shape[0], -1)
+    counts = np.stack([cell.stack.counts * inside for cell in cells]).reshape(shape)
+    full_exposure = np.stack([cell.stack.exposure.to_value("s MeV sr") for cell in cells]).reshape(shape)
+    exposure = full_exposure * inside.ravel()
 
     raw = (pointing_parts(alt_pnt, az_pnt, zenith_range), energy_parts(axes), view_parts(axes))
     weights = [counts.sum(axis=axis) / counts.sum() for axis in ((1, 2), (0, 2), (0, 1))]
@@ -207,29 +241,30 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
     }
     pointing, energy, view = (centred(parts, means) for parts in raw)
     parts = ({**pointing, "cell": np.eye(len(cells))}, energy, view)
-    sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in _ALL_TERMS]
+    sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in all_terms]
     ends = np.cumsum(sizes)
     blocks = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
     # The norm of a cell of n runs has a scatter of 1/√n times that of a single run.
     weight = np.ones(ends[-1])
-    weight[blocks[-1]] = [len(cell.stack.runs) for cell in cells]
+    if len(cells) > 1:
+        weight[blocks[-1]] = [len(cell.stack.runs) for cell in cells]
 
     coefficients = np.zeros(ends[-1])
     coefficients[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
-    coefficients[0] = np.log(counts.sum() / (exposure * np.exp(_linear_predictor(coefficients, parts, _ALL_TERMS))).sum())
+    coefficients[0] = np.log(counts.sum() / (exposure * np.exp(_linear_predictor(coefficients, parts, all_terms))).sum())
     penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
     freedom = np.zeros(len(blocks))
     for _ in range(_MAX_STEPS):
-        expected = exposure * np.exp(np.clip(_linear_predictor(coefficients, parts, _ALL_TERMS), -700, 100))
+        expected = exposure * _exp(_linear_predictor(coefficients, parts, all_terms))
         strength = weight * np.repeat(penalty, sizes)
-        factor = cho_factor(_information(expected, parts) + np.diag(strength))
-        step = cho_solve(factor, _projected(counts - expected, parts) - strength * coefficients)
+        factor = cho_factor(_information(expected, parts, all_terms) + np.diag(strength))
+        step = cho_solve(factor, _projected(counts - expected, parts, all_terms) - strength * coefficients)
         largest = float(np.abs(step).max())
         coefficients = coefficients + step * min(1.0, _LONGEST_STEP / max(largest, _LONGEST_STEP))
         covariance = cho_solve(factor, np.eye(len(step)))
         before, spent = freedom, strength * np.diag(covariance)
         freedom = np.array([size - spent[block].sum() for size, block in zip(sizes, blocks, strict=True)])
-        if largest < 1e-3 and np.abs(freedom - before).max() < 0.01:
+        if np.all(np.abs(step) < _SETTLED * np.sqrt(np.diag(covariance))) and np.abs(freedom - before).max() < _SETTLED:
             break
         if largest < 0.5:
             lengths = np.array([np.sum(weight[block] * coefficients[block] ** 2) for block in blocks])
@@ -238,23 +273,31 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
             penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
     else:
         raise BgnbError(
-            "not-converged", f"the spline did not converge in {_MAX_STEPS} steps; are there enough counts? Try --method default"
+            "not-converged", f"the spline did not converge in {_MAX_STEPS} steps; are there enough counts? Try --method classic"
         )
+    predicted = (full_exposure * _exp(_linear_predictor(coefficients, parts, all_terms))).sum(axis=(0, 1))
+    scatter = float(penalty[-1] ** -0.5) if len(cells) > 1 else 0.0
     # The coefficients describe the median run; the mean of log-normal norms lies above their median.
-    coefficients[0] += np.mean(1 / weight[blocks[-1]]) / penalty[-1] / 2
-    p = sum(sizes[:-1])
-    return SplineModel(
+    coefficients[0] += np.mean(1 / weight[blocks[-1]]) * scatter**2 / 2
+    p = sum(sizes[: len(terms)])
+    model = SplineModel(
         axes=axes,
         fovalign=cells[0].stack.fovalign,
         counts=np.sum([cell.stack.counts for cell in cells], axis=0),
-        terms=TERMS,
+        terms=terms,
         zenith_range=zenith_range,
         means=means,
         coefficients=coefficients[:p],
         covariance=covariance[:p, :p],
-        degrees_of_freedom=freedom[:-1],
-        scatter=float(penalty[-1] ** -0.5),
+        degrees_of_freedom=freedom[: len(terms)],
+        scatter=scatter,
+        camera=np.ones(inside.shape),
     )
+    return model, predicted.reshape(inside.shape)
+
+
+def _exp(log_rate: Floats) -> Floats:
+    return np.exp(np.clip(log_rate, -700, 100))
 
 
 def _check_cells(cells: Sequence[Cell]) -> None:
@@ -299,16 +342,16 @@ def _variance(covariance: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequ
     return variance
 
 
-def _projected(values: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
+def _projected(values: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
     """Multiply the transposed design matrix with the values in each bin of each cell."""
     pointing, energy, view = parts
-    by_view = {s: values @ view[s] for s in {s for _, _, s in _ALL_TERMS}}
+    by_view = {s: values @ view[s] for s in {s for _, _, s in terms}}
     return np.concatenate(
-        [np.einsum("cp,fe,cfs->pes", pointing[p], energy[e], by_view[s], optimize=True).ravel() for p, e, s in _ALL_TERMS]
+        [np.einsum("cp,fe,cfs->pes", pointing[p], energy[e], by_view[s], optimize=True).ravel() for p, e, s in terms]
     )
 
 
-def _information(expected: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
+def _information(expected: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
     """Compute the Fisher information: transposed design matrix · expected counts · design matrix.
 
     The design matrix, with a row for each bin of each cell, is never computed. Instead sums run
@@ -339,9 +382,9 @@ def _information(expected: Floats, parts: tuple[Parts, Parts, Parts]) -> Floats:
             full = np.einsum("cp,cq,cijkl->pikqjl", pointing[p], pointing[q], over_energies(e, f, s, t), optimize=True)
         return full.reshape(math.prod(full.shape[:3]), -1)
 
-    rows: list[list[Floats]] = [[] for _ in _ALL_TERMS]
-    for number, one in enumerate(_ALL_TERMS):
+    rows: list[list[Floats]] = [[] for _ in terms]
+    for number, one in enumerate(terms):
         for before in range(number):
             rows[number].append(rows[before][number].T)
-        rows[number] += [block(one, other) for other in _ALL_TERMS[number:]]
+        rows[number] += [block(one, other) for other in terms[number:]]
     return np.block(rows)

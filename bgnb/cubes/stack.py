@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
@@ -94,11 +94,6 @@ class Stack:
     def telescop(self) -> str:
         """Name of the instrument; "" if no run states it."""
         return next((run.telescop.strip() for run in self.runs if run.telescop.strip()), "")
-
-    def above(self, first_bin: int) -> Stack:
-        """Remove the energy bins below ``first_bin``."""
-        axes = replace(self.axes, energy=self.axes.energy[first_bin:])
-        return replace(self, axes=axes, counts=self.counts[first_bin:], livetime_us=self.livetime_us[first_bin:])
 
     def __add__(self, other: Stack) -> Stack:
         if not isinstance(other, Stack):

@@ -45,7 +45,8 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
     }
     hdus = [primary, cube_hdu("COUNTS", model.axes, model.counts, "K", "", {})]
     hdus += [table_hdu(table, name) for name, table in tables.items()]
-    write_fits(Path(path), [*hdus, fits.ImageHDU(model.covariance, name="COVARIANCE")])
+    hdus += [fits.ImageHDU(model.covariance, name="COVARIANCE"), fits.ImageHDU(model.camera, name="CAMERA")]
+    write_fits(Path(path), hdus)
 
 
 def read_spline(path: str | Path) -> SplineModel:
@@ -74,10 +75,10 @@ def read_spline(path: str | Path) -> SplineModel:
         means: dict[str, list[float]] = {}
         for part, _, value in hdus["MEANS"].data:
             means.setdefault(part, []).append(float(value))
-        terms = hdus["TERMS"].data
+        terms, axes = hdus["TERMS"].data, read_axes(hdus["COUNTS"], path)
         header = hdus[0].header
         return SplineModel(
-            axes=read_axes(hdus["COUNTS"], path),
+            axes=axes,
             fovalign=checked_fovalign(header["FOVALIGN"]),
             counts=read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64),
             terms=tuple((str(p), str(e), str(v)) for p, e, v in zip(*(terms[c] for c in _TERM_COLUMNS[:3]), strict=True)),
@@ -87,4 +88,5 @@ def read_spline(path: str | Path) -> SplineModel:
             covariance=np.array(hdus["COVARIANCE"].data, dtype=float),
             degrees_of_freedom=np.array(terms[_TERM_COLUMNS[3]], dtype=float),
             scatter=header["SCATTER"],
+            camera=np.array(hdus["CAMERA"].data, dtype=float) if "CAMERA" in names else np.ones(axes.shape[1:]),
         )

@@ -82,8 +82,8 @@ class Plan:
     def chunk(self, piece: tuple[Key, Sequence[int]]) -> Chunk:
         """Make the chunk of a piece."""
         key, obs_ids = piece
-        axes = self.settings.binning.axes(len(self.members[key.group_id]))
-        return Chunk(key, axes, self.settings.fovalign, self.mask, tuple(self.runs.files(obs_id) for obs_id in obs_ids))
+        files = tuple(self.runs.files(obs_id) for obs_id in obs_ids)
+        return Chunk(key, self.settings.binning.axes, self.settings.fovalign, self.mask, files)
 
     def cell(self, counted: Counted) -> Cell:
         """Combine counts with the mean pointing of their runs."""

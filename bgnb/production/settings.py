@@ -7,7 +7,7 @@ this module at each start.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import index
 from pathlib import Path
@@ -29,6 +29,12 @@ def _methods() -> Iterable[str]:
     from bgnb.cubes.method import method_names
 
     return method_names()
+
+
+def _earlier_methods() -> Mapping[str, str]:
+    from bgnb.cubes.method import methods
+
+    return {name: method.name for name, method in methods().items()}
 
 
 @dataclass(frozen=True)
@@ -195,14 +201,14 @@ class Grouping(SettingsGroup):
 
 def n_energy_setting() -> Any:
     """Declare the number of energy bins of models."""
-    fewer = "20, fewer in groups of fewer than 100 runs; 40 for splines"
-    return setting(Whole(), None, help="Number of energy bins.", default_text=fewer)
+    text = "40 for splines, otherwise 20"
+    return setting(Whole(), None, help="Number of energy bins.", default_text=text)
 
 
 def n_fov_setting() -> Any:
     """Declare the number of bins of models in the field of view."""
-    fewer = "60, fewer in groups of fewer than 100 runs; 40 for splines"
-    return setting(Whole(), None, help="Number of bins in each of DETX and DETY.", default_text=fewer)
+    text = "40 for splines, otherwise 60"
+    return setting(Whole(), None, help="Number of bins in each of DETX and DETY.", default_text=text)
 
 
 def fovalign_setting() -> Any:
@@ -222,27 +228,18 @@ class CubeBinning(SettingsGroup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.axes(1)  # checks the ends
+        self.axes  # noqa: B018  checks the ends
 
-    def axes(self, n_runs: int) -> CubeAxes:
-        """Make the axes of the cube of a group.
-
-        By default there are 20 bins in energy and 60 in each direction of the field of view; for
-        n < 100 runs there are 20 + m and 60 + 4m, with m = n // 10 − 10.
-
-        Parameters
-        ----------
-        n_runs : int
-            Number of runs in the group.
-        """
+    @property
+    def axes(self) -> CubeAxes:
+        """Axes of the cubes."""
         from astropy import units as u
 
         from bgnb.cubes.cube import CubeAxes
 
-        coarser = min(n_runs // 10 - 10, 0)
         return CubeAxes.regular(
-            n_energy=20 + coarser if self.n_energy is None else self.n_energy,
-            n_fov=60 + 4 * coarser if self.n_fov is None else self.n_fov,
+            n_energy=self.n_energy or 20,
+            n_fov=self.n_fov or 60,
             energy_min=self.energy_min * u.TeV,
             energy_max=self.energy_max * u.TeV,
             fov_max=self.fov_max * u.deg,
@@ -266,7 +263,7 @@ def method_setting() -> Any:
     text = (
         "Method to derive the rate. A spline is fitted to all runs at once, and evaluated at the mean pointing of each group."
     )
-    return setting(Choice(_methods), "default", help=text, see="make_model")
+    return setting(Choice(_methods, _earlier_methods), "spline", help=text, see="make_model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +286,7 @@ class ModelSettings(SettingsGroup):
 
         super().__post_init__()
         binning, edges = self.binning.as_dict(), self.grouping.edges
-        for name, default in zip(("n_energy", "n_fov"), find_method(self.method).default_bins or (), strict=False):
+        for name, default in zip(("n_energy", "n_fov"), find_method(self.method).default_bins, strict=True):
             binning[name] = binning[name] or default
         object.__setattr__(self, "binning", CubeBinning.from_dict(binning))
         alt_edges = _TEST_ALT_EDGES if self.test and edges.alt_edges is None else edges.alt_edges
