@@ -227,7 +227,7 @@ def test_true_reco_fails_early(tmp_path):
     out = tmp_path / "out"
     for wrong, code, words in (
         ({"method": "ring"}, "unknown-choice", ("method", "ring")),
-        ({"n_fov": 0}, "invalid-argument", ("n_fov", "from 1")),
+        ({"n_fov": 0}, "invalid-argument", ("n_fov", "at least 1")),
         ({"trigger_rate": -1.0}, "invalid-argument", ("trigger_rate", "above 0", "-1.0")),
     ):
         with raises(code, *words):

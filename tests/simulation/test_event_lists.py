@@ -69,9 +69,9 @@ def test_pointings_are_uniform():
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ({"n_runs": 0}, "invalid-argument", ("n_runs", "from 1")),
-        ({"n_runs": 1.5}, "invalid-argument", ("n_runs", "from 1", "1.5")),
-        ({"seed": -1}, "invalid-argument", ("seed", "from 0", "-1")),
+        ({"n_runs": 0}, "invalid-argument", ("n_runs", "at least 1")),
+        ({"n_runs": 1.5}, "invalid-argument", ("n_runs", "at least 1", "1.5")),
+        ({"seed": -1}, "invalid-argument", ("seed", "at least 0", "-1")),
         ({"observatory": "HAWC"}, "unknown-choice", ("observatory", "HAWC", "HESS", "MAGIC")),
         ({"alt_range": (80, 30)}, "invalid-argument", ("alt_range", "increasing", "(80, 30)")),
         ({"date_range": ("2010-13-01", "2011-01-01")}, "invalid-argument", ("date_range", "2010-13-01")),
