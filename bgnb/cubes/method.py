@@ -64,8 +64,8 @@ class Method(ABC):
         return None
 
     def extrapolated(self, stack: Stack) -> Bools:
-        """Return a mask of the energy planes with extrapolated rates, shape (energy,); by default those without counts."""
-        return np.asarray(~stack.counts.any(axis=(1, 2)))
+        """Return a mask of the energy planes with extrapolated rates, shape (energy,); by default those without livetime."""
+        return np.asarray(~stack.livetime_us.any(axis=(1, 2)))
 
 
 def register_method(method: Method) -> None:

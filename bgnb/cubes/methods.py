@@ -33,10 +33,6 @@ class _Spline(Method):
     def fit(self, cells: Sequence[Cell]) -> SplineModel:
         return fit_spline(cells)
 
-    def extrapolated(self, stack: Stack) -> Bools:
-        """Return the planes without livetime: the fit covers planes without counts as well."""
-        return np.asarray(~stack.livetime_us.any(axis=(1, 2)))
-
 
 class _Classic(Method):
     """Smooth counts and exposure, and divide."""

@@ -20,22 +20,19 @@ K5A = np.array(
 
 
 def smooth_planes(values: NDArray[np.float64], times: int) -> NDArray[np.float64]:
-    """Smooth each energy plane with the kernel `K5A`.
+    """Smooth each energy plane with the kernel K5A.
 
-    Boundaries are reflected. Therefore the sum of each plane is conserved, and a flat plane
-    stays flat.
+    Beyond the edges of a plane there is zero: use the ratio of two smoothed cubes, which this
+    does not bend.
 
     Parameters
     ----------
     values : ndarray
-        Values, shape (energy, dety, detx).
+        Shape (energy, dety, detx).
     times : int
         Number of passes.
     """
-    kernel = (K5A / K5A.sum())[None]
-    for _ in range(times):
-        values = convolve(values, kernel, mode="reflect")
-    return values
+    return np.asarray(convolve(values, _kernel(times), mode="constant"))
 
 
 def smoothed_variance(variance: NDArray[np.float64], times: int) -> NDArray[np.float64]:
@@ -48,11 +45,15 @@ def smoothed_variance(variance: NDArray[np.float64], times: int) -> NDArray[np.f
     times : int
         Number of passes.
     """
-    kernel = np.zeros((4 * times + 1, 4 * times + 1))
-    kernel[2 * times, 2 * times] = 1.0
+    return np.asarray(convolve(variance, _kernel(times) ** 2, mode="constant"))
+
+
+def _kernel(times: int) -> NDArray[np.float64]:
+    """Return the kernel of several passes, shape (1, 4 times + 1, 4 times + 1)."""
+    kernel = np.ones((1, 1))
     for _ in range(times):
-        kernel = convolve(kernel, K5A / K5A.sum(), mode="constant")
-    return np.asarray(convolve(variance, kernel[None] ** 2, mode="reflect"))
+        kernel = convolve(np.pad(kernel, 2), K5A / K5A.sum(), mode="constant")
+    return kernel[None]
 
 
 def times_to_smooth(counts: float) -> int:

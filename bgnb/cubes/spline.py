@@ -88,7 +88,7 @@ _LONGEST_STEP = 2.0
 # instead of 1.00 ± 0.04 (benchmarks/spline.py). Held-out runs are predicted equally well.
 _PRIOR = (0.1, 0.0003)
 _WEAKEST, _STRONGEST = 1e-4, 1e7
-_INDEX = 2.7  # spectral index at the start of the fit
+_INDEX = 2.7  # spectral index at the start of the fit, and where the counts do not determine it
 _MAX_STEPS = 200
 # Maximum change of a coefficient in its standard errors, and of the degrees of freedom of a term.
 _SETTLED = 0.01
@@ -249,8 +249,9 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     if len(cells) > 1:
         weight[blocks[-1]] = [len(cell.stack.runs) for cell in cells]
 
-    coefficients = np.zeros(ends[-1])
-    coefficients[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
+    start = np.zeros(ends[-1])
+    start[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
+    coefficients = start.copy()
     coefficients[0] = np.log(counts.sum() / (exposure * np.exp(_linear_predictor(coefficients, parts, all_terms))).sum())
     penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
     freedom = np.zeros(len(blocks))
@@ -258,7 +259,7 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
         expected = exposure * _exp(_linear_predictor(coefficients, parts, all_terms))
         strength = weight * np.repeat(penalty, sizes)
         factor = cho_factor(_information(expected, parts, all_terms) + np.diag(strength))
-        step = cho_solve(factor, _projected(counts - expected, parts, all_terms) - strength * coefficients)
+        step = cho_solve(factor, _projected(counts - expected, parts, all_terms) - strength * (coefficients - start))
         largest = float(np.abs(step).max())
         coefficients = coefficients + step * min(1.0, _LONGEST_STEP / max(largest, _LONGEST_STEP))
         covariance = cho_solve(factor, np.eye(len(step)))
@@ -267,7 +268,7 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
         if np.all(np.abs(step) < _SETTLED * np.sqrt(np.diag(covariance))) and np.abs(freedom - before).max() < _SETTLED:
             break
         if largest < 0.5:
-            lengths = np.array([np.sum(weight[block] * coefficients[block] ** 2) for block in blocks])
+            lengths = np.array([np.sum(weight[block] * (coefficients - start)[block] ** 2) for block in blocks])
             wanted = (freedom + _PRIOR[0]) / (lengths + _PRIOR[1])
             change = np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
             penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)

@@ -352,7 +352,7 @@ def test_rates_of_planes_are_shown_where_they_were_measured():
     stack = counted(3, first_bin=2).stack
     counts = stack.counts.copy()
     counts[6] = 0
-    smoothed = make_model(replace(stack, counts=counts), "default")
+    smoothed = make_model(replace(stack, counts=counts), "classic")
     for second, hidden in ((smoothed, [0, 1, 6]), (replace(smoothed, method="spline"), [0, 1])):
         comparison = compare(truth(), second)
         integrals, shown = comparison.plane_integrals(), measured_planes(comparison)

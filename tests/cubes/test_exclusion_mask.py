@@ -163,7 +163,7 @@ def model_of(path, runs, name, **arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["default", "spline"])
+@pytest.mark.parametrize("method", ["classic", "spline"])
 def test_a_model_with_masked_sources_is_that_of_fields_without_sources(with_and_without_sources, method):
     path, catalog = with_and_without_sources, with_and_without_sources / "full/sources.ecsv"
     empty = model_of(path, "empty", "m0", select="all", method=method)
@@ -189,7 +189,7 @@ def test_a_model_with_masked_sources_is_that_of_fields_without_sources(with_and_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["default", "michi", "spline"])
+@pytest.mark.parametrize("method", ["classic", "michi", "spline"])
 def test_no_hole_remains_where_all_runs_have_the_same_large_mask(method, tmp_path):
     make_test_dataset(tmp_path / "runs", n_runs=1, trigger_rate=200, seed=5, progress=False)
     runs = open_runs(tmp_path / "runs", "GADF")

@@ -107,8 +107,8 @@ def test_command_line_knows_the_method(runs, tmp_path):
 @pytest.mark.usefixtures("_registered")
 def test_names_of_methods_are_unique():
     """Another method of the same name is refused; the same instance may be registered again."""
-    with raises("exists", "default"):
-        register_method(type("Other", (MeanRate,), {"name": "default"})())
+    with raises("exists", "classic"):
+        register_method(type("Other", (MeanRate,), {"name": "classic"})())
     register_method(method_registry.methods()["mean-rate"])
 
 

@@ -123,7 +123,7 @@ def test_terms_that_the_data_do_not_support_vanish(fitted):
 
 
 def test_information_and_projection_are_those_of_the_dense_design():
-    rng = np.random.default_rng(2)
+    rng, terms = np.random.default_rng(2), (*module.TERMS, ("cell", "1", "1"))
     small = CubeAxes(AXES.energy[:4], AXES.dety[:5], AXES.detx[:6])
     alt, az = (np.array(values) for values in zip(*POINTINGS[:4], strict=True))
     parts = (
@@ -131,16 +131,12 @@ def test_information_and_projection_are_those_of_the_dense_design():
         module.energy_parts(small),
         module.view_parts(small),
     )
-    n_coefficients = sum(
-        np.prod([part[name].shape[1] for part, name in zip(parts, term, strict=True)]) for term in module._ALL_TERMS
-    )
-    design = np.stack(
-        [module._linear_predictor(row, parts, module._ALL_TERMS).ravel() for row in np.eye(n_coefficients)], axis=1
-    )
+    n_coefficients = sum(np.prod([part[name].shape[1] for part, name in zip(parts, term, strict=True)]) for term in terms)
+    design = np.stack([module._linear_predictor(row, parts, terms).ravel() for row in np.eye(n_coefficients)], axis=1)
     weights = rng.uniform(0.1, 3, (4, 3, 20))
-    np.testing.assert_allclose(module._projected(weights, parts), design.T @ weights.ravel(), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(module._projected(weights, parts, terms), design.T @ weights.ravel(), rtol=1e-9, atol=1e-9)
     dense = design.T @ (design * weights.ravel()[:, None])
-    np.testing.assert_allclose(module._information(weights, parts), dense, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(module._information(weights, parts, terms), dense, rtol=1e-9, atol=1e-9)
 
 
 def test_beyond_the_runs_altitudes_the_rate_is_that_at_the_limit(fitted):

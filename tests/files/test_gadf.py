@@ -78,7 +78,7 @@ def test_the_mean_pointing_is_read_or_missed_by_name(tmp_path):
 def test_hdus_units_and_keywords(tmp_path):
     write_model(asymmetric_model(), tmp_path / "m.fits.gz", {"GROUP_ID": 3})
     with fits.open(tmp_path / "m.fits.gz", checksum=True) as hdus:
-        assert [hdu.name for hdu in hdus] == ["PRIMARY", "COUNTS", "LIVETIME", "BACKGROUND", "RUNS"]
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "COUNTS", "LIVETIME", "BACKGROUND", "ERROR", "RUNS"]
         for hdu in hdus:
             assert "CHECKSUM" in hdu.header
             assert "DATASUM" in hdu.header
@@ -129,7 +129,7 @@ def test_bins_of_unequal_width_make_no_image(tmp_path):
     model = asymmetric_model()
     for name, edges in (("DETX", AXES.detx), ("DETY", AXES.dety)):
         axes = replace(AXES, **{name.lower(): edges + np.r_[np.zeros(len(edges) - 1), 0.01] * edges.unit})
-        uneven = BackgroundModel(Cube(axes, model.rate.quantity), replace(model.stack, axes=axes), "default")
+        uneven = BackgroundModel(Cube(axes, model.rate.quantity), replace(model.stack, axes=axes), "classic")
         with raises("invalid-value", name):
             write_image(uneven, tmp_path / "i.fits.gz")
 

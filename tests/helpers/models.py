@@ -10,7 +10,7 @@ AXES = CubeAxes(
 )
 
 
-def asymmetric_model(fovalign: str = "ALTAZ", method: str = "default") -> BackgroundModel:
+def asymmetric_model(fovalign: str = "ALTAZ", method: str = "classic") -> BackgroundModel:
     y, x = np.meshgrid(AXES.dety_centers.value, AXES.detx_centers.value, indexing="ij")
     mean = 300 * AXES.energy_centers.value[:, None, None] ** -1.5 * np.exp(0.4 * x - 0.3 * y)
     counts = np.random.default_rng(8).poisson(mean)

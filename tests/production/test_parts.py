@@ -15,7 +15,7 @@ from tests.helpers.errors import raises
 from tests.helpers.files import digests
 from tests.helpers.run_files import run, write_gadf
 
-CHOICES = [("default", "drop"), ("default", "mask"), ("spline", "drop"), ("spline", "mask")]
+CHOICES = [("classic", "drop"), ("default", "mask"), ("spline", "drop"), ("spline", "mask")]
 OPTIONS = ["--select", "all", "--n-energy", "6", "--n-fov", "10", "--workers", "1"]
 
 

@@ -150,7 +150,7 @@ def test_default_binning_by_number_of_runs(runs, shape):
         (["{in}", "FITS", "{out}"], ["SCHEME", "'FITS'", "GADF, HESS"]),
         (["{tmp}/none", "GADF", "{out}"], ["/none", "[not-found]"]),
         (["{foreign}", "GADF", "{out}"], ["/foreign", "obs-index.fits.gz", "[not-found]"]),
-        (["{in}", "GADF", "{out}", "--method", "ring"], ["--method", "'ring'", "default, michi, spline, unsmoothed"]),
+        (["{in}", "GADF", "{out}", "--method", "ring"], ["--method", "'ring'", "spline, classic, michi, unsmoothed"]),
         (["{in}", "GADF", "{tmp}"], ["[bad-target]"]),
         (["{in}", "GADF", "{in}/out", "--overwrite"], ["[bad-target]"]),
         (["{in}", "GADF", "{foreign}", "--overwrite"], ["/foreign", "notes.txt", "[foreign-files]"]),

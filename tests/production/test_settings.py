@@ -56,10 +56,10 @@ def test_config_repeats_a_production(indir, tmp_path, source):
 def test_options_take_precedence(indir, tmp_path):
     """Options on the command line replace settings of the file, also if they have the value of the default."""
     (tmp_path / "settings.toml").write_text(TOML)
-    changes = ["--method", "default", "--n-fov", "8", "--config", tmp_path / "settings.toml"]
+    changes = ["--method", "classic", "--n-fov", "8", "--config", tmp_path / "settings.toml"]
     output_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", *changes)
     settings = json.loads((tmp_path / "out" / "report.json").read_text())["settings"]
-    assert (settings["method"], settings["n_fov"], settings["n_energy"]) == ("default", 8, 6)
+    assert (settings["method"], settings["n_fov"], settings["n_energy"]) == ("classic", 8, 6)
     assert (settings["select"], settings["alt_edges_deg"]) == ([2, 3, 5], [0, 60, 90])
     assert settings["energy_min_tev"] == pytest.approx(0.3)
 
@@ -236,7 +236,7 @@ def test_completion_offers_the_methods():
     """Shell completion offers the names of the methods."""
     complete = ShellComplete(main, {}, "bgnb", "_BGNB_COMPLETE")
     found = complete.get_completions(["make-bg-cube-models", "--method"], "")
-    assert [item.value for item in found] == ["default", "michi", "spline", "unsmoothed"]
+    assert [item.value for item in found] == ["spline", "classic", "michi", "unsmoothed"]
     assert [item.value for item in complete.get_completions(["make-bg-cube-models", "--method"], "mi")] == ["michi"]
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy import units as u
-from scipy.ndimage import convolve
 
 from bgnb import (
     BackgroundModel,
@@ -24,7 +23,6 @@ from bgnb import (
     write_model,
 )
 from bgnb.cubes.compare import Comparison
-from bgnb.cubes.smoothing import K5A, smooth_planes
 from bgnb.simulation.event_lists import LIVETIME, ONTIME
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
@@ -121,22 +119,7 @@ def test_wrong_true_model_disagrees(tmp_path):
     assert not closes(compare(with_rate(true, rate), reco))
 
 
-def test_smoothing_reflects_boundaries():
-    """Reflected boundaries bias the rate at the edge less than a quarter as much as padding with zeros."""
-    axes = CubeAxes.regular(n_energy=3, n_fov=60)
-    true = TrueModel().expected(axes, 80.0)
-    padded, reflected = true, smooth_planes(true, 5)
-    for _ in range(5):
-        padded = convolve(padded, (K5A / K5A.sum())[None], mode="constant")
-    edge = np.ones((60, 60), dtype=bool)
-    edge[3:-3, 3:-3] = False
-    at_edge = true[:, edge].sum(axis=1)
-    bias_padded, bias = (np.abs(smooth[:, edge].sum(axis=1) / at_edge - 1) for smooth in (padded, reflected))
-    assert np.all(bias_padded > 0.15)
-    assert np.all(bias < bias_padded / 4)
-
-
-@pytest.mark.parametrize("method", ["default", "michi"])
+@pytest.mark.parametrize("method", ["classic", "michi"])
 @pytest.mark.slow
 def test_bias_of_smoothing_is_small(tmp_path, method):
     """The bias of smoothed models is small in all zones, by the command line at a high rate."""
@@ -218,7 +201,7 @@ def test_true_reco_writes_models_once(tmp_path, monkeypatch):
     monkeypatch.delattr("bgnb.production.pipeline.write_models")
     make_true_reco(tmp_path / "out", test=True, trigger_rate=3.0)
     name = "bg_cube_model_group27_table.fits.gz"
-    assert written == [("default", name), ("true", name)]
+    assert written == [("classic", name), ("true", name)]
     assert sorted(path.parent.name for path in tmp_path.rglob("bg_cube_model_*_table.fits.gz")) == ["reco", "true"]
 
 

@@ -422,7 +422,7 @@ def no_model_files(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["default", "spline"])
+@pytest.mark.parametrize("method", ["classic", "spline"])
 def test_cross_validation_writes_no_models(tmp_path, method, request):
     """Models of folds are made in memory, without files or temporary directories."""
     make_test_dataset(tmp_path / "runs", n_runs=4, trigger_rate=8, seed=4, progress=False)
@@ -434,7 +434,7 @@ def test_cross_validation_writes_no_models(tmp_path, method, request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["default", "spline"])
+@pytest.mark.parametrize("method", ["classic", "spline"])
 def test_models_in_memory_equal_files(tmp_path, method):
     """Rates, errors, weights and report of models in memory equal those written and read back."""
     make_test_dataset(tmp_path / "runs", n_runs=6, trigger_rate=8, seed=4, progress=False)
@@ -453,7 +453,7 @@ def test_models_in_memory_equal_files(tmp_path, method):
         np.testing.assert_array_equal(ours.model.stack.counts, theirs.model.stack.counts)
         np.testing.assert_array_equal(ours.model.stack.livetime_us, theirs.model.stack.livetime_us)
         np.testing.assert_array_equal(ours.model.rate.quantity, theirs.model.rate.quantity)
-        assert (ours.model.error is None) == (theirs.model.error is None) == (method == "default")
+        assert (ours.model.error is None) == (theirs.model.error is None) == (method == "classic")
         if ours.model.error and theirs.model.error:
             np.testing.assert_array_equal(ours.model.error.quantity, theirs.model.error.quantity)
     for alt_pnt, az_pnt in ((50.0, 20.0), (63.0, 200.0), (85.0, 300.0)):
