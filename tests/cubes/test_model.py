@@ -24,7 +24,7 @@ def stack_of(counts, livetime_s) -> Stack:
     return Stack(AXES, "ALTAZ", counts.astype(np.int64), np.rint(livetime * SECONDS).astype(np.int64), (run,))
 
 
-def lopsided_counts(seed=1, scale=40.0) -> np.ndarray:
+def asymmetric_counts(seed=1, scale=40.0) -> np.ndarray:
     """Counts that fall with energy and rise to the upper right."""
     y, x = np.meshgrid(AXES.dety_centers.value, AXES.detx_centers.value, indexing="ij")
     energy = AXES.energy_centers.value[:, None, None]
@@ -36,12 +36,13 @@ LIVETIMES = [0, 0, 900, 1500, 1500, 1500, 1500]
 
 
 def exposed_counts() -> np.ndarray:
-    counts = lopsided_counts()
+    counts = asymmetric_counts()
     counts[:2] = 0
     return counts
 
 
-def test_unsmoothed_rate_times_exposure_is_counts_bin_by_bin():
+def test_unsmoothed_predicts_counts_of_bins():
+    """Unsmoothed rate times exposure equals the counts of each bin."""
     stack = stack_of(exposed_counts(), LIVETIMES)
     model = make_model(stack, "unsmoothed")
     seconds = np.array(LIVETIMES)[:, None, None]
@@ -52,7 +53,8 @@ def test_unsmoothed_rate_times_exposure_is_counts_bin_by_bin():
 
 
 @pytest.mark.parametrize("method", ["default", "michi"])
-def test_each_plane_predicts_the_counts_that_it_holds(method):
+def test_planes_predict_their_counts(method):
+    """Each energy plane with counts predicts their total."""
     stack = stack_of(exposed_counts(), LIVETIMES)
     model = make_model(stack, method)
     predicted = (model.rate.quantity * model.stack.exposure).to_value("").sum(axis=(1, 2))
@@ -62,7 +64,8 @@ def test_each_plane_predicts_the_counts_that_it_holds(method):
 
 
 @pytest.mark.parametrize("method", ["default", "michi"])
-def test_rates_are_above_zero_even_where_nothing_was_seen(method):
+def test_rates_are_positive(method):
+    """Rates are positive also in planes without counts or livetime, and fall with energy."""
     counts = exposed_counts()
     counts[-1] = 0
     counts[-2] = 0
@@ -76,7 +79,8 @@ def test_rates_are_above_zero_even_where_nothing_was_seen(method):
     assert np.all(np.diff(rate.mean(axis=(1, 2))) < 0)
 
 
-def test_default_keeps_all_energies_and_michi_begins_at_the_lowest_threshold():
+def test_energies_of_default_and_michi():
+    """The default method keeps all energies; michi starts at the minimum threshold."""
     stack = stack_of(exposed_counts(), LIVETIMES)
     assert make_model(stack, "default").axes == AXES
     michi = make_model(stack, "michi")
@@ -85,7 +89,8 @@ def test_default_keeps_all_energies_and_michi_begins_at_the_lowest_threshold():
     np.testing.assert_allclose(michi.rate.quantity.value, make_model(stack, "default").rate.quantity[2:].value, rtol=2e-3)
 
 
-def test_planes_without_livetime_follow_the_power_law_of_the_others():
+def test_planes_without_livetime():
+    """Planes without livetime follow the power law of the other planes."""
     y, x = np.meshgrid(np.arange(23), np.arange(30), indexing="ij")
     shape = 1.0 + 0.02 * x + 0.05 * y
     volume = AXES.bin_volume.to_value("MeV sr")
@@ -97,14 +102,16 @@ def test_planes_without_livetime_follow_the_power_law_of_the_others():
     np.testing.assert_allclose(model.rate.quantity.value[:2].mean(axis=(1, 2)), rate[:2].mean(axis=(1, 2)), rtol=0.02)
 
 
-def test_smoothing_keeps_sums_and_does_not_bend_the_rim():
-    counts = lopsided_counts().astype(float)
+def test_smoothing_keeps_sums_and_edges():
+    """Smoothing keeps the sum of each plane, and a constant plane constant up to its edges."""
+    counts = asymmetric_counts().astype(float)
     smooth = smooth_planes(counts, 5)
     np.testing.assert_allclose(smooth.sum(axis=(1, 2)), counts.sum(axis=(1, 2)))
     np.testing.assert_allclose(smooth_planes(np.ones(AXES.shape), 5), 1)
 
 
-def test_smoothing_once_spreads_a_count_like_k5a_within_its_own_plane():
+def test_smoothing_kernel_is_k5a():
+    """Smoothing once spreads a count with the kernel k5a, within its own plane."""
     counts = np.zeros(AXES.shape)
     counts[3, 10, 20] = 25
     smooth = smooth_planes(counts, 1)
@@ -113,18 +120,19 @@ def test_smoothing_once_spreads_a_count_like_k5a_within_its_own_plane():
     assert smooth[2].sum() == smooth[4].sum() == 0
 
 
-def test_smoothing_follows_the_truth_without_mirror_or_shift():
-    truth = np.exp(0.3 * AXES.detx_centers.value[None, :] + 0.5 * AXES.dety_centers.value[:, None])
-    counts = np.random.default_rng(5).poisson(np.broadcast_to(200 * truth, AXES.shape))
+def test_smoothing_keeps_orientation():
+    """The smoothed rate follows an asymmetric true rate, neither mirrored nor shifted."""
+    true_rate = np.exp(0.3 * AXES.detx_centers.value[None, :] + 0.5 * AXES.dety_centers.value[:, None])
+    counts = np.random.default_rng(5).poisson(np.broadcast_to(200 * true_rate, AXES.shape))
     rate = make_model(stack_of(counts, [1000.0] * 7)).rate.quantity.value[3]
-    relative = rate / rate.mean() / (truth / truth.mean()) - 1
+    relative = rate / rate.mean() / (true_rate / true_rate.mean()) - 1
     assert np.abs(relative[5:-5, 5:-5]).max() < 0.12
 
 
 @pytest.mark.parametrize(("total", "times"), [(90_000, 5), (110_000, 4), (900_000, 4), (1_100_000, 3)])
 @pytest.mark.parametrize("method", ["default", "michi"])
-def test_planes_are_smoothed_as_often_as_their_counts_ask_for_and_masks_are_filled_from_their_rim(method, total, times):
-    """Step by step, with a part of the field of view masked in all runs."""
+def test_smoothing_steps_and_filled_masks(method, total, times):
+    """Counts determine how often planes are smoothed, and masked parts are filled with the nearest rate."""
     counts = np.rint(exposed_counts() * (total / exposed_counts().sum())).astype(np.int64)
     mask = np.ones(AXES.shape, dtype=np.int64)
     mask[:, 4:17, 10:28] = 0
@@ -156,8 +164,8 @@ def test_planes_are_smoothed_as_often_as_their_counts_ask_for_and_masks_are_fill
 
 
 @pytest.mark.parametrize("totals", [[0, 60, 40, 1, 3000, 5000, 9000], [0, 32, 16, 8, 4, 2, 1]])
-def test_an_empty_plane_follows_the_nearest_planes_with_a_hundred_counts_together_or_all(totals):
-    """The first two hold just as many, and the others lie on another power law; or all lie on one and hold fewer."""
+def test_empty_plane_follows_nearest_counts(totals):
+    """An empty plane follows the power law of the nearest planes with 100 counts in total, or of all planes."""
     counts = np.zeros(AXES.shape, dtype=np.int64)
     counts[:, 11, 15] = totals
     model = make_model(stack_of(counts, [0] + [1.0] * 6))
@@ -167,7 +175,8 @@ def test_an_empty_plane_follows_the_nearest_planes_with_a_hundred_counts_togethe
     assert mean[0] == pytest.approx(law[1] ** 2 / law[2], rel=1e-6, abs=0)  # steps in log energy are equal
 
 
-def test_an_empty_plane_follows_the_likeliest_power_law_of_two_planes_that_hold_all_counts_and_of_what_lies_between():
+def test_empty_plane_follows_likeliest_law():
+    """The power law of maximum likelihood also uses empty planes between those with counts."""
     counts = np.zeros(AXES.shape, dtype=np.int64)
     counts[:, 11, 15] = [0, 200, 0, 0, 50, 0, 0]
     model = make_model(stack_of(counts, [0] + [1.0] * 6))
@@ -179,7 +188,8 @@ def test_an_empty_plane_follows_the_likeliest_power_law_of_two_planes_that_hold_
     assert mean[0] == pytest.approx(250 / np.sum(volume[used] * np.exp(-index * x[used])), rel=1e-6, abs=0)
 
 
-def test_rate_and_error_of_a_model_need_the_axes_of_its_stack():
+def test_model_axes_and_units():
+    """Rate and error of a model need the axes of its stack, and are converted to one unit."""
     model = make_model(stack_of(exposed_counts(), LIVETIMES))
     other = CubeAxes(AXES.energy * 2, AXES.dety, AXES.detx)
     elsewhere = Cube(other, model.rate.quantity)
@@ -194,8 +204,8 @@ def test_rate_and_error_of_a_model_need_the_axes_of_its_stack():
         np.testing.assert_allclose(cube.quantity.value, model.rate.quantity.value)
 
 
-def test_planes_that_were_not_measured_are_told_apart_as_extrapolated():
-    """A spline is fitted to an exposed plane without counts; smoothing has nothing to go by."""
+def test_extrapolated_planes():
+    """Smoothing extrapolates exposed planes without counts; a spline is fitted to them."""
     counts = exposed_counts()
     counts[3] = 0
     counts[4] = 0
@@ -206,15 +216,16 @@ def test_planes_that_were_not_measured_are_told_apart_as_extrapolated():
         assert np.flatnonzero(~model.exposed).tolist() == [0, 1]
 
 
-def test_a_stack_without_counts_and_an_unknown_method_are_refused():
+def test_make_model_checks_arguments():
+    """Refuse a stack without counts, and an unknown method."""
     with raises("no-counts"):
         make_model(stack_of(np.zeros(AXES.shape), LIVETIMES))
     with raises("unknown-choice", "ring", "default, michi, spline, unsmoothed"):
         make_model(stack_of(exposed_counts(), LIVETIMES), "ring")
 
 
-def test_a_plane_without_counts_has_the_shape_of_the_nearest_that_has_some():
-    """Flat at low energies, rising with DETX at high ones."""
+def test_shape_of_plane_without_counts():
+    """A plane without counts has the shape of the nearest one with counts: flat at low, rising with DETX at high energies."""
     counts = np.full(AXES.shape, 30)
     counts[3:] = np.arange(1, 31)
     counts[0] = counts[-1] = 0
@@ -223,7 +234,8 @@ def test_a_plane_without_counts_has_the_shape_of_the_nearest_that_has_some():
     assert rate[-1][:, -1].mean() > 5 * rate[-1][:, 0].mean()
 
 
-def test_where_one_plane_holds_all_counts_the_others_follow_a_power_law_of_index_2_7():
+def test_single_plane_with_counts():
+    """If a single plane has counts, the others follow a power law of index 2.7."""
     counts = np.zeros(AXES.shape)
     counts[2] = 5
     rate = make_model(stack_of(counts, [0, 0, 900, 900, 0, 0, 0])).rate.quantity.value.mean(axis=(1, 2))
@@ -231,8 +243,8 @@ def test_where_one_plane_holds_all_counts_the_others_follow_a_power_law_of_index
     np.testing.assert_allclose(ratios, -2.7)
 
 
-def test_planes_that_were_exposed_and_empty_are_predicted_without_bias():
-    """Hundreds of sparse spectra of index 2.7: what the empty planes at the end predict, against the truth."""
+def test_empty_exposed_planes_are_unbiased():
+    """In many sparse spectra of index 2.7, predictions for empty exposed planes are unbiased."""
     rng = np.random.default_rng(3)
     mean = 150 * AXES.energy_centers.value**-1.7
     predicted = true = 0.0
