@@ -102,6 +102,6 @@ def find_method(name: str) -> Method:
 @cache
 def methods() -> dict[str, Method]:
     """Return the methods of bgnb and of other packages, by name."""
-    own = import_module("bgnb.cubes.methods").METHODS
+    own = import_module("bgnb.cubes.rate_methods").METHODS
     others = [entry.load() for entry in entry_points(group="bgnb.methods")]
     return {method.name: method for method in (*own, *others)}
