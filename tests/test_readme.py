@@ -32,7 +32,7 @@ def test_the_readme_can_be_followed(tmp_path, monkeypatch):
     for name, seed in (("hess-dl3-dr1", 1), ("new-runs", 2)):
         make_test_dataset(tmp_path / name, n_runs=6, seed=seed, **SMALL)
         assert len(open_runs(tmp_path / name, "GADF")) == 6
-    monkeypatch.setattr("bgnb.cubes.methods._Spline.default_bins", (10, 10))  # to save time
+    monkeypatch.setattr("bgnb.cubes.rate_methods._Spline.default_bins", (10, 10))  # to save time
     opened = []
     monkeypatch.setattr("bgnb.notebooks.lab.open_lab", lambda *arguments: opened.append(arguments))  # it would not return
     followed = {"bgnb": 0, "python": 0}

@@ -62,27 +62,31 @@ def test_pages_are_made_without_widgets():
 
 
 @pytest.mark.slow
-def test_public_functions_are_not_hidden_by_modules():
+def test_modules_hide_no_public_functions():
+    """Importing modules of the same name does not replace public functions."""
     modules = ("gammapy.attach", "cubes.compare", "validation.validate", "validation.compare_models", "files.manifest")
     code = f"import {', '.join(f'bgnb.{module}' for module in modules)}, bgnb; print(bgnb.attach, bgnb.compare, bgnb.validate)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.count("<function") == 3
 
 
-def test_what_is_needed_is_tested_in_its_oldest_version():
+def test_oldest_versions_are_tested():
+    """Every requirement is tested in its oldest version."""
     oldest = {line.replace("==", ">=") for line in (PACKAGE.parent / "tests" / "oldest.txt").read_text().splitlines()[1:]}
     assert oldest == everything()
 
 
-def test_every_public_name_loads_and_is_documented():
-    for house in (bgnb, bgnb.dashboards):
-        for name in house.__all__:
-            documented = getattr(house, name)
+def test_public_names_have_docstrings():
+    """Every public name loads, and has a docstring."""
+    for module in (bgnb, bgnb.dashboards):
+        for name in module.__all__:
+            documented = getattr(module, name)
             assert documented.__doc__, name
             assert getattr(documented, "__module__", documented.__name__).startswith("bgnb."), name
 
 
-def test_every_public_name_is_in_the_documentation():
+def test_public_names_are_in_api_docs():
+    """Every public name is listed in docs/api.md, and no other."""
     lines = (PACKAGE.parent / "docs" / "api.md").read_text().splitlines()
     listed = [line.strip() for line in lines if line.startswith("   ") and line.strip() != ":toctree: api"]
     names = [name for name in bgnb.__all__ if name != "dashboards"] + [f"dashboards.{name}" for name in bgnb.dashboards.__all__]

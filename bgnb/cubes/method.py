@@ -105,6 +105,6 @@ def find_method(name: str) -> Method:
 @cache
 def methods() -> dict[str, Method]:
     """Return the methods of bgnb and of other packages, by name and by earlier names."""
-    own = import_module("bgnb.cubes.methods").METHODS
+    own = import_module("bgnb.cubes.rate_methods").METHODS
     found = (*own, *(entry.load() for entry in entry_points(group="bgnb.methods")))
     return {name: method for method in found for name in (method.name, *method.aliases)}

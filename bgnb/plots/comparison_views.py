@@ -14,7 +14,7 @@ from bgnb._util.errors import BgnbError
 from bgnb.cubes.compare import MIN_EXPECTED, Comparison, Normalise
 from bgnb.cubes.profiles import Spectrum
 from bgnb.plots.colours import LINES, Colours, choose_limits, line_colours, symmetric_limits
-from bgnb.plots.cube_plots import energy_graph, field_of_view_image, index_with_error, mask_nonpositive, rate_series
+from bgnb.plots.cube_panels import energy_graph, field_of_view_image, index_with_error, mask_nonpositive, rate_series
 from bgnb.plots.cube_state import CubeState, Position, Positions, energy_bin, pixel
 from bgnb.plots.labels import RATE_LABEL, bin_label, energy_label, format_count, format_number, format_value, position_label
 from bgnb.plots.view import Graph, Image, Range, Series, View, axis_range, histogram

@@ -26,7 +26,7 @@ from bgnb.plots.comparison_views import (
     spectra_at,
     spectra_graphs,
 )
-from bgnb.plots.cube_plots import energy_graph, field_of_view_image, mask_nonpositive, rate_series
+from bgnb.plots.cube_panels import energy_graph, field_of_view_image, mask_nonpositive, rate_series
 from bgnb.plots.cube_state import Positions, energy_bins, energy_of
 from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, position_label
 from bgnb.plots.model_views import profile_graph

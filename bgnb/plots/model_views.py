@@ -13,7 +13,7 @@ from bgnb._util.arrays import Floats, quotient
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import RING_WIDTH, Spectrum, radial_profile, spectrum
 from bgnb.plots.colours import Colours, line_colours
-from bgnb.plots.cube_plots import energy_graph, field_of_view_image, index_with_error, mask_nonpositive, rate_series
+from bgnb.plots.cube_panels import energy_graph, field_of_view_image, index_with_error, mask_nonpositive, rate_series
 from bgnb.plots.cube_state import CubeState, energy_bin, pixel
 from bgnb.plots.labels import RATE_LABEL, bin_label, energy_label, format_count, format_number, format_value
 from bgnb.plots.view import Graph, Legend, Panel, Range, Series, View, axis_range

@@ -19,57 +19,60 @@ from bgnb import (
 )
 from bgnb.plots.comparison_views import measured_planes, spectra_ratio
 from tests.helpers.errors import raises
-from tests.helpers.true_models import AXES, TRUTH, counted, truth
+from tests.helpers.true_models import AXES, TRUE_MODEL, counted, true_model
 
 
 def scaled(model: BackgroundModel, factor) -> BackgroundModel:
     return replace(model, rate=Cube(model.axes, model.rate.quantity * np.reshape(factor, (-1, 1, 1))))
 
 
-def test_ratio_and_bias_have_the_first_as_reference():
-    comparison = compare(truth(), scaled(truth(), 1.25))
+def test_ratio_and_bias_relative_to_first():
+    """Ratio and bias have the first model as reference."""
+    comparison = compare(true_model(), scaled(true_model(), 1.25))
     np.testing.assert_allclose(comparison.ratio, 1.25)
     assert [comparison.bias(zone) for zone in ("centre", "halfway", "rim")] == pytest.approx([0.25] * 3)
 
 
 def test_normalisation_of_cube_and_planes():
     factors = np.linspace(0.5, 2, 12)
-    by_plane = compare(truth(), scaled(truth(), factors), "plane")
+    by_plane = compare(true_model(), scaled(true_model(), factors), "plane")
     np.testing.assert_allclose(by_plane.factors, 1 / factors)
     np.testing.assert_allclose(by_plane.ratio, 1)
-    by_cube = compare(truth(), scaled(truth(), factors), "cube")
+    by_cube = compare(true_model(), scaled(true_model(), factors), "cube")
     first, second = by_cube.plane_integrals()
     assert first.sum() == pytest.approx(second.sum(), rel=1e-9, abs=0)
     np.testing.assert_allclose(by_cube.ratio[3] / by_cube.ratio[0], factors[3] / factors[0])
     with raises("unknown-choice", "normalise", "all", "none, cube, plane"):
-        compare(truth(), truth(), "all")
+        compare(true_model(), true_model(), "all")
 
 
-def test_planes_that_were_not_exposed_do_not_count_for_the_normalisation():
+def test_normalisation_skips_empty_planes():
+    """Exclude planes that were not exposed, or have no counts, from the normalisation."""
     second = counted(3, first_bin=4)
-    comparison = compare(truth(), second, "cube")
+    comparison = compare(true_model(), second, "cube")
     assert comparison.exposed.tolist() == [False] * 4 + [True] * 8
     first_sum, second_sum = (integral[4:].sum() for integral in comparison.plane_integrals())
     assert first_sum == pytest.approx(second_sum, rel=1e-9, abs=0)
     assert np.isnan(comparison.pull[:4]).all()
-    factors = compare(truth(), counted(3, first_bin=4), "plane").factors
+    factors = compare(true_model(), counted(3, first_bin=4), "plane").factors
     assert factors[:4].tolist() == [1] * 4
     assert np.all(factors[4:] != 1)
     # Nor do those in which the second was exposed and saw nothing.
     counts = second.stack.counts.copy()
     counts[7] = 0
     dark = make_model(replace(second.stack, counts=counts), "unsmoothed")
-    for pair in ((truth(), dark), (dark, truth())):
+    for pair in ((true_model(), dark), (dark, true_model())):
         assert np.flatnonzero(compare(*pair, "plane").factors == 1).tolist() == [0, 1, 2, 3, 7]
     # Nor do their rates for the spectral index.
-    high = truth(CubeAxes(AXES.energy[4:], AXES.dety, AXES.detx))
+    high = true_model(CubeAxes(AXES.energy[4:], AXES.dety, AXES.detx))
     place = 3 * u.deg, -3 * u.deg
     assert comparison.spectra(*place)[0].index == pytest.approx(spectrum(high, *place).index)
 
 
-def test_pulls_of_counts_against_the_truth_are_standard_normal():
-    comparison = compare(truth(), counted(4))
-    expected = TRUTH.expected(AXES, 80.0) * 2000
+def test_pulls_against_true_model():
+    """Pulls of counts against the true model follow a standard normal distribution."""
+    comparison = compare(true_model(), counted(4))
+    expected = TRUE_MODEL.expected(AXES, 80.0) * 2000
     np.testing.assert_allclose(comparison.expected, expected)
     np.testing.assert_allclose(comparison.pull, (comparison.second.stack.counts - expected) / np.sqrt(expected), atol=1e-9)
     pulls = comparison.pull[expected >= 10]
@@ -78,32 +81,35 @@ def test_pulls_of_counts_against_the_truth_are_standard_normal():
     assert abs(pulls.std() - 1) < 3.5 / np.sqrt(2 * len(pulls))
 
 
-def test_pulls_of_two_counted_models_use_both_exposures():
+def test_pulls_of_two_counted_models():
+    """Pulls of two models of counts take the exposures of both into account."""
     comparison = compare(counted(5), counted(6, seconds=500.0, obs_id=2))
-    expected = TRUTH.expected(AXES, 80.0) * 500
+    expected = TRUE_MODEL.expected(AXES, 80.0) * 500
     pulls = comparison.pull[expected >= 20]
     assert len(pulls) > 500
     assert abs(pulls.mean()) < 3.5 / np.sqrt(len(pulls))
     assert abs(pulls.std() - 1) < 3.5 / np.sqrt(2 * len(pulls))
 
 
-def test_models_on_finer_and_coarser_axes_meet_on_the_coarser():
+def test_fine_and_coarse_axes():
+    """Compare models on finer and coarser axes on the coarser axes."""
     fine = CubeAxes(np.geomspace(0.1, 80, 25) * u.TeV, AXES.dety, np.linspace(-4, 4, 61) * u.deg)
-    comparison = compare(truth(fine), truth())
+    comparison = compare(true_model(fine), true_model())
     assert comparison.axes == AXES
     np.testing.assert_allclose(comparison.ratio, 1, rtol=1e-6)
-    many = compare(truth(), counted(7, axes=fine))
+    many = compare(true_model(), counted(7, axes=fine))
     assert many.second.stack.counts.sum() == counted(7, axes=fine).stack.counts.sum()
     np.testing.assert_allclose(
         (many.second.rate.quantity * many.second.stack.exposure).to_value(""), many.second.stack.counts, rtol=1e-6
     )
 
 
-def test_a_model_that_starts_at_a_higher_energy_is_compared_from_there():
+def test_first_energies_differ():
+    """Compare from the higher of the two minimum energies."""
     short = CubeAxes(AXES.energy[3:], AXES.dety, AXES.detx)
-    np.testing.assert_allclose(compare(truth(), truth(short)).ratio, 1, rtol=1e-6)
+    np.testing.assert_allclose(compare(true_model(), true_model(short)).ratio, 1, rtol=1e-6)
     last = CubeAxes(AXES.energy[-2:], AXES.dety, AXES.detx)
-    assert compare(truth(last), truth()).ratio.shape == (1, 16, 20)
+    assert compare(true_model(last), true_model()).ratio.shape == (1, 16, 20)
 
 
 @pytest.mark.parametrize(
@@ -117,35 +123,36 @@ def test_a_model_that_starts_at_a_higher_energy_is_compared_from_there():
         (CubeAxes(AXES.energy * 800, AXES.dety, AXES.detx), "energy"),  # they touch
     ],
 )
-def test_axes_without_a_common_grid_are_refused(other, axis):
-    rate = Cube(other, np.ones(other.shape) * truth().rate.quantity.unit)
+def test_axes_without_common_grid(other, axis):
+    """Refuse axes that have no common grid, or do not overlap."""
+    rate = Cube(other, np.ones(other.shape) * true_model().rate.quantity.unit)
     with raises("axes-mismatch", axis):
-        compare(truth(), BackgroundModel(rate, stack_runs([], other), "true"))
+        compare(true_model(), BackgroundModel(rate, stack_runs([], other), "true"))
 
 
 def test_frames_must_agree():
     with raises("frame-mismatch", "ALTAZ", "RADEC"):
-        compare(truth(), truth(model=replace(TRUTH, fovalign="RADEC")))
+        compare(true_model(), true_model(model=replace(TRUE_MODEL, fovalign="RADEC")))
 
 
-def test_normalising_changes_neither_pulls_nor_relative_errors():
-    """The second model is four times the truth: scaled to it, its counts are still what they are."""
-    brighter = replace(TRUTH, trigger_rate=4 * TRUTH.trigger_rate)
+def test_normalisation_keeps_pulls():
+    """Pulls and relative errors do not depend on the normalisation, here of a model four times as bright."""
+    brighter = replace(TRUE_MODEL, trigger_rate=4 * TRUE_MODEL.trigger_rate)
     counts = np.random.default_rng(5).poisson(brighter.expected(AXES, 80.0) * 500)
     run = RunCounts(1, 500.0, None, int(counts.sum()), 0, 0, 0)
     second = make_model(Stack(AXES, "ALTAZ", counts, np.full(AXES.shape, 500_000_000), (run,)), "unsmoothed")
-    comparison = compare(truth(), second, "cube")
+    comparison = compare(true_model(), second, "cube")
     pulls = comparison.pull[comparison.expected >= 10]
     assert len(pulls) > 500
     assert abs(pulls.std() - 1) < 3.5 / np.sqrt(2 * len(pulls))
-    raw, scaled_ = (compare(truth(), second, how).spectra(1 * u.deg, 1 * u.deg)[1] for how in ("none", "cube"))
+    raw, scaled_ = (compare(true_model(), second, how).spectra(1 * u.deg, 1 * u.deg)[1] for how in ("none", "cube"))
     seen = raw.rate > 0
     np.testing.assert_allclose(raw.error[seen] / raw.rate[seen], scaled_.error[seen] / scaled_.rate[seen])
     assert (raw.index, raw.index_error) == pytest.approx((scaled_.index, scaled_.index_error))
 
 
-def test_the_order_of_two_models_does_not_bias_the_pulls():
-    """The bins are chosen by what both expect together, not by the noise of one."""
+def test_pulls_independent_of_order():
+    """Bins are selected by the counts expected from both models, not by the noise of one, so the order does not bias pulls."""
     one, other = counted(11, seconds=300.0), counted(12, seconds=300.0, obs_id=2)
     there, back = compare(one, other), compare(other, one)
     chosen = there.expected >= 10
@@ -153,11 +160,12 @@ def test_the_order_of_two_models_does_not_bias_the_pulls():
     np.testing.assert_allclose(there.pull[chosen], -back.pull[chosen])
     assert abs(there.pull[chosen].mean()) < 3.5 / np.sqrt(chosen.sum())
     few = compare(one, counted(13, seconds=5.0, obs_id=2))
-    assert few.expected.max() < 5.0 * TRUTH.expected(AXES, 80.0).max() * 2
-    np.testing.assert_allclose(compare(truth(), one).pull[chosen], -compare(one, truth()).pull[chosen])
+    assert few.expected.max() < 5.0 * TRUE_MODEL.expected(AXES, 80.0).max() * 2
+    np.testing.assert_allclose(compare(true_model(), one).pull[chosen], -compare(one, true_model()).pull[chosen])
 
 
-def test_models_that_share_runs_have_no_pulls():
+def test_shared_runs_have_no_pulls():
+    """Models with runs in common have neither pulls nor errors of the ratio."""
     assert np.isnan(compare(counted(1), counted(1)).pull).all()
     comparison = compare(counted(1), counted(1))
     assert not comparison.independent
@@ -171,9 +179,10 @@ def test_models_that_share_runs_have_no_pulls():
     assert error[0] == pytest.approx(ratio[0] * both)
 
 
-def test_coarser_bins_with_a_part_that_was_not_exposed_are_not_exposed():
+def test_partly_exposed_coarse_bins():
+    """A coarse bin is exposed only if all its fine bins are."""
     fine = CubeAxes(np.geomspace(0.1, 80, 25) * u.TeV, AXES.dety, AXES.detx)
-    comparison = compare(truth(), counted(7, axes=fine, first_bin=3))
+    comparison = compare(true_model(), counted(7, axes=fine, first_bin=3))
     assert comparison.exposed.tolist() == [False, False] + [True] * 10
     assert comparison.bias("centre") == pytest.approx(0, abs=0.05)
     second = comparison.second
@@ -184,23 +193,24 @@ def test_coarser_bins_with_a_part_that_was_not_exposed_are_not_exposed():
     livetime = made.stack.livetime_us.copy()
     livetime[4] //= 4
     uneven = make_model(replace(made.stack, livetime_us=livetime), "unsmoothed")
-    second = compare(truth(), uneven).second
+    second = compare(true_model(), uneven).second
     np.testing.assert_allclose((second.rate.quantity * second.stack.exposure).to_value(""), second.stack.counts, rtol=1e-6)
 
 
-def test_the_bias_of_a_zone_counts_exposed_energies_and_square_zones_only():
+def test_bias_of_exposed_square_zones():
+    """The bias uses exposed energies only, and zones are square."""
     second = counted(3, first_bin=4)
     rate = second.rate.quantity.value.copy()
     rate[:4] = 1e3  # where it was not exposed
     changed = replace(second, rate=Cube(AXES, rate * second.rate.quantity.unit))
-    assert compare(truth(), changed).bias("centre") == pytest.approx(compare(truth(), second).bias("centre"))
+    assert compare(true_model(), changed).bias("centre") == pytest.approx(compare(true_model(), second).bias("centre"))
     corner = np.ones(AXES.shape)
     corner[:, 0, 0] = 3  # the corner belongs to the rim
-    lifted = replace(truth(), rate=Cube(AXES, truth().rate.quantity * corner))
-    comparison = compare(truth(), lifted)
+    lifted = replace(true_model(), rate=Cube(AXES, true_model().rate.quantity * corner))
+    comparison = compare(true_model(), lifted)
     y, x = (np.abs(centers.value) / 4 for centers in (AXES.dety_centers, AXES.detx_centers))
     rim = np.maximum(y[:, None], x) >= 0.85
-    events = TRUTH.expected(AXES, 80.0)
+    events = TRUE_MODEL.expected(AXES, 80.0)
     assert comparison.bias("rim") == pytest.approx(2 * events[:, 0, 0].sum() / events[:, rim].sum())
     assert comparison.bias("centre") == comparison.bias("halfway") == 0
     with raises("unknown-choice", "zone", "edge", "centre, halfway, rim"):
@@ -208,12 +218,12 @@ def test_the_bias_of_a_zone_counts_exposed_energies_and_square_zones_only():
 
 
 @pytest.mark.parametrize(("zone", "low", "high"), [("centre", 0, 0.25), ("halfway", 0.4, 0.65), ("rim", 0.85, 1)])
-def test_the_bias_of_a_zone_is_that_of_its_integral(zone, low, high):
-    """Of a field of view that is wider than high, with bins at the limits of the zones."""
+def test_bias_of_zone_integral(zone, low, high):
+    """The bias is that of the integral over the zone, also in a wide field of view with bins at the limits of zones."""
     axes = CubeAxes([1, 2, 9] * u.TeV, np.linspace(-1, 1, 41) * u.deg, np.linspace(-4, 4, 81) * u.deg)
     y, x = (np.abs(centers.value / reach) for centers, reach in ((axes.dety_centers, 1), (axes.detx_centers, 4)))
     distance = np.maximum(y[:, None], x)
-    first = truth(axes)
+    first = true_model(axes)
     second = replace(first, rate=Cube(axes, first.rate.quantity * (1 + distance**2)))
     inside = (distance >= low) & (distance <= high)
     events = (first.rate.quantity * axes.bin_volume).value[:, inside]
@@ -230,10 +240,11 @@ def test_the_bias_of_a_zone_is_that_of_its_integral(zone, low, high):
         ("rim", 0.85, [-1, 0.7, 1]),
     ],
 )
-def test_a_bin_whose_centre_lies_on_the_limit_of_a_zone_belongs_to_it(zone, limit, edges):
+def test_zone_includes_its_limits(zone, limit, edges):
+    """A bin with its centre on the limit of a zone belongs to the zone."""
     axes = CubeAxes([1, 2, 9] * u.TeV, edges * u.deg, [-0.1, 0.1] * u.deg)
     assert axes.dety_centers[1].value == limit
-    first = truth(axes)
+    first = true_model(axes)
     second = replace(first, rate=Cube(axes, first.rate.quantity * (1 + (axes.dety_centers.value == limit))[:, None]))
     assert compare(first, second).bias(zone) == pytest.approx(1)
     nothing = replace(first, rate=Cube(axes, 0 * first.rate.quantity))
@@ -241,23 +252,25 @@ def test_a_bin_whose_centre_lies_on_the_limit_of_a_zone_belongs_to_it(zone, limi
 
 
 @pytest.mark.parametrize("name", ["energy", "dety", "detx"])
-def test_edges_that_differ_by_rounding_are_the_same_and_others_are_not(name):
+def test_edges_equal_within_rounding(name):
+    """Edges that differ by rounding are equal; larger differences are refused."""
     edges = getattr(AXES, name)
     for factor in (1 + 3e-7, 1 - 3e-7):
-        comparison = compare(truth(), truth(replace(AXES, **{name: edges * factor})))
+        comparison = compare(true_model(), true_model(replace(AXES, **{name: edges * factor})))
         assert comparison.axes.shape == AXES.shape
         np.testing.assert_allclose(comparison.ratio, 1, rtol=1e-5)
     # Nor do a few bins of other edges between those that are the same make a common grid.
     moved = edges.value.copy()
     moved[3] *= 1 + 1e-5
     with raises("axes-mismatch", name):
-        compare(truth(), truth(replace(AXES, **{name: moved * edges.unit})))
+        compare(true_model(), true_model(replace(AXES, **{name: moved * edges.unit})))
     zero = np.where(edges.value == 0, 1e-13, edges.value)  # as sums of steps have it
-    assert compare(truth(), truth(replace(AXES, **{name: zero * edges.unit}))).axes.shape == AXES.shape
+    assert compare(true_model(), true_model(replace(AXES, **{name: zero * edges.unit}))).axes.shape == AXES.shape
 
 
-def test_two_truths_expect_no_counts_and_have_no_pulls():
-    comparison = compare(truth(), scaled(truth(), 2))
+def test_two_true_models_have_no_pulls():
+    """Two true models have neither expected counts nor pulls."""
+    comparison = compare(true_model(), scaled(true_model(), 2))
     assert not comparison.expected.any()
     assert not len(comparison.pulls)
 
@@ -270,8 +283,8 @@ def test_nothing_to_normalise_by_is_said():
         compare(low, counted(4, first_bin=6, obs_id=2), "cube")
 
 
-def test_axes_that_overlap_in_part_are_compared_there_with_rates_averaged_and_counts_added():
-    """The first reaches lower in energy and DETY, the second in DETX; bins of the first are finer."""
+def test_partly_overlapping_axes():
+    """Average rates and add counts where axes overlap: the first extends lower in energy and DETY, the second in DETX."""
     rng = np.random.default_rng(21)
     fine = CubeAxes(np.geomspace(0.1, 10, 9) * u.TeV, np.linspace(-3, 2, 11) * u.deg, np.linspace(-4, 3, 22) * u.deg)
     coarse = CubeAxes(np.geomspace(1, 100, 5) * u.TeV, np.linspace(-1, 4, 6) * u.deg, np.linspace(-5, 2, 8) * u.deg)
@@ -295,13 +308,14 @@ def test_axes_that_overlap_in_part_are_compared_there_with_rates_averaged_and_co
         np.testing.assert_array_equal(made[1].stack.counts, models[1].stack.counts[:2, :3, 1:])
 
 
-def test_pulls_use_the_error_that_a_model_states_and_normalising_scales_it():
+def test_pulls_use_stated_error():
+    """Pulls use the error that a model states, scaled with its normalisation."""
     one, other = counted(31), counted(32, seconds=500.0, obs_id=2)
-    error = truth().rate.quantity * np.random.default_rng(33).uniform(0.1, 0.9, AXES.shape)
+    error = true_model().rate.quantity * np.random.default_rng(33).uniform(0.1, 0.9, AXES.shape)
     stating = replace(scaled(other, 3), error=Cube(AXES, error))
-    true, (rate1, rate2) = truth().rate.quantity, (model.rate.quantity for model in (one, stating))
-    np.testing.assert_allclose(compare(truth(), stating).pull, ((rate2 - true) / error).value)
-    cube = compare(truth(), stating, "cube")
+    true, (rate1, rate2) = true_model().rate.quantity, (model.rate.quantity for model in (one, stating))
+    np.testing.assert_allclose(compare(true_model(), stating).pull, ((rate2 - true) / error).value)
+    cube = compare(true_model(), stating, "cube")
     assert 0.3 < cube.factors[0] < 0.4
     np.testing.assert_allclose(cube.pull, ((rate2 - true / cube.factors[0]) / error).value)
     # Of one that was counted, the rate that is common to both, over its exposure.
@@ -310,12 +324,12 @@ def test_pulls_use_the_error_that_a_model_states_and_normalising_scales_it():
     np.testing.assert_allclose(compare(one, stating).pull, ((rate2 - rate1) / np.sqrt(variance)).to_value(""))
 
 
-def test_ratios_have_the_errors_that_models_state_as_pulls_do():
-    """Against the truth both are the same: (ratio − 1) over its error, with the reference's rate for both, is the pull."""
+def test_ratio_uses_stated_error():
+    """Against the true model, (ratio − 1) over its error is the pull if both use the rate of the reference."""
     made = counted(3, first_bin=4)
-    error = truth().rate.quantity * np.random.default_rng(34).uniform(0.1, 0.9, AXES.shape)
+    error = true_model().rate.quantity * np.random.default_rng(34).uniform(0.1, 0.9, AXES.shape)
     stating = replace(made, error=Cube(AXES, error))
-    comparison = compare(truth(), stating, "plane")
+    comparison = compare(true_model(), stating, "plane")
     first, second = comparison.spectra(2.1 * u.deg, -3.3 * u.deg)
     ratio, ratio_error = spectra_ratio(comparison, first, second)
     pull = comparison.pull[:, 1, 15]
@@ -323,38 +337,38 @@ def test_ratios_have_the_errors_that_models_state_as_pulls_do():
     assert seen[4:7].all()
     np.testing.assert_allclose((ratio - 1)[seen] / ratio_error[seen], pull[seen])
     # The spline states an error where it was not exposed too; still nothing is compared there.
-    smooth = compare(truth(), replace(truth(), stack=made.stack, error=Cube(AXES, error)))
+    smooth = compare(true_model(), replace(true_model(), stack=made.stack, error=Cube(AXES, error)))
     first, second = smooth.spectra(2.1 * u.deg, -3.3 * u.deg)
     np.testing.assert_array_equal(second.error, error.value[:, 1, 15])
     np.testing.assert_array_equal(np.isfinite(spectra_ratio(smooth, first, second)[0]), np.arange(12) >= 4)
 
 
-def test_the_error_that_a_model_states_outlasts_coarser_axes_as_an_upper_limit():
-    """Axes that differ in all three lengths and are not centred; bins of the reference are 2 × 2 × 3 of the model's."""
+def test_stated_error_on_coarser_axes():
+    """On coarser axes, 2 × 2 × 3 bins in one and not centred, the stated error becomes an upper limit."""
     fine = CubeAxes(np.geomspace(0.1, 10, 9) * u.TeV, np.linspace(-3, 2, 11) * u.deg, np.linspace(-4, 3, 22) * u.deg)
     coarse = CubeAxes(fine.energy[::2], fine.dety[::2], fine.detx[::3])
     made = counted(41, axes=fine)
     error = Cube(fine, made.rate.quantity.max() * np.random.default_rng(42).uniform(0.1, 0.9, fine.shape))
-    second = compare(truth(coarse), replace(made, error=error)).second
+    second = compare(true_model(coarse), replace(made, error=error)).second
     volume = fine.bin_volume.value
     events, volumes = (
         values.reshape(4, 2, 5, 2, 7, 3).sum(axis=(1, 3, 5)) for values in (error.quantity.value * volume, volume)
     )
     np.testing.assert_allclose(second.error.quantity.value, events / volumes, rtol=1e-9)
-    by_hand = (second.rate.quantity - truth(coarse).rate.quantity) / second.error.quantity
-    pull = compare(truth(coarse), replace(made, error=error)).pull
+    by_hand = (second.rate.quantity - true_model(coarse).rate.quantity) / second.error.quantity
+    pull = compare(true_model(coarse), replace(made, error=error)).pull
     np.testing.assert_allclose(pull, by_hand.value)
-    assert compare(truth(coarse), made).second.error is None
+    assert compare(true_model(coarse), made).second.error is None
 
 
-def test_rates_of_planes_are_shown_where_they_were_measured():
-    """Exposed planes without counts: smoothing follows a power law there, a spline is fitted to them as well."""
+def test_rates_shown_where_measured():
+    """Show exposed planes without counts for a spline, which is fitted to them, but not for smoothing, which extrapolates."""
     stack = counted(3, first_bin=2).stack
     counts = stack.counts.copy()
     counts[6] = 0
     smoothed = make_model(replace(stack, counts=counts), "classic")
     for second, hidden in ((smoothed, [0, 1, 6]), (replace(smoothed, method="spline"), [0, 1])):
-        comparison = compare(truth(), second)
+        comparison = compare(true_model(), second)
         integrals, shown = comparison.plane_integrals(), measured_planes(comparison)
         np.testing.assert_array_equal(shown[0], integrals[0])
         assert np.flatnonzero(np.isnan(shown[1])).tolist() == hidden

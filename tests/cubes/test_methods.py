@@ -112,7 +112,7 @@ def test_names_of_methods_are_unique():
     register_method(method_registry.methods()["mean-rate"])
 
 
-def test_unknown_method_in_a_file_is_not_fatal():
+def test_unknown_method_in_file():
     """A model of a method that is not installed keeps its rates; planes without livetime are extrapolated."""
     from tests.helpers.models import AXES, asymmetric_model
 

@@ -14,7 +14,7 @@ def expected(norm, index):
     return EXPOSURE * norm * ENERGY**-index
 
 
-def test_it_is_the_maximum_of_the_poisson_likelihood():
+def test_fit_maximises_poisson_likelihood():
     counts = np.random.default_rng(1).poisson(expected(3.0, 2.7)).astype(float)
     assert (counts == 0).sum() >= 2
     law = fit_power_law(ENERGY, counts, EXPOSURE)
@@ -30,7 +30,8 @@ def test_it_is_the_maximum_of_the_poisson_likelihood():
     assert law.at(1.0) == pytest.approx(np.exp(best.x[0]), rel=1e-5)
 
 
-def test_few_counts_leave_it_unbiased_with_an_honest_error():
+def test_fit_of_few_counts():
+    """With few counts, the index is unbiased and its error has the right size."""
     rng = np.random.default_rng(2)
     laws = [fit_power_law(ENERGY, rng.poisson(expected(10.0, 2.7)).astype(float), EXPOSURE) for _ in range(400)]
     pulls = np.array([(law.index - 2.7) / law.index_error for law in laws])

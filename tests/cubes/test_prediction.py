@@ -25,7 +25,8 @@ def smooth_rate(axes: CubeAxes, index=2.7, gx=11.0, gy=-17.0) -> Cube:
     return Cube(axes, energy**-index * np.exp(gy * y + gx * x) * RATE_UNIT)
 
 
-def test_interpolation_integrates_a_power_law_and_a_gradient_exactly():
+def test_interpolated_power_law_and_gradient():
+    """Integrate an interpolated power law with a gradient exactly."""
     energy, (y, x) = OTHER.energy.to_value("MeV"), (OTHER.dety.to_value("rad"), OTHER.detx.to_value("rad"))
     in_energy = np.diff(energy**-1.7) / -1.7
     in_x = np.diff(np.exp(11 * x)) / 11
@@ -35,7 +36,8 @@ def test_interpolation_integrates_a_power_law_and_a_gradient_exactly():
     np.testing.assert_allclose(predicted_rate(smooth_rate(AXES), OTHER, "gammapy"), expected, rtol=1e-5)
 
 
-def test_without_interpolation_each_bin_gives_what_it_shares():
+def test_no_interpolation_shares_bins():
+    """Without interpolation, each bin contributes in proportion to its overlap."""
     rate = asymmetric_model().rate
     # Count tiny cells along one axis at a time: the overlap is a product.
     by_hand = rate.quantity.value
@@ -64,7 +66,8 @@ def test_what_lies_outside_is_zero(interpolation):
     assert both[0] == pytest.approx(both[1], rel=1e-9, abs=0)
 
 
-def test_rates_at_the_centres_predict_the_counts_of_the_bins():
+def test_point_rates_predict_counts():
+    """Rates at bin centres predict the counts of the bins."""
     rate = asymmetric_model().rate
     points = point_rate(rate)
     # One pixel, in the middle of a bin of the field of view: only the energy axis is put to the test.
@@ -86,8 +89,8 @@ def test_an_unknown_interpolation_is_refused():
         predicted_rate(smooth_rate(AXES), OTHER, "cubic")
 
 
-def test_bins_that_reach_over_any_end_predict_what_lies_inside():
-    """Each end of each axis, in one bin of the other two; each part of a bin is integrated by itself."""
+def test_bins_beyond_ends_of_axes():
+    """Bins that extend beyond an end of any axis predict the counts of the part inside."""
     for name in ("energy", "dety", "detx"):
         edges = getattr(AXES, name)
         span = edges[-1] - edges[0]
@@ -103,7 +106,8 @@ def test_bins_that_reach_over_any_end_predict_what_lies_inside():
             assert both[0] == pytest.approx(both[1], rel=1e-9, abs=0), name
 
 
-def test_between_the_centres_the_logarithm_of_a_rough_rate_is_linear_as_scipy_has_it():
+def test_interpolation_against_scipy():
+    """Between bin centres, the log rate is interpolated linearly, as by SciPy."""
     rate = asymmetric_model(method="unsmoothed").rate
     rough = Cube(AXES, (rate.quantity + 0.02 * rate.quantity.mean()) * np.random.default_rng(4).uniform(0.5, 2, AXES.shape))
 

@@ -20,15 +20,15 @@ from bgnb import (
 from bgnb.cubes.profiles import radial_profile
 from tests.helpers.errors import raises
 from tests.helpers.models import AXES, asymmetric_model
-from tests.helpers.true_models import counted, truth
+from tests.helpers.true_models import counted, true_model
 
 
 @pytest.mark.parametrize("index", [1.5, 2.0, 2.7])
-def test_spectral_index_of_the_rate_is_one_more_than_that_of_the_counts(index):
-    """In the centre σ(E) plays no part, so there the rate is a pure power law."""
+def test_spectral_index_of_rate(index):
+    """In the centre, where σ(E) has no effect, the index of the rate is that of the counts plus one."""
     model = TrueModel(spectral_index=index)
     axes = CubeAxes(np.geomspace(0.1, 80, 13) * u.TeV, [-0.2, 0.2] * u.deg, [-0.25, 0.25] * u.deg)
-    assert spectrum(truth(axes, model), 0 * u.deg, 0 * u.deg).index == pytest.approx(index + 1, abs=2e-3)
+    assert spectrum(true_model(axes, model), 0 * u.deg, 0 * u.deg).index == pytest.approx(index + 1, abs=2e-3)
     counts = np.random.default_rng(1).poisson(model.expected(axes, 80.0) * 1e5)
     run = RunCounts(1, 1e5, None, int(counts.sum()), 0, 0, 0)
     fitted = spectrum(
@@ -38,8 +38,8 @@ def test_spectral_index_of_the_rate_is_one_more_than_that_of_the_counts(index):
 
 
 def test_spectra_are_taken_at_their_place():
-    first, second = compare(truth(), counted(2)).spectra(2.1 * u.deg, -3.3 * u.deg)
-    np.testing.assert_array_equal(first.rate, truth().rate.quantity[:, 1, 15].value)
+    first, second = compare(true_model(), counted(2)).spectra(2.1 * u.deg, -3.3 * u.deg)
+    np.testing.assert_array_equal(first.rate, true_model().rate.quantity[:, 1, 15].value)
     assert not first.error.any()
     assert (first.index_error, second.index_error > 0) == (0, True)
     stack = counted(2).stack
@@ -48,11 +48,12 @@ def test_spectra_are_taken_at_their_place():
     assert seen[:3].all()
     np.testing.assert_allclose(second.error[seen], error[seen])
     with raises("invalid-argument", "field of view"):
-        spectrum(truth(), 4.5 * u.deg, 0 * u.deg)
+        spectrum(true_model(), 4.5 * u.deg, 0 * u.deg)
 
 
-def test_a_position_on_an_edge_belongs_to_the_bin_above_it():
-    model = truth(CubeAxes(AXES.energy, [-3, -1, 0, 2] * u.deg, [-2, 1, 2, 3, 4] * u.deg))
+def test_position_on_an_edge():
+    """A position on an edge belongs to the bin above it; positions on the last edge lie outside."""
+    model = true_model(CubeAxes(AXES.energy, [-3, -1, 0, 2] * u.deg, [-2, 1, 2, 3, 4] * u.deg))
     for detx, dety, (iy, ix) in ((-2, -3, (0, 0)), (1, -1, (1, 1)), (0.999, -1.001, (0, 0)), (3.999, 1.999, (2, 3))):
         np.testing.assert_array_equal(
             spectrum(model, detx * u.deg, dety * u.deg).rate, model.rate.quantity.value[:, iy, ix], err_msg=f"{detx}, {dety}"
@@ -64,7 +65,8 @@ def test_a_position_on_an_edge_belongs_to_the_bin_above_it():
             spectrum(model, detx * u.deg, dety * u.deg)
 
 
-def test_rings_hold_the_whole_plane_and_their_error_is_that_of_their_counts():
+def test_rings_and_their_errors():
+    """Rings cover the whole plane, and their errors are those of their counts."""
     model = asymmetric_model(method="unsmoothed")
     for plane in (1, 3):
         profile = radial_profile(model, plane)
@@ -78,7 +80,7 @@ def test_rings_hold_the_whole_plane_and_their_error_is_that_of_their_counts():
         np.testing.assert_allclose(profile.rate[some] / profile.error[some], np.sqrt(counts[some]))
 
 
-def test_rings_leave_out_what_was_not_exposed():
+def test_rings_exclude_unexposed_bins():
     model = asymmetric_model(method="unsmoothed")
     livetime, counts = model.stack.livetime_us.copy(), model.stack.counts.copy()
     livetime[:, :, :4], counts[:, :, :4] = 0, 0
@@ -97,7 +99,8 @@ def test_rings_leave_out_what_was_not_exposed():
             radial_profile(model, number_)
 
 
-def test_a_truth_has_a_profile_without_errors_also_at_the_lowest_energy():
+def test_profile_of_true_model():
+    """A true model has a profile without errors, also at the lowest energy."""
     model = make_test_bg_cube_model(AXES, 80 * u.deg, TrueModel(gradient_x=0.1))
     profile = radial_profile(model, 0)
     assert profile.edges[:3].tolist() == [0, 0.5, 1]
@@ -109,7 +112,8 @@ def test_a_truth_has_a_profile_without_errors_also_at_the_lowest_energy():
     assert not np.nan_to_num(profile.error).any()
 
 
-def test_the_error_that_a_model_states_is_that_of_its_spectra_and_an_upper_limit_for_its_rings():
+def test_profiles_use_stated_error():
+    """The error that a model states is the error of its spectra, and an upper limit for its rings."""
     counts_only = asymmetric_model()
     error = counts_only.rate.quantity * np.random.default_rng(4).uniform(0.01, 0.3, AXES.shape)
     stating = replace(counts_only, error=Cube(AXES, error))

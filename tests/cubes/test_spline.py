@@ -1,4 +1,4 @@
-"""The spline: its algebra against a dense design, its rate and error against a known truth."""
+"""The spline: its algebra against a dense design, its rate and error against a known true rate."""
 
 import functools
 import itertools
@@ -32,7 +32,7 @@ POINTINGS = [(40.0, 10.0), (47.0, 170.0), (55.0, 350.0), (61.0, 200.0), (70.0, 2
 
 
 def true_rate(alt_pnt: float, az_pnt: float, axes: CubeAxes = AXES) -> np.ndarray:
-    """A lopsided rate whose norm, spectrum and width change with the pointing; MeV-1 s-1 sr-1."""
+    """An asymmetric rate whose norm, spectrum and width change with the pointing; MeV-1 s-1 sr-1."""
     x = np.log(axes.energy_centers.value)[:, None, None]
     dety, detx = axes.dety_centers.value[:, None], axes.detx_centers.value
     up, north = np.sin(np.radians(alt_pnt)), np.cos(np.radians(alt_pnt)) * np.cos(np.radians(az_pnt))
@@ -60,7 +60,8 @@ def fitted():
     return fit_spline(cells(1))
 
 
-def test_the_rate_is_found_at_pointings_between_those_of_the_runs(fitted):
+def test_rate_between_pointings(fitted):
+    """Recover the true rate at pointings between those of the runs."""
     for alt_pnt, az_pnt in ((52.0, 90.0), (74.0, 300.0)):
         rate, error = fitted.at(alt_pnt, az_pnt)
         ratio = rate.quantity.value / true_rate(alt_pnt, az_pnt)
@@ -70,8 +71,8 @@ def test_the_rate_is_found_at_pointings_between_those_of_the_runs(fitted):
         assert np.abs(np.log(ratio[few])).mean() < 0.04
 
 
-def test_rate_and_error_are_those_of_the_dense_design(fitted):
-    """Each coefficient alone gives a column of it."""
+def test_rate_and_error_by_dense_design(fitted):
+    """Rate and error agree with a dense design matrix, made of one coefficient at a time."""
     parts = fitted._parts(52.0, 90.0)
     rows = np.eye(len(fitted.coefficients))
     design = np.stack([module._linear_predictor(row, parts, fitted.terms).ravel() for row in rows], axis=1)
@@ -82,7 +83,8 @@ def test_rate_and_error_are_those_of_the_dense_design(fitted):
 
 
 @pytest.mark.slow
-def test_pulls_of_the_rate_with_its_error_are_of_width_one():
+def test_pulls_have_unit_width():
+    """Pulls of the rate have a width of one."""
     pulls = []
     models = [fit_spline(cells(100 + seed, scale=0.5)) for seed in range(8)]
     for model, pointing in itertools.product(models, ((64.0, 120.0), (50.0, 10.0), (82.0, 200.0))):
@@ -104,7 +106,8 @@ def test_nothing_is_ever_empty_or_wild():
 
 
 @pytest.mark.slow
-def test_what_differs_from_run_to_run_is_told_and_widens_the_error():
+def test_scatter_of_runs_widens_error():
+    """Measure the scatter of the norm from run to run, which increases the error."""
     rng = np.random.default_rng(8)
     pointings = list(itertools.islice(itertools.cycle(POINTINGS), 28))
     calm = fit_spline([cell(rng, *pointing, number) for number, pointing in enumerate(pointings)])
@@ -115,14 +118,16 @@ def test_what_differs_from_run_to_run_is_told_and_widens_the_error():
     assert errors[1] > 1.5 * errors[0]
 
 
-def test_terms_that_the_data_do_not_support_vanish(fitted):
+def test_unsupported_terms_vanish(fitted):
+    """Terms that the data do not support have few degrees of freedom."""
     freedom = dict(zip(fitted.terms, fitted.degrees_of_freedom, strict=True))
     assert freedom["zenith", "1", "1"] > 0.9
     assert freedom["1", "1", "xy"] + freedom["1", "1", "xy~"] > 1.5
     assert freedom["zenith~", "1", "1"] < 1.5
 
 
-def test_information_and_projection_are_those_of_the_dense_design():
+def test_information_by_dense_design():
+    """Information matrix and projection agree with those of a dense design matrix."""
     rng, terms = np.random.default_rng(2), (*module.TERMS, ("cell", "1", "1"))
     small = CubeAxes(AXES.energy[:4], AXES.dety[:5], AXES.detx[:6])
     alt, az = (np.array(values) for values in zip(*POINTINGS[:4], strict=True))
@@ -139,7 +144,8 @@ def test_information_and_projection_are_those_of_the_dense_design():
     np.testing.assert_allclose(module._information(weights, parts, terms), dense, rtol=1e-9, atol=1e-9)
 
 
-def test_beyond_the_runs_altitudes_the_rate_is_that_at_the_limit(fitted):
+def test_rate_beyond_altitudes(fitted):
+    """Beyond the altitudes of the runs, the rate stays constant."""
     low, lower = (fitted.at(alt_pnt, 90.0)[0].quantity.value for alt_pnt in (40.0, 25.0))
     np.testing.assert_allclose(low, lower, rtol=1e-9)
 
@@ -149,7 +155,8 @@ def added(*cells) -> Cell:
     return Cell.of_runs(alt_pnt, az_pnt, functools.reduce(operator.add, (one.stack for one in cells)))
 
 
-def test_a_cell_of_several_runs_has_their_mean_direction():
+def test_mean_direction_of_cell():
+    """A cell of several runs has their mean direction, in which east and west do not cancel."""
     one, other = cell(np.random.default_rng(1), 60.0, 300.0, 1), cell(np.random.default_rng(2), 60.0, 60.0, 2)
     both = added(one, other)
     assert (both.alt_pnt, both.az_pnt) == (pytest.approx(60), pytest.approx(60))  # east and west do not cancel
@@ -166,7 +173,8 @@ def test_a_cell_of_several_runs_has_their_mean_direction():
     assert len({pointing_bin(*pointing) for pointing in ((60.0, 300.0), (60.0, 100.0), (55.0, 300.0))}) == 3
 
 
-def test_runs_of_all_directions_added_first_give_the_rate_of_single_ones():
+def test_cells_of_runs_in_all_directions():
+    """Recover the true rate from runs of all directions that are summed in cells."""
     rng = np.random.default_rng(5)
     pointings = list(itertools.product((42.0, 55.0, 66.0, 75.0), range(15, 360, 30)))
     single = [cell(rng, altitude, float(azimuth), number) for number, (altitude, azimuth) in enumerate(pointings)]
@@ -186,7 +194,8 @@ def test_runs_of_all_directions_added_first_give_the_rate_of_single_ones():
 
 
 @pytest.mark.slow
-def test_the_rate_is_the_mean_of_runs_whose_norms_scatter():
+def test_mean_rate_of_scattered_runs():
+    """The rate is the mean, not the median, of runs with scattered norms."""
     rng = np.random.default_rng(6)
     pointings = [POINTINGS[number % len(POINTINGS)] for number in range(140)]
     runs = [cell(rng, *pointing, number, scatter=0.4) for number, pointing in enumerate(pointings)]
@@ -217,7 +226,8 @@ def test_a_spline_survives_a_file(fitted, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_single_stack_makes_a_model_with_an_error():
+def test_model_of_single_stack():
+    """Make a model with an error from a single stack."""
     stack = cells(3)[3].stack
     model = make_model(stack, "spline")
     predicted = (model.rate.quantity * stack.exposure).to_value("").sum()

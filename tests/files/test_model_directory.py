@@ -60,7 +60,8 @@ def level(choice):
     return choice.rate.quantity.value[0, 0, 0]
 
 
-def test_between_groups_the_log_rate_is_linear_in_the_cosine_of_the_zenith_angle(models):
+def test_log_rate_linear_in_cos_zenith(models):
+    """Between groups, the log rate is linear in the cosine of the zenith angle."""
     choice = read_models(models).rate_for(np.degrees(np.arcsin(0.75)), 20.0)
     assert level(choice) == pytest.approx(4.0)
     assert choice.weights == pytest.approx({0: 0.5, 4: 0.5})
@@ -70,13 +71,15 @@ def test_between_groups_the_log_rate_is_linear_in_the_cosine_of_the_zenith_angle
     assert list(choice.weights.items()) == [(0, pytest.approx(0.2)), (4, pytest.approx(0.8))]
 
 
-def test_the_next_groups_above_and_below_are_interpolated_whatever_lies_beyond(models):
+def test_interpolate_between_next_groups(models):
+    """Interpolate between the next groups above and below, regardless of groups beyond them."""
     write(models, 2, np.degrees(np.arcsin(0.7)), 0.0, 3.0)
     for cos_zenith, weights in ((0.6, {0: 0.5, 2: 0.5}), (0.94, {2: 0.2, 4: 0.8})):
         assert read_models(models).rate_for(np.degrees(np.arcsin(cos_zenith)), 0.0).weights == pytest.approx(weights)
 
 
-def test_beyond_the_groups_and_at_other_azimuths_the_nearest_serves(models):
+def test_nearest_beyond_groups(models):
+    """Use the nearest group beyond the altitudes of the groups and at other azimuths."""
     found = read_models(models)
     assert found.rate_for(12.0, 0.0).weights == {0: 1.0}
     # Only one group on this side in azimuth; the other side is nearer from a difference of 0.1 on.
@@ -86,13 +89,15 @@ def test_beyond_the_groups_and_at_other_azimuths_the_nearest_serves(models):
 
 
 @pytest.mark.parametrize(("alt_pnt", "nearest"), [(62.0, 3), (64.1, 4)])
-def test_the_other_side_in_azimuth_is_a_tenth_farther_in_the_cosine_of_the_zenith_angle(models, alt_pnt, nearest):
+def test_distance_to_other_azimuth(models, alt_pnt, nearest):
+    """A group in the other range of azimuth counts as 0.1 farther in the cosine of the zenith angle."""
     write(models, 4, alt_pnt, 10.0, 16.0)  # as high as the run; group 3 lies 0.084 or 0.1009 lower
     for between in ("interpolate", "nearest"):
         assert read_models(models).rate_for(alt_pnt, 200.0, between).weights == {nearest: 1.0}
 
 
-def test_bins_without_a_rate_in_one_group_are_taken_from_the_other(models):
+def test_empty_bins_from_other_group(models):
+    """Take bins without a rate in one group from the other group."""
     holes = np.ones(AXES.shape)
     holes[0, 0], holes[1, 0] = 0, 0
     write(models, 0, 30.0, 0.0, holes)
@@ -102,7 +107,7 @@ def test_bins_without_a_rate_in_one_group_are_taken_from_the_other(models):
         np.testing.assert_allclose(rate, [[16, both], [0, both], [1, both]])
 
 
-def test_planes_only_one_group_measured_on_other_axes(models):
+def test_energies_measured_on_other_axes(models):
     """There the ratio is that at the nearest energy that both measured; planes count as measured where their centres are."""
     axes = CubeAxes([0.2, 0.5, 1, 2, 5, 13, 30] * u.TeV, AXES.dety, AXES.detx)
     far_rate = np.array([4, 4, 16, 16, 64, 64])[:, None, None]  # 4, 16 and 64 at 0.4, 2.2 and 12.2 TeV
@@ -118,8 +123,8 @@ def test_planes_only_one_group_measured_on_other_axes(models):
         np.testing.assert_allclose(rate, expected, rtol=0.1)
 
 
-def test_bins_that_the_axes_of_the_farther_group_do_not_cover_are_taken_from_the_nearer(models):
-    """The axes of the one begin and end within bins of the other, on the near side of their centres."""
+def test_bins_not_covered_by_farther_group(models):
+    """Use the nearer group alone in bins whose centres the axes of the farther group do not cover."""
     axes = CubeAxes([0.3, 1, 2, 5, 14] * u.TeV, [-2, -1, 0, 1.2] * u.deg, AXES.detx)
     write(models, 4, 90.0, 10.0, 16.0, axes=axes)
     rate = read_models(models).rate_for(np.degrees(np.arcsin(0.6)), 0.0).rate.quantity.value
@@ -127,7 +132,8 @@ def test_bins_that_the_axes_of_the_farther_group_do_not_cover_are_taken_from_the
     np.testing.assert_allclose(rate[:, 3, 0], 1)
 
 
-def test_a_group_that_is_not_asked_for_is_that_of_most_counts_as_far_as_is_known(models):
+def test_default_group_has_most_counts(models):
+    """The default group is that with most counts, or the first if they are unknown."""
     found = ModelDirectory(models)
     assert (found.group_ids, found.checked(None), found.checked(np.int64(3))) == ([0, 3, 4], 0, 3)
     counts = [{"group_id": 3, "counts": 7}, {"group_id": 4, "counts": 2}, {"group_id": 9, "counts": 99}]
@@ -141,7 +147,8 @@ def test_a_group_that_is_not_asked_for_is_that_of_most_counts_as_far_as_is_known
             found.checked(wrong)
 
 
-def test_groups_are_told_in_words_and_runs_and_frame_of_all(models):
+def test_labels_runs_and_frame(models):
+    """Label groups with their ranges, and state runs and frame of all models."""
     write_groups(GROUPS, models / "bg_observation_groups.ecsv", {0: 0, 1: 3, 2: 4, 3: 3, 4: 4, 5: 3})
     found = ModelDirectory(models)
     assert found.label(0) == "0: altitude 0 to 45°, azimuth -90 to 90°"
@@ -155,7 +162,7 @@ def test_groups_are_told_in_words_and_runs_and_frame_of_all(models):
         alone.read_all()
 
 
-def test_a_directory_without_models_is_refused(tmp_path):
+def test_directory_without_models(tmp_path):
     (tmp_path / "bg_cube_model_groupX_table.fits.gz").touch()
     (tmp_path / "bg_cube_model_group1_image.fits.gz").touch()
     with raises("not-a-model", tmp_path):
@@ -164,7 +171,8 @@ def test_a_directory_without_models_is_refused(tmp_path):
         read_models(tmp_path / "nowhere")
 
 
-def test_a_spline_serves_every_pointing_unless_the_nearest_model_is_asked_for(models):
+def test_spline_for_every_pointing(models):
+    """Use the spline for every pointing unless the nearest model is requested."""
     counts = np.random.default_rng(2).poisson(50, AXES.shape)
     run = RunCounts(1, 1.0, None, int(counts.sum()), 0, 0, 0)
     spline = fit_spline([Cell(50.0, 20.0, Stack(AXES, "ALTAZ", counts, np.full(AXES.shape, 1_000_000), (run,)))])
@@ -178,13 +186,15 @@ def test_a_spline_serves_every_pointing_unless_the_nearest_model_is_asked_for(mo
     assert read_models(models).rate_for(55.0, 170.0).weights == {}
 
 
-def test_nearest_is_the_own_group_even_where_another_is_closer(models):
+def test_nearest_is_own_group(models):
+    """The nearest group is that of the run even if the mean pointing of another is closer."""
     write(models, 2, 46.0, 0.0, 3.0)
     assert read_models(models).rate_for(59.0, 0.0, "nearest").weights == {2: 1.0}
     assert read_models(models).rate_for(44.0, 0.0, "nearest").weights == {0: 1.0}
 
 
-def test_groups_of_few_counts_serve_nobody_unless_there_is_no_other(models):
+def test_groups_of_few_counts(models):
+    """Use groups with fewer than 1000 counts only if there is no other."""
     write(models, 2, 50.0, 0.0, 1e6, counts=30)
     assert read_models(models).rate_for(50.0, 0.0, "nearest").weights == {3: 1.0}  # of the other azimuth
     assert read_models(models).rate_for(50.0, 0.0).weights.keys() == {0, 4}
@@ -196,7 +206,7 @@ def test_groups_of_few_counts_serve_nobody_unless_there_is_no_other(models):
     assert read_models(models).rate_for(50.0, 0.0).weights == {2: 1.0}
 
 
-def test_planes_only_one_group_measured(models):
+def test_energies_measured_in_one_group(models):
     """There the rate is that of the one that did, times the ratio at the nearest energy that both measured."""
     far_rate = np.array([2, 8, 16])[:, None, None]
     write(models, 4, 90.0, 10.0, far_rate)
@@ -212,7 +222,8 @@ def test_planes_only_one_group_measured(models):
         np.testing.assert_allclose(rate, expected)
 
 
-def test_groups_on_different_axes_are_interpolated_on_those_of_the_nearer(models):
+def test_axes_of_nearer_group(models):
+    """Interpolate groups on different axes on the axes of the nearer group."""
     fine = CubeAxes(np.geomspace(0.2, 30, 9) * u.TeV, dety=np.linspace(-2, 2, 9) * u.deg, detx=np.linspace(-3, 3, 11) * u.deg)
     write(models, 4, 90.0, 10.0, 16.0, axes=fine)
     choice = read_models(models).rate_for(np.degrees(np.arcsin(0.6)), 20.0)
@@ -222,8 +233,8 @@ def test_groups_on_different_axes_are_interpolated_on_those_of_the_nearer(models
     np.testing.assert_allclose(ratio, ((2 * np.arange(5) + 1.5) / np.arange(1, 6)) ** 0.2, rtol=0.03)
 
 
-def test_the_same_rate_on_finer_and_coarser_axes_is_interpolated_without_bias(models):
-    """Bin means of a steep spectrum, in 8 and in 4 energy bins."""
+def test_same_rate_on_other_axes(models):
+    """Interpolate bin means of one steep spectrum, in 8 and in 4 energy bins, without bias."""
     for group_id, altitude, n_energy in ((0, 30.0, 8), (4, 90.0, 4)):
         edges = np.geomspace(0.2, 30, n_energy + 1)
         axes = CubeAxes(edges * u.TeV, dety=AXES.dety, detx=AXES.detx)
@@ -235,7 +246,8 @@ def test_the_same_rate_on_finer_and_coarser_axes_is_interpolated_without_bias(mo
     np.testing.assert_allclose(choice.rate.quantity.value[:, 2, 4], 5 * wanted, rtol=2e-3)
 
 
-def test_models_that_serve_several_ranges_of_azimuth_are_interpolated_in_each(tmp_path):
+def test_models_of_several_azimuth_ranges(tmp_path):
+    """Interpolate merged models in each of their ranges of azimuth."""
     write_groups(GROUPS, tmp_path / "bg_observation_groups.ecsv", {0: 1, 1: 1, 2: 2, 3: 2, 4: 5, 5: 5})
     for group_id, altitude, azimuth, rate in ((1, 30.0, 180.0, 1.0), (2, 48.6, 0.0, 2.0), (5, 90.0, 180.0, 4.0)):
         write(tmp_path, group_id, altitude, azimuth, rate)
@@ -245,7 +257,8 @@ def test_models_that_serve_several_ranges_of_azimuth_are_interpolated_in_each(tm
         assert level(choice) == pytest.approx(2 * 2**0.2, rel=1e-3)
 
 
-def test_unsmoothed_models_are_not_interpolated_as_gammapy_does(tmp_path):
+def test_unsmoothed_is_not_interpolated(tmp_path):
+    """Refuse to interpolate unsmoothed models as Gammapy does."""
     make_test_dataset(tmp_path / "runs", n_runs=3, trigger_rate=12, alt_range=(60, 80), seed=1, progress=False)
     arguments = {"select": "all", "n_energy": 5, "n_fov": 7, "progress": False, "method": "unsmoothed"}
     make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", **arguments)
@@ -256,7 +269,8 @@ def test_unsmoothed_models_are_not_interpolated_as_gammapy_does(tmp_path):
     assert validate(tmp_path / "m", tmp_path / "runs", "GADF", select="all", rate_interpolation="none", progress=False).runs
 
 
-def test_without_the_definition_of_groups_it_says_so(models):
+def test_missing_group_definition(models):
+    """Refuse an unknown lookup, and a directory without a definition of groups."""
     with raises("unknown-choice", "model_lookup", "linear", "interpolate, nearest"):
         read_models(models).rate_for(50.0, 0.0, "linear")
     (models / "bg_observation_groups.ecsv").unlink()
@@ -264,7 +278,8 @@ def test_without_the_definition_of_groups_it_says_so(models):
         read_models(models)
 
 
-def test_groups_are_merged_with_the_poorer_neighbour_in_altitude():
+def test_merge_with_poorer_neighbour():
+    """Merge groups with the neighbour in altitude that has less livetime."""
     # Azimuth column 0: groups 0, 2, 4; column 1: 1, 3, 5.
     merged = merge_groups(GROUPS, {0: 5.0, 2: 1.0, 4: 9.0, 1: 8.0, 3: 0.0, 5: 5.0}, 4.0)
     assert merged == {0: 0, 2: 0, 4: 4, 1: 1, 3: 3, 5: 3}
@@ -272,12 +287,14 @@ def test_groups_are_merged_with_the_poorer_neighbour_in_altitude():
     assert merge_groups(GROUPS, {0: 0.5, 2: 0.5, 1: 0.5, 5: 0.7}, 0.5) == {0: 0, 2: 2, 4: 2, 1: 1, 3: 1, 5: 5}
 
 
-def test_where_a_range_of_azimuth_has_too_little_all_are_merged():
+def test_merge_ranges_of_azimuth():
+    """Merge the ranges of azimuth if one of them has too little livetime."""
     assert merge_groups(GROUPS, {0: 5.0, 2: 5.0, 4: 5.0, 3: 1.0}, 4.0) == {0: 0, 1: 0, 2: 2, 3: 2, 4: 4, 5: 4}
     assert set(merge_groups(GROUPS, {0: 1.0}, 100.0).values()) == {0}
 
 
-def test_merged_groups_serve_every_run_and_say_so(tmp_path):
+def test_merged_groups_cover_every_run(tmp_path):
+    """Every run has the model of a merged group, and the report states this."""
     make_test_dataset(tmp_path / "runs", n_runs=8, trigger_rate=12, alt_range=(48, 88), seed=1, progress=False)
     arguments = {"select": "all", "n_energy": 5, "n_fov": 7, "progress": False, "min_livetime": "1.5 h"}
     report = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", **arguments)
@@ -305,7 +322,8 @@ def test_merged_groups_serve_every_run_and_say_so(tmp_path):
     )
 
 
-def test_truths_on_different_axes_are_interpolated(tmp_path):
+def test_true_models_on_different_axes(tmp_path):
+    """Interpolate true models on different axes."""
     write_groups(GROUPS, tmp_path / "bg_observation_groups.ecsv")
     for group_id, alt_pnt, n_energy in ((2, 50.0, 4), (4, 80.0, 5)):
         axes = CubeAxes.regular(n_energy=n_energy, n_fov=12, energy_min="1 TeV", energy_max="16 TeV", fov_max="2 deg")
@@ -318,14 +336,15 @@ def test_truths_on_different_axes_are_interpolated(tmp_path):
     np.testing.assert_allclose(choice.rate.quantity.value, expected, rtol=0.005)
 
 
-def test_capitals_do_not_matter_in_how_a_model_is_found(models):
+def test_model_lookup_ignores_case(models):
     one, other = (read_models(models).rate_for(52.0, 0.0, between) for between in ("interpolate", "Interpolate"))
     assert one.weights == other.weights
     assert len(one.weights) == 2
 
 
 @pytest.mark.slow
-def test_runs_beyond_the_altitudes_of_the_models_are_told(tmp_path):
+def test_runs_beyond_altitudes_are_noted(tmp_path):
+    """Note runs outside the altitudes of the models."""
     make_test_dataset(tmp_path / "runs", n_runs=4, trigger_rate=12, alt_range=(50, 60), seed=1, progress=False)
     table = make_test_dataset(tmp_path / "low", n_runs=3, trigger_rate=12, alt_range=(25, 40), seed=2, progress=False)
     for method, ends in (("classic", "made, 49.0 to 58.0 deg;"), ("spline", " deg; the nearest")):

@@ -13,7 +13,7 @@ GROUPS = {27: (80.0, 170.0, 1.0), 15: (47.0, 190.0, 0.5)}
 
 
 def model_directory(directory: Path, fovalign: str = "ALTAZ", groups: tuple[int, ...] = (27,)) -> Path:
-    """Lopsided models of some groups; their rates differ by factors."""
+    """Asymmetric models of some groups; their rates differ by factors."""
     directory.mkdir()
     write_groups(ObservationGroups(), directory / "bg_observation_groups.ecsv")
     for group_id in groups:

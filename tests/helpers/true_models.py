@@ -1,4 +1,4 @@
-"""A lopsided truth, and what is counted of it."""
+"""An asymmetric true model, and unsmoothed models of counts drawn from it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from bgnb import BackgroundModel, CubeAxes, RunCounts, Stack, TrueModel, make_mo
 AXES = CubeAxes(
     energy=np.geomspace(0.1, 80, 13) * u.TeV, dety=np.linspace(-4, 4, 17) * u.deg, detx=np.linspace(-4, 4, 21) * u.deg
 )
-TRUTH = TrueModel(spectral_index=1.5, gradient_x=0.05, gradient_y=-0.03)
+TRUE_MODEL = TrueModel(spectral_index=1.5, gradient_x=0.05, gradient_y=-0.03)
 
 
-def truth(axes: CubeAxes = AXES, model: TrueModel = TRUTH) -> BackgroundModel:
+def true_model(axes: CubeAxes = AXES, model: TrueModel = TRUE_MODEL) -> BackgroundModel:
     return make_test_bg_cube_model(axes, 80 * u.deg, model)
 
 
 def counted(seed: int, seconds: float = 2000.0, axes: CubeAxes = AXES, first_bin: int = 0, obs_id: int = 1) -> BackgroundModel:
-    """An unsmoothed model of Poisson counts from the truth."""
-    counts = np.random.default_rng(seed).poisson(TRUTH.expected(axes, 80.0) * seconds)
+    """An unsmoothed model of Poisson counts from the true model."""
+    counts = np.random.default_rng(seed).poisson(TRUE_MODEL.expected(axes, 80.0) * seconds)
     livetime = np.full(axes.shape, round(seconds * 1e6))
     counts[:first_bin] = livetime[:first_bin] = 0
     run = RunCounts(obs_id, seconds, None, int(counts.sum()), 0, 0, 0)

@@ -14,12 +14,12 @@ from bgnb.plots.labels import energy_label
 from bgnb.validation.compare_models import comparison_page
 from tests.helpers.commands import output_of
 from tests.helpers.errors import raises
-from tests.helpers.true_models import AXES, TRUTH, counted, truth
+from tests.helpers.true_models import AXES, TRUE_MODEL, counted, true_model
 
 
 @pytest.fixture
 def directories(tmp_path):
-    for name, models in (("one", {3: truth(), 8: truth()}), ("two", {8: counted(1), 9: counted(2)})):
+    for name, models in (("one", {3: true_model(), 8: true_model()}), ("two", {8: counted(1), 9: counted(2)})):
         (tmp_path / name).mkdir()
         for group_id, model in models.items():
             write_model(model, tmp_path / name / f"bg_cube_model_group{group_id}_table.fits.gz")
@@ -50,7 +50,7 @@ def test_report_has_common_groups(directories):
 
 def test_view_shows_spectra_of_positions():
     """Spectra, ratios, outlines and integrals of a view are those of the comparison."""
-    comparison = compare(truth(), counted(1))
+    comparison = compare(true_model(), counted(1))
     positions = [(0.1, 0.2), (2.1, -3.3)]
     view = comparison_view(comparison, ComparisonState(group_id=8, energy=1.0), ("one", "two"), "8", (0.0, 1e-4), positions)
     assert [(view.panels[name].colours.low, view.panels[name].colours.high) for name in ("first", "second")] == [(0, 1e-4)] * 2
@@ -78,7 +78,7 @@ def test_view_shows_spectra_of_positions():
 @pytest.mark.slow
 def test_page_is_reproducible():
     """The page does not depend on earlier plots, and names that look like Bokeh ids are kept."""
-    comparison = compare(truth(), counted(1))
+    comparison = compare(true_model(), counted(1))
     arguments = [1 * u.TeV], [(2.0, 2.0)], ("p1001", "p1"), 8, "8: <high>"
     page, again = (comparison_page(comparison, *arguments) for _ in range(2))
     assert page == again
@@ -114,7 +114,7 @@ def test_incompatible_directories_fail(directories, tmp_path):
 @pytest.mark.slow
 def test_empty_bins_and_unusual_names(tmp_path):
     """Masked quadrants, directory names with TeX and positions outside the axes are handled."""
-    masked = make_test_bg_cube_model(AXES, 80 * u.deg, replace(TRUTH, mask_quadrant=True))
+    masked = make_test_bg_cube_model(AXES, 80 * u.deg, replace(TRUE_MODEL, mask_quadrant=True))
     for name in ("a$\\frac$b", "c"):
         (tmp_path / name).mkdir()
         write_model(masked, tmp_path / name / "bg_cube_model_group1_table.fits.gz")

@@ -394,7 +394,7 @@ def test_cross_validation_uses_each_run_once(tmp_path):
     with raises("invalid-argument", "folds", "9", "got 10"):
         cross_validate(tmp_path / "runs", "GADF", **arguments | {"folds": 10})
     for wrong, code, words in (
-        ({"folds": 2.5}, "invalid-argument", ("folds", "from 2", "2.5")),
+        ({"folds": 2.5}, "invalid-argument", ("folds", "at least 2", "2.5")),
         ({"seed": -1}, "invalid-argument", ("seed", "at least 0", "-1")),
         ({"model_lookup": "far"}, "unknown-choice", ("model_lookup", "far", "interpolate", "nearest")),
         ({"catalog": "sources.ecsv"}, "no-effect", ("catalog",)),
