@@ -11,7 +11,8 @@ from .cubes.prediction import point_rate, predicted_rate
 from .cubes.profiles import Spectrum, spectrum
 from .cubes.spline import SplineModel, fit_spline
 from .cubes.stack import Stack, stack_runs
-from .files.gadf import read_background, read_model, write_image, write_model
+from .files.background_tables import read_background
+from .files.gadf import read_model, write_background_2d, write_image, write_model
 from .files.group_file import read_groups, write_groups
 from .files.manifest import check
 from .files.model_directory import ModelDirectory, read_group_model, read_models
@@ -107,6 +108,7 @@ __all__ = [
     "spectrum",
     "stack_runs",
     "validate",
+    "write_background_2d",
     "write_groups",
     "write_image",
     "write_model",

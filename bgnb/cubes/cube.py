@@ -25,8 +25,14 @@ LEAST_RATE = float(np.finfo(np.float32).tiny)
 MAX_BINS = 50_000_000
 
 
-def _checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: float) -> u.Quantity:
-    """Check bin edges; return them read-only, in the unit of the axis."""
+def checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: float) -> u.Quantity:
+    """Check bin edges; return them read-only, in the unit of the axis.
+
+    Raises
+    ------
+    BgnbError
+        If edges have an invalid unit, are not increasing, or are out of range.
+    """
     try:
         values = np.array(u.Quantity(edges).to_value(unit), dtype=float)
     except (u.UnitConversionError, TypeError, ValueError) as error:
@@ -77,9 +83,9 @@ class CubeAxes:
     def __post_init__(self) -> None:
         tiny = np.finfo(float).tiny
         for name, edges in (
-            ("energy", _checked_edges("energy", self.energy, "TeV", tiny, np.inf)),
-            ("dety", _checked_edges("dety", self.dety, "deg", -90, 90)),
-            ("detx", _checked_edges("detx", self.detx, "deg", -180, 180)),
+            ("energy", checked_edges("energy", self.energy, "TeV", tiny, np.inf)),
+            ("dety", checked_edges("dety", self.dety, "deg", -90, 90)),
+            ("detx", checked_edges("detx", self.detx, "deg", -180, 180)),
         ):
             object.__setattr__(self, name, edges)
 

@@ -41,6 +41,8 @@ class RunCounts:
         Number of telescopes (N_TELS).
     notes : tuple of str
         Warnings raised while the run was read.
+    ontime_s : float or None
+        Ontime, the sum of the good time intervals, s; None in models of earlier versions.
     """
 
     obs_id: int
@@ -54,6 +56,7 @@ class RunCounts:
     telescop: str = ""
     n_tels: int | None = None
     notes: tuple[str, ...] = ()
+    ontime_s: float | None = None
 
     @property
     def counts(self) -> int:
@@ -98,6 +101,7 @@ def cut_events(
         telescop=events.telescop,
         n_tels=events.n_tels,
         notes=events.notes,
+        ontime_s=events.ontime,
     )
     return flat, run
 

@@ -30,6 +30,9 @@ class BackgroundModel:
     error : `Cube`, optional
         Statistical error of the rate, in the same unit; errors of neighbouring bins are
         correlated.
+    live_fraction : float, optional
+        Livetime divided by ontime, by which files convert the rate to one per ontime. Needed
+        only for the true model of a simulation; otherwise that of the stack is used.
 
     Raises
     ------
@@ -41,11 +44,14 @@ class BackgroundModel:
     stack: Stack
     method: str
     error: Cube | None = None
+    live_fraction: float | None = None
 
     def __post_init__(self) -> None:
         if self.rate.axes != self.stack.axes or (self.error is not None and self.error.axes != self.rate.axes):
             axes = f"{self.rate.axes!r} and {self.stack.axes!r}"
             raise BgnbError("axes-mismatch", f"rate, error and stack of a model need the same axes, got {axes}")
+        if self.stack.runs:
+            object.__setattr__(self, "live_fraction", self.stack.live_fraction)
         for name, cube in (("rate", self.rate), ("error", self.error)):
             if cube is not None:
                 try:
@@ -67,6 +73,12 @@ class BackgroundModel:
     def exposed(self) -> Bools:
         """Mask of the energy planes with livetime, shape (energy,); true for all planes of a true model."""
         return np.asarray(self.stack.livetime_us.any(axis=(1, 2))) | self.is_true
+
+    @property
+    def energy_range(self) -> u.Quantity:
+        """Minimum and maximum energy with livetime, in TeV; those of the axis for a true model."""
+        planes = np.flatnonzero(self.exposed) if self.exposed.any() else np.array([0, self.axes.shape[0] - 1])
+        return self.axes.energy[[planes[0], planes[-1] + 1]]
 
     @property
     def extrapolated(self) -> Bools:

@@ -124,6 +124,12 @@ class ModelSet:
         rows = self._known_groups.table[served]
         return float(rows["ALT_MIN"].min()), float(rows["ALT_MAX"].max())
 
+    def energy_range(self, group_ids: Iterable[int]) -> u.Quantity:
+        """Minimum and maximum energy with livetime in the models of some groups, or of all if there are none, in TeV."""
+        some = set(group_ids)
+        ranges = [group.model.energy_range for group in self.models if not some or group.group_id in some]
+        return u.Quantity([min(low for low, _ in ranges), max(high for _, high in ranges)])
+
     def check_interpolable(self) -> None:
         """Check that Gammapy can interpolate the rates.
 

@@ -86,6 +86,14 @@ class Stack:
         return self.livetime * self.axes.bin_volume
 
     @property
+    def live_fraction(self) -> float | None:
+        """Livetime of the runs divided by their ontime; None without runs, or if a run does not state its ontime."""
+        ontimes = [run.ontime_s for run in self.runs if run.ontime_s is not None]
+        if not self.runs or len(ontimes) < len(self.runs):
+            return None
+        return math.fsum(run.livetime_s for run in self.runs) / math.fsum(ontimes)
+
+    @property
     def obs_ids(self) -> list[int]:
         """OBS_ID of every run, in order."""
         return [run.obs_id for run in self.runs]

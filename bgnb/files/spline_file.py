@@ -10,8 +10,8 @@ from astropy.table import Table
 
 from bgnb._util.errors import DataError
 from bgnb.cubes.spline import SplineModel
+from bgnb.files.background_tables import LAYOUTS, cube_hdu, open_fits, read_axes, read_cube
 from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
-from bgnb.files.gadf import LAYOUTS, cube_hdu, open_fits, read_axes, read_cube
 from bgnb.observations.coordinates import checked_fovalign
 
 #: File of the spline from which the models of all groups were derived.

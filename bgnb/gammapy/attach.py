@@ -17,10 +17,10 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.cube import Cube
-from bgnb.cubes.model_set import ModelLookup, ModelSet, RateForRun
+from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
+from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, write_background
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
-from bgnb.files.gadf import HESS_DR1_WRITER, REVERSED, write_background
 from bgnb.files.model_directory import read_models
 from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
@@ -58,7 +58,7 @@ class AttachedRun:
     livetime_over_ontime : float or None
         Factor from rates per livetime to rates per ontime.
     fovalign : str or None
-        Frame of the background: ALTAZ, RADEC or REVERSE_LON_RADEC.
+        Frame of the background: ALTAZ, RADEC or REVERSE_LON_RADEC; None for radial backgrounds.
     missing : tuple of str
         Components that Gammapy requires by default and the index lacks; ``site`` if the
         header of the events does not state the location of the observatory.
@@ -111,7 +111,7 @@ class Attachments:
         reasons = [run.reason for run in self.runs if run.reason is not None]
         lines = [f"background attached to {len(attached)} of {len(self.runs)} runs, {len(reasons)} skipped"]
         lines += [f"  {line}" for line in count_reasons(reasons)]
-        frames = Counter(str(run.fovalign) for run in attached)
+        frames = Counter(run.fovalign or "radial" for run in attached)
         lines.append(f"frames of the backgrounds: {', '.join(f'{frame} {n}' for frame, n in sorted(frames.items()))}")
         for missing, n in Counter(run.missing for run in attached if run.missing).items():
             lines.append(f"note: {n} run{'s' * (n != 1)} without {', '.join(missing)}: {_advice(missing)}")
@@ -191,7 +191,7 @@ def attach(
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         skipped = dict(selection.left_out)
         (directory / BACKGROUNDS).mkdir()
-        job = _Job(models, runs, settings.model_lookup, directory)
+        job = _Job(models, runs, settings, directory)
         attached = []
         with progress_bar(len(selection.kept), "run", progress) as bar:
             for obs_id in selection.kept:
@@ -207,7 +207,7 @@ def attach(
             raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {reasons}")
         target = Path(outdir).resolve()
         make_rows = _gadf_rows if settings.scheme == "GADF" else _hess_rows
-        hdus, components = make_rows(runs, [run.obs_id for run in attached], target)
+        hdus, components = make_rows(runs, [run.obs_id for run in attached], target, settings.kind)
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
         observations = _observations(runs, [run.obs_id for run in attached], settings.scheme)
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
@@ -225,8 +225,8 @@ def attach(
 class _Job:
     """Attachment of models to single runs."""
 
-    def __init__(self, models: ModelSet, runs: Runs, lookup: ModelLookup, directory: Path) -> None:
-        self._models, self._runs, self._lookup, self._directory = models, runs, lookup, directory
+    def __init__(self, models: ModelSet, runs: Runs, settings: AttachSettings, directory: Path) -> None:
+        self._models, self._runs, self._settings, self._directory = models, runs, settings, directory
         self._of_groups: dict[int, Cube] = {}
 
     def attach(self, obs_id: int) -> AttachedRun:
@@ -235,20 +235,27 @@ class _Job:
         run = read_event_list(files)
         self._models.check_instrument(run)
         header = read_table(files.events.path, files.events.hdu, columns=[])  # the header that Gammapy reads, not the index
-        found = self._models.rate_for(*self._runs.pointing(obs_id), self._lookup)
+        alt_pnt, az_pnt = self._runs.pointing(obs_id)
+        found = self._models.rate_for(alt_pnt, az_pnt, self._settings.model_lookup)
         rate = self._at_bin_centers(found)
-        fovalign = _frame(self._models.fovalign, header, run)
-        if fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":
+        fovalign = None if self._settings.kind == "bkg_2d" else _frame(self._models.fovalign, header, run)
+        if fovalign and fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":
             rate = rotate_to_radec(rate, run)
-        factor = run.livetime / float(np.diff(run.gti).sum())
-        keywords = {
-            "OBS_ID": obs_id,
-            "LIVE_ON": (factor, "LIVETIME / ONTIME, contained in the rates"),
-            "GROUPS": ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in found.weights.items()),
-        }
+        factor = run.livetime / run.ontime
+        keywords = metadata(
+            energy_range=self._models.energy_range(found.weights),
+            telescop=run.telescop.strip(),
+            alt_pnt=alt_pnt,
+            az_pnt=az_pnt,
+            live_fraction=factor,
+            ontime=run.ontime,
+            livetime=run.livetime,
+        )
+        groups = ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in found.weights.items())
+        keywords |= {"OBS_ID": obs_id, "GROUPS": groups}
         path = self._directory / BACKGROUNDS / background_file(obs_id)
         per_ontime = Cube(rate.axes, rate.quantity * factor)
-        write_background(per_ontime, path, fovalign=fovalign, timebase="ONTIME", keywords=keywords)
+        write_background(per_ontime, path, keywords=keywords, fovalign=fovalign, kind=self._settings.kind)
         states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
         missing = () if states_site else ("site",)
         return AttachedRun(obs_id, groups=found.weights, livetime_over_ontime=factor, fovalign=fovalign, missing=missing)
@@ -280,7 +287,7 @@ def _frame(fovalign: FovAlign, header: FitsTable, run: EventList) -> str:
     return "RADEC" if fovalign == "ALTAZ" and len(run.gti) > 1 else fovalign
 
 
-def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table, dict[int, set[str]]]:
+def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
     """Return the index of HDUs, with rows for the original files and the backgrounds, and the components of each run."""
     index = read_table(index_file(runs.path, "hdu-index.fits"))
     columns = {name: index.column(name) for name in _INDEX_COLUMNS}
@@ -290,13 +297,13 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table,
     kept = np.isin(columns["OBS_ID"], obs_ids) & (kinds != "bkg")
     kept &= ~np.char.startswith(np.char.lower(np.char.strip(columns["HDU_CLASS"])), "bkg")
     components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
-    for obs_id, kind in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
-        components[obs_id].add(kind)
+    for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
+        components[obs_id].add(component)
     base = runs.path / str(index.get("BASE_DIR", "."))
     folders = columns["FILE_DIR"].tolist()
     relative = {folder: os.path.relpath((base / folder.strip()).resolve(), target) for folder in set(folders)}
     columns["FILE_DIR"] = np.array([relative[folder] for folder in folders])
-    table, rows = Table(), [_background_row(obs_id) for obs_id in obs_ids]
+    table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
     for name, values in columns.items():
         ours = [row[name] for row in rows] if name in _INDEX_COLUMNS else np.zeros(len(rows), values.dtype)
         table[name] = np.concatenate([values[kept], ours])
@@ -304,7 +311,7 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table,
     return table[np.argsort(table["OBS_ID"], kind="stable")], components
 
 
-def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table, dict[int, set[str]]]:
+def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
     """Make an index of the HDUs of scheme HESS and of the backgrounds; return it and the components of each run."""
     rows: list[dict[str, Any]] = []
     components: dict[int, set[str]] = {}
@@ -319,13 +326,13 @@ def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path) -> tuple[Table,
                 values = (obs_id, hdu_type, hdu_class, folder, location.path.name, name)
                 rows.append(dict(zip(_INDEX_COLUMNS, values, strict=True)))
                 components[obs_id].add(hdu_type)
-        rows.append(_background_row(obs_id))
+        rows.append(_background_row(obs_id, kind))
     return Table(rows=rows), components
 
 
-def _background_row(obs_id: int) -> dict[str, Any]:
+def _background_row(obs_id: int, kind: str) -> dict[str, Any]:
     """Return the row of a background in the index of HDUs."""
-    values = (obs_id, "bkg", "bkg_3d", BACKGROUNDS, background_file(obs_id), "BACKGROUND")
+    values = (obs_id, "bkg", kind, BACKGROUNDS, background_file(obs_id), "BACKGROUND")
     return dict(zip(_INDEX_COLUMNS, values, strict=True))
 
 

@@ -139,6 +139,11 @@ class EventList:
         return (interval >= 0) & (self.time <= self.gti[interval, 1])
 
     @property
+    def ontime(self) -> float:
+        """Ontime, the sum of the good time intervals, s."""
+        return float(np.diff(self.gti).sum())
+
+    @property
     def field_of_view(self) -> FieldOfView:
         """Field of view, with the middle of the run as reference time."""
         return FieldOfView(self.ra_pnt, self.dec_pnt, self.mjd_middle, self.site)

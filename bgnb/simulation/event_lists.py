@@ -16,10 +16,8 @@ from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun
 from bgnb.observations.event_list import EventList
 from bgnb.observations.sites import OBSERVATORIES
 from bgnb.simulation.settings import ObservationSettings
-from bgnb.simulation.true_model import TrueModel
+from bgnb.simulation.true_model import LIVETIME, ONTIME, TrueModel
 
-#: Ontime and dead-time corrected livetime of a simulated run, s.
-ONTIME, LIVETIME = 1800.0, 1500.0
 #: Reference of the simulated mission time: 2001-01-01 in UTC.
 MJDREFI, MJDREFF = 51910, 0.0007428703703703703
 _MJDREF = MJDREFI + MJDREFF

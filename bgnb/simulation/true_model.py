@@ -32,6 +32,8 @@ from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.stack import stack_runs
 from bgnb.simulation.settings import TrueModelSettings
 
+#: Ontime and dead-time corrected livetime of a simulated run, s.
+ONTIME, LIVETIME = 1800.0, 1500.0
 #: Maximum number of events of a run.
 MAX_EVENTS = 1e8
 
@@ -185,7 +187,8 @@ def make_test_bg_cube_model(
     Returns
     -------
     BackgroundModel
-        The mean of the true rate over each bin, with an empty stack.
+        The mean of the true rate over each bin, with an empty stack and the live fraction of
+        simulated runs.
 
     Raises
     ------
@@ -198,7 +201,8 @@ def make_test_bg_cube_model(
     if not 0 <= alt_pnt <= 90:
         raise BgnbError("invalid-argument", f"altitude must be from 0 to 90 deg, got {alt_pnt:g} deg")
     rate = model.expected(axes, alt_pnt) / axes.bin_volume.to_value("MeV sr")
-    return BackgroundModel(Cube(axes, rate * RATE_UNIT), stack_runs([], axes, model.fovalign), "true")
+    stack = stack_runs([], axes, model.fovalign)
+    return BackgroundModel(Cube(axes, rate * RATE_UNIT), stack, "true", live_fraction=LIVETIME / ONTIME)
 
 
 def _quadrature(edges: Floats, order: int) -> tuple[Floats, Floats]:

@@ -5,7 +5,8 @@ import pytest
 from astropy import units as u
 from scipy.ndimage import convolve
 
-from bgnb import BackgroundModel, Cell, Cube, CubeAxes, RunCounts, Stack, fit_spline, make_model
+from bgnb import BackgroundModel, Cell, Cube, CubeAxes, ModelSet, RunCounts, Stack, fit_spline, make_model
+from bgnb.cubes.model_set import GroupModel
 from bgnb.cubes.smoothing import smooth_planes, smoothed_variance
 from bgnb.cubes.spline import RADIAL_TERMS
 from tests.helpers.errors import raises
@@ -236,6 +237,23 @@ def test_extrapolated_planes():
         model = make_model(stack_of(counts, LIVETIMES), method)
         assert np.flatnonzero(model.extrapolated).tolist() == planes
         assert np.flatnonzero(~model.exposed).tolist() == [0, 1]
+
+
+def test_exposed_energies_of_models():
+    """The range of energy of models is that with livetime; that of several groups contains all of theirs."""
+    edges, models = np.geomspace(0.1, 100, 7), []
+    axes = CubeAxes(edges * u.TeV, [-1, 0, 1] * u.deg, [-1, 1, 2] * u.deg)
+    for number, (low, high) in enumerate(((2, 5), (1, 4), (3, 4))):
+        livetime = np.zeros(axes.shape, dtype=np.int64)
+        livetime[low:high, 0, 1] = 7
+        run = RunCounts(number, 1.0, None, 0, 0, 0, 0)
+        stack = Stack(axes, "ALTAZ", np.zeros_like(livetime), livetime, (run,))
+        model = BackgroundModel(Cube(axes, np.ones(axes.shape) * u.Unit("MeV-1 s-1 sr-1")), stack, "classic")
+        np.testing.assert_allclose(model.energy_range.to_value("TeV"), edges[[low, high]])
+        models.append(GroupModel(group_id=number, alt_pnt=70.0, az_pnt=0.0, model=model))
+    together = ModelSet(models=tuple(models), groups=None, model_ids={})
+    for group_ids, low, high in (([], 1, 5), ([0, 2], 2, 5), ([1], 1, 4)):
+        np.testing.assert_allclose(together.energy_range(group_ids).to_value("TeV"), edges[[low, high]])
 
 
 def test_no_counts_and_unknown_methods_are_errors():

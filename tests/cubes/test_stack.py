@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bgnb import CubeAxes, EventList, open_runs, read_event_list, stack_runs
 from bgnb.cubes.event_cuts import _bin_index
 from tests.helpers.errors import raises
-from tests.helpers.run_files import run, write_gadf
+from tests.helpers.run_files import TSTART, run, write_gadf
 
 AXES = CubeAxes(energy=np.geomspace(0.1, 50, 7) * u.TeV, dety=np.linspace(-3, 2, 6) * u.deg, detx=np.linspace(-2, 4, 9) * u.deg)
 
@@ -39,6 +39,18 @@ def test_stacks_add_up_in_any_order(event_lists):
     assert_same(c + (a + b), whole)
     assert whole.obs_ids == [1, 2, 3]
     assert whole.counts.sum() == sum(run.counts for run in whole.runs) > 0
+
+
+def test_live_fraction_of_runs(tmp_path):
+    """The live fraction is the sum of livetimes over the sum of good time intervals, in any order."""
+    parts = [run(1, 300), run(2, 300, gti=[(TSTART, TSTART + 300), (TSTART + 1200, TSTART + 1500)], LIVETIME=420.0, DEADC=0.7)]
+    runs = open_runs(write_gadf(tmp_path / "in", parts), "GADF")
+    first, second = (stack_runs([read_event_list(runs.files(obs_id))], AXES) for obs_id in runs.obs_ids)
+    assert [each.ontime_s for each in (first + second).runs] == pytest.approx([1680, 600])
+    livetimes = [each.livetime_s for each in (first + second).runs]
+    assert second.live_fraction == pytest.approx(0.7)
+    assert (first + second).live_fraction == (second + first).live_fraction == pytest.approx(sum(livetimes) / 2280)
+    assert stack_runs([], AXES).live_fraction is None
 
 
 def test_no_run_is_counted_twice(event_lists):

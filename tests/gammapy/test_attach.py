@@ -22,7 +22,8 @@ from bgnb import (
     validate,
 )
 from bgnb.cubes.prediction import point_rate
-from bgnb.files.gadf import REVERSED, write_background
+from bgnb.cubes.radial import radial_mean
+from bgnb.files.background_tables import REVERSED, write_background
 from bgnb.gammapy.rotate import rotate_to_radec
 from bgnb.observations.coordinates import FieldOfView, Site, separation
 from bgnb.observations.event_list import EventList
@@ -91,6 +92,33 @@ def test_rates_are_per_ontime(tmp_path):
         header = fits.getheader(tmp_path / "store" / "backgrounds" / f"bkg_{entry.obs_id}.fits.gz", "BACKGROUND")
         assert (header["TIMEBASE"], header["FOVALIGN"]) == ("ONTIME", "RADEC")
         assert header["TFORM7"].endswith("E")
+        livetime = 1200.0 if entry.obs_id == 2 else 1503.0
+        assert [header[name] for name in ("DEADC", "ONTIME", "LIVETIME")] == pytest.approx([factor, 1680, livetime])
+        alt_pnt, az_pnt = open_runs(indir, "GADF").pointing(entry.obs_id)
+        pointing = [header[name] for name in ("ALT_PNT", "AZ_PNT", "ZEN_PNT")]
+        assert pointing == pytest.approx([alt_pnt, az_pnt, 90 - alt_pnt])
+        assert (header["TELESCOP"], header["OBS_ID"]) == ("HESS", entry.obs_id)
+        assert [header["LO_THRES"], header["HI_THRES"]] == pytest.approx([0.3, 60])
+
+
+def test_radial_backgrounds_are_attached(tmp_path):
+    """With kind bkg_2d, runs get the mean over the azimuth, per ontime, in any frame."""
+    models = model_directory(tmp_path / "models")
+    indir = write_gadf(tmp_path / "in", [run(2, 50), run(4, 50, **DR1), run(6, 50, **GAPS)])
+    report = attach(models, indir, "GADF", tmp_path / "store", kind="bkg_2d")
+    assert [(entry.fovalign, entry.reason) for entry in report.runs] == 3 * [(None, None)]
+    assert "radial 3" in str(report)
+    index = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
+    assert index["HDU_CLASS"][index["HDU_TYPE"] == "bkg"].tolist() == 3 * ["bkg_2d"]
+    theta, values = radial_mean(point_rate(read_model(models / "bg_cube_model_group27_table.fits.gz").rate))
+    for entry in report.runs:
+        with fits.open(tmp_path / "store" / "backgrounds" / f"bkg_{entry.obs_id}.fits.gz") as hdus:
+            header, row = hdus["BACKGROUND"].header, hdus["BACKGROUND"].data[0]
+            assert (header["HDUCLAS4"], header["TIMEBASE"], "FOVALIGN" in header) == ("BKG_2D", "ONTIME", False)
+            np.testing.assert_allclose(row["THETA_LO"], theta[:-1].value)
+            np.testing.assert_allclose(row["BKG"].T, values.value * entry.livetime_over_ontime, rtol=1e-6)
+    with raises("unknown-choice", "bkg_4d", "bkg_2d"):
+        attach(models, indir, "GADF", tmp_path / "other", kind="bkg_4d")
 
 
 def test_frames_and_groups_are_reported(tmp_path):
@@ -130,7 +158,7 @@ def groups(entry):
 def test_reversed_background_round_trip(tmp_path):
     """A background of frame REVERSE_LON_RADEC is reflected in DETX, and reflected back by reading."""
     rate = asymmetric_model("RADEC").rate
-    write_background(rate, tmp_path / "b.fits", fovalign=REVERSED, timebase="ONTIME")
+    write_background(rate, tmp_path / "b.fits", fovalign=REVERSED, keywords={})
     with fits.open(tmp_path / "b.fits") as hdus:
         row = hdus["BACKGROUND"].data[0]
         np.testing.assert_allclose(row["DETX_LO"], -AXES.detx.value[:0:-1], atol=1e-12)
@@ -145,12 +173,12 @@ def test_background_rates_have_logarithms(tmp_path):
     values = asymmetric_model().rate.quantity.value.copy()
     values[1, 2, 3], values[4, 5, 6] = 0, 1e-44
     rate = Cube(AXES, u.Quantity(values, "MeV-1 s-1 sr-1"))
-    write_background(rate, tmp_path / "b.fits", fovalign="ALTAZ", timebase="ONTIME", keywords={"OBS_ID": 7})
+    write_background(rate, tmp_path / "b.fits", fovalign="ALTAZ", keywords={"OBS_ID": 7})
     back = read_background(tmp_path / "b.fits", "BACKGROUND")[0].quantity.value
     assert back[1, 2, 3] == back[4, 5, 6] == back.min() == np.finfo(np.float32).tiny
     np.testing.assert_allclose(back[values > 1e-44], values[values > 1e-44], rtol=1e-6)
     header = fits.getheader(tmp_path / "b.fits")
-    assert (header["OBS_ID"], header["FOVALIGN"], header["TIMEBASE"]) == (7, "ALTAZ", "ONTIME")
+    assert (header["OBS_ID"], header["FOVALIGN"]) == (7, "ALTAZ")
 
 
 def test_rate_rotates_with_the_sky():

@@ -17,7 +17,7 @@ def asymmetric_model(fovalign: str = "ALTAZ", method: str = "classic") -> Backgr
     livetime = np.full(AXES.shape, 3_000_250_001)
     livetime[0] = 1_500_125_000
     runs = (
-        RunCounts(11, 1500.125, 0.7, 4000, 1, 2, 3),
-        RunCounts(5_000_000_012, 1500.125001, None, int(counts.sum()) - 3994, 0, 0, 0),
+        RunCounts(11, 1500.125, 0.7, 4000, 1, 2, 3, ontime_s=1600.0),
+        RunCounts(5_000_000_012, 1500.125001, None, int(counts.sum()) - 3994, 0, 0, 0, ontime_s=1900.25),
     )
     return make_model(Stack(AXES, fovalign, counts, livetime, runs), method)

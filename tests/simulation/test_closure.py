@@ -23,7 +23,7 @@ from bgnb import (
     write_model,
 )
 from bgnb.cubes.compare import Comparison
-from bgnb.simulation.event_lists import LIVETIME, ONTIME
+from bgnb.simulation.true_model import LIVETIME, ONTIME
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import names

@@ -9,7 +9,7 @@ from scipy.interpolate import RegularGridInterpolator
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 from gammapy.data import DataStore
 from gammapy.datasets import MapDataset
-from gammapy.irf import FoVAlignment
+from gammapy.irf import Background2D, FoVAlignment
 from gammapy.makers import MapDatasetMaker
 from gammapy.maps import MapAxis, WcsGeom
 
@@ -121,6 +121,33 @@ def test_prediction_of_simulated_runs(runs, tmp_path, fovalign, obs_id):
     np.testing.assert_allclose(theirs.sum(axis=(1, 2)), whole, rtol=0.01 if rotated else 0.005)
     expected = {ORDINARY: fovalign, DR1: "REVERSE_LON_RADEC", GAPS: "RADEC"}[obs_id]
     assert observation.bkg.fov_alignment == FoVAlignment[expected]
+
+
+@pytest.mark.parametrize("obs_id", [ORDINARY, DR1, GAPS])
+def test_prediction_with_radial_background(runs, tmp_path, obs_id):
+    """In rings about the pointing, a radial background predicts the counts of an asymmetric model, and no azimuth."""
+    parameters = {"trigger_rate": 200.0, "gradient_x": 0.12, "gradient_y": -0.06, "fovalign": "RADEC"}
+    model = make_test_bg_cube_model(CubeAxes.regular(n_energy=20, n_fov=40), "75 deg", TrueModel(**parameters))
+    (tmp_path / "models").mkdir()
+    write_groups(ObservationGroups(), tmp_path / "models" / "bg_observation_groups.ecsv")
+    write_model(model, tmp_path / "models" / "bg_cube_model_group27_table.fits.gz", {"ALT_PNT": 75.0, "AZ_PNT": 180.0})
+    attach(tmp_path / "models", runs, "GADF", tmp_path / "store", select=[obs_id], kind="bkg_2d")
+    observation = DataStore.from_dir(tmp_path / "store").obs(obs_id, required_irf=["aeff", "bkg"])
+    assert isinstance(observation.bkg, Background2D)
+    assert observation.bkg.data.shape == (20, 20)
+    energy = MapAxis.from_energy_bounds("0.4 TeV", "40 TeV", nbin=5)
+    centre = observation.pointing.fixed_icrs
+    geom = WcsGeom.create(skydir=centre, width=7, binsz=0.1, proj="TAN", axes=[energy])
+    events = read_event_list(open_runs(runs, "GADF").files(obs_id))
+    ours = predicted_by_us(point_rate(model.rate), "RADEC", events, geom)
+    theirs = predicted_by_gammapy(observation, geom)
+    ring = (geom.to_image().get_coord().skycoord.separation(centre).deg / 0.35).astype(int)
+    for number in range(9):
+        here = ring == number
+        np.testing.assert_allclose(theirs[:, here].sum(axis=1), ours[:, here].sum(axis=1), rtol=0.01)
+    np.testing.assert_allclose(theirs, theirs[:, ::-1, ::-1], rtol=1e-3)
+    halves = ours[:, :, :35].sum(axis=(1, 2)) / ours[:, :, 35:].sum(axis=(1, 2))
+    assert np.all(np.abs(np.log(halves)) > 0.3)  # our model is asymmetric
 
 
 @pytest.mark.slow

@@ -8,16 +8,28 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord
+from astropy.io import fits
 from astropy.time import Time
 
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 from gammapy.data import DataStore, FixedPointingInfo
-from gammapy.irf import Background3D, FoVAlignment
+from gammapy.datasets import MapDataset
+from gammapy.irf import Background2D, Background3D, FoVAlignment
+from gammapy.makers import MapDatasetMaker
 from gammapy.makers.utils import make_map_background_irf
 from gammapy.maps import MapAxis, WcsGeom
 from gammapy.utils.coordinates import FoVAltAzFrame, FoVICRSFrame
 
-from bgnb import make_bg_cube_models, make_test_dataset, open_runs, read_event_list, read_model, write_model
+from bgnb import (
+    make_bg_cube_models,
+    make_test_dataset,
+    open_runs,
+    read_event_list,
+    read_model,
+    write_background_2d,
+    write_model,
+)
+from bgnb.cubes.radial import radial_mean
 from bgnb.observations.coordinates import FieldOfView, Site
 from tests.helpers.models import AXES, asymmetric_model
 from tests.helpers.run_files import run, write_gadf
@@ -40,7 +52,54 @@ def test_gammapy_reads_asymmetric_model(tmp_path, fovalign):
     assert theirs.unit == u.Unit("s-1 MeV-1 sr-1")
     for ie, iy, ix in np.ndindex(AXES.shape):
         value = theirs.evaluate(energy=AXES.energy_centers[ie], fov_lon=AXES.detx_centers[ix], fov_lat=AXES.dety_centers[iy])
-        assert value.to_value("MeV-1 s-1 sr-1") == pytest.approx(model.rate.quantity[ie, iy, ix].value, rel=1e-6, abs=0)
+        expected = model.rate.quantity[ie, iy, ix].value * model.live_fraction
+        assert value.to_value("MeV-1 s-1 sr-1") == pytest.approx(expected, rel=1e-6, abs=0)
+
+
+def test_gammapy_reads_radial_background(tmp_path):
+    """Gammapy reads the means over the azimuth that bgnb writes, per ontime."""
+    model = asymmetric_model()
+    write_background_2d(model, tmp_path / "m.fits.gz")
+    theirs = Background2D.read(tmp_path / "m.fits.gz", hdu="BACKGROUND")
+    theta, values = radial_mean(model.rate)
+    np.testing.assert_allclose(theirs.axes["offset"].edges.to_value("deg"), theta.value)
+    np.testing.assert_allclose(theirs.quantity.to_value("MeV-1 s-1 sr-1"), values.value * model.live_fraction, rtol=1e-6)
+
+
+def test_prediction_from_model_file(tmp_path):
+    """Read from a model file, Gammapy predicts the counts of the runs from which the model was made, dead times included."""
+    table = make_test_dataset(
+        tmp_path / "in",
+        n_runs=3,
+        trigger_rate=60.0,
+        spectral_index=1.5,
+        gradient_x=0.3,
+        alt_range=(68, 72),
+        az_range=(150, 160),
+    )
+    with fits.open(tmp_path / "in" / "data" / "run000002.fits.gz", mode="update") as hdus:  # another dead time
+        hdus["EVENTS"].header["LIVETIME"], hdus["EVENTS"].header["DEADC"] = 900.0, 0.5
+    arguments = {"select": "all", "method": "default", "n_energy": 30, "n_fov": 40}
+    report = make_bg_cube_models(tmp_path / "in", "GADF", tmp_path / "models", **arguments)
+    (group,) = report.groups
+    background = Background3D.read(tmp_path / "models" / group.files[0], hdu="BACKGROUND")
+    expected = {"TIMEBASE": "ONTIME", "DEADC": 3900 / 5400, "ONTIME": 5400, "LIVETIME": 3900}
+    assert {name: background.meta[name] for name in expected} == pytest.approx(expected)
+    assert background.meta["ALT_PNT"] == pytest.approx(90 - background.meta["ZEN_PNT"])
+    assert table["ALT_PNT"].min() < background.meta["ALT_PNT"] < table["ALT_PNT"].max()
+    energy = MapAxis.from_energy_bounds("0.2 TeV", "5 TeV", nbin=3)
+    counts, predicted = 0, 0
+    for observation in DataStore.from_dir(tmp_path / "in").get_observations(required_irf=["aeff"]):
+        observation.bkg = background
+        geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=12, binsz=0.2, proj="TAN", axes=[energy])
+        dataset = MapDatasetMaker(selection=["counts", "background"], background_oversampling=10).run(
+            MapDataset.create(geom, energy_axis_true=energy.copy(name="energy_true")), observation
+        )
+        inside = geom.separation(observation.pointing.fixed_icrs) < 4 * u.deg
+        counts = counts + (dataset.counts.data * inside).sum(axis=(1, 2))
+        predicted = predicted + (dataset.background.data * inside).sum(axis=(1, 2))
+    np.testing.assert_allclose(predicted.sum(), counts.sum(), rtol=0.015)
+    np.testing.assert_allclose(predicted, counts, rtol=0.03)
 
 
 def test_gammapy_reads_equal_axes(tmp_path):
@@ -70,7 +129,8 @@ def assert_evaluates_to_ours(directory, report):
                 fov_lon=ours.axes.detx_centers[ix],
                 fov_lat=ours.axes.dety_centers[iy],
             )
-            assert value.to_value("MeV-1 s-1 sr-1") == pytest.approx(ours.rate.quantity[ie, iy, ix].value, rel=1e-6, abs=0)
+            expected = ours.rate.quantity[ie, iy, ix].value * ours.live_fraction
+            assert value.to_value("MeV-1 s-1 sr-1") == pytest.approx(expected, rel=1e-6, abs=0)
             assert value > 0
 
 
