@@ -99,7 +99,7 @@ def test_commands_match_public_functions():
         function = set(inspect.signature(getattr(bgnb, command.name.replace("-", "_"))).parameters) - {"progress"}
         if command.name == "make-test-bg-cube-model":
             function = function - {"axes", "model"} | {"file", "overwrite", "n_energy", "n_fov"} | set(TRUE_MODEL)
-        elif command.name == "make-bg-cube-models":
+        elif command.name in ("make-bg-cube-models", "cross-validate"):
             function |= {"config"}
         elif command.name == "run-notebook":
             function = function - {"parameters"} | {"texts"}

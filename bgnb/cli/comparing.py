@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options_from_settings import Command, overwrite, settings
+from bgnb.cli.options_from_settings import Command, config, overwrite, settings
+from bgnb.production.settings import CubeBinning, ModelSettings
 from bgnb.validation.settings import CrossValidationSettings, ValidationSettings
 
 
@@ -29,11 +30,14 @@ def validate(**arguments: Any) -> None:
     Examples:
       bgnb validate models new-runs GADF
       bgnb validate models new-runs GADF check --select runs.txt --model-lookup nearest
+      bgnb validate models hess-dl3-dr1 GADF --sources mask
     """
     from bgnb.validation.validate import validate
 
     validation = validate(**arguments)
     click.echo("\n".join(validation.table.pformat(max_lines=-1, max_width=-1)))
+    click.echo("RATIO: predicted / observed counts, no free norm. DEV_EXP: deviance / expectation, one free norm per run.")
+    click.echo("WIDTH: standard deviation of the significances of energy bins and pixels, one free norm per run; expected: 1.")
     click.echo(validation.summary)
     click.echo(f"Plots and report.json are in {arguments['outdir']}")
 
@@ -44,21 +48,30 @@ def validate(**arguments: Any) -> None:
 @click.argument("outdir", type=click.Path(path_type=Path), default=Path("cross-validation"))
 @settings(CrossValidationSettings)
 @overwrite
+@config(ModelSettings, renamed={name: f"model_{name}" for name in CubeBinning.declared()})
 def cross_validate(**arguments: Any) -> None:
     """Predict each run from models that were made without it.
 
-    This tests a method. Prints the goodness of fit of the predictions. OUTDIR (default:
-    cross-validation) contains all numbers in report.json, and plots.
+    This tests a method and its settings, which are those of make-bg-cube-models. Only the axes of
+    the models have other names, --model-energy-min to --model-n-fov, as --energy-min,
+    --energy-max and --n-energy are the bins in which counts are compared. --config takes the
+    settings of the models, axes included, from the report.json of models. Prints the
+    goodness of fit of the predictions. OUTDIR (default: cross-validation) contains all numbers in
+    report.json, and plots.
 
     \b
     Examples:
       bgnb cross-validate hess-dl3-dr1 GADF --method spline
       bgnb cross-validate hess-dl3-dr1 GADF learning --folds 10 --n-train 4,8,15
+      bgnb cross-validate hess-dl3-dr1 GADF masked --sources mask --min-livetime "5 h"
+      bgnb cross-validate hess-dl3-dr1 GADF check --config models/report.json
     """
     from bgnb.validation.validate import cross_validate
 
     for size, validation in cross_validate(**arguments).items():
-        click.echo(f"Each run is predicted by models of {size} runs of the other folds:")
+        n_runs, folds = len(validation.runs) + len(validation.faults), arguments["folds"]
+        used = f"{'at least ' * bool(n_runs % folds)}{size} runs of the other folds"
+        click.echo(f"{n_runs} runs are split randomly into {folds} folds, and each fold is predicted from models of {used}:")
         click.echo(validation.summary)
     click.echo(f"Plots and report.json are in {arguments['outdir']}")
 

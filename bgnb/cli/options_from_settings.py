@@ -129,13 +129,14 @@ def _option(name: str, declared: Declaration, default: Any) -> Callable[[Any], A
     return click.option(names, name, cls=SettingOption, **more)
 
 
-def config(group: type[SettingsGroup]) -> Callable[[Any], Any]:
-    """Make the option ``--config`` for the settings of a group."""
+def config(group: type[SettingsGroup], renamed: Mapping[str, str] | None = None) -> Callable[[Any], Any]:
+    """Make the option ``--config`` for the settings of a group; the command may have other names for some of them."""
+    names = renamed or {}
 
     def read(_: click.Context, __: click.Parameter, path: Path | None) -> dict[str, Any] | None:
         without_default = [name for name, each in group.declared().items() if each.default is MISSING]
         found = {} if path is None else read_config(path, group)
-        return {name: value for name, value in found.items() if name not in without_default}
+        return {names.get(name, name): value for name, value in found.items() if name not in without_default}
 
     text = "Take settings (not arguments) from a TOML file, or from the report.json of earlier models; options take precedence."
     return click.option("--config", type=click.Path(path_type=Path), callback=read, metavar="FILE", help=text)

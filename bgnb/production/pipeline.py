@@ -75,7 +75,13 @@ def make_models(
         If an argument is invalid, the selection has no runs, runs belong to different
         instruments, or, with ``on_error="fail"``, a run cannot be used.
     """
-    plan = make_plan(settings)
+    return models_of_plan(make_plan(settings), workers, scheduler, progress)
+
+
+def models_of_plan(
+    plan: Plan, workers: int | Executor | None = None, scheduler: str | None = None, progress: bool | None = None
+) -> Production:
+    """Count the runs of a plan and make the models, in memory; see `make_models`."""
     with _counting(plan, plan.pieces, None, workers, scheduler, progress) as (counted, _):
         return models_of_counts(plan, sum_counted((chunk.key, piece) for chunk, piece in counted))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from astropy import units as u
@@ -18,10 +19,10 @@ from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.method import find_method
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.groups import group_runs, merge_groups
-from bgnb.observations.run_selection import Reason, read_catalog, select_runs, spread_out
+from bgnb.observations.run_selection import Reason, Selection, read_catalog, select_runs, spread_out
 from bgnb.production.count_chunks import Chunk, Counted, Key, chunks_of
 from bgnb.production.report import in_one_line
-from bgnb.production.settings import ModelSettings
+from bgnb.production.settings import ModelSettings, RunSelection, Sources
 
 #: Maximum number of runs up to which methods that sum by pointing get single runs. Of more runs, those of a group in the same
 #: bin of pointing are summed first.
@@ -115,12 +116,7 @@ def make_plan(settings: ModelSettings) -> Plan:
     """
     # Workers may have other current directories.
     runs = open_runs(Path(settings.indir).absolute(), settings.scheme)
-    select, catalog = settings.selection.select, settings.selection.catalog
-    mask = None
-    if settings.source_handling.sources == "mask":
-        mask = SourceMask.around(read_catalog(catalog), settings.source_handling.mask_radius * u.deg)
-        select = "all" if select == "far" else select
-    selection = select_runs(runs, select, catalog, settings.selection.exclusion_radius * u.deg, settings.on_error)
+    selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, settings.on_error)
     if settings.test:
         selection = spread_out(selection, _TEST_RUNS)
     members, selection = group_runs(runs, selection, settings.groups)
@@ -134,6 +130,36 @@ def make_plan(settings: ModelSettings) -> Plan:
         model_ids = merge_groups(settings.groups, livetimes, settings.grouping.min_livetime)
         members = _merged(members, model_ids)
     return Plan(settings, runs, mask, selection.left_out, members, model_ids)
+
+
+def select_and_mask(
+    runs: Runs, selection: RunSelection, sources: Sources, on_error: Literal["skip", "fail"]
+) -> tuple[Selection, SourceMask | None]:
+    """Select runs, and make the exclusion regions around known sources if they are to be masked.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The runs.
+    selection : `RunSelection`
+        Settings of the selection; with masks, all runs are far from sources.
+    sources : `Sources`
+        Treatment of known sources.
+    on_error : {"skip", "fail"}
+        Skip runs that cannot be used according to the index, or raise the first error.
+
+    Returns
+    -------
+    selection : `~bgnb.observations.run_selection.Selection`
+        Selected runs, and the reasons for skipping the others.
+    mask : `~bgnb.cubes.exclusion_mask.SourceMask` or None
+        Exclusion regions.
+    """
+    select, mask = selection.select, None
+    if sources.sources == "mask":
+        mask = SourceMask.around(read_catalog(selection.catalog), sources.mask_radius * u.deg)
+        select = "all" if select == "far" else select
+    return select_runs(runs, select, selection.catalog, selection.exclusion_radius * u.deg, on_error), mask
 
 
 def _livetime(runs: Runs, obs_ids: Sequence[int]) -> float:

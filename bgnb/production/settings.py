@@ -158,6 +158,21 @@ class Sources(SettingsGroup):
         Value("deg", above=0), "0.5 deg", help="Radius of these circles, besides twice the extension of the source."
     )
 
+    def check_effect(self, selection: RunSelection) -> None:
+        """Check that the radii and the catalogue have an effect.
+
+        Raises
+        ------
+        BgnbError
+            If runs are neither selected by their distance from sources nor masked.
+        """
+        if self.sources != "mask":
+            selection.check_effect()
+            if not math.isclose(self.mask_radius, Sources().mask_radius):
+                raise BgnbError("no-effect", "mask_radius has an effect only with sources = mask")
+        elif not math.isclose(selection.exclusion_radius, RunSelection().exclusion_radius):
+            raise BgnbError("no-effect", "exclusion_radius has an effect only with sources = drop; set mask_radius instead")
+
 
 @dataclass(frozen=True, kw_only=True)
 class GroupEdges(SettingsGroup):
@@ -266,13 +281,18 @@ def method_setting() -> Any:
     return setting(Choice(_methods, _earlier_methods), "spline", help=text, see="make_model")
 
 
+def test_setting() -> Any:
+    """Declare the quick test."""
+    return setting(Flag(), False, help="Quick test: at most 20 runs, evenly spread, and altitude edges 0,45,90.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings(SettingsGroup):
     """Settings of a production of models, see `bgnb.make_bg_cube_models`."""
 
     indir: str = setting(_Directory(), help="Directory of event lists.")
     scheme: Any = scheme_setting()
-    test: bool = setting(Flag(), False, help="Quick test: at most 20 runs, evenly spread, and altitude edges 0,45,90.")
+    test: bool = test_setting()
     method: str = method_setting()
     selection: RunSelection = field(default_factory=RunSelection)
     source_handling: Sources = field(default_factory=Sources)
@@ -293,13 +313,7 @@ class ModelSettings(SettingsGroup):
         groups = GroupEdges(alt_edges=alt_edges, az_edges=edges.az_edges).groups
         resolved = {f"{name}_deg": getattr(groups, name).value.tolist() for name in ("alt_edges", "az_edges")}
         object.__setattr__(self, "grouping", Grouping.from_dict(self.grouping.as_dict() | resolved))
-        masks = self.source_handling
-        if masks.sources != "mask":
-            self.selection.check_effect()
-            if not math.isclose(masks.mask_radius, Sources().mask_radius):
-                raise BgnbError("no-effect", "mask_radius has an effect only with sources = mask")
-        elif not math.isclose(self.selection.exclusion_radius, RunSelection().exclusion_radius):
-            raise BgnbError("no-effect", "exclusion_radius has an effect only with sources = drop; set mask_radius instead")
+        self.source_handling.check_effect(self.selection)
 
     @property
     def groups(self) -> ObservationGroups:

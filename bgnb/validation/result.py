@@ -40,6 +40,8 @@ class Fit:
         true.
     significance : mapping of str to ndarray
         Significance of all bins, by kind (see `KINDS`).
+    free_norm : bool
+        The prediction of each run is scaled to its counts.
     """
 
     n_runs: int
@@ -47,6 +49,7 @@ class Fit:
     expected: float
     error: float
     significance: Mapping[str, Floats]
+    free_norm: bool = False
 
     @property
     def ratio(self) -> float:
@@ -62,6 +65,18 @@ class Fit:
         """Return mean and standard deviation of a kind of significance: 0 and 1 if the prediction is true."""
         values = self.significance[kind]
         return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+    def expected_width(self, kind: str) -> tuple[float, float]:
+        """Return the expected standard deviation of a kind of significance, and its error, if the prediction is true.
+
+        Of n bins, the width is √((n − m) / (n − 1)), as m fitted norms reduce the sum of the squares:
+        one per run, of which the sum of all runs has one.
+        """
+        n_bins = len(self.significance[kind])
+        n_norms = self.n_runs if self.free_norm and kind.endswith("each run") else 1
+        if n_bins < 2:
+            return math.nan, math.nan
+        return math.sqrt(max(n_bins - n_norms, 0) / (n_bins - 1)), 1 / math.sqrt(2 * (n_bins - 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +119,11 @@ class Validation:
     def counts_where_none_are_possible(self) -> int:
         """Counts in bins where the model is empty; they are excluded from deviance and significance."""
         return sum(int(run.counts[run.used & ~run.possible].sum()) for run in self.runs)
+
+    @property
+    def events_in_mask(self) -> int:
+        """Number of events in exclusion regions, which are not compared."""
+        return sum(run.events_in_mask for run in self.runs)
 
     @cached_property
     def ratios(self) -> Floats:
@@ -171,7 +191,7 @@ class Validation:
             "image of all runs": _significance(summed.sum(axis=1), rng),
             "cube of all runs": _significance(summed, rng),
         }
-        return Fit(n_runs, total, mean, math.sqrt(variance), significances)
+        return Fit(n_runs, total, mean, math.sqrt(variance), significances, free_norm)
 
     def profile(self, axis: str) -> Table:
         """Compare predicted and observed counts in bins of a quantity.
@@ -186,21 +206,42 @@ class Validation:
         `~astropy.table.Table`
             LOW and HIGH of each bin, COUNTS, EXPECTED (without a free norm), EXPECTED_NORM
             (each run scaled to its counts), RATIO and RATIO_NORM of predicted over
-            observed counts, and their relative Poisson error ERROR. Empty bins are excluded.
+            observed counts, and their relative Poisson error ERROR. RESIDUAL is observed over
+            predicted counts − 1 with a free norm per run, and RESIDUAL_ERROR its expected
+            standard deviation. NORM and SPREAD are mean and standard deviation of observed over
+            predicted counts, without a free norm, of the N_RUNS runs with at least one predicted
+            count in the bin; SPREAD_POISSON is the spread expected from counting statistics. Empty
+            bins are excluded.
         """
         edges, unit, value_of = self._profile_axis(axis)
-        sums = np.zeros((3, len(edges) - 1))
-        for run in self.runs:
+        sums = np.zeros((len(self.runs), 3, len(edges) - 1))  # counts, prediction, and prediction with a free norm
+        for run, in_bins in zip(self.runs, sums, strict=True):
             at_bins = np.broadcast_to(value_of(run), self.grid.axes.shape)[run.used]
             index = np.clip(np.searchsorted(edges, at_bins, side="right") - 1, 0, len(edges) - 2)
             for number, values in enumerate((run.counts, run.expected, run.scaled(True))):
-                sums[number] += np.bincount(index, values[run.used], minlength=len(edges) - 1)
-        counts, expected, scaled = sums
+                in_bins[number] = np.bincount(index, values[run.used], minlength=len(edges) - 1)
+        counts, expected, scaled = sums.sum(axis=0)
         table = Table({"LOW": edges[:-1], "HIGH": edges[1:], "COUNTS": counts.astype(np.int64)})
         table["LOW"].unit = table["HIGH"].unit = unit
         table["EXPECTED"], table["EXPECTED_NORM"] = expected, scaled
         divisor = np.where(counts > 0, counts, np.nan)
         table["RATIO"], table["RATIO_NORM"], table["ERROR"] = expected / divisor, scaled / divisor, 1 / np.sqrt(divisor)
+        possible = np.where(scaled > 0, scaled, np.nan)
+        table["RESIDUAL"], table["RESIDUAL_ERROR"] = counts / possible - 1, 1 / np.sqrt(possible)
+        enough = sums[:, 1] >= 1
+        norms = np.ma.array(sums[:, 0], mask=~enough) / np.where(enough, sums[:, 1], 1)
+        poisson = np.ma.array(1 / np.where(enough, sums[:, 1], 1), mask=~enough)
+        table["N_RUNS"] = enough.sum(axis=0)
+        for name, values in (
+            ("NORM", norms.mean(axis=0)),
+            ("SPREAD", norms.std(axis=0, ddof=1)),
+            ("SPREAD_POISSON", np.ma.sqrt(poisson.mean(axis=0))),
+        ):
+            table[name] = np.ma.filled(values.astype(float), np.nan)
+        for name in table.colnames[3:]:
+            table[name].info.format = ".1f" if name.startswith("EXPECTED") else ".3f" if name != "N_RUNS" else None
+        for name in ("LOW", "HIGH"):
+            table[name].info.format = ".4g"
         return table[expected + counts > 0]
 
     def _profile_axis(self, axis: str) -> tuple[Floats, str, Callable[[RunPrediction], Any]]:
@@ -251,8 +292,21 @@ class Validation:
             ratio = f"{fit.ratio:.4f} ± {fit.ratio_error:.4f}"
             lines.append(f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run; deviance / expectation {ratio}")
             for kind in KINDS:
-                centre, width = fit.mean_width(kind)
-                lines.append(f"  significance, {kind}: mean {centre:.3f}, width {width:.3f}")
+                (centre, width), (true_width, error) = fit.mean_width(kind), fit.expected_width(kind)
+                lines.append(
+                    f"  significance, {kind}: mean {centre:.3f}, width {width:.3f} (expected {true_width:.3f} ± {error:.3f})"
+                )
+        lines += [
+            "  width: standard deviation of the significances; in parentheses that of a true prediction",
+            "norm (observed / predicted counts of each run, no free norm) in bins of energy:",
+            *self._columns("energy", ("LOW", "HIGH", "COUNTS", "N_RUNS", "NORM", "SPREAD", "SPREAD_POISSON")),
+            "  NORM: mean of the N_RUNS runs with at least 1 predicted count; SPREAD: standard deviation from run to run;",
+            "  SPREAD_POISSON: standard deviation expected from counting statistics",
+            "residual (observed / predicted counts − 1, one free norm per run) in bins of offset:",
+            *self._columns("offset", ("LOW", "HIGH", "COUNTS", "RESIDUAL", "RESIDUAL_ERROR")),
+        ]
+        if masked := self.events_in_mask:
+            lines.append(f"events in exclusion regions, which are not compared: {masked}")
         lines.append(f"counts in bins where the model is empty: {self.counts_where_none_are_possible}")
         if seen := [run.obs_id for run in self.runs if run.obs_id in self.seen]:
             bias = "which biases the result in the models' favour"
@@ -260,6 +314,11 @@ class Validation:
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"skipped: {error}" for error in self.faults.values()]
         return "\n".join(lines)
+
+    def _columns(self, axis: str, names: tuple[str, ...]) -> list[str]:
+        """Return lines with the given columns of a profile."""
+        lines = self.profile(axis)[list(names)].pformat(max_lines=-1, max_width=-1, show_unit=True)
+        return [f"  {line.rstrip()}" for line in lines]
 
     def as_dict(self) -> dict[str, Any]:
         """Return all results as plain numbers, for ``report.json``."""
@@ -271,17 +330,21 @@ class Validation:
             "runs": [row | {"groups": run.groups} for row, run in zip(runs, self.runs, strict=True)],
             "ratio": {"total": self.total_ratio, "mean": mean, "scatter": scatter},
             "counts_where_none_are_possible": self.counts_where_none_are_possible,
+            "events_in_mask": self.events_in_mask,
             "left_out": self.faults,
             "notes": self.notes,
             "seen": sorted(self.seen & {run.obs_id for run in self.runs}),
         }
+        names = ("mean", "width", "expected_width", "expected_width_error")
         for name, fit in (("free_norm", self.fit(True)), ("no_norm", self.fit(False))):
             results[name] = {
                 "deviance": fit.deviance,
                 "expected": fit.expected,
                 "dev_exp": fit.ratio,
                 "dev_exp_error": fit.ratio_error,
-                "significance": {kind: dict(zip(("mean", "width"), fit.mean_width(kind), strict=True)) for kind in KINDS},
+                "significance": {
+                    kind: dict(zip(names, (*fit.mean_width(kind), *fit.expected_width(kind)), strict=True)) for kind in KINDS
+                },
             }
         profiles = {axis: self.profile(axis) for axis in PROFILES}
         results["profiles"] = {axis: {name.lower(): table[name] for name in table.colnames} for axis, table in profiles.items()}

@@ -79,6 +79,15 @@ class Grid:
         """Offset of the centre of each pixel, shape (n_dety, n_detx), deg."""
         return separation(self.axes.detx_centers.value, self.axes.dety_centers.value[:, None], 0, 0)
 
+    def divided(self, n_parts: int) -> CubeAxes:
+        """Return the axes with each pixel divided into ``n_parts`` parts in each direction."""
+
+        def finer(edges: u.Quantity) -> u.Quantity:
+            parts = edges[:-1, None] + np.diff(edges)[:, None] * (np.arange(n_parts) / n_parts)
+            return np.append(parts.ravel(), edges[-1])
+
+        return CubeAxes(self.axes.energy, finer(self.axes.dety), finer(self.axes.detx))
+
     def used(self, covered: CubeAxes, first_bin: int) -> NDArray[np.bool_]:
         """Select the bins to compare.
 
@@ -118,6 +127,8 @@ class RunPrediction:
         Bins that are compared, same shape.
     groups : mapping of int to float
         Weights of the groups whose models make the prediction, by GROUP_ID; empty for a spline.
+    events_in_mask : int
+        Number of events in exclusion regions, which are not counted.
     """
 
     obs_id: int
@@ -127,6 +138,7 @@ class RunPrediction:
     expected: Floats
     used: NDArray[np.bool_]
     groups: dict[int, float]
+    events_in_mask: int = 0
 
     @property
     def n_counts(self) -> int:

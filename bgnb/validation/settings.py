@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, Numbers, SettingsGroup, Value, Whole, setting
 from bgnb.production.settings import (
-    GroupEdges,
+    CubeBinning,
+    Grouping,
+    ModelSettings,
     RunSelection,
+    Sources,
     fovalign_setting,
     method_setting,
     model_lookup_setting,
     on_error_setting,
+    test_setting,
 )
 
 if TYPE_CHECKING:
@@ -23,9 +29,9 @@ if TYPE_CHECKING:
 class GridSettings(SettingsGroup):
     """Bins in which predicted and observed counts are compared."""
 
-    energy_min: Any = setting(Value("TeV"), "0.5 TeV", help="Lower end of the energy bins.")
-    energy_max: Any = setting(Value("TeV"), "50 TeV", help="Upper end of the energy bins.")
-    n_energy: int = setting(Whole(), 8, help="Number of energy bins.")
+    energy_min: Any = setting(Value("TeV"), "0.5 TeV", help="Lower end of the energy bins in which counts are compared.")
+    energy_max: Any = setting(Value("TeV"), "50 TeV", help="Upper end of these energy bins.")
+    n_energy: int = setting(Whole(), 8, help="Number of these energy bins.")
     pixel: Any = setting(Value("deg"), "0.5 deg", help="Width of the pixels.")
     offset_max: Any = setting(Value("deg"), "2.5 deg", help="Maximum offset of the centre of a pixel from the pointing.")
 
@@ -69,11 +75,39 @@ class ValidationSettings(SettingsGroup):
     """Settings of `bgnb.validate`."""
 
     selection: RunSelection = field(default_factory=RunSelection)
+    source_handling: Sources = field(default_factory=Sources)
     prediction: PredictionSettings = field(default_factory=PredictionSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.selection.check_effect()
+        self.source_handling.check_effect(self.selection)
+
+
+def _axis_setting(name: str) -> Any:
+    """Declare a setting of the axes of models again, under a name that differs from those of `GridSettings`."""
+    axis = CubeBinning.declared()[name]
+    declared = axis.metadata["declaration"]
+    text = f"{declared.help.rstrip('.')} (of the models)."
+    return field(default=axis.default, metadata={"declaration": replace(declared, help=text)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAxes(SettingsGroup):
+    """Axes of the models, named as in `CubeBinning` with the prefix ``model_``."""
+
+    model_energy_min: Any = _axis_setting("energy_min")
+    model_energy_max: Any = _axis_setting("energy_max")
+    model_n_energy: int | None = _axis_setting("n_energy")
+    model_fov_max: Any = _axis_setting("fov_max")
+    model_n_fov: int | None = _axis_setting("n_fov")
+
+    @property
+    def binning(self) -> CubeBinning:
+        """The axes as settings of a production."""
+        try:
+            return CubeBinning.from_dict({name.removeprefix("model_"): value for name, value in self.as_dict().items()})
+        except BgnbError as error:
+            raise BgnbError(error.code, f"axes of the models, model_energy_min to model_n_fov: {error.message}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +115,7 @@ class CrossValidationSettings(SettingsGroup):
     """Settings of `bgnb.cross_validate`."""
 
     method: str = method_setting()
+    test: bool = test_setting()
     folds: int = setting(Whole(2), 3, help="Number of folds; each is predicted from models of the others.")
     n_train: Any = setting(
         Numbers(type=int),
@@ -90,10 +125,27 @@ class CrossValidationSettings(SettingsGroup):
     )
     seed: int = setting(Whole(0), 0, help="Seed of the random split into folds.")
     selection: RunSelection = field(default_factory=RunSelection)
-    edges: GroupEdges = field(default_factory=GroupEdges)
+    source_handling: Sources = field(default_factory=Sources)
+    grouping: Grouping = field(default_factory=Grouping)
+    model_axes: ModelAxes = field(default_factory=ModelAxes)
     fovalign: Any = fovalign_setting()
     prediction: PredictionSettings = field(default_factory=PredictionSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.selection.check_effect()
+        _ = self.production("", "GADF")  # checks combinations of settings
+
+    def production(self, indir: str | Path, scheme: str) -> ModelSettings:
+        """Return the settings of a production of models from all selected runs."""
+        return ModelSettings(
+            indir=str(indir),
+            scheme=scheme,
+            test=self.test,
+            method=self.method,
+            selection=self.selection,
+            source_handling=self.source_handling,
+            grouping=self.grouping,
+            binning=self.model_axes.binning,
+            fovalign=self.fovalign,
+            on_error=self.prediction.on_error,
+        )

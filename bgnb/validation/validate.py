@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from astropy import units as u
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bgnb._util.checks import whole_number
@@ -15,6 +17,7 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
+from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.stack import stack_runs
@@ -23,12 +26,19 @@ from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_reader import read_event_list
-from bgnb.observations.run_selection import select_runs
-from bgnb.production.pipeline import make_models
+from bgnb.production.pipeline import models_of_plan
+from bgnb.production.plan import make_plan, select_and_mask
+from bgnb.production.report import in_one_line
+from bgnb.production.settings import RunSelection
 from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_significance
 from bgnb.validation.result import Validation
 from bgnb.validation.run_prediction import RunPrediction
 from bgnb.validation.settings import CrossValidationSettings, PredictionSettings, ValidationSettings
+
+T = TypeVar("T", np.int64, np.float64)
+
+# Maximum width of the parts into which pixels are divided where sources are masked, deg.
+_MASKED_PIXEL = 0.1
 
 
 @with_settings(ValidationSettings)
@@ -44,7 +54,8 @@ def validate(
 ) -> Validation:
     """Compare the counts of runs with those that models predict.
 
-    A bin of a run is compared if it lies wholly above the run's energy threshold.
+    A bin of a run is compared if it lies wholly above the run's energy threshold. With
+    ``sources="mask"`` exclusion regions are applied to the counts and to the prediction.
 
     Parameters
     ----------
@@ -77,9 +88,9 @@ def validate(
         require("plots")
         check_target(Path(outdir), overwrite=overwrite)  # before reading
     models, runs = read_models(modeldir), open_runs(indir, scheme)
-    obs_ids = _selected(runs, settings)
-    with progress_bar(len(obs_ids), "run", progress) as bar:
-        predictions, errors = _predict(models, runs, obs_ids, settings.prediction, bar)
+    selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, settings.prediction.on_error)
+    with progress_bar(len(selection.kept), "run", progress) as bar:
+        predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
     notes = models.notes_on(runs, [prediction.obs_id for prediction in predictions])
     validation = Validation(settings.prediction.grid.grid, predictions, errors, frozenset(models.obs_ids), tuple(notes))
     if outdir is not None:
@@ -102,7 +113,11 @@ def cross_validate(
     """Compare the counts of each run with those that models made without it predict.
 
     Runs are split randomly into folds. Each fold is predicted from models of the runs of all
-    other folds; for the learning curve, of some of them. The models are made in memory.
+    other folds; for the learning curve, of some of them. The models are made in memory, with
+    the settings of `make_models`; only those of the axes have other names, with the prefix
+    ``model_``, as ``energy_min``, ``energy_max`` and ``n_energy`` are the bins of the
+    comparison. With ``sources="mask"`` exclusion regions are applied to the models, to the
+    counts and to the prediction.
 
     Parameters
     ----------
@@ -132,8 +147,11 @@ def cross_validate(
     if outdir is not None:
         require("plots")
         check_target(Path(outdir), overwrite=overwrite)
-    runs = open_runs(indir, scheme)
-    kept, folds = _selected(runs, settings), settings.folds
+    plan, folds = make_plan(settings.production(indir, scheme)), settings.folds
+    runs, members = plan.runs, {obs_id for group in plan.members.values() for obs_id in group}
+    kept = [obs_id for obs_id in runs.obs_ids if obs_id in members]
+    catalog = settings.selection.catalog if plan.mask else None  # without masks, only needed to select runs
+    notes = (f"runs not used: {in_one_line(plan.skipped.values())}",) if plan.skipped else ()
     if folds > len(kept):
         raise BgnbError("invalid-argument", f"folds must be 2 to the number of runs, {len(kept)}, got {folds}")
     order = np.random.default_rng(settings.seed).permutation(kept).tolist()
@@ -150,22 +168,13 @@ def cross_validate(
             for fold in range(folds):
                 held_out = order[fold::folds]
                 others = [obs_id for obs_id in order if obs_id not in held_out]
-                models = make_models(
-                    indir,
-                    scheme,
-                    method=settings.method,
-                    select=others if size == largest else others[:size],
-                    alt_edges=settings.edges.alt_edges,
-                    az_edges=settings.edges.az_edges,
-                    fovalign=settings.fovalign,
-                    on_error=settings.prediction.on_error,
-                    progress=False,
-                ).models
-                found, failed = _predict(models, runs, held_out, settings.prediction)
+                chosen = RunSelection(select=others if size == largest else others[:size], catalog=catalog)
+                models = models_of_plan(make_plan(replace(plan.settings, selection=chosen)), progress=False).models
+                found, failed = _predict(models, runs, held_out, plan.mask, settings.prediction)
                 predictions += found
                 errors |= failed
                 bar.update()
-            validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), errors)
+            validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), errors, notes=notes)
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
             content = {"n_train": {str(size): validation.as_dict() for size, validation in validations.items()}}
@@ -176,15 +185,13 @@ def cross_validate(
     return validations
 
 
-def _selected(runs: Runs, settings: ValidationSettings | CrossValidationSettings) -> Sequence[int]:
-    """Return the OBS_IDs of the selected runs."""
-    chosen = settings.selection
-    radius = chosen.exclusion_radius * u.deg
-    return select_runs(runs, chosen.select, chosen.catalog, radius, settings.prediction.on_error).kept
-
-
 def _predict(
-    models: ModelSet, runs: Runs, obs_ids: Sequence[int], settings: PredictionSettings, bar: tqdm[Any] | None = None
+    models: ModelSet,
+    runs: Runs,
+    obs_ids: Sequence[int],
+    mask: SourceMask | None,
+    settings: PredictionSettings,
+    bar: tqdm[Any] | None = None,
 ) -> tuple[tuple[RunPrediction, ...], dict[int, str]]:
     """Predict runs; return the errors of those that cannot be read as well."""
     if settings.rate_interpolation == "gammapy":
@@ -192,7 +199,7 @@ def _predict(
     predictions, errors = [], {}
     for obs_id in obs_ids:
         try:
-            predictions.append(_prediction(models, runs, obs_id, settings))
+            predictions.append(_prediction(models, runs, obs_id, mask, settings))
         except DataError as error:
             if settings.on_error == "fail":
                 raise
@@ -202,12 +209,17 @@ def _predict(
     return tuple(predictions), errors
 
 
-def _prediction(models: ModelSet, runs: Runs, obs_id: int, settings: PredictionSettings) -> RunPrediction:
+def _prediction(
+    models: ModelSet, runs: Runs, obs_id: int, mask: SourceMask | None, settings: PredictionSettings
+) -> RunPrediction:
     """Predict the counts of a run."""
     grid, interpolation = settings.grid.grid, settings.rate_interpolation
     events = read_event_list(runs.files(obs_id))
     models.check_instrument(events)
-    stack = stack_runs([events], grid.axes, models.fovalign)
+    # The rate varies within pixels that an exclusion region covers in part.
+    n_parts = 1 if mask is None else math.ceil(settings.grid.pixel / _MASKED_PIXEL - 1e-9)
+    axes = grid.divided(n_parts)
+    stack = stack_runs([events], axes, models.fovalign, mask)
     pointing = runs.pointing(obs_id)
     found = models.rate_for(*pointing, settings.model_lookup)
     rate = point_rate(found.rate) if interpolation == "gammapy" else found.rate
@@ -215,11 +227,18 @@ def _prediction(models: ModelSet, runs: Runs, obs_id: int, settings: PredictionS
     return RunPrediction(
         obs_id,
         *pointing,
-        counts=stack.counts,
-        expected=predicted_rate(rate, grid.axes, interpolation) * stack.livetime.value,
+        counts=_sum_parts(stack.counts, n_parts),
+        expected=_sum_parts(predicted_rate(rate, axes, interpolation) * stack.livetime.value, n_parts),
         used=grid.used(found.rate.axes, int(exposed[0]) if len(exposed) else grid.axes.shape[0]),
         groups=dict(found.weights),
+        events_in_mask=stack.runs[0].events_in_mask,
     )
+
+
+def _sum_parts(values: NDArray[T], n_parts: int) -> NDArray[T]:
+    """Sum over the parts into which pixels are divided."""
+    n_energy, n_dety, n_detx = values.shape
+    return values.reshape(n_energy, n_dety // n_parts, n_parts, n_detx // n_parts, n_parts).sum(axis=(2, 4))
 
 
 def _write(directory: Path, content: dict[str, Any], settings: dict[str, Any], validations: dict[str, Validation]) -> None:

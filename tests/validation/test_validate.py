@@ -9,25 +9,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import SkyCoord, SkyOffsetFrame
 from scipy import stats
 from scipy.special import xlogy
 
 from bgnb import (
     CubeAxes,
     Grid,
+    PointSource,
     RunPrediction,
     Validation,
     cross_validate,
     make_bg_cube_models,
     make_models,
     make_test_dataset,
+    make_test_observation_table,
     make_true_reco,
+    open_runs,
     read_models,
     validate,
 )
 from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significance
+from bgnb.cubes.prediction import predicted_rate
 from bgnb.validation.result import KINDS, PROFILES, Fit
+from tests.helpers.commands import output_of
 from tests.helpers.errors import raises
 
 GRID = Grid.regular(energy_min="1 TeV", energy_max="20 TeV", n_energy=3, pixel="0.8 deg", offset_max="2.1 deg")
@@ -60,9 +65,11 @@ def test_poisson_counts_pass(scale, free_norm):
     assert fit.ratio_error < 0.05
     for kind, values in fit.significance.items():
         mean, width = fit.mean_width(kind)
-        # A norm fitted to each run reduces the width of its image slightly.
+        expected, error = fit.expected_width(kind)
+        assert error == pytest.approx(1 / np.sqrt(2 * (len(values) - 1)))
         assert mean == pytest.approx(0, abs=4 / np.sqrt(len(values))), kind
-        assert width == pytest.approx(1, abs=4 / np.sqrt(2 * len(values)) + 0.02 * free_norm), kind
+        assert width == pytest.approx(expected, abs=4 * error), kind
+        assert expected == 1 or (free_norm and kind.endswith("each run"))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +189,40 @@ def test_profiles_are_histograms(axis):
     np.testing.assert_allclose(table["RATIO"], sums[1][some] / counts)
     np.testing.assert_allclose(table["RATIO_NORM"], sums[2][some] / counts)
     np.testing.assert_allclose(table["ERROR"], counts**-0.5)
+    scaled = np.where(sums[2] > 0, sums[2], np.nan)[some]
+    np.testing.assert_allclose(table["RESIDUAL"], sums[0][some] / scaled - 1)
+    np.testing.assert_allclose(table["RESIDUAL_ERROR"], scaled**-0.5)
     assert table["LOW"].unit == table["HIGH"].unit == ("TeV" if axis == "energy" else "deg")
+
+
+def test_norm_of_runs_in_energy_bins():
+    """Mean and spread of the norms are those of the runs with a predicted count; the spread of the true norms is added."""
+    norms = np.random.default_rng(8).normal(0.8, 0.2, 60)
+    runs = predictions(scale=40.0).runs
+    runs = [replace(run, expected=run.expected / norm) for run, norm in zip(runs, norms, strict=True)]
+    runs[5] = replace(runs[5], expected=runs[5].expected * np.array([1, 1, 1e-9])[:, None, None])  # would give a norm of 1e9
+    table = Validation(GRID, tuple(runs)).profile("energy")
+    counts, expected = (
+        np.array([(getattr(run, name) * run.used).sum(axis=(1, 2)) for run in runs]) for name in ("counts", "expected")
+    )
+    for row, observed, predicted in zip(table, counts.T, expected.T, strict=True):
+        enough = predicted >= 1
+        each = observed[enough] / predicted[enough]
+        assert row["N_RUNS"] == enough.sum()
+        assert row["NORM"] == pytest.approx(each.mean()) == pytest.approx(0.8, abs=0.1)
+        assert row["SPREAD"] == pytest.approx(np.std(each, ddof=1))
+        assert row["SPREAD_POISSON"] == pytest.approx(np.sqrt(np.mean(1 / predicted[enough])))
+    assert [row["N_RUNS"] - (column > 0).sum() for row, column in zip(table, expected.T, strict=True)] == [0, 0, -1]
+    assert table["SPREAD"][0] == pytest.approx(0.2, abs=0.05)
+    assert table["SPREAD_POISSON"][0] < 0.03
+
+
+def test_norm_needs_a_predicted_count():
+    """Bins without a run that has a predicted count have no norm; of one run there is no spread."""
+    table = predictions(scale=0.05, n_runs=1).profile("energy")
+    assert table["N_RUNS"].tolist() == [1, 0, 0]
+    assert np.isfinite(table["NORM"]).tolist() == [True, False, False]
+    assert np.isnan(table["SPREAD"]).all()
 
 
 def test_table_summary_and_report_agree():
@@ -222,6 +262,11 @@ def test_table_summary_and_report_agree():
         assert line.startswith(f"{name}: deviance {fit.deviance / n_runs:.1f} per run")
         assert line.endswith(f"{fit.ratio:.4f} ± {fit.ratio_error:.4f}")
     assert [line[:8] for line in summary if line.startswith("note:")] == ["note: 1 "]
+    for axis, column in (("energy", "NORM"), ("offset", "RESIDUAL")):
+        shown = [line.split() for line in summary]
+        (start,) = (number for number, words in enumerate(shown) if words[:1] == ["LOW"] and column in words)
+        for words, row in zip(shown[start + 3 :], validation.profile(axis), strict=False):
+            assert float(words[shown[start].index(column)]) == pytest.approx(row[column], abs=6e-4)
     assert summary[-1] == "skipped: run 12 is broken"
     assert "note:" not in Validation(GRID, runs).summary
     report = validation.as_dict()
@@ -237,7 +282,8 @@ def test_table_summary_and_report_agree():
         assert (figures["deviance"], figures["expected"]) == (fit.deviance, fit.expected)
         assert (figures["dev_exp"], figures["dev_exp_error"]) == (fit.ratio, fit.ratio_error)
         for kind in KINDS:
-            assert figures["significance"][kind] == dict(zip(("mean", "width"), fit.mean_width(kind), strict=True))
+            values = (*fit.mean_width(kind), *fit.expected_width(kind))
+            assert list(figures["significance"][kind].values()) == list(values)
     for axis in PROFILES:
         assert report["profiles"][axis]["counts"] == validation.profile(axis)["COUNTS"].tolist()
 
@@ -246,6 +292,7 @@ def test_one_significance_has_no_width():
     """The width of a single significance is NaN."""
     fit = Fit(1, 1.0, 1.0, 1.0, {"image of each run": np.array([0.3]), "cube of each run": np.array([0.3, 0.7])})
     assert str(fit.mean_width("image of each run")) == "(0.3, nan)"
+    assert np.isnan(fit.expected_width("image of each run")).all()
     assert fit.mean_width("cube of each run") == pytest.approx((0.5, np.sqrt(0.08)))
 
 
@@ -483,3 +530,141 @@ def test_unreadable_models_are_named(tmp_path):
         validate(tmp_path / "m", tmp_path / "runs", "GADF", progress=False)
     with raises("invalid-argument", "min_livetime", "-1 h"):
         make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "n", min_livetime="-1 h")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Make true models, and simulated runs of them with a source near the pointing of each."""
+    path = tmp_path_factory.mktemp("source")
+    common = {"trigger_rate": 25, "spectral_index": 1.5, "gradient_x": 0.3, "gradient_y": -0.2, "fovalign": "RADEC"}
+    make_true_reco(path, n_runs=2, **common, n_energy=24, n_fov=40, progress=False, overwrite=True)
+    pointing = {"n_runs": 9, "alt_range": (72, 90), "az_range": (90, 270), "seed": 5}
+    table = make_test_observation_table(**pointing)
+    sources = [PointSource(f"s{row['OBS_ID']}", row["RA_PNT"] % 360, row["DEC_PNT"] + 0.9, 1.5) for row in table]
+    make_test_dataset(path / "runs", **pointing, **common, sources=sources, progress=False)
+    return path
+
+
+@pytest.mark.slow
+def test_masked_source_is_not_compared(source):
+    """With masks the true model predicts runs on a source, and without masks it does not."""
+    arguments = (source / "true", source / "runs", "GADF")
+    catalog = source / "runs/sources.ecsv"
+    counted = validate(*arguments, select="all", progress=False)
+    masked = validate(*arguments, sources="mask", catalog=catalog, mask_radius="0.4 deg", progress=False)
+    assert counted.total_ratio < 0.95
+    assert counted.fit(True).ratio > 1 + 20 * counted.fit(True).ratio_error
+    assert masked.total_ratio == pytest.approx(1, abs=0.02)
+    for free_norm in (True, False):
+        fit = masked.fit(free_norm)
+        assert fit.ratio == pytest.approx(1, abs=3.5 * fit.ratio_error)
+    assert counted.events_in_mask == 0
+    lost = sum(run.n_counts for run in counted.runs) - sum(run.n_counts for run in masked.runs)
+    assert masked.events_in_mask == lost > 3000
+    assert any(line.endswith(f": {masked.events_in_mask}") for line in masked.summary.splitlines())
+    assert masked.as_dict()["events_in_mask"] == masked.events_in_mask
+    with raises("no-effect", "mask_radius"):
+        validate(*arguments, select="all", mask_radius="0.4 deg")
+
+
+@pytest.mark.slow
+def test_masked_prediction_matches_astropy(source):
+    """The prediction of pixels that a region covers in part is that of fine pixels outside it, by separations of Astropy."""
+    arguments = {"sources": "mask", "catalog": source / "runs/sources.ecsv", "rate_interpolation": "none"}
+    grid = {"energy_min": "1 TeV", "energy_max": "9 TeV", "n_energy": 2, "pixel": "0.6 deg"}
+    row = open_runs(source / "runs", "GADF").table[3]
+    obs_id = int(row["OBS_ID"])
+    validation = validate(source / "true", source / "runs", "GADF", select=[obs_id], **arguments, **grid, progress=False)
+    axes, (run,) = validation.grid.axes, validation.runs
+    fine = validation.grid.divided(30)
+    rate = predicted_rate(read_models(source / "true").rate_for(run.alt_pnt, run.az_pnt).rate, fine)
+    pointing = SkyCoord(row["RA_PNT"], row["DEC_PNT"], unit="deg")
+    frame = SkyOffsetFrame(origin=pointing)
+    pixels = SkyCoord(-fine.detx_centers, fine.dety_centers[:, None], frame=frame).icrs
+    away = pixels.separation(SkyCoord(row["RA_PNT"], row["DEC_PNT"] + 0.9, unit="deg")) > 0.5 * u.deg
+    n_energy, n_dety, n_detx = axes.shape
+    expected = (rate * away * row["LIVETIME"]).reshape(n_energy, n_dety, 30, n_detx, 30).sum(axis=(2, 4))
+    closed = (rate * row["LIVETIME"]).reshape(n_energy, n_dety, 30, n_detx, 30).sum(axis=(2, 4))
+    assert (expected < 0.9 * closed).any(axis=(0, 1)).sum() >= 2, "the region covers several pixels"
+    np.testing.assert_allclose(run.expected, expected, rtol=0.01, atol=0.002 * expected.max())
+
+
+@pytest.mark.slow
+def test_folds_take_settings_of_models(source, tmp_path):
+    """Each fold is predicted as by models in files, made of the other runs with the same settings."""
+    masks = {"sources": "mask", "catalog": source / "runs/sources.ecsv", "mask_radius": "0.4 deg"}
+    models = {"method": "unsmoothed", "min_livetime": "2 h", "alt_edges": [0, 78, 84, 90], "az_edges": [0, 180, 360]}
+    models |= {"fovalign": "RADEC", "on_error": "fail"}
+    lookup = {"rate_interpolation": "none", "model_lookup": "nearest"}
+    axes = {"energy_min": "0.2 TeV", "energy_max": "70 TeV", "n_energy": 7, "fov_max": "3 deg", "n_fov": 10}
+    indir = source / "runs"
+    (validation,) = cross_validate(
+        indir,
+        "GADF",
+        tmp_path / "cv",
+        folds=2,
+        seed=7,
+        **masks,
+        **models,
+        **lookup,
+        **{f"model_{name}": axes[name] for name in axes},
+        progress=False,
+    ).values()
+    assert validation.total_ratio == pytest.approx(1, abs=0.1)  # the energy bins are wide
+    assert not validation.notes
+    order = np.random.default_rng(7).permutation(open_runs(indir, "GADF").obs_ids).tolist()
+    predicted = {run.obs_id: run for run in validation.runs}
+    for fold in (0, 1):
+        others = order[1 - fold :: 2]
+        out = tmp_path / f"models{fold}"
+        make_bg_cube_models(indir, "GADF", out, select=others, **masks, **models, **axes, progress=False)
+        for run in validate(out, indir, "GADF", select=order[fold::2], **masks, **lookup, progress=False).runs:
+            found = predicted.pop(run.obs_id)
+            np.testing.assert_array_equal(found.counts, run.counts)
+            np.testing.assert_allclose(found.expected, run.expected, rtol=1e-6)
+            assert found.groups == pytest.approx(run.groups)
+    assert not predicted
+    stored = json.loads((tmp_path / "cv/report.json").read_text())["settings"]
+    assert (stored["energy_min_tev"], stored["model_energy_min_tev"], stored["model_n_fov"]) == (0.5, 0.2, 10)
+
+
+@pytest.mark.slow
+def test_config_gives_settings_of_models(source, tmp_path):
+    """The report of models gives all settings of models; the bins of the comparison stay, and options take precedence."""
+    made = {"energy_min": "0.2 TeV", "n_energy": 9, "n_fov": 12, "az_edges": [0, 360], "method": "unsmoothed", "test": True}
+    make_bg_cube_models(source / "runs", "GADF", tmp_path / "models", select="all", **made, progress=False)
+    out, config = tmp_path / "cv", tmp_path / "models/report.json"
+    arguments = ("--config", config, "--model-n-fov", 8, "--n-train", 3, "--folds", 2, "--rate-interpolation", "none")
+    output = output_of("cross-validate", source / "runs", "GADF", out, *arguments)
+    assert "9 runs are split randomly into 2 folds, and each fold is predicted from models of at least 4 runs" in output
+    assert "at least 3 runs" in output
+    stored = json.loads((out / "report.json").read_text())["settings"]
+    expected = {"model_energy_min_tev": 0.2, "model_n_energy": 9, "model_n_fov": 8, "energy_min_tev": 0.5, "n_energy": 8}
+    expected |= {"test": True, "alt_edges_deg": [0, 45, 90], "az_edges_deg": [0, 360], "method": "unsmoothed", "select": "all"}
+    assert {name: stored[name] for name in expected} == expected
+
+
+def test_axes_of_models_are_checked():
+    """Axes of models that make no cube raise an error, before any file is opened."""
+    with raises("invalid-argument", "model_energy_min", "100.0 TeV"):
+        cross_validate("nowhere", "GADF", model_energy_min="100 TeV")
+    with raises("no-effect", "mask_radius"):
+        cross_validate("nowhere", "GADF", mask_radius="1 deg")
+
+
+@pytest.mark.slow
+def test_crab_nebula_is_masked(hess_data, tmp_path):
+    """Models of H.E.S.S. runs predict the shape of the runs on the Crab Nebula with masks only."""
+    make_bg_cube_models(hess_data, "GADF", tmp_path / "models", method="spline", sources="mask", progress=False)
+    crab = [23523, 23526, 23559, 23592]
+    counted, masked = (
+        validate(tmp_path / "models", hess_data, "GADF", select=crab, sources=sources, progress=False)
+        for sources in ("drop", "mask")
+    )
+    assert counted.fit(True).ratio > 1.25
+    assert masked.fit(True).ratio < 1.12
+    assert counted.total_ratio < masked.total_ratio - 0.04
+    assert masked.total_ratio == pytest.approx(1, abs=0.1)
+    central = [validation.profile("offset")["RESIDUAL"][0] for validation in (counted, masked)]
+    assert central[0] > 0.15
+    assert abs(central[1]) < 0.1
