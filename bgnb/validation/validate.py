@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
+from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.stack import stack_runs
@@ -29,6 +31,9 @@ from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_sig
 from bgnb.validation.result import Validation
 from bgnb.validation.run_prediction import RunPrediction
 from bgnb.validation.settings import CrossValidationSettings, PredictionSettings, ValidationSettings
+
+#: Minimum counts, observed or predicted, of a run or energy bin whose rates are compared for a note.
+MIN_COUNTS = 100
 
 
 @with_settings(ValidationSettings)
@@ -82,6 +87,7 @@ def validate(
         predictions, errors = _predict(models, runs, obs_ids, settings.prediction, bar)
     notes = models.notes_on(runs, [prediction.obs_id for prediction in predictions])
     validation = Validation(settings.prediction.grid.grid, predictions, errors, frozenset(models.obs_ids), tuple(notes))
+    validation = replace(validation, notes=(*notes, *_notes_on_rates(validation)))
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(modeldir), Path(indir))) as directory:
             inputs = {"modeldir": str(modeldir), "indir": str(indir), "scheme": scheme}
@@ -174,6 +180,17 @@ def cross_validate(
             if len(validations) > 1:
                 write_file(directory / "learning_curve.png", plot_learning_curve(validations).png)
     return validations
+
+
+def _notes_on_rates(validation: Validation) -> list[str]:
+    """Note runs, and energies, in which the predicted rate differs from the observed one by a large factor."""
+    compared = [run for run in validation.runs if max(run.n_counts, run.n_expected) >= MIN_COUNTS]
+    runs = {run.obs_id: run.n_expected / max(run.n_counts, 1) for run in compared}
+    rows = validation.profile("energy")
+    rows = rows[np.maximum(rows["COUNTS"], rows["EXPECTED"]) >= MIN_COUNTS]
+    energies = {f"{row['LOW']:.3g} to {row['HIGH']:.3g} TeV": row["EXPECTED"] / max(row["COUNTS"], 1) for row in rows}
+    rates = "predicted and observed rates"
+    return [*note_on_rates(runs, rates, "run"), *note_on_rates(energies, rates, "energy bin")]
 
 
 def _selected(runs: Runs, settings: ValidationSettings | CrossValidationSettings) -> Sequence[int]:
