@@ -116,15 +116,15 @@ def compare_models(**arguments: Any) -> None:
     from bgnb.validation.compare_models import compare_models
 
     result = compare_models(**arguments)
-    click.echo("\n".join(result.table.pformat(max_lines=-1, max_width=-1)))
+    table = result.table
+    click.echo("\n".join(table.pformat(max_lines=-1, max_width=-1)))
     first, second, out = arguments["dir1"], arguments["dir2"], arguments["outdir"]
     click.echo(f"1 is {first}, the reference; 2 is {second}, normalised: {arguments['normalise']}.")
     click.echo("RATIO: rate of 2 over rate of 1, in bins exposed in both. BIAS: ratio − 1, by zone of the field of view.")
-    click.echo(
-        "PULL: difference over its statistical error; its width is 1 for statistical fluctuations only, without smoothing."
-    )
-    if not all(comparison.independent for comparison in result.comparisons.values()):
-        click.echo("Models that share runs have no pulls, as their errors are not independent.")
+    if "PULL_BINS" in table.colnames:
+        click.echo(
+            "PULL: difference over its statistical error; its width is 1 for statistical fluctuations only, without smoothing."
+        )
     for directory, groups in ((first, result.only_first), (second, result.only_second)):
         if groups:
             click.echo(f"Only in {directory}: groups {', '.join(map(str, groups))}")

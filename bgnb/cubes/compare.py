@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, quotient
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import Spectrum, bin_at, plane_integral, spectrum_of
 from bgnb.cubes.stack import Stack
+from bgnb.observations.sites import same_instrument
 
 Normalise = Literal["none", "cube", "plane"]
 
@@ -25,6 +27,15 @@ ZONES = {"centre": (0.0, 0.25), "halfway": (0.4, 0.65), "rim": (0.85, 1.0)}
 
 #: Minimum expected counts of the bins that contribute to the pulls of a cube.
 MIN_EXPECTED = 10
+
+#: Factor by which rates, or energies above which models are measured, may differ before a note says so.
+NOTED_FACTOR = 2.0
+
+#: Maximum relative difference of two models that are called the same.
+SAME = 0.01
+
+# Steepest slope that is followed within a bin, as the logarithm of the ratio of the rates at its edges.
+_STEEPEST = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +50,15 @@ class Comparison:
         Normalisation of the second model, see `compare`.
     factors : ndarray, shape (energy,)
         Factors by which the second model was multiplied.
+    notes : tuple of str
+        Differences of the models besides their rates: instruments, axes, measured energies.
     """
 
     first: BackgroundModel
     second: BackgroundModel
     normalise: Normalise
     factors: Floats
+    notes: tuple[str, ...] = ()
 
     @property
     def axes(self) -> CubeAxes:
@@ -75,6 +89,13 @@ class Comparison:
     def independent(self) -> bool:
         """True if the models share no runs, so that their statistical errors are independent."""
         return not set(self.first.stack.obs_ids) & set(self.second.stack.obs_ids)
+
+    @property
+    def no_pulls(self) -> str:
+        """Reason why no bin has a pull; "" if there are pulls."""
+        if not self.independent:
+            return "the models share runs"
+        return "" if len(self.pulls) else f"no bin with {MIN_EXPECTED} expected counts"
 
     @cached_property
     def expected(self) -> Floats:
@@ -142,6 +163,12 @@ class Comparison:
         """Compute the rate in the whole field of view for each energy bin, s-1, for both models."""
         return plane_integral(self.first), plane_integral(self.second)
 
+    @property
+    def rate_ratio(self) -> float:
+        """Ratio of the second to the first rate before normalisation, summed over the exposed energies."""
+        first, second = self.plane_integrals()
+        return float(quotient((second / self.factors)[self.exposed].sum(), first[self.exposed].sum()))
+
     def spectra(self, detx: u.Quantity, dety: u.Quantity) -> tuple[Spectrum, Spectrum]:
         """Compute the spectra of both models in the bin that contains a position, fitted at energies where both are exposed."""
         iy, ix = bin_at(self.axes, detx, dety)
@@ -160,8 +187,8 @@ def checked_normalise(normalise: str) -> Normalise:
 def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "none") -> Comparison:
     """Compare two models.
 
-    Models on different axes are rebinned to the coarser ones, over the range that both cover.
-    Each edge of the coarser axes must be an edge of the finer ones as well.
+    Models on different axes are rebinned to the coarser ones, over the range that both cover;
+    see `common_axes` and `rebin`.
 
     Parameters
     ----------
@@ -179,7 +206,7 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     Raises
     ------
     BgnbError
-        If the models have different frames, or axes without a common grid.
+        If the models have different frames, or axes that do not overlap.
     """
     normalise = checked_normalise(normalise)
     if first.stack.fovalign != second.stack.fovalign:
@@ -188,6 +215,7 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
             f"models in different frames cannot be compared: {first.stack.fovalign} and {second.stack.fovalign}",
         )
     axes = common_axes(first.axes, second.axes)
+    notes = (*_notes_on_axes(first.axes, second.axes, axes), *_notes_on_models(first, second))
     first, second = rebin(first, axes), rebin(second, axes)
     raw = Comparison(first, second, "none", np.ones(axes.shape[0]))
     planes = [np.where(raw.exposed, integral, 0) for integral in raw.plane_integrals()]
@@ -203,71 +231,159 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     by_plane = factors[:, None, None]
     error = None if second.error is None else Cube(axes, second.error.quantity * by_plane)
     scaled = replace(second, rate=Cube(axes, second.rate.quantity * by_plane), error=error)
-    return Comparison(first, scaled, normalise, factors)
+    return Comparison(first, scaled, normalise, factors, (*notes, *_note_on_methods(raw)))
+
+
+def note_on_rates(ratios: Mapping[int, float] | Mapping[str, float], rates: str, what: str) -> list[str]:
+    """Note rates that differ by more than `NOTED_FACTOR`.
+
+    Parameters
+    ----------
+    ratios : mapping of int or str to float
+        Ratio of two rates, by group, run or energy bin; NaN and zero are skipped.
+    rates : str
+        Names of the two rates.
+    what : str
+        ``group``, ``run`` or ``energy bin``.
+
+    Returns
+    -------
+    list of str
+        One note, or none.
+    """
+    factors = {number: max(ratio, 1 / ratio) for number, ratio in ratios.items() if ratio > 0}
+    if not (far := {number: factor for number, factor in factors.items() if factor > NOTED_FACTOR}):
+        return []
+    low, high = f"{min(far.values()):.2g}", f"{max(far.values()):.2g}"
+    factor = low if low == high else f"{low} to {high}"
+    where = f"{what}{'s' * (len(far) > 1)} {enumerate_values(far)}"
+    return [f"{rates} differ by a factor of {factor}: {where}; are these the same instrument, configuration and analysis?"]
+
+
+def _notes_on_axes(first: CubeAxes, second: CubeAxes, common: CubeAxes) -> list[str]:
+    """Note the axes on which models with different axes are compared."""
+    names: dict[str, list[str]] = {}
+    for name in ("energy", "dety", "detx"):
+        one, other, both = (getattr(axes, name) for axes in (first, second, common))
+        if len(one) != len(other) or not np.allclose(one.value, other.value, rtol=1e-6, atol=1e-9):
+            described = [f"{len(e) - 1} bins from {e[0].value:.3g} to {e[-1].value:.3g} {e.unit}" for e in (one, other, both)]
+            names.setdefault(f"{described[0]}, and {described[1]}; compared in {described[2]}", []).append(name)
+    return [f"the {' and '.join(axes)} axes differ: {text}" for text, axes in names.items()]
+
+
+def _notes_on_models(first: BackgroundModel, second: BackgroundModel) -> list[str]:
+    """Note different instruments, and different energies above which the models are measured."""
+    notes = []
+    names = first.stack.telescop, second.stack.telescop
+    if not same_instrument(*names):
+        notes.append(f"the models are of different instruments: {' and '.join(names)} (TELESCOP)")
+    if not first.is_true and not second.is_true and first.exposed.any() and second.exposed.any():
+        low, high = (model.axes.energy[np.argmax(model.exposed)].value for model in (first, second))
+        if max(low, high) > NOTED_FACTOR * min(low, high):
+            notes.append(f"the models are measured above {low:.3g} and {high:.3g} TeV; compared where both are")
+    return notes
+
+
+def _note_on_methods(comparison: Comparison) -> list[str]:
+    """Note that michi and the classic method agree if the livetime does not depend on the position."""
+    first, second = comparison.first, comparison.second
+    names = first.method, second.method
+    if names[0] == names[1] or "michi" not in names or first.stack.obs_ids != second.stack.obs_ids:
+        return []
+    uniform = all(np.all(model.stack.livetime_us == model.stack.livetime_us[:, :1, :1]) for model in (first, second))
+    difference = np.abs(comparison.ratio[comparison.exposed] - 1)
+    if not uniform or not difference.size or not np.all(difference < SAME):
+        return []
+    reason = "as always if the livetime is the same in the whole field of view (no exclusion regions)"
+    return [f"{names[0]} and {names[1]} agree within {100 * SAME:g} %, {reason}"]
 
 
 def common_axes(first: CubeAxes, second: CubeAxes) -> CubeAxes:
-    """Find the coarser of two grids over the range that both cover.
+    """Find the axes on which two models are compared: along each axis the coarser bins, over the range that both cover.
+
+    Bins that only one of the models covers in full are excluded. If neither has a whole bin in
+    the common range, this range is one bin.
 
     Raises
     ------
     BgnbError
-        If the ranges do not overlap, or an edge of the coarser grid is not an edge of the finer one.
+        If the ranges do not overlap.
     """
     edges = {}
     for name in ("energy", "dety", "detx"):
         one, other = getattr(first, name), getattr(second, name).to(getattr(first, name).unit)
-        tolerance = 1e-6 * np.abs(one.value).max()
-        low = max(one.value[0], other.value[0]) - tolerance
-        high = min(one.value[-1], other.value[-1]) + tolerance
-        inside = [edge.value[(edge.value >= low) & (edge.value <= high)] for edge in (one, other)]
-        coarse, fine = sorted(inside, key=len)
-        if len(coarse) < 2:
+        low, high = max(one.value[0], other.value[0]), min(one.value[-1], other.value[-1])
+        if low > high or np.isclose(low, high, rtol=1e-6, atol=1e-9):
             raise BgnbError(
                 "axes-mismatch",
                 f"the {name} axes of the models do not overlap: {one[0]} to {one[-1]}, and {other[0]} to {other[-1]}",
             )
-        if not all(np.isclose(fine, edge, rtol=1e-6, atol=1e-9 * high).any() for edge in coarse):
-            raise BgnbError(
-                "axes-mismatch",
-                f"the {name} axes of the models have no common grid: {len(one) - 1} and {len(other) - 1} bins;"
-                " make both with the same number of bins",
-            )
-        edges[name] = coarse * one.unit
+        choices = []
+        for values in (one.value, other.value):
+            near = np.isclose(values, low, rtol=1e-6, atol=1e-9) | np.isclose(values, high, rtol=1e-6, atol=1e-9)
+            choices.append(values[near | ((values > low) & (values < high))])
+        choices = [choice for choice in choices if len(choice) > 1] or [np.array([low, high])]
+        edges[name] = min(choices, key=len) * one.unit
     return CubeAxes(**edges)
 
 
 def rebin(model: BackgroundModel, axes: CubeAxes) -> BackgroundModel:
-    """Rebin a model to coarser axes whose edges are a subset of its own.
+    """Rebin a model to other axes, within its own.
 
-    Rates are averaged over volume, and counts are added. The livetime of a coarser bin is
-    chosen such that rate · exposure is conserved. A coarser bin that was only partly exposed
-    counts as not exposed. The error is averaged over volume like the rate, as if the bins
-    were fully correlated: an upper limit.
+    Rates are averaged over volume, and counts are added. The livetime of a bin is chosen such
+    that rate · exposure is conserved. A bin that was only partly exposed counts as not exposed.
+    The error is averaged over volume like the rate, as if the bins were fully correlated: an
+    upper limit.
+
+    If an edge of the new axes lies inside a bin of the model, the events in this bin are divided
+    as if the rate fell exponentially within it (in energy, along a power law), with the slope
+    of the rate between the neighbouring bins, summed over the other axes.
     """
     if axes == model.axes:
         return model
     volume, livetime = model.axes.bin_volume.value, model.stack.livetime_us.astype(float)
     events = model.rate.quantity.value * volume
-    known = _rebinned(volume * (livetime == 0), model.axes, axes) == 0
+    shares = _shares_along_axes(events, model.axes, axes)
+    known = _summed(volume * (livetime == 0), shares) == 0
     weight = np.where(events > 0, events, 1e-30 * volume)  # livetime is averaged over volume if all rates are zero
-    mean_livetime = _rebinned(livetime * weight, model.axes, axes) / _rebinned(weight, model.axes, axes)
+    mean_livetime = _summed(livetime * weight, shares) / _summed(weight, shares)
     livetime_us = np.where(known, np.rint(mean_livetime), 0).astype(np.int64)
-    counts = np.where(known, _rebinned(model.stack.counts.astype(float), model.axes, axes), 0).astype(np.int64)
+    counts = np.where(known, np.rint(_summed(model.stack.counts.astype(float), shares)), 0).astype(np.int64)
     stack = Stack(axes, model.stack.fovalign, counts, livetime_us, model.stack.runs)
-    error = None if model.error is None else _averaged(model.error, axes)
-    return BackgroundModel(_averaged(model.rate, axes), stack, model.method, error)
+    rate = Cube(axes, _summed(events, shares) / axes.bin_volume.value * RATE_UNIT)
+    error = None
+    if model.error is not None:
+        summed = _summed(model.error.quantity.to_value(RATE_UNIT) * volume, shares)
+        error = Cube(axes, summed / axes.bin_volume.value * RATE_UNIT)
+    return BackgroundModel(rate, stack, model.method, error)
 
 
-def _averaged(cube: Cube, axes: CubeAxes) -> Cube:
-    """Average a rate over volume, on coarser axes."""
-    sums = _rebinned(cube.quantity.to_value(RATE_UNIT) * cube.axes.bin_volume.value, cube.axes, axes)
-    return Cube(axes, sums / axes.bin_volume.value * RATE_UNIT)
-
-
-def _rebinned(values: Floats, fine: CubeAxes, coarse: CubeAxes) -> Floats:
+def _shares_along_axes(events: Floats, source: CubeAxes, target: CubeAxes) -> list[Floats]:
+    """Compute the parts of the events in the bins of a model that lie in new bins, one matrix (new, old) per axis."""
+    shares = []
     for axis, name in enumerate(("energy", "dety", "detx")):
-        old, new = getattr(fine, name).value, getattr(coarse, name).value
-        starts = [int(np.argmin(np.abs(old - edge))) for edge in new]
-        values = np.add.reduceat(values.take(range(starts[-1]), axis=axis), starts[:-1], axis=axis)
-    return values
+        old, new = getattr(source, name).value, getattr(target, name).value
+        nearest = old[np.argmin(np.abs(old - new[:, None]), axis=1)]
+        new = np.where(np.isclose(nearest, new, rtol=1e-6, atol=1e-9), nearest, new)  # equal up to rounding
+        if name == "energy":
+            old, new = np.log(old), np.log(new)
+        shares.append(_shares(events.sum(axis=tuple({0, 1, 2} - {axis})), old, new))
+    return shares
+
+
+def _shares(events: Floats, old: Floats, new: Floats) -> Floats:
+    """Compute the parts of the events in old bins that lie in new bins, shape (new, old), for exponentials in each old bin."""
+    widths, centres = np.diff(old), (old[:-1] + old[1:]) / 2
+    seen, slopes = events > 0, np.zeros(len(widths))
+    if np.count_nonzero(seen) > 1:
+        density = np.log(events[seen] / widths[seen])
+        slopes = np.interp(centres, centres[seen], np.gradient(density, centres[seen]))
+    steep = np.clip(slopes * widths, -_STEEPEST, _STEEPEST)
+    steep = np.where(np.abs(steep) < 1e-6, 1e-6, steep)  # a constant rate, up to rounding
+    below = np.expm1(steep * np.clip((new[:, None] - old[:-1]) / widths, 0, 1)) / np.expm1(steep)
+    return np.diff(below, axis=0)
+
+
+def _summed(values: Floats, shares: list[Floats]) -> Floats:
+    """Sum values in old bins into new bins."""
+    return np.einsum("ae,by,cx,eyx->abc", *shares, values, optimize=True)

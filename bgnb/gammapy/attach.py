@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
+from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.cube import Cube
 from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
@@ -34,6 +36,8 @@ from bgnb.observations.fits_table import FitsTable, read_table, read_tables
 from bgnb.observations.run_selection import Reason, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 
+#: Minimum number of events, observed or predicted, of a run whose rate is compared with that of the models.
+MIN_EVENTS = 100
 #: Directory of the backgrounds, one file per run.
 BACKGROUNDS = "backgrounds"
 # Header keywords of the events from which Gammapy takes the location of the observatory.
@@ -62,6 +66,9 @@ class AttachedRun:
     missing : tuple of str
         Components that Gammapy requires by default and the index lacks; ``site`` if the
         header of the events does not state the location of the observatory.
+    predicted_over_observed : float or None
+        Predicted over observed events in the energy bins above the threshold of the run, without
+        a cut on positions; None if there are few.
     """
 
     obs_id: int
@@ -70,6 +77,7 @@ class AttachedRun:
     livetime_over_ontime: float | None = None
     fovalign: str | None = None
     missing: tuple[str, ...] = ()
+    predicted_over_observed: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry in ``report.json``."""
@@ -89,7 +97,7 @@ class Attachments:
     settings : mapping
         All arguments.
     notes : tuple of str
-        Warnings raised while reading the index of runs.
+        Warnings raised while reading the index of runs, and notes on runs that models do not fit.
     """
 
     runs: tuple[AttachedRun, ...]
@@ -216,7 +224,7 @@ def attach(
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
-            (*runs.notes, *models.notes_on(runs, [run.obs_id for run in attached])),
+            (*runs.notes, *models.notes_on(runs, [run.obs_id for run in attached]), *_note_on_rates(attached)),
         )
         write_report(directory, report.as_dict())
     return report
@@ -258,7 +266,14 @@ class _Job:
         write_background(per_ontime, path, keywords=keywords, fovalign=fovalign, kind=self._settings.kind)
         states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
         missing = () if states_site else ("site",)
-        return AttachedRun(obs_id, groups=found.weights, livetime_over_ontime=factor, fovalign=fovalign, missing=missing)
+        return AttachedRun(
+            obs_id,
+            groups=found.weights,
+            livetime_over_ontime=factor,
+            fovalign=fovalign,
+            missing=missing,
+            predicted_over_observed=_predicted_over_observed(found.rate, run),
+        )
 
     def _at_bin_centers(self, found: RateForRun) -> Cube:
         """Return the rates at the bin centres; those of single groups are cached, as interpolated rates rarely occur twice."""
@@ -268,6 +283,21 @@ class _Job:
         if group_id not in self._of_groups:
             self._of_groups[group_id] = point_rate(found.rate)
         return self._of_groups[group_id]
+
+
+def _predicted_over_observed(rate: Cube, run: EventList) -> float | None:
+    """Compute the ratio of predicted to observed events above the threshold of a run; None for few events."""
+    edges, threshold = rate.axes.energy, run.energy_threshold
+    first_bin = 0 if threshold is None else rate.axes.first_bin_above(threshold * u.TeV)
+    observed = np.count_nonzero(run.in_gti & (run.energy >= edges[first_bin].value) & (run.energy < edges[-1].value))
+    predicted = (rate.quantity * rate.axes.bin_volume)[first_bin:].sum().to_value("s-1") * run.livetime
+    return float(predicted / observed) if observed and max(observed, predicted) >= MIN_EVENTS else None
+
+
+def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
+    """Note runs whose rates differ from those of the models by a large factor."""
+    ratios = {run.obs_id: run.predicted_over_observed for run in attached if run.predicted_over_observed is not None}
+    return note_on_rates(ratios, "predicted and observed rates", "run")
 
 
 def background_file(obs_id: int) -> str:

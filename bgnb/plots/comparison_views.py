@@ -11,7 +11,7 @@ import numpy as np
 from bgnb._util.arrays import Floats, quotient
 from bgnb._util.checks import finite_number
 from bgnb._util.errors import BgnbError
-from bgnb.cubes.compare import MIN_EXPECTED, Comparison, Normalise
+from bgnb.cubes.compare import Comparison, Normalise
 from bgnb.cubes.profiles import Spectrum
 from bgnb.plots.colours import LINES, Colours, choose_limits, line_colours, symmetric_limits
 from bgnb.plots.cube_panels import energy_graph, field_of_view_image, index_with_error, mask_nonpositive, rate_series
@@ -234,8 +234,7 @@ def _pull_graph(comparison: Comparison) -> Graph:
         title = f"Pulls of {format_count(len(pulls), 'bin')}\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
         title += f", {outside} outside the axis" if outside else ""
     else:
-        reason = f"no bin with {MIN_EXPECTED} expected counts" if comparison.independent else "the models share runs"
-        title = f"No pulls: {reason}"
+        title = f"No pulls: {comparison.no_pulls}"
     curve = Series("standard normal distribution" if pulls.size else "", bars.x, normal, "dotted", "#888888")
     ranges = (-5.0, 5.0), axis_range(bars.y, normal, zero=True)
     return Graph(title, "difference / error", "bins", (bars, curve), *ranges)

@@ -19,6 +19,9 @@ from bgnb.production.plan import Plan
 from bgnb.production.report import GroupReport, Report, RunReport, in_one_line
 from bgnb.production.settings import ModelSettings
 
+#: Range of the cosine of the zenith angle above which a merged model is called wide: twice that of most default groups.
+WIDE = 0.1
+
 _NO_COUNTS = Reason("its group has no counts inside the axes and above the energy thresholds")
 
 
@@ -89,6 +92,8 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
                 livetime_s=sum(run.livetime_s for run in stack.runs),
                 counts=int(stack.counts.sum()),
                 alt_mean_deg=alt_pnt,
+                alt_min_deg=float(np.min(rows["ALT_PNT"])),
+                alt_max_deg=float(np.max(rows["ALT_PNT"])),
                 az_mean_deg=az_pnt,
                 merged=tuple(other for other, model_id in plan.model_ids.items() if model_id == group_id != other),
                 files=tuple(f"bg_cube_model_group{group_id}_{kind}.fits.gz" for kind in ("table", "image")),
@@ -109,13 +114,19 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
 
 
 def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> list[str]:
-    """Return notes on groups with little data: a single run, or less livetime than required and no group to merge with."""
+    """Return notes on groups of a single run, merged over a wide range of altitude, or with too little livetime after all."""
     minimum = settings.grouping.min_livetime
     single = sum(group.n_runs == 1 for group in groups)
     notes = []
     if single and find_method(settings.method).sums == "group":
         advice = "--method spline makes more of few runs, --min-livetime merges groups"
         notes.append(f"groups of a single run: {single} of {len(groups)}; {advice}")
+    for each in groups if find_method(settings.method).sums == "group" else ():
+        width = float(np.sin(np.radians(each.alt_max_deg)) - np.sin(np.radians(each.alt_min_deg)))
+        if each.merged and width > WIDE:
+            altitudes = f"runs at altitudes from {each.alt_min_deg:.1f} to {each.alt_max_deg:.1f} deg"
+            advice = f"a range of {width:.2f} in the cosine of the zenith angle, over which the rate changes"
+            notes.append(f"group {each.group_id} merges {altitudes}, {advice}; use --method spline, or a lower --min-livetime")
     return notes + [
         f"group {each.group_id} has {each.livetime_s / 3600:.3f} h of livetime, less than min_livetime = {minimum / 3600:.3f} h"
         for each in groups

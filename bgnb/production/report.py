@@ -49,13 +49,18 @@ class RunReport:
 
 @dataclass(frozen=True)
 class GroupReport:
-    """Result for one group with a model, and the groups that were merged into it."""
+    """Result for one group with a model, and the groups that were merged into it.
+
+    Altitudes and azimuths are those of the runs, not the edges of the group.
+    """
 
     group_id: int
     n_runs: int
     livetime_s: float
     counts: int
     alt_mean_deg: float
+    alt_min_deg: float
+    alt_max_deg: float
     az_mean_deg: float
     files: tuple[str, ...]
     merged: tuple[int, ...] = ()
@@ -84,7 +89,7 @@ class Report:
 
     @property
     def table(self) -> Table:
-        """One row per group: runs, livetime, counts, mean altitude and azimuth, table file."""
+        """One row per group: runs, counts, livetime, mean and range of the altitudes of the runs, mean azimuth, table file."""
         table = Table()
         table["GROUP_ID"] = np.array([group.group_id for group in self.groups], dtype=int)
         table["RUNS"] = np.array([group.n_runs for group in self.groups], dtype=int)
@@ -92,6 +97,8 @@ class Report:
         for name, unit, values in (
             ("LIVETIME", "h", [group.livetime_s / 3600 for group in self.groups]),
             ("ALT_MEAN", "deg", [group.alt_mean_deg for group in self.groups]),
+            ("ALT_MIN", "deg", [group.alt_min_deg for group in self.groups]),
+            ("ALT_MAX", "deg", [group.alt_max_deg for group in self.groups]),
             ("AZ_MEAN", "deg", [group.az_mean_deg for group in self.groups]),
         ):
             table[name] = np.array(values, dtype=float)

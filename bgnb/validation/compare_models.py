@@ -11,9 +11,10 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb._util.extras import require
-from bgnb.cubes.compare import ZONES, Comparison, checked_normalise, compare
+from bgnb.cubes.compare import ZONES, Comparison, checked_normalise, compare, note_on_rates
+from bgnb.cubes.cube import CubeAxes
 from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import plain, write_report
@@ -35,7 +36,8 @@ class ModelComparison:
     only_first, only_second : tuple of int
         GROUP_IDs that only one directory has.
     notes : tuple of str
-        Energies and positions that are not shown, as they lie outside the axes.
+        What differs between the models, why there are no pulls, and the energies and positions
+        that are not shown, as they lie outside the axes.
     """
 
     comparisons: dict[int, Comparison]
@@ -46,9 +48,9 @@ class ModelComparison:
 
     @property
     def table(self) -> Table:
-        """One row per group: ratio of the integrals, bias by zone, pulls, spectral indices at the first position."""
-        names = ["GROUP_ID", "RATIO", *(f"BIAS_{zone.upper()}" for zone in ZONES), "PULL_BINS", "PULL_MEAN", "PULL_STD"]
-        names += ["INDEX_1", "INDEX_2"]
+        """One row per group: ratio of the integrals, bias by zone, pulls if there are any, indices at the first position."""
+        pulls = ["PULL_BINS", "PULL_MEAN", "PULL_STD"]
+        names = ["GROUP_ID", "RATIO", *(f"BIAS_{zone.upper()}" for zone in ZONES), *pulls, "INDEX_1", "INDEX_2"]
         rows = []
         for group in self.groups:
             pull, spectra = group["pull"], group["spectra"]
@@ -58,6 +60,8 @@ class ModelComparison:
         table = Table(values, names=names)
         for name in names:
             table[name].info.format = ".4f" if table[name].dtype.kind == "f" else None
+        if not table["PULL_BINS"].any():
+            table.remove_columns(pulls)
         return table
 
 
@@ -100,8 +104,8 @@ def compare_models(
     Raises
     ------
     BgnbError
-        If a directory contains no models, the two have no group in common, or their groups
-        are defined differently.
+        If a directory contains no models, the two have no group in common, their groups are
+        defined differently, or groups cannot be compared; the message names all of these.
     """
     require("plots")
     first, second = ModelDirectory(dir1), ModelDirectory(dir2)
@@ -117,19 +121,12 @@ def compare_models(
         wanted = "pairs of DETX and DETY in deg, such as [(0, 0), (2, 2)]"
         raise BgnbError("invalid-argument", f"positions must be {wanted}, got {positions}") from None
     common = common_groups(first, second)
-    comparisons, quantities, notes = {}, [], list[str]()
+    quantities, notes = [], list[str]()
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(first.path, second.path)) as directory:
-        for group_id in common:
-            comparison = compare(first.read(group_id), second.read(group_id), normalise)
-            inside = [(x, y) for x, y in at_positions if comparison.axes.holds(x * u.deg, y * u.deg)]
-            if at_energies and not energy_bins(comparison.axes, at_energies):
-                edges = comparison.axes.energy
-                limits = f"{edges[0]:.3g} to {edges[-1]:.3g}"
-                raise BgnbError("invalid-argument", f"energies: none lies within the energy axis of group {group_id}, {limits}")
-            if at_positions and not inside:
-                x, y = comparison.axes.detx, comparison.axes.dety
-                limits = f"DETX {x[0]:.3g} to {x[-1]:.3g}, DETY {y[0]:.3g} to {y[-1]:.3g}"
-                raise BgnbError("invalid-argument", f"positions: none lies in the field of view of group {group_id}, {limits}")
+        comparisons = _compared(first, second, common, checked_normalise(normalise), at_energies, at_positions)
+        notes += _notes(comparisons)
+        for group_id, comparison in comparisons.items():
+            inside = _inside(comparison.axes, at_positions)
             title = f"Group {group_id}: {names[1]} against {names[0]}"
             picture = plot_comparison(comparison, at_energies, inside, names, title)
             write_file(directory / f"comparison_group{group_id}.png", picture.png)
@@ -139,7 +136,6 @@ def compare_models(
             outside += [str(position) for position in at_positions if position not in inside]
             if outside:
                 notes.append(f"group {group_id}: not shown, as they lie outside the axes: {', '.join(outside)}")
-            comparisons[group_id] = comparison
             quantities.append(group_numbers(group_id, comparison, at_energies, inside))
         result = ModelComparison(
             comparisons,
@@ -153,6 +149,73 @@ def compare_models(
         missing = {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
         write_report(directory, {"settings": settings, "groups": quantities, "notes": notes} | missing)
     return result
+
+
+def _compared(
+    first: ModelDirectory,
+    second: ModelDirectory,
+    group_ids: Sequence[int],
+    normalise: str,
+    energies: Sequence[u.Quantity],
+    positions: Sequence[Position],
+) -> dict[int, Comparison]:
+    """Compare the models of all groups, before anything is drawn; name all groups that cannot be compared."""
+    comparisons: dict[int, Comparison] = {}
+    errors: dict[str, list[int]] = {}
+    codes = []
+    for group_id in group_ids:
+        try:
+            comparison = compare(first.read(group_id), second.read(group_id), normalise)
+            _check_inside(comparison.axes, energies, positions)
+        except BgnbError as error:
+            errors.setdefault(error.message, []).append(group_id)
+            codes.append(error.code)
+        else:
+            comparisons[group_id] = comparison
+    if errors:
+        reasons = "; ".join(f"{_of_groups(groups)}: {message}" for message, groups in errors.items())
+        raise BgnbError(codes[0], f"{len(codes)} of {len(group_ids)} groups cannot be compared; {reasons}")
+    return comparisons
+
+
+def _check_inside(axes: CubeAxes, energies: Sequence[u.Quantity], positions: Sequence[Position]) -> None:
+    """Check that at least one of the energies, and one of the positions, lies inside the axes."""
+    if energies and not energy_bins(axes, energies):
+        limits = f"{axes.energy[0]:.3g} to {axes.energy[-1]:.3g}"
+        raise BgnbError("invalid-argument", f"energies: none lies within the energy axis, {limits}")
+    if positions and not _inside(axes, positions):
+        x, y = axes.detx, axes.dety
+        limits = f"DETX {x[0]:.3g} to {x[-1]:.3g}, DETY {y[0]:.3g} to {y[-1]:.3g}"
+        raise BgnbError("invalid-argument", f"positions: none lies in the field of view, {limits}")
+
+
+def _inside(axes: CubeAxes, positions: Sequence[Position]) -> list[Position]:
+    """Return the positions inside the field of view."""
+    return [(x, y) for x, y in positions if axes.holds(x * u.deg, y * u.deg)]
+
+
+def _notes(comparisons: dict[int, Comparison]) -> list[str]:
+    """Note what differs between the models, and why there are no pulls, each with the groups concerned."""
+    found: dict[str, list[int]] = {}
+    for group_id, comparison in comparisons.items():
+        for note in comparison.notes:
+            found.setdefault(note, []).append(group_id)
+        if not comparison.independent:
+            shared = "the models were made from the same runs, so that their errors are correlated, and there are no pulls"
+            found.setdefault(shared, []).append(group_id)
+        elif comparison.no_pulls:
+            found.setdefault(f"there are no pulls: {comparison.no_pulls}", []).append(group_id)
+    ratios = {group_id: comparison.rate_ratio for group_id, comparison in comparisons.items()}
+    notes = note_on_rates(ratios, "the rates of the two models", "group")
+    several = len(comparisons) > 1
+    for note, groups in found.items():
+        notes.append(f"{'all groups' if several and len(groups) == len(comparisons) else _of_groups(groups)}: {note}")
+    return notes
+
+
+def _of_groups(group_ids: Sequence[int]) -> str:
+    """Name groups."""
+    return f"group{'s' * (len(group_ids) > 1)} {enumerate_values(group_ids, len(group_ids))}"
 
 
 def comparison_page(

@@ -17,6 +17,7 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
+from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
@@ -39,6 +40,8 @@ T = TypeVar("T", np.int64, np.float64)
 
 # Maximum width of the parts into which pixels are divided where sources are masked, deg.
 _MASKED_PIXEL = 0.1
+#: Minimum counts, observed or predicted, of a run or energy bin whose rates are compared for a note.
+MIN_COUNTS = 100
 
 
 @with_settings(ValidationSettings)
@@ -93,6 +96,7 @@ def validate(
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
     notes = models.notes_on(runs, [prediction.obs_id for prediction in predictions])
     validation = Validation(settings.prediction.grid.grid, predictions, errors, frozenset(models.obs_ids), tuple(notes))
+    validation = replace(validation, notes=(*notes, *_notes_on_rates(validation)))
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(modeldir), Path(indir))) as directory:
             inputs = {"modeldir": str(modeldir), "indir": str(indir), "scheme": scheme}
@@ -183,6 +187,17 @@ def cross_validate(
             if len(validations) > 1:
                 write_file(directory / "learning_curve.png", plot_learning_curve(validations).png)
     return validations
+
+
+def _notes_on_rates(validation: Validation) -> list[str]:
+    """Note runs, and energies, in which the predicted rate differs from the observed one by a large factor."""
+    compared = [run for run in validation.runs if max(run.n_counts, run.n_expected) >= MIN_COUNTS]
+    runs = {run.obs_id: run.n_expected / max(run.n_counts, 1) for run in compared}
+    rows = validation.profile("energy")
+    rows = rows[np.maximum(rows["COUNTS"], rows["EXPECTED"]) >= MIN_COUNTS]
+    energies = {f"{row['LOW']:.3g} to {row['HIGH']:.3g} TeV": row["EXPECTED"] / max(row["COUNTS"], 1) for row in rows}
+    rates = "predicted and observed rates"
+    return [*note_on_rates(runs, rates, "run"), *note_on_rates(energies, rates, "energy bin")]
 
 
 def _predict(

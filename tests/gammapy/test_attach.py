@@ -121,6 +121,24 @@ def test_radial_backgrounds_are_attached(tmp_path):
         attach(models, indir, "GADF", tmp_path / "other", kind="bkg_4d")
 
 
+def test_rates_far_from_models_are_noted(tmp_path):
+    """A run with many more events than predicted is noted; one as predicted, and one with few events, are not."""
+    models = model_directory(tmp_path / "models")
+    runs = [run(2, 5000, LIVETIME=20.0), run(4, 10, LIVETIME=0.3), run(8, 60000)]
+    indir = write_gadf(tmp_path / "in", runs)
+    report = attach(models, indir, "GADF", tmp_path / "store")
+    ratios = {entry.obs_id: entry.predicted_over_observed for entry in report.runs}
+    rate = read_model(models / "bg_cube_model_group27_table.fits.gz").rate
+    first = AXES.first_bin_above(0.3 * u.TeV)
+    events = read_event_list(open_runs(indir, "GADF").files(8))
+    observed = np.count_nonzero(events.in_gti & (events.energy >= AXES.energy[first].value) & (events.energy < 60))
+    predicted = (rate.quantity * AXES.bin_volume)[first:].sum().value * events.livetime
+    assert ratios[8] == pytest.approx(predicted / observed)
+    assert ratios[4] is None
+    (note,) = (note for note in report.notes if "factor" in note)
+    assert "run 8;" in note
+
+
 def test_frames_and_groups_are_reported(tmp_path):
     """The report states frames, groups and weights, and the rates are interpolated with these weights."""
     models = model_directory(tmp_path / "models", groups=(27, 15))

@@ -267,10 +267,30 @@ def test_mean_pointing_of_a_group(tmp_path):
     group = report.groups[-1]
     assert (group.group_id, group.n_runs, group.livetime_s) == (26, 2, 3006)
     assert (group.alt_mean_deg, group.az_mean_deg) == pytest.approx((81.0, 5.0))
+    assert (group.alt_min_deg, group.alt_max_deg) == pytest.approx((73.0, 89.0))
+    assert [report.table[name][-1] for name in ("ALT_MIN", "ALT_MAX")] == pytest.approx([73.0, 89.0])
     header = fits.getheader(tmp_path / "out" / group.files[0])
     assert (header["ALT_PNT"], header["AZ_PNT"]) == pytest.approx((81.0, 5.0))
     assert [header[name] for name in ("ALT_MIN", "ALT_MAX", "AZ_MIN", "AZ_MAX")] == [72, 90, -90, 90]
     assert (group.n_runs, report.table["RUNS"][-1]) == (2, 2)
+
+
+def test_wide_merged_group_is_noted(tmp_path):
+    """Merged groups whose runs span more than 0.1 in the cosine of the zenith angle are noted; others are not."""
+    altitudes = {2: 38.0, 3: 48.0, 4: 72.5, 5: 86.0}
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 100, pointing=(alt, 20.0)) for obs_id, alt in altitudes.items()])
+    arguments = {"select": "all", "n_energy": 5, "n_fov": 6, "min_livetime": "0.6 h"}
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", method="unsmoothed", **arguments)
+    assert [(group.alt_min_deg, group.alt_max_deg) for group in report.groups] == [(38.0, 48.0), (72.5, 86.0)]
+    (note,) = (note for note in report.notes if "merge" in note and "altitude" in note)
+    assert "38.0 to 48.0 deg, a range of 0.13" in note  # of altitude 72.5 to 86 deg, it is 0.04
+    assert "--method spline" in note
+    stored = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert note in stored["notes"]
+    assert [stored["groups"][0][name] for name in ("alt_min_deg", "alt_max_deg")] == [38.0, 48.0]
+    wide = arguments | {"min_livetime": "0 h", "alt_edges": [0, 90]}
+    chosen = make_bg_cube_models(indir, "GADF", tmp_path / "wide", method="unsmoothed", **wide)
+    assert not any("merges" in note for note in chosen.notes)  # the user chose this group
 
 
 def test_group_without_counts_is_skipped(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from bgnb import ObservationGroups, compare, compare_models, make_test_bg_cube_model, write_groups, write_model
+from bgnb import Cube, ObservationGroups, compare, compare_models, make_test_bg_cube_model, write_groups, write_model
 from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph
 from bgnb.plots.labels import energy_label
 from bgnb.validation.compare_models import comparison_page
@@ -108,6 +108,49 @@ def test_incompatible_directories_fail(directories, tmp_path):
     write_groups(ObservationGroups(), directories / "two" / "bg_observation_groups.ecsv")
     with raises("groups-mismatch", directories / "one", "[3, 8]", "[9]"):
         compare_models(directories / "one", directories / "two", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_notes_name_their_groups(tmp_path):
+    """Groups with shared runs, other rates or other axes are named; the columns of pulls appear only if there are pulls."""
+    coarse = replace(AXES, detx=np.linspace(-4, 4, 16) * u.deg)
+    low = counted(7)
+    rate = Cube(AXES, low.rate.quantity / 16)
+    first = {3: counted(1), 5: low, 8: counted(2), 9: counted(3)}
+    second = {3: counted(1), 5: replace(low, rate=rate), 8: counted(4, axes=coarse), 9: counted(5, obs_id=9)}
+    for name, models in (("one", first), ("two", second)):
+        (tmp_path / name).mkdir()
+        for group_id, model in models.items():
+            write_model(model, tmp_path / name / f"bg_cube_model_group{group_id}_table.fits.gz")
+    output = output_of("compare-models", tmp_path / "one", tmp_path / "two", tmp_path / "out", "--energies", "5 TeV")
+    notes = [line for line in output.splitlines() if line.startswith("note: ")]
+    assert "PULL_BINS" in output
+    assert [note.split(":")[1].strip() for note in notes if "same runs" in note] == ["groups 3, 5, 8"]
+    assert ["factor of 16: group 5;" in note for note in notes].count(True) == 1
+    (axes,) = (note for note in notes if "detx" in note)
+    assert axes.startswith("note: group 8: ")
+    assert "20 bins from -4 to 4 deg, and 15 bins" in axes
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["notes"] == [note[6:] for note in notes]
+    for directory in ("one", "two"):
+        (tmp_path / directory / "bg_cube_model_group9_table.fits.gz").unlink()
+    output = output_of("compare-models", tmp_path / "one", tmp_path / "two", tmp_path / "none", "--energies", "5 TeV")
+    assert not re.search("PULL|nan", output)
+    assert "note: all groups: " in output
+
+
+def test_all_bad_groups_are_named_first(tmp_path, monkeypatch):
+    """All groups that cannot be compared are named, with the reasons, before anything is drawn."""
+    far = replace(AXES, energy=AXES.energy * 1e4)
+    radec = replace(TRUE_MODEL, fovalign="RADEC")
+    second = {3: true_model(), 5: true_model(far), 7: true_model(far), 8: true_model(model=radec)}
+    for name, models in (("one", dict.fromkeys(second, true_model())), ("two", second)):
+        (tmp_path / name).mkdir()
+        for group_id, model in models.items():
+            write_model(model, tmp_path / name / f"bg_cube_model_group{group_id}_table.fits.gz")
+    monkeypatch.setattr("bgnb.validation.compare_models.plot_comparison", lambda *_: pytest.fail("drawn"))
+    with raises("axes-mismatch", "3 of 4 groups", "groups 5, 7: the energy axes", "group 8: ", "ALTAZ and RADEC"):
+        compare_models(tmp_path / "one", tmp_path / "two", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -509,6 +509,30 @@ def test_models_in_memory_equal_files(tmp_path, method):
         np.testing.assert_allclose(ours.rate.quantity, theirs.rate.quantity, rtol=1e-6)
 
 
+def test_rates_far_from_models_are_noted(tmp_path):
+    """Runs, and energies, with rates far from the prediction are noted; agreeing ones are not."""
+    arguments = {"sigma": 1.5, "n_runs": 2, "progress": False, "alt_range": (70, 71)}
+    edges = {"alt_edges": [0, 90], "az_edges": [0, 360], "n_energy": 20, "n_fov": 24, "method": "unsmoothed"}
+    for name, changes in (("runs", {}), ("many", {"trigger_rate": 240}), ("hard", {"spectral_index": 2.0})):
+        make_test_dataset(tmp_path / name, **{"trigger_rate": 40, "spectral_index": 2.7, "seed": 4} | arguments | changes)
+    make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", select="all", progress=False, **edges)
+
+    def notes(runs):
+        validation = validate(
+            tmp_path / "m", tmp_path / runs, "GADF", select="all", progress=False, energy_min="0.2 TeV",
+            rate_interpolation="none",
+        )  # fmt: skip
+        return [note for note in validation.notes if "differ by a factor" in note]
+
+    assert not notes("runs")
+    run, energy = notes("many")
+    assert float(re.search(r"factor of ([\d.]+)", run)[1]) == pytest.approx(6, rel=0.05)
+    assert ": runs 1, 2;" in run
+    assert "TeV" in energy
+    hard = notes("hard")
+    assert "TeV" in hard[-1]
+
+
 def test_runs_used_for_models_are_noted(tmp_path):
     """The summary notes how many of the runs were used to make the models."""
     make_test_dataset(tmp_path / "runs", n_runs=3, trigger_rate=8, progress=False)
