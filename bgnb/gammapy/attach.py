@@ -16,6 +16,7 @@ from astropy.table import Table
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
+from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, notes_on_coverage, without_empty_ends
 from bgnb.cubes.cube import Cube
 from bgnb.cubes.model_set import ModelLookup, ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
@@ -54,7 +55,7 @@ class AttachedRun:
     reason : Reason or None
         Reason for which the run is skipped.
     groups : mapping of int to float
-        Weights of the groups whose models make the background; empty for a spline.
+        Mean weights of the groups whose models make the background; empty for a spline.
     livetime_over_ontime : float or None
         Factor from rates per livetime to rates per ontime.
     fovalign : str or None
@@ -62,6 +63,10 @@ class AttachedRun:
     missing : tuple of str
         Components that Gammapy requires by default and the index lacks; ``site`` if the
         header of the events does not state the location of the observatory.
+    coverage : `~bgnb.cubes.coverage.Coverage` or None
+        Numbers of events outside the axes of the models.
+    continued_tev : tuple of float or None
+        Minimum and maximum energy, TeV, of a background continued beyond the energies of the models.
     """
 
     obs_id: int
@@ -70,6 +75,8 @@ class AttachedRun:
     livetime_over_ontime: float | None = None
     fovalign: str | None = None
     missing: tuple[str, ...] = ()
+    coverage: Coverage | None = None
+    continued_tev: tuple[float, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry in ``report.json``."""
@@ -89,7 +96,7 @@ class Attachments:
     settings : mapping
         All arguments.
     notes : tuple of str
-        Warnings raised while reading the index of runs.
+        Warnings raised while reading the index of runs, and notes on the runs.
     """
 
     runs: tuple[AttachedRun, ...]
@@ -147,8 +154,10 @@ def attach(
 
     OUTDIR contains GADF index files and a background for each run. The index refers, by
     relative paths, to the files of INDIR, which are not changed. The backgrounds are written
-    such that Gammapy predicts the counts of the models: per ontime, at the bin centres, and
-    in a frame that Gammapy interprets correctly (see ``docs/methods.md``).
+    such that Gammapy predicts the counts of the models: per ontime, at the bin centres,
+    averaged over the pointings of the run, and in a frame that Gammapy interprets correctly. They
+    are continued to the energies of events above the energy threshold of the run that lie
+    outside the energies of the models (see ``docs/methods.md``).
 
     Parameters
     ----------
@@ -213,10 +222,16 @@ def attach(
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
         reports = [_with_missing(run, components[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in skipped.items()]
+        covered = {run.obs_id: run.coverage for run in attached if run.coverage is not None}
+        consequences = "the backgrounds are continued along a power law", "there is no background"
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
-            (*runs.notes, *models.notes_on(runs, [run.obs_id for run in attached])),
+            (
+                *runs.notes,
+                *models.notes_on(runs, [run.obs_id for run in attached]),
+                *notes_on_coverage(covered, *consequences),
+            ),
         )
         write_report(directory, report.as_dict())
     return report
@@ -235,8 +250,11 @@ class _Job:
         run = read_event_list(files)
         self._models.check_instrument(run)
         header = read_table(files.events.path, files.events.hdu, columns=[])  # the header that Gammapy reads, not the index
-        found = self._models.rate_for(*self._runs.pointing(obs_id), self._lookup)
-        rate = self._at_bin_centers(found)
+        found = self._models.mean_rate_for(run, self._lookup)
+        of_models = self._at_bin_centers(found)
+        rate = continue_to_events(of_models, run)
+        energies = rate.axes.energy.value
+        continued = None if rate is of_models else (float(energies[0]), float(energies[-1]))
         fovalign = _frame(self._models.fovalign, header, run)
         if fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":
             rate = rotate_to_radec(rate, run)
@@ -251,15 +269,23 @@ class _Job:
         write_background(per_ontime, path, fovalign=fovalign, timebase="ONTIME", keywords=keywords)
         states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
         missing = () if states_site else ("site",)
-        return AttachedRun(obs_id, groups=found.weights, livetime_over_ontime=factor, fovalign=fovalign, missing=missing)
+        return AttachedRun(
+            obs_id,
+            groups=found.weights,
+            livetime_over_ontime=factor,
+            fovalign=fovalign,
+            missing=missing,
+            coverage=coverage(run, of_models.axes, self._models.fovalign),
+            continued_tev=continued,
+        )
 
     def _at_bin_centers(self, found: RateForRun) -> Cube:
         """Return the rates at the bin centres; those of single groups are cached, as interpolated rates rarely occur twice."""
         if len(found.weights) != 1:
-            return point_rate(found.rate)
+            return point_rate(without_empty_ends(found.rate))
         (group_id,) = found.weights
         if group_id not in self._of_groups:
-            self._of_groups[group_id] = point_rate(found.rate)
+            self._of_groups[group_id] = point_rate(without_empty_ends(found.rate))
         return self._of_groups[group_id]
 
 

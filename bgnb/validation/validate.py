@@ -15,6 +15,7 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
+from bgnb.cubes.coverage import coverage
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.stack import stack_runs
@@ -209,7 +210,7 @@ def _prediction(models: ModelSet, runs: Runs, obs_id: int, settings: PredictionS
     models.check_instrument(events)
     stack = stack_runs([events], grid.axes, models.fovalign)
     pointing = runs.pointing(obs_id)
-    found = models.rate_for(*pointing, settings.model_lookup)
+    found = models.mean_rate_for(events, settings.model_lookup)
     rate = point_rate(found.rate) if interpolation == "gammapy" else found.rate
     exposed = np.flatnonzero(stack.livetime_us.any(axis=(1, 2)))
     return RunPrediction(
@@ -219,6 +220,7 @@ def _prediction(models: ModelSet, runs: Runs, obs_id: int, settings: PredictionS
         expected=predicted_rate(rate, grid.axes, interpolation) * stack.livetime.value,
         used=grid.used(found.rate.axes, int(exposed[0]) if len(exposed) else grid.axes.shape[0]),
         groups=dict(found.weights),
+        coverage=coverage(events, found.rate.axes, models.fovalign),
     )
 
 
