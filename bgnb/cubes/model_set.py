@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
 from astropy import units as u
 
+from bgnb._util.arrays import Bools, Floats
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
-from bgnb.cubes.cube import RATE_UNIT, Cube
+from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.method import PointingModel, find_method, method_names
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.prediction import point_rate, predicted_rate
@@ -26,6 +27,8 @@ from bgnb.observations.sites import same_instrument
 MIN_COUNTS = 1000
 #: Distance between groups in different ranges of azimuth, in units of the cosine of the zenith angle.
 AZIMUTH_DISTANCE = 0.1
+# Maximum distance of the times at which the rate for a run is evaluated, s; meanwhile the sky turns by 1 deg.
+_STEP_S = 240.0
 #: Lookup of the rate for a run in the models of groups.
 ModelLookup = Literal["interpolate", "nearest"]
 
@@ -214,6 +217,46 @@ class ModelSet:
                 return _interpolated(below[-1], above[0], cos_zenith)
         return RateForRun(rate=nearest.model.rate, weights={nearest.group_id: 1.0})
 
+    def mean_rate_for(self, run: EventList, model_lookup: ModelLookup = "interpolate") -> RateForRun:
+        """Average the rate for the pointing over the good time of a run.
+
+        The rate is that of `rate_for`, evaluated at times at most 4 minutes apart, in which the
+        pointing moves by at most 1 deg. If the models have different axes, the mean has those
+        of the rate in the middle of the run.
+
+        Parameters
+        ----------
+        run : `~bgnb.EventList`
+            The run.
+        model_lookup : {"interpolate", "nearest"}
+            See `rate_for`.
+
+        Returns
+        -------
+        RateForRun
+            The mean rate, in the frame of the models, and the mean weights of the groups.
+
+        Raises
+        ------
+        BgnbError
+            If the groups are not known.
+        """
+        seconds, parts = run.good_seconds(_STEP_S)
+        pointings = zip(*run.field_of_view.pointing_altaz(seconds), strict=True)
+        found = [self.rate_for(float(altitude), float(azimuth), model_lookup) for altitude, azimuth in pointings]
+        if all(each.rate is found[0].rate for each in found):
+            return found[0]
+        axes = found[int(np.argmin(np.abs(seconds)))].rate.axes
+        total, covered = np.zeros(axes.shape), np.zeros(axes.shape)
+        weights: dict[int, float] = {}
+        for each, part in zip(found, parts.tolist(), strict=True):
+            rate, inside = _on_axes(each.rate, axes)
+            total += part * rate
+            covered += part * inside
+            for group_id, weight in each.weights.items():
+                weights[group_id] = weights.get(group_id, 0.0) + part * weight
+        return RateForRun(rate=Cube(axes, u.Quantity(total / covered, RATE_UNIT)), weights=dict(sorted(weights.items())))
+
     @property
     def _known_groups(self) -> ObservationGroups:
         if self.groups is None:
@@ -249,8 +292,7 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ra
     first, second = near.model.rate.quantity.to_value(RATE_UNIT), far.model.rate.quantity.to_value(RATE_UNIT)
     seen_first, seen_second = near.model.exposed, far.model.exposed
     if far.model.axes != axes:
-        second = predicted_rate(point_rate(far.model.rate), axes, "gammapy") / axes.bin_volume.to_value("MeV sr")
-        second = np.where(axes.bins_on(far.model.axes), second, 0.0)
+        second = _on_axes_of(far, near)
         low, high = far.model.axes.energy.value[[*np.flatnonzero(seen_second)[[0, -1]] + [0, 1]]]
         centres = axes.energy_centers.value
         seen_second = (centres >= low) & (centres < high)
@@ -261,6 +303,21 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ra
     rate = np.where(from_second, second * np.exp((weight - 1) * ratio), first * np.exp(weight * ratio))
     weights = {near.group_id: 1 - weight, far.group_id: weight}
     return RateForRun(rate=Cube(axes, u.Quantity(rate, RATE_UNIT)), weights=dict(sorted(weights.items())))
+
+
+@lru_cache(maxsize=8)  # each run needs it several times
+def _on_axes_of(group: GroupModel, other: GroupModel) -> Floats:
+    """Return the rate of a group on the axes of another one, see `_on_axes`."""
+    return _on_axes(group.model.rate, other.model.axes)[0]
+
+
+def _on_axes(rate: Cube, axes: CubeAxes) -> tuple[Floats, Bools]:
+    """Return the mean rate in bins of other axes, zero in bins that do not lie on its own axes, and a mask of the others."""
+    if rate.axes == axes:
+        return rate.quantity.to_value(RATE_UNIT), np.ones(axes.shape, dtype=bool)
+    inside = axes.bins_on(rate.axes)
+    values = predicted_rate(point_rate(rate), axes, "gammapy") / axes.bin_volume.to_value("MeV sr")
+    return np.where(inside, values, 0.0), inside
 
 
 def _log(values: Any) -> Any:

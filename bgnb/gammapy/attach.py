@@ -18,6 +18,7 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.compare import note_on_rates
+from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, notes_on_coverage, without_empty_ends
 from bgnb.cubes.cube import Cube
 from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
@@ -58,7 +59,7 @@ class AttachedRun:
     reason : Reason or None
         Reason for which the run is skipped.
     groups : mapping of int to float
-        Weights of the groups whose models make the background; empty for a spline.
+        Mean weights of the groups whose models make the background; empty for a spline.
     livetime_over_ontime : float or None
         Factor from rates per livetime to rates per ontime.
     fovalign : str or None
@@ -69,6 +70,10 @@ class AttachedRun:
     predicted_over_observed : float or None
         Predicted over observed events in the energy bins above the threshold of the run, without
         a cut on positions; None if there are few.
+    coverage : `~bgnb.cubes.coverage.Coverage` or None
+        Numbers of events outside the axes of the models.
+    continued_tev : tuple of float or None
+        Minimum and maximum energy, TeV, of a background continued beyond the energies of the models.
     """
 
     obs_id: int
@@ -78,6 +83,8 @@ class AttachedRun:
     fovalign: str | None = None
     missing: tuple[str, ...] = ()
     predicted_over_observed: float | None = None
+    coverage: Coverage | None = None
+    continued_tev: tuple[float, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry in ``report.json``."""
@@ -97,7 +104,7 @@ class Attachments:
     settings : mapping
         All arguments.
     notes : tuple of str
-        Warnings raised while reading the index of runs, and notes on runs that models do not fit.
+        Warnings raised while reading the index of runs, and notes on the runs.
     """
 
     runs: tuple[AttachedRun, ...]
@@ -155,8 +162,10 @@ def attach(
 
     OUTDIR contains GADF index files and a background for each run. The index refers, by
     relative paths, to the files of INDIR, which are not changed. The backgrounds are written
-    such that Gammapy predicts the counts of the models: per ontime, at the bin centres, and
-    in a frame that Gammapy interprets correctly (see ``docs/methods.md``).
+    such that Gammapy predicts the counts of the models: per ontime, at the bin centres,
+    averaged over the pointings of the run, and in a frame that Gammapy interprets correctly. They
+    are continued to the energies of events above the energy threshold of the run that lie
+    outside the energies of the models (see ``docs/methods.md``).
 
     Parameters
     ----------
@@ -221,10 +230,17 @@ def attach(
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
         reports = [_with_missing(run, components[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in skipped.items()]
+        covered = {run.obs_id: run.coverage for run in attached if run.coverage is not None}
+        consequences = "the backgrounds are continued along a power law", "there is no background"
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
-            (*runs.notes, *models.notes_on(runs, [run.obs_id for run in attached]), *_note_on_rates(attached)),
+            (
+                *runs.notes,
+                *models.notes_on(runs, [run.obs_id for run in attached]),
+                *_note_on_rates(attached),
+                *notes_on_coverage(covered, *consequences),
+            ),
         )
         write_report(directory, report.as_dict())
     return report
@@ -244,8 +260,11 @@ class _Job:
         self._models.check_instrument(run)
         header = read_table(files.events.path, files.events.hdu, columns=[])  # the header that Gammapy reads, not the index
         alt_pnt, az_pnt = self._runs.pointing(obs_id)
-        found = self._models.rate_for(alt_pnt, az_pnt, self._settings.model_lookup)
-        rate = self._at_bin_centers(found)
+        found = self._models.mean_rate_for(run, self._settings.model_lookup)
+        of_models = self._at_bin_centers(found)
+        rate = continue_to_events(of_models, run)
+        energies = rate.axes.energy.value
+        continued = None if rate is of_models else (float(energies[0]), float(energies[-1]))
         fovalign = None if self._settings.kind == "bkg_2d" else _frame(self._models.fovalign, header, run)
         if fovalign and fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":
             rate = rotate_to_radec(rate, run)
@@ -273,15 +292,17 @@ class _Job:
             fovalign=fovalign,
             missing=missing,
             predicted_over_observed=_predicted_over_observed(found.rate, run),
+            coverage=coverage(run, of_models.axes, self._models.fovalign),
+            continued_tev=continued,
         )
 
     def _at_bin_centers(self, found: RateForRun) -> Cube:
         """Return the rates at the bin centres; those of single groups are cached, as interpolated rates rarely occur twice."""
         if len(found.weights) != 1:
-            return point_rate(found.rate)
+            return point_rate(without_empty_ends(found.rate))
         (group_id,) = found.weights
         if group_id not in self._of_groups:
-            self._of_groups[group_id] = point_rate(found.rate)
+            self._of_groups[group_id] = point_rate(without_empty_ends(found.rate))
         return self._of_groups[group_id]
 
 

@@ -119,6 +119,25 @@ class FieldOfView:
         left = east * zenith_north - north * zenith_east
         return _lon_lat(ahead, left, up)
 
+    def pointing_altaz(self, seconds: Floats) -> tuple[Floats, Floats]:
+        """Compute altitude and azimuth (north through east) of the pointing, deg.
+
+        Parameters
+        ----------
+        seconds : ndarray, shape (n,)
+            Times, s since ``mjd_tt``.
+
+        Returns
+        -------
+        tuple of ndarray, shape (n,)
+            Altitude and azimuth.
+        """
+        orientation = _EarthOrientation.at(self.mjd_tt, self.site)
+        pointing = orientation.apparent(_unit_vector(self.ra_pnt, self.dec_pnt))
+        # In CIRS the sky rotates backwards with respect to the horizon at the reference time.
+        azimuth, altitude = _lon_lat(*(orientation.horizon() @ _rotate_about_z(pointing, -_EARTH_ROTATION_RATE * seconds)))
+        return altitude, azimuth % 360
+
     def sky_position(self, fovalign: FovAlign, detx: Floats, dety: Floats, seconds: Floats) -> tuple[Floats, Floats]:
         """Compute right ascension and declination (ICRS, deg) from DETX and DETY: the inverse of `detxy`."""
         ahead, left, up = _unit_vector(detx, dety)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from astropy.table import Table
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError
+from bgnb.cubes.coverage import notes_on_coverage
 from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significance
 from bgnb.files.report_json import plain
 from bgnb.validation.run_prediction import Grid, RunPrediction
@@ -124,6 +125,13 @@ class Validation:
     def events_in_mask(self) -> int:
         """Number of events in exclusion regions, which are not compared."""
         return sum(run.events_in_mask for run in self.runs)
+
+    @property
+    def _notes_on_coverage(self) -> list[str]:
+        """Notes on events outside the axes of the models."""
+        counted = {run.obs_id: run.coverage for run in self.runs if run.coverage is not None}
+        consequence = "bins that are not entirely inside are not compared"
+        return notes_on_coverage(counted, consequence, consequence)
 
     @cached_property
     def ratios(self) -> Floats:
@@ -311,7 +319,7 @@ class Validation:
         if seen := [run.obs_id for run in self.runs if run.obs_id in self.seen]:
             bias = "which biases the result in the models' favour"
             lines.append(f"note: {len(seen)} of these runs were used to make the models, {bias}")
-        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"note: {note}" for note in (*self.notes, *self._notes_on_coverage)]
         lines += [f"skipped: {error}" for error in self.faults.values()]
         return "\n".join(lines)
 
@@ -327,12 +335,15 @@ class Validation:
         columns = {name.lower(): table[name].tolist() for name in table.colnames if name != "GROUPS"}
         runs = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         results: dict[str, Any] = {
-            "runs": [row | {"groups": run.groups} for row, run in zip(runs, self.runs, strict=True)],
+            "runs": [
+                row | {"groups": run.groups, "coverage": run.coverage and asdict(run.coverage)}
+                for row, run in zip(runs, self.runs, strict=True)
+            ],
             "ratio": {"total": self.total_ratio, "mean": mean, "scatter": scatter},
             "counts_where_none_are_possible": self.counts_where_none_are_possible,
             "events_in_mask": self.events_in_mask,
             "left_out": self.faults,
-            "notes": self.notes,
+            "notes": (*self.notes, *self._notes_on_coverage),
             "seen": sorted(self.seen & {run.obs_id for run in self.runs}),
         }
         names = ("mean", "width", "expected_width", "expected_width_error")

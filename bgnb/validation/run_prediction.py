@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bgnb._util.arrays import Floats, Ints
 from bgnb._util.checks import to_value
 from bgnb._util.errors import BgnbError
+from bgnb.cubes.coverage import Coverage
 from bgnb.cubes.cube import CubeAxes
 from bgnb.observations.coordinates import separation
 
@@ -126,9 +127,11 @@ class RunPrediction:
     used : ndarray of bool
         Bins that are compared, same shape.
     groups : mapping of int to float
-        Weights of the groups whose models make the prediction, by GROUP_ID; empty for a spline.
+        Mean weights of the groups whose models make the prediction, by GROUP_ID; empty for a spline.
     events_in_mask : int
         Number of events in exclusion regions, which are not counted.
+    coverage : `~bgnb.cubes.coverage.Coverage`, optional
+        Numbers of events outside the axes of the model.
     """
 
     obs_id: int
@@ -139,6 +142,7 @@ class RunPrediction:
     used: NDArray[np.bool_]
     groups: dict[int, float]
     events_in_mask: int = 0
+    coverage: Coverage | None = None
 
     @property
     def n_counts(self) -> int:

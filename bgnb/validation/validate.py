@@ -18,6 +18,7 @@ from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.compare import note_on_rates
+from bgnb.cubes.coverage import coverage
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
@@ -236,7 +237,7 @@ def _prediction(
     axes = grid.divided(n_parts)
     stack = stack_runs([events], axes, models.fovalign, mask)
     pointing = runs.pointing(obs_id)
-    found = models.rate_for(*pointing, settings.model_lookup)
+    found = models.mean_rate_for(events, settings.model_lookup)
     rate = point_rate(found.rate) if interpolation == "gammapy" else found.rate
     exposed = np.flatnonzero(stack.livetime_us.any(axis=(1, 2)))
     return RunPrediction(
@@ -247,6 +248,7 @@ def _prediction(
         used=grid.used(found.rate.axes, int(exposed[0]) if len(exposed) else grid.axes.shape[0]),
         groups=dict(found.weights),
         events_in_mask=stack.runs[0].events_in_mask,
+        coverage=coverage(events, found.rate.axes, models.fovalign),
     )
 
 

@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.special import xlogy
 
 from bgnb import (
+    Cube,
     CubeAxes,
     Grid,
     PointSource,
@@ -26,6 +27,7 @@ from bgnb import (
     make_test_observation_table,
     make_true_reco,
     open_runs,
+    read_event_list,
     read_models,
     validate,
 )
@@ -33,7 +35,10 @@ from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significan
 from bgnb.cubes.prediction import predicted_rate
 from bgnb.validation.result import KINDS, PROFILES, Fit
 from tests.helpers.commands import output_of
+from tests.helpers.drift import AXES as DRIFT_AXES
+from tests.helpers.drift import GTIS, drifting_models, drifting_run, expected_rates
 from tests.helpers.errors import raises
+from tests.helpers.run_files import write_gadf
 
 GRID = Grid.regular(energy_min="1 TeV", energy_max="20 TeV", n_energy=3, pixel="0.8 deg", offset_max="2.1 deg")
 
@@ -539,6 +544,61 @@ def test_runs_used_for_models_are_noted(tmp_path):
     make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", select="all", progress=False)
     validation = validate(tmp_path / "m", tmp_path / "runs", "GADF", select="all", progress=False)
     assert "note: 3 of these runs" in validation.summary
+
+
+@pytest.mark.parametrize("interpolation", ["none", "gammapy"])
+@pytest.mark.parametrize("gti", GTIS)
+def test_prediction_follows_the_altitude(tmp_path, monkeypatch, gti, interpolation):
+    """Predictions for a run that drifts by 15 deg are averaged over its good time."""
+    monkeypatch.setattr("bgnb.validation.validate.read_models", lambda _: drifting_models())
+    indir = write_gadf(tmp_path / "in", [drifting_run(1, GTIS[gti])])
+    grid = {"energy_min": DRIFT_AXES.energy[0], "energy_max": DRIFT_AXES.energy[-1], "n_energy": 8}
+    grid |= {"pixel": "0.8 deg", "offset_max": "2.4 deg", "rate_interpolation": interpolation, "progress": False}
+    (found,) = validate(tmp_path / "models", indir, "GADF", select="all", on_error="fail", **grid).runs
+    events = read_event_list(open_runs(indir, "GADF").files(1))
+    edges = np.arange(-3, 4) * 0.8
+    volume = DRIFT_AXES.bin_volume.to_value("MeV sr")
+    averaged, of_middle = (
+        predicted_rate(Cube(DRIFT_AXES, rate / volume * u.Unit("MeV-1 s-1 sr-1")), validation_axes(edges), "none")
+        for rate in expected_rates(events)
+    )
+    planes = slice(*found.used.any(axis=(1, 2)).nonzero()[0][[0, -1]])
+    expected, of_middle = (rate.sum(axis=(1, 2))[planes] * events.livetime for rate in (averaged, of_middle))
+    np.testing.assert_allclose(found.expected.sum(axis=(1, 2))[planes], expected, rtol=0.01)
+    assert np.abs(of_middle / expected - 1).max() > 0.1
+
+
+def validation_axes(edges):
+    """Return axes with the energies of the drifting model and the given edges in deg."""
+    return CubeAxes(DRIFT_AXES.energy, edges * u.deg, edges * u.deg)
+
+
+def test_events_outside_models_are_noted(tmp_path):
+    """Events above the threshold that lie outside the axes of the models are counted in the report, and noted."""
+    simulation = {"trigger_rate": 40, "spectral_index": 1.3, "energy_threshold": 0.4, "seed": 4, "progress": False}
+    make_test_dataset(tmp_path / "runs", n_runs=3, **simulation)
+    axes = {"energy_min": "1.5 TeV", "energy_max": "12 TeV", "n_energy": 6, "n_fov": 8, "fov_max": "2 deg"}
+    groups = {"alt_edges": [0, 90], "az_edges": [0, 360], "method": "unsmoothed"}
+    make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", select="all", progress=False, **axes, **groups)
+    arguments = {"select": "all", "rate_interpolation": "none", "offset_max": "1.5 deg", "progress": False}
+    validation = validate(tmp_path / "m", tmp_path / "runs", "GADF", tmp_path / "v", **arguments)
+    report = json.loads((tmp_path / "v/report.json").read_text())
+    totals = np.zeros(4, dtype=int)
+    runs = open_runs(tmp_path / "runs", "GADF")
+    for row in report["runs"]:
+        events = read_event_list(runs.files(row["obs_id"]))
+        used = events.energy >= events.energy_threshold
+        below, above = used & (events.energy < 1.5), events.energy >= 12
+        outside = used & ~below & ~above & (np.max(np.abs(events.detxy()), axis=0) > 2)
+        numbers = [int(mask.sum()) for mask in (used, below, above, outside)]
+        assert list(row["coverage"].values()) == numbers
+        totals += numbers
+    energy, view = report["notes"]
+    assert energy.startswith(f"{totals[1] + totals[2]} of {totals[0]} events ({(totals[1] + totals[2]) / totals[0]:.1%}"[:-1])
+    assert f"({totals[1]} below, {totals[2]} above)" in energy
+    assert view.startswith(f"{totals[3]} of {totals[0]} events")
+    assert f"note: {energy}" in validation.summary
+    assert energy.endswith("run 1, 2, 3")
 
 
 @pytest.mark.slow

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import EarthLocation
 from astropy.io import fits
 from scipy.interpolate import RegularGridInterpolator
 
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
-from gammapy.data import DataStore
+from gammapy.data import DataStore, Observation
 from gammapy.datasets import MapDataset
 from gammapy.irf import Background2D, FoVAlignment
 from gammapy.makers import MapDatasetMaker
@@ -29,9 +30,11 @@ from bgnb import (
 )
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.observations.coordinates import FieldOfView
+from tests.helpers.drift import AXES as DRIFT_AXES
+from tests.helpers.drift import GTIS, drifting_models, drifting_run, expected_rates
 from tests.helpers.files import digests_and_times
 from tests.helpers.model_directories import model_directory
-from tests.helpers.run_files import run, write_hess
+from tests.helpers.run_files import SITE, run, write_gadf, write_hess
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy and its dependencies
@@ -201,9 +204,8 @@ def test_prediction_of_real_runs(hess_data, tmp_path, fovalign):
     observations = DataStore.from_dir(tmp_path / "store").get_observations()
     assert [observation.obs_id for observation in observations] == report.obs_ids == selected
     for observation in observations:
-        row = runs.table[runs.table["OBS_ID"] == observation.obs_id][0]
-        rate = point_rate(models.rate_for(float(row["ALT_PNT"]), float(row["AZ_PNT"])).rate)
         events = read_event_list(runs.files(observation.obs_id))
+        rate = point_rate(models.mean_rate_for(events).rate)
         assert events.livetime < 0.97 * np.diff(events.gti).sum()  # a rate per livetime would differ
         geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=5, binsz=0.2, proj="TAN", axes=[energy])
         ours = predicted_by_us(rate, fovalign, events, geom)
@@ -215,6 +217,24 @@ def test_prediction_of_real_runs(hess_data, tmp_path, fovalign):
         whole = predicted_rate(rate, axes, "gammapy").ravel() * events.livetime
         geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=12, binsz=0.13, proj="TAN", axes=[energy])
         np.testing.assert_allclose(predicted_by_gammapy(observation, geom).sum(axis=(1, 2)), whole, rtol=0.01)
+
+
+@pytest.mark.parametrize("gti", GTIS)
+def test_prediction_follows_the_altitude(tmp_path, monkeypatch, gti):
+    """Gammapy predicts the counts of a true model that changes with altitude, for a run that drifts by 15 deg."""
+    monkeypatch.setattr("bgnb.gammapy.attach.read_models", lambda _: drifting_models())
+    indir = write_gadf(tmp_path / "in", [drifting_run(1, GTIS[gti])])
+    attach(tmp_path / "models", indir, "GADF", tmp_path / "store", on_error="fail")
+    stored = DataStore.from_dir(tmp_path / "store").obs(1, required_irf=["bkg"])
+    location = EarthLocation.from_geodetic(SITE["GEOLON"], SITE["GEOLAT"], SITE["ALTITUDE"])
+    observation = Observation(bkg=stored.bkg, gti=stored.gti, pointing=stored.pointing, location=location)
+    energy = MapAxis.from_energy_edges(DRIFT_AXES.energy)
+    geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=13, binsz=0.1, proj="TAN", axes=[energy])
+    events = read_event_list(open_runs(indir, "GADF").files(1))
+    expected, of_middle = (rate.sum(axis=(1, 2)) * events.livetime for rate in expected_rates(events))
+    found = MapDatasetMaker(background_oversampling=12).make_background(geom, observation).data.sum(axis=(1, 2))
+    np.testing.assert_allclose(found, expected, rtol=0.01)
+    assert np.abs(of_middle / expected - 1).max() > 0.1
 
 
 @pytest.mark.slow

@@ -1,0 +1,85 @@
+"""Rates for runs, averaged over the pointings on the way."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+from bgnb import BackgroundModel, Cube, CubeAxes, EventList, ModelSet, ObservationGroups, stack_runs
+from bgnb.cubes.model_set import GroupModel
+from bgnb.observations.coordinates import pointing_altaz, pointing_radec
+from tests.helpers.run_files import HESS
+
+MJD = 53343.95
+GROUPS = ObservationGroups([20, 32, 45] * u.deg, [0, 360] * u.deg)
+AXES = CubeAxes(np.geomspace(1, 16, 5) * u.TeV, [-1, 0, 2] * u.deg, [-3, -1, 0, 1] * u.deg)
+NARROW = CubeAxes(AXES.energy[1:], AXES.dety, AXES.detx)
+
+
+def event_list(gti):
+    """Make a run without events in the east, that drifts upwards by 15 deg in 3920 s from altitude 25 deg."""
+    gti = np.array(gti, dtype=float)
+    ra, dec = pointing_radec(32.5, 90.0, MJD + 1960 / 86400, HESS)
+    return EventList(1, *np.zeros((4, 0)), MJD, gti, float(np.diff(gti).sum()), ra, dec, HESS, None)
+
+
+def model_set(low_axes=AXES, high_axes=AXES):
+    """Make models of two groups, at altitude 26 and 38 deg; the higher one has four times the rate of the lower one."""
+    models = []
+    for group_id, alt_pnt, axes, factor in ((0, 26.0, low_axes, 1.0), (1, 38.0, high_axes, 4.0)):
+        energy = axes.energy_centers.value[:, None, None]
+        view = 1 + 0.03 * np.arange(6).reshape(2, 3)
+        rate = Cube(axes, u.Quantity(factor * view * energy**-2, "MeV-1 s-1 sr-1"))
+        model = BackgroundModel(rate, stack_runs([], axes), "true")
+        models.append(GroupModel(group_id=group_id, alt_pnt=alt_pnt, az_pnt=90.0, model=model))
+    return ModelSet(models=tuple(models), groups=GROUPS, model_ids={0: 0, 1: 1})
+
+
+def altitudes(run):
+    """Return altitudes at equidistant times in the good time."""
+    times = np.concatenate([np.arange(start + 2.5, stop, 5) for start, stop in run.gti])
+    return np.array([pointing_altaz(run.ra_pnt, run.dec_pnt, run.mjdref + time / 86400, run.site)[0] for time in times])
+
+
+@pytest.mark.parametrize("gti", [[(0, 3920)], [(0, 900), (3000, 3920)]])
+def test_nearest_groups_share_the_run(gti):
+    """With nearest, the groups have the weights of the good time in which the run points to them."""
+    run = event_list(gti)
+    found = model_set().mean_rate_for(run, "nearest")
+    high = np.mean(altitudes(run) > 32)
+    assert found.weights == pytest.approx({0: 1 - high, 1: high}, abs=0.035)  # half a step of 240 s
+    low = model_set().models[0].model.rate.quantity
+    np.testing.assert_allclose(found.rate.quantity / low, found.weights[0] + 4 * found.weights[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("gti", [[(0, 3920)], [(0, 900), (3000, 3920)]])
+def test_interpolated_rates_are_averaged(gti):
+    """Rates are averaged, not their logarithms; beyond the mean altitudes of the groups they are constant."""
+    run, models = event_list(gti), model_set()
+    found = models.mean_rate_for(run)
+    low, high = np.sin(np.radians([26, 38]))
+    part = np.clip((np.sin(np.radians(altitudes(run))) - low) / (high - low), 0, 1)
+    assert found.weights == pytest.approx({0: 1 - part.mean(), 1: part.mean()}, rel=5e-3)
+    expected = (4**part).mean()
+    np.testing.assert_allclose(found.rate.quantity / models.models[0].model.rate.quantity, expected, rtol=1e-3)
+    assert expected > 1.05 * 4 ** part.mean()
+
+
+def test_short_run_has_the_rate_of_its_group():
+    """A run in a single group has the very rate of this group."""
+    models = model_set()
+    found = models.mean_rate_for(event_list([(0, 200)]))
+    assert found.weights == {0: 1.0}
+    assert found.rate is models.models[0].model.rate
+
+
+@pytest.mark.parametrize("middle", [0, 1])
+def test_different_axes_are_averaged(middle):
+    """The mean is on the axes in the middle of the run; bins on the axes of one model only have the rate of this model."""
+    run = event_list([(0, 3920)] if middle else [(0, 2600)])
+    same, models = model_set(), model_set(AXES, NARROW)
+    rate = models.mean_rate_for(run, "nearest").rate
+    assert rate.axes == (NARROW if middle else AXES)
+    expected = same.mean_rate_for(run, "nearest").rate.quantity
+    np.testing.assert_allclose(rate.quantity[-3:], expected[-3:], rtol=0.02)  # interpolated between bins
+    if not middle:
+        np.testing.assert_allclose(rate.quantity[0], same.models[0].model.rate.quantity[0], rtol=1e-12)
