@@ -87,7 +87,7 @@ def test_mean_pointing(tmp_path):
 def test_hdus_units_and_keywords(tmp_path):
     write_model(asymmetric_model(), tmp_path / "m.fits.gz", {"GROUP_ID": 3})
     with fits.open(tmp_path / "m.fits.gz", checksum=True) as hdus:
-        assert [hdu.name for hdu in hdus] == ["PRIMARY", "COUNTS", "LIVETIME", "BACKGROUND", "ERROR", "RUNS"]
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "COUNTS", "LIVETIME", "BACKGROUND", "RUNS", "ERROR"]
         for hdu in hdus:
             assert "CHECKSUM" in hdu.header
             assert "DATASUM" in hdu.header
