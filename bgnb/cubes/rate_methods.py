@@ -24,7 +24,8 @@ class _Spline(Method):
 
     name = "spline"
     sums = "pointing"
-    default_bins = (40, 40)
+    # Different numbers: Gammapy finds the order of axes by their lengths.
+    default_bins = (30, 40)
 
     def make(self, stack: Stack) -> BackgroundModel:
         rate, error = self.fit([Cell(90.0, 0.0, stack)]).at(90.0, 0.0)

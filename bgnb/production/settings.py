@@ -216,7 +216,7 @@ class Grouping(SettingsGroup):
 
 def n_energy_setting() -> Any:
     """Declare the number of energy bins of models."""
-    text = "40 for splines, otherwise 20"
+    text = "30 for splines, otherwise 20"
     return setting(Whole(), None, help="Number of energy bins.", default_text=text)
 
 
