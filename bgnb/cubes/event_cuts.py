@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb.cubes.cube import CubeAxes
@@ -20,8 +21,9 @@ class RunCounts:
     """Numbers of counted and excluded events of one run.
 
     Each event is in one category: outside the good time intervals, else below the run's
-    energy threshold or in the energy bin that contains the threshold, else outside the axes,
-    else in an exclusion region, else counted.
+    energy threshold or in the energy bin that contains the threshold, else above its energy limit
+    or in the energy bin that contains the limit, else outside the axes, else in an exclusion
+    region, else counted.
 
     Parameters
     ----------
@@ -39,6 +41,10 @@ class RunCounts:
         Name of the instrument (TELESCOP).
     n_tels : int or None
         Number of telescopes (N_TELS).
+    energy_limit_tev : float or None
+        Energy limit (HI_THRES), TeV; None if it is not stated.
+    events_above_limit : int
+        Number of events excluded because of the energy limit.
     notes : tuple of str
         Warnings raised while the run was read.
     """
@@ -53,23 +59,37 @@ class RunCounts:
     events_in_mask: int = 0
     telescop: str = ""
     n_tels: int | None = None
+    energy_limit_tev: float | None = None
+    events_above_limit: int = 0
     notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> int:
         """Number of counted events."""
-        left_out = self.events_outside_gti + self.events_below_threshold + self.events_outside_axes + self.events_in_mask
-        return self.events - left_out
+        by_energy = self.events_below_threshold + self.events_above_limit
+        return self.events - self.events_outside_gti - by_energy - self.events_outside_axes - self.events_in_mask
+
+
+def measured_planes(events: EventList, axes: CubeAxes) -> slice:
+    """Return the energy bins that lie entirely between the energy threshold and the energy limit of a run."""
+    threshold, limit = events.energy_threshold, events.energy_limit
+    first = 0 if threshold is None else axes.first_bin_above(threshold * u.TeV)
+    stop = axes.shape[0] if limit is None else axes.number_below(limit * u.TeV)
+    return slice(first, max(first, stop))
 
 
 def cut_events(
-    events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int, mask: SourceMask | None, part: NDArray[np.float64]
+    events: EventList, axes: CubeAxes, fovalign: FovAlign, mask: SourceMask | None, part: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], RunCounts]:
     """Compute the flat bin index of each counted event, and the numbers of counted and excluded events."""
-    energy_edges = axes.energy.value
+    energy_edges, planes = axes.energy.value, measured_planes(events, axes)
     in_gti = events.in_gti
-    above = events.energy >= (energy_edges[first_bin] if first_bin else events.energy_threshold or 0.0)
-    use = np.flatnonzero(in_gti & above)
+    above = in_gti & (events.energy >= (energy_edges[planes.start] if planes.start else events.energy_threshold or 0.0))
+    if planes.stop < axes.shape[0]:
+        use = above & (events.energy < energy_edges[planes.stop])
+    else:
+        use = above & (events.energy <= (np.inf if events.energy_limit is None else events.energy_limit))
+    use = np.flatnonzero(use)
     detx, dety = events.detxy(fovalign, use)
     bins = [
         _bin_index(energy_edges, events.energy[use]),
@@ -97,6 +117,8 @@ def cut_events(
         events_in_mask=len(use) - outside - len(flat),
         telescop=events.telescop,
         n_tels=events.n_tels,
+        energy_limit_tev=events.energy_limit,
+        events_above_limit=int(np.count_nonzero(above)) - len(use),
         notes=events.notes,
     )
     return flat, run

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
-from bgnb.cubes.event_cuts import MICROSECONDS, RunCounts, cut_events
+from bgnb.cubes.event_cuts import MICROSECONDS, RunCounts, cut_events, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 from bgnb.observations.event_list import EventList
@@ -36,8 +36,8 @@ class Stack:
         Counts in each bin, shape (energy, dety, detx).
     livetime_us : ndarray of int64
         Livetime of each bin in microseconds, same shape: the sum over the runs whose
-        energy threshold lies below the bin, multiplied by the fraction of the bin outside
-        exclusion regions.
+        energy threshold lies below and whose energy limit lies above the bin, multiplied by
+        the fraction of the bin outside exclusion regions.
     runs : tuple of `RunCounts`
         The runs, in order of OBS_ID.
 
@@ -124,7 +124,8 @@ def stack_runs(
 ) -> Stack:
     """Count the events of runs, and sum their livetime. Only one run is in memory at a time.
 
-    The energy bin that contains the threshold of a run gets neither counts nor livetime of this run.
+    The energy bins that contain the threshold and the limit of a run get neither counts nor
+    livetime of this run.
 
     Parameters
     ----------
@@ -147,14 +148,11 @@ def stack_runs(
     reach = float(np.hypot(*(np.abs(edges.value).max() for edges in (axes.dety, axes.detx))))
     used = []
     for events in runs:
-        first_bin = 0
-        if events.energy_threshold is not None:
-            first_bin = axes.first_bin_above(events.energy_threshold * u.TeV)
         here = mask.near(events.ra_pnt, events.dec_pnt, reach) if mask is not None else None
         part = here.open_fraction(events, axes, fovalign) if here else np.ones((1, 1))
-        bins, run = cut_events(events, axes, fovalign, first_bin, here, part)
+        bins, run = cut_events(events, axes, fovalign, here, part)
         np.add.at(counts, bins, 1)
-        livetime_us[first_bin:] += np.rint(part * (events.livetime * MICROSECONDS)).astype(np.int64)
+        livetime_us[measured_planes(events, axes)] += np.rint(part * (events.livetime * MICROSECONDS)).astype(np.int64)
         used.append(run)
     return Stack(axes, fovalign, counts.reshape(axes.shape), np.broadcast_to(livetime_us, axes.shape), tuple(used))
 

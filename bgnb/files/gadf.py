@@ -45,6 +45,8 @@ _RUN_COLUMNS = {
     "BELOW_THRES": ("events_below_threshold", "K", ""),
     "OUT_AXES": ("events_outside_axes", "K", ""),
     "IN_MASK": ("events_in_mask", "K", ""),
+    "HI_THRES": ("energy_limit_tev", "D", "TeV"),
+    "ABOVE_THRES": ("events_above_limit", "K", ""),
 }
 
 
@@ -249,9 +251,10 @@ def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.Pr
 
 def _background_keywords(model: BackgroundModel) -> dict[str, Any]:
     exposed = np.flatnonzero(model.stack.livetime_us.any(axis=(1, 2)))
-    lowest = model.axes.energy[exposed[0] if len(exposed) else 0].value
+    lowest, highest = model.axes.energy[[exposed[0], exposed[-1] + 1] if len(exposed) else [0, -1]].value
     return {
         "LO_THRES": (lowest, "[TeV] lowest energy used; extrapolated below"),
+        "HI_THRES": (highest, "[TeV] highest energy used; extrapolated above"),
         **_BKG_3D_KEYWORDS,
         "FOVALIGN": model.stack.fovalign,
         "TIMEBASE": "LIVETIME",
@@ -293,10 +296,9 @@ def _read_runs(hdu: fits.BinTableHDU, telescop: str) -> tuple[RunCounts, ...]:
     runs = []
     for row in hdu.data:
         there = ((column, attribute) for column, (attribute, _, _) in _RUN_COLUMNS.items() if column in hdu.columns.names)
-        values = {attribute: row[column].item() for column, attribute in there}  # older files have no IN_MASK
-        if np.isnan(values["energy_threshold_tev"]):
-            values["energy_threshold_tev"] = None
-        runs.append(RunCounts(**values, telescop=telescop))
+        values = {attribute: row[column].item() for column, attribute in there}  # older files have fewer
+        stated: dict[str, Any] = {attribute: None if np.isnan(value) else value for attribute, value in values.items()}
+        runs.append(RunCounts(**stated, telescop=telescop))
     return tuple(runs)
 
 

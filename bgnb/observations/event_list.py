@@ -80,6 +80,9 @@ class EventList:
         Name of the instrument, "" if it is not stated.
     n_tels : int or None
         Number of telescopes, None if it is not stated.
+    energy_limit : float or None
+        HI_THRES of the effective area, TeV, above which nothing was measured; None if it is not
+        stated.
     notes : tuple of str
         Warnings raised while reading.
 
@@ -104,6 +107,7 @@ class EventList:
     energy_threshold: float | None
     telescop: str = ""
     n_tels: int | None = None
+    energy_limit: float | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

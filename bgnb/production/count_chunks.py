@@ -18,13 +18,12 @@ from zipfile import BadZipFile
 
 import astropy
 import numpy as np
-from astropy import units as u
 
 from bgnb._util.compression import compress, decompress
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._version import __version__
 from bgnb.cubes.cube import CubeAxes
-from bgnb.cubes.event_cuts import RunCounts
+from bgnb.cubes.event_cuts import RunCounts, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.stack import Stack, stack_runs
 from bgnb.files.output_directory import write_file
@@ -206,7 +205,7 @@ def count_chunk(chunk: Chunk) -> Counted:
         for run in chunk.runs:
             try:
                 events = read_event_list(run)
-                _require_bins_above_threshold(events, run, chunk.axes)
+                _require_measured_planes(events, run, chunk.axes)
                 yield events
             except DataError as error:
                 errors[run.obs_id] = DataError(*error.args)  # the traceback of the original keeps the file in memory
@@ -214,13 +213,17 @@ def count_chunk(chunk: Chunk) -> Counted:
     return Counted(stack_runs(readable(), chunk.axes, chunk.fovalign, chunk.mask), errors)
 
 
-def _require_bins_above_threshold(events: EventList, run: RunFiles, axes: CubeAxes) -> None:
-    """Refuse a run without an energy bin above its threshold: its livetime would be ignored."""
-    threshold, energy = events.energy_threshold, axes.energy
-    if threshold is not None and axes.first_bin_above(threshold * u.TeV) >= len(energy) - 1:
-        where = run.events if run.aeff is None else run.aeff
-        end = f"no energy bin lies above it, as the axis ends at {energy[-1].to_value('TeV'):g} TeV"
-        raise DataError("below-threshold", f"{where.path}, HDU {where.hdu}: LO_THRES = {threshold:g} TeV: {end}")
+def _require_measured_planes(events: EventList, run: RunFiles, axes: CubeAxes) -> None:
+    """Refuse a run without an energy bin between its threshold and its limit: its livetime would be ignored."""
+    planes = measured_planes(events, axes)
+    if planes.start < planes.stop:
+        return
+    limits = (("LO_THRES", events.energy_threshold), ("HI_THRES", events.energy_limit))
+    stated = ", ".join(f"{keyword} = {limit:g} TeV" for keyword, limit in limits if limit is not None)
+    first, last = axes.energy[[0, -1]].to_value("TeV")
+    where = run.events if run.aeff is None else run.aeff
+    message = f"no energy bin lies within these limits; the axis ranges from {first:g} to {last:g} TeV"
+    raise DataError("below-threshold", f"{where.path}, HDU {where.hdu}: {stated}: {message}")
 
 
 def count_and_pack(chunk: Chunk) -> bytes:

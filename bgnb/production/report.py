@@ -19,6 +19,7 @@ _COUNTED = (
     "events",
     "events_outside_gti",
     "events_below_threshold",
+    "events_above_limit",
     "events_outside_axes",
     "events_in_mask",
     "counts",
@@ -42,6 +43,7 @@ class RunReport:
             "reason": None if self.reason is None else str(self.reason),
             "group_id": self.group_id,
             "energy_threshold_tev": self.counted.energy_threshold_tev if self.counted else None,
+            "energy_limit_tev": self.counted.energy_limit_tev if self.counted else None,
             **{name: getattr(self.counted, name) if self.counted else None for name in _COUNTED},
             "notes": list(self.counted.notes) if self.counted else [],
         }
@@ -126,6 +128,8 @@ class Report:
         lines.append(f"{sums['counts']} of their {sums['events']} events counted, excluded:")
         lines.append(f"  {sums['events_outside_gti']} outside the good time intervals")
         lines.append(f"  {sums['events_below_threshold']} below the energy threshold or in the bin that contains it")
+        if sums["events_above_limit"]:
+            lines.append(f"  {sums['events_above_limit']} above the energy limit or in the bin that contains it")
         lines.append(f"  {sums['events_outside_axes']} outside the axes")
         if sums["events_in_mask"]:
             lines.append(f"  {sums['events_in_mask']} in exclusion regions")

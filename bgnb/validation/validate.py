@@ -15,6 +15,7 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
+from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.stack import stack_runs
@@ -44,7 +45,7 @@ def validate(
 ) -> Validation:
     """Compare the counts of runs with those that models predict.
 
-    A bin of a run is compared if it lies wholly above the run's energy threshold.
+    A bin of a run is compared if it lies wholly above the run's energy threshold and below its energy limit.
 
     Parameters
     ----------
@@ -211,13 +212,13 @@ def _prediction(models: ModelSet, runs: Runs, obs_id: int, settings: PredictionS
     pointing = runs.pointing(obs_id)
     found = models.rate_for(*pointing, settings.model_lookup)
     rate = point_rate(found.rate) if interpolation == "gammapy" else found.rate
-    exposed = np.flatnonzero(stack.livetime_us.any(axis=(1, 2)))
+    planes = measured_planes(events, grid.axes)
     return RunPrediction(
         obs_id,
         *pointing,
         counts=stack.counts,
         expected=predicted_rate(rate, grid.axes, interpolation) * stack.livetime.value,
-        used=grid.used(found.rate.axes, int(exposed[0]) if len(exposed) else grid.axes.shape[0]),
+        used=grid.used(found.rate.axes, planes.start, planes.stop),
         groups=dict(found.weights),
     )
 

@@ -4,9 +4,11 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
@@ -14,12 +16,14 @@ import bgnb
 from bgnb import (
     CubeAxes,
     make_bg_cube_models,
+    make_models,
     make_test_dataset,
     open_runs,
     read_event_list,
     read_groups,
     read_model,
     stack_runs,
+    write_model,
 )
 from bgnb.production.settings import CubeBinning
 from tests.helpers.commands import error_of, output_of
@@ -278,7 +282,7 @@ def test_group_without_counts_is_skipped(tmp_path):
     indir = write_gadf(tmp_path / "in", [run(2, 100), run(3, 100, threshold=79.0)])
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
     assert [entry.as_dict()["status"] for entry in report.runs] == ["used", "left_out"]
-    assert "LO_THRES = 79 TeV: no energy bin lies above it, as the axis ends at 80 TeV" in report.faults[3]
+    assert "LO_THRES = 79 TeV: no energy bin lies within these limits; the axis ranges from 0.1 to 80 TeV" in report.faults[3]
     assert len(report.groups) == 1
     with raises("no-counts", "1 its group has no counts"):
         make_bg_cube_models(indir, "GADF", tmp_path / "none", select=[2], energy_min="78 TeV", n_energy=1)
@@ -291,6 +295,30 @@ def test_run_below_threshold_adds_nothing(tmp_path):
         report = make_bg_cube_models(indir, "GADF", tmp_path / f"out{workers}", select="all", workers=workers)
         assert list(report.faults) == [8]
         assert report.groups[0].livetime_s == 3006
+
+
+def test_runs_that_end_at_a_limit(tmp_path):
+    """The rate is that of complete runs below the limit; above it, there is no livetime, and the report names the events."""
+    options = {"select": "all", "method": "unsmoothed", "n_energy": 8, "n_fov": 6}
+    whole = write_gadf(tmp_path / "in", [run(2, 900), run(4, 900)])
+    cut = write_gadf(tmp_path / "cut", [run(2, 900, limit=5.0), run(4, 900, limit=5000.0, limit_comment="[GeV]")])
+    one, other = (make_models(path, "GADF", **options) for path in (whole, cut))
+    (full,), (limited,) = ([group.model for group in made.models.models] for made in (one, other))
+    stop = full.axes.number_below(5 * u.TeV)
+    assert 0 < stop < 7
+    assert np.array_equal(full.rate.quantity[:stop], limited.rate.quantity[:stop])
+    assert limited.exposed.tolist()[stop:] == [False] * (8 - stop)
+    lost = sum(entry.counted.events_above_limit for entry in other.report.runs)
+    assert lost >= full.stack.counts[stop:].sum() > 0
+    assert f"{lost} above the energy limit or in the bin that contains it" in other.report.summary
+    for entry in other.report.as_dict()["runs"]:
+        kinds = ("events_outside_gti", "events_below_threshold", "events_above_limit", "events_outside_axes", "counts")
+        assert sum(entry[kind] for kind in kinds) == entry["events"]
+        assert entry["energy_limit_tev"] == 5
+    write_model(limited, tmp_path / "m.fits")
+    assert fits.getheader(tmp_path / "m.fits", "BACKGROUND")["HI_THRES"] == limited.axes.energy[stop].value
+    back = read_model(tmp_path / "m.fits").stack.runs
+    assert back == tuple(replace(entry, n_tels=None, notes=()) for entry in limited.stack.runs)
 
 
 def test_command_and_function_agree(indir, tmp_path):
