@@ -87,7 +87,7 @@ def ours(terms=TERMS):
 
     def fit(cells):
         saved = module.TERMS, module._ALL_TERMS
-        module.TERMS, module._ALL_TERMS = tuple(terms), (*terms, ("cell", "1", "1"))
+        module.TERMS, module._ALL_TERMS = tuple(terms), (*terms, ("norm", "1", "1"))
         try:
             model = fit_spline(cells)
         finally:

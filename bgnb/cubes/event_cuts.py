@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -10,17 +12,16 @@ from numpy.typing import NDArray
 
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.observations.coordinates import FovAlign
-from bgnb.observations.event_list import EventList
-
-MICROSECONDS = 1_000_000
+from bgnb.observations.coordinates import FovAlign, mean_pointing
+from bgnb.observations.event_list import MICROSECONDS, EventList
 
 
 @dataclass(frozen=True)
 class RunCounts:
-    """Numbers of counted and excluded events of one run.
+    """Numbers of counted and excluded events of one run, or of a piece of it.
 
-    Each event is in one category: outside the good time intervals, else below the run's
+    Each event is in one category: in a piece of the run that points outside all groups, else
+    outside the good time intervals, else below the run's
     energy threshold or in the energy bin that contains the threshold, else above its energy limit
     or in the energy bin that contains the limit, else outside the axes, else in an exclusion
     region, else counted.
@@ -45,6 +46,10 @@ class RunCounts:
         Energy limit (HI_THRES), TeV; None if it is not stated.
     events_above_limit : int
         Number of events excluded because of the energy limit.
+    events_outside_groups : int
+        Number of events excluded because their piece of the run points outside all groups.
+    alt_pnt, az_pnt : float or None
+        Mean altitude and azimuth of the pointing, deg; None if they are not known.
     notes : tuple of str
         Warnings raised while the run was read.
     """
@@ -61,13 +66,51 @@ class RunCounts:
     n_tels: int | None = None
     energy_limit_tev: float | None = None
     events_above_limit: int = 0
+    events_outside_groups: int = 0
+    alt_pnt: float | None = None
+    az_pnt: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> int:
         """Number of counted events."""
-        by_energy = self.events_below_threshold + self.events_above_limit
-        return self.events - self.events_outside_gti - by_energy - self.events_outside_axes - self.events_in_mask
+        return self.events - sum(getattr(self, name) for name in EXCLUDED)
+
+    def outside_groups(self) -> RunCounts:
+        """Count all events as excluded because they are outside all groups."""
+        numbers: dict[str, Any] = dict.fromkeys(EXCLUDED, 0) | {"events_outside_groups": self.events}
+        return replace(self, **numbers)
+
+
+#: Categories of excluded events.
+EXCLUDED = (
+    "events_outside_groups",
+    "events_outside_gti",
+    "events_below_threshold",
+    "events_above_limit",
+    "events_outside_axes",
+    "events_in_mask",
+)
+
+
+def add_pieces(pieces: Sequence[RunCounts]) -> RunCounts:
+    """Add the counts of pieces of one run; livetimes are added as whole microseconds."""
+    first, *others = pieces
+    if not others:
+        return first
+    livetimes = [round(piece.livetime_s * MICROSECONDS) for piece in pieces]
+    alt_pnt = az_pnt = None
+    if all(piece.alt_pnt is not None for piece in pieces):
+        pointings = np.array([(piece.alt_pnt, piece.az_pnt) for piece in pieces], dtype=float)
+        alt_pnt, az_pnt = mean_pointing(pointings, np.array(livetimes))
+    return replace(
+        first,
+        **{name: sum(getattr(piece, name) for piece in pieces) for name in ("events", *EXCLUDED)},
+        livetime_s=sum(livetimes) / MICROSECONDS,
+        alt_pnt=alt_pnt,
+        az_pnt=az_pnt,
+        notes=tuple(dict.fromkeys(note for piece in pieces for note in piece.notes)),
+    )
 
 
 def measured_planes(events: EventList, axes: CubeAxes) -> slice:
@@ -105,6 +148,7 @@ def cut_events(
         closed = part[bins[1][inside], bins[2][inside]] * events.livetime * MICROSECONDS < 1
         rows = use[inside]
         inside[inside] = ~(closed | mask.covers(events.ra[rows], events.dec[rows]))
+    alt_pnt, az_pnt = events.mean_pointing
     flat = np.ravel_multi_index([index[inside] for index in bins], axes.shape)
     run = RunCounts(
         obs_id=events.obs_id,
@@ -119,6 +163,8 @@ def cut_events(
         n_tels=events.n_tels,
         energy_limit_tev=events.energy_limit,
         events_above_limit=int(np.count_nonzero(above)) - len(use),
+        alt_pnt=alt_pnt,
+        az_pnt=az_pnt,
         notes=events.notes,
     )
     return flat, run

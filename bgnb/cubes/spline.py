@@ -70,8 +70,8 @@ TERMS: tuple[Term, ...] = (
     ("north", "1", "1"),
     ("north", "energy", "1"),
 )
-# With the norm of each cell.
-_ALL_TERMS = (*TERMS, ("cell", "1", "1"))
+# With the norms of the runs.
+_ALL_TERMS = (*TERMS, ("norm", "1", "1"))
 # The basis with many columns.
 _WIDE = "xy~"
 # The first three terms have a weak, constant penalty.
@@ -182,7 +182,7 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
     Parameters
     ----------
     cells : sequence of `Cell`
-        Runs, or sums of runs in the same bin of pointing, on the same axes.
+        Runs, pieces of runs, or sums of runs in the same bin of pointing, on the same axes.
 
     Returns
     -------
@@ -206,13 +206,14 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
         name: weight @ part for parts, weight in zip(raw, weights, strict=True) for name, part in parts.items() if name != "1"
     }
     pointing, energy, view = (centred(parts, means) for parts in raw)
-    parts = ({**pointing, "cell": np.eye(len(cells))}, energy, view)
+    norm_of_cell, n_runs = _norms(cells)
+    parts = ({**pointing, "norm": norm_of_cell}, energy, view)
     sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in _ALL_TERMS]
     ends = np.cumsum(sizes)
     blocks = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    # The norm of a cell of n runs has a scatter of 1/√n times that of a single run.
+    # The norm of n runs has a scatter of 1/√n times that of a single run.
     weight = np.ones(ends[-1])
-    weight[blocks[-1]] = [len(cell.stack.runs) for cell in cells]
+    weight[blocks[-1]] = n_runs
 
     coefficients = np.zeros(ends[-1])
     coefficients[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
@@ -255,6 +256,16 @@ def fit_spline(cells: Sequence[Cell]) -> SplineModel:
         degrees_of_freedom=freedom[:-1],
         scatter=float(penalty[-1] ** -0.5),
     )
+
+
+def _norms(cells: Sequence[Cell]) -> tuple[Floats, Floats]:
+    """Return which cell has which norm, shape (cell, norm), and the number of runs of each norm."""
+    labels = [(number, None) if cell.norm is None else (None, cell.norm) for number, cell in enumerate(cells)]
+    runs: dict[Any, set[int]] = {}
+    for label, cell in zip(labels, cells, strict=True):
+        runs.setdefault(label, set()).update(cell.stack.obs_ids)
+    design = np.array([[float(label == norm) for norm in runs] for label in labels])
+    return design, np.array([float(len(of_norm)) for of_norm in runs.values()])
 
 
 def _check_cells(cells: Sequence[Cell]) -> None:

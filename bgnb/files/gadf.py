@@ -47,6 +47,8 @@ _RUN_COLUMNS = {
     "IN_MASK": ("events_in_mask", "K", ""),
     "HI_THRES": ("energy_limit_tev", "D", "TeV"),
     "ABOVE_THRES": ("events_above_limit", "K", ""),
+    "ALT_PNT": ("alt_pnt", "D", "deg"),
+    "AZ_PNT": ("az_pnt", "D", "deg"),
 }
 
 

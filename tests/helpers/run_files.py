@@ -45,7 +45,7 @@ def run(obs_id: int, n_events: int = 400, **changes: Any) -> dict[str, Any]:
         position = changes["RA_PNT"], changes["DEC_PNT"]
         pointing = pointing_altaz(*position, middle, HESS)
     else:
-        pointing = changes.get("pointing", (75.0 - 25 * (obs_id % 2), 30.0 + 150 * (obs_id % 3 == 0)))
+        pointing = changes.get("pointing", (75.0 - 19.5 * (obs_id % 2), 30.0 + 150 * (obs_id % 3 == 0)))
         position = pointing_radec(*pointing, middle, HESS)
     parts = {
         "pointing": pointing,
@@ -149,7 +149,7 @@ def run_table(runs: Sequence[Mapping[str, Any]]) -> Table:
         ("ONTIME", "s", [ONTIME for _ in runs]),
         ("LIVETIME", "s", [parts["LIVETIME"] or np.nan for parts in runs]),
         ("TSTART", "s", [TSTART for _ in runs]),
-        ("TSTOP", "s", [TSTART + ONTIME for _ in runs]),
+        ("TSTOP", "s", [parts.get("TSTOP", TSTART + ONTIME) for parts in runs]),
         ("MUONEFF", "", [0.9 for _ in runs]),
     ):
         table[name] = np.array(values, dtype=float)

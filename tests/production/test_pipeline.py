@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.io import fits
 from astropy.table import Table
+from astropy.time import Time
 
 import bgnb
 from bgnb import (
@@ -29,7 +31,7 @@ from bgnb.production.settings import CubeBinning
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
-from tests.helpers.run_files import TSTART, run, write_gadf, write_hess
+from tests.helpers.run_files import HESS, MJDREF, ONTIME, TSTART, run, write_gadf, write_hess
 
 OBS_IDS = (2, 3, 5, 6, 9, 11)
 SMALL = ["--select", "all", "--n-energy", "6", "--n-fov", "10"]
@@ -54,8 +56,8 @@ def test_report_accounts_for_all_events(indir, tmp_path):
         livetime = 720 if entry["obs_id"] == 3 else 1500 + entry["obs_id"]
         assert (entry["status"], entry["reason"], entry["livetime_s"]) == ("used", None, livetime)
     assert report["runs"][1]["events_outside_gti"] > 0
-    # Altitude 50 or 75 by odd and even OBS_ID, azimuth 30 or 180 by multiples of 3.
-    groups = {18: [5, 11], 19: [3, 9], 26: [2], 27: [6]}
+    # Altitude 55.5 or 75 by odd and even OBS_ID, azimuth 30 or 180 by multiples of 3.
+    groups = {20: [5, 11], 21: [3, 9], 26: [2], 27: [6]}
     assert {g["group_id"]: g["n_runs"] for g in report["groups"]} == {key: len(value) for key, value in groups.items()}
     for group in report["groups"]:
         members = [entry for entry in report["runs"] if entry["group_id"] == group["group_id"]]
@@ -67,7 +69,7 @@ def test_report_accounts_for_all_events(indir, tmp_path):
         assert model.stack.livetime.max().value == group["livetime_s"]
         assert fits.getdata(out / group["files"][1]).shape == (6, 10, 10)
         assert group["files"][0] in output
-    assert report["groups"][1]["az_mean_deg"] == pytest.approx(180)
+    assert report["groups"][1]["az_mean_deg"] == pytest.approx(180, abs=1)
     assert len(read_groups(out / "bg_observation_groups.ecsv")) == 28
     table = Table.read(out / "bg_observation_table_grouped.fits.gz")
     assert dict(zip(table["OBS_ID"], table["GROUP_ID"], strict=True)) == {
@@ -264,15 +266,29 @@ def test_options_reach_the_model(tmp_path):
 
 
 def test_mean_pointing_of_a_group(tmp_path):
-    """Azimuths 350 and 20 deg have the mean 5 deg; altitudes are of this group only."""
-    pointings = {2: (73.0, 350.0), 3: (50.0, 100.0), 4: (89.0, 20.0)}
-    indir = write_gadf(tmp_path / "in", [run(obs_id, 100, pointing=pointing) for obs_id, pointing in pointings.items()])
+    """The pointing of a group is the mean over the good time of its runs, as in Astropy, weighted by livetime."""
+    parts = [
+        run(2, 100, pointing=(75.0, 350.0), LIVETIME=900.0),
+        run(3, 100, pointing=(55.5, 100.0)),
+        run(4, 100, pointing=(81.0, 20.0), gti=[(TSTART, TSTART + 400), (TSTART + 600, TSTART + ONTIME)]),
+    ]
+    indir = write_gadf(tmp_path / "in", parts)
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
     group = report.groups[-1]
-    assert (group.group_id, group.n_runs, group.livetime_s) == (26, 2, 3006)
-    assert (group.alt_mean_deg, group.az_mean_deg) == pytest.approx((81.0, 5.0))
+    assert (group.group_id, group.n_runs, group.livetime_s) == (26, 2, 900 + 0.9 * 1480)
+    means = []
+    for each in (parts[0], parts[2]):
+        seconds = np.concatenate([np.arange(start, stop, 2.0) + 1 for start, stop in each["gti"]])
+        location = EarthLocation(lon=HESS.lon * u.deg, lat=HESS.lat * u.deg, height=HESS.height * u.m)
+        frame = AltAz(obstime=Time(MJDREF, format="mjd", scale="tt") + seconds * u.s, location=location)
+        seen = SkyCoord(each["RA_PNT"] * u.deg, each["DEC_PNT"] * u.deg).transform_to(frame)
+        means.append((seen.alt.deg.mean(), np.exp(1j * np.angle(np.exp(1j * seen.az.rad).mean()))))
+    alt_pnt, direction = np.average(np.array(means), axis=0, weights=[900, 0.9 * 1480])
+    az_pnt = np.degrees(np.angle(direction)) % 360
+    assert not np.isclose(alt_pnt.real, 78, atol=0.2)
+    assert (group.alt_mean_deg, group.az_mean_deg) == pytest.approx((alt_pnt.real, az_pnt), abs=0.01)
     header = fits.getheader(tmp_path / "out" / group.files[0])
-    assert (header["ALT_PNT"], header["AZ_PNT"]) == pytest.approx((81.0, 5.0))
+    assert (header["ALT_PNT"], header["AZ_PNT"]) == pytest.approx((group.alt_mean_deg, group.az_mean_deg))
     assert [header[name] for name in ("ALT_MIN", "ALT_MAX", "AZ_MIN", "AZ_MAX")] == [72, 90, -90, 90]
     assert (group.n_runs, report.table["RUNS"][-1]) == (2, 2)
 
