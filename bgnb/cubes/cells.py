@@ -76,9 +76,10 @@ class Cell:
         return cls(float(np.degrees(altitude)), float(np.degrees(azimuth)), stack, norm)
 
 
-def pointing_bin(alt_pnt: float, az_pnt: float) -> tuple[int, int]:
-    """Return the bin of a pointing (deg)."""
-    return _bin(*_north_and_up(alt_pnt, az_pnt))
+def pointing_bin(alt_pnt: float | Floats, az_pnt: float | Floats) -> tuple[int, int]:
+    """Return the bin of a pointing, or of the mean direction of several (deg)."""
+    north, up = (float(np.mean(component)) for component in _north_and_up(alt_pnt, az_pnt))
+    return int(up // BIN_WIDTHS[0]), int(north // BIN_WIDTHS[1])
 
 
 def segments(alt_pnt: Floats, az_pnt: Floats) -> list[int]:
@@ -87,15 +88,6 @@ def segments(alt_pnt: Floats, az_pnt: Floats) -> list[int]:
     number = max(math.ceil(np.ptp(up) / SEGMENT), 1)
     positions = (up - up.min()) / max(np.ptp(up), 1e-12) * number
     return np.minimum(positions.astype(int), number - 1).tolist()
-
-
-def mean_pointing_bin(alt_pnt: Floats, az_pnt: Floats) -> tuple[int, int]:
-    """Return the bin of the mean direction of pointings (deg)."""
-    return _bin(*(float(np.mean(component)) for component in _north_and_up(alt_pnt, az_pnt)))
-
-
-def _bin(north: float, up: float) -> tuple[int, int]:
-    return int(up // BIN_WIDTHS[0]), int(north // BIN_WIDTHS[1])
 
 
 def _north_and_up(alt_pnt: float | Floats, az_pnt: float | Floats) -> tuple[Any, Any]:

@@ -24,7 +24,7 @@ from bgnb._util.arrays import Floats
 from bgnb._util.compression import compress, decompress
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._version import __version__
-from bgnb.cubes.cells import mean_pointing_bin, segments
+from bgnb.cubes.cells import pointing_bin, segments
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.event_cuts import RunCounts, add_pieces, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
@@ -266,8 +266,8 @@ def _keys(chunk: Chunk, obs_id: int, alt_pnt: Floats, az_pnt: Floats) -> list[Ke
     norm: tuple[int, ...] = (obs_id,)
     cell: dict[int, tuple[int, ...]] = {number: (number,) for number in segment.tolist()}
     if chunk.cells == "bin":
-        norm = mean_pointing_bin(alt_pnt, az_pnt)
-        cell = {number: mean_pointing_bin(alt_pnt[segment == number], az_pnt[segment == number]) for number in cell}
+        norm = pointing_bin(alt_pnt, az_pnt)
+        cell = {number: pointing_bin(alt_pnt[segment == number], az_pnt[segment == number]) for number in cell}
     return [
         Key(group_id) if group_id == OUTSIDE else Key(group_id, norm, cell[number])
         for group_id, number in zip(group_ids, segment.tolist(), strict=True)

@@ -89,6 +89,25 @@ def test_sum_over_groups_is_the_whole_run(indir):
         stacks[0] + stacks[1]
 
 
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_sum_over_groups_with_a_mask(indir, tmp_path, fovalign):
+    """With exclusion regions, which move in ALTAZ, the livetime of each bin adds up."""
+    table = open_runs(indir, "GADF").table
+    catalog = Table({"RA": [table["RA_PNT"][0] + 3.5], "DEC": [table["DEC_PNT"][0] + 3.5]})
+    options = SMALL | {"method": "unsmoothed", "sources": "mask", "mask_radius": "1.5 deg", "catalog": catalog}
+    apart, whole = (
+        make_models(indir, "GADF", fovalign=fovalign, **options | edges)
+        for edges in ({}, {"alt_edges": [0, 90], "az_edges": [0, 360]})
+    )
+    one, other = (add_stacks([group.model.stack for group in made.models.models]) for made in (apart, whole))
+    assert len(apart.models.models) == 9
+    assert len(np.unique(other.livetime_us)) > 3
+    # The reference times differ, which changes the position of the source by milliarcseconds.
+    np.testing.assert_allclose(one.livetime_us, other.livetime_us, rtol=1e-6)
+    assert np.array_equal(one.counts, other.counts)
+    assert one.runs[0].events_in_mask == other.runs[0].events_in_mask > 100
+
+
 def test_run_inside_a_group_is_counted_as_before(indir):
     """A run that stays in one group has the counts of its events without division."""
     made = make_models(indir, "GADF", method="unsmoothed", alt_edges=[30, 70], az_edges=[0, 360], **SMALL)
