@@ -57,8 +57,9 @@ class Data:
         """Predict the counts of a run from a rate per livetime."""
         stack = self.counted[frame][obs_id]
         exposed = np.flatnonzero(stack.livetime_us.any(axis=(1, 2)))
+        used = GRID.used(rate.axes, exposed[0], exposed[-1] + 1)
         expected = predicted_rate(point_rate(rate), GRID.axes, "gammapy") * stack.livetime.value
-        return RunPrediction(obs_id, *self.pointing[obs_id], stack.counts, expected, GRID.used(rate.axes, exposed[0]), {})
+        return RunPrediction(obs_id, *self.pointing[obs_id], stack.counts, expected, used, {})
 
     def shipped(self) -> Validation:
         """Read the models in the files, which are per ontime."""

@@ -26,7 +26,7 @@ class Coverage:
     Parameters
     ----------
     events : int
-        Number of events in the good time and above the energy threshold of the run.
+        Number of events in the good time, above the energy threshold and below the energy limit.
     events_below_axis, events_above_axis : int
         Number of these events below and above the energy axis.
     events_outside_fov : int
@@ -144,8 +144,9 @@ def continue_to_events(rate: Cube, run: EventList) -> Cube:
 
 
 def _used_rows(run: EventList) -> np.ndarray:
-    """Return the rows of the events in the good time and above the energy threshold."""
-    return np.flatnonzero(run.in_gti & (run.energy >= (run.energy_threshold or 0.0)))
+    """Return the rows of the events in the good time, above the energy threshold and below the energy limit."""
+    limit = np.inf if run.energy_limit is None else run.energy_limit
+    return np.flatnonzero(run.in_gti & (run.energy >= (run.energy_threshold or 0.0)) & (run.energy <= limit))
 
 
 def _end_indices(rate: Cube) -> tuple[float, float]:

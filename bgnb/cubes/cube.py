@@ -214,6 +214,11 @@ class CubeAxes:
         limit = threshold.to_value("TeV") * (1 - 1e-6)
         return min(int(np.searchsorted(self.energy.value, limit)), self.shape[0])
 
+    def number_below(self, limit: u.Quantity) -> int:
+        """Return the number of energy bins that lie entirely below ``limit``, with the same tolerance."""
+        highest = limit.to_value("TeV") * (1 + 1e-6)
+        return max(int(np.searchsorted(self.energy.value, highest, side="right")) - 1, 0)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CubeAxes):
             return NotImplemented

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.observations.coordinates import FovAlign
-from bgnb.observations.event_list import EventList
-
-MICROSECONDS = 1_000_000
+from bgnb.observations.coordinates import FovAlign, mean_pointing
+from bgnb.observations.event_list import MICROSECONDS, EventList
 
 
 @dataclass(frozen=True)
 class RunCounts:
-    """Numbers of counted and excluded events of one run.
+    """Numbers of counted and excluded events of one run, or of a piece of it.
 
-    Each event is in one category: outside the good time intervals, else below the run's
-    energy threshold or in the energy bin that contains the threshold, else outside the axes,
-    else in an exclusion region, else counted.
+    Each event is in one category: in a piece of the run that points outside all groups, else
+    outside the good time intervals, else below the run's
+    energy threshold or in the energy bin that contains the threshold, else above its energy limit
+    or in the energy bin that contains the limit, else outside the axes, else in an exclusion
+    region, else counted.
 
     Parameters
     ----------
@@ -39,6 +42,14 @@ class RunCounts:
         Name of the instrument (TELESCOP).
     n_tels : int or None
         Number of telescopes (N_TELS).
+    energy_limit_tev : float or None
+        Energy limit (HI_THRES), TeV; None if it is not stated.
+    events_above_limit : int
+        Number of events excluded because of the energy limit.
+    events_outside_groups : int
+        Number of events excluded because their piece of the run points outside all groups.
+    alt_pnt, az_pnt : float or None
+        Mean altitude and azimuth of the pointing, deg; None if they are not known.
     notes : tuple of str
         Warnings raised while the run was read.
     ontime_s : float or None
@@ -55,24 +66,77 @@ class RunCounts:
     events_in_mask: int = 0
     telescop: str = ""
     n_tels: int | None = None
+    energy_limit_tev: float | None = None
+    events_above_limit: int = 0
+    events_outside_groups: int = 0
+    alt_pnt: float | None = None
+    az_pnt: float | None = None
     notes: tuple[str, ...] = ()
     ontime_s: float | None = None
 
     @property
     def counts(self) -> int:
         """Number of counted events."""
-        left_out = self.events_outside_gti + self.events_below_threshold + self.events_outside_axes + self.events_in_mask
-        return self.events - left_out
+        return self.events - sum(getattr(self, name) for name in EXCLUDED)
+
+    def outside_groups(self) -> RunCounts:
+        """Count all events as excluded because they are outside all groups."""
+        numbers: dict[str, Any] = dict.fromkeys(EXCLUDED, 0) | {"events_outside_groups": self.events}
+        return replace(self, **numbers)
+
+
+#: Categories of excluded events.
+EXCLUDED = (
+    "events_outside_groups",
+    "events_outside_gti",
+    "events_below_threshold",
+    "events_above_limit",
+    "events_outside_axes",
+    "events_in_mask",
+)
+
+
+def add_pieces(pieces: Sequence[RunCounts]) -> RunCounts:
+    """Add the counts of pieces of one run; livetimes are added as whole microseconds."""
+    first, *others = pieces
+    if not others:
+        return first
+    livetimes = [round(piece.livetime_s * MICROSECONDS) for piece in pieces]
+    alt_pnt = az_pnt = None
+    if all(piece.alt_pnt is not None for piece in pieces):
+        pointings = np.array([(piece.alt_pnt, piece.az_pnt) for piece in pieces], dtype=float)
+        alt_pnt, az_pnt = mean_pointing(pointings, np.array(livetimes))
+    return replace(
+        first,
+        **{name: sum(getattr(piece, name) for piece in pieces) for name in ("events", *EXCLUDED)},
+        livetime_s=sum(livetimes) / MICROSECONDS,
+        ontime_s=None if any(piece.ontime_s is None for piece in pieces) else sum(piece.ontime_s or 0.0 for piece in pieces),
+        alt_pnt=alt_pnt,
+        az_pnt=az_pnt,
+        notes=tuple(dict.fromkeys(note for piece in pieces for note in piece.notes)),
+    )
+
+
+def measured_planes(events: EventList, axes: CubeAxes) -> slice:
+    """Return the energy bins that lie entirely between the energy threshold and the energy limit of a run."""
+    threshold, limit = events.energy_threshold, events.energy_limit
+    first = 0 if threshold is None else axes.first_bin_above(threshold * u.TeV)
+    stop = axes.shape[0] if limit is None else axes.number_below(limit * u.TeV)
+    return slice(first, max(first, stop))
 
 
 def cut_events(
-    events: EventList, axes: CubeAxes, fovalign: FovAlign, first_bin: int, mask: SourceMask | None, part: NDArray[np.float64]
+    events: EventList, axes: CubeAxes, fovalign: FovAlign, mask: SourceMask | None, part: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], RunCounts]:
     """Compute the flat bin index of each counted event, and the numbers of counted and excluded events."""
-    energy_edges = axes.energy.value
+    energy_edges, planes = axes.energy.value, measured_planes(events, axes)
     in_gti = events.in_gti
-    above = events.energy >= (energy_edges[first_bin] if first_bin else events.energy_threshold or 0.0)
-    use = np.flatnonzero(in_gti & above)
+    above = in_gti & (events.energy >= (energy_edges[planes.start] if planes.start else events.energy_threshold or 0.0))
+    if planes.stop < axes.shape[0]:
+        use = above & (events.energy < energy_edges[planes.stop])
+    else:
+        use = above & (events.energy <= (np.inf if events.energy_limit is None else events.energy_limit))
+    use = np.flatnonzero(use)
     detx, dety = events.detxy(fovalign, use)
     bins = [
         _bin_index(energy_edges, events.energy[use]),
@@ -88,6 +152,7 @@ def cut_events(
         closed = part[bins[1][inside], bins[2][inside]] * events.livetime * MICROSECONDS < 1
         rows = use[inside]
         inside[inside] = ~(closed | mask.covers(events.ra[rows], events.dec[rows]))
+    alt_pnt, az_pnt = events.mean_pointing
     flat = np.ravel_multi_index([index[inside] for index in bins], axes.shape)
     run = RunCounts(
         obs_id=events.obs_id,
@@ -100,6 +165,10 @@ def cut_events(
         events_in_mask=len(use) - outside - len(flat),
         telescop=events.telescop,
         n_tels=events.n_tels,
+        energy_limit_tev=events.energy_limit,
+        events_above_limit=int(np.count_nonzero(above)) - len(use),
+        alt_pnt=alt_pnt,
+        az_pnt=az_pnt,
         notes=events.notes,
         ontime_s=events.ontime,
     )

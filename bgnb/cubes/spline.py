@@ -38,6 +38,9 @@ from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts, zenith_range_of
 from bgnb.observations.coordinates import FovAlign
 
+#: Factor in energy below the lowest counts over which the spectrum is continued. Farther below the rate is constant, as a
+#: steep spectrum would rise without limit.
+CONTINUED = 2.0
 #: Minimum rate, as a fraction of the maximum at the same energy.
 FLOOR = 1e-6
 
@@ -76,8 +79,8 @@ TERMS: tuple[Term, ...] = (
 )
 #: Terms for a single pointing, without the surface in DETX and DETY: a radial profile with a gradient.
 RADIAL_TERMS = tuple(term for term in TERMS if term[0] == "1" and term[2] != "xy~")
-# The norm of each cell.
-_CELL_NORM: Term = ("cell", "1", "1")
+# The norms of the runs.
+_NORM: Term = ("norm", "1", "1")
 # The basis with many columns.
 _WIDE = "xy~"
 # The first three terms have a weak, constant penalty.
@@ -127,7 +130,7 @@ class SplineModel:
         Effective number of coefficients of each term.
     scatter : float
         Standard deviation of the logarithm of the norm from run to run, beyond statistical
-        fluctuations; 0 for a fit to a single cell, which does not show it.
+        fluctuations; 0 for a fit to a single stack, which does not show it.
     camera : ndarray, shape (dety, detx)
         Part of each pixel that is inside the camera, see `~bgnb.cubes.camera.inside_camera`.
     """
@@ -175,8 +178,8 @@ class SplineModel:
         """Compute the rate at a pointing without its error, which is much faster than `at`."""
         log_rate = _linear_predictor(self.coefficients, self._parts(alt_pnt, az_pnt), self.terms)
         rate = np.exp(np.clip(log_rate, -700, 700)).reshape(self.axes.shape) * self.camera
-        # Far below the threshold the rate is constant: a steep spectrum would rise without limit.
-        last = max(int(np.argmax(self.counts.any(axis=(1, 2)))) - 1, 0)
+        edges, first = self.axes.energy.value, int(np.argmax(self.counts.any(axis=(1, 2))))
+        last = int(np.argmax(edges[1:] > edges[first] / CONTINUED))
         rate[:last] = rate[last]
         return Cube(self.axes, u.Quantity(np.maximum(rate, FLOOR * rate.max(axis=(1, 2), keepdims=True)), RATE_UNIT))
 
@@ -199,7 +202,7 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] = TERMS) -> SplineMo
     Parameters
     ----------
     cells : sequence of `Cell`
-        Runs, or sums of runs in the same bin of pointing, on the same axes.
+        Runs, pieces of runs, or sums of runs in the same bin of pointing, on the same axes.
     terms : sequence of tuple of str
         The terms; the first three have to be those of `TERMS`.
 
@@ -226,7 +229,9 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] = TERMS) -> SplineMo
 
 def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tuple[SplineModel, Floats]:
     """Fit the rate in pixels with ``inside`` = 1; return the model and the counts that it predicts in all, (dety, detx)."""
-    axes, all_terms = cells[0].stack.axes, (*terms, *[_CELL_NORM] * (len(cells) > 1))
+    axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
+    several = len(n_runs) > 1
+    all_terms = (*terms, _NORM) if several else terms
     alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
     zenith_range = zenith_range_of(alt_pnt)
     shape = (len(cells), axes.shape[0], -1)
@@ -240,14 +245,14 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
         name: weight @ part for parts, weight in zip(raw, weights, strict=True) for name, part in parts.items() if name != "1"
     }
     pointing, energy, view = (centred(parts, means) for parts in raw)
-    parts = ({**pointing, "cell": np.eye(len(cells))}, energy, view)
+    parts = ({**pointing, "norm": norm_of_cell}, energy, view)
     sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in all_terms]
     ends = np.cumsum(sizes)
     blocks = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    # The norm of a cell of n runs has a scatter of 1/√n times that of a single run.
+    # The norm of n runs has a scatter of 1/√n times that of a single run.
     weight = np.ones(ends[-1])
-    if len(cells) > 1:
-        weight[blocks[-1]] = [len(cell.stack.runs) for cell in cells]
+    if several:
+        weight[blocks[-1]] = n_runs
 
     start = np.zeros(ends[-1])
     start[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
@@ -277,7 +282,7 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
             "not-converged", f"the spline did not converge in {_MAX_STEPS} steps; are there enough counts? Try --method classic"
         )
     predicted = (full_exposure * _exp(_linear_predictor(coefficients, parts, all_terms))).sum(axis=(0, 1))
-    scatter = float(penalty[-1] ** -0.5) if len(cells) > 1 else 0.0
+    scatter = float(penalty[-1] ** -0.5) if several else 0.0
     # The coefficients describe the median run; the mean of log-normal norms lies above their median.
     coefficients[0] += np.mean(1 / weight[blocks[-1]]) * scatter**2 / 2
     p = sum(sizes[: len(terms)])
@@ -299,6 +304,16 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
 
 def _exp(log_rate: Floats) -> Floats:
     return np.exp(np.clip(log_rate, -700, 100))
+
+
+def _norms(cells: Sequence[Cell]) -> tuple[Floats, Floats]:
+    """Return which cell has which norm, shape (cell, norm), and the number of runs of each norm."""
+    labels = [(number, None) if cell.norm is None else (None, cell.norm) for number, cell in enumerate(cells)]
+    runs: dict[Any, set[int]] = {}
+    for label, cell in zip(labels, cells, strict=True):
+        runs.setdefault(label, set()).update(cell.stack.obs_ids)
+    design = np.array([[float(label == norm) for norm in runs] for label in labels])
+    return design, np.array([float(len(of_norm)) for of_norm in runs.values()])
 
 
 def _check_cells(cells: Sequence[Cell]) -> None:

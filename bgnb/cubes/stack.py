@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy import units as u
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
-from bgnb.cubes.event_cuts import MICROSECONDS, RunCounts, cut_events
+from bgnb.cubes.event_cuts import RunCounts, add_pieces, cut_events, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
-from bgnb.observations.event_list import EventList
+from bgnb.observations.event_list import MICROSECONDS, EventList
 from bgnb.observations.sites import same_instrument
 
 
@@ -36,8 +36,8 @@ class Stack:
         Counts in each bin, shape (energy, dety, detx).
     livetime_us : ndarray of int64
         Livetime of each bin in microseconds, same shape: the sum over the runs whose
-        energy threshold lies below the bin, multiplied by the fraction of the bin outside
-        exclusion regions.
+        energy threshold lies below and whose energy limit lies above the bin, multiplied by
+        the fraction of the bin outside exclusion regions.
     runs : tuple of `RunCounts`
         The runs, in order of OBS_ID.
 
@@ -122,12 +122,50 @@ class Stack:
         return f"Stack({len(self.runs)} runs, {self.counts.sum()} counts, {self.fovalign}, {self.axes})"
 
 
+class RunSum:
+    """Sum of the counts and livetimes of runs, which are added one by one.
+
+    The energy bins that contain the threshold and the limit of a run get neither counts nor
+    livetime of this run.
+
+    Parameters
+    ----------
+    axes, fovalign, mask
+        See `stack_runs`.
+    """
+
+    def __init__(self, axes: CubeAxes, fovalign: FovAlign = "ALTAZ", mask: SourceMask | None = None) -> None:
+        self._axes, self._fovalign, self._mask = axes, fovalign, mask
+        self._counts = np.zeros(math.prod(axes.shape), dtype=np.int64)
+        # Without a mask, the livetime depends on the energy alone.
+        self._livetime_us = np.zeros((len(axes.energy) - 1, 1, 1) if mask is None else axes.shape, dtype=np.int64)
+        self._reach = float(np.hypot(*(np.abs(edges.value).max() for edges in (axes.dety, axes.detx))))
+        self._runs: list[RunCounts] = []
+
+    def add(self, events: EventList) -> None:
+        """Add a run, or a piece of it."""
+        here = self._mask.near(events.ra_pnt, events.dec_pnt, self._reach) if self._mask is not None else None
+        part = here.open_fraction(events, self._axes, self._fovalign) if here else np.ones((1, 1))
+        bins, run = cut_events(events, self._axes, self._fovalign, here, part)
+        np.add.at(self._counts, bins, 1)
+        planes = measured_planes(events, self._axes)
+        self._livetime_us[planes] += np.rint(part * (events.livetime * MICROSECONDS)).astype(np.int64)
+        self._runs.append(run)
+
+    @property
+    def stack(self) -> Stack:
+        """The sum."""
+        counts, livetime_us = self._counts.reshape(self._axes.shape), np.broadcast_to(self._livetime_us, self._axes.shape)
+        return Stack(self._axes, self._fovalign, counts, livetime_us, tuple(self._runs))
+
+
 def stack_runs(
     runs: Iterable[EventList], axes: CubeAxes, fovalign: FovAlign = "ALTAZ", mask: SourceMask | None = None
 ) -> Stack:
     """Count the events of runs, and sum their livetime. Only one run is in memory at a time.
 
-    The energy bin that contains the threshold of a run gets neither counts nor livetime of this run.
+    The energy bins that contain the threshold and the limit of a run get neither counts nor
+    livetime of this run.
 
     Parameters
     ----------
@@ -144,22 +182,38 @@ def stack_runs(
     -------
     Stack
     """
-    counts = np.zeros(math.prod(axes.shape), dtype=np.int64)
-    # Without a mask, the livetime depends on the energy alone.
-    livetime_us = np.zeros((len(axes.energy) - 1, 1, 1) if mask is None else axes.shape, dtype=np.int64)
-    reach = float(np.hypot(*(np.abs(edges.value).max() for edges in (axes.dety, axes.detx))))
-    used = []
+    total = RunSum(axes, fovalign, mask)
     for events in runs:
-        first_bin = 0
-        if events.energy_threshold is not None:
-            first_bin = axes.first_bin_above(events.energy_threshold * u.TeV)
-        here = mask.near(events.ra_pnt, events.dec_pnt, reach) if mask is not None else None
-        part = here.open_fraction(events, axes, fovalign) if here else np.ones((1, 1))
-        bins, run = cut_events(events, axes, fovalign, first_bin, here, part)
-        np.add.at(counts, bins, 1)
-        livetime_us[first_bin:] += np.rint(part * (events.livetime * MICROSECONDS)).astype(np.int64)
-        used.append(run)
-    return Stack(axes, fovalign, counts.reshape(axes.shape), np.broadcast_to(livetime_us, axes.shape), tuple(used))
+        total.add(events)
+    return total.stack
+
+
+def add_stacks(stacks: Sequence[Stack]) -> Stack:
+    """Add stacks of pieces of runs; pieces of the same run become one entry of ``runs``.
+
+    Unlike ``+``, this does not detect that a run is counted twice.
+
+    Parameters
+    ----------
+    stacks : sequence of `Stack`
+        One or more stacks on the same axes and in the same frame.
+
+    Returns
+    -------
+    Stack
+    """
+    first, *others = stacks
+    if not others:
+        return first
+    counts, livetime_us = first.counts.copy(), first.livetime_us.copy()
+    pieces: dict[int, list[RunCounts]] = {}
+    for stack in stacks:
+        if stack is not first:
+            counts += stack.counts
+            livetime_us += stack.livetime_us
+        for run in stack.runs:
+            pieces.setdefault(run.obs_id, []).append(run)
+    return replace(first, counts=counts, livetime_us=livetime_us, runs=tuple(add_pieces(of_run) for of_run in pieces.values()))
 
 
 def check_instrument(runs: Iterable[RunCounts]) -> None:

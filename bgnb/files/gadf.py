@@ -47,6 +47,10 @@ _RUN_COLUMNS = {
     "BELOW_THRES": ("events_below_threshold", "K", ""),
     "OUT_AXES": ("events_outside_axes", "K", ""),
     "IN_MASK": ("events_in_mask", "K", ""),
+    "HI_THRES": ("energy_limit_tev", "D", "TeV"),
+    "ABOVE_THRES": ("events_above_limit", "K", ""),
+    "ALT_PNT": ("alt_pnt", "D", "deg"),
+    "AZ_PNT": ("az_pnt", "D", "deg"),
 }
 
 
@@ -267,9 +271,7 @@ def _read_runs(hdu: fits.BinTableHDU, telescop: str) -> tuple[RunCounts, ...]:
     runs = []
     for row in hdu.data:
         there = ((column, attribute) for column, (attribute, _, _) in _RUN_COLUMNS.items() if column in hdu.columns.names)
-        values = {attribute: row[column].item() for column, attribute in there}  # older files have no IN_MASK and ONTIME
-        for attribute in ("energy_threshold_tev", "ontime_s"):
-            if np.isnan(values.get(attribute, np.nan)):
-                values[attribute] = None
-        runs.append(RunCounts(**values, telescop=telescop))
+        values = {attribute: row[column].item() for column, attribute in there}  # older files have fewer
+        stated: dict[str, Any] = {attribute: None if np.isnan(value) else value for attribute, value in values.items()}
+        runs.append(RunCounts(**stated, telescop=telescop))
     return tuple(runs)

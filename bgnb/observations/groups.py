@@ -20,6 +20,15 @@ from bgnb.observations.run_selection import Reason, Selection
 #: Default group edges, in deg.
 ALT_EDGES = (0, 20, 23, 27, 30, 33, 37, 40, 44, 49, 53, 58, 64, 72, 90)
 AZ_EDGES = (-90, 90, 270)
+#: GROUP_ID of pointings outside all groups.
+OUTSIDE = -1
+
+# The sky rotates by 15.04 deg in an hour of solar time; deg/s. The pointing in the index may differ by some degrees from the
+# actual one, which `bgnb.observations.consistency_checks` compares.
+_ROTATION, _TOLERANCE = 15.042 / 3600, 5.0
+
+#: Reason for skipping a run that never points into a group.
+OUTSIDE_GROUPS = Reason("altitude and azimuth outside all groups")
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +100,7 @@ class ObservationGroups:
         i_alt[alt == alt_edges[-1]] -= 1
         i_az = np.searchsorted(az_edges, self.wrapped(az_pnt), side="right") - 1
         inside = (i_alt >= 0) & (i_alt < len(alt_edges) - 1) & (i_az < len(az_edges) - 1)
-        return np.where(inside, i_alt * (len(az_edges) - 1) + i_az, -1)
+        return np.where(inside, i_alt * (len(az_edges) - 1) + i_az, OUTSIDE)
 
     def az_column(self, az_pnt: float) -> int | None:
         """Return the index of the range that contains an azimuth in deg; None outside all ranges."""
@@ -145,16 +154,49 @@ def observation_groups(
     return ObservationGroups(u.Quantity(alt, "deg"), u.Quantity(az, "deg"))
 
 
-def group_runs(runs: Runs, selection: Selection, groups: ObservationGroups) -> tuple[dict[int, list[int]], Selection]:
-    """Group selected runs; return OBS_IDs by GROUP_ID, and the selection without the runs outside all groups."""
+def group_runs(
+    runs: Runs, selection: Selection, groups: ObservationGroups, *, passing: bool = False
+) -> tuple[dict[int, list[int]], Selection]:
+    """Group selected runs by their pointing in the index.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The runs.
+    selection : `Selection`
+        The selected runs.
+    groups : `ObservationGroups`
+        The groups.
+    passing : bool
+        Keep the runs outside all groups that may point into a group at another time of the run,
+        under `OUTSIDE`.
+
+    Returns
+    -------
+    dict of int to list of int
+        OBS_IDs by GROUP_ID.
+    Selection
+        The selection without the other runs outside all groups.
+    """
     group_ids = dict(zip(runs.obs_ids, groups.group_ids(runs.table["ALT_PNT"], runs.table["AZ_PNT"]).tolist(), strict=True))
-    outside = [obs_id for obs_id in selection.kept if group_ids[obs_id] < 0]
-    reasons = {**selection.left_out, **dict.fromkeys(outside, Reason("altitude and azimuth outside all groups"))}
+    near = set(np.array(runs.obs_ids)[_may_enter(runs.table, groups)].tolist()) if passing else set()
+    outside = [obs_id for obs_id in selection.kept if group_ids[obs_id] == OUTSIDE and obs_id not in near]
+    reasons = {**selection.left_out, **dict.fromkeys(outside, OUTSIDE_GROUPS)}
     kept = tuple(obs_id for obs_id in selection.kept if obs_id not in reasons)
     members: dict[int, list[int]] = {}
     for obs_id in kept:
         members.setdefault(group_ids[obs_id], []).append(obs_id)
     return dict(sorted(members.items())), Selection(kept, reasons)
+
+
+def _may_enter(table: Table, groups: ObservationGroups) -> NDArray[np.bool_]:
+    """Find the runs whose altitude and duration in the index allow that they point into a group at some time."""
+    half = np.full(len(table), np.inf)
+    if {"TSTART", "TSTOP"} <= set(table.colnames):
+        half = (np.asarray(table["TSTOP"], dtype=float) - np.asarray(table["TSTART"], dtype=float)) / 2
+    reach = _TOLERANCE + _ROTATION * np.where(half > 0, half, np.inf)
+    altitude, edges = np.asarray(table["ALT_PNT"], dtype=float), groups.alt_edges.value
+    return np.asarray((altitude > edges[0] - reach) & (altitude < edges[-1] + reach))
 
 
 def merge_groups(groups: ObservationGroups, livetime: Mapping[int, float], minimum: float) -> dict[int, int]:
@@ -193,12 +235,3 @@ def merge_groups(groups: ObservationGroups, livetime: Mapping[int, float], minim
             first, second = sorted((lowest, min(neighbours, key=lambda number: total(column[number]))))
             column[first : second + 1] = [column[first] + column[second]]
     return {group_id: min(merged) for column in columns for merged in column for group_id in sorted(merged)}
-
-
-def mean_azimuth(az_pnt: NDArray[np.float64]) -> float:
-    """Compute the circular mean of azimuths, deg, in [0, 360).
-
-    >>> round(mean_azimuth(np.array([350.0, 20.0])), 9)
-    5.0
-    """
-    return float(np.degrees(np.angle(np.mean(np.exp(1j * np.radians(az_pnt))))) % 360 % 360)

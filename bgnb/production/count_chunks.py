@@ -10,40 +10,48 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import astropy
 import numpy as np
-from astropy import units as u
+from numpy.typing import NDArray
 
+from bgnb._util.arrays import Floats
 from bgnb._util.compression import compress, decompress
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._version import __version__
+from bgnb.cubes.cells import pointing_bin, segments
 from bgnb.cubes.cube import CubeAxes
-from bgnb.cubes.event_cuts import RunCounts
+from bgnb.cubes.event_cuts import RunCounts, add_pieces, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.stack import Stack, stack_runs
+from bgnb.cubes.stack import RunSum, Stack, stack_runs
 from bgnb.files.output_directory import write_file
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.event_reader import read_event_list
+from bgnb.observations.groups import OUTSIDE, ObservationGroups
 from bgnb.production.workers import Workers
 
 T = TypeVar("T")
+Cells = Literal["none", "run", "bin"]
 
 #: Maximum number of runs in a chunk: a compromise between the cost of transfers and the work lost if a worker dies.
 CHUNK_RUNS = 25
 
 
 class Key(NamedTuple):
-    """Identifier of a sum of chunks: a group or, for splines, a run or the runs of a group with similar pointing."""
+    """Identifier of a sum: a group and, for methods that fit all runs at once, a norm and a cell of this norm.
+
+    The norm is a run, or the runs with similar pointing; a cell is a range of pointings of these runs.
+    """
 
     group_id: int
-    part: tuple[int, ...] = ()
+    norm: tuple[int, ...] = ()
+    cell: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +60,11 @@ class Chunk:
 
     Parameters
     ----------
-    key : Key
-        Chunks with the same key are summed.
+    groups : `~bgnb.observations.groups.ObservationGroups`
+        The groups, to which runs contribute in pieces.
+    cells : {"none", "run", "bin"}
+        Sums within a group: all runs, or separate cells of single runs, or of runs with similar
+        pointing.
     axes : `CubeAxes`
         Axes of the cube.
     fovalign : {"ALTAZ", "RADEC"}
@@ -66,7 +77,8 @@ class Chunk:
         Version of bgnb with which the chunk was made.
     """
 
-    key: Key
+    groups: ObservationGroups
+    cells: Cells
     axes: CubeAxes
     fovalign: FovAlign
     mask: SourceMask | None
@@ -78,13 +90,14 @@ class Chunk:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of everything on which the counts depend: versions, axes, mask, runs and their files.
+        """Digest of everything on which the counts depend: versions, groups, axes, mask, runs and their files.
 
         Files are identified by path, size and modification times when the digest is first accessed.
         """
         edges = [getattr(self.axes, name).value.tolist() for name in ("energy", "dety", "detx")]
         circles = None if self.mask is None else self.mask.circles
-        content = [self.version, np.__version__, astropy.__version__, edges, self.fovalign, circles]
+        groups = [self.groups.alt_edges.value.tolist(), self.groups.az_edges.value.tolist(), self.cells]
+        content = [self.version, np.__version__, astropy.__version__, groups, edges, self.fovalign, circles]
         runs = [[asdict(run), *(_state(part.path) for part in (run.events, run.gti, run.aeff) if part)] for run in self.runs]
         return sha256(json.dumps([*content, runs], default=repr).encode()).hexdigest()
 
@@ -100,27 +113,42 @@ class Counted:
 
     Parameters
     ----------
-    stack : `Stack`
-        Counts and livetime.
+    stacks : mapping of Key to `Stack`
+        Counts and livetime of the pieces of runs, in order of the keys. The stack of the pieces
+        outside all groups has neither.
     errors : mapping of int to DataError
         Errors by OBS_ID.
     """
 
-    stack: Stack
+    stacks: Mapping[Key, Stack]
     errors: Mapping[int, DataError]
+
+    @property
+    def pieces(self) -> dict[int, dict[int, RunCounts]]:
+        """Numbers of events by OBS_ID and GROUP_ID."""
+        found: dict[int, dict[int, list[RunCounts]]] = {}
+        for key, stack in self.stacks.items():
+            for run in stack.runs:
+                found.setdefault(run.obs_id, {}).setdefault(key.group_id, []).append(run)
+        return {
+            obs_id: {group_id: add_pieces(runs) for group_id, runs in groups.items()}
+            for obs_id, groups in sorted(found.items())
+        }
 
     @property
     def obs_ids(self) -> list[int]:
         """OBS_ID of every run of the chunk, in order."""
-        return sorted([*self.stack.obs_ids, *self.errors])
+        return sorted({obs_id for stack in self.stacks.values() for obs_id in stack.obs_ids} | self.errors.keys())
 
     @cached_property
     def packed(self) -> bytes:
         """Compressed bytes, without the axes and the frame, which the chunk contains."""
         errors = {str(obs_id): error.args for obs_id, error in self.errors.items()}
-        text = json.dumps({"runs": [asdict(run) for run in self.stack.runs], "errors": errors})
+        stacks = [{"key": key, "runs": [asdict(run) for run in stack.runs]} for key, stack in self.stacks.items()]
         content = io.BytesIO()
-        np.savez(content, text=np.array(text), counts=self.stack.counts, livetime_us=self.stack.livetime_us)
+        counts, livetime_us = ([getattr(stack, name) for stack in self.stacks.values()] for name in ("counts", "livetime_us"))
+        text = json.dumps({"stacks": stacks, "errors": errors})
+        np.savez(content, text=np.array(text), counts=counts, livetime_us=livetime_us)
         return compress(content.getvalue())
 
     @classmethod
@@ -135,10 +163,17 @@ class Counted:
         try:
             with np.load(io.BytesIO(decompress(packed)), allow_pickle=False) as arrays:
                 text = json.loads(str(arrays["text"]))
-                counts, livetime_us = arrays["counts"], arrays["livetime_us"]
-            runs = tuple(RunCounts(**run | {"notes": tuple(run["notes"])}) for run in text["runs"])
-            errors = {int(obs_id): DataError(*error) for obs_id, error in text["errors"].items()}
-            counted = cls(Stack(chunk.axes, chunk.fovalign, counts, livetime_us, runs), errors)
+                stacks = {
+                    Key(each["key"][0], *map(tuple, each["key"][1:])): Stack(
+                        chunk.axes,
+                        chunk.fovalign,
+                        counts,
+                        livetime_us,
+                        tuple(RunCounts(**run | {"notes": tuple(run["notes"])}) for run in each["runs"]),
+                    )
+                    for each, counts, livetime_us in zip(text["stacks"], arrays["counts"], arrays["livetime_us"], strict=True)
+                }
+            counted = cls(stacks, {int(obs_id): DataError(*error) for obs_id, error in text["errors"].items()})
         except (BgnbError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise DataError("damaged", f"the counts of {chunk} are damaged: {error}") from None
         if counted.obs_ids != sorted(chunk.obs_ids):
@@ -199,28 +234,57 @@ class KeptChunks:
 
 
 def count_chunk(chunk: Chunk) -> Counted:
-    """Read the runs of a chunk and count their events. Only one run is in memory at a time."""
+    """Read the runs of a chunk and count their events by group and cell. Only one run is in memory at a time."""
     errors: dict[int, DataError] = {}
+    sums: dict[Key, RunSum] = {}
+    outside: list[RunCounts] = []
+    for run in chunk.runs:
+        try:
+            events = read_event_list(run)
+            _require_measured_planes(events, run, chunk.axes)
+        except DataError as error:
+            errors[run.obs_id] = DataError(*error.args)  # the traceback of the original keeps the file in memory
+            continue
+        for key, piece in events.split(partial(_keys, chunk, events.obs_id)).items():
+            if key.group_id == OUTSIDE:
+                outside += [counts.outside_groups() for counts in stack_runs([piece], chunk.axes, chunk.fovalign).runs]
+            else:
+                sums.setdefault(key, RunSum(chunk.axes, chunk.fovalign, chunk.mask)).add(piece)
+    stacks = {key: each.stack for key, each in sums.items()}
+    if outside:
+        nothing = np.zeros(chunk.axes.shape, dtype=np.int64)
+        stacks[Key(OUTSIDE)] = Stack(chunk.axes, chunk.fovalign, nothing, nothing, tuple(outside))
+    return Counted(dict(sorted(stacks.items())), errors)
 
-    def readable() -> Iterator[EventList]:
-        for run in chunk.runs:
-            try:
-                events = read_event_list(run)
-                _require_bins_above_threshold(events, run, chunk.axes)
-                yield events
-            except DataError as error:
-                errors[run.obs_id] = DataError(*error.args)  # the traceback of the original keeps the file in memory
 
-    return Counted(stack_runs(readable(), chunk.axes, chunk.fovalign, chunk.mask), errors)
+def _keys(chunk: Chunk, obs_id: int, alt_pnt: Floats, az_pnt: Floats) -> list[Key]:
+    """Return the sum to which each piece of a run contributes, by its pointing."""
+    group_ids = chunk.groups.group_ids(alt_pnt, az_pnt).tolist()
+    if chunk.cells == "none":
+        return [Key(group_id) for group_id in group_ids]
+    segment = np.array(segments(alt_pnt, az_pnt))
+    norm: tuple[int, ...] = (obs_id,)
+    cell: dict[int, tuple[int, ...]] = {number: (number,) for number in segment.tolist()}
+    if chunk.cells == "bin":
+        norm = pointing_bin(alt_pnt, az_pnt)
+        cell = {number: pointing_bin(alt_pnt[segment == number], az_pnt[segment == number]) for number in cell}
+    return [
+        Key(group_id) if group_id == OUTSIDE else Key(group_id, norm, cell[number])
+        for group_id, number in zip(group_ids, segment.tolist(), strict=True)
+    ]
 
 
-def _require_bins_above_threshold(events: EventList, run: RunFiles, axes: CubeAxes) -> None:
-    """Refuse a run without an energy bin above its threshold: its livetime would be ignored."""
-    threshold, energy = events.energy_threshold, axes.energy
-    if threshold is not None and axes.first_bin_above(threshold * u.TeV) >= len(energy) - 1:
-        where = run.events if run.aeff is None else run.aeff
-        end = f"no energy bin lies above it, as the axis ends at {energy[-1].to_value('TeV'):g} TeV"
-        raise DataError("below-threshold", f"{where.path}, HDU {where.hdu}: LO_THRES = {threshold:g} TeV: {end}")
+def _require_measured_planes(events: EventList, run: RunFiles, axes: CubeAxes) -> None:
+    """Refuse a run without an energy bin between its threshold and its limit: its livetime would be ignored."""
+    planes = measured_planes(events, axes)
+    if planes.start < planes.stop:
+        return
+    limits = (("LO_THRES", events.energy_threshold), ("HI_THRES", events.energy_limit))
+    stated = ", ".join(f"{keyword} = {limit:g} TeV" for keyword, limit in limits if limit is not None)
+    first, last = axes.energy[[0, -1]].to_value("TeV")
+    where = run.events if run.aeff is None else run.aeff
+    message = f"no energy bin lies within these limits; the axis ranges from {first:g} to {last:g} TeV"
+    raise DataError("below-threshold", f"{where.path}, HDU {where.hdu}: {stated}: {message}")
 
 
 def count_and_pack(chunk: Chunk) -> bytes:
@@ -232,13 +296,13 @@ def count_and_pack(chunk: Chunk) -> bytes:
 
 
 def count_chunks(
-    pieces: Sequence[T], chunk_of: Callable[[T], Chunk], workers: Workers, kept: KeptChunks
+    descriptions: Sequence[T], chunk_of: Callable[[T], Chunk], workers: Workers, kept: KeptChunks
 ) -> Iterator[tuple[Chunk, Counted]]:
     """Count each chunk once, in any order, except those whose counts are kept.
 
     Parameters
     ----------
-    pieces : sequence
+    descriptions : sequence
         Descriptions of chunks.
     chunk_of : callable
         Function that makes a chunk from its description. It is called when the chunk is needed, so
@@ -249,9 +313,9 @@ def count_chunks(
         Counts kept by an earlier command.
     """
     missing = []
-    for piece in pieces:
-        if (counted := kept.read(chunk := chunk_of(piece))) is None:
-            missing.append(piece)
+    for description in descriptions:
+        if (counted := kept.read(chunk := chunk_of(description))) is None:
+            missing.append(description)
         else:
             yield chunk, counted
     # The digest must be computed before the files are read.
@@ -273,21 +337,24 @@ def _wrong_error(counted: Counted, chunk: Chunk) -> DataError | None:
     if not counted.errors:
         return None
     again = count_chunk(replace(chunk, runs=tuple(run for run in chunk.runs if run.obs_id in counted.errors)))
-    return next((counted.errors[obs_id] for obs_id in again.stack.obs_ids), None)
+    return next((error for obs_id, error in counted.errors.items() if obs_id not in again.errors), None)
 
 
-def sum_counted(pieces: Iterable[tuple[Key, Counted]]) -> dict[Key, Counted]:
-    """Sum counts and livetimes by key; the order of the pieces does not matter."""
-    sums: dict[Key, tuple[Any, ...]] = {}
-    for key, piece in pieces:
-        if key not in sums:
-            sums[key] = piece.stack, np.zeros_like(piece.stack.counts), np.zeros_like(piece.stack.livetime_us), [], {}
-        _, counts, livetime_us, runs, errors = sums[key]
-        counts += piece.stack.counts
-        livetime_us += piece.stack.livetime_us
-        runs += piece.stack.runs
-        errors |= piece.errors
-    return {
-        key: Counted(Stack(stack.axes, stack.fovalign, counts, livetime_us, tuple(runs)), errors)
-        for key, (stack, counts, livetime_us, runs, errors) in sorted(sums.items())
+def sum_counted(chunks: Iterable[Counted]) -> Counted:
+    """Sum counts and livetimes by key; the order of the chunks does not matter."""
+    sums: dict[Key, tuple[Stack, NDArray[np.int64], NDArray[np.int64], list[RunCounts]]] = {}
+    errors: dict[int, DataError] = {}
+    for counted in chunks:
+        errors |= counted.errors
+        for key, stack in counted.stacks.items():
+            if key not in sums:
+                sums[key] = stack, np.zeros_like(stack.counts), np.zeros_like(stack.livetime_us), []
+            _, counts, livetime_us, runs = sums[key]
+            counts += stack.counts
+            livetime_us += stack.livetime_us
+            runs += stack.runs
+    stacks = {
+        key: replace(stack, counts=counts, livetime_us=livetime_us, runs=tuple(runs))
+        for key, (stack, counts, livetime_us, runs) in sorted(sums.items())
     }
+    return Counted(stacks, errors)

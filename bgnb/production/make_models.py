@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
 
 from bgnb._util.errors import BgnbError
+from bgnb.cubes.cells import Cell
 from bgnb.cubes.method import find_method
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import GroupModel, ModelSet
-from bgnb.observations.groups import mean_azimuth
-from bgnb.observations.run_selection import Reason
-from bgnb.production.count_chunks import Counted, Key, sum_counted
+from bgnb.cubes.stack import Stack, add_stacks
+from bgnb.observations.coordinates import mean_pointing
+from bgnb.observations.groups import OUTSIDE, merge_groups
+from bgnb.production.count_chunks import Counted, Key
 from bgnb.production.plan import Plan
-from bgnb.production.report import GroupReport, Report, RunReport, in_one_line
+from bgnb.production.report import GroupReport, Report, RunReport, in_one_line, run_reports
 from bgnb.production.settings import ModelSettings
 
 #: Range of the cosine of the zenith angle above which a merged model is called wide: twice that of most default groups.
 WIDE = 0.1
-
-_NO_COUNTS = Reason("its group has no counts inside the axes and above the energy thresholds")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,38 +47,37 @@ class Production:
     runs: Table
 
 
-def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
+def models_of_counts(plan: Plan, counted: Counted) -> Production:
     """Make the models of all groups.
 
     Parameters
     ----------
     plan : `~bgnb.production.plan.Plan`
         The plan.
-    sums : mapping
-        Counts and livetime, by the keys of the pieces of the plan.
+    counted : `~bgnb.production.count_chunks.Counted`
+        Counts and livetime of all runs.
 
     Raises
     ------
     BgnbError
         If no group has counts.
     """
-    groups = sum_counted((Key(key.group_id), counted) for key, counted in sums.items())
-    stacks = {key.group_id: counted.stack for key, counted in groups.items() if counted.stack.counts.any()}
+    model_ids = _model_ids(counted, plan.settings)
+    counted = replace(counted, stacks=_added(counted.stacks, lambda key: key._replace(group_id=model_ids[key.group_id])))
+    groups = _added(counted.stacks, lambda key: Key(key.group_id))
+    stacks = {key.group_id: stack for key, stack in groups.items() if stack.counts.any()}
     runs = [RunReport(obs_id, None, reason, None) for obs_id, reason in plan.skipped.items()]
-    for key, counted in groups.items():
-        runs += [RunReport(obs_id, key.group_id, Reason.from_error(error), None) for obs_id, error in counted.errors.items()]
-        reason = None if key.group_id in stacks else _NO_COUNTS
-        runs += [RunReport(run.obs_id, key.group_id, reason, run) for run in counted.stack.runs]
+    runs += run_reports(counted, stacks)
     if not stacks:
-        reasons = in_one_line(run.reason for run in runs if run.reason and run.group_id is not None)
+        reasons = in_one_line(run.reason for run in runs if run.reason and run.obs_id not in plan.skipped)
         advice = "check that the files are complete and the axes are wide enough"
         raise BgnbError("no-counts", f"no model could be made: {reasons}; {advice}")
     method = find_method(plan.settings.method)
-    fitted = method.fit([plan.cell(counted) for counted in sums.values() if counted.stack.runs])
+    fitted = method.fit(_cells(counted))
     models, reports = [], []
     for group_id, stack in stacks.items():
-        rows = plan.runs.table[np.isin(plan.runs.table["OBS_ID"], stack.obs_ids)]
-        alt_pnt, az_pnt = float(np.mean(rows["ALT_PNT"])), mean_azimuth(np.asarray(rows["AZ_PNT"]))
+        pointings = np.array([(run.alt_pnt, run.az_pnt) for run in stack.runs], dtype=float)
+        alt_pnt, az_pnt = mean_pointing(pointings, np.array([run.livetime_s for run in stack.runs]))
         if fitted is None:
             model = method.make(stack)
         else:
@@ -92,10 +91,10 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
                 livetime_s=sum(run.livetime_s for run in stack.runs),
                 counts=int(stack.counts.sum()),
                 alt_mean_deg=alt_pnt,
-                alt_min_deg=float(np.min(rows["ALT_PNT"])),
-                alt_max_deg=float(np.max(rows["ALT_PNT"])),
+                alt_min_deg=float(pointings[:, 0].min()),
+                alt_max_deg=float(pointings[:, 0].max()),
                 az_mean_deg=az_pnt,
-                merged=tuple(other for other, model_id in plan.model_ids.items() if model_id == group_id != other),
+                merged=tuple(other for other, model_id in model_ids.items() if model_id == group_id != other),
                 files=tuple(f"bg_cube_model_group{group_id}_{kind}.fits.gz" for kind in ("table", "image")),
             )
         )
@@ -104,13 +103,43 @@ def models_of_counts(plan: Plan, sums: Mapping[Key, Counted]) -> Production:
     report = Report(in_order, tuple(reports), plan.settings.as_dict(), notes)
     if [run.obs_id for run in report.runs] != plan.runs.obs_ids:
         raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input
-    model_ids = {group_id: model_id for group_id, model_id in plan.model_ids.items() if model_id in stacks}
+    served = {group_id: model_id for group_id, model_id in model_ids.items() if model_id in stacks}
     return Production(
-        models=ModelSet(models=tuple(models), groups=plan.settings.groups, model_ids=model_ids, for_pointing=fitted),
+        models=ModelSet(models=tuple(models), groups=plan.settings.groups, model_ids=served, for_pointing=fitted),
         report=report,
         settings=plan.settings,
         runs=_grouped(plan.runs.table, report.group_ids),
     )
+
+
+def _model_ids(counted: Counted, settings: ModelSettings) -> dict[int, int]:
+    """Return the GROUP_ID of the model of each group; groups are merged if a minimum livetime is set."""
+    livetimes: dict[int, float] = {}
+    for pieces in counted.pieces.values():
+        for group_id, run in pieces.items():
+            livetimes[group_id] = livetimes.get(group_id, 0.0) + run.livetime_s
+    outside = {OUTSIDE: OUTSIDE} if livetimes.pop(OUTSIDE, None) else {}
+    if minimum := settings.grouping.min_livetime:
+        return merge_groups(settings.groups, livetimes, minimum) | outside
+    return {group_id: group_id for group_id in sorted(livetimes)} | outside
+
+
+def _added(stacks: Mapping[Key, Stack], new_key: Callable[[Key], Key]) -> dict[Key, Stack]:
+    """Add the stacks that get the same key, in order of the old keys."""
+    together: dict[Key, list[Stack]] = {}
+    for key, stack in sorted(stacks.items()):
+        together.setdefault(new_key(key), []).append(stack)
+    return {key: add_stacks(each) for key, each in sorted(together.items())}
+
+
+def _cells(counted: Counted) -> list[Cell]:
+    """Make the cells of all groups, for methods that fit all runs at once."""
+    inside = {key: stack for key, stack in counted.stacks.items() if key.group_id != OUTSIDE}
+    cells = []
+    for key, stack in _added(inside, lambda key: key._replace(group_id=0) if key.norm else key).items():
+        alt_pnt, az_pnt = np.array([(run.alt_pnt, run.az_pnt) for run in stack.runs], dtype=float).T
+        cells.append(Cell.of_runs(alt_pnt, az_pnt, stack, key.norm or None))
+    return cells
 
 
 def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> list[str]:

@@ -12,10 +12,9 @@ from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb._version import __version__
 from bgnb.files.manifest import check
 from bgnb.files.output_directory import write_file
-from bgnb.observations.run_selection import Reason
 from bgnb.production.count_chunks import Chunk, Counted
 from bgnb.production.plan import Plan, make_plan
-from bgnb.production.report import Report, RunReport
+from bgnb.production.report import Report, RunReport, run_reports
 from bgnb.production.settings import ModelSettings
 
 #: File that describes a part.
@@ -35,10 +34,7 @@ def write_part(plan: Plan, counted: Iterable[tuple[Chunk, Counted]], directory: 
     runs: list[RunReport] = []
     for chunk, piece in counted:
         write_file(directory / _name(chunk.obs_ids), piece.packed)
-        runs += [RunReport(run.obs_id, chunk.key.group_id, None, run) for run in piece.stack.runs]
-        runs += [
-            RunReport(obs_id, chunk.key.group_id, Reason.from_error(error), None) for obs_id, error in piece.errors.items()
-        ]
+        runs += run_reports(piece)
     settings = plan.settings.as_dict()
     content = {"creator": f"bgnb {__version__}", "part": numbers, "plan": plan.digest(), "settings": settings}
     write_file(directory / PART_FILE, (json.dumps(content, indent=1) + "\n").encode())
@@ -75,8 +71,8 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
     directories = dict(zip(numbers, paths, strict=True))
 
     def counted() -> Iterator[tuple[Chunk, Counted]]:
-        for number, piece in enumerate(plan.pieces):
-            chunk = plan.chunk(piece)
+        for number, obs_ids in enumerate(plan.chunks):
+            chunk = plan.chunk(obs_ids)
             path = directories[number % n_parts + 1] / _name(chunk.obs_ids)
             yield chunk, Counted.unpack(path.read_bytes(), chunk)
 

@@ -43,8 +43,8 @@ def make_models(
 ) -> Production:
     """Make background cube models from a directory of runs, in memory.
 
-    Select runs, group them by altitude and azimuth, stack counts and livetime of each group,
-    and make the models.
+    Select runs, divide them by time into groups of altitude and azimuth, stack counts and
+    livetime of each group, and make the models.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def models_of_plan(
     plan: Plan, workers: int | Executor | None = None, scheduler: str | None = None, progress: bool | None = None
 ) -> Production:
     """Count the runs of a plan and make the models, in memory; see `make_models`."""
-    with _counting(plan, plan.pieces, None, workers, scheduler, progress) as (counted, _):
-        return models_of_counts(plan, sum_counted((chunk.key, piece) for chunk, piece in counted))
+    with _counting(plan, plan.chunks, None, workers, scheduler, progress) as (counted, _):
+        return models_of_counts(plan, sum_counted(piece for _, piece in counted))
 
 
 @with_settings(ModelSettings)
@@ -140,11 +140,11 @@ def make_bg_cube_models(
         raise BgnbError("invalid-argument", "catalog must be a file if a part is counted, as merge reads it again")
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         plan = make_plan(settings)
-        pieces = plan.pieces if numbers is None else plan.pieces[numbers[0] - 1 :: numbers[1]]
-        with _counting(plan, pieces, kept_folder(Path(outdir)), workers, scheduler, progress) as (counted, bar):
+        chunks = plan.chunks if numbers is None else plan.chunks[numbers[0] - 1 :: numbers[1]]
+        with _counting(plan, chunks, kept_folder(Path(outdir)), workers, scheduler, progress) as (counted, bar):
             if numbers is not None:
                 return write_part(plan, counted, directory, numbers)
-            sums = sum_counted((chunk.key, piece) for chunk, piece in counted)
+            sums = sum_counted(piece for _, piece in counted)
             bar.set_postfix_str("making models")
             production = models_of_counts(plan, sums)
             write_models(production, directory)
@@ -154,18 +154,18 @@ def make_bg_cube_models(
 @contextmanager
 def _counting(
     plan: Plan,
-    pieces: Sequence[Any],
+    chunks: Sequence[Sequence[int]],
     folder: Path | None,
     workers: int | Executor | None,
     scheduler: str | None,
     progress: bool | None,
 ) -> Iterator[tuple[Iterator[tuple[Chunk, Counted]], tqdm[Any]]]:
-    """Count the runs of pieces with a progress bar. If there are many, a folder keeps the counts in case the block fails."""
-    n_runs = sum(len(obs_ids) for _, obs_ids in pieces)
+    """Count the runs of chunks with a progress bar. If there are many, a folder keeps the counts in case the block fails."""
+    n_runs = sum(map(len, chunks))
     kept = KeptChunks(folder if n_runs >= KEPT_FROM else None)
     bar = progress_bar(n_runs, "run", progress)
     with bar, kept.noted(), open_workers(workers, scheduler, maximum=1 + n_runs // RUNS_PER_WORKER) as where:
-        yield _watched(count_chunks(pieces, plan.chunk, where, kept), plan, bar), bar
+        yield _watched(count_chunks(chunks, plan.chunk, where, kept), plan, bar), bar
 
 
 def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = False, progress: bool | None = None) -> Report:
@@ -198,7 +198,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:
         plan, counted = open_parts(paths)
         with progress_bar(plan.n_runs, "run", progress) as bar:
-            sums = sum_counted((chunk.key, piece) for chunk, piece in _watched(counted, plan, bar))
+            sums = sum_counted(piece for _, piece in _watched(counted, plan, bar))
         production = models_of_counts(plan, sums)
         write_models(production, directory)
     return production.report
@@ -212,12 +212,13 @@ def _watched(counted: Iterable[tuple[Chunk, Counted]], plan: Plan, bar: tqdm[Any
     for chunk, piece in counted:
         if piece.errors and plan.settings.on_error == "fail":
             raise piece.errors[min(piece.errors)]
-        first = [*first, *(run for run in piece.stack.runs if run.telescop)][:1]
-        check_instrument([*first, *piece.stack.runs])
+        runs = [run for stack in piece.stacks.values() for run in stack.runs]
+        first = [*first, *(run for run in runs if run.telescop)][:1]
+        check_instrument([*first, *runs])
         if not seen.isdisjoint(piece.obs_ids) or piece.obs_ids != sorted(chunk.obs_ids):
             raise RuntimeError(f"the counts are not those of runs {chunk.obs_ids}")  # a bug, not bad input
         seen.update(piece.obs_ids)
-        events += sum(run.events for run in piece.stack.runs)
+        events += sum(run.events for run in runs)
         bar.update(len(piece.obs_ids))
         bar.set_postfix_str(f"{events} events")
         yield chunk, piece

@@ -14,21 +14,22 @@ from astropy import units as u
 
 from bgnb._util.errors import BgnbError
 from bgnb._version import __version__
-from bgnb.cubes.cells import Cell, pointing_bin
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.method import find_method
 from bgnb.observations.datastore import Runs, open_runs
-from bgnb.observations.groups import group_runs, merge_groups
+from bgnb.observations.groups import group_runs
 from bgnb.observations.run_selection import Reason, Selection, read_catalog, select_runs, spread_out
-from bgnb.production.count_chunks import Chunk, Counted, Key, chunks_of
+from bgnb.production.count_chunks import Chunk, chunks_of
 from bgnb.production.report import in_one_line
 from bgnb.production.settings import ModelSettings, RunSelection, Sources
 
-#: Maximum number of runs up to which methods that sum by pointing get single runs. Of more runs, those of a group in the same
-#: bin of pointing are summed first.
+#: Maximum number of runs up to which methods that sum by pointing get single runs. Of more runs, those in the same bin of
+#: pointing are summed first.
 SINGLE_RUNS = 100
 
 _TEST_RUNS = 20
+# The axes do not depend on the number of runs.
+_MANY = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +47,8 @@ class Plan:
     skipped : mapping of int to `~bgnb.observations.run_selection.Reason`
         Skipped runs, and the reasons.
     members : mapping of int to list of int
-        OBS_IDs of the runs to be counted, by GROUP_ID of the model.
-    model_ids : mapping of int to int
-        GROUP_ID of the model for each group.
+        OBS_IDs of the runs to be counted, by their GROUP_ID in the index. Runs of a chunk have the
+        same one; to which groups they contribute is decided when they are read.
     """
 
     settings: ModelSettings
@@ -56,7 +56,6 @@ class Plan:
     mask: SourceMask | None
     skipped: Mapping[int, Reason]
     members: Mapping[int, list[int]]
-    model_ids: Mapping[int, int]
 
     @property
     def n_runs(self) -> int:
@@ -64,38 +63,29 @@ class Plan:
         return sum(map(len, self.members.values()))
 
     @property
-    def pieces(self) -> list[tuple[Key, Sequence[int]]]:
-        """OBS_IDs of each chunk and the key of the sum to which it contributes, in a fixed order."""
-        return [(key, part) for key, obs_ids in self._keys.items() for part in chunks_of(obs_ids)]
+    def chunks(self) -> list[Sequence[int]]:
+        """OBS_IDs of the runs of each chunk, in a fixed order."""
+        return [part for obs_ids in self.members.values() for part in chunks_of(obs_ids)]
 
-    @property
-    def _keys(self) -> dict[Key, list[int]]:
-        """OBS_IDs of the runs of each sum: a group, a single run, or the runs of a group in the same bin of pointing."""
-        if find_method(self.settings.method).sums == "group":
-            return {Key(group_id): obs_ids for group_id, obs_ids in self.members.items()}
-        keys: dict[Key, list[int]] = {}
-        for group_id, obs_ids in self.members.items():
-            for obs_id in obs_ids:
-                cell = (obs_id,) if self.n_runs <= SINGLE_RUNS else pointing_bin(*self.runs.pointing(obs_id))
-                keys.setdefault(Key(group_id, cell), []).append(obs_id)
-        return keys
-
-    def chunk(self, piece: tuple[Key, Sequence[int]]) -> Chunk:
-        """Make the chunk of a piece."""
-        key, obs_ids = piece
-        files = tuple(self.runs.files(obs_id) for obs_id in obs_ids)
-        return Chunk(key, self.settings.binning.axes, self.settings.fovalign, self.mask, files)
-
-    def cell(self, counted: Counted) -> Cell:
-        """Combine counts with the mean pointing of their runs."""
-        alt_pnt, az_pnt = np.array([self.runs.pointing(obs_id) for obs_id in counted.stack.obs_ids]).T
-        return Cell.of_runs(alt_pnt, az_pnt, counted.stack)
+    def chunk(self, obs_ids: Sequence[int]) -> Chunk:
+        """Make a chunk of runs."""
+        settings, cells = self.settings, "none"
+        if find_method(settings.method).sums == "pointing":
+            cells = "run" if self.n_runs <= SINGLE_RUNS else "bin"
+        return Chunk(
+            groups=settings.groups,
+            cells=cells,  # type: ignore[arg-type]
+            axes=settings.binning.axes,
+            fovalign=settings.fovalign,
+            mask=self.mask,
+            runs=tuple(self.runs.files(obs_id) for obs_id in obs_ids),
+        )
 
     def digest(self) -> str:
         """Compute the SHA-256 of everything on which the plan depends: version, settings, sources, chunks, index of runs."""
         table = self.runs.table
         circles = None if self.mask is None else self.mask.circles
-        content = sha256(json.dumps([__version__, self.settings.as_dict(), circles, self.pieces]).encode())
+        content = sha256(json.dumps([__version__, self.settings.as_dict(), circles, self.chunks]).encode())
         for name in table.colnames:
             content.update(f"{name} {table[name].dtype}".encode() + np.ascontiguousarray(table[name]).tobytes())
         return content.hexdigest()
@@ -119,17 +109,12 @@ def make_plan(settings: ModelSettings) -> Plan:
     selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, settings.on_error)
     if settings.test:
         selection = spread_out(selection, _TEST_RUNS)
-    members, selection = group_runs(runs, selection, settings.groups)
+    members, selection = group_runs(runs, selection, settings.groups, passing=True)
     if not selection.kept:
         reasons = in_one_line(selection.left_out.values())
         advice = "try another exclusion radius, --sources mask, --select all or other group edges"
         raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is selected: {reasons}; {advice}")
-    model_ids = {group_id: group_id for group_id in members}
-    if settings.grouping.min_livetime > 0:
-        livetimes = {group_id: _livetime(runs, obs_ids) for group_id, obs_ids in members.items()}
-        model_ids = merge_groups(settings.groups, livetimes, settings.grouping.min_livetime)
-        members = _merged(members, model_ids)
-    return Plan(settings, runs, mask, selection.left_out, members, model_ids)
+    return Plan(settings, runs, mask, selection.left_out, members)
 
 
 def select_and_mask(
@@ -160,19 +145,3 @@ def select_and_mask(
         mask = SourceMask.around(read_catalog(selection.catalog), sources.mask_radius * u.deg)
         select = "all" if select == "far" else select
     return select_runs(runs, select, selection.catalog, selection.exclusion_radius * u.deg, on_error), mask
-
-
-def _livetime(runs: Runs, obs_ids: Sequence[int]) -> float:
-    """Sum the livetime of runs in the index, s, or the ontime if the index has no livetime."""
-    name = next((name for name in ("LIVETIME", "ONTIME") if name in runs.table.colnames), None)
-    if name is None:
-        raise BgnbError("missing-column", f"{runs.path}: min_livetime needs the column LIVETIME or ONTIME in the index of runs")
-    return float(np.nansum(runs.table[name][np.isin(runs.table["OBS_ID"], obs_ids)]))
-
-
-def _merged(members: Mapping[int, list[int]], model_ids: Mapping[int, int]) -> dict[int, list[int]]:
-    """Collect the OBS_IDs of the groups that are merged, in order."""
-    merged: dict[int, list[int]] = {}
-    for group_id, obs_ids in members.items():
-        merged.setdefault(model_ids[group_id], []).extend(obs_ids)
-    return {group_id: sorted(obs_ids) for group_id, obs_ids in sorted(merged.items())}

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
 
 from bgnb._util.errors import enumerate_values
-from bgnb.cubes.event_cuts import RunCounts
+from bgnb.cubes.event_cuts import EXCLUDED, RunCounts, add_pieces
+from bgnb.observations.groups import OUTSIDE, OUTSIDE_GROUPS
 from bgnb.observations.run_selection import Reason, Selection
+from bgnb.production.count_chunks import Counted
 
-_COUNTED = (
-    "livetime_s",
-    "events",
-    "events_outside_gti",
-    "events_below_threshold",
-    "events_outside_axes",
-    "events_in_mask",
-    "counts",
-)
+_COUNTED = ("livetime_s", "events", *EXCLUDED, "counts")
+_NO_COUNTS = Reason("its group has no counts inside the axes and above the energy thresholds")
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """Result for one run of the input: used in a group, or skipped for a reason."""
+    """Result for one run of the input: used in one or more groups, or skipped for a reason.
+
+    Parameters
+    ----------
+    obs_id : int
+        Number of the run.
+    group_id : int or None
+        The group to which it contributes most livetime; None if it was not counted.
+    reason : Reason or None
+        Reason for skipping it.
+    counted : RunCounts or None
+        Sum over all groups. The livetime is that in groups.
+    group_fractions : mapping of str to float
+        Fraction of the livetime in each group, by GROUP_ID, and "outside" all groups; empty if the
+        whole run is in one group.
+    """
 
     obs_id: int
     group_id: int | None
     reason: Reason | None
     counted: RunCounts | None
+    group_fractions: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry in ``report.json``."""
@@ -41,7 +52,9 @@ class RunReport:
             "status": "used" if self.reason is None else "left_out",
             "reason": None if self.reason is None else str(self.reason),
             "group_id": self.group_id,
+            "group_fractions": dict(self.group_fractions),
             "energy_threshold_tev": self.counted.energy_threshold_tev if self.counted else None,
+            "energy_limit_tev": self.counted.energy_limit_tev if self.counted else None,
             **{name: getattr(self.counted, name) if self.counted else None for name in _COUNTED},
             "notes": list(self.counted.notes) if self.counted else [],
         }
@@ -109,7 +122,7 @@ class Report:
 
     @property
     def group_ids(self) -> dict[int, int]:
-        """GROUP_ID of each run used, by OBS_ID."""
+        """GROUP_ID of each run used, by OBS_ID: of several, that with most of its livetime."""
         return {run.obs_id: run.group_id for run in self.runs if run.reason is None and run.group_id is not None}
 
     @property
@@ -127,12 +140,19 @@ class Report:
         """Numbers of runs and events that were used, skipped or excluded, in a few lines."""
         skipped = [run.reason for run in self.runs if run.reason is not None]
         counted = [run.counted for run in self.runs if run.counted and run.reason is None]
+        divided = sum(len(run.group_fractions) > 1 for run in self.runs if run.reason is None)
         lines = [f"{len(self.runs) - len(skipped)} of {len(self.runs)} runs used, {len(skipped)} skipped"]
         lines += [f"  {line}" for line in count_reasons(skipped)]
         sums = {name: sum(getattr(run, name) for run in counted) for name in _COUNTED}
+        if divided:
+            lines.append(f"{divided} of the runs used point into more than one group, and contribute to each for a time")
         lines.append(f"{sums['counts']} of their {sums['events']} events counted, excluded:")
+        if sums["events_outside_groups"]:
+            lines.append(f"  {sums['events_outside_groups']} while altitude and azimuth were outside all groups")
         lines.append(f"  {sums['events_outside_gti']} outside the good time intervals")
         lines.append(f"  {sums['events_below_threshold']} below the energy threshold or in the bin that contains it")
+        if sums["events_above_limit"]:
+            lines.append(f"  {sums['events_above_limit']} above the energy limit or in the bin that contains it")
         lines.append(f"  {sums['events_outside_axes']} outside the axes")
         if sums["events_in_mask"]:
             lines.append(f"  {sums['events_in_mask']} in exclusion regions")
@@ -173,6 +193,34 @@ class Report:
             "notes": [*self.notes, *self._notes_of_runs],
             "settings": self.settings,
         }
+
+
+def run_reports(counted: Counted, with_model: Collection[int] | None = None) -> list[RunReport]:
+    """Report on the runs that were counted, in order of OBS_ID.
+
+    Parameters
+    ----------
+    counted : Counted
+        Counts, and errors of runs.
+    with_model : collection of int, optional
+        GROUP_IDs of the groups with a model; by default all.
+    """
+    reports = [RunReport(obs_id, None, Reason.from_error(error), None) for obs_id, error in counted.errors.items()]
+    for obs_id, pieces in counted.pieces.items():
+        inside = {group_id: run for group_id, run in pieces.items() if group_id != OUTSIDE}
+        if not inside:
+            reports.append(RunReport(obs_id, None, OUTSIDE_GROUPS, None))
+            continue
+        used = inside.keys() if with_model is None else inside.keys() & set(with_model)
+        most = max(used or inside, key=lambda group_id: (inside[group_id].livetime_s, -group_id))
+        seconds = {str(group_id): run.livetime_s for group_id, run in inside.items()}
+        outside = [replace(pieces[OUTSIDE], livetime_s=0.0)] if OUTSIDE in pieces else []
+        if outside:
+            seconds["outside"] = pieces[OUTSIDE].livetime_s
+        fractions = {name: value / sum(seconds.values()) for name, value in seconds.items()} if len(seconds) > 1 else {}
+        reason = None if used else _NO_COUNTS
+        reports.append(RunReport(obs_id, most, reason, add_pieces([*inside.values(), *outside]), fractions))
+    return sorted(reports, key=lambda run: run.obs_id)
 
 
 def count_reasons(reasons: Iterable[Reason]) -> list[str]:

@@ -16,7 +16,7 @@ from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun
 from bgnb.observations.event_list import EventList
 from bgnb.observations.sites import OBSERVATORIES
 from bgnb.simulation.settings import ObservationSettings
-from bgnb.simulation.true_model import LIVETIME, ONTIME, TrueModel
+from bgnb.simulation.true_model import LIVETIME, ONTIME, TrueModel, altitude_factor
 
 #: Reference of the simulated mission time: 2001-01-01 in UTC.
 MJDREFI, MJDREFF = 51910, 0.0007428703703703703
@@ -157,14 +157,17 @@ def make_test_eventlist(
     site = Site(meta["GEOLON"], meta["GEOLAT"], meta["ALTITUDE"])
     middle = tstart + ontime / 2
     view = FieldOfView(ra_pnt, dec_pnt, _MJDREF + middle / 86400, site)
-    energy, detx, dety = model.draw(rng, float(observation["ALT_PNT"]), livetime)
-    time = _sorted_times(rng, len(energy), tstart, ontime)
+    # The altitude changes during the run, and the rate with it.
+    columns = model.draw(rng, 90.0, livetime)
+    time = _sorted_times(rng, len(columns[0]), tstart, ontime)
+    kept = rng.random(len(time)) < altitude_factor(view.pointing_altaz(time - middle)[0])
+    energy, detx, dety, time = (column[kept] for column in (*columns, time))
     ra, dec = view.sky_position(model.fovalign, detx, dety, time - middle)
     near = [source for source in sources if _in_view(source, view)]
     if near:
         of_sources = [_source_events(rng, source, model, livetime) for source in near]
         times = [_sorted_times(rng, len(events[0]), tstart, ontime) for events in of_sources]
-        energy, ra, dec = (np.concatenate(columns) for columns in zip((energy, ra, dec), *of_sources, strict=True))
+        energy, ra, dec = (np.concatenate(each) for each in zip((energy, ra, dec), *of_sources, strict=True))
         time = np.concatenate([time, *times])
         order = np.argsort(time, kind="stable")
         energy, ra, dec, time = energy[order], ra[order], dec[order], time[order]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from astropy import units as u
@@ -31,6 +32,8 @@ from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.stack import stack_runs
 from bgnb.simulation.settings import TrueModelSettings
+
+F = TypeVar("F", float, Floats)
 
 #: Ontime and dead-time corrected livetime of a simulated run, s.
 ONTIME, LIVETIME = 1800.0, 1500.0
@@ -137,7 +140,7 @@ class TrueModel(TrueModelSettings):
         mean = self._norm * altitude_factor(alt_pnt) * livetime * gauss * (low - high) / slope
         if mean * bound > MAX_EVENTS:
             limit = f"more than {MAX_EVENTS:.0g}; lower trigger_rate"
-            raise BgnbError("too-large", f"a run would have {mean:.3g} events, {limit}")
+            raise BgnbError("too-large", f"a run would have up to {mean:.3g} events, {limit}")
         n = int(rng.poisson(mean * bound))
         energy = (low + (high - low) * rng.random(n)) ** (-1 / slope)
         left, up = np.radians(self.sigma_at(energy)) * rng.standard_normal((2, n))
@@ -165,8 +168,8 @@ class TrueModel(TrueModelSettings):
         return float(self.trigger_rate / ((energy**-self.spectral_index * integral) @ d_energy))
 
 
-def altitude_factor(alt_pnt: float) -> float:
-    """Return the rate at an altitude in deg, relative to the zenith."""
+def altitude_factor(alt_pnt: F) -> F:
+    """Return the rate at altitudes in deg, relative to the zenith."""
     return 0.5 + 0.5 * alt_pnt / 90
 
 

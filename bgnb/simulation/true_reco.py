@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from astropy import units as u
 
 from bgnb._util.errors import BgnbError
@@ -16,7 +16,8 @@ from bgnb.files.gadf import write_image, write_model
 from bgnb.files.group_file import GROUPS_FILE, write_groups
 from bgnb.files.output_directory import check_target, is_hidden, new_directory, scratch_directory
 from bgnb.files.report_json import write_report
-from bgnb.observations.groups import ObservationGroups, mean_azimuth
+from bgnb.observations.groups import ObservationGroups
+from bgnb.production.make_models import Production
 from bgnb.production.pipeline import make_models
 from bgnb.production.report import Report
 from bgnb.production.settings import CubeBinning
@@ -105,10 +106,10 @@ def make_true_reco(
             workers=workers,
             progress=progress,
         )
-    true_model = TrueModel(**parameters)
-    altitude = float(np.average(table["ALT_PNT"], weights=table["LIVETIME"]))
-    azimuth = mean_azimuth(np.asarray(table["AZ_PNT"]))
-    true = make_test_bg_cube_model(reco.models.models[0].model.axes, altitude * u.deg, true_model)
+    reco = _only_group(reco, group_id)
+    true_model, (group,) = TrueModel(**parameters), reco.models.models
+    altitude, azimuth = group.alt_pnt, group.az_pnt
+    true = make_test_bg_cube_model(group.model.axes, altitude * u.deg, true_model)
     with new_directory(out / "reco", overwrite=overwrite) as directory:
         write_models(reco, directory)
     with new_directory(out / "true", overwrite=overwrite) as directory:
@@ -119,6 +120,17 @@ def make_true_reco(
         used |= {"observatory": observatory, "energy_threshold": threshold, "seed": seed}
         write_report(directory, {"settings": used})
     return reco.report
+
+
+def _only_group(production: Production, group_id: int) -> Production:
+    """Remove the models of neighbouring groups, into which some runs point for a short time."""
+    models = tuple(group for group in production.models.models if group.group_id == group_id)
+    groups = tuple(group for group in production.report.groups if group.group_id == group_id)
+    return replace(
+        production,
+        models=replace(production.models, models=models, model_ids={group_id: group_id}),
+        report=replace(production.report, groups=groups),
+    )
 
 
 def _check_output(out: Path, overwrite: bool) -> None:

@@ -89,7 +89,7 @@ class Grid:
 
         return CubeAxes(self.axes.energy, finer(self.axes.dety), finer(self.axes.detx))
 
-    def used(self, covered: CubeAxes, first_bin: int) -> NDArray[np.bool_]:
+    def used(self, covered: CubeAxes, first_bin: int, stop_bin: int | None = None) -> NDArray[np.bool_]:
         """Select the bins to compare.
 
         Parameters
@@ -98,15 +98,18 @@ class Grid:
             Axes of the model.
         first_bin : int
             First energy bin above the threshold of the run.
+        stop_bin : int, optional
+            First energy bin that is not entirely below the energy limit of the run, if there is a
+            limit.
 
         Returns
         -------
         ndarray of bool
-            True for bins within the maximum offset, on the axes of the model and above the
-            threshold; shape (energy, dety, detx).
+            True for bins within the maximum offset, on the axes of the model, above the
+            threshold and below the limit; shape (energy, dety, detx).
         """
         used = self.axes.bins_on(covered) & (self.offset <= self.offset_max)
-        used[:first_bin] = False
+        used[:first_bin] = used[self.axes.shape[0] if stop_bin is None else stop_bin :] = False
         return used
 
 

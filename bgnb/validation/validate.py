@@ -19,6 +19,7 @@ from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.coverage import coverage
+from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
@@ -58,7 +59,7 @@ def validate(
 ) -> Validation:
     """Compare the counts of runs with those that models predict.
 
-    A bin of a run is compared if it lies wholly above the run's energy threshold. With
+    A bin of a run is compared if it lies wholly above the run's energy threshold and below its energy limit. With
     ``sources="mask"`` exclusion regions are applied to the counts and to the prediction.
 
     Parameters
@@ -239,13 +240,13 @@ def _prediction(
     pointing = runs.pointing(obs_id)
     found = models.mean_rate_for(events, settings.model_lookup)
     rate = point_rate(found.rate) if interpolation == "gammapy" else found.rate
-    exposed = np.flatnonzero(stack.livetime_us.any(axis=(1, 2)))
+    planes = measured_planes(events, grid.axes)
     return RunPrediction(
         obs_id,
         *pointing,
         counts=_sum_parts(stack.counts, n_parts),
         expected=_sum_parts(predicted_rate(rate, axes, interpolation) * stack.livetime.value, n_parts),
-        used=grid.used(found.rate.axes, int(exposed[0]) if len(exposed) else grid.axes.shape[0]),
+        used=grid.used(found.rate.axes, planes.start, planes.stop),
         groups=dict(found.weights),
         events_in_mask=stack.runs[0].events_in_mask,
         coverage=coverage(events, found.rate.axes, models.fovalign),

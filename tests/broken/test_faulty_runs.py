@@ -194,6 +194,12 @@ BROKEN_TABLES = {
         "HDU aeff",
         "LO_THRES = 300 TeV",
     ),
+    "limit below all energies": (
+        in_header("AEFF", LO_THRES=0.01, HI_THRES=0.05),
+        "below-threshold",
+        "HDU aeff",
+        "LO_THRES = 0.01 TeV, HI_THRES = 0.05 TeV",
+    ),
     "events twice without EVENT_ID": (
         both(without_column("EVENT_ID"), repeated_events(2)),
         "duplicate-events",
@@ -348,6 +354,14 @@ BROKEN_HEADERS = {
     "OBS_ID text": (in_header(OBS_ID="four"), "wrong-run", "HDU EVENTS", "OBS_ID is four", "run 4"),
     "file content of another run": (of_run_2, "wrong-run", "HDU EVENTS", "OBS_ID is 2", "run 4"),
     "LO_THRES text": (in_header("AEFF", LO_THRES="low"), "bad-keyword", "HDU AEFF", "keyword LO_THRES", "'low'"),
+    "HI_THRES text": (in_header("AEFF", HI_THRES="high"), "bad-keyword", "HDU AEFF", "keyword HI_THRES", "'high'"),
+    "HI_THRES below LO_THRES": (
+        in_header("AEFF", HI_THRES=(200.0, "[GeV]")),
+        "bad-keyword",
+        "HDU AEFF",
+        "HI_THRES = 0.2 TeV is not above LO_THRES = 0.3 TeV",
+    ),
+    "HI_THRES equal to LO_THRES": (in_header("AEFF", HI_THRES=0.3), "bad-keyword", "HDU AEFF", "HI_THRES = 0.3 TeV"),
     "LO_THRES in another unit": (
         in_header("AEFF", LO_THRES=(0.3, "[deg]")),
         "bad-unit",

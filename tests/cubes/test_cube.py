@@ -107,6 +107,21 @@ def test_a_threshold_on_an_edge_costs_no_bin():
         assert grid.first_bin_above(np.float32(edge.value) * u.TeV) == number
 
 
+@given(st.floats(0.01, 200))
+def test_bins_below_a_limit_end_below_it(limit):
+    """The bins below a limit are all bins whose upper edge does not exceed it."""
+    edges = axes().energy.value
+    below = axes().number_below(limit * u.TeV)
+    assert all(edges[1 : below + 1] <= limit * (1 + 2e-6))
+    assert below == len(edges) - 1 or edges[below + 1] > limit
+
+
+def test_limit_on_an_edge_costs_no_bin():
+    """An edge that differs from the limit only by rounding counts as equal to it."""
+    grid = CubeAxes.regular(n_energy=20, n_fov=2)
+    assert [grid.number_below(np.float32(edge.value) * u.TeV) for edge in grid.energy] == list(range(21))
+
+
 @pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
 def test_cube_values_are_checked(wrong):
     """Refuse values that are negative or not finite, or of the wrong shape."""

@@ -131,8 +131,9 @@ def test_information_by_dense_design():
     rng, terms = np.random.default_rng(2), (*module.TERMS, ("cell", "1", "1"))
     small = CubeAxes(AXES.energy[:4], AXES.dety[:5], AXES.detx[:6])
     alt, az = (np.array(values) for values in zip(*POINTINGS[:4], strict=True))
+    norms = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])  # the third cell has the norm of the first
     parts = (
-        {**module.pointing_parts(alt, az, (0.6, 0.9)), "cell": np.eye(4)},
+        {**module.pointing_parts(alt, az, (0.6, 0.9)), "norm": norms},
         module.energy_parts(small),
         module.view_parts(small),
     )
@@ -204,6 +205,31 @@ def test_mean_rate_of_scattered_runs():
     assert spline.scatter == pytest.approx(0.4, rel=0.2)
     # That of the median run would be 0.92.
     assert predicted / sum(run.stack.counts.sum() for run in runs) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.slow
+def test_pieces_of_a_run_share_its_norm():
+    """The scatter of the norms of runs is found from their pieces, and the error of the rate is as large as it is."""
+    rng, pulls, scatters = np.random.default_rng(8), [], []
+    for first in (0, 100):
+        pieces = []
+        for number in range(first, first + 40):
+            alt_pnt, az_pnt, norm = rng.uniform(45, 80), rng.uniform(0, 360), np.exp(0.3 * rng.normal())
+            for step in (-4.0, 0.0, 4.0):
+                one = cell(rng, alt_pnt + step, az_pnt, number, livetime=500.0 * norm)
+                livetime_us = np.full(AXES.shape, 500_000_000)
+                stack = Stack(AXES, "ALTAZ", one.stack.counts, livetime_us, one.stack.runs)
+                pieces.append(Cell(one.alt_pnt, one.az_pnt, stack, norm=number))
+        spline = fit_spline(pieces)
+        scatters.append(spline.scatter)
+        for pointing in ((50.0, 60.0), (65.0, 200.0), (75.0, 320.0)):
+            rate, error = (cube.quantity.value for cube in spline.at(*pointing))
+            volume = AXES.bin_volume.value
+            # The mean of log-normal norms is above their median.
+            ratio = (rate * volume).sum() / (true_rate(*pointing) * volume).sum() / np.exp(0.3**2 / 2)
+            pulls.append(np.log(ratio) / np.average(error / rate, weights=rate * volume))
+    assert np.mean(scatters) == pytest.approx(0.3, rel=0.2)
+    assert np.sqrt(np.mean(np.square(pulls))) < 1.8
 
 
 def test_cells_must_be_of_one_kind():

@@ -112,6 +112,45 @@ def test_threshold_above_all_bins(event_lists):
     assert counted.events_below_threshold == np.count_nonzero(event_lists[0].energy < 50)
 
 
+def test_energy_limit(event_lists):
+    """The bin that contains the limit and those above get neither counts nor livetime; every event has one category."""
+    edges, unlimited = AXES.energy.value, replace(event_lists[2], energy_threshold=0.2)
+    events = replace(unlimited, energy_limit=1.0)
+    first, stop = int(np.searchsorted(edges, 0.2)), int(np.searchsorted(edges, 1.0)) - 1
+    assert first < stop < len(edges) - 2
+    whole, stack = stack_runs([unlimited], AXES), stack_runs([events], AXES)
+    assert np.array_equal(stack.counts[:stop], whole.counts[:stop])
+    assert np.array_equal(stack.livetime_us[:stop], whole.livetime_us[:stop])
+    assert whole.counts[stop:].any()
+    assert not stack.counts[stop:].any()
+    assert not stack.livetime_us[stop:].any()
+    (counted,) = stack.runs
+    assert counted.energy_limit_tev == 1.0
+    assert counted.events_above_limit == np.count_nonzero(events.in_gti & (events.energy >= edges[stop])) > 0
+    assert counted.events_below_threshold == whole.runs[0].events_below_threshold
+    assert counted.counts == stack.counts.sum() > 0
+
+
+def test_energy_limit_beyond_the_axis(event_lists):
+    """Only events above the limit itself are in its category."""
+    events = replace(event_lists[1], energy_limit=60.0)
+    whole, stack = stack_runs(event_lists[1:2], AXES), stack_runs([events], AXES)
+    assert np.array_equal(stack.counts, whole.counts)
+    assert np.array_equal(stack.livetime_us, whole.livetime_us)
+    above = np.count_nonzero(events.energy > 60)
+    assert stack.runs[0].events_above_limit == above
+    assert stack.runs[0].events_outside_axes == whole.runs[0].events_outside_axes - above
+
+
+@pytest.mark.parametrize("limits", [(0.5, 0.55), (0.01, 0.05), (0.06, 0.15), (45.0, 55.0), (60.0, 70.0)])
+def test_energy_limits_without_a_bin(event_lists, limits):
+    """Limits in one bin, or outside the axis, leave neither counts nor livetime, and account for all events."""
+    stack = stack_runs([replace(event_lists[0], energy_threshold=limits[0], energy_limit=limits[1])], AXES)
+    assert not stack.counts.any()
+    assert not stack.livetime_us.any()
+    assert stack.runs[0].counts == 0
+
+
 def test_events_outside_gti(event_lists):
     """Exclude events outside the GTI, and state their number."""
     events = event_lists[1]

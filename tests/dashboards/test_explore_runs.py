@@ -84,7 +84,7 @@ def test_circles_depend_on_selection(runs, tmp_path):
 
 
 def test_runs_of_merged_groups(runs, tmp_path):
-    """Runs of merged groups belong to the group with the model."""
+    """Runs of merged groups belong, by their pointing at mid-run, to the group with the model."""
     folder, _ = runs
     report = bgnb.make_bg_cube_models(
         folder / "in", "GADF", tmp_path / "models", select="all", min_livetime="1 h", n_energy=4, n_fov=5
@@ -92,25 +92,28 @@ def test_runs_of_merged_groups(runs, tmp_path):
     dashboard = explore_runs(tmp_path / "models")
     table, groups = bgnb.open_runs(folder / "in", "GADF").table, bgnb.ObservationGroups()
     own = dict(zip(table["OBS_ID"].tolist(), groups.group_ids(table["ALT_PNT"], table["AZ_PNT"]).tolist(), strict=True))
-    moved = [obs_id for obs_id in own if own[obs_id] != report.group_ids[obs_id]]
+    model_ids = {group_id: group.group_id for group in report.groups for group_id in (group.group_id, *group.merged)}
+    group_ids = {obs_id: model_ids[group_id] for obs_id, group_id in own.items()}
+    moved = [obs_id for obs_id in own if own[obs_id] != group_ids[obs_id]]
     assert moved
     for group in report.groups:
         dashboard.group_id = group.group_id
-        assert dashboard.selected == tuple(obs_id for obs_id in own if report.group_ids[obs_id] == group.group_id)
-        assert f"Selected: {group.n_runs} runs of group {group.group_id}" in dashboard.view.summary
-        assert dashboard._controls["group_id"].widget.label == f"{group.group_id}: {group.n_runs} runs"
+        assert dashboard.selected == tuple(obs_id for obs_id in own if group_ids[obs_id] == group.group_id)
+        n_runs = len(dashboard.selected)
+        assert f"Selected: {n_runs} runs of group {group.group_id}" in dashboard.view.summary
+        assert dashboard._controls["group_id"].widget.label == f"{group.group_id}: {n_runs} runs"
     details = dashboard.view.panels["sky"].series[3].details
     for obs_id, status in zip(map(int, details["OBS_ID"]), details["status"], strict=True):
-        merged = f", merged into group {report.group_ids[obs_id]}" if obs_id in moved else ""
+        merged = f", merged into group {group_ids[obs_id]}" if obs_id in moved else ""
         assert status == f"kept, group {own[obs_id]}{merged}"
     one = own[moved[0]]
     dashboard.group_id = one
     assert dashboard.selected == ()
-    assert f"Group {one} has no runs: it was merged into group {report.group_ids[moved[0]]}." in dashboard.view.summary
-    assert dashboard._controls["group_id"].widget.label == f"{one}: merged into {report.group_ids[moved[0]]}"
+    assert f"Group {one} has no runs: it was merged into group {group_ids[moved[0]]}." in dashboard.view.summary
+    assert dashboard._controls["group_id"].widget.label == f"{one}: merged into {group_ids[moved[0]]}"
     cell = groups.table[one]
     tap(dashboard, "groups", cell["AZ_MIN"] + 0.1, cell["ALT_MIN"] + 0.1)  # no run is near
-    assert dashboard.group_id == report.group_ids[moved[0]]
+    assert dashboard.group_id == group_ids[moved[0]]
 
 
 def test_runs_lie_in_their_groups(runs):

@@ -45,7 +45,7 @@ def run(obs_id: int, n_events: int = 400, **changes: Any) -> dict[str, Any]:
         position = changes["RA_PNT"], changes["DEC_PNT"]
         pointing = pointing_altaz(*position, middle, HESS)
     else:
-        pointing = changes.get("pointing", (75.0 - 25 * (obs_id % 2), 30.0 + 150 * (obs_id % 3 == 0)))
+        pointing = changes.get("pointing", (75.0 - 19.5 * (obs_id % 2), 30.0 + 150 * (obs_id % 3 == 0)))
         position = pointing_radec(*pointing, middle, HESS)
     parts = {
         "pointing": pointing,
@@ -54,6 +54,8 @@ def run(obs_id: int, n_events: int = 400, **changes: Any) -> dict[str, Any]:
         "LIVETIME": 1500.0 + obs_id % 100,
         "threshold": 0.3,
         "threshold_comment": "[TeV]",
+        "limit": None,
+        "limit_comment": "[TeV]",
         "gti": [(TSTART, TSTART + ONTIME)],
         "units": {"TIME": "s", "RA": "deg", "DEC": "deg", "ENERGY": "TeV"},
     } | changes
@@ -88,10 +90,12 @@ def gti_hdu(parts: Mapping[str, Any]) -> fits.BinTableHDU:
 
 
 def aeff_hdu(parts: Mapping[str, Any]) -> fits.BinTableHDU:
-    """Make an AEFF table, of which only LO_THRES is used."""
+    """Make an AEFF table, of which only LO_THRES and HI_THRES are used."""
     hdu = fits.BinTableHDU.from_columns([fits.Column("ENERG_LO", "2E", array=[[0.1, 1.0]])], name="AEFF")
     if parts["threshold"] is not None:
         hdu.header["LO_THRES"] = (parts["threshold"], parts["threshold_comment"])
+    if parts["limit"] is not None:
+        hdu.header["HI_THRES"] = (parts["limit"], parts["limit_comment"])
     return hdu
 
 
@@ -145,7 +149,7 @@ def run_table(runs: Sequence[Mapping[str, Any]]) -> Table:
         ("ONTIME", "s", [ONTIME for _ in runs]),
         ("LIVETIME", "s", [parts["LIVETIME"] or np.nan for parts in runs]),
         ("TSTART", "s", [TSTART for _ in runs]),
-        ("TSTOP", "s", [TSTART + ONTIME for _ in runs]),
+        ("TSTOP", "s", [parts.get("TSTOP", TSTART + ONTIME) for parts in runs]),
         ("MUONEFF", "", [0.9 for _ in runs]),
     ):
         table[name] = np.array(values, dtype=float)

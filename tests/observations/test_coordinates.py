@@ -177,3 +177,15 @@ def test_site_is_on_earth(site):
     """Refuse locations that are not on Earth."""
     with raises("bad-position"):
         Site(*site)
+
+
+@pytest.mark.parametrize("site", [SITE, NORTHERN])
+def test_pointing_during_a_long_run(site):
+    """Altitude and azimuth through ten hours agree with Astropy."""
+    view, seconds = FieldOfView(83.6, 22.0, 54000.3, site), np.linspace(-18000, 18000, 21)
+    location = EarthLocation(lon=site.lon * u.deg, lat=site.lat * u.deg, height=site.height * u.m)
+    frame = AltAz(obstime=Time(view.mjd_tt, format="mjd", scale="tt") + seconds * u.s, location=location)
+    expected = SkyCoord(view.ra_pnt * u.deg, view.dec_pnt * u.deg).transform_to(frame)
+    altitude, azimuth = view.pointing_altaz(seconds)
+    assert np.ptp(altitude) > 20
+    assert np.max(separation(azimuth, altitude, expected.az.deg, expected.alt.deg)) < 0.5 / 3600

@@ -167,6 +167,19 @@ def test_events_between_intervals(tmp_path):
     assert 0 < events.in_gti.sum() < len(events)
 
 
+@pytest.mark.parametrize("limit", [None, 0.0, -1.0, "inf", "Infinity"])
+def test_no_energy_limit(tmp_path, limit):
+    """There is no limit if HI_THRES is missing, not filled in or infinite."""
+    assert one_run(tmp_path, limit=limit).energy_limit is None
+
+
+def test_energy_limit_in_its_unit(tmp_path):
+    """HI_THRES is in TeV, or in the unit that its comment states."""
+    assert one_run(tmp_path / "a", limit=20.0).energy_limit == 20
+    assert_allclose(one_run(tmp_path / "b", limit=2500.0, limit_comment="high [GeV]").energy_limit, 2.5)
+    assert one_run(tmp_path / "c", threshold=None, limit=0.01).energy_limit == 0.01
+
+
 def test_energy_threshold_missing(tmp_path):
     """Return None if LO_THRES is missing."""
     assert one_run(tmp_path, threshold=None).energy_threshold is None

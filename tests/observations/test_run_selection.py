@@ -21,7 +21,8 @@ from bgnb import (
     select_off_runs,
     write_groups,
 )
-from bgnb.observations.groups import group_runs, mean_azimuth
+from bgnb.observations.coordinates import mean_azimuth
+from bgnb.observations.groups import group_runs
 from bgnb.observations.run_selection import Reason, read_run_list, select_runs, spread_out
 from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf

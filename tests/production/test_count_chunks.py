@@ -9,15 +9,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.table import Table
 
-from bgnb import DataError, make_bg_cube_models, open_runs
+from bgnb import DataError, ObservationGroups, make_bg_cube_models, open_runs
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.files import output_directory as outdir
 from bgnb.production import count_chunks as counting
 from bgnb.production import pipeline
-from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, Key, count_chunk, count_chunks
+from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, count_chunk, count_chunks
 from bgnb.production.workers import Workers
 from tests.helpers.dask_cluster import OBS_IDS, SMALL, SMALL_CHUNKS, command, lines
 from tests.helpers.errors import raises
@@ -70,7 +71,16 @@ def make(indir, out, **changes):
 
 def chunk_of(indir, *obs_ids, mask=None):
     runs = open_runs(indir, "GADF")
-    return Chunk(Key(0), AXES, "ALTAZ", mask, tuple(runs.files(obs_id) for obs_id in obs_ids))
+    files = tuple(runs.files(obs_id) for obs_id in obs_ids)
+    return Chunk(ObservationGroups(), "none", AXES, "ALTAZ", mask, files)
+
+
+def assert_same(one, other):
+    assert one.stacks.keys() == other.stacks.keys()
+    for key, stack in one.stacks.items():
+        assert np.array_equal(stack.counts, other.stacks[key].counts)
+        assert np.array_equal(stack.livetime_us, other.stacks[key].livetime_us)
+        assert stack.runs == other.stacks[key].runs
 
 
 def test_second_run_counts_what_is_missing(indir, tmp_path, reading):
@@ -155,6 +165,8 @@ def test_digest_covers_all_that_matters(indir):
         replace(first, mask=replace(mask, radius=np.array([0.5000001]))),
         replace(first, axes=CubeAxes.regular(n_energy=6, n_fov=12)),
         replace(first, fovalign="RADEC"),
+        replace(first, cells="run"),
+        replace(first, groups=ObservationGroups(az_edges=[-90, 80, 270] * u.deg)),
         replace(first, version="0.0"),
         replace(first, runs=(first.runs[0], replace(first.runs[1], index={**first.runs[1].index, "LIVETIME": 1.0}))),
         replace(first, runs=(first.runs[0], replace(first.runs[1], shared_with=(7,)))),
@@ -169,7 +181,7 @@ def test_digest_covers_all_that_matters(indir):
     digests_of_others.append(chunk_of(indir, 2, 3, mask=mask).digest)
     path.unlink()
     digests_of_others.append(chunk_of(indir, 2, 3, mask=mask).digest)
-    assert len({first.digest, *digests_of_others}) == 1 + len(digests_of_others) == 12
+    assert len({first.digest, *digests_of_others}) == 1 + len(digests_of_others) == 14
 
 
 def test_run_that_changes_is_counted_again(indir, tmp_path, reading):
@@ -192,7 +204,7 @@ def test_damaged_kept_chunks_are_recounted(indir, tmp_path):
     chunk, other = chunk_of(indir, 2, 3), chunk_of(indir, 5, 7)
     good = count_chunk(chunk).packed
     kept.write(chunk, count_chunk(chunk))
-    assert np.array_equal(kept.read(chunk).stack.counts, count_chunk(chunk).stack.counts)
+    assert_same(kept.read(chunk), count_chunk(chunk))
     flipped = bytearray(good)
     flipped[len(good) // 2] ^= 1
     contents = (
@@ -209,7 +221,7 @@ def test_damaged_kept_chunks_are_recounted(indir, tmp_path):
         assert kept.read(chunk) is None
         ((_, counted),) = count_chunks([chunk], lambda piece: piece, Workers(), kept)
         assert counted.obs_ids == [2, 3]
-        assert kept.read(chunk).stack.runs == count_chunk(chunk).stack.runs
+        assert_same(kept.read(chunk), count_chunk(chunk))
 
 
 def test_full_disk_keeps_whole_chunks_only(indir, tmp_path, reading, monkeypatch):
@@ -259,8 +271,8 @@ def test_error_of_a_worker_only_is_raised(indir):
     """A run that a worker cannot read, but the driver can: the worker may not see the files."""
 
     def answer(chunk):
-        stack = count_chunk(replace(chunk, runs=chunk.runs[:1])).stack
-        return Counted(stack, {3: DataError("unreadable", "data/run3.fits.gz: No such file or directory")}).packed
+        stacks = count_chunk(replace(chunk, runs=chunk.runs[:1])).stacks
+        return Counted(stacks, {3: DataError("unreadable", "data/run3.fits.gz: No such file or directory")}).packed
 
     with raises("unreadable", "run3.fits.gz: No such file", "workers"):
         list(count(chunk_of(indir, 2, 3), answer))
@@ -278,8 +290,8 @@ def test_counts_of_other_runs_are_refused(indir):
 
 def test_run_counted_twice_is_an_error(indir, tmp_path, monkeypatch):
     """A run in two chunks is an internal error."""
-    pieces = pipeline.Plan.pieces
-    monkeypatch.setattr(pipeline.Plan, "pieces", property(lambda plan: [*pieces.fget(plan), (Key(27), [6])]))
+    chunks = pipeline.Plan.chunks
+    monkeypatch.setattr(pipeline.Plan, "chunks", property(lambda plan: [*chunks.fget(plan), [6]]))
     with pytest.raises(RuntimeError, match="the counts are not those of runs"):
         make(indir, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -4,28 +4,34 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.io import fits
 from astropy.table import Table
+from astropy.time import Time
 
 import bgnb
 from bgnb import (
     CubeAxes,
     make_bg_cube_models,
+    make_models,
     make_test_dataset,
     open_runs,
     read_event_list,
     read_groups,
     read_model,
     stack_runs,
+    write_model,
 )
 from bgnb.production.settings import CubeBinning
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
-from tests.helpers.run_files import TSTART, run, write_gadf, write_hess
+from tests.helpers.run_files import HESS, MJDREF, ONTIME, TSTART, run, write_gadf, write_hess
 
 OBS_IDS = (2, 3, 5, 6, 9, 11)
 SMALL = ["--select", "all", "--n-energy", "6", "--n-fov", "10"]
@@ -50,8 +56,8 @@ def test_report_accounts_for_all_events(indir, tmp_path):
         livetime = 720 if entry["obs_id"] == 3 else 1500 + entry["obs_id"]
         assert (entry["status"], entry["reason"], entry["livetime_s"]) == ("used", None, livetime)
     assert report["runs"][1]["events_outside_gti"] > 0
-    # Altitude 50 or 75 by odd and even OBS_ID, azimuth 30 or 180 by multiples of 3.
-    groups = {18: [5, 11], 19: [3, 9], 26: [2], 27: [6]}
+    # Altitude 55.5 or 75 by odd and even OBS_ID, azimuth 30 or 180 by multiples of 3.
+    groups = {20: [5, 11], 21: [3, 9], 26: [2], 27: [6]}
     assert {g["group_id"]: g["n_runs"] for g in report["groups"]} == {key: len(value) for key, value in groups.items()}
     for group in report["groups"]:
         members = [entry for entry in report["runs"] if entry["group_id"] == group["group_id"]]
@@ -63,7 +69,7 @@ def test_report_accounts_for_all_events(indir, tmp_path):
         assert model.stack.livetime.max().value == group["livetime_s"]
         assert fits.getdata(out / group["files"][1]).shape == (6, 10, 10)
         assert group["files"][0] in output
-    assert report["groups"][1]["az_mean_deg"] == pytest.approx(180)
+    assert report["groups"][1]["az_mean_deg"] == pytest.approx(180, abs=1)
     assert len(read_groups(out / "bg_observation_groups.ecsv")) == 28
     table = Table.read(out / "bg_observation_table_grouped.fits.gz")
     assert dict(zip(table["OBS_ID"], table["GROUP_ID"], strict=True)) == {
@@ -260,17 +266,31 @@ def test_options_reach_the_model(tmp_path):
 
 
 def test_mean_pointing_of_a_group(tmp_path):
-    """Azimuths 350 and 20 deg have the mean 5 deg; altitudes are of this group only."""
-    pointings = {2: (73.0, 350.0), 3: (50.0, 100.0), 4: (89.0, 20.0)}
-    indir = write_gadf(tmp_path / "in", [run(obs_id, 100, pointing=pointing) for obs_id, pointing in pointings.items()])
+    """The pointing of a group is the mean over the good time of its runs, as in Astropy, weighted by livetime."""
+    parts = [
+        run(2, 100, pointing=(75.0, 350.0), LIVETIME=900.0),
+        run(3, 100, pointing=(55.5, 100.0)),
+        run(4, 100, pointing=(81.0, 20.0), gti=[(TSTART, TSTART + 400), (TSTART + 600, TSTART + ONTIME)]),
+    ]
+    indir = write_gadf(tmp_path / "in", parts)
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
     group = report.groups[-1]
-    assert (group.group_id, group.n_runs, group.livetime_s) == (26, 2, 3006)
-    assert (group.alt_mean_deg, group.az_mean_deg) == pytest.approx((81.0, 5.0))
-    assert (group.alt_min_deg, group.alt_max_deg) == pytest.approx((73.0, 89.0))
-    assert [report.table[name][-1] for name in ("ALT_MIN", "ALT_MAX")] == pytest.approx([73.0, 89.0])
+    assert (group.group_id, group.n_runs, group.livetime_s) == (26, 2, 900 + 0.9 * 1480)
+    means = []
+    for each in (parts[0], parts[2]):
+        seconds = np.concatenate([np.arange(start, stop, 2.0) + 1 for start, stop in each["gti"]])
+        location = EarthLocation(lon=HESS.lon * u.deg, lat=HESS.lat * u.deg, height=HESS.height * u.m)
+        frame = AltAz(obstime=Time(MJDREF, format="mjd", scale="tt") + seconds * u.s, location=location)
+        seen = SkyCoord(each["RA_PNT"] * u.deg, each["DEC_PNT"] * u.deg).transform_to(frame)
+        means.append((seen.alt.deg.mean(), np.exp(1j * np.angle(np.exp(1j * seen.az.rad).mean()))))
+    alt_pnt, direction = np.average(np.array(means), axis=0, weights=[900, 0.9 * 1480])
+    az_pnt = np.degrees(np.angle(direction)) % 360
+    assert not np.isclose(alt_pnt.real, 78, atol=0.2)
+    assert (group.alt_mean_deg, group.az_mean_deg) == pytest.approx((alt_pnt.real, az_pnt), abs=0.01)
+    assert group.alt_min_deg < group.alt_mean_deg < group.alt_max_deg
+    assert report.table["ALT_MAX"][-1] - report.table["ALT_MIN"][-1] == pytest.approx(6, abs=3)
     header = fits.getheader(tmp_path / "out" / group.files[0])
-    assert (header["ALT_PNT"], header["AZ_PNT"]) == pytest.approx((81.0, 5.0))
+    assert (header["ALT_PNT"], header["AZ_PNT"]) == pytest.approx((group.alt_mean_deg, group.az_mean_deg))
     assert [header[name] for name in ("ALT_MIN", "ALT_MAX", "AZ_MIN", "AZ_MAX")] == [72, 90, -90, 90]
     assert (group.n_runs, report.table["RUNS"][-1]) == (2, 2)
 
@@ -298,7 +318,7 @@ def test_group_without_counts_is_skipped(tmp_path):
     indir = write_gadf(tmp_path / "in", [run(2, 100), run(3, 100, threshold=79.0)])
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all")
     assert [entry.as_dict()["status"] for entry in report.runs] == ["used", "left_out"]
-    assert "LO_THRES = 79 TeV: no energy bin lies above it, as the axis ends at 80 TeV" in report.faults[3]
+    assert "LO_THRES = 79 TeV: no energy bin lies within these limits; the axis ranges from 0.1 to 80 TeV" in report.faults[3]
     assert len(report.groups) == 1
     with raises("no-counts", "1 its group has no counts"):
         make_bg_cube_models(indir, "GADF", tmp_path / "none", select=[2], energy_min="78 TeV", n_energy=1)
@@ -311,6 +331,30 @@ def test_run_below_threshold_adds_nothing(tmp_path):
         report = make_bg_cube_models(indir, "GADF", tmp_path / f"out{workers}", select="all", workers=workers)
         assert list(report.faults) == [8]
         assert report.groups[0].livetime_s == 3006
+
+
+def test_runs_that_end_at_a_limit(tmp_path):
+    """The rate is that of complete runs below the limit; above it, there is no livetime, and the report names the events."""
+    options = {"select": "all", "method": "unsmoothed", "n_energy": 8, "n_fov": 6}
+    whole = write_gadf(tmp_path / "in", [run(2, 900), run(4, 900)])
+    cut = write_gadf(tmp_path / "cut", [run(2, 900, limit=5.0), run(4, 900, limit=5000.0, limit_comment="[GeV]")])
+    one, other = (make_models(path, "GADF", **options) for path in (whole, cut))
+    (full,), (limited,) = ([group.model for group in made.models.models] for made in (one, other))
+    stop = full.axes.number_below(5 * u.TeV)
+    assert 0 < stop < 7
+    assert np.array_equal(full.rate.quantity[:stop], limited.rate.quantity[:stop])
+    assert limited.exposed.tolist()[stop:] == [False] * (8 - stop)
+    lost = sum(entry.counted.events_above_limit for entry in other.report.runs)
+    assert lost >= full.stack.counts[stop:].sum() > 0
+    assert f"{lost} above the energy limit or in the bin that contains it" in other.report.summary
+    for entry in other.report.as_dict()["runs"]:
+        kinds = ("events_outside_gti", "events_below_threshold", "events_above_limit", "events_outside_axes", "counts")
+        assert sum(entry[kind] for kind in kinds) == entry["events"]
+        assert entry["energy_limit_tev"] == 5
+    write_model(limited, tmp_path / "m.fits")
+    assert fits.getheader(tmp_path / "m.fits", "BACKGROUND")["HI_THRES"] == limited.axes.energy[stop].value
+    back = read_model(tmp_path / "m.fits").stack.runs
+    assert back == tuple(replace(entry, n_tels=None, notes=()) for entry in limited.stack.runs)
 
 
 def test_command_and_function_agree(indir, tmp_path):

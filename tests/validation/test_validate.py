@@ -34,6 +34,7 @@ from bgnb import (
 from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significance
 from bgnb.cubes.prediction import predicted_rate
 from bgnb.validation.result import KINDS, PROFILES, Fit
+from tests.helpers import run_files
 from tests.helpers.commands import output_of
 from tests.helpers.drift import AXES as DRIFT_AXES
 from tests.helpers.drift import GTIS, drifting_models, drifting_run, expected_rates
@@ -346,6 +347,23 @@ def test_bins_outside_model_are_not_used():
     assert not GRID.used(narrow, 0)[0].any()
     assert not GRID.used(narrow, 0)[:, :, 0].any()
     assert GRID.used(narrow, 0)[1].any()
+
+
+def test_bins_above_limit_are_not_used(tmp_path):
+    """Bins above the limit of a run are not compared; those below are predicted as without a limit."""
+    predictions = {}
+    for name, limit in (("whole", None), ("cut", 3.0)):
+        indir = run_files.write_gadf(tmp_path / name, [run_files.run(2, 900, limit=limit)])
+        make_bg_cube_models(indir, "GADF", tmp_path / f"{name}-models", method="default", select="all", progress=False)
+        (predictions[name],) = validate(tmp_path / "whole-models", indir, "GADF", select="all", progress=False).runs
+    stop = Grid.regular().axes.number_below(3 * u.TeV)
+    assert 0 < stop < 7
+    whole, cut = predictions["whole"], predictions["cut"]
+    assert whole.used[stop:].any()
+    assert not cut.used[stop:].any()
+    assert np.array_equal(cut.used[:stop], whole.used[:stop])
+    assert np.array_equal(cut.counts[:stop], whole.counts[:stop])
+    assert np.array_equal(cut.expected[:stop], whole.expected[:stop])
 
 
 def test_pixel_offset_is_spherical():
