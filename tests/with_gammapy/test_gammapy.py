@@ -113,7 +113,7 @@ def test_gammapy_reads_equal_axes(tmp_path):
 def test_gammapy_reads_real_models(hess_data, tmp_path):
     """Gammapy reads all models made from runs of H.E.S.S."""
     report = make_bg_cube_models(hess_data, "GADF", tmp_path / "out", select="all")
-    assert len(report.groups) == 14
+    assert len(report.groups) == 18
     assert_evaluates_to_ours(tmp_path / "out", report)
 
 
