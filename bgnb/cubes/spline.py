@@ -332,7 +332,9 @@ def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts], t
         shape = pointing[p].shape[1], energy[e].shape[1], view[s].shape[1]
         block = coefficients[at : at + math.prod(shape)].reshape(shape)
         at += block.size
-        by_view[s] = by_view.get(s, 0.0) + np.einsum("cp,fe,pes->cfs", pointing[p], energy[e], block, optimize=True)
+        along_energy = (energy[e] @ block).reshape(shape[0], -1)  # (pointing, energy and view)
+        values = (pointing[p] @ along_energy).reshape(len(pointing[p]), len(energy[e]), -1)
+        by_view[s] = by_view.get(s, 0.0) + values
     return sum(part @ view[s].T for s, part in by_view.items())  # type: ignore[return-value]
 
 
@@ -362,9 +364,8 @@ def _projected(values: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequenc
     """Multiply the transposed design matrix with the values in each bin of each cell."""
     pointing, energy, view = parts
     by_view = {s: values @ view[s] for s in {s for _, _, s in terms}}
-    return np.concatenate(
-        [np.einsum("cp,fe,cfs->pes", pointing[p], energy[e], by_view[s], optimize=True).ravel() for p, e, s in terms]
-    )
+    along_energy = {(e, s): energy[e].T @ by_view[s] for _, e, s in terms}
+    return np.concatenate([np.tensordot(pointing[p].T, along_energy[e, s], 1).ravel() for p, e, s in terms])
 
 
 def _information(expected: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
@@ -376,27 +377,32 @@ def _information(expected: Floats, parts: tuple[Parts, Parts, Parts], terms: Seq
     occurs in few terms; for it, they end with the field of view.
     """
     pointing, energy, view = parts
-    n_pixels = expected.shape[2]
+    n_cells, n_energies, n_pixels = expected.shape
 
     @cache
     def over_pixels(s: str, t: str) -> Floats:
-        both = (view[s][:, :, None] * view[t][:, None, :]).reshape(n_pixels, -1)
-        return (expected @ both).reshape(*expected.shape[:2], view[s].shape[1], view[t].shape[1])
+        return np.asarray(expected @ _products(view[s], view[t]))
 
     @cache
     def over_energies(e: str, f: str, s: str, t: str) -> Floats:
-        return np.einsum("ni,nj,cnkl->cijkl", energy[e], energy[f], over_pixels(s, t), optimize=True)
+        return np.asarray(_products(energy[e], energy[f]).T @ over_pixels(s, t)).reshape(n_cells, -1)
+
+    @cache
+    def over_cells(p: str, q: str) -> Floats:
+        return _products(pointing[p], pointing[q]).T @ expected.reshape(n_cells, -1)
 
     def block(one: Term, other: Term) -> Floats:
+        """Sum over all bins of the products of the columns of two terms, shape (columns of one, columns of the other)."""
+        shape = [part[name].shape[1] for term in (one, other) for part, name in zip(parts, term, strict=True)]
         (p, e, s), (q, f, t) = one, other
         if _WIDE in (s, t):
-            weights = np.einsum("cp,cq,ni,nj->cnpiqj", pointing[p], pointing[q], energy[e], energy[f], optimize=True)
-            summed = expected.reshape(-1, n_pixels).T @ weights.reshape(-1, math.prod(weights.shape[2:]))
-            product = np.einsum("xm,xk,xl->kml", summed, view[s], view[t], optimize=True)
-            full = product.reshape(view[s].shape[1], *weights.shape[2:], view[t].shape[1]).transpose(1, 2, 0, 3, 4, 5)
+            summed = _products(energy[e], energy[f]).T @ over_cells(p, q).reshape(-1, n_energies, n_pixels)
+            products = [(view[s] * weights[:, None]).T @ view[t] for weights in summed.reshape(-1, n_pixels)]
+            values = np.stack(products)
         else:
-            full = np.einsum("cp,cq,cijkl->pikqjl", pointing[p], pointing[q], over_energies(e, f, s, t), optimize=True)
-        return full.reshape(math.prod(full.shape[:3]), -1)
+            values = _products(pointing[p], pointing[q]).T @ over_energies(e, f, s, t)
+        in_pairs = values.reshape(shape[0], shape[3], shape[1], shape[4], shape[2], shape[5])
+        return in_pairs.transpose(0, 2, 4, 1, 3, 5).reshape(math.prod(shape[:3]), -1)
 
     rows: list[list[Floats]] = [[] for _ in terms]
     for number, one in enumerate(terms):
@@ -404,3 +410,8 @@ def _information(expected: Floats, parts: tuple[Parts, Parts, Parts], terms: Seq
             rows[number].append(rows[before][number].T)
         rows[number] += [block(one, other) for other in terms[number:]]
     return np.block(rows)
+
+
+def _products(one: Floats, other: Floats) -> Floats:
+    """Multiply each column of a matrix with each of another, shape (row, column of one and column of the other)."""
+    return (one[:, :, None] * other[:, None, :]).reshape(len(one), -1)

@@ -47,7 +47,7 @@ def write_runs(indir: Path) -> Path:
 
 def make_models(indir: Path, outdir: Path) -> Report:
     """Make models with few bins; assert that each group is the sum of its runs, in the report and in its file."""
-    report = make_bg_cube_models(indir, "GADF", outdir, select="all", n_energy=6, n_fov=4)
+    report = make_bg_cube_models(indir, "GADF", outdir, select="all", method="unsmoothed", n_energy=6, n_fov=4)
     for group in report.groups:
         counted = [entry.counted for entry in report.runs if entry.group_id == group.group_id and entry.counted]
         stack = read_model(outdir / group.files[0]).stack

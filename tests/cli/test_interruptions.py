@@ -26,7 +26,7 @@ from tests.helpers.model_directories import model_directory
 from tests.helpers.processes import PATIENCE, ROOT, alive, children, started, until
 from tests.helpers.run_files import run, write_gadf
 
-SMALL = ("--select", "all", "--n-energy", "5", "--n-fov", "8")
+SMALL = ("--select", "all", "--n-energy", "5", "--n-fov", "8", "--method", "classic")
 # Runs of one group, so that there are few files.
 OBS_IDS = (2, 4, 8, 10)
 

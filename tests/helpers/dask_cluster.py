@@ -69,7 +69,7 @@ SMALL_CHUNKS = {"bgnb.production.count_chunks": {"CHUNK_RUNS": 3}, "bgnb.product
 #: Runs of four groups, which make eight chunks of at most three.
 OBS_IDS = tuple(range(2, 22))
 #: Arguments for small cubes.
-SMALL = {"select": "all", "n_energy": 6, "n_fov": 10}
+SMALL = {"select": "all", "n_energy": 6, "n_fov": 10, "method": "classic"}
 
 
 def environment(folder: Path, **variables: object) -> dict[str, str]:

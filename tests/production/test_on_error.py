@@ -13,8 +13,8 @@ from tests.helpers.files import names
 from tests.helpers.model_directories import model_directory
 from tests.helpers.run_files import run, write_gadf
 
-SMALL = {"select": "all", "n_energy": 6, "n_fov": 10}
-SMALL_OPTIONS = ["--select", "all", "--n-energy", "6", "--n-fov", "10"]
+SMALL = {"select": "all", "n_energy": 6, "n_fov": 10, "method": "classic"}
+SMALL_OPTIONS = ["--select", "all", "--n-energy", "6", "--n-fov", "10", "--method", "classic"]
 
 
 @pytest.fixture

@@ -223,8 +223,8 @@ def test_defaults_depend_on_other_settings(tmp_path):
     """The number of bins depends on the method, and the edges of groups on ``test``; values given are kept."""
     required = {"indir": tmp_path, "scheme": "gadf"}
     spline = ModelSettings.from_options(required | {"method": "spline", "n_fov": 8})
-    assert (spline.binning.n_energy, spline.binning.n_fov) == (40, 8)
-    assert ModelSettings.from_options(required).binning.n_energy is None
+    assert (spline.binning.n_energy, spline.binning.n_fov) == (30, 8)
+    assert ModelSettings.from_options(required | {"method": "michi"}).binning.n_energy == 20
     quick = ModelSettings.from_options(required | {"test": True, "exclusion_radius": "0 deg", "catalog": tmp_path / "c"})
     assert quick.as_dict()["alt_edges_deg"] == [0, 45, 90]
     assert quick.as_dict()["catalog"] == str(tmp_path / "c")
