@@ -174,7 +174,8 @@ def _compared(
             comparisons[group_id] = comparison
     if errors:
         reasons = "; ".join(f"{_of_groups(groups)}: {message}" for message, groups in errors.items())
-        raise BgnbError(codes[0], f"{len(codes)} of {len(group_ids)} groups cannot be compared; {reasons}")
+        code, *_ = codes
+        raise BgnbError(code, f"{len(codes)} of {len(group_ids)} groups cannot be compared; {reasons}")
     return comparisons
 
 

@@ -35,7 +35,7 @@ def test_images_and_spectra_of_model(modeldir):
         "rate": rate,
         "counts": model.stack.counts,
         "livetime": livetime,
-        "relative error": 1 / np.sqrt(rate * livetime * 3600 * AXES.bin_volume.value),
+        "relative error": model.error.quantity.value / rate,
     }
     for quantity, cube in expected.items():
         dashboard.quantity = quantity
@@ -242,13 +242,13 @@ def test_profile_and_marked_ranges(modeldir):
 def test_extrapolation_is_labelled(tmp_path):
     """Extrapolated energies are labelled; energies without livetime are not compared."""
     model = asymmetric_model(method="unsmoothed")
-    counts = model.stack.counts.copy()
-    counts[4] = 0
-    stack = replace(model.stack, counts=counts)
-    for method in ("default", "unsmoothed"):
+    counts, livetime = model.stack.counts.copy(), model.stack.livetime_us.copy()
+    counts[4] = livetime[4] = 0
+    stack = replace(model.stack, counts=counts, livetime_us=livetime)
+    for method in ("classic", "unsmoothed"):
         (tmp_path / method).mkdir()
         write_model(bgnb.make_model(stack, method), tmp_path / method / "bg_cube_model_group0_table.fits")
-    dashboard = explore_models(tmp_path / "default", energy=50)
+    dashboard = explore_models(tmp_path / "classic", energy=50)
     assert dashboard.view.panels["image"].title.startswith("Rate, extrapolated, at")
     _, follows, measured = dashboard.view.panels["spectrum"].series
     assert (follows.name, measured.name[:4]) == ("extrapolated", "rate")
@@ -256,7 +256,7 @@ def test_extrapolation_is_labelled(tmp_path):
     np.testing.assert_array_equal(np.isfinite(measured.y), np.arange(5) != 4)
     follows, measured = dashboard.view.panels["profile"].series
     assert (follows.name, np.isfinite(measured.y).any()) == ("extrapolated", False)
-    of_some = profile_graph(bgnb.make_model(stack, "default"), [3, 4]).series
+    of_some = profile_graph(bgnb.make_model(stack, "classic"), [3, 4]).series
     names = [energy_label(AXES, number) for number in (3, 4)]
     assert [series.name for series in of_some] == ["", names[0], f"{names[1]}, extrapolated", ""]
     assert [bool(np.isfinite(series.y).any()) for series in of_some] == [False, True, True, False]
@@ -264,12 +264,10 @@ def test_extrapolation_is_labelled(tmp_path):
     assert unsmoothed.view.panels["image"].title.startswith("Rate at")
     assert unsmoothed.view.panels["spectrum"].series[1].name == ""
     # Without livetime of both models there is nothing to compare.
-    livetime = stack.livetime_us.copy()
-    livetime[4] = 0
     (tmp_path / "second").mkdir()
-    other = bgnb.make_model(replace(stack, livetime_us=livetime, runs=(replace(stack.runs[0], obs_id=77),)))
+    other = bgnb.make_model(replace(stack, runs=(replace(stack.runs[0], obs_id=77),)))
     write_model(other, tmp_path / "second" / "bg_cube_model_group0_table.fits")
-    compared = compare_models(tmp_path / "default", tmp_path / "second", energy=50)
+    compared = compare_models(tmp_path / "classic", tmp_path / "second", energy=50)
     assert np.isnan(compared.view.panels["compared"].values).all()
     assert "cannot be compared" in compared.view.summary
     compared.energy = 5

@@ -93,7 +93,7 @@ def command(
     folder: Path, *arguments: object, select: object = "all", **variables: object
 ) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start `bgnb make-bg-cube-models` in a process."""
-    small = ["--select", select, "--n-energy", 6, "--n-fov", 10]
+    small = ["--select", select, "--n-energy", 6, "--n-fov", 10, "--method", "classic"]
     whole = [sys.executable, "-m", "bgnb", "make-bg-cube-models", *arguments, *small]
     return started(whole, environment(folder, **variables))
 

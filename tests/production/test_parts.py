@@ -16,7 +16,7 @@ from tests.helpers.files import digests
 from tests.helpers.run_files import run, write_gadf
 
 CHOICES = [("classic", "drop"), ("default", "mask"), ("spline", "drop"), ("spline", "mask")]
-OPTIONS = ["--select", "all", "--n-energy", "6", "--n-fov", "10", "--workers", "1"]
+OPTIONS = ["--select", "all", "--n-energy", "6", "--n-fov", "10", "--method", "classic", "--workers", "1"]
 
 
 @pytest.fixture(scope="module")
