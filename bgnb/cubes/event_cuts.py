@@ -117,9 +117,8 @@ def add_pieces(pieces: Sequence[RunCounts]) -> RunCounts:
     )
 
 
-def measured_planes(events: EventList, axes: CubeAxes) -> slice:
-    """Return the energy bins that lie entirely between the energy threshold and the energy limit of a run."""
-    threshold, limit = events.energy_threshold, events.energy_limit
+def measured_planes(threshold: float | None, limit: float | None, axes: CubeAxes) -> slice:
+    """Return the energy bins that lie entirely between the energy threshold and the energy limit of a run, TeV."""
     first = 0 if threshold is None else axes.first_bin_above(threshold * u.TeV)
     stop = axes.shape[0] if limit is None else axes.number_below(limit * u.TeV)
     return slice(first, max(first, stop))
@@ -129,7 +128,7 @@ def cut_events(
     events: EventList, axes: CubeAxes, fovalign: FovAlign, mask: SourceMask | None, part: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], RunCounts]:
     """Compute the flat bin index of each counted event, and the numbers of counted and excluded events."""
-    energy_edges, planes = axes.energy.value, measured_planes(events, axes)
+    energy_edges, planes = axes.energy.value, measured_planes(events.energy_threshold, events.energy_limit, axes)
     in_gti = events.in_gti
     above = in_gti & (events.energy >= (energy_edges[planes.start] if planes.start else events.energy_threshold or 0.0))
     if planes.stop < axes.shape[0]:

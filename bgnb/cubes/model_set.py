@@ -17,6 +17,8 @@ from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.method import PointingModel, find_method, method_names
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.prediction import point_rate, predicted_rate
+from bgnb.cubes.run_scatter import norm_scatter
+from bgnb.cubes.spline import SplineModel
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import EventList
@@ -117,6 +119,13 @@ class ModelSet:
     def obs_ids(self) -> set[int]:
         """OBS_IDs of all runs from which the models were made."""
         return {obs_id for group in self.models for obs_id in group.model.stack.obs_ids}
+
+    @cached_property
+    def scatter(self) -> tuple[float | None, float | None]:
+        """Standard deviation of log norm and of the spectral index from run to run; None if not known."""
+        if isinstance(self.for_pointing, SplineModel):
+            return self.for_pointing.scatter or None, self.for_pointing.tilt or None
+        return norm_scatter(group.model for group in self.models), None
 
     @cached_property
     def altitudes(self) -> tuple[float, float]:

@@ -79,8 +79,8 @@ TERMS: tuple[Term, ...] = (
 )
 #: Terms for a single pointing, without the surface in DETX and DETY: a radial profile with a gradient.
 RADIAL_TERMS = tuple(term for term in TERMS if term[0] == "1" and term[2] != "xy~")
-# The norms of the runs.
-_NORM: Term = ("norm", "1", "1")
+# The norms and the spectral indices of the runs.
+_RUN_TERMS: tuple[Term, ...] = (("norm", "1", "1"), ("norm", "energy", "1"))
 # The basis with many columns.
 _WIDE = "xy~"
 # The first three terms have a weak, constant penalty.
@@ -131,6 +131,8 @@ class SplineModel:
     scatter : float
         Standard deviation of the logarithm of the norm from run to run, beyond statistical
         fluctuations; 0 for a fit to a single stack, which does not show it.
+    tilt : float
+        Likewise, standard deviation of the spectral index.
     camera : ndarray, shape (dety, detx)
         Part of each pixel that is inside the camera, see `~bgnb.cubes.camera.inside_camera`.
     """
@@ -145,6 +147,7 @@ class SplineModel:
     covariance: Floats
     degrees_of_freedom: Floats
     scatter: float
+    tilt: float
     camera: Floats
 
     @property
@@ -231,7 +234,7 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     """Fit the rate in pixels with ``inside`` = 1; return the model and the counts that it predicts in all, (dety, detx)."""
     axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
     several = len(n_runs) > 1
-    all_terms = (*terms, _NORM) if several else terms
+    all_terms = (*terms, *_RUN_TERMS) if several else terms
     alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
     zenith_range = zenith_range_of(alt_pnt)
     shape = (len(cells), axes.shape[0], -1)
@@ -249,10 +252,8 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in all_terms]
     ends = np.cumsum(sizes)
     blocks = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    # The norm of n runs has a scatter of 1/√n times that of a single run.
-    weight = np.ones(ends[-1])
-    if several:
-        weight[blocks[-1]] = n_runs
+    # Norm and index of n runs have a scatter of 1/√n times that of a single run.
+    weight = np.concatenate([np.ones(sum(sizes[: len(terms)])), *[n_runs] * (len(all_terms) - len(terms))])
 
     start = np.zeros(ends[-1])
     start[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
@@ -282,9 +283,9 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
             "not-converged", f"the spline did not converge in {_MAX_STEPS} steps; are there enough counts? Try --method classic"
         )
     predicted = (full_exposure * _exp(_linear_predictor(coefficients, parts, all_terms))).sum(axis=(0, 1))
-    scatter = float(penalty[-1] ** -0.5) if several else 0.0
+    scatter, tilt = (float(value) for value in penalty[-2:] ** -0.5) if several else (0.0, 0.0)
     # The coefficients describe the median run; the mean of log-normal norms lies above their median.
-    coefficients[0] += np.mean(1 / weight[blocks[-1]]) * scatter**2 / 2
+    coefficients[0] += np.mean(1 / n_runs) * scatter**2 / 2
     p = sum(sizes[: len(terms)])
     model = SplineModel(
         axes=axes,
@@ -297,6 +298,7 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
         covariance=covariance[:p, :p],
         degrees_of_freedom=freedom[: len(terms)],
         scatter=scatter,
+        tilt=tilt * 2 / float(np.log(axes.energy[-1] / axes.energy[0])),
         camera=np.ones(inside.shape),
     )
     return model, predicted.reshape(inside.shape)

@@ -148,7 +148,7 @@ class RunSum:
         part = here.open_fraction(events, self._axes, self._fovalign) if here else np.ones((1, 1))
         bins, run = cut_events(events, self._axes, self._fovalign, here, part)
         np.add.at(self._counts, bins, 1)
-        planes = measured_planes(events, self._axes)
+        planes = measured_planes(events.energy_threshold, events.energy_limit, self._axes)
         self._livetime_us[planes] += np.rint(part * (events.livetime * MICROSECONDS)).astype(np.int64)
         self._runs.append(run)
 

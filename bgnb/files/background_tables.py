@@ -126,6 +126,7 @@ def metadata(
     live_fraction: float | None = None,
     ontime: float | None = None,
     livetime: float | None = None,
+    scatter: tuple[float | None, float | None] = (None, None),
 ) -> dict[str, Any]:
     """Make the keywords of a background that GADF readers look for.
 
@@ -141,6 +142,8 @@ def metadata(
         Livetime divided by ontime; without it the rate is per livetime.
     ontime, livetime : float, optional
         Ontime and livetime, s.
+    scatter : tuple of float
+        Scatter of norm and spectral index from run to run, see `~bgnb.ModelSet.scatter`.
     """
     low, high = energy_range.to_value("TeV")
     stated: dict[str, Any] = {
@@ -156,6 +159,8 @@ def metadata(
         "DEADC": (live_fraction, "LIVETIME / ONTIME, contained in the rates"),
         "ONTIME": (ontime, "[s] sum of the good time intervals"),
         "LIVETIME": (livetime, "[s] ontime corrected for the dead time"),
+        "SCATTER": (scatter[0], "of log norm from run to run, beyond statistics"),
+        "TILT": (scatter[1], "scatter of the index from run to run"),
     }
     return stated | {name: card for name, card in optional.items() if card[0] is not None}
 

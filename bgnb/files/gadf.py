@@ -248,6 +248,7 @@ def _model_keywords(model: BackgroundModel, keywords: Mapping[str, Any] | None) 
         telescop=model.stack.telescop,
         alt_pnt=given.get("ALT_PNT"),
         az_pnt=given.get("AZ_PNT"),
+        scatter=(given.get("SCATTER"), given.get("TILT")),
         live_fraction=model.live_fraction,
         ontime=math.fsum(run.ontime_s or 0.0 for run in runs) if runs else None,
         livetime=math.fsum(run.livetime_s for run in runs) if runs else None,

@@ -34,7 +34,8 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
     primary.header["FOVALIGN"] = (model.fovalign, "frame of DETX and DETY")
     primary.header["TIMEBASE"] = ("LIVETIME", "rates are per livetime, not per ontime")
     primary.header["COSZ_MIN"], primary.header["COSZ_MAX"] = model.zenith_range
-    primary.header["SCATTER"] = (model.scatter, "of log norm from run to run, beyond chance")
+    primary.header["SCATTER"] = (model.scatter, "of log norm from run to run, beyond statistics")
+    primary.header["TILT"] = (model.tilt, "scatter of the index from run to run")
     parts = [(name, number, value) for name, values in model.means.items() for number, value in enumerate(values)]
     tables = {
         "MEANS": Table(rows=parts, names=["PART", "COLUMN", "MEAN"]),
@@ -88,5 +89,6 @@ def read_spline(path: str | Path) -> SplineModel:
             covariance=np.array(hdus["COVARIANCE"].data, dtype=float),
             degrees_of_freedom=np.array(terms[_TERM_COLUMNS[3]], dtype=float),
             scatter=header["SCATTER"],
+            tilt=header.get("TILT", 0.0),
             camera=np.array(hdus["CAMERA"].data, dtype=float) if "CAMERA" in names else np.ones(axes.shape[1:]),
         )

@@ -277,6 +277,7 @@ class _Job:
             live_fraction=factor,
             ontime=run.ontime,
             livetime=run.livetime,
+            scatter=self._models.scatter,
         )
         groups = ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in found.weights.items())
         keywords |= {"OBS_ID": obs_id, "GROUPS": groups}

@@ -276,7 +276,7 @@ def _keys(chunk: Chunk, obs_id: int, alt_pnt: Floats, az_pnt: Floats) -> list[Ke
 
 def _require_measured_planes(events: EventList, run: RunFiles, axes: CubeAxes) -> None:
     """Refuse a run without an energy bin between its threshold and its limit: its livetime would be ignored."""
-    planes = measured_planes(events, axes)
+    planes = measured_planes(events.energy_threshold, events.energy_limit, axes)
     if planes.start < planes.stop:
         return
     limits = (("LO_THRES", events.energy_threshold), ("HI_THRES", events.energy_limit))

@@ -31,9 +31,10 @@ def write_models(production: Production, directory: Path) -> None:
     models, groups = production.models, production.settings.groups
     if isinstance(models.for_pointing, SplineModel):
         write_spline(models.for_pointing, directory / SPLINE_FILE)
+    scatter = {name: value for name, value in zip(("SCATTER", "TILT"), models.scatter, strict=True) if value is not None}
     for group, report in zip(models.models, production.report.groups, strict=True):
         for write, name in zip((write_model, write_image), report.files, strict=True):
-            write(group.model, directory / name, _keywords(report, groups))
+            write(group.model, directory / name, _keywords(report, groups) | scatter)
     write_groups(groups, directory / GROUPS_FILE, models.model_ids)
     runs = production.runs.copy()
     write_fits(directory / GROUPED_RUNS_FILE, [primary_hdu(), table_hdu(runs, "OBS_INDEX")])

@@ -240,7 +240,7 @@ def _prediction(
     pointing = runs.pointing(obs_id)
     found = models.mean_rate_for(events, settings.model_lookup)
     rate = point_rate(found.rate) if interpolation == "gammapy" else found.rate
-    planes = measured_planes(events, grid.axes)
+    planes = measured_planes(events.energy_threshold, events.energy_limit, grid.axes)
     return RunPrediction(
         obs_id,
         *pointing,
