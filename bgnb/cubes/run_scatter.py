@@ -13,11 +13,11 @@ from bgnb.cubes.model import BackgroundModel
 def norm_scatter(models: Iterable[BackgroundModel]) -> float | None:
     """Estimate the scatter of the norm of runs about that of their group, from the numbers of counts.
 
-    The norms of runs are their counts n over the counts μ that the model of the group predicts
-    for their livetime, energy threshold and energy limit. With Poisson fluctuations subtracted, and
-    k / (k − 1) for the mean norm of a group of k runs, the variance is
-    Σ ((n − μ)² − μ) k / (k − 1) / Σ μ². Exclusion regions are assumed to be alike for the runs of a
-    group.
+    The counts n of runs are compared with the counts μ that the model of their group predicts for
+    their livetime, energy threshold and energy limit, scaled to the counts M of the group (method
+    of moments). If the norm of runs has the variance s², the expectation of (n − μ)², summed over the
+    runs of a group, is Σ μ (1 − μ/M) + s² (Σ μ² − 2 Σ μ³/M + (Σ μ²)²/M²). Exclusion regions are
+    assumed to be alike for the runs of a group.
 
     Parameters
     ----------
@@ -31,8 +31,7 @@ def norm_scatter(models: Iterable[BackgroundModel]) -> float | None:
     """
     numerator = denominator = 0.0
     for model in models:
-        k = len(model.stack.runs)
-        if k < 2 or not model.stack.counts.any():
+        if len(model.stack.runs) < 2 or not model.stack.counts.any():
             continue
         per_second = (model.rate.quantity * model.axes.bin_volume).to_value("s-1").sum(axis=(1, 2))
         counts = np.array([run.counts for run in model.stack.runs], dtype=float)
@@ -43,6 +42,7 @@ def norm_scatter(models: Iterable[BackgroundModel]) -> float | None:
             ]
         )
         expected *= counts.sum() / expected.sum()
-        numerator += float(((counts - expected) ** 2 - expected).sum()) * k / (k - 1)
-        denominator += float((expected**2).sum())
+        share = expected / expected.sum()
+        numerator += float(((counts - expected) ** 2 - expected * (1 - share)).sum())
+        denominator += float((expected**2 * (1 - 2 * share)).sum() + (share * expected).sum() ** 2)
     return max(numerator / denominator, 0.0) ** 0.5 if denominator else None

@@ -15,7 +15,7 @@ def stacks(n_runs, scatter, tilt=0.0, seed=3):
     rng, energy = np.random.default_rng(seed), AXES.energy_centers.value[:, None, None]
     for number in range(n_runs):
         livetime, first = 600.0 + 60 * number % 900, number % 3
-        change = np.exp(scatter * rng.normal()) * (energy / 3) ** (tilt * rng.normal())
+        change = np.exp(scatter * rng.normal()) * (energy / 0.55) ** (tilt * rng.normal())
         mean = 2e-4 * energy**-2.7 * AXES.bin_volume.value * livetime * change * np.ones(AXES.shape)
         counts, livetime_us = rng.poisson(mean), np.full(AXES.shape, round(livetime * 1e6))
         counts[:first] = livetime_us[:first] = 0

@@ -194,7 +194,7 @@ def test_prediction_of_real_runs(hess_data, tmp_path, fovalign):
     runs = open_runs(hess_data, "GADF")
     objects = [name.strip() for name in runs.table["OBJECT"].tolist()]
     off = [obs_id for obs_id, name in zip(runs.obs_ids, objects, strict=True) if name not in ("Crab Nebula", "PKS 2155-304")]
-    make_bg_cube_models(hess_data, "GADF", tmp_path / "models", select=off, fovalign=fovalign, n_energy=10, n_fov=20)
+    make_bg_cube_models(hess_data, "GADF", tmp_path / "models", select=off, fovalign=fovalign, n_energy=10, n_fov=40)
     before = digests_and_times(hess_data)
     selected = [23523, 47829]
     report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=selected)

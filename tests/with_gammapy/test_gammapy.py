@@ -74,12 +74,12 @@ def test_prediction_from_model_file(tmp_path):
         trigger_rate=60.0,
         spectral_index=1.5,
         gradient_x=0.3,
-        alt_range=(68, 72),
+        alt_range=(67, 69),
         az_range=(150, 160),
     )
     with fits.open(tmp_path / "in" / "data" / "run000002.fits.gz", mode="update") as hdus:  # another dead time
         hdus["EVENTS"].header["LIVETIME"], hdus["EVENTS"].header["DEADC"] = 900.0, 0.5
-    arguments = {"select": "all", "method": "default", "n_energy": 30, "n_fov": 40}
+    arguments = {"select": "all", "method": "classic", "n_energy": 30, "n_fov": 40}
     report = make_bg_cube_models(tmp_path / "in", "GADF", tmp_path / "models", **arguments)
     (group,) = report.groups
     background = Background3D.read(tmp_path / "models" / group.files[0], hdu="BACKGROUND")

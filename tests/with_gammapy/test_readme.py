@@ -26,4 +26,4 @@ def test_readme_lines_on_gammapy(hess_data, tmp_path, monkeypatch):
         elif "gammapy" in text:
             exec(compile(text, "README.md", "exec"), names)
     assert len(names["observations"]) == 40
-    assert names["background"].data.shape == (20, 60, 60)
+    assert names["background"].data.shape == (30, 40, 40)
