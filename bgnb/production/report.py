@@ -145,7 +145,7 @@ class Report:
         lines += [f"  {line}" for line in count_reasons(skipped)]
         sums = {name: sum(getattr(run, name) for run in counted) for name in _COUNTED}
         if divided:
-            lines.append(f"{divided} of the runs used point into more than one group, and contribute to each for a time")
+            lines.append(f"runs that point into several groups, and contribute to each for the time that they do: {divided}")
         lines.append(f"{sums['counts']} of their {sums['events']} events counted, excluded:")
         if sums["events_outside_groups"]:
             lines.append(f"  {sums['events_outside_groups']} while altitude and azimuth were outside all groups")
