@@ -10,10 +10,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from astropy import units as u
 
-from bgnb._util.arrays import Bools, Floats
+from bgnb._util.arrays import Bools, Floats, quotient
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.method import PointingModel, find_method, method_names
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.prediction import point_rate, predicted_rate
@@ -58,6 +59,20 @@ class GroupModel:
     def cos_zenith(self) -> float:
         """Cosine of the mean zenith angle."""
         return float(np.sin(np.radians(self.alt_pnt)))
+
+    @cached_property
+    def plane_cos_zenith(self) -> Floats:
+        """Mean cosine of the zenith angle of the runs that measured each energy plane, shape (energy,).
+
+        At low energies these are those at high altitudes. Planes that no run measured have that of the group.
+        """
+        livetime, weighted = np.zeros((2, self.model.axes.shape[0]))
+        for run in self.model.stack.runs:
+            if run.alt_pnt is not None:
+                planes = measured_planes(run.energy_threshold_tev, run.energy_limit_tev, self.model.axes)
+                livetime[planes] += run.livetime_s
+                weighted[planes] += run.livetime_s * np.sin(np.radians(run.alt_pnt))
+        return quotient(weighted, livetime, self.cos_zenith)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -292,7 +307,8 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ra
 
     At energies at which only one of the two models is exposed, the rate follows from this
     model and the ratio of the two at the nearest energy at which both are: otherwise the
-    spectrum would have a step there. In bins outside the axes of the farther model, the rate is
+    spectrum would have a step there. Each energy plane has the mean zenith angle of the runs that
+    measured it. In bins outside the axes of the farther model, the rate is
     that of the nearer one.
     """
     part = (cos_zenith - below.cos_zenith) / (above.cos_zenith - below.cos_zenith)
@@ -307,11 +323,21 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ra
         seen_second = (centres >= low) & (centres < high)
     ratio = np.where((first > 0) & (second > 0), _log(second) - _log(first), 0.0)
     both, planes = np.flatnonzero(seen_first & seen_second), np.arange(len(ratio))
-    ratio = ratio[both[np.argmin(np.abs(both - planes[:, None]), axis=1)]] if both.size else np.zeros_like(ratio)
+    closest = both[np.argmin(np.abs(both - planes[:, None]), axis=1)] if both.size else planes
+    ratio = ratio[closest] if both.size else np.zeros_like(ratio)
+    part_of_far = _weights(near, far, cos_zenith, weight)[closest][:, None, None]
     from_second = ((seen_second & ~seen_first)[:, None, None] | (first == 0)) & (second > 0)
-    rate = np.where(from_second, second * np.exp((weight - 1) * ratio), first * np.exp(weight * ratio))
+    rate = np.where(from_second, second * np.exp((part_of_far - 1) * ratio), first * np.exp(part_of_far * ratio))
     weights = {near.group_id: 1 - weight, far.group_id: weight}
     return RateForRun(rate=Cube(axes, u.Quantity(rate, RATE_UNIT)), weights=dict(sorted(weights.items())))
+
+
+def _weights(near: GroupModel, far: GroupModel, cos_zenith: float, weight: float) -> Floats:
+    """Return the weight of the farther model in each energy plane; ``weight`` where zenith angles do not increase."""
+    of_near, of_far = (np.log(group.model.axes.energy_centers.value) for group in (near, far))
+    sign = np.sign(far.cos_zenith - near.cos_zenith)
+    distance = np.interp(of_near, of_far, far.plane_cos_zenith) - near.plane_cos_zenith
+    return np.clip(quotient(sign * (cos_zenith - near.plane_cos_zenith), sign * distance, weight), 0, 1)
 
 
 @lru_cache(maxsize=8)  # each run needs it several times
