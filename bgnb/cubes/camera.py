@@ -9,8 +9,12 @@ import numpy as np
 from bgnb._util.arrays import Floats
 from bgnb.cubes.cube import CubeAxes
 
-#: Number of events that a smooth rate must predict beyond the outermost event for an edge there.
-_EXPECTED_BEYOND = 10.0
+#: Number of events that a smooth rate must predict beyond the edge, and the maximum number observed there relative to it.
+_EXPECTED_BEYOND, _OBSERVED_BEYOND = 10.0, 0.01
+#: Fraction of the events that may lie beyond the edge, such as those with a badly reconstructed direction; one may always.
+_STRAY = 1e-4
+# Weight of pixels outside in the likelihood, so that stray events do not exclude an edge.
+_OUTSIDE = 1e-6
 # Points in each direction of a pixel, to compute the part of it that is inside.
 _POINTS = 8
 # Steps within one pixel in which the edge is sought.
@@ -21,9 +25,9 @@ def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> Floats:
     """Compute the part of each pixel that is inside the camera.
 
     Some event lists end at a sharp edge, a circle or a rectangle, beyond which a smooth rate
-    still predicts events. There is an edge if the probability of no event beyond it is
-    negligible; of the two shapes, that which excludes more of the prediction is taken. Its
-    size is fitted to the counts (maximum likelihood).
+    still predicts events. There is an edge if the prediction beyond it is many events and
+    (almost) none was observed; of the two shapes, that which excludes more of the prediction is
+    taken. Its size is fitted to the counts (maximum likelihood).
 
     Parameters
     ----------
@@ -42,7 +46,37 @@ def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> Floats:
     vertical, horizontal = (np.broadcast_to(np.abs(values), offset.shape) for values in (dety[:, None], detx))
     circle, rectangle = (_inside(counts, expected, distances) for distances in ([offset], [vertical, horizontal]))
     inside = min((circle, rectangle), key=lambda part: (expected * part).sum())
-    return inside if (expected * (1 - inside)).sum() > _EXPECTED_BEYOND else np.ones(counts.shape)
+    beyond = (expected * (1 - inside)).sum()
+    sharp = beyond > _EXPECTED_BEYOND and counts[inside == 0].sum() <= _OBSERVED_BEYOND * beyond
+    return inside if sharp else np.ones(counts.shape)
+
+
+def within_outermost(counts: Floats, axes: CubeAxes) -> Floats:
+    """Select the pixels that lie entirely within the offset of the outermost event, 1, others 0."""
+    farthest, nearest = (
+        np.hypot(*np.meshgrid(of_edges(axes.dety.value), of_edges(axes.detx.value), indexing="ij"))
+        for of_edges in (_farthest, _nearest)
+    )
+    return np.where(farthest <= _outermost(counts, nearest), 1.0, 0.0)
+
+
+def _nearest(edges: Floats) -> Floats:
+    """Return the minimum distance of each bin from zero."""
+    across = (edges[:-1] < 0) & (edges[1:] > 0)
+    return np.where(across, 0.0, np.minimum(np.abs(edges[:-1]), np.abs(edges[1:])))
+
+
+def _farthest(edges: Floats) -> Floats:
+    """Return the maximum distance of each bin from zero."""
+    return np.maximum(np.abs(edges[:-1]), np.abs(edges[1:]))
+
+
+def _outermost(counts: Floats, nearest: Floats) -> float:
+    """Return the distance of the outermost pixel with counts, without stray events."""
+    order = np.argsort(nearest, axis=None)
+    inner = np.cumsum(counts.ravel()[order])
+    first = int(np.searchsorted(inner, inner[-1] - max(_STRAY * inner[-1], 1.0)))
+    return float(nearest.ravel()[order][first])
 
 
 def _points(edges: Floats) -> Floats:
@@ -56,15 +90,16 @@ def _inside(counts: Floats, expected: Floats, distances: Sequence[Floats]) -> Fl
     for distance in distances:
         points = distance.reshape(counts.shape[0], _POINTS, counts.shape[1], _POINTS)
         nearest, farthest = points.min(axis=(1, 3)), points.max(axis=(1, 3))
-        limits = nearest[counts > 0].max() + np.linspace(0, (farthest - nearest).max(), _STEPS + 1)[1:]
+        limits = _outermost(counts, nearest) + np.linspace(0, (farthest - nearest).max(), _STEPS + 1)[1:]
         parts.append([(points <= limit).mean(axis=(1, 3)) for limit in limits])
     chosen = [of_distance[-1] for of_distance in parts]
     for number, of_distance in enumerate(parts):
-        others = expected * np.prod([*chosen[:number], *chosen[number + 1 :], np.ones(counts.shape)], axis=0)
-        chosen[number] = max(of_distance, key=lambda part, others=others: _log_likelihood(counts, others * part))  # type: ignore[misc]
+        others = np.prod([*chosen[:number], *chosen[number + 1 :], np.ones(counts.shape)], axis=0)
+        likelihoods = [_log_likelihood(counts, expected, others * part) for part in of_distance]
+        chosen[number] = of_distance[int(np.argmax(likelihoods))]
     return np.asarray(np.prod(chosen, axis=0))
 
 
-def _log_likelihood(counts: Floats, expected: Floats) -> float:
-    seen = counts > 0
-    return float((counts[seen] * np.log(np.maximum(expected[seen], 1e-300))).sum() - expected.sum())
+def _log_likelihood(counts: Floats, expected: Floats, inside: Floats) -> float:
+    mean, seen = np.maximum(expected, 1e-300) * np.maximum(inside, _OUTSIDE), counts > 0
+    return float((counts[seen] * np.log(mean[seen])).sum() - mean.sum())

@@ -11,12 +11,15 @@ from bgnb.cubes.cells import Cell
 from bgnb.cubes.cube import RATE_UNIT, Cube
 from bgnb.cubes.method import Method
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.smoothing import smooth_planes, smoothed_variance, times_to_smooth
+from bgnb.cubes.smoothing import effective_bins, smooth_planes, smoothed_variance, times_to_smooth
 from bgnb.cubes.spline import RADIAL_TERMS, SplineModel, fit_spline
 from bgnb.cubes.stack import Stack
 
-#: Events by which the local rate is pulled towards the template: it follows the counts where the smoothing sums more.
-TEMPLATE_EVENTS = 1.0
+#: Number of events for which the template counts: the rate follows the counts where more lie within the kernel. With fewer
+#: or more, held-out runs are predicted less well.
+TEMPLATE_EVENTS = 40.0
+#: Minimum livetime of a bin in michi, as a fraction of the maximum in its plane.
+MIN_LIVETIME = 0.1
 
 
 class _Spline(Method):
@@ -53,7 +56,8 @@ class _Michi(Method):
     def make(self, stack: Stack) -> BackgroundModel:
         livetime = stack.livetime_us.astype(float)
         longest = livetime.max(axis=(1, 2), keepdims=True)
-        return _smoothed(stack, self.name, quotient(longest, livetime, 0.0))
+        weight = quotient(longest, livetime, 0.0)
+        return _smoothed(stack, self.name, np.where(weight <= 1 / MIN_LIVETIME, weight, 0.0))
 
 
 class _Unsmoothed(Method):
@@ -77,21 +81,22 @@ METHODS: tuple[Method, ...] = (_Spline(), _Classic(), _Michi(), _Unsmoothed())
 def _smoothed(stack: Stack, method: str, weight: Floats) -> BackgroundModel:
     """Smooth the ratio of the counts to those of a template, a radially symmetric fit to the stack.
 
-    With smoothing S, weights w of the bins, template rate T, the counts n and μ = T · exposure,
-    and k template events, the rate is T · (S(wn) + k) / (S(wμ) + k). Smoothing so neither
-    flattens the rate nor carries it across the edge of the camera, and bins with few counts
-    follow the template. In the variance, that of the template has the weight that the smoothed
-    counts leave to it.
+    With smoothing S, weights w of the bins, template rate T, the counts n, μ = T · exposure, and
+    k = `TEMPLATE_EVENTS` over the effective number of bins of the kernel, the rate is
+    T · (S(wn) + k) / (S(wμ) + k). Smoothing so neither flattens the rate nor carries it across the
+    edge of the camera, and bins with few counts around them follow the template. In the variance,
+    that of the template has the weight that the smoothed counts leave to it.
     """
     template, template_error = fit_spline([Cell(90.0, 0.0, stack)], RADIAL_TERMS).at(90.0, 0.0)
     rate, times = template.quantity.to_value(RATE_UNIT), times_to_smooth(stack.counts.sum())
     expected = rate * stack.exposure.to_value("s MeV sr")
-    smooth = smooth_planes(weight * expected, times)
-    ratio = (smooth_planes(weight * stack.counts, times) + TEMPLATE_EVENTS) / (smooth + TEMPLATE_EVENTS)
+    k = TEMPLATE_EVENTS / effective_bins(times)
+    observed, smooth = (smooth_planes(weight * values, times) for values in (stack.counts.astype(float), expected))
+    ratio = (observed + k) / (smooth + k)
+    local = smoothed_variance(weight**2 * expected * ratio, times) / (observed + k) ** 2
+    share = (smooth / (smooth + k)) ** 2
     ratio *= stack.counts.sum() / (ratio * expected).sum()
-    local = quotient(smoothed_variance(weight**2 * expected * ratio, times), smooth**2, 0.0)
-    share = (smooth / (smooth + TEMPLATE_EVENTS)) ** 2
     of_template = (template_error.quantity / template.quantity).value ** 2
-    relative_error = np.sqrt(share * local + (1 - share) * of_template)
+    relative_error = np.sqrt(local + (1 - share) * of_template)
     cube = Cube(stack.axes, rate * ratio * RATE_UNIT)
     return BackgroundModel(cube, stack, method, Cube(stack.axes, cube.quantity * relative_error))

@@ -16,8 +16,9 @@ def norm_scatter(models: Iterable[BackgroundModel]) -> float | None:
     The counts n of runs are compared with the counts μ that the model of their group predicts for
     their livetime, energy threshold and energy limit, scaled to the counts M of the group (method
     of moments). If the norm of runs has the variance s², the expectation of (n − μ)², summed over the
-    runs of a group, is Σ μ (1 − μ/M) + s² (Σ μ² − 2 Σ μ³/M + (Σ μ²)²/M²). Exclusion regions are
-    assumed to be alike for the runs of a group.
+    runs of a group, is Σ μ (1 − μ/M) + s² (Σ μ² − 2 Σ μ³/M + (Σ μ²)²/M²). Groups with exclusion
+    regions, which differ from run to run, are not used. If thresholds differ, the estimate is
+    somewhat low, as energies that few runs measured follow their norms.
 
     Parameters
     ----------
@@ -31,7 +32,8 @@ def norm_scatter(models: Iterable[BackgroundModel]) -> float | None:
     """
     numerator = denominator = 0.0
     for model in models:
-        if len(model.stack.runs) < 2 or not model.stack.counts.any():
+        runs = model.stack.runs
+        if len(runs) < 2 or not model.stack.counts.any() or any(run.events_in_mask for run in runs):
             continue
         per_second = (model.rate.quantity * model.axes.bin_volume).to_value("s-1").sum(axis=(1, 2))
         counts = np.array([run.counts for run in model.stack.runs], dtype=float)

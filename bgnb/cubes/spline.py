@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError
-from bgnb.cubes.camera import inside_camera
+from bgnb.cubes.camera import inside_camera, within_outermost
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts, zenith_range_of
@@ -93,6 +93,8 @@ _PRIOR = (0.1, 0.0003)
 _WEAKEST, _STRONGEST = 1e-4, 1e7
 _INDEX = 2.7  # spectral index at the start of the fit, and where the counts do not determine it
 _MAX_STEPS = 200
+# Maximum number of fits to find the edge of the camera.
+_MAX_EDGES = 5
 # Maximum change of a coefficient in its standard errors, and of the degrees of freedom of a term.
 _SETTLED = 0.01
 
@@ -220,14 +222,23 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] = TERMS) -> SplineMo
     """
     _check_cells(cells)
     axes = cells[0].stack.axes
-    observed = np.sum([cell.stack.counts.sum(axis=0) for cell in cells], axis=0)
-    everywhere = np.ones(observed.shape)
-    model, expected = _fit(cells, tuple(terms), everywhere)
-    camera = inside_camera(observed, expected, axes)
-    if np.all(camera == 1):
-        return model
-    model, expected = _fit(cells, tuple(terms), np.where(camera == 1, 1.0, 0.0))
-    return replace(model, camera=inside_camera(observed, expected, axes))
+    observed = np.sum([cell.stack.counts.sum(axis=0) for cell in cells], axis=0).astype(float)
+    used = np.ones(observed.shape)
+    try:
+        model, expected = _fit(cells, tuple(terms), used)
+    except BgnbError as error:  # the fit does not converge if it has to follow a sharp edge
+        used = within_outermost(observed, axes)
+        if error.code != "not-converged" or np.all(used == 1) or not (observed * used).any():
+            raise
+        model, expected = _fit(cells, tuple(terms), used)
+    for _ in range(_MAX_EDGES):
+        camera = inside_camera(observed, expected, axes)
+        inside = np.where(camera == 1, 1.0, 0.0)
+        if np.array_equal(inside, used):
+            break
+        used = inside
+        model, expected = _fit(cells, tuple(terms), used)
+    return replace(model, camera=camera)
 
 
 def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tuple[SplineModel, Floats]:
@@ -285,7 +296,7 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     predicted = (full_exposure * _exp(_linear_predictor(coefficients, parts, all_terms))).sum(axis=(0, 1))
     scatter, tilt = (float(value) for value in penalty[-2:] ** -0.5) if several else (0.0, 0.0)
     # The coefficients describe the median run; the mean of log-normal norms lies above their median.
-    coefficients[0] += np.mean(1 / n_runs) * scatter**2 / 2
+    coefficients[0] += len(n_runs) / n_runs.sum() * scatter**2 / 2
     p = sum(sizes[: len(terms)])
     model = SplineModel(
         axes=axes,

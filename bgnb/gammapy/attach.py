@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
@@ -20,6 +19,7 @@ from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, notes_on_coverage, without_empty_ends
 from bgnb.cubes.cube import Cube
+from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
 from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, write_background
@@ -68,8 +68,8 @@ class AttachedRun:
         Components that Gammapy requires by default and the index lacks; ``site`` if the
         header of the events does not state the location of the observatory.
     predicted_over_observed : float or None
-        Predicted over observed events in the energy bins above the threshold of the run, without
-        a cut on positions; None if there are few.
+        Predicted over observed events in the energy bins that the run measured, in the field of
+        view of the models; None if there are few.
     coverage : `~bgnb.cubes.coverage.Coverage` or None
         Numbers of events outside the axes of the models.
     continued_tev : tuple of float or None
@@ -286,14 +286,15 @@ class _Job:
         write_background(per_ontime, path, keywords=keywords, fovalign=fovalign, kind=self._settings.kind)
         states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
         missing = () if states_site else ("site",)
+        covered = coverage(run, of_models.axes, self._models.fovalign)
         return AttachedRun(
             obs_id,
             groups=found.weights,
             livetime_over_ontime=factor,
             fovalign=fovalign,
             missing=missing,
-            predicted_over_observed=_predicted_over_observed(found.rate, run),
-            coverage=coverage(run, of_models.axes, self._models.fovalign),
+            predicted_over_observed=_predicted_over_observed(found.rate, run, covered.events_outside_fov),
+            coverage=covered,
             continued_tev=continued,
         )
 
@@ -307,13 +308,13 @@ class _Job:
         return self._of_groups[group_id]
 
 
-def _predicted_over_observed(rate: Cube, run: EventList) -> float | None:
-    """Compute the ratio of predicted to observed events above the threshold of a run; None for few events."""
-    edges, threshold = rate.axes.energy, run.energy_threshold
-    first_bin = 0 if threshold is None else rate.axes.first_bin_above(threshold * u.TeV)
-    observed = np.count_nonzero(run.in_gti & (run.energy >= edges[first_bin].value) & (run.energy < edges[-1].value))
-    predicted = (rate.quantity * rate.axes.bin_volume)[first_bin:].sum().to_value("s-1") * run.livetime
-    return float(predicted / observed) if observed and max(observed, predicted) >= MIN_EVENTS else None
+def _predicted_over_observed(rate: Cube, run: EventList, outside_fov: int) -> float | None:
+    """Compute the ratio of predicted to observed events in the field of view of the model; None for few events."""
+    planes, edges = measured_planes(run.energy_threshold, run.energy_limit, rate.axes), rate.axes.energy.value
+    above = run.in_gti & (run.energy >= edges[planes.start]) & (run.energy < edges[planes.stop])
+    observed = np.count_nonzero(above) - outside_fov
+    predicted = (rate.quantity * rate.axes.bin_volume)[planes].sum().to_value("s-1") * run.livetime
+    return float(predicted / observed) if observed > 0 and max(observed, predicted) >= MIN_EVENTS else None
 
 
 def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:

@@ -1,0 +1,88 @@
+"""Edge of the camera: circles and rectangles are found, soft edges and stray events are not mistaken."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+from bgnb import Cell, CubeAxes, RunCounts, Stack, fit_spline, make_model
+from bgnb.cubes.camera import inside_camera
+from bgnb.cubes.spline import RADIAL_TERMS
+
+AXES = CubeAxes(np.geomspace(0.3, 30, 7) * u.TeV, np.linspace(-3.6, 3.6, 37) * u.deg, np.linspace(-4, 4, 31) * u.deg)
+Y, X = np.meshgrid(AXES.dety_centers.value, AXES.detx_centers.value, indexing="ij")
+FINE = 12
+
+
+def part_inside(shape, size) -> np.ndarray:
+    """Compute the part of each pixel inside a circle, or a rectangle twice as wide as high."""
+    y, x = (
+        np.concatenate([low + (high - low) * (np.arange(FINE) + 0.5) / FINE for low, high in pairwise(edges)])
+        for edges in (AXES.dety.value, AXES.detx.value)
+    )
+    y, x = np.meshgrid(y, x, indexing="ij")
+    inside = np.hypot(x, y) < size if shape == "circle" else (np.abs(x) < size) & (np.abs(y) < size / 2)
+    return inside.reshape(len(AXES.dety) - 1, FINE, len(AXES.detx) - 1, FINE).mean(axis=(1, 3))
+
+
+def mean_counts(total, part=1.0) -> np.ndarray:
+    """Mean counts of a radial profile, wider at high energies."""
+    energy = AXES.energy_centers.value[:, None, None]
+    rate = energy**-2.7 * np.exp(-(X**2 + Y**2) / (7 + 2 * np.log10(energy)))
+    mean = rate * AXES.bin_volume.value * part
+    return mean * (total / mean.sum())
+
+
+def stack_of(mean, seed=1, stray=()) -> Stack:
+    """Draw counts, and add stray events."""
+    counts = np.random.default_rng(seed).poisson(mean)
+    for position in stray:
+        counts[(0, *position)] += 1
+    livetime = np.full(AXES.shape, 10**10)
+    return Stack(AXES, "ALTAZ", counts, livetime, (RunCounts(1, 10000.0, None, int(counts.sum()), 0, 0, 0),))
+
+
+@pytest.mark.parametrize("stray", [(), ((1, 2),)])
+@pytest.mark.parametrize(("shape", "size"), [("circle", 2.13), ("rectangle", 3.1)])
+def test_sharp_edges_are_found(shape, size, stray):
+    """The part of each pixel inside is that of the true edge, also if an event lies far outside."""
+    part = part_inside(shape, size)
+    mean = mean_counts(100_000, part)
+    stack = stack_of(mean, stray=stray)
+    smooth = mean_counts(1)
+    smooth = smooth.sum(axis=0) * (mean.sum() / (smooth * part).sum())
+    inside = inside_camera(stack.counts.sum(axis=0).astype(float), smooth, AXES)
+    assert np.all(inside[part == 0] < 0.15)
+    assert np.abs(inside - part).mean() < 0.01
+
+
+def test_soft_edges_are_kept():
+    """A smooth rate that falls to zero has no edge."""
+    counts = stack_of(mean_counts(100_000)).counts.sum(axis=0).astype(float)
+    assert np.all(inside_camera(counts, mean_counts(100_000).sum(axis=0), AXES) == 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("total", [5_000, 500_000])
+@pytest.mark.parametrize("method", ["spline", "classic"])
+def test_rates_end_at_the_edge(method, total):
+    """Inside a circle of 2 deg the rate is the true one, in the pixels at its edge as well, and outside it vanishes."""
+    part = part_inside("circle", 2.0)
+    mean = mean_counts(total, part)
+    model = make_model(stack_of(mean, stray=[(3, 3)]), method)
+    made = (model.rate.quantity * AXES.bin_volume).to_value("s-1").sum(axis=0) * 10_000
+    offset, mean = np.hypot(X, Y), mean.sum(axis=0)
+    error = 4 / np.sqrt(total)
+    for low, high in ((0, 0.7), (0.7, 1.5), (1.5, 2.3)):
+        ring = (offset >= low) & (offset < high)
+        assert made[ring].sum() == pytest.approx(mean[ring].sum(), rel=0.01 + 2 * error)
+    assert made[offset > 2.4].sum() < 1e-4 * total
+
+
+def test_fit_with_an_edge_converges():
+    """A steep profile that ends at a sharp edge is fitted, for any fluctuation of the counts."""
+    part = part_inside("circle", 2.0)
+    for seed in range(3):
+        model = fit_spline([Cell(90.0, 0.0, stack_of(mean_counts(10**6, part), seed))], RADIAL_TERMS)
+        assert np.abs(model.camera - part).mean() < 0.01
