@@ -19,6 +19,8 @@ from bgnb._util.errors import BgnbError
 #: Names of the axes.
 Axis = Literal["energy", "dety", "detx"]
 RATE_UNIT = u.Unit("MeV-1 s-1 sr-1")
+#: Minimum rate of fitted models, as a fraction of the maximum at the same energy.
+FLOOR = 1e-6
 #: Minimum rate that is written, or whose logarithm is taken, as in Gammapy: the smallest normal number in single precision.
 LEAST_RATE = float(np.finfo(np.float32).tiny)
 #: Maximum number of bins; a larger number is assumed to be a mistake.

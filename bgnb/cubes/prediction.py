@@ -8,16 +8,22 @@ from typing import Literal, get_args
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, uniform_filter
 
-from bgnb._util.arrays import Floats
+from bgnb._util.arrays import Floats, quotient
 from bgnb._util.checks import checked_choice
-from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.cube import FLOOR, LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 
 #: Interpolation of a rate between the centres of its bins.
 Interpolation = Literal["none", "gammapy"]
 
 _GAUSS_NODES = 3
 _POINT_RATE_STEPS = 20
+# With f = 0.19, the integral of the interpolated rate between the centres of the bins on both sides of an edge,
+# (1 − f) / ln(1/f), is that of half a bin.
+_EDGE_FACTOR = 0.19
+_EDGE_STEPS = 6
+_CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
 
 
 def checked_interpolation(interpolation: str) -> Interpolation:
@@ -88,6 +94,10 @@ def point_rate(rate: Cube) -> Cube:
     scaled iteratively by the ratio of the counts in each bin to those that the interpolation
     along the energy axis predicts.
 
+    At a sharp edge in the field of view, interpolation would lose the outer half of the last bin
+    inside. The first bin outside therefore gets a fraction of its rate, with which the counts near
+    the edge are conserved.
+
     Parameters
     ----------
     rate : `Cube`
@@ -112,7 +122,31 @@ def point_rate(rate: Cube) -> Cube:
         point = point * np.clip(change, 0.5, 2.0)
         if np.abs(change - 1).max() < 1e-6:
             break
-    return Cube(rate.axes, u.Quantity(point, rate.quantity.unit))
+    return _with_sharp_edges(Cube(rate.axes, u.Quantity(point, rate.quantity.unit)), rate)
+
+
+def _with_sharp_edges(point: Cube, rate: Cube) -> Cube:
+    """Conserve counts at sharp edges in the field of view, where the rate falls to `FLOOR` from one bin to the next.
+
+    The first bin outside gets `_EDGE_FACTOR` times the maximum of its neighbours. The bins at the
+    edge are then scaled such that the predicted counts in 3 × 3 bins about each are right.
+    """
+    values = point.quantity.value
+    lowest = 10 * FLOOR * values.max(axis=(1, 2), keepdims=True)
+    neighbours = maximum_filter(values, footprint=_CROSS, mode="nearest")
+    outside = (values <= lowest) & (neighbours > lowest)
+    if not outside.any():
+        return point
+    at_edge = maximum_filter(outside, size=(1, 3, 3), mode="nearest") & (values > lowest)
+    counts = uniform_filter(rate.quantity.value * rate.axes.bin_volume.value, size=(1, 3, 3), mode="constant")
+    for _ in range(_EDGE_STEPS):
+        neighbours = maximum_filter(values, footprint=_CROSS, mode="nearest")
+        values = np.where(outside, _EDGE_FACTOR * neighbours, values)
+        found = predicted_rate(Cube(point.axes, u.Quantity(values, RATE_UNIT)), point.axes, "gammapy")
+        change = quotient(counts, uniform_filter(found, size=(1, 3, 3), mode="constant"), 1.0)
+        values = np.where(at_edge, values * np.clip(change, 0.5, 2.0), np.where(outside, 0.0, values))
+    neighbours = maximum_filter(values, footprint=_CROSS, mode="nearest")
+    return Cube(point.axes, u.Quantity(np.where(outside, _EDGE_FACTOR * neighbours, values), RATE_UNIT))
 
 
 def _measures(axes: CubeAxes) -> tuple[Floats, Floats, Floats]:

@@ -34,15 +34,13 @@ from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.camera import inside_camera, within_outermost
 from bgnb.cubes.cells import Cell
-from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.cube import FLOOR, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts, zenith_range_of
 from bgnb.observations.coordinates import FovAlign
 
 #: Factor in energy below the lowest counts over which the spectrum is continued. Farther below the rate is constant, as a
 #: steep spectrum would rise without limit.
 CONTINUED = 2.0
-#: Minimum rate, as a fraction of the maximum at the same energy.
-FLOOR = 1e-6
 
 F = TypeVar("F", bound=Callable[..., Any])
 Term = tuple[str, str, str]

@@ -19,9 +19,9 @@ from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, notes_on_coverage, without_empty_ends
 from bgnb.cubes.cube import Cube
-from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
+from bgnb.cubes.stack import stack_runs
 from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, write_background
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.model_directory import read_models
@@ -286,15 +286,14 @@ class _Job:
         write_background(per_ontime, path, keywords=keywords, fovalign=fovalign, kind=self._settings.kind)
         states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
         missing = () if states_site else ("site",)
-        covered = coverage(run, of_models.axes, self._models.fovalign)
         return AttachedRun(
             obs_id,
             groups=found.weights,
             livetime_over_ontime=factor,
             fovalign=fovalign,
             missing=missing,
-            predicted_over_observed=_predicted_over_observed(found.rate, run, covered.events_outside_fov),
-            coverage=covered,
+            predicted_over_observed=_predicted_over_observed(found.rate, run, self._models.fovalign),
+            coverage=coverage(run, of_models.axes, self._models.fovalign),
             continued_tev=continued,
         )
 
@@ -308,13 +307,11 @@ class _Job:
         return self._of_groups[group_id]
 
 
-def _predicted_over_observed(rate: Cube, run: EventList, outside_fov: int) -> float | None:
-    """Compute the ratio of predicted to observed events in the field of view of the model; None for few events."""
-    planes, edges = measured_planes(run.energy_threshold, run.energy_limit, rate.axes), rate.axes.energy.value
-    above = run.in_gti & (run.energy >= edges[planes.start]) & (run.energy < edges[planes.stop])
-    observed = np.count_nonzero(above) - outside_fov
-    predicted = (rate.quantity * rate.axes.bin_volume)[planes].sum().to_value("s-1") * run.livetime
-    return float(predicted / observed) if observed > 0 and max(observed, predicted) >= MIN_EVENTS else None
+def _predicted_over_observed(rate: Cube, run: EventList, fovalign: FovAlign) -> float | None:
+    """Compute the ratio of predicted to counted events of a run on the axes of its rate; None for few events."""
+    stack = stack_runs([run], rate.axes, fovalign)
+    observed, predicted = int(stack.counts.sum()), float((rate.quantity * stack.exposure).sum().to_value(""))
+    return predicted / observed if observed and max(observed, predicted) >= MIN_EVENTS else None
 
 
 def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:

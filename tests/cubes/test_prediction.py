@@ -124,3 +124,22 @@ def test_interpolation_against_scipy():
     events = np.exp(between(tuple(np.meshgrid(*coordinates(fine), indexing="ij")))) * fine.bin_volume.value
     expected = events.reshape(3, parts[0], 4, parts[1], 5, parts[2]).sum(axis=(1, 3, 5))
     np.testing.assert_allclose(predicted_rate(rough, OTHER, "gammapy"), expected, rtol=5e-3)
+
+
+@pytest.mark.parametrize("n_fov", [40, 60])
+def test_counts_at_a_sharp_edge(n_fov):
+    """Interpolation between bin centres conserves the counts near the edge of a camera."""
+    axes = CubeAxes.regular(n_energy=5, n_fov=n_fov)
+    y, x = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
+    n_points = 8
+    fine = CubeAxes.regular(n_energy=5, n_fov=n_fov * n_points)
+    fine_y, fine_x = np.meshgrid(fine.dety_centers.value, fine.detx_centers.value, indexing="ij")
+    part = (np.hypot(fine_x, fine_y) < 2).reshape(n_fov, n_points, n_fov, n_points).mean(axis=(1, 3))
+    values = axes.energy_centers.value[:, None, None] ** -2.7 * np.exp(-(x**2 + y**2) / 20) * np.maximum(part, 1e-6)
+    rate = Cube(axes, values * u.Unit("MeV-1 s-1 sr-1"))
+    true = predicted_rate(rate, fine)
+    made = predicted_rate(point_rate(rate), fine, "gammapy")
+    offset = np.hypot(fine_x, fine_y)
+    assert made.sum() == pytest.approx(true.sum(), rel=0.006)
+    ring = (offset > 1.6) & (offset < 2.4)
+    assert made[:, ring].sum() == pytest.approx(true[:, ring].sum(), rel=0.02)
