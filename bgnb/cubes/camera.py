@@ -48,6 +48,7 @@ def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> Floats:
     inside = min((circle, rectangle), key=lambda part: (expected * part).sum())
     beyond = (expected * (1 - inside)).sum()
     sharp = beyond > _EXPECTED_BEYOND and counts[inside == 0].sum() <= _OBSERVED_BEYOND * beyond
+    sharp &= counts[inside == 1].sum() > counts.sum() / 2  # otherwise there are too few pixels to tell
     return inside if sharp else np.ones(counts.shape)
 
 

@@ -17,7 +17,7 @@ from bgnb._util.errors import BgnbError
 from bgnb.cubes.stack import Stack
 
 #: Widths of the bins in the cosine of the zenith angle and in the northern component of the direction.
-BIN_WIDTHS = (0.04, 0.25)
+BIN_WIDTHS = (0.04, 0.2)
 #: Maximum range of the cosine of the zenith angle in a cell of a run. In a range of this width the mean rate differs by
 #: less than 0.1 % from that at the mean pointing.
 SEGMENT = 0.05

@@ -254,7 +254,7 @@ def note_on_rates(ratios: Mapping[int, float] | Mapping[str, float], rates: str,
     factors = {number: max(ratio, 1 / ratio) for number, ratio in ratios.items() if ratio > 0}
     if not (far := {number: factor for number, factor in factors.items() if factor > NOTED_FACTOR}):
         return []
-    low, high = f"{min(far.values()):.2g}", f"{max(far.values()):.2g}"
+    low, high = (f"{value:.2g}" if value < 100 else f"{value:.0f}" for value in (min(far.values()), max(far.values())))
     factor = low if low == high else f"{low} to {high}"
     where = f"{what}{'s' * (len(far) > 1)} {enumerate_values(far)}"
     return [f"{rates} differ by a factor of {factor}: {where}; are these the same instrument, configuration and analysis?"]

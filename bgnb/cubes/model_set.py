@@ -189,7 +189,8 @@ class ModelSet:
     def notes_on(self, runs: Runs, obs_ids: Iterable[int]) -> list[str]:
         """List notes on runs that point outside the range of altitude for which the models were made."""
         low, high = self.altitudes
-        if outside := [obs_id for obs_id in obs_ids if not low <= runs.pointing(obs_id)[0] <= high]:
+        margin = 1.0  # the altitude changes during a run
+        if outside := [obs_id for obs_id in obs_ids if not low - margin <= runs.pointing(obs_id)[0] <= high + margin]:
             where = f"outside the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
             return [f"{where}; the nearest model is used: run {enumerate_values(outside)}"]
         return []

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy.table import Table
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.method import find_method
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.model_set import GroupModel, ModelSet
+from bgnb.cubes.model_set import MIN_COUNTS, GroupModel, ModelSet
 from bgnb.cubes.stack import Stack, add_stacks
 from bgnb.observations.coordinates import mean_pointing
 from bgnb.observations.groups import OUTSIDE, merge_groups
@@ -146,11 +146,15 @@ def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> 
     """Return notes on groups of a single run, merged over a wide range of altitude, or with too little livetime after all."""
     minimum = settings.grouping.min_livetime
     single = sum(group.n_runs == 1 for group in groups)
+    by_group = find_method(settings.method).sums == "group"
     notes = []
-    if single and find_method(settings.method).sums == "group":
-        advice = "--method spline makes more of few runs, --min-livetime merges groups"
+    if by_group and single:
+        advice = "--method spline predicts better from few runs, --min-livetime merges groups"
         notes.append(f"groups of a single run: {single} of {len(groups)}; {advice}")
-    for each in groups if find_method(settings.method).sums == "group" else ():
+    few = [each.group_id for each in groups if each.counts < MIN_COUNTS]
+    if (by_group and few) or sum(each.counts for each in groups) < MIN_COUNTS:
+        notes.append(f"fewer than {MIN_COUNTS} counts, so that the rate is uncertain: group {enumerate_values(few)}")
+    for each in groups if by_group else ():
         width = float(np.sin(np.radians(each.alt_max_deg)) - np.sin(np.radians(each.alt_min_deg)))
         if each.merged and width > WIDE:
             altitudes = f"runs at altitudes from {each.alt_min_deg:.1f} to {each.alt_max_deg:.1f} deg"

@@ -202,7 +202,7 @@ def _notes(comparisons: dict[int, Comparison]) -> list[str]:
         for note in comparison.notes:
             found.setdefault(note, []).append(group_id)
         if not comparison.independent:
-            shared = "the models were made from the same runs, so that their errors are correlated, and there are no pulls"
+            shared = "the models share runs, so that their errors are correlated, and there are no pulls"
             found.setdefault(shared, []).append(group_id)
         elif comparison.no_pulls:
             found.setdefault(f"there are no pulls: {comparison.no_pulls}", []).append(group_id)

@@ -31,7 +31,7 @@ def test_colour_limits_follow_settings(modeldir, pair):
     ratio = np.where(comparison.exposed[:, None, None], comparison.ratio, np.nan)
     for limits, plane, other in (("this energy", 2, 2), ("all energies", slice(None), slice(None))):
         dashboard.limits = compared.limits = limits
-        assert dashboard.shown_limits() == (rate[plane].min(), rate[plane].max())
+        assert dashboard.shown_limits() == pytest.approx((rate[plane].min(), rate[plane].max()))
         assert compared.shown_limits() == (both[:, other].min(), both[:, other].max())
         half = min(1, np.nanmax(np.abs(ratio[other] - 1)))
         assert compared.shown_limits("compared") == pytest.approx((1 - half, 1 + half))

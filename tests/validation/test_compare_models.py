@@ -126,7 +126,7 @@ def test_notes_name_their_groups(tmp_path):
     output = output_of("compare-models", tmp_path / "one", tmp_path / "two", tmp_path / "out", "--energies", "5 TeV")
     notes = [line for line in output.splitlines() if line.startswith("note: ")]
     assert "PULL_BINS" in output
-    assert [note.split(":")[1].strip() for note in notes if "same runs" in note] == ["groups 3, 5, 8"]
+    assert [note.split(":")[1].strip() for note in notes if "share runs" in note] == ["groups 3, 5, 8"]
     assert ["factor of 16: group 5;" in note for note in notes].count(True) == 1
     (axes,) = (note for note in notes if "detx" in note)
     assert axes.startswith("note: group 8: ")
