@@ -54,6 +54,7 @@ bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	.venv/bin/python benchmarks/dashboards.py
 	.venv/bin/python -m benchmarks.spline
 	.venv/bin/python benchmarks/formulations.py $(DATA)
+	.venv/bin/python benchmarks/methods.py
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
