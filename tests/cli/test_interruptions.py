@@ -63,9 +63,17 @@ def waiting(pipe: Path) -> str:
     """Return code that makes a command wait while it reads run 2, until a pipe was opened to write and closed."""
     os.mkfifo(pipe)
     return f"""
+import select
 from bgnb.production import count_chunks as counting
 read = counting.read_event_list
-counting.read_event_list = lambda run: (open({str(pipe)!r}).read(), read(run))[1] if run.obs_id == 2 else read(run)
+def waiting(run):
+    if run.obs_id == 2:
+        with open({str(pipe)!r}) as file:
+            # In Python between short waits, as a signal just before a long one would be handled after it only.
+            while not select.select([file], [], [], 0.05)[0]:
+                pass
+    return read(run)
+counting.read_event_list = waiting
 """
 
 
