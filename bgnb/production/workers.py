@@ -87,7 +87,9 @@ class Workers:
                     continue
                 if error is not None:
                     raise error
-                yield pending.pop(future), result
+                task = pending.pop(future)
+                del future  # Dask repeats a task whose result was lost with its worker as long as it has a reference
+                yield task, result
         except BrokenExecutor as error:  # all its tasks fail at once
             raise _worker_died(pending.values()) from error
         except self.killed as error:
