@@ -31,7 +31,7 @@ docs: .venv/ready
 test-main: .venv/ready
 	COVERAGE_CORE=sysmon .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore=tests/with_gammapy $(COVERAGE)
 
-# Less than a minute on two cores: without the tests marked slow.
+# About a minute on two cores: without the tests marked slow.
 test-fast: .venv/ready
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore=tests/with_gammapy -m "not slow"
 

@@ -95,6 +95,7 @@ def test_bare_commands_name_their_extra(bare, folder, command, extra):
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_engines_write_equal_content(tmp_path, monkeypatch):
     """With isal or with zlib: files differ in their compressed bytes only."""
     make_test_dataset(tmp_path / "runs", n_runs=2, trigger_rate=4.0, progress=False)

@@ -26,6 +26,7 @@ LAYERS = (
 )
 
 
+@pytest.mark.slow
 def test_imports_run_in_one_direction():
     layer = {package: number for number, packages in enumerate(LAYERS) for package in packages}
     found = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
@@ -38,6 +39,7 @@ def test_imports_run_in_one_direction():
                     assert imported == package or layer[imported] < layer[package], f"{path} imports {node.module}"
 
 
+@pytest.mark.slow
 def test_the_core_reads_and_writes_no_files():
     code = "import sys, bgnb.cubes.model, bgnb.cubes.compare, bgnb.cubes.prediction; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -37,6 +37,7 @@ def changed(path, position, values):
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, **QUICK)
 @given(position=st.integers(0, 14_000), values=st.binary(min_size=1, max_size=8))
 def test_changed_event_lists(plain_runs, position, values):

@@ -336,6 +336,7 @@ def make(indir: Path, out: Path, select: object = "all") -> bgnb.Report:
     return bgnb.make_bg_cube_models(indir, "GADF", out, select=select, n_energy=5, n_fov=8, overwrite=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [Path.unlink, truncate, replace_by_another_run])
 def test_changed_run_is_skipped_by_name(changing, tmp_path, monkeypatch, change):
     """A run whose file changes after the index was read is skipped, and named in the report."""
@@ -360,6 +361,7 @@ def append(path: Path) -> None:
         file.write(b"\0" * 2880)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "complete"), [(Path.unlink, True), (replace_by_another_run, True), (truncate, False), (append, False)]
 )

@@ -80,6 +80,7 @@ def test_rates_end_at_the_edge(method, total):
     assert made[offset > 2.4].sum() < 1e-4 * total
 
 
+@pytest.mark.slow
 def test_fit_with_an_edge_converges():
     """A steep profile that ends at a sharp edge is fitted, for any fluctuation of the counts."""
     part = part_inside("circle", 2.0)

@@ -198,6 +198,7 @@ def test_smoothing_spreads_a_count_like_k5a():
     assert smooth[2].sum() == smooth[4].sum() == 0
 
 
+@pytest.mark.slow
 def test_variance_of_smoothed_counts():
     """The variance is that of many draws."""
     mean = true_counts(50_000)[3:5]

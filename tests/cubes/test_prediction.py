@@ -126,6 +126,7 @@ def test_interpolation_against_scipy():
     np.testing.assert_allclose(predicted_rate(rough, OTHER, "gammapy"), expected, rtol=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_fov", [40, 60])
 def test_counts_at_a_sharp_edge(n_fov):
     """Interpolation between bin centres conserves the counts near the edge of a camera."""

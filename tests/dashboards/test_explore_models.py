@@ -239,6 +239,7 @@ def test_profile_and_marked_ranges(modeldir):
     np.testing.assert_allclose(spectrum.high, line.rate + line.error)
 
 
+@pytest.mark.slow
 def test_extrapolation_is_labelled(tmp_path):
     """Extrapolated energies are labelled; energies without livetime are not compared."""
     model = asymmetric_model(method="unsmoothed")

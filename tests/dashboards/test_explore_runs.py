@@ -12,6 +12,7 @@ from tests.dashboards.acting import tap
 from tests.helpers.errors import raises
 
 
+@pytest.mark.slow
 def test_selection_agrees_with_report(runs):
     """The dashboard keeps and skips the same runs as `make_bg_cube_models`, for the same reasons."""
     folder, catalog = runs
@@ -83,6 +84,7 @@ def test_circles_depend_on_selection(runs, tmp_path):
         assert not has_circles(dashboard(shown=shown, catalog=chosen))
 
 
+@pytest.mark.slow
 def test_runs_of_merged_groups(runs, tmp_path):
     """Runs of merged groups belong, by their pointing at mid-run, to the group with the model."""
     folder, _ = runs
@@ -144,6 +146,7 @@ def test_runs_lie_in_their_groups(runs):
     assert f"OBS_ID: {dashboard.selected[0]}; OBJECT" in text
 
 
+@pytest.mark.slow
 def test_selection_is_linked(runs):
     """Runs selected in one plot, or as text, are selected in all plots."""
     folder, catalog = runs
@@ -191,6 +194,7 @@ def test_selection_is_linked(runs):
     assert sorted(report.group_ids) == sorted(dashboard.selected)
 
 
+@pytest.mark.slow
 def test_missing_scheme_and_column(runs, tmp_path):
     """A missing scheme is an error; a missing column is mentioned in the plot."""
     folder, _ = runs

@@ -74,6 +74,7 @@ def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
         assert f"{low:.3g} to {high:.3g} TeV" in page
 
 
+@pytest.mark.slow
 def test_notebook_output_has_picture(modeldir):
     """The output of a cell has a PNG image and a text beside the widget."""
     data = explore_models(modeldir)._repr_mimebundle_()
@@ -128,6 +129,7 @@ def test_frames_follow_energies(modeldir):
         np.testing.assert_allclose(frame[where]["data"]["value"][0], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_names_are_escaped_in_html(modeldir, tmp_path):
     """Names of directories are escaped in HTML."""
     unsafe = tmp_path / "<img src=x onerror=alert(1)>"

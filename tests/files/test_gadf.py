@@ -176,6 +176,7 @@ def test_both_axis_orders_are_read(tmp_path):
         read_background(tmp_path / "lost.fits")
 
 
+@pytest.mark.slow
 def test_orientation_of_hess_cubes(hess_data):
     """Among all eight orientations, events of off runs have the maximum likelihood in that of the H.E.S.S. cubes."""
     runs = open_runs(hess_data, "GADF")
@@ -366,6 +367,7 @@ def test_spellings_of_units_are_read(tmp_path, unit):
     assert_allclose(read_model(path).error.quantity.value, model.error.quantity.value * UNITS[unit], rtol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["off", "s", "1/s/MeV", "1/s/MeV/m", "1/s/MeV sr/s", "1/s/MeV/sr/", "()/s/s", "1/s/off/sr"])
 def test_other_units_are_refused(tmp_path, unit):
     """What is not a unit of a rate is an error that names the column, for rates and errors."""

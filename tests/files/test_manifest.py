@@ -45,6 +45,7 @@ def test_check_names_each_problem(models, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_check_detects_each_bit(tmp_path):
     """Each changed bit of a file or of the manifest is detected, and a changed link."""
     with new_directory(tmp_path / "out", overwrite=False) as directory:

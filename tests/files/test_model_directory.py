@@ -257,6 +257,7 @@ def test_models_of_several_azimuth_ranges(tmp_path):
         assert level(choice) == pytest.approx(2 * 2**0.2, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_unsmoothed_is_not_interpolated(tmp_path):
     """Refuse to interpolate unsmoothed models as Gammapy does."""
     make_test_dataset(tmp_path / "runs", n_runs=3, trigger_rate=12, alt_range=(60, 80), seed=1, progress=False)
@@ -293,6 +294,7 @@ def test_merge_ranges_of_azimuth():
     assert set(merge_groups(GROUPS, {0: 1.0}, 100.0).values()) == {0}
 
 
+@pytest.mark.slow
 def test_merged_groups_cover_every_run(tmp_path):
     """Every run has the model of a merged group, and the report states this."""
     make_test_dataset(tmp_path / "runs", n_runs=8, trigger_rate=12, alt_range=(48, 88), seed=1, progress=False)

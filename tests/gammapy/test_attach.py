@@ -151,6 +151,7 @@ def test_rates_far_from_models_are_noted(tmp_path):
     assert "run 8;" in note
 
 
+@pytest.mark.slow
 def test_frames_and_groups_are_reported(tmp_path):
     """The report states frames, groups and weights, and the rates are interpolated with these weights."""
     models = model_directory(tmp_path / "models", groups=(27, 15))
@@ -383,6 +384,7 @@ def test_overwrite_replaces_the_store(models, tmp_path):
     assert names(tmp_path / "store" / "backgrounds") == {"bkg_4.fits.gz"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gti", GTIS)
 def test_background_follows_the_altitude(tmp_path, monkeypatch, gti):
     """Backgrounds of a run that drifts by 15 deg are averaged over its good time; those of mid-run are wrong by 5 %."""

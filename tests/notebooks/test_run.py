@@ -217,6 +217,7 @@ def notebook(path: Path, *cells: str, parameters: str = "seconds: float = 1.0  #
     return path
 
 
+@pytest.mark.slow
 def test_kernel_is_running_interpreter(tmp_path):
     """The kernel is the interpreter that runs bgnb, whatever kernels are installed."""
     path = notebook(tmp_path / "n.ipynb", "import sys; from IPython.display import JSON; JSON({'python': sys.executable})")
@@ -249,6 +250,7 @@ def test_numpy_floats_are_valid_parameters():
     notebook_parameters("make_bg_cube_models")["alt_edges"].check([0, np.float64(90)])
 
 
+@pytest.mark.slow
 def test_texts_become_the_declared_types(tmp_path):
     """Values on the command line are converted to the declared types."""
     declared = "a: str = ''  # t\nb: bool = True  # t\nc: float = 0.5  # t\nd = None  # type: list|None t\ne = 3  # type: int t"
@@ -349,6 +351,7 @@ def test_invalid_sources_and_outputs_fail(tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_kernel_and_annotations_are_optional(tmp_path):
     """A notebook without kernel metadata and type annotations runs; types are those of the defaults."""
     cells = [new_code_cell("a = 3\nb = {}", metadata={"tags": ["parameters"]}), new_code_cell("print(a)")]
@@ -357,6 +360,7 @@ def test_kernel_and_annotations_are_optional(tmp_path):
     assert run_notebook(tmp_path / "n.ipynb", tmp_path / "out.ipynb", {"a": 4}).exists()
 
 
+@pytest.mark.slow
 def test_temporary_folder_may_be_long(tmp_path, monkeypatch):
     """If the temporary folder has too long a name for sockets, the kernel listens on a port."""
     folder = tmp_path / ("x" * 100)
@@ -409,6 +413,7 @@ def test_examples_of_help_are_valid():
         assert "Example" in output_of(name, "--help")
 
 
+@pytest.mark.slow
 def test_second_run_of_same_output_fails(tmp_path):
     """While a run writes an output, a second one with this output is refused."""
     at_work, go_on = tmp_path / "at_work", tmp_path / "go_on"

@@ -40,6 +40,7 @@ def events(view, rng, n=60, radius=5.0):
     return sky, rng.uniform(-1800, 1800, n)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     ra=st.floats(0, 360),

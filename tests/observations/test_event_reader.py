@@ -199,6 +199,7 @@ def test_schemes_read_equal_runs(tmp_path):
         assert (one.livetime, one.energy_threshold, one.site) == (other.livetime, other.energy_threshold, other.site)
 
 
+@pytest.mark.slow
 def test_computed_altitude_and_azimuth(tmp_path):
     """Compute altitude and azimuth that are not stated as astropy does."""
     positions = [{"RA_PNT": ra, "DEC_PNT": -45.0} for ra in (70.0, 80.0)]

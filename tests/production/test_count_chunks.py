@@ -83,6 +83,7 @@ def assert_same(one, other):
         assert stack.runs == other.stacks[key].runs
 
 
+@pytest.mark.slow
 def test_second_run_counts_what_is_missing(indir, tmp_path, reading):
     """After an interruption, the same command counts only the chunks that are missing."""
     expected = make(indir, tmp_path / "expected")
@@ -105,6 +106,7 @@ def test_second_run_counts_what_is_missing(indir, tmp_path, reading):
     assert not kept.exists()
 
 
+@pytest.mark.slow
 def test_runs_that_recovered_are_counted(indir, tmp_path, reading):
     """A run with a temporary error of the disk, whose file is unchanged, is read again."""
     expected = make(indir, tmp_path / "expected")
@@ -308,6 +310,7 @@ def test_runs_without_files_are_skipped(indir, tmp_path):
     assert len(report.group_ids) == len(OBS_IDS) - 1
 
 
+@pytest.mark.slow
 def test_relative_path_for_distant_workers(indir, tmp_path, monkeypatch):
     """Workers in other directories find runs that were given by a relative path."""
 

@@ -193,6 +193,7 @@ def several_position(several):
     return float(table["RA_PNT"][0]), float(table["DEC_PNT"][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("single", [2, 100])
 def test_spline_of_drifting_runs(several, monkeypatch, single):
     """The spline has the rate of each altitude on the way, from single runs and from bins of runs."""

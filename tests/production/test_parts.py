@@ -87,6 +87,7 @@ def test_same_files_from_all_backends(indir, tmp_path, small_chunks, processes, 
     assert digests(tmp_path / "merged") == expected
 
 
+@pytest.mark.slow
 def test_more_parts_than_chunks(indir, tmp_path):
     """Parts without runs are directories like the others."""
     parts = [tmp_path / f"p{number}" for number in range(1, 13)]

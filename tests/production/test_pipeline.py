@@ -43,6 +43,7 @@ def indir(tmp_path):
     return write_gadf(tmp_path / "in", parts)
 
 
+@pytest.mark.slow
 def test_report_accounts_for_all_events(indir, tmp_path):
     """All files are written, and the report accounts for every event."""
     out = tmp_path / "out"
@@ -80,6 +81,7 @@ def test_report_accounts_for_all_events(indir, tmp_path):
     assert len(list(out.iterdir())) == 6 + 2 * 4
 
 
+@pytest.mark.slow
 def test_order_of_index_has_no_effect(indir, tmp_path):
     """Function and command write the same bytes, for any order of the runs in the index."""
     make_bg_cube_models(indir, "GADF", tmp_path / "one", select="all", n_energy=6, n_fov=10)
@@ -89,6 +91,7 @@ def test_order_of_index_has_no_effect(indir, tmp_path):
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_both_schemes_give_the_same_models(tmp_path):
     """GADF and HESS directories of the same runs give equal models."""
     parts = [run(obs_id, 300) for obs_id in (2, 3)]
@@ -101,6 +104,7 @@ def test_both_schemes_give_the_same_models(tmp_path):
         assert np.array_equal(first.rate.quantity, second.rate.quantity)
 
 
+@pytest.mark.slow
 def test_reasons_of_skipped_runs(indir, tmp_path):
     """Runs near known sources or outside the groups are skipped, and the reason is reported."""
     two = run(2)  # and all others of the same pointing
@@ -114,6 +118,7 @@ def test_reasons_of_skipped_runs(indir, tmp_path):
     assert [obs_id for obs_id, reason in reasons.items() if reason is None] == [3, 5, 9, 11]
 
 
+@pytest.mark.slow
 def test_selection_by_run_list(indir, tmp_path):
     """Runs can be selected by a text file or a sequence of OBS_IDs, and invalid ones are refused."""
     (tmp_path / "list.txt").write_text("9  # good\n\n2\n")
@@ -131,6 +136,7 @@ def test_selection_by_run_list(indir, tmp_path):
         make_bg_cube_models(indir, "GADF", tmp_path / "x", select="all", n_fov=10.5)
 
 
+@pytest.mark.slow
 def test_quick_test_takes_twenty_runs(tmp_path):
     """A quick test uses 20 runs, evenly spread, in two ranges of altitude."""
     indir = write_gadf(tmp_path / "in", [run(obs_id, 20) for obs_id in range(1, 31)])
@@ -180,6 +186,7 @@ def test_mistakes_get_one_line_of_error(indir, tmp_path, arguments, words):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_what_bgnb_made(indir, tmp_path):
     """Only files that bgnb wrote are replaced, and only on success."""
     out = tmp_path / "out"
@@ -255,6 +262,7 @@ def test_options_reach_the_model(tmp_path):
     assert not np.array_equal(expected, stack_runs([events], axes, "ALTAZ").counts)
 
 
+@pytest.mark.slow
 def test_mean_pointing_of_a_group(tmp_path):
     """The pointing of a group is the mean over the good time of its runs, as in Astropy, weighted by livetime."""
     parts = [
@@ -317,6 +325,7 @@ def test_group_without_counts_is_skipped(tmp_path):
         make_bg_cube_models(indir, "GADF", tmp_path / "none", select=[2], energy_min="78 TeV", n_energy=1)
 
 
+@pytest.mark.slow
 def test_run_below_threshold_adds_nothing(tmp_path):
     """The group's livetime would be too long for its counts, if such a run counted."""
     indir = write_gadf(tmp_path / "in", [run(2, 100), run(4, 100), run(8, 100, threshold=300.0)])
@@ -350,6 +359,7 @@ def test_runs_that_end_at_a_limit(tmp_path):
     assert back == tuple(replace(entry, n_tels=None, notes=()) for entry in limited.stack.runs)
 
 
+@pytest.mark.slow
 def test_command_and_function_agree(indir, tmp_path):
     """Command and function have the same defaults."""
     function = make_bg_cube_models(indir, "GADF", tmp_path / "function", select="all")

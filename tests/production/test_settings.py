@@ -40,6 +40,7 @@ def indir(tmp_path):
     return write_gadf(tmp_path / "in", [run(obs_id, 200 + obs_id) for obs_id in (2, 3, 5, 6)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["toml", "report"])
 def test_config_repeats_a_production(indir, tmp_path, source):
     """A TOML file of settings or an earlier report gives all files of a directory again, byte for byte."""
@@ -99,6 +100,7 @@ def test_invalid_config_is_refused(indir, tmp_path, name, content, code, word):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_report_of_a_table_is_refused(indir, tmp_path):
     """A catalogue in memory cannot be read again."""
     catalog = Table({"RA": [10.0], "DEC": [80.0]})

@@ -21,12 +21,14 @@ from tests.helpers.processes import PATIENCE, alive, children, until
 from tests.helpers.run_files import run, write_gadf
 
 
+@pytest.mark.slow
 def test_processes_do_each_task_once():
     """Two processes return one result per task."""
     with open_workers(2) as workers:
         assert sorted(workers.map(abs, range(40))) == [(number, number) for number in range(40)]
 
 
+@pytest.mark.slow
 def test_killed_process_names_its_tasks():
     """At most one task besides those of the two processes can be lost."""
     function = partial(square_or_die, {3})
@@ -176,6 +178,7 @@ def test_signals_leave_no_process(indir, tmp_path, number, status):
         assert not [name for name in names(tmp_path) if "out" in name]
 
 
+@pytest.mark.slow
 def test_any_executor_counts(indir, tmp_path):
     """Threads give the same report as one process."""
     expected = make_bg_cube_models(indir, "GADF", tmp_path / "one", workers=1, **SMALL)

@@ -188,6 +188,7 @@ def test_different_thresholds_agree(tmp_path):
     assert not closes(compare(true, wrong))
 
 
+@pytest.mark.slow
 def test_true_reco_writes_models_once(tmp_path, monkeypatch):
     """The reconstructed model stays in memory until it is written once, and so is the true model."""
     written = []
@@ -205,6 +206,7 @@ def test_true_reco_writes_models_once(tmp_path, monkeypatch):
     assert sorted(path.parent.name for path in tmp_path.rglob("bg_cube_model_*_table.fits.gz")) == ["reco", "true"]
 
 
+@pytest.mark.slow
 def test_true_reco_fails_early(tmp_path):
     """Arguments and output directories are checked before the simulation, and no files are left."""
     out = tmp_path / "out"

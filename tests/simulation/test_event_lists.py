@@ -35,6 +35,7 @@ AXES = CubeAxes(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observatory", ["HESS", "ctao-north"])
 def test_pointings_agree_with_astropy(observatory):
     """Runs are at night and between the dates, and positions agree with Astropy."""

@@ -349,6 +349,7 @@ def test_bins_outside_model_are_not_used():
     assert GRID.used(narrow, 0)[1].any()
 
 
+@pytest.mark.slow
 def test_bins_above_limit_are_not_used(tmp_path):
     """Bins above the limit of a run are not compared; those below are predicted as without a limit."""
     predictions = {}
@@ -530,6 +531,7 @@ def test_models_in_memory_equal_files(tmp_path, method):
         np.testing.assert_allclose(ours.rate.quantity, theirs.rate.quantity, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_rates_far_from_models_are_noted(tmp_path):
     """Runs, and energies, with rates far from the prediction are noted; agreeing ones are not."""
     arguments = {"sigma": 1.5, "n_runs": 2, "progress": False, "alt_range": (70, 71)}
@@ -554,6 +556,7 @@ def test_rates_far_from_models_are_noted(tmp_path):
     assert "TeV" in hard[-1]
 
 
+@pytest.mark.slow
 def test_runs_used_for_models_are_noted(tmp_path):
     """The summary notes how many of the runs were used to make the models."""
     make_test_dataset(tmp_path / "runs", n_runs=3, trigger_rate=8, progress=False)
@@ -562,6 +565,7 @@ def test_runs_used_for_models_are_noted(tmp_path):
     assert "note: 3 of these runs" in validation.summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interpolation", ["none", "gammapy"])
 @pytest.mark.parametrize("gti", GTIS)
 def test_prediction_follows_the_altitude(tmp_path, monkeypatch, gti, interpolation):
@@ -589,6 +593,7 @@ def validation_axes(edges):
     return CubeAxes(DRIFT_AXES.energy, edges * u.deg, edges * u.deg)
 
 
+@pytest.mark.slow
 def test_events_outside_models_are_noted(tmp_path):
     """Events above the threshold that lie outside the axes of the models are counted in the report, and noted."""
     simulation = {"trigger_rate": 40, "spectral_index": 1.3, "energy_threshold": 0.4, "seed": 4, "progress": False}
