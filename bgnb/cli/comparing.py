@@ -123,7 +123,7 @@ def compare_models(**arguments: Any) -> None:
     click.echo("RATIO: rate of 2 over rate of 1, in bins exposed in both. BIAS: ratio − 1, by zone of the field of view.")
     if "PULL_BINS" in table.colnames:
         click.echo(
-            "PULL: difference over its statistical error; its width is 1 for statistical fluctuations only, without smoothing."
+            "PULL: difference over its statistical error. Errors of neighbouring bins are correlated; its mean width is 1."
         )
     for directory, groups in ((first, result.only_first), (second, result.only_second)):
         if groups:

@@ -120,7 +120,7 @@ def test_smoothed_rate_step_by_step(method, total, times):
 
 
 def test_michi_differs_only_with_masks():
-    """Where the livetime is uniform in the field of view, the two methods agree."""
+    """The two methods agree if the livetime is uniform in the field of view."""
     stack = stack_of(counts_of(), LIVETIMES)
     michi, classic = (make_model(stack, method) for method in ("michi", "classic"))
     assert michi.axes == classic.axes == AXES

@@ -370,7 +370,7 @@ def test_spellings_of_units_are_read(tmp_path, unit):
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["off", "s", "1/s/MeV", "1/s/MeV/m", "1/s/MeV sr/s", "1/s/MeV/sr/", "()/s/s", "1/s/off/sr"])
 def test_other_units_are_refused(tmp_path, unit):
-    """What is not a unit of a rate is an error that names the column, for rates and errors."""
+    """Other units than those of a rate are an error that names the column, for rates and errors."""
     path = tmp_path / "m.fits"
     for hdu, column in (("BACKGROUND", "BKG"), ("ERROR", "ERROR")):
         write_model(stating_model(), path)
