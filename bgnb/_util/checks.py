@@ -43,11 +43,25 @@ def to_value(name: str, value: u.Quantity | str, unit: str) -> float:
     try:
         number = u.Quantity(value).to_value(unit)
     except (TypeError, ValueError):
-        message = f"{name} must be a value with a unit, such as '1 {unit}', got {str(value)!r}"
+        message = f"{name} must be a value with a unit, such as {_with_units(value, unit)}, got {str(value)!r}"
         raise BgnbError("invalid-argument", message) from None
     if np.ndim(number) or not np.isfinite(number):
         raise BgnbError("invalid-argument", f"{name} must be one finite value, got {str(value)!r}")
     return float(number)
+
+
+def _with_units(value: Any, unit: str) -> str:
+    """Give examples of a value with a unit: the value itself if it is a number.
+
+    >>> _with_units("5", "s"), _with_units("far", "deg")
+    ("'5 h' or '5 s'", "'1 deg'")
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    units = ("h", "s") if unit == "s" else (unit,)
+    return " or ".join(f"'{number if math.isfinite(number) else 1:g} {each}'" for each in units)
 
 
 def finite_number(name: str, value: Any, unit: str = "") -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import click
 
+from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, Declaration, Flag, Number, SettingsGroup, Whole, read_config
 from bgnb.simulation.settings import Pair
 
@@ -64,12 +66,20 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Take settings that are not on the command line from the file of ``--config``."""
+        """Take settings that are not on the command line from the file of ``--config``; in errors, name options."""
         given = click.core.ParameterSource.COMMANDLINE
         for name, value in (ctx.params.pop("config", None) or {}).items():
             if ctx.get_parameter_source(name) is not given:
                 ctx.params[name] = value
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except BgnbError as error:
+            options = {str(each.name): each.opts[0] for each in self.params if isinstance(each, SettingOption)}
+            if (first := error.message.partition(" ")[0]) not in options:
+                raise
+            several = "|".join(name for name in options if "_" in name)  # other names are words as well
+            message = re.sub(rf"^{first}|(?<= )({several})(?= )", lambda name: options[name[0]], error.message)
+            raise BgnbError(error.code, message) from error
 
 
 def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:

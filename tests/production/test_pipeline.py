@@ -166,11 +166,15 @@ def test_quick_test_takes_twenty_runs(tmp_path):
         ),
         (["{in}", "GADF", "{out}", "--select", "near"], ["select", "'far', 'all'", "near", "[invalid-argument]"]),
         (["{in}", "GADF", "{out}", "--catalog", "{tmp}/none"], ["/none", "[not-found]"]),
-        (["{in}", "GADF", "{out}", "--energy-min", "1 deg"], ["energy_min", "1 deg", "[invalid-argument]"]),
-        (["{in}", "GADF", "{out}", "--energy-min", "90 TeV"], ["energy_min", "energy_max", "[invalid-argument]"]),
-        (["{in}", "GADF", "{out}", "--n-fov", "0"], ["n_fov", "0", "[invalid-argument]"]),
+        (["{in}", "GADF", "{out}", "--energy-min", "1 deg"], ["--energy-min", "1 deg", "[invalid-argument]"]),
+        (
+            ["{in}", "GADF", "{out}", "--min-livetime", "5"],
+            ["Error: --min-livetime must", "'5 h' or '5 s'", "got '5' [invalid-argument]"],
+        ),
+        (["{in}", "GADF", "{out}", "--energy-min", "90 TeV"], ["--energy-min and --energy-max must", "[invalid-argument]"]),
+        (["{in}", "GADF", "{out}", "--n-fov", "0"], ["--n-fov", "0", "[invalid-argument]"]),
         (["{in}", "GADF", "{out}", "--fovalign", "GALACTIC"], ["--fovalign", "'GALACTIC'", "ALTAZ, RADEC"]),
-        (["{in}", "GADF", "{out}", "--alt-edges", "0,a"], ["alt_edges", "'0,a'", "[invalid-argument]"]),
+        (["{in}", "GADF", "{out}", "--alt-edges", "0,a"], ["--alt-edges", "'0,a'", "[invalid-argument]"]),
     ],
 )
 def test_mistakes_get_one_line_of_error(indir, tmp_path, arguments, words):
