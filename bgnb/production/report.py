@@ -159,7 +159,9 @@ class Report:
         for group in self.groups:
             if group.merged:
                 others = ", ".join(map(str, group.merged))
-                lines.append(f"groups {others} are merged into group {group.group_id} and use its model")
+                several = len(group.merged) > 1
+                merged = f"groups {others} are merged" if several else f"group {others} is merged"
+                lines.append(f"{merged} into group {group.group_id} and use{'s' * (not several)} its model")
         return "\n".join([*lines, *(f"note: {note}" for note in [*self.notes, *self._notes_of_runs])])
 
     @property

@@ -1,0 +1,24 @@
+"""Text of reports."""
+
+import pytest
+
+from bgnb.production.report import GroupReport, Report
+
+
+def group(group_id, merged=()) -> GroupReport:
+    """Make the report on a group with one run."""
+    return GroupReport(
+        group_id=group_id, n_runs=1, livetime_s=1500.0, counts=100, alt_mean_deg=50.0, alt_min_deg=49.0, alt_max_deg=51.0,
+        az_mean_deg=10.0, files=("table", "image"), merged=merged,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("merged", "line"),
+    [((26,), "group 26 is merged into group 12 and uses its model"), ((3, 4), "groups 3, 4 are merged into group 12 and use")],
+)
+def test_merged_groups_are_counted(merged, line):
+    """One merged group is described in the singular, several in the plural."""
+    summary = Report((), (group(10), group(12, merged)), {}).summary
+    assert line in summary
+    assert summary.count("merged into") == 1
