@@ -32,10 +32,11 @@ def validate(**arguments: Any) -> None:
       bgnb validate models new-runs GADF check --select runs.txt --model-lookup nearest
       bgnb validate models hess-dl3-dr1 GADF --sources mask
     """
+    from bgnb.validation.result import table_lines
     from bgnb.validation.validate import validate
 
     validation = validate(**arguments)
-    click.echo("\n".join(validation.table.pformat(max_lines=-1, max_width=-1)))
+    click.echo("\n".join(table_lines(validation.table)))
     click.echo("RATIO: predicted / observed counts, no free norm. DEV_EXP: deviance / expectation, one free norm per run.")
     click.echo("WIDTH: standard deviation of the significances of energy bins and pixels, one free norm per run; expected: 1.")
     click.echo(validation.summary)
@@ -114,10 +115,11 @@ def compare_models(**arguments: Any) -> None:
       bgnb compare-models models michi --normalise plane --energies "1 TeV" --positions 0 0 --positions 1 -2
     """
     from bgnb.validation.compare_models import compare_models
+    from bgnb.validation.result import table_lines
 
     result = compare_models(**arguments)
     table = result.table
-    click.echo("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+    click.echo("\n".join(table_lines(table)))
     first, second, out = arguments["dir1"], arguments["dir2"], arguments["outdir"]
     click.echo(f"1 is {first}, the reference; 2 is {second}, normalised: {arguments['normalise']}.")
     click.echo("RATIO: rate of 2 over rate of 1, in bins exposed in both. BIAS: ratio − 1, by zone of the field of view.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -318,15 +319,16 @@ class Validation:
         lines.append(f"counts in bins where the model is empty: {self.counts_where_none_are_possible}")
         if seen := [run.obs_id for run in self.runs if run.obs_id in self.seen]:
             bias = "which biases the result in the models' favour"
-            lines.append(f"note: {len(seen)} of these runs were used to make the models, {bias}")
+            everything = "all of these runs" if len(seen) > 1 else "this run"
+            which = f"{len(seen)} of these runs" if len(seen) < len(self.runs) else everything
+            lines.append(f"note: {which} {'were' if len(seen) > 1 else 'was'} used to make the models, {bias}")
         lines += [f"note: {note}" for note in (*self.notes, *self._notes_on_coverage)]
         lines += [f"skipped: {error}" for error in self.faults.values()]
         return "\n".join(lines)
 
     def _columns(self, axis: str, names: tuple[str, ...]) -> list[str]:
         """Return lines with the given columns of a profile."""
-        lines = self.profile(axis)[list(names)].pformat(max_lines=-1, max_width=-1, show_unit=True)
-        return [f"  {line.rstrip()}" for line in lines]
+        return [f"  {line.rstrip()}" for line in table_lines(self.profile(axis)[list(names)])]
 
     def as_dict(self) -> dict[str, Any]:
         """Return all results as plain numbers, for ``report.json``."""
@@ -360,6 +362,11 @@ class Validation:
         profiles = {axis: self.profile(axis) for axis in PROFILES}
         results["profiles"] = {axis: {name.lower(): table[name] for name in table.colnames} for axis, table in profiles.items()}
         return dict(plain(results))
+
+
+def table_lines(table: Table) -> list[str]:
+    """Format a table in lines, with units, and a dash for NaN."""
+    return [re.sub(r"\bnan\b", "  –", line) for line in table.pformat(max_lines=-1, max_width=-1)]
 
 
 def _significance(counts_expected: Floats, rng: np.random.Generator) -> Floats:

@@ -33,7 +33,7 @@ from bgnb import (
 )
 from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significance
 from bgnb.cubes.prediction import predicted_rate
-from bgnb.validation.result import KINDS, PROFILES, Fit
+from bgnb.validation.result import KINDS, PROFILES, Fit, table_lines
 from tests.helpers import run_files
 from tests.helpers.commands import output_of
 from tests.helpers.drift import AXES as DRIFT_AXES
@@ -229,6 +229,20 @@ def test_norm_needs_a_predicted_count():
     assert table["N_RUNS"].tolist() == [1, 0, 0]
     assert np.isfinite(table["NORM"]).tolist() == [True, False, False]
     assert np.isnan(table["SPREAD"]).all()
+
+
+def test_missing_values_are_dashes():
+    """Tables show a dash for NaN, in columns as wide as before."""
+    validation = predictions(scale=0.05, n_runs=1)
+    table = validation.profile("energy")
+    lines, plain = table_lines(table), table.pformat(max_lines=-1, max_width=-1)
+    assert list(map(len, lines)) == list(map(len, plain))
+    spread = table.colnames.index("SPREAD")
+    assert [line.split()[spread] for line in lines[-3:]] == ["–"] * 3
+    assert lines[-3].split()[spread - 1] == f"{table['NORM'][0]:.3f}"
+    shown = validation.summary.partition("in bins of energy:")[2]
+    assert "–" in shown
+    assert "nan" not in shown
 
 
 def test_table_summary_and_report_agree():
@@ -562,7 +576,10 @@ def test_runs_used_for_models_are_noted(tmp_path):
     make_test_dataset(tmp_path / "runs", n_runs=3, trigger_rate=8, progress=False)
     make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "m", select="all", progress=False)
     validation = validate(tmp_path / "m", tmp_path / "runs", "GADF", select="all", progress=False)
-    assert "note: 3 of these runs" in validation.summary
+    assert "note: all of these runs were used" in validation.summary
+    assert "note: 2 of these runs were used" in replace(validation, seen=frozenset({1, 3})).summary
+    one = replace(validation, runs=validation.runs[:1])
+    assert "note: this run was used" in one.summary
 
 
 @pytest.mark.slow
