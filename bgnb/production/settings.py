@@ -243,7 +243,7 @@ class CubeBinning(SettingsGroup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.axes  # noqa: B018  checks the ends
+        _ = self.axes  # checks the ends
 
     @property
     def axes(self) -> CubeAxes:
@@ -276,7 +276,8 @@ def model_lookup_setting() -> Any:
 def method_setting() -> Any:
     """Declare the method."""
     text = (
-        "Method to derive the rate. A spline is fitted to all runs at once, and evaluated at the mean pointing of each group."
+        "Method to derive the rate. A spline is fitted to all runs at once, and evaluated at the mean pointing of each group. "
+        "The name default is accepted for classic."
     )
     return setting(Choice(_methods, _earlier_methods), "spline", help=text, see="make_model")
 
