@@ -18,6 +18,8 @@ from bgnb.observations.datastore import Runs
 
 #: Minimum distance of off runs from a known source, in addition to twice its extension.
 EXCLUSION_RADIUS = 3 * u.deg
+#: OBJECT of simulated runs, which contain none of the known sources.
+SIMULATED = "simulated"
 
 
 @dataclass(frozen=True)
@@ -141,21 +143,51 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
     Selection
         Selected runs, and the reasons for skipping the others.
     """
-    catalog = read_catalog(catalog)
+    near = _near_sources(runs, read_catalog(catalog), exclusion_radius)
+    reasons = {obs_id: Reason("near a known source", f"{name}, {deg:.2f} deg") for obs_id, (name, deg) in near.items()}
+    return _skip(runs, reasons | _unusable(runs))
+
+
+def notes_on_sources(runs: Runs, obs_ids: Iterable[int]) -> list[str]:
+    """Note the runs that point near sources of the catalogue included in bgnb, and the nearest source.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The runs; simulated ones are not noted.
+    obs_ids : iterable of int
+        OBS_IDs of the runs that are used.
+
+    Returns
+    -------
+    list of str
+        One note, or none.
+    """
+    near, used = _near_sources(runs, read_catalog(), EXCLUSION_RADIUS), set(obs_ids)
+    names = runs.table["OBJECT"].tolist() if "OBJECT" in runs.table.colnames else [""] * len(runs)
+    real = [obs_id for obs_id, name in zip(runs.obs_ids, names, strict=True) if str(name).strip() != SIMULATED]
+    if not (found := [obs_id for obs_id in real if obs_id in near and obs_id in used]):
+        return []
+    nearest = min(found, key=lambda obs_id: near[obs_id][1])
+    source, distance = near[nearest]
+    where = f"run {enumerate_values(found)} (nearest: {source}, {distance:.2f} deg from run {nearest})"
+    return [f"near known sources, whose gamma rays count as background: {where}; use --sources mask, or --select far"]
+
+
+def _near_sources(runs: Runs, catalog: Table, exclusion_radius: u.Quantity) -> dict[int, tuple[str, float]]:
+    """Find the runs that point near a source; return its name and distance (deg) by OBS_ID."""
     ra_pnt, dec_pnt = (np.asarray(runs.table[name]) for name in ("RA_PNT", "DEC_PNT"))
     excess = np.zeros(len(runs))  # minimum of distance − radius over all sources, where it is negative
-    details: dict[int, str] = {}
+    found: dict[int, tuple[str, float]] = {}
     for name, ra, dec, extension in zip(*(catalog[name].tolist() for name in ("NAME", "RA", "DEC", "EXTENSION")), strict=True):
         radius = exclusion_radius.to_value("deg") + 2 * extension
         rows = np.flatnonzero(np.abs(dec_pnt - dec) < radius)  # only these runs can be near
         distance = separation(ra_pnt[rows], dec_pnt[rows], ra, dec)
         nearer = distance - radius < excess[rows]
         excess[rows[nearer]] = (distance - radius)[nearer]
-        details |= {row: f"{name}, {deg:.2f} deg" for row, deg in zip(rows[nearer], distance[nearer], strict=True)}
+        found |= {row: (name, deg) for row, deg in zip(rows[nearer].tolist(), distance[nearer].tolist(), strict=True)}
     obs_ids = runs.obs_ids
-    return _skip(
-        runs, {obs_ids[row]: Reason("near a known source", detail) for row, detail in details.items()} | _unusable(runs)
-    )
+    return {obs_ids[row]: near for row, near in found.items()}
 
 
 def select_all_runs(runs: Runs) -> Selection:

@@ -17,7 +17,7 @@ from bgnb.cubes.stack import Stack, add_stacks
 from bgnb.observations.coordinates import mean_pointing
 from bgnb.observations.groups import OUTSIDE, merge_groups
 from bgnb.production.count_chunks import Counted, Key
-from bgnb.production.plan import Plan
+from bgnb.production.plan import Plan, notes_on_selection
 from bgnb.production.report import GroupReport, Report, RunReport, in_one_line, run_reports
 from bgnb.production.settings import ModelSettings
 
@@ -99,7 +99,9 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
             )
         )
     in_order = tuple(sorted(runs, key=lambda run: run.obs_id))
-    notes = (*plan.runs.notes, *_notes_on_groups(reports, plan.settings))
+    used = [run.obs_id for run in in_order if run.reason is None]
+    on_sources = notes_on_selection(plan.runs, used, plan.settings.selection, plan.settings.source_handling)
+    notes = (*plan.runs.notes, *on_sources, *_notes_on_groups(reports, plan.settings))
     report = Report(in_order, tuple(reports), plan.settings.as_dict(), notes)
     if [run.obs_id for run in report.runs] != plan.runs.obs_ids:
         raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.method import find_method
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.groups import group_runs
-from bgnb.observations.run_selection import Reason, Selection, read_catalog, select_runs, spread_out
+from bgnb.observations.run_selection import Reason, Selection, notes_on_sources, read_catalog, select_runs, spread_out
 from bgnb.production.count_chunks import Chunk, chunks_of
 from bgnb.production.report import in_one_line
 from bgnb.production.settings import ModelSettings, RunSelection, Sources
@@ -145,3 +145,9 @@ def select_and_mask(
         mask = SourceMask.around(read_catalog(selection.catalog), sources.mask_radius * u.deg)
         select = "all" if select == "far" else select
     return select_runs(runs, select, selection.catalog, selection.exclusion_radius * u.deg, on_error), mask
+
+
+def notes_on_selection(runs: Runs, obs_ids: Iterable[int], selection: RunSelection, sources: Sources) -> list[str]:
+    """Note the runs used near known sources, if they were neither dropped nor the sources masked."""
+    handled = selection.select == "far" or sources.sources == "mask"
+    return [] if handled else notes_on_sources(runs, obs_ids)

@@ -14,6 +14,7 @@ from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import with_settings
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun_altitude
 from bgnb.observations.event_list import EventList
+from bgnb.observations.run_selection import SIMULATED
 from bgnb.observations.sites import OBSERVATORIES
 from bgnb.simulation.settings import ObservationSettings
 from bgnb.simulation.true_model import LIVETIME, ONTIME, TrueModel, altitude_factor
@@ -108,7 +109,7 @@ def make_test_observation_table(n_runs: int = 10, *, settings: ObservationSettin
         table[name] = np.asarray(values, dtype=float)
         table[name].unit = unit
     table["N_TELS"] = rng.integers(n_tels_range[0], n_tels_range[1], n_runs, endpoint=True)
-    table["OBJECT"] = np.full(n_runs, "simulated")
+    table["OBJECT"] = np.full(n_runs, SIMULATED)
     table.meta |= {"MJDREFI": MJDREFI, "MJDREFF": MJDREFF, "TIMEUNIT": "s", "TIMESYS": "TT", "TIMEREF": "LOCAL"}
     table.meta |= {"TELESCOP": settings.observatory, "GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
     return table

@@ -30,7 +30,7 @@ from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_reader import read_event_list
 from bgnb.production.pipeline import models_of_plan
-from bgnb.production.plan import make_plan, select_and_mask
+from bgnb.production.plan import make_plan, notes_on_selection, select_and_mask
 from bgnb.production.report import in_one_line
 from bgnb.production.settings import RunSelection
 from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_significance
@@ -96,7 +96,8 @@ def validate(
     selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, settings.prediction.on_error)
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
-    notes = models.notes_on(runs, [prediction.obs_id for prediction in predictions])
+    used = [prediction.obs_id for prediction in predictions]
+    notes = models.notes_on(runs, used) + notes_on_selection(runs, used, settings.selection, settings.source_handling)
     validation = Validation(settings.prediction.grid.grid, predictions, errors, frozenset(models.obs_ids), tuple(notes))
     validation = replace(validation, notes=(*notes, *_notes_on_rates(validation)))
     if outdir is not None:
@@ -180,7 +181,9 @@ def cross_validate(
                 predictions += found
                 errors |= failed
                 bar.update()
-            validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), errors, notes=notes)
+            used = [prediction.obs_id for prediction in predictions]
+            all_notes = (*notes, *notes_on_selection(runs, used, settings.selection, settings.source_handling))
+            validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), errors, notes=all_notes)
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
             content = {"n_train": {str(size): validation.as_dict() for size, validation in validations.items()}}

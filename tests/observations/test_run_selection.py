@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bgnb import (
     DataError,
     ObservationGroups,
+    make_test_observation_table,
     open_runs,
     read_catalog,
     read_groups,
@@ -23,7 +24,7 @@ from bgnb import (
 )
 from bgnb.observations.coordinates import mean_azimuth
 from bgnb.observations.groups import group_runs
-from bgnb.observations.run_selection import Reason, read_run_list, select_runs, spread_out
+from bgnb.observations.run_selection import SIMULATED, Reason, notes_on_sources, read_run_list, select_runs, spread_out
 from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf
 
@@ -65,6 +66,23 @@ def test_nearest_source_is_named(runs):
     }
     assert len(expected) > 900
     assert selection.left_out == expected
+
+
+def test_used_runs_near_sources(runs):
+    """Note the used runs within the radius of a source, and the nearest source; not simulated runs, which contain none."""
+    crab = 83.63, 22.01
+    table = runs.table.copy()
+    table["RA_PNT"] = [crab[0], crab[0], 0.0, crab[0], crab[0]]
+    table["DEC_PNT"] = [crab[1] - 2.5, crab[1] - 0.5, -45.0, crab[1] - 3.2, crab[1] + 0.2]
+    near = replace(runs, table=table)
+    (note,) = notes_on_sources(near, [1, 2, 3, 4])  # run 5 is nearest, but not used
+    assert ": run 1, 2 (nearest: Crab nebula, 0.50 deg from run 2);" in note
+    assert "--sources mask" in note
+    assert notes_on_sources(near, [3, 4]) == []
+    table["OBJECT"] = ["simulated", "Crab", "simulated", "", "simulated"]
+    (note,) = notes_on_sources(near, [1, 2, 3, 4, 5])
+    assert ": run 2 (" in note
+    assert set(make_test_observation_table(2)["OBJECT"]) == {SIMULATED}
 
 
 def test_default_catalogue():

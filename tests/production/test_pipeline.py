@@ -318,6 +318,26 @@ def test_wide_merged_group_is_noted(tmp_path):
     assert not any("merges" in note for note in chosen.notes)  # the user chose this group
 
 
+def test_runs_near_sources_are_noted(tmp_path):
+    """Models, validation and cross-validation note runs near a source, unless they are dropped or the source is masked."""
+    positions = {2: (72.0, -43.0), 3: (74.0, -53.0), 5: (72.0, -44.3), 6: (75.0, -53.0)}  # of PKS 0447-439: 72.35, -43.84
+    parts = [run(obs_id, 300, RA_PNT=ra, DEC_PNT=dec) for obs_id, (ra, dec) in positions.items()]
+    (indir := write_gadf(tmp_path / "in", parts)).joinpath("data/run5.fits.gz").write_bytes(b"nonsense")
+    small = {"n_energy": 5, "n_fov": 6, "alt_edges": [0, 90], "az_edges": [0, 360], "method": "unsmoothed"}
+    arguments = ({"select": "all"}, {"select": [2, 3, 5]}, {"select": "far"}, {"select": "all", "sources": "mask"})
+    found = [make_models(indir, "GADF", **each, **small).report for each in arguments]
+    notes = [[note for note in report.notes if "known sources" in note] for report in found]
+    assert [len(each) for each in notes] == [1, 1, 0, 0]
+    assert ": run 2 (nearest: PKS 0447-439, 0.87 deg from run 2);" in notes[0][0]
+    make_bg_cube_models(indir, "GADF", tmp_path / "m", select=[3, 6], **small)
+    small = {"model_n_energy" if name == "n_energy" else name: value for name, value in small.items() if name != "n_fov"}
+    for each, expected in zip(arguments, notes, strict=True):
+        validated = bgnb.validate(tmp_path / "m", indir, "GADF", rate_interpolation="none", **each)
+        crossed = bgnb.cross_validate(indir, "GADF", folds=2, rate_interpolation="none", **each, **small)
+        for validation in (validated, *crossed.values()):
+            assert [note for note in validation.notes if note.startswith("near known sources")] == expected
+
+
 def test_group_without_counts_is_skipped(tmp_path):
     """Runs of a group without counts are skipped; the other groups get models."""
     indir = write_gadf(tmp_path / "in", [run(2, 100), run(3, 100, threshold=79.0)])
