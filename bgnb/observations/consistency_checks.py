@@ -73,7 +73,7 @@ def check_run(files: RunFiles, table: FitsTable, run: EventList) -> list[str]:
     if "LIVETIME" in table.cards and livetime is not None and abs(livetime - run.livetime) > 1e-3 * run.livetime:
         notes.append("LIVETIME of the index differs from that of the events, which is used")
     if count is not None and count != len(run):
-        notes.append("EVENT_COUNT of the index differs from the number of events; the event list may be truncated or duplicated")
+        notes.append("EVENT_COUNT of the index differs from the number of events; the list may be truncated or duplicated")
     return notes
 
 
