@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -21,8 +23,30 @@ _POINTS = 8
 _STEPS = 16
 
 
-def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> Floats:
-    """Compute the part of each pixel that is inside the camera.
+@dataclass(frozen=True, kw_only=True)
+class CameraEdge:
+    """Edge of the camera, about the centre of the field of view.
+
+    Parameters
+    ----------
+    shape : {"circle", "rectangle"}
+        Its shape.
+    detx, dety : float
+        Distance from the centre in DETX and DETY, deg; both are the radius of a circle.
+    """
+
+    shape: Literal["circle", "rectangle"]
+    detx: float
+    dety: float
+
+    def __str__(self) -> str:
+        if self.shape == "circle":
+            return f"a circle of radius {self.detx:.2f} deg"
+        return f"a rectangle of ±{self.detx:.2f} deg in DETX and ±{self.dety:.2f} deg in DETY"
+
+
+def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> tuple[Floats, CameraEdge | None]:
+    """Find the edge of the camera, and the part of each pixel that is inside.
 
     Some event lists end at a sharp edge, a circle or a rectangle, beyond which a smooth rate
     still predicts events. There is an edge if the prediction beyond it is many events and
@@ -38,18 +62,23 @@ def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> Floats:
 
     Returns
     -------
-    ndarray, shape (dety, detx)
+    inside : ndarray, shape (dety, detx)
         1 inside and 0 outside; 1 everywhere if there is no edge.
+    edge : `CameraEdge` or None
+        The edge, if there is one.
     """
     dety, detx = (_points(edges.value) for edges in (axes.dety, axes.detx))
     offset = np.hypot(dety[:, None], detx)
     vertical, horizontal = (np.broadcast_to(np.abs(values), offset.shape) for values in (dety[:, None], detx))
-    circle, rectangle = (_inside(counts, expected, distances) for distances in ([offset], [vertical, horizontal]))
-    inside = min((circle, rectangle), key=lambda part: (expected * part).sum())
+    circle, (radius,) = _inside(counts, expected, [offset])
+    rectangle, (height, width) = _inside(counts, expected, [vertical, horizontal])
+    inside, edge = circle, CameraEdge(shape="circle", detx=radius, dety=radius)
+    if (expected * rectangle).sum() < (expected * circle).sum():
+        inside, edge = rectangle, CameraEdge(shape="rectangle", detx=width, dety=height)
     beyond = (expected * (1 - inside)).sum()
     sharp = beyond > _EXPECTED_BEYOND and counts[inside == 0].sum() <= _OBSERVED_BEYOND * beyond
     sharp &= counts[inside == 1].sum() > counts.sum() / 2  # otherwise there are too few pixels to tell
-    return inside if sharp else np.ones(counts.shape)
+    return (inside, edge) if sharp else (np.ones(counts.shape), None)
 
 
 def within_outermost(counts: Floats, axes: CubeAxes) -> Floats:
@@ -85,20 +114,22 @@ def _points(edges: Floats) -> Floats:
     return (edges[:-1, None] + np.diff(edges)[:, None] * (np.arange(_POINTS) + 0.5) / _POINTS).ravel()
 
 
-def _inside(counts: Floats, expected: Floats, distances: Sequence[Floats]) -> Floats:
-    """Compute the part of each pixel within the most likely limits of the distances, which are those of its points."""
-    parts = []
+def _inside(counts: Floats, expected: Floats, distances: Sequence[Floats]) -> tuple[Floats, list[float]]:
+    """Compute the most likely limits of the distances of points, and the part of each pixel within them."""
+    parts, all_limits = [], []
     for distance in distances:
         points = distance.reshape(counts.shape[0], _POINTS, counts.shape[1], _POINTS)
         nearest, farthest = points.min(axis=(1, 3)), points.max(axis=(1, 3))
         limits = _outermost(counts, nearest) + np.linspace(0, (farthest - nearest).max(), _STEPS + 1)[1:]
         parts.append([(points <= limit).mean(axis=(1, 3)) for limit in limits])
-    chosen = [of_distance[-1] for of_distance in parts]
+        all_limits.append(limits.tolist())
+    chosen, sizes = [of_distance[-1] for of_distance in parts], [limits[-1] for limits in all_limits]
     for number, of_distance in enumerate(parts):
         others = np.prod([*chosen[:number], *chosen[number + 1 :], np.ones(counts.shape)], axis=0)
         likelihoods = [_log_likelihood(counts, expected, others * part) for part in of_distance]
-        chosen[number] = of_distance[int(np.argmax(likelihoods))]
-    return np.asarray(np.prod(chosen, axis=0))
+        best = int(np.argmax(likelihoods))
+        chosen[number], sizes[number] = of_distance[best], all_limits[number][best]
+    return np.asarray(np.prod(chosen, axis=0)), sizes
 
 
 def _log_likelihood(counts: Floats, expected: Floats, inside: Floats) -> float:

@@ -9,6 +9,7 @@ from astropy import units as u
 
 from bgnb._util.arrays import Bools
 from bgnb._util.errors import BgnbError
+from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.method import find_method, methods
 from bgnb.cubes.stack import Stack
@@ -33,6 +34,8 @@ class BackgroundModel:
     live_fraction : float, optional
         Livetime divided by ontime, by which files convert the rate to one per ontime. Needed
         only for the true model of a simulation; otherwise that of the stack is used.
+    edge : `~bgnb.cubes.camera.CameraEdge`, optional
+        Edge of the camera at which the rate ends, if the method found one.
 
     Raises
     ------
@@ -45,6 +48,7 @@ class BackgroundModel:
     method: str
     error: Cube | None = None
     live_fraction: float | None = None
+    edge: CameraEdge | None = None
 
     def __post_init__(self) -> None:
         if self.rate.axes != self.stack.axes or (self.error is not None and self.error.axes != self.rate.axes):

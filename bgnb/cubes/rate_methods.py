@@ -31,8 +31,9 @@ class _Spline(Method):
     default_bins = (30, 40)
 
     def make(self, stack: Stack) -> BackgroundModel:
-        rate, error = self.fit([Cell(90.0, 0.0, stack)]).at(90.0, 0.0)
-        return BackgroundModel(rate, stack, self.name, error)
+        fitted = self.fit([Cell(90.0, 0.0, stack)])
+        rate, error = fitted.at(90.0, 0.0)
+        return BackgroundModel(rate, stack, self.name, error, edge=fitted.edge)
 
     def fit(self, cells: Sequence[Cell]) -> SplineModel:
         return fit_spline(cells)
@@ -87,7 +88,8 @@ def _smoothed(stack: Stack, method: str, weight: Floats) -> BackgroundModel:
     edge of the camera, and bins with few counts around them follow the template. In the variance,
     that of the template has the weight that the smoothed counts leave to it.
     """
-    template, template_error = fit_spline([Cell(90.0, 0.0, stack)], RADIAL_TERMS).at(90.0, 0.0)
+    fitted = fit_spline([Cell(90.0, 0.0, stack)], RADIAL_TERMS)
+    template, template_error = fitted.at(90.0, 0.0)
     rate, times = template.quantity.to_value(RATE_UNIT), times_to_smooth(stack.counts.sum())
     expected = rate * stack.exposure.to_value("s MeV sr")
     k = TEMPLATE_EVENTS / effective_bins(times)
@@ -99,4 +101,4 @@ def _smoothed(stack: Stack, method: str, weight: Floats) -> BackgroundModel:
     of_template = (template_error.quantity / template.quantity).value ** 2
     relative_error = np.sqrt(local + (1 - share) * of_template)
     cube = Cube(stack.axes, rate * ratio * RATE_UNIT)
-    return BackgroundModel(cube, stack, method, Cube(stack.axes, cube.quantity * relative_error))
+    return BackgroundModel(cube, stack, method, Cube(stack.axes, cube.quantity * relative_error), edge=fitted.edge)

@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError
-from bgnb.cubes.camera import inside_camera, within_outermost
+from bgnb.cubes.camera import CameraEdge, inside_camera, within_outermost
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.cube import FLOOR, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts, zenith_range_of
@@ -135,6 +135,8 @@ class SplineModel:
         Likewise, standard deviation of the spectral index.
     camera : ndarray, shape (dety, detx)
         Part of each pixel that is inside the camera, see `~bgnb.cubes.camera.inside_camera`.
+    edge : `~bgnb.cubes.camera.CameraEdge` or None
+        Edge of the camera, if one was found.
     """
 
     axes: CubeAxes
@@ -149,6 +151,7 @@ class SplineModel:
     scatter: float
     tilt: float
     camera: Floats
+    edge: CameraEdge | None = None
 
     @property
     def altitude_range(self) -> tuple[float, float]:
@@ -230,13 +233,13 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] = TERMS) -> SplineMo
             raise
         model, expected = _fit(cells, tuple(terms), used)
     for _ in range(_MAX_EDGES):
-        camera = inside_camera(observed, expected, axes)
+        camera, edge = inside_camera(observed, expected, axes)
         inside = np.where(camera == 1, 1.0, 0.0)
         if np.array_equal(inside, used):
             break
         used = inside
         model, expected = _fit(cells, tuple(terms), used)
-    return replace(model, camera=camera)
+    return replace(model, camera=camera, edge=edge)
 
 
 def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tuple[SplineModel, Floats]:

@@ -14,11 +14,14 @@ from astropy.io import fits
 
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import DataError, located
+from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.radial import cube_of_radial, radial_mean
 from bgnb.files.fits_writer import GADF_KEYWORDS, primary_hdu, write_fits
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 
+# Keywords of the distances from the centre to the edge of the camera in DETX and in DETY.
+_EDGE = ("CAM_DETX", "CAM_DETY")
 _AXES = {"energy": "ENERG", "dety": "DETY", "detx": "DETX"}
 _FITS_ORDER = ("energy", "detx", "dety")
 _RADIAL_AXES = {"energy": "ENERG", "theta": "THETA"}
@@ -352,3 +355,21 @@ def _table(
     hdu.header.update({**GADF_KEYWORDS, **keywords})
     hdu.header[f"CREF{len(columns)}"] = f"({','.join(f'{axis}_LO:{axis}_HI' for axis in axes)})"
     return hdu
+
+
+def edge_keywords(edge: CameraEdge | None) -> dict[str, Any]:
+    """Make the keywords of an edge of the camera; none if there is no edge."""
+    if edge is None:
+        return {}
+    sizes = {
+        name: (value, "[deg] from the centre to this edge") for name, value in zip(_EDGE, (edge.detx, edge.dety), strict=True)
+    }
+    return {"CAMERA": (edge.shape, "fitted edge of the camera"), **sizes}
+
+
+def read_edge(header: fits.Header) -> CameraEdge | None:
+    """Read the keywords of an edge of the camera; None if there are none."""
+    if not all(name in header for name in ("CAMERA", *_EDGE)):
+        return None
+    detx, dety = (float(header[name]) for name in _EDGE)
+    return CameraEdge(shape=header["CAMERA"], detx=detx, dety=dety)

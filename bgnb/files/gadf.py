@@ -28,9 +28,11 @@ from bgnb.files.background_tables import (
     LAYOUTS,
     RATE,
     cube_hdu,
+    edge_keywords,
     metadata,
     open_fits,
     read_cube,
+    read_edge,
     read_rate,
     read_rate_cube,
     write_background,
@@ -208,7 +210,8 @@ def _read_model(hdus: fits.HDUList, path: str | Path) -> BackgroundModel:
         error = Cube(rate.axes, _per_livetime(values, hdus["ERROR"], path))
     stack = Stack(rate.axes, fovalign, counts, livetime_us, runs)
     live_fraction = _live_fraction(hdus["BACKGROUND"], path)
-    return BackgroundModel(rate, stack, str(hdus[0].header.get("METHOD", "")), error, live_fraction)
+    edge = read_edge(hdus[0].header)
+    return BackgroundModel(rate, stack, str(hdus[0].header.get("METHOD", "")), error, live_fraction, edge)
 
 
 def _live_fraction(hdu: fits.BinTableHDU, path: str | Path) -> float | None:
@@ -235,6 +238,7 @@ def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.Pr
     primary.header["N_RUNS"] = len(model.stack.runs)
     if telescop := model.stack.telescop:
         primary.header["TELESCOP"] = telescop
+    primary.header.update(edge_keywords(model.edge))
     primary.header.update(keywords or {})
     return primary
 

@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from bgnb._util.errors import DataError
 from bgnb.cubes.spline import SplineModel
-from bgnb.files.background_tables import LAYOUTS, cube_hdu, open_fits, read_axes, read_cube
+from bgnb.files.background_tables import LAYOUTS, cube_hdu, edge_keywords, open_fits, read_axes, read_cube, read_edge
 from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
 from bgnb.observations.coordinates import checked_fovalign
 
@@ -36,6 +36,7 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
     primary.header["COSZ_MIN"], primary.header["COSZ_MAX"] = model.zenith_range
     primary.header["SCATTER"] = (model.scatter, "of log norm from run to run, beyond statistics")
     primary.header["TILT"] = (model.tilt, "scatter of the index from run to run")
+    primary.header.update(edge_keywords(model.edge))
     parts = [(name, number, value) for name, values in model.means.items() for number, value in enumerate(values)]
     tables = {
         "MEANS": Table(rows=parts, names=["PART", "COLUMN", "MEAN"]),
@@ -91,4 +92,5 @@ def read_spline(path: str | Path) -> SplineModel:
             scatter=header["SCATTER"],
             tilt=header.get("TILT", 0.0),
             camera=np.array(hdus["CAMERA"].data, dtype=float) if "CAMERA" in names else np.ones(axes.shape[1:]),
+            edge=read_edge(header),
         )

@@ -13,6 +13,7 @@ from bgnb.cubes.cells import Cell
 from bgnb.cubes.method import find_method
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import MIN_COUNTS, GroupModel, ModelSet
+from bgnb.cubes.spline import SplineModel
 from bgnb.cubes.stack import Stack, add_stacks
 from bgnb.observations.coordinates import mean_pointing
 from bgnb.observations.groups import OUTSIDE, merge_groups
@@ -82,7 +83,8 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
             model = method.make(stack)
         else:
             rate, error = fitted.at(alt_pnt, az_pnt)
-            model = BackgroundModel(rate, stack, method.name, error)
+            edge = fitted.edge if isinstance(fitted, SplineModel) else None
+            model = BackgroundModel(rate, stack, method.name, error, edge=edge)
         models.append(GroupModel(group_id=group_id, alt_pnt=alt_pnt, az_pnt=az_pnt, model=model))
         reports.append(
             GroupReport(
@@ -95,6 +97,7 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
                 alt_max_deg=float(pointings[:, 0].max()),
                 az_mean_deg=az_pnt,
                 merged=tuple(other for other, model_id in model_ids.items() if model_id == group_id != other),
+                camera_edge=None if model.edge is None else str(model.edge),
                 files=tuple(f"bg_cube_model_group{group_id}_{kind}.fits.gz" for kind in ("table", "image")),
             )
         )
@@ -145,7 +148,7 @@ def _cells(counted: Counted) -> list[Cell]:
 
 
 def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> list[str]:
-    """Return notes on groups of a single run, merged over a wide range of altitude, or with too little livetime after all."""
+    """Return notes on groups of a single run, merged over a wide range of altitude, with an edge, or with little livetime."""
     minimum = settings.grouping.min_livetime
     single = sum(group.n_runs == 1 for group in groups)
     by_group = find_method(settings.method).sums == "group"
@@ -162,6 +165,13 @@ def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> 
             altitudes = f"runs at altitudes from {each.alt_min_deg:.1f} to {each.alt_max_deg:.1f} deg"
             advice = f"a range of {width:.2f} in the cosine of the zenith angle, over which the rate changes"
             notes.append(f"group {each.group_id} merges {altitudes}, {advice}; use --method spline, or a lower --min-livetime")
+    edges: dict[str, list[int]] = {}
+    for each in groups:
+        if each.camera_edge is not None:
+            edges.setdefault(each.camera_edge, []).append(each.group_id)
+    for edge, group_ids in edges.items():
+        which = f": group {enumerate_values(group_ids)}" if len(group_ids) < len(groups) else ""
+        notes.append(f"the rates end at the edge of the camera, {edge}{which}")
     return notes + [
         f"group {each.group_id} has {each.livetime_s / 3600:.3f} h of livetime, less than min_livetime = {minimum / 3600:.3f} h"
         for each in groups

@@ -64,7 +64,8 @@ class RunReport:
 class GroupReport:
     """Result for one group with a model, and the groups that were merged into it.
 
-    Altitudes and azimuths are those of the runs, not the edges of the group.
+    Altitudes and azimuths are those of the runs, not the edges of the group. The edge of the camera
+    is described if one was found.
     """
 
     group_id: int
@@ -77,6 +78,7 @@ class GroupReport:
     az_mean_deg: float
     files: tuple[str, ...]
     merged: tuple[int, ...] = ()
+    camera_edge: str | None = None
 
 
 @dataclass(frozen=True)

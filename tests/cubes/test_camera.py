@@ -1,5 +1,6 @@
 """Edge of the camera: circles and rectangles are found, soft edges and stray events are not mistaken."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -52,15 +53,24 @@ def test_sharp_edges_are_found(shape, size, stray):
     stack = stack_of(mean, stray=stray)
     smooth = mean_counts(1)
     smooth = smooth.sum(axis=0) * (mean.sum() / (smooth * part).sum())
-    inside = inside_camera(stack.counts.sum(axis=0).astype(float), smooth, AXES)
+    inside, edge = inside_camera(stack.counts.sum(axis=0).astype(float), smooth, AXES)
     assert np.all(inside[part == 0] < 0.15)
     assert np.abs(inside - part).mean() < 0.01
+    detx, dety = (size, size) if shape == "circle" else (size, size / 2)
+    assert edge is not None
+    assert (edge.shape, edge.detx, edge.dety) == (shape, pytest.approx(detx, abs=0.04), pytest.approx(dety, abs=0.04))
+    if shape == "rectangle":
+        assert re.fullmatch(r"a rectangle of ±3\.\d\d deg in DETX and ±1\.\d\d deg in DETY", str(edge))
+    else:
+        assert re.fullmatch(r"a circle of radius 2\.1\d deg", str(edge))
 
 
 def test_soft_edges_are_kept():
     """A smooth rate that falls to zero has no edge."""
     counts = stack_of(mean_counts(100_000)).counts.sum(axis=0).astype(float)
-    assert np.all(inside_camera(counts, mean_counts(100_000).sum(axis=0), AXES) == 1)
+    inside, edge = inside_camera(counts, mean_counts(100_000).sum(axis=0), AXES)
+    assert np.all(inside == 1)
+    assert edge is None
 
 
 @pytest.mark.slow
@@ -71,6 +81,8 @@ def test_rates_end_at_the_edge(method, total):
     part = part_inside("circle", 2.0)
     mean = mean_counts(total, part)
     model = make_model(stack_of(mean, stray=[(3, 3)]), method)
+    assert model.edge is not None
+    assert (model.edge.shape, model.edge.detx, model.edge.dety) == ("circle", pytest.approx(2, abs=0.05), model.edge.detx)
     made = (model.rate.quantity * AXES.bin_volume).to_value("s-1").sum(axis=0) * 10_000
     offset, mean = np.hypot(X, Y), mean.sum(axis=0)
     error = 4 / np.sqrt(total)

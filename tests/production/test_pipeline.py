@@ -318,6 +318,53 @@ def test_wide_merged_group_is_noted(tmp_path):
     assert not any("merges" in note for note in chosen.notes)  # the user chose this group
 
 
+def rectangle(obs_id, detx, dety):
+    """Make a run without events outside a rectangle."""
+    parts = run(obs_id, 6000)
+    events = bgnb.EventList(
+        obs_id=obs_id, time=parts["events"]["TIME"], ra=parts["events"]["RA"], dec=parts["events"]["DEC"],
+        energy=parts["events"]["ENERGY"], mjdref=MJDREF, gti=np.array(parts["gti"]), livetime=parts["LIVETIME"],
+        ra_pnt=parts["RA_PNT"], dec_pnt=parts["DEC_PNT"], site=HESS, energy_threshold=None,
+    )  # fmt: skip
+    x, y = events.detxy("ALTAZ")
+    inside = (np.abs(x) < detx) & (np.abs(y) < dety)
+    return parts | {"events": {name: values[inside] for name, values in parts["events"].items()}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spline", "classic"])
+def test_edge_of_the_camera_is_stated(tmp_path, method):
+    """Report, notes and headers state the edge of the camera, of each group if they differ, and none where there is none."""
+    size = (1.7, 0.9)
+    indir = write_gadf(tmp_path / "in", [rectangle(2, *size), rectangle(6, *size), run(3, 6000)])
+    arguments = {"n_energy": 4, "n_fov": 16, "fov_max": "3 deg", "method": method}
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select=[2, 6], **arguments)
+    models = bgnb.read_models(tmp_path / "out")
+    found = [models[group.group_id].edge for group in report.groups]
+    assert len(found) == 2
+    for group, edge in zip(report.groups, found, strict=True):
+        assert (edge.shape, edge.detx, edge.dety) == ("rectangle", pytest.approx(1.7, abs=0.15), pytest.approx(0.9, abs=0.15))
+        assert group.camera_edge == str(edge)
+        assert f"±{edge.detx:.2f} deg in DETX" in str(edge)
+    notes = [note for note in report.notes if "camera" in note]
+    assert len(notes) == len({str(edge) for edge in found})
+    assert all(any(str(edge) in note for note in notes) for edge in found)
+    if method == "spline":
+        assert models.for_pointing.edge == found[0]
+        assert len(notes) == 1
+        assert ": group" not in notes[0]
+        return
+    both = make_models(indir, "GADF", select="all", **arguments).report
+    (whole,) = (group for group in both.groups if group.camera_edge is None)
+    ids = sorted(group.group_id for group in both.groups if group is not whole)
+    assert (
+        sorted(
+            int(group_id) for note in both.notes if "camera" in note for group_id in note.partition(": group ")[2].split(",")
+        )
+        == ids
+    )
+
+
 def test_runs_near_sources_are_noted(tmp_path):
     """Models, validation and cross-validation note runs near a source, unless they are dropped or the source is masked."""
     positions = {2: (72.0, -43.0), 3: (74.0, -53.0), 5: (72.0, -44.3), 6: (75.0, -53.0)}  # of PKS 0447-439: 72.35, -43.84
