@@ -166,6 +166,14 @@ def checked_scheme(scheme: str) -> Scheme:
     return checked_choice("scheme", scheme, get_args(Scheme))
 
 
+def without_dots(path: Path) -> Path:
+    """Resolve the directory of a path if it contains ``..``, for shorter messages; links stay otherwise."""
+    if ".." not in path.parts:
+        return path
+    directory, name = (path, "") if path.name == ".." else (path.parent, path.name)
+    return Path(os.path.realpath(directory), name)
+
+
 def hess_run_file(indir: Path, obs_id: int, kind: str) -> Path:
     """Return the path of a file of a run in scheme HESS; ``kind`` is ``events`` or ``aeff_2d``.
 
@@ -286,7 +294,7 @@ class _HduIndex(Mapping[int, RunFiles]):
     def location(self, row: int) -> HduLocation:
         """Return the location of the HDU in a row."""
         file_dir, file_name, hdu_name = (str(column[row]) for column in self.columns)
-        return HduLocation(Path(self.base, file_dir, file_name), hdu_name)
+        return HduLocation(without_dots(Path(self.base, file_dir, file_name)), hdu_name)
 
 
 def _read_hdu_index(path: Path, hdus: FitsTable) -> tuple[_HduIndex, dict[int, DataError], list[str]]:

@@ -19,7 +19,7 @@ from bgnb.observations.coordinates import mean_pointing
 from bgnb.observations.groups import OUTSIDE, merge_groups
 from bgnb.production.count_chunks import Counted, Key
 from bgnb.production.plan import Plan, notes_on_selection
-from bgnb.production.report import GroupReport, Report, RunReport, in_one_line, run_reports
+from bgnb.production.report import GroupReport, Report, RunReport, advise, in_one_line, run_reports
 from bgnb.production.settings import ModelSettings
 
 #: Range of the cosine of the zenith angle above which a merged model is called wide: twice that of most default groups.
@@ -70,9 +70,8 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
     runs = [RunReport(obs_id, None, reason, None) for obs_id, reason in plan.skipped.items()]
     runs += run_reports(counted, stacks)
     if not stacks:
-        reasons = in_one_line(run.reason for run in runs if run.reason and run.obs_id not in plan.skipped)
-        advice = "check that the files are complete and the axes are wide enough"
-        raise BgnbError("no-counts", f"no model could be made: {reasons}; {advice}")
+        reasons = [run.reason for run in runs if run.reason and run.obs_id not in plan.skipped]
+        raise BgnbError("no-counts", f"no model could be made: {in_one_line(reasons)}; {advise(reasons)}")
     method = find_method(plan.settings.method)
     fitted = method.fit(_cells(counted))
     models, reports = [], []

@@ -16,11 +16,11 @@ from bgnb._util.errors import BgnbError
 from bgnb._version import __version__
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.method import find_method
-from bgnb.observations.datastore import Runs, open_runs
+from bgnb.observations.datastore import Runs, open_runs, without_dots
 from bgnb.observations.groups import group_runs
 from bgnb.observations.run_selection import Reason, Selection, notes_on_sources, read_catalog, select_runs, spread_out
 from bgnb.production.count_chunks import Chunk, chunks_of
-from bgnb.production.report import in_one_line
+from bgnb.production.report import advise, in_one_line
 from bgnb.production.settings import ModelSettings, RunSelection, Sources
 
 #: Maximum number of runs up to which methods that sum by pointing get single runs. Of more runs, those in the same bin of
@@ -105,15 +105,15 @@ def make_plan(settings: ModelSettings) -> Plan:
         If the directory cannot be used, or the selection has no runs.
     """
     # Workers may have other current directories.
-    runs = open_runs(Path(settings.indir).absolute(), settings.scheme)
+    runs = open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme)
     selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, settings.on_error)
     if settings.test:
         selection = spread_out(selection, _TEST_RUNS)
     members, selection = group_runs(runs, selection, settings.groups, passing=True)
     if not selection.kept:
-        reasons = in_one_line(selection.left_out.values())
-        advice = "try another exclusion radius, --sources mask, --select all or other group edges"
-        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is selected: {reasons}; {advice}")
+        reasons = selection.left_out.values()
+        which = f"none of the {len(runs)} runs is selected: {in_one_line(reasons)}; {advise(reasons)}"
+        raise BgnbError("no-runs", f"{runs.path}: {which}")
     return Plan(settings, runs, mask, selection.left_out, members)
 
 

@@ -18,6 +18,13 @@ from bgnb.production.count_chunks import Counted
 
 _COUNTED = ("livetime_s", "events", *EXCLUDED, "counts")
 _NO_COUNTS = Reason("its group has no counts inside the axes and above the energy thresholds")
+# Advice by kind of reason, if no run is left.
+_ADVICE = {
+    "near a known source": "use --sources mask, --select all or a smaller --exclusion-radius",
+    OUTSIDE_GROUPS.kind: "use other group edges (--alt-edges, --az-edges)",
+    "cannot be used": "check that the files are complete",
+    _NO_COUNTS.kind: "check that the axes are wide enough",
+}
 
 
 @dataclass(frozen=True)
@@ -235,5 +242,17 @@ def count_reasons(reasons: Iterable[Reason]) -> list[str]:
 
 
 def in_one_line(reasons: Iterable[Reason]) -> str:
-    """Count the runs by kind of reason in one line, with the descriptions of a few errors."""
-    return enumerate_values(count_reasons(reasons))
+    """Count the runs by kind of reason in one line, with an example of each kind of error, by its code."""
+    reasons = list(reasons)
+    kinds = [f"{number} {kind}" for kind, number in Counter(reason.kind for reason in reasons).most_common()]
+    errors: dict[str, list[str]] = {}
+    for detail in sorted(reason.detail for reason in reasons if reason.is_error):
+        errors.setdefault(detail.rpartition(" [")[2], []).append(detail)
+    examples = [f"{first} ({len(others) + 1} run{'s' * bool(others)})" for first, *others in errors.values()]
+    return ", ".join(kinds) + f"; errors: {enumerate_values(examples, 3)}" * bool(examples)
+
+
+def advise(reasons: Iterable[Reason]) -> str:
+    """Advise what to do if runs are skipped for some reasons, and none is left."""
+    kinds = {reason.kind for reason in reasons}
+    return ", ".join(advice for kind, advice in _ADVICE.items() if kind in kinds)

@@ -6,7 +6,7 @@ import re
 import pytest
 from astropy.table import Table
 
-from bgnb import BgnbError, DataError, attach, cross_validate, make_bg_cube_models, validate
+from bgnb import BgnbError, DataError, attach, cross_validate, make_bg_cube_models, make_models, open_runs, validate
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import names
@@ -46,18 +46,58 @@ def test_fail_writes_no_directory(indir, tmp_path):
     assert names(tmp_path) == {"in"}
 
 
-def test_error_names_some_broken_files(tmp_path):
-    """If all of many runs are broken, the error names a few of them."""
+def test_error_groups_broken_files(tmp_path):
+    """If all of many runs are broken, the error names one of each kind, counts the others, and gives advice that fits."""
     indir = write_gadf(tmp_path / "in", [run(obs_id, 10) for obs_id in range(2, 14)])
     for path in (indir / "data").iterdir():
         path.write_bytes(b"nonsense")
+    (indir / "data" / "run7.fits.gz").unlink()
     with pytest.raises(BgnbError) as caught:
-        make_bg_cube_models(indir, "GADF", tmp_path / "out", **SMALL)
+        make_bg_cube_models(tmp_path / "in" / ".." / "in", "GADF", tmp_path / "out", **SMALL)
     message = str(caught.value)
     assert caught.value.code == "no-counts"
     assert "12 cannot be used" in message
-    assert message.count(".fits.gz: ") == 4
-    assert " and 8 more; " in message
+    assert message.count(".fits.gz: ") == 2
+    assert re.search(
+        r"data/run10.fits.gz: [^:]* \[not-fits\] \(11 runs\), .*/run7.fits.gz: .* \[not-found\] \(1 run\)", message
+    )
+    assert f" {indir.resolve()}/data/" in message
+    assert message.endswith("; check that the files are complete [no-counts]")
+
+
+def test_advice_depends_on_the_reasons(tmp_path):
+    """If no run is left, the advice concerns the reasons for skipping runs, and no others."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 100) for obs_id in (2, 3)])
+    near, edges, files = "--sources mask, --select all or a smaller --exclusion-radius", "--alt-edges, --az-edges", "complete"
+
+    def advice(**arguments):
+        with raises("no-runs", str(indir)) as caught:
+            make_bg_cube_models(indir, "GADF", tmp_path / "out", **arguments)
+        return [text in str(caught.value) for text in (near, edges, files)]
+
+    assert advice(exclusion_radius="180 deg") == [True, False, False]
+    assert advice(select="all", alt_edges=[10, 20]) == [False, True, False]
+    index = Table.read(indir / "obs-index.fits.gz")
+    index["ALT_PNT"] = -5.0
+    index.write(indir / "obs-index.fits.gz", overwrite=True)
+    assert advice(select="all") == [False, False, True]
+
+
+def test_dots_in_paths_are_resolved(tmp_path):
+    """Errors name files without ``..``, also if the index or a link leads there."""
+    indir = write_gadf(tmp_path / "store", [run(2, 100)])
+    (indir / "data").rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "run2.fits.gz").write_bytes(b"nonsense")
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    index = Table.read(indir / "hdu-index.fits.gz")
+    for folder, expected in (("../elsewhere", tmp_path / "elsewhere"), ("../link/../elsewhere", tmp_path / "far/elsewhere")):
+        index["FILE_DIR"] = [folder] * len(index)
+        index.write(indir / "hdu-index.fits.gz", overwrite=True)
+        path = open_runs(indir, "GADF").files(2).events.path
+        assert path == expected.resolve() / "run2.fits.gz"
+    with raises("not-found", f"{tmp_path.resolve()}: "):
+        make_models(indir / "..", "GADF")
 
 
 def test_fail_ignores_other_runs(indir, tmp_path):
