@@ -158,12 +158,16 @@ def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> 
     few = [each.group_id for each in groups if each.counts < MIN_COUNTS]
     if (by_group and few) or sum(each.counts for each in groups) < MIN_COUNTS:
         notes.append(f"fewer than {MIN_COUNTS} counts, so that the rate is uncertain: group {enumerate_values(few)}")
-    for each in groups if by_group else ():
+    for each in groups:
         width = float(np.sin(np.radians(each.alt_max_deg)) - np.sin(np.radians(each.alt_min_deg)))
         if each.merged and width > WIDE:
             altitudes = f"runs at altitudes from {each.alt_min_deg:.1f} to {each.alt_max_deg:.1f} deg"
-            advice = f"a range of {width:.2f} in the cosine of the zenith angle, over which the rate changes"
-            notes.append(f"group {each.group_id} merges {altitudes}, {advice}; use --method spline, or a lower --min-livetime")
+            change = f"a range of {width:.2f} in the cosine of the zenith angle, over which the rate changes"
+            advice = "use --method spline, or a lower --min-livetime"
+            if not by_group:
+                mean = f"the cube is the fit to all runs at {each.alt_mean_deg:.1f} deg"
+                advice = f"{mean}, but attach and validate evaluate the fit at the pointing of each run"
+            notes.append(f"group {each.group_id} merges {altitudes}, {change}; {advice}")
     edges: dict[str, list[int]] = {}
     for each in groups:
         if each.camera_edge is not None:

@@ -310,6 +310,11 @@ def test_wide_merged_group_is_noted(tmp_path):
     (note,) = (note for note in report.notes if "merge" in note and "altitude" in note)
     assert "a range of 0.13" in note  # of altitude 74 to 86 deg, it is 0.04
     assert "--method spline" in note
+    spline = make_models(indir, "GADF", method="spline", **arguments).report
+    (of_spline,) = (note for note in spline.notes if "merge" in note and "altitude" in note)
+    assert of_spline.partition("; ")[0] == note.partition("; ")[0]
+    assert f"at {spline.groups[0].alt_mean_deg:.1f} deg" in of_spline
+    assert "--method spline" not in of_spline
     stored = json.loads((tmp_path / "out" / "report.json").read_text())
     assert note in stored["notes"]
     assert [stored["groups"][0][name] for name in ("alt_min_deg", "alt_max_deg")] == pytest.approx(ranges[0])
