@@ -50,7 +50,8 @@ class ModelDashboard(CubeDashboard):
 
     def view_of(self, state: ModelState) -> View:
         model, cube = self._models.read(state.group_id), self._cube(state.group_id, state.quantity)
-        return model_view(model, cube, state, self._groups[state.group_id], self.colour_limits(state))
+        view = model_view(model, cube, state, self._groups[state.group_id], self.colour_limits(state))
+        return replace(view, summary="\n".join([view.summary, *(f"Note: {note}" for note in self._models.notes)]))
 
     def update(self, **changes: Any) -> bool:
         if changes.get("quantity", self.quantity) != self.quantity and self.limits == "by hand":

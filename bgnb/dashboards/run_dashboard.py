@@ -184,7 +184,8 @@ def explore_runs(
     arguments += [] if far else [f"select={chosen!r}"]
     arguments += [] if alt_edges is None else [f"alt_edges={groups.alt_edges.value.tolist()}"]
     arguments += [] if az_edges is None else [f"az_edges={groups.az_edges.value.tolist()}"]
-    return RunDashboard(RunSet(str(indir), runs.table, selection, groups, sources, radius if far else None), arguments)
+    shown = RunSet(str(indir), runs.table, selection, groups, sources, radius if far else None, notes=runs.notes)
+    return RunDashboard(shown, arguments)
 
 
 def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:
@@ -202,11 +203,14 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
         )
         radius = float(settings["exclusion_radius_deg"]) if dropped else None
         skipped = {run["obs_id"]: Reason.from_text(run["reason"]) for run in report["runs"] if run["status"] != "used"}
+        fractions = {run["obs_id"]: run["group_fractions"] for run in report["runs"] if run.get("group_fractions")}
+        notes = tuple(map(str, report["notes"]))
         kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
     except (BgnbError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError("not-a-model", f"{modeldir}: the runs of the models cannot be read: {error}") from None
     groups, model_ids = read_groups(modeldir / GROUPS_FILE), read_model_ids(modeldir / GROUPS_FILE)
-    return RunSet(str(modeldir), table, Selection(kept, skipped), groups, read_catalog(catalog), radius, model_ids)
+    selection, sources = Selection(kept, skipped), read_catalog(catalog)
+    return RunSet(str(modeldir), table, selection, groups, sources, radius, model_ids, group_fractions=fractions, notes=notes)
 
 
 def _is_same_catalog(catalog: str | Path | Table | None, used: str | None) -> bool:

@@ -117,6 +117,14 @@ class ModelDirectory:
             models=tuple(models), groups=self.groups, model_ids=self.model_ids, for_pointing=fitted, name=str(self.path)
         )
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Notes in the report on the models; none if there is no report."""
+        try:
+            return tuple(map(str, read_report(self.path)["notes"]))
+        except (BgnbError, KeyError, TypeError):
+            return ()
+
     def _counts(self) -> dict[int, int]:
         try:
             return {int(group["group_id"]): int(group["counts"]) for group in read_report(self.path)["groups"]}

@@ -11,7 +11,7 @@ import numpy as np
 from bgnb._util.arrays import Floats, quotient
 from bgnb._util.checks import finite_number
 from bgnb._util.errors import BgnbError
-from bgnb.cubes.compare import Comparison, Normalise
+from bgnb.cubes.compare import Comparison, Normalise, note_on_rates
 from bgnb.cubes.profiles import Spectrum
 from bgnb.plots.colours import LINES, Colours, choose_limits, line_colours, symmetric_limits
 from bgnb.plots.cube_panels import energy_graph, field_of_view_image, index_with_error, mask_nonpositive, rate_series
@@ -85,6 +85,8 @@ def comparison_view(
     ]
     if not comparison.exposed[where]:
         lines.append("At this energy the models cannot be compared, because at least one has no livetime.")
+    notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rates of the two models", "group")
+    lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
     return View(f"Group {state.group_id}, {state.show} at {energies}", "\n".join(lines), {**images, **graphs})
 
 

@@ -50,6 +50,11 @@ class RunSet:
         dropped; None if runs were not selected in this way.
     model_ids : mapping of int to int
         For each GROUP_ID, the GROUP_ID of the group with its model; itself if not given.
+    group_fractions : mapping of int to mapping of str to float
+        Of runs that contribute to several groups, the fraction of the livetime in each, by GROUP_ID, and
+        "outside" all groups; by OBS_ID.
+    notes : tuple of str
+        Notes on the runs.
     """
 
     origin: str
@@ -59,6 +64,8 @@ class RunSet:
     catalog: Table
     exclusion_radius: float | None = None
     model_ids: Mapping[int, int] = field(default_factory=dict)
+    group_fractions: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def obs_ids(self) -> Ints:
@@ -105,10 +112,16 @@ class RunSet:
         return tuple(self.obs_ids[self.kept & (self.group_ids == group_id)].tolist())
 
     def _status(self, index: int) -> str:
-        if reason := self.selection.left_out.get(int(self.obs_ids[index])):
+        obs_id = int(self.obs_ids[index])
+        if reason := self.selection.left_out.get(obs_id):
             return f"skipped: {reason}"
         own, group_id = int(self.own_group_ids[index]), int(self.group_ids[index])
-        return f"kept, group {own}" + (f", merged into group {group_id}" if own != group_id else "")
+        merged = f", merged into group {group_id}" if own != group_id else ""
+        parts = [
+            f"{fraction:.0%} {'outside all groups' if name == 'outside' else f'in group {name}'}"
+            for name, fraction in self.group_fractions.get(obs_id, {}).items()
+        ]
+        return f"kept, group {own}{merged}" + f" ({', '.join(parts)})" * bool(parts)
 
     @cached_property
     def details(self) -> Mapping[str, list[str]]:
@@ -151,8 +164,8 @@ def runs_view(runs: RunSet, state: RunsState) -> View:
     selected = np.isin(runs.obs_ids, state.selected)
     panels = {"sky": _sky_map(runs, selected), "groups": _group_map(runs, selected)}
     panels |= {name: _histogram(runs, name, selected) for name in HISTOGRAMS}
-    summary = f"{_describe_runs(runs)}\n{_describe_selection(runs, state, selected)}"
-    return View(f"Runs of {Path(runs.origin).name}", summary, panels)
+    lines = [_describe_runs(runs), _describe_selection(runs, state, selected), *(f"Note: {note}" for note in runs.notes)]
+    return View(f"Runs of {Path(runs.origin).name}", "\n".join(lines), panels)
 
 
 def _describe_runs(runs: RunSet) -> str:

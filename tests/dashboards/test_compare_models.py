@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bgnb
-from bgnb import BgnbError, write_model
+from bgnb import BgnbError, Cube, write_model
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.plots.colours import choose_limits
 from bgnb.plots.comparison_views import ComparisonState, rate_limits
@@ -217,3 +217,18 @@ def test_shared_runs_have_no_pulls(modeldir, tmp_path):
     assert "no bin has a value" in dashboard.view.summary
     with raises("not-found", "group 8", "3"):
         dashboard.group_id = 8
+
+
+def test_notes_on_a_comparison_are_shown(tmp_path):
+    """The summary shows the notes on models of different instruments, and on their rates."""
+    model = asymmetric_model()
+    for name, factor in (("HESS", 1), ("VERITAS", 5)):
+        runs = tuple(replace(run, telescop=name) for run in model.stack.runs)
+        changed = replace(model, rate=Cube(model.axes, model.rate.quantity * factor), stack=replace(model.stack, runs=runs))
+        (tmp_path / name).mkdir()
+        write_model(changed, tmp_path / name / "bg_cube_model_group3_table.fits")
+    summary = compare_models(tmp_path / "HESS", tmp_path / "VERITAS").view.summary
+    notes = [line for line in summary.splitlines() if line.startswith("Note: ")]
+    assert "factor of 5: group 3;" in notes[0]
+    assert "HESS and VERITAS (TELESCOP)" in notes[1]
+    assert "Note" not in compare_models(tmp_path / "HESS", tmp_path / "HESS").view.summary

@@ -1,6 +1,8 @@
 """Dashboard of runs."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,9 +107,17 @@ def test_runs_of_merged_groups(runs, tmp_path):
         assert f"Selected: {n_runs} runs of group {group.group_id}" in dashboard.view.summary
         assert dashboard._controls["group_id"].widget.label == f"{group.group_id}: {n_runs} runs"
     details = dashboard.view.panels["sky"].series[3].details
+    fractions = {entry.obs_id: entry.group_fractions for entry in report.runs}
     for obs_id, status in zip(map(int, details["OBS_ID"]), details["status"], strict=True):
         merged = f", merged into group {group_ids[obs_id]}" if obs_id in moved else ""
-        assert status == f"kept, group {own[obs_id]}{merged}"
+        assert status.partition(" (")[0] == f"kept, group {own[obs_id]}{merged}"
+        parts = {name: int(percent) for percent, name in re.findall(r"(\d+)% in group (\d+)", status)}
+        assert parts == {name: round(100 * part) for name, part in fractions[obs_id].items()}
+    assert 0 < sum(len(parts) > 1 for parts in fractions.values()) < len(fractions)
+    notes = [f"Note: {note}" for note in report.as_dict()["notes"]]
+    for summary in (dashboard.view.summary, bgnb.dashboards.explore_models(tmp_path / "models").view.summary):
+        assert summary.splitlines()[-len(notes) :] == notes
+        assert summary.count("Note: ") == len(notes)
     one = own[moved[0]]
     dashboard.group_id = one
     assert dashboard.selected == ()
@@ -213,3 +223,12 @@ def test_missing_scheme_and_column(runs, tmp_path):
     assert not dashboard.update()
     assert dashboard.view.panels["muoneff"].title == "The run table has no values of MUONEFF"
     assert dashboard.view.panels["muoneff"].series[0].y.sum() == 0
+
+
+def test_time_outside_groups_is_shown(runs):
+    """The status of a run that is outside all groups for some time says so."""
+    shown = explore_runs(runs[0] / "in", "GADF", select="all")._runs
+    first, second = shown.obs_ids[:2].tolist()
+    status = replace(shown, group_fractions={first: {"4": 0.246, "outside": 0.754}}).details["status"]
+    assert status[0].endswith("(25% in group 4, 75% outside all groups)")
+    assert "%" not in status[shown.obs_ids.tolist().index(second)]
