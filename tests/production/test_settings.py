@@ -16,6 +16,7 @@ import bgnb
 from bgnb import make_bg_cube_models, validate
 from bgnb._util.settings_groups import Flag, Number, Numbers, Value, Whole
 from bgnb.cli.main import main
+from bgnb.cubes.method import methods
 from bgnb.production.settings import ModelSettings
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
@@ -232,6 +233,14 @@ def test_defaults_depend_on_other_settings(tmp_path):
     assert quick.as_dict()["catalog"] == str(tmp_path / "c")
     edges = ModelSettings.from_options(required | {"test": True, "alt_edges": "0,90"}).as_dict()["alt_edges_deg"]
     assert edges == [0, 90]
+
+
+def test_help_names_earlier_methods():
+    """The help of the method names the earlier names that are accepted."""
+    earlier = [(alias, method.name) for alias, method in methods().items() if alias != method.name]
+    assert ("default", "classic") in earlier
+    for alias, name in earlier:
+        assert f"{alias} is accepted for {name}" in " ".join(output_of("make-bg-cube-models", "--help").split())
 
 
 def test_completion_offers_the_methods():
