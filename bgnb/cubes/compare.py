@@ -277,6 +277,9 @@ def _notes_on_models(first: BackgroundModel, second: BackgroundModel) -> list[st
     names = first.stack.telescop, second.stack.telescop
     if not same_instrument(*names):
         notes.append(f"the models are of different instruments: {' and '.join(names)} (TELESCOP)")
+    if first.is_simulated != second.is_simulated:
+        which = "first" if first.is_simulated else "second"
+        notes.append(f"only the {which} model is simulated")
     if not first.is_true and not second.is_true and first.exposed.any() and second.exposed.any():
         low, high = (model.axes.energy[np.argmax(model.exposed)].value for model in (first, second))
         if max(low, high) > NOTED_FACTOR * min(low, high):

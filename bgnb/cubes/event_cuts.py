@@ -54,6 +54,8 @@ class RunCounts:
         Warnings raised while the run was read.
     ontime_s : float or None
         Ontime, the sum of the good time intervals, s; None in models of earlier versions.
+    simulated : bool
+        True for a simulated run.
     """
 
     obs_id: int
@@ -73,6 +75,7 @@ class RunCounts:
     az_pnt: float | None = None
     notes: tuple[str, ...] = ()
     ontime_s: float | None = None
+    simulated: bool = False
 
     @property
     def counts(self) -> int:
@@ -170,6 +173,7 @@ def cut_events(
         az_pnt=az_pnt,
         notes=events.notes,
         ontime_s=events.ontime,
+        simulated=events.simulated,
     )
     return flat, run
 

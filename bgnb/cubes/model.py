@@ -74,6 +74,11 @@ class BackgroundModel:
         return not self.stack.runs
 
     @property
+    def is_simulated(self) -> bool:
+        """True for a model of simulated runs, and for a true model."""
+        return all(run.simulated for run in self.stack.runs)
+
+    @property
     def exposed(self) -> Bools:
         """Mask of the energy planes with livetime, shape (energy,); true for all planes of a true model."""
         return np.asarray(self.stack.livetime_us.any(axis=(1, 2))) | self.is_true

@@ -187,13 +187,18 @@ class ModelSet:
             raise DataError("mixed-instruments", f"{self.name}: {which}; use models of the same instrument")
 
     def notes_on(self, runs: Runs, obs_ids: Iterable[int]) -> list[str]:
-        """List notes on runs that point outside the range of altitude for which the models were made."""
+        """List notes on runs outside the range of altitude of the models, and on simulated runs with models of real runs."""
         low, high = self.altitudes
         margin = 1.0  # the altitude changes during a run
+        obs_ids, notes = list(obs_ids), []
         if outside := [obs_id for obs_id in obs_ids if not low - margin <= runs.pointing(obs_id)[0] <= high + margin]:
             where = f"outside the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
-            return [f"{where}; the nearest model is used: run {enumerate_values(outside)}"]
-        return []
+            notes.append(f"{where}; the nearest model is used: run {enumerate_values(outside)}")
+        of_simulation = self.models[0].model.is_simulated
+        if other := [obs_id for obs_id in obs_ids if (obs_id in runs.simulated) != of_simulation]:
+            which = "real, but the models are simulated" if of_simulation else "simulated, but the models are of real runs"
+            notes.append(f"{which}: run {enumerate_values(other)}")
+        return notes
 
     def rate_for(self, alt_pnt: float, az_pnt: float, model_lookup: ModelLookup = "interpolate") -> RateForRun:
         """Return the rate for the pointing of a run.

@@ -38,6 +38,7 @@ from bgnb.files.background_tables import (
     write_background,
 )
 from bgnb.files.fits_writer import primary_hdu, write_fits
+from bgnb.observations.gadf_keywords import SIMULATED, is_simulated
 
 _RUN_COLUMNS = {
     "OBS_ID": ("obs_id", "K", ""),
@@ -203,15 +204,15 @@ def _read_model(hdus: fits.HDUList, path: str | Path) -> BackgroundModel:
     rate = Cube(per_ontime.axes, _per_livetime(per_ontime.quantity, hdus["BACKGROUND"], path))
     livetime_us = np.rint(read_cube(hdus["LIVETIME"], path, "LIVETIME", LAYOUTS["GADF"]) * 1e6).astype(np.int64)
     counts = read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64)
-    runs = _read_runs(hdus["RUNS"], str(hdus[0].header.get("TELESCOP", "")))
+    header = hdus[0].header
+    runs = _read_runs(hdus["RUNS"], str(header.get("TELESCOP", "")), is_simulated(header.get("OBJECT", "")))
     error = None
     if "ERROR" in names:
         values = read_rate(hdus["ERROR"], path, "ERROR", LAYOUTS["GADF"])
         error = Cube(rate.axes, _per_livetime(values, hdus["ERROR"], path))
     stack = Stack(rate.axes, fovalign, counts, livetime_us, runs)
     live_fraction = _live_fraction(hdus["BACKGROUND"], path)
-    edge = read_edge(hdus[0].header)
-    return BackgroundModel(rate, stack, str(hdus[0].header.get("METHOD", "")), error, live_fraction, edge)
+    return BackgroundModel(rate, stack, str(header.get("METHOD", "")), error, live_fraction, read_edge(header))
 
 
 def _live_fraction(hdu: fits.BinTableHDU, path: str | Path) -> float | None:
@@ -238,6 +239,8 @@ def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.Pr
     primary.header["N_RUNS"] = len(model.stack.runs)
     if telescop := model.stack.telescop:
         primary.header["TELESCOP"] = telescop
+    if model.is_simulated:
+        primary.header["OBJECT"] = SIMULATED
     primary.header.update(edge_keywords(model.edge))
     primary.header.update(keywords or {})
     return primary
@@ -272,11 +275,11 @@ def _runs_hdu(stack: Stack) -> fits.BinTableHDU:
     return fits.BinTableHDU.from_columns(columns, name="RUNS")
 
 
-def _read_runs(hdu: fits.BinTableHDU, telescop: str) -> tuple[RunCounts, ...]:
+def _read_runs(hdu: fits.BinTableHDU, telescop: str, simulated: bool) -> tuple[RunCounts, ...]:
     runs = []
     for row in hdu.data:
         there = ((column, attribute) for column, (attribute, _, _) in _RUN_COLUMNS.items() if column in hdu.columns.names)
         values = {attribute: row[column].item() for column, attribute in there}  # older files have fewer
         stated: dict[str, Any] = {attribute: None if np.isnan(value) else value for attribute, value in values.items()}
-        runs.append(RunCounts(**stated, telescop=telescop))
+        runs.append(RunCounts(**stated, telescop=telescop, simulated=simulated))
     return tuple(runs)

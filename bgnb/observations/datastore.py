@@ -21,7 +21,7 @@ from bgnb.observations.coordinates import pointing_altaz
 from bgnb.observations.event_list import HduLocation, RunFiles
 from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.fits_table import FitsTable, read_table
-from bgnb.observations.gadf_keywords import column_in, mjdref_tt, site_of, start_and_stop
+from bgnb.observations.gadf_keywords import column_in, is_simulated, mjdref_tt, site_of, start_and_stop
 
 Scheme = Literal["GADF", "HESS"]
 
@@ -80,6 +80,12 @@ class Runs:
     def obs_ids(self) -> list[int]:
         """OBS_ID of every run, in order."""
         return self.table["OBS_ID"].tolist()
+
+    @cached_property
+    def simulated(self) -> frozenset[int]:
+        """OBS_IDs of simulated runs, according to the column OBJECT."""
+        names = self._columns.get("OBJECT", np.full(len(self), ""))
+        return frozenset(obs_id for obs_id, name in zip(self.obs_ids, names.tolist(), strict=True) if is_simulated(name))
 
     @cached_property
     def _columns(self) -> dict[str, NDArray[Any]]:

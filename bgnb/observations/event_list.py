@@ -93,6 +93,8 @@ class EventList:
         stated.
     notes : tuple of str
         Warnings raised while reading.
+    simulated : bool
+        True for a simulated run.
 
     Raises
     ------
@@ -117,6 +119,7 @@ class EventList:
     n_tels: int | None = None
     energy_limit: float | None = None
     notes: tuple[str, ...] = ()
+    simulated: bool = False
 
     def __post_init__(self) -> None:
         for name in ("time", "ra", "dec", "energy", "gti"):

@@ -13,7 +13,7 @@ from bgnb._util.errors import DataError, located
 from bgnb.observations.consistency_checks import check_obs_id, check_run
 from bgnb.observations.event_list import EventList, HduLocation, RunFiles, check_good_time
 from bgnb.observations.fits_table import FitsTable, read_tables
-from bgnb.observations.gadf_keywords import column_in, factor_to, mjdref_tt, site_of, start_and_stop, time_unit
+from bgnb.observations.gadf_keywords import column_in, factor_to, is_simulated, mjdref_tt, site_of, start_and_stop, time_unit
 
 #: Minimum live fraction of a run; that of real runs is 0.8 or more.
 _MIN_LIVE_FRACTION = 0.2
@@ -70,6 +70,7 @@ def read_event_list(files: RunFiles) -> EventList:
             energy_limit=limit,
             telescop=re.sub("[^ -~]", "?", str(events.get("TELESCOP", ""))),  # ASCII, as FITS requires
             n_tels=int(events.number("N_TELS")) if events.get("N_TELS") is not None else None,
+            simulated=is_simulated(events.get("OBJECT", "")),
         )
     notes += check_run(files, events, event_list)
     return replace(event_list, notes=tuple(dict.fromkeys(notes)))

@@ -11,6 +11,14 @@ from bgnb.observations.coordinates import Site
 from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.sites import OBSERVATORIES
 
+#: OBJECT of simulated runs.
+SIMULATED = "simulated"
+
+
+def is_simulated(name: object) -> bool:
+    """Check that the name of an object (OBJECT) is that of simulated runs, which contain none of the known sources."""
+    return str(name).strip() == SIMULATED
+
 
 def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None = None) -> Floats:
     """Return a column of numbers in a unit; ``default_unit`` is used if the file states none.

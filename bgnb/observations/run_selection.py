@@ -18,8 +18,6 @@ from bgnb.observations.datastore import Runs
 
 #: Minimum distance of off runs from a known source, in addition to twice its extension.
 EXCLUSION_RADIUS = 3 * u.deg
-#: OBJECT of simulated runs, which contain none of the known sources.
-SIMULATED = "simulated"
 
 
 @dataclass(frozen=True)
@@ -164,9 +162,7 @@ def notes_on_sources(runs: Runs, obs_ids: Iterable[int]) -> list[str]:
         One note, or none.
     """
     near, used = _near_sources(runs, read_catalog(), EXCLUSION_RADIUS), set(obs_ids)
-    names = runs.table["OBJECT"].tolist() if "OBJECT" in runs.table.colnames else [""] * len(runs)
-    real = [obs_id for obs_id, name in zip(runs.obs_ids, names, strict=True) if str(name).strip() != SIMULATED]
-    if not (found := [obs_id for obs_id in real if obs_id in near and obs_id in used]):
+    if not (found := [obs_id for obs_id in runs.obs_ids if obs_id in near and obs_id in used - runs.simulated]):
         return []
     nearest = min(found, key=lambda obs_id: near[obs_id][1])
     source, distance = near[nearest]

@@ -14,7 +14,7 @@ from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import with_settings
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun_altitude
 from bgnb.observations.event_list import EventList
-from bgnb.observations.run_selection import SIMULATED
+from bgnb.observations.gadf_keywords import SIMULATED
 from bgnb.observations.sites import OBSERVATORIES
 from bgnb.simulation.settings import ObservationSettings
 from bgnb.simulation.true_model import LIVETIME, ONTIME, TrueModel, altitude_factor
@@ -187,6 +187,7 @@ def make_test_eventlist(
         energy_threshold=_threshold(energy_threshold, model, float(observation["ALT_PNT"])),
         telescop=str(observation.meta["TELESCOP"]),
         n_tels=int(observation["N_TELS"]),
+        simulated=True,
     )
 
 

@@ -452,7 +452,14 @@ def test_different_models_are_noted():
     assert not compare(one, counted(2, obs_id=2, first_bin=1)).notes  # by a factor of 1.7
     (note,) = compare(one, counted(2, obs_id=2, first_bin=2)).notes
     assert "0.1 and 0.305 TeV" in note
-    assert not compare(true_model(), counted(2, first_bin=2)).notes
+    real = counted(2, first_bin=2)
+    runs = tuple(replace(run, simulated=True) for run in real.stack.runs)
+    simulated = replace(real, stack=replace(real.stack, runs=runs))
+    assert not compare(true_model(), simulated).notes
+    assert not compare(simulated, replace(simulated, method="other")).notes
+    for first, second, which in ((simulated, real, "first"), (real, simulated, "second"), (true_model(), real, "first")):
+        (note,) = compare(first, second).notes
+        assert f"only the {which} model is simulated" in note
     note, *rest = compare(true_model(FINE), true_model(COARSE)).notes
     assert "energy" in note
     assert "13 bins from 0.1 to 80 TeV, and 11 bins" in note

@@ -22,6 +22,7 @@ from bgnb import (
     make_test_bg_cube_model,
     make_test_dataset,
     open_runs,
+    read_event_list,
     read_models,
     validate,
     write_groups,
@@ -32,6 +33,7 @@ from bgnb.cubes.cube import RATE_UNIT
 from bgnb.files.group_file import read_model_ids
 from bgnb.observations.groups import merge_groups
 from tests.helpers.errors import raises
+from tests.helpers.run_files import run, write_gadf
 
 GROUPS = ObservationGroups([0, 45, 60, 90] * u.deg, [-90, 90, 270] * u.deg)
 AXES = CubeAxes(energy=[0.2, 1, 5, 30] * u.TeV, dety=np.linspace(-2, 2, 5) * u.deg, detx=np.linspace(-3, 3, 6) * u.deg)
@@ -363,3 +365,25 @@ def test_runs_beyond_altitudes_are_noted(tmp_path):
             assert ": run 1, 2, 3" in text
         assert not validate(models, tmp_path / "runs", "GADF", select="all", progress=False).notes
     assert len(table) == 3
+
+
+@pytest.mark.slow
+def test_simulated_and_real_are_noted(tmp_path):
+    """Models and runs know in files whether they are simulated, and a note says so if only one of both is."""
+    make_test_dataset(tmp_path / "simulated", n_runs=2, trigger_rate=12, progress=False)
+    make_test_dataset(tmp_path / "hess", "HESS", n_runs=2, trigger_rate=12, progress=False)
+    write_gadf(tmp_path / "real", [run(1, 500), run(2, 500)])
+    small = {"select": "all", "n_energy": 6, "n_fov": 8, "method": "unsmoothed", "alt_edges": [0, 90], "az_edges": [0, 360]}
+    runs = {name: open_runs(tmp_path / name, "HESS" if name == "hess" else "GADF") for name in ("simulated", "hess", "real")}
+    for name, of_name in runs.items():
+        simulated = name != "real"
+        assert of_name.simulated == ({1, 2} if simulated else set())
+        assert all(read_event_list(of_name.files(obs_id)).simulated == simulated for obs_id in (1, 2))
+        if name != "hess":
+            make_bg_cube_models(tmp_path / name, "GADF", tmp_path / f"{name}-models", progress=False, **small)
+            models = read_models(tmp_path / f"{name}-models")
+            assert models.models[0].model.is_simulated == simulated
+            found = {other: " ".join(models.notes_on(of_other, [1, 2])) for other, of_other in runs.items()}
+            assert [other for other, note in found.items() if ": run 1, 2" in note and "simulated" in note] == (
+                ["real"] if simulated else ["simulated", "hess"]
+            )

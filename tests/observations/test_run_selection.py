@@ -24,7 +24,7 @@ from bgnb import (
 )
 from bgnb.observations.coordinates import mean_azimuth
 from bgnb.observations.groups import group_runs
-from bgnb.observations.run_selection import SIMULATED, Reason, notes_on_sources, read_run_list, select_runs, spread_out
+from bgnb.observations.run_selection import Reason, notes_on_sources, read_run_list, select_runs, spread_out
 from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf
 
@@ -80,9 +80,9 @@ def test_used_runs_near_sources(runs):
     assert "--sources mask" in note
     assert notes_on_sources(near, [3, 4]) == []
     table["OBJECT"] = ["simulated", "Crab", "simulated", "", "simulated"]
-    (note,) = notes_on_sources(near, [1, 2, 3, 4, 5])
+    (note,) = notes_on_sources(replace(near, table=table), [1, 2, 3, 4, 5])
     assert ": run 2 (" in note
-    assert set(make_test_observation_table(2)["OBJECT"]) == {SIMULATED}
+    assert set(make_test_observation_table(2)["OBJECT"]) == {"simulated"}
 
 
 def test_default_catalogue():
