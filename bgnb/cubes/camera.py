@@ -75,7 +75,7 @@ def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> tuple[Flo
     inside, edge = circle, CameraEdge(shape="circle", detx=radius, dety=radius)
     if (expected * rectangle).sum() < (expected * circle).sum():
         inside, edge = rectangle, CameraEdge(shape="rectangle", detx=width, dety=height)
-    beyond = (expected * (1 - inside)).sum()
+    beyond = (expected * (1 - inside)).sum() * (inside == 0).any()  # a deficit in the outermost pixels alone is not an edge
     sharp = beyond > _EXPECTED_BEYOND and counts[inside == 0].sum() <= _OBSERVED_BEYOND * beyond
     sharp &= counts[inside == 1].sum() > counts.sum() / 2  # otherwise there are too few pixels to tell
     return (inside, edge) if sharp else (np.ones(counts.shape), None)

@@ -73,6 +73,17 @@ def test_soft_edges_are_kept():
     assert edge is None
 
 
+def test_deficit_at_the_end_is_no_edge():
+    """Fewer counts than predicted in the outermost pixels are not an edge, as no pixel lies outside it."""
+    expected = mean_counts(2_000_000).sum(axis=0)
+    counts = expected.copy()
+    counts[[0, -1]] *= 0.8
+    counts[:, [0, -1]] *= 0.8
+    inside, edge = inside_camera(np.rint(counts), expected, AXES)
+    assert np.all(inside == 1)
+    assert edge is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("total", [5_000, 500_000])
 @pytest.mark.parametrize("method", ["spline", "classic"])
