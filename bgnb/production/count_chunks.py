@@ -27,7 +27,7 @@ from bgnb.cubes.cells import pointing_bin, segments
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.event_cuts import RunCounts, add_pieces, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.stack import Stack, StackSum, add_stacks, stack_runs
+from bgnb.cubes.stack import Stack, StackSum, add_stacks
 from bgnb.files.output_directory import write_file
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList, RunFiles
@@ -246,7 +246,7 @@ def count_chunk(chunk: Chunk) -> Counted:
             continue
         for key, piece in events.split(partial(_keys, chunk, events.obs_id)).items():
             if key.group_id == OUTSIDE:
-                outside += [counts.outside_groups() for counts in stack_runs([piece], chunk.axes, chunk.fovalign).runs]
+                outside.append(RunCounts.of(piece, events_outside_groups=len(piece)))
             else:
                 sums.setdefault(key, StackSum(chunk.axes, chunk.fovalign, chunk.mask)).add_run(piece)
     stacks = {key: each.stack() for key, each in sums.items()}
