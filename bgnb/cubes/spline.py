@@ -293,8 +293,16 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
         )
     predicted = (full_exposure * _exp(_linear_predictor(coefficients, parts, all_terms))).sum(axis=(0, 1))
     scatter, tilt = (float(value) for value in penalty[-2:] ** -0.5) if several else (0.0, 0.0)
-    # The coefficients describe the median run; the mean of log-normal norms lies above their median.
-    coefficients[0] += len(n_runs) / n_runs.sum() * scatter**2 / 2
+    if several:
+        norms, indices = blocks[-2:]
+        common = np.mean(n_runs * (coefficients[norms] * coefficients[indices] + np.diag(covariance[norms, indices])))
+        x = energy["energy"][:, 0]
+        # The coefficients describe the median run. The mean of the log-normal factors of runs lies above their median, by a
+        # parabola in the logarithm of the energy, which splines contain.
+        excess = len(n_runs) / n_runs.sum() * (scatter**2 + 2 * common * x + (tilt * x) ** 2) / 2
+        columns = [(energy[e], block) for (p, e, v), block in zip(terms, blocks, strict=False) if p == v == "1"]
+        change = np.linalg.lstsq(np.concatenate([part for part, _ in columns], axis=1), excess)[0]
+        coefficients[np.r_[*(block for _, block in columns)]] += change
     p = sum(sizes[: len(terms)])
     model = SplineModel(
         axes=axes,

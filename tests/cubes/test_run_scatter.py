@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy import units as u
+from scipy import stats
 
 from bgnb import BackgroundModel, Cell, CubeAxes, RunCounts, Stack, fit_spline, make_model
 from bgnb.cubes.run_scatter import norm_scatter
@@ -75,3 +76,21 @@ def test_spline_states_scatter_and_tilt():
     model = fit_spline([Cell(70.0, 180.0, stack) for stack in stacks(60, 0.15, tilt=0.2)])
     assert model.scatter == pytest.approx(0.15, rel=0.35)
     assert model.tilt == pytest.approx(0.2, rel=0.35)
+
+
+def test_spline_is_the_mean_of_runs():
+    """At all energies the rate is that of the mean run, which lies above the median run if norms and indices scatter."""
+    quantiles = stats.norm.ppf((np.arange(60) + 0.5) / 60)
+    x = np.log(AXES.energy_centers.value[:, None, None] / 1.4)
+    norms, indices = 0.2 * np.random.default_rng(2).permutation(quantiles), 0.3 * quantiles
+    changes = [np.exp(norm + index * x) for norm, index in zip(norms, indices, strict=True)]
+    rate = 4e-3 * np.exp(-1.7 * x) / AXES.bin_volume.value * np.ones(AXES.shape)
+    livetime_us, cells = np.full(AXES.shape, 1_000_000_000_000), []
+    for number, change in enumerate(changes):
+        counts = np.rint(rate * AXES.bin_volume.value * change * 1e6).astype(np.int64)
+        run = RunCounts(number, 1e6, None, int(counts.sum()), 0, 0, 0)
+        cells.append(Cell(70.0, 180.0, Stack(AXES, "ALTAZ", counts, livetime_us, (run,))))
+    mean = np.mean(changes, axis=0)
+    assert mean[-1] > 1.3 * mean[2]
+    found = fit_spline(cells).rate_at(70.0, 180.0).quantity.value / rate
+    np.testing.assert_allclose(found, mean * np.ones(AXES.shape), rtol=0.03)
