@@ -245,7 +245,9 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     several = len(n_runs) > 1
     all_terms = (*terms, *_RUN_TERMS) if several else terms
     alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
-    zenith_range = zenith_range_of(alt_pnt)
+    # The runs of a cell extend beyond their mean.
+    altitudes = [run.alt_pnt for cell in cells for run in cell.stack.runs if run.alt_pnt is not None]
+    zenith_range = zenith_range_of(np.array([*alt_pnt, *altitudes]))
     shape = (len(cells), axes.shape[0], -1)
     counts = np.stack([cell.stack.counts * inside for cell in cells]).reshape(shape)
     full_exposure = np.stack([cell.stack.exposure.to_value("s MeV sr") for cell in cells]).reshape(shape)
