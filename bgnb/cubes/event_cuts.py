@@ -82,10 +82,26 @@ class RunCounts:
         """Number of counted events."""
         return self.events - sum(getattr(self, name) for name in EXCLUDED)
 
-    def outside_groups(self) -> RunCounts:
-        """Count all events as excluded because they are outside all groups."""
-        numbers: dict[str, Any] = dict.fromkeys(EXCLUDED, 0) | {"events_outside_groups": self.events}
-        return replace(self, **numbers)
+    @classmethod
+    def of(cls, events: EventList, **excluded: int) -> RunCounts:
+        """Describe a run, or a piece of it, given the numbers of excluded events by category (0 by default)."""
+        alt_pnt, az_pnt = events.mean_pointing
+        numbers: dict[str, Any] = dict.fromkeys(EXCLUDED, 0) | excluded
+        return cls(
+            obs_id=events.obs_id,
+            livetime_s=events.livetime,
+            energy_threshold_tev=events.energy_threshold,
+            events=len(events),
+            telescop=events.telescop,
+            n_tels=events.n_tels,
+            energy_limit_tev=events.energy_limit,
+            alt_pnt=alt_pnt,
+            az_pnt=az_pnt,
+            notes=events.notes,
+            ontime_s=events.ontime,
+            simulated=events.simulated,
+            **numbers,
+        )
 
 
 #: Categories of excluded events.
@@ -154,26 +170,14 @@ def cut_events(
         closed = part[bins[1][inside], bins[2][inside]] * events.livetime * MICROSECONDS < 1
         rows = use[inside]
         inside[inside] = ~(closed | mask.covers(events.ra[rows], events.dec[rows]))
-    alt_pnt, az_pnt = events.mean_pointing
     flat = np.ravel_multi_index([index[inside] for index in bins], axes.shape)
-    run = RunCounts(
-        obs_id=events.obs_id,
-        livetime_s=events.livetime,
-        energy_threshold_tev=events.energy_threshold,
-        events=len(events),
+    run = RunCounts.of(
+        events,
         events_outside_gti=int(np.count_nonzero(~in_gti)),
         events_below_threshold=int(np.count_nonzero(in_gti & ~above)),
+        events_above_limit=int(np.count_nonzero(above)) - len(use),
         events_outside_axes=outside,
         events_in_mask=len(use) - outside - len(flat),
-        telescop=events.telescop,
-        n_tels=events.n_tels,
-        energy_limit_tev=events.energy_limit,
-        events_above_limit=int(np.count_nonzero(above)) - len(use),
-        alt_pnt=alt_pnt,
-        az_pnt=az_pnt,
-        notes=events.notes,
-        ontime_s=events.ontime,
-        simulated=events.simulated,
     )
     return flat, run
 

@@ -248,7 +248,9 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     several = len(n_runs) > 1
     all_terms = (*terms, *_RUN_TERMS) if several else terms
     alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
-    zenith_range = zenith_range_of(alt_pnt)
+    # The runs of a cell extend beyond their mean.
+    altitudes = [run.alt_pnt for cell in cells for run in cell.stack.runs if run.alt_pnt is not None]
+    zenith_range = zenith_range_of(np.array([*alt_pnt, *altitudes]))
     shape = (len(cells), axes.shape[0], -1)
     counts = np.stack([cell.stack.counts * inside for cell in cells]).reshape(shape)
     full_exposure = np.stack([cell.stack.exposure.to_value("s MeV sr") for cell in cells]).reshape(shape)
@@ -296,8 +298,16 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
         )
     predicted = (full_exposure * _exp(_linear_predictor(coefficients, parts, all_terms))).sum(axis=(0, 1))
     scatter, tilt = (float(value) for value in penalty[-2:] ** -0.5) if several else (0.0, 0.0)
-    # The coefficients describe the median run; the mean of log-normal norms lies above their median.
-    coefficients[0] += len(n_runs) / n_runs.sum() * scatter**2 / 2
+    if several:
+        norms, indices = blocks[-2:]
+        common = np.mean(n_runs * (coefficients[norms] * coefficients[indices] + np.diag(covariance[norms, indices])))
+        x = energy["energy"][:, 0]
+        # The coefficients describe the median run. The mean of the log-normal factors of runs lies above their median, by a
+        # parabola in the logarithm of the energy, which splines contain.
+        excess = len(n_runs) / n_runs.sum() * (scatter**2 + 2 * common * x + (tilt * x) ** 2) / 2
+        columns = [(energy[e], block) for (p, e, v), block in zip(terms, blocks, strict=False) if p == v == "1"]
+        change = np.linalg.lstsq(np.concatenate([part for part, _ in columns], axis=1), excess)[0]
+        coefficients[np.r_[*(block for _, block in columns)]] += change
     p = sum(sizes[: len(terms)])
     model = SplineModel(
         axes=axes,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from astropy import units as u
@@ -17,6 +18,9 @@ from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 from bgnb.observations.event_list import MICROSECONDS, EventList
 from bgnb.observations.sites import same_instrument
+
+#: Identifier of a sum.
+K = TypeVar("K", bound="int | tuple[Any, ...]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +126,8 @@ class Stack:
         return f"Stack({len(self.runs)} runs, {self.counts.sum()} counts, {self.fovalign}, {self.axes})"
 
 
-class RunSum:
-    """Sum of the counts and livetimes of runs, which are added one by one.
+class StackSum:
+    """Sum of runs and stacks, which are added one by one, in place.
 
     The energy bins that contain the threshold and the limit of a run get neither counts nor
     livetime of this run.
@@ -136,27 +140,33 @@ class RunSum:
 
     def __init__(self, axes: CubeAxes, fovalign: FovAlign = "ALTAZ", mask: SourceMask | None = None) -> None:
         self._axes, self._fovalign, self._mask = axes, fovalign, mask
-        self._counts = np.zeros(math.prod(axes.shape), dtype=np.int64)
-        # Without a mask, the livetime depends on the energy alone.
-        self._livetime_us = np.zeros((len(axes.energy) - 1, 1, 1) if mask is None else axes.shape, dtype=np.int64)
+        self._counts, self._livetime_us = np.zeros(axes.shape, dtype=np.int64), np.zeros(axes.shape, dtype=np.int64)
         self._reach = float(np.hypot(*(np.abs(edges.value).max() for edges in (axes.dety, axes.detx))))
         self._runs: list[RunCounts] = []
 
-    def add(self, events: EventList) -> None:
+    def add_run(self, events: EventList) -> None:
         """Add a run, or a piece of it."""
         here = self._mask.near(events.ra_pnt, events.dec_pnt, self._reach) if self._mask is not None else None
         part = here.open_fraction(events, self._axes, self._fovalign) if here else np.ones((1, 1))
         bins, run = cut_events(events, self._axes, self._fovalign, here, part)
-        np.add.at(self._counts, bins, 1)
+        np.add.at(self._counts.reshape(-1), bins, 1)
         planes = measured_planes(events.energy_threshold, events.energy_limit, self._axes)
         self._livetime_us[planes] += np.rint(part * (events.livetime * MICROSECONDS)).astype(np.int64)
         self._runs.append(run)
 
-    @property
-    def stack(self) -> Stack:
-        """The sum."""
-        counts, livetime_us = self._counts.reshape(self._axes.shape), np.broadcast_to(self._livetime_us, self._axes.shape)
-        return Stack(self._axes, self._fovalign, counts, livetime_us, tuple(self._runs))
+    def add(self, stack: Stack) -> None:
+        """Add a stack with the same axes and frame."""
+        self._counts += stack.counts
+        self._livetime_us += stack.livetime_us
+        self._runs += stack.runs
+
+    def stack(self, *, pieces: bool = False) -> Stack:
+        """Return the sum; see `add_stacks`."""
+        runs: dict[int, list[RunCounts]] = {}
+        for number, run in enumerate(self._runs):
+            runs.setdefault(run.obs_id if pieces else number, []).append(run)
+        together = tuple(add_pieces(of_run) for of_run in runs.values())
+        return Stack(self._axes, self._fovalign, self._counts, self._livetime_us, together)
 
 
 def stack_runs(
@@ -182,38 +192,44 @@ def stack_runs(
     -------
     Stack
     """
-    total = RunSum(axes, fovalign, mask)
+    total = StackSum(axes, fovalign, mask)
     for events in runs:
-        total.add(events)
-    return total.stack
+        total.add_run(events)
+    return total.stack()
 
 
-def add_stacks(stacks: Sequence[Stack]) -> Stack:
-    """Add stacks of pieces of runs; pieces of the same run become one entry of ``runs``.
-
-    Unlike ``+``, this does not detect that a run is counted twice.
+def add_stacks(stacks: Iterable[tuple[K, Stack]], *, pieces: bool = False) -> dict[K, Stack]:
+    """Add the stacks that have the same key. Only the sums and one stack are in memory at a time.
 
     Parameters
     ----------
-    stacks : sequence of `Stack`
-        One or more stacks on the same axes and in the same frame.
+    stacks : iterable of tuple
+        Keys, which can be ordered, and stacks on the same axes and in the same frame.
+    pieces : bool
+        Join the entries of ``runs`` that are pieces of the same run. Otherwise a run that would
+        be counted twice is an error.
 
     Returns
     -------
-    Stack
+    dict of key to `Stack`
+        The sums, in order of the keys.
+
+    Raises
+    ------
+    BgnbError
+        If a run would be counted twice.
     """
-    first, *others = stacks
-    if not others:
-        return first
-    counts, livetime_us = first.counts.copy(), first.livetime_us.copy()
-    pieces: dict[int, list[RunCounts]] = {}
-    for stack in stacks:
-        if stack is not first:
-            counts += stack.counts
-            livetime_us += stack.livetime_us
-        for run in stack.runs:
-            pieces.setdefault(run.obs_id, []).append(run)
-    return replace(first, counts=counts, livetime_us=livetime_us, runs=tuple(add_pieces(of_run) for of_run in pieces.values()))
+    first: dict[K, Stack] = {}
+    sums: dict[K, StackSum] = {}
+    for key, stack in stacks:
+        if key not in first:
+            first[key] = stack  # a single stack is not copied
+            continue
+        if key not in sums:
+            sums[key] = StackSum(stack.axes, stack.fovalign)
+            sums[key].add(first[key])
+        sums[key].add(stack)
+    return {key: sums.pop(key).stack(pieces=pieces) if key in sums else first[key] for key in sorted(first)}
 
 
 def check_instrument(runs: Iterable[RunCounts]) -> None:

@@ -18,7 +18,6 @@ from zipfile import BadZipFile
 
 import astropy
 import numpy as np
-from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats
 from bgnb._util.compression import compress, decompress
@@ -28,7 +27,7 @@ from bgnb.cubes.cells import pointing_bin, segments
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.event_cuts import RunCounts, add_pieces, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.stack import RunSum, Stack, stack_runs
+from bgnb.cubes.stack import Stack, StackSum, add_stacks
 from bgnb.files.output_directory import write_file
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList, RunFiles
@@ -236,7 +235,7 @@ class KeptChunks:
 def count_chunk(chunk: Chunk) -> Counted:
     """Read the runs of a chunk and count their events by group and cell. Only one run is in memory at a time."""
     errors: dict[int, DataError] = {}
-    sums: dict[Key, RunSum] = {}
+    sums: dict[Key, StackSum] = {}
     outside: list[RunCounts] = []
     for run in chunk.runs:
         try:
@@ -247,10 +246,10 @@ def count_chunk(chunk: Chunk) -> Counted:
             continue
         for key, piece in events.split(partial(_keys, chunk, events.obs_id)).items():
             if key.group_id == OUTSIDE:
-                outside += [counts.outside_groups() for counts in stack_runs([piece], chunk.axes, chunk.fovalign).runs]
+                outside.append(RunCounts.of(piece, events_outside_groups=len(piece)))
             else:
-                sums.setdefault(key, RunSum(chunk.axes, chunk.fovalign, chunk.mask)).add(piece)
-    stacks = {key: each.stack for key, each in sums.items()}
+                sums.setdefault(key, StackSum(chunk.axes, chunk.fovalign, chunk.mask)).add_run(piece)
+    stacks = {key: each.stack() for key, each in sums.items()}
     if outside:
         nothing = np.zeros(chunk.axes.shape, dtype=np.int64)
         stacks[Key(OUTSIDE)] = Stack(chunk.axes, chunk.fovalign, nothing, nothing, tuple(outside))
@@ -342,19 +341,11 @@ def _wrong_error(counted: Counted, chunk: Chunk) -> DataError | None:
 
 def sum_counted(chunks: Iterable[Counted]) -> Counted:
     """Sum counts and livetimes by key; the order of the chunks does not matter."""
-    sums: dict[Key, tuple[Stack, NDArray[np.int64], NDArray[np.int64], list[RunCounts]]] = {}
     errors: dict[int, DataError] = {}
-    for counted in chunks:
-        errors |= counted.errors
-        for key, stack in counted.stacks.items():
-            if key not in sums:
-                sums[key] = stack, np.zeros_like(stack.counts), np.zeros_like(stack.livetime_us), []
-            _, counts, livetime_us, runs = sums[key]
-            counts += stack.counts
-            livetime_us += stack.livetime_us
-            runs += stack.runs
-    stacks = {
-        key: replace(stack, counts=counts, livetime_us=livetime_us, runs=tuple(runs))
-        for key, (stack, counts, livetime_us, runs) in sorted(sums.items())
-    }
-    return Counted(stacks, errors)
+
+    def stacks() -> Iterator[tuple[Key, Stack]]:
+        for counted in chunks:
+            errors.update(counted.errors)
+            yield from counted.stacks.items()
+
+    return Counted(add_stacks(stacks()), errors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,10 +14,10 @@ from bgnb.cubes.method import find_method
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import MIN_COUNTS, GroupModel, ModelSet
 from bgnb.cubes.spline import SplineModel
-from bgnb.cubes.stack import Stack, add_stacks
+from bgnb.cubes.stack import add_stacks
 from bgnb.observations.coordinates import mean_pointing
 from bgnb.observations.groups import OUTSIDE, merge_groups
-from bgnb.production.count_chunks import Counted, Key
+from bgnb.production.count_chunks import Counted
 from bgnb.production.plan import Plan, notes_on_selection
 from bgnb.production.report import GroupReport, Report, RunReport, advise, in_one_line, run_reports
 from bgnb.production.settings import ModelSettings
@@ -64,9 +64,10 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
         If no group has counts.
     """
     model_ids = _model_ids(counted, plan.settings)
-    counted = replace(counted, stacks=_added(counted.stacks, lambda key: key._replace(group_id=model_ids[key.group_id])))
-    groups = _added(counted.stacks, lambda key: Key(key.group_id))
-    stacks = {key.group_id: stack for key, stack in groups.items() if stack.counts.any()}
+    in_models = [(key._replace(group_id=model_ids[key.group_id]), stack) for key, stack in counted.stacks.items()]
+    counted = replace(counted, stacks=add_stacks(in_models, pieces=True))
+    groups = add_stacks(((key.group_id, stack) for key, stack in counted.stacks.items()), pieces=True)
+    stacks = {group_id: stack for group_id, stack in groups.items() if stack.counts.any()}
     runs = [RunReport(obs_id, None, reason, None) for obs_id, reason in plan.skipped.items()]
     runs += run_reports(counted, stacks)
     if not stacks:
@@ -128,19 +129,12 @@ def _model_ids(counted: Counted, settings: ModelSettings) -> dict[int, int]:
     return {group_id: group_id for group_id in sorted(livetimes)} | outside
 
 
-def _added(stacks: Mapping[Key, Stack], new_key: Callable[[Key], Key]) -> dict[Key, Stack]:
-    """Add the stacks that get the same key, in order of the old keys."""
-    together: dict[Key, list[Stack]] = {}
-    for key, stack in sorted(stacks.items()):
-        together.setdefault(new_key(key), []).append(stack)
-    return {key: add_stacks(each) for key, each in sorted(together.items())}
-
-
 def _cells(counted: Counted) -> list[Cell]:
     """Make the cells of all groups, for methods that fit all runs at once."""
-    inside = {key: stack for key, stack in counted.stacks.items() if key.group_id != OUTSIDE}
+    inside = ((key, stack) for key, stack in counted.stacks.items() if key.group_id != OUTSIDE)
+    across = ((key._replace(group_id=0) if key.norm else key, stack) for key, stack in inside)
     cells = []
-    for key, stack in _added(inside, lambda key: key._replace(group_id=0) if key.norm else key).items():
+    for key, stack in add_stacks(across, pieces=True).items():
         alt_pnt, az_pnt = np.array([(run.alt_pnt, run.az_pnt) for run in stack.runs], dtype=float).T
         cells.append(Cell.of_runs(alt_pnt, az_pnt, stack, key.norm or None))
     return cells

@@ -46,7 +46,7 @@ def cell(rng, alt_pnt, az_pnt, obs_id, scatter=0.0, livetime=1500.0, threshold_b
     livetimes[:threshold_bin] = 0
     mean = scale * true_rate(alt_pnt, az_pnt) * livetimes / 1e6 * AXES.bin_volume.value * np.exp(scatter * rng.normal())
     counts = rng.poisson(mean)
-    run = RunCounts(obs_id, livetime, None, int(counts.sum()), 0, 0, 0)
+    run = RunCounts(obs_id, livetime, None, int(counts.sum()), 0, 0, 0, alt_pnt=alt_pnt, az_pnt=az_pnt)
     return Cell(alt_pnt, az_pnt, Stack(AXES, "ALTAZ", counts, livetimes, (run,)))
 
 
@@ -192,6 +192,23 @@ def test_cells_of_runs_in_all_directions():
         ratio = (rate * AXES.bin_volume.value).sum(axis=(1, 2)) / counts
         np.testing.assert_allclose(ratio, 1, atol=0.05)
     assert spline.scatter < 0.03
+
+
+def test_rate_of_outermost_runs():
+    """The lowest and the highest runs have their own rate, not that at the mean altitude of their cells."""
+    rng, numbers = np.random.default_rng(7), itertools.count()
+    pairs = [
+        [cell(rng, altitude, 180.0, next(numbers), scale=3.0) for altitude in pair]
+        for pair in ((40.0, 46.0), (50.0, 55.0), (58.0, 64.0), (74.0, 86.0))
+    ]
+    spline = fit_spline([added(*pair) for pair in pairs])
+    assert spline.altitude_range == pytest.approx((40, 86))
+    for altitude in (40.0, 86.0):
+        rate, true = (
+            cube * AXES.bin_volume.value
+            for cube in (spline.rate_at(altitude, 180.0).quantity.value, true_rate(altitude, 180.0))
+        )
+        assert rate.sum() / 3 == pytest.approx(true.sum(), rel=0.02)
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_sum_over_groups_is_the_whole_run(indir):
     made = make_models(indir, "GADF", method="unsmoothed", **SMALL)
     stacks = [group.model.stack for group in made.models.models]
     whole = stack_runs([read_event_list(open_runs(indir, "GADF").files(1))], stacks[0].axes)
-    together = add_stacks(stacks)
+    together = add_stacks((((), stack) for stack in stacks), pieces=True)[()]
     assert np.array_equal(together.counts, whole.counts)
     assert np.array_equal(together.livetime_us, whole.livetime_us)
     (one,), (other,), (entry,) = together.runs, whole.runs, made.report.runs
@@ -99,7 +99,9 @@ def test_sum_over_groups_with_a_mask(indir, tmp_path, fovalign):
         make_models(indir, "GADF", fovalign=fovalign, **options | edges)
         for edges in ({}, {"alt_edges": [0, 90], "az_edges": [0, 360]})
     )
-    one, other = (add_stacks([group.model.stack for group in made.models.models]) for made in (apart, whole))
+    one, other = (
+        add_stacks((((), group.model.stack) for group in made.models.models), pieces=True)[()] for made in (apart, whole)
+    )
     assert len(apart.models.models) == 9
     assert len(np.unique(other.livetime_us)) > 3
     # The reference times differ, which changes the position of the source by milliarcseconds.
