@@ -143,6 +143,44 @@ class ModelSet:
         return norm_scatter(group.model for group in self.models), None
 
     @cached_property
+    def reference_energy(self) -> float:
+        """Mean energy of the counts of all models, on a logarithmic scale, TeV."""
+        weighted = total = 0.0
+        for group in self.models:
+            counts = group.model.stack.counts.sum(axis=(1, 2))
+            weighted += float(counts @ np.log(group.model.axes.energy_centers.value))
+            total += float(counts.sum())
+        return float(np.exp(weighted / total)) if total else 1.0
+
+    def count_covariance(self, found: RateForRun, alt_pnt: float, az_pnt: float) -> Floats:
+        """Compute the relative statistical covariance of the predicted counts between energy bins.
+
+        For a spline, it follows from the covariance of the coefficients. For models of groups, energy
+        bins are independent, and the relative variance is 1 over the counts of the group; those of
+        several groups are combined with their weights.
+
+        Parameters
+        ----------
+        found : `RateForRun`
+            Rate for a run.
+        alt_pnt, az_pnt : float
+            Mean pointing of the run, deg.
+
+        Returns
+        -------
+        ndarray, shape (energy, energy)
+            Covariance of the logarithm of the predicted counts in the field of view, in the energy bins of the rate.
+        """
+        if not found.weights and isinstance(self.for_pointing, SplineModel):
+            return self.for_pointing.count_covariance(alt_pnt, az_pnt)
+        log_energy, variance = np.log(found.rate.axes.energy_centers.value), np.zeros(found.rate.axes.shape[0])
+        for group_id, weight in found.weights.items():
+            model = self[group_id]
+            of_group = 1 / np.maximum(model.stack.counts.sum(axis=(1, 2)), 1)
+            variance += weight**2 * np.interp(log_energy, np.log(model.axes.energy_centers.value), of_group)
+        return np.diag(variance)
+
+    @cached_property
     def altitudes(self) -> tuple[float, float]:
         """Range of altitude (deg) for which the models were made."""
         if self.for_pointing is not None:

@@ -184,10 +184,40 @@ class SplineModel:
         """Compute the rate at a pointing without its error, which is much faster than `at`."""
         log_rate = _linear_predictor(self.coefficients, self._parts(alt_pnt, az_pnt), self.terms)
         rate = np.exp(np.clip(log_rate, -700, 700)).reshape(self.axes.shape) * self.camera
-        edges, first = self.axes.energy.value, int(np.argmax(self.counts.any(axis=(1, 2))))
-        last = int(np.argmax(edges[1:] > edges[first] / CONTINUED))
-        rate[:last] = rate[last]
+        rate[: self._first_plane] = rate[self._first_plane]
         return Cube(self.axes, u.Quantity(np.maximum(rate, FLOOR * rate.max(axis=(1, 2), keepdims=True)), RATE_UNIT))
+
+    @_one_thread
+    def count_covariance(self, alt_pnt: float, az_pnt: float) -> Floats:
+        """Compute the statistical covariance of the logarithm of the counts in the field of view, between energy bins.
+
+        Parameters
+        ----------
+        alt_pnt, az_pnt : float
+            Altitude and azimuth, deg.
+
+        Returns
+        -------
+        ndarray, shape (energy, energy)
+        """
+        rate = self.rate_at(alt_pnt, az_pnt).quantity * self.axes.solid_angle
+        weights = rate.value.reshape(self.axes.shape[0], -1)
+        weights = weights / weights.sum(axis=1, keepdims=True)
+        pointing, energy, view = self._parts(alt_pnt, az_pnt)
+        design = np.stack(
+            [
+                np.concatenate([np.kron(np.kron(pointing[p][0], energy[e][plane]), weight @ view[s]) for p, e, s in self.terms])
+                for plane, weight in enumerate(weights)
+            ]
+        )
+        design[: self._first_plane] = design[self._first_plane]
+        return design @ self.covariance @ design.T
+
+    @property
+    def _first_plane(self) -> int:
+        """Index of the lowest energy plane to which the spectrum is continued, see `CONTINUED`."""
+        edges, first = self.axes.energy.value, int(np.argmax(self.counts.any(axis=(1, 2))))
+        return int(np.argmax(edges[1:] > edges[first] / CONTINUED))
 
     def _parts(self, alt_pnt: float, az_pnt: float) -> tuple[Parts, Parts, Parts]:
         """Evaluate the basis in pointing, energy and field of view, for one pointing."""

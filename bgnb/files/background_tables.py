@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.table import Table
 
+from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import DataError, located
 from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.radial import cube_of_radial, radial_mean
-from bgnb.files.fits_writer import GADF_KEYWORDS, primary_hdu, write_fits
+from bgnb.files.fits_writer import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 
 # Keywords of the distances from the centre to the edge of the camera in DETX and in DETY.
@@ -88,8 +90,14 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
 
 
 def write_background(
-    rate: Cube, path: Path, *, keywords: Mapping[str, Any], fovalign: str | None = None, kind: str = "bkg_3d"
-) -> None:  # fmt: skip
+    rate: Cube,
+    path: Path,
+    *,
+    keywords: Mapping[str, Any],
+    fovalign: str | None = None,
+    kind: str = "bkg_3d",
+    covariance: Floats | None = None,
+) -> None:
     """Write a rate per ontime as the HDU BACKGROUND of a new file, in single precision.
 
     Parameters
@@ -105,6 +113,8 @@ def write_background(
         given in RADEC, and written with DETX reversed; `read_background` reverses it again.
     kind : {"bkg_3d", "bkg_2d"}
         Write a cube, or its mean over the azimuth about the pointing.
+    covariance : ndarray, shape (energy, energy), optional
+        Covariance of the logarithm of the counts between energy bins, which becomes the HDU COVARIANCE.
     """
     stated = dict(keywords) | ({"FOVALIGN": (fovalign, "frame of DETX and DETY")} if fovalign else {})
     primary = primary_hdu()
@@ -117,7 +127,12 @@ def write_background(
     else:
         in_file = _mirrored(rate) if fovalign == REVERSED else rate
         hdu = cube_hdu("BACKGROUND", in_file.axes, _single(in_file.quantity), "E", RATE, stated)
-    write_fits(path, [primary, hdu])
+    hdus = [primary, hdu]
+    if covariance is not None:
+        edges = rate.axes.energy
+        columns = {"ENERG_LO": edges[:-1], "ENERG_HI": edges[1:], "COVARIANCE": covariance}
+        hdus.append(table_hdu(Table(columns), "COVARIANCE"))
+    write_fits(path, hdus)
 
 
 def metadata(

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, notes_on_coverage, without_empty_ends
 from bgnb.cubes.cube import Cube
+from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
-from bgnb.cubes.stack import stack_runs
+from bgnb.cubes.run_norm import RunNorm, norm_of_run
 from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, write_background
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.model_directory import read_models
@@ -34,11 +36,13 @@ from bgnb.observations.datastore import Runs, index_file, open_runs
 from bgnb.observations.event_list import EventList, HduLocation
 from bgnb.observations.event_reader import read_event_list
 from bgnb.observations.fits_table import FitsTable, read_table, read_tables
-from bgnb.observations.run_selection import Reason, select_runs
+from bgnb.observations.run_selection import Reason, read_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 
 #: Minimum number of events, observed or predicted, of a run whose rate is compared with that of the models.
 MIN_EVENTS = 100
+#: Number of standard deviations from which on the norm of a run is noted.
+FAR = 3.0
 #: Directory of the backgrounds, one file per run.
 BACKGROUNDS = "backgrounds"
 # Header keywords of the events from which Gammapy takes the location of the observatory.
@@ -67,9 +71,8 @@ class AttachedRun:
     missing : tuple of str
         Components that Gammapy requires by default and the index lacks; ``site`` if the
         header of the events does not state the location of the observatory.
-    predicted_over_observed : float or None
-        Predicted over observed events in the energy bins that the run measured, in the field of
-        view of the models; None if there are few.
+    norm : RunNorm or None
+        Norm and tilt of the background relative to the models, and their uncertainty.
     coverage : `~bgnb.cubes.coverage.Coverage` or None
         Numbers of events outside the axes of the models.
     continued_tev : tuple of float or None
@@ -82,14 +85,22 @@ class AttachedRun:
     livetime_over_ontime: float | None = None
     fovalign: str | None = None
     missing: tuple[str, ...] = ()
-    predicted_over_observed: float | None = None
+    norm: RunNorm | None = None
     coverage: Coverage | None = None
     continued_tev: tuple[float, float] | None = None
+
+    @property
+    def predicted_over_observed(self) -> float | None:
+        """Predicted over observed events that were compared, before the norm is applied; None if there are few."""
+        if self.norm is None or not self.norm.counts or max(self.norm.counts, self.norm.expected) < MIN_EVENTS:
+            return None
+        return self.norm.expected / self.norm.counts
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry in ``report.json``."""
         status = "attached" if self.reason is None else "left_out"
         entry = asdict(self) | {"reason": None if self.reason is None else str(self.reason)}
+        entry["predicted_over_observed"] = self.predicted_over_observed
         return {"obs_id": entry.pop("obs_id"), "status": status, **entry}
 
 
@@ -128,6 +139,11 @@ class Attachments:
         lines += [f"  {line}" for line in count_reasons(reasons)]
         frames = Counter(run.fovalign or "radial" for run in attached)
         lines.append(f"frames of the backgrounds: {', '.join(f'{frame} {n}' for frame, n in sorted(frames.items()))}")
+        norms = [run.norm for run in attached if run.norm is not None]
+        if norms and norms[0].source == "run":
+            values, errors = np.array([norm.norm for norm in norms]), [norm.norm_error or 0.0 for norm in norms]
+            spread = f"mean {values.mean():.3f}, standard deviation {values.std():.3f}, mean error {np.mean(errors):.3f}"
+            lines.append(f"norms of the runs relative to the models: {spread}")
         for missing, n in Counter(run.missing for run in attached if run.missing).items():
             lines.append(f"note: {n} run{'s' * (n != 1)} without {', '.join(missing)}: {_advice(missing)}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
@@ -208,7 +224,10 @@ def attach(
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         skipped = dict(selection.left_out)
         (directory / BACKGROUNDS).mkdir()
-        job = _Job(models, runs, settings, directory)
+        mask = None
+        if settings.norm == "run":
+            mask = SourceMask.around(read_catalog(settings.catalog), settings.mask_radius * u.deg)
+        job = _Job(models, runs, settings, directory, mask)
         attached = []
         with progress_bar(len(selection.kept), "run", progress) as bar:
             for obs_id in selection.kept:
@@ -239,6 +258,7 @@ def attach(
                 *runs.notes,
                 *models.notes_on(runs, [run.obs_id for run in attached]),
                 *_note_on_rates(attached),
+                *_note_on_norms(attached, models.scatter[0]),
                 *notes_on_coverage(covered, *consequences),
             ),
         )
@@ -249,8 +269,10 @@ def attach(
 class _Job:
     """Attachment of models to single runs."""
 
-    def __init__(self, models: ModelSet, runs: Runs, settings: AttachSettings, directory: Path) -> None:
-        self._models, self._runs, self._settings, self._directory = models, runs, settings, directory
+    def __init__(
+        self, models: ModelSet, runs: Runs, settings: AttachSettings, directory: Path, mask: SourceMask | None
+    ) -> None:
+        self._models, self._runs, self._settings, self._directory, self._mask = models, runs, settings, directory, mask
         self._of_groups: dict[int, Cube] = {}
 
     def attach(self, obs_id: int) -> AttachedRun:
@@ -261,13 +283,14 @@ class _Job:
         header = read_table(files.events.path, files.events.hdu, columns=[])  # the header that Gammapy reads, not the index
         alt_pnt, az_pnt = self._runs.pointing(obs_id)
         found = self._models.mean_rate_for(run, self._settings.model_lookup)
-        of_models = self._at_bin_centers(found)
-        rate = continue_to_events(of_models, run)
+        at_centers = self._at_bin_centers(found)
+        rate = continue_to_events(at_centers, run)
         energies = rate.axes.energy.value
-        continued = None if rate is of_models else (float(energies[0]), float(energies[-1]))
+        continued = None if rate is at_centers else (float(energies[0]), float(energies[-1]))
         fovalign = None if self._settings.kind == "bkg_2d" else _frame(self._models.fovalign, header, run)
         if fovalign and fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":
             rate = rotate_to_radec(rate, run)
+        norm = norm_of_run(self._models, found.rate, run, self._settings.norm, self._mask)  # type: ignore[arg-type]
         factor = run.livetime / run.ontime
         keywords = metadata(
             energy_range=self._models.energy_range(found.weights),
@@ -280,10 +303,17 @@ class _Job:
             scatter=self._models.scatter,
         )
         groups = ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in found.weights.items())
-        keywords |= {"OBS_ID": obs_id, "GROUPS": groups}
+        keywords |= {"OBS_ID": obs_id, "GROUPS": groups} | norm_keywords(norm)
+        energy = rate.axes.energy_centers.value
+        covariance = None
+        if norm.norm_error is not None:
+            nearest = np.abs(np.log(energy[:, None] / found.rate.axes.energy_centers.value)).argmin(axis=1)
+            of_models = self._models.count_covariance(found, alt_pnt, az_pnt)
+            covariance = of_models[np.ix_(nearest, nearest)] + norm.covariance(energy)
         path = self._directory / BACKGROUNDS / background_file(obs_id)
-        per_ontime = Cube(rate.axes, rate.quantity * factor)
-        write_background(per_ontime, path, keywords=keywords, fovalign=fovalign, kind=self._settings.kind)
+        per_ontime = Cube(rate.axes, rate.quantity * (factor * norm.factor(energy))[:, None, None])
+        kind = self._settings.kind
+        write_background(per_ontime, path, keywords=keywords, fovalign=fovalign, kind=kind, covariance=covariance)
         states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
         missing = () if states_site else ("site",)
         return AttachedRun(
@@ -292,8 +322,8 @@ class _Job:
             livetime_over_ontime=factor,
             fovalign=fovalign,
             missing=missing,
-            predicted_over_observed=_predicted_over_observed(found.rate, run, self._models.fovalign),
-            coverage=coverage(run, of_models.axes, self._models.fovalign),
+            norm=norm,
+            coverage=coverage(run, at_centers.axes, self._models.fovalign),
             continued_tev=continued,
         )
 
@@ -307,17 +337,38 @@ class _Job:
         return self._of_groups[group_id]
 
 
-def _predicted_over_observed(rate: Cube, run: EventList, fovalign: FovAlign) -> float | None:
-    """Compute the ratio of predicted to counted events of a run on the axes of its rate; None for few events."""
-    stack = stack_runs([run], rate.axes, fovalign)
-    observed, predicted = int(stack.counts.sum()), float((rate.quantity * stack.exposure).sum().to_value(""))
-    return predicted / observed if observed and max(observed, predicted) >= MIN_EVENTS else None
-
-
 def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
     """Note runs whose rates differ from those of the models by a large factor."""
     ratios = {run.obs_id: run.predicted_over_observed for run in attached if run.predicted_over_observed is not None}
     return note_on_rates(ratios, "predicted and observed rates", "run")
+
+
+def _note_on_norms(attached: Sequence[AttachedRun], scatter: float | None) -> list[str]:
+    """Note runs whose norms differ from 1 by more than the scatter from run to run explains."""
+    norms = {run.obs_id: run.norm for run in attached if run.norm is not None and run.norm.source == "run"}
+    far = [
+        obs_id
+        for obs_id, norm in norms.items()
+        if scatter and abs(np.log(norm.norm)) > FAR * np.hypot(scatter, norm.norm_error or 0.0)
+    ]
+    if not far:
+        return []
+    reason = f"by more than {FAR:g} times the scatter from run to run, {scatter:.3f}; check the weather and the instrument"
+    return [f"norms that differ from that of the models {reason}: run {enumerate_values(far)}"]
+
+
+def norm_keywords(norm: RunNorm) -> dict[str, Any]:
+    """Make the keywords that state norm and tilt of a background, and their uncertainty."""
+    stated = {
+        "NORMFROM": (norm.source, "origin of the norm: model or run"),
+        "NORM": (norm.norm, "norm relative to the models, in the rates"),
+        "NORM_ERR": (norm.norm_error, "standard deviation of log norm"),
+        "NORMTILT": (norm.tilt, "factor (E/NORMEREF)**(-NORMTILT)"),
+        "TILT_ERR": (norm.tilt_error, "standard deviation of NORMTILT"),
+        "NORMCORR": (norm.correlation, "correlation of log norm and NORMTILT"),
+        "NORMEREF": (norm.reference_tev, "[TeV] reference energy of norm and tilt"),
+    }
+    return {name: card for name, card in stated.items() if card[0] is not None}
 
 
 def background_file(obs_id: int) -> str:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, SettingsGroup, setting
-from bgnb.production.settings import model_lookup_setting, on_error_setting, scheme_setting, select_setting
+from bgnb.production.settings import (
+    catalog_setting,
+    mask_radius_setting,
+    model_lookup_setting,
+    on_error_setting,
+    scheme_setting,
+    select_setting,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,4 +30,22 @@ class AttachSettings(SettingsGroup):
         "bkg_3d",
         help="Kind of the backgrounds: cubes, or their means over the azimuth about the pointing (radial).",
     )
+    norm: str = setting(
+        Choice(lambda: ("run", "model")),
+        "run",
+        help="Norm of the backgrounds: that of the run, from its events outside known sources and the scatter from run to "
+        "run, or that of the models, which is the mean of all runs.",
+        see="norm_of_run",
+    )
+    catalog: Any = catalog_setting()
+    mask_radius: Any = mask_radius_setting(
+        "Events in circles around known sources do not enter the norm; radius of these circles, besides twice the "
+        "extension of the source."
+    )
     on_error: Any = on_error_setting()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        changed = {"catalog": self.catalog is not None, "mask_radius": not math.isclose(self.mask_radius, 0.5)}
+        if self.norm == "model" and (without := [name for name, is_changed in changed.items() if is_changed]):
+            raise BgnbError("no-effect", f"{' and '.join(without)} have an effect only with norm = run")

@@ -110,12 +110,9 @@ def select_setting(default: str) -> Any:
     return setting(_Select(), default, metavar="far|all|FILE", help=text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunSelection(SettingsGroup):
-    """Selection of runs."""
-
-    select: Any = select_setting("far")
-    catalog: Any = setting(
+def catalog_setting() -> Any:
+    """Declare the catalogue of known sources."""
+    return setting(
         _Catalog(),
         None,
         help="Known sources: a table with the columns RA, DEC and optionally EXTENSION (deg).",
@@ -123,6 +120,19 @@ class RunSelection(SettingsGroup):
         metavar="FILE",
         default_text="the known TeV sources",
     )
+
+
+def mask_radius_setting(text: str) -> Any:
+    """Declare the radius of the exclusion regions around known sources."""
+    return setting(Value("deg", above=0), "0.5 deg", help=text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSelection(SettingsGroup):
+    """Selection of runs."""
+
+    select: Any = select_setting("far")
+    catalog: Any = catalog_setting()
     exclusion_radius: Any = setting(
         Value("deg", minimum=0), "3 deg", help="Minimum distance of far runs from a source, besides twice its extension."
     )
@@ -154,9 +164,7 @@ class Sources(SettingsGroup):
         help="Known sources: drop the runs near them, or mask: keep all selected runs, and exclude events and livetime in "
         "circles around the sources.",
     )
-    mask_radius: Any = setting(
-        Value("deg", above=0), "0.5 deg", help="Radius of these circles, besides twice the extension of the source."
-    )
+    mask_radius: Any = mask_radius_setting("Radius of these circles, besides twice the extension of the source.")
 
     def check_effect(self, selection: RunSelection) -> None:
         """Check that the radii and the catalogue have an effect.

@@ -1,11 +1,13 @@
 """Rates for runs, averaged over the pointings on the way."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy import units as u
 
-from bgnb import BackgroundModel, Cube, CubeAxes, EventList, ModelSet, ObservationGroups, stack_runs
-from bgnb.cubes.model_set import GroupModel
+from bgnb import BackgroundModel, Cube, CubeAxes, EventList, ModelSet, ObservationGroups, RunCounts, Stack, stack_runs
+from bgnb.cubes.model_set import GroupModel, RateForRun
 from bgnb.observations.coordinates import pointing_altaz, pointing_radec
 from tests.helpers.run_files import HESS
 
@@ -83,3 +85,28 @@ def test_different_axes_are_averaged(middle):
     np.testing.assert_allclose(rate.quantity[-3:], expected[-3:], rtol=0.02)  # interpolated between bins
     if not middle:
         np.testing.assert_allclose(rate.quantity[0], same.models[0].model.rate.quantity[0], rtol=1e-12)
+
+
+def counted(model, planes, obs_id):
+    """Give a model counts, the same number in each bin of an energy plane."""
+    counts = np.broadcast_to(np.array(planes, dtype=np.int64)[:, None, None], model.axes.shape)
+    run = RunCounts(obs_id, 100.0, None, int(counts.sum()), 0, 0, 0)
+    stack = Stack(model.axes, "ALTAZ", counts, np.full(model.axes.shape, 100_000_000), (run,))
+    return BackgroundModel(model.rate, stack, "true")
+
+
+def test_covariance_and_reference_of_groups():
+    """The variance is 1 / counts of each group, with the squared weights; the reference energy is the mean of the counts."""
+    models = model_set()
+    planes = {0: [6, 4, 2, 1], 1: [30, 20, 9, 0]}
+    groups = tuple(
+        replace(group, model=counted(group.model, planes[group.group_id], group.group_id)) for group in models.models
+    )
+    models = replace(models, models=groups)
+    weights = {0: 0.25, 1: 0.75}
+    covariance = models.count_covariance(RateForRun(rate=groups[0].model.rate, weights=weights), 32.0, 90.0)
+    expected = [0.25**2 / (6 * low) + 0.75**2 / max(6 * high, 1) for low, high in zip(*planes.values(), strict=True)]
+    np.testing.assert_allclose(covariance, np.diag(expected))
+    total = np.sum(list(planes.values()), axis=0)
+    mean = (total * np.log(AXES.energy_centers.value)).sum() / total.sum()
+    assert models.reference_energy == pytest.approx(np.exp(mean))

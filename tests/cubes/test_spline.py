@@ -3,6 +3,7 @@
 import functools
 import itertools
 import operator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,24 @@ def test_rate_and_error_by_dense_design(fitted):
 
 
 @pytest.mark.slow
+def test_count_covariance_is_that_of_coefficients():
+    """The covariance of the log counts is that of the coefficients times the numerical derivatives, in continued planes too."""
+    model = fit_spline(cells(5, threshold_bin=3))
+
+    def log_counts(coefficients):
+        rate = replace(model, coefficients=coefficients).rate_at(57.0, 130.0)
+        return np.log((rate.quantity * AXES.solid_angle).value.sum(axis=(1, 2)))
+
+    steps = 1e-4 * np.eye(len(model.coefficients))
+    rows = [log_counts(model.coefficients + step) - log_counts(model.coefficients - step) for step in steps]
+    derivatives = np.array(rows) / 2e-4
+    expected = derivatives.T @ model.covariance @ derivatives
+    found = model.count_covariance(57.0, 130.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * expected.max())
+    assert found[0, 0] == found[1, 1] == found[0, 1]  # the rate is constant below the factor to which it is continued
+    assert found[3, 3] != found[2, 2]
+
+
 def test_pulls_have_unit_width():
     """Pulls of the rate have a width of one."""
     pulls = []

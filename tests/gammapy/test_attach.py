@@ -10,9 +10,11 @@ from astropy.table import Table
 from scipy.interpolate import RegularGridInterpolator
 
 from bgnb import (
+    BackgroundModel,
     Cube,
     CubeAxes,
     ObservationGroups,
+    PointSource,
     TrueModel,
     attach,
     make_bg_cube_models,
@@ -23,6 +25,7 @@ from bgnb import (
     read_event_list,
     read_group_model,
     read_model,
+    read_models,
     validate,
     write_groups,
     write_model,
@@ -89,7 +92,7 @@ def test_rates_are_per_ontime(tmp_path):
     """Rates of backgrounds are those at the bin centres, per ontime."""
     models = model_directory(tmp_path / "models", "RADEC")
     indir = write_gadf(tmp_path / "in", [run(2, 50, LIVETIME=1200.0), run(3, 50)])
-    report = attach(models, indir, "GADF", tmp_path / "store")
+    report = attach(models, indir, "GADF", tmp_path / "store", norm="model")
     rate = point_rate(read_model(models / "bg_cube_model_group27_table.fits.gz").rate)
     for entry, factor in zip(report.runs, (1200 / 1680, 1503 / 1680), strict=True):
         cube, fovalign = background(tmp_path / "store", entry.obs_id)
@@ -113,7 +116,7 @@ def test_radial_backgrounds_are_attached(tmp_path):
     """With kind bkg_2d, runs get the mean over the azimuth, per ontime, in any frame."""
     models = model_directory(tmp_path / "models")
     indir = write_gadf(tmp_path / "in", [run(2, 50), run(4, 50, **DR1), run(6, 50, **GAPS)])
-    report = attach(models, indir, "GADF", tmp_path / "store", kind="bkg_2d")
+    report = attach(models, indir, "GADF", tmp_path / "store", kind="bkg_2d", norm="model")
     assert [(entry.fovalign, entry.reason) for entry in report.runs] == 3 * [(None, None)]
     assert "radial 3" in str(report)
     index = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
@@ -157,7 +160,7 @@ def test_frames_and_groups_are_reported(tmp_path):
     models = model_directory(tmp_path / "models", groups=(27, 15))
     runs = [run(6, 50), run(9, 50, **DR1), run(12, 50, **GAPS), run(7, 50)]  # altitude 75 deg, 50 for odd numbers
     indir = write_gadf(tmp_path / "in", runs)
-    report = attach(models, indir, "GADF", tmp_path / "store")
+    report = attach(models, indir, "GADF", tmp_path / "store", norm="model")
     stored = json.loads((tmp_path / "store" / "report.json").read_text())
     assert stored["runs"] == [entry.as_dict() | {"missing": ["edisp", "psf"], "groups": groups(entry)} for entry in report.runs]
     assert [(entry.obs_id, entry.fovalign) for entry in report.runs] == [
@@ -390,7 +393,7 @@ def test_background_follows_the_altitude(tmp_path, monkeypatch, gti):
     """Backgrounds of a run that drifts by 15 deg are averaged over its good time; those of mid-run are wrong by 5 %."""
     monkeypatch.setattr("bgnb.gammapy.attach.read_models", lambda _: drifting_models())
     indir = write_gadf(tmp_path / "in", [drifting_run(1, GTIS[gti])])
-    attach(tmp_path / "models", indir, "GADF", tmp_path / "store", on_error="fail")
+    attach(tmp_path / "models", indir, "GADF", tmp_path / "store", on_error="fail", norm="model")
     events = read_event_list(open_runs(indir, "GADF").files(1))
     cube, fovalign = background(tmp_path / "store", 1)
     assert fovalign == ("ALTAZ" if gti == "ordinary" else "RADEC")
@@ -440,3 +443,101 @@ def test_background_reaches_all_events(tmp_path):
     assert energy.endswith("run 1, 2")
     assert view.startswith(f"{totals[3]} of {totals[0]} events")
     assert f"note: {energy}" in str(report)
+
+
+def test_norm_is_that_of_the_run(tmp_path):
+    """The norm of a run follows from its counts; a source of 10 % of them in an exclusion region does not change it."""
+    parameters = {"trigger_rate": 40.0, "gradient_x": 0.2}
+    options = {"n_runs": 1, "alt_range": (68, 72), "az_range": (150, 160), **parameters}
+    row = make_test_dataset(tmp_path / "none", **options)[0]
+    ra, dec = float(row["RA_PNT"]), float(row["DEC_PNT"])
+    source = PointSource("S-1", ra, dec + 0.7, 2.8)
+    make_test_dataset(tmp_path / "source", sources=[source], **options)
+    axes = CubeAxes.regular(n_energy=12, n_fov=30)
+    model = make_test_bg_cube_model(axes, row["ALT_PNT"] * u.deg, TrueModel(**parameters))
+    model = BackgroundModel(Cube(axes, model.rate.quantity / 1.25), model.stack, model.method)
+    (tmp_path / "models").mkdir()
+    write_groups(ObservationGroups(), tmp_path / "models" / "bg_observation_groups.ecsv")
+    path = tmp_path / "models" / "bg_cube_model_group0_table.fits.gz"
+    write_model(model, path, {"ALT_PNT": float(row["ALT_PNT"]), "AZ_PNT": float(row["AZ_PNT"])})
+    norms = {}
+    for name, arguments in (
+        ("none", {}),
+        ("source", {"catalog": tmp_path / "source" / "sources.ecsv"}),
+        ("narrow", {"catalog": tmp_path / "source" / "sources.ecsv", "mask_radius": "0.06 deg"}),
+        ("model", {"norm": "model"}),
+    ):
+        indir = tmp_path / ("source" if name == "narrow" else "none" if name == "model" else name)
+        (entry,) = attach(tmp_path / "models", indir, "GADF", tmp_path / f"store-{name}", **arguments).runs
+        norms[name] = entry.norm
+        cube, _ = background(tmp_path / f"store-{name}", 1)
+        whole = CubeAxes(axes.energy[[0, -1]], axes.dety[[0, -1]], axes.detx[[0, -1]])
+        predicted = predicted_rate(cube, whole, "gammapy").sum() * 1800
+        assert predicted == pytest.approx(
+            entry.norm.norm * (model.rate.quantity * axes.bin_volume).sum().value * 1500, rel=0.01
+        )
+        assert entry.predicted_over_observed == pytest.approx(1 / entry.norm.norm, rel=0.002 if name != "model" else 0.25)
+    n_events = norms["none"].counts
+    assert n_events > 40_000
+    assert norms["none"].norm == pytest.approx(1.25, rel=4 / n_events**0.5)
+    assert norms["none"].norm_error == pytest.approx(n_events**-0.5, rel=0.01)
+    assert norms["source"].counts < n_events * 0.98
+    assert norms["source"].norm == pytest.approx(norms["none"].norm, rel=0.01)
+    # A radius of one standard deviation of the image contains 39 % of the source.
+    assert norms["narrow"].norm / norms["none"].norm - 1 == pytest.approx(0.61 * 2.8 * 1500 / n_events, rel=0.1)
+    assert (norms["model"].norm, norms["model"].norm_error) == (1.0, None)
+
+
+def test_norm_and_covariance_are_stated(hess_data, tmp_path):
+    """Header, report and HDU COVARIANCE state norm, tilt and uncertainty; those of the models are the scatter."""
+    make_bg_cube_models(hess_data, "GADF", tmp_path / "models", n_energy=10, n_fov=12)
+    models = read_models(tmp_path / "models")
+    for norm in ("run", "model"):
+        store = tmp_path / norm
+        attach(tmp_path / "models", hess_data, "GADF", store, norm=norm, select=[20915])
+        (stated,) = (entry["norm"] for entry in json.loads((store / "report.json").read_text())["runs"] if entry["norm"])
+        with fits.open(store / "backgrounds" / "bkg_20915.fits.gz") as hdus:
+            header, table = hdus["BACKGROUND"].header, Table(hdus["COVARIANCE"].data)
+            energy = hdus["BACKGROUND"].data["ENERG_LO"][0]
+        names_in_report = ("source", "norm", "norm_error", "tilt", "tilt_error", "correlation", "reference_tev")
+        keywords = ("NORMFROM", "NORM", "NORM_ERR", "NORMTILT", "TILT_ERR", "NORMCORR", "NORMEREF")
+        assert [header[name] for name in keywords] == [stated[name] for name in names_in_report]
+        np.testing.assert_allclose(table["ENERG_LO"], energy)
+        centres = np.sqrt(table["ENERG_LO"] * table["ENERG_HI"])
+        covariance = np.array(table["COVARIANCE"])
+        assert covariance.shape == (len(energy), len(energy))
+        found = models.mean_rate_for(read_event_list(open_runs(hess_data, "GADF").files(20915)))
+        statistical = models.count_covariance(found, *open_runs(hess_data, "GADF").pointing(20915))
+        errors = stated["norm_error"], stated["tilt_error"]
+        design = np.stack([np.ones(len(energy)), -np.log(centres / stated["reference_tev"])])
+        matrix = np.outer(errors, errors) * [[1, stated["correlation"]], [stated["correlation"], 1]]
+        n = len(found.rate.axes.energy) - 1
+        first = np.argmin(np.abs(np.log(centres / found.rate.axes.energy_centers.value[0])))
+        rest = covariance - design.T @ matrix @ design
+        np.testing.assert_allclose(rest[first : first + n, first : first + n], statistical, rtol=1e-3, atol=1e-9)
+        if norm == "model":
+            assert errors == models.scatter
+            assert (stated["norm"], stated["tilt"], stated["correlation"]) == (1, 0, 0)
+        else:
+            assert errors[0] == pytest.approx(stated["counts"] ** -0.5, rel=0.1)
+            assert errors[0] < models.scatter[0] / 3
+
+
+def test_runs_with_far_norms_are_noted(hess_data, tmp_path):
+    """A run whose norm differs by more than three times the scatter is noted, others are not."""
+    make_bg_cube_models(hess_data, "GADF", tmp_path / "models", n_energy=10, n_fov=12)
+    report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=[20915, 21851])
+    assert not [note for note in report.notes if "norms" in note]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bgnb.gammapy.attach.FAR", 0.1)
+        report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=[20915], overwrite=True)
+    (note,) = (note for note in report.notes if "norms" in note)
+    assert "20915" in note
+
+
+def test_mask_without_norm_of_run_is_refused(models, tmp_path):
+    """A catalogue or a radius without an effect is refused."""
+    indir = write_gadf(tmp_path / "in", [run(2, 50)])
+    for name, arguments in (("catalog", {"catalog": "sources.csv"}), ("mask_radius", {"mask_radius": "1 deg"})):
+        with raises("no-effect", name, "norm = run"):
+            attach(models, indir, "GADF", tmp_path / "store", norm="model", **arguments)

@@ -100,7 +100,7 @@ def predicted_by_us(rate, fovalign, events, geom):
 def test_prediction_of_simulated_runs(runs, tmp_path, fovalign, obs_id):
     """Gammapy predicts the counts of the models for simulated runs, in each frame and with gaps."""
     models = read_models(model_directory(tmp_path / "models", fovalign))
-    attach(tmp_path / "models", runs, "GADF", tmp_path / "store", select=[obs_id])
+    attach(tmp_path / "models", runs, "GADF", tmp_path / "store", select=[obs_id], norm="model")
     observation = DataStore.from_dir(tmp_path / "store").obs(obs_id, required_irf=["aeff", "bkg"])
     events = read_event_list(open_runs(runs, "GADF").files(obs_id))
     rate = models.models[0].model.rate
@@ -134,7 +134,7 @@ def test_prediction_with_radial_background(runs, tmp_path, obs_id):
     (tmp_path / "models").mkdir()
     write_groups(ObservationGroups(), tmp_path / "models" / "bg_observation_groups.ecsv")
     write_model(model, tmp_path / "models" / "bg_cube_model_group27_table.fits.gz", {"ALT_PNT": 75.0, "AZ_PNT": 180.0})
-    attach(tmp_path / "models", runs, "GADF", tmp_path / "store", select=[obs_id], kind="bkg_2d")
+    attach(tmp_path / "models", runs, "GADF", tmp_path / "store", select=[obs_id], kind="bkg_2d", norm="model")
     observation = DataStore.from_dir(tmp_path / "store").obs(obs_id, required_irf=["aeff", "bkg"])
     assert isinstance(observation.bkg, Background2D)
     assert observation.bkg.data.shape == (20, 20)
@@ -168,7 +168,7 @@ def test_events_follow_the_prediction(tmp_path, fovalign, creator):
     write_groups(ObservationGroups(), tmp_path / "models" / "bg_observation_groups.ecsv")
     path = tmp_path / "models" / "bg_cube_model_group0_table.fits.gz"
     write_model(model, path, {"ALT_PNT": altitude, "AZ_PNT": azimuth})
-    attach(tmp_path / "models", tmp_path / "in", "GADF", tmp_path / "store")
+    attach(tmp_path / "models", tmp_path / "in", "GADF", tmp_path / "store", norm="model")
     observation = DataStore.from_dir(tmp_path / "store").obs(1, required_irf=["aeff", "bkg"])
     energy = MapAxis.from_energy_bounds("0.2 TeV", "20 TeV", nbin=6)
     geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=6, binsz=0.2, proj="TAN", axes=[energy])
@@ -197,7 +197,7 @@ def test_prediction_of_real_runs(hess_data, tmp_path, fovalign):
     make_bg_cube_models(hess_data, "GADF", tmp_path / "models", select=off, fovalign=fovalign, n_energy=10, n_fov=40)
     before = digests_and_times(hess_data)
     selected = [23523, 47829]
-    report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=selected)
+    report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=selected, norm="model")
     assert digests_and_times(hess_data) == before
     models = read_models(tmp_path / "models")
     energy = MapAxis.from_energy_bounds("0.5 TeV", "50 TeV", nbin=6)
@@ -224,7 +224,7 @@ def test_prediction_follows_the_altitude(tmp_path, monkeypatch, gti):
     """Gammapy predicts the counts of a true model that changes with altitude, for a run that drifts by 15 deg."""
     monkeypatch.setattr("bgnb.gammapy.attach.read_models", lambda _: drifting_models())
     indir = write_gadf(tmp_path / "in", [drifting_run(1, GTIS[gti])])
-    attach(tmp_path / "models", indir, "GADF", tmp_path / "store", on_error="fail")
+    attach(tmp_path / "models", indir, "GADF", tmp_path / "store", on_error="fail", norm="model")
     stored = DataStore.from_dir(tmp_path / "store").obs(1, required_irf=["bkg"])
     location = EarthLocation.from_geodetic(SITE["GEOLON"], SITE["GEOLAT"], SITE["ALTITUDE"])
     observation = Observation(bkg=stored.bkg, gti=stored.gti, pointing=stored.pointing, location=location)
