@@ -1,4 +1,4 @@
-"""Norms of runs: does one half of the field of view predict the other, and do the stated errors cover the truth?
+"""Norms of runs: predict one half of the field of view from the other, and test the coverage of the stated errors.
 
     python benchmarks/run_norms.py DIRECTORY
 

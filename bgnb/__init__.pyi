@@ -9,6 +9,7 @@ from .cubes.model import BackgroundModel, make_model
 from .cubes.model_set import ModelSet
 from .cubes.prediction import point_rate, predicted_rate
 from .cubes.profiles import Spectrum, spectrum
+from .cubes.run_norm import RunNorm, norm_of_run
 from .cubes.spline import SplineModel, fit_spline
 from .cubes.stack import Stack, stack_runs
 from .files.background_tables import read_background
@@ -61,6 +62,7 @@ __all__ = [
     "Production",
     "Report",
     "RunCounts",
+    "RunNorm",
     "RunPrediction",
     "Runs",
     "Selection",
@@ -86,6 +88,7 @@ __all__ = [
     "make_test_observation_table",
     "make_true_reco",
     "merge",
+    "norm_of_run",
     "notebook_parameters",
     "notebook_result",
     "open_runs",

@@ -56,6 +56,8 @@ class RunCounts:
         Ontime, the sum of the good time intervals, s; None in models of earlier versions.
     simulated : bool
         True for a simulated run.
+    mjd : float or None
+        Middle of the run, MJD in TT; None in models of earlier versions.
     """
 
     obs_id: int
@@ -76,6 +78,7 @@ class RunCounts:
     notes: tuple[str, ...] = ()
     ontime_s: float | None = None
     simulated: bool = False
+    mjd: float | None = None
 
     @property
     def counts(self) -> int:
@@ -100,6 +103,7 @@ class RunCounts:
             notes=events.notes,
             ontime_s=events.ontime,
             simulated=events.simulated,
+            mjd=events.mjd_middle,
             **numbers,
         )
 
@@ -121,6 +125,7 @@ def add_pieces(pieces: Sequence[RunCounts]) -> RunCounts:
     if not others:
         return first
     livetimes = [round(piece.livetime_s * MICROSECONDS) for piece in pieces]
+    mjds = [piece.mjd or 0.0 for piece in pieces]
     alt_pnt = az_pnt = None
     if all(piece.alt_pnt is not None for piece in pieces):
         pointings = np.array([(piece.alt_pnt, piece.az_pnt) for piece in pieces], dtype=float)
@@ -130,6 +135,7 @@ def add_pieces(pieces: Sequence[RunCounts]) -> RunCounts:
         **{name: sum(getattr(piece, name) for piece in pieces) for name in ("events", *EXCLUDED)},
         livetime_s=sum(livetimes) / MICROSECONDS,
         ontime_s=None if any(piece.ontime_s is None for piece in pieces) else sum(piece.ontime_s or 0.0 for piece in pieces),
+        mjd=None if any(piece.mjd is None for piece in pieces) else float(np.average(mjds, weights=livetimes)),
         alt_pnt=alt_pnt,
         az_pnt=az_pnt,
         notes=tuple(dict.fromkeys(note for piece in pieces for note in piece.notes)),

@@ -20,7 +20,7 @@ from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.run_scatter import norm_scatter
 from bgnb.cubes.spline import SplineModel
-from bgnb.observations.coordinates import FovAlign
+from bgnb.observations.coordinates import FovAlign, date_of
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import EventList
 from bgnb.observations.groups import ObservationGroups
@@ -32,6 +32,8 @@ MIN_COUNTS = 1000
 AZIMUTH_DISTANCE = 0.1
 # Maximum distance of the times at which the rate for a run is evaluated, s; meanwhile the sky turns by 1 deg.
 _STEP_S = 240.0
+#: Time before and after the runs of the models within which other runs are expected to have the same background, days.
+DAYS = 90
 #: Lookup of the rate for a run in the models of groups.
 ModelLookup = Literal["interpolate", "nearest"]
 
@@ -236,6 +238,29 @@ class ModelSet:
         if other := [obs_id for obs_id in obs_ids if (obs_id in runs.simulated) != of_simulation]:
             which = "real, but the models are simulated" if of_simulation else "simulated, but the models are of real runs"
             notes.append(f"{which}: run {enumerate_values(other)}")
+        return notes
+
+    def notes_on_configuration(self, runs: Mapping[int, tuple[float, int | None]]) -> list[str]:
+        """List notes on runs far in time from those of the models, or with other numbers of telescopes.
+
+        Parameters
+        ----------
+        runs : mapping of int to tuple
+            Middle of each run, MJD in TT, and its number of telescopes, by OBS_ID.
+        """
+        ours = [run for group in self.models for run in group.model.stack.runs]
+        mjds, numbers = [run.mjd for run in ours if run.mjd is not None], {run.n_tels for run in ours}
+        notes = []
+        if mjds:
+            first, last = min(mjds), max(mjds)
+            if far := [obs_id for obs_id, (mjd, _) in runs.items() if not first - DAYS <= mjd <= last + DAYS]:
+                when = f"more than {DAYS} days outside the time of the models' runs, {date_of(first)} to {date_of(last)}"
+                notes.append(f"taken {when}; the instrument may have changed: run {enumerate_values(far)}")
+        if numbers and None not in numbers:
+            others = [obs_id for obs_id, (_, n_tels) in runs.items() if n_tels is not None and n_tels not in numbers]
+            known = enumerate_values(sorted(number for number in numbers if number is not None))
+            if others:
+                notes.append(f"not taken with {known} telescopes (N_TELS), as the models' runs: run {enumerate_values(others)}")
         return notes
 
     def rate_for(self, alt_pnt: float, az_pnt: float, model_lookup: ModelLookup = "interpolate") -> RateForRun:

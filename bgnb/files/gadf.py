@@ -39,6 +39,7 @@ from bgnb.files.background_tables import (
 )
 from bgnb.files.fits_writer import primary_hdu, write_fits
 from bgnb.observations.gadf_keywords import SIMULATED, is_simulated
+from bgnb.observations.coordinates import date_of
 
 _RUN_COLUMNS = {
     "OBS_ID": ("obs_id", "K", ""),
@@ -54,6 +55,8 @@ _RUN_COLUMNS = {
     "ABOVE_THRES": ("events_above_limit", "K", ""),
     "ALT_PNT": ("alt_pnt", "D", "deg"),
     "AZ_PNT": ("az_pnt", "D", "deg"),
+    "MJD": ("mjd", "D", "d"),
+    "N_TELS": ("n_tels", "D", ""),
 }
 
 
@@ -242,6 +245,9 @@ def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.Pr
     if model.is_simulated:
         primary.header["OBJECT"] = SIMULATED
     primary.header.update(edge_keywords(model.edge))
+    if mjds := [run.mjd for run in model.stack.runs if run.mjd is not None]:
+        primary.header["DATE-OBS"] = (date_of(min(mjds)), "date of the first run")
+        primary.header["DATE-END"] = (date_of(max(mjds)), "date of the last run")
     primary.header.update(keywords or {})
     return primary
 
@@ -281,5 +287,6 @@ def _read_runs(hdu: fits.BinTableHDU, telescop: str, simulated: bool) -> tuple[R
         there = ((column, attribute) for column, (attribute, _, _) in _RUN_COLUMNS.items() if column in hdu.columns.names)
         values = {attribute: row[column].item() for column, attribute in there}  # older files have fewer
         stated: dict[str, Any] = {attribute: None if np.isnan(value) else value for attribute, value in values.items()}
-        runs.append(RunCounts(**stated, telescop=telescop, simulated=simulated))
+        n_tels = stated.pop("n_tels", None)
+        runs.append(RunCounts(**stated, telescop=telescop, n_tels=n_tels and int(n_tels), simulated=simulated))
     return tuple(runs)

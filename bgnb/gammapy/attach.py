@@ -177,10 +177,10 @@ def attach(
     """Make a data store for Gammapy in which every run has a background.
 
     OUTDIR contains GADF index files and a background for each run. The index refers, by
-    relative paths, to the files of INDIR, which are not changed. The backgrounds are written
-    such that Gammapy predicts the counts of the models: per ontime, at the bin centres,
-    averaged over the pointings of the run, and in a frame that Gammapy interprets correctly. They
-    are continued to the energies of events above the energy threshold of the run that lie
+    relative paths, to the files of INDIR, which are not changed. The backgrounds have the norm of
+    their run (see `norm_of_run`), or that of the models. They are written such that Gammapy predicts
+    the right counts: per ontime, at the bin centres, averaged over the pointings of the run, and
+    in a frame that Gammapy interprets correctly. They are continued to the energies of events above the energy threshold of the run that lie
     outside the energies of the models (see ``docs/methods.md``).
 
     Parameters
@@ -257,6 +257,7 @@ def attach(
             (
                 *runs.notes,
                 *models.notes_on(runs, [run.obs_id for run in attached]),
+                *models.notes_on_configuration(job.configurations),
                 *_note_on_rates(attached),
                 *_note_on_norms(attached, models.scatter[0]),
                 *notes_on_coverage(covered, *consequences),
@@ -274,6 +275,8 @@ class _Job:
     ) -> None:
         self._models, self._runs, self._settings, self._directory, self._mask = models, runs, settings, directory, mask
         self._of_groups: dict[int, Cube] = {}
+        #: MJD and number of telescopes of each run.
+        self.configurations: dict[int, tuple[float, int | None]] = {}
 
     def attach(self, obs_id: int) -> AttachedRun:
         """Write the background of a run, and return the result."""
@@ -310,6 +313,7 @@ class _Job:
             nearest = np.abs(np.log(energy[:, None] / found.rate.axes.energy_centers.value)).argmin(axis=1)
             of_models = self._models.count_covariance(found, alt_pnt, az_pnt)
             covariance = of_models[np.ix_(nearest, nearest)] + norm.covariance(energy)
+        self.configurations[obs_id] = run.mjd_middle, run.n_tels
         path = self._directory / BACKGROUNDS / background_file(obs_id)
         per_ontime = Cube(rate.axes, rate.quantity * (factor * norm.factor(energy))[:, None, None])
         kind = self._settings.kind

@@ -318,3 +318,13 @@ def _tangent_frame(direction: Floats) -> Floats:
 def _lon_lat(ahead: Floats, left: Floats, up: Floats) -> tuple[Floats, Floats]:
     """Compute longitudes and latitudes, deg, from Cartesian components."""
     return np.degrees(np.arctan2(left, ahead)), np.degrees(np.arctan2(up, np.hypot(ahead, left)))
+
+
+def date_of(mjd: float) -> str:
+    """Return the date of an MJD.
+
+    >>> date_of(53112.9)
+    '2004-04-17'
+    """
+    year, month, day, _ = erfa.jd2cal(erfa.DJM0, mjd)
+    return f"{year:04d}-{month:02d}-{day:02d}"

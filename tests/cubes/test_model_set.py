@@ -110,3 +110,29 @@ def test_covariance_and_reference_of_groups():
     total = np.sum(list(planes.values()), axis=0)
     mean = (total * np.log(AXES.energy_centers.value)).sum() / total.sum()
     assert models.reference_energy == pytest.approx(np.exp(mean))
+
+
+def test_other_dates_and_telescopes_are_noted():
+    """Runs long before or after the models' runs, or with other telescopes, are noted; unknown ones are not."""
+    models = model_set()
+    groups = []
+    for group, mjd, n_tels in zip(models.models, (53000.0, 53200.0), (4, 3), strict=True):
+        model = counted(group.model, [6, 4, 2, 1], group.group_id)
+        (run,) = model.stack.runs
+        stack = replace(model.stack, runs=(replace(run, mjd=mjd, n_tels=n_tels),))
+        groups.append(replace(group, model=replace(model, stack=stack)))
+    models = replace(models, models=tuple(groups))
+    margin = 90
+    runs = {
+        7: (53000.0 - margin, 4),
+        8: (52999.0 - margin, 3),
+        9: (53201.0 + margin, None),
+        10: (53200.0 + margin, 2),
+        11: (53100.0, 5),
+    }
+    dates, numbers = models.notes_on_configuration(runs)
+    assert dates.endswith("run 8, 9")
+    assert "2003-12-27 to 2004-07-14" in dates
+    assert numbers.endswith("run 10, 11")
+    assert "3, 4 telescopes" in numbers
+    assert model_set().notes_on_configuration(runs) == []
