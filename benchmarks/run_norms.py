@@ -40,6 +40,7 @@ from bgnb.cubes.run_norm import fit_norm
 ON = ("Crab Nebula", "PKS 2155-304")
 FOLDS, SPLIT_DEG, MIN_EXPECTED = 10, 1.4, 3.0
 SCATTER, TILT, N_TRAIN, N_TEST = 0.13, 0.05, 30, 200
+PIVOT = 0.5  # TeV; about the mean energy of the simulated events
 GRID = Grid.regular()
 
 
@@ -76,13 +77,16 @@ def simulated() -> list:
     axes = CubeAxes.regular(n_energy=30, n_fov=40)
 
     def run(row) -> EventList:
-        rate = 200.0 * np.exp(rng.normal(-(SCATTER**2) / 2, SCATTER))
-        index = TrueModel().spectral_index + rng.normal(0, TILT)
+        mean = TrueModel().spectral_index
+        index = mean + rng.normal(0, TILT)
+        # The rate at PIVOT does not depend on the index.
+        rate = 200.0 * np.exp(rng.normal(-(SCATTER**2) / 2, SCATTER)) * mean / index * (0.1 / PIVOT) ** (mean - index)
         return make_test_eventlist(row, TrueModel(trigger_rate=rate, spectral_index=index), energy_threshold=0.3, seed=4)
 
     events = [run(row) for row in table]
     cells = [Cell(*each.mean_pointing, stack_runs([each], axes)) for each in events[:N_TRAIN]]
     spline, stack = fit_spline(cells), stack_runs(events[:N_TRAIN], axes)
+    print(f"simulated: stated scatter {spline.scatter:.3f}, tilt {spline.tilt:.3f}")
     group = GroupModel(group_id=0, alt_pnt=60.0, az_pnt=0.0, model=make_model(stack, "unsmoothed"))
     models = ModelSet(models=(group,), groups=None, model_ids={0: 0}, for_pointing=spline)
     return [predict(models, each) for each in events[N_TRAIN:]]

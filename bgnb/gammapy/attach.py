@@ -180,8 +180,9 @@ def attach(
     relative paths, to the files of INDIR, which are not changed. The backgrounds have the norm of
     their run (see `norm_of_run`), or that of the models. They are written such that Gammapy predicts
     the right counts: per ontime, at the bin centres, averaged over the pointings of the run, and
-    in a frame that Gammapy interprets correctly. They are continued to the energies of events above the energy threshold of the run that lie
-    outside the energies of the models (see ``docs/methods.md``).
+    in a frame that Gammapy interprets correctly. They are continued to the energies of events
+    above the energy threshold of the run that lie outside the energies of the models (see
+    ``docs/methods.md``).
 
     Parameters
     ----------
