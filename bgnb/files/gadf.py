@@ -38,8 +38,8 @@ from bgnb.files.background_tables import (
     write_background,
 )
 from bgnb.files.fits_writer import primary_hdu, write_fits
-from bgnb.observations.gadf_keywords import SIMULATED, is_simulated
 from bgnb.observations.coordinates import date_of
+from bgnb.observations.gadf_keywords import SIMULATED, is_simulated
 
 _RUN_COLUMNS = {
     "OBS_ID": ("obs_id", "K", ""),
