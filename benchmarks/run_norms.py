@@ -35,7 +35,7 @@ from bgnb import (
 )
 from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.model_set import GroupModel
-from bgnb.cubes.run_norm import fit_norm
+from bgnb.cubes.run_norm import fit_norm, prior_scatter
 
 ON = ("Crab Nebula", "PKS 2155-304")
 FOLDS, SPLIT_DEG, MIN_EXPECTED = 10, 1.4, 3.0
@@ -107,11 +107,17 @@ def predict(models: ModelSet, run: EventList) -> tuple:
 def compare(counts, expected, covariance, models: ModelSet, known, other) -> tuple:
     """Estimate the norm from known pixels; return the comparison in the others: counts, prediction, quantiles by energy."""
     energy = GRID.axes.energy_centers.value
-    scatter, tilt = models.scatter
     of_known = counts[:, known].sum(axis=1), expected[:, known].sum(axis=1)
-    norm = fit_norm(*of_known, energy, scatter or 0.0, tilt or 0.0, models.reference_energy)
+    norm = fit_norm(
+        *of_known,
+        energy,
+        scatter=prior_scatter(models),
+        tilt=models.scatter[1] or 0.0,
+        reference_tev=models.reference_energy,
+        of_models=covariance,
+    )
     observed, predicted = counts[:, other].sum(axis=1), expected[:, other].sum(axis=1) * norm.factor(energy)
-    variance = np.diag(norm.covariance(energy) + covariance)
+    variance = np.diag(norm.covariance)
     bins = predicted >= MIN_EXPECTED
     shape = 1 / variance[bins]
     arguments = shape, shape / (shape + predicted[bins])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import math
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -235,6 +236,15 @@ class SettingsGroup:
             else:
                 found |= each.default_factory.declared()  # type: ignore[union-attr]
         return found
+
+    def is_default(self, name: str) -> bool:
+        """Check that a setting of this group, not of a nested one, has its default value."""
+        default = self.declared()[name].default
+        value = getattr(self, name)
+        if default is None or value is None:
+            return value is default
+        default = self.declared()[name].metadata["declaration"].kind.check(name, default)
+        return math.isclose(value, default) if isinstance(default, float) else bool(value == default)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:

@@ -31,18 +31,20 @@ class CameraEdge:
     ----------
     shape : {"circle", "rectangle"}
         Its shape.
-    detx, dety : float
-        Distance from the centre in DETX and DETY, deg; both are the radius of a circle.
+    detx, dety : float or None
+        Distance from the centre in DETX and DETY, deg; both are the radius of a circle. None for a rectangle that ends
+        in the other direction only.
     """
 
     shape: Literal["circle", "rectangle"]
-    detx: float
-    dety: float
+    detx: float | None
+    dety: float | None
 
     def __str__(self) -> str:
         if self.shape == "circle":
             return f"a circle of radius {self.detx:.2f} deg"
-        return f"a rectangle of ±{self.detx:.2f} deg in DETX and ±{self.dety:.2f} deg in DETY"
+        sides = (("DETX", self.detx), ("DETY", self.dety))
+        return "a rectangle of " + " and ".join(f"±{size:.2f} deg in {name}" for name, size in sides if size is not None)
 
 
 def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> tuple[Floats, CameraEdge | None]:
@@ -74,7 +76,9 @@ def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> tuple[Flo
     rectangle, (height, width) = _inside(counts, expected, [vertical, horizontal])
     inside, edge = circle, CameraEdge(shape="circle", detx=radius, dety=radius)
     if (expected * rectangle).sum() < (expected * circle).sum():
-        inside, edge = rectangle, CameraEdge(shape="rectangle", detx=width, dety=height)
+        ends = [bool((rectangle == 0).all(axis=axis).any()) for axis in (0, 1)]
+        sizes = [size if is_end else None for size, is_end in zip((width, height), ends, strict=True)]
+        inside, edge = rectangle, CameraEdge(shape="rectangle", detx=sizes[0], dety=sizes[1])
     beyond = (expected * (1 - inside)).sum() * (inside == 0).any()  # a deficit in the outermost pixels alone is not an edge
     sharp = beyond > _EXPECTED_BEYOND and counts[inside == 0].sum() <= _OBSERVED_BEYOND * beyond
     sharp &= counts[inside == 1].sum() > counts.sum() / 2  # otherwise there are too few pixels to tell

@@ -157,9 +157,10 @@ class ModelSet:
     def count_covariance(self, found: RateForRun, alt_pnt: float, az_pnt: float) -> Floats:
         """Compute the relative statistical covariance of the predicted counts between energy bins.
 
-        For a spline, it follows from the covariance of the coefficients. For models of groups, energy
-        bins are independent, and the relative variance is 1 over the counts of the group; those of
-        several groups are combined with their weights.
+        For a spline, it follows from the covariance of the coefficients. For models of groups, the relative
+        variance in an energy bin is 1 over the counts of the group, independent of other bins, plus that of the
+        mean norm of its runs, which all bins have in common. Groups are combined with their weights. True models have no
+        error.
 
         Parameters
         ----------
@@ -173,14 +174,27 @@ class ModelSet:
         ndarray, shape (energy, energy)
             Covariance of the logarithm of the predicted counts in the field of view, in the energy bins of the rate.
         """
-        if not found.weights and isinstance(self.for_pointing, SplineModel):
+        if isinstance(self.for_pointing, SplineModel):
             return self.for_pointing.count_covariance(alt_pnt, az_pnt)
-        log_energy, variance = np.log(found.rate.axes.energy_centers.value), np.zeros(found.rate.axes.shape[0])
-        for group_id, weight in found.weights.items():
+        log_energy, n_energy = np.log(found.rate.axes.energy_centers.value), found.rate.axes.shape[0]
+        covariance = np.zeros((n_energy, n_energy))
+        # A model for any pointing of another package has the counts of all groups.
+        weights = found.weights or dict.fromkeys(self.group_ids, 1 / len(self.models))
+        for group_id, weight in weights.items():
             model = self[group_id]
+            if model.is_true:
+                continue
             of_group = 1 / np.maximum(model.stack.counts.sum(axis=(1, 2)), 1)
-            variance += weight**2 * np.interp(log_energy, np.log(model.axes.energy_centers.value), of_group)
-        return np.diag(variance)
+            of_group = np.interp(log_energy, np.log(model.axes.energy_centers.value), of_group)
+            covariance += weight**2 * (np.diag(of_group) + (self.scatter[0] or 0.0) ** 2 / len(model.stack.runs))
+        return covariance
+
+    @cached_property
+    def scatter_freedom(self) -> int:
+        """Number of independent differences between runs from which `scatter` was estimated."""
+        if isinstance(self.for_pointing, SplineModel):
+            return max(len(self.obs_ids) - 1, 0)
+        return sum(max(len(group.model.stack.runs) - 1, 0) for group in self.models)
 
     @cached_property
     def altitudes(self) -> tuple[float, float]:
@@ -254,13 +268,14 @@ class ModelSet:
         if mjds:
             first, last = min(mjds), max(mjds)
             if far := [obs_id for obs_id, (mjd, _) in runs.items() if not first - DAYS <= mjd <= last + DAYS]:
-                when = f"more than {DAYS} days outside the time of the models' runs, {date_of(first)} to {date_of(last)}"
+                when = f"more than {DAYS} days before or after the runs of the models, {date_of(first)} to {date_of(last)}"
                 notes.append(f"taken {when}; the instrument may have changed: run {enumerate_values(far)}")
         if numbers and None not in numbers:
             others = [obs_id for obs_id, (_, n_tels) in runs.items() if n_tels is not None and n_tels not in numbers]
             known = enumerate_values(sorted(number for number in numbers if number is not None))
             if others:
-                notes.append(f"not taken with {known} telescopes (N_TELS), as the models' runs: run {enumerate_values(others)}")
+                which = f"the number of telescopes (N_TELS) is not one of those of the models ({known})"
+                notes.append(f"{which}: run {enumerate_values(others)}")
         return notes
 
     def rate_for(self, alt_pnt: float, az_pnt: float, model_lookup: ModelLookup = "interpolate") -> RateForRun:

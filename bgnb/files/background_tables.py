@@ -376,15 +376,14 @@ def edge_keywords(edge: CameraEdge | None) -> dict[str, Any]:
     """Make the keywords of an edge of the camera; none if there is no edge."""
     if edge is None:
         return {}
-    sizes = {
-        name: (value, "[deg] from the centre to this edge") for name, value in zip(_EDGE, (edge.detx, edge.dety), strict=True)
-    }
-    return {"CAMERA": (edge.shape, "fitted edge of the camera"), **sizes}
+    sizes = dict(zip(_EDGE, (edge.detx, edge.dety), strict=True))
+    stated = {name: (size, "[deg] from the centre to this edge") for name, size in sizes.items() if size is not None}
+    return {"CAMERA": (edge.shape, "fitted edge of the camera"), **stated}
 
 
 def read_edge(header: fits.Header) -> CameraEdge | None:
     """Read the keywords of an edge of the camera; None if there are none."""
-    if not all(name in header for name in ("CAMERA", *_EDGE)):
+    if "CAMERA" not in header:
         return None
-    detx, dety = (float(header[name]) for name in _EDGE)
+    detx, dety = (None if name not in header else float(header[name]) for name in _EDGE)
     return CameraEdge(shape=header["CAMERA"], detx=detx, dety=dety)

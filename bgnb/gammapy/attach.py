@@ -23,7 +23,7 @@ from bgnb.cubes.cube import Cube
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
-from bgnb.cubes.run_norm import RunNorm, norm_of_run
+from bgnb.cubes.run_norm import RunNorm, norm_of_run, prior_scatter
 from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, write_background
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.model_directory import read_models
@@ -100,7 +100,7 @@ class AttachedRun:
         """Return the entry in ``report.json``."""
         status = "attached" if self.reason is None else "left_out"
         entry = asdict(self) | {"reason": None if self.reason is None else str(self.reason)}
-        entry["predicted_over_observed"] = self.predicted_over_observed
+        entry |= {"norm": self.norm and self.norm.as_dict(), "predicted_over_observed": self.predicted_over_observed}
         return {"obs_id": entry.pop("obs_id"), "status": status, **entry}
 
 
@@ -140,8 +140,8 @@ class Attachments:
         frames = Counter(run.fovalign or "radial" for run in attached)
         lines.append(f"frames of the backgrounds: {', '.join(f'{frame} {n}' for frame, n in sorted(frames.items()))}")
         norms = [run.norm for run in attached if run.norm is not None]
-        if norms and norms[0].source == "run":
-            values, errors = np.array([norm.norm for norm in norms]), [norm.norm_error or 0.0 for norm in norms]
+        if any(norm.source == "run" for norm in norms):
+            values, errors = np.array([norm.norm for norm in norms]), [norm.norm_error for norm in norms]
             spread = f"mean {values.mean():.3f}, standard deviation {values.std():.3f}, mean error {np.mean(errors):.3f}"
             lines.append(f"norms of the runs relative to the models: {spread}")
         for missing, n in Counter(run.missing for run in attached if run.missing).items():
@@ -250,6 +250,7 @@ def attach(
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
         reports = [_with_missing(run, components[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in skipped.items()]
+        norms = {run.obs_id: run.norm for run in attached if run.norm is not None}
         covered = {run.obs_id: run.coverage for run in attached if run.coverage is not None}
         consequences = "the backgrounds are continued along a power law", "there is no background"
         report = Attachments(
@@ -260,7 +261,7 @@ def attach(
                 *models.notes_on(runs, [run.obs_id for run in attached]),
                 *models.notes_on_configuration(job.configurations),
                 *_note_on_rates(attached),
-                *_note_on_norms(attached, models.scatter[0]),
+                *notes_on_norms(norms, settings.norm, prior_scatter(models)),
                 *notes_on_coverage(covered, *consequences),
             ),
         )
@@ -294,7 +295,7 @@ class _Job:
         fovalign = None if self._settings.kind == "bkg_2d" else _frame(self._models.fovalign, header, run)
         if fovalign and fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":
             rate = rotate_to_radec(rate, run)
-        norm = norm_of_run(self._models, found.rate, run, self._settings.norm, self._mask)  # type: ignore[arg-type]
+        norm = norm_of_run(self._models, found, run, self._settings.norm, self._mask)  # type: ignore[arg-type]
         factor = run.livetime / run.ontime
         keywords = metadata(
             energy_range=self._models.energy_range(found.weights),
@@ -309,15 +310,12 @@ class _Job:
         groups = ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in found.weights.items())
         keywords |= {"OBS_ID": obs_id, "GROUPS": groups} | norm_keywords(norm)
         energy = rate.axes.energy_centers.value
-        covariance = None
-        if norm.norm_error is not None:
-            nearest = np.abs(np.log(energy[:, None] / found.rate.axes.energy_centers.value)).argmin(axis=1)
-            of_models = self._models.count_covariance(found, alt_pnt, az_pnt)
-            covariance = of_models[np.ix_(nearest, nearest)] + norm.covariance(energy)
+        nearest = np.abs(np.log(energy[:, None] / found.rate.axes.energy_centers.value)).argmin(axis=1)
         self.configurations[obs_id] = run.mjd_middle, run.n_tels
         path = self._directory / BACKGROUNDS / background_file(obs_id)
         per_ontime = Cube(rate.axes, rate.quantity * (factor * norm.factor(energy))[:, None, None])
         kind = self._settings.kind
+        covariance = norm.covariance[np.ix_(nearest, nearest)]  # continued bins have that of the first or last
         write_background(per_ontime, path, keywords=keywords, fovalign=fovalign, kind=kind, covariance=covariance)
         states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
         missing = () if states_site else ("site",)
@@ -348,32 +346,37 @@ def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
     return note_on_rates(ratios, "predicted and observed rates", "run")
 
 
-def _note_on_norms(attached: Sequence[AttachedRun], scatter: float | None) -> list[str]:
-    """Note runs whose norms differ from 1 by more than the scatter from run to run explains."""
-    norms = {run.obs_id: run.norm for run in attached if run.norm is not None and run.norm.source == "run"}
-    far = [
-        obs_id
-        for obs_id, norm in norms.items()
-        if scatter and abs(np.log(norm.norm)) > FAR * np.hypot(scatter, norm.norm_error or 0.0)
-    ]
-    if not far:
+def notes_on_norms(norms: Mapping[int, RunNorm], source: str, scatter: float) -> list[str]:
+    """Note runs without counts to compare, and those whose counts the scatter from run to run does not explain."""
+    if source != "run":
         return []
-    reason = f"by more than {FAR:g} times the scatter from run to run, {scatter:.3f}; check the weather and the instrument"
-    return [f"norms that differ from that of the models {reason}: run {enumerate_values(far)}"]
+    notes = []
+    if nothing := [obs_id for obs_id, norm in norms.items() if norm.source == "model"]:
+        reason = "nothing to compare at the energies of the models outside the exclusion regions"
+        notes.append(f"{reason}; the norm is that of the models: run {enumerate_values(nothing)}")
+    far = []
+    for obs_id, norm in norms.items():
+        ratio = np.log(max(norm.counts, 0.5) / norm.expected) if norm.expected > 0 else 0.0
+        if abs(ratio) > FAR * np.sqrt(scatter**2 + 1 / max(norm.expected, 1.0)):
+            far.append(obs_id)
+    if far:
+        reason = f"more than {FAR:g} standard deviations from the models (scatter from run to run: {scatter:.3f})"
+        notes.append(f"the norm is {reason}; check weather and instrument: run {enumerate_values(far)}")
+    return notes
 
 
 def norm_keywords(norm: RunNorm) -> dict[str, Any]:
     """Make the keywords that state norm and tilt of a background, and their uncertainty."""
-    stated = {
+    return {
         "NORMFROM": (norm.source, "origin of the norm: model or run"),
         "NORM": (norm.norm, "norm relative to the models, in the rates"),
         "NORM_ERR": (norm.norm_error, "standard deviation of log norm"),
         "NORMTILT": (norm.tilt, "factor (E/NORMEREF)**(-NORMTILT)"),
         "TILT_ERR": (norm.tilt_error, "standard deviation of NORMTILT"),
         "NORMCORR": (norm.correlation, "correlation of log norm and NORMTILT"),
+        "NORMCURV": (norm.curvature, "factor exp(NORMCURV*ln(E/NORMEREF)**2)"),
         "NORMEREF": (norm.reference_tev, "[TeV] reference energy of norm and tilt"),
     }
-    return {name: card for name, card in stated.items() if card[0] is not None}
 
 
 def background_file(obs_id: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +38,13 @@ class AttachSettings(SettingsGroup):
     )
     catalog: Any = catalog_setting()
     mask_radius: Any = mask_radius_setting(
-        "Events in circles around known sources do not enter the norm; radius of these circles, besides twice the "
-        "extension of the source."
+        "Events in circles around known sources do not enter the norm; radius of these circles, in addition to twice "
+        "the extension of the source."
     )
     on_error: Any = on_error_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        changed = {"catalog": self.catalog is not None, "mask_radius": not math.isclose(self.mask_radius, 0.5)}
-        if self.norm == "model" and (without := [name for name, is_changed in changed.items() if is_changed]):
-            raise BgnbError("no-effect", f"{' and '.join(without)} have an effect only with norm = run")
+        changed = [name for name in ("catalog", "mask_radius") if not self.is_default(name)]
+        if self.norm == "model" and changed:
+            raise BgnbError("no-effect", f"{changed[0]} has an effect only with norm = run")

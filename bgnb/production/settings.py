@@ -6,7 +6,6 @@ this module at each start.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import index
@@ -134,7 +133,7 @@ class RunSelection(SettingsGroup):
     select: Any = select_setting("far")
     catalog: Any = catalog_setting()
     exclusion_radius: Any = setting(
-        Value("deg", minimum=0), "3 deg", help="Minimum distance of far runs from a source, besides twice its extension."
+        Value("deg", minimum=0), "3 deg", help="Minimum distance of far runs from a source, in addition to twice its extension."
     )
 
     def check_effect(self) -> None:
@@ -145,11 +144,8 @@ class RunSelection(SettingsGroup):
         BgnbError
             If runs are not selected by their distance from sources.
         """
-        radius = self.declared()["exclusion_radius"]
-        default = radius.metadata["declaration"].kind.check("exclusion_radius", radius.default)
-        changed = not math.isclose(self.exclusion_radius, default)
-        for name, given in (("catalog", self.catalog is not None), ("exclusion_radius", changed)):
-            if given and self.select != "far":
+        for name in ("catalog", "exclusion_radius"):
+            if not self.is_default(name) and self.select != "far":
                 more = ", or with sources = mask" * (name == "catalog")
                 raise BgnbError("no-effect", f"{name} has an effect only with select = far{more}")
 
@@ -164,7 +160,7 @@ class Sources(SettingsGroup):
         help="Known sources: drop the runs near them, or mask: keep all selected runs, and exclude events and livetime in "
         "circles around the sources.",
     )
-    mask_radius: Any = mask_radius_setting("Radius of these circles, besides twice the extension of the source.")
+    mask_radius: Any = mask_radius_setting("Radius of these circles, in addition to twice the extension of the source.")
 
     def check_effect(self, selection: RunSelection) -> None:
         """Check that the radii and the catalogue have an effect.
@@ -176,9 +172,9 @@ class Sources(SettingsGroup):
         """
         if self.sources != "mask":
             selection.check_effect()
-            if not math.isclose(self.mask_radius, Sources().mask_radius):
+            if not self.is_default("mask_radius"):
                 raise BgnbError("no-effect", "mask_radius has an effect only with sources = mask")
-        elif not math.isclose(selection.exclusion_radius, RunSelection().exclusion_radius):
+        elif not selection.is_default("exclusion_radius"):
             raise BgnbError("no-effect", "exclusion_radius has an effect only with sources = drop; set mask_radius instead")
 
 

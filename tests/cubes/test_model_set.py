@@ -107,6 +107,11 @@ def test_covariance_and_reference_of_groups():
     covariance = models.count_covariance(RateForRun(rate=groups[0].model.rate, weights=weights), 32.0, 90.0)
     expected = [0.25**2 / (6 * low) + 0.75**2 / max(6 * high, 1) for low, high in zip(*planes.values(), strict=True)]
     np.testing.assert_allclose(covariance, np.diag(expected))
+    scattered = replace(models)
+    vars(scattered)["scatter"] = (0.3, None)
+    common = scattered.count_covariance(RateForRun(rate=groups[0].model.rate, weights=weights), 32.0, 90.0) - covariance
+    np.testing.assert_allclose(common, np.full((4, 4), 0.09 * (0.25**2 + 0.75**2)))
+    assert models.scatter_freedom == 0
     total = np.sum(list(planes.values()), axis=0)
     mean = (total * np.log(AXES.energy_centers.value)).sum() / total.sum()
     assert models.reference_energy == pytest.approx(np.exp(mean))
@@ -133,6 +138,5 @@ def test_other_dates_and_telescopes_are_noted():
     dates, numbers = models.notes_on_configuration(runs)
     assert dates.endswith("run 8, 9")
     assert "2003-12-27 to 2004-07-14" in dates
-    assert numbers.endswith("run 10, 11")
-    assert "3, 4 telescopes" in numbers
+    assert numbers.endswith("(3, 4): run 10, 11")
     assert model_set().notes_on_configuration(runs) == []

@@ -83,7 +83,6 @@ def test_rate_and_error_by_dense_design(fitted):
     np.testing.assert_array_equal(fitted.rate_at(52.0, 90.0).quantity.value.ravel(), rate)
 
 
-@pytest.mark.slow
 def test_count_covariance_is_that_of_coefficients():
     """The covariance of the log counts is that of the coefficients times the numerical derivatives, in continued planes too."""
     model = fit_spline(cells(5, threshold_bin=3))
@@ -102,6 +101,7 @@ def test_count_covariance_is_that_of_coefficients():
     assert found[3, 3] != found[2, 2]
 
 
+@pytest.mark.slow
 def test_pulls_have_unit_width():
     """Pulls of the rate have a width of one."""
     pulls = []

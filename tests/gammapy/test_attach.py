@@ -1,6 +1,7 @@
 """Attachment of models to runs, tested without Gammapy."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from bgnb import (
     make_bg_cube_models,
     make_test_bg_cube_model,
     make_test_dataset,
+    norm_of_run,
     open_runs,
     read_background,
     read_event_list,
@@ -32,7 +34,9 @@ from bgnb import (
 )
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.radial import radial_mean
+from bgnb.cubes.run_norm import VAGUE_SCATTER, RunNorm
 from bgnb.files.background_tables import REVERSED, write_background
+from bgnb.gammapy.attach import notes_on_norms
 from bgnb.gammapy.rotate import rotate_to_radec
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_altaz, separation
 from bgnb.observations.event_list import EventList
@@ -485,56 +489,56 @@ def test_norm_is_that_of_the_run(tmp_path):
     assert norms["source"].norm == pytest.approx(norms["none"].norm, rel=0.01)
     # A radius of one standard deviation of the image contains 39 % of the source.
     assert norms["narrow"].norm / norms["none"].norm - 1 == pytest.approx(0.61 * 2.8 * 1500 / n_events, rel=0.1)
-    assert (norms["model"].norm, norms["model"].norm_error) == (1.0, None)
+    assert (norms["model"].norm, norms["model"].norm_error) == (1.0, VAGUE_SCATTER)
 
 
 def test_norm_and_covariance_are_stated(hess_data, tmp_path):
     """Header, report and HDU COVARIANCE state norm, tilt and uncertainty; those of the models are the scatter."""
     make_bg_cube_models(hess_data, "GADF", tmp_path / "models", n_energy=10, n_fov=12)
     models = read_models(tmp_path / "models")
+    events = read_event_list(open_runs(hess_data, "GADF").files(20915))
+    found = models.mean_rate_for(events)
     for norm in ("run", "model"):
         store = tmp_path / norm
-        attach(tmp_path / "models", hess_data, "GADF", store, norm=norm, select=[20915])
+        report = attach(tmp_path / "models", hess_data, "GADF", store, norm=norm, select=[20915])
         (stated,) = (entry["norm"] for entry in json.loads((store / "report.json").read_text())["runs"] if entry["norm"])
         with fits.open(store / "backgrounds" / "bkg_20915.fits.gz") as hdus:
             header, table = hdus["BACKGROUND"].header, Table(hdus["COVARIANCE"].data)
             energy = hdus["BACKGROUND"].data["ENERG_LO"][0]
-        names_in_report = ("source", "norm", "norm_error", "tilt", "tilt_error", "correlation", "reference_tev")
-        keywords = ("NORMFROM", "NORM", "NORM_ERR", "NORMTILT", "TILT_ERR", "NORMCORR", "NORMEREF")
+        names = ("norm", "norm_error", "tilt", "tilt_error", "correlation", "curvature", "reference_tev")
+        keywords = ("NORM", "NORM_ERR", "NORMTILT", "TILT_ERR", "NORMCORR", "NORMCURV", "NORMEREF")
         assert header["NORMFROM"] == stated["source"] == norm
-        values = [stated[name] for name in names_in_report[1:]]
-        assert [header[name] for name in keywords[1:]] == pytest.approx(values)
+        assert [header[name] for name in keywords] == pytest.approx([stated[name] for name in names])
         np.testing.assert_allclose(table["ENERG_LO"], energy)
+        expected = norm_of_run(models, found, events, norm)
+        assert stated["norm"] == pytest.approx(expected.norm, rel=0.02)  # attach excludes known sources
         centres = np.sqrt(table["ENERG_LO"] * table["ENERG_HI"])
+        of_models = np.log(found.rate.axes.energy_centers.value)
+        nearest = [int(np.argmin(np.abs(of_models - each))) for each in np.log(centres)]
         covariance = np.array(table["COVARIANCE"])
-        assert covariance.shape == (len(energy), len(energy))
-        found = models.mean_rate_for(read_event_list(open_runs(hess_data, "GADF").files(20915)))
-        statistical = models.count_covariance(found, *open_runs(hess_data, "GADF").pointing(20915))
-        errors = stated["norm_error"], stated["tilt_error"]
-        design = np.stack([np.ones(len(energy)), -np.log(centres / stated["reference_tev"])])
-        matrix = np.outer(errors, errors) * [[1, stated["correlation"]], [stated["correlation"], 1]]
-        n = len(found.rate.axes.energy) - 1
-        first = np.argmin(np.abs(np.log(centres / found.rate.axes.energy_centers.value[0])))
-        rest = covariance - design.T @ matrix @ design
-        np.testing.assert_allclose(rest[first : first + n, first : first + n], statistical, rtol=1e-3, atol=1e-9)
+        np.testing.assert_allclose(covariance, expected.covariance[np.ix_(nearest, nearest)], rtol=0.1, atol=2e-5)
         if norm == "model":
-            assert errors == models.scatter
             assert (stated["norm"], stated["tilt"], stated["correlation"]) == (1, 0, 0)
+            assert "norms of the runs" not in str(report)
         else:
-            assert errors[0] == pytest.approx(stated["counts"] ** -0.5, rel=0.1)
-            assert errors[0] < models.scatter[0] / 3
+            assert stated["norm_error"] == pytest.approx(stated["counts"] ** -0.5, rel=0.1)
+            assert stated["norm_error"] < models.scatter[0] / 3
+            assert f"mean {stated['norm']:.3f}" in str(report)
 
 
-def test_runs_with_far_norms_are_noted(hess_data, tmp_path):
-    """A run whose norm differs by more than three times the scatter is noted, others are not."""
-    make_bg_cube_models(hess_data, "GADF", tmp_path / "models", n_energy=10, n_fov=12)
-    report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=[20915, 21851])
-    assert not [note for note in report.notes if "norms" in note]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bgnb.gammapy.attach.FAR", 0.1)
-        report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store", select=[20915], overwrite=True)
-    (note,) = (note for note in report.notes if "norms" in note)
-    assert "20915" in note
+@pytest.mark.parametrize(
+    ("counts", "expected", "far"), [(1450, 1000, False), (1650, 1000, True), (4, 10, False), (1, 12, True)]
+)
+def test_runs_with_far_norms_are_noted(counts, expected, far):
+    """A run is noted if its counts differ by more than three times scatter and counting error; one without any as well."""
+    values = {"norm_error": 0.1, "tilt": 0.0, "tilt_error": 0.0, "correlation": 0.0, "curvature": 0.0, "reference_tev": 1.0}
+    norm = RunNorm(norm=1.2, source="run", counts=counts, expected=expected, covariance=np.zeros((1, 1)), **values)
+    nothing = replace(norm, source="model", counts=0, expected=0.0)
+    notes = notes_on_norms({7: norm, 8: nothing}, "run", 0.14)
+    assert len(notes) == 1 + far
+    assert notes[0].endswith("run 8")
+    assert all(note.endswith("run 7") for note in notes[1:])
+    assert notes_on_norms({7: norm}, "model", 0.14) == []
 
 
 def test_mask_without_norm_of_run_is_refused(models, tmp_path):
