@@ -70,15 +70,30 @@ class Data:
             found.append(self.prediction(o, Cube(rate.axes, rate.quantity * factor), frame))
         return Validation(GRID, tuple(found))
 
+    def folds(self, seed: int) -> list[tuple[list[int], list[int]]]:
+        """Divide the runs into three folds: those held out, and all others."""
+        order = np.random.default_rng(seed).permutation(self.obs_ids).tolist()
+        return [(order[fold::3], [o for o in order if o not in order[fold::3]]) for fold in range(3)]
+
     def cross_validated(self, seed: int, fit: Callable[[list[Cell]], Callable[[float, float], Cube]]) -> Validation:
         """Threefold."""
-        order = np.random.default_rng(seed).permutation(self.obs_ids).tolist()
         found = []
-        for fold in range(3):
-            held_out = order[fold::3]
-            rate_at = fit([self.cell[o] for o in order if o not in held_out])
+        for held_out, others in self.folds(seed):
+            rate_at = fit([self.cell[o] for o in others])
             found += [self.prediction(o, rate_at(*self.pointing[o])) for o in held_out]
         return Validation(GRID, tuple(found))
+
+
+HEADER = f"{'formulation':44s} {'deviance':>8s} {'dev/exp':>8s} {'width':>6s} {'pred/obs':>8s} {'scatter':>7s} {'s/fit':>6s}"
+
+
+def line(name: str, validations: list[Validation], seconds: float = 0) -> None:
+    """Print the mean figures of a formulation; deviance is per run."""
+    fits = [validation.fit(free_norm=True) for validation in validations]
+    ratio = np.mean([validation.ratio for validation in validations], axis=0)
+    deviance, dev_exp = np.mean([(f.deviance / f.n_runs, f.ratio) for f in fits], axis=0)
+    width = np.mean([f.mean_width("cube of each run")[1] for f in fits])
+    print(f"{name:44s} {deviance:8.1f} {dev_exp:8.4f} {width:6.3f} {ratio[0]:8.3f} {ratio[1]:7.3f} {seconds:6.1f}", flush=True)
 
 
 def ours(terms=TERMS):
@@ -141,19 +156,8 @@ def main(directory: Path, seeds: int) -> None:
     """Print the table."""
     data = Data(directory)
     print(f"{len(data.obs_ids)} off runs, threefold cross-validation, mean over {seeds} seeds; deviance per run")
-    print(f"{'formulation':44s} {'deviance':>8s} {'dev/exp':>8s} {'width':>6s} {'pred/obs':>8s} {'scatter':>7s} {'s/fit':>6s}")
-
-    def line(name, validations, seconds):
-        fits = [validation.fit(free_norm=True) for validation in validations]
-        ratio = np.mean([validation.ratio for validation in validations], axis=0)
-        figures = [np.mean([f.deviance for f in fits]) / len(data.obs_ids), np.mean([f.ratio for f in fits])]
-        figures.append(np.mean([f.mean_width("cube of each run")[1] for f in fits]))
-        print(
-            f"{name:44s} {figures[0]:8.1f} {figures[1]:8.4f} {figures[2]:6.3f} {ratio[0]:8.3f} {ratio[1]:7.3f} {seconds:6.1f}",
-            flush=True,
-        )
-
-    line("shipped by H.E.S.S., from thousands of runs", [data.shipped()], 0)
+    print(HEADER)
+    line("shipped by H.E.S.S., from thousands of runs", [data.shipped()])
     for name, edges in (
         ("classic, 14 x 2 groups", {}),
         ("classic, 2 groups", {"alt_edges": [0, 49, 90], "az_edges": [0, 360]}),
@@ -161,7 +165,7 @@ def main(directory: Path, seeds: int) -> None:
         for between in ("nearest", "interpolate"):
             options = {"method": "classic", "model_lookup": between, **edges}
             made = [cross_validate(directory, "GADF", select=data.obs_ids, seed=seed, **options)[20] for seed in range(seeds)]
-            line(f"{name}, {between}", made, 0)
+            line(f"{name}, {between}", made)
     formulations = {
         "spline: all terms": ours(),
         "  shape the same at all zenith angles": ours([t for t in TERMS if t[0] == "1" or t[2] == "1"]),
