@@ -125,7 +125,8 @@ def compare_models(**arguments: Any) -> None:
     click.echo("RATIO: rate of 2 over rate of 1, in bins exposed in both. BIAS: ratio − 1, by zone of the field of view.")
     if "PULL_BINS" in table.colnames:
         click.echo(
-            "PULL: difference over its statistical error. Errors of neighbouring bins are correlated; its mean width is 1."
+            "PULL: difference over its statistical error. Errors of bins are correlated, for splines over the whole "
+            "field of view; over many models, the pulls have a mean of 0 and a width of 1."
         )
     for directory, groups in ((first, result.only_first), (second, result.only_second)):
         if groups:

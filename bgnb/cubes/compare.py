@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
@@ -15,9 +15,11 @@ from bgnb._util.arrays import Floats, quotient
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import Spectrum, bin_at, plane_integral, spectrum_of
 from bgnb.cubes.stack import Stack
+from bgnb.observations.coordinates import mean_pointing
 from bgnb.observations.sites import same_instrument
 
 Normalise = Literal["none", "cube", "plane"]
@@ -30,6 +32,8 @@ MIN_EXPECTED = 10
 
 #: Factor by which rates, or energies above which models are measured, may differ before a note says so.
 NOTED_FACTOR = 2.0
+#: Difference of the mean cosines of the zenith angles of the runs of two models from which on it is noted.
+NOTED_COS_ZENITH = 0.03
 
 #: Maximum relative difference of two models that are called the same.
 SAME = 0.01
@@ -271,12 +275,23 @@ def _notes_on_axes(first: CubeAxes, second: CubeAxes, common: CubeAxes) -> list[
     return [f"the {' and '.join(axes)} axes differ: {text}" for text, axes in names.items()]
 
 
+def mean_altitude(runs: Sequence[RunCounts]) -> float | None:
+    """Return the mean altitude of runs, deg, weighted by livetime; None if one is not known, or without runs."""
+    if not runs or any(run.alt_pnt is None for run in runs):
+        return None
+    pointings = np.array([(run.alt_pnt, run.az_pnt) for run in runs], dtype=float)
+    return mean_pointing(pointings, np.array([run.livetime_s for run in runs]))[0]
+
+
 def _notes_on_models(first: BackgroundModel, second: BackgroundModel) -> list[str]:
     """Note different instruments, and different energies above which the models are measured."""
     notes = []
     names = first.stack.telescop, second.stack.telescop
     if not same_instrument(*names):
         notes.append(f"the models are of different instruments: {' and '.join(names)} (TELESCOP)")
+    altitudes = [mean_altitude(model.stack.runs) for model in (first, second)]
+    if None not in altitudes and abs(np.diff(np.sin(np.radians(np.array(altitudes, dtype=float))))[0]) > NOTED_COS_ZENITH:
+        notes.append(f"the mean altitudes of the runs differ: {altitudes[0]:.1f} and {altitudes[1]:.1f} deg")
     if first.is_simulated != second.is_simulated:
         which = "first" if first.is_simulated else "second"
         notes.append(f"only the {which} model is simulated")

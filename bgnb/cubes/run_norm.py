@@ -19,6 +19,8 @@ NormSource = Literal["run", "model"]
 
 #: Standard deviation of log norm that is assumed a priori, larger than that of any known instrument, and its weight in runs.
 VAGUE_SCATTER, VAGUE_RUNS = 0.5, 0.2
+#: Number of standard deviations of scatter and counting from which on a run is an outlier.
+FAR = 3.0
 _MAX_STEPS = 100
 _SETTLED = 1e-9
 
@@ -71,6 +73,10 @@ class RunNorm:
     expected: float
     covariance: Floats = field(repr=False, compare=False)
 
+    def is_far(self, scatter: float) -> bool:
+        """Check that the counts lie more than `FAR` standard deviations of scatter and counting from the prediction."""
+        return _least_scatter(self.counts, self.expected) > scatter
+
     def factor(self, energy: Floats) -> Floats:
         """Compute the factor at energies (TeV)."""
         x = np.log(energy / self.reference_tev)
@@ -79,6 +85,14 @@ class RunNorm:
     def as_dict(self) -> dict[str, Any]:
         """Return all values except the covariance."""
         return {name: value for name, value in asdict(self).items() if name != "covariance"}
+
+
+def _least_scatter(counts: float, expected: float) -> float:
+    """Return the scatter of log norm with which counts lie `FAR` standard deviations from a prediction."""
+    if expected <= 0:
+        return 0.0
+    some = max(counts, 0.5)
+    return float(np.sqrt(max((np.log(some / expected) / FAR) ** 2 - 1 / min(some, expected), 0.0)))
 
 
 def norm_of_run(
@@ -158,7 +172,8 @@ def fit_norm(
     expected · exp(a − b x − (scatter² + (tilt x)²) / 2). Before the counts are known, a and b are independent and normal with
     mean 0 and the standard deviations ``scatter`` and ``tilt`` (empirical Bayes), so that the mean of the factor
     is 1. Few counts therefore leave the norm near 1. The estimate is the maximum of the posterior density, and the
-    covariance that of its normal approximation there.
+    covariance that of its normal approximation there. The counts of an outlier decide: its ``scatter`` is widened
+    such that it lies `FAR` standard deviations from the expectation.
 
     Errors of the models which norm and tilt compensate do not contribute to the covariance of the predicted counts.
 
@@ -193,6 +208,8 @@ def fit_norm(
     n_counts, n_expected = int(counts.sum()), float(expected.sum())
     if source == "model" or n_expected == 0:
         source, counts, expected = "model", np.zeros_like(counts), np.zeros_like(expected)
+    else:
+        scatter = max(scatter, _least_scatter(n_counts, n_expected))
     x = np.log(energy / reference_tev)
     design, widths = np.stack([np.ones(len(x)), -x], axis=1), np.array([scatter, tilt])
     prior = np.diag(widths**2)

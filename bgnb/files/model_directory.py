@@ -113,6 +113,9 @@ class ModelDirectory:
         for group_id in self.group_ids:
             model, (alt_pnt, az_pnt) = read_model_and_pointing(self._files[group_id])
             models.append(GroupModel(group_id=group_id, alt_pnt=alt_pnt, az_pnt=az_pnt, model=model))
+        if fitted is None and any(group.model.method == "spline" for group in models):
+            advice = "copy the whole directory, or make the models again"
+            raise BgnbError("not-found", f"{self.path}: {SPLINE_FILE}, of which these models are parts, is missing; {advice}")
         return ModelSet(
             models=tuple(models), groups=self.groups, model_ids=self.model_ids, for_pointing=fitted, name=str(self.path)
         )

@@ -23,7 +23,7 @@ from bgnb.cubes.cube import Cube
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
-from bgnb.cubes.run_norm import RunNorm, norm_of_run, prior_scatter
+from bgnb.cubes.run_norm import FAR, RunNorm, norm_of_run, prior_scatter
 from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, write_background
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.model_directory import read_models
@@ -41,8 +41,6 @@ from bgnb.production.report import count_reasons, in_one_line
 
 #: Minimum number of events, observed or predicted, of a run whose rate is compared with that of the models.
 MIN_EVENTS = 100
-#: Number of standard deviations from which on the norm of a run is noted.
-FAR = 3.0
 #: Directory of the backgrounds, one file per run.
 BACKGROUNDS = "backgrounds"
 # Header keywords of the events from which Gammapy takes the location of the observatory.
@@ -92,9 +90,9 @@ class AttachedRun:
     @property
     def predicted_over_observed(self) -> float | None:
         """Predicted over observed events that were compared, before the norm is applied; None if there are few."""
-        if self.norm is None or not self.norm.counts or max(self.norm.counts, self.norm.expected) < MIN_EVENTS:
+        if self.norm is None or max(self.norm.counts, self.norm.expected) < MIN_EVENTS:
             return None
-        return self.norm.expected / self.norm.counts
+        return self.norm.expected / max(self.norm.counts, 1)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry in ``report.json``."""
@@ -252,7 +250,7 @@ def attach(
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in skipped.items()]
         norms = {run.obs_id: run.norm for run in attached if run.norm is not None}
         covered = {run.obs_id: run.coverage for run in attached if run.coverage is not None}
-        consequences = "the backgrounds are continued along a power law", "there is no background"
+        consequences = "the backgrounds are continued along a power law", "there is no background (see fov_max of the models)"
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
@@ -348,20 +346,15 @@ def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
 
 def notes_on_norms(norms: Mapping[int, RunNorm], source: str, scatter: float) -> list[str]:
     """Note runs without counts to compare, and those whose counts the scatter from run to run does not explain."""
-    if source != "run":
-        return []
     notes = []
-    if nothing := [obs_id for obs_id, norm in norms.items() if norm.source == "model"]:
+    nothing = [obs_id for obs_id, norm in norms.items() if source == "run" and norm.source == "model"]
+    if nothing:
         reason = "nothing to compare at the energies of the models outside the exclusion regions"
         notes.append(f"{reason}; the norm is that of the models: run {enumerate_values(nothing)}")
-    far = []
-    for obs_id, norm in norms.items():
-        ratio = np.log(max(norm.counts, 0.5) / norm.expected) if norm.expected > 0 else 0.0
-        if abs(ratio) > FAR * np.sqrt(scatter**2 + 1 / max(norm.expected, 1.0)):
-            far.append(obs_id)
-    if far:
-        reason = f"more than {FAR:g} standard deviations from the models (scatter from run to run: {scatter:.3f})"
-        notes.append(f"the norm is {reason}; check weather and instrument: run {enumerate_values(far)}")
+    if far := [obs_id for obs_id, norm in norms.items() if norm.is_far(scatter)]:
+        reason = f"counts more than {FAR:g} standard deviations from the models (scatter from run to run: {scatter:.3f})"
+        advice = "check weather and instrument, or whether the models are made for such runs"
+        notes.append(f"{reason}; {advice}: run {enumerate_values(far)}")
     return notes
 
 

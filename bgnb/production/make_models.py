@@ -24,6 +24,8 @@ from bgnb.production.settings import ModelSettings
 
 #: Range of the cosine of the zenith angle above which a merged model is called wide: twice that of most default groups.
 WIDE = 0.1
+#: Number of runs below which a fit to all runs is called uncertain.
+FEW_RUNS = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,9 +104,10 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
             )
         )
     in_order = tuple(sorted(runs, key=lambda run: run.obs_id))
+    n_used = sum(run.reason is None for run in runs)
     used = [run.obs_id for run in in_order if run.reason is None]
     on_sources = notes_on_selection(plan.runs, used, plan.settings.selection, plan.settings.source_handling)
-    notes = (*plan.runs.notes, *on_sources, *_notes_on_groups(reports, plan.settings))
+    notes = (*plan.runs.notes, *on_sources, *_notes_on_groups(reports, n_used, plan.settings))
     report = Report(in_order, tuple(reports), plan.settings.as_dict(), notes)
     if [run.obs_id for run in report.runs] != plan.runs.obs_ids:
         raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input
@@ -140,7 +143,7 @@ def _cells(counted: Counted) -> list[Cell]:
     return cells
 
 
-def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> list[str]:
+def _notes_on_groups(groups: Sequence[GroupReport], n_runs: int, settings: ModelSettings) -> list[str]:
     """Return notes on groups of a single run, merged over a wide range of altitude, with an edge, or with little livetime."""
     minimum = settings.grouping.min_livetime
     single = sum(group.n_runs == 1 for group in groups)
@@ -149,6 +152,9 @@ def _notes_on_groups(groups: Sequence[GroupReport], settings: ModelSettings) -> 
     if by_group and single:
         advice = "--method spline predicts better from few runs, --min-livetime merges groups"
         notes.append(f"groups of a single run: {single} of {len(groups)}; {advice}")
+    if not by_group and n_runs < FEW_RUNS:
+        consequence = "how norm and shape vary from run to run and with altitude is hardly known"
+        notes.append(f"models of {n_runs} run{'s' * (n_runs > 1)}: {consequence}; use at least {FEW_RUNS} runs")
     few = [each.group_id for each in groups if each.counts < MIN_COUNTS]
     if (by_group and few) or sum(each.counts for each in groups) < MIN_COUNTS:
         notes.append(f"fewer than {MIN_COUNTS} counts, so that the rate is uncertain: group {enumerate_values(few)}")

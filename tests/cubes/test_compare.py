@@ -466,6 +466,26 @@ def test_different_models_are_noted():
     assert ["dety" in rest[0], "detx" in rest[1]] == [True, True]
 
 
+def at_altitude(model: BackgroundModel, *altitudes: float | None) -> BackgroundModel:
+    """Give a model runs at altitudes, the first with three times as much livetime as the others."""
+    (run,) = model.stack.runs
+    runs = tuple(
+        replace(run, obs_id=run.obs_id + 10 * number, alt_pnt=altitude, az_pnt=350.0, livetime_s=1.0 if number else 3.0)
+        for number, altitude in enumerate(altitudes)
+    )
+    return replace(model, stack=replace(model.stack, runs=runs))
+
+
+def test_different_altitudes_are_noted():
+    """Mean altitudes that differ by more than 0.03 in the cosine of the zenith angle are noted."""
+    low = at_altitude(counted(1), 50.0, 46.0)
+    (note,) = compare(low, at_altitude(counted(2, obs_id=2), 53.5)).notes
+    assert "49.0 and 53.5 deg" in note
+    assert not compare(low, at_altitude(counted(2, obs_id=2), 50.0)).notes
+    assert not compare(low, at_altitude(counted(2, obs_id=2), None)).notes
+    assert not compare(low, true_model()).notes[1:]
+
+
 def test_rates_far_apart_are_noted():
     """Factors above 2 are noted in both directions, with the numbers; NaN and zero are not."""
     assert not note_on_rates({1: 1.9, 2: 0.55, 3: np.nan, 4: 0.0}, "both rates", "run")

@@ -74,6 +74,18 @@ def test_many_counts_decide_the_norm():
     assert (fixed.norm_error, fixed.tilt_error, fixed.correlation) == (pytest.approx(33**-0.5, rel=0.05), 0, 0)
 
 
+@pytest.mark.parametrize(("counts", "expected"), [(685, 6220.0), (0, 6220.0), (9000, 1000.0)])
+def test_counts_of_outliers_decide(counts, expected):
+    """The norm of a run far from the models is that of its counts; that of a run at the limit is shrunk."""
+    one = {"scatter": 0.12, "tilt": 0.0, "reference_tev": 1.3, "of_models": np.zeros((1, 1))}
+    found = fit_norm(np.array([counts]), np.array([expected]), ENERGY[:1], **one)
+    assert abs(found.norm * expected - counts) < max(0.6 * counts**0.5, 2)
+    assert found.is_far(0.12)
+    near = fit_norm(np.array([130]), np.array([100.0]), ENERGY[:1], **one)
+    assert 1.1 < near.norm < 1.2
+    assert not near.is_far(0.12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n_expected", [4.0, 60.0, 3000.0])
 @pytest.mark.parametrize("n_runs", [4, 30])

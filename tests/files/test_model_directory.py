@@ -33,6 +33,7 @@ from bgnb.cubes.cube import RATE_UNIT
 from bgnb.files.group_file import read_model_ids
 from bgnb.observations.groups import merge_groups
 from tests.helpers.errors import raises
+from tests.helpers.models import asymmetric_model
 from tests.helpers.run_files import run, write_gadf
 
 GROUPS = ObservationGroups([0, 45, 60, 90] * u.deg, [-90, 90, 270] * u.deg)
@@ -186,6 +187,15 @@ def test_spline_for_every_pointing(models):
     assert found.rate_for(55.0, 170.0, "nearest").weights == {3: 1.0}
     (models / "bg_observation_groups.ecsv").unlink()
     assert read_models(models).rate_for(55.0, 170.0).weights == {}
+
+
+def test_missing_spline_is_refused(tmp_path):
+    """Models of groups that are parts of a spline cannot be used without it."""
+    write_groups(ObservationGroups(), tmp_path / "bg_observation_groups.ecsv")
+    pointing = {"ALT_PNT": 50.0, "AZ_PNT": 20.0}
+    write_model(asymmetric_model(method="spline"), tmp_path / "bg_cube_model_group3_table.fits.gz", pointing)
+    with raises("not-found", tmp_path, "bg_spline.fits.gz"):
+        read_models(tmp_path)
 
 
 def test_nearest_is_own_group(models):

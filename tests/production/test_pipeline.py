@@ -315,6 +315,9 @@ def test_wide_merged_group_is_noted(tmp_path):
     assert of_spline.partition("; ")[0] == note.partition("; ")[0]
     assert f"at {spline.groups[0].alt_mean_deg:.1f} deg" in of_spline
     assert "--method spline" not in of_spline
+    assert not any("hardly known" in note for note in (*spline.notes, *report.notes))
+    few = make_models(indir, "GADF", method="spline", **arguments | {"select": [2, 3, 5]}).report
+    assert any(note.startswith("models of 3 runs") for note in few.notes)
     stored = json.loads((tmp_path / "out" / "report.json").read_text())
     assert note in stored["notes"]
     assert [stored["groups"][0][name] for name in ("alt_min_deg", "alt_max_deg")] == pytest.approx(ranges[0])
