@@ -74,6 +74,15 @@ TERMS: tuple[Term, ...] = (
     # magnetic field of the Earth
     ("north", "1", "1"),
     ("north", "energy", "1"),
+    # baselines of few telescopes, seen from the pointing
+    ("plus", "1", "plus"),
+    ("plus", "energy", "plus"),
+    ("plus", "energy~", "plus"),
+    ("cross", "1", "cross"),
+    ("cross", "energy", "cross"),
+    ("cross", "energy~", "cross"),
+    ("zenith", "1", "plus"),
+    ("zenith", "energy", "plus"),
 )
 #: Terms for a single pointing, without the surface in DETX and DETY: a radial profile with a gradient.
 RADIAL_TERMS = tuple(term for term in TERMS if term[0] == "1" and term[2] != "xy~")
@@ -244,16 +253,18 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
     several = len(n_runs) > 1
     all_terms = (*terms, *_RUN_TERMS) if several else terms
-    alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
-    # The runs of a cell extend beyond their mean.
-    altitudes = [run.alt_pnt for cell in cells for run in cell.stack.runs if run.alt_pnt is not None]
-    zenith_range = zenith_range_of(np.array([*alt_pnt, *altitudes]))
+    pointings = [np.array([[cell.alt_pnt, cell.az_pnt, 1.0]]) if cell.pointings is None else cell.pointings for cell in cells]
+    alt_pnt, az_pnt, share = np.concatenate(pointings).T
+    zenith_range = zenith_range_of(alt_pnt)
     shape = (len(cells), axes.shape[0], -1)
     counts = np.stack([cell.stack.counts * inside for cell in cells]).reshape(shape)
     full_exposure = np.stack([cell.stack.exposure.to_value("s MeV sr") for cell in cells]).reshape(shape)
     exposure = full_exposure * inside.ravel()
 
-    raw = (pointing_parts(alt_pnt, az_pnt, zenith_range), energy_parts(axes), view_parts(axes))
+    first = np.cumsum([0, *map(len, pointings)])[:-1]
+    of_runs = pointing_parts(alt_pnt, az_pnt, zenith_range)
+    of_cells = {name: np.add.reduceat(part * share[:, None], first) for name, part in of_runs.items()}
+    raw = (of_cells, energy_parts(axes), view_parts(axes))
     weights = [counts.sum(axis=axis) / counts.sum() for axis in ((1, 2), (0, 2), (0, 1))]
     means = {
         name: weight @ part for parts, weight in zip(raw, weights, strict=True) for name, part in parts.items() if name != "1"
