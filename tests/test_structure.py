@@ -13,6 +13,7 @@ from bgnb.cli.main import COMMANDS, SHORT, main
 from tests.helpers.requirements import everything
 
 TRUE_MODEL = ("sigma", "spectral_index", "trigger_rate", "gradient_x", "gradient_y", "mask_quadrant", "fovalign")
+TRUE_MODEL += ("elongation", "baseline_az")
 PACKAGE = Path(bgnb.__file__).parent
 # Each package imports from those in the lines above it only.
 LAYERS = (

@@ -64,11 +64,14 @@ def make_test_dataset(**arguments: Any) -> None:
 @click.command(no_args_is_help=True, cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--altitude", default="70 deg", show_default=True, help="Altitude of the pointing.")
+@click.option("--azimuth", help="Azimuth of the pointing; needed with --elongation.")
 @click.option("--n-energy", default=20, show_default=True, help="Energy bins from 0.1 to 80 TeV.")
 @click.option("--n-fov", default=60, show_default=True, help="Bins in each of DETX and DETY, to ±0.07 rad.")
 @settings(TrueModelSettings)
 @overwrite
-def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int, overwrite: bool, **parameters: Any) -> None:
+def make_test_bg_cube_model(
+    file: Path, altitude: str, azimuth: str | None, n_energy: int, n_fov: int, overwrite: bool, **parameters: Any
+) -> None:
     """Write the true model of a simulation.
 
     \b
@@ -84,7 +87,7 @@ def make_test_bg_cube_model(file: Path, altitude: str, n_energy: int, n_fov: int
     if file.exists() and not overwrite:
         raise BgnbError("exists", f"{file}: exists already; use --overwrite to replace it")
     axes = CubeAxes.regular(n_energy=n_energy, n_fov=n_fov)
-    write_model(make_test_bg_cube_model(axes, altitude, TrueModel(**parameters)), file)
+    write_model(make_test_bg_cube_model(axes, altitude, TrueModel(**parameters), azimuth), file)
     click.echo(f"The true model is in {file}")
 
 

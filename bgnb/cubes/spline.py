@@ -74,6 +74,15 @@ TERMS: tuple[Term, ...] = (
     # magnetic field of the Earth
     ("north", "1", "1"),
     ("north", "energy", "1"),
+    # baselines of few telescopes, seen from the pointing
+    ("az_plus", "1", "plus"),
+    ("az_plus", "energy", "plus"),
+    ("az_plus", "energy~", "plus"),
+    ("az_cross", "1", "cross"),
+    ("az_cross", "energy", "cross"),
+    ("az_cross", "energy~", "cross"),
+    ("zenith", "1", "plus"),
+    ("zenith", "energy", "plus"),
 )
 #: Terms for a single pointing, without the surface in DETX and DETY: a radial profile with a gradient.
 RADIAL_TERMS = tuple(term for term in TERMS if term[0] == "1" and term[2] != "xy~")
@@ -88,6 +97,9 @@ _LONGEST_STEP = 2.0
 # coefficients may by chance be shrunk to zero, together with its error: pulls of simulations then had a width of 1.2
 # instead of 1.00 ± 0.04 (benchmarks/spline.py). Held-out runs are predicted equally well.
 _PRIOR = (0.1, 0.0003)
+# Weight of the squared coefficients of quadrupoles. The prior does not shrink the coefficients of other terms below about 0.05,
+# which for quadrupoles would be 5 % at the edge of the field of view.
+_OF_QUADRUPOLE = 100.0
 _WEAKEST, _STRONGEST = 1e-4, 1e7
 _INDEX = 2.7  # spectral index at the start of the fit, and where the counts do not determine it
 _MAX_STEPS = 200
@@ -95,6 +107,8 @@ _MAX_STEPS = 200
 _MAX_EDGES = 5
 # Maximum change of a coefficient in its standard errors, and of the degrees of freedom of a term.
 _SETTLED = 0.01
+# Maximum change of the logarithm of a penalty in the last step.
+_SETTLED_CHANGE = 0.5
 
 
 def _one_thread(function: F) -> F:
@@ -277,16 +291,18 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
     several = len(n_runs) > 1
     all_terms = (*terms, *_RUN_TERMS) if several else terms
-    alt_pnt, az_pnt = (np.array([getattr(cell, name) for cell in cells]) for name in ("alt_pnt", "az_pnt"))
-    # The runs of a cell extend beyond their mean.
-    altitudes = [run.alt_pnt for cell in cells for run in cell.stack.runs if run.alt_pnt is not None]
-    zenith_range = zenith_range_of(np.array([*alt_pnt, *altitudes]))
+    pointings = [np.array([[cell.alt_pnt, cell.az_pnt, 1.0]]) if cell.pointings is None else cell.pointings for cell in cells]
+    alt_pnt, az_pnt, share = np.concatenate(pointings).T
+    zenith_range = zenith_range_of(alt_pnt)
     shape = (len(cells), axes.shape[0], -1)
     counts = np.stack([cell.stack.counts * inside for cell in cells]).reshape(shape)
     full_exposure = np.stack([cell.stack.exposure.to_value("s MeV sr") for cell in cells]).reshape(shape)
     exposure = full_exposure * inside.ravel()
 
-    raw = (pointing_parts(alt_pnt, az_pnt, zenith_range), energy_parts(axes), view_parts(axes))
+    first = np.cumsum([0, *map(len, pointings)])[:-1]
+    of_runs = pointing_parts(alt_pnt, az_pnt, zenith_range)
+    of_cells = {name: np.add.reduceat(part * share[:, None], first) for name, part in of_runs.items()}
+    raw = (of_cells, energy_parts(axes), view_parts(axes))
     weights = [counts.sum(axis=axis) / counts.sum() for axis in ((1, 2), (0, 2), (0, 1))]
     means = {
         name: weight @ part for parts, weight in zip(raw, weights, strict=True) for name, part in parts.items() if name != "1"
@@ -297,14 +313,15 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     ends = np.cumsum(sizes)
     blocks = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
     # Norm and index of n runs have a scatter of 1/√n times that of a single run.
-    weight = np.concatenate([np.ones(sum(sizes[: len(terms)])), *[n_runs] * (len(all_terms) - len(terms))])
+    of_terms = np.repeat([_OF_QUADRUPOLE if v in ("plus", "cross") else 1.0 for _, _, v in terms], sizes[: len(terms)])
+    weight = np.concatenate([of_terms, *[n_runs] * (len(all_terms) - len(terms))])
 
     start = np.zeros(ends[-1])
     start[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
     coefficients = start.copy()
     coefficients[0] = np.log(counts.sum() / (exposure * np.exp(_linear_predictor(coefficients, parts, all_terms))).sum())
     penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
-    freedom = np.zeros(len(blocks))
+    freedom, changing = np.zeros(len(blocks)), True
     for _ in range(_MAX_STEPS):
         expected = exposure * _exp(_linear_predictor(coefficients, parts, all_terms))
         strength = weight * np.repeat(penalty, sizes)
@@ -315,13 +332,16 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
         covariance = cho_solve(factor, np.eye(len(step)))
         before, spent = freedom, strength * np.diag(covariance)
         freedom = np.array([size - spent[block].sum() for size, block in zip(sizes, blocks, strict=True)])
-        if np.all(np.abs(step) < _SETTLED * np.sqrt(np.diag(covariance))) and np.abs(freedom - before).max() < _SETTLED:
+        settled = np.all(np.abs(step) < _SETTLED * np.sqrt(np.diag(covariance))) and np.abs(freedom - before).max() < _SETTLED
+        if settled and not changing:
             break
         if largest < 0.5:
             lengths = np.array([np.sum(weight[block] * (coefficients - start)[block] ** 2) for block in blocks])
             wanted = (freedom + _PRIOR[0]) / (lengths + _PRIOR[1])
-            change = np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
+            last, change = penalty.copy(), np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
             penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
+            # The norms of few runs may settle long before their scatter.
+            changing = bool(np.abs(np.log(penalty / last)).max() > _SETTLED_CHANGE)
     else:
         raise BgnbError(
             "not-converged", f"the spline did not converge in {_MAX_STEPS} steps; are there enough counts? Try --method classic"

@@ -26,11 +26,20 @@ def zenith_range_of(alt_pnt: Floats) -> tuple[float, float]:
 
 
 def pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, float]) -> dict[str, Floats]:
-    """Evaluate the bases in the cosine of the zenith angle and in the northern component of the direction."""
+    """Evaluate the bases in the cosine of the zenith angle, in the northern component of the direction and in azimuth.
+
+    "az_plus" and "az_cross" are for the quadrupoles "plus" and "cross" of the field of view. Seen
+    from the pointing, a baseline with azimuth B on the ground has the components sin(A − B) along
+    DETX and −sin h cos(A − B) along DETY at altitude h and azimuth A. The difference of their
+    squares, and twice their product, change with azimuth as (1 + sin² h)/2 · cos 2(A − B) and
+    sin h · sin 2(A − B).
+    """
     cos_zenith = np.clip(np.sin(np.radians(alt_pnt)), *zenith_range)
     parts = _spline_parts("zenith", cos_zenith, *zenith_range)
     north = np.sqrt(np.maximum(1 - cos_zenith**2, 0)) * np.cos(np.radians(az_pnt))
-    return parts | {"north": north[:, None]}
+    turn = np.radians(2 * az_pnt)[:, None] + np.array([0, -np.pi / 2])  # cosine and sine
+    plus, cross = ((1 + cos_zenith**2)[:, None] / 2 * np.cos(turn), cos_zenith[:, None] * np.cos(turn))
+    return parts | {"north": north[:, None], "az_plus": plus, "az_cross": cross}
 
 
 def energy_parts(axes: CubeAxes) -> dict[str, Floats]:
@@ -40,7 +49,7 @@ def energy_parts(axes: CubeAxes) -> dict[str, Floats]:
 
 
 def view_parts(axes: CubeAxes) -> dict[str, Floats]:
-    """Evaluate the bases in the square of the offset, and in DETX and DETY, of all pixels."""
+    """Evaluate the bases in the square of the offset, in DETX and DETY, and the two quadrupoles, of all pixels."""
     detx, dety = axes.detx_centers.value, axes.dety_centers.value
     pixels = np.meshgrid(dety, detx, indexing="ij")
     y, x = (values.ravel() for values in pixels)
@@ -50,6 +59,8 @@ def view_parts(axes: CubeAxes) -> dict[str, Floats]:
     for edges, values in ranges:
         along = _spline_parts("xy", values, edges[0].value, edges[-1].value)
         lines.append(np.concatenate(list(along.values()), axis=1))
+    quadrupoles = np.stack([x**2 - y**2, 2 * x * y], axis=1) / (x**2 + y**2).max()
+    parts["plus"], parts["cross"] = quadrupoles[:, :1], quadrupoles[:, 1:]
     parts["xy"] = np.stack([lines[0][:, 1], lines[1][:, 1]], axis=1)
     parts["xy~"] = (lines[0][:, :, None] * lines[1][:, None, :]).reshape(len(x), -1)[:, 1:]
     return parts

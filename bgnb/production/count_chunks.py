@@ -265,7 +265,7 @@ def _keys(chunk: Chunk, obs_id: int, alt_pnt: Floats, az_pnt: Floats) -> list[Ke
     norm: tuple[int, ...] = (obs_id,)
     cell: dict[int, tuple[int, ...]] = {number: (number,) for number in segment.tolist()}
     if chunk.cells == "bin":
-        norm = pointing_bin(alt_pnt, az_pnt)
+        norm = pointing_bin(alt_pnt, az_pnt)[:2]  # eastern and western cells share it
         cell = {number: pointing_bin(alt_pnt[segment == number], az_pnt[segment == number]) for number in cell}
     return [
         Key(group_id) if group_id == OUTSIDE else Key(group_id, norm, cell[number])

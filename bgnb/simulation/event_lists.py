@@ -158,10 +158,11 @@ def make_test_eventlist(
     site = Site(meta["GEOLON"], meta["GEOLAT"], meta["ALTITUDE"])
     middle = tstart + ontime / 2
     view = FieldOfView(ra_pnt, dec_pnt, _MJDREF + middle / 86400, site)
-    # The altitude changes during the run, and the rate with it.
+    # The pointing changes during the run, and the rate with it.
     columns = model.draw(rng, 90.0, livetime)
     time = _sorted_times(rng, len(columns[0]), tstart, ontime)
-    kept = rng.random(len(time)) < altitude_factor(view.pointing_altaz(time - middle)[0])
+    altitude, azimuth = view.pointing_altaz(time - middle)
+    kept = rng.random(len(time)) < altitude_factor(altitude) * model.elongated_part(*columns, altitude, azimuth)
     energy, detx, dety, time = (column[kept] for column in (*columns, time))
     ra, dec = view.sky_position(model.fovalign, detx, dety, time - middle)
     near = [source for source in sources if _in_view(source, view)]

@@ -80,7 +80,19 @@ class TrueModelSettings(SettingsGroup):
     gradient_x: float = setting(Number(), 0.0, help="Relative change of the rate per deg of DETX.")
     gradient_y: float = setting(Number(), 0.0, help="Relative change of the rate per deg of DETY.")
     mask_quadrant: bool = setting(Flag(), False, help="No events where DETX > 0 and DETY > 0.")
+    elongation: float = setting(
+        Number(above=0, maximum=5),
+        1.0,
+        help="Width of the field of view along the baseline of two telescopes divided by that across, at the zenith.",
+    )
+    baseline_az: float = setting(Number(), 0.0, help="Azimuth of this baseline, deg; it has no effect for an elongation of 1.")
     fovalign: Any = fovalign_setting()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.elongation != 1 and self.fovalign != "ALTAZ":
+            message = f"elongation {self.elongation:g} needs fovalign ALTAZ, in which the baseline follows from the pointing"
+            raise BgnbError("invalid-argument", f"{message}; got {self.fovalign}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,14 @@ where θ is the angular distance from the pointing, σ(E) a power law of energy 
 minimum energy to σ at the maximum, and C is chosen such that the integral over all directions
 and energies is the trigger rate at the zenith. Two options make the rate asymmetric, so that
 rotations and reflections can be detected: a linear gradient, and a quadrant without events.
+With an elongation e, the field of view is that of two telescopes: the ratio of the widths along
+their baseline, as seen from the pointing, and across it is e^(ℓ²), where ℓ is the length of the
+projected baseline, relative to the zenith; the product of both widths is σ². It turns with the
+azimuth of the pointing.
 
 Events are drawn from exactly this rate: energies and Gaussian offsets in a plane are drawn,
 and accepted with probability sin θ / θ (times the asymmetry), which projects the plane onto
-the sphere.
+the sphere. With an elongation, they are drawn from the round Gaussian that contains it.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from astropy import units as u
@@ -59,8 +63,12 @@ class TrueModel(TrueModelSettings):
         Relative change of the rate per deg of DETX and DETY; the factor is limited to 0 to 2.
     mask_quadrant : bool
         Exclude events with DETX > 0 and DETY > 0.
+    elongation : float
+        Width along the baseline of two telescopes divided by that across, at the zenith; at most 5.
+    baseline_az : float
+        Azimuth of this baseline, deg.
     fovalign : {"ALTAZ", "RADEC"}
-        Frame of DETX and DETY.
+        Frame of DETX and DETY; "ALTAZ" with an elongation.
     energy_min, energy_max : float
         Range of energies, TeV.
 
@@ -93,7 +101,27 @@ class TrueModel(TrueModelSettings):
         warnings.warn("lopsidedness is now asymmetry", DeprecationWarning, stacklevel=2)
         return self.asymmetry(detx, dety)
 
-    def expected(self, axes: CubeAxes, alt_pnt: float) -> Floats:
+    def elongated_part(self, energy: Floats, detx: Floats, dety: Floats, alt_pnt: Floats, az_pnt: Floats) -> Floats:
+        """Return the fraction of the events of `draw` that the elongated field of view has.
+
+        Parameters
+        ----------
+        energy, detx, dety : ndarray, shape (n,)
+            Energies, TeV, and positions, deg.
+        alt_pnt, az_pnt : ndarray, shape (n,)
+            Pointing at the time of each event, deg.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            1 for a round field of view.
+        """
+        if self.elongation == 1:
+            return np.ones_like(energy)
+        offset_squared, excess = self._offset_squared(detx, dety, alt_pnt, az_pnt)
+        return np.exp(-0.5 * (excess + offset_squared * (1 - 1 / self._widening)) / self.sigma_at(energy) ** 2)
+
+    def expected(self, axes: CubeAxes, alt_pnt: float, az_pnt: float | None = None) -> Floats:
         """Integrate the rate over each bin.
 
         Gauss-Legendre quadrature is used, with five nodes in log energy and three in each of
@@ -105,12 +133,23 @@ class TrueModel(TrueModelSettings):
             The bins.
         alt_pnt : float
             Altitude of the pointing, deg.
+        az_pnt : float, optional
+            Azimuth of the pointing, deg; needed if the field of view is elongated.
 
         Returns
         -------
         ndarray
             Expected events per second of livetime, shape (energy, dety, detx).
+
+        Raises
+        ------
+        BgnbError
+            If the azimuth is needed and not given.
         """
+        if self.elongation != 1 and az_pnt is None:
+            raise BgnbError(
+                "invalid-argument", "azimuth must be given for a true model with an elongation, as it turns with it"
+            )
         log_energy = np.clip(np.log(axes.energy.value), np.log(self.energy_min), np.log(self.energy_max))
         energy, d_energy = _quadrature(log_energy, 5)
         # Bins that contain an edge of the masked quadrant are integrated in two pieces.
@@ -119,10 +158,11 @@ class TrueModel(TrueModelSettings):
         y, x = dety.reshape(-1, 1), detx.reshape(1, -1)
         offset = np.degrees(np.arccos(np.cos(x) * np.cos(y)))
         weight = d_dety.reshape(-1, 1) * d_detx.reshape(1, -1) * np.cos(y) * self.asymmetry(np.degrees(x), np.degrees(y))
+        _, excess = self._offset_squared(np.degrees(x), np.degrees(y), alt_pnt, 0.0 if az_pnt is None else az_pnt)
         rate = np.zeros((axes.shape[0], len(dety), len(detx)))
         for plane in range(axes.shape[0]):
             for node, width in zip(np.exp(energy[plane]), d_energy[plane], strict=True):
-                spatial = weight * np.exp(-0.5 * (offset / self.sigma_at(node)) ** 2)
+                spatial = weight * np.exp(-0.5 * ((offset / self.sigma_at(node)) ** 2 + excess / self.sigma_at(node) ** 2))
                 in_bins = spatial.reshape(len(dety), 3, len(detx), 3).sum(axis=(1, 3))
                 rate[plane] += width * node**-self.spectral_index * in_bins
         rate = np.add.reduceat(rate, np.searchsorted(dety_edges, axes.dety.value[:-1]), axis=1)
@@ -130,26 +170,50 @@ class TrueModel(TrueModelSettings):
         return self._norm * altitude_factor(alt_pnt) * rate
 
     def draw(self, rng: np.random.Generator, alt_pnt: float, livetime: float) -> tuple[Floats, Floats, Floats]:
-        """Draw energies (TeV), DETX and DETY (deg) of the events in a livetime (s)."""
+        """Draw energies (TeV), DETX and DETY (deg) of the events in a livetime (s).
+
+        With an elongation, the field of view is the round one that contains it at any azimuth,
+        see `elongated_part`.
+        """
         # In the plane the density is a power law in energy times a Gaussian of width sigma(E).
         slope = self.spectral_index - 2 * self._sigma_slope
         slope = slope if abs(slope) > 1e-6 else 1e-6  # avoids the logarithmic limit
         low, high = self.energy_min**-slope, self.energy_max**-slope
         gauss = 2 * np.pi * np.radians(self.sigma / 2) ** 2 * self.energy_min ** (-2 * self._sigma_slope)
         bound = 2.0 if self.gradient_x or self.gradient_y else 1.0
-        mean = self._norm * altitude_factor(alt_pnt) * livetime * gauss * (low - high) / slope
+        mean = self._norm * altitude_factor(alt_pnt) * livetime * gauss * self._widening * (low - high) / slope
         if mean * bound > MAX_EVENTS:
             limit = f"more than {MAX_EVENTS:.0g}; lower trigger_rate"
             raise BgnbError("too-large", f"a run would have up to {mean:.3g} events, {limit}")
         n = int(rng.poisson(mean * bound))
         energy = (low + (high - low) * rng.random(n)) ** (-1 / slope)
-        left, up = np.radians(self.sigma_at(energy)) * rng.standard_normal((2, n))
+        left, up = np.radians(self.sigma_at(energy) * np.sqrt(self._widening)) * rng.standard_normal((2, n))
         offset = np.hypot(left, up)
         onto_sphere = np.sinc(offset / np.pi)  # sin θ / θ
         detx = np.degrees(np.arctan2(onto_sphere * left, np.cos(offset)))
         dety = np.degrees(np.arcsin(onto_sphere * up))
         kept = rng.random(n) * bound < onto_sphere * self.asymmetry(detx, dety)
         return energy[kept], detx[kept], dety[kept]
+
+    def _offset_squared(self, detx: Floats, dety: Floats, alt_pnt: Any, az_pnt: Any) -> tuple[Floats, Floats]:
+        """Return θ² in deg², and the change that makes it the square of the offset in units of the elongated width σ."""
+        x, y = np.radians(detx), np.radians(dety)
+        left, up = np.cos(y) * np.sin(x), np.broadcast_to(np.sin(y), np.broadcast_shapes(x.shape, y.shape))
+        offset = np.arctan2(np.hypot(left, up), np.cos(y) * np.cos(x))
+        onto_plane = np.degrees(1 / np.sinc(offset / np.pi))  # θ / sin θ
+        # The baseline as seen from the pointing, in units of its length.
+        from_baseline = np.radians(az_pnt - self.baseline_az)
+        baseline_x, baseline_y = np.sin(from_baseline), -np.sin(np.radians(alt_pnt)) * np.cos(from_baseline)
+        length_squared = baseline_x**2 + baseline_y**2
+        log_ratio = np.log(self.elongation) * length_squared
+        along, across = left * baseline_x + up * baseline_y, left * baseline_y - up * baseline_x
+        excess = along**2 * np.expm1(-log_ratio) + across**2 * np.expm1(log_ratio)
+        return np.degrees(offset) ** 2, onto_plane**2 * excess / np.maximum(length_squared, 1e-12)
+
+    @property
+    def _widening(self) -> float:
+        """Return the square of the maximum width in units of σ."""
+        return max(self.elongation, 1 / self.elongation)
 
     @property
     def _sigma_slope(self) -> float:
@@ -174,7 +238,10 @@ def altitude_factor(alt_pnt: F) -> F:
 
 
 def make_test_bg_cube_model(
-    axes: CubeAxes | None = None, altitude: u.Quantity | str = 70 * u.deg, model: TrueModel | None = None
+    axes: CubeAxes | None = None,
+    altitude: u.Quantity | str = 70 * u.deg,
+    model: TrueModel | None = None,
+    azimuth: u.Quantity | str | None = None,
 ) -> BackgroundModel:
     """Make the true model of a simulation, as a cube.
 
@@ -186,6 +253,8 @@ def make_test_bg_cube_model(
         Altitude of the pointing; for several runs their mean, as the rate is linear in it.
     model : `TrueModel`, optional
         The parameters; by default the default ones.
+    azimuth : `~astropy.units.Quantity` or str, optional
+        Azimuth of the pointing; needed if the field of view is elongated.
 
     Returns
     -------
@@ -196,14 +265,15 @@ def make_test_bg_cube_model(
     Raises
     ------
     BgnbError
-        If the altitude is not within 0 to 90 deg.
+        If the altitude is not within 0 to 90 deg, or the azimuth is needed and not given.
     """
     axes = CubeAxes.regular(n_energy=20, n_fov=60) if axes is None else axes
     model = TrueModel() if model is None else model
     alt_pnt = to_value("altitude", altitude, "deg")
     if not 0 <= alt_pnt <= 90:
         raise BgnbError("invalid-argument", f"altitude must be from 0 to 90 deg, got {alt_pnt:g} deg")
-    rate = model.expected(axes, alt_pnt) / axes.bin_volume.to_value("MeV sr")
+    az_pnt = None if azimuth is None else to_value("azimuth", azimuth, "deg")
+    rate = model.expected(axes, alt_pnt, az_pnt) / axes.bin_volume.to_value("MeV sr")
     stack = stack_runs([], axes, model.fovalign)
     return BackgroundModel(Cube(axes, rate * RATE_UNIT), stack, "true", live_fraction=LIVETIME / ONTIME)
 

@@ -43,8 +43,8 @@ def make_true_reco(
     """Make the true and the reconstructed model of one group.
 
     Runs are simulated in the range of altitude and azimuth of the group, and processed by
-    `make_models` like real runs. The true model is evaluated at their mean altitude, on the
-    same axes.
+    `make_models` like real runs. The true model is evaluated at their mean altitude
+    and azimuth, on the same axes.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def make_true_reco(
     reco = _only_group(reco, group_id)
     true_model, (group,) = TrueModel(**parameters), reco.models.models
     altitude, azimuth = group.alt_pnt, group.az_pnt
-    true = make_test_bg_cube_model(group.model.axes, altitude * u.deg, true_model)
+    true = make_test_bg_cube_model(group.model.axes, altitude * u.deg, true_model, azimuth * u.deg)
     with new_directory(out / "reco", overwrite=overwrite) as directory:
         write_models(reco, directory)
     with new_directory(out / "true", overwrite=overwrite) as directory:

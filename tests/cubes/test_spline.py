@@ -21,7 +21,7 @@ from bgnb import (
     write_spline,
 )
 from bgnb.cubes import spline as module
-from bgnb.cubes.cells import pointing_bin
+from bgnb.cubes.cells import pointing_bin, segments
 from tests.helpers.errors import raises
 from tests.helpers.models import asymmetric_model
 
@@ -176,29 +176,44 @@ def added(*cells) -> Cell:
 
 
 def test_mean_direction_of_cell():
-    """A cell of several runs has their mean direction, in which east and west do not cancel."""
-    one, other = cell(np.random.default_rng(1), 60.0, 300.0, 1), cell(np.random.default_rng(2), 60.0, 60.0, 2)
+    """A cell of several runs has their mean direction, and their pointings."""
+    one, other = cell(np.random.default_rng(1), 60.0, 350.0, 1), cell(np.random.default_rng(2), 50.0, 350.0, 2, livetime=500.0)
     both = added(one, other)
-    assert (both.alt_pnt, both.az_pnt) == (pytest.approx(60), pytest.approx(60))  # east and west do not cancel
-    three = added(one, other, cell(np.random.default_rng(3), 50.0, 140.0, 3))
-    assert np.sin(np.radians(three.alt_pnt)) == pytest.approx((2 * np.sin(np.radians(60)) + np.sin(np.radians(50))) / 3)
-    north = [np.cos(np.radians(each.alt_pnt)) * np.cos(np.radians(each.az_pnt)) for each in (one, three)]
-    assert north[1] == pytest.approx((2 * north[0] + np.cos(np.radians(50)) * np.cos(np.radians(140))) / 3)
+    assert np.sin(np.radians(both.alt_pnt)) == pytest.approx((3 * np.sin(np.radians(60)) + np.sin(np.radians(50))) / 4)
+    assert both.az_pnt == pytest.approx(350)
+    np.testing.assert_allclose(both.pointings, [[60, 350, 0.75], [50, 350, 0.25]])
+    assert added(one, cell(np.random.default_rng(3), 60.0, 20.0, 3)).az_pnt == pytest.approx(5)
     zenith = added(cell(np.random.default_rng(4), 90.0, 0.0, 4), cell(np.random.default_rng(5), 90.0, 180.0, 5))
     assert zenith.alt_pnt == pytest.approx(90)
-    assert (added(one).alt_pnt, added(one).az_pnt) == (60.0, 300.0)
+    assert (added(one).alt_pnt, added(one).az_pnt) == (60.0, 350.0)
     with raises("invalid-value", "2", "1 run"):
         Cell.of_runs(np.array([60.0, 60.0]), np.array([0.0, 0.0]), one.stack)
-    assert pointing_bin(60.0, 300.0) == pointing_bin(60.1, 60.1)
-    assert len({pointing_bin(*pointing) for pointing in ((60.0, 300.0), (60.0, 100.0), (55.0, 300.0))}) == 3
+
+
+def test_bins_of_pointings():
+    """Bins differ in altitude and azimuth; east and west differ in the last number only, across the north as well."""
+    east, west = pointing_bin(60.0, 70.0), pointing_bin(60.1, 290.1)
+    assert east[:2] == west[:2]
+    assert east != west
+    assert pointing_bin(60.0, 359.0)[:2] == pointing_bin(60.0, 1.0)[:2]
+    assert pointing_bin(np.array([60.0, 60.0]), np.array([358.0, 10.0])) == pointing_bin(60.0, 4.0)
+    assert len({pointing_bin(*pointing) for pointing in ((60.0, 300.0), (60.0, 100.0), (60.0, 260.0), (55.0, 300.0))}) == 4
+
+
+def test_segments_of_a_run():
+    """A run is divided where its altitude or its azimuth changes much, also across the north."""
+    altitude, azimuth = np.array([78.0, 79.0, 79.5, 79.0, 78.0]), np.array([330.0, 345.0, 0.0, 15.0, 30.0])
+    assert segments(altitude, azimuth) == [0, 0, 1, 1, 1]
+    assert segments(altitude, azimuth / 100) == [0] * 5
+    assert segments(np.array([40.0, 41.0, 44.0]), np.full(3, 90.0)) == [0, 0, 1]
 
 
 def test_cells_of_runs_in_all_directions():
     """Recover the true rate from runs of all directions that are summed in cells."""
     rng = np.random.default_rng(5)
-    pointings = list(itertools.product((42.0, 55.0, 66.0, 75.0), range(15, 360, 30)))
+    pointings = list(itertools.product((42.0, 55.0, 66.0, 75.0), range(15, 360, 15)))
     single = [cell(rng, altitude, float(azimuth), number) for number, (altitude, azimuth) in enumerate(pointings)]
-    found: dict[tuple[int, int], list[Cell]] = {}
+    found: dict[tuple[int, ...], list[Cell]] = {}
     for one in single:
         found.setdefault(pointing_bin(one.alt_pnt, one.az_pnt), []).append(one)
     assert len(found) < 0.7 * len(single)

@@ -161,6 +161,12 @@ def test_true_model_from_command_line(tmp_path):
     expected = TrueModel().expected(model.axes, 81.0)
     np.testing.assert_allclose((model.rate.quantity * model.axes.bin_volume).to_value("s-1"), expected)
     assert model.is_true
+    elongated = (*arguments("v.fits.gz"), "--elongation", "1.5", "--baseline-az", "35")
+    assert "azimuth" in error_of(*elongated)
+    output_of(*elongated, "--azimuth", "80 deg")
+    turned = TrueModel(elongation=1.5, baseline_az=35.0).expected(model.axes, 81.0, 80.0)
+    rate = read_model(tmp_path / "v.fits.gz").rate.quantity
+    np.testing.assert_allclose((rate * model.axes.bin_volume).to_value("s-1"), turned)
 
 
 def test_dataset_from_command_line(tmp_path):

@@ -161,6 +161,56 @@ def test_events_follow_the_true_model(fovalign):
     assert rotated.counts[:, masked].sum() > 1000
 
 
+def test_elongation_follows_the_baseline():
+    """The rate at positions on the sky follows from the baseline, projected on the plane across the pointing."""
+    round_one = TrueModel(sigma=4.0)
+    model, alt_pnt, az_pnt = replace(round_one, elongation=1.7, baseline_az=35.0), 50.0, 80.0
+    pointing = SkyCoord(az_pnt * u.deg, alt_pnt * u.deg, frame="altaz")
+    ahead = pointing.cartesian.xyz.value
+    on_ground = np.array([np.cos(np.radians(35)), np.sin(np.radians(35)), 0])
+    baseline = on_ground - (on_ground @ ahead) * ahead
+    ratio, width = 1.7 ** (baseline @ baseline), float(model.sigma_at(np.array(1.0)))
+    for d_az, d_alt in ((3.0, 1.0), (-2.0, 2.5), (0.5, -3.0), (-4.0, -1.0)):
+        event = SkyCoord((az_pnt + d_az) * u.deg, (alt_pnt + d_alt) * u.deg, frame="altaz")
+        lon, lat = pointing.spherical_offsets_to(event)
+        tangent = event.cartesian.xyz.value - (event.cartesian.xyz.value @ ahead) * ahead
+        offset = pointing.separation(event).deg * tangent / np.linalg.norm(tangent)
+        along = offset @ baseline / np.linalg.norm(baseline)
+        across_squared = offset @ offset - along**2
+        factor = np.exp(-0.5 * (along**2 / ratio + across_squared * ratio - offset @ offset) / width**2)
+        small = [value + np.array([-1e-4, 1e-4]) for value in (lat.deg, -lon.deg)]  # DETX increases as azimuth decreases
+        axes = CubeAxes(np.array([0.9999, 1.0001]) * u.TeV, small[0] * u.deg, small[1] * u.deg)
+        assert model.expected(axes, alt_pnt, az_pnt)[0, 0, 0] / round_one.expected(axes, alt_pnt)[0, 0, 0] == pytest.approx(
+            factor, rel=1e-5
+        )
+    with raises("invalid-argument", "azimuth"):
+        model.expected(AXES, alt_pnt)
+
+
+@pytest.mark.parametrize("elongation", [1.8, 0.6])
+@pytest.mark.slow
+def test_elongated_events_turn(elongation):
+    """Events follow the elongated true model while the pointing moves, and neither a round one nor one at another azimuth."""
+    model = TrueModel(trigger_rate=300, spectral_index=1.4, gradient_x=0.1, elongation=elongation, baseline_az=35.0)
+    table = make_test_observation_table(3, alt_range=(30, 85), seed=9)
+    runs = [make_test_eventlist(row, model, seed=2) for row in table]
+    counts = np.array([stack_runs([events], AXES).counts for events in runs])
+    seconds = (np.arange(12) + 0.5) / 12 * 1800 - 900
+
+    def pulls(other, turned):
+        expected = []
+        for events in runs:
+            pointings = zip(*events.field_of_view.pointing_altaz(seconds), strict=True)
+            expected.append(np.mean([other.expected(AXES, alt, az + turned) for alt, az in pointings], axis=0) * 1500)
+        return ((counts - expected) / np.sqrt(expected))[np.array(expected) >= 10]
+
+    pull = pulls(model, 0.0)
+    assert abs(pull.mean()) < 3.5 / np.sqrt(len(pull))
+    assert abs(pull.std() - 1) < 3.5 / np.sqrt(2 * len(pull))
+    assert pulls(model, 20.0).std() > 2
+    assert pulls(replace(model, elongation=1.0), 0.0).std() > 2
+
+
 def test_true_cube_is_rate_per_livetime():
     """The cube of the true model times bin volume and livetime is the expected number of events."""
     model = TrueModel(spectral_index=1.5)
@@ -182,6 +232,8 @@ def test_true_cube_is_rate_per_livetime():
         ({"sigma": 25}, "invalid-argument", ("sigma", "at most 20", "25")),
         ({"trigger_rate": np.nan}, "invalid-argument", ("trigger_rate", "nan")),
         ({"fovalign": "GALACTIC"}, "unknown-choice", ("fovalign", "GALACTIC")),
+        ({"elongation": 0.0}, "invalid-argument", ("elongation", "above 0")),
+        ({"elongation": 1.5, "fovalign": "RADEC"}, "invalid-argument", ("elongation", "ALTAZ", "RADEC")),
         ({"energy_min": 200.0}, "invalid-argument", ("energy_min", "increasing", "200")),
     ],
 )
