@@ -74,7 +74,9 @@ TERMS: tuple[Term, ...] = (
     # magnetic field of the Earth
     ("north", "1", "1"),
     ("north", "energy", "1"),
-    # baselines of few telescopes, seen from the pointing
+)
+#: Further terms for few telescopes: their baselines, seen from the pointing, elongate the acceptance.
+QUADRUPOLES: tuple[Term, ...] = (
     ("az_plus", "1", "plus"),
     ("az_plus", "energy", "plus"),
     ("az_plus", "energy~", "plus"),
@@ -84,6 +86,8 @@ TERMS: tuple[Term, ...] = (
     ("zenith", "1", "plus"),
     ("zenith", "energy", "plus"),
 )
+#: Number of telescopes from which on the acceptance is taken as round, on average over their baselines.
+ROUND_FROM = 3
 #: Terms for a single pointing, without the surface in DETX and DETY: a radial profile with a gradient.
 RADIAL_TERMS = tuple(term for term in TERMS if term[0] == "1" and term[2] != "xy~")
 # The norms and the spectral indices of the runs.
@@ -107,7 +111,7 @@ _MAX_STEPS = 200
 _MAX_EDGES = 5
 # Maximum change of a coefficient in its standard errors, and of the degrees of freedom of a term.
 _SETTLED = 0.01
-# Maximum change of the logarithm of a penalty in the last step.
+# Maximum change of the logarithm of the penalties of the norms and indices of runs in the last step.
 _SETTLED_CHANGE = 0.5
 
 
@@ -244,7 +248,7 @@ class SplineModel:
 
 
 @_one_thread
-def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] = TERMS) -> SplineModel:
+def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> SplineModel:
     """Fit the rate to the counts of cells.
 
     If events end at an edge of the camera, the fit is that of the pixels inside.
@@ -253,8 +257,9 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] = TERMS) -> SplineMo
     ----------
     cells : sequence of `Cell`
         Runs, pieces of runs, or sums of runs in the same bin of pointing, on the same axes.
-    terms : sequence of tuple of str
-        The terms; the first three have to be those of `TERMS`.
+    terms : sequence of tuple of str, optional
+        The terms; the first three have to be those of `TERMS`. By default those, and `QUADRUPOLES` if a run has fewer than
+        `ROUND_FROM` telescopes, or does not state their number.
 
     Returns
     -------
@@ -266,6 +271,9 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] = TERMS) -> SplineMo
         If there are no counts, cells differ in axes or frame, or the fit does not converge.
     """
     _check_cells(cells)
+    if terms is None:
+        n_tels = [run.n_tels or 0 for cell in cells for run in cell.stack.runs]
+        terms = TERMS + QUADRUPOLES * (min(n_tels, default=0) < ROUND_FROM)
     axes = cells[0].stack.axes
     observed = np.sum([cell.stack.counts.sum(axis=0) for cell in cells], axis=0).astype(float)
     used = np.ones(observed.shape)
@@ -338,10 +346,10 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
         if largest < 0.5:
             lengths = np.array([np.sum(weight[block] * (coefficients - start)[block] ** 2) for block in blocks])
             wanted = (freedom + _PRIOR[0]) / (lengths + _PRIOR[1])
-            last, change = penalty.copy(), np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
+            last, change = penalty[len(terms) :].copy(), np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
             penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
             # The norms of few runs may settle long before their scatter.
-            changing = bool(np.abs(np.log(penalty / last)).max() > _SETTLED_CHANGE)
+            changing = bool(np.abs(np.log(penalty[len(terms) :] / last)).max(initial=0.0) > _SETTLED_CHANGE)
     else:
         raise BgnbError(
             "not-converged", f"the spline did not converge in {_MAX_STEPS} steps; are there enough counts? Try --method classic"

@@ -147,7 +147,7 @@ def test_unsupported_terms_vanish(fitted):
 
 def test_information_by_dense_design():
     """Information matrix and projection agree with those of a dense design matrix."""
-    rng, terms = np.random.default_rng(2), (*module.TERMS, ("norm", "1", "1"))
+    rng, terms = np.random.default_rng(2), (*module.TERMS, *module.QUADRUPOLES, ("norm", "1", "1"))
     small = CubeAxes(AXES.energy[:4], AXES.dety[:5], AXES.detx[:6])
     alt, az = (np.array(values) for values in zip(*POINTINGS[:4], strict=True))
     norms = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])  # the third cell has the norm of the first

@@ -1,6 +1,7 @@
 """The spline for telescopes whose field of view is elongated and turns with azimuth, such as pairs."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,14 +19,13 @@ from bgnb import (
     make_test_dataset,
 )
 from bgnb.cubes.cells import pointing_bin
-from bgnb.cubes.spline import TERMS
+from bgnb.cubes.spline import QUADRUPOLES, TERMS
 
 AXES = CubeAxes(
     energy=np.geomspace(0.1, 50, 10) * u.TeV, dety=np.linspace(-4, 3.5, 19) * u.deg, detx=np.linspace(-3.5, 4, 21) * u.deg
 )
 VOLUME = AXES.bin_volume.to_value("MeV sr")
-QUADRUPOLES = ("plus", "cross")
-WITHOUT = tuple(term for term in TERMS if term[2] not in QUADRUPOLES)
+WITHOUT = TERMS
 #: Pointings at azimuths at which there are no runs.
 HELD_OUT = tuple(itertools.product((52.0, 70.0), range(10, 180, 20)))
 
@@ -72,7 +72,7 @@ def test_round_field_of_view_stays_round():
     model = true_model(1.0)
     cells = [Cell(*run) for run in runs(model, 24, 1)]
     spline, plain = fit_spline(cells), fit_spline(cells, WITHOUT)
-    freedom = sum(d for term, d in zip(spline.terms, spline.degrees_of_freedom, strict=True) if term[2] in QUADRUPOLES)
+    freedom = sum(d for term, d in zip(spline.terms, spline.degrees_of_freedom, strict=True) if term in QUADRUPOLES)
     assert freedom < 4
     for pointing in HELD_OUT[::4]:
         rate, error = (cube.quantity.value for cube in spline.at(*pointing))
@@ -92,6 +92,16 @@ def test_turning_field_of_view_is_recovered(elongation):
     ratio, width = recovered(fit_spline(cells, WITHOUT), model)
     assert abs(ratio) < 0.1
     assert width > 5
+
+
+@pytest.mark.parametrize(("n_tels", "used"), [((2, 4), True), ((None, 4), True), ((3, 4), False)])
+def test_quadrupoles_are_for_few_telescopes(n_tels, used):
+    """Quadrupoles are fitted if a run has fewer than three telescopes, or does not state their number."""
+    cells = []
+    for (alt_pnt, az_pnt, stack), number in zip(runs(true_model(1.0), 2, 5), n_tels, strict=True):
+        (run,) = stack.runs
+        cells.append(Cell(alt_pnt, az_pnt, replace(stack, runs=(replace(run, n_tels=number),))))
+    assert fit_spline(cells).terms == (TERMS + QUADRUPOLES if used else TERMS)
 
 
 @pytest.mark.slow
@@ -118,7 +128,16 @@ def test_turning_is_kept_in_sums_of_runs():
 def test_simulated_events_turn(tmp_path):
     """Models of simulated runs, more than are fitted singly, have the true quadrupole at each azimuth."""
     parameters = {"elongation": 1.4, "baseline_az": 35.0, "trigger_rate": 15.0, "sigma": 4.0, "spectral_index": 1.7}
-    make_test_dataset(tmp_path / "runs", n_runs=105, observatory="MAGIC", alt_range=(45, 85), seed=4, workers=2, **parameters)
+    make_test_dataset(
+        tmp_path / "runs",
+        n_runs=105,
+        observatory="MAGIC",
+        n_tels_range=(2, 2),
+        alt_range=(45, 85),
+        seed=4,
+        workers=2,
+        **parameters,
+    )
     production = make_models(tmp_path / "runs", "GADF", select="all", n_energy=8, n_fov=16, workers=1)
     spline, found, true = production.models.for_pointing, [], []
     for azimuth in range(10, 360, 40):
