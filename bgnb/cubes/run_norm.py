@@ -104,9 +104,8 @@ def norm_of_run(models: ModelSet, rate: Cube, run: EventList, source: NormSource
     run : `~bgnb.EventList`
         The run.
     source : {"model", "run"}
-        ``model``: norm 1, whose uncertainty is the scatter from run to run. ``run``: see `fit_norm`. The variance from
-        run to run is the mean of that of the models, weighted by the number of their runs, and of `VAGUE_SCATTER`
-        squared, with the weight `VAGUE_RUNS`, so that few runs which happen to agree do not fix the norm.
+        ``model``: norm 1, whose uncertainty is the scatter from run to run. ``run``: see `fit_norm`, with the scatter of
+        `cautious_scatter`.
     mask : `~bgnb.cubes.exclusion_mask.SourceMask`, optional
         Exclusion regions, whose events and livetime are not compared.
 
@@ -119,10 +118,8 @@ def norm_of_run(models: ModelSet, rate: Cube, run: EventList, source: NormSource
     expected = (rate.quantity * stack.exposure).to_value("").sum(axis=(1, 2))
     scatter, tilt = models.scatter
     if source == "run":
-        n_runs = 0 if scatter is None else len(models.obs_ids)
-        variance = (n_runs * (scatter or 0.0) ** 2 + VAGUE_RUNS * VAGUE_SCATTER**2) / (n_runs + VAGUE_RUNS)
         energy = rate.axes.energy_centers.value
-        return fit_norm(counts, expected, energy, variance**0.5, tilt or 0.0, models.reference_energy)
+        return fit_norm(counts, expected, energy, cautious_scatter(models), tilt or 0.0, models.reference_energy)
     return RunNorm(
         norm=1.0,
         norm_error=scatter,
@@ -134,6 +131,18 @@ def norm_of_run(models: ModelSet, rate: Cube, run: EventList, source: NormSource
         counts=int(counts.sum()),
         expected=float(expected.sum()),
     )
+
+
+def cautious_scatter(models: ModelSet) -> float:
+    """Estimate the standard deviation of log norm from run to run such that few runs that agree do not make it small.
+
+    The variance is the mean of that of the models, weighted by the number of their runs, and of `VAGUE_SCATTER` squared,
+    with the weight `VAGUE_RUNS`.
+    """
+    scatter, _ = models.scatter
+    n_runs = 0 if scatter is None else len(models.obs_ids)
+    variance = (n_runs * (scatter or 0.0) ** 2 + VAGUE_RUNS * VAGUE_SCATTER**2) / (n_runs + VAGUE_RUNS)
+    return float(variance**0.5)
 
 
 def fit_norm(counts: Floats, expected: Floats, energy: Floats, scatter: float, tilt: float, reference_tev: float) -> RunNorm:
