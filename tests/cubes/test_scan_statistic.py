@@ -85,7 +85,7 @@ def test_significances_have_width_one(monkeypatch, name, precise):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "total", "model_counts", "excess_only"),
-    [("none", 40, None, True), ("free", 300, None, False), ("random", 2000, 90 * EXPECTED, False)],
+    [("none", 40, None, True), ("free", 300, None, False), ("random", 2000, 90 * EXPECTED, False), ("random", 40, None, False)],
 )
 def test_probabilities_are_uniform(name, total, model_counts, excess_only):
     """Counts that agree with the expectation have probabilities distributed uniformly from 0 to 1."""
