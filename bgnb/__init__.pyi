@@ -34,6 +34,7 @@ from .simulation.dataset import make_test_dataset
 from .simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
 from .simulation.true_model import TrueModel, make_test_bg_cube_model
 from .simulation.true_reco import make_true_reco
+from .validation.check_runs import RunChecks, check_runs
 from .validation.compare_models import ModelComparison, compare_models
 from .validation.result import Validation
 from .validation.run_prediction import Grid, RunPrediction
@@ -61,6 +62,7 @@ __all__ = [
     "PointSource",
     "Production",
     "Report",
+    "RunChecks",
     "RunCounts",
     "RunNorm",
     "RunPrediction",
@@ -73,6 +75,7 @@ __all__ = [
     "Validation",
     "attach",
     "check",
+    "check_runs",
     "compare",
     "compare_models",
     "copy_notebooks",

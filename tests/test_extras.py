@@ -45,6 +45,7 @@ def test_missing_modules_are_named(hide):
 COMMANDS = {
     "validate": (("models", "runs", "GADF"), "matplotlib", "plots"),
     "cross-validate": (("runs", "GADF"), "matplotlib", "plots"),
+    "check-runs": (("runs", "GADF", "models"), "bokeh", "plots"),
     "compare-models": (("one", "other"), "bokeh", "plots"),
     "run-notebook": (("validate", "out.ipynb"), "papermill", "notebooks"),
     "run-groups": (("models", "reports"), "nbconvert", "notebooks"),

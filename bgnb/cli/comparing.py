@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options_from_settings import Command, config, overwrite, settings
+from bgnb.cli.options_from_settings import Command, config, overwrite, settings, warn
 from bgnb.production.settings import CubeBinning, ModelSettings
-from bgnb.validation.settings import CrossValidationSettings, ValidationSettings
+from bgnb.validation.settings import CrossValidationSettings, RunCheckSettings, ValidationSettings
 
 
 @click.command(no_args_is_help=True, cls=Command)
@@ -75,6 +75,38 @@ def cross_validate(**arguments: Any) -> None:
         click.echo(f"{n_runs} runs are split randomly into {folds} folds, and each fold is predicted from models of {used}:")
         click.echo(validation.summary)
     click.echo(f"Plots and report.json are in {arguments['outdir']}")
+
+
+@click.command(no_args_is_help=True, cls=Command)
+@click.argument("indir", type=click.Path(path_type=Path))
+@click.argument("scheme")
+@click.argument("modeldir", type=click.Path(path_type=Path))
+@click.argument("outdir", type=click.Path(path_type=Path), default=Path("run-checks"))
+@settings(RunCheckSettings)
+@overwrite
+def check_runs(**arguments: Any) -> None:
+    """Check the quality of runs with models.
+
+    Compares each run with the models: its norm, its rate against time, sectors of the field of
+    view, its spectrum, and the sky, for unknown sources. Prints the probability of each
+    result, and the place of the largest deviation. OUTDIR (default: run-checks) contains
+    all numbers in report.json, plots of each run in runs.html, and in good_runs.txt the runs
+    without alarm, for --select.
+
+    \b
+    Examples:
+      bgnb check-runs hess-dl3-dr1 GADF models
+      bgnb make-bg-cube-models hess-dl3-dr1 GADF better --select run-checks/good_runs.txt
+    """
+    from bgnb.validation.check_runs import check_runs
+
+    checks = check_runs(**arguments)
+    click.echo("\n".join(checks.table.pformat(max_lines=-1, max_width=-1)))
+    click.echo("P: probability of such a deviation without errors, by test. TEST: the test with the lowest of them.")
+    click.echo(checks)
+    out = arguments["outdir"]
+    click.echo(f"Plots are in {out / 'runs.html'}, good runs in {out / 'good_runs.txt'}, and numbers in {out / 'report.json'}")
+    warn(checks.faults)
 
 
 @click.command(no_args_is_help=True)

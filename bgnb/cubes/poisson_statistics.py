@@ -18,7 +18,7 @@ _TABLE = (1e-3, 200.0)
 _MIN_PROBABILITY = 1e-300
 
 
-def deviance(counts: NDArray[np.int64], expected: Floats) -> Floats:
+def deviance(counts: NDArray[np.int64] | Floats, expected: Floats) -> Floats:
     """Compute the Poisson deviance 2 · (n ln(n/μ) − n + μ) of each bin; infinite if n > 0 and μ = 0.
 
     >>> deviance(np.array([0, 3]), np.array([2.0, 3.0]))

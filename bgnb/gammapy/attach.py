@@ -23,13 +23,13 @@ from bgnb.cubes.cube import Cube
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
+from bgnb.cubes.rotate import rotate_to_radec
 from bgnb.cubes.run_norm import FAR, RunNorm, norm_of_run, prior_scatter
 from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, write_background
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.model_directory import read_models
 from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
-from bgnb.gammapy.rotate import rotate_to_radec
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.datastore import Runs, index_file, open_runs

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings_groups import Choice, Numbers, SettingsGroup, Value, Whole, setting
+from bgnb._util.settings_groups import Choice, Number, Numbers, SettingsGroup, Value, Whole, setting
 from bgnb.production.settings import (
     CubeBinning,
     Grouping,
     ModelSettings,
     RunSelection,
     Sources,
+    catalog_setting,
     fovalign_setting,
+    mask_radius_setting,
     method_setting,
     model_lookup_setting,
     on_error_setting,
+    select_setting,
     test_setting,
 )
 
@@ -149,3 +152,25 @@ class CrossValidationSettings(SettingsGroup):
             fovalign=self.fovalign,
             on_error=self.prediction.on_error,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCheckSettings(SettingsGroup):
+    """Settings of `bgnb.check_runs`."""
+
+    select: Any = select_setting("far")
+    false_alarm_rate: float = setting(
+        Number(above=0, maximum=0.5), 0.01, help="Fraction of the runs without errors in which one of the tests gives an alarm."
+    )
+    catalog: Any = catalog_setting()
+    mask_radius: Any = mask_radius_setting(
+        "Events in circles around known sources are not tested; radius of these circles, besides twice the extension of the "
+        "source."
+    )
+    offset_max: Any = setting(
+        Value("deg", above=0),
+        "2.5 deg",
+        help="Maximum offset from the pointing at which field of view, energy and sky are tested.",
+    )
+    model_lookup: Any = model_lookup_setting()
+    on_error: Any = on_error_setting()

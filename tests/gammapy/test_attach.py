@@ -34,10 +34,10 @@ from bgnb import (
 )
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.radial import radial_mean
+from bgnb.cubes.rotate import rotate_to_radec
 from bgnb.cubes.run_norm import VAGUE_SCATTER, RunNorm
 from bgnb.files.background_tables import REVERSED, write_background
 from bgnb.gammapy.attach import notes_on_norms
-from bgnb.gammapy.rotate import rotate_to_radec
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_altaz, separation
 from bgnb.observations.event_list import EventList
 from tests.helpers.commands import output_of
