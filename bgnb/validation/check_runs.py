@@ -113,7 +113,7 @@ class RunChecks:
         """Return the content of ``report.json``."""
         runs = [
             {"obs_id": run.obs_id, "verdict": self.verdict(run.obs_id), "alarms": self.alarms[run.obs_id]}
-            | {"alt_pnt": run.alt_pnt, "az_pnt": run.az_pnt, "events": run.events, "norm": asdict(run.norm)}
+            | {"alt_pnt": run.alt_pnt, "az_pnt": run.az_pnt, "events": run.events, "norm": run.norm.as_dict()}
             | {"tests": {name: asdict(test) for name, test in run.tests.items()}}
             | {name: asdict(getattr(run, name)) for name in ("time", "energy")}
             for run in self.runs
