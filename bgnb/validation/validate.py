@@ -159,8 +159,10 @@ def cross_validate(
     kept = [obs_id for obs_id in runs.obs_ids if obs_id in members]
     catalog = settings.selection.catalog if plan.mask else None  # without masks, only needed to select runs
     notes = (f"runs not used: {in_one_line(plan.skipped.values())}",) if plan.skipped else ()
+    if len(kept) < 2:
+        raise BgnbError("invalid-argument", f"cross-validation needs at least 2 runs; {len(kept)} is selected")
     if folds > len(kept):
-        raise BgnbError("invalid-argument", f"folds must be 2 to the number of runs, {len(kept)}, got {folds}")
+        raise BgnbError("invalid-argument", f"folds must be at most {len(kept)}, the number of selected runs, got {folds}")
     order = np.random.default_rng(settings.seed).permutation(kept).tolist()
     largest = len(order) - -(-len(order) // folds)
     if wrong := [number for number in settings.n_train or () if whole_number("n_train", number) > largest]:

@@ -27,6 +27,8 @@ def test_cross_validation_uses_each_run_once(tmp_path):
         cross_validate(tmp_path / "runs", "GADF", n_train=[7], **arguments)
     with raises("invalid-argument", "folds", "9", "got 10"):
         cross_validate(tmp_path / "runs", "GADF", **arguments | {"folds": 10})
+    with raises("invalid-argument", "at least 2 runs", "1"):
+        cross_validate(tmp_path / "runs", "GADF", **arguments | {"select": open_runs(tmp_path / "runs", "GADF").obs_ids[:1]})
     for wrong, code, words in (
         ({"folds": 2.5}, "invalid-argument", ("folds", "at least 2", "2.5")),
         ({"seed": -1}, "invalid-argument", ("seed", "at least 0", "-1")),
