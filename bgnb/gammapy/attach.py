@@ -142,7 +142,8 @@ class Attachments:
         norms = [run.norm for run in attached if run.norm is not None]
         if any(norm.source == "run" for norm in norms):
             values, errors = np.array([norm.norm for norm in norms]), [norm.norm_error for norm in norms]
-            spread = f"mean {values.mean():.3f}, standard deviation {values.std():.3f}, mean error {np.mean(errors):.3f}"
+            deviation = f"standard deviation {values.std():.3f}, " * (len(values) > 1)
+            spread = f"mean {values.mean():.3f}, {deviation}mean error {np.mean(errors):.3f}"
             lines.append(f"norms of the runs relative to the models: {spread}")
         for missing, n in Counter(run.missing for run in attached if run.missing).items():
             lines.append(f"note: {n} run{'s' * (n != 1)} without {', '.join(missing)}: {_advice(missing)}")
@@ -241,7 +242,7 @@ def attach(
                 bar.update()
         if not attached:
             reasons = in_one_line(skipped.values())
-            raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {reasons}")
+            raise BgnbError("no-runs", f"{reasons}; no run of {runs.path} gets a background")
         target = Path(outdir).resolve()
         make_rows = _gadf_rows if settings.scheme == "GADF" else _hess_rows
         hdus, components = make_rows(runs, [run.obs_id for run in attached], target, settings.kind)
@@ -343,7 +344,7 @@ class _Job:
 def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
     """Note runs whose rates differ from those of the models by a large factor."""
     ratios = {run.obs_id: run.predicted_over_observed for run in attached if run.predicted_over_observed is not None}
-    return note_on_rates(ratios, "predicted and observed rates", "run")
+    return note_on_rates(ratios, "the predicted rate", "the observed one", "run")
 
 
 def notes_on_norms(norms: Mapping[int, RunNorm], source: str, scatter: float) -> list[str]:

@@ -85,7 +85,7 @@ def comparison_view(
     ]
     if not comparison.exposed[where]:
         lines.append("At this energy the models cannot be compared, because at least one has no livetime.")
-    notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rates of the two models", "group")
+    notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rate of the second model", "that of the first", "group")
     lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
     return View(f"Group {state.group_id}, {state.show} at {energies}", "\n".join(lines), {**images, **graphs})
 

@@ -203,8 +203,8 @@ def _notes_on_rates(validation: Validation) -> list[str]:
     rows = validation.profile("energy")
     rows = rows[np.maximum(rows["COUNTS"], rows["EXPECTED"]) >= MIN_COUNTS]
     energies = {f"{row['LOW']:.3g} to {row['HIGH']:.3g} TeV": row["EXPECTED"] / max(row["COUNTS"], 1) for row in rows}
-    rates = "predicted and observed rates"
-    return [*note_on_rates(runs, rates, "run"), *note_on_rates(energies, rates, "energy bin")]
+    rates = "the predicted rate", "the observed one"
+    return [*note_on_rates(runs, *rates, "run"), *note_on_rates(energies, *rates, "energy bin")]
 
 
 def _predict(

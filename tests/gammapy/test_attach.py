@@ -358,7 +358,7 @@ def test_invalid_input_leaves_no_files(models, tmp_path):
         with raises(code, *words):
             attach(*arguments, **options)
     (indir / "data" / "run2.fits.gz").write_bytes(b"nonsense")
-    with raises("no-runs", indir, "1 run", "run2.fits.gz"):
+    with raises("no-runs", indir, "run2.fits.gz"):
         attach(models, indir, "GADF", store)
     (models / "bg_observation_groups.ecsv").unlink()
     with raises("not-found", models, "bg_observation_groups.ecsv"):
@@ -375,6 +375,8 @@ def test_other_instruments_are_skipped(tmp_path):
     for use in (attach, validate):
         with raises("mixed-instruments", "models", "run 3", "VERITAS", "HESS", "TELESCOP"):
             use(tmp_path / "models", other, "GADF", tmp_path / "out", on_error="fail")
+    with raises("no-runs", "models: run 3 is of VERITAS", other):
+        attach(tmp_path / "models", other, "GADF", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     runs = [run(number, 50, TELESCOP=name) for number, name in ((3, None), (4, "H.E.S.S."), (5, "VERITAS"))]
     report = attach(tmp_path / "models", write_gadf(tmp_path / "mixed", runs), "GADF", tmp_path / "out")

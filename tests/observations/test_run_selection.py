@@ -295,8 +295,8 @@ def test_groups_file_round_trip(tmp_path):
         ([0, 91], [0, 360], ("alt_edges", "0 and 90")),
         ([0, 20, 91], [0, 360], ("alt_edges", "0 and 90")),
         ([-1, 20, 90], [0, 360], ("alt_edges", "0 and 90")),
-        ([0, 45, 45], [0, 360], ("alt_edges", "increasing")),
-        ([0, 90], [-90, 90, 271], ("az_edges", "360")),
+        ([0, 45, 45], [0, 360], ("alt_edges", "increasing", "0,45,45 deg")),
+        ([0, 90], [-90, 90, 271], ("az_edges", "360", "-90,90,271 deg")),
         ([0, 90], [0], ("az_edges", "two")),
     ],
 )

@@ -127,7 +127,7 @@ def test_notes_name_their_groups(tmp_path):
     notes = [line for line in output.splitlines() if line.startswith("note: ")]
     assert "PULL_BINS" in output
     assert [note.split(":")[1].strip() for note in notes if "share runs" in note] == ["groups 3, 5, 8"]
-    assert ["factor of 16: group 5;" in note for note in notes].count(True) == 1
+    assert ["second model is 0.062 times that of the first: group 5;" in note for note in notes].count(True) == 1
     (axes,) = (note for note in notes if "detx" in note)
     assert axes.startswith("note: group 8: ")
     assert "20 bins from -4 to 4 deg, and 15 bins" in axes
