@@ -250,10 +250,8 @@ class ModelSet:
             notes.append(f"runs {where}, for which the nearest model is used: {enumerate_values(outside)}")
         of_simulation = self.models[0].model.is_simulated
         if other := [obs_id for obs_id in obs_ids if (obs_id in runs.simulated) != of_simulation]:
-            which = (
-                "real although the models are simulated" if of_simulation else "simulated although the models are of real runs"
-            )
-            notes.append(f"runs that are {which}: {enumerate_values(other)}")
+            which, models = ("real", "simulated") if of_simulation else ("simulated", "of real runs")
+            notes.append(f"runs that are {which} although the models are {models}: {enumerate_values(other)}")
         return notes
 
     def notes_on_configuration(self, runs: Mapping[int, tuple[float, int | None]]) -> list[str]:

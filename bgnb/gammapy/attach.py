@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,11 @@ class Attachments:
         """Error messages of runs that cannot be used, by OBS_ID."""
         return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.is_error}
 
+    @property
+    def call(self) -> str:
+        """Call of Gammapy's data store that opens all attached runs."""
+        return _call({name for run in self.runs for name in run.missing})
+
     def __str__(self) -> str:
         attached = [run for run in self.runs if run.reason is None]
         reasons = [run.reason for run in self.runs if run.reason is not None]
@@ -160,8 +165,14 @@ def _advice(missing: Sequence[str]) -> str:
         return "Gammapy cannot predict a background if the header of the events lacks GEOLON, GEOLAT or ALTITUDE"
     if "gti" in missing:
         return "Gammapy cannot open runs without good time intervals"
+    return f"to open them in Gammapy, use {_call(missing)}"
+
+
+def _call(missing: Collection[str]) -> str:
+    """Return the call that opens runs in Gammapy if components are missing."""
     names = ", ".join(f'"{name}"' for name in (*_COMPONENTS[2:], "bkg") if name not in missing)
-    return f"to open them in Gammapy, use get_observations(required_irf=[{names}])"
+    complete = set(missing).isdisjoint(_COMPONENTS[2:])
+    return "get_observations()" if complete else f"get_observations(required_irf=[{names}])"
 
 
 @with_settings(AttachSettings)

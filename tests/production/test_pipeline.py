@@ -401,6 +401,16 @@ def test_group_without_counts_is_skipped(tmp_path):
         make_bg_cube_models(indir, "GADF", tmp_path / "none", select=[2], energy_min="78 TeV", n_energy=1)
 
 
+def test_both_headers_describe_the_scatter(tmp_path):
+    """SCATTER has the same value and comment in the primary header of a model and in that of its rate."""
+    indir = write_gadf(tmp_path / "in", [run(2, 500), run(4, 800)])
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all", method="unsmoothed", n_energy=6, n_fov=10)
+    with fits.open(tmp_path / "out" / report.groups[0].files[0]) as hdus:
+        primary, rate = (hdus[name].header for name in ("PRIMARY", "BACKGROUND"))
+        assert primary["SCATTER"] == rate["SCATTER"] > 0
+        assert primary.comments["SCATTER"] == rate.comments["SCATTER"] != ""
+
+
 @pytest.mark.slow
 def test_run_below_threshold_adds_nothing(tmp_path):
     """The group's livetime would be too long for its counts, if such a run counted."""
