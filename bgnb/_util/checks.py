@@ -43,7 +43,9 @@ def to_value(name: str, value: u.Quantity | str, unit: str) -> float:
     try:
         number = u.Quantity(value).to_value(unit)
     except (TypeError, ValueError):
-        message = f"{name} must be a value with a unit, such as {_with_units(value, unit)}, got {str(value)!r}"
+        kind = str(u.Unit(unit).physical_type).partition("/")[0]
+        wanted = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} with a unit, such as {_with_units(value, unit)}"
+        message = f"{name} must be {wanted}, got {str(value)!r}"
         raise BgnbError("invalid-argument", message) from None
     if np.ndim(number) or not np.isfinite(number):
         raise BgnbError("invalid-argument", f"{name} must be one finite value, got {str(value)!r}")

@@ -120,6 +120,7 @@ class Value(Kind):
     unit: str
     minimum: float | None = None
     above: float | None = None
+    maximum: float | None = None
     annotation: ClassVar[str] = "`~astropy.units.Quantity` or str"
     metavar: ClassVar[str] = "QUANTITY"
 
@@ -137,6 +138,8 @@ class Value(Kind):
             raise BgnbError("invalid-argument", f"{name} must be at least {self.minimum:g} {self.unit}, got {value}")
         if self.above is not None and not number > self.above:
             raise BgnbError("invalid-argument", f"{name} must be above {self.above:g} {self.unit}, got {value}")
+        if self.maximum is not None and number > self.maximum:
+            raise BgnbError("invalid-argument", f"{name} must be at most {self.maximum:g} {self.unit}, got {value}")
         return number
 
     def from_json(self, value: Any) -> Any:

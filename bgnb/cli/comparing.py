@@ -69,10 +69,11 @@ def cross_validate(**arguments: Any) -> None:
     """
     from bgnb.validation.validate import cross_validate
 
-    for size, validation in cross_validate(**arguments).items():
+    validations = cross_validate(**arguments)
+    for size, validation in validations.items():
         n_runs, folds = len(validation.runs) + len(validation.faults), arguments["folds"]
-        used = f"{'at least ' * bool(n_runs % folds)}{size} runs of the other folds"
-        click.echo(f"{n_runs} runs are split randomly into {folds} folds, and each fold is predicted from models of {used}:")
+        used = f"{size}{' or more' * (size == max(validations) and bool(n_runs % folds))} runs of the other folds"
+        click.echo(f"{n_runs} runs in {folds} random folds; each fold is predicted from models of {used}:")
         click.echo(validation.summary)
     click.echo(f"Plots and report.json are in {arguments['outdir']}")
 

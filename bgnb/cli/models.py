@@ -108,7 +108,7 @@ def attach(**arguments: Any) -> None:
     click.echo(str(report))
     warn(report.faults)
     store = arguments["outdir"]
-    click.echo(f'The data store and report.json are in {store}; in Gammapy: DataStore.from_dir("{store}").get_observations()')
+    click.echo(f'The data store and report.json are in {store}; in Gammapy: DataStore.from_dir("{store}").{report.call}')
 
 
 @click.command(no_args_is_help=True)

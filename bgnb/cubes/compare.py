@@ -99,7 +99,7 @@ class Comparison:
         """Reason why no bin has a pull; "" if there are pulls."""
         if not self.independent:
             return "the models share runs"
-        return "" if len(self.pulls) else f"no bin with {MIN_EXPECTED} expected counts"
+        return "" if len(self.pulls) else f"no bin has {MIN_EXPECTED} expected counts"
 
     @cached_property
     def expected(self) -> Floats:
@@ -238,15 +238,15 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     return Comparison(first, scaled, normalise, factors, (*notes, *_note_on_methods(raw)))
 
 
-def note_on_rates(ratios: Mapping[int, float] | Mapping[str, float], rates: str, what: str) -> list[str]:
+def note_on_rates(ratios: Mapping[int, float] | Mapping[str, float], rate: str, other: str, what: str) -> list[str]:
     """Note rates that differ by more than `NOTED_FACTOR`.
 
     Parameters
     ----------
     ratios : mapping of int or str to float
         Ratio of two rates, by group, run or energy bin; NaN and zero are skipped.
-    rates : str
-        Names of the two rates.
+    rate, other : str
+        Names of the two rates: numerator and denominator of the ratio.
     what : str
         ``group``, ``run`` or ``energy bin``.
 
@@ -255,13 +255,13 @@ def note_on_rates(ratios: Mapping[int, float] | Mapping[str, float], rates: str,
     list of str
         One note, or none.
     """
-    factors = {number: max(ratio, 1 / ratio) for number, ratio in ratios.items() if ratio > 0}
-    if not (far := {number: factor for number, factor in factors.items() if factor > NOTED_FACTOR}):
+    positive = {number: ratio for number, ratio in ratios.items() if ratio > 0}
+    if not (far := {number: ratio for number, ratio in positive.items() if max(ratio, 1 / ratio) > NOTED_FACTOR}):
         return []
     low, high = (f"{value:.2g}" if value < 100 else f"{value:.0f}" for value in (min(far.values()), max(far.values())))
     factor = low if low == high else f"{low} to {high}"
     where = f"{what}{'s' * (len(far) > 1)} {enumerate_values(far)}"
-    return [f"{rates} differ by a factor of {factor}: {where}; are these the same instrument, configuration and analysis?"]
+    return [f"{rate} is {factor} times {other}: {where}; are these the same instrument, configuration and analysis?"]
 
 
 def _notes_on_axes(first: CubeAxes, second: CubeAxes, common: CubeAxes) -> list[str]:

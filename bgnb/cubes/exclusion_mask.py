@@ -62,7 +62,7 @@ class SourceMask:
             Radius for a point source; twice the extension of an extended source is added.
         """
         ra, dec, extension = (np.asarray(catalog[name], dtype=float) for name in ("RA", "DEC", "EXTENSION"))
-        return cls(ra, dec, radius.to_value("deg") + 2 * extension)
+        return cls(ra, dec, np.minimum(radius.to_value("deg") + 2 * extension, 180))
 
     def near(self, ra_pnt: float, dec_pnt: float, distance: float) -> SourceMask:
         """Select the circles whose edge is closer to a position than a distance; all in deg."""

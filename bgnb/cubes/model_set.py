@@ -247,11 +247,11 @@ class ModelSet:
         obs_ids, notes = list(obs_ids), []
         if outside := [obs_id for obs_id in obs_ids if not low - margin <= runs.pointing(obs_id)[0] <= high + margin]:
             where = f"outside the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
-            notes.append(f"{where}; the nearest model is used: run {enumerate_values(outside)}")
+            notes.append(f"runs {where}, for which the nearest model is used: {enumerate_values(outside)}")
         of_simulation = self.models[0].model.is_simulated
         if other := [obs_id for obs_id in obs_ids if (obs_id in runs.simulated) != of_simulation]:
-            which = "real, but the models are simulated" if of_simulation else "simulated, but the models are of real runs"
-            notes.append(f"{which}: run {enumerate_values(other)}")
+            which, models = ("real", "simulated") if of_simulation else ("simulated", "of real runs")
+            notes.append(f"runs that are {which} although the models are {models}: {enumerate_values(other)}")
         return notes
 
     def notes_on_configuration(self, runs: Mapping[int, tuple[float, int | None]]) -> list[str]:
@@ -268,14 +268,15 @@ class ModelSet:
         if mjds:
             first, last = min(mjds), max(mjds)
             if far := [obs_id for obs_id, (mjd, _) in runs.items() if not first - DAYS <= mjd <= last + DAYS]:
-                when = f"more than {DAYS} days before or after the runs of the models, {date_of(first)} to {date_of(last)}"
-                notes.append(f"taken {when}; the instrument may have changed: run {enumerate_values(far)}")
+                dates = " to ".join(dict.fromkeys([date_of(first), date_of(last)]))
+                when = f"more than {DAYS} days before or after the runs of the models ({dates})"
+                notes.append(f"runs taken {when}; the instrument may have changed: {enumerate_values(far)}")
         if numbers and None not in numbers:
             others = [obs_id for obs_id, (_, n_tels) in runs.items() if n_tels is not None and n_tels not in numbers]
             known = enumerate_values(sorted(number for number in numbers if number is not None))
             if others:
-                which = f"the number of telescopes (N_TELS) is not one of those of the models ({known})"
-                notes.append(f"{which}: run {enumerate_values(others)}")
+                which = f"with a number of telescopes (N_TELS) that is not one of those of the models ({known})"
+                notes.append(f"runs {which}: {enumerate_values(others)}")
         return notes
 
     def rate_for(self, alt_pnt: float, az_pnt: float, model_lookup: ModelLookup = "interpolate") -> RateForRun:

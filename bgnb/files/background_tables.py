@@ -177,10 +177,15 @@ def metadata(
         "DEADC": (live_fraction, "LIVETIME / ONTIME, contained in the rates"),
         "ONTIME": (ontime, "[s] sum of the good time intervals"),
         "LIVETIME": (livetime, "[s] ontime corrected for the dead time"),
-        "SCATTER": (scatter[0], "of log norm from run to run, beyond statistics"),
-        "TILT": (scatter[1], "scatter of the index from run to run"),
     }
-    return stated | {name: card for name, card in optional.items() if card[0] is not None}
+    return stated | {name: card for name, card in optional.items() if card[0] is not None} | scatter_keywords(scatter)
+
+
+def scatter_keywords(scatter: tuple[float | None, float | None]) -> dict[str, Any]:
+    """Make the keywords of the scatter of norm and spectral index from run to run; none if it is not known."""
+    comments = {"SCATTER": "of log norm from run to run, beyond statistics", "TILT": "scatter of the index from run to run"}
+    cards = zip(comments.items(), scatter, strict=True)
+    return {name: (value, comment) for (name, comment), value in cards if value is not None}
 
 
 def open_fits(path: str | Path) -> fits.HDUList:

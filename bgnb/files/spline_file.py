@@ -10,7 +10,16 @@ from astropy.table import Table
 
 from bgnb._util.errors import DataError
 from bgnb.cubes.spline import SplineModel
-from bgnb.files.background_tables import LAYOUTS, cube_hdu, edge_keywords, open_fits, read_axes, read_cube, read_edge
+from bgnb.files.background_tables import (
+    LAYOUTS,
+    cube_hdu,
+    edge_keywords,
+    open_fits,
+    read_axes,
+    read_cube,
+    read_edge,
+    scatter_keywords,
+)
 from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
 from bgnb.observations.coordinates import checked_fovalign
 
@@ -34,8 +43,7 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
     primary.header["FOVALIGN"] = (model.fovalign, "frame of DETX and DETY")
     primary.header["TIMEBASE"] = ("LIVETIME", "rates are per livetime, not per ontime")
     primary.header["COSZ_MIN"], primary.header["COSZ_MAX"] = model.zenith_range
-    primary.header["SCATTER"] = (model.scatter, "of log norm from run to run, beyond statistics")
-    primary.header["TILT"] = (model.tilt, "scatter of the index from run to run")
+    primary.header.update(scatter_keywords((model.scatter, model.tilt)))
     primary.header.update(edge_keywords(model.edge))
     parts = [(name, number, value) for name, values in model.means.items() for number, value in enumerate(values)]
     tables = {

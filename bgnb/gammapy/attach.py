@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,11 @@ class Attachments:
         """Error messages of runs that cannot be used, by OBS_ID."""
         return {run.obs_id: run.reason.detail for run in self.runs if run.reason and run.reason.is_error}
 
+    @property
+    def call(self) -> str:
+        """Call of Gammapy's data store that opens all attached runs."""
+        return _call({name for run in self.runs for name in run.missing})
+
     def __str__(self) -> str:
         attached = [run for run in self.runs if run.reason is None]
         reasons = [run.reason for run in self.runs if run.reason is not None]
@@ -140,7 +145,8 @@ class Attachments:
         norms = [run.norm for run in attached if run.norm is not None]
         if any(norm.source == "run" for norm in norms):
             values, errors = np.array([norm.norm for norm in norms]), [norm.norm_error for norm in norms]
-            spread = f"mean {values.mean():.3f}, standard deviation {values.std():.3f}, mean error {np.mean(errors):.3f}"
+            deviation = f"standard deviation {values.std():.3f}, " * (len(values) > 1)
+            spread = f"mean {values.mean():.3f}, {deviation}mean error {np.mean(errors):.3f}"
             lines.append(f"norms of the runs relative to the models: {spread}")
         for missing, n in Counter(run.missing for run in attached if run.missing).items():
             lines.append(f"note: {n} run{'s' * (n != 1)} without {', '.join(missing)}: {_advice(missing)}")
@@ -157,8 +163,14 @@ def _advice(missing: Sequence[str]) -> str:
         return "Gammapy cannot predict a background if the header of the events lacks GEOLON, GEOLAT or ALTITUDE"
     if "gti" in missing:
         return "Gammapy cannot open runs without good time intervals"
+    return f"to open them in Gammapy, use {_call(missing)}"
+
+
+def _call(missing: Collection[str]) -> str:
+    """Return the call that opens runs in Gammapy if components are missing."""
     names = ", ".join(f'"{name}"' for name in (*_COMPONENTS[2:], "bkg") if name not in missing)
-    return f"to open them in Gammapy, use get_observations(required_irf=[{names}])"
+    complete = set(missing).isdisjoint(_COMPONENTS[2:])
+    return "get_observations()" if complete else f"get_observations(required_irf=[{names}])"
 
 
 @with_settings(AttachSettings)
@@ -239,7 +251,7 @@ def attach(
                 bar.update()
         if not attached:
             reasons = in_one_line(skipped.values())
-            raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {reasons}")
+            raise BgnbError("no-runs", f"{reasons}; no run of {runs.path} gets a background")
         target = Path(outdir).resolve()
         make_rows = _gadf_rows if settings.scheme == "GADF" else _hess_rows
         hdus, components = make_rows(runs, [run.obs_id for run in attached], target, settings.kind)
@@ -341,7 +353,7 @@ class _Job:
 def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
     """Note runs whose rates differ from those of the models by a large factor."""
     ratios = {run.obs_id: run.predicted_over_observed for run in attached if run.predicted_over_observed is not None}
-    return note_on_rates(ratios, "predicted and observed rates", "run")
+    return note_on_rates(ratios, "the predicted rate", "the observed one", "run")
 
 
 def notes_on_norms(norms: Mapping[int, RunNorm], source: str, scatter: float) -> list[str]:

@@ -67,13 +67,13 @@ class ObservationGroups:
             except (TypeError, ValueError) as error:
                 raise BgnbError("invalid-value", f"{name} must be angles: {error}") from None
             if values.ndim != 1 or len(values) < 2 or not np.all(np.isfinite(values)) or not np.all(np.diff(values) > 0):
-                raise BgnbError("invalid-value", f"{name} must be two or more increasing angles, got {edges}")
+                raise BgnbError("invalid-value", f"{name} must be two or more increasing angles, got {_listed(edges)}")
             values.setflags(write=False)
             object.__setattr__(self, name, u.Quantity(values, "deg", copy=False))
         if self.alt_edges[0] < 0 * u.deg or self.alt_edges[-1] > 90 * u.deg:
-            raise BgnbError("invalid-value", f"alt_edges must lie within 0 and 90 deg, got {self.alt_edges}")
+            raise BgnbError("invalid-value", f"alt_edges must lie within 0 and 90 deg, got {_listed(self.alt_edges)}")
         if self.az_edges[-1] - self.az_edges[0] > 360 * u.deg:
-            raise BgnbError("invalid-value", f"az_edges must not span more than 360 deg, got {self.az_edges}")
+            raise BgnbError("invalid-value", f"az_edges must not span more than 360 deg, got {_listed(self.az_edges)}")
 
     def __len__(self) -> int:
         return (len(self.alt_edges) - 1) * (len(self.az_edges) - 1)
@@ -144,6 +144,15 @@ class ObservationGroups:
         if len(table) != len(groups) or not all(np.array_equal(expected[name], table[name]) for name in expected.colnames):
             raise BgnbError("invalid-value", "the rows of a table of groups must form a grid in altitude and azimuth")
         return groups
+
+
+def _listed(edges: u.Quantity) -> str:
+    """List edges as they are written on the command line.
+
+    >>> _listed([90, 45.5, 0] * u.deg)
+    '90,45.5,0 deg'
+    """
+    return f"{','.join(f'{edge:g}' for edge in np.ravel(u.Quantity(edges).value))} {u.Quantity(edges).unit}"
 
 
 def observation_groups(

@@ -62,6 +62,12 @@ class Selection:
     left_out: Mapping[int, Reason]
 
 
+class RunList(tuple[int, ...]):
+    """OBS_IDs read from a text file, whose name is the attribute ``path``."""
+
+    path: str
+
+
 def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     """Read a catalogue of known sources.
 
@@ -224,7 +230,9 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     """
     wanted, known = set(obs_ids), set(runs.obs_ids)
     if unknown := sorted(wanted - known):
-        raise BgnbError("not-found", f"{runs.path}: has no run {enumerate_values(unknown)}")
+        source = obs_ids.path if isinstance(obs_ids, RunList) else "select"
+        which = f"run {enumerate_values(unknown)} is not in {runs.path}"
+        raise BgnbError("not-found", f"{source}: {which}; correct the list, or give another directory")
     return _skip(runs, _unusable(runs) | dict.fromkeys(sorted(known - wanted), Reason("not in the list of runs")))
 
 
@@ -280,7 +288,7 @@ def select_runs(
     return selection
 
 
-def read_run_list(path: str | Path) -> list[int]:
+def read_run_list(path: str | Path) -> RunList:
     """Read OBS_IDs from a text file, one per line; empty lines and text after a # are ignored.
 
     Raises
@@ -288,18 +296,21 @@ def read_run_list(path: str | Path) -> list[int]:
     BgnbError
         If the file cannot be read, or a line is not an OBS_ID.
     """
+    allowed = "select must be 'far', 'all' or a text file of OBS_IDs"
     try:
         lines = Path(path).read_text().splitlines()
+    except FileNotFoundError:
+        raise BgnbError("not-found", f"{allowed}; there is no file '{path}'") from None
     except (OSError, UnicodeDecodeError):
-        message = f"select must be 'far', 'all' or a text file of OBS_IDs; '{path}' cannot be read as text"
-        raise BgnbError("invalid-argument", message) from None
+        raise BgnbError("invalid-argument", f"{allowed}; '{path}' cannot be read as text") from None
     texts = {number: line.partition("#")[0].strip() for number, line in enumerate(lines, start=1)}
     for number, text in texts.items():
         if text and not text.isdecimal():
             raise BgnbError("invalid-argument", f"{path}, line {number}: '{text}' is not an OBS_ID")
-    obs_ids = [int(text) for text in texts.values() if text]
+    obs_ids = RunList(int(text) for text in texts.values() if text)
     if not obs_ids:
         raise BgnbError("invalid-argument", f"{path}: contains no OBS_ID")
+    obs_ids.path = str(path)
     return obs_ids
 
 

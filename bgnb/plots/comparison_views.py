@@ -85,7 +85,7 @@ def comparison_view(
     ]
     if not comparison.exposed[where]:
         lines.append("At this energy the models cannot be compared, because at least one has no livetime.")
-    notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rates of the two models", "group")
+    notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rate of the second model", "that of the first", "group")
     lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
     return View(f"Group {state.group_id}, {state.show} at {energies}", "\n".join(lines), {**images, **graphs})
 
@@ -134,9 +134,10 @@ def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, whe
         half = float(np.max(np.abs(known[np.isfinite(known)] - 1), initial=half))
     at = "" if several else f" at {bin_label(axes, *pixel(axes, *spectra))}"
     ends = 1 - 1.3 * half, 1 + 1.3 * half
+    unknown = "" if comparison.independent else "\nwithout errors, as the models share runs"
     return {
         "spectra": energy_graph(axes.energy.value, f"Rates{at}", RATE_LABEL, rates, where),
-        "ratios": energy_graph(axes.energy.value, f"Ratio{at}", _ratio_label(labels), ratios, where, ends),
+        "ratios": energy_graph(axes.energy.value, f"Ratio{at}{unknown}", _ratio_label(labels), ratios, where, ends),
     }
 
 

@@ -19,7 +19,7 @@ from bgnb.observations.coordinates import mean_pointing
 from bgnb.observations.groups import OUTSIDE, merge_groups
 from bgnb.production.count_chunks import Counted
 from bgnb.production.plan import Plan, notes_on_selection
-from bgnb.production.report import GroupReport, Report, RunReport, advise, in_one_line, run_reports
+from bgnb.production.report import GroupReport, Report, RunReport, explain, run_reports
 from bgnb.production.settings import ModelSettings
 
 #: Range of the cosine of the zenith angle above which a merged model is called wide: twice that of most default groups.
@@ -74,7 +74,7 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
     runs += run_reports(counted, stacks)
     if not stacks:
         reasons = [run.reason for run in runs if run.reason and run.obs_id not in plan.skipped]
-        raise BgnbError("no-counts", f"no model could be made: {in_one_line(reasons)}; {advise(reasons)}")
+        raise BgnbError("no-counts", f"none of the {len(reasons)} runs has counts for a model: {explain(reasons)}")
     method = find_method(plan.settings.method)
     fitted = method.fit(_cells(counted))
     models, reports = [], []
@@ -176,7 +176,7 @@ def _notes_on_groups(groups: Sequence[GroupReport], n_runs: int, settings: Model
         which = f": group {enumerate_values(group_ids)}" if len(group_ids) < len(groups) else ""
         notes.append(f"the rates end at the edge of the camera, {edge}{which}")
     return notes + [
-        f"group {each.group_id} has {each.livetime_s / 3600:.3f} h of livetime, less than min_livetime = {minimum / 3600:.3f} h"
+        f'group {each.group_id} has {each.livetime_s / 3600:.3f} h of livetime, less than --min-livetime "{minimum / 3600:g} h"'
         for each in groups
         if each.livetime_s < minimum
     ]

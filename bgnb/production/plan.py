@@ -20,7 +20,7 @@ from bgnb.observations.datastore import Runs, open_runs, without_dots
 from bgnb.observations.groups import group_runs
 from bgnb.observations.run_selection import Reason, Selection, notes_on_sources, read_catalog, select_runs, spread_out
 from bgnb.production.count_chunks import Chunk, chunks_of
-from bgnb.production.report import advise, in_one_line
+from bgnb.production.report import explain
 from bgnb.production.settings import ModelSettings, RunSelection, Sources
 
 #: Maximum number of runs up to which methods that sum by pointing get single runs. Of more runs, those in the same bin of
@@ -111,9 +111,8 @@ def make_plan(settings: ModelSettings) -> Plan:
         selection = spread_out(selection, _TEST_RUNS)
     members, selection = group_runs(runs, selection, settings.groups, passing=True)
     if not selection.kept:
-        reasons = selection.left_out.values()
-        which = f"none of the {len(runs)} runs is selected: {in_one_line(reasons)}; {advise(reasons)}"
-        raise BgnbError("no-runs", f"{runs.path}: {which}")
+        reasons = explain(selection.left_out.values())
+        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is selected: {reasons}")
     return Plan(settings, runs, mask, selection.left_out, members)
 
 

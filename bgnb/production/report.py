@@ -17,12 +17,11 @@ from bgnb.observations.run_selection import Reason, Selection
 from bgnb.production.count_chunks import Counted
 
 _COUNTED = ("livetime_s", "events", *EXCLUDED, "counts")
-_NO_COUNTS = Reason("its group has no counts inside the axes and above the energy thresholds")
+_NO_COUNTS = Reason("in a group without counts inside the axes and above the energy thresholds")
 # Advice by kind of reason, if no run is left.
 _ADVICE = {
     "near a known source": "use --sources mask, --select all or a smaller --exclusion-radius",
     OUTSIDE_GROUPS.kind: "use other group edges (--alt-edges, --az-edges)",
-    "cannot be used": "check that the files are complete",
     _NO_COUNTS.kind: "check that the axes are wide enough",
 }
 
@@ -242,17 +241,24 @@ def count_reasons(reasons: Iterable[Reason]) -> list[str]:
 
 
 def in_one_line(reasons: Iterable[Reason]) -> str:
-    """Count the runs by kind of reason in one line, with an example of each kind of error, by its code."""
+    """Count the runs by kind of reason in one line, and the errors by code, with an example of the most frequent one."""
     reasons = list(reasons)
     kinds = [f"{number} {kind}" for kind, number in Counter(reason.kind for reason in reasons).most_common()]
-    errors: dict[str, list[str]] = {}
-    for detail in sorted(reason.detail for reason in reasons if reason.is_error):
-        errors.setdefault(detail.rpartition(" [")[2], []).append(detail)
-    examples = [f"{first} ({len(others) + 1} run{'s' * bool(others)})" for first, *others in errors.values()]
-    return ", ".join(kinds) + f"; errors: {enumerate_values(examples, 3)}" * bool(examples)
+    errors = sorted(reason.detail.removesuffix("]").rpartition(" [")[::2] for reason in reasons if reason.is_error)
+    if not errors:
+        return ", ".join(kinds)
+    codes = Counter(code for _, code in errors).most_common()
+    most, number = codes[0]
+    example = next(text for text, code in errors if code == most)
+    if number == len(reasons):
+        return example + f" (and {number - 1} more run{'s' * (number > 2)})" * (number > 1)
+    counts = [f"{n} {code}" for code, n in codes]
+    counts[0] += f" ({'such as ' * (number > 1)}{example})"
+    return f"{', '.join(kinds)}; errors: {', '.join(counts)}"
 
 
-def advise(reasons: Iterable[Reason]) -> str:
-    """Advise what to do if runs are skipped for some reasons, and none is left."""
+def explain(reasons: Iterable[Reason]) -> str:
+    """Explain why no run is left, and advise what to do."""
+    reasons = list(reasons)
     kinds = {reason.kind for reason in reasons}
-    return ", ".join(advice for kind, advice in _ADVICE.items() if kind in kinds)
+    return "; ".join([in_one_line(reasons), *(advice for kind, advice in _ADVICE.items() if kind in kinds)])

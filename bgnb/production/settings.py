@@ -77,7 +77,7 @@ class _Select(Kind):
         if str(value).lower() in ("far", "all"):
             return str(value).lower()
         if isinstance(value, str | Path):
-            return tuple(read_run_list(value))
+            return read_run_list(value)
         try:
             return tuple(index(obs_id) for obs_id in value)
         except TypeError:
@@ -123,7 +123,7 @@ def catalog_setting() -> Any:
 
 def mask_radius_setting(text: str) -> Any:
     """Declare the radius of the exclusion regions around known sources."""
-    return setting(Value("deg", above=0), "0.5 deg", help=text)
+    return setting(Value("deg", above=0, maximum=180), "0.5 deg", help=text)
 
 
 @dataclass(frozen=True, kw_only=True)

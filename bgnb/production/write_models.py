@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bgnb.cubes.spline import SplineModel
+from bgnb.files.background_tables import scatter_keywords
 from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
 from bgnb.files.gadf import write_image, write_model
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, write_groups
@@ -31,7 +32,7 @@ def write_models(production: Production, directory: Path) -> None:
     models, groups = production.models, production.settings.groups
     if isinstance(models.for_pointing, SplineModel):
         write_spline(models.for_pointing, directory / SPLINE_FILE)
-    scatter = {name: value for name, value in zip(("SCATTER", "TILT"), models.scatter, strict=True) if value is not None}
+    scatter = scatter_keywords(models.scatter)
     for group, report in zip(models.models, production.report.groups, strict=True):
         for write, name in zip((write_model, write_image), report.files, strict=True):
             write(group.model, directory / name, _keywords(report, groups) | scatter)

@@ -205,9 +205,9 @@ def _notes(comparisons: dict[int, Comparison]) -> list[str]:
             shared = "the models share runs, so that their errors are correlated, and there are no pulls"
             found.setdefault(shared, []).append(group_id)
         elif comparison.no_pulls:
-            found.setdefault(f"there are no pulls: {comparison.no_pulls}", []).append(group_id)
+            found.setdefault(f"there are no pulls, as {comparison.no_pulls}", []).append(group_id)
     ratios = {group_id: comparison.rate_ratio for group_id, comparison in comparisons.items()}
-    notes = note_on_rates(ratios, "the rates of the two models", "group")
+    notes = note_on_rates(ratios, "the rate of the second model", "that of the first", "group")
     several = len(comparisons) > 1
     for note, groups in found.items():
         notes.append(f"{'all groups' if several and len(groups) == len(comparisons) else _of_groups(groups)}: {note}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bgnb.plots.colours import GREY, LINES
+from bgnb.plots.labels import format_count
 from bgnb.plots.png import Picture, new_figure, picture_of
 from bgnb.validation.result import KINDS, PROFILES, Validation
 
@@ -35,6 +36,8 @@ def plot_profiles(validation: Validation) -> Picture:
         axes.set(xlabel=_LABELS[name], xscale="log" if name == "energy" else "linear")
     for axes in panels[:, 0]:
         axes.set_ylabel("predicted / observed")
+    n_counts = sum(run.n_counts for run in validation.runs)
+    figure.suptitle(f"{format_count(len(validation.runs), 'run')}, {n_counts} counts")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return picture_of(figure)
 

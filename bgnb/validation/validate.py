@@ -159,8 +159,10 @@ def cross_validate(
     kept = [obs_id for obs_id in runs.obs_ids if obs_id in members]
     catalog = settings.selection.catalog if plan.mask else None  # without masks, only needed to select runs
     notes = (f"runs not used: {in_one_line(plan.skipped.values())}",) if plan.skipped else ()
+    if len(kept) < 2:
+        raise BgnbError("invalid-argument", f"cross-validation needs at least 2 runs; {len(kept)} is selected")
     if folds > len(kept):
-        raise BgnbError("invalid-argument", f"folds must be 2 to the number of runs, {len(kept)}, got {folds}")
+        raise BgnbError("invalid-argument", f"folds must be at most {len(kept)}, the number of selected runs, got {folds}")
     order = np.random.default_rng(settings.seed).permutation(kept).tolist()
     largest = len(order) - -(-len(order) // folds)
     if wrong := [number for number in settings.n_train or () if whole_number("n_train", number) > largest]:
@@ -201,8 +203,8 @@ def _notes_on_rates(validation: Validation) -> list[str]:
     rows = validation.profile("energy")
     rows = rows[np.maximum(rows["COUNTS"], rows["EXPECTED"]) >= MIN_COUNTS]
     energies = {f"{row['LOW']:.3g} to {row['HIGH']:.3g} TeV": row["EXPECTED"] / max(row["COUNTS"], 1) for row in rows}
-    rates = "predicted and observed rates"
-    return [*note_on_rates(runs, rates, "run"), *note_on_rates(energies, rates, "energy bin")]
+    rates = "the predicted rate", "the observed one"
+    return [*note_on_rates(runs, *rates, "run"), *note_on_rates(energies, *rates, "energy bin")]
 
 
 def _predict(

@@ -488,10 +488,10 @@ def test_different_altitudes_are_noted():
 
 def test_rates_far_apart_are_noted():
     """Factors above 2 are noted in both directions, with the numbers; NaN and zero are not."""
-    assert not note_on_rates({1: 1.9, 2: 0.55, 3: np.nan, 4: 0.0}, "both rates", "run")
-    (note,) = note_on_rates({1: 16.0, 2: 0.25, 3: 1.0}, "both rates", "run")
-    assert note.startswith("both rates differ by a factor of 4 to 16: runs 1, 2;")
-    assert "factor of 16: group 1;" in note_on_rates({1: 1 / 16}, "both", "group")[0]
+    assert not note_on_rates({1: 1.9, 2: 0.55, 3: np.nan, 4: 0.0}, "one", "other", "run")
+    (note,) = note_on_rates({1: 16.0, 2: 0.25, 3: 1.0}, "one", "other", "run")
+    assert note.startswith("one is 0.25 to 16 times other: runs 1, 2;")
+    assert "one is 0.062 times other: group 1;" in note_on_rates({1: 1 / 16}, "one", "other", "group")[0]
     comparison = compare(true_model(), scaled(true_model(), 16), "plane")
     assert comparison.rate_ratio == pytest.approx(16)
 

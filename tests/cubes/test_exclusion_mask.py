@@ -209,6 +209,8 @@ def test_wrong_arguments_are_refused(with_and_without_sources, tmp_path):
         make_bg_cube_models(with_and_without_sources / "full", "GADF", tmp_path / "m", sources="cut")
     with raises("invalid-argument", "mask_radius"):
         make_bg_cube_models(with_and_without_sources / "full", "GADF", tmp_path / "m", sources="mask", mask_radius="0 deg")
+    with raises("invalid-argument", "mask_radius", "180 deg", "200 deg"):
+        make_bg_cube_models(with_and_without_sources / "full", "GADF", tmp_path / "m", sources="mask", mask_radius="200 deg")
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,10 @@ def test_other_dates_and_telescopes_are_noted():
         11: (53100.0, 5),
     }
     dates, numbers = models.notes_on_configuration(runs)
-    assert dates.endswith("run 8, 9")
+    assert dates.endswith(": 8, 9")
     assert "2003-12-27 to 2004-07-14" in dates
-    assert numbers.endswith("(3, 4): run 10, 11")
+    assert numbers.endswith("(3, 4): 10, 11")
+    later, _ = replace(models, models=models.models[1:]).notes_on_configuration({1: (53000.0, 3), 2: (53200.0, 4)})
+    assert later.count("2004-07-14") == 1  # a single day
+    assert " to " not in later
     assert model_set().notes_on_configuration(runs) == []

@@ -229,6 +229,6 @@ def test_notes_on_a_comparison_are_shown(tmp_path):
         write_model(changed, tmp_path / name / "bg_cube_model_group3_table.fits")
     summary = compare_models(tmp_path / "HESS", tmp_path / "VERITAS").view.summary
     notes = [line for line in summary.splitlines() if line.startswith("Note: ")]
-    assert "factor of 5: group 3;" in notes[0]
+    assert "second model is 5 times that of the first: group 3;" in notes[0]
     assert "HESS and VERITAS (TELESCOP)" in notes[1]
     assert "Note" not in compare_models(tmp_path / "HESS", tmp_path / "HESS").view.summary

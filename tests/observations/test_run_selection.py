@@ -25,6 +25,7 @@ from bgnb import (
 from bgnb.observations.coordinates import mean_azimuth
 from bgnb.observations.groups import group_runs
 from bgnb.observations.run_selection import Reason, notes_on_sources, read_run_list, select_runs, spread_out
+from bgnb.production.settings import RunSelection
 from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf
 
@@ -169,9 +170,9 @@ def test_select_by_word_list_or_file(runs, tmp_path):
             select_runs(with_error, select, catalog, 2 * u.deg, on_error="fail")
         assert set(select_runs(runs, select, catalog, 2 * u.deg, on_error="fail").kept) >= set(kept)
     assert str(selection.left_out[1]) == "not in the list of runs"
-    with raises("not-found", "run 10, 11, 12, 13, 14 and 1 more ["):
+    with raises("not-found", "run 10, 11, 12, 13, 14 and 1 more is"):
         select_runs(runs, [1, *range(15, 9, -1)])
-    with raises("not-found", "run 10, 11, 12, 13, 14 ["):
+    with raises("not-found", "run 10, 11, 12, 13, 14 is"):
         select_runs(runs, range(10, 15))
 
 
@@ -181,16 +182,31 @@ def test_select_by_word_list_or_file(runs, tmp_path):
         (b"1\n\n2 3\n", ("line 3", "'2 3'")),
         (b"-1\n", ("line 1", "'-1'")),
         (b"# none\n", ("OBS_ID",)),
-        (b"\xff\xfe", ("select", "'far', 'all'")),
-        (None, ("select", "'far', 'all'")),
+        (b"\xff\xfe", ("select", "'far', 'all'", "text")),
     ],
 )
 def test_broken_list_of_runs(tmp_path, content, words):
     """Name the file and the line that cannot be used."""
-    if content is not None:
-        (tmp_path / "list.txt").write_bytes(content)
+    (tmp_path / "list.txt").write_bytes(content)
     with raises("invalid-argument", "list.txt", *words):
         read_run_list(tmp_path / "list.txt")
+
+
+def test_missing_list_of_runs():
+    """A misspelled name may be a file or a choice."""
+    with raises("not-found", "select", "'far', 'all'", "'fra'"):
+        read_run_list("fra")
+
+
+def test_unknown_run_names_its_list(runs, tmp_path):
+    """A run that the directory lacks is named with the file that lists it, from a path and from settings, or the setting."""
+    path = tmp_path / "list.txt"
+    path.write_text("2\n33787\n")
+    for select in (path, RunSelection(select=path).select):
+        with raises("not-found", f"{path}: run 33787", runs.path):
+            select_runs(runs, select)
+    with raises("not-found", "select: run 33787", runs.path):
+        select_runs(runs, [2, 33787])
 
 
 def test_errors_precede_other_reasons(runs):
@@ -279,8 +295,8 @@ def test_groups_file_round_trip(tmp_path):
         ([0, 91], [0, 360], ("alt_edges", "0 and 90")),
         ([0, 20, 91], [0, 360], ("alt_edges", "0 and 90")),
         ([-1, 20, 90], [0, 360], ("alt_edges", "0 and 90")),
-        ([0, 45, 45], [0, 360], ("alt_edges", "increasing")),
-        ([0, 90], [-90, 90, 271], ("az_edges", "360")),
+        ([0, 45, 45], [0, 360], ("alt_edges", "increasing", "0,45,45 deg")),
+        ([0, 90], [-90, 90, 271], ("az_edges", "360", "-90,90,271 deg")),
         ([0, 90], [0], ("az_edges", "two")),
     ],
 )

@@ -164,7 +164,7 @@ def test_quick_test_takes_twenty_runs(tmp_path):
             ["{in}", "GADF", "{out}", "--alt-edges", "10,20", "--select", "all"],
             ["6 altitude and azimuth outside", "[no-runs]"],
         ),
-        (["{in}", "GADF", "{out}", "--select", "near"], ["select", "'far', 'all'", "near", "[invalid-argument]"]),
+        (["{in}", "GADF", "{out}", "--select", "near"], ["select", "'far', 'all'", "near", "[not-found]"]),
         (["{in}", "GADF", "{out}", "--catalog", "{tmp}/none"], ["/none", "[not-found]"]),
         (["{in}", "GADF", "{out}", "--energy-min", "1 deg"], ["--energy-min", "1 deg", "[invalid-argument]"]),
         (
@@ -400,8 +400,18 @@ def test_group_without_counts_is_skipped(tmp_path):
     assert [entry.as_dict()["status"] for entry in report.runs] == ["used", "left_out"]
     assert "LO_THRES = 79 TeV: no energy bin lies within these limits; the axis ranges from 0.1 to 80 TeV" in report.faults[3]
     assert len(report.groups) == 1
-    with raises("no-counts", "1 its group has no counts"):
+    with raises("no-counts", "1 in a group without counts"):
         make_bg_cube_models(indir, "GADF", tmp_path / "none", select=[2], energy_min="78 TeV", n_energy=1)
+
+
+def test_both_headers_describe_the_scatter(tmp_path):
+    """SCATTER has the same value and comment in the primary header of a model and in that of its rate."""
+    indir = write_gadf(tmp_path / "in", [run(2, 500), run(4, 800)])
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all", method="unsmoothed", n_energy=6, n_fov=10)
+    with fits.open(tmp_path / "out" / report.groups[0].files[0]) as hdus:
+        primary, rate = (hdus[name].header for name in ("PRIMARY", "BACKGROUND"))
+        assert primary["SCATTER"] == rate["SCATTER"] > 0
+        assert primary.comments["SCATTER"] == rate.comments["SCATTER"] != ""
 
 
 @pytest.mark.slow

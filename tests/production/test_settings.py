@@ -214,6 +214,10 @@ def test_examples_of_numbers_fit_the_kind():
         ({"mask_radius": "1 deg"}, "no-effect", ["mask_radius", "sources = mask"]),
         ({"sources": "mask", "exclusion_radius": "1 deg"}, "no-effect", ["exclusion_radius", "sources = drop"]),
         ({"energy_min": "90 TeV"}, "invalid-argument", ["energy_min", "energy_max"]),
+        ({"energy_min": "1 deg"}, "invalid-argument", ["energy_min", "an energy with a unit", "'1 TeV'", "'1 deg'"]),
+        ({"mask_radius": "10 TeV"}, "invalid-argument", ["mask_radius", "an angle with a unit", "'1 deg'", "'10 TeV'"]),
+        ({"min_livetime": "5 TeV"}, "invalid-argument", ["min_livetime", "a time with a unit", "'1 h'", "'5 TeV'"]),
+        ({"min_livetime": 5}, "invalid-argument", ["min_livetime", "a time with a unit", "'5 h'", "'5'"]),
     ],
 )
 def test_invalid_combinations_are_refused(changes, code, words):

@@ -69,6 +69,11 @@ def test_view_shows_spectra_of_positions():
         assert outline[0] <= x < outline[1]
         assert outline[2] <= y < outline[3]
         assert f"γ = {second.index:.2f} ± {second.index_error:.2f}." in view.summary
+    shared = comparison_view(
+        compare(counted(1), counted(1)), ComparisonState(group_id=8, energy=1.0), ("one", "two"), "8", (0.0, 1e-4), positions
+    )
+    assert "share runs" in shared.panels["ratios"].title  # the reason why there are no error bars
+    assert "share runs" not in view.panels["ratios"].title
     whole = planes_graph(comparison, ("one", "two"), 1.0)
     for series, integral in zip(whole.series, comparison.plane_integrals(), strict=True):
         np.testing.assert_array_equal(series.y, integral)
@@ -127,7 +132,7 @@ def test_notes_name_their_groups(tmp_path):
     notes = [line for line in output.splitlines() if line.startswith("note: ")]
     assert "PULL_BINS" in output
     assert [note.split(":")[1].strip() for note in notes if "share runs" in note] == ["groups 3, 5, 8"]
-    assert ["factor of 16: group 5;" in note for note in notes].count(True) == 1
+    assert ["second model is 0.062 times that of the first: group 5;" in note for note in notes].count(True) == 1
     (axes,) = (note for note in notes if "detx" in note)
     assert axes.startswith("note: group 8: ")
     assert "20 bins from -4 to 4 deg, and 15 bins" in axes

@@ -244,6 +244,7 @@ def test_gammapy_opens_all_runs(hess_data, tmp_path, caplog):
     report = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "store")
     store, original = DataStore.from_dir(tmp_path / "store"), DataStore.from_dir(hess_data)
     assert len(report.obs_ids) == 40
+    assert report.call == "get_observations()"
     assert store.obs_table["OBS_ID"].tolist() == report.obs_ids
     assert store.obs_table.colnames == original.obs_table.colnames
     for obs_id in report.obs_ids[::13]:
