@@ -12,10 +12,13 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+from tqdm import tqdm
 
 import bgnb
 import bgnb.files.output_directory
@@ -57,6 +60,7 @@ class Trials:
             return child
         code = 9
         try:
+            tqdm.set_lock(threading.RLock())  # the lock of a killed child, shared between processes, would stay locked
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
