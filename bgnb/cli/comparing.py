@@ -97,7 +97,6 @@ def check_runs(**arguments: Any) -> None:
     \b
     Examples:
       bgnb check-runs hess-dl3-dr1 GADF models
-      bgnb make-bg-cube-models hess-dl3-dr1 GADF better --select run-checks/good_runs.txt
     """
     from bgnb.validation.check_runs import check_runs
 

@@ -329,7 +329,7 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     coefficients = start.copy()
     coefficients[0] = np.log(counts.sum() / (exposure * np.exp(_linear_predictor(coefficients, parts, all_terms))).sum())
     penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
-    freedom, changing = np.zeros(len(blocks)), True
+    freedom, changing = np.zeros(len(blocks)), several
     for _ in range(_MAX_STEPS):
         expected = exposure * _exp(_linear_predictor(coefficients, parts, all_terms))
         strength = weight * np.repeat(penalty, sizes)

@@ -39,7 +39,7 @@ def test_verdicts_are_used_to_select(directory):
     good = [obs_id for obs_id, verdict in verdicts.items() if verdict == "good"]
     assert len(good) >= 3
     assert "source" in printed
-    assert read_run_list(out / "good_runs.txt") == good
+    assert list(read_run_list(out / "good_runs.txt")) == good
     assert f": {BRIGHT}" in (out / "good_runs.txt").read_text()
     assert f"run {BRIGHT}: " in (out / "runs.html").read_text()
     assert report["settings"]["false_alarm_rate"] == 0.01
