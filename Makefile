@@ -40,7 +40,8 @@ test-fast: .venv/ready
 test-gammapy: .venv-gammapy/ready
 	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning bgnb tests/with_gammapy \
 	  tests/_util tests/cubes tests/dashboards tests/files tests/gammapy tests/observations tests/plots tests/simulation \
-	  --ignore=tests/cubes/test_exclusion_mask.py --ignore=tests/cubes/test_spline.py
+	  --ignore=tests/cubes/test_exclusion_mask.py --ignore=tests/cubes/test_spline.py \
+	  --ignore=tests/cubes/test_spline_azimuth.py
 
 bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	.venv/bin/python benchmarks/speed.py $(DATA)
