@@ -38,7 +38,8 @@ test-fast: .venv/ready
 # Gammapy 2.1 needs older versions of its dependencies: an environment of its own, with the oldest that bgnb supports, in which
 # what meets them is tested as well. That some of them deprecate what others do is not ours to mend.
 test-gammapy: .venv-gammapy/ready
-	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning bgnb tests/with_gammapy \
+	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning tests/with_gammapy
+	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning -m "not slow" bgnb \
 	  tests/_util tests/cubes tests/dashboards tests/files tests/gammapy tests/observations tests/plots tests/simulation \
 	  --ignore=tests/cubes/test_exclusion_mask.py --ignore=tests/cubes/test_spline.py \
 	  --ignore=tests/cubes/test_spline_azimuth.py
