@@ -99,9 +99,10 @@ def check_runs(**arguments: Any) -> None:
       bgnb check-runs hess-dl3-dr1 GADF models
     """
     from bgnb.validation.check_runs import check_runs
+    from bgnb.validation.result import table_lines
 
     checks = check_runs(**arguments)
-    click.echo("\n".join(checks.table.pformat(max_lines=-1, max_width=-1)))
+    click.echo("\n".join(table_lines(checks.table)))
     click.echo("P: probability of such a deviation without errors, by test. TEST: the test with the lowest of them.")
     click.echo(checks)
     out = arguments["outdir"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.stack import stack_runs
@@ -249,3 +250,17 @@ def fit_norm(
         expected=n_expected,
         covariance=left @ (of_models + design @ prior @ design.T) @ left.T + of_counts,
     )
+
+
+def notes_on_norms(norms: Mapping[int, RunNorm], source: str, scatter: float) -> list[str]:
+    """Note runs without counts to compare, and those whose counts the scatter from run to run does not explain."""
+    notes = []
+    nothing = [obs_id for obs_id, norm in norms.items() if source == "run" and norm.source == "model"]
+    if nothing:
+        reason = "no counts to compare at the energies of the models outside the exclusion regions"
+        notes.append(f"{reason}, so that the norm is that of the models: run {enumerate_values(nothing)}")
+    if far := [obs_id for obs_id, norm in norms.items() if norm.is_far(scatter)]:
+        reason = f"counts more than {FAR:g} standard deviations from the models (scatter from run to run: {scatter:.3f})"
+        advice = "check weather and instrument, or whether the models are made for such runs"
+        notes.append(f"{reason}; {advice}: run {enumerate_values(far)}")
+    return notes

@@ -19,6 +19,7 @@ from bgnb._util.errors import DataError, located
 from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.radial import cube_of_radial, radial_mean
+from bgnb.cubes.run_norm import RunNorm
 from bgnb.files.fits_writer import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 
@@ -179,6 +180,20 @@ def metadata(
         "LIVETIME": (livetime, "[s] ontime corrected for the dead time"),
     }
     return stated | {name: card for name, card in optional.items() if card[0] is not None} | scatter_keywords(scatter)
+
+
+def norm_keywords(norm: RunNorm) -> dict[str, Any]:
+    """Make the keywords that state norm and tilt of a background, and their uncertainty."""
+    return {
+        "NORMFROM": (norm.source, "origin of the norm: model or run"),
+        "NORM": (norm.norm, "norm relative to the models, in the rates"),
+        "NORM_ERR": (norm.norm_error, "standard deviation of log norm"),
+        "NORMTILT": (norm.tilt, "factor (E/NORMEREF)**(-NORMTILT)"),
+        "TILT_ERR": (norm.tilt_error, "standard deviation of NORMTILT"),
+        "NORMCORR": (norm.correlation, "correlation of log norm and NORMTILT"),
+        "NORMCURV": (norm.curvature, "factor exp(NORMCURV*ln(E/NORMEREF)**2)"),
+        "NORMEREF": (norm.reference_tev, "[TeV] reference energy of norm and tilt"),
+    }
 
 
 def scatter_keywords(scatter: tuple[float | None, float | None]) -> dict[str, Any]:

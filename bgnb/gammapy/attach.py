@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
-from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.compare import note_on_rates
@@ -24,8 +24,8 @@ from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet, RateForRun
 from bgnb.cubes.prediction import point_rate
 from bgnb.cubes.rotate import rotate_to_radec
-from bgnb.cubes.run_norm import FAR, RunNorm, norm_of_run, prior_scatter
-from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, write_background
+from bgnb.cubes.run_norm import RunNorm, norm_of_run, notes_on_norms, prior_scatter
+from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, norm_keywords, write_background
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.model_directory import read_models
 from bgnb.files.output_directory import new_directory
@@ -354,34 +354,6 @@ def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
     """Note runs whose rates differ from those of the models by a large factor."""
     ratios = {run.obs_id: run.predicted_over_observed for run in attached if run.predicted_over_observed is not None}
     return note_on_rates(ratios, "the predicted rate", "the observed one", "run")
-
-
-def notes_on_norms(norms: Mapping[int, RunNorm], source: str, scatter: float) -> list[str]:
-    """Note runs without counts to compare, and those whose counts the scatter from run to run does not explain."""
-    notes = []
-    nothing = [obs_id for obs_id, norm in norms.items() if source == "run" and norm.source == "model"]
-    if nothing:
-        reason = "nothing to compare at the energies of the models outside the exclusion regions"
-        notes.append(f"{reason}; the norm is that of the models: run {enumerate_values(nothing)}")
-    if far := [obs_id for obs_id, norm in norms.items() if norm.is_far(scatter)]:
-        reason = f"counts more than {FAR:g} standard deviations from the models (scatter from run to run: {scatter:.3f})"
-        advice = "check weather and instrument, or whether the models are made for such runs"
-        notes.append(f"{reason}; {advice}: run {enumerate_values(far)}")
-    return notes
-
-
-def norm_keywords(norm: RunNorm) -> dict[str, Any]:
-    """Make the keywords that state norm and tilt of a background, and their uncertainty."""
-    return {
-        "NORMFROM": (norm.source, "origin of the norm: model or run"),
-        "NORM": (norm.norm, "norm relative to the models, in the rates"),
-        "NORM_ERR": (norm.norm_error, "standard deviation of log norm"),
-        "NORMTILT": (norm.tilt, "factor (E/NORMEREF)**(-NORMTILT)"),
-        "TILT_ERR": (norm.tilt_error, "standard deviation of NORMTILT"),
-        "NORMCORR": (norm.correlation, "correlation of log norm and NORMTILT"),
-        "NORMCURV": (norm.curvature, "factor exp(NORMCURV*ln(E/NORMEREF)**2)"),
-        "NORMEREF": (norm.reference_tev, "[TeV] reference energy of norm and tilt"),
-    }
 
 
 def background_file(obs_id: int) -> str:

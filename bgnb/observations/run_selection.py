@@ -172,8 +172,8 @@ def notes_on_sources(runs: Runs, obs_ids: Iterable[int]) -> list[str]:
         return []
     nearest = min(found, key=lambda obs_id: near[obs_id][1])
     source, distance = near[nearest]
-    where = f"run {enumerate_values(found)} (nearest: {source}, {distance:.2f} deg from run {nearest})"
-    return [f"near known sources, whose gamma rays count as background: {where}; use --sources mask, or --select far"]
+    where = f"{enumerate_values(found)} (nearest: {source}, {distance:.2f} deg from run {nearest})"
+    return [f"runs near known sources, whose gamma rays count as background: {where}; use --sources mask, or --select far"]
 
 
 def _near_sources(runs: Runs, catalog: Table, exclusion_radius: u.Quantity) -> dict[int, tuple[str, float]]:

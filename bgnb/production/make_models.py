@@ -104,10 +104,9 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
             )
         )
     in_order = tuple(sorted(runs, key=lambda run: run.obs_id))
-    n_used = sum(run.reason is None for run in runs)
     used = [run.obs_id for run in in_order if run.reason is None]
     on_sources = notes_on_selection(plan.runs, used, plan.settings.selection, plan.settings.source_handling)
-    notes = (*plan.runs.notes, *on_sources, *_notes_on_groups(reports, n_used, plan.settings))
+    notes = (*plan.runs.notes, *on_sources, *_notes_on_groups(reports, len(used), plan.settings))
     report = Report(in_order, tuple(reports), plan.settings.as_dict(), notes)
     if [run.obs_id for run in report.runs] != plan.runs.obs_ids:
         raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input

@@ -164,8 +164,8 @@ class RunCheckSettings(SettingsGroup):
     )
     catalog: Any = catalog_setting()
     mask_radius: Any = mask_radius_setting(
-        "Events in circles around known sources are not tested; radius of these circles, besides twice the extension of the "
-        "source."
+        "Events in circles around known sources are not tested; radius of these circles, in addition to twice the "
+        "extension of the source."
     )
     offset_max: Any = setting(
         Value("deg", above=0),

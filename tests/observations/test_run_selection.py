@@ -77,12 +77,12 @@ def test_used_runs_near_sources(runs):
     table["DEC_PNT"] = [crab[1] - 2.5, crab[1] - 0.5, -45.0, crab[1] - 3.2, crab[1] + 0.2]
     near = replace(runs, table=table)
     (note,) = notes_on_sources(near, [1, 2, 3, 4])  # run 5 is nearest, but not used
-    assert ": run 1, 2 (nearest: Crab nebula, 0.50 deg from run 2);" in note
+    assert ": 1, 2 (nearest: Crab nebula, 0.50 deg from run 2);" in note
     assert "--sources mask" in note
     assert notes_on_sources(near, [3, 4]) == []
     table["OBJECT"] = ["simulated", "Crab", "simulated", "", "simulated"]
     (note,) = notes_on_sources(replace(near, table=table), [1, 2, 3, 4, 5])
-    assert ": run 2 (" in note
+    assert ": 2 (" in note
     assert set(make_test_observation_table(2)["OBJECT"]) == {"simulated"}
 
 

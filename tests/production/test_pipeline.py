@@ -383,14 +383,14 @@ def test_runs_near_sources_are_noted(tmp_path):
     found = [make_models(indir, "GADF", **each, **small).report for each in arguments]
     notes = [[note for note in report.notes if "known sources" in note] for report in found]
     assert [len(each) for each in notes] == [1, 1, 0, 0]
-    assert ": run 2 (nearest: PKS 0447-439, 0.87 deg from run 2);" in notes[0][0]
+    assert ": 2 (nearest: PKS 0447-439, 0.87 deg from run 2);" in notes[0][0]
     make_bg_cube_models(indir, "GADF", tmp_path / "m", select=[3, 6], **small)
     small = {"model_n_energy" if name == "n_energy" else name: value for name, value in small.items() if name != "n_fov"}
     for each, expected in zip(arguments, notes, strict=True):
         validated = bgnb.validate(tmp_path / "m", indir, "GADF", rate_interpolation="none", **each)
         crossed = bgnb.cross_validate(indir, "GADF", folds=2, rate_interpolation="none", **each, **small)
         for validation in (validated, *crossed.values()):
-            assert [note for note in validation.notes if note.startswith("near known sources")] == expected
+            assert [note for note in validation.notes if note.startswith("runs near known sources")] == expected
 
 
 def test_group_without_counts_is_skipped(tmp_path):
