@@ -13,6 +13,7 @@ from .cubes.run_norm import RunNorm, norm_of_run
 from .cubes.spline import SplineModel, fit_spline
 from .cubes.stack import Stack, stack_runs
 from .files.background_tables import read_background
+from .files.exclusion_regions import read_exclusions
 from .files.gadf import read_model, write_background_2d, write_image, write_model
 from .files.group_file import read_groups, write_groups
 from .files.manifest import check
@@ -100,6 +101,7 @@ __all__ = [
     "read_background",
     "read_catalog",
     "read_event_list",
+    "read_exclusions",
     "read_group_model",
     "read_groups",
     "read_model",

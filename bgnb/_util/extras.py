@@ -12,6 +12,7 @@ _EXTRAS = {
     "dashboards": ("dashboards need", ("anywidget", "bokeh", "ipywidgets", "matplotlib")),
     "notebooks": ("running notebooks needs", ("ipykernel", "nbconvert", "nbformat", "papermill")),
     "dask": ("a Dask scheduler needs", ("distributed",)),
+    "regions": ("files of regions need", ("regions",)),
 }
 
 
@@ -20,7 +21,7 @@ def require(extra: str, *modules: str) -> None:
 
     Parameters
     ----------
-    extra : {"plots", "dashboards", "notebooks", "dask"}
+    extra : {"plots", "dashboards", "notebooks", "dask", "regions"}
         The extra of bgnb that installs them.
     *modules : str
         Further modules of this extra that the work needs.

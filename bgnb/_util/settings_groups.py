@@ -34,6 +34,8 @@ class Kind:
     suffix: ClassVar[str] = ""
     #: Placeholder for the value on the command line.
     metavar: ClassVar[str] = ""
+    #: True if the option may be given several times.
+    multiple: ClassVar[bool] = False
 
     def check(self, name: str, value: Any) -> Any:
         """Return the value in its internal form, or raise a `BgnbError` that names the setting."""

@@ -172,10 +172,12 @@ def cut_events(
         inside &= (index >= 0) & (index < n_bins)
     outside = int(np.count_nonzero(~inside))
     if mask:
-        # A bin without livetime gets no counts, even if a corner lies just outside the circles.
-        closed = part[bins[1][inside], bins[2][inside]] * events.livetime * MICROSECONDS < 1
+        # A bin without livetime gets no counts, even if a corner lies just outside the regions.
+        plane, *pixel = (index[inside] for index in bins)
+        closed = part[plane, *pixel] * events.livetime * MICROSECONDS < 1
         rows = use[inside]
-        inside[inside] = ~(closed | mask.covers(events.ra[rows], events.dec[rows]))
+        bounds = energy_edges[plane], energy_edges[plane + 1]
+        inside[inside] = ~(closed | mask.covers(events.ra[rows], events.dec[rows], bounds))
     flat = np.ravel_multi_index([index[inside] for index in bins], axes.shape)
     run = RunCounts.of(
         events,

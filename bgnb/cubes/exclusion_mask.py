@@ -1,35 +1,42 @@
-"""Exclusion regions around known sources, and the livetime of bins outside them."""
+"""Exclusion regions around known sources and of users, and the livetime of bins outside them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
-from numpy.typing import NDArray
 
-from bgnb._util.arrays import Floats
+from bgnb._util.arrays import Bools, Floats, Ints
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.sky_shapes import SkyShape, crossings
 from bgnb.observations.coordinates import FovAlign, separation
 from bgnb.observations.event_list import EventList
 
 #: Radius of the region excluded around a source, in addition to twice its extension.
 MASK_RADIUS = 0.5 * u.deg
-# Maximum height of the rows into which a bin is divided, deg, and time step in which moving circles are followed, s.
+# Maximum height of the rows into which a bin is divided, deg, and time step in which moving regions are followed, s.
 _ROW = 0.004
 _STEP = 15.0
 
 
 @dataclass(frozen=True, eq=False)
 class SourceMask:
-    """Circular exclusion regions on the sky, in which events do not count.
+    """Exclusion regions on the sky, in which events do not count: circles, and areas of other shapes.
 
     Parameters
     ----------
     ra, dec, radius : ndarray, shape (n,)
-        Centres (ICRS) and radii, deg.
+        Centres (ICRS) and radii of the circles, deg.
+    e_min, e_max : ndarray, shape (n,), optional
+        Range of energies, TeV, for which a circle is excluded; by default all. A circle counts in the energy bins
+        that overlap with its range.
+    shapes : sequence of `~bgnb.cubes.sky_shapes.SkyShape`
+        Areas of other shapes, excluded at all energies.
 
     Raises
     ------
@@ -40,15 +47,30 @@ class SourceMask:
     ra: Floats
     dec: Floats
     radius: Floats
+    e_min: Floats | None = None
+    e_max: Floats | None = None
+    shapes: Sequence[SkyShape] = ()
 
     def __post_init__(self) -> None:
-        shapes = {np.shape(values) for values in (self.ra, self.dec, self.radius)}
+        for name, default in (("e_min", 0.0), ("e_max", np.inf)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(np.shape(self.ra), default))
+        columns = [self.ra, self.dec, self.radius, *self._energies]
+        shapes = {np.shape(values) for values in columns}
         if len(shapes) != 1 or len(shapes.pop()) != 1:
-            raise BgnbError("invalid-value", "ra, dec and radius of a mask must be one-dimensional and of equal length")
+            raise BgnbError("invalid-value", "ra, dec, radius and energies of a mask must be one-dimensional, of equal length")
         if not (
             np.isfinite(self.ra).all() and np.all(np.abs(self.dec) <= 90) and np.all((self.radius >= 0) & (self.radius <= 180))
         ):
             raise BgnbError("invalid-value", "a mask needs finite ra, dec within ±90 deg and radius within 0 to 180 deg")
+        low, high = self._energies
+        if not np.all((low >= 0) & (low < high)):
+            raise BgnbError("invalid-value", "a mask needs energies with 0 ≤ e_min < e_max")
+
+    @property
+    def _energies(self) -> Floats:
+        """Minimum and maximum energies, TeV, shape (2, n)."""
+        return np.array([self.e_min, self.e_max], dtype=float)
 
     @classmethod
     def around(cls, catalog: Table, radius: u.Quantity = MASK_RADIUS) -> SourceMask:
@@ -64,33 +86,56 @@ class SourceMask:
         ra, dec, extension = (np.asarray(catalog[name], dtype=float) for name in ("RA", "DEC", "EXTENSION"))
         return cls(ra, dec, np.minimum(radius.to_value("deg") + 2 * extension, 180))
 
+    def __add__(self, other: SourceMask) -> SourceMask:
+        columns = {name: np.concatenate([getattr(mask, name) for mask in (self, other)]) for name in _CIRCLES}
+        return SourceMask(**columns, shapes=(*self.shapes, *other.shapes))
+
+    def _select(self, circles: Bools, shapes: Sequence[SkyShape]) -> SourceMask:
+        return replace(self, **{name: getattr(self, name)[circles] for name in _CIRCLES}, shapes=shapes)
+
     def near(self, ra_pnt: float, dec_pnt: float, distance: float) -> SourceMask:
-        """Select the circles whose edge is closer to a position than a distance; all in deg."""
+        """Select the regions whose edge is closer to a position than a distance; all in deg."""
         found = separation(self.ra, self.dec, ra_pnt, dec_pnt) < self.radius + distance
-        return SourceMask(self.ra[found], self.dec[found], self.radius[found])
+        return self._select(found, [shape for shape in self.shapes if len(shape.boundary(ra_pnt, dec_pnt, distance).edges)])
 
     @property
     def circles(self) -> list[list[float]]:
         """Right ascension, declination and radius of each circle, deg, as plain numbers."""
         return [[float(value) for value in circle] for circle in zip(self.ra, self.dec, self.radius, strict=True)]
 
-    def __len__(self) -> int:
-        return len(self.ra)
+    @property
+    def content(self) -> list[Any]:
+        """Everything that defines the regions, as plain values."""
+        return [self.circles, self._energies.tolist(), [shape.digest for shape in self.shapes]]
 
-    def covers(self, ra: Floats, dec: Floats) -> NDArray[np.bool_]:
-        """Return a mask of the positions (ICRS, deg) that lie in a circle."""
+    def __len__(self) -> int:
+        return len(self.ra) + len(self.shapes)
+
+    def covers(self, ra: Floats, dec: Floats, energy: tuple[Floats, Floats] | None = None) -> Bools:
+        """Return a mask of the positions (ICRS, deg) that lie in a region.
+
+        Parameters
+        ----------
+        ra, dec : ndarray, shape (n,)
+            Positions.
+        energy : tuple of ndarray, shape (n,), optional
+            Lower and upper edge, TeV, of the energy bin of each position. By default regions count whatever their energies.
+        """
         covered = np.zeros(len(ra), dtype=bool)
-        for lon, lat, radius in zip(self.ra, self.dec, self.radius, strict=True):
-            covered |= separation(ra, dec, lon, lat) < radius
+        for lon, lat, radius, e_min, e_max in zip(*(getattr(self, name) for name in _CIRCLES), strict=True):
+            inside = separation(ra, dec, lon, lat) < radius
+            covered |= inside if energy is None else inside & (energy[0] < e_max) & (energy[1] > e_min)
+        for shape in self.shapes:
+            covered |= shape.covers(ra, dec)
         return covered
 
     def open_fraction(self, events: EventList, axes: CubeAxes, fovalign: FovAlign) -> Floats:
-        """Compute the fraction of the solid angle of each bin outside all circles, averaged over the good time of a run.
+        """Compute the fraction of the solid angle of each bin outside all regions, averaged over the good time of a run.
 
-        A circle of radius ρ about (λ₀, β₀) covers, at latitude β, the longitudes with
-        ``|λ − λ₀| < arccos((cos ρ − sin β sin β₀) / (cos β cos β₀))``. Each bin is divided into rows
-        of equal solid angle, on which the length covered by all circles together is exact.
-        In ALTAZ the circles move, and are followed through the run.
+        Each bin is divided into rows of constant DETY and equal solid angle, on which the length that all regions together
+        cover is exact: a circle of radius ρ about (λ₀, β₀) covers, at latitude β, the longitudes with
+        ``|λ − λ₀| < arccos((cos ρ − sin β sin β₀) / (cos β cos β₀))``, and the edges of other shapes are crossed an even
+        number of times. In ALTAZ the regions move, and are followed through the run.
 
         Parameters
         ----------
@@ -103,36 +148,78 @@ class SourceMask:
 
         Returns
         -------
-        ndarray, shape (dety, detx)
+        ndarray, shape (energy, dety, detx)
         """
+        low, high = axes.energy.to_value("TeV")[:-1], axes.energy.to_value("TeV")[1:]
+        active = (low[:, None] < self._energies[1]) & (high[:, None] > self._energies[0])
+        planes: dict[bytes, list[int]] = {}  # with the same circles
+        for plane, circles in enumerate(active):
+            planes.setdefault(circles.tobytes(), []).append(plane)
+        fraction = np.ones(axes.shape)
+        for same in planes.values():
+            if mask := self._select(active[same[0]], self.shapes):
+                fraction[same] = mask._open_fraction(events, axes, fovalign)
+        return fraction
+
+    def _open_fraction(self, events: EventList, axes: CubeAxes, fovalign: FovAlign) -> Floats:
+        """Compute the fraction outside all regions, whatever their energies, shape (dety, detx)."""
         seconds, parts = (np.zeros(1), np.ones(1)) if fovalign == "RADEC" else events.good_seconds(_STEP)
         sines = np.sin(axes.dety.to_value("rad"))
         n_rows = int(np.ceil(np.diff(axes.dety.value).max() / _ROW))
         steps = (np.arange(n_rows) + 0.5) / n_rows
         rows = np.arcsin((sines[:-1, None] + np.diff(sines)[:, None] * steps).ravel())
         edges = axes.detx.to_value("rad")
-        covered = np.zeros((len(rows), len(edges) - 1))
+        covered = np.zeros(axes.shape[1:])
+        boundaries = [shape.boundary(events.ra_pnt, events.dec_pnt, reach(axes)) for shape in self.shapes]
+        first = np.cumsum([len(self.ra), *(len(boundary.ra) for boundary in boundaries)])
+        ra, dec = (np.concatenate([getattr(part, name) for part in (self, *boundaries)]) for name in ("ra", "dec"))
         for second, part in zip(seconds, parts, strict=True):
-            lon, lat = events.field_of_view.detxy(fovalign, self.ra, self.dec, np.full(len(self), second))
-            covered += part * _covered(rows, edges, np.radians(lon), np.radians(lat), np.radians(self.radius))
-        per_bin = covered.reshape(-1, n_rows, len(edges) - 1).mean(axis=1)
-        return np.clip(1 - per_bin / np.diff(edges), 0.0, 1.0)
+            x, y = np.radians(events.field_of_view.detxy(fovalign, ra, dec, np.full(len(ra), second)))
+            intervals = [_in_circles(rows, x[: first[0]], y[: first[0]], np.radians(self.radius))]
+            for start, stop, boundary in zip(first, first[1:], boundaries, strict=False):
+                row, crossing = crossings(rows, x[start:stop], y[start:stop], boundary.edges)
+                intervals.append((row[::2], crossing[::2], crossing[1::2]))
+            row, left, right = (np.concatenate(each) for each in zip(*intervals, strict=True))
+            covered += part * _covered(row, left, right, edges, n_rows, len(sines) - 1)
+        return np.clip(1 - covered / np.diff(edges), 0.0, 1.0)
 
 
-def _covered(rows: Floats, edges: Floats, lon: Floats, lat: Floats, radius: Floats) -> Floats:
-    """Compute the length that circles cover in each bin, on rows of constant latitude, shape (n_rows, n_bins), rad."""
-    covered = np.zeros((len(rows), len(edges) - 1))
-    touched = np.flatnonzero(np.any(np.abs(rows[:, None] - lat) < radius, axis=1))
-    if not len(touched):
-        return covered
-    beta = rows[touched][:, None]
+_CIRCLES = ("ra", "dec", "radius", "e_min", "e_max")
+
+
+def reach(axes: CubeAxes) -> float:
+    """Return the maximum distance of a bin from the pointing, deg."""
+    return float(np.hypot(*(np.abs(edges.value).max() for edges in (axes.dety, axes.detx))))
+
+
+def _in_circles(rows: Floats, lon: Floats, lat: Floats, radius: Floats) -> tuple[Ints, Floats, Floats]:
+    """Find the intervals that circles cover on rows of constant latitude: row, left and right end; all in rad."""
+    row, circle = np.nonzero(np.abs(rows[:, None] - lat) < radius)
+    lon, lat, radius, beta = lon[circle], lat[circle], radius[circle], rows[row]
     cosine = (np.cos(radius) - np.sin(beta) * np.sin(lat)) / (np.cos(beta) * np.cos(lat))
     half = np.arccos(np.clip(cosine, -1, 1))
-    order = np.argsort(lon - half, axis=1)
-    low, high = (np.take_along_axis(ends, order, axis=1) for ends in (lon - half, lon + half))
-    before = np.maximum.accumulate(high, axis=1)
-    low[:, 1:] = np.maximum(low[:, 1:], before[:, :-1])  # overlaps count once
-    for left, right in zip(low.T, high.T, strict=True):
-        overlap = np.minimum(right[:, None], edges[1:]) - np.maximum(left[:, None], edges[:-1])
-        covered[touched] += np.maximum(overlap, 0)
-    return covered
+    return row, lon - half, lon + half
+
+
+def _covered(row: Ints, left: Floats, right: Floats, edges: Floats, n_rows: int, n_bins: int) -> Floats:
+    """Compute the mean length that intervals, which may overlap, cover in each bin, shape (n_bins, len(edges) − 1).
+
+    There are ``n_rows`` rows in each bin.
+    """
+    left, right = (np.clip(ends, edges[0], edges[-1]) for ends in (left, right))
+    order = np.lexsort((left, row))
+    row, left, right = row[order], left[order], right[order]
+    offset = row * (2 * (edges[-1] - edges[0]))  # makes rows disjoint
+    before = np.maximum.accumulate(right + offset)[:-1] - offset[1:]
+    left[1:] = np.maximum(left[1:], before)  # overlaps count once
+    row, left, right = row[right > left], left[right > left], right[right > left]
+    n_columns = len(edges) - 1
+    until = np.zeros((2, n_bins, n_columns))  # length in each bin up to the ends
+    for which, ends in enumerate((left, right)):
+        column = np.clip(np.searchsorted(edges, ends, side="right") - 1, 0, n_columns - 1)
+        index, size = row // n_rows * n_columns + column, n_bins * n_columns
+        partial = np.bincount(index, ends - edges[column], minlength=size).reshape(n_bins, n_columns)
+        number = np.bincount(index, minlength=size).reshape(n_bins, n_columns)
+        beyond = number.sum(axis=1, keepdims=True) - np.cumsum(number, axis=1)
+        until[which] = partial + beyond * np.diff(edges)
+    return (until[1] - until[0]) / n_rows

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.event_cuts import RunCounts, add_pieces, cut_events, measured_planes
-from bgnb.cubes.exclusion_mask import SourceMask
+from bgnb.cubes.exclusion_mask import SourceMask, reach
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 from bgnb.observations.event_list import MICROSECONDS, EventList
 from bgnb.observations.sites import same_instrument
@@ -141,17 +141,16 @@ class StackSum:
     def __init__(self, axes: CubeAxes, fovalign: FovAlign = "ALTAZ", mask: SourceMask | None = None) -> None:
         self._axes, self._fovalign, self._mask = axes, fovalign, mask
         self._counts, self._livetime_us = np.zeros(axes.shape, dtype=np.int64), np.zeros(axes.shape, dtype=np.int64)
-        self._reach = float(np.hypot(*(np.abs(edges.value).max() for edges in (axes.dety, axes.detx))))
         self._runs: list[RunCounts] = []
 
     def add_run(self, events: EventList) -> None:
         """Add a run, or a piece of it."""
-        here = self._mask.near(events.ra_pnt, events.dec_pnt, self._reach) if self._mask is not None else None
-        part = here.open_fraction(events, self._axes, self._fovalign) if here else np.ones((1, 1))
+        here = self._mask.near(events.ra_pnt, events.dec_pnt, reach(self._axes)) if self._mask is not None else None
+        part = here.open_fraction(events, self._axes, self._fovalign) if here else np.ones((self._axes.shape[0], 1, 1))
         bins, run = cut_events(events, self._axes, self._fovalign, here, part)
         np.add.at(self._counts.reshape(-1), bins, 1)
         planes = measured_planes(events.energy_threshold, events.energy_limit, self._axes)
-        self._livetime_us[planes] += np.rint(part * (events.livetime * MICROSECONDS)).astype(np.int64)
+        self._livetime_us[planes] += np.rint(part[planes] * (events.livetime * MICROSECONDS)).astype(np.int64)
         self._runs.append(run)
 
     def add(self, stack: Stack) -> None:

@@ -26,6 +26,7 @@ from bgnb.cubes.prediction import point_rate
 from bgnb.cubes.rotate import rotate_to_radec
 from bgnb.cubes.run_norm import RunNorm, norm_of_run, notes_on_norms, prior_scatter
 from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, norm_keywords, write_background
+from bgnb.files.exclusion_regions import read_exclusions
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.model_directory import read_models
 from bgnb.files.output_directory import new_directory
@@ -237,7 +238,9 @@ def attach(
         (directory / BACKGROUNDS).mkdir()
         mask = None
         if settings.norm == "run":
-            mask = SourceMask.around(read_catalog(settings.catalog), settings.mask_radius * u.deg)
+            mask = SourceMask.around(read_catalog(settings.catalog), settings.mask_radius * u.deg) + read_exclusions(
+                settings.exclude
+            )
         job = _Job(models, runs, settings, directory, mask)
         attached = []
         with progress_bar(len(selection.kept), "run", progress) as bar:

@@ -9,6 +9,7 @@ from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, SettingsGroup, setting
 from bgnb.production.settings import (
     catalog_setting,
+    exclude_setting,
     mask_radius_setting,
     model_lookup_setting,
     on_error_setting,
@@ -41,10 +42,11 @@ class AttachSettings(SettingsGroup):
         "Events in circles around known sources do not enter the norm; radius of these circles, in addition to twice "
         "the extension of the source."
     )
+    exclude: Any = exclude_setting()
     on_error: Any = on_error_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        changed = [name for name in ("catalog", "mask_radius") if not self.is_default(name)]
+        changed = [name for name in ("catalog", "mask_radius", "exclude") if not self.is_default(name)]
         if self.norm == "model" and changed:
             raise BgnbError("no-effect", f"{changed[0]} has an effect only with norm = run")

@@ -94,9 +94,9 @@ class Chunk:
         Files are identified by path, size and modification times when the digest is first accessed.
         """
         edges = [getattr(self.axes, name).value.tolist() for name in ("energy", "dety", "detx")]
-        circles = None if self.mask is None else self.mask.circles
+        regions = None if self.mask is None else self.mask.content
         groups = [self.groups.alt_edges.value.tolist(), self.groups.az_edges.value.tolist(), self.cells]
-        content = [self.version, np.__version__, astropy.__version__, groups, edges, self.fovalign, circles]
+        content = [self.version, np.__version__, astropy.__version__, groups, edges, self.fovalign, regions]
         runs = [[asdict(run), *(_state(part.path) for part in (run.events, run.gti, run.aeff) if part)] for run in self.runs]
         return sha256(json.dumps([*content, runs], default=repr).encode()).hexdigest()
 

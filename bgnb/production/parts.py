@@ -66,7 +66,7 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
         raise BgnbError("parts-mismatch", f"of {n_parts} parts, missing: {missing}; given twice: {twice}")
     plan = make_plan(ModelSettings.from_dict(parts[0]["settings"]))
     if plan.digest() != digest:
-        what = f"the index of runs or the catalogue has changed since {paths[0]} was made"
+        what = f"the index of runs, the catalogue or an exclusion region has changed since {paths[0]} was made"
         raise BgnbError("parts-mismatch", f"{plan.runs.path}: {what}; make the parts again")
     directories = dict(zip(numbers, paths, strict=True))
 

@@ -138,6 +138,8 @@ def make_bg_cube_models(
     numbers = None if part is None else part_numbers(part)
     if numbers and not isinstance(settings.selection.catalog, str | None):
         raise BgnbError("invalid-argument", "catalog must be a file if a part is counted, as merge reads it again")
+    if numbers and not all(isinstance(each, str) for each in settings.source_handling.exclude or ()):
+        raise BgnbError("invalid-argument", "exclude must be files if a part is counted, as merge reads them again")
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         plan = make_plan(settings)
         chunks = plan.chunks if numbers is None else plan.chunks[numbers[0] - 1 :: numbers[1]]

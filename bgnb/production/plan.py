@@ -16,6 +16,7 @@ from bgnb._util.errors import BgnbError
 from bgnb._version import __version__
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.method import find_method
+from bgnb.files.exclusion_regions import read_exclusions
 from bgnb.observations.datastore import Runs, open_runs, without_dots
 from bgnb.observations.groups import group_runs
 from bgnb.observations.run_selection import Reason, Selection, notes_on_sources, read_catalog, select_runs, spread_out
@@ -84,8 +85,8 @@ class Plan:
     def digest(self) -> str:
         """Compute the SHA-256 of everything on which the plan depends: version, settings, sources, chunks, index of runs."""
         table = self.runs.table
-        circles = None if self.mask is None else self.mask.circles
-        content = sha256(json.dumps([__version__, self.settings.as_dict(), circles, self.chunks]).encode())
+        regions = None if self.mask is None else self.mask.content
+        content = sha256(json.dumps([__version__, self.settings.as_dict(), regions, self.chunks]).encode())
         for name in table.colnames:
             content.update(f"{name} {table[name].dtype}".encode() + np.ascontiguousarray(table[name]).tobytes())
         return content.hexdigest()
@@ -119,7 +120,7 @@ def make_plan(settings: ModelSettings) -> Plan:
 def select_and_mask(
     runs: Runs, selection: RunSelection, sources: Sources, on_error: Literal["skip", "fail"]
 ) -> tuple[Selection, SourceMask | None]:
-    """Select runs, and make the exclusion regions around known sources if they are to be masked.
+    """Select runs, and make the exclusion regions: those of users, and around known sources if they are to be masked.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def select_and_mask(
     selection : `RunSelection`
         Settings of the selection; with masks, all runs are far from sources.
     sources : `Sources`
-        Treatment of known sources.
+        Treatment of known sources, and exclusion regions of users.
     on_error : {"skip", "fail"}
         Skip runs that cannot be used according to the index, or raise the first error.
 
@@ -139,11 +140,13 @@ def select_and_mask(
     mask : `~bgnb.cubes.exclusion_mask.SourceMask` or None
         Exclusion regions.
     """
-    select, mask = selection.select, None
+    select, mask = selection.select, read_exclusions(sources.exclude)
     if sources.sources == "mask":
-        mask = SourceMask.around(read_catalog(selection.catalog), sources.mask_radius * u.deg)
+        mask = SourceMask.around(read_catalog(selection.catalog), sources.mask_radius * u.deg) + mask
         select = "all" if select == "far" else select
-    return select_runs(runs, select, selection.catalog, selection.exclusion_radius * u.deg, on_error), mask
+    return select_runs(runs, select, selection.catalog, selection.exclusion_radius * u.deg, on_error), mask if len(
+        mask
+    ) else None
 
 
 def notes_on_selection(runs: Runs, obs_ids: Iterable[int], selection: RunSelection, sources: Sources) -> list[str]:

@@ -65,6 +65,40 @@ class _Catalog(Kind):
 
 
 @dataclass(frozen=True)
+class _Exclusions(Kind):
+    """Exclusion regions: files, or objects in memory, one or several."""
+
+    annotation: ClassVar[str] = "path, region, table or map, or list of these"
+    json: ClassVar[str] = "list"
+    metavar: ClassVar[str] = "FILE"
+    multiple: ClassVar[bool] = True
+
+    def check(self, name: str, value: Any) -> tuple[Any, ...] | None:
+        """Return paths as text and other objects as they are, or None without any."""
+        values = tuple(value) if isinstance(value, list | tuple) else (value,)
+        for each in values:
+            of_objects = ("colnames", "geom", "meta", "regions")
+            if not isinstance(each, str | Path) and not any(hasattr(each, attribute) for attribute in of_objects):
+                kinds = "files, tables, sky regions or maps (WcsNDMap)"
+                raise BgnbError("invalid-argument", f"{name} must be one or several {kinds}, got {each!r}")
+        return tuple(str(each) if isinstance(each, Path) else each for each in values) or None
+
+    def to_json(self, value: Any) -> Any:
+        """Return the paths, and the kinds of objects in memory."""
+        return [each if isinstance(each, str) else f"{_IN_MEMORY}{type(each).__name__}" for each in value]
+
+    def from_json(self, value: Any) -> Any:
+        """Return the paths; objects in memory are not stored."""
+        for each in [value] if isinstance(value, str) else value:
+            if each.startswith(_IN_MEMORY):
+                raise BgnbError("bad-config", f"exclude was in memory ({each.removeprefix(_IN_MEMORY)}); give a file")
+        return value
+
+
+_IN_MEMORY = "in memory: "
+
+
+@dataclass(frozen=True)
 class _Select(Kind):
     """Selection of runs: ``far``, ``all``, or OBS_IDs in a text file or a sequence."""
 
@@ -126,6 +160,16 @@ def mask_radius_setting(text: str) -> Any:
     return setting(Value("deg", above=0, maximum=180), "0.5 deg", help=text)
 
 
+def exclude_setting() -> Any:
+    """Declare exclusion regions in addition to those around known sources."""
+    text = (
+        "Regions whose events and livetime do not count: a DS9 (.reg) or CRTF (.crtf) file, a FITS image of the sky (0: "
+        "excluded), or a table of circles with the columns RA, DEC, RADIUS (deg) and optionally E_MIN, E_MAX (TeV). One or "
+        "several."
+    )
+    return setting(_Exclusions(), None, help=text, see="read_exclusions")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSelection(SettingsGroup):
     """Selection of runs."""
@@ -161,6 +205,7 @@ class Sources(SettingsGroup):
         "circles around the sources.",
     )
     mask_radius: Any = mask_radius_setting("Radius of these circles, in addition to twice the extension of the source.")
+    exclude: Any = exclude_setting()
 
     def check_effect(self, selection: RunSelection) -> None:
         """Check that the radii and the catalogue have an effect.

@@ -17,6 +17,7 @@ from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.exclusion_mask import SourceMask
+from bgnb.files.exclusion_regions import read_exclusions
 from bgnb.files.model_directory import read_models
 from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
@@ -187,7 +188,7 @@ def check_runs(
     models.check_interpolable()
     catalog = read_catalog(settings.catalog)
     selection = select_runs(runs, settings.select, catalog, on_error=settings.on_error)
-    mask = SourceMask.around(catalog, settings.mask_radius * u.deg)
+    mask = SourceMask.around(catalog, settings.mask_radius * u.deg) + read_exclusions(settings.exclude)
     results, skipped = [], dict(selection.left_out)
     with progress_bar(len(selection.kept), "run", progress) as bar:
         for obs_id in selection.kept:

@@ -15,6 +15,7 @@ from bgnb.production.settings import (
     RunSelection,
     Sources,
     catalog_setting,
+    exclude_setting,
     fovalign_setting,
     mask_radius_setting,
     method_setting,
@@ -167,6 +168,7 @@ class RunCheckSettings(SettingsGroup):
         "Events in circles around known sources are not tested; radius of these circles, in addition to twice the "
         "extension of the source."
     )
+    exclude: Any = exclude_setting()
     offset_max: Any = setting(
         Value("deg", above=0),
         "2.5 deg",

@@ -157,7 +157,8 @@ def cross_validate(
     plan, folds = make_plan(settings.production(indir, scheme)), settings.folds
     runs, members = plan.runs, {obs_id for group in plan.members.values() for obs_id in group}
     kept = [obs_id for obs_id in runs.obs_ids if obs_id in members]
-    catalog = settings.selection.catalog if plan.mask else None  # without masks, only needed to select runs
+    masked = settings.source_handling.sources == "mask"
+    catalog = settings.selection.catalog if masked else None  # without masks, only needed to select runs
     notes = (f"runs not used: {in_one_line(plan.skipped.values())}",) if plan.skipped else ()
     if len(kept) < 2:
         raise BgnbError("invalid-argument", f"cross-validation needs at least 2 runs; {len(kept)} is selected")

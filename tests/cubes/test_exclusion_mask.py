@@ -62,7 +62,7 @@ def test_open_fraction_against_random_points(run_near_the_zenith, fovalign):
         covered |= points.separation(SkyCoord(lon * u.deg, lat * u.deg)).deg < radius
     bins = [AXES.dety.value, AXES.detx.value]
     everywhere, open_ = (np.histogram2d(dety[rows], detx[rows], bins)[0] for rows in (slice(None), ~covered))
-    fraction = mask.open_fraction(events, AXES, fovalign)
+    fraction = mask.open_fraction(events, AXES, fovalign)[0]
     error = np.sqrt(fraction * (1 - fraction) / everywhere)
     assert np.all(np.abs(fraction - open_ / everywhere) < 5 * error + 1e-3)
     assert np.count_nonzero((fraction > 0) & (fraction < 1)) > 20
@@ -80,7 +80,7 @@ def test_mask_cuts_events_and_livetime(run_near_the_zenith, fovalign):
     assert run.counts == cut.counts.sum()
     assert run.events_in_mask == whole.counts.sum() - cut.counts.sum() > 1000
     assert run.events_outside_axes == whole.runs[0].events_outside_axes
-    fraction = mask.open_fraction(events, AXES, fovalign)
+    fraction = mask.open_fraction(events, AXES, fovalign)[0]
     first = np.flatnonzero(whole.livetime_us.any(axis=(1, 2)))[0]
     assert first > 0
     assert not cut.livetime_us[:first].any()

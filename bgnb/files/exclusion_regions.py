@@ -1,0 +1,232 @@
+"""Exclusion regions that users give: files of regions, tables of circles, sky images, and such objects in memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS, FITSFixedWarning
+
+from bgnb._util.arrays import Floats
+from bgnb._util.errors import BgnbError
+from bgnb._util.extras import require
+from bgnb.cubes.exclusion_mask import SourceMask
+from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
+
+_FORMATS = {".reg": "ds9", ".crtf": "crtf"}
+_NONE = np.zeros(0)
+# Number of vertices of an ellipse; its area is too small by 0.005 %.
+_VERTICES = 360
+_AREAS = "circles, ellipses, annuli, polygons and rectangles on the sky can be excluded"
+
+
+def read_exclusions(exclude: Sequence[Any] | None) -> SourceMask:
+    """Read exclusion regions.
+
+    Parameters
+    ----------
+    exclude : sequence or None
+        Of each of these kinds, any number: paths of DS9 (``.reg``) or CRTF (``.crtf``) files of regions, of tables of
+        circles (columns RA, DEC, RADIUS in deg, and optionally E_MIN and E_MAX in TeV), or of FITS images of the sky (0 or
+        False: excluded); `~astropy.table.Table`, ``regions.SkyRegion``, ``regions.Regions``, or
+        ``gammapy.maps.WcsNDMap`` in memory.
+
+    Returns
+    -------
+    `~bgnb.cubes.exclusion_mask.SourceMask`
+        All regions together, as `norm_of_run` and `stack_runs` accept them.
+
+    Raises
+    ------
+    BgnbError
+        If a file cannot be read, or a region has no area or is not supported.
+    """
+    masks = (_read(each) if isinstance(each, str | Path) else _from_memory(each) for each in exclude or ())
+    return sum(masks, SourceMask(_NONE, _NONE, _NONE))
+
+
+def _read(path: str | Path) -> SourceMask:
+    path = Path(path)
+    if not path.is_file():
+        raise BgnbError("not-found", f"exclude: there is no file '{path}'")
+    if region_format := _FORMATS.get(path.suffix.lower()):
+        return _from_regions(_read_regions(path, region_format), str(path))
+    try:
+        if _is_fits(path):
+            with fits.open(path) as hdus:
+                for hdu in hdus:
+                    if hdu.is_image and hdu.header["NAXIS"]:
+                        return _from_image(hdu.data, hdu.header, f"{path}, HDU {hdu.name or hdus.index(hdu)}")
+        table = Table.read(path)
+    except BgnbError:
+        raise
+    except Exception as error:  # astropy's readers raise many kinds
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        kinds = "a DS9 (.reg) or CRTF (.crtf) file, a FITS image, or a table with the columns RA, DEC and RADIUS"
+        raise BgnbError("bad-region", f"{path}: cannot be read as {kinds}: {reason[0]}") from None
+    return _from_table(table, str(path))
+
+
+def _is_fits(path: Path) -> bool:
+    return any(path.name.lower().removesuffix(".gz").endswith(ending) for ending in (".fits", ".fit", ".fts"))
+
+
+def _from_memory(value: Any) -> SourceMask:
+    if isinstance(value, Table):
+        return _from_table(value, "exclude")
+    if hasattr(value, "geom") and hasattr(value, "data"):  # a map of Gammapy
+        if not hasattr(value.geom, "wcs"):
+            raise BgnbError("bad-region", f"exclude: {type(value).__name__} is not supported; use a WcsNDMap")
+        return _from_image(np.asarray(value.data), value.geom.wcs.to_header(), "exclude")
+    return _from_regions(value if _is_list(value) else [value], "exclude")
+
+
+def _is_list(value: Any) -> bool:
+    return hasattr(value, "regions") and not hasattr(value, "contains")  # regions.Regions
+
+
+def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
+    require("regions")
+    from regions import Regions
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # regions warns of shapes and frames that it does not know, and skips them
+            return Regions.read(path, format=region_format)
+    except Exception as error:  # many kinds
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise BgnbError("bad-region", f"{path}: cannot be read as a {region_format.upper()} file: {reason[0]}") from None
+
+
+def _from_regions(regions: Iterable[Any], where: str) -> SourceMask:
+    circles: list[tuple[float, float, float]] = []
+    shapes = []
+    for number, region in enumerate(regions, start=1):
+        name: str = type(region).__name__
+        place = f"{where}, region {number} ({name})"
+        if not region.meta.get("include", True):
+            raise BgnbError("bad-region", f"{place}: regions with a minus sign are not supported; remove it, or the region")
+        try:
+            if name == "CircleSkyRegion":
+                icrs = region.center.icrs
+                circles.append((icrs.ra.deg, icrs.dec.deg, region.radius.to_value("deg")))
+            elif name in _LINES:
+                shapes.append(ClosedLines(_LINES[name](region)))
+            else:
+                raise BgnbError("bad-region", f"is not supported; {_AREAS}")
+        except BgnbError as error:
+            raise BgnbError("bad-region", f"{place}: {error.message}") from None
+    if not circles and not shapes:
+        raise BgnbError("bad-region", f"{where}: there are no regions")
+    ra, dec, radius = np.array(circles, dtype=float).reshape(-1, 3).T
+    return SourceMask(ra, dec, radius, shapes=shapes)
+
+
+def _in_tangent_plane(region: Any, x: Floats, y: Floats) -> Floats:
+    """Compute positions (ICRS, deg) of points in the tangent plane about the centre of a region, along its width and height."""
+    angle = region.angle.to_value("rad")  # from decreasing longitude towards increasing latitude
+    west, north = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
+    center = region.center
+    sky = center.directional_offset_by(np.arctan2(-west, north) * u.rad, np.arctan(np.hypot(west, north)) * u.rad)
+    return _vertices(sky)
+
+
+def _vertices(sky: SkyCoord) -> Floats:
+    icrs = sky.icrs
+    return np.stack([icrs.ra.deg, icrs.dec.deg], axis=1)
+
+
+def _ellipse(region: Any, prefix: str = "") -> Floats:
+    x, y = _half_widths(region, prefix)
+    phase = np.arange(_VERTICES) * (2 * np.pi / _VERTICES)
+    return _in_tangent_plane(region, x * np.cos(phase), y * np.sin(phase))
+
+
+def _rectangle(region: Any, prefix: str = "") -> Floats:
+    x, y = _half_widths(region, prefix)
+    return _in_tangent_plane(region, x * np.array([1, -1, -1, 1]), y * np.array([1, 1, -1, -1]))
+
+
+def _half_widths(region: Any, prefix: str) -> tuple[float, float]:
+    """Return half of width and height in the tangent plane, so that the angles along the axes are exact."""
+    halves = [getattr(region, prefix + name).to_value("rad") / 2 for name in ("width", "height")]
+    if not 0 < max(halves) < np.pi / 4:
+        raise BgnbError("bad-region", "width and height must be above 0 and below 90 deg")
+    return float(np.tan(halves[0])), float(np.tan(halves[1]))
+
+
+def _circles(region: Any) -> list[Floats]:
+    angles = np.arange(_VERTICES) * (360 / _VERTICES) * u.deg
+    return [_vertices(region.center.directional_offset_by(angles, r)) for r in (region.inner_radius, region.outer_radius)]
+
+
+_LINES: dict[str, Callable[[Any], list[Floats]]] = {
+    "CircleAnnulusSkyRegion": _circles,
+    "EllipseSkyRegion": lambda region: [_ellipse(region)],
+    "EllipseAnnulusSkyRegion": lambda region: [_ellipse(region, "inner_"), _ellipse(region, "outer_")],
+    "RectangleSkyRegion": lambda region: [_rectangle(region)],
+    "RectangleAnnulusSkyRegion": lambda region: [_rectangle(region, "inner_"), _rectangle(region, "outer_")],
+    "PolygonSkyRegion": lambda region: [_vertices(region.vertices)],
+}
+
+
+def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
+    """Make a mask of an image in which pixels that are 0 or False are excluded."""
+    values = np.asarray(data)
+    while values.ndim > 2 and len(values) == 1:
+        values = values[0]
+    if values.ndim != 2:
+        sizes = " × ".join(map(str, values.shape[::-1]))
+        raise BgnbError("bad-region", f"{where}: has {values.ndim} axes ({sizes}); give an image of the sky, without energies")
+    if not np.isfinite(values).all():
+        raise BgnbError("bad-region", f"{where}: has pixels that are not finite; use 0 for excluded pixels and 1 for others")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        wcs = WCS(header)
+    if not wcs.has_celestial:
+        raise BgnbError("bad-region", f"{where}: has no celestial coordinates (CTYPE1, CTYPE2)")
+    if not (excluded := values == 0).any():
+        raise BgnbError("bad-region", f"{where}: excludes nothing; excluded pixels must be 0 (False)")
+    try:
+        return SourceMask(_NONE, _NONE, _NONE, shapes=[SkyImage.from_array(excluded, wcs.celestial)])
+    except BgnbError as error:
+        raise BgnbError("bad-region", f"{where}: {error.message}") from None
+
+
+def _from_table(table: Table, where: str) -> SourceMask:
+    """Make circles from the columns RA, DEC, RADIUS, E_MIN and E_MAX."""
+    columns = {name.upper(): table[name] for name in table.colnames}
+    if missing := [name for name in ("RA", "DEC", "RADIUS") if name not in columns]:
+        has = f"it has {', '.join(table.colnames)}"
+        raise BgnbError("bad-region", f"{where}: the table of circles has no column {missing[0]}; {has}")
+    if not len(table):
+        raise BgnbError("bad-region", f"{where}: the table of circles has no rows")
+    found = []
+    for name, unit, minimum, maximum in (
+        ("RA", "deg", -360, 360),
+        ("DEC", "deg", -90, 90),
+        ("RADIUS", "deg", 0, 180),
+        ("E_MIN", "TeV", 0, np.inf),
+        ("E_MAX", "TeV", 0, np.inf),
+    ):
+        empty = {"E_MIN": 0.0, "E_MAX": np.inf}.get(name, np.nan)
+        values = columns.get(name, np.full(len(table), empty))
+        try:
+            converted = u.Quantity(np.ma.filled(values, empty), getattr(values, "unit", None) or unit).to_value(unit)
+        except (TypeError, ValueError) as error:
+            raise BgnbError("bad-region", f"{where}: column {name} cannot be converted to {unit}: {error}") from None
+        if len(wrong := np.flatnonzero(~((converted >= minimum) & (converted <= maximum)))):
+            value = f"{name} of row {wrong[0] + 1} is {converted[wrong[0]]:g} {unit}"
+            raise BgnbError("bad-region", f"{where}: {value}, but must lie within {minimum} and {maximum} {unit}")
+        found.append(np.array(converted, dtype=float))
+    ra, dec, radius, e_min, e_max = found
+    if len(wrong := np.flatnonzero(~(e_min < e_max))):
+        raise BgnbError("bad-region", f"{where}: E_MIN of row {wrong[0] + 1} is not below E_MAX")
+    return SourceMask(ra, dec, radius, e_min, e_max)
