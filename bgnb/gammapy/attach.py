@@ -37,7 +37,7 @@ from bgnb.observations.datastore import Runs, index_file, open_runs
 from bgnb.observations.event_list import EventList, HduLocation
 from bgnb.observations.event_reader import read_event_list
 from bgnb.observations.fits_table import FitsTable, read_table, read_tables
-from bgnb.observations.run_selection import Reason, read_catalog, select_runs
+from bgnb.observations.run_selection import Reason, notes_on_catalog, read_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 
 #: Minimum number of events, observed or predicted, of a run whose rate is compared with that of the models.
@@ -274,6 +274,7 @@ def attach(
                 *models.notes_on(runs, [run.obs_id for run in attached]),
                 *models.notes_on_configuration(job.configurations),
                 *_note_on_rates(attached),
+                *(notes_on_catalog(settings.catalog) if mask is not None else ()),
                 *notes_on_norms(norms, settings.norm, prior_scatter(models)),
                 *notes_on_coverage(covered, *consequences),
             ),

@@ -18,6 +18,8 @@ from bgnb.observations.datastore import Runs
 
 #: Minimum distance of off runs from a known source, in addition to twice its extension.
 EXCLUSION_RADIUS = 3 * u.deg
+#: Origin of the catalogue included in bgnb.
+DEFAULT_CATALOG = "gamma-cat (July 2018)"
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,15 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
     return _skip(runs, reasons | _unusable(runs))
 
 
-def notes_on_sources(runs: Runs, obs_ids: Iterable[int]) -> list[str]:
-    """Note the runs that point near sources of the catalogue included in bgnb, and the nearest source.
+def notes_on_catalog(catalog: str | Path | Table | None) -> list[str]:
+    """Note the date of the catalogue included in bgnb, if no other one is used."""
+    if catalog is not None:
+        return []
+    return [f"known sources are those of {DEFAULT_CATALOG}; give a newer catalogue with --catalog, or regions with --exclude"]
+
+
+def notes_on_sources(runs: Runs, obs_ids: Iterable[int], catalog: Table | None = None) -> list[str]:
+    """Note the runs that point near known sources, and the nearest source.
 
     Parameters
     ----------
@@ -161,19 +170,23 @@ def notes_on_sources(runs: Runs, obs_ids: Iterable[int]) -> list[str]:
         The runs; simulated ones are not noted.
     obs_ids : iterable of int
         OBS_IDs of the runs that are used.
+    catalog : `~astropy.table.Table`, optional
+        The sources, see `read_catalog`.
 
     Returns
     -------
     list of str
         One note, or none.
     """
-    near, used = _near_sources(runs, read_catalog(), EXCLUSION_RADIUS), set(obs_ids)
+    near, used = _near_sources(runs, read_catalog(catalog), EXCLUSION_RADIUS), set(obs_ids)
     if not (found := [obs_id for obs_id in runs.obs_ids if obs_id in near and obs_id in used - runs.simulated]):
         return []
     nearest = min(found, key=lambda obs_id: near[obs_id][1])
     source, distance = near[nearest]
     where = f"{enumerate_values(found)} (nearest: {source}, {distance:.2f} deg from run {nearest})"
-    return [f"runs near known sources, whose gamma rays count as background: {where}; use --sources mask, or --select far"]
+    return [
+        f"runs near known sources, whose gamma rays count as background: {where}; use --sources mask, --exclude or --select far"
+    ]
 
 
 def _near_sources(runs: Runs, catalog: Table, exclusion_radius: u.Quantity) -> dict[int, tuple[str, float]]:

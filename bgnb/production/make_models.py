@@ -105,7 +105,7 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
         )
     in_order = tuple(sorted(runs, key=lambda run: run.obs_id))
     used = [run.obs_id for run in in_order if run.reason is None]
-    on_sources = notes_on_selection(plan.runs, used, plan.settings.selection, plan.settings.source_handling)
+    on_sources = notes_on_selection(plan.runs, used, plan.settings.selection, plan.settings.source_handling, plan.mask)
     notes = (*plan.runs.notes, *on_sources, *_notes_on_groups(reports, len(used), plan.settings))
     report = Report(in_order, tuple(reports), plan.settings.as_dict(), notes)
     if [run.obs_id for run in report.runs] != plan.runs.obs_ids:

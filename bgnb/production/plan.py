@@ -19,7 +19,15 @@ from bgnb.cubes.method import find_method
 from bgnb.files.exclusion_regions import read_exclusions
 from bgnb.observations.datastore import Runs, open_runs, without_dots
 from bgnb.observations.groups import group_runs
-from bgnb.observations.run_selection import Reason, Selection, notes_on_sources, read_catalog, select_runs, spread_out
+from bgnb.observations.run_selection import (
+    Reason,
+    Selection,
+    notes_on_catalog,
+    notes_on_sources,
+    read_catalog,
+    select_runs,
+    spread_out,
+)
 from bgnb.production.count_chunks import Chunk, chunks_of
 from bgnb.production.report import explain
 from bgnb.production.settings import ModelSettings, RunSelection, Sources
@@ -149,7 +157,13 @@ def select_and_mask(
     ) else None
 
 
-def notes_on_selection(runs: Runs, obs_ids: Iterable[int], selection: RunSelection, sources: Sources) -> list[str]:
-    """Note the runs used near known sources, if they were neither dropped nor the sources masked."""
-    handled = selection.select == "far" or sources.sources == "mask"
-    return [] if handled else notes_on_sources(runs, obs_ids)
+def notes_on_selection(
+    runs: Runs, obs_ids: Iterable[int], selection: RunSelection, sources: Sources, mask: SourceMask | None
+) -> list[str]:
+    """Note the date of the catalogue, if it was used; otherwise the runs used near sources outside the exclusion regions."""
+    if selection.select == "far" or sources.sources == "mask":
+        return notes_on_catalog(selection.catalog)
+    catalog = read_catalog()
+    if mask is not None:
+        catalog = catalog[~mask.covers(np.asarray(catalog["RA"]), np.asarray(catalog["DEC"]))]
+    return notes_on_sources(runs, obs_ids, catalog) if len(catalog) else []

@@ -23,7 +23,7 @@ from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.event_reader import read_event_list
-from bgnb.observations.run_selection import Reason, read_catalog, select_runs
+from bgnb.observations.run_selection import Reason, notes_on_catalog, read_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 from bgnb.validation.run_check_views import MAX_SHOWN, check_view
 from bgnb.validation.run_tests import TESTS, RunResult, run_tests
@@ -204,7 +204,7 @@ def check_runs(
             bar.update()
     if not results:
         raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {in_one_line(skipped.values())}")
-    notes = [*runs.notes, *models.notes_on(runs, [run.obs_id for run in results])]
+    notes = [*runs.notes, *models.notes_on(runs, [run.obs_id for run in results]), *notes_on_catalog(settings.catalog)]
     if shared := models.obs_ids.intersection(run.obs_id for run in results):
         notes.append(f"{len(shared)} of the runs contributed to the models, which hides a part of their deviations")
     if len(results) > MAX_SHOWN:

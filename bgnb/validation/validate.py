@@ -97,7 +97,7 @@ def validate(
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
     used = [prediction.obs_id for prediction in predictions]
-    notes = models.notes_on(runs, used) + notes_on_selection(runs, used, settings.selection, settings.source_handling)
+    notes = models.notes_on(runs, used) + notes_on_selection(runs, used, settings.selection, settings.source_handling, mask)
     validation = Validation(settings.prediction.grid.grid, predictions, errors, frozenset(models.obs_ids), tuple(notes))
     validation = replace(validation, notes=(*notes, *_notes_on_rates(validation)))
     if outdir is not None:
@@ -185,7 +185,7 @@ def cross_validate(
                 errors |= failed
                 bar.update()
             used = [prediction.obs_id for prediction in predictions]
-            all_notes = (*notes, *notes_on_selection(runs, used, settings.selection, settings.source_handling))
+            all_notes = (*notes, *notes_on_selection(runs, used, settings.selection, settings.source_handling, plan.mask))
             validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), errors, notes=all_notes)
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:

@@ -1,0 +1,226 @@
+"""Exclusion regions of users: files and objects of each kind, against the packages that define them, and what is refused."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import FK5, Galactic, SkyCoord
+from astropy.io import fits
+from astropy.table import MaskedColumn, Table
+from astropy.wcs import WCS
+
+from bgnb import read_exclusions
+from tests.helpers.errors import raises
+
+CENTER = SkyCoord(83.0, 62.0, unit="deg")
+
+
+def random_sky(radius=3.0, n=20_000):
+    rng = np.random.default_rng(4)
+    return CENTER.directional_offset_by(rng.uniform(0, 360, n) * u.deg, radius * np.sqrt(rng.uniform(0, 1, n)) * u.deg)
+
+
+def tangent_plane(frame, center=CENTER):
+    """Return coordinates of small pixels in the tangent plane about the centre of regions."""
+    wcs = WCS(naxis=2)
+    names = ["GLON-TAN", "GLAT-TAN"] if frame.name == "galactic" else ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.ctype, wcs.wcs.cdelt, wcs.wcs.crpix = names, [-1e-3, 1e-3], [1, 1]
+    center = center.transform_to(frame)
+    wcs.wcs.crval = [center.spherical.lon.deg, center.spherical.lat.deg]
+    if frame.name == "fk5":
+        wcs.wcs.radesys, wcs.wcs.equinox = "FK5", 2000.0
+    return wcs
+
+
+def write_table(path, **columns):
+    Table(columns).write(path, overwrite=True)
+    return path
+
+
+def sky_image(path, data, **keywords):
+    header = tangent_plane(Galactic()).to_header()
+    header.update({"CDELT1": -0.1, "CDELT2": 0.1, "CRPIX1": 10.5, "CRPIX2": 6.5})
+    hdu = fits.ImageHDU(data, header, name="MASK")
+    for name, value in keywords.items():
+        hdu.header[name] = value
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
+    return path
+
+
+@pytest.mark.parametrize("frame", [CENTER.frame.replicate_without_data(), Galactic(), FK5()])
+@pytest.mark.parametrize(
+    "shape", ["circle", "annulus", "ellipse", "ellipse annulus", "rectangle", "rectangle annulus", "polygon"]
+)
+def test_regions_against_their_package(shape, frame):
+    """The same positions are inside a region as in the package regions, in the tangent plane about its centre."""
+    regions = pytest.importorskip("regions")
+    center = SkyCoord(CENTER.transform_to(frame))
+    deg, turned = u.deg, {"angle": 25 * u.deg}
+    region = {
+        "circle": lambda: regions.CircleSkyRegion(center, 0.9 * deg),
+        "annulus": lambda: regions.CircleAnnulusSkyRegion(center, 0.7 * deg, 1.3 * deg),
+        "ellipse": lambda: regions.EllipseSkyRegion(center, 3 * deg, 1.2 * deg, **turned),
+        "ellipse annulus": lambda: regions.EllipseAnnulusSkyRegion(center, 1 * deg, 2 * deg, 0.5 * deg, 1.3 * deg, **turned),
+        "rectangle": lambda: regions.RectangleSkyRegion(center, 2.5 * deg, 0.9 * deg, **turned),
+        "rectangle annulus": lambda: regions.RectangleAnnulusSkyRegion(
+            center, 1 * deg, 2 * deg, 0.5 * deg, 1.3 * deg, **turned
+        ),
+        "polygon": lambda: regions.PolygonSkyRegion(
+            center.directional_offset_by([10, 80, 200, 290] * deg, [1, 2, 1.5, 0.4] * deg)
+        ),
+    }[shape]()
+    sky = random_sky()
+    expected = region.contains(SkyCoord(sky.transform_to(frame)), tangent_plane(frame))
+    found = read_exclusions([region]).covers(sky.ra.deg, sky.dec.deg)
+    assert np.count_nonzero(expected) > 1000
+    assert np.count_nonzero(found != expected) < 10  # at the edges
+
+
+def test_region_files(tmp_path):
+    """Read several files of regions, and regions in memory, together."""
+    regions = pytest.importorskip("regions")
+    ds9 = "# Region file format: DS9\nglobal color=green\ngalactic\ncircle(150.1,14.2,0.5)\nicrs\n"
+    ds9 += 'ellipse(5:32:00,+62:00:00,1,0.5,30)\nfk5; box(83,62,1800",2,10) # text={here}\n'
+    (tmp_path / "a.reg").write_text(ds9)
+    (tmp_path / "b.CRTF").write_text("#CRTFv0\npoly [[80deg, 60deg], [82deg, 60deg], [81deg, 61deg]], coord=ICRS\n")
+    files = [tmp_path / "a.reg", str(tmp_path / "b.CRTF")]
+    mask = read_exclusions(files)
+    assert (len(mask.ra), len(mask.shapes)) == (1, 3)
+    circle = SkyCoord(150.1, 14.2, unit="deg", frame="galactic").icrs
+    np.testing.assert_allclose(mask.circles, [[circle.ra.deg, circle.dec.deg, 0.5]])
+    read = [regions.Regions.read(files[0], format="ds9"), *regions.Regions.read(files[1], format="crtf")]
+    assert read_exclusions(read).content == mask.content
+    # The axis of 1 deg is that along right ascension, turned by 30 deg towards north: position angle 300 deg.
+    ellipse = mask.shapes[0]
+    points = SkyCoord("5:32:00 62:00:00", unit=("hourangle", "deg")).directional_offset_by(
+        [300, 300, 30, 30] * u.deg, [0.99, 1.01, 0.49, 0.51] * u.deg
+    )
+    assert ellipse.covers(points.ra.deg, points.dec.deg).tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.reg", "icrs\npoint(10,20)\n", ["PointSkyRegion", "region 1"]),
+        ("a.reg", "icrs\ncircle(1,2,3)\nline(10,20,11,21)\n", ["LineSkyRegion", "region 2"]),
+        ("a.reg", "image\ncircle(100,200,5)\n", ["CirclePixelRegion"]),
+        ("a.reg", "circle(100,200,5)\n", ["frame"]),
+        ("a.reg", "icrs\n-circle(10,20,1)\n", ["minus sign"]),
+        ("a.crtf", "#CRTFv0\n-circle[[42deg, 43deg], 1deg], coord=ICRS\n", ["minus sign"]),
+        ("a.reg", "icrs\npanda(10,20,0,90,1,1,2,1)\n", ["panda"]),
+        ("a.reg", "icrs\nbox(10,20,0,0,0)\n", ["a.reg"]),
+        ("a.reg", "icrs\nbox(10,20,100,2,0)\n", ["RectangleSkyRegion", "deg"]),
+        ("a.reg", "# nothing\n", ["no regions"]),
+        ("a.crtf", "circle", ["CRTF"]),
+    ],
+)  # fmt: skip
+def test_regions_without_area_are_refused(tmp_path, name, text, words):
+    pytest.importorskip("regions")
+    (tmp_path / name).write_text(text)
+    with raises("bad-region", str(tmp_path / name), *words):
+        read_exclusions([tmp_path / name])
+
+
+def test_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("bgnb._util.extras._is_installed", lambda module: module != "regions")
+    (tmp_path / "a.reg").write_text("icrs\ncircle(1,2,3)\n")
+    with raises("extra-missing", "bgnb[regions]"):
+        read_exclusions([tmp_path / "a.reg"])
+
+
+@pytest.mark.parametrize("name", ["stars.ecsv", "stars.fits", "stars.csv"])
+def test_tables_of_circles(tmp_path, name):
+    """Read circles in any unit, with and without ranges of energy; an empty limit does not restrict."""
+    columns = {"ra": [10.0, 350.0], "DEC": [-20.0, 30.0], "RADIUS": [0.5, 0.25]}
+    mask = read_exclusions([write_table(tmp_path / name, **columns)])
+    np.testing.assert_allclose(mask.circles, [[10, -20, 0.5], [350, 30, 0.25]])
+    assert (mask.e_min.tolist(), mask.e_max.tolist()) == ([0, 0], [np.inf, np.inf])
+    limits = {
+        "E_MIN": MaskedColumn([100.0, 5.0], unit="GeV"),
+        "E_MAX": MaskedColumn([2000.0, 0.0], unit="GeV", mask=[False, True]),
+    }
+    if name != "stars.csv":
+        other = read_exclusions(
+            [write_table(tmp_path / name, **columns | {"RADIUS": [30, 15] * u.arcmin}, **limits), Table(columns)]
+        )
+        np.testing.assert_allclose(other.circles, [[10, -20, 0.5], [350, 30, 0.25]] * 2)
+        np.testing.assert_allclose([other.e_min, other.e_max], [[0.1, 0.005, 0, 0], [2, np.inf, np.inf, np.inf]])
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"RA": [1.0], "DEC": [2.0]}, ["RADIUS", "RA, DEC"]),
+        ({"RA": [1.0], "DEC": [92.0], "RADIUS": [1.0]}, ["DEC of row 1", "92"]),
+        ({"RA": [1.0, 2.0], "DEC": [2.0, 2.0], "RADIUS": [1.0, np.nan]}, ["RADIUS of row 2", "nan"]),
+        ({"RA": [1.0], "DEC": [2.0], "RADIUS": [1.0] * u.s}, ["RADIUS", "deg"]),
+        ({"RA": [1.0], "DEC": [2.0], "RADIUS": [1.0], "E_MIN": [2.0], "E_MAX": [2.0]}, ["E_MIN of row 1", "E_MAX"]),
+        ({"RA": [1.0], "DEC": [2.0], "RADIUS": ["wide"]}, ["RADIUS"]),
+    ],
+)
+def test_wrong_tables_are_refused(tmp_path, columns, words):
+    path = write_table(tmp_path / "stars.ecsv", **columns)
+    with raises("bad-region", path, *words):
+        read_exclusions([path])
+
+
+def test_files_of_no_kind_are_refused(tmp_path):
+    (tmp_path / "text.txt").write_text("\x00\x01")
+    for name, code in (
+        ("text.txt", "bad-region"),
+        ("missing.fits", "not-found"),
+        ("missing.reg", "not-found"),
+        (".", "not-found"),
+    ):
+        with raises(code, tmp_path / name):
+            read_exclusions([tmp_path / name])
+    (tmp_path / "broken.fits").write_bytes(b"SIMPLE  =")
+    with raises("bad-region", "broken.fits"):
+        read_exclusions([tmp_path / "broken.fits"])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_images_of_the_sky(tmp_path, dtype):
+    """Zero excludes, all other values do not; axes of one bin are dropped."""
+    data = np.ones((12, 20), dtype=dtype)
+    data[2:5, 3:9] = 0
+    data[7, 11] = 17
+    for name, image in (("a.fits", data), ("b.fits.gz", data[None])):
+        mask = read_exclusions([sky_image(tmp_path / name, image)])
+        sky = random_sky(1.5)
+        column, row = (
+            np.round(values).astype(int) for values in sky.galactic.to_pixel(WCS(fits.getheader(tmp_path / name, 1)).celestial)
+        )
+        inside = (row >= 0) & (row < 12) & (column >= 0) & (column < 20)
+        expected = inside & (data[row.clip(0, 11), column.clip(0, 19)] == 0)
+        assert mask.covers(sky.ra.deg, sky.dec.deg).tolist() == expected.tolist()
+        assert np.count_nonzero(expected) > 100
+
+
+def test_wrong_images_are_refused(tmp_path):
+    """Refuse images with energies, without coordinates, or with nothing to exclude."""
+    ones = np.ones((12, 20))
+    nan = np.where(np.arange(20) == 3, np.nan, ones)
+    for data, keywords, words in (
+        (np.zeros((3, 12, 20)), {}, ["3 axes", "20 × 12 × 3"]),
+        (ones, {}, ["excludes nothing"]),
+        (nan, {}, ["not finite"]),
+        (np.zeros((12, 20)), {"CTYPE1": "X", "CTYPE2": "Y"}, ["celestial"]),
+    ):
+        with raises("bad-region", "a.fits", "HDU MASK", *words):
+            read_exclusions([sky_image(tmp_path / "a.fits", data, **keywords)])
+
+
+def test_maps_of_gammapy():
+    """Masks of Gammapy exclude where they are False."""
+    maps = pytest.importorskip("gammapy.maps")
+    regions = pytest.importorskip("regions")
+    geom = maps.WcsGeom.create(skydir=CENTER, width=(3, 2), binsz=0.02, frame="galactic")
+    region = regions.CircleSkyRegion(CENTER, 0.6 * u.deg)
+    expected = ~geom.region_mask([region], inside=False).data
+    mask = read_exclusions([geom.region_mask([region], inside=False)])
+    sky = geom.get_coord().skycoord.icrs
+    assert mask.covers(sky.ra.deg.ravel(), sky.dec.deg.ravel()).tolist() == expected.ravel().tolist()
+    assert np.count_nonzero(expected) > 1000
+    axis = maps.MapAxis.from_energy_bounds("1 TeV", "10 TeV", nbin=2)
+    with raises("bad-region", "3 axes"):
+        read_exclusions([maps.WcsNDMap(geom.to_cube([axis]))])
