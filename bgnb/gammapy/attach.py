@@ -274,7 +274,7 @@ def attach(
                 *models.notes_on(runs, [run.obs_id for run in attached]),
                 *models.notes_on_configuration(job.configurations),
                 *_note_on_rates(attached),
-                *(notes_on_catalog(settings.catalog) if mask is not None else ()),
+                *(notes_on_catalog(runs, norms, settings.catalog) if mask is not None else ()),
                 *notes_on_norms(norms, settings.norm, prior_scatter(models)),
                 *notes_on_coverage(covered, *consequences),
             ),

@@ -154,9 +154,9 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
     return _skip(runs, reasons | _unusable(runs))
 
 
-def notes_on_catalog(catalog: str | Path | Table | None) -> list[str]:
-    """Note the date of the catalogue included in bgnb, if no other one is used."""
-    if catalog is not None:
+def notes_on_catalog(runs: Runs, obs_ids: Iterable[int], catalog: str | Path | Table | None) -> list[str]:
+    """Note the date of the catalogue included in bgnb, if no other one is used, and any run is not simulated."""
+    if catalog is not None or runs.simulated.issuperset(obs_ids):
         return []
     return [f"known sources are those of {DEFAULT_CATALOG}; give a newer catalogue with --catalog, or regions with --exclude"]
 

@@ -162,7 +162,7 @@ def notes_on_selection(
 ) -> list[str]:
     """Note the date of the catalogue, if it was used; otherwise the runs used near sources outside the exclusion regions."""
     if selection.select == "far" or sources.sources == "mask":
-        return notes_on_catalog(selection.catalog)
+        return notes_on_catalog(runs, obs_ids, selection.catalog)
     catalog = read_catalog()
     if mask is not None:
         catalog = catalog[~mask.covers(np.asarray(catalog["RA"]), np.asarray(catalog["DEC"]))]

@@ -204,16 +204,17 @@ def check_runs(
             bar.update()
     if not results:
         raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {in_one_line(skipped.values())}")
-    notes = [*runs.notes, *models.notes_on(runs, [run.obs_id for run in results]), *notes_on_catalog(settings.catalog)]
-    if shared := models.obs_ids.intersection(run.obs_id for run in results):
+    used = [run.obs_id for run in results]
+    notes = [*runs.notes, *models.notes_on(runs, used), *notes_on_catalog(runs, used, settings.catalog)]
+    if shared := models.obs_ids.intersection(used):
         notes.append(f"{len(shared)} of the runs contributed to the models, which hides a part of their deviations")
     if len(results) > MAX_SHOWN:
         notes.append(f"runs.html shows {MAX_SHOWN} of {len(results)} runs, those with the lowest probabilities")
     checks = RunChecks(runs=tuple(results), false_alarm_rate=settings.false_alarm_rate, skipped=skipped, notes=tuple(notes))
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
-            used = {"indir": str(indir), "scheme": scheme, "modeldir": str(modeldir)} | settings.as_dict()
-            write_report(directory, {"settings": used} | checks.as_dict())
+            inputs = {"indir": str(indir), "scheme": scheme, "modeldir": str(modeldir)}
+            write_report(directory, {"settings": inputs | settings.as_dict()} | checks.as_dict())
             write_file(directory / "runs.html", _page(checks).encode())
             write_file(directory / "good_runs.txt", checks.run_list.encode())
     return checks

@@ -32,7 +32,7 @@ from bgnb.cubes.prediction import predicted_rate
 from bgnb.cubes.run_norm import VAGUE_SCATTER, RunNorm, notes_on_norms
 from tests.helpers.errors import raises
 from tests.helpers.model_directories import model_directory
-from tests.helpers.run_files import run, write_gadf
+from tests.helpers.run_files import run, sky_image, write_gadf
 
 
 @pytest.fixture
@@ -65,10 +65,11 @@ def test_norm_is_that_of_the_run(tmp_path):
     for name, arguments in (
         ("none", {}),
         ("source", {"catalog": tmp_path / "source" / "sources.ecsv"}),
+        ("excluded", {"exclude": sky_image(tmp_path / "sky.fits", ra, dec + 0.7)}),
         ("narrow", {"catalog": tmp_path / "source" / "sources.ecsv", "mask_radius": "0.06 deg"}),
         ("model", {"norm": "model"}),
     ):
-        indir = tmp_path / ("source" if name == "narrow" else "none" if name == "model" else name)
+        indir = tmp_path / ("source" if name in ("narrow", "excluded") else "none" if name == "model" else name)
         (entry,) = attach(tmp_path / "models", indir, "GADF", tmp_path / f"store-{name}", **arguments).runs
         norms[name] = entry.norm
         cube, _ = background(tmp_path / f"store-{name}", 1)
@@ -84,6 +85,7 @@ def test_norm_is_that_of_the_run(tmp_path):
     assert norms["none"].norm_error == pytest.approx(n_events**-0.5, rel=0.01)
     assert norms["source"].counts < n_events * 0.98
     assert norms["source"].norm == pytest.approx(norms["none"].norm, rel=0.01)
+    assert norms["excluded"].norm == pytest.approx(norms["source"].norm, rel=0.005)
     # A radius of one standard deviation of the image contains 39 % of the source.
     assert norms["narrow"].norm / norms["none"].norm - 1 == pytest.approx(0.61 * 2.8 * 1500 / n_events, rel=0.1)
     assert (norms["model"].norm, norms["model"].norm_error) == (1.0, VAGUE_SCATTER)
@@ -139,6 +141,6 @@ def test_runs_with_far_norms_are_noted(counts, expected, far):
 def test_mask_without_norm_of_run_is_refused(models, tmp_path):
     """A catalogue or a radius without an effect is refused."""
     indir = write_gadf(tmp_path / "in", [run(2, 50)])
-    for name, arguments in (("catalog", {"catalog": "sources.csv"}), ("mask_radius", {"mask_radius": "1 deg"})):
+    for name, value in (("catalog", "sources.csv"), ("mask_radius", "1 deg"), ("exclude", "a.reg")):
         with raises("no-effect", name, "norm = run"):
-            attach(models, indir, "GADF", tmp_path / "store", norm="model", **arguments)
+            attach(models, indir, "GADF", tmp_path / "store", norm="model", **{name: value})

@@ -11,6 +11,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, SkyOffsetFrame
 from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 
 from bgnb.observations.coordinates import Site, pointing_altaz, pointing_radec
 
@@ -155,3 +156,13 @@ def run_table(runs: Sequence[Mapping[str, Any]]) -> Table:
         table[name] = np.array(values, dtype=float)
         table[name].unit = unit
     return table
+
+
+def sky_image(path: Path, ra: float, dec: float, radius: float = 0.6) -> Path:
+    """Write an image of the sky in which a circle is excluded."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.cdelt, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [ra, dec], [-0.1, 0.1], [16, 11]
+    position = wcs.pixel_to_world(*np.meshgrid(np.arange(31), np.arange(21)))
+    outside = position.separation(SkyCoord(ra, dec, unit="deg")).deg > radius
+    fits.PrimaryHDU(outside.astype(np.uint8), wcs.to_header()).writeto(path)
+    return path

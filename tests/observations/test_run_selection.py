@@ -1,6 +1,7 @@
 """Catalogues, selections of runs, and groups."""
 
 from dataclasses import replace
+from importlib.resources import as_file, files
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from bgnb import (
 )
 from bgnb.observations.coordinates import mean_azimuth
 from bgnb.observations.groups import group_runs
-from bgnb.observations.run_selection import Reason, notes_on_sources, read_run_list, select_runs, spread_out
+from bgnb.observations.run_selection import DEFAULT_CATALOG, Reason, notes_on_sources, read_run_list, select_runs, spread_out
 from bgnb.production.settings import RunSelection
 from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf
@@ -92,6 +93,9 @@ def test_default_catalogue():
     crab = catalog[list(catalog["NAME"]).index("Crab nebula")]
     assert (round(crab["RA"], 2), round(crab["DEC"], 2)) == (83.63, 22.01)
     assert len(catalog) > 150
+    with as_file(files("bgnb.observations") / "tev_sources.ecsv") as path:
+        assert "gamma-cat, https://github.com/gammapy/gamma-cat, state of 2018-07" in Table.read(path).meta["source"]
+    assert DEFAULT_CATALOG == "gamma-cat (July 2018)"
     assert max(catalog["EXTENSION"]) > 0.5
 
 

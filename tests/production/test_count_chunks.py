@@ -15,6 +15,7 @@ from astropy.table import Table
 from bgnb import DataError, ObservationGroups, make_bg_cube_models, open_runs
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
+from bgnb.cubes.sky_shapes import ClosedLines
 from bgnb.files import output_directory as outdir
 from bgnb.production import count_chunks as counting
 from bgnb.production import pipeline
@@ -165,6 +166,8 @@ def test_digest_covers_all_that_matters(indir):
         chunk_of(indir, 2, mask=mask),
         chunk_of(indir, 2, 3),
         replace(first, mask=replace(mask, radius=np.array([0.5000001]))),
+        replace(first, mask=replace(mask, e_max=np.array([10.0]))),
+        replace(first, mask=mask + SourceMask(*np.zeros((3, 0)), shapes=[ClosedLines([np.array([[1, 2], [3, 4], [1, 5.0]])])])),
         replace(first, axes=CubeAxes.regular(n_energy=6, n_fov=12)),
         replace(first, fovalign="RADEC"),
         replace(first, cells="run"),
@@ -183,7 +186,7 @@ def test_digest_covers_all_that_matters(indir):
     digests_of_others.append(chunk_of(indir, 2, 3, mask=mask).digest)
     path.unlink()
     digests_of_others.append(chunk_of(indir, 2, 3, mask=mask).digest)
-    assert len({first.digest, *digests_of_others}) == 1 + len(digests_of_others) == 14
+    assert len({first.digest, *digests_of_others}) == 1 + len(digests_of_others) == 16
 
 
 def test_run_that_changes_is_counted_again(indir, tmp_path, reading):

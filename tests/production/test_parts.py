@@ -13,7 +13,7 @@ from tests.helpers.commands import output_of
 from tests.helpers.dask_cluster import OBS_IDS, SMALL
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
-from tests.helpers.run_files import run, write_gadf
+from tests.helpers.run_files import run, sky_image, write_gadf
 
 CHOICES = [("classic", "drop"), ("default", "mask"), ("spline", "drop"), ("spline", "mask")]
 OPTIONS = ["--select", "all", "--n-energy", "6", "--n-fov", "10", "--method", "classic", "--workers", "1"]
@@ -28,6 +28,9 @@ def indir(tmp_path_factory):
     (folder / "in" / "data" / "run7.fits.gz").write_bytes(b"nonsense")
     sources = Table({name: [runs[row][f"{name}_PNT"] + 0.5 for row in (0, 1)] for name in ("RA", "DEC")})
     sources.write(folder / "sources.ecsv")
+    circle = {"RA": [runs[2]["RA_PNT"]], "DEC": [runs[2]["DEC_PNT"] - 0.4], "RADIUS": [0.7], "E_MIN": [0.5]}
+    Table(circle).write(folder / "circles.ecsv")
+    sky_image(folder / "sky.fits", runs[3]["RA_PNT"], runs[3]["DEC_PNT"] + 0.5)
     return folder / "in"
 
 
@@ -73,7 +76,10 @@ def test_same_files_from_all_backends(indir, tmp_path, small_chunks, processes, 
     """One process, several, an executor in reverse order and merged parts write the same bytes."""
     choices = SMALL | {"method": method, "sources": sources}
     if sources == "mask":
-        choices["catalog"] = indir.parent / "sources.ecsv"
+        choices |= {
+            "catalog": indir.parent / "sources.ecsv",
+            "exclude": [indir.parent / "circles.ecsv", indir.parent / "sky.fits"],
+        }
     report = make_bg_cube_models(indir, "GADF", tmp_path / "one", workers=1, **choices)
     assert list(report.faults) == [7]
     assert (sum(run.counted.events_in_mask for run in report.runs if run.counted) > 0) == (sources == "mask")
@@ -124,6 +130,9 @@ def test_part_needs_a_catalogue_file(indir, tmp_path):
     catalog = Table.read(indir.parent / "sources.ecsv")
     with raises("invalid-argument", "part", "catalog"):
         make_bg_cube_models(indir, "GADF", tmp_path / "part", part="1/2", catalog=catalog, **SMALL | {"sources": "mask"})
+    circles = Table({"RA": [282.0], "DEC": [-27.0], "RADIUS": [1.0]})
+    with raises("invalid-argument", "part", "exclude"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "part", part="1/2", exclude=circles, **SMALL)
 
 
 @pytest.fixture

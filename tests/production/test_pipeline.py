@@ -381,8 +381,12 @@ def test_runs_near_sources_are_noted(tmp_path):
     small = {"n_energy": 5, "n_fov": 6, "alt_edges": [0, 90], "az_edges": [0, 360], "method": "unsmoothed"}
     arguments = ({"select": "all"}, {"select": [2, 3, 5]}, {"select": "far"}, {"select": "all", "sources": "mask"})
     found = [make_models(indir, "GADF", **each, **small).report for each in arguments]
-    notes = [[note for note in report.notes if "known sources" in note] for report in found]
+    notes = [[note for note in report.notes if note.startswith("runs near known sources")] for report in found]
     assert [len(each) for each in notes] == [1, 1, 0, 0]
+    assert [sum("gamma-cat (July 2018)" in note for note in report.notes) for report in found] == [0, 0, 1, 1]
+    covered = Table({"RA": [72.35], "DEC": [-43.84], "RADIUS": [0.4]})
+    excluded = make_models(indir, "GADF", select="all", exclude=covered, **small).report
+    assert excluded.notes == tuple(note for note in found[0].notes if note not in notes[0])
     assert ": 2 (nearest: PKS 0447-439, 0.87 deg from run 2);" in notes[0][0]
     make_bg_cube_models(indir, "GADF", tmp_path / "m", select=[3, 6], **small)
     small = {"model_n_energy" if name == "n_energy" else name: value for name, value in small.items() if name != "n_fov"}

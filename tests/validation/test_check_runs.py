@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from astropy.table import Table
 
 from bgnb import PointSource, check_runs, make_bg_cube_models, make_test_dataset, make_test_observation_table, open_runs
 from bgnb.observations.run_selection import read_run_list
 from tests.helpers.commands import output_of
 from tests.helpers.errors import raises
+from tests.helpers.run_files import sky_image
 
 POINTING = {"n_runs": 5, "alt_range": (70, 80), "az_range": (100, 200), "seed": 5}
 BRIGHT = 3
@@ -56,6 +58,9 @@ def test_known_sources_are_masked(directory):
     checks = check_runs(*arguments, select=[BRIGHT], catalog=catalog, progress=False)
     assert checks.alarms == {BRIGHT: ()}
     assert [str(reason) for reason in checks.skipped.values()] == ["not in the list of runs"] * 4
+    row = Table.read(catalog)[0]
+    image = sky_image(directory / "sky.fits", row["RA"], row["DEC"])
+    assert check_runs(*arguments, select=[BRIGHT], exclude=[image], progress=False).alarms == {BRIGHT: ()}
     far = check_runs(*arguments, catalog=catalog, progress=False)
     assert BRIGHT in far.skipped
     assert not far.faults

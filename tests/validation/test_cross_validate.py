@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from bgnb import cross_validate, make_bg_cube_models, make_test_dataset, open_runs, validate
 from tests.helpers.commands import output_of
@@ -106,6 +107,22 @@ def test_folds_take_settings_of_models(source, tmp_path):
     assert not predicted
     stored = json.loads((tmp_path / "cv/report.json").read_text())["settings"]
     assert (stored["energy_min_tev"], stored["model_energy_min_tev"], stored["model_n_fov"]) == (0.5, 0.2, 10)
+
+
+@pytest.mark.slow
+def test_folds_exclude_regions(source):
+    """Exclusion regions apply to the models of the folds and to the predictions, as masked sources do."""
+    catalog = source / "runs/sources.ecsv"
+    circles = Table.read(catalog)
+    circles["RADIUS"] = 0.4
+    arguments = {"folds": 2, "method": "unsmoothed", "rate_interpolation": "none", "progress": False}
+    arguments |= {"alt_edges": [0, 90], "az_edges": [0, 360], "model_n_energy": 6, "model_n_fov": 12}
+    settings = {"select": "all", "exclude": circles}, {"sources": "mask", "catalog": catalog, "mask_radius": "0.4 deg"}
+    (excluded,), (masked,) = (cross_validate(source / "runs", "GADF", **arguments, **each).values() for each in settings)
+    assert excluded.events_in_mask == masked.events_in_mask > 1000
+    for one, other in zip(excluded.runs, masked.runs, strict=True):
+        np.testing.assert_array_equal(one.counts, other.counts)
+        np.testing.assert_array_equal(one.expected, other.expected)
 
 
 @pytest.mark.slow

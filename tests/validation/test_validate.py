@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord, SkyOffsetFrame
+from astropy.table import Table
 
 from bgnb import (
     Cube,
@@ -212,6 +213,10 @@ def test_masked_source_is_not_compared(source):
     catalog = source / "runs/sources.ecsv"
     counted = validate(*arguments, select="all", progress=False)
     masked = validate(*arguments, sources="mask", catalog=catalog, mask_radius="0.4 deg", progress=False)
+    circles = Table.read(catalog)
+    circles["RADIUS"] = 0.4
+    excluded = validate(*arguments, select="all", exclude=circles, progress=False)
+    assert excluded.as_dict() | {"notes": []} == masked.as_dict() | {"notes": []}
     assert counted.total_ratio < 0.95
     assert counted.fit(True).ratio > 1 + 20 * counted.fit(True).ratio_error
     assert masked.total_ratio == pytest.approx(1, abs=0.02)
