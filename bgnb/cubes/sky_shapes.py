@@ -168,7 +168,7 @@ class SkyImage:
                 excluded[row] &= whole[1:] & whole[:-1]
         return cls(wcs.to_header_string(relax=True), excluded.shape, zlib.compress(np.packbits(excluded).tobytes(), 1))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Digest of everything that defines the area."""
         return sha256(repr([self.header, self.shape]).encode() + self.excluded.tobytes()).hexdigest()
