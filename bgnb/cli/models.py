@@ -10,20 +10,20 @@ import click
 from bgnb._util.compression import HAS_ISAL
 from bgnb.cli.options_from_settings import Command, config, overwrite, settings, warn, workers
 from bgnb.gammapy.settings import AttachSettings
-from bgnb.production.settings import ModelSettings
+from bgnb.production.settings import ProductionSettings
 
 if TYPE_CHECKING:
     from bgnb.production.report import Report
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@settings(ModelSettings)
+@settings(ProductionSettings)
 @click.argument("outdir", type=click.Path(path_type=Path))
 @overwrite
 @workers
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to count on, such as tcp://10.0.0.1:8786.")
 @click.option("--part", metavar="I/N", help="Count only part I of N, for `bgnb merge`.")
-@config(ModelSettings)
+@config(ProductionSettings)
 def make_bg_cube_models(**arguments: Any) -> None:
     """Make background cube models from a directory of runs.
 

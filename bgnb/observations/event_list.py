@@ -48,6 +48,8 @@ class RunFiles:
         that are missing in the header of the events.
     shared_with : int or None
         Another run for which the index names the same event list.
+    content : callable or None
+        Function that returns the content of the FITS file of a run in memory; paths are then only its name.
     """
 
     obs_id: int
@@ -56,6 +58,7 @@ class RunFiles:
     aeff: HduLocation | None = None
     index: Mapping[str, Any] = field(default_factory=dict)
     shared_with: int | None = None
+    content: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True, eq=False)

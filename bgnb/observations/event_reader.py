@@ -110,7 +110,8 @@ def _read_hdus(files: RunFiles, notes: list[str], columns: Collection[str] = _CO
     tables: dict[str, FitsTable] = {}
     for path in dict.fromkeys(location.path for location in locations.values()):
         here = {kind: location for kind, location in locations.items() if location.path == path}
-        for kind, table in zip(here, read_tables(path, [location.hdu for location in here.values()], columns), strict=True):
+        found = read_tables(path, [location.hdu for location in here.values()], columns, files.content)
+        for kind, table in zip(here, found, strict=True):
             if table := table or _by_usual_name(kind, here[kind], notes, columns):
                 tables[kind] = table
                 notes += table.notes

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
@@ -64,7 +64,12 @@ def read_table(path: Path, hdu: str | int = 1, columns: Collection[str] | None =
     return table
 
 
-def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[str] | None = None) -> list[FitsTable | None]:
+def read_tables(
+    path: Path,
+    wanted: Collection[str | int],
+    columns: Collection[str] | None = None,
+    content: Callable[[], bytes] | None = None,
+) -> list[FitsTable | None]:
     """Read binary tables from a FITS file, plain or gzipped.
 
     Parameters
@@ -75,6 +80,8 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
         The HDUs, by name (any case) or number (0 is the primary HDU).
     columns : collection of str, optional
         Names of the columns to read; all by default. Missing columns are ignored.
+    content : callable, optional
+        Function that returns the content of a file in memory, of which ``path`` is only the name.
 
     Returns
     -------
@@ -88,7 +95,7 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
     """
     keys = [key.upper() if isinstance(key, str) else key for key in wanted]
     try:
-        with _content(path) as stream:
+        with _open(path) if content is None else BytesIO(content()) as stream:
             found = _find(stream, path, keys, columns)
     except DataError:
         raise
@@ -135,7 +142,7 @@ def _find(
 
 
 @contextmanager
-def _content(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file, decompress it if it is gzipped, and check that it does not change while it is read."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise DataError("not-a-file", f"{path}: is a {'directory' if path.is_dir() else 'pipe or device'}, not a file")

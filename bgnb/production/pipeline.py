@@ -21,7 +21,7 @@ from bgnb.production.make_models import Production, models_of_counts
 from bgnb.production.parts import open_parts, part_numbers, write_part
 from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report
-from bgnb.production.settings import ModelSettings
+from bgnb.production.settings import ProductionSettings
 from bgnb.production.workers import open_workers
 from bgnb.production.write_models import write_models
 
@@ -31,12 +31,12 @@ KEPT_FROM = 100
 RUNS_PER_WORKER = 200
 
 
-@with_settings(ModelSettings)
+@with_settings(ProductionSettings)
 def make_models(
     indir: str | Path,
     scheme: str,
     *,
-    settings: ModelSettings,
+    settings: ProductionSettings,
     workers: int | Executor | None = None,
     scheduler: str | None = None,
     progress: bool | None = None,
@@ -86,13 +86,13 @@ def models_of_plan(
         return models_of_counts(plan, sum_counted(piece for _, piece in counted))
 
 
-@with_settings(ModelSettings)
+@with_settings(ProductionSettings)
 def make_bg_cube_models(
     indir: str | Path,
     scheme: str,
     outdir: str | Path,
     *,
-    settings: ModelSettings,
+    settings: ProductionSettings,
     overwrite: bool = False,
     workers: int | Executor | None = None,
     scheduler: str | None = None,

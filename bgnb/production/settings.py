@@ -293,10 +293,8 @@ def test_setting() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings(SettingsGroup):
-    """Settings of a production of models, see `bgnb.make_bg_cube_models`."""
+    """Settings of models, whatever the source of the runs."""
 
-    indir: str = setting(_Directory(), help="Directory of event lists.")
-    scheme: Any = scheme_setting()
     test: bool = test_setting()
     method: str = method_setting()
     selection: RunSelection = field(default_factory=RunSelection)
@@ -324,3 +322,11 @@ class ModelSettings(SettingsGroup):
     def groups(self) -> ObservationGroups:
         """The groups."""
         return self.grouping.edges.groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductionSettings(ModelSettings):
+    """Settings of models made from a directory of runs, see `bgnb.make_bg_cube_models`."""
+
+    indir: str = setting(_Directory(), help="Directory of event lists.")
+    scheme: Any = scheme_setting()

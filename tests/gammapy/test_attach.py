@@ -30,7 +30,8 @@ from bgnb import (
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.radial import radial_mean
 from bgnb.cubes.rotate import rotate_to_radec
-from bgnb.files.background_tables import REVERSED, write_background
+from bgnb.files.background_tables import REVERSED, background_hdus
+from bgnb.files.fits_writer import write_fits
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_altaz, separation
 from bgnb.observations.event_list import EventList
 from tests.helpers.commands import output_of
@@ -192,7 +193,7 @@ def groups(entry):
 def test_reversed_background_round_trip(tmp_path):
     """A background of frame REVERSE_LON_RADEC is reflected in DETX, and reflected back by reading."""
     rate = asymmetric_model("RADEC").rate
-    write_background(rate, tmp_path / "b.fits", fovalign=REVERSED, keywords={})
+    write_fits(tmp_path / "b.fits", background_hdus(rate, fovalign=REVERSED, keywords={}))
     with fits.open(tmp_path / "b.fits") as hdus:
         row = hdus["BACKGROUND"].data[0]
         np.testing.assert_allclose(row["DETX_LO"], -AXES.detx.value[:0:-1], atol=1e-12)
@@ -207,7 +208,7 @@ def test_background_rates_have_logarithms(tmp_path):
     values = asymmetric_model().rate.quantity.value.copy()
     values[1, 2, 3], values[4, 5, 6] = 0, 1e-44
     rate = Cube(AXES, u.Quantity(values, "MeV-1 s-1 sr-1"))
-    write_background(rate, tmp_path / "b.fits", fovalign="ALTAZ", keywords={"OBS_ID": 7})
+    write_fits(tmp_path / "b.fits", background_hdus(rate, fovalign="ALTAZ", keywords={"OBS_ID": 7}))
     back = read_background(tmp_path / "b.fits", "BACKGROUND")[0].quantity.value
     assert back[1, 2, 3] == back[4, 5, 6] == back.min() == np.finfo(np.float32).tiny
     np.testing.assert_allclose(back[values > 1e-44], values[values > 1e-44], rtol=1e-6)
