@@ -1,4 +1,4 @@
-from . import dashboards
+from . import dashboards, gammapy
 from ._util.errors import BgnbError, DataError
 from .cubes.cells import Cell
 from .cubes.compare import Comparison, compare
@@ -82,6 +82,7 @@ __all__ = [
     "cross_validate",
     "dashboards",
     "fit_spline",
+    "gammapy",
     "make_bg_cube_models",
     "make_model",
     "make_models",
