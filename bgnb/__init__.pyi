@@ -30,6 +30,7 @@ from .observations.run_selection import Selection, read_catalog, select_all_runs
 from .production.make_models import Production
 from .production.pipeline import make_bg_cube_models, make_models, merge
 from .production.report import Report
+from .production.write_models import write_models
 from .simulation.dataset import make_test_dataset
 from .simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
 from .simulation.true_model import TrueModel, make_test_bg_cube_model
@@ -119,5 +120,6 @@ __all__ = [
     "write_groups",
     "write_image",
     "write_model",
+    "write_models",
     "write_spline",
 ]

@@ -23,7 +23,7 @@ from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report
 from bgnb.production.settings import ProductionSettings
 from bgnb.production.workers import open_workers
-from bgnb.production.write_models import write_models
+from bgnb.production.write_models import write_files
 
 #: Minimum number of runs for which counts are kept until the models are written.
 KEPT_FROM = 100
@@ -147,7 +147,7 @@ def make_bg_cube_models(
             sums = sum_counted(piece for _, piece in counted)
             bar.set_postfix_str("making models")
             production = models_of_counts(plan, sums)
-            write_models(production, directory)
+            write_files(production, directory)
     return production.report
 
 
@@ -200,7 +200,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
         with progress_bar(plan.n_runs, "run", progress) as bar:
             sums = sum_counted(piece for _, piece in _watched(counted, plan, bar))
         production = models_of_counts(plan, sums)
-        write_models(production, directory)
+        write_files(production, directory)
     return production.report
 
 
