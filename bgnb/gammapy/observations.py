@@ -187,7 +187,9 @@ def _content(observation: Observation, where: str) -> bytes:
     header["EXTNAME"], header["OBS_ID"] = "EVENTS", int(observation.obs_id)
     header["RA_PNT"], header["DEC_PNT"] = pointing.ra.deg, pointing.dec.deg
     header["GEOLON"], header["GEOLAT"], header["ALTITUDE"] = site.lon, site.lat, site.height
-    # Keywords describe the observation before it was filtered.
+    for keyword in ("CHECKSUM", "DATASUM"):  # of the original file
+        header.remove(keyword, ignore_missing=True)
+    # Other keywords describe the observation before it was filtered.
     ontime = observation.observation_time_duration.to_value("s")
     header["ONTIME"], header["LIVETIME"] = ontime, observation.observation_live_time_duration.to_value("s")
     header["DEADC"] = header["LIVETIME"] / ontime
