@@ -7,7 +7,9 @@ its events outside the source (bgnb: outside all known sources; BAccMod: ``runwi
 of the models; shipped backgrounds have the norm of the models. Counts and background are compared farther than 0.4 deg
 from the source and within 2.5 deg of the pointings, from 0.7 to 50 TeV. Printed are the CPU times of the models and of
 the backgrounds per run, observed over predicted counts, their standard deviation from run to run, and mean and width of
-the significance in circles of 0.1 deg. Axes of BAccMod: see ``peers.py``.
+the significance in circles of 0.1 deg. Axes of BAccMod are those of its README, but above the threshold of these fields
+(0.7 to 70 TeV, three bins per decade): with lower energies, at which most of the runs measured nothing, its norms are wrong
+by 1.7. Its 3D models of stacked counts have empty bins, which Gammapy cannot interpolate.
 """
 
 import sys
@@ -52,7 +54,7 @@ def of_baccmod(
     """Make models, then backgrounds."""
     import baccmod
 
-    energy = MapAxis.from_energy_bounds(0.1 * u.TeV, 100 * u.TeV, nbin=9, name="energy")
+    energy = MapAxis.from_energy_bounds(0.7 * u.TeV, 70 * u.TeV, nbin=6, name="energy")
     offset = MapAxis.from_bounds(0 * u.deg, 2.5 * u.deg, nbin=6, name="offset")
     regions = [CircleSkyRegion(source, RADIUS)]
     creator = getattr(baccmod, f"{kind}AcceptanceMapCreator")(energy, offset, exclude_regions=regions, **settings)
@@ -71,9 +73,8 @@ def shipped(off: Observations, on: Observations, source: SkyCoord) -> Iterator[B
 METHODS: dict[str, Callable[..., Iterator[Backgrounds]]] = {
     "bgnb, norm of the run": partial(of_bgnb, norm="run"),
     "bgnb, norm of the models": partial(of_bgnb, norm="model"),
-    "BAccMod 3D, norm of the run": partial(of_baccmod, kind="Grid3D", norm=True),
-    "BAccMod 3D, norm of the models": partial(of_baccmod, kind="Grid3D", norm=False),
     "BAccMod 3D Gaussian, norm of the run": partial(of_baccmod, kind="Grid3D", norm=True, method="fit"),
+    "BAccMod 3D Gaussian, norm of the models": partial(of_baccmod, kind="Grid3D", norm=False, method="fit"),
     "BAccMod radial, norm of the run": partial(of_baccmod, kind="Radial", norm=True),
     "BAccMod radial, norm of the models": partial(of_baccmod, kind="Radial", norm=False),
     "shipped": shipped,
