@@ -27,7 +27,8 @@ from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.observations.datastore import Runs, index_file, open_runs
 from bgnb.observations.event_list import HduLocation
-from bgnb.observations.fits_table import read_table, read_tables
+from bgnb.observations.fits_header import Header
+from bgnb.observations.fits_table import read_headers, read_table, read_tables
 from bgnb.observations.run_selection import Reason, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 
@@ -39,6 +40,7 @@ BACKGROUNDS = "backgrounds"
 _SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
 # Components of a run that Gammapy requires by default, in addition to the background.
 _COMPONENTS = ("events", "gti", "aeff", "edisp", "psf")
+_CLASSES = ("events", "gti", "aeff_2d", "edisp_2d", "psf_table", "psf_3gauss", "psf_king", "rad_max_2d")
 _INDEX_COLUMNS = ("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
 
 
@@ -153,8 +155,8 @@ def _advice(missing: Sequence[str]) -> str:
     """Advise on runs that lack components which Gammapy requires by default."""
     if "site" in missing:
         return "Gammapy cannot predict a background if the header of the events lacks GEOLON, GEOLAT or ALTITUDE"
-    if "gti" in missing:
-        return "Gammapy cannot open runs without good time intervals"
+    if not {"events", "gti"}.isdisjoint(missing):
+        return "Gammapy opens runs only if the HDUs of events and good time intervals exist and have names (EXTNAME)"
     return f"to open them in Gammapy, use {_call(missing)}"
 
 
@@ -192,9 +194,10 @@ def attach(
         A directory of models.
     indir : path
         Directory of event lists.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Layout of INDIR, see `open_runs`. In scheme HESS the index contains only events, good
-        time intervals and effective areas.
+        time intervals and effective areas; in scheme FILES also the other instrument responses in
+        the file of a run.
     outdir : path
         Directory to make.
     {settings}
@@ -246,7 +249,7 @@ def attach(
             reasons = in_one_line(skipped.values())
             raise BgnbError("no-runs", f"{reasons}; no run of {runs.path} gets a background")
         target = Path(outdir).resolve()
-        make_rows = _gadf_rows if settings.scheme == "GADF" else _hess_rows
+        make_rows = {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[settings.scheme]
         hdus, components = make_rows(runs, [run.obs_id for run in attached], target, settings.background.kind)
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
         observations = _observations(runs, [run.obs_id for run in attached], settings.scheme)
@@ -342,6 +345,32 @@ def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     return Table(rows=rows), components
 
 
+def _files_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
+    """Make an index of the HDUs in the files of the runs and of the backgrounds; return it and the components of each run."""
+    rows: list[dict[str, Any]] = []
+    components: dict[int, set[str]] = {}
+    for obs_id in obs_ids:
+        path = runs.files(obs_id).events.path
+        folder = os.path.relpath(path.parent.resolve(), target)
+        components[obs_id] = set()
+        for header in read_headers(path):
+            hdu_class = _class_in_gammapy(header)
+            if header.hdu_class and hdu_class and header.name:
+                values = (obs_id, header.hdu_class.value, hdu_class, folder, path.name, header.name)
+                rows.append(dict(zip(_INDEX_COLUMNS, values, strict=True)))
+                components[obs_id].add(header.hdu_class.value)
+        rows.append(_background_row(obs_id, kind))
+    return Table(rows=rows), components
+
+
+def _class_in_gammapy(header: Header) -> str | None:
+    """Return the HDU_CLASS of an HDU, None if Gammapy has no such class; files of CTA 1DC state only a part of it."""
+    hdu_type = header.hdu_class.value if header.hdu_class else ""
+    stated = str(header.get("HDUCLAS4", "2D")).strip().lower()
+    names = (hdu_type, stated, f"{hdu_type}_{stated}")
+    return next((name for name in names if name in _CLASSES and name.startswith(hdu_type)), None)
+
+
 def _background_row(obs_id: int, kind: str) -> dict[str, Any]:
     """Return the row of a background in the index of HDUs."""
     values = (obs_id, "bkg", kind, BACKGROUNDS, background_file(obs_id), "BACKGROUND")
@@ -360,8 +389,8 @@ def _with_missing(run: AttachedRun, components: set[str]) -> AttachedRun:
 
 
 def _observations(runs: Runs, obs_ids: Sequence[int], scheme: str) -> fits.BinTableHDU:
-    """Make the index of observations, from the original rows in scheme GADF and from the run table in scheme HESS."""
-    if scheme == "HESS":
+    """Make the index of observations, from the original rows in scheme GADF and from the run table in other schemes."""
+    if scheme != "GADF":
         return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
     with fits.open(index_file(runs.path, "obs-index.fits"), memmap=False) as hdus:
         numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)

@@ -12,6 +12,7 @@ from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, located
 from bgnb.observations.consistency_checks import check_obs_id, check_run
 from bgnb.observations.event_list import EventList, HduLocation, RunFiles, check_good_time
+from bgnb.observations.fits_header import HduClass
 from bgnb.observations.fits_table import FitsTable, read_tables
 from bgnb.observations.gadf_keywords import column_in, factor_to, is_simulated, mjdref_tt, site_of, start_and_stop, time_unit
 
@@ -124,7 +125,7 @@ def _read_hdus(files: RunFiles, notes: list[str], columns: Collection[str] = _CO
 
 def _by_usual_name(kind: str, location: HduLocation, notes: list[str], columns: Collection[str]) -> FitsTable | None:
     """Read the HDU EVENTS or GTI if the index states a wrong name, as in data of MAGIC."""
-    if kind == "AEFF" or str(location.hdu).upper() == kind:
+    if kind == "AEFF" or isinstance(location.hdu, HduClass) or str(location.hdu).upper() == kind:
         return None
     (table,) = read_tables(location.path, [kind], columns)
     if table:

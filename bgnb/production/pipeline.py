@@ -50,7 +50,7 @@ def make_models(
     ----------
     indir : path
         Directory of event lists.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Layout of the directory, see `open_runs`.
     {settings}
     workers : int or `concurrent.futures.Executor`, optional
@@ -107,7 +107,7 @@ def make_bg_cube_models(
     ----------
     indir : path
         Directory of event lists.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Layout of the directory, see `open_runs`.
     outdir : path
         Directory to make.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, Flag, Kind, Numbers, SettingsGroup, Value, Whole, setting
@@ -98,9 +98,15 @@ def on_error_setting() -> Any:
     )
 
 
+def _schemes() -> tuple[str, ...]:
+    from bgnb.observations.datastore import Scheme
+
+    return get_args(Scheme)
+
+
 def scheme_setting() -> Any:
     """Declare the layout of a directory of runs."""
-    return setting(Choice(lambda: ("GADF", "HESS")), help="Layout of the directory of runs.", see="open_runs")
+    return setting(Choice(_schemes), help="Layout of the directory of runs.", see="open_runs")
 
 
 def select_setting(default: str) -> Any:

@@ -69,7 +69,7 @@ def validate(
     indir : path
         Directory of the runs to predict. Runs that the models were made from bias the result
         in the models' favour.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Its layout, see `open_runs`.
     outdir : path, optional
         Directory to make, with ``report.json`` and plots.
@@ -130,7 +130,7 @@ def cross_validate(
     ----------
     indir : path
         Directory of event lists.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Its layout, see `open_runs`.
     outdir : path, optional
         Directory to make, with ``report.json`` and plots.

@@ -324,6 +324,47 @@ def test_missing_components_are_noted(models, tmp_path):
     assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(201))) == 50
 
 
+def test_store_of_single_files(models, tmp_path):
+    """In scheme FILES, the index has a row for each HDU that Gammapy uses, with the classes that files state."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    for name in ("obs-index.fits.gz", "hdu-index.fits.gz"):
+        (indir / name).unlink()
+    responses = {  # EXTNAME: HDUCLAS1, HDUCLAS2, HDUCLAS4
+        "POINT SPREAD FUNCTION": ("RESPONSE", "RPSF", "3GAUSS"),  # as of CTA 1DC
+        "EDISP": ("RESPONSE", "EDISP", "EDISP_2D"),
+        "BKG": ("RESPONSE", "BKG", "BKG_3D"),
+        "PSF": ("RESPONSE", "RPSF", "PSF_NEW"),  # unknown to Gammapy
+        "RAD_MAX": ("RESPONSE", "RAD_MAX", "RAD_MAX_2D"),
+        "": ("RESPONSE", "RPSF", "PSF_TABLE"),  # Gammapy opens HDUs by name
+    }
+    with fits.open(indir / "data" / "run3.fits.gz") as hdus:
+        for name, classes in responses.items():
+            hdu = fits.BinTableHDU.from_columns([fits.Column("ENERG_LO", "E", array=[0.1])], name=name)
+            hdu.header["HDUCLAS1"], hdu.header["HDUCLAS2"], hdu.header["HDUCLAS4"] = classes
+            hdus.append(hdu)
+        hdus.writeto(indir / "data" / "run3.fits.gz", overwrite=True)
+    before = digests_and_times(indir)
+    report = attach(models, indir, "FILES", tmp_path / "store")
+    assert digests_and_times(indir) == before
+    assert [entry.missing for entry in report.runs] == [("edisp", "psf"), ()]
+    rows = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
+    assert [tuple(row[name] for name in ("HDU_TYPE", "HDU_CLASS", "HDU_NAME")) for row in rows[rows["OBS_ID"] == 3]] == [
+        ("events", "events", "EVENTS"),
+        ("gti", "gti", "GTI"),
+        ("aeff", "aeff_2d", "AEFF"),
+        ("psf", "psf_3gauss", "POINT SPREAD FUNCTION"),
+        ("edisp", "edisp_2d", "EDISP"),
+        ("rad_max", "rad_max_2d", "RAD_MAX"),
+        ("bkg", "bkg_3d", "BACKGROUND"),
+    ]
+    assert set(rows["FILE_DIR"]) == {"../in/data", "backgrounds"}
+    assert len(rows[rows["OBS_ID"] == 2]) == 4
+    observations = Table.read(tmp_path / "store" / "obs-index.fits.gz")
+    assert observations["OBS_ID"].tolist() == [2, 3]
+    assert (observations["TSTART"].unit, observations.meta["MJDREFI"]) == ("s", 51910)
+    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(3))) == 50
+
+
 def test_missing_location_is_noted(models, tmp_path):
     """Runs without the location of the observatory in the header of the events are noted."""
     indir = write_gadf(tmp_path / "in", [run(2, 50, GEOLON=None)])
