@@ -447,7 +447,7 @@ def test_runs_that_end_at_a_limit(tmp_path):
     write_model(limited, tmp_path / "m.fits")
     assert fits.getheader(tmp_path / "m.fits", "BACKGROUND")["HI_THRES"] == limited.axes.energy[stop].value
     back = read_model(tmp_path / "m.fits").stack.runs
-    assert back == tuple(replace(entry, n_tels=None, notes=()) for entry in limited.stack.runs)
+    assert back == tuple(replace(entry, notes=()) for entry in limited.stack.runs)
 
 
 @pytest.mark.slow
