@@ -73,7 +73,7 @@ bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 # What bgnb is compared with in benchmarks/peers.py.
 .venv-baccmod/ready:
 	$(PYTHON) -m venv .venv-baccmod
-	.venv-baccmod/bin/python -m pip install --quiet baccmod==0.4.1 gammapy==2.1 'regions<0.12' 'astropy<8'
+	.venv-baccmod/bin/python -m pip install --quiet baccmod==0.4.1 --editable '.[gammapy]'
 	touch $@
 
 clean:

@@ -1,4 +1,4 @@
-from . import dashboards
+from . import dashboards, gammapy
 from ._util.errors import BgnbError, DataError
 from .cubes.cells import Cell
 from .cubes.compare import Comparison, compare
@@ -31,6 +31,7 @@ from .observations.run_selection import Selection, read_catalog, select_all_runs
 from .production.make_models import Production
 from .production.pipeline import make_bg_cube_models, make_models, merge
 from .production.report import Report
+from .production.write_models import write_models
 from .simulation.dataset import make_test_dataset
 from .simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
 from .simulation.true_model import TrueModel, make_test_bg_cube_model
@@ -83,6 +84,7 @@ __all__ = [
     "cross_validate",
     "dashboards",
     "fit_spline",
+    "gammapy",
     "make_bg_cube_models",
     "make_model",
     "make_models",
@@ -120,5 +122,6 @@ __all__ = [
     "write_groups",
     "write_image",
     "write_model",
+    "write_models",
     "write_spline",
 ]

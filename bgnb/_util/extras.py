@@ -11,6 +11,7 @@ _EXTRAS = {
     "plots": ("pictures and pages need", ("bokeh", "matplotlib")),
     "dashboards": ("dashboards need", ("anywidget", "bokeh", "ipywidgets", "matplotlib")),
     "notebooks": ("running notebooks needs", ("ipykernel", "nbconvert", "nbformat", "papermill")),
+    "gammapy": ("this part of bgnb needs", ("gammapy",)),
     "dask": ("a Dask scheduler needs", ("distributed",)),
     "regions": ("files of regions need", ("regions",)),
 }
@@ -21,7 +22,7 @@ def require(extra: str, *modules: str) -> None:
 
     Parameters
     ----------
-    extra : {"plots", "dashboards", "notebooks", "dask", "regions"}
+    extra : {"plots", "dashboards", "notebooks", "gammapy", "dask", "regions"}
         The extra of bgnb that installs them.
     *modules : str
         Further modules of this extra that the work needs.

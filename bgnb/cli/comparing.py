@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bgnb.cli.options_from_settings import Command, config, overwrite, settings, warn
-from bgnb.production.settings import CubeBinning, ModelSettings
+from bgnb.production.settings import CubeBinning, ProductionSettings
 from bgnb.validation.settings import CrossValidationSettings, RunCheckSettings, ValidationSettings
 
 
@@ -49,7 +49,7 @@ def validate(**arguments: Any) -> None:
 @click.argument("outdir", type=click.Path(path_type=Path), default=Path("cross-validation"))
 @settings(CrossValidationSettings)
 @overwrite
-@config(ModelSettings, renamed={name: f"model_{name}" for name in CubeBinning.declared()})
+@config(ProductionSettings, renamed={name: f"model_{name}" for name in CubeBinning.declared()})
 def cross_validate(**arguments: Any) -> None:
     """Predict each run from models that were made without it.
 

@@ -10,27 +10,28 @@ import click
 from bgnb._util.compression import HAS_ISAL
 from bgnb.cli.options_from_settings import Command, config, overwrite, settings, warn, workers
 from bgnb.gammapy.settings import AttachSettings
-from bgnb.production.settings import ModelSettings
+from bgnb.production.settings import ProductionSettings
 
 if TYPE_CHECKING:
     from bgnb.production.report import Report
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@settings(ModelSettings)
+@settings(ProductionSettings)
 @click.argument("outdir", type=click.Path(path_type=Path))
 @overwrite
 @workers
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to count on, such as tcp://10.0.0.1:8786.")
 @click.option("--part", metavar="I/N", help="Count only part I of N, for `bgnb merge`.")
-@config(ModelSettings)
+@config(ProductionSettings)
 def make_bg_cube_models(**arguments: Any) -> None:
     """Make background cube models from a directory of runs.
 
     INDIR contains event lists in the layout SCHEME: GADF (obs-index.fits.gz and
-    hdu-index.fits.gz) or HESS (runinfo.fits and folders of 200 runs). The new directory OUTDIR
-    contains two FITS files per group of runs, the tables of runs and groups, and report.json
-    with the outcome of every run.
+    hdu-index.fits.gz), HESS (runinfo.fits and folders of 200 runs) or FILES (no index: all FITS
+    files in INDIR; INDIR may also be a text file with the path of a file in each line). The new
+    directory OUTDIR contains two FITS files per group of runs, the tables of runs and groups, and
+    report.json with the outcome of every run.
 
     \b
     Examples:
@@ -38,6 +39,7 @@ def make_bg_cube_models(**arguments: Any) -> None:
       bgnb make-bg-cube-models hess-dl3-dr1 GADF quick --test
       bgnb make-bg-cube-models hess-dl3-dr1 GADF models --method spline --overwrite
       bgnb make-bg-cube-models magic GADF models --alt-edges 0,40,60,90 --az-edges 0,360
+      bgnb make-bg-cube-models dl3-files FILES models
       bgnb make-bg-cube-models runs GADF models --scheduler tcp://10.0.0.1:8786
       bgnb make-bg-cube-models runs GADF part3 --part 3/10
       bgnb make-bg-cube-models hess-dl3-dr1 GADF again --config models/report.json
@@ -92,8 +94,8 @@ def merge(**arguments: Any) -> None:
 def attach(**arguments: Any) -> None:
     """Attach models to runs: make a data store for Gammapy.
 
-    MODELDIR contains models, INDIR runs in the layout SCHEME (GADF or HESS). The new directory
-    OUTDIR contains index files that refer to the files of INDIR, which are not changed, and a
+    MODELDIR contains models, INDIR runs in the layout SCHEME (GADF, HESS or FILES). The new
+    directory OUTDIR contains index files that refer to the files of INDIR, which are not changed, and a
     background for every run. Open it with gammapy.data.DataStore.from_dir. Its paths are
     relative: move OUTDIR and INDIR together. report.json contains the outcome of every run.
 

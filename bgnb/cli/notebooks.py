@@ -24,7 +24,7 @@ def run_notebook(notebook: str, output: Path, texts: tuple[tuple[str, str], ...]
 
     NOTEBOOK is a file, or the name of a notebook that comes with bgnb: simulate_dataset,
     make_bg_cube_models, true_reco, compare_models, validate, group_report, explore,
-    explore_true_reco or use_in_gammapy. OUTPUT is the executed notebook; it appears when
+    explore_true_reco or significance_map. OUTPUT is the executed notebook; it appears when
     it is complete, and replaces an older one. A notebook that fails is kept as
     ….failed.ipynb. Lists are given as [1, 2, 3], no value as None. Directories of an
     earlier run are replaced with -p overwrite True.

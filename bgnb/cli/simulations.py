@@ -45,9 +45,9 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 def make_test_dataset(**arguments: Any) -> None:
     """Simulate a data set of runs with known background.
 
-    The new directory OUTDIR, in the layout SCHEME (GADF or HESS), contains an observation table
-    and, for each run, an event list and an effective-area table. Files are reproducible for a
-    given seed.
+    The new directory OUTDIR, in the layout SCHEME (GADF, HESS or FILES), contains an observation
+    table, except for FILES, and, for each run, an event list and an effective-area table. Files are
+    reproducible for a given seed.
 
     \b
     Examples:

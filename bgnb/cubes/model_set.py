@@ -118,6 +118,11 @@ class ModelSet:
         if not self.models:
             raise BgnbError("invalid-value", f"{self.name}: there are no models")
 
+    def __repr__(self) -> str:
+        method = self.models[0].model.method
+        groups = enumerate_values(self.group_ids, len(self.models))
+        return f"ModelSet({method} of {len(self.obs_ids)} runs, groups {groups})"
+
     def __getitem__(self, group_id: int) -> BackgroundModel:
         """Return the model of a group."""
         return next(group.model for group in self.models if group.group_id == group_id)

@@ -60,6 +60,8 @@ class RunNorm:
     covariance : ndarray, shape (energy, energy)
         Covariance of the logarithm of the predicted counts in the field of view, between the energy bins of
         the rate: of norm, tilt and models.
+    of_models : ndarray, shape (energy, energy)
+        Part of it that is due to the models, whose errors all runs have in common.
     """
 
     norm: float
@@ -73,6 +75,7 @@ class RunNorm:
     counts: int
     expected: float
     covariance: Floats = field(repr=False, compare=False)
+    of_models: Floats = field(repr=False, compare=False)
 
     def is_far(self, scatter: float) -> bool:
         """Check that the counts lie more than `FAR` standard deviations of scatter and counting from the prediction."""
@@ -84,8 +87,8 @@ class RunNorm:
         return self.norm * np.exp(-self.tilt * x + self.curvature * x**2)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all values except the covariance."""
-        return {name: value for name, value in asdict(self).items() if name != "covariance"}
+        """Return all values except the covariances."""
+        return {name: value for name, value in asdict(self).items() if name not in ("covariance", "of_models")}
 
 
 def _least_scatter(counts: float, expected: float) -> float:
@@ -249,6 +252,7 @@ def fit_norm(
         counts=n_counts,
         expected=n_expected,
         covariance=left @ (of_models + design @ prior @ design.T) @ left.T + of_counts,
+        of_models=left @ of_models @ left.T,
     )
 
 

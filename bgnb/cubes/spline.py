@@ -171,6 +171,9 @@ class SplineModel:
     camera: Floats
     edge: CameraEdge | None = None
 
+    def __repr__(self) -> str:
+        return f"SplineModel({len(self.coefficients)} coefficients, {self.counts.sum()} counts, {self.fovalign}, {self.axes})"
+
     @property
     def altitude_range(self) -> tuple[float, float]:
         """Minimum and maximum altitude of the runs, deg."""

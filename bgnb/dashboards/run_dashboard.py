@@ -150,7 +150,7 @@ def explore_runs(
     indir : path
         Directory of runs; or, without a scheme, a directory of models, to explore the runs of
         the models. A run then belongs to the group whose model contains it.
-    scheme : {"GADF", "HESS"}, optional
+    scheme : str, optional
         Layout of a directory of runs.
     select, catalog, exclusion_radius, alt_edges, az_edges : as in `make_bg_cube_models`
         For a directory of models, only ``catalog`` may be given.

@@ -20,7 +20,7 @@ from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.radial import cube_of_radial, radial_mean
 from bgnb.cubes.run_norm import RunNorm
-from bgnb.files.fits_writer import GADF_KEYWORDS, primary_hdu, table_hdu, write_fits
+from bgnb.files.fits_writer import GADF_KEYWORDS, primary_hdu, table_hdu
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 
 # Keywords of the distances from the centre to the edge of the camera in DETX and in DETY.
@@ -90,23 +90,20 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
     return (_mirrored(cube) if reverse else cube), fovalign
 
 
-def write_background(
+def background_hdus(
     rate: Cube,
-    path: Path,
     *,
     keywords: Mapping[str, Any],
     fovalign: str | None = None,
     kind: str = "bkg_3d",
-    covariance: Floats | None = None,
-) -> None:
-    """Write a rate per ontime as the HDU BACKGROUND of a new file, in single precision.
+    covariance: Mapping[str, Floats] | None = None,
+) -> list[Any]:
+    """Make the HDUs of a file whose HDU BACKGROUND contains a rate per ontime, in single precision.
 
     Parameters
     ----------
     rate : `Cube`
         The rate. Zeros, which Gammapy would fill from other energies, become `LEAST_RATE`.
-    path : path
-        The file; its name must end in ``.fits.gz`` or ``.fits``.
     keywords : mapping
         Further keywords for both headers, see `metadata`.
     fovalign : {"ALTAZ", "RADEC", "REVERSE_LON_RADEC"}, optional
@@ -114,8 +111,8 @@ def write_background(
         given in RADEC, and written with DETX reversed; `read_background` reverses it again.
     kind : {"bkg_3d", "bkg_2d"}
         Write a cube, or its mean over the azimuth about the pointing.
-    covariance : ndarray, shape (energy, energy), optional
-        Covariance of the logarithm of the counts between energy bins, which becomes the HDU COVARIANCE.
+    covariance : mapping of str to ndarray, shape (energy, energy), optional
+        Covariances of the logarithm of the counts between energy bins, the columns of the HDU COVARIANCE.
     """
     stated = dict(keywords) | ({"FOVALIGN": (fovalign, "frame of DETX and DETY")} if fovalign else {})
     primary = primary_hdu()
@@ -131,9 +128,8 @@ def write_background(
     hdus = [primary, hdu]
     if covariance is not None:
         edges = rate.axes.energy
-        columns = {"ENERG_LO": edges[:-1], "ENERG_HI": edges[1:], "COVARIANCE": covariance}
-        hdus.append(table_hdu(Table(columns), "COVARIANCE"))
-    write_fits(path, hdus)
+        hdus.append(table_hdu(Table({"ENERG_LO": edges[:-1], "ENERG_HI": edges[1:], **covariance}), "COVARIANCE"))
+    return hdus
 
 
 def metadata(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,13 @@ _VERTICES = 360
 _AREAS = "circles, ellipses, annuli, polygons and rectangles on the sky can be excluded"
 
 
-def read_exclusions(exclude: Sequence[Any] | None) -> SourceMask:
+def read_exclusions(exclude: Any) -> SourceMask:
     """Read exclusion regions.
 
     Parameters
     ----------
-    exclude : sequence or None
-        Of each of these kinds, any number: paths of DS9 (``.reg``) or CRTF (``.crtf``) files of regions, of tables of
+    exclude : object, list of objects or None
+        Any number of objects of these kinds: paths of DS9 (``.reg``) or CRTF (``.crtf``) files of regions, of tables of
         circles (columns RA, DEC, RADIUS in deg, and optionally E_MIN and E_MAX in TeV), or of FITS images of the sky (0 or
         False: excluded); `~astropy.table.Table`, ``regions.SkyRegion``, ``regions.Regions``, or
         ``gammapy.maps.WcsNDMap`` in memory.
@@ -48,7 +48,8 @@ def read_exclusions(exclude: Sequence[Any] | None) -> SourceMask:
     BgnbError
         If a file cannot be read, or a region has no area or is not supported.
     """
-    masks = (_read(each) if isinstance(each, str | Path) else _from_memory(each) for each in exclude or ())
+    objects = exclude if isinstance(exclude, list | tuple) else () if exclude is None else (exclude,)
+    masks = (_read(each) if isinstance(each, str | Path) else _from_memory(each) for each in objects)
     return sum(masks, SourceMask(_NONE, _NONE, _NONE))
 
 

@@ -61,7 +61,12 @@ def write_fits(path: Path, hdus: Sequence[Any]) -> None:
     for hdu in hdus:
         # `when` is written to a comment; without a time, equal content gives bit-identical files.
         hdu.add_checksum(when="when written")
+    content = fits_content(hdus)
+    write_file(path, compress(content) if path.suffix == ".gz" else content)
+
+
+def fits_content(hdus: Sequence[Any]) -> bytes:
+    """Return the content of a file of HDUs."""
     buffer = BytesIO()
     fits.HDUList(hdus).writeto(buffer)
-    content = buffer.getvalue()
-    write_file(path, compress(content) if path.suffix == ".gz" else content)
+    return buffer.getvalue()

@@ -27,6 +27,7 @@ from bgnb.files.background_tables import (
     BKG_KEYWORDS,
     LAYOUTS,
     RATE,
+    background_hdus,
     cube_hdu,
     edge_keywords,
     metadata,
@@ -35,7 +36,6 @@ from bgnb.files.background_tables import (
     read_edge,
     read_rate,
     read_rate_cube,
-    write_background,
 )
 from bgnb.files.fits_writer import primary_hdu, write_fits
 from bgnb.observations.coordinates import date_of
@@ -114,7 +114,7 @@ def write_background_2d(model: BackgroundModel, path: str | Path, keywords: dict
     """
     stated = {"METHOD": model.method, **_model_keywords(model, keywords), **(keywords or {})}
     rate = Cube(model.axes, _in_file(model.rate, model))
-    write_background(rate, Path(path), kind="bkg_2d", keywords=stated)
+    write_fits(Path(path), background_hdus(rate, kind="bkg_2d", keywords=stated))
 
 
 def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:

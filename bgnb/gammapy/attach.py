@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
@@ -18,26 +17,19 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.compare import note_on_rates
-from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, notes_on_coverage, without_empty_ends
-from bgnb.cubes.cube import Cube
-from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.model_set import ModelSet, RateForRun
-from bgnb.cubes.prediction import point_rate
-from bgnb.cubes.rotate import rotate_to_radec
-from bgnb.cubes.run_norm import RunNorm, norm_of_run, notes_on_norms, prior_scatter
-from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, metadata, norm_keywords, write_background
-from bgnb.files.exclusion_regions import read_exclusions
+from bgnb.cubes.coverage import Coverage, notes_on_coverage
+from bgnb.cubes.run_norm import RunNorm, notes_on_norms, prior_scatter
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.model_directory import read_models
 from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
+from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
-from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.datastore import Runs, index_file, open_runs
-from bgnb.observations.event_list import EventList, HduLocation
-from bgnb.observations.event_reader import read_event_list
-from bgnb.observations.fits_table import FitsTable, read_table, read_tables
-from bgnb.observations.run_selection import Reason, notes_on_catalog, read_catalog, select_runs
+from bgnb.observations.event_list import HduLocation
+from bgnb.observations.fits_header import Header
+from bgnb.observations.fits_table import read_headers, read_table, read_tables
+from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 
 #: Minimum number of events, observed or predicted, of a run whose rate is compared with that of the models.
@@ -48,6 +40,7 @@ BACKGROUNDS = "backgrounds"
 _SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
 # Components of a run that Gammapy requires by default, in addition to the background.
 _COMPONENTS = ("events", "gti", "aeff", "edisp", "psf")
+_CLASSES = ("events", "gti", "aeff_2d", "edisp_2d", "psf_table", "psf_3gauss", "psf_king", "rad_max_2d")
 _INDEX_COLUMNS = ("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
 
 
@@ -162,8 +155,8 @@ def _advice(missing: Sequence[str]) -> str:
     """Advise on runs that lack components which Gammapy requires by default."""
     if "site" in missing:
         return "Gammapy cannot predict a background if the header of the events lacks GEOLON, GEOLAT or ALTITUDE"
-    if "gti" in missing:
-        return "Gammapy cannot open runs without good time intervals"
+    if not {"events", "gti"}.isdisjoint(missing):
+        return "Gammapy opens runs only if the HDUs of events and good time intervals exist and have names (EXTNAME)"
     return f"to open them in Gammapy, use {_call(missing)}"
 
 
@@ -201,9 +194,10 @@ def attach(
         A directory of models.
     indir : path
         Directory of event lists.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Layout of INDIR, see `open_runs`. In scheme HESS the index contains only events, good
-        time intervals and effective areas.
+        time intervals and effective areas; in scheme FILES also the other instrument responses in
+        the file of a run.
     outdir : path
         Directory to make.
     {settings}
@@ -230,34 +224,33 @@ def attach(
     >>> DataStore.from_dir("store").get_observations()  # doctest: +SKIP
     """
     models = read_models(modeldir)  # fails before the output directory is made
-    models.check_interpolable()
+    background_of = RunBackgrounds(models, settings.background)
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
         runs = open_runs(indir, settings.scheme)
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         skipped = dict(selection.left_out)
         (directory / BACKGROUNDS).mkdir()
-        mask = None
-        if settings.norm == "run":
-            mask = SourceMask.around(read_catalog(settings.catalog), settings.mask_radius * u.deg) + read_exclusions(
-                settings.exclude
-            )
-        job = _Job(models, runs, settings, directory, mask)
-        attached = []
+        attached: list[AttachedRun] = []
+        configurations: dict[int, tuple[float, int | None]] = {}
         with progress_bar(len(selection.kept), "run", progress) as bar:
             for obs_id in selection.kept:
                 try:
-                    attached.append(job.attach(obs_id))
+                    background = background_of(runs.files(obs_id), *runs.pointing(obs_id))
                 except DataError as error:
                     if settings.on_error == "fail":
                         raise
                     skipped[obs_id] = Reason.from_error(error)
+                else:
+                    write_fits(directory / BACKGROUNDS / background_file(obs_id), background.hdus)
+                    attached.append(_attached(background))
+                    configurations[obs_id] = background.run.mjd_middle, background.run.n_tels
                 bar.update()
         if not attached:
             reasons = in_one_line(skipped.values())
             raise BgnbError("no-runs", f"{reasons}; no run of {runs.path} gets a background")
         target = Path(outdir).resolve()
-        make_rows = _gadf_rows if settings.scheme == "GADF" else _hess_rows
-        hdus, components = make_rows(runs, [run.obs_id for run in attached], target, settings.kind)
+        make_rows = {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[settings.scheme]
+        hdus, components = make_rows(runs, [run.obs_id for run in attached], target, settings.background.kind)
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
         observations = _observations(runs, [run.obs_id for run in attached], settings.scheme)
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
@@ -272,10 +265,10 @@ def attach(
             (
                 *runs.notes,
                 *models.notes_on(runs, [run.obs_id for run in attached]),
-                *models.notes_on_configuration(job.configurations),
+                *models.notes_on_configuration(configurations),
                 *_note_on_rates(attached),
-                *(notes_on_catalog(runs, norms, settings.catalog) if mask is not None else ()),
-                *notes_on_norms(norms, settings.norm, prior_scatter(models)),
+                *(notes_on_catalog(runs, norms, settings.background.catalog) if settings.background.norm == "run" else ()),
+                *notes_on_norms(norms, settings.background.norm, prior_scatter(models)),
                 *notes_on_coverage(covered, *consequences),
             ),
         )
@@ -283,75 +276,20 @@ def attach(
     return report
 
 
-class _Job:
-    """Attachment of models to single runs."""
-
-    def __init__(
-        self, models: ModelSet, runs: Runs, settings: AttachSettings, directory: Path, mask: SourceMask | None
-    ) -> None:
-        self._models, self._runs, self._settings, self._directory, self._mask = models, runs, settings, directory, mask
-        self._of_groups: dict[int, Cube] = {}
-        #: MJD and number of telescopes of each run.
-        self.configurations: dict[int, tuple[float, int | None]] = {}
-
-    def attach(self, obs_id: int) -> AttachedRun:
-        """Write the background of a run, and return the result."""
-        files = self._runs.files(obs_id)
-        run = read_event_list(files)
-        self._models.check_instrument(run)
-        header = read_table(files.events.path, files.events.hdu, columns=[])  # the header that Gammapy reads, not the index
-        alt_pnt, az_pnt = self._runs.pointing(obs_id)
-        found = self._models.mean_rate_for(run, self._settings.model_lookup)
-        at_centers = self._at_bin_centers(found)
-        rate = continue_to_events(at_centers, run)
-        energies = rate.axes.energy.value
-        continued = None if rate is at_centers else (float(energies[0]), float(energies[-1]))
-        fovalign = None if self._settings.kind == "bkg_2d" else _frame(self._models.fovalign, header, run)
-        if fovalign and fovalign != self._models.fovalign and self._models.fovalign == "ALTAZ":
-            rate = rotate_to_radec(rate, run)
-        norm = norm_of_run(self._models, found, run, self._settings.norm, self._mask)  # type: ignore[arg-type]
-        factor = run.livetime / run.ontime
-        keywords = metadata(
-            energy_range=self._models.energy_range(found.weights),
-            telescop=run.telescop.strip(),
-            alt_pnt=alt_pnt,
-            az_pnt=az_pnt,
-            live_fraction=factor,
-            ontime=run.ontime,
-            livetime=run.livetime,
-            scatter=self._models.scatter,
-        )
-        groups = ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in found.weights.items())
-        keywords |= {"OBS_ID": obs_id, "GROUPS": groups} | norm_keywords(norm)
-        energy = rate.axes.energy_centers.value
-        nearest = np.abs(np.log(energy[:, None] / found.rate.axes.energy_centers.value)).argmin(axis=1)
-        self.configurations[obs_id] = run.mjd_middle, run.n_tels
-        path = self._directory / BACKGROUNDS / background_file(obs_id)
-        per_ontime = Cube(rate.axes, rate.quantity * (factor * norm.factor(energy))[:, None, None])
-        kind = self._settings.kind
-        covariance = norm.covariance[np.ix_(nearest, nearest)]  # continued bins have that of the first or last
-        write_background(per_ontime, path, keywords=keywords, fovalign=fovalign, kind=kind, covariance=covariance)
-        states_site = all(any(header.get(name) is not None for name in names) for names in _SITE)
-        missing = () if states_site else ("site",)
-        return AttachedRun(
-            obs_id,
-            groups=found.weights,
-            livetime_over_ontime=factor,
-            fovalign=fovalign,
-            missing=missing,
-            norm=norm,
-            coverage=coverage(run, at_centers.axes, self._models.fovalign),
-            continued_tev=continued,
-        )
-
-    def _at_bin_centers(self, found: RateForRun) -> Cube:
-        """Return the rates at the bin centres; those of single groups are cached, as interpolated rates rarely occur twice."""
-        if len(found.weights) != 1:
-            return point_rate(without_empty_ends(found.rate))
-        (group_id,) = found.weights
-        if group_id not in self._of_groups:
-            self._of_groups[group_id] = point_rate(without_empty_ends(found.rate))
-        return self._of_groups[group_id]
+def _attached(background: RunBackground) -> AttachedRun:
+    """Return the result for a run."""
+    states_site = all(any(background.header.get(name) is not None for name in names) for names in _SITE)
+    energies = background.rate.axes.energy.value
+    return AttachedRun(
+        background.run.obs_id,
+        groups=background.groups,
+        livetime_over_ontime=background.run.livetime / background.run.ontime,
+        fovalign=background.fovalign,
+        missing=() if states_site else ("site",),
+        norm=background.norm,
+        coverage=background.coverage,
+        continued_tev=(float(energies[0]), float(energies[-1])) if background.is_continued else None,
+    )
 
 
 def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
@@ -363,18 +301,6 @@ def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
 def background_file(obs_id: int) -> str:
     """Return the name of the file with the background of a run."""
     return f"bkg_{obs_id}.fits.gz"
-
-
-def _frame(fovalign: FovAlign, header: FitsTable, run: EventList) -> str:
-    """Choose the frame in which Gammapy predicts the background of a run correctly.
-
-    Gammapy interprets all backgrounds of runs of H.E.S.S. DR1 as REVERSE_LON_RADEC. It
-    averages ALTAZ backgrounds from the start of the first good time interval as if there were
-    no gaps.
-    """
-    if (header.get("CREATOR"), header.get("HDUVERS")) == HESS_DR1_WRITER:
-        return REVERSED
-    return "RADEC" if fovalign == "ALTAZ" and len(run.gti) > 1 else fovalign
 
 
 def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
@@ -420,6 +346,32 @@ def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     return Table(rows=rows), components
 
 
+def _files_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
+    """Make an index of the HDUs in the files of the runs and of the backgrounds; return it and the components of each run."""
+    rows: list[dict[str, Any]] = []
+    components: dict[int, set[str]] = {}
+    for obs_id in obs_ids:
+        path = runs.files(obs_id).events.path
+        folder = os.path.relpath(path.parent.resolve(), target)
+        components[obs_id] = set()
+        for header in read_headers(path):
+            hdu_class = _class_in_gammapy(header)
+            if header.hdu_class and hdu_class and header.name:
+                values = (obs_id, header.hdu_class.value, hdu_class, folder, path.name, header.name)
+                rows.append(dict(zip(_INDEX_COLUMNS, values, strict=True)))
+                components[obs_id].add(header.hdu_class.value)
+        rows.append(_background_row(obs_id, kind))
+    return Table(rows=rows), components
+
+
+def _class_in_gammapy(header: Header) -> str | None:
+    """Return the HDU_CLASS of an HDU, None if Gammapy has no such class; files of CTA 1DC state only a part of it."""
+    hdu_type = header.hdu_class.value if header.hdu_class else ""
+    stated = str(header.get("HDUCLAS4", "2D")).strip().lower()
+    names = (hdu_type, stated, f"{hdu_type}_{stated}")
+    return next((name for name in names if name in _CLASSES and name.startswith(hdu_type)), None)
+
+
 def _background_row(obs_id: int, kind: str) -> dict[str, Any]:
     """Return the row of a background in the index of HDUs."""
     values = (obs_id, "bkg", kind, BACKGROUNDS, background_file(obs_id), "BACKGROUND")
@@ -438,8 +390,8 @@ def _with_missing(run: AttachedRun, components: set[str]) -> AttachedRun:
 
 
 def _observations(runs: Runs, obs_ids: Sequence[int], scheme: str) -> fits.BinTableHDU:
-    """Make the index of observations, from the original rows in scheme GADF and from the run table in scheme HESS."""
-    if scheme == "HESS":
+    """Make the index of observations, from the original rows in scheme GADF and from the run table in other schemes."""
+    if scheme != "GADF":
         return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
     with fits.open(index_file(runs.path, "obs-index.fits"), memmap=False) as hdus:
         numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)

@@ -1,8 +1,8 @@
-"""Settings of `bgnb.attach`."""
+"""Settings of backgrounds of runs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bgnb._util.errors import BgnbError
@@ -19,11 +19,9 @@ from bgnb.production.settings import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttachSettings(SettingsGroup):
-    """Settings of `bgnb.attach`."""
+class BackgroundSettings(SettingsGroup):
+    """Settings of the background of a run."""
 
-    scheme: Any = scheme_setting()
-    select: Any = select_setting("all")
     model_lookup: Any = model_lookup_setting()
     kind: str = setting(
         Choice(lambda: ("bkg_3d", "bkg_2d")),
@@ -43,10 +41,19 @@ class AttachSettings(SettingsGroup):
         "the extension of the source."
     )
     exclude: Any = exclude_setting()
-    on_error: Any = on_error_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         changed = [name for name in ("catalog", "mask_radius", "exclude") if not self.is_default(name)]
         if self.norm == "model" and changed:
             raise BgnbError("no-effect", f"{changed[0]} has an effect only with norm = run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachSettings(SettingsGroup):
+    """Settings of `bgnb.attach`."""
+
+    scheme: Any = scheme_setting()
+    select: Any = select_setting("all")
+    background: BackgroundSettings = field(default_factory=BackgroundSettings)
+    on_error: Any = on_error_setting()

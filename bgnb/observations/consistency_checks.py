@@ -85,7 +85,7 @@ def check_obs_id(files: RunFiles, table: FitsTable) -> None:
     except (ValueError, OverflowError):
         agrees = False
     if not agrees:
-        raise table.error("wrong-run", f"OBS_ID is {stated}, but the index expects run {files.obs_id} here")
+        raise table.error("wrong-run", f"OBS_ID is {stated}, but run {files.obs_id} is expected here")
 
 
 def _check_energies(table: FitsTable, run: EventList) -> None:
@@ -122,7 +122,7 @@ def _check_pointing(files: RunFiles, table: FitsTable, run: EventList) -> None:
     if {"ALT_PNT", "AZ_PNT"} <= index.keys():
         altitude, azimuth = pointing_altaz(run.ra_pnt, run.dec_pnt, run.mjd_middle, run.site)
         if separation(azimuth, altitude, index["AZ_PNT"], index["ALT_PNT"]) > _POINTING_TOLERANCE:
-            stated = f"ALT_PNT = {index['ALT_PNT']:.1f}, AZ_PNT = {index['AZ_PNT']:.1f} deg in the index"
+            stated = f"ALT_PNT = {index['ALT_PNT']:.1f}, AZ_PNT = {index['AZ_PNT']:.1f} deg in the index or header"
             computed = f"{altitude:.1f}, {azimuth:.1f} deg from RA, DEC, time and site"
             raise table.error("inconsistent-pointing", f"{stated}, but {computed}")
 

@@ -17,21 +17,18 @@ from numpy.typing import NDArray
 from bgnb._util.arrays import Ints
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
-from bgnb.observations.coordinates import pointing_altaz
+from bgnb.observations.event_files import find_runs
 from bgnb.observations.event_list import HduLocation, RunFiles
 from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.fits_table import FitsTable, read_table
-from bgnb.observations.gadf_keywords import column_in, is_simulated, mjdref_tt, site_of, start_and_stop
+from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, column_in, is_simulated, pointing_of
 
-Scheme = Literal["GADF", "HESS"]
+Scheme = Literal["GADF", "HESS", "FILES"]
 
 #: Range of each coordinate of a pointing, deg.
 _POINTING = {"RA_PNT": (-360, 360), "DEC_PNT": (-90, 90), "ALT_PNT": (0, 90), "AZ_PNT": (-360, 360)}
-_UNITS = dict.fromkeys((*_POINTING, "ZEN_PNT"), "deg") | dict.fromkeys(("ONTIME", "LIVETIME", "TSTART", "TSTOP"), "s")
-# Columns and keywords of the index that replace those missing in the header of the events.
+# Columns of the index that replace those missing in the header of the events.
 _INDEX_ROW = (*_POINTING, "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP", "EVENT_COUNT")
-_INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "GEOLON", "GEOLAT", "ALTITUDE")
-_INDEX_HEADER += ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H", "TELESCOP", "OBSERVATORY_NAME")
 # Columns of the HDU index that describe and locate an HDU, and the descriptions of those that are used.
 _HDU_DESCRIPTION, _HDU_LOCATION = ("HDU_TYPE", "HDU_CLASS"), ("FILE_DIR", "FILE_NAME", "HDU_NAME")
 _HDU_KINDS = {"events": "events", "gti": "gti", "aeff": "aeff", "aeff_2d": "aeff", "effarea": "aeff", "effective area": "aeff"}
@@ -46,7 +43,7 @@ class Runs:
     Parameters
     ----------
     path : `~pathlib.Path`
-        The directory.
+        The directory, or the list of files.
     table : `~astropy.table.Table`
         One row per run, sorted by OBS_ID, with GADF names: at least OBS_ID, RA_PNT,
         DEC_PNT, ALT_PNT and AZ_PNT, in deg.
@@ -56,6 +53,8 @@ class Runs:
         Errors of runs that cannot be used.
     notes : tuple of str
         Warnings about the index.
+    file_errors : tuple of `~bgnb.DataError`
+        Errors of files of unknown runs.
     """
 
     path: Path
@@ -63,6 +62,7 @@ class Runs:
     locations: Mapping[int, RunFiles]
     errors: Mapping[int, DataError] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    file_errors: tuple[DataError, ...] = ()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -96,7 +96,7 @@ class Runs:
         """Return the number of the row of a run in the table."""
         row = int(np.searchsorted(self._columns["OBS_ID"], obs_id))
         if row == len(self) or self._columns["OBS_ID"][row] != obs_id:
-            raise DataError("not-found", f"{self.path}: the index has no run {obs_id}")
+            raise DataError("not-found", f"{self.path}: there is no run {obs_id}")
         return row
 
     def pointing(self, obs_id: int) -> tuple[float, float]:
@@ -136,10 +136,14 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
     Parameters
     ----------
     indir : path
-        The directory.
-    scheme : {"GADF", "HESS"}
+        The directory; in scheme ``FILES`` also a file.
+    scheme : {"GADF", "HESS", "FILES"}
         Layout of the directory: ``GADF`` has ``obs-index.fits.gz`` and ``hdu-index.fits.gz``;
-        ``HESS`` has ``runinfo.fits`` and folders such as ``run023400-023599/run023523``.
+        ``HESS`` has ``runinfo.fits`` and folders such as ``run023400-023599/run023523``. ``FILES``
+        needs no index: it reads the headers of all FITS files in the directory and in its
+        subdirectories, or of those whose paths are in a text file, one per line, relative to it.
+        Each file with events is a run, with its good time intervals and effective area in the same
+        file; other FITS files are ignored.
 
     Returns
     -------
@@ -148,7 +152,7 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
     Raises
     ------
     BgnbError
-        If the directory or its index is missing or cannot be used.
+        If the directory or its index is missing or cannot be used, or there are no runs.
 
     Examples
     --------
@@ -156,15 +160,14 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
     >>> runs = bgnb.open_runs("hess-dl3-dr1", "GADF")  # doctest: +SKIP
     >>> runs.table["OBS_ID", "ALT_PNT", "AZ_PNT"]  # doctest: +SKIP
     """
-    open_index = _open_gadf if checked_scheme(scheme) == "GADF" else _open_hess
-    path = Path(indir)
+    layout, path = checked_scheme(scheme), Path(indir)
     try:
-        is_directory = path.is_dir()
+        exists = path.exists() if layout == "FILES" else path.is_dir()
     except OSError as error:
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
-    if not is_directory:
-        raise BgnbError("not-found", f"{path}: there is no such directory of runs")
-    return open_index(path)
+    if not exists:
+        raise BgnbError("not-found", f"{path}: there is no such directory {'or list ' * (layout == 'FILES')}of runs")
+    return {"GADF": _open_gadf, "HESS": _open_hess, "FILES": _open_files}[layout](path)
 
 
 def checked_scheme(scheme: str) -> Scheme:
@@ -196,7 +199,8 @@ def index_file(path: Path, name: str) -> Path:
     for candidate in (path / f"{name}.gz", path / name):
         if os.path.lexists(candidate):
             return candidate
-    raise BgnbError("not-found", f"{path}: has neither {name}.gz nor {name}; are directory and scheme right?")
+    advice = "are directory and scheme right? Without index files, use the scheme FILES"
+    raise BgnbError("not-found", f"{path}: has neither {name}.gz nor {name}; {advice}")
 
 
 def _open_gadf(path: Path) -> Runs:
@@ -227,19 +231,23 @@ def _open_hess(path: Path) -> Runs:
     return _with_pointings(replace(runs, locations=locations), index.where)
 
 
+def _open_files(path: Path) -> Runs:
+    return _with_pointings(Runs(path, **vars(find_runs(path))))
+
+
 def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] | None = None) -> Runs:
     """Read an index into a table with GADF names, angles in deg, times in s, sorted by OBS_ID; no locations yet."""
     table = Table({"OBS_ID": _obs_ids(index)})
     if not len(table):
         raise index.error("bad-index", "there are no runs")
-    table.meta = {key: index.get(key) for key in _INDEX_HEADER if index.get(key) is not None}
+    table.meta = {key: index.get(key) for key in INDEX_HEADER if index.get(key) is not None}
     for name, values in index.columns.items():
         new = (gadf_names or {}).get(name, name)
         if new in table.colnames or (new != name and new in index.columns) or values.ndim != 1 or values.dtype.kind == "V":
             continue  # arrays and bits are not needed
-        if new in _UNITS:
-            table[new] = column_in(index, name, _UNITS[new])
-            table[new].unit = _UNITS[new]
+        if new in INDEX_UNITS:
+            table[new] = column_in(index, name, INDEX_UNITS[new])
+            table[new].unit = INDEX_UNITS[new]
         else:  # FITS allows ASCII only
             table[new] = np.char.encode(values, "ascii", "replace").astype(str) if values.dtype.kind == "U" else values
     table = table[np.argsort(table["OBS_ID"], kind="stable")]
@@ -345,7 +353,7 @@ def _shared_event_lists(index: _HduIndex) -> dict[int, int]:
     return shared
 
 
-def _with_pointings(runs: Runs, where: str) -> Runs:
+def _with_pointings(runs: Runs, where: str = "") -> Runs:
     """Take pointings that are missing in the index from the headers of events, and check all of them."""
     table, errors = runs.table.copy(), dict(runs.errors)
     origin: dict[int, str] = {}
@@ -369,17 +377,12 @@ def _with_pointings(runs: Runs, where: str) -> Runs:
         for row in np.flatnonzero((table[name] < minimum) | (table[name] > maximum)):
             obs_id, value = int(table["OBS_ID"][row]), table[name][row]
             below = ", below the horizon" if name == "ALT_PNT" and value < 0 else ""
-            message = f"{origin.get(obs_id, where)}: {name} of run {obs_id} is {value:g} deg{below}"
+            source = origin.get(obs_id) or where or runs.locations[obs_id].events.path
+            message = f"{source}: {name} of run {obs_id} is {value:g} deg{below}"
             errors.setdefault(obs_id, DataError("bad-position", message))
     return replace(runs, table=table, errors=errors)
 
 
 def _read_pointing(files: RunFiles) -> dict[str, float]:
-    """Read the pointing from the header of the events; compute altitude and azimuth if they are not stated."""
-    events = read_events_header(files)
-    pointing = {name: events.number(name) for name in ("RA_PNT", "DEC_PNT")}
-    if events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:
-        return pointing | {name: events.number(name) for name in ("ALT_PNT", "AZ_PNT")}
-    middle = mjdref_tt(events) + sum(start_and_stop(events)) / 2 / 86400
-    altitude, azimuth = pointing_altaz(pointing["RA_PNT"], pointing["DEC_PNT"], middle, site_of(events))
-    return pointing | {"ALT_PNT": altitude, "AZ_PNT": azimuth}
+    """Read the pointing from the header of the events."""
+    return pointing_of(read_events_header(files))

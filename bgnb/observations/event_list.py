@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bgnb._util.arrays import Bools, Floats, read_only
 from bgnb._util.errors import BgnbError
 from bgnb.observations.coordinates import FieldOfView, FovAlign, Site, mean_pointing
+from bgnb.observations.fits_header import HduClass
 
 Label = TypeVar("Label", bound=Hashable)
 
@@ -26,10 +27,10 @@ _POINTING_STEP = 60.0
 
 @dataclass(frozen=True)
 class HduLocation:
-    """Location of an HDU: file, and name or number. An optional HDU may be missing."""
+    """Location of an HDU: file, and name, number or content. An optional HDU may be missing."""
 
     path: Path
-    hdu: str | int
+    hdu: str | int | HduClass
     optional: bool = False
 
 
@@ -48,6 +49,8 @@ class RunFiles:
         that are missing in the header of the events.
     shared_with : int or None
         Another run for which the index names the same event list.
+    content : callable or None
+        Function that returns the content of the FITS file of a run in memory; paths are then only its name.
     """
 
     obs_id: int
@@ -56,6 +59,7 @@ class RunFiles:
     aeff: HduLocation | None = None
     index: Mapping[str, Any] = field(default_factory=dict)
     shared_with: int | None = None
+    content: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True, eq=False)

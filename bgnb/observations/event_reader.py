@@ -12,6 +12,7 @@ from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, located
 from bgnb.observations.consistency_checks import check_obs_id, check_run
 from bgnb.observations.event_list import EventList, HduLocation, RunFiles, check_good_time
+from bgnb.observations.fits_header import HduClass
 from bgnb.observations.fits_table import FitsTable, read_tables
 from bgnb.observations.gadf_keywords import column_in, factor_to, is_simulated, mjdref_tt, site_of, start_and_stop, time_unit
 
@@ -110,7 +111,8 @@ def _read_hdus(files: RunFiles, notes: list[str], columns: Collection[str] = _CO
     tables: dict[str, FitsTable] = {}
     for path in dict.fromkeys(location.path for location in locations.values()):
         here = {kind: location for kind, location in locations.items() if location.path == path}
-        for kind, table in zip(here, read_tables(path, [location.hdu for location in here.values()], columns), strict=True):
+        found = read_tables(path, [location.hdu for location in here.values()], columns, files.content)
+        for kind, table in zip(here, found, strict=True):
             if table := table or _by_usual_name(kind, here[kind], notes, columns):
                 tables[kind] = table
                 notes += table.notes
@@ -123,7 +125,7 @@ def _read_hdus(files: RunFiles, notes: list[str], columns: Collection[str] = _CO
 
 def _by_usual_name(kind: str, location: HduLocation, notes: list[str], columns: Collection[str]) -> FitsTable | None:
     """Read the HDU EVENTS or GTI if the index states a wrong name, as in data of MAGIC."""
-    if kind == "AEFF" or str(location.hdu).upper() == kind:
+    if kind == "AEFF" or isinstance(location.hdu, HduClass) or str(location.hdu).upper() == kind:
         return None
     (table,) = read_tables(location.path, [kind], columns)
     if table:

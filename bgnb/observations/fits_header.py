@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,22 @@ AGAIN = "; copy it again from an intact source"
 
 _MAX_BLOCKS = 1000  # 36 000 cards
 _QUOTED = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:/\s*(.*))?$")
+
+
+class HduClass(Enum):
+    """Content of a table in a DL3 file; the values are HDU_TYPE in the HDU index of GADF."""
+
+    EVENTS = "events"
+    GTI = "gti"
+    AEFF = "aeff"
+    EDISP = "edisp"
+    PSF = "psf"
+    RAD_MAX = "rad_max"
+
+
+# By HDUCLAS1, by HDUCLAS2 of instrument responses, or by EXTNAME.
+_HDU_CLASSES = {each.name: each for each in HduClass} | {"EFF_AREA": HduClass.AEFF, "EFFECTIVE AREA": HduClass.AEFF}
+_HDU_CLASSES |= {"ENERGY DISPERSION": HduClass.EDISP, "RPSF": HduClass.PSF, "POINT SPREAD FUNCTION": HduClass.PSF}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +69,14 @@ class Header:
     def name(self) -> str:
         """EXTNAME, as written in the file."""
         return str(self.get("EXTNAME", "")).strip()
+
+    @cached_property
+    def hdu_class(self) -> HduClass | None:
+        """Content of the table according to HDUCLAS1 and HDUCLAS2, or else to EXTNAME; None for other HDUs."""
+        if self.get("XTENSION") != "BINTABLE":
+            return None
+        stated = [str(self.get(keyword, "")).strip().upper() for keyword in ("HDUCLAS1", "HDUCLAS2")]
+        return _HDU_CLASSES.get(stated[stated[0] == "RESPONSE"]) or _HDU_CLASSES.get(self.name.upper())
 
     @cached_property
     def where(self) -> str:
@@ -162,6 +187,8 @@ def _what_instead(start: bytes) -> tuple[str, str]:
         return "empty-file", f"is empty{AGAIN}"
     if start.startswith(b"version https://git-lfs"):
         return "not-fits", "is a Git LFS pointer, not the file itself; fetch it with git lfs pull"
+    if start.startswith((b"BZh", b"\xfd7zXZ", b"PK\3\4", b"\x28\xb5\x2f\xfd", b"\x1f\x9d")):
+        return "not-fits", "is compressed, but not by gzip; decompress it"
     if start.lstrip()[:5].lower() in (b"<!doc", b"<html"):
         return "not-fits", "is a web page, not a FITS file; was its download refused?"
     return "not-fits", "is not a FITS file"

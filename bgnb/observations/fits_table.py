@@ -8,10 +8,12 @@ and the column or keyword. Files are written with `astropy.io.fits`.
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
-from bgnb.observations.fits_header import AGAIN, BLOCK, CARD, Header, read_header
+from bgnb.observations.fits_header import AGAIN, BLOCK, CARD, HduClass, Header, read_header
 
 #: Maximum size of a decompressed file or a table, bytes: a hundred times that of a long run.
 INFLATED_MAX = 1 << 30
@@ -32,6 +34,7 @@ INFLATED_MAX = 1 << 30
 _TYPES = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "A": "S", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
 _TYPES |= {"X": "V", "P": ">2i4", "Q": ">2i8"}  # bits; descriptors of variable-length arrays, which are not followed
 _MAX_REPEAT = 1 << 24  # elements of a cell
+_ENDS_WITHIN = "the file ends within the table: it is truncated, or NAXIS2 is too large"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,7 @@ class FitsTable(Header):
         return self.columns[name]
 
 
-def read_table(path: Path, hdu: str | int = 1, columns: Collection[str] | None = None) -> FitsTable:
+def read_table(path: Path, hdu: str | int | HduClass = 1, columns: Collection[str] | None = None) -> FitsTable:
     """Read one binary table, which must exist; see `read_tables`."""
     (table,) = read_tables(path, [hdu], columns)
     if table is None:
@@ -64,17 +67,24 @@ def read_table(path: Path, hdu: str | int = 1, columns: Collection[str] | None =
     return table
 
 
-def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[str] | None = None) -> list[FitsTable | None]:
+def read_tables(
+    path: Path,
+    wanted: Collection[str | int | HduClass],
+    columns: Collection[str] | None = None,
+    content: Callable[[], bytes] | None = None,
+) -> list[FitsTable | None]:
     """Read binary tables from a FITS file, plain or gzipped.
 
     Parameters
     ----------
     path : `~pathlib.Path`
         The file.
-    wanted : collection of str or int
-        The HDUs, by name (any case) or number (0 is the primary HDU).
+    wanted : collection of str, int or `~bgnb.observations.fits_header.HduClass`
+        The HDUs, by name (any case), number (0 is the primary HDU) or content.
     columns : collection of str, optional
         Names of the columns to read; all by default. Missing columns are ignored.
+    content : callable, optional
+        Function that returns the content of a file in memory, of which ``path`` is only the name.
 
     Returns
     -------
@@ -84,12 +94,49 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
     Raises
     ------
     DataError
-        If the file cannot be read, or its data do not agree with its headers.
+        If the file cannot be read, its data do not agree with its headers, or several HDUs have
+        the same wanted content.
     """
     keys = [key.upper() if isinstance(key, str) else key for key in wanted]
+    with _errors_explained(path), _decompressed(path) if content is None else BytesIO(content()) as stream:
+        found = _find(stream, path, keys, columns)
+    return [found.get(key) for key in keys]
+
+
+def read_headers(path: Path) -> Iterator[Header]:
+    """Read the headers of a FITS file one by one; a gzipped file is decompressed only as far as they are requested.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read up to the next header.
+    """
+    with _errors_explained(path), _opened(path) as file:
+        is_gzip = _is_gzip(file)
+        stream: BinaryIO = gzip.GzipFile(fileobj=file) if is_gzip else file  # type: ignore[assignment]
+        number = 0
+        try:
+            while header := read_header(stream, path, number):
+                yield header
+                size = header.data_size()
+                if is_gzip and stream.tell() + size > INFLATED_MAX:
+                    raise StreamError("too-large")
+                stream.seek(max(size - 1, 0), os.SEEK_CUR)
+                if size and not stream.read(1):
+                    raise header.error("truncated", _ENDS_WITHIN)
+                stream.seek(-size % BLOCK, os.SEEK_CUR)
+                number += 1
+        except EOFError:
+            raise StreamError("truncated") from None
+        except (gzip.BadGzipFile, zlib.error):
+            raise StreamError("damaged") from None
+
+
+@contextmanager
+def _errors_explained(path: Path) -> Iterator[None]:
+    """Raise all errors in reading a file as a `DataError` that names it."""
     try:
-        with _content(path) as stream:
-            found = _find(stream, path, keys, columns)
+        yield
     except DataError:
         raise
     except FileNotFoundError:
@@ -102,25 +149,30 @@ def read_tables(path: Path, wanted: Collection[str | int], columns: Collection[s
         raise DataError("too-large", f"{path}: there is not enough memory to read it") from None
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError("bad-header", f"{path}: a header contradicts itself or the data: {error}") from None
-    return [found.get(key) for key in keys]
 
 
 def _find(
-    stream: BinaryIO, path: Path, keys: Collection[str | int], columns: Collection[str] | None
-) -> dict[str | int, FitsTable]:
-    """Read the wanted tables that exist, by name in upper case or number."""
-    found: dict[str | int, FitsTable] = {}
+    stream: BinaryIO, path: Path, keys: Collection[str | int | HduClass], columns: Collection[str] | None
+) -> dict[str | int | HduClass, FitsTable]:
+    """Read the wanted tables that exist, by name in upper case, number or content."""
+    found: dict[str | int | HduClass, FitsTable] = {}
+    by_class = any(isinstance(key, HduClass) for key in keys)  # all HDUs are visited: there must not be a second one
     end = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     number = 0
-    while not found.keys() >= set(keys) and (header := read_header(stream, path, number)):
-        matching = [key for key in (number, header.name.upper()) if key in keys and key not in found]
+    while (by_class or not found.keys() >= set(keys)) and (header := read_header(stream, path, number)):
+        content = header.hdu_class if by_class else None
+        if content and content in found:
+            which = f"HDUs {found[content].hdu} and {number} both contain {content.name}"
+            raise DataError("ambiguous-hdu", f"{path}: {which}; name one of them in index files (scheme GADF)")
+        names: list[str | int | HduClass] = [number, header.name.upper(), *([content] if content else [])]
+        matching = [key for key in names if key in keys and key not in found]
         size = header.data_size()
         is_wanted = bool(matching) and header.get("XTENSION") == "BINTABLE"
         if is_wanted:
             _check_form(header)
         if size > end - stream.tell():
-            raise header.error("truncated", "the file ends within the table: it is truncated, or NAXIS2 is too large")
+            raise header.error("truncated", _ENDS_WITHIN)
         if is_wanted:
             if size > INFLATED_MAX:
                 raise header.error("too-large", f"the table is larger than {INFLATED_MAX / 2**30:.2g} GiB, the maximum")
@@ -134,16 +186,26 @@ def _find(
     return found
 
 
-@contextmanager
-def _content(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file, decompress it if it is gzipped, and check that it does not change while it is read."""
+def _opened(path: Path) -> BinaryIO:
+    """Open a regular file."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise DataError("not-a-file", f"{path}: is a {'directory' if path.is_dir() else 'pipe or device'}, not a file")
-    with path.open("rb") as file:
+    return path.open("rb")
+
+
+def _is_gzip(file: BinaryIO) -> bool:
+    """Check the first bytes of a file."""
+    magic = file.read(2)
+    file.seek(0)
+    return magic == MAGIC
+
+
+@contextmanager
+def _decompressed(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file, decompress it if it is gzipped, and check that it does not change while it is read."""
+    with _opened(path) as file:
         before = os.fstat(file.fileno())
-        magic = file.read(2)
-        file.seek(0)
-        if magic == MAGIC:
+        if _is_gzip(file):
             yield BytesIO(decompress(file.read(), INFLATED_MAX))
         else:
             yield file

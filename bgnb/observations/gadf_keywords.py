@@ -7,10 +7,17 @@ from astropy import units as u
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, located
-from bgnb.observations.coordinates import Site
+from bgnb.observations.coordinates import Site, pointing_altaz
+from bgnb.observations.fits_header import Header
 from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.sites import OBSERVATORIES
 
+#: Units in the run table.
+INDEX_UNITS = dict.fromkeys(("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT", "ZEN_PNT"), "deg")
+INDEX_UNITS |= dict.fromkeys(("ONTIME", "LIVETIME", "TSTART", "TSTOP"), "s")
+#: Keywords of an index of runs that replace those missing in the header of the events.
+INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "GEOLON", "GEOLAT", "ALTITUDE")
+INDEX_HEADER += ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H", "TELESCOP", "OBSERVATORY_NAME")
 #: OBJECT of simulated runs.
 SIMULATED = "simulated"
 
@@ -49,7 +56,7 @@ def factor_to(stated: str, unit: str, where: str) -> float:
         raise DataError("bad-unit", f"{where} has unit '{stated}', which is not {article} {quantity} unit") from None
 
 
-def mjdref_tt(table: FitsTable) -> float:
+def mjdref_tt(table: Header) -> float:
     """Return the reference time (MJDREF) of the mission times of a table, MJD in TT."""
     if table.get("MJDREFI") is None and table.get("MJDREF") is not None:
         mjdref = table.number("MJDREF")
@@ -68,12 +75,12 @@ def mjdref_tt(table: FitsTable) -> float:
     return float(Time(mjdref, format="mjd", scale=timesys).tt.mjd)
 
 
-def time_unit(table: FitsTable) -> str:
+def time_unit(table: Header) -> str:
     """Return the unit of mission times in columns that state none."""
     return str(table.get("TIMEUNIT", "s"))
 
 
-def start_and_stop(events: FitsTable) -> tuple[float, float]:
+def start_and_stop(events: Header) -> tuple[float, float]:
     """Return TSTART and TSTOP, s.
 
     Raises
@@ -88,7 +95,7 @@ def start_and_stop(events: FitsTable) -> tuple[float, float]:
     return start, stop
 
 
-def site_of(table: FitsTable) -> Site:
+def site_of(table: Header) -> Site:
     """Return the location of the observatory from GADF keywords, else by the name in TELESCOP."""
     for keywords in (("GEOLON", "GEOLAT", "ALTITUDE"), ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H")):
         if table.get(keywords[0]) is not None:
@@ -101,3 +108,19 @@ def site_of(table: FitsTable) -> Site:
     if name in OBSERVATORIES:
         return OBSERVATORIES[name]
     raise table.error("unknown-site", "keywords GEOLON, GEOLAT and ALTITUDE are missing or 0, and TELESCOP is unknown")
+
+
+def pointing_of(events: Header) -> dict[str, float]:
+    """Return RA_PNT, DEC_PNT, ALT_PNT and AZ_PNT, deg; altitude and azimuth are computed if they are not stated.
+
+    Raises
+    ------
+    DataError
+        If a keyword is missing or invalid.
+    """
+    pointing = {name: events.number(name) for name in ("RA_PNT", "DEC_PNT")}
+    if events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:
+        return pointing | {name: events.number(name) for name in ("ALT_PNT", "AZ_PNT")}
+    middle = mjdref_tt(events) + sum(start_and_stop(events)) / 2 / 86400
+    altitude, azimuth = pointing_altaz(pointing["RA_PNT"], pointing["DEC_PNT"], middle, site_of(events))
+    return pointing | {"ALT_PNT": altitude, "AZ_PNT": azimuth}

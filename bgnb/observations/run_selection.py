@@ -245,6 +245,8 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     if unknown := sorted(wanted - known):
         source = obs_ids.path if isinstance(obs_ids, RunList) else "select"
         which = f"run {enumerate_values(unknown)} is not in {runs.path}"
+        if n_errors := len(runs.file_errors):
+            which += f", where {n_errors} file{'s' * (n_errors > 1)} cannot be used"
         raise BgnbError("not-found", f"{source}: {which}; correct the list, or give another directory")
     return _skip(runs, _unusable(runs) | dict.fromkeys(sorted(known - wanted), Reason("not in the list of runs")))
 
@@ -289,13 +291,16 @@ def select_runs(
     BgnbError
         If the catalogue or the list of runs cannot be used, or, with ``fail``, a run.
     """
+    errors: list[DataError] = []
+    if str(select).lower() in ("far", "all"):
+        errors += runs.file_errors
     if str(select).lower() == "far":
         selection = select_off_runs(runs, read_catalog(catalog), exclusion_radius)
     elif str(select).lower() == "all":
         selection = select_all_runs(runs)
     else:
         selection = select_listed_runs(runs, read_run_list(select) if isinstance(select, str | Path) else select)
-    errors = [runs.errors[obs_id] for obs_id, reason in selection.left_out.items() if reason.is_error]
+    errors += [runs.errors[obs_id] for obs_id, reason in selection.left_out.items() if reason.is_error]
     if errors and on_error == "fail":
         raise errors[0]
     return selection

@@ -49,6 +49,9 @@ class Production:
     settings: ModelSettings
     runs: Table
 
+    def __repr__(self) -> str:
+        return f"Production({self.models!r})"
+
 
 def models_of_counts(plan: Plan, counted: Counted) -> Production:
     """Make the models of all groups.

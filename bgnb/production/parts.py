@@ -15,7 +15,7 @@ from bgnb.files.output_directory import write_file
 from bgnb.production.count_chunks import Chunk, Counted
 from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report, RunReport, run_reports
-from bgnb.production.settings import ModelSettings
+from bgnb.production.settings import ProductionSettings
 
 #: File that describes a part.
 PART_FILE = "part.json"
@@ -64,7 +64,7 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
     twice = enumerate_values([path for path, number in zip(paths, numbers, strict=True) if numbers.count(number) > 1]) or "none"
     if (missing, twice) != ("none", "none"):
         raise BgnbError("parts-mismatch", f"of {n_parts} parts, missing: {missing}; given twice: {twice}")
-    plan = make_plan(ModelSettings.from_dict(parts[0]["settings"]))
+    plan = make_plan(ProductionSettings.from_dict(parts[0]["settings"]))
     if plan.digest() != digest:
         what = f"the index of runs, the catalogue or an exclusion region has changed since {paths[0]} was made"
         raise BgnbError("parts-mismatch", f"{plan.runs.path}: {what}; make the parts again")

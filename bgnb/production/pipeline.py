@@ -21,9 +21,9 @@ from bgnb.production.make_models import Production, models_of_counts
 from bgnb.production.parts import open_parts, part_numbers, write_part
 from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report
-from bgnb.production.settings import ModelSettings
+from bgnb.production.settings import ProductionSettings
 from bgnb.production.workers import open_workers
-from bgnb.production.write_models import write_models
+from bgnb.production.write_models import write_files
 
 #: Minimum number of runs for which counts are kept until the models are written.
 KEPT_FROM = 100
@@ -31,12 +31,12 @@ KEPT_FROM = 100
 RUNS_PER_WORKER = 200
 
 
-@with_settings(ModelSettings)
+@with_settings(ProductionSettings)
 def make_models(
     indir: str | Path,
     scheme: str,
     *,
-    settings: ModelSettings,
+    settings: ProductionSettings,
     workers: int | Executor | None = None,
     scheduler: str | None = None,
     progress: bool | None = None,
@@ -50,7 +50,7 @@ def make_models(
     ----------
     indir : path
         Directory of event lists.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Layout of the directory, see `open_runs`.
     {settings}
     workers : int or `concurrent.futures.Executor`, optional
@@ -86,13 +86,13 @@ def models_of_plan(
         return models_of_counts(plan, sum_counted(piece for _, piece in counted))
 
 
-@with_settings(ModelSettings)
+@with_settings(ProductionSettings)
 def make_bg_cube_models(
     indir: str | Path,
     scheme: str,
     outdir: str | Path,
     *,
-    settings: ModelSettings,
+    settings: ProductionSettings,
     overwrite: bool = False,
     workers: int | Executor | None = None,
     scheduler: str | None = None,
@@ -107,7 +107,7 @@ def make_bg_cube_models(
     ----------
     indir : path
         Directory of event lists.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Layout of the directory, see `open_runs`.
     outdir : path
         Directory to make.
@@ -149,7 +149,7 @@ def make_bg_cube_models(
             sums = sum_counted(piece for _, piece in counted)
             bar.set_postfix_str("making models")
             production = models_of_counts(plan, sums)
-            write_models(production, directory)
+            write_files(production, directory)
     return production.report
 
 
@@ -202,7 +202,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
         with progress_bar(plan.n_runs, "run", progress) as bar:
             sums = sum_counted(piece for _, piece in _watched(counted, plan, bar))
         production = models_of_counts(plan, sums)
-        write_models(production, directory)
+        write_files(production, directory)
     return production.report
 
 

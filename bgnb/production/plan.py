@@ -30,7 +30,7 @@ from bgnb.observations.run_selection import (
 )
 from bgnb.production.count_chunks import Chunk, chunks_of
 from bgnb.production.report import explain
-from bgnb.production.settings import ModelSettings, RunSelection, Sources
+from bgnb.production.settings import ModelSettings, ProductionSettings, RunSelection, Sources
 
 #: Maximum number of runs up to which methods that sum by pointing get single runs. Of more runs, those in the same bin of
 #: pointing are summed first.
@@ -100,12 +100,12 @@ class Plan:
         return content.hexdigest()
 
 
-def make_plan(settings: ModelSettings) -> Plan:
-    """Open, select and group runs.
+def make_plan(settings: ProductionSettings) -> Plan:
+    """Open, select and group the runs of a directory.
 
     Parameters
     ----------
-    settings : `ModelSettings`
+    settings : `ProductionSettings`
         The settings.
 
     Raises
@@ -114,7 +114,24 @@ def make_plan(settings: ModelSettings) -> Plan:
         If the directory cannot be used, or the selection has no runs.
     """
     # Workers may have other current directories.
-    runs = open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme)
+    return plan_of_runs(open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme), settings)
+
+
+def plan_of_runs(runs: Runs, settings: ModelSettings) -> Plan:
+    """Select and group runs.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The runs.
+    settings : `ModelSettings`
+        The settings.
+
+    Raises
+    ------
+    BgnbError
+        If the selection has no runs.
+    """
     selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, settings.on_error)
     if settings.test:
         selection = spread_out(selection, _TEST_RUNS)

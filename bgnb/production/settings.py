@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, Flag, Kind, Numbers, SettingsGroup, Value, Whole, setting
@@ -132,9 +132,15 @@ def on_error_setting() -> Any:
     )
 
 
+def _schemes() -> tuple[str, ...]:
+    from bgnb.observations.datastore import Scheme
+
+    return get_args(Scheme)
+
+
 def scheme_setting() -> Any:
     """Declare the layout of a directory of runs."""
-    return setting(Choice(lambda: ("GADF", "HESS")), help="Layout of the directory of runs.", see="open_runs")
+    return setting(Choice(_schemes), help="Layout of the directory of runs.", see="open_runs")
 
 
 def select_setting(default: str) -> Any:
@@ -338,10 +344,8 @@ def test_setting() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings(SettingsGroup):
-    """Settings of a production of models, see `bgnb.make_bg_cube_models`."""
+    """Settings of models, whatever the source of the runs."""
 
-    indir: str = setting(_Directory(), help="Directory of event lists.")
-    scheme: Any = scheme_setting()
     test: bool = test_setting()
     method: str = method_setting()
     selection: RunSelection = field(default_factory=RunSelection)
@@ -369,3 +373,11 @@ class ModelSettings(SettingsGroup):
     def groups(self) -> ObservationGroups:
         """The groups."""
         return self.grouping.edges.groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductionSettings(ModelSettings):
+    """Settings of models made from a directory of runs, see `bgnb.make_bg_cube_models`."""
+
+    indir: str = setting(_Directory(), help="Directory of event lists.")
+    scheme: Any = scheme_setting()

@@ -12,6 +12,7 @@ from bgnb.files.background_tables import scatter_keywords
 from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
 from bgnb.files.gadf import write_image, write_model
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, write_groups
+from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
 from bgnb.files.spline_file import SPLINE_FILE, write_spline
 from bgnb.observations.groups import ObservationGroups
@@ -19,7 +20,28 @@ from bgnb.production.make_models import Production
 from bgnb.production.report import GroupReport
 
 
-def write_models(production: Production, directory: Path) -> None:
+def write_models(production: Production, outdir: str | Path, *, overwrite: bool = False) -> None:
+    """Write models that were made in memory, as `bgnb.make_bg_cube_models` does.
+
+    Parameters
+    ----------
+    production : `Production`
+        Models and report.
+    outdir : path
+        Directory to make.
+    overwrite : bool
+        Replace ``outdir`` if bgnb made it.
+
+    Raises
+    ------
+    BgnbError
+        If the directory exists or cannot be written.
+    """
+    with new_directory(Path(outdir), overwrite=overwrite) as directory:
+        write_files(production, directory)
+
+
+def write_files(production: Production, directory: Path) -> None:
     """Write all files of a directory of models.
 
     Parameters

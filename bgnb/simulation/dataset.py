@@ -48,7 +48,7 @@ def make_test_dataset(
     ----------
     outdir : path
         Directory to make. With sources, their catalogue is written to ``sources.ecsv``.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Layout, see `open_runs`.
     {settings}
     sources : sequence of `PointSource`
@@ -85,8 +85,8 @@ def make_test_dataset(
                 counts[task.row] = count
                 bar.update()
         table["EVENT_COUNT"] = counts
-        write_index = _write_gadf_index if layout == "GADF" else _write_hess_index
-        write_index(table, directory)
+        if layout != "FILES":
+            (_write_gadf_index if layout == "GADF" else _write_hess_index)(table, directory)
         if sources:
             catalog = Table([asdict(source) for source in sources])
             catalog.rename_columns(["name", "ra", "dec", "rate"], ["NAME", "RA", "DEC", "RATE"])
@@ -123,7 +123,7 @@ def _write_run(task: _Task) -> int:
     events = make_test_eventlist(row, task.model, energy_threshold=task.energy_threshold, sources=task.sources, seed=task.seed)
     hdus = [primary_hdu(), _events_hdu(row, events), _gti_hdu(row, events)]
     aeff = _aeff_hdu(row, events)
-    if task.scheme == "GADF":
+    if task.scheme != "HESS":
         files = {task.directory / _gadf_run_file(events.obs_id): [*hdus, aeff]}
     else:
         files = {

@@ -21,7 +21,7 @@ from bgnb.production.make_models import Production
 from bgnb.production.pipeline import make_models
 from bgnb.production.report import Report
 from bgnb.production.settings import CubeBinning
-from bgnb.production.write_models import write_models
+from bgnb.production.write_models import write_files
 from bgnb.simulation.dataset import make_test_dataset
 from bgnb.simulation.settings import TrueRecoSettings
 from bgnb.simulation.true_model import TrueModel, make_test_bg_cube_model
@@ -111,7 +111,7 @@ def make_true_reco(
     altitude, azimuth = group.alt_pnt, group.az_pnt
     true = make_test_bg_cube_model(group.model.axes, altitude * u.deg, true_model, azimuth * u.deg)
     with new_directory(out / "reco", overwrite=overwrite) as directory:
-        write_models(reco, directory)
+        write_files(reco, directory)
     with new_directory(out / "true", overwrite=overwrite) as directory:
         for write, name in zip((write_model, write_image), reco.report.groups[0].files, strict=True):
             write(true, directory / name, {"GROUP_ID": group_id, "ALT_PNT": altitude, "AZ_PNT": azimuth})

@@ -152,7 +152,7 @@ def check_runs(
     ----------
     indir : path
         Directory of the runs to check.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Its layout, see `open_runs`.
     modeldir : path
         A directory of models. An error that all their runs have in common is not found.

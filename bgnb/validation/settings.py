@@ -11,7 +11,7 @@ from bgnb._util.settings_groups import Choice, Number, Numbers, SettingsGroup, V
 from bgnb.production.settings import (
     CubeBinning,
     Grouping,
-    ModelSettings,
+    ProductionSettings,
     RunSelection,
     Sources,
     catalog_setting,
@@ -139,9 +139,9 @@ class CrossValidationSettings(SettingsGroup):
         super().__post_init__()
         _ = self.production("", "GADF")  # checks combinations of settings
 
-    def production(self, indir: str | Path, scheme: str) -> ModelSettings:
+    def production(self, indir: str | Path, scheme: str) -> ProductionSettings:
         """Return the settings of a production of models from all selected runs."""
-        return ModelSettings(
+        return ProductionSettings(
             indir=str(indir),
             scheme=scheme,
             test=self.test,

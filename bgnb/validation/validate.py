@@ -30,7 +30,7 @@ from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_reader import read_event_list
 from bgnb.production.pipeline import models_of_plan
-from bgnb.production.plan import make_plan, notes_on_selection, select_and_mask
+from bgnb.production.plan import make_plan, notes_on_selection, plan_of_runs, select_and_mask
 from bgnb.production.report import in_one_line
 from bgnb.production.settings import RunSelection
 from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_significance
@@ -69,7 +69,7 @@ def validate(
     indir : path
         Directory of the runs to predict. Runs that the models were made from bias the result
         in the models' favour.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Its layout, see `open_runs`.
     outdir : path, optional
         Directory to make, with ``report.json`` and plots.
@@ -130,7 +130,7 @@ def cross_validate(
     ----------
     indir : path
         Directory of event lists.
-    scheme : {"GADF", "HESS"}
+    scheme : str
         Its layout, see `open_runs`.
     outdir : path, optional
         Directory to make, with ``report.json`` and plots.
@@ -179,7 +179,7 @@ def cross_validate(
                 held_out = order[fold::folds]
                 others = [obs_id for obs_id in order if obs_id not in held_out]
                 chosen = RunSelection(select=others if size == largest else others[:size], catalog=catalog)
-                models = models_of_plan(make_plan(replace(plan.settings, selection=chosen)), progress=False).models
+                models = models_of_plan(plan_of_runs(runs, replace(plan.settings, selection=chosen)), progress=False).models
                 found, failed = _predict(models, runs, held_out, plan.mask, settings.prediction)
                 predictions += found
                 errors |= failed

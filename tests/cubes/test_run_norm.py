@@ -49,7 +49,7 @@ def test_norm_is_posterior_maximum(counts):
     mean = np.exp(design @ best.x + (variance - 0.2**2 - (0.1 * X) ** 2) / 2)
     np.testing.assert_allclose(found.factor(ENERGY), mean, rtol=1e-5)
     np.testing.assert_allclose(found.covariance, design @ covariance @ design.T, rtol=1e-3)
-    assert set(found.as_dict()) == set(vars(found)) - {"covariance"}
+    assert set(found.as_dict()) == set(vars(found)) - {"covariance", "of_models"}
 
 
 @pytest.mark.parametrize("source", ["run", "model"])
@@ -62,6 +62,7 @@ def test_without_counts_norm_is_one(source):
     assert values == pytest.approx((1, 0.2, 0, 0.1, 0, 0), abs=1e-12)
     assert (found.source, found.counts, found.expected) == ("model", counts.sum(), expected.sum())
     np.testing.assert_allclose(found.covariance, 0.2**2 + 0.1**2 * np.outer(X, X) + of_models)
+    np.testing.assert_allclose(found.of_models, of_models)
 
 
 def test_many_counts_decide_the_norm():

@@ -70,7 +70,7 @@ def test_regions_against_their_package(shape, frame):
     }[shape]()
     sky = random_sky()
     expected = region.contains(SkyCoord(sky.transform_to(frame)), tangent_plane(frame))
-    found = read_exclusions([region]).covers(sky.ra.deg, sky.dec.deg)
+    found = read_exclusions(region).covers(sky.ra.deg, sky.dec.deg)
     assert np.count_nonzero(expected) > 1000
     assert np.count_nonzero(found != expected) < 10  # at the edges
 

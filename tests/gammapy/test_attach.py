@@ -30,7 +30,8 @@ from bgnb import (
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.radial import radial_mean
 from bgnb.cubes.rotate import rotate_to_radec
-from bgnb.files.background_tables import REVERSED, write_background
+from bgnb.files.background_tables import REVERSED, background_hdus
+from bgnb.files.fits_writer import write_fits
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_altaz, separation
 from bgnb.observations.event_list import EventList
 from tests.helpers.commands import output_of
@@ -192,7 +193,7 @@ def groups(entry):
 def test_reversed_background_round_trip(tmp_path):
     """A background of frame REVERSE_LON_RADEC is reflected in DETX, and reflected back by reading."""
     rate = asymmetric_model("RADEC").rate
-    write_background(rate, tmp_path / "b.fits", fovalign=REVERSED, keywords={})
+    write_fits(tmp_path / "b.fits", background_hdus(rate, fovalign=REVERSED, keywords={}))
     with fits.open(tmp_path / "b.fits") as hdus:
         row = hdus["BACKGROUND"].data[0]
         np.testing.assert_allclose(row["DETX_LO"], -AXES.detx.value[:0:-1], atol=1e-12)
@@ -207,7 +208,7 @@ def test_background_rates_have_logarithms(tmp_path):
     values = asymmetric_model().rate.quantity.value.copy()
     values[1, 2, 3], values[4, 5, 6] = 0, 1e-44
     rate = Cube(AXES, u.Quantity(values, "MeV-1 s-1 sr-1"))
-    write_background(rate, tmp_path / "b.fits", fovalign="ALTAZ", keywords={"OBS_ID": 7})
+    write_fits(tmp_path / "b.fits", background_hdus(rate, fovalign="ALTAZ", keywords={"OBS_ID": 7}))
     back = read_background(tmp_path / "b.fits", "BACKGROUND")[0].quantity.value
     assert back[1, 2, 3] == back[4, 5, 6] == back.min() == np.finfo(np.float32).tiny
     np.testing.assert_allclose(back[values > 1e-44], values[values > 1e-44], rtol=1e-6)
@@ -321,6 +322,47 @@ def test_missing_components_are_noted(models, tmp_path):
     observations = Table.read(tmp_path / "store" / "obs-index.fits.gz")
     assert {"OBS_ID", "RA_PNT", "ALT_PNT", "LIVETIME"} <= set(observations.colnames)
     assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(201))) == 50
+
+
+def test_store_of_single_files(models, tmp_path):
+    """In scheme FILES, the index has a row for each HDU that Gammapy uses, with the classes that files state."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    for name in ("obs-index.fits.gz", "hdu-index.fits.gz"):
+        (indir / name).unlink()
+    responses = {  # EXTNAME: HDUCLAS1, HDUCLAS2, HDUCLAS4
+        "POINT SPREAD FUNCTION": ("RESPONSE", "RPSF", "3GAUSS"),  # as of CTA 1DC
+        "EDISP": ("RESPONSE", "EDISP", "EDISP_2D"),
+        "BKG": ("RESPONSE", "BKG", "BKG_3D"),
+        "PSF": ("RESPONSE", "RPSF", "PSF_NEW"),  # unknown to Gammapy
+        "RAD_MAX": ("RESPONSE", "RAD_MAX", "RAD_MAX_2D"),
+        "": ("RESPONSE", "RPSF", "PSF_TABLE"),  # Gammapy opens HDUs by name
+    }
+    with fits.open(indir / "data" / "run3.fits.gz") as hdus:
+        for name, classes in responses.items():
+            hdu = fits.BinTableHDU.from_columns([fits.Column("ENERG_LO", "E", array=[0.1])], name=name)
+            hdu.header["HDUCLAS1"], hdu.header["HDUCLAS2"], hdu.header["HDUCLAS4"] = classes
+            hdus.append(hdu)
+        hdus.writeto(indir / "data" / "run3.fits.gz", overwrite=True)
+    before = digests_and_times(indir)
+    report = attach(models, indir, "FILES", tmp_path / "store")
+    assert digests_and_times(indir) == before
+    assert [entry.missing for entry in report.runs] == [("edisp", "psf"), ()]
+    rows = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
+    assert [tuple(row[name] for name in ("HDU_TYPE", "HDU_CLASS", "HDU_NAME")) for row in rows[rows["OBS_ID"] == 3]] == [
+        ("events", "events", "EVENTS"),
+        ("gti", "gti", "GTI"),
+        ("aeff", "aeff_2d", "AEFF"),
+        ("psf", "psf_3gauss", "POINT SPREAD FUNCTION"),
+        ("edisp", "edisp_2d", "EDISP"),
+        ("rad_max", "rad_max_2d", "RAD_MAX"),
+        ("bkg", "bkg_3d", "BACKGROUND"),
+    ]
+    assert set(rows["FILE_DIR"]) == {"../in/data", "backgrounds"}
+    assert len(rows[rows["OBS_ID"] == 2]) == 4
+    observations = Table.read(tmp_path / "store" / "obs-index.fits.gz")
+    assert observations["OBS_ID"].tolist() == [2, 3]
+    assert (observations["TSTART"].unit, observations.meta["MJDREFI"]) == ("s", 51910)
+    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(3))) == 50
 
 
 def test_missing_location_is_noted(models, tmp_path):

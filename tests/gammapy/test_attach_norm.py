@@ -116,6 +116,9 @@ def test_norm_and_covariance_are_stated(hess_data, tmp_path):
         nearest = [int(np.argmin(np.abs(of_models - each))) for each in np.log(centres)]
         covariance = np.array(table["COVARIANCE"])
         np.testing.assert_allclose(covariance, expected.covariance[np.ix_(nearest, nearest)], rtol=0.1, atol=2e-5)
+        of_models = np.array(table["OF_MODELS"])
+        np.testing.assert_allclose(of_models, expected.of_models[np.ix_(nearest, nearest)], rtol=0.1, atol=2e-5)
+        assert 0 < np.trace(of_models) < np.trace(covariance)
         if norm == "model":
             assert (stated["norm"], stated["tilt"], stated["correlation"]) == (1, 0, 0)
             assert "norms of the runs" not in str(report)
@@ -129,7 +132,8 @@ def test_norm_and_covariance_are_stated(hess_data, tmp_path):
 def test_runs_with_far_norms_are_noted(counts, expected, far):
     """A run is noted if its counts differ by more than three times scatter and counting error; one without any as well."""
     values = {"norm_error": 0.1, "tilt": 0.0, "tilt_error": 0.0, "correlation": 0.0, "curvature": 0.0, "reference_tev": 1.0}
-    norm = RunNorm(norm=1.2, source="run", counts=counts, expected=expected, covariance=np.zeros((1, 1)), **values)
+    values |= dict.fromkeys(("covariance", "of_models"), np.zeros((1, 1)))
+    norm = RunNorm(norm=1.2, source="run", counts=counts, expected=expected, **values)
     nothing = replace(norm, source="model", counts=0, expected=0.0)
     notes = notes_on_norms({7: norm, 8: nothing}, "run", 0.14)
     assert len(notes) == 1 + far

@@ -73,7 +73,7 @@ def events_hdu(parts: Mapping[str, Any]) -> fits.BinTableHDU:
     columns = [fits.Column(name, "D", unit=parts["units"].get(name), array=values) for name, values in parts["events"].items()]
     hdu = fits.BinTableHDU.from_columns(columns, name="EVENTS")
     keywords = {name: value for name, value in parts.items() if name.isupper() and value is not None}
-    defaults = {"ONTIME": ONTIME, "TSTART": TSTART, "TSTOP": TSTART + ONTIME, "TELESCOP": "HESS", "TIMESYS": "TT"}
+    defaults = {"ONTIME": ONTIME, "TSTART": TSTART, "TSTOP": TSTART + ONTIME, "TELESCOP": "HESS", "TIMESYS": "TT", "N_TELS": 4}
     defaults |= {"MJDREFI": int(MJDREF), "MJDREFF": MJDREF % 1, "HDUCLASS": "GADF", "HDUCLAS1": "EVENTS"} | SITE
     for name, value in (defaults | keywords).items():
         if parts.get(name, "") is not None:

@@ -160,7 +160,7 @@ def test_notebook_compares_two_methods(tmp_path, monkeypatch):
 def test_missing_gammapy_is_an_error(tmp_path):
     """Without Gammapy, the notebook fails with the command that installs it."""
     with raises("notebook-failed", "Gammapy", "pip install 'bgnb[gammapy]'", kind=NotebookError):
-        run_notebook("use_in_gammapy", tmp_path / "out.ipynb")
+        run_notebook("significance_map", tmp_path / "out.ipynb")
 
 
 @pytest.fixture(scope="module")

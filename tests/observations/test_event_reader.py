@@ -231,11 +231,11 @@ def test_wrong_directories_and_schemes(tmp_path):
     """Name the directory, the index or the scheme that cannot be used."""
     with raises("not-found", tmp_path / "nowhere"):
         open_runs(tmp_path / "nowhere", "GADF")
-    with raises("not-found", "obs-index.fits.gz nor obs-index.fits"):
+    with raises("not-found", "obs-index.fits.gz nor obs-index.fits", "FILES"):
         open_runs(tmp_path, "GADF")
     with raises("not-found", "runinfo.fits.gz nor runinfo.fits"):
         open_runs(tmp_path, "HESS")
-    with raises("unknown-choice", "scheme", "FITS", "GADF, HESS"):
+    with raises("unknown-choice", "scheme", "FITS", "GADF, HESS, FILES"):
         open_runs(tmp_path, "FITS")
 
 

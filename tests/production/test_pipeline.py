@@ -92,16 +92,18 @@ def test_order_of_index_has_no_effect(indir, tmp_path):
 
 
 @pytest.mark.slow
-def test_both_schemes_give_the_same_models(tmp_path):
-    """GADF and HESS directories of the same runs give equal models."""
+def test_all_schemes_give_the_same_models(tmp_path):
+    """The same runs give equal models in all schemes."""
     parts = [run(obs_id, 300) for obs_id in (2, 3)]
     one = make_bg_cube_models(write_gadf(tmp_path / "g", parts), "GADF", tmp_path / "one", select="all")
     two = make_bg_cube_models(write_hess(tmp_path / "h", parts), "HESS", tmp_path / "two", select="all")
-    assert one.runs == two.runs
-    assert one.groups == two.groups
+    three = make_bg_cube_models(tmp_path / "g" / "data", "FILES", tmp_path / "three", select="all")
+    assert one.runs == two.runs == three.runs
+    assert one.groups == two.groups == three.groups
     for group in one.groups:
-        first, second = (read_model(tmp_path / name / group.files[0]) for name in ("one", "two"))
+        first, second, third = (read_model(tmp_path / name / group.files[0]) for name in ("one", "two", "three"))
         assert np.array_equal(first.rate.quantity, second.rate.quantity)
+        assert np.array_equal(first.rate.quantity, third.rate.quantity)
 
 
 @pytest.mark.slow
@@ -150,7 +152,7 @@ def test_quick_test_takes_twenty_runs(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["{in}", "FITS", "{out}"], ["SCHEME", "'FITS'", "GADF, HESS"]),
+        (["{in}", "FITS", "{out}"], ["SCHEME", "'FITS'", "GADF, HESS, FILES"]),
         (["{tmp}/none", "GADF", "{out}"], ["/none", "[not-found]"]),
         (["{foreign}", "GADF", "{out}"], ["/foreign", "obs-index.fits.gz", "[not-found]"]),
         (["{in}", "GADF", "{out}", "--method", "ring"], ["--method", "'ring'", "spline, classic, michi, unsmoothed"]),
@@ -449,7 +451,7 @@ def test_runs_that_end_at_a_limit(tmp_path):
     write_model(limited, tmp_path / "m.fits")
     assert fits.getheader(tmp_path / "m.fits", "BACKGROUND")["HI_THRES"] == limited.axes.energy[stop].value
     back = read_model(tmp_path / "m.fits").stack.runs
-    assert back == tuple(replace(entry, n_tels=None, notes=()) for entry in limited.stack.runs)
+    assert back == tuple(replace(entry, notes=()) for entry in limited.stack.runs)
 
 
 @pytest.mark.slow

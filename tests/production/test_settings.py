@@ -17,7 +17,7 @@ from bgnb import make_bg_cube_models, validate
 from bgnb._util.settings_groups import Flag, Number, Numbers, Value, Whole
 from bgnb.cli.main import main
 from bgnb.cubes.method import methods
-from bgnb.production.settings import ModelSettings
+from bgnb.production.settings import ProductionSettings
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
@@ -147,10 +147,10 @@ def test_unknown_lookup_is_refused(indir, tmp_path):
         bgnb.attach(models, indir, "GADF", tmp_path / "store", between="farthest")
 
 
-@pytest.mark.parametrize("name", ModelSettings.declared())
+@pytest.mark.parametrize("name", ProductionSettings.declared())
 def test_settings_appear_everywhere(name):
     """Each setting is an argument and an option, is documented and is stored."""
-    declared = ModelSettings.declared()[name].metadata["declaration"]
+    declared = ProductionSettings.declared()[name].metadata["declaration"]
     signature = inspect.signature(make_bg_cube_models)
     assert name in signature.parameters
     words = " ".join(make_bg_cube_models.__doc__.split())
@@ -160,18 +160,18 @@ def test_settings_appear_everywhere(name):
         assert described in words
     assert max(map(len, make_bg_cube_models.__doc__.splitlines())) <= 100
     assert name in {option.name for option in main.commands["make-bg-cube-models"].params}
-    stored = ModelSettings(indir="in", scheme="GADF").as_dict()
+    stored = ProductionSettings(indir="in", scheme="GADF").as_dict()
     assert name + declared.kind.suffix in stored
-    assert len(stored) == len(ModelSettings.declared())
+    assert len(stored) == len(ProductionSettings.declared())
 
 
 @pytest.mark.parametrize("changes", [{}, CHANGED, {"min_livetime": "5 h", "test": True, "n_fov": np.int64(8)}])
 def test_stored_settings_are_restored(changes):
     """Settings survive conversion to JSON and back."""
-    settings = ModelSettings.from_options({"indir": "in", "scheme": "hess"} | changes)
+    settings = ProductionSettings.from_options({"indir": "in", "scheme": "hess"} | changes)
     stored = json.loads(json.dumps(settings.as_dict()))
-    assert ModelSettings.from_dict(stored) == settings
-    assert ModelSettings.from_dict(stored).as_dict() == stored
+    assert ProductionSettings.from_dict(stored) == settings
+    assert ProductionSettings.from_dict(stored).as_dict() == stored
 
 
 @pytest.mark.parametrize(
@@ -223,19 +223,19 @@ def test_examples_of_numbers_fit_the_kind():
 def test_invalid_combinations_are_refused(changes, code, words):
     """Settings that contradict each other or have no effect are errors."""
     with raises(code, *words):
-        ModelSettings.from_options({"indir": "in", "scheme": "GADF"} | changes)
+        ProductionSettings.from_options({"indir": "in", "scheme": "GADF"} | changes)
 
 
 def test_defaults_depend_on_other_settings(tmp_path):
     """The number of bins depends on the method, and the edges of groups on ``test``; values given are kept."""
     required = {"indir": tmp_path, "scheme": "gadf"}
-    spline = ModelSettings.from_options(required | {"method": "spline", "n_fov": 8})
+    spline = ProductionSettings.from_options(required | {"method": "spline", "n_fov": 8})
     assert (spline.binning.n_energy, spline.binning.n_fov) == (30, 8)
-    assert ModelSettings.from_options(required | {"method": "michi"}).binning.n_energy == 20
-    quick = ModelSettings.from_options(required | {"test": True, "exclusion_radius": "0 deg", "catalog": tmp_path / "c"})
+    assert ProductionSettings.from_options(required | {"method": "michi"}).binning.n_energy == 20
+    quick = ProductionSettings.from_options(required | {"test": True, "exclusion_radius": "0 deg", "catalog": tmp_path / "c"})
     assert quick.as_dict()["alt_edges_deg"] == [0, 45, 90]
     assert quick.as_dict()["catalog"] == str(tmp_path / "c")
-    edges = ModelSettings.from_options(required | {"test": True, "alt_edges": "0,90"}).as_dict()["alt_edges_deg"]
+    edges = ProductionSettings.from_options(required | {"test": True, "alt_edges": "0,90"}).as_dict()["alt_edges_deg"]
     assert edges == [0, 90]
 
 
@@ -275,7 +275,7 @@ def test_directory_as_config_is_unreadable(indir, tmp_path):
 @pytest.mark.parametrize(("name", "value"), [("energy_min", "0.2 TeV"), ("energy_min_tev", 0.2), ("energy-min", "200 GeV")])
 def test_units_of_stored_quantities(name, value):
     """Quantities have their unit in the value or in the name."""
-    settings = ModelSettings.from_dict({"indir": "in", "scheme": "GADF", name: value})
+    settings = ProductionSettings.from_dict({"indir": "in", "scheme": "GADF", name: value})
     assert settings.binning.energy_min == pytest.approx(0.2)
 
 

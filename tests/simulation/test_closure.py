@@ -205,7 +205,7 @@ def test_true_reco_writes_models_once(tmp_path, monkeypatch):
             write_model(model, path, *arguments)
 
         monkeypatch.setattr(f"{module}.write_model", record)
-    monkeypatch.delattr("bgnb.production.pipeline.write_models")
+    monkeypatch.delattr("bgnb.production.pipeline.write_files")
     make_true_reco(tmp_path / "out", test=True, trigger_rate=3.0)
     name = "bg_cube_model_group27_table.fits.gz"
     assert written == [("spline", name), ("true", name)]

@@ -255,14 +255,17 @@ def test_files_do_not_depend_on_workers(tmp_path):
 
 
 def test_schemes_have_the_same_events(tmp_path):
-    """Runs read back in both schemes have the events and metadata that were drawn."""
-    for scheme in ("GADF", "HESS"):
+    """Runs read back in all schemes have the events and metadata that were drawn."""
+    for scheme in ("GADF", "HESS", "FILES"):
         table = make_test_dataset(tmp_path / scheme, scheme, n_runs=2, trigger_rate=2.0, seed=6)
-    gadf, hess = (open_runs(tmp_path / scheme, scheme) for scheme in ("GADF", "HESS"))
-    assert gadf.obs_ids == hess.obs_ids == [1, 2]
+    gadf, hess, files = (open_runs(tmp_path / scheme, scheme) for scheme in ("GADF", "HESS", "FILES"))
+    assert gadf.obs_ids == hess.obs_ids == files.obs_ids == [1, 2]
+    assert files.simulated == {1, 2}
+    assert not list((tmp_path / "FILES").glob("*.fits*"))
     for obs_id in (1, 2):
-        one, other = (read_event_list(runs.files(obs_id)) for runs in (gadf, hess))
+        one, other, third = (read_event_list(runs.files(obs_id)) for runs in (gadf, hess, files))
         assert np.array_equal(one.ra, other.ra)
+        assert np.array_equal(one.ra, third.ra)
         drawn = make_test_eventlist(table[obs_id - 1], TrueModel(trigger_rate=2.0), seed=6)
         assert np.array_equal(one.time, drawn.time)
         assert (one.livetime, one.energy_threshold, one.site) == (other.livetime, 0.1, other.site)

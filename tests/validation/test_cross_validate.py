@@ -50,7 +50,7 @@ def no_model_files(monkeypatch):
         raise AssertionError("models must stay in memory")
 
     for module in ("bgnb.production.write_models", "bgnb.production.pipeline"):
-        monkeypatch.setattr(f"{module}.write_models", fail)
+        monkeypatch.setattr(f"{module}.write_files", fail)
     for name in ("write_model", "write_spline", "write_groups"):
         monkeypatch.setattr(f"bgnb.production.write_models.{name}", fail)
     for name in ("mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile", "TemporaryFile"):

@@ -164,7 +164,7 @@ def test_probability_of_norm_is_uniform(monkeypatch):
             counts = rng.poisson(mean * np.exp(rng.normal(-(scatter**2) / 2, scatter)))
             norm = module.RunNorm(
                 norm=1.0, norm_error=0.1, tilt=0.0, tilt_error=0.0, correlation=0.0, curvature=0.0, reference_tev=1.0,
-                source="run", covariance=np.zeros((1, 1)),
+                source="run", covariance=np.zeros((1, 1)), of_models=np.zeros((1, 1)),
                 counts=int(counts), expected=mean,
             )  # fmt: skip
             values.append(module.compare_norm(MODELS, RATE, norm, planes, (70.0, 180.0)).p_value)

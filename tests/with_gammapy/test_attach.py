@@ -256,6 +256,28 @@ def test_gammapy_opens_all_runs(hess_data, tmp_path, caplog):
     assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
 
 
+@pytest.mark.slow
+def test_gammapy_opens_single_files(hess_data, tmp_path, caplog):
+    """Gammapy opens runs without an index as with one: events, responses, backgrounds, livetime and reference time."""
+    model_directory(tmp_path / "models")
+    gadf = attach(tmp_path / "models", hess_data, "GADF", tmp_path / "gadf")
+    report = attach(tmp_path / "models", hess_data / "data", "FILES", tmp_path / "files")
+    assert report.call == "get_observations()"
+    assert report.runs == gadf.runs
+    index, files = DataStore.from_dir(tmp_path / "gadf"), DataStore.from_dir(tmp_path / "files")
+    observations = files.get_observations()
+    assert [int(obs_id) for obs_id in observations.ids] == report.obs_ids == index.obs_table["OBS_ID"].tolist()
+    assert files.obs_table.time_ref == index.obs_table.time_ref
+    for obs_id in report.obs_ids[::13]:
+        one, other = index.obs(obs_id), files.obs(obs_id)
+        assert one.observation_live_time_duration == other.observation_live_time_duration
+        assert one.events.table.meta == other.events.table.meta
+        np.testing.assert_array_equal(one.events.table["ENERGY"], other.events.table["ENERGY"])
+        for part in ("aeff", "edisp", "psf", "bkg"):
+            np.testing.assert_array_equal(getattr(one, part).data, getattr(other, part).data)
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
 @pytest.mark.parametrize("simulated", [True, False])
 def test_gammapy_opens_scheme_hess(tmp_path, simulated):
     """Gammapy opens runs of scheme HESS as the report advises."""

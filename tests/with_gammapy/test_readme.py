@@ -4,10 +4,12 @@ import shlex
 
 import pytest
 
+pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
+from gammapy.data import DataStore
+
 from tests.helpers.commands import output_of
 from tests.test_readme import steps
 
-pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy and its dependencies
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -25,5 +27,7 @@ def test_readme_lines_on_gammapy(hess_data, tmp_path, monkeypatch):
             output_of(*shlex.split(text, comments=True))
         elif "gammapy" in text:
             exec(compile(text, "README.md", "exec"), names)
-    assert len(names["observations"]) == 40
+    assert len(DataStore.from_dir("store").get_observations()) == 40
+    counts, background = (names["dataset"].counts.data.sum(), names["dataset"].background.data.sum())
+    assert 1.05 < counts / background < 1.08  # the Crab Nebula
     assert names["background"].data.shape == (30, 40, 40)

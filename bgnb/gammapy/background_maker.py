@@ -1,0 +1,150 @@
+"""Maker of Gammapy that fills the background of datasets from models."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astropy.io import fits
+from astropy.table import Table
+from gammapy.datasets import SpectrumDataset
+from gammapy.irf import Background2D, Background3D
+from gammapy.makers import MapDatasetMaker, SpectrumDatasetMaker
+from gammapy.makers.core import Maker
+
+from bgnb._util.errors import BgnbError
+from bgnb.cubes.model_set import ModelSet
+from bgnb.files.fits_writer import fits_content
+from bgnb.files.model_directory import read_models
+from bgnb.gammapy.background_priors import BackgroundErrors
+from bgnb.gammapy.observations import row_of, run_of
+from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
+from bgnb.gammapy.settings import BackgroundSettings
+from bgnb.production.make_models import Production
+
+if TYPE_CHECKING:
+    from gammapy.data import Observation
+    from gammapy.datasets import MapDataset
+
+
+class BackgroundMaker(Maker):
+    """Make the background of datasets from models.
+
+    The background is that of `bgnb.attach`: the mean rate of the models over the pointings of the observation, with
+    its norm. Put this maker after `~gammapy.makers.MapDatasetMaker` or `~gammapy.makers.SpectrumDatasetMaker`, which
+    need a selection without ``"background"`` if observations have no background. The column BKG_NORM of
+    ``dataset.meta_table`` has the norm; further columns with the uncertainty are used by `set_background_priors`.
+
+    Parameters
+    ----------
+    models : `~bgnb.ModelSet`, `~bgnb.Production` or path
+        Models, or their directory.
+    norm : {"run", "model"}
+        Norm of the observation, from its events outside known sources, or that of the models; see `bgnb.norm_of_run`.
+    maker : `~gammapy.makers.MapDatasetMaker`, optional
+        Maker whose ``make_background`` projects the background on the geometry of the dataset; by default a
+        `~gammapy.makers.MapDatasetMaker` or `~gammapy.makers.SpectrumDatasetMaker` with default settings.
+    **settings
+        Further settings: ``kind``, ``model_lookup``, ``catalog``, ``mask_radius`` and ``exclude`` of `bgnb.attach`.
+
+    Raises
+    ------
+    BgnbError
+        If a setting is invalid, or the models cannot be read or interpolated.
+
+    Examples
+    --------
+    >>> from gammapy.makers import DatasetsMaker, MapDatasetMaker  # doctest: +SKIP
+    >>> maker = MapDatasetMaker(selection=["counts", "exposure", "psf", "edisp"])  # doctest: +SKIP
+    >>> makers = DatasetsMaker([maker, bgnb.gammapy.BackgroundMaker("models")])  # doctest: +SKIP
+    >>> datasets = makers.run(dataset, observations)  # doctest: +SKIP
+    """
+
+    tag = "BackgroundMaker"
+
+    def __init__(
+        self,
+        models: ModelSet | Production | str | Path,
+        norm: str = "run",
+        maker: MapDatasetMaker | None = None,
+        **settings: Any,
+    ) -> None:
+        if isinstance(models, Production):
+            models = models.models
+        elif not isinstance(models, ModelSet):
+            models = read_models(models)
+        if unknown := sorted(settings.keys() - BackgroundSettings.declared().keys()):
+            known = ", ".join(BackgroundSettings.declared())
+            raise BgnbError("unknown-choice", f"unknown setting '{unknown[0]}'; use one of {known}")
+        self.norm, self.maker = norm, maker
+        self._background_of = RunBackgrounds(models, BackgroundSettings(norm=norm, **settings))
+
+    def make_irf(self, observation: Observation) -> Background3D | Background2D:
+        """Make the background of an observation.
+
+        Parameters
+        ----------
+        observation : `~gammapy.data.Observation`
+            The observation, with events, good time intervals and, for the energy threshold, the effective area.
+
+        Returns
+        -------
+        `~gammapy.irf.Background3D` or `~gammapy.irf.Background2D`
+            Rate per ontime, which can be assigned to ``observation.bkg``. ``meta`` has norm and uncertainty.
+
+        Raises
+        ------
+        DataError
+            If the observation cannot be used, or belongs to another instrument than the models.
+        """
+        return _irf(self._make(observation))
+
+    def run(self, dataset: MapDataset, observation: Observation) -> MapDataset:
+        """Fill the background of a dataset.
+
+        Parameters
+        ----------
+        dataset : `~gammapy.datasets.MapDataset` or `~gammapy.datasets.SpectrumDataset`
+            The dataset of the observation.
+        observation : `~gammapy.data.Observation`
+            The observation.
+
+        Returns
+        -------
+        `~gammapy.datasets.MapDataset` or `~gammapy.datasets.SpectrumDataset`
+            The same dataset.
+
+        Raises
+        ------
+        DataError
+            If the observation cannot be used, or belongs to another instrument than the models.
+        """
+        background = self._make(observation)
+        with_background = copy(observation)
+        with_background.bkg = _irf(background)
+        maker = self.maker
+        if maker is None:
+            maker = SpectrumDatasetMaker() if isinstance(dataset, SpectrumDataset) else MapDatasetMaker()
+        dataset.background = maker.make_background(dataset.counts.geom, with_background)
+        edges = dataset.counts.geom.axes["energy"].edges.to_value("TeV")
+        counts = dataset.background.data.sum(axis=(1, 2))
+        errors = replace(BackgroundErrors.of_run(background).on_edges(edges), counts=counts)
+        table = Table() if dataset.meta_table is None else dataset.meta_table.copy()
+        for name, values in {"BKG_NORM": [background.norm.norm], **errors.columns}.items():
+            table[name] = values
+        dataset.meta_table = table
+        return dataset
+
+    def _make(self, observation: Observation) -> RunBackground:
+        files = run_of(observation)
+        row = row_of(observation, str(files.events.path))
+        return self._background_of(files, row["ALT_PNT"], row["AZ_PNT"])
+
+
+def _irf(background: RunBackground) -> Background3D | Background2D:
+    kind = Background2D if background.kind == "bkg_2d" else Background3D
+    with fits.open(BytesIO(fits_content(background.hdus))) as hdus:
+        return kind.from_hdulist(hdus, hdu="BACKGROUND")

@@ -1,0 +1,180 @@
+"""Background of a run: the mean rate of the models over the run, with its norm, as Gammapy expects it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+
+from bgnb._util.arrays import Floats
+from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, without_empty_ends
+from bgnb.cubes.cube import Cube
+from bgnb.cubes.exclusion_mask import SourceMask
+from bgnb.cubes.model_set import ModelSet, RateForRun
+from bgnb.cubes.prediction import point_rate
+from bgnb.cubes.rotate import rotate_to_radec
+from bgnb.cubes.run_norm import RunNorm, norm_of_run
+from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, background_hdus, metadata, norm_keywords
+from bgnb.files.exclusion_regions import read_exclusions
+from bgnb.gammapy.settings import BackgroundSettings
+from bgnb.observations.coordinates import FovAlign
+from bgnb.observations.event_list import EventList, RunFiles
+from bgnb.observations.event_reader import read_event_list, read_events_header
+from bgnb.observations.fits_table import FitsTable
+from bgnb.observations.run_selection import read_catalog
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunBackground:
+    """Background of a run.
+
+    Parameters
+    ----------
+    run : `~bgnb.EventList`
+        The run.
+    header : `~bgnb.observations.fits_table.FitsTable`
+        Header of its events, without the values of the index.
+    rate : `~bgnb.Cube`
+        Rate per ontime at the bin centres, averaged over the pointings of the run.
+    fovalign : str or None
+        Frame: ALTAZ, RADEC or REVERSE_LON_RADEC, whose rate is given in RADEC; None for radial backgrounds.
+    kind : {"bkg_3d", "bkg_2d"}
+        Cube, or its mean over the azimuth about the pointing.
+    groups : mapping of int to float
+        Mean weights of the groups whose models make the background; empty for a spline.
+    norm : `~bgnb.RunNorm`
+        Norm and tilt relative to the models, and their uncertainty.
+    covariance, of_models : ndarray, shape (energy, energy)
+        Covariance of the logarithm of the predicted counts between the energy bins of the rate, and the part of it
+        that is due to the models.
+    coverage : `~bgnb.cubes.coverage.Coverage`
+        Numbers of events outside the axes of the models.
+    is_continued : bool
+        True if the rate is continued beyond the energies of the models.
+    keywords : mapping
+        Keywords of the HDU, see `~bgnb.files.background_tables.metadata`.
+    """
+
+    run: EventList
+    header: FitsTable
+    rate: Cube
+    fovalign: str | None
+    kind: str
+    groups: Mapping[int, float]
+    norm: RunNorm
+    covariance: Floats
+    of_models: Floats
+    coverage: Coverage
+    is_continued: bool
+    keywords: Mapping[str, Any]
+
+    @property
+    def hdus(self) -> list[Any]:
+        """HDUs of a file: BACKGROUND and COVARIANCE."""
+        covariance = {"COVARIANCE": self.covariance, "OF_MODELS": self.of_models}
+        return background_hdus(self.rate, keywords=self.keywords, fovalign=self.fovalign, kind=self.kind, covariance=covariance)
+
+
+class RunBackgrounds:
+    """Function that makes the background of a run from models.
+
+    Parameters
+    ----------
+    models : `~bgnb.ModelSet`
+        The models.
+    settings : `~bgnb.gammapy.settings.BackgroundSettings`
+        Settings.
+
+    Raises
+    ------
+    BgnbError
+        If the models cannot be interpolated, or the catalogue or an exclusion region cannot be used.
+    """
+
+    def __init__(self, models: ModelSet, settings: BackgroundSettings) -> None:
+        models.check_interpolable()
+        self._models, self._settings = models, settings
+        self._mask = None
+        if settings.norm == "run":
+            self._mask = SourceMask.around(read_catalog(settings.catalog), settings.mask_radius * u.deg)
+            self._mask += read_exclusions(settings.exclude)
+        self._of_groups: dict[int, Cube] = {}
+
+    def __call__(self, files: RunFiles, alt_pnt: float, az_pnt: float) -> RunBackground:
+        """Make the background of a run.
+
+        Parameters
+        ----------
+        files : `~bgnb.observations.event_list.RunFiles`
+            The run.
+        alt_pnt, az_pnt : float
+            Its mean pointing, deg, for the header.
+
+        Raises
+        ------
+        DataError
+            If the run cannot be used, or belongs to another instrument.
+        """
+        models, settings = self._models, self._settings
+        run, header = read_event_list(files), read_events_header(replace(files, index={}))
+        models.check_instrument(run)
+        found = models.mean_rate_for(run, settings.model_lookup)
+        at_centers = self._at_bin_centers(found)
+        rate = continue_to_events(at_centers, run)
+        fovalign = None if settings.kind == "bkg_2d" else _frame(models.fovalign, header, run)
+        if fovalign and fovalign != models.fovalign and models.fovalign == "ALTAZ":
+            rate = rotate_to_radec(rate, run)
+        norm = norm_of_run(models, found, run, settings.norm, self._mask)  # type: ignore[arg-type]
+        factor = run.livetime / run.ontime
+        energy = rate.axes.energy_centers.value
+        # Energies at which the rate is continued have the errors of the first or last bin.
+        nearest = np.abs(np.log(energy[:, None] / found.rate.axes.energy_centers.value)).argmin(axis=1)
+        keywords = metadata(
+            energy_range=models.energy_range(found.weights),
+            telescop=run.telescop.strip(),
+            alt_pnt=alt_pnt,
+            az_pnt=az_pnt,
+            live_fraction=factor,
+            ontime=run.ontime,
+            livetime=run.livetime,
+            scatter=models.scatter,
+        )
+        groups = ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in found.weights.items())
+        return RunBackground(
+            run=run,
+            header=header,
+            rate=Cube(rate.axes, rate.quantity * (factor * norm.factor(energy))[:, None, None]),
+            fovalign=fovalign,
+            kind=settings.kind,
+            groups=found.weights,
+            norm=norm,
+            covariance=norm.covariance[np.ix_(nearest, nearest)],
+            of_models=norm.of_models[np.ix_(nearest, nearest)],
+            coverage=coverage(run, at_centers.axes, models.fovalign),
+            is_continued=len(energy) > at_centers.axes.shape[0],
+            keywords=keywords | {"OBS_ID": run.obs_id, "GROUPS": groups} | norm_keywords(norm),
+        )
+
+    def _at_bin_centers(self, found: RateForRun) -> Cube:
+        """Return the rates at the bin centres; those of single groups are cached, as interpolated rates rarely occur twice."""
+        if len(found.weights) != 1:
+            return point_rate(without_empty_ends(found.rate))
+        (group_id,) = found.weights
+        if group_id not in self._of_groups:
+            self._of_groups[group_id] = point_rate(without_empty_ends(found.rate))
+        return self._of_groups[group_id]
+
+
+def _frame(fovalign: FovAlign, header: FitsTable, run: EventList) -> str:
+    """Choose the frame in which Gammapy predicts the background of a run correctly.
+
+    Gammapy interprets all backgrounds of runs of H.E.S.S. DR1 as REVERSE_LON_RADEC. It
+    averages ALTAZ backgrounds from the start of the first good time interval as if there were
+    no gaps.
+    """
+    if (header.get("CREATOR"), header.get("HDUVERS")) == HESS_DR1_WRITER:
+        return REVERSED
+    return "RADEC" if fovalign == "ALTAZ" and len(run.gti) > 1 else fovalign
