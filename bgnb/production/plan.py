@@ -169,9 +169,8 @@ def select_and_mask(
     if sources.sources == "mask":
         mask = SourceMask.around(read_catalog(selection.catalog), sources.mask_radius * u.deg) + mask
         select = "all" if select == "far" else select
-    return select_runs(runs, select, selection.catalog, selection.exclusion_radius * u.deg, on_error), mask if len(
-        mask
-    ) else None
+    selected = select_runs(runs, select, selection.catalog, selection.exclusion_radius * u.deg, on_error)
+    return selected, mask if len(mask) else None
 
 
 def notes_on_selection(
