@@ -29,3 +29,27 @@ def test_map_of_the_crab_nebula(hess_data, tmp_path):
     assert result["observed"]["mean"] == pytest.approx(0, abs=0.05)
     assert result["observed"]["width"] == pytest.approx(1, abs=0.05)
     assert pictures(tmp_path / "out.ipynb") == 2
+
+
+@pytest.mark.slow
+def test_extended_source_is_found(tmp_path):
+    """A simulated cloud of 51 expected events is found, as large as it is, beside a source that is excluded."""
+    result = notebook_result(run_notebook("extended_source", tmp_path / "out.ipynb"))
+    assert result["outside"] == pytest.approx(1, abs=0.08)
+    for name in ("background fixed", "background with priors"):
+        excess, sigma = result[name]["excess"], result[name]["sigma"]
+        assert excess[0] > 3 * excess[1]
+        assert excess[0] == pytest.approx(51, abs=2 * excess[1])
+        assert sigma[0] == pytest.approx(0.25, abs=2 * sigma[1])
+    assert pictures(tmp_path / "out.ipynb") == 1
+
+
+@pytest.mark.slow
+def test_limits_grow_with_uncertainty(hess_data, tmp_path):
+    """Limits on NGC 253 rise with the uncertainty of the background; its third run has fewer events than the models say."""
+    values = {"indir": str(hess_data), "scan_max": "4e-12 cm-2 s-1 TeV-1"}
+    result = notebook_result(run_notebook("upper_limit", tmp_path / "out.ipynb", values))
+    limits = result["limits"]
+    assert 0.8e-12 < limits["background exact"] < limits["norm of the run"] < limits["norm of the models"] < 2e-12
+    assert result["norms"] == pytest.approx([0.90, 0.74, 0.96], abs=0.03)
+    assert pictures(tmp_path / "out.ipynb") == 1
