@@ -12,6 +12,7 @@ _EXTRAS = {
     "dashboards": ("dashboards need", ("anywidget", "bokeh", "ipywidgets", "matplotlib")),
     "notebooks": ("running notebooks needs", ("ipykernel", "nbconvert", "nbformat", "papermill")),
     "gammapy": ("this part of bgnb needs", ("gammapy",)),
+    "hist": ("histograms need", ("boost_histogram",)),
     "dask": ("a Dask scheduler needs", ("distributed",)),
 }
 
@@ -21,7 +22,7 @@ def require(extra: str, *modules: str) -> None:
 
     Parameters
     ----------
-    extra : {"plots", "dashboards", "notebooks", "gammapy", "dask"}
+    extra : {"plots", "dashboards", "notebooks", "gammapy", "hist", "dask"}
         The extra of bgnb that installs them.
     *modules : str
         Further modules of this extra that the work needs.
