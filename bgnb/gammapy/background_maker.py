@@ -19,7 +19,7 @@ from bgnb._util.errors import BgnbError
 from bgnb.cubes.model_set import ModelSet
 from bgnb.files.fits_writer import fits_content
 from bgnb.files.model_directory import read_models
-from bgnb.gammapy.background_priors import BackgroundErrors
+from bgnb.gammapy.background_priors import BackgroundErrors, counts_in_mask
 from bgnb.gammapy.observations import row_of, run_of
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import BackgroundSettings
@@ -35,7 +35,8 @@ class BackgroundMaker(Maker):
 
     The background is that of `bgnb.attach`: the mean rate of the models over the pointings of the observation, with
     its norm. Put this maker after `~gammapy.makers.MapDatasetMaker` or `~gammapy.makers.SpectrumDatasetMaker`, which
-    need a selection without ``"background"`` if observations have no background. The column BKG_NORM of
+    need a selection without ``"background"`` if observations have no background; and, if datasets are stacked, after
+    `~gammapy.makers.SafeMaskMaker`, so that the uncertainty takes the masks into account. The column BKG_NORM of
     ``dataset.meta_table`` has the norm; further columns with the uncertainty are used by `set_background_priors`.
 
     Parameters
@@ -130,8 +131,7 @@ class BackgroundMaker(Maker):
             maker = SpectrumDatasetMaker() if isinstance(dataset, SpectrumDataset) else MapDatasetMaker()
         dataset.background = maker.make_background(dataset.counts.geom, with_background)
         edges = dataset.counts.geom.axes["energy"].edges.to_value("TeV")
-        counts = dataset.background.data.sum(axis=(1, 2))
-        errors = replace(BackgroundErrors.of_run(background).on_edges(edges), counts=counts)
+        errors = replace(BackgroundErrors.of_run(background).on_edges(edges), counts=counts_in_mask(dataset, dataset.mask_safe))
         table = Table() if dataset.meta_table is None else dataset.meta_table.copy()
         for name, values in {"BKG_NORM": [background.norm.norm], **errors.columns}.items():
             table[name] = values
