@@ -184,12 +184,7 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
         FoVBackgroundModel(dataset_name=dataset.name, spectral_model=make(dataset, each))
         for dataset, each in zip(datasets, errors, strict=True)
     ]
-    names = set(datasets.names)
-    others = [
-        model
-        for model in datasets.models
-        if not (isinstance(model, FoVBackgroundModel) and names.issuperset(model.datasets_names))
-    ]
+    others = [model for model in datasets.models if not isinstance(model, FoVBackgroundModel)]
     models = Models([*others, *backgrounds])
     kept = set(models.parameters)
     penalties = [each for each in datasets._penalties or () if kept.issuperset(each.parameters)]

@@ -88,9 +88,8 @@ def test_units_are_converted(rate, kind):
     )
     if kind is Background3D:
         data = rate.quantity.to_value("TeV-1 min-1 deg-2").transpose(0, 2, 1).astype(">f8")
-        cube, _ = from_irf(
-            Background3D([energy, lon, lat.copy(name="fov_lat")], data, "TeV-1 min-1 deg-2", fov_alignment="ALTAZ")
-        )
+        axes = [energy, lon, lat.copy(name="fov_lat")]
+        cube, _ = from_irf(Background3D(axes, data, "TeV-1 min-1 deg-2", fov_alignment="ALTAZ"))
         expected = rate
     else:
         theta = [0, 0.4, 1.1, 2.0] * u.deg
