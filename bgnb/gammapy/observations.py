@@ -219,8 +219,7 @@ def _content(observation: Observation, where: str) -> bytes:
     columns.meta = times | {name: events.meta[name] for name in _EVENTS_KEYWORDS if name in events.meta}
     # Gammapy recognises the data of H.E.S.S. DR1, whose backgrounds it interprets otherwise, by these keywords.
     columns.meta |= {name: str((observation.meta.optional or {}).get(name, "")) for name in ("CREATOR", "HDUVERS")}
-    columns.meta |= {name: row[name] for name in ("OBS_ID", "RA_PNT", "DEC_PNT", "ONTIME", "LIVETIME")}
-    columns.meta |= {"DEADC": row["LIVETIME"] / row["ONTIME"]}
+    columns.meta |= {name: row[name] for name in ("OBS_ID", "RA_PNT", "DEC_PNT", "LIVETIME")}
     columns.meta |= {"GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
     good = Table({"START": (gti.time_start - zero).to("s"), "STOP": (gti.time_stop - zero).to("s")}, meta=times)
     hdus = [fits.PrimaryHDU(), table_hdu(columns, "EVENTS"), table_hdu(good, "GTI")]

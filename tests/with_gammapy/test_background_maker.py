@@ -18,7 +18,7 @@ from gammapy.maps import MapAxis, RegionGeom, WcsGeom
 from regions import CircleSkyRegion
 
 from bgnb import DataError, attach, read_models
-from bgnb.gammapy import BackgroundMaker, background_errors
+from bgnb.gammapy import BackgroundMaker, background_errors, make_models
 from tests.helpers.errors import raises
 from tests.helpers.gammapy_runs import DR1, GAPS, ORDINARY, write_rotating_runs
 from tests.helpers.model_directories import model_directory
@@ -151,7 +151,7 @@ def test_spectrum_datasets(models, observations, stored, use_region_center):
         assert isinstance(dataset, SpectrumDataset)
         at_centre = SpectrumDatasetMaker().make_background(empty.counts.geom, expected)
         region = empty.counts.geom.region
-        fine = WcsGeom.create(skydir=region.center, width=2, binsz=0.02, proj="TAN", axes=[ENERGY])
+        fine = WcsGeom.create(skydir=region.center, width=2, binsz=0.04, proj="TAN", axes=[ENERGY])
         integrated = MapDatasetMaker().make_background(fine, expected).to_region_nd_map(region, func=np.sum)
         assert np.abs(integrated.data / at_centre.data - 1).max() > 0.02
         reference, rtol = (at_centre, 1e-5) if use_region_center else (integrated, 0.01)
@@ -213,6 +213,17 @@ def test_maker_is_described_and_pickled(models, observations):
     default = BackgroundMaker(models["ALTAZ"], norm="model").run(dataset.copy(), observations[0])
     assert not np.allclose(default.background.data, one.background.data, rtol=1e-3)
     assert default.background.data.sum() == pytest.approx(one.background.data.sum(), rel=0.1)
+
+
+def test_models_and_maps_without_files(observations):
+    """Models of observations predict the counts of these observations in the field of view."""
+    settings = {"select": "all", "method": "classic", "n_energy": 6, "n_fov": 10, "energy_min": "0.4 TeV", "progress": False}
+    production = make_models(observations, **settings)
+    maker = BackgroundMaker(production, norm="model")
+    predicted = [maker.run(empty_map(each, 12 * u.deg), each).background.data.sum() for each in observations]
+    (group,) = production.models.models
+    assert sum(predicted) == pytest.approx(group.model.stack.counts.sum(), rel=0.05)
+    assert predicted[0] / predicted[2] == pytest.approx(2, rel=0.05)  # 30 and 15 min
 
 
 def test_maker_checks_its_settings(models, tmp_path):

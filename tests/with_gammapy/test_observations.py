@@ -208,11 +208,17 @@ def without_deadc(path):
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"DEADC   =", b"DEADX   =")))
 
 
+def damage(path):
+    """Overwrite compressed data."""
+    content = path.read_bytes()
+    path.write_bytes(content[:60] + bytes([255] * 40) + content[100:])
+
+
 FILES = {
     "missing": (lambda path: path.unlink(), "not-found"),
     "empty": (lambda path: path.write_bytes(b""), "unreadable"),
     "not compressed": (lambda path: path.write_bytes(b"events" * 1000), "unreadable"),
-    "damaged": (lambda path: path.write_bytes(path.read_bytes()[:500] + b"####" + path.read_bytes()[504:]), "unreadable"),
+    "damaged": (damage, "unreadable"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:9000]), "missing-hdu"),
     "metadata": (without_deadc, "missing-hdu"),
 }
@@ -256,7 +262,7 @@ def test_numbers_must_be_unique(observations):
 
 def test_no_observations_are_an_error():
     """There must be an observation."""
-    with raises("no-runs", "observations"):
+    with raises("no-runs", "no observations"):
         bgnb.gammapy.make_models([], **SETTINGS)
 
 
