@@ -118,9 +118,11 @@ class BackgroundMaker(Maker):
 
         Raises
         ------
-        DataError
-            If the observation cannot be used, or belongs to another instrument than the models.
+        BgnbError
+            If the dataset has off counts, the observation cannot be used, or belongs to another instrument than the models.
         """
+        if dataset.stat_type == "wstat":
+            raise BgnbError("invalid-argument", f"dataset {dataset.name}: its background is that of its off counts (OnOff)")
         maker = self.maker
         if maker is None:
             maker = SpectrumDatasetMaker() if isinstance(dataset, SpectrumDataset) else MapDatasetMaker()

@@ -11,7 +11,7 @@ from astropy.time import Time
 
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 from gammapy.data import DataStore, EventList, Observations
-from gammapy.datasets import Datasets, MapDataset, SpectrumDataset
+from gammapy.datasets import Datasets, MapDataset, SpectrumDataset, SpectrumDatasetOnOff
 from gammapy.irf import Background2D, Background3D
 from gammapy.makers import DatasetsMaker, MapDatasetMaker, SafeMaskMaker, SpectrumDatasetMaker
 from gammapy.maps import MapAxis, RegionGeom, WcsGeom
@@ -67,11 +67,11 @@ def empty_map(observation, width=5 * u.deg, name=None):
     return MapDataset.create(geom, energy_axis_true=TRUE_ENERGY, name=name)
 
 
-def empty_spectrum(observation, name=None):
+def empty_spectrum(observation):
     """Make an empty dataset of a region in which the background is not uniform."""
     centre = observation.pointing.fixed_icrs.directional_offset_by(60 * u.deg, 1.2 * u.deg)
     geom = RegionGeom(CircleSkyRegion(centre, 0.8 * u.deg), axes=[ENERGY])
-    return SpectrumDataset.create(geom, energy_axis_true=TRUE_ENERGY, name=name)
+    return SpectrumDataset.create(geom, energy_axis_true=TRUE_ENERGY)
 
 
 def parts_of(observation):
@@ -151,7 +151,7 @@ def test_spectrum_datasets(models, observations, stored, use_region_center):
         assert isinstance(dataset, SpectrumDataset)
         at_centre = SpectrumDatasetMaker().make_background(empty.counts.geom, expected)
         region = empty.counts.geom.region
-        fine = WcsGeom.create(skydir=region.center, width=2, binsz=0.04, proj="TAN", axes=[ENERGY])
+        fine = WcsGeom.create(skydir=region.center, width=2, binsz=0.02, proj="TAN", axes=[ENERGY])
         integrated = MapDatasetMaker().make_background(fine, expected).to_region_nd_map(region, func=np.sum)
         assert np.abs(integrated.data / at_centre.data - 1).max() > 0.02
         reference, rtol = (at_centre, 1e-5) if use_region_center else (integrated, 0.01)
@@ -244,6 +244,14 @@ def test_unusable_observation_is_an_error(models, observations):
     observation.events = EventList(observation.events.table[:0])
     with raises("no-events", "observation 1", kind=DataError):
         BackgroundMaker(models["ALTAZ"]).run(empty_map(observation), observation)
+
+
+def test_datasets_with_off_counts_are_refused(models, observations):
+    """The background of datasets with off counts is not replaced."""
+    spectrum = empty_spectrum(observations[0])
+    dataset = SpectrumDatasetOnOff.from_spectrum_dataset(dataset=spectrum, acceptance=1, acceptance_off=2)
+    with raises("invalid-argument", dataset.name, "off counts"):
+        BackgroundMaker(models["ALTAZ"]).run(dataset, observations[0])
 
 
 def test_map_far_from_the_pointing(models, observations):
