@@ -21,6 +21,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the tests execute the notebooks
 autosummary_generate = True
+autodoc_mock_imports = ["gammapy"]  # it needs an environment with older dependencies
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 

@@ -12,7 +12,7 @@ from bgnb._util import extras
 from bgnb._util.extras import require
 from tests.helpers.commands import error_of
 from tests.helpers.errors import raises
-from tests.helpers.requirements import extra
+from tests.helpers.requirements import everything, extra
 
 
 @pytest.fixture
@@ -30,8 +30,13 @@ def hide(monkeypatch):
 
 @pytest.mark.parametrize("name", extras._EXTRAS)
 def test_extra_installs_its_modules(name):
+    """Extras that are not in ``bgnb[all]`` need not be installed here."""
     _, modules = extras._EXTRAS[name]
-    assert set(modules) <= {Requirement(text).name for text in extra(name)}
+    assert set(modules) <= {Requirement(text).name.replace("-", "_") for text in extra(name)}
+    if not extra(name) <= everything() and not all(find_spec(module) for module in modules):
+        with raises("extra-missing", *modules, f"bgnb[{name}]"):
+            require(name)
+        return
     assert all(find_spec(module) for module in modules)
     require(name)
 
@@ -88,6 +93,15 @@ def test_dashboards_name_their_extra(name, hide, monkeypatch):
     monkeypatch.delitem(bgnb.dashboards.__dict__, name, raising=False)
     with raises("extra-missing", "ipywidgets", "bgnb[dashboards]"):
         getattr(bgnb.dashboards, name)
+
+
+@pytest.mark.parametrize("name", bgnb.gammapy.__all__)
+def test_gammapy_is_the_extra_of_its_names(name, hide, monkeypatch):
+    """The package itself can be imported and explored."""
+    hide("gammapy")
+    monkeypatch.delitem(bgnb.gammapy.__dict__, name, raising=False)
+    with raises("extra-missing", "gammapy", "bgnb[gammapy]"):
+        getattr(bgnb.gammapy, name)
 
 
 def test_copying_notebooks_needs_no_extra(hide, tmp_path):

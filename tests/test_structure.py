@@ -4,6 +4,7 @@ import ast
 import inspect
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,8 @@ def test_oldest_versions_are_tested():
 
 def test_public_names_have_docstrings():
     """Every public name loads, and has a docstring."""
-    for module in (bgnb, bgnb.dashboards):
+    modules = (bgnb, bgnb.dashboards, *([bgnb.gammapy] if find_spec("gammapy") else []))
+    for module in modules:
         for name in module.__all__:
             documented = getattr(module, name)
             assert documented.__doc__, name
@@ -92,7 +94,8 @@ def test_public_names_are_in_api_docs():
     """Every public name is listed in docs/api.md, and no other."""
     lines = (PACKAGE.parent / "docs" / "api.md").read_text().splitlines()
     listed = [line.strip() for line in lines if line.startswith("   ") and line.strip() != ":toctree: api"]
-    names = [name for name in bgnb.__all__ if name != "dashboards"] + [f"dashboards.{name}" for name in bgnb.dashboards.__all__]
+    names = [name for name in bgnb.__all__ if name not in ("dashboards", "gammapy")]
+    names += [f"dashboards.{name}" for name in bgnb.dashboards.__all__] + [f"gammapy.{name}" for name in bgnb.gammapy.__all__]
     assert sorted(listed) == sorted(names)
 
 

@@ -12,6 +12,7 @@ _EXTRAS = {
     "dashboards": ("dashboards need", ("anywidget", "bokeh", "ipywidgets", "matplotlib")),
     "notebooks": ("running notebooks needs", ("ipykernel", "nbconvert", "nbformat", "papermill")),
     "gammapy": ("this part of bgnb needs", ("gammapy",)),
+    "hist": ("histograms need", ("boost_histogram",)),
     "dask": ("a Dask scheduler needs", ("distributed",)),
     "regions": ("files of regions need", ("regions",)),
 }
@@ -22,7 +23,7 @@ def require(extra: str, *modules: str) -> None:
 
     Parameters
     ----------
-    extra : {"plots", "dashboards", "notebooks", "gammapy", "dask", "regions"}
+    extra : {"plots", "dashboards", "notebooks", "gammapy", "hist", "dask", "regions"}
         The extra of bgnb that installs them.
     *modules : str
         Further modules of this extra that the work needs.

@@ -12,6 +12,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb._util.errors import BgnbError
+from bgnb._util.extras import require
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.event_cuts import RunCounts, add_pieces, cut_events, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask, reach
@@ -106,6 +107,28 @@ class Stack:
     def telescop(self) -> str:
         """Name of the instrument; "" if no run states it."""
         return next((run.telescop.strip() for run in self.runs if run.telescop.strip()), "")
+
+    def to_hist(self) -> Any:
+        """Convert the counts to a histogram of boost-histogram, from which ``hist.Hist`` makes its own.
+
+        Returns
+        -------
+        ``boost_histogram.Histogram``
+            With integer storage and axes in energy (TeV), DETY and DETX (deg), in this order, whose names are ``metadata``.
+
+        Raises
+        ------
+        BgnbError
+            If boost-histogram is not installed.
+        """
+        require("hist")
+        import boost_histogram
+
+        names = ("energy", "dety", "detx")
+        axes = [boost_histogram.axis.Variable(getattr(self.axes, name).value, metadata=name) for name in names]
+        histogram = boost_histogram.Histogram(*axes, storage=boost_histogram.storage.Int64())
+        histogram.view()[...] = self.counts
+        return histogram
 
     def __add__(self, other: Stack) -> Stack:
         if not isinstance(other, Stack):

@@ -87,7 +87,7 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
         if "THETA_LO" in hdus[hdu].columns.names:
             return _radial_background(hdus[hdu], path, layout), "ALTAZ"
         cube, fovalign = read_rate_cube(hdus[hdu], path, layout)
-    return (_mirrored(cube) if reverse else cube), fovalign
+    return (mirrored(cube) if reverse else cube), fovalign
 
 
 def background_hdus(
@@ -123,7 +123,7 @@ def background_hdus(
         edges = {"ENERG": rate.axes.energy, "THETA": theta}
         hdu = _table("BACKGROUND", edges, _single(values).T, "E", RATE, stated)
     else:
-        in_file = _mirrored(rate) if fovalign == REVERSED else rate
+        in_file = mirrored(rate) if fovalign == REVERSED else rate
         hdu = cube_hdu("BACKGROUND", in_file.axes, _single(in_file.quantity), "E", RATE, stated)
     hdus = [primary, hdu]
     if covariance is not None:
@@ -320,7 +320,7 @@ def _unit(stated: str) -> u.Unit:
         return unit
 
 
-def _mirrored(cube: Cube) -> Cube:
+def mirrored(cube: Cube) -> Cube:
     """Reverse the direction of DETX."""
     return Cube(replace(cube.axes, detx=-cube.axes.detx[::-1]), cube.quantity[:, :, ::-1])
 

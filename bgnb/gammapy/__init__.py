@@ -1,6 +1,6 @@
 """Models for Gammapy: from its observations, as its backgrounds, and with priors for its fits.
 
-`make_models`, `BackgroundMaker` and `set_background_priors` need Gammapy (``pip install 'bgnb[gammapy]'``).
+All public names need Gammapy (``pip install 'bgnb[gammapy]'``).
 """
 
 from typing import Any

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astropy.io import fits
 from astropy.table import Table
 from gammapy.datasets import SpectrumDataset
-from gammapy.irf import Background2D, Background3D
 from gammapy.makers import MapDatasetMaker, SpectrumDatasetMaker
 from gammapy.makers.core import Maker
 
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.model_set import ModelSet
-from bgnb.files.fits_writer import fits_content
 from bgnb.files.model_directory import read_models
-from bgnb.gammapy.background_priors import BackgroundErrors
+from bgnb.gammapy.background_priors import BackgroundErrors, counts_in_mask
+from bgnb.gammapy.irfs import to_irf
 from bgnb.gammapy.observations import row_of, run_of
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import BackgroundSettings
@@ -28,6 +25,7 @@ from bgnb.production.make_models import Production
 if TYPE_CHECKING:
     from gammapy.data import Observation
     from gammapy.datasets import MapDataset
+    from gammapy.irf import Background2D, Background3D
 
 
 class BackgroundMaker(Maker):
@@ -35,7 +33,8 @@ class BackgroundMaker(Maker):
 
     The background is that of `bgnb.attach`: the mean rate of the models over the pointings of the observation, with
     its norm. Put this maker after `~gammapy.makers.MapDatasetMaker` or `~gammapy.makers.SpectrumDatasetMaker`, which
-    need a selection without ``"background"`` if observations have no background. The column BKG_NORM of
+    need a selection without ``"background"`` if observations have no background; and, if datasets are stacked, after
+    `~gammapy.makers.SafeMaskMaker`, so that the uncertainty takes the masks into account. The column BKG_NORM of
     ``dataset.meta_table`` has the norm; further columns with the uncertainty are used by `set_background_priors`.
 
     Parameters
@@ -119,32 +118,34 @@ class BackgroundMaker(Maker):
 
         Raises
         ------
-        DataError
-            If the observation cannot be used, or belongs to another instrument than the models.
+        BgnbError
+            If the dataset has off counts, the observation cannot be used, or belongs to another instrument than the models.
         """
-        background = self._make(observation)
-        with_background = copy(observation)
-        with_background.bkg = _irf(background)
+        if dataset.stat_type == "wstat":
+            raise BgnbError("invalid-argument", f"dataset {dataset.name}: its background is that of its off counts (OnOff)")
         maker = self.maker
         if maker is None:
             maker = SpectrumDatasetMaker() if isinstance(dataset, SpectrumDataset) else MapDatasetMaker()
+        # Gammapy cannot integrate over a region and over time at once.
+        background = self._make(observation, in_altaz=getattr(maker, "use_region_center", True))
+        with_background = copy(observation)
+        with_background.bkg = _irf(background)
         dataset.background = maker.make_background(dataset.counts.geom, with_background)
         edges = dataset.counts.geom.axes["energy"].edges.to_value("TeV")
-        counts = dataset.background.data.sum(axis=(1, 2))
-        errors = replace(BackgroundErrors.of_run(background).on_edges(edges), counts=counts)
+        errors = replace(BackgroundErrors.of_run(background).on_edges(edges), counts=counts_in_mask(dataset, dataset.mask_safe))
         table = Table() if dataset.meta_table is None else dataset.meta_table.copy()
         for name, values in {"BKG_NORM": [background.norm.norm], **errors.columns}.items():
             table[name] = values
         dataset.meta_table = table
         return dataset
 
-    def _make(self, observation: Observation) -> RunBackground:
+    def _make(self, observation: Observation, *, in_altaz: bool = True) -> RunBackground:
         files = run_of(observation)
         row = row_of(observation, str(files.events.path))
-        return self._background_of(files, row["ALT_PNT"], row["AZ_PNT"])
+        return self._background_of(files, row["ALT_PNT"], row["AZ_PNT"], in_altaz=in_altaz)
 
 
 def _irf(background: RunBackground) -> Background3D | Background2D:
-    kind = Background2D if background.kind == "bkg_2d" else Background3D
-    with fits.open(BytesIO(fits_content(background.hdus))) as hdus:
-        return kind.from_hdulist(hdus, hdu="BACKGROUND")
+    irf = to_irf(background.rate, background.fovalign, kind=background.kind)
+    irf.meta = {name: card[0] if isinstance(card, tuple) else card for name, card in background.keywords.items()}
+    return irf

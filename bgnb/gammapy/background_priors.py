@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: Standard deviation of the logarithm of the counts that is assumed in each energy bin in addition, so that every
 #: covariance can be inverted.
 BIN_ERROR = 0.001
+# Standard deviation below which a tilt is due to rounding.
+_NO_TILT = 1e-6
 _COLUMNS = ("BKG_ENERGY", "BKG_COUNTS", "BKG_COV", "BKG_COV_MODELS")
 
 
@@ -104,13 +106,25 @@ def _square_root(matrix: Floats) -> Floats:
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
+def counts_in_mask(dataset: MapDataset, mask: Any) -> Floats:
+    """Sum the background of a dataset in each energy bin, within a mask if it selects anything."""
+    counts = dataset.background.data
+    if mask is not None and mask.data.any():
+        counts = np.where(mask.data, counts, 0.0)
+    return np.reshape(counts, (len(counts), -1)).sum(axis=1)
+
+
 def background_errors(dataset: MapDataset) -> BackgroundErrors:
-    """Return the uncertainty of the background of a dataset in its energy bins.
+    """Return the uncertainty of the background of a dataset in its energy bins; the counts are those within its mask.
 
     Parameters
     ----------
     dataset : `~gammapy.datasets.MapDataset` or `~gammapy.datasets.SpectrumDataset`
         Dataset of an observation, or stacked, whose background was made by `BackgroundMaker`.
+
+    Returns
+    -------
+    BackgroundErrors
 
     Raises
     ------
@@ -121,7 +135,8 @@ def background_errors(dataset: MapDataset) -> BackgroundErrors:
     if table is None or not set(_COLUMNS) <= set(table.colnames):
         message = "meta_table has no uncertainty of the background; make it with bgnb.gammapy.BackgroundMaker"
         raise BgnbError("missing-column", f"dataset {dataset.name}: {message}")
-    return BackgroundErrors.from_columns(table).on_edges(dataset.counts.geom.axes["energy"].edges.to_value("TeV"))
+    errors = BackgroundErrors.from_columns(table).on_edges(dataset.counts.geom.axes["energy"].edges.to_value("TeV"))
+    return replace(errors, counts=counts_in_mask(dataset, dataset.mask))
 
 
 def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset], *, per_energy: bool = False) -> Datasets:
@@ -161,23 +176,22 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
     from gammapy.modeling.models import FoVBackgroundModel, Models
     from gammapy.stats import GaussianPriorPenalty
 
-    datasets = Datasets(datasets if isinstance(datasets, Datasets) or hasattr(datasets, "counts") else list(datasets))
+    if not isinstance(datasets, Datasets):
+        datasets = Datasets(datasets if hasattr(datasets, "counts") else list(datasets))
     errors = [background_errors(dataset) for dataset in datasets]
     make = _norms_per_energy if per_energy else _norm_and_tilt
     backgrounds = [
         FoVBackgroundModel(dataset_name=dataset.name, spectral_model=make(dataset, each))
         for dataset, each in zip(datasets, errors, strict=True)
     ]
-    names = set(datasets.names)
-    others = [
-        model
-        for model in datasets.models
-        if not (isinstance(model, FoVBackgroundModel) and names.issuperset(model.datasets_names))
-    ]
+    others = [model for model in datasets.models if not isinstance(model, FoVBackgroundModel)]
     models = Models([*others, *backgrounds])
+    kept = set(models.parameters)
+    penalties = [each for each in datasets._penalties or () if kept.issuperset(each.parameters)]
     if per_energy:
         norms = [parameter for model in backgrounds for parameter in model.parameters]
-        models.set_penalties([GaussianPriorPenalty(norms, mean=np.ones(len(norms)), covariance=_joint_covariance(errors))])
+        penalties.append(GaussianPriorPenalty(norms, mean=np.ones(len(norms)), covariance=_joint_covariance(errors)))
+    models.set_penalties(penalties or None)
     datasets.models = models
     return datasets
 
@@ -193,7 +207,7 @@ def _norm_and_tilt(dataset: MapDataset, errors: BackgroundErrors) -> Any:
     weighted = design.T * errors.counts
     project = np.linalg.solve(weighted @ design, weighted)
     covariance = project @ errors.covariance @ project.T
-    variance_of_tilt = covariance[1, 1] if len(covariance) > 1 else 0.0
+    variance_of_tilt = covariance[1, 1] if len(covariance) > 1 and covariance[1, 1] > _NO_TILT**2 else 0.0
     pivot = covariance[0, 1] / variance_of_tilt if variance_of_tilt > 0 else float(np.average(x, weights=errors.counts))
     at_pivot = np.array([1.0, -pivot])[: len(covariance)]
     model = PowerLawNormSpectralModel(norm=1, tilt=0, reference=f"{np.exp(pivot)} TeV")

@@ -14,7 +14,7 @@ from astropy.table import Table
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.settings_groups import with_settings
-from bgnb.files.fits_writer import fits_content
+from bgnb.files.fits_writer import fits_content, table_hdu
 from bgnb.observations.coordinates import Site, pointing_altaz
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import HduLocation, RunFiles
@@ -26,8 +26,11 @@ from bgnb.production.settings import ModelSettings
 if TYPE_CHECKING:
     from gammapy.data import Observation
 
-# Keywords of the effective area that are used.
-_AEFF_KEYWORDS = ("OBS_ID", "LO_THRES", "HI_THRES")
+# Columns and keywords of events, besides those made here, and keywords of the effective area that are used. DETX and DETY are
+# not needed; those of Gammapy's simulations are mirrored with respect to GADF.
+_EVENTS_COLUMNS = ("RA", "DEC", "ENERGY", "EVENT_ID")
+_EVENTS_KEYWORDS = ("OBJECT", "TELESCOP", "N_TELS", "RADESYS", "RADECSYS", "EQUINOX", "OBS_MODE")
+_AEFF_KEYWORDS = ("LO_THRES", "HI_THRES")
 
 
 @with_settings(ModelSettings)
@@ -126,10 +129,7 @@ def run_of(observation: Observation) -> RunFiles:
     BgnbError
         If its ``obs_id`` is not an integer.
     """
-    try:
-        obs_id = int(observation.obs_id)
-    except (TypeError, ValueError):
-        raise BgnbError("invalid-value", f"obs_id of an observation must be an integer, got {observation.obs_id!r}") from None
+    obs_id = _obs_id(observation)
     path = Path(f"observation {obs_id}")
     hdus: dict[str, Any] = {
         name.lower(): HduLocation(path, name, optional=name == "AEFF") for name in ("EVENTS", "GTI", "AEFF")
@@ -139,17 +139,12 @@ def run_of(observation: Observation) -> RunFiles:
 
 def row_of(observation: Observation, where: str) -> dict[str, Any]:
     """Return the row of an observation in the table of runs; ``where`` names it in errors."""
-    gti, location = _required(observation, "gti", where), _site(observation, where)
-    pointing = getattr(observation.pointing, "fixed_icrs", None)
-    if pointing is None:
-        message = "does not track a fixed position (pointing); only such observations are supported"
-        raise DataError("unsupported-mode", f"{where}: {message}")
-    middle = gti.time_start[0].tt.mjd / 2 + gti.time_stop[-1].tt.mjd / 2
-    altitude, azimuth = pointing_altaz(pointing.ra.deg, pointing.dec.deg, middle, location)
-    target = observation.meta.target if observation.meta else None
+    gti, pointing, meta = _good_time(observation, where), _pointing(observation, where), _required(observation, "meta", where)
+    middle = gti.time_start.min().tt.mjd / 2 + gti.time_stop.max().tt.mjd / 2
+    altitude, azimuth = pointing_altaz(pointing.ra.deg, pointing.dec.deg, middle, _site(observation, where))
     return {
-        "OBS_ID": int(observation.obs_id),
-        "OBJECT": str((target and target.name) or ""),
+        "OBS_ID": _obs_id(observation),
+        "OBJECT": str((meta.target and meta.target.name) or ""),
         "RA_PNT": pointing.ra.deg,
         "DEC_PNT": pointing.dec.deg,
         "ALT_PNT": altitude,
@@ -159,20 +154,52 @@ def row_of(observation: Observation, where: str) -> dict[str, Any]:
     }
 
 
+def _obs_id(observation: Observation) -> int:
+    """Return the number of an observation."""
+    try:
+        return int(str(observation.obs_id))
+    except ValueError:
+        raise BgnbError("invalid-value", f"obs_id of an observation must be an integer, got {observation.obs_id!r}") from None
+
+
+def _read(observation: Observation, name: str, where: str) -> Any:
+    """Return a component of an observation, which Gammapy may read from a file, or raise a `DataError`."""
+    try:
+        return getattr(observation, name)
+    except Exception as error:  # Gammapy and Astropy raise errors of many kinds
+        code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
+        raise DataError(code, f"{where}: Gammapy cannot read {name}: {type(error).__name__}: {error}") from None
+
+
 def _required(observation: Observation, name: str, where: str) -> Any:
     """Return a component of an observation, or raise a `DataError` if it is missing or cannot be read."""
-    try:
-        component = getattr(observation, name)
-    except (OSError, KeyError, AttributeError) as error:
-        raise DataError("unreadable", f"{where}: {name} cannot be read: {error}") from None
+    component = _read(observation, name, where)
     if component is None:
-        raise DataError("missing-hdu", f"{where}: there is no component {name}")
+        reason = ", or the header of the events lacks what Gammapy needs, such as DEADC" if name == "meta" else ""
+        raise DataError("missing-hdu", f"{where}: the component {name} is missing{reason}")
     return component
+
+
+def _good_time(observation: Observation, where: str) -> Any:
+    """Return the good time intervals."""
+    gti = _required(observation, "gti", where)
+    if not len(gti.table):
+        raise DataError("bad-gti", f"{where}: there are no good time intervals (gti), or none in the time selected")
+    return gti
+
+
+def _pointing(observation: Observation, where: str) -> Any:
+    """Return the position that an observation tracks."""
+    position = _required(observation, "pointing", where).fixed_icrs
+    if position is None:
+        message = "does not track a fixed position (pointing); only such observations are supported"
+        raise DataError("unsupported-mode", f"{where}: {message}")
+    return position
 
 
 def _site(observation: Observation, where: str) -> Site:
     """Return the location of the observatory."""
-    location = observation.observatory_earth_location
+    location = _read(observation, "observatory_earth_location", where)
     if location is None:
         raise DataError("unknown-site", f"{where}: observatory_earth_location is missing; set location of the observation")
     lon, lat, height = location.geodetic
@@ -181,21 +208,25 @@ def _site(observation: Observation, where: str) -> Site:
 
 def _content(observation: Observation, where: str) -> bytes:
     """Return a FITS file of an observation with the HDUs EVENTS, GTI and AEFF, of which only the header is filled."""
-    events = _required(observation, "events", where).to_table_hdu()
-    gti, site = _required(observation, "gti", where), _site(observation, where)
-    header, pointing = events.header, observation.pointing.fixed_icrs
-    header["EXTNAME"], header["OBS_ID"] = "EVENTS", int(observation.obs_id)
-    header["RA_PNT"], header["DEC_PNT"] = pointing.ra.deg, pointing.dec.deg
-    header["GEOLON"], header["GEOLAT"], header["ALTITUDE"] = site.lon, site.lat, site.height
-    for keyword in ("CHECKSUM", "DATASUM"):  # of the original file
-        header.remove(keyword, ignore_missing=True)
-    # Other keywords describe the observation before it was filtered.
-    ontime = observation.observation_time_duration.to_value("s")
-    header["ONTIME"], header["LIVETIME"] = ontime, observation.observation_live_time_duration.to_value("s")
-    header["DEADC"] = header["LIVETIME"] / ontime
-    hdus = [fits.PrimaryHDU(), events, gti.to_table_hdu()]
-    aeff = observation.aeff
+    row, site = row_of(observation, where), _site(observation, where)
+    gti, events = _good_time(observation, where), _required(observation, "events", where).table
+    zero = gti.time_ref.tt
+    times = {"MJDREFI": int(zero.mjd), "MJDREFF": zero.mjd % 1, "TIMESYS": "TT", "TIMEUNIT": "s"}
+    columns = Table({"TIME": (events["TIME"] - zero).to("s")})
+    for name in _EVENTS_COLUMNS:
+        if name in events.colnames:
+            columns[name] = events[name]
+    columns.meta = times | {name: events.meta[name] for name in _EVENTS_KEYWORDS if str(events.meta.get(name, ""))}
+    # Gammapy recognises the data of H.E.S.S. DR1, whose backgrounds it interprets otherwise, by these keywords.
+    columns.meta |= {name: str((observation.meta.optional or {}).get(name, "")) for name in ("CREATOR", "HDUVERS")}
+    columns.meta |= {name: row[name] for name in ("OBS_ID", "RA_PNT", "DEC_PNT", "LIVETIME")}
+    columns.meta |= {"GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
+    good = Table({"START": (gti.time_start - zero).to("s"), "STOP": (gti.time_stop - zero).to("s")}, meta=times)
+    hdus = [fits.PrimaryHDU(), table_hdu(columns, "EVENTS"), table_hdu(good, "GTI")]
+    aeff = _read(observation, "aeff", where)
+    if aeff is None and "aeff" in observation.available_hdus:
+        raise DataError("missing-hdu", f"{where}: Gammapy finds no effective area (aeff), which has the energy threshold")
     if aeff is not None:
-        hdus.append(fits.BinTableHDU.from_columns([fits.Column("ENERG_LO", "D", array=[0.0])], name="AEFF"))
-        hdus[-1].header.update({name: aeff.meta[name] for name in _AEFF_KEYWORDS if name in (aeff.meta or {})})
+        limits = {name: aeff.meta[name] for name in _AEFF_KEYWORDS if name in (aeff.meta or {})}
+        hdus.append(table_hdu(Table({"ENERG_LO": [0.0]}, meta=limits), "AEFF"))
     return fits_content(hdus)

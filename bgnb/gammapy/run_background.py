@@ -103,7 +103,7 @@ class RunBackgrounds:
             self._mask += read_exclusions(settings.exclude)
         self._of_groups: dict[int, Cube] = {}
 
-    def __call__(self, files: RunFiles, alt_pnt: float, az_pnt: float) -> RunBackground:
+    def __call__(self, files: RunFiles, alt_pnt: float, az_pnt: float, *, in_altaz: bool = True) -> RunBackground:
         """Make the background of a run.
 
         Parameters
@@ -112,6 +112,8 @@ class RunBackgrounds:
             The run.
         alt_pnt, az_pnt : float
             Its mean pointing, deg, for the header.
+        in_altaz : bool
+            Keep the frame ALTAZ if Gammapy can predict the background in it; otherwise it is averaged in RADEC.
 
         Raises
         ------
@@ -124,7 +126,7 @@ class RunBackgrounds:
         found = models.mean_rate_for(run, settings.model_lookup)
         at_centers = self._at_bin_centers(found)
         rate = continue_to_events(at_centers, run)
-        fovalign = None if settings.kind == "bkg_2d" else _frame(models.fovalign, header, run)
+        fovalign = None if settings.kind == "bkg_2d" else _frame(models.fovalign, header, run, in_altaz)
         if fovalign and fovalign != models.fovalign and models.fovalign == "ALTAZ":
             rate = rotate_to_radec(rate, run)
         norm = norm_of_run(models, found, run, settings.norm, self._mask)  # type: ignore[arg-type]
@@ -168,7 +170,7 @@ class RunBackgrounds:
         return self._of_groups[group_id]
 
 
-def _frame(fovalign: FovAlign, header: FitsTable, run: EventList) -> str:
+def _frame(fovalign: FovAlign, header: FitsTable, run: EventList, in_altaz: bool) -> str:
     """Choose the frame in which Gammapy predicts the background of a run correctly.
 
     Gammapy interprets all backgrounds of runs of H.E.S.S. DR1 as REVERSE_LON_RADEC. It
@@ -177,4 +179,4 @@ def _frame(fovalign: FovAlign, header: FitsTable, run: EventList) -> str:
     """
     if (header.get("CREATOR"), header.get("HDUVERS")) == HESS_DR1_WRITER:
         return REVERSED
-    return "RADEC" if fovalign == "ALTAZ" and len(run.gti) > 1 else fovalign
+    return fovalign if in_altaz and len(run.gti) == 1 else "RADEC"

@@ -113,7 +113,7 @@ def _read_hdus(files: RunFiles, notes: list[str], columns: Collection[str] = _CO
         here = {kind: location for kind, location in locations.items() if location.path == path}
         found = read_tables(path, [location.hdu for location in here.values()], columns, files.content)
         for kind, table in zip(here, found, strict=True):
-            if table := table or _by_usual_name(kind, here[kind], notes, columns):
+            if table := table or _by_usual_name(kind, here[kind], notes, columns, files):
                 tables[kind] = table
                 notes += table.notes
     for kind, location in locations.items():
@@ -123,11 +123,13 @@ def _read_hdus(files: RunFiles, notes: list[str], columns: Collection[str] = _CO
     return tables
 
 
-def _by_usual_name(kind: str, location: HduLocation, notes: list[str], columns: Collection[str]) -> FitsTable | None:
+def _by_usual_name(
+    kind: str, location: HduLocation, notes: list[str], columns: Collection[str], files: RunFiles
+) -> FitsTable | None:
     """Read the HDU EVENTS or GTI if the index states a wrong name, as in data of MAGIC."""
     if kind == "AEFF" or isinstance(location.hdu, HduClass) or str(location.hdu).upper() == kind:
         return None
-    (table,) = read_tables(location.path, [kind], columns)
+    (table,) = read_tables(location.path, [kind], columns, files.content)
     if table:
         notes.append(f"the index names HDU {location.hdu}, which is missing; {kind} is used")
     return table

@@ -53,6 +53,22 @@ def test_live_fraction_of_runs(tmp_path):
     assert stack_runs([], AXES).live_fraction is None
 
 
+def test_counts_as_histogram(event_lists):
+    """Counts become a histogram on the same axes."""
+    pytest.importorskip("boost_histogram")
+    stack = stack_runs(event_lists, AXES)
+    histogram = stack.to_hist()
+    np.testing.assert_array_equal(histogram.values(), stack.counts)
+    assert histogram.sum() == stack.counts.sum() > 0
+    assert [axis.metadata for axis in histogram.axes] == ["energy", "dety", "detx"]
+    for axis in histogram.axes:
+        np.testing.assert_array_equal(axis.edges, getattr(AXES, axis.metadata).value)
+    bins = np.argwhere(stack.counts == stack.counts.max())[0]
+    centres = [float(axis.centers[number]) for axis, number in zip(histogram.axes, bins, strict=True)]
+    histogram.fill(*([centre] for centre in centres))
+    assert histogram[tuple(bins)] == stack.counts.max() + 1
+
+
 def test_no_run_is_counted_twice(event_lists):
     stack = stack_runs(event_lists[:2], AXES)
     with raises("duplicate-run", "run 2"):

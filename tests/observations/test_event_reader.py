@@ -13,6 +13,7 @@ from astropy.time import Time
 from numpy.testing import assert_allclose
 
 from bgnb import DataError, open_runs, read_event_list
+from bgnb.observations.event_list import HduLocation
 from bgnb.observations.fits_table import read_table, read_tables
 from bgnb.observations.gadf_keywords import mjdref_tt, site_of
 from tests.helpers.errors import raises
@@ -200,6 +201,22 @@ def test_schemes_read_equal_runs(tmp_path):
 
 
 @pytest.mark.slow
+def test_run_in_memory(tmp_path):
+    """A run in memory is read like that of its file, also with wrong names of HDUs; errors have the name of its path."""
+    files = open_runs(write_gadf(tmp_path / "in", [run(1)]), "GADF").files(1)
+    content = gzip.decompress(files.events.path.read_bytes())
+    place = HduLocation(tmp_path / "nowhere", "EVENTS")
+    for gti in ("GTI", "STDGTI"):
+        places = {"events": place, "gti": replace(place, hdu=gti), "aeff": replace(place, hdu="AEFF")}
+        one, other = read_event_list(replace(files, **places, content=lambda: content)), read_event_list(files)
+        for name in ("time", "ra", "dec", "energy", "gti"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert (one.livetime, one.energy_threshold) == (other.livetime, other.energy_threshold)
+    for broken, code in ((content[:6000], "truncated"), (b"", "empty-file")):
+        with raises(code, "nowhere", kind=DataError):
+            read_event_list(replace(files, **places, content=lambda broken=broken: broken))
+
+
 def test_computed_altitude_and_azimuth(tmp_path):
     """Compute altitude and azimuth that are not stated as astropy does."""
     positions = [{"RA_PNT": ra, "DEC_PNT": -45.0} for ra in (70.0, 80.0)]

@@ -33,6 +33,7 @@ from bgnb.observations.coordinates import FieldOfView
 from tests.helpers.drift import AXES as DRIFT_AXES
 from tests.helpers.drift import GTIS, drifting_models, drifting_run, expected_rates
 from tests.helpers.files import digests_and_times
+from tests.helpers.gammapy_runs import DR1, GAPS, ORDINARY, write_rotating_runs
 from tests.helpers.model_directories import model_directory
 from tests.helpers.run_files import SITE, run, write_gadf, write_hess
 
@@ -41,26 +42,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 STEPS = 36  # steps of the sum in each energy bin
-ORDINARY, DR1, GAPS = 1, 2, 3
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Simulate runs near the zenith, where the field of view rotates fast: ordinary, as of H.E.S.S. DR1, and with a gap."""
-    indir = tmp_path_factory.mktemp("simulated") / "runs"
-    table = make_test_dataset(indir, n_runs=3, trigger_rate=1.0, alt_range=(72, 78), az_range=(150, 210), seed=3)
-    for obs_id, row in zip((ORDINARY, DR1, GAPS), table, strict=True):
-        with fits.open(indir / "data" / f"run{obs_id:06d}.fits.gz", mode="update") as hdus:
-            header = hdus["EVENTS"].header
-            if obs_id == DR1:
-                header["CREATOR"], header["HDUVERS"] = "SASH FITS::EventListWriter", "0.2"
-            if obs_id == GAPS:  # the first five minutes, and the last ten
-                start = row["TSTART"]
-                times = np.array([start, start + 1200]), np.array([start + 300, start + 1800])
-                columns = [fits.Column(n, "D", unit="s", array=v) for n, v in zip(("START", "STOP"), times, strict=True)]
-                hdus["GTI"] = fits.BinTableHDU.from_columns(columns, header=hdus["GTI"].header)
-                header["ONTIME"], header["LIVETIME"], header["DEADC"] = 900.0, 700.0, 700 / 900
-    return indir
+    return write_rotating_runs(tmp_path_factory.mktemp("simulated") / "runs")
 
 
 def predicted_by_gammapy(observation, geom, oversampling=12):

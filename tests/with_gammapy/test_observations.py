@@ -1,0 +1,278 @@
+"""Models made from observations of Gammapy are those of the same runs."""
+
+import gzip
+from dataclasses import replace
+from shutil import copytree
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import AltAz
+from astropy.table import Table
+from astropy.time import Time
+
+pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
+from gammapy.data import GTI, DataStore, EventList, FixedPointingInfo, Observation, ObservationMetaData
+from gammapy.maps import MapAxis, RegionNDMap
+
+import bgnb
+from bgnb import DataError
+from tests.helpers.errors import raises
+from tests.helpers.files import digests_and_times
+from tests.helpers.gammapy_runs import run_file, set_good_time, write_rotating_runs
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy and its dependencies
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+SETTINGS = {"select": "all", "method": "classic", "n_energy": 6, "n_fov": 8, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def indir(tmp_path_factory):
+    """Three runs, one of them with a gap."""
+    return write_rotating_runs(tmp_path_factory.mktemp("simulated") / "runs")
+
+
+@pytest.fixture
+def observations(indir):
+    """Observations of these runs, from files."""
+    return DataStore.from_dir(indir).get_observations(required_irf=["aeff"])
+
+
+def in_memory(observation, **changes):
+    """Make an observation in memory; ``changes`` are its components."""
+    names = ("obs_id", "meta", "gti", "aeff", "events", "pointing")
+    location = {"location": observation.observatory_earth_location}
+    return Observation(**{name: getattr(observation, name) for name in names} | location | changes)
+
+
+def assert_equal_models(ours, main):
+    """Assert that models have equal counts and runs, and livetimes and rates that agree."""
+    assert [each.group_id for each in ours.models.models] == [each.group_id for each in main.models.models]
+    for one, other in zip(ours.models.models, main.models.models, strict=True):
+        one, other = one.model, other.model
+        np.testing.assert_array_equal(one.stack.counts, other.stack.counts)
+        assert one.stack.counts.sum() > 500
+        np.testing.assert_allclose(one.stack.livetime_us, other.stack.livetime_us, rtol=1e-6)
+        np.testing.assert_allclose(one.rate.quantity.value, other.rate.quantity.value, rtol=1e-6)
+        for run, expected in zip(one.stack.runs, other.stack.runs, strict=True):
+            rounded = ("livetime_s", "ontime_s", "alt_pnt", "az_pnt", "mjd")
+            same = {name: getattr(expected, name) for name in rounded}
+            assert replace(run, **same, notes=()) == replace(expected, notes=())  # notes on the index, which ours lacks
+            np.testing.assert_allclose([getattr(run, name) for name in rounded], list(same.values()), rtol=1e-7)
+    assert ours.report.notes == main.report.notes
+    assert ours.report.group_ids == main.report.group_ids
+
+
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_models_are_those_of_the_runs(indir, observations, fovalign):
+    """Observations of a data store give the models of the runs, and the files stay as they are."""
+    before = digests_and_times(indir)
+    ours = bgnb.gammapy.make_models(observations, fovalign=fovalign, **SETTINGS)
+    assert digests_and_times(indir) == before
+    main = bgnb.make_models(indir, "GADF", fovalign=fovalign, **SETTINGS)
+    assert_equal_models(ours, main)
+    for name in ("OBS_ID", "OBJECT", "RA_PNT", "DEC_PNT", "GROUP_ID"):
+        assert ours.runs[name].tolist() == main.runs[name].tolist()
+
+
+def test_models_of_selected_observations(indir):
+    """Only the observations that the user selected contribute."""
+    selected = DataStore.from_dir(indir).get_observations([3, 1], required_irf=["aeff"])
+    main = bgnb.make_models(indir, "GADF", **SETTINGS | {"select": [1, 3]})
+    ours = bgnb.gammapy.make_models(selected, **SETTINGS)
+    assert ours.report.group_ids.keys() == {1, 3}
+    for one, other in zip(ours.models.models, main.models.models, strict=True):
+        np.testing.assert_array_equal(one.model.stack.counts, other.model.stack.counts)
+
+
+def test_models_of_real_observations(hess_data):
+    """Real observations give the models of the runs, with their thresholds."""
+    ids = [20561, 20915, 21613]
+    settings = SETTINGS | {"select": "far", "min_livetime": "5 h"}
+    observations = DataStore.from_dir(hess_data).get_observations(ids)
+    main = bgnb.make_models(hess_data, "GADF", **settings | {"select": ids})
+    assert_equal_models(bgnb.gammapy.make_models(observations, **settings), main)
+    assert len({run.energy_threshold_tev for run in main.models.models[0].model.stack.runs}) == 3
+
+
+@pytest.mark.slow
+def test_models_with_two_processes(observations):
+    """Observations in files and in memory are sent to other processes."""
+    some = [observations[0], *(in_memory(each) for each in observations[1:])]
+    alone, together = (bgnb.gammapy.make_models(some, workers=workers, **SETTINGS) for workers in (1, 2))
+    assert_equal_models(together, alone)
+
+
+def test_models_of_selected_time(indir, observations, tmp_path):
+    """A time filter cuts events, good time and livetime, as if the files had this good time."""
+    copytree(indir, tmp_path / "in")
+    some = []
+    for observation in observations:
+        start, stop = observation.tstart + 200 * u.s, observation.tstart + 1400 * u.s
+        some.append(observation.select_time(Time([start, stop])))
+        gti = [(200, 300), (1200, 1400)] if observation.obs_id == 3 else [(200, 1400)]
+        set_good_time(run_file(tmp_path / "in", observation.obs_id), np.array(gti, dtype=float))
+    main = bgnb.make_models(tmp_path / "in", "GADF", **SETTINGS)
+    ours = bgnb.gammapy.make_models(some, **SETTINGS)
+    for one, other in zip(ours.models.models, main.models.models, strict=True):
+        one, other = one.model.stack, other.model.stack
+        np.testing.assert_array_equal(one.counts, other.counts)
+        np.testing.assert_allclose(one.livetime_us, other.livetime_us, rtol=1e-6)
+    ontimes = {run.obs_id: run.ontime_s for each in ours.models.models for run in each.model.stack.runs}
+    assert ontimes == pytest.approx({1: 1200, 2: 1200, 3: 300}, rel=1e-6)
+
+
+def test_observations_created_in_memory(observations):
+    """Observations that Gammapy creates need no headers; those of its simulations have empty keywords and mirrored DETX."""
+    created = []
+    for original in observations[:2]:
+        table = original.events.table
+        events = Table({name: table[name] for name in ("TIME", "RA", "DEC", "ENERGY")})
+        pointing = original.pointing.fixed_icrs
+        offset = pointing.skyoffset_frame()
+        position = original.events.radec.transform_to(offset)
+        events["DETX"], events["DETY"] = position.lon.wrap_at("180d"), position.lat
+        events.meta = {"N_TELS": "", "TSTART": 5.0, "TSTOP": 4.0, "CREATOR": "Gammapy"} if original.obs_id == 2 else {}
+        each = Observation.create(
+            original.pointing,
+            location=original.observatory_earth_location,
+            obs_id=original.obs_id,
+            tstart=original.gti.time_start[0].utc,
+            tstop=original.gti.time_stop[0].utc,
+            irfs={"aeff": original.aeff},
+            deadtime_fraction=original.observation_dead_time_fraction,
+            reference_time=Time("2010-01-01 00:00:00"),
+        )
+        each.events = EventList(events)
+        created.append(each)
+    ours, expected = (bgnb.gammapy.make_models(some, **SETTINGS) for some in (created, observations[:2]))
+    for one, other in zip(ours.models.models, expected.models.models, strict=True):
+        np.testing.assert_array_equal(one.model.stack.counts, other.model.stack.counts)
+        np.testing.assert_allclose(one.model.stack.livetime_us, other.model.stack.livetime_us, rtol=1e-6)
+
+
+def test_copies_with_another_number(observations):
+    """Copies with other numbers keep the effective area of the original."""
+    copies = [observations[0].copy(in_memory=True, obs_id=f"{obs_id}") for obs_id in (7, 8)]
+    (group,) = bgnb.gammapy.make_models(copies, **SETTINGS).models.models
+    assert group.model.stack.obs_ids == [7, 8]
+    assert {run.energy_threshold_tev for run in group.model.stack.runs} == {observations[0].aeff.meta["LO_THRES"]}
+
+
+@pytest.mark.parametrize("kind", ["missing", "map"])
+def test_observations_without_threshold(observations, kind):
+    """Without an effective area, or with a map, there is no energy threshold."""
+    axis = MapAxis.from_energy_bounds("0.1 TeV", "100 TeV", nbin=2, name="energy_true")
+    aeff = RegionNDMap.create("icrs;circle(83.63, 22.01, 0.5)", axes=[axis], unit="m2 s") if kind == "map" else None
+    (group,) = bgnb.gammapy.make_models([in_memory(observations[0], aeff=aeff)], **SETTINGS).models.models
+    assert [run.energy_threshold_tev for run in group.model.stack.runs] == [None]
+
+
+def far_in_time(observation):
+    return observation.select_time(Time([60000, 60001], format="mjd", scale="tt"))
+
+
+BROKEN = {
+    "gti": (lambda each: in_memory(each, gti=None), "missing-hdu", "gti"),
+    "events": (lambda each: in_memory(each, events=None), "missing-hdu", "events"),
+    "pointing": (lambda each: in_memory(each, pointing=None), "missing-hdu", "pointing"),
+    "location": (lambda each: in_memory(each, location=None, meta=ObservationMetaData()), "unknown-site", "location"),
+    "drift": (
+        lambda each: in_memory(each, pointing=FixedPointingInfo(fixed_altaz=AltAz(alt=70 * u.deg, az=10 * u.deg))),
+        "unsupported-mode",
+        "pointing",
+    ),
+    "empty events": (lambda each: in_memory(each, events=EventList(each.events.table[:0])), "no-events", "EVENTS"),
+    "empty gti": (lambda each: in_memory(each, gti=GTI(each.gti.table[:0], each.gti.time_ref)), "bad-gti", "gti"),
+    "time": (far_in_time, "bad-gti", "gti"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_observations_are_skipped(observations, kind):
+    """Observations that lack something are skipped and named; with on_error="fail" they are errors."""
+    change, code, word = BROKEN[kind]
+    some = [change(observations[0]), observations[1]]
+    report = bgnb.gammapy.make_models(some, **SETTINGS).report
+    reason, good = (run.reason for run in report.runs)
+    assert good is None
+    assert "observation 1" in str(reason)
+    assert str(reason).endswith(f"[{code}]")
+    with raises(code, "observation 1", word, kind=DataError):
+        bgnb.gammapy.make_models(some, on_error="fail", **SETTINGS)
+
+
+def without_deadc(path):
+    """Remove DEADC, without which Gammapy has no metadata."""
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"DEADC   =", b"DEADX   =")))
+
+
+def damage(path):
+    """Overwrite compressed data."""
+    content = path.read_bytes()
+    path.write_bytes(content[:60] + bytes([255] * 40) + content[100:])
+
+
+FILES = {
+    "missing": (lambda path: path.unlink(), "not-found"),
+    "empty": (lambda path: path.write_bytes(b""), "unreadable"),
+    "not compressed": (lambda path: path.write_bytes(b"events" * 1000), "unreadable"),
+    "damaged": (damage, "unreadable"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:9000]), "missing-hdu"),
+    "metadata": (without_deadc, "missing-hdu"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_broken_files_are_skipped(indir, tmp_path, kind):
+    """Observations whose files Gammapy cannot read are skipped and named."""
+    copytree(indir, tmp_path / "in")
+    some = DataStore.from_dir(tmp_path / "in").get_observations(required_irf=["aeff"])
+    change, code = FILES[kind]
+    change(run_file(tmp_path / "in", 1))
+    reasons = [run.reason for run in bgnb.gammapy.make_models(some, **SETTINGS).report.runs]
+    assert reasons[1:] == [None, None]
+    assert "observation 1" in str(reasons[0])
+    assert str(reasons[0]).endswith(f"[{code}]")
+
+
+def test_unreadable_threshold_is_an_error(indir, tmp_path):
+    """An effective area that Gammapy does not find is not taken for one without a threshold."""
+    copytree(indir, tmp_path / "in")
+    path = run_file(tmp_path / "in", 1)
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"'AEFF    '", b"'OTHER   '")))
+    some = DataStore.from_dir(tmp_path / "in").get_observations(required_irf=["aeff"])
+    with raises("missing-hdu", "observation 1", "aeff", kind=DataError):
+        bgnb.gammapy.make_models(some, on_error="fail", **SETTINGS)
+
+
+@pytest.mark.parametrize("number", ["run 5", None, 12.5])
+def test_numbers_must_be_integers(observations, number):
+    """The number of an observation must be an integer."""
+    with raises("invalid-value", "obs_id", number):
+        bgnb.gammapy.make_models([in_memory(observations[0], obs_id=number)], **SETTINGS)
+
+
+def test_numbers_must_be_unique(observations):
+    """Two observations cannot have the same number."""
+    with raises("duplicate-run", "obs_id", 1):
+        bgnb.gammapy.make_models([observations[0], in_memory(observations[1], obs_id=1)], **SETTINGS)
+
+
+def test_no_observations_are_an_error():
+    """There must be an observation."""
+    with raises("no-runs", "no observations"):
+        bgnb.gammapy.make_models([], **SETTINGS)
+
+
+def test_models_of_observations_on_disk(observations, indir, tmp_path):
+    """Models of observations can be written, and attached."""
+    production = bgnb.gammapy.make_models(observations, **SETTINGS)
+    bgnb.write_models(production, tmp_path / "models")
+    assert not any(bgnb.check(tmp_path / "models").values())
+    read = bgnb.read_models(tmp_path / "models")
+    for one, other in zip(read.models, production.models.models, strict=True):
+        np.testing.assert_allclose(one.model.rate.quantity.value, other.model.rate.quantity.value, rtol=1e-12)
+    assert bgnb.attach(tmp_path / "models", indir, "GADF", tmp_path / "store").obs_ids == [1, 2, 3]
