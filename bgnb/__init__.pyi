@@ -28,6 +28,7 @@ from .observations.event_list import EventList
 from .observations.event_reader import read_event_list
 from .observations.groups import ObservationGroups
 from .observations.run_selection import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
+from .production.epochs import make_epoch_models
 from .production.make_models import Production
 from .production.pipeline import make_bg_cube_models, make_models, merge
 from .production.report import Report
@@ -86,6 +87,7 @@ __all__ = [
     "fit_spline",
     "gammapy",
     "make_bg_cube_models",
+    "make_epoch_models",
     "make_model",
     "make_models",
     "make_test_bg_cube_model",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bgnb._util.compression import HAS_ISAL
+from bgnb._util.errors import BgnbError
 from bgnb.cli.options_from_settings import Command, config, overwrite, settings, warn, workers
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.production.settings import ProductionSettings
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 @workers
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to count on, such as tcp://10.0.0.1:8786.")
 @click.option("--part", metavar="I/N", help="Count only part I of N, for `bgnb merge`.")
+@click.option(
+    "--epochs",
+    metavar="FILE|COLUMN",
+    help="Make models for each epoch, in OUTDIR/EPOCH: a table with the columns EPOCH, START, STOP (dates or MJD), or a column "
+    "of the index of runs.",
+)
 @config(ProductionSettings)
 def make_bg_cube_models(**arguments: Any) -> None:
     """Make background cube models from a directory of runs.
@@ -42,10 +49,20 @@ def make_bg_cube_models(**arguments: Any) -> None:
       bgnb make-bg-cube-models dl3-files FILES models
       bgnb make-bg-cube-models runs GADF models --scheduler tcp://10.0.0.1:8786
       bgnb make-bg-cube-models runs GADF part3 --part 3/10
+      bgnb make-bg-cube-models runs GADF models --epochs epochs.ecsv
       bgnb make-bg-cube-models hess-dl3-dr1 GADF again --config models/report.json
     """
+    from bgnb.production.epochs import make_epoch_models
     from bgnb.production.pipeline import make_bg_cube_models
 
+    if arguments["epochs"] is not None:
+        if arguments.pop("part") is not None:
+            message = "--part and --epochs cannot be combined; count the runs of each epoch with --select"
+            raise BgnbError("conflicting-arguments", message)
+        click.echo(str(make_epoch_models(**arguments)))
+        click.echo(f"The models of the epochs are in {arguments['outdir']}, which can be given to bgnb attach")
+        return
+    del arguments["epochs"]
     report = make_bg_cube_models(**arguments)
     if part := arguments["part"]:
         click.echo(report.summary)

@@ -22,6 +22,9 @@ from bgnb.observations.groups import ObservationGroups
 #: Number of models that a directory keeps in memory.
 KEPT = 3
 
+#: File of a directory with models for each epoch.
+EPOCHS_FILE = "epochs.ecsv"
+
 _MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
 
 
@@ -36,6 +39,9 @@ def model_files(directory: Path) -> dict[int, Path]:
     if not directory.is_dir():
         raise BgnbError("not-found", f"{directory}: there is no such directory of models")
     files = {int(match[1]): path for path in sorted(directory.iterdir()) if (match := _MODEL_FILE.fullmatch(path.name))}
+    if not files and (directory / EPOCHS_FILE).exists():
+        names = sorted(path.name for path in directory.iterdir() if path.is_dir())
+        raise BgnbError("not-a-model", f"{directory}: contains models for each epoch; give one of: {', '.join(names)}")
     if not files:
         raise BgnbError("not-a-model", f"{directory}: contains no models (bg_cube_model_group<ID>_table.fits.gz)")
     return files

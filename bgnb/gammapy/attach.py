@@ -18,7 +18,9 @@ from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.coverage import Coverage, notes_on_coverage
+from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.run_norm import RunNorm, notes_on_norms, prior_scatter
+from bgnb.files.epoch_directory import read_epoch_models, read_epochs
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.model_directory import read_models
 from bgnb.files.output_directory import new_directory
@@ -26,6 +28,7 @@ from bgnb.files.report_json import write_report
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.observations.datastore import Runs, index_file, open_runs
+from bgnb.observations.epochs import Epochs
 from bgnb.observations.event_list import HduLocation
 from bgnb.observations.fits_header import Header
 from bgnb.observations.fits_table import read_headers, read_table, read_tables
@@ -41,6 +44,8 @@ _SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
 # Components of a run that Gammapy requires by default, in addition to the background.
 _COMPONENTS = ("events", "gti", "aeff", "edisp", "psf")
 _CLASSES = ("events", "gti", "aeff_2d", "edisp_2d", "psf_table", "psf_3gauss", "psf_king", "rad_max_2d")
+# Name of the only set of models, if they are not made for epochs.
+_ALL = ""
 _INDEX_COLUMNS = ("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
 
 
@@ -191,7 +196,7 @@ def attach(
     Parameters
     ----------
     modeldir : path
-        A directory of models.
+        A directory of models, or of the models of epochs, see `make_epoch_models`.
     indir : path
         Directory of event lists.
     scheme : str
@@ -223,19 +228,22 @@ def attach(
     >>> from gammapy.data import DataStore  # doctest: +SKIP
     >>> DataStore.from_dir("store").get_observations()  # doctest: +SKIP
     """
-    models = read_models(modeldir)  # fails before the output directory is made
-    background_of = RunBackgrounds(models, settings.background)
+    epochs = read_epochs(modeldir)  # fails before the output directory is made
+    models = {_ALL: read_models(modeldir)} if epochs is None else read_epoch_models(modeldir)
+    background_of = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
         runs = open_runs(indir, settings.scheme)
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
-        skipped = dict(selection.left_out)
+        epoch_of, without = _epochs_of(runs, epochs, models)
+        skipped = without | dict(selection.left_out)
+        kept = [obs_id for obs_id in selection.kept if obs_id not in without]
         (directory / BACKGROUNDS).mkdir()
         attached: list[AttachedRun] = []
         configurations: dict[int, tuple[float, int | None]] = {}
-        with progress_bar(len(selection.kept), "run", progress) as bar:
-            for obs_id in selection.kept:
+        with progress_bar(len(kept), "run", progress) as bar:
+            for obs_id in kept:
                 try:
-                    background = background_of(runs.files(obs_id), *runs.pointing(obs_id))
+                    background = background_of[epoch_of[obs_id]](runs.files(obs_id), *runs.pointing(obs_id))
                 except DataError as error:
                     if settings.on_error == "fail":
                         raise
@@ -257,6 +265,14 @@ def attach(
         reports = [_with_missing(run, components[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in skipped.items()]
         norms = {run.obs_id: run.norm for run in attached if run.norm is not None}
+        of_models: list[str] = []
+        for name, each in models.items():
+            some = [run.obs_id for run in attached if epoch_of[run.obs_id] == name]
+            of_models += each.notes_on(runs, some)
+            of_models += each.notes_on_configuration({obs_id: configurations[obs_id] for obs_id in some})
+            of_models += notes_on_norms(
+                {obs_id: norms[obs_id] for obs_id in some}, settings.background.norm, prior_scatter(each)
+            )
         covered = {run.obs_id: run.coverage for run in attached if run.coverage is not None}
         consequences = "the backgrounds are continued along a power law", "there is no background (see fov_max of the models)"
         report = Attachments(
@@ -264,16 +280,30 @@ def attach(
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
             (
                 *runs.notes,
-                *models.notes_on(runs, [run.obs_id for run in attached]),
-                *models.notes_on_configuration(configurations),
+                *of_models,
                 *_note_on_rates(attached),
                 *(notes_on_catalog(runs, norms, settings.background.catalog) if settings.background.norm == "run" else ()),
-                *notes_on_norms(norms, settings.background.norm, prior_scatter(models)),
                 *notes_on_coverage(covered, *consequences),
             ),
         )
         write_report(directory, report.as_dict())
     return report
+
+
+def _epochs_of(runs: Runs, epochs: Epochs | None, models: Mapping[str, ModelSet]) -> tuple[dict[int, str], dict[int, Reason]]:
+    """Return the epoch of the models of each run, and the reasons why other runs have no models."""
+    if epochs is None:
+        return dict.fromkeys(runs.obs_ids, _ALL), {}
+    found: dict[int, str] = {}
+    without: dict[int, Reason] = {}
+    for obs_id, epoch in epochs.of(runs).items():
+        if isinstance(epoch, Reason):
+            without[obs_id] = epoch
+        elif epoch in models:
+            found[obs_id] = epoch
+        else:
+            without[obs_id] = Reason("epoch without models", epoch)
+    return found, without
 
 
 def _attached(background: RunBackground) -> AttachedRun:

@@ -110,6 +110,12 @@ class Runs:
         row = self._row(obs_id)
         return float(self._columns["ALT_PNT"][row]), float(self._columns["AZ_PNT"][row])
 
+    def subset(self, obs_ids: Sequence[int]) -> Runs:
+        """Return some of the runs."""
+        chosen = set(obs_ids)
+        errors = {obs_id: error for obs_id, error in self.errors.items() if obs_id in chosen}
+        return replace(self, table=self.table[np.isin(self.table["OBS_ID"], list(chosen))], errors=errors)
+
     def files(self, obs_id: int) -> RunFiles:
         """Return the locations of the HDUs of a run, and its entries in the index.
 

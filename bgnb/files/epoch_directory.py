@@ -1,0 +1,39 @@
+"""Directories with models for each epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from astropy.table import Table
+
+from bgnb._util.errors import BgnbError
+from bgnb.cubes.model_set import ModelSet
+from bgnb.files.model_directory import EPOCHS_FILE, read_models
+from bgnb.observations.epochs import Epochs
+
+
+def write_epochs(epochs: Epochs, directory: Path) -> None:
+    """Write the file that assigns runs to epochs."""
+    epochs.as_table().write(directory / EPOCHS_FILE)
+
+
+def read_epochs(directory: str | Path) -> Epochs | None:
+    """Read the file that assigns runs to epochs; None if there is none, as the models are for all runs.
+
+    Raises
+    ------
+    BgnbError
+        If it cannot be read.
+    """
+    path = Path(directory) / EPOCHS_FILE
+    if not path.exists():
+        return None
+    try:
+        return Epochs.from_table(Table.read(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise BgnbError("damaged", f"{path}: cannot be read: {error}; make the models again") from None
+
+
+def read_epoch_models(directory: str | Path) -> dict[str, ModelSet]:
+    """Read the models of all epochs, by the name of the epoch."""
+    return {path.name: read_models(path) for path in sorted(Path(directory).iterdir()) if path.is_dir()}

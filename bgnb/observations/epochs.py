@@ -1,0 +1,175 @@
+"""Epochs: periods, or configurations of the instrument, in which models are made and used separately."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from astropy.time import Time
+
+from bgnb._util.errors import BgnbError, DataError
+from bgnb.observations.coordinates import date_of
+from bgnb.observations.datastore import Runs
+from bgnb.observations.event_reader import read_events_header
+from bgnb.observations.gadf_keywords import mjdref_tt, start_and_stop
+from bgnb.observations.run_selection import Reason
+
+# Names of epochs become those of directories.
+_NAME = re.compile(r"\w[\w.+-]*")
+_NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epochs:
+    """Rule that assigns runs to epochs: by a column of the index of runs, or by the time at which they start.
+
+    Parameters
+    ----------
+    column : str or None
+        Name of the column whose values are the names of the epochs.
+    periods : mapping of str to tuple of float
+        Without a column, the start and the end of each epoch, MJD in TT. The end is not included.
+
+    Raises
+    ------
+    BgnbError
+        If a name cannot be that of a directory, or a period is empty or overlaps with another one.
+    """
+
+    column: str | None = None
+    periods: Mapping[str, tuple[float, float]]
+
+    def __post_init__(self) -> None:
+        for name, (start, stop) in self.periods.items():
+            _check_name(name, "the epochs")
+            if not start < stop:
+                raise BgnbError(
+                    "invalid-argument", f"epoch {name} ends at {date_of(stop)}, not after its start {date_of(start)}"
+                )
+        in_order = sorted(self.periods.items(), key=lambda item: item[1])
+        for (one, (_, stop)), (other, (start, _)) in pairwise(in_order):
+            if start < stop:
+                raise BgnbError(
+                    "invalid-argument", f"epochs {one} and {other} overlap: from {date_of(start)} to {date_of(stop)}"
+                )
+
+    @classmethod
+    def read(cls, epochs: str | Path, runs: Runs) -> Epochs:
+        """Read epochs from a table, or take them from a column.
+
+        Parameters
+        ----------
+        epochs : path or str
+            A table that Astropy reads, with the columns EPOCH, START and STOP, as dates (UTC) or MJD (TT); or the name of
+            a column of the index of runs.
+        runs : `~bgnb.Runs`
+            The runs.
+
+        Raises
+        ------
+        BgnbError
+            If there is neither such a file nor such a column, or the table cannot be used.
+        """
+        names = {name.upper(): name for name in runs.table.colnames}
+        if str(epochs).upper() in names and not Path(epochs).exists():
+            return cls(column=names[str(epochs).upper()], periods={})
+        try:
+            table = Table.read(epochs)
+        except FileNotFoundError:
+            known = f"the columns of {runs.path} are {', '.join(runs.table.colnames)}"
+            raise BgnbError("not-found", f"epochs: there is neither a file nor a column {epochs}; {known}") from None
+        except Exception as error:  # astropy's readers raise many kinds
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise BgnbError("invalid-argument", f"{epochs}: cannot be read as a table of epochs: {reason[0]}") from None
+        if missing := [name for name in ("EPOCH", "START", "STOP") if name not in table.colnames]:
+            raise BgnbError("missing-column", f"{epochs}: a table of epochs needs the column {missing[0]}")
+        epoch_names = [str(name) for name in table["EPOCH"]]
+        if len(set(epoch_names)) < len(epoch_names):
+            raise BgnbError("invalid-argument", f"{epochs}: the names of epochs must be unique (column EPOCH)")
+        start, stop = (_mjd(table[name], f"{epochs}: column {name}") for name in ("START", "STOP"))
+        return cls(periods=dict(zip(epoch_names, zip(start, stop, strict=True), strict=True)))
+
+    def of(self, runs: Runs) -> dict[int, str | Reason]:
+        """Assign runs to epochs.
+
+        Parameters
+        ----------
+        runs : `~bgnb.Runs`
+            The runs.
+
+        Returns
+        -------
+        dict of int to str or `Reason`
+            Name of the epoch of each run that can be used, or the reason why it has none, by OBS_ID.
+
+        Raises
+        ------
+        BgnbError
+            If the index lacks the column, or a value cannot be the name of a directory.
+        """
+        usable = [obs_id for obs_id in runs.obs_ids if obs_id not in runs.errors]
+        if self.column is None:
+            return {obs_id: self._at(runs, obs_id) for obs_id in usable}
+        where = f"{runs.path}, column {self.column}"
+        if self.column not in runs.table.colnames:
+            raise BgnbError("missing-column", f"{where}: the index of runs has no such column, which has the epochs")
+        column = runs.table[self.column]
+        if column.ndim != 1 or column.dtype.kind not in "iuU":
+            raise BgnbError("bad-column", f"{where}: must contain names or integers to be that of epochs")
+        values = [value.strip() for value in np.asarray(column.astype(str)).tolist()]
+        names = {value: _check_name(_NOT_IN_NAMES.sub("_", value), where) for value in sorted({*values} - {""})}
+        if len(set(names.values())) < len(names):
+            raise BgnbError("bad-column", f"{where}: two values give the same name of an epoch: {', '.join(names)}")
+        epochs = dict(zip(runs.obs_ids, values, strict=True))
+        return {obs_id: names.get(epochs[obs_id], Reason("without an epoch")) for obs_id in usable}
+
+    def _at(self, runs: Runs, obs_id: int) -> str | Reason:
+        """Return the epoch in which a run starts."""
+        try:
+            header = read_events_header(runs.files(obs_id))
+            mjd = mjdref_tt(header) + start_and_stop(header)[0] / 86400
+        except DataError as error:
+            return Reason.from_error(error)
+        found = (name for name, (start, stop) in self.periods.items() if start <= mjd < stop)
+        return next(found, Reason("outside all epochs", date_of(mjd)))
+
+    def as_table(self) -> Table:
+        """Return a table that `from_table` converts back."""
+        rows = [(name, start, stop) for name, (start, stop) in self.periods.items()]
+        table = Table(rows=rows or None, names=("EPOCH", "START", "STOP"), dtype=(str, float, float))
+        table.meta["COLUMN"] = self.column
+        return table
+
+    @classmethod
+    def from_table(cls, table: Table) -> Epochs:
+        """Return the epochs of the result of `as_table`."""
+        periods = {str(row["EPOCH"]): (float(row["START"]), float(row["STOP"])) for row in table}
+        return cls(column=table.meta["COLUMN"], periods=periods)
+
+
+def _check_name(name: str, where: str) -> str:
+    if not _NAME.fullmatch(name):
+        allowed = "letters, digits and the characters _ . + -"
+        raise BgnbError("invalid-argument", f"{where}: '{name}' cannot be the name of an epoch, which may contain {allowed}")
+    return name
+
+
+def _mjd(column: Any, where: str) -> list[float]:
+    """Return MJDs in TT of a column of dates or MJDs."""
+    try:
+        if not isinstance(column, Time):
+            values = np.asarray(column)
+            is_mjd = values.dtype.kind in "fiu"
+            column = Time(values.astype(float), format="mjd", scale="tt") if is_mjd else Time(values.astype(str), scale="utc")
+        mjd = np.atleast_1d(column.tt.mjd)
+    except (ValueError, TypeError) as error:
+        raise BgnbError("invalid-argument", f"{where} must contain dates, such as 2004-05-01, or MJDs: {error}") from None
+    if not np.isfinite(mjd).all():
+        raise BgnbError("invalid-argument", f"{where} contains values that are not finite")
+    return [float(value) for value in mjd]

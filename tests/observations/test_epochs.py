@@ -1,0 +1,90 @@
+"""Epochs: assignment of runs to periods or to values of a column."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from astropy.time import Time
+
+from bgnb import open_runs
+from bgnb.observations.epochs import Epochs
+from bgnb.observations.run_selection import Reason
+from tests.helpers.errors import raises
+from tests.helpers.run_files import MJDREF, TSTART, run, write_gadf
+
+START = MJDREF + TSTART / 86400  # MJD of all runs, TT
+
+
+def table_of(*rows):
+    return Table(rows=rows, names=("EPOCH", "START", "STOP"))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Three runs at the same time, with two further columns of the index."""
+    indir = write_gadf(tmp_path_factory.mktemp("epochs") / "in", [run(2, 50), run(3, 50), run(5, 50)])
+    index = Table.read(indir / "obs-index.fits.gz")
+    index["TELLIST"], index["CONFIG"] = ["1,2,3", "1,2,4", ""], [7, 8, 7]
+    index.write(indir / "obs-index.fits.gz", overwrite=True)
+    return open_runs(indir, "GADF")
+
+
+def test_runs_belong_to_periods(runs, tmp_path):
+    """A run belongs to the period in which it starts; periods contain their start, and not their end."""
+    second = 1 / 86400
+    for rows, expected in (
+        ([("a", START - 3, START), ("b", START, START + 1)], "b"),
+        ([("a", START - 3, START + second), ("b", START + 1, START + 2)], "a"),
+        ([("a", START - 3, START - second), ("b", START + second, START + 2)], Reason("outside all epochs", "2004-12-04")),
+    ):
+        table_of(*rows).write(tmp_path / "epochs.ecsv", overwrite=True)
+        epochs = Epochs.read(tmp_path / "epochs.ecsv", runs)
+        assert epochs.of(runs) == dict.fromkeys((2, 3, 5), expected)
+        assert Epochs.from_table(epochs.as_table()) == epochs
+
+
+def test_dates_are_in_utc(runs, tmp_path):
+    """Dates are those of Astropy in UTC."""
+    table_of(("x", "2004-05-01", "2005-05-01T12:00:00")).write(tmp_path / "epochs.csv")
+    epochs = Epochs.read(tmp_path / "epochs.csv", runs)
+    expected = Time(["2004-05-01", "2005-05-01T12:00:00"], scale="utc").tt.mjd
+    np.testing.assert_allclose(epochs.periods["x"], expected, rtol=0, atol=1e-9)
+
+
+def test_columns_name_epochs(runs):
+    """Values of a column become names of directories; runs without a value have no epoch."""
+    assert Epochs.read("tellist", runs).of(runs) == {2: "1_2_3", 3: "1_2_4", 5: Reason("without an epoch")}
+    assert Epochs.read("CONFIG", runs).of(runs) == {2: "7", 3: "8", 5: "7"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "code", "words"),
+    [
+        ([("a", 53000.0, 53010.0), ("b", 53009.0, 53020.0)], "invalid-argument", ("a and b overlap",)),
+        ([("a", 53010.0, 53010.0)], "invalid-argument", ("epoch a",)),
+        ([("a", 53000.0, 53010.0), ("a", 53010.0, 53020.0)], "invalid-argument", ("unique", "EPOCH")),
+        ([("../a", 53000.0, 53010.0)], "invalid-argument", ("'../a'",)),
+        ([("a", 53000.0, np.nan)], "invalid-argument", ("STOP", "finite")),
+        ([("a", "spring", "autumn")], "invalid-argument", ("START", "dates")),
+    ],
+)
+def test_invalid_periods(runs, tmp_path, rows, code, words):
+    """Tables with overlapping, empty, invalid or duplicate epochs are refused."""
+    table_of(*rows).write(tmp_path / "epochs.ecsv")
+    with raises(code, *words):
+        Epochs.read(tmp_path / "epochs.ecsv", runs)
+
+
+def test_invalid_sources_of_epochs(runs, tmp_path):
+    """Files and columns that cannot be used are named."""
+    with raises("not-found", "nothing", "TELLIST"):
+        Epochs.read("nothing", runs)
+    (tmp_path / "text.csv").write_text("nonsense")
+    with raises("missing-column", "text.csv", "EPOCH"):
+        Epochs.read(tmp_path / "text.csv", runs)
+    (tmp_path / "bytes").write_bytes(b"\0\1")
+    with raises("invalid-argument", "bytes"):
+        Epochs.read(tmp_path / "bytes", runs)
+    with raises("bad-column", "RA_PNT"):
+        Epochs.read("RA_PNT", runs).of(runs)
+    with raises("missing-column", "OTHER"):
+        Epochs(column="OTHER", periods={}).of(runs)
