@@ -59,7 +59,9 @@ def make_bg_cube_models(**arguments: Any) -> None:
         if arguments.pop("part") is not None:
             message = "--part and --epochs cannot be combined; count the runs of each epoch with --select"
             raise BgnbError("conflicting-arguments", message)
-        click.echo(str(make_epoch_models(**arguments)))
+        by_epoch = make_epoch_models(**arguments)
+        click.echo(str(by_epoch))
+        warn(by_epoch.faults)
         click.echo(f"The models of the epochs are in {arguments['outdir']}, which can be given to bgnb attach")
         return
     del arguments["epochs"]

@@ -9,6 +9,7 @@ from astropy.table import Table
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.model_set import ModelSet
 from bgnb.files.model_directory import EPOCHS_FILE, read_models
+from bgnb.files.report_json import read_report
 from bgnb.observations.epochs import Epochs
 
 
@@ -36,4 +37,4 @@ def read_epochs(directory: str | Path) -> Epochs | None:
 
 def read_epoch_models(directory: str | Path) -> dict[str, ModelSet]:
     """Read the models of all epochs, by the name of the epoch."""
-    return {path.name: read_models(path) for path in sorted(Path(directory).iterdir()) if path.is_dir()}
+    return {name: read_models(Path(directory) / name) for name in read_report(Path(directory))["epochs"]}

@@ -74,6 +74,8 @@ class AttachedRun:
         Numbers of events outside the axes of the models.
     continued_tev : tuple of float or None
         Minimum and maximum energy, TeV, of a background continued beyond the energies of the models.
+    epoch : str
+        Epoch of its models, "" if they are for all runs.
     """
 
     obs_id: int
@@ -85,6 +87,7 @@ class AttachedRun:
     norm: RunNorm | None = None
     coverage: Coverage | None = None
     continued_tev: tuple[float, float] | None = None
+    epoch: str = ""
 
     @property
     def predicted_over_observed(self) -> float | None:
@@ -250,7 +253,7 @@ def attach(
                     skipped[obs_id] = Reason.from_error(error)
                 else:
                     write_fits(directory / BACKGROUNDS / background_file(obs_id), background.hdus)
-                    attached.append(_attached(background))
+                    attached.append(replace(_attached(background), epoch=epoch_of[obs_id]))
                     configurations[obs_id] = background.run.mjd_middle, background.run.n_tels
                 bar.update()
         if not attached:
@@ -268,11 +271,12 @@ def attach(
         of_models: list[str] = []
         for name, each in models.items():
             some = [run.obs_id for run in attached if epoch_of[run.obs_id] == name]
-            of_models += each.notes_on(runs, some)
-            of_models += each.notes_on_configuration({obs_id: configurations[obs_id] for obs_id in some})
-            of_models += notes_on_norms(
-                {obs_id: norms[obs_id] for obs_id in some}, settings.background.norm, prior_scatter(each)
-            )
+            notes = [
+                *each.notes_on(runs, some),
+                *each.notes_on_configuration({obs_id: configurations[obs_id] for obs_id in some}),
+                *notes_on_norms({obs_id: norms[obs_id] for obs_id in some}, settings.background.norm, prior_scatter(each)),
+            ]
+            of_models += [f"epoch {name}: {note}" if name else note for note in notes]
         covered = {run.obs_id: run.coverage for run in attached if run.coverage is not None}
         consequences = "the backgrounds are continued along a power law", "there is no background (see fov_max of the models)"
         report = Attachments(

@@ -90,8 +90,8 @@ class Epochs:
         if missing := [name for name in ("EPOCH", "START", "STOP") if name not in table.colnames]:
             raise BgnbError("missing-column", f"{epochs}: a table of epochs needs the column {missing[0]}")
         epoch_names = [str(name) for name in table["EPOCH"]]
-        if len(set(epoch_names)) < len(epoch_names):
-            raise BgnbError("invalid-argument", f"{epochs}: the names of epochs must be unique (column EPOCH)")
+        if len({name.lower() for name in epoch_names}) < len(epoch_names):
+            raise BgnbError("invalid-argument", f"{epochs}: the names of epochs must differ by more than case (column EPOCH)")
         start, stop = (_mjd(table[name], f"{epochs}: column {name}") for name in ("START", "STOP"))
         return cls(periods=dict(zip(epoch_names, zip(start, stop, strict=True), strict=True)))
 
@@ -106,16 +106,16 @@ class Epochs:
         Returns
         -------
         dict of int to str or `Reason`
-            Name of the epoch of each run that can be used, or the reason why it has none, by OBS_ID.
+            Name of the epoch of each run, or the reason why it has none, by OBS_ID.
 
         Raises
         ------
         BgnbError
             If the index lacks the column, or a value cannot be the name of a directory.
         """
-        usable = [obs_id for obs_id in runs.obs_ids if obs_id not in runs.errors]
+        errors = {obs_id: Reason.from_error(error) for obs_id, error in runs.errors.items()}
         if self.column is None:
-            return {obs_id: self._at(runs, obs_id) for obs_id in usable}
+            return {obs_id: errors.get(obs_id) or self._at(runs, obs_id) for obs_id in runs.obs_ids}
         where = f"{runs.path}, column {self.column}"
         if self.column not in runs.table.colnames:
             raise BgnbError("missing-column", f"{where}: the index of runs has no such column, which has the epochs")
@@ -124,10 +124,11 @@ class Epochs:
             raise BgnbError("bad-column", f"{where}: must contain names or integers to be that of epochs")
         values = [value.strip() for value in np.asarray(column.astype(str)).tolist()]
         names = {value: _check_name(_NOT_IN_NAMES.sub("_", value), where) for value in sorted({*values} - {""})}
-        if len(set(names.values())) < len(names):
+        if len({name.lower() for name in names.values()}) < len(names):
             raise BgnbError("bad-column", f"{where}: two values give the same name of an epoch: {', '.join(names)}")
         epochs = dict(zip(runs.obs_ids, values, strict=True))
-        return {obs_id: names.get(epochs[obs_id], Reason("without an epoch")) for obs_id in usable}
+        assigned = {obs_id: names.get(epochs[obs_id], Reason("without an epoch")) for obs_id in runs.obs_ids}
+        return assigned | errors
 
     def _at(self, runs: Runs, obs_id: int) -> str | Reason:
         """Return the epoch in which a run starts."""
@@ -154,7 +155,7 @@ class Epochs:
 
 
 def _check_name(name: str, where: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name.lower().endswith((".json", ".ecsv")):  # the files beside the directories
         allowed = "letters, digits and the characters _ . + -"
         raise BgnbError("invalid-argument", f"{where}: '{name}' cannot be the name of an epoch, which may contain {allowed}")
     return name
@@ -163,6 +164,8 @@ def _check_name(name: str, where: str) -> str:
 def _mjd(column: Any, where: str) -> list[float]:
     """Return MJDs in TT of a column of dates or MJDs."""
     try:
+        if np.ma.is_masked(column):
+            raise ValueError("a value is missing")
         if not isinstance(column, Time):
             values = np.asarray(column)
             is_mjd = values.dtype.kind in "fiu"

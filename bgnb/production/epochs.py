@@ -10,7 +10,7 @@ from pathlib import Path
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import with_settings
 from bgnb.files.epoch_directory import write_epochs
-from bgnb.files.output_directory import new_directory
+from bgnb.files.output_directory import kept_folder, new_directory
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import open_runs, without_dots
 from bgnb.observations.epochs import Epochs
@@ -39,6 +39,12 @@ class EpochReport:
     epochs: Mapping[str, Report]
     without_models: Mapping[str, str]
     without_epoch: Mapping[int, Reason]
+
+    @property
+    def faults(self) -> dict[int, str]:
+        """Error messages of runs that cannot be used, by OBS_ID."""
+        found = {obs_id: reason.detail for obs_id, reason in self.without_epoch.items() if reason.is_error}
+        return found | {obs_id: error for report in self.epochs.values() for obs_id, error in report.faults.items()}
 
     def __str__(self) -> str:
         parts = [f"epoch {name}\n{report}" for name, report in self.epochs.items()]
@@ -101,13 +107,17 @@ def make_epoch_models(
     rule = Epochs.read(epochs, runs)
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         epoch_of = rule.of(runs)
+        errors = [epoch.detail for epoch in epoch_of.values() if isinstance(epoch, Reason) and epoch.is_error]
+        if errors and settings.on_error == "fail":
+            raise BgnbError("unreadable", f"{errors[0]}")
         without_epoch = {obs_id: epoch for obs_id, epoch in epoch_of.items() if isinstance(epoch, Reason)}
         names = {name for name in epoch_of.values() if isinstance(name, str)}
         reports, without_models = {}, dict.fromkeys(sorted(rule.periods.keys() - names), "there are no runs")
         for name in sorted(names):
             some = runs.subset([obs_id for obs_id, epoch in epoch_of.items() if epoch == name])
             try:
-                production = models_of_plan(plan_of_runs(some, settings), workers, scheduler, progress)
+                plan = plan_of_runs(some, settings)
+                production = models_of_plan(plan, workers, scheduler, progress, kept_folder(Path(outdir)))
             except BgnbError as error:
                 if error.code not in ("no-runs", "no-counts"):
                     raise

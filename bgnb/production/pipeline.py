@@ -79,10 +79,14 @@ def make_models(
 
 
 def models_of_plan(
-    plan: Plan, workers: int | Executor | None = None, scheduler: str | None = None, progress: bool | None = None
+    plan: Plan,
+    workers: int | Executor | None = None,
+    scheduler: str | None = None,
+    progress: bool | None = None,
+    folder: Path | None = None,
 ) -> Production:
-    """Count the runs of a plan and make the models, in memory; see `make_models`."""
-    with _counting(plan, plan.chunks, None, workers, scheduler, progress) as (counted, _):
+    """Count the runs of a plan and make the models, in memory; see `make_models`. A folder may keep the counts."""
+    with _counting(plan, plan.chunks, folder, workers, scheduler, progress) as (counted, _):
         return models_of_counts(plan, sum_counted(piece for _, piece in counted))
 
 

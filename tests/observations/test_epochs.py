@@ -61,7 +61,7 @@ def test_columns_name_epochs(runs):
     [
         ([("a", 53000.0, 53010.0), ("b", 53009.0, 53020.0)], "invalid-argument", ("a and b overlap",)),
         ([("a", 53010.0, 53010.0)], "invalid-argument", ("epoch a",)),
-        ([("a", 53000.0, 53010.0), ("a", 53010.0, 53020.0)], "invalid-argument", ("unique", "EPOCH")),
+        ([("a", 53000.0, 53010.0), ("a", 53010.0, 53020.0)], "invalid-argument", ("differ", "EPOCH")),
         ([("../a", 53000.0, 53010.0)], "invalid-argument", ("'../a'",)),
         ([("a", 53000.0, np.nan)], "invalid-argument", ("STOP", "finite")),
         ([("a", "spring", "autumn")], "invalid-argument", ("START", "dates")),

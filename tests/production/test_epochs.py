@@ -84,6 +84,19 @@ def test_other_uses_need_one_epoch(models, tmp_path):
         attach(tmp_path / "damaged", folder / "in", "GADF", tmp_path / "store")
 
 
+def test_runs_with_errors_are_reported(models, tmp_path):
+    """A run whose row in the index is invalid has no epoch, and ends the command if errors are not skipped."""
+    indir = write_runs(tmp_path / "in", [2, 3])
+    index = Table.read(indir / "obs-index.fits.gz")
+    index["DEC_PNT"][1] = -95
+    index.write(indir / "obs-index.fits.gz", overwrite=True)
+    report = make_epoch_models(indir, "GADF", tmp_path / "models", "CONFIG", **SMALL)
+    assert list(report.faults) == [3]
+    assert "DEC_PNT" in report.faults[3]
+    with raises("unreadable", "DEC_PNT"):
+        make_epoch_models(indir, "GADF", tmp_path / "other", "CONFIG", on_error="fail", **SMALL)
+
+
 def test_no_epoch_has_models(models, tmp_path):
     """Without a run in any epoch nothing is written, and an older directory stays."""
     folder, _ = models
