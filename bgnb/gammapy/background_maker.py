@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from astropy.table import Table
 from gammapy.datasets import SpectrumDataset
 from gammapy.makers import MapDatasetMaker, SpectrumDatasetMaker
 from gammapy.makers.core import Maker
+from gammapy.maps import Map
 
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.model_set import ModelSet
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from gammapy.data import Observation
     from gammapy.datasets import MapDataset
     from gammapy.irf import Background2D, Background3D
+    from gammapy.maps import Geom
+
+# Relative distance of an energy from the edge of a bin that makes clear on which side it lies.
+_INSIDE = 1e-6
 
 
 class BackgroundMaker(Maker):
@@ -138,6 +144,40 @@ class BackgroundMaker(Maker):
             table[name] = values
         dataset.meta_table = table
         return dataset
+
+    def fit_mask(self, geom: Geom) -> Map:
+        """Make a mask of the pixels whose events the norm of a run did not use, to be fitted with priors.
+
+        The norm of a run, and its prior, follow from the events outside the exclusion regions. A fit with priors must
+        not use these events again, or errors are too small.
+
+        Parameters
+        ----------
+        geom : `~gammapy.maps.Geom`
+            Geometry of the counts of a dataset.
+
+        Returns
+        -------
+        `~gammapy.maps.Map`
+            True in the exclusion regions, and everywhere with ``norm="model"``.
+
+        Examples
+        --------
+        >>> dataset.mask_fit = maker.fit_mask(dataset.counts.geom)  # doctest: +SKIP
+        >>> Fit().run(bgnb.gammapy.set_background_priors(dataset))  # doctest: +SKIP
+        """
+        mask = Map.from_geom(geom, data=True, dtype=bool)
+        excluded = self._background_of.mask
+        if excluded is not None:
+            sky = geom.to_image().get_coord().skycoord.icrs
+            edges = geom.axes["energy"].edges.to_value("TeV")
+            # Regions may depend on energy: both ends of a bin must be excluded.
+            for plane, *ends in zip(mask.data, edges[:-1] * (1 + _INSIDE), edges[1:] * (1 - _INSIDE), strict=True):
+                for energy in ends:
+                    at_energy = np.full(sky.size, energy)
+                    covered = excluded.covers(sky.ra.deg.ravel(), sky.dec.deg.ravel(), (at_energy, at_energy))
+                    plane &= covered.reshape(plane.shape)
+        return mask
 
     def _make(self, observation: Observation, *, in_altaz: bool = True) -> RunBackground:
         files = run_of(observation)

@@ -146,6 +146,10 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
     errors that `BackgroundMaker` states, of the norm of each run and of the models. Errors of the shape in the field of
     view are not included.
 
+    With ``norm="run"``, the priors contain the events outside the exclusion regions. Fit only the pixels inside, see
+    `BackgroundMaker.fit_mask`: events that are used twice make errors too small. With ``norm="model"`` all pixels may be
+    fitted.
+
     Parameters
     ----------
     datasets : `~gammapy.datasets.Datasets` or `~gammapy.datasets.MapDataset`
@@ -169,6 +173,8 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
 
     Examples
     --------
+    >>> for dataset in datasets:  # doctest: +SKIP
+    ...     dataset.mask_fit = maker.fit_mask(dataset.counts.geom)
     >>> datasets.models = source  # doctest: +SKIP
     >>> Fit().run(bgnb.gammapy.set_background_priors(datasets))  # doctest: +SKIP
     """

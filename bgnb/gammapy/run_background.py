@@ -92,15 +92,20 @@ class RunBackgrounds:
     ------
     BgnbError
         If the models cannot be interpolated, or the catalogue or an exclusion region cannot be used.
+
+    Attributes
+    ----------
+    mask : `~bgnb.cubes.exclusion_mask.SourceMask` or None
+        Exclusion regions of the norms of runs; None if no events are used.
     """
 
     def __init__(self, models: ModelSet, settings: BackgroundSettings) -> None:
         models.check_interpolable()
         self._models, self._settings = models, settings
-        self._mask = None
+        self.mask = None
         if settings.norm == "run":
-            self._mask = SourceMask.around(read_catalog(settings.catalog), settings.mask_radius * u.deg)
-            self._mask += read_exclusions(settings.exclude)
+            self.mask = SourceMask.around(read_catalog(settings.catalog), settings.mask_radius * u.deg)
+            self.mask += read_exclusions(settings.exclude)
         self._of_groups: dict[int, Cube] = {}
 
     def __call__(self, files: RunFiles, alt_pnt: float, az_pnt: float, *, in_altaz: bool = True) -> RunBackground:
@@ -129,7 +134,7 @@ class RunBackgrounds:
         fovalign = None if settings.kind == "bkg_2d" else _frame(models.fovalign, header, run, in_altaz)
         if fovalign and fovalign != models.fovalign and models.fovalign == "ALTAZ":
             rate = rotate_to_radec(rate, run)
-        norm = norm_of_run(models, found, run, settings.norm, self._mask)  # type: ignore[arg-type]
+        norm = norm_of_run(models, found, run, settings.norm, self.mask)  # type: ignore[arg-type]
         factor = run.livetime / run.ontime
         energy = rate.axes.energy_centers.value
         # Energies at which the rate is continued have the errors of the first or last bin.

@@ -1,0 +1,37 @@
+"""Mask of the pixels that may be fitted with the norms of runs as priors."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+
+pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
+from gammapy.maps import MapAxis, WcsGeom
+
+from bgnb.gammapy import BackgroundMaker
+from tests.helpers.model_directories import model_directory
+
+SOURCES = SkyCoord([83.0, 85.5], [20.0, 21.5], unit="deg")
+EXTENSION = np.array([0.4, 0.0])
+
+
+def test_fit_mask_is_exclusion_regions(tmp_path):
+    """Pixels to be fitted are those within the exclusion regions of their energy, or all if the norm is that of the models."""
+    directory = model_directory(tmp_path / "models", "ALTAZ")
+    names = {"NAME": ["a", "b"], "RA": SOURCES.ra.deg, "DEC": SOURCES.dec.deg, "EXTENSION": EXTENSION}
+    some_energies = Table({"RA": [84.0], "DEC": [18.5], "RADIUS": [0.6], "E_MIN": [1.0], "E_MAX": [3.0]})
+    maker = BackgroundMaker(directory, catalog=Table(names), mask_radius="0.3 deg", exclude=[some_energies])
+    axis = MapAxis.from_energy_edges([0.5, 1, 2, 4, 10] * u.TeV, interp="log")
+    for frame in ("icrs", "galactic"):
+        center = SkyCoord(84.0, 20.5, unit="deg").transform_to(frame)
+        geom = WcsGeom.create(skydir=center, frame=frame, width=(6, 5), binsz=0.1, axes=[axis])
+        sky = geom.get_coord().skycoord
+        radii = (0.3 + 2 * EXTENSION) * u.deg
+        expected = np.any([sky.separation(each) < radius for each, radius in zip(SOURCES, radii, strict=True)], axis=0)
+        in_circle = sky.separation(SkyCoord(84.0, 18.5, unit="deg")) < 0.6 * u.deg
+        expected[1] |= in_circle[1]  # other bins have energies outside its range
+        mask = maker.fit_mask(geom)
+        assert 0.05 < expected.mean() < 0.2
+        np.testing.assert_array_equal(mask.data, expected)
+        assert BackgroundMaker(directory, norm="model").fit_mask(geom).data.all()
