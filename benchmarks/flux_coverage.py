@@ -9,9 +9,10 @@ flux is fitted to single runs and stacks of 5 and 20 runs: in maps of 1.4 deg, w
 in the circle alone (`BackgroundMaker.fit_mask`); with the background fixed, with the priors of `set_background_priors`,
 in all or per energy bin, and with a free norm.
 
-Printed are the percentages of toys whose true flux lies within 1 and 1.96 errors of the fitted one, mean and
-standard deviation of the difference in units of the error, and the mean error in percent of the flux. In brackets are
-standard errors, from the scatter between sets, because the toys of a set have the models in common.
+Printed are the percentages of toys whose true flux lies within 1 and 1.96 errors of the fitted one; mean and
+standard deviation of the difference in units of the error; and, in percent of the flux, the mean error and the standard
+deviation between sets of the mean flux. In brackets are standard errors, from the scatter between sets, because the toys of a
+set have the models in common.
 
 A fit with priors of a map beyond the circle uses events twice that already determined the norms of runs. A last table
 has the stated error of the flux relative to the true one that follows, from the information matrix, for Gaussian
@@ -72,7 +73,7 @@ def main(n_sets: int, workers: int) -> None:
     with ProcessPoolExecutor(workers) as executor:
         sets = list(executor.map(partial(toys_of_set, amplitude), range(n_sets)))
     print(f"maximum difference from fits of Gammapy: {difference_from_gammapy(amplitude):.3f} errors")
-    print("norm   runs area      background     toys      68 %          95 %         mean  width  error")
+    print("norm   runs area      background     toys      68 %          95 %         mean  width  error   sets")
     for key in sets[0]:
         fits = np.stack([toys[key] for toys in sets])  # set, toy, flux and error relative to the true flux
         norm, n_runs, area, background = key
@@ -81,7 +82,8 @@ def main(n_sets: int, workers: int) -> None:
         numbers = [
             f"{100 * each.mean():6.1f} ({100 * each.mean(axis=1).std(ddof=1) / np.sqrt(n_sets):3.1f})" for each in inside
         ]
-        shape = f"{pulls.mean():+7.2f}{pulls.std():7.2f}{100 * fits[..., 1].mean():7.1f}"
+        error, of_sets = 100 * fits[..., 1].mean(), 100 * fits[..., 0].mean(axis=1).std(ddof=1)
+        shape = f"{pulls.mean():+7.2f}{pulls.std():7.2f}{error:7.1f}{of_sets:7.1f}"
         print(f"{norm:6s}{n_runs:5d} {area:10s}{background:11s}{pulls.size:8d} {numbers[0]}  {numbers[1]} {shape}")
 
     print("\nfield of view  source  stated / true error  68 %  95 %  (all events fitted, those outside the circle twice)")
