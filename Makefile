@@ -57,6 +57,7 @@ bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	.venv/bin/python -m benchmarks.spline
 	.venv/bin/python benchmarks/formulations.py $(DATA)
 	.venv/bin/python benchmarks/methods.py
+	.venv-gammapy/bin/python benchmarks/flux_coverage.py
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
