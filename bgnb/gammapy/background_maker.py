@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from gammapy.irf import Background2D, Background3D
     from gammapy.maps import Geom
 
+# Maximum width of the parts of energy bins in which the background is integrated, decades.
+_MAX_WIDTH = 0.06
 # Relative distance of an energy from the edge of a bin that makes clear on which side it lies.
 _INSIDE = 1e-6
 
@@ -51,7 +53,9 @@ class BackgroundMaker(Maker):
         Norm of the observation, from its events outside known sources, or that of the models; see `bgnb.norm_of_run`.
     maker : `~gammapy.makers.MapDatasetMaker`, optional
         Maker whose ``make_background`` projects the background on the geometry of the dataset; by default a
-        `~gammapy.makers.MapDatasetMaker` or `~gammapy.makers.SpectrumDatasetMaker` with default settings.
+        `~gammapy.makers.MapDatasetMaker` or `~gammapy.makers.SpectrumDatasetMaker` with a ``background_oversampling``
+        that divides energy bins into parts of at most 0.06 decades; without it, Gammapy predicts 1 % too many counts in
+        bins of 0.2 decades, and 5 to 7 % in bins of 0.6.
     **settings
         Further settings: ``kind``, ``model_lookup``, ``catalog``, ``mask_radius`` and ``exclude`` of `bgnb.attach`.
 
@@ -131,7 +135,10 @@ class BackgroundMaker(Maker):
             raise BgnbError("invalid-argument", f"dataset {dataset.name}: its background is that of its off counts (OnOff)")
         maker = self.maker
         if maker is None:
-            maker = SpectrumDatasetMaker() if isinstance(dataset, SpectrumDataset) else MapDatasetMaker()
+            kind = SpectrumDatasetMaker if isinstance(dataset, SpectrumDataset) else MapDatasetMaker
+            edges = dataset.counts.geom.axes["energy"].edges.value
+            width = float(np.log10(edges[1:] / edges[:-1]).max())
+            maker = kind(background_oversampling=int(np.ceil(width / _MAX_WIDTH)))
         # Gammapy cannot integrate over a region and over time at once.
         background = self._make(observation, in_altaz=getattr(maker, "use_region_center", True))
         with_background = copy(observation)

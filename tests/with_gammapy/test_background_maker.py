@@ -31,6 +31,8 @@ ENERGY = MapAxis.from_energy_bounds("0.4 TeV", "40 TeV", nbin=5)
 TRUE_ENERGY = MapAxis.from_energy_bounds("0.1 TeV", "100 TeV", nbin=3, name="energy_true")
 FRAMES = {ORDINARY: "ALTAZ", DR1: "REVERSE_LON_RADEC", GAPS: "RADEC"}
 WITHOUT = ["counts", "exposure"]
+# As by default: parts of energy bins of at most 0.06 decades.
+FINE = {"background_oversampling": int(np.ceil(np.log10(ENERGY.edges[1] / ENERGY.edges[0]) / 0.06))}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def test_counts_are_those_of_attach(indir, models, observations, tmp_path, foval
     for observation, expected, run in zip(observations, stored, report.runs, strict=True):
         empty = empty_map(observation)
         dataset = maker.run(MapDatasetMaker(selection=WITHOUT).run(empty, observation), observation)
-        reference = MapDatasetMaker(selection=[*WITHOUT, "background"]).run(empty, expected)
+        reference = MapDatasetMaker(selection=[*WITHOUT, "background"], **FINE).run(empty, expected)
         assert_equal_counts(dataset, reference)
         assert dataset.counts.data.sum() > 0
         np.testing.assert_array_equal(dataset.counts.data, reference.counts.data)
@@ -113,7 +115,7 @@ def test_counts_are_those_of_attach(indir, models, observations, tmp_path, foval
         if kind == "bkg_3d":
             assert irf.fov_alignment.value == (FRAMES[observation.obs_id] if fovalign == "ALTAZ" else run.fovalign)
         observation.bkg = irf
-        assert_equal_counts(MapDatasetMaker(selection=["background"]).run(empty, observation), reference)
+        assert_equal_counts(MapDatasetMaker(selection=["background"], **FINE).run(empty, observation), reference)
 
 
 def test_background_of_observation_stays(models, stored):
@@ -149,13 +151,23 @@ def test_spectrum_datasets(models, observations, stored, use_region_center):
         empty = empty_spectrum(observation)
         dataset = ours.run(SpectrumDatasetMaker(selection=WITHOUT).run(empty, observation), observation)
         assert isinstance(dataset, SpectrumDataset)
-        at_centre = SpectrumDatasetMaker().make_background(empty.counts.geom, expected)
+        at_centre = SpectrumDatasetMaker(**(FINE if use_region_center else {})).make_background(empty.counts.geom, expected)
         region = empty.counts.geom.region
         fine = WcsGeom.create(skydir=region.center, width=2, binsz=0.02, proj="TAN", axes=[ENERGY])
         integrated = MapDatasetMaker().make_background(fine, expected).to_region_nd_map(region, func=np.sum)
         assert np.abs(integrated.data / at_centre.data - 1).max() > 0.02
         reference, rtol = (at_centre, 1e-5) if use_region_center else (integrated, 0.01)
         np.testing.assert_allclose(dataset.background.data, reference.data, rtol=rtol)
+
+
+def test_wide_energy_bins(models, observations):
+    """The background of wide energy bins is that of many narrow ones."""
+    observation, counts = observations[0], []
+    for n_bins in (2, 40):
+        geom = empty_map(observation).counts.geom.to_image().to_cube([MapAxis.from_energy_bounds("0.2 TeV", "20 TeV", n_bins)])
+        dataset = BackgroundMaker(models["ALTAZ"], norm="model").run(MapDataset.create(geom), observation)
+        counts.append(dataset.background.data.reshape(2, n_bins // 2, -1).sum(axis=(1, 2)))
+    np.testing.assert_allclose(*counts, rtol=2e-3)
 
 
 @pytest.mark.parametrize("stacked", [True, False])
@@ -168,7 +180,7 @@ def test_makers_of_datasets(models, observations, stacked, n_jobs):
     reference = empty_map(observations[0], name="all")
     mask = SafeMaskMaker(methods=["offset-max"], offset_max="1.7 deg")
     ours = [MapDatasetMaker(selection=WITHOUT), maker, mask]
-    theirs = [MapDatasetMaker(selection=[*WITHOUT, "background"]), mask]
+    theirs = [MapDatasetMaker(selection=[*WITHOUT, "background"], **FINE), mask]
     datasets, expected = (
         DatasetsMaker(makers, stack_datasets=stacked, n_jobs=number).run(reference.copy(name="all"), each)
         for makers, each, number in ((ours, parts, n_jobs), (theirs, with_background, 1))

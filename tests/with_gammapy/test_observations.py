@@ -90,9 +90,9 @@ def test_models_of_selected_observations(indir):
 def test_models_of_real_observations(hess_data):
     """Real observations give the models of the runs, with their thresholds."""
     ids = [20561, 20915, 21613]
-    settings = SETTINGS | {"select": "far", "min_livetime": "5 h"}
+    settings = SETTINGS | {"select": ids, "min_livetime": "5 h"}
     observations = DataStore.from_dir(hess_data).get_observations(ids)
-    main = bgnb.make_models(hess_data, "GADF", **settings | {"select": ids})
+    main = bgnb.make_models(hess_data, "GADF", **settings)
     assert_equal_models(bgnb.gammapy.make_models(observations, **settings), main)
     assert len({run.energy_threshold_tev for run in main.models.models[0].model.stack.runs}) == 3
 
