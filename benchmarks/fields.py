@@ -97,7 +97,7 @@ def compare(on: Observations, source: SkyCoord, backgrounds: Backgrounds) -> str
     safe = SafeMaskMaker(methods=["offset-max", "aeff-default"], offset_max=2.5 * u.deg)
     for observation in on:
         observation.bkg = backgrounds[observation.obs_id]
-        maker = MapDatasetMaker(selection=["counts", "background", "exposure"])
+        maker = MapDatasetMaker(selection=["counts", "background", "exposure"], background_oversampling=4)
         dataset = safe.run(maker.run(MapDataset.create(geom), observation), observation)
         used = outside.data & dataset.mask_safe.data
         ratios.append(dataset.counts.data[used].sum() / dataset.background.data[used].sum())

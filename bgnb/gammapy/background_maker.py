@@ -83,8 +83,11 @@ class BackgroundMaker(Maker):
     ) -> None:
         if isinstance(models, Production):
             models = models.models
-        elif not isinstance(models, ModelSet):
+        elif isinstance(models, str | Path):
             models = read_models(models)
+        if not isinstance(models, ModelSet):
+            kinds = "a directory of models, or the result of make_models or read_models"
+            raise BgnbError("invalid-argument", f"models must be {kinds}, got {type(models).__name__}")
         if unknown := sorted(settings.keys() - BackgroundSettings.declared().keys()):
             known = ", ".join(BackgroundSettings.declared())
             raise BgnbError("unknown-choice", f"unknown setting '{unknown[0]}'; use one of {known}")

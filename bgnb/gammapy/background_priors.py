@@ -183,7 +183,10 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
     from gammapy.stats import GaussianPriorPenalty
 
     if not isinstance(datasets, Datasets):
-        datasets = Datasets(datasets if hasattr(datasets, "counts") else list(datasets))
+        try:
+            datasets = Datasets(datasets if hasattr(datasets, "counts") else list(datasets))
+        except TypeError:
+            raise BgnbError("invalid-argument", f"datasets must be datasets of Gammapy, got {datasets!r}") from None
     errors = [background_errors(dataset) for dataset in datasets]
     make = _norms_per_energy if per_energy else _norm_and_tilt
     backgrounds = [

@@ -98,6 +98,9 @@ def runs_of(observations: Iterable[Observation]) -> Runs:
     BgnbError
         If there are no observations, an OBS_ID is not an integer, or is not unique.
     """
+    if not isinstance(observations, Iterable) or isinstance(observations, str | Path):  # type: ignore[redundant-expr]
+        kind = type(observations).__name__
+        raise BgnbError("invalid-argument", f"observations must be several observations of Gammapy, got {kind}")
     rows: dict[int, dict[str, Any]] = {}
     locations, errors = {}, {}
     for observation in observations:
@@ -127,8 +130,11 @@ def run_of(observation: Observation) -> RunFiles:
     Raises
     ------
     BgnbError
-        If its ``obs_id`` is not an integer.
+        If it is not an observation of Gammapy, or its ``obs_id`` is not an integer.
     """
+    if not hasattr(observation, "obs_filter"):
+        kind = type(observation).__name__
+        raise BgnbError("invalid-argument", f"an observation must be a gammapy.data.Observation, got {kind}")
     obs_id = _obs_id(observation)
     path = Path(f"observation {obs_id}")
     hdus: dict[str, Any] = {

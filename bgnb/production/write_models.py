@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bgnb._util.errors import BgnbError
 from bgnb.cubes.spline import SplineModel
 from bgnb.files.background_tables import scatter_keywords
 from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
@@ -37,6 +38,9 @@ def write_models(production: Production, outdir: str | Path, *, overwrite: bool 
     BgnbError
         If the directory exists or cannot be written.
     """
+    if not isinstance(production, Production):
+        kind = type(production).__name__
+        raise BgnbError("invalid-argument", f"production must be the result of make_models, got {kind}")
     with new_directory(Path(outdir), overwrite=overwrite) as directory:
         write_files(production, directory)
 

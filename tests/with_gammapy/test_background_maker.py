@@ -272,3 +272,9 @@ def test_map_far_from_the_pointing(models, observations):
     dataset = BackgroundMaker(models["ALTAZ"]).run(MapDataset.create(geom, energy_axis_true=TRUE_ENERGY), observations[0])
     assert not dataset.background.data.any()
     assert not background_errors(dataset).counts.any()
+
+
+def test_models_must_be_models():
+    """Neither None nor a single model are models of groups."""
+    with raises("invalid-argument", "models", "NoneType"):
+        BackgroundMaker(None)

@@ -304,3 +304,9 @@ def test_fit_with_norms_of_bins():
     datasets = set_background_priors(make_dataset(make_errors(counts=1e6 * COUNTS), factor=1.2), per_energy=True)
     Fit().run(datasets)
     np.testing.assert_allclose([norm.value for norm in datasets.parameters.free_parameters], 1.2, rtol=0.01)
+
+
+def test_priors_need_datasets():
+    """Other values are refused."""
+    with raises("invalid-argument", "datasets"):
+        set_background_priors(3)

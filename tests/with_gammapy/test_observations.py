@@ -276,3 +276,10 @@ def test_models_of_observations_on_disk(observations, indir, tmp_path):
     for one, other in zip(read.models, production.models.models, strict=True):
         np.testing.assert_allclose(one.model.rate.quantity.value, other.model.rate.quantity.value, rtol=1e-12)
     assert bgnb.attach(tmp_path / "models", indir, "GADF", tmp_path / "store").obs_ids == [1, 2, 3]
+
+
+def test_other_values_are_no_observations(observations):
+    """A single observation, a path or numbers are refused."""
+    for value in (observations[0], "hess-dl3-dr1", 5, [23523]):
+        with raises("invalid-argument", "observation"):
+            bgnb.gammapy.make_models(value)
