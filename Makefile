@@ -6,6 +6,9 @@ DATA ?= ../shared/hess-dl3-dr1
 # From Python 3.12 on, coverage costs a tenth of the time; before, half as much again.
 COVERAGE = $(shell .venv/bin/python -c 'import sys; print("--cov --cov-report=term" * (sys.version_info >= (3, 12)))')
 
+# Two processes with tests on two cores: threads of linear algebra in each, and in the kernels of notebooks, slow them down.
+ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
 .PHONY: demo test test-fast test-main test-gammapy lint docs bench clean
 
 demo: .venv/ready
@@ -29,17 +32,17 @@ docs: .venv/ready
 
 # Two processes share the tests, file by file; those in tests/browser drive Chromium and are skipped where there is none, unless BGNB_BROWSER=required.
 test-main: .venv/ready
-	COVERAGE_CORE=sysmon .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore=tests/with_gammapy $(COVERAGE)
+	$(ONE_THREAD) COVERAGE_CORE=sysmon .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore=tests/with_gammapy $(COVERAGE)
 
 # About a minute on two cores: without the tests marked slow.
 test-fast: .venv/ready
-	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore=tests/with_gammapy -m "not slow"
+	$(ONE_THREAD) .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore=tests/with_gammapy -m "not slow"
 
 # Gammapy 2.1 needs older versions of its dependencies: an environment of its own, with the oldest that bgnb supports, in which
 # what meets them is tested as well. That some of them deprecate what others do is not ours to mend.
 test-gammapy: .venv-gammapy/ready
-	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning tests/with_gammapy
-	.venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning -m "not slow" bgnb \
+	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning tests/with_gammapy
+	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning -m "not slow" bgnb \
 	  tests/_util tests/cubes tests/dashboards tests/files tests/gammapy tests/observations tests/plots tests/simulation \
 	  --ignore=tests/cubes/test_exclusion_mask.py --ignore=tests/cubes/test_spline.py \
 	  --ignore=tests/cubes/test_spline_azimuth.py
