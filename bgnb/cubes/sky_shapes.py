@@ -156,16 +156,23 @@ class SkyImage:
         Raises
         ------
         BgnbError
-            If the axes are not longitude and latitude.
+            If the axes are not longitude and latitude, or excluded pixels do not lie on the sky.
         """
         if wcs.naxis != 2 or (wcs.wcs.lng, wcs.wcs.lat) != (0, 1):
             raise BgnbError("invalid-value", "an image needs the axes longitude and latitude, in this order")
-        excluded = np.array(excluded, dtype=bool)
+        stated, excluded = excluded, np.array(excluded, dtype=bool)
         if not _on_sky(wcs, *np.meshgrid(*(np.array([0, n]) for n in excluded.shape), indexing="ij")).all():
             for row in range(len(excluded)):  # pixels at the edges of an all-sky projection
                 corners = _on_sky(wcs, *np.meshgrid([row, row + 1], np.arange(excluded.shape[1] + 1), indexing="ij"))
                 whole = np.logical_and(*corners)
                 excluded[row] &= whole[1:] & whole[:-1]
+            if wcs.wcs.ctype[0].endswith("CAR") and np.any(excluded != stated):
+                message = (
+                    "excluded pixels lie more than 180 deg from CRVAL1; set it to the longitude of the centre of the image"
+                )
+                raise BgnbError("invalid-value", message)
+            if not excluded.any():
+                raise BgnbError("invalid-value", "none of the excluded pixels lies on the sky")
         return cls(wcs.to_header_string(relax=True), excluded.shape, zlib.compress(np.packbits(excluded).tobytes(), 1))
 
     @cached_property

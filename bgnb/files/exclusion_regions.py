@@ -83,8 +83,8 @@ def _from_memory(value: Any) -> SourceMask:
     if isinstance(value, Table):
         return _from_table(value, "exclude")
     if hasattr(value, "geom") and hasattr(value, "data"):  # a map of Gammapy
-        if not hasattr(value.geom, "wcs"):
-            raise BgnbError("bad-region", f"exclude: {type(value).__name__} is not supported; use a WcsNDMap")
+        if not hasattr(value.geom, "wcs") or getattr(value.geom, "is_region", False):
+            raise BgnbError("bad-region", f"exclude: {type(value).__name__} is not supported; use a WcsNDMap or a region")
         return _from_image(np.asarray(value.data), value.geom.wcs.to_header(), "exclude")
     return _from_regions(value if _is_list(value) else [value], "exclude")
 
@@ -158,7 +158,7 @@ def _rectangle(region: Any, prefix: str = "") -> Floats:
 def _half_widths(region: Any, prefix: str) -> tuple[float, float]:
     """Return half of width and height in the tangent plane, so that the angles along the axes are exact."""
     halves = [getattr(region, prefix + name).to_value("rad") / 2 for name in ("width", "height")]
-    if not 0 < max(halves) < np.pi / 4:
+    if not (min(halves) > 0 and max(halves) < np.pi / 4):
         raise BgnbError("bad-region", "width and height must be above 0 and below 90 deg")
     return float(np.tan(halves[0])), float(np.tan(halves[1]))
 

@@ -107,9 +107,9 @@ def _square_root(matrix: Floats) -> Floats:
 
 
 def counts_in_mask(dataset: MapDataset, mask: Any) -> Floats:
-    """Sum the background of a dataset in each energy bin, within a mask if it selects anything."""
+    """Sum the background of a dataset in each energy bin, within a mask if there is one."""
     counts = dataset.background.data
-    if mask is not None and mask.data.any():
+    if mask is not None:
         counts = np.where(mask.data, counts, 0.0)
     return np.reshape(counts, (len(counts), -1)).sum(axis=1)
 
@@ -211,7 +211,7 @@ def _norm_and_tilt(dataset: MapDataset, errors: BackgroundErrors) -> Any:
 
     x = (np.log(errors.edges[1:]) + np.log(errors.edges[:-1])) / 2
     if not errors.counts.any():
-        raise BgnbError("no-counts", f"dataset {dataset.name}: there is no background in any energy bin")
+        raise BgnbError("no-counts", f"dataset {dataset.name}: there is no background in its mask (mask_safe and mask_fit)")
     design = np.stack([np.ones_like(x), -x], axis=1) if np.count_nonzero(errors.counts) > 1 else np.ones((len(x), 1))
     weighted = design.T * errors.counts
     project = np.linalg.solve(weighted @ design, weighted)

@@ -50,7 +50,8 @@ class EpochReport:
         parts = [f"epoch {name}\n{report}" for name, report in self.epochs.items()]
         notes = [f"note: epoch {name} has no models: {reason}" for name, reason in self.without_models.items()]
         if self.without_epoch:
-            notes.append(f"{len(self.without_epoch)} runs without an epoch:")
+            number = len(self.without_epoch)
+            notes.append(f"{number} run{'s' * (number != 1)} without an epoch:")
             notes += [f"  {line}" for line in count_reasons(list(self.without_epoch.values()))]
         return "\n\n".join([*parts, "\n".join(notes)] if notes else parts)
 

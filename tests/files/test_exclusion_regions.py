@@ -224,3 +224,18 @@ def test_maps_of_gammapy():
     axis = maps.MapAxis.from_energy_bounds("1 TeV", "10 TeV", nbin=2)
     with raises("bad-region", "3 axes"):
         read_exclusions([maps.WcsNDMap(geom.to_cube([axis]))])
+
+
+def test_pixels_off_the_sky_are_refused(tmp_path):
+    """Excluded pixels of a CAR image more than 180 deg from CRVAL1, which have no position, are an error."""
+    keywords = {"CTYPE1": "GLON-CAR", "CTYPE2": "GLAT-CAR", "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": -1.0, "CDELT2": 1.0}
+    for longitude, is_valid in ((170.0, True), (210.0, False)):
+        header = fits.Header(keywords | {"CRPIX1": 10.5 + longitude, "CRPIX2": 5.5, "CUNIT1": "deg", "CUNIT2": "deg"})
+        image = np.ones((10, 10))
+        image[4:6, 4:6] = 0
+        fits.PrimaryHDU(image, header).writeto(tmp_path / "image.fits", overwrite=True)
+        if is_valid:
+            assert len(read_exclusions(tmp_path / "image.fits")) == 1
+        else:
+            with raises("bad-region", "image.fits", "CRVAL1"):
+                read_exclusions(tmp_path / "image.fits")
