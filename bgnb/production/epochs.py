@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bgnb._util.errors import BgnbError
@@ -14,11 +14,11 @@ from bgnb.files.output_directory import kept_folder, new_directory
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import open_runs, without_dots
 from bgnb.observations.epochs import Epochs
-from bgnb.observations.run_selection import Reason
+from bgnb.observations.run_selection import Reason, select_runs
 from bgnb.production.pipeline import models_of_plan
 from bgnb.production.plan import plan_of_runs
 from bgnb.production.report import Report, count_reasons
-from bgnb.production.settings import ProductionSettings
+from bgnb.production.settings import ProductionSettings, RunSelection
 from bgnb.production.write_models import write_files
 
 
@@ -117,7 +117,12 @@ def make_epoch_models(
         for name in sorted(names):
             some = runs.subset([obs_id for obs_id, epoch in epoch_of.items() if epoch == name])
             try:
-                plan = plan_of_runs(some, settings)
+                selection = settings.selection
+                if selection.select not in ("far", "all"):  # listed runs; those of other epochs are not in the subset
+                    listed = select_runs(runs, selection.select).kept
+                    own = [obs_id for obs_id in listed if epoch_of[obs_id] == name]
+                    selection = RunSelection(select=own, catalog=selection.catalog)
+                plan = plan_of_runs(some, replace(settings, selection=selection))
                 production = models_of_plan(plan, workers, scheduler, progress, kept_folder(Path(outdir)))
             except BgnbError as error:
                 if error.code not in ("no-runs", "no-counts"):

@@ -97,6 +97,14 @@ def test_runs_with_errors_are_reported(models, tmp_path):
         make_epoch_models(indir, "GADF", tmp_path / "other", "CONFIG", on_error="fail", **SMALL)
 
 
+def test_listed_runs_of_epochs(models, tmp_path):
+    """Of listed runs, each epoch takes its own; one without any has no models."""
+    folder, _ = models
+    report = make_epoch_models(folder / "in", "GADF", tmp_path / "models", "CONFIG", **SMALL | {"select": [2, 3]})
+    assert {name: sorted(each.group_ids) for name, each in report.epochs.items()} == {"old": [2, 3]}
+    assert "new" in report.without_models
+
+
 def test_no_epoch_has_models(models, tmp_path):
     """Without a run in any epoch nothing is written, and an older directory stays."""
     folder, _ = models
