@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
 from bgnb._util.arrays import Floats
@@ -86,11 +87,11 @@ def _from_memory(value: Any) -> SourceMask:
         if not hasattr(value.geom, "wcs") or getattr(value.geom, "is_region", False):
             raise BgnbError("bad-region", f"exclude: {type(value).__name__} is not supported; use a WcsNDMap or a region")
         return _from_image(np.asarray(value.data), value.geom.wcs.to_header(), "exclude")
-    return _from_regions(value if _is_list(value) else [value], "exclude")
-
-
-def _is_list(value: Any) -> bool:
-    return hasattr(value, "regions") and not hasattr(value, "contains")  # regions.Regions
+    regions = value.regions if hasattr(value, "regions") and not hasattr(value, "contains") else [value]
+    if wrong := [region for region in regions if not type(region).__name__.endswith("Region")]:
+        kinds = "a path, a table of circles, a sky region or list of them, or a WcsNDMap"
+        raise BgnbError("bad-region", f"exclude: must be {kinds}, got {wrong[0]!r}")
+    return _from_regions(regions, "exclude")
 
 
 def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
@@ -99,7 +100,8 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # regions warns of shapes and frames that it does not know, and skips them
+            # regions warns of shapes and frames that it does not know, and skips them.
+            warnings.simplefilter("error", AstropyUserWarning)
             return Regions.read(path, format=region_format)
     except Exception as error:  # many kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -116,6 +118,8 @@ def _from_regions(regions: Iterable[Any], where: str) -> SourceMask:
             raise BgnbError("bad-region", f"{place}: regions with a minus sign are not supported; remove it, or the region")
         try:
             if name == "CircleSkyRegion":
+                if not 0 < region.radius.to_value("deg") <= 180:
+                    raise BgnbError("bad-region", f"radius must lie within 0 and 180 deg, got {region.radius}")
                 icrs = region.center.icrs
                 circles.append((icrs.ra.deg, icrs.dec.deg, region.radius.to_value("deg")))
             elif name in _LINES:

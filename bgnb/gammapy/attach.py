@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
-from astropy.table import Table
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
@@ -27,26 +24,20 @@ from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
-from bgnb.observations.datastore import Runs, index_file, open_runs
+from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs
+from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
-from bgnb.observations.event_list import HduLocation
-from bgnb.observations.fits_header import Header
-from bgnb.observations.fits_table import read_headers, read_table, read_tables
 from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 
 #: Minimum number of events, observed or predicted, of a run whose rate is compared with that of the models.
 MIN_EVENTS = 100
-#: Directory of the backgrounds, one file per run.
-BACKGROUNDS = "backgrounds"
 # Header keywords of the events from which Gammapy takes the location of the observatory.
 _SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
 # Components of a run that Gammapy requires by default, in addition to the background.
 _COMPONENTS = ("events", "gti", "aeff", "edisp", "psf")
-_CLASSES = ("events", "gti", "aeff_2d", "edisp_2d", "psf_table", "psf_3gauss", "psf_king", "rad_max_2d")
 # Name of the only set of models, if they are not made for epochs.
 _ALL = ""
-_INDEX_COLUMNS = ("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
 
 
 @dataclass(frozen=True)
@@ -259,12 +250,10 @@ def attach(
         if not attached:
             reasons = in_one_line(skipped.values())
             raise BgnbError("no-runs", f"{reasons}; no run of {runs.path} gets a background")
-        target = Path(outdir).resolve()
-        make_rows = {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[settings.scheme]
-        hdus, components = make_rows(runs, [run.obs_id for run in attached], target, settings.background.kind)
+        obs_ids = [run.obs_id for run in attached]
+        hdus, components = index_of_hdus(runs, obs_ids, Path(outdir).resolve(), settings.scheme, settings.background.kind)
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
-        observations = _observations(runs, [run.obs_id for run in attached], settings.scheme)
-        write_fits(directory / "obs-index.fits.gz", [primary_hdu(), observations])
+        write_fits(directory / "obs-index.fits.gz", [primary_hdu(), index_of_runs(runs, obs_ids, settings.scheme)])
         reports = [_with_missing(run, components[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in skipped.items()]
         norms = {run.obs_id: run.norm for run in attached if run.norm is not None}
@@ -332,102 +321,6 @@ def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
     return note_on_rates(ratios, "the predicted rate", "the observed one", "run")
 
 
-def background_file(obs_id: int) -> str:
-    """Return the name of the file with the background of a run."""
-    return f"bkg_{obs_id}.fits.gz"
-
-
-def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
-    """Return the index of HDUs, with rows for the original files and the backgrounds, and the components of each run."""
-    index = read_table(index_file(runs.path, "hdu-index.fits"))
-    columns = {name: index.column(name) for name in _INDEX_COLUMNS}
-    columns |= {name: values for name, values in index.columns.items() if values.ndim == 1 and values.dtype.kind != "V"}
-    columns["OBS_ID"] = columns["OBS_ID"].astype(np.int64)
-    kinds = np.char.lower(np.char.strip(columns["HDU_TYPE"]))
-    kept = np.isin(columns["OBS_ID"], obs_ids) & (kinds != "bkg")
-    kept &= ~np.char.startswith(np.char.lower(np.char.strip(columns["HDU_CLASS"])), "bkg")
-    components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
-    for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
-        components[obs_id].add(component)
-    base = runs.path / str(index.get("BASE_DIR", "."))
-    folders = columns["FILE_DIR"].tolist()
-    relative = {folder: os.path.relpath((base / folder.strip()).resolve(), target) for folder in set(folders)}
-    columns["FILE_DIR"] = np.array([relative[folder] for folder in folders])
-    table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
-    for name, values in columns.items():
-        ours = [row[name] for row in rows] if name in _INDEX_COLUMNS else np.zeros(len(rows), values.dtype)
-        table[name] = np.concatenate([values[kept], ours])
-        table[name].unit = index.units[name] or None
-    return table[np.argsort(table["OBS_ID"], kind="stable")], components
-
-
-def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
-    """Make an index of the HDUs of scheme HESS and of the backgrounds; return it and the components of each run."""
-    rows: list[dict[str, Any]] = []
-    components: dict[int, set[str]] = {}
-    for obs_id in obs_ids:
-        files = runs.files(obs_id)
-        kinds = (("events", "events", files.events), ("gti", "gti", files.gti), ("aeff", "aeff_2d", files.aeff))
-        components[obs_id] = set()
-        for hdu_type, hdu_class, location in kinds:
-            name = _hdu_name(location) if location else None
-            if location and name:
-                folder = os.path.relpath(location.path.parent.resolve(), target)
-                values = (obs_id, hdu_type, hdu_class, folder, location.path.name, name)
-                rows.append(dict(zip(_INDEX_COLUMNS, values, strict=True)))
-                components[obs_id].add(hdu_type)
-        rows.append(_background_row(obs_id, kind))
-    return Table(rows=rows), components
-
-
-def _files_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
-    """Make an index of the HDUs in the files of the runs and of the backgrounds; return it and the components of each run."""
-    rows: list[dict[str, Any]] = []
-    components: dict[int, set[str]] = {}
-    for obs_id in obs_ids:
-        path = runs.files(obs_id).events.path
-        folder = os.path.relpath(path.parent.resolve(), target)
-        components[obs_id] = set()
-        for header in read_headers(path):
-            hdu_class = _class_in_gammapy(header)
-            if header.hdu_class and hdu_class and header.name:
-                values = (obs_id, header.hdu_class.value, hdu_class, folder, path.name, header.name)
-                rows.append(dict(zip(_INDEX_COLUMNS, values, strict=True)))
-                components[obs_id].add(header.hdu_class.value)
-        rows.append(_background_row(obs_id, kind))
-    return Table(rows=rows), components
-
-
-def _class_in_gammapy(header: Header) -> str | None:
-    """Return the HDU_CLASS of an HDU, None if Gammapy has no such class; files of CTA 1DC state only a part of it."""
-    hdu_type = header.hdu_class.value if header.hdu_class else ""
-    stated = str(header.get("HDUCLAS4", "2D")).strip().lower()
-    names = (hdu_type, stated, f"{hdu_type}_{stated}")
-    return next((name for name in names if name in _CLASSES and name.startswith(hdu_type)), None)
-
-
-def _background_row(obs_id: int, kind: str) -> dict[str, Any]:
-    """Return the row of a background in the index of HDUs."""
-    values = (obs_id, "bkg", kind, BACKGROUNDS, background_file(obs_id), "BACKGROUND")
-    return dict(zip(_INDEX_COLUMNS, values, strict=True))
-
-
-def _hdu_name(location: HduLocation) -> str | None:
-    """Read the EXTNAME of an HDU; None if there is no such HDU."""
-    (table,) = read_tables(location.path, [location.hdu], columns=[])
-    return table.name if table else None
-
-
 def _with_missing(run: AttachedRun, components: set[str]) -> AttachedRun:
     """Add the missing components to the result for a run."""
     return replace(run, missing=run.missing + tuple(name for name in _COMPONENTS if name not in components))
-
-
-def _observations(runs: Runs, obs_ids: Sequence[int], scheme: str) -> fits.BinTableHDU:
-    """Make the index of observations, from the original rows in scheme GADF and from the run table in other schemes."""
-    if scheme != "GADF":
-        return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
-    with fits.open(index_file(runs.path, "obs-index.fits"), memmap=False) as hdus:
-        numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)
-        kept = np.sort(rows[np.isin(numbers, obs_ids)])
-        return fits.BinTableHDU(hdus[1].data[kept], hdus[1].header)

@@ -13,6 +13,7 @@ from gammapy.datasets import SpectrumDataset
 from gammapy.makers import MapDatasetMaker, SpectrumDatasetMaker
 from gammapy.makers.core import Maker
 from gammapy.maps import Map
+from regions import PointSkyRegion
 
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.model_set import ModelSet
@@ -25,10 +26,11 @@ from bgnb.gammapy.settings import BackgroundSettings
 from bgnb.production.make_models import Production
 
 if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
     from gammapy.data import Observation
     from gammapy.datasets import MapDataset
     from gammapy.irf import Background2D, Background3D
-    from gammapy.maps import Geom
+    from gammapy.maps import Geom, RegionGeom
 
 # Maximum width of the parts of energy bins in which the background is integrated, decades.
 _MAX_WIDTH = 0.06
@@ -55,7 +57,8 @@ class BackgroundMaker(Maker):
         Maker whose ``make_background`` projects the background on the geometry of the dataset; by default a
         `~gammapy.makers.MapDatasetMaker` or `~gammapy.makers.SpectrumDatasetMaker` with a ``background_oversampling``
         that divides energy bins into parts of at most 0.06 decades; without it, Gammapy predicts 1 % too many counts in
-        bins of 0.2 decades, and 5 to 7 % in bins of 0.6.
+        bins of 0.2 decades, and 5 to 7 % in bins of 0.6. A maker that is given needs its own oversampling. Gammapy
+        multiplies the rate at the centre of a region by its solid angle, unless ``use_region_center`` is False.
     **settings
         Further settings: ``kind``, ``model_lookup``, ``catalog``, ``mask_radius`` and ``exclude`` of `bgnb.attach`.
 
@@ -91,7 +94,7 @@ class BackgroundMaker(Maker):
         if unknown := sorted(settings.keys() - BackgroundSettings.declared().keys()):
             known = ", ".join(BackgroundSettings.declared())
             raise BgnbError("unknown-choice", f"unknown setting '{unknown[0]}'; use one of {known}")
-        self.norm, self.maker = norm, maker
+        self.norm, self.maker = norm, maker  # which str(maker) shows
         self._background_of = RunBackgrounds(models, BackgroundSettings(norm=norm, **settings))
 
     def make_irf(self, observation: Observation) -> Background3D | Background2D:
@@ -132,22 +135,25 @@ class BackgroundMaker(Maker):
         Raises
         ------
         BgnbError
-            If the dataset has off counts, the observation cannot be used, or belongs to another instrument than the models.
+            If the dataset has off counts or is that of a point, the observation cannot be used, or belongs to another
+            instrument than the models.
         """
         if dataset.stat_type == "wstat":
             raise BgnbError("invalid-argument", f"dataset {dataset.name}: its background is that of its off counts (OnOff)")
+        geom = dataset.counts.geom
+        if geom.is_region and isinstance(geom.region, PointSkyRegion):
+            raise BgnbError("invalid-argument", f"dataset {dataset.name}: a point has no solid angle; use a circle")
+        edges = geom.axes["energy"].edges.to_value("TeV")
         maker = self.maker
         if maker is None:
             kind = SpectrumDatasetMaker if isinstance(dataset, SpectrumDataset) else MapDatasetMaker
-            edges = dataset.counts.geom.axes["energy"].edges.value
             width = float(np.log10(edges[1:] / edges[:-1]).max())
             maker = kind(background_oversampling=int(np.ceil(width / _MAX_WIDTH)))
         # Gammapy cannot integrate over a region and over time at once.
         background = self._make(observation, in_altaz=getattr(maker, "use_region_center", True))
         with_background = copy(observation)
         with_background.bkg = _irf(background)
-        dataset.background = maker.make_background(dataset.counts.geom, with_background)
-        edges = dataset.counts.geom.axes["energy"].edges.to_value("TeV")
+        dataset.background = maker.make_background(geom, with_background)
         errors = replace(BackgroundErrors.of_run(background).on_edges(edges), counts=counts_in_mask(dataset, dataset.mask_safe))
         table = Table() if dataset.meta_table is None else dataset.meta_table.copy()
         for name, values in {"BKG_NORM": [background.norm.norm], **errors.columns}.items():
@@ -169,7 +175,13 @@ class BackgroundMaker(Maker):
         Returns
         -------
         `~gammapy.maps.Map`
-            True in the exclusion regions, and everywhere with ``norm="model"``.
+            True in the exclusion regions, and everywhere with ``norm="model"``. The geometry of a region must be
+            excluded as a whole.
+
+        Raises
+        ------
+        BgnbError
+            If nothing is left to be fitted.
 
         Examples
         --------
@@ -178,21 +190,34 @@ class BackgroundMaker(Maker):
         """
         mask = Map.from_geom(geom, data=True, dtype=bool)
         excluded = self._background_of.mask
-        if excluded is not None:
-            sky = geom.to_image().get_coord().skycoord.icrs
-            edges = geom.axes["energy"].edges.to_value("TeV")
-            # Regions may depend on energy: both ends of a bin must be excluded.
-            for plane, *ends in zip(mask.data, edges[:-1] * (1 + _INSIDE), edges[1:] * (1 - _INSIDE), strict=True):
-                for energy in ends:
-                    at_energy = np.full(sky.size, energy)
-                    covered = excluded.covers(sky.ra.deg.ravel(), sky.dec.deg.ravel(), (at_energy, at_energy))
-                    plane &= covered.reshape(plane.shape)
+        if excluded is None:
+            return mask
+        sky = (_inside(geom) if geom.is_region else geom.to_image().get_coord().skycoord).icrs
+        edges = geom.axes["energy"].edges.to_value("TeV")
+        # Regions may depend on energy: both ends of a bin must be excluded.
+        for plane, *ends in zip(mask.data, edges[:-1] * (1 + _INSIDE), edges[1:] * (1 - _INSIDE), strict=True):
+            for energy in ends:
+                covered = excluded.covers(sky.ra.deg.ravel(), sky.dec.deg.ravel(), (np.full(sky.size, energy),) * 2)
+                plane &= covered.all() if geom.is_region else covered.reshape(plane.shape)
+        if not mask.data.any():
+            reason = "no exclusion region covers it at any energy; give a catalog or regions (exclude) that do"
+            if geom.is_region:
+                reason = f"the region is not inside the exclusion regions; {reason.split('; ')[1]}"
+            raise BgnbError("invalid-argument", f"fit_mask: {reason}, or use norm='model'")
         return mask
 
     def _make(self, observation: Observation, *, in_altaz: bool = True) -> RunBackground:
         files = run_of(observation)
         row = row_of(observation, str(files.events.path))
         return self._background_of(files, row["ALT_PNT"], row["AZ_PNT"], in_altaz=in_altaz)
+
+
+def _inside(geom: RegionGeom) -> SkyCoord:
+    """Return positions in a region: the centres of pixels of which more than half lies inside."""
+    if isinstance(geom.region, PointSkyRegion):
+        return geom.region.center.reshape(1)
+    coord, weights = geom.get_wcs_coord_and_weights()
+    return coord.skycoord[weights > 0.5 * weights.max()]
 
 
 def _irf(background: RunBackground) -> Background3D | Background2D:

@@ -90,9 +90,13 @@ class BackgroundErrors:
 
     @classmethod
     def stack(cls, runs: list[BackgroundErrors]) -> BackgroundErrors:
-        """Add the backgrounds of runs: errors of the models are fully correlated between runs, others not at all."""
+        """Add the backgrounds of runs: errors of the models are fully correlated between runs, others not at all.
+
+        In bins without counts, all runs have the same weight.
+        """
         counts = np.sum([run.counts for run in runs], axis=0)
-        weights = [(run.counts / np.where(counts > 0, counts, 1.0))[:, None] for run in runs]
+        shares = [np.divide(run.counts, counts, out=np.full(len(counts), 1 / len(runs)), where=counts > 0) for run in runs]
+        weights = [share[:, None] for share in shares]
         pairs = list(zip(weights, runs, strict=True))
         root = np.sum([weight * _square_root(run.of_models) for weight, run in pairs], axis=0)
         own = np.sum([weight * (run.covariance - run.of_models) * weight.T for weight, run in pairs], axis=0)
@@ -134,7 +138,7 @@ def background_errors(dataset: MapDataset) -> BackgroundErrors:
     table = dataset.meta_table
     if table is None or not set(_COLUMNS) <= set(table.colnames):
         message = "meta_table has no uncertainty of the background; make it with bgnb.gammapy.BackgroundMaker"
-        raise BgnbError("missing-column", f"dataset {dataset.name}: {message}")
+        raise BgnbError("missing-column", f"dataset {dataset.name}: {message}, for all datasets of a stack or for none")
     errors = BackgroundErrors.from_columns(table).on_edges(dataset.counts.geom.axes["energy"].edges.to_value("TeV"))
     return replace(errors, counts=counts_in_mask(dataset, dataset.mask))
 
@@ -144,7 +148,8 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
 
     Each dataset gets a `~gammapy.modeling.models.FoVBackgroundModel`; other models stay. The priors contain all
     errors that `BackgroundMaker` states, of the norm of each run and of the models. Errors of the shape in the field of
-    view are not included.
+    view are not included. Errors of models are taken as common to all datasets, also if their models differ. A dataset
+    without background in its mask gets a background without free parameters.
 
     With ``norm="run"``, the priors contain the events outside the exclusion regions. Fit only the pixels inside, see
     `BackgroundMaker.fit_mask`: events that are used twice make errors too small. With ``norm="model"`` all pixels may be
@@ -169,7 +174,8 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
     Raises
     ------
     BgnbError
-        If a dataset has no background of `BackgroundMaker`, or, with ``per_energy``, fewer than two energy bins.
+        If a dataset has no background of `BackgroundMaker`, none has background in its mask, or, with ``per_energy``, one
+        has fewer than two energy bins, or other energy bins than the rest.
 
     Examples
     --------
@@ -188,6 +194,11 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
         except TypeError:
             raise BgnbError("invalid-argument", f"datasets must be datasets of Gammapy, got {datasets!r}") from None
     errors = [background_errors(dataset) for dataset in datasets]
+    if not any(each.counts.any() for each in errors):
+        names = ", ".join(datasets.names)
+        raise BgnbError("no-counts", f"{names}: there is no background in the masks (mask_safe and mask_fit)")
+    if per_energy and not all(np.array_equal(each.edges, errors[0].edges) for each in errors):
+        raise BgnbError("invalid-argument", "per_energy needs the same energy bins in all datasets")
     make = _norms_per_energy if per_energy else _norm_and_tilt
     backgrounds = [
         FoVBackgroundModel(dataset_name=dataset.name, spectral_model=make(dataset, each))
@@ -211,7 +222,9 @@ def _norm_and_tilt(dataset: MapDataset, errors: BackgroundErrors) -> Any:
 
     x = (np.log(errors.edges[1:]) + np.log(errors.edges[:-1])) / 2
     if not errors.counts.any():
-        raise BgnbError("no-counts", f"dataset {dataset.name}: there is no background in its mask (mask_safe and mask_fit)")
+        model = PowerLawNormSpectralModel()
+        model.freeze()
+        return model
     design = np.stack([np.ones_like(x), -x], axis=1) if np.count_nonzero(errors.counts) > 1 else np.ones((len(x), 1))
     weighted = design.T * errors.counts
     project = np.linalg.solve(weighted @ design, weighted)

@@ -222,7 +222,7 @@ def _content(observation: Observation, where: str) -> bytes:
     for name in _EVENTS_COLUMNS:
         if name in events.colnames:
             columns[name] = events[name]
-    columns.meta = times | {name: events.meta[name] for name in _EVENTS_KEYWORDS if str(events.meta.get(name, ""))}
+    columns.meta = times | {name: events.meta[name] for name in _EVENTS_KEYWORDS if events.meta.get(name) not in (None, "")}
     # Gammapy recognises the data of H.E.S.S. DR1, whose backgrounds it interprets otherwise, by these keywords.
     columns.meta |= {name: str((observation.meta.optional or {}).get(name, "")) for name in ("CREATOR", "HDUVERS")}
     columns.meta |= {name: row[name] for name in ("OBS_ID", "RA_PNT", "DEC_PNT", "LIVETIME")}

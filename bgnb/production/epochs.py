@@ -107,10 +107,7 @@ def make_epoch_models(
     runs = open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme)
     rule = Epochs.read(epochs, runs)
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
-        epoch_of = rule.of(runs)
-        errors = [epoch.detail for epoch in epoch_of.values() if isinstance(epoch, Reason) and epoch.is_error]
-        if errors and settings.on_error == "fail":
-            raise BgnbError("unreadable", f"{errors[0]}")
+        epoch_of = rule.of(runs, settings.on_error)
         without_epoch = {obs_id: epoch for obs_id, epoch in epoch_of.items() if isinstance(epoch, Reason)}
         names = {name for name in epoch_of.values() if isinstance(name, str)}
         reports, without_models = {}, dict.fromkeys(sorted(rule.periods.keys() - names), "there are no runs")

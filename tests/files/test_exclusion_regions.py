@@ -226,6 +226,17 @@ def test_maps_of_gammapy():
         read_exclusions([maps.WcsNDMap(geom.to_cube([axis]))])
 
 
+def test_other_values_are_refused():
+    """Values that are no regions, and circles larger than the sky, are named."""
+    for value in (5, [CENTER], {"RA": 1}):
+        with raises("bad-region", "exclude", "sky region"):
+            read_exclusions(value)
+    regions = pytest.importorskip("regions")
+    small, large = (regions.CircleSkyRegion(CENTER, radius * u.deg) for radius in (1, 181))
+    with raises("bad-region", "region 2", "CircleSkyRegion", "181"):
+        read_exclusions(regions.Regions([small, large]))
+
+
 def test_pixels_off_the_sky_are_refused(tmp_path):
     """Excluded pixels of a CAR image more than 180 deg from CRVAL1, which have no position, are an error."""
     keywords = {"CTYPE1": "GLON-CAR", "CTYPE2": "GLAT-CAR", "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": -1.0, "CDELT2": 1.0}

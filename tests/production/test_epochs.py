@@ -93,7 +93,7 @@ def test_runs_with_errors_are_reported(models, tmp_path):
     report = make_epoch_models(indir, "GADF", tmp_path / "models", "CONFIG", **SMALL)
     assert list(report.faults) == [3]
     assert "DEC_PNT" in report.faults[3]
-    with raises("unreadable", "DEC_PNT"):
+    with raises("bad-position", "DEC_PNT"):
         make_epoch_models(indir, "GADF", tmp_path / "other", "CONFIG", on_error="fail", **SMALL)
 
 

@@ -15,7 +15,7 @@ from gammapy.datasets import Datasets, MapDataset, SpectrumDataset, SpectrumData
 from gammapy.irf import Background2D, Background3D
 from gammapy.makers import DatasetsMaker, MapDatasetMaker, SafeMaskMaker, SpectrumDatasetMaker
 from gammapy.maps import MapAxis, RegionGeom, WcsGeom
-from regions import CircleSkyRegion
+from regions import CircleSkyRegion, PointSkyRegion
 
 from bgnb import DataError, attach, read_models
 from bgnb.gammapy import BackgroundMaker, background_errors, make_models
@@ -258,12 +258,15 @@ def test_unusable_observation_is_an_error(models, observations):
         BackgroundMaker(models["ALTAZ"]).run(empty_map(observation), observation)
 
 
-def test_datasets_with_off_counts_are_refused(models, observations):
-    """The background of datasets with off counts is not replaced."""
+def test_unsuitable_datasets_are_refused(models, observations):
+    """Datasets with off counts have a background already, and points have no solid angle."""
     spectrum = empty_spectrum(observations[0])
     dataset = SpectrumDatasetOnOff.from_spectrum_dataset(dataset=spectrum, acceptance=1, acceptance_off=2)
     with raises("invalid-argument", dataset.name, "off counts"):
         BackgroundMaker(models["ALTAZ"]).run(dataset, observations[0])
+    point = SpectrumDataset.create(RegionGeom(PointSkyRegion(spectrum.counts.geom.center_skydir), axes=[ENERGY]), name="point")
+    with raises("invalid-argument", "point", "circle"):
+        BackgroundMaker(models["ALTAZ"]).run(point, observations[0])
 
 
 def test_map_far_from_the_pointing(models, observations):

@@ -108,6 +108,9 @@ def test_runs_weigh_by_counts():
     sums = (one.counts * draws[0] + other.counts * np.roll(draws[1], 1, axis=0)) / (one.counts + other.counts)
     np.testing.assert_allclose(stack.covariance, np.cov(sums.T), rtol=0.03, atol=1e-4)
     np.testing.assert_allclose(stack.covariance[2, 2], one.covariance[2, 2])
+    neither = np.array([100.0, 400, 0, 30, 5])
+    without = BackgroundErrors.stack([make_errors(1, neither, share=0), other])
+    np.testing.assert_allclose(without.covariance[2, 2], (one.covariance + other.covariance)[2, 2] / 4)
 
 
 def test_errors_survive_stacking_and_files(tmp_path):
@@ -171,6 +174,10 @@ def test_priors_follow_the_mask():
     np.testing.assert_array_equal(background_errors(dataset).counts, 0)
     with raises("no-counts", "mask_fit"):
         set_background_priors(dataset)
+    other = make_dataset(make_errors(), "other")
+    frozen, free = (model.parameters for model in set_background_priors([dataset, other]).models)
+    assert len(frozen.free_parameters) == 0
+    assert len(free.free_parameters) == 2
 
 
 def test_no_tilt_without_its_error():
@@ -272,6 +279,11 @@ def test_datasets_without_errors_are_refused():
         set_background_priors(single, per_energy=True)
     (model,) = set_background_priors(single).models
     assert model.parameters["tilt"].frozen
+    two = make_dataset(make_errors(), "two").resample_energy_axis(
+        MapAxis.from_energy_edges(EDGES[[0, 2, 5]] * u.TeV), name="two"
+    )
+    with raises("invalid-argument", "energy bins"):
+        set_background_priors([two, make_dataset(make_errors())], per_energy=True)
 
 
 @pytest.mark.parametrize("counts", [1e5, 30.0, 1e-3])

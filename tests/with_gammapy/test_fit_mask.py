@@ -7,9 +7,11 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
-from gammapy.maps import MapAxis, WcsGeom
+from gammapy.maps import MapAxis, RegionGeom, WcsGeom
+from regions import CircleSkyRegion, PointSkyRegion
 
 from bgnb.gammapy import BackgroundMaker
+from tests.helpers.errors import raises
 from tests.helpers.model_directories import model_directory
 
 SOURCES = SkyCoord([83.0, 85.5], [20.0, 21.5], unit="deg")
@@ -35,3 +37,24 @@ def test_fit_mask_is_exclusion_regions(tmp_path):
         assert 0.05 < expected.mean() < 0.2
         np.testing.assert_array_equal(mask.data, expected)
         assert BackgroundMaker(directory, norm="model").fit_mask(geom).data.all()
+
+
+def test_regions_must_be_excluded_as_a_whole(tmp_path):
+    """A region is fitted at the energies at which all of it is excluded; one that sticks out anywhere is refused."""
+    directory = model_directory(tmp_path / "models", "ALTAZ")
+    circles = Table({"RA": [84.0, 84.0], "DEC": [18.5, 18.5], "RADIUS": [0.6, 0.2], "E_MIN": [1.0, 0.0], "E_MAX": [3.0, 99.0]})
+    nothing = Table({"NAME": ["a"], "RA": [0.0], "DEC": [0.0], "EXTENSION": [0.0]})
+    maker = BackgroundMaker(directory, catalog=nothing, exclude=[circles])
+    axis = MapAxis.from_energy_edges([0.5, 1, 2, 4, 10] * u.TeV, interp="log")
+    center = SkyCoord(84.0, 18.5, unit="deg")
+
+    def mask(region):
+        return maker.fit_mask(RegionGeom(region, axes=[axis])).data.ravel().tolist()
+
+    assert mask(CircleSkyRegion(center, 0.6 * u.deg)) == [False, True, False, False]
+    assert mask(CircleSkyRegion(center, 0.2 * u.deg)) == [True] * 4
+    assert mask(PointSkyRegion(center)) == [True] * 4
+    with raises("invalid-argument", "fit_mask", "norm='model'"):
+        mask(CircleSkyRegion(center, 0.7 * u.deg))
+    with raises("invalid-argument", "fit_mask", "exclude"):
+        maker.fit_mask(WcsGeom.create(skydir=(20, 20), width=2, axes=[axis]))

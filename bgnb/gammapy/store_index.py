@@ -1,0 +1,147 @@
+"""Index files of the data stores of attach: rows for the files of runs and for their backgrounds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from bgnb.files.fits_writer import index_hdu
+from bgnb.observations.datastore import Runs, index_file
+from bgnb.observations.event_list import HduLocation
+from bgnb.observations.fits_header import Header
+from bgnb.observations.fits_table import read_headers, read_table, read_tables
+
+#: Directory of the backgrounds, one file per run.
+BACKGROUNDS = "backgrounds"
+_CLASSES = ("events", "gti", "aeff_2d", "edisp_2d", "psf_table", "psf_3gauss", "psf_king", "rad_max_2d")
+_COLUMNS = ("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
+
+
+def index_of_hdus(
+    runs: Runs, obs_ids: Sequence[int], target: Path, scheme: str, kind: str
+) -> tuple[Table, dict[int, set[str]]]:
+    """Make the index of HDUs of a data store.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        Runs of the input.
+    obs_ids : sequence of int
+        OBS_IDs of the runs with a background.
+    target : path
+        Directory of the store, to which paths are relative.
+    scheme : str
+        Layout of the input.
+    kind : str
+        HDU_CLASS of the backgrounds.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        Rows for the original files and the backgrounds.
+    components : dict of int to set of str
+        HDU_TYPEs of the original HDUs of each run.
+    """
+    return {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[scheme](runs, obs_ids, target, kind)
+
+
+def background_file(obs_id: int) -> str:
+    """Return the name of the file with the background of a run."""
+    return f"bkg_{obs_id}.fits.gz"
+
+
+def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
+    """Return the index of HDUs, with rows for the original files and the backgrounds, and the components of each run."""
+    index = read_table(index_file(runs.path, "hdu-index.fits"))
+    columns = {name: index.column(name) for name in _COLUMNS}
+    columns |= {name: values for name, values in index.columns.items() if values.ndim == 1 and values.dtype.kind != "V"}
+    columns["OBS_ID"] = columns["OBS_ID"].astype(np.int64)
+    kinds = np.char.lower(np.char.strip(columns["HDU_TYPE"]))
+    kept = np.isin(columns["OBS_ID"], obs_ids) & (kinds != "bkg")
+    kept &= ~np.char.startswith(np.char.lower(np.char.strip(columns["HDU_CLASS"])), "bkg")
+    components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
+    for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
+        components[obs_id].add(component)
+    base = runs.path / str(index.get("BASE_DIR", "."))
+    folders = columns["FILE_DIR"].tolist()
+    relative = {folder: os.path.relpath((base / folder.strip()).resolve(), target) for folder in set(folders)}
+    columns["FILE_DIR"] = np.array([relative[folder] for folder in folders])
+    table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
+    for name, values in columns.items():
+        ours = [row[name] for row in rows] if name in _COLUMNS else np.zeros(len(rows), values.dtype)
+        table[name] = np.concatenate([values[kept], ours])
+        table[name].unit = index.units[name] or None
+    return table[np.argsort(table["OBS_ID"], kind="stable")], components
+
+
+def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
+    """Make an index of the HDUs of scheme HESS and of the backgrounds; return it and the components of each run."""
+    rows: list[dict[str, Any]] = []
+    components: dict[int, set[str]] = {}
+    for obs_id in obs_ids:
+        files = runs.files(obs_id)
+        kinds = (("events", "events", files.events), ("gti", "gti", files.gti), ("aeff", "aeff_2d", files.aeff))
+        components[obs_id] = set()
+        for hdu_type, hdu_class, location in kinds:
+            name = _hdu_name(location) if location else None
+            if location and name:
+                folder = os.path.relpath(location.path.parent.resolve(), target)
+                values = (obs_id, hdu_type, hdu_class, folder, location.path.name, name)
+                rows.append(dict(zip(_COLUMNS, values, strict=True)))
+                components[obs_id].add(hdu_type)
+        rows.append(_background_row(obs_id, kind))
+    return Table(rows=rows), components
+
+
+def _files_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
+    """Make an index of the HDUs in the files of the runs and of the backgrounds; return it and the components of each run."""
+    rows: list[dict[str, Any]] = []
+    components: dict[int, set[str]] = {}
+    for obs_id in obs_ids:
+        path = runs.files(obs_id).events.path
+        folder = os.path.relpath(path.parent.resolve(), target)
+        components[obs_id] = set()
+        for header in read_headers(path):
+            hdu_class = _class_in_gammapy(header)
+            if header.hdu_class and hdu_class and header.name:
+                values = (obs_id, header.hdu_class.value, hdu_class, folder, path.name, header.name)
+                rows.append(dict(zip(_COLUMNS, values, strict=True)))
+                components[obs_id].add(header.hdu_class.value)
+        rows.append(_background_row(obs_id, kind))
+    return Table(rows=rows), components
+
+
+def _class_in_gammapy(header: Header) -> str | None:
+    """Return the HDU_CLASS of an HDU, None if Gammapy has no such class; files of CTA 1DC state only a part of it."""
+    hdu_type = header.hdu_class.value if header.hdu_class else ""
+    stated = str(header.get("HDUCLAS4", "2D")).strip().lower()
+    names = (hdu_type, stated, f"{hdu_type}_{stated}")
+    return next((name for name in names if name in _CLASSES and name.startswith(hdu_type)), None)
+
+
+def _background_row(obs_id: int, kind: str) -> dict[str, Any]:
+    """Return the row of a background in the index of HDUs."""
+    values = (obs_id, "bkg", kind, BACKGROUNDS, background_file(obs_id), "BACKGROUND")
+    return dict(zip(_COLUMNS, values, strict=True))
+
+
+def _hdu_name(location: HduLocation) -> str | None:
+    """Read the EXTNAME of an HDU; None if there is no such HDU."""
+    (table,) = read_tables(location.path, [location.hdu], columns=[])
+    return table.name if table else None
+
+
+def index_of_runs(runs: Runs, obs_ids: Sequence[int], scheme: str) -> fits.BinTableHDU:
+    """Make the index of observations, from the original rows in scheme GADF and from the run table in other schemes."""
+    if scheme != "GADF":
+        return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
+    with fits.open(index_file(runs.path, "obs-index.fits"), memmap=False) as hdus:
+        numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)
+        kept = np.sort(rows[np.isin(numbers, obs_ids)])
+        return fits.BinTableHDU(hdus[1].data[kept], hdus[1].header)
