@@ -80,6 +80,31 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
+class Choices(Kind):
+    """Any number of a few names, ignoring case: one, a sequence, or a text with commas."""
+
+    names: Callable[[], Iterable[str]]
+    annotation: ClassVar[str] = "str or sequence of str"
+    json: ClassVar[str] = "list"
+    multiple: ClassVar[bool] = True
+
+    def check(self, name: str, value: Any) -> tuple[str, ...]:
+        """Return the names in the spelling of the choices, in their order, each once."""
+        from bgnb._util.checks import checked_choice
+
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list | tuple | set | frozenset):
+            raise BgnbError("invalid-argument", f"{name} must be names, got {value!r}")
+        texts = [text.strip() for each in values for text in str(each).split(",")]
+        given = {checked_choice(name, text, self.names()) for text in texts if text}
+        return tuple(each for each in self.names() if each in given)
+
+    def to_json(self, value: Any) -> Any:
+        """Return the names as a list."""
+        return list(value)
+
+
+@dataclass(frozen=True)
 class Whole(Kind):
     """A whole number."""
 
@@ -416,6 +441,6 @@ def _with_documented(docstring: str, declared: Mapping[str, Declaration], defaul
 
 
 def _annotation(kind: Kind) -> str:
-    if isinstance(kind, Choice):
+    if isinstance(kind, Choice):  # those of Choices are many
         return "{" + ", ".join(f'"{name}"' for name in kind.names()) + "}"
     return kind.annotation

@@ -12,7 +12,7 @@ import numpy as np
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.progress import progress_bar
-from bgnb._util.settings_groups import with_settings
+from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.coverage import Coverage, notes_on_coverage
 from bgnb.cubes.model_set import ModelSet
@@ -226,7 +226,7 @@ def attach(
     models = {_ALL: read_models(modeldir)} if epochs is None else read_epoch_models(modeldir)
     background_of = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
-        runs = open_runs(indir, settings.scheme)
+        runs = open_runs(indir, settings.scheme, **options_of(settings.background.reading))
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         epoch_of, without = _epochs_of(runs, epochs, models)
         skipped = without | dict(selection.left_out)
@@ -237,7 +237,7 @@ def attach(
         with progress_bar(len(kept), "run", progress) as bar:
             for obs_id in kept:
                 try:
-                    background = background_of[epoch_of[obs_id]](runs.files(obs_id), *runs.pointing(obs_id))
+                    background = background_of[epoch_of[obs_id]](runs.files(obs_id))
                 except DataError as error:
                     if settings.on_error == "fail":
                         raise
@@ -306,7 +306,7 @@ def _attached(background: RunBackground) -> AttachedRun:
     return AttachedRun(
         background.run.obs_id,
         groups=background.groups,
-        livetime_over_ontime=background.run.livetime / background.run.ontime,
+        livetime_over_ontime=background.run.livetime / background.run.stated_ontime,
         fovalign=background.fovalign,
         missing=() if states_site else ("site",),
         norm=background.norm,

@@ -20,7 +20,7 @@ from bgnb.cubes.model_set import ModelSet
 from bgnb.files.model_directory import read_models
 from bgnb.gammapy.background_priors import BackgroundErrors, counts_in_mask
 from bgnb.gammapy.irfs import to_irf
-from bgnb.gammapy.observations import row_of, run_of
+from bgnb.gammapy.observations import run_of
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import BackgroundSettings
 from bgnb.production.make_models import Production
@@ -95,7 +95,8 @@ class BackgroundMaker(Maker):
             known = ", ".join(BackgroundSettings.declared())
             raise BgnbError("unknown-choice", f"unknown setting '{unknown[0]}'; use one of {known}")
         self.norm, self.maker = norm, maker  # which str(maker) shows
-        self._background_of = RunBackgrounds(models, BackgroundSettings(norm=norm, **settings))
+        self._settings = BackgroundSettings.from_options({"norm": norm, **settings})
+        self._background_of = RunBackgrounds(models, self._settings)
 
     def make_irf(self, observation: Observation) -> Background3D | Background2D:
         """Make the background of an observation.
@@ -207,9 +208,7 @@ class BackgroundMaker(Maker):
         return mask
 
     def _make(self, observation: Observation, *, in_altaz: bool = True) -> RunBackground:
-        files = run_of(observation)
-        row = row_of(observation, str(files.events.path))
-        return self._background_of(files, row["ALT_PNT"], row["AZ_PNT"], in_altaz=in_altaz)
+        return self._background_of(run_of(observation, self._settings.reading), in_altaz=in_altaz)
 
 
 def _inside(geom: RegionGeom) -> SkyCoord:

@@ -49,7 +49,7 @@ class BackgroundErrors:
     def of_run(cls, background: RunBackground) -> BackgroundErrors:
         """Return the uncertainty of the background of a run, in the energy bins of its rate."""
         axes = background.rate.axes
-        counts = (background.rate.quantity * axes.bin_volume).to_value("s-1").sum(axis=(1, 2)) * background.run.ontime
+        counts = (background.rate.quantity * axes.bin_volume).to_value("s-1").sum(axis=(1, 2)) * background.run.stated_ontime
         return cls(
             edges=axes.energy.to_value("TeV"),
             counts=counts,

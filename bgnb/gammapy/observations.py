@@ -18,6 +18,8 @@ from bgnb.files.fits_writer import fits_content, table_hdu
 from bgnb.observations.coordinates import Site, pointing_altaz
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import HduLocation, RunFiles
+from bgnb.observations.event_selection import EventSelection
+from bgnb.observations.reading_settings import ReadingSettings
 from bgnb.production.make_models import Production
 from bgnb.production.pipeline import models_of_plan
 from bgnb.production.plan import plan_of_runs
@@ -76,10 +78,10 @@ def make_models(
     >>> observations = DataStore.from_dir("hess-dl3-dr1").get_observations()  # doctest: +SKIP
     >>> models = bgnb.gammapy.make_models(observations).models  # doctest: +SKIP
     """
-    return models_of_plan(plan_of_runs(runs_of(observations), settings), workers, scheduler, progress)
+    return models_of_plan(plan_of_runs(runs_of(observations, settings.reading), settings), workers, scheduler, progress)
 
 
-def runs_of(observations: Iterable[Observation]) -> Runs:
+def runs_of(observations: Iterable[Observation], reading: ReadingSettings | None = None) -> Runs:
     """Describe observations of Gammapy as runs; their events are read when needed.
 
     Parameters
@@ -104,7 +106,7 @@ def runs_of(observations: Iterable[Observation]) -> Runs:
     rows: dict[int, dict[str, Any]] = {}
     locations, errors = {}, {}
     for observation in observations:
-        files = run_of(observation)
+        files = run_of(observation, reading)
         if files.obs_id in rows:
             raise BgnbError("duplicate-run", f"two observations have obs_id {files.obs_id}; remove one of them")
         locations[files.obs_id] = files
@@ -121,10 +123,10 @@ def runs_of(observations: Iterable[Observation]) -> Runs:
         missing = "" if name == "OBJECT" else np.nan
         table[name] = [rows[obs_id].get(name, missing) for obs_id in sorted(rows)]
         table[name].unit = unit or None
-    return Runs(Path("observations"), table, locations, errors)
+    return Runs(Path("observations"), table, locations, errors, reading=reading or ReadingSettings())
 
 
-def run_of(observation: Observation) -> RunFiles:
+def run_of(observation: Observation, reading: ReadingSettings | None = None) -> RunFiles:
     """Describe an observation as a FITS file in memory, which is made when it is read.
 
     Raises
@@ -140,7 +142,10 @@ def run_of(observation: Observation) -> RunFiles:
     hdus: dict[str, Any] = {
         name.lower(): HduLocation(path, name, optional=name == "AEFF") for name in ("EVENTS", "GTI", "AEFF")
     }
-    return RunFiles(obs_id, **hdus, content=partial(_content, observation, str(path)))
+    reading = reading or ReadingSettings()
+    columns = () if reading.events is None else EventSelection(reading.events).columns
+    content = partial(_content, observation, str(path), columns)
+    return RunFiles(obs_id, **hdus, content=content, reading=reading)
 
 
 def row_of(observation: Observation, where: str) -> dict[str, Any]:
@@ -212,14 +217,14 @@ def _site(observation: Observation, where: str) -> Site:
     return Site(lon.to_value("deg"), lat.to_value("deg"), height.to_value("m"))
 
 
-def _content(observation: Observation, where: str) -> bytes:
+def _content(observation: Observation, where: str, more_columns: Iterable[str] = ()) -> bytes:
     """Return a FITS file of an observation with the HDUs EVENTS, GTI and AEFF, of which only the header is filled."""
     row, site = row_of(observation, where), _site(observation, where)
     gti, events = _good_time(observation, where), _required(observation, "events", where).table
     zero = gti.time_ref.tt
     times = {"MJDREFI": int(zero.mjd), "MJDREFF": zero.mjd % 1, "TIMESYS": "TT", "TIMEUNIT": "s"}
     columns = Table({"TIME": (events["TIME"] - zero).to("s")})
-    for name in _EVENTS_COLUMNS:
+    for name in (*_EVENTS_COLUMNS, *more_columns):
         if name in events.colnames:
             columns[name] = events[name]
     columns.meta = times | {name: events.meta[name] for name in _EVENTS_KEYWORDS if events.meta.get(name) not in (None, "")}

@@ -108,15 +108,13 @@ class RunBackgrounds:
             self.mask += read_exclusions(settings.exclude)
         self._of_groups: dict[int, Cube] = {}
 
-    def __call__(self, files: RunFiles, alt_pnt: float, az_pnt: float, *, in_altaz: bool = True) -> RunBackground:
+    def __call__(self, files: RunFiles, *, in_altaz: bool = True) -> RunBackground:
         """Make the background of a run.
 
         Parameters
         ----------
         files : `~bgnb.observations.event_list.RunFiles`
             The run.
-        alt_pnt, az_pnt : float
-            Its mean pointing, deg, for the header.
         in_altaz : bool
             Keep the frame ALTAZ if Gammapy can predict the background in it; otherwise it is averaged in RADEC.
 
@@ -128,6 +126,7 @@ class RunBackgrounds:
         models, settings = self._models, self._settings
         run, header = read_event_list(files), read_events_header(replace(files, index={}))
         models.check_instrument(run)
+        alt_pnt, az_pnt = run.mean_pointing
         found = models.mean_rate_for(run, settings.model_lookup)
         at_centers = self._at_bin_centers(found)
         rate = continue_to_events(at_centers, run)
@@ -135,7 +134,7 @@ class RunBackgrounds:
         if fovalign and fovalign != models.fovalign and models.fovalign == "ALTAZ":
             rate = rotate_to_radec(rate, run)
         norm = norm_of_run(models, found, run, settings.norm, self.mask)  # type: ignore[arg-type]
-        factor = run.livetime / run.ontime
+        factor = run.livetime / run.stated_ontime
         energy = rate.axes.energy_centers.value
         # Energies at which the rate is continued have the errors of the first or last bin.
         nearest = np.abs(np.log(energy[:, None] / found.rate.axes.energy_centers.value)).argmin(axis=1)
@@ -145,7 +144,7 @@ class RunBackgrounds:
             alt_pnt=alt_pnt,
             az_pnt=az_pnt,
             live_fraction=factor,
-            ontime=run.ontime,
+            ontime=run.stated_ontime,
             livetime=run.livetime,
             scatter=models.scatter,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, SettingsGroup, setting
+from bgnb.observations.reading_settings import ReadingSettings
 from bgnb.production.settings import (
     catalog_setting,
     exclude_setting,
@@ -41,6 +42,7 @@ class BackgroundSettings(SettingsGroup):
         "the extension of the source."
     )
     exclude: Any = exclude_setting()
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,28 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb.observations.coordinates import pointing_altaz, separation
+from bgnb.observations import tolerances
 from bgnb.observations.event_list import EventList, RunFiles
+from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.gadf_keywords import column_in
+from bgnb.observations.run_pointing import check_altaz, check_tracking, sample_rows
 
 #: Frames that differ from ICRS by more than an arcsecond; FK5 (J2000) does not.
 _OTHER_FRAMES = ("FK4", "FK4-NO-E", "GAPPT", "CIRS", "GALACTIC", "ECLIPTIC")
-#: Modes in which the field of view does not track one position on the sky.
-_OTHER_MODES = ("DRIFT", "SLEW", "SCAN", "RASTER")
-#: Range of plausible median energies, TeV: from the largest telescopes to runs near the horizon.
-_MEDIAN_ENERGY = (0.003, 50.0)
+#: Modes in which the field of view does not track one position on the sky, or telescopes point to different positions.
+_OTHER_MODES = ("DRIFT", "SLEW", "SCAN", "RASTER", "DIVERGENT")
 _MIN_EVENTS_FOR_MEDIAN = 20
-#: Maximum median distance of the events from the pointing, deg.
-_MAX_OFFSET = 20.0
-#: ALT_PNT in real index files differs by up to 2 deg from the value at mid-run computed from RA, DEC, time and site.
-_POINTING_TOLERANCE = 5.0
-#: Maximum gap, as a fraction of the good time and in mean intervals between events; exceeded by chance in one of 10¹⁰ runs.
-_MAX_GAP, _MAX_INTERVALS = 0.2, 30.0
-_SAMPLE_SIZE = 1000
+# Minimum number of events for checks of their distribution.
+_MIN_EVENTS = 100
+# Likelihood ratio, as twice its logarithm, above which the rate of a run has a step.
+_STEP_SIGNIFICANCE = 50.0
+_STEP_BINS = 20
 
 
-def check_run(files: RunFiles, table: FitsTable, run: EventList) -> list[str]:
+def check_run(files: RunFiles, table: FitsTable, pointings: FitsTable | None, run: EventList, findings: Findings) -> None:
     """Check a run for inconsistencies.
 
     Parameters
@@ -42,13 +40,12 @@ def check_run(files: RunFiles, table: FitsTable, run: EventList) -> list[str]:
         Entries of the run in the index.
     table : `~bgnb.observations.fits_table.FitsTable`
         EVENTS table as read from the file.
+    pointings : `~bgnb.observations.fits_table.FitsTable` or None
+        HDU POINTING of its file.
     run : `~bgnb.EventList`
         Its events.
-
-    Returns
-    -------
-    list of str
-        Warnings: inconsistencies that do not change rates.
+    findings : `~bgnb.observations.findings.Findings`
+        Receives notes: inconsistencies that do not change rates, or that were resolved.
 
     Raises
     ------
@@ -57,24 +54,22 @@ def check_run(files: RunFiles, table: FitsTable, run: EventList) -> list[str]:
     """
     if table.get("OBS_ID") is None and files.shared_with is not None:
         raise table.error("duplicate-run", f"the index lists these events for run {files.shared_with} too; OBS_ID is missing")
-    if not len(run):
-        raise table.error("no-events", "there are no events")
     if not run.in_gti.any():
         raise table.error("bad-gti", "no event lies in a good time interval; do EVENTS and GTI have the same MJDREF?")
-    _check_energies(table, run)
-    _check_frame_and_mode(table)
-    _check_pointing(files, table, run)
-    _check_offsets(table, run)
-    _check_duplicates(table, run)
-    _check_gaps(table, run)
-    _check_detxy(table, run)
-    notes = []
+    _check_energies(table, run, findings)
+    _check_frame_and_mode(files, table, findings)
+    check_altaz(files, table, run, findings)
+    check_tracking(table, pointings, run, findings)
+    _check_positions(table, run, findings)
+    _check_duplicates(table, run, findings)
+    _check_threshold(table, run, findings)
+    _check_detxy(table, run, findings)
+    _note_steps(run, findings)
     livetime, count = files.index.get("LIVETIME"), files.index.get("EVENT_COUNT")
-    if "LIVETIME" in table.cards and livetime is not None and abs(livetime - run.livetime) > 1e-3 * run.livetime:
-        notes.append("LIVETIME of the index differs from that of the events, which is used")
-    if count is not None and count != len(run):
-        notes.append("EVENT_COUNT of the index differs from the number of events; the list may be truncated or duplicated")
-    return notes
+    if "LIVETIME" in table.cards and livetime and abs(livetime - run.livetime) > 1e-3 * run.livetime and abs(run.time_cut) < 1:
+        findings.note("LIVETIME of the index differs from that of the events, which is used")
+    if count is not None and count != len(table.columns["TIME"]):
+        findings.note("EVENT_COUNT of the index differs from the number of events; the list may be truncated or duplicated")
 
 
 def check_obs_id(files: RunFiles, table: FitsTable) -> None:
@@ -88,15 +83,72 @@ def check_obs_id(files: RunFiles, table: FitsTable) -> None:
         raise table.error("wrong-run", f"OBS_ID is {stated}, but run {files.obs_id} is expected here")
 
 
-def _check_energies(table: FitsTable, run: EventList) -> None:
-    """Check the unit of energies by their median."""
-    median = float(np.median(run.energy[_sample_rows(len(run))]))
-    if len(run) >= _MIN_EVENTS_FOR_MEDIAN and not _MEDIAN_ENERGY[0] <= median <= _MEDIAN_ENERGY[1]:
+def _check_energies(table: FitsTable, run: EventList, findings: Findings) -> None:
+    """Check the unit of energies by their median, and that they are not logarithms, clipped or rounded."""
+    energy = np.sort(run.energy[sample_rows(len(run))])
+    median = float(np.median(energy))
+    low, high = tolerances.MEDIAN_ENERGY
+    if len(run) >= _MIN_EVENTS_FOR_MEDIAN and not low <= median <= high:
         unit = table.units["ENERGY"] or table.get("EUNIT")
-        raise table.error("bad-energy", f"column ENERGY has a median of {median:g} TeV; its unit cannot be {unit}")
+        findings.refuse(table.error("bad-energy", f"column ENERGY has a median of {median:g} TeV; its unit cannot be {unit}"))
+    if len(run) < _MIN_EVENTS:
+        return
+    first, last = np.quantile(energy, (0.01, 0.99))
+    if last < tolerances.ENERGY_RANGE * first:
+        text = f"98 % of the values in column ENERGY lie between {first:.3g} and {last:.3g} TeV; are they logarithms?"
+        findings.refuse(table.error("bad-energy", text))
+    values, numbers = np.unique(energy, return_counts=True)
+    share, often = numbers.max() / len(energy), values[numbers.argmax()]
+    if len(values) < len(energy) / 2:
+        findings.note(f"energies are rounded: {len(energy)} events have {len(values)} different ones")
+    elif share > tolerances.EQUAL_VALUES:
+        text = f"{share:.0%} of the events have the same ENERGY, {often:.4g} TeV; are they clipped, or not reconstructed?"
+        findings.refuse(table.error("bad-energy", text))
 
 
-def _check_frame_and_mode(table: FitsTable) -> None:
+def _check_positions(table: FitsTable, run: EventList, findings: Findings) -> None:
+    """Check that events are not at one position, such as the pointing where the reconstruction failed."""
+    rows = sample_rows(len(run))
+    if len(rows) < _MIN_EVENTS:
+        return
+    positions, numbers = np.unique(np.stack([run.ra[rows], run.dec[rows]], axis=1), axis=0, return_counts=True)
+    share, (ra, dec) = numbers.max() / len(rows), positions[numbers.argmax()]
+    if share > tolerances.EQUAL_VALUES:
+        where = f"RA {ra:.4f}, DEC {dec:.4f} deg"
+        text = f"{share:.0%} of the events are at the same position, {where}; did their reconstruction fail?"
+        findings.refuse(table.error("bad-position", text))
+
+
+def _check_threshold(table: FitsTable, run: EventList, findings: Findings) -> None:
+    """Check that LO_THRES does not exclude nearly all events."""
+    if run.energy_threshold is None or len(run) < _MIN_EVENTS or "threshold" in findings.reading.trust:
+        return
+    below = np.count_nonzero(run.energy < run.energy_threshold) / len(run)
+    if below > tolerances.BELOW_THRESHOLD:
+        text = f"{below:.1%} of the events are below LO_THRES = {run.energy_threshold:g} TeV; is it in GeV, or a logarithm?"
+        findings.refuse(table.error("bad-threshold", text))
+
+
+def _note_steps(run: EventList, findings: Findings) -> None:
+    """Note a run whose rate changes at one time, as by clouds."""
+    if len(run) < _MIN_EVENTS:
+        return
+    before = np.r_[0, np.cumsum(np.diff(run.gti, axis=1))]
+    time = run.time[run.in_gti]
+    interval = np.searchsorted(run.gti[:, 0], time, side="right") - 1
+    counts = np.histogram(before[interval] + time - run.gti[interval, 0], _STEP_BINS, (0, before[-1]))[0]
+    total, until = counts.sum(), np.cumsum(counts)[:-1]
+    part = np.arange(1, _STEP_BINS) / _STEP_BINS
+    pairs = ((until, part), (total - until, 1 - part))
+    gain = 2 * np.sum([np.where(n > 0, n * np.log(np.maximum(n, 1) / (total * p)), 0) for n, p in pairs], axis=0)
+    best = int(gain.argmax())
+    ratio = (until[best] / part[best]) / max((total - until[best]) / (1 - part[best]), 1e-9)
+    if gain[best] > _STEP_SIGNIFICANCE and not tolerances.STEP < ratio < 1 / tolerances.STEP:
+        low, when = (ratio, "before") if ratio < 1 else (1 / ratio, "after")
+        findings.note(f"the rate {when} {part[best] * before[-1]:.0f} s is {low:.0%} of that in the rest; were there clouds?")
+
+
+def _check_frame_and_mode(files: RunFiles, table: FitsTable, findings: Findings) -> None:
     """Check that positions are in ICRS, or equal within an arcsecond (FITS 4.0, section 8.3), and that the run tracks."""
     keyword = next((keyword for keyword in ("RADESYS", "RADECSYS") if str(table.get(keyword, "")).strip()), "")
     try:
@@ -107,72 +159,50 @@ def _check_frame_and_mode(table: FitsTable) -> None:
     if system in _OTHER_FRAMES or (system == "FK5" and equinox not in (0.0, 2000.0)):
         stated = f"{system}{f' of {equinox:g}' * (equinox > 0)} ({f'{keyword}, ' * bool(keyword)}EQUINOX)"
         raise table.error("unsupported-frame", f"positions are in {stated}; only ICRS and FK5 of J2000 are supported")
-    mode = str(table.get("OBS_MODE", "")).strip().upper()
-    if mode in _OTHER_MODES:
-        raise table.error("unsupported-mode", f"OBS_MODE is {mode}; only runs that track a fixed position are supported")
+    modes = {str(mode).strip().upper() for mode in (table.get("OBS_MODE"), files.index.get("OBS_MODE"))}
+    if others := sorted(modes & set(_OTHER_MODES)):
+        text = f"OBS_MODE is {others[0]}; only runs that track a fixed position are supported"
+        findings.refuse(table.error("unsupported-mode", text))
 
 
-def _check_pointing(files: RunFiles, table: FitsTable, run: EventList) -> None:
-    """Compare the pointing with the index."""
-    index = files.index
-    if {"RA_PNT", "DEC_PNT"} <= index.keys():
-        distance = float(separation(run.ra_pnt, run.dec_pnt, index["RA_PNT"], index["DEC_PNT"]))
-        if distance > _POINTING_TOLERANCE:
-            raise table.error("inconsistent-pointing", f"RA_PNT and DEC_PNT are {distance:.1f} deg from those in the index")
-    if {"ALT_PNT", "AZ_PNT"} <= index.keys():
-        altitude, azimuth = pointing_altaz(run.ra_pnt, run.dec_pnt, run.mjd_middle, run.site)
-        if separation(azimuth, altitude, index["AZ_PNT"], index["ALT_PNT"]) > _POINTING_TOLERANCE:
-            stated = f"ALT_PNT = {index['ALT_PNT']:.1f}, AZ_PNT = {index['AZ_PNT']:.1f} deg in the index or header"
-            computed = f"{altitude:.1f}, {azimuth:.1f} deg from RA, DEC, time and site"
-            raise table.error("inconsistent-pointing", f"{stated}, but {computed}")
-
-
-def _check_offsets(table: FitsTable, run: EventList) -> None:
-    """Check that events are near the pointing."""
-    rows = _sample_rows(len(run))
-    offset = float(np.median(separation(run.ra[rows], run.dec[rows], run.ra_pnt, run.dec_pnt)))
-    if offset > _MAX_OFFSET:
-        raise table.error("inconsistent-pointing", f"columns RA and DEC are {offset:.0f} deg (median) from the pointing")
-
-
-def _check_duplicates(table: FitsTable, run: EventList) -> None:
-    """Check for events with the same TIME, RA, DEC and ENERGY, or the same TIME and EVENT_ID."""
+def _check_duplicates(table: FitsTable, run: EventList, findings: Findings) -> None:
+    """Check for events with equal RA, DEC and ENERGY that follow each other, or with the same TIME and EVENT_ID."""
     order = np.argsort(run.time, kind="stable")
-    equal = np.diff(run.time[order]) == 0
-    if not equal.any():
-        return
-    suspects = order[np.r_[False, equal] | np.r_[equal, False]]
-    keys: dict[str, list[NDArray[Any]]] = {"TIME, RA, DEC, ENERGY": [run.time, run.ra, run.dec, run.energy]}
+    equal = np.diff(run.energy[order]) == 0
+    equal[equal] = (np.diff(run.ra[order])[equal] == 0) & (np.diff(run.dec[order])[equal] == 0)
+    if equal.any():
+        number, names = np.count_nonzero(equal), "RA, DEC, ENERGY, within a time of {:.1g} s"
+        apart = float(np.diff(run.time[order])[equal].max())
+        text = f"{number} of {len(run)} events are duplicates ({names.format(apart)})"
+        findings.refuse(table.error("duplicate-events", text))
+    same_time = np.diff(run.time[order]) == 0
     event_id = table.columns.get("EVENT_ID")
-    if event_id is not None and event_id.ndim == 1 and np.any(event_id != event_id[0]):
-        keys["TIME, EVENT_ID"] = [run.time, np.unique(event_id, return_inverse=True)[1]]
-    for names, columns in keys.items():
-        distinct = np.unique(np.stack([column[suspects] for column in columns], axis=1), axis=0)
-        if duplicates := len(suspects) - len(distinct):
-            raise table.error("duplicate-events", f"{duplicates} of {len(run)} events are duplicates ({names})")
+    if (
+        not same_time.any()
+        or event_id is None
+        or event_id.ndim != 1
+        or len(event_id) != len(run)
+        or np.all(event_id == event_id[0])
+    ):
+        return
+    keys: NDArray[Any] = np.stack([run.time, np.unique(event_id, return_inverse=True)[1]], axis=1)
+    suspects = order[np.r_[False, same_time] | np.r_[same_time, False]]
+    if duplicates := len(suspects) - len(np.unique(keys[suspects], axis=0)):
+        text = f"{duplicates} of {len(run)} events are duplicates (TIME, EVENT_ID)"
+        findings.refuse(table.error("duplicate-events", text))
 
 
-def _check_gaps(table: FitsTable, run: EventList) -> None:
-    """Check for good time without events, from a truncated list or a camera that was off: its livetime must not count."""
-    before = np.r_[0, np.cumsum(np.diff(run.gti, axis=1))]  # good time before each interval
-    time = run.time[run.in_gti]
-    interval = np.searchsorted(run.gti[:, 0], time, side="right") - 1
-    good_time = np.sort(before[interval] + time - run.gti[interval, 0], kind="stable")  # fast if nearly sorted
-    gap, whole = float(np.diff(np.r_[0, good_time, before[-1]]).max()), float(before[-1])
-    if gap > max(_MAX_GAP * whole, _MAX_INTERVALS * whole / len(good_time)):
-        raise table.error("gap", f"there are no events in {gap:.0f} s of {whole:.0f} s good time; is the list truncated?")
-
-
-def _check_detxy(table: FitsTable, run: EventList) -> None:
+def _check_detxy(table: FitsTable, run: EventList, findings: Findings) -> None:
     """Check that DETX and DETY, which are always computed from RA and DEC, are not mirrored in the file."""
-    if not {"DETX", "DETY"} <= table.columns.keys():
+    if not {"DETX", "DETY"} <= table.columns.keys() or len(table.columns["DETX"]) != len(run):
         return
     columns = np.stack([column_in(table, name, "deg") for name in ("DETX", "DETY")])
     known = np.flatnonzero(np.isfinite(columns).all(axis=0))
     if not len(known):
         return
-    rows = known[_sample_rows(len(known))]
-    computed = [np.stack(run.detxy(fovalign, rows)) for fovalign in ("ALTAZ", "RADEC")]
+    rows = known[sample_rows(len(known))]
+    frames = ("RADEC",) if run.altaz_pnt else ("ALTAZ", "RADEC")
+    computed = [np.stack(run.detxy(fovalign, rows)) for fovalign in frames]  # type: ignore[arg-type]
 
     def distance(*signs: int) -> float:
         stated = columns[:, rows] * np.array(signs)[:, None]
@@ -181,9 +211,4 @@ def _check_detxy(table: FitsTable, run: EventList) -> None:
     mirrored = min(distance(-1, 1), distance(1, -1), distance(-1, -1))
     if mirrored < 0.1 and distance(1, 1) > 3 * mirrored + 0.1:
         advice = "if RA and DEC are right, remove these columns, which bgnb does not need"
-        raise table.error("mirrored", f"columns DETX and DETY have the opposite sign of RA and DEC; {advice}")
-
-
-def _sample_rows(number: int) -> NDArray[np.intp]:
-    """Return up to 1000 rows of ``number``, evenly spaced: enough for a median."""
-    return np.linspace(0, number - 1, min(number, _SAMPLE_SIZE)).astype(np.intp)
+        findings.refuse(table.error("mirrored", f"columns DETX and DETY have the opposite sign of RA and DEC; {advice}"))

@@ -73,12 +73,15 @@ class FieldOfView:
         Reference time, MJD in TT, such as the middle of the run.
     site : `Site`
         Location of the observatory.
+    altaz_pnt : tuple of float or None
+        Altitude and azimuth of the pointing, deg, if they are not to be computed, because time or site are not known.
     """
 
     ra_pnt: float
     dec_pnt: float
     mjd_tt: float
     site: Site
+    altaz_pnt: tuple[float, float] | None = None
 
     def detxy(self, fovalign: FovAlign, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
         """Compute DETX and DETY of sky positions.
@@ -132,6 +135,8 @@ class FieldOfView:
         tuple of ndarray, shape (n,)
             Altitude and azimuth.
         """
+        if self.altaz_pnt is not None:
+            return np.full(np.shape(seconds), self.altaz_pnt[0]), np.full(np.shape(seconds), self.altaz_pnt[1])
         orientation = _EarthOrientation.at(self.mjd_tt, self.site)
         pointing = orientation.apparent(_unit_vector(self.ra_pnt, self.dec_pnt))
         # In CIRS the sky rotates backwards with respect to the horizon at the reference time.
@@ -154,6 +159,10 @@ class FieldOfView:
         return lon % 360, lat
 
     def _apparent_frame(self) -> tuple[_EarthOrientation, Floats]:
+        if self.altaz_pnt is not None:
+            raise BgnbError(
+                "conflicting-arguments", "the frame ALTAZ needs times; with --pointing header, use --fovalign RADEC"
+            )
         orientation = _EarthOrientation.at(self.mjd_tt, self.site)
         return orientation, _tangent_frame(orientation.apparent(_unit_vector(self.ra_pnt, self.dec_pnt)))
 

@@ -17,18 +17,20 @@ from numpy.typing import NDArray
 from bgnb._util.arrays import Ints
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.settings_groups import with_settings
 from bgnb.observations.event_files import find_runs
 from bgnb.observations.event_list import HduLocation, RunFiles
 from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.fits_table import FitsTable, read_table
 from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, column_in, is_simulated, pointing_of
+from bgnb.observations.reading_settings import ReadingSettings
 
 Scheme = Literal["GADF", "HESS", "FILES"]
 
 #: Range of each coordinate of a pointing, deg.
 _POINTING = {"RA_PNT": (-360, 360), "DEC_PNT": (-90, 90), "ALT_PNT": (0, 90), "AZ_PNT": (-360, 360)}
 # Columns of the index that replace those missing in the header of the events.
-_INDEX_ROW = (*_POINTING, "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP", "EVENT_COUNT")
+_INDEX_ROW = (*_POINTING, "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP", "EVENT_COUNT", "OBS_MODE")
 # Columns of the HDU index that describe and locate an HDU, and the descriptions of those that are used.
 _HDU_DESCRIPTION, _HDU_LOCATION = ("HDU_TYPE", "HDU_CLASS"), ("FILE_DIR", "FILE_NAME", "HDU_NAME")
 _HDU_KINDS = {"events": "events", "gti": "gti", "aeff": "aeff", "aeff_2d": "aeff", "effarea": "aeff", "effective area": "aeff"}
@@ -55,6 +57,8 @@ class Runs:
         Warnings about the index.
     file_errors : tuple of `~bgnb.DataError`
         Errors of files of unknown runs.
+    reading : `~bgnb.observations.reading_settings.ReadingSettings`
+        How runs are read.
     """
 
     path: Path
@@ -63,6 +67,7 @@ class Runs:
     errors: Mapping[int, DataError] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     file_errors: tuple[DataError, ...] = ()
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -133,10 +138,11 @@ class Runs:
             raise DataError("bad-index", f"{self.path}: the index has no event list for run {obs_id}") from None
         values = {name: self._columns[name][row].item() for name in _INDEX_ROW if name in self._columns}
         known = {name: value for name, value in values.items() if value == value}  # not NaN
-        return replace(files, index={**self.table.meta, **known})
+        return replace(files, index={**self.table.meta, **known}, reading=self.reading)
 
 
-def open_runs(indir: str | Path, scheme: str) -> Runs:
+@with_settings(ReadingSettings)
+def open_runs(indir: str | Path, scheme: str, *, settings: ReadingSettings) -> Runs:
     """Open a directory of runs.
 
     Parameters
@@ -150,6 +156,7 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
         subdirectories, or of those whose paths are in a text file, one per line, relative to it.
         Each file with events is a run, with its good time intervals and effective area in the same
         file; other FITS files are ignored.
+    {settings}
 
     Returns
     -------
@@ -173,7 +180,8 @@ def open_runs(indir: str | Path, scheme: str) -> Runs:
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if not exists:
         raise BgnbError("not-found", f"{path}: there is no such directory {'or list ' * (layout == 'FILES')}of runs")
-    return {"GADF": _open_gadf, "HESS": _open_hess, "FILES": _open_files}[layout](path)
+    runs = {"GADF": _open_gadf, "HESS": _open_hess, "FILES": _open_files}[layout](path)
+    return replace(runs, reading=settings)
 
 
 def checked_scheme(scheme: str) -> Scheme:

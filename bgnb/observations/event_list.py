@@ -15,6 +15,7 @@ from bgnb._util.arrays import Bools, Floats, read_only
 from bgnb._util.errors import BgnbError
 from bgnb.observations.coordinates import FieldOfView, FovAlign, Site, mean_pointing
 from bgnb.observations.fits_header import HduClass
+from bgnb.observations.reading_settings import ReadingSettings
 
 Label = TypeVar("Label", bound=Hashable)
 
@@ -51,6 +52,8 @@ class RunFiles:
         Another run for which the index names the same event list.
     content : callable or None
         Function that returns the content of the FITS file of a run in memory; paths are then only its name.
+    reading : `~bgnb.observations.reading_settings.ReadingSettings`
+        How the run is read.
     """
 
     obs_id: int
@@ -60,6 +63,7 @@ class RunFiles:
     index: Mapping[str, Any] = field(default_factory=dict)
     shared_with: int | None = None
     content: Callable[[], bytes] | None = None
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +103,12 @@ class EventList:
         Warnings raised while reading.
     simulated : bool
         True for a simulated run.
+    time_cut : float
+        Good time in the file that is not in ``gti``, such as gaps without events, s.
+    altaz_pnt : tuple of float or None
+        Altitude and azimuth of the pointing, deg, if they are not to be computed.
+    fingerprint : int
+        Number that depends on times and energies of all events, to recognize copies of a run.
 
     Raises
     ------
@@ -124,6 +134,9 @@ class EventList:
     energy_limit: float | None = None
     notes: tuple[str, ...] = ()
     simulated: bool = False
+    time_cut: float = 0.0
+    altaz_pnt: tuple[float, float] | None = None
+    fingerprint: int = 0
 
     def __post_init__(self) -> None:
         for name in ("time", "ra", "dec", "energy", "gti"):
@@ -163,9 +176,14 @@ class EventList:
         return float(np.diff(self.gti).sum())
 
     @property
+    def stated_ontime(self) -> float:
+        """Sum of the good time intervals in the file, by which Gammapy multiplies rates, s."""
+        return self.ontime + self.time_cut
+
+    @property
     def field_of_view(self) -> FieldOfView:
         """Field of view, with the middle of the run as reference time."""
-        return FieldOfView(self.ra_pnt, self.dec_pnt, self.mjd_middle, self.site)
+        return FieldOfView(self.ra_pnt, self.dec_pnt, self.mjd_middle, self.site, self.altaz_pnt)
 
     @property
     def middle(self) -> float:
@@ -241,7 +259,7 @@ class EventList:
         for each in dict.fromkeys(labels):
             chosen = np.array([other == each for other in labels])
             columns = {name: getattr(self, name)[chosen[piece]] for name in ("time", "ra", "dec", "energy")}
-            parts[each] = replace(self, **columns, gti=pieces[chosen], livetime=totals[each] / MICROSECONDS)
+            parts[each] = replace(self, **columns, gti=pieces[chosen], livetime=totals[each] / MICROSECONDS, time_cut=0.0)
         return parts
 
     def detxy(self, fovalign: FovAlign = "ALTAZ", rows: NDArray[np.intp] | slice = slice(None)) -> tuple[Floats, Floats]:

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, located
+from bgnb.observations import tolerances
 from bgnb.observations.consistency_checks import check_obs_id, check_run
-from bgnb.observations.event_list import EventList, HduLocation, RunFiles, check_good_time
+from bgnb.observations.coordinates import Site
+from bgnb.observations.event_list import EventList, HduLocation, RunFiles
+from bgnb.observations.event_selection import EventSelection
+from bgnb.observations.findings import Findings
 from bgnb.observations.fits_header import HduClass
 from bgnb.observations.fits_table import FitsTable, read_tables
-from bgnb.observations.gadf_keywords import column_in, factor_to, is_simulated, mjdref_tt, site_of, start_and_stop, time_unit
+from bgnb.observations.gadf_keywords import column_in, factor_to, is_simulated, mjdref_tt, site_of, time_unit
+from bgnb.observations.run_pointing import header_altaz, pointing_of_events
+from bgnb.observations.run_times import cut_gaps, good_time_intervals, livetime_of, with_reference_times
 
-#: Minimum live fraction of a run; that of real runs is 0.8 or more.
-_MIN_LIVE_FRACTION = 0.2
 # Keywords that state the reference time or the site, and all keywords that must then come from the same header.
 _FROM_ONE_HEADER = (
     ({"MJDREFI", "MJDREF"}, {"MJDREFI", "MJDREFF", "MJDREF"}),
     ({"GEOLON", "OBSGEO-L"}, {"GEOLON", "GEOLAT", "ALTITUDE", "OBSGEO-L", "OBSGEO-B", "OBSGEO-H"}),
 )
-_COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP")
+_COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP", "RA_PNT", "DEC_PNT")
+_REQUIRED = ("TIME", "RA", "DEC", "ENERGY")
+# Maximum angle of periodic columns and keywords, deg: larger ones are not angles.
+_MAX_ANGLE = 720.0
+_POINTING = "POINTING"
 
 
 def read_event_list(files: RunFiles) -> EventList:
@@ -44,37 +53,153 @@ def read_event_list(files: RunFiles) -> EventList:
     DataError
         If an HDU is missing, cannot be used, or contradicts another; the message names it.
     """
-    notes: list[str] = []
-    tables = _read_hdus(files, notes)
-    events = _with_index(tables["EVENTS"], files)
+    findings = Findings(files.reading)
+    selection = None if files.reading.events is None else EventSelection(files.reading.events)
+    columns = _COLUMNS if selection is None else (*_COLUMNS, *selection.columns)
+    tables = _read_hdus(files, findings.notes, columns, with_pointings=True)
     for table in tables.values():
         check_obs_id(files, table)
+    _refuse_ambiguous(tables, columns, findings)
+    events, gti = with_reference_times(_with_index(tables["EVENTS"], files), tables.get("GTI"), findings)
     mjdref = mjdref_tt(events)
-    gti = _good_time_intervals(events, tables.get("GTI"), mjdref)
-    if "GTI" not in tables:
-        notes.append("there are no good time intervals (HDU GTI); the whole run is used")
-    threshold, limit = _energy_range(tables.get("AEFF"))
+    good = good_time_intervals(events, gti, mjdref, findings)
+    livetime = livetime_of(events, float(np.diff(good.intervals).sum()), findings)
+    if not len(events.column("TIME")):
+        raise events.error("no-events", "there are no events")
+    events, (time, ra, dec, energy) = _valid_events(events, findings)
+    ra_pnt, dec_pnt = pointing_of_events(files, events, ra, dec, findings)
+    threshold, limit = _energy_range(tables.get("AEFF"), findings)
     with located(events.where):
         event_list = EventList(
             obs_id=files.obs_id,
-            time=column_in(events, "TIME", "s", time_unit(events)),
-            ra=column_in(events, "RA", "deg"),
-            dec=column_in(events, "DEC", "deg"),
-            energy=column_in(events, "ENERGY", "TeV", str(events.get("EUNIT", ""))),
+            time=time,
+            ra=ra,
+            dec=dec,
+            energy=energy,
             mjdref=mjdref,
-            gti=gti,
-            livetime=_livetime(events, float(np.diff(gti).sum()), notes),
-            ra_pnt=events.number("RA_PNT"),
-            dec_pnt=events.number("DEC_PNT"),
-            site=site_of(events),
+            gti=good.intervals,
+            livetime=livetime,
+            ra_pnt=_wrapped(ra_pnt),
+            dec_pnt=dec_pnt,
+            site=_site(events, files),
             energy_threshold=threshold,
             energy_limit=limit,
             telescop=re.sub("[^ -~]", "?", str(events.get("TELESCOP", ""))),  # ASCII, as FITS requires
-            n_tels=int(events.number("N_TELS")) if events.get("N_TELS") is not None else None,
+            n_tels=_n_tels(events, findings),
             simulated=is_simulated(events.get("OBJECT", "")),
+            time_cut=good.stated - float(np.diff(good.intervals).sum()),
+            altaz_pnt=header_altaz(files, events) if files.reading.pointing == "header" else None,
+            fingerprint=int(np.bitwise_xor.reduce(time.view(np.int64) ^ np.roll(energy.view(np.int64), 0) * 3)),
         )
-    notes += check_run(files, events, event_list)
-    return replace(event_list, notes=tuple(dict.fromkeys(notes)))
+    event_list = _without_gaps(event_list, events, livetime, findings)
+    check_run(files, events, tables.get(_POINTING), event_list, findings)
+    if selection is not None:
+        chosen = selection.select(events)
+        event_list = replace(
+            event_list, **{name: getattr(event_list, name)[chosen] for name in ("time", "ra", "dec", "energy")}
+        )
+        if not len(event_list):
+            raise events.error("no-events", f"no event meets the condition {selection.condition}")
+    return replace(event_list, notes=tuple(findings.notes))
+
+
+def _site(events: FitsTable, files: RunFiles) -> Site:
+    """Return the location of the observatory, which does not matter if altitude and azimuth are not computed."""
+    try:
+        return site_of(events)
+    except DataError:
+        if files.reading.pointing != "header":
+            raise
+        return Site(0.0, 0.0, 0.0)
+
+
+def _refuse_ambiguous(tables: Mapping[str, FitsTable], columns: Collection[str], findings: Findings) -> None:
+    """Refuse tables with a second HDU or column of the same name."""
+    for kind in tables.keys() & {"EVENTS", "GTI"}:
+        table = tables[kind]
+        if table.twins:
+            text = (
+                f"{table.twins + 1} HDUs have the name {table.name}; of which event type or part is each? The first is wanted"
+            )
+            findings.refuse(table.error("ambiguous-hdu", text))
+        if repeated := sorted(table.repeated & set(columns)):
+            findings.refuse(table.error("duplicate-column", f"there are two columns {repeated[0]}"))
+
+
+def _valid_events(events: FitsTable, findings: Findings) -> tuple[FitsTable, tuple[Floats, ...]]:
+    """Return TIME (s), RA, DEC (deg) and ENERGY (TeV) of the events with valid values, and the table of these events."""
+    time = column_in(events, "TIME", "s", time_unit(events))
+    ra, dec = (column_in(events, name, "deg") for name in ("RA", "DEC"))
+    energy = column_in(events, "ENERGY", "TeV", str(events.get("EUNIT", "")))
+    columns = dict(zip(_REQUIRED, (time, ra, dec, energy), strict=True))
+    if len({len(values) for values in columns.values()}) != 1:
+        raise events.error("bad-column", "columns differ in length")
+    with np.errstate(invalid="ignore"):
+        valid = {
+            "TIME": np.isfinite(time),
+            "RA": np.abs(ra) <= _MAX_ANGLE,
+            "DEC": np.abs(dec) <= 90,
+            "ENERGY": (energy > 0) & np.isfinite(energy),
+        }
+    keep = np.logical_and.reduce(list(valid.values()))
+    if not keep.all():
+        number, total = np.count_nonzero(~keep), len(keep)
+        name = min(valid, key=lambda name: np.count_nonzero(valid[name]))
+        what = f"{number} of {total} events have invalid values, most of them in column {name}"
+        if number > tolerances.MAX_INVALID * total:
+            code = {"ENERGY": "bad-energy", "RA": "bad-position", "DEC": "bad-position"}.get(name, "bad-column")
+            code = code if np.isfinite(columns[name]).all() else "bad-column"
+            maximum = f"at most {tolerances.MAX_INVALID:.0%} are skipped"
+            raise events.error(code, f"{what} (not finite, not a position, or not above 0); {maximum}")
+        findings.note(f"{what}; they are skipped")
+        events = replace(events, columns={name: values[keep] for name, values in events.columns.items()})
+        time, ra, dec, energy = (values[keep] for values in (time, ra, dec, energy))
+    return events, (time, _wrapped(ra), dec, energy)
+
+
+def _wrapped(ra: Any) -> Any:
+    """Return right ascensions within ±360 deg, unchanged if they are."""
+    return np.where(np.abs(ra) <= 360, ra, ra % 360) if np.ndim(ra) else (ra if abs(ra) <= 360 else ra % 360)
+
+
+def _n_tels(events: FitsTable, findings: Findings) -> int | None:
+    """Return the number of telescopes, None if it is not stated."""
+    stated = events.get("N_TELS")
+    if stated is None:
+        return None
+    try:
+        return int(float(stated))
+    except (TypeError, ValueError, OverflowError):
+        findings.note(f"N_TELS is not a number: {stated!r}; it is ignored")
+        return None
+
+
+def _without_gaps(run: EventList, events: FitsTable, livetime: float, findings: Findings) -> EventList:
+    """Cut gaps without events out of the good time and the livetime."""
+    if "gap" in findings.reading.allow or not run.in_gti.any():
+        return run
+    intervals, gaps = cut_gaps(run.time[run.in_gti], run.gti)
+    if not gaps:
+        return run
+    whole, left = run.ontime, float(np.diff(intervals).sum())
+    cut = whole - left
+    start, stop = max(gaps, key=lambda gap: gap[1] - gap[0])
+    where = f"from {start - run.gti[0, 0]:.0f} to {stop - run.gti[0, 0]:.0f} s after the start"
+    if len(gaps) > 1:
+        where = f"in {len(gaps)} gaps, the longest {where}"
+    if cut > tolerances.MAX_CUT * whole:
+        text = f"there are no events in {cut:.0f} s of {whole:.0f} s good time ({where}); is the list truncated?"
+        findings.refuse(events.error("gap", text))
+        return run
+    # The livetime may be that of the good time without gaps already.
+    deadc = events.number("DEADC", 0)
+    is_of_rest = livetime < whole * tolerances.MIN_LIVE_FRACTION or (
+        abs(livetime - deadc * left) <= tolerances.TIMES * left and abs(livetime - deadc * whole) > tolerances.TIMES * whole
+    )
+    findings.note(f"there are no events in {cut:.0f} s of {whole:.0f} s good time ({where}), which do not count")
+    return replace(
+        run, gti=intervals, livetime=livetime if is_of_rest else livetime * left / whole, time_cut=run.time_cut + cut
+    )
 
 
 def read_events_header(files: RunFiles) -> FitsTable:
@@ -104,9 +229,13 @@ def _with_index(events: FitsTable, files: RunFiles) -> FitsTable:
     return replace(events, defaults={keyword: value for keyword, value in files.index.items() if keyword not in stated})
 
 
-def _read_hdus(files: RunFiles, notes: list[str], columns: Collection[str] = _COLUMNS) -> dict[str, FitsTable]:
+def _read_hdus(
+    files: RunFiles, notes: list[str], columns: Collection[str] = _COLUMNS, *, with_pointings: bool = False
+) -> dict[str, FitsTable]:
     """Read the HDUs of a run by kind; each file is opened and decompressed once."""
     wanted = {"EVENTS": files.events, "GTI": files.gti, "AEFF": files.aeff}
+    if with_pointings:
+        wanted[_POINTING] = HduLocation(files.events.path, _POINTING, optional=True)
     locations = {kind: location for kind, location in wanted.items() if location is not None}
     tables: dict[str, FitsTable] = {}
     for path in dict.fromkeys(location.path for location in locations.values()):
@@ -127,7 +256,7 @@ def _by_usual_name(
     kind: str, location: HduLocation, notes: list[str], columns: Collection[str], files: RunFiles
 ) -> FitsTable | None:
     """Read the HDU EVENTS or GTI if the index states a wrong name, as in data of MAGIC."""
-    if kind == "AEFF" or isinstance(location.hdu, HduClass) or str(location.hdu).upper() == kind:
+    if kind in ("AEFF", _POINTING) or isinstance(location.hdu, HduClass) or str(location.hdu).upper() == kind:
         return None
     (table,) = read_tables(location.path, [kind], columns, files.content)
     if table:
@@ -135,59 +264,26 @@ def _by_usual_name(
     return table
 
 
-def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float) -> Floats:
-    """Return the good time intervals in mission time of the events, in order; the whole run if there is no GTI table."""
-    if gti is None:
-        return np.array([start_and_stop(events)])
-    gti = replace(gti, defaults={keyword: events.get(keyword) for keyword in ("TIMESYS", "TIMEUNIT")})
-    start, stop = (column_in(gti, name, "s", time_unit(gti)) for name in ("START", "STOP"))
-    if events.get("TSTART") is not None and events.get("TSTOP") is not None:
-        start_and_stop(events)  # checks their order
-    has_zero = gti.get("MJDREFI") is not None or gti.get("MJDREF") is not None
-    shift = (mjdref_tt(gti) - mjdref) * 86400 if has_zero else 0.0
-    intervals = np.stack([start, stop], axis=1)[np.argsort(start, kind="stable")] + shift
-    with located(gti.where):
-        check_good_time(intervals)
-    return intervals
-
-
-def _livetime(events: FitsTable, good_time: float, notes: list[str]) -> float:
-    """Return LIVETIME, which must agree with ONTIME, DEADC and the good time (s)."""
-    ontime = events.number("ONTIME", good_time)
-    livetime = events.number("LIVETIME", ontime * events.number("DEADC", 1))
-    expected = None if events.get("DEADC") is None else events.number("DEADC") * good_time
-    as_expected = expected is not None and abs(livetime - expected) <= 0.01 * good_time
-    if abs(ontime - good_time) > 0.01 * good_time:
-        if not as_expected:
-            raise events.error("inconsistent-times", f"ONTIME = {ontime:g} s, but good time adds up to {good_time:g} s")
-        # Some files of VERITAS with time cuts state the ONTIME of the whole run.
-        notes.append("ONTIME is not the sum of the good time intervals, but LIVETIME and DEADC agree with them and are used")
-    stated = f"LIVETIME = {livetime:g} s"
-    if livetime > 1.01 * ontime:
-        raise events.error("inconsistent-times", f"{stated} is longer than ONTIME = {ontime:g} s")
-    if expected is not None and not as_expected:
-        raise events.error("inconsistent-times", f"{stated}, but DEADC times the good time is {expected:g} s")
-    if livetime < _MIN_LIVE_FRACTION * ontime:
-        raise events.error("inconsistent-times", f"{stated} is inconsistent with ONTIME = {ontime:g} s; is it in seconds?")
-    return livetime
-
-
-def _energy_range(aeff: FitsTable | None) -> tuple[float | None, float | None]:
+def _energy_range(aeff: FitsTable | None, findings: Findings) -> tuple[float | None, float | None]:
     """Return LO_THRES and HI_THRES in TeV, each None if it states no limit."""
     if aeff is None:
         return None, None
-    low, high = (_limit(aeff, keyword) for keyword in ("LO_THRES", "HI_THRES"))
+    low, high = (_limit(aeff, keyword, findings) for keyword in ("LO_THRES", "HI_THRES"))
     if low is not None and high is not None and high <= low:
         raise aeff.error("bad-keyword", f"HI_THRES = {high:g} TeV is not above LO_THRES = {low:g} TeV")
     return low, high
 
 
-def _limit(aeff: FitsTable, keyword: str) -> float | None:
+def _limit(aeff: FitsTable, keyword: str, findings: Findings) -> float | None:
     """Return a limit in TeV, None if it is missing, infinite or not above 0; its comment may state a unit: ``[GeV]``."""
     if str(aeff.get(keyword, "")).strip().lower() in ("inf", "infinity"):  # as text: FITS has no infinite numbers
         return None
     limit = aeff.number(keyword, 0)
     unit = re.search(r"\[(\w+)\]", aeff.comment(keyword))
+    if limit < 0:
+        findings.refuse(
+            aeff.error("bad-threshold", f"{keyword} = {limit:g} is below 0; is it a logarithm? Without it, all energies count")
+        )
     if limit <= 0:
         return None
     return limit * factor_to(unit[1], "TeV", f"{aeff.where}: keyword {keyword}") if unit else limit

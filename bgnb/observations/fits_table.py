@@ -15,7 +15,7 @@ import stat
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -47,10 +47,16 @@ class FitsTable(Header):
         Columns by name in upper case, scaled by TSCAL and TZERO; text without padding.
     units : mapping of str to str
         TUNIT of these columns, "" if there is none.
+    repeated : frozenset of str
+        Names of columns that occur more than once; the first is read.
+    twins : int
+        Number of further tables with the same name in the file.
     """
 
     columns: Mapping[str, NDArray[Any]]
     units: Mapping[str, str]
+    repeated: frozenset[str] = frozenset()
+    twins: int = 0
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column, or raise a `DataError` if it is missing."""
@@ -156,11 +162,14 @@ def _find(
 ) -> dict[str | int | HduClass, FitsTable]:
     """Read the wanted tables that exist, by name in upper case, number or content."""
     found: dict[str | int | HduClass, FitsTable] = {}
-    by_class = any(isinstance(key, HduClass) for key in keys)  # all HDUs are visited: there must not be a second one
+    by_class = any(isinstance(key, HduClass) for key in keys)  # there must not be a second one
+    twins: dict[str, int] = {}
     end = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     number = 0
-    while (by_class or not found.keys() >= set(keys)) and (header := read_header(stream, path, number)):
+    while header := read_header(stream, path, number):
+        if header.get("XTENSION") == "BINTABLE":
+            twins[header.name.upper()] = twins.get(header.name.upper(), -1) + 1
         content = header.hdu_class if by_class else None
         if content and content in found:
             which = f"HDUs {found[content].hdu} and {number} both contain {content.name}"
@@ -183,7 +192,7 @@ def _find(
         else:
             stream.seek(size + -size % BLOCK, os.SEEK_CUR)
         number += 1
-    return found
+    return {key: replace(table, twins=twins[table.name.upper()]) if table.name else table for key, table in found.items()}
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -271,6 +280,7 @@ def _ones_complement_sum(data: bytes) -> int:
 def _make_table(header: Header, data: bytes, columns: Collection[str] | None) -> FitsTable:
     rows, width = header.size("NAXIS2"), header.size("NAXIS1")
     used: dict[str, tuple[int, np.dtype[Any], int]] = {}  # by name: column number, type, offset in the row
+    repeated: set[str] = set()
     offset = 0
     for number in range(1, header.size("TFIELDS") + 1):
         name = str(header.get(f"TTYPE{number}", "")).strip().upper()
@@ -278,6 +288,8 @@ def _make_table(header: Header, data: bytes, columns: Collection[str] | None) ->
         if (kind := _numpy_type(tform)) is None:
             raise header.error("bad-header", f"column {name or number} has the unknown format {tform!r} (TFORM{number})")
         if columns is None or name in columns:
+            if name in used:
+                repeated.add(name)
             used.setdefault(name, (number, kind, offset))
         offset += kind.itemsize
     if offset != width or not width:
@@ -288,7 +300,7 @@ def _make_table(header: Header, data: bytes, columns: Collection[str] | None) ->
     arrays = {name: _native(records[name], header, number) for name, number in zip(used, numbers, strict=True)}
     units = {name: str(header.get(f"TUNIT{number}", "")).strip() for name, number in zip(used, numbers, strict=True)}
     stated = {part.name: getattr(header, part.name) for part in fields(header)}
-    return FitsTable(**stated, columns=arrays, units=units)
+    return FitsTable(**stated, columns=arrays, units=units, repeated=frozenset(repeated))
 
 
 @cache

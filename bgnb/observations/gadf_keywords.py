@@ -18,6 +18,10 @@ INDEX_UNITS |= dict.fromkeys(("ONTIME", "LIVETIME", "TSTART", "TSTOP"), "s")
 #: Keywords of an index of runs that replace those missing in the header of the events.
 INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "GEOLON", "GEOLAT", "ALTITUDE")
 INDEX_HEADER += ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H", "TELESCOP", "OBSERVATORY_NAME")
+# Names of time scales that FITS allows besides those of Astropy (FITS 4.0, table 30).
+_TIME_SCALES = {"tdt": "tt", "et": "tt", "iat": "tai", "gmt": "utc", "ut": "ut1"}
+# TAI minus GPS time, s.
+_TAI_FROM_GPS = 19.0
 #: OBJECT of simulated runs.
 SIMULATED = "simulated"
 
@@ -64,14 +68,18 @@ def mjdref_tt(table: Header) -> float:
         mjdref = table.number("MJDREFI") + table.number("MJDREFF", 0)
     if not 30000 < mjdref < 100000:
         raise table.error("bad-time", f"MJDREF = {mjdref:g} is not a plausible modified Julian date")
-    timesys = str(table.get("TIMESYS", "TT")).lower()
-    timesys = {"tdt": "tt", "et": "tt", "iat": "tai", "gmt": "utc"}.get(timesys, timesys)
+    mjdref += table.number("TIMEOFFS", 0) * factor_to(time_unit(table), "s", f"{table.where}: keyword TIMEUNIT") / 86400
+    stated = str(table.get("TIMESYS", "TT"))
+    timesys = stated.partition("(")[0].strip().lower()  # the realization in brackets, as in TT(TAI), does not matter
+    timesys = _TIME_SCALES.get(timesys, timesys)
     if timesys == "tt":
         return mjdref
+    if timesys == "gps":
+        timesys, mjdref = "tai", mjdref + _TAI_FROM_GPS / 86400
     from astropy.time import Time
 
     if timesys not in Time.SCALES or timesys == "local":
-        raise table.error("bad-keyword", f"TIMESYS '{timesys}' is not a time scale, such as TT, UTC or TAI")
+        raise table.error("bad-keyword", f"TIMESYS '{stated}' is not a time scale, such as TT, UTC or TAI")
     return float(Time(mjdref, format="mjd", scale=timesys).tt.mjd)
 
 

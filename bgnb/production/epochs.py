@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings_groups import with_settings
+from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.epoch_directory import write_epochs
 from bgnb.files.output_directory import kept_folder, new_directory
 from bgnb.files.report_json import write_report
@@ -104,7 +104,7 @@ def make_epoch_models(
     BgnbError
         If an argument is invalid, or no epoch has runs for models.
     """
-    runs = open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme)
+    runs = open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme, **options_of(settings.reading))
     rule = Epochs.read(epochs, runs)
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         epoch_of = rule.of(runs, settings.on_error)

@@ -13,6 +13,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.errors import BgnbError
+from bgnb._util.settings_groups import options_of
 from bgnb._version import __version__
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.method import find_method
@@ -114,7 +115,8 @@ def make_plan(settings: ProductionSettings) -> Plan:
         If the directory cannot be used, or the selection has no runs.
     """
     # Workers may have other current directories.
-    return plan_of_runs(open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme), settings)
+    indir = without_dots(Path(settings.indir).absolute())
+    return plan_of_runs(open_runs(indir, settings.scheme, **options_of(settings.reading)), settings)
 
 
 def plan_of_runs(runs: Runs, settings: ModelSettings) -> Plan:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, Flag, Kind, Numbers, SettingsGroup, Value, Whole, setting
+from bgnb.observations.reading_settings import ReadingSettings
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -281,9 +282,10 @@ def n_fov_setting() -> Any:
     return setting(Whole(), None, help="Number of bins in each of DETX and DETY.", default_text=text)
 
 
-def fovalign_setting() -> Any:
-    """Declare the frame of DETX and DETY."""
-    return setting(Choice(lambda: ("ALTAZ", "RADEC")), "ALTAZ", help="Frame of DETX and DETY.")
+def fovalign_setting(default: str | None = "ALTAZ") -> Any:
+    """Declare the frame of DETX and DETY; a default of None depends on the source of the pointing."""
+    text = "" if default else "ALTAZ, or RADEC with pointing = header"
+    return setting(Choice(lambda: ("ALTAZ", "RADEC")), default, help="Frame of DETX and DETY.", default_text=text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,13 +354,18 @@ class ModelSettings(SettingsGroup):
     source_handling: Sources = field(default_factory=Sources)
     grouping: Grouping = field(default_factory=Grouping)
     binning: CubeBinning = field(default_factory=CubeBinning)
-    fovalign: Any = fovalign_setting()
+    fovalign: Any = fovalign_setting(None)
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
     on_error: Any = on_error_setting()
 
     def __post_init__(self) -> None:
         from bgnb.cubes.method import find_method
 
         super().__post_init__()
+        has_times = self.reading.pointing != "header"
+        if self.fovalign == "ALTAZ" and not has_times:
+            raise BgnbError("conflicting-arguments", "fovalign ALTAZ needs times, which pointing = header does not use")
+        object.__setattr__(self, "fovalign", self.fovalign or ("ALTAZ" if has_times else "RADEC"))
         binning, edges = self.binning.as_dict(), self.grouping.edges
         for name, default in zip(("n_energy", "n_fov"), find_method(self.method).default_bins, strict=True):
             binning[name] = binning[name] or default

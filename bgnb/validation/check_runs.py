@@ -15,7 +15,7 @@ from astropy.table import Table
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
-from bgnb._util.settings_groups import with_settings
+from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.files.exclusion_regions import read_exclusions
 from bgnb.files.model_directory import read_models
@@ -184,7 +184,7 @@ def check_runs(
     if outdir is not None:
         require("plots")
         check_target(Path(outdir), overwrite=overwrite)  # before reading
-    models, runs = read_models(modeldir), open_runs(indir, scheme)
+    models, runs = read_models(modeldir), open_runs(indir, scheme, **options_of(settings.reading))
     models.check_interpolable()
     catalog = read_catalog(settings.catalog)
     selection = select_runs(runs, settings.select, catalog, on_error=settings.on_error)

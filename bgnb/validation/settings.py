@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, Number, Numbers, SettingsGroup, Value, Whole, setting
+from bgnb.observations.reading_settings import ReadingSettings
 from bgnb.production.settings import (
     CubeBinning,
     Grouping,
@@ -71,6 +72,7 @@ class PredictionSettings(SettingsGroup):
     rate_interpolation: Any = _rate_interpolation_setting()
     model_lookup: Any = model_lookup_setting()
     grid: GridSettings = field(default_factory=GridSettings)
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
     on_error: Any = on_error_setting()
 
 
@@ -132,7 +134,7 @@ class CrossValidationSettings(SettingsGroup):
     source_handling: Sources = field(default_factory=Sources)
     grouping: Grouping = field(default_factory=Grouping)
     model_axes: ModelAxes = field(default_factory=ModelAxes)
-    fovalign: Any = fovalign_setting()
+    fovalign: Any = fovalign_setting(None)
     prediction: PredictionSettings = field(default_factory=PredictionSettings)
 
     def __post_init__(self) -> None:
@@ -151,6 +153,7 @@ class CrossValidationSettings(SettingsGroup):
             grouping=self.grouping,
             binning=self.model_axes.binning,
             fovalign=self.fovalign,
+            reading=self.prediction.reading,
             on_error=self.prediction.on_error,
         )
 
@@ -175,4 +178,5 @@ class RunCheckSettings(SettingsGroup):
         help="Maximum offset from the pointing at which field of view, energy and sky are tested.",
     )
     model_lookup: Any = model_lookup_setting()
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
     on_error: Any = on_error_setting()

@@ -16,7 +16,7 @@ from bgnb._util.checks import whole_number
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
-from bgnb._util.settings_groups import with_settings
+from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.coverage import coverage
 from bgnb.cubes.event_cuts import measured_planes
@@ -92,7 +92,7 @@ def validate(
     if outdir is not None:
         require("plots")
         check_target(Path(outdir), overwrite=overwrite)  # before reading
-    models, runs = read_models(modeldir), open_runs(indir, scheme)
+    models, runs = read_models(modeldir), open_runs(indir, scheme, **options_of(settings.prediction.reading))
     selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, settings.prediction.on_error)
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)

@@ -1,0 +1,182 @@
+"""Selection of events by a condition on columns, such as ``GAMMANESS > 0.7 and EVENT_TYPE & 1``.
+
+The condition is parsed, and never executed: it may contain column names, numbers, texts, comparisons, ``in`` with a list,
+``and``, ``or``, ``not``, arithmetic, the operators ``&``, ``|`` and ``~`` for bits and conditions, and ``abs``.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bgnb._util.arrays import Bools
+from bgnb._util.errors import BgnbError
+from bgnb.observations.fits_table import FitsTable
+
+_COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Mod: operator.mod,
+    ast.BitAnd: operator.and_,
+    ast.BitOr: operator.or_,
+}
+_UNARY: Mapping[type[ast.unaryop], Callable[[Any], Any]] = {
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+    ast.Invert: operator.invert,
+}
+_MAX_LENGTH, _MAX_BITS = 1000, 63
+
+
+@dataclass(frozen=True)
+class EventSelection:
+    """Condition on the columns of events.
+
+    Parameters
+    ----------
+    condition : str
+        The condition; names of columns in any case.
+
+    Raises
+    ------
+    BgnbError
+        If it cannot be parsed, or contains anything but columns, numbers, texts and the operators above.
+
+    Examples
+    --------
+    >>> EventSelection("GAMMANESS > 0.7 and EVENT_TYPE & 1").columns
+    ('EVENT_TYPE', 'GAMMANESS')
+    """
+
+    condition: str
+
+    def __post_init__(self) -> None:
+        for node in ast.walk(self._tree):
+            _check(node, self.condition)
+
+    @property
+    def _tree(self) -> ast.expr:
+        if len(self.condition) > _MAX_LENGTH:
+            raise BgnbError("bad-condition", f"events: a condition has at most {_MAX_LENGTH} characters")
+        try:
+            return ast.parse(self.condition.strip(), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            reason = error.msg if isinstance(error, SyntaxError) else str(error)
+            example = "write it as in 'GAMMANESS > 0.7 and EVENT_TYPE & 1'"
+            raise BgnbError("bad-condition", f"events: '{self.condition}' is not a condition ({reason}); {example}") from None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, in upper case."""
+        names = {node.id.upper() for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
+        return tuple(sorted(names - {"ABS"}))
+
+    def select(self, events: FitsTable) -> Bools:
+        """Return a mask of the events that meet the condition, shape (n,).
+
+        Raises
+        ------
+        DataError
+            If a column is missing, or has a type that the condition cannot be applied to.
+        """
+        values = {name: _column(events, name) for name in self.columns}
+        n_events = len(events.column("TIME"))
+        try:
+            with np.errstate(all="ignore"):
+                found = np.broadcast_to(_truth(_evaluate(self._tree, values)), (n_events,))
+        except (TypeError, ValueError) as error:
+            advice = "compare conditions joined by & or | in brackets, or join them by 'and', 'or'"
+            raise events.error("bad-condition", f"events: '{self.condition}' cannot be applied: {error}; {advice}") from None
+        return np.array(found)
+
+
+def _column(events: FitsTable, name: str) -> NDArray[Any]:
+    if name not in events.columns:
+        known = ", ".join(str(events.get(f"TTYPE{number}")) for number in range(1, events.size("TFIELDS", 0) + 1))
+        raise events.error(
+            "missing-column", f"column {name}, which the condition on events needs, is missing; there are {known}"
+        )
+    values = events.columns[name]
+    if values.dtype.kind == "V" and values.ndim == 1 and values.dtype.itemsize * 8 <= _MAX_BITS + 1:
+        # Bit i is element i of the bit array, as Astropy counts: the most significant bit of the first byte comes first.
+        bits = np.unpackbits(np.frombuffer(values.tobytes(), np.uint8).reshape(len(values), -1), axis=1)
+        return (bits.astype(np.int64) << np.arange(bits.shape[1])).sum(axis=1)
+    if values.ndim == 2 and values.dtype.kind == "b" and values.shape[1] <= _MAX_BITS:
+        return (values.astype(np.int64) << np.arange(values.shape[1])).sum(axis=1)
+    if values.ndim != 1 or values.dtype.kind == "V":
+        raise events.error("bad-column", f"column {name} has several values per event; a condition needs one")
+    return values
+
+
+def _check(node: ast.AST, condition: str) -> None:
+    """Raise an error if a part of a condition is not supported."""
+    simple = (ast.expr_context, ast.cmpop, ast.operator, ast.boolop, ast.unaryop)
+    is_known = (
+        isinstance(node, ast.Name | ast.BoolOp | ast.Compare | ast.List | ast.Tuple | ast.Set)
+        or (isinstance(node, ast.Constant) and isinstance(node.value, int | float | str))
+        or (isinstance(node, ast.BinOp) and type(node.op) in _BINARY)
+        or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub | ast.UAdd | ast.Invert))
+        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "abs" and len(node.args) == 1)
+        or isinstance(node, simple)
+    )
+    if not is_known:
+        allowed = "a condition has columns, numbers, comparisons, in, and, or, not, arithmetic, &, |, ~ and abs"
+        raise BgnbError("bad-condition", f"events: '{condition}' contains {type(node).__name__}; {allowed}")
+
+
+def _truth(value: Any) -> Any:
+    return value if np.asarray(value).dtype == bool else np.asarray(value) != 0
+
+
+def _evaluate(node: ast.expr, values: Mapping[str, NDArray[Any]]) -> Any:
+    match node:
+        case ast.Name():
+            return values[node.id.upper()]
+        case ast.Constant():
+            return node.value
+        case ast.List() | ast.Tuple() | ast.Set():
+            return [_evaluate(each, values) for each in node.elts]
+        case ast.BoolOp():
+            join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
+            return reduce(join, (_truth(_evaluate(each, values)) for each in node.values))
+        case ast.UnaryOp(op=ast.Not()):
+            return np.logical_not(_truth(_evaluate(node.operand, values)))
+        case ast.UnaryOp():
+            value = np.asarray(_evaluate(node.operand, values))
+            return _UNARY[type(node.op)](value)
+        case ast.BinOp():
+            return _BINARY[type(node.op)](_evaluate(node.left, values), _evaluate(node.right, values))
+        case ast.Call():
+            return np.abs(_evaluate(node.args[0], values))
+        case ast.Compare():
+            parts = [node.left, *node.comparators]
+            pairs = zip(node.ops, parts[:-1], parts[1:], strict=True)
+            return reduce(np.logical_and, (_compared(op, _evaluate(a, values), _evaluate(b, values)) for op, a, b in pairs))
+    raise TypeError(f"{type(node).__name__} has no value")
+
+
+def _compared(op: ast.cmpop, left: Any, right: Any) -> Any:
+    if isinstance(op, ast.In | ast.NotIn):
+        return np.isin(left, right, invert=isinstance(op, ast.NotIn))
+    if type(op) not in _COMPARE:
+        raise TypeError(f"the comparison {type(op).__name__} is not supported")
+    if (np.asarray(left).dtype.kind == "U") != (np.asarray(right).dtype.kind == "U"):
+        raise TypeError("texts and numbers are compared")
+    return _COMPARE[type(op)](left, right)

@@ -1,0 +1,60 @@
+"""Settings on how runs are read: which statement about a run is used, and which checks it may fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bgnb._util.settings_groups import Choice, Choices, Kind, SettingsGroup, setting
+
+#: Statements that can be trusted where others contradict them.
+TRUSTED = ("header", "index", "livetime", "threshold")
+#: Codes of checks that a run may fail.
+ALLOWED = (
+    "ambiguous-hdu",
+    "bad-energy",
+    "bad-position",
+    "bad-quality",
+    "bad-threshold",
+    "drifting",
+    "duplicate-column",
+    "duplicate-events",
+    "duplicate-run",
+    "gap",
+    "inconsistent-pointing",
+    "low-rate",
+    "missing-livetime",
+    "mirrored",
+    "other-instrument",
+    "path-variables",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSettings(SettingsGroup):
+    """Settings on how runs are read."""
+
+    pointing: Any = setting(
+        Choice(lambda: ("auto", "header", "computed")),
+        "auto",
+        help="Altitude and azimuth of the pointing: computed from RA_PNT, DEC_PNT, time and site (auto, computed), or as "
+        "stated in header or index (header), for data whose times are placeholders; DETX and DETY are then in the frame RADEC. "
+        "With auto, runs that point below the horizon are refused.",
+    )
+    trust: Any = setting(
+        Choices(lambda: TRUSTED),
+        (),
+        help="Statement about a run to use where others contradict it: the pointing of the header or of the index, "
+        "LIVETIME, or LO_THRES. One or several.",
+    )
+    allow: Any = setting(
+        Choices(lambda: ALLOWED),
+        (),
+        help="Check that runs may fail, by the code in the message. They are then used with a note. One or several.",
+    )
+    events: Any = setting(
+        Kind(),
+        None,
+        metavar="CONDITION",
+        help="Condition on the columns of events, such as 'GAMMANESS > 0.7 and EVENT_TYPE & 1'; other events do not count.",
+    )

@@ -1,0 +1,235 @@
+"""Pointing of a run, from all statements about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bgnb._util.arrays import Floats
+from bgnb.observations import tolerances
+from bgnb.observations.coordinates import FieldOfView, Site, separation
+from bgnb.observations.event_list import EventList, RunFiles
+from bgnb.observations.findings import Findings
+from bgnb.observations.fits_table import FitsTable
+from bgnb.observations.gadf_keywords import column_in
+
+_SAMPLE_SIZE = 1000
+# Minimum number of events whose median position is compared with the pointing.
+_MIN_EVENTS = 100
+# Maximum distance of the median position from the right one of two pointings, as a fraction of their distance.
+_CLEAR = 1 / 3
+# Difference, deg, beyond which a stated altitude and azimuth are those of other times or of another site.
+_OTHER_SKY = 15.0
+
+
+# Time and site, on which the frame RADEC does not depend.
+_ANY_TIME, _ANYWHERE = 51544.0, Site(0.0, 0.0, 0.0)
+# Maximum distance of positions in HDU POINTING from the pointing, deg.
+_MAX_MOTION = 0.3
+
+
+class _Candidate(NamedTuple):
+    """A stated pointing, ICRS, deg, and what the events say about it.
+
+    ``detxy`` is the median difference between the offsets of the events and those of DETX and DETY (None without them),
+    ``center`` the median position of the events relative to it (east, north), ``spread`` their median distance from that.
+    """
+
+    source: str
+    ra: float
+    dec: float
+    detxy: float | None
+    center: Floats
+    spread: float
+
+
+def pointing_of_events(files: RunFiles, table: FitsTable, ra: Floats, dec: Floats, findings: Findings) -> tuple[float, float]:
+    """Return the pointing, ICRS, deg, of header or index, whichever agrees with the events.
+
+    Raises
+    ------
+    DataError
+        If they differ and the events do not tell which is right, or if the events contradict both.
+    """
+    stated = {"header": dict(table.cards), "index": files.index}
+    candidates = []
+    rows = sample_rows(len(ra))
+    offsets = _stated_offsets(table, rows)
+    for source, values in stated.items():
+        if source == "index" and {"RA_PNT", "DEC_PNT"} <= values.keys():
+            position = float(values["RA_PNT"]), float(values["DEC_PNT"])
+        elif source == "header" and {"RA_PNT", "DEC_PNT"} <= values.keys():
+            position = table.number("RA_PNT"), table.number("DEC_PNT")
+        else:
+            continue
+        if not abs(position[1]) <= 90:
+            raise table.error(
+                "bad-position", f"RA_PNT = {position[0]:g}, DEC_PNT = {position[1]:g} deg is not a valid position"
+            )
+        candidates.append(_candidate(source, *position, ra[rows], dec[rows], offsets))
+    if not candidates:
+        return table.number("RA_PNT"), table.number("DEC_PNT")  # raises that they are missing
+    chosen = candidates[0]
+    if len(candidates) > 1:
+        chosen = _choose(table, candidates, len(ra), findings)
+    _check_events(table, chosen, len(ra), findings)
+    return chosen.ra, chosen.dec
+
+
+def _candidate(source: str, ra_pnt: float, dec_pnt: float, ra: Floats, dec: Floats, offsets: Floats | None) -> _Candidate:
+    x, y = FieldOfView(ra_pnt, dec_pnt, _ANY_TIME, _ANYWHERE).detxy_radec(ra, dec)
+    center = np.array([np.median(x), np.median(y)]) if len(x) else np.zeros(2)
+    spread = float(np.median(np.hypot(x - center[0], y - center[1]))) if len(x) else 0.0
+    difference = None
+    if offsets is not None:
+        known = np.isfinite(offsets)
+        difference = float(np.median(np.abs(separation(ra, dec, ra_pnt, dec_pnt) - offsets)[known]))
+    return _Candidate(source, ra_pnt, dec_pnt, difference, center, spread)
+
+
+def _stated_offsets(table: FitsTable, rows: NDArray[np.intp]) -> Floats | None:
+    """Return the offsets of events from the pointing by DETX and DETY, whatever their frame; None if there are none."""
+    if not {"DETX", "DETY"} <= table.columns.keys():
+        return None
+    detx, dety = (np.radians(column_in(table, name, "deg")[rows]) for name in ("DETX", "DETY"))
+    offsets = np.degrees(np.arccos(np.cos(detx) * np.cos(dety)))
+    return offsets if np.any(np.isfinite(offsets)) and np.nanmax(offsets) > 0 else None
+
+
+def _choose(table: FitsTable, candidates: list[_Candidate], n_events: int, findings: Findings) -> _Candidate:
+    header, index = candidates
+    distance = float(separation(header.ra, header.dec, index.ra, index.dec))
+    if distance <= tolerances.POINTING:
+        return header
+    trusted = [each for each in candidates if each.source in findings.reading.trust]
+    if len(trusted) == 1:
+        return trusted[0]
+    reasons: dict[str, list[str]] = {"header": [], "index": []}
+    for one, other in ((header, index), (index, header)):
+        if one.detxy is not None and other.detxy is not None and one.detxy < tolerances.DETXY < other.detxy:
+            reasons[one.source].append("DETX and DETY")
+        if n_events >= _MIN_EVENTS and np.hypot(*one.center) < _CLEAR * distance:
+            reasons[one.source].append("the centre of the events")
+    differ = f"RA_PNT and DEC_PNT of header and index differ by {distance:.2f} deg"
+    found = [each for each in candidates if reasons[each.source]]
+    if len(found) != 1:
+        advice = "use --trust header or --trust index"
+        raise table.error("inconsistent-pointing", f"{differ}, and the events do not tell which is right; {advice}")
+    (chosen,) = found
+    findings.note(f"{differ}; those of the {chosen.source} are used, which agree with {' and '.join(reasons[chosen.source])}")
+    return chosen
+
+
+def _check_events(table: FitsTable, chosen: _Candidate, n_events: int, findings: Findings) -> None:
+    """Check that the events are around the pointing."""
+    if not n_events:
+        return
+    shift = float(np.hypot(*chosen.center))
+    if shift > tolerances.OFFSET:
+        raise table.error("inconsistent-pointing", f"columns RA and DEC are {shift:.0f} deg (median) from the pointing")
+    if chosen.source in findings.reading.trust or n_events < _MIN_EVENTS:
+        return
+    if shift > tolerances.CENTER * chosen.spread:
+        text = f"the centre of the events is {shift:.1f} deg from RA_PNT and DEC_PNT, and their median offset from it"
+        findings.refuse(table.error("inconsistent-pointing", f"{text} {chosen.spread:.1f} deg"))
+    elif chosen.detxy is not None and chosen.detxy > 2 * tolerances.DETXY:
+        text = f"offsets by DETX and DETY differ by {chosen.detxy:.2f} deg (median) from those by RA, DEC, RA_PNT and DEC_PNT"
+        if shift > tolerances.CENTER / 2 * chosen.spread:
+            findings.refuse(table.error("inconsistent-pointing", f"{text}, and so does the centre of the events"))
+        else:
+            findings.note(f"{text}, which are used")
+
+
+def check_altaz(files: RunFiles, table: FitsTable, run: EventList, findings: Findings) -> None:
+    """Compare stated altitudes and azimuths with those that follow from pointing, time and site.
+
+    Raises
+    ------
+    DataError
+        If the run points below the horizon, or if they differ so much that times, site or pointing must be wrong.
+    """
+    if findings.reading.pointing == "header":
+        return
+    times = run.gti[[0, -1], [0, 1]] - run.middle
+    altitude, azimuth = run.field_of_view.pointing_altaz(np.array([times[0], 0.0, times[1]]))
+    advice = "if times are placeholders, use --pointing header; if they are right, --pointing computed"
+    if altitude[1] < 0:
+        message = f"by RA_PNT, DEC_PNT, time and site, the altitude is {altitude[1]:.1f} deg, below the horizon; {advice}"
+        raise table.error("below-horizon", message)
+    if findings.reading.pointing == "computed":
+        return
+    for source, stated in stated_altaz(files, table).items():
+        distance = float(separation(azimuth, altitude, stated[1], stated[0]).min())
+        if distance <= tolerances.ALTAZ:
+            continue
+        text = (
+            f"ALT_PNT = {stated[0]:.1f}, AZ_PNT = {stated[1]:.1f} deg of the {source} are {distance:.1f} deg from the pointing "
+        )
+        text += f"by RA_PNT, DEC_PNT, time and site (altitude {altitude[1]:.1f}, azimuth {azimuth[1]:.1f} deg)"
+        from_south = float(separation(azimuth, altitude, stated[1] + 180, stated[0]).min()) <= tolerances.ALTAZ
+        if distance > _OTHER_SKY and not from_south:
+            raise table.error("inconsistent-pointing", f"{text}; {advice}")
+        findings.note(f"{text}{', as if the azimuth were counted from south' * from_south}; the latter is used")
+
+
+def stated_altaz(files: RunFiles, table: FitsTable) -> dict[str, tuple[float, float]]:
+    """Return the altitude and azimuth, deg, of header and index, by source."""
+    found = {}
+    if {"ALT_PNT", "AZ_PNT"} <= table.cards.keys() and str(table.get("ALT_PNT")) != "None" != str(table.get("AZ_PNT")):
+        found["header"] = table.number("ALT_PNT"), table.number("AZ_PNT")
+    if {"ALT_PNT", "AZ_PNT"} <= files.index.keys():
+        found["index"] = float(files.index["ALT_PNT"]), float(files.index["AZ_PNT"])
+    return found
+
+
+def header_altaz(files: RunFiles, table: FitsTable) -> tuple[float, float]:
+    """Return the altitude and azimuth that the index or the header states, deg.
+
+    Raises
+    ------
+    DataError
+        If neither states them, or the pointing is below the horizon.
+    """
+    stated = stated_altaz(files, table)
+    found = stated.get("header" if "header" in files.reading.trust else "index") or next(iter(stated.values()), None)
+    if found is None:
+        raise table.error("missing-keyword", "ALT_PNT and AZ_PNT are missing in header and index; --pointing header needs them")
+    if not 0 <= found[0] <= 90:
+        raise table.error("below-horizon", f"ALT_PNT = {found[0]:g} deg is below the horizon")
+    return found[0], found[1] % 360
+
+
+def check_tracking(table: FitsTable, pointings: FitsTable | None, run: EventList, findings: Findings) -> None:
+    """Check that the run tracks one position: by its events, and by HDU POINTING if there is one.
+
+    Raises
+    ------
+    DataError
+        If it does not.
+    """
+    rows = np.flatnonzero(run.in_gti)
+    if len(rows) >= _MIN_EVENTS:
+        rows = rows[sample_rows(len(rows), 3 * _SAMPLE_SIZE)]
+        rows = rows[np.argsort(run.time[rows], kind="stable")]
+        first, _, last = np.array_split(rows, 3)
+        position = [run.field_of_view.detxy_radec(run.ra[part], run.dec[part]) for part in (first, last)]
+        centers = [np.array([np.median(x), np.median(y)]) for x, y in position]
+        spread = min(float(np.median(np.hypot(x - c[0], y - c[1]))) for (x, y), c in zip(position, centers, strict=True))
+        motion = float(np.hypot(*(centers[1] - centers[0])))
+        if motion > tolerances.DRIFT * spread:
+            text = f"the centre of the events moves by {motion:.1f} deg during the run; it does not track a position"
+            findings.refuse(table.error("drifting", text))
+    if pointings is not None and {"RA_PNT", "DEC_PNT"} <= pointings.columns.keys() and len(pointings.columns["RA_PNT"]):
+        ra, dec = (column_in(pointings, name, "deg") for name in ("RA_PNT", "DEC_PNT"))
+        known = np.isfinite(ra) & np.isfinite(dec)
+        distance = float(separation(ra[known], dec[known], run.ra_pnt, run.dec_pnt).max()) if known.any() else 0.0
+        if distance > _MAX_MOTION:
+            text = f"HDU POINTING has positions up to {distance:.1f} deg from RA_PNT and DEC_PNT; the run does not track one"
+            findings.refuse(table.error("drifting", text))
+
+
+def sample_rows(number: int, maximum: int = _SAMPLE_SIZE) -> NDArray[np.intp]:
+    """Return up to ``maximum`` rows of ``number``, evenly spaced: enough for a median."""
+    return np.linspace(0, number - 1, min(number, maximum)).astype(np.intp)

@@ -1,0 +1,255 @@
+"""Times of a run: reference time, good time, and livetime, from all statements about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from bgnb._util.arrays import Floats
+from bgnb._util.errors import DataError, located
+from bgnb.observations import tolerances
+from bgnb.observations.event_list import check_good_time
+from bgnb.observations.findings import Findings
+from bgnb.observations.fits_table import FitsTable
+from bgnb.observations.gadf_keywords import column_in, mjdref_tt, start_and_stop, time_unit
+
+# Overlap of good time intervals that is due to rounding, s.
+_ROUNDING = 0.01
+_Fail = Callable[[str], DataError]
+# DEADC from which on it may be a placeholder.
+_NO_DEAD_TIME = 0.9999
+
+
+class GoodTime(NamedTuple):
+    """Good time intervals in mission time of the events, s, shape (n, 2), and their sum as the file states it."""
+
+    intervals: Floats
+    stated: float
+
+
+def with_reference_times(events: FitsTable, gti: FitsTable | None, findings: Findings) -> tuple[FitsTable, FitsTable | None]:
+    """Give both tables the keywords of the reference time that only one of them states."""
+    for keyword in ("MJDREFF", "TIMESYS"):
+        tables = [table for table in (events, gti) if table is not None]
+        has_zero = [table for table in tables if _get(table, "MJDREFI") is not None]
+        stating = [table for table in tables if _get(table, keyword) is not None]
+        lacking = [table for table in has_zero or tables[:1] if table not in stating]
+        if not lacking or any(_get(table, "MJDREF") is not None and _get(table, "MJDREFI") is None for table in tables):
+            continue
+        if not stating:
+            assumed = "0" if keyword == "MJDREFF" else "TT"
+            if events.get(keyword) is None:
+                findings.note(f"{keyword} is missing; {assumed} is assumed")
+            continue
+        (source, *_), (target, *_) = stating, lacking
+        if keyword == "MJDREFF" and _get(source, "MJDREFI") != _get(target, "MJDREFI"):
+            continue
+        findings.note(f"{keyword} is missing in HDU {target.name}; that of HDU {source.name} is used")
+        value = {keyword: source.cards[keyword]}
+        if target is events:
+            events = replace(events, cards={**events.cards, **value})
+        elif gti is not None:
+            gti = replace(gti, cards={**gti.cards, **value})
+    return events, gti
+
+
+def _get(table: FitsTable, keyword: str) -> object:
+    """Return what a header itself states."""
+    return replace(table, defaults={}).get(keyword)
+
+
+def good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float, findings: Findings) -> GoodTime:
+    """Return the good time intervals, in order and merged if they overlap; the whole run if there is no table.
+
+    Raises
+    ------
+    DataError
+        If there are none, or one ends before it starts.
+    """
+    if gti is None:
+        findings.note("there are no good time intervals (HDU GTI); the whole run is used")
+        whole = np.array([start_and_stop(events)])
+        return GoodTime(whole, float(np.diff(whole).sum()))
+    gti = replace(gti, defaults={keyword: events.get(keyword) for keyword in ("TIMESYS", "TIMEUNIT")})
+    start, stop = (column_in(gti, name, "s", time_unit(gti)) for name in ("START", "STOP"))
+    if events.get("TSTART") is not None and events.get("TSTOP") is not None:
+        start_and_stop(events)  # checks their order
+    has_zero = gti.get("MJDREFI") is not None or gti.get("MJDREF") is not None
+    shift = (mjdref_tt(gti) - mjdref) * 86400 if has_zero else 0.0
+    intervals = np.stack([start, stop], axis=1)[np.argsort(start, kind="stable")] + shift
+    stated = float(np.diff(intervals).sum())
+    if np.any(empty := intervals[:, 0] == intervals[:, 1]) and not empty.all():
+        findings.note(f"{np.count_nonzero(empty)} of {len(empty)} good time intervals have no length; they are ignored")
+        intervals = intervals[~empty]
+    until = np.maximum.accumulate(intervals[:, 1]) if len(intervals) else intervals
+    if len(intervals) > 1 and np.all(intervals[:, 1] > intervals[:, 0]) and np.any(overlap := intervals[1:, 0] < until[:-1]):
+        starts = np.r_[True, ~overlap]
+        merged = np.stack([intervals[starts, 0], until[np.r_[~overlap, True]]], axis=1)
+        if (twice := float(np.diff(intervals).sum() - np.diff(merged).sum())) > _ROUNDING:
+            findings.note(f"good time intervals overlap by {twice:.1f} s; they are merged")
+        intervals = merged
+    with located(gti.where):
+        check_good_time(intervals)
+    return GoodTime(intervals, stated)
+
+
+def livetime_of(events: FitsTable, good: float, findings: Findings) -> float:
+    """Return the livetime of the good time, s, from LIVETIME, DEADC and ONTIME; values of 0 are placeholders.
+
+    Raises
+    ------
+    DataError
+        If they contradict each other and the good time in a way that has no explanation, or all are missing.
+    """
+    stated = {name: events.number(name, 0) for name in ("LIVETIME", "DEADC", "ONTIME")}
+    for name, value in stated.items():
+        if value == 0 and events.get(name) is not None:
+            findings.note(f"{name} is 0; it is ignored")
+    livetime, deadc, ontime = (value or None for value in stated.values())
+
+    def fail(message: str) -> DataError:
+        return events.error("inconsistent-times", f"{message}; to use LIVETIME as it is, --trust livetime")
+
+    if deadc is not None and not 0 < deadc <= 1.0 + tolerances.TIMES:
+        raise events.error("bad-keyword", f"DEADC = {deadc:g} is not a fraction of live time")
+    if livetime is not None and livetime < 0:
+        raise events.error("inconsistent-times", f"LIVETIME = {livetime:g} s is below 0")
+    if livetime is not None and "livetime" in findings.reading.trust:
+        return livetime
+    if livetime is None:
+        if deadc is None:
+            findings.refuse(events.error("missing-livetime", "LIVETIME and DEADC are missing; the dead time is not known"))
+            return good
+        if deadc < tolerances.MIN_LIVE_FRACTION:
+            message = f"DEADC = {deadc:g} without LIVETIME: the live fraction of a run is larger; is it the dead fraction?"
+            raise events.error("inconsistent-times", message)
+        return deadc * good
+    if deadc is None:
+        livetime = _without_deadc(events, livetime, ontime or good, good, findings, fail)
+    else:
+        livetime = _with_deadc(events, livetime, deadc, ontime or good, good, findings, fail)
+    span = good if ontime is None else min(good, ontime)
+    if livetime < tolerances.MIN_LIVE_FRACTION * span:
+        raise fail(f"LIVETIME = {livetime:g} s is inconsistent with ONTIME = {span:g} s; is it in seconds?")
+    return livetime
+
+
+def _without_deadc(events: FitsTable, livetime: float, ontime: float, good: float, findings: Findings, fail: _Fail) -> float:
+    if livetime > (1 + tolerances.TIMES) * ontime:
+        raise fail(f"LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")
+    if _agree(ontime, good):
+        return livetime
+    if ontime < good:
+        findings.note(
+            f"ONTIME = {ontime:g} s is shorter than the good time, {good:g} s; LIVETIME, which agrees with it, is used"
+        )
+        return livetime
+    findings.note(f"LIVETIME is that of ONTIME = {ontime:g} s; it is scaled to the good time, {good:g} s")
+    return livetime * good / ontime
+
+
+def _with_deadc(
+    events: FitsTable,
+    livetime: float,
+    deadc: float,
+    ontime: float,
+    good: float,
+    findings: Findings,
+    fail: _Fail,
+) -> float:
+    if abs(livetime - deadc * good) <= tolerances.TIMES * good and deadc >= tolerances.MIN_LIVE_FRACTION:
+        if not _agree(ontime, good):
+            # Some files of VERITAS with time cuts state the ONTIME of the whole run.
+            findings.note(
+                "ONTIME is not the sum of the good time intervals, but LIVETIME and DEADC agree with them and are used"
+            )
+        return livetime
+    spans = {"ONTIME": ontime}
+    if events.get("TSTART") is not None and events.get("TSTOP") is not None:
+        start, stop = start_and_stop(events)
+        spans["TSTOP - TSTART"] = stop - start
+    for name, span in spans.items():
+        if abs(livetime - deadc * span) <= tolerances.TIMES * span and not _agree(span, good):
+            if span < good:
+                text = (
+                    f"LIVETIME is DEADC times {name} = {span:g} s, which is shorter than the good time, {good:g} s; it is used"
+                )
+                findings.note(text)
+                return livetime
+            findings.note(f"LIVETIME is that of {name} = {span:g} s; DEADC times the good time, {good:g} s, is used")
+            return deadc * good
+    if deadc >= _NO_DEAD_TIME and livetime < good and _agree(ontime, good):
+        findings.note("DEADC is 1, but LIVETIME is shorter than the good time; LIVETIME is used")
+        return livetime
+    if deadc < tolerances.MIN_LIVE_FRACTION and abs(livetime - (1 - deadc) * good) <= tolerances.TIMES * good:
+        findings.note("DEADC is the dead fraction, according to LIVETIME, which is used")
+        return livetime
+    if livetime > (1 + tolerances.TIMES) * max(ontime, good):
+        raise fail(f"LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")
+    if not _agree(ontime, good):
+        raise fail(f"ONTIME = {ontime:g} s, but good time adds up to {good:g} s")
+    raise fail(f"LIVETIME = {livetime:g} s, but DEADC times the good time is {deadc * good:g} s")
+
+
+def _agree(one: float, other: float) -> bool:
+    return abs(one - other) <= tolerances.TIMES * max(one, other)
+
+
+def cut_gaps(time: Floats, gti: Floats) -> tuple[Floats, list[tuple[float, float]]]:
+    """Cut gaps without events out of good time intervals.
+
+    A gap is cut if one as long would occur in a run with a constant rate with a chance of less than
+    `tolerances.GAP_CHANCE`, and is longer than `tolerances.GAP_DURATION`.
+
+    Parameters
+    ----------
+    time : ndarray, shape (n,)
+        Times of the events in the good time, s.
+    gti : ndarray, shape (m, 2)
+        Good time intervals, in order.
+
+    Returns
+    -------
+    gti : ndarray, shape (k, 2)
+        Good time intervals that are left.
+    gaps : list of tuple of float
+        Start and stop of each gap, s.
+    """
+    lengths = np.diff(gti, axis=1)[:, 0]
+    before = np.r_[0, np.cumsum(lengths)]  # good time before each interval
+    interval = np.searchsorted(gti[:, 0], time, side="right") - 1
+    whole = float(before[-1])
+    good = np.r_[0, np.sort(before[interval] + time - gti[interval, 0], kind="stable"), whole]  # fast if nearly sorted
+    gap = np.diff(good)
+    cut = np.zeros(len(gap), dtype=bool)
+    for _ in range(len(gap)):
+        left = whole - gap[cut].sum()
+        mean = gap * (len(time) / left) if left > 0 else np.zeros(len(gap))  # expected numbers of events
+        found = (gap > tolerances.GAP_DURATION) & (mean > np.log(max(len(time), 1) / tolerances.GAP_CHANCE))
+        if np.array_equal(found, cut):
+            break
+        cut = found | cut
+    if not cut.any():
+        return gti, []
+
+    def mission_time(position: float, *, end: bool) -> float:
+        """Return the mission time of a position in the good time: the end of an interval, or the start of the next."""
+        row = int(np.searchsorted(before, position, side="left" if end else "right")) - 1
+        row = min(max(row, 0), len(gti) - 1)
+        return float(gti[row, 0] + position - before[row])
+
+    pieces, gaps = [], []
+    edges = [0.0]
+    for number in np.flatnonzero(cut):
+        edges += [float(good[number]), float(good[number + 1])]
+        gaps.append((mission_time(good[number], end=True), mission_time(good[number + 1], end=False)))
+    edges.append(whole)
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        for row in range(len(gti)):
+            first, last = max(start, before[row]), min(stop, before[row + 1])
+            if last > first:
+                pieces.append((gti[row, 0] + first - before[row], gti[row, 0] + last - before[row]))
+    return np.array(pieces).reshape(-1, 2), gaps

@@ -1,0 +1,38 @@
+"""Tolerances of the checks on runs, in one place; docs/checks.md lists them with what follows."""
+
+from __future__ import annotations
+
+#: Maximum relative difference between ONTIME, the sum of the good time intervals, and LIVETIME over DEADC.
+TIMES = 0.01
+#: Minimum live fraction of a run; that of real runs is 0.6 or more.
+MIN_LIVE_FRACTION = 0.5
+#: Maximum fraction of events that are skipped because a value is invalid.
+MAX_INVALID = 0.01
+#: Minimum duration of a gap, s, and maximum chance of one in a run, for it to be cut out of the good time.
+GAP_DURATION, GAP_CHANCE = 10.0, 1e-10
+#: Maximum fraction of the good time that is cut out.
+MAX_CUT = 0.5
+#: Maximum distance between pointings of header and index, deg.
+POINTING = 0.1
+#: Maximum distance, deg, between stated and computed altitude and azimuth; real index files differ by up to 2 deg.
+ALTAZ = 2.5
+#: Maximum difference, deg, between offsets of events from the pointing and those of DETX and DETY (medians).
+DETXY = 0.1
+#: Maximum distance of the median position of events from the pointing, in units of their median offset from it.
+CENTER = 0.7
+#: Maximum motion of the median position of events between the first and the last third of a run, in the same unit.
+DRIFT = 0.5
+#: Maximum median distance of events from the pointing, deg.
+OFFSET = 20.0
+#: Range of plausible median energies, TeV: from the largest telescopes to runs near the horizon.
+MEDIAN_ENERGY = (0.003, 50.0)
+#: Minimum ratio of the energies below which 99 and 1 % of the events are: less means logarithms.
+ENERGY_RANGE = 3.0
+#: Maximum fraction of events with the same energy, or at the same position.
+EQUAL_VALUES = 0.02
+#: Maximum fraction of events below LO_THRES.
+BELOW_THRESHOLD = 0.98
+#: Minimum rate of a run relative to the median of runs of similar altitude.
+MIN_RATE = 0.2
+#: Rate of part of a run relative to the rest that is noted.
+STEP = 0.67
