@@ -27,7 +27,7 @@ from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
-from bgnb.observations.datastore import Runs, index_file, open_runs
+from bgnb.observations.datastore import Runs, base_of, bases_of, index_file, open_runs
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.event_list import HduLocation
 from bgnb.observations.fits_header import Header
@@ -349,10 +349,11 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
     for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
         components[obs_id].add(component)
-    base = runs.path / str(index.get("BASE_DIR", "."))
-    folders = columns["FILE_DIR"].tolist()
-    relative = {folder: os.path.relpath((base / folder.strip()).resolve(), target) for folder in set(folders)}
-    columns["FILE_DIR"] = np.array([relative[folder] for folder in folders])
+    bases = bases_of(runs.path, index)
+    files = [(folder.strip(), name.strip()) for folder, name in zip(columns["FILE_DIR"], columns["FILE_NAME"], strict=True)]
+    folders = {file: (base_of(bases, Path(*file)) / file[0]).resolve() for file in set(files)}
+    relative = {folder: os.path.relpath(folder, target) for folder in set(folders.values())}
+    columns["FILE_DIR"] = np.array([relative[folders[file]] for file in files])
     table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
     for name, values in columns.items():
         ours = [row[name] for row in rows] if name in _INDEX_COLUMNS else np.zeros(len(rows), values.dtype)

@@ -14,15 +14,21 @@ from bgnb.observations.consistency_checks import check_obs_id, check_run
 from bgnb.observations.event_list import EventList, HduLocation, RunFiles, check_good_time
 from bgnb.observations.fits_header import HduClass
 from bgnb.observations.fits_table import FitsTable, read_tables
-from bgnb.observations.gadf_keywords import column_in, factor_to, is_simulated, mjdref_tt, site_of, start_and_stop, time_unit
+from bgnb.observations.gadf_keywords import (
+    SITE_KEYWORDS,
+    column_in,
+    factor_to,
+    is_simulated,
+    mjdref_tt,
+    site_of,
+    start_and_stop,
+    stated_site,
+    time_unit,
+)
 
 #: Minimum live fraction of a run; that of real runs is 0.8 or more.
 _MIN_LIVE_FRACTION = 0.2
-# Keywords that state the reference time or the site, and all keywords that must then come from the same header.
-_FROM_ONE_HEADER = (
-    ({"MJDREFI", "MJDREF"}, {"MJDREFI", "MJDREFF", "MJDREF"}),
-    ({"GEOLON", "OBSGEO-L"}, {"GEOLON", "GEOLAT", "ALTITUDE", "OBSGEO-L", "OBSGEO-B", "OBSGEO-H"}),
-)
+_REFERENCE_TIME = {"MJDREFI", "MJDREFF", "MJDREF"}
 _COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP")
 
 
@@ -100,8 +106,14 @@ def read_events_header(files: RunFiles) -> FitsTable:
 
 def _with_index(events: FitsTable, files: RunFiles) -> FitsTable:
     """Take missing keywords from the index; the reference time and the site are each taken from a single header."""
-    stated = {keyword for some, every in _FROM_ONE_HEADER if events.cards.keys() & some for keyword in every}
-    return replace(events, defaults={keyword: value for keyword, value in files.index.items() if keyword not in stated})
+    stated = set(_REFERENCE_TIME) if events.cards.keys() & {"MJDREFI", "MJDREF"} else set()
+    cards = events.cards
+    if stated_site(events):
+        stated.update(SITE_KEYWORDS)
+    else:  # they are missing, or 0
+        cards = {keyword: text for keyword, text in cards.items() if keyword not in SITE_KEYWORDS}
+    defaults = {keyword: value for keyword, value in files.index.items() if keyword not in stated}
+    return replace(events, cards=cards, defaults=defaults)
 
 
 def _read_hdus(files: RunFiles, notes: list[str], columns: Collection[str] = _COLUMNS) -> dict[str, FitsTable]:
@@ -139,7 +151,7 @@ def _good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float
     """Return the good time intervals in mission time of the events, in order; the whole run if there is no GTI table."""
     if gti is None:
         return np.array([start_and_stop(events)])
-    gti = replace(gti, defaults={keyword: events.get(keyword) for keyword in ("TIMESYS", "TIMEUNIT")})
+    gti = replace(gti, defaults={keyword: events.get(keyword) for keyword in ("TIMESYS", "TIMEUNIT", "TSTART")})
     start, stop = (column_in(gti, name, "s", time_unit(gti)) for name in ("START", "STOP"))
     if events.get("TSTART") is not None and events.get("TSTOP") is not None:
         start_and_stop(events)  # checks their order
