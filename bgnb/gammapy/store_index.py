@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from bgnb.files.fits_writer import index_hdu
-from bgnb.observations.datastore import Runs, index_file
+from bgnb.observations.datastore import Runs, base_of, bases_of, index_file
 from bgnb.observations.event_list import HduLocation
 from bgnb.observations.fits_header import Header
 from bgnb.observations.fits_table import read_headers, read_table, read_tables
@@ -68,10 +68,11 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
     for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
         components[obs_id].add(component)
-    base = runs.path / str(index.get("BASE_DIR", "."))
-    folders = columns["FILE_DIR"].tolist()
-    relative = {folder: os.path.relpath((base / folder.strip()).resolve(), target) for folder in set(folders)}
-    columns["FILE_DIR"] = np.array([relative[folder] for folder in folders])
+    bases = bases_of(runs.path, index)
+    files = [(folder.strip(), name.strip()) for folder, name in zip(columns["FILE_DIR"], columns["FILE_NAME"], strict=True)]
+    folders = {file: (base_of(bases, Path(*file)) / file[0]).resolve() for file in set(files)}
+    relative = {folder: os.path.relpath(folder, target) for folder in set(folders.values())}
+    columns["FILE_DIR"] = np.array([relative[folders[file]] for file in files])
     table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
     for name, values in columns.items():
         ours = [row[name] for row in rows] if name in _COLUMNS else np.zeros(len(rows), values.dtype)

@@ -60,6 +60,12 @@ class Site:
             location = f"longitude {self.lon:g} deg, latitude {self.lat:g} deg, height {self.height:g} m"
             raise BgnbError("bad-position", f"{location} is not a location on Earth")
 
+    @classmethod
+    def from_geocentric(cls, x: float, y: float, z: float) -> Site:
+        """Make a location from geocentric coordinates (ITRS, m)."""
+        lon, lat, height = erfa.gc2gd(1, [x, y, z])  # 1: WGS84
+        return cls(float(np.degrees(lon)), float(np.degrees(lat)), float(height))
+
 
 @dataclass(frozen=True)
 class FieldOfView:

@@ -217,6 +217,20 @@ def index_file(path: Path, name: str) -> Path:
     raise BgnbError("not-found", f"{path}: has neither {name}.gz nor {name}; {advice}")
 
 
+def bases_of(path: Path, index: FitsTable) -> tuple[Path, ...]:
+    """Return the directories that paths in an HDU index may be relative to: its own, and BASE_DIR if it is stated.
+
+    The first with the file is used (`base_of`). Gammapy ignores BASE_DIR, and lstchain states the path where the
+    index was made, which is not that of a copy.
+    """
+    return (path,) if index.get("BASE_DIR") is None else (path, path / str(index.get("BASE_DIR")))
+
+
+def base_of(bases: Sequence[Path], path: Path) -> Path:
+    """Return the directory of `bases_of` in which a file is."""
+    return bases[0] if len(bases) == 1 else next((base for base in bases if os.path.lexists(base / path)), bases[0])
+
+
 def _open_gadf(path: Path) -> Runs:
     index = read_table(index_file(path, "obs-index.fits"))
     runs = _read_run_table(path, index)
@@ -294,8 +308,8 @@ class _HduIndex(Mapping[int, RunFiles]):
 
     Parameters
     ----------
-    base : `~pathlib.Path`
-        Directory that paths are relative to.
+    bases : sequence of `~pathlib.Path`
+        Directories that paths are relative to, see `bases_of`.
     columns : sequence of ndarray
         FILE_DIR, FILE_NAME and HDU_NAME.
     rows : mapping of int to mapping of str to int
@@ -304,7 +318,7 @@ class _HduIndex(Mapping[int, RunFiles]):
         Another run with the same event list.
     """
 
-    base: Path
+    bases: Sequence[Path]
     columns: Sequence[NDArray[np.str_]]
     rows: Mapping[int, Mapping[str, int]]
     shared_with: Mapping[int, int]
@@ -322,7 +336,8 @@ class _HduIndex(Mapping[int, RunFiles]):
     def location(self, row: int) -> HduLocation:
         """Return the location of the HDU in a row."""
         file_dir, file_name, hdu_name = (str(column[row]) for column in self.columns)
-        return HduLocation(without_dots(Path(self.base, file_dir, file_name)), hdu_name)
+        path = Path(file_dir, file_name)
+        return HduLocation(without_dots(base_of(self.bases, path) / path), hdu_name)
 
 
 def _read_hdu_index(path: Path, hdus: FitsTable) -> tuple[_HduIndex, dict[int, DataError], list[str]]:
@@ -332,7 +347,7 @@ def _read_hdu_index(path: Path, hdus: FitsTable) -> tuple[_HduIndex, dict[int, D
     used = np.flatnonzero((kinds != "") & (hdus.column("FILE_NAME") != ""))
     columns = [np.char.strip(hdus.column(name)[used].astype(str)) for name in _HDU_LOCATION]
     rows: dict[int, dict[str, int]] = {}
-    index = _HduIndex(path / str(hdus.get("BASE_DIR", ".")), columns, rows, {})
+    index = _HduIndex(bases_of(path, hdus), columns, rows, {})
     errors: dict[int, DataError] = {}
     notes: list[str] = []
     for row, (obs_id, kind) in enumerate(zip(_obs_ids(hdus)[used].tolist(), kinds[used].tolist(), strict=True)):

@@ -19,15 +19,20 @@ from bgnb.observations.event_selection import EventSelection
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_header import HduClass
 from bgnb.observations.fits_table import FitsTable, read_tables
-from bgnb.observations.gadf_keywords import column_in, factor_to, is_simulated, mjdref_tt, site_of, time_unit
+from bgnb.observations.gadf_keywords import (
+    SITE_KEYWORDS,
+    column_in,
+    factor_to,
+    is_simulated,
+    mjdref_tt,
+    site_of,
+    stated_site,
+    time_unit,
+)
 from bgnb.observations.run_pointing import header_altaz, pointing_of_events
 from bgnb.observations.run_times import cut_gaps, good_time_intervals, livetime_of, with_reference_times
 
-# Keywords that state the reference time or the site, and all keywords that must then come from the same header.
-_FROM_ONE_HEADER = (
-    ({"MJDREFI", "MJDREF"}, {"MJDREFI", "MJDREFF", "MJDREF"}),
-    ({"GEOLON", "OBSGEO-L"}, {"GEOLON", "GEOLAT", "ALTITUDE", "OBSGEO-L", "OBSGEO-B", "OBSGEO-H"}),
-)
+_REFERENCE_TIME = {"MJDREFI", "MJDREFF", "MJDREF"}
 _COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP", "RA_PNT", "DEC_PNT")
 _REQUIRED = ("TIME", "RA", "DEC", "ENERGY")
 # Maximum angle of periodic columns and keywords, deg: larger ones are not angles.
@@ -225,8 +230,14 @@ def read_events_header(files: RunFiles) -> FitsTable:
 
 def _with_index(events: FitsTable, files: RunFiles) -> FitsTable:
     """Take missing keywords from the index; the reference time and the site are each taken from a single header."""
-    stated = {keyword for some, every in _FROM_ONE_HEADER if events.cards.keys() & some for keyword in every}
-    return replace(events, defaults={keyword: value for keyword, value in files.index.items() if keyword not in stated})
+    stated = set(_REFERENCE_TIME) if events.cards.keys() & {"MJDREFI", "MJDREF"} else set()
+    cards = events.cards
+    if stated_site(events):
+        stated.update(SITE_KEYWORDS)
+    else:  # they are missing, or 0
+        cards = {keyword: text for keyword, text in cards.items() if keyword not in SITE_KEYWORDS}
+    defaults = {keyword: value for keyword, value in files.index.items() if keyword not in stated}
+    return replace(events, cards=cards, defaults=defaults)
 
 
 def _read_hdus(

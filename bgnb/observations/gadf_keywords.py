@@ -9,21 +9,27 @@ from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, located
 from bgnb.observations.coordinates import Site, pointing_altaz
 from bgnb.observations.fits_header import Header
-from bgnb.observations.fits_table import FitsTable
-from bgnb.observations.sites import OBSERVATORIES
+from bgnb.observations.fits_table import FitsTable, read_headers
+from bgnb.observations.sites import OBSERVATORIES, site_by_name
 
 #: Units in the run table.
 INDEX_UNITS = dict.fromkeys(("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT", "ZEN_PNT"), "deg")
 INDEX_UNITS |= dict.fromkeys(("ONTIME", "LIVETIME", "TSTART", "TSTOP"), "s")
+# Keywords of the site: longitude and latitude in deg, height in m in one of two; or geocentric, in m (FITS 4.0, section 9.2.3).
+_GEODETIC = (("GEOLON", "GEOLAT", "ALTITUDE", "GEOALT"), ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H"))
+_GEOCENTRIC = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
+#: All of them.
+SITE_KEYWORDS = (*_GEODETIC[0], *_GEODETIC[1], *_GEOCENTRIC)
 #: Keywords of an index of runs that replace those missing in the header of the events.
-INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "GEOLON", "GEOLAT", "ALTITUDE")
-INDEX_HEADER += ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H", "TELESCOP", "OBSERVATORY_NAME")
+INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "TELESCOP", "INSTRUME", "OBSERVATORY_NAME", *SITE_KEYWORDS)
 # Names of time scales that FITS allows besides those of Astropy (FITS 4.0, table 30).
 _TIME_SCALES = {"tdt": "tt", "et": "tt", "iat": "tai", "gmt": "utc", "ut": "ut1"}
 # TAI minus GPS time, s.
 _TAI_FROM_GPS = 19.0
 #: OBJECT of simulated runs.
 SIMULATED = "simulated"
+# MJD of the zero of Unix time.
+_UNIX = 40587
 
 
 def is_simulated(name: object) -> bool:
@@ -61,7 +67,10 @@ def factor_to(stated: str, unit: str, where: str) -> float:
 
 
 def mjdref_tt(table: Header) -> float:
-    """Return the reference time (MJDREF) of the mission times of a table, MJD in TT."""
+    """Return the reference time (MJDREF) of the mission times of a table, MJD in TT.
+
+    UTC since 1970 is Unix time, which counts no leap seconds; the reference is that of the time TSTART.
+    """
     if table.get("MJDREFI") is None and table.get("MJDREF") is not None:
         mjdref = table.number("MJDREF")
     else:
@@ -80,6 +89,9 @@ def mjdref_tt(table: Header) -> float:
 
     if timesys not in Time.SCALES or timesys == "local":
         raise table.error("bad-keyword", f"TIMESYS '{stated}' is not a time scale, such as TT, UTC or TAI")
+    if timesys == "utc" and mjdref == _UNIX and table.get("TSTART") is not None:  # lstchain < 0.9.7, magic-cta-pipe
+        start = mjdref + table.number("TSTART") * factor_to(time_unit(table), "d", f"{table.where}: keyword TIMEUNIT")
+        return mjdref + float(Time(start, format="mjd", scale=timesys).tt.mjd) - start
     return float(Time(mjdref, format="mjd", scale=timesys).tt.mjd)
 
 
@@ -103,19 +115,48 @@ def start_and_stop(events: Header) -> tuple[float, float]:
     return start, stop
 
 
-def site_of(table: Header) -> Site:
-    """Return the location of the observatory from GADF keywords, else by the name in TELESCOP."""
-    for keywords in (("GEOLON", "GEOLAT", "ALTITUDE"), ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H")):
-        if table.get(keywords[0]) is not None:
-            lon, lat, height = table.number(keywords[0]), table.number(keywords[1]), table.number(keywords[2], 0)
-            if lon == lat == 0:
-                continue  # not filled in: a point in the Atlantic
-            with located(f"{table.where}: keywords {', '.join(keywords)}"):
+def stated_site(table: Header) -> Site | None:
+    """Return the location of the observatory that the keywords of a header state; None if they are missing or 0."""
+    for names in _GEODETIC:
+        if table.get(names[0]) is None:
+            continue
+        height_name = next((name for name in names[2:] if table.get(name) is not None), "")
+        lon, lat = table.number(names[0]), table.number(names[1])
+        height = table.number(height_name, 0)
+        if lon or lat:  # otherwise a point in the Atlantic
+            with located(f"{table.where}: keywords {', '.join(names)}"):
                 return Site(lon, lat, height)
-    name = str(table.get("OBSERVATORY_NAME", table.get("TELESCOP", ""))).upper()
-    if name in OBSERVATORIES:
-        return OBSERVATORIES[name]
-    raise table.error("unknown-site", "keywords GEOLON, GEOLAT and ALTITUDE are missing or 0, and TELESCOP is unknown")
+    if table.get(_GEOCENTRIC[0]) is not None and any(position := [table.number(name) for name in _GEOCENTRIC]):
+        with located(f"{table.where}: keywords {', '.join(_GEOCENTRIC)}"):
+            return Site.from_geocentric(*position)
+    return None
+
+
+def site_of(events: Header) -> Site:
+    """Return the location of the observatory.
+
+    The first of these is used: keywords in the header of the events, completed by the index; those of the HDU POINTING
+    in the same file; the names OBSERVATORY_NAME, TELESCOP and INSTRUME.
+
+    Raises
+    ------
+    DataError
+        If there is none of them.
+    """
+    if site := stated_site(events):
+        return site
+    pointing = next((header for header in read_headers(events.path) if header.name.upper() == "POINTING"), None)
+    if pointing and (site := stated_site(pointing)):
+        return site
+    names = [str(events.get(keyword, "")) for keyword in ("OBSERVATORY_NAME", "TELESCOP", "INSTRUME")]
+    if site := site_by_name(*names, f"{names[1]} {names[2]}"):
+        return site
+    keywords = "GEOLON, GEOLAT and ALTITUDE (or OBSGEO-L, -B, -H, or OBSGEO-X, -Y, -Z)"
+    missing = f"the location of the observatory is unknown: {keywords} are missing or 0, also in HDU POINTING and the index"
+    advice = (
+        f"add these keywords, or one of the names {', '.join(OBSERVATORIES)} as TELESCOP, to the header of the events or index"
+    )
+    raise events.error("unknown-site", f"{missing}, and TELESCOP is {names[1]!r}; {advice}")
 
 
 def pointing_of(events: Header) -> dict[str, float]:

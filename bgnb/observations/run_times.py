@@ -73,7 +73,7 @@ def good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float,
         findings.note("there are no good time intervals (HDU GTI); the whole run is used")
         whole = np.array([start_and_stop(events)])
         return GoodTime(whole, float(np.diff(whole).sum()))
-    gti = replace(gti, defaults={keyword: events.get(keyword) for keyword in ("TIMESYS", "TIMEUNIT")})
+    gti = replace(gti, defaults={keyword: events.get(keyword) for keyword in ("TIMESYS", "TIMEUNIT", "TSTART")})
     start, stop = (column_in(gti, name, "s", time_unit(gti)) for name in ("START", "STOP"))
     if events.get("TSTART") is not None and events.get("TSTOP") is not None:
         start_and_stop(events)  # checks their order

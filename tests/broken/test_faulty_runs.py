@@ -308,6 +308,8 @@ BROKEN_HEADERS = {
         "HDU EVENTS",
         "GEOLON, GEOLAT",
         "ALTITUDE",
+        "'Dish'",
+        "CTAO-NORTH",
     ),
     "site is text": (in_header(GEOLON="Namibia"), "bad-keyword", "HDU EVENTS", "keyword GEOLON", "'Namibia'"),
     "site at another latitude": (

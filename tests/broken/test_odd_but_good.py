@@ -152,6 +152,9 @@ CASES = {
     "path with ..": in_location(FILE_DIR="data/../data/./"),
     "absolute path": absolute,
     "BASE_DIR": base_dir,
+    "BASE_DIR of another computer": in_index(
+        "hdu-index", lambda table: table.meta.update(BASE_DIR="/data/of/another/computer")
+    ),
     "file name with spaces": moved_to("my run 4.fits.gz", "my data"),
     "file name that is not ASCII": moved_to("Läufe ²4.fits.gz", "données"),
     "file name of glob characters": moved_to("run[4]*?.fits.gz"),
@@ -166,6 +169,10 @@ CASES = {
     "site in the index alone, as text": both(
         in_header(GEOLON=None, GEOLAT=None, ALTITUDE=None, TELESCOP=None),
         in_index("obs-index", lambda table: table.meta.update(GEOLON="16.5", GEOLAT="-23.27", ALTITUDE="1835")),
+    ),
+    "site of 0, right in the index": both(
+        in_header(GEOLON=0.0, GEOLAT=0.0, ALTITUDE=0.0, TELESCOP=None),
+        in_index("obs-index", lambda table: table.meta.update({"OBSGEO-L": 16.5, "OBSGEO-B": -23.27, "OBSGEO-H": 1835})),
     ),
     "LIVETIME in the index alone": in_header(LIVETIME=None),
     "EVENT_ID that is always zero": with_column("EVENT_ID", lambda table: 0 * table["EVENT_ID"]),

@@ -365,6 +365,18 @@ def test_store_of_single_files(models, tmp_path):
     assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(3))) == 50
 
 
+@pytest.mark.parametrize(("base_dir", "file_dir"), [("/data/of/another/computer", "data"), ("data", "")])
+def test_base_dir_of_index(models, tmp_path, base_dir, file_dir):
+    """The index of the store finds files beside the original index, and those in its BASE_DIR."""
+    indir = write_gadf(tmp_path / "in", [run(2, 50)])
+    path = indir / "hdu-index.fits.gz"
+    index = Table.read(path)
+    index["FILE_DIR"], index.meta["BASE_DIR"] = file_dir, base_dir
+    index.write(path, overwrite=True)
+    attach(models, indir, "GADF", tmp_path / "store")
+    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(2))) == 50
+
+
 def test_missing_location_is_noted(models, tmp_path):
     """Runs without the location of the observatory in the header of the events are noted."""
     indir = write_gadf(tmp_path / "in", [run(2, 50, GEOLON=None)])

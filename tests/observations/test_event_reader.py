@@ -305,6 +305,9 @@ def table_of(tmp_path, **keywords):
         ({"MJDREFI": 51910, "TIMESYS": "IAT"}, 51910, 32.184),
         ({"MJDREFI": 51910, "TIMESYS": "GMT"}, 51910, 64.184),
         ({"MJDREFI": 30001}, 30001, 0),
+        ({"MJDREFI": 40587.0, "TIMESYS": "UTC", "TSTART": 1.6e9}, 40587, 69.184),  # Unix time, with 37 leap seconds
+        ({"MJDREFI": 40587, "TIMESYS": "utc", "TIMEUNIT": "d", "TSTART": 15000.0}, 40587, 66.184),
+        ({"MJDREFI": 40587, "TIMESYS": "TT", "TSTART": 1.6e9}, 40587, 0),
         ({"MJDREFI": 99999}, 99999, 0),
     ],
 )
@@ -330,6 +333,10 @@ def test_sites_of_observatories(tmp_path):
         (geodetic | {"OBSGEO-H": -430.0}, (-70.5, -24.5, -430)),
         ({"HIERARCH OBSERVATORY_NAME": "Magic", "TELESCOP": "HESS"}, (-17.89, 28.7619444, 2200)),
         ({"TELESCOP": "Veritas"}, (-110.9521306, 31.6750583, 1268)),
+        ({"GEOLON": -17.9, "GEOLAT": 28.7, "GEOALT": 2200.0, "OBSGEO-X": 5e6}, (-17.9, 28.7, 2200)),
+        ({"TELESCOP": "CTA-N", "INSTRUME": "LST-1"}, (-17.892005, 28.762164, 2147)),
+        ({"TELESCOP": "CTA", "INSTRUME": "South"}, (-70.3163444, -24.6834278, 2150)),
+        ({"INSTRUME": "LST1_M1_M2"}, (-17.89, 28.7619444, 2200)),
     ):
         site = site_of(table_of(tmp_path, **keywords))
         assert (site.lon, site.lat, site.height) == location
@@ -339,6 +346,25 @@ def test_sites_of_observatories(tmp_path):
     for keywords in ({"TELESCOP": "Dish"}, {}, {"GEOLON": 0.0, "GEOLAT": 0.0}):
         with raises("unknown-site", "t.fits, HDU EVENTS", "GEOLON, GEOLAT", "TELESCOP", kind=DataError):
             site_of(table_of(tmp_path, **keywords))
+
+
+def test_geocentric_site(tmp_path):
+    """Read the site from OBSGEO-X, -Y and -Z, and refuse a position that is not on the ground."""
+    location = EarthLocation.from_geodetic(-17.9 * u.deg, 28.7 * u.deg, 2200 * u.m)
+    keywords = {f"OBSGEO-{axis.upper()}": getattr(location, axis).to_value("m") for axis in "xyz"}
+    site = site_of(table_of(tmp_path, GEOLON=0.0, GEOLAT=0.0, **keywords))
+    assert_allclose([site.lon, site.lat, site.height], [-17.9, 28.7, 2200], rtol=1e-9)
+    with raises("bad-position", "t.fits, HDU EVENTS", "OBSGEO-X", kind=DataError):
+        site_of(table_of(tmp_path, **{name: value / 1000 for name, value in keywords.items()}))
+
+
+def test_files_beside_index_before_base_dir(tmp_path):
+    """Read the files beside an index that was copied with them, although those in its BASE_DIR are there too."""
+    for name, n_events in (("first", 40), ("second", 50)):
+        write_gadf(tmp_path / name, [run(7, n_events)])
+    with fits.open(tmp_path / "second" / "hdu-index.fits.gz", mode="update") as hdus:
+        hdus[1].header["BASE_DIR"] = str(tmp_path / "first")
+    assert len(read_event_list(open_runs(tmp_path / "second", "GADF").files(7))) == 50
 
 
 def test_livetime_from_ontime_and_deadc(tmp_path):
