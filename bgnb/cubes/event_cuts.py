@@ -58,6 +58,8 @@ class RunCounts:
         True for a simulated run.
     mjd : float or None
         Middle of the run, MJD in TT; None in models of earlier versions.
+    fingerprint : int
+        Number that depends on times and energies of all events of the run, 0 if it is not known.
     """
 
     obs_id: int
@@ -79,6 +81,7 @@ class RunCounts:
     ontime_s: float | None = None
     simulated: bool = False
     mjd: float | None = None
+    fingerprint: int = 0
 
     @property
     def counts(self) -> int:
@@ -104,6 +107,7 @@ class RunCounts:
             ontime_s=events.ontime,
             simulated=events.simulated,
             mjd=events.mjd_middle,
+            fingerprint=events.fingerprint,
             **numbers,
         )
 
