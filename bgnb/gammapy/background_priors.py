@@ -148,7 +148,7 @@ def background_errors(dataset: MapDataset) -> BackgroundErrors:
     table = dataset.meta_table
     if table is None or not set(_COLUMNS) <= set(table.colnames):
         message = "meta_table has no uncertainty of the background; make it with bgnb.gammapy.BackgroundMaker, for all datasets"
-        files = "Datasets.write does not write meta_table, MapDataset.write does"
+        files = "Datasets.read reads meta_table with lazy=False only"
         raise BgnbError("missing-column", f"{where}: {message} of a stack or for none ({files})")
     errors = BackgroundErrors.from_columns(table).on_edges(dataset.counts.geom.axes["energy"].edges.to_value("TeV"))
     return replace(errors, counts=counts_in_mask(dataset, dataset.mask))
