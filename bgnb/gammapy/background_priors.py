@@ -139,7 +139,7 @@ def background_errors(dataset: MapDataset) -> BackgroundErrors:
 
     if not isinstance(dataset, MapDataset):
         kind = type(dataset).__name__
-        raise BgnbError("invalid-argument", f"datasets must be a MapDataset or SpectrumDataset of Gammapy, or several, got {kind}")
+        raise BgnbError("invalid-argument", f"datasets must be MapDatasets or SpectrumDatasets of Gammapy, got {kind}")
     where = f"dataset {dataset.name}"
     if dataset.stat_type == "wstat":
         raise BgnbError("invalid-argument", f"{where}: its background is that of its off counts (OnOff)")

@@ -50,7 +50,7 @@ def to_irf(rate: Cube, fovalign: str | None = None, *, kind: str = "bkg_3d") -> 
     from gammapy.maps import MapAxis
 
     if not isinstance(rate, Cube):
-        advice = "; give its rate" if hasattr(rate, "rate") else ""  # type: ignore[unreachable]
+        advice = "; give its rate" if hasattr(rate, "rate") else ""
         raise BgnbError("invalid-argument", f"rate must be a bgnb.Cube, got {type(rate).__name__}{advice}")
     energy = MapAxis.from_energy_edges(rate.axes.energy)
     if checked_choice("kind", kind, ("bkg_3d", "bkg_2d")) == "bkg_2d":

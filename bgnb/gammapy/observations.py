@@ -151,7 +151,7 @@ def row_of(observation: Observation, where: str) -> dict[str, Any]:
     """Return the row of an observation in the table of runs; ``where`` names it in errors."""
     if observation.obs_filter.event_filters:
         reason = "has event filters (obs_filter), which change the counts, but neither livetime nor solid angle"
-        advice = "use the observation without them; regions can be excluded with exclude, energies with energy_min and energy_max"
+        advice = "use the observation without them; regions can be excluded with exclude"
         raise DataError("invalid-argument", f"{where}: {reason}; {advice}")
     gti, pointing, meta = _good_time(observation, where), _pointing(observation, where), _required(observation, "meta", where)
     middle = gti.time_start.min().tt.mjd / 2 + gti.time_stop.max().tt.mjd / 2
