@@ -59,7 +59,7 @@ class RunCounts:
     mjd : float or None
         Middle of the run, MJD in TT; None in models of earlier versions.
     fingerprint : int
-        Number that depends on times and energies of all events of the run, 0 if it is not known.
+        Number that depends on the energies of all events of the run, 0 if it is not known.
     """
 
     obs_id: int

@@ -108,7 +108,7 @@ class EventList:
     altaz_pnt : tuple of float or None
         Altitude and azimuth of the pointing, deg, if they are not to be computed.
     fingerprint : int
-        Number that depends on times and energies of all events, to recognize copies of a run.
+        Number that depends on the energies of all events, to recognize copies of a run.
 
     Raises
     ------

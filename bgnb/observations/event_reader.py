@@ -94,7 +94,7 @@ def read_event_list(files: RunFiles) -> EventList:
             simulated=is_simulated(events.get("OBJECT", "")),
             time_cut=good.stated - float(np.diff(good.intervals).sum()),
             altaz_pnt=header_altaz(files, events) if files.reading.pointing == "header" else None,
-            fingerprint=int(np.bitwise_xor.reduce(time.view(np.int64) ^ np.roll(energy.view(np.int64), 0) * 3)),
+            fingerprint=_fingerprint(energy),
         )
     event_list = _without_gaps(event_list, events, livetime, findings)
     check_run(files, events, tables.get(_POINTING), event_list, findings)
@@ -106,6 +106,12 @@ def read_event_list(files: RunFiles) -> EventList:
         if not len(event_list):
             raise events.error("no-events", f"no event meets the condition {selection.condition}")
     return replace(event_list, notes=tuple(findings.notes))
+
+
+def _fingerprint(energy: Floats) -> int:
+    """Compute a number from all energies that does not depend on their order."""
+    bits = energy.astype(np.float32).view(np.uint32).astype(np.uint64)
+    return int((bits * bits).sum(dtype=np.uint64) >> np.uint64(1))
 
 
 def _site(events: FitsTable, files: RunFiles) -> Site:
