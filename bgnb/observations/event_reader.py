@@ -100,9 +100,8 @@ def read_event_list(files: RunFiles) -> EventList:
     check_run(files, events, tables.get(_POINTING), event_list, findings)
     if selection is not None:
         chosen = selection.select(events)
-        event_list = replace(
-            event_list, **{name: getattr(event_list, name)[chosen] for name in ("time", "ra", "dec", "energy")}
-        )
+        columns_left = {name.lower(): getattr(event_list, name.lower())[chosen] for name in _REQUIRED}
+        event_list = replace(event_list, **columns_left, selection=selection.condition)
         if not len(event_list):
             raise events.error("no-events", f"no event meets the condition {selection.condition}")
     return replace(event_list, notes=tuple(findings.notes))
