@@ -31,7 +31,15 @@ _STEP_SIGNIFICANCE = 50.0
 _STEP_BINS = 20
 
 
-def check_run(files: RunFiles, table: FitsTable, pointings: FitsTable | None, run: EventList, findings: Findings) -> None:
+def check_run(
+    files: RunFiles,
+    table: FitsTable,
+    pointings: FitsTable | None,
+    run: EventList,
+    findings: Findings,
+    *,
+    moving: bool = False,
+) -> None:
     """Check a run for inconsistencies.
 
     Parameters
@@ -46,6 +54,8 @@ def check_run(files: RunFiles, table: FitsTable, pointings: FitsTable | None, ru
         Its events.
     findings : `~bgnb.observations.findings.Findings`
         Receives notes: inconsistencies that do not change rates, or that were resolved.
+    moving : bool
+        True if the run is not expected to track one position.
 
     Raises
     ------
@@ -57,13 +67,17 @@ def check_run(files: RunFiles, table: FitsTable, pointings: FitsTable | None, ru
     if not run.in_gti.any():
         raise table.error("bad-gti", "no event lies in a good time interval; do EVENTS and GTI have the same MJDREF?")
     _check_energies(table, run, findings)
-    _check_frame_and_mode(files, table, findings)
+    _check_frame(table)
+    if not moving:
+        _check_mode(files, table, findings)
     _check_positions(table, run, findings)
     _check_duplicates(table, run, findings)
-    check_altaz(files, table, run, findings)
-    check_tracking(table, pointings, run, findings)
+    if not moving:
+        check_altaz(files, table, run, findings)
+        check_tracking(table, pointings, run, findings)
     _check_threshold(table, run, findings)
-    _check_detxy(table, run, findings)
+    if not moving:
+        _check_detxy(table, run, findings)
     _note_steps(run, findings)
     livetime, count = files.index.get("LIVETIME"), files.index.get("EVENT_COUNT")
     if "LIVETIME" in table.cards and livetime and abs(livetime - run.livetime) > 1e-3 * run.livetime and abs(run.time_cut) < 1:
@@ -148,8 +162,8 @@ def _note_steps(run: EventList, findings: Findings) -> None:
         findings.note(f"the rate {when} {part[best] * before[-1]:.0f} s is {low:.0%} of that in the rest; were there clouds?")
 
 
-def _check_frame_and_mode(files: RunFiles, table: FitsTable, findings: Findings) -> None:
-    """Check that positions are in ICRS, or equal within an arcsecond (FITS 4.0, section 8.3), and that the run tracks."""
+def _check_frame(table: FitsTable) -> None:
+    """Check that positions are in ICRS, or equal within an arcsecond (FITS 4.0, section 8.3)."""
     keyword = next((keyword for keyword in ("RADESYS", "RADECSYS") if str(table.get(keyword, "")).strip()), "")
     try:
         equinox = float(str(table.get("EQUINOX", "")).strip().upper().lstrip("JB"))
@@ -159,6 +173,10 @@ def _check_frame_and_mode(files: RunFiles, table: FitsTable, findings: Findings)
     if system in _OTHER_FRAMES or (system == "FK5" and equinox not in (0.0, 2000.0)):
         stated = f"{system}{f' of {equinox:g}' * (equinox > 0)} ({f'{keyword}, ' * bool(keyword)}EQUINOX)"
         raise table.error("unsupported-frame", f"positions are in {stated}; only ICRS and FK5 of J2000 are supported")
+
+
+def _check_mode(files: RunFiles, table: FitsTable, findings: Findings) -> None:
+    """Check that the run tracks one position."""
     modes = {str(mode).strip().upper() for mode in (table.get("OBS_MODE"), files.index.get("OBS_MODE"))}
     if others := sorted(modes & set(_OTHER_MODES)):
         text = f"OBS_MODE is {others[0]}; only runs that track a fixed position are supported"

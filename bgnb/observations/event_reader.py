@@ -29,6 +29,7 @@ from bgnb.observations.gadf_keywords import (
     stated_site,
     time_unit,
 )
+from bgnb.observations.moving_runs import Track, cut_into_pieces, track_of
 from bgnb.observations.run_pointing import header_altaz, pointing_of_events
 from bgnb.observations.run_times import cut_gaps, good_time_intervals, livetime_of, with_reference_times
 
@@ -58,6 +59,38 @@ def read_event_list(files: RunFiles) -> EventList:
     DataError
         If an HDU is missing, cannot be used, or contradicts another; the message names it.
     """
+    run, track, events = _read(files)
+    if track is not None:
+        mode = events.get("OBS_MODE", files.index.get("OBS_MODE"))
+        text = f"OBS_MODE is {mode}; only models can be made from runs that do not track a fixed position"
+        raise events.error("unsupported-mode", text)
+    return run
+
+
+def read_pieces(files: RunFiles) -> list[EventList]:
+    """Read the event list of a run; those that do not track a fixed position are cut into short pieces.
+
+    Parameters
+    ----------
+    files : `RunFiles`
+        Locations of its HDUs.
+
+    Returns
+    -------
+    list of EventList
+        The run, or pieces of it with their own pointings, see `~bgnb.observations.moving_runs.cut_into_pieces`.
+
+    Raises
+    ------
+    DataError
+        As `read_event_list`.
+    """
+    run, track, events = _read(files)
+    return [run] if track is None else cut_into_pieces(run, events, track)
+
+
+def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
+    """Read a run, and its track if it does not track a fixed position."""
     findings = Findings(files.reading)
     selection = None if files.reading.events is None else EventSelection(files.reading.events)
     columns = _COLUMNS if selection is None else (*_COLUMNS, *selection.columns)
@@ -72,7 +105,11 @@ def read_event_list(files: RunFiles) -> EventList:
     if not len(events.column("TIME")):
         raise events.error("no-events", "there are no events")
     events, (time, ra, dec, energy) = _valid_events(events, findings)
-    ra_pnt, dec_pnt = pointing_of_events(files, events, ra, dec, findings)
+    site, pointings = _site(events, files), tables.get(_POINTING)
+    if track := track_of(files, events, pointings, mjdref, site):
+        ra_pnt, dec_pnt = track(float(good.intervals[[0, -1], [0, 1]].mean()))
+    else:
+        ra_pnt, dec_pnt = pointing_of_events(files, events, ra, dec, findings)
     threshold, limit = _energy_range(tables.get("AEFF"), findings)
     with located(events.where):
         event_list = EventList(
@@ -86,7 +123,7 @@ def read_event_list(files: RunFiles) -> EventList:
             livetime=livetime,
             ra_pnt=_wrapped(ra_pnt),
             dec_pnt=dec_pnt,
-            site=_site(events, files),
+            site=site,
             energy_threshold=threshold,
             energy_limit=limit,
             telescop=re.sub("[^ -~]", "?", str(events.get("TELESCOP", ""))),  # ASCII, as FITS requires
@@ -97,14 +134,14 @@ def read_event_list(files: RunFiles) -> EventList:
             fingerprint=_fingerprint(energy),
         )
     event_list = _without_gaps(event_list, events, livetime, findings)
-    check_run(files, events, tables.get(_POINTING), event_list, findings)
+    check_run(files, events, pointings, event_list, findings, moving=track is not None)
     if selection is not None:
         chosen = selection.select(events)
         columns_left = {name.lower(): getattr(event_list, name.lower())[chosen] for name in _REQUIRED}
         event_list = replace(event_list, **columns_left, selection=selection.condition)
         if not len(event_list):
             raise events.error("no-events", f"no event meets the condition {selection.condition}")
-    return replace(event_list, notes=tuple(findings.notes))
+    return replace(event_list, notes=tuple(findings.notes)), track, events
 
 
 def _fingerprint(energy: Floats) -> int:

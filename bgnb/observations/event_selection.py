@@ -42,7 +42,7 @@ _UNARY: Mapping[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.UAdd: operator.pos,
     ast.Invert: operator.invert,
 }
-_MAX_LENGTH, _MAX_BITS = 1000, 63
+_MAX_LENGTH, _MAX_BRACKETS, _MAX_BITS = 500, 20, 63
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,9 @@ class EventSelection:
 
     @property
     def _tree(self) -> ast.expr:
-        if len(self.condition) > _MAX_LENGTH:
-            raise BgnbError("bad-condition", f"events: a condition has at most {_MAX_LENGTH} characters")
+        if len(self.condition) > _MAX_LENGTH or sum(map(self.condition.count, "([{")) > _MAX_BRACKETS:
+            limits = f"{_MAX_LENGTH} characters and {_MAX_BRACKETS} pairs of brackets"
+            raise BgnbError("bad-condition", f"events: a condition has at most {limits}")
         try:
             return ast.parse(self.condition.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -31,7 +31,7 @@ from bgnb.cubes.stack import Stack, StackSum, add_stacks
 from bgnb.files.output_directory import write_file
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList, RunFiles
-from bgnb.observations.event_reader import read_event_list
+from bgnb.observations.event_reader import read_pieces
 from bgnb.observations.groups import OUTSIDE, ObservationGroups
 from bgnb.production.workers import Workers
 
@@ -236,23 +236,25 @@ def count_chunk(chunk: Chunk) -> Counted:
     """Read the runs of a chunk and count their events by group and cell. Only one run is in memory at a time."""
     errors: dict[int, DataError] = {}
     sums: dict[Key, StackSum] = {}
-    outside: list[RunCounts] = []
+    outside: dict[int, list[RunCounts]] = {}
     for run in chunk.runs:
         try:
-            events = read_event_list(run)
-            _require_measured_planes(events, run, chunk.axes)
+            parts = read_pieces(run)
+            _require_measured_planes(parts[0], run, chunk.axes)
         except DataError as error:
             errors[run.obs_id] = DataError(*error.args)  # the traceback of the original keeps the file in memory
             continue
-        for key, piece in events.split(partial(_keys, chunk, events.obs_id)).items():
-            if key.group_id == OUTSIDE:
-                outside.append(RunCounts.of(piece, events_outside_groups=len(piece)))
-            else:
-                sums.setdefault(key, StackSum(chunk.axes, chunk.fovalign, chunk.mask)).add_run(piece)
-    stacks = {key: each.stack() for key, each in sums.items()}
+        for part in parts:
+            for key, piece in part.split(partial(_keys, chunk, part.obs_id)).items():
+                if key.group_id == OUTSIDE:
+                    outside.setdefault(run.obs_id, []).append(RunCounts.of(piece, events_outside_groups=len(piece)))
+                else:
+                    sums.setdefault(key, StackSum(chunk.axes, chunk.fovalign, chunk.mask)).add_run(piece)
+    stacks = {key: each.stack(pieces=True) for key, each in sums.items()}
     if outside:
         nothing = np.zeros(chunk.axes.shape, dtype=np.int64)
-        stacks[Key(OUTSIDE)] = Stack(chunk.axes, chunk.fovalign, nothing, nothing, tuple(outside))
+        runs = tuple(add_pieces(pieces) for pieces in outside.values())
+        stacks[Key(OUTSIDE)] = Stack(chunk.axes, chunk.fovalign, nothing, nothing, runs)
     return Counted(dict(sorted(stacks.items())), errors)
 
 

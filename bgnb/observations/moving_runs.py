@@ -1,0 +1,104 @@
+"""Runs that do not track one position on the sky: they are cut into short pieces, each with its own pointing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from bgnb._util.arrays import Floats
+from bgnb.observations import tolerances
+from bgnb.observations.coordinates import Site, pointing_radec
+from bgnb.observations.event_list import MICROSECONDS, EventList, RunFiles
+from bgnb.observations.fits_table import FitsTable
+from bgnb.observations.gadf_keywords import column_in, time_unit
+
+#: Maximum duration of a piece, s, in which the sky moves by less than 0.1 deg.
+PIECE_DURATION = 20.0
+#: Modes of runs that are cut into pieces, if the file states the pointing at each time.
+MOVING = ("DRIFT", "RASTER", "SCAN")
+
+Track = Callable[[float], tuple[float, float]]
+
+
+def track_of(files: RunFiles, events: FitsTable, pointings: FitsTable | None, mjdref: float, site: Site) -> Track | None:
+    """Return the pointing (ICRS, deg) as a function of mission time, s; None for runs that track a position.
+
+    A run with OBS_MODE = DRIFT has the altitude and azimuth in its header. Others need HDU POINTING with the columns TIME,
+    RA_PNT and DEC_PNT, between whose rows positions are interpolated.
+    """
+    modes = {str(mode).strip().upper() for mode in (events.get("OBS_MODE"), files.index.get("OBS_MODE"))}
+    if not modes & set(MOVING):
+        return None
+    if pointings is not None and {"TIME", "RA_PNT", "DEC_PNT"} <= pointings.columns.keys():
+        time = column_in(pointings, "TIME", "s", time_unit(pointings))
+        ra, dec = (column_in(pointings, name, "deg") for name in ("RA_PNT", "DEC_PNT"))
+        known = np.isfinite(time) & np.isfinite(ra) & np.isfinite(dec)
+        if np.count_nonzero(known) > 1:
+            order = np.flatnonzero(known)[np.argsort(time[known], kind="stable")]
+            time, ra, dec = time[order], np.unwrap(ra[order], period=360), dec[order]
+            return lambda at: (float(np.interp(at, time, ra)) % 360, float(np.interp(at, time, dec)))
+    if "DRIFT" in modes and {"ALT_PNT", "AZ_PNT"} <= events.cards.keys():
+        altitude, azimuth = events.number("ALT_PNT"), events.number("AZ_PNT")
+        return lambda at: pointing_radec(altitude, azimuth, mjdref + at / 86400, site)
+    return None
+
+
+def cut_into_pieces(run: EventList, events: FitsTable, track: Track) -> list[EventList]:
+    """Cut a run into pieces with constant pointing.
+
+    Parameters
+    ----------
+    run : `~bgnb.EventList`
+        The run.
+    events : `~bgnb.observations.fits_table.FitsTable`
+        Its HDU of events, for errors.
+    track : callable
+        Pointing as a function of mission time.
+
+    Returns
+    -------
+    list of `~bgnb.EventList`
+        Pieces in order of time, whose livetimes add up to that of the run, in whole microseconds. Events outside the good time
+        are in the piece before them.
+
+    Raises
+    ------
+    DataError
+        If the events do not follow the track.
+    """
+    edges = [np.linspace(start, stop, int(np.ceil((stop - start) / PIECE_DURATION)) + 1) for start, stop in run.gti]
+    pieces = np.concatenate([np.stack([edge[:-1], edge[1:]], axis=1) for edge in edges])
+    until = np.cumsum(np.diff(pieces, axis=1)[:, 0])
+    livetime_us = np.diff(np.rint(until / until[-1] * run.livetime * MICROSECONDS).astype(np.int64), prepend=0)
+    number = np.maximum(np.searchsorted(pieces[:, 0], run.time, side="right") - 1, 0)
+    parts = []
+    for row, (gti, microseconds) in enumerate(zip(pieces, livetime_us.tolist(), strict=True)):
+        ra_pnt, dec_pnt = track(float(gti.mean()))
+        chosen = number == row
+        columns = {name: getattr(run, name)[chosen] for name in ("time", "ra", "dec", "energy")}
+        where = {"ra_pnt": ra_pnt, "dec_pnt": dec_pnt, "gti": gti[None], "livetime": microseconds / MICROSECONDS}
+        parts.append(replace(run, **columns, **where, time_cut=0.0))
+    _check_track(parts, events)
+    return parts
+
+
+def _check_track(parts: list[EventList], events: FitsTable) -> None:
+    """Check that the centre of the events stays at the pointing."""
+    thirds: list[list[Floats]] = [[], [], []]
+    for row, part in enumerate(parts):
+        if len(part):
+            thirds[3 * row // len(parts)].append(np.stack(part.field_of_view.detxy_radec(part.ra, part.dec)))
+    if not thirds[0] or not thirds[2]:
+        return
+    first, last = (np.concatenate(thirds[which], axis=1) for which in (0, 2))
+    spread = min(float(np.median(np.hypot(*(each - np.median(each, axis=1)[:, None])))) for each in (first, last))
+    motion = float(np.hypot(*(np.median(last, axis=1) - np.median(first, axis=1))))
+    shift = float(np.hypot(*np.median(np.concatenate([first, last], axis=1), axis=1)))
+    if motion > max(tolerances.DRIFT_OFFSET, tolerances.DRIFT * spread):
+        text = f"the run does not track a position (OBS_MODE), but its events move by {motion:.1f} deg against its pointing"
+        raise events.error("unsupported-mode", text)
+    if shift > max(tolerances.CENTER * spread, tolerances.CENTER_OFFSET):
+        text = f"the centre of the events is {shift:.1f} deg from the pointing at their times"
+        raise events.error("inconsistent-pointing", text)
