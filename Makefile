@@ -9,7 +9,7 @@ COVERAGE = $(shell .venv/bin/python -c 'import sys; print("--cov --cov-report=te
 # Two processes with tests on two cores: threads of linear algebra in each, and in the kernels of notebooks, slow them down.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-fast test-main test-gammapy lint docs bench clean
+.PHONY: demo test test-fast test-main test-gammapy lint docs bench fuzz clean
 
 demo: .venv/ready
 	@echo "Simulating 20 runs of a known background, and making a model of them ..."
@@ -79,6 +79,11 @@ bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	$(PYTHON) -m venv .venv-baccmod
 	.venv-baccmod/bin/python -m pip install --quiet baccmod==0.4.1 --editable '.[gammapy]'
 	touch $@
+
+# Damaged files, and runs whose statements contradict each other.
+fuzz: .venv/ready
+	.venv/bin/python -m benchmarks.fuzz
+	.venv/bin/python -m pytest -k test_no_contradiction_passes_unseen --hypothesis-seed=random tests/broken/test_contradictions.py
 
 clean:
 	rm -rf .venv .venv-gammapy .venv-baccmod demo docs/_build docs/api docs/notebooks

@@ -8,8 +8,10 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, SkyOffsetFrame
 from astropy.io import fits
 from astropy.table import Table, vstack
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from bgnb import make_bg_cube_models, open_runs, read_event_list
+from bgnb import DataError, make_bg_cube_models, open_runs, read_event_list
 from tests.broken.directory import both, file_of, in_bytes, in_columns, in_hdus, in_header, in_index, in_row, with_column
 from tests.broken.test_faulty_runs import gti
 from tests.helpers.errors import raises
@@ -380,3 +382,56 @@ def test_unlikely_runs_do_not_count(indir, plausible_runs, tmp_path, change, cod
     assert any(f"allowed ({code})" in note for note in allowed.notes)
     with raises(code):
         make_bg_cube_models(indir, "GADF", tmp_path / "strict", on_error="fail", **SMALL)
+
+
+def in_good_time(start, stop):
+    """Move the start and the end of the good time, s."""
+
+    def change(table):
+        table["START"] += start
+        table["STOP"] += stop
+
+    return in_columns("GTI", change)
+
+
+def _scaled(keyword, factor):
+    value = {"LIVETIME": LIVETIME, "DEADC": DEADC, "ONTIME": ONTIME}[keyword]
+    return in_header(**{keyword: value * factor})
+
+
+STATEMENTS = {
+    "LIVETIME": lambda size: _scaled("LIVETIME", 1 + size),
+    "DEADC": lambda size: _scaled("DEADC", 1 + size),
+    "ONTIME": lambda size: _scaled("ONTIME", 1 + size),
+    "RA_PNT of the header": lambda size: lambda indir: in_header(RA_PNT=read(indir).ra_pnt + 5 * size)(indir),
+    "DEC_PNT of the header": lambda size: moved(5 * size),
+    "DEC_PNT of the index": lambda size: moved_index(5 * size),
+    "ALT_PNT of the index": lambda size: in_row(ALT_PNT=75 + 15 * size),
+    "AZ_PNT of the index": lambda size: in_row(AZ_PNT=30 + 180 * size),
+    "MJDREFF of events": lambda size: in_header(MJDREFF=0.00074287 + 0.02 * size),
+    "good time": lambda size: in_good_time(ONTIME * size, ONTIME * size),
+    "end of good time": lambda size: in_good_time(0, ONTIME * abs(size)),
+    "events": lambda size: without(ONTIME * (1 - abs(size)), ONTIME),
+}
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(sorted(STATEMENTS)), size=st.floats(-0.9, 0.9))
+def test_no_contradiction_passes_unseen(plausible_runs, tmp_path_factory, name, size):
+    """Whichever statement is changed by whatever amount: the run is refused, noted, or right within tolerances."""
+    before = read(plausible_runs)
+    indir = shutil.copytree(plausible_runs, tmp_path_factory.mktemp("changed") / "in")
+    try:
+        STATEMENTS[name](size)(indir)
+        after = read(indir)
+    except DataError:
+        return
+    finally:
+        shutil.rmtree(indir.parent)
+    np.testing.assert_allclose([after.ra_pnt, after.dec_pnt], [before.ra_pnt, before.dec_pnt], atol=0.11)
+    rate = np.count_nonzero(after.in_gti) / after.livetime
+    true_rate = len(before) / before.livetime
+    if after.notes:
+        assert rate == pytest.approx(true_rate, rel=0.05)
+    else:
+        assert rate == pytest.approx(true_rate, rel=0.02)
