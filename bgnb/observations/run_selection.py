@@ -23,8 +23,8 @@ EXCLUSION_RADIUS = 3 * u.deg
 DEFAULT_CATALOG = "gamma-cat (July 2018)"
 # Ranges of longitude and latitude, deg.
 _LIMITS = ((-360, 360), (-90, 90))
-# Maximum distance of a source from a known one at the same position, deg.
-_COINCIDENCE = 0.5
+# Maximum distance of a source from a known one, deg: at the same position, and if it may be the same source.
+_SAME_POSITION, _SAME_SOURCE = 0.1, 0.5
 # Minimum number and share of sources at known positions that tell the unit of a catalogue.
 _MIN_KNOWN, _MIN_SHARE = 3, 0.3
 # Right ascensions up to 24 are hours for many sources over a wide range of declination (deg). Many positions that are
@@ -163,14 +163,14 @@ def _from_galactic(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
 def _check_degrees(ra: Floats, dec: Floats, where: str) -> None:
     """Refuse positions without a unit that are not in deg, by known sources at their positions or by their ranges."""
     known = read_catalog()
-    as_degrees = _coincidences(ra, dec, known)
+    as_degrees = _coincidences(ra, dec, known, _SAME_SOURCE)
     readings = {"galactic coordinates in deg": _from_galactic(ra, dec)}
     if np.all(np.abs(ra) <= _HOURS):
         readings["RA in hours"] = (ra * 15, dec)
     if np.all(np.abs(ra) <= 2 * np.pi) and np.all(np.abs(dec) <= np.pi / 2):
         readings["radians"] = (np.degrees(ra), np.degrees(dec))
     for reading, position in readings.items():
-        number = _coincidences(*position, known)
+        number = _coincidences(*position, known, _SAME_POSITION)
         is_likely = number >= _MIN_KNOWN and number > _MIN_SHARE * min(len(ra), len(known)) and as_degrees < number / 3
         if len(ra) >= _MANY and as_degrees < _MIN_KNOWN:  # sources without known ones
             is_likely |= reading == "radians" or (reading == "RA in hours" and float(np.ptp(dec)) > _WIDE)
@@ -181,12 +181,12 @@ def _check_degrees(ra: Floats, dec: Floats, where: str) -> None:
             raise BgnbError("bad-catalog", f"{where}: {text}; {advice}; if they are ICRS in deg, state the unit deg")
 
 
-def _coincidences(ra: Floats, dec: Floats, known: Table) -> int:
-    """Count positions at those of known sources, each of which counts once."""
+def _coincidences(ra: Floats, dec: Floats, known: Table, distance: float) -> int:
+    """Count positions within a distance (deg) of known sources, each of which counts once."""
     near = np.zeros(len(ra), dtype=bool)
     found = 0
     for known_ra, known_dec in zip(known["RA"].tolist(), known["DEC"].tolist(), strict=True):
-        here = separation(ra, dec, known_ra, known_dec) < _COINCIDENCE
+        here = separation(ra, dec, known_ra, known_dec) < distance
         near |= here
         found += bool(here.any())
     return min(found, int(near.sum()))
