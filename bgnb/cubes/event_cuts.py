@@ -58,6 +58,10 @@ class RunCounts:
         True for a simulated run.
     mjd : float or None
         Middle of the run, MJD in TT; None in models of earlier versions.
+    selection : str
+        Condition by which its events were selected, "" for all events.
+    fingerprint : int
+        Number that depends on the energies of all events of the run, 0 if it is not known.
     """
 
     obs_id: int
@@ -79,6 +83,8 @@ class RunCounts:
     ontime_s: float | None = None
     simulated: bool = False
     mjd: float | None = None
+    selection: str = ""
+    fingerprint: int = 0
 
     @property
     def counts(self) -> int:
@@ -104,6 +110,8 @@ class RunCounts:
             ontime_s=events.ontime,
             simulated=events.simulated,
             mjd=events.mjd_middle,
+            selection=events.selection,
+            fingerprint=events.fingerprint,
             **numbers,
         )
 

@@ -233,14 +233,19 @@ class ModelSet:
                 )
 
     def check_instrument(self, run: EventList) -> None:
-        """Check that a run and the models belong to the same instrument.
+        """Check that a run and the models belong to the same instrument, and that their events are selected alike.
 
         Raises
         ------
         DataError
-            If they state different instruments.
+            If they state different instruments, or their events have different conditions.
         """
-        ours = self.models[0].model.stack.telescop
+        stack = self.models[0].model.stack
+        if stack.runs and stack.selection != run.selection:
+            ours, theirs = (f"events with {each}" if each else "all events" for each in (stack.selection, run.selection))
+            advice = f"use --events '{stack.selection}'" if stack.selection else "do not use --events"
+            raise DataError("mixed-selections", f"{self.name} is made from {ours}, run {run.obs_id} has {theirs}; {advice}")
+        ours = stack.telescop
         if not same_instrument(ours, run.telescop):
             which = f"run {run.obs_id} is of {run.telescop.strip()}, but the models are of {ours} (TELESCOP)"
             raise DataError("mixed-instruments", f"{self.name}: {which}; use models of the same instrument")

@@ -104,6 +104,11 @@ class Stack:
         return [run.obs_id for run in self.runs]
 
     @property
+    def selection(self) -> str:
+        """Condition by which the events of the runs were selected, "" for all events."""
+        return next((run.selection for run in self.runs), "")
+
+    @property
     def telescop(self) -> str:
         """Name of the instrument; "" if no run states it."""
         return next((run.telescop.strip() for run in self.runs if run.telescop.strip()), "")

@@ -41,7 +41,7 @@ RATE = "s-1 MeV-1 sr-1"
 BKG_KEYWORDS = {"HDUCLAS1": "RESPONSE", "HDUCLAS2": "BKG", "HDUCLAS3": "FULL-ENCLOSURE"}
 
 
-def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = None) -> tuple[Cube, FovAlign]:
+def read_background(path: str | Path, hdu: str | None = None, layout: str | None = None) -> tuple[Cube, FovAlign]:
     """Read a BKG_3D or BKG_2D table of any origin.
 
     The rate is that in the file: by the definition of GADF it is per ontime.
@@ -50,8 +50,8 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
     ----------
     path : path
         The file.
-    hdu : str
-        Name of the HDU.
+    hdu : str, optional
+        Name of the HDU; by default BKG or, if there is none, BACKGROUND, as bgnb and Gammapy write it.
     layout : {"GADF", "HESS-DR1"}, optional
         Axis order. By default it is read from the keyword CREF, or else derived from the shape
         if this is unique. The cubes of H.E.S.S. DR1, recognised by this name or by the writer of
@@ -78,6 +78,8 @@ def read_background(path: str | Path, hdu: str = "BKG", layout: str | None = Non
     """
     with open_fits(path) as hdus:
         names = [table.name for table in hdus]
+        if hdu is None:
+            hdu = "BACKGROUND" if "BACKGROUND" in names and "BKG" not in names else "BKG"
         if hdu.upper() not in names or not isinstance(hdus[hdu], fits.BinTableHDU):
             raise DataError("missing-hdu", f"{path}: there is no table HDU {hdu}; there are {', '.join(names)}")
         events = hdus["EVENTS"].header if "EVENTS" in names else {}

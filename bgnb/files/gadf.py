@@ -208,7 +208,8 @@ def _read_model(hdus: fits.HDUList, path: str | Path) -> BackgroundModel:
     livetime_us = np.rint(read_cube(hdus["LIVETIME"], path, "LIVETIME", LAYOUTS["GADF"]) * 1e6).astype(np.int64)
     counts = read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64)
     header = hdus[0].header
-    runs = _read_runs(hdus["RUNS"], str(header.get("TELESCOP", "")), is_simulated(header.get("OBJECT", "")))
+    common = {"telescop": str(header.get("TELESCOP", "")), "simulated": is_simulated(header.get("OBJECT", ""))}
+    runs = _read_runs(hdus["RUNS"], common | {"selection": str(header.get("EVENTSEL", ""))})
     error = None
     if "ERROR" in names:
         values = read_rate(hdus["ERROR"], path, "ERROR", LAYOUTS["GADF"])
@@ -242,6 +243,8 @@ def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.Pr
     primary.header["N_RUNS"] = len(model.stack.runs)
     if telescop := model.stack.telescop:
         primary.header["TELESCOP"] = telescop
+    if selection := model.stack.selection:
+        primary.header["EVENTSEL"] = selection
     if model.is_simulated:
         primary.header["OBJECT"] = SIMULATED
     primary.header.update(edge_keywords(model.edge))
@@ -281,12 +284,12 @@ def _runs_hdu(stack: Stack) -> fits.BinTableHDU:
     return fits.BinTableHDU.from_columns(columns, name="RUNS")
 
 
-def _read_runs(hdu: fits.BinTableHDU, telescop: str, simulated: bool) -> tuple[RunCounts, ...]:
+def _read_runs(hdu: fits.BinTableHDU, common: Mapping[str, Any]) -> tuple[RunCounts, ...]:
     runs = []
     for row in hdu.data:
         there = ((column, attribute) for column, (attribute, _, _) in _RUN_COLUMNS.items() if column in hdu.columns.names)
         values = {attribute: row[column].item() for column, attribute in there}  # older files have fewer
         stated: dict[str, Any] = {attribute: None if np.isnan(value) else value for attribute, value in values.items()}
         n_tels = stated.pop("n_tels", None)
-        runs.append(RunCounts(**stated, telescop=telescop, n_tels=n_tels and int(n_tels), simulated=simulated))
+        runs.append(RunCounts(**stated, **common, n_tels=n_tels and int(n_tels)))
     return tuple(runs)

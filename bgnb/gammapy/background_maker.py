@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -9,29 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
-from gammapy.datasets import SpectrumDataset
+from gammapy.datasets import MapDataset, SpectrumDataset
 from gammapy.makers import MapDatasetMaker, SpectrumDatasetMaker
 from gammapy.makers.core import Maker
-from gammapy.maps import Map
+from gammapy.maps import Geom, Map
 from regions import PointSkyRegion
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb.cubes.model_set import ModelSet
+from bgnb.cubes.run_norm import notes_on_norms, prior_scatter
 from bgnb.files.model_directory import read_models
 from bgnb.gammapy.background_priors import BackgroundErrors, counts_in_mask
 from bgnb.gammapy.irfs import to_irf
-from bgnb.gammapy.observations import run_of
+from bgnb.gammapy.observations import run_of, runs_of
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import BackgroundSettings
 from bgnb.production.make_models import Production
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
-    from gammapy.data import Observation
-    from gammapy.datasets import MapDataset
+    from gammapy.data import GTI, Observation
     from gammapy.irf import Background2D, Background3D
-    from gammapy.maps import Geom, RegionGeom
+    from gammapy.maps import RegionGeom
 
+_log = logging.getLogger("bgnb.gammapy")
 # Maximum width of the parts of energy bins in which the background is integrated, decades.
 _MAX_WIDTH = 0.06
 # Relative distance of an energy from the edge of a bin that makes clear on which side it lies.
@@ -46,6 +48,8 @@ class BackgroundMaker(Maker):
     need a selection without ``"background"`` if observations have no background; and, if datasets are stacked, after
     `~gammapy.makers.SafeMaskMaker`, so that the uncertainty takes the masks into account. The column BKG_NORM of
     ``dataset.meta_table`` has the norm; further columns with the uncertainty are used by `set_background_priors`.
+    Notes on an observation, such as one long before or after the runs of the models or with an unusual norm, are logged as
+    warnings by the logger ``bgnb.gammapy``.
 
     Parameters
     ----------
@@ -65,7 +69,7 @@ class BackgroundMaker(Maker):
     Raises
     ------
     BgnbError
-        If a setting is invalid, or the models cannot be read or interpolated.
+        If a setting or ``maker`` is invalid, or the models cannot be read or interpolated.
 
     Examples
     --------
@@ -94,8 +98,10 @@ class BackgroundMaker(Maker):
         if unknown := sorted(settings.keys() - BackgroundSettings.declared().keys()):
             known = ", ".join(BackgroundSettings.declared())
             raise BgnbError("unknown-choice", f"unknown setting '{unknown[0]}'; use one of {known}")
+        if maker is not None and not isinstance(maker, MapDatasetMaker):
+            raise BgnbError("invalid-argument", f"maker must be a MapDatasetMaker or SpectrumDatasetMaker, got {maker!r}")
         self.norm, self.maker = norm, maker  # which str(maker) shows
-        self._settings = BackgroundSettings.from_options({"norm": norm, **settings})
+        self._models, self._settings = models, BackgroundSettings.from_options({"norm": norm, **settings})
         self._background_of = RunBackgrounds(models, self._settings)
 
     def make_irf(self, observation: Observation) -> Background3D | Background2D:
@@ -124,7 +130,8 @@ class BackgroundMaker(Maker):
         Parameters
         ----------
         dataset : `~gammapy.datasets.MapDataset` or `~gammapy.datasets.SpectrumDataset`
-            The dataset of the observation.
+            The dataset of the observation, filled by `~gammapy.makers.MapDatasetMaker` or
+            `~gammapy.makers.SpectrumDatasetMaker`.
         observation : `~gammapy.data.Observation`
             The observation.
 
@@ -136,14 +143,11 @@ class BackgroundMaker(Maker):
         Raises
         ------
         BgnbError
-            If the dataset has off counts or is that of a point, the observation cannot be used, or belongs to another
-            instrument than the models.
+            If the dataset is not filled, is not that of this observation alone, has off counts or is that of a point, the
+            observation cannot be used, or belongs to another instrument than the models.
         """
-        if dataset.stat_type == "wstat":
-            raise BgnbError("invalid-argument", f"dataset {dataset.name}: its background is that of its off counts (OnOff)")
+        _check_dataset(dataset, observation)
         geom = dataset.counts.geom
-        if geom.is_region and isinstance(geom.region, PointSkyRegion):
-            raise BgnbError("invalid-argument", f"dataset {dataset.name}: a point has no solid angle; use a circle")
         edges = geom.axes["energy"].edges.to_value("TeV")
         maker = self.maker
         if maker is None:
@@ -152,6 +156,9 @@ class BackgroundMaker(Maker):
             maker = kind(background_oversampling=int(np.ceil(width / _MAX_WIDTH)))
         # Gammapy cannot integrate over a region and over time at once.
         background = self._make(observation, in_altaz=getattr(maker, "use_region_center", True))
+        if dataset.gti is not None and not _same_time(dataset.gti, observation.gti):
+            reason = "its good time intervals (gti) are not those of the observation"
+            raise BgnbError("invalid-argument", f"dataset {dataset.name}: {reason}; fill it from the same observation")
         with_background = copy(observation)
         with_background.bkg = _irf(background)
         dataset.background = maker.make_background(geom, with_background)
@@ -182,13 +189,19 @@ class BackgroundMaker(Maker):
         Raises
         ------
         BgnbError
-            If nothing is left to be fitted.
+            If nothing is left to be fitted, or ``geom`` has other axes than one of energy.
 
         Examples
         --------
         >>> dataset.mask_fit = maker.fit_mask(dataset.counts.geom)  # doctest: +SKIP
         >>> Fit().run(bgnb.gammapy.set_background_priors(dataset))  # doctest: +SKIP
         """
+        if not isinstance(geom, Geom):
+            kind = type(geom).__name__
+            raise BgnbError("invalid-argument", f"geom must be a geometry, such as dataset.counts.geom, got {kind}")
+        if geom.axes.names != ["energy"]:
+            names = ", ".join(geom.axes.names) or "none"
+            raise BgnbError("invalid-argument", f"geom must have one axis, of energy, as dataset.counts.geom has; got {names}")
         mask = Map.from_geom(geom, data=True, dtype=bool)
         excluded = self._background_of.mask
         if excluded is None:
@@ -208,7 +221,48 @@ class BackgroundMaker(Maker):
         return mask
 
     def _make(self, observation: Observation, *, in_altaz: bool = True) -> RunBackground:
-        return self._background_of(run_of(observation, self._settings.reading), in_altaz=in_altaz)
+        runs = runs_of([observation], self._settings.reading)
+        (obs_id,) = runs.obs_ids
+        background = self._background_of(runs.files(obs_id), in_altaz=in_altaz)
+        notes = [
+            *self._models.notes_on(runs, [obs_id]),
+            *self._models.notes_on_configuration({obs_id: (background.run.mjd_middle, background.run.n_tels)}),
+            *notes_on_norms({obs_id: background.norm}, self._settings.norm, prior_scatter(self._models)),
+        ]
+        for note in notes:
+            _log.warning("%s", note)
+        return background
+
+
+def _check_dataset(dataset: MapDataset, observation: Observation) -> None:
+    """Refuse datasets that cannot have the background of an observation."""
+    if not isinstance(dataset, MapDataset):
+        kind = type(dataset).__name__
+        raise BgnbError("invalid-argument", f"dataset must be a MapDataset or SpectrumDataset, got {kind}")
+    obs_id, where = run_of(observation).obs_id, f"dataset {dataset.name}"
+    if dataset.stat_type == "wstat":
+        raise BgnbError("invalid-argument", f"{where}: its background is that of its off counts (OnOff)")
+    table, advice = dataset.meta_table, "run MapDatasetMaker or SpectrumDatasetMaker before BackgroundMaker"
+    if dataset.counts is None or table is None or "OBS_ID" not in table.colnames:
+        raise BgnbError("invalid-argument", f"{where}: is not filled (meta_table has no OBS_ID); {advice}")
+    if (obs_ids := np.ravel(table["OBS_ID"]).astype(str).tolist()) != [str(observation.obs_id)]:
+        reason = f"is filled from observation {enumerate_values(obs_ids)}, not from {obs_id} alone"
+        raise BgnbError("invalid-argument", f"{where}: {reason}; {advice}, for each observation")
+    geom = dataset.counts.geom
+    if geom.is_region and isinstance(geom.region, PointSkyRegion):
+        raise BgnbError("invalid-argument", f"{where}: a point has no solid angle; use a circle")
+
+
+def _same_time(one: GTI, other: GTI) -> bool:
+    """Return whether good time intervals have the same start, stop and duration, within a second."""
+    if not len(one.table):
+        return False
+    differences = (
+        one.time_start.min() - other.time_start.min(),
+        one.time_stop.max() - other.time_stop.max(),
+        one.time_sum - other.time_sum,
+    )
+    return all(abs(difference.to_value("s")) < 1 for difference in differences)
 
 
 def _inside(geom: RegionGeom) -> SkyCoord:

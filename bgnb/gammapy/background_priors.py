@@ -133,12 +133,23 @@ def background_errors(dataset: MapDataset) -> BackgroundErrors:
     Raises
     ------
     BgnbError
-        If the dataset has no columns of `BackgroundMaker` in its ``meta_table``.
+        If the dataset has no columns of `BackgroundMaker` in its ``meta_table``, no background, or off counts.
     """
+    from gammapy.datasets import MapDataset
+
+    if not isinstance(dataset, MapDataset):
+        kind = type(dataset).__name__
+        raise BgnbError("invalid-argument", f"datasets must be MapDatasets or SpectrumDatasets of Gammapy, got {kind}")
+    where = f"dataset {dataset.name}"
+    if dataset.stat_type == "wstat":
+        raise BgnbError("invalid-argument", f"{where}: its background is that of its off counts (OnOff)")
+    if dataset.background is None:
+        raise BgnbError("invalid-argument", f"{where}: has no background; make it with bgnb.gammapy.BackgroundMaker")
     table = dataset.meta_table
     if table is None or not set(_COLUMNS) <= set(table.colnames):
-        message = "meta_table has no uncertainty of the background; make it with bgnb.gammapy.BackgroundMaker"
-        raise BgnbError("missing-column", f"dataset {dataset.name}: {message}, for all datasets of a stack or for none")
+        message = "meta_table has no uncertainty of the background; make it with bgnb.gammapy.BackgroundMaker, for all datasets"
+        files = "Datasets.read reads meta_table with lazy=False only"
+        raise BgnbError("missing-column", f"{where}: {message} of a stack or for none ({files})")
     errors = BackgroundErrors.from_columns(table).on_edges(dataset.counts.geom.axes["energy"].edges.to_value("TeV"))
     return replace(errors, counts=counts_in_mask(dataset, dataset.mask))
 
@@ -174,8 +185,9 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
     Raises
     ------
     BgnbError
-        If a dataset has no background of `BackgroundMaker`, none has background in its mask, or, with ``per_energy``, one
-        has fewer than two energy bins, or other energy bins than the rest.
+        If there are no datasets, two have the same name, one has off counts or no background of `BackgroundMaker`, none has
+        background in its mask, or, with ``per_energy``, one has fewer than two energy bins, or other energy bins than the
+        rest.
 
     Examples
     --------
@@ -188,12 +200,15 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
     from gammapy.modeling.models import FoVBackgroundModel, Models
     from gammapy.stats import GaussianPriorPenalty
 
+    several = list(datasets) if isinstance(datasets, Iterable) and not isinstance(datasets, str) else [datasets]
+    errors = [background_errors(dataset) for dataset in several]
+    if not several:
+        raise BgnbError("invalid-argument", "there are no datasets")
+    if len({dataset.name for dataset in several}) < len(several):
+        names = ", ".join(dataset.name for dataset in several)
+        raise BgnbError("invalid-argument", f"datasets must have different names, got {names}")
     if not isinstance(datasets, Datasets):
-        try:
-            datasets = Datasets(datasets if hasattr(datasets, "counts") else list(datasets))
-        except TypeError:
-            raise BgnbError("invalid-argument", f"datasets must be datasets of Gammapy, got {datasets!r}") from None
-    errors = [background_errors(dataset) for dataset in datasets]
+        datasets = Datasets(several)
     if not any(each.counts.any() for each in errors):
         names = ", ".join(datasets.names)
         raise BgnbError("no-counts", f"{names}: there is no background in the masks (mask_safe and mask_fit)")

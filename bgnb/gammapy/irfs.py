@@ -43,12 +43,15 @@ def to_irf(rate: Cube, fovalign: str | None = None, *, kind: str = "bkg_3d") -> 
     Raises
     ------
     BgnbError
-        If the frame is missing or unknown, there is no such kind, or a radial background is made from axes that do not
-        contain the pointing.
+        If the frame is missing or unknown, there is no such kind, ``rate`` is not a cube, or a radial background is made
+        from axes that do not contain the pointing.
     """
     from gammapy.irf import Background2D, Background3D
     from gammapy.maps import MapAxis
 
+    if not isinstance(rate, Cube):
+        advice = "; give its rate" if hasattr(rate, "rate") else ""
+        raise BgnbError("invalid-argument", f"rate must be a bgnb.Cube, got {type(rate).__name__}{advice}")
     energy = MapAxis.from_energy_edges(rate.axes.energy)
     if checked_choice("kind", kind, ("bkg_3d", "bkg_2d")) == "bkg_2d":
         theta, values = radial_mean(rate)
@@ -84,9 +87,17 @@ def from_irf(irf: Background3D | Background2D) -> tuple[Cube, FovAlign]:
     Raises
     ------
     BgnbError
-        If values are negative or not finite, or edges are invalid.
+        If ``irf`` is not a background, its unit is not that of a rate, values are negative or not finite, or edges are
+        invalid.
     """
-    values = irf.quantity.to(RATE_UNIT).astype(float)
+    from gammapy.irf import Background2D, Background3D
+
+    if not isinstance(irf, Background3D | Background2D):
+        raise BgnbError("invalid-argument", f"irf must be a Background3D or Background2D, got {type(irf).__name__}")
+    try:
+        values = irf.quantity.to(RATE_UNIT).astype(float)
+    except u.UnitConversionError:
+        raise BgnbError("bad-unit", f"the background is in '{irf.unit}', not in {RATE_UNIT}") from None
     values[values.value == LEAST_RATE] = 0
     energy = irf.axes["energy"].edges
     if irf.has_offset_axis:

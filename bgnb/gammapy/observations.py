@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
+from astropy.time import Time
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.settings_groups import with_settings
@@ -46,8 +47,10 @@ def make_models(
 ) -> Production:
     """Make background cube models from observations of Gammapy.
 
-    The models are those of `bgnb.make_models` from the same runs. Events and good time intervals are those of the
-    observations, so that filters apply, such as those of `~gammapy.data.Observations.select_time`.
+    The models are those of `bgnb.make_models` from the same runs, up to rounding: counts are equal, livetimes and rates
+    agree within 1e-6. Events and good time intervals are those of the observations, so that filters of time apply, such as
+    `~gammapy.data.Observations.select_time`. Observations with event filters are skipped, as these would change the counts,
+    but not livetime and solid angle; exclude regions with ``exclude``.
 
     Parameters
     ----------
@@ -55,7 +58,8 @@ def make_models(
         The observations.
     {settings}
     workers : int or `concurrent.futures.Executor`, optional
-        Number of processes, or an executor, see `bgnb.make_models`.
+        Number of processes, or an executor, see `bgnb.make_models`. Scripts that use several processes need
+        ``if __name__ == "__main__":``.
     scheduler : str, optional
         Address of a running Dask scheduler, see `bgnb.make_models`.
     progress : bool, optional
@@ -150,6 +154,10 @@ def run_of(observation: Observation, reading: ReadingSettings | None = None) -> 
 
 def row_of(observation: Observation, where: str) -> dict[str, Any]:
     """Return the row of an observation in the table of runs; ``where`` names it in errors."""
+    if observation.obs_filter.event_filters:
+        reason = "has event filters (obs_filter), which change the counts, but neither livetime nor solid angle"
+        advice = "use the observation without them; regions can be excluded with exclude"
+        raise DataError("invalid-argument", f"{where}: {reason}; {advice}")
     gti, pointing, meta = _good_time(observation, where), _pointing(observation, where), _required(observation, "meta", where)
     middle = gti.time_start.min().tt.mjd / 2 + gti.time_stop.max().tt.mjd / 2
     altitude, azimuth = pointing_altaz(pointing.ra.deg, pointing.dec.deg, middle, _site(observation, where))
@@ -160,8 +168,8 @@ def row_of(observation: Observation, where: str) -> dict[str, Any]:
         "DEC_PNT": pointing.dec.deg,
         "ALT_PNT": altitude,
         "AZ_PNT": azimuth,
-        "ONTIME": observation.observation_time_duration.to_value("s"),
-        "LIVETIME": observation.observation_live_time_duration.to_value("s"),
+        "ONTIME": gti.time_sum.to_value("s"),
+        "LIVETIME": _required(observation, "observation_live_time_duration", where).to_value("s"),
     }
 
 
@@ -223,6 +231,10 @@ def _content(observation: Observation, where: str, more_columns: Iterable[str] =
     gti, events = _good_time(observation, where), _required(observation, "events", where).table
     zero = gti.time_ref.tt
     times = {"MJDREFI": int(zero.mjd), "MJDREFF": zero.mjd % 1, "TIMESYS": "TT", "TIMEUNIT": "s"}
+    if "TIME" not in events.colnames:
+        raise DataError("missing-column", f"{where}: column TIME of the events is missing")
+    if not isinstance(events["TIME"], Time):
+        raise DataError("bad-column", f"{where}: column TIME of the events must be an astropy.time.Time")
     columns = Table({"TIME": (events["TIME"] - zero).to("s")})
     for name in (*_EVENTS_COLUMNS, *more_columns):
         if name in events.colnames:

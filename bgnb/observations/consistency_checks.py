@@ -58,10 +58,10 @@ def check_run(files: RunFiles, table: FitsTable, pointings: FitsTable | None, ru
         raise table.error("bad-gti", "no event lies in a good time interval; do EVENTS and GTI have the same MJDREF?")
     _check_energies(table, run, findings)
     _check_frame_and_mode(files, table, findings)
-    check_altaz(files, table, run, findings)
-    check_tracking(table, pointings, run, findings)
     _check_positions(table, run, findings)
     _check_duplicates(table, run, findings)
+    check_altaz(files, table, run, findings)
+    check_tracking(table, pointings, run, findings)
     _check_threshold(table, run, findings)
     _check_detxy(table, run, findings)
     _note_steps(run, findings)
@@ -121,7 +121,7 @@ def _check_positions(table: FitsTable, run: EventList, findings: Findings) -> No
 
 def _check_threshold(table: FitsTable, run: EventList, findings: Findings) -> None:
     """Check that LO_THRES does not exclude nearly all events."""
-    if run.energy_threshold is None or len(run) < _MIN_EVENTS or "threshold" in findings.reading.trust:
+    if run.energy_threshold is None or len(run) < _MIN_EVENTS:
         return
     below = np.count_nonzero(run.energy < run.energy_threshold) / len(run)
     if below > tolerances.BELOW_THRESHOLD:
@@ -171,9 +171,9 @@ def _check_duplicates(table: FitsTable, run: EventList, findings: Findings) -> N
     equal = np.diff(run.energy[order]) == 0
     equal[equal] = (np.diff(run.ra[order])[equal] == 0) & (np.diff(run.dec[order])[equal] == 0)
     if equal.any():
-        number, names = np.count_nonzero(equal), "RA, DEC, ENERGY, within a time of {:.1g} s"
         apart = float(np.diff(run.time[order])[equal].max())
-        text = f"{number} of {len(run)} events are duplicates ({names.format(apart)})"
+        what = "TIME, RA, DEC, ENERGY" if apart == 0 else f"RA, DEC, ENERGY, at most {apart:.1g} s apart"
+        text = f"{np.count_nonzero(equal)} of {len(run)} events are duplicates ({what})"
         findings.refuse(table.error("duplicate-events", text))
     same_time = np.diff(run.time[order]) == 0
     event_id = table.columns.get("EVENT_ID")

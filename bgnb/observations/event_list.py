@@ -118,8 +118,10 @@ class EventList:
         Good time in the file that is not in ``gti``, such as gaps without events, s.
     altaz_pnt : tuple of float or None
         Altitude and azimuth of the pointing, deg, if they are not to be computed.
+    selection : str
+        Condition by which the events were selected, "" for all events.
     fingerprint : int
-        Number that depends on times and energies of all events, to recognize copies of a run.
+        Number that depends on the energies of all events, to recognize copies of a run.
 
     Raises
     ------
@@ -147,6 +149,7 @@ class EventList:
     simulated: bool = False
     time_cut: float = 0.0
     altaz_pnt: tuple[float, float] | None = None
+    selection: str = ""
     fingerprint: int = 0
 
     def __post_init__(self) -> None:

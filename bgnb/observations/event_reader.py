@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bgnb._util.arrays import Floats
+from bgnb._util.arrays import Bools, Floats
 from bgnb._util.errors import DataError, located
 from bgnb.observations import tolerances
 from bgnb.observations.consistency_checks import check_obs_id, check_run
@@ -94,18 +94,23 @@ def read_event_list(files: RunFiles) -> EventList:
             simulated=is_simulated(events.get("OBJECT", "")),
             time_cut=good.stated - float(np.diff(good.intervals).sum()),
             altaz_pnt=header_altaz(files, events) if files.reading.pointing == "header" else None,
-            fingerprint=int(np.bitwise_xor.reduce(time.view(np.int64) ^ np.roll(energy.view(np.int64), 0) * 3)),
+            fingerprint=_fingerprint(energy),
         )
     event_list = _without_gaps(event_list, events, livetime, findings)
     check_run(files, events, tables.get(_POINTING), event_list, findings)
     if selection is not None:
         chosen = selection.select(events)
-        event_list = replace(
-            event_list, **{name: getattr(event_list, name)[chosen] for name in ("time", "ra", "dec", "energy")}
-        )
+        columns_left = {name.lower(): getattr(event_list, name.lower())[chosen] for name in _REQUIRED}
+        event_list = replace(event_list, **columns_left, selection=selection.condition)
         if not len(event_list):
             raise events.error("no-events", f"no event meets the condition {selection.condition}")
     return replace(event_list, notes=tuple(findings.notes))
+
+
+def _fingerprint(energy: Floats) -> int:
+    """Compute a number from all energies that does not depend on their order."""
+    bits = energy.astype(np.float32).view(np.uint32).astype(np.uint64)
+    return int((bits * bits).sum(dtype=np.uint64) >> np.uint64(1))
 
 
 def _site(events: FitsTable, files: RunFiles) -> Site:
@@ -149,17 +154,27 @@ def _valid_events(events: FitsTable, findings: Findings) -> tuple[FitsTable, tup
     keep = np.logical_and.reduce(list(valid.values()))
     if not keep.all():
         number, total = np.count_nonzero(~keep), len(keep)
-        name = min(valid, key=lambda name: np.count_nonzero(valid[name]))
-        what = f"{number} of {total} events have invalid values, most of them in column {name}"
         if number > tolerances.MAX_INVALID * total:
-            code = {"ENERGY": "bad-energy", "RA": "bad-position", "DEC": "bad-position"}.get(name, "bad-column")
-            code = code if np.isfinite(columns[name]).all() else "bad-column"
-            maximum = f"at most {tolerances.MAX_INVALID:.0%} are skipped"
-            raise events.error(code, f"{what} (not finite, not a position, or not above 0); {maximum}")
+            raise _invalid(events, columns, valid)
+        what = f"{number} of {total} events have invalid values of {' or '.join(n for n in valid if not valid[n].all())}"
         findings.note(f"{what}; they are skipped")
         events = replace(events, columns={name: values[keep] for name, values in events.columns.items()})
         time, ra, dec, energy = (values[keep] for values in (time, ra, dec, energy))
     return events, (time, _wrapped(ra), dec, energy)
+
+
+def _invalid(events: FitsTable, columns: Mapping[str, Floats], valid: Mapping[str, Bools]) -> DataError:
+    """Make the error of a run with too many invalid events."""
+    total, skipped = len(columns["TIME"]), f"at most {tolerances.MAX_INVALID:.0%} of the events are skipped"
+    numbers = {name: np.count_nonzero(~np.isfinite(values)) for name, values in columns.items()}
+    for name, number in sorted(numbers.items(), key=lambda item: -item[1]):
+        if number:
+            return events.error("bad-column", f"column {name} is not finite in {number} of {total} rows; {skipped}")
+    if number := np.count_nonzero(~(valid["RA"] & valid["DEC"])):
+        text = f"columns RA and DEC contain values that are not positions in deg in {number} of {total} rows"
+        return events.error("bad-position", f"{text}; {skipped}")
+    number = np.count_nonzero(~valid["ENERGY"])
+    return events.error("bad-energy", f"column ENERGY is not above 0 in {number} of {total} rows; {skipped}")
 
 
 def _wrapped(ra: Any) -> Any:
@@ -181,7 +196,7 @@ def _n_tels(events: FitsTable, findings: Findings) -> int | None:
 
 def _without_gaps(run: EventList, events: FitsTable, livetime: float, findings: Findings) -> EventList:
     """Cut gaps without events out of the good time and the livetime."""
-    if "gap" in findings.reading.allow or not run.in_gti.any():
+    if not run.in_gti.any():
         return run
     intervals, gaps = cut_gaps(run.time[run.in_gti], run.gti)
     if not gaps:
@@ -192,7 +207,7 @@ def _without_gaps(run: EventList, events: FitsTable, livetime: float, findings: 
     where = f"from {start - run.gti[0, 0]:.0f} to {stop - run.gti[0, 0]:.0f} s after the start"
     if len(gaps) > 1:
         where = f"in {len(gaps)} gaps, the longest {where}"
-    if cut > tolerances.MAX_CUT * whole:
+    if cut > tolerances.MAX_CUT * whole or "gap" in findings.reading.allow:
         text = f"there are no events in {cut:.0f} s of {whole:.0f} s good time ({where}); is the list truncated?"
         findings.refuse(events.error("gap", text))
         return run
@@ -291,7 +306,7 @@ def _limit(aeff: FitsTable, keyword: str, findings: Findings) -> float | None:
         return None
     limit = aeff.number(keyword, 0)
     unit = re.search(r"\[(\w+)\]", aeff.comment(keyword))
-    if limit < 0:
+    if limit < 0 and (limit != -1 or keyword == "LO_THRES"):  # -1 is a placeholder of limits
         findings.refuse(
             aeff.error("bad-threshold", f"{keyword} = {limit:g} is below 0; is it a logarithm? Without it, all energies count")
         )

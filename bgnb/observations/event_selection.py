@@ -68,6 +68,9 @@ class EventSelection:
     condition: str
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "condition", " ".join(self.condition.split()))
+        if not (self.condition.isascii() and self.condition.isprintable()):
+            raise BgnbError("bad-condition", f"events: {self.condition!r} has characters other than ASCII")
         for node in ast.walk(self._tree):
             _check(node, self.condition)
 

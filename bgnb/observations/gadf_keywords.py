@@ -88,7 +88,7 @@ def mjdref_tt(table: Header) -> float:
     from astropy.time import Time
 
     if timesys not in Time.SCALES or timesys == "local":
-        raise table.error("bad-keyword", f"TIMESYS '{stated}' is not a time scale, such as TT, UTC or TAI")
+        raise table.error("bad-keyword", f"TIMESYS '{timesys}' is not a time scale, such as TT, UTC or TAI")
     if timesys == "utc" and mjdref == _UNIX and table.get("TSTART") is not None:  # lstchain < 0.9.7, magic-cta-pipe
         start = mjdref + table.number("TSTART") * factor_to(time_unit(table), "d", f"{table.where}: keyword TIMEUNIT")
         return mjdref + float(Time(start, format="mjd", scale=timesys).tt.mjd) - start

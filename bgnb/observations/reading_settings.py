@@ -8,7 +8,7 @@ from typing import Any
 from bgnb._util.settings_groups import Choice, Choices, Kind, SettingsGroup, setting
 
 #: Statements that can be trusted where others contradict them.
-TRUSTED = ("header", "index", "livetime", "threshold")
+TRUSTED = ("header", "index", "livetime")
 #: Codes of checks that a run may fail.
 ALLOWED = (
     "ambiguous-hdu",
@@ -27,6 +27,7 @@ ALLOWED = (
     "mirrored",
     "other-instrument",
     "path-variables",
+    "unsupported-mode",
 )
 
 
@@ -45,7 +46,7 @@ class ReadingSettings(SettingsGroup):
         Choices(lambda: TRUSTED),
         (),
         help="Statement about a run to use where others contradict it: the pointing of the header or of the index, "
-        "LIVETIME, or LO_THRES. One or several.",
+        "or LIVETIME. One or several.",
     )
     allow: Any = setting(
         Choices(lambda: ALLOWED),

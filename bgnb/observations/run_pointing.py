@@ -16,16 +16,16 @@ from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.gadf_keywords import column_in
 
 _SAMPLE_SIZE = 1000
-# Minimum number of events whose median position is compared with the pointing.
-_MIN_EVENTS = 100
+# Minimum number of events whose median position is compared with the pointing, or with two pointings.
+_MIN_EVENTS, _MIN_EVENTS_TO_CHOOSE = 100, 20
 # Maximum distance of the median position from the right one of two pointings, as a fraction of their distance.
 _CLEAR = 1 / 3
-# Difference, deg, beyond which a stated altitude and azimuth are those of other times or of another site.
-_OTHER_SKY = 15.0
 
 
 # Time and site, on which the frame RADEC does not depend.
 _ANY_TIME, _ANYWHERE = 51544.0, Site(0.0, 0.0, 0.0)
+# Maximum right ascension, deg: larger ones are not angles.
+_MAX_RA = 720.0
 # Maximum distance of positions in HDU POINTING from the pointing, deg.
 _MAX_MOTION = 0.3
 
@@ -64,7 +64,7 @@ def pointing_of_events(files: RunFiles, table: FitsTable, ra: Floats, dec: Float
             position = table.number("RA_PNT"), table.number("DEC_PNT")
         else:
             continue
-        if not abs(position[1]) <= 90:
+        if not (abs(position[1]) <= 90 and abs(position[0]) <= _MAX_RA):
             raise table.error(
                 "bad-position", f"RA_PNT = {position[0]:g}, DEC_PNT = {position[1]:g} deg is not a valid position"
             )
@@ -110,13 +110,13 @@ def _choose(table: FitsTable, candidates: list[_Candidate], n_events: int, findi
     for one, other in ((header, index), (index, header)):
         if one.detxy is not None and other.detxy is not None and one.detxy < tolerances.DETXY < other.detxy:
             reasons[one.source].append("DETX and DETY")
-        if n_events >= _MIN_EVENTS and np.hypot(*one.center) < _CLEAR * distance:
+        if n_events >= _MIN_EVENTS_TO_CHOOSE and np.hypot(*one.center) < _CLEAR * distance:
             reasons[one.source].append("the centre of the events")
-    differ = f"RA_PNT and DEC_PNT of header and index differ by {distance:.2f} deg"
+    differ = f"RA_PNT and DEC_PNT are {distance:.1f} deg from those in the index"
     found = [each for each in candidates if reasons[each.source]]
-    if len(found) != 1:
-        advice = "use --trust header or --trust index"
-        raise table.error("inconsistent-pointing", f"{differ}, and the events do not tell which is right; {advice}")
+    if distance > tolerances.OTHER_FIELD or len(found) != 1:
+        which = "is this another run?" if distance > tolerances.OTHER_FIELD else "the events do not tell which are right"
+        raise table.error("inconsistent-pointing", f"{differ}; {which} If they are right, use --trust header or --trust index")
     (chosen,) = found
     findings.note(f"{differ}; those of the {chosen.source} are used, which agree with {' and '.join(reasons[chosen.source])}")
     return chosen
@@ -131,7 +131,7 @@ def _check_events(table: FitsTable, chosen: _Candidate, n_events: int, findings:
         raise table.error("inconsistent-pointing", f"columns RA and DEC are {shift:.0f} deg (median) from the pointing")
     if chosen.source in findings.reading.trust or n_events < _MIN_EVENTS:
         return
-    if shift > tolerances.CENTER * chosen.spread:
+    if shift > max(tolerances.CENTER * chosen.spread, tolerances.CENTER_OFFSET):
         text = f"the centre of the events is {shift:.1f} deg from RA_PNT and DEC_PNT, and their median offset from it"
         findings.refuse(table.error("inconsistent-pointing", f"{text} {chosen.spread:.1f} deg"))
     elif chosen.detxy is not None and chosen.detxy > 2 * tolerances.DETXY:
@@ -160,18 +160,19 @@ def check_altaz(files: RunFiles, table: FitsTable, run: EventList, findings: Fin
         raise table.error("below-horizon", message)
     if findings.reading.pointing == "computed":
         return
-    for source, stated in stated_altaz(files, table).items():
-        distance = float(separation(azimuth, altitude, stated[1], stated[0]).min())
+    stated = stated_altaz(files, table)
+    distances = {source: float(separation(azimuth, altitude, az, alt).min()) for source, (alt, az) in stated.items()}
+    confirmed = any(distance <= tolerances.ALTAZ for distance in distances.values())
+    for source, distance in distances.items():
         if distance <= tolerances.ALTAZ:
             continue
-        text = (
-            f"ALT_PNT = {stated[0]:.1f}, AZ_PNT = {stated[1]:.1f} deg of the {source} are {distance:.1f} deg from the pointing "
-        )
-        text += f"by RA_PNT, DEC_PNT, time and site (altitude {altitude[1]:.1f}, azimuth {azimuth[1]:.1f} deg)"
-        from_south = float(separation(azimuth, altitude, stated[1] + 180, stated[0]).min()) <= tolerances.ALTAZ
-        if distance > _OTHER_SKY and not from_south:
+        alt, az = stated[source]
+        text = f"ALT_PNT = {alt:.1f}, AZ_PNT = {az:.1f} deg in the {source}, but {altitude[1]:.1f}, {azimuth[1]:.1f} deg "
+        text += "from RA, DEC, time and site"
+        from_south = float(separation(azimuth, altitude, az + 180, alt).min()) <= tolerances.ALTAZ
+        if distance > tolerances.OTHER_SKY and not from_south and not confirmed:
             raise table.error("inconsistent-pointing", f"{text}; {advice}")
-        findings.note(f"{text}{', as if the azimuth were counted from south' * from_south}; the latter is used")
+        findings.note(f"{text}, which are used{'; the former azimuth is counted from south' * from_south}")
 
 
 def stated_altaz(files: RunFiles, table: FitsTable) -> dict[str, tuple[float, float]]:
@@ -218,7 +219,8 @@ def check_tracking(table: FitsTable, pointings: FitsTable | None, run: EventList
         centers = [np.array([np.median(x), np.median(y)]) for x, y in position]
         spread = min(float(np.median(np.hypot(x - c[0], y - c[1]))) for (x, y), c in zip(position, centers, strict=True))
         motion = float(np.hypot(*(centers[1] - centers[0])))
-        if motion > tolerances.DRIFT * spread:
+        error = spread * np.sqrt(6 / len(rows))  # of the difference of two medians of a third of the events each
+        if motion > max(tolerances.DRIFT_OFFSET, tolerances.DRIFT * spread, tolerances.DRIFT_ERRORS * error):
             text = f"the centre of the events moves by {motion:.1f} deg during the run; it does not track a position"
             findings.refuse(table.error("drifting", text))
     if pointings is not None and {"RA_PNT", "DEC_PNT"} <= pointings.columns.keys() and len(pointings.columns["RA_PNT"]):

@@ -19,8 +19,8 @@ from bgnb.observations.gadf_keywords import column_in, mjdref_tt, start_and_stop
 # Overlap of good time intervals that is due to rounding, s.
 _ROUNDING = 0.01
 _Fail = Callable[[str], DataError]
-# DEADC from which on it may be a placeholder.
-_NO_DEAD_TIME = 0.9999
+# Difference of DEADC from 1 that is due to rounding.
+_ROUNDING_OF_DEADC = 1e-4
 
 
 class GoodTime(NamedTuple):
@@ -113,16 +113,20 @@ def livetime_of(events: FitsTable, good: float, findings: Findings) -> float:
     def fail(message: str) -> DataError:
         return events.error("inconsistent-times", f"{message}; to use LIVETIME as it is, --trust livetime")
 
-    if deadc is not None and not 0 < deadc <= 1.0 + tolerances.TIMES:
-        raise events.error("bad-keyword", f"DEADC = {deadc:g} is not a fraction of live time")
-    if livetime is not None and livetime < 0:
-        raise events.error("inconsistent-times", f"LIVETIME = {livetime:g} s is below 0")
+    if (livetime or 0) < 0 or (deadc or 0) < 0:
+        raise events.error(
+            "inconsistent-times", f"LIVETIME = {livetime or 0:g} s and DEADC = {deadc or 0:g} must not be below 0"
+        )
     if livetime is not None and "livetime" in findings.reading.trust:
         return livetime
     if livetime is None:
+        if deadc is None and events.get("LIVETIME") is not None:
+            raise events.error("inconsistent-times", "LIVETIME = 0 s, and DEADC is missing")
         if deadc is None:
             findings.refuse(events.error("missing-livetime", "LIVETIME and DEADC are missing; the dead time is not known"))
             return good
+        if deadc > 1 + tolerances.TIMES:
+            raise events.error("inconsistent-times", f"DEADC times the good time is {deadc * good:g} s")
         if deadc < tolerances.MIN_LIVE_FRACTION:
             message = f"DEADC = {deadc:g} without LIVETIME: the live fraction of a run is larger; is it the dead fraction?"
             raise events.error("inconsistent-times", message)
@@ -143,10 +147,7 @@ def _without_deadc(events: FitsTable, livetime: float, ontime: float, good: floa
     if _agree(ontime, good):
         return livetime
     if ontime < good:
-        findings.note(
-            f"ONTIME = {ontime:g} s is shorter than the good time, {good:g} s; LIVETIME, which agrees with it, is used"
-        )
-        return livetime
+        raise fail(f"ONTIME = {ontime:g} s, but good time adds up to {good:g} s")
     findings.note(f"LIVETIME is that of ONTIME = {ontime:g} s; it is scaled to the good time, {good:g} s")
     return livetime * good / ontime
 
@@ -181,11 +182,8 @@ def _with_deadc(
                 return livetime
             findings.note(f"LIVETIME is that of {name} = {span:g} s; DEADC times the good time, {good:g} s, is used")
             return deadc * good
-    if deadc >= _NO_DEAD_TIME and livetime < good and _agree(ontime, good):
+    if abs(deadc - 1) < _ROUNDING_OF_DEADC and livetime < good and _agree(ontime, good):
         findings.note("DEADC is 1, but LIVETIME is shorter than the good time; LIVETIME is used")
-        return livetime
-    if deadc < tolerances.MIN_LIVE_FRACTION and abs(livetime - (1 - deadc) * good) <= tolerances.TIMES * good:
-        findings.note("DEADC is the dead fraction, according to LIVETIME, which is used")
         return livetime
     if livetime > (1 + tolerances.TIMES) * max(ontime, good):
         raise fail(f"LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")

@@ -12,16 +12,19 @@ MAX_INVALID = 0.01
 GAP_DURATION, GAP_CHANCE = 10.0, 1e-10
 #: Maximum fraction of the good time that is cut out.
 MAX_CUT = 0.5
-#: Maximum distance between pointings of header and index, deg.
-POINTING = 0.1
+#: Maximum distance between pointings of header and index, deg, and the distance from which on they are different fields.
+POINTING, OTHER_FIELD = 0.1, 5.0
 #: Maximum distance, deg, between stated and computed altitude and azimuth; real index files differ by up to 2 deg.
 ALTAZ = 2.5
+#: Distance, deg, from which on the stated altitude and azimuth are those of another time or site.
+OTHER_SKY = 15.0
 #: Maximum difference, deg, between offsets of events from the pointing and those of DETX and DETY (medians).
 DETXY = 0.1
-#: Maximum distance of the median position of events from the pointing, in units of their median offset from it.
-CENTER = 0.7
-#: Maximum motion of the median position of events between the first and the last third of a run, in the same unit.
-DRIFT = 0.5
+#: Maximum distance of the median position of events from the pointing, deg, and in units of their median offset from it.
+CENTER_OFFSET, CENTER = 1.2, 0.7
+#: Maximum motion of the median position of events between the first and the last third of a run, deg, in units of their
+#: median offset, and in standard errors.
+DRIFT_OFFSET, DRIFT, DRIFT_ERRORS = 0.5, 0.5, 7.0
 #: Maximum median distance of events from the pointing, deg.
 OFFSET = 20.0
 #: Range of plausible median energies, TeV: from the largest telescopes to runs near the horizon.

@@ -20,6 +20,7 @@ from bgnb.observations.groups import OUTSIDE, merge_groups
 from bgnb.production.count_chunks import Counted
 from bgnb.production.plan import Plan, notes_on_selection
 from bgnb.production.report import GroupReport, Report, RunReport, explain, run_reports
+from bgnb.production.run_comparison import without_unlikely_runs
 from bgnb.production.settings import ModelSettings
 
 #: Range of the cosine of the zenith angle above which a merged model is called wide: twice that of most default groups.
@@ -68,6 +69,7 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
     BgnbError
         If no group has counts.
     """
+    counted, on_runs = without_unlikely_runs(plan, counted)
     model_ids = _model_ids(counted, plan.settings)
     in_models = [(key._replace(group_id=model_ids[key.group_id]), stack) for key, stack in counted.stacks.items()]
     counted = replace(counted, stacks=add_stacks(in_models, pieces=True))
@@ -109,7 +111,7 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
     in_order = tuple(sorted(runs, key=lambda run: run.obs_id))
     used = [run.obs_id for run in in_order if run.reason is None]
     on_sources = notes_on_selection(plan.runs, used, plan.settings.selection, plan.settings.source_handling, plan.mask)
-    notes = (*plan.runs.notes, *on_sources, *_notes_on_groups(reports, len(used), plan.settings))
+    notes = (*plan.runs.notes, *on_runs, *on_sources, *_notes_on_groups(reports, len(used), plan.settings))
     report = Report(in_order, tuple(reports), plan.settings.as_dict(), notes)
     if [run.obs_id for run in report.runs] != plan.runs.obs_ids:
         raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input

@@ -473,9 +473,24 @@ def test_unusable_background(tmp_path, error):
     assert str(caught.value).startswith(f"{path}, HDU BACKGROUND: ")
 
 
+def test_default_hdu_is_that_of_backgrounds(tmp_path):
+    """By default the HDU BKG is read, or else BACKGROUND."""
+    path, model = tmp_path / "m.fits", asymmetric_model()
+    write_model(model, path)
+    cube, _ = read_background(path)
+    assert np.array_equal(cube.quantity, read_background(path, "BACKGROUND")[0].quantity)
+    write_cube(tmp_path / "b.fits", 3 * model.rate.quantity.to_value("s-1 TeV-1 sr-1").transpose(1, 2, 0), "(5,9,7)")
+    with fits.open(path, mode="append") as hdus, fits.open(tmp_path / "b.fits") as other:
+        hdus.append(other["BKG"].copy())
+    assert_allclose(read_background(path)[0].quantity.value, 3 * model.rate.quantity.value)
+
+
 def test_missing_hdu_and_unknown_layout(tmp_path):
     write_model(asymmetric_model(), tmp_path / "m.fits")
     with raises("missing-hdu", "m.fits", "BKG", "PRIMARY, COUNTS", kind=DataError):
-        read_background(tmp_path / "m.fits")
+        read_background(tmp_path / "m.fits", "BKG")
+    fits.HDUList([fits.PrimaryHDU()]).writeto(tmp_path / "none.fits")
+    with raises("missing-hdu", "none.fits", "BKG", kind=DataError):
+        read_background(tmp_path / "none.fits")
     with raises("unknown-choice", "FORTRAN", "GADF"):
         read_background(tmp_path / "m.fits", "BACKGROUND", layout="FORTRAN")

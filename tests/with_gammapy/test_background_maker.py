@@ -1,12 +1,14 @@
 """Backgrounds of datasets from models, in memory: those of attach and `MapDatasetMaker`."""
 
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.table import Table
 from astropy.time import Time
 
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
@@ -17,7 +19,7 @@ from gammapy.makers import DatasetsMaker, MapDatasetMaker, SafeMaskMaker, Spectr
 from gammapy.maps import MapAxis, RegionGeom, WcsGeom
 from regions import CircleSkyRegion, PointSkyRegion
 
-from bgnb import DataError, attach, read_models
+from bgnb import Cube, DataError, attach, read_models
 from bgnb.gammapy import BackgroundMaker, background_errors, make_models
 from tests.helpers.errors import raises
 from tests.helpers.gammapy_runs import DR1, GAPS, ORDINARY, write_rotating_runs
@@ -67,6 +69,11 @@ def empty_map(observation, width=5 * u.deg, name=None):
     centre = observation.pointing.fixed_icrs.directional_offset_by(30 * u.deg, 0.7 * u.deg)
     geom = WcsGeom.create(skydir=centre, width=width, binsz=0.25, proj="TAN", axes=[ENERGY])
     return MapDataset.create(geom, energy_axis_true=TRUE_ENERGY, name=name)
+
+
+def filled(dataset, observation):
+    """Fill the counts of a dataset, as makers of backgrounds expect it."""
+    return MapDatasetMaker(selection=["counts"]).run(dataset, observation)
 
 
 def empty_spectrum(observation):
@@ -137,7 +144,7 @@ def test_selected_time_changes_the_background(models, observations):
     whole = observations[0]
     part = whole.select_time(Time([whole.tstart, whole.tstart + 600 * u.s]))
     maker = BackgroundMaker(models["ALTAZ"], norm="model")
-    counts = [maker.run(empty_map(each), each).background.data.sum() for each in (part, whole)]
+    counts = [maker.run(filled(empty_map(each), each), each).background.data.sum() for each in (part, whole)]
     assert counts[0] / counts[1] == pytest.approx(1 / 3, rel=0.02)
     assert maker.make_irf(part).meta["ONTIME"] == pytest.approx(600)
 
@@ -165,7 +172,8 @@ def test_wide_energy_bins(models, observations):
     observation, counts = observations[0], []
     for n_bins in (2, 40):
         geom = empty_map(observation).counts.geom.to_image().to_cube([MapAxis.from_energy_bounds("0.2 TeV", "20 TeV", n_bins)])
-        dataset = BackgroundMaker(models["ALTAZ"], norm="model").run(MapDataset.create(geom), observation)
+        dataset = filled(MapDataset.create(geom), observation)
+        dataset = BackgroundMaker(models["ALTAZ"], norm="model").run(dataset, observation)
         counts.append(dataset.background.data.reshape(2, n_bins // 2, -1).sum(axis=(1, 2)))
     np.testing.assert_allclose(*counts, rtol=2e-3)
 
@@ -219,7 +227,7 @@ def test_maker_is_described_and_pickled(models, observations):
     maker = BackgroundMaker(read_models(models["ALTAZ"]), norm="model", maker=MapDatasetMaker(background_oversampling=3))
     assert "BackgroundMaker" in str(maker)
     assert "model" in str(maker)
-    dataset = empty_map(observations[0])
+    dataset = filled(empty_map(observations[0]), observations[0])
     one, other = (each.run(dataset.copy(), observations[0]) for each in (maker, pickle.loads(pickle.dumps(maker))))
     np.testing.assert_array_equal(one.background.data, other.background.data)
     default = BackgroundMaker(models["ALTAZ"], norm="model").run(dataset.copy(), observations[0])
@@ -232,7 +240,8 @@ def test_models_and_maps_without_files(observations):
     settings = {"select": "all", "method": "classic", "n_energy": 6, "n_fov": 10, "energy_min": "0.4 TeV", "progress": False}
     production = make_models(observations, **settings)
     maker = BackgroundMaker(production, norm="model")
-    predicted = [maker.run(empty_map(each, 12 * u.deg), each).background.data.sum() for each in observations]
+    datasets = [filled(empty_map(each, 12 * u.deg), each) for each in observations]
+    predicted = [maker.run(*each).background.data.sum() for each in zip(datasets, observations, strict=True)]
     (group,) = production.models.models
     assert sum(predicted) == pytest.approx(group.model.stack.counts.sum(), rel=0.05)
     assert predicted[0] / predicted[2] == pytest.approx(2, rel=0.05)  # 30 and 15 min
@@ -255,7 +264,7 @@ def test_unusable_observation_is_an_error(models, observations):
     observation = observations[0].copy(in_memory=True)
     observation.events = EventList(observation.events.table[:0])
     with raises("no-events", "observation 1", kind=DataError):
-        BackgroundMaker(models["ALTAZ"]).run(empty_map(observation), observation)
+        BackgroundMaker(models["ALTAZ"]).run(filled(empty_map(observation), observation), observation)
 
 
 def test_unsuitable_datasets_are_refused(models, observations):
@@ -265,6 +274,7 @@ def test_unsuitable_datasets_are_refused(models, observations):
     with raises("invalid-argument", dataset.name, "off counts"):
         BackgroundMaker(models["ALTAZ"]).run(dataset, observations[0])
     point = SpectrumDataset.create(RegionGeom(PointSkyRegion(spectrum.counts.geom.center_skydir), axes=[ENERGY]), name="point")
+    point.meta_table = Table({"OBS_ID": [1]})
     with raises("invalid-argument", "point", "circle"):
         BackgroundMaker(models["ALTAZ"]).run(point, observations[0])
 
@@ -272,12 +282,98 @@ def test_unsuitable_datasets_are_refused(models, observations):
 def test_map_far_from_the_pointing(models, observations):
     """A map far from the pointing has no background."""
     geom = WcsGeom.create(skydir=SkyCoord(0, 80, unit="deg"), width=2, axes=[ENERGY])
-    dataset = BackgroundMaker(models["ALTAZ"]).run(MapDataset.create(geom, energy_axis_true=TRUE_ENERGY), observations[0])
+    dataset = filled(MapDataset.create(geom, energy_axis_true=TRUE_ENERGY), observations[0])
+    dataset = BackgroundMaker(models["ALTAZ"]).run(dataset, observations[0])
     assert not dataset.background.data.any()
     assert not background_errors(dataset).counts.any()
 
 
-def test_models_must_be_models():
-    """Neither None nor a single model are models of groups."""
+def test_models_must_be_models(models):
+    """Neither None nor a single model are models of groups; makers must be those of Gammapy, and not their class."""
     with raises("invalid-argument", "models", "NoneType"):
         BackgroundMaker(None)
+    for other in ("run", MapDatasetMaker, SafeMaskMaker()):
+        with raises("invalid-argument", "maker", "MapDatasetMaker"):
+            BackgroundMaker(models["ALTAZ"], "run", other)
+
+
+def test_arguments_must_be_in_order(models, observations):
+    """Other values than a dataset and an observation, also in the wrong order, are refused."""
+    maker, dataset = BackgroundMaker(models["ALTAZ"]), filled(empty_map(observations[0]), observations[0])
+    for first, second in ((None, observations[0]), (observations[0], dataset), (dataset, None), (dataset, dataset)):
+        with raises("invalid-argument"):
+            maker.run(first, second)
+    with raises("invalid-argument", "observation"):
+        maker.make_irf(dataset)
+
+
+def test_datasets_must_be_filled(models, observations):
+    """Datasets must be filled from the observation alone, whatever is selected, before the background is made."""
+    maker, dataset = BackgroundMaker(models["ALTAZ"]), empty_map(observations[0], name="empty")
+    with raises("invalid-argument", "empty", "MapDatasetMaker"):
+        maker.run(dataset, observations[0])
+    with raises("invalid-argument", "MapDatasetMaker", "before BackgroundMaker"):
+        DatasetsMaker([maker, MapDatasetMaker(selection=WITHOUT)], stack_datasets=False).run(dataset, observations[:1])
+    full, nothing = (MapDatasetMaker(selection=each).run(dataset, observations[0]) for each in (WITHOUT, []))
+    expected = maker.run(full, observations[0]).background.data
+    np.testing.assert_array_equal(maker.run(nothing, observations[0]).background.data, expected)
+    position = dataset.counts.geom.center_skydir
+    cutout = maker.run(full.cutout(position, 3 * u.deg), observations[0])
+    np.testing.assert_allclose(cutout.background.data, full.cutout(position, 3 * u.deg).background.data, rtol=1e-6)
+    with raises("invalid-argument", "empty", "observation 1", "2"):
+        maker.run(full, observations[1])
+    others = DatasetsMaker([MapDatasetMaker(selection=WITHOUT), maker]).run(full.copy(name="stack"), observations[1:])
+    assert others[0].meta_table["BKG_NORM"].shape == (1, 3)
+    with raises("invalid-argument", "stack", "observation 1, 2, 3", "alone"):
+        maker.run(others[0], observations[0])
+    with raises("invalid-argument", "OBS_ID", "MapDatasetMaker"):
+        maker.run(MapDataset(meta_table=Table({"OBS_ID": [1]}), name="nothing"), observations[0])
+
+
+def test_other_parts_are_refused(models, observations):
+    """The dataset of a part of an observation cannot have the background of another part, or of all of it."""
+    whole = observations[0]
+    parts = [whole.select_time(Time([whole.tstart + start, whole.tstart + start + 600 * u.s])) for start in (0, 900) * u.s]
+    maker = BackgroundMaker(models["ALTAZ"])
+    dataset = filled(empty_map(whole, name="part"), parts[0])
+    assert maker.run(dataset, parts[0]).background.data.any()
+    for other in (parts[1], whole):
+        with raises("invalid-argument", "part", "gti"):
+            maker.run(dataset, other)
+
+
+def test_event_filters_are_refused(models, observations):
+    """Filters of events change the counts, but not the solid angle; without them the observation can be used."""
+    observation = observations[0].copy()
+    observation.obs_filter.event_filters = [{"type": "custom", "opts": {"parameter": "ENERGY", "values": (1, 9) * u.TeV}}]
+    maker, dataset = BackgroundMaker(models["ALTAZ"]), filled(empty_map(observation), observation)
+    for make in (maker.make_irf, lambda each: maker.run(dataset, each)):
+        with raises("invalid-argument", "observation 1", "event filters", kind=DataError):
+            make(observation)
+    observation.obs_filter.event_filters = []
+    assert maker.run(dataset, observation).background.data.any()
+
+
+def test_notes_are_logged(observations, caplog):
+    """Observations that differ from the runs of the models are logged: one line per observation and note."""
+    made = make_models(observations[:1], select="all", method="classic", n_energy=6, n_fov=8, progress=False).models
+    (group,) = made.models
+    run = group.model.stack.runs[0]
+    old = replace(run, mjd=run.mjd - 400, n_tels=2)
+    many = replace(group.model.stack, runs=(old,), counts=20 * group.model.stack.counts)
+    model = replace(group.model, stack=many, rate=Cube(group.model.rate.axes, 20 * group.model.rate.quantity))
+    maker = BackgroundMaker(replace(made, models=(replace(group, model=model),)))
+    caplog.clear()
+    maker.make_irf(observations[0])
+    lines = [record.getMessage() for record in caplog.records if record.name == "bgnb.gammapy"]
+    assert {record.levelname for record in caplog.records if record.name == "bgnb.gammapy"} == {"WARNING"}
+    assert len(lines) == 3
+    for line, word in zip(lines, ("90 days", "N_TELS", "standard deviations"), strict=True):
+        assert word in line
+        assert line.endswith(" 1")
+    caplog.clear()
+    maker.run(filled(empty_map(observations[0]), observations[0]), observations[0])
+    assert [record.getMessage() for record in caplog.records if record.name == "bgnb.gammapy"] == lines
+    caplog.clear()
+    BackgroundMaker(made).make_irf(observations[0])
+    assert not [record for record in caplog.records if record.name == "bgnb.gammapy"]

@@ -7,7 +7,7 @@ from astropy.table import Table
 from scipy.optimize import brentq
 
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
-from gammapy.datasets import Datasets, MapDataset
+from gammapy.datasets import Datasets, MapDataset, MapDatasetOnOff
 from gammapy.maps import MapAxis, WcsGeom
 from gammapy.modeling import Fit
 from gammapy.modeling.models import FoVBackgroundModel, Models, PowerLawSpectralModel, SkyModel
@@ -321,6 +321,27 @@ def test_fit_with_norms_of_bins():
 
 
 def test_priors_need_datasets():
-    """Other values are refused."""
-    with raises("invalid-argument", "datasets"):
-        set_background_priors(3)
+    """Other values, no datasets, two of the same name, and those without a background of their own are refused."""
+    for value in (3, "x", None, ["x"], [None], [], Datasets()):
+        with raises("invalid-argument", "datasets"):
+            set_background_priors(value)
+    with raises("invalid-argument", "twin, twin"):
+        set_background_priors([make_dataset(make_errors(), "twin"), make_dataset(make_errors(), "twin")])
+    dataset = make_dataset(make_errors(), "mine")
+    off = MapDatasetOnOff.from_map_dataset(dataset, acceptance=1, acceptance_off=2, counts_off=dataset.counts, name="off")
+    off.meta_table = dataset.meta_table
+    dataset.background = None
+    for wrong, word in ((off, "off counts"), (dataset, "BackgroundMaker")):
+        for function in (set_background_priors, background_errors):
+            with raises("invalid-argument", wrong.name, word):
+                function(wrong)
+
+
+def test_files_of_several_datasets(tmp_path):
+    """Datasets.read of Gammapy reads the uncertainty with lazy=False only, which the error says."""
+    datasets = Datasets([make_dataset(make_errors(1), "one"), make_dataset(make_errors(2), "two")])
+    datasets.write(tmp_path / "all.yaml")
+    with raises("missing-column", "one", "Datasets.read", "lazy=False"):
+        set_background_priors(Datasets.read(tmp_path / "all.yaml"))
+    for read, dataset in zip(Datasets.read(tmp_path / "all.yaml", lazy=False), datasets, strict=True):
+        np.testing.assert_allclose(background_errors(read).covariance, background_errors(dataset).covariance)

@@ -7,7 +7,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
-from gammapy.maps import MapAxis, RegionGeom, WcsGeom
+from gammapy.maps import Map, MapAxis, RegionGeom, WcsGeom
 from regions import CircleSkyRegion, PointSkyRegion
 
 from bgnb.gammapy import BackgroundMaker
@@ -37,6 +37,19 @@ def test_fit_mask_is_exclusion_regions(tmp_path):
         assert 0.05 < expected.mean() < 0.2
         np.testing.assert_array_equal(mask.data, expected)
         assert BackgroundMaker(directory, norm="model").fit_mask(geom).data.all()
+
+
+def test_fit_mask_needs_a_geometry(tmp_path):
+    """Maps, nothing, and geometries without an energy axis or with others are refused."""
+    axis = MapAxis.from_energy_edges([0.5, 1, 2, 4] * u.TeV, interp="log")
+    geom = WcsGeom.create(skydir=(84, 20.5), width=2, axes=[axis])
+    others = [MapAxis.from_edges([0, 1, 2], name="time"), axis]
+    wrong = [geom.to_image(), geom.to_image().to_cube(others), geom.to_image().to_cube([axis.copy(name="energy_true")])]
+    for norm in ("run", "model"):
+        maker = BackgroundMaker(model_directory(tmp_path / norm, "ALTAZ"), norm)
+        for value in (None, "geom", Map.from_geom(geom), *wrong):
+            with raises("invalid-argument", "geom"):
+                maker.fit_mask(value)
 
 
 def test_regions_must_be_excluded_as_a_whole(tmp_path):

@@ -6,7 +6,7 @@ from astropy import units as u
 from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
-from gammapy.irf import Background2D, Background3D
+from gammapy.irf import Background2D, Background3D, EffectiveAreaTable2D
 from gammapy.maps import MapAxis
 
 from bgnb import Cube, read_background
@@ -16,7 +16,7 @@ from bgnb.files.background_tables import background_hdus
 from bgnb.files.fits_writer import write_fits
 from bgnb.gammapy import from_irf, to_irf
 from tests.helpers.errors import raises
-from tests.helpers.models import AXES
+from tests.helpers.models import AXES, asymmetric_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy and its dependencies
@@ -126,7 +126,16 @@ def test_invalid_backgrounds_are_refused(rate):
         to_irf(rate, "GALACTIC")
     with raises("unknown-choice", "bkg_4d"):
         to_irf(rate, "ALTAZ", kind="bkg_4d")
+    for value, words in ((rate.quantity, ["Quantity"]), (None, ["NoneType"]), (asymmetric_model(), ["give its rate"])):
+        with raises("invalid-argument", "rate", *words):
+            to_irf(value, "ALTAZ")
     irf = to_irf(rate, "ALTAZ")
+    for value in (None, rate, EffectiveAreaTable2D.from_parametrization(irf.axes["energy"].copy(name="energy_true"))):
+        with raises("invalid-argument", "irf", type(value).__name__):
+            from_irf(value)
+    for unit in ("m2", ""):
+        with raises("bad-unit", f"'{unit}'"):
+            from_irf(Background3D(irf.axes, irf.data, unit, fov_alignment="ALTAZ"))
     irf.data[0, 0, 0] = np.nan
     with raises("invalid-value", "finite"):
         from_irf(irf)

@@ -156,7 +156,7 @@ def test_observations_created_in_memory(observations):
 def test_copies_with_another_number(observations):
     """Copies with other numbers keep the effective area of the original."""
     copies = [observations[0].copy(in_memory=True, obs_id=f"{obs_id}") for obs_id in (7, 8)]
-    (group,) = bgnb.gammapy.make_models(copies, **SETTINGS).models.models
+    (group,) = bgnb.gammapy.make_models(copies, allow="duplicate-run", **SETTINGS).models.models
     assert group.model.stack.obs_ids == [7, 8]
     assert {run.energy_threshold_tev for run in group.model.stack.runs} == {observations[0].aeff.meta["LO_THRES"]}
 
@@ -168,6 +168,21 @@ def test_observations_without_threshold(observations, kind):
     aeff = RegionNDMap.create("icrs;circle(83.63, 22.01, 0.5)", axes=[axis], unit="m2 s") if kind == "map" else None
     (group,) = bgnb.gammapy.make_models([in_memory(observations[0], aeff=aeff)], **SETTINGS).models.models
     assert [run.energy_threshold_tev for run in group.model.stack.runs] == [None]
+
+
+def with_event_filter(observation, parameter, **values):
+    filtered = observation.copy()
+    filtered.obs_filter.event_filters = [{"type": "custom", "opts": {"parameter": parameter} | values}]
+    return filtered
+
+
+def with_column(observation, name, values):
+    """Change a column of the events, which Gammapy checks only when it makes them."""
+    changed = in_memory(observation, events=EventList(observation.events.table.copy()))
+    changed.events.table.remove_column(name)
+    if values is not None:
+        changed.events.table[name] = values
+    return changed
 
 
 def far_in_time(observation):
@@ -187,6 +202,11 @@ BROKEN = {
     "empty events": (lambda each: in_memory(each, events=EventList(each.events.table[:0])), "no-events", "EVENTS"),
     "empty gti": (lambda each: in_memory(each, gti=GTI(each.gti.table[:0], each.gti.time_ref)), "bad-gti", "gti"),
     "time": (far_in_time, "bad-gti", "gti"),
+    "filter": (lambda each: with_event_filter(each, "ENERGY", values=(1, 9) * u.TeV), "invalid-argument", "event filters"),
+    "phase": (lambda each: with_event_filter(each, "PHASE", values=(0.2, 0.4)), "invalid-argument", "event filters"),
+    "energy": (lambda each: with_column(each, "ENERGY", np.ones(len(each.events.table))), "bad-unit", "ENERGY"),
+    "no times": (lambda each: with_column(each, "TIME", None), "missing-column", "TIME"),
+    "times": (lambda each: with_column(each, "TIME", np.arange(len(each.events.table))), "bad-column", "TIME"),
 }
 
 

@@ -1,0 +1,124 @@
+"""Comparison of runs with each other: copies of a run, and runs with far fewer events than others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+
+from bgnb._util.errors import DataError, enumerate_values
+from bgnb.cubes.event_cuts import RunCounts, add_pieces
+from bgnb.cubes.stack import Stack
+from bgnb.observations import tolerances
+from bgnb.observations.coordinates import separation
+from bgnb.observations.findings import Findings
+from bgnb.production.count_chunks import Counted, Key, count_chunk
+from bgnb.production.plan import Plan
+
+# Maximum difference of altitude of runs whose rates are compared, deg, and minimum numbers of such runs and of expected events.
+_ALTITUDE, _MIN_RUNS, _MIN_EXPECTED = 10.0, 2, 50.0
+# Maximum distance of pointings of runs at the same time that may be copies, deg.
+_SAME_POINTING = 1.0
+
+
+def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[str]]:
+    """Remove copies of runs, and runs with far fewer events than runs of similar altitude.
+
+    Parameters
+    ----------
+    plan : `~bgnb.production.plan.Plan`
+        The plan.
+    counted : `~bgnb.production.count_chunks.Counted`
+        Counts and livetime of all runs.
+
+    Returns
+    -------
+    counted : `~bgnb.production.count_chunks.Counted`
+        Counts and livetime of the other runs; the removed ones are errors.
+    notes : list of str
+        Notes on runs at the same time, and on removed runs that are allowed.
+
+    Raises
+    ------
+    DataError
+        If a run is to be removed, and ``on_error`` is ``fail``.
+    """
+    runs = {obs_id: add_pieces(list(pieces.values())) for obs_id, pieces in counted.pieces.items()}
+    findings, errors = Findings(plan.runs.reading), {}
+    for obs_id, error in {**_low_rates(plan, runs), **_copies(plan, runs)}.items():
+        try:
+            findings.refuse(error)
+        except DataError as refused:
+            if plan.settings.on_error == "fail":
+                raise
+            errors[obs_id] = refused
+    notes = findings.notes + _at_the_same_time({obs_id: run for obs_id, run in runs.items() if obs_id not in errors})
+    if not errors:
+        return counted, notes
+    removed = count_chunk(plan.chunk(sorted(errors)))
+    stacks = {key: _without(stack, removed.stacks.get(key)) for key, stack in counted.stacks.items()}
+    kept: Mapping[Key, Stack] = {key: stack for key, stack in stacks.items() if stack.runs}
+    return Counted(kept, {**counted.errors, **errors}), notes
+
+
+def _copies(plan: Plan, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:
+    """Find runs whose events are those of another run."""
+    first: dict[tuple[int, int], int] = {}
+    found = {}
+    for obs_id, run in runs.items():
+        other = first.setdefault((run.fingerprint, run.events), obs_id)
+        if run.fingerprint and other != obs_id:
+            where = plan.runs.files(obs_id).events.path
+            found[obs_id] = DataError("duplicate-run", f"{where}: run {obs_id} has the same events as run {other}")
+    return found
+
+
+def _low_rates(plan: Plan, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:
+    """Find runs with far fewer events than runs of similar altitude."""
+    known = [run for run in runs.values() if run.alt_pnt is not None and run.ontime_s]
+    altitude = np.array([run.alt_pnt for run in known], dtype=float)
+    ontime = np.array([run.ontime_s for run in known], dtype=float)
+    n_tels = np.array([-1 if run.n_tels is None else run.n_tels for run in known])
+    rate = np.array([run.events for run in known]) / np.maximum(ontime, 1e-9)
+    found = {}
+    for row, run in enumerate(known):
+        alike = (np.abs(altitude - altitude[row]) <= _ALTITUDE) & (n_tels == n_tels[row])
+        alike[row] = False
+        if np.count_nonzero(alike) < _MIN_RUNS:
+            continue
+        expected = float(np.median(rate[alike])) * ontime[row]
+        if expected >= _MIN_EXPECTED and run.events < tolerances.MIN_RATE * expected:
+            where = plan.runs.files(run.obs_id).events.path
+            text = f"run {run.obs_id} has {run.events} events; at the rate of other runs at similar altitude it would be"
+            found[run.obs_id] = DataError("low-rate", f"{where}: {text} {expected:.0f}")
+    return found
+
+
+def _at_the_same_time(runs: Mapping[int, RunCounts]) -> list[str]:
+    """Note runs of real data that take place at the same time with the same pointing, such as runs processed twice."""
+    known = sorted(
+        (run for run in runs.values() if run.mjd and run.ontime_s and not run.simulated), key=lambda run: run.mjd or 0
+    )
+    found = []
+    for one, other in pairwise(known):
+        apart = ((other.mjd or 0) - (one.mjd or 0)) * 86400
+        if apart < min(one.ontime_s or 0, other.ontime_s or 0) / 2 and _is_near(one, other):
+            found.append(f"{one.obs_id} and {other.obs_id}")
+    if not found:
+        return []
+    return [f"runs at the same time with the same pointing, maybe one run processed twice: {enumerate_values(found)}"]
+
+
+def _is_near(one: RunCounts, other: RunCounts) -> bool:
+    angles = (one.az_pnt, one.alt_pnt, other.az_pnt, other.alt_pnt)
+    return None not in angles and bool(separation(*angles) < _SAME_POINTING)
+
+
+def _without(stack: Stack, part: Stack | None) -> Stack:
+    """Subtract a stack of some of the runs."""
+    if part is None:
+        return stack
+    removed = set(part.obs_ids)
+    runs = tuple(run for run in stack.runs if run.obs_id not in removed)
+    return Stack(stack.axes, stack.fovalign, stack.counts - part.counts, stack.livetime_us - part.livetime_us, runs)

@@ -1,0 +1,382 @@
+"""Plausible runs whose statements contradict each other: resolved with a note, or refused with the option that overrules."""
+
+import shutil
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord, SkyOffsetFrame
+from astropy.io import fits
+from astropy.table import Table, vstack
+
+from bgnb import make_bg_cube_models, open_runs, read_event_list
+from tests.broken.directory import both, file_of, in_bytes, in_columns, in_hdus, in_header, in_index, in_row, with_column
+from tests.broken.test_faulty_runs import gti
+from tests.helpers.errors import raises
+from tests.helpers.run_files import ONTIME, TSTART, run, write_gadf
+
+N_EVENTS, LIVETIME, DEADC = 3000, 0.9 * ONTIME, 0.9
+RUNS = (2, 4, 8)
+SMALL = {"select": "all", "method": "unsmoothed", "n_energy": 6, "n_fov": 4, "fov_max": "8 deg"}
+
+
+def plausible_run(obs_id):
+    """Make a run with events around its pointing."""
+    parts = run(obs_id, 1, pointing=(75.0, 30.0), LIVETIME=LIVETIME, DEADC=DEADC)
+    rng = np.random.default_rng(obs_id)
+    lon, lat = rng.normal(0, 1.2, (2, N_EVENTS)) * u.deg
+    origin = SkyCoord(parts["RA_PNT"], parts["DEC_PNT"], unit="deg")
+    sky = SkyCoord(lon, lat, frame=SkyOffsetFrame(origin=origin)).icrs
+    parts["events"] = {
+        "EVENT_ID": np.arange(N_EVENTS) + 1.0,
+        "TIME": np.sort(rng.uniform(TSTART, TSTART + ONTIME, N_EVENTS)),
+        "RA": sky.ra.deg,
+        "DEC": sky.dec.deg,
+        "ENERGY": 0.5 * rng.uniform(0, 1, N_EVENTS) ** (-1 / 1.7),
+    }
+    return parts
+
+
+@pytest.fixture(scope="module")
+def plausible_runs(tmp_path_factory):
+    """Write three plausible runs, which must not be changed."""
+    indir = write_gadf(tmp_path_factory.mktemp("plausible") / "in", [plausible_run(obs_id) for obs_id in RUNS])
+    index = Table.read(indir / "obs-index.fits.gz")
+    index.remove_column("LIVETIME")
+    index.write(indir / "obs-index.fits.gz", overwrite=True)
+    return indir
+
+
+@pytest.fixture
+def indir(plausible_runs, tmp_path):
+    """Copy the plausible runs, to change run 4."""
+    return shutil.copytree(plausible_runs, tmp_path / "in")
+
+
+def read(indir, obs_id=4, **reading):
+    return read_event_list(open_runs(indir, "GADF", **reading).files(obs_id))
+
+
+def without(start, stop):
+    """Remove the events between two times since the start, s."""
+
+    def change(table):
+        time = table["TIME"] - TSTART
+        return table[(time < start) | (time > stop)]
+
+    return in_columns(change=change)
+
+
+def add_detxy(indir):
+    """Add DETX and DETY in the frame RADEC."""
+    x, y = read(indir).detxy("RADEC")
+
+    def add(table):
+        table["DETX"], table["DETY"] = x * u.deg, y * u.deg
+
+    in_columns(change=add)(indir)
+
+
+def moved(degrees):
+    return lambda indir: in_header(DEC_PNT=read(indir).dec_pnt + degrees)(indir)
+
+
+def moved_index(degrees):
+    return lambda indir: in_row(DEC_PNT=read(indir).dec_pnt + degrees)(indir)
+
+
+def drift(table):
+    """Move the sky by 7 deg during the run."""
+    table["RA"] += 7 * ((table["TIME"] - TSTART) / ONTIME - 0.5) / np.cos(np.radians(table["DEC"]))
+
+
+def clouds(table):
+    """Remove two of three events in the second half."""
+    late = table["TIME"] > TSTART + ONTIME / 2
+    return table[~late | (np.arange(len(table)) % 3 == 0)]
+
+
+def mode_of_index(mode):
+    def change(table):
+        table["OBS_MODE"] = [mode] * len(table)
+
+    return in_index("obs-index", change)
+
+
+def pointing_table(indir):
+    """Add HDU POINTING, by which the second half of the run points elsewhere."""
+    run = read(indir)
+    dec = run.dec_pnt + 2.0 * (np.arange(10) > 4)
+    table = Table({"TIME": TSTART + ONTIME * np.arange(10) / 10, "RA_PNT": [run.ra_pnt] * 10, "DEC_PNT": dec})
+    for name, unit in (("TIME", "s"), ("RA_PNT", "deg"), ("DEC_PNT", "deg")):
+        table[name].unit = unit
+    hdu = fits.table_to_hdu(table)
+    hdu.name = "POINTING"
+    in_hdus(lambda hdus: hdus.append(hdu))(indir)
+
+
+def second_events(hdus):
+    """Move every second event to a second HDU EVENTS."""
+    other = hdus["EVENTS"].copy()
+    first = np.arange(N_EVENTS) % 2 == 0
+    hdus["EVENTS"].data, other.data = other.data[first], other.data[~first]
+    hdus.append(other)
+
+
+def second_energy(indir):
+    """Add a second column ENERGY."""
+
+    def add(table):
+        table["ENERGX"] = 2 * table["ENERGY"]
+        table["ENERGX"].unit = "TeV"
+
+    in_columns(change=add)(indir)
+    in_bytes(lambda content: content.replace(b"'ENERGX  '", b"'ENERGY  '"))(indir)
+
+
+def at_pointing(indir):
+    """Put a fifth of the events exactly at the pointing."""
+    run = read(indir)
+
+    def change(table):
+        table["RA"][::5], table["DEC"][::5] = run.ra_pnt, run.dec_pnt
+
+    in_columns(change=change)(indir)
+
+
+def twice_later(seconds):
+    def change(table):
+        later = table.copy()
+        later["TIME"] += seconds
+        later["EVENT_ID"] += 1e6
+        return vstack([table, later])
+
+    return in_columns(change=change)
+
+
+RESOLVED = {
+    "gap": (without(700, 1000), 300.0, "302 s of 1680 s", "from 699 to 1001 s"),
+    "no events in the last third": (without(1180, 1680), 500.0, "501 s of 1680 s"),
+    "good time a minute early": (
+        gti((-60, 1620)),
+        60.0,
+        "61 s of 1680 s",
+    ),
+    "good time 300 s too long": (gti((0, 1980)), None, "301 s of 1980 s"),
+    "livetime of the whole run": (
+        in_columns("GTI", lambda table: table["STOP"].fill(TSTART + 840)),
+        840.0,
+        "LIVETIME is that of ONTIME = 1680 s",
+    ),
+    "ontime shorter than good time": (in_header(ONTIME=1080.0, LIVETIME=972.0), None, "ONTIME = 1080 s", "1680 s"),
+    "DEADC is a placeholder": (in_header(DEADC=1.0), 0.0, "DEADC is 1"),
+    "LIVETIME is a placeholder": (in_header(LIVETIME=0.0), 0.0, "LIVETIME is 0"),
+    "zero DEADC": (in_header(DEADC=0.0), 0.0, "DEADC is 0"),
+    "good time twice": (gti((0, 1680), (0, 1680)), 0.0, "overlap by 1680.0 s"),
+    "good time overlaps": (gti((0, 1000), (900, 1680)), 0.0, "overlap by 100.0 s"),
+    "good time without length": (gti((0, 1680), (1690, 1690)), 0.0, "1 of 2", "no length"),
+    "pointing of the header": (moved(0.7), 0.0, "RA_PNT and DEC_PNT are 0.7 deg", "index are used"),
+    "pointing of the header by far": (moved(4.5), 0.0, "4.5 deg", "those of the index are used"),
+    "pointing of the index": (moved_index(0.7), 0.0, "0.7 deg", "those of the header are used"),
+    "altitude of the index": (in_row(ALT_PNT=67.0), 0.0, "ALT_PNT = 67.0", "75.0, 30.0 deg"),
+    "azimuth from south": (in_row(AZ_PNT=210.0), 0.0, "AZ_PNT = 210.0", "south"),
+    "altitude of another time": (in_row(ALT_PNT=50.0, AZ_PNT=30.0), None, "ALT_PNT = 50.0"),
+    "TIMESYS missing": (
+        both(in_header(TIMESYS=None), in_header("GTI", TIMESYS=None)),
+        0.0,
+        "TIMESYS is missing; TT is assumed",
+    ),
+    "MJDREFF missing in events": (in_header(MJDREFF=None), 0.0, "MJDREFF is missing in HDU EVENTS"),
+    "MJDREFF missing in good time": (in_header("GTI", MJDREFF=None), 0.0, "MJDREFF is missing in HDU GTI"),
+    "MJDREFF missing in both": (both(in_header(MJDREFF=None), in_header("GTI", MJDREFF=None)), 0.0, "0 is assumed"),
+    "clouds": (in_columns(change=clouds), 0.0, "33%", "clouds"),
+    "rounded energies": (
+        with_column("ENERGY", lambda table: np.round(table["ENERGY"], 1)),
+        0.0,
+        "energies are rounded",
+    ),
+    "text in N_TELS": (in_header(N_TELS="four"), 0.0, "N_TELS is not a number"),
+    "event number of the index": (
+        in_index("obs-index", lambda table: table.add_column([17, 17, 17], name="EVENT_COUNT")),
+        0.0,
+        "EVENT_COUNT",
+    ),
+}
+REFUSED = {
+    "LIVETIME and DEADC missing": (in_header(LIVETIME=None, DEADC=None), "missing-livetime", {"allow": "missing-livetime"}),
+    "dead fraction": (in_header(DEADC=0.1, LIVETIME=ONTIME), "inconsistent-times", {"trust": "livetime"}),
+    "dead fraction without LIVETIME": (in_header(DEADC=0.1, LIVETIME=None), "inconsistent-times", None),
+    "most of the run lost": (without(300, 1680), "gap", {"allow": "gap"}),
+    "pointing without evidence": (both(moved(4.0), moved_index(-4.0)), "inconsistent-pointing", {"trust": "header"}),
+    "pointing against its events": (
+        both(moved(3.0), in_index("obs-index", lambda table: table.remove_columns(["RA_PNT", "DEC_PNT"]))),
+        "inconsistent-pointing",
+        {"allow": "inconsistent-pointing"},
+    ),
+    "pointing against DETX and DETY": (
+        both(add_detxy, both(moved(0.9), in_index("obs-index", lambda t: t.remove_columns(["RA_PNT", "DEC_PNT"])))),
+        "inconsistent-pointing",
+        {"allow": "inconsistent-pointing"},
+    ),
+    "sky drifts": (in_columns(change=drift), "drifting", {"allow": "drifting"}),
+    "second half elsewhere": (pointing_table, "drifting", {"allow": "drifting"}),
+    "mode of the index": (mode_of_index("DRIFT"), "unsupported-mode", {"allow": "unsupported-mode"}),
+    "divergent pointing": (in_header(OBS_MODE="DIVERGENT"), "unsupported-mode", {"allow": "unsupported-mode"}),
+    "two HDUs of events": (in_hdus(second_events), "ambiguous-hdu", {"allow": "ambiguous-hdu"}),
+    "two columns of energies": (second_energy, "duplicate-column", {"allow": "duplicate-column"}),
+    "decadic logarithms of GeV": (
+        with_column("ENERGY", lambda table: np.log10(1000 * table["ENERGY"])),
+        "bad-energy",
+        {"allow": "bad-energy"},
+    ),
+    "natural logarithms of GeV": (
+        with_column("ENERGY", lambda table: np.log(1000 * table["ENERGY"])),
+        "bad-energy",
+        {"allow": "bad-energy"},
+    ),
+    "clipped energies": (
+        with_column("ENERGY", lambda table: np.minimum(table["ENERGY"], 3.0)),
+        "bad-energy",
+        {"allow": "bad-energy"},
+    ),
+    "failed reconstruction": (at_pointing, "bad-position", {"allow": "bad-position"}),
+    "threshold in GeV": (in_header("AEFF", LO_THRES=(33.0, "")), "bad-threshold", {"allow": "bad-threshold"}),
+    "logarithm of the threshold": (in_header("AEFF", LO_THRES=(-0.48, "")), "bad-threshold", {"allow": "bad-threshold"}),
+    "events twice a microsecond apart": (twice_later(1e-6), "duplicate-events", {"allow": "duplicate-events"}),
+}
+
+
+def test_plausible_runs_have_no_notes(indir):
+    """Without changes there is nothing to note."""
+    event_list = read(indir)
+    assert event_list.notes == ()
+    assert (len(event_list), event_list.livetime) == (N_EVENTS, LIVETIME)
+
+
+@pytest.mark.parametrize("name", RESOLVED)
+def test_contradictions_are_resolved(indir, name):
+    """Runs are used with a note, with the livetime of the time in which events were recorded, at their true pointing."""
+    change, cut, *words = RESOLVED[name]
+    before = read(indir)
+    change(indir)
+    if name == "altitude of another time":
+        with raises("inconsistent-pointing", "--pointing computed", *words):
+            read(indir)
+        words = []
+        after = read(indir, pointing="computed")
+    else:
+        after = read(indir)
+    assert all(any(word in note for note in after.notes) for word in words), after.notes
+    assert (after.ra_pnt, after.dec_pnt) == pytest.approx((before.ra_pnt, before.dec_pnt))
+    if not cut:
+        assert after.mjd_middle == pytest.approx(before.mjd_middle, abs=2e-3)
+    if cut is not None:
+        assert after.ontime == pytest.approx(ONTIME - cut, abs=5)
+        assert after.livetime == pytest.approx(DEADC * (ONTIME - cut), abs=5)
+    if name == "good time 300 s too long":
+        assert (after.ontime, after.livetime) == pytest.approx((ONTIME, LIVETIME), abs=5)
+    if name == "ontime shorter than good time":
+        assert after.livetime == 972
+    assert after.stated_ontime == pytest.approx(
+        float(np.sum(fits.getdata(file_of(indir), "GTI")["STOP"] - fits.getdata(file_of(indir), "GTI")["START"]))
+    )
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_contradictions_are_refused(indir, name):
+    """Runs are refused with a code, and used with a note if the user says which statement or check does not count."""
+    change, code, reading = REFUSED[name]
+    change(indir)
+    option = "" if reading is None else " ".join(f"--{key} {value}" for key, value in reading.items() if isinstance(value, str))
+    with raises(code, "run4.fits.gz", option):
+        read(indir)
+    if reading is not None:
+        event_list = read(indir, **reading)
+        assert len(event_list)
+        if "allow" in reading:
+            assert any("allowed" in note for note in event_list.notes)
+
+
+def test_few_invalid_events_are_skipped(indir):
+    """Single events with invalid values are skipped with a note, up to one in a hundred."""
+
+    def change(table):
+        table["ENERGY"][5], table["RA"][70], table["TIME"][100], table["ENERGY"][9] = np.nan, np.inf, np.nan, -1.0
+
+    in_columns(change=change)(indir)
+    event_list = read(indir)
+    assert len(event_list) == N_EVENTS - 4
+    assert any("4 of 3000 events" in note for note in event_list.notes)
+    in_columns(change=lambda table: table["DEC"].__setitem__(slice(None, 40), np.nan))(indir)
+    with raises("bad-column", "column DEC", "40 of 3000 rows"):
+        read(indir)
+
+
+@pytest.mark.parametrize("turn", [-360, 360])
+def test_right_ascension_is_periodic(indir, turn):
+    """Right ascensions of events and pointing may lie in another turn."""
+    before = read(indir)
+    both(with_column("RA", lambda table: table["RA"] + turn), in_header(RA_PNT=before.ra_pnt + turn))(indir)
+    after = read(indir)
+    for one, other in zip(before.detxy("ALTAZ"), after.detxy("ALTAZ"), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_time_offset_moves_all_times(indir):
+    """TIMEOFFS is added to all times, as FITS defines it."""
+    before = read(indir)
+    both(in_header(TIMEOFFS=600.0), in_header("GTI", TIMEOFFS=600.0))(indir)
+    assert read(indir, pointing="computed").mjd_middle - before.mjd_middle == pytest.approx(600 / 86400, abs=1e-9)
+
+
+def test_pointing_of_the_header(indir, tmp_path):
+    """Runs whose times are placeholders have the pointing of the header, and models in the frame RADEC."""
+    for obs_id in RUNS:
+        with fits.open(file_of(indir, obs_id)) as hdus:
+            for name in ("EVENTS", "GTI"):
+                hdus[name].header["MJDREFI"] += 200
+            hdus.writeto(file_of(indir, obs_id), overwrite=True)
+    with raises("no-counts", "below the horizon", "--pointing header"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "computed", **SMALL)
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "header", pointing="header", **SMALL)
+    (group,) = report.groups
+    assert (group.n_runs, group.alt_mean_deg, group.az_mean_deg) == (3, pytest.approx(75), pytest.approx(30))
+    assert report.settings["fovalign"] == "RADEC"
+    with raises("conflicting-arguments", "fovalign"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "altaz", pointing="header", fovalign="ALTAZ", **SMALL)
+
+
+def outcome(report):
+    return {run.obs_id: "used" if run.reason is None else str(run.reason) for run in report.runs}
+
+
+def copied(indir):
+    """Replace run 4 by run 2 under its own number."""
+    shutil.copy(file_of(indir, 2), file_of(indir, 4))
+    in_header(OBS_ID=4)(indir)
+    index = Table.read(indir / "obs-index.fits.gz")
+    for name in set(index.colnames) - {"OBS_ID"}:
+        index[name][1] = index[name][0]
+    index.write(indir / "obs-index.fits.gz", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [(copied, "duplicate-run"), (in_columns(change=lambda table: table[::10]), "low-rate")],
+    ids=["copy of a run", "nine of ten events lost"],
+)
+def test_unlikely_runs_do_not_count(indir, plausible_runs, tmp_path, change, code):
+    """A copy of another run, and a run that lost most events, have no part in the models, bit by bit."""
+    change(indir)
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "models", **SMALL)
+    found = outcome(report)
+    assert found.pop(4).endswith(f"--allow {code} uses it nevertheless [{code}]")
+    assert set(found.values()) == {"used"}
+    listed = make_bg_cube_models(plausible_runs, "GADF", tmp_path / "listed", **SMALL | {"select": [2, 8]})
+    assert [group.counts for group in report.groups] == [group.counts for group in listed.groups]
+    assert [group.livetime_s for group in report.groups] == [group.livetime_s for group in listed.groups]
+    allowed = make_bg_cube_models(indir, "GADF", tmp_path / "allowed", allow=code, **SMALL)
+    assert outcome(allowed)[4] == "used"
+    assert any(f"allowed ({code})" in note for note in allowed.notes)
+    with raises(code):
+        make_bg_cube_models(indir, "GADF", tmp_path / "strict", on_error="fail", **SMALL)

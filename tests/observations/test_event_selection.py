@@ -1,0 +1,123 @@
+"""Conditions on columns of events: what they select, and what they cannot contain."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import Table
+
+from bgnb import make_models, open_runs, read_event_list, read_model, write_models
+from bgnb.observations.event_selection import EventSelection
+from tests.broken.directory import CHANGED, file_of, in_columns, write_runs
+from tests.helpers.errors import raises
+
+
+@pytest.fixture
+def indir(tmp_path):
+    """Three runs; the events of one have a type, a class, a text and bits."""
+    directory = write_runs(tmp_path / "in")
+    for obs_id in (2, 4, 8):
+
+        def add(table):
+            number = np.arange(len(table))
+            table["GAMMANESS"] = (number % 10) / 10.0
+            table["EVENT_TYPE"] = number % 3
+            table["NAME"] = np.where(number % 2, "odd", "even")
+            table["BITS"] = np.stack([number % 2 == 0, number % 5 == 0, number % 7 == 0], axis=1)
+
+        path = file_of(directory, obs_id)
+        if obs_id == CHANGED:
+            in_columns(change=add)(directory)
+        else:
+            with fits.open(path) as hdus:
+                table = Table(hdus["EVENTS"].data)
+                for column in hdus["EVENTS"].columns:
+                    table[column.name].unit = column.unit
+                add(table)
+                new = fits.table_to_hdu(table)
+                new.header.extend(hdus["EVENTS"].header, unique=True)
+                hdus["EVENTS"] = new
+                hdus.writeto(path, overwrite=True)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("GAMMANESS > 0.65", lambda n: n % 10 >= 7),
+        ("gammaness > 0.65 and EVENT_TYPE == 1", lambda n: (n % 10 >= 7) & (n % 3 == 1)),
+        ("EVENT_TYPE & 1", lambda n: n % 3 == 1),
+        ("0.15 < GAMMANESS <= 0.5 or not EVENT_TYPE", lambda n: ((n % 10 >= 2) & (n % 10 <= 5)) | (n % 3 == 0)),
+        ("EVENT_TYPE in (0, 2)", lambda n: n % 3 != 1),
+        ("EVENT_TYPE not in [0, 2]", lambda n: n % 3 == 1),
+        ("NAME == 'odd'", lambda n: n % 2 == 1),
+        ("(GAMMANESS > 0.65) & ~(EVENT_TYPE == 2)", lambda n: (n % 10 >= 7) & (n % 3 != 2)),
+        ("BITS & 2", lambda n: n % 5 == 0),
+        ("BITS & 6 == 6", lambda n: n % 35 == 0),
+        ("abs(GAMMANESS - 0.4) * 10 < 1.5", lambda n: np.abs(n % 10 - 4) <= 1),
+        ("-EVENT_TYPE % 2 == 0", lambda n: n % 3 != 1),
+    ],
+)
+def test_conditions_select_events(indir, condition, expected):
+    """A condition selects the events that meet it; good time and livetime are those of all events."""
+    everything = read_event_list(open_runs(indir, "GADF").files(CHANGED))
+    some = read_event_list(open_runs(indir, "GADF", events=condition).files(CHANGED))
+    mask = expected(np.arange(len(everything)))
+    assert 0 < mask.sum() < len(mask)
+    np.testing.assert_array_equal(some.energy, everything.energy[mask])
+    np.testing.assert_array_equal(some.time, everything.time[mask])
+    assert (some.livetime, some.ontime) == (everything.livetime, everything.ontime)
+    assert some.selection == condition
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "__import__('os').system('true')",
+        "GAMMANESS.mean() > 0",
+        "[x for x in (1,)]",
+        "lambda: 1",
+        "GAMMANESS >",
+        "GAMMANESS = 1",
+        "GAMMANESS ** 9",
+        "",
+        "max(GAMMANESS, 1)",
+        "GAMMANESS[0]",
+        "f'{GAMMANESS}'",
+        "(" * 300 + "1" + ")" * 300,
+        "GAMMANESS > 0" + " " * 2000 + "and 1" * 400,
+        "Ä > 1",
+    ],
+)
+def test_other_expressions_are_refused(condition):
+    """Nothing but columns, numbers, comparisons and simple operators is accepted."""
+    with raises("bad-condition"):
+        EventSelection(condition)
+
+
+def test_unsuitable_columns_are_named(indir):
+    """Missing columns, and conditions that a column cannot meet, are errors of the run."""
+    for condition, code, word in (
+        ("HADRONNESS < 0.2", "missing-column", "HADRONNESS"),
+        ("GAMMANESS & 1", "bad-condition", "GAMMANESS"),
+        ("NAME > 3", "bad-condition", "texts"),
+        ("GAMMANESS > 7", "no-events", "GAMMANESS > 7"),
+    ):
+        with raises(code, "run4.fits.gz", word):
+            read_event_list(open_runs(indir, "GADF", events=condition).files(CHANGED))
+
+
+def test_models_state_the_condition(indir, tmp_path):
+    """Models know the condition of their events, also from files, and refuse runs selected otherwise."""
+    settings = {"select": "all", "method": "unsmoothed", "n_energy": 6, "n_fov": 4, "fov_max": 4 * u.deg}
+    production = make_models(indir, "GADF", events="EVENT_TYPE == 1", **settings)
+    models = production.models
+    write_models(production, tmp_path / "models")
+    path = next((tmp_path / "models").glob("*_table.fits.gz"))
+    assert fits.getheader(path)["EVENTSEL"] == "EVENT_TYPE == 1"
+    assert read_model(path).stack.selection == "EVENT_TYPE == 1"
+    for events, word in ((None, "--events 'EVENT_TYPE == 1'"), ("EVENT_TYPE == 2", "EVENT_TYPE == 2")):
+        run = read_event_list(open_runs(indir, "GADF", events=events).files(CHANGED))
+        with raises("mixed-selections", "run 4", word):
+            models.check_instrument(run)
+    models.check_instrument(read_event_list(open_runs(indir, "GADF", events="EVENT_TYPE  == 1").files(CHANGED)))
