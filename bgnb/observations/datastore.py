@@ -511,6 +511,9 @@ def _with_pointings(runs: Runs, where: str = "") -> Runs:
         for name in _POINTING:
             if not np.isfinite(table[name][row]):
                 table[name][row] = pointing[name]
+    for name in ("RA_PNT", "AZ_PNT"):
+        another_turn = (np.abs(table[name]) > 360) & (np.abs(table[name]) <= 720)
+        table[name][another_turn] %= 360
     for name, (minimum, maximum) in _POINTING.items():
         for row in np.flatnonzero((table[name] < minimum) | (table[name] > maximum)):
             obs_id, value = int(table["OBS_ID"][row]), table[name][row]

@@ -78,6 +78,19 @@ def test_text_that_is_needed(tmp_path):
     assert select_runs(runs, "all").kept == (2,)
 
 
+def test_pointings_in_another_turn(indir):
+    """Right ascensions and azimuths up to ±720 deg are wrapped; others are errors of their runs."""
+    expected = open_runs(indir, "GADF").table
+    ra, az = (np.array(expected[name]) for name in ("RA_PNT", "AZ_PNT"))
+    change(indir, "obs-index", RA_PNT=np.add(ra, [360, 0, 1080]), AZ_PNT=np.add(az, [0, 360, 0]))
+    runs = open_runs(indir, "GADF")
+    assert list(runs.errors) == [5]
+    assert runs.errors[5].code == "bad-position"
+    np.testing.assert_allclose(runs.table["RA_PNT"][:2], ra[:2] % 360)
+    np.testing.assert_allclose(runs.table["AZ_PNT"] % 360, az % 360)
+    assert read_event_list(runs.files(2)).notes == ()
+
+
 @pytest.mark.parametrize("kind", [float, str, np.float32])
 def test_kinds_of_obs_id_columns(indir, kind):
     """OBS_ID may be a float or text in both index files."""
