@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Columns and keywords of events, besides those made here, and keywords of the effective area that are used. DETX and DETY are
 # not needed; those of Gammapy's simulations are mirrored with respect to GADF.
 _EVENTS_COLUMNS = ("RA", "DEC", "ENERGY", "EVENT_ID")
-_EVENTS_KEYWORDS = ("OBJECT", "TELESCOP", "N_TELS", "RADESYS", "RADECSYS", "EQUINOX", "OBS_MODE")
+_EVENTS_KEYWORDS = ("OBJECT", "TELESCOP", "INSTRUME", "N_TELS", "RADESYS", "RADECSYS", "EQUINOX", "OBS_MODE")
 _AEFF_KEYWORDS = ("LO_THRES", "HI_THRES")
 
 

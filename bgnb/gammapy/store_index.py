@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
+from numpy.typing import NDArray
 
 from bgnb.files.fits_writer import index_hdu
-from bgnb.observations.datastore import Runs, base_of, bases_of, index_file
+from bgnb.observations.datastore import Runs, base_of, bases_of, columns_of_paths, hdu_kinds, hdu_names, index_file
 from bgnb.observations.event_list import HduLocation
 from bgnb.observations.fits_header import Header
 from bgnb.observations.fits_table import read_headers, read_table, read_tables
@@ -59,17 +60,18 @@ def background_file(obs_id: int) -> str:
 def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
     """Return the index of HDUs, with rows for the original files and the backgrounds, and the components of each run."""
     index = read_table(index_file(runs.path, "hdu-index.fits"))
-    columns = {name: index.column(name) for name in _COLUMNS}
+    columns: dict[str, NDArray[Any]] = dict.fromkeys(_COLUMNS, np.zeros(0))  # in this order
     columns |= {name: values for name, values in index.columns.items() if values.ndim == 1 and values.dtype.kind != "V"}
-    columns["OBS_ID"] = columns["OBS_ID"].astype(np.int64)
+    columns["FILE_DIR"], columns["FILE_NAME"] = columns_of_paths(index, runs.reading)
+    columns |= {"OBS_ID": index.column("OBS_ID").astype(np.int64), "HDU_NAME": hdu_names(index, hdu_kinds(index))}
     kinds = np.char.lower(np.char.strip(columns["HDU_TYPE"]))
     kept = np.isin(columns["OBS_ID"], obs_ids) & (kinds != "bkg")
     kept &= ~np.char.startswith(np.char.lower(np.char.strip(columns["HDU_CLASS"])), "bkg")
     components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
     for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
         components[obs_id].add(component)
-    bases = bases_of(runs.path, index)
-    files = [(folder.strip(), name.strip()) for folder, name in zip(columns["FILE_DIR"], columns["FILE_NAME"], strict=True)]
+    bases = bases_of(runs.path, index, runs.reading)
+    files = list(zip(columns["FILE_DIR"].tolist(), columns["FILE_NAME"].tolist(), strict=True))
     folders = {file: (base_of(bases, Path(*file)) / file[0]).resolve() for file in set(files)}
     relative = {folder: os.path.relpath(folder, target) for folder in set(folders.values())}
     columns["FILE_DIR"] = np.array([relative[folders[file]] for file in files])
@@ -77,7 +79,7 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     for name, values in columns.items():
         ours = [row[name] for row in rows] if name in _COLUMNS else np.zeros(len(rows), values.dtype)
         table[name] = np.concatenate([values[kept], ours])
-        table[name].unit = index.units[name] or None
+        table[name].unit = index.units.get(name) or None
     return table[np.argsort(table["OBS_ID"], kind="stable")], components
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,12 +15,12 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import Ints
+from bgnb._util.arrays import Floats, Ints
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._util.settings_groups import with_settings
 from bgnb.observations.event_files import find_runs
-from bgnb.observations.event_list import HduLocation, RunFiles
+from bgnb.observations.event_list import FileState, HduLocation, RunFiles
 from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.fits_table import FitsTable, read_table
 from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, column_in, is_simulated, pointing_of
@@ -31,8 +32,13 @@ Scheme = Literal["GADF", "HESS", "FILES"]
 _POINTING = {"RA_PNT": (-360, 360), "DEC_PNT": (-90, 90), "ALT_PNT": (0, 90), "AZ_PNT": (-360, 360)}
 # Columns of the index that replace those missing in the header of the events.
 _INDEX_ROW = (*_POINTING, "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP", "EVENT_COUNT", "OBS_MODE")
-# Columns of the HDU index that describe and locate an HDU, and the descriptions of those that are used.
+# Further columns of numbers, which are also read if they are stored as text.
+_NUMBERS = ("DEADC", "EVENT_COUNT", "N_TELS", "MUONEFF", "QUALITY")
+# QUALITY of bad runs (GADF).
+_BAD = 2
+# Columns of the HDU index that describe and locate an HDU, those about its file, and the descriptions of HDUs that are used.
 _HDU_DESCRIPTION, _HDU_LOCATION = ("HDU_TYPE", "HDU_CLASS"), ("FILE_DIR", "FILE_NAME", "HDU_NAME")
+_HDU_FILE = ("SIZE", "MD5")
 _HDU_KINDS = {"events": "events", "gti": "gti", "aeff": "aeff", "aeff_2d": "aeff", "effarea": "aeff", "effective area": "aeff"}
 _OLD_HESS_NAMES = {"RA": "RA_PNT", "DEC": "DEC_PNT", "ALT": "ALT_PNT", "AZ": "AZ_PNT", "MUON_EFFICIENCY": "MUONEFF"}
 _OLD_HESS_NAMES |= {"TIME_OBSERVATION": "ONTIME", "TIME_LIVE": "LIVETIME", "TIME_START": "TSTART", "TIME_STOP": "TSTOP"}
@@ -180,7 +186,7 @@ def open_runs(indir: str | Path, scheme: str, *, settings: ReadingSettings) -> R
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if not exists:
         raise BgnbError("not-found", f"{path}: there is no such directory {'or list ' * (layout == 'FILES')}of runs")
-    runs = {"GADF": _open_gadf, "HESS": _open_hess, "FILES": _open_files}[layout](path)
+    runs = {"GADF": _open_gadf, "HESS": _open_hess, "FILES": _open_files}[layout](path, settings)
     return replace(runs, reading=settings)
 
 
@@ -217,13 +223,15 @@ def index_file(path: Path, name: str) -> Path:
     raise BgnbError("not-found", f"{path}: has neither {name}.gz nor {name}; {advice}")
 
 
-def bases_of(path: Path, index: FitsTable) -> tuple[Path, ...]:
+def bases_of(path: Path, index: FitsTable, reading: ReadingSettings) -> tuple[Path, ...]:
     """Return the directories that paths in an HDU index may be relative to: its own, and BASE_DIR if it is stated.
 
     The first with the file is used (`base_of`). Gammapy ignores BASE_DIR, and lstchain states the path where the
     index was made, which is not that of a copy.
     """
-    return (path,) if index.get("BASE_DIR") is None else (path, path / str(index.get("BASE_DIR")))
+    if (base := index.get("BASE_DIR")) is None:
+        return (path,)
+    return path, path / (os.path.expandvars(str(base)) if expands_variables(reading) else str(base))
 
 
 def base_of(bases: Sequence[Path], path: Path) -> Path:
@@ -231,11 +239,32 @@ def base_of(bases: Sequence[Path], path: Path) -> Path:
     return bases[0] if len(bases) == 1 else next((base for base in bases if os.path.lexists(base / path)), bases[0])
 
 
-def _open_gadf(path: Path) -> Runs:
+def columns_of_paths(index: FitsTable, reading: ReadingSettings) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """Return FILE_DIR and FILE_NAME of an HDU index; without FILE_DIR, files are beside the index."""
+    names = np.char.strip(index.column("FILE_NAME").astype(str))
+    folders = np.char.strip(index.columns.get("FILE_DIR", np.full(len(names), "")).astype(str))
+    if expands_variables(reading):
+        folders, names = (np.array(list(map(os.path.expandvars, column.tolist())), dtype=str) for column in (folders, names))
+    return folders, names
+
+
+def expands_variables(reading: ReadingSettings) -> bool:
+    """Check that variables of the environment in paths are allowed."""
+    return "path-variables" in reading.allow
+
+
+def hdu_names(index: FitsTable, kinds: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Return HDU_NAME of an HDU index, but GTI where it names EVENTS for the good time intervals; see `hdu_kinds`."""
+    names = np.char.strip(index.column("HDU_NAME").astype(str))
+    return np.where((kinds == "gti") & (np.char.upper(names) == "EVENTS"), "GTI", names)
+
+
+def _open_gadf(path: Path, reading: ReadingSettings) -> Runs:
     index = read_table(index_file(path, "obs-index.fits"))
-    runs = _read_run_table(path, index)
-    hdus = read_table(index_file(path, "hdu-index.fits"), columns=("OBS_ID", *_HDU_DESCRIPTION, *_HDU_LOCATION))
-    locations, errors, notes = _read_hdu_index(path, hdus)
+    runs = _without_bad_quality(_read_run_table(path, index), index, reading)
+    columns = ("OBS_ID", *_HDU_DESCRIPTION, *_HDU_LOCATION, *_HDU_FILE)
+    hdus = read_table(index_file(path, "hdu-index.fits"), columns=columns)
+    locations, errors, notes = _read_hdu_index(path, hdus, reading)
     if not len(locations):
         raise hdus.error("bad-index", "there are no event lists")
     known = set(runs.obs_ids)
@@ -248,7 +277,7 @@ def _open_gadf(path: Path) -> Runs:
     return _with_pointings(replace(runs, locations=locations, errors=errors, notes=(*runs.notes, *notes)), index.where)
 
 
-def _open_hess(path: Path) -> Runs:
+def _open_hess(path: Path, reading: ReadingSettings) -> Runs:
     index = read_table(index_file(path, "runinfo.fits"))
     runs = _read_run_table(path, index, _OLD_HESS_NAMES)
     locations = {}
@@ -259,8 +288,8 @@ def _open_hess(path: Path) -> Runs:
     return _with_pointings(replace(runs, locations=locations), index.where)
 
 
-def _open_files(path: Path) -> Runs:
-    return _with_pointings(Runs(path, **vars(find_runs(path))))
+def _open_files(path: Path, reading: ReadingSettings) -> Runs:
+    return _with_pointings(Runs(path, **vars(find_runs(path, path_variables=expands_variables(reading)))))
 
 
 def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] | None = None) -> Runs:
@@ -268,19 +297,22 @@ def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] 
     table = Table({"OBS_ID": _obs_ids(index)})
     if not len(table):
         raise index.error("bad-index", "there are no runs")
+    errors, notes = {}, list(index.notes)
     table.meta = {key: index.get(key) for key in INDEX_HEADER if index.get(key) is not None}
     for name, values in index.columns.items():
         new = (gadf_names or {}).get(name, name)
         if new in table.colnames or (new != name and new in index.columns) or values.ndim != 1 or values.dtype.kind == "V":
             continue  # arrays and bits are not needed
         if new in INDEX_UNITS:
-            table[new] = column_in(index, name, INDEX_UNITS[new])
+            numbers = replace(index, columns={name: _numbers(index, name, notes)})
+            table[new] = column_in(numbers, name, INDEX_UNITS[new])
             table[new].unit = INDEX_UNITS[new]
+        elif new in _NUMBERS:
+            table[new] = _numbers(index, name, notes)
         else:  # FITS allows ASCII only
             table[new] = np.char.encode(values, "ascii", "replace").astype(str) if values.dtype.kind == "U" else values
     table = table[np.argsort(table["OBS_ID"], kind="stable")]
     repeated = np.r_[False, np.diff(table["OBS_ID"]) == 0]
-    errors, notes = {}, list(index.notes)
     for row in np.flatnonzero(repeated):
         obs_id = int(table["OBS_ID"][row])
         differing = [name for name in table.colnames if len(np.unique(table[name][row - 1 : row + 1])) > 1]
@@ -291,11 +323,46 @@ def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] 
     return Runs(path, table[~repeated], {}, errors, tuple(notes))
 
 
+def _numbers(index: FitsTable, name: str, notes: list[str]) -> NDArray[Any]:
+    """Return a column as numbers; text that is not a number counts as missing (NaN), with a note."""
+    values = index.columns[name]
+    if values.dtype.kind in "fiu":
+        return values
+    texts = [str(value).strip() for value in values.tolist()]
+    numbers = np.array([_number(text) for text in texts])
+    if wrong := [row for row in np.flatnonzero(np.isnan(numbers)).tolist() if texts[row].lower() not in ("", "nan")]:
+        which = enumerate_values(dict.fromkeys(_obs_ids(index)[wrong].tolist()))
+        notes.append(f"{index.where}: {name} of run {which} is not a number ({texts[wrong[0]]!r}) and is ignored")
+    return numbers.astype(np.int64) if np.all(numbers == np.floor(numbers)) else numbers
+
+
+def _number(text: str) -> float:
+    """Return the number in a text, NaN if there is no finite one."""
+    try:
+        number = float(text)
+    except ValueError:
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
+def _without_bad_quality(runs: Runs, index: FitsTable, reading: ReadingSettings) -> Runs:
+    """Refuse runs whose QUALITY is bad, or note them if they are allowed."""
+    if "QUALITY" not in runs.table.colnames or not (bad := runs.table["OBS_ID"][runs.table["QUALITY"] == _BAD].tolist()):
+        return runs
+    if "bad-quality" in reading.allow:
+        note = f"{index.where}: allowed (bad-quality): QUALITY of run {enumerate_values(bad)} is {_BAD}, bad"
+        return replace(runs, notes=(*runs.notes, note))
+    advice = "--allow bad-quality uses it nevertheless"
+    errors = {obs_id: index.error("bad-quality", f"QUALITY of run {obs_id} is {_BAD}, bad; {advice}") for obs_id in bad}
+    return replace(runs, errors=errors | dict(runs.errors))
+
+
 def _obs_ids(index: FitsTable) -> Ints:
-    """Return OBS_ID as integers; text that contains them is accepted."""
+    """Return OBS_ID as integers; text and floats that contain them are accepted."""
     values = index.column("OBS_ID")
     try:
-        if values.ndim == 1 and values.dtype.kind in "iuU":
+        whole = values.dtype.kind == "f" and np.all(values == np.floor(values)) and np.all(np.abs(values) < 2**53)
+        if values.ndim == 1 and (values.dtype.kind in "iuU" or whole):
             return values.astype(np.int64)
     except (ValueError, OverflowError):
         pass
@@ -312,6 +379,8 @@ class _HduIndex(Mapping[int, RunFiles]):
         Directories that paths are relative to, see `bases_of`.
     columns : sequence of ndarray
         FILE_DIR, FILE_NAME and HDU_NAME.
+    stated : sequence of ndarray
+        SIZE (bytes; 0 if it is not stated) and MD5 ("" if it is not stated).
     rows : mapping of int to mapping of str to int
         Row in ``columns`` by OBS_ID and kind.
     shared_with : mapping of int to int
@@ -320,12 +389,22 @@ class _HduIndex(Mapping[int, RunFiles]):
 
     bases: Sequence[Path]
     columns: Sequence[NDArray[np.str_]]
+    stated: tuple[Floats, NDArray[np.str_]]
     rows: Mapping[int, Mapping[str, int]]
     shared_with: Mapping[int, int]
 
     def __getitem__(self, obs_id: int) -> RunFiles:
         locations: dict[str, Any] = {kind: self.location(row) for kind, row in self.rows[obs_id].items()}
-        return RunFiles(obs_id, **locations, shared_with=self.shared_with.get(obs_id))
+        files = {
+            location.path: self._file([self.rows[obs_id][kind] for kind in locations if locations[kind].path == location.path])
+            for location in locations.values()
+        }
+        return RunFiles(obs_id, **locations, shared_with=self.shared_with.get(obs_id), files=files)
+
+    def _file(self, rows: Collection[int]) -> FileState:
+        """Return size and checksum of a file, of which these are the rows; SIZE may also be that of each HDU."""
+        sizes, sums = ({column[row].item() for row in rows} for column in self.stated)
+        return FileState(size=int(sizes.pop()) if len(rows) > 1 and len(sizes) == 1 else 0, md5=frozenset(sums - {""}))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.rows)
@@ -340,17 +419,17 @@ class _HduIndex(Mapping[int, RunFiles]):
         return HduLocation(without_dots(base_of(self.bases, path) / path), hdu_name)
 
 
-def _read_hdu_index(path: Path, hdus: FitsTable) -> tuple[_HduIndex, dict[int, DataError], list[str]]:
+def _read_hdu_index(path: Path, hdus: FitsTable, reading: ReadingSettings) -> tuple[_HduIndex, dict[int, DataError], list[str]]:
     """Read the HDU index: locations, errors by run, and warnings."""
-    described = zip(*(hdus.column(name).astype(str).tolist() for name in _HDU_DESCRIPTION), strict=True)
-    kinds = np.array([_hdu_kind(*names) for names in described], dtype=str)
+    kinds, obs_ids = hdu_kinds(hdus), _obs_ids(hdus)
     used = np.flatnonzero((kinds != "") & (hdus.column("FILE_NAME") != ""))
-    columns = [np.char.strip(hdus.column(name)[used].astype(str)) for name in _HDU_LOCATION]
+    columns = [*columns_of_paths(hdus, reading), hdu_names(hdus, kinds)]
+    notes = _notes_on_hdus(hdus, columns, obs_ids)
+    columns = [column[used] for column in columns]
     rows: dict[int, dict[str, int]] = {}
-    index = _HduIndex(bases_of(path, hdus), columns, rows, {})
+    index = _HduIndex(bases_of(path, hdus, reading), columns, _stated_of_files(hdus, used), rows, {})
     errors: dict[int, DataError] = {}
-    notes: list[str] = []
-    for row, (obs_id, kind) in enumerate(zip(_obs_ids(hdus)[used].tolist(), kinds[used].tolist(), strict=True)):
+    for row, (obs_id, kind) in enumerate(zip(obs_ids[used].tolist(), kinds[used].tolist(), strict=True)):
         first = rows.setdefault(obs_id, {}).setdefault(kind, row)
         if first == row:
             continue
@@ -362,6 +441,36 @@ def _read_hdu_index(path: Path, hdus: FitsTable) -> tuple[_HduIndex, dict[int, D
             errors[obs_id] = hdus.error("bad-index", message)
     index = replace(index, rows={obs_id: kinds for obs_id, kinds in rows.items() if "events" in kinds})
     return replace(index, shared_with=_shared_event_lists(index)), errors, notes
+
+
+def _notes_on_hdus(hdus: FitsTable, columns: Sequence[NDArray[np.str_]], obs_ids: Ints) -> list[str]:
+    """Note paths and names of HDUs (`_HduIndex.columns`) that are not those in the index."""
+    folders, files, names = columns
+    notes = []
+    stated = columns_of_paths(hdus, ReadingSettings())
+    if any(np.any(used != paths) for used, paths in zip((folders, files), stated, strict=True)):
+        notes.append(f"{hdus.where}: allowed (path-variables): variables in paths are expanded")
+    if len(changed := np.flatnonzero(names != np.char.strip(hdus.column("HDU_NAME").astype(str)))):
+        which = enumerate_values(dict.fromkeys(obs_ids[changed].tolist()))
+        notes.append(f"{hdus.where}: the index names HDU EVENTS for the good time intervals of run {which}; HDU GTI is used")
+    return notes
+
+
+def _stated_of_files(hdus: FitsTable, used: NDArray[np.intp]) -> tuple[Floats, NDArray[np.str_]]:
+    """Return SIZE in bytes and MD5 of the files of HDUs; 0 and "" where they are not stated, or are something else."""
+    size, md5 = (hdus.columns.get(name, np.zeros(0)) for name in _HDU_FILE)
+    sizes, sums = np.zeros(len(used)), np.full(len(used), "")
+    if size.ndim == 1 and size.dtype.kind in "fiu" and len(size) and hdus.units["SIZE"].lower() in ("", "b", "byte", "bytes"):
+        sizes = np.where(size[used] > 0, size[used], 0.0)
+    if md5.ndim == 1 and md5.dtype.kind == "U":
+        sums = np.array([text if re.fullmatch("[0-9a-f]{32}", text) else "" for text in np.char.lower(md5[used])], dtype=str)
+    return sizes, sums
+
+
+def hdu_kinds(hdus: FitsTable) -> NDArray[np.str_]:
+    """Return the kind of each HDU of an index, "" if it is not used."""
+    described = zip(*(hdus.column(name).astype(str).tolist() for name in _HDU_DESCRIPTION), strict=True)
+    return np.array([_hdu_kind(*names) for names in described], dtype=str)
 
 
 @cache
@@ -402,6 +511,9 @@ def _with_pointings(runs: Runs, where: str = "") -> Runs:
         for name in _POINTING:
             if not np.isfinite(table[name][row]):
                 table[name][row] = pointing[name]
+    for name in ("RA_PNT", "AZ_PNT"):
+        another_turn = (np.abs(table[name]) > 360) & (np.abs(table[name]) <= 720)
+        table[name][another_turn] %= 360
     for name, (minimum, maximum) in _POINTING.items():
         for row in np.flatnonzero((table[name] < minimum) | (table[name] > maximum)):
             obs_id, value = int(table["OBS_ID"][row]), table[name][row]

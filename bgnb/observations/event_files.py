@@ -21,6 +21,8 @@ from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, pointing_
 # Also files that are compressed by other programs than gzip, so that they are not ignored silently.
 _FITS_NAME = re.compile(r"\.(fits?|fts)(\.(gz|z|bz2|xz|zst|zip|fz))?$", re.IGNORECASE)
 _POINTING = ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")
+# Keywords with the class of the events, such as event types in files of their own.
+_EVENT_CLASS = ("EV_CLASS", "EVENT_CLASS", "EVENTCLASS", "EVTCLASS")
 _OPTIONAL = ("ONTIME", "LIVETIME", "DEADC", "N_TELS", "MUONEFF")
 
 
@@ -35,7 +37,7 @@ class FoundRuns:
     file_errors: tuple[DataError, ...]
 
 
-def find_runs(path: Path) -> FoundRuns:
+def find_runs(path: Path, *, path_variables: bool = False) -> FoundRuns:
     """Find the runs in files.
 
     Parameters
@@ -43,6 +45,8 @@ def find_runs(path: Path) -> FoundRuns:
     path : `~pathlib.Path`
         A directory, in which all FITS files are read, also in subdirectories, except for hidden ones;
         a FITS file; or a text file with the path of a file in each line, relative to its own.
+    path_variables : bool
+        Expand variables of the environment in the paths of a text file.
 
     Returns
     -------
@@ -57,10 +61,11 @@ def find_runs(path: Path) -> FoundRuns:
     rows: dict[int, dict[str, Any]] = {}
     headers: list[dict[str, Any]] = []
     locations: dict[int, RunFiles] = {}
+    classes: dict[int, str] = {}
     errors: dict[int, DataError] = {}
     file_errors: list[DataError] = []
     n_others = 0
-    for file in _paths(path):
+    for file in _paths(path, path_variables):
         try:
             if isinstance(file, DataError):
                 raise file
@@ -72,11 +77,16 @@ def find_runs(path: Path) -> FoundRuns:
         except DataError as error:
             file_errors.append(_without_traceback(error))
             continue
+        event_class = next((str(events.get(keyword)) for keyword in _EVENT_CLASS if events.get(keyword) is not None), "")
         if obs_id in rows:
-            both = f"{locations[obs_id].events.path} and {file}"
+            both = f"{locations[obs_id].events.path} and {file}: both contain run {obs_id}"
             advice = "list the files to use in a text file"
-            errors[obs_id] = DataError("duplicate-run", f"{both}: both contain run {obs_id}; {advice}")
+            if classes[obs_id] != event_class:
+                both += f", in different event classes ({classes[obs_id] or 'not stated'} and {event_class or 'not stated'})"
+                advice = "list the files of one class in a text file, or use index files (scheme GADF)"
+            errors[obs_id] = DataError("duplicate-run", f"{both}; {advice}")
             continue
+        classes[obs_id] = event_class
         rows[obs_id] = _row(events)
         headers.append({keyword: events.get(keyword) for keyword in INDEX_HEADER})
         gti, aeff = (HduLocation(file, content, optional=True) for content in (HduClass.GTI, HduClass.AEFF))
@@ -102,10 +112,11 @@ def find_runs(path: Path) -> FoundRuns:
     )
 
 
-def _paths(path: Path) -> Iterator[Path | DataError]:
+def _paths(path: Path, path_variables: bool) -> Iterator[Path | DataError]:
     """Iterate over the files to read, each once, and the errors of directories."""
     seen = set()
-    for file in _walk(path) if path.is_dir() else [path] if _FITS_NAME.search(path.name) else _listed_files(path):
+    is_file = _FITS_NAME.search(path.name)
+    for file in _walk(path) if path.is_dir() else [path] if is_file else _listed_files(path, path_variables):
         if isinstance(file, DataError):
             yield file
         elif (real := os.path.realpath(file)) not in seen:
@@ -128,7 +139,7 @@ def _walk(path: Path) -> Iterator[Path | DataError]:
     yield from (DataError("unreadable", f"{error.filename}: cannot be read: {error.strerror}") for error in errors)
 
 
-def _listed_files(path: Path) -> list[Path]:
+def _listed_files(path: Path, path_variables: bool) -> list[Path]:
     """Read a list of files; empty lines, and those that start with a #, are ignored."""
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
@@ -137,7 +148,8 @@ def _listed_files(path: Path) -> list[Path]:
         raise BgnbError("invalid-argument", f"{path}: the scheme FILES needs {kinds}") from None
     except OSError as error:
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
-    return [path.parent / line for line in lines if line and not line.startswith("#")]
+    listed = [line for line in lines if line and not line.startswith("#")]
+    return [path.parent / (os.path.expandvars(line) if path_variables else line) for line in listed]
 
 
 def _obs_id(events: Header) -> int:

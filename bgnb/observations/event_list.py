@@ -35,6 +35,14 @@ class HduLocation:
     optional: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileState:
+    """Size and checksums that an index states of a file: bytes, 0 if it states none, and MD5 in lower case."""
+
+    size: int = 0
+    md5: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """Locations of the HDUs of a run, and its entries in the index.
@@ -54,6 +62,8 @@ class RunFiles:
         Function that returns the content of the FITS file of a run in memory; paths are then only its name.
     reading : `~bgnb.observations.reading_settings.ReadingSettings`
         How the run is read.
+    files : mapping of `~pathlib.Path` to `FileState`
+        What the index states of the files.
     """
 
     obs_id: int
@@ -64,6 +74,7 @@ class RunFiles:
     shared_with: int | None = None
     content: Callable[[], bytes] | None = None
     reading: ReadingSettings = field(default_factory=ReadingSettings)
+    files: Mapping[Path, FileState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

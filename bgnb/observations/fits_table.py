@@ -235,7 +235,8 @@ def _why_missing(path: Path) -> str:
         return f"is a link to {path.readlink()}, which does not exist"
     if "://" in str(path) or re.search(r":/[^/]", str(path)):
         return "there is no such file; files are read from disk, not from URLs"
-    return "there is no such file" + ("; variables in paths are not expanded" if "$" in str(path) else "")
+    advice = "; --allow path-variables expands variables in paths, if they are set" if "$" in str(path) else ""
+    return f"there is no such file{advice}"
 
 
 def _check_form(header: Header) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
@@ -20,6 +21,15 @@ from bgnb.observations.datastore import Runs
 EXCLUSION_RADIUS = 3 * u.deg
 #: Origin of the catalogue included in bgnb.
 DEFAULT_CATALOG = "gamma-cat (July 2018)"
+# Ranges of longitude and latitude, deg.
+_LIMITS = ((-360, 360), (-90, 90))
+# Maximum distance of a source from a known one, deg: at the same position, and if it may be the same source.
+_SAME_POSITION, _SAME_SOURCE = 0.1, 0.5
+# Minimum number and share of sources at known positions that tell the unit of a catalogue.
+_MIN_KNOWN, _MIN_SHARE = 3, 0.3
+# Right ascensions up to 24 are hours for many sources over a wide range of declination (deg). Many positions that are
+# possible in radians are in radians.
+_HOURS, _MANY, _WIDE = 24, 10, 60
 
 
 @dataclass(frozen=True)
@@ -76,9 +86,9 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     Parameters
     ----------
     catalog : path or `~astropy.table.Table`, optional
-        A table, or a file that Astropy reads as a table, with columns RA and DEC (deg if
-        no unit is stated), and optionally EXTENSION (radius, deg; empty for a point source)
-        and NAME. By default the catalogue included in bgnb: the known TeV sources of
+        A table, or a file that Astropy reads as a table, with columns RA and DEC (ICRS), or GLON
+        and GLAT (galactic), in deg if no unit is stated, and optionally EXTENSION (radius, deg;
+        empty for a point source) and NAME. By default the catalogue included in bgnb: the known TeV sources of
         gamma-cat (2018-07).
 
     Returns
@@ -89,7 +99,8 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     Raises
     ------
     BgnbError
-        If it cannot be read, lacks positions, or contains invalid ones.
+        If it cannot be read, lacks positions, or contains invalid ones; or if RA and DEC have no unit, and
+        look as if they were in hours, radians or galactic coordinates.
     """
     if catalog is None:
         with as_file(files("bgnb.observations") / "tev_sources.ecsv") as default:
@@ -111,22 +122,74 @@ def _checked_catalog(table: Table, where: str) -> Table:
         raise BgnbError("bad-catalog", f"{where}: the catalogue has no sources")
     columns = {name.upper(): table[name] for name in table.colnames}
     catalog = Table({"NAME": columns.get("NAME", [f"source {row + 1}" for row in range(len(table))])})
-    for name, minimum, maximum in (("RA", -360, 360), ("DEC", -90, 90), ("EXTENSION", 0, 180)):
-        if name not in columns and name != "EXTENSION":
-            message = f"the catalogue has no column {name}; it has {', '.join(table.colnames)}"
+    is_galactic = not {"RA", "DEC"} & columns.keys() and {"GLON", "GLAT"} <= columns.keys()
+    for name, stated, limits in zip(("RA", "DEC"), ("GLON", "GLAT") if is_galactic else ("RA", "DEC"), _LIMITS, strict=True):
+        if stated not in columns:
+            message = f"the catalogue has no column {stated}; it has {', '.join(table.colnames)}"
             raise BgnbError("bad-catalog", f"{where}: {message}")
-        values = columns.get(name, np.zeros(len(table)))
-        try:
-            filled = np.ma.filled(values, 0 if name == "EXTENSION" else np.nan)  # an empty extension: a point source
-            degrees = u.Quantity(filled, getattr(values, "unit", None) or "deg").to_value("deg")
-        except (TypeError, ValueError) as error:
-            raise BgnbError("bad-catalog", f"{where}: column {name} of the catalogue is not an angle: {error}") from None
-        if len(wrong := np.flatnonzero(~((degrees >= minimum) & (degrees <= maximum)))):
-            source = f"{name} of {catalog['NAME'][wrong[0]]} is {degrees[wrong[0]]:g} deg"
-            raise BgnbError("bad-catalog", f"{where}: {source}, but must lie within {minimum} and {maximum} deg")
-        catalog[name] = degrees
+        catalog[name] = _degrees(columns[stated], stated, catalog["NAME"], limits, where)
+    if is_galactic:
+        catalog["RA"], catalog["DEC"] = _from_galactic(catalog["RA"], catalog["DEC"])
+    elif not any(getattr(columns[name], "unit", None) for name in ("RA", "DEC")):
+        _check_degrees(np.asarray(catalog["RA"]), np.asarray(catalog["DEC"]), where)
+    extensions = np.ma.filled(columns.get("EXTENSION", np.zeros(len(table))), 0)  # an empty extension: a point source
+    catalog["EXTENSION"] = _degrees(extensions, "EXTENSION", catalog["NAME"], (0, 180), where)
+    for name in ("RA", "DEC", "EXTENSION"):
         catalog[name].unit = "deg"
     return catalog
+
+
+def _degrees(values: Any, name: str, sources: Sequence[str], limits: tuple[float, float], where: str) -> Floats:
+    """Return angles of sources in deg."""
+    try:
+        degrees = u.Quantity(np.ma.filled(values, np.nan), getattr(values, "unit", None) or "deg").to_value("deg")
+    except (TypeError, ValueError) as error:
+        raise BgnbError("bad-catalog", f"{where}: column {name} of the catalogue is not an angle: {error}") from None
+    minimum, maximum = limits
+    if len(wrong := np.flatnonzero(~((degrees >= minimum) & (degrees <= maximum)))):
+        source = f"{name} of {sources[wrong[0]]} is {degrees[wrong[0]]:g} deg"
+        raise BgnbError("bad-catalog", f"{where}: {source}, but must lie within {minimum} and {maximum} deg")
+    return np.asarray(degrees, dtype=float)
+
+
+def _from_galactic(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
+    """Convert galactic coordinates to ICRS, deg."""
+    from astropy.coordinates import SkyCoord
+
+    sky = SkyCoord(lon, lat, unit="deg", frame="galactic").icrs
+    return sky.ra.deg, sky.dec.deg
+
+
+def _check_degrees(ra: Floats, dec: Floats, where: str) -> None:
+    """Refuse positions without a unit that are not in deg, by known sources at their positions or by their ranges."""
+    known = read_catalog()
+    as_degrees = _coincidences(ra, dec, known, _SAME_SOURCE)
+    readings = {"galactic coordinates in deg": _from_galactic(ra, dec)}
+    if np.all(np.abs(ra) <= _HOURS):
+        readings["RA in hours"] = (ra * 15, dec)
+    if np.all(np.abs(ra) <= 2 * np.pi) and np.all(np.abs(dec) <= np.pi / 2):
+        readings["radians"] = (np.degrees(ra), np.degrees(dec))
+    for reading, position in readings.items():
+        number = _coincidences(*position, known, _SAME_POSITION)
+        is_likely = number >= _MIN_KNOWN and number > _MIN_SHARE * min(len(ra), len(known)) and as_degrees < number / 3
+        if len(ra) >= _MANY and as_degrees < _MIN_KNOWN:  # sources without known ones
+            is_likely |= reading == "radians" or (reading == "RA in hours" and float(np.ptp(dec)) > _WIDE)
+        if is_likely:
+            found = f"{number} of {len(ra)} sources are then at known positions, {as_degrees} if they are ICRS in deg"
+            advice = "give columns GLON and GLAT" if reading.startswith("galactic") else "state the unit, or convert them"
+            text = f"RA and DEC have no unit, and look like {reading} ({found})"
+            raise BgnbError("bad-catalog", f"{where}: {text}; {advice}; if they are ICRS in deg, state the unit deg")
+
+
+def _coincidences(ra: Floats, dec: Floats, known: Table, distance: float) -> int:
+    """Count positions within a distance (deg) of known sources, each of which counts once."""
+    near = np.zeros(len(ra), dtype=bool)
+    found = 0
+    for known_ra, known_dec in zip(known["RA"].tolist(), known["DEC"].tolist(), strict=True):
+        here = separation(ra, dec, known_ra, known_dec) < distance
+        near |= here
+        found += bool(here.any())
+    return min(found, int(near.sum()))
 
 
 def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: u.Quantity = EXCLUSION_RADIUS) -> Selection:

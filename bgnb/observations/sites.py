@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from typing import NamedTuple
 
 from bgnb.observations.coordinates import Site
 
@@ -24,6 +26,15 @@ _NAMES = {
     "CTAO-NORTH": ("LST1", "LSTN"),
     "CTAO-SOUTH": (),
 }
+# Observatory, place and name of arrays and telescopes that observe alone or together, by the end of their names.
+_ARRAYS = {
+    "LST1M1M2": ("CTA", "N", "LST1M1M2"),
+    "MAGICLST1": ("CTA", "N", "LST1M1M2"),
+    "LST1M1": ("CTA", "N", "LST1M1"),
+    "LST1M2": ("CTA", "N", "LST1M2"),
+    "LST1": ("CTA", "N", "LST1"),
+    "M1M2": ("MAGIC", "", "M1M2"),
+}
 
 
 def site_by_name(*names: str) -> Site | None:
@@ -36,14 +47,59 @@ def site_by_name(*names: str) -> Site | None:
     return next((known[_plain(name)] for name in names if _plain(name) in known), None)
 
 
+def instrument_name(telescop: str, instrume: str) -> str:
+    """Return the name of an instrument: TELESCOP, and INSTRUME if it names a place or an array that TELESCOP does not.
+
+    Names of data-taking periods or configurations, such as ``Epoch V6`` or ``H.E.S.S. Phase I``, are no part of it.
+
+    >>> instrument_name("CTA", "South"), instrument_name("CTAO-NORTH", "North"), instrument_name("CTA-N", "LST-1")
+    ('CTA South', 'CTAO-NORTH', 'CTA-N LST-1')
+    >>> instrument_name("", "LST1_M1_M2"), instrument_name("VERITAS", "Epoch V6"), instrument_name("HESS", "H.E.S.S. Phase I")
+    ('LST1_M1_M2', 'VERITAS', 'HESS')
+    """
+    of_instrume = _identity(instrume)
+    added = instrume.strip() if of_instrume.array else {"N": "North", "S": "South"}.get(of_instrume.place, "")
+    known = _identity(telescop)
+    is_new = of_instrume.array != known.array or of_instrume.place not in (known.place, "")
+    return f"{telescop} {added}".strip() if added and is_new else telescop
+
+
 def same_instrument(one: str, other: str) -> bool:
-    """Compare two instrument names (TELESCOP) regardless of spelling; an empty name matches any.
+    """Compare two names of instruments (`instrument_name`) regardless of spelling; an empty name matches any.
+
+    A name without a place or an array matches those with one.
 
     >>> same_instrument("HESS", "H.E.S.S."), same_instrument("CTAO-NORTH", "CTA-N"), same_instrument("CTA-N", "CTA-S")
     (True, True, False)
+    >>> same_instrument("LST-1", "CTA-N LST-1"), same_instrument("CTA-N", "LST-1"), same_instrument("LST1_M1_M2", "LST-1")
+    (True, True, False)
     """
-    first, second = _plain(one), _plain(other)
-    return first == second or not first or not second or ("CTA" in (first, second) and first[:3] == second[:3])
+    first, second = _identity(one), _identity(other)
+    is_cta = "CTA" in (first.name, second.name) and first.name[:3] == second.name[:3]
+    parts = zip(first[is_cta:], second[is_cta:], strict=True)
+    return all(ours == theirs or "" in (ours, theirs) for ours, theirs in parts)
+
+
+class _Identity(NamedTuple):
+    """Name of an instrument, as `_plain` makes it, its place (N, S or "") and its array or telescope ("" if not stated)."""
+
+    name: str
+    place: str
+    array: str
+
+
+@cache
+def _identity(name: str) -> _Identity:
+    plain = _plain(name)
+    for array, identity in _ARRAYS.items():
+        if plain.endswith(array):
+            return _Identity(*identity)
+    word = re.search("(?<![A-Z])(NORTH|SOUTH)(?![A-Z])", name.upper())
+    if word:
+        return _Identity(_plain(name.upper().replace(word[1], "")), word[1][0], "")
+    if plain in ("CTAN", "CTAS", "N", "S"):
+        return _Identity(plain[:-1], plain[-1], "")
+    return _Identity(plain, "", "")
 
 
 def _plain(name: str) -> str:

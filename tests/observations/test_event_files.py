@@ -251,6 +251,18 @@ def test_two_files_of_one_run(indir):
     assert read_event_list(runs.files(3)).obs_id == 3
 
 
+def test_files_of_event_classes(tmp_path):
+    """Files with event classes of the same run are an error of this run, which names the classes and what to do."""
+    one, two = (write_run(tmp_path / "in" / f"{name}.fits", EV_CLASS=name) for name in ("gold", "silver"))
+    write_run(tmp_path / "in" / "other.fits", 8, EV_CLASS="silver")
+    runs = open_runs(tmp_path / "in", "FILES")
+    assert list(runs.errors) == [7]
+    with raises("duplicate-run", one, two, "classes (gold and silver)", "list", "index", kind=DataError):
+        runs.files(7)
+    (tmp_path / "gold.txt").write_text("in/gold.fits\nin/other.fits\n")
+    assert not open_runs(tmp_path / "gold.txt", "FILES").errors
+
+
 def test_lists_of_files(indir, tmp_path):
     """A list contains paths relative to its own; missing files are errors, and repeated ones are read once."""
     listed = [

@@ -10,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 
 from bgnb import (
     DataError,
@@ -140,6 +141,88 @@ def test_values_of_a_catalogue():
             read_catalog(changed)
     with raises("bad-catalog", "no sources"):
         read_catalog(table[:0])
+
+
+def in_other_units(rows):
+    """Return known sources without units, in deg, hours, radians and galactic coordinates."""
+    known = read_catalog()[rows]
+    sky = SkyCoord(known["RA"], known["DEC"], unit="deg")
+    positions = {
+        "deg": (sky.ra.deg, sky.dec.deg),
+        "hours": (sky.ra.hour, sky.dec.deg),
+        "radians": (sky.ra.rad, sky.dec.rad),
+        "galactic": (sky.galactic.l.deg, sky.galactic.b.deg),
+    }
+    return {name: Table({"RA": np.array(ra), "DEC": np.array(dec)}) for name, (ra, dec) in positions.items()}
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(3, None, 21), slice(0, 100, 25)])
+def test_catalogue_without_units(rows):
+    """Known sources in hours, radians or galactic coordinates without units are refused, and used with units."""
+    tables = in_other_units(rows)
+    expected = read_catalog()[rows]
+    assert_allclose(read_catalog(tables["deg"])["RA"], expected["RA"])
+    for name, words in {"hours": ("hours", "unit"), "radians": ("radians", "unit"), "galactic": ("GLON", "GLAT")}.items():
+        with raises("bad-catalog", "catalog: ", *words):
+            read_catalog(tables[name])
+    tables["hours"]["RA"].unit = "hourangle"
+    for name in ("RA", "DEC"):
+        tables["radians"][name].unit = "rad"
+    tables["galactic"].rename_columns(["RA", "DEC"], ["GLON", "glat"])
+    for name in ("hours", "radians", "galactic"):
+        catalog = read_catalog(tables[name])
+        assert_allclose(catalog["RA"], expected["RA"], atol=1e-9)
+        assert_allclose(catalog["DEC"], expected["DEC"], atol=1e-9)
+        assert catalog["RA"].unit == catalog["DEC"].unit == "deg"
+        assert_allclose(read_catalog(catalog)["RA"], expected["RA"], atol=1e-9)
+
+
+def test_sources_without_known_ones():
+    """Many unknown sources whose ranges are those of hours or radians are refused unless they state deg."""
+    rng = np.random.default_rng(4)
+    dec = np.linspace(-50, 50, 12) + 0.7
+    for word, ra, latitude in (("hours", rng.uniform(0, 24, 12), dec), ("radians", rng.uniform(0, 6.28, 12), np.radians(dec))):
+        table = Table({"RA": ra, "DEC": latitude})
+        with raises("bad-catalog", word, "unit deg"):
+            read_catalog(table)
+        assert len(read_catalog(table[:9])) == 9
+        table["RA"].unit = table["DEC"].unit = "deg"
+        assert_allclose(read_catalog(table)["RA"], ra)
+
+
+def test_small_catalogues_are_accepted():
+    """Catalogues in deg are accepted: few sources, near (0, 0), in one field, known ones, or in the Galactic plane."""
+    rng = np.random.default_rng(6)
+    known = read_catalog()
+    plane = SkyCoord(rng.uniform(0, 360, 40) * u.deg, rng.normal(0, 1, 40) * u.deg, frame="galactic").icrs
+    low = known[known["RA"] < 24]
+    for ra, dec in (
+        ([1.0], [1.0]),
+        ([0.0, 3.0, 6.0], [0.0, -1.0, 1.5]),
+        (rng.uniform(0, 6, 9), rng.uniform(-1.5, 1.5, 9)),
+        (10 + rng.uniform(0, 3, 30), -40 + rng.uniform(0, 3, 30)),
+        (low["RA"], low["DEC"]),
+        (plane.ra.deg, plane.dec.deg),
+        (rng.uniform(0, 360, 300), rng.uniform(-90, 90, 300)),
+        (np.array(known["RA"]) - 360, known["DEC"]),
+    ):
+        table = Table({"RA": np.array(ra), "DEC": np.array(dec)})
+        assert_allclose(read_catalog(table)["DEC"], table["DEC"])
+
+
+def test_galactic_catalogue(tmp_path):
+    """Read GLON and GLAT in any unit, and name them in errors."""
+    Table({"glon": [6.28], "GLAT": [-5.784]}, units={"glon": "rad"}).write(tmp_path / "good.ecsv")
+    expected = SkyCoord(np.degrees(6.28) * u.deg, -5.784 * u.deg, frame="galactic").icrs
+    catalog = read_catalog(tmp_path / "good.ecsv")
+    assert catalog.colnames == ["NAME", "RA", "DEC", "EXTENSION"]
+    assert_allclose([catalog["RA"][0], catalog["DEC"][0]], [expected.ra.deg, expected.dec.deg])
+    with raises("bad-catalog", "GLAT of source 1", "95 deg"):
+        read_catalog(Table({"GLON": [1.0], "GLAT": [95.0]}))
+    with raises("bad-catalog", "column DEC"):
+        read_catalog(Table({"RA": [1.0], "GLON": [1.0], "GLAT": [5.0]}))
+    extended = Table({"RA": [1.0], "DEC": [2.0], "EXTENSION": MaskedColumn([30.0], mask=[False], unit="arcmin")})
+    assert_allclose(read_catalog(extended)["EXTENSION"], 0.5)
 
 
 def test_listed_runs_and_all_runs(runs):
