@@ -16,6 +16,7 @@ from bgnb.observations.consistency_checks import check_obs_id, check_run
 from bgnb.observations.coordinates import Site
 from bgnb.observations.event_list import EventList, HduLocation, RunFiles
 from bgnb.observations.event_selection import EventSelection
+from bgnb.observations.file_checks import check_files
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_header import HduClass
 from bgnb.observations.fits_table import FitsTable, read_tables
@@ -32,6 +33,7 @@ from bgnb.observations.gadf_keywords import (
 from bgnb.observations.moving_runs import Track, cut_into_pieces, track_of
 from bgnb.observations.run_pointing import header_altaz, pointing_of_events
 from bgnb.observations.run_times import cut_gaps, good_time_intervals, livetime_of, with_reference_times
+from bgnb.observations.sites import instrument_name
 
 _REFERENCE_TIME = {"MJDREFI", "MJDREFF", "MJDREF"}
 _COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP", "RA_PNT", "DEC_PNT")
@@ -94,6 +96,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
     findings = Findings(files.reading)
     selection = None if files.reading.events is None else EventSelection(files.reading.events)
     columns = _COLUMNS if selection is None else (*_COLUMNS, *selection.columns)
+    check_files(files, findings)
     tables = _read_hdus(files, findings.notes, columns, with_pointings=True)
     for table in tables.values():
         check_obs_id(files, table)
@@ -111,6 +114,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
     else:
         ra_pnt, dec_pnt = pointing_of_events(files, events, ra, dec, findings)
     threshold, limit = _energy_range(tables.get("AEFF"), findings)
+    names = (str(events.get(name, "")) for name in ("TELESCOP", "INSTRUME"))
     with located(events.where):
         event_list = EventList(
             obs_id=files.obs_id,
@@ -126,7 +130,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
             site=site,
             energy_threshold=threshold,
             energy_limit=limit,
-            telescop=re.sub("[^ -~]", "?", str(events.get("TELESCOP", ""))),  # ASCII, as FITS requires
+            telescop=re.sub("[^ -~]", "?", instrument_name(*names)),  # ASCII, as FITS requires
             n_tels=_n_tels(events, findings),
             simulated=is_simulated(events.get("OBJECT", "")),
             time_cut=good.stated - float(np.diff(good.intervals).sum()),

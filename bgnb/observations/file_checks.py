@@ -19,11 +19,13 @@ def check_files(files: RunFiles, findings: Findings) -> None:
         Receives the notes.
     """
     for path, stated in files.files.items():
+        if not path.is_file():
+            continue  # reading the run fails, with a message
         try:
             size = path.stat().st_size if stated.size else 0
             checksum = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if stated.md5 else ""
         except OSError:
-            continue  # reading the run fails, with a message
+            continue
         if stated.md5 - {checksum}:
             findings.note(f"{path}: the index states another checksum (MD5) than the file has; was the file replaced?")
         elif size != stated.size:

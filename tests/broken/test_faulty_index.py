@@ -110,7 +110,6 @@ UNUSABLE = {
         "hdu-index.fits.gz, HDU 1",
         "no event lists",
     ),
-    "positions are text": (column("RA_PNT", ["a", "b", "c"]), "bad-column", "column RA_PNT"),
     "positions not angles": (column("DEC_PNT", [1.0, 2.0, 3.0], "TeV"), "bad-unit", "column DEC_PNT", "'TeV'"),
     "the other scheme's directory": (
         lambda indir: [OBS(indir).unlink(), HDU(indir).unlink()],
