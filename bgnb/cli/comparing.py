@@ -24,7 +24,7 @@ def inspect(**arguments: Any) -> None:
     Reads and checks every run, which takes some seconds for hundreds of runs. Prints instrument, livetime,
     altitudes, energy thresholds, rates, known sources near the runs, the livetime in each group, the runs that are not
     usable, with the options that make them usable, and a command that makes models. OUTDIR, if given, contains all of
-    this and each run on a page, runs.html, and in runs.ecsv and report.json.
+    this and each run on a page, runs.html; runs.ecsv and report.json contain the tables.
 
     \b
     Examples:

@@ -3,6 +3,7 @@
 import json
 import shlex
 from html import unescape
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,37 +17,44 @@ import bgnb
 from bgnb.observations.run_selection import select_off_runs
 from tests.helpers.commands import output_of
 from tests.helpers.errors import raises
-from tests.helpers.run_files import ONTIME, TSTART, run, write_gadf
+from tests.helpers.run_files import ONTIME, TSTART, asymmetric_events, run, write_gadf
 
 NEAR, TRUNCATED, DRIFTING, PLACEHOLDER, DUPLICATES, BARE, GAP, GAP2 = 4, 5, 6, 7, 8, 9, 10, 12
 SOURCE = "<i>source</i>"
 TELESCOP = "<b>&T"
 
 
-def _with_gap(obs_id, start):
-    parts = run(obs_id, N_TELS=3)
-    time = parts["events"]["TIME"]
-    parts["events"]["TIME"] = np.where((time > TSTART + start) & (time < TSTART + start + 400), time - start, time)
-    order = np.argsort(parts["events"]["TIME"])
-    return parts | {"events": {name: values[order] for name, values in parts["events"].items()}}
+def _run(obs_id, **changes):
+    """Make a run whose events are around the pointing; all runs are more than 3 deg apart."""
+    parts = run(obs_id, **{"pointing": (80.0 - 4 * obs_id, 30.0 + 20 * obs_id)} | changes)
+    ra, dec = parts["RA_PNT"] - 0.5 / np.cos(np.radians(parts["DEC_PNT"])), parts["DEC_PNT"] - 0.3
+    return parts | {"events": asymmetric_events(np.random.default_rng(obs_id), 400 + obs_id, ra, dec)}
+
+
+def _run_with_gap(obs_id, start):
+    """Make a run without events in 400 s."""
+    parts = _run(obs_id, N_TELS=3)
+    time = parts["events"]["TIME"] - TSTART
+    parts["events"]["TIME"] = TSTART + np.sort(np.where((time > start) & (time < start + 400), time - start, time))
+    return parts
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """Write runs of all kinds, and a catalogue with a source near one of them, 2.5 deg from the pointing."""
+    """Write runs of all kinds, and a catalogue with an extended source 3.2 deg from the pointing of one of them."""
     path = tmp_path_factory.mktemp("inspect") / "my runs"
     below = {"RA_PNT": 10.0, "DEC_PNT": 60.0, "pointing": (60.0, 20.0)}
     parts = [
-        run(1),
-        run(2, threshold=0.45, n_events=500),
-        run(NEAR),
-        run(TRUNCATED),
-        run(DRIFTING, OBS_MODE="DRIFT"),
-        run(PLACEHOLDER, **below),
-        run(DUPLICATES),
-        run(BARE, threshold=None),
-        _with_gap(GAP, 600),
-        _with_gap(GAP2, 500),
+        _run(1),
+        _run(2, threshold=0.45),
+        _run(NEAR),
+        _run(TRUNCATED),
+        _run(DRIFTING, OBS_MODE="DRIFT"),
+        _run(PLACEHOLDER, **below),
+        _run(DUPLICATES),
+        _run(BARE, threshold=None),
+        _run_with_gap(GAP, 600),
+        _run_with_gap(GAP2, 500),
     ]
     events = next(each for each in parts if each["OBS_ID"] == DUPLICATES)["events"]
     for values in events.values():
@@ -55,8 +63,9 @@ def directory(tmp_path_factory):
     file = path / "data" / f"run{TRUNCATED}.fits.gz"
     file.write_bytes(file.read_bytes()[:-1000])
     near = next(each for each in parts if each["OBS_ID"] == NEAR)
-    position = SkyCoord(near["RA_PNT"], near["DEC_PNT"], unit="deg").directional_offset_by(40 * u.deg, 2.5 * u.deg)
+    position = SkyCoord(near["RA_PNT"], near["DEC_PNT"], unit="deg").directional_offset_by(40 * u.deg, 3.2 * u.deg)
     sources = Table({"NAME": [SOURCE, "other"], "RA": [position.ra.deg, 300.0], "DEC": [position.dec.deg, 85.0]})
+    sources["EXTENSION"] = [0.2, 0.0]
     sources.write(path.parent / "sources.ecsv")
     return path
 
@@ -92,7 +101,7 @@ def _pointings(header, intervals, step):
     pieces = []
     for start, stop in intervals:
         edges = np.linspace(start, stop, int(np.ceil((stop - start) / step)) + 1)
-        pieces += zip(edges[:-1], edges[1:], strict=True)
+        pieces += pairwise(edges)
     pieces = np.array(pieces)
     zero = Time(header["MJDREFI"], header["MJDREFF"], format="mjd", scale="tt")
     site = EarthLocation.from_geodetic(*(header[name] for name in ("GEOLON", "GEOLAT")), header.get("ALTITUDE", 0))
@@ -180,14 +189,12 @@ def test_sources_agree_with_astropy(directory, inspection):
     assert inspection.table["SOURCE"].tolist() == [sources["NAME"][row] for row in distance.argmin(axis=1)]
     far = inspection.table["OBS_ID"][inspection.table["FAR"]].tolist()
     assert far == list(select_off_runs(runs, sources).kept)
-    near = distance < 3
-    assert near[:, 0].sum() >= 1
-    expected = {
-        name: (near[:, column].sum(), distance[near[:, column], column].min())
-        for column, name in enumerate(sources["NAME"])
-        if near[:, column].any()
-    }
-    assert {row["NAME"]: (row["RUNS"], pytest.approx(row["NEAREST"])) for row in inspection.sources} == expected
+    expected = {}
+    for name, extension, distances in zip(sources["NAME"], sources["EXTENSION"], distance.T, strict=True):
+        if (near := distances[distances < 3 + 2 * extension]).size:
+            expected[name] = (near.size, pytest.approx(near.min()))
+    assert SOURCE in expected
+    assert {row["NAME"]: (row["RUNS"], row["NEAREST"]) for row in inspection.sources} == expected
 
 
 def test_page_shows_all_runs(directory, tmp_path):
@@ -204,11 +211,13 @@ def test_page_shows_all_runs(directory, tmp_path):
     assert TELESCOP in unescape(page)
     table = Table.read(tmp_path / "out" / "runs.ecsv")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
+    runs = page.partition("All runs")[2]
     assert table["OBS_ID"].tolist() == [each["obs_id"] for each in report["runs"]]
     for row, each in zip(table, report["runs"], strict=True):
-        assert page.count(f"<td class=number>{row['OBS_ID']}<td") == 1
+        mark = "" if row["STATUS"] == "usable" else "skipped"
+        assert runs.count(f"<tr class='{mark}'><td class=number>{row['OBS_ID']}<td") == 1
         assert (each["livetime_s"] is None) == np.ma.is_masked(row["LIVETIME"])
-        assert row["REASON"] in unescape(page)
+        assert each["reason"] in unescape(runs)
     for text in report["summary"].values():
         assert text in printed
     assert report["command"] in printed
@@ -237,18 +246,18 @@ def test_list_and_edges_are_in_command(directory, tmp_path):
     """A list of runs, edges and a condition are part of the command; time outside the edges is stated."""
     listed = tmp_path / "list.txt"
     listed.write_text(f"1\n2\n{NEAR}\n")
-    arguments = {"select": listed, "alt_edges": "0,60", "az_edges": [-90, 270], "events": "ENERGY > 0.2", "progress": False}
+    arguments = {"select": listed, "alt_edges": "0,68", "az_edges": [-90, 270], "events": "ENERGY > 0.2", "progress": False}
     found = bgnb.inspect(directory, "GADF", **arguments)
     words = shlex.split(found.command)
     options = dict(zip(words[5::2], words[6::2], strict=True))
     assert options["--select"] == str(listed)
-    assert (options["--alt-edges"], options["--az-edges"]) == ("0,60", "-90,270")
+    assert (options["--alt-edges"], options["--az-edges"]) == ("0,68", "-90,270")
     assert options["--events"] == "ENERGY > 0.2"
     with fits.open(directory / "data" / "run1.fits.gz") as hdus:
         assert found.table["EVENTS"][0] == np.sum(hdus["EVENTS"].data["ENERGY"] > 0.2)
-    inside = [obs_id for obs_id in (1, 2, NEAR) if obs_id % 2]  # at altitudes of 55.5 and 75 deg
-    assert found.groups["RUNS"].tolist() == [len(inside)]
-    assert found.outside == pytest.approx(sum(1500 + obs_id for obs_id in (2, NEAR)) / 3600)
+    assert found.groups["RUNS"].tolist() == [1]  # NEAR is at an altitude of 64 deg, 1 and 2 of 76 and 72 deg
+    assert found.groups["LIVETIME"][0] == pytest.approx((1500 + NEAR) / 3600)
+    assert found.outside == pytest.approx((1501 + 1502) / 3600)
     with raises("not-found", "99"):
         bgnb.inspect(directory, "GADF", select=[99], progress=False)
 
@@ -256,7 +265,7 @@ def test_list_and_edges_are_in_command(directory, tmp_path):
 def test_several_instruments_are_noted(tmp_path):
     """Runs of two instruments are not mixed, so that the command asks for a list; an azimuth range passes north."""
     pointings = ((70.0, 350.0), (65.0, 20.0), (60.0, 5.0))
-    parts = [run(n, TELESCOP="AB"[n == 3], pointing=each) for n, each in enumerate(pointings, 1)]
+    parts = [_run(n, TELESCOP="AB"[n == 3], pointing=each) for n, each in enumerate(pointings, 1)]
     found = bgnb.inspect(write_gadf(tmp_path / "runs", parts), "GADF", progress=False)
     assert "A, 4 telescopes (2 runs); B, 4 telescopes (1 run)" in found.summary["instrument"]
     assert "--select FILE" in found.command
@@ -270,12 +279,12 @@ def test_simulated_runs_have_no_sources(tmp_path):
     found = bgnb.inspect(tmp_path / "runs", "FILES", progress=False)
     assert not len(found.sources)
     assert shlex.split(found.command)[-2:] == ["--select", "all"]
-    for file in (tmp_path / "runs").rglob("*.fits.gz"):
-        file.write_bytes(file.read_bytes()[:-500]) if "run" in file.name else None
+    for file in (tmp_path / "runs" / "data").glob("*.fits.gz"):
+        file.write_bytes(file.read_bytes()[:-500])
     broken = bgnb.inspect(tmp_path / "runs", "GADF", progress=False)
     assert broken.command == ""
     assert list(broken.summary) == ["runs"]
-    assert str(broken).count("truncated") == 1
+    assert "truncated: 2 runs (1, 2)" in output_of("inspect", tmp_path / "runs", "GADF")
 
 
 @pytest.mark.slow
