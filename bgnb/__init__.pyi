@@ -39,6 +39,8 @@ from .simulation.true_model import TrueModel, make_test_bg_cube_model
 from .simulation.true_reco import make_true_reco
 from .validation.check_runs import RunChecks, check_runs
 from .validation.compare_models import ModelComparison, compare_models
+from .validation.inspect_runs import inspect
+from .validation.inspection import Inspection
 from .validation.result import Validation
 from .validation.run_prediction import Grid, RunPrediction
 from .validation.validate import cross_validate, validate
@@ -56,6 +58,7 @@ __all__ = [
     "DataError",
     "EventList",
     "Grid",
+    "Inspection",
     "Method",
     "ModelComparison",
     "ModelDirectory",
@@ -86,6 +89,7 @@ __all__ = [
     "dashboards",
     "fit_spline",
     "gammapy",
+    "inspect",
     "make_bg_cube_models",
     "make_epoch_models",
     "make_model",

@@ -28,6 +28,15 @@ def hess_data() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def other_data() -> Path:
+    """Public data of other telescopes."""
+    path = Path(os.environ.get("BGNB_OTHER_DATA", Path(__file__).parents[2] / "shared" / "other-telescopes"))
+    if not (path / "cta-1dc").exists():
+        pytest.skip(f"needs public data of CTA and MAGIC in {path}; set BGNB_OTHER_DATA to where they are")
+    return path
+
+
 @pytest.fixture(params=["isal", "zlib"])
 def engine(request, monkeypatch) -> str:
     """Compress and decompress with this engine."""

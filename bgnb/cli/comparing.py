@@ -9,7 +9,35 @@ import click
 
 from bgnb.cli.options_from_settings import Command, config, overwrite, settings, warn
 from bgnb.production.settings import CubeBinning, ProductionSettings
-from bgnb.validation.settings import CrossValidationSettings, RunCheckSettings, ValidationSettings
+from bgnb.validation.settings import CrossValidationSettings, InspectionSettings, RunCheckSettings, ValidationSettings
+
+
+@click.command(no_args_is_help=True, cls=Command)
+@click.argument("indir", type=click.Path(path_type=Path))
+@click.argument("scheme")
+@click.argument("outdir", type=click.Path(path_type=Path), required=False)
+@settings(InspectionSettings)
+@overwrite
+def inspect(**arguments: Any) -> None:
+    """Describe a directory of runs, before models are made.
+
+    Reads and checks every run, which takes some seconds for hundreds of runs. Prints instrument, livetime,
+    altitudes, energy thresholds, rates, known sources near the runs, the livetime in each group, the runs that are not
+    usable, with the options that make them usable, and a command that makes models. OUTDIR, if given, contains all of
+    this and each run on a page, runs.html; runs.ecsv and report.json contain the tables.
+
+    \b
+    Examples:
+      bgnb inspect hess-dl3-dr1 GADF
+      bgnb inspect hess-dl3-dr1 GADF overview --alt-edges 0,45,90
+    """
+    from bgnb.validation.inspect_runs import inspect
+
+    click.echo(str(inspect(**arguments)))
+    if out := arguments["outdir"]:
+        click.echo(
+            f"The page of all runs is {out / 'runs.html'}; their table is in {out / 'runs.ecsv'} and {out / 'report.json'}"
+        )
 
 
 @click.command(no_args_is_help=True, cls=Command)

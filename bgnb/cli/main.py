@@ -13,6 +13,7 @@ from bgnb.cli import comparing, models, notebooks, simulations
 
 #: Commands by purpose, in the order of typical use.
 COMMANDS: Mapping[str, tuple[click.Command, ...]] = {
+    "Runs": (comparing.inspect,),
     "Models": (models.make_bg_cube_models, models.merge, models.check, models.attach),
     "Validation": (comparing.validate, comparing.cross_validate, comparing.check_runs, comparing.compare_models),
     "Simulations": (simulations.make_true_reco, simulations.make_test_dataset, simulations.make_test_bg_cube_model),

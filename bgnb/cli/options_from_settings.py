@@ -134,7 +134,7 @@ def _option(name: str, declared: Declaration, default: Any) -> Callable[[Any], A
         more |= {"nargs": 2, "type": kind.type}
     else:
         more |= {"type": str, "multiple": kind.multiple}
-    shown: bool | str = declared.default_text or (default is not None and not isinstance(kind, Flag))
+    shown: bool | str = declared.default_text or (default not in (None, ()) and not isinstance(kind, Flag))
     more |= {"default": default, "show_default": shown, "help": declared.help, "aliases": declared.aliases}
     return click.option(names, name, cls=SettingOption, **more)
 

@@ -11,6 +11,7 @@ from bgnb._util.settings_groups import Choice, Number, Numbers, SettingsGroup, V
 from bgnb.observations.reading_settings import ReadingSettings
 from bgnb.production.settings import (
     CubeBinning,
+    GroupEdges,
     Grouping,
     ProductionSettings,
     RunSelection,
@@ -180,3 +181,13 @@ class RunCheckSettings(SettingsGroup):
     model_lookup: Any = model_lookup_setting()
     reading: ReadingSettings = field(default_factory=ReadingSettings)
     on_error: Any = on_error_setting()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectionSettings(SettingsGroup):
+    """Settings of `bgnb.inspect`."""
+
+    select: Any = select_setting("all")
+    catalog: Any = catalog_setting()
+    edges: GroupEdges = field(default_factory=GroupEdges)
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
