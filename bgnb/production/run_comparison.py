@@ -12,6 +12,7 @@ from bgnb.cubes.event_cuts import RunCounts, add_pieces
 from bgnb.cubes.stack import Stack
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import separation
+from bgnb.observations.datastore import Runs
 from bgnb.observations.findings import Findings
 from bgnb.production.count_chunks import Counted, Key, count_chunk
 from bgnb.production.plan import Plan
@@ -46,7 +47,7 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
     """
     runs = {obs_id: add_pieces(list(pieces.values())) for obs_id, pieces in counted.pieces.items()}
     findings, errors = Findings(plan.runs.reading), {}
-    for obs_id, error in {**_low_rates(plan, runs), **_copies(plan, runs)}.items():
+    for obs_id, error in unlikely_runs(plan.runs, runs).items():
         try:
             findings.refuse(error)
         except DataError as refused:
@@ -62,19 +63,37 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
     return Counted(kept, {**counted.errors, **errors}), notes
 
 
-def _copies(plan: Plan, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:
+def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, DataError]:
+    """Find copies of runs, and runs with far fewer events than runs of similar altitude.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The directory.
+    counted : mapping of int to RunCounts
+        Numbers of events of runs, by OBS_ID.
+
+    Returns
+    -------
+    dict of int to DataError
+        Errors by OBS_ID.
+    """
+    return {**_low_rates(runs, counted), **_copies(runs, counted)}
+
+
+def _copies(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:
     """Find runs whose events are those of another run."""
     first: dict[tuple[int, int], int] = {}
     found = {}
     for obs_id, run in runs.items():
         other = first.setdefault((run.fingerprint, run.events), obs_id)
         if run.fingerprint and other != obs_id:
-            where = plan.runs.files(obs_id).events.path
+            where = directory.files(obs_id).events.path
             found[obs_id] = DataError("duplicate-run", f"{where}: run {obs_id} has the same events as run {other}")
     return found
 
 
-def _low_rates(plan: Plan, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:
+def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:
     """Find runs with far fewer events than runs of similar altitude."""
     known = [run for run in runs.values() if run.alt_pnt is not None and run.ontime_s]
     altitude = np.array([run.alt_pnt for run in known], dtype=float)
@@ -89,7 +108,7 @@ def _low_rates(plan: Plan, runs: Mapping[int, RunCounts]) -> dict[int, DataError
             continue
         expected = float(np.median(rate[alike])) * ontime[row]
         if expected >= _MIN_EXPECTED and run.events < tolerances.MIN_RATE * expected:
-            where = plan.runs.files(run.obs_id).events.path
+            where = directory.files(run.obs_id).events.path
             text = f"run {run.obs_id} has {run.events} events; at the rate of other runs at similar altitude it would be"
             found[run.obs_id] = DataError("low-rate", f"{where}: {text} {expected:.0f}")
     return found

@@ -16,15 +16,18 @@ from astropy.table import Table
 from bgnb._util.errors import DataError, enumerate_values
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
+from bgnb.cubes.event_cuts import RunCounts
 from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.coordinates import date_of, separation
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_list import EventList
 from bgnb.observations.event_reader import read_event_list
+from bgnb.observations.findings import Findings
 from bgnb.observations.groups import OUTSIDE, ObservationGroups
 from bgnb.observations.reading_settings import ALLOWED, TRUSTED, ReadingSettings
 from bgnb.observations.run_selection import EXCLUSION_RADIUS, RunList, notes_on_catalog, read_catalog, select_runs
+from bgnb.production.run_comparison import unlikely_runs
 from bgnb.validation.inspection import GROUPS, REASONS, RUNS, SOURCES, USABLE, Inspection, make_table
 from bgnb.validation.inspection_page import to_page
 from bgnb.validation.settings import InspectionSettings
@@ -87,6 +90,7 @@ def inspect(
         runs = runs.subset(settings.select)
     rows: dict[int, dict[str, Any]] = _sources_of_runs(runs, catalog)
     errors: dict[int, DataError] = {}
+    counted: dict[int, RunCounts] = {}
     livetimes: dict[int, dict[int, float]] = {}
     notes: dict[int, tuple[str, ...]] = {}
     with progress_bar(len(runs), "run", progress) as bar:
@@ -96,7 +100,7 @@ def inspect(
                     row |= {"STATUS": left_out[obs_id].kind, "REASON": left_out[obs_id].detail}
                     continue
                 events = read_event_list(runs.files(obs_id))
-                notes[obs_id] = events.notes
+                notes[obs_id], counted[obs_id] = events.notes, RunCounts.of(events)
                 row |= _row(events)
                 for group_id, seconds in _livetime_in_groups(events, settings.edges.groups).items():
                     livetimes.setdefault(group_id, {})[obs_id] = seconds
@@ -105,6 +109,14 @@ def inspect(
                 row |= {"STATUS": error.code, "REASON": error.message}
             finally:
                 bar.update()
+    unlikely = Findings(reading)
+    for obs_id, error in unlikely_runs(runs, counted).items():
+        try:
+            unlikely.refuse(error)
+        except DataError as refused:
+            rows[obs_id] |= {"STATUS": refused.code, "REASON": refused.message}
+            for seconds_of in livetimes.values():
+                seconds_of.pop(obs_id, None)
     usable_with = _try_options(Path(indir), scheme, reading, errors)
     outside = sum(livetimes.pop(OUTSIDE, {}).values()) / 3600
     real = rows.keys() if settings.catalog is not None else rows.keys() - runs.simulated
@@ -117,7 +129,8 @@ def inspect(
         outside=outside,
         sources=_sources([row["near"] for obs_id, row in rows.items() if obs_id in real]),
         reasons=_reasons(rows, usable_with),
-        notes=dict.fromkeys([*runs.notes, *notes_on_catalog(runs, rows, settings.catalog)], ()) | _notes_by_kind(notes),
+        notes=dict.fromkeys([*runs.notes, *unlikely.notes, *notes_on_catalog(runs, rows, settings.catalog)], ())
+        | _notes_by_kind(notes),
         command=_command(str(indir), scheme, settings, rows, usable_with, simulated=not real),
     )
     if outdir is not None:
@@ -189,7 +202,7 @@ def _sources(near: Iterable[Mapping[str, float]]) -> Table:
 def _groups(groups: ObservationGroups, livetimes: Mapping[int, Mapping[int, float]], rows: Mapping[int, Any]) -> Table:
     """Return the table of the groups with runs, from livetimes in s by GROUP_ID and OBS_ID."""
     found = []
-    for group_id, seconds in sorted(livetimes.items()):
+    for group_id, seconds in sorted((group_id, seconds) for group_id, seconds in livetimes.items() if seconds):
         far = [value for obs_id, value in seconds.items() if rows[obs_id]["FAR"]]
         row = dict(zip(groups.table.colnames, groups.table[group_id], strict=True))
         row |= {"RUNS": len(seconds), "LIVETIME": sum(seconds.values()) / 3600}
