@@ -110,9 +110,9 @@ def inspect(
             finally:
                 bar.update()
     unlikely = Findings(reading)
-    for obs_id, error in unlikely_runs(runs, counted).items():
+    for obs_id, unlikely_error in unlikely_runs(runs, counted).items():
         try:
-            unlikely.refuse(error)
+            unlikely.refuse(unlikely_error)
         except DataError as refused:
             rows[obs_id] |= {"STATUS": refused.code, "REASON": refused.message}
             for seconds_of in livetimes.values():
@@ -120,6 +120,7 @@ def inspect(
     usable_with = _try_options(Path(indir), scheme, reading, errors)
     outside = sum(livetimes.pop(OUTSIDE, {}).values()) / 3600
     real = rows.keys() if settings.catalog is not None else rows.keys() - runs.simulated
+    on_all = [*runs.notes, *unlikely.notes, *notes_on_catalog(runs, rows, settings.catalog)]
     result = Inspection(
         runs=runs,
         scheme=scheme,
@@ -129,8 +130,7 @@ def inspect(
         outside=outside,
         sources=_sources([row["near"] for obs_id, row in rows.items() if obs_id in real]),
         reasons=_reasons(rows, usable_with),
-        notes=dict.fromkeys([*runs.notes, *unlikely.notes, *notes_on_catalog(runs, rows, settings.catalog)], ())
-        | _notes_by_kind(notes),
+        notes=dict.fromkeys(on_all, ()) | _notes_by_kind(notes),
         command=_command(str(indir), scheme, settings, rows, usable_with, simulated=not real),
     )
     if outdir is not None:
