@@ -148,7 +148,7 @@ def test_skipped_runs_name_options(inspection):
     reasons = {row["REASON"]: row for row in inspection.reasons}
     expected = {
         "truncated": (TRUNCATED, ""),
-        "unsupported-mode": (DRIFTING, ""),
+        "unsupported-mode": (DRIFTING, "1 usable with --allow unsupported-mode"),
         "below-horizon": (PLACEHOLDER, "1 usable with --pointing header"),
         "duplicate-events": (DUPLICATES, "1 usable with --allow duplicate-events"),
     }
