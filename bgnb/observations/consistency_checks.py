@@ -23,6 +23,8 @@ from bgnb.observations.run_pointing import check_altaz, check_tracking, sample_r
 _OTHER_FRAMES = ("FK4", "FK4-NO-E", "GAPPT", "CIRS", "GALACTIC", "ECLIPTIC")
 #: Modes in which the field of view does not track one position on the sky, or telescopes point to different positions.
 _OTHER_MODES = ("DRIFT", "SLEW", "SCAN", "RASTER", "DIVERGENT")
+#: Columns whose values are types or classes of events.
+CLASSES = ("EVENT_TYPE", "EVENT_CLASS", "IS_GAMMA")
 _MIN_EVENTS_FOR_MEDIAN = 20
 # Minimum number of events for checks of their distribution.
 _MIN_EVENTS = 100
@@ -79,6 +81,8 @@ def check_run(
     if not moving:
         _check_detxy(table, run, findings)
     _note_steps(run, findings)
+    if findings.reading.events is None:
+        _note_classes(table, findings)
     livetime, count = files.index.get("LIVETIME"), files.index.get("EVENT_COUNT")
     if "LIVETIME" in table.cards and livetime and abs(livetime - run.livetime) > 1e-3 * run.livetime and abs(run.time_cut) < 1:
         findings.note("LIVETIME of the index differs from that of the events, which is used")
@@ -141,6 +145,14 @@ def _check_threshold(table: FitsTable, run: EventList, findings: Findings) -> No
     if below > tolerances.BELOW_THRESHOLD:
         text = f"{below:.1%} of the events are below LO_THRES = {run.energy_threshold:g} TeV; is it in GeV, or a logarithm?"
         findings.refuse(table.error("bad-threshold", text))
+
+
+def _note_classes(table: FitsTable, findings: Findings) -> None:
+    """Note a run whose events are of several types or classes."""
+    for name in CLASSES:
+        values = table.columns.get(name)
+        if values is not None and len(values) and (several := np.unique(values, axis=0))[1:].size:
+            findings.note(f"events have {len(several)} different values of {name}, and all count; --events selects some")
 
 
 def _note_steps(run: EventList, findings: Findings) -> None:

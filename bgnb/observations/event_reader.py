@@ -12,7 +12,7 @@ import numpy as np
 from bgnb._util.arrays import Bools, Floats
 from bgnb._util.errors import DataError, located
 from bgnb.observations import tolerances
-from bgnb.observations.consistency_checks import check_obs_id, check_run
+from bgnb.observations.consistency_checks import CLASSES, check_obs_id, check_run
 from bgnb.observations.coordinates import Site
 from bgnb.observations.event_list import EventList, HduLocation, RunFiles
 from bgnb.observations.event_selection import EventSelection
@@ -36,7 +36,7 @@ from bgnb.observations.run_times import cut_gaps, good_time_intervals, livetime_
 from bgnb.observations.sites import instrument_name
 
 _REFERENCE_TIME = {"MJDREFI", "MJDREFF", "MJDREF"}
-_COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP", "RA_PNT", "DEC_PNT")
+_COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP", "RA_PNT", "DEC_PNT", *CLASSES)
 _REQUIRED = ("TIME", "RA", "DEC", "ENERGY")
 # Maximum angle of periodic columns and keywords, deg: larger ones are not angles.
 _MAX_ANGLE = 720.0

@@ -197,6 +197,11 @@ RESOLVED = {
         0.0,
         "energies are rounded",
     ),
+    "types of events": (
+        with_column("EVENT_TYPE", lambda table: np.arange(len(table)) % 3),
+        0.0,
+        "3 different values of EVENT_TYPE",
+    ),
     "text in N_TELS": (in_header(N_TELS="four"), 0.0, "N_TELS is not a number"),
     "event number of the index": (
         in_index("obs-index", lambda table: table.add_column([17, 17, 17], name="EVENT_COUNT")),
