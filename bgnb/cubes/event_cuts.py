@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class RunCounts:
     simulated: bool = False
     mjd: float | None = None
     selection: str = ""
-    fingerprint: int = 0
+    fingerprint: int = field(default=0, compare=False)  # not in files
 
     @property
     def counts(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.compare import note_on_rates
@@ -67,6 +67,8 @@ class AttachedRun:
         Minimum and maximum energy, TeV, of a background continued beyond the energies of the models.
     epoch : str
         Epoch of its models, "" if they are for all runs.
+    notes : tuple of str
+        Notes on the run, see ``docs/checks.md``.
     """
 
     obs_id: int
@@ -79,6 +81,7 @@ class AttachedRun:
     coverage: Coverage | None = None
     continued_tev: tuple[float, float] | None = None
     epoch: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def predicted_over_observed(self) -> float | None:
@@ -92,6 +95,7 @@ class AttachedRun:
         status = "attached" if self.reason is None else "left_out"
         entry = asdict(self) | {"reason": None if self.reason is None else str(self.reason)}
         entry |= {"norm": self.norm and self.norm.as_dict(), "predicted_over_observed": self.predicted_over_observed}
+        entry["notes"] = list(self.notes)
         return {"obs_id": entry.pop("obs_id"), "status": status, **entry}
 
 
@@ -273,6 +277,8 @@ def attach(
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
             (
                 *runs.notes,
+                *_notes_of_runs(attached),
+                *(_note_on_selection(settings.background.reading.events) if settings.background.reading.events else ()),
                 *of_models,
                 *_note_on_rates(attached),
                 *(notes_on_catalog(runs, norms, settings.background.catalog) if settings.background.norm == "run" else ()),
@@ -311,8 +317,22 @@ def _attached(background: RunBackground) -> AttachedRun:
         missing=() if states_site else ("site",),
         norm=background.norm,
         coverage=background.coverage,
+        notes=background.run.notes,
         continued_tev=(float(energies[0]), float(energies[-1])) if background.is_continued else None,
     )
+
+
+def _notes_of_runs(attached: Sequence[AttachedRun]) -> list[str]:
+    """Return the notes on runs, each with the OBS_IDs of the runs concerned."""
+    affected: dict[str, list[int]] = {}
+    for run in attached:
+        for note in run.notes:
+            affected.setdefault(note, []).append(run.obs_id)
+    return [f"{note}: run {enumerate_values(obs_ids)}" for note, obs_ids in affected.items()]
+
+
+def _note_on_selection(condition: str) -> list[str]:
+    return [f"the backgrounds are those of events with {condition}; Gammapy reads all events, unless they are selected as well"]
 
 
 def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:

@@ -126,7 +126,7 @@ class RunBackgrounds:
         models, settings = self._models, self._settings
         run, header = read_event_list(files), read_events_header(replace(files, index={}))
         models.check_instrument(run)
-        alt_pnt, az_pnt = run.mean_pointing
+        ((alt_pnt,), (az_pnt,)) = run.field_of_view.pointing_altaz(np.zeros(1))
         found = models.mean_rate_for(run, settings.model_lookup)
         at_centers = self._at_bin_centers(found)
         rate = continue_to_events(at_centers, run)
@@ -148,6 +148,7 @@ class RunBackgrounds:
             livetime=run.livetime,
             scatter=models.scatter,
         )
+        selected = {"EVENTSEL": run.selection} if run.selection else {}
         groups = ", ".join(f"{group_id}: {weight:.4f}" for group_id, weight in found.weights.items())
         return RunBackground(
             run=run,
@@ -161,7 +162,7 @@ class RunBackgrounds:
             of_models=norm.of_models[np.ix_(nearest, nearest)],
             coverage=coverage(run, at_centers.axes, models.fovalign),
             is_continued=len(energy) > at_centers.axes.shape[0],
-            keywords=keywords | {"OBS_ID": run.obs_id, "GROUPS": groups} | norm_keywords(norm),
+            keywords=keywords | selected | {"OBS_ID": run.obs_id, "GROUPS": groups} | norm_keywords(norm),
         )
 
     def _at_bin_centers(self, found: RateForRun) -> Cube:

@@ -65,6 +65,8 @@ class Runs:
         Errors of files of unknown runs.
     reading : `~bgnb.observations.reading_settings.ReadingSettings`
         How runs are read.
+    without_altaz : frozenset of int
+        OBS_IDs of runs whose ALT_PNT or AZ_PNT is not stated in the index.
     """
 
     path: Path
@@ -74,6 +76,7 @@ class Runs:
     notes: tuple[str, ...] = ()
     file_errors: tuple[DataError, ...] = ()
     reading: ReadingSettings = field(default_factory=ReadingSettings)
+    without_altaz: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -144,6 +147,8 @@ class Runs:
             raise DataError("bad-index", f"{self.path}: the index has no event list for run {obs_id}") from None
         values = {name: self._columns[name][row].item() for name in _INDEX_ROW if name in self._columns}
         known = {name: value for name, value in values.items() if value == value}  # not NaN
+        if obs_id in self.without_altaz:
+            known = {name: value for name, value in known.items() if name not in ("ALT_PNT", "AZ_PNT")}
         return replace(files, index={**self.table.meta, **known}, reading=self.reading)
 
 
@@ -274,7 +279,7 @@ def _open_gadf(path: Path, reading: ReadingSettings) -> Runs:
         message = f"event lists of runs missing in {index.path.name} are ignored: {enumerate_values(unknown)}"
         notes.append(f"{hdus.where}: {message}")
     errors = {obs_id: error for obs_id, error in errors.items() if obs_id in known} | dict(runs.errors)
-    return _with_pointings(replace(runs, locations=locations, errors=errors, notes=(*runs.notes, *notes)), index.where)
+    return _with_pointings(replace(runs, locations=locations, errors=errors, notes=(*runs.notes, *notes)), reading, index.where)
 
 
 def _open_hess(path: Path, reading: ReadingSettings) -> Runs:
@@ -285,11 +290,11 @@ def _open_hess(path: Path, reading: ReadingSettings) -> Runs:
         events, aeff = (hess_run_file(path, obs_id, kind) for kind in ("events", "aeff_2d"))
         gti = HduLocation(events, "GTI", optional=True)
         locations[obs_id] = RunFiles(obs_id, HduLocation(events, "EVENTS"), gti, HduLocation(aeff, 1))
-    return _with_pointings(replace(runs, locations=locations), index.where)
+    return _with_pointings(replace(runs, locations=locations), reading, index.where)
 
 
 def _open_files(path: Path, reading: ReadingSettings) -> Runs:
-    return _with_pointings(Runs(path, **vars(find_runs(path, path_variables=expands_variables(reading)))))
+    return _with_pointings(Runs(path, **vars(find_runs(path, path_variables=expands_variables(reading)))), reading)
 
 
 def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] | None = None) -> Runs:
@@ -404,7 +409,8 @@ class _HduIndex(Mapping[int, RunFiles]):
     def _file(self, rows: Collection[int]) -> FileState:
         """Return size and checksum of a file, of which these are the rows; SIZE may also be that of each HDU."""
         sizes, sums = ({column[row].item() for row in rows} for column in self.stated)
-        return FileState(size=int(sizes.pop()) if len(rows) > 1 and len(sizes) == 1 else 0, md5=frozenset(sums - {""}))
+        size = sizes.pop() if len(rows) > 1 and len(sizes) == 1 else 0
+        return FileState(size=int(size) if np.isfinite(size) else 0, md5=frozenset(sums - {""}))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.rows)
@@ -491,7 +497,7 @@ def _shared_event_lists(index: _HduIndex) -> dict[int, int]:
     return shared
 
 
-def _with_pointings(runs: Runs, where: str = "") -> Runs:
+def _with_pointings(runs: Runs, reading: ReadingSettings, where: str = "") -> Runs:
     """Take pointings that are missing in the index from the headers of events, and check all of them."""
     table, errors = runs.table.copy(), dict(runs.errors)
     origin: dict[int, str] = {}
@@ -500,11 +506,18 @@ def _with_pointings(runs: Runs, where: str = "") -> Runs:
     for name in [name for name in _POINTING if name not in table.colnames]:
         table[name] = np.full(len(table), np.nan)
         table[name].unit = "deg"
+    computed = reading.pointing == "computed"
+    for name in ("ALT_PNT", "AZ_PNT") if computed else ():
+        table[name][:] = np.nan
+    filled = [np.flatnonzero(~np.isfinite(table[name])) for name in ("ALT_PNT", "AZ_PNT")]
     for row in np.flatnonzero(~np.all([np.isfinite(table[name]) for name in _POINTING], axis=0)):
         obs_id = int(table["OBS_ID"][row])
         try:
             files = runs.files(obs_id)
-            pointing, origin[obs_id] = _read_pointing(files), f"{where}, or {files.events.path}"
+            pointing, origin[obs_id] = (
+                pointing_of(read_events_header(files), stated=not computed),
+                f"{where}, or {files.events.path}",
+            )
         except DataError as error:
             errors[obs_id] = DataError(error.code, error.message)  # a traceback would keep the content of files
             continue
@@ -519,11 +532,8 @@ def _with_pointings(runs: Runs, where: str = "") -> Runs:
             obs_id, value = int(table["OBS_ID"][row]), table[name][row]
             below = ", below the horizon" if name == "ALT_PNT" and value < 0 else ""
             source = origin.get(obs_id) or where or runs.locations[obs_id].events.path
-            message = f"{source}: {name} of run {obs_id} is {value:g} deg{below}"
+            advice = "; --pointing computed ignores it" if name in ("ALT_PNT", "AZ_PNT") and not computed else ""
+            message = f"{source}: {name} of run {obs_id} is {value:g} deg{below}{advice}"
             errors.setdefault(obs_id, DataError("bad-position", message))
-    return replace(runs, table=table, errors=errors)
-
-
-def _read_pointing(files: RunFiles) -> dict[str, float]:
-    """Read the pointing from the header of the events."""
-    return pointing_of(read_events_header(files))
+    without = frozenset(table["OBS_ID"][np.concatenate(filled)].tolist())
+    return replace(runs, table=table, errors=errors, without_altaz=without)

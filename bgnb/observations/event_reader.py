@@ -32,7 +32,7 @@ from bgnb.observations.gadf_keywords import (
 )
 from bgnb.observations.moving_runs import Track, cut_into_pieces, track_of
 from bgnb.observations.run_pointing import header_altaz, pointing_of_events
-from bgnb.observations.run_times import cut_gaps, good_time_intervals, livetime_of, with_reference_times
+from bgnb.observations.run_times import Livetime, cut_gaps, good_time_intervals, livetime_of, with_reference_times
 from bgnb.observations.sites import instrument_name
 
 _REFERENCE_TIME = {"MJDREFI", "MJDREFF", "MJDREF"}
@@ -88,7 +88,7 @@ def read_pieces(files: RunFiles) -> list[EventList]:
         As `read_event_list`.
     """
     run, track, events = _read(files)
-    return [run] if track is None else cut_into_pieces(run, events, track)
+    return [run] if track is None else cut_into_pieces(run, events, track, Findings(files.reading))
 
 
 def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
@@ -109,7 +109,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
         raise events.error("no-events", "there are no events")
     events, (time, ra, dec, energy) = _valid_events(events, findings)
     site, pointings = _site(events, files), tables.get(_POINTING)
-    if track := track_of(files, events, pointings, mjdref, site):
+    if track := track_of(files, events, pointings, mjdref, site, good.intervals):
         ra_pnt, dec_pnt = track(float(good.intervals[[0, -1], [0, 1]].mean()))
     else:
         ra_pnt, dec_pnt = pointing_of_events(files, events, ra, dec, findings)
@@ -124,7 +124,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
             energy=energy,
             mjdref=mjdref,
             gti=good.intervals,
-            livetime=livetime,
+            livetime=livetime.seconds,
             ra_pnt=_wrapped(ra_pnt),
             dec_pnt=dec_pnt,
             site=site,
@@ -235,7 +235,7 @@ def _n_tels(events: FitsTable, findings: Findings) -> int | None:
         return None
 
 
-def _without_gaps(run: EventList, events: FitsTable, livetime: float, findings: Findings) -> EventList:
+def _without_gaps(run: EventList, events: FitsTable, livetime: Livetime, findings: Findings) -> EventList:
     """Cut gaps without events out of the good time and the livetime."""
     if not run.in_gti.any():
         return run
@@ -252,15 +252,8 @@ def _without_gaps(run: EventList, events: FitsTable, livetime: float, findings: 
         text = f"there are no events in {cut:.0f} s of {whole:.0f} s good time ({where}); is the list truncated?"
         findings.refuse(events.error("gap", text))
         return run
-    # The livetime may be that of the good time without gaps already.
-    deadc = events.number("DEADC", 0)
-    is_of_rest = livetime < whole * tolerances.MIN_LIVE_FRACTION or (
-        abs(livetime - deadc * left) <= tolerances.TIMES * left and abs(livetime - deadc * whole) > tolerances.TIMES * whole
-    )
     findings.note(f"there are no events in {cut:.0f} s of {whole:.0f} s good time ({where}), which do not count")
-    return replace(
-        run, gti=intervals, livetime=livetime if is_of_rest else livetime * left / whole, time_cut=run.time_cut + cut
-    )
+    return replace(run, gti=intervals, livetime=livetime.within(whole, left), time_cut=run.time_cut + cut)
 
 
 def read_events_header(files: RunFiles) -> FitsTable:

@@ -73,6 +73,7 @@ class EventSelection:
             raise BgnbError("bad-condition", f"events: {self.condition!r} has characters other than ASCII")
         for node in ast.walk(self._tree):
             _check(node, self.condition)
+        object.__setattr__(self, "condition", ast.unparse(self._tree))
 
     @property
     def _tree(self) -> ast.expr:
@@ -89,8 +90,9 @@ class EventSelection:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns, in upper case."""
-        names = {node.id.upper() for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
-        return tuple(sorted(names - {"ABS"}))
+        nodes = list(ast.walk(self._tree))
+        functions = [node.func for node in nodes if isinstance(node, ast.Call)]
+        return tuple(sorted({node.id.upper() for node in nodes if isinstance(node, ast.Name) and node not in functions}))
 
     def select(self, events: FitsTable) -> Bools:
         """Return a mask of the events that meet the condition, shape (n,).
@@ -105,7 +107,7 @@ class EventSelection:
         try:
             with np.errstate(all="ignore"):
                 found = np.broadcast_to(_truth(_evaluate(self._tree, values)), (n_events,))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, KeyError, ArithmeticError, MemoryError) as error:
             advice = "compare conditions joined by & or | in brackets, or join them by 'and', 'or'"
             raise events.error("bad-condition", f"events: '{self.condition}' cannot be applied: {error}; {advice}") from None
         return np.array(found)
@@ -126,7 +128,7 @@ def _column(events: FitsTable, name: str) -> NDArray[Any]:
         return (values.astype(np.int64) << np.arange(values.shape[1])).sum(axis=1)
     if values.ndim != 1 or values.dtype.kind == "V":
         raise events.error("bad-column", f"column {name} has several values per event; a condition needs one")
-    return values
+    return values.astype(np.int64) if values.dtype.kind in "iu" else values  # small types would overflow
 
 
 def _check(node: ast.AST, condition: str) -> None:
@@ -135,7 +137,11 @@ def _check(node: ast.AST, condition: str) -> None:
     is_known = (
         isinstance(node, ast.Name | ast.BoolOp | ast.Compare | ast.List | ast.Tuple | ast.Set)
         or (isinstance(node, ast.Constant) and isinstance(node.value, int | float | str))
-        or (isinstance(node, ast.BinOp) and type(node.op) in _BINARY)
+        or (
+            isinstance(node, ast.BinOp)
+            and type(node.op) in _BINARY
+            and not {*map(_is_no_number, (node.left, node.right))} - {False}
+        )
         or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub | ast.UAdd | ast.Invert))
         or (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "abs" and len(node.args) == 1)
         or isinstance(node, simple)
@@ -143,6 +149,10 @@ def _check(node: ast.AST, condition: str) -> None:
     if not is_known:
         allowed = "a condition has columns, numbers, comparisons, in, and, or, not, arithmetic, &, |, ~ and abs"
         raise BgnbError("bad-condition", f"events: '{condition}' contains {type(node).__name__}; {allowed}")
+
+
+def _is_no_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.List | ast.Tuple | ast.Set) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _truth(value: Any) -> Any:
@@ -177,10 +187,10 @@ def _evaluate(node: ast.expr, values: Mapping[str, NDArray[Any]]) -> Any:
 
 
 def _compared(op: ast.cmpop, left: Any, right: Any) -> Any:
+    if (np.asarray(left).dtype.kind == "U") != (np.asarray(right).dtype.kind == "U"):
+        raise TypeError("texts and numbers are compared")
     if isinstance(op, ast.In | ast.NotIn):
         return np.isin(left, right, invert=isinstance(op, ast.NotIn))
     if type(op) not in _COMPARE:
         raise TypeError(f"the comparison {type(op).__name__} is not supported")
-    if (np.asarray(left).dtype.kind == "U") != (np.asarray(right).dtype.kind == "U"):
-        raise TypeError("texts and numbers are compared")
     return _COMPARE[type(op)](left, right)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from bgnb.observations.event_list import RunFiles
 from bgnb.observations.findings import Findings
@@ -19,14 +20,19 @@ def check_files(files: RunFiles, findings: Findings) -> None:
         Receives the notes.
     """
     for path, stated in files.files.items():
-        if not path.is_file():
-            continue  # reading the run fails, with a message
         try:
+            if not path.is_file():
+                continue  # reading the run fails, with a message
             size = path.stat().st_size if stated.size else 0
-            checksum = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if stated.md5 else ""
+            checksum = _md5(path) if stated.md5 else ""
         except OSError:
             continue
         if stated.md5 - {checksum}:
             findings.note(f"{path}: the index states another checksum (MD5) than the file has; was the file replaced?")
         elif size != stated.size:
             findings.note(f"{path}: the index states another size, {stated.size} bytes, than the file has, {size}")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

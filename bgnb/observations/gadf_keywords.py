@@ -23,7 +23,7 @@ SITE_KEYWORDS = (*_GEODETIC[0], *_GEODETIC[1], *_GEOCENTRIC)
 #: Keywords of an index of runs that replace those missing in the header of the events.
 INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "TELESCOP", "INSTRUME", "OBSERVATORY_NAME", *SITE_KEYWORDS)
 # Names of time scales that FITS allows besides those of Astropy (FITS 4.0, table 30).
-_TIME_SCALES = {"tdt": "tt", "et": "tt", "iat": "tai", "gmt": "utc", "ut": "ut1"}
+_TIME_SCALES = {"tdt": "tt", "et": "tt", "iat": "tai", "gmt": "utc", "ut": "utc"}
 # TAI minus GPS time, s.
 _TAI_FROM_GPS = 19.0
 #: OBJECT of simulated runs.
@@ -159,7 +159,7 @@ def site_of(events: Header) -> Site:
     raise events.error("unknown-site", f"{missing}, and TELESCOP is {names[1]!r}; {advice}")
 
 
-def pointing_of(events: Header) -> dict[str, float]:
+def pointing_of(events: Header, *, stated: bool = True) -> dict[str, float]:
     """Return RA_PNT, DEC_PNT, ALT_PNT and AZ_PNT, deg; altitude and azimuth are computed if they are not stated.
 
     Raises
@@ -168,7 +168,7 @@ def pointing_of(events: Header) -> dict[str, float]:
         If a keyword is missing or invalid.
     """
     pointing = {name: events.number(name) for name in ("RA_PNT", "DEC_PNT")}
-    if events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:
+    if stated and events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:
         return pointing | {name: events.number(name) for name in ("ALT_PNT", "AZ_PNT")}
     middle = mjdref_tt(events) + sum(start_and_stop(events)) / 2 / 86400
     altitude, azimuth = pointing_altaz(pointing["RA_PNT"], pointing["DEC_PNT"], middle, site_of(events))

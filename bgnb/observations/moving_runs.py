@@ -11,31 +11,44 @@ from bgnb._util.arrays import Floats
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import Site, pointing_radec
 from bgnb.observations.event_list import MICROSECONDS, EventList, RunFiles
+from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
-from bgnb.observations.gadf_keywords import column_in, time_unit
+from bgnb.observations.gadf_keywords import column_in
+from bgnb.observations.run_times import times_of
 
 #: Maximum duration of a piece, s, in which the sky moves by less than 0.1 deg.
 PIECE_DURATION = 20.0
+# Minimum number of events that are compared with the track.
+_MIN_EVENTS = 100
 #: Modes of runs that are cut into pieces, if the file states the pointing at each time.
 MOVING = ("DRIFT", "RASTER", "SCAN")
+
+# Maximum time without positions at the ends of a run, s.
+_MARGIN = 5.0
 
 Track = Callable[[float], tuple[float, float]]
 
 
-def track_of(files: RunFiles, events: FitsTable, pointings: FitsTable | None, mjdref: float, site: Site) -> Track | None:
+def track_of(
+    files: RunFiles, events: FitsTable, pointings: FitsTable | None, mjdref: float, site: Site, gti: Floats
+) -> Track | None:
     """Return the pointing (ICRS, deg) as a function of mission time, s; None for runs that track a position.
 
     A run with OBS_MODE = DRIFT has the altitude and azimuth in its header. Others need HDU POINTING with the columns TIME,
-    RA_PNT and DEC_PNT, between whose rows positions are interpolated.
+    RA_PNT and DEC_PNT for all of the good time ``gti``, between whose rows positions are interpolated.
     """
     modes = {str(mode).strip().upper() for mode in (events.get("OBS_MODE"), files.index.get("OBS_MODE"))}
     if not modes & set(MOVING):
         return None
     if pointings is not None and {"TIME", "RA_PNT", "DEC_PNT"} <= pointings.columns.keys():
-        time = column_in(pointings, "TIME", "s", time_unit(pointings))
+        time = times_of(pointings, mjdref)
         ra, dec = (column_in(pointings, name, "deg") for name in ("RA_PNT", "DEC_PNT"))
         known = np.isfinite(time) & np.isfinite(ra) & np.isfinite(dec)
-        if np.count_nonzero(known) > 1:
+        if (
+            np.count_nonzero(known) > 1
+            and time[known].min() <= gti[0, 0] + _MARGIN
+            and time[known].max() >= gti[-1, 1] - _MARGIN
+        ):
             order = np.flatnonzero(known)[np.argsort(time[known], kind="stable")]
             time, ra, dec = time[order], np.unwrap(ra[order], period=360), dec[order]
             return lambda at: (float(np.interp(at, time, ra)) % 360, float(np.interp(at, time, dec)))
@@ -45,7 +58,7 @@ def track_of(files: RunFiles, events: FitsTable, pointings: FitsTable | None, mj
     return None
 
 
-def cut_into_pieces(run: EventList, events: FitsTable, track: Track) -> list[EventList]:
+def cut_into_pieces(run: EventList, events: FitsTable, track: Track, findings: Findings) -> list[EventList]:
     """Cut a run into pieces with constant pointing.
 
     Parameters
@@ -56,6 +69,8 @@ def cut_into_pieces(run: EventList, events: FitsTable, track: Track) -> list[Eve
         Its HDU of events, for errors.
     track : callable
         Pointing as a function of mission time.
+    findings : `~bgnb.observations.findings.Findings`
+        Checks that the run may fail.
 
     Returns
     -------
@@ -72,6 +87,7 @@ def cut_into_pieces(run: EventList, events: FitsTable, track: Track) -> list[Eve
     pieces = np.concatenate([np.stack([edge[:-1], edge[1:]], axis=1) for edge in edges])
     until = np.cumsum(np.diff(pieces, axis=1)[:, 0])
     livetime_us = np.diff(np.rint(until / until[-1] * run.livetime * MICROSECONDS).astype(np.int64), prepend=0)
+    pieces, livetime_us = pieces[livetime_us > 0], livetime_us[livetime_us > 0]
     number = np.maximum(np.searchsorted(pieces[:, 0], run.time, side="right") - 1, 0)
     parts = []
     for row, (gti, microseconds) in enumerate(zip(pieces, livetime_us.tolist(), strict=True)):
@@ -80,25 +96,26 @@ def cut_into_pieces(run: EventList, events: FitsTable, track: Track) -> list[Eve
         columns = {name: getattr(run, name)[chosen] for name in ("time", "ra", "dec", "energy")}
         where = {"ra_pnt": ra_pnt, "dec_pnt": dec_pnt, "gti": gti[None], "livetime": microseconds / MICROSECONDS}
         parts.append(replace(run, **columns, **where, time_cut=0.0))
-    _check_track(parts, events)
+    _check_track(parts, events, findings)
     return parts
 
 
-def _check_track(parts: list[EventList], events: FitsTable) -> None:
+def _check_track(parts: list[EventList], events: FitsTable, findings: Findings) -> None:
     """Check that the centre of the events stays at the pointing."""
     thirds: list[list[Floats]] = [[], [], []]
     for row, part in enumerate(parts):
         if len(part):
             thirds[3 * row // len(parts)].append(np.stack(part.field_of_view.detxy_radec(part.ra, part.dec)))
-    if not thirds[0] or not thirds[2]:
+    if not thirds[0] or not thirds[2] or sum(map(len, parts)) < _MIN_EVENTS:
         return
     first, last = (np.concatenate(thirds[which], axis=1) for which in (0, 2))
     spread = min(float(np.median(np.hypot(*(each - np.median(each, axis=1)[:, None])))) for each in (first, last))
     motion = float(np.hypot(*(np.median(last, axis=1) - np.median(first, axis=1))))
     shift = float(np.hypot(*np.median(np.concatenate([first, last], axis=1), axis=1)))
-    if motion > max(tolerances.DRIFT_OFFSET, tolerances.DRIFT * spread):
+    error = spread * np.sqrt(1 / first.shape[1] + 1 / last.shape[1]) * np.sqrt(2)
+    if motion > max(tolerances.DRIFT_OFFSET, tolerances.DRIFT * spread, tolerances.DRIFT_ERRORS * error):
         text = f"the run does not track a position (OBS_MODE), but its events move by {motion:.1f} deg against its pointing"
-        raise events.error("unsupported-mode", text)
+        findings.refuse(events.error("unsupported-mode", text))
     if shift > max(tolerances.CENTER * spread, tolerances.CENTER_OFFSET):
         text = f"the centre of the events is {shift:.1f} deg from the pointing at their times"
-        raise events.error("inconsistent-pointing", text)
+        findings.refuse(events.error("inconsistent-pointing", text))

@@ -25,10 +25,20 @@ ALLOWED = (
     "low-rate",
     "missing-livetime",
     "mirrored",
-    "other-instrument",
     "path-variables",
     "unsupported-mode",
 )
+
+
+@dataclass(frozen=True)
+class _Condition(Kind):
+    """A condition on events."""
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the condition in a standard form."""
+        from bgnb.observations.event_selection import EventSelection
+
+        return EventSelection(str(value)).condition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +64,7 @@ class ReadingSettings(SettingsGroup):
         help="Check that runs may fail, by the code in the message. They are then used with a note. One or several.",
     )
     events: Any = setting(
-        Kind(),
+        _Condition(),
         None,
         metavar="CONDITION",
         help="Condition on the columns of events, such as 'GAMMANESS > 0.7 and EVENT_TYPE & 1'; other events do not count.",

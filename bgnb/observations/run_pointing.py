@@ -14,6 +14,7 @@ from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.gadf_keywords import column_in
+from bgnb.observations.run_times import times_of
 
 _SAMPLE_SIZE = 1000
 # Minimum number of events whose median position is compared with the pointing, or with two pointings.
@@ -105,6 +106,9 @@ def _choose(table: FitsTable, candidates: list[_Candidate], n_events: int, findi
         return header
     trusted = [each for each in candidates if each.source in findings.reading.trust]
     if len(trusted) == 1:
+        findings.note(
+            f"RA_PNT and DEC_PNT of header and index differ by {distance:.1f} deg; those of the {trusted[0].source} are trusted"
+        )
         return trusted[0]
     reasons: dict[str, list[str]] = {"header": [], "index": []}
     for one, other in ((header, index), (index, header)):
@@ -226,6 +230,9 @@ def check_tracking(table: FitsTable, pointings: FitsTable | None, run: EventList
     if pointings is not None and {"RA_PNT", "DEC_PNT"} <= pointings.columns.keys() and len(pointings.columns["RA_PNT"]):
         ra, dec = (column_in(pointings, name, "deg") for name in ("RA_PNT", "DEC_PNT"))
         known = np.isfinite(ra) & np.isfinite(dec)
+        if "TIME" in pointings.columns:
+            time = times_of(pointings, run.mjdref)
+            known &= (time >= run.gti[0, 0]) & (time <= run.gti[-1, 1])
         distance = float(separation(ra[known], dec[known], run.ra_pnt, run.dec_pnt).max()) if known.any() else 0.0
         if distance > _MAX_MOTION:
             text = f"HDU POINTING has positions up to {distance:.1f} deg from RA_PNT and DEC_PNT; the run does not track one"

@@ -56,6 +56,13 @@ def with_reference_times(events: FitsTable, gti: FitsTable | None, findings: Fin
     return events, gti
 
 
+def times_of(table: FitsTable, mjdref: float) -> Floats:
+    """Return the column TIME in mission time of the events, s, whose reference time is ``mjdref``."""
+    times = column_in(table, "TIME", "s", time_unit(table))
+    has_zero = table.get("MJDREFI") is not None or table.get("MJDREF") is not None
+    return times + (mjdref_tt(table) - mjdref) * 86400 if has_zero else times
+
+
 def _get(table: FitsTable, keyword: str) -> object:
     """Return what a header itself states."""
     return replace(table, defaults={}).get(keyword)
@@ -96,8 +103,21 @@ def good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float,
     return GoodTime(intervals, stated)
 
 
-def livetime_of(events: FitsTable, good: float, findings: Findings) -> float:
-    """Return the livetime of the good time, s, from LIVETIME, DEADC and ONTIME; values of 0 are placeholders.
+class Livetime(NamedTuple):
+    """Livetime, s, and the duration that it belongs to, which may be shorter than the good time; infinite if trusted."""
+
+    seconds: float
+    span: float
+
+    def within(self, whole: float, left: float) -> float:
+        """Return the livetime if only a part of the good time is left."""
+        if self.span == np.inf:
+            return self.seconds
+        return self.seconds * min(self.span, left) / min(self.span, whole)
+
+
+def livetime_of(events: FitsTable, good: float, findings: Findings) -> Livetime:
+    """Return the livetime of the good time from LIVETIME, DEADC and ONTIME; values of 0 are placeholders.
 
     Raises
     ------
@@ -118,56 +138,52 @@ def livetime_of(events: FitsTable, good: float, findings: Findings) -> float:
             "inconsistent-times", f"LIVETIME = {livetime or 0:g} s and DEADC = {deadc or 0:g} must not be below 0"
         )
     if livetime is not None and "livetime" in findings.reading.trust:
-        return livetime
+        if not _agree(livetime, (deadc or livetime / good) * good) or not _agree(ontime or good, good):
+            findings.note(f"LIVETIME = {livetime:g} s is trusted, although DEADC, ONTIME or the good time contradict it")
+        return Livetime(livetime, np.inf)
+    if deadc is not None and deadc > 1 + tolerances.TIMES:
+        raise fail(f"DEADC = {deadc:g} is above 1; DEADC times the good time is {deadc * good:g} s")
     if livetime is None:
         if deadc is None and events.get("LIVETIME") is not None:
             raise events.error("inconsistent-times", "LIVETIME = 0 s, and DEADC is missing")
         if deadc is None:
             findings.refuse(events.error("missing-livetime", "LIVETIME and DEADC are missing; the dead time is not known"))
-            return good
-        if deadc > 1 + tolerances.TIMES:
-            raise events.error("inconsistent-times", f"DEADC times the good time is {deadc * good:g} s")
+            return Livetime(good, good)
         if deadc < tolerances.MIN_LIVE_FRACTION:
             message = f"DEADC = {deadc:g} without LIVETIME: the live fraction of a run is larger; is it the dead fraction?"
             raise events.error("inconsistent-times", message)
-        return deadc * good
+        return Livetime(deadc * good, good)
     if deadc is None:
-        livetime = _without_deadc(events, livetime, ontime or good, good, findings, fail)
+        found = _without_deadc(events, livetime, ontime or good, good, findings, fail)
     else:
-        livetime = _with_deadc(events, livetime, deadc, ontime or good, good, findings, fail)
-    span = good if ontime is None else min(good, ontime)
-    if livetime < tolerances.MIN_LIVE_FRACTION * span:
-        raise fail(f"LIVETIME = {livetime:g} s is inconsistent with ONTIME = {span:g} s; is it in seconds?")
-    return livetime
+        found = _with_deadc(events, livetime, deadc, ontime or good, good, findings, fail)
+    if found.seconds < tolerances.MIN_LIVE_FRACTION * found.span:
+        raise fail(f"LIVETIME = {livetime:g} s is inconsistent with ONTIME = {found.span:g} s; is it in seconds?")
+    return found
 
 
-def _without_deadc(events: FitsTable, livetime: float, ontime: float, good: float, findings: Findings, fail: _Fail) -> float:
+def _without_deadc(events: FitsTable, livetime: float, ontime: float, good: float, findings: Findings, fail: _Fail) -> Livetime:
     if livetime > (1 + tolerances.TIMES) * ontime:
         raise fail(f"LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")
     if _agree(ontime, good):
-        return livetime
-    if ontime < good:
+        return Livetime(livetime, good)
+    if ontime < good or livetime <= good:
         raise fail(f"ONTIME = {ontime:g} s, but good time adds up to {good:g} s")
     findings.note(f"LIVETIME is that of ONTIME = {ontime:g} s; it is scaled to the good time, {good:g} s")
-    return livetime * good / ontime
+    return Livetime(livetime * good / ontime, good)
 
 
 def _with_deadc(
-    events: FitsTable,
-    livetime: float,
-    deadc: float,
-    ontime: float,
-    good: float,
-    findings: Findings,
-    fail: _Fail,
-) -> float:
-    if abs(livetime - deadc * good) <= tolerances.TIMES * good and deadc >= tolerances.MIN_LIVE_FRACTION:
+    events: FitsTable, livetime: float, deadc: float, ontime: float, good: float, findings: Findings, fail: _Fail
+) -> Livetime:
+    if deadc < tolerances.MIN_LIVE_FRACTION:
+        times = f"LIVETIME = {livetime:g} s, but DEADC times the good time is {deadc * good:g} s"
+        raise fail(f"{times} (DEADC = {deadc:g}: is it the dead fraction?)")
+    if abs(livetime - deadc * good) <= tolerances.TIMES * good:
         if not _agree(ontime, good):
             # Some files of VERITAS with time cuts state the ONTIME of the whole run.
-            findings.note(
-                "ONTIME is not the sum of the good time intervals, but LIVETIME and DEADC agree with them and are used"
-            )
-        return livetime
+            findings.note("ONTIME is not the sum of the good time intervals; LIVETIME and DEADC, which agree with it, are used")
+        return Livetime(livetime, good)
     spans = {"ONTIME": ontime}
     if events.get("TSTART") is not None and events.get("TSTOP") is not None:
         start, stop = start_and_stop(events)
@@ -175,16 +191,14 @@ def _with_deadc(
     for name, span in spans.items():
         if abs(livetime - deadc * span) <= tolerances.TIMES * span and not _agree(span, good):
             if span < good:
-                text = (
-                    f"LIVETIME is DEADC times {name} = {span:g} s, which is shorter than the good time, {good:g} s; it is used"
-                )
-                findings.note(text)
-                return livetime
+                stated = f"{name} = {span:g} s, which is shorter than the good time, {good:g} s"
+                findings.note(f"LIVETIME is DEADC times {stated}; it is used")
+                return Livetime(livetime, span)
             findings.note(f"LIVETIME is that of {name} = {span:g} s; DEADC times the good time, {good:g} s, is used")
-            return deadc * good
+            return Livetime(deadc * good, good)
     if abs(deadc - 1) < _ROUNDING_OF_DEADC and livetime < good and _agree(ontime, good):
         findings.note("DEADC is 1, but LIVETIME is shorter than the good time; LIVETIME is used")
-        return livetime
+        return Livetime(livetime, good)
     if livetime > (1 + tolerances.TIMES) * max(ontime, good):
         raise fail(f"LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")
     if not _agree(ontime, good):

@@ -97,7 +97,11 @@ class Chunk:
         regions = None if self.mask is None else self.mask.content
         groups = [self.groups.alt_edges.value.tolist(), self.groups.az_edges.value.tolist(), self.cells]
         content = [self.version, np.__version__, astropy.__version__, groups, edges, self.fovalign, regions]
-        runs = [[asdict(run), *(_state(part.path) for part in (run.events, run.gti, run.aeff) if part)] for run in self.runs]
+        # What the index states of the files does not change counts.
+        runs = [
+            [asdict(replace(run, files={})), *(_state(part.path) for part in (run.events, run.gti, run.aeff) if part)]
+            for run in self.runs
+        ]
         return sha256(json.dumps([*content, runs], default=repr).encode()).hexdigest()
 
     @property

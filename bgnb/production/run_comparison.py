@@ -58,6 +58,8 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
     if not errors:
         return counted, notes
     removed = count_chunk(plan.chunk(sorted(errors)))
+    if removed.errors:  # the file was changed or moved since the run was counted
+        raise next(iter(removed.errors.values()))
     stacks = {key: _without(stack, removed.stacks.get(key)) for key, stack in counted.stacks.items()}
     kept: Mapping[Key, Stack] = {key: stack for key, stack in stacks.items() if stack.runs}
     return Counted(kept, {**counted.errors, **errors}), notes
@@ -98,18 +100,20 @@ def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, Data
     known = [run for run in runs.values() if run.alt_pnt is not None and run.ontime_s]
     altitude = np.array([run.alt_pnt for run in known], dtype=float)
     ontime = np.array([run.ontime_s for run in known], dtype=float)
+    telescop = np.array([run.telescop for run in known])
     n_tels = np.array([-1 if run.n_tels is None else run.n_tels for run in known])
-    rate = np.array([run.events for run in known]) / np.maximum(ontime, 1e-9)
+    events = np.array([run.events - run.events_outside_gti for run in known])
+    rate = events / np.maximum(ontime, 1e-9)
     found = {}
     for row, run in enumerate(known):
-        alike = (np.abs(altitude - altitude[row]) <= _ALTITUDE) & (n_tels == n_tels[row])
+        alike = (np.abs(altitude - altitude[row]) <= _ALTITUDE) & (n_tels == n_tels[row]) & (telescop == run.telescop)
         alike[row] = False
         if np.count_nonzero(alike) < _MIN_RUNS:
             continue
         expected = float(np.median(rate[alike])) * ontime[row]
-        if expected >= _MIN_EXPECTED and run.events < tolerances.MIN_RATE * expected:
+        if expected >= _MIN_EXPECTED and events[row] < tolerances.MIN_RATE * expected:
             where = directory.files(run.obs_id).events.path
-            text = f"run {run.obs_id} has {run.events} events; at the rate of other runs at similar altitude it would be"
+            text = f"run {run.obs_id} has {events[row]} events; at the rate of other runs at similar altitude it would be"
             found[run.obs_id] = DataError("low-rate", f"{where}: {text} {expected:.0f}")
     return found
 

@@ -16,13 +16,13 @@ from astropy.table import Table
 from bgnb._util.errors import DataError, enumerate_values
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
-from bgnb.cubes.event_cuts import RunCounts
+from bgnb.cubes.event_cuts import RunCounts, add_pieces
 from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.coordinates import date_of, separation
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_list import EventList
-from bgnb.observations.event_reader import read_event_list
+from bgnb.observations.event_reader import read_pieces
 from bgnb.observations.findings import Findings
 from bgnb.observations.groups import OUTSIDE, ObservationGroups
 from bgnb.observations.reading_settings import ALLOWED, TRUSTED, ReadingSettings
@@ -99,11 +99,16 @@ def inspect(
                 if obs_id in left_out and obs_id not in runs.errors:
                     row |= {"STATUS": left_out[obs_id].kind, "REASON": left_out[obs_id].detail}
                     continue
-                events = read_event_list(runs.files(obs_id))
-                notes[obs_id], counted[obs_id] = events.notes, RunCounts.of(events)
-                row |= _row(events)
-                for group_id, seconds in _livetime_in_groups(events, settings.edges.groups).items():
-                    livetimes.setdefault(group_id, {})[obs_id] = seconds
+                pieces = read_pieces(runs.files(obs_id))  # several for runs that do not track a position
+                notes[obs_id] = pieces[0].notes
+                counted[obs_id] = add_pieces(
+                    [RunCounts.of(piece, events_outside_gti=int(np.count_nonzero(~piece.in_gti))) for piece in pieces]
+                )
+                row |= _row(pieces[0], counted[obs_id])
+                for piece in pieces:
+                    for group_id, seconds in _livetime_in_groups(piece, settings.edges.groups).items():
+                        in_group = livetimes.setdefault(group_id, {})
+                        in_group[obs_id] = in_group.get(obs_id, 0.0) + seconds
             except DataError as error:
                 errors[obs_id] = DataError(error.code, error.message)  # a traceback would keep the content of files
                 row |= {"STATUS": error.code, "REASON": error.message}
@@ -145,21 +150,20 @@ def inspect(
     return result
 
 
-def _row(events: EventList) -> dict[str, Any]:
-    """Return the values of a run that was read, by column."""
-    altitude, azimuth = events.mean_pointing
-    in_gti = int(np.count_nonzero(events.in_gti))
+def _row(events: EventList, counted: RunCounts) -> dict[str, Any]:
+    """Return the values of a run that was read, by column; events are those of its first piece."""
+    in_gti = counted.events - counted.events_outside_gti
     return {
         "TELESCOP": events.telescop,
         "N_TELS": events.n_tels,
         "DATE": date_of(events.mjdref + float(events.gti[0, 0]) / 86400),
-        "LIVETIME": events.livetime,
-        "ONTIME": events.ontime,
-        "ALT_PNT": altitude,
-        "AZ_PNT": azimuth,
+        "LIVETIME": counted.livetime_s,
+        "ONTIME": counted.ontime_s,
+        "ALT_PNT": counted.alt_pnt,
+        "AZ_PNT": counted.az_pnt,
         "LO_THRES": events.energy_threshold,
         "EVENTS": in_gti,
-        "RATE": in_gti / events.livetime,
+        "RATE": in_gti / counted.livetime_s,
         "STATUS": USABLE,
         "NOTES": "; ".join(events.notes),
     }
@@ -202,7 +206,7 @@ def _sources(near: Iterable[Mapping[str, float]]) -> Table:
 def _groups(groups: ObservationGroups, livetimes: Mapping[int, Mapping[int, float]], rows: Mapping[int, Any]) -> Table:
     """Return the table of the groups with runs, from livetimes in s by GROUP_ID and OBS_ID."""
     found = []
-    for group_id, seconds in sorted((group_id, seconds) for group_id, seconds in livetimes.items() if seconds):
+    for group_id, seconds in sorted((each for each in livetimes.items() if each[1]), key=lambda each: each[0]):
         far = [value for obs_id, value in seconds.items() if rows[obs_id]["FAR"]]
         row = dict(zip(groups.table.colnames, groups.table[group_id], strict=True))
         row |= {"RUNS": len(seconds), "LIVETIME": sum(seconds.values()) / 3600}
@@ -232,7 +236,7 @@ def _try_options(
 
 def _is_usable(runs: Runs, obs_id: int) -> bool:
     try:
-        read_event_list(runs.files(obs_id))
+        read_pieces(runs.files(obs_id))
     except DataError:
         return False
     return True

@@ -65,7 +65,7 @@ def waiting(pipe: Path) -> str:
     return f"""
 import select
 from bgnb.production import count_chunks as counting
-read = counting.read_event_list
+read = counting.read_pieces
 def waiting(run):
     if run.obs_id == 2:
         with open({str(pipe)!r}) as file:
@@ -73,7 +73,7 @@ def waiting(run):
             while not select.select([file], [], [], 0.05)[0]:
                 pass
     return read(run)
-counting.read_event_list = waiting
+counting.read_pieces = waiting
 """
 
 
@@ -343,8 +343,8 @@ def test_changed_run_is_skipped_by_name(changing, tmp_path, monkeypatch, change)
     expected = make(changing, tmp_path / "without", [2, 8, 10])
     open_runs = plan.open_runs
 
-    def open_and_change(*arguments):
-        runs = open_runs(*arguments)
+    def open_and_change(*arguments, **reading):
+        runs = open_runs(*arguments, **reading)
         change(changing / "data" / "run4.fits.gz")
         return runs
 

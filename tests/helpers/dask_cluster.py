@@ -56,7 +56,7 @@ class Finder:
                 assert hasattr(module, key), key
                 setattr(module, key, value)
             if name == "bgnb.observations.event_reader" and "WATCH" in os.environ:
-                module.read_event_list = watched(module.read_event_list)
+                module.read_pieces = watched(module.read_pieces)
 
         spec.loader.exec_module = load_and_change
         return spec

@@ -55,8 +55,8 @@ def reading(monkeypatch):
             self.after.get(files.obs_id, lambda: None)()
             return events
 
-    reading, read = Reading(), counting.read_event_list
-    monkeypatch.setattr(counting, "read_event_list", reading)
+    reading, read = Reading(), counting.read_pieces
+    monkeypatch.setattr(counting, "read_pieces", reading)
     monkeypatch.setattr(counting, "CHUNK_RUNS", 3)
     monkeypatch.setattr(pipeline, "KEPT_FROM", 1)
     return reading
