@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgnb.observations import tolerances
+from bgnb.observations.coordinates import separation
 from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.gadf_keywords import column_in
+from bgnb.observations.moving_runs import unusual_mode
 from bgnb.observations.run_pointing import check_altaz, check_tracking, sample_rows
 
 #: Frames that differ from ICRS by more than an arcsecond; FK5 (J2000) does not.
 _OTHER_FRAMES = ("FK4", "FK4-NO-E", "GAPPT", "CIRS", "GALACTIC", "ECLIPTIC")
-#: Modes in which the field of view does not track one position on the sky, or telescopes point to different positions.
-_OTHER_MODES = ("DRIFT", "SLEW", "SCAN", "RASTER", "DIVERGENT")
 #: Columns whose values are types or classes of events.
 CLASSES = ("EVENT_TYPE", "EVENT_CLASS", "IS_GAMMA")
 _MIN_EVENTS_FOR_MEDIAN = 20
@@ -31,6 +31,8 @@ _MIN_EVENTS = 100
 # Likelihood ratio, as twice its logarithm, above which the rate of a run has a step.
 _STEP_SIGNIFICANCE = 50.0
 _STEP_BINS = 20
+# Time within which events do not follow each other unless they are the same, s.
+_COINCIDENCE = 1e-5
 
 
 def check_run(
@@ -117,11 +119,12 @@ def _check_energies(table: FitsTable, run: EventList, findings: Findings) -> Non
         findings.refuse(table.error("bad-energy", text))
     values, numbers = np.unique(energy, return_counts=True)
     share, often = numbers.max() / len(energy), values[numbers.argmax()]
-    if len(values) - 1 < (len(energy) - numbers.max()) / 2:
-        findings.note(f"energies are rounded: {len(energy)} events have {len(values)} different ones")
-    elif share > tolerances.EQUAL_VALUES:
+    second = np.sort(numbers)[-2] / len(energy) if len(numbers) > 1 else 0.0
+    if share > max(tolerances.EQUAL_VALUES, 5 * second):  # those of rounded energies are alike
         text = f"{share:.0%} of the events have the same ENERGY, {often:.4g} TeV; are they clipped, or not reconstructed?"
         findings.refuse(table.error("bad-energy", text))
+    elif len(values) < len(energy) / 2:
+        findings.note(f"energies are rounded: {len(energy)} events have {len(values)} different ones")
 
 
 def _check_positions(table: FitsTable, run: EventList, findings: Findings) -> None:
@@ -135,6 +138,11 @@ def _check_positions(table: FitsTable, run: EventList, findings: Findings) -> No
         where = f"RA {ra:.4f}, DEC {dec:.4f} deg"
         text = f"{share:.0%} of the events are at the same position, {where}; did their reconstruction fail?"
         findings.refuse(table.error("bad-position", text))
+        return
+    near = separation(run.ra[rows], run.dec[rows], run.ra_pnt, run.dec_pnt) < tolerances.AT_POINTING
+    if (share := np.count_nonzero(near) / len(rows)) > tolerances.MAX_AT_POINTING:
+        text = f"{share:.0%} of the events are within {tolerances.AT_POINTING:g} deg of the pointing"
+        findings.refuse(table.error("bad-position", f"{text}; did their reconstruction fail?"))
 
 
 def _check_threshold(table: FitsTable, run: EventList, findings: Findings) -> None:
@@ -156,22 +164,27 @@ def _note_classes(table: FitsTable, findings: Findings) -> None:
 
 
 def _note_steps(run: EventList, findings: Findings) -> None:
-    """Note a run whose rate changes at one time, as by clouds."""
+    """Note a run whose rate is different in a part of its time, as by clouds."""
     if len(run) < _MIN_EVENTS:
         return
     before = np.r_[0, np.cumsum(np.diff(run.gti, axis=1))]
     time = run.time[run.in_gti]
     interval = np.searchsorted(run.gti[:, 0], time, side="right") - 1
     counts = np.histogram(before[interval] + time - run.gti[interval, 0], _STEP_BINS, (0, before[-1]))[0]
-    total, until = counts.sum(), np.cumsum(counts)[:-1]
-    part = np.arange(1, _STEP_BINS) / _STEP_BINS
-    pairs = ((until, part), (total - until, 1 - part))
-    gain = 2 * np.sum([np.where(n > 0, n * np.log(np.maximum(n, 1) / (total * p)), 0) for n, p in pairs], axis=0)
+    until = np.r_[0, np.cumsum(counts)]
+    first, last = np.triu_indices(_STEP_BINS + 1, 1)
+    inside, part, total = until[last] - until[first], (last - first) / _STEP_BINS, until[-1]
+    pairs = ((inside, part), (total - inside, 1 - part))
+    gain = 2 * np.sum(
+        [np.where(n > 0, n * np.log(np.maximum(n, 1) / np.maximum(total * p, 1e-9)), 0) for n, p in pairs], axis=0
+    )
+    gain[part == 1] = 0  # the whole run
+    gain += 1e-9 * (inside < part * total)  # the part with fewer events, if both are equally likely
     best = int(gain.argmax())
-    ratio = (until[best] / part[best]) / max((total - until[best]) / (1 - part[best]), 1e-9)
+    ratio = (inside[best] / part[best]) / max((total - inside[best]) / max(1 - part[best], 1e-9), 1e-9)
     if gain[best] > _STEP_SIGNIFICANCE and not tolerances.STEP < ratio < 1 / tolerances.STEP:
-        low, when = (ratio, "before") if ratio < 1 else (1 / ratio, "after")
-        findings.note(f"the rate {when} {part[best] * before[-1]:.0f} s is {low:.0%} of that in the rest; were there clouds?")
+        start, stop = (float(before[-1] * edge[best]) / _STEP_BINS for edge in (first, last))
+        findings.note(f"the rate from {start:.0f} to {stop:.0f} s is {ratio:.0%} of that in the rest; were there clouds?")
 
 
 def _check_frame(table: FitsTable) -> None:
@@ -189,9 +202,8 @@ def _check_frame(table: FitsTable) -> None:
 
 def _check_mode(files: RunFiles, table: FitsTable, findings: Findings) -> None:
     """Check that the run tracks one position."""
-    modes = {str(mode).strip().upper() for mode in (table.get("OBS_MODE"), files.index.get("OBS_MODE"))}
-    if others := sorted(modes & set(_OTHER_MODES)):
-        text = f"OBS_MODE is {others[0]}; only runs that track a fixed position are supported"
+    if mode := unusual_mode(files, table):
+        text = f"OBS_MODE is {mode}; only runs that track a fixed position are supported"
         findings.refuse(table.error("unsupported-mode", text))
 
 
@@ -205,7 +217,12 @@ def _check_duplicates(table: FitsTable, run: EventList, findings: Findings) -> N
         what = "TIME, RA, DEC, ENERGY" if apart == 0 else f"RA, DEC, ENERGY, at most {apart:.1g} s apart"
         text = f"{np.count_nonzero(equal)} of {len(run)} events are duplicates ({what})"
         findings.refuse(table.error("duplicate-events", text))
-    same_time = np.diff(run.time[order]) == 0
+    after = np.diff(run.time[order])
+    close, expected = np.count_nonzero((after > 0) & (after <= _COINCIDENCE)), len(run) ** 2 / run.ontime * _COINCIDENCE
+    if len(run) >= _MIN_EVENTS and close > max(tolerances.COINCIDENT * len(run), 5 * expected):
+        text = f"{close} of {len(run)} events follow another within {_COINCIDENCE * 1e6:.0f} microseconds; are they duplicates?"
+        findings.refuse(table.error("duplicate-events", text))
+    same_time = after == 0
     event_id = table.columns.get("EVENT_ID")
     if (
         not same_time.any()

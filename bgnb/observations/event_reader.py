@@ -30,7 +30,7 @@ from bgnb.observations.gadf_keywords import (
     stated_site,
     time_unit,
 )
-from bgnb.observations.moving_runs import Track, cut_into_pieces, track_of
+from bgnb.observations.moving_runs import Track, cut_into_pieces, track_of, unusual_mode
 from bgnb.observations.run_pointing import header_altaz, pointing_of_events
 from bgnb.observations.run_times import Livetime, cut_gaps, good_time_intervals, livetime_of, with_reference_times
 from bgnb.observations.sites import instrument_name
@@ -63,8 +63,9 @@ def read_event_list(files: RunFiles) -> EventList:
     """
     run, track, events = _read(files)
     if track is not None:
-        mode = events.get("OBS_MODE", files.index.get("OBS_MODE"))
-        text = f"OBS_MODE is {mode}; only models can be made from runs that do not track a fixed position"
+        text = (
+            f"OBS_MODE is {unusual_mode(files, events)}; only models can be made from runs that do not track a fixed position"
+        )
         raise events.error("unsupported-mode", text)
     return run
 
@@ -199,6 +200,14 @@ def _valid_events(events: FitsTable, findings: Findings) -> tuple[FitsTable, tup
             raise _invalid(events, columns, valid)
         what = f"{number} of {total} events have invalid values of {' or '.join(n for n in valid if not valid[n].all())}"
         findings.note(f"{what}; they are skipped")
+        events = replace(events, columns={name: values[keep] for name, values in events.columns.items()})
+        time, ra, dec, energy = (values[keep] for values in (time, ra, dec, energy))
+    order = np.argsort(time, kind="stable")
+    again = np.logical_and.reduce([np.diff(values[order]) == 0 for values in (time, ra, dec, energy)])
+    if 0 < np.count_nonzero(again) <= tolerances.MAX_INVALID * len(time):
+        findings.note(f"{np.count_nonzero(again)} of {len(time)} events are duplicates; they are skipped")
+        keep = np.ones(len(time), dtype=bool)
+        keep[order[1:][again]] = False
         events = replace(events, columns={name: values[keep] for name, values in events.columns.items()})
         time, ra, dec, energy = (values[keep] for values in (time, ra, dec, energy))
     return events, (time, _wrapped(ra), dec, energy)
@@ -346,4 +355,6 @@ def _limit(aeff: FitsTable, keyword: str, findings: Findings) -> float | None:
         )
     if limit <= 0:
         return None
+    if limit > tolerances.MAX_ENERGY and not unit:
+        findings.refuse(aeff.error("bad-threshold", f"{keyword} = {limit:g} TeV is too high; is it in GeV?"))
     return limit * factor_to(unit[1], "TeV", f"{aeff.where}: keyword {keyword}") if unit else limit

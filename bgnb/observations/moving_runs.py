@@ -26,7 +26,16 @@ MOVING = ("DRIFT", "RASTER", "SCAN")
 # Maximum time without positions at the ends of a run, s.
 _MARGIN = 5.0
 
+# Modes in which the field of view does not track one position on the sky, or telescopes point to different positions.
+_OTHER_MODES = ("DRIFT", "SLEW", "RASTER", "SCAN", "DIVERGENT")
+
 Track = Callable[[float], tuple[float, float]]
+
+
+def unusual_mode(files: RunFiles, events: FitsTable) -> str:
+    """Return the mode in OBS_MODE of header, or else index, if the run does not track one position; "" otherwise."""
+    stated = str(replace(events, defaults={}).get("OBS_MODE") or files.index.get("OBS_MODE") or "").upper()
+    return next((mode for mode in _OTHER_MODES if mode in stated), "")
 
 
 def track_of(
@@ -37,8 +46,8 @@ def track_of(
     A run with OBS_MODE = DRIFT has the altitude and azimuth in its header. Others need HDU POINTING with the columns TIME,
     RA_PNT and DEC_PNT for all of the good time ``gti``, between whose rows positions are interpolated.
     """
-    modes = {str(mode).strip().upper() for mode in (events.get("OBS_MODE"), files.index.get("OBS_MODE"))}
-    if not modes & set(MOVING):
+    mode = unusual_mode(files, events)
+    if mode not in MOVING or "unsupported-mode" in files.reading.allow:
         return None
     if pointings is not None and {"TIME", "RA_PNT", "DEC_PNT"} <= pointings.columns.keys():
         time = times_of(pointings, mjdref)
@@ -52,7 +61,7 @@ def track_of(
             order = np.flatnonzero(known)[np.argsort(time[known], kind="stable")]
             time, ra, dec = time[order], np.unwrap(ra[order], period=360), dec[order]
             return lambda at: (float(np.interp(at, time, ra)) % 360, float(np.interp(at, time, dec)))
-    if "DRIFT" in modes and {"ALT_PNT", "AZ_PNT"} <= events.cards.keys():
+    if mode == "DRIFT" and {"ALT_PNT", "AZ_PNT"} <= events.cards.keys():
         altitude, azimuth = events.number("ALT_PNT"), events.number("AZ_PNT")
         return lambda at: pointing_radec(altitude, azimuth, mjdref + at / 86400, site)
     return None

@@ -120,7 +120,7 @@ def _choose(table: FitsTable, candidates: list[_Candidate], n_events: int, findi
     found = [each for each in candidates if reasons[each.source]]
     if distance > tolerances.OTHER_FIELD or len(found) != 1:
         which = "is this another run?" if distance > tolerances.OTHER_FIELD else "the events do not tell which are right"
-        raise table.error("inconsistent-pointing", f"{differ}; {which} If they are right, use --trust header or --trust index")
+        raise table.error("inconsistent-pointing", f"{differ}; {which}; use --trust header or --trust index")
     (chosen,) = found
     findings.note(f"{differ}; those of the {chosen.source} are used, which agree with {' and '.join(reasons[chosen.source])}")
     return chosen

@@ -18,6 +18,8 @@ from bgnb.observations.gadf_keywords import column_in, mjdref_tt, start_and_stop
 
 # Overlap of good time intervals that is due to rounding, s.
 _ROUNDING = 0.01
+# Values of LIVETIME, DEADC and ONTIME that are not known.
+_PLACEHOLDERS = (0, -1)
 _Fail = Callable[[str], DataError]
 # Difference of DEADC from 1 that is due to rounding.
 _ROUNDING_OF_DEADC = 1e-4
@@ -113,6 +115,8 @@ class Livetime(NamedTuple):
         """Return the livetime if only a part of the good time is left."""
         if self.span == np.inf:
             return self.seconds
+        if self.seconds < tolerances.PLAUSIBLE_LIVE_FRACTION * min(self.span, whole) and self.seconds <= left:
+            return self.seconds  # it does not contain the rest
         return self.seconds * min(self.span, left) / min(self.span, whole)
 
 
@@ -126,9 +130,9 @@ def livetime_of(events: FitsTable, good: float, findings: Findings) -> Livetime:
     """
     stated = {name: events.number(name, 0) for name in ("LIVETIME", "DEADC", "ONTIME")}
     for name, value in stated.items():
-        if value == 0 and events.get(name) is not None:
-            findings.note(f"{name} is 0; it is ignored")
-    livetime, deadc, ontime = (value or None for value in stated.values())
+        if value in _PLACEHOLDERS and events.get(name) is not None:
+            findings.note(f"{name} is {value:g}; it is ignored")
+    livetime, deadc, ontime = (None if value in _PLACEHOLDERS else value for value in stated.values())
 
     def fail(message: str) -> DataError:
         return events.error("inconsistent-times", f"{message}; to use LIVETIME as it is, --trust livetime")
@@ -145,7 +149,7 @@ def livetime_of(events: FitsTable, good: float, findings: Findings) -> Livetime:
         raise fail(f"DEADC = {deadc:g} is above 1; DEADC times the good time is {deadc * good:g} s")
     if livetime is None:
         if deadc is None and events.get("LIVETIME") is not None:
-            raise events.error("inconsistent-times", "LIVETIME = 0 s, and DEADC is missing")
+            raise events.error("inconsistent-times", f"LIVETIME = {stated['LIVETIME']:g} s, and DEADC is missing")
         if deadc is None:
             findings.refuse(events.error("missing-livetime", "LIVETIME and DEADC are missing; the dead time is not known"))
             return Livetime(good, good)
@@ -157,8 +161,8 @@ def livetime_of(events: FitsTable, good: float, findings: Findings) -> Livetime:
         found = _without_deadc(events, livetime, ontime or good, good, findings, fail)
     else:
         found = _with_deadc(events, livetime, deadc, ontime or good, good, findings, fail)
-    if found.seconds < tolerances.MIN_LIVE_FRACTION * found.span:
-        raise fail(f"LIVETIME = {livetime:g} s is inconsistent with ONTIME = {found.span:g} s; is it in seconds?")
+    if found.seconds < tolerances.MIN_LIVE_FRACTION * good:
+        raise fail(f"LIVETIME = {livetime:g} s is inconsistent with ONTIME = {ontime or good:g} s; is it in seconds?")
     return found
 
 
@@ -166,6 +170,8 @@ def _without_deadc(events: FitsTable, livetime: float, ontime: float, good: floa
     if livetime > (1 + tolerances.TIMES) * ontime:
         raise fail(f"LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")
     if _agree(ontime, good):
+        if livetime > good * (1 - _ROUNDING_OF_DEADC):
+            findings.note("LIVETIME is the good time, and DEADC is missing: there is no dead time")
         return Livetime(livetime, good)
     if ontime < good or livetime <= good:
         raise fail(f"ONTIME = {ontime:g} s, but good time adds up to {good:g} s")

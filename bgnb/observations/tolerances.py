@@ -6,6 +6,8 @@ from __future__ import annotations
 TIMES = 0.01
 #: Minimum live fraction of a run; that of real runs is 0.6 or more.
 MIN_LIVE_FRACTION = 0.5
+#: Live fraction below which a livetime does not contain gaps without events.
+PLAUSIBLE_LIVE_FRACTION = 0.75
 #: Maximum fraction of events that are skipped because a value is invalid.
 MAX_INVALID = 0.01
 #: Minimum duration of a gap, s, and maximum chance of one in a run, for it to be cut out of the good time.
@@ -21,7 +23,7 @@ OTHER_SKY = 15.0
 #: Maximum difference, deg, between offsets of events from the pointing and those of DETX and DETY (medians).
 DETXY = 0.1
 #: Maximum distance of the median position of events from the pointing, deg, and in units of their median offset from it.
-CENTER_OFFSET, CENTER = 1.2, 0.7
+CENTER_OFFSET, CENTER = 1.5, 1.0
 #: Maximum motion of the median position of events between the first and the last third of a run, deg, in units of their
 #: median offset, and in standard errors.
 DRIFT_OFFSET, DRIFT, DRIFT_ERRORS = 0.5, 0.5, 7.0
@@ -34,8 +36,14 @@ ENERGY_RANGE = 3.0
 #: Maximum fraction of events with the same energy, or at the same position.
 EQUAL_VALUES = 0.02
 #: Maximum fraction of events below LO_THRES.
-BELOW_THRESHOLD = 0.98
-#: Minimum rate of a run relative to the median of runs of similar altitude.
-MIN_RATE = 0.2
+BELOW_THRESHOLD = 0.998
+#: Minimum rate of a run relative to the median of runs of similar altitude, and range outside which it is noted.
+MIN_RATE, USUAL_RATES = 0.2, (0.5, 2.0)
+#: Maximum distance of events from the pointing, deg, that failed reconstructions have, and maximum fraction of such events.
+AT_POINTING, MAX_AT_POINTING = 0.02, 0.05
+#: Maximum fraction of events that follow another within 10 microseconds.
+COINCIDENT = 0.01
+#: Maximum HI_THRES, TeV.
+MAX_ENERGY = 1e4
 #: Rate of part of a run relative to the rest that is noted.
 STEP = 0.67

@@ -54,7 +54,7 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
             if plan.settings.on_error == "fail":
                 raise
             errors[obs_id] = refused
-    notes = findings.notes + _at_the_same_time({obs_id: run for obs_id, run in runs.items() if obs_id not in errors})
+    notes = findings.notes + notes_on_runs(plan.runs, {obs_id: run for obs_id, run in runs.items() if obs_id not in errors})
     if not errors:
         return counted, notes
     removed = count_chunk(plan.chunk(sorted(errors)))
@@ -80,7 +80,12 @@ def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, Dat
     dict of int to DataError
         Errors by OBS_ID.
     """
-    return {**_low_rates(runs, counted), **_copies(runs, counted)}
+    return {**_low_rates(runs, counted)[0], **_copies(runs, counted)}
+
+
+def notes_on_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
+    """Note runs with unusual rates, and runs at the same time."""
+    return _low_rates(runs, counted)[1] + _at_the_same_time(counted)
 
 
 def _copies(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:
@@ -95,7 +100,7 @@ def _copies(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataErr
     return found
 
 
-def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:
+def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> tuple[dict[int, DataError], list[str]]:
     """Find runs with far fewer events than runs of similar altitude."""
     known = [run for run in runs.values() if run.alt_pnt is not None and run.ontime_s]
     altitude = np.array([run.alt_pnt for run in known], dtype=float)
@@ -104,18 +109,25 @@ def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, Data
     n_tels = np.array([-1 if run.n_tels is None else run.n_tels for run in known])
     events = np.array([run.events - run.events_outside_gti for run in known])
     rate = events / np.maximum(ontime, 1e-9)
-    found = {}
+    found, unusual = {}, []
     for row, run in enumerate(known):
         alike = (np.abs(altitude - altitude[row]) <= _ALTITUDE) & (n_tels == n_tels[row]) & (telescop == run.telescop)
         alike[row] = False
         if np.count_nonzero(alike) < _MIN_RUNS:
             continue
         expected = float(np.median(rate[alike])) * ontime[row]
-        if expected >= _MIN_EXPECTED and events[row] < tolerances.MIN_RATE * expected:
+        if expected < _MIN_EXPECTED:
+            continue
+        low, high = tolerances.USUAL_RATES
+        if events[row] < tolerances.MIN_RATE * expected:
             where = directory.files(run.obs_id).events.path
             text = f"run {run.obs_id} has {events[row]} events; at the rate of other runs at similar altitude it would be"
             found[run.obs_id] = DataError("low-rate", f"{where}: {text} {expected:.0f}")
-    return found
+        elif not low * expected <= events[row] <= high * expected:
+            unusual.append(f"{run.obs_id} ({events[row] / expected:.2g})")
+    if not unusual:
+        return found, []
+    return found, [f"runs with an unusual rate relative to others at similar altitude: {enumerate_values(unusual)}"]
 
 
 def _at_the_same_time(runs: Mapping[int, RunCounts]) -> list[str]:

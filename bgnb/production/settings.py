@@ -284,7 +284,7 @@ def n_fov_setting() -> Any:
 
 def fovalign_setting(default: str | None = "ALTAZ") -> Any:
     """Declare the frame of DETX and DETY; a default of None depends on the source of the pointing."""
-    text = "" if default else "ALTAZ, or RADEC with pointing = header"
+    text = "" if default else "ALTAZ, or RADEC if the pointing is that of the header"
     return setting(Choice(lambda: ("ALTAZ", "RADEC")), default, help="Frame of DETX and DETY.", default_text=text)
 
 

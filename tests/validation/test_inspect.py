@@ -35,7 +35,9 @@ def _run_with_gap(obs_id, start):
     """Make a run without events in 400 s."""
     parts = _run(obs_id, N_TELS=3)
     time = parts["events"]["TIME"] - TSTART
-    parts["events"]["TIME"] = TSTART + np.sort(np.where((time > start) & (time < start + 400), time - start, time))
+    elsewhere = (time - start) / 400 * (ONTIME - 400)
+    elsewhere += 400 * (elsewhere > start)
+    parts["events"]["TIME"] = TSTART + np.sort(np.where((time > start) & (time < start + 400), elsewhere, time))
     return parts
 
 
@@ -58,7 +60,7 @@ def directory(tmp_path_factory):
     ]
     events = next(each for each in parts if each["OBS_ID"] == DUPLICATES)["events"]
     for values in events.values():
-        values[1] = values[0]
+        values[1:6] = values[0]
     write_gadf(path, [each | {"TELESCOP": TELESCOP} for each in parts])
     file = path / "data" / f"run{TRUNCATED}.fits.gz"
     file.write_bytes(file.read_bytes()[:-1000])
