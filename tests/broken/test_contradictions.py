@@ -1,6 +1,7 @@
 """Plausible runs whose statements contradict each other: resolved with a note, or refused with the option that overrules."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bgnb import DataError, make_bg_cube_models, open_runs, read_event_list
+from bgnb.observations import tolerances
 from tests.broken.directory import both, file_of, in_bytes, in_columns, in_hdus, in_header, in_index, in_row, with_column
 from tests.broken.test_faulty_runs import gti
 from tests.helpers.errors import raises
@@ -440,3 +442,11 @@ def test_no_contradiction_passes_unseen(plausible_runs, tmp_path_factory, name, 
         assert rate == pytest.approx(true_rate, rel=0.05)
     else:
         assert rate == pytest.approx(true_rate, rel=0.02)
+
+
+def test_documentation_names_all_tolerances():
+    """The table of checks names each tolerance."""
+    text = (Path(__file__).parents[2] / "docs" / "checks.md").read_text()
+    names = [name for name in vars(tolerances) if name.isupper()]
+    assert len(names) > 20
+    assert [name for name in names if f"`{name}`" not in text] == []
