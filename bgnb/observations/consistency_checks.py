@@ -114,6 +114,9 @@ def _check_energies(table: FitsTable, run: EventList, findings: Findings) -> Non
     if len(run) < _MIN_EVENTS:
         return
     first, last = np.quantile(energy, (0.01, 0.99))
+    if median > tolerances.LOW_ENERGIES * first:
+        text = f"the lowest values in column ENERGY are far below their median, {median:.3g} TeV; are they logarithms?"
+        findings.refuse(table.error("bad-energy", text))
     if last < tolerances.ENERGY_RANGE * first:
         text = f"98 % of the values in column ENERGY lie between {first:.3g} and {last:.3g} TeV; are they logarithms?"
         findings.refuse(table.error("bad-energy", text))

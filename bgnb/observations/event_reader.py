@@ -305,6 +305,8 @@ def _read_hdus(
     wanted = {"EVENTS": files.events, "GTI": files.gti, "AEFF": files.aeff}
     if with_pointings:
         wanted[_POINTING] = HduLocation(files.events.path, _POINTING, optional=True)
+        if files.gti is None:
+            wanted["GTI"] = HduLocation(files.events.path, "GTI", optional=True)
     locations = {kind: location for kind, location in wanted.items() if location is not None}
     tables: dict[str, FitsTable] = {}
     for path in dict.fromkeys(location.path for location in locations.values()):
@@ -314,6 +316,8 @@ def _read_hdus(
             if table := table or _by_usual_name(kind, here[kind], notes, columns, files):
                 tables[kind] = table
                 notes += table.notes
+    if with_pointings and files.gti is None and "GTI" in tables:
+        notes.append("the index names no good time intervals; HDU GTI of the file is used")
     for kind, location in locations.items():
         if kind not in tables and not location.optional:
             name = location.hdu or "without a name"

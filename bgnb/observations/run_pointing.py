@@ -160,7 +160,8 @@ def check_altaz(files: RunFiles, table: FitsTable, run: EventList, findings: Fin
     altitude, azimuth = run.field_of_view.pointing_altaz(np.array([times[0], 0.0, times[1]]))
     advice = "if times are placeholders, use --pointing header; if they are right, --pointing computed"
     if altitude[1] < 0:
-        message = f"by RA_PNT, DEC_PNT, time and site, the altitude is {altitude[1]:.1f} deg, below the horizon; {advice}"
+        placeholders = advice.partition(";")[0]
+        message = f"by RA_PNT, DEC_PNT, time and site, the altitude is {altitude[1]:.1f} deg, below the horizon; {placeholders}"
         raise table.error("below-horizon", message)
     if findings.reading.pointing == "computed":
         return

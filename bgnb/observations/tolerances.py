@@ -33,6 +33,8 @@ OFFSET = 20.0
 MEDIAN_ENERGY = (0.003, 50.0)
 #: Minimum ratio of the energies below which 99 and 1 % of the events are: less means logarithms.
 ENERGY_RANGE = 3.0
+#: Maximum ratio of the median energy and that below which 1 % of the events are; it is 1.5 to 3.5 in real data.
+LOW_ENERGIES = 20.0
 #: Maximum fraction of events with the same energy, or at the same position.
 EQUAL_VALUES = 0.02
 #: Maximum fraction of events below LO_THRES.

@@ -204,6 +204,11 @@ RESOLVED = {
         0.0,
         "3 different values of EVENT_TYPE",
     ),
+    "good time not in the index": (
+        in_index("hdu-index", lambda table: table[~((table["OBS_ID"] == 4) & (table["HDU_TYPE"] == "gti"))]),
+        0.0,
+        "HDU GTI of the file is used",
+    ),
     "text in N_TELS": (in_header(N_TELS="four"), 0.0, "N_TELS is not a number"),
     "event number of the index": (
         in_index("obs-index", lambda table: table.add_column([17, 17, 17], name="EVENT_COUNT")),
@@ -240,6 +245,11 @@ REFUSED = {
     ),
     "natural logarithms of GeV": (
         with_column("ENERGY", lambda table: np.log(1000 * table["ENERGY"])),
+        "bad-energy",
+        {"allow": "bad-energy"},
+    ),
+    "logarithms of TeV": (
+        with_column("ENERGY", lambda table: np.log(np.maximum(table["ENERGY"], 1) * (1 + 1e-6 * np.arange(N_EVENTS))) + 1e-9),
         "bad-energy",
         {"allow": "bad-energy"},
     ),
