@@ -156,6 +156,11 @@ def _check_threshold(table: FitsTable, run: EventList, findings: Findings) -> No
     if below > tolerances.BELOW_THRESHOLD:
         text = f"{below:.1%} of the events are below LO_THRES = {run.energy_threshold:g} TeV; is it in GeV, or a logarithm?"
         findings.refuse(table.error("bad-threshold", text))
+    above = np.count_nonzero(run.energy >= run.energy_threshold)
+    first = tolerances.FIRST_ENERGY * run.energy_threshold
+    if above >= _MIN_EVENTS and not np.any((run.energy >= run.energy_threshold) & (run.energy < first)):
+        where = f"between LO_THRES = {run.energy_threshold:.3g} and {first:.3g} TeV"
+        findings.note(f"there are no events {where}, although livetime counts there")
 
 
 def _note_classes(table: FitsTable, findings: Findings) -> None:

@@ -317,7 +317,7 @@ def _read_hdus(
                 tables[kind] = table
                 notes += table.notes
     if with_pointings and files.gti is None and "GTI" in tables:
-        notes.append("the index names no good time intervals; HDU GTI of the file is used")
+        notes.append("the index names no good time intervals; HDU GTI of the file is used instead of the whole run")
     for kind, location in locations.items():
         if kind not in tables and not location.optional:
             name = location.hdu or "without a name"

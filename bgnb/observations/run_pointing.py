@@ -122,7 +122,10 @@ def _choose(table: FitsTable, candidates: list[_Candidate], n_events: int, findi
         which = "is this another run?" if distance > tolerances.OTHER_FIELD else "the events do not tell which are right"
         raise table.error("inconsistent-pointing", f"{differ}; {which}; use --trust header or --trust index")
     (chosen,) = found
-    findings.note(f"{differ}; those of the {chosen.source} are used, which agree with {' and '.join(reasons[chosen.source])}")
+    text = f"{differ}; those of the {chosen.source} are used, which agree with {' and '.join(reasons[chosen.source])}"
+    if chosen is header:
+        text += "; whether the run is far from known sources was decided by the index"
+    findings.note(text)
     return chosen
 
 

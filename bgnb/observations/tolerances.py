@@ -39,6 +39,10 @@ LOW_ENERGIES = 20.0
 EQUAL_VALUES = 0.02
 #: Maximum fraction of events below LO_THRES.
 BELOW_THRESHOLD = 0.998
+#: Energy in units of LO_THRES below which a run must have events above LO_THRES.
+FIRST_ENERGY = 1.3
+#: Maximum difference of the live fraction of a run from the median of all runs.
+LIVE_FRACTION = 0.05
 #: Minimum rate of a run relative to the median of runs of similar altitude, and range outside which it is noted.
 MIN_RATE, USUAL_RATES = 0.2, (0.5, 2.0)
 #: Maximum distance of events from the pointing, deg, that failed reconstructions have, and maximum fraction of such events.

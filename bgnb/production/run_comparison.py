@@ -84,8 +84,20 @@ def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, Dat
 
 
 def notes_on_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
-    """Note runs with unusual rates, and runs at the same time."""
-    return _low_rates(runs, counted)[1] + _at_the_same_time(counted)
+    """Note runs with unusual rates or live fractions, and runs at the same time."""
+    return _low_rates(runs, counted)[1] + _unusual_live_fractions(counted) + _at_the_same_time(counted)
+
+
+def _unusual_live_fractions(runs: Mapping[int, RunCounts]) -> list[str]:
+    """Note runs whose livetime is another part of their ontime than that of most runs."""
+    fractions = {obs_id: run.livetime_s / run.ontime_s for obs_id, run in runs.items() if run.ontime_s}
+    if len(fractions) <= _MIN_RUNS:
+        return []
+    median = float(np.median(list(fractions.values())))
+    unusual = [f"{obs_id} ({each:.2f})" for obs_id, each in fractions.items() if abs(each - median) > tolerances.LIVE_FRACTION]
+    if not unusual:
+        return []
+    return [f"runs with an unusual live fraction (median of all: {median:.2f}): {enumerate_values(unusual)}"]
 
 
 def _copies(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:

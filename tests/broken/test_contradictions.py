@@ -36,7 +36,7 @@ def plausible_run(obs_id):
         "TIME": np.sort(rng.uniform(TSTART, TSTART + ONTIME, N_EVENTS)),
         "RA": sky.ra.deg,
         "DEC": sky.dec.deg,
-        "ENERGY": 0.5 * rng.uniform(0, 1, N_EVENTS) ** (-1 / 1.7),
+        "ENERGY": 0.28 * rng.uniform(0, 1, N_EVENTS) ** (-1 / 1.7),
     }
     return parts
 
@@ -209,6 +209,11 @@ RESOLVED = {
         0.0,
         "HDU GTI of the file is used",
     ),
+    "no events near the threshold": (
+        in_columns(change=lambda table: table[table["ENERGY"] > 0.9]),
+        0.0,
+        "no events between LO_THRES = 0.3 and 0.39 TeV",
+    ),
     "text in N_TELS": (in_header(N_TELS="four"), 0.0, "N_TELS is not a number"),
     "event number of the index": (
         in_index("obs-index", lambda table: table.add_column([17, 17, 17], name="EVENT_COUNT")),
@@ -254,7 +259,7 @@ REFUSED = {
         {"allow": "bad-energy"},
     ),
     "clipped energies": (
-        with_column("ENERGY", lambda table: np.minimum(table["ENERGY"], 3.0)),
+        with_column("ENERGY", lambda table: np.minimum(table["ENERGY"], 2.0)),
         "bad-energy",
         {"allow": "bad-energy"},
     ),
@@ -452,6 +457,14 @@ def test_no_contradiction_passes_unseen(plausible_runs, tmp_path_factory, name, 
         assert rate == pytest.approx(true_rate, rel=0.05)
     else:
         assert rate == pytest.approx(true_rate, rel=0.02)
+
+
+def test_unusual_live_fraction_is_noted(indir, tmp_path):
+    """A run whose LIVETIME is its ONTIME, unlike that of others, is noted."""
+    in_header(DEADC=1.0, LIVETIME=ONTIME)(indir)
+    report = make_bg_cube_models(indir, "GADF", tmp_path / "models", **SMALL)
+    assert any("4 (1.00)" in note and "0.90" in note for note in report.notes)
+    assert outcome(report)[4] == "used"
 
 
 def test_documentation_names_all_tolerances():
