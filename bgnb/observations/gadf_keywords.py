@@ -153,9 +153,8 @@ def site_of(events: Header) -> Site:
         return site
     keywords = "GEOLON, GEOLAT and ALTITUDE (or OBSGEO-L, -B, -H, or OBSGEO-X, -Y, -Z)"
     missing = f"the location of the observatory is unknown: {keywords} are missing or 0, also in HDU POINTING and the index"
-    advice = (
-        f"add these keywords, or one of the names {', '.join(OBSERVATORIES)} as TELESCOP, to the header of the events or index"
-    )
+    names_of_sites = f"one of the names {', '.join(OBSERVATORIES)} as TELESCOP"
+    advice = f"add these keywords, or {names_of_sites}, to the header of the events or index, or use --pointing header"
     raise events.error("unknown-site", f"{missing}, and TELESCOP is {names[1]!r}; {advice}")
 
 

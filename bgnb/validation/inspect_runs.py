@@ -221,12 +221,7 @@ def _try_options(
     """Find the runs that an option makes usable: those that their errors name."""
     found = {}
     for name, value in _OPTIONS:
-        named = [
-            obs_id
-            for obs_id, error in errors.items()
-            # A site is needed for altitude and azimuth only.
-            if f"--{name} {value}" in error.message or ((name, value) == _HEADER and error.code == "unknown-site")
-        ]
+        named = [obs_id for obs_id, error in errors.items() if f"--{name} {value}" in error.message]
         if not named:
             continue
         changed = value if name == "pointing" else (*getattr(reading, name), value)
