@@ -20,6 +20,7 @@ from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.gadf_keywords import column_in
 from bgnb.observations.moving_runs import unusual_mode
 from bgnb.observations.run_pointing import check_altaz, check_tracking, sample_rows
+from bgnb.observations.run_times import elapsed_good_time
 
 #: Frames that differ from ICRS by more than an arcsecond; FK5 (J2000) does not.
 _OTHER_FRAMES = ("FK4", "FK4-NO-E", "GAPPT", "CIRS", "GALACTIC", "ECLIPTIC")
@@ -175,10 +176,8 @@ def _note_steps(run: EventList, findings: Findings) -> None:
     """Note a run whose rate is different in a part of its time, as by clouds."""
     if len(run) < _MIN_EVENTS:
         return
-    before = np.r_[0, np.cumsum(np.diff(run.gti, axis=1))]
-    time = run.time[run.in_gti]
-    interval = np.searchsorted(run.gti[:, 0], time, side="right") - 1
-    counts = np.histogram(before[interval] + time - run.gti[interval, 0], _STEP_BINS, (0, before[-1]))[0]
+    elapsed = elapsed_good_time(run.time[run.in_gti], run.gti)
+    counts = np.histogram(elapsed, _STEP_BINS, (0, run.ontime))[0]
     until = np.r_[0, np.cumsum(counts)]
     first, last = np.triu_indices(_STEP_BINS + 1, 1)
     inside, part, total = until[last] - until[first], (last - first) / _STEP_BINS, until[-1]
@@ -191,7 +190,7 @@ def _note_steps(run: EventList, findings: Findings) -> None:
     best = int(gain.argmax())
     ratio = (inside[best] / part[best]) / max((total - inside[best]) / max(1 - part[best], 1e-9), 1e-9)
     if gain[best] > _STEP_SIGNIFICANCE and not tolerances.STEP < ratio < 1 / tolerances.STEP:
-        start, stop = (float(before[-1] * edge[best]) / _STEP_BINS for edge in (first, last))
+        start, stop = (float(run.ontime * edge[best]) / _STEP_BINS for edge in (first, last))
         findings.note(f"the rate from {start:.0f} to {stop:.0f} s is {ratio:.0%} of that in the rest; were there clouds?")
 
 

@@ -31,15 +31,13 @@ from bgnb.observations.gadf_keywords import (
     time_unit,
 )
 from bgnb.observations.moving_runs import Track, cut_into_pieces, track_of, unusual_mode
-from bgnb.observations.run_pointing import header_altaz, pointing_of_events
+from bgnb.observations.run_pointing import MAX_RA, header_altaz, pointing_of_events
 from bgnb.observations.run_times import Livetime, cut_gaps, good_time_intervals, livetime_of, with_reference_times
 from bgnb.observations.sites import instrument_name
 
 _REFERENCE_TIME = {"MJDREFI", "MJDREFF", "MJDREF"}
 _COLUMNS = ("TIME", "RA", "DEC", "ENERGY", "EVENT_ID", "DETX", "DETY", "START", "STOP", "RA_PNT", "DEC_PNT", *CLASSES)
 _REQUIRED = ("TIME", "RA", "DEC", "ENERGY")
-# Maximum angle of periodic columns and keywords, deg: larger ones are not angles.
-_MAX_ANGLE = 720.0
 _POINTING = "POINTING"
 
 
@@ -189,7 +187,7 @@ def _valid_events(events: FitsTable, findings: Findings) -> tuple[FitsTable, tup
     with np.errstate(invalid="ignore"):
         valid = {
             "TIME": np.isfinite(time),
-            "RA": np.abs(ra) <= _MAX_ANGLE,
+            "RA": np.abs(ra) <= MAX_RA,
             "DEC": np.abs(dec) <= 90,
             "ENERGY": (energy > 0) & np.isfinite(energy),
         }

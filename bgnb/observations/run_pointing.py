@@ -25,8 +25,8 @@ _CLEAR = 1 / 3
 
 # Time and site, on which the frame RADEC does not depend.
 _ANY_TIME, _ANYWHERE = 51544.0, Site(0.0, 0.0, 0.0)
-# Maximum right ascension, deg: larger ones are not angles.
-_MAX_RA = 720.0
+#: Maximum right ascension, deg: larger ones are not angles.
+MAX_RA = 720.0
 # Maximum distance of positions in HDU POINTING from the pointing, deg.
 _MAX_MOTION = 0.3
 
@@ -65,7 +65,7 @@ def pointing_of_events(files: RunFiles, table: FitsTable, ra: Floats, dec: Float
             position = table.number("RA_PNT"), table.number("DEC_PNT")
         else:
             continue
-        if not (abs(position[1]) <= 90 and abs(position[0]) <= _MAX_RA):
+        if not (abs(position[1]) <= 90 and abs(position[0]) <= MAX_RA):
             raise table.error(
                 "bad-position", f"RA_PNT = {position[0]:g}, DEC_PNT = {position[1]:g} deg is not a valid position"
             )

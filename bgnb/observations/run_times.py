@@ -216,6 +216,13 @@ def _agree(one: float, other: float) -> bool:
     return abs(one - other) <= tolerances.TIMES * max(one, other)
 
 
+def elapsed_good_time(time: Floats, gti: Floats) -> Floats:
+    """Return the good time, s, before each of the times, which lie in good time intervals."""
+    before = np.r_[0, np.cumsum(np.diff(gti, axis=1))]
+    interval = np.searchsorted(gti[:, 0], time, side="right") - 1
+    return before[interval] + time - gti[interval, 0]
+
+
 def cut_gaps(time: Floats, gti: Floats) -> tuple[Floats, list[tuple[float, float]]]:
     """Cut gaps without events out of good time intervals.
 
@@ -236,11 +243,9 @@ def cut_gaps(time: Floats, gti: Floats) -> tuple[Floats, list[tuple[float, float
     gaps : list of tuple of float
         Start and stop of each gap, s.
     """
-    lengths = np.diff(gti, axis=1)[:, 0]
-    before = np.r_[0, np.cumsum(lengths)]  # good time before each interval
-    interval = np.searchsorted(gti[:, 0], time, side="right") - 1
+    before = np.r_[0, np.cumsum(np.diff(gti, axis=1))]  # good time before each interval
     whole = float(before[-1])
-    good = np.r_[0, np.sort(before[interval] + time - gti[interval, 0], kind="stable"), whole]  # fast if nearly sorted
+    good = np.r_[0, np.sort(elapsed_good_time(time, gti), kind="stable"), whole]  # fast if nearly sorted
     gap = np.diff(good)
     cut = np.zeros(len(gap), dtype=bool)
     for _ in range(len(gap)):
