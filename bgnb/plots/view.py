@@ -1,4 +1,4 @@
-"""Contents of a plot as plain values: images and graphs, from which all renderers draw.
+"""Contents of a plot as plain values: images, graphs and maps, from which all renderers draw.
 
 A view is made from the state of a dashboard by one function and has no memory, so that it
 cannot disagree with the state. Bokeh figures, PNG, HTML and CSV are all made from it.
@@ -20,12 +20,63 @@ from bgnb.plots.colours import LINES, Colours
 #: Number of pixels along an axis with bins of different widths.
 _N_PIXELS = 1000
 
-Style = Literal["line", "dotted", "points", "dots", "bars", "outline"]
+Style = Literal["line", "dotted", "points", "dots", "bars"]
+Dash = Literal["solid", "dashed", "dotted"]
 #: Minimum and maximum, or start and end.
 Range = tuple[float, float]
 Legend = Literal["inside", "below"]
 #: Series, x, y, value, lower and upper end of the error, details.
 Row = tuple[str, float, float, float, float, float, str]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Curve:
+    """A line without points or errors. A panel may have any number of them.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        Positions; the line is interrupted where y is NaN.
+    colour : str
+        Colour, as ``#rrggbb``.
+    name : str
+        Name in the legend, in hover information and in tables; empty for none. A table contains
+        only the curves with a name.
+    width : float
+        Width, pixels.
+    dash : {"solid", "dashed", "dotted"}
+        Pattern.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    colour: str
+    name: str = ""
+    width: float = 1.0
+    dash: Dash = "solid"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Polygon:
+    """A filled area. A panel may have any number of them.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        Corners.
+    value : float
+        Value, for the colour and for hover information; NaN for none.
+    marked : bool
+        Draw the outline in the colour of the selection.
+    details : mapping of str to str
+        Hover information; the same keys in all polygons of a panel.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    value: float = np.nan
+    marked: bool = False
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +93,10 @@ class Image:
         Edges of the bins.
     colours : `Colours`
         Mapping of the values to colours.
-    outlines : tuple of tuple of float
-        Marked bins: minimum and maximum of x, minimum and maximum of y.
+    curves : tuple of `Curve`
+        Outlines of marked bins and regions, and contours.
+    link : str
+        Images with the same name are moved and enlarged together; empty for none.
     """
 
     title: str
@@ -54,7 +107,8 @@ class Image:
     x_edges: NDArray[np.float64]
     y_edges: NDArray[np.float64]
     colours: Colours
-    outlines: tuple[tuple[float, float, float, float], ...] = ()
+    curves: tuple[Curve, ...] = ()
+    link: str = ""
 
     @property
     def pixels(self) -> NDArray[Any]:
@@ -83,9 +137,8 @@ class Series:
         Name in the legend; empty for none.
     x, y : ndarray
         Positions; lines are interrupted where y is NaN.
-    style : {"line", "dotted", "points", "dots", "bars", "outline"}
-        Style; dots are small points, bars extend over ``edges``, and an outline is a thin line
-        without hover information.
+    style : {"line", "dotted", "points", "dots", "bars"}
+        Style; dots are small points, and bars extend over ``edges``.
     colour : str
         Colour, as ``#rrggbb``.
     low, high : ndarray, optional
@@ -115,14 +168,14 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Curves, points or bars over two axes.
+    """Curves, points or bars over two axes; or a map, which has equal scales and no axes.
 
     Parameters
     ----------
     title, x_label, y_label : str
         Texts.
     series : tuple of `Series`
-        Curves, points and bars.
+        Points and bars with their errors; as many in all states.
     x_range, y_range : tuple of float
         Ends of the axes; x may decrease.
     x_log, y_log : bool
@@ -133,6 +186,18 @@ class Graph:
         Texts in the graph.
     legend : {"inside", "below"}
         Position of the legend: in the upper right corner, or below the axis.
+    curves : tuple of `Curve`
+        Lines.
+    polygons : tuple of `Polygon`
+        Filled areas, below everything else.
+    colours : `Colours`, optional
+        Mapping of the values of polygons to colours, shown as a colour bar; needed if there are polygons.
+    unit : str
+        Unit of these values.
+    is_map : bool
+        Draw equal scales and no axes. The labels of the axes then only describe tables.
+    x_link : str
+        Graphs with the same name have a common x axis; empty for none.
     """
 
     title: str
@@ -146,6 +211,16 @@ class Graph:
     band: Range | None = None
     texts: tuple[tuple[float, float, str], ...] = ()
     legend: Legend = "inside"
+    curves: tuple[Curve, ...] = ()
+    polygons: tuple[Polygon, ...] = ()
+    colours: Colours | None = None
+    unit: str = ""
+    is_map: bool = False
+    x_link: str = ""
+
+    def __post_init__(self) -> None:
+        if self.polygons and self.colours is None:
+            raise ValueError("polygons need colours")
 
     @property
     def value_label(self) -> str:
@@ -157,12 +232,18 @@ class Graph:
         return np.where(low <= 0, self.y_range[0] / 10, low) if self.y_log else low
 
     def rows(self) -> Iterator[Row]:
-        """Iterate over the points of all series but outlines, as rows of a table."""
+        """Iterate over the points of all series and named curves, and the polygons, as rows of a table."""
         for series in self.series:
-            if series.style != "outline":
-                for i, numbers in enumerate(zip(series.x, series.y, *series.error_ends, strict=True)):
-                    details = "; ".join(f"{key}: {values[i]}" for key, values in series.details.items())
-                    yield series.name, numbers[0], np.nan, *numbers[1:], details
+            for i, numbers in enumerate(zip(series.x, series.y, *series.error_ends, strict=True)):
+                details = "; ".join(f"{key}: {values[i]}" for key, values in series.details.items())
+                yield series.name, numbers[0], np.nan, *numbers[1:], details
+        for curve in self.curves:
+            if curve.name:
+                for x, y in zip(curve.x, curve.y, strict=True):
+                    yield curve.name, x, np.nan, y, np.nan, np.nan, ""
+        for polygon in self.polygons:
+            details = "; ".join(f"{key}: {text}" for key, text in polygon.details.items())
+            yield "", float(polygon.x.mean()), float(polygon.y.mean()), polygon.value, np.nan, np.nan, details
 
 
 Panel = Image | Graph
@@ -179,7 +260,7 @@ class View:
     summary : str
         Description in sentences, also for screen readers.
     panels : mapping of str to `Image` or `Graph`
-        Images and graphs by name; the names are the same in all states.
+        Images and graphs by name, drawn in rows of three; the names are the same in all states.
     """
 
     title: str
