@@ -26,7 +26,7 @@ from bgnb.dashboards.live_figures import Action, LiveFigures
 from bgnb.files.output_directory import write_file
 from bgnb.plots.bokeh_figures import Plots, draw
 from bgnb.plots.html_page import lines_to_html, to_html
-from bgnb.plots.png import to_png
+from bgnb.plots.static import to_png
 from bgnb.plots.view import View
 
 _LABEL = {"description_width": "initial"}
