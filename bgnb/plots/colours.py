@@ -141,14 +141,14 @@ def symmetric_limits(neutral: float, half: float, stretch: Stretch) -> tuple[flo
 def choose_ticks(low: float, high: float, *, log: bool, number: int = 7) -> list[float]:
     """Choose round values within limits, two to about a number of them, where possible.
 
-    Values on a logarithmic scale are powers of ten; 1, 2 and 5 times powers of ten over less than about two decades;
-    and values at equal distances if these are too few.
+    Values on a logarithmic scale are powers of ten; over few decades also 3, or 2 and 5, times powers of ten; and over
+    less than about half a decade values at equal distances.
     """
     if log:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         step = math.ceil((last - first) / number)
         decades = [power for power in range(first, last + 1) if power % step == 0]
-        for factors in ((1,), (1, 2, 5)):
+        for factors in ((1,), (1, 3), (1, 2, 5)):
             values = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
             inside = [value for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
             if len(inside) >= 3:

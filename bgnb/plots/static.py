@@ -203,7 +203,7 @@ def _draw_panel(axes: Any, panel: Panel, sizes: _Sizes) -> None:
         _draw_graph(axes, panel, sizes)
     _draw_curves(axes, panel.curves, sizes)
     if labels := axes.get_legend_handles_labels()[1]:
-        where: dict[str, Any] = {"loc": "best"}
+        where: dict[str, Any] = {"loc": "best", "edgecolor": "none", "framealpha": 0.7}
         if isinstance(panel, Graph) and panel.legend == "below":  # the distance is in units of the font size
             where = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 0.5 if panel.is_map else 4.5}
             where |= {"frameon": False, "ncols": min(3, math.ceil(len(labels) / 4))}
@@ -228,7 +228,7 @@ def _draw_colour_bar(axes: Any, colours: Colours, unit: str, sizes: _Sizes) -> N
     from matplotlib.colors import ListedColormap, Normalize
 
     scale = ScalarMappable(Normalize(-0.5, NO_VALUE - 0.5), ListedColormap(list(palette(colours.palette))))
-    bar = axes.figure.colorbar(scale, ax=axes, fraction=0.046, pad=0.03)
+    bar = axes.figure.colorbar(scale, cax=axes.inset_axes((1.03, 0, 0.05, 1)))
     bar.set_label(sizes.wrap(with_power(unit, colours.power)), fontsize=sizes.font)
     codes, labels = zip(*colours.ticks(), strict=True)
     bar.set_ticks(codes, labels=labels)
@@ -251,8 +251,9 @@ def _draw_graph(axes: Any, graph: Graph, sizes: _Sizes) -> None:
         axes.axvspan(*graph.band, color=SELECTED, alpha=0.2, lw=0)
     for series in graph.series:
         _draw_series(axes, series, graph, sizes)
+    box = {"facecolor": "white", "alpha": 0.6, "linewidth": 0, "pad": sizes.pixel} if graph.polygons else None
     for x, y, text in graph.texts:
-        axes.text(x, y, sizes.wrap(text), fontsize=sizes.small, color="gray", va="center", clip_on=True)
+        axes.text(x, y, sizes.wrap(text), fontsize=sizes.small, color="#555555", va="center", clip_on=True, bbox=box)
 
 
 def _draw_axis(axes: Any, side: str, label: str, ends: Range, log: bool, sizes: _Sizes) -> None:
@@ -285,7 +286,7 @@ def _draw_curves(axes: Any, curves: Sequence[Curve], sizes: _Sizes) -> None:
     for curve in curves:
         label = sizes.wrap(curve.name, 0.9) if few and curve.name else None
         line = _DASHES[curve.dash], curve.width * sizes.pixel
-        axes.plot(curve.x, curve.y, line[0], lw=line[1], color=curve.colour, label=label, scalex=False, scaley=False)
+        axes.plot(curve.x, curve.y, line[0], lw=line[1], color=curve.colour, label=label)
 
 
 def _draw_series(axes: Any, series: Series, graph: Graph, sizes: _Sizes) -> None:
@@ -300,7 +301,7 @@ def _draw_series(axes: Any, series: Series, graph: Graph, sizes: _Sizes) -> None
         else:
             axes.vlines(series.x, low, series.high, color=colour, lw=1.3 * pixel)
     style, size = _STYLES[series.style]
-    axes.plot(series.x, series.y, style, ms=size * pixel, lw=1.6 * pixel, color=colour, label=label, scalex=False, scaley=False)
+    axes.plot(series.x, series.y, style, ms=size * pixel, lw=1.6 * pixel, color=colour, label=label)
 
 
 def _draw_bars(axes: Any, series: Series, low: Any, high: Any, **options: Any) -> None:
