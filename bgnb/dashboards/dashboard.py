@@ -27,7 +27,7 @@ from bgnb.dashboards.live_figures import Action, LiveFigures
 from bgnb.files.output_directory import write_file
 from bgnb.plots.bokeh_figures import Plots, draw
 from bgnb.plots.html_page import lines_to_html, to_html
-from bgnb.plots.static import FONT_SIZE, WIDTH, to_pdf, to_png, to_svg
+from bgnb.plots.static import to_pdf, to_png, to_svg
 from bgnb.plots.view import View
 
 _LABEL = {"description_width": "initial"}
@@ -370,7 +370,7 @@ class Dashboard(widgets.VBox):
         """Make the widgets of the exports."""
         width, font_size = (
             widgets.BoundedFloatText(value=value, min=low, max=high, description=label, style=_LABEL, layout={"width": "auto"})
-            for label, value, low, high in (("width / in", WIDTH, 2, 40), ("font size / pt", FONT_SIZE, 4, 30))
+            for label, value, low, high in (("width / in", 14.0, 2, 40), ("font size / pt", 10.0, 3, 40))
         )
         self.paper = width, font_size
         kinds = [button(kind, partial(self._save, kind.lower())) for kind in ("PNG", "PDF", "SVG", "HTML", "CSV", "JSON")]
