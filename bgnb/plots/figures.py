@@ -30,8 +30,8 @@ from bgnb.plots.cube_panels import energy_graph, field_of_view_image, mask_nonpo
 from bgnb.plots.cube_state import Positions, energy_bins, energy_of
 from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, position_label
 from bgnb.plots.model_views import profile_graph
-from bgnb.plots.static import Picture, to_png
 from bgnb.plots.run_views import RunSet, RunsState, runs_view
+from bgnb.plots.static import Picture, to_png
 from bgnb.plots.view import Graph, Image, Panel, Series, Style, View, axis_range, histogram
 
 #: Styles of the spectra at the first, second, ... position.

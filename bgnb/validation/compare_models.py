@@ -19,7 +19,7 @@ from bgnb.files.model_directory import ModelDirectory, checked_labels, common_gr
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import plain, write_report
 from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph, rate_limits
-from bgnb.plots.cube_state import Position, energy_bin, energy_bins, energy_of, through_energies
+from bgnb.plots.cube_state import Position, energy_bins, energy_of, through_energies
 from bgnb.plots.figures import plot_comparison
 
 
@@ -255,12 +255,14 @@ def comparison_page(
     state = ComparisonState(group_id=group_id, normalise=comparison.normalise)
     if bins := energy_bins(axes, energies):
         state = replace(state, energy=energy_of(axes, bins[0]))
-    frames, views = through_energies(axes, state), []
-    for _, each in frames:
+    frames = dict(through_energies(axes, state))
+    views = {}
+    for label, each in frames.items():
         view = comparison_view(comparison, each, labels, group, rate_limits(comparison, each), positions)
         planes = planes_graph(comparison, labels, each.energy)
-        views.append(replace(view, panels={**view.panels, "planes": planes}))
-    return to_html([label for label, _ in frames], views, energy_bin(axes, state.energy))
+        views["", label] = replace(view, panels={**view.panels, "planes": planes})
+    first = next(label for label, each in frames.items() if each == state)
+    return to_html(views, ("", first))
 
 
 def group_numbers(
