@@ -88,13 +88,16 @@ class Colours:
         """True for a scale of positive values with powers of ten."""
         return self.stretch == "log" and self.neutral in (None, 1)
 
-    def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Choose ticks of the colour bar; return their codes, and their labels divided by the `power` of ten."""
+    def levels(self) -> list[float]:
+        """Choose round values, for the ticks of the colour bar and for contours."""
         if self.stretch == "log" and not self._is_log:
             largest = choose_ticks(self.high / 10, self.high, log=True)[-1]
-            values = [fraction * largest for fraction in (-1, -0.1, 0, 0.1, 1)]
-        else:
-            values = choose_ticks(self.low, self.high, log=self._is_log)
+            return [fraction * largest for fraction in (-1, -0.1, 0, 0.1, 1)]
+        return choose_ticks(self.low, self.high, log=self._is_log)
+
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """Choose ticks of the colour bar; return their codes, and their labels divided by the `power` of ten."""
+        values = self.levels()
         labels = format_ticks(values, self.power, log=self._is_log)
         return tuple(zip(((N_COLOURS - 1) * self.scale(values)).tolist(), labels, strict=True))
 

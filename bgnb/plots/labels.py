@@ -102,9 +102,9 @@ def format_count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def energy_label(axes: CubeAxes, energy_bin: int) -> str:
-    """Format the edges of an energy bin."""
-    low, high = axes.energy[energy_bin : energy_bin + 2].value
+def energy_label(axes: CubeAxes, first: int, last: int | None = None) -> str:
+    """Format the edges of an energy bin, or of the bins between two edges."""
+    low, high = axes.energy.value[[first, first + 1 if last is None else last]]
     return f"{low:.3g} to {high:.3g} TeV"
 
 
