@@ -189,22 +189,37 @@ def test_comparison_dashboard_in_lab(page, url):
 
 
 def test_exported_page_in_browser(page, root, tmp_path):
-    """An exported page works from a file, without a server."""
-    comparison = bgnb.dashboards.compare_models(root / "simulation/true", root / "simulation/reco", energy=1.0)
-    comparison.save_html(tmp_path / "page.html")
-    labels = [label for label, _ in comparison.frames()]
+    """The menu and the slider of an exported page work from a file, without a server, also with the keyboard."""
+    models = bgnb.dashboards.explore_models(root / "models", energy=1.0)
+    models.save_html(tmp_path / "page.html")
+    frames = list(models.frames())
+    groups = list(dict.fromkeys(group for group, _ in frames))
+    labels = [label for group, label in frames if group == groups[0]]
+    assert len(groups) > 1
     shutil.copy(tmp_path / "page.html", tmp_path / "elsewhere.html")
     page.page.goto(f"file://{tmp_path}/elsewhere.html")
-    page.wait_for_bokeh("compared", "model.title.text.includes('Ratio')")
-    shown = next(number for number, label in enumerate(labels) if label in page.bokeh("compared", "title.text"))
-    before = {name: page.pixels(name) for name in ("first", "compared", "pulls")}
-    handle = page.page.locator(".noUi-handle")
-    handle.focus()
-    handle.press("ArrowRight")
-    page.wait_for_bokeh("compared", f"model.title.text.includes('{labels[shown + 1]}')")
-    page.page.get_by_role("status").filter(has_text=labels[shown + 1]).wait_for()
-    page.wait_for_other_pixels("first", before["first"])
-    page.wait_for_other_pixels("compared", before["compared"])
-    assert page.pixels("pulls") == before["pulls"]
-    handle.press("ArrowLeft")
-    page.wait_for_pixels("first", before["first"])
+    page.wait_for_bokeh("image", "model.title.text.startsWith('Rate')")
+    shown = next(number for number, label in enumerate(labels) if label in page.bokeh("image", "title.text"))
+    names = ("image", "spectrum")
+    before = {name: page.pixels(name) for name in names}
+    slider, status = page.page.get_by_role("slider", name="energy"), page.page.get_by_role("status")
+    slider.focus()
+    slider.press("ArrowRight")
+    page.wait_for_bokeh("image", f"model.title.text.includes('{labels[shown + 1]}')")
+    status.filter(has_text=labels[shown + 1]).wait_for()
+    expect(slider).to_have_attribute("aria-valuetext", labels[shown + 1])
+    page.page.get_by_role("img", name=labels[shown + 1]).first.wait_for()
+    page.wait_for_other_pixels("image", before["image"])
+    slider.press("ArrowLeft")
+    page.wait_for_pixels("image", before["image"])
+    menu = page.page.get_by_role("combobox", name="group")
+    menu.focus()
+    menu.press("ArrowDown")
+    expect(menu).to_have_value(groups[1])
+    status.filter(has_text=models.view_of(models.frames()[groups[1], labels[shown]]).summary.splitlines()[0]).wait_for()
+    expect(slider).to_have_attribute("aria-valuetext", labels[shown])
+    for name in names:
+        page.wait_for_other_pixels(name, before[name])
+    menu.press("ArrowUp")
+    for name in names:
+        page.wait_for_pixels(name, before[name])

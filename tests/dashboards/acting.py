@@ -1,14 +1,20 @@
 """Actions on dashboards, and assertions on their content."""
 
+from bokeh.model import Model
+
 from bgnb.plots.bokeh_figures import equal
 
 
 def bokeh_properties(dashboard):
-    """List type and properties of all Bokeh models of the figures."""
+    """List type and properties of all Bokeh models of the figures, with the types of other models to which they refer."""
     return [
-        (type(model).__name__, {name: getattr(model, name) for name in properties})
+        (type(model).__name__, {name: _comparable(getattr(model, name)) for name in properties})
         for model, properties in dashboard._plots.properties(dashboard.view)
     ]
+
+
+def _comparable(value):
+    return type(value).__name__ if isinstance(value, Model) else value
 
 
 def control_values(dashboard):
@@ -38,3 +44,11 @@ def assert_same_as_fresh(dashboard, fresh):
 def tap(dashboard, panel, x, y, add=False):
     """Tap at a position of a panel."""
     dashboard.act({"kind": "tap", "panel": panel, "x": x, "y": y, "add": add, "width": 360.0, "height": 90.0})
+
+
+def press(dashboard, tooltip):
+    """Press the button with a tooltip."""
+    widgets = [dashboard]
+    for widget in widgets:
+        widgets += getattr(widget, "children", ())
+    next(widget for widget in widgets if getattr(widget, "tooltip", None) == tooltip).click()
