@@ -10,7 +10,7 @@ import numpy as np
 
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
-from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, number_box, text_box
+from bgnb.dashboards.dashboard import Control, Dashboard, Resets, button, menu, number_box, text_box
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
 from bgnb.files.model_directory import checked_group
@@ -18,10 +18,7 @@ from bgnb.plots.cube_state import CubeState, check_limits, choices_of, energies_
 from bgnb.plots.labels import energy_label
 from bgnb.plots.view import Image
 
-_LABELS = {
-    "quantity": "show", "show": "show", "limits": "limits of", "draw": "drag draws", "colour_by": "groups by", "against": "against",
-    "normalise": "normalise",
-}  # fmt: skip
+_LABELS = {"quantity": "show", "limits": "limits of", "draw": "dragging draws", "colour_by": "groups by"}
 _ALL, _BY_HAND = "all", "by hand"
 
 
@@ -43,7 +40,7 @@ class CubeDashboard(Dashboard):
     coloured: str
     #: Graphs against energy, in which a tap or dragging selects energies.
     energy_panels: tuple[str, ...]
-    resets = (
+    resets: Resets = (
         (("quantity", "limits", "percentile"), {"low": None, "high": None}),
         (("position",), {"region": ""}),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ Properties = list[tuple[Any, dict[str, Any]]]
 MAX_LEGEND = 8
 # Rows of three plots, of two or one if the page is narrow; two rows fit a screen.
 _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
-_HEIGHT = {"height": "clamp(240px, 37vh, 640px)"}
+_HEIGHT = {"height": "clamp(236px, 36vh, 640px)"}
 _TITLE, _LABEL, _TICK = "13px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS, _BAR_WIDTH = (52, 76, 40, 44), (8, 8, 24, 8), 68
@@ -220,7 +219,14 @@ class _GraphPlot:
         self._texts = models.ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
         align = "center" if graph.is_map else "left"
         self.figure.text(
-            "x", "y", "text", source=self._texts, text_font_size=_TICK, text_color="gray", text_baseline="middle", text_align=align
+            "x",
+            "y",
+            "text",
+            source=self._texts,
+            text_font_size=_TICK,
+            text_color="gray",
+            text_baseline="middle",
+            text_align=align,
         )
         self._sources, items = [], []
         for i, series in enumerate(graph.series):
@@ -230,10 +236,12 @@ class _GraphPlot:
             items.append(models.LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
         items.append(models.LegendItem(label=field("name"), renderers=[self._curves.renderer], visible=False))
         self._legend = models.Legend(items=items, label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12)
-        inside = graph.legend == "inside"
-        self._legend.update(border_line_alpha=0, background_fill_alpha=0.6, location="top_right" if inside else "left")
-        self.figure.add_layout(self._legend, "center" if inside else "below")
-        hover = models.HoverTool(tooltips=[("", "@name")], renderers=[self._curves.renderer], visible=False, line_policy="interp")
+        location = {"inside": "top_right", "left": "top_left", "below": "left"}[graph.legend]
+        self._legend.update(border_line_alpha=0, background_fill_alpha=0.6, location=location)
+        self.figure.add_layout(self._legend, "below" if graph.legend == "below" else "center")
+        hover = models.HoverTool(
+            tooltips=[("", "@name")], renderers=[self._curves.renderer], visible=False, line_policy="interp"
+        )
         self.figure.add_tools(hover)
 
     def _add_areas(self, graph: Graph) -> None:
@@ -277,9 +285,9 @@ class _GraphPlot:
         x, y, text = zip(*graph.texts, strict=True) if graph.texts else ((), (), ())
         texts = {"x": np.array(x, dtype=float), "y": np.array(y, dtype=float), "text": list(text)}
         power = 0 if graph.y_log else axis_power(*graph.y_range)
-        unit = f"\n{with_power(graph.unit, graph.colours.power)}" if graph.colours is not None else ""
+        unit = with_power(graph.unit, graph.colours.power) if graph.colours is not None else ""
         pairs: Properties = [
-            (self.figure.title, {"text": graph.title + unit}),
+            (self.figure.title, {"text": f"{graph.title} / {unit}" if unit else graph.title}),
             (self.figure.xaxis[0], {"axis_label": graph.x_label}),
             (self.figure.yaxis[0], {"axis_label": with_power(graph.y_label, power)}),
             (self._y_ticks, {"args": {"power": power}}),
