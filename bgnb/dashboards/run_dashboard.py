@@ -15,7 +15,7 @@ from astropy.table import Table
 
 from bgnb._util.checks import to_value
 from bgnb._util.errors import BgnbError, DataError
-from bgnb.dashboards.dashboard import Control, Dashboard, _unused_path, button, menu
+from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
 from bgnb.dashboards.live_figures import Action
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.model_directory import checked_group
@@ -125,7 +125,7 @@ class RunDashboard(Dashboard):
         write_file(Path(path), ("\n".join(lines) + "\n").encode())
 
     def _save_selection(self) -> None:
-        path = _unused_path("selected_runs.txt")
+        path = unused_path("selected_runs.txt")
         self.save_selection(path)
         self._say(f"Saved {path.resolve()}")
 
