@@ -179,10 +179,12 @@ class CubeDashboard(Dashboard):
             return {"limits": value, "low": None, "high": None}
 
         choices = choices_of(self.State)
+        groups = menu("group_id", "group", [(label, group_id) for group_id, label in self._groups.items()])
+        groups.widget.add_class("bgnb-group")
         menus = {name: menu(name, _LABELS.get(name, name), options) for name, options in choices.items()}
         limits = menu("limits", _LABELS["limits"], (*choices["limits"], _BY_HAND))
         return {
-            "group_id": menu("group_id", "group", [(label, group_id) for group_id, label in self._groups.items()]),
+            "group_id": groups,
             "bins": Control(widget=slider, show=lambda state: {"max": len(self.axes.energy) - 1, "value": self._edges()}, change=self._slide),
             "previous": button("‹", lambda: self.attempt(lambda: self.step(-1)), "previous energy"),
             "next": button("›", lambda: self.attempt(self.step), "next energy"),

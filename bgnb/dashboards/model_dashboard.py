@@ -27,7 +27,7 @@ from bgnb.plots.pointing_map import group_at
 from bgnb.plots.view import View
 
 # Number of zenith angles of the curve of a spline.
-_ZENITHS = 12
+_ZENITHS = 20
 
 
 class ModelDashboard(CubeDashboard):

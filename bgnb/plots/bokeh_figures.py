@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,23 +22,12 @@ Properties = list[tuple[Any, dict[str, Any]]]
 MAX_LEGEND = 8
 # Rows of three plots, of two or one if the page is narrow; two rows fit a screen.
 _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
-_HEIGHT = {"height": "clamp(236px, 36vh, 640px)"}
+_HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
 _TITLE, _LABEL, _TICK = "13px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS, _BAR_WIDTH = (52, 76, 40, 44), (8, 8, 24, 8), 68
-#: Gives a plot equal scales on both axes: the largest frame that fits between the margins, in the middle.
-_EQUAL_SCALES = """
-const { outer_width, outer_height, x_range, y_range } = plot
-if (!(outer_width > 0 && outer_height > 0)) return
-const ratio = Math.abs((x_range.reset_end - x_range.reset_start) / (y_range.reset_end - y_range.reset_start))
-const [left, right, top, bottom] = margins
-const width = outer_width - left - right
-const height = outer_height - top - bottom
-const high = Math.max(10, Math.min(height, width / ratio))
-const side = Math.max(0, (width - high * ratio) / 2)
-plot.setv({ min_border_left: Math.floor(left + side), min_border_right: Math.floor(right + side),
-            min_border_top: top, min_border_bottom: Math.floor(bottom + height - high) })
-"""
+#: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
+EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
 _NUMBER = """
 const number = (value) => {
@@ -93,7 +83,7 @@ def _new_figure(name: str, panel: Panel, links: dict[str, models.Range1d], **opt
     y_range = links.setdefault(f"{link} y", models.Range1d()) if link and isinstance(panel, Image) else models.Range1d()
     plot = figure(
         name=name, title=" ", x_axis_label=panel.x_label, y_axis_label=panel.y_label, x_range=x_range, y_range=y_range,
-        tools="pan,wheel_zoom,box_zoom,reset", toolbar_location="above", sizing_mode="stretch_width", height=300,
+        tools="pan,wheel_zoom,box_zoom,reset", toolbar_location="above", sizing_mode="stretch_both", frame_align=False,
         styles=_HEIGHT, **options,
     )  # fmt: skip
     plot.toolbar.update(logo=None, autohide=True)
@@ -105,14 +95,10 @@ def _new_figure(name: str, panel: Panel, links: dict[str, models.Range1d], **opt
 
 
 def _scale_equally(plot: Any, margins: tuple[int, int, int, int]) -> None:
+    """Reserve margins (left, right, top, bottom) around a plot with equal scales."""
     left, right, top, bottom = margins
     plot.update(min_border_left=left, min_border_right=right, min_border_top=top, min_border_bottom=bottom)
-    fit = models.CustomJS(args={"plot": plot, "margins": list(margins)}, code=_EQUAL_SCALES)
-    for name in ("outer_width", "outer_height"):
-        plot.js_on_change(name, fit)
-    for end in ("reset_start", "reset_end"):  # other axes
-        plot.x_range.js_on_change(end, fit)
-        plot.y_range.js_on_change(end, fit)
+    plot.tags = [{"margins": list(margins)}]
 
 
 class _ColourBar:
@@ -217,17 +203,9 @@ class _GraphPlot:
         self.figure.add_layout(self._band)
         self._curves = _Curves(name, self.figure)
         self._texts = models.ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
+        look = {"text_color": "#222222", "text_outline_color": "rgba(255, 255, 255, 0.75)", "text_font_size": "10px"}
         align = "center" if graph.is_map else "left"
-        self.figure.text(
-            "x",
-            "y",
-            "text",
-            source=self._texts,
-            text_font_size=_TICK,
-            text_color="gray",
-            text_baseline="middle",
-            text_align=align,
-        )
+        self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)
         self._sources, items = [], []
         for i, series in enumerate(graph.series):
             source = models.ColumnDataSource({"x": [], "y": []}, name=f"{name}-{i}")

@@ -16,7 +16,7 @@ from bokeh.resources import INLINE
 
 from bgnb._util.errors import BgnbError
 from bgnb.plots.alternative_texts import describe
-from bgnb.plots.bokeh_figures import Plots, draw
+from bgnb.plots.bokeh_figures import EQUAL_SCALES, Plots, draw
 from bgnb.plots.bokeh_internals import renumber_ids
 from bgnb.plots.view import View
 
@@ -58,6 +58,7 @@ const [title, menu, slider, label, summary] = ["title", "menu", "slider", "label
     document.getElementById(`bgnb-${name}`))
 const figures = [...document.querySelectorAll("[data-root-id] > *")].flatMap((root) =>
     [...root.shadowRoot.querySelectorAll(".bk-Figure")])
+scaleEqually(root.document)
 let [group, number] = first
 let shown = frames[group][number]
 const describe = () => {
@@ -136,8 +137,8 @@ def to_html(
     where = [list(frames).index(first[0]), [frame["label"] for frame in frames[first[0]]].index(first[1])]
     document = Document()
     document.add_root(plots.layout)
-    arguments = {"models": models, "values": values, "frames": list(frames.values()), "first": where}
-    document.js_on_event("document_ready", CustomJS(args=arguments, code=_FOLLOW))
+    arguments = {"models": models, "values": values, "frames": list(frames.values()), "first": where, "root": plots.layout}
+    document.js_on_event("document_ready", CustomJS(args=arguments, code=EQUAL_SCALES + _FOLLOW))
     variables = {"groups": list(frames), "slides": len(views) > len(frames), "first": first, "names": names}
     variables["summary"] = views[first].summary
     page = file_html(document, INLINE, views[first].title, template=_TEMPLATE, template_variables=variables)

@@ -267,10 +267,9 @@ def _other_profiles(profiles: Mapping[int, Profile], colours: Mapping[int, str],
 
 def _groups_map(overview: GroupsOverview, state: ModelState) -> Graph:
     values, unit = overview.values.get(state.colour_by, {}), _GROUP_UNITS[state.colour_by]
-    label = state.colour_by.capitalize()
-    return pointing_map(
-        overview.groups, overview.model_ids, values, f"{label} of the groups", unit, chosen=state.group_id, others=state.further
-    )
+    label = f"{state.colour_by.capitalize()} of the groups"
+    some = state.further if len(state.further) < len(values) - 1 else ()  # marks of all groups would hide the map
+    return pointing_map(overview.groups, overview.model_ids, values, label, unit, chosen=state.group_id, others=some)
 
 
 def _zenith_graph(
