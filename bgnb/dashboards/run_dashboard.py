@@ -51,7 +51,7 @@ class RunDashboard(Dashboard):
     resets = ((("group_id",), {"selected": ()}), (("selected",), {"group_id": None}))
     selecting = (*MAPS, "histogram", *HISTOGRAMS)
 
-    def __init__(self, runs: RunSet, arguments: list[str], results: Mapping[int, RunResult], **choices: str | None) -> None:
+    def __init__(self, runs: RunSet, arguments: list[str], results: Mapping[int, RunResult], **choices: Any) -> None:
         self._runs, self._arguments, self._results = runs, arguments, results
         self._first = first_state(runs)
         super().__init__(replace(self._first, **{name: value for name, value in choices.items() if value is not None}))

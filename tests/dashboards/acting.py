@@ -6,14 +6,15 @@ from bgnb.plots.bokeh_figures import equal
 
 
 def bokeh_properties(dashboard):
-    """List type and properties of all Bokeh models of the figures, with the types of other models to which they refer."""
+    """List type and properties of all Bokeh models of the figures; other models in properties by their type."""
     return [
-        (type(model).__name__, {name: _comparable(getattr(model, name)) for name in properties})
+        (type(model).__name__, {name: by_type(getattr(model, name)) for name in properties})
         for model, properties in dashboard._plots.properties(dashboard.view)
     ]
 
 
-def _comparable(value):
+def by_type(value):
+    """Replace a Bokeh model, which differs from dashboard to dashboard, by its type."""
     return type(value).__name__ if isinstance(value, Model) else value
 
 
@@ -44,11 +45,3 @@ def assert_same_as_fresh(dashboard, fresh):
 def tap(dashboard, panel, x, y, add=False):
     """Tap at a position of a panel."""
     dashboard.act({"kind": "tap", "panel": panel, "x": x, "y": y, "add": add, "width": 360.0, "height": 90.0})
-
-
-def press(dashboard, tooltip):
-    """Press the button with a tooltip."""
-    widgets = [dashboard]
-    for widget in widgets:
-        widgets += getattr(widget, "children", ())
-    next(widget for widget in widgets if getattr(widget, "tooltip", None) == tooltip).click()
