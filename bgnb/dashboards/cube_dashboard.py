@@ -41,10 +41,8 @@ class CubeDashboard(Dashboard):
     coloured: str
     #: Graphs against energy, in which a tap or dragging selects energies.
     energy_panels: tuple[str, ...]
-    resets: Resets = (
-        (("quantity", "limits", "percentile"), {"low": None, "high": None}),
-        (("position",), {"region": ""}),
-    )
+    # Limits by hand are useless for other values; a position replaces a region.
+    resets: Resets = ((("limits", "percentile"), {"low": None, "high": None}), (("position",), {"region": ""}))
 
     def __init__(self, state: CubeState, groups: dict[int, str], arguments: list[str]) -> None:
         self._groups, self._arguments = groups, arguments
