@@ -211,7 +211,7 @@ class _GraphPlot:
         self.figure.add_layout(self._band)
         self._curves = _Curves(name, self.figure)
         self._texts = models.ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
-        look = {"text_color": "#222222", "background_fill_color": "rgba(255, 255, 255, 0.6)", "text_font_size": "10px"}
+        look: dict[str, Any] = {"text_color": "#222222", "background_fill_color": "rgba(255, 255, 255, 0.6)", "text_font_size": "10px"}
         look |= {"padding": 1, "border_radius": 3}
         align = "center" if graph.is_map else "left"
         self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)

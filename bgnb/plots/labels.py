@@ -27,7 +27,9 @@ def format_value(value: float, error: float) -> str:
         return format_number(value)
     power = axis_power(value, error)
     value, error = value / 10.0**power, error / 10.0**power
-    decimals = min(max(1 - math.floor(math.log10(error)), 0), 6)
+    decimals = max(1 - math.floor(math.log10(error)), 0)
+    if decimals > 6:
+        return f"{format_number(value * 10.0**power)} ± {format_number(error * 10.0**power)}"
     both = f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
     return f"({both}) × {power_of_ten(power)}" if power else both
 
