@@ -19,7 +19,7 @@ Norm = Literal["free", "fixed"]
 #: Significance beyond which a run stands out from the others.
 STANDS_OUT = 3.5
 #: Minimum predicted counts of a bin of the map, and of a bin whose residual is shown.
-MIN_MAP, MIN_BIN = 10.0, 1.0
+MIN_MAP, MIN_BIN = 5.0, 1.0
 # The bins of the map are wide enough that at most this fraction of them has fewer predicted counts.
 _MAX_EMPTY = 0.1
 # Ratio of the standard deviation of a normal distribution to its median absolute deviation.
@@ -260,15 +260,28 @@ class ComparedCounts:
         values = self._goodness(norm)[0][runs, energies]
         return values[np.isfinite(values)]
 
+    def _norms(self, runs: Bools, energies: slice) -> Floats:
+        """Return the part of the degree of freedom of the norm of each run that the counts at these energies determine."""
+        expected = self._by_energy[1][runs]
+        parts = quotient(expected[:, energies].sum(axis=1), expected.sum(axis=1), 0.0)
+        return np.where(self._factors[runs] > 0, parts, 0.0)
+
+    def _deviances(self, runs: Bools, energies: slice, norm: Norm) -> tuple[Floats, Floats, Floats]:
+        """Sum the deviance of each run, its expectation, and its variance."""
+        total, mean, variance = self._goodness(norm)[1][:, runs, energies].sum(axis=2)
+        return total, mean - self._norms(runs, energies) * (norm == "free"), variance
+
+    def run_deviances(self, runs: Bools, energies: slice, norm: Norm) -> tuple[Floats, Floats, Floats]:
+        """Compute the deviance of each run: excess in standard deviations, ratio to its expectation, error of the ratio."""
+        total, mean, variance = self._deviances(runs, energies, norm)
+        return quotient(total - mean, np.sqrt(variance)), quotient(total, mean), quotient(np.sqrt(variance), mean)
+
     def goodness(self, runs: Bools, energies: slice, norm: Norm) -> Goodness:
         """Compute the goodness of fit of the bins of each run, as `Validation.fit` does for all energies."""
-        total, mean, variance = self._goodness(norm)[1][:, runs, energies].sum(axis=(1, 2))
+        total, mean, variance = (sums.sum() for sums in self._deviances(runs, energies, norm))
         values = self.significances(runs, energies, norm)
-        n_bins, n_norms = len(values), 1.0
-        if norm == "free":  # at some of the energies, a norm takes the fraction of a degree of freedom that these determine
-            expected = self._by_energy[1][runs & (self._factors > 0)]
-            n_norms = float(quotient(expected[:, energies].sum(axis=1), expected.sum(axis=1), 0.0).sum())
-            mean -= n_norms
+        n_bins = len(values)
+        n_norms = float(self._norms(runs, energies).sum()) if norm == "free" else 1.0
         several = n_bins > 1
         return Goodness(
             ratio=float(total / mean) if mean > 0 else math.nan,
