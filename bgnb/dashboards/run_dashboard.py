@@ -1,9 +1,10 @@
-"""Dashboard of runs: pointings, selection and groups."""
+"""Dashboard of runs: pointings, rates, selection and groups."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,23 @@ from astropy.table import Table
 
 from bgnb._util.checks import to_value
 from bgnb._util.errors import BgnbError, DataError
-from bgnb.dashboards.dashboard import Control, Dashboard, menu
+from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
 from bgnb.dashboards.live_figures import Action
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.model_directory import checked_group
+from bgnb.files.output_directory import write_file
 from bgnb.files.report_json import read_report
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.groups import group_runs, observation_groups
 from bgnb.observations.run_selection import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
 from bgnb.plots.labels import format_count
-from bgnb.plots.run_views import HISTOGRAMS, RunSet, RunsState, runs_view
+from bgnb.plots.pointing_map import group_at
+from bgnb.plots.run_set import RunSet
+from bgnb.plots.run_views import HISTOGRAMS, MAPS, RunsState, check_state, coordinates, first_state, runs_view
 from bgnb.plots.view import View
+from bgnb.validation.check_runs import RunChecks
+from bgnb.validation.run_check_views import selection_panels
+from bgnb.validation.run_tests import RunResult
 
 #: Value of the menu for no group, because a menu shows nothing for None.
 _ANY_GROUP = -1
@@ -38,44 +45,46 @@ class RunDashboard(Dashboard):
 
     State = RunsState
     kind = "runs"
-    rows = (("group_id", "selected"),)
-    selecting = ("sky", "groups", *HISTOGRAMS)
+    function = "explore_runs"
+    bar = ("group_id", "y", "x", "colour_by")
+    drawer = {"Selection": ("selected", "save_selection")}
+    resets = ((("group_id",), {"selected": ()}), (("selected",), {"group_id": None}))
+    selecting = (*MAPS, "histogram", *HISTOGRAMS)
 
-    def __init__(self, runs: RunSet, arguments: list[str]) -> None:
-        self._runs, self._arguments = runs, arguments
-        super().__init__(RunsState())
+    def __init__(self, runs: RunSet, arguments: list[str], results: Mapping[int, RunResult], **choices: str | None) -> None:
+        self._runs, self._arguments, self._results = runs, arguments, results
+        self._first = first_state(runs)
+        super().__init__(replace(self._first, **{name: value for name, value in choices.items() if value is not None}))
 
     def settle(self, state: RunsState) -> RunsState:
-        if state.group_id is not None:
-            group_id = checked_group(state.group_id, list(range(len(self._runs.groups))), "there is no group")
-            return RunsState(selected=self._runs.members(group_id), group_id=group_id)
+        runs = self._runs
+        check_state(runs, state)
         try:
             if isinstance(state.selected, str):  # its digits would be taken for OBS_IDs
                 raise TypeError
             selected = set(map(int, state.selected))
         except (TypeError, ValueError):
             raise BgnbError("invalid-argument", f"selected must be a list of OBS_IDs, got {state.selected!r}") from None
-        if unknown := sorted(selected.difference(self._runs.obs_ids.tolist())):
-            raise BgnbError("not-found", f"{self._runs.origin}: run {unknown[0]} does not exist")
-        return RunsState(selected=tuple(sorted(selected)))
-
-    def update(self, **changes: Any) -> bool:
-        if "selected" in changes and changes.setdefault("group_id", None) is not None:
-            raise BgnbError("conflicting-arguments", "selected and group_id cannot be combined; give only one of them")
-        if "group_id" in changes:
-            changes.setdefault("selected", ())
-        return super().update(**changes)
+        if state.group_id is not None:
+            members = runs.members(checked_group(state.group_id, list(range(len(runs.groups))), "there is no group"))
+            if selected - set(members):
+                raise BgnbError("conflicting-arguments", "selected and group_id cannot be combined; give only one of them")
+            return replace(state, selected=members)
+        if unknown := sorted(selected.difference(runs.obs_ids.tolist())):
+            raise BgnbError("not-found", f"{runs.origin}: run {unknown[0]} does not exist")
+        return replace(state, selected=tuple(sorted(selected)))
 
     def view_of(self, state: RunsState) -> View:
-        return runs_view(self._runs, state)
+        tested = selection_panels(self._results, state.selected) if self._results else None
+        return runs_view(self._runs, state, tested)
 
     def act(self, action: Action) -> None:
         panel, x, y = action["panel"], action["x"], action["y"]
         if action["kind"] == "select":
             self.update(selected=self._runs_within(panel, x, y))
-        elif panel not in HISTOGRAMS and x is not None and y is not None:
+        elif panel in MAPS and x is not None and y is not None:
             nearest = self._nearest_run(panel, x, y, action["width"], action["height"])
-            group_id = self._runs.groups.group_id(y, x) if panel == "groups" else None
+            group_id = group_at(self._runs.groups, x, y) if panel == "groups" else None
             if nearest is not None:
                 self.update(selected=tuple({nearest} ^ set(self.selected if action.get("add") else ())))
             elif group_id is not None:
@@ -85,16 +94,40 @@ class RunDashboard(Dashboard):
 
     def _runs_within(self, panel: str, x: Sequence[float], y: Sequence[float]) -> tuple[int, ...]:
         """Find the runs in a rectangle; in histograms, the kept runs in a range."""
-        run_x, run_y = self._runs.coordinates(panel)
-        inside = self._runs.kept if panel in HISTOGRAMS else (run_y >= min(y)) & (run_y <= max(y))
+        run_x, run_y = coordinates(self._runs, panel, self.state)
+        inside = (run_y >= min(y)) & (run_y <= max(y)) if panel in MAPS else self._runs.kept
         return tuple(self._runs.obs_ids[inside & (run_x >= min(x)) & (run_x <= max(x))].tolist())
 
     def _nearest_run(self, panel: str, x: float, y: float, width: float, height: float) -> int | None:
         """Find the run at a position, if there is one within a small fraction of the visible axes."""
-        run_x, run_y = self._runs.coordinates(panel)
-        distance = np.hypot(((run_x - x + 180) % 360 - 180) / width, (run_y - y) / height)  # x is an angle in both maps
+        run_x, run_y = coordinates(self._runs, panel, self.state)
+        distance = np.hypot((run_x - x) / width, (run_y - y) / height)
         nearest = np.argmin(np.nan_to_num(distance, nan=np.inf)) if len(distance) else 0
         return int(self._runs.obs_ids[nearest]) if len(distance) and distance[nearest] < _MAX_DISTANCE else None
+
+    def save_selection(self, path: str | Path) -> None:
+        """Write the OBS_IDs of the selected runs as a text file, which the argument ``select`` accepts.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+
+        Raises
+        ------
+        BgnbError
+            If no run is selected, or the file cannot be written.
+        """
+        if not self.selected:
+            raise BgnbError("no-runs", f"no run is selected, so '{path}' would be empty; select runs first")
+        group = "" if self.group_id is None else f" of group {self.group_id}"
+        lines = [f"# {format_count(len(self.selected), 'run')}{group} of {self._runs.origin}", *map(str, self.selected)]
+        write_file(Path(path), ("\n".join(lines) + "\n").encode())
+
+    def _save_selection(self) -> None:
+        path = unused_path("selected_runs.txt")
+        self.save_selection(path)
+        self._say(f"Saved {path.resolve()}")
 
     def controls(self) -> dict[str, Control]:
         runs = self._runs
@@ -106,7 +139,7 @@ class RunDashboard(Dashboard):
             options.append((f"{group_id}: {text}", group_id))
         text = widgets.Textarea(
             description="selected OBS_IDs", rows=3, continuous_update=False, style={"description_width": "initial"},
-            placeholder="none; tap or drag in a plot, or enter them here", layout={"width": "min(48em, 95%)"},
+            placeholder="none; tap or drag in a plot, or enter them here", layout={"width": "auto"},
         )  # fmt: skip
         return {
             "group_id": replace(
@@ -114,16 +147,25 @@ class RunDashboard(Dashboard):
                 show=lambda state: {"value": _ANY_GROUP if state.group_id is None else state.group_id},
                 change=lambda value: {"group_id": None if value == _ANY_GROUP else value},
             ),
+            "y": menu("y", "show", list(runs.quantities)),
+            "x": menu("x", "against", list(runs.abscissae)),
+            "colour_by": menu("colour_by", "groups by", list(runs.of_groups)),
             "selected": Control(
                 widget=text,
                 show=lambda state: {"value": " ".join(map(str, state.selected))},
                 change=lambda value: {"selected": _parse_obs_ids(value)},
             ),
+            "save_selection": button("save selection", partial(self.attempt, self._save_selection)),
         }
 
     @property
     def python(self) -> str:
-        lines = f"import bgnb\n\nruns = bgnb.dashboards.explore_runs({', '.join(self._arguments)})\n"
+        choices = [
+            f"{name}={getattr(self, name)!r}"
+            for name in ("y", "x", "colour_by")
+            if getattr(self, name) != getattr(self._first, name)
+        ]
+        lines = f"import bgnb\n\nruns = bgnb.dashboards.explore_runs({', '.join([*self._arguments, *choices])})\n"
         if self.group_id is not None:
             return f"{lines}runs.group_id = {self.group_id}\nruns"
         return lines + (f"runs.selected = {list(self.selected)}\n" if self.selected else "") + "runs"
@@ -138,12 +180,20 @@ def explore_runs(
     exclusion_radius: u.Quantity | str = EXCLUSION_RADIUS,
     alt_edges: Sequence[float] | u.Quantity | None = None,
     az_edges: Sequence[float] | u.Quantity | None = None,
+    checks: RunChecks | None = None,
+    y: str | None = None,
+    x: str | None = None,
+    colour_by: str | None = None,
 ) -> RunDashboard:
-    """Explore runs: their pointings, the selection with its reasons, and the groups.
+    """Explore runs: their pointings and rates, the selection with its reasons, and the groups.
 
     Tap a run or a group, or drag over several runs: they are selected in all plots. Tap with
     Shift to add or remove a run. ``dashboard.selected`` are the OBS_IDs, which
-    `make_bg_cube_models` takes as ``select``.
+    `make_bg_cube_models` takes as ``select``, and ``dashboard.save_selection(path)`` writes them to a
+    file for ``--select``.
+
+    Runs stand out, and are marked, if the quantity shown differs from its median by more than 3.5 standard
+    deviations, see ``docs/methods.md``, or if a test of ``checks`` gives an alarm.
 
     Parameters
     ----------
@@ -155,6 +205,17 @@ def explore_runs(
     select, catalog, exclusion_radius, alt_edges, az_edges : as in `make_bg_cube_models`
         For a directory of models, only ``catalog`` may be given.
         Circles show the exclusion regions if runs near sources of this catalogue were dropped.
+    checks : RunChecks, optional
+        Result of `bgnb.check_runs`: adds the norm of each run, its alarms, the residual map of the selected runs,
+        and the rate of the selected run against time.
+    y : str, optional
+        Quantity: "livetime", "event rate", "rate above threshold", "rate below threshold", "norm",
+        "muon efficiency" or "live fraction", if it is known. The rates above and below the energy threshold are known
+        for a directory of models, and the norm with ``checks``.
+    x : str, optional
+        Quantity against which it is shown: "time", "zenith angle", "muon efficiency" or "OBS_ID".
+    colour_by : str, optional
+        Colours of the groups: "livetime", "counts" or "runs".
 
     Returns
     -------
@@ -175,17 +236,43 @@ def explore_runs(
         if not (far and default_radius and alt_edges is None and az_edges is None):
             options = "select, exclusion_radius, alt_edges and az_edges"
             raise BgnbError("no-effect", f"{indir}: {options} cannot be changed for a directory of models; {_NAME_THE_SCHEME}")
-        return RunDashboard(_runs_of_models(Path(indir), catalog), arguments)
-    radius = to_value("exclusion_radius", exclusion_radius, "deg")
-    sources, groups, runs = read_catalog(catalog), observation_groups(alt_edges, az_edges), open_runs(indir, scheme)
-    _, selection = group_runs(runs, select_runs(runs, select, sources, radius * u.deg), groups)
-    chosen = str(select) if isinstance(select, str | Path) else [int(obs_id) for obs_id in select]
-    arguments += [] if default_radius else [f"exclusion_radius='{radius!r} deg'"]
-    arguments += [] if far else [f"select={chosen!r}"]
-    arguments += [] if alt_edges is None else [f"alt_edges={groups.alt_edges.value.tolist()}"]
-    arguments += [] if az_edges is None else [f"az_edges={groups.az_edges.value.tolist()}"]
-    shown = RunSet(str(indir), runs.table, selection, groups, sources, radius if far else None, notes=runs.notes)
-    return RunDashboard(shown, arguments)
+        shown = _runs_of_models(Path(indir), catalog)
+    else:
+        radius = to_value("exclusion_radius", exclusion_radius, "deg")
+        sources, groups, runs = read_catalog(catalog), observation_groups(alt_edges, az_edges), open_runs(indir, scheme)
+        _, selection = group_runs(runs, select_runs(runs, select, sources, radius * u.deg), groups)
+        chosen = str(select) if isinstance(select, str | Path) else [int(obs_id) for obs_id in select]
+        arguments += [] if default_radius else [f"exclusion_radius='{radius!r} deg'"]
+        arguments += [] if far else [f"select={chosen!r}"]
+        arguments += [] if alt_edges is None else [f"alt_edges={groups.alt_edges.value.tolist()}"]
+        arguments += [] if az_edges is None else [f"az_edges={groups.az_edges.value.tolist()}"]
+        shown = RunSet(
+            origin=str(indir), table=runs.table, selection=selection, groups=groups, catalog=sources,
+            exclusion_radius=radius if far else None, notes=runs.notes,
+        )  # fmt: skip
+    results: dict[int, RunResult] = {}
+    if checks is not None:
+        arguments.append("checks=checks")
+        shown, results = _with_checks(shown, checks)
+    return RunDashboard(shown, arguments, results, y=y, x=x, colour_by=colour_by)
+
+
+def _with_checks(runs: RunSet, checks: RunChecks) -> tuple[RunSet, dict[int, RunResult]]:
+    """Add norms, alarms and notes of checks to runs; return them with the results of the runs."""
+    if not isinstance(checks, RunChecks):
+        raise BgnbError("invalid-argument", f"checks must be a result of bgnb.check_runs, got {checks!r}")
+    known = set(runs.obs_ids.tolist())
+    results = {run.obs_id: run for run in checks.runs if run.obs_id in known}
+    if not results:
+        raise BgnbError("not-found", f"{runs.origin}: checks contains none of these runs; check them with bgnb.check_runs")
+    norms = {obs_id: (run.norm.norm, run.norm.norm * run.norm.norm_error) for obs_id, run in results.items()}
+    added = replace(
+        runs,
+        measured={**runs.measured, "norm": norms},
+        alarms=checks.alarms,
+        notes=(*runs.notes, *(note for note in checks.notes if note not in runs.notes)),
+    )
+    return added, results
 
 
 def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:
@@ -205,12 +292,27 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
         skipped = {run["obs_id"]: Reason.from_text(run["reason"]) for run in report["runs"] if run["status"] != "used"}
         fractions = {run["obs_id"]: run["group_fractions"] for run in report["runs"] if run.get("group_fractions")}
         notes = tuple(map(str, report["notes"]))
+        measured = _rates([run for run in report["runs"] if run["livetime_s"]])
         kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
     except (BgnbError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError("not-a-model", f"{modeldir}: the runs of the models cannot be read: {error}") from None
     groups, model_ids = read_groups(modeldir / GROUPS_FILE), read_model_ids(modeldir / GROUPS_FILE)
     selection, sources = Selection(kept, skipped), read_catalog(catalog)
-    return RunSet(str(modeldir), table, selection, groups, sources, radius, model_ids, group_fractions=fractions, notes=notes)
+    return RunSet(
+        origin=str(modeldir), table=table, selection=selection, groups=groups, catalog=sources, exclusion_radius=radius,
+        model_ids=model_ids, group_fractions=fractions, notes=notes, measured=measured,
+    )  # fmt: skip
+
+
+def _rates(runs: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, tuple[float, float]]]:
+    """Compute rates below and above the energy threshold, and their errors, from entries of a report."""
+    rates: dict[str, dict[int, tuple[float, float]]] = {"rate above threshold": {}, "rate below threshold": {}}
+    for run in runs:
+        below = run["events_below_threshold"]
+        above = run["counts"] + run["events_outside_axes"] + run["events_in_mask"]
+        for name, events in zip(rates, (above, below), strict=True):
+            rates[name][run["obs_id"]] = events / run["livetime_s"], max(events, 1) ** 0.5 / run["livetime_s"]
+    return rates
 
 
 def _is_same_catalog(catalog: str | Path | Table | None, used: str | None) -> bool:

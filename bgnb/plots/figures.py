@@ -31,7 +31,8 @@ from bgnb.plots.cube_state import Positions, energy_bins, energy_of
 from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, position_label
 from bgnb.plots.model_views import profile_graph
 from bgnb.plots.png import Picture, to_png
-from bgnb.plots.run_views import RunSet, RunsState, runs_view
+from bgnb.plots.run_set import RunSet
+from bgnb.plots.run_views import first_state, runs_view
 from bgnb.plots.view import Graph, Image, Panel, Series, Style, View, axis_range, histogram
 
 #: Styles of the spectra at the first, second, ... position.
@@ -41,7 +42,7 @@ _STYLES: tuple[Style, ...] = ("line", "points", "dots")
 def plot_runs(
     runs: Runs, selection: Selection, groups: ObservationGroups, catalog: Table, exclusion_radius: u.Quantity | None = None
 ) -> Picture:
-    """Plot runs on the sky with the known sources, and in the groups with their GROUP_IDs.
+    """Plot runs on the sky with the known sources, and in the groups, which are coloured by livetime.
 
     Parameters
     ----------
@@ -63,7 +64,10 @@ def plot_runs(
         The plot.
     """
     radius = None if exclusion_radius is None else exclusion_radius.to_value("deg")
-    view = runs_view(RunSet(str(runs.path), runs.table, selection, groups, catalog, radius), RunsState())
+    shown = RunSet(
+        origin=str(runs.path), table=runs.table, selection=selection, groups=groups, catalog=catalog, exclusion_radius=radius
+    )
+    view = runs_view(shown, first_state(shown))
     return _picture(view.title, {name: view.panels[name] for name in ("sky", "groups")})
 
 

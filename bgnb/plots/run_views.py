@@ -1,170 +1,120 @@
-"""Views of runs: pointings on the sky and in the groups, histograms, and the selection."""
+"""Views of runs: sky, groups, and quantities such as rates, with the selection and the runs that stand out marked."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from astropy import units as u
-from astropy.coordinates import SkyCoord
-from astropy.table import Table
 
-from bgnb._util.arrays import Bools, Floats, Ints
-from bgnb.observations.groups import ObservationGroups
-from bgnb.observations.run_selection import Selection
-from bgnb.plots.colours import LINES, SELECTED
+from bgnb._util.arrays import Bools, Floats
+from bgnb._util.errors import BgnbError
+from bgnb.plots import sky_map
+from bgnb.plots.colours import GREY, LINES, SELECTED
 from bgnb.plots.labels import format_count, format_number
-from bgnb.plots.view import Graph, Series, View, axis_range, histogram
+from bgnb.plots.pointing_map import pointing_map, to_plane
+from bgnb.plots.run_set import ABSCISSAE, QUANTITIES, SOURCES, RunSet
+from bgnb.plots.view import Curve, Graph, Panel, Series, View, axis_range, histogram
 
-_KEPT, _SKIPPED, _SOURCES = LINES[0], "#999999", "#c08040"
-#: Panels with a histogram: label of the axis, column, factor to its unit.
-HISTOGRAMS = {
-    "livetime": ("livetime / min", "LIVETIME", 1 / 60),
-    "zenith": ("zenith angle / deg", "ALT_PNT", 1.0),
-    "muoneff": ("muon efficiency", "MUONEFF", 1.0),
+_KEPT, _SKIPPED, _STANDS_OUT = LINES[0], "#999999", LINES[1]
+#: Values that give groups their colours: label and unit.
+COLOURED = {
+    "livetime": ("Livetime of the kept runs", "h"),
+    "counts": ("Events of the kept runs", "events"),
+    "runs": ("Number of kept runs", "runs"),
 }
-
-
-@dataclass(frozen=True, eq=False)
-class RunSet:
-    """Runs with their selection and groups.
-
-    Parameters
-    ----------
-    origin : str
-        Directory of the runs.
-    table : `~astropy.table.Table`
-        One row per run, as ``Runs.table``.
-    selection : `Selection`
-        Kept runs, and the reasons why others are skipped; may include runs not in the table.
-    groups : `ObservationGroups`
-        Groups.
-    catalog : `~astropy.table.Table`
-        Known sources.
-    exclusion_radius : float, optional
-        Radius, deg, which is added to twice the extension of a source, within which runs were
-        dropped; None if runs were not selected in this way.
-    model_ids : mapping of int to int
-        For each GROUP_ID, the GROUP_ID of the group with its model; itself if not given.
-    group_fractions : mapping of int to mapping of str to float
-        Of runs that contribute to several groups, the fraction of the livetime in each, by GROUP_ID, and
-        "outside" all groups; by OBS_ID.
-    notes : tuple of str
-        Notes on the runs.
-    """
-
-    origin: str
-    table: Table
-    selection: Selection
-    groups: ObservationGroups
-    catalog: Table
-    exclusion_radius: float | None = None
-    model_ids: Mapping[int, int] = field(default_factory=dict)
-    group_fractions: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def obs_ids(self) -> Ints:
-        """OBS_IDs of the table."""
-        return np.asarray(self.table["OBS_ID"], dtype=np.int64)
-
-    @cached_property
-    def kept(self) -> Bools:
-        """Mask of the kept runs."""
-        return np.isin(self.obs_ids, self.selection.kept)
-
-    @cached_property
-    def own_group_ids(self) -> Ints:
-        """GROUP_ID of the pointing of each run; −1 outside all groups."""
-        return self.groups.group_ids(self.column("ALT_PNT"), self.column("AZ_PNT"))
-
-    @cached_property
-    def group_ids(self) -> Ints:
-        """GROUP_ID of the model that contains each run, different if groups were merged; −1 outside all groups."""
-        return np.array([self.model_id(group_id) for group_id in self.own_group_ids.tolist()], dtype=np.int64)
-
-    def model_id(self, group_id: int) -> int:
-        """Return the GROUP_ID of the model that contains the runs of a group."""
-        return self.model_ids.get(group_id, group_id)
-
-    def column(self, name: str) -> Floats:
-        """Read a column of numbers; missing values are NaN."""
-        if name not in self.table.colnames:
-            return np.full(len(self.table), np.nan)
-        return np.array(np.ma.filled(np.ma.array(self.table[name], dtype=float), np.nan))
-
-    def coordinates(self, panel: str) -> tuple[Floats, Floats]:
-        """Return the coordinates of the runs in a panel; y is NaN in histograms."""
-        if panel == "sky":
-            return self.column("RA_PNT") % 360, self.column("DEC_PNT")
-        if panel == "groups":
-            return self.groups.wrapped(self.column("AZ_PNT")), self.column("ALT_PNT")
-        _, name, factor = HISTOGRAMS[panel]
-        values = 90 - self.column(name) if panel == "zenith" else self.column(name) * factor
-        return values, np.full(len(values), np.nan)
-
-    def members(self, group_id: int) -> tuple[int, ...]:
-        """Return the OBS_IDs of the kept runs of a group."""
-        return tuple(self.obs_ids[self.kept & (self.group_ids == group_id)].tolist())
-
-    def _status(self, index: int) -> str:
-        obs_id = int(self.obs_ids[index])
-        if reason := self.selection.left_out.get(obs_id):
-            return f"skipped: {reason}"
-        own, group_id = int(self.own_group_ids[index]), int(self.group_ids[index])
-        merged = f", merged into group {group_id}" if own != group_id else ""
-        parts = [
-            f"{fraction:.0%} {'outside all groups' if name == 'outside' else f'in group {name}'}"
-            for name, fraction in self.group_fractions.get(obs_id, {}).items()
-        ]
-        return f"kept, group {own}{merged}" + f" ({', '.join(parts)})" * bool(parts)
-
-    @cached_property
-    def details(self) -> Mapping[str, list[str]]:
-        """Hover information of each run."""
-        names = self.table["OBJECT"] if "OBJECT" in self.table.colnames else [""] * len(self.table)
-        altitude, azimuth = ([f"{format_number(v, 4)}°" for v in self.column(name)] for name in ("ALT_PNT", "AZ_PNT"))
-        return {
-            "OBS_ID": [str(obs_id) for obs_id in self.obs_ids],
-            "OBJECT": [str(name).strip() for name in names],
-            "altitude": altitude,
-            "azimuth": azimuth,
-            "livetime": [f"{format_number(value / 60)} min" for value in self.column("LIVETIME")],
-            "status": [self._status(index) for index in range(len(self.table))],
-        }
-
-    @cached_property
-    def circles(self) -> tuple[Floats, Floats]:
-        """Outlines of the exclusion regions, interrupted between them and at the edge of the map."""
-        if self.exclusion_radius is None:
-            return np.full(1, np.nan), np.full(1, np.nan)
-        centres = SkyCoord(np.asarray(self.catalog["RA"]), np.asarray(self.catalog["DEC"]), unit="deg")[:, None]
-        radius = (self.exclusion_radius + 2 * np.asarray(self.catalog["EXTENSION"]))[:, None] * u.deg
-        edge = centres.directional_offset_by(np.linspace(0, 360, 49) * u.deg, radius)
-        x, y = edge.ra.deg, edge.dec.deg.copy()
-        y[:, 1:][np.abs(np.diff(x, axis=1)) > 180] = np.nan
-        gap = np.full((len(x), 1), np.nan)
-        return np.hstack([x, gap]).ravel(), np.hstack([y, gap]).ravel()
+#: Panels in which runs have a position.
+MAPS = ("sky", "groups", "values")
+#: Histograms of one quantity, shown if the runs were not checked.
+HISTOGRAMS = {"zenith": "zenith angle", "muoneff": "muon efficiency"}
+# Maximum number of runs that are named.
+_MAX_NAMED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunsState:
-    """Selected runs, and the group if all runs of a group are selected."""
+    """State of the dashboard of runs.
+
+    Parameters
+    ----------
+    selected : tuple of int
+        OBS_IDs of the selected runs.
+    group_id : int, optional
+        The group if all its runs are selected.
+    y : str
+        Quantity, see `QUANTITIES`.
+    x : str
+        Quantity against which it is drawn, see `ABSCISSAE`.
+    colour_by : str
+        Values that give groups their colours, see `COLOURED`.
+    """
 
     selected: tuple[int, ...] = ()
     group_id: int | None = None
+    y: str = "livetime"
+    x: str = "OBS_ID"
+    colour_by: str = "runs"
 
 
-def runs_view(runs: RunSet, state: RunsState) -> View:
-    """Draw the pointings and groups of runs, and histograms, with the selection marked."""
-    selected = np.isin(runs.obs_ids, state.selected)
-    panels = {"sky": _sky_map(runs, selected), "groups": _group_map(runs, selected)}
-    panels |= {name: _histogram(runs, name, selected) for name in HISTOGRAMS}
-    lines = [_describe_runs(runs), _describe_selection(runs, state, selected), *(f"Note: {note}" for note in runs.notes)]
+def first_state(runs: RunSet) -> RunsState:
+    """Choose the state that is shown first: the most telling quantities that are known."""
+    y = next(name for name in ("norm", "rate above threshold", "event rate", "livetime") if name in runs.quantities)
+    x = next(name for name in ABSCISSAE if name in runs.abscissae and name != "muon efficiency")
+    return RunsState(y=y, x=x, colour_by=next(iter(runs.of_groups)))
+
+
+def check_state(runs: RunSet, state: RunsState) -> None:
+    """Raise `BgnbError` if a quantity of a state is not known."""
+    for name, choices in (("y", runs.quantities), ("x", runs.abscissae), ("colour_by", runs.of_groups)):
+        if (value := getattr(state, name)) not in choices:
+            raise BgnbError("unknown-choice", f"{name} must be one of {', '.join(choices)} for these runs, got {value!r}")
+
+
+def coordinates(runs: RunSet, panel: str, state: RunsState) -> tuple[Floats, Floats]:
+    """Return the positions of the runs in a panel; y is NaN in histograms."""
+    if panel == "sky":
+        return sky_map.to_map(runs.column("RA_PNT"), runs.column("DEC_PNT"), runs.centre)
+    if panel == "groups":
+        return to_plane(runs.column("ALT_PNT"), runs.column("AZ_PNT"))
+    none = np.full(len(runs.obs_ids), np.nan)
+    if panel == "values":
+        return runs.abscissae[state.x][1], runs.quantities[state.y][0]
+    if panel == "histogram":
+        return runs.quantities[state.y][0], none
+    return runs.abscissae.get(HISTOGRAMS[panel], ("", none))[1], none
+
+
+def runs_view(runs: RunSet, state: RunsState, tested: Mapping[str, Panel] | None = None) -> View:
+    """Draw runs on the sky, in their groups, and their quantities, with the selection marked.
+
+    Parameters
+    ----------
+    runs : `RunSet`
+        Runs.
+    state : `RunsState`
+        State.
+    tested : mapping of str to `Image` or `Graph`, optional
+        Panels with tests of the selected run; by default there are histograms in their place.
+
+    Returns
+    -------
+    View
+        Panels ``sky``, ``groups``, ``histogram``, ``values``, and two others.
+    """
+    check_state(runs, state)
+    selected, marked = np.isin(runs.obs_ids, state.selected), runs.standing_out(state.y)
+    panels: dict[str, Panel] = {
+        "sky": _sky_map(runs, state, selected),
+        "groups": _group_map(runs, state, selected),
+        "histogram": _histogram(runs, state, "histogram", selected),
+        "values": _values_graph(runs, state, selected, marked),
+    }
+    panels |= tested or {name: _histogram(runs, state, name, selected) for name in HISTOGRAMS}
+    lines = [_describe_runs(runs), _describe_selection(runs, state, selected), _describe_marked(runs, state, marked)]
+    lines += [f"Note: {note}" for note in runs.notes]
     return View(f"Runs of {Path(runs.origin).name}", "\n".join(lines), panels)
 
 
@@ -192,48 +142,111 @@ def _describe_selection(runs: RunSet, state: RunsState, selected: Bools) -> str:
     return "No runs selected: tap a run or a group, or drag over several runs."
 
 
-def _run_points(runs: RunSet, panel: str, selected: Bools) -> tuple[Series, ...]:
-    x, y = runs.coordinates(panel)
-    series = []
-    for name, mask, colour in (("skipped", ~runs.kept, _SKIPPED), ("kept", runs.kept, _KEPT), ("selected", selected, SELECTED)):
-        details = {key: [values[i] for i in np.flatnonzero(mask)] for key, values in runs.details.items()}
+def _describe_marked(runs: RunSet, state: RunsState, marked: Mapping[int, str]) -> str:
+    values, _ = runs.quantities[state.y]
+    known = values[runs.kept & np.isfinite(values)]
+    middle = f"median {format_number(float(np.median(known)), 4)}" if known.size else "not known"
+    start = f"{state.y.capitalize()}: {middle}"
+    if not marked:
+        return f"{start}; no run stands out."
+    named = [f"{obs_id} ({reason})" for obs_id, reason in marked.items()][:_MAX_NAMED]
+    more = f" and {len(marked) - len(named)} more" if len(marked) > len(named) else ""
+    return (
+        f"{start}; {format_count(len(marked), 'run')} {'stand' if len(marked) > 1 else 'stands'} out: {', '.join(named)}{more}."
+    )
+
+
+def _points(
+    runs: RunSet,
+    panel: str,
+    state: RunsState,
+    sets: Iterable[tuple[str, Bools, str]],
+    more: Mapping[str, list[str]],
+    errors: Floats | None = None,
+) -> tuple[Series, ...]:
+    """Draw sets of runs; each has a name, a mask and a colour."""
+    x, y = coordinates(runs, panel, state)
+    texts, series = {**runs.details, **more}, []
+    for name, mask, colour in sets:
+        details = {key: [values[i] for i in np.flatnonzero(mask)] for key, values in texts.items()}
+        low, high = (None, None) if errors is None else ((y - errors)[mask], (y + errors)[mask])
         label = f"{format_count(int(mask.sum()), 'run')} {name}" if mask.any() else ""
-        series.append(Series(label, x[mask], y[mask], "points", colour, details=details))
+        series.append(Series(label, x[mask], y[mask], "points", colour, low, high, details=details))
     return tuple(series)
 
 
-def _sky_map(runs: RunSet, selected: Bools) -> Graph:
-    catalog = runs.catalog
-    name = "known sources" + ", with exclusion regions" * (runs.exclusion_radius is not None)
-    details = {"source": [str(source) for source in catalog["NAME"]]}
-    sources = Series(name, np.array(catalog["RA"]) % 360, np.array(catalog["DEC"]), "dots", _SOURCES, details=details)
-    series = (Series("", *runs.circles, "outline", _SOURCES), sources, *_run_points(runs, "sky", selected))
-    texts = "Runs on the sky", "right ascension / deg", "declination / deg"
-    return Graph(*texts, series, (360.0, 0.0), (-90.0, 90.0), legend="below")
+def _common_sets(runs: RunSet, selected: Bools) -> list[tuple[str, Bools, str]]:
+    return [("skipped", ~runs.kept, _SKIPPED), ("kept", runs.kept, _KEPT), ("selected", selected, SELECTED)]
 
 
-def _group_map(runs: RunSet, selected: Bools) -> Graph:
-    groups = runs.groups
-    az, alt = groups.az_edges.value, groups.alt_edges.value
-    rows = [([az[0], az[-1], np.nan], [edge, edge, np.nan]) for edge in alt]
-    columns = [([edge, edge, np.nan], [alt[0], alt[-1], np.nan]) for edge in az]
-    x, y = (np.concatenate(lines) for lines in zip(*rows, *columns, strict=True))
-    left = groups.table["AZ_MIN"] + 0.01 * (az[-1] - az[0])
-    middle = (groups.table["ALT_MIN"] + groups.table["ALT_MAX"]) / 2
-    texts = tuple(zip(left.tolist(), middle.tolist(), map(str, groups.table["GROUP_ID"]), strict=True))
-    ranges = (float(az[0]), float(az[-1])), (float(alt[0]), float(alt[-1]))
-    series = (Series("", x, y, "outline", "#aaaaaa"), *_run_points(runs, "groups", selected))
-    return Graph("Groups, with GROUP_ID", "azimuth / deg", "altitude / deg", series, *ranges, texts=texts, legend="below")
+def _sky_map(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
+    catalog, centre = runs.catalog, runs.centre
+    details = {"source": [str(source) for source in catalog["NAME"]]} | _positions(catalog["RA"], catalog["DEC"])
+    x, y = sky_map.to_map(catalog["RA"], catalog["DEC"], centre)
+    sources = Series("known sources", x, y, "dots", SOURCES, details=details)
+    points = _points(
+        runs, "sky", state, _common_sets(runs, selected), _positions(runs.column("RA_PNT"), runs.column("DEC_PNT"))
+    )
+    regions = () if runs.exclusion_regions is None else (runs.exclusion_regions,)
+    return Graph(
+        "Runs on the sky", sky_map.X_LABEL, sky_map.Y_LABEL, (sources, *points), sky_map.X_RANGE, sky_map.Y_RANGE,
+        texts=sky_map.labels(centre), legend="below", curves=(*sky_map.background(centre), *regions), is_map=True,
+    )  # fmt: skip
 
 
-def _histogram(runs: RunSet, panel: str, selected: Bools) -> Graph:
-    label, column, _ = HISTOGRAMS[panel]
-    values, _ = runs.coordinates(panel)
+def _positions(ra: Any, dec: Any) -> dict[str, list[str]]:
+    return {name: [f"{format_number(value, 5)}°" for value in values] for name, values in (("RA", ra), ("DEC", dec))}
+
+
+def _group_map(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
+    label, unit = COLOURED[state.colour_by]
+    details: dict[int, dict[str, str]] = {}
+    for name, values in runs.of_groups.items():
+        if name != state.colour_by:
+            for group_id, value in values.items():
+                details.setdefault(group_id, {})[name] = (
+                    f"{format_number(value, 6 if name == 'counts' else 3)} {COLOURED[name][1]}"
+                )
+    points = _points(runs, "groups", state, _common_sets(runs, selected), {})
+    values = runs.of_groups[state.colour_by]
+    return pointing_map(runs.groups, runs.model_ids, values, label, unit, chosen=state.group_id, series=points, details=details)
+
+
+def _values_graph(runs: RunSet, state: RunsState, selected: Bools, marked: Mapping[int, str]) -> Graph:
+    values, errors = runs.quantities[state.y]
+    x_label, x = runs.abscissae[state.x]
+    stand_out = np.isin(runs.obs_ids, list(marked))
+    sets = [
+        ("skipped", ~runs.kept, _SKIPPED), ("kept", runs.kept & ~stand_out, _KEPT), ("standing out", stand_out, _STANDS_OUT),
+        ("selected", selected, SELECTED),
+    ]  # fmt: skip
+    reasons = {
+        state.y: [format_number(value, 4) for value in values],
+        "stands out": [marked.get(i, "") for i in runs.obs_ids.tolist()],
+    }
+    points = _points(runs, "values", state, sets, reasons, errors)
+    x_range = axis_range(x)
+    span = np.nan_to_num(errors)
+    y_range = axis_range(values - span, values + span)
+    curves: tuple[Curve, ...] = ()
+    if (runs.kept & np.isfinite(values)).any():
+        median = np.full(2, np.nanmedian(values[runs.kept]))
+        curves = (Curve(x=np.array(x_range), y=median, colour=GREY, name="median", dash="dashed"),)
+    named = np.flatnonzero(stand_out & np.isfinite(x) & np.isfinite(values))[:_MAX_NAMED].tolist()
+    step = 0.012 * (x_range[1] - x_range[0])
+    texts = tuple((float(x[row]) + step, float(values[row]), str(runs.obs_ids[row])) for row in named)
+    title = f"{state.y.capitalize()} against {state.x}"
+    return Graph(title, x_label, QUANTITIES[state.y], points, x_range, y_range, texts=texts, legend="below", curves=curves)
+
+
+def _histogram(runs: RunSet, state: RunsState, panel: str, selected: Bools) -> Graph:
+    name = state.y if panel == "histogram" else HISTOGRAMS[panel]
+    label = QUANTITIES.get(name, f"{name} / deg")
+    values, _ = coordinates(runs, panel, state)
     known = np.isfinite(values)
-    low, high = axis_range(values[known])
-    edges = np.linspace(low, high, 21)
+    ends = axis_range(values[known])
+    edges = np.linspace(*ends, 21)
     kept = histogram("kept", values[runs.kept & known], edges, _KEPT)
     chosen = histogram("selected" if selected.any() else "", values[selected & known], edges, SELECTED)
-    title = label.partition(" / ")[0].capitalize() if known.any() else f"The run table has no values of {column}"
-    heights = axis_range(kept.y, chosen.y, zero=True)
-    return Graph(title, label, "runs", (kept, chosen), (low, high), heights, legend="below")
+    title = f"{name.capitalize()} of runs" if known.any() else f"The {name} of these runs is not known"
+    return Graph(title, label, "runs", (kept, chosen), ends, axis_range(kept.y, chosen.y, zero=True), legend="below")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from bgnb._util.arrays import Floats, quotient
-from bgnb.plots.colours import GREY, LINES, Colours
+from bgnb.plots.colours import GREY, LINES, SELECTED, Colours
 from bgnb.plots.labels import format_number
-from bgnb.plots.view import Graph, Image, Panel, Range, Series, View, axis_range
+from bgnb.plots.view import Curve, Graph, Image, Panel, Range, Series, View, axis_range
 from bgnb.validation.run_tests import RADII, Cells, Map, RunResult
 
 #: Maximum number of runs on a page.
@@ -26,11 +29,57 @@ def check_view(run: RunResult, verdict: str) -> View:
     sky = f"Sky, circles of {RADII[0]:g} deg: significance"
     panels: dict[str, Panel] = {
         "time": _time_graph(run.time),
-        "field": _image("Field of view: significance of cells", run.field, "DETX / deg", "DETY / deg"),
+        "field": _field_image("Field of view: significance of cells", run.field),
         "sky": _image(sky, run.sky, "west of the pointing / deg", "north of the pointing / deg"),
         "energy": _energy_graph(run.energy),
     }
     return View(f"Run {run.obs_id}: {verdict}", "\n".join(lines), panels)
+
+
+def selection_panels(runs: Mapping[int, RunResult], selected: Sequence[int]) -> dict[str, Panel]:
+    """Draw the field of view of selected runs, and the rate of the first one against time.
+
+    Parameters
+    ----------
+    runs : mapping of int to `RunResult`
+        Results of the tests by OBS_ID; at least one.
+    selected : sequence of int
+        OBS_IDs of the selected runs; others than those with results are ignored.
+
+    Returns
+    -------
+    dict of str to `Image` or `Graph`
+        Panels ``field`` and ``time``. For several runs, the significance of each pixel is the sum of those of
+        the runs over the square root of their number.
+    """
+    results = [runs[obs_id] for obs_id in selected if obs_id in runs]
+    example = next(iter(runs.values()))
+    none = "not checked" if selected else "tap a run"
+    if not results:
+        blank = Map(
+            edges=example.field.edges,
+            significance=np.full_like(example.field.significance, np.nan),
+            marked=np.zeros_like(example.field.marked),
+        )
+        nothing, empty = np.zeros(0), _time_graph(example.time)
+        series = tuple(replace(each, name="", x=nothing, y=nothing, low=None, high=None) for each in empty.series)
+        time = replace(empty, title=f"Rate against time: {none}", series=series, band=None)
+        return {"field": _field_image(f"Residual map: {none}", blank), "time": time}
+    first = results[0]
+    time = _time_graph(first.time)
+    of_several = f", first of {len(results)}" if len(results) > 1 else ""
+    time = replace(time, title=f"Run {first.obs_id}{of_several}: rate of all events")
+    if len(results) == 1:
+        return {"field": _field_image(f"Run {first.obs_id}: residual map", first.field), "time": time}
+    maps = np.array([result.field.significance for result in results])
+    known = np.isfinite(maps).sum(axis=0)
+    total = np.where(known, np.nansum(maps, axis=0) / np.sqrt(np.maximum(known, 1)), np.nan)
+    combined = Map(edges=first.field.edges, significance=total, marked=np.zeros_like(first.field.marked))
+    return {"field": _field_image(f"{len(results)} runs combined: residual map", combined), "time": time}
+
+
+def _field_image(title: str, values: Map) -> Image:
+    return _image(title, values, "DETX / deg", "DETY / deg")
 
 
 def _time_graph(cells: Cells) -> Graph:
@@ -68,9 +117,21 @@ def _marked_range(cells: Cells, edges: Floats) -> Range:
 
 
 def _image(title: str, values: Map, x_label: str, y_label: str) -> Image:
-    y, x = np.nonzero(values.marked)
-    edges = values.edges
-    box = tuple(float(edges[at]) for at in (x.min(), x.max() + 1, y.min(), y.max() + 1)) if len(x) else (0.0,) * 4
+    x, y = _outline(values)
     colours = Colours("diverging", "linear", -_LIMIT, _LIMIT, 0.0)
-    texts = title, x_label, y_label, "standard deviations"
-    return Image(*texts, values.significance, edges, edges, colours, (box,))  # type: ignore[arg-type]
+    marks = (Curve(x=x, y=y, colour=SELECTED, width=2.0),)
+    return Image(
+        title, x_label, y_label, "standard deviations", values.significance, values.edges, values.edges, colours, marks
+    )
+
+
+def _outline(values: Map) -> tuple[Floats, Floats]:
+    """Return the sides between marked and other pixels, interrupted between them."""
+    edges, inside = values.edges, np.pad(values.marked, 1)
+    rows, columns = np.nonzero(inside[1:-1, 1:] != inside[1:-1, :-1])  # vertical sides
+    gap = np.full(len(rows), np.nan)
+    x, y = [edges[columns], edges[columns], gap], [edges[rows], edges[rows + 1], gap]
+    rows, columns = np.nonzero(inside[1:, 1:-1] != inside[:-1, 1:-1])
+    gap = np.full(len(rows), np.nan)
+    across = [edges[columns], edges[columns + 1], gap], [edges[rows], edges[rows], gap]
+    return tuple(np.concatenate([np.ravel(one, "F"), np.ravel(other, "F")]) for one, other in zip((x, y), across, strict=True))  # type: ignore[return-value]
