@@ -153,7 +153,7 @@ class RunDashboard(Dashboard):
             "selected": Control(
                 widget=text,
                 show=lambda state: {"value": " ".join(map(str, state.selected))},
-                change=lambda value: {"selected": _parse_obs_ids(value)},
+                change=lambda value: {"selected": parse_obs_ids(value)},
             ),
             "save_selection": button("save selection", partial(self.attempt, self._save_selection)),
         }
@@ -324,7 +324,8 @@ def _is_same_catalog(catalog: str | Path | Table | None, used: str | None) -> bo
     return Path(catalog).resolve() == Path(used).resolve()
 
 
-def _parse_obs_ids(text: str) -> tuple[int, ...]:
+def parse_obs_ids(text: str) -> tuple[int, ...]:
+    """Read OBS_IDs separated by spaces or commas."""
     words = text.replace(",", " ").split()
     if invalid := [word for word in words if not word.isdecimal()]:
         raise BgnbError("invalid-argument", f"'{invalid[0]}' is not an OBS_ID")

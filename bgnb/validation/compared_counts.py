@@ -289,7 +289,7 @@ class ComparedCounts:
             n_bins=n_bins,
             mean=float(values.mean()) if n_bins else math.nan,
             width=float(values.std(ddof=1)) if several else math.nan,
-            expected_width=math.sqrt(max(n_bins - n_norms, 0) / (n_bins - 1)) if several else math.nan,
+            expected_width=math.sqrt(max(n_bins - max(n_norms, 1.0), 0) / (n_bins - 1)) if several else math.nan,
             width_error=1 / math.sqrt(2 * (n_bins - 1)) if several else math.nan,
         )
 

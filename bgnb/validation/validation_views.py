@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -46,6 +47,10 @@ _LIMIT = 5.0
 _POINT = 0.035
 # Number of runs, energies and offsets with the largest deviations in the summary.
 _N_WORST = 3
+# Standard deviations of further deviations in the summary.
+_NOTABLE = 2.0
+# Number of OBS_IDs of selected runs in the summary.
+_MAX_LISTED = 10
 _ALL, _CHOSEN, _MARKED = LINES[0], SELECTED, LINES[1]
 
 
@@ -131,7 +136,8 @@ def complete_state(counts: ComparedCounts, state: ValidationState) -> Validation
         If it does not contain a run, or no energy bin.
     """
     if unknown := sorted(set(state.selected).difference(counts.obs_ids.tolist())):
-        raise BgnbError("not-found", f"selected: run {unknown[0]} is not among the {len(counts.obs_ids)} runs of the validation")
+        among = f"is not among the {format_count(len(counts.obs_ids), 'run')} of the validation"
+        raise BgnbError("not-found", f"selected: run {unknown[0]} {among}")
     energies, edges = energy_slice(counts, state.energy), energy_edges(counts)
     if state.energy is not None and energies.start >= min(energies.stop, len(edges) - 1):
         low, high = state.energy
@@ -162,8 +168,10 @@ class _Shown:
 
     @property
     def which_runs(self) -> str:
-        n_runs = format_count(len(self.mask), "run")
-        return f"{int(self.mask.sum())} of {n_runs}" if self.is_part else n_runs
+        n_runs, n_chosen = format_count(len(self.mask), "run"), int(self.mask.sum())
+        if n_chosen == 1:
+            return f"run {self.counts.obs_ids[self.mask][0]}"
+        return f"{n_chosen} of {n_runs}" if self.is_part else n_runs
 
     @property
     def which_energies(self) -> str:
@@ -232,7 +240,7 @@ def _run_details(shown: _Shown, rows: Sequence[int]) -> dict[str, list[str]]:
         "observed": [f"{runs.counts[i]:.0f}" for i in rows],
         "predicted": [f"{runs.expected[i]:.1f}" for i in rows],
         "observed / predicted": [f"{runs.ratio[i]:.3f} ± {runs.error[i]:.3f}" for i in rows],
-        "from the others": [f"{_signed(runs.sigmas[i])} σ" for i in rows],
+        "from the others": [f"{_sigma(runs.sigmas[i])}" for i in rows],
         "altitude": [f"{counts.altitude[i]:.1f}°" for i in rows],
         "azimuth": [f"{counts.azimuth[i]:.1f}°" for i in rows],
     }
@@ -274,18 +282,17 @@ def _residual_graph(shown: _Shown, name: str, chosen: Residuals, every: Residual
     series = []
     for label, residuals, colour, shift in (
         ("all runs", every, _ALL, -0.1 * shown.is_part),
-        (f"{shown.which_runs}" if shown.is_part else "", chosen, _CHOSEN, 0.1),
+        (shown.which_runs if shown.is_part else "", chosen, _CHOSEN, 0.1),
     ):
         at = centres + shift * widths
         x = np.exp(at) if log else at
         mask = np.full(len(x), bool(label))
         details = {
-            name: [f"{low:.3g} to {high:.3g} {unit}" for low, high in zip(edges[:-1], edges[1:], strict=True)],
+            name: [f"{low:.3g} to {high:.3g} {unit}" for low, high in pairwise(edges)],
             "observed": [f"{value:.0f}" for value in residuals.counts],
             "predicted": [f"{value:.1f}" for value in residuals.expected],
             "residual": [
-                f"{_signed(value, 3)} ± {format_number(error)}"
-                for value, error in zip(residuals.residual, residuals.error, strict=True)
+                f"{_signed(value)} ± {error:.3f}" for value, error in zip(residuals.residual, residuals.error, strict=True)
             ],
         }
         y, error = residuals.residual[mask], residuals.error[mask]
@@ -340,8 +347,9 @@ def _distribution(shown: _Shown) -> Graph:
     edges, coarse = np.linspace(-_LIMIT, _LIMIT, 41), np.linspace(-_LIMIT, _LIMIT, 21)
     bars, outline = (_density(np.clip(each, -_LIMIT, _LIMIT), at) for each, at in ((values, edges), (field, coarse)))
     line = np.linspace(-_LIMIT, _LIMIT, 101)
+    of_map = f"{field.size} bins of the map"
     curves = (
-        Curve(x=np.repeat(coarse, 2)[1:-1], y=np.repeat(outline, 2), colour=_MARKED, name=f"{field.size} bins of the map", width=2),
+        Curve(x=np.repeat(coarse, 2)[1:-1], y=np.repeat(outline, 2), colour=_MARKED, name=of_map, width=2),
         Curve(x=line, y=stats.norm.pdf(line), colour="#333333", name="expected", dash="dashed", width=1.5),
     )
     centres = (edges[1:] + edges[:-1]) / 2
@@ -387,18 +395,23 @@ def _summary(shown: _Shown) -> list[str]:
     counts, runs, validation = shown.counts, shown.runs, shown.counts.validation
     observed, predicted = float(runs.counts[shown.mask].sum()), float(runs.expected[shown.mask].sum())
     ratio = _with_error(observed / predicted, 1 / math.sqrt(predicted)) if predicted > 0 else "unknown"
-    total = f"{observed:.0f} observed counts, {predicted:.1f} predicted, observed / predicted {ratio}"
+    total = f"{observed:.0f} observed counts, {predicted:.1f} predicted, observed / predicted {ratio} without a free norm"
     lines = [f"{shown.which_runs.capitalize()}, {shown.which_energies}: {total}.", _describe_goodness(shown)]
     lines += [_describe_runs(shown), *_describe_shapes(shown)]
-    energies = [f"{low:.3g} to {high:.3g} TeV" for low, high in zip(counts.edges[:-1], counts.edges[1:], strict=True)]
+    energies = [f"{low:.3g} to {high:.3g} TeV" for low, high in pairwise(counts.edges)]
     rings = shown.by_offset.edges
-    offsets = [f"{low:.3g} to {high:.3g}°" for low, high in zip(rings[:-1], rings[1:], strict=True)]
-    lines += [_describe_bins("Energies", shown.by_energy, energies), _describe_bins("Offsets", shown.by_offset, offsets)]
-    lines.append(_describe_field(shown.field))
-    if chosen := [i for i in np.flatnonzero(shown.mask).tolist() if shown.is_part]:
-        lines.append(f"Selected: {', '.join(str(counts.obs_ids[i]) for i in chosen)}.")
+    offsets = [f"{low:.3g} to {high:.3g}°" for low, high in pairwise(rings)]
+    lines += [
+        _describe_bins(f"Energies, {shown.which_runs}, {shown.scaled}", shown.by_energy, energies),
+        _describe_bins(f"Offsets, {shown.which_runs}, {shown.which_energies}, {shown.scaled}", shown.by_offset, offsets),
+        f"Field of view, the same counts: {_describe_field(shown.field)}",
+    ]
+    if shown.is_part:
+        obs_ids = [str(obs_id) for obs_id in counts.obs_ids[shown.mask]]
+        more = f" and {len(obs_ids) - _MAX_LISTED} more" if len(obs_ids) > _MAX_LISTED else ""
+        lines.append(f"Selected: {', '.join(obs_ids[:_MAX_LISTED])}{more}.")
     if unknown := int((~runs.known).sum()):
-        lines.append(f"{format_count(unknown, 'run')} with less than {MIN_BIN:g} predicted count at these energies not shown.")
+        lines.append(f"Not shown: {format_count(unknown, 'run')} with less than {MIN_BIN:g} predicted count at these energies.")
     if empty := validation.counts_where_none_are_possible:
         lines.append(f"Counts in bins where the model is empty: {empty}.")
     lines += [f"Note: {note}" for note in validation.all_notes]
@@ -422,7 +435,7 @@ def _describe_runs(shown: _Shown) -> str:
     text = f"Runs, no free norm: median of observed / predicted {runs.median:.3f}, {scatter}; "
     worst = [(i, sigma) for i, sigma in _worst(runs.sigmas) if runs.stand_out[i]]
     found = worst or _worst(runs.sigmas)[:1]
-    listed = [f"{shown.counts.obs_ids[i]} ({runs.ratio[i]:.3f} ± {runs.error[i]:.3f}, {_signed(s)} σ)" for i, s in found]
+    listed = [f"{shown.counts.obs_ids[i]} ({runs.ratio[i]:.3f} ± {runs.error[i]:.3f}, {_sigma(s)})" for i, s in found]
     if worst:
         number = int(runs.stand_out.sum())
         return f"{text}{number} {'stands' if number == 1 else 'stand'} out: {', '.join(listed)}{', …' * (number > len(worst))}."
@@ -436,8 +449,8 @@ def _describe_shapes(shown: _Shown) -> list[str]:
         return []
     [(i, sigma)] = worst
     obs_id = shown.counts.obs_ids[shown.mask][i]
-    chance = f"by chance {largest_by_chance(int(np.isfinite(sigmas).sum())):.1f}"
-    ratio = f"deviance / expectation {_with_error(ratios[i], errors[i])}, {_signed(sigma)} σ ({chance})"
+    chance = f"by chance {largest_by_chance(int(np.isfinite(sigmas).sum())):.1f} σ"
+    ratio = f"deviance / expectation {_with_error(ratios[i], errors[i])}, {_sigma(sigma)} ({chance})"
     return [f"Distribution of the counts of a run: largest deviation in run {obs_id}, {ratio}."]
 
 
@@ -446,36 +459,46 @@ def _describe_bins(name: str, residuals: Residuals, labels: Sequence[str]) -> st
     known = np.isfinite(sigmas)
     if not known.any():
         return f"{name}: no bin has enough predicted counts."
-    listed = [f"{labels[i]} ({_signed(residuals.residual[i])}, {_signed(sigma)} σ)" for i, sigma in _worst(sigmas)]
+    listed = [
+        f"{_signed(residuals.residual[i])} ± {residuals.error[i]:.3f} ({_sigma(sigma)}) at {labels[i]}"
+        for i, sigma in _worst(sigmas)
+    ]
     missing = f"; {int((~known).sum())} with less than {MIN_BIN:g} predicted count not shown" if not known.all() else ""
-    chance = f"by chance up to {largest_by_chance(int(known.sum())):.1f}"
-    return f"{name}: largest residuals {', '.join(listed)} ({chance}){missing}."
+    chance = f"by chance {largest_by_chance(int(known.sum())):.1f} σ"
+    return f"{name}: largest {'residuals' if len(listed) > 1 else 'residual'} {', '.join(listed)}; {chance}{missing}."
 
 
 def _describe_field(field: FieldMap) -> str:
     worst = _worst(field.significance.ravel())[:1]
     number = int(field.enough.sum())
     if not worst:
-        return f"Field of view: no bin has {MIN_MAP:g} predicted counts."
+        return f"no bin has {MIN_MAP:g} predicted counts."
     [(where, sigma)] = worst
     iy, ix = divmod(where, len(field.x_edges) - 1)
     x, y = float(field.x_edges[ix : ix + 2].mean()), float(field.y_edges[iy : iy + 2].mean())
     observed = f"{field.counts[iy, ix]:.0f} observed, {field.expected[iy, ix]:.1f} predicted"
     grey = int((field.compared & ~field.enough).sum())
     few = f"; {format_count(grey, 'bin')} with fewer than {MIN_MAP:g} predicted counts not shown" if grey else ""
-    chance = f"by chance {largest_by_chance(number):.1f} in {format_count(number, 'bin')}"
-    return f"Field of view: largest deviation {_signed(sigma)} σ at DETX {x:g}°, DETY {y:g}°, {observed} ({chance}){few}."
+    chance = f"by chance {largest_by_chance(number):.1f} σ in {format_count(number, 'bin')}"
+    where_text = f"DETX {format_number(x)}°, DETY {format_number(y)}°"
+    return f"largest deviation {_sigma(sigma)} at {where_text}, {observed}; {chance}{few}."
 
 
 def _worst(sigmas: Floats) -> list[tuple[int, float]]:
-    """Return numbers and values of the largest deviations, in decreasing order."""
+    """Return numbers and values of the largest deviation, and of a few further ones above `_NOTABLE`, in decreasing order."""
     order = np.argsort(-np.abs(np.nan_to_num(sigmas)), kind="stable")[:_N_WORST].tolist()
-    return [(i, float(sigmas[i])) for i in order if np.isfinite(sigmas[i])]
+    found = [(i, float(sigmas[i])) for i in order if np.isfinite(sigmas[i])]
+    return found[:1] + [(i, sigma) for i, sigma in found[1:] if abs(sigma) > _NOTABLE]
 
 
-def _signed(value: float, digits: int = 2) -> str:
-    """Format a deviation with its sign."""
-    return f"{'+' if value > 0 else ''}{format_number(float(value), digits)}"
+def _signed(value: float, places: int = 3) -> str:
+    """Format a deviation with its sign; NaN as a dash."""
+    return f"{value:+.{places}f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _sigma(value: float) -> str:
+    """Format a number of standard deviations."""
+    return f"{_signed(value, 1)} σ"
 
 
 def _with_error(value: float, error: float) -> str:
