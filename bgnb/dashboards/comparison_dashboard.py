@@ -1,21 +1,24 @@
-"""Dashboard of two directories of models: images, their ratio, difference or pull, spectra."""
+"""Dashboard of two directories of models: images, their ratio, difference or pull, spectra and profiles."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from astropy import units as u
-
 from bgnb.cubes.compare import Comparison, compare
 from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.cube_dashboard import CubeDashboard
-from bgnb.dashboards.dashboard import Control, number_box
-from bgnb.files.model_directory import KEPT, ModelDirectory, checked_group, checked_labels, common_groups
-from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, comparison_view, rate_limits
+from bgnb.dashboards.dashboard import Control, check_box, number_box
+from bgnb.dashboards.play_button import PlayButton
+from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
+from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, ShownComparison, comparison_view, rate_limits
+from bgnb.plots.cube_state import Energy, energy_edges
 from bgnb.plots.view import View
+
+#: Number of comparisons that are kept in memory.
+_KEPT = 8
 
 
 class ComparisonDashboard(CubeDashboard):
@@ -26,12 +29,27 @@ class ComparisonDashboard(CubeDashboard):
     function = "compare_models"
     coloured = "first"
     energy_panels = ("spectra", "ratios")
-    rows = (("group_id", "show", "normalise"), CubeDashboard.rows[0], (*CubeDashboard.rows[1], "span"))
+    bar = ("group_id", "bins", "previous", "play", "next", "energies", "show", "against")
+    drawer = {
+        "Groups": ("others", "all_groups", "one_group", "normalise"),
+        "Images": ("contours", "blink"),
+        "Position or region": ("detx", "dety", "region", "draw"),
+        "Energies": ("first_energy", "last_energy"),
+        "Colours": ("stretch", "limits", "percentile", "low", "high", "span", "palette"),
+    }
+    # The span of another comparison is useless.
+    resets = (*CubeDashboard.resets, (("show", "stretch", "percentile"), {"span": None}))
 
     def __init__(self, first: ModelDirectory, second: ModelDirectory, labels: tuple[str, str], state: ComparisonState) -> None:
         self._labels = labels
-        self._compared = lru_cache(KEPT)(
+        self._compared = lru_cache(_KEPT)(
             lambda group_id, normalise: compare(first.read(group_id), second.read(group_id), normalise)
+        )
+        self._parts = lru_cache(64)(lambda group_id, normalise, edges: self._compared(group_id, normalise).in_energies(*edges))
+        self._all_limits = lru_cache(64)(
+            lambda group_id, normalise, stretch, percentile: rate_limits(
+                self._compared(group_id, normalise), stretch, percentile
+            )
         )
         arguments = [repr(str(models.path)) for models in (first, second)]
         if labels != checked_labels(None, first.path, second.path):
@@ -45,27 +63,31 @@ class ComparisonDashboard(CubeDashboard):
     def axes_of(self, state: Any) -> CubeAxes:
         return self.comparison(state).axes
 
-    def settle(self, state: ComparisonState) -> ComparisonState:
-        group_id = checked_group(state.group_id, list(self._groups), "the directories do not share a group")
-        return super().settle(replace(state, group_id=group_id))
+    def _shown(self, group_id: int, state: ComparisonState) -> ShownComparison:
+        whole = self._compared(group_id, state.normalise)
+        return ShownComparison(whole=whole, part=self._parts(group_id, state.normalise, energy_edges(whole.axes, state.energy)))
 
     def automatic_limits(self, state: ComparisonState) -> tuple[float, float]:
-        return rate_limits(self.comparison(state), state)
+        if state.limits == "all energies":
+            return self._all_limits(state.group_id, state.normalise, state.stretch, state.percentile)
+        return rate_limits(self._shown(state.group_id, state).part, state.stretch, state.percentile)
 
     def view_of(self, state: ComparisonState) -> View:
-        group, limits = self._groups[state.group_id], self.colour_limits(state)
-        return comparison_view(self.comparison(state), state, self._labels, group, limits)
+        shown = {group_id: self._shown(group_id, state) for group_id in (state.group_id, *state.further)}
+        return comparison_view(shown, state, self._labels, self._groups[state.group_id], self.colour_limits(state))
 
     def controls(self) -> dict[str, Control]:
         def show_span(state: ComparisonState) -> dict[str, Any]:
             return {"value": float(f"{self.shown_limits('compared')[1] - NEUTRAL[state.show]:.4g}")}
 
-        return super().controls() | {"span": number_box("around neutral, ±", show_span, lambda value: {"span": value})}
+        def swap() -> None:
+            self.update(swap=not self.state.swap)
 
-    def update(self, **changes: Any) -> bool:
-        if any(changes.get(name, old := getattr(self, name)) != old for name in ("show", "stretch", "percentile")):
-            changes = {"span": None} | changes  # the span of another comparison is useless
-        return super().update(**changes)
+        return super().controls() | {
+            "span": number_box("around neutral, ±", show_span, lambda value: {"span": value}),
+            "contours": check_box("contours", "contours of the other model"),
+            "blink": Control(widget=PlayButton(swap, "blink between the models", "blink", 700)),
+        }
 
 
 def compare_models(
@@ -73,10 +95,13 @@ def compare_models(
     dir2: str | Path,
     *,
     group_id: int | None = None,
+    others: Sequence[int] | str = (),
     show: str = "ratio",
+    against: str = "energy",
     normalise: str = "none",
-    energy: float | str | u.Quantity = 1.0,
+    energy: Energy | tuple[Energy, Energy] = 1.0,
     position: tuple[float, float] = (0.0, 0.0),
+    region: str = "",
     stretch: str = "linear",
     limits: str = "this energy",
     percentile: float = 100.0,
@@ -84,9 +109,12 @@ def compare_models(
     high: float | None = None,
     span: float | None = None,
     palette: str = "viridis",
+    contours: bool = False,
+    swap: bool = False,
+    draw: str = "nothing",
     labels: tuple[str, str] | None = None,
 ) -> ComparisonDashboard:
-    """Compare two directories of models: images, ratio, difference, pull, spectra.
+    """Compare two directories of models: images, ratio, difference, pull, spectra, profiles.
 
     Tap in an image to choose a position, in a graph against energy to choose an energy. All
     arguments but the first two and ``labels`` are controls, and attributes of the widget.
@@ -97,17 +125,25 @@ def compare_models(
         Directories of models; the first is the reference, for instance of true models.
     group_id : int, optional
         Group; by default the group with most counts in the second directory.
+    others : sequence of int or "all"
+        Further groups, whose ratios are drawn in the graph of the ratio.
     show : {"ratio", "difference", "pull"}
         Second over first, second minus first, or the difference over its statistical
         error, see `Comparison`.
+    against : {"energy", "offset", "DETX", "DETY"}
+        Quantity against which rates and their ratio are drawn.
     normalise : {"none", "cube", "plane"}
         Scaling of the second model, see `bgnb.compare`.
-    energy, position, stretch, limits, percentile, low, high : as in `explore_models`
+    energy, position, region, stretch, limits, percentile, low, high, draw : as in `explore_models`
         Limits are those of both rates.
     span : float, optional
         Limits of ratio, difference or pull by hand, as distance from the neutral value.
     palette : {"viridis", "cividis"}
         Colours of the rates.
+    contours : bool
+        Draw contours of the other model in the image of each, and of the first in the comparison.
+    swap : bool
+        Exchange the images of the two models. The button *blink* does so at regular times.
     labels : pair of str, optional
         Names of the models; by default those of the directories.
 
@@ -127,8 +163,9 @@ def compare_models(
     common = common_groups(first, second)
     if group_id is None:
         group_id = second.checked(None) if second.checked(None) in common else common[0]
-    state = ComparisonState.from_arguments(
-        group_id=group_id, show=show, normalise=normalise, energy=energy, position=position, stretch=stretch, limits=limits,
-        percentile=percentile, low=low, high=high, span=span, palette=palette,
+    state = ComparisonState(
+        group_id=group_id, others=common if others == "all" else others, show=show, against=against, normalise=normalise,
+        energy=energy, position=position, region=region, stretch=stretch, limits=limits, percentile=percentile, low=low,
+        high=high, span=span, palette=palette, contours=contours, swap=swap, draw=draw,
     )  # fmt: skip
     return ComparisonDashboard(first, second, names, state)

@@ -1,4 +1,4 @@
-"""Controls that the dashboards of one model and of two models share: energy, position and colours."""
+"""Controls that the dashboards of one model and of two models share: energies, position or region, and colours."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
+from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
-from bgnb.dashboards.dashboard import Control, Dashboard, menu, number_box
+from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, number_box, text_box
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
-from bgnb.plots.cube_state import CubeState, choices_of, complete_limits, energy_bin, energy_of, through_energies
+from bgnb.files.model_directory import checked_group
+from bgnb.plots.cube_state import CubeState, check_limits, choices_of, energies_of, energy_bin, energy_edges, through_energies
+from bgnb.plots.labels import energy_label
 from bgnb.plots.view import Image
 
-_LABELS = {"quantity": "show", "show": "compare by", "limits": "colours from"}
-_RADIO_BUTTONS = ("quantity", "show")
+_LABELS = {
+    "quantity": "show", "show": "show", "limits": "limits of", "draw": "drag draws", "colour_by": "groups by", "against": "against",
+    "normalise": "normalise",
+}  # fmt: skip
+_ALL, _BY_HAND = "all", "by hand"
 
 
 class CubeDashboard(Dashboard):
@@ -33,15 +39,13 @@ class CubeDashboard(Dashboard):
     """
 
     State = CubeState
-    #: Function that makes the dashboard.
-    function: str
     #: Image whose colour limits the controls show.
     coloured: str
-    #: Graphs against energy, in which a tap selects the energy.
+    #: Graphs against energy, in which a tap or dragging selects energies.
     energy_panels: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...] = (
-        ("bin", "play", "energy", "detx", "dety"),
-        ("stretch", "limits", "percentile", "low", "high", "palette"),
+    resets = (
+        (("quantity", "limits", "percentile"), {"low": None, "high": None}),
+        (("position",), {"region": ""}),
     )
 
     def __init__(self, state: CubeState, groups: dict[int, str], arguments: list[str]) -> None:
@@ -62,8 +66,13 @@ class CubeDashboard(Dashboard):
         raise NotImplementedError
 
     def colour_limits(self, state: Any) -> tuple[float, float]:
-        """Return the values of the first and the last colour of a complete state."""
-        return self.automatic_limits(state) if state.low is None else (state.low, state.high)
+        """Return the values of the first and the last colour: those set by hand, or else the automatic ones."""
+        if state.low is not None and state.high is not None:
+            return state.low, state.high
+        low, high = self.automatic_limits(state)
+        limits = low if state.low is None else state.low, high if state.high is None else state.high
+        check_limits(*limits, state.stretch)
+        return limits
 
     def shown_limits(self, panel: str = "") -> tuple[float, float]:
         """Return the values of the first and the last colour of an image of the present view."""
@@ -71,33 +80,48 @@ class CubeDashboard(Dashboard):
         assert isinstance(image, Image)
         return image.colours.low, image.colours.high
 
-    def update(self, **changes: Any) -> bool:
-        if changes.get("low") is not None or changes.get("high") is not None:
-            changes = {"limits": "by hand"} | changes
-        return super().update(**changes)
-
     def settle(self, state: Any) -> Any:
-        return complete_limits(state, self.automatic_limits)
+        """Check the groups and the region."""
+        group_ids, missing = list(self._groups), "there is no model of group"
+        group_id = checked_group(state.group_id, group_ids, missing)
+        return dataclasses.replace(state, group_id=group_id, others=_checked_others(state.others, group_ids, missing))
 
     def act(self, action: Action) -> None:
-        if action["kind"] != "tap" or action["x"] is None or action["y"] is None:
-            return
-        if isinstance(self.view.panels[action["panel"]], Image):
-            self.update(position=self._inside(action["x"], action["y"]))
-        elif action["panel"] in self.energy_panels and action["x"] > 0:
-            self.update(energy=self._energy(self._bin(action["x"])))
+        panel = action["panel"]
+        if isinstance(self.view.panels[panel], Image):
+            self._act_in_image(action)
+        elif panel in self.energy_panels:
+            if action["kind"] == "select" and action["x"][1] > 0:
+                self.update(energy=self._energies(*(self._bin(max(x, 1e-6)) for x in action["x"])))
+            elif action["kind"] == "tap" and action["x"] is not None and action["x"] > 0:
+                self.update(energy=self._energies(*[self._bin(action["x"])] * 2))
 
-    def frames(self) -> list[tuple[str, Any]]:
-        return through_energies(self.axes, self.state)
+    def _act_in_image(self, action: Action) -> None:
+        if action["kind"] == "tap" and action["x"] is not None and action["y"] is not None:
+            self.update(position=self._inside(action["x"], action["y"]))
+        elif action["kind"] == "select" and self.state.draw != "nothing":
+            self.update(region=_region_in(self.state.draw, action["x"], action["y"]))
+
+    def frames(self) -> dict[tuple[str, str], Any]:
+        return {("", label): state for label, state in through_energies(self.axes, self.state).items()}
 
     def _bin(self, energy: float) -> int:
         return energy_bin(self.axes, energy)
 
-    def _energy(self, where: int) -> float:
-        return energy_of(self.axes, where)
+    def _energies(self, first: int, last: int) -> tuple[float, float]:
+        """Return energies in the bins from a first to a last one."""
+        return energies_of(self.axes, first, last + 1)
 
-    def _step(self) -> None:
-        self.update(energy=self._energy((self._bin(self.energy) + 1) % self.axes.shape[0]))
+    def _edges(self) -> tuple[int, int]:
+        """Return the indices of the first and the last edge of the shown energy bins."""
+        return energy_edges(self.axes, self.state.energy)
+
+    def step(self, by: int = 1) -> None:
+        """Move the shown energies by bins; at an end of the axis, continue at the other end."""
+        first, last = self._edges()
+        places = self.axes.shape[0] - (last - first) + 1
+        first, last = (first + by) % places, (first + by) % places + last - first
+        self.update(energy=energies_of(self.axes, first, last))
 
     def _inside(self, x: float, y: float) -> tuple[float, float]:
         """Round a position to three digits after the point, and move it into the field of view."""
@@ -105,12 +129,20 @@ class CubeDashboard(Dashboard):
         x, y = (round(float(np.clip(value, ends[0], ends[-1])), 3) for value, ends in zip((x, y), edges, strict=True))
         return x, y
 
-    def controls(self) -> dict[str, Control]:
-        slider = widgets.IntSlider(description="energy", readout=False, style={"description_width": "initial"})
-        slider.add_class("bgnb-energy")
+    def _slide(self, edges: tuple[int, int]) -> dict[str, Any]:
+        """Take edges from the slider; a handle that meets the other one pushes it."""
+        first, last = edges
+        if first == last:
+            first, last = (first, first + 1) if first != self._edges()[0] else (last - 1, last)
+            first, last = (first, last) if last < len(self.axes.energy) else (first - 1, last - 1)
+            first, last = (first, last) if first >= 0 else (0, 1)
+        return {"energy": energies_of(self.axes, first, last)}
 
-        def show_bin(state: Any) -> dict[str, Any]:
-            return {"max": self.axes.shape[0] - 1, "value": self._bin(state.energy)}
+    def controls(self) -> dict[str, Control]:
+        slider = widgets.IntRangeSlider(description="energy", readout=False, style={"description_width": "initial"})
+        slider.layout.width, slider.layout.flex, slider.layout.min_width = "auto", "1 1 170px", "150px"
+        slider.add_class("bgnb-energy")
+        label = widgets.HTML()
 
         def coordinate(i: int, name: Any) -> Control:
             def show(state: Any) -> dict[str, Any]:
@@ -118,10 +150,21 @@ class CubeDashboard(Dashboard):
                 return {"value": round(float(centre.value), 3)}
 
             def change(value: float) -> dict[str, Any]:
-                x, y = self.position
+                x, y = self.state.position
                 return {"position": self._inside(x, value) if i else self._inside(value, y)}
 
             return number_box(f"{name.upper()} / deg", show, change)
+
+        def energy(i: int, label: str) -> Control:
+            def change(value: float) -> dict[str, Any]:
+                low, high = self.state.energy
+                return {"energy": (min(low, value), value) if i else (value, max(high, value))}
+
+            def show(state: Any) -> dict[str, Any]:
+                first, last = energy_edges(self.axes, state.energy)
+                return {"value": energies_of(self.axes, first, last)[i]}
+
+            return number_box(label, show, change)
 
         def limit(i: int, label: str) -> Control:
             def change(value: float) -> dict[str, Any]:
@@ -130,34 +173,82 @@ class CubeDashboard(Dashboard):
 
             return number_box(label, lambda _: {"value": float(f"{self.shown_limits()[i]:.4g}")}, change)
 
-        menus = {
-            name: menu(name, _LABELS.get(name, name), choices, radio=name in _RADIO_BUTTONS)
-            for name, choices in choices_of(self.State).items()
-        }
+        def limits_by_hand(state: Any) -> bool:
+            return state.low is not None or state.high is not None
+
+        def change_limits(value: str) -> dict[str, Any]:
+            if value == _BY_HAND:
+                return dict(zip(("low", "high"), self.shown_limits(), strict=True))
+            return {"limits": value, "low": None, "high": None}
+
+        choices = choices_of(self.State)
+        menus = {name: menu(name, _LABELS.get(name, name), options) for name, options in choices.items()}
+        limits = menu("limits", _LABELS["limits"], (*choices["limits"], _BY_HAND))
         return {
             "group_id": menu("group_id", "group", [(label, group_id) for group_id, label in self._groups.items()]),
-            "bin": Control(widget=slider, show=show_bin, change=lambda where: {"energy": self._energy(where)}),
-            "play": Control(widget=PlayButton(self._step), show=lambda _: {}),
-            "energy": number_box(
-                "energy / TeV", lambda state: {"value": self._energy(self._bin(state.energy))}, lambda value: {"energy": value}
+            "bins": Control(widget=slider, show=lambda state: {"max": len(self.axes.energy) - 1, "value": self._edges()}, change=self._slide),
+            "previous": button("‹", lambda: self.attempt(lambda: self.step(-1)), "previous energy"),
+            "next": button("›", lambda: self.attempt(self.step), "next energy"),
+            "play": Control(widget=PlayButton(self.step, "play through the energies")),
+            "energies": Control(widget=label, show=lambda _: {"value": f"<b>{energy_label(self.axes, *self._edges())}</b>"}),
+            "first_energy": energy(0, "from / TeV"),
+            "last_energy": energy(1, "to / TeV"),
+            "others": text_box(
+                "also groups", "such as 3 8, or all", lambda state: {"value": " ".join(map(str, state.others))}, self._parse_others
             ),
+            "all_groups": button("all groups", lambda: self.attempt(lambda: self.update(others=tuple(self._groups)))),
+            "one_group": button("only one", lambda: self.attempt(lambda: self.update(others=())), "only one group"),
             "detx": coordinate(0, "detx"),
             "dety": coordinate(1, "dety"),
+            "region": text_box(
+                "region", "circle(0.5, 1, 0.3)", lambda state: {"value": state.region}, lambda value: {"region": value.strip()}
+            ),
             **menus,
+            "limits": dataclasses.replace(
+                limits, show=lambda state: {"value": _BY_HAND if limits_by_hand(state) else state.limits}, change=change_limits
+            ),
             "percentile": number_box(
                 "% of values",
-                lambda state: {"value": state.percentile, "disabled": state.limits == "by hand"},
+                lambda state: {"value": state.percentile, "disabled": limits_by_hand(state)},
                 lambda value: {"percentile": value},
             ),
             "low": limit(0, "minimum"),
             "high": limit(1, "maximum"),
-        }
+        }  # fmt: skip
+
+    def _parse_others(self, text: str) -> dict[str, Any]:
+        words = text.replace(",", " ").split()
+        if [word.lower() for word in words] == [_ALL]:
+            return {"others": tuple(self._groups)}
+        if invalid := [word for word in words if not word.isdecimal()]:
+            raise BgnbError("invalid-argument", f"'{invalid[0]}' is not a GROUP_ID; enter numbers, or all")
+        return {"others": tuple(map(int, words))}
 
     @property
     def python(self) -> str:
         arguments = list(self._arguments)
-        for field in dataclasses.fields(self.state):
-            value = getattr(self.state, field.name)
-            if value != field.default and (field.name, value) != ("limits", "by hand"):
-                arguments.append(f"{field.name}={value!r}")
+        for name, value in self.changed_fields().items():
+            if name == "energy" and value[0] == value[1]:
+                value = value[0]
+            arguments.append(f"{name}={value!r}")
         return f"import bgnb\n\nbgnb.dashboards.{self.function}({', '.join(arguments)})"
+
+
+def _checked_others(others: Any, group_ids: list[int], missing: str) -> tuple[int, ...]:
+    """Check further groups, and put them in order."""
+    if isinstance(others, str) and others.lower() == _ALL:
+        return tuple(group_ids)
+    if isinstance(others, str) or not hasattr(others, "__iter__"):
+        raise BgnbError("invalid-argument", f"others must be a list of GROUP_IDs or '{_ALL}', got {others!r}")
+    return tuple(sorted({checked_group(other, group_ids, missing) for other in others}))
+
+
+def _region_in(draw: str, x: tuple[float, float], y: tuple[float, float]) -> str:
+    """Return the region in a dragged rectangle: the rectangle, or the largest circle in it."""
+    (left, right), (bottom, top) = sorted(x), sorted(y)
+    centre = f"{(left + right) / 2:.3g}, {(bottom + top) / 2:.3g}"
+    width, height = right - left, top - bottom
+    if draw == "box":
+        return f"box({centre}, {width:.3g}, {height:.3g})"
+    radius = min(width, height) / 2
+    return f"circle({centre}, {radius:.3g})" if draw == "circle" else f"annulus({centre}, {radius / 2:.3g}, {radius:.3g})"

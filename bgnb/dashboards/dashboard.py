@@ -8,8 +8,9 @@ The state is complete, and `Dashboard.update` is the only way to change it.
 from __future__ import annotations
 
 import dataclasses
+import json
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from html import escape
@@ -26,7 +27,7 @@ from bgnb.dashboards.live_figures import Action, LiveFigures
 from bgnb.files.output_directory import write_file
 from bgnb.plots.bokeh_figures import Plots, draw
 from bgnb.plots.html_page import lines_to_html, to_html
-from bgnb.plots.png import to_png
+from bgnb.plots.static import to_pdf, to_png, to_svg
 from bgnb.plots.view import View
 
 _LABEL = {"description_width": "initial"}
@@ -47,27 +48,48 @@ class Control:
     """
 
     widget: Any
-    show: Callable[[Any], dict[str, Any]]
+    show: Callable[[Any], dict[str, Any]] = lambda _: {}
     change: Callable[[Any], dict[str, Any]] | None = None
 
 
-def menu(field: str, label: str, options: Any, *, radio: bool = False) -> Control:
-    """Make a menu, or radio buttons, for a field of the state with few values."""
-    kind = partial(widgets.RadioButtons, orientation="horizontal") if radio else widgets.Dropdown
-    widget = kind(options=options, description=label, style=_LABEL, layout={"width": "max-content"})
+def menu(field: str, label: str, options: Any) -> Control:
+    """Make a menu for a field of the state with few values."""
+    widget = widgets.Dropdown(options=options, description=label, style=_LABEL, layout={"width": "max-content"})
+    return Control(widget=widget, show=lambda state: {"value": getattr(state, field)}, change=lambda value: {field: value})
+
+
+def check_box(field: str, label: str) -> Control:
+    """Make a check box for a field of the state that is true or false."""
+    widget = widgets.Checkbox(description=label, indent=False, layout={"width": "max-content"})
     return Control(widget=widget, show=lambda state: {"value": getattr(state, field)}, change=lambda value: {field: value})
 
 
 def number_box(label: str, show: Callable[[Any], dict[str, Any]], change: Callable[[Any], dict[str, Any]]) -> Control:
     """Make a box for a number, which is used when Enter is pressed or the box is left."""
-    layout = {"width": f"{len(label) * 0.55 + 8.5}em"}
-    widget = widgets.FloatText(description=label, style=_LABEL, continuous_update=False, layout=layout)
+    widget = widgets.FloatText(description=label, style=_LABEL, continuous_update=False, layout={"width": "auto"})
     return Control(widget=widget, show=show, change=change)
 
 
-def row(*children: Any) -> widgets.Box:
+def text_box(
+    label: str, placeholder: str, show: Callable[[Any], dict[str, Any]], change: Callable[[str], dict[str, Any]]
+) -> Control:
+    """Make a box for a line of text, which is used when Enter is pressed or the box is left."""
+    widget = widgets.Text(
+        description=label, placeholder=placeholder, style=_LABEL, continuous_update=False, layout={"width": "auto"}
+    )
+    return Control(widget=widget, show=show, change=change)
+
+
+def button(label: str, action: Callable[[], object], tooltip: str = "") -> Control:
+    """Make a button."""
+    widget = widgets.Button(description=label, tooltip=tooltip or label, layout={"width": "max-content"})
+    widget.on_click(lambda _: action())
+    return Control(widget=widget)
+
+
+def row(*children: Any, **layout: str) -> widgets.Box:
     """Arrange widgets beside each other, in as many lines as they need."""
-    return widgets.Box(children, layout={"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 14px"})
+    return widgets.Box(children, layout={"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 10px"} | layout)
 
 
 def _state_property(name: str) -> property:
@@ -79,17 +101,25 @@ class Dashboard(widgets.VBox):
     """A widget that shows one state.
 
     Every control has an attribute of the same name, to read and to set. The trait ``state``
-    can be observed: ``dashboard.observe(function, "state")``.
+    can be observed: ``dashboard.observe(function, "state")``. ``dashboard.drawer_open`` shows
+    or hides the drawer with further controls.
     """
 
     state = traitlets.Any(read_only=True)
+    drawer_open = traitlets.Bool(False)
     #: Class of the states; its fields become attributes.
     State: type[Any]
     #: Kind of dashboard, in one word.
     kind: str
-    #: Names of the controls in each row.
-    rows: tuple[tuple[str, ...], ...]
-    #: Panels in which dragging selects.
+    #: Function that makes the dashboard.
+    function: str
+    #: Names of the controls in the bar above the figures.
+    bar: tuple[str, ...]
+    #: Names of the controls in the drawer, by heading.
+    drawer: Mapping[str, tuple[str, ...]] = {}
+    #: If one of the first fields changes, the second ones get these values, unless they change at the same time.
+    resets: tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...] = ()
+    #: Graphs in which dragging selects.
     selecting: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -106,15 +136,31 @@ class Dashboard(widgets.VBox):
         draw(self._plots.properties(self.view))  # before the figures are in a document, which would record each change
         self._figures = LiveFigures(self._plots.layout, lambda action: self.attempt(partial(self.act, action)))
         self._summary, self._message = widgets.HTML(), widgets.HTML()
-        self._controls = self.controls()
+        self._controls = self.controls() | {
+            "json": text_box("state", "paste a saved state", lambda _: {"value": self.json}, self._saved_fields)
+        }
         for control in self._controls.values():
             if control.change is not None:
-                control.widget.observe(partial(self._changed, control.change), "value")
+                control.widget.observe(partial(self._changed, control), "value")
         self.add_class("bgnb-dashboard")
         self.add_class(f"bgnb-{self.kind}")
-        rows = [row(*(self._controls[name].widget for name in names)) for names in self.rows]
-        self.children = [*rows, self._exports(), self._summary, self._figures]
+        self._lay_out()
         self._show(self.view)
+
+    def _lay_out(self) -> None:
+        """Arrange the widgets: bar, message, figures and drawer, summary."""
+        more = widgets.ToggleButton(description="more", icon="sliders", tooltip="more controls, and exports")
+        more.layout.width = "max-content"
+        traitlets.link((self, "drawer_open"), (more, "value"))
+        sections: list[Any] = []
+        for heading, names in self.drawer.items():
+            sections += [widgets.HTML(f"<h4>{heading}</h4>"), *(self._controls[name].widget for name in names)]
+        sections += [widgets.HTML("<h4>Export</h4>"), *self._exports()]
+        drawer = widgets.VBox(sections).add_class("bgnb-drawer")
+        traitlets.dlink((self, "drawer_open"), (drawer.layout, "display"), lambda shown: "flex" if shown else "none")
+        bar = row(*(self._controls[name].widget for name in self.bar), more).add_class("bgnb-bar")
+        body = widgets.Box([self._figures, drawer]).add_class("bgnb-body")
+        self.children = [bar, self._message, body, self._summary]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and not hasattr(type(self), name):
@@ -149,9 +195,9 @@ class Dashboard(widgets.VBox):
         """Python code that makes this dashboard in this state."""
         raise NotImplementedError
 
-    def frames(self) -> list[tuple[str, Any]]:
-        """List labels and states of the slider of an exported page; by default only the present state."""
-        return [("", self.state)]
+    def frames(self) -> dict[tuple[str, str], Any]:
+        """List the states of an exported page, by the labels of its menu and its slider; by default only the present one."""
+        return {("", ""): self.state}
 
     # Methods that all share.
 
@@ -179,7 +225,11 @@ class Dashboard(widgets.VBox):
             If a value is invalid; nothing has changed then.
         """
         self._check_fields(*changes)
-        state = self.settle(dataclasses.replace(self.state, **changes))
+        state = dataclasses.replace(self.state, **changes)
+        for names, values in self.resets:
+            if any(getattr(state, name) != getattr(self.state, name) for name in names):
+                state = dataclasses.replace(state, **{name: value for name, value in values.items() if name not in changes})
+        state = self.settle(state)
         if state == self.state:
             return False
         view = self._view_of(state)
@@ -191,27 +241,101 @@ class Dashboard(widgets.VBox):
             self._show(view)
         return True
 
+    @property
+    def json(self) -> str:
+        """The state as a line of JSON, with the fields that differ from their defaults; see `restore`."""
+        return json.dumps({"dashboard": self.function, "state": self.changed_fields()})
+
+    def restore(self, saved: str | Path) -> bool:
+        """Show a saved state.
+
+        Parameters
+        ----------
+        saved : str or path
+            Text of ``dashboard.json``, or a file with it (see `save_json`).
+
+        Returns
+        -------
+        bool
+            True if the state has changed.
+
+        Raises
+        ------
+        BgnbError
+            If it is not the state of such a dashboard, or cannot be shown with these data.
+        """
+        return self.update(**self._saved_fields(saved))
+
+    def _saved_fields(self, saved: str | Path) -> dict[str, Any]:
+        is_file = isinstance(saved, Path) or not saved.lstrip().startswith("{")
+        try:
+            content = json.loads(Path(saved).read_text() if is_file else str(saved))
+            kind, fields = content["dashboard"], dict(content["state"])
+        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+            raise BgnbError("invalid-argument", f"not a saved state of a dashboard ({error}): {str(saved)[:80]}") from None
+        if kind != self.function:
+            raise BgnbError("invalid-argument", f"this is a state of {kind}, not of {self.function}")
+        self._check_fields(*fields)
+        return {f.name: f.default for f in dataclasses.fields(self.State) if f.default is not dataclasses.MISSING} | fields
+
+    def changed_fields(self) -> dict[str, Any]:
+        """List the fields of the state that differ from their defaults."""
+        values = {field: getattr(self.state, field.name) for field in dataclasses.fields(self.State)}
+        return {field.name: value for field, value in values.items() if value != field.default}
+
     def close(self) -> None:
         """Remove the dashboard from all pages, and free its widgets."""
         _close_children(self)
         super().close()
 
-    def save_png(self, path: str | Path) -> None:
-        """Write the view as a PNG file."""
-        write_file(Path(path), to_png(self.view))
+    def save_png(self, path: str | Path, **options: Any) -> None:
+        """Write the view as a PNG file; for options see `save_pdf`."""
+        write_file(Path(path), to_png(self.view, **options))
+
+    def save_pdf(self, path: str | Path, **options: Any) -> None:
+        """Write the view as a PDF file.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        width : float, optional
+            Width, inches.
+        font_size : float, optional
+            Size of the text, points.
+        panels : sequence of str, optional
+            Names of the plots, see ``dashboard.view.panels``; by default all.
+        """
+        write_file(Path(path), to_pdf(self.view, **options))
+
+    def save_svg(self, path: str | Path, **options: Any) -> None:
+        """Write the view as an SVG file; for options see `save_pdf`."""
+        write_file(Path(path), to_svg(self.view, **options))
 
     def save_html(self, path: str | Path) -> None:
-        """Write a page that needs neither Python nor network, with a slider through the `frames`."""
-        labels, states = zip(*self.frames(), strict=True)
-        write_file(Path(path), to_html(labels, [self.view_of(state) for state in states], states.index(self.state)).encode())
+        """Write a page that needs neither Python nor network, with all `frames`.
+
+        Raises
+        ------
+        BgnbError
+            If it would be too large.
+        """
+        frames = self.frames()
+        views = {labels: self.view_of(state) for labels, state in frames.items()}
+        first = next(labels for labels, state in frames.items() if state == self.state)
+        write_file(Path(path), to_html(views, first).encode())
 
     def save_csv(self, path: str | Path) -> None:
         """Write the values of the view as a table, see `View.to_csv`."""
         write_file(Path(path), self.view.to_csv().encode())
 
+    def save_json(self, path: str | Path) -> None:
+        """Write the state, for `restore`."""
+        write_file(Path(path), f"{self.json}\n".encode())
+
     def _show(self, view: View) -> None:
         """Show a view in the summary and in the controls."""
-        self._summary.value = f'<div role="status" style="line-height: 1.5">{lines_to_html(view.summary)}</div>'
+        self._summary.value = f'<div role="status">{lines_to_html(view.summary)}</div>'
         self._message.value = ""
         self._show_controls()
 
@@ -225,13 +349,14 @@ class Dashboard(widgets.VBox):
         finally:
             self._showing = False
 
-    def _changed(self, change: Callable[[Any], dict[str, Any]], event: Any) -> None:
+    def _changed(self, control: Control, event: Any) -> None:
         """Update the state from a control; if it stays the same, reset the control."""
-        if not self._showing:
-            self.attempt(lambda: None if self.update(**change(event["new"])) else self._show_controls())
+        if not self._showing and control.change is not None:
+            change = control.change
+            self.attempt(lambda: self.update(**change(event["new"])) or self._show_controls())
 
     def attempt(self, action: Callable[[], object]) -> None:
-        """Perform an action of the user; show an error below the controls."""
+        """Perform an action of the user; show an error below the bar."""
         try:
             action()
         except (BgnbError, OSError) as error:
@@ -241,18 +366,29 @@ class Dashboard(widgets.VBox):
     def _say(self, text: str, tag: str = "div") -> None:
         self._message.value = f'<{tag} role="alert">{escape(text)}</{tag}>'
 
-    def _exports(self) -> widgets.Box:
-        actions = [(f"save {kind}", partial(self._save, kind.lower())) for kind in ("PNG", "HTML", "CSV")]
-        buttons = []
-        for label, action in [*actions, ("copy as Python", self._copy)]:
-            buttons.append(widgets.Button(description=label, layout={"width": "max-content"}))
-            buttons[-1].on_click(lambda _, action=action: self.attempt(action))
-        return row(*buttons, self._message)
+    def _exports(self) -> list[Any]:
+        """Make the widgets of the exports."""
+        width, font_size = (
+            widgets.BoundedFloatText(value=value, min=low, max=high, description=label, style=_LABEL, layout={"width": "auto"})
+            for label, value, low, high in (("width / in", 14.0, 2, 40), ("font size / pt", 10.0, 3, 40))
+        )
+        self.paper = width, font_size
+        kinds = [button(kind, partial(self._save, kind.lower())) for kind in ("PNG", "PDF", "SVG", "HTML", "CSV", "JSON")]
+        for each, kind in zip(kinds, ("PNG", "PDF", "SVG", "HTML", "CSV", "JSON"), strict=True):
+            each.widget.tooltip = f"save {kind}"
+        copy = button("copy as Python", partial(self.attempt, self._copy))
+        return [row(width, font_size), row(*(each.widget for each in kinds)), copy.widget, self._controls["json"].widget]
 
     def _save(self, suffix: str) -> None:
-        path = _unused_path(f"{self.file_name}.{suffix}")
-        getattr(self, f"save_{suffix}")(path)
-        self._say(f"Saved {path.resolve()}")
+        def save() -> None:
+            path = _unused_path(f"{self.file_name}.{suffix}")
+            options = (
+                {"width": self.paper[0].value, "font_size": self.paper[1].value} if suffix in ("png", "pdf", "svg") else {}
+            )
+            getattr(self, f"save_{suffix}")(path, **options)
+            self._say(f"Saved {path.resolve()}")
+
+        self.attempt(save)
 
     def _copy(self) -> None:
         """Show the Python code, and copy it to the clipboard if the browser permits."""

@@ -38,10 +38,12 @@ class LiveFigures(anywidget.AnyWidget):
     """
 
     _esm = Path(__file__).parent / "live_figures.js"
+    _css = Path(__file__).parent / "dashboard.css"
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
 
     def __init__(self, layout: LayoutDOM, act: Callable[[Action], None]) -> None:
         super().__init__()
+        self.add_class("bgnb-figures")
         self._layout, self._act = layout, act
         self._changes: list[Any] = []
         document = Document()

@@ -1,21 +1,33 @@
-"""Dashboard of a directory of models: images at an energy, spectra at a position, radial profiles."""
+"""Dashboard of a directory of models: images at energies, spectra, profiles, and the rate against the zenith angle."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from astropy import units as u
+import numpy as np
 
+from bgnb._util.arrays import Floats
+from bgnb._util.errors import BgnbError
+from bgnb.cubes.compare import in_energies
 from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.spline import SplineModel
 from bgnb.dashboards.cube_dashboard import CubeDashboard
-from bgnb.files.model_directory import KEPT, ModelDirectory
+from bgnb.dashboards.live_figures import Action
+from bgnb.files.model_directory import ModelDirectory
+from bgnb.files.spline_file import SPLINE_FILE, read_spline
+from bgnb.observations.groups import ObservationGroups
 from bgnb.plots.colours import choose_limits
-from bgnb.plots.cube_state import energy_bin
-from bgnb.plots.model_views import ModelState, cube_of, model_view
+from bgnb.plots.cube_state import Energy, energy_edges, through_energies, weights_of
+from bgnb.plots.model_views import GroupsOverview, ModelState, ShownModel, limits_of, model_view, quantity_of
+from bgnb.plots.pointing_map import group_at
 from bgnb.plots.view import View
+
+# Number of zenith angles of the curve of a spline.
+_ZENITHS = 12
 
 
 class ModelDashboard(CubeDashboard):
@@ -26,59 +38,138 @@ class ModelDashboard(CubeDashboard):
     function = "explore_models"
     coloured = "image"
     energy_panels = ("spectrum",)
-    rows = (("group_id", "quantity"), *CubeDashboard.rows)
+    selecting = ("spectrum",)
+    bar = ("group_id", "bins", "previous", "play", "next", "energies", "quantity")
+    drawer = {
+        "Groups": ("others", "all_groups", "one_group", "colour_by"),
+        "Position or region": ("detx", "dety", "region", "draw"),
+        "Energies": ("first_energy", "last_energy"),
+        "Colours": ("stretch", "limits", "percentile", "low", "high", "palette"),
+    }
 
     def __init__(self, models: ModelDirectory, state: ModelState) -> None:
         self._models = models
-        self._cube = lru_cache(KEPT)(lambda group_id, quantity: cube_of(models.read(group_id), quantity))
+        #: Model of a group between two edges of the energy axis.
+        self._part = lru_cache(256)(lambda group_id, first, last: in_energies(models.read(group_id), first, last))
         self._all_limits = lru_cache(64)(
-            lambda group_id, quantity, stretch, percentile: choose_limits(self._cube(group_id, quantity), stretch, percentile)
+            lambda group_id, quantity, stretch, percentile: choose_limits(
+                quantity_of(models.read(group_id), quantity), stretch, percentile
+            )
         )
         super().__init__(state, {group_id: models.label(group_id) for group_id in models.group_ids}, [repr(str(models.path))])
 
     def axes_of(self, state: Any) -> CubeAxes:
         return self._models.read(state.group_id).axes
 
-    def settle(self, state: ModelState) -> ModelState:
-        return super().settle(replace(state, group_id=self._models.checked(state.group_id)))
+    def _shown(self, group_id: int, energy: tuple[float, float]) -> ShownModel:
+        model = self._models.read(group_id)
+        return ShownModel(model=model, part=self._part(group_id, *energy_edges(model.axes, energy)))
 
     def automatic_limits(self, state: ModelState) -> tuple[float, float]:
         if state.limits == "all energies":
             return self._all_limits(state.group_id, state.quantity, state.stretch, state.percentile)
-        plane = self._cube(state.group_id, state.quantity)[energy_bin(self.axes_of(state), state.energy)]
-        return choose_limits(plane, state.stretch, state.percentile)
+        return limits_of(self._shown(state.group_id, state.energy).part, state)
 
     def view_of(self, state: ModelState) -> View:
-        model, cube = self._models.read(state.group_id), self._cube(state.group_id, state.quantity)
-        view = model_view(model, cube, state, self._groups[state.group_id], self.colour_limits(state))
+        models = {group_id: self._shown(group_id, state.energy) for group_id in (state.group_id, *state.further)}
+        limits = self.colour_limits(state)
+        view = model_view(models, self.overview, state, self._groups[state.group_id], limits, self._spline_curve(state))
         return replace(view, summary="\n".join([view.summary, *(f"Note: {note}" for note in self._models.notes)]))
 
-    def update(self, **changes: Any) -> bool:
-        if changes.get("quantity", self.quantity) != self.quantity and self.limits == "by hand":
-            if not changes.keys() & {"limits", "low", "high"}:
-                changes["limits"] = "this energy"
-            changes = {"low": None, "high": None} | changes  # limits of another quantity are useless
-        return super().update(**changes)
+    @cached_property
+    def overview(self) -> GroupsOverview:
+        """Properties of the groups, as far as the report on the models states them."""
+        rows = self._models.group_rows
+        known = {group_id: row for group_id, row in rows.items() if row["livetime_s"] > 0}
+        return GroupsOverview(
+            groups=self._models.groups or ObservationGroups(),
+            model_ids=self._models.model_ids,
+            pointings={group_id: (row["alt_mean_deg"], row["az_mean_deg"]) for group_id, row in known.items()},
+            values={
+                "livetime": {group_id: row["livetime_s"] / 3600 for group_id, row in known.items()},
+                "counts": {group_id: row["counts"] for group_id, row in known.items()},
+                "mean rate": {group_id: row["counts"] / row["livetime_s"] for group_id, row in known.items()},
+            },
+        )
+
+    @cached_property
+    def _spline(self) -> SplineModel | None:
+        path = self._models.path / SPLINE_FILE
+        return read_spline(path) if path.exists() else None
+
+    def _spline_curve(self, state: ModelState) -> tuple[Floats, Floats] | None:
+        """Compute the rate of the spline against the zenith angle, at the azimuth of the group."""
+        if self._spline is None or state.group_id not in self.overview.pointings:
+            return None
+        axes = self._spline.axes
+        rates = self._spline_rates(self.overview.pointings[state.group_id][1])
+        first, last = energy_edges(axes, state.energy)
+        weights = np.diff(axes.energy.value)[first:last, None, None] * weights_of(axes, state)
+        return self._zeniths, np.tensordot(rates[:, first:last], weights, 3) / weights.sum()
+
+    @cached_property
+    def _zeniths(self) -> Floats:
+        assert self._spline is not None
+        low, high = self._spline.altitude_range
+        return np.linspace(90 - high, 90 - low, _ZENITHS)
+
+    @cached_property
+    def _spline_rates(self) -> Callable[[float], Floats]:
+        """Compute the rates at all zenith angles for an azimuth, shape (zenith, energy, dety, detx)."""
+        spline = self._spline
+        assert spline is not None
+        return lru_cache(2)(
+            lambda azimuth: np.array(
+                [spline.rate_at(90 - zenith, azimuth).quantity.value for zenith in self._zeniths], np.float32
+            )
+        )
+
+    def act(self, action: Action) -> None:
+        if action["panel"] != "groups":
+            super().act(action)
+        elif action["kind"] == "tap" and action["x"] is not None:
+            found = group_at(self.overview.groups, action["x"], action["y"])
+            group_id = None if found is None else self.overview.model_ids.get(found, found)
+            if group_id not in self._groups:
+                raise BgnbError("not-found", "there is no model of this group: tap a coloured one")
+            if action.get("add"):
+                self.update(others=tuple({*self.state.further} ^ {group_id}))
+            else:
+                self.update(group_id=group_id)
+
+    def frames(self) -> dict[tuple[str, str], Any]:
+        frames = {}
+        for group_id, label in self._groups.items():
+            state = replace(self.state, group_id=group_id)
+            frames |= {
+                (f"group {label}", energies): each for energies, each in through_energies(self.axes_of(state), state).items()
+            }
+        return frames
 
 
 def explore_models(
     modeldir: str | Path,
     *,
     group_id: int | None = None,
+    others: Sequence[int] | str = (),
     quantity: str = "rate",
-    energy: float | str | u.Quantity = 1.0,
+    energy: Energy | tuple[Energy, Energy] = 1.0,
     position: tuple[float, float] = (0.0, 0.0),
+    region: str = "",
     stretch: str = "linear",
     limits: str = "this energy",
     percentile: float = 100.0,
     low: float | None = None,
     high: float | None = None,
     palette: str = "viridis",
+    colour_by: str = "livetime",
+    draw: str = "nothing",
 ) -> ModelDashboard:
-    """Explore the models of a directory: images at an energy, spectra at a position.
+    """Explore the models of a directory: images at energies, spectra, profiles, and the rate against the zenith angle.
 
-    Tap in the image to choose a position, in the spectrum to choose an energy. All
-    arguments are controls, and attributes of the widget.
+    Tap in the image to choose a position, in the spectrum to choose an energy (or drag to
+    choose a range), and in the map of pointings to choose a group; with Shift, to add one to
+    the graphs. All arguments are controls, and attributes of the widget.
 
     Parameters
     ----------
@@ -86,24 +177,33 @@ def explore_models(
         Directory of models.
     group_id : int, optional
         Group; by default the group with most counts.
-    quantity : {"rate", "counts", "livetime", "relative error"}
-        Quantity of the image. The relative error is that stated by the model, or else that of
-        the counts of one bin; smoothing makes the actual error smaller.
-    energy : `~astropy.units.Quantity`, str or float (TeV)
-        Energy; the image shows the energy bin that contains it.
+    others : sequence of int or "all"
+        Further groups that are shown in the graphs.
+    quantity : {"rate", "integrated rate", "counts", "livetime", "relative error"}
+        Quantity of the image: of several energy bins the mean rate, the rate integrated over
+        energy, the sum of the counts. The relative error is that stated by the model, or else
+        that of the counts of one bin; smoothing makes the actual error smaller.
+    energy : `~astropy.units.Quantity`, str or float (TeV), or a pair of them
+        Energy, or a range of energies; the image shows the energy bins that contain it.
     position : tuple of float
         DETX and DETY of the spectrum, deg.
+    region : str
+        Region for spectrum and zenith angle, in place of the bin at the position:
+        ``circle(x, y, r)``, ``annulus(x, y, r1, r2)`` or ``box(x, y, width, height)``, deg.
     stretch : {"linear", "log", "sqrt"}
         Stretch of the colours.
-    limits : {"this energy", "all energies", "by hand"}
-        Values of the first and the last colour: those of the image, those of the whole cube,
-        or ``low`` and ``high``.
+    limits : {"this energy", "all energies"}
+        Values of the first and the last colour: those of the image, or those of all energy bins.
     percentile : float
         Percentage of the values within limits that are not set by hand.
     low, high : float, optional
-        Limits by hand; if only one is given, the other is that of the image.
+        Limits by hand; if only one is given, the other is chosen as above.
     palette : {"viridis", "cividis"}
         Colours.
+    colour_by : {"livetime", "counts", "mean rate"}
+        Quantity that colours the map of groups.
+    draw : {"nothing", "circle", "annulus", "box"}
+        Region that dragging in the image draws.
 
     Returns
     -------
@@ -116,8 +216,9 @@ def explore_models(
         If there are no models, or an argument is invalid.
     """
     models = ModelDirectory(modeldir)
-    state = ModelState.from_arguments(
-        group_id=models.checked(group_id), quantity=quantity, energy=energy, position=position, stretch=stretch,
-        limits=limits, percentile=percentile, low=low, high=high, palette=palette,
+    state = ModelState(
+        group_id=models.checked(group_id), others=models.group_ids if others == "all" else others, quantity=quantity,
+        energy=energy, position=position, region=region, stretch=stretch, limits=limits, percentile=percentile, low=low,
+        high=high, palette=palette, colour_by=colour_by, draw=draw,
     )  # fmt: skip
     return ModelDashboard(models, state)

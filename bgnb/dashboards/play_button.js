@@ -1,7 +1,5 @@
 // Asks the kernel for a step at regular times while playing. See play_button.py.
 
-const INTERVAL = 300 // ms
-
 export default { initialize, render }
 
 function initialize({ model }) {
@@ -15,7 +13,7 @@ function initialize({ model }) {
   const follow = () => {
     clearInterval(timer)
     waiting = false
-    if (model.get("playing")) timer = setInterval(step, INTERVAL)
+    if (model.get("playing")) timer = setInterval(step, model.get("interval"))
   }
   model.on("msg:custom", () => (waiting = false))
   model.on("change:playing", follow)
@@ -28,8 +26,8 @@ function render({ model, el }) {
   button.className = "jupyter-button widget-button"
   button.style.width = "max-content"
   const show = () => {
-    button.textContent = model.get("playing") ? "⏸ pause" : "▶ play"
-    button.setAttribute("aria-label", model.get("playing") ? "pause" : "play through the energies")
+    button.textContent = model.get("playing") ? "⏸ pause" : model.get("label")
+    button.setAttribute("aria-label", model.get("playing") ? "pause" : model.get("action"))
   }
   button.addEventListener("click", () => {
     model.set("playing", !model.get("playing"))

@@ -1,4 +1,4 @@
-"""Button that plays through the energies.
+"""Button that repeats a step, such as to the next energy.
 
 It replaces `ipywidgets.Play`, which stops if it is shown twice, has no name for screen
 readers, and does not wait for a slow kernel. Here the page asks Python for a step at regular
@@ -22,13 +22,22 @@ class PlayButton(anywidget.AnyWidget):
     ----------
     step : callable
         Called for each step.
+    action : str
+        What the button does, for screen readers.
+    label : str
+        Text of the button.
+    interval : int
+        Time between steps, ms.
     """
 
     _esm = Path(__file__).parent / "play_button.js"
     playing = traitlets.Bool(False).tag(sync=True)
+    action = traitlets.Unicode().tag(sync=True)
+    label = traitlets.Unicode().tag(sync=True)
+    interval = traitlets.Int().tag(sync=True)
 
-    def __init__(self, step: Callable[[], None]) -> None:
-        super().__init__()
+    def __init__(self, step: Callable[[], object], action: str, label: str = "play", interval: int = 300) -> None:
+        super().__init__(action=action, label=label, interval=interval)
         self._step = step
         self.on_msg(self._take_step)
 

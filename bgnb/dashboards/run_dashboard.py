@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb._util.checks import to_value
+from bgnb._util.checks import checked_obs_ids, to_value
 from bgnb._util.errors import BgnbError, DataError
 from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
 from bgnb.dashboards.live_figures import Action
@@ -47,7 +47,7 @@ class RunDashboard(Dashboard):
     kind = "runs"
     function = "explore_runs"
     bar = ("group_id", "y", "x", "colour_by")
-    drawer = {"Selection": ("selected", "save_selection")}
+    drawer: Mapping[str, tuple[str, ...]] = {"Selection": ("selected", "save_selection")}
     resets = ((("group_id",), {"selected": ()}), (("selected",), {"group_id": None}))
     selecting = (*MAPS, "histogram", *HISTOGRAMS)
 
@@ -59,12 +59,7 @@ class RunDashboard(Dashboard):
     def settle(self, state: RunsState) -> RunsState:
         runs = self._runs
         check_state(runs, state)
-        try:
-            if isinstance(state.selected, str):  # its digits would be taken for OBS_IDs
-                raise TypeError
-            selected = set(map(int, state.selected))
-        except (TypeError, ValueError):
-            raise BgnbError("invalid-argument", f"selected must be a list of OBS_IDs, got {state.selected!r}") from None
+        selected = set(state.selected)
         if state.group_id is not None:
             members = runs.members(checked_group(state.group_id, list(range(len(runs.groups))), "there is no group"))
             if selected - set(members):
@@ -73,6 +68,11 @@ class RunDashboard(Dashboard):
         if unknown := sorted(selected.difference(runs.obs_ids.tolist())):
             raise BgnbError("not-found", f"{runs.origin}: run {unknown[0]} does not exist")
         return replace(state, selected=tuple(sorted(selected)))
+
+    def update(self, **changes: Any) -> bool:
+        if "selected" in changes:  # a list or an array, for instance
+            changes["selected"] = checked_obs_ids("selected", changes["selected"])
+        return super().update(**changes)
 
     def view_of(self, state: RunsState) -> View:
         tested = selection_panels(self._results, state.selected) if self._results else None
@@ -305,14 +305,14 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
 
 
 def _rates(runs: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, tuple[float, float]]]:
-    """Compute rates below and above the energy threshold, and their errors, from entries of a report."""
+    """Compute rates above and below the energy threshold, if there are such events, with errors from entries of a report."""
     rates: dict[str, dict[int, tuple[float, float]]] = {"rate above threshold": {}, "rate below threshold": {}}
     for run in runs:
         below = run["events_below_threshold"]
         above = run["counts"] + run["events_outside_axes"] + run["events_in_mask"]
         for name, events in zip(rates, (above, below), strict=True):
             rates[name][run["obs_id"]] = events / run["livetime_s"], max(events, 1) ** 0.5 / run["livetime_s"]
-    return rates
+    return {name: values for name, values in rates.items() if any(rate > 0 for rate, _ in values.values())}
 
 
 def _is_same_catalog(catalog: str | Path | Table | None, used: str | None) -> bool:

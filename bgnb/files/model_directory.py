@@ -98,8 +98,8 @@ class ModelDirectory:
             If there is no such group.
         """
         if group_id is None:
-            counts = self._counts()
-            return max(self.group_ids, key=lambda group: counts.get(group, 0))
+            counts = {group: row["counts"] for group, row in self.group_rows.items()}
+            return max(self.group_ids, key=lambda group: counts.get(group, 0.0))
         return checked_group(group_id, self.group_ids, f"{self.path}: has no model of group")
 
     def read_all(self) -> ModelSet:
@@ -134,9 +134,13 @@ class ModelDirectory:
         except (BgnbError, KeyError, TypeError):
             return ()
 
-    def _counts(self) -> dict[int, int]:
+    @cached_property
+    def group_rows(self) -> dict[int, dict[str, Any]]:
+        """Entries of the report on the groups with models, by GROUP_ID; none if there is no report."""
+        names = ("counts", "livetime_s", "alt_mean_deg", "az_mean_deg")
         try:
-            return {int(group["group_id"]): int(group["counts"]) for group in read_report(self.path)["groups"]}
+            rows = read_report(self.path)["groups"]
+            return {int(row["group_id"]): {name: float(row[name]) for name in names} for row in rows}
         except (BgnbError, ValueError, KeyError, TypeError):
             return {}
 

@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
+
 from typing import Any
 
 import numpy as np
 from bokeh import models
-from bokeh.core.properties import value
+from bokeh.core.properties import field, value
 from bokeh.layouts import row
 from bokeh.plotting import figure
 
-from bgnb.plots.colours import GREY, NO_VALUE, SELECTED, palette
+from bgnb.plots.colours import GREY, N_COLOURS, NO_VALUE, SELECTED, Colours, palette
+from bgnb.plots.labels import axis_power, with_power
 from bgnb.plots.view import Graph, Image, Panel, Series, View
 
 #: Bokeh models and their properties.
 Properties = list[tuple[Any, dict[str, Any]]]
 
-# Margins are wide enough for labels and the colour bar, so that the field of view is square.
-_IMAGE = {"width": 410, "height": 330, "min_border_left": 60, "min_border_right": 110, "min_border_top": 40}
-_IMAGE |= {"min_border_bottom": 50}
-_GRAPH = {"width": 400, "height": 330}
-#: JavaScript that formats the value under the pointer.
-_READOUT = """
-if (Number.isNaN(value)) return "no value"
-const size = Math.abs(value)
-return size == 0 || (size >= 0.01 && size < 1e5) ? String(Number(value.toPrecision(4))) : value.toExponential(3)
+#: Maximum number of curves in a legend.
+MAX_LEGEND = 8
+# Rows of three plots, of two or one if the page is narrow; two rows fit a screen.
+_GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
+_HEIGHT = {"height": "clamp(240px, 37vh, 640px)"}
+_TITLE, _LABEL, _TICK = "13px", "12px", "11px"
+# Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
+_IMAGE_MARGINS, _MAP_MARGINS, _BAR_WIDTH = (52, 76, 40, 44), (8, 8, 24, 8), 68
+#: Gives a plot equal scales on both axes: the largest frame that fits between the margins, in the middle.
+_EQUAL_SCALES = """
+const { outer_width, outer_height, x_range, y_range } = plot
+if (!(outer_width > 0 && outer_height > 0)) return
+const ratio = Math.abs((x_range.reset_end - x_range.reset_start) / (y_range.reset_end - y_range.reset_start))
+const [left, right, top, bottom] = margins
+const width = outer_width - left - right
+const height = outer_height - top - bottom
+const high = Math.max(10, Math.min(height, width / ratio))
+const side = Math.max(0, (width - high * ratio) / 2)
+plot.setv({ min_border_left: Math.floor(left + side), min_border_right: Math.floor(right + side),
+            min_border_top: top, min_border_bottom: Math.floor(bottom + height - high) })
 """
+#: Formats a number as in a paper.
+_NUMBER = """
+const number = (value) => {
+    if (!Number.isFinite(value)) return "no value"
+    const size = Math.abs(value)
+    if (size === 0 || (size >= 0.01 && size < 1e5)) return String(Number(value.toPrecision(4))).replace("-", "−")
+    const [mantissa, exponent] = value.toExponential(2).split("e")
+    const raised = [...String(Number(exponent))].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("")
+    return `${mantissa.replace("-", "−")} × 10${raised}`
+}
+"""
+_READOUT = f"{_NUMBER}\nreturn number(value)"
+_TICKS = "return String(Number((tick / 10 ** power).toPrecision(4))).replace('-', '−')"
 
 
 class Plots:
@@ -36,17 +62,20 @@ class Plots:
     view : `View`
         First view.
     selecting : tuple of str
-        Panels in which dragging selects, instead of moving the plot.
+        Graphs in which dragging selects, instead of moving the plot.
     """
 
     def __init__(self, view: View, selecting: tuple[str, ...] = ()) -> None:
         crosshair = (models.Span(dimension="width", line_dash="dotted"), models.Span(dimension="height", line_dash="dotted"))
+        links: dict[str, models.Range1d] = {}
         self._plots: dict[str, Any] = {
-            name: _ImagePlot(name, panel, crosshair) if isinstance(panel, Image) else _GraphPlot(name, panel, name in selecting)
+            name: _ImagePlot(name, panel, links, crosshair)
+            if isinstance(panel, Image)
+            else _GraphPlot(name, panel, links, name in selecting)
             for name, panel in view.panels.items()
         }
         figures = [plot.figure for plot in self._plots.values()]
-        self.layout: models.LayoutDOM = row(figures, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"})
+        self.layout: models.LayoutDOM = row(figures, sizing_mode="stretch_width", styles=_GRID)
 
     def properties(self, view: View) -> Properties:
         """List the properties of all Bokeh models for a view, independent of what they showed before."""
@@ -59,81 +88,165 @@ def draw(properties: Properties) -> None:
         model.update(**{name: new for name, new in wanted.items() if not equal(getattr(model, name), new)})
 
 
-def _new_figure(name: str, panel: Panel, **options: Any) -> Any:
+def _new_figure(name: str, panel: Panel, links: dict[str, models.Range1d], **options: Any) -> Any:
+    link = panel.link if isinstance(panel, Image) else panel.x_link
+    x_range = links.setdefault(f"{link} x", models.Range1d()) if link else models.Range1d()
+    y_range = links.setdefault(f"{link} y", models.Range1d()) if link and isinstance(panel, Image) else models.Range1d()
     plot = figure(
-        name=name, title=" ", x_axis_label=panel.x_label, y_axis_label=panel.y_label, x_range=models.Range1d(),
-        y_range=models.Range1d(), tools="pan,wheel_zoom,box_zoom,reset", toolbar_location="right", **options,
+        name=name, title=" ", x_axis_label=panel.x_label, y_axis_label=panel.y_label, x_range=x_range, y_range=y_range,
+        tools="pan,wheel_zoom,box_zoom,reset", toolbar_location="above", sizing_mode="stretch_width", height=300,
+        styles=_HEIGHT, **options,
     )  # fmt: skip
-    plot.toolbar.logo = None
+    plot.toolbar.update(logo=None, autohide=True)
+    plot.title.update(text_font_size=_TITLE, text_line_height=1.15)
+    plot.axis.axis_label_text_font_style = "normal"
+    plot.axis.axis_label_text_font_size, plot.axis.major_label_text_font_size = _LABEL, _TICK
+    plot.axis.axis_label_standoff = 3
     return plot
 
 
-class _ImagePlot:
-    def __init__(self, name: str, image: Image, crosshair: tuple[models.Span, models.Span]) -> None:
-        self.figure = _new_figure(name, image, **_IMAGE)
-        self.figure.grid.visible = False
-        self._source = models.ColumnDataSource({"codes": [], "value": []}, name=f"{name}-data")
-        self._mapper = models.LinearColorMapper(palette=[GREY], low=-0.5, high=NO_VALUE + 0.5)
-        self._scale = models.LinearColorMapper(palette=[GREY], low=-0.5, high=NO_VALUE - 0.5)
-        self._renderer = self.figure.image("codes", source=self._source, color_mapper=self._mapper, **_rectangle(image))
-        self._ticker = models.FixedTicker(ticks=[])
-        self._bar = models.ColorBar(color_mapper=self._scale, ticker=self._ticker, width=14, padding=4, margin=0)
-        self.figure.add_layout(self._bar, "right")
-        outline = {"fill_alpha": 0, "line_color": SELECTED, "line_width": 2, "line_alpha": 1}
-        self._outlines = [models.BoxAnnotation(**outline) for _ in image.outlines]
-        self.figure.center.extend(self._outlines)
-        readout = [("DETX", "$x{0.00} deg"), ("DETY", "$y{0.00} deg"), ("value", "@value{custom}")]
-        formatters = {"@value": models.CustomJSHover(code=_READOUT)}
-        hover = models.HoverTool(tooltips=readout, formatters=formatters, renderers=[self._renderer])
-        self.figure.add_tools(hover, models.CrosshairTool(overlay=crosshair))
+def _scale_equally(plot: Any, margins: tuple[int, int, int, int]) -> None:
+    left, right, top, bottom = margins
+    plot.update(min_border_left=left, min_border_right=right, min_border_top=top, min_border_bottom=bottom)
+    fit = models.CustomJS(args={"plot": plot, "margins": list(margins)}, code=_EQUAL_SCALES)
+    for name in ("outer_width", "outer_height"):
+        plot.js_on_change(name, fit)
+    for end in ("reset_start", "reset_end"):  # other axes
+        plot.x_range.js_on_change(end, fit)
+        plot.y_range.js_on_change(end, fit)
 
-    def properties(self, image: Image) -> Properties:
-        pixels = image.pixels
-        colours, ticks = list(palette(image.colours.palette)), dict(image.colours.ticks())
-        outlines = [dict(zip(("left", "right", "bottom", "top"), outline, strict=True)) for outline in image.outlines]
+
+class _ColourBar:
+    """Colour bar, which shows codes of colours as values."""
+
+    def __init__(self, plot: Any) -> None:
+        self.mapper = models.LinearColorMapper(palette=[GREY], low=-0.5, high=NO_VALUE - 0.5)
+        self._ticker = models.FixedTicker(ticks=[])
+        self._bar = models.ColorBar(color_mapper=self.mapper, ticker=self._ticker, width=12, padding=4, margin=0)
+        self._bar.major_label_text_font_size = _TICK
+        plot.add_layout(self._bar, "right")
+
+    def properties(self, colours: Colours) -> Properties:
+        ticks = dict(colours.ticks())
         return [
-            (self.figure.title, {"text": f"{image.title}\n{image.unit}"}),
-            (self.figure.x_range, _range_ends(*image.x_edges[[0, -1]])),
-            (self.figure.y_range, _range_ends(*image.y_edges[[0, -1]])),
-            (self._renderer.glyph, _rectangle(image)),
-            (self._source, {"data": {"codes": [image.colours.codes(pixels)], "value": [pixels.astype(np.float32)]}}),
-            (self._scale, {"palette": colours}),
-            (self._mapper, {"palette": [*colours, GREY]}),
+            (self.mapper, {"palette": list(palette(colours.palette))}),
             (self._ticker, {"ticks": list(ticks)}),
             (self._bar, {"major_label_overrides": ticks}),
-            *zip(self._outlines, outlines, strict=True),
+        ]
+
+
+class _Curves:
+    """Any number of curves."""
+
+    def __init__(self, name: str, plot: Any) -> None:
+        self._source = models.ColumnDataSource(_no_curves(), name=f"{name}-curves")
+        self.renderer = plot.multi_line(
+            "xs", "ys", source=self._source, line_color="colour", line_width="width", line_dash="dash", level="overlay"
+        )
+
+    def properties(self, panel: Panel) -> Properties:
+        data = _no_curves()
+        for curve in panel.curves:
+            data["xs"].append(curve.x)
+            data["ys"].append(curve.y)
+            for name in ("colour", "width", "dash", "name"):
+                data[name].append(getattr(curve, name))
+        return [(self._source, {"data": data})]
+
+
+def _no_curves() -> dict[str, list[Any]]:
+    return {name: [] for name in ("xs", "ys", "colour", "width", "dash", "name")}
+
+
+class _ImagePlot:
+    def __init__(
+        self, name: str, image: Image, links: dict[str, models.Range1d], crosshair: tuple[models.Span, models.Span]
+    ) -> None:
+        self.figure = _new_figure(name, image, links)
+        self.figure.grid.visible = False
+        _scale_equally(self.figure, _IMAGE_MARGINS)
+        self._source = models.ColumnDataSource({"codes": [], "value": []}, name=f"{name}-data")
+        self._mapper = models.LinearColorMapper(palette=[GREY], low=-0.5, high=NO_VALUE + 0.5)
+        self._renderer = self.figure.image("codes", source=self._source, color_mapper=self._mapper, **_rectangle(image))
+        self._bar = _ColourBar(self.figure)
+        self._curves = _Curves(name, self.figure)
+        readout = [("DETX", "$x{0.00}°"), ("DETY", "$y{0.00}°"), ("value", "@value{custom}")]
+        formatters = {"@value": models.CustomJSHover(code=_READOUT)}
+        hover = models.HoverTool(tooltips=readout, formatters=formatters, renderers=[self._renderer])
+        self._select = models.BoxSelectTool(renderers=[], continuous=False, description="select a region")
+        self._pan = self.figure.toolbar.tools[0]
+        self.figure.add_tools(hover, models.CrosshairTool(overlay=crosshair), self._select)
+
+    def properties(self, image: Image) -> Properties:
+        pixels, colours = image.pixels, list(palette(image.colours.palette))
+        return [
+            (self.figure.title, {"text": f"{image.title}\n{with_power(image.unit, image.colours.power)}"}),
+            (self.figure.x_range, _range_ends(*image.x_edges[[0, -1]])),
+            (self.figure.y_range, _range_ends(*image.y_edges[[0, -1]])),
+            (self.figure.toolbar, {"active_drag": self._select if image.selects else self._pan}),
+            (self._renderer.glyph, _rectangle(image)),
+            (self._source, {"data": {"codes": [image.colours.codes(pixels)], "value": [pixels.astype(np.float32)]}}),
+            (self._mapper, {"palette": [*colours, GREY]}),
+            *self._bar.properties(image.colours),
+            *self._curves.properties(image),
         ]
 
 
 class _GraphPlot:
-    def __init__(self, name: str, graph: Graph, selecting: bool) -> None:
+    def __init__(self, name: str, graph: Graph, links: dict[str, models.Range1d], selecting: bool) -> None:
         x_type, y_type = ("log" if log else "linear" for log in (graph.x_log, graph.y_log))
-        self.figure = _new_figure(name, graph, x_axis_type=x_type, y_axis_type=y_type, **_GRAPH)
+        self.figure = _new_figure(name, graph, links, x_axis_type=x_type, y_axis_type=y_type)
         if selecting:
             select = models.BoxSelectTool(renderers=[], continuous=False)
             self.figure.add_tools(select)
             self.figure.toolbar.active_drag = select
-        self._band = models.BoxAnnotation(fill_color=SELECTED, fill_alpha=0.2, line_color=SELECTED, line_alpha=0.6)
+        if graph.is_map:
+            left, right, top, bottom = _MAP_MARGINS
+            _scale_equally(self.figure, (left, right + _BAR_WIDTH * bool(graph.colours), top, bottom))
+            self.figure.axis.visible = self.figure.grid.visible = False
+            self.figure.outline_line_width = 0
+        else:
+            self.figure.min_border_right = 14
+        self._y_ticks = models.CustomJSTickFormatter(args={"power": 0}, code=_TICKS)
+        if not graph.y_log:
+            self.figure.yaxis.formatter = self._y_ticks
+        self._areas = models.ColumnDataSource({"xs": [], "ys": []}, name=f"{name}-polygons")
+        if graph.colours is not None:
+            self._add_areas(graph)
+            self._bar = _ColourBar(self.figure)
+        self._band = models.BoxAnnotation(fill_color=SELECTED, fill_alpha=0.15, line_color=SELECTED, line_alpha=0.5)
         self.figure.add_layout(self._band)
+        self._curves = _Curves(name, self.figure)
         self._texts = models.ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
-        self.figure.text("x", "y", "text", source=self._texts, text_font_size="9px", text_color="gray", text_baseline="middle")
+        align = "center" if graph.is_map else "left"
+        self.figure.text(
+            "x", "y", "text", source=self._texts, text_font_size=_TICK, text_color="gray", text_baseline="middle", text_align=align
+        )
         self._sources, items = [], []
         for i, series in enumerate(graph.series):
             source = models.ColumnDataSource({"x": [], "y": []}, name=f"{name}-{i}")
             renderers = self._add(series, source)
             self._sources.append(source)
             items.append(models.LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
-        self._legend = models.Legend(items=items, label_text_font_size="8pt", spacing=0, padding=2, margin=2, glyph_height=12)
+        items.append(models.LegendItem(label=field("name"), renderers=[self._curves.renderer], visible=False))
+        self._legend = models.Legend(items=items, label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12)
         inside = graph.legend == "inside"
-        self._legend.update(border_line_alpha=0, background_fill_alpha=0.7, location="top_right" if inside else "left")
+        self._legend.update(border_line_alpha=0, background_fill_alpha=0.6, location="top_right" if inside else "left")
         self.figure.add_layout(self._legend, "center" if inside else "below")
+        hover = models.HoverTool(tooltips=[("", "@name")], renderers=[self._curves.renderer], visible=False, line_policy="interp")
+        self.figure.add_tools(hover)
+
+    def _add_areas(self, graph: Graph) -> None:
+        areas = self.figure.patches(
+            "xs", "ys", source=self._areas, fill_color="colour", line_color="line", line_width="width", level="underlay"
+        )
+        tooltips = [(name, f"@{{{name}}}") for name in (graph.polygons[0].details if graph.polygons else ())]
+        self.figure.add_tools(models.HoverTool(tooltips=tooltips, renderers=[areas], visible=False))
 
     def _add(self, series: Series, source: models.ColumnDataSource) -> list[Any]:
         """Add the glyphs of a series; return those that the legend shows."""
         plot, style = self.figure, series.style
         common = {"source": source, "color": series.colour}
-        if style == "outline":
-            return [plot.line("x", "y", line_width=1, **common)]
         if style == "bars":
             points = plot.quad("left", "right", "high", "low", alpha=0.8, line_alpha=1, **common)
             glyphs = [points]
@@ -151,27 +264,59 @@ class _GraphPlot:
             if with_line:
                 glyphs.append(plot.line("x", "y", line_dash="dashed" if style == "dotted" else "solid", **common))
         tooltips = [(name, f"@{{{name}}}") for name in series.details]
-        tooltips = tooltips or [(plot.xaxis.axis_label, "@x"), (plot.yaxis.axis_label, "@y")]
-        plot.add_tools(models.HoverTool(tooltips=tooltips, renderers=[points], visible=False))
+        tooltips = tooltips or [(_name_of(label), f"@{axis}{{custom}}") for axis, label in self._axis_labels()]
+        formatters = {f"@{axis}": models.CustomJSHover(code=_READOUT) for axis in ("x", "y")}
+        plot.add_tools(models.HoverTool(tooltips=tooltips, formatters=formatters, renderers=[points], visible=False))
         return glyphs
+
+    def _axis_labels(self) -> list[tuple[str, str]]:
+        return [("x", self.figure.xaxis[0].axis_label), ("y", self.figure.yaxis[0].axis_label)]
 
     def properties(self, graph: Graph) -> Properties:
         left, right = graph.band or (0.0, 0.0)
         x, y, text = zip(*graph.texts, strict=True) if graph.texts else ((), (), ())
         texts = {"x": np.array(x, dtype=float), "y": np.array(y, dtype=float), "text": list(text)}
+        power = 0 if graph.y_log else axis_power(*graph.y_range)
+        unit = f"\n{with_power(graph.unit, graph.colours.power)}" if graph.colours is not None else ""
         pairs: Properties = [
-            (self.figure.title, {"text": graph.title}),
+            (self.figure.title, {"text": graph.title + unit}),
             (self.figure.xaxis[0], {"axis_label": graph.x_label}),
-            (self.figure.yaxis[0], {"axis_label": graph.y_label}),
+            (self.figure.yaxis[0], {"axis_label": with_power(graph.y_label, power)}),
+            (self._y_ticks, {"args": {"power": power}}),
             (self.figure.x_range, _range_ends(*graph.x_range)),
             (self.figure.y_range, _range_ends(*graph.y_range)),
             (self._band, {"left": left, "right": right, "visible": bool(graph.band)}),
             (self._texts, {"data": texts}),
+            *self._curves.properties(graph),
         ]
-        for series, source, item in zip(graph.series, self._sources, self._legend.items, strict=True):
+        if graph.colours is not None:
+            pairs += [(self._areas, {"data": _areas(graph, graph.colours)}), *self._bar.properties(graph.colours)]
+        for series, source, item in zip(graph.series, self._sources, self._legend.items[:-1], strict=True):
             pairs.append((source, {"data": _columns(series, graph)}))
             pairs.append((item, {"label": value(series.name), "visible": bool(series.name)}))
-        return pairs
+        named = [curve for curve in graph.curves if curve.name]
+        few = 0 < len(named) <= MAX_LEGEND and len(named) == len(graph.curves)
+        return [*pairs, (self._legend.items[-1], {"visible": few})]
+
+
+def _name_of(label: str) -> str:
+    """Return the name of a quantity, without its unit."""
+    return label.partition(" / ")[0] if " / " in label else "value"
+
+
+def _areas(graph: Graph, colours: Colours) -> dict[str, list[Any]]:
+    """List the polygons of a graph by column."""
+    codes = colours.codes([polygon.value for polygon in graph.polygons]).tolist()
+    hues = [*palette(colours.palette), GREY]
+    data: dict[str, list[Any]] = {
+        "xs": [polygon.x for polygon in graph.polygons],
+        "ys": [polygon.y for polygon in graph.polygons],
+        "colour": ["rgba(128, 128, 128, 0.12)" if code == N_COLOURS else hues[code] for code in codes],
+        "line": [SELECTED if polygon.marked else "rgba(128, 128, 128, 0.6)" for polygon in graph.polygons],
+        "width": [3.0 if polygon.marked else 0.5 for polygon in graph.polygons],
+    }
+    names = graph.polygons[0].details if graph.polygons else ()
+    return data | {name: [polygon.details[name] for polygon in graph.polygons] for name in names}
 
 
 def _rectangle(image: Image) -> dict[str, float]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb.plots.labels import format_number
+from bgnb.plots.labels import axis_power, format_ticks
 
 Stretch = Literal["linear", "log", "sqrt"]
 Palette = Literal["viridis", "cividis"]
@@ -78,15 +78,28 @@ class Colours:
         codes = np.rint((N_COLOURS - 1) * np.clip(np.nan_to_num(scaled), 0, 1))
         return np.where(np.isnan(scaled), NO_VALUE, codes).astype(np.uint8)
 
+    @property
+    def power(self) -> int:
+        """Power of ten by which the values at the ticks of the colour bar are divided; see `with_power`."""
+        return 0 if self._is_log else axis_power(self.low, self.high)
+
+    @property
+    def _is_log(self) -> bool:
+        """True for a scale of positive values with powers of ten."""
+        return self.stretch == "log" and self.neutral in (None, 1)
+
+    def levels(self) -> list[float]:
+        """Choose round values, for the ticks of the colour bar and for contours."""
+        if self.stretch == "log" and not self._is_log:
+            largest = choose_ticks(self.high / 10, self.high, log=True)[-1]
+            return [fraction * largest for fraction in (-1, -0.1, 0, 0.1, 1)]
+        return choose_ticks(self.low, self.high, log=self._is_log)
+
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Choose ticks of the colour bar; return their codes and labels."""
-        if self.neutral is None or self.stretch != "log":
-            values = choose_ticks(self.low, self.high, log=self.stretch == "log")
-        elif self.neutral == 1:
-            values = [self.low, math.sqrt(self.low), 1.0, math.sqrt(self.high), self.high]
-        else:
-            values = [fraction * self.high for fraction in (-1, -0.1, 0, 0.1, 1)]
-        return tuple(zip(((N_COLOURS - 1) * self.scale(values)).tolist(), _distinct_labels(values), strict=True))
+        """Choose ticks of the colour bar; return their codes, and their labels divided by the `power` of ten."""
+        values = self.levels()
+        labels = format_ticks(values, self.power, log=self._is_log)
+        return tuple(zip(((N_COLOURS - 1) * self.scale(values)).tolist(), labels, strict=True))
 
 
 def choose_limits(
@@ -128,17 +141,22 @@ def symmetric_limits(neutral: float, half: float, stretch: Stretch) -> tuple[flo
     return neutral - half, neutral + half
 
 
-def choose_ticks(low: float, high: float, *, log: bool) -> list[float]:
-    """Choose round values within limits, three to eight where possible."""
+def choose_ticks(low: float, high: float, *, log: bool, number: int = 7) -> list[float]:
+    """Choose round values within limits, two to about a number of them, where possible.
+
+    Values on a logarithmic scale are powers of ten; over few decades also 3, or 2 and 5, times powers of ten; and over
+    less than about half a decade values at equal distances.
+    """
     if log:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-        decades = range(first, last + 1, max(1, math.ceil((last - first) / 7)))
+        step = math.ceil((last - first) / number)
+        decades = [power for power in range(first, last + 1) if power % step == 0]
         for factors in ((1,), (1, 3), (1, 2, 5)):
-            values = [factor * 10.0**decade for decade in decades for factor in factors]
+            values = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
             inside = [value for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
             if len(inside) >= 3:
                 return inside
-    rough = (high - low) / 6
+    rough = (high - low) / (number - 1)
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -159,15 +177,6 @@ def line_colours(number: int) -> list[str]:
     if number <= len(LINES):
         return list(LINES[:number])
     return [palette("viridis")[round(code)] for code in np.linspace(0, 0.85 * N_COLOURS, number)]
-
-
-def _distinct_labels(values: list[float]) -> list[str]:
-    """Format values with as many digits as distinguish them."""
-    for digits in range(3, 16):
-        labels = [format_number(value, digits) for value in values]
-        if len(set(labels)) == len(set(values)):
-            break
-    return labels
 
 
 def _distance(values: Any, neutral: float, stretch: Stretch) -> Any:

@@ -1,9 +1,9 @@
-"""Views of two models: images, their ratio, difference or pull, spectra and their ratios."""
+"""Views of two models: images, their ratio, difference or pull, spectra and profiles with their ratios."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,14 +12,26 @@ from bgnb._util.arrays import Floats, quotient
 from bgnb._util.checks import finite_number
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.compare import Comparison, Normalise, note_on_rates
-from bgnb.cubes.profiles import Spectrum
-from bgnb.plots.colours import LINES, Colours, choose_limits, line_colours, symmetric_limits
-from bgnb.plots.cube_panels import energy_graph, field_of_view_image, index_with_error, mask_nonpositive, rate_series
-from bgnb.plots.cube_state import CubeState, Position, Positions, energy_bin, pixel
+from bgnb.cubes.profiles import Profile, Spectrum, radial_profile, strip_profile
+from bgnb.plots.colours import LINES, Colours, Stretch, choose_limits, line_colours, symmetric_limits
+from bgnb.plots.cube_panels import (
+    beside,
+    contours,
+    energy_graph,
+    field_of_view_image,
+    index_with_error,
+    mask_nonpositive,
+    outlines,
+    outlines_of,
+    profile_series,
+    rate_series,
+)
+from bgnb.plots.cube_state import CubeState, Position, Positions, energy_bin, energy_edges, pixel, place_label, region_of
 from bgnb.plots.labels import RATE_LABEL, bin_label, energy_label, format_count, format_number, format_value, position_label
-from bgnb.plots.view import Graph, Image, Range, Series, View, axis_range, histogram
+from bgnb.plots.view import Curve, Graph, Image, Panel, Range, Series, View, axis_range, histogram
 
 Show = Literal["ratio", "difference", "pull"]
+Against = Literal["energy", "offset", "DETX", "DETY"]
 Labels = tuple[str, str]
 #: Spectra of both models at positions.
 Spectra = Mapping[Position, tuple[Spectrum, Spectrum]]
@@ -27,7 +39,8 @@ Spectra = Mapping[Position, tuple[Spectrum, Spectrum]]
 #: Values of ratio, difference and pull for equal models.
 NEUTRAL = {"ratio": 1.0, "difference": 0.0, "pull": 0.0}
 
-_FIRST, _SECOND, _BOTH = LINES[0], LINES[1], "#000000"
+_FIRST, _SECOND, _BOTH, _GREY = LINES[0], LINES[1], "#000000", "#888888"
+_NO_ERRORS = "without errors, as the models share runs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,31 +49,59 @@ class ComparisonState(CubeState):
 
     Parameters
     ----------
-    show, normalise, span
+    show, normalise, span, against, contours, swap
         See `bgnb.dashboards.compare_models`.
     """
 
     show: Show = "ratio"
     normalise: Normalise = "none"
     span: float | None = None
+    against: Against = "energy"
+    contours: bool = False
+    swap: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("contours", "swap"):
+            if not isinstance(getattr(self, name), bool):
+                raise BgnbError("invalid-argument", f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.span is not None:
             self._set("span", finite_number("span", self.span))
             if not 1e-6 <= self.span <= 1e6:
                 raise BgnbError("invalid-argument", f"span must be 1e-6 to 1e6, got {self.span}")
 
 
-def comparison_view(
-    comparison: Comparison, state: ComparisonState, labels: Labels, group: str, limits: Range, positions: Positions = ()
-) -> View:
-    """Draw two models at an energy, and their spectra at positions.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShownComparison:
+    """Comparison of the models of a group, as a whole and at the energies of a state.
 
     Parameters
     ----------
-    comparison : `Comparison`
-        The models, normalised according to the state.
+    whole : `Comparison`
+        The comparison.
+    part : `Comparison`
+        The same in one energy bin, see `Comparison.in_energies`.
+    """
+
+    whole: Comparison
+    part: Comparison
+
+
+def comparison_view(
+    shown: Mapping[int, ShownComparison],
+    state: ComparisonState,
+    labels: Labels,
+    group: str,
+    limits: Range,
+    positions: Positions = (),
+) -> View:
+    """Draw two models at energies, their ratio, and their spectra or profiles.
+
+    Parameters
+    ----------
+    shown : mapping of int to `ShownComparison`
+        Comparisons by GROUP_ID, normalised according to the state: first that of the group of the
+        state, then those of further groups, whose ratios are drawn.
     state : `ComparisonState`
         State.
     labels : pair of str
@@ -70,42 +111,173 @@ def comparison_view(
     limits : tuple of float
         Rates of the first and the last colour, see `rate_limits`.
     positions : sequence of pair of float, optional
-        DETX and DETY, deg, of the spectra; by default the position of the state.
+        Positions of spectra, DETX and DETY in deg; by default position or region of the state.
     """
-    axes, positions = comparison.axes, positions or (state.position,)
-    where = energy_bin(axes, state.energy)
-    energies = energy_label(axes, where)
-    images = comparison_images(comparison, state, labels, limits, positions)
-    spectra = spectra_at(comparison, positions)
-    graphs = spectra_graphs(comparison, labels, spectra, where) | {"pulls": _pull_graph(comparison)}
+    main = shown[state.group_id]
+    comparison, axes = main.whole, main.whole.axes
+    first, last = energy_edges(axes, state.energy)
+    energies = energy_label(axes, first, last)
+    compared = compared_limits(comparison if state.limits == "all energies" else main.part, state)
+    images = comparison_images(main.part, state, labels, (limits, compared), energies, positions)
+    if positions:
+        band = float(axes.energy[first].value), float(axes.energy[last].value)
+        graphs = spectra_graphs(comparison, labels, spectra_at(comparison, positions), band)
+    else:
+        against = _graphs_against_energy if state.against == "energy" else _graphs_against_position
+        graphs = against(shown, state, labels, energies, (first, last))
     lines = [
         f"Group {group}. {labels[1]} compared with {labels[0]} (reference), normalisation: {state.normalise}.",
         f"{state.show.capitalize()} at {energies}: {_describe_spread(images['compared'].values, NEUTRAL[state.show])}",
-        *(_describe_spectra(comparison, position, pair, labels, where) for position, pair in spectra.items()),
+        *(_describe_place(main, replace(state, position=position), labels) for position in positions or (state.position,)),
     ]
-    if not comparison.exposed[where]:
-        lines.append("At this energy the models cannot be compared, because at least one has no livetime.")
+    if not main.part.exposed[0]:
+        lines.append("At these energies the models cannot be compared, because at least one has no livetime.")
+    if state.further:
+        lines.append(f"Also in the graph of ratios: group {', '.join(map(str, state.further))}.")
     notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rate of the second model", "that of the first", "group")
     lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
-    return View(f"Group {state.group_id}, {state.show} at {energies}", "\n".join(lines), {**images, **graphs})
+    panels: dict[str, Panel] = {**images, **graphs, "pulls": _pull_graph(comparison)}
+    return View(f"Group {state.group_id}, {state.show} at {energies}", "\n".join(lines), panels)
 
 
 def comparison_images(
-    comparison: Comparison, state: ComparisonState, labels: Labels, limits: Range, positions: Positions
+    part: Comparison, state: ComparisonState, labels: Labels, limits: tuple[Range, Range], energies: str, positions: Positions = ()
 ) -> dict[str, Image]:
-    """Draw both rates at an energy, coloured between limits, and their comparison, with positions marked."""
-    axes = comparison.axes
-    where = energy_bin(axes, state.energy)
-    pixels, energies = [pixel(axes, position) for position in positions], energy_label(axes, where)
-    colours = Colours(state.palette, state.stretch, *limits)
-    diverging = Colours("diverging", state.stretch, *compared_limits(comparison, state), NEUTRAL[state.show])
-    panels = {}
-    for name, model, label in zip(("first", "second"), (comparison.first, comparison.second), labels, strict=True):
-        title = f"{label}, {energies}{', extrapolated' * bool(model.extrapolated[where])}"
-        panels[name] = field_of_view_image(axes, pixels, model.rate.quantity.value[where], title, RATE_LABEL, colours)
+    """Draw both rates at energies, coloured between limits, and their comparison.
+
+    Parameters
+    ----------
+    part : `Comparison`
+        Comparison in one energy bin.
+    state : `ComparisonState`
+        State.
+    labels : pair of str
+        Names of the models.
+    limits : pair of tuple of float
+        Values of the first and the last colour, of the rates and of their comparison.
+    energies : str
+        Description of the energies.
+    positions : sequence of pair of float, optional
+        Marked positions, DETX and DETY in deg; by default position or region of the state.
+    """
+    axes = part.axes
+    marks = outlines(axes, positions) if positions else outlines_of(axes, state)
+    colours = Colours(state.palette, state.stretch, *limits[0])
+    diverging = Colours("diverging", state.stretch, *limits[1], NEUTRAL[state.show])
+    both = list(zip((part.first, part.second), labels, strict=True))
+    panels, selects = {}, state.draw != "nothing"
+    for name, (model, label), (other, _) in zip(("first", "second"), both, both[::-1], strict=True):
+        if state.swap:
+            model, label, other = other, labels[name == "first"], model
+        title = f"{label}, {energies}{', extrapolated' * bool(model.extrapolated[0])}"
+        lines = contours(axes, other.rate.quantity.value[0], colours, "#ffffff") if state.contours else []
+        panels[name] = field_of_view_image(
+            axes, model.rate.quantity.value[0], title, RATE_LABEL, colours, [*lines, *marks], selects=selects
+        )
     unit = {"ratio": _ratio_label(labels), "difference": RATE_LABEL, "pull": "difference / error"}[state.show]
-    title, values = f"{state.show.capitalize()}, {energies}", _compared_values(comparison, state.show)[where]
-    return panels | {"compared": field_of_view_image(axes, pixels, values, title, unit, diverging)}
+    title, values = f"{state.show.capitalize()}, {energies}", compared_values(part, state.show)[0]
+    lines = contours(axes, part.first.rate.quantity.value[0], colours, "#555555") if state.contours else []
+    return panels | {"compared": field_of_view_image(axes, values, title, unit, diverging, [*lines, *marks], selects=selects)}
+
+
+def _spectra(comparison: Comparison, state: ComparisonState) -> tuple[Spectrum, Spectrum]:
+    """Compute the spectra of both models in the region of a state, or in the bin at its position."""
+    if region := region_of(state):
+        return comparison.spectra(region=region)
+    iy, ix = pixel(comparison.axes, state.position)
+    return comparison.spectra(comparison.axes.detx_centers[ix], comparison.axes.dety_centers[iy])
+
+
+def _graphs_against_energy(
+    shown: Mapping[int, ShownComparison], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
+) -> dict[str, Graph]:
+    """Draw the spectra of both models, and their ratio, also of further groups."""
+    comparison = shown[state.group_id].whole
+    energy, place = comparison.axes.energy.value, place_label(comparison.axes, state)
+    band = float(energy[edges[0]]), float(energy[edges[1]])
+    pair = _spectra(comparison, state)
+    drawn = [
+        rate_series(model, line, label, colour)
+        for model, line, label, colour in zip(
+            (comparison.first, comparison.second), pair, labels, (_FIRST, _SECOND), strict=True
+        )
+    ]
+    ratio, error = spectra_ratio(comparison, *pair)
+    colours = line_colours(len(shown) + 1)[1:]
+    curves = [Curve(x=energy[[0, -1]], y=np.ones(2), colour=_GREY)]
+    ends = _ratio_ends([(ratio, error)])
+    for other, colour in zip(state.further, colours[1:], strict=False):
+        ratio_there, _ = spectra_ratio(shown[other].whole, *_spectra(shown[other].whole, state))
+        curves.append(
+            Curve(x=shown[other].whole.axes.energy_centers.value, y=ratio_there, colour=colour, name=f"group {other}", width=1.5)
+        )
+    name = f"group {state.group_id}" if state.further else ""
+    points = Series(name, beside(energy, 0, 1, log=True), ratio, "points", _SECOND, ratio - error, ratio + error)
+    title = f"Ratio {place}" if comparison.independent else f"Ratio {place}\n{_NO_ERRORS}"
+    return {
+        "spectra": energy_graph(
+            energy, f"Rates {place}", RATE_LABEL, [each for _, each in drawn], band, curves=[curve for curve, _ in drawn]
+        ),
+        "ratios": energy_graph(energy, title, _ratio_label(labels), [points], band, ends, curves),
+    }
+
+
+def _graphs_against_position(
+    shown: Mapping[int, ShownComparison], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
+) -> dict[str, Graph]:
+    """Draw profiles of both models at energies, and their ratio, also of further groups."""
+    main = shown[state.group_id].part
+    drawn, ratio, error, title, label = _profiles(main, state)
+    lines = [
+        profile_series(profile, name, colour) for profile, name, colour in zip(drawn, labels, (_FIRST, _SECOND), strict=True)
+    ]
+    ends = float(drawn[0].edges[0]), float(drawn[0].edges[-1])
+    curves = [Curve(x=np.array(ends), y=np.ones(2), colour=_GREY)]
+    for other, colour in zip(state.further, line_colours(len(shown) + 1)[2:], strict=False):
+        profiles, ratio_there, *_ = _profiles(shown[other].part, state)
+        centres = (profiles[0].edges[1:] + profiles[0].edges[:-1]) / 2
+        curves.append(Curve(x=centres, y=ratio_there, colour=colour, name=f"group {other}", width=1.5))
+    name = f"group {state.group_id}" if state.further else ""
+    points = Series(name, lines[0].x, ratio, "points", _SECOND, ratio - error, ratio + error)
+    unknown = "" if main.independent else f"\n{_NO_ERRORS}"
+    return {
+        "spectra": Graph(
+            f"{title}, {energies}", label, RATE_LABEL, tuple(lines), ends, axis_range(*(line.y for line in lines), log=True),
+            x_log=False, y_log=True, x_link="profile",
+        ),
+        "ratios": Graph(
+            f"Ratio, {energies}{unknown}", label, _ratio_label(labels), (points,), ends, _ratio_ends([(ratio, error)]),
+            curves=tuple(curves), x_link="profile",
+        ),
+    }  # fmt: skip
+
+
+def _profiles(part: Comparison, state: ComparisonState) -> tuple[list[Profile], Floats, Floats, str, str]:
+    """Compute profiles of both models in one energy bin, their ratio and its error; return title and label of the axis too."""
+    region = region_of(state)
+    x, y = (region.x, region.y) if region else state.position
+    models = part.first, part.second
+    if state.against == "offset":
+        profiles, title, label = [radial_profile(model, 0) for model in models], "Rates against offset", "offset / deg"
+    else:
+        axis, center = ("detx", y) if state.against == "DETX" else ("dety", x)
+        other = "DETY" if axis == "detx" else "DETX"
+        profiles = [strip_profile(model, 0, axis, center) for model in models]
+        title, label = f"Rates along {state.against}, at {other} {center:g}°", f"{state.against} / deg"
+    ratio, relative = quotient(profiles[1].rate, profiles[0].rate), []
+    for profile, model, factor in zip(profiles, models, (1.0, float(part.factors[0])), strict=True):
+        scale = 1.0 if model.error is not None else np.sqrt(factor)  # counts follow from the rate before normalisation
+        relative.append(quotient(profile.error * scale, profile.rate))
+    error = ratio * np.hypot(*relative) if part.independent else np.zeros_like(ratio)
+    return profiles, np.where(part.exposed[0], ratio, np.nan), error, title, label
+
+
+def _ratio_ends(ratios: list[tuple[Floats, Floats]], half: float = 0.05) -> Range:
+    """Choose the ends of an axis of ratios, symmetric about one, such that it contains those that are known well."""
+    for ratio, error in ratios:
+        known = ratio[error < 0.5] if np.any(error < 0.5) else ratio
+        half = float(np.max(np.abs(known[np.isfinite(known)] - 1), initial=half))
+    return 1 - 1.3 * half, 1 + 1.3 * half
 
 
 def spectra_at(comparison: Comparison, positions: Positions) -> Spectra:
@@ -115,29 +287,35 @@ def spectra_at(comparison: Comparison, positions: Positions) -> Spectra:
     return {at: comparison.spectra(axes.detx_centers[ix], axes.dety_centers[iy]) for at, (iy, ix) in pixels.items()}
 
 
-def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, where: int | None = None) -> dict[str, Graph]:
+def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, band: Range | None = None) -> dict[str, Graph]:
     """Draw the spectra of both models at positions, and their ratios.
 
     If there are several positions, each has its colour, and the second model is drawn as points.
     """
-    axes, several, half = comparison.axes, len(spectra) > 1, 0.2
+    energy, several = comparison.axes.energy.value, len(spectra) > 1
     rates: list[Series] = []
-    ratios = [Series("", axes.energy.value[[0, -1]], np.ones(2), "outline", "#888888")]
-    for (position, pair), colour in zip(spectra.items(), line_colours(len(spectra)), strict=True):
+    curves: list[Curve] = []
+    ratios: list[Series] = []
+    known: list[tuple[Floats, Floats]] = []
+    for number, ((position, pair), colour) in enumerate(zip(spectra.items(), line_colours(len(spectra)), strict=True)):
         name = f" {position_label(*position)}" if several else ""
         first, second = (colour, colour) if several else (_FIRST, _SECOND)
-        rates += rate_series(comparison.first, pair[0], labels[0] + name, first)
-        rates += rate_series(comparison.second, pair[1], labels[1] + name, second, "points" if several else "line")
-        ratio, error = spectra_ratio(comparison, *pair)
-        ratios.append(Series(name.strip(), pair[0].energy, ratio, "points", second, ratio - error, ratio + error))
-        known = ratio[error < 0.5] if np.any(error < 0.5) else ratio
-        half = float(np.max(np.abs(known[np.isfinite(known)] - 1), initial=half))
-    at = "" if several else f" at {bin_label(axes, *pixel(axes, *spectra))}"
-    ends = 1 - 1.3 * half, 1 + 1.3 * half
-    unknown = "" if comparison.independent else "\nwithout errors, as the models share runs"
+        for drawn in (
+            rate_series(comparison.first, pair[0], labels[0] + name, first),
+            rate_series(comparison.second, pair[1], labels[1] + name, second, "points" if several else "line"),
+        ):
+            curves.append(drawn[0])
+            rates.append(drawn[1])
+        known.append(spectra_ratio(comparison, *pair))
+        ratio, error = known[-1]
+        x = beside(energy, number, len(spectra), log=True)
+        ratios.append(Series(name.strip(), x, ratio, "points", second, ratio - error, ratio + error))
+    at = "" if several else f" at {bin_label(comparison.axes, *pixel(comparison.axes, *spectra))}"
+    unknown = "" if comparison.independent else f"\n{_NO_ERRORS}"
+    one = [Curve(x=energy[[0, -1]], y=np.ones(2), colour=_GREY)]
     return {
-        "spectra": energy_graph(axes.energy.value, f"Rates{at}", RATE_LABEL, rates, where),
-        "ratios": energy_graph(axes.energy.value, f"Ratio{at}{unknown}", _ratio_label(labels), ratios, where, ends),
+        "spectra": energy_graph(energy, f"Rates{at}", RATE_LABEL, rates, band, curves=curves),
+        "ratios": energy_graph(energy, f"Ratio{at}{unknown}", _ratio_label(labels), ratios, band, _ratio_ends(known), one),
     }
 
 
@@ -160,8 +338,9 @@ def planes_graph(comparison: Comparison, labels: Labels, energy: float | None = 
     axes, (first, second) = comparison.axes, measured_planes(comparison)
     energies = axes.energy_centers.value
     series = Series(labels[0], energies, first, "line", _BOTH), Series(labels[1], energies, second, "points", _BOTH)
-    where = None if energy is None else energy_bin(axes, energy)
-    return energy_graph(axes.energy.value, "Whole field of view", "events per s and bin", series, where)
+    edges = axes.energy.value
+    band = None if energy is None else tuple(map(float, edges[(where := energy_bin(axes, energy)) : where + 2]))
+    return energy_graph(edges, "Whole field of view", "events per s and bin", series, band)  # type: ignore[arg-type]
 
 
 def measured_planes(comparison: Comparison) -> list[Floats]:
@@ -173,11 +352,10 @@ def measured_planes(comparison: Comparison) -> list[Floats]:
     ]
 
 
-def rate_limits(comparison: Comparison, state: ComparisonState) -> Range:
+def rate_limits(comparison: Comparison, stretch: Stretch, percentile: float) -> Range:
     """Choose automatic limits of the colours of both rates."""
-    where = ... if state.limits == "all energies" else energy_bin(comparison.axes, state.energy)
-    both = [model.rate.quantity.value[where].ravel() for model in (comparison.first, comparison.second)]
-    return choose_limits(np.concatenate(both), state.stretch, state.percentile)
+    both = [model.rate.quantity.value.ravel() for model in (comparison.first, comparison.second)]
+    return choose_limits(np.concatenate(both), stretch, percentile)
 
 
 def compared_limits(comparison: Comparison, state: ComparisonState) -> Range:
@@ -186,13 +364,10 @@ def compared_limits(comparison: Comparison, state: ComparisonState) -> Range:
     if state.span is not None:
         logarithmic = neutral == 1 and state.stretch == "log"
         return symmetric_limits(neutral, float(np.log1p(state.span)) if logarithmic else state.span, state.stretch)
-    values = _compared_values(comparison, state.show)
-    if state.limits != "all energies":
-        values = values[energy_bin(comparison.axes, state.energy)]
-    return choose_limits(values, state.stretch, state.percentile, neutral)
+    return choose_limits(compared_values(comparison, state.show), state.stretch, state.percentile, neutral)
 
 
-def _compared_values(comparison: Comparison, show: Show) -> Floats:
+def compared_values(comparison: Comparison, show: Show) -> Floats:
     """Compute the ratio, difference or pull in each bin; NaN at energies at which a model has no livetime."""
     if show == "difference":
         values = comparison.second.rate.quantity.value - comparison.first.rate.quantity.value
@@ -205,17 +380,20 @@ def _ratio_label(labels: Labels) -> str:
     return f"{labels[1]} / {labels[0]}"
 
 
-def _describe_spectra(
-    comparison: Comparison, position: Position, pair: tuple[Spectrum, Spectrum], labels: Labels, where: int
-) -> str:
-    ratio, error = (values[where] for values in spectra_ratio(comparison, *pair))
+def _describe_place(shown: ShownComparison, state: ComparisonState, labels: Labels) -> str:
+    """Describe rates, ratio and spectral indices in the region of a state, or in the bin at its position."""
+    point = _spectra(shown.part, state)
+    ratio, error = (float(values[0]) for values in spectra_ratio(shown.part, *point))
     rates = " and ".join(
-        f"{label} {format_value(line.rate[where], line.error[where])}" for label, line in zip(labels, pair, strict=True)
+        f"{label} {format_value(line.rate[0], line.error[0])}" for label, line in zip(labels, point, strict=True)
     )
-    unknown = "" if comparison.independent else " (error unknown, because the models share runs)"
-    indices = " and ".join(map(index_with_error, pair))
-    at = bin_label(comparison.axes, *pixel(comparison.axes, position))
-    return f"At {at}: {rates} {RATE_LABEL}, ratio {format_value(ratio, error)}{unknown}; spectral indices {indices}."
+    unknown = "" if shown.whole.independent else " (error unknown, because the models share runs)"
+    indices = " and ".join(map(index_with_error, _spectra(shown.whole, state)))
+    place = place_label(shown.whole.axes, state)
+    return (
+        f"{place[0].upper()}{place[1:]}: {rates} {RATE_LABEL}, ratio {format_value(ratio, error)}{unknown}; "
+        f"spectral indices {indices}."
+    )
 
 
 def _describe_spread(values: Floats, neutral: float) -> str:

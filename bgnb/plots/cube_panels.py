@@ -9,10 +9,15 @@ import numpy as np
 
 from bgnb._util.arrays import Floats
 from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.fov_region import FovRegion
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.profiles import Spectrum
-from bgnb.plots.colours import LINES, Colours
-from bgnb.plots.view import Graph, Image, Range, Series, Style, axis_range
+from bgnb.cubes.profiles import Profile, Spectrum
+from bgnb.plots.colours import LINES, SELECTED, Colours
+from bgnb.plots.cube_state import CubeState, Positions, pixel, region_of
+from bgnb.plots.view import Curve, Graph, Image, Range, Series, Style, axis_range
+
+#: Distance of points of different series in the same bin, as a fraction of the width of the bin.
+_BESIDE = 0.16
 
 
 def mask_nonpositive(values: Floats, error: Floats | None = None) -> Floats:
@@ -22,36 +27,81 @@ def mask_nonpositive(values: Floats, error: Floats | None = None) -> Floats:
 
 
 def field_of_view_image(
-    axes: CubeAxes, pixels: Sequence[tuple[int, int]], values: Floats, title: str, unit: str, colours: Colours
+    axes: CubeAxes, values: Floats, title: str, unit: str, colours: Colours, curves: Sequence[Curve] = (), *, selects: bool = False
 ) -> Image:
-    """Make an image of values in the field of view, with bins marked."""
+    """Make an image of values in the field of view."""
     x, y = axes.detx.value, axes.dety.value
-    outlines = tuple((float(x[ix]), float(x[ix + 1]), float(y[iy]), float(y[iy + 1])) for iy, ix in pixels)
-    return Image(title, "DETX / deg", "DETY / deg", unit, values, x, y, colours, outlines)
+    texts = title, "DETX / deg", "DETY / deg", unit
+    return Image(*texts, values, x, y, colours, tuple(curves), link="field of view", selects=selects)
+
+
+def outlines(axes: CubeAxes, positions: Positions, region: FovRegion | None = None) -> list[Curve]:
+    """Mark the bins at positions, or a region."""
+    if region is not None:
+        x, y = region.outline()
+        return [Curve(x=x, y=y, colour=SELECTED, width=2)]
+    curves = []
+    for iy, ix in (pixel(axes, position) for position in positions):
+        (left, right), (bottom, top) = axes.detx.value[ix : ix + 2], axes.dety.value[iy : iy + 2]
+        x, y = np.array([left, right, right, left, left]), np.array([bottom, bottom, top, top, bottom])
+        curves.append(Curve(x=x, y=y, colour=SELECTED, width=2))
+    return curves
+
+
+def outlines_of(axes: CubeAxes, state: CubeState) -> list[Curve]:
+    """Mark the region of a state, or the bin at its position."""
+    return outlines(axes, [state.position], region_of(state))
+
+
+def contours(axes: CubeAxes, values: Floats, colours: Colours, colour: str) -> list[Curve]:
+    """Draw contours of values at the ticks of a colour bar."""
+    from contourpy import contour_generator  # a dependency of both Bokeh and Matplotlib
+
+    lines = contour_generator(axes.detx_centers.value, axes.dety_centers.value, np.ma.masked_invalid(values), line_type="ChunkCombinedNan")
+    curves = []
+    for level in colours.levels():
+        for points in lines.lines(level)[0]:
+            if points is not None:
+                curves.append(Curve(x=points[:, 0].astype(float), y=points[:, 1].astype(float), colour=colour, width=1.2))
+    return curves
 
 
 def rate_series(
     model: BackgroundModel, line: Spectrum, name: str, colour: str = LINES[0], style: Style = "line"
-) -> tuple[Series, Series]:
-    """Make the series of a spectrum: a thin line at all energies, and the measured rates with errors and index."""
+) -> tuple[Curve, Series]:
+    """Draw a spectrum: a thin line at all energies, and the measured rates with errors and index."""
     rate = mask_nonpositive(line.rate)
     measured = np.where(model.extrapolated, np.nan, rate)
     errors = measured - line.error, measured + line.error
     name = f"{name}, {index_label(line)}"
-    return (
-        Series("", line.energy, rate, "outline", colour),
-        Series(name, line.energy, measured, style, colour, *errors, model.axes.energy.value),
-    )
+    curve = Curve(x=line.energy, y=rate, colour=colour)
+    return curve, Series(name, line.energy, measured, style, colour, *errors, model.axes.energy.value)
+
+
+def profile_series(profile: Profile, name: str, colour: str = LINES[0], style: Style = "line") -> Series:
+    """Draw a profile with its errors."""
+    rate = mask_nonpositive(profile.rate)
+    centres = (profile.edges[1:] + profile.edges[:-1]) / 2
+    return Series(name, centres, rate, style, colour, rate - profile.error, rate + profile.error, profile.edges)
 
 
 def energy_graph(
-    edges: Floats, title: str, y_label: str, series: Sequence[Series], where: int | None = None, y_range: Range | None = None
-) -> Graph:
-    """Make a graph against energy, with an energy bin marked; y is logarithmic, unless its range is given."""
-    band = None if where is None else (float(edges[where]), float(edges[where + 1]))
-    ranges = (float(edges[0]), float(edges[-1])), y_range or axis_range(*(each.y for each in series), log=True)
+    edges: Floats, title: str, y_label: str, series: Sequence[Series], band: Range | None = None, y_range: Range | None = None,
+    curves: Sequence[Curve] = (),
+) -> Graph:  # fmt: skip
+    """Make a graph against energy, with a range of energies marked; y is logarithmic, unless its range is given."""
+    values = [*(each.y for each in series), *(curve.y for curve in curves)]
+    ranges = (float(edges[0]), float(edges[-1])), y_range or axis_range(*values, log=True)
     texts = title, "energy / TeV", y_label
-    return Graph(*texts, tuple(series), *ranges, x_log=True, y_log=y_range is None, band=band)
+    return Graph(
+        *texts, tuple(series), *ranges, x_log=True, y_log=y_range is None, band=band, curves=tuple(curves), x_link="energy"
+    )
+
+
+def beside(edges: Floats, number: int, count: int, *, log: bool) -> Floats:
+    """Return positions in bins for one of several series, beside each other, so that their error bars do not overlap."""
+    at = 0.5 + _BESIDE * (number - (count - 1) / 2)
+    return edges[:-1] ** (1 - at) * edges[1:] ** at if log else edges[:-1] * (1 - at) + edges[1:] * at
 
 
 def index_label(line: Spectrum) -> str:

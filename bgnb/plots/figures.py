@@ -20,6 +20,7 @@ from bgnb.observations.run_selection import Selection
 from bgnb.plots.colours import Colours, choose_limits, line_colours
 from bgnb.plots.comparison_views import (
     ComparisonState,
+    compared_limits,
     comparison_images,
     planes_graph,
     rate_limits,
@@ -30,10 +31,10 @@ from bgnb.plots.cube_panels import energy_graph, field_of_view_image, mask_nonpo
 from bgnb.plots.cube_state import Positions, energy_bins, energy_of
 from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, position_label
 from bgnb.plots.model_views import profile_graph
-from bgnb.plots.png import Picture, to_png
 from bgnb.plots.run_set import RunSet
 from bgnb.plots.run_views import first_state, runs_view
-from bgnb.plots.view import Graph, Image, Panel, Series, Style, View, axis_range, histogram
+from bgnb.plots.static import Picture, to_png
+from bgnb.plots.view import Curve, Graph, Image, Panel, Series, Style, View, axis_range, histogram
 
 #: Styles of the spectra at the first, second, ... position.
 _STYLES: tuple[Style, ...] = ("line", "points", "dots")
@@ -93,7 +94,7 @@ def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: st
         rate, counts = model.rate.quantity.value[where], format_count(int(model.stack.counts[where].sum()), "count")
         name = f"{energy_label(model.axes, where)}, {'extrapolated' if model.extrapolated[where] else counts}"
         colours = Colours("viridis", "linear", *choose_limits(rate, "linear", 100))
-        panels[name] = field_of_view_image(model.axes, [], rate, name, RATE_LABEL, colours)
+        panels[name] = field_of_view_image(model.axes, rate, name, RATE_LABEL, colours)
     return _picture(title, panels)
 
 
@@ -115,12 +116,14 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Positions = (
     names = [position_label(*position) for position in positions]
     several = len(names) > 1
     rates: list[Series] = []
+    curves: list[Curve] = []
     counts, livetimes = [], []
     for (label, model), colour in zip(models.items(), line_colours(len(models)), strict=True):
         for (detx, dety), name, style in zip(positions, names, cycle(_STYLES)):
             line = spectrum(model, detx * u.deg, dety * u.deg)
-            series = rate_series(model, line, f"{label} {name}" if several else label, colour, style)
-            rates += (replace(each, low=None, high=None) for each in series)  # many error bands would hide each other
+            curve, series = rate_series(model, line, f"{label} {name}" if several else label, colour, style)
+            curves.append(curve)
+            rates.append(replace(series, low=None, high=None))  # many error bands would hide each other
         energy, stack = model.axes.energy.value, model.stack
         counts.append(_steps(mask_nonpositive(stack.counts.sum(axis=(1, 2))), energy, colour))
         livetimes.append(_steps(stack.livetime.to_value("h").max(axis=(1, 2)), energy, colour))
@@ -129,9 +132,9 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Positions = (
     title = f"Rate{'' if several else f' at {names[0]}'} (without points: extrapolated)"
     hours = axis_range(*(each.y for each in livetimes), zero=True)
     panels = {
-        "rates": replace(energy_graph(ends, title, RATE_LABEL, rates), legend="below"),
-        "counts": energy_graph(ends, "Counts in the field of view", "counts per bin", counts),
-        "livetimes": energy_graph(ends, "Livetime", "livetime / h", livetimes, y_range=hours),
+        "rates": replace(energy_graph(ends, title, RATE_LABEL, rates, curves=curves), legend="below"),
+        "counts": energy_graph(ends, "Counts in the field of view", "counts per bin", (), curves=counts),
+        "livetimes": energy_graph(ends, "Livetime", "livetime / h", (), y_range=hours, curves=livetimes),
     }
     return _picture("", panels)
 
@@ -229,7 +232,9 @@ def plot_comparison(
     panels: dict[str, Panel] = {}
     for where in energy_bins(axes, energies):
         state = ComparisonState(group_id=0, energy=energy_of(axes, where), percentile=99)
-        images = comparison_images(comparison, state, labels, rate_limits(comparison, state), positions)
+        part = comparison.in_energies(where, where + 1)
+        limits = rate_limits(part, state.stretch, state.percentile), compared_limits(part, state)
+        images = comparison_images(part, state, labels, limits, energy_label(axes, where), positions)
         panels |= {f"{name} {where}": image for name, image in images.items()}
     panels |= spectra_graphs(comparison, labels, spectra_at(comparison, positions))
     return _picture(title, panels | {"planes": planes_graph(comparison, labels)})
@@ -239,6 +244,6 @@ def _picture(title: str, panels: Mapping[str, Panel]) -> Picture:
     return Picture(to_png(View(title, "", panels)))
 
 
-def _steps(values: Floats, edges: Floats, colour: str) -> Series:
+def _steps(values: Floats, edges: Floats, colour: str) -> Curve:
     """Draw values in bins as a line."""
-    return Series("", np.repeat(edges, 2)[1:-1], np.repeat(values, 2), "outline", colour)
+    return Curve(x=np.repeat(edges, 2)[1:-1], y=np.repeat(values, 2), colour=colour)

@@ -1,22 +1,100 @@
-"""Texts in plots: numbers, energies and positions."""
+"""Texts in plots: numbers, ticks of axes, energies and positions."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from bgnb.cubes.cube import CubeAxes
 
 RATE_LABEL = "MeV⁻¹ s⁻¹ sr⁻¹"
+#: Numbers of these sizes are written without a power of ten.
+_PLAIN = (1e-2, 1e5)
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def format_number(value: float, digits: int = 3) -> str:
-    """Format a number with a few digits; NaN and infinity as a dash."""
-    return f"{value:.{digits}g}".replace("-", "−") if math.isfinite(value) else "–"
+    """Format a number with a few digits, as ``0.25`` or ``1.2 × 10⁻⁴``; NaN and infinity as a dash."""
+    if not math.isfinite(value):
+        return "–"
+    rounded = float(f"{value:.{digits}g}")
+    return _scientific(rounded, digits) if axis_power(rounded, rounded) else _plain(rounded, max(digits, 5))
 
 
 def format_value(value: float, error: float) -> str:
-    """Format a number with its error, if it has one."""
-    return format_number(value) + (f" ± {format_number(error)}" if error > 0 else "")
+    """Format a number with its error, if it has one, as ``0.25 ± 0.01`` or ``(1.2 ± 0.1) × 10⁻⁴``."""
+    if not error > 0 or not math.isfinite(value + error):
+        return format_number(value)
+    power = axis_power(value, error)
+    both = " ± ".join(_plain(float(f"{number / 10.0**power:.3g}"), 5) for number in (value, error))
+    return f"({both}) × {power_of_ten(power)}" if power else both
+
+
+def format_ticks(values: Sequence[float], power: int = 0, *, log: bool = False) -> list[str]:
+    """Format values at the ticks of a scale, with as many digits as distinguish them.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Values.
+    power : int
+        Power of ten by which the values are divided, see `axis_power`.
+    log : bool
+        The scale is logarithmic: all ticks are written with a power of ten if one of them needs it.
+    """
+    scientific = log and any(axis_power(value, value) for value in values)
+    labels: list[str] = []
+    for digits in range(3, 16):
+        labels = [(_scientific if scientific else format_number)(value / 10.0**power, digits) for value in values]
+        if len(set(labels)) == len(set(values)):
+            break
+    return labels
+
+
+def axis_power(low: float, high: float) -> int:
+    """Choose the power of ten by which the values of a linear axis are divided; 0 if they need none."""
+    size = max(abs(low), abs(high))
+    return 0 if size == 0 or _PLAIN[0] <= size < _PLAIN[1] else int(f"{size:e}".partition("e")[2])
+
+
+def power_of_ten(power: int) -> str:
+    """Format a power of ten, such as ``10⁻⁴``; ``10`` for power 1."""
+    return "10" + (str(power).translate(_SUPERSCRIPTS) if power != 1 else "")
+
+
+def with_power(unit: str, power: int) -> str:
+    """Put a power of ten before a unit.
+
+    Parameters
+    ----------
+    unit : str
+        Unit, or label of an axis with its unit, such as ``"livetime / h"``.
+    power : int
+        Power of ten by which the values were divided, see `axis_power`.
+
+    Returns
+    -------
+    str
+        Such as ``"10⁻⁴ MeV⁻¹ s⁻¹ sr⁻¹"`` or ``"livetime / 10⁵ h"``; the unit itself for power 0.
+    """
+    if power == 0:
+        return unit
+    quantity, slash, unit = unit.rpartition(" / ")
+    return f"{quantity}{slash}{power_of_ten(power)} {unit}".rstrip()
+
+
+def _plain(value: float, digits: int) -> str:
+    text = f"{value:.{digits}g}"
+    return _scientific(value, digits) if "e" in text else text.replace("-", "−")
+
+
+def _scientific(value: float, digits: int) -> str:
+    """Format a number with a power of ten; a factor of 1, and a power of 0, are not written."""
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+    factor, tens = _plain(float(mantissa), digits), power_of_ten(int(power))
+    if int(power) == 0 or factor == "0":
+        return factor
+    return tens if factor == "1" else f"{factor} × {tens}"
 
 
 def format_count(number: int, noun: str) -> str:
@@ -24,9 +102,9 @@ def format_count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def energy_label(axes: CubeAxes, energy_bin: int) -> str:
-    """Format the edges of an energy bin."""
-    low, high = axes.energy[energy_bin : energy_bin + 2].value
+def energy_label(axes: CubeAxes, first: int, last: int | None = None) -> str:
+    """Format the edges of an energy bin, or of the bins between two edges."""
+    low, high = axes.energy.value[[first, first + 1 if last is None else last]]
     return f"{low:.3g} to {high:.3g} TeV"
 
 

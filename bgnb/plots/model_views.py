@@ -1,9 +1,9 @@
-"""Views of a model: image at an energy, spectrum at a position, radial profile."""
+"""Views of models: image at an energy, spectra, profiles, and the rate against the zenith angle."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -11,63 +11,152 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, quotient
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.profiles import RING_WIDTH, Spectrum, radial_profile, spectrum
-from bgnb.plots.colours import Colours, line_colours
-from bgnb.plots.cube_panels import energy_graph, field_of_view_image, index_with_error, mask_nonpositive, rate_series
-from bgnb.plots.cube_state import CubeState, energy_bin, pixel
-from bgnb.plots.labels import RATE_LABEL, bin_label, energy_label, format_count, format_number, format_value
-from bgnb.plots.view import Graph, Legend, Panel, Range, Series, View, axis_range
+from bgnb.cubes.profiles import RING_WIDTH, Profile, Spectrum, mean_spectrum, radial_profile, strip_profile
+from bgnb.observations.groups import ObservationGroups
+from bgnb.plots.colours import LINES, Colours, choose_limits, line_colours
+from bgnb.plots.cube_panels import (
+    energy_graph,
+    field_of_view_image,
+    index_with_error,
+    mask_nonpositive,
+    outlines_of,
+    profile_series,
+    rate_series,
+)
+from bgnb.plots.cube_state import CubeState, energy_edges, pixel, place_label, region_of, weights_of
+from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, format_number, format_value
+from bgnb.plots.pointing_map import pointing_map
+from bgnb.plots.view import Curve, Graph, Legend, Panel, Range, Series, View, axis_range
 
-Quantity = Literal["rate", "counts", "livetime", "relative error"]
+Quantity = Literal["rate", "integrated rate", "counts", "livetime", "relative error"]
+#: Quantities that colour the map of groups.
+ColourBy = Literal["livetime", "counts", "mean rate"]
 
+#: Half the width of the strips along DETX and DETY in which rates are averaged, deg.
+STRIP = 0.5
 _EXTRAPOLATED = "#888888"
-_UNITS = {"rate": RATE_LABEL, "counts": "per bin", "livetime": "h", "relative error": "of the rate"}
+_UNITS = {"rate": RATE_LABEL, "integrated rate": "s⁻¹ sr⁻¹", "counts": "per bin", "livetime": "h", "relative error": "of the rate"}
+_GROUP_UNITS = {"livetime": "h", "counts": "", "mean rate": "s⁻¹"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelState(CubeState):
-    """State of `CubeState`, and the quantity of the image: rate, counts, livetime or relative error."""
+    """State of `CubeState`, the quantity of the image, and the quantity that colours the map of groups."""
 
     quantity: Quantity = "rate"
+    colour_by: ColourBy = "livetime"
 
 
-def model_view(model: BackgroundModel, cube: Floats, state: ModelState, group: str, limits: Range) -> View:
-    """Draw a quantity of a model at an energy, its spectrum at a position, and its radial profile.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupsOverview:
+    """Properties of the groups of a directory of models.
+
+    Parameters
+    ----------
+    groups : `ObservationGroups`
+        Groups.
+    model_ids : mapping of int to int
+        For each GROUP_ID, the GROUP_ID of the group with its model.
+    pointings : mapping of int to tuple of float
+        Mean altitude and azimuth of the runs, deg, by GROUP_ID.
+    values : mapping of str to mapping of int to float
+        Livetime (h), counts, and mean rate (s-1) by GROUP_ID.
+    """
+
+    groups: ObservationGroups
+    model_ids: Mapping[int, int] = field(default_factory=dict)
+    pointings: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    values: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+
+    def zenith(self, group_id: int) -> float:
+        """Return the mean zenith angle of the runs of a group, deg; NaN if it is not known."""
+        return 90 - self.pointings.get(group_id, (np.nan, np.nan))[0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShownModel:
+    """Model of a group, as a whole and at the energies of a state.
 
     Parameters
     ----------
     model : `BackgroundModel`
-        Model.
-    cube : ndarray
-        Values of the quantity, see `cube_of`.
+        The model.
+    part : `BackgroundModel`
+        The same in one energy bin, see `~bgnb.cubes.compare.in_energies`.
+    """
+
+    model: BackgroundModel
+    part: BackgroundModel
+
+    def spectrum(self, weights: Floats, model: BackgroundModel | None = None) -> Spectrum:
+        """Compute the mean spectrum with weights of bins; with ``part`` as model, that of its only energy bin."""
+        model = self.model if model is None else model
+        return mean_spectrum(model, weights, model.stack.exposure.to_value("s MeV sr"), model.exposed)
+
+
+def model_view(
+    models: Mapping[int, ShownModel],
+    overview: GroupsOverview,
+    state: ModelState,
+    label: str,
+    limits: Range,
+    curve: tuple[Floats, Floats] | None = None,
+) -> View:
+    """Draw a quantity of a model at energies, its spectrum, its profiles, and those of other groups.
+
+    Parameters
+    ----------
+    models : mapping of int to `ShownModel`
+        Models by GROUP_ID: first that of the group of the state, then those of the other groups.
+    overview : `GroupsOverview`
+        Properties of all groups.
     state : `ModelState`
         State.
-    group : str
-        Description of the group.
+    label : str
+        Description of the group of the state.
     limits : tuple of float
         Values of the first and the last colour.
+    curve : tuple of ndarray, optional
+        Zenith angles, deg, and rates there of a model for all pointings.
     """
-    axes, quantity, unit = model.axes, state.quantity, _UNITS[state.quantity]
-    where, (iy, ix) = energy_bin(axes, state.energy), pixel(axes, state.position)
-    line, energies = spectrum(model, axes.detx_centers[ix], axes.dety_centers[iy]), energy_label(axes, where)
-    extrapolated = model.extrapolated[where] and quantity in ("rate", "relative error")
-    heading = f"{quantity.capitalize()}{', extrapolated,' * bool(extrapolated)} at {energies}"
-    colours = Colours(state.palette, state.stretch, *limits)
-    summary = [f"Group {group}. {_describe_model(model)}", f"{heading}: {_describe_range(cube[where], unit)}"]
-    summary += [_describe_bin(model, line, where, iy, ix)]
+    main, axes = models[state.group_id], models[state.group_id].model.axes
+    first, last = energy_edges(axes, state.energy)
+    energies, place, unit = energy_label(axes, first, last), place_label(axes, state), _UNITS[state.quantity]
+    values = quantity_of(main.part, state.quantity)[0]
+    extrapolated = main.model.extrapolated[first:last].any() and state.quantity not in ("counts", "livetime")
+    heading = f"{state.quantity.capitalize()}{', extrapolated,' * bool(extrapolated)} at {energies}"
+    image = field_of_view_image(
+        axes, values, heading, unit, Colours(state.palette, state.stretch, *limits), outlines_of(axes, state),
+        selects=state.draw != "nothing",
+    )  # fmt: skip
+    weights = {group_id: weights_of(shown.model.axes, state) for group_id, shown in models.items()}
+    lines = {group_id: shown.spectrum(weights[group_id]) for group_id, shown in models.items()}
+    colours = dict(zip(models, line_colours(len(models)), strict=True))
+    profiles = {group_id: radial_profile(shown.part, 0) for group_id, shown in models.items()}
     panels: dict[str, Panel] = {
-        "image": field_of_view_image(axes, [(iy, ix)], cube[where], heading, unit, colours),
-        "spectrum": _spectrum_graph(model, line, where, iy, ix),
-        "profile": profile_graph(model, [where], (iy, ix)),
+        "image": image,
+        "spectrum": _spectrum_graph(models, lines, colours, state, place, (first, last)),
+        "profile": _profile_graph(main, profiles, colours, state, energies),
+        "groups": _groups_map(overview, state),
+        "zenith": _zenith_graph(models, weights, overview, state, energies, curve),
+        "strips": _strips_graph(models, colours, state, energies),
     }
-    return View(f"Group {state.group_id}, {quantity} at {energies}", "\n".join(summary), panels)
+    summary = [
+        f"Group {label}. {_describe_model(main.model)}",
+        f"{heading}: {_describe_range(values, unit)} {_describe_place(main, weights[state.group_id], lines[state.group_id], place, state)}",
+    ]
+    if state.further:
+        summary.append(f"Also in the graphs: group {', '.join(map(str, state.further))}.")
+    return View(f"Group {state.group_id}, {state.quantity} at {energies}", "\n".join(summary), panels)
 
 
-def cube_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
+def quantity_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
     """Compute a quantity of a model in each bin; NaN in bins without livetime, rate or error."""
     rate, livetime = model.rate.quantity.value, model.stack.livetime_us * 1e-6
     if quantity == "rate":
         return rate
+    if quantity == "integrated rate":
+        return rate * np.diff(model.axes.energy.to_value("MeV"))[:, None, None]
     if quantity == "counts":
         return np.where(livetime > 0, model.stack.counts, np.nan)
     if quantity == "livetime":
@@ -85,10 +174,13 @@ def _describe_model(model: BackgroundModel) -> str:
     return f"{runs}, {counts}, {hours:.2f} h, method {model.method}, DETX and DETY aligned with {model.stack.fovalign}."
 
 
-def _describe_bin(model: BackgroundModel, line: Spectrum, where: int, iy: int, ix: int) -> str:
-    text = f"At {bin_label(model.axes, iy, ix)}: rate {format_value(line.rate[where], line.error[where])} {RATE_LABEL}"
-    if not model.is_true:
-        counts, hours = int(model.stack.counts[where, iy, ix]), model.stack.livetime_us[where, iy, ix] / 3.6e9
+def _describe_place(shown: ShownModel, weights: Floats, line: Spectrum, place: str, state: CubeState) -> str:
+    """Describe rate and counts in the region of a state, or in the bin at its position."""
+    point = shown.spectrum(weights, shown.part)
+    text = f"{place.capitalize() if not state.region else f'In {state.region}'}: rate {format_value(point.rate[0], point.error[0])} {RATE_LABEL}"
+    if not shown.model.is_true and not state.region:
+        iy, ix = pixel(shown.model.axes, state.position)
+        counts, hours = int(shown.part.stack.counts[0, iy, ix]), shown.part.stack.livetime_us[0, iy, ix] / 3.6e9
         text += f", {format_count(counts, 'count')} in {hours:.3g} h"
     return f"{text}; spectral index {index_with_error(line)}."
 
@@ -100,35 +192,143 @@ def _describe_range(values: Floats, unit: str) -> str:
     )
 
 
-def _spectrum_graph(model: BackgroundModel, line: Spectrum, where: int, iy: int, ix: int) -> Graph:
+def _spectrum_graph(
+    models: Mapping[int, ShownModel],
+    lines: Mapping[int, Spectrum],
+    colours: Mapping[int, str],
+    state: ModelState,
+    place: str,
+    shown: tuple[int, int],
+) -> Graph:
+    model, line = models[state.group_id].model, lines[state.group_id]
     extrapolated = np.where(model.extrapolated, mask_nonpositive(line.rate), np.nan)
-    name = "extrapolated" if model.extrapolated.any() else ""
-    outline, measured = rate_series(model, line, "rate")
-    series = (outline, Series(name, line.energy, extrapolated, "points", _EXTRAPOLATED), measured)
-    return energy_graph(model.axes.energy.value, f"Rate at {bin_label(model.axes, iy, ix)}", RATE_LABEL, series, where)
+    name = f"group {state.group_id}" if state.further else "rate"
+    curve, measured = rate_series(model, line, name)
+    grey = Series("extrapolated" if model.extrapolated.any() else "", line.energy, extrapolated, "points", _EXTRAPOLATED)
+    others = [
+        Curve(x=lines[other].energy, y=mask_nonpositive(lines[other].rate), colour=colours[other], name=f"group {other}", width=1.5)
+        for other in state.further
+    ]
+    edges = model.axes.energy.value
+    band = float(edges[shown[0]]), float(edges[shown[1]])
+    return energy_graph(edges, f"Rate {place}", RATE_LABEL, (grey, measured), band, curves=others or [curve])
 
 
-def profile_graph(model: BackgroundModel, bins: Sequence[int], position: tuple[int, int] | None = None) -> Graph:
-    """Draw the mean rate against the offset in energy bins, with the ring of a bin of the field of view marked."""
+def _profile_graph(
+    main: ShownModel, profiles: Mapping[int, Profile], colours: Mapping[int, str], state: ModelState, energies: str
+) -> Graph:
+    name = f"group {state.group_id}" if state.further else ""
+    series = _measured_or_extrapolated(profiles[state.group_id], name, extrapolated=bool(main.part.extrapolated[0]))
+    others = _other_profiles(profiles, colours, state)
+    band = None
+    edges = profiles[state.group_id].edges
+    if not state.region:
+        iy, ix = pixel(main.model.axes, state.position)
+        offset = float(np.hypot(main.model.axes.detx_centers[ix].value, main.model.axes.dety_centers[iy].value))
+        ring = float(edges[min(int(offset / RING_WIDTH), len(edges) - 2)])
+        band = ring, ring + RING_WIDTH
+    ranges = (0.0, float(edges[-1])), axis_range(*(each.y for each in (*series, *others)), log=True)
+    texts = f"Rate against offset, {energies}", "offset / deg", RATE_LABEL
+    return Graph(*texts, series, *ranges, y_log=True, band=band, curves=others)
+
+
+def _measured_or_extrapolated(
+    profile: Profile, name: str, colour: str = LINES[0], *, extrapolated: bool
+) -> tuple[Series, Series]:
+    """Draw a profile as grey points if it is extrapolated, or as a line with errors; the other series is empty."""
+    line = profile_series(profile, name, colour)
+    nothing = np.full(len(line.x), np.nan)
+    if extrapolated:
+        grey = Series(f"{name}, extrapolated".removeprefix(", "), line.x, line.y, "points", _EXTRAPOLATED)
+        return grey, Series("", line.x, nothing, "line", colour, nothing, nothing, line.edges)
+    return Series("", line.x, nothing, "points", _EXTRAPOLATED), line
+
+
+def _other_profiles(profiles: Mapping[int, Profile], colours: Mapping[int, str], state: ModelState) -> tuple[Curve, ...]:
+    curves = []
+    for other in state.further:
+        line = profile_series(profiles[other], "")
+        curves.append(Curve(x=line.x, y=line.y, colour=colours[other], name=f"group {other}", width=1.5))
+    return tuple(curves)
+
+
+def _groups_map(overview: GroupsOverview, state: ModelState) -> Graph:
+    values, unit = overview.values.get(state.colour_by, {}), _GROUP_UNITS[state.colour_by]
+    label = state.colour_by.capitalize()
+    return pointing_map(
+        overview.groups, overview.model_ids, values, f"{label} of the groups", unit, chosen=state.group_id, others=state.further
+    )
+
+
+def _zenith_graph(
+    models: Mapping[int, ShownModel],
+    weights: Mapping[int, Floats],
+    overview: GroupsOverview,
+    state: ModelState,
+    energies: str,
+    curve: tuple[Floats, Floats] | None,
+) -> Graph:
+    series, values = [], []
+    for name, group_ids, colour in (
+        (f"group {state.group_id}", (state.group_id,), LINES[0]),
+        ("other groups" if state.further else "", state.further, LINES[1]),
+    ):
+        points = [models[group_id].spectrum(weights[group_id], models[group_id].part) for group_id in group_ids]
+        zenith = np.array([overview.zenith(group_id) for group_id in group_ids], dtype=float)
+        rate, error = (np.array([float(getattr(point, key)[0]) for point in points], dtype=float) for key in ("rate", "error"))
+        details = {"group": [str(group_id) for group_id in group_ids]}
+        series.append(Series(name, zenith, rate, "points", colour, rate - error, rate + error, details=details))
+        values += [rate, rate + np.nan_to_num(error)]
+    curves = []
+    if curve is not None:
+        curves.append(Curve(x=curve[0], y=curve[1], colour=LINES[2], name="spline", width=1.5))
+        values.append(curve[1])
+    known = [angle for group_id in overview.pointings if np.isfinite(angle := overview.zenith(group_id))]
+    ends = axis_range(np.array([*known, *(curve[0] if curve is not None else ())], dtype=float))
+    texts = f"Rate against zenith angle, {energies}", "zenith angle / deg", RATE_LABEL
+    return Graph(*texts, tuple(series), ends, axis_range(*values, zero=True), curves=tuple(curves))
+
+
+def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], state: ModelState, energies: str) -> Graph:
+    region = region_of(state)
+    x, y = (region.x, region.y) if region else state.position
+    main = models[state.group_id]
+    strips = {
+        group_id: [strip_profile(shown.part, 0, axis, center, STRIP) for axis, center in (("detx", y), ("dety", x))]
+        for group_id, shown in models.items()
+    }
+    names = f"along DETX, at DETY {y:g}°", f"along DETY, at DETX {x:g}°"
+    series = [
+        profile_series(profile, name, colour)
+        for profile, name, colour in zip(strips[state.group_id], names, LINES[:2], strict=True)
+    ]
+    curves = []
+    for other in state.further:
+        for profile, dash in zip(strips[other], ("solid", "dashed"), strict=True):
+            line = profile_series(profile, "")
+            curves.append(Curve(x=line.x, y=line.y, colour=colours[other], name=f"group {other}", dash=dash))  # type: ignore[arg-type]
+    edges = np.concatenate([main.model.axes.detx.value, main.model.axes.dety.value])
+    values = [each.y for each in (*series, *curves)]
+    texts = f"Rate in strips of {2 * STRIP:g}°, {energies}", "DETX or DETY / deg", RATE_LABEL
+    return Graph(
+        *texts, tuple(series), (float(edges.min()), float(edges.max())), axis_range(*values, zero=True), curves=tuple(curves)
+    )
+
+
+def profile_graph(model: BackgroundModel, bins: Sequence[int]) -> Graph:
+    """Draw the mean rate against the offset in energy bins."""
     profiles, several = [radial_profile(model, where) for where in bins], len(bins) > 1
     edges = profiles[0].edges
-    centres = (edges[1:] + edges[:-1]) / 2
     series: list[Series] = []
     for where, profile, colour in zip(bins, profiles, line_colours(len(bins)), strict=True):
-        rate, extrapolated = mask_nonpositive(profile.rate), bool(model.extrapolated[where])
-        measured = np.where(extrapolated, np.nan, rate)
-        errors = measured - profile.error, measured + profile.error
         name = energy_label(model.axes, where) if several else ""
-        grey = f"{name}, extrapolated".removeprefix(", ") if extrapolated else ""
-        series.append(Series(grey, centres, np.where(extrapolated, rate, np.nan), "points", _EXTRAPOLATED))
-        series.append(Series("" if extrapolated else name, centres, measured, "line", colour, *errors, edges))
-    band = None
-    if position is not None:
-        iy, ix = position
-        offset = float(np.hypot(model.axes.detx_centers[ix].value, model.axes.dety_centers[iy].value))
-        ring = float(edges[min(int(offset / RING_WIDTH), len(centres) - 1)])
-        band = ring, ring + RING_WIDTH
+        series += _measured_or_extrapolated(profile, name, colour, extrapolated=bool(model.extrapolated[where]))
     title = "Rate against offset" + ("" if several else f", {energy_label(model.axes, bins[0])}")
     ranges = (0.0, float(edges[-1])), axis_range(*(each.y for each in series), log=True)
     legend: Legend = "below" if several else "inside"
-    return Graph(title, "offset / deg", RATE_LABEL, tuple(series), *ranges, y_log=True, band=band, legend=legend)
+    return Graph(title, "offset / deg", RATE_LABEL, tuple(series), *ranges, y_log=True, legend=legend)
+
+
+def limits_of(part: BackgroundModel, state: ModelState) -> Range:
+    """Choose limits of the colours of the image of one energy bin."""
+    return choose_limits(quantity_of(part, state.quantity)[0], state.stretch, state.percentile)

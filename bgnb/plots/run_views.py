@@ -17,7 +17,7 @@ from bgnb.plots.colours import GREY, LINES, SELECTED
 from bgnb.plots.labels import format_count, format_number
 from bgnb.plots.pointing_map import pointing_map, to_plane
 from bgnb.plots.run_set import ABSCISSAE, QUANTITIES, SOURCES, RunSet
-from bgnb.plots.view import Curve, Graph, Panel, Series, View, axis_range, histogram
+from bgnb.plots.view import Curve, Graph, Panel, Range, Series, View, axis_range, histogram
 
 _KEPT, _SKIPPED, _STANDS_OUT = LINES[0], "#999999", LINES[1]
 #: Values that give groups their colours: label and unit.
@@ -232,11 +232,23 @@ def _values_graph(runs: RunSet, state: RunsState, selected: Bools, marked: Mappi
     if (runs.kept & np.isfinite(values)).any():
         median = np.full(2, np.nanmedian(values[runs.kept]))
         curves = (Curve(x=np.array(x_range), y=median, colour=GREY, name="median", dash="dashed"),)
-    named = np.flatnonzero(stand_out & np.isfinite(x) & np.isfinite(values))[:_MAX_NAMED].tolist()
-    step = 0.012 * (x_range[1] - x_range[0])
-    texts = tuple((float(x[row]) + step, float(values[row]), str(runs.obs_ids[row])) for row in named)
+    named = np.flatnonzero(stand_out & np.isfinite(x) & np.isfinite(values)).tolist()
+    texts = _place_names([(float(x[row]), float(values[row]), str(runs.obs_ids[row])) for row in named], x_range, y_range)
     title = f"{state.y.capitalize()} against {state.x}"
     return Graph(title, x_label, QUANTITIES[state.y], points, x_range, y_range, texts=texts, legend="below", curves=curves)
+
+
+def _place_names(names: list[tuple[float, float, str]], x_range: Range, y_range: Range) -> tuple[tuple[float, float, str], ...]:
+    """Move names beside their points, and omit those that would overlap another one."""
+    (x_low, x_high), (y_low, y_high) = x_range, y_range
+    width, height, letter = x_high - x_low, y_high - y_low, 0.02
+    placed: list[tuple[float, float, str]] = []
+    for x, y, name in names:
+        length = letter * len(name) * width
+        left = x + 0.015 * width if x + length < x_high else x - length
+        if all(abs(left - other[0]) > length or abs(y - other[1]) > 0.06 * height for other in placed):
+            placed.append((left, y, name))
+    return tuple(placed[:_MAX_NAMED])
 
 
 def _histogram(runs: RunSet, state: RunsState, panel: str, selected: Bools) -> Graph:

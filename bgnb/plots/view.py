@@ -97,6 +97,8 @@ class Image:
         Outlines of marked bins and regions, and contours.
     link : str
         Images with the same name are moved and enlarged together; empty for none.
+    selects : bool
+        Dragging selects a region, instead of moving the image.
     """
 
     title: str
@@ -109,6 +111,7 @@ class Image:
     colours: Colours
     curves: tuple[Curve, ...] = ()
     link: str = ""
+    selects: bool = False
 
     @property
     def pixels(self) -> NDArray[Any]:

@@ -18,9 +18,10 @@ from bgnb.cubes.cube import CubeAxes
 from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import plain, write_report
-from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph, rate_limits
-from bgnb.plots.cube_state import Position, energy_bin, energy_bins, energy_of, through_energies
+from bgnb.plots.comparison_views import ComparisonState, ShownComparison, comparison_view, planes_graph, rate_limits
+from bgnb.plots.cube_state import Position, energy_bin, energy_bins, energy_edges, energy_of, through_energies
 from bgnb.plots.figures import plot_comparison
+from bgnb.plots.labels import energy_label
 
 
 @dataclass(frozen=True)
@@ -255,12 +256,13 @@ def comparison_page(
     state = ComparisonState(group_id=group_id, normalise=comparison.normalise)
     if bins := energy_bins(axes, energies):
         state = replace(state, energy=energy_of(axes, bins[0]))
-    frames, views = through_energies(axes, state), []
-    for _, each in frames:
-        view = comparison_view(comparison, each, labels, group, rate_limits(comparison, each), positions)
-        planes = planes_graph(comparison, labels, each.energy)
-        views.append(replace(view, panels={**view.panels, "planes": planes}))
-    return to_html([label for label, _ in frames], views, energy_bin(axes, state.energy))
+    views = {}
+    for label, each in through_energies(axes, state).items():
+        shown = ShownComparison(whole=comparison, part=comparison.in_energies(*energy_edges(axes, each.energy)))
+        limits = rate_limits(shown.part, each.stretch, each.percentile)
+        view = comparison_view({group_id: shown}, each, labels, group, limits, positions)
+        views["", label] = replace(view, panels={**view.panels, "planes": planes_graph(comparison, labels, each.energy[0])})
+    return to_html(views, ("", energy_label(axes, energy_bin(axes, state.energy[0]))))
 
 
 def group_numbers(

@@ -8,7 +8,7 @@ import numpy as np
 
 from bgnb.plots.colours import GREY, LINES
 from bgnb.plots.labels import format_count
-from bgnb.plots.png import Picture, new_figure, picture_of
+from bgnb.plots.static import Picture, new_figure, picture_of
 from bgnb.validation.result import KINDS, PROFILES, Validation
 
 _LABELS = {

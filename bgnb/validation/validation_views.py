@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from bgnb._util.arrays import Bools, Floats
-from bgnb._util.checks import checked_choice, finite_number
+from bgnb._util.checks import checked_choice, checked_obs_ids, finite_number
 from bgnb._util.errors import BgnbError
 from bgnb.observations.groups import ObservationGroups
 from bgnb.plots.colours import GREY, LINES, SELECTED, Colours, choose_limits
@@ -86,23 +86,16 @@ class ValidationState:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             object.__setattr__(self, name, checked_choice(name, getattr(self, name), choices))
-        object.__setattr__(self, "selected", _checked_obs_ids(self.selected))
+        object.__setattr__(self, "selected", checked_obs_ids("selected", self.selected))
         if self.energy is not None:
             object.__setattr__(self, "energy", _checked_range(self.energy))
 
 
-def _checked_obs_ids(selected: Any) -> tuple[int, ...]:
-    try:
-        if isinstance(selected, str):  # its digits would be taken for OBS_IDs
-            raise TypeError
-        return tuple(sorted(set(map(int, selected))))
-    except (TypeError, ValueError):
-        raise BgnbError("invalid-argument", f"selected must be a list of OBS_IDs, got {selected!r}") from None
-
-
 def _checked_range(energy: Any) -> EnergyRange:
     try:
-        low, high = () if isinstance(energy, str) else energy
+        if isinstance(energy, str):
+            raise TypeError
+        low, high = energy
     except (TypeError, ValueError):
         wanted = "a pair of the lowest and the highest energy, such as (1, 5) in TeV"
         raise BgnbError("invalid-argument", f"energy must be {wanted}, got {energy!r}") from None
@@ -259,15 +252,16 @@ def _run_graph(shown: _Shown) -> Graph:
     for name, mask, colour in kinds:
         mask = mask & runs.known
         errors, rows = runs.error[mask], np.flatnonzero(mask).tolist()
-        ends = {"low": y[mask] - errors, "high": y[mask] + errors}
-        label = name if mask.any() else ""
-        series.append(Series(label, x[mask], y[mask], "points", colour, **ends, details=_run_details(shown, rows)))
+        label, details = name if mask.any() else "", _run_details(shown, rows)
+        series.append(Series(label, x[mask], y[mask], "points", colour, y[mask] - errors, y[mask] + errors, details=details))
     ends = axis_range(x)
     curves = [Curve(x=np.array(ends), y=np.ones(2), colour=GREY)]
     if math.isfinite(runs.median):
         curves.append(Curve(x=np.array(ends), y=np.full(2, runs.median), colour=GREY, dash="dashed", name="median"))
     step = 0.015 * (ends[1] - ends[0])
-    texts = tuple((float(x[i]) + step, float(y[i]), str(shown.counts.obs_ids[i])) for i in np.flatnonzero(runs.stand_out))
+    texts = tuple(
+        (float(x[i]) + step, float(y[i]), str(shown.counts.obs_ids[i])) for i in np.flatnonzero(runs.stand_out).tolist()
+    )
     label = {"OBS_ID": "OBS_ID", "altitude": "altitude / deg", "azimuth": "azimuth / deg"}[state.x]
     titles = f"Runs, {shown.which_energies}", label, "observed / predicted, no free norm"
     y_range = axis_range(y - runs.error, y + runs.error, np.ones(1))
@@ -309,9 +303,9 @@ def _residual_range(series: Iterable[Series]) -> Range:
     """Choose the ends of an axis of residuals, in which points with large errors need not lie."""
     ends = []
     for points in series:
-        low, high = points.error_ends
-        precise = high - low < 1
-        ends += [low[precise], high[precise]]
+        lower, upper = points.error_ends
+        precise = upper - lower < 1
+        ends += [lower[precise], upper[precise]]
     low, high = axis_range(*ends, np.array([-0.02, 0.02]))
     return max(low, -1.1), high
 

@@ -1,0 +1,309 @@
+"""Static plots as PNG, PDF and SVG, drawn with Matplotlib."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgnb._util.checks import finite_number
+from bgnb._util.errors import BgnbError
+from bgnb.files.output_directory import write_file
+from bgnb.plots.colours import GREY, NO_VALUE, SELECTED, Colours, choose_ticks, palette
+from bgnb.plots.labels import axis_power, format_ticks, with_power
+from bgnb.plots.view import Curve, Graph, Image, Panel, Polygon, Range, Series, View
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Format and marker size (pixels) of each style of series.
+_STYLES = {"line": ("o-", 4.0), "dotted": ("--", 0.0), "points": ("o", 6.0), "dots": ("o", 2.0)}
+_DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
+#: Number of named curves that the legend of a panel shows at most.
+_MAX_CURVES = 8
+#: Width of a panel over the font size: minimum, minimum beside others, and by default.
+_MIN_WIDTH, _MIN_WIDTH_IN_ROW, _DEFAULT_WIDTH = 14, 20, 33
+#: Maximum width of a page, inches.
+_MAX_PAGE = 60
+#: Text remains text, which programs for graphics can edit, and nothing depends on the date or on the settings of the user.
+_SETTINGS = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "bgnb", "text.parse_math": False}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG image that notebooks display.
+
+    Parameters
+    ----------
+    png : bytes
+        Content of the PNG file.
+    """
+
+    png: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def save(self, path: str | Path) -> None:
+        """Write the image to a file."""
+        write_file(Path(path), self.png)
+
+
+def new_figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, Any]:
+    """Make a figure with an array of axes; sizes are in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def picture_of(figure: Figure) -> Picture:
+    """Convert a figure to PNG."""
+    return Picture(_save(figure, "png", dpi=90, metadata={"Software": None}))
+
+
+def to_png(view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None) -> bytes:
+    """Draw a view as PNG, up to three panels in a row; only the title if it has no panels.
+
+    Parameters
+    ----------
+    view : `View`
+        The view.
+    width : float, optional
+        Width of the picture, inches, with 300 pixels per inch; by default 4.6 inches per panel in a row, with 90.
+    font_size : float
+        Size of the labels, points, 3 to 40. Other texts, lines and points have sizes in proportion.
+    panels : sequence of str, optional
+        Names of the panels to draw, in their order; by default all.
+
+    Returns
+    -------
+    bytes
+        Content of the file, identical for identical views.
+
+    Raises
+    ------
+    BgnbError
+        If a panel does not exist, the font size is out of range, or a panel would be narrower than 14 times the font size.
+    """
+    figure = _draw(view, width, font_size, panels)
+    return _save(figure, "png", dpi=90 if width is None else 300, metadata={"Software": None})
+
+
+def to_pdf(view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None) -> bytes:
+    """Draw a view as PDF, with embedded fonts; see `to_png`."""
+    metadata = {"Title": view.title, "Creator": None, "Producer": None, "CreationDate": None}
+    return _save(_draw(view, width, font_size, panels), "pdf", dpi=300, metadata=metadata)
+
+
+def to_svg(view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None) -> bytes:
+    """Draw a view as SVG, with texts that can be edited; see `to_png`."""
+    metadata = {"Title": view.title, "Description": view.summary, "Creator": None, "Date": None}
+    return _save(_draw(view, width, font_size, panels), "svg", dpi=300, metadata=metadata)
+
+
+def _save(figure: Figure, kind: str, **options: Any) -> bytes:
+    from matplotlib import style
+
+    buffer = BytesIO()
+    with style.context(["default", _SETTINGS]):
+        figure.savefig(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Sizes in a figure: its width (inches), font size (points) and panels in a row."""
+
+    width: float
+    font: float
+    columns: int
+
+    @property
+    def panel(self) -> float:
+        """Width of a panel over the font size."""
+        return 72 * self.width / self.columns / self.font
+
+    @property
+    def pixel(self) -> float:
+        """Size of a pixel of the screen (points), for lines and markers."""
+        return 0.075 * self.font
+
+    @property
+    def small(self) -> float:
+        """Size of the texts in the legend and in the plot (points); those at ticks are between it and the labels."""
+        return 0.8 * self.font
+
+    def wrap(self, text: str, width: float = 1.0) -> str:
+        """Wrap a text to a width in panels; a leading underscore does not hide it from the legend."""
+        text = "\n".join(fill(line, max(12, int(1.5 * width * self.panel))) for line in text.splitlines())
+        return f" {text}" if text.startswith("_") else text
+
+
+def _choose_sizes(n_panels: int, width: float | None, font_size: float) -> _Sizes:
+    font_size = finite_number("font_size", font_size)
+    if not 3 <= font_size <= 40:
+        raise BgnbError("invalid-argument", f"font_size must be 3 to 40 (points), got {font_size:g}")
+    columns = min(3, n_panels) or 1
+    if width is None:
+        panel = (1.0 if columns == 3 else 1.25) * _DEFAULT_WIDTH * font_size / 72
+        return _Sizes(panel * columns, font_size, columns)
+    width, minimum = finite_number("width", width), _MIN_WIDTH * font_size / 72
+    if not minimum <= width <= _MAX_PAGE:
+        message = f"width must be {minimum:.2g} to {_MAX_PAGE} (inches) with a font size of {font_size:g}, got {width:g}"
+        raise BgnbError("invalid-argument", message)
+    fitting = int(72 * width / font_size / _MIN_WIDTH_IN_ROW) or 1
+    return _Sizes(width, font_size, min(columns, fitting))
+
+
+def _choose_panels(view: View, names: Sequence[str] | None) -> list[Panel]:
+    if names is None:
+        return list(view.panels.values())
+    if isinstance(names, str) or not names:
+        raise BgnbError("invalid-argument", f"panels must be a list of at least one name, got {names!r}")
+    for name in names:
+        if name not in view.panels:
+            raise BgnbError("unknown-choice", f"unknown panel '{name}': use some of {', '.join(view.panels)}")
+    return [view.panels[name] for name in names]
+
+
+def _draw(view: View, width: float | None, font_size: float, names: Sequence[str] | None) -> Figure:
+    from matplotlib import style
+
+    panels = _choose_panels(view, names)
+    sizes = _choose_sizes(len(panels), width, font_size)
+    rows = math.ceil(len(panels) / sizes.columns) or 1
+    with style.context(["default", _SETTINGS]):
+        figure, grid = new_figure(sizes.width, 0.89 * sizes.width / sizes.columns * rows, rows, sizes.columns)
+        figure.get_layout_engine().set(w_pad=0.4 * sizes.font / 72, h_pad=0.4 * sizes.font / 72)
+        if view.title:
+            figure.suptitle(sizes.wrap(view.title, 0.8 * sizes.columns), fontsize=1.2 * sizes.font)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            _draw_panel(axes, panel, sizes)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+    return figure
+
+
+def _draw_panel(axes: Any, panel: Panel, sizes: _Sizes) -> None:
+    axes.set_title(sizes.wrap(panel.title), fontsize=sizes.font)
+    axes.tick_params(labelsize=0.9 * sizes.font, width=sizes.pixel, length=4 * sizes.pixel, pad=4 * sizes.pixel)
+    axes.tick_params(which="minor", width=0.7 * sizes.pixel, length=2 * sizes.pixel)
+    for spine in axes.spines.values():
+        spine.set_linewidth(sizes.pixel)
+    if isinstance(panel, Image):
+        _draw_image(axes, panel, sizes)
+    else:
+        _draw_graph(axes, panel, sizes)
+    _draw_curves(axes, panel.curves, sizes)
+    if labels := axes.get_legend_handles_labels()[1]:
+        where: dict[str, Any] = {"loc": "best", "edgecolor": "none", "framealpha": 0.7}
+        if isinstance(panel, Graph) and panel.legend == "below":  # the distance is in units of the font size
+            where = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 0.5 if panel.is_map else 4.5}
+            where |= {"frameon": False, "ncols": min(3, math.ceil(len(labels) / 4))}
+        axes.legend(fontsize=sizes.small, **where)
+
+
+def _draw_image(axes: Any, image: Image, sizes: _Sizes) -> None:
+    from matplotlib.colors import ListedColormap
+
+    ends = image.x_edges[[0, -1]], image.y_edges[[0, -1]]
+    axes.imshow(
+        image.colours.codes(image.pixels), origin="lower", interpolation="nearest", extent=(*ends[0], *ends[1]),
+        cmap=ListedColormap([*palette(image.colours.palette), GREY]), vmin=-0.5, vmax=NO_VALUE + 0.5,
+    )  # fmt: skip
+    for side, label, (low, high) in zip("xy", (image.x_label, image.y_label), ends, strict=True):
+        _draw_axis(axes, side, label, (low, high), False, sizes)
+    _draw_colour_bar(axes, image.colours, image.unit, sizes)
+
+
+def _draw_colour_bar(axes: Any, colours: Colours, unit: str, sizes: _Sizes) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    scale = ScalarMappable(Normalize(-0.5, NO_VALUE - 0.5), ListedColormap(list(palette(colours.palette))))
+    bar = axes.figure.colorbar(scale, cax=axes.inset_axes((1.03, 0, 0.05, 1)))
+    bar.set_label(sizes.wrap(with_power(unit, colours.power)), fontsize=sizes.font)
+    codes, labels = zip(*colours.ticks(), strict=True)
+    bar.set_ticks(codes, labels=labels)
+    bar.ax.tick_params(labelsize=0.9 * sizes.font, width=sizes.pixel, length=4 * sizes.pixel, pad=4 * sizes.pixel)
+    bar.outline.set_linewidth(sizes.pixel)
+    bar.minorticks_off()
+
+
+def _draw_graph(axes: Any, graph: Graph, sizes: _Sizes) -> None:
+    if graph.is_map:
+        axes.set(xlim=graph.x_range, ylim=graph.y_range, aspect="equal")
+        axes.set_axis_off()
+    else:
+        _draw_axis(axes, "x", graph.x_label, graph.x_range, graph.x_log, sizes)
+        _draw_axis(axes, "y", graph.y_label, graph.y_range, graph.y_log, sizes)
+    if graph.colours is not None:
+        _draw_polygons(axes, graph.polygons, graph.colours, sizes)
+        _draw_colour_bar(axes, graph.colours, graph.unit, sizes)
+    if graph.band is not None:
+        axes.axvspan(*graph.band, color=SELECTED, alpha=0.2, lw=0)
+    for series in graph.series:
+        _draw_series(axes, series, graph, sizes)
+    box = {"facecolor": "white", "alpha": 0.6, "linewidth": 0, "pad": sizes.pixel} if graph.polygons else None
+    for x, y, text in graph.texts:
+        axes.text(x, y, sizes.wrap(text), fontsize=sizes.small, color="#555555", va="center", clip_on=True, bbox=box)
+
+
+def _draw_axis(axes: Any, side: str, label: str, ends: Range, log: bool, sizes: _Sizes) -> None:
+    """Draw an axis with few, round ticks and its label, which has their common power of ten."""
+    axes.set(**{f"{side}scale": "log" if log else "linear", f"{side}lim": ends})
+    power = 0 if log else axis_power(*ends)
+    values = choose_ticks(min(ends), max(ends), log=log, number=7 if sizes.panel > 25 else 5)
+    axis = axes.xaxis if side == "x" else axes.yaxis
+    axis.set_ticks(values, labels=format_ticks(values, power, log=log))
+    axis.set_tick_params(which="minor", label1On=False)
+    axis.set_label_text(sizes.wrap(with_power(label, power)), fontsize=sizes.font)
+
+
+def _draw_polygons(axes: Any, polygons: Sequence[Polygon], colours: Colours, sizes: _Sizes) -> None:
+    from matplotlib.collections import PolyCollection
+
+    known = [*palette(colours.palette), GREY]
+    corners = [np.column_stack([polygon.x, polygon.y]) for polygon in polygons]
+    fills = [known[code] for code in colours.codes([polygon.value for polygon in polygons])]
+    marked = [number for number, polygon in enumerate(polygons) if polygon.marked]
+    axes.add_collection(PolyCollection(corners, facecolors=fills, edgecolors="white", linewidths=0.5 * sizes.pixel, zorder=0.5))
+    outlines = [corners[number] for number in marked]
+    axes.add_collection(
+        PolyCollection(outlines, facecolors="none", edgecolors=SELECTED, linewidths=2 * sizes.pixel, zorder=0.6)
+    )
+
+
+def _draw_curves(axes: Any, curves: Sequence[Curve], sizes: _Sizes) -> None:
+    few = sum(bool(curve.name) for curve in curves) <= _MAX_CURVES
+    for curve in curves:
+        label = sizes.wrap(curve.name, 0.9) if few and curve.name else None
+        line = _DASHES[curve.dash], curve.width * sizes.pixel
+        axes.plot(curve.x, curve.y, line[0], lw=line[1], color=curve.colour, label=label)
+
+
+def _draw_series(axes: Any, series: Series, graph: Graph, sizes: _Sizes) -> None:
+    label, colour, pixel = sizes.wrap(series.name, 0.9) or None, series.colour, sizes.pixel
+    if series.style == "bars":
+        _draw_bars(axes, series, graph.clip_low(np.zeros_like(series.y)), series.y, alpha=0.8, label=label)
+        return
+    if series.low is not None and series.high is not None:
+        low = graph.clip_low(series.low)
+        if series.edges is not None and series.style in ("line", "dotted"):
+            _draw_bars(axes, series, low, series.high, alpha=0.25, lw=0)
+        else:
+            axes.vlines(series.x, low, series.high, color=colour, lw=1.3 * pixel)
+    style, size = _STYLES[series.style]
+    axes.plot(series.x, series.y, style, ms=size * pixel, lw=1.6 * pixel, color=colour, label=label)
+
+
+def _draw_bars(axes: Any, series: Series, low: Any, high: Any, **options: Any) -> None:
+    assert series.edges is not None
+    axes.bar(series.edges[:-1], high - low, np.diff(series.edges), low, align="edge", color=series.colour, **options)
