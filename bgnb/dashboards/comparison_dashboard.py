@@ -45,11 +45,11 @@ class ComparisonDashboard(CubeDashboard):
         self._compared = lru_cache(_KEPT)(
             lambda group_id, normalise: compare(first.read(group_id), second.read(group_id), normalise)
         )
-        self._parts = lru_cache(64)(lambda group_id, normalise, edges: self._compared(group_id, normalise).in_energies(*edges))
+        self._parts = lru_cache(64)(
+            lambda group_id, normalise, edges: self._compared(group_id, normalise).in_energies(*edges)
+        )
         self._all_limits = lru_cache(64)(
-            lambda group_id, normalise, stretch, percentile: rate_limits(
-                self._compared(group_id, normalise), stretch, percentile
-            )
+            lambda group_id, normalise, stretch, percentile: rate_limits(self._compared(group_id, normalise), stretch, percentile)
         )
         arguments = [repr(str(models.path)) for models in (first, second)]
         if labels != checked_labels(None, first.path, second.path):

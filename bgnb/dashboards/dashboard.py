@@ -382,9 +382,7 @@ class Dashboard(widgets.VBox):
     def _save(self, suffix: str) -> None:
         def save() -> None:
             path = _unused_path(f"{self.file_name}.{suffix}")
-            options = (
-                {"width": self.paper[0].value, "font_size": self.paper[1].value} if suffix in ("png", "pdf", "svg") else {}
-            )
+            options = {"width": self.paper[0].value, "font_size": self.paper[1].value} if suffix in ("png", "pdf", "svg") else {}
             getattr(self, f"save_{suffix}")(path, **options)
             self._say(f"Saved {path.resolve()}")
 

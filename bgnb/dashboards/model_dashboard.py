@@ -119,9 +119,7 @@ class ModelDashboard(CubeDashboard):
         spline = self._spline
         assert spline is not None
         return lru_cache(2)(
-            lambda azimuth: np.array(
-                [spline.rate_at(90 - zenith, azimuth).quantity.value for zenith in self._zeniths], np.float32
-            )
+            lambda azimuth: np.array([spline.rate_at(90 - zenith, azimuth).quantity.value for zenith in self._zeniths], np.float32)
         )
 
     def act(self, action: Action) -> None:
@@ -141,9 +139,7 @@ class ModelDashboard(CubeDashboard):
         frames = {}
         for group_id, label in self._groups.items():
             state = replace(self.state, group_id=group_id)
-            frames |= {
-                (f"group {label}", energies): each for energies, each in through_energies(self.axes_of(state), state).items()
-            }
+            frames |= {(f"group {label}", energies): each for energies, each in through_energies(self.axes_of(state), state).items()}
         return frames
 
 

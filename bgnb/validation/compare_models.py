@@ -265,6 +265,7 @@ def comparison_page(
     return to_html(views, ("", energy_label(axes, energy_bin(axes, state.energy[0]))))
 
 
+
 def group_numbers(
     group_id: int, comparison: Comparison, energies: Sequence[u.Quantity], positions: Sequence[Position]
 ) -> dict[str, Any]:
