@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Literal
+from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -199,7 +199,7 @@ class ComparedCounts:
         grid = validation.grid
         ring = np.clip(np.searchsorted(grid.offset_edges, grid.offset, side="right") - 1, 0, len(grid.offset_edges) - 2)
         self._rings = (ring.ravel()[:, None] == np.arange(len(grid.offset_edges) - 1)).astype(float)
-        self._goodness = lru_cache(2)(self._compute_goodness)
+        self._goodness = {norm: self._compute_goodness(norm) for norm in get_args(Norm)}
 
     @property
     def edges(self) -> Floats:
@@ -257,7 +257,7 @@ class ComparedCounts:
 
     def significances(self, runs: Bools, energies: slice, norm: Norm) -> Floats:
         """Return the significance of all bins, of energy and the field of view, of each run."""
-        values = self._goodness(norm)[0][runs, energies]
+        values = self._goodness[norm][0][runs, energies]
         return values[np.isfinite(values)]
 
     def _norms(self, runs: Bools, energies: slice) -> Floats:
@@ -268,7 +268,7 @@ class ComparedCounts:
 
     def _deviances(self, runs: Bools, energies: slice, norm: Norm) -> tuple[Floats, Floats, Floats]:
         """Sum the deviance of each run, its expectation, and its variance."""
-        total, mean, variance = self._goodness(norm)[1][:, runs, energies].sum(axis=2)
+        total, mean, variance = self._goodness[norm][1][:, runs, energies].sum(axis=2)
         return total, mean - self._norms(runs, energies) * (norm == "free"), variance
 
     def run_deviances(self, runs: Bools, energies: slice, norm: Norm) -> tuple[Floats, Floats, Floats]:

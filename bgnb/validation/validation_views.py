@@ -44,7 +44,7 @@ _SAME_ENERGY = 1e-4
 # Significance of the first and the last colour, and ends of the distribution.
 _LIMIT = 5.0
 # Radius of the point of a run, relative to that of the map of pointings.
-_POINT = 0.035
+_POINT = 0.045
 # Number of runs, energies and offsets with the largest deviations in the summary.
 _N_WORST = 3
 # Standard deviations of further deviations in the summary.
@@ -257,13 +257,13 @@ def _run_graph(shown: _Shown) -> Graph:
     ends = axis_range(x)
     curves = [Curve(x=np.array(ends), y=np.ones(2), colour=GREY)]
     if math.isfinite(runs.median):
-        curves.append(Curve(x=np.array(ends), y=np.full(2, runs.median), colour=GREY, dash="dashed", name="median"))
+        curves.append(Curve(x=np.array(ends), y=np.full(2, runs.median), colour=GREY, dash="dashed"))
     step = 0.015 * (ends[1] - ends[0])
     texts = tuple(
         (float(x[i]) + step, float(y[i]), str(shown.counts.obs_ids[i])) for i in np.flatnonzero(runs.stand_out).tolist()
     )
     label = {"OBS_ID": "OBS_ID", "altitude": "altitude / deg", "azimuth": "azimuth / deg"}[state.x]
-    titles = f"Runs, {shown.which_energies}", label, "observed / predicted, no free norm"
+    titles = f"Runs, no free norm, {shown.which_energies}", label, "observed / predicted"
     y_range = axis_range(y - runs.error, y + runs.error, np.ones(1))
     return Graph(*titles, tuple(series), ends, y_range, texts=texts, curves=tuple(curves), legend="below")
 
@@ -275,12 +275,12 @@ def _residual_graph(shown: _Shown, name: str, chosen: Residuals, every: Residual
     centres, widths = (scaled[1:] + scaled[:-1]) / 2, np.diff(scaled)
     series = []
     for label, residuals, colour, shift in (
-        ("all runs", every, _ALL, -0.1 * shown.is_part),
+        ("all runs" if shown.is_part else "", every, _ALL, -0.1 * shown.is_part),
         (shown.which_runs if shown.is_part else "", chosen, _CHOSEN, 0.1),
     ):
         at = centres + shift * widths
         x = np.exp(at) if log else at
-        mask = np.full(len(x), bool(label))
+        mask = np.full(len(x), residuals is every or shown.is_part)
         details = {
             name: [f"{low:.3g} to {high:.3g} {unit}" for low, high in pairwise(edges)],
             "observed": [f"{value:.0f}" for value in residuals.counts],
@@ -290,12 +290,12 @@ def _residual_graph(shown: _Shown, name: str, chosen: Residuals, every: Residual
             ],
         }
         y, error = residuals.residual[mask], residuals.error[mask]
-        details = {key: values if label else [] for key, values in details.items()}
+        details = {key: values if mask.all() else [] for key, values in details.items()}
         series.append(Series(label, x[mask], y, "points", colour, y - error, y + error, details=details))
     ends = float(edges[0]), float(edges[-1])
     zero = Curve(x=np.array(ends), y=np.zeros(2), colour=GREY)
-    at_energies = "" if name == "energy" else f", {shown.which_energies}"
-    titles = f"{name.capitalize()}{at_energies}", f"{name} / {unit}", f"observed / predicted − 1, {shown.scaled}"
+    title = f"Energy, {shown.scaled}" if name == "energy" else f"Offset, {shown.which_energies}"
+    titles = title, f"{name} / {unit}", "observed / predicted − 1"
     return Graph(*titles, tuple(series), ends, _residual_range(series), x_log=log, curves=(zero,), legend="below")
 
 
@@ -344,14 +344,14 @@ def _distribution(shown: _Shown) -> Graph:
     of_map = f"{field.size} bins of the map"
     curves = (
         Curve(x=np.repeat(coarse, 2)[1:-1], y=np.repeat(outline, 2), colour=_MARKED, name=of_map, width=2),
-        Curve(x=line, y=stats.norm.pdf(line), colour="#333333", name="expected", dash="dashed", width=1.5),
+        Curve(x=line, y=stats.norm.pdf(line), colour="#333333", name="normal", dash="dashed", width=1.5),
     )
     centres = (edges[1:] + edges[:-1]) / 2
-    series = Series(f"{good.n_bins} bins of the runs", centres, bars, "bars", _ALL, edges=edges)
-    title = f"Significance: mean {format_number(good.mean)}, width {_with_error(good.width, good.width_error)}"
+    series = Series(f"{good.n_bins} bins of runs", centres, bars, "bars", _ALL, edges=edges)
+    title = f"Significance: mean {_signed(good.mean)}, width {good.width:.3f} ± {good.width_error:.3f}"
     heights = axis_range(bars, outline, np.array([0.4]), zero=True)
     titles = title, "significance / standard deviations", "fraction per standard deviation"
-    return Graph(*titles, (series,), (-_LIMIT, _LIMIT), heights, curves=curves, legend="below")
+    return Graph(*titles, (series,), (-_LIMIT, _LIMIT), heights, curves=curves)
 
 
 def _density(values: Floats, edges: Floats) -> Floats:
@@ -364,13 +364,18 @@ def _pointing_map(shown: _Shown) -> Graph:
     runs, (x, y) = shown.runs, run_positions(shown.counts, shown.state, "pointings")
     radius = zenith_limit(ObservationGroups(), (), (Series("", x, y),))
     grid, texts = graticule(radius)
-    angles = np.arange(0, 360, 30) * np.pi / 180
+    angles = np.arange(0, 390, 30) * np.pi / 180
     circle = _POINT * radius * np.cos(angles), _POINT * radius * np.sin(angles)
+    outlines = [
+        np.append(at[:, None] + part, np.full((len(at), 1), np.nan), axis=1).ravel()
+        for at, part in zip((x, y), circle, strict=True)
+    ]
+    grid.append(Curve(x=outlines[0], y=outlines[1], colour="#666666", width=0.7))
     details, chosen = _run_details(shown, range(len(x))), shown.mask & shown.is_part
     polygons = tuple(
         Polygon(
-            x=x[i] + circle[0],
-            y=y[i] + circle[1],
+            x=x[i] + circle[0][:-1],
+            y=y[i] + circle[1][:-1],
             value=float(runs.ratio[i]),
             marked=bool(chosen[i]),
             details={key: values[i] for key, values in details.items()},
@@ -380,8 +385,8 @@ def _pointing_map(shown: _Shown) -> Graph:
     colours = Colours("diverging", "log", *choose_limits(runs.ratio, "log", 100, 1.0), 1.0)
     end = 1.13 * radius
     return Graph(
-        "Pointings", X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts), curves=tuple(grid),
-        polygons=polygons, colours=colours, unit="observed / predicted", is_map=True,
+        f"Pointings, {shown.which_energies}", X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts),
+        curves=tuple(grid), polygons=polygons, colours=colours, unit="observed / predicted", is_map=True,
     )  # fmt: skip
 
 
@@ -415,8 +420,8 @@ def _summary(shown: _Shown) -> list[str]:
 def _describe_goodness(shown: _Shown) -> str:
     good = shown.goodness
     deviation = f"deviance / expectation {_with_error(good.ratio, good.ratio_error)}"
-    width = f"mean {format_number(good.mean, 2)}, width {_with_error(good.width, good.width_error)}"
-    expected = f"expected {format_number(good.expected_width, 4)}"
+    width = f"mean {_signed(good.mean)}, width {good.width:.3f}"
+    expected = f"expected {good.expected_width:.3f} ± {good.width_error:.3f}"
     return f"{shown.scaled.capitalize()}: {deviation}; significance of {good.n_bins} bins: {width} ({expected})."
 
 
