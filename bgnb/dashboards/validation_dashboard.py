@@ -107,7 +107,7 @@ class ValidationDashboard(Dashboard):
 
     def controls(self) -> dict[str, Control]:
         slider = widgets.SelectionRangeSlider(
-            options=[(f"{edge:.3g} TeV", edge) for edge in self._edges], description="energy",
+            options=[(f"{edge:.3g}", edge) for edge in self._edges], description="energy / TeV",
             style={"description_width": "initial"}, layout={"width": "auto", "flex": "1 1 200px", "min_width": "200px"},
         )  # fmt: skip
         labels = {"norm": "norm of each run", "show": "show", "x": "runs against"}

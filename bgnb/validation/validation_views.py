@@ -348,7 +348,7 @@ def _distribution(shown: _Shown) -> Graph:
     )
     centres = (edges[1:] + edges[:-1]) / 2
     series = Series(f"{good.n_bins} bins of runs", centres, bars, "bars", _ALL, edges=edges)
-    title = f"Significance: mean {_signed(good.mean)}, width {good.width:.3f} ± {good.width_error:.3f}"
+    title = f"Mean {_signed(good.mean)}, width {good.width:.3f} ± {good.width_error:.3f}"
     heights = axis_range(bars, outline, np.array([0.4]), zero=True)
     titles = title, "significance / standard deviations", "fraction per standard deviation"
     return Graph(*titles, (series,), (-_LIMIT, _LIMIT), heights, curves=curves)
@@ -385,7 +385,7 @@ def _pointing_map(shown: _Shown) -> Graph:
     colours = Colours("diverging", "log", *choose_limits(runs.ratio, "log", 100, 1.0), 1.0)
     end = 1.13 * radius
     return Graph(
-        f"Pointings, {shown.which_energies}", X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts),
+        "Pointings", X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts),
         curves=tuple(grid), polygons=polygons, colours=colours, unit="observed / predicted", is_map=True,
     )  # fmt: skip
 
