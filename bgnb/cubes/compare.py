@@ -11,13 +11,15 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import Floats, quotient
+from bgnb._util.arrays import Bools, Floats, quotient
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.energy_range import in_energies
 from bgnb.cubes.event_cuts import RunCounts
+from bgnb.cubes.fov_region import FovRegion
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.profiles import Spectrum, bin_at, plane_integral, spectrum_of
+from bgnb.cubes.profiles import Spectrum, exposed_weights, fov_weights, mean_spectrum, plane_integral
 from bgnb.cubes.stack import Stack
 from bgnb.observations.coordinates import mean_pointing
 from bgnb.observations.sites import same_instrument
@@ -128,8 +130,12 @@ class Comparison:
             elif not model.is_true:
                 variance += self._common_rate * quotient(1.0, x)
         difference = self.second.rate.quantity.value - self.first.rate.quantity.value
-        exposed = np.all([m.is_true | (m.stack.livetime_us > 0) for m in (self.first, self.second)], axis=0)
-        return np.where(exposed, quotient(difference, np.sqrt(variance)), np.nan)
+        return np.where(self._exposed_bins, quotient(difference, np.sqrt(variance)), np.nan)
+
+    @property
+    def _exposed_bins(self) -> Bools:
+        """Bins in which both models have livetime; those of a true model count as exposed."""
+        return np.all([m.is_true | (m.stack.livetime_us > 0) for m in (self.first, self.second)], axis=0)
 
     @property
     def pulls(self) -> Floats:
@@ -173,14 +179,62 @@ class Comparison:
         first, second = self.plane_integrals()
         return float(quotient((second / self.factors)[self.exposed].sum(), first[self.exposed].sum()))
 
-    def spectra(self, detx: u.Quantity, dety: u.Quantity) -> tuple[Spectrum, Spectrum]:
-        """Compute the spectra of both models in the bin that contains a position, fitted at energies where both are exposed."""
-        iy, ix = bin_at(self.axes, detx, dety)
+    def spectra(
+        self,
+        detx: u.Quantity | None = None,
+        dety: u.Quantity | None = None,
+        region: str | FovRegion | None = None,
+    ) -> tuple[Spectrum, Spectrum]:
+        """Compute the spectra of both models at a position or in a region, fitted at energies where both are exposed.
+
+        Both are averaged over the same bins: if some of the bins of a region were exposed in
+        both models at an energy, the others are excluded.
+
+        Parameters
+        ----------
+        detx, dety, region
+            See `~bgnb.spectrum`.
+
+        Raises
+        ------
+        BgnbError
+            If position or region lie outside the axes, or not exactly one of them is given.
+        """
+        weights = fov_weights(self.axes, detx, dety, region)
+        if region is not None:
+            weights = exposed_weights(np.broadcast_to(weights, self.axes.shape), self._exposed_bins)
         first, second = (
-            spectrum_of(model, iy, ix, x[:, iy, ix], self.exposed)
+            mean_spectrum(model, weights, x, self.exposed)
             for model, x in zip((self.first, self.second), self.exposures, strict=True)
         )
         return first, second
+
+    def in_energies(self, first: int, last: int) -> Comparison:
+        """Average both models over a range of energies, without normalising them again.
+
+        Parameters
+        ----------
+        first, last : int
+            Indices of the edges in energy at which the range begins and ends.
+
+        Returns
+        -------
+        Comparison
+            The models with one energy bin, see `~bgnb.cubes.energy_range.in_energies`. Bins
+            that were not exposed at all of these energies count as not exposed, so they have
+            no pull. The factor of the second model is that of its rate integrated over the range.
+
+        Raises
+        ------
+        BgnbError
+            If there are no such edges, or the range is empty.
+        """
+        one = in_energies(self.first, first, last, whole=True)
+        scaled, factors = plane_integral(self.second)[first:last], self.factors[first:last]
+        raw = (scaled / factors).sum()
+        factor = scaled.sum() / raw if raw > 0 else 1.0
+        other = in_energies(self.second, first, last, whole=True, factors=factor / factors)  # see `exposures`
+        return Comparison(one, other, self.normalise, np.array([factor]), self.notes)
 
 
 def checked_normalise(normalise: str) -> Normalise:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class ComparisonDashboard(CubeDashboard):
     coloured = "first"
     energy_panels = ("spectra", "ratios")
     bar = ("group_id", "bins", "previous", "play", "next", "energies", "show", "against")
-    drawer = {
+    drawer: Mapping[str, tuple[str, ...]] = {
         "Groups": ("others", "all_groups", "one_group", "normalise"),
         "Images": ("contours", "blink"),
         "Position or region": ("detx", "dety", "region", "draw"),
@@ -45,11 +45,11 @@ class ComparisonDashboard(CubeDashboard):
         self._compared = lru_cache(_KEPT)(
             lambda group_id, normalise: compare(first.read(group_id), second.read(group_id), normalise)
         )
-        self._parts = lru_cache(64)(
-            lambda group_id, normalise, edges: self._compared(group_id, normalise).in_energies(*edges)
-        )
+        self._parts = lru_cache(64)(lambda group_id, normalise, edges: self._compared(group_id, normalise).in_energies(*edges))
         self._all_limits = lru_cache(64)(
-            lambda group_id, normalise, stretch, percentile: rate_limits(self._compared(group_id, normalise), stretch, percentile)
+            lambda group_id, normalise, stretch, percentile: rate_limits(
+                self._compared(group_id, normalise), stretch, percentile
+            )
         )
         arguments = [repr(str(models.path)) for models in (first, second)]
         if labels != checked_labels(None, first.path, second.path):
@@ -163,7 +163,7 @@ def compare_models(
     common = common_groups(first, second)
     if group_id is None:
         group_id = second.checked(None) if second.checked(None) in common else common[0]
-    state = ComparisonState(
+    state = ComparisonState.from_arguments(
         group_id=group_id, others=common if others == "all" else others, show=show, against=against, normalise=normalise,
         energy=energy, position=position, region=region, stretch=stretch, limits=limits, percentile=percentile, low=low,
         high=high, span=span, palette=palette, contours=contours, swap=swap, draw=draw,

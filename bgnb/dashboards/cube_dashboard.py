@@ -10,7 +10,7 @@ import numpy as np
 
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
-from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, number_box, text_box
+from bgnb.dashboards.dashboard import Control, Dashboard, Resets, button, menu, number_box, text_box
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
 from bgnb.files.model_directory import checked_group
@@ -18,10 +18,7 @@ from bgnb.plots.cube_state import CubeState, check_limits, choices_of, energies_
 from bgnb.plots.labels import energy_label
 from bgnb.plots.view import Image
 
-_LABELS = {
-    "quantity": "show", "show": "show", "limits": "limits of", "draw": "drag draws", "colour_by": "groups by", "against": "against",
-    "normalise": "normalise",
-}  # fmt: skip
+_LABELS = {"quantity": "show", "limits": "limits of", "draw": "dragging draws", "colour_by": "groups by"}
 _ALL, _BY_HAND = "all", "by hand"
 
 
@@ -43,7 +40,7 @@ class CubeDashboard(Dashboard):
     coloured: str
     #: Graphs against energy, in which a tap or dragging selects energies.
     energy_panels: tuple[str, ...]
-    resets = (
+    resets: Resets = (
         (("quantity", "limits", "percentile"), {"low": None, "high": None}),
         (("position",), {"region": ""}),
     )
@@ -182,10 +179,12 @@ class CubeDashboard(Dashboard):
             return {"limits": value, "low": None, "high": None}
 
         choices = choices_of(self.State)
+        groups = menu("group_id", "group", [(label, group_id) for group_id, label in self._groups.items()])
+        groups.widget.add_class("bgnb-group")
         menus = {name: menu(name, _LABELS.get(name, name), options) for name, options in choices.items()}
         limits = menu("limits", _LABELS["limits"], (*choices["limits"], _BY_HAND))
         return {
-            "group_id": menu("group_id", "group", [(label, group_id) for group_id, label in self._groups.items()]),
+            "group_id": groups,
             "bins": Control(widget=slider, show=lambda state: {"max": len(self.axes.energy) - 1, "value": self._edges()}, change=self._slide),
             "previous": button("‹", lambda: self.attempt(lambda: self.step(-1)), "previous energy"),
             "next": button("›", lambda: self.attempt(self.step), "next energy"),

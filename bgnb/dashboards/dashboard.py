@@ -30,6 +30,9 @@ from bgnb.plots.html_page import lines_to_html, to_html
 from bgnb.plots.static import to_pdf, to_png, to_svg
 from bgnb.plots.view import View
 
+#: Fields that reset others, and the values of these.
+Resets = tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]
+
 _LABEL = {"description_width": "initial"}
 
 
@@ -118,7 +121,7 @@ class Dashboard(widgets.VBox):
     #: Names of the controls in the drawer, by heading.
     drawer: Mapping[str, tuple[str, ...]] = {}
     #: If one of the first fields changes, the second ones get these values, unless they change at the same time.
-    resets: tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...] = ()
+    resets: Resets = ()
     #: Graphs in which dragging selects.
     selecting: tuple[str, ...] = ()
 
@@ -353,7 +356,7 @@ class Dashboard(widgets.VBox):
         """Update the state from a control; if it stays the same, reset the control."""
         if not self._showing and control.change is not None:
             change = control.change
-            self.attempt(lambda: self.update(**change(event["new"])) or self._show_controls())
+            self.attempt(lambda: None if self.update(**change(event["new"])) else self._show_controls())
 
     def attempt(self, action: Callable[[], object]) -> None:
         """Perform an action of the user; show an error below the bar."""
@@ -372,7 +375,7 @@ class Dashboard(widgets.VBox):
             widgets.BoundedFloatText(value=value, min=low, max=high, description=label, style=_LABEL, layout={"width": "auto"})
             for label, value, low, high in (("width / in", 14.0, 2, 40), ("font size / pt", 10.0, 3, 40))
         )
-        self.paper = width, font_size
+        self._paper = width, font_size
         kinds = [button(kind, partial(self._save, kind.lower())) for kind in ("PNG", "PDF", "SVG", "HTML", "CSV", "JSON")]
         for each, kind in zip(kinds, ("PNG", "PDF", "SVG", "HTML", "CSV", "JSON"), strict=True):
             each.widget.tooltip = f"save {kind}"
@@ -381,8 +384,10 @@ class Dashboard(widgets.VBox):
 
     def _save(self, suffix: str) -> None:
         def save() -> None:
-            path = _unused_path(f"{self.file_name}.{suffix}")
-            options = {"width": self.paper[0].value, "font_size": self.paper[1].value} if suffix in ("png", "pdf", "svg") else {}
+            path = unused_path(f"{self.file_name}.{suffix}")
+            options = (
+                {"width": self._paper[0].value, "font_size": self._paper[1].value} if suffix in ("png", "pdf", "svg") else {}
+            )
             getattr(self, f"save_{suffix}")(path, **options)
             self._say(f"Saved {path.resolve()}")
 
@@ -411,7 +416,7 @@ def _close_children(box: Any) -> None:
         child.close()
 
 
-def _unused_path(name: str) -> Path:
+def unused_path(name: str) -> Path:
     """Choose a path that does not exist, with a number if necessary."""
     path = Path(name)
     numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))

@@ -34,7 +34,8 @@ async function render({ model, el }) {
     for (const [message, buffers] of missed) apply(message, buffers)
     missed = null
     report(figures, model)
-    stopWatching = followTheme(figures)
+    const stops = [followTheme(figures), scaleEqually(figures)]
+    stopWatching = () => stops.forEach((stop) => stop())
     name(el.closest(".bgnb-dashboard"))
   }
 
@@ -127,6 +128,7 @@ function followTheme(figures) {
 function name(dashboard) {
   for (const handle of dashboard?.querySelectorAll(".noUi-handle") ?? []) {
     const label = handle.closest(".widget-slider")?.querySelector(".widget-label")?.textContent
-    if (label) handle.setAttribute("aria-label", label)
+    const end = handle.classList.contains("noUi-handle-lower") ? "first" : "last"
+    if (label) handle.setAttribute("aria-label", `${end} ${label}`)
   }
 }

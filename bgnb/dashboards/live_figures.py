@@ -20,6 +20,7 @@ from bokeh.document import Document
 from bokeh.embed import json_item
 from bokeh.models import LayoutDOM
 
+from bgnb.plots.bokeh_figures import EQUAL_SCALES
 from bgnb.plots.bokeh_internals import bokehjs_source, encode_changes
 
 #: Action of a user in a figure: ``{"kind": "tap" or "select", "panel": name, "x": …, …}``.
@@ -37,7 +38,7 @@ class LiveFigures(anywidget.AnyWidget):
         Called with each `Action`.
     """
 
-    _esm = Path(__file__).parent / "live_figures.js"
+    _esm = EQUAL_SCALES + (Path(__file__).parent / "live_figures.js").read_text()
     _css = Path(__file__).parent / "dashboard.css"
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,8 +12,8 @@ import numpy as np
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError
-from bgnb.cubes.compare import in_energies
 from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.energy_range import in_energies
 from bgnb.cubes.spline import SplineModel
 from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.dashboards.live_figures import Action
@@ -27,7 +27,7 @@ from bgnb.plots.pointing_map import group_at
 from bgnb.plots.view import View
 
 # Number of zenith angles of the curve of a spline.
-_ZENITHS = 12
+_ZENITHS = 20
 
 
 class ModelDashboard(CubeDashboard):
@@ -40,7 +40,7 @@ class ModelDashboard(CubeDashboard):
     energy_panels = ("spectrum",)
     selecting = ("spectrum",)
     bar = ("group_id", "bins", "previous", "play", "next", "energies", "quantity")
-    drawer = {
+    drawer: Mapping[str, tuple[str, ...]] = {
         "Groups": ("others", "all_groups", "one_group", "colour_by"),
         "Position or region": ("detx", "dety", "region", "draw"),
         "Energies": ("first_energy", "last_energy"),
@@ -114,12 +114,14 @@ class ModelDashboard(CubeDashboard):
         return np.linspace(90 - high, 90 - low, _ZENITHS)
 
     @cached_property
-    def _spline_rates(self) -> Callable[[float], Floats]:
+    def _spline_rates(self) -> Callable[[float], Any]:
         """Compute the rates at all zenith angles for an azimuth, shape (zenith, energy, dety, detx)."""
         spline = self._spline
         assert spline is not None
         return lru_cache(2)(
-            lambda azimuth: np.array([spline.rate_at(90 - zenith, azimuth).quantity.value for zenith in self._zeniths], np.float32)
+            lambda azimuth: np.array(
+                [spline.rate_at(90 - zenith, azimuth).quantity.value for zenith in self._zeniths], np.float32
+            )
         )
 
     def act(self, action: Action) -> None:
@@ -136,10 +138,12 @@ class ModelDashboard(CubeDashboard):
                 self.update(group_id=group_id)
 
     def frames(self) -> dict[tuple[str, str], Any]:
-        frames = {}
+        frames: dict[tuple[str, str], Any] = {}
         for group_id, label in self._groups.items():
             state = replace(self.state, group_id=group_id)
-            frames |= {(f"group {label}", energies): each for energies, each in through_energies(self.axes_of(state), state).items()}
+            frames |= {
+                (f"group {label}", energies): each for energies, each in through_energies(self.axes_of(state), state).items()
+            }
         return frames
 
 
@@ -212,7 +216,7 @@ def explore_models(
         If there are no models, or an argument is invalid.
     """
     models = ModelDirectory(modeldir)
-    state = ModelState(
+    state = ModelState.from_arguments(
         group_id=models.checked(group_id), others=models.group_ids if others == "all" else others, quantity=quantity,
         energy=energy, position=position, region=region, stretch=stretch, limits=limits, percentile=percentile, low=low,
         high=high, palette=palette, colour_by=colour_by, draw=draw,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from astropy.table import Table
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
+from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError, located
 from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
@@ -22,6 +24,8 @@ from bgnb.cubes.radial import cube_of_radial, radial_mean
 from bgnb.cubes.run_norm import RunNorm
 from bgnb.files.fits_writer import GADF_KEYWORDS, primary_hdu, table_hdu
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
+from bgnb.observations.fits_header import AGAIN
+from bgnb.observations.fits_table import why_not_decompressed
 
 # Keywords of the distances from the centre to the edge of the camera in DETX and in DETY.
 _EDGE = ("CAM_DETX", "CAM_DETY")
@@ -202,15 +206,22 @@ def scatter_keywords(scatter: tuple[float | None, float | None]) -> dict[str, An
 
 
 def open_fits(path: str | Path) -> fits.HDUList:
-    """Open a FITS file.
+    """Open a FITS file, which is read and decompressed at once: Astropy would decompress it in small pieces.
 
     Raises
     ------
     DataError
-        If it is missing or cannot be read.
+        If it is missing, truncated, or cannot be read.
     """
     try:
-        return fits.open(path, memmap=False)
+        content = Path(path).read_bytes() if Path(path).is_file() else b""
+        if content.startswith(MAGIC):
+            content = decompress(content)
+        in_memory = content.startswith(b"SIMPLE")  # otherwise other compression, or no FITS file
+        hdus = fits.open(BytesIO(content) if in_memory else path, memmap=False)
+        last = hdus[-1]
+    except StreamError as error:
+        raise DataError(error.code, f"{path}: {why_not_decompressed(error.code)}") from None
     except FileNotFoundError:
         raise DataError("not-found", f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -219,6 +230,11 @@ def open_fits(path: str | Path) -> fits.HDUList:
         raise DataError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     except OSError as error:
         raise DataError("not-fits", f"{path}: cannot be read as FITS: {error}") from None
+    if in_memory:
+        start, end = last.fileinfo()["datLoc"], last.fileinfo()["datLoc"] + last.fileinfo()["datSpan"]
+        if start + last.size > len(content) or content.startswith(b"XTENSION", end):  # Astropy skips an incomplete header
+            raise DataError("truncated", f"{path}: the file ends within or shortly after HDU {last.name}{AGAIN}")
+    return hdus
 
 
 def cube_hdu(

@@ -285,11 +285,13 @@ def _runs_hdu(stack: Stack) -> fits.BinTableHDU:
 
 
 def _read_runs(hdu: fits.BinTableHDU, common: Mapping[str, Any]) -> tuple[RunCounts, ...]:
+    there = {attribute: column for column, (attribute, _, _) in _RUN_COLUMNS.items() if column in hdu.columns.names}
+    columns = {attribute: hdu.data[column].tolist() for attribute, column in there.items()}  # older files have fewer
     runs = []
-    for row in hdu.data:
-        there = ((column, attribute) for column, (attribute, _, _) in _RUN_COLUMNS.items() if column in hdu.columns.names)
-        values = {attribute: row[column].item() for column, attribute in there}  # older files have fewer
-        stated: dict[str, Any] = {attribute: None if np.isnan(value) else value for attribute, value in values.items()}
+    for values in zip(*columns.values(), strict=True):
+        stated: dict[str, Any] = {
+            name: None if math.isnan(value) else value for name, value in zip(columns, values, strict=True)
+        }
         n_tels = stated.pop("n_tels", None)
         runs.append(RunCounts(**stated, **common, n_tels=n_tels and int(n_tels)))
     return tuple(runs)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from bgnb.files.report_json import read_report
 from bgnb.files.spline_file import SPLINE_FILE, read_spline
 from bgnb.observations.groups import ObservationGroups
 
-#: Number of models that a directory keeps in memory.
+#: Minimum number of models that a directory keeps in memory.
 KEPT = 3
+#: Memory that more models may use, bytes.
+KEPT_BYTES = 256 << 20
 
 #: File of a directory with models for each epoch.
 EPOCHS_FILE = "epochs.ecsv"
@@ -65,8 +67,33 @@ class ModelDirectory:
         self.path = Path(directory)
         self._files = model_files(self.path)
         self.group_ids = sorted(self._files)
-        #: Read the model of a group; the last few are kept in memory.
-        self.read: Callable[[int], BackgroundModel] = lru_cache(KEPT)(lambda group_id: read_model(self._files[group_id]))
+        self._kept: dict[int, BackgroundModel] = {}  # the last one used is at the end
+
+    def read(self, group_id: int) -> BackgroundModel:
+        """Read the model of a group.
+
+        The last `KEPT` models are kept in memory, and further ones as long as all of them fit
+        in `KEPT_BYTES`.
+
+        Parameters
+        ----------
+        group_id : int
+            GROUP_ID of a model in ``group_ids``.
+
+        Returns
+        -------
+        BackgroundModel
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read.
+        """
+        model = self._kept.pop(group_id, None) or read_model(self._files[group_id])
+        self._kept[group_id] = model
+        while len(self._kept) > KEPT and sum(map(_size, self._kept.values())) > KEPT_BYTES:
+            del self._kept[next(iter(self._kept))]
+        return model
 
     @cached_property
     def groups(self) -> ObservationGroups | None:
@@ -143,6 +170,12 @@ class ModelDirectory:
             return {int(row["group_id"]): {name: float(row[name]) for name in names} for row in rows}
         except (BgnbError, ValueError, KeyError, TypeError):
             return {}
+
+
+def _size(model: BackgroundModel) -> int:
+    """Compute the memory of the cubes of a model, bytes."""
+    cubes = [cube.quantity for cube in (model.rate, model.error) if cube is not None]
+    return sum(array.nbytes for array in (*cubes, model.stack.counts, model.stack.livetime_us))
 
 
 def read_models(directory: str | Path) -> ModelSet:

@@ -148,7 +148,7 @@ def _errors_explained(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError("not-found", f"{path}: {_why_missing(path)}") from None
     except StreamError as error:
-        raise DataError(error.code, f"{path}: {_why_not_decompressed(error.code)}") from None
+        raise DataError(error.code, f"{path}: {why_not_decompressed(error.code)}") from None
     except OSError as error:
         raise DataError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     except MemoryError:
@@ -223,7 +223,8 @@ def _decompressed(path: Path) -> Iterator[BinaryIO]:
         raise DataError("changed", f"{path}: changed while it was read; wait until it is complete")
 
 
-def _why_not_decompressed(code: str) -> str:
+def why_not_decompressed(code: str) -> str:
+    """Explain the code of a `~bgnb._util.compression.StreamError`."""
     if code == "too-large":
         return f"is larger than {INFLATED_MAX / 2**30:.2g} GiB when decompressed; decompress it if this is intended"
     reason = "is truncated (incomplete gzip stream)" if code == "truncated" else "is damaged and cannot be decompressed"

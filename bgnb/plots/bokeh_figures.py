@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,23 +22,13 @@ Properties = list[tuple[Any, dict[str, Any]]]
 MAX_LEGEND = 8
 # Rows of three plots, of two or one if the page is narrow; two rows fit a screen.
 _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
-_HEIGHT = {"height": "clamp(240px, 37vh, 640px)"}
+_HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
 _TITLE, _LABEL, _TICK = "13px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
-_IMAGE_MARGINS, _MAP_MARGINS, _BAR_WIDTH = (52, 76, 40, 44), (8, 8, 24, 8), 68
-#: Gives a plot equal scales on both axes: the largest frame that fits between the margins, in the middle.
-_EQUAL_SCALES = """
-const { outer_width, outer_height, x_range, y_range } = plot
-if (!(outer_width > 0 && outer_height > 0)) return
-const ratio = Math.abs((x_range.reset_end - x_range.reset_start) / (y_range.reset_end - y_range.reset_start))
-const [left, right, top, bottom] = margins
-const width = outer_width - left - right
-const height = outer_height - top - bottom
-const high = Math.max(10, Math.min(height, width / ratio))
-const side = Math.max(0, (width - high * ratio) / 2)
-plot.setv({ min_border_left: Math.floor(left + side), min_border_right: Math.floor(right + side),
-            min_border_top: top, min_border_bottom: Math.floor(bottom + height - high) })
-"""
+_IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 24, 8)
+_BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
+#: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
+EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
 _NUMBER = """
 const number = (value) => {
@@ -94,7 +84,7 @@ def _new_figure(name: str, panel: Panel, links: dict[str, models.Range1d], **opt
     y_range = links.setdefault(f"{link} y", models.Range1d()) if link and isinstance(panel, Image) else models.Range1d()
     plot = figure(
         name=name, title=" ", x_axis_label=panel.x_label, y_axis_label=panel.y_label, x_range=x_range, y_range=y_range,
-        tools="pan,wheel_zoom,box_zoom,reset", toolbar_location="above", sizing_mode="stretch_width", height=300,
+        tools="pan,wheel_zoom,box_zoom,reset", toolbar_location="above", sizing_mode="stretch_both", frame_align=False,
         styles=_HEIGHT, **options,
     )  # fmt: skip
     plot.toolbar.update(logo=None, autohide=True)
@@ -106,14 +96,10 @@ def _new_figure(name: str, panel: Panel, links: dict[str, models.Range1d], **opt
 
 
 def _scale_equally(plot: Any, margins: tuple[int, int, int, int]) -> None:
+    """Reserve margins (left, right, top, bottom) around a plot with equal scales."""
     left, right, top, bottom = margins
     plot.update(min_border_left=left, min_border_right=right, min_border_top=top, min_border_bottom=bottom)
-    fit = models.CustomJS(args={"plot": plot, "margins": list(margins)}, code=_EQUAL_SCALES)
-    for name in ("outer_width", "outer_height"):
-        plot.js_on_change(name, fit)
-    for end in ("reset_start", "reset_end"):  # other axes
-        plot.x_range.js_on_change(end, fit)
-        plot.y_range.js_on_change(end, fit)
+    plot.tags = [{"margins": list(margins)}]
 
 
 class _ColourBar:
@@ -202,6 +188,7 @@ class _GraphPlot:
             self.figure.toolbar.active_drag = select
         if graph.is_map:
             left, right, top, bottom = _MAP_MARGINS
+            bottom += _LEGEND_HEIGHT * (graph.legend == "below")
             _scale_equally(self.figure, (left, right + _BAR_WIDTH * bool(graph.colours), top, bottom))
             self.figure.axis.visible = self.figure.grid.visible = False
             self.figure.outline_line_width = 0
@@ -218,10 +205,9 @@ class _GraphPlot:
         self.figure.add_layout(self._band)
         self._curves = _Curves(name, self.figure)
         self._texts = models.ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
+        look = {"text_color": "#222222", "text_outline_color": "rgba(255, 255, 255, 0.75)", "text_font_size": "10px"}
         align = "center" if graph.is_map else "left"
-        self.figure.text(
-            "x", "y", "text", source=self._texts, text_font_size=_TICK, text_color="gray", text_baseline="middle", text_align=align
-        )
+        self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)
         self._sources, items = [], []
         for i, series in enumerate(graph.series):
             source = models.ColumnDataSource({"x": [], "y": []}, name=f"{name}-{i}")
@@ -230,10 +216,14 @@ class _GraphPlot:
             items.append(models.LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
         items.append(models.LegendItem(label=field("name"), renderers=[self._curves.renderer], visible=False))
         self._legend = models.Legend(items=items, label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12)
-        inside = graph.legend == "inside"
-        self._legend.update(border_line_alpha=0, background_fill_alpha=0.6, location="top_right" if inside else "left")
-        self.figure.add_layout(self._legend, "center" if inside else "below")
-        hover = models.HoverTool(tooltips=[("", "@name")], renderers=[self._curves.renderer], visible=False, line_policy="interp")
+        location = {"inside": "top_right", "left": "top_left", "below": "left"}[graph.legend]
+        self._legend.update(border_line_alpha=0, background_fill_alpha=0.6, location=location)
+        if graph.legend == "below":
+            self._legend.update(orientation="horizontal", spacing=8)
+        self.figure.add_layout(self._legend, "below" if graph.legend == "below" else "center")
+        hover = models.HoverTool(
+            tooltips=[("", "@name")], renderers=[self._curves.renderer], visible=False, line_policy="interp"
+        )
         self.figure.add_tools(hover)
 
     def _add_areas(self, graph: Graph) -> None:
@@ -277,9 +267,9 @@ class _GraphPlot:
         x, y, text = zip(*graph.texts, strict=True) if graph.texts else ((), (), ())
         texts = {"x": np.array(x, dtype=float), "y": np.array(y, dtype=float), "text": list(text)}
         power = 0 if graph.y_log else axis_power(*graph.y_range)
-        unit = f"\n{with_power(graph.unit, graph.colours.power)}" if graph.colours is not None else ""
+        unit = with_power(graph.unit, graph.colours.power) if graph.colours is not None else ""
         pairs: Properties = [
-            (self.figure.title, {"text": graph.title + unit}),
+            (self.figure.title, {"text": f"{graph.title} / {unit}" if unit else graph.title}),
             (self.figure.xaxis[0], {"axis_label": graph.x_label}),
             (self.figure.yaxis[0], {"axis_label": with_power(graph.y_label, power)}),
             (self._y_ticks, {"args": {"power": power}}),
@@ -332,7 +322,8 @@ def _range_ends(start: float, end: float) -> dict[str, float]:
 def _columns(series: Series, graph: Graph) -> dict[str, Any]:
     low, high = (np.zeros(len(series.x)), series.y) if series.style == "bars" else series.error_ends
     edges = np.full(len(series.x) + 1, np.nan) if series.edges is None else series.edges
-    columns = {"x": series.x, "y": series.y, "low": graph.clip_low(low), "high": high, "left": edges[:-1], "right": edges[1:]}
+    x, y = np.asarray(series.x, dtype=float), np.asarray(series.y, dtype=float)  # Bokeh cannot send columns of tables
+    columns = {"x": x, "y": y, "low": graph.clip_low(low), "high": high, "left": edges[:-1], "right": edges[1:]}
     return columns | {name: list(values) for name, values in series.details.items()}
 
 

@@ -141,7 +141,12 @@ def comparison_view(
 
 
 def comparison_images(
-    part: Comparison, state: ComparisonState, labels: Labels, limits: tuple[Range, Range], energies: str, positions: Positions = ()
+    part: Comparison,
+    state: ComparisonState,
+    labels: Labels,
+    limits: tuple[Range, Range],
+    energies: str,
+    positions: Positions = (),
 ) -> dict[str, Image]:
     """Draw both rates at energies, coloured between limits, and their comparison.
 
@@ -209,7 +214,9 @@ def _graphs_against_energy(
     for other, colour in zip(state.further, colours[1:], strict=False):
         ratio_there, _ = spectra_ratio(shown[other].whole, *_spectra(shown[other].whole, state))
         curves.append(
-            Curve(x=shown[other].whole.axes.energy_centers.value, y=ratio_there, colour=colour, name=f"group {other}", width=1.5)
+            Curve(
+                x=shown[other].whole.axes.energy_centers.value, y=ratio_there, colour=colour, name=f"group {other}", width=1.5
+            )
         )
     name = f"group {state.group_id}" if state.further else ""
     points = Series(name, beside(energy, 0, 1, log=True), ratio, "points", _SECOND, ratio - error, ratio + error)

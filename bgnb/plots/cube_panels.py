@@ -27,7 +27,14 @@ def mask_nonpositive(values: Floats, error: Floats | None = None) -> Floats:
 
 
 def field_of_view_image(
-    axes: CubeAxes, values: Floats, title: str, unit: str, colours: Colours, curves: Sequence[Curve] = (), *, selects: bool = False
+    axes: CubeAxes,
+    values: Floats,
+    title: str,
+    unit: str,
+    colours: Colours,
+    curves: Sequence[Curve] = (),
+    *,
+    selects: bool = False,
 ) -> Image:
     """Make an image of values in the field of view."""
     x, y = axes.detx.value, axes.dety.value
@@ -57,7 +64,9 @@ def contours(axes: CubeAxes, values: Floats, colours: Colours, colour: str) -> l
     """Draw contours of values at the ticks of a colour bar."""
     from contourpy import contour_generator  # a dependency of both Bokeh and Matplotlib
 
-    lines = contour_generator(axes.detx_centers.value, axes.dety_centers.value, np.ma.masked_invalid(values), line_type="ChunkCombinedNan")
+    lines = contour_generator(
+        axes.detx_centers.value, axes.dety_centers.value, np.ma.masked_invalid(values), line_type="ChunkCombinedNan"
+    )
     curves = []
     for level in colours.levels():
         for points in lines.lines(level)[0]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from astropy import units as u
@@ -91,6 +91,11 @@ class CubeState:
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
+    @classmethod
+    def from_arguments(cls, **values: Any) -> Self:
+        """Make a state from values that a user gave, which are checked."""
+        return cls(**values)
+
     @property
     def further(self) -> tuple[int, ...]:
         """Further groups that are shown, besides that of the image."""
@@ -169,7 +174,7 @@ def energy_of(axes: CubeAxes, where: int) -> float:
 
 def through_energies(axes: CubeAxes, state: State) -> dict[str, State]:
     """List a state for each energy bin, by label; and the state itself for the present one."""
-    states = {energy_label(axes, n): replace(state, energy=energy_of(axes, n)) for n in range(axes.shape[0])}
+    states = {energy_label(axes, n): replace(state, energy=energies_of(axes, n, n + 1)) for n in range(axes.shape[0])}
     first, last = energy_edges(axes, state.energy)
     return states | {energy_label(axes, first, last): state}
 

@@ -28,7 +28,7 @@ from bgnb.plots.comparison_views import (
     spectra_graphs,
 )
 from bgnb.plots.cube_panels import energy_graph, field_of_view_image, mask_nonpositive, rate_series
-from bgnb.plots.cube_state import Positions, energy_bins, energy_of
+from bgnb.plots.cube_state import Positions, energies_of, energy_bins
 from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, position_label
 from bgnb.plots.model_views import profile_graph
 from bgnb.plots.run_set import RunSet
@@ -231,7 +231,7 @@ def plot_comparison(
     axes, positions = comparison.axes, positions or [(0.0, 0.0)]
     panels: dict[str, Panel] = {}
     for where in energy_bins(axes, energies):
-        state = ComparisonState(group_id=0, energy=energy_of(axes, where), percentile=99)
+        state = ComparisonState(group_id=0, energy=energies_of(axes, where, where + 1), percentile=99)
         part = comparison.in_energies(where, where + 1)
         limits = rate_limits(part, state.stretch, state.percentile), compared_limits(part, state)
         images = comparison_images(part, state, labels, limits, energy_label(axes, where), positions)

@@ -1,65 +1,197 @@
-"""Standalone HTML pages of views, with a slider through several of them."""
+"""Standalone HTML pages of views, with a menu of groups and a slider through energies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from html import escape
 from typing import Any
 
+import numpy as np
+from bokeh.document import Document
 from bokeh.embed import file_html
-from bokeh.layouts import column
-from bokeh.models import CustomJS, Div, Slider
+from bokeh.model import Model
+from bokeh.models import CustomJS
 from bokeh.resources import INLINE
 
-from bgnb.plots.bokeh_figures import Plots, draw, equal
+from bgnb._util.errors import BgnbError
+from bgnb.plots.alternative_texts import describe
+from bgnb.plots.bokeh_figures import EQUAL_SCALES, Plots, draw
 from bgnb.plots.bokeh_internals import renumber_ids
 from bgnb.plots.view import View
 
-_SHOW_FRAME = """
-cb_obj.title = labels[cb_obj.value]
-heading.text = headings[cb_obj.value]
-frames[cb_obj.value].forEach((properties, i) => models[i].setv(properties))
+#: Label of the menu and label of the slider.
+Frame = tuple[str, str]
+
+_TEMPLATE = """
+{% block postamble %}
+<style>
+  body { color-scheme: light; color: #222222; background: white; font: 14px/1.45 sans-serif; padding: 0 12px; }
+  h1 { font-size: 18px; line-height: 1.2; margin: 10px 0 4px; }
+  #bgnb-controls { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 24px; }
+  #bgnb-controls label { display: flex; align-items: center; gap: 8px; }
+  #bgnb-controls [hidden] { display: none; }
+  #bgnb-slider { width: min(420px, 60vw); }
+  #bgnb-summary { white-space: pre-line; margin: 8px 0; }
+</style>
+{% endblock %}
+{% block contents %}
+<main>
+<h1 id="bgnb-title">{{ title | e }}</h1>
+<div id="bgnb-controls">
+<label {{ "hidden" if groups | length < 2 }}>{{ names[0] | e }}
+<select id="bgnb-menu" aria-label="{{ names[0] | e }}">
+{% for group in groups %}<option {{ "selected" if group == first[0] }}>{{ group | e }}</option>
+{% endfor %}</select></label>
+<label {{ "hidden" if not slides }}>{{ names[1] | e }}
+<input id="bgnb-slider" type="range" min="0" step="1" aria-label="{{ names[1] | e }}">
+<output id="bgnb-label" for="bgnb-slider">{{ first[1] | e }}</output></label>
+</div>
+{{ super() }}
+<p id="bgnb-summary" role="status">{{ summary | e }}</p>
+</main>
+{% endblock %}
+"""
+# frames: for each group, an array of frames with the number of the value that each model has; values: for each model.
+_FOLLOW = """
+const [title, menu, slider, label, summary] = ["title", "menu", "slider", "label", "summary"].map((name) =>
+    document.getElementById(`bgnb-${name}`))
+const figures = [...document.querySelectorAll("[data-root-id] > *")].flatMap((root) =>
+    [...root.shadowRoot.querySelectorAll(".bk-Figure")])
+scaleEqually(root.document)
+let [group, number] = first
+let shown = frames[group][number]
+const describe = () => {
+    figures.forEach((figure, i) => {
+        figure.setAttribute("role", "img")
+        figure.setAttribute("aria-label", shown.texts[i])
+    })
+    slider.max = frames[group].length - 1
+    slider.value = number
+    slider.setAttribute("aria-valuetext", shown.label)
+    label.value = shown.label
+    title.textContent = document.title = shown.title
+    if (summary.textContent !== shown.summary) summary.textContent = shown.summary
+}
+const show = () => {
+    const before = shown
+    shown = frames[group][number]
+    models.forEach((model, i) => {
+        if (shown.values[i] !== before.values[i]) model.setv(values[i][shown.values[i]])
+    })
+    describe()
+}
+slider.addEventListener("input", () => {
+    number = Number(slider.value)
+    show()
+})
+menu.addEventListener("change", () => {
+    group = menu.selectedIndex
+    const same = frames[group].findIndex((frame) => frame.label === shown.label)
+    number = same >= 0 ? same : Math.min(number, frames[group].length - 1)
+    show()
+})
+describe()
 """
 
 
-def to_html(labels: Sequence[str], views: Sequence[View], first: int) -> str:
-    """Draw views as one page that needs no server; with a slider if there are several.
+def to_html(
+    views: Mapping[Frame, View],
+    first: Frame | None = None,
+    *,
+    names: tuple[str, str] = ("group", "energy"),
+    max_size: float = 50e6,
+) -> str:
+    """Draw views as one page that needs neither a server nor a network.
 
     Parameters
     ----------
-    labels : sequence of str
-        Label of the slider for each view.
-    views : sequence of `View`
-        The views.
-    first : int
-        Index of the view that is shown first.
+    views : mapping of (str, str) to `View`
+        The views by their group, an entry of a menu, and by their label at a slider. Groups may have different
+        labels. There is no menu if there is only one group, and no slider if each has only one view.
+    first : (str, str), optional
+        Group and label of the view that is shown first; by default the first one.
+    names : (str, str)
+        Names of menu and slider.
+    max_size : float
+        Maximum size of the page, bytes.
+
+    Returns
+    -------
+    str
+        The page, identical for identical views.
+
+    Raises
+    ------
+    BgnbError
+        If the page would be larger than ``max_size``.
     """
+    first = next(iter(views)) if first is None else first
     plots = Plots(views[first])
     draw(plots.properties(views[first]))
-    heading = Div(text=_heading(views[first]))
-    children: list[Any] = [heading, plots.layout]
-    if len(views) > 1:
-        slider = Slider(start=0, end=len(views) - 1, value=first, step=1, title=labels[first], show_value=False, width=400)
-        models, frames = _frames(plots, views)
-        arguments = {"labels": list(labels), "models": models, "frames": frames}
-        arguments |= {"heading": heading, "headings": [_heading(view) for view in views]}
-        slider.js_on_change("value", CustomJS(args=arguments, code=_SHOW_FRAME))
-        children.insert(1, slider)
-    return renumber_ids(file_html(column(children, sizing_mode="stretch_width"), INLINE, views[first].title))
+    models, values, numbers = _changes(plots, views, max_size)
+    frames: dict[str, list[dict[str, Any]]] = {}
+    for ((group, label), view), wanted in zip(views.items(), numbers, strict=True):
+        frame = {"label": label, "title": view.title, "summary": view.summary, "values": wanted}
+        frames.setdefault(group, []).append(frame | {"texts": [describe(panel) for panel in view.panels.values()]})
+    where = [list(frames).index(first[0]), [frame["label"] for frame in frames[first[0]]].index(first[1])]
+    document = Document()
+    document.add_root(plots.layout)
+    arguments = {"models": models, "values": values, "frames": list(frames.values()), "first": where, "root": plots.layout}
+    document.js_on_event("document_ready", CustomJS(args=arguments, code=EQUAL_SCALES + _FOLLOW))
+    variables = {"groups": list(frames), "slides": len(views) > len(frames), "first": first, "names": names}
+    variables["summary"] = views[first].summary
+    page = file_html(document, INLINE, views[first].title, template=_TEMPLATE, template_variables=variables)
+    _check_size(len(page.encode()), max_size)
+    return renumber_ids(page)
 
 
-def _frames(plots: Plots, views: Sequence[View]) -> tuple[list[Any], list[list[dict[str, Any]]]]:
-    """Find the Bokeh models that differ between views, and their properties in each view."""
-    drawn = [plots.properties(view) for view in views]
-    changing = [i for i, (_, first) in enumerate(drawn[0]) if not all(equal(first, pairs[i][1]) for pairs in drawn)]
-    return [drawn[0][i][0] for i in changing], [[pairs[i][1] for i in changing] for pairs in drawn]
+def _changes(
+    plots: Plots, views: Mapping[Frame, View], max_size: float
+) -> tuple[list[Model], list[list[dict[str, Any]]], list[list[int]]]:
+    """Find the Bokeh models that differ between views, their different properties, and the number of those in each view."""
+    models = [model for model, _ in plots.properties(next(iter(views.values())))]
+    known: list[dict[bytes, int]] = [{} for _ in models]
+    values: list[list[dict[str, Any]]] = [[] for _ in models]
+    numbers: list[list[int]] = []
+    size = 0.0
+    for done, view in enumerate(views.values(), start=1):
+        numbers.append([])
+        for (_, properties), keys, different in zip(plots.properties(view), known, values, strict=True):
+            content = b"\0".join(_content(properties))
+            number = keys.setdefault(blake2b(content).digest(), len(keys))
+            if number == len(different):
+                different.append(properties)
+                size += len(content) * 4 / 3  # encoded as base64
+            numbers[-1].append(number)
+        if size > max_size:
+            _check_size(size * len(views) / done, max_size)
+    changing = [i for i, different in enumerate(values) if len(different) > 1]
+    return [models[i] for i in changing], [values[i] for i in changing], [[each[i] for i in changing] for each in numbers]
 
 
-def _heading(view: View) -> str:
-    return (
-        f"<h1 style='font: 600 1.3em sans-serif'>{escape(view.title)}</h1>"
-        f"<p role='status' style='font: 1em sans-serif'>{lines_to_html(view.summary)}</p>"
-    )
+def _content(value: Any) -> Iterator[bytes]:
+    """Iterate over the content of a property, which differs between different values; NaN equals NaN."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        yield f"{value.dtype} {value.shape}".encode()
+        yield value.tobytes()
+    elif isinstance(value, dict):
+        yield f"{len(value)} items".encode()
+        for name, item in value.items():
+            yield repr(name).encode()
+            yield from _content(item)
+    elif isinstance(value, list | tuple | np.ndarray):
+        yield f"{len(value)} values".encode()
+        for item in value:
+            yield from _content(item)
+    else:
+        yield (value.id if isinstance(value, Model) else repr(value)).encode()
+
+
+def _check_size(size: float, max_size: float) -> None:
+    if size > max_size:
+        message = f"the page would be {size / 1e6:.3g} MB, more than {max_size / 1e6:g} MB"
+        raise BgnbError("too-large", f"{message}; export fewer groups, energies or pixels, or increase max_size")
 
 
 def lines_to_html(text: str) -> str:

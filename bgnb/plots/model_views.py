@@ -35,7 +35,13 @@ ColourBy = Literal["livetime", "counts", "mean rate"]
 #: Half the width of the strips along DETX and DETY in which rates are averaged, deg.
 STRIP = 0.5
 _EXTRAPOLATED = "#888888"
-_UNITS = {"rate": RATE_LABEL, "integrated rate": "s⁻¹ sr⁻¹", "counts": "per bin", "livetime": "h", "relative error": "of the rate"}
+_UNITS = {
+    "rate": RATE_LABEL,
+    "integrated rate": "s⁻¹ sr⁻¹",
+    "counts": "per bin",
+    "livetime": "h",
+    "relative error": "of the rate",
+}
 _GROUP_UNITS = {"livetime": "h", "counts": "", "mean rate": "s⁻¹"}
 
 
@@ -143,7 +149,8 @@ def model_view(
     }
     summary = [
         f"Group {label}. {_describe_model(main.model)}",
-        f"{heading}: {_describe_range(values, unit)} {_describe_place(main, weights[state.group_id], lines[state.group_id], place, state)}",
+        f"{heading}: {_describe_range(values, unit)}",
+        _describe_place(main, weights[state.group_id], lines[state.group_id], place, state),
     ]
     if state.further:
         summary.append(f"Also in the graphs: group {', '.join(map(str, state.further))}.")
@@ -177,7 +184,7 @@ def _describe_model(model: BackgroundModel) -> str:
 def _describe_place(shown: ShownModel, weights: Floats, line: Spectrum, place: str, state: CubeState) -> str:
     """Describe rate and counts in the region of a state, or in the bin at its position."""
     point = shown.spectrum(weights, shown.part)
-    text = f"{place.capitalize() if not state.region else f'In {state.region}'}: rate {format_value(point.rate[0], point.error[0])} {RATE_LABEL}"
+    text = f"{place[0].upper()}{place[1:]}: rate {format_value(point.rate[0], point.error[0])} {RATE_LABEL}"
     if not shown.model.is_true and not state.region:
         iy, ix = pixel(shown.model.axes, state.position)
         counts, hours = int(shown.part.stack.counts[0, iy, ix]), shown.part.stack.livetime_us[0, iy, ix] / 3.6e9
@@ -206,7 +213,13 @@ def _spectrum_graph(
     curve, measured = rate_series(model, line, name)
     grey = Series("extrapolated" if model.extrapolated.any() else "", line.energy, extrapolated, "points", _EXTRAPOLATED)
     others = [
-        Curve(x=lines[other].energy, y=mask_nonpositive(lines[other].rate), colour=colours[other], name=f"group {other}", width=1.5)
+        Curve(
+            x=lines[other].energy,
+            y=mask_nonpositive(lines[other].rate),
+            colour=colours[other],
+            name=f"group {other}",
+            width=1.5,
+        )
         for other in state.further
     ]
     edges = model.axes.energy.value
@@ -227,8 +240,8 @@ def _profile_graph(
         offset = float(np.hypot(main.model.axes.detx_centers[ix].value, main.model.axes.dety_centers[iy].value))
         ring = float(edges[min(int(offset / RING_WIDTH), len(edges) - 2)])
         band = ring, ring + RING_WIDTH
-    ranges = (0.0, float(edges[-1])), axis_range(*(each.y for each in (*series, *others)), log=True)
-    texts = f"Rate against offset, {energies}", "offset / deg", RATE_LABEL
+    ranges = (0.0, float(edges[-1])), axis_range(*[each.y for each in series], *[other.y for other in others], log=True)
+    texts = f"Rate, {energies}", "offset / deg", RATE_LABEL
     return Graph(*texts, series, *ranges, y_log=True, band=band, curves=others)
 
 
@@ -254,10 +267,9 @@ def _other_profiles(profiles: Mapping[int, Profile], colours: Mapping[int, str],
 
 def _groups_map(overview: GroupsOverview, state: ModelState) -> Graph:
     values, unit = overview.values.get(state.colour_by, {}), _GROUP_UNITS[state.colour_by]
-    label = state.colour_by.capitalize()
-    return pointing_map(
-        overview.groups, overview.model_ids, values, f"{label} of the groups", unit, chosen=state.group_id, others=state.further
-    )
+    label = f"{state.colour_by.capitalize()} of the groups"
+    some = state.further if len(state.further) < len(values) - 1 else ()  # marks of all groups would hide the map
+    return pointing_map(overview.groups, overview.model_ids, values, label, unit, chosen=state.group_id, others=some)
 
 
 def _zenith_graph(
@@ -285,8 +297,8 @@ def _zenith_graph(
         values.append(curve[1])
     known = [angle for group_id in overview.pointings if np.isfinite(angle := overview.zenith(group_id))]
     ends = axis_range(np.array([*known, *(curve[0] if curve is not None else ())], dtype=float))
-    texts = f"Rate against zenith angle, {energies}", "zenith angle / deg", RATE_LABEL
-    return Graph(*texts, tuple(series), ends, axis_range(*values, zero=True), curves=tuple(curves))
+    texts = f"Rate, {energies}", "zenith angle / deg", RATE_LABEL
+    return Graph(*texts, tuple(series), ends, axis_range(*values, zero=True), legend="left", curves=tuple(curves))
 
 
 def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], state: ModelState, energies: str) -> Graph:
@@ -297,7 +309,7 @@ def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], 
         group_id: [strip_profile(shown.part, 0, axis, center, STRIP) for axis, center in (("detx", y), ("dety", x))]
         for group_id, shown in models.items()
     }
-    names = f"along DETX, at DETY {y:g}°", f"along DETY, at DETX {x:g}°"
+    names = "along DETX", "along DETY"
     series = [
         profile_series(profile, name, colour)
         for profile, name, colour in zip(strips[state.group_id], names, LINES[:2], strict=True)
@@ -308,7 +320,7 @@ def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], 
             line = profile_series(profile, "")
             curves.append(Curve(x=line.x, y=line.y, colour=colours[other], name=f"group {other}", dash=dash))  # type: ignore[arg-type]
     edges = np.concatenate([main.model.axes.detx.value, main.model.axes.dety.value])
-    values = [each.y for each in (*series, *curves)]
+    values = [each.y for each in series] + [curve.y for curve in curves]
     texts = f"Rate in strips of {2 * STRIP:g}°, {energies}", "DETX or DETY / deg", RATE_LABEL
     return Graph(
         *texts, tuple(series), (float(edges.min()), float(edges.max())), axis_range(*values, zero=True), curves=tuple(curves)

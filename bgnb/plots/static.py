@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Format and marker size (pixels) of each style of series.
 _STYLES = {"line": ("o-", 4.0), "dotted": ("--", 0.0), "points": ("o", 6.0), "dots": ("o", 2.0)}
 _DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
+#: Colour of a polygon without a value.
+_NO_AREA = "#f0f0f0"
 #: Number of named curves that the legend of a panel shows at most.
 _MAX_CURVES = 8
 #: Width of a panel over the font size: minimum, minimum beside others, and by default.
@@ -251,9 +253,10 @@ def _draw_graph(axes: Any, graph: Graph, sizes: _Sizes) -> None:
         axes.axvspan(*graph.band, color=SELECTED, alpha=0.2, lw=0)
     for series in graph.series:
         _draw_series(axes, series, graph, sizes)
+    place = {"ha": "center" if graph.is_map else "left", "va": "center", "clip_on": True}
     box = {"facecolor": "white", "alpha": 0.6, "linewidth": 0, "pad": sizes.pixel} if graph.polygons else None
     for x, y, text in graph.texts:
-        axes.text(x, y, sizes.wrap(text), fontsize=sizes.small, color="#555555", va="center", clip_on=True, bbox=box)
+        axes.text(x, y, sizes.wrap(text), fontsize=sizes.small, color="#555555", bbox=box, **place)
 
 
 def _draw_axis(axes: Any, side: str, label: str, ends: Range, log: bool, sizes: _Sizes) -> None:
@@ -270,11 +273,13 @@ def _draw_axis(axes: Any, side: str, label: str, ends: Range, log: bool, sizes: 
 def _draw_polygons(axes: Any, polygons: Sequence[Polygon], colours: Colours, sizes: _Sizes) -> None:
     from matplotlib.collections import PolyCollection
 
-    known = [*palette(colours.palette), GREY]
+    known = [*palette(colours.palette), _NO_AREA]
     corners = [np.column_stack([polygon.x, polygon.y]) for polygon in polygons]
     fills = [known[code] for code in colours.codes([polygon.value for polygon in polygons])]
     marked = [number for number, polygon in enumerate(polygons) if polygon.marked]
-    axes.add_collection(PolyCollection(corners, facecolors=fills, edgecolors="white", linewidths=0.5 * sizes.pixel, zorder=0.5))
+    axes.add_collection(
+        PolyCollection(corners, facecolors=fills, edgecolors=(0.5, 0.5, 0.5, 0.6), linewidths=0.5 * sizes.pixel, zorder=0.5)
+    )
     outlines = [corners[number] for number in marked]
     axes.add_collection(
         PolyCollection(outlines, facecolors="none", edgecolors=SELECTED, linewidths=2 * sizes.pixel, zorder=0.6)

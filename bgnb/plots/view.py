@@ -24,7 +24,7 @@ Style = Literal["line", "dotted", "points", "dots", "bars"]
 Dash = Literal["solid", "dashed", "dotted"]
 #: Minimum and maximum, or start and end.
 Range = tuple[float, float]
-Legend = Literal["inside", "below"]
+Legend = Literal["inside", "left", "below"]
 #: Series, x, y, value, lower and upper end of the error, details.
 Row = tuple[str, float, float, float, float, float, str]
 
@@ -187,8 +187,8 @@ class Graph:
         Marked range of x.
     texts : tuple of (x, y, text)
         Texts in the graph.
-    legend : {"inside", "below"}
-        Position of the legend: in the upper right corner, or below the axis.
+    legend : {"inside", "left", "below"}
+        Position of the legend: in the upper right or left corner, or below the axis.
     curves : tuple of `Curve`
         Lines.
     polygons : tuple of `Polygon`

@@ -225,6 +225,8 @@ def _page(checks: RunChecks) -> str:
     from bgnb.plots.html_page import to_html  # Bokeh takes time to load
 
     shown = sorted(checks.runs, key=lambda run: min(test.p_value for test in run.tests.values()))[:MAX_SHOWN]
-    verdicts = [checks.verdict(run.obs_id) for run in shown]
-    labels = [f"run {run.obs_id}: {verdict}" for run, verdict in zip(shown, verdicts, strict=True)]
-    return to_html(labels, [check_view(run, verdict) for run, verdict in zip(shown, verdicts, strict=True)], 0)
+    views = {}
+    for run in shown:
+        verdict = checks.verdict(run.obs_id)
+        views["", f"run {run.obs_id}: {verdict}"] = check_view(run, verdict)
+    return to_html(views, names=("", "run"))

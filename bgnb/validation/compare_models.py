@@ -19,7 +19,7 @@ from bgnb.files.model_directory import ModelDirectory, checked_labels, common_gr
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import plain, write_report
 from bgnb.plots.comparison_views import ComparisonState, ShownComparison, comparison_view, planes_graph, rate_limits
-from bgnb.plots.cube_state import Position, energy_bin, energy_bins, energy_edges, energy_of, through_energies
+from bgnb.plots.cube_state import Position, energies_of, energy_bin, energy_bins, energy_edges, through_energies
 from bgnb.plots.figures import plot_comparison
 from bgnb.plots.labels import energy_label
 
@@ -255,7 +255,7 @@ def comparison_page(
     axes = comparison.axes
     state = ComparisonState(group_id=group_id, normalise=comparison.normalise)
     if bins := energy_bins(axes, energies):
-        state = replace(state, energy=energy_of(axes, bins[0]))
+        state = replace(state, energy=energies_of(axes, bins[0], bins[0] + 1))
     views = {}
     for label, each in through_energies(axes, state).items():
         shown = ShownComparison(whole=comparison, part=comparison.in_energies(*energy_edges(axes, each.energy)))
@@ -263,7 +263,6 @@ def comparison_page(
         view = comparison_view({group_id: shown}, each, labels, group, limits, positions)
         views["", label] = replace(view, panels={**view.panels, "planes": planes_graph(comparison, labels, each.energy[0])})
     return to_html(views, ("", energy_label(axes, energy_bin(axes, state.energy[0]))))
-
 
 
 def group_numbers(

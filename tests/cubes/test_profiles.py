@@ -1,4 +1,4 @@
-"""Spectra at a position, and mean rates in rings about the centre of the field of view."""
+"""Spectra at a position and in regions, and mean rates in rings and strips of the field of view."""
 
 from dataclasses import replace
 
@@ -7,6 +7,7 @@ import pytest
 from astropy import units as u
 
 from bgnb import (
+    BackgroundModel,
     Cube,
     CubeAxes,
     RunCounts,
@@ -17,7 +18,9 @@ from bgnb import (
     make_test_bg_cube_model,
     spectrum,
 )
-from bgnb.cubes.profiles import radial_profile
+from bgnb.cubes.fov_region import FovRegion
+from bgnb.cubes.power_law import fit_power_law
+from bgnb.cubes.profiles import radial_profile, strip_profile
 from tests.helpers.errors import raises
 from tests.helpers.models import AXES, asymmetric_model
 from tests.helpers.true_models import counted, true_model
@@ -126,3 +129,168 @@ def test_profiles_use_stated_error():
     area = AXES.solid_angle.value[ring]
     assert profile.error[3] == pytest.approx((error.value[2][ring] * area).sum() / area.sum(), rel=1e-9, abs=0)
     np.testing.assert_array_equal(profile.rate, radial_profile(counts_only, 2).rate)
+
+
+def partly_exposed(rate_seed: int = 5) -> BackgroundModel:
+    """An asymmetric model with a different livetime in each bin, none in some, and none in the first plane."""
+    model, random = asymmetric_model(method="unsmoothed"), np.random.default_rng(rate_seed)
+    livetime = random.integers(10**8, 10**9, AXES.shape) * (random.random(AXES.shape) > 0.2)
+    livetime[0] = 0
+    stack = replace(model.stack, livetime_us=livetime, counts=model.stack.counts * (livetime > 0))
+    return replace(model, stack=stack, rate=Cube(AXES, model.rate.quantity * random.uniform(0.5, 2, AXES.shape)))
+
+
+def test_spectrum_of_a_single_bin():
+    """The spectrum at a position is exactly rate and error of the bin, and the fit to its counts."""
+    model, (iy, ix) = partly_exposed(), (3, 6)
+    rate, x = model.rate.quantity.value[:, iy, ix], model.stack.exposure.to_value("s MeV sr")[:, iy, ix]
+    use = x > 0
+    assert use.any()
+    assert not use.all()
+    found = spectrum(model, AXES.detx_centers[ix], AXES.dety_centers[iy])
+    np.testing.assert_array_equal(found.rate, rate)
+    np.testing.assert_array_equal(found.error, np.where(use, np.sqrt(rate / np.where(use, x, 1)), np.nan))
+    law = fit_power_law(AXES.energy_centers.value[use], (rate * x)[use], x[use])
+    assert (found.index, found.index_error) == (law.index, law.index_error)
+    left, right, low, high = *AXES.detx[ix : ix + 2].value, *AXES.dety[iy : iy + 2].value
+    box = spectrum(model, region=f"box({(left + right) / 2}, {(low + high) / 2}, {right - left - 1e-6}, {high - low - 1e-6})")
+    for name in ("rate", "error", "index", "index_error"):
+        np.testing.assert_array_equal(getattr(box, name), getattr(found, name), err_msg=name)
+
+
+def test_spectrum_of_a_region():
+    """The mean over a region has the counts, exposures and errors of the exposed bins, one by one."""
+    model, text = partly_exposed(), "circle(-0.7, 0.3, 1.9)"
+    coverage, x = FovRegion.from_text(text).coverage(AXES), model.stack.exposure.to_value("s MeV sr")
+    rates, errors = np.zeros(5), np.zeros(5)
+    for e in range(5):
+        total = variance = weight = 0.0
+        for iy in range(7):
+            for ix in range(9):
+                if coverage[iy, ix] and (x[e, iy, ix] or e == 0):
+                    w = coverage[iy, ix] * AXES.solid_angle.value[iy, ix]
+                    rate = model.rate.quantity.value[e, iy, ix]
+                    total, weight = total + w * rate, weight + w
+                    variance += w**2 * rate / x[e, iy, ix] if e else np.nan
+        rates[e], errors[e] = total / weight, np.sqrt(variance) / weight
+    found = spectrum(model, region=text)
+    np.testing.assert_allclose(found.rate, rates, rtol=1e-12)
+    np.testing.assert_allclose(found.error, errors, rtol=1e-12)
+    exposure = rates[1:] / errors[1:] ** 2
+    law = fit_power_law(AXES.energy_centers.value[1:], rates[1:] * exposure, exposure)
+    assert (found.index, found.index_error) == pytest.approx((law.index, law.index_error), rel=1e-9, abs=0)
+    stated = replace(model, error=Cube(AXES, model.rate.quantity * np.random.default_rng(2).uniform(0.1, 1, AXES.shape)))
+    weights = coverage * AXES.solid_angle.value * ((x > 0) | (x == 0).all(axis=(1, 2), keepdims=True))
+    mean = (weights * stated.error.quantity.value).sum(axis=(1, 2)) / weights.sum(axis=(1, 2))
+    np.testing.assert_allclose(spectrum(stated, region=FovRegion.from_text(text)).error, mean, rtol=1e-12)
+
+
+def test_errors_of_regions_are_poisson():
+    """In a region of whole bins with the same livetime, rate and error are those of the summed counts."""
+    model = asymmetric_model(method="unsmoothed")
+    region = f"box({AXES.detx[[2, 6]].value.mean()}, {AXES.dety[[1, 4]].value.mean()}, {8 / 3 - 1e-9}, {15 / 7 - 1e-9})"
+    counts = model.stack.counts[:, 1:4, 2:6].sum(axis=(1, 2))
+    exposure = model.stack.exposure.value[:, 1:4, 2:6].sum(axis=(1, 2))
+    found = spectrum(model, region=region)
+    np.testing.assert_allclose(found.rate, counts / exposure, rtol=1e-6)
+    np.testing.assert_allclose(found.error, np.sqrt(counts) / exposure, rtol=1e-6)
+    law = fit_power_law(AXES.energy_centers.value, counts.astype(float), exposure)
+    assert (found.index, found.index_error) == pytest.approx((law.index, law.index_error), rel=1e-6, abs=0)
+
+
+def test_bins_without_counts_in_a_region():
+    """A plane without counts has rate and error zero, and its exposure contributes to the fitted index."""
+    model = asymmetric_model(method="unsmoothed")
+    counts = model.stack.counts.copy()
+    counts[3] = 0
+    empty = make_model(replace(model.stack, counts=counts), "unsmoothed")
+    found, other = spectrum(empty, region="circle(-0.7, 0.3, 1.9)"), spectrum(model, region="circle(-0.7, 0.3, 1.9)")
+    assert (found.rate[3], found.error[3]) == (0, 0)
+    assert found.index > other.index
+
+
+def test_region_of_a_true_model():
+    """A true model is averaged over all bins, without error; a region and a position cannot be combined."""
+    model, text = true_model(), "annulus(0.4, -0.2, 1, 2.5)"
+    weights = FovRegion.from_text(text).coverage(model.axes) * model.axes.solid_angle.value
+    found = spectrum(model, region=text)
+    expected = (model.rate.quantity.value * weights).sum(axis=(1, 2)) / weights.sum()
+    np.testing.assert_allclose(found.rate, expected, rtol=1e-12)
+    assert (found.error.any(), found.index_error) == (False, 0)
+    for place in ({"region": text, "detx": 0 * u.deg, "dety": 0 * u.deg}, {"detx": 0 * u.deg}, {"dety": 0 * u.deg}, {}):
+        with raises("invalid-argument", "detx", "dety", "region"):
+            spectrum(model, **place)
+    with raises("invalid-argument", "circle(9, 9, 1)", "field of view"):
+        spectrum(model, region="circle(9, 9, 1)")
+
+
+def test_spectra_average_over_same_bins():
+    """The true model is averaged over the bins that the other model was exposed in, so a common rate has ratio 1."""
+    first = true_model()
+    livetime = np.full(first.axes.shape, 10**9)
+    livetime[:, :8, :] = 0
+    livetime[0] = 0
+    stack = Stack(
+        first.axes, "ALTAZ", np.zeros(first.axes.shape, dtype=np.int64), livetime, (RunCounts(1, 1e3, None, 0, 0, 0, 0),)
+    )
+    comparison = compare(first, BackgroundModel(first.rate, stack, "classic"))
+    one, other = comparison.spectra(region="circle(0.3, 0.2, 2)")
+    np.testing.assert_allclose(one.rate, other.rate, rtol=1e-12)
+    seen = spectrum(first, region="box(0.3, 2, 1, 4)")
+    np.testing.assert_allclose(comparison.spectra(region="box(0.3, 0, 1, 8)")[0].rate[1:], seen.rate[1:], rtol=1e-12)
+    whole = spectrum(first, region="circle(0.3, 0.2, 2)")
+    assert whole.rate[0] == pytest.approx(one.rate[0], rel=1e-12, abs=0)  # nothing was exposed: all bins
+    assert abs(whole.rate[1] / one.rate[1] - 1) > 1e-3
+
+
+@pytest.mark.parametrize(("axis", "center", "half_width", "chosen"), [
+    ("detx", 0.5, 0.8, [2, 3, 4]),  # centres of bins in DETY: −1.64, −0.93, −0.21, 0.5, 1.21, …
+    ("detx", 0.9, 0.5, [3, 4]),
+    ("detx", 0.5, 0.0, [3]),
+    ("detx", -1.9, 0.1, [0]),
+    ("detx", 99, 1, [6]),
+    ("dety", -0.8, 0.6, [4, 5]),  # centres of bins in DETX: …, −1.67, −1, −0.33, 0.33, …
+    ("dety", -9, 0.5, [0]),
+])  # fmt: skip
+def test_profile_along_an_axis(axis, center, half_width, chosen):
+    """Each bin along the axis has the mean of the bins of the strip that were exposed, and its error."""
+    model, plane = partly_exposed(), 2
+    profile = strip_profile(model, plane, axis, center, half_width)
+    rate, x, solid_angle = (
+        (values if axis == "detx" else values.T)
+        for values in (
+            model.rate.quantity.value[plane], model.stack.exposure.to_value("s MeV sr")[plane], AXES.solid_angle.value
+        )
+    )  # fmt: skip
+    np.testing.assert_array_equal(profile.edges, getattr(AXES, axis).value)
+    for number in range(rate.shape[1]):
+        used = [row for row in chosen if x[row, number] > 0]
+        weight = sum(solid_angle[row, number] for row in used)
+        if not used:
+            assert np.isnan(profile.rate[number])
+            continue
+        mean = sum(solid_angle[row, number] * rate[row, number] for row in used) / weight
+        variance = sum(solid_angle[row, number] ** 2 * rate[row, number] / x[row, number] for row in used)
+        assert profile.rate[number] == pytest.approx(mean, rel=1e-12, abs=0)
+        assert profile.error[number] == pytest.approx(np.sqrt(variance) / weight, rel=1e-12, abs=0)
+
+
+def test_strips_of_other_models():
+    """Profiles along an axis use the stated error, are defined where nothing was exposed, and exact for true models."""
+    model = partly_exposed()
+    unexposed = strip_profile(model, 0, "dety", 0)
+    assert unexposed.rate.shape == (7,)
+    assert np.isnan(unexposed.error).all()
+    inside = np.abs(AXES.detx_centers.value) <= 0.5
+    weights = AXES.solid_angle.value[:, inside]
+    expected = (model.rate.quantity.value[0][:, inside] * weights).sum(axis=1) / weights.sum(axis=1)
+    np.testing.assert_allclose(unexposed.rate, expected, rtol=1e-12)
+    stated = strip_profile(replace(asymmetric_model(), error=asymmetric_model().rate), 1, "detx", 1, 1)
+    np.testing.assert_array_equal(stated.error, stated.rate)
+    assert not strip_profile(true_model(), 1, "detx", 0).error.any()
+    with raises("unknown-choice", "energy", "detx, dety"):
+        strip_profile(model, 0, "energy", 0)
+    with raises("invalid-argument", "center", "nan"):
+        strip_profile(model, 0, "detx", float("nan"))
+    with raises("invalid-argument", "0 to 4", "5"):
+        strip_profile(model, 5, "detx", 0)

@@ -10,13 +10,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from astropy import units as u
+from bgnb.plots.png import _wrap, to_png
 from matplotlib.image import imread
 
 import bgnb
 from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
 from bgnb.dashboards import compare_models, explore_models, explore_runs
 from bgnb.plots.html_page import _frames
-from bgnb.plots.png import _wrap, to_png
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.helpers.models import AXES, asymmetric_model
 

@@ -1,11 +1,13 @@
 """Models to files and back."""
 
+import bz2
 import gzip
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose
 
@@ -208,6 +210,41 @@ def test_what_is_no_model_is_refused(tmp_path):
     fits.PrimaryHDU().writeto(tmp_path / "empty.fits")
     with raises("not-a-model", "empty.fits", "COUNTS, LIVETIME, BACKGROUND, RUNS", kind=DataError):
         read_model(tmp_path / "empty.fits")
+
+
+@pytest.mark.parametrize("read", [read_model, read_background])
+def test_truncated_files_are_refused(tmp_path, read):
+    """A truncated or damaged file is refused, also if the HDUs up to there are a model without ERROR."""
+    write_model(stating_model(), tmp_path / "whole.fits.gz")
+    content = (tmp_path / "whole.fits.gz").read_bytes()
+    plain = gzip.decompress(content)
+    table = plain.index(b"XTENSION", plain.index(b"EXTNAME = 'RUNS"))  # of ERROR, the last HDU
+    cases = {
+        "gzip.fits.gz": (content[: len(content) * 4 // 5], "truncated"),
+        "end.fits.gz": (content[:-3], "truncated"),
+        "crc.fits.gz": (content[:-8] + bytes(4) + content[-4:], "damaged"),
+        "header.fits": (plain[: table + 2880], "not-fits"),
+    }
+    for name, (damaged, code) in cases.items():
+        (tmp_path / name).write_bytes(damaged)
+        with raises(code, tmp_path / name, kind=DataError):
+            read(tmp_path / name)
+    for name, size, hdu in (("card.fits", table + 800, "RUNS"), ("table.fits", -1000, "ERROR")):
+        (tmp_path / name).write_bytes(plain[:size])
+        with pytest.warns(AstropyUserWarning), raises("truncated", name, f"HDU {hdu}", kind=DataError):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["m.fits", "m.fits.gz", "m.fits.bz2", "gzipped.fits"])
+def test_compressed_models_are_read(tmp_path, name):
+    """Models are read whatever the name says about their compression."""
+    write_model(stating_model(), tmp_path / "model.fits")
+    content = (tmp_path / "model.fits").read_bytes()
+    compressed = {"m.fits": content, "m.fits.bz2": bz2.compress(content)}.get(name, gzip.compress(content) + bytes(100))
+    (tmp_path / name).write_bytes(compressed)
+    found = read_model(tmp_path / name)
+    assert_allclose(found.error.quantity, stating_model().error.quantity, rtol=1e-14)
+    assert found.stack.runs == stating_model().stack.runs
 
 
 def test_missing_column_is_named(tmp_path):

@@ -23,6 +23,7 @@ from bgnb import (
     make_test_dataset,
     open_runs,
     read_event_list,
+    read_model,
     read_models,
     validate,
     write_groups,
@@ -30,6 +31,7 @@ from bgnb import (
     write_spline,
 )
 from bgnb.cubes.cube import RATE_UNIT
+from bgnb.files import model_directory
 from bgnb.files.group_file import read_model_ids
 from bgnb.observations.groups import merge_groups
 from tests.helpers.errors import raises
@@ -396,3 +398,32 @@ def test_simulated_and_real_are_noted(tmp_path):
             assert [other for other, note in found.items() if ": 1, 2" in note and "simulated" in note] == (
                 ["real"] if simulated else ["simulated", "hess"]
             )
+
+
+def test_models_are_kept_in_memory(tmp_path, monkeypatch):
+    """Models are kept as long as they fit in memory, and at least the last few; the first to go was not used for longest."""
+    for group_id in range(9):
+        write_model(asymmetric_model(), tmp_path / f"bg_cube_model_group{group_id}_table.fits")
+    read = []
+
+    def reads(*group_ids):
+        """Return the groups whose files are read for these models."""
+        read.clear()
+        for group_id in group_ids:
+            directory.read(group_id)
+        return [int(path.name[len("bg_cube_model_group")]) for path in read]
+
+    monkeypatch.setattr(model_directory, "read_model", lambda path: read.append(path) or read_model(path))
+    directory = ModelDirectory(tmp_path)
+    assert directory.read(3) is directory.read(3)
+    assert reads(*range(9), *range(9)) == [0, 1, 2, 4, 5, 6, 7, 8]
+    bins = asymmetric_model().rate.quantity.size
+    monkeypatch.setattr(model_directory, "KEPT_BYTES", 5 * 4 * 8 * bins)  # rate, error, counts and livetime of five models
+    directory = ModelDirectory(tmp_path)
+    assert reads(0, 1, 2, 3, 4, 0, 5) == [0, 1, 2, 3, 4, 5]
+    assert reads(0, 2, 3, 4, 5) == []
+    assert reads(1, 0) == [1, 0]
+    monkeypatch.setattr(model_directory, "KEPT_BYTES", 0)
+    directory = ModelDirectory(tmp_path)
+    assert reads(0, 1, 2, 0, 1, 2) == [0, 1, 2]
+    assert reads(3, 0) == [3, 0]

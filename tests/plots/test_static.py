@@ -1,0 +1,193 @@
+"""Static plots: PNG, PDF and SVG."""
+
+import re
+from io import BytesIO
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+
+from bgnb.plots.colours import SELECTED, line_colours, palette
+from bgnb.plots.static import _Sizes, to_pdf, to_png, to_svg
+from bgnb.plots.view import Curve, View
+from tests.helpers.errors import raises
+from tests.plots.views import bars, circle, image, sectors, spectrum, view
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts_of(svg):
+    """Collect the texts of an SVG file, with their font sizes in points."""
+    found = {}
+    for element in ElementTree.fromstring(svg).iter(f"{SVG}text"):
+        size = re.search(r"([\d.]+)px", element.get("style"))
+        found["".join(element.itertext()).strip()] = float(size[1])
+    return found
+
+
+def colours_of(svg, kind):
+    """Collect the fill or stroke colours of the paths of an SVG file."""
+    return re.findall(rf"{kind}: (#[0-9a-f]{{6}})", svg.decode())
+
+
+def test_svg_has_all_texts():
+    """Titles, labels with their power of ten, ticks, legends and texts remain texts, with four sizes of font."""
+    texts = texts_of(to_svg(view(), width=9, font_size=10))
+    assert {text: texts[text] for text in ("Group 3 costs $5 or $6", "Rate", "DETX / deg", "Spectrum", "Livetime")} == {
+        "Group 3 costs $5 or $6": 12, "Rate": 10, "DETX / deg": 10, "Spectrum": 10, "Livetime": 10,
+    }  # fmt: skip
+    for label in ("10⁻⁴ MeV⁻¹ s⁻¹", "livetime / 10⁵ s", "energy / TeV", "h"):
+        assert texts[label] == 10, label
+    for tick in ("0.5", "1.5", "10⁻⁸", "0.3", "30", "−2"):
+        assert texts[tick] == 9, tick
+    for small in ("model", "_data", "region", "17", "runs"):
+        assert texts[small] == 8, small
+    assert "Histogram" in texts
+    assert "of runs" in texts
+    assert set(texts.values()) == {12, 10, 9, 8}
+    assert set(texts_of(to_svg(view(), width=9, font_size=5)).values()) == {6, 5, 4.5, 4}
+    hidden = texts_of(to_svg(view(map=sectors())))
+    assert hidden.keys() == {"Group 3 costs $5 or $6", "Livetime", "17", "runs", "h", *["0", "2", "4", "6", "8", "10"]}
+
+
+def test_svg_describes_itself():
+    """The title and the summary are metadata of an SVG file."""
+    tree = ElementTree.fromstring(to_svg(view()))
+    assert tree.find(f"{SVG}title").text == "Group 3 costs $5 or $6"
+    assert tree.find(".//{http://purl.org/dc/elements/1.1/}description").text == view().summary
+
+
+def test_polygons_have_colours():
+    """Polygons have the colours of their values, light grey without one; marked ones have an outline."""
+    svg = to_svg(view(map=sectors()))
+    fills = colours_of(svg, "fill")
+    viridis = palette("viridis")
+    for colour in ("#f0f0f0", viridis[0], viridis[127], viridis[-1]):
+        assert fills.count(colour) >= 1, colour
+    assert colours_of(svg, "stroke").count(SELECTED) == 1
+    png = imread(BytesIO(to_png(view(map=sectors()))))[..., :3]
+    found = []
+    for colour in ("#f0f0f0", viridis[0], viridis[127], viridis[-1]):
+        rows, columns = np.nonzero(np.all(np.abs(png - to_rgb(colour)) < 0.004, axis=-1)[:, : png.shape[1] * 5 // 6])
+        found.append((rows, columns))
+    height, width = (np.concatenate(numbers) for numbers in zip(*found[1:], strict=True))
+    assert np.ptp(height) == pytest.approx(np.ptp(width), rel=0.02)  # equal scales
+    middle = (height.min() + height.max()) / 2, (width.min() + width.max()) / 2
+    sides = [(np.median(rows) < middle[0], np.median(columns) > middle[1]) for rows, columns in found]
+    assert sides == [(True, True), (False, True), (False, False), (True, False)]  # clockwise from the upper right
+
+
+def test_curves_have_width_and_dash():
+    """Curves are drawn in their colours, widths and patterns, on images as well as on graphs."""
+    plain = to_svg(view(image=image("Rate")), font_size=10)
+    (style,) = {style for style in re.findall(r'style="(fill: none; [^"]*)"', plain.decode()) if "dasharray" in style}
+    assert f"stroke: {SELECTED}" in style
+    widths = {float(width or 1) for width in re.findall(rf"stroke: {SELECTED}(?:; stroke-width: ([\d.]+))?", plain.decode())}
+    assert widths == {1.5, 0.75}
+    curves = tuple(Curve(x=np.array([1.0, 2.0]), y=np.array([1e-5, 1e-4]), colour=c, name=f"n{c}") for c in line_colours(9))
+    for number in (8, 9):
+        svg = to_svg(view(spectrum=spectrum(curves=curves[:number])))
+        assert set(line_colours(9)[:number]) <= set(colours_of(svg, "stroke"))
+        named = [text for text in texts_of(svg) if text.startswith("n#")]
+        assert len(named) == (8 if number == 8 else 0)  # the legend would be too long
+
+
+@pytest.mark.parametrize("panels", [["bars"], ["spectrum", "image"], None])
+def test_page_has_requested_width(panels):
+    """The width in inches is that of the file, with fewer panels in a row if they would be too narrow."""
+    pdf = to_pdf(view(), width=3.5, font_size=8, panels=panels)
+    (box,) = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", pdf)
+    rows = len(panels or view().panels)
+    assert float(box[0]) == 252
+    assert float(box[1]) == pytest.approx(0.89 * 252 * rows)
+    wide = to_png(view(), width=7, font_size=8, panels=panels)
+    assert imread(BytesIO(wide)).shape[1] == 2100
+    assert imread(BytesIO(wide)).shape[0] == pytest.approx(0.89 * 2100 / min(3, rows) * -(-rows // 3), abs=1)
+    svg = ElementTree.fromstring(to_svg(view(), width=7, panels=panels))
+    assert svg.get("width") == "504pt"
+
+
+def test_pdf_has_embedded_fonts():
+    """Fonts are embedded as outlines of TrueType, type 42, and not as type 3, which journals refuse."""
+    pdf = to_pdf(view())
+    assert pdf.startswith(b"%PDF")
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+
+
+@pytest.mark.parametrize("draw", [to_png, to_pdf, to_svg])
+def test_files_are_reproducible(draw, monkeypatch):
+    """A file depends neither on the date, nor on the version or the settings of Matplotlib."""
+    first = draw(view(), width=7, font_size=8)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    with mpl.rc_context({"text.color": "red", "axes.facecolor": "black", "svg.fonttype": "path", "font.size": 30}):
+        assert draw(view(), width=7, font_size=8) == first
+        assert mpl.rcParams["font.size"] == 30
+    assert mpl.__version__.encode() not in first
+    assert not re.search(rb"CreationDate|dc:date|matplotlib\.org", first)
+
+
+def test_panels_are_chosen_in_order():
+    """Panels are drawn in the order of their names."""
+    svg = to_svg(view(), panels=["bars", "image"]).decode()
+    assert svg.index(">of runs<") < svg.index(">Rate<")
+    assert ">Spectrum<" not in svg
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "named"),
+    [
+        ({"width": 0}, "invalid-argument", "width"),
+        ({"width": 1.5, "font_size": 10}, "invalid-argument", "width"),
+        ({"width": 61}, "invalid-argument", "width"),
+        ({"width": np.nan}, "invalid-argument", "width"),
+        ({"width": "wide"}, "invalid-argument", "width"),
+        ({"font_size": 2}, "invalid-argument", "font_size"),
+        ({"font_size": 41}, "invalid-argument", "font_size"),
+        ({"font_size": None}, "invalid-argument", "font_size"),
+        ({"panels": []}, "invalid-argument", "panels"),
+        ({"panels": "image"}, "invalid-argument", "panels"),
+        ({"panels": ["image", "bar"]}, "unknown-choice", "'bar'"),
+    ],
+)
+@pytest.mark.parametrize("draw", [to_png, to_pdf, to_svg])
+def test_invalid_options_fail(draw, options, code, named):
+    """An invalid width, font size or panel raises an error that names it."""
+    with raises(code, named):
+        draw(view(), **options)
+
+
+def test_smallest_sizes_are_legible():
+    """The narrowest panel with the largest font is drawn without warnings, and a view without panels as well."""
+    for panels in (["image"], ["spectrum"], ["map"]):
+        assert to_png(view(), width=14 * 40 / 72 + 0.01, font_size=40, panels=panels)
+    assert imread(BytesIO(to_png(View("Nothing", "", {})))).shape[0] > 100
+
+
+def test_decreasing_axis_is_drawn():
+    """An axis may decrease to the right."""
+    svg = to_svg(view(bars=bars()))
+    places = {}
+    for element in ElementTree.fromstring(svg).iter(f"{SVG}text"):
+        if place := re.search(r"translate\(([\d.]+)", element.get("transform", "")):
+            places["".join(element.itertext())] = float(place[1])
+        else:
+            places["".join(element.itertext())] = float(element.get("x", 0))
+    assert places["0.5"] > places["2.5"]
+
+
+def test_long_texts_are_wrapped():
+    """Long texts are wrapped completely, and narrower in narrow panels."""
+    long = "_a directory with a long name " + 70 * "x" + ", cost $5"
+    lines = _Sizes(13.8, 10, 3).wrap(long).splitlines()
+    assert max(map(len, lines)) <= 51
+    assert "".join(lines).replace(" ", "") == long.replace(" ", "")
+    assert lines[0].startswith(" _")  # Matplotlib omits names that start with _ from the legend
+    assert _Sizes(13.8, 10, 3).wrap("Pulls\n3 outside the axis") == "Pulls\n3 outside the axis"
+    assert max(map(len, _Sizes(3, 10, 1).wrap(long).splitlines())) <= 34
+    svg = to_svg(view(title="wide " * 40, image=image("title " * 30)), width=4)
+    assert max(map(len, texts_of(svg))) < 60
+    assert circle(1).name == ""
