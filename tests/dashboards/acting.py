@@ -1,12 +1,18 @@
 """Actions on dashboards, and assertions on their content."""
 
+from bokeh.model import Model
+
 from bgnb.plots.bokeh_figures import equal
 
 
 def bokeh_properties(dashboard):
-    """List type and properties of all Bokeh models of the figures."""
+    """List type and properties of all Bokeh models of the figures; properties that are models by their type."""
+
+    def plain(value):
+        return type(value).__name__ if isinstance(value, Model) else value
+
     return [
-        (type(model).__name__, {name: getattr(model, name) for name in properties})
+        (type(model).__name__, {name: plain(getattr(model, name)) for name in properties})
         for model, properties in dashboard._plots.properties(dashboard.view)
     ]
 
