@@ -31,17 +31,25 @@ _BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
 _NUMBER = """
+const power = (value) => {
+    const [mantissa, exponent] = value.toExponential(3).split("e")
+    const raised = [...String(Number(exponent))].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("")
+    const factor = String(Number(mantissa)).replace("-", "−")
+    return factor === "1" ? `10${raised}` : `${factor} × 10${raised}`
+}
 const number = (value) => {
     if (!Number.isFinite(value)) return "no value"
     const size = Math.abs(value)
-    if (size === 0 || (size >= 0.01 && size < 1e5)) return String(Number(value.toPrecision(4))).replace("-", "−")
-    const [mantissa, exponent] = value.toExponential(2).split("e")
-    const raised = [...String(Number(exponent))].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("")
-    return `${mantissa.replace("-", "−")} × 10${raised}`
+    return size === 0 || (size >= 0.01 && size < 1e5) ? String(Number(value.toPrecision(4))).replace("-", "−") : power(value)
 }
 """
 _READOUT = f"{_NUMBER}\nreturn number(value)"
 _TICKS = "return String(Number((tick / 10 ** power).toPrecision(4))).replace('-', '−')"
+#: Formats the ticks of a logarithmic axis: all of them with a power of ten if one of them needs it.
+_LOG_TICKS = f"""{_NUMBER}
+const plain = ticks.every((value) => value >= 0.01 && value < 1e5)
+return plain ? number(tick) : power(tick)
+"""
 
 
 class Plots:
@@ -185,7 +193,7 @@ class _GraphPlot:
             log: ({"x_scale": scale()}, {"ticker": (ticks := ticker()), "formatter": formatter()}, {"ticker": ticks})
             for log, scale, ticker, formatter in (
                 (False, models.LinearScale, models.BasicTicker, models.BasicTickFormatter),
-                (True, models.LogScale, models.LogTicker, models.LogTickFormatter),
+                (True, models.LogScale, models.LogTicker, _log_formatter),
             )
         }
         if selecting:
@@ -201,8 +209,7 @@ class _GraphPlot:
         else:
             self.figure.min_border_right = 14
         self._y_ticks = models.CustomJSTickFormatter(args={"power": 0}, code=_TICKS)
-        if not graph.y_log:
-            self.figure.yaxis.formatter = self._y_ticks
+        self.figure.yaxis.formatter = _log_formatter() if graph.y_log else self._y_ticks
         self._areas = models.ColumnDataSource({"xs": [], "ys": []}, name=f"{name}-polygons")
         if graph.colours is not None:
             self._add_areas(graph)
@@ -211,7 +218,11 @@ class _GraphPlot:
         self.figure.add_layout(self._band)
         self._curves = _Curves(name, self.figure)
         self._texts = models.ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
-        look: dict[str, Any] = {"text_color": "#222222", "background_fill_color": "rgba(255, 255, 255, 0.6)", "text_font_size": "10px"}
+        look: dict[str, Any] = {
+            "text_color": "#222222",
+            "background_fill_color": "rgba(255, 255, 255, 0.6)",
+            "text_font_size": "10px",
+        }
         look |= {"padding": 1, "border_radius": 3}
         align = "center" if graph.is_map else "left"
         self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)
@@ -295,6 +306,10 @@ class _GraphPlot:
         named = [curve for curve in graph.curves if curve.name]
         few = 0 < len(named) <= MAX_LEGEND and len(named) == len(graph.curves)
         return [*pairs, (self._legend.items[-1], {"visible": few})]
+
+
+def _log_formatter() -> models.CustomJSTickFormatter:
+    return models.CustomJSTickFormatter(code=_LOG_TICKS)
 
 
 def _name_of(label: str) -> str:
