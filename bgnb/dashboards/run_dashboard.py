@@ -15,7 +15,7 @@ from astropy.table import Table
 
 from bgnb._util.checks import to_value
 from bgnb._util.errors import BgnbError, DataError
-from bgnb.dashboards.dashboard import Control, Dashboard, unused_path, button, menu
+from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
 from bgnb.dashboards.live_figures import Action
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.model_directory import checked_group

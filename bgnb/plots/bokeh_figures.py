@@ -25,7 +25,8 @@ _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(ma
 _HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
 _TITLE, _LABEL, _TICK = "13px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
-_IMAGE_MARGINS, _MAP_MARGINS, _BAR_WIDTH = (52, 76, 40, 44), (8, 8, 24, 8), 68
+_IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 24, 8)
+_BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
@@ -187,6 +188,7 @@ class _GraphPlot:
             self.figure.toolbar.active_drag = select
         if graph.is_map:
             left, right, top, bottom = _MAP_MARGINS
+            bottom += _LEGEND_HEIGHT * (graph.legend == "below")
             _scale_equally(self.figure, (left, right + _BAR_WIDTH * bool(graph.colours), top, bottom))
             self.figure.axis.visible = self.figure.grid.visible = False
             self.figure.outline_line_width = 0
@@ -216,6 +218,8 @@ class _GraphPlot:
         self._legend = models.Legend(items=items, label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12)
         location = {"inside": "top_right", "left": "top_left", "below": "left"}[graph.legend]
         self._legend.update(border_line_alpha=0, background_fill_alpha=0.6, location=location)
+        if graph.legend == "below":
+            self._legend.update(orientation="horizontal", spacing=8)
         self.figure.add_layout(self._legend, "below" if graph.legend == "below" else "center")
         hover = models.HoverTool(
             tooltips=[("", "@name")], renderers=[self._curves.renderer], visible=False, line_policy="interp"
@@ -318,7 +322,8 @@ def _range_ends(start: float, end: float) -> dict[str, float]:
 def _columns(series: Series, graph: Graph) -> dict[str, Any]:
     low, high = (np.zeros(len(series.x)), series.y) if series.style == "bars" else series.error_ends
     edges = np.full(len(series.x) + 1, np.nan) if series.edges is None else series.edges
-    columns = {"x": series.x, "y": series.y, "low": graph.clip_low(low), "high": high, "left": edges[:-1], "right": edges[1:]}
+    x, y = np.asarray(series.x, dtype=float), np.asarray(series.y, dtype=float)  # Bokeh cannot send columns of tables
+    columns = {"x": x, "y": y, "low": graph.clip_low(low), "high": high, "left": edges[:-1], "right": edges[1:]}
     return columns | {name: list(values) for name, values in series.details.items()}
 
 
