@@ -50,6 +50,36 @@ _LOG_TICKS = f"""{_NUMBER}
 const plain = ticks.every((value) => value >= 0.01 && value < 1e5)
 return plain ? number(tick) : power(tick)
 """
+#: Chooses the ticks of a logarithmic axis, as `choose_ticks` does for static plots.
+_LOG_MAJOR = """
+const low = Math.min(cb_data.range.start, cb_data.range.end)
+const high = Math.max(cb_data.range.start, cb_data.range.end)
+if (!(low > 0)) return []
+const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))]
+const step = Math.ceil((last - first) / 7)
+const decades = []
+for (let power = first; power <= last; power++) if (power % step === 0) decades.push(power)
+for (const factors of [[1], [1, 3], [1, 2, 5]]) {
+    const values = decades.flatMap((power) => factors.map((factor) => Number(`${factor}e${power}`)))
+    const inside = values.filter((value) => value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9))
+    if (inside.length >= 3) return inside
+}
+const rough = (high - low) / 5
+const power = 10 ** Math.floor(Math.log10(rough))
+const width = [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= rough * 0.999)
+const ticks = []
+for (let i = Math.ceil(low / width); i * width <= high; i++) ticks.push(Number((i * width).toPrecision(12)))
+return ticks
+"""
+_LOG_MINOR = """
+const low = Math.min(cb_data.range.start, cb_data.range.end)
+const high = Math.max(cb_data.range.start, cb_data.range.end)
+if (!(low > 0) || high / low > 1e8) return []
+const ticks = []
+for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
+    for (let factor = 1; factor < 10; factor++) ticks.push(Number(`${factor}e${power}`))
+return ticks.filter((value) => value >= low && value <= high)
+"""
 
 
 class Plots:
@@ -193,7 +223,7 @@ class _GraphPlot:
             log: ({"x_scale": scale()}, {"ticker": (ticks := ticker()), "formatter": formatter()}, {"ticker": ticks})
             for log, scale, ticker, formatter in (
                 (False, models.LinearScale, models.BasicTicker, models.BasicTickFormatter),
-                (True, models.LogScale, models.LogTicker, _log_formatter),
+                (True, models.LogScale, _log_ticker, _log_formatter),
             )
         }
         if selecting:
@@ -210,6 +240,8 @@ class _GraphPlot:
             self.figure.min_border_right = 14
         self._y_ticks = models.CustomJSTickFormatter(args={"power": 0}, code=_TICKS)
         self.figure.yaxis.formatter = _log_formatter() if graph.y_log else self._y_ticks
+        if graph.y_log:
+            self.figure.yaxis.ticker = self.figure.ygrid.ticker = _log_ticker()
         self._areas = models.ColumnDataSource({"xs": [], "ys": []}, name=f"{name}-polygons")
         if graph.colours is not None:
             self._add_areas(graph)
@@ -306,6 +338,10 @@ class _GraphPlot:
         named = [curve for curve in graph.curves if curve.name]
         few = 0 < len(named) <= MAX_LEGEND and len(named) == len(graph.curves)
         return [*pairs, (self._legend.items[-1], {"visible": few})]
+
+
+def _log_ticker() -> models.CustomJSTicker:
+    return models.CustomJSTicker(major_code=_LOG_MAJOR, minor_code=_LOG_MINOR)
 
 
 def _log_formatter() -> models.CustomJSTickFormatter:
