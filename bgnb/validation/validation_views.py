@@ -344,7 +344,7 @@ def _distribution(shown: _Shown) -> Graph:
     of_map = f"{field.size} bins of the map"
     curves = (
         Curve(x=np.repeat(coarse, 2)[1:-1], y=np.repeat(outline, 2), colour=_MARKED, name=of_map, width=2),
-        Curve(x=line, y=stats.norm.pdf(line), colour="#333333", name="normal", dash="dashed", width=1.5),
+        Curve(x=line, y=stats.norm.pdf(line), colour="#777777", name="normal", dash="dashed", width=1.5),
     )
     centres = (edges[1:] + edges[:-1]) / 2
     series = Series(f"{good.n_bins} bins of runs", centres, bars, "bars", _ALL, edges=edges)
