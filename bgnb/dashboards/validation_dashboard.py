@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -40,7 +40,7 @@ class ValidationDashboard(Dashboard):
     kind = "validation"
     function = "explore_validation"
     bar = ("energy", "norm", "show", "x")
-    drawer = {"Selected runs": ("selected",)}
+    drawer: Mapping[str, tuple[str, ...]] = {"Selected runs": ("selected",)}
     selecting = ("runs", "energy", "pointings")
 
     def __init__(self, validation: Validation, state: ValidationState) -> None:

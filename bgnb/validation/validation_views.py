@@ -344,7 +344,7 @@ def _distribution(shown: _Shown) -> Graph:
     of_map = f"{field.size} bins of the map"
     curves = (
         Curve(x=np.repeat(coarse, 2)[1:-1], y=np.repeat(outline, 2), colour=_MARKED, name=of_map, width=2),
-        Curve(x=line, y=stats.norm.pdf(line), colour="#333333", name="normal", dash="dashed", width=1.5),
+        Curve(x=line, y=stats.norm.pdf(line), colour="#999999", name="normal", dash="dashed", width=1.5),
     )
     centres = (edges[1:] + edges[:-1]) / 2
     series = Series(f"{good.n_bins} bins of runs", centres, bars, "bars", _ALL, edges=edges)
@@ -385,8 +385,8 @@ def _pointing_map(shown: _Shown) -> Graph:
     colours = Colours("diverging", "log", *choose_limits(runs.ratio, "log", 100, 1.0), 1.0)
     end = 1.13 * radius
     return Graph(
-        "Pointings", X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts),
-        curves=tuple(grid), polygons=polygons, colours=colours, unit="observed / predicted", is_map=True,
+        "Pointings: observed / predicted", X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts),
+        curves=tuple(grid), polygons=polygons, colours=colours, is_map=True,
     )  # fmt: skip
 
 
