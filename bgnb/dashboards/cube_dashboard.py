@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -40,10 +41,8 @@ class CubeDashboard(Dashboard):
     coloured: str
     #: Graphs against energy, in which a tap or dragging selects energies.
     energy_panels: tuple[str, ...]
-    resets: Resets = (
-        (("quantity", "limits", "percentile"), {"low": None, "high": None}),
-        (("position",), {"region": ""}),
-    )
+    # Limits by hand are useless for other values; a position replaces a region.
+    resets: Resets = ((("limits", "percentile"), {"low": None, "high": None}), (("position",), {"region": ""}))
 
     def __init__(self, state: CubeState, groups: dict[int, str], arguments: list[str]) -> None:
         self._groups, self._arguments = groups, arguments
@@ -126,21 +125,66 @@ class CubeDashboard(Dashboard):
         x, y = (round(float(np.clip(value, ends[0], ends[-1])), 3) for value, ends in zip((x, y), edges, strict=True))
         return x, y
 
-    def _slide(self, edges: tuple[int, int]) -> dict[str, Any]:
-        """Take edges from the slider; a handle that meets the other one pushes it."""
-        first, last = edges
+    def _slide(self, first: int, last: int) -> tuple[float, float]:
+        """Return the energies between two edges; where the handles of the slider meet, the moved one pushes the other."""
         if first == last:
-            first, last = (first, first + 1) if first != self._edges()[0] else (last - 1, last)
-            first, last = (first, last) if last < len(self.axes.energy) else (first - 1, last - 1)
-            first, last = (first, last) if first >= 0 else (0, 1)
-        return {"energy": energies_of(self.axes, first, last)}
+            first = first - (first == self._edges()[0])  # the upper handle was moved
+            first = min(max(first, 0), self.axes.shape[0] - 1)
+            last = first + 1
+        return energies_of(self.axes, first, last)
 
     def controls(self) -> dict[str, Control]:
-        slider = widgets.IntRangeSlider(description="energy", readout=False, style={"description_width": "initial"})
-        slider.layout.width, slider.layout.flex, slider.layout.min_width = "auto", "1 1 170px", "150px"
-        slider.add_class("bgnb-energy")
-        label = widgets.HTML()
+        menus = {name: menu(name, _LABELS.get(name, name), options) for name, options in choices_of(self.State).items()}
+        return menus | self._group_controls() | self._energy_controls() | self._place_controls() | self._limit_controls()
 
+    def _group_controls(self) -> dict[str, Control]:
+        groups = menu("group_id", "group", [(label, group_id) for group_id, label in self._groups.items()])
+        groups.widget.add_class("bgnb-group")
+
+        def show(others: Sequence[int]) -> None:
+            self.attempt(lambda: self.update(others=others))
+
+        return {
+            "group_id": groups,
+            "others": text_box(
+                "also groups",
+                "such as 3 8, or all",
+                lambda state: {"value": " ".join(map(str, state.others))},
+                lambda text: {"others": _parse_others(text)},
+            ),
+            "all_groups": button("all groups", lambda: show(tuple(self._groups))),
+            "one_group": button("only one", lambda: show(()), "only one group"),
+        }
+
+    def _energy_controls(self) -> dict[str, Control]:
+        slider = widgets.IntRangeSlider(description="energy", readout=False, style={"description_width": "initial"})
+        slider.layout.width, slider.layout.flex, slider.layout.min_width = "auto", "1 1 160px", "140px"
+        slider.add_class("bgnb-energy")
+
+        def energy(end: int, label: str) -> Control:
+            def change(value: float) -> dict[str, Any]:
+                low, high = self.state.energy
+                return {"energy": (min(low, value), value) if end else (value, max(high, value))}
+
+            return number_box(label, lambda _: {"value": energies_of(self.axes, *self._edges())[end]}, change)
+
+        return {
+            "bins": Control(
+                widget=slider,
+                show=lambda _: {"max": self.axes.shape[0], "value": self._edges()},
+                change=lambda edges: {"energy": self._slide(*edges)},
+            ),
+            "previous": button("‹", lambda: self.attempt(lambda: self.step(-1)), "previous energy"),
+            "next": button("›", lambda: self.attempt(self.step), "next energy"),
+            "play": Control(widget=PlayButton(self.step, "play through the energies")),
+            "energies": Control(
+                widget=widgets.HTML(), show=lambda _: {"value": f"<b>{energy_label(self.axes, *self._edges())}</b>"}
+            ),
+            "first_energy": energy(0, "from / TeV"),
+            "last_energy": energy(1, "to / TeV"),
+        }
+
+    def _place_controls(self) -> dict[str, Control]:
         def coordinate(i: int, name: Any) -> Control:
             def show(state: Any) -> dict[str, Any]:
                 centre = getattr(self.axes, f"{name}_centers")[self.axes.nearest_bin(name, state.position[i])]
@@ -152,76 +196,42 @@ class CubeDashboard(Dashboard):
 
             return number_box(f"{name.upper()} / deg", show, change)
 
-        def energy(i: int, label: str) -> Control:
-            def change(value: float) -> dict[str, Any]:
-                low, high = self.state.energy
-                return {"energy": (min(low, value), value) if i else (value, max(high, value))}
+        return {
+            "detx": coordinate(0, "detx"),
+            "dety": coordinate(1, "dety"),
+            "region": text_box(
+                "region", "circle(0.5, 1, 0.3)", lambda state: {"value": state.region}, lambda text: {"region": text.strip()}
+            ),
+        }
 
-            def show(state: Any) -> dict[str, Any]:
-                first, last = energy_edges(self.axes, state.energy)
-                return {"value": energies_of(self.axes, first, last)[i]}
-
-            return number_box(label, show, change)
-
-        def limit(i: int, label: str) -> Control:
+    def _limit_controls(self) -> dict[str, Control]:
+        def limit(end: int, label: str) -> Control:
             def change(value: float) -> dict[str, Any]:
                 low, high = self.shown_limits()
-                return {"low": low, "high": value} if i else {"low": value, "high": high}
+                return {"low": low, "high": value} if end else {"low": value, "high": high}
 
-            return number_box(label, lambda _: {"value": float(f"{self.shown_limits()[i]:.4g}")}, change)
-
-        def limits_by_hand(state: Any) -> bool:
-            return state.low is not None or state.high is not None
+            return number_box(label, lambda _: {"value": float(f"{self.shown_limits()[end]:.4g}")}, change)
 
         def change_limits(value: str) -> dict[str, Any]:
             if value == _BY_HAND:
                 return dict(zip(("low", "high"), self.shown_limits(), strict=True))
             return {"limits": value, "low": None, "high": None}
 
-        choices = choices_of(self.State)
-        groups = menu("group_id", "group", [(label, group_id) for group_id, label in self._groups.items()])
-        groups.widget.add_class("bgnb-group")
-        menus = {name: menu(name, _LABELS.get(name, name), options) for name, options in choices.items()}
-        limits = menu("limits", _LABELS["limits"], (*choices["limits"], _BY_HAND))
+        limits = menu("limits", _LABELS["limits"], (*choices_of(self.State)["limits"], _BY_HAND))
         return {
-            "group_id": groups,
-            "bins": Control(widget=slider, show=lambda state: {"max": len(self.axes.energy) - 1, "value": self._edges()}, change=self._slide),
-            "previous": button("‹", lambda: self.attempt(lambda: self.step(-1)), "previous energy"),
-            "next": button("›", lambda: self.attempt(self.step), "next energy"),
-            "play": Control(widget=PlayButton(self.step, "play through the energies")),
-            "energies": Control(widget=label, show=lambda _: {"value": f"<b>{energy_label(self.axes, *self._edges())}</b>"}),
-            "first_energy": energy(0, "from / TeV"),
-            "last_energy": energy(1, "to / TeV"),
-            "others": text_box(
-                "also groups", "such as 3 8, or all", lambda state: {"value": " ".join(map(str, state.others))}, self._parse_others
-            ),
-            "all_groups": button("all groups", lambda: self.attempt(lambda: self.update(others=tuple(self._groups)))),
-            "one_group": button("only one", lambda: self.attempt(lambda: self.update(others=())), "only one group"),
-            "detx": coordinate(0, "detx"),
-            "dety": coordinate(1, "dety"),
-            "region": text_box(
-                "region", "circle(0.5, 1, 0.3)", lambda state: {"value": state.region}, lambda value: {"region": value.strip()}
-            ),
-            **menus,
-            "limits": dataclasses.replace(
-                limits, show=lambda state: {"value": _BY_HAND if limits_by_hand(state) else state.limits}, change=change_limits
+            "limits": Control(
+                widget=limits.widget,
+                show=lambda state: {"value": _BY_HAND if _has_limits(state) else state.limits},
+                change=change_limits,
             ),
             "percentile": number_box(
                 "% of values",
-                lambda state: {"value": state.percentile, "disabled": limits_by_hand(state)},
+                lambda state: {"value": state.percentile, "disabled": _has_limits(state)},
                 lambda value: {"percentile": value},
             ),
             "low": limit(0, "minimum"),
             "high": limit(1, "maximum"),
-        }  # fmt: skip
-
-    def _parse_others(self, text: str) -> dict[str, Any]:
-        words = text.replace(",", " ").split()
-        if [word.lower() for word in words] == [_ALL]:
-            return {"others": tuple(self._groups)}
-        if invalid := [word for word in words if not word.isdecimal()]:
-            raise BgnbError("invalid-argument", f"'{invalid[0]}' is not a GROUP_ID; enter numbers, or all")
-        return {"others": tuple(map(int, words))}
+        }
 
     @property
     def python(self) -> str:
@@ -231,6 +241,20 @@ class CubeDashboard(Dashboard):
                 value = value[0]
             arguments.append(f"{name}={value!r}")
         return f"import bgnb\n\nbgnb.dashboards.{self.function}({', '.join(arguments)})"
+
+
+def _has_limits(state: CubeState) -> bool:
+    """Return True if a limit of the colours is set by hand."""
+    return state.low is not None or state.high is not None
+
+
+def _parse_others(text: str) -> str | tuple[int, ...]:
+    words = text.replace(",", " ").split()
+    if [word.lower() for word in words] == [_ALL]:
+        return _ALL
+    if invalid := [word for word in words if not word.isdecimal()]:
+        raise BgnbError("invalid-argument", f"'{invalid[0]}' is not a GROUP_ID; enter numbers, or {_ALL}")
+    return tuple(map(int, words))
 
 
 def _checked_others(others: Any, group_ids: list[int], missing: str) -> tuple[int, ...]:

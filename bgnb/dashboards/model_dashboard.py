@@ -47,6 +47,8 @@ class ModelDashboard(CubeDashboard):
         "Colours": ("stretch", "limits", "percentile", "low", "high", "palette"),
     }
 
+    resets = (*CubeDashboard.resets, (("quantity",), {"low": None, "high": None}))
+
     def __init__(self, models: ModelDirectory, state: ModelState) -> None:
         self._models = models
         #: Model of a group between two edges of the energy axis.

@@ -15,7 +15,7 @@ from astropy.table import Table
 
 from bgnb._util.checks import checked_obs_ids, to_value
 from bgnb._util.errors import BgnbError, DataError
-from bgnb.dashboards.dashboard import Control, Dashboard, unused_path, button, menu
+from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
 from bgnb.dashboards.live_figures import Action
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.model_directory import checked_group
@@ -51,7 +51,7 @@ class RunDashboard(Dashboard):
     resets = ((("group_id",), {"selected": ()}), (("selected",), {"group_id": None}))
     selecting = (*MAPS, "histogram", *HISTOGRAMS)
 
-    def __init__(self, runs: RunSet, arguments: list[str], results: Mapping[int, RunResult], **choices: str | None) -> None:
+    def __init__(self, runs: RunSet, arguments: list[str], results: Mapping[int, RunResult], **choices: Any) -> None:
         self._runs, self._arguments, self._results = runs, arguments, results
         self._first = first_state(runs)
         super().__init__(replace(self._first, **{name: value for name, value in choices.items() if value is not None}))

@@ -23,7 +23,7 @@ MAX_LEGEND = 8
 # Rows of three plots, of two or one if the page is narrow; two rows fit a screen.
 _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
 _HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
-_TITLE, _LABEL, _TICK = "13px", "12px", "11px"
+_TITLE, _LABEL, _TICK = "12px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 24, 8)
 _BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
@@ -31,17 +31,25 @@ _BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
 _NUMBER = """
+const power = (value) => {
+    const [mantissa, exponent] = value.toExponential(3).split("e")
+    const raised = [...String(Number(exponent))].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("")
+    const factor = String(Number(mantissa)).replace("-", "−")
+    return factor === "1" ? `10${raised}` : `${factor} × 10${raised}`
+}
 const number = (value) => {
     if (!Number.isFinite(value)) return "no value"
     const size = Math.abs(value)
-    if (size === 0 || (size >= 0.01 && size < 1e5)) return String(Number(value.toPrecision(4))).replace("-", "−")
-    const [mantissa, exponent] = value.toExponential(2).split("e")
-    const raised = [...String(Number(exponent))].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("")
-    return `${mantissa.replace("-", "−")} × 10${raised}`
+    return size === 0 || (size >= 0.01 && size < 1e5) ? String(Number(value.toPrecision(4))).replace("-", "−") : power(value)
 }
 """
 _READOUT = f"{_NUMBER}\nreturn number(value)"
 _TICKS = "return String(Number((tick / 10 ** power).toPrecision(4))).replace('-', '−')"
+#: Formats the ticks of a logarithmic axis: all of them with a power of ten if one of them needs it.
+_LOG_TICKS = f"""{_NUMBER}
+const plain = ticks.every((value) => value >= 0.01 && value < 1e5)
+return plain ? number(tick) : power(tick)
+"""
 
 
 class Plots:
@@ -180,8 +188,14 @@ class _ImagePlot:
 
 class _GraphPlot:
     def __init__(self, name: str, graph: Graph, links: dict[str, models.Range1d], selecting: bool) -> None:
-        x_type, y_type = ("log" if log else "linear" for log in (graph.x_log, graph.y_log))
-        self.figure = _new_figure(name, graph, links, x_axis_type=x_type, y_axis_type=y_type)
+        self.figure = _new_figure(name, graph, links, y_axis_type="log" if graph.y_log else "linear")
+        self._x_scales = {
+            log: ({"x_scale": scale()}, {"ticker": (ticks := ticker()), "formatter": formatter()}, {"ticker": ticks})
+            for log, scale, ticker, formatter in (
+                (False, models.LinearScale, models.BasicTicker, models.BasicTickFormatter),
+                (True, models.LogScale, models.LogTicker, _log_formatter),
+            )
+        }
         if selecting:
             select = models.BoxSelectTool(renderers=[], continuous=False)
             self.figure.add_tools(select)
@@ -195,8 +209,7 @@ class _GraphPlot:
         else:
             self.figure.min_border_right = 14
         self._y_ticks = models.CustomJSTickFormatter(args={"power": 0}, code=_TICKS)
-        if not graph.y_log:
-            self.figure.yaxis.formatter = self._y_ticks
+        self.figure.yaxis.formatter = _log_formatter() if graph.y_log else self._y_ticks
         self._areas = models.ColumnDataSource({"xs": [], "ys": []}, name=f"{name}-polygons")
         if graph.colours is not None:
             self._add_areas(graph)
@@ -205,7 +218,12 @@ class _GraphPlot:
         self.figure.add_layout(self._band)
         self._curves = _Curves(name, self.figure)
         self._texts = models.ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
-        look = {"text_color": "#222222", "text_outline_color": "rgba(255, 255, 255, 0.75)", "text_font_size": "10px"}
+        look: dict[str, Any] = {
+            "text_color": "#222222",
+            "background_fill_color": "rgba(255, 255, 255, 0.6)",
+            "text_font_size": "10px",
+        }
+        look |= {"padding": 1, "border_radius": 3}
         align = "center" if graph.is_map else "left"
         self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)
         self._sources, items = [], []
@@ -270,6 +288,7 @@ class _GraphPlot:
         unit = with_power(graph.unit, graph.colours.power) if graph.colours is not None else ""
         pairs: Properties = [
             (self.figure.title, {"text": f"{graph.title} / {unit}" if unit else graph.title}),
+            *zip((self.figure, self.figure.xaxis[0], self.figure.xgrid[0]), self._x_scales[graph.x_log], strict=True),
             (self.figure.xaxis[0], {"axis_label": graph.x_label}),
             (self.figure.yaxis[0], {"axis_label": with_power(graph.y_label, power)}),
             (self._y_ticks, {"args": {"power": power}}),
@@ -287,6 +306,10 @@ class _GraphPlot:
         named = [curve for curve in graph.curves if curve.name]
         few = 0 < len(named) <= MAX_LEGEND and len(named) == len(graph.curves)
         return [*pairs, (self._legend.items[-1], {"visible": few})]
+
+
+def _log_formatter() -> models.CustomJSTickFormatter:
+    return models.CustomJSTickFormatter(code=_LOG_TICKS)
 
 
 def _name_of(label: str) -> str:

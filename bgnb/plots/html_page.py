@@ -45,7 +45,7 @@ _TEMPLATE = """
 {% endfor %}</select></label>
 <label {{ "hidden" if not slides }}>{{ names[1] | e }}
 <input id="bgnb-slider" type="range" min="0" step="1" aria-label="{{ names[1] | e }}">
-<output id="bgnb-label" for="bgnb-slider">{{ first[1] | e }}</output></label>
+<span id="bgnb-label" aria-hidden="true">{{ first[1] | e }}</span></label>
 </div>
 {{ super() }}
 <p id="bgnb-summary" role="status">{{ summary | e }}</p>
@@ -69,7 +69,7 @@ const describe = () => {
     slider.max = frames[group].length - 1
     slider.value = number
     slider.setAttribute("aria-valuetext", shown.label)
-    label.value = shown.label
+    label.textContent = shown.label
     title.textContent = document.title = shown.title
     if (summary.textContent !== shown.summary) summary.textContent = shown.summary
 }
@@ -141,9 +141,9 @@ def to_html(
     document.js_on_event("document_ready", CustomJS(args=arguments, code=EQUAL_SCALES + _FOLLOW))
     variables = {"groups": list(frames), "slides": len(views) > len(frames), "first": first, "names": names}
     variables["summary"] = views[first].summary
-    page = file_html(document, INLINE, views[first].title, template=_TEMPLATE, template_variables=variables)
+    page = renumber_ids(file_html(document, INLINE, views[first].title, template=_TEMPLATE, template_variables=variables))
     _check_size(len(page.encode()), max_size)
-    return renumber_ids(page)
+    return page
 
 
 def _changes(

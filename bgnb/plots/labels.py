@@ -22,11 +22,15 @@ def format_number(value: float, digits: int = 3) -> str:
 
 
 def format_value(value: float, error: float) -> str:
-    """Format a number with its error, if it has one, as ``0.25 ± 0.01`` or ``(1.2 ± 0.1) × 10⁻⁴``."""
+    """Format a number with its error to two digits, if it has one, as ``0.254 ± 0.012`` or ``(1.25 ± 0.12) × 10⁻⁴``."""
     if not error > 0 or not math.isfinite(value + error):
         return format_number(value)
     power = axis_power(value, error)
-    both = " ± ".join(_plain(float(f"{number / 10.0**power:.3g}"), 5) for number in (value, error))
+    value, error = value / 10.0**power, error / 10.0**power
+    decimals = max(1 - math.floor(math.log10(error)), 0)
+    if decimals > 6:
+        return f"{format_number(value * 10.0**power)} ± {format_number(error * 10.0**power)}"
+    both = f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
     return f"({both}) × {power_of_ten(power)}" if power else both
 
 

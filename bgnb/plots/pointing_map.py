@@ -43,7 +43,7 @@ def to_plane(alt: Any, az: Any) -> tuple[Floats, Floats]:
     x, y : ndarray
         Positions in the map, deg.
     """
-    zenith, az = 90 - np.asarray(alt, dtype=float), np.radians(az)
+    zenith, az = 90 - np.asarray(alt, dtype=float), np.radians(np.asarray(az, dtype=float))
     return zenith * np.sin(az), zenith * np.cos(az)
 
 

@@ -225,7 +225,7 @@ def _values_graph(runs: RunSet, state: RunsState, selected: Bools, marked: Mappi
         "stands out": [marked.get(i, "") for i in runs.obs_ids.tolist()],
     }
     points = _points(runs, "values", state, sets, reasons, errors)
-    x_range = axis_range(x)
+    x_range = axis_range(x[np.isfinite(values)])
     span = np.nan_to_num(errors)
     y_range = axis_range(values - span, values + span)
     curves: tuple[Curve, ...] = ()

@@ -438,7 +438,8 @@ def _describe_runs(shown: _Shown) -> str:
     if worst:
         number = int(runs.stand_out.sum())
         return f"{text}{number} {'stands' if number == 1 else 'stand'} out: {', '.join(listed)}{', …' * (number > len(worst))}."
-    return f"{text}none stands out; largest deviation: {listed[0]}."
+    chance = largest_by_chance(int(runs.known.sum()))
+    return f"{text}none stands out; largest deviation: {listed[0]}; by chance {chance:.1f} σ."
 
 
 def _describe_shapes(shown: _Shown) -> list[str]:
@@ -462,7 +463,11 @@ def _describe_bins(name: str, residuals: Residuals, labels: Sequence[str]) -> st
         f"{_signed(residuals.residual[i])} ± {residuals.error[i]:.3f} ({_sigma(sigma)}) at {labels[i]}"
         for i, sigma in _worst(sigmas)
     ]
-    missing = f"; {int((~known).sum())} with less than {MIN_BIN:g} predicted count not shown" if not known.all() else ""
+    missing = (
+        f"; {format_count(int((~known).sum()), 'bin')} with less than {MIN_BIN:g} predicted count not shown"
+        if not known.all()
+        else ""
+    )
     chance = f"by chance {largest_by_chance(int(known.sum())):.1f} σ"
     return f"{name}: largest {'residuals' if len(listed) > 1 else 'residual'} {', '.join(listed)}; {chance}{missing}."
 

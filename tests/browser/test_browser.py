@@ -145,7 +145,10 @@ def test_run_dashboard_in_lab(page, url):
     page.run_all()
     page.wait_for_bokeh("groups", "model.title.text")
     page.wait_for_bokeh("image", "model.title.text")
-    x, y = map(float, page.python("x, y = runs._runs.coordinates('groups')\nprint(x[0], y[0])").split())
+    positions = "from bgnb.plots.run_views import coordinates"
+    x, y = map(
+        float, page.python(f"{positions}\nx, y = coordinates(runs._runs, 'groups', runs.state)\nprint(x[0], y[0])").split()
+    )
     dashboard = find_dashboard(page, "runs")
     before = page.pixels("sky")
     page.tap("groups", x, y)
@@ -154,12 +157,12 @@ def test_run_dashboard_in_lab(page, url):
     assert chosen
     expect(dashboard.get_by_label("selected OBS_IDs")).to_have_value(chosen)
     page.wait_for_other_pixels("sky", before)
-    assert page.bokeh("sky-4", "data.x.length") == page.bokeh("groups-3", "data.x.length") == 1
+    assert page.bokeh("sky-3", "data.x.length") == page.bokeh("groups-2", "data.x.length") == 1
     low, high = page.bokeh("zenith", "x_range.start"), page.bokeh("zenith", "x_range.end")
     middle = (low + high) / 2
     page.drag("zenith", (low + 0.1, 0.7), (middle, 0.1))
     dashboard.get_by_role("status").filter(has_text=re.compile(r"Selected: \d+ runs")).wait_for()
-    wanted = page.python(f"print(*runs._runs.obs_ids[runs._runs.coordinates('zenith')[0] < {middle}])")
+    wanted = page.python(f"print(*runs._runs.obs_ids[coordinates(runs._runs, 'zenith', runs.state)[0] < {middle}])")
     expect(dashboard.get_by_label("selected OBS_IDs")).to_have_value(wanted)
     dashboard.get_by_label("group", exact=True).select_option(index=1)
     dashboard.get_by_role("status").filter(has_text="of group").wait_for()
@@ -189,22 +192,37 @@ def test_comparison_dashboard_in_lab(page, url):
 
 
 def test_exported_page_in_browser(page, root, tmp_path):
-    """An exported page works from a file, without a server."""
-    comparison = bgnb.dashboards.compare_models(root / "simulation/true", root / "simulation/reco", energy=1.0)
-    comparison.save_html(tmp_path / "page.html")
-    labels = [label for label, _ in comparison.frames()]
+    """The menu and the slider of an exported page work from a file, without a server, also with the keyboard."""
+    models = bgnb.dashboards.explore_models(root / "models", energy=1.0)
+    models.save_html(tmp_path / "page.html")
+    frames = list(models.frames())
+    groups = list(dict.fromkeys(group for group, _ in frames))
+    labels = [label for group, label in frames if group == groups[0]]
+    assert len(groups) > 1
     shutil.copy(tmp_path / "page.html", tmp_path / "elsewhere.html")
     page.page.goto(f"file://{tmp_path}/elsewhere.html")
-    page.wait_for_bokeh("compared", "model.title.text.includes('Ratio')")
-    shown = next(number for number, label in enumerate(labels) if label in page.bokeh("compared", "title.text"))
-    before = {name: page.pixels(name) for name in ("first", "compared", "pulls")}
-    handle = page.page.locator(".noUi-handle")
-    handle.focus()
-    handle.press("ArrowRight")
-    page.wait_for_bokeh("compared", f"model.title.text.includes('{labels[shown + 1]}')")
-    page.page.get_by_role("status").filter(has_text=labels[shown + 1]).wait_for()
-    page.wait_for_other_pixels("first", before["first"])
-    page.wait_for_other_pixels("compared", before["compared"])
-    assert page.pixels("pulls") == before["pulls"]
-    handle.press("ArrowLeft")
-    page.wait_for_pixels("first", before["first"])
+    page.wait_for_bokeh("image", "model.title.text.startsWith('Rate')")
+    shown = next(number for number, label in enumerate(labels) if label in page.bokeh("image", "title.text"))
+    names = ("image", "spectrum")
+    before = {name: page.pixels(name) for name in names}
+    slider, status = page.page.get_by_role("slider", name="energy"), page.page.get_by_role("status")
+    slider.focus()
+    slider.press("ArrowRight")
+    page.wait_for_bokeh("image", f"model.title.text.includes('{labels[shown + 1]}')")
+    status.filter(has_text=labels[shown + 1]).wait_for()
+    expect(slider).to_have_attribute("aria-valuetext", labels[shown + 1])
+    page.page.get_by_role("img", name=labels[shown + 1]).first.wait_for()
+    page.wait_for_other_pixels("image", before["image"])
+    slider.press("ArrowLeft")
+    page.wait_for_pixels("image", before["image"])
+    menu = page.page.get_by_role("combobox", name="group")
+    menu.focus()
+    menu.press("ArrowDown")
+    expect(menu).to_have_value(groups[1])
+    status.filter(has_text=models.view_of(models.frames()[groups[1], labels[shown]]).summary.splitlines()[0]).wait_for()
+    expect(slider).to_have_attribute("aria-valuetext", labels[shown])
+    for name in names:
+        page.wait_for_other_pixels(name, before[name])
+    menu.press("ArrowUp")
+    for name in names:
+        page.wait_for_pixels(name, before[name])

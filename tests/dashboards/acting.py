@@ -6,15 +6,16 @@ from bgnb.plots.bokeh_figures import equal
 
 
 def bokeh_properties(dashboard):
-    """List type and properties of all Bokeh models of the figures; properties that are models by their type."""
-
-    def plain(value):
-        return type(value).__name__ if isinstance(value, Model) else value
-
+    """List type and properties of all Bokeh models of the figures; other models in properties by their type."""
     return [
-        (type(model).__name__, {name: plain(getattr(model, name)) for name in properties})
+        (type(model).__name__, {name: by_type(getattr(model, name)) for name in properties})
         for model, properties in dashboard._plots.properties(dashboard.view)
     ]
+
+
+def by_type(value):
+    """Replace a Bokeh model, which differs from dashboard to dashboard, by its type."""
+    return type(value).__name__ if isinstance(value, Model) else value
 
 
 def control_values(dashboard):

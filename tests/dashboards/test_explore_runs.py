@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from bgnb.dashboards.run_dashboard import RunDashboard
 from bgnb.plots.pointing_map import to_plane, to_sky
 from bgnb.plots.run_views import coordinates
 from bgnb.plots.sky_map import to_map, to_radec
-from tests.dashboards.acting import tap
+from tests.dashboards.acting import assert_same_as_fresh, tap
 from tests.helpers.errors import raises
 
 
@@ -337,7 +338,10 @@ def test_checked_runs(runs):
     first, second, *_ = (run.obs_id for run in checks.runs)
     weak = {name: replace(test, p_value=1.0) for name, test in checks.runs[0].tests.items()}
     alarm = weak | {"field": replace(weak["field"], p_value=0.0)}
-    results = [replace(checks.runs[0], tests=alarm), *(replace(run, tests=weak) for run in checks.runs[1:])]
+    marked = np.zeros_like(checks.runs[1].field.marked)
+    marked[3, 4:6] = marked[4, 4] = True
+    second_run = replace(checks.runs[1], tests=weak, field=replace(checks.runs[1].field, marked=marked))
+    results = [replace(checks.runs[0], tests=alarm), second_run, *(replace(run, tests=weak) for run in checks.runs[2:])]
     checks = replace(checks, runs=tuple(results))
     dashboard = explore_runs(folder / "in", "GADF", select="all", checks=checks, x="OBS_ID")
     assert list(dashboard.view.panels) == ["sky", "groups", "histogram", "values", "field", "time"]
@@ -356,6 +360,11 @@ def test_checked_runs(runs):
     field, time = dashboard.view.panels["field"], dashboard.view.panels["time"]
     assert (str(second) in field.title, str(second) in time.title) == (True, True)
     np.testing.assert_array_equal(field.values, results[1].field.significance)
+    (outline,) = field.curves  # of three pixels in the shape of an L, clockwise from the lower left
+    places = [np.searchsorted(field.x_edges - 1e-9, values) - 1 for values in (outline.x, outline.y)]
+    sides = {frozenset(zip(*(each[i : i + 2].tolist() for each in places), strict=True)) for i in range(0, len(outline.x), 3)}
+    corners = [(4, 3), (4, 4), (4, 5), (5, 5), (5, 4), (6, 4), (6, 3), (5, 3), (4, 3)]
+    assert sides == {frozenset(pair) for pair in pairwise(corners)}
     np.testing.assert_allclose(time.series[0].y * np.diff(results[1].time.edges)[:, 0], results[1].time.counts)
     dashboard.selected = (first, second)
     combined = (results[0].field.significance + results[1].field.significance) / np.sqrt(2)
@@ -367,7 +376,7 @@ def test_checked_runs(runs):
     with raises("invalid-argument", "checks"):
         explore_runs(folder / "in", "GADF", checks={})
     with raises("not-found", "checks"):
-        explore_runs(folder / "in", "GADF", checks=replace(checks, runs=(replace(results[0], obs_id=7),)))
+        explore_runs(folder / "in", "GADF", checks=replace(checks, runs=(replace(results[0], obs_id=12345),)))
 
 
 @pytest.mark.slow
@@ -390,3 +399,24 @@ def test_selection_is_saved(runs, tmp_path, monkeypatch):
     dashboard.selected = ()
     dashboard.restore(saved)
     assert dashboard.group_id == int(dashboard._runs.group_ids[2])
+
+
+@pytest.mark.slow
+def test_picture_agrees_with_state(runs):
+    """After any changes, the dashboard shows the same as a new one in the same state."""
+    folder, _ = runs
+    checks = bgnb.check_runs(folder / "in", "GADF", folder / "models", select="all", progress=False)
+    rng = np.random.default_rng(8)
+    for given in ({}, {"checks": checks}):
+        dashboard = explore_runs(folder / "models", **given)
+        choices = {name: dashboard._controls[name].widget.options for name in ("y", "x", "colour_by")}
+        for _ in range(6):
+            for name, options in choices.items():
+                setattr(dashboard, name, options[rng.integers(len(options))])
+            if rng.random() < 0.5:
+                dashboard.group_id = int(rng.choice(dashboard._runs.group_ids))
+            else:
+                dashboard.selected = rng.choice(dashboard._runs.obs_ids, rng.integers(4))
+        fresh = explore_runs(folder / "models", **given)
+        fresh.update(**asdict(dashboard.state))
+        assert_same_as_fresh(dashboard, fresh)

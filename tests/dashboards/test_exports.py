@@ -10,14 +10,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from astropy import units as u
-from bgnb.plots.png import _wrap, to_png
 from matplotlib.image import imread
 
 import bgnb
 from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
 from bgnb.dashboards import compare_models, explore_models, explore_runs
-from bgnb.plots.html_page import _frames
-from tests.dashboards.acting import assert_same_as_fresh
+from bgnb.plots.html_page import _changes
+from bgnb.plots.static import to_png
+from tests.dashboards.acting import assert_same_as_fresh, press
+from tests.dashboards.conftest import OTHER_AXES
 from tests.helpers.models import AXES, asymmetric_model
 
 
@@ -26,7 +27,7 @@ def test_copied_python_restores_state(modeldir, pair, runs, monkeypatch):
     """The copied Python code makes a dashboard in the same state."""
     monkeypatch.chdir(modeldir.parent)
     models = explore_models(modeldir.name, group_id=8, quantity="livetime", energy=3.3, stretch="sqrt", percentile=97)
-    models.limits = "by hand"
+    models.update(low=0.5, high=9.0)
     compared = compare_models(*pair, show="pull", normalise="cube", position=(1, -2), span=2.5, labels=("a", "it's"))
     explored = explore_runs(runs[0] / "in", "GADF", select="all", alt_edges=[0, 50, 90])
     explored.group_id = 2
@@ -46,14 +47,18 @@ def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
     """PNG, HTML and CSV files contain the present view, and replace nothing."""
     monkeypatch.chdir(tmp_path)
     dashboard = explore_models(modeldir, group_id=3, energy=5, quantity="counts", position=(1.5, -1.1))
-    for button in dashboard._exports().children[:3]:
-        button.click()
+    for kind in ("png", "pdf", "svg", "html", "csv"):
+        press(dashboard, f"save {kind.upper()}")
         assert "Saved" in dashboard._message.value
     name = "Group_3_counts_at_2.5_to_7.21_TeV"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.{kind}" for kind in ("csv", "html", "png")]
-    dashboard._exports().children[0].click()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{name}.{kind}" for kind in ("csv", "html", "pdf", "png", "svg")
+    ]
+    press(dashboard, "save PNG")
     assert (tmp_path / f"{name}-2.png").read_bytes() == (tmp_path / f"{name}.png").read_bytes()
     assert imread(BytesIO((tmp_path / f"{name}.png").read_bytes())).shape[0] > 300
+    assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    assert ">energy / TeV<" in (tmp_path / f"{name}.svg").read_text()
 
     text = (tmp_path / f"{name}.csv").read_text()
     rows = list(csv.DictReader(StringIO("".join(line for line in text.splitlines(True) if line[0] != "#"))))
@@ -70,8 +75,9 @@ def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
 
     page = (tmp_path / f"{name}.html").read_text()
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']?https?:", page)
-    for low, high in pairwise(AXES.energy.value):
-        assert f"{low:.3g} to {high:.3g} TeV" in page
+    for axes in (AXES, OTHER_AXES):
+        for low, high in pairwise(axes.energy.value):
+            assert f"{low:.3g} to {high:.3g} TeV" in page
 
 
 @pytest.mark.slow
@@ -106,27 +112,21 @@ def test_png_image_orientation(modeldir):
     assert yellow[1] > blue[1]
 
 
-def test_long_text_is_wrapped():
-    """Long texts are wrapped completely; dollar signs start no formula."""
-    long = "_a directory with a long name " + 70 * "x" + ", cost $5"
-    lines = _wrap(long).splitlines()
-    assert max(map(len, lines)) <= 52
-    assert "".join(lines).replace(" ", "") == long.replace(" ", "").replace("$", r"\$")
-    assert lines[0].startswith(" _")  # Matplotlib omits names that start with _ from the legend
-    assert _wrap("Pulls\n3 outside the axis") == "Pulls\n3 outside the axis"
-
-
-def test_frames_follow_energies(modeldir):
-    """The slider of an exported page steps through the energies in order."""
+def test_frames_follow_groups_and_energies(modeldir):
+    """The menu of an exported page has all groups, and the slider their energies in order."""
     dashboard = explore_models(modeldir, group_id=3, energy=5)
-    labels, states = zip(*dashboard.frames(), strict=True)
-    assert [label.split()[0] for label in labels] == [f"{edge:.3g}" for edge in AXES.energy.value[:-1]]
-    assert states.index(dashboard.state) == 2
-    models, frames = _frames(dashboard._plots, [dashboard.view_of(state) for state in states])
+    frames = dashboard.frames()
+    groups = list(dict.fromkeys(group for group, _ in frames))
+    for group, axes in zip(groups, (AXES, OTHER_AXES), strict=True):
+        labels = [label for name, label in frames if name == group]
+        assert [label.split()[0] for label in labels] == [f"{edge:.3g}" for edge in axes.energy.value[:-1]]
+    assert list(frames.values()).index(dashboard.state) == 2
+    views = {labels: dashboard.view_of(state) for labels, state in frames.items()}
+    models, values, numbers = _changes(dashboard._plots, views, 1e9)
     where = [model.name for model in models].index("image-data")
-    for energy_bin, frame in enumerate(frames):
-        expected = asymmetric_model().rate.quantity.value[energy_bin]
-        np.testing.assert_allclose(frame[where]["data"]["value"][0], expected, rtol=1e-6)
+    for energy_bin, expected in enumerate(asymmetric_model().rate.quantity.value):
+        shown = values[where][numbers[energy_bin][where]]["data"]["value"][0]
+        np.testing.assert_allclose(shown, expected, rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ def test_too_large_page_is_refused(frames):
     size = len(to_html(frames).encode())
     with raises("too-large", f"{size / 1e6:.3g} MB", "1.2 MB"):
         to_html(frames, max_size=1.2e6)
-    assert to_html(frames, max_size=size + 1000)
+    assert to_html(frames, max_size=size)
     sides = np.linspace(-3, 3, 501)
     large = replace(image("Large", np.random.default_rng(0).random((500, 500))), x_edges=sides, y_edges=sides)
     shown = []

@@ -9,7 +9,8 @@ import pytest
 from astropy import units as u
 
 from bgnb import Cube, ObservationGroups, compare, compare_models, make_test_bg_cube_model, write_groups, write_model
-from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph
+from bgnb.plots.comparison_views import ComparisonState, ShownComparison, comparison_view, planes_graph
+from bgnb.plots.cube_state import energy_edges
 from bgnb.plots.labels import energy_label
 from bgnb.validation.compare_models import comparison_page
 from tests.helpers.commands import output_of
@@ -48,15 +49,23 @@ def test_report_has_common_groups(directories):
     assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=", tags), "the page would access the network"
 
 
+def view_of(comparison, positions):
+    """Draw a comparison in the energy bin of 1 TeV."""
+    state = ComparisonState(group_id=8, energy=1.0)
+    shown = ShownComparison(whole=comparison, part=comparison.in_energies(*energy_edges(comparison.axes, state.energy)))
+    return comparison_view({8: shown}, state, ("one", "two"), "8", (0.0, 1e-4), positions)
+
+
 def test_view_shows_spectra_of_positions():
     """Spectra, ratios, outlines and integrals of a view are those of the comparison."""
     comparison = compare(true_model(), counted(1))
     positions = [(0.1, 0.2), (2.1, -3.3)]
-    view = comparison_view(comparison, ComparisonState(group_id=8, energy=1.0), ("one", "two"), "8", (0.0, 1e-4), positions)
+    view = view_of(comparison, positions)
     assert [(view.panels[name].colours.low, view.panels[name].colours.high) for name in ("first", "second")] == [(0, 1e-4)] * 2
-    spectra, ratios = view.panels["spectra"].series, view.panels["ratios"].series
-    outlines, drawn = view.panels["compared"].outlines, zip(spectra[1::4], spectra[3::4], strict=True)
-    for (x, y), outline, (reference, shown), ratio in zip(positions, outlines, drawn, ratios[1:], strict=True):
+    spectra, ratios = view.panels["spectra"], view.panels["ratios"].series
+    outlines, drawn = view.panels["compared"].curves, zip(*[iter(spectra.series)] * 2, strict=True)
+    curves = spectra.curves[::2], spectra.curves[1::2]
+    for (x, y), outline, (reference, shown), ratio, *both in zip(positions, outlines, drawn, ratios, *curves, strict=True):
         first, second = comparison.spectra(x * u.deg, y * u.deg)
         assert reference.name == f"one ({x}, {y}) deg, γ = {first.index:.2f}"
         assert shown.name == f"two ({x}, {y}) deg, γ = {second.index:.2f}"
@@ -65,13 +74,13 @@ def test_view_shows_spectra_of_positions():
         rate = np.where(second.rate > 0, second.rate, np.nan)  # zeros are not shown on a logarithmic axis
         np.testing.assert_array_equal(shown.y, rate)
         np.testing.assert_array_equal(shown.high, rate + second.error)
+        np.testing.assert_array_equal(both[0].y, first.rate)
+        np.testing.assert_array_equal(both[1].y, rate)
         np.testing.assert_array_equal(ratio.y, rate / first.rate)
-        assert outline[0] <= x < outline[1]
-        assert outline[2] <= y < outline[3]
+        assert outline.x.min() <= x < outline.x.max()
+        assert outline.y.min() <= y < outline.y.max()
         assert f"γ = {second.index:.2f} ± {second.index_error:.2f}." in view.summary
-    shared = comparison_view(
-        compare(counted(1), counted(1)), ComparisonState(group_id=8, energy=1.0), ("one", "two"), "8", (0.0, 1e-4), positions
-    )
+    shared = view_of(compare(counted(1), counted(1)), positions)
     assert "share runs" in shared.panels["ratios"].title  # the reason why there are no error bars
     assert "share runs" not in view.panels["ratios"].title
     whole = planes_graph(comparison, ("one", "two"), 1.0)
@@ -87,7 +96,7 @@ def test_page_is_reproducible():
     arguments = [1 * u.TeV], [(2.0, 2.0)], ("p1001", "p1"), 8, "8: <high>"
     page, again = (comparison_page(comparison, *arguments) for _ in range(2))
     assert page == again
-    for text in ('"p1001"', '"p1"', "p1 / p1001", "8: &amp;lt;high&amp;gt;", *(energy_label(AXES, n) for n in range(12))):
+    for text in ('"p1001"', '"p1"', "p1 / p1001", "8: &lt;high&gt;", *(energy_label(AXES, n) for n in range(12))):
         assert text in page, text
     assert "<high>" not in page
 
