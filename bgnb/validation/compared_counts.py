@@ -20,6 +20,8 @@ Norm = Literal["free", "fixed"]
 STANDS_OUT = 3.5
 #: Minimum predicted counts of a bin of the map, and of a bin whose residual is shown.
 MIN_MAP, MIN_BIN = 5.0, 1.0
+# Minimum number of runs, of which the scatter is determined.
+_MIN_RUNS = 5
 # The bins of the map are wide enough that at most this fraction of them has fewer predicted counts.
 _MAX_EMPTY = 0.1
 # Ratio of the standard deviation of a normal distribution to its median absolute deviation.
@@ -146,8 +148,8 @@ class RunRatios:
 
     @property
     def stand_out(self) -> Bools:
-        """Runs that stand out from the others."""
-        return np.abs(np.nan_to_num(self.sigmas)) > STANDS_OUT
+        """Runs that stand out from the others; none if there are too few to determine the scatter."""
+        return (np.abs(np.nan_to_num(self.sigmas)) > STANDS_OUT) & (self.known.sum() >= _MIN_RUNS)
 
 
 @dataclass(frozen=True, kw_only=True)

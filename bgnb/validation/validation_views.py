@@ -344,7 +344,7 @@ def _distribution(shown: _Shown) -> Graph:
     of_map = f"{field.size} bins of the map"
     curves = (
         Curve(x=np.repeat(coarse, 2)[1:-1], y=np.repeat(outline, 2), colour=_MARKED, name=of_map, width=2),
-        Curve(x=line, y=stats.norm.pdf(line), colour="#777777", name="normal", dash="dashed", width=1.5),
+        Curve(x=line, y=stats.norm.pdf(line), colour="#999999", name="normal", dash="dashed", width=1.5),
     )
     centres = (edges[1:] + edges[:-1]) / 2
     series = Series(f"{good.n_bins} bins of runs", centres, bars, "bars", _ALL, edges=edges)
@@ -385,8 +385,8 @@ def _pointing_map(shown: _Shown) -> Graph:
     colours = Colours("diverging", "log", *choose_limits(runs.ratio, "log", 100, 1.0), 1.0)
     end = 1.13 * radius
     return Graph(
-        "Pointings", X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts),
-        curves=tuple(grid), polygons=polygons, colours=colours, unit="observed / predicted", is_map=True,
+        "Pointings: observed / predicted", X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts),
+        curves=tuple(grid), polygons=polygons, colours=colours, is_map=True,
     )  # fmt: skip
 
 
@@ -438,7 +438,8 @@ def _describe_runs(shown: _Shown) -> str:
     if worst:
         number = int(runs.stand_out.sum())
         return f"{text}{number} {'stands' if number == 1 else 'stand'} out: {', '.join(listed)}{', …' * (number > len(worst))}."
-    return f"{text}none stands out; largest deviation: {listed[0]}."
+    chance = largest_by_chance(int(runs.known.sum()))
+    return f"{text}none stands out; largest deviation: {listed[0]}; by chance {chance:.1f} σ."
 
 
 def _describe_shapes(shown: _Shown) -> list[str]:
@@ -462,7 +463,11 @@ def _describe_bins(name: str, residuals: Residuals, labels: Sequence[str]) -> st
         f"{_signed(residuals.residual[i])} ± {residuals.error[i]:.3f} ({_sigma(sigma)}) at {labels[i]}"
         for i, sigma in _worst(sigmas)
     ]
-    missing = f"; {int((~known).sum())} with less than {MIN_BIN:g} predicted count not shown" if not known.all() else ""
+    missing = (
+        f"; {format_count(int((~known).sum()), 'bin')} with less than {MIN_BIN:g} predicted count not shown"
+        if not known.all()
+        else ""
+    )
     chance = f"by chance {largest_by_chance(int(known.sum())):.1f} σ"
     return f"{name}: largest {'residuals' if len(listed) > 1 else 'residual'} {', '.join(listed)}; {chance}{missing}."
 

@@ -81,6 +81,8 @@ def test_taps_and_drags_select_energies(dashboard):
     """A tap selects an energy bin, and all energies if it is selected already; with Shift it extends the range."""
     tap(dashboard, "energy", 4.0, 0.3)
     assert dashboard.energy == EDGES[1:3]
+    tap(dashboard, "energy", 4.0, 0.3, add=True)
+    assert dashboard.energy == EDGES[1:3]
     tap(dashboard, "energy", 15.0, 0.3, add=True)
     assert dashboard.energy == (EDGES[1], EDGES[3])
     tap(dashboard, "energy", 1.5, 0.3)

@@ -182,6 +182,9 @@ def test_deviating_run_stands_out():
     assert runs.sigmas[3] > 5
     short = RunRatios(counts=np.append(runs.counts, 5), expected=np.append(runs.expected, 3))
     assert not short.stand_out[-1]  # ratio 1.67, but only 3 predicted counts
+    few = RunRatios(counts=runs.counts[:4], expected=runs.expected[:4])
+    assert few.sigmas[3] > 5
+    assert not few.stand_out.any()
 
 
 def test_runs_without_prediction_are_unknown():
