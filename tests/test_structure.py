@@ -23,7 +23,8 @@ LAYERS = (
     {"cubes"},
     {"files"},
     {"production", "plots", "notebooks"},
-    {"simulation", "gammapy", "validation", "dashboards"},
+    {"simulation", "gammapy", "validation"},
+    {"dashboards"},
     {"cli"},
 )
 

@@ -104,3 +104,19 @@ def whole_number(name: str, value: Any, minimum: int = 1) -> int:
     except TypeError:
         pass
     raise BgnbError("invalid-argument", f"{name} must be a whole number of at least {minimum}, got {value!r}")
+
+
+def checked_obs_ids(name: str, values: Any) -> tuple[int, ...]:
+    """Return OBS_IDs in order, without duplicates.
+
+    Raises
+    ------
+    BgnbError
+        If it is not a sequence of whole numbers; the message names the argument.
+    """
+    try:
+        if isinstance(values, str):  # its digits would be taken for OBS_IDs
+            raise TypeError
+        return tuple(sorted(set(map(int, values))))
+    except (TypeError, ValueError):
+        raise BgnbError("invalid-argument", f"{name} must be a list of OBS_IDs, got {values!r}") from None

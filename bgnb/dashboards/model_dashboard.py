@@ -143,9 +143,7 @@ class ModelDashboard(CubeDashboard):
         frames: dict[tuple[str, str], Any] = {}
         for group_id, label in self._groups.items():
             state = replace(self.state, group_id=group_id)
-            frames |= {
-                (f"group {label}", energies): each for energies, each in through_energies(self.axes_of(state), state).items()
-            }
+            frames |= {(label, energies): each for energies, each in through_energies(self.axes_of(state), state).items()}
         return frames
 
 

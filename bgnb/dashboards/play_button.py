@@ -36,7 +36,7 @@ class PlayButton(anywidget.AnyWidget):
     label = traitlets.Unicode().tag(sync=True)
     interval = traitlets.Int().tag(sync=True)
 
-    def __init__(self, step: Callable[[], object], action: str, label: str = "play", interval: int = 300) -> None:
+    def __init__(self, step: Callable[[], object], action: str, label: str = "▶", interval: int = 300) -> None:
         super().__init__(action=action, label=label, interval=interval)
         self._step = step
         self.on_msg(self._take_step)

@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb._util.checks import to_value
+from bgnb._util.checks import checked_obs_ids, to_value
 from bgnb._util.errors import BgnbError, DataError
 from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
 from bgnb.dashboards.live_figures import Action
@@ -71,7 +71,7 @@ class RunDashboard(Dashboard):
 
     def update(self, **changes: Any) -> bool:
         if "selected" in changes:  # a list or an array, for instance
-            changes["selected"] = _as_obs_ids(changes["selected"])
+            changes["selected"] = checked_obs_ids("selected", changes["selected"])
         return super().update(**changes)
 
     def view_of(self, state: RunsState) -> View:
@@ -153,7 +153,7 @@ class RunDashboard(Dashboard):
             "selected": Control(
                 widget=text,
                 show=lambda state: {"value": " ".join(map(str, state.selected))},
-                change=lambda value: {"selected": _parse_obs_ids(value)},
+                change=lambda value: {"selected": parse_obs_ids(value)},
             ),
             "save_selection": button("save selection", partial(self.attempt, self._save_selection)),
         }
@@ -324,17 +324,8 @@ def _is_same_catalog(catalog: str | Path | Table | None, used: str | None) -> bo
     return Path(catalog).resolve() == Path(used).resolve()
 
 
-def _as_obs_ids(values: Any) -> tuple[int, ...]:
-    """Convert a sequence of OBS_IDs to a tuple in order."""
-    try:
-        if isinstance(values, str):  # its digits would be taken for OBS_IDs
-            raise TypeError
-        return tuple(sorted(set(map(int, values))))
-    except (TypeError, ValueError):
-        raise BgnbError("invalid-argument", f"selected must be a list of OBS_IDs, got {values!r}") from None
-
-
-def _parse_obs_ids(text: str) -> tuple[int, ...]:
+def parse_obs_ids(text: str) -> tuple[int, ...]:
+    """Read OBS_IDs separated by spaces or commas."""
     words = text.replace(",", " ").split()
     if invalid := [word for word in words if not word.isdecimal()]:
         raise BgnbError("invalid-argument", f"'{invalid[0]}' is not an OBS_ID")

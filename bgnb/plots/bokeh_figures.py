@@ -23,7 +23,7 @@ MAX_LEGEND = 8
 # Rows of three plots, of two or one if the page is narrow; two rows fit a screen.
 _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
 _HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
-_TITLE, _LABEL, _TICK = "13px", "12px", "11px"
+_TITLE, _LABEL, _TICK = "12px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 24, 8)
 _BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
@@ -31,17 +31,55 @@ _BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
 _NUMBER = """
+const power = (value) => {
+    const [mantissa, exponent] = value.toExponential(3).split("e")
+    const raised = [...String(Number(exponent))].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("")
+    const factor = String(Number(mantissa)).replace("-", "−")
+    return factor === "1" ? `10${raised}` : `${factor} × 10${raised}`
+}
 const number = (value) => {
     if (!Number.isFinite(value)) return "no value"
     const size = Math.abs(value)
-    if (size === 0 || (size >= 0.01 && size < 1e5)) return String(Number(value.toPrecision(4))).replace("-", "−")
-    const [mantissa, exponent] = value.toExponential(2).split("e")
-    const raised = [...String(Number(exponent))].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("")
-    return `${mantissa.replace("-", "−")} × 10${raised}`
+    return size === 0 || (size >= 0.01 && size < 1e5) ? String(Number(value.toPrecision(4))).replace("-", "−") : power(value)
 }
 """
 _READOUT = f"{_NUMBER}\nreturn number(value)"
 _TICKS = "return String(Number((tick / 10 ** power).toPrecision(4))).replace('-', '−')"
+#: Formats the ticks of a logarithmic axis: all of them with a power of ten if one of them needs it.
+_LOG_TICKS = f"""{_NUMBER}
+const plain = ticks.every((value) => value >= 0.01 && value < 1e5)
+return plain ? number(tick) : power(tick)
+"""
+#: Chooses the ticks of a logarithmic axis, as `choose_ticks` does for static plots.
+_LOG_MAJOR = """
+const low = Math.min(cb_data.range.start, cb_data.range.end)
+const high = Math.max(cb_data.range.start, cb_data.range.end)
+if (!(low > 0)) return []
+const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))]
+const step = Math.ceil((last - first) / 7)
+const decades = []
+for (let power = first; power <= last; power++) if (power % step === 0) decades.push(power)
+for (const factors of [[1], [1, 3], [1, 2, 5]]) {
+    const values = decades.flatMap((power) => factors.map((factor) => Number(`${factor}e${power}`)))
+    const inside = values.filter((value) => value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9))
+    if (inside.length >= 3) return inside
+}
+const rough = (high - low) / 5
+const power = 10 ** Math.floor(Math.log10(rough))
+const width = [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= rough * 0.999)
+const ticks = []
+for (let i = Math.ceil(low / width); i * width <= high; i++) ticks.push(Number((i * width).toPrecision(12)))
+return ticks
+"""
+_LOG_MINOR = """
+const low = Math.min(cb_data.range.start, cb_data.range.end)
+const high = Math.max(cb_data.range.start, cb_data.range.end)
+if (!(low > 0) || high / low > 1e8) return []
+const ticks = []
+for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
+    for (let factor = 1; factor < 10; factor++) ticks.push(Number(`${factor}e${power}`))
+return ticks.filter((value) => value >= low && value <= high)
+"""
 
 
 class Plots:
@@ -180,8 +218,14 @@ class _ImagePlot:
 
 class _GraphPlot:
     def __init__(self, name: str, graph: Graph, links: dict[str, models.Range1d], selecting: bool) -> None:
-        x_type, y_type = ("log" if log else "linear" for log in (graph.x_log, graph.y_log))
-        self.figure = _new_figure(name, graph, links, x_axis_type=x_type, y_axis_type=y_type)
+        self.figure = _new_figure(name, graph, links, y_axis_type="log" if graph.y_log else "linear")
+        self._x_scales = {
+            log: ({"x_scale": scale()}, {"ticker": (ticks := ticker()), "formatter": formatter()}, {"ticker": ticks})
+            for log, scale, ticker, formatter in (
+                (False, models.LinearScale, models.BasicTicker, models.BasicTickFormatter),
+                (True, models.LogScale, _log_ticker, _log_formatter),
+            )
+        }
         if selecting:
             select = models.BoxSelectTool(renderers=[], continuous=False)
             self.figure.add_tools(select)
@@ -195,8 +239,9 @@ class _GraphPlot:
         else:
             self.figure.min_border_right = 14
         self._y_ticks = models.CustomJSTickFormatter(args={"power": 0}, code=_TICKS)
-        if not graph.y_log:
-            self.figure.yaxis.formatter = self._y_ticks
+        self.figure.yaxis.formatter = _log_formatter() if graph.y_log else self._y_ticks
+        if graph.y_log:
+            self.figure.yaxis.ticker = self.figure.ygrid.ticker = _log_ticker()
         self._areas = models.ColumnDataSource({"xs": [], "ys": []}, name=f"{name}-polygons")
         if graph.colours is not None:
             self._add_areas(graph)
@@ -205,7 +250,12 @@ class _GraphPlot:
         self.figure.add_layout(self._band)
         self._curves = _Curves(name, self.figure)
         self._texts = models.ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
-        look = {"text_color": "#222222", "text_outline_color": "rgba(255, 255, 255, 0.75)", "text_font_size": "10px"}
+        look: dict[str, Any] = {
+            "text_color": "#222222",
+            "background_fill_color": "rgba(255, 255, 255, 0.6)",
+            "text_font_size": "10px",
+        }
+        look |= {"padding": 1, "border_radius": 3}
         align = "center" if graph.is_map else "left"
         self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)
         self._sources, items = [], []
@@ -270,6 +320,7 @@ class _GraphPlot:
         unit = with_power(graph.unit, graph.colours.power) if graph.colours is not None else ""
         pairs: Properties = [
             (self.figure.title, {"text": f"{graph.title} / {unit}" if unit else graph.title}),
+            *zip((self.figure, self.figure.xaxis[0], self.figure.xgrid[0]), self._x_scales[graph.x_log], strict=True),
             (self.figure.xaxis[0], {"axis_label": graph.x_label}),
             (self.figure.yaxis[0], {"axis_label": with_power(graph.y_label, power)}),
             (self._y_ticks, {"args": {"power": power}}),
@@ -287,6 +338,14 @@ class _GraphPlot:
         named = [curve for curve in graph.curves if curve.name]
         few = 0 < len(named) <= MAX_LEGEND and len(named) == len(graph.curves)
         return [*pairs, (self._legend.items[-1], {"visible": few})]
+
+
+def _log_ticker() -> models.CustomJSTicker:
+    return models.CustomJSTicker(major_code=_LOG_MAJOR, minor_code=_LOG_MINOR)
+
+
+def _log_formatter() -> models.CustomJSTickFormatter:
+    return models.CustomJSTickFormatter(code=_LOG_TICKS)
 
 
 def _name_of(label: str) -> str:

@@ -156,11 +156,12 @@ def choose_ticks(low: float, high: float, *, log: bool, number: int = 7) -> list
             inside = [value for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
             if len(inside) >= 3:
                 return inside
-    rough = (high - low) / (number - 1)
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+    power = 10 ** math.floor(math.log10((high - low) / number))
+    for step in (factor * power for factor in (1, 2, 5, 10, 20)):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < number:
+            break
+    return [float(f"{count * step:.12g}") for count in range(first, last + 1)]
 
 
 @cache

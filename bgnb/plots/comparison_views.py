@@ -15,6 +15,7 @@ from bgnb.cubes.compare import Comparison, Normalise, note_on_rates
 from bgnb.cubes.profiles import Profile, Spectrum, radial_profile, strip_profile
 from bgnb.plots.colours import LINES, Colours, Stretch, choose_limits, line_colours, symmetric_limits
 from bgnb.plots.cube_panels import (
+    STRIP,
     beside,
     contours,
     energy_graph,
@@ -234,7 +235,7 @@ def _graphs_against_position(
 ) -> dict[str, Graph]:
     """Draw profiles of both models at energies, and their ratio, also of further groups."""
     main = shown[state.group_id].part
-    drawn, ratio, error, title, label = _profiles(main, state)
+    drawn, ratio, error, label = _profiles(main, state)
     lines = [
         profile_series(profile, name, colour) for profile, name, colour in zip(drawn, labels, (_FIRST, _SECOND), strict=True)
     ]
@@ -249,34 +250,34 @@ def _graphs_against_position(
     unknown = "" if main.independent else f"\n{_NO_ERRORS}"
     return {
         "spectra": Graph(
-            f"{title}, {energies}", label, RATE_LABEL, tuple(lines), ends, axis_range(*(line.y for line in lines), log=True),
-            x_log=False, y_log=True, x_link="profile",
+            f"Rates, {energies}", label, RATE_LABEL, tuple(lines), ends, axis_range(*(line.y for line in lines), log=True),
+            x_log=False, y_log=True, x_link="energy",
         ),
         "ratios": Graph(
             f"Ratio, {energies}{unknown}", label, _ratio_label(labels), (points,), ends, _ratio_ends([(ratio, error)]),
-            curves=tuple(curves), x_link="profile",
+            curves=tuple(curves), x_link="energy",
         ),
     }  # fmt: skip
 
 
-def _profiles(part: Comparison, state: ComparisonState) -> tuple[list[Profile], Floats, Floats, str, str]:
-    """Compute profiles of both models in one energy bin, their ratio and its error; return title and label of the axis too."""
+def _profiles(part: Comparison, state: ComparisonState) -> tuple[list[Profile], Floats, Floats, str]:
+    """Compute profiles of both models in one energy bin, their ratio and its error; return the label of the axis too."""
     region = region_of(state)
     x, y = (region.x, region.y) if region else state.position
     models = part.first, part.second
     if state.against == "offset":
-        profiles, title, label = [radial_profile(model, 0) for model in models], "Rates against offset", "offset / deg"
+        profiles, label = [radial_profile(model, 0) for model in models], "offset / deg"
     else:
         axis, center = ("detx", y) if state.against == "DETX" else ("dety", x)
         other = "DETY" if axis == "detx" else "DETX"
-        profiles = [strip_profile(model, 0, axis, center) for model in models]
-        title, label = f"Rates along {state.against}, at {other} {center:g}°", f"{state.against} / deg"
+        profiles = [strip_profile(model, 0, axis, center, STRIP) for model in models]
+        label = f"{state.against} / deg, within {STRIP:g}° of {other} {center:g}°"
     ratio, relative = quotient(profiles[1].rate, profiles[0].rate), []
     for profile, model, factor in zip(profiles, models, (1.0, float(part.factors[0])), strict=True):
         scale = 1.0 if model.error is not None else np.sqrt(factor)  # counts follow from the rate before normalisation
         relative.append(quotient(profile.error * scale, profile.rate))
     error = ratio * np.hypot(*relative) if part.independent else np.zeros_like(ratio)
-    return profiles, np.where(part.exposed[0], ratio, np.nan), error, title, label
+    return profiles, np.where(part.exposed[0], ratio, np.nan), error, label
 
 
 def _ratio_ends(ratios: list[tuple[Floats, Floats]], half: float = 0.05) -> Range:
@@ -425,4 +426,4 @@ def _pull_graph(comparison: Comparison) -> Graph:
         title = f"No pulls: {comparison.no_pulls}"
     curve = Series("standard normal distribution" if pulls.size else "", bars.x, normal, "dotted", "#888888")
     ranges = (-5.0, 5.0), axis_range(bars.y, normal, zero=True)
-    return Graph(title, "difference / error", "bins", (bars, curve), *ranges)
+    return Graph(title, "difference / error", "bins", (bars, curve), *ranges, legend="left")

@@ -16,6 +16,8 @@ from bgnb.plots.colours import LINES, SELECTED, Colours
 from bgnb.plots.cube_state import CubeState, Positions, pixel, region_of
 from bgnb.plots.view import Curve, Graph, Image, Range, Series, Style, axis_range
 
+#: Half the width of the strips along DETX and DETY in which rates are averaged, deg.
+STRIP = 0.5
 #: Distance of points of different series in the same bin, as a fraction of the width of the bin.
 _BESIDE = 0.16
 

@@ -22,11 +22,16 @@ def format_number(value: float, digits: int = 3) -> str:
 
 
 def format_value(value: float, error: float) -> str:
-    """Format a number with its error, if it has one, as ``0.25 ± 0.01`` or ``(1.2 ± 0.1) × 10⁻⁴``."""
+    """Format a number with its error, if it has one, as ``0.250 ± 0.012`` or ``(1.23 ± 0.10) × 10⁻⁴``."""
     if not error > 0 or not math.isfinite(value + error):
         return format_number(value)
     power = axis_power(value, error)
-    both = " ± ".join(_plain(float(f"{number / 10.0**power:.3g}"), 5) for number in (value, error))
+    value, error = value / 10.0**power, error / 10.0**power
+    digits = 1 - int(f"{error:.1e}".partition("e")[2])  # after the point, for two digits of the error
+    if digits > 8:
+        both = f"{format_number(value)} ± {format_number(error)}"
+    else:
+        both = " ± ".join(f"{round(number, digits):.{max(digits, 0)}f}" for number in (value, error)).replace("-", "−")
     return f"({both}) × {power_of_ten(power)}" if power else both
 
 

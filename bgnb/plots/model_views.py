@@ -15,6 +15,7 @@ from bgnb.cubes.profiles import RING_WIDTH, Profile, Spectrum, mean_spectrum, ra
 from bgnb.observations.groups import ObservationGroups
 from bgnb.plots.colours import LINES, Colours, choose_limits, line_colours
 from bgnb.plots.cube_panels import (
+    STRIP,
     energy_graph,
     field_of_view_image,
     index_with_error,
@@ -32,8 +33,6 @@ Quantity = Literal["rate", "integrated rate", "counts", "livetime", "relative er
 #: Quantities that colour the map of groups.
 ColourBy = Literal["livetime", "counts", "mean rate"]
 
-#: Half the width of the strips along DETX and DETY in which rates are averaged, deg.
-STRIP = 0.5
 _EXTRAPOLATED = "#888888"
 _UNITS = {
     "rate": RATE_LABEL,

@@ -43,7 +43,7 @@ def to_plane(alt: Any, az: Any) -> tuple[Floats, Floats]:
     x, y : ndarray
         Positions in the map, deg.
     """
-    zenith, az = 90 - np.asarray(alt, dtype=float), np.radians(az)
+    zenith, az = 90 - np.asarray(alt, dtype=float), np.radians(np.asarray(az, dtype=float))
     return zenith * np.sin(az), zenith * np.cos(az)
 
 
@@ -140,7 +140,7 @@ def pointing_map(
         if model_id in also_marked:
             closed = np.append(x, x[0]), np.append(y, y[0])
             curves.append(Curve(x=closed[0], y=closed[1], colour=SELECTED, width=1.5, dash="dashed"))
-    grid, texts_of_grid = _graticule(radius)
+    grid, texts_of_grid = graticule(radius)
     limits = -_MARGIN * radius, _MARGIN * radius
     placed = tuple(texts_of_grid + _group_texts(groups, shown, radius, texts_of_grid))
     return Graph(
@@ -179,7 +179,7 @@ def _sector(row: Any, radius: float) -> tuple[Floats, Floats] | None:
     return to_plane(90 - zenith, np.concatenate([az, inner_az]))
 
 
-def _graticule(radius: float) -> tuple[list[Curve], list[tuple[float, float, str]]]:
+def graticule(radius: float) -> tuple[list[Curve], list[tuple[float, float, str]]]:
     """Draw circles of equal zenith angle with their labels, and the points of the compass."""
     az = np.linspace(0, 360, 121)
     zeniths = np.arange(20, radius + 1, 20) if radius > _MIN_ZENITH else np.arange(10, radius + 1, 10)

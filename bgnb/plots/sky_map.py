@@ -44,7 +44,9 @@ def to_map(ra: Any, dec: Any, centre: float = 0.0) -> tuple[Floats, Floats]:
     x, y : ndarray
         Positions in the map, deg.
     """
-    return _project(np.radians((np.asarray(ra, dtype=float) - centre + 180) % 360 - 180), np.radians(dec))
+    return _project(
+        np.radians((np.asarray(ra, dtype=float) - centre + 180) % 360 - 180), np.radians(np.asarray(dec, dtype=float))
+    )
 
 
 def _project(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
@@ -92,7 +94,7 @@ def project_path(ra: Any, dec: Any, centre: float = 0.0) -> tuple[Floats, Floats
     x, y : ndarray
         The path in the map, deg: interrupted by NaN between its points on the left and on the right edge.
     """
-    longitude, latitude = np.radians(np.asarray(ra, dtype=float) - centre), np.radians(dec)
+    longitude, latitude = np.radians(np.asarray(ra, dtype=float) - centre), np.radians(np.asarray(dec, dtype=float))
     points = np.array([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)])
     x, y = _project(np.arctan2(points[1], points[0]), latitude)
     start, end = points[:, :-1], points[:, 1:]

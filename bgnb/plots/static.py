@@ -183,7 +183,7 @@ def _draw(view: View, width: float | None, font_size: float, names: Sequence[str
     rows = math.ceil(len(panels) / sizes.columns) or 1
     with style.context(["default", _SETTINGS]):
         figure, grid = new_figure(sizes.width, 0.89 * sizes.width / sizes.columns * rows, rows, sizes.columns)
-        figure.get_layout_engine().set(w_pad=0.4 * sizes.font / 72, h_pad=0.4 * sizes.font / 72)
+        figure.set_layout_engine("constrained", w_pad=0.4 * sizes.font / 72, h_pad=0.4 * sizes.font / 72)
         if view.title:
             figure.suptitle(sizes.wrap(view.title, 0.8 * sizes.columns), fontsize=1.2 * sizes.font)
         for axes, panel in zip(grid.flat, panels, strict=False):
@@ -204,12 +204,16 @@ def _draw_panel(axes: Any, panel: Panel, sizes: _Sizes) -> None:
     else:
         _draw_graph(axes, panel, sizes)
     _draw_curves(axes, panel.curves, sizes)
-    if labels := axes.get_legend_handles_labels()[1]:
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        names = [sizes.wrap(each.name) for each in (*getattr(panel, "series", ()), *panel.curves)]
+        pairs = sorted(zip(handles, labels, strict=True), key=lambda pair: names.index(pair[1]))  # bars would be last
+        handles, labels = zip(*pairs, strict=True)
         where: dict[str, Any] = {"loc": "best", "edgecolor": "none", "framealpha": 0.7}
         if isinstance(panel, Graph) and panel.legend == "below":  # the distance is in units of the font size
             where = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 0.5 if panel.is_map else 4.5}
             where |= {"frameon": False, "ncols": min(3, math.ceil(len(labels) / 4))}
-        axes.legend(fontsize=sizes.small, **where)
+        axes.legend(handles, labels, fontsize=sizes.small, **where)
 
 
 def _draw_image(axes: Any, image: Image, sizes: _Sizes) -> None:
@@ -240,6 +244,8 @@ def _draw_colour_bar(axes: Any, colours: Colours, unit: str, sizes: _Sizes) -> N
 
 
 def _draw_graph(axes: Any, graph: Graph, sizes: _Sizes) -> None:
+    from matplotlib.patheffects import withStroke
+
     if graph.is_map:
         axes.set(xlim=graph.x_range, ylim=graph.y_range, aspect="equal")
         axes.set_axis_off()
@@ -253,10 +259,11 @@ def _draw_graph(axes: Any, graph: Graph, sizes: _Sizes) -> None:
         axes.axvspan(*graph.band, color=SELECTED, alpha=0.2, lw=0)
     for series in graph.series:
         _draw_series(axes, series, graph, sizes)
-    place = {"ha": "center" if graph.is_map else "left", "va": "center", "clip_on": True}
-    box = {"facecolor": "white", "alpha": 0.6, "linewidth": 0, "pad": sizes.pixel} if graph.polygons else None
+    options = {"fontsize": sizes.small, "color": "#333333", "ha": "center" if graph.is_map else "left", "va": "center"}
+    if graph.polygons:
+        options["path_effects"] = [withStroke(linewidth=2.5 * sizes.pixel, foreground="#ffffffb0")]
     for x, y, text in graph.texts:
-        axes.text(x, y, sizes.wrap(text), fontsize=sizes.small, color="#555555", bbox=box, **place)
+        axes.text(x, y, sizes.wrap(text), **options)
 
 
 def _draw_axis(axes: Any, side: str, label: str, ends: Range, log: bool, sizes: _Sizes) -> None:
@@ -289,13 +296,13 @@ def _draw_polygons(axes: Any, polygons: Sequence[Polygon], colours: Colours, siz
 def _draw_curves(axes: Any, curves: Sequence[Curve], sizes: _Sizes) -> None:
     few = sum(bool(curve.name) for curve in curves) <= _MAX_CURVES
     for curve in curves:
-        label = sizes.wrap(curve.name, 0.9) if few and curve.name else None
+        label = sizes.wrap(curve.name) if few and curve.name else None
         line = _DASHES[curve.dash], curve.width * sizes.pixel
         axes.plot(curve.x, curve.y, line[0], lw=line[1], color=curve.colour, label=label)
 
 
 def _draw_series(axes: Any, series: Series, graph: Graph, sizes: _Sizes) -> None:
-    label, colour, pixel = sizes.wrap(series.name, 0.9) or None, series.colour, sizes.pixel
+    label, colour, pixel = sizes.wrap(series.name) or None, series.colour, sizes.pixel
     if series.style == "bars":
         _draw_bars(axes, series, graph.clip_low(np.zeros_like(series.y)), series.y, alpha=0.8, label=label)
         return

@@ -134,6 +134,17 @@ class Validation:
         consequence = "bins that are not entirely inside are not compared"
         return notes_on_coverage(counted, consequence, consequence)
 
+    @property
+    def all_notes(self) -> list[str]:
+        """Notes on runs used to make the models, the further notes, and those on events outside the axes of the models."""
+        notes = [*self.notes, *self._notes_on_coverage]
+        if seen := [run.obs_id for run in self.runs if run.obs_id in self.seen]:
+            bias = "which biases the result in the models' favour"
+            everything = "all of these runs" if len(seen) > 1 else "this run"
+            which = f"{len(seen)} of these runs" if len(seen) < len(self.runs) else everything
+            notes.insert(0, f"{which} {'were' if len(seen) > 1 else 'was'} used to make the models, {bias}")
+        return notes
+
     @cached_property
     def ratios(self) -> Floats:
         """Predicted over observed counts of each run."""
@@ -258,7 +269,7 @@ class Validation:
         axes = self.grid.axes
         profiles: dict[str, tuple[Floats, str, Callable[[RunPrediction], Any]]] = {
             "energy": (axes.energy.value, "TeV", lambda _: axes.energy_centers.value[:, None, None]),
-            "offset": (np.linspace(0, self.grid.offset_max, 6), "deg", lambda _: self.grid.offset),
+            "offset": (self.grid.offset_edges, "deg", lambda _: self.grid.offset),
             "detx": (axes.detx.value, "deg", lambda _: axes.detx_centers.value),
             "dety": (axes.dety.value, "deg", lambda _: axes.dety_centers.value[:, None]),
             "altitude": (np.linspace(0, 90, 10), "deg", lambda run: run.alt_pnt),
@@ -317,12 +328,7 @@ class Validation:
         if masked := self.events_in_mask:
             lines.append(f"events in exclusion regions, which are not compared: {masked}")
         lines.append(f"counts in bins where the model is empty: {self.counts_where_none_are_possible}")
-        if seen := [run.obs_id for run in self.runs if run.obs_id in self.seen]:
-            bias = "which biases the result in the models' favour"
-            everything = "all of these runs" if len(seen) > 1 else "this run"
-            which = f"{len(seen)} of these runs" if len(seen) < len(self.runs) else everything
-            lines.append(f"note: {which} {'were' if len(seen) > 1 else 'was'} used to make the models, {bias}")
-        lines += [f"note: {note}" for note in (*self.notes, *self._notes_on_coverage)]
+        lines += [f"note: {note}" for note in self.all_notes]
         lines += [f"skipped: {error}" for error in self.faults.values()]
         return "\n".join(lines)
 

@@ -80,6 +80,11 @@ class Grid:
         """Offset of the centre of each pixel, shape (n_dety, n_detx), deg."""
         return separation(self.axes.detx_centers.value, self.axes.dety_centers.value[:, None], 0, 0)
 
+    @cached_property
+    def offset_edges(self) -> Floats:
+        """Edges of bins of the offset, deg."""
+        return np.linspace(0, self.offset_max, 6)
+
     def divided(self, n_parts: int) -> CubeAxes:
         """Return the axes with each pixel divided into ``n_parts`` parts in each direction."""
 

@@ -70,6 +70,37 @@ def test_ticks_lie_within_limits(low, width, log):
     assert all(low - margin <= value <= high + margin for value in values)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "number", "values"),
+    [
+        (-4.04, 4.04, 5, [-4, -2, 0, 2, 4]),
+        (-4.04, 4.04, 9, [-4, -3, -2, -1, 0, 1, 2, 3, 4]),
+        (0, 1.7e-4, 7, [0, 5e-5, 1e-4, 1.5e-4]),
+        (0.9, 1.1, 7, [0.9, 0.95, 1, 1.05, 1.1]),
+    ],
+)
+def test_linear_ticks_are_round(low, high, number, values):
+    """Ticks are multiples of 1, 2 or 5 times a power of ten, as many as permitted."""
+    assert choose_ticks(low, high, log=False, number=number) == pytest.approx(values)
+
+
+def test_log_ticks_are_round():
+    """Ticks of a logarithmic axis are powers of ten; of a short one 3, or 2 and 5, times powers of ten as well."""
+    assert choose_ticks(2e-5, 3e-3, log=True) == [3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
+    assert choose_ticks(0.2, 1.1, log=True) == [0.2, 0.5, 1]
+    assert choose_ticks(1e-9, 1e9, log=True) == [1e-9, 1e-6, 1e-3, 1, 1e3, 1e6, 1e9]
+
+
+def test_bars_share_power_of_ten():
+    """The labels of a linear colour bar are divided by a common power of ten; those of a logarithmic one are not."""
+    rate = Colours("viridis", "linear", 0, 1.7e-4)
+    assert (rate.power, [label for _, label in rate.ticks()]) == (-4, ["0", "0.5", "1", "1.5"])
+    logarithmic = Colours("viridis", "log", 2e-5, 1.7e-2)
+    assert (logarithmic.power, [label for _, label in logarithmic.ticks()]) == (0, ["10⁻⁴", "10⁻³", "10⁻²"])
+    difference = Colours("diverging", "log", -3e-7, 3e-7, 0.0)
+    assert (difference.power, [label for _, label in difference.ticks()]) == (-7, ["−3", "−0.3", "0", "0.3", "3"])
+
+
 def test_colour_bar_labels_are_distinct():
     """Labels have enough digits to distinguish the ticks of narrow limits."""
     for colours in (Colours("viridis", "linear", 10000, 10050), Colours("diverging", "log", 0.9998, 1.0002, 1.0)):
@@ -79,7 +110,7 @@ def test_colour_bar_labels_are_distinct():
 
 def test_diverging_ticks_are_round():
     """Ticks of diverging colours are round and include the neutral value."""
-    for low, high, neutral, labels in ((0.77, 1.23, 1.0, "0.8 0.9 1 1.1 1.2"), (-3.1, 3.1, 0.0, "−2 0 2")):
+    for low, high, neutral, labels in ((0.77, 1.23, 1.0, "0.8 0.9 1 1.1 1.2"), (-3.1, 3.1, 0.0, "−3 −2 −1 0 1 2 3")):
         ticks = Colours("diverging", "linear", low, high, neutral).ticks()
         assert " ".join(label for _, label in ticks) == labels
         assert ticks[len(ticks) // 2][0] == pytest.approx(127)

@@ -42,12 +42,13 @@ def test_numbers_can_be_read(value, digits):
 @pytest.mark.parametrize(
     ("value", "error", "text"),
     [
-        (1.23e-4, 2e-6, "(1.23 ± 0.02) × 10⁻⁴"), (0.5, 0.001, "0.5 ± 0.001"), (0.001, 0.02, "0.001 ± 0.02"),
-        (12345, 12, "12300 ± 12"), (1.5e-4, 0.0, "1.5 × 10⁻⁴"), (1, math.nan, "1"), (math.nan, 1, "–"),
+        (1.23e-4, 2e-6, "(1.230 ± 0.020) × 10⁻⁴"), (-0.5, 0.00128, "−0.5000 ± 0.0013"), (0.001, 0.02, "0.001 ± 0.020"),
+        (12345, 12.2, "12345 ± 12"), (12345, 1290, "12300 ± 1300"), (1.5e-4, 0.0, "1.5 × 10⁻⁴"), (1, math.nan, "1"),
+        (math.nan, 1, "–"), (0.5, 1e-20, "0.5 ± 10⁻²⁰"), (0.9, 0.0999, "0.90 ± 0.10"),
     ],
 )  # fmt: skip
 def test_value_and_error_share_power(value, error, text):
-    """A value and its error have a common power of ten."""
+    """A value and its error have a common power of ten and the same digits."""
     assert format_value(value, error) == text
 
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.table import Column
 from astropy.wcs import WCS
 
 from bgnb.plots import sky_map
+from bgnb.plots.pointing_map import to_plane
 
 
 def positions(number=400):
@@ -106,3 +108,10 @@ def test_central_meridian_near_positions():
     assert sky_map.central_meridian([350.0, 355, 20]) == 0
     assert sky_map.central_meridian([83.6, np.nan, 90]) == 90
     assert sky_map.central_meridian([]) == 0
+
+
+def test_columns_become_plain_arrays():
+    """Columns of tables are projected to plain arrays, as Bokeh cannot draw columns."""
+    column = Column([10.0, 20.0], unit="deg")
+    projected = (*sky_map.to_map(column, column), *sky_map.project_path(column, column), *to_plane(column, column))
+    assert {type(values) for values in projected} == {np.ndarray}

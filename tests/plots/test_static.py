@@ -1,6 +1,7 @@
 """Static plots: PNG, PDF and SVG."""
 
 import re
+from dataclasses import replace
 from io import BytesIO
 from xml.etree import ElementTree
 
@@ -43,14 +44,28 @@ def test_svg_has_all_texts():
         assert texts[label] == 10, label
     for tick in ("0.5", "1.5", "10⁻⁸", "0.3", "30", "−2"):
         assert texts[tick] == 9, tick
-    for small in ("model", "_data", "region", "17", "runs"):
+    for small in ("model", "_data", "region", "runs"):
         assert texts[small] == 8, small
     assert "Histogram" in texts
     assert "of runs" in texts
     assert set(texts.values()) == {12, 10, 9, 8}
     assert set(texts_of(to_svg(view(), width=9, font_size=5)).values()) == {6, 5, 4.5, 4}
     hidden = texts_of(to_svg(view(map=sectors())))
-    assert hidden.keys() == {"Group 3 costs $5 or $6", "Livetime", "17", "runs", "h", *["0", "2", "4", "6", "8", "10"]}
+    assert hidden.keys() == {"Group 3 costs $5 or $6", "Livetime", "runs", "h", *["0", "2", "4", "6", "8", "10"]}
+
+
+def test_legend_follows_series():
+    """The legend has the series in their order, and then the curves."""
+    points = replace(spectrum().series[1], name="points", x=np.array([1.0]), y=np.array([1e5]), low=None, high=None)
+    histogram = bars(curves=(circle(1, name="circle"),))
+    svg = to_svg(view(bars=replace(histogram, series=(*histogram.series, points)))).decode()
+    assert re.findall(r">(points|runs|circle)<", svg) == ["runs", "points", "circle"]
+
+
+def test_texts_on_areas_have_halo():
+    """Texts on coloured areas are legible: they have a white outline."""
+    assert "#ffffff; stroke-opacity: 0.69" in to_svg(view(map=sectors())).decode()
+    assert "stroke-opacity: 0.69" not in to_svg(view(map=replace(sectors(), polygons=()))).decode()
 
 
 def test_svg_describes_itself():

@@ -1,0 +1,192 @@
+"""Dashboard of a validation: deviations of observed from predicted counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+from astropy import units as u
+
+from bgnb._util.errors import BgnbError
+from bgnb.dashboards.dashboard import Control, Dashboard, menu, text_box
+from bgnb.dashboards.live_figures import Action
+from bgnb.dashboards.run_dashboard import parse_obs_ids
+from bgnb.plots.view import View
+from bgnb.validation.compared_counts import ComparedCounts
+from bgnb.validation.result import Validation
+from bgnb.validation.validation_views import (
+    CHOICES,
+    EnergyRange,
+    ValidationState,
+    complete_state,
+    energy_edges,
+    run_positions,
+    validation_view,
+)
+
+#: A tap selects the nearest run within this fraction of the visible axes.
+_MAX_DISTANCE = 0.03
+_RUN_PANELS = ("runs", "pointings")
+
+
+class ValidationDashboard(Dashboard):
+    """See `bgnb.dashboards.explore_validation`."""
+
+    State = ValidationState
+    kind = "validation"
+    function = "explore_validation"
+    bar = ("energy", "norm", "show", "x")
+    drawer: Mapping[str, tuple[str, ...]] = {"Selected runs": ("selected",)}
+    selecting = ("runs", "energy", "pointings")
+
+    def __init__(self, validation: Validation, state: ValidationState) -> None:
+        self._counts = ComparedCounts(validation)
+        self._edges = energy_edges(self._counts)
+        super().__init__(state)
+
+    def settle(self, state: ValidationState) -> ValidationState:
+        return complete_state(self._counts, state)
+
+    def view_of(self, state: ValidationState) -> View:
+        return validation_view(self._counts, state)
+
+    def act(self, action: Action) -> None:
+        panel, x, y, add = action["panel"], action["x"], action["y"], bool(action.get("add"))
+        if x is None or y is None:
+            return
+        if action["kind"] == "select" and panel == "energy":
+            self.update(energy=(max(x[0], 1e-6), x[1]))
+        elif action["kind"] == "select":
+            self.update(selected=self._runs_within(panel, x, y))
+        elif panel == "energy":
+            self._tap_energy(x, add)
+        elif panel in _RUN_PANELS:
+            nearest = self._nearest_run(panel, x / action["width"], y / action["height"], action["width"], action["height"])
+            if nearest is not None:
+                self.update(selected={nearest} ^ set(self.state.selected if add else ()))
+            elif not add:
+                self.update(selected=())
+
+    def _tap_energy(self, energy: float, add: bool) -> None:
+        """Select the energy bin at a position, or all bins if it is the selected one; with Shift, extend the range to it."""
+        if not self._edges[0] <= energy < self._edges[-1]:
+            return
+        first = int(np.searchsorted(self._edges, energy, side="right")) - 1
+        low, high = self._edges[first], self._edges[first + 1]
+        if add and self.state.energy is not None:
+            low, high = min(low, self.state.energy[0]), max(high, self.state.energy[1])
+        self.update(energy=None if (low, high) == self.state.energy and not add else (low, high))
+
+    def _runs_within(self, panel: str, x: Sequence[float], y: Sequence[float]) -> list[int]:
+        """Find the runs in a rectangle."""
+        run_x, run_y = run_positions(self._counts, self.state, panel)
+        inside = (run_x >= min(x)) & (run_x <= max(x)) & (run_y >= min(y)) & (run_y <= max(y))
+        obs_ids: list[int] = self._counts.obs_ids[inside].tolist()
+        return obs_ids
+
+    def _nearest_run(self, panel: str, x: float, y: float, width: float, height: float) -> int | None:
+        """Find the run at a position, relative to the visible axes, if there is one within a small fraction of them."""
+        run_x, run_y = run_positions(self._counts, self.state, panel)
+        distance = np.nan_to_num(np.hypot(run_x / width - x, run_y / height - y), nan=np.inf)
+        nearest = int(np.argmin(distance))
+        return int(self._counts.obs_ids[nearest]) if distance[nearest] < _MAX_DISTANCE else None
+
+    def _slide(self, ends: EnergyRange) -> dict[str, Any]:
+        """Take energies from the slider; at least one bin remains between its handles."""
+        low, high = (self._edges.index(end) for end in ends)
+        if low == high:
+            low, high = (low - 1, high) if ends[1] == self._shown_energies(self.state)[1] else (low, high + 1)
+        return {"energy": (self._edges[low], self._edges[high])}
+
+    def _shown_energies(self, state: ValidationState) -> EnergyRange:
+        return state.energy or (self._edges[0], self._edges[-1])
+
+    def controls(self) -> dict[str, Control]:
+        slider = widgets.SelectionRangeSlider(
+            options=[(f"{edge:.3g}", edge) for edge in self._edges], description="energy / TeV",
+            style={"description_width": "initial"}, layout={"width": "auto", "flex": "1 1 200px", "min_width": "200px"},
+        )  # fmt: skip
+        labels = {"norm": "norm of each run", "show": "show", "x": "runs against"}
+        return {
+            "energy": Control(widget=slider, show=lambda state: {"value": self._shown_energies(state)}, change=self._slide),
+            **{name: menu(name, labels[name], choices) for name, choices in CHOICES.items()},
+            "selected": text_box(
+                "OBS_IDs",
+                "all; tap or drag in a plot",
+                lambda state: {"value": " ".join(map(str, state.selected))},
+                lambda value: {"selected": parse_obs_ids(value)},
+            ),
+        }
+
+    def frames(self) -> dict[tuple[str, str], Any]:
+        ranges: list[EnergyRange | None] = [None, *pairwise(self._edges)]
+        if self.state.energy not in ranges:
+            ranges.append(self.state.energy)
+        states = [self.settle(replace(self.state, energy=energy)) for energy in ranges]
+        ends = [self._shown_energies(state) for state in states]
+        return {("", f"{low:.3g} to {high:.3g} TeV"): state for (low, high), state in zip(ends, states, strict=True)}
+
+    @property
+    def python(self) -> str:
+        fields = self.changed_fields()
+        if "selected" in fields:
+            fields["selected"] = list(fields["selected"])
+        arguments = ["validation", *(f"{name}={value!r}" for name, value in fields.items())]
+        return f"import bgnb\n\nbgnb.dashboards.explore_validation({', '.join(arguments)})"
+
+
+def explore_validation(
+    validation: Validation,
+    *,
+    selected: Sequence[int] = (),
+    energy: tuple[float | str | u.Quantity, float | str | u.Quantity] | None = None,
+    norm: str = "free",
+    show: str = "significance",
+    x: str = "OBS_ID",
+) -> ValidationDashboard:
+    """Explore where observed counts deviate from predicted ones: runs, energies, offsets, field of view, pointings.
+
+    Tap a run to select it, with Shift to add or remove it, or drag over several runs; tap outside all
+    runs to deselect them. Tap an energy bin, or drag over several bins, to sum over these energies only;
+    tap the bin again to return to all energies. All arguments are controls, and attributes of the widget.
+
+    Runs that deviate from the median by more than 3.5 standard deviations, of the scatter of all runs and
+    their own counting statistics, are marked. The bins of the field of view are so wide that each has
+    enough predicted counts. The summary below the plots states the largest deviations of each kind, and
+    those expected by chance.
+
+    Parameters
+    ----------
+    validation : `~bgnb.Validation`
+        Result of `bgnb.validate`, or one of those of `bgnb.cross_validate`.
+    selected : sequence of int
+        OBS_IDs of the runs whose counts are summed; by default all.
+    energy : tuple, optional
+        Lowest and highest energy, TeV or with units; all bins that overlap the range are used. By default all energies.
+    norm : {"free", "fixed"}
+        Scale the prediction of each run to its counts at all energies, or not. The plots of runs and
+        pointings are always without a free norm.
+    show : {"significance", "residual", "observed", "predicted"}
+        Quantity in the field of view; the residual is observed over predicted counts − 1.
+    x : {"OBS_ID", "altitude", "azimuth"}
+        Horizontal axis of the runs.
+
+    Returns
+    -------
+    ValidationDashboard
+        A widget, see `Dashboard`.
+
+    Raises
+    ------
+    BgnbError
+        If an argument is invalid, or the validation does not contain a run or an energy.
+    """
+    if not isinstance(validation, Validation):
+        wanted = "validation must be a result of bgnb.validate, or one of those of bgnb.cross_validate"
+        raise BgnbError("invalid-argument", f"{wanted}, got {type(validation).__name__}")
+    state: Any = {"selected": selected, "energy": energy, "norm": norm, "show": show, "x": x}
+    return ValidationDashboard(validation, ValidationState(**state))
