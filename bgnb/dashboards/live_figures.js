@@ -37,9 +37,10 @@ async function render({ model, el }) {
     for (const [message, buffers] of missed) apply(message, buffers)
     missed = null
     report(figures, model)
-    const stops = [followTheme(figures), scaleEqually(figures)]
+    const dashboard = el.closest(".bgnb-dashboard") ?? el
+    name(dashboard)
+    const stops = [followTheme(figures), scaleEqually(figures), keepKeys(dashboard)]
     stopWatching = () => stops.forEach((stop) => stop())
-    name(el.closest(".bgnb-dashboard"))
   }
 
   const listen = (message, buffers) => {
@@ -137,12 +138,22 @@ function describe(figures, texts) {
   })
 }
 
-// Names sliders and buttons of ipywidgets for screen readers, and keeps keys for JupyterLab's commands away from controls.
+// Names sliders and buttons of ipywidgets for screen readers.
 function name(dashboard) {
-  for (const handle of dashboard?.querySelectorAll(".noUi-handle") ?? []) {
+  for (const handle of dashboard.querySelectorAll(".noUi-handle")) {
     const label = handle.closest(".widget-slider")?.querySelector(".widget-label")?.textContent
     const end = handle.classList.contains("noUi-handle-lower") ? "first" : "last"
     if (label) handle.setAttribute("aria-label", `${end} ${label}`)
   }
-  for (const button of dashboard?.querySelectorAll("button[title]") ?? []) button.setAttribute("aria-label", button.title)
+  for (const button of dashboard.querySelectorAll("button[title]")) button.setAttribute("aria-label", button.title)
+}
+
+// Leaves keys to the control that has the focus: JupyterLab would go to another cell, or cut this one.
+function keepKeys(dashboard) {
+  const keep = ({ target, ctrlKey, metaKey, altKey, shiftKey }) => {
+    if (!dashboard.contains(target)) return
+    target.toggleAttribute("data-lm-suppress-shortcuts", !(ctrlKey || metaKey || altKey || shiftKey))
+  }
+  window.addEventListener("keydown", keep, true) // before JupyterLab
+  return () => window.removeEventListener("keydown", keep, true)
 }

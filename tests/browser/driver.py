@@ -313,10 +313,11 @@ class Box(NamedTuple):
 
 # Functions that find the newest figures of the dashboard of a kind, and Bokeh models by name.
 _VIEWS = """
-const root = () => Object.values(window.Bokeh?.index.roots ?? window.Bokeh?.index ?? []).reverse().find(({ el }) =>
-    el.isConnected && (kind === "" || el.closest(`.bgnb-${kind}`)))
-function* all(view) { yield view; for (const child of view?.child_views ?? []) yield* all(child) }
-const figures = () => [...all(root())].filter((view) => view?.model.type === "Figure")
+function* all(view) { yield view; for (const child of view.child_views ?? []) yield* all(child) }
+const figuresIn = (view) => [...all(view)].filter(({ model }) => model.type === "Figure")
+const figures = () => Object.values(window.Bokeh?.index.roots ?? window.Bokeh?.index ?? []).reverse()
+    .filter(({ el }) => el.isConnected && (kind === "" || el.closest(`.bgnb-${kind}`)))
+    .map(figuresIn).find((found) => found.length > 0) ?? []
 const viewOf = (name) => figures().find(({ model }) => model.name === name)
-const modelOf = (name) => root()?.model.document?.get_model_by_name(name)
+const modelOf = (name) => figures()[0]?.model.document?.get_model_by_name(name)
 """
