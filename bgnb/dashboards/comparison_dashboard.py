@@ -134,7 +134,7 @@ def compare_models(
         Quantity against which rates and their ratio are drawn.
     normalise : {"none", "cube", "plane"}
         Scaling of the second model, see `bgnb.compare`.
-    energy, position, region, stretch, limits, percentile, low, high, draw : as in `explore_models`
+    energy, position, region, stretch, limits, percentile, low, high : as in `explore_models`
         Limits are those of both rates.
     span : float, optional
         Limits of ratio, difference or pull by hand, as distance from the neutral value.
@@ -144,6 +144,8 @@ def compare_models(
         Draw contours of the other model in the image of each, and of the first in the comparison.
     swap : bool
         Exchange the images of the two models. The button *blink* does so at regular times.
+    draw : {"nothing", "circle", "annulus", "box"}
+        Region that dragging in an image draws.
     labels : pair of str, optional
         Names of the models; by default those of the directories.
 
