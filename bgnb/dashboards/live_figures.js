@@ -128,13 +128,14 @@ function followTheme(figures) {
   return () => watcher.disconnect()
 }
 
-// Names figures for screen readers, by sentences on their content.
+// Names figures for screen readers, by sentences on their content. The Tab key skips what is inside.
 function describe(figures, texts) {
   const plots = figures.roots().flatMap((root) => root.children)
   plots.forEach((plot, i) => {
     const { el } = figures.views_manager.get_one(plot)
     el.setAttribute("role", "img")
     el.setAttribute("aria-label", texts[i])
+    el.tabIndex = -1
   })
 }
 
