@@ -25,6 +25,7 @@ import traitlets
 from bgnb._util.errors import BgnbError
 from bgnb.dashboards.live_figures import Action, LiveFigures
 from bgnb.files.output_directory import write_file
+from bgnb.plots.alternative_texts import describe
 from bgnb.plots.bokeh_figures import Plots, draw
 from bgnb.plots.html_page import lines_to_html, to_html
 from bgnb.plots.static import to_pdf, to_png, to_svg
@@ -137,7 +138,11 @@ class Dashboard(widgets.VBox):
         self.set_trait("state", self.settle(state))
         self._plots = Plots(self.view, self.selecting)
         draw(self._plots.properties(self.view))  # before the figures are in a document, which would record each change
-        self._figures = LiveFigures(self._plots.layout, lambda action: self.attempt(partial(self.act, action)))
+        self._figures = LiveFigures(
+            self._plots.layout,
+            act=lambda action: self.attempt(partial(self.act, action)),
+            texts=lambda: [describe(panel) for panel in self.view.panels.values()],
+        )
         self._summary, self._message = widgets.HTML(), widgets.HTML()
         self._controls = self.controls() | {
             "json": text_box("state", "paste a saved state", lambda _: {"value": self.json}, self._saved_fields)

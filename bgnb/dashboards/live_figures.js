@@ -10,8 +10,10 @@ async function render({ model, el }) {
   let loaded = () => {}
   let gone = false
 
-  const apply = ({ patch, ids }, buffers) =>
+  const apply = ({ patch, ids, texts }, buffers) => {
     figures.apply_json_patch(JSON.parse(patch), new Map(ids.map((id, i) => [id, bytes(buffers[i])])))
+    describe(figures, texts)
+  }
 
   // A cell that is scrolled out of view may not be attached to the page, and Bokeh can only draw there.
   const ask = async () => {
@@ -19,31 +21,33 @@ async function render({ model, el }) {
     if (!gone) model.send({ kind: "need figures", view })
   }
 
-  const show = async (item) => {
+  const show = async ({ item, texts }) => {
     missed = []
     el.replaceChildren()
     let shown
     try {
-      shown = await Bokeh.embed.embed_item(item, el)
+      shown = await Bokeh.embed.embed_item(JSON.parse(item), el)
     } catch {
       missed = null // the element was removed from the page meanwhile
       return ask()
     }
     figures = [...shown][0].model.document
     if (gone) return forget(figures)
+    describe(figures, texts)
     for (const [message, buffers] of missed) apply(message, buffers)
     missed = null
     report(figures, model)
-    const stops = [followTheme(figures), scaleEqually(figures)]
+    const dashboard = el.closest(".bgnb-dashboard") ?? el
+    name(dashboard)
+    const stops = [followTheme(figures), scaleEqually(figures), keepKeys(dashboard)]
     stopWatching = () => stops.forEach((stop) => stop())
-    name(el.closest(".bgnb-dashboard"))
   }
 
   const listen = (message, buffers) => {
     if (message.kind === "patch") figures === null ? missed?.push([message, buffers]) : apply(message, buffers)
     if (message.kind === "copy") navigator.clipboard?.writeText(message.text).catch(() => {})
     if (message.view !== view) return
-    if (message.kind === "figures") el.isConnected ? show(JSON.parse(message.item)) : ask()
+    if (message.kind === "figures") el.isConnected ? show(message) : ask()
     if (message.kind === "bokeh") {
       if (!ready(model)) run(new TextDecoder().decode(buffers[0]))
       loaded()
@@ -124,11 +128,33 @@ function followTheme(figures) {
   return () => watcher.disconnect()
 }
 
-// Sliders of ipywidgets have no name for screen readers: the label is used.
+// Names figures for screen readers, by sentences on their content. The Tab key skips what is inside.
+function describe(figures, texts) {
+  const plots = figures.roots().flatMap((root) => root.children)
+  plots.forEach((plot, i) => {
+    const { el } = figures.views_manager.get_one(plot)
+    el.setAttribute("role", "img")
+    el.setAttribute("aria-label", texts[i])
+    el.tabIndex = -1
+  })
+}
+
+// Names sliders and buttons of ipywidgets for screen readers.
 function name(dashboard) {
-  for (const handle of dashboard?.querySelectorAll(".noUi-handle") ?? []) {
+  for (const handle of dashboard.querySelectorAll(".noUi-handle")) {
     const label = handle.closest(".widget-slider")?.querySelector(".widget-label")?.textContent
     const end = handle.classList.contains("noUi-handle-lower") ? "first" : "last"
     if (label) handle.setAttribute("aria-label", `${end} ${label}`)
   }
+  for (const button of dashboard.querySelectorAll("button[title]")) button.setAttribute("aria-label", button.title)
+}
+
+// Leaves keys to the control that has the focus: JupyterLab would go to another cell, or cut this one.
+function keepKeys(dashboard) {
+  const keep = ({ target, ctrlKey, metaKey, altKey, shiftKey }) => {
+    if (!dashboard.contains(target)) return
+    target.toggleAttribute("data-lm-suppress-shortcuts", !(ctrlKey || metaKey || altKey || shiftKey))
+  }
+  window.addEventListener("keydown", keep, true) // before JupyterLab
+  return () => window.removeEventListener("keydown", keep, true)
 }

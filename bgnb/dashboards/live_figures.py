@@ -36,16 +36,18 @@ class LiveFigures(anywidget.AnyWidget):
         Figures.
     act : callable
         Called with each `Action`.
+    texts : callable
+        Return the descriptions of the present figures, for readers who do not see them.
     """
 
     _esm = EQUAL_SCALES + (Path(__file__).parent / "live_figures.js").read_text()
     _css = Path(__file__).parent / "dashboard.css"
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
 
-    def __init__(self, layout: LayoutDOM, act: Callable[[Action], None]) -> None:
+    def __init__(self, layout: LayoutDOM, act: Callable[[Action], None], texts: Callable[[], list[str]]) -> None:
         super().__init__()
         self.add_class("bgnb-figures")
-        self._layout, self._act = layout, act
+        self._layout, self._act, self._texts = layout, act, texts
         self._changes: list[Any] = []
         document = Document()
         document.add_root(layout)
@@ -57,7 +59,7 @@ class LiveFigures(anywidget.AnyWidget):
         if self._changes:
             patch, ids, buffers = encode_changes(list(self._changes))
             self._changes.clear()
-            self.send({"kind": "patch", "patch": patch, "ids": ids}, buffers)
+            self.send({"kind": "patch", "patch": patch, "ids": ids, "texts": self._texts()}, buffers)
 
     def copy(self, text: str) -> None:
         """Copy a text to the clipboard, if the browser permits."""
@@ -67,6 +69,7 @@ class LiveFigures(anywidget.AnyWidget):
         if content["kind"] == "need bokeh":
             self.send({"kind": "bokeh", "view": content["view"]}, [bokehjs_source().encode()])
         elif content["kind"] == "need figures":
-            self.send({"kind": "figures", "view": content["view"], "item": json.dumps(json_item(self._layout))})
+            item = json.dumps(json_item(self._layout))
+            self.send({"kind": "figures", "view": content["view"], "item": item, "texts": self._texts()})
         else:
             self._act(content)

@@ -25,7 +25,7 @@ _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(ma
 _HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
 _TITLE, _LABEL, _TICK = "12px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
-_IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 24, 8)
+_IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 30, 8)
 _BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()

@@ -65,6 +65,7 @@ const describe = () => {
     figures.forEach((figure, i) => {
         figure.setAttribute("role", "img")
         figure.setAttribute("aria-label", shown.texts[i])
+        figure.tabIndex = -1 // the Tab key skips what is inside
     })
     slider.max = frames[group].length - 1
     slider.value = number

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.helpers.processes import PATIENCE, started, until
 
@@ -90,21 +90,32 @@ def lab(root: Path, state: Path) -> Iterator[str]:
 
 
 @contextmanager
-def pages(width: int = 1400, height: int = 1100) -> Iterator[Page]:
-    """Open a page of Chromium, in which requests to other hosts are refused and recorded."""
+def browser(width: int = 1280, height: int = 800) -> Iterator[Callable[[], Page]]:
+    """Run Chromium; yield a function that opens a page, in which requests to other hosts are refused and recorded."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=_FLAGS)
-        context = browser.new_context(viewport={"width": width, "height": height})
-        context.set_default_timeout(1000 * PATIENCE)
-        page = Page(context.new_page())
-        context.route(lambda url: not url.startswith(_LOCAL), page.refuse)
+        chrome = playwright.chromium.launch(executable_path=chromium(), headless=True, args=_FLAGS)
+
+        def open_page() -> Page:
+            context = chrome.new_context(viewport={"width": width, "height": height}, accept_downloads=False)
+            context.set_default_timeout(1000 * PATIENCE)
+            page = Page(context.new_page())
+            context.route(lambda url: not url.startswith(_LOCAL), page.refuse)
+            return page
+
         try:
-            yield page
+            yield open_page
         finally:
-            browser.close()
+            chrome.close()
+
+
+@contextmanager
+def pages(width: int = 1280, height: int = 800) -> Iterator[Page]:
+    """Open a page of Chromium."""
+    with browser(width, height) as open_page:
+        yield open_page()
 
 
 def expect(locator: Any) -> Any:
@@ -151,6 +162,18 @@ class Page:
         """Run all cells."""
         self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
 
+    def run_cell(self, text: str) -> None:
+        """Run the cell that contains a text."""
+        self.page.evaluate(
+            """(text) => {
+                const { content } = jupyterapp.shell.currentWidget
+                content.activeCellIndex = content.widgets.findIndex(({ model }) =>
+                    model.type === "code" && model.sharedModel.getSource().includes(text))
+                return jupyterapp.commands.execute("notebook:run-cell")
+            }""",
+            text,
+        )
+
     def python(self, code: str) -> str:
         """Run code in the kernel of the notebook; return the printed text."""
         return self.page.evaluate(
@@ -168,46 +191,57 @@ class Page:
             code,
         ).strip()
 
+    def figures(self, kind: str = "") -> Figures:
+        """Return the figures of the dashboard of a kind, or those of an exported page."""
+        return Figures(self.page, kind)
+
+
+class Figures:
+    """Bokeh figures of a dashboard, or of an exported page, and its controls.
+
+    Parameters
+    ----------
+    page : `playwright.sync_api.Page`
+        Page.
+    kind : str
+        Kind of dashboard; empty for an exported page. Of several dashboards, the newest is used.
+    """
+
+    def __init__(self, page: Any, kind: str) -> None:
+        self.page, self._kind = page, kind
+        self.controls = page.locator(f".bgnb-{kind}").last if kind else page.locator("body")
+
+    def _evaluate(self, code: str, *arguments: Any) -> Any:
+        return self.page.evaluate(f"async ([kind, ...given]) => {{ {_VIEWS} {code} }}", [self._kind, *arguments])
+
     def bokeh(self, name: str, expression: str) -> Any:
-        """Evaluate a property of a Bokeh model with a name; of several models, the newest."""
-        return self.page.evaluate(
-            f"""(name) => {{
-                for (const figures of [...Bokeh.documents].reverse()) {{
-                    const model = figures.get_model_by_name(name)
-                    if (model) return model.{expression}
-                }}
-                return null
-            }}""",
-            name,
-        )
+        """Evaluate an expression of ``model``, the Bokeh model with a name."""
+        return self._evaluate(f"const model = modelOf(given[0]); return {expression}", name)
 
     def wait_for_bokeh(self, name: str, condition: str) -> None:
         """Wait until an expression of ``model``, the Bokeh model with a name, is true."""
-        self.page.wait_for_function(
-            f"""(name) => (window.Bokeh?.documents ?? []).some((figures) => {{
-                const model = figures.get_model_by_name(name)
-                return model && ({condition})
-            }})""",
-            arg=name,
-        )
+        code = f"{_VIEWS} const model = modelOf(name); return Boolean(model && ({condition}))"
+        self.page.wait_for_function(f"([kind, name]) => {{ {code} }}", arg=[self._kind, name])
 
     def pixels(self, name: str) -> int:
-        """Compute a checksum of the pixels of a figure, after they have stopped changing."""
-        return self.page.evaluate(
-            f"""async (name) => {{
-                {_VIEW}
-                const look = async () => {{
-                    await new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))
-                    const canvas = viewOf(name).canvas_view.primary.canvas
-                    const {{ data }} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
-                    let sum = 0
+        """Compute a checksum of the pixels of a figure, after they have stopped changing, without the pointer."""
+        self.page.mouse.move(0, 0)
+        return self._evaluate(
+            """
+            const { primary, overlays } = viewOf(given[0]).canvas_view
+            const look = async () => {
+                await new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))
+                let sum = 0
+                for (const { canvas } of [primary, overlays]) {
+                    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
                     for (let i = 0; i < data.length; i += 4) sum = (sum * 31 + data[i] * 7 + data[i + 1] * 3 + data[i + 2]) | 0
-                    return sum
-                }}
-                let [before, now] = [null, await look()]
-                while (now !== before) [before, now] = [now, await look()]
-                return now
-            }}""",
+                }
+                return sum
+            }
+            let [before, now] = [null, await look()]
+            while (now !== before) [before, now] = [now, await look()]
+            return now
+            """,
             name,
         )
 
@@ -221,20 +255,27 @@ class Page:
 
     def position(self, name: str, x: float, y: float) -> tuple[float, float]:
         """Convert coordinates of a figure to coordinates of the page, and scroll the figure into view."""
-        return self.page.evaluate(
-            f"""([name, x, y]) => {{
-                {_VIEW}
-                const view = viewOf(name)
-                view.el.scrollIntoView({{ block: "center", behavior: "instant" }})
-                const box = view.el.getBoundingClientRect()
-                return [box.x + view.frame.x_scale.compute(x), box.y + view.frame.y_scale.compute(y)]
-            }}""",
-            [name, x, y],
+        return self._evaluate(
+            """
+            const [name, x, y] = given
+            const view = viewOf(name)
+            view.el.scrollIntoView({ block: "center", behavior: "instant" })
+            const box = view.el.getBoundingClientRect()
+            return [box.x + view.frame.x_scale.compute(x), box.y + view.frame.y_scale.compute(y)]
+            """,
+            name,
+            x,
+            y,
         )
 
-    def tap(self, name: str, x: float, y: float) -> None:
+    def tap(self, name: str, x: float, y: float, *, shift: bool = False) -> None:
         """Tap at coordinates of a figure."""
-        self.page.mouse.click(*self.position(name, x, y))
+        at = self.position(name, x, y)
+        if shift:
+            self.page.keyboard.down("Shift")
+        self.page.mouse.click(*at)
+        if shift:
+            self.page.keyboard.up("Shift")
 
     def drag(self, name: str, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Drag from one position in a figure to another."""
@@ -243,13 +284,40 @@ class Page:
         self.page.mouse.move(*self.position(name, *end), steps=5)
         self.page.mouse.up()
 
+    def boxes(self) -> list[Box]:
+        """Measure the figures, in their order."""
+        found = self._evaluate(
+            """
+            return figures().map(({ model, el, frame }) => {
+                const { x, y, width, height } = el.getBoundingClientRect()
+                const [across, up] = [model.x_range, model.y_range].map((range) => Math.abs(range.end - range.start))
+                const shape = [frame.bbox.width, frame.bbox.height, across, up]
+                return [model.name, x, y, width, height, shape, model.tags.some((tag) => tag.margins)]
+            })
+            """
+        )
+        return [Box(*values) for values in found]
 
-# Finds the newest view of the Bokeh model with a name.
-_VIEW = """
+
+class Box(NamedTuple):
+    """Position of a figure in the page, pixels; and width and height of its axes, in pixels and in units of the axes."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+    axes: tuple[float, float, float, float]
+    equal_scales: bool
+
+
+# Functions that find the newest figures of the dashboard of a kind, and Bokeh models by name.
+_VIEWS = """
 function* all(view) { yield view; for (const child of view.child_views ?? []) yield* all(child) }
-const viewOf = (name) => {
-    for (const root of [...Object.values(Bokeh.index.roots ?? Bokeh.index)].reverse())
-        for (const view of all(root)) if (view.model.name === name) return view
-    throw new Error(`no figure ${name}`)
-}
+const figuresIn = (view) => [...all(view)].filter(({ model }) => model.type === "Figure")
+const figures = () => Object.values(window.Bokeh?.index.roots ?? window.Bokeh?.index ?? []).reverse()
+    .filter(({ el }) => el.isConnected && (kind === "" || el.closest(`.bgnb-${kind}`)))
+    .map(figuresIn).find((found) => found.length > 0) ?? []
+const viewOf = (name) => figures().find(({ model }) => model.name === name)
+const modelOf = (name) => figures()[0]?.model.document?.get_model_by_name(name)
 """
