@@ -335,8 +335,8 @@ class _GraphPlot:
         for series, source, item in zip(graph.series, self._sources, self._legend.items[:-1], strict=True):
             pairs.append((source, {"data": _columns(series, graph)}))
             pairs.append((item, {"label": value(series.name), "visible": bool(series.name)}))
-        named = [curve for curve in graph.curves if curve.name]
-        few = 0 < len(named) <= MAX_LEGEND and len(named) == len(graph.curves)
+        names = {curve.name for curve in graph.curves}
+        few = 0 < len(names) <= MAX_LEGEND and "" not in names
         return [*pairs, (self._legend.items[-1], {"visible": few})]
 
 

@@ -294,9 +294,10 @@ def _draw_polygons(axes: Any, polygons: Sequence[Polygon], colours: Colours, siz
 
 
 def _draw_curves(axes: Any, curves: Sequence[Curve], sizes: _Sizes) -> None:
-    few = sum(bool(curve.name) for curve in curves) <= _MAX_CURVES
+    first = {curve.name: curve for curve in reversed(curves) if curve.name}  # a legend has each name once
     for curve in curves:
-        label = sizes.wrap(curve.name) if few and curve.name else None
+        is_first = len(first) <= _MAX_CURVES and first.get(curve.name) is curve
+        label = sizes.wrap(curve.name) if is_first else None
         line = _DASHES[curve.dash], curve.width * sizes.pixel
         axes.plot(curve.x, curve.y, line[0], lw=line[1], color=curve.colour, label=label)
 
