@@ -11,6 +11,7 @@ from bgnb.cubes.compare import Comparison, compare
 from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.dashboards.dashboard import Control, check_box, number_box
+from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
 from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
 from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, ShownComparison, comparison_view, rate_limits
@@ -75,6 +76,10 @@ class ComparisonDashboard(CubeDashboard):
     def view_of(self, state: ComparisonState) -> View:
         shown = {group_id: self._shown(group_id, state) for group_id in (state.group_id, *state.further)}
         return comparison_view(shown, state, self._labels, self._groups[state.group_id], self.colour_limits(state))
+
+    def act(self, action: Action) -> None:
+        if self.state.against == "energy" or action["panel"] not in self.energy_panels:
+            super().act(action)
 
     def controls(self) -> dict[str, Control]:
         def show_span(state: ComparisonState) -> dict[str, Any]:

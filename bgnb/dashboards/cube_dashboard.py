@@ -134,7 +134,8 @@ class CubeDashboard(Dashboard):
         return energies_of(self.axes, first, last)
 
     def controls(self) -> dict[str, Control]:
-        menus = {name: menu(name, _LABELS.get(name, name), options) for name, options in choices_of(self.State).items()}
+        choices = {name: options for name, options in choices_of(self.State).items() if name != "limits"}
+        menus = {name: menu(name, _LABELS.get(name, name), options) for name, options in choices.items()}
         return menus | self._group_controls() | self._energy_controls() | self._place_controls() | self._limit_controls()
 
     def _group_controls(self) -> dict[str, Control]:

@@ -112,7 +112,7 @@ def choices_of(kind: type[CubeState]) -> dict[str, tuple[str, ...]]:
 
 def _checked_energies(energy: Any) -> tuple[float, float]:
     """Check one energy or a pair of energies, in increasing order."""
-    pair = isinstance(energy, tuple | list | np.ndarray) and np.shape(energy) == (2,)
+    pair = len(energy) == 2 if isinstance(energy, tuple | list) else np.shape(energy) == (2,)
     low, high = (finite_number("energy", each, "TeV") for each in (energy if pair else (energy, energy)))
     if not 0 < low <= high:
         raise BgnbError("invalid-argument", f"energy must be positive, or an increasing pair, got {low:g} to {high:g} TeV")

@@ -120,4 +120,5 @@ def position_label(detx: float, dety: float) -> str:
 
 def bin_label(axes: CubeAxes, iy: int, ix: int) -> str:
     """Format the centre of a bin of the field of view."""
-    return f"DETX {axes.detx_centers[ix].value:.2f}°, DETY {axes.dety_centers[iy].value:.2f}°"
+    x, y = (round(float(value), 2) + 0.0 for value in (axes.detx_centers[ix].value, axes.dety_centers[iy].value))  # no −0
+    return f"DETX {x:.2f}°, DETY {y:.2f}°"
