@@ -19,7 +19,6 @@ from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.dashboards.live_figures import Action
 from bgnb.files.model_directory import ModelDirectory
 from bgnb.files.spline_file import SPLINE_FILE, read_spline
-from bgnb.observations.groups import ObservationGroups
 from bgnb.plots.colours import choose_limits
 from bgnb.plots.cube_state import Energy, energy_edges, through_energies, weights_of
 from bgnb.plots.model_views import GroupsOverview, ModelState, ShownModel, limits_of, model_view, quantity_of
@@ -68,9 +67,14 @@ class ModelDashboard(CubeDashboard):
         return ShownModel(model=model, part=self._part(group_id, *energy_edges(model.axes, energy)))
 
     def automatic_limits(self, state: ModelState) -> tuple[float, float]:
-        if state.limits == "all energies":
-            return self._all_limits(state.group_id, state.quantity, state.stretch, state.percentile)
-        return limits_of(self._shown(state.group_id, state.energy).part, state)
+        part = self._shown(state.group_id, state.energy).part
+        if state.limits == "this energy":
+            return limits_of(part, state)
+        limits = self._all_limits(state.group_id, state.quantity, state.stretch, state.percentile)
+        if state.quantity in ("counts", "integrated rate"):  # sums over several energies exceed those of single ones
+            low, high = limits_of(part, state)
+            limits = min(limits[0], low), max(limits[1], high)
+        return limits
 
     def view_of(self, state: ModelState) -> View:
         models = {group_id: self._shown(group_id, state.energy) for group_id in (state.group_id, *state.further)}
@@ -84,7 +88,7 @@ class ModelDashboard(CubeDashboard):
         rows = self._models.group_rows
         known = {group_id: row for group_id, row in rows.items() if row["livetime_s"] > 0}
         return GroupsOverview(
-            groups=self._models.groups or ObservationGroups(),
+            groups=self._models.groups,
             model_ids=self._models.model_ids,
             pointings={group_id: (row["alt_mean_deg"], row["az_mean_deg"]) for group_id, row in known.items()},
             values={
@@ -129,7 +133,7 @@ class ModelDashboard(CubeDashboard):
     def act(self, action: Action) -> None:
         if action["panel"] != "groups":
             super().act(action)
-        elif action["kind"] == "tap" and action["x"] is not None:
+        elif action["kind"] == "tap" and action["x"] is not None and self.overview.groups is not None:
             found = group_at(self.overview.groups, action["x"], action["y"])
             group_id = None if found is None else self.overview.model_ids.get(found, found)
             if group_id not in self._groups:

@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 from bokeh import models
-from bokeh.core.properties import field, value
+from bokeh.core.properties import value
 from bokeh.layouts import row
 from bokeh.plotting import figure
 
 from bgnb.plots.colours import GREY, N_COLOURS, NO_VALUE, SELECTED, Colours, palette
 from bgnb.plots.labels import axis_power, with_power
-from bgnb.plots.view import Graph, Image, Panel, Series, View
+from bgnb.plots.view import MAX_LEGEND, Graph, Image, Panel, Series, View
 
 #: Bokeh models and their properties.
 Properties = list[tuple[Any, dict[str, Any]]]
 
-#: Maximum number of curves in a legend.
-MAX_LEGEND = 8
 # Rows of three plots, of two or one if the page is narrow; two rows fit a screen.
 _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
 _HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
@@ -258,14 +256,18 @@ class _GraphPlot:
         look |= {"padding": 1, "border_radius": 3}
         align = "center" if graph.is_map else "left"
         self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)
-        self._sources, items = [], []
+        self._sources: list[Any] = []
+        self._hovers: list[Any] = []
+        self._items: list[Any] = []
         for i, series in enumerate(graph.series):
             source = models.ColumnDataSource({"x": [], "y": []}, name=f"{name}-{i}")
             renderers = self._add(series, source)
             self._sources.append(source)
-            items.append(models.LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
-        items.append(models.LegendItem(label=field("name"), renderers=[self._curves.renderer], visible=False))
-        self._legend = models.Legend(items=items, label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12)
+            self._items.append(models.LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
+        self._names = [models.LegendItem(renderers=[self._curves.renderer], visible=False) for _ in range(MAX_LEGEND)]
+        self._legend = models.Legend(
+            items=[*self._items, *self._names], label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12
+        )
         location = {"inside": "top_right", "left": "top_left", "below": "left"}[graph.legend]
         self._legend.update(border_line_alpha=0, background_fill_alpha=0.6, location=location)
         if graph.legend == "below":
@@ -280,8 +282,8 @@ class _GraphPlot:
         areas = self.figure.patches(
             "xs", "ys", source=self._areas, fill_color="colour", line_color="line", line_width="width", level="underlay"
         )
-        tooltips = [(name, f"@{{{name}}}") for name in (graph.polygons[0].details if graph.polygons else ())]
-        self.figure.add_tools(models.HoverTool(tooltips=tooltips, renderers=[areas], visible=False))
+        self._area_hover = models.HoverTool(tooltips=[], renderers=[areas], visible=False)
+        self.figure.add_tools(self._area_hover)
 
     def _add(self, series: Series, source: models.ColumnDataSource) -> list[Any]:
         """Add the glyphs of a series; return those that the legend shows."""
@@ -303,14 +305,10 @@ class _GraphPlot:
             glyphs = [points] if size else []
             if with_line:
                 glyphs.append(plot.line("x", "y", line_dash="dashed" if style == "dotted" else "solid", **common))
-        tooltips = [(name, f"@{{{name}}}") for name in series.details]
-        tooltips = tooltips or [(_name_of(label), f"@{axis}{{custom}}") for axis, label in self._axis_labels()]
         formatters = {f"@{axis}": models.CustomJSHover(code=_READOUT) for axis in ("x", "y")}
-        plot.add_tools(models.HoverTool(tooltips=tooltips, formatters=formatters, renderers=[points], visible=False))
+        self._hovers.append(models.HoverTool(tooltips=[], formatters=formatters, renderers=[points], visible=False))
+        plot.add_tools(self._hovers[-1])
         return glyphs
-
-    def _axis_labels(self) -> list[tuple[str, str]]:
-        return [("x", self.figure.xaxis[0].axis_label), ("y", self.figure.yaxis[0].axis_label)]
 
     def properties(self, graph: Graph) -> Properties:
         left, right = graph.band or (0.0, 0.0)
@@ -331,13 +329,23 @@ class _GraphPlot:
             *self._curves.properties(graph),
         ]
         if graph.colours is not None:
+            names = graph.polygons[0].details if graph.polygons else ()
             pairs += [(self._areas, {"data": _areas(graph, graph.colours)}), *self._bar.properties(graph.colours)]
-        for series, source, item in zip(graph.series, self._sources, self._legend.items[:-1], strict=True):
+            pairs.append((self._area_hover, {"tooltips": [(name, f"@{{{name}}}") for name in names]}))
+        parts = zip(graph.series, self._sources, self._hovers, self._items, strict=True)
+        for series, source, hover, item in parts:
             pairs.append((source, {"data": _columns(series, graph)}))
+            pairs.append((hover, {"tooltips": _tooltips(series, graph)}))
             pairs.append((item, {"label": value(series.name), "visible": bool(series.name)}))
-        names = {curve.name for curve in graph.curves}
-        few = 0 < len(names) <= MAX_LEGEND and "" not in names
-        return [*pairs, (self._legend.items[-1], {"visible": few})]
+        return pairs + self._curve_names(graph)
+
+    def _curve_names(self, graph: Graph) -> Properties:
+        """List the properties of the legend of curves, which has each name once; it is empty if there are many."""
+        first = {curve.name: i for i, curve in reversed(list(enumerate(graph.curves))) if curve.name}
+        shown = sorted(first.items(), key=lambda pair: pair[1]) if len(first) <= MAX_LEGEND else []
+        shown += [("", 0)] * (MAX_LEGEND - len(shown))
+        items = zip(self._names, shown, strict=True)
+        return [(item, {"label": value(name), "index": i, "visible": bool(name)}) for item, (name, i) in items]
 
 
 def _log_ticker() -> models.CustomJSTicker:
@@ -346,6 +354,13 @@ def _log_ticker() -> models.CustomJSTicker:
 
 def _log_formatter() -> models.CustomJSTickFormatter:
     return models.CustomJSTickFormatter(code=_LOG_TICKS)
+
+
+def _tooltips(series: Series, graph: Graph) -> list[tuple[str, str]]:
+    """Describe the hover information of a series."""
+    if series.details:
+        return [(name, f"@{{{name}}}") for name in series.details]
+    return [(_name_of(label), f"@{axis}{{custom}}") for axis, label in (("x", graph.x_label), ("y", graph.y_label))]
 
 
 def _name_of(label: str) -> str:

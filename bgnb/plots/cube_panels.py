@@ -64,6 +64,8 @@ def outlines_of(axes: CubeAxes, state: CubeState) -> list[Curve]:
 
 def contours(axes: CubeAxes, values: Floats, colours: Colours, colour: str) -> list[Curve]:
     """Draw contours of values at the ticks of a colour bar."""
+    if min(values.shape) < 2:
+        return []
     from contourpy import contour_generator  # a dependency of both Bokeh and Matplotlib
 
     lines = contour_generator(
@@ -105,7 +107,7 @@ def energy_graph(
     ranges = (float(edges[0]), float(edges[-1])), y_range or axis_range(*values, log=True)
     texts = title, "energy / TeV", y_label
     return Graph(
-        *texts, tuple(series), *ranges, x_log=True, y_log=y_range is None, band=band, curves=tuple(curves), x_link="energy"
+        *texts, tuple(series), *ranges, x_log=True, y_log=y_range is None, band=band, curves=tuple(curves), x_link="spectra"
     )
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, quotient
+from bgnb.cubes.compare import mean_altitude
+from bgnb.cubes.energy_range import is_measured
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import RING_WIDTH, Profile, Spectrum, mean_spectrum, radial_profile, strip_profile
 from bgnb.observations.groups import ObservationGroups
@@ -58,8 +60,8 @@ class GroupsOverview:
 
     Parameters
     ----------
-    groups : `ObservationGroups`
-        Groups.
+    groups : `ObservationGroups`, optional
+        Groups, if they are known.
     model_ids : mapping of int to int
         For each GROUP_ID, the GROUP_ID of the group with its model.
     pointings : mapping of int to tuple of float
@@ -68,14 +70,17 @@ class GroupsOverview:
         Livetime (h), counts, and mean rate (s-1) by GROUP_ID.
     """
 
-    groups: ObservationGroups
+    groups: ObservationGroups | None = None
     model_ids: Mapping[int, int] = field(default_factory=dict)
     pointings: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     values: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
-    def zenith(self, group_id: int) -> float:
-        """Return the mean zenith angle of the runs of a group, deg; NaN if it is not known."""
-        return 90 - self.pointings.get(group_id, (np.nan, np.nan))[0]
+    def zenith(self, group_id: int, model: BackgroundModel | None = None) -> float:
+        """Return the mean zenith angle of the runs of a group, deg, if necessary from its model; NaN if it is not known."""
+        if group_id in self.pointings:
+            return 90 - self.pointings[group_id][0]
+        altitude = None if model is None else mean_altitude(model.stack.runs)
+        return np.nan if altitude is None else 90 - altitude
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,7 +92,7 @@ class ShownModel:
     model : `BackgroundModel`
         The model.
     part : `BackgroundModel`
-        The same in one energy bin, see `~bgnb.cubes.compare.in_energies`.
+        The same in one energy bin, see `~bgnb.cubes.energy_range.in_energies`.
     """
 
     model: BackgroundModel
@@ -128,8 +133,10 @@ def model_view(
     first, last = energy_edges(axes, state.energy)
     energies, place, unit = energy_label(axes, first, last), place_label(axes, state), _UNITS[state.quantity]
     values = quantity_of(main.part, state.quantity)[0]
-    extrapolated = main.model.extrapolated[first:last].any() and state.quantity not in ("counts", "livetime")
-    heading = f"{state.quantity.capitalize()}{', extrapolated,' * bool(extrapolated)} at {energies}"
+    planes = main.model.extrapolated[first:last]
+    note = ", extrapolated" if planes.all() else ", partly extrapolated" if planes.any() else ""
+    of_image = note if state.quantity not in ("counts", "livetime") else ""
+    heading = f"{state.quantity.capitalize()}{of_image}{',' * bool(of_image)} at {energies}"
     image = field_of_view_image(
         axes, values, heading, unit, Colours(state.palette, state.stretch, *limits), outlines_of(axes, state),
         selects=state.draw != "nothing",
@@ -141,10 +148,10 @@ def model_view(
     panels: dict[str, Panel] = {
         "image": image,
         "spectrum": _spectrum_graph(models, lines, colours, state, place, (first, last)),
-        "profile": _profile_graph(main, profiles, colours, state, energies),
+        "profile": _profile_graph(main, profiles, colours, state, energies + note, extrapolated=bool(planes.all())),
         "groups": _groups_map(overview, state),
-        "zenith": _zenith_graph(models, weights, overview, state, energies, curve),
-        "strips": _strips_graph(models, colours, state, energies),
+        "zenith": _zenith_graph(models, weights, overview, state, energies + note, curve),
+        "strips": _strips_graph(models, colours, state, energies + note),
     }
     summary = [
         f"Group {label}. {_describe_model(main.model)}",
@@ -187,7 +194,8 @@ def _describe_place(shown: ShownModel, weights: Floats, line: Spectrum, place: s
     if not shown.model.is_true and not state.region:
         iy, ix = pixel(shown.model.axes, state.position)
         counts, hours = int(shown.part.stack.counts[0, iy, ix]), shown.part.stack.livetime_us[0, iy, ix] / 3.6e9
-        text += f", {format_count(counts, 'count')} in {hours:.3g} h"
+        measured = is_measured(shown.model, *energy_edges(shown.model.axes, state.energy))
+        text += f", {format_count(counts, 'count')}" + (f" in {hours:.3g} h" if measured else "")
     return f"{text}; spectral index {index_with_error(line)}."
 
 
@@ -227,10 +235,16 @@ def _spectrum_graph(
 
 
 def _profile_graph(
-    main: ShownModel, profiles: Mapping[int, Profile], colours: Mapping[int, str], state: ModelState, energies: str
+    main: ShownModel,
+    profiles: Mapping[int, Profile],
+    colours: Mapping[int, str],
+    state: ModelState,
+    energies: str,
+    *,
+    extrapolated: bool,
 ) -> Graph:
     name = f"group {state.group_id}" if state.further else ""
-    series = _measured_or_extrapolated(profiles[state.group_id], name, extrapolated=bool(main.part.extrapolated[0]))
+    series = _measured_or_extrapolated(profiles[state.group_id], name, extrapolated=extrapolated)
     others = _other_profiles(profiles, colours, state)
     band = None
     edges = profiles[state.group_id].edges
@@ -265,6 +279,8 @@ def _other_profiles(profiles: Mapping[int, Profile], colours: Mapping[int, str],
 
 
 def _groups_map(overview: GroupsOverview, state: ModelState) -> Graph:
+    if overview.groups is None:
+        return Graph("The groups of these models are not known", "", "", (), (-1.0, 1.0), (-1.0, 1.0), is_map=True)
     values, unit = overview.values.get(state.colour_by, {}), _GROUP_UNITS[state.colour_by]
     label = f"{state.colour_by.capitalize()} of the groups"
     some = state.further if len(state.further) < len(values) - 1 else ()  # marks of all groups would hide the map
@@ -285,7 +301,7 @@ def _zenith_graph(
         ("other groups" if state.further else "", state.further, LINES[1]),
     ):
         points = [models[group_id].spectrum(weights[group_id], models[group_id].part) for group_id in group_ids]
-        zenith = np.array([overview.zenith(group_id) for group_id in group_ids], dtype=float)
+        zenith = np.array([overview.zenith(group_id, models[group_id].model) for group_id in group_ids], dtype=float)
         rate, error = (np.array([float(getattr(point, key)[0]) for point in points], dtype=float) for key in ("rate", "error"))
         details = {"group": [str(group_id) for group_id in group_ids]}
         series.append(Series(name, zenith, rate, "points", colour, rate - error, rate + error, details=details))
@@ -294,7 +310,7 @@ def _zenith_graph(
     if curve is not None:
         curves.append(Curve(x=curve[0], y=curve[1], colour=LINES[2], name="spline", width=1.5))
         values.append(curve[1])
-    known = [angle for group_id in overview.pointings if np.isfinite(angle := overview.zenith(group_id))]
+    known = [*(point for each in series for point in each.x), *(overview.zenith(group_id) for group_id in overview.pointings)]
     ends = axis_range(np.array([*known, *(curve[0] if curve is not None else ())], dtype=float))
     texts = f"Rate, {energies}", "zenith angle / deg", RATE_LABEL
     return Graph(*texts, tuple(series), ends, axis_range(*values, zero=True), legend="left", curves=tuple(curves))
