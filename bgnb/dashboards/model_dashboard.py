@@ -89,7 +89,7 @@ class ModelDashboard(CubeDashboard):
         known = {group_id: row for group_id, row in rows.items() if row["livetime_s"] > 0}
         return GroupsOverview(
             groups=self._models.groups,
-            model_ids=self._models.model_ids,
+            model_ids={one: other for one, other in self._models.model_ids.items() if other in self._models.group_ids},
             pointings={group_id: (row["alt_mean_deg"], row["az_mean_deg"]) for group_id, row in known.items()},
             values={
                 "livetime": {group_id: row["livetime_s"] / 3600 for group_id, row in known.items()},

@@ -28,7 +28,7 @@ from bgnb.plots.cube_panels import (
 )
 from bgnb.plots.cube_state import CubeState, energy_edges, pixel, place_label, region_of, weights_of
 from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, format_number, format_value
-from bgnb.plots.pointing_map import pointing_map
+from bgnb.plots.pointing_map import pointing_map, zenith_limit
 from bgnb.plots.view import Curve, Graph, Legend, Panel, Range, Series, View, axis_range
 
 Quantity = Literal["rate", "integrated rate", "counts", "livetime", "relative error"]
@@ -63,7 +63,7 @@ class GroupsOverview:
     groups : `ObservationGroups`, optional
         Groups, if they are known.
     model_ids : mapping of int to int
-        For each GROUP_ID, the GROUP_ID of the group with its model.
+        For each GROUP_ID with a model, the GROUP_ID of the group with its model.
     pointings : mapping of int to tuple of float
         Mean altitude and azimuth of the runs, deg, by GROUP_ID.
     values : mapping of str to mapping of int to float
@@ -284,7 +284,10 @@ def _groups_map(overview: GroupsOverview, state: ModelState) -> Graph:
     values, unit = overview.values.get(state.colour_by, {}), _GROUP_UNITS[state.colour_by]
     label = f"{state.colour_by.capitalize()} of the groups"
     some = state.further if len(state.further) < len(values) - 1 else ()  # marks of all groups would hide the map
-    return pointing_map(overview.groups, overview.model_ids, values, label, unit, chosen=state.group_id, others=some)
+    radius = zenith_limit(overview.groups, [group_id for group_id in overview.model_ids if group_id < len(overview.groups)])
+    return pointing_map(
+        overview.groups, overview.model_ids, values, label, unit, chosen=state.group_id, others=some, max_zenith=radius
+    )
 
 
 def _zenith_graph(

@@ -130,7 +130,7 @@ def test_invalid_change_leaves_state(modeldir):
         (
             {"quantity": "flux"},
             "unknown-choice",
-            ["quantity", "flux", "rate, integrated rate, counts, livetime, relative error"],
+            ["quantity", "flux", "rate, integrated rate, counts, livetime, relative"],
         ),
         ({"energy": -1}, "invalid-argument", ["energy", "TeV", -1]),
         ({"position": 3}, "invalid-argument", ["position", 3]),
