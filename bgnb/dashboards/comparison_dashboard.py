@@ -37,7 +37,7 @@ class ComparisonDashboard(CubeDashboard):
         "Colours": ("stretch", "limits", "percentile", "low", "high", "span", "palette"),
     }
     # The span of another comparison is useless.
-    resets = (*CubeDashboard.resets, (("show", "stretch", "percentile"), {"span": None}))
+    resets = (*CubeDashboard.resets, (("show", "percentile"), {"span": None}))
 
     def __init__(self, first: ModelDirectory, second: ModelDirectory, labels: tuple[str, str], state: ComparisonState) -> None:
         self._labels = labels

@@ -394,7 +394,7 @@ class Dashboard(widgets.VBox):
         for each, kind in zip(kinds, ("PNG", "PDF", "SVG", "HTML", "CSV", "JSON"), strict=True):
             each.widget.tooltip = f"save {kind}"
         copy = button("copy as Python", partial(self.attempt, self._copy))
-        return [row(width, font_size), row(*(each.widget for each in kinds)), copy.widget, self._controls["json"].widget]
+        return [width, font_size, row(*(each.widget for each in kinds)), copy.widget, self._controls["json"].widget]
 
     def _save(self, suffix: str) -> None:
         def save() -> None:

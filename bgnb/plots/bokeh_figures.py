@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bokeh.plotting import figure
 
 from bgnb.plots.colours import GREY, N_COLOURS, NO_VALUE, SELECTED, Colours, palette
 from bgnb.plots.labels import axis_power, with_power
-from bgnb.plots.view import MAX_LEGEND, Graph, Image, Panel, Series, View
+from bgnb.plots.view import MAX_LEGEND, Curve, Graph, Image, Panel, Series, View
 
 #: Bokeh models and their properties.
 Properties = list[tuple[Any, dict[str, Any]]]
@@ -25,6 +26,7 @@ _TITLE, _LABEL, _TICK = "12px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 30, 8)
 _BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
+_POSITION = [("DETX", "$x{0.00}°"), ("DETY", "$y{0.00}°")]
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
@@ -92,7 +94,7 @@ class Plots:
     """
 
     def __init__(self, view: View, selecting: tuple[str, ...] = ()) -> None:
-        crosshair = (models.Span(dimension="width", line_dash="dotted"), models.Span(dimension="height", line_dash="dotted"))
+        crosshair = [models.Span(dimension=side, line_dash="dotted", line_color="#888888") for side in ("width", "height")]
         links: dict[str, models.Range1d] = {}
         self._plots: dict[str, Any] = {
             name: _ImagePlot(name, panel, links, crosshair)
@@ -158,32 +160,27 @@ class _ColourBar:
 
 
 class _Curves:
-    """Any number of curves."""
+    """Any number of curves; those with a name have hover information."""
 
     def __init__(self, name: str, plot: Any) -> None:
-        self._source = models.ColumnDataSource(_no_curves(), name=f"{name}-curves")
-        self.renderer = plot.multi_line(
-            "xs", "ys", source=self._source, line_color="colour", line_width="width", line_dash="dash", level="overlay"
-        )
+        self._sources = []
+        for kind in ("lines", "curves"):
+            self._sources.append(models.ColumnDataSource(_columns_of_curves([]), name=f"{name}-{kind}"))
+            style = {"line_color": "colour", "line_width": "width", "line_dash": "dash"}
+            self.renderer = plot.multi_line("xs", "ys", source=self._sources[-1], **style)
 
     def properties(self, panel: Panel) -> Properties:
-        data = _no_curves()
-        for curve in panel.curves:
-            data["xs"].append(curve.x)
-            data["ys"].append(curve.y)
-            for name in ("colour", "width", "dash", "name"):
-                data[name].append(getattr(curve, name))
-        return [(self._source, {"data": data})]
+        parts = [[curve for curve in panel.curves if bool(curve.name) == named] for named in (False, True)]
+        return [(source, {"data": _columns_of_curves(part)}) for source, part in zip(self._sources, parts, strict=True)]
 
 
-def _no_curves() -> dict[str, list[Any]]:
-    return {name: [] for name in ("xs", "ys", "colour", "width", "dash", "name")}
+def _columns_of_curves(curves: Sequence[Curve]) -> dict[str, list[Any]]:
+    columns = {"xs": [curve.x for curve in curves], "ys": [curve.y for curve in curves]}
+    return columns | {name: [getattr(curve, name) for curve in curves] for name in ("colour", "width", "dash", "name")}
 
 
 class _ImagePlot:
-    def __init__(
-        self, name: str, image: Image, links: dict[str, models.Range1d], crosshair: tuple[models.Span, models.Span]
-    ) -> None:
+    def __init__(self, name: str, image: Image, links: dict[str, models.Range1d], crosshair: list[models.Span]) -> None:
         self.figure = _new_figure(name, image, links)
         self.figure.grid.visible = False
         _scale_equally(self.figure, _IMAGE_MARGINS)
@@ -192,12 +189,11 @@ class _ImagePlot:
         self._renderer = self.figure.image("codes", source=self._source, color_mapper=self._mapper, **_rectangle(image))
         self._bar = _ColourBar(self.figure)
         self._curves = _Curves(name, self.figure)
-        readout = [("DETX", "$x{0.00}°"), ("DETY", "$y{0.00}°"), ("value", "@value{custom}")]
         formatters = {"@value": models.CustomJSHover(code=_READOUT)}
-        hover = models.HoverTool(tooltips=readout, formatters=formatters, renderers=[self._renderer])
+        self._hover = models.HoverTool(tooltips=[], formatters=formatters, renderers=[self._renderer])
         self._select = models.BoxSelectTool(renderers=[], continuous=False, description="select a region")
         self._pan = self.figure.toolbar.tools[0]
-        self.figure.add_tools(hover, models.CrosshairTool(overlay=crosshair), self._select)
+        self.figure.add_tools(self._hover, models.CrosshairTool(overlay=crosshair), self._select)
 
     def properties(self, image: Image) -> Properties:
         pixels, colours = image.pixels, list(palette(image.colours.palette))
@@ -206,6 +202,7 @@ class _ImagePlot:
             (self.figure.x_range, _range_ends(*image.x_edges[[0, -1]])),
             (self.figure.y_range, _range_ends(*image.y_edges[[0, -1]])),
             (self.figure.toolbar, {"active_drag": self._select if image.selects else self._pan}),
+            (self._hover, {"tooltips": [*_POSITION, ("value", f"@value{{custom}} {image.unit}")]}),
             (self._renderer.glyph, _rectangle(image)),
             (self._source, {"data": {"codes": [image.colours.codes(pixels)], "value": [pixels.astype(np.float32)]}}),
             (self._mapper, {"palette": [*colours, GREY]}),
@@ -253,7 +250,7 @@ class _GraphPlot:
             "background_fill_color": "rgba(255, 255, 255, 0.6)",
             "text_font_size": "10px",
         }
-        look |= {"padding": 1, "border_radius": 3}
+        look |= {"padding": 0, "border_radius": 3}
         align = "center" if graph.is_map else "left"
         self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)
         self._sources: list[Any] = []
@@ -290,17 +287,17 @@ class _GraphPlot:
         plot, style = self.figure, series.style
         common = {"source": source, "color": series.colour}
         if style == "bars":
-            points = plot.quad("left", "right", "high", "low", alpha=0.8, line_alpha=1, **common)
+            points = plot.quad("left", "right", "high", "low", alpha=0.55, line_alpha=1, **common)
             glyphs = [points]
         else:
             with_line = style in ("line", "dotted")
             if with_line:
                 plot.quad(
-                    "left", "right", "high", "low", source=source, fill_color=series.colour, fill_alpha=0.25, line_alpha=0
+                    "left", "right", "high", "low", source=source, fill_color=series.colour, fill_alpha=0.35, line_alpha=0
                 )
             else:
                 plot.segment("x", "low", "x", "high", **common)
-            size = {"points": 7, "dots": 3, "dotted": 0, "line": 4}[style]
+            size = {"points": 6, "dots": 3, "dotted": 0, "line": 4}[style]
             points = plot.scatter("x", "y", size=size, **common)
             glyphs = [points] if size else []
             if with_line:
@@ -341,7 +338,8 @@ class _GraphPlot:
 
     def _curve_names(self, graph: Graph) -> Properties:
         """List the properties of the legend of curves, which has each name once; it is empty if there are many."""
-        first = {curve.name: i for i, curve in reversed(list(enumerate(graph.curves))) if curve.name}
+        named = [curve.name for curve in graph.curves if curve.name]
+        first = {name: named.index(name) for name in named}
         shown = sorted(first.items(), key=lambda pair: pair[1]) if len(first) <= MAX_LEGEND else []
         shown += [("", 0)] * (MAX_LEGEND - len(shown))
         items = zip(self._names, shown, strict=True)
@@ -360,12 +358,11 @@ def _tooltips(series: Series, graph: Graph) -> list[tuple[str, str]]:
     """Describe the hover information of a series."""
     if series.details:
         return [(name, f"@{{{name}}}") for name in series.details]
-    return [(_name_of(label), f"@{axis}{{custom}}") for axis, label in (("x", graph.x_label), ("y", graph.y_label))]
-
-
-def _name_of(label: str) -> str:
-    """Return the name of a quantity, without its unit."""
-    return label.partition(" / ")[0] if " / " in label else "value"
+    rows = [("", series.name)] if series.name else []
+    for axis, label in (("x", graph.x_label), ("y", graph.y_label)):
+        name, _, unit = label.rpartition(" / ")
+        rows.append((name or "value", f"@{axis}{{custom}} {unit}"))
+    return rows
 
 
 def _areas(graph: Graph, colours: Colours) -> dict[str, list[Any]]:

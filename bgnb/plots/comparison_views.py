@@ -22,6 +22,7 @@ from bgnb.plots.cube_panels import (
     field_of_view_image,
     index_with_error,
     mask_nonpositive,
+    other_colours,
     outlines,
     outlines_of,
     profile_series,
@@ -263,9 +264,10 @@ def _ratios(
     x, ratio, error = ratios[state.group_id]
     name = f"group {state.group_id}" if state.further else ""
     points = Series(name, x, ratio, "points", _SECOND, ratio - error, ratio + error)
+    colours = other_colours(state.further, used=2)
     curves = [
-        Curve(x=ratios[other][0], y=ratios[other][1], colour=colour, name=f"group {other}", width=1.5)
-        for other, colour in zip(state.further, line_colours(len(ratios) + 1)[2:], strict=False)
+        Curve(x=ratios[other][0], y=ratios[other][1], colour=colours[other], name=f"group {other}", width=1.5)
+        for other in state.further
     ]
     return (points,), curves, _ratio_ends([(ratio, error)])
 
@@ -423,7 +425,7 @@ def _describe_place(shown: ShownComparison, state: ComparisonState, labels: Labe
     place = place_label(shown.whole.axes, state)
     return (
         f"{place[0].upper()}{place[1:]}: {rates} {RATE_LABEL}, ratio {format_value(ratio, error)}{unknown}; "
-        f"spectral indices {indices}."
+        f"spectral indices, fitted to all energies: {indices}."
     )
 
 
@@ -443,7 +445,7 @@ def _pull_graph(comparison: Comparison) -> Graph:
     normal = len(pulls) * (edges[1] - edges[0]) * np.exp(-(bars.x**2) / 2) / np.sqrt(2 * np.pi)
     if pulls.size:
         outside = len(pulls) - int(bars.y.sum())
-        title = f"Pulls of {format_count(len(pulls), 'bin')}\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
+        title = f"Pulls of {format_count(len(pulls), 'bin')}, all energies\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
         title += f", {outside} outside the axis" if outside else ""
     else:
         title = f"No pulls: {comparison.no_pulls}"
