@@ -228,7 +228,8 @@ def _spectrum_graph(
         extra, rate = models[other].model.extrapolated, mask_nonpositive(lines[other].rate)
         style: dict[str, Any] = {"x": lines[other].energy, "colour": colours[other], "width": 1.5}
         curves.append(Curve(y=np.where(extra, np.nan, rate), name=f"group {other}", **style))
-        curves.append(Curve(y=np.where(extra, rate, np.nan), dash="dotted", **style))
+        touching = np.convolve(extra, np.ones(3), "same") > 0  # so that the two parts meet
+        curves.append(Curve(y=np.where(touching, rate, np.nan), dash="dotted", **style))
     edges = model.axes.energy.value
     band = float(edges[shown[0]]), float(edges[shown[1]])
     return energy_graph(edges, f"Rate {place}", RATE_LABEL, (grey, measured), band, curves=curves)
