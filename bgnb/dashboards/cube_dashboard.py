@@ -168,6 +168,8 @@ class CubeDashboard(Dashboard):
 
         def edge(end: int, label: str) -> Control:
             def change(value: float) -> dict[str, Any]:
+                if not value > 0:
+                    raise BgnbError("invalid-argument", f"energy must be positive, got {value:g} TeV")
                 first, last = self._edges()
                 if end == 0:
                     first = self._bin(value)
