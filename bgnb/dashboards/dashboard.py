@@ -320,18 +320,25 @@ class Dashboard(widgets.VBox):
         """Write the view as an SVG file; for options see `save_pdf`."""
         write_file(Path(path), to_svg(self.view, **options))
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, *, max_size: float = 50e6) -> None:
         """Write a page that needs neither Python nor network, with all `frames`.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        max_size : float
+            Maximum size of the page, bytes.
 
         Raises
         ------
         BgnbError
-            If it would be too large.
+            If the page would be larger.
         """
         frames = self.frames()
         views = {labels: self.view_of(state) for labels, state in frames.items()}
         first = next(labels for labels, state in frames.items() if state == self.state)
-        write_file(Path(path), to_html(views, first).encode())
+        write_file(Path(path), to_html(views, first, max_size=max_size).encode())
 
     def save_csv(self, path: str | Path) -> None:
         """Write the values of the view as a table, see `View.to_csv`."""

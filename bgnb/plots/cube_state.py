@@ -115,7 +115,8 @@ def _checked_energies(energy: Any) -> tuple[float, float]:
     pair = len(energy) == 2 if isinstance(energy, tuple | list) else np.shape(energy) == (2,)
     low, high = (finite_number("energy", each, "TeV") for each in (energy if pair else (energy, energy)))
     if not 0 < low <= high:
-        raise BgnbError("invalid-argument", f"energy must be positive, or an increasing pair, got {low:g} to {high:g} TeV")
+        given = f"{low:g} to {high:g}" if pair else f"{low:g}"
+        raise BgnbError("invalid-argument", f"energy must be positive, or an increasing pair, got {given} TeV")
     return low, high
 
 

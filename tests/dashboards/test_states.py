@@ -97,9 +97,9 @@ def test_resets_name_existing_fields(models, comparison, runs):
 
 
 MODELS = {
-    "group_id": 8, "others": (3, 8), "quantity": "integrated rate", "energy": (0.7, 12.5), "region": "annulus(0.5, 0.25, 0.3, 1)",
-    "draw": "annulus", "stretch": "sqrt", "limits": "all energies", "percentile": 97.5, "low": 1e-9, "palette": "cividis",
-    "colour_by": "mean rate", "position": (0.4, -0.3),
+    "group_id": 8, "others": (3, 8), "quantity": "integrated rate", "energy": (0.7, 12.5), "draw": "annulus",
+    "stretch": "sqrt", "limits": "all energies", "percentile": 97.5, "low": 1e-9, "palette": "cividis",
+    "colour_by": "mean rate", "position": (0.4, -0.3), "region": "annulus(0.5, 0.25, 0.3, 1)",
 }  # fmt: skip
 COMPARISON = {
     "show": "difference", "against": "DETY", "normalise": "plane", "contours": True, "swap": True, "span": 1e-7 * 20,
