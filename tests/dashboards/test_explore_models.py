@@ -152,7 +152,7 @@ def test_invalid_change_leaves_state(modeldir):
         ({"others": (True,)}, "not-found", ["group True"]),
         ({"region": "circle(1, 2)"}, "invalid-argument", ["circle(1, 2)", "annulus"]),
         ({"region": "circle(9, 9, 1)"}, "invalid-argument", ["circle(9, 9, 1)", "-4 to 2", "-2 to 3"]),
-        ({"region": 5}, "invalid-argument", ["'5'", "circle"]),
+        ({"region": 5}, "invalid-argument", ["5", "circle"]),
         ({"draw": "ellipse"}, "unknown-choice", ["draw", "ellipse", "nothing, circle, annulus, box"]),
         ({"colour_by": "size"}, "unknown-choice", ["colour_by", "size", "mean rate"]),
         ({"low": 1.0, "high": 1.0 + 1e-9}, "invalid-argument", ["low", "high", "millionth"]),
