@@ -66,11 +66,13 @@ class CubeDashboard(Dashboard):
 
         If the automatic limit is not on the right side of the one set by hand, it yields.
         """
+        if state.low is not None and state.high is not None:
+            return state.low, state.high
         low, high = self.automatic_limits(state)
         if state.low is not None:
             low, high = state.low, _beyond(state.low, high, +1, state.stretch)
-        if state.high is not None:
-            low, high = _beyond(state.high, low, -1, state.stretch) if state.low is None else low, state.high
+        elif state.high is not None:
+            low, high = _beyond(state.high, low, -1, state.stretch), state.high
         check_limits(low, high, state.stretch)
         return low, high
 

@@ -138,10 +138,10 @@ def check_limits(low: float, high: float, stretch: Stretch) -> None:
     BgnbError
         If they do not increase, or cannot be shown with the stretch.
     """
+    if stretch == "log" and not min(low, high) > 0:
+        raise BgnbError("invalid-argument", f"low and high must be positive for stretch 'log', got {min(low, high):g}")
     if not low < high or high - low < 1e-6 * abs(high) or max(abs(low), abs(high)) > 1e100 or high - low < 1e-100:
         raise BgnbError("invalid-argument", f"low must be less than high by more than a millionth, got {low:g} and {high:g}")
-    if stretch == "log" and not low > 0:
-        raise BgnbError("invalid-argument", f"low must be positive for stretch 'log', got {low:g}")
 
 
 def energy_bin(axes: CubeAxes, energy: float) -> int:

@@ -41,8 +41,6 @@ def test_colour_limits_follow_settings(modeldir, pair):
     compared.update(span=0.5)
     assert compared.shown_limits("compared") == (0.5, 1.5)
     compared.stretch = "log"
-    assert compared.span is None  # the span of another stretch is useless
-    compared.span = 0.5
     assert compared.shown_limits("compared") == pytest.approx((1 / 1.5, 1.5))
     compared.low = 1e-9
     assert (compared.span, compared._controls["limits"].widget.value) == (0.5, "by hand")
@@ -115,8 +113,17 @@ def test_state_converts_its_values(pair):
     dashboard = compare_models(*pair, group_id=27, low=1e-12)
     assert dashboard.shown_limits() == (1e-12, both.max())
     assert compare_models(*pair, group_id=27, high=1.0).shown_limits() == (both.min(), 1.0)
-    with raises("invalid-argument", "low", "high", 1000):
-        dashboard.low = 1e3
+    # If it is not on the right side of the one set by hand, it yields.
+    dashboard.low = 1e3
+    assert dashboard.shown_limits() == (1e3, 2e3)
+    dashboard.stretch = "log"
+    assert dashboard.shown_limits() == (1e3, 1e4)
+    dashboard.update(low=None, high=1e-20)
+    assert dashboard.shown_limits() == (1e-21, 1e-20)
+    dashboard.update(high=-1.0, stretch="linear")
+    assert dashboard.shown_limits() == (-2, -1)
+    with raises("invalid-argument", "low", "log", -1):
+        dashboard.stretch = "log"
 
 
 @pytest.mark.parametrize("kind", ["models", "comparison"])
@@ -175,7 +182,8 @@ def test_dashboard_shows_comparison(pair):
         np.testing.assert_allclose(series.y, known)
         np.testing.assert_allclose(series.low, known - line.error)
         np.testing.assert_allclose(series.high, known + line.error)
-        assert series.name == f"{name}, γ = {line.index:.2f}"
+        assert series.name == name
+        assert f"γ = {line.index:.2f}" in dashboard.view.summary
     edges = comparison.axes.energy.value
     ratios = dashboard.view.panels["ratios"]
     assert ratios.band == dashboard.view.panels["spectra"].band == (edges[where], edges[where + 1])
@@ -190,7 +198,7 @@ def test_dashboard_shows_comparison(pair):
     normal = dashboard.view.panels["pulls"].series[1].y
     assert normal.sum() == pytest.approx(np.isfinite(comparison.pull[comparison.expected >= 10]).sum(), rel=1e-3)
     pulls = comparison.pull[comparison.expected >= 10]
-    title = f"Pulls of {len(pulls)} bins\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
+    title = f"Pulls of {len(pulls)} bins, all energies\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
     assert dashboard.view.panels["pulls"].title.startswith(title)
     assert dashboard.view.panels["pulls"].series[0].y.sum() == np.count_nonzero(np.abs(pulls) <= 5)
 

@@ -1,5 +1,7 @@
 """Contours, swapped images, and ratios against energy and position in the dashboard of two models."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bokeh.models import LinearScale, LogScale
@@ -241,19 +243,25 @@ def test_swap_exchanges_images(directories):
 
 
 def test_taps_in_graphs_of_comparison(directories):
-    """Taps in graphs against energy choose an energy, those in graphs against position do not."""
+    """Taps in graphs against energy choose an energy, those against DETX or DETY this coordinate, others nothing."""
     dashboard = compare_models(*directories, group_id=3)
     for panel, energy in (("spectra", 0.5), ("ratios", 5.0)):
         tap(dashboard, panel, energy, 1.0)
         low, high = dashboard.view.panels["ratios"].band
         assert low <= energy < high
         assert low <= dashboard.energy[0] == dashboard.energy[1] < high
-    for against in ("offset", "DETX", "DETY"):
+    for panel in ("spectra", "ratios"):
+        drag(dashboard, panel, (EDGES[2] * 1.01, EDGES[4] * 0.99), (0.5, 2.0))
+        assert dashboard.view.panels["spectra"].band == (EDGES[2], EDGES[4])
+        dashboard.energy = 5
+    for against, position in (("offset", (0.0, 0.0)), ("DETX", (2.0, 0.0)), ("DETY", (2.0, 4.0))):
         dashboard.against = against
         before = dashboard.state
         tap(dashboard, "spectra", 1.0, 1.0)
-        tap(dashboard, "ratios", 2.0, 1.0)
-        assert dashboard.state == before
+        tap(dashboard, "ratios", 2.0 if against != "DETY" else 4.5, 1.0)  # the latter is outside
+        drag(dashboard, "ratios", (1.0, 2.0), (0.5, 2.0))
+        assert dashboard.state == replace(before, position=position)
+    before = dashboard.state
     tap(dashboard, "pulls", 1.0, 1.0)
     assert dashboard.state == before
     tap(dashboard, "compared", 1.0, 1.5)
