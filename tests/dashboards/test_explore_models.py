@@ -106,11 +106,12 @@ def test_taps_and_controls_set_state(modeldir):
             here["last_energy"].value = 4.0  # below the first energy, which follows
         elif first == 2:
             here["first_energy"].value = 0.01  # outside the axis
-    here["first_energy"].value = here["first_energy"].value
-    here["first_energy"].value = 4.0
-    edge = here["last_energy"].value
-    here["last_energy"].value = 50.0
-    here["last_energy"].value = edge  # an edge as it is shown is that edge
+    edges = [float(f"{edge:.4g}") for edge in AXES.energy.value]
+    for number, edge in enumerate(edges[1:], start=1):  # an edge as shown ends the bin below
+        here["last_energy"].value = edge
+        assert here["bins"].value[1] == number
+    here["last_energy"].value = 4.0
+    here["first_energy"].value = 3.9
     assert here["bins"].value == (2, 3)
     here["detx"].value = -3.9
     assert dashboard.position == (-3.9, 0.0)

@@ -145,7 +145,7 @@ def test_page_begins_with_shown_range(modeldir, pair, tmp_path):
         low, high = dashboard._controls["bins"].widget.value
         label = f"{edges[low]:.3g} to {edges[high]:.3g} TeV"
         assert re.search(rf"<h1[^>]*>{re.escape(dashboard.view.title)}</h1>", page)
-        assert re.search(rf"<output [^>]*>{label}</output>", page)
+        assert re.search(rf'<span id="bgnb-label"[^>]*>{label}</span>', page)
         for one, other in pairwise(edges):
             assert f"{one:.3g} to {other:.3g} TeV" in page
         frames = dashboard.frames()

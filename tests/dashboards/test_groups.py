@@ -9,6 +9,7 @@ from astropy import units as u
 import bgnb
 from bgnb import write_groups, write_model
 from bgnb.dashboards import explore_models
+from bgnb.plots.colours import LINES
 from bgnb.plots.pointing_map import to_plane
 from tests.dashboards.acting import assert_same_as_fresh, press, tap
 from tests.helpers.errors import raises
@@ -60,11 +61,13 @@ def test_graphs_of_all_groups(modelled):
     main, *curves = panels["spectrum"].curves
     np.testing.assert_allclose(main.y, bgnb.spectrum(models[chosen], 1.6 * u.deg, -3 * u.deg).rate)
     measured, extrapolated = curves[::2], curves[1::2]
+    assert main.name == ""
     assert [curve.name for curve in measured] == names
     assert {(curve.name, curve.dash) for curve in extrapolated} == {("", "dotted")}
     assert [curve.name for curve in panels["profile"].curves] == names
     assert [curve.name for curve in panels["strips"].curves] == [name for name in names for _ in range(2)]
     assert len({curve.colour for curve in measured}) == 1  # many groups cannot be told apart
+    assert LINES[0] not in {curve.colour for curve in measured}
     for number, group_id in enumerate(others):
         model = models[group_id]
         line = bgnb.spectrum(model, 1.6 * u.deg, -3 * u.deg)
