@@ -170,9 +170,9 @@ class CubeDashboard(Dashboard):
 
         def edge(end: int, label: str) -> Control:
             def change(value: float) -> dict[str, Any]:
-                first, last = self._edges()
+                first, last = self._edges()  # edges are shown with four digits
                 if end == 0:
-                    first = self._bin(value)
+                    first = self._bin(value * (1 + 1e-3))
                     last = max(first + 1, last)
                 else:
                     edges = self.axes.energy.value

@@ -110,6 +110,9 @@ def test_taps_and_controls_set_state(modeldir):
     for number, edge in enumerate(edges[1:], start=1):  # an edge as shown ends the bin below
         here["last_energy"].value = edge
         assert here["bins"].value[1] == number
+    for number, edge in enumerate(edges[:-1]):  # and begins the bin above
+        here["first_energy"].value = edge
+        assert here["bins"].value == (number, 5)
     here["last_energy"].value = 4.0
     here["first_energy"].value = 3.9
     assert here["bins"].value == (2, 3)
