@@ -66,11 +66,13 @@ class CubeDashboard(Dashboard):
 
         If the automatic limit is not on the right side of the one set by hand, it yields.
         """
+        if state.low is not None and state.high is not None:
+            return state.low, state.high
         low, high = self.automatic_limits(state)
         if state.low is not None:
             low, high = state.low, _beyond(state.low, high, +1, state.stretch)
-        if state.high is not None:
-            low, high = _beyond(state.high, low, -1, state.stretch) if state.low is None else low, state.high
+        elif state.high is not None:
+            low, high = _beyond(state.high, low, -1, state.stretch), state.high
         check_limits(low, high, state.stretch)
         return low, high
 
@@ -170,9 +172,9 @@ class CubeDashboard(Dashboard):
             def change(value: float) -> dict[str, Any]:
                 if not value > 0:
                     raise BgnbError("invalid-argument", f"energy must be positive, got {value:g} TeV")
-                first, last = self._edges()
+                first, last = self._edges()  # edges are shown with four digits
                 if end == 0:
-                    first = self._bin(value)
+                    first = self._bin(value * (1 + 1e-3))
                     last = max(first + 1, last)
                 else:
                     edges = self.axes.energy.value
