@@ -139,9 +139,7 @@ class Film:
             title = self.figures.bokeh(panel, "model.title.text")
             self.figures.wait_for_bokeh(panel, f"model.title.text !== {title!r}")
             self.shoot(time, settled=False)
-        self._mouse.click(*self._at)
-        self._controls.get_by_role("button", name=button).wait_for()
-        self.shoot(STEP)
+        self.press("button", "pause")
 
     def save(self, path: Path) -> None:
         """Write the frames as GIF, with the same colours in all."""
@@ -188,7 +186,8 @@ def simulated() -> Iterator[Path]:
         bgnb.make_bg_cube_models(root / "runs", "GADF", root / "models", select="all", n_energy=12, n_fov=30)
         bgnb.make_true_reco(root / "simulation", n_runs=20, trigger_rate=60.0, n_energy=12, n_fov=30, gradient_x=0.05)
         cells = [new_code_cell(f"import bgnb\n{kind} = bgnb.dashboards.{code}\n{kind}") for kind, code in CELLS.items()]
-        nbformat.write(new_notebook(cells=cells), root / "dashboards.ipynb")
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}  # else JupyterLab asks for one
+        nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), root / "dashboards.ipynb")
         yield root
 
 
