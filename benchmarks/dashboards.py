@@ -42,13 +42,14 @@ PRESS = """async ([key]) => {
         for (const view of all(root)) if (view.model.name === "image") canvas = view.canvas_view.primary.canvas
     const context = canvas.getContext("2d")
     const checksum = () => {
-        const { data } = context.getImageData(60, 60, canvas.width - 160, 240)
+        const { data } = context.getImageData(0, 0, canvas.width, canvas.height)
         let sum = 0
         for (let i = 0; i < data.length; i += 28) sum = (sum * 31 + data[i] * 7 + data[i + 1]) | 0
         return sum
     }
     const before = checksum()
-    const handle = document.querySelector(".bgnb-energy .noUi-handle")
+    // Each handle pushes the other one.
+    const handle = document.querySelector(`.bgnb-energy .noUi-handle-${key === "ArrowRight" ? "lower" : "upper"}`)
     const start = performance.now()
     handle.dispatchEvent(new KeyboardEvent("keydown", { key, code: key, bubbles: true }))
     while (checksum() === before) {
@@ -82,15 +83,17 @@ def main() -> None:
                     key = "ArrowRight" if number % 20 < 10 else "ArrowLeft"
                     times.append(page.page.evaluate(PRESS, [key]))
                     page.page.wait_for_timeout(150)
-                handle = page.page.locator(".bgnb-energy .noUi-handle")
-                handle.focus()
+                lower, upper = (page.page.locator(f".bgnb-energy .noUi-handle-{end}") for end in ("lower", "upper"))
                 for number in range(60):
-                    handle.press("ArrowLeft" if number % 30 < 15 else "ArrowRight")
-                handle.press("Home")
+                    (upper.press("ArrowLeft") if number % 30 < 15 else lower.press("ArrowRight"))
+                lower.press("Home")
+                upper.press("Home")
                 for _ in range(5):
-                    handle.press("ArrowRight")
+                    lower.press("ArrowRight")
                 start = time.perf_counter()
-                page.page.wait_for_function("() => document.querySelector('.bgnb-energy .noUi-handle').ariaValueText === '5'")
+                page.page.wait_for_function(
+                    "() => document.querySelector('.bgnb-energy .noUi-handle-lower').getAttribute('aria-valuenow') === '5.0'"
+                )
                 wanted = f"{axes.energy[5].value:.3g} to {axes.energy[6].value:.3g} TeV"
                 page.wait_for_bokeh("image", f"model.title.text.includes('{wanted}')")
                 settled = time.perf_counter() - start

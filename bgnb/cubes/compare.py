@@ -130,10 +130,10 @@ class Comparison:
             elif not model.is_true:
                 variance += self._common_rate * quotient(1.0, x)
         difference = self.second.rate.quantity.value - self.first.rate.quantity.value
-        return np.where(self._exposed_bins, quotient(difference, np.sqrt(variance)), np.nan)
+        return np.where(self.exposed_bins, quotient(difference, np.sqrt(variance)), np.nan)
 
     @property
-    def _exposed_bins(self) -> Bools:
+    def exposed_bins(self) -> Bools:
         """Bins in which both models have livetime; those of a true model count as exposed."""
         return np.all([m.is_true | (m.stack.livetime_us > 0) for m in (self.first, self.second)], axis=0)
 
@@ -202,7 +202,7 @@ class Comparison:
         """
         weights = fov_weights(self.axes, detx, dety, region)
         if region is not None:
-            weights = exposed_weights(np.broadcast_to(weights, self.axes.shape), self._exposed_bins)
+            weights = exposed_weights(np.broadcast_to(weights, self.axes.shape), self.exposed_bins)
         first, second = (
             mean_spectrum(model, weights, x, self.exposed)
             for model, x in zip((self.first, self.second), self.exposures, strict=True)

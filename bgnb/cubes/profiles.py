@@ -188,7 +188,7 @@ class Profile:
     error: Floats
 
 
-def radial_profile(model: BackgroundModel, number: int) -> Profile:
+def radial_profile(model: BackgroundModel, number: int, exposed: Bools | None = None) -> Profile:
     """Compute the mean rate in an energy bin in rings about the centre of the field of view.
 
     Rings have the width `RING_WIDTH`, and contain the bins with centres in them. The mean is
@@ -204,6 +204,8 @@ def radial_profile(model: BackgroundModel, number: int) -> Profile:
         The model.
     number : int
         Index of the energy bin.
+    exposed : ndarray of bool, optional
+        Bins that count as exposed, shape (dety, detx); by default those with livetime.
 
     Raises
     ------
@@ -212,10 +214,12 @@ def radial_profile(model: BackgroundModel, number: int) -> Profile:
     """
     offset = np.hypot(model.axes.detx_centers.value, model.axes.dety_centers.value[:, None])
     ring = (offset / RING_WIDTH).astype(np.intp)
-    return _labelled_means(model, number, ring, np.arange(ring.max() + 2) * RING_WIDTH)
+    return _labelled_means(model, number, ring, np.arange(ring.max() + 2) * RING_WIDTH, exposed)
 
 
-def strip_profile(model: BackgroundModel, number: int, axis: str, center: float, half_width: float = 0.5) -> Profile:
+def strip_profile(
+    model: BackgroundModel, number: int, axis: str, center: float, half_width: float = 0.5, exposed: Bools | None = None
+) -> Profile:
     """Compute the mean rate in an energy bin along DETX or DETY, in a strip of the field of view.
 
     The mean, and its error, are those of `radial_profile`.
@@ -233,6 +237,8 @@ def strip_profile(model: BackgroundModel, number: int, axis: str, center: float,
     half_width : float
         The strip contains the bins of the other axis whose centres are at most this far from
         its centre, deg; if there are none, the bin at its centre, or nearest to it.
+    exposed : ndarray of bool, optional
+        Bins that count as exposed, as in `radial_profile`.
 
     Raises
     ------
@@ -248,17 +254,19 @@ def strip_profile(model: BackgroundModel, number: int, axis: str, center: float,
         within[model.axes.nearest_bin(other, center)] = True
     edges = getattr(model.axes, axis).value
     label = np.where(within[:, None], np.arange(len(edges) - 1), -1)
-    return _labelled_means(model, number, label if axis == "detx" else label.T, edges)
+    return _labelled_means(model, number, label if axis == "detx" else label.T, edges, exposed)
 
 
-def _labelled_means(model: BackgroundModel, number: int, label: NDArray[np.intp], edges: Floats) -> Profile:
+def _labelled_means(
+    model: BackgroundModel, number: int, label: NDArray[np.intp], edges: Floats, exposed: Bools | None
+) -> Profile:
     """Average the rate in an energy bin over bins with the same label, 0 to n − 1; bins with label −1 are excluded."""
     axes = model.axes
     if not 0 <= number < axes.shape[0]:
         raise BgnbError("invalid-argument", f"number must be 0 to {axes.shape[0] - 1}, got {number}")
     inside = label >= 0
     rate = model.rate.quantity.value[number][inside]
-    exposed = model.stack.livetime_us[number] > 0
+    exposed = model.stack.livetime_us[number] > 0 if exposed is None else exposed
     weights = (axes.solid_angle.value * (exposed | ~exposed.any()))[inside]
 
     def sums(values: Floats) -> Floats:

@@ -11,14 +11,12 @@ from bgnb.cubes.compare import Comparison, compare
 from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.dashboards.dashboard import Control, check_box, number_box
+from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
-from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
+from bgnb.files.model_directory import KEPT, ModelDirectory, checked_labels, common_groups
 from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, ShownComparison, comparison_view, rate_limits
 from bgnb.plots.cube_state import Energy, energy_edges
 from bgnb.plots.view import View
-
-#: Number of comparisons that are kept in memory.
-_KEPT = 8
 
 
 class ComparisonDashboard(CubeDashboard):
@@ -29,6 +27,7 @@ class ComparisonDashboard(CubeDashboard):
     function = "compare_models"
     coloured = "first"
     energy_panels = ("spectra", "ratios")
+    selecting = energy_panels
     bar = ("group_id", "bins", "previous", "play", "next", "energies", "show", "against")
     drawer: Mapping[str, tuple[str, ...]] = {
         "Groups": ("others", "all_groups", "one_group", "normalise"),
@@ -38,11 +37,12 @@ class ComparisonDashboard(CubeDashboard):
         "Colours": ("stretch", "limits", "percentile", "low", "high", "span", "palette"),
     }
     # The span of another comparison is useless.
-    resets = (*CubeDashboard.resets, (("show", "stretch", "percentile"), {"span": None}))
+    resets = (*CubeDashboard.resets, (("show", "percentile"), {"span": None}))
 
     def __init__(self, first: ModelDirectory, second: ModelDirectory, labels: tuple[str, str], state: ComparisonState) -> None:
         self._labels = labels
-        self._compared = lru_cache(_KEPT)(
+        groups = {group_id: first.label(group_id) for group_id in common_groups(first, second)}
+        self._compared = lru_cache(len(groups) + KEPT)(
             lambda group_id, normalise: compare(first.read(group_id), second.read(group_id), normalise)
         )
         self._parts = lru_cache(64)(lambda group_id, normalise, edges: self._compared(group_id, normalise).in_energies(*edges))
@@ -54,7 +54,7 @@ class ComparisonDashboard(CubeDashboard):
         arguments = [repr(str(models.path)) for models in (first, second)]
         if labels != checked_labels(None, first.path, second.path):
             arguments.append(f"labels={labels!r}")
-        super().__init__(state, {group_id: first.label(group_id) for group_id in common_groups(first, second)}, arguments)
+        super().__init__(state, groups, arguments)
 
     def comparison(self, state: ComparisonState) -> Comparison:
         """Compare the two models of a state."""
@@ -75,6 +75,14 @@ class ComparisonDashboard(CubeDashboard):
     def view_of(self, state: ComparisonState) -> View:
         shown = {group_id: self._shown(group_id, state) for group_id in (state.group_id, *state.further)}
         return comparison_view(shown, state, self._labels, self._groups[state.group_id], self.colour_limits(state))
+
+    def act(self, action: Action) -> None:
+        against, x = self.state.against, action["x"]
+        if action["panel"] not in self.energy_panels or against == "energy":
+            super().act(action)
+        elif action["kind"] == "tap" and x is not None and against in ("DETX", "DETY"):
+            at_x, at_y = self.state.position
+            self.update(position=self._inside(x, at_y) if against == "DETX" else self._inside(at_x, x))
 
     def controls(self) -> dict[str, Control]:
         def show_span(state: ComparisonState) -> dict[str, Any]:

@@ -62,13 +62,17 @@ class CubeDashboard(Dashboard):
         raise NotImplementedError
 
     def colour_limits(self, state: Any) -> tuple[float, float]:
-        """Return the values of the first and the last colour: those set by hand, or else the automatic ones."""
-        if state.low is not None and state.high is not None:
-            return state.low, state.high
+        """Return the values of the first and the last colour: those set by hand, or else the automatic ones.
+
+        If the automatic limit is not on the right side of the one set by hand, it yields.
+        """
         low, high = self.automatic_limits(state)
-        limits = low if state.low is None else state.low, high if state.high is None else state.high
-        check_limits(*limits, state.stretch)
-        return limits
+        if state.low is not None:
+            low, high = state.low, _beyond(state.low, high, +1, state.stretch)
+        if state.high is not None:
+            low, high = _beyond(state.high, low, -1, state.stretch) if state.low is None else low, state.high
+        check_limits(low, high, state.stretch)
+        return low, high
 
     def shown_limits(self, panel: str = "") -> tuple[float, float]:
         """Return the values of the first and the last colour of an image of the present view."""
@@ -134,11 +138,12 @@ class CubeDashboard(Dashboard):
         return energies_of(self.axes, first, last)
 
     def controls(self) -> dict[str, Control]:
-        menus = {name: menu(name, _LABELS.get(name, name), options) for name, options in choices_of(self.State).items()}
+        choices = {name: options for name, options in choices_of(self.State).items() if name != "limits"}
+        menus = {name: menu(name, _LABELS.get(name, name), options) for name, options in choices.items()}
         return menus | self._group_controls() | self._energy_controls() | self._place_controls() | self._limit_controls()
 
     def _group_controls(self) -> dict[str, Control]:
-        groups = menu("group_id", "group", [(label, group_id) for group_id, label in self._groups.items()])
+        groups = menu("group_id", "group", [(_shorten(label), group_id) for group_id, label in self._groups.items()])
         groups.widget.add_class("bgnb-group")
 
         def show(others: Sequence[int]) -> None:
@@ -149,7 +154,7 @@ class CubeDashboard(Dashboard):
             "others": text_box(
                 "also groups",
                 "such as 3 8, or all",
-                lambda state: {"value": " ".join(map(str, state.others))},
+                lambda state: {"value": " ".join(map(str, state.further))},
                 lambda text: {"others": _parse_others(text)},
             ),
             "all_groups": button("all groups", lambda: show(tuple(self._groups))),
@@ -161,12 +166,22 @@ class CubeDashboard(Dashboard):
         slider.layout.width, slider.layout.flex, slider.layout.min_width = "auto", "1 1 160px", "140px"
         slider.add_class("bgnb-energy")
 
-        def energy(end: int, label: str) -> Control:
+        def edge(end: int, label: str) -> Control:
             def change(value: float) -> dict[str, Any]:
-                low, high = self.state.energy
-                return {"energy": (min(low, value), value) if end else (value, max(high, value))}
+                first, last = self._edges()
+                if end == 0:
+                    first = self._bin(value)
+                    last = max(first + 1, last)
+                else:
+                    edges = self.axes.energy.value
+                    last = int(np.clip(np.searchsorted(edges, value * (1 - 1e-3)), 1, len(edges) - 1))
+                    first = min(first, last - 1)
+                return {"energy": energies_of(self.axes, first, last)}
 
-            return number_box(label, lambda _: {"value": energies_of(self.axes, *self._edges())[end]}, change)
+            def show(_: Any) -> dict[str, Any]:
+                return {"value": float(f"{self.axes.energy.value[self._edges()[end]]:.4g}")}
+
+            return number_box(label, show, change)
 
         return {
             "bins": Control(
@@ -180,8 +195,8 @@ class CubeDashboard(Dashboard):
             "energies": Control(
                 widget=widgets.HTML(), show=lambda _: {"value": f"<b>{energy_label(self.axes, *self._edges())}</b>"}
             ),
-            "first_energy": energy(0, "from / TeV"),
-            "last_energy": energy(1, "to / TeV"),
+            "first_energy": edge(0, "from / TeV"),
+            "last_energy": edge(1, "to / TeV"),
         }
 
     def _place_controls(self) -> dict[str, Control]:
@@ -241,6 +256,18 @@ class CubeDashboard(Dashboard):
                 value = value[0]
             arguments.append(f"{name}={value!r}")
         return f"import bgnb\n\nbgnb.dashboards.{self.function}({', '.join(arguments)})"
+
+
+def _shorten(label: str) -> str:
+    """Shorten the label of a group for the menu."""
+    return label.replace("altitude", "alt").replace("azimuth", "az").replace(" to ", "–").replace("-", "−")
+
+
+def _beyond(limit: float, other: float, side: int, stretch: str) -> float:
+    """Return the other limit if it is above (side 1) or below (side -1) one set by hand, or else a value that is."""
+    if side * (other - limit) > 1e-5 * abs(limit):
+        return other
+    return limit * 10.0**side if stretch == "log" else limit + side * (abs(limit) or 1.0)
 
 
 def _has_limits(state: CubeState) -> bool:

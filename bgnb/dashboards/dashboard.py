@@ -275,6 +275,8 @@ class Dashboard(widgets.VBox):
         return self.update(**self._saved_fields(saved))
 
     def _saved_fields(self, saved: str | Path) -> dict[str, Any]:
+        if not isinstance(saved, str | Path):
+            raise BgnbError("invalid-argument", f"a saved state must be text or a file, got {saved!r}")
         is_file = isinstance(saved, Path) or not saved.lstrip().startswith("{")
         try:
             content = json.loads(Path(saved).read_text() if is_file else str(saved))
@@ -320,18 +322,25 @@ class Dashboard(widgets.VBox):
         """Write the view as an SVG file; for options see `save_pdf`."""
         write_file(Path(path), to_svg(self.view, **options))
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, max_size: float = 50e6) -> None:
         """Write a page that needs neither Python nor network, with all `frames`.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        max_size : float
+            Maximum size, bytes.
 
         Raises
         ------
         BgnbError
-            If it would be too large.
+            If it would be larger.
         """
         frames = self.frames()
         views = {labels: self.view_of(state) for labels, state in frames.items()}
         first = next(labels for labels, state in frames.items() if state == self.state)
-        write_file(Path(path), to_html(views, first).encode())
+        write_file(Path(path), to_html(views, first, max_size=max_size).encode())
 
     def save_csv(self, path: str | Path) -> None:
         """Write the values of the view as a table, see `View.to_csv`."""
@@ -385,7 +394,7 @@ class Dashboard(widgets.VBox):
         for each, kind in zip(kinds, ("PNG", "PDF", "SVG", "HTML", "CSV", "JSON"), strict=True):
             each.widget.tooltip = f"save {kind}"
         copy = button("copy as Python", partial(self.attempt, self._copy))
-        return [row(width, font_size), row(*(each.widget for each in kinds)), copy.widget, self._controls["json"].widget]
+        return [width, font_size, row(*(each.widget for each in kinds)), copy.widget, self._controls["json"].widget]
 
     def _save(self, suffix: str) -> None:
         def save() -> None:

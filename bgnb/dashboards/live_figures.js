@@ -118,7 +118,10 @@ function followTheme(figures) {
         model.setv({ axis_label_text_color: ink, major_label_text_color: ink, ...line })
       } else if (model.type === "Grid") model.setv({ grid_line_color: grid })
       else if (model.type === "Title") model.setv({ text_color: ink })
-      else if (model.type === "Legend") model.setv({ label_text_color: ink, background_fill_color: ground })
+      else if (model.type === "Text") {
+        const plate = dark ? "rgba(17, 17, 17, 0.6)" : "rgba(255, 255, 255, 0.6)"
+        model.setv({ text_color: { value: ink }, background_fill_color: { value: plate } })
+      } else if (model.type === "Legend") model.setv({ label_text_color: ink, background_fill_color: ground })
       else if (model.type === "ColorBar") model.setv({ background_fill_color: ground, major_label_text_color: ink })
     }
   }

@@ -19,15 +19,14 @@ from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.dashboards.live_figures import Action
 from bgnb.files.model_directory import ModelDirectory
 from bgnb.files.spline_file import SPLINE_FILE, read_spline
-from bgnb.observations.groups import ObservationGroups
-from bgnb.plots.colours import choose_limits
+from bgnb.plots.colours import LINES, choose_limits
 from bgnb.plots.cube_state import Energy, energy_edges, through_energies, weights_of
 from bgnb.plots.model_views import GroupsOverview, ModelState, ShownModel, limits_of, model_view, quantity_of
 from bgnb.plots.pointing_map import group_at
-from bgnb.plots.view import View
+from bgnb.plots.view import Curve, View
 
 # Number of zenith angles of the curve of a spline.
-_ZENITHS = 20
+_ZENITHS = 16
 
 
 class ModelDashboard(CubeDashboard):
@@ -68,14 +67,19 @@ class ModelDashboard(CubeDashboard):
         return ShownModel(model=model, part=self._part(group_id, *energy_edges(model.axes, energy)))
 
     def automatic_limits(self, state: ModelState) -> tuple[float, float]:
-        if state.limits == "all energies":
-            return self._all_limits(state.group_id, state.quantity, state.stretch, state.percentile)
-        return limits_of(self._shown(state.group_id, state.energy).part, state)
+        part = self._shown(state.group_id, state.energy).part
+        if state.limits == "this energy":
+            return limits_of(part, state)
+        limits = self._all_limits(state.group_id, state.quantity, state.stretch, state.percentile)
+        if state.quantity in ("counts", "integrated rate"):  # sums over several energies exceed those of single ones
+            low, high = limits_of(part, state)
+            limits = min(limits[0], low), max(limits[1], high)
+        return limits
 
     def view_of(self, state: ModelState) -> View:
         models = {group_id: self._shown(group_id, state.energy) for group_id in (state.group_id, *state.further)}
         limits = self.colour_limits(state)
-        view = model_view(models, self.overview, state, self._groups[state.group_id], limits, self._spline_curve(state))
+        view = model_view(models, self.overview, state, self._groups[state.group_id], limits, self._spline_curves(state))
         return replace(view, summary="\n".join([view.summary, *(f"Note: {note}" for note in self._models.notes)]))
 
     @cached_property
@@ -84,8 +88,8 @@ class ModelDashboard(CubeDashboard):
         rows = self._models.group_rows
         known = {group_id: row for group_id, row in rows.items() if row["livetime_s"] > 0}
         return GroupsOverview(
-            groups=self._models.groups or ObservationGroups(),
-            model_ids=self._models.model_ids,
+            groups=self._models.groups,
+            model_ids={one: other for one, other in self._models.model_ids.items() if other in self._models.group_ids},
             pointings={group_id: (row["alt_mean_deg"], row["az_mean_deg"]) for group_id, row in known.items()},
             values={
                 "livetime": {group_id: row["livetime_s"] / 3600 for group_id, row in known.items()},
@@ -99,15 +103,19 @@ class ModelDashboard(CubeDashboard):
         path = self._models.path / SPLINE_FILE
         return read_spline(path) if path.exists() else None
 
-    def _spline_curve(self, state: ModelState) -> tuple[Floats, Floats] | None:
-        """Compute the rate of the spline against the zenith angle, at the azimuth of the group."""
+    def _spline_curves(self, state: ModelState) -> list[Curve]:
+        """Draw the rate of the spline against the zenith angle, at the azimuth of the group and at the opposite one."""
         if self._spline is None or state.group_id not in self.overview.pointings:
-            return None
-        axes = self._spline.axes
-        rates = self._spline_rates(self.overview.pointings[state.group_id][1])
+            return []
+        axes, azimuth = self._spline.axes, self.overview.pointings[state.group_id][1] % 360
         first, last = energy_edges(axes, state.energy)
         weights = np.diff(axes.energy.value)[first:last, None, None] * weights_of(axes, state)
-        return self._zeniths, np.tensordot(rates[:, first:last], weights, 3) / weights.sum()
+        curves = []
+        for at, dash in ((azimuth, "solid"), ((azimuth + 180) % 360, "dashed")):
+            rate = np.tensordot(self._spline_rates(at)[:, first:last], weights, 3) / weights.sum()
+            name = f"spline, azimuth {at:.0f}°"
+            curves.append(Curve(x=self._zeniths, y=rate, colour=LINES[2], name=name, width=1.5, dash=dash))  # type: ignore[arg-type]
+        return curves
 
     @cached_property
     def _zeniths(self) -> Floats:
@@ -120,7 +128,7 @@ class ModelDashboard(CubeDashboard):
         """Compute the rates at all zenith angles for an azimuth, shape (zenith, energy, dety, detx)."""
         spline = self._spline
         assert spline is not None
-        return lru_cache(2)(
+        return lru_cache(4)(
             lambda azimuth: np.array(
                 [spline.rate_at(90 - zenith, azimuth).quantity.value for zenith in self._zeniths], np.float32
             )
@@ -129,7 +137,7 @@ class ModelDashboard(CubeDashboard):
     def act(self, action: Action) -> None:
         if action["panel"] != "groups":
             super().act(action)
-        elif action["kind"] == "tap" and action["x"] is not None:
+        elif action["kind"] == "tap" and action["x"] is not None and self.overview.groups is not None:
             found = group_at(self.overview.groups, action["x"], action["y"])
             group_id = None if found is None else self.overview.model_ids.get(found, found)
             if group_id not in self._groups:

@@ -162,14 +162,20 @@ class ModelDirectory:
             return ()
 
     @cached_property
-    def group_rows(self) -> dict[int, dict[str, Any]]:
-        """Entries of the report on the groups with models, by GROUP_ID; none if there is no report."""
+    def group_rows(self) -> dict[int, dict[str, float]]:
+        """Counts, livetime and mean pointing of groups, by GROUP_ID, as far as there is a report that states them."""
         names = ("counts", "livetime_s", "alt_mean_deg", "az_mean_deg")
+        rows = {}
         try:
-            rows = read_report(self.path)["groups"]
-            return {int(row["group_id"]): {name: float(row[name]) for name in names} for row in rows}
-        except (BgnbError, ValueError, KeyError, TypeError):
+            groups = list(read_report(self.path)["groups"])
+        except (BgnbError, KeyError, TypeError):
             return {}
+        for group in groups:
+            try:
+                rows[int(group["group_id"])] = {name: float(group[name]) for name in names}
+            except (ValueError, KeyError, TypeError):
+                continue
+        return rows
 
 
 def _size(model: BackgroundModel) -> int:

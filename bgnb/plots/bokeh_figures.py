@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bokeh import models
-from bokeh.core.properties import field, value
+from bokeh.core.properties import value
 from bokeh.layouts import row
 from bokeh.plotting import figure
 
 from bgnb.plots.colours import GREY, N_COLOURS, NO_VALUE, SELECTED, Colours, palette
 from bgnb.plots.labels import axis_power, with_power
-from bgnb.plots.view import Graph, Image, Panel, Series, View
+from bgnb.plots.view import MAX_LEGEND, Curve, Graph, Image, Panel, Series, View
 
 #: Bokeh models and their properties.
 Properties = list[tuple[Any, dict[str, Any]]]
 
-#: Maximum number of curves in a legend.
-MAX_LEGEND = 8
 # Rows of three plots, of two or one if the page is narrow; two rows fit a screen.
 _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
 _HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
@@ -27,6 +26,7 @@ _TITLE, _LABEL, _TICK = "12px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 30, 8)
 _BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
+_POSITION = [("DETX", "$x{0.00}°"), ("DETY", "$y{0.00}°")]
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
@@ -94,7 +94,7 @@ class Plots:
     """
 
     def __init__(self, view: View, selecting: tuple[str, ...] = ()) -> None:
-        crosshair = (models.Span(dimension="width", line_dash="dotted"), models.Span(dimension="height", line_dash="dotted"))
+        crosshair = [models.Span(dimension=side, line_dash="dotted", line_color="#888888") for side in ("width", "height")]
         links: dict[str, models.Range1d] = {}
         self._plots: dict[str, Any] = {
             name: _ImagePlot(name, panel, links, crosshair)
@@ -160,32 +160,27 @@ class _ColourBar:
 
 
 class _Curves:
-    """Any number of curves."""
+    """Any number of curves; those with a name have hover information."""
 
     def __init__(self, name: str, plot: Any) -> None:
-        self._source = models.ColumnDataSource(_no_curves(), name=f"{name}-curves")
-        self.renderer = plot.multi_line(
-            "xs", "ys", source=self._source, line_color="colour", line_width="width", line_dash="dash", level="overlay"
-        )
+        self._sources = []
+        for kind in ("lines", "curves"):
+            self._sources.append(models.ColumnDataSource(_columns_of_curves([]), name=f"{name}-{kind}"))
+            style = {"line_color": "colour", "line_width": "width", "line_dash": "dash"}
+            self.renderer = plot.multi_line("xs", "ys", source=self._sources[-1], **style)
 
     def properties(self, panel: Panel) -> Properties:
-        data = _no_curves()
-        for curve in panel.curves:
-            data["xs"].append(curve.x)
-            data["ys"].append(curve.y)
-            for name in ("colour", "width", "dash", "name"):
-                data[name].append(getattr(curve, name))
-        return [(self._source, {"data": data})]
+        parts = [[curve for curve in panel.curves if bool(curve.name) == named] for named in (False, True)]
+        return [(source, {"data": _columns_of_curves(part)}) for source, part in zip(self._sources, parts, strict=True)]
 
 
-def _no_curves() -> dict[str, list[Any]]:
-    return {name: [] for name in ("xs", "ys", "colour", "width", "dash", "name")}
+def _columns_of_curves(curves: Sequence[Curve]) -> dict[str, list[Any]]:
+    columns = {"xs": [curve.x for curve in curves], "ys": [curve.y for curve in curves]}
+    return columns | {name: [getattr(curve, name) for curve in curves] for name in ("colour", "width", "dash", "name")}
 
 
 class _ImagePlot:
-    def __init__(
-        self, name: str, image: Image, links: dict[str, models.Range1d], crosshair: tuple[models.Span, models.Span]
-    ) -> None:
+    def __init__(self, name: str, image: Image, links: dict[str, models.Range1d], crosshair: list[models.Span]) -> None:
         self.figure = _new_figure(name, image, links)
         self.figure.grid.visible = False
         _scale_equally(self.figure, _IMAGE_MARGINS)
@@ -194,12 +189,11 @@ class _ImagePlot:
         self._renderer = self.figure.image("codes", source=self._source, color_mapper=self._mapper, **_rectangle(image))
         self._bar = _ColourBar(self.figure)
         self._curves = _Curves(name, self.figure)
-        readout = [("DETX", "$x{0.00}°"), ("DETY", "$y{0.00}°"), ("value", "@value{custom}")]
         formatters = {"@value": models.CustomJSHover(code=_READOUT)}
-        hover = models.HoverTool(tooltips=readout, formatters=formatters, renderers=[self._renderer])
+        self._hover = models.HoverTool(tooltips=[], formatters=formatters, renderers=[self._renderer])
         self._select = models.BoxSelectTool(renderers=[], continuous=False, description="select a region")
         self._pan = self.figure.toolbar.tools[0]
-        self.figure.add_tools(hover, models.CrosshairTool(overlay=crosshair), self._select)
+        self.figure.add_tools(self._hover, models.CrosshairTool(overlay=crosshair), self._select)
 
     def properties(self, image: Image) -> Properties:
         pixels, colours = image.pixels, list(palette(image.colours.palette))
@@ -208,6 +202,7 @@ class _ImagePlot:
             (self.figure.x_range, _range_ends(*image.x_edges[[0, -1]])),
             (self.figure.y_range, _range_ends(*image.y_edges[[0, -1]])),
             (self.figure.toolbar, {"active_drag": self._select if image.selects else self._pan}),
+            (self._hover, {"tooltips": [*_POSITION, ("value", f"@value{{custom}} {image.unit}")]}),
             (self._renderer.glyph, _rectangle(image)),
             (self._source, {"data": {"codes": [image.colours.codes(pixels)], "value": [pixels.astype(np.float32)]}}),
             (self._mapper, {"palette": [*colours, GREY]}),
@@ -255,17 +250,21 @@ class _GraphPlot:
             "background_fill_color": "rgba(255, 255, 255, 0.6)",
             "text_font_size": "10px",
         }
-        look |= {"padding": 1, "border_radius": 3}
+        look |= {"padding": 0, "border_radius": 3}
         align = "center" if graph.is_map else "left"
         self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)
-        self._sources, items = [], []
+        self._sources: list[Any] = []
+        self._hovers: list[Any] = []
+        self._items: list[Any] = []
         for i, series in enumerate(graph.series):
             source = models.ColumnDataSource({"x": [], "y": []}, name=f"{name}-{i}")
             renderers = self._add(series, source)
             self._sources.append(source)
-            items.append(models.LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
-        items.append(models.LegendItem(label=field("name"), renderers=[self._curves.renderer], visible=False))
-        self._legend = models.Legend(items=items, label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12)
+            self._items.append(models.LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
+        self._names = [models.LegendItem(renderers=[self._curves.renderer], visible=False) for _ in range(MAX_LEGEND)]
+        self._legend = models.Legend(
+            items=[*self._items, *self._names], label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12
+        )
         location = {"inside": "top_right", "left": "top_left", "below": "left"}[graph.legend]
         self._legend.update(border_line_alpha=0, background_fill_alpha=0.6, location=location)
         if graph.legend == "below":
@@ -280,37 +279,33 @@ class _GraphPlot:
         areas = self.figure.patches(
             "xs", "ys", source=self._areas, fill_color="colour", line_color="line", line_width="width", level="underlay"
         )
-        tooltips = [(name, f"@{{{name}}}") for name in (graph.polygons[0].details if graph.polygons else ())]
-        self.figure.add_tools(models.HoverTool(tooltips=tooltips, renderers=[areas], visible=False))
+        self._area_hover = models.HoverTool(tooltips=[], renderers=[areas], visible=False)
+        self.figure.add_tools(self._area_hover)
 
     def _add(self, series: Series, source: models.ColumnDataSource) -> list[Any]:
         """Add the glyphs of a series; return those that the legend shows."""
         plot, style = self.figure, series.style
         common = {"source": source, "color": series.colour}
         if style == "bars":
-            points = plot.quad("left", "right", "high", "low", alpha=0.8, line_alpha=1, **common)
+            points = plot.quad("left", "right", "high", "low", alpha=0.55, line_alpha=1, **common)
             glyphs = [points]
         else:
             with_line = style in ("line", "dotted")
             if with_line:
                 plot.quad(
-                    "left", "right", "high", "low", source=source, fill_color=series.colour, fill_alpha=0.25, line_alpha=0
+                    "left", "right", "high", "low", source=source, fill_color=series.colour, fill_alpha=0.35, line_alpha=0
                 )
             else:
                 plot.segment("x", "low", "x", "high", **common)
-            size = {"points": 7, "dots": 3, "dotted": 0, "line": 4}[style]
+            size = {"points": 6, "dots": 3, "dotted": 0, "line": 4}[style]
             points = plot.scatter("x", "y", size=size, **common)
             glyphs = [points] if size else []
             if with_line:
                 glyphs.append(plot.line("x", "y", line_dash="dashed" if style == "dotted" else "solid", **common))
-        tooltips = [(name, f"@{{{name}}}") for name in series.details]
-        tooltips = tooltips or [(_name_of(label), f"@{axis}{{custom}}") for axis, label in self._axis_labels()]
         formatters = {f"@{axis}": models.CustomJSHover(code=_READOUT) for axis in ("x", "y")}
-        plot.add_tools(models.HoverTool(tooltips=tooltips, formatters=formatters, renderers=[points], visible=False))
+        self._hovers.append(models.HoverTool(tooltips=[], formatters=formatters, renderers=[points], visible=False))
+        plot.add_tools(self._hovers[-1])
         return glyphs
-
-    def _axis_labels(self) -> list[tuple[str, str]]:
-        return [("x", self.figure.xaxis[0].axis_label), ("y", self.figure.yaxis[0].axis_label)]
 
     def properties(self, graph: Graph) -> Properties:
         left, right = graph.band or (0.0, 0.0)
@@ -331,13 +326,24 @@ class _GraphPlot:
             *self._curves.properties(graph),
         ]
         if graph.colours is not None:
+            names = graph.polygons[0].details if graph.polygons else ()
             pairs += [(self._areas, {"data": _areas(graph, graph.colours)}), *self._bar.properties(graph.colours)]
-        for series, source, item in zip(graph.series, self._sources, self._legend.items[:-1], strict=True):
+            pairs.append((self._area_hover, {"tooltips": [(name, f"@{{{name}}}") for name in names]}))
+        parts = zip(graph.series, self._sources, self._hovers, self._items, strict=True)
+        for series, source, hover, item in parts:
             pairs.append((source, {"data": _columns(series, graph)}))
+            pairs.append((hover, {"tooltips": _tooltips(series, graph)}))
             pairs.append((item, {"label": value(series.name), "visible": bool(series.name)}))
-        named = [curve for curve in graph.curves if curve.name]
-        few = 0 < len(named) <= MAX_LEGEND and len(named) == len(graph.curves)
-        return [*pairs, (self._legend.items[-1], {"visible": few})]
+        return pairs + self._curve_names(graph)
+
+    def _curve_names(self, graph: Graph) -> Properties:
+        """List the properties of the legend of curves, which has each name once; it is empty if there are many."""
+        named = [curve.name for curve in graph.curves if curve.name]
+        first = {name: named.index(name) for name in named}
+        shown = sorted(first.items(), key=lambda pair: pair[1]) if len(first) <= MAX_LEGEND else []
+        shown += [("", 0)] * (MAX_LEGEND - len(shown))
+        items = zip(self._names, shown, strict=True)
+        return [(item, {"label": value(name), "index": i, "visible": bool(name)}) for item, (name, i) in items]
 
 
 def _log_ticker() -> models.CustomJSTicker:
@@ -348,9 +354,15 @@ def _log_formatter() -> models.CustomJSTickFormatter:
     return models.CustomJSTickFormatter(code=_LOG_TICKS)
 
 
-def _name_of(label: str) -> str:
-    """Return the name of a quantity, without its unit."""
-    return label.partition(" / ")[0] if " / " in label else "value"
+def _tooltips(series: Series, graph: Graph) -> list[tuple[str, str]]:
+    """Describe the hover information of a series."""
+    if series.details:
+        return [(name, f"@{{{name}}}") for name in series.details]
+    rows = [("", series.name)] if series.name else []
+    for axis, label in (("x", graph.x_label), ("y", graph.y_label)):
+        name, _, unit = label.rpartition(" / ")
+        rows.append((name or "value", f"@{axis}{{custom}} {unit}"))
+    return rows
 
 
 def _areas(graph: Graph, colours: Colours) -> dict[str, list[Any]]:

@@ -22,12 +22,23 @@ from bgnb.plots.cube_panels import (
     field_of_view_image,
     index_with_error,
     mask_nonpositive,
+    other_colours,
     outlines,
     outlines_of,
     profile_series,
     rate_series,
 )
-from bgnb.plots.cube_state import CubeState, Position, Positions, energy_bin, energy_edges, pixel, place_label, region_of
+from bgnb.plots.cube_state import (
+    CubeState,
+    Position,
+    Positions,
+    centre_of,
+    energy_bin,
+    energy_edges,
+    pixel,
+    place_label,
+    region_of,
+)
 from bgnb.plots.labels import RATE_LABEL, bin_label, energy_label, format_count, format_number, format_value, position_label
 from bgnb.plots.view import Curve, Graph, Image, Panel, Range, Series, View, axis_range, histogram
 
@@ -40,8 +51,7 @@ Spectra = Mapping[Position, tuple[Spectrum, Spectrum]]
 #: Values of ratio, difference and pull for equal models.
 NEUTRAL = {"ratio": 1.0, "difference": 0.0, "pull": 0.0}
 
-_FIRST, _SECOND, _BOTH, _GREY = LINES[0], LINES[1], "#000000", "#888888"
-_NO_ERRORS = "without errors, as the models share runs"
+_FIRST, _SECOND, _BOTH, _GREY = LINES[0], LINES[1], "#555555", "#888888"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,32 +211,17 @@ def _graphs_against_energy(
     comparison = shown[state.group_id].whole
     energy, place = comparison.axes.energy.value, place_label(comparison.axes, state)
     band = float(energy[edges[0]]), float(energy[edges[1]])
-    pair = _spectra(comparison, state)
-    drawn = [
-        rate_series(model, line, label, colour)
-        for model, line, label, colour in zip(
-            (comparison.first, comparison.second), pair, labels, (_FIRST, _SECOND), strict=True
-        )
-    ]
-    ratio, error = spectra_ratio(comparison, *pair)
-    colours = line_colours(len(shown) + 1)[1:]
-    curves = [Curve(x=energy[[0, -1]], y=np.ones(2), colour=_GREY)]
-    ends = _ratio_ends([(ratio, error)])
-    for other, colour in zip(state.further, colours[1:], strict=False):
-        ratio_there, _ = spectra_ratio(shown[other].whole, *_spectra(shown[other].whole, state))
-        curves.append(
-            Curve(
-                x=shown[other].whole.axes.energy_centers.value, y=ratio_there, colour=colour, name=f"group {other}", width=1.5
-            )
-        )
-    name = f"group {state.group_id}" if state.further else ""
-    points = Series(name, beside(energy, 0, 1, log=True), ratio, "points", _SECOND, ratio - error, ratio + error)
-    title = f"Ratio {place}" if comparison.independent else f"Ratio {place}\n{_NO_ERRORS}"
+    ratios = {}
+    for group_id, each in shown.items():
+        ratio, error = spectra_ratio(each.whole, *_spectra(each.whole, state))
+        ratios[group_id] = each.whole.axes.energy_centers.value, ratio, error
+    models = zip((comparison.first, comparison.second), _spectra(comparison, state), labels, (_FIRST, _SECOND), strict=True)
+    curves, series = zip(*(rate_series(model, line, label, colour) for model, line, label, colour in models), strict=True)
+    title = _with_note(f"Ratio {place}", comparison)
+    points, others, ends = _ratios(ratios, state)
     return {
-        "spectra": energy_graph(
-            energy, f"Rates {place}", RATE_LABEL, [each for _, each in drawn], band, curves=[curve for curve, _ in drawn]
-        ),
-        "ratios": energy_graph(energy, title, _ratio_label(labels), [points], band, ends, curves),
+        "spectra": energy_graph(energy, f"Rates {place}", RATE_LABEL, series, band, curves=curves),
+        "ratios": energy_graph(energy, title, _ratio_label(labels), points, band, ends, [_unity(energy), *others]),
     }
 
 
@@ -235,49 +230,80 @@ def _graphs_against_position(
 ) -> dict[str, Graph]:
     """Draw profiles of both models at energies, and their ratio, also of further groups."""
     main = shown[state.group_id].part
-    drawn, ratio, error, label = _profiles(main, state)
+    profiles = {group_id: _profiles(each.part, state) for group_id, each in shown.items()}
     lines = [
-        profile_series(profile, name, colour) for profile, name, colour in zip(drawn, labels, (_FIRST, _SECOND), strict=True)
+        profile_series(profile, name, colour)
+        for profile, name, colour in zip(profiles[state.group_id], labels, (_FIRST, _SECOND), strict=True)
     ]
-    ends = float(drawn[0].edges[0]), float(drawn[0].edges[-1])
-    curves = [Curve(x=np.array(ends), y=np.ones(2), colour=_GREY)]
-    for other, colour in zip(state.further, line_colours(len(shown) + 1)[2:], strict=False):
-        profiles, ratio_there, *_ = _profiles(shown[other].part, state)
-        centres = (profiles[0].edges[1:] + profiles[0].edges[:-1]) / 2
-        curves.append(Curve(x=centres, y=ratio_there, colour=colour, name=f"group {other}", width=1.5))
-    name = f"group {state.group_id}" if state.further else ""
-    points = Series(name, lines[0].x, ratio, "points", _SECOND, ratio - error, ratio + error)
-    unknown = "" if main.independent else f"\n{_NO_ERRORS}"
+    ratios = {}
+    for group_id, each in shown.items():
+        one, other = profiles[group_id]
+        ratio = np.where(each.part.exposed[0], quotient(other.rate, one.rate), np.nan)
+        error = ratio * np.hypot(quotient(one.error, one.rate), quotient(other.error, other.rate))
+        ratios[group_id] = (one.edges[1:] + one.edges[:-1]) / 2, ratio, error if main.independent else np.zeros_like(ratio)
+    edges_there = profiles[state.group_id][0].edges
+    ends = float(edges_there[0]), float(edges_there[-1])
+    label = _position_label(state)
+    points, others, ratio_ends = _ratios(ratios, state)
     return {
         "spectra": Graph(
             f"Rates, {energies}", label, RATE_LABEL, tuple(lines), ends, axis_range(*(line.y for line in lines), log=True),
-            x_log=False, y_log=True, x_link="energy",
+            y_log=True, x_link="spectra",
         ),
         "ratios": Graph(
-            f"Ratio, {energies}{unknown}", label, _ratio_label(labels), (points,), ends, _ratio_ends([(ratio, error)]),
-            curves=tuple(curves), x_link="energy",
+            _with_note(f"Ratio, {energies}", main), label, _ratio_label(labels), points, ends, ratio_ends,
+            curves=(_unity(edges_there), *others), x_link="spectra",
         ),
     }  # fmt: skip
 
 
-def _profiles(part: Comparison, state: ComparisonState) -> tuple[list[Profile], Floats, Floats, str]:
-    """Compute profiles of both models in one energy bin, their ratio and its error; return the label of the axis too."""
-    region = region_of(state)
-    x, y = (region.x, region.y) if region else state.position
-    models = part.first, part.second
+def _ratios(
+    ratios: Mapping[int, tuple[Floats, Floats, Floats]], state: ComparisonState
+) -> tuple[tuple[Series, ...], list[Curve], Range]:
+    """Draw ratios (x, ratio, error): points for the group of the state, curves for others; choose the ends of the axis."""
+    x, ratio, error = ratios[state.group_id]
+    name = f"group {state.group_id}" if state.further else ""
+    points = Series(name, x, ratio, "points", _SECOND, ratio - error, ratio + error)
+    colours = other_colours(state.further, used=2)
+    curves = [
+        Curve(x=ratios[other][0], y=ratios[other][1], colour=colours[other], name=f"group {other}", width=1.5)
+        for other in state.further
+    ]
+    return (points,), curves, _ratio_ends([(ratio, error)])
+
+
+def _unity(x: Floats) -> Curve:
+    """Draw a line at a ratio of one."""
+    return Curve(x=x[[0, -1]], y=np.ones(2), colour=_GREY)
+
+
+def _with_note(title: str, comparison: Comparison) -> str:
+    return title if comparison.independent else f"{title}\nwithout errors, as the models share runs"
+
+
+def _profiles(part: Comparison, state: ComparisonState) -> list[Profile]:
+    """Compute profiles of both models in one energy bin, averaged over the same bins."""
+    profiles = []
+    exposed, (x, y) = part.exposed_bins[0], centre_of(state)
+    for model, factor in ((part.first, 1.0), (part.second, float(part.factors[0]))):
+        if state.against == "offset":
+            profile = radial_profile(model, 0, exposed)
+        else:
+            axis, center = ("detx", y) if state.against == "DETX" else ("dety", x)
+            profile = strip_profile(model, 0, axis, center, STRIP, exposed)
+        if model.error is None:  # it follows from the counts, and these from the rate before normalisation
+            profile = replace(profile, error=profile.error * np.sqrt(factor))
+        profiles.append(profile)
+    return profiles
+
+
+def _position_label(state: ComparisonState) -> str:
+    """Label the axis of profiles."""
     if state.against == "offset":
-        profiles, label = [radial_profile(model, 0) for model in models], "offset / deg"
-    else:
-        axis, center = ("detx", y) if state.against == "DETX" else ("dety", x)
-        other = "DETY" if axis == "detx" else "DETX"
-        profiles = [strip_profile(model, 0, axis, center, STRIP) for model in models]
-        label = f"{state.against} / deg, within {STRIP:g}° of {other} {center:g}°"
-    ratio, relative = quotient(profiles[1].rate, profiles[0].rate), []
-    for profile, model, factor in zip(profiles, models, (1.0, float(part.factors[0])), strict=True):
-        scale = 1.0 if model.error is not None else np.sqrt(factor)  # counts follow from the rate before normalisation
-        relative.append(quotient(profile.error * scale, profile.rate))
-    error = ratio * np.hypot(*relative) if part.independent else np.zeros_like(ratio)
-    return profiles, np.where(part.exposed[0], ratio, np.nan), error, label
+        return "offset / deg"
+    x, y = centre_of(state)
+    other, center = ("DETY", y) if state.against == "DETX" else ("DETX", x)
+    return f"{state.against} / deg, within {STRIP:g}° of {other} {center:g}°"
 
 
 def _ratio_ends(ratios: list[tuple[Floats, Floats]], half: float = 0.05) -> Range:
@@ -319,11 +345,10 @@ def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, ban
         x = beside(energy, number, len(spectra), log=True)
         ratios.append(Series(name.strip(), x, ratio, "points", second, ratio - error, ratio + error))
     at = "" if several else f" at {bin_label(comparison.axes, *pixel(comparison.axes, *spectra))}"
-    unknown = "" if comparison.independent else f"\n{_NO_ERRORS}"
-    one = [Curve(x=energy[[0, -1]], y=np.ones(2), colour=_GREY)]
+    title = _with_note(f"Ratio{at}", comparison)
     return {
         "spectra": energy_graph(energy, f"Rates{at}", RATE_LABEL, rates, band, curves=curves),
-        "ratios": energy_graph(energy, f"Ratio{at}{unknown}", _ratio_label(labels), ratios, band, _ratio_ends(known), one),
+        "ratios": energy_graph(energy, title, _ratio_label(labels), ratios, band, _ratio_ends(known), [_unity(energy)]),
     }
 
 
@@ -400,7 +425,7 @@ def _describe_place(shown: ShownComparison, state: ComparisonState, labels: Labe
     place = place_label(shown.whole.axes, state)
     return (
         f"{place[0].upper()}{place[1:]}: {rates} {RATE_LABEL}, ratio {format_value(ratio, error)}{unknown}; "
-        f"spectral indices {indices}."
+        f"spectral indices, fitted to all energies: {indices}."
     )
 
 
@@ -420,7 +445,7 @@ def _pull_graph(comparison: Comparison) -> Graph:
     normal = len(pulls) * (edges[1] - edges[0]) * np.exp(-(bars.x**2) / 2) / np.sqrt(2 * np.pi)
     if pulls.size:
         outside = len(pulls) - int(bars.y.sum())
-        title = f"Pulls of {format_count(len(pulls), 'bin')}\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
+        title = f"Pulls of {format_count(len(pulls), 'bin')}, all energies\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
         title += f", {outside} outside the axis" if outside else ""
     else:
         title = f"No pulls: {comparison.no_pulls}"

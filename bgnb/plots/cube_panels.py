@@ -18,6 +18,8 @@ from bgnb.plots.view import Curve, Graph, Image, Range, Series, Style, axis_rang
 
 #: Half the width of the strips along DETX and DETY in which rates are averaged, deg.
 STRIP = 0.5
+# Colour of many further groups.
+_MANY = "#9a9a9a"
 #: Distance of points of different series in the same bin, as a fraction of the width of the bin.
 _BESIDE = 0.16
 
@@ -64,6 +66,8 @@ def outlines_of(axes: CubeAxes, state: CubeState) -> list[Curve]:
 
 def contours(axes: CubeAxes, values: Floats, colours: Colours, colour: str) -> list[Curve]:
     """Draw contours of values at the ticks of a colour bar."""
+    if min(values.shape) < 2:
+        return []
     from contourpy import contour_generator  # a dependency of both Bokeh and Matplotlib
 
     lines = contour_generator(
@@ -80,11 +84,10 @@ def contours(axes: CubeAxes, values: Floats, colours: Colours, colour: str) -> l
 def rate_series(
     model: BackgroundModel, line: Spectrum, name: str, colour: str = LINES[0], style: Style = "line"
 ) -> tuple[Curve, Series]:
-    """Draw a spectrum: a thin line at all energies, and the measured rates with errors and index."""
+    """Draw a spectrum: a thin line at all energies, and the measured rates with errors."""
     rate = mask_nonpositive(line.rate)
     measured = np.where(model.extrapolated, np.nan, rate)
     errors = measured - line.error, measured + line.error
-    name = f"{name}, {index_label(line)}"
     curve = Curve(x=line.energy, y=rate, colour=colour)
     return curve, Series(name, line.energy, measured, style, colour, *errors, model.axes.energy.value)
 
@@ -105,8 +108,14 @@ def energy_graph(
     ranges = (float(edges[0]), float(edges[-1])), y_range or axis_range(*values, log=True)
     texts = title, "energy / TeV", y_label
     return Graph(
-        *texts, tuple(series), *ranges, x_log=True, y_log=y_range is None, band=band, curves=tuple(curves), x_link="energy"
+        *texts, tuple(series), *ranges, x_log=True, y_log=y_range is None, band=band, curves=tuple(curves), x_link="spectra"
     )
+
+
+def other_colours(groups: Sequence[int], used: int = 1) -> dict[int, str]:
+    """Choose colours of further groups: distinct ones of a few, after those used; grey if there are many."""
+    colours = LINES[used:] if len(groups) <= len(LINES) - used else (_MANY,) * len(groups)
+    return dict(zip(groups, colours, strict=False))
 
 
 def beside(edges: Floats, number: int, count: int, *, log: bool) -> Floats:
@@ -115,11 +124,8 @@ def beside(edges: Floats, number: int, count: int, *, log: bool) -> Floats:
     return edges[:-1] ** (1 - at) * edges[1:] ** at if log else edges[:-1] * (1 - at) + edges[1:] * at
 
 
-def index_label(line: Spectrum) -> str:
-    """Format the spectral index of a spectrum."""
-    return f"γ = {line.index:.2f}" if math.isfinite(line.index) else "no power law"
-
-
 def index_with_error(line: Spectrum) -> str:
     """Format the spectral index of a spectrum with its error."""
-    return index_label(line) + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")
+    if not math.isfinite(line.index):
+        return "no power law"
+    return f"γ = {line.index:.2f}" + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")

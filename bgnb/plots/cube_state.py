@@ -81,6 +81,8 @@ class CubeState:
         if not 0 < self.percentile <= 100:
             raise BgnbError("invalid-argument", f"percentile must be positive and at most 100, got {self.percentile}")
         self._set("position", _checked_position(self.position))
+        if not isinstance(self.region, str | FovRegion):
+            raise BgnbError("invalid-argument", f"region must be text such as circle(0.5, 1, 0.3), got {self.region!r}")
         self._set("region", str(FovRegion.from_text(str(self.region))) if self.region else "")
         for name in ("low", "high"):
             limit = getattr(self, name)
@@ -93,7 +95,7 @@ class CubeState:
 
     @classmethod
     def from_arguments(cls, **values: Any) -> Self:
-        """Make a state from values that a user gave, which are checked."""
+        """Make a state from values of any type, which are checked."""
         return cls(**values)
 
     @property
@@ -112,7 +114,7 @@ def choices_of(kind: type[CubeState]) -> dict[str, tuple[str, ...]]:
 
 def _checked_energies(energy: Any) -> tuple[float, float]:
     """Check one energy or a pair of energies, in increasing order."""
-    pair = isinstance(energy, tuple | list | np.ndarray) and np.shape(energy) == (2,)
+    pair = len(energy) == 2 if isinstance(energy, tuple | list) else np.shape(energy) == (2,)
     low, high = (finite_number("energy", each, "TeV") for each in (energy if pair else (energy, energy)))
     if not 0 < low <= high:
         raise BgnbError("invalid-argument", f"energy must be positive, or an increasing pair, got {low:g} to {high:g} TeV")
@@ -188,6 +190,12 @@ def pixel(axes: CubeAxes, position: Position) -> tuple[int, int]:
 def region_of(state: CubeState) -> FovRegion | None:
     """Return the region of a state; None for the bin at its position."""
     return FovRegion.from_text(state.region) if state.region else None
+
+
+def centre_of(state: CubeState) -> Position:
+    """Return the centre of the region of a state, or its position."""
+    region = region_of(state)
+    return (region.x, region.y) if region else state.position
 
 
 def weights_of(axes: CubeAxes, state: CubeState) -> Floats:

@@ -108,9 +108,11 @@ def format_count(number: int, noun: str) -> str:
 
 
 def energy_label(axes: CubeAxes, first: int, last: int | None = None) -> str:
-    """Format the edges of an energy bin, or of the bins between two edges."""
-    low, high = axes.energy.value[[first, first + 1 if last is None else last]]
-    return f"{low:.3g} to {high:.3g} TeV"
+    """Format the edges of an energy bin, or of the bins between two edges, with digits that distinguish all edges."""
+    edges = axes.energy.value
+    digits = next(digits for digits in range(3, 17) if len({f"{edge:.{digits}g}" for edge in edges}) == len(edges))
+    low, high = (f"{edges[edge]:.{digits}g}" for edge in (first, first + 1 if last is None else last))
+    return f"{low} to {high} TeV"
 
 
 def position_label(detx: float, dety: float) -> str:
@@ -120,4 +122,5 @@ def position_label(detx: float, dety: float) -> str:
 
 def bin_label(axes: CubeAxes, iy: int, ix: int) -> str:
     """Format the centre of a bin of the field of view."""
-    return f"DETX {axes.detx_centers[ix].value:.2f}°, DETY {axes.dety_centers[iy].value:.2f}°"
+    x, y = (round(float(value), 2) + 0.0 for value in (axes.detx_centers[ix].value, axes.dety_centers[iy].value))  # no −0
+    return f"DETX {x:.2f}°, DETY {y:.2f}°"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, quotient
+from bgnb.cubes.compare import mean_altitude
+from bgnb.cubes.energy_range import is_measured
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import RING_WIDTH, Profile, Spectrum, mean_spectrum, radial_profile, strip_profile
 from bgnb.observations.groups import ObservationGroups
@@ -20,14 +22,15 @@ from bgnb.plots.cube_panels import (
     field_of_view_image,
     index_with_error,
     mask_nonpositive,
+    other_colours,
     outlines_of,
     profile_series,
     rate_series,
 )
 from bgnb.plots.cube_state import CubeState, energy_edges, pixel, place_label, region_of, weights_of
 from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, format_number, format_value
-from bgnb.plots.pointing_map import pointing_map
-from bgnb.plots.view import Curve, Graph, Legend, Panel, Range, Series, View, axis_range
+from bgnb.plots.pointing_map import pointing_map, zenith_limit
+from bgnb.plots.view import Curve, Graph, Legend, Panel, Range, Series, Style, View, axis_range
 
 Quantity = Literal["rate", "integrated rate", "counts", "livetime", "relative error"]
 #: Quantities that colour the map of groups.
@@ -58,24 +61,27 @@ class GroupsOverview:
 
     Parameters
     ----------
-    groups : `ObservationGroups`
-        Groups.
+    groups : `ObservationGroups`, optional
+        Groups, if they are known.
     model_ids : mapping of int to int
-        For each GROUP_ID, the GROUP_ID of the group with its model.
+        For each GROUP_ID with a model, the GROUP_ID of the group with its model.
     pointings : mapping of int to tuple of float
         Mean altitude and azimuth of the runs, deg, by GROUP_ID.
     values : mapping of str to mapping of int to float
         Livetime (h), counts, and mean rate (s-1) by GROUP_ID.
     """
 
-    groups: ObservationGroups
+    groups: ObservationGroups | None = None
     model_ids: Mapping[int, int] = field(default_factory=dict)
     pointings: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     values: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
-    def zenith(self, group_id: int) -> float:
-        """Return the mean zenith angle of the runs of a group, deg; NaN if it is not known."""
-        return 90 - self.pointings.get(group_id, (np.nan, np.nan))[0]
+    def zenith(self, group_id: int, model: BackgroundModel | None = None) -> float:
+        """Return the mean zenith angle of the runs of a group, deg, if necessary from its model; NaN if it is not known."""
+        if group_id in self.pointings:
+            return 90 - self.pointings[group_id][0]
+        altitude = None if model is None else mean_altitude(model.stack.runs)
+        return np.nan if altitude is None else 90 - altitude
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,7 +93,7 @@ class ShownModel:
     model : `BackgroundModel`
         The model.
     part : `BackgroundModel`
-        The same in one energy bin, see `~bgnb.cubes.compare.in_energies`.
+        The same in one energy bin, see `~bgnb.cubes.energy_range.in_energies`.
     """
 
     model: BackgroundModel
@@ -105,7 +111,7 @@ def model_view(
     state: ModelState,
     label: str,
     limits: Range,
-    curve: tuple[Floats, Floats] | None = None,
+    spline: Sequence[Curve] = (),
 ) -> View:
     """Draw a quantity of a model at energies, its spectrum, its profiles, and those of other groups.
 
@@ -121,30 +127,32 @@ def model_view(
         Description of the group of the state.
     limits : tuple of float
         Values of the first and the last colour.
-    curve : tuple of ndarray, optional
-        Zenith angles, deg, and rates there of a model for all pointings.
+    spline : sequence of `Curve`
+        Rate against zenith angle of a model for all pointings.
     """
     main, axes = models[state.group_id], models[state.group_id].model.axes
     first, last = energy_edges(axes, state.energy)
     energies, place, unit = energy_label(axes, first, last), place_label(axes, state), _UNITS[state.quantity]
     values = quantity_of(main.part, state.quantity)[0]
-    extrapolated = main.model.extrapolated[first:last].any() and state.quantity not in ("counts", "livetime")
-    heading = f"{state.quantity.capitalize()}{', extrapolated,' * bool(extrapolated)} at {energies}"
+    planes = main.model.extrapolated[first:last]
+    note = ", extrapolated" if planes.all() else ", partly extrapolated" if planes.any() else ""
+    of_image = note if state.quantity not in ("counts", "livetime") else ""
+    heading = f"{state.quantity.capitalize()}{of_image}{',' * bool(of_image)} at {energies}"
     image = field_of_view_image(
         axes, values, heading, unit, Colours(state.palette, state.stretch, *limits), outlines_of(axes, state),
         selects=state.draw != "nothing",
     )  # fmt: skip
     weights = {group_id: weights_of(shown.model.axes, state) for group_id, shown in models.items()}
     lines = {group_id: shown.spectrum(weights[group_id]) for group_id, shown in models.items()}
-    colours = dict(zip(models, line_colours(len(models)), strict=True))
+    colours = other_colours(state.further)
     profiles = {group_id: radial_profile(shown.part, 0) for group_id, shown in models.items()}
     panels: dict[str, Panel] = {
         "image": image,
         "spectrum": _spectrum_graph(models, lines, colours, state, place, (first, last)),
-        "profile": _profile_graph(main, profiles, colours, state, energies),
+        "profile": _profile_graph(main, profiles, colours, state, energies + note, extrapolated=bool(planes.all())),
         "groups": _groups_map(overview, state),
-        "zenith": _zenith_graph(models, weights, overview, state, energies, curve),
-        "strips": _strips_graph(models, colours, state, energies),
+        "zenith": _zenith_graph(models, weights, overview, state, energies + note, spline),
+        "strips": _strips_graph(models, colours, state, energies + note),
     }
     summary = [
         f"Group {label}. {_describe_model(main.model)}",
@@ -187,8 +195,12 @@ def _describe_place(shown: ShownModel, weights: Floats, line: Spectrum, place: s
     if not shown.model.is_true and not state.region:
         iy, ix = pixel(shown.model.axes, state.position)
         counts, hours = int(shown.part.stack.counts[0, iy, ix]), shown.part.stack.livetime_us[0, iy, ix] / 3.6e9
-        text += f", {format_count(counts, 'count')} in {hours:.3g} h"
-    return f"{text}; spectral index {index_with_error(line)}."
+        measured = is_measured(shown.model, *energy_edges(shown.model.axes, state.energy))
+        text += f", {format_count(counts, 'count')}" + (f" in {hours:.3g} h" if measured else "")
+    elif not shown.model.is_true:
+        counts = (weights / shown.model.axes.solid_angle.value * shown.part.stack.counts[0]).sum()
+        text += f", {counts:.0f} counts"
+    return f"{text}; spectral index, fitted to all energies: {index_with_error(line)}."
 
 
 def _describe_range(values: Floats, unit: str) -> str:
@@ -211,26 +223,29 @@ def _spectrum_graph(
     name = f"group {state.group_id}" if state.further else "rate"
     curve, measured = rate_series(model, line, name)
     grey = Series("extrapolated" if model.extrapolated.any() else "", line.energy, extrapolated, "points", _EXTRAPOLATED)
-    others = [
-        Curve(
-            x=lines[other].energy,
-            y=mask_nonpositive(lines[other].rate),
-            colour=colours[other],
-            name=f"group {other}",
-            width=1.5,
-        )
-        for other in state.further
-    ]
+    curves = [curve]
+    for other in state.further:
+        extra, rate = models[other].model.extrapolated, mask_nonpositive(lines[other].rate)
+        style: dict[str, Any] = {"x": lines[other].energy, "colour": colours[other], "width": 1.5}
+        curves.append(Curve(y=np.where(extra, np.nan, rate), name=f"group {other}", **style))
+        touching = np.convolve(extra, np.ones(3), "same") > 0  # so that the two parts meet
+        curves.append(Curve(y=np.where(touching, rate, np.nan), dash="dotted", **style))
     edges = model.axes.energy.value
     band = float(edges[shown[0]]), float(edges[shown[1]])
-    return energy_graph(edges, f"Rate {place}", RATE_LABEL, (grey, measured), band, curves=others or [curve])
+    return energy_graph(edges, f"Rate {place}", RATE_LABEL, (grey, measured), band, curves=curves)
 
 
 def _profile_graph(
-    main: ShownModel, profiles: Mapping[int, Profile], colours: Mapping[int, str], state: ModelState, energies: str
+    main: ShownModel,
+    profiles: Mapping[int, Profile],
+    colours: Mapping[int, str],
+    state: ModelState,
+    energies: str,
+    *,
+    extrapolated: bool,
 ) -> Graph:
     name = f"group {state.group_id}" if state.further else ""
-    series = _measured_or_extrapolated(profiles[state.group_id], name, extrapolated=bool(main.part.extrapolated[0]))
+    series = _measured_or_extrapolated(profiles[state.group_id], name, extrapolated=extrapolated)
     others = _other_profiles(profiles, colours, state)
     band = None
     edges = profiles[state.group_id].edges
@@ -265,10 +280,15 @@ def _other_profiles(profiles: Mapping[int, Profile], colours: Mapping[int, str],
 
 
 def _groups_map(overview: GroupsOverview, state: ModelState) -> Graph:
+    if overview.groups is None:
+        return Graph("The groups of these models are not known", "", "", (), (-1.0, 1.0), (-1.0, 1.0), is_map=True)
     values, unit = overview.values.get(state.colour_by, {}), _GROUP_UNITS[state.colour_by]
     label = f"{state.colour_by.capitalize()} of the groups"
     some = state.further if len(state.further) < len(values) - 1 else ()  # marks of all groups would hide the map
-    return pointing_map(overview.groups, overview.model_ids, values, label, unit, chosen=state.group_id, others=some)
+    radius = zenith_limit(overview.groups, [group_id for group_id in overview.model_ids if group_id < len(overview.groups)])
+    return pointing_map(
+        overview.groups, overview.model_ids, values, label, unit, chosen=state.group_id, others=some, max_zenith=radius
+    )
 
 
 def _zenith_graph(
@@ -277,27 +297,24 @@ def _zenith_graph(
     overview: GroupsOverview,
     state: ModelState,
     energies: str,
-    curve: tuple[Floats, Floats] | None,
+    spline: Sequence[Curve],
 ) -> Graph:
     series, values = [], []
     for name, group_ids, colour in (
         (f"group {state.group_id}", (state.group_id,), LINES[0]),
-        ("other groups" if state.further else "", state.further, LINES[1]),
+        ("other groups" if state.further else "", state.further, "#777777"),
     ):
         points = [models[group_id].spectrum(weights[group_id], models[group_id].part) for group_id in group_ids]
-        zenith = np.array([overview.zenith(group_id) for group_id in group_ids], dtype=float)
+        zenith = np.array([overview.zenith(group_id, models[group_id].model) for group_id in group_ids], dtype=float)
         rate, error = (np.array([float(getattr(point, key)[0]) for point in points], dtype=float) for key in ("rate", "error"))
         details = {"group": [str(group_id) for group_id in group_ids]}
         series.append(Series(name, zenith, rate, "points", colour, rate - error, rate + error, details=details))
         values += [rate, rate + np.nan_to_num(error)]
-    curves = []
-    if curve is not None:
-        curves.append(Curve(x=curve[0], y=curve[1], colour=LINES[2], name="spline", width=1.5))
-        values.append(curve[1])
-    known = [angle for group_id in overview.pointings if np.isfinite(angle := overview.zenith(group_id))]
-    ends = axis_range(np.array([*known, *(curve[0] if curve is not None else ())], dtype=float))
+    values += [curve.y for curve in spline]
+    known = [*(point for each in series for point in each.x), *(overview.zenith(group_id) for group_id in overview.pointings)]
+    ends = axis_range(np.array(known, dtype=float), *(curve.x for curve in spline))
     texts = f"Rate, {energies}", "zenith angle / deg", RATE_LABEL
-    return Graph(*texts, tuple(series), ends, axis_range(*values, zero=True), legend="left", curves=tuple(curves))
+    return Graph(*texts, tuple(series), ends, axis_range(*values, zero=True), legend="left", curves=tuple(spline))
 
 
 def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], state: ModelState, energies: str) -> Graph:
@@ -309,9 +326,10 @@ def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], 
         for group_id, shown in models.items()
     }
     names = "along DETX", "along DETY"
+    styles: tuple[Style, Style] = "line", "dotted"
     series = [
-        profile_series(profile, name, colour)
-        for profile, name, colour in zip(strips[state.group_id], names, LINES[:2], strict=True)
+        profile_series(profile, name, LINES[0], style)
+        for profile, name, style in zip(strips[state.group_id], names, styles, strict=True)
     ]
     curves = []
     for other in state.further:
@@ -320,7 +338,7 @@ def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], 
             curves.append(Curve(x=line.x, y=line.y, colour=colours[other], name=f"group {other}", dash=dash))  # type: ignore[arg-type]
     edges = np.concatenate([main.model.axes.detx.value, main.model.axes.dety.value])
     values = [each.y for each in series] + [curve.y for curve in curves]
-    texts = f"Rate in strips of {2 * STRIP:g}°, {energies}", "DETX or DETY / deg", RATE_LABEL
+    texts = f"Strips of {2 * STRIP:g}°, {energies}", "DETX or DETY / deg", RATE_LABEL
     return Graph(
         *texts, tuple(series), (float(edges.min()), float(edges.max())), axis_range(*values, zero=True), curves=tuple(curves)
     )

@@ -145,7 +145,8 @@ def _describe_selection(runs: RunSet, state: RunsState, selected: Bools) -> str:
 def _describe_marked(runs: RunSet, state: RunsState, marked: Mapping[int, str]) -> str:
     values, _ = runs.quantities[state.y]
     known = values[runs.kept & np.isfinite(values)]
-    middle = f"median {format_number(float(np.median(known)), 4)}" if known.size else "not known"
+    unit = QUANTITIES[state.y].partition(" / ")[2]
+    middle = f"median {format_number(float(np.median(known)))} {unit}".rstrip() if known.size else "not known"
     start = f"{state.y.capitalize()}: {middle}"
     if not marked:
         return f"{start}; no run stands out."

@@ -17,7 +17,7 @@ from bgnb._util.errors import BgnbError
 from bgnb.files.output_directory import write_file
 from bgnb.plots.colours import GREY, NO_VALUE, SELECTED, Colours, choose_ticks, palette
 from bgnb.plots.labels import axis_power, format_ticks, with_power
-from bgnb.plots.view import Curve, Graph, Image, Panel, Polygon, Range, Series, View
+from bgnb.plots.view import MAX_LEGEND, Curve, Graph, Image, Panel, Polygon, Range, Series, View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,8 +27,6 @@ _STYLES = {"line": ("o-", 4.0), "dotted": ("--", 0.0), "points": ("o", 6.0), "do
 _DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
 #: Colour of a polygon without a value.
 _NO_AREA = "#f0f0f0"
-#: Number of named curves that the legend of a panel shows at most.
-_MAX_CURVES = 8
 #: Width of a panel over the font size: minimum, minimum beside others, and by default.
 _MIN_WIDTH, _MIN_WIDTH_IN_ROW, _DEFAULT_WIDTH = 14, 20, 33
 #: Maximum width of a page, inches.
@@ -294,9 +292,10 @@ def _draw_polygons(axes: Any, polygons: Sequence[Polygon], colours: Colours, siz
 
 
 def _draw_curves(axes: Any, curves: Sequence[Curve], sizes: _Sizes) -> None:
-    few = sum(bool(curve.name) for curve in curves) <= _MAX_CURVES
+    first = {curve.name: curve for curve in reversed(curves) if curve.name}  # a legend has each name once
     for curve in curves:
-        label = sizes.wrap(curve.name) if few and curve.name else None
+        is_first = len(first) <= MAX_LEGEND and first.get(curve.name) is curve
+        label = sizes.wrap(curve.name) if is_first else None
         line = _DASHES[curve.dash], curve.width * sizes.pixel
         axes.plot(curve.x, curve.y, line[0], lw=line[1], color=curve.colour, label=label)
 

@@ -20,6 +20,9 @@ from bgnb.plots.colours import LINES, Colours
 #: Number of pixels along an axis with bins of different widths.
 _N_PIXELS = 1000
 
+#: Maximum number of names of curves in a legend.
+MAX_LEGEND = 8
+
 Style = Literal["line", "dotted", "points", "dots", "bars"]
 Dash = Literal["solid", "dashed", "dotted"]
 #: Minimum and maximum, or start and end.

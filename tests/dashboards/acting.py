@@ -45,3 +45,16 @@ def assert_same_as_fresh(dashboard, fresh):
 def tap(dashboard, panel, x, y, add=False):
     """Tap at a position of a panel."""
     dashboard.act({"kind": "tap", "panel": panel, "x": x, "y": y, "add": add, "width": 360.0, "height": 90.0})
+
+
+def drag(dashboard, panel, x, y):
+    """Drag a rectangle in a panel, given by two values of x and of y."""
+    dashboard.act({"kind": "select", "panel": panel, "x": x, "y": y})
+
+
+def press(dashboard, tooltip):
+    """Press the button with a tooltip."""
+    widgets = [dashboard]
+    for widget in widgets:
+        widgets += getattr(widget, "children", ())
+    next(widget for widget in widgets if getattr(widget, "tooltip", None) == tooltip).click()
