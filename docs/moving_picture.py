@@ -17,12 +17,13 @@ from io import BytesIO
 from pathlib import Path
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 import bgnb
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from bgnb.plots.colours import LINES, SELECTED, palette
 from bgnb.plots.pointing_map import to_plane
 from tests.browser.driver import Figures, Page, lab, pages
 
@@ -30,7 +31,7 @@ PICTURE = Path(__file__).parent / "images" / "dashboard.gif"
 MAX_SIZE = 2_000_000
 #: Size of the window, pixels. The side bar of JupyterLab is closed; three figures fit beside the drawer.
 WINDOW = 1215, 830
-COLOURS = 96
+COLOURS = 64
 #: Times of frames, ms.
 MOVE, STEP, LOOK = 120, 450, 1500
 CELLS = {"models": "explore_models('models', energy=0.5)", "comparison": "compare_models('simulation/true', 'simulation/reco')"}
@@ -61,26 +62,29 @@ class Film:
         self.times: list[int] = []
 
     def show(self, figures: Figures) -> None:
-        """Show a dashboard from now on, which is scrolled into view."""
+        """Show a dashboard from now on, which is scrolled to the top of the notebook."""
         self.figures, self._controls = figures, figures.controls
-        self._controls.evaluate("(dashboard) => dashboard.scrollIntoView({ block: 'start', behavior: 'instant' })")
-        box = self._controls.bounding_box()
+        box: dict[str, float] = {}
+        before: dict[str, float] | None = None
+        while box != before:
+            self._controls.evaluate("(dashboard) => dashboard.scrollIntoView({ block: 'start', behavior: 'instant' })")
+            figures.pixels(next(each.name for each in figures.boxes()))  # when all is drawn
+            before, box = box, self._controls.bounding_box()
         height = self._page.viewport_size["height"] - box["y"] - 32  # the status bar of JupyterLab
-        self._clip = {**box, "height": height}
+        self._clip = {side: round(value) for side, value in {**box, "height": height}.items()}
 
     def _look(self) -> bytes:
         return bytes(self._page.screenshot(clip=self._clip))
 
     def shoot(self, time: int, *, settled: bool = True) -> None:
-        """Take a frame, after the page has stopped changing."""
-        now = self._look()
-        before = now if not settled else b""
-        while now != before:
+        """Take a frame, after the page has stopped changing, or at its second look."""
+        before, now = self._look(), self._look()
+        while settled and now != before:
             before, now = now, self._look()
         self.frames.append(Image.open(BytesIO(now)).convert("RGB"))
         self.times.append(time)
 
-    def move(self, x: float, y: float, steps: int = 3, time: int = MOVE) -> None:
+    def move(self, x: float, y: float, steps: int = 2, time: int = MOVE) -> None:
         """Move the mouse to a place in the page."""
         (start_x, start_y), self._at = self._at, (x, y)
         for step in range(1, steps + 1):
@@ -116,7 +120,7 @@ class Film:
         """Drag from one place in the page to another."""
         self.move(*start)
         self._mouse.down()
-        self.move(*end, steps=5)
+        self.move(*end, steps=4)
         self._mouse.up()
         self.shoot(time)
 
@@ -142,13 +146,17 @@ class Film:
         self.press("button", "pause")
 
     def save(self, path: Path) -> None:
-        """Write the frames as GIF, with the same colours in all."""
-        width, height = self.frames[0].size
-        every = Image.new("RGB", (width, height * len(self.frames)))
-        for number, frame in enumerate(self.frames):
-            every.paste(frame, (0, number * height))
-        palette = every.quantize(COLOURS, method=Image.Quantize.MEDIANCUT)
-        first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in self.frames)
+        """Write the frames as GIF, with the same colours in all: those of the images, and the most frequent others."""
+        some = [frame.reduce(2) for frame in self.frames[::4]]
+        width, height = some[0].size
+        together = Image.new("RGB", (width, height * len(some)))
+        for number, frame in enumerate(some):
+            together.paste(frame, (0, number * height))
+        frequent = together.quantize(COLOURS, method=Image.Quantize.MEDIANCUT).getpalette()[: 3 * COLOURS]
+        own = [*LINES, SELECTED, *palette("viridis")[::6], *palette("diverging")[::8]]
+        colours = Image.new("P", (1, 1))
+        colours.putpalette([*frequent, *(value for colour in own for value in bytes.fromhex(colour[1:7]))])
+        first, *others = (frame.quantize(palette=colours, dither=Image.Dither.NONE) for frame in self.frames)
         first.save(path, save_all=True, append_images=others, duration=self.times, loop=0, disposal=1)
 
 
@@ -186,6 +194,7 @@ def simulated() -> Iterator[Path]:
         bgnb.make_bg_cube_models(root / "runs", "GADF", root / "models", select="all", n_energy=12, n_fov=30)
         bgnb.make_true_reco(root / "simulation", n_runs=20, trigger_rate=60.0, n_energy=12, n_fov=30, gradient_x=0.05)
         cells = [new_code_cell(f"import bgnb\n{kind} = bgnb.dashboards.{code}\n{kind}") for kind, code in CELLS.items()]
+        cells.append(new_markdown_cell("<br>" * 60))  # space, so that the second dashboard can be scrolled to the top
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}  # else JupyterLab asks for one
         nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), root / "dashboards.ipynb")
         yield root

@@ -26,7 +26,7 @@ function render({ model, el }) {
   button.className = "jupyter-button widget-button"
   button.style.width = "max-content"
   const show = () => {
-    button.textContent = model.get("playing") ? "⏸" : model.get("label")
+    button.textContent = model.get("playing") ? "❚❚" : model.get("label")
     button.setAttribute("aria-label", model.get("playing") ? "pause" : model.get("action"))
   }
   button.addEventListener("click", () => {
