@@ -33,7 +33,7 @@ MAX_SIZE = 2_000_000
 WINDOW = 1215, 830
 COLOURS = 64
 #: Times of frames, ms.
-MOVE, STEP, LOOK = 120, 450, 1500
+MOVE, STEP, LOOK = 120, 400, 1300
 CELLS = {"models": "explore_models('models', energy=0.5)", "comparison": "compare_models('simulation/true', 'simulation/reco')"}
 # Chromium without a window draws no pointer.
 POINTER = """() => {
@@ -70,11 +70,11 @@ class Film:
             self._controls.evaluate("(dashboard) => dashboard.scrollIntoView({ block: 'start', behavior: 'instant' })")
             figures.pixels(next(each.name for each in figures.boxes()))  # when all is drawn
             before, box = box, self._controls.bounding_box()
-        height = self._page.viewport_size["height"] - box["y"] - 32  # the status bar of JupyterLab
-        self._clip = {side: round(value) for side, value in {**box, "height": height}.items()}
+        self._height = self._page.viewport_size["height"] - box["y"] - 48  # without the status bar of JupyterLab
 
     def _look(self) -> bytes:
-        return bytes(self._page.screenshot(clip=self._clip))
+        clip = {**self._controls.bounding_box(), "height": self._height}
+        return bytes(self._page.screenshot(clip={side: round(value) for side, value in clip.items()}))
 
     def shoot(self, time: int, *, settled: bool = True) -> None:
         """Take a frame, after the page has stopped changing, or at its second look."""
@@ -153,7 +153,17 @@ class Film:
         for number, frame in enumerate(some):
             together.paste(frame, (0, number * height))
         frequent = together.quantize(COLOURS, method=Image.Quantize.MEDIANCUT).getpalette()[: 3 * COLOURS]
-        own = [*LINES, SELECTED, *palette("viridis")[::6], *palette("diverging")[::8]]
+        own = [
+            "#000000",
+            "#ffffff",
+            "#333333",
+            "#666666",
+            "#999999",
+            *LINES,
+            SELECTED,
+            *palette("viridis")[::6],
+            *palette("diverging")[::8],
+        ]
         colours = Image.new("P", (1, 1))
         colours.putpalette([*frequent, *(value for colour in own for value in bytes.fromhex(colour[1:7]))])
         first, *others = (frame.quantize(palette=colours, dither=Image.Dither.NONE) for frame in self.frames)
@@ -168,7 +178,7 @@ def explore(film: Film, page: Page) -> None:
     for group_id in sorted(places)[1:3]:
         film.tap("groups", *places[group_id], time=2 * STEP)
     film.play("play through the energies", "image", 7, 250)
-    film.drag_handle("last", 0.75, LOOK)
+    film.drag_handle("first", 0.3, LOOK)
     film.press("button", "more")
     film.choose("dragging draws", "circle")
     film.drag_in("image", (-2.2, -1.2), (0.2, 1.2), LOOK)
