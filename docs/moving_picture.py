@@ -153,17 +153,8 @@ class Film:
         for number, frame in enumerate(some):
             together.paste(frame, (0, number * height))
         frequent = together.quantize(COLOURS, method=Image.Quantize.MEDIANCUT).getpalette()[: 3 * COLOURS]
-        own = [
-            "#000000",
-            "#ffffff",
-            "#333333",
-            "#666666",
-            "#999999",
-            *LINES,
-            SELECTED,
-            *palette("viridis")[::6],
-            *palette("diverging")[::8],
-        ]
+        greys = ["#000000", "#333333", "#666666", "#999999", "#ffffff"]
+        own = [*greys, *LINES, SELECTED, *palette("viridis")[::6], *palette("diverging")[::8]]
         colours = Image.new("P", (1, 1))
         colours.putpalette([*frequent, *(value for colour in own for value in bytes.fromhex(colour[1:7]))])
         first, *others = (frame.quantize(palette=colours, dither=Image.Dither.NONE) for frame in self.frames)
@@ -178,7 +169,7 @@ def explore(film: Film, page: Page) -> None:
     for group_id in sorted(places)[1:3]:
         film.tap("groups", *places[group_id], time=2 * STEP)
     film.play("play through the energies", "image", 7, 250)
-    film.drag_handle("first", 0.3, LOOK)
+    film.drag_handle("first", 0.1, LOOK)
     film.press("button", "more")
     film.choose("dragging draws", "circle")
     film.drag_in("image", (-2.2, -1.2), (0.2, 1.2), LOOK)

@@ -339,7 +339,7 @@ def test_contours_and_blink(comparison):
 
 def test_comparison_dashboard_in_lab(comparison):
     """Menus and taps change the comparison."""
-    page, figures = comparison
+    _, figures = comparison
     before = {name: figures.pixels(name) for name in ("first", "second", "compared", "pulls")}
     show = figures.controls.get_by_label("show", exact=True)
     show.select_option("difference")
