@@ -13,10 +13,12 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_obs_ids, to_value
 from bgnb._util.errors import BgnbError, DataError
 from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
 from bgnb.dashboards.live_figures import Action
+from bgnb.dashboards.run_picking import nearest_run, runs_within
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.model_directory import checked_group
 from bgnb.files.output_directory import write_file
@@ -27,7 +29,7 @@ from bgnb.observations.run_selection import EXCLUSION_RADIUS, Reason, Selection,
 from bgnb.plots.labels import format_count
 from bgnb.plots.pointing_map import group_at
 from bgnb.plots.run_set import RunSet
-from bgnb.plots.run_views import HISTOGRAMS, MAPS, RunsState, check_state, coordinates, first_state, runs_view
+from bgnb.plots.run_views import HISTOGRAMS, MAPS, RunsState, checked_quantities, coordinates, first_state, runs_view
 from bgnb.plots.view import View
 from bgnb.validation.check_runs import RunChecks
 from bgnb.validation.run_check_views import selection_panels
@@ -35,8 +37,6 @@ from bgnb.validation.run_tests import RunResult
 
 #: Value of the menu for no group, because a menu shows nothing for None.
 _ANY_GROUP = -1
-#: A tap selects the nearest run within this fraction of the visible axes.
-_MAX_DISTANCE = 0.02
 _NAME_THE_SCHEME = "for a directory of runs, give the scheme"
 
 
@@ -48,7 +48,7 @@ class RunDashboard(Dashboard):
     function = "explore_runs"
     bar = ("group_id", "y", "x", "colour_by")
     drawer: Mapping[str, tuple[str, ...]] = {"Selection": ("selected", "save_selection")}
-    resets = ((("group_id",), {"selected": ()}), (("selected",), {"group_id": None}))
+    resets = ((("group_id",), {"selected": ()}),)
     selecting = (*MAPS, "histogram", *HISTOGRAMS)
 
     def __init__(self, runs: RunSet, arguments: list[str], results: Mapping[int, RunResult], **choices: Any) -> None:
@@ -58,20 +58,20 @@ class RunDashboard(Dashboard):
 
     def settle(self, state: RunsState) -> RunsState:
         runs = self._runs
-        check_state(runs, state)
-        selected = set(state.selected)
+        state, selected = checked_quantities(runs, state), set(state.selected)
         if state.group_id is not None:
-            members = runs.members(checked_group(state.group_id, list(range(len(runs.groups))), "there is no group"))
+            group_id = checked_group(state.group_id, list(range(len(runs.groups))), "there is no group")
+            members = runs.members(group_id)
             if selected - set(members):
                 raise BgnbError("conflicting-arguments", "selected and group_id cannot be combined; give only one of them")
-            return replace(state, selected=members)
+            return replace(state, group_id=group_id, selected=members)
         if unknown := sorted(selected.difference(runs.obs_ids.tolist())):
             raise BgnbError("not-found", f"{runs.origin}: run {unknown[0]} does not exist")
         return replace(state, selected=tuple(sorted(selected)))
 
     def update(self, **changes: Any) -> bool:
         if "selected" in changes:  # a list or an array, for instance
-            changes["selected"] = checked_obs_ids("selected", changes["selected"])
+            changes = {"group_id": None} | changes | {"selected": checked_obs_ids("selected", changes["selected"])}
         return super().update(**changes)
 
     def view_of(self, state: RunsState) -> View:
@@ -81,9 +81,9 @@ class RunDashboard(Dashboard):
     def act(self, action: Action) -> None:
         panel, x, y = action["panel"], action["x"], action["y"]
         if action["kind"] == "select":
-            self.update(selected=self._runs_within(panel, x, y))
+            self.update(selected=runs_within(self._runs.obs_ids, *self._positions(action), action))
         elif panel in MAPS and x is not None and y is not None:
-            nearest = self._nearest_run(panel, x, y, action["width"], action["height"])
+            nearest = nearest_run(self._runs.obs_ids, *self._positions(action), action)
             group_id = group_at(self._runs.groups, x, y) if panel == "groups" else None
             if nearest is not None:
                 self.update(selected=tuple({nearest} ^ set(self.selected if action.get("add") else ())))
@@ -92,18 +92,10 @@ class RunDashboard(Dashboard):
             elif not action.get("add"):
                 self.update(selected=())
 
-    def _runs_within(self, panel: str, x: Sequence[float], y: Sequence[float]) -> tuple[int, ...]:
-        """Find the runs in a rectangle; in histograms, the kept runs in a range."""
-        run_x, run_y = coordinates(self._runs, panel, self.state)
-        inside = (run_y >= min(y)) & (run_y <= max(y)) if panel in MAPS else self._runs.kept
-        return tuple(self._runs.obs_ids[inside & (run_x >= min(x)) & (run_x <= max(x))].tolist())
-
-    def _nearest_run(self, panel: str, x: float, y: float, width: float, height: float) -> int | None:
-        """Find the run at a position, if there is one within a small fraction of the visible axes."""
-        run_x, run_y = coordinates(self._runs, panel, self.state)
-        distance = np.hypot((run_x - x) / width, (run_y - y) / height)
-        nearest = np.argmin(np.nan_to_num(distance, nan=np.inf)) if len(distance) else 0
-        return int(self._runs.obs_ids[nearest]) if len(distance) and distance[nearest] < _MAX_DISTANCE else None
+    def _positions(self, action: Action) -> tuple[Floats, Floats]:
+        """Return the positions of the runs in the panel of an action; in histograms, those of kept runs at its height."""
+        x, y = coordinates(self._runs, action["panel"], self.state)
+        return (x, y) if action["panel"] in MAPS else (x, np.where(self._runs.kept, action["y"][0], np.nan))
 
     def save_selection(self, path: str | Path) -> None:
         """Write the OBS_IDs of the selected runs as a text file, which the argument ``select`` accepts.
@@ -193,7 +185,7 @@ def explore_runs(
     file for ``--select``.
 
     Runs stand out, and are marked, if the quantity shown differs from its median by more than 3.5 standard
-    deviations, see ``docs/methods.md``, or if a test of ``checks`` gives an alarm.
+    deviations, see ``docs/dashboards.md``, or if a test of ``checks`` gives an alarm.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ from bgnb._util.errors import BgnbError
 from bgnb.dashboards.dashboard import Control, Dashboard, menu, text_box
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.run_dashboard import parse_obs_ids
+from bgnb.dashboards.run_picking import nearest_run, runs_within
 from bgnb.plots.view import View
 from bgnb.validation.compared_counts import ComparedCounts
 from bgnb.validation.result import Validation
@@ -28,8 +29,6 @@ from bgnb.validation.validation_views import (
     validation_view,
 )
 
-#: A tap selects the nearest run within this fraction of the visible axes.
-_MAX_DISTANCE = 0.03
 _RUN_PANELS = ("runs", "pointings")
 
 
@@ -61,11 +60,11 @@ class ValidationDashboard(Dashboard):
         if action["kind"] == "select" and panel == "energy":
             self.update(energy=(max(x[0], 1e-6), x[1]))
         elif action["kind"] == "select":
-            self.update(selected=self._runs_within(panel, x, y))
+            self.update(selected=runs_within(self._counts.obs_ids, *run_positions(self._counts, self.state, panel), action))
         elif panel == "energy":
             self._tap_energy(x, add)
         elif panel in _RUN_PANELS:
-            nearest = self._nearest_run(panel, x / action["width"], y / action["height"], action["width"], action["height"])
+            nearest = nearest_run(self._counts.obs_ids, *run_positions(self._counts, self.state, panel), action)
             if nearest is not None:
                 self.update(selected={nearest} ^ set(self.state.selected if add else ()))
             elif not add:
@@ -80,20 +79,6 @@ class ValidationDashboard(Dashboard):
         if add and self.state.energy is not None:
             low, high = min(low, self.state.energy[0]), max(high, self.state.energy[1])
         self.update(energy=None if (low, high) == self.state.energy and not add else (low, high))
-
-    def _runs_within(self, panel: str, x: Sequence[float], y: Sequence[float]) -> list[int]:
-        """Find the runs in a rectangle."""
-        run_x, run_y = run_positions(self._counts, self.state, panel)
-        inside = (run_x >= min(x)) & (run_x <= max(x)) & (run_y >= min(y)) & (run_y <= max(y))
-        obs_ids: list[int] = self._counts.obs_ids[inside].tolist()
-        return obs_ids
-
-    def _nearest_run(self, panel: str, x: float, y: float, width: float, height: float) -> int | None:
-        """Find the run at a position, relative to the visible axes, if there is one within a small fraction of them."""
-        run_x, run_y = run_positions(self._counts, self.state, panel)
-        distance = np.nan_to_num(np.hypot(run_x / width - x, run_y / height - y), nan=np.inf)
-        nearest = int(np.argmin(distance))
-        return int(self._counts.obs_ids[nearest]) if distance[nearest] < _MAX_DISTANCE else None
 
     def _slide(self, ends: EnergyRange) -> dict[str, Any]:
         """Take energies from the slider; at least one bin remains between its handles."""

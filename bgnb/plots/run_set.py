@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 import numpy as np
 from astropy.table import Table
 
 from bgnb._util.arrays import Bools, Floats, Ints, quotient
+from bgnb._util.outliers import deviations
 from bgnb.observations.groups import ObservationGroups
 from bgnb.observations.run_selection import Selection
 from bgnb.plots import sky_map
@@ -31,13 +32,9 @@ QUANTITIES = {
 }
 #: Quantities against which others are drawn.
 ABSCISSAE = ("time", "zenith angle", "muon efficiency", "OBS_ID")
-# Runs stand out beyond this number of standard deviations; at least so many runs are needed.
-_FAR, _MIN_RUNS = 3.5, 5
-#: Standard deviation of a normal distribution, in units of its median absolute deviation.
-_NORMAL_MAD = 1.4826
 # Times of at least this span are shown in years, d.
 _LONG = 730.0
-_MJD_ORIGIN = datetime(1858, 11, 17)
+_MJD_ORIGIN = datetime(1858, 11, 17, tzinfo=UTC)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -137,15 +134,15 @@ class RunSet:
     @cached_property
     def start(self) -> Floats:
         """Start of each run, MJD; NaN if it is not known."""
-        if "TSTART" in self.table.colnames and "MJDREFI" in self.table.meta:
+        start = np.full(len(self.table), np.nan)
+        if "MJDREFI" in self.table.meta:
             reference = float(self.table.meta["MJDREFI"]) + float(self.table.meta.get("MJDREFF", 0))
-            return reference + self.column("TSTART") / 86400
+            start = reference + self.column("TSTART") / 86400
         if "DATE-OBS" not in self.table.colnames:
-            return np.full(len(self.table), np.nan)
+            return start
         times = self.table["TIME-OBS"] if "TIME-OBS" in self.table.colnames else [""] * len(self.table)
-        return np.array(
-            [_parse_date(f"{date}T{time}".rstrip("T")) for date, time in zip(self.table["DATE-OBS"], times, strict=True)]
-        )
+        dates = [_parse_date(f"{date}T{time}".rstrip("T")) for date, time in zip(self.table["DATE-OBS"], times, strict=True)]
+        return np.where(np.isfinite(start), start, dates)
 
     @cached_property
     def abscissae(self) -> dict[str, tuple[str, Floats]]:
@@ -189,7 +186,7 @@ class RunSet:
     def standing_out(self, quantity: str) -> dict[int, str]:
         """List the runs that stand out in a quantity, or give an alarm, with the reasons, by OBS_ID."""
         values, errors = (np.where(self.kept, each, np.nan) for each in self.quantities[quantity])
-        far = self.obs_ids[find_outliers(values, errors)].tolist()
+        far = self.obs_ids[deviations(values, errors).stand_out].tolist()
         reasons = {obs_id: list(names) for obs_id, names in self.alarms.items() if names}
         for obs_id in far:
             if quantity not in reasons.setdefault(obs_id, []):
@@ -236,41 +233,18 @@ class RunSet:
         return sky_map.circles(self.catalog["RA"], self.catalog["DEC"], radius, SOURCES, self.centre, "exclusion regions")
 
 
-def find_outliers(values: Floats, errors: Floats) -> Bools:
-    """Find values further from the median than 3.5 standard deviations.
-
-    The standard deviation of a value is that of its error and of the scatter beyond the errors, which is
-    estimated from the median absolute deviation.
-
-    Parameters
-    ----------
-    values, errors : ndarray
-        Values, and their errors; NaN where there is none.
-
-    Returns
-    -------
-    ndarray of bool
-        True for outliers; there is none among less than five values.
-    """
-    known = np.isfinite(values)
-    if np.count_nonzero(known) < _MIN_RUNS:
-        return np.zeros(len(values), dtype=bool)
-    variance = np.nan_to_num(errors) ** 2
-    median = np.median(values[known])
-    width = _NORMAL_MAD * np.median(np.abs(values[known] - median))
-    scatter = max(width**2 - np.median(variance[known]), 0.0)
-    rounding = (1e-6 * median) ** 2
-    return known & (np.abs(np.where(known, values, median) - median) > _FAR * np.sqrt(scatter + variance + rounding))
-
-
 def _parse_date(text: str) -> float:
-    """Convert a date in ISO format to MJD; NaN if it is none."""
+    """Convert a date in ISO format, UTC if it states no time zone, to MJD; NaN if it is none."""
     try:
-        return (datetime.fromisoformat(text) - _MJD_ORIGIN) / timedelta(days=1)
+        date = datetime.fromisoformat(text)
+        return (date.replace(tzinfo=date.tzinfo or UTC) - _MJD_ORIGIN) / timedelta(days=1)
     except ValueError:
         return np.nan
 
 
 def format_date(mjd: float) -> str:
-    """Format a date and a time; a dash if it is not known."""
-    return f"{_MJD_ORIGIN + timedelta(days=mjd):%Y-%m-%d %H:%M}" if np.isfinite(mjd) else "–"
+    """Format a date and a time; a dash if it is not known, or not within years 1 to 9999."""
+    try:
+        return f"{_MJD_ORIGIN + timedelta(days=mjd):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):
+        return "–"

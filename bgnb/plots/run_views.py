@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bgnb._util.arrays import Bools, Floats
-from bgnb._util.errors import BgnbError
+from bgnb._util.checks import checked_choice
 from bgnb.plots import sky_map
 from bgnb.plots.colours import GREY, LINES, SELECTED
 from bgnb.plots.labels import format_count, format_number
@@ -66,11 +66,10 @@ def first_state(runs: RunSet) -> RunsState:
     return RunsState(y=y, x=x, colour_by=next(iter(runs.of_groups)))
 
 
-def check_state(runs: RunSet, state: RunsState) -> None:
-    """Raise `BgnbError` if a quantity of a state is not known."""
-    for name, choices in (("y", runs.quantities), ("x", runs.abscissae), ("colour_by", runs.of_groups)):
-        if (value := getattr(state, name)) not in choices:
-            raise BgnbError("unknown-choice", f"{name} must be one of {', '.join(choices)} for these runs, got {value!r}")
+def checked_quantities(runs: RunSet, state: RunsState) -> RunsState:
+    """Return a state with the names of known quantities, ignoring case; raise `BgnbError` if one is not known."""
+    known: dict[str, Iterable[str]] = {"y": runs.quantities, "x": runs.abscissae, "colour_by": runs.of_groups}
+    return replace(state, **{name: checked_choice(name, getattr(state, name), choices) for name, choices in known.items()})
 
 
 def coordinates(runs: RunSet, panel: str, state: RunsState) -> tuple[Floats, Floats]:
@@ -104,7 +103,6 @@ def runs_view(runs: RunSet, state: RunsState, tested: Mapping[str, Panel] | None
     View
         Panels ``sky``, ``groups``, ``histogram``, ``values``, and two others.
     """
-    check_state(runs, state)
     selected, marked = np.isin(runs.obs_ids, state.selected), runs.standing_out(state.y)
     panels: dict[str, Panel] = {
         "sky": _sky_map(runs, state, selected),

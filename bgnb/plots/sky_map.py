@@ -55,30 +55,6 @@ def _project(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
     return -2 * scale * np.cos(latitude) * np.sin(longitude / 2), scale * np.sin(latitude)
 
 
-def to_radec(x: Any, y: Any, centre: float = 0.0) -> tuple[Floats, Floats]:
-    """Find the positions on the sky of positions in the map, the inverse of `to_map`.
-
-    Parameters
-    ----------
-    x, y : array_like
-        Positions in the map, deg.
-    centre : float
-        Right ascension in the middle of the map, deg.
-
-    Returns
-    -------
-    ra, dec : ndarray
-        Right ascension and declination, deg; NaN outside the map.
-    """
-    x, y = -np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    inside = (x / HALF_WIDTH) ** 2 + (y / HALF_HEIGHT) ** 2 <= 1 + 1e-12
-    x, y = np.radians(np.where(inside, x, np.nan)), np.radians(np.where(inside, y, np.nan))
-    z = np.sqrt(np.maximum(1 - (x / 4) ** 2 - (y / 2) ** 2, 0.5))
-    longitude = 2 * np.arctan2(z * x / 2, 2 * z**2 - 1)
-    dec = np.arcsin(np.clip(y * z, -1, 1))
-    return (np.degrees(longitude) + centre) % 360, np.degrees(dec)
-
-
 def project_path(ra: Any, dec: Any, centre: float = 0.0) -> tuple[Floats, Floats]:
     """Project a path on the sky, and cut it where it leaves the map on one side and enters on the other.
 

@@ -5,27 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 from bgnb._util.arrays import Bools, Floats, Ints, quotient
+from bgnb._util.outliers import Deviations, deviations
 from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significance
 from bgnb.validation.result import Validation
 
 Norm = Literal["free", "fixed"]
 
-#: Significance beyond which a run stands out from the others.
-STANDS_OUT = 3.5
 #: Minimum predicted counts of a bin of the map, and of a bin whose residual is shown.
 MIN_MAP, MIN_BIN = 5.0, 1.0
-# Minimum number of runs, of which the scatter is determined.
-_MIN_RUNS = 5
+#: Edges of the bins in which significances are counted; the first and the last bin contain all beyond.
+SIGNIFICANCES = np.linspace(-5, 5, 41)
 # The bins of the map are wide enough that at most this fraction of them has fewer predicted counts.
 _MAX_EMPTY = 0.1
-# Ratio of the standard deviation of a normal distribution to its median absolute deviation.
-_MAD_TO_SIGMA = 1 / float(stats.norm.ppf(0.75))
 _SEED = 0  # of the random numbers in significances
 
 
@@ -123,33 +120,15 @@ class RunRatios:
         """Expected standard deviation of the ratio from counting statistics."""
         return np.where(self.expected >= MIN_BIN, quotient(1.0, np.sqrt(self.expected)), np.nan)
 
-    @cached_property
-    def median(self) -> float:
-        """Median of the ratios; NaN if there are none."""
-        return float(np.median(self.ratio[self.known])) if self.known.any() else math.nan
-
     @property
     def known(self) -> Bools:
         """Runs with a ratio."""
         return np.isfinite(self.ratio)
 
     @cached_property
-    def scatter(self) -> float:
-        """Standard deviation of the ratios beyond counting statistics, from the median absolute deviation."""
-        if not self.known.any():
-            return math.nan
-        total = _MAD_TO_SIGMA * float(np.median(np.abs(self.ratio[self.known] - self.median)))
-        return math.sqrt(max(total**2 - float(np.median(self.error[self.known] ** 2)), 0.0))
-
-    @cached_property
-    def sigmas(self) -> Floats:
-        """Deviations from the median, in standard deviations: the scatter of the runs, and the error of the run."""
-        return (self.ratio - self.median) / np.hypot(self.scatter, self.error)
-
-    @property
-    def stand_out(self) -> Bools:
-        """Runs that stand out from the others; none if there are too few to determine the scatter."""
-        return (np.abs(np.nan_to_num(self.sigmas)) > STANDS_OUT) & (self.known.sum() >= _MIN_RUNS)
+    def deviations(self) -> Deviations:
+        """Deviations of the ratios from their median, and the runs that stand out."""
+        return deviations(self.ratio, self.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +145,8 @@ class Goodness:
         Mean and standard deviation of the significances.
     expected_width, width_error : float
         Expected standard deviation and its error, if the prediction is true.
+    histogram : ndarray of int
+        Numbers of significances between `SIGNIFICANCES`.
     """
 
     ratio: float
@@ -175,6 +156,7 @@ class Goodness:
     width: float
     expected_width: float
     width_error: float
+    histogram: Ints
 
 
 class ComparedCounts:
@@ -194,14 +176,13 @@ class ComparedCounts:
         self.obs_ids: Ints = np.array([run.obs_id for run in runs], dtype=np.int64)
         self.altitude: Floats = np.array([run.alt_pnt for run in runs])
         self.azimuth: Floats = np.array([run.az_pnt for run in runs]) % 360
-        self._counts: Floats = np.array([np.where(run.used, run.counts, 0.0) for run in runs])
-        self._expected: Floats = np.array([np.where(run.used, run.expected, 0.0) for run in runs])
         self._factors: Floats = np.array([run.factor for run in runs])
-        self._by_energy = [cubes.sum(axis=(2, 3)) for cubes in (self._counts, self._expected)]
+        both = [[np.where(run.used, each, 0.0).sum(axis=(1, 2)) for each in (run.counts, run.expected)] for run in runs]
+        self._by_energy: Floats = np.array(both).swapaxes(0, 1)
         grid = validation.grid
         ring = np.clip(np.searchsorted(grid.offset_edges, grid.offset, side="right") - 1, 0, len(grid.offset_edges) - 2)
         self._rings = (ring.ravel()[:, None] == np.arange(len(grid.offset_edges) - 1)).astype(float)
-        self._goodness = {norm: self._compute_goodness(norm) for norm in get_args(Norm)}
+        self._sums: dict[Norm, tuple[Floats, Ints]] = {}
 
     @property
     def edges(self) -> Floats:
@@ -228,8 +209,13 @@ class ComparedCounts:
 
     def _planes(self, runs: Bools, energies: slice, norm: Norm) -> tuple[Floats, Floats]:
         """Sum observed and predicted counts of runs over energies."""
-        counts, expected = (cubes[runs, energies].sum(axis=1) for cubes in (self._counts, self._expected))
-        return counts.sum(axis=0), np.tensordot(self._scale(norm)[runs], expected, axes=1)
+        counts, expected = np.zeros((2, *self.validation.grid.axes.shape[1:]))
+        for i in np.flatnonzero(runs).tolist():
+            run = self.validation.runs[i]
+            used = run.used[energies]
+            counts += np.where(used, run.counts[energies], 0.0).sum(axis=0)
+            expected += self._scale(norm)[i] * np.where(used, run.expected[energies], 0.0).sum(axis=0)
+        return counts, expected
 
     def field_map(self, runs: Bools, energies: slice, norm: Norm) -> FieldMap:
         """Sum the counts of runs in bins of the field of view, as narrow as the predicted counts permit."""
@@ -246,21 +232,30 @@ class ComparedCounts:
         edges = {"x_edges": grid.axes.detx.value[x], "y_edges": grid.axes.dety.value[y]}
         return FieldMap(**edges, counts=counts, expected=expected, compared=compared > 0)
 
-    def _compute_goodness(self, norm: Norm) -> tuple[Floats, Floats]:
-        """Compute the significance of each bin of each run (NaN without one), and sums of the deviance in energy bins."""
-        expected = self._expected * self._scale(norm)[:, None, None, None]
-        bins = expected > 0
-        sums = np.zeros((3, *bins.shape))
-        sums[0][bins] = deviance(self._counts[bins], expected[bins])
-        sums[1][bins], sums[2][bins] = deviance_moments(expected[bins])
-        values = np.full(bins.shape, np.nan)
-        values[bins] = self.validation.fit(norm == "free").significance["cube of each run"]
-        return values, sums.sum(axis=(3, 4))
+    def _bins(self, norm: Norm) -> tuple[Floats, Ints]:
+        """Sum over the bins of each run at each energy, when it is needed first.
 
-    def significances(self, runs: Bools, energies: slice, norm: Norm) -> Floats:
-        """Return the significance of all bins, of energy and the field of view, of each run."""
-        values = self._goodness[norm][0][runs, energies]
-        return values[np.isfinite(values)]
+        Returns
+        -------
+        sums : ndarray, shape (6, n_runs, n_energies)
+            Deviance, its expectation, and its variance; number of bins, sum of their significances, and of the squares.
+        histograms : ndarray of int, shape (n_runs, n_energies, n)
+            Numbers of significances between `SIGNIFICANCES`.
+        """
+        if norm not in self._sums:
+            values = self.validation.fit(norm == "free").significance["cube of each run"]  # in the order of the loops
+            shape, stop = (len(self.obs_ids), len(self.edges) - 1), 0
+            sums, histograms = np.zeros((6, *shape)), np.zeros((*shape, len(SIGNIFICANCES) - 1), dtype=np.int64)
+            for i, (run, scale) in enumerate(zip(self.validation.runs, self._scale(norm), strict=True)):
+                for j, bins in enumerate(run.possible & (scale > 0)):
+                    counts, expected = run.counts[j][bins], scale * run.expected[j][bins]
+                    start, stop = stop, stop + len(counts)
+                    found = values[start:stop]
+                    terms = deviance(counts, expected), *deviance_moments(expected), np.ones(len(found)), found, found**2
+                    sums[:, i, j] = np.sum(terms, axis=1)
+                    histograms[i, j], _ = np.histogram(np.clip(found, *SIGNIFICANCES[[0, -1]]), SIGNIFICANCES)
+            self._sums[norm] = sums, histograms
+        return self._sums[norm]
 
     def _norms(self, runs: Bools, energies: slice) -> Floats:
         """Return the part of the degree of freedom of the norm of each run that the counts at these energies determine."""
@@ -270,7 +265,7 @@ class ComparedCounts:
 
     def _deviances(self, runs: Bools, energies: slice, norm: Norm) -> tuple[Floats, Floats, Floats]:
         """Sum the deviance of each run, its expectation, and its variance."""
-        total, mean, variance = self._goodness[norm][1][:, runs, energies].sum(axis=2)
+        total, mean, variance = self._bins(norm)[0][:3, runs, energies].sum(axis=2)
         return total, mean - self._norms(runs, energies) * (norm == "free"), variance
 
     def run_deviances(self, runs: Bools, energies: slice, norm: Norm) -> tuple[Floats, Floats, Floats]:
@@ -281,18 +276,20 @@ class ComparedCounts:
     def goodness(self, runs: Bools, energies: slice, norm: Norm) -> Goodness:
         """Compute the goodness of fit of the bins of each run, as `Validation.fit` does for all energies."""
         total, mean, variance = (sums.sum() for sums in self._deviances(runs, energies, norm))
-        values = self.significances(runs, energies, norm)
-        n_bins = len(values)
+        sums, histograms = self._bins(norm)
+        number, linear, squares = sums[3:, runs, energies].sum(axis=(1, 2)).tolist()
+        n_bins = int(number)
         n_norms = float(self._norms(runs, energies).sum()) if norm == "free" else 1.0
         several = n_bins > 1
         return Goodness(
             ratio=float(total / mean) if mean > 0 else math.nan,
             ratio_error=math.sqrt(variance) / float(mean) if mean > 0 else math.nan,
             n_bins=n_bins,
-            mean=float(values.mean()) if n_bins else math.nan,
-            width=float(values.std(ddof=1)) if several else math.nan,
+            mean=linear / n_bins if n_bins else math.nan,
+            width=math.sqrt(max(squares - linear**2 / n_bins, 0.0) / (n_bins - 1)) if several else math.nan,
             expected_width=math.sqrt(max(n_bins - max(n_norms, 1.0), 0) / (n_bins - 1)) if several else math.nan,
             width_error=1 / math.sqrt(2 * (n_bins - 1)) if several else math.nan,
+            histogram=histograms[runs, energies].sum(axis=(0, 1)),
         )
 
 

@@ -11,9 +11,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from scipy import stats
 
-from bgnb._util.arrays import Bools, Floats
+from bgnb._util.arrays import Bools, Floats, Ints
 from bgnb._util.checks import checked_choice, checked_obs_ids, finite_number
 from bgnb._util.errors import BgnbError
+from bgnb._util.outliers import STANDS_OUT
 from bgnb.observations.groups import ObservationGroups
 from bgnb.plots.colours import GREY, LINES, SELECTED, Colours, choose_limits
 from bgnb.plots.labels import format_count, format_number
@@ -22,7 +23,7 @@ from bgnb.plots.view import Curve, Graph, Image, Panel, Polygon, Range, Series, 
 from bgnb.validation.compared_counts import (
     MIN_BIN,
     MIN_MAP,
-    STANDS_OUT,
+    SIGNIFICANCES,
     ComparedCounts,
     FieldMap,
     Goodness,
@@ -42,7 +43,7 @@ CHOICES: dict[str, tuple[str, ...]] = {"norm": get_args(Norm), "show": get_args(
 # Edges of energy bins are equal to energies within this relative difference, which is more than that of five digits.
 _SAME_ENERGY = 1e-4
 # Significance of the first and the last colour, and ends of the distribution.
-_LIMIT = 5.0
+_LIMIT = float(SIGNIFICANCES[-1])
 # Radius of the point of a run, relative to that of the map of pointings.
 _POINT = 0.045
 # Number of runs, energies and offsets with the largest deviations in the summary.
@@ -233,7 +234,7 @@ def _run_details(shown: _Shown, rows: Sequence[int]) -> dict[str, list[str]]:
         "observed": [f"{runs.counts[i]:.0f}" for i in rows],
         "predicted": [f"{runs.expected[i]:.1f}" for i in rows],
         "observed / predicted": [f"{runs.ratio[i]:.3f} ± {runs.error[i]:.3f}" for i in rows],
-        "from the others": [f"{_sigma(runs.sigmas[i])}" for i in rows],
+        "from the others": [f"{_sigma(runs.deviations.sigmas[i])}" for i in rows],
         "altitude": [f"{counts.altitude[i]:.1f}°" for i in rows],
         "azimuth": [f"{counts.azimuth[i]:.1f}°" for i in rows],
     }
@@ -244,8 +245,8 @@ def _run_graph(shown: _Shown) -> Graph:
     x, y = run_positions(shown.counts, state, "runs")
     chosen = shown.mask & shown.is_part
     kinds = (
-        ("", ~runs.stand_out & ~chosen, _ALL),
-        ("stands out", runs.stand_out & ~chosen, _MARKED),
+        ("", ~runs.deviations.stand_out & ~chosen, _ALL),
+        ("stands out", runs.deviations.stand_out & ~chosen, _MARKED),
         ("selected", chosen, _CHOSEN),
     )
     series = []
@@ -256,11 +257,12 @@ def _run_graph(shown: _Shown) -> Graph:
         series.append(Series(label, x[mask], y[mask], "points", colour, y[mask] - errors, y[mask] + errors, details=details))
     ends = axis_range(x)
     curves = [Curve(x=np.array(ends), y=np.ones(2), colour=GREY)]
-    if math.isfinite(runs.median):
-        curves.append(Curve(x=np.array(ends), y=np.full(2, runs.median), colour=GREY, dash="dashed"))
+    if math.isfinite(runs.deviations.median):
+        curves.append(Curve(x=np.array(ends), y=np.full(2, runs.deviations.median), colour=GREY, dash="dashed"))
     step = 0.015 * (ends[1] - ends[0])
     texts = tuple(
-        (float(x[i]) + step, float(y[i]), str(shown.counts.obs_ids[i])) for i in np.flatnonzero(runs.stand_out).tolist()
+        (float(x[i]) + step, float(y[i]), str(shown.counts.obs_ids[i]))
+        for i in np.flatnonzero(runs.deviations.stand_out).tolist()
     )
     label = {"OBS_ID": "OBS_ID", "altitude": "altitude / deg", "azimuth": "azimuth / deg"}[state.x]
     titles = f"Runs, no free norm, {shown.which_energies}", label, "observed / predicted"
@@ -336,10 +338,9 @@ def _outline(field: FieldMap, where: int) -> Curve:
 
 
 def _distribution(shown: _Shown) -> Graph:
-    values, good = shown.counts.significances(shown.mask, shown.energies, shown.state.norm), shown.goodness
-    field = shown.field.significance[shown.field.enough]
-    edges, coarse = np.linspace(-_LIMIT, _LIMIT, 41), np.linspace(-_LIMIT, _LIMIT, 21)
-    bars, outline = (_density(np.clip(each, -_LIMIT, _LIMIT), at) for each, at in ((values, edges), (field, coarse)))
+    good, edges, coarse = shown.goodness, SIGNIFICANCES, SIGNIFICANCES[::2]
+    field = np.clip(shown.field.significance[shown.field.enough], -_LIMIT, _LIMIT)
+    bars, outline = _density(good.histogram, edges), _density(np.histogram(field, coarse)[0], coarse)
     line = np.linspace(-_LIMIT, _LIMIT, 101)
     of_map = f"{field.size} bins of the map"
     curves = (
@@ -354,9 +355,8 @@ def _distribution(shown: _Shown) -> Graph:
     return Graph(*titles, (series,), (-_LIMIT, _LIMIT), heights, curves=curves)
 
 
-def _density(values: Floats, edges: Floats) -> Floats:
-    number, _ = np.histogram(values, edges)
-    return number / (max(len(values), 1) * np.diff(edges))
+def _density(numbers: Ints, edges: Floats) -> Floats:
+    return numbers / (max(numbers.sum(), 1) * np.diff(edges))
 
 
 def _pointing_map(shown: _Shown) -> Graph:
@@ -382,10 +382,10 @@ def _pointing_map(shown: _Shown) -> Graph:
         )
         for i in range(len(x))
     )
-    colours = Colours("diverging", "log", *choose_limits(runs.ratio, "log", 100, 1.0), 1.0)
-    end = 1.13 * radius
+    colours = Colours("diverging", "linear", *choose_limits(runs.ratio, "linear", 100, 1.0), 1.0)
+    title, end = f"Pointings: observed / predicted, {shown.which_energies}", 1.13 * radius
     return Graph(
-        "Pointings: observed / predicted", X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts),
+        title, X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts),
         curves=tuple(grid), polygons=polygons, colours=colours, is_map=True,
     )  # fmt: skip
 
@@ -430,13 +430,13 @@ def _describe_runs(shown: _Shown) -> str:
     if not runs.known.any():
         return "Runs: none has enough predicted counts."
     floor = math.sqrt(float(np.mean(runs.error[runs.known] ** 2)))
-    scatter = f"scatter {runs.scatter:.3f} beyond the {floor:.3f} of counting statistics"
-    text = f"Runs, no free norm: median of observed / predicted {runs.median:.3f}, {scatter}; "
-    worst = [(i, sigma) for i, sigma in _worst(runs.sigmas) if runs.stand_out[i]]
-    found = worst or _worst(runs.sigmas)[:1]
+    scatter = f"scatter {runs.deviations.scatter:.3f} beyond the {floor:.3f} of counting statistics"
+    text = f"Runs, no free norm: median of observed / predicted {runs.deviations.median:.3f}, {scatter}; "
+    worst = [(i, sigma) for i, sigma in _worst(runs.deviations.sigmas) if runs.deviations.stand_out[i]]
+    found = worst or _worst(runs.deviations.sigmas)[:1]
     listed = [f"{shown.counts.obs_ids[i]} ({runs.ratio[i]:.3f} ± {runs.error[i]:.3f}, {_sigma(s)})" for i, s in found]
     if worst:
-        number = int(runs.stand_out.sum())
+        number = int(runs.deviations.stand_out.sum())
         return f"{text}{number} {'stands' if number == 1 else 'stand'} out: {', '.join(listed)}{', …' * (number > len(worst))}."
     chance = largest_by_chance(int(runs.known.sum()))
     return f"{text}none stands out; largest deviation: {listed[0]}; by chance {chance:.1f} σ."

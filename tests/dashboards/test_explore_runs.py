@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import asdict, replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from bgnb.dashboards import explore_runs
 from bgnb.dashboards.run_dashboard import RunDashboard
 from bgnb.plots.pointing_map import to_plane, to_sky
 from bgnb.plots.run_views import coordinates
-from bgnb.plots.sky_map import to_map, to_radec
-from tests.dashboards.acting import assert_same_as_fresh, tap
+from bgnb.plots.sky_map import to_map
+from tests.dashboards.acting import assert_same_as_fresh, drag, tap
 from tests.helpers.errors import raises
+from tests.helpers.sky_map import to_radec
 
 
 def curve(dashboard, name, panel="sky"):
@@ -255,6 +257,53 @@ def test_missing_scheme_and_column(runs, tmp_path):
     for name, value in (("y", "event rate"), ("x", "time"), ("colour_by", "counts"), ("y", "norm")):
         with raises("unknown-choice", name, value):
             few.update(**{name: value})
+
+
+def test_fields_of_any_kind(runs):
+    """Names ignore case, GROUP_IDs may be NumPy integers, and values of other kinds are refused; the state stays valid."""
+    dashboard = explore_runs(runs[0] / "in", "GADF", select="all", y="Livetime", x="obs_id")
+    assert (dashboard.y, dashboard.x) == ("livetime", "OBS_ID")
+    dashboard.update(y="EVENT rate", colour_by="Counts")
+    assert (dashboard.y, dashboard.colour_by) == ("event rate", "counts")
+    group_id = int(dashboard._runs.group_ids[0])
+    dashboard.group_id = np.int64(group_id)
+    assert type(dashboard.group_id) is int
+    assert json.loads(dashboard.json)["state"]["group_id"] == group_id
+    assert f"group_id = {group_id}\n" in dashboard.python
+    state = dashboard.state
+    for name in ("y", "x", "colour_by"):
+        for wrong in (["livetime"], np.array(["livetime", "OBS_ID"]), 3, None):
+            with raises("unknown-choice", name):
+                dashboard.update(**{name: wrong})
+    for wrong in (np.array([group_id, group_id]), [group_id], {}):
+        with raises("not-found", "group"):
+            dashboard.settle(replace(state, group_id=wrong, selected=()))
+    assert dashboard.state is state
+
+
+def test_empty_group_is_left(runs):
+    """A group without runs is left by a tap or a drag outside, or by selecting no runs, like other groups."""
+    dashboard = explore_runs(runs[0] / "in", "GADF", select="all")
+    centre = dashboard._runs.centre
+    outside = tuple(map(float, to_map(centre + 179.9, -89.0, centre)))
+    assert dashboard._runs.members(0) == ()
+    for group_id in (0, int(dashboard._runs.group_ids[0])):
+        for leave in (
+            lambda: tap(dashboard, "sky", *outside),
+            lambda: drag(dashboard, "sky", (outside[0], outside[0] + 0.1), (outside[1], outside[1] + 0.1)),
+            lambda: setattr(dashboard, "selected", ()),
+        ):
+            dashboard.group_id = group_id
+            assert dashboard.group_id == group_id
+            leave()
+            assert (dashboard.group_id, dashboard.selected) == (None, ())
+            assert dashboard._controls["group_id"].widget.label == "any"
+
+
+def test_docstring_names_rule_for_marks():
+    """The file named in the docstring states when a run stands out."""
+    (name,) = re.findall(r"stand out.*?``(docs/[a-z]+\.md)``", explore_runs.__doc__, re.DOTALL)
+    assert "**Runs that stand out**" in (Path(bgnb.__file__).parents[1] / name).read_text()
 
 
 def test_time_outside_groups_is_shown(runs):

@@ -9,6 +9,7 @@ from astropy import units as u
 import bgnb
 from bgnb import write_groups, write_model
 from bgnb.dashboards import explore_models
+from bgnb.plots.colours import LINES
 from bgnb.plots.pointing_map import to_plane
 from tests.dashboards.acting import assert_same_as_fresh, press, tap
 from tests.helpers.errors import raises
@@ -57,15 +58,23 @@ def test_graphs_of_all_groups(modelled):
     panels = dashboard.view.panels
     others = [group_id for group_id in models if group_id != chosen]
     names = [f"group {group_id}" for group_id in others]
-    assert [curve.name for curve in panels["spectrum"].curves] == names
+    line_of_chosen, *curves = panels["spectrum"].curves  # of each other group a measured and an extrapolated part
+    measured, extrapolated = curves[::2], curves[1::2]
+    assert line_of_chosen.name == ""
+    assert [curve.name for curve in measured] == names
+    assert {(curve.name, curve.dash) for curve in extrapolated} == {("", "dotted")}
     assert [curve.name for curve in panels["profile"].curves] == names
     assert [curve.name for curve in panels["strips"].curves] == [name for name in names for _ in range(2)]
-    assert len({curve.colour for curve in panels["spectrum"].curves}) == len(others)
+    assert len({curve.colour for curve in measured}) == (len(others) if len(others) <= 5 else 1)
+    assert LINES[0] not in {curve.colour for curve in measured}
     for number, group_id in enumerate(others):
         model = models[group_id]
         line = bgnb.spectrum(model, 1.6 * u.deg, -3 * u.deg)
-        np.testing.assert_allclose(panels["spectrum"].curves[number].x, model.axes.energy_centers.value)
-        np.testing.assert_allclose(panels["spectrum"].curves[number].y, line.rate)
+        np.testing.assert_allclose(measured[number].x, model.axes.energy_centers.value)
+        np.testing.assert_allclose(measured[number].y, np.where(model.extrapolated, np.nan, line.rate))
+        shown = np.isfinite(extrapolated[number].y)
+        assert shown[model.extrapolated].all()
+        np.testing.assert_allclose(extrapolated[number].y[shown], line.rate[shown])
         (plane, _), solid = mean_plane(model, first, last), model.axes.solid_angle.value
         x, y = model.axes.detx_centers.value, model.axes.dety_centers.value
         ring = np.floor(np.hypot(x, y[:, None]) / 0.5).astype(int)
@@ -81,9 +90,9 @@ def test_graphs_of_all_groups(modelled):
         np.testing.assert_allclose(along_y.x, y)
         np.testing.assert_allclose(along_y.y, plane[:, ix])
         assert (along_x.dash, along_y.dash) == ("solid", "dashed")
-        assert panels["spectrum"].curves[number].colour == along_x.colour == panels["profile"].curves[number].colour
+        assert measured[number].colour == along_x.colour == panels["profile"].curves[number].colour
     line = bgnb.spectrum(models[chosen], 1.6 * u.deg, -3 * u.deg)
-    assert panels["spectrum"].series[1].name == f"group {chosen}, γ = {line.index:.2f}"
+    assert panels["spectrum"].series[1].name == f"group {chosen}"
     assert ", ".join(map(str, others)) in dashboard.view.summary
     # Without others there are none of these curves.
     dashboard.others = ()
@@ -126,12 +135,17 @@ def test_rate_against_zenith_angle(modelled, region):
         assert (rate, high - rate, rate - low) == pytest.approx((mean, error, error))
         assert graph.x_range[0] < zenith < graph.x_range[1]
         assert graph.y_range[0] <= rate < graph.y_range[1]
-    (curve,) = graph.curves
+    curve, opposite = graph.curves
+    azimuth = rows[chosen]["az_mean_deg"]
+    assert [each.name for each in graph.curves] == [f"spline, azimuth {at % 360:.0f}°" for at in (azimuth, azimuth + 180)]
     spline = bgnb.read_spline(folder / "bg_spline.fits.gz")
     assert (90 - curve.x[0], 90 - curve.x[-1]) == pytest.approx(spline.altitude_range[::-1])
     widths = np.diff(energy)[first:last]
-    for zenith, rate in zip(curve.x, curve.y, strict=True):
-        cube = spline.rate_at(90 - zenith, rows[chosen]["az_mean_deg"]).quantity.value[first:last]
+    for at, zenith, rate in [
+        *((azimuth, *pair) for pair in zip(curve.x, curve.y, strict=True)),
+        *((azimuth + 180, *pair) for pair in zip(opposite.x, opposite.y, strict=True)),
+    ]:
+        cube = spline.rate_at(90 - zenith, at).quantity.value[first:last]
         assert rate == pytest.approx((np.average(cube, axis=0, weights=widths) * weights).sum(), rel=1e-5)
     # The models of the groups are parts of the spline.
     assert np.interp(points[chosen][0], curve.x, curve.y) == pytest.approx(points[chosen][1], rel=0.02)
@@ -214,7 +228,7 @@ def test_controls_of_other_groups(modelled):
     one, two, *_ = models
     for text, others in ((f"{two}, {one} {two}", (one, two)), ("All", tuple(models)), ("", ()), (str(two), (two,))):
         box.value = text
-        assert (dashboard.others, box.value) == (others, " ".join(map(str, others)))
+        assert (dashboard.others, box.value) == (others, " ".join(str(each) for each in others if each != dashboard.group_id))
     press(dashboard, "all groups")
     assert dashboard.others == tuple(models)
     press(dashboard, "only one group")

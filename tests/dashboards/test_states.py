@@ -56,7 +56,6 @@ def test_changes_of_models_reset_fields(models, changed, set_before, reset):
     ("changed", "set_before", "reset"),
     [
         ({"show": "pull"}, {"span": 0.5}, {"span": None}),
-        ({"stretch": "log"}, {"span": 0.5}, {"span": None}),
         ({"percentile": 90}, {"span": 0.5, **BY_HAND}, {"span": None, "low": None, "high": None}),
         ({"limits": "all energies"}, {"span": 0.5, **BY_HAND}, {"low": None, "high": None}),
         ({"position": (1.0, 0.5)}, {"region": "circle(0, 0, 1)"}, {"region": ""}),

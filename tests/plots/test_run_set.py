@@ -1,4 +1,4 @@
-"""Runs as dashboards show them: outliers, and times."""
+"""Runs as dashboards show them: times."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from astropy.time import Time
 
 from bgnb import ObservationGroups
 from bgnb.observations.run_selection import Selection, read_catalog
-from bgnb.plots.run_set import RunSet, find_outliers
+from bgnb.plots.run_set import RunSet
 
 
 def run_set(**columns):
@@ -18,38 +18,6 @@ def run_set(**columns):
     )
     selection = Selection(tuple(table["OBS_ID"].tolist()), {})
     return RunSet(origin="runs", table=table, selection=selection, groups=ObservationGroups(), catalog=read_catalog())
-
-
-def test_outliers_are_far_from_median():
-    """Values beyond 3.5 standard deviations are outliers, whatever their direction."""
-    rng = np.random.default_rng(5)
-    values = rng.normal(10, 2, 2001)
-    values[:4] = 10 + 2 * np.array([4.2, -4.2, 3.0, -3.0])
-    found = find_outliers(values, np.full(len(values), np.nan))
-    assert found[:4].tolist() == [True, True, False, False]
-    assert found[4:].sum() < 5
-    values[4] = np.nan
-    assert not find_outliers(values, np.full(len(values), np.nan))[4]
-
-
-def test_errors_of_outliers_count():
-    """A value with a large error is no outlier; constant values with errors have no scatter beyond these."""
-    rng = np.random.default_rng(6)
-    errors = np.full(1000, 0.5)
-    errors[0] = errors[1] = 5.0
-    values = 20 + errors * rng.standard_normal(1000)
-    values[:3] = 30.0, 45.0, 22.6
-    found = find_outliers(values, errors)
-    assert found[:3].tolist() == [False, True, True]
-    assert found[3:].sum() < 5
-
-
-def test_outliers_need_five_values():
-    """There are no outliers among four values; equal values differ by rounding only."""
-    none = np.full(6, np.nan)
-    values = np.array([1.0, 1, 1, 1 + 1e-12, 9, np.nan])
-    assert find_outliers(values, none).tolist() == [False, False, False, False, True, False]
-    assert not find_outliers(values[1:], none[1:]).any()
 
 
 @pytest.mark.parametrize("missing", ["TSTART", "MJDREFI", "DATE-OBS", ""])
@@ -80,3 +48,27 @@ def test_short_times_and_bad_dates():
     np.testing.assert_allclose(values, [2.5, 0.25, np.nan])
     assert runs.details["start"][2] == "–"
     assert "time" not in run_set(**{"DATE-OBS": ["soon"]}).abscissae
+
+
+def test_time_zones_and_missing_tstart():
+    """Dates may state a time zone; runs without TSTART have the date."""
+    dates = ["2010-01-03T12:00:00Z", "2010-01-03T13:00:00+01:00", "2010-01-03T12:00:00", "0001-01-01T00:00:00+23:00"]
+    middle = Time("2010-01-03T12:00:00").mjd
+    runs = run_set(**{"DATE-OBS": dates, "TSTART": [np.nan, np.nan, 0.0, np.nan]})
+    np.testing.assert_allclose(runs.start[:3], middle)
+    runs.table.meta = {"MJDREFI": 51910}
+    del runs.__dict__["start"]
+    np.testing.assert_allclose(runs.start[:3], [middle, middle, 51910])
+
+
+@pytest.mark.parametrize("mjd", [4e6, -1e7, 1e12, np.inf, np.nan])
+def test_dates_that_cannot_be_written(mjd):
+    """A start outside the years 1 to 9999 has no date; those of other runs are shown."""
+    runs = run_set(TSTART=[(mjd - 51910) * 86400, 0.0])
+    runs.table.meta = {"MJDREFI": 51910}
+    assert runs.details["start"] == ["–", "2001-01-01 00:00"]
+    assert len(runs.abscissae["OBS_ID"][1]) == 2
+    alone = run_set(TSTART=[(mjd - 51910) * 86400])
+    alone.table.meta = {"MJDREFI": 51910}
+    assert alone.details["start"] == ["–"]
+    assert "OBS_ID" in alone.abscissae

@@ -1,5 +1,6 @@
 """Sums of observed and predicted counts: equal to those of `Validation`, and right for any runs and energies."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from astropy import units as u
 from scipy import stats
 
 from bgnb import CubeAxes, Grid, Validation
-from bgnb.validation.compared_counts import MIN_MAP, ComparedCounts, RunRatios, largest_by_chance
+from bgnb.validation.compared_counts import MIN_MAP, SIGNIFICANCES, ComparedCounts, RunRatios, largest_by_chance
 from tests.helpers.validations import GRID, simulated_validation
 
 ALL = slice(0, 3)
@@ -80,8 +81,8 @@ def test_goodness_agrees_with_fit(counts, validation, norm):
     assert goodness.ratio == pytest.approx(fit.ratio, rel=1e-12)
     assert goodness.ratio_error == pytest.approx(fit.ratio_error, rel=1e-12)
     assert (goodness.mean, goodness.width) == pytest.approx(fit.mean_width("cube of each run"), rel=1e-9)
-    significances = counts.significances(everything(counts), ALL, norm)
-    np.testing.assert_array_equal(np.sort(significances), np.sort(fit.significance["cube of each run"]))
+    inside, _ = np.histogram(fit.significance["cube of each run"], [-np.inf, *SIGNIFICANCES[1:-1], np.inf])
+    np.testing.assert_array_equal(goodness.histogram, inside)
     sigmas, ratios, errors = counts.run_deviances(everything(counts), ALL, norm)
     for i, obs_id in enumerate(counts.obs_ids.tolist()):
         if norm == "free" and obs_id == 170:  # without counts
@@ -90,6 +91,37 @@ def test_goodness_agrees_with_fit(counts, validation, norm):
         fit = validation.fit(norm == "free", obs_id)
         assert (ratios[i], errors[i]) == pytest.approx((fit.ratio, fit.ratio_error), rel=1e-12)
         assert sigmas[i] == pytest.approx((fit.deviance - fit.expected) / fit.error, rel=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["free", "fixed"])
+def test_histograms_of_some_energies(counts, validation, norm):
+    """Significances are counted by run and energy: those of all add up, bins without a prediction have none."""
+    fit = validation.fit(norm == "free")
+    parts = [counts.goodness(counts.obs_ids == obs_id, slice(i, i + 1), norm) for obs_id in counts.obs_ids for i in range(3)]
+    possible = [run.possible[i].sum() * (norm == "fixed" or run.n_counts > 0) for run in validation.runs for i in range(3)]
+    assert [part.n_bins for part in parts] == [part.histogram.sum() for part in parts] == possible
+    stops = np.cumsum(possible)
+    for part, start, stop in zip(parts, stops - possible, stops, strict=True):
+        values = fit.significance["cube of each run"][start:stop]
+        inside, _ = np.histogram(values, [-np.inf, *SIGNIFICANCES[1:-1], np.inf])
+        np.testing.assert_array_equal(part.histogram, inside)
+        expected = (values.mean(), values.std(ddof=1)) if stop > start else (np.nan, np.nan)
+        assert (part.mean, part.width) == pytest.approx(expected, rel=1e-9, nan_ok=True)
+
+
+def test_memory_is_less_than_one_cube():
+    """Sums of many runs need less memory than the observed counts themselves."""
+    validation = simulated_validation(n_runs=60, grid=Grid.regular(n_energy=3, pixel="0.1 deg", offset_max="2 deg"))
+    tracemalloc.start()
+    try:
+        counts = ComparedCounts(validation)
+        for norm in ("free", "fixed"):
+            counts.goodness(everything(counts), ALL, norm)
+        counts.field_map(everything(counts), ALL, "free")
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < 0.2 * sum(run.counts.nbytes for run in validation.runs)
 
 
 def test_runs_agree_with_table(counts, validation):
@@ -157,8 +189,8 @@ def test_scatter_agrees_with_scipy():
     """With many counts, the scatter is the normalized median absolute deviation of SciPy."""
     ratio = np.random.default_rng(1).normal(1.1, 0.1, 41)
     runs = RunRatios(counts=ratio * 1e9, expected=np.full(41, 1e9))
-    assert runs.scatter == pytest.approx(stats.median_abs_deviation(ratio, scale="normal"), rel=1e-4)
-    assert runs.median == pytest.approx(np.median(ratio))
+    assert runs.deviations.scatter == pytest.approx(stats.median_abs_deviation(ratio, scale="normal"), rel=1e-4)
+    assert runs.deviations.median == pytest.approx(np.median(ratio))
 
 
 def test_counting_statistics_is_no_scatter():
@@ -166,9 +198,9 @@ def test_counting_statistics_is_no_scatter():
     rng = np.random.default_rng(5)
     expected = rng.uniform(20, 4000, 2000)
     runs = RunRatios(counts=rng.poisson(1.02 * expected).astype(float), expected=expected)
-    assert runs.scatter < 0.02
-    assert runs.sigmas.std() == pytest.approx(1, abs=0.1)
-    assert runs.stand_out.sum() <= 5
+    assert runs.deviations.scatter < 0.02
+    assert runs.deviations.sigmas.std() == pytest.approx(1, abs=0.1)
+    assert runs.deviations.stand_out.sum() <= 5
 
 
 def test_deviating_run_stands_out():
@@ -178,22 +210,22 @@ def test_deviating_run_stands_out():
         return true * (1.6 if number == 3 else 0.9 + 0.02 * (number % 5))
 
     runs = ComparedCounts(simulated_validation(20.0, change=change)).runs(ALL)
-    assert np.flatnonzero(runs.stand_out).tolist() == [3]
-    assert runs.sigmas[3] > 5
+    assert np.flatnonzero(runs.deviations.stand_out).tolist() == [3]
+    assert runs.deviations.sigmas[3] > 5
     short = RunRatios(counts=np.append(runs.counts, 5), expected=np.append(runs.expected, 3))
-    assert not short.stand_out[-1]  # ratio 1.67, but only 3 predicted counts
+    assert not short.deviations.stand_out[-1]  # ratio 1.67, but only 3 predicted counts
     few = RunRatios(counts=runs.counts[:4], expected=runs.expected[:4])
-    assert few.sigmas[3] > 5
-    assert not few.stand_out.any()
+    assert few.deviations.sigmas[3] > 5
+    assert not few.deviations.stand_out.any()
 
 
 def test_runs_without_prediction_are_unknown():
     """Runs with less than one predicted count have no ratio; a sum without any has no scatter."""
     runs = RunRatios(counts=np.array([3.0, 0, 100]), expected=np.array([0.5, 0, 90.0]))
     assert runs.known.tolist() == [False, False, True]
-    assert runs.stand_out.tolist() == [False] * 3
+    assert runs.deviations.stand_out.tolist() == [False] * 3
     none = RunRatios(counts=np.zeros(2), expected=np.zeros(2))
-    assert np.isnan([none.median, none.scatter, *none.sigmas]).all()
+    assert np.isnan([none.deviations.median, none.deviations.scatter, *none.deviations.sigmas]).all()
 
 
 @pytest.mark.parametrize("number", [1, 8, 80, 13360])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgnb import Validation
+from bgnb.plots.colours import N_COLOURS, NO_VALUE
 from bgnb.plots.pointing_map import to_sky
 from bgnb.validation.compared_counts import ComparedCounts
 from bgnb.validation.validation_views import (
@@ -87,6 +88,20 @@ def test_selected_beside_all():
     assert [sum(map(int, series.details["observed"])) for series in view.panels["offset"].series] == counts
     assert [polygon.details["OBS_ID"] for polygon in view.panels["pointings"].polygons if polygon.marked] == ["130", "150"]
     assert view.panels["runs"].series[2].x.tolist() == [130, 150]
+
+
+def test_pointings_show_runs_without_counts():
+    """A run without observed counts has the colour of the largest deficit, not that of an unknown ratio."""
+    validation = simulated_validation()
+    runs = list(validation.runs)
+    runs[4] = replace(runs[4], counts=np.zeros_like(runs[4].counts))
+    counts = ComparedCounts(Validation(GRID, tuple(runs)))
+    state = complete_state(counts, ValidationState(energy=(EDGES[0], EDGES[2])))
+    panel = validation_view(counts, state).panels["pointings"]
+    codes = panel.colours.codes([polygon.value for polygon in panel.polygons])
+    assert (codes[4], NO_VALUE not in codes, codes.argmin()) == (0, True, 4)
+    assert panel.colours.codes(1.0) == (N_COLOURS - 1) / 2
+    assert panel.title == f"Pointings: observed / predicted, {EDGES[0]:.3g} to {EDGES[2]:.3g} TeV"
 
 
 def test_run_axis_and_marks():
