@@ -143,7 +143,10 @@ class Film:
             title = self.figures.bokeh(panel, "model.title.text")
             self.figures.wait_for_bokeh(panel, f"model.title.text !== {title!r}")
             self.shoot(time, settled=False)
-        self.press("button", "pause")
+        self.move_to("button", "pause")
+        self._controls.get_by_role("button", name="pause").click()
+        self._controls.get_by_role("button", name=button).wait_for()
+        self.shoot(STEP)
 
     def save(self, path: Path) -> None:
         """Write the frames as GIF, with the same colours in all: those of the images, and the most frequent others."""
