@@ -197,7 +197,8 @@ class CubeDashboard(Dashboard):
             "next": button("›", lambda: self.attempt(self.step), "next energy"),
             "play": Control(widget=PlayButton(self.step, "play through the energies")),
             "energies": Control(
-                widget=widgets.HTML(), show=lambda _: {"value": f"<b>{energy_label(self.axes, *self._edges())}</b>"}
+                widget=widgets.HTML(layout={"min_width": "150px"}),  # so that the buttons stay where they are while playing
+                show=lambda _: {"value": f"<b>{energy_label(self.axes, *self._edges())}</b>"},
             ),
             "first_energy": edge(0, "from / TeV"),
             "last_energy": edge(1, "to / TeV"),

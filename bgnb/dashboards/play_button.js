@@ -24,9 +24,9 @@ function initialize({ model }) {
 function render({ model, el }) {
   const button = document.createElement("button")
   button.className = "jupyter-button widget-button"
-  button.style.width = "max-content"
+  Object.assign(button.style, { width: "max-content", minWidth: "44px" }) // as wide while playing
   const show = () => {
-    button.textContent = model.get("playing") ? "⏸" : model.get("label")
+    button.textContent = model.get("playing") ? "❚❚" : model.get("label")
     button.setAttribute("aria-label", model.get("playing") ? "pause" : model.get("action"))
   }
   button.addEventListener("click", () => {

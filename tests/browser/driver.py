@@ -259,7 +259,7 @@ class Figures:
             """
             const [name, x, y] = given
             const view = viewOf(name)
-            view.el.scrollIntoView({ block: "center", behavior: "instant" })
+            view.el.scrollIntoView({ block: "nearest", behavior: "instant" })
             const box = view.el.getBoundingClientRect()
             return [box.x + view.frame.x_scale.compute(x), box.y + view.frame.y_scale.compute(y)]
             """,

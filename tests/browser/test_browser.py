@@ -19,9 +19,14 @@ NOTEBOOKS = notebook_directory()
 SIGNATURES = {"PNG": b"\x89PNG", "PDF": b"%PDF", "SVG": b"<?xml", "HTML": b"<!DOCTYPE html>", "CSV": b"# ", "JSON": b"{"}
 CONTROL = r"\s*- '?(button|checkbox|combobox|img|slider|spinbutton|textbox)\b"
 VALIDATION = "validation = dashboards.explore_validation(bgnb.validate('models', 'in', 'GADF'))\nvalidation"
+RUNS_VALIDATED = """
+from bgnb.validation.validation_views import run_positions
+x, y = run_positions(validation._counts, validation.state, "runs")
+print([validation._counts.obs_ids.tolist(), x.tolist(), y.tolist()])
+"""
 #: A figure of each dashboard, and widths of windows.
 SHOWN = {"models": "image", "runs": "values", "comparison": "compared", "validation": "runs"}
-WIDTHS = (1280, 1024, 1600, 2560)
+WIDTHS = (1024, 1600, 2560, 1280)
 
 pytestmark = pytest.mark.slow
 
@@ -160,12 +165,11 @@ def test_layout_at_all_widths(kind, request):
         return min(width, height) > 100 and min(abs(width - height * across / up), abs(height - width * up / across)) <= 2
 
     for width in WIDTHS:
-        page.page.set_viewport_size({"width": width, "height": width * 5 // 8})
+        page.page.set_viewport_size({"width": width, "height": 800})
         until(lambda: not find_distorted(), f"equal scales at {width}: {find_distorted()}")
         open_drawer(figures)
         until(lambda: not find_distorted(), f"equal scales at {width} with the drawer: {find_distorted()}")
         figures.controls.get_by_role("button", name="more").click()
-    page.page.set_viewport_size({"width": 1280, "height": 800})
     figures.controls.evaluate("(dashboard) => dashboard.scrollIntoView({ block: 'start', behavior: 'instant' })")
     visible = figures.controls.locator("xpath=ancestor::*[contains(@class, 'jp-WindowedPanel-outer')]").bounding_box()
 
@@ -335,7 +339,7 @@ def test_contours_and_blink(comparison):
 
 def test_comparison_dashboard_in_lab(comparison):
     """Menus and taps change the comparison."""
-    page, figures = comparison
+    _, figures = comparison
     before = {name: figures.pixels(name) for name in ("first", "second", "compared", "pulls")}
     show = figures.controls.get_by_label("show", exact=True)
     show.select_option("difference")
@@ -403,8 +407,7 @@ def test_validation_of_tapped_run(validation):
     """A tap on a run shows its deviations in all plots, and a tap in an energy bin those at these energies."""
     page, figures = validation
     before = {name: figures.pixels(name) for name in ("runs", "energy", "offset", "field", "pointings")}
-    code = VALIDATED
-    obs_ids, x, y = json.loads(page.python(code + "print([validation._counts.obs_ids.tolist(), x.tolist(), y.tolist()])"))
+    obs_ids, x, y = json.loads(page.python(RUNS_VALIDATED))
     figures.tap("runs", x[4], y[4])
     wait_for_status(figures, f"run {obs_ids[4]}")
     open_drawer(figures)
