@@ -165,7 +165,7 @@ class CubeDashboard(Dashboard):
 
     def _energy_controls(self) -> dict[str, Control]:
         slider = widgets.IntRangeSlider(description="energy", readout=False, style={"description_width": "initial"})
-        slider.layout.width, slider.layout.flex, slider.layout.min_width = "auto", "1 1 160px", "140px"
+        slider.layout.width, slider.layout.flex, slider.layout.min_width = "auto", "1 1 120px", "120px"
         slider.add_class("bgnb-energy")
 
         def edge(end: int, label: str) -> Control:
