@@ -125,7 +125,8 @@ class ModelDirectory:
             If there is no such group.
         """
         if group_id is None:
-            return max(self.group_ids, key=lambda group: self.group_rows.get(group, {}).get("counts", 0.0))
+            rows = self.group_rows
+            return max(self.group_ids, key=lambda group: rows.get(group, {}).get("counts", 0.0))
         return checked_group(group_id, self.group_ids, f"{self.path}: has no model of group")
 
     def read_all(self) -> ModelSet:
@@ -160,7 +161,7 @@ class ModelDirectory:
         except (BgnbError, KeyError, TypeError):
             return ()
 
-    @cached_property
+    @property
     def group_rows(self) -> dict[int, dict[str, float]]:
         """Counts, livetime and mean pointing of groups, by GROUP_ID, as far as there is a report that states them."""
         rows: dict[int, dict[str, float]] = {}
