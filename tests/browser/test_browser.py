@@ -215,7 +215,7 @@ def test_groups_tapped_in_map(models):
     figures.wait_for_other_pixels("spectrum", one)
 
     figures.controls.get_by_role("button", name="only one group").click()
-    figures.wait_for_bokeh("spectrum-curves", "model.data.name[0] === ''")
+    figures.wait_for_bokeh("spectrum-curves", "model.data.name.length === 0")
     figures.controls.get_by_role("button", name="more").click()
     for name in graphs:
         figures.wait_for_pixels(name, before[name])
@@ -269,9 +269,11 @@ print(*np.tensordot(width, model.rate.quantity.value[{at}:6], 1).ravel() / width
     box.fill(str(edges[2] * 1.01))
     box.press("Enter")
     wait_for_edges(2, 6)
-    box.fill("-1")
+    box = figures.controls.get_by_label("region", exact=True)
+    box.fill("circle(1, 1)")
     box.press("Enter")
-    wait_for_alert(figures, "energy must be positive")
+    wait_for_alert(figures, "circle(1, 1)")
+    expect(box).to_have_value("")
     wait_for_edges(2, 6)
 
 
@@ -295,7 +297,7 @@ def test_regions_drawn_in_image(models):
         assert numbers == pytest.approx([-0.5, 0.25, *sizes], abs=0.08)
         expect(figures.controls.get_by_label("region", exact=True)).to_have_value(region)
         wait_for_status(figures, region)
-        outline = [np.array(figures.bokeh("image-curves", f"[...model.data.{axis}s[0]]"), dtype=float) for axis in "xy"]
+        outline = [np.array(figures.bokeh("image-lines", f"[...model.data.{axis}s[0]]"), dtype=float) for axis in "xy"]
         half = numbers[2] / 2 if shape == "box" else numbers[-1]
         assert np.nanmin(outline[0]) == pytest.approx(numbers[0] - half, abs=0.01)
         assert np.nanmax(outline[0]) == pytest.approx(numbers[0] + half, abs=0.01)
@@ -317,11 +319,11 @@ def test_contours_and_blink(comparison):
     contours = figures.controls.get_by_label("contours of the other model")
     contours.check()
     for name in images:
-        figures.wait_for_bokeh(f"{name}-curves", "model.data.xs.length > 3")
+        figures.wait_for_bokeh(f"{name}-lines", "model.data.xs.length > 3")
         figures.wait_for_other_pixels(name, before[name])
     contours.uncheck()
     for name in images:
-        figures.wait_for_bokeh(f"{name}-curves", "model.data.xs.length === 1")
+        figures.wait_for_bokeh(f"{name}-lines", "model.data.xs.length === 1")
         figures.wait_for_pixels(name, before[name])
 
     figures.controls.get_by_role("button", name="blink").click()
@@ -504,8 +506,8 @@ def test_state_pasted_elsewhere(models):
     figures.tap("image", 2.2, -1.1)
     wait_for_title(figures, "spectrum", "DETX 2.")
     state = figures.controls.get_by_label("state", exact=True)
+    expect(state).to_have_value(page.python("print(models.json)"))  # the text follows the figures
     saved, title = state.input_value(), figures.bokeh("spectrum", "model.title.text")
-    assert saved == page.python("print(models.json)")
     figures.controls.get_by_role("button", name="more").click()
     wanted = {name: figures.pixels(name) for name in ("image", "spectrum", "groups")}
 
@@ -514,7 +516,7 @@ def test_state_pasted_elsewhere(models):
     until(lambda: page.python("print(models is old)") == "False", "another dashboard")
     expect(page.page.locator(".bgnb-models")).to_have_count(1)
     expect(state).to_have_value(first)
-    figures.wait_for_bokeh("spectrum-curves", "model.data.name.length === 1")
+    figures.wait_for_bokeh("spectrum-curves", "model.data.name.length === 0")
     open_drawer(figures)
     state.fill(saved.replace("explore_models", "explore_runs"))
     state.press("Enter")
