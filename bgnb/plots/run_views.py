@@ -14,13 +14,13 @@ from bgnb._util.arrays import Bools, Floats
 from bgnb._util.checks import checked_choice
 from bgnb._util.outliers import Deviations
 from bgnb.plots import sky_map
-from bgnb.plots.colours import GREY, LINES, SELECTED
+from bgnb.plots.colours import LINES, SELECTED
 from bgnb.plots.labels import format_count, format_number
 from bgnb.plots.pointing_map import pointing_map, to_plane
 from bgnb.plots.run_set import ABSCISSAE, QUANTITIES, SOURCES, RunSet
 from bgnb.plots.view import Curve, Graph, Panel, Range, Series, Style, View, axis_range, histogram
 
-_KEPT, _SKIPPED, _STANDS_OUT, _ALARM = LINES[0], "#999999", LINES[1], LINES[4]
+_KEPT, _SKIPPED, _STANDS_OUT, _ALARM, _LIMIT = LINES[0], "#999999", LINES[1], LINES[4], "#888888"
 #: Values that give groups their colours: label and unit.
 COLOURED = {
     "livetime": ("Livetime of the kept runs", "h"),
@@ -158,7 +158,7 @@ def _describe_marked(runs: RunSet, state: RunsState, selected: Bools) -> list[st
     alarms = [f"{obs_id} ({', '.join(runs.alarms[obs_id])})" for obs_id in runs.obs_ids[runs.with_alarm].tolist()]
     if alarms:
         lines.append(f"Alarms of the checks: {format_count(len(alarms), 'run')}: {_listed(alarms)}.")
-    low, high = axis_range(*_ends(runs, state, selected))
+    low, high = _value_range(runs, state, selected)
     if beyond := int(np.count_nonzero((values < low) | (values > high))):
         lines.append(f"The axis of the {state.y} does not contain {format_count(beyond, 'skipped run')}.")
     return lines
@@ -174,15 +174,19 @@ def describe_scatter(found: Deviations) -> str:
     return f"scatter {texts[0]}, so that only deviations of more than about {texts[1]} stand out"
 
 
+def shown_limits(found: Deviations) -> Floats:
+    """Return the positive limits beyond which a value stands out; none without enough values."""
+    return np.array([limit for limit in found.limits if found.enough and limit > 0])
+
+
 def limit_curves(found: Deviations, x_range: Range) -> tuple[Curve, ...]:
     """Draw the median of values, and the limits beyond which one stands out if there are enough values."""
     x = np.array(x_range)
     if not np.isfinite(found.median):
         return ()
-    limits = found.limits if found.enough else ()
     return (
-        Curve(x=x, y=np.full(2, found.median), colour=GREY, name="median", dash="dashed"),
-        *(Curve(x=x, y=np.full(2, limit), colour=GREY, name="3.5 σ limits", dash="dotted") for limit in limits),
+        Curve(x=x, y=np.full(2, found.median), colour=_LIMIT, name="median", dash="dashed"),
+        *(Curve(x=x, y=np.full(2, limit), colour=_LIMIT, name="3.5 σ", dash="dotted") for limit in shown_limits(found)),
     )
 
 
@@ -191,13 +195,13 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_MAX_NAMED])}{more}"
 
 
-def _ends(runs: RunSet, state: RunsState, selected: Bools) -> tuple[Floats, Floats]:
-    """Return the ends of the errors of the kept and the selected runs, from which the axis of a quantity is chosen."""
+def _value_range(runs: RunSet, state: RunsState, selected: Bools) -> Range:
+    """Choose the ends of the axis of a quantity from the kept and the selected runs, and the limits of standing out."""
     values, errors = runs.quantities[state.y]
     shown = (runs.kept | selected) & np.isfinite(values)
     shown = shown if shown.any() else np.isfinite(values)
     span = np.nan_to_num(errors)
-    return (values - span)[shown], (values + span)[shown]
+    return axis_range((values - span)[shown], (values + span)[shown], shown_limits(runs.deviations(state.y)))
 
 
 def _points(
@@ -265,7 +269,7 @@ def _values_graph(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
     found = runs.deviations(state.y)
     far, alarm = found.stand_out, runs.with_alarm
     sets = [
-        ("", ~runs.kept, _SKIPPED), ("", runs.kept & ~far & ~alarm, _KEPT), ("stands out", far & ~alarm, _STANDS_OUT),
+        ("", ~runs.kept, _SKIPPED), ("", runs.kept & ~far & ~alarm, _KEPT), ("outlier", far & ~alarm, _STANDS_OUT),
         ("alarm", alarm, _ALARM), ("", selected, SELECTED),
     ]  # fmt: skip
     reasons = {
@@ -276,7 +280,7 @@ def _values_graph(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
         reasons["alarms"] = [", ".join(runs.alarms.get(i, ())) for i in runs.obs_ids.tolist()]
     points = _points(runs, "values", state, sets, reasons, errors)
     x_range = axis_range(x[np.isfinite(values)])
-    y_range, curves = axis_range(*_ends(runs, state, selected)), limit_curves(found, x_range)
+    y_range, curves = _value_range(runs, state, selected), limit_curves(found, x_range)
     named = np.flatnonzero((far | alarm) & np.isfinite(x) & np.isfinite(values)).tolist()
     texts = _place_names([(float(x[row]), float(values[row]), str(runs.obs_ids[row])) for row in named], x_range, y_range)
     title = f"{state.y.capitalize()} against {state.x}"
