@@ -265,7 +265,8 @@ class CubeDashboard(Dashboard):
 
 def _shorten(label: str) -> str:
     """Shorten the label of a group for the menu."""
-    return label.replace("altitude", "alt").replace("azimuth", "az").replace(" to ", "–").replace("-", "−")
+    short = label.replace("altitude", "alt").replace("azimuth", "az")
+    return short.replace("-", "−") if "-" in short else short.replace(" to ", "–")
 
 
 def _beyond(limit: float, other: float, side: int, stretch: str) -> float:
