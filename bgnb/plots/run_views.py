@@ -33,6 +33,8 @@ MAPS = ("sky", "groups", "values")
 HISTOGRAMS = {"zenith": "zenith angle", "muoneff": "muon efficiency"}
 # Minimum height of the axis of a histogram, so that its ticks are whole numbers.
 _MIN_HEIGHT = 4.0
+# Quantities without a unit.
+_RATIOS = ("norm", "live fraction")
 # Maximum number of runs that are named.
 _MAX_NAMED = 8
 
@@ -148,7 +150,7 @@ def _describe_selection(runs: RunSet, state: RunsState, selected: Bools) -> str:
 def _describe_marked(runs: RunSet, state: RunsState, selected: Bools) -> list[str]:
     """Describe the quantity, the runs that stand out or give an alarm, and those that its axis does not show."""
     found, values = runs.deviations(state.y), runs.quantities[state.y][0]
-    unit = QUANTITIES[state.y].partition(" / ")[2]
+    unit = "" if state.y in _RATIOS else QUANTITIES[state.y].partition(" / ")[2]
     name = f"{state.y.capitalize()}{' (all events, not corrected for zenith angle)' * (state.y == 'event rate')}"
     middle = f"median {format_number(found.median)} {unit}".rstrip() if np.isfinite(found.median) else "not known"
     wide = f", {describe_scatter(found)}" if found.enough else ""

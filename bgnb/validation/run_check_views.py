@@ -77,7 +77,7 @@ def selection_panels(runs: Mapping[int, RunResult], selected: Sequence[int]) -> 
     total = np.where(known, np.nansum(maps, axis=0) / np.sqrt(np.maximum(known, 1)), np.nan)
     combined = Map(edges=first.field.edges, significance=total, marked=np.zeros_like(first.field.marked))
     which = f"{len(results)} runs" if selected else f"All {len(results)} runs"
-    return {"field": _field_image(f"{which} combined: residual map", combined), "time": time}
+    return {"field": _field_image(f"{which}: combined residuals", combined), "time": time}
 
 
 def _field_image(title: str, values: Map) -> Image:

@@ -46,3 +46,13 @@ def test_outliers_among_zeros():
     none = deviations(values[5:], np.zeros(2))
     assert np.isnan([none.median, none.scatter, *none.sigmas]).all()
     assert not none.stand_out.any()
+
+
+def test_limits_agree_with_marks():
+    """With equal errors, the values that stand out are those beyond the limits."""
+    rng = np.random.default_rng(7)
+    values, errors = rng.standard_t(3, 500) + 8, np.full(500, 0.7)
+    found = deviations(values, errors)
+    low, high = found.limits
+    assert found.stand_out.any()
+    np.testing.assert_array_equal(found.stand_out, (values < low) | (values > high))

@@ -13,6 +13,7 @@ from astropy.coordinates import SkyCoord
 import bgnb
 from bgnb.dashboards import explore_runs
 from bgnb.dashboards.run_dashboard import RunDashboard
+from bgnb.observations.run_selection import Reason, Selection
 from bgnb.plots.pointing_map import to_plane, to_sky
 from bgnb.plots.run_views import coordinates
 from bgnb.plots.sky_map import to_map
@@ -393,6 +394,25 @@ def test_runs_that_stand_out(runs):
     assert "no run stands out" in dashboard.view.summary
 
 
+def test_axis_ignores_skipped_runs(runs):
+    """The axis of a quantity does not reach for skipped runs, which the summary counts, unless they are selected."""
+    shown = explore_runs(runs[0] / "in", "GADF", select="all")._runs
+    table, skipped = shown.table.copy(), int(shown.table["OBS_ID"][4])
+    table["EVENT_COUNT"][4] = 50 * table["EVENT_COUNT"].max()
+    kept = tuple(obs_id for obs_id in shown.selection.kept if obs_id != skipped)
+    selection = Selection(kept, {skipped: Reason.from_text("near a known source")})
+    dashboard = RunDashboard(replace(shown, table=table, selection=selection), [], {}, y="event rate")
+    rate = float(table["EVENT_COUNT"][4] / table["LIVETIME"][4])
+    for selected in ((), (skipped,)):
+        dashboard.selected = selected
+        panels = dashboard.view.panels
+        inside = panels["values"].y_range[1] > rate, panels["histogram"].x_range[1] > rate
+        assert inside == (bool(selected), bool(selected))
+        assert ("does not contain 1 skipped run." in dashboard.view.summary) == (not selected)
+        others = np.delete(np.asarray(table["EVENT_COUNT"] / table["LIVETIME"]), 4)
+        assert panels["values"].y_range[0] < others.min() < others.max() < panels["values"].y_range[1]
+
+
 @pytest.mark.slow
 def test_checked_runs(runs):
     """With checks, norms are drawn with their errors, alarms are marked, and a tap shows the tests of a run."""
@@ -415,6 +435,7 @@ def test_checked_runs(runs):
         assert norms[run.obs_id] == pytest.approx((run.norm.norm, run.norm.norm * (1 + run.norm.norm_error)))
     assert obs_ids(values.series[3]) == [first]
     assert f"1 run: {first} (field" in dashboard.view.summary
+    assert re.search(r"Norm: median [\d.]+, scatter", dashboard.view.summary)
     assert f"All {len(checks.runs)} runs" in dashboard.view.panels["field"].title
     maps = np.array([run.field.significance for run in checks.runs])
     np.testing.assert_allclose(

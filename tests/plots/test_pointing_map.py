@@ -75,6 +75,15 @@ def test_values_and_marks_of_merged_groups():
     assert {text for *_, text in graph.texts if text.isdecimal()} == {"2", "4", "5"}
 
 
+@pytest.mark.parametrize("values", [(1, 2), (3,), (0, 5), (7, 9)])
+def test_ticks_of_few_runs(values):
+    """The colour bar of small numbers of runs starts at zero, and has whole numbers."""
+    colours = pointing_map(GROUPS, {}, dict(enumerate(values)), "Runs per group", "").colours
+    levels = colours.levels()
+    assert levels == [round(level) for level in levels]
+    assert (colours.low, colours.high >= max(values)) == (0, True)
+
+
 def test_radius_contains_groups_and_runs():
     """The radius is a multiple of 10 deg that contains all groups with a value and all runs."""
     assert zenith_limit(GROUPS, [4, 5]) == 40
