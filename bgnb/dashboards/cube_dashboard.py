@@ -66,11 +66,13 @@ class CubeDashboard(Dashboard):
 
         If the automatic limit is not on the right side of the one set by hand, it yields.
         """
+        if state.low is not None and state.high is not None:
+            return state.low, state.high
         low, high = self.automatic_limits(state)
         if state.low is not None:
             low, high = state.low, _beyond(state.low, high, +1, state.stretch)
-        if state.high is not None:
-            low, high = _beyond(state.high, low, -1, state.stretch) if state.low is None else low, state.high
+        elif state.high is not None:
+            low, high = _beyond(state.high, low, -1, state.stretch), state.high
         check_limits(low, high, state.stretch)
         return low, high
 
@@ -163,14 +165,16 @@ class CubeDashboard(Dashboard):
 
     def _energy_controls(self) -> dict[str, Control]:
         slider = widgets.IntRangeSlider(description="energy", readout=False, style={"description_width": "initial"})
-        slider.layout.width, slider.layout.flex, slider.layout.min_width = "auto", "1 1 160px", "140px"
+        slider.layout.width, slider.layout.flex, slider.layout.min_width = "auto", "1 1 120px", "120px"
         slider.add_class("bgnb-energy")
 
         def edge(end: int, label: str) -> Control:
             def change(value: float) -> dict[str, Any]:
-                first, last = self._edges()
+                if not value > 0:
+                    raise BgnbError("invalid-argument", f"energy must be positive, got {value:g} TeV")
+                first, last = self._edges()  # edges are shown with four digits
                 if end == 0:
-                    first = self._bin(value)
+                    first = self._bin(value * (1 + 1e-3))
                     last = max(first + 1, last)
                 else:
                     edges = self.axes.energy.value
@@ -261,7 +265,8 @@ class CubeDashboard(Dashboard):
 
 def _shorten(label: str) -> str:
     """Shorten the label of a group for the menu."""
-    return label.replace("altitude", "alt").replace("azimuth", "az").replace(" to ", "–").replace("-", "−")
+    short = label.replace("altitude", "alt").replace("azimuth", "az")
+    return short.replace("-", "−") if "-" in short else short.replace(" to ", "–")
 
 
 def _beyond(limit: float, other: float, side: int, stretch: str) -> float:

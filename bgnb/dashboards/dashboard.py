@@ -235,7 +235,7 @@ class Dashboard(widgets.VBox):
         self._check_fields(*changes)
         state = dataclasses.replace(self.state, **changes)
         for names, values in self.resets:
-            if any(getattr(state, name) != getattr(self.state, name) for name in names):
+            if any(_differ(getattr(state, name), getattr(self.state, name)) for name in names):
                 state = dataclasses.replace(state, **{name: value for name, value in values.items() if name not in changes})
         state = self.settle(state)
         if state == self.state:
@@ -422,6 +422,14 @@ class Dashboard(widgets.VBox):
         """Add a PNG image, which is shown if no kernel is running."""
         static = {"image/png": b64encode(to_png(self.view)).decode(), "text/plain": self.view.summary}
         return super()._repr_mimebundle_(**arguments) | static
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Compare values, also such as arrays, which a state will refuse."""
+    try:
+        return bool(one != other)
+    except ValueError:
+        return True
 
 
 def _close_children(box: Any) -> None:

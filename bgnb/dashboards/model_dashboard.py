@@ -86,7 +86,7 @@ class ModelDashboard(CubeDashboard):
     def overview(self) -> GroupsOverview:
         """Properties of the groups, as far as the report on the models states them."""
         rows = self._models.group_rows
-        known = {group_id: row for group_id, row in rows.items() if row["livetime_s"] > 0}
+        known = {group_id: row for group_id, row in rows.items() if len(row) == 4 and row["livetime_s"] > 0}
         return GroupsOverview(
             groups=self._models.groups,
             model_ids={one: other for one, other in self._models.model_ids.items() if other in self._models.group_ids},

@@ -131,7 +131,7 @@ class RunDashboard(Dashboard):
             options.append((f"{group_id}: {text}", group_id))
         text = widgets.Textarea(
             description="selected OBS_IDs", rows=3, continuous_update=False, style={"description_width": "initial"},
-            placeholder="none; tap or drag in a plot, or enter them here", layout={"width": "auto"},
+            placeholder="none; tap or drag in a plot", layout={"width": "auto"},
         )  # fmt: skip
         return {
             "group_id": replace(
@@ -185,13 +185,13 @@ def explore_runs(
     file for ``--select``.
 
     Runs stand out, and are marked, if the quantity shown differs from its median by more than 3.5 standard
-    deviations, see ``docs/dashboards.md``, or if a test of ``checks`` gives an alarm.
+    deviations, see ``docs/dashboards.md``. Runs for which a test of ``checks`` gives an alarm have another colour.
 
     Parameters
     ----------
     indir : path
         Directory of runs; or, without a scheme, a directory of models, to explore the runs of
-        the models. A run then belongs to the group whose model contains it.
+        the models. A run then belongs to each group to whose model it contributes, with its share of the livetime.
     scheme : str, optional
         Layout of a directory of runs.
     select, catalog, exclusion_radius, alt_edges, az_edges : as in `make_bg_cube_models`

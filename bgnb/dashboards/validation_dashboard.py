@@ -16,6 +16,7 @@ from bgnb.dashboards.dashboard import Control, Dashboard, menu, text_box
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.run_dashboard import parse_obs_ids
 from bgnb.dashboards.run_picking import nearest_run, runs_within
+from bgnb.plots.labels import energy_label
 from bgnb.plots.view import View
 from bgnb.validation.compared_counts import ComparedCounts
 from bgnb.validation.result import Validation
@@ -25,6 +26,7 @@ from bgnb.validation.validation_views import (
     ValidationState,
     complete_state,
     energy_edges,
+    energy_slice,
     run_positions,
     validation_view,
 )
@@ -38,7 +40,7 @@ class ValidationDashboard(Dashboard):
     State = ValidationState
     kind = "validation"
     function = "explore_validation"
-    bar = ("energy", "norm", "show", "x")
+    bar = ("energy", "energies", "norm", "show", "x")
     drawer: Mapping[str, tuple[str, ...]] = {"Selected runs": ("selected",)}
     selecting = ("runs", "energy", "pointings")
 
@@ -90,18 +92,23 @@ class ValidationDashboard(Dashboard):
     def _shown_energies(self, state: ValidationState) -> EnergyRange:
         return state.energy or (self._edges[0], self._edges[-1])
 
+    def _energy_text(self, state: ValidationState) -> str:
+        energies = energy_slice(self._counts, state.energy)
+        return energy_label(self._counts.validation.grid.axes, energies.start, energies.stop)
+
     def controls(self) -> dict[str, Control]:
         slider = widgets.SelectionRangeSlider(
-            options=[(f"{edge:.3g}", edge) for edge in self._edges], description="energy / TeV",
-            style={"description_width": "initial"}, layout={"width": "auto", "flex": "1 1 200px", "min_width": "200px"},
+            options=[(f"{edge:.3g}", edge) for edge in self._edges], description="energy", readout=False,
+            style={"description_width": "initial"}, layout={"width": "auto", "flex": "1 1 160px", "min_width": "150px"},
         )  # fmt: skip
         labels = {"norm": "norm of each run", "show": "show", "x": "runs against"}
         return {
             "energy": Control(widget=slider, show=lambda state: {"value": self._shown_energies(state)}, change=self._slide),
+            "energies": Control(widget=widgets.HTML(), show=lambda state: {"value": f"<b>{self._energy_text(state)}</b>"}),
             **{name: menu(name, labels[name], choices) for name, choices in CHOICES.items()},
             "selected": text_box(
                 "OBS_IDs",
-                "all; tap or drag in a plot",
+                "all; tap or drag",
                 lambda state: {"value": " ".join(map(str, state.selected))},
                 lambda value: {"selected": parse_obs_ids(value)},
             ),
@@ -112,8 +119,7 @@ class ValidationDashboard(Dashboard):
         if self.state.energy not in ranges:
             ranges.append(self.state.energy)
         states = [self.settle(replace(self.state, energy=energy)) for energy in ranges]
-        ends = [self._shown_energies(state) for state in states]
-        return {("", f"{low:.3g} to {high:.3g} TeV"): state for (low, high), state in zip(ends, states, strict=True)}
+        return {("", self._energy_text(state)): state for state in states}
 
     @property
     def python(self) -> str:

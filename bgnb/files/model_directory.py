@@ -125,8 +125,8 @@ class ModelDirectory:
             If there is no such group.
         """
         if group_id is None:
-            counts = {group: row["counts"] for group, row in self.group_rows.items()}
-            return max(self.group_ids, key=lambda group: counts.get(group, 0.0))
+            rows = self.group_rows
+            return max(self.group_ids, key=lambda group: rows.get(group, {}).get("counts", 0.0))
         return checked_group(group_id, self.group_ids, f"{self.path}: has no model of group")
 
     def read_all(self) -> ModelSet:
@@ -161,20 +161,18 @@ class ModelDirectory:
         except (BgnbError, KeyError, TypeError):
             return ()
 
-    @cached_property
+    @property
     def group_rows(self) -> dict[int, dict[str, float]]:
         """Counts, livetime and mean pointing of groups, by GROUP_ID, as far as there is a report that states them."""
-        names = ("counts", "livetime_s", "alt_mean_deg", "az_mean_deg")
-        rows = {}
+        rows: dict[int, dict[str, float]] = {}
         try:
-            groups = list(read_report(self.path)["groups"])
-        except (BgnbError, KeyError, TypeError):
+            for group in read_report(self.path)["groups"]:
+                row = rows.setdefault(int(group["group_id"]), {})
+                for name in ("counts", "livetime_s", "alt_mean_deg", "az_mean_deg"):
+                    if isinstance(group.get(name), int | float):
+                        row[name] = float(group[name])
+        except (BgnbError, ValueError, KeyError, TypeError, AttributeError):
             return {}
-        for group in groups:
-            try:
-                rows[int(group["group_id"])] = {name: float(group[name]) for name in names}
-            except (ValueError, KeyError, TypeError):
-                continue
         return rows
 
 

@@ -268,7 +268,7 @@ class _GraphPlot:
         location = {"inside": "top_right", "left": "top_left", "below": "left"}[graph.legend]
         self._legend.update(border_line_alpha=0, background_fill_alpha=0.6, location=location)
         if graph.legend == "below":
-            self._legend.update(orientation="horizontal", spacing=8)
+            self._legend.update(orientation="horizontal", spacing=6, glyph_width=14)
         self.figure.add_layout(self._legend, "below" if graph.legend == "below" else "center")
         hover = models.HoverTool(
             tooltips=[("", "@name")], renderers=[self._curves.renderer], visible=False, line_policy="interp"

@@ -117,7 +117,8 @@ def _checked_energies(energy: Any) -> tuple[float, float]:
     pair = len(energy) == 2 if isinstance(energy, tuple | list) else np.shape(energy) == (2,)
     low, high = (finite_number("energy", each, "TeV") for each in (energy if pair else (energy, energy)))
     if not 0 < low <= high:
-        raise BgnbError("invalid-argument", f"energy must be positive, or an increasing pair, got {low:g} to {high:g} TeV")
+        given = f"{low:g} to {high:g}" if pair else f"{low:g}"
+        raise BgnbError("invalid-argument", f"energy must be positive, or an increasing pair, got {given} TeV")
     return low, high
 
 
@@ -137,10 +138,10 @@ def check_limits(low: float, high: float, stretch: Stretch) -> None:
     BgnbError
         If they do not increase, or cannot be shown with the stretch.
     """
+    if stretch == "log" and not min(low, high) > 0:
+        raise BgnbError("invalid-argument", f"low and high must be positive for stretch 'log', got {min(low, high):g}")
     if not low < high or high - low < 1e-6 * abs(high) or max(abs(low), abs(high)) > 1e100 or high - low < 1e-100:
         raise BgnbError("invalid-argument", f"low must be less than high by more than a millionth, got {low:g} and {high:g}")
-    if stretch == "log" and not low > 0:
-        raise BgnbError("invalid-argument", f"low must be positive for stretch 'log', got {low:g}")
 
 
 def energy_bin(axes: CubeAxes, energy: float) -> int:

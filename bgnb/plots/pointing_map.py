@@ -20,6 +20,8 @@ from bgnb.plots.view import Curve, Graph, Polygon, Series
 #: Names of the coordinates of the map, in tables.
 X_LABEL, Y_LABEL = "zenith angle × sin(azimuth) / deg", "zenith angle × cos(azimuth) / deg"
 _GRID = "#999999"
+#: Colours of whole numbers up to this one start at zero, and their ticks are whole numbers.
+_MAX_WHOLE = 10
 #: Colours are logarithmic if the values spread over more than this factor.
 _LOG_SPREAD = 30
 #: Minimum radius of a map, and multiple to which it is rounded, deg.
@@ -160,8 +162,10 @@ def zenith_limit(groups: ObservationGroups, group_ids: Iterable[int], series: It
 
 
 def _colours(values: Collection[float]) -> Colours:
-    """Choose colours of values: logarithmic if they are positive and differ a lot."""
+    """Choose colours of values: logarithmic if they are positive and differ a lot; from zero for small whole numbers."""
     array = np.array(list(values), dtype=float)
+    if array.size and array.min() >= 0 and array.max() <= _MAX_WHOLE and (array == np.rint(array)).all():
+        return Colours("viridis", "linear", 0.0, max(float(array.max()), 4.0))
     log = array.size > 0 and array.min() > 0 and array.max() > _LOG_SPREAD * array.min()
     stretch: Stretch = "log" if log else "linear"
     return Colours("viridis", stretch, *choose_limits(array, stretch, 100))

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.table import Table
 
 from bgnb._util.arrays import Bools, Floats, Ints, quotient
-from bgnb._util.outliers import deviations
+from bgnb._util.outliers import Deviations, deviations
 from bgnb.observations.groups import ObservationGroups
 from bgnb.observations.run_selection import Selection
 from bgnb.plots import sky_map
@@ -161,41 +161,48 @@ class RunSet:
         }
 
     @cached_property
+    def shares(self) -> dict[int, Floats]:
+        """Fraction of the livetime of each kept run in a group, by GROUP_ID of the model."""
+        shares: dict[int, Floats] = {}
+        for i in np.flatnonzero(self.kept).tolist():
+            fractions = self.group_fractions.get(int(self.obs_ids[i])) or {str(self.own_group_ids[i]): 1.0}
+            for name, fraction in fractions.items():
+                if name not in ("outside", "-1"):
+                    shares.setdefault(self.model_id(int(name)), np.zeros(len(self.obs_ids)))[i] += fraction
+        return dict(sorted(shares.items()))
+
+    @cached_property
     def of_groups(self) -> dict[str, dict[int, float]]:
-        """Known values for the colours of groups, by GROUP_ID of the model."""
-        known = self.kept & (self.group_ids >= 0)
-        columns = {
-            "livetime": self.column("LIVETIME") / 3600,
-            "counts": self.column("EVENT_COUNT"),
-            "runs": np.ones(len(known)),
-        }
-        return {
-            name: {
-                group_id: float(np.nansum(values[known & (self.group_ids == group_id)]))
-                for group_id in np.unique(self.group_ids[known]).tolist()
-            }
+        """Known values for the colours of groups, by GROUP_ID of the model.
+
+        A run counts in each group to which it contributes, with its share of the livetime and of the events.
+        """
+        columns = {"livetime": self.column("LIVETIME") / 3600, "counts": self.column("EVENT_COUNT")}
+        found = {
+            name: {group_id: float(np.nansum(values * share)) for group_id, share in self.shares.items()}
             for name, values in columns.items()
-            if np.isfinite(values).any() or name == "runs"
+            if np.isfinite(values).any()
         }
+        return found | {"runs": {group_id: float(np.count_nonzero(share)) for group_id, share in self.shares.items()}}
 
     @cached_property
     def centre(self) -> float:
         """Right ascension in the middle of the map of the sky, deg."""
         return sky_map.central_meridian(self.column("RA_PNT"))
 
-    def standing_out(self, quantity: str) -> dict[int, str]:
-        """List the runs that stand out in a quantity, or give an alarm, with the reasons, by OBS_ID."""
+    def deviations(self, quantity: str) -> Deviations:
+        """Compute the deviations of the kept runs from their median in a quantity."""
         values, errors = (np.where(self.kept, each, np.nan) for each in self.quantities[quantity])
-        far = self.obs_ids[deviations(values, errors).stand_out].tolist()
-        reasons = {obs_id: list(names) for obs_id, names in self.alarms.items() if names}
-        for obs_id in far:
-            if quantity not in reasons.setdefault(obs_id, []):
-                reasons[obs_id].append(quantity)
-        return {obs_id: ", ".join(reasons[obs_id]) for obs_id in self.obs_ids.tolist() if obs_id in reasons}
+        return deviations(values, errors)
+
+    @cached_property
+    def with_alarm(self) -> Bools:
+        """Mask of the runs with an alarm."""
+        return np.array([bool(self.alarms.get(obs_id)) for obs_id in self.obs_ids.tolist()], dtype=bool)
 
     def members(self, group_id: int) -> tuple[int, ...]:
-        """Return the OBS_IDs of the kept runs of a group."""
-        return tuple(self.obs_ids[self.kept & (self.group_ids == group_id)].tolist())
+        """Return the OBS_IDs of the kept runs that contribute to a group."""
+        return tuple(self.obs_ids[self.shares[group_id] > 0].tolist()) if group_id in self.shares else ()
 
     def _status(self, index: int) -> str:
         obs_id = int(self.obs_ids[index])
@@ -230,7 +237,7 @@ class RunSet:
         if self.exclusion_radius is None:
             return None
         radius = self.exclusion_radius + 2 * np.asarray(self.catalog["EXTENSION"])
-        return sky_map.circles(self.catalog["RA"], self.catalog["DEC"], radius, SOURCES, self.centre, "exclusion regions")
+        return sky_map.circles(self.catalog["RA"], self.catalog["DEC"], radius, SOURCES, self.centre, "excluded")
 
 
 def _parse_date(text: str) -> float:

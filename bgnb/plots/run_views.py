@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,27 @@ import numpy as np
 
 from bgnb._util.arrays import Bools, Floats
 from bgnb._util.checks import checked_choice
+from bgnb._util.outliers import Deviations
 from bgnb.plots import sky_map
-from bgnb.plots.colours import GREY, LINES, SELECTED
+from bgnb.plots.colours import LINES, SELECTED
 from bgnb.plots.labels import format_count, format_number
 from bgnb.plots.pointing_map import pointing_map, to_plane
 from bgnb.plots.run_set import ABSCISSAE, QUANTITIES, SOURCES, RunSet
-from bgnb.plots.view import Curve, Graph, Panel, Range, Series, View, axis_range, histogram
+from bgnb.plots.view import Curve, Graph, Panel, Range, Series, Style, View, axis_range, histogram
 
-_KEPT, _SKIPPED, _STANDS_OUT = LINES[0], "#999999", LINES[1]
+_KEPT, _SKIPPED, _STANDS_OUT, _ALARM, _LIMIT = LINES[0], "#999999", LINES[1], LINES[4], "#888888"
 #: Values that give groups their colours: label and unit.
 COLOURED = {
     "livetime": ("Livetime of the kept runs", "h"),
     "counts": ("Events of the kept runs", "events"),
-    "runs": ("Number of kept runs", "runs"),
+    "runs": ("Runs per group", ""),
 }
 #: Panels in which runs have a position.
 MAPS = ("sky", "groups", "values")
 #: Histograms of one quantity, shown if the runs were not checked.
 HISTOGRAMS = {"zenith": "zenith angle", "muoneff": "muon efficiency"}
+# Minimum height of the axis of a histogram, so that its ticks are whole numbers.
+_MIN_HEIGHT = 4.0
 # Maximum number of runs that are named.
 _MAX_NAMED = 8
 
@@ -103,15 +106,15 @@ def runs_view(runs: RunSet, state: RunsState, tested: Mapping[str, Panel] | None
     View
         Panels ``sky``, ``groups``, ``histogram``, ``values``, and two others.
     """
-    selected, marked = np.isin(runs.obs_ids, state.selected), runs.standing_out(state.y)
+    selected = np.isin(runs.obs_ids, state.selected)
     panels: dict[str, Panel] = {
         "sky": _sky_map(runs, state, selected),
         "groups": _group_map(runs, state, selected),
         "histogram": _histogram(runs, state, "histogram", selected),
-        "values": _values_graph(runs, state, selected, marked),
+        "values": _values_graph(runs, state, selected),
     }
     panels |= tested or {name: _histogram(runs, state, name, selected) for name in HISTOGRAMS}
-    lines = [_describe_runs(runs), _describe_selection(runs, state, selected), _describe_marked(runs, state, marked)]
+    lines = [_describe_runs(runs), _describe_selection(runs, state, selected), *_describe_marked(runs, state, selected)]
     lines += [f"Note: {note}" for note in runs.notes]
     return View(f"Runs of {Path(runs.origin).name}", "\n".join(lines), panels)
 
@@ -129,8 +132,10 @@ def _describe_selection(runs: RunSet, state: RunsState, selected: Bools) -> str:
         pointing = f"altitude {run['altitude']}, azimuth {run['azimuth']}"
         return f"Selected: run {run['OBS_ID']} {run['OBJECT']}, {pointing}, livetime {run['livetime']}, {run['status']}."
     if state.selected:
-        livetime = runs.column("LIVETIME")[selected]
-        hours = f", {np.nansum(livetime) / 3600:.2f} h" if np.isfinite(livetime).any() else ""
+        share = np.ones(len(selected)) if state.group_id is None else runs.shares[state.group_id]
+        livetime = (runs.column("LIVETIME") * share)[selected]
+        part = " in this group" if (share[selected] < 1).any() else ""
+        hours = f", {np.nansum(livetime) / 3600:.2f} h{part}" if np.isfinite(livetime).any() else ""
         group = "" if state.group_id is None else f" of group {state.group_id}"
         return f"Selected: {len(state.selected)} runs{group}{hours}, {np.count_nonzero(selected & runs.kept)} of them kept."
     if state.group_id is not None:
@@ -140,19 +145,63 @@ def _describe_selection(runs: RunSet, state: RunsState, selected: Bools) -> str:
     return "No runs selected: tap a run or a group, or drag over several runs."
 
 
-def _describe_marked(runs: RunSet, state: RunsState, marked: Mapping[int, str]) -> str:
-    values, _ = runs.quantities[state.y]
-    known = values[runs.kept & np.isfinite(values)]
+def _describe_marked(runs: RunSet, state: RunsState, selected: Bools) -> list[str]:
+    """Describe the quantity, the runs that stand out or give an alarm, and those that its axis does not show."""
+    found, values = runs.deviations(state.y), runs.quantities[state.y][0]
     unit = QUANTITIES[state.y].partition(" / ")[2]
-    middle = f"median {format_number(float(np.median(known)))} {unit}".rstrip() if known.size else "not known"
-    start = f"{state.y.capitalize()}: {middle}"
-    if not marked:
-        return f"{start}; no run stands out."
-    named = [f"{obs_id} ({reason})" for obs_id, reason in marked.items()][:_MAX_NAMED]
-    more = f" and {len(marked) - len(named)} more" if len(marked) > len(named) else ""
+    name = f"{state.y.capitalize()}{' (all events, not corrected for zenith angle)' * (state.y == 'event rate')}"
+    middle = f"median {format_number(found.median)} {unit}".rstrip() if np.isfinite(found.median) else "not known"
+    wide = f", {describe_scatter(found)}" if found.enough else ""
+    far = [str(obs_id) for obs_id in runs.obs_ids[found.stand_out]]
+    which = f"{format_count(len(far), 'run')} {'stand' if len(far) > 1 else 'stands'} out: {_listed(far)}"
+    lines = [f"{name}: {middle}{wide}; {which if far else 'no run stands out'}."]
+    alarms = [f"{obs_id} ({', '.join(runs.alarms[obs_id])})" for obs_id in runs.obs_ids[runs.with_alarm].tolist()]
+    if alarms:
+        lines.append(f"Alarms of the checks: {format_count(len(alarms), 'run')}: {_listed(alarms)}.")
+    low, high = _value_range(runs, state, selected)
+    if beyond := int(np.count_nonzero((values < low) | (values > high))):
+        lines.append(f"The axis of the {state.y} does not contain {format_count(beyond, 'skipped run')}.")
+    return lines
+
+
+def describe_scatter(found: Deviations) -> str:
+    """Describe the scatter of values, and the deviation from which one stands out, relative to the median if possible."""
+    scatter, limit = found.scatter, found.limits[1] - found.median
+    if found.median > 0:
+        texts = [f"{format_number(100 * value / found.median, 2)} %" for value in (scatter, limit)]
+    else:
+        texts = [format_number(value, 2) for value in (scatter, limit)]
+    return f"scatter {texts[0]}, so that only deviations of more than about {texts[1]} stand out"
+
+
+def shown_limits(found: Deviations) -> Floats:
+    """Return the positive limits beyond which a value stands out; none without enough values."""
+    return np.array([limit for limit in found.limits if found.enough and limit > 0])
+
+
+def limit_curves(found: Deviations, x_range: Range) -> tuple[Curve, ...]:
+    """Draw the median of values, and the limits beyond which one stands out if there are enough values."""
+    x = np.array(x_range)
+    if not np.isfinite(found.median):
+        return ()
     return (
-        f"{start}; {format_count(len(marked), 'run')} {'stand' if len(marked) > 1 else 'stands'} out: {', '.join(named)}{more}."
+        Curve(x=x, y=np.full(2, found.median), colour=_LIMIT, name="median", dash="dashed"),
+        *(Curve(x=x, y=np.full(2, limit), colour=_LIMIT, name="3.5 σ", dash="dotted") for limit in shown_limits(found)),
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return f"{', '.join(names[:_MAX_NAMED])}{more}"
+
+
+def _value_range(runs: RunSet, state: RunsState, selected: Bools) -> Range:
+    """Choose the ends of the axis of a quantity from the kept and the selected runs, and the limits of standing out."""
+    values, errors = runs.quantities[state.y]
+    shown = (runs.kept | selected) & np.isfinite(values)
+    shown = shown if shown.any() else np.isfinite(values)
+    span = np.nan_to_num(errors)
+    return axis_range((values - span)[shown], (values + span)[shown], shown_limits(runs.deviations(state.y)))
 
 
 def _points(
@@ -162,29 +211,32 @@ def _points(
     sets: Iterable[tuple[str, Bools, str]],
     more: Mapping[str, list[str]],
     errors: Floats | None = None,
+    small: bool = False,
 ) -> tuple[Series, ...]:
-    """Draw sets of runs; each has a name, a mask and a colour."""
+    """Draw sets of runs; each has a name, a mask and a colour. Runs that are not selected may be small."""
     x, y = coordinates(runs, panel, state)
     texts, series = {**runs.details, **more}, []
     for name, mask, colour in sets:
         details = {key: [values[i] for i in np.flatnonzero(mask)] for key, values in texts.items()}
         low, high = (None, None) if errors is None else ((y - errors)[mask], (y + errors)[mask])
-        label = f"{format_count(int(mask.sum()), 'run')} {name}" if mask.any() else ""
-        series.append(Series(label, x[mask], y[mask], "points", colour, low, high, details=details))
+        style: Style = "dots" if small and colour != SELECTED else "points"
+        series.append(Series(name if mask.any() else "", x[mask], y[mask], style, colour, low, high, details=details))
     return tuple(series)
 
 
-def _common_sets(runs: RunSet, selected: Bools) -> list[tuple[str, Bools, str]]:
-    return [("skipped", ~runs.kept, _SKIPPED), ("kept", runs.kept, _KEPT), ("selected", selected, SELECTED)]
+def _common_sets(runs: RunSet, selected: Bools, named: bool) -> list[tuple[str, Bools, str]]:
+    """List sets of runs; a legend of one map explains the colours of all panels."""
+    sets = (("skipped", ~runs.kept, _SKIPPED), ("kept", runs.kept, _KEPT), ("selected", selected, SELECTED))
+    return [(f"{np.count_nonzero(mask)} {name}" if named else "", mask, colour) for name, mask, colour in sets]
 
 
 def _sky_map(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
     catalog, centre = runs.catalog, runs.centre
     details = {"source": [str(source) for source in catalog["NAME"]]} | _positions(catalog["RA"], catalog["DEC"])
     x, y = sky_map.to_map(catalog["RA"], catalog["DEC"], centre)
-    sources = Series("known sources", x, y, "dots", SOURCES, details=details)
+    sources = Series("sources", x, y, "dots", SOURCES, details=details)
     points = _points(
-        runs, "sky", state, _common_sets(runs, selected), _positions(runs.column("RA_PNT"), runs.column("DEC_PNT"))
+        runs, "sky", state, _common_sets(runs, selected, False), _positions(runs.column("RA_PNT"), runs.column("DEC_PNT"))
     )
     regions = () if runs.exclusion_regions is None else (runs.exclusion_regions,)
     return Graph(
@@ -204,34 +256,32 @@ def _group_map(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
         if name != state.colour_by:
             for group_id, value in values.items():
                 details.setdefault(group_id, {})[name] = (
-                    f"{format_number(value, 6 if name == 'counts' else 3)} {COLOURED[name][1]}"
+                    f"{format_number(value, 6 if name == 'counts' else 3)} {COLOURED[name][1]}".rstrip()
                 )
-    points = _points(runs, "groups", state, _common_sets(runs, selected), {})
+    points = _points(runs, "groups", state, _common_sets(runs, selected, True), {}, small=True)
     values = runs.of_groups[state.colour_by]
     return pointing_map(runs.groups, runs.model_ids, values, label, unit, chosen=state.group_id, series=points, details=details)
 
 
-def _values_graph(runs: RunSet, state: RunsState, selected: Bools, marked: Mapping[int, str]) -> Graph:
+def _values_graph(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
     values, errors = runs.quantities[state.y]
     x_label, x = runs.abscissae[state.x]
-    stand_out = np.isin(runs.obs_ids, list(marked))
+    found = runs.deviations(state.y)
+    far, alarm = found.stand_out, runs.with_alarm
     sets = [
-        ("skipped", ~runs.kept, _SKIPPED), ("kept", runs.kept & ~stand_out, _KEPT), ("standing out", stand_out, _STANDS_OUT),
-        ("selected", selected, SELECTED),
+        ("", ~runs.kept, _SKIPPED), ("", runs.kept & ~far & ~alarm, _KEPT), ("outlier", far & ~alarm, _STANDS_OUT),
+        ("alarm", alarm, _ALARM), ("", selected, SELECTED),
     ]  # fmt: skip
     reasons = {
         state.y: [format_number(value, 4) for value in values],
-        "stands out": [marked.get(i, "") for i in runs.obs_ids.tolist()],
+        "stands out": ["yes" if each else "" for each in far.tolist()],
     }
+    if runs.alarms:
+        reasons["alarms"] = [", ".join(runs.alarms.get(i, ())) for i in runs.obs_ids.tolist()]
     points = _points(runs, "values", state, sets, reasons, errors)
     x_range = axis_range(x[np.isfinite(values)])
-    span = np.nan_to_num(errors)
-    y_range = axis_range(values - span, values + span)
-    curves: tuple[Curve, ...] = ()
-    if (runs.kept & np.isfinite(values)).any():
-        median = np.full(2, np.nanmedian(values[runs.kept]))
-        curves = (Curve(x=np.array(x_range), y=median, colour=GREY, name="median", dash="dashed"),)
-    named = np.flatnonzero(stand_out & np.isfinite(x) & np.isfinite(values)).tolist()
+    y_range, curves = _value_range(runs, state, selected), limit_curves(found, x_range)
+    named = np.flatnonzero((far | alarm) & np.isfinite(x) & np.isfinite(values)).tolist()
     texts = _place_names([(float(x[row]), float(values[row]), str(runs.obs_ids[row])) for row in named], x_range, y_range)
     title = f"{state.y.capitalize()} against {state.x}"
     return Graph(title, x_label, QUANTITIES[state.y], points, x_range, y_range, texts=texts, legend="below", curves=curves)
@@ -255,9 +305,18 @@ def _histogram(runs: RunSet, state: RunsState, panel: str, selected: Bools) -> G
     label = QUANTITIES.get(name, f"{name} / deg")
     values, _ = coordinates(runs, panel, state)
     known = np.isfinite(values)
-    ends = axis_range(values[known])
+    shown = known & (runs.kept | selected)
+    ends = axis_range(values[shown if shown.any() else known])
     edges = np.linspace(*ends, 21)
     kept = histogram("kept", values[runs.kept & known], edges, _KEPT)
     chosen = histogram("selected" if selected.any() else "", values[selected & known], edges, SELECTED)
     title = f"{name.capitalize()} of runs" if known.any() else f"The {name} of these runs is not known"
-    return Graph(title, label, "runs", (kept, chosen), ends, axis_range(kept.y, chosen.y, zero=True), legend="below")
+    return Graph(
+        title,
+        label,
+        "runs",
+        (kept, chosen),
+        ends,
+        axis_range(kept.y, chosen.y, np.full(1, _MIN_HEIGHT), zero=True),
+        legend="below",
+    )

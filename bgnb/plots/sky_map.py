@@ -22,7 +22,7 @@ X_LABEL, Y_LABEL = "x of the Hammer–Aitoff map / deg", "y of the Hammer–Aito
 HALF_WIDTH, HALF_HEIGHT = math.degrees(2 * math.sqrt(2)), math.degrees(math.sqrt(2))
 #: Ends of the axes, with a margin for the labels of the declination.
 X_RANGE, Y_RANGE = (-1.1 * HALF_WIDTH, 1.03 * HALF_WIDTH), (-1.04 * HALF_HEIGHT, 1.04 * HALF_HEIGHT)
-_GRID, _EDGE, _PLANE = "#d0d0d0", "#888888", "#9467bd"
+_GRID, _EDGE, _PLANE = "#888888", "#888888", "#9467bd"
 # Steps of the graticule in right ascension and declination, and of points along its lines, deg.
 _RA_STEP, _DEC_STEP, _STEP = 60, 30, 3
 # Distance of the labels of the declination from the edge, deg.
@@ -124,7 +124,7 @@ def background(centre: float = 0.0) -> tuple[Curve, ...]:
     plane = SkyCoord(l=np.arange(0, 361, _STEP) * u.deg, b=0 * u.deg, frame="galactic").icrs
     x, y = project_path(plane.ra.deg, plane.dec.deg, centre)
     return (
-        *(Curve(x=x, y=y, colour=_GRID) for x, y in lines),
+        *(Curve(x=x, y=y, colour=_GRID, width=0.5) for x, y in lines),
         Curve(x=HALF_WIDTH * np.cos(turn), y=HALF_HEIGHT * np.sin(turn), colour=_EDGE),
         Curve(x=x, y=y, colour=_PLANE, name="galactic plane", width=1.5),
     )

@@ -44,7 +44,7 @@ def selection_panels(runs: Mapping[int, RunResult], selected: Sequence[int]) -> 
     runs : mapping of int to `RunResult`
         Results of the tests by OBS_ID; at least one.
     selected : sequence of int
-        OBS_IDs of the selected runs; others than those with results are ignored.
+        OBS_IDs of the selected runs; others than those with results are ignored. If it is empty, all runs are shown.
 
     Returns
     -------
@@ -52,9 +52,8 @@ def selection_panels(runs: Mapping[int, RunResult], selected: Sequence[int]) -> 
         Panels ``field`` and ``time``. For several runs, the significance of each pixel is the sum of those of
         the runs over the square root of their number.
     """
-    results = [runs[obs_id] for obs_id in selected if obs_id in runs]
-    example = next(iter(runs.values()))
-    none = "not checked" if selected else "tap a run"
+    results = [runs[obs_id] for obs_id in selected or runs if obs_id in runs]
+    example, none = next(iter(runs.values())), "not checked"
     if not results:
         blank = Map(
             edges=example.field.edges,
@@ -68,14 +67,17 @@ def selection_panels(runs: Mapping[int, RunResult], selected: Sequence[int]) -> 
     first = results[0]
     time = _time_graph(first.time)
     of_several = f", first of {len(results)}" if len(results) > 1 else ""
-    time = replace(time, title=f"Run {first.obs_id}{of_several}: rate of all events")
+    marked = "; marked: largest deviation" if first.time.marked.any() else ""
+    time = replace(time, title=f"Run {first.obs_id}{of_several}\nRate{marked}")
     if len(results) == 1:
-        return {"field": _field_image(f"Run {first.obs_id}: residual map", first.field), "time": time}
+        marked = ", largest residual marked" if first.field.marked.any() else ": residual map"
+        return {"field": _field_image(f"Run {first.obs_id}{marked}", first.field), "time": time}
     maps = np.array([result.field.significance for result in results])
     known = np.isfinite(maps).sum(axis=0)
     total = np.where(known, np.nansum(maps, axis=0) / np.sqrt(np.maximum(known, 1)), np.nan)
     combined = Map(edges=first.field.edges, significance=total, marked=np.zeros_like(first.field.marked))
-    return {"field": _field_image(f"{len(results)} runs combined: residual map", combined), "time": time}
+    which = f"{len(results)} runs" if selected else f"All {len(results)} runs"
+    return {"field": _field_image(f"{which} combined: residual map", combined), "time": time}
 
 
 def _field_image(title: str, values: Map) -> Image:

@@ -17,8 +17,9 @@ from bgnb._util.errors import BgnbError
 from bgnb._util.outliers import STANDS_OUT
 from bgnb.observations.groups import ObservationGroups
 from bgnb.plots.colours import GREY, LINES, SELECTED, Colours, choose_limits
-from bgnb.plots.labels import format_count, format_number
+from bgnb.plots.labels import energy_label, format_count, format_number
 from bgnb.plots.pointing_map import X_LABEL, Y_LABEL, graticule, to_plane, zenith_limit
+from bgnb.plots.run_views import describe_scatter, limit_curves, shown_limits
 from bgnb.plots.view import Curve, Graph, Image, Panel, Polygon, Range, Series, View, axis_range
 from bgnb.validation.compared_counts import (
     MIN_BIN,
@@ -52,6 +53,7 @@ _N_WORST = 3
 _NOTABLE = 2.0
 # Number of OBS_IDs of selected runs in the summary.
 _MAX_LISTED = 10
+_NO_NORM = "no free norm"
 _ALL, _CHOSEN, _MARKED = LINES[0], SELECTED, LINES[1]
 
 
@@ -169,12 +171,17 @@ class _Shown:
 
     @property
     def which_energies(self) -> str:
-        low, high = self.counts.edges[[self.energies.start, self.energies.stop]]
-        return f"{low:.3g} to {high:.3g} TeV"
+        return energy_label(self.counts.validation.grid.axes, self.energies.start, self.energies.stop)
+
+    def sample(self, *, every: bool = False, norm: str = "") -> str:
+        """Describe the counts of a sentence: all runs or the selected ones, energies, and norm."""
+        n_runs, n_chosen = format_count(len(self.mask), "run"), int(self.mask.sum())
+        which = self.which_runs if n_chosen == 1 else f"{n_chosen} selected of {n_runs}" if self.is_part else f"all {n_runs}"
+        return f"({f'all {n_runs}' if every else which}, {self.which_energies}, {norm or self.scaled})"
 
     @property
     def scaled(self) -> str:
-        return "one free norm per run" if self.state.norm == "free" else "no free norm"
+        return "one free norm per run" if self.state.norm == "free" else _NO_NORM
 
 
 def validation_view(counts: ComparedCounts, state: ValidationState) -> View:
@@ -246,8 +253,8 @@ def _run_graph(shown: _Shown) -> Graph:
     chosen = shown.mask & shown.is_part
     kinds = (
         ("", ~runs.deviations.stand_out & ~chosen, _ALL),
-        ("stands out", runs.deviations.stand_out & ~chosen, _MARKED),
-        ("selected", chosen, _CHOSEN),
+        ("outlier", runs.deviations.stand_out & ~chosen, _MARKED),
+        ("", chosen, _CHOSEN),
     )
     series = []
     for name, mask, colour in kinds:
@@ -256,18 +263,16 @@ def _run_graph(shown: _Shown) -> Graph:
         label, details = name if mask.any() else "", _run_details(shown, rows)
         series.append(Series(label, x[mask], y[mask], "points", colour, y[mask] - errors, y[mask] + errors, details=details))
     ends = axis_range(x)
-    curves = [Curve(x=np.array(ends), y=np.ones(2), colour=GREY)]
-    if math.isfinite(runs.deviations.median):
-        curves.append(Curve(x=np.array(ends), y=np.full(2, runs.deviations.median), colour=GREY, dash="dashed"))
+    curves = (Curve(x=np.array(ends), y=np.ones(2), colour=GREY), *limit_curves(runs.deviations, ends))
     step = 0.015 * (ends[1] - ends[0])
     texts = tuple(
         (float(x[i]) + step, float(y[i]), str(shown.counts.obs_ids[i]))
         for i in np.flatnonzero(runs.deviations.stand_out).tolist()
     )
     label = {"OBS_ID": "OBS_ID", "altitude": "altitude / deg", "azimuth": "azimuth / deg"}[state.x]
-    titles = f"Runs, no free norm, {shown.which_energies}", label, "observed / predicted"
-    y_range = axis_range(y - runs.error, y + runs.error, np.ones(1))
-    return Graph(*titles, tuple(series), ends, y_range, texts=texts, curves=tuple(curves), legend="below")
+    titles = f"Runs, no free norm\n{shown.which_energies}", label, "observed / predicted"
+    y_range = axis_range(y - runs.error, y + runs.error, np.ones(1), shown_limits(runs.deviations))
+    return Graph(*titles, tuple(series), ends, y_range, texts=texts, curves=curves, legend="below")
 
 
 def _residual_graph(shown: _Shown, name: str, chosen: Residuals, every: Residuals) -> Graph:
@@ -349,7 +354,7 @@ def _distribution(shown: _Shown) -> Graph:
     )
     centres = (edges[1:] + edges[:-1]) / 2
     series = Series(f"{good.n_bins} bins of runs", centres, bars, "bars", _ALL, edges=edges)
-    title = f"Mean {_signed(good.mean)}, width {good.width:.3f} ± {good.width_error:.3f}"
+    title = f"Significance, mean {_signed(good.mean)}\nwidth {good.width:.3f} ± {good.width_error:.3f}"
     heights = axis_range(bars, outline, np.array([0.4]), zero=True)
     titles = title, "significance / standard deviations", "fraction per standard deviation"
     return Graph(*titles, (series,), (-_LIMIT, _LIMIT), heights, curves=curves)
@@ -383,7 +388,7 @@ def _pointing_map(shown: _Shown) -> Graph:
         for i in range(len(x))
     )
     colours = Colours("diverging", "linear", *choose_limits(runs.ratio, "linear", 100, 1.0), 1.0)
-    title, end = f"Pointings: observed / predicted, {shown.which_energies}", 1.13 * radius
+    title, end = f"Pointings: observed / predicted\n{shown.which_energies}", 1.13 * radius
     return Graph(
         title, X_LABEL, Y_LABEL, (), (-end, end), (-end, end), texts=tuple(texts),
         curves=tuple(grid), polygons=polygons, colours=colours, is_map=True,
@@ -394,16 +399,21 @@ def _summary(shown: _Shown) -> list[str]:
     counts, runs, validation = shown.counts, shown.runs, shown.counts.validation
     observed, predicted = float(runs.counts[shown.mask].sum()), float(runs.expected[shown.mask].sum())
     ratio = _with_error(observed / predicted, 1 / math.sqrt(predicted)) if predicted > 0 else "unknown"
-    total = f"{observed:.0f} observed counts, {predicted:.1f} predicted, observed / predicted {ratio} without a free norm"
-    lines = [f"{shown.which_runs.capitalize()}, {shown.which_energies}: {total}.", _describe_goodness(shown)]
+    total = f"{observed:.0f} observed, {predicted:.1f} predicted, observed / predicted {ratio}"
+    notes = [f"Note: {note}" for note in validation.all_notes]
+    n_first = int(not validation.seen.isdisjoint(counts.obs_ids.tolist()))  # runs used to make the models
+    lines = [f"Counts {shown.sample(norm=_NO_NORM)}: {total}.", *notes[:n_first], _describe_goodness(shown)]
     lines += [_describe_runs(shown), *_describe_shapes(shown)]
-    energies = [f"{low:.3g} to {high:.3g} TeV" for low, high in pairwise(counts.edges)]
+    axes, within, every = validation.grid.axes, shown.energies, shown.by_energy
+    energies = [energy_label(axes, i) for i in range(within.start, within.stop)]
+    edges = every.edges[within.start : within.stop + 1]
+    by_energy = Residuals(edges=edges, counts=every.counts[within], expected=every.expected[within])
     rings = shown.by_offset.edges
     offsets = [f"{low:.3g} to {high:.3g}°" for low, high in pairwise(rings)]
     lines += [
-        _describe_bins(f"Energies, {shown.which_runs}, {shown.scaled}", shown.by_energy, energies),
-        _describe_bins(f"Offsets, {shown.which_runs}, {shown.which_energies}, {shown.scaled}", shown.by_offset, offsets),
-        f"Field of view, the same counts: {_describe_field(shown.field)}",
+        _describe_bins(f"Energies {shown.sample()}", by_energy, energies),
+        _describe_bins(f"Offsets {shown.sample()}", shown.by_offset, offsets),
+        f"Field of view {shown.sample()}: {_describe_field(shown.field)}",
     ]
     if shown.is_part:
         obs_ids = [str(obs_id) for obs_id in counts.obs_ids[shown.mask]]
@@ -413,8 +423,7 @@ def _summary(shown: _Shown) -> list[str]:
         lines.append(f"Not shown: {format_count(unknown, 'run')} with less than {MIN_BIN:g} predicted count at these energies.")
     if empty := validation.counts_where_none_are_possible:
         lines.append(f"Counts in bins where the model is empty: {empty}.")
-    lines += [f"Note: {note}" for note in validation.all_notes]
-    return lines + [f"Skipped: {error}" for error in validation.faults.values()]
+    return lines + notes[n_first:] + [f"Skipped: {error}" for error in validation.faults.values()]
 
 
 def _describe_goodness(shown: _Shown) -> str:
@@ -422,7 +431,7 @@ def _describe_goodness(shown: _Shown) -> str:
     deviation = f"deviance / expectation {_with_error(good.ratio, good.ratio_error)}"
     width = f"mean {_signed(good.mean)}, width {good.width:.3f}"
     expected = f"expected {good.expected_width:.3f} ± {good.width_error:.3f}"
-    return f"{shown.scaled.capitalize()}: {deviation}; significance of {good.n_bins} bins: {width} ({expected})."
+    return f"Bins {shown.sample()}: {deviation}; significance of {good.n_bins} bins: {width} ({expected})."
 
 
 def _describe_runs(shown: _Shown) -> str:
@@ -430,8 +439,9 @@ def _describe_runs(shown: _Shown) -> str:
     if not runs.known.any():
         return "Runs: none has enough predicted counts."
     floor = math.sqrt(float(np.mean(runs.error[runs.known] ** 2)))
-    scatter = f"scatter {runs.deviations.scatter:.3f} beyond the {floor:.3f} of counting statistics"
-    text = f"Runs, no free norm: median of observed / predicted {runs.deviations.median:.3f}, {scatter}; "
+    scatter = f"{describe_scatter(runs.deviations)}; " if runs.deviations.enough else ""
+    median = f"median of observed / predicted {runs.deviations.median:.3f}, counting statistics {100 * floor:.2g} %"
+    text = f"Runs {shown.sample(every=True, norm=_NO_NORM)}: {median}, {scatter}"
     worst = [(i, sigma) for i, sigma in _worst(runs.deviations.sigmas) if runs.deviations.stand_out[i]]
     found = worst or _worst(runs.deviations.sigmas)[:1]
     listed = [f"{shown.counts.obs_ids[i]} ({runs.ratio[i]:.3f} ± {runs.error[i]:.3f}, {_sigma(s)})" for i, s in found]
@@ -439,7 +449,7 @@ def _describe_runs(shown: _Shown) -> str:
         number = int(runs.deviations.stand_out.sum())
         return f"{text}{number} {'stands' if number == 1 else 'stand'} out: {', '.join(listed)}{', …' * (number > len(worst))}."
     chance = largest_by_chance(int(runs.known.sum()))
-    return f"{text}none stands out; largest deviation: {listed[0]}; by chance {chance:.1f} σ."
+    return f"{text}none stands out; largest deviation: {listed[0]}; expected maximum {chance:.1f} σ."
 
 
 def _describe_shapes(shown: _Shown) -> list[str]:
@@ -449,9 +459,9 @@ def _describe_shapes(shown: _Shown) -> list[str]:
         return []
     [(i, sigma)] = worst
     obs_id = shown.counts.obs_ids[shown.mask][i]
-    chance = f"by chance {largest_by_chance(int(np.isfinite(sigmas).sum())):.1f} σ"
+    chance = f"expected maximum {largest_by_chance(int(np.isfinite(sigmas).sum())):.1f} σ"
     ratio = f"deviance / expectation {_with_error(ratios[i], errors[i])}, {_sigma(sigma)} ({chance})"
-    return [f"Distribution of the counts of a run: largest deviation in run {obs_id}, {ratio}."]
+    return [f"Distribution of the counts of each run {shown.sample()}: largest deviation in run {obs_id}, {ratio}."]
 
 
 def _describe_bins(name: str, residuals: Residuals, labels: Sequence[str]) -> str:
@@ -468,7 +478,7 @@ def _describe_bins(name: str, residuals: Residuals, labels: Sequence[str]) -> st
         if not known.all()
         else ""
     )
-    chance = f"by chance {largest_by_chance(int(known.sum())):.1f} σ"
+    chance = f"expected maximum {largest_by_chance(int(known.sum())):.1f} σ"
     return f"{name}: largest {'residuals' if len(listed) > 1 else 'residual'} {', '.join(listed)}; {chance}{missing}."
 
 
@@ -483,7 +493,7 @@ def _describe_field(field: FieldMap) -> str:
     observed = f"{field.counts[iy, ix]:.0f} observed, {field.expected[iy, ix]:.1f} predicted"
     grey = int((field.compared & ~field.enough).sum())
     few = f"; {format_count(grey, 'bin')} with fewer than {MIN_MAP:g} predicted counts not shown" if grey else ""
-    chance = f"by chance {largest_by_chance(number):.1f} σ in {format_count(number, 'bin')}"
+    chance = f"expected maximum {largest_by_chance(number):.1f} σ in {format_count(number, 'bin')}"
     where_text = f"DETX {format_number(x)}°, DETY {format_number(y)}°"
     return f"largest deviation {_sigma(sigma)} at {where_text}, {observed}; {chance}{few}."
 

@@ -1,7 +1,6 @@
 """Dashboard of two directories of models."""
 
 from dataclasses import fields, replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,9 +12,8 @@ import bgnb
 from bgnb import BgnbError, Cube, write_model
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.plots.colours import choose_limits
-from bgnb.plots.comparison_views import ComparisonState, rate_limits
-from bgnb.plots.cube_state import complete_limits
-from bgnb.plots.labels import format_number
+from bgnb.plots.comparison_views import ComparisonState
+from bgnb.plots.labels import format_number, format_value
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.helpers.errors import raises
 from tests.helpers.models import asymmetric_model
@@ -43,35 +41,43 @@ def test_colour_limits_follow_settings(modeldir, pair):
     compared.update(span=0.5)
     assert compared.shown_limits("compared") == (0.5, 1.5)
     compared.stretch = "log"
-    assert compared.span is None  # the span of another stretch is useless
-    compared.span = 0.5
     assert compared.shown_limits("compared") == pytest.approx((1 / 1.5, 1.5))
     compared.low = 1e-9
-    assert (compared.span, compared.limits) == (0.5, "by hand")
+    assert (compared.span, compared._controls["limits"].widget.value) == (0.5, "by hand")
     compared.show = "difference"
     assert compared.span is None
     # One limit by hand, and new limits together with another quantity.
     dashboard.limits = "this energy"
     dashboard.low = 1e-9
-    assert (dashboard.limits, dashboard.low, dashboard.high) == ("by hand", 1e-9, pytest.approx(rate[2].max()))
-    assert explore_models(modeldir, group_id=3, energy=5, high=1.0).low == pytest.approx(rate[2].min(), rel=1e-9)
+    assert (dashboard.low, dashboard.high) == (1e-9, None)
+    assert dashboard._controls["limits"].widget.value == "by hand"
+    assert dashboard.shown_limits() == (1e-9, pytest.approx(rate[2].max()))
+    high = explore_models(modeldir, group_id=3, energy=5, high=1.0)
+    assert high.shown_limits() == (pytest.approx(rate[2].min(), rel=1e-9), 1.0)
     dashboard.update(quantity="counts", low=1, high=9)
     assert dashboard.shown_limits() == (1, 9)
-    dashboard.update(quantity="livetime", limits="by hand")
+    dashboard.update(quantity="livetime")
+    dashboard._controls["limits"].widget.value = "by hand"
     assert dashboard.low < 0.9 < dashboard.high  # hours
 
 
 @pytest.mark.parametrize(
     ("values", "code", "words"),
     [
-        ({"energy": -3.0}, "invalid-argument", ["energy", "-3.0"]),
+        ({"energy": -3.0}, "invalid-argument", ["energy", "got -3 TeV"]),
+        ({"energy": (5, 1)}, "invalid-argument", ["energy", "got 5 to 1 TeV"]),
         ({"stretch": "foo"}, "unknown-choice", ["stretch", "foo"]),
         ({"palette": "jet"}, "unknown-choice", ["palette", "jet"]),
         ({"show": "sum"}, "unknown-choice", ["show", "sum"]),
         ({"normalise": "all"}, "unknown-choice", ["normalise", "all"]),
         ({"percentile": 101}, "invalid-argument", ["percentile", "101"]),
-        ({"limits": "by hand", "low": 2.0, "high": 1.0}, "invalid-argument", ["low", "high", 2, 1]),
-        ({"limits": "by hand", "low": -1.0, "high": 1.0, "stretch": "log"}, "invalid-argument", ["low", "stretch", "log", -1]),
+        ({"low": 2.0, "high": 1.0}, "invalid-argument", ["low", "high", 2, 1]),
+        ({"low": -1.0, "high": 1.0, "stretch": "log"}, "invalid-argument", ["low", "stretch", "log", -1]),
+        ({"limits": "by hand"}, "unknown-choice", ["limits", "by hand"]),
+        ({"against": "time"}, "unknown-choice", ["against", "time", "energy, offset, DETX, DETY"]),
+        ({"contours": 1}, "invalid-argument", ["contours", 1]),
+        ({"swap": "yes"}, "invalid-argument", ["swap", "yes"]),
+        ({"region": "box(1)"}, "invalid-argument", ["box(1)"]),
         ({"span": 0}, "invalid-argument", ["span", "1e6"]),
     ],
 )
@@ -81,9 +87,7 @@ def test_invalid_state_is_rejected(values, code, words):
         ComparisonState(group_id=0, **values)
 
 
-@pytest.mark.parametrize(
-    ("values", "name"), [({"position": (0.0, np.nan)}, "DETY"), ({"limits": "by hand", "low": np.inf}, "limits")]
-)
+@pytest.mark.parametrize(("values", "name"), [({"position": (0.0, np.nan)}, "DETY"), ({"low": np.inf}, "limits")])
 def test_infinite_values_are_rejected(values, name):
     """NaN and infinity are rejected, and the message names the argument."""
     with pytest.raises(BgnbError, match=name):
@@ -91,20 +95,35 @@ def test_infinite_values_are_rejected(values, name):
 
 
 def test_state_converts_its_values(pair):
-    """A state converts quantities and names, and has limits only if they are set by hand."""
+    """A state converts quantities, names and regions."""
     state = ComparisonState(
-        group_id=0, energy="500 GeV", position=[1, 2 * u.deg], stretch="LOG", low=1.0, show="Pull", span=np.float32(2)
-    )
-    assert state == ComparisonState(group_id=0, energy=0.5, position=(1.0, 2.0), stretch="log", show="pull", span=2.0)
-    assert (state.low, [type(value) for value in state.position]) == (None, [float, float])
-    # A missing limit is completed by that of the image.
+        group_id=0, energy="500 GeV", position=[1, 2 * u.deg], stretch="LOG", low=np.float32(1), show="Pull",
+        span=np.float32(2), against="detx", region="Circle( 1,-.5 , 0.30)",
+    )  # fmt: skip
+    assert state == ComparisonState(
+        group_id=0, energy=(0.5, 0.5), position=(1.0, 2.0), stretch="log", low=1.0, show="pull", span=2.0, against="DETX",
+        region="circle(1, -0.5, 0.3)",
+    )  # fmt: skip
+    assert [type(value) for value in (*state.position, *state.energy, state.low, state.span)] == [float] * 6
+    for pair_of_energies in ((0.5, "5 TeV"), ["500 GeV", 5 * u.TeV], [500, 5000] * u.GeV, np.array([0.5, 5])):
+        assert ComparisonState(group_id=0, energy=pair_of_energies).energy == pytest.approx((0.5, 5))
+    # A missing limit is that of the image.
     comparison = bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
-    first, second = (model.rate.quantity.value[2] for model in (comparison.first, comparison.second))
-    automatic = partial(rate_limits, comparison)
-    complete = complete_limits(ComparisonState(group_id=27, limits="by hand", low=1e-12), automatic)
-    assert (complete.low, complete.high) == (1e-12, max(first.max(), second.max()))
-    with raises("invalid-argument", "low", "high", 1000):
-        complete_limits(ComparisonState(group_id=27, limits="by hand", low=1e3), automatic)
+    both = np.stack([model.rate.quantity.value[2] for model in (comparison.first, comparison.second)])
+    dashboard = compare_models(*pair, group_id=27, low=1e-12)
+    assert dashboard.shown_limits() == (1e-12, both.max())
+    assert compare_models(*pair, group_id=27, high=1.0).shown_limits() == (both.min(), 1.0)
+    # If it is not on the right side of the one set by hand, it yields.
+    dashboard.low = 1e3
+    assert dashboard.shown_limits() == (1e3, 2e3)
+    dashboard.stretch = "log"
+    assert dashboard.shown_limits() == (1e3, 1e4)
+    dashboard.update(low=None, high=1e-20)
+    assert dashboard.shown_limits() == (1e-21, 1e-20)
+    dashboard.update(high=-1.0, stretch="linear")
+    assert dashboard.shown_limits() == (-2, -1)
+    with raises("invalid-argument", "low", "log", -1):
+        dashboard.stretch = "log"
 
 
 @pytest.mark.parametrize("kind", ["models", "comparison"])
@@ -112,16 +131,16 @@ def test_step_computes_limits_once(kind, modeldir, pair, monkeypatch):
     """A step computes each limit once and sets the controls once."""
     dashboard = explore_models(modeldir, group_id=3) if kind == "models" else compare_models(*pair)
     found, shown = [], []
-    for module in ("bgnb.dashboards.model_dashboard", "bgnb.plots.comparison_views"):
+    for module in ("bgnb.dashboards.model_dashboard", "bgnb.plots.model_views", "bgnb.plots.comparison_views"):
         monkeypatch.setattr(f"{module}.choose_limits", lambda *arguments: found.append(1) or choose_limits(*arguments))
-    slider = dashboard._controls["bin"]
-    monkeypatch.setitem(dashboard._controls, "bin", replace(slider, show=lambda state: shown.append(1) or slider.show(state)))
+    slider = dashboard._controls["bins"]
+    monkeypatch.setitem(dashboard._controls, "bins", replace(slider, show=lambda state: shown.append(1) or slider.show(state)))
     own = ["rates", "ratio"] if kind == "comparison" else ["image"]
-    slider.widget.value = (slider.widget.value + 1) % 4
+    slider.widget.value = (1, 3)
     assert (len(found), len(shown)) == (len(own), 1)
     dashboard.update(low=1e-12, high=1.0)
     found.clear()
-    slider.widget.value = (slider.widget.value + 1) % 4
+    slider.widget.value = (2, 4)
     assert len(found) == len(own) - 1  # none for limits by hand
     # A control that was changed without effect shows the state again.
     shown.clear()
@@ -155,31 +174,31 @@ def test_dashboard_shows_comparison(pair):
         np.testing.assert_allclose(dashboard.view.panels["second"].values, comparison.second.rate.quantity.value[where])
         assert dashboard.view.panels["first"].colours == dashboard.view.panels["second"].colours
     first, second = comparison.spectra(-1 * u.deg, 2 * u.deg)
-    outlines, spectra = dashboard.view.panels["spectra"].series[::2], dashboard.view.panels["spectra"].series[1::2]
+    graph = dashboard.view.panels["spectra"]
     counted = reco.stack.counts.any(axis=(1, 2))
-    for line, outline, series, name in zip((first, second), outlines, spectra, ("true", "reco"), strict=True):
+    for line, curve, series, name in zip((first, second), graph.curves, graph.series, ("true", "reco"), strict=True):
         known = np.where(counted, line.rate, np.nan) if name == "reco" else line.rate
-        np.testing.assert_allclose(outline.y, line.rate)
+        np.testing.assert_allclose(curve.y, line.rate)
         np.testing.assert_allclose(series.y, known)
         np.testing.assert_allclose(series.low, known - line.error)
         np.testing.assert_allclose(series.high, known + line.error)
-        assert series.name == f"{name}, γ = {line.index:.2f}"
+        assert series.name == name
+        assert f"γ = {line.index:.2f}" in dashboard.view.summary
     edges = comparison.axes.energy.value
     ratios = dashboard.view.panels["ratios"]
     assert ratios.band == dashboard.view.panels["spectra"].band == (edges[where], edges[where + 1])
-    np.testing.assert_allclose(ratios.series[1].y[counted], (second.rate / first.rate)[counted])
-    np.testing.assert_allclose(
-        (ratios.series[1].high - ratios.series[1].low)[counted], (2 * second.error / first.rate)[counted]
-    )
-    texts = [format_number(value) for value in (first.rate[where], second.rate[where], second.error[where])]
-    rates = "true {} and reco {} ± {} MeV".format(*texts)
+    (points,), (one,) = ratios.series, ratios.curves
+    np.testing.assert_allclose(points.y[counted], (second.rate / first.rate)[counted])
+    np.testing.assert_allclose((points.high - points.low)[counted], (2 * second.error / first.rate)[counted])
+    np.testing.assert_array_equal(one.y, 1)
+    rates = f"true {format_number(first.rate[where])} and reco {format_value(second.rate[where], second.error[where])} MeV"
     assert rates in dashboard.view.summary
     plane = comparison.pull[where][np.isfinite(comparison.pull[where])]
     assert f"90 % of the bins within {format_number(np.percentile(np.abs(plane), 90))} of 0." in dashboard.view.summary
     normal = dashboard.view.panels["pulls"].series[1].y
     assert normal.sum() == pytest.approx(np.isfinite(comparison.pull[comparison.expected >= 10]).sum(), rel=1e-3)
     pulls = comparison.pull[comparison.expected >= 10]
-    title = f"Pulls of {len(pulls)} bins\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
+    title = f"Pulls of {len(pulls)} bins, all energies\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
     assert dashboard.view.panels["pulls"].title.startswith(title)
     assert dashboard.view.panels["pulls"].series[0].y.sum() == np.count_nonzero(np.abs(pulls) <= 5)
 
@@ -192,11 +211,18 @@ def test_dashboard_shows_comparison(pair):
             st.tuples(st.just("show"), st.sampled_from(["ratio", "difference", "pull"])),
             st.tuples(st.just("normalise"), st.sampled_from(["none", "cube", "plane"])),
             st.tuples(st.just("stretch"), st.sampled_from(["linear", "log", "sqrt"])),
-            st.tuples(st.just("limits"), st.sampled_from(["this energy", "all energies", "by hand"])),
+            st.tuples(st.just("limits"), st.sampled_from(["this energy", "all energies"])),
+            st.tuples(st.just("low"), st.one_of(st.none(), st.floats(1e-12, 1e-3))),
             st.tuples(st.just("span"), st.floats(0.01, 5)),
-            st.tuples(st.just("energy"), st.floats(0.1, 80)),
+            st.tuples(st.just("energy"), st.tuples(st.floats(0.1, 80), st.floats(0.1, 80)).map(sorted)),
+            st.tuples(st.just("position"), st.tuples(st.floats(-5, 5), st.floats(-5, 5))),
+            st.tuples(st.just("region"), st.sampled_from(["", "circle(0.5, 0.4, 0.9)", "box(-1, 0, 1, 3)"])),
+            st.tuples(st.just("against"), st.sampled_from(["energy", "offset", "DETX", "DETY"])),
+            st.tuples(st.just("contours"), st.booleans()),
+            st.tuples(st.just("swap"), st.booleans()),
+            st.tuples(st.just("others"), st.just("all")),
         ),
-        max_size=7,
+        max_size=9,
     )
 )
 def test_comparison_is_path_independent(pair, path):

@@ -93,15 +93,26 @@ def test_taps_and_controls_set_state(modeldir):
     assert AXES.energy.value[1] <= dashboard.energy[0] == dashboard.energy[1] < AXES.energy.value[2]
     here["last_energy"].value = 55.0
     assert here["bins"].value == (1, 5)
+    here["last_energy"].value = 20.0  # in the last but one bin
+    for first, last in ((1, 4), (4, 5), (2, 3), (0, 3)):
+        assert here["bins"].value == (first, last)
+        assert AXES.energy.value[first] <= dashboard.energy[0] < AXES.energy.value[first + 1]
+        assert AXES.energy.value[last - 1] <= dashboard.energy[1] < AXES.energy.value[last]
+        shown = here["first_energy"].value, here["last_energy"].value
+        assert shown == pytest.approx((AXES.energy.value[first], AXES.energy.value[last]), rel=1e-3)
+        if first == 1:
+            here["first_energy"].value = 58.0  # above the last energy, which follows
+        elif first == 4:
+            here["last_energy"].value = 4.0  # below the first energy, which follows
+        elif first == 2:
+            here["first_energy"].value = 0.01  # outside the axis
     edges = [float(f"{edge:.4g}") for edge in AXES.energy.value]
-    assert (here["first_energy"].value, here["last_energy"].value) == (edges[1], edges[5])
-    here["first_energy"].value = 58.0  # above the last edge but one, which follows
-    assert here["bins"].value == (4, 5)
-    here["last_energy"].value = 4.0  # below the first edge, which follows
-    assert here["bins"].value == (2, 3)
     for number, edge in enumerate(edges[1:], start=1):  # an edge as shown ends the bin below
         here["last_energy"].value = edge
         assert here["bins"].value[1] == number
+    for number, edge in enumerate(edges[:-1]):  # and begins the bin above
+        here["first_energy"].value = edge
+        assert here["bins"].value == (number, 5)
     here["last_energy"].value = 4.0
     here["first_energy"].value = 3.9
     assert here["bins"].value == (2, 3)
@@ -117,14 +128,15 @@ def test_taps_and_controls_set_state(modeldir):
     here["limits"].value = "all energies"
     assert (dashboard.limits, dashboard.low, dashboard.high) == ("all energies", None, None)
     here["last_energy"].value = 59.0
+    energy = dashboard.energy
     here["group_id"].value = 8
-    first = int(np.searchsorted(OTHER_AXES.energy.value, 4)) - 1
+    first = int(np.searchsorted(OTHER_AXES.energy.value, dashboard.energy[0])) - 1
     assert (dashboard.group_id, here["bins"].max, here["bins"].value) == (8, 8, (first, 8))
     assert "has no counts" in dashboard.view.summary
     assert "no bin has a value" in dashboard.view.summary
     assert (dashboard.view.panels["image"].colours.codes(dashboard.view.panels["image"].values) == 255).all()
     here["group_id"].value = 3
-    assert (dashboard.energy, here["bins"].max, here["bins"].value) == ((4, 59), 5, (2, 5))
+    assert (dashboard.energy, here["bins"].max, here["bins"].value) == (energy, 5, (2, 5))
 
 
 def test_invalid_change_leaves_state(modeldir):
@@ -184,7 +196,7 @@ def test_invalid_change_leaves_state(modeldir):
     assert dashboard._controls["percentile"].widget.value == 100
     dashboard.energy = 2
     assert dashboard._message.value == ""
-    for name, wrong in (("others", "3 x"), ("others", "5"), ("region", "circle(1)"), ("json", "{}"), ("first_energy", -1.0)):
+    for name, wrong in (("others", "3 x"), ("others", "5"), ("region", "circle(1)"), ("json", "{}")):
         before, here = dashboard.state, dashboard._controls[name].widget
         shown = here.value
         here.value = wrong
@@ -211,6 +223,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("low"), st.floats(1e-12, 1e-3)),
     st.tuples(st.just("high"), st.one_of(st.none(), st.floats(1e-12, 1e-3))),
     st.tuples(st.just("palette"), st.sampled_from(["viridis", "cividis"])),
+    st.tuples(st.sampled_from(["control first_energy", "control last_energy"]), ENERGIES),
     st.tuples(st.just("control low"), st.floats(1e-12, 1e-3)),
     st.tuples(st.just("control limits"), st.sampled_from(["this energy", "all energies", "by hand"])),
     st.tuples(st.just("control bins"), st.tuples(st.integers(0, 9), st.integers(0, 9)).map(sorted)),

@@ -66,8 +66,8 @@ def test_circles_have_exclusion_radius(runs, where):
     folder, catalog = runs
     given = {"scheme": "GADF", "exclusion_radius": "2.6 deg"} if where == "in" else {}
     dashboard = explore_runs(folder / where, catalog=catalog, **given)
-    outline, centres = curve(dashboard, "exclusion regions"), SkyCoord(catalog["RA"], catalog["DEC"], unit="deg")[:, None]
-    assert dashboard.view.panels["sky"].series[0].name == "known sources"
+    outline, centres = curve(dashboard, "excluded"), SkyCoord(catalog["RA"], catalog["DEC"], unit="deg")[:, None]
+    assert dashboard.view.panels["sky"].series[0].name == "sources"
     ra, dec = to_radec(outline.x, outline.y, dashboard._runs.centre)
     good = np.isfinite(ra)
     distance = centres.separation(SkyCoord(ra[good], dec[good], unit="deg")).deg
@@ -88,7 +88,7 @@ def test_circles_depend_on_selection(runs, tmp_path):
         return explore_runs(tmp_path / "models", catalog=shown)
 
     def has_circles(dashboard):
-        return curve(dashboard, "exclusion regions") is not None
+        return curve(dashboard, "excluded") is not None
 
     assert has_circles(dashboard())
     listed = dashboard(select=some)
@@ -108,7 +108,7 @@ def test_circles_depend_on_selection(runs, tmp_path):
 
 @pytest.mark.slow
 def test_runs_of_merged_groups(runs, tmp_path):
-    """Runs of merged groups belong, by their pointing at mid-run, to the group with the model."""
+    """Runs belong to each group to which they contribute, merged or not, with their share of the livetime, as in the report."""
     folder, _ = runs
     report = bgnb.make_bg_cube_models(
         folder / "in", "GADF", tmp_path / "models", select="all", min_livetime="1 h", n_energy=4, n_fov=5
@@ -120,14 +120,23 @@ def test_runs_of_merged_groups(runs, tmp_path):
     group_ids = {obs_id: model_ids[group_id] for obs_id, group_id in own.items()}
     moved = [obs_id for obs_id in own if own[obs_id] != group_ids[obs_id]]
     assert moved
-    for group in report.groups:
-        dashboard.group_id = group.group_id
-        assert dashboard.selected == tuple(obs_id for obs_id in own if group_ids[obs_id] == group.group_id)
-        n_runs = len(dashboard.selected)
-        assert f"Selected: {n_runs} runs of group {group.group_id}" in dashboard.view.summary
-        assert dashboard._controls["group_id"].widget.label == f"{group.group_id}: {n_runs} runs"
-    details = dashboard.view.panels["sky"].series[2].details
     fractions = {entry.obs_id: entry.group_fractions for entry in report.runs}
+    shared = False
+    for group in report.groups:
+        dashboard.group_id, n_runs = group.group_id, group.n_runs
+        parts = {
+            obs_id: {model_ids[int(name)] for name in fractions[obs_id]} or {group_id} for obs_id, group_id in group_ids.items()
+        }
+        assert dashboard.selected == tuple(obs_id for obs_id in own if group.group_id in parts[obs_id])
+        assert len(dashboard.selected) == n_runs
+        shared |= (part := any(len(parts[obs_id]) > 1 for obs_id in dashboard.selected))
+        hours = f"{group.livetime_s / 3600:.2f} h{' in this group' * part}, {n_runs} of them kept"
+        assert f"Selected: {n_runs} runs of group {group.group_id}, {hours}" in dashboard.view.summary
+        areas = dashboard.view.panels["groups"].polygons
+        np.testing.assert_allclose([area.value for area in areas if area.marked], group.livetime_s / 3600, rtol=1e-4)
+        assert dashboard._controls["group_id"].widget.label == f"{group.group_id}: {n_runs} runs"
+    assert shared
+    details = dashboard.view.panels["sky"].series[2].details
     for obs_id, status in zip(map(int, details["OBS_ID"]), details["status"], strict=True):
         merged = f", merged into group {group_ids[obs_id]}" if obs_id in moved else ""
         assert status.partition(" (")[0] == f"kept, group {own[obs_id]}{merged}"
@@ -160,7 +169,7 @@ def test_runs_lie_in_their_groups(runs):
         row = groups[group_id]
         assert row["AZ_MIN"] <= dashboard._runs.groups.wrapped(az) < row["AZ_MAX"]
         assert row["ALT_MIN"] <= alt < row["ALT_MAX"]
-    assert curve(dashboard, "exclusion regions") is None
+    assert curve(dashboard, "excluded") is None
     menu = dashboard._controls["group_id"].widget
     dashboard.group_id = int(dashboard._runs.group_ids[0])
     dashboard.selected = dashboard._runs.obs_ids[:2]
@@ -190,7 +199,7 @@ def test_selection_is_linked(runs):
     other = table[7]
     tap(dashboard, "sky", *map(float, to_map(other["RA_PNT"], other["DEC_PNT"], centre)), add=True)
     assert set(dashboard.selected) == {one["OBS_ID"], other["OBS_ID"]}
-    assert obs_ids(dashboard.view.panels["values"].series[3]) == list(dashboard.selected)
+    assert obs_ids(dashboard.view.panels["values"].series[4]) == list(dashboard.selected)
     tap(dashboard, "sky", *map(float, to_map(one["RA_PNT"], one["DEC_PNT"], centre)), add=True)
     assert dashboard.selected == (other["OBS_ID"],)
     dashboard.y = "livetime"
@@ -373,7 +382,12 @@ def test_runs_that_stand_out(runs):
     graph = dashboard.view.panels["values"]
     assert obs_ids(graph.series[2]) == [obs_id]
     assert obs_id not in obs_ids(graph.series[1])
-    assert f"1 run stands out: {obs_id} (event rate)" in dashboard.view.summary
+    assert f"1 run stands out: {obs_id}." in dashboard.view.summary
+    rate = np.asarray(table["EVENT_COUNT"] / table["LIVETIME"])
+    limits = [each.y[0] for each in graph.curves if each.dash == "dotted"]
+    assert (limits[0] < np.sort(rate)[0], np.sort(rate)[-2] < limits[1] < rate[4]) == (True, True)
+    percent = 100 * (limits[1] / np.median(rate) - 1)
+    assert f"more than about {percent:.2g} % stand out" in dashboard.view.summary
     assert [text for *_, text in graph.texts] == [str(obs_id)]
     dashboard.y = "muon efficiency"
     assert "no run stands out" in dashboard.view.summary
@@ -399,11 +413,14 @@ def test_checked_runs(runs):
     norms = {int(x): (y, high) for series in values.series for x, y, high in zip(series.x, series.y, series.high, strict=True)}
     for run in checks.runs:
         assert norms[run.obs_id] == pytest.approx((run.norm.norm, run.norm.norm * (1 + run.norm.norm_error)))
-    assert first in obs_ids(values.series[2])
-    assert f"{first} (field" in dashboard.view.summary
-    field, time = dashboard.view.panels["field"], dashboard.view.panels["time"]
-    assert np.isnan(field.values).all()
-    assert all(len(series.x) == 0 for series in time.series)
+    assert obs_ids(values.series[3]) == [first]
+    assert f"1 run: {first} (field" in dashboard.view.summary
+    assert f"All {len(checks.runs)} runs" in dashboard.view.panels["field"].title
+    maps = np.array([run.field.significance for run in checks.runs])
+    np.testing.assert_allclose(
+        dashboard.view.panels["field"].values,
+        np.nansum(maps, axis=0) / np.sqrt(np.where(known := np.isfinite(maps).sum(axis=0), known, np.nan)),
+    )
     tap(dashboard, "values", float(second), norms[second][0])
     assert dashboard.selected == (second,)
     field, time = dashboard.view.panels["field"], dashboard.view.panels["time"]

@@ -6,6 +6,7 @@ from base64 import b64decode
 from dataclasses import replace
 from io import BytesIO, StringIO
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from bgnb.plots.html_page import _changes
 from bgnb.plots.static import to_png
 from tests.dashboards.acting import assert_same_as_fresh, press
 from tests.dashboards.conftest import OTHER_AXES
+from tests.helpers.errors import raises
 from tests.helpers.models import AXES, asymmetric_model
 
 
@@ -28,10 +30,17 @@ def test_copied_python_restores_state(modeldir, pair, runs, monkeypatch):
     monkeypatch.chdir(modeldir.parent)
     models = explore_models(modeldir.name, group_id=8, quantity="livetime", energy=3.3, stretch="sqrt", percentile=97)
     models.update(low=0.5, high=9.0)
+    others = explore_models(
+        modeldir.name, group_id=3, others="all", energy=(0.7, 12), region="circle(0.5, -0.25, 0.75)", draw="box",
+        quantity="integrated rate", colour_by="mean rate", limits="all energies",
+    )  # fmt: skip
+    against = compare_models(
+        *pair, against="DETY", contours=True, swap=True, region="box(0, 0, 1, 2)", energy="3 TeV", low=1e-9
+    )
     compared = compare_models(*pair, show="pull", normalise="cube", position=(1, -2), span=2.5, labels=("a", "it's"))
     explored = explore_runs(runs[0] / "in", "GADF", select="all", alt_edges=[0, 50, 90])
     explored.group_id = 2
-    for dashboard in (models, compared, explored):
+    for dashboard in (models, others, compared, against, explored):
         *lines, last = dashboard.python.splitlines()
         values = {}
         exec("\n".join(lines), values)
@@ -78,6 +87,70 @@ def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
     for axes in (AXES, OTHER_AXES):
         for low, high in pairwise(axes.energy.value):
             assert f"{low:.3g} to {high:.3g} TeV" in page
+
+
+def test_paper_size_and_font_are_chosen(modeldir, tmp_path, monkeypatch):
+    """PDF, SVG and PNG have the chosen width and font size, and the chosen panels."""
+    monkeypatch.chdir(tmp_path)
+    dashboard = explore_models(modeldir, group_id=3, energy=(1, 20))
+    width, font_size = dashboard._paper
+    width.value, font_size.value = 9.0, 5.5
+    for kind in ("PDF", "SVG", "PNG"):
+        press(dashboard, f"save {kind}")
+    pdf, svg, png = (next(tmp_path.glob(f"*.{kind}")).read_bytes() for kind in ("pdf", "svg", "png"))
+    (box,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+) ?\]", pdf)
+    assert float(box[0]) == pytest.approx(9 * 72)
+    tree = ElementTree.fromstring(svg)
+    assert float(tree.get("width").removesuffix("pt")) == pytest.approx(9 * 72)
+    assert imread(BytesIO(png)).shape[1] == 9 * 300
+    texts = {"".join(text.itertext()).strip(): text.get("style") for text in tree.iter("{http://www.w3.org/2000/svg}text")}
+    assert "5.5px" in texts["energy / TeV"]
+    assert "zenith angle / deg" in texts
+    assert any(text.startswith("Rate at 0.") for text in texts)
+    # Some of the panels, by name.
+    dashboard.save_svg(tmp_path / "one.svg", width=4, panels=["image"])
+    one = (tmp_path / "one.svg").read_text()
+    assert ">DETX / deg<" in one
+    assert ">energy / TeV<" not in one
+    with raises("unknown-choice", "sky", "image"):
+        dashboard.save_pdf(tmp_path / "none.pdf", panels=["sky"])
+    # A page that is too narrow for its text is an error, which the buttons show.
+    before = sorted(tmp_path.iterdir())
+    width.value, font_size.value = 2.0, 20.0
+    press(dashboard, "save PDF")
+    assert 'role="alert"' in dashboard._message.value
+    assert "width" in dashboard._message.value
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_page_may_not_be_too_large(modeldir, tmp_path):
+    """A page that would be larger than allowed is not written."""
+    dashboard = explore_models(modeldir, group_id=3)
+    with raises("too-large", "0.1 MB", "max_size"):
+        dashboard.save_html(tmp_path / "page.html", max_size=1e5)
+    assert not list(tmp_path.iterdir())
+    dashboard.save_html(tmp_path / "page.html", max_size=20e6)
+    assert 1e5 < (tmp_path / "page.html").stat().st_size < 20e6
+
+
+@pytest.mark.slow
+def test_page_begins_with_shown_range(modeldir, pair, tmp_path):
+    """A page begins with the present state, also with a range of energies, and has each energy bin too."""
+    models = explore_models(modeldir, group_id=8, energy=(1, 10))
+    comparison = compare_models(*pair, energy=(0.5, 20), against="offset", show="difference")
+    for dashboard in (models, comparison):
+        dashboard.save_html(tmp_path / "page.html")
+        page = (tmp_path / "page.html").read_text()
+        edges = dashboard.axes.energy.value
+        low, high = dashboard._controls["bins"].widget.value
+        label = f"{edges[low]:.3g} to {edges[high]:.3g} TeV"
+        assert re.search(rf"<h1[^>]*>{re.escape(dashboard.view.title)}</h1>", page)
+        assert re.search(rf'<span id="bgnb-label"[^>]*>{label}</span>', page)
+        for one, other in pairwise(edges):
+            assert f"{one:.3g} to {other:.3g} TeV" in page
+        frames = dashboard.frames()
+        assert dashboard.state in frames.values()
+        assert len(frames) == len(edges) + (len(AXES.energy) if dashboard is models else 0)
 
 
 @pytest.mark.slow

@@ -58,23 +58,25 @@ def test_graphs_of_all_groups(modelled):
     panels = dashboard.view.panels
     others = [group_id for group_id in models if group_id != chosen]
     names = [f"group {group_id}" for group_id in others]
-    line_of_chosen, *curves = panels["spectrum"].curves  # of each other group a measured and an extrapolated part
+    main, *curves = panels["spectrum"].curves
+    np.testing.assert_allclose(main.y, bgnb.spectrum(models[chosen], 1.6 * u.deg, -3 * u.deg).rate)
     measured, extrapolated = curves[::2], curves[1::2]
-    assert line_of_chosen.name == ""
+    assert main.name == ""
     assert [curve.name for curve in measured] == names
     assert {(curve.name, curve.dash) for curve in extrapolated} == {("", "dotted")}
     assert [curve.name for curve in panels["profile"].curves] == names
     assert [curve.name for curve in panels["strips"].curves] == [name for name in names for _ in range(2)]
-    assert len({curve.colour for curve in measured}) == (len(others) if len(others) <= 5 else 1)
+    assert len({curve.colour for curve in measured}) == 1  # many groups cannot be told apart
     assert LINES[0] not in {curve.colour for curve in measured}
     for number, group_id in enumerate(others):
         model = models[group_id]
         line = bgnb.spectrum(model, 1.6 * u.deg, -3 * u.deg)
         np.testing.assert_allclose(measured[number].x, model.axes.energy_centers.value)
         np.testing.assert_allclose(measured[number].y, np.where(model.extrapolated, np.nan, line.rate))
-        shown = np.isfinite(extrapolated[number].y)
-        assert shown[model.extrapolated].all()
-        np.testing.assert_allclose(extrapolated[number].y[shown], line.rate[shown])
+        dotted = np.isfinite(extrapolated[number].y)
+        np.testing.assert_allclose(extrapolated[number].y[dotted], line.rate[dotted])
+        assert dotted[model.extrapolated].all()  # and the neighbours, so that the lines meet
+        assert dotted.any() == model.extrapolated.any()
         (plane, _), solid = mean_plane(model, first, last), model.axes.solid_angle.value
         x, y = model.axes.detx_centers.value, model.axes.dety_centers.value
         ring = np.floor(np.hypot(x, y[:, None]) / 0.5).astype(int)
@@ -90,10 +92,15 @@ def test_graphs_of_all_groups(modelled):
         np.testing.assert_allclose(along_y.x, y)
         np.testing.assert_allclose(along_y.y, plane[:, ix])
         assert (along_x.dash, along_y.dash) == ("solid", "dashed")
-        assert measured[number].colour == along_x.colour == panels["profile"].curves[number].colour
+        assert measured[number].colour == along_x.colour == along_y.colour == panels["profile"].curves[number].colour
     line = bgnb.spectrum(models[chosen], 1.6 * u.deg, -3 * u.deg)
     assert panels["spectrum"].series[1].name == f"group {chosen}"
+    assert f"γ = {line.index:.2f}" in dashboard.view.summary
     assert ", ".join(map(str, others)) in dashboard.view.summary
+    # A few groups have different colours, also different from that of the chosen one.
+    dashboard.others = others[:4]
+    colours = [curve.colour for curve in dashboard.view.panels["profile"].curves]
+    assert len({*colours, dashboard.view.panels["profile"].series[1].colour}) == 5
     # Without others there are none of these curves.
     dashboard.others = ()
     assert [len(dashboard.view.panels[name].curves) for name in ("spectrum", "profile", "strips")] == [1, 0, 0]
@@ -137,16 +144,15 @@ def test_rate_against_zenith_angle(modelled, region):
         assert graph.y_range[0] <= rate < graph.y_range[1]
     curve, opposite = graph.curves
     azimuth = rows[chosen]["az_mean_deg"]
-    assert [each.name for each in graph.curves] == [f"spline, azimuth {at % 360:.0f}°" for at in (azimuth, azimuth + 180)]
+    assert curve.name == f"spline, azimuth {azimuth % 360:.0f}°"
+    assert opposite.name == f"spline, azimuth {(azimuth + 180) % 360:.0f}°"
     spline = bgnb.read_spline(folder / "bg_spline.fits.gz")
     assert (90 - curve.x[0], 90 - curve.x[-1]) == pytest.approx(spline.altitude_range[::-1])
     widths = np.diff(energy)[first:last]
-    for at, zenith, rate in [
-        *((azimuth, *pair) for pair in zip(curve.x, curve.y, strict=True)),
-        *((azimuth + 180, *pair) for pair in zip(opposite.x, opposite.y, strict=True)),
-    ]:
-        cube = spline.rate_at(90 - zenith, at).quantity.value[first:last]
-        assert rate == pytest.approx((np.average(cube, axis=0, weights=widths) * weights).sum(), rel=1e-5)
+    for line, at in ((curve, azimuth), (opposite, azimuth + 180)):
+        for zenith, rate in zip(line.x, line.y, strict=True):
+            cube = spline.rate_at(90 - zenith, at).quantity.value[first:last]
+            assert rate == pytest.approx((np.average(cube, axis=0, weights=widths) * weights).sum(), rel=1e-5)
     # The models of the groups are parts of the spline.
     assert np.interp(points[chosen][0], curve.x, curve.y) == pytest.approx(points[chosen][1], rel=0.02)
 
@@ -228,7 +234,8 @@ def test_controls_of_other_groups(modelled):
     one, two, *_ = models
     for text, others in ((f"{two}, {one} {two}", (one, two)), ("All", tuple(models)), ("", ()), (str(two), (two,))):
         box.value = text
-        assert (dashboard.others, box.value) == (others, " ".join(str(each) for each in others if each != dashboard.group_id))
+        shown = [group_id for group_id in others if group_id != dashboard.group_id]
+        assert (dashboard.others, box.value) == (others, " ".join(map(str, shown)))
     press(dashboard, "all groups")
     assert dashboard.others == tuple(models)
     press(dashboard, "only one group")
@@ -236,4 +243,4 @@ def test_controls_of_other_groups(modelled):
     # The shown group is among the others, so that it stays in the graphs if another one is chosen.
     dashboard.update(group_id=one, others=(one, two))
     dashboard.group_id = two
-    assert [curve.name for curve in dashboard.view.panels["spectrum"].curves] == [f"group {one}"]
+    assert [curve.name for curve in dashboard.view.panels["profile"].curves] == [f"group {one}"]

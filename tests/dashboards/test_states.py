@@ -81,7 +81,15 @@ def test_other_changes_reset_nothing(models, comparison):
     assert models.state == replace(before, **changes)
     comparison.update(**BY_HAND, region="circle(0, 0, 1)", span=0.5)
     before = comparison.state
-    changes = {"energy": 5, "palette": "cividis", "draw": "box", "against": "DETX", "contours": True, "swap": True}
+    changes = {
+        "energy": 5,
+        "stretch": "log",
+        "palette": "cividis",
+        "draw": "box",
+        "against": "DETX",
+        "contours": True,
+        "swap": True,
+    }
     comparison.update(**changes)
     assert comparison.state == replace(before, **changes)
 
@@ -96,9 +104,9 @@ def test_resets_name_existing_fields(models, comparison, runs):
 
 
 MODELS = {
-    "group_id": 8, "others": (3, 8), "quantity": "integrated rate", "energy": (0.7, 12.5), "region": "annulus(0.5, 0.25, 0.3, 1)",
-    "draw": "annulus", "stretch": "sqrt", "limits": "all energies", "percentile": 97.5, "low": 1e-9, "palette": "cividis",
-    "colour_by": "mean rate", "position": (0.4, -0.3),
+    "group_id": 8, "others": (3, 8), "quantity": "integrated rate", "energy": (0.7, 12.5), "draw": "annulus",
+    "stretch": "sqrt", "limits": "all energies", "percentile": 97.5, "low": 1e-9, "palette": "cividis",
+    "colour_by": "mean rate", "position": (0.4, -0.3), "region": "annulus(0.5, 0.25, 0.3, 1)",
 }  # fmt: skip
 COMPARISON = {
     "show": "difference", "against": "DETY", "normalise": "plane", "contours": True, "swap": True, "span": 1e-7 * 20,

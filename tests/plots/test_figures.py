@@ -52,4 +52,4 @@ def test_notebook_circles_of_dropped_runs(settings, radius, tmp_path, views):
     report = bgnb.Report((), (), settings, ())
     values = {"indir": tmp_path / "runs", "scheme": "GADF", "outdir": tmp_path, "catalog": None, "exclusion_radius": "2.5 deg"}
     exec(source, {"bgnb": bgnb, "figures": figures, "u": u, "Path": Path, "report": report} | values)
-    assert ("exclusion regions" in [curve.name for curve in views[0].panels["sky"].curves]) == (radius is not None)
+    assert ("excluded" in [curve.name for curve in views[0].panels["sky"].curves]) == (radius is not None)

@@ -71,7 +71,7 @@ def test_graphs_agree_with_validation():
         assert (altitude, azimuth) == (pytest.approx(row["ALT_PNT"], abs=1e-6), pytest.approx(row["AZ_PNT"], abs=1e-6))
     fit = COUNTS.validation.fit(True)
     mean, width = fit.mean_width("cube of each run")
-    assert panels["significance"].title.replace("−", "-").startswith(f"Mean {mean:+.3f}, width {width:.3f}")
+    assert panels["significance"].title.replace("−", "-").startswith(f"Significance, mean {mean:+.3f}\nwidth {width:.3f}")
 
 
 def test_selected_beside_all():
@@ -101,7 +101,7 @@ def test_pointings_show_runs_without_counts():
     codes = panel.colours.codes([polygon.value for polygon in panel.polygons])
     assert (codes[4], NO_VALUE not in codes, codes.argmin()) == (0, True, 4)
     assert panel.colours.codes(1.0) == (N_COLOURS - 1) / 2
-    assert panel.title == f"Pointings: observed / predicted, {EDGES[0]:.3g} to {EDGES[2]:.3g} TeV"
+    assert panel.title == f"Pointings: observed / predicted\n{EDGES[0]:.3g} to {EDGES[2]:.3g} TeV"
 
 
 def test_run_axis_and_marks():
@@ -137,19 +137,42 @@ def test_summary_says_what_is_wrong():
     """The summary names the runs, energies and bins that are wrong, with observed over predicted counts."""
     lines = lines_of(view_of())
     counts, expected = (COUNTS.validation.table[name].sum() for name in ("COUNTS", "EXPECTED"))
-    assert f"{counts} observed counts, {expected:.1f} predicted" in lines["12"]
-    assert f"observed / predicted {counts / expected:.4f} ± {1 / np.sqrt(expected):.4f}" in lines["12"]
+    everything = "all 12 runs, 1 to 20 TeV"
+    assert f"Counts ({everything}, no free norm): {counts} observed, {expected:.1f} predicted" in lines["Counts"]
+    assert f"observed / predicted {counts / expected:.4f} ± {1 / np.sqrt(expected):.4f}" in lines["Counts"]
     fit = COUNTS.validation.fit(True)
-    assert f"deviance / expectation {fit.ratio:.3f} ± {fit.ratio_error:.3f}" in lines["One"]
+    assert f"deviance / expectation {fit.ratio:.3f} ± {fit.ratio_error:.3f}" in lines["Bins"]
     assert "1 stands out: 130 (1.5" in lines["Runs"]
+    found = COUNTS.runs(slice(None)).deviations
+    assert f"more than about {100 * (found.limits[1] / found.median - 1):.2g} % stand out" in lines["Runs"]
     x, y = GRID.axes.detx_centers.value[7], GRID.axes.dety_centers.value[2]
     assert f"DETX {x:.3g}°, DETY {y:.3g}°".replace("-", "−") in lines["Field"]
     assert lines["Note"] == "Note: a note on the runs"
     lines = lines_of(view_of(selected=[190]))
-    assert "Run 190" in view_of(selected=[190]).summary
+    assert "(run 190, " in view_of(selected=[190]).summary
     sigmas = COUNTS.by_energy(COUNTS.obs_ids == 190, "free").sigmas
     assert abs(sigmas[1]) == np.max(np.abs(sigmas)) > 2
     assert f"(+{sigmas[1]:.1f} σ) at {EDGES[1]:.3g} to {EDGES[2]:.3g} TeV" in lines["Energies"]
+
+
+def test_sentences_name_their_sample():
+    """Each sentence names its runs and energies, and describes energies in the range only."""
+    energies = f"{EDGES[0]:.3g} to {EDGES[1]:.3g} TeV"
+    lines = lines_of(view_of(selected=[150, 190], energy=(EDGES[0], EDGES[1])))
+    for name in ("Counts", "Bins", "Distribution", "Energies", "Offsets", "Field"):
+        assert f"(2 selected of 12 runs, {energies}, " in lines[name]
+    assert f"(all 12 runs, {energies}, no free norm)" in lines["Runs"]
+    sigma = COUNTS.by_energy(np.isin(COUNTS.obs_ids, [150, 190]), "free").sigmas[0]
+    assert f"({sigma:+.1f} σ) at {energies};".replace("-", "−") in lines["Energies"]
+    assert f"{EDGES[2]:.3g}" not in lines["Energies"]
+
+
+def test_bias_is_stated_first():
+    """The note on runs that were used to make the models is in the second line, the others are at the end."""
+    counts = ComparedCounts(replace(COUNTS.validation, seen=frozenset({130})))
+    lines = validation_view(counts, ValidationState()).summary.splitlines()
+    assert lines[1].startswith("Note: 1 of these runs was used to make the models")
+    assert [line for line in lines if line.startswith("Note")] == [lines[1], "Note: a note on the runs"]
 
 
 def test_summary_of_right_prediction():
@@ -158,7 +181,7 @@ def test_summary_of_right_prediction():
     lines = lines_of(validation_view(counts, ValidationState()))
     assert "none stands out; largest deviation" in lines["Runs"]
     for name in ("Energies", "Offsets", "Field", "Distribution"):
-        found, chance = re.search(r"([+−][\d.]+) σ", lines[name]), re.search(r"by chance ([\d.]+) σ", lines[name])
+        found, chance = re.search(r"([+−][\d.]+) σ", lines[name]), re.search(r"expected maximum ([\d.]+) σ", lines[name])
         assert abs(float(found.group(1).replace("−", "-"))) < float(chance.group(1)) + 1.5, lines[name]
 
 
@@ -169,7 +192,7 @@ def test_bins_with_few_counts_are_hidden():
     state = ValidationState(selected=(120,))  # whose threshold is above the first energy
     view = validation_view(counts, complete_state(counts, state))
     assert np.isnan(view.panels["energy"].series[1].y).all()
-    assert "Energies: no bin" in re.sub(r", [^:]*:", ":", lines_of(view)["Energies"])
+    assert "Energies: no bin" in re.sub(r" \(.*\):", ":", lines_of(view)["Energies"])
     unknown = int((~counts.runs(slice(0, 3)).known).sum())
     assert f"Not shown: {unknown} run" in view.summary
     assert sum(len(series.x) for series in view.panels["runs"].series) == 12 - unknown
@@ -211,7 +234,7 @@ def test_all_states_have_the_same_panels(fields):
             assert panel.y_range[0] < panel.y_range[1]
     lines = [line for line in view.to_csv().splitlines() if not line.startswith("#")]
     rows = list(csv.DictReader(StringIO("\n".join(lines))))
-    drawn = [row for row in rows if row["panel"] == "runs"]
+    drawn = [row for row in rows if row["panel"] == "runs" and row["details"]]
     assert len(drawn) == np.isfinite(run_positions(COUNTS, complete_state(COUNTS, ValidationState(**fields)), "runs")[1]).sum()
 
 
