@@ -593,11 +593,13 @@ def test_play_and_fast_keys(models):
     wait_for_title(figures, "image", title_of(edges, 1, 2))  # again from the first energy
     figures.controls.get_by_role("button", name="pause").click()
     play.wait_for()
+    until(lambda: page.python("print(models._controls['play'].widget.playing)") == "False", "the end of playing")
+    at = int(page.python("print(models._controls['bins'].widget.value[0])"))
 
     # Only the last press reaches the first edge.
     last.press("End")
-    wait_for_title(figures, "image", f"to {edges[8]:.3g} TeV")
-    wait_for_edges(int(first.get_attribute("aria-valuenow")[0]), 8)
+    wait_for_title(figures, "image", title_of(edges, at, 8))
+    wait_for_edges(at, 8)
     for number in range(40):
         first.press("ArrowRight" if number % 8 < 4 else "ArrowLeft")
     first.press("Home")
@@ -613,12 +615,12 @@ def test_theme_and_reload(models, root):
     page.python("models.update(quantity='counts', energy=models.axes.energy_centers[5])")
     wait_for_title(figures, "image", title_of(edges, 5, 6))
     light = figures.pixels("image")
-    page.page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
+    page.page.evaluate("() => void jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
     page.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
     figures.wait_for_bokeh("image", "model.background_fill_color === '#111111'")
     figures.wait_for_other_pixels("image", light)
     title = figures.bokeh("image", "model.title.text")
-    page.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    page.page.evaluate("() => void jupyterapp.commands.execute('docmanager:save')")
     page.page.wait_for_function("() => !jupyterapp.shell.currentWidget.context.model.dirty")
     page.page.reload()
     wait_for_title(figures, "image", title)
