@@ -70,7 +70,7 @@ def selection_panels(runs: Mapping[int, RunResult], selected: Sequence[int]) -> 
     marked = "; marked: largest deviation" if first.time.marked.any() else ""
     time = replace(time, title=f"Run {first.obs_id}{of_several}\nRate{marked}")
     if len(results) == 1:
-        marked = ", largest residual marked" if first.field.marked.any() else ": residual map"
+        marked = ", worst region marked" if first.field.marked.any() else ": residual map"
         return {"field": _field_image(f"Run {first.obs_id}{marked}", first.field), "time": time}
     maps = np.array([result.field.significance for result in results])
     known = np.isfinite(maps).sum(axis=0)
