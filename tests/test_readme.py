@@ -45,7 +45,7 @@ def test_the_readme_can_be_followed(tmp_path, monkeypatch):
     assert len(opened) == 2
     assert followed["bgnb"] > 10
     assert followed["python"] >= 2
-    for name in ("models", "store", "validation", "cross-validation", "comparison", "reports", "group.html"):
+    for name in ("models", "store", "validation", "cross-validation", "comparison", "reports", "group.pdf", "models.html"):
         assert (tmp_path / name).exists(), name
 
 

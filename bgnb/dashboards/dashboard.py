@@ -282,7 +282,8 @@ class Dashboard(widgets.VBox):
             content = json.loads(Path(saved).read_text() if is_file else str(saved))
             kind, fields = content["dashboard"], dict(content["state"])
         except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-            raise BgnbError("invalid-argument", f"not a saved state of a dashboard ({error}): {str(saved)[:80]}") from None
+            shown = saved if is_file else str(saved)[:80]
+            raise BgnbError("invalid-argument", f"not a saved state of a dashboard ({error}): {shown}") from None
         if kind != self.function:
             raise BgnbError("invalid-argument", f"this is a state of {kind}, not of {self.function}")
         self._check_fields(*fields)

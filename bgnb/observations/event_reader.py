@@ -149,7 +149,8 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
 
 def _fingerprint(energy: Floats) -> int:
     """Compute a number from all energies that does not depend on their order."""
-    bits = energy.astype(np.float32).view(np.uint32).astype(np.uint64)
+    with np.errstate(over="ignore"):  # energies beyond the range are infinite
+        bits = energy.astype(np.float32).view(np.uint32).astype(np.uint64)
     return int((bits * bits).sum(dtype=np.uint64) >> np.uint64(1))
 
 

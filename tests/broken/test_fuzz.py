@@ -5,7 +5,7 @@ import gzip
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bgnb import BgnbError, DataError, open_runs, read_event_list
@@ -40,6 +40,7 @@ def changed(path, position, values):
 @pytest.mark.slow
 @settings(max_examples=150, **QUICK)
 @given(position=st.integers(0, 14_000), values=st.binary(min_size=1, max_size=8))
+@example(position=8695, values=b"\x00H")  # an energy beyond the range of 32-bit numbers
 def test_changed_event_lists(plain_runs, position, values):
     """Read finite values, or raise a DataError."""
     files = open_runs(plain_runs, "GADF").files(7)
