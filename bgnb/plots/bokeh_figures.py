@@ -25,7 +25,7 @@ _HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
 _TITLE, _LABEL, _TICK = "12px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 30, 8)
-_BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
+_BAR_WIDTH, _LEGEND_HEIGHT, _SECOND_LINE = 68, 26, 10
 _POSITION = [("DETX", "$x{0.00}°"), ("DETY", "$y{0.00}°")]
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
@@ -227,6 +227,7 @@ class _GraphPlot:
             self.figure.toolbar.active_drag = select
         if graph.is_map:
             left, right, top, bottom = _MAP_MARGINS
+            top += _SECOND_LINE * graph.title.count("\n")
             bottom += _LEGEND_HEIGHT * (graph.legend == "below")
             _scale_equally(self.figure, (left, right + _BAR_WIDTH * bool(graph.colours), top, bottom))
             self.figure.axis.visible = self.figure.grid.visible = False

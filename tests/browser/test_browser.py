@@ -378,8 +378,10 @@ def test_runs_selected_in_all_plots(runs, root, tmp_path):
     figures.tap("values", x[2], y[2])
     wait_for_status(figures, f"Selected: run {obs_ids[2]} ")
     expect(chosen).to_have_value(str(obs_ids[2]))
-    for name, series in (("sky", 3), ("groups", 2), ("values", 3)):
-        figures.wait_for_bokeh(f"{name}-{series}", "model.data.x.length === 1")
+    for name in before:
+        marks = f"[i for i, series in enumerate(runs.view.panels[{name!r}].series) if series.colour == SELECTED]"
+        number = page.python(f"from bgnb.plots.colours import SELECTED; print(*{marks})")
+        figures.wait_for_bokeh(f"{name}-{number}", "model.data.x.length === 1")
         figures.wait_for_other_pixels(name, before[name])
     x, y = places("sky")
     figures.tap("sky", x[5], y[5], shift=True)
