@@ -142,7 +142,7 @@ class ModelDashboard(CubeDashboard):
             group_id = None if found is None else self.overview.model_ids.get(found, found)
             if group_id not in self._groups:
                 raise BgnbError("not-found", "there is no model of this group: tap a coloured one")
-            if action.get("add"):
+            if action.get("add") and group_id != self.state.group_id:
                 self.update(others=tuple({*self.state.further} ^ {group_id}))
             else:
                 self.update(group_id=group_id)

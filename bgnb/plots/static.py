@@ -201,7 +201,7 @@ def _draw_panel(axes: Any, panel: Panel, sizes: _Sizes) -> None:
         _draw_image(axes, panel, sizes)
     else:
         _draw_graph(axes, panel, sizes)
-    _draw_curves(axes, panel.curves, sizes)
+    _draw_curves(axes, panel.curves, sizes, above=isinstance(panel, Image))
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         names = [sizes.wrap(each.name) for each in (*getattr(panel, "series", ()), *panel.curves)]
@@ -291,13 +291,13 @@ def _draw_polygons(axes: Any, polygons: Sequence[Polygon], colours: Colours, siz
     )
 
 
-def _draw_curves(axes: Any, curves: Sequence[Curve], sizes: _Sizes) -> None:
+def _draw_curves(axes: Any, curves: Sequence[Curve], sizes: _Sizes, *, above: bool) -> None:
     first = {curve.name: curve for curve in reversed(curves) if curve.name}  # a legend has each name once
     for curve in curves:
         is_first = len(first) <= MAX_LEGEND and first.get(curve.name) is curve
         label = sizes.wrap(curve.name) if is_first else None
         line = _DASHES[curve.dash], curve.width * sizes.pixel
-        axes.plot(curve.x, curve.y, line[0], lw=line[1], color=curve.colour, label=label)
+        axes.plot(curve.x, curve.y, line[0], lw=line[1], color=curve.colour, label=label, zorder=3 if above else 1.9)
 
 
 def _draw_series(axes: Any, series: Series, graph: Graph, sizes: _Sizes) -> None:

@@ -231,7 +231,8 @@ class Graph:
     @property
     def value_label(self) -> str:
         """Description of the values."""
-        return f"{self.title}, {self.y_label}"
+        unit = self.unit if self.is_map else self.y_label
+        return f"{self.title}, {unit}" if unit else self.title
 
     def clip_low(self, low: NDArray[np.float64]) -> NDArray[np.float64]:
         """Replace lower ends that a logarithmic axis cannot show by values below the axis."""

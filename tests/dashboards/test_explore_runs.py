@@ -241,6 +241,18 @@ def test_selection_is_linked(runs):
 
 
 @pytest.mark.slow
+def test_skipped_run_cannot_be_selected(runs):
+    """The message on a run that is not shown states why it was skipped; only other runs do not exist."""
+    folder, catalog = runs
+    dashboard = explore_runs(folder / "models", catalog=catalog)
+    skipped = next(iter(set(dashboard._runs.selection.left_out) - set(dashboard._runs.obs_ids.tolist())))
+    with raises("not-found", skipped, "skipped", dashboard._runs.selection.left_out[skipped]):
+        dashboard.selected = [skipped]
+    with raises("not-found", 987654, "exist"):
+        dashboard.selected = [987654]
+    assert dashboard.selected == ()
+
+
 def test_missing_scheme_and_column(runs, tmp_path):
     """A missing scheme is an error; a missing column is mentioned in the plot."""
     folder, _ = runs

@@ -177,6 +177,7 @@ def test_taps_in_map_choose_groups(modelled):
     marked = [int(each.details["group"]) for each in dashboard.view.panels["groups"].polygons if each.marked]
     assert marked == [two]
     tap(dashboard, "groups", *middle(one), add=True)
+    tap(dashboard, "groups", *middle(two), add=True)  # the shown group itself, which changes nothing
     assert (dashboard.group_id, dashboard.others) == (two, (three,))
     assert_same_as_fresh(dashboard, explore_models(folder, group_id=two, others=(three,)))
 
@@ -224,6 +225,8 @@ def test_map_shows_chosen_quantity(modelled):
         assert graph.unit == unit
         shown = {int(each.details["group"]): each.value for each in graph.polygons if np.isfinite(each.value)}
         assert shown == pytest.approx({group_id: value(row) for group_id, row in rows.items()})
+        described = f"{quantity.capitalize()} of the groups{f', {unit}' if unit else ''}"
+        assert f"value is {described}\n" in dashboard.view.to_csv()
 
 
 def test_controls_of_other_groups(modelled):

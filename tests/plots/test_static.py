@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from bgnb.plots.colours import SELECTED, line_colours, palette
+from bgnb.plots.colours import LINES, SELECTED, line_colours, palette
 from bgnb.plots.static import _Sizes, to_pdf, to_png, to_svg
 from bgnb.plots.view import Curve, View
 from tests.helpers.errors import raises
@@ -108,6 +108,14 @@ def test_curves_have_width_and_dash():
         assert set(line_colours(9)[:number]) <= set(colours_of(svg, "stroke"))
         named = [text for text in texts_of(svg) if text.startswith("n#")]
         assert len(named) == (8 if number == 8 else 0)  # the legend would be too long
+
+
+def test_points_lie_on_curves():
+    """Many curves do not hide the points of a graph."""
+    curve = Curve(x=np.array([0.2, 80.0]), y=np.array([1e-3, 1e-8]), colour="#123456", name="other")
+    drawn = to_svg(view(spectrum=spectrum(curves=(curve,)))).decode()
+    axes = drawn[: drawn.index('id="legend_1"')]
+    assert 0 < axes.index("stroke: #123456") < axes.index(f"stroke: {LINES[0]}")
 
 
 @pytest.mark.parametrize("panels", [["bars"], ["spectrum", "image"], None])
