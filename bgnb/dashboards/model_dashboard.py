@@ -23,7 +23,7 @@ from bgnb.plots.colours import LINES, choose_limits
 from bgnb.plots.cube_state import Energy, energy_edges, through_energies, weights_of
 from bgnb.plots.model_views import GroupsOverview, ModelState, ShownModel, limits_of, model_view, quantity_of
 from bgnb.plots.pointing_map import group_at
-from bgnb.plots.view import Curve, View
+from bgnb.plots.view import Curve, Dash, View
 
 # Number of zenith angles of the curve of a spline.
 _ZENITHS = 16
@@ -111,10 +111,11 @@ class ModelDashboard(CubeDashboard):
         first, last = energy_edges(axes, state.energy)
         weights = np.diff(axes.energy.value)[first:last, None, None] * weights_of(axes, state)
         curves = []
-        for at, dash in ((azimuth, "solid"), ((azimuth + 180) % 360, "dashed")):
+        lines: tuple[tuple[float, Dash], ...] = (azimuth, "solid"), ((azimuth + 180) % 360, "dashed")
+        for at, dash in lines:
             rate = np.tensordot(self._spline_rates(at)[:, first:last], weights, 3) / weights.sum()
             name = f"spline, azimuth {at:.0f}°"
-            curves.append(Curve(x=self._zeniths, y=rate, colour=LINES[2], name=name, width=1.5, dash=dash))  # type: ignore[arg-type]
+            curves.append(Curve(x=self._zeniths, y=rate, colour=LINES[2], name=name, width=1.5, dash=dash))
         return curves
 
     @cached_property

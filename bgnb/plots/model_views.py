@@ -30,7 +30,7 @@ from bgnb.plots.cube_panels import (
 from bgnb.plots.cube_state import CubeState, energy_edges, pixel, place_label, region_of, weights_of
 from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, format_number, format_value
 from bgnb.plots.pointing_map import pointing_map, zenith_limit
-from bgnb.plots.view import Curve, Graph, Legend, Panel, Range, Series, Style, View, axis_range
+from bgnb.plots.view import Curve, Dash, Graph, Legend, Panel, Range, Series, Style, View, axis_range
 
 Quantity = Literal["rate", "integrated rate", "counts", "livetime", "relative error"]
 #: Quantities that colour the map of groups.
@@ -327,15 +327,16 @@ def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], 
     }
     names = "along DETX", "along DETY"
     styles: tuple[Style, Style] = "line", "dotted"
+    dashes: tuple[Dash, Dash] = "solid", "dashed"
     series = [
         profile_series(profile, name, LINES[0], style)
         for profile, name, style in zip(strips[state.group_id], names, styles, strict=True)
     ]
     curves = []
     for other in state.further:
-        for profile, dash in zip(strips[other], ("solid", "dashed"), strict=True):
+        for profile, dash in zip(strips[other], dashes, strict=True):
             line = profile_series(profile, "")
-            curves.append(Curve(x=line.x, y=line.y, colour=colours[other], name=f"group {other}", dash=dash))  # type: ignore[arg-type]
+            curves.append(Curve(x=line.x, y=line.y, colour=colours[other], name=f"group {other}", dash=dash))
     edges = np.concatenate([main.model.axes.detx.value, main.model.axes.dety.value])
     values = [each.y for each in series] + [curve.y for curve in curves]
     texts = f"Strips of {2 * STRIP:g}°, {energies}", "DETX or DETY / deg", RATE_LABEL

@@ -75,7 +75,7 @@ def test_counts_and_rate_are_conserved():
 
 
 def test_range_without_counts():
-    """Where the rate is zero at all energies of the range, livetime is averaged over energy."""
+    """Livetime is averaged over energy if the rate is zero at all energies of the range."""
     model = asymmetric_model(method="unsmoothed")
     rate = model.rate.quantity.copy()
     rate[:, 2, 3] = 0
