@@ -45,12 +45,15 @@ class Workers:
         Exception raised by a task whose worker died.
     check : callable
         Function that raises a `BgnbError` if no more results can be expected.
+    result_of : callable
+        Function that returns the result of a future that is done, or raises its exception.
     """
 
     submit: Callable[[Callable[[Any], Any], Any], Any] | None = None
     in_flight: int = IN_FLIGHT
     killed: type[BaseException] = BrokenExecutor
     check: Callable[[], None] = lambda: None
+    result_of: Callable[[Any], Any] = lambda future: future.result()
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R]]:
         """Yield each task with its result, in order of completion.
@@ -64,29 +67,22 @@ class Workers:
             yield from ((task, function(task)) for task in tasks)
             return
         tasks, pending = iter(tasks), dict[Any, T]()
-        outcomes: SimpleQueue[tuple[Any, Any, BaseException | None]] = SimpleQueue()
-
-        def collect(future: Any) -> None:
-            try:
-                outcomes.put((future, future.result(), None))
-            except BaseException as error:
-                outcomes.put((future, None, error))
-
+        done: SimpleQueue[Any] = SimpleQueue()
         try:
             while True:
                 for task in islice(tasks, self.in_flight - len(pending)):
                     future = self.submit(function, task)
                     pending[future] = task
-                    future.add_done_callback(collect)
+                    # Nothing that may wait: all clients of Dask in this process have one thread for this.
+                    future.add_done_callback(done.put)
                 if not pending:
                     return
                 try:
-                    future, result, error = outcomes.get(timeout=PATIENCE)
+                    future = done.get(timeout=PATIENCE)
                 except Empty:
                     self.check()
                     continue
-                if error is not None:
-                    raise error
+                result = self.result_of(future)
                 task = pending.pop(future)
                 del future  # Dask repeats a task whose result was lost with its worker as long as it has a reference
                 yield task, result
@@ -186,13 +182,26 @@ def _scheduler(address: str) -> Iterator[Workers]:
     require("dask")
     from distributed import Client
 
+    class ClosingClient(Client):
+        """Client that closes itself if it cannot connect.
+
+        Otherwise the garbage collector does it, in any thread: in that of the next client, both wait for each other.
+        """
+
+        def start(self, **options: Any) -> None:
+            try:
+                super().start(**options)
+            except BaseException:
+                _close(self)
+                raise
+
     with ExitStack() as stack:
         for name in ("distributed", "distributed.client"):  # errors are reported here
             logger = logging.getLogger(name)
             stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.CRITICAL)
         try:
-            client = Client(address, timeout=PATIENCE, set_as_default=False)
+            client = ClosingClient(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0]
             raise BgnbError("scheduler-lost", f"{address}: no Dask scheduler answers: {reason}") from None
@@ -224,7 +233,16 @@ def _dask_workers(client: Any, *, patient: bool = False) -> Workers:
             where = f"the Dask scheduler at {client.scheduler.address}"
             raise BgnbError("scheduler-lost", f"{where} does not answer or has no workers: {error}") from None
 
-    return Workers(submit=submit, killed=KilledWorker, check=check)
+    def result_of(future: Any) -> Any:
+        while True:
+            try:
+                return future.result(timeout=PATIENCE)
+            except TimeoutError:
+                if future.status == "error":  # raised by the task
+                    raise
+                check()
+
+    return Workers(submit=submit, killed=KilledWorker, check=check, result_of=result_of)
 
 
 class _Call(NamedTuple):

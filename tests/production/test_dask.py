@@ -1,5 +1,6 @@
 """A Dask scheduler and workers: the exact result although workers die, or one clear line."""
 
+import gc
 import os
 import signal
 import threading
@@ -215,15 +216,21 @@ def test_clusters_that_cannot_be_used(indir, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def clients():
+    return [found for found in gc.get_objects() if isinstance(found, distributed.Client)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "address",
     ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "tcp://nowhere.invalid:8786", "nonsense://x:8786", "nonsense", "tcp://x:99999"],
 )
 def test_schedulers_that_do_not_exist(indir, tmp_path, monkeypatch, address):
-    """Invalid addresses and addresses without a scheduler are errors of one line."""
+    """Invalid addresses and addresses without a scheduler are errors of one line, and leave no client open."""
+    before = clients()
     monkeypatch.setattr(workers, "PATIENCE", 1.0)
     with raises("scheduler-lost", address) as caught:
         make_bg_cube_models(indir, "GADF", tmp_path / "out", scheduler=address, **SMALL)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+    assert all(client.status == "closed" for client in clients() if client not in before)
