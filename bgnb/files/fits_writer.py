@@ -140,9 +140,10 @@ def _hdu(data: bytes, *keywords: Mapping[str, Any]) -> bytes:
     padded = data + bytes(-len(data) % _BLOCK)
     datasum = _sum_of_words(padded)
     cards["DATASUM"] = (str(datasum), cards["DATASUM"][1])
-    checksum = _encoded(~_sum_of_words(_header(cards), datasum) & 0xFFFFFFFF)
-    cards["CHECKSUM"] = (checksum, cards["CHECKSUM"][1])
-    return _header(cards) + padded
+    header = _header(cards)
+    before, zeros, after = header.rpartition(b"CHECKSUM= '" + b"0" * 16)
+    checksum = _encoded(~_sum_of_words(header, datasum) & 0xFFFFFFFF)
+    return before + zeros.replace(b"0" * 16, checksum) + after + padded
 
 
 def _header(cards: Mapping[str, tuple[Any, str]]) -> bytes:
@@ -169,7 +170,7 @@ def _sum_of_words(content: bytes, start: int = 0) -> int:
     return total
 
 
-def _encoded(number: int) -> str:
+def _encoded(number: int) -> bytes:
     """Write 32 bits as 16 letters and digits, whose sum of words is the number (FITS standard, appendix J)."""
     quads = []
     for byte in number.to_bytes(4, "big"):
@@ -181,4 +182,4 @@ def _encoded(number: int) -> str:
                 quad[first + 1] -= 1
         quads.append(quad)
     codes = [code for place in zip(*quads, strict=True) for code in place]
-    return bytes([codes[-1], *codes[:-1]]).decode()
+    return bytes([codes[-1], *codes[:-1]])
