@@ -23,6 +23,8 @@ _POINT_RATE_STEPS = 20
 # (1 − f) / ln(1/f), is that of half a bin.
 _EDGE_FACTOR = 0.19
 _EDGE_STEPS = 6
+# Minimum factor by which the rate falls from one bin to the next at an edge. That of H.E.S.S., which has none, falls by 12.
+_SHARP = 100.0
 _CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
 
 
@@ -111,13 +113,17 @@ def point_rate(rate: Cube) -> Cube:
     mean = rate.quantity.value
     edges = np.log(rate.axes.energy.to_value("MeV"))
     centres = (edges[:-1] + edges[1:]) / 2
-    nodes, weight, start = _nodes(edges, centres, np.exp)
-    matrix = _linear(nodes, centres)
-    widths = np.diff(np.exp(edges))[:, None, None]
+    to_edges, widths = _linear(edges, centres), np.diff(np.exp(edges))[:, None, None]
+    # Interpolated, rate · E is an exponential function of log E on either side of a centre.
+    log_edges, log_centres, half = edges[:, None, None], centres[:, None, None], np.diff(edges)[:, None, None] / 2
     point = np.array(mean)
     for _ in range(_POINT_RATE_STEPS):
-        between = np.exp(np.tensordot(matrix, np.log(np.maximum(point, LEAST_RATE)), axes=1))
-        interpolated = np.add.reduceat(between * weight[:, None, None], start, axis=0) / widths
+        logs = np.log(np.maximum(point, LEAST_RATE))
+        at_edges, at_centres = np.tensordot(to_edges, logs, axes=1) + log_edges, logs + log_centres
+        values, middle = np.exp(at_edges), np.exp(at_centres)
+        interpolated = _exponential_mean(values[:-1], middle, at_centres - at_edges[:-1])
+        interpolated += _exponential_mean(middle, values[1:], at_edges[1:] - at_centres)
+        interpolated *= half / widths
         change = np.divide(mean, interpolated, out=np.ones_like(mean), where=(mean > 0) & (interpolated > 0))
         point = point * np.clip(change, 0.5, 2.0)
         if np.abs(change - 1).max() < 1e-6:
@@ -125,8 +131,17 @@ def point_rate(rate: Cube) -> Cube:
     return _with_sharp_edges(Cube(rate.axes, u.Quantity(point, rate.quantity.unit)), rate)
 
 
+def _exponential_mean(first: Floats, last: Floats, difference: Floats) -> Floats:
+    """Compute the mean of an exponential function from its values at both ends, and the difference of their logarithms."""
+    small = np.abs(difference) < 1e-3
+    slope = (last - first) / np.where(small, 1.0, difference)
+    return np.where(small, (first + last) / 2 * (1 - difference**2 / 12), slope)
+
+
 def _with_sharp_edges(point: Cube, rate: Cube) -> Cube:
     """Conserve counts at sharp edges in the field of view, where the rate falls to `FLOOR` from one bin to the next.
+
+    A rate that falls to it by less than `_SHARP` from one bin to the next is smooth, and interpolated well as it is.
 
     The first bin outside gets `_EDGE_FACTOR` times the maximum of its neighbours. The bins at the
     edge are then scaled such that the predicted counts in 3 × 3 bins about each are right.
@@ -134,7 +149,7 @@ def _with_sharp_edges(point: Cube, rate: Cube) -> Cube:
     values = point.quantity.value
     lowest = 10 * FLOOR * values.max(axis=(1, 2), keepdims=True)
     neighbours = maximum_filter(values, footprint=_CROSS, mode="nearest")
-    outside = (values <= lowest) & (neighbours > lowest)
+    outside = (values <= lowest) & (neighbours > np.maximum(lowest, _SHARP * values))
     if not outside.any():
         return point
     at_edge = maximum_filter(outside, size=(1, 3, 3), mode="nearest") & (values > lowest)
