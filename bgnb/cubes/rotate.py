@@ -50,21 +50,20 @@ def rotate_to_radec(rate: Cube, run: EventList) -> Cube:
     view = run.field_of_view
     dety, detx = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
     ra, dec = view.sky_position("RADEC", detx.ravel(), dety.ravel(), np.zeros(1))
-    values = np.maximum(rate.quantity.to_value(RATE_UNIT), LEAST_RATE)
-    # In single precision, in which rates are written, this is twice as fast. Relative to the maximum, logarithms are exact enough.
-    maximum = values.max(axis=(1, 2))
-    log_rate = np.log(values / maximum[:, None, None]).reshape(len(values), -1).T.astype(np.float32)
+    values = rate.quantity.to_value(RATE_UNIT)
+    log_rate = np.log(np.maximum(values, LEAST_RATE)).reshape(len(values), -1).T
     width = float(axes.detx.value[1] - axes.detx.value[0])
-    mean = np.zeros((detx.size, len(values)), dtype=np.float32)
+    mean = np.zeros((detx.size, len(values)))
     seconds, weights = run.good_seconds(_STEP_S)
     for (x, y), weight in zip(view.follow_altaz(ra, dec, seconds), weights, strict=True):
         inside, nearby = (
             _within(x, rate.axes.detx.value, margin) & _within(y, rate.axes.dety.value, margin) for margin in (0.0, width)
         )
-        factor = (np.where(inside, 1.0, _EDGE_FACTOR)[nearby] * weight).astype(np.float32)
         rates = _bilinear(x[nearby], y[nearby], rate.axes) @ log_rate
-        mean[nearby] += factor[:, None] * np.exp(rates, out=rates)
-    return Cube(axes, u.Quantity(mean.T.reshape(axes.shape) * maximum[:, None, None], RATE_UNIT))
+        np.exp(rates, out=rates)
+        rates *= (np.where(inside, 1.0, _EDGE_FACTOR)[nearby] * weight)[:, None]
+        mean[nearby] += rates
+    return Cube(axes, u.Quantity(mean.T.reshape(axes.shape), RATE_UNIT))
 
 
 def _enclosing_axes(axes: CubeAxes) -> CubeAxes:
@@ -90,7 +89,7 @@ def _bilinear(x: Floats, y: Floats, axes: CubeAxes) -> csr_array:
     left, right, to_right = _neighbors(x, axes.detx_centers.value)
     below, above, to_above = _neighbors(y, axes.dety_centers.value)
     columns = np.stack([row * n_detx + column for row in (below, above) for column in (left, right)], axis=1)
-    weights = np.stack([y * x for y in (1 - to_above, to_above) for x in (1 - to_right, to_right)], axis=1, dtype=np.float32)
+    weights = np.stack([y * x for y in (1 - to_above, to_above) for x in (1 - to_right, to_right)], axis=1)
     return csr_array((weights.ravel(), columns.ravel(), np.arange(0, columns.size + 1, 4)), shape=(len(x), n_dety * n_detx))
 
 

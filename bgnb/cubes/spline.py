@@ -225,7 +225,9 @@ class SplineModel:
         weights = weights / weights.sum(axis=1, keepdims=True)
         pointing, energy, view = self._parts(alt_pnt, az_pnt)
         mean_view = {name: weights @ view[name] for name in {name for _, _, name in self.terms}}
-        blocks = [pointing[p][0][:, None, None] * energy[e][:, None, :, None] * mean_view[s][:, None, None] for p, e, s in self.terms]
+        blocks = [
+            pointing[p][0][:, None, None] * energy[e][:, None, :, None] * mean_view[s][:, None, None] for p, e, s in self.terms
+        ]
         design = np.concatenate([block.reshape(len(weights), -1) for block in blocks], axis=1)
         design[: self._first_plane] = design[self._first_plane]
         return design @ self.covariance @ design.T

@@ -132,7 +132,9 @@ def background_hdus(
     hdus = [primary, hdu]
     if covariance is not None:
         edges = rate.axes.energy
-        columns = {name: ("D", str(part.unit), part.value) for name, part in (("ENERG_LO", edges[:-1]), ("ENERG_HI", edges[1:]))}
+        columns = {
+            name: ("D", str(part.unit), part.value) for name, part in (("ENERG_LO", edges[:-1]), ("ENERG_HI", edges[1:]))
+        }
         columns |= {name: ("D", "", values) for name, values in covariance.items()}
         hdus.append(columns_hdu("COVARIANCE", columns))
     return hdus
