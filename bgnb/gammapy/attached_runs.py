@@ -116,9 +116,8 @@ class BackgroundSource:
     def of(cls, modeldir: str | Path, settings: BackgroundSettings, makers: Mapping[str, RunBackgrounds]) -> BackgroundSource:
         """Describe models that are in memory."""
         path, mask = Path(modeldir).resolve(), next(iter(makers.values())).mask
-        return cls(
-            modeldir=path, digest=digest_of(path), settings=pickle.dumps((replace(settings, catalog=None, exclude=None), mask))
-        )
+        of_worker = BackgroundSettings(model_lookup=settings.model_lookup, kind=settings.kind, norm=settings.norm)
+        return cls(modeldir=path, digest=digest_of(path), settings=pickle.dumps((of_worker, mask)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
