@@ -213,8 +213,13 @@ class ModelSet:
     def energy_range(self, group_ids: Iterable[int]) -> u.Quantity:
         """Minimum and maximum energy with livetime in the models of some groups, or of all if there are none, in TeV."""
         some = set(group_ids)
-        ranges = [group.model.energy_range for group in self.models if not some or group.group_id in some]
-        return u.Quantity([min(low for low, _ in ranges), max(high for _, high in ranges)])
+        ranges = [limits for group_id, limits in self._energy_ranges.items() if not some or group_id in some]
+        return u.Quantity([min(low for low, _ in ranges), max(high for _, high in ranges)], u.TeV)
+
+    @cached_property
+    def _energy_ranges(self) -> dict[int, tuple[float, float]]:
+        """Minimum and maximum energy with livetime in each model, TeV."""
+        return {group.group_id: tuple(group.model.energy_range.to_value("TeV").tolist()) for group in self.models}
 
     def check_interpolable(self) -> None:
         """Check that Gammapy can interpolate the rates.
