@@ -288,7 +288,7 @@ def test_models_are_read_on_demand(tmp_path, monkeypatch):
 
 
 def test_step_sends_one_message(modeldir):
-    """A step sends one message with the changed properties; a new view gets the present state."""
+    """A step sends one message with the changes, those of the image apart; a new view gets the present state."""
     dashboard = explore_models(modeldir, group_id=3)
     figures, messages = dashboard._figures, []
     figures.send = MethodType(lambda self, content, buffers=None: messages.append((content, buffers)), figures)
@@ -298,9 +298,15 @@ def test_step_sends_one_message(modeldir):
     ((content, buffers),) = messages
     assert content["kind"] == "patch"
     assert len(content["ids"]) == len(buffers)
-    changed = {event["attr"] for event in json.loads(content["patch"])["events"] if "attr" in event}
-    assert {"text", "left", "right"} <= changed
-    assert "palette" not in changed
+    events = [json.loads(patch)["events"] for patch in content["patches"]]
+    changed = [{(event["model"]["id"], event["attr"]) for event in part} for part in events]
+    image = {model.id for model in figures._layout.children[0].references()}
+    assert all(model in image for model, _ in changed[0])
+    assert not any(model in image for model, _ in changed[1])
+    names = [{name for _, name in part} for part in changed]
+    assert names[0] >= {"text", "data"}
+    assert names[1] >= {"left", "right"}
+    assert "palette" not in names[0] | names[1]
     assert content["texts"] == [describe(panel) for panel in dashboard.view.panels.values()]
     # A view that appears later, or after a reload, gets the present state.
     messages.clear()
@@ -308,6 +314,9 @@ def test_step_sends_one_message(modeldir):
     ((content, _),) = messages
     assert content["view"] == "v"
     assert dashboard.view.panels["image"].title in json.loads(content["item"])["doc"]["roots"].__repr__()
+    messages.clear()
+    dashboard.energy = 1
+    assert [content["kind"] for content, _ in messages] == ["patch"]
     messages.clear()
     figures._answer(figures, {"kind": "need bokeh", "view": "v"}, [])
     assert b"Bokeh" in messages[0][1][0]
