@@ -166,8 +166,8 @@ class _Curves:
         self._sources = []
         for kind in ("lines", "curves"):
             self._sources.append(models.ColumnDataSource(_columns_of_curves([]), name=f"{name}-{kind}"))
-            style = {"line_color": "colour", "line_width": "width", "line_dash": "dash"}
-            self.renderer = plot.multi_line("xs", "ys", source=self._sources[-1], **style)
+            lines = models.MultiLine(xs="xs", ys="ys", line_color="colour", line_width="width", line_dash="dash")
+            self.renderer = plot.add_glyph(self._sources[-1], lines)
 
     def properties(self, panel: Panel) -> Properties:
         parts = [[curve for curve in panel.curves if bool(curve.name) == named] for named in (False, True)]
@@ -186,7 +186,9 @@ class _ImagePlot:
         _scale_equally(self.figure, _IMAGE_MARGINS)
         self._source = models.ColumnDataSource({"codes": [], "value": []}, name=f"{name}-data")
         self._mapper = models.LinearColorMapper(palette=[GREY], low=-0.5, high=NO_VALUE + 0.5)
-        self._renderer = self.figure.image("codes", source=self._source, color_mapper=self._mapper, **_rectangle(image))
+        self._renderer = self.figure.add_glyph(
+            self._source, models.Image(image="codes", color_mapper=self._mapper, **_rectangle(image))
+        )
         self._bar = _ColourBar(self.figure)
         self._curves = _Curves(name, self.figure)
         formatters = {"@value": models.CustomJSHover(code=_READOUT)}
@@ -246,14 +248,12 @@ class _GraphPlot:
         self.figure.add_layout(self._band)
         self._curves = _Curves(name, self.figure)
         self._texts = models.ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
-        look: dict[str, Any] = {
-            "text_color": "#222222",
-            "background_fill_color": "rgba(255, 255, 255, 0.6)",
-            "text_font_size": "10px",
-        }
-        look |= {"padding": 0, "border_radius": 3}
-        align = "center" if graph.is_map else "left"
-        self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)
+        texts = models.Text(
+            x="x", y="y", text="text", text_baseline="middle", text_align="center" if graph.is_map else "left",
+            text_color="#222222", text_font_size="10px",
+            background_fill_color="rgba(255, 255, 255, 0.6)", padding=0, border_radius=3,
+        )  # fmt: skip
+        self.figure.add_glyph(self._texts, texts)
         self._sources: list[Any] = []
         self._hovers: list[Any] = []
         self._items: list[Any] = []
@@ -277,35 +277,37 @@ class _GraphPlot:
         self.figure.add_tools(hover)
 
     def _add_areas(self, graph: Graph) -> None:
-        areas = self.figure.patches(
-            "xs", "ys", source=self._areas, fill_color="colour", line_color="line", line_width="width", level="underlay"
-        )
+        patches = models.Patches(xs="xs", ys="ys", fill_color="colour", line_color="line", line_width="width")
+        areas = self.figure.add_glyph(self._areas, patches, level="underlay")
         self._area_hover = models.HoverTool(tooltips=[], renderers=[areas], visible=False)
         self.figure.add_tools(self._area_hover)
 
     def _add(self, series: Series, source: models.ColumnDataSource) -> list[Any]:
         """Add the glyphs of a series; return those that the legend shows."""
-        plot, style = self.figure, series.style
-        common = {"source": source, "color": series.colour}
+        style, colour = series.style, series.colour
+
+        def add(glyph: Any) -> Any:
+            return self.figure.add_glyph(source, glyph)
+
+        box = {"left": "left", "right": "right", "top": "high", "bottom": "low"}
         if style == "bars":
-            points = plot.quad("left", "right", "high", "low", alpha=0.55, line_alpha=1, **common)
+            points = add(models.Quad(**box, fill_color=colour, fill_alpha=0.55, line_color=colour))
             glyphs = [points]
         else:
             with_line = style in ("line", "dotted")
             if with_line:
-                plot.quad(
-                    "left", "right", "high", "low", source=source, fill_color=series.colour, fill_alpha=0.35, line_alpha=0
-                )
+                add(models.Quad(**box, fill_color=colour, fill_alpha=0.35, line_alpha=0))
             else:
-                plot.segment("x", "low", "x", "high", **common)
+                add(models.Segment(x0="x", y0="low", x1="x", y1="high", line_color=colour))
             size = {"points": 6, "dots": 3, "dotted": 0, "line": 4}[style]
-            points = plot.scatter("x", "y", size=size, **common)
+            points = add(models.Scatter(x="x", y="y", size=size, fill_color=colour, line_color=colour))
             glyphs = [points] if size else []
             if with_line:
-                glyphs.append(plot.line("x", "y", line_dash="dashed" if style == "dotted" else "solid", **common))
+                dash = "dashed" if style == "dotted" else "solid"
+                glyphs.append(add(models.Line(x="x", y="y", line_color=colour, line_dash=dash)))
         formatters = {f"@{axis}": models.CustomJSHover(code=_READOUT) for axis in ("x", "y")}
         self._hovers.append(models.HoverTool(tooltips=[], formatters=formatters, renderers=[points], visible=False))
-        plot.add_tools(self._hovers[-1])
+        self.figure.add_tools(self._hovers[-1])
         return glyphs
 
     def properties(self, graph: Graph) -> Properties:
