@@ -14,7 +14,7 @@ def describe(panel: Panel) -> str:
     start = f"{title}: " if title else ""
     if isinstance(panel, Image):
         return f"{start}image over {panel.x_label} and {panel.y_label}, {_describe_values(panel.values, panel.unit)}."
-    names = [series.name for series in panel.series if series.name] + [curve.name for curve in panel.curves if curve.name]
+    names = [each.legend_name for each in (*panel.series, *panel.curves) if each.legend_name]
     shown = f" of {', '.join(dict.fromkeys(names))}" if names else ""
     if panel.is_map:
         values = np.array([polygon.value for polygon in panel.polygons])

@@ -261,7 +261,8 @@ class _GraphPlot:
             source = models.ColumnDataSource({"x": [], "y": []}, name=f"{name}-{i}")
             renderers = self._add(series, source)
             self._sources.append(source)
-            self._items.append(models.LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
+            item = models.LegendItem(label=series.legend_name, renderers=renderers, visible=bool(series.legend_name))
+            self._items.append(item)
         self._names = [models.LegendItem(renderers=[self._curves.renderer], visible=False) for _ in range(MAX_LEGEND)]
         self._legend = models.Legend(
             items=[*self._items, *self._names], label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12
@@ -334,13 +335,13 @@ class _GraphPlot:
         for series, source, hover, item in parts:
             pairs.append((source, {"data": _columns(series, graph)}))
             pairs.append((hover, {"tooltips": _tooltips(series, graph)}))
-            pairs.append((item, {"label": value(series.name), "visible": bool(series.name)}))
+            pairs.append((item, {"label": value(series.legend_name), "visible": bool(series.legend_name)}))
         return pairs + self._curve_names(graph)
 
     def _curve_names(self, graph: Graph) -> Properties:
         """List the properties of the legend of curves, which has each name once; it is empty if there are many."""
-        named = [curve.name for curve in graph.curves if curve.name]
-        first = {name: named.index(name) for name in named}
+        named = [curve.legend_name for curve in graph.curves if curve.name]
+        first = {name: named.index(name) for name in named if name}
         shown = sorted(first.items(), key=lambda pair: pair[1]) if len(first) <= MAX_LEGEND else []
         shown += [("", 0)] * (MAX_LEGEND - len(shown))
         items = zip(self._names, shown, strict=True)
@@ -359,7 +360,7 @@ def _tooltips(series: Series, graph: Graph) -> list[tuple[str, str]]:
     """Describe the hover information of a series."""
     if series.details:
         return [(name, f"@{{{name}}}") for name in series.details]
-    rows = [("", series.name)] if series.name else []
+    rows = [("", series.legend_name)] if series.legend_name else []
     for axis, label in (("x", graph.x_label), ("y", graph.y_label)):
         name, _, unit = label.rpartition(" / ")
         rows.append((name or "value", f"@{axis}{{custom}} {unit}"))

@@ -22,7 +22,7 @@ from bgnb.plots.cube_panels import (
     field_of_view_image,
     index_with_error,
     mask_nonpositive,
-    other_colours,
+    other_styles,
     outlines,
     outlines_of,
     profile_series,
@@ -262,13 +262,10 @@ def _ratios(
 ) -> tuple[tuple[Series, ...], list[Curve], Range]:
     """Draw ratios (x, ratio, error): points for the group of the state, curves for others; choose the ends of the axis."""
     x, ratio, error = ratios[state.group_id]
-    name = f"group {state.group_id}" if state.further else ""
-    points = Series(name, x, ratio, "points", _SECOND, ratio - error, ratio + error)
-    colours = other_colours(state.further, used=2)
-    curves = [
-        Curve(x=ratios[other][0], y=ratios[other][1], colour=colours[other], name=f"group {other}", width=1.5)
-        for other in state.further
-    ]
+    names = (f"group {state.group_id}", None) if state.further else ("ratio", "")
+    points = Series(names[0], x, ratio, "points", _SECOND, ratio - error, ratio + error, legend=names[1])
+    styles = other_styles(state.further, used=2)
+    curves = [Curve(x=ratios[other][0], y=ratios[other][1], width=1.5, **styles[other]) for other in state.further]
     return (points,), curves, _ratio_ends([(ratio, error)])
 
 
@@ -332,7 +329,7 @@ def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, ban
     ratios: list[Series] = []
     known: list[tuple[Floats, Floats]] = []
     for number, ((position, pair), colour) in enumerate(zip(spectra.items(), line_colours(len(spectra)), strict=True)):
-        name = f" {position_label(*position)}" if several else ""
+        name, legend = (f" {position_label(*position)}", None) if several else ("", "")
         first, second = (colour, colour) if several else (_FIRST, _SECOND)
         for drawn in (
             rate_series(comparison.first, pair[0], labels[0] + name, first),
@@ -343,7 +340,7 @@ def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, ban
         known.append(spectra_ratio(comparison, *pair))
         ratio, error = known[-1]
         x = beside(energy, number, len(spectra), log=True)
-        ratios.append(Series(name.strip(), x, ratio, "points", second, ratio - error, ratio + error))
+        ratios.append(Series(name.strip() or "ratio", x, ratio, "points", second, ratio - error, ratio + error, legend=legend))
     at = "" if several else f" at {bin_label(comparison.axes, *pixel(comparison.axes, *spectra))}"
     title = _with_note(f"Ratio{at}", comparison)
     return {

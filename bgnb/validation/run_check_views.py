@@ -103,8 +103,8 @@ def _energy_graph(cells: Cells) -> Graph:
     ratio, error = quotient(cells.counts, cells.expected), quotient(np.sqrt(cells.expected), cells.expected)
     error = np.minimum(error, 3.0)
     series = (
-        Series("", middle, np.ones(len(middle)), "line", GREY),
-        Series("", middle, ratio, "points", LINES[0], low=ratio - error, high=ratio + error),
+        Series("expected", middle, np.ones(len(middle)), "line", GREY, legend=""),
+        Series("observed", middle, ratio, "points", LINES[0], low=ratio - error, high=ratio + error, legend=""),
     )
     ends = float(cells.edges[0, 0]), float(cells.edges[-1, 1])
     texts = "Spectrum; marked: largest deviation", "energy / TeV", "observed / expected"

@@ -252,16 +252,17 @@ def _run_graph(shown: _Shown) -> Graph:
     x, y = run_positions(shown.counts, state, "runs")
     chosen = shown.mask & shown.is_part
     kinds = (
-        ("", ~runs.deviations.stand_out & ~chosen, _ALL),
-        ("outlier", runs.deviations.stand_out & ~chosen, _MARKED),
-        ("", chosen, _CHOSEN),
+        ("run", ~runs.deviations.stand_out & ~chosen, _ALL, ""),
+        ("outlier", runs.deviations.stand_out & ~chosen, _MARKED, "outlier"),
+        ("selected", chosen, _CHOSEN, ""),
     )
     series = []
-    for name, mask, colour in kinds:
+    for name, mask, colour, legend in kinds:
         mask = mask & runs.known
         errors, rows = runs.error[mask], np.flatnonzero(mask).tolist()
-        label, details = name if mask.any() else "", _run_details(shown, rows)
-        series.append(Series(label, x[mask], y[mask], "points", colour, y[mask] - errors, y[mask] + errors, details=details))
+        ends = y[mask] - errors, y[mask] + errors
+        label, details = legend if mask.any() else "", _run_details(shown, rows)
+        series.append(Series(name, x[mask], y[mask], "points", colour, *ends, details=details, legend=label))
     ends = axis_range(x)
     curves = (Curve(x=np.array(ends), y=np.ones(2), colour=GREY), *limit_curves(runs.deviations, ends))
     step = 0.015 * (ends[1] - ends[0])
@@ -282,8 +283,8 @@ def _residual_graph(shown: _Shown, name: str, chosen: Residuals, every: Residual
     centres, widths = (scaled[1:] + scaled[:-1]) / 2, np.diff(scaled)
     series = []
     for label, residuals, colour, shift in (
-        ("all runs" if shown.is_part else "", every, _ALL, -0.1 * shown.is_part),
-        (shown.which_runs if shown.is_part else "", chosen, _CHOSEN, 0.1),
+        ("all runs", every, _ALL, -0.1 * shown.is_part),
+        (shown.which_runs, chosen, _CHOSEN, 0.1),
     ):
         at = centres + shift * widths
         x = np.exp(at) if log else at
@@ -298,7 +299,8 @@ def _residual_graph(shown: _Shown, name: str, chosen: Residuals, every: Residual
         }
         y, error = residuals.residual[mask], residuals.error[mask]
         details = {key: values if mask.all() else [] for key, values in details.items()}
-        series.append(Series(label, x[mask], y, "points", colour, y - error, y + error, details=details))
+        legend = None if shown.is_part else ""
+        series.append(Series(label, x[mask], y, "points", colour, y - error, y + error, details=details, legend=legend))
     ends = float(edges[0]), float(edges[-1])
     zero = Curve(x=np.array(ends), y=np.zeros(2), colour=GREY)
     title = f"Energy, {shown.scaled}" if name == "energy" else f"Offset, {shown.which_energies}"

@@ -15,13 +15,15 @@ from matplotlib.image import imread
 
 import bgnb
 from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
-from bgnb.dashboards import compare_models, explore_models, explore_runs
+from bgnb.dashboards import compare_models, explore_models, explore_runs, explore_validation
 from bgnb.plots.html_page import _changes
 from bgnb.plots.static import to_png
+from bgnb.plots.view import Graph
 from tests.dashboards.acting import assert_same_as_fresh, press
 from tests.dashboards.conftest import OTHER_AXES
 from tests.helpers.errors import raises
 from tests.helpers.models import AXES, asymmetric_model
+from tests.helpers.validations import simulated_validation
 
 
 @pytest.mark.slow
@@ -49,6 +51,38 @@ def test_copied_python_restores_state(modeldir, pair, runs, monkeypatch):
     *lines, last = explored.python.splitlines()
     exec("\n".join(lines), values)
     assert eval(last, values).selected == explored.selected
+
+
+def table_of(view):
+    """Read the table of a view."""
+    return list(csv.DictReader(StringIO("".join(line for line in view.to_csv().splitlines(True) if line[0] != "#"))))
+
+
+def test_tables_name_all_series(modeldir, pair, runs):
+    """Tables name the series of each point of a graph, also those that the legend does not name."""
+    explored = explore_runs(runs[0] / "in", "GADF", catalog=runs[1], exclusion_radius="2.6 deg")
+    kept = explored._runs.selection.kept
+    explored.selected = kept[:2]
+    series = {}
+    for row in table_of(explored.view):
+        if obs_id := re.match(r"OBS_ID: (\d+)", row["details"]):
+            series.setdefault((row["panel"], row["series"]), set()).add(int(obs_id[1]))
+    for panel in ("sky", "values"):
+        assert series[panel, "selected"] == set(kept[:2])
+        skipped = set(explored._runs.selection.left_out)
+        assert series[panel, "skipped"] == skipped
+        assert series[panel, "kept"] | series.get((panel, "outlier"), set()) == set(kept)
+    assert skipped
+    for dashboard in (
+        explored, explore_models(modeldir, group_id=3), compare_models(*pair), compare_models(*pair, against="offset"),
+        explore_validation(simulated_validation()),
+    ):  # fmt: skip
+        view = dashboard.view
+        graphs = {name for name, panel in view.panels.items() if isinstance(panel, Graph) and not panel.polygons}
+        rows = [row for row in table_of(view) if row["panel"] in graphs]
+        assert len(graphs) > 1
+        assert rows
+        assert all(row["series"] for row in rows)
 
 
 @pytest.mark.slow
@@ -216,3 +250,14 @@ def test_names_are_escaped_in_html(modeldir, tmp_path):
     assert "<img src=x" not in (tmp_path / "page.html").read_text()
     dashboard._copy()
     assert "<img" not in dashboard._message.value
+
+
+def test_panels_of_a_view_are_fixed(modeldir):
+    """The panels of a view cannot be changed, as dashboards keep their views."""
+    view = explore_models(modeldir).view
+    given = dict(view.panels)
+    with pytest.raises(TypeError):
+        view.panels["image"] = view.panels["spectrum"]
+    other = replace(view, panels=given)
+    given.clear()
+    assert list(other.panels) == list(view.panels)
