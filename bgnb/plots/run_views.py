@@ -215,7 +215,7 @@ def _points(
     errors: Floats | None = None,
     small: bool = False,
 ) -> tuple[Series, ...]:
-    """Draw sets of runs; each has a name, a mask, a colour and a name in the legend. Runs that are not selected may be small."""
+    """Draw sets of runs: their names, masks, colours, and names in the legend. Runs that are not selected may be small."""
     x, y = coordinates(runs, panel, state)
     texts, series = {**runs.details, **more}, []
     for name, mask, colour, legend in sets:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgnb._util.checks import finite_number
+from bgnb._util.checks import checked_path, finite_number
 from bgnb._util.errors import BgnbError
 from bgnb.files.output_directory import write_file
 from bgnb.plots.colours import GREY, NO_VALUE, SELECTED, Colours, choose_ticks, palette
@@ -52,7 +52,7 @@ class Picture:
 
     def save(self, path: str | Path) -> None:
         """Write the image to a file."""
-        write_file(Path(path), self.png)
+        write_file(checked_path("path", path), self.png)
 
 
 def new_figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, Any]:

@@ -167,6 +167,27 @@ def test_page_may_not_be_too_large(modeldir, tmp_path):
     assert 1e5 < (tmp_path / "page.html").stat().st_size < 20e6
 
 
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg", "html", "csv", "json"])
+def test_invalid_paths_are_refused(modeldir, tmp_path, kind):
+    """Exports to something that is not the path of a file are refused, and write nothing."""
+    save = getattr(explore_models(modeldir, group_id=3), f"save_{kind}")
+    for wrong in ("", ".", "/", tmp_path):
+        with raises("bad-target", "directory"):
+            save(wrong)
+    for wrong in (None, 5, "a\0b"):
+        with raises("invalid-argument", "path", repr(wrong)):
+            save(wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_directories_must_be_paths(modeldir):
+    """Directories that are not paths are refused."""
+    for explore in (explore_models, explore_runs, lambda wrong: compare_models(modeldir, wrong), bgnb.read_models):
+        for wrong in (None, 5):
+            with raises("invalid-argument", "path", wrong):
+                explore(wrong)
+
+
 @pytest.mark.slow
 def test_page_begins_with_shown_range(modeldir, pair, tmp_path):
     """A page begins with the present state, also with a range of energies, and has each energy bin too."""

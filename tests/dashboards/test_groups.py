@@ -271,3 +271,16 @@ def test_many_groups_share_legend_entry(modelled, kind):
         for name in names:
             assert svg.decode().count(f">{name}</text>") == len(panels)
             assert f'"{name}"' in page
+
+
+def test_default_group_without_report(modelled, tmp_path):
+    """The default group has most counts, also if there is no report."""
+    folder, models, rows = modelled
+    largest = max(rows, key=lambda group_id: rows[group_id]["counts"])
+    assert largest != min(models)
+    for path in folder.iterdir():
+        if path.name != "report.json":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    for first, second in ((folder, folder), (folder, tmp_path), (tmp_path, tmp_path)):
+        assert explore_models(second).group_id == largest
+        assert compare_models(first, second, labels=("a", "b")).group_id == largest

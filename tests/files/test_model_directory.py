@@ -147,6 +147,13 @@ def test_default_group_has_most_counts(models):
     for nonsense in ("{", "[]", "{}", '{"groups": [{"group_id": 3}]}', '{"groups": [{"group_id": "x", "counts": 1}]}'):
         (models / "report.json").write_text(nonsense)
         assert found.checked(None) == 0
+    # Without a report, the counts are those in the files; a damaged file has none.
+    (models / "report.json").unlink()
+    write_model(asymmetric_model(), models / "bg_cube_model_group4_table.fits.gz")
+    assert found.checked(None) == 4
+    assert found.counts[4] == asymmetric_model().stack.counts.sum()
+    (models / "bg_cube_model_group4_table.fits.gz").write_bytes(b"SIMPLE")
+    assert found.counts[4] == 0
     for wrong in (5, True, "3", 3.0):
         with raises("not-found", wrong, "0, 3, 4"):
             found.checked(wrong)
