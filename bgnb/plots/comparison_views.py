@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -39,7 +39,16 @@ from bgnb.plots.cube_state import (
     place_label,
     region_of,
 )
-from bgnb.plots.labels import RATE_LABEL, bin_label, energy_label, format_count, format_number, format_value, position_label
+from bgnb.plots.labels import (
+    RATE_LABEL,
+    bin_label,
+    energies_label,
+    energy_label,
+    format_count,
+    format_number,
+    format_value,
+    position_label,
+)
 from bgnb.plots.view import Curve, Graph, Image, Panel, Range, Series, View, axis_range, histogram
 
 Show = Literal["ratio", "difference", "pull"]
@@ -127,7 +136,8 @@ def comparison_view(
     main = shown[state.group_id]
     comparison, axes = main.whole, main.whole.axes
     first, last = energy_edges(axes, state.energy)
-    energies = energy_label(axes, first, last)
+    use = comparison.compared_energies(first, last)
+    energies = energies_label(axes, use)
     compared = compared_limits(comparison if state.limits == "all energies" else main.part, state)
     images = comparison_images(main.part, state, labels, (limits, compared), energies, positions)
     if positions:
@@ -138,17 +148,43 @@ def comparison_view(
         graphs = against(shown, state, labels, energies, (first, last))
     lines = [
         f"Group {group}. {labels[1]} compared with {labels[0]} (reference), normalisation: {state.normalise}.",
-        f"{state.show.capitalize()} at {energies}: {_describe_spread(images['compared'].values, NEUTRAL[state.show])}",
+        f"{state.show.capitalize()} at {energies}: {_describe_spread(images['compared'].values, state.show, comparison)}",
         *(_describe_place(main, replace(state, position=position), labels) for position in positions or (state.position,)),
     ]
-    if not main.part.exposed[0]:
-        lines.append("At these energies the models cannot be compared, because at least one has no livetime.")
+    lines += _describe_energies(main, (first, last), energies)
     if state.further:
-        lines.append(f"Also in the graph of ratios: group {', '.join(map(str, state.further))}.")
+        lines.append(f"Also in the graph of ratios: group {', '.join(_further_groups(shown, state, energies))}.")
     notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rate of the second model", "that of the first", "group")
     lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
     panels: dict[str, Panel] = {**images, **graphs, "pulls": _pull_graph(comparison)}
     return View(f"Group {state.group_id}, {state.show} at {energies}", "\n".join(lines), panels)
+
+
+def _describe_energies(shown: ShownComparison, edges: tuple[int, int], energies: str) -> list[str]:
+    """Explain which energies between two edges are not compared, if there are any."""
+    comparison, axes = shown.whole, shown.whole.axes
+    exposed = comparison.exposed[slice(*edges)]
+    if not exposed.any():
+        there = f"at {energies_label(axes, comparison.exposed)}" if comparison.exposed.any() else "at no energy"
+        reason = f"because at least one has no livetime at {energies}"
+        return [f"The models cannot be compared, {reason}; they can be compared {there}."]
+    lines = []
+    if not exposed.all():
+        reason = "at the other energies, at least one has no livetime"
+        lines.append(f"Of {energy_label(axes, *edges)}, the models are compared at {energies} only: {reason}.")
+    if not shown.part.exposed[0]:
+        lines.append("The models cannot be compared, because at least one has no bin with livetime at all of these energies.")
+    return lines
+
+
+def _further_groups(shown: Mapping[int, ShownComparison], state: ComparisonState, energies: str) -> list[str]:
+    """List the further groups, with the energies compared in profiles if they are others."""
+    names = []
+    for other in state.further:
+        comparison = shown[other].whole
+        label = energies_label(comparison.axes, comparison.compared_energies(*energy_edges(comparison.axes, state.energy)))
+        names.append(f"{other} ({label})" if state.against != "energy" and label != energies else str(other))
+    return names
 
 
 def comparison_images(
@@ -217,8 +253,8 @@ def _graphs_against_energy(
         ratios[group_id] = each.whole.axes.energy_centers.value, ratio, error
     models = zip((comparison.first, comparison.second), _spectra(comparison, state), labels, (_FIRST, _SECOND), strict=True)
     curves, series = zip(*(rate_series(model, line, label, colour) for model, line, label, colour in models), strict=True)
-    title = _with_note(f"Ratio {place}", comparison)
     points, others, ends = _ratios(ratios, state)
+    title = _with_note(f"Ratio {place}", comparison, points)
     return {
         "spectra": energy_graph(energy, f"Rates {place}", RATE_LABEL, series, band, curves=curves),
         "ratios": energy_graph(energy, title, _ratio_label(labels), points, band, ends, [_unity(energy), *others]),
@@ -251,7 +287,7 @@ def _graphs_against_position(
             y_log=True, x_link="spectra",
         ),
         "ratios": Graph(
-            _with_note(f"Ratio, {energies}", main), label, _ratio_label(labels), points, ends, ratio_ends,
+            _with_note(f"Ratio, {energies}", main, points), label, _ratio_label(labels), points, ends, ratio_ends,
             curves=(_unity(edges_there), *others), x_link="spectra",
         ),
     }  # fmt: skip
@@ -274,8 +310,10 @@ def _unity(x: Floats) -> Curve:
     return Curve(x=x[[0, -1]], y=np.ones(2), colour=_GREY)
 
 
-def _with_note(title: str, comparison: Comparison) -> str:
-    return title if comparison.independent else f"{title}\nwithout errors, as the models share runs"
+def _with_note(title: str, comparison: Comparison, ratios: Sequence[Series]) -> str:
+    """Add to the title of ratios why they have no errors, if there are any ratios."""
+    known = any(np.isfinite(ratio.y).any() for ratio in ratios)
+    return f"{title}\nwithout errors, as the models share runs" if known and not comparison.independent else title
 
 
 def _profiles(part: Comparison, state: ComparisonState) -> list[Profile]:
@@ -342,7 +380,7 @@ def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, ban
         x = beside(energy, number, len(spectra), log=True)
         ratios.append(Series(name.strip() or "ratio", x, ratio, "points", second, ratio - error, ratio + error, legend=legend))
     at = "" if several else f" at {bin_label(comparison.axes, *pixel(comparison.axes, *spectra))}"
-    title = _with_note(f"Ratio{at}", comparison)
+    title = _with_note(f"Ratio{at}", comparison, ratios)
     return {
         "spectra": energy_graph(energy, f"Rates{at}", RATE_LABEL, rates, band, curves=curves),
         "ratios": energy_graph(energy, title, _ratio_label(labels), ratios, band, _ratio_ends(known), [_unity(energy)]),
@@ -417,19 +455,32 @@ def _describe_place(shown: ShownComparison, state: ComparisonState, labels: Labe
     rates = " and ".join(
         f"{label} {format_value(line.rate[0], line.error[0])}" for label, line in zip(labels, point, strict=True)
     )
-    unknown = "" if shown.whole.independent else " (error unknown, because the models share runs)"
+    if np.isfinite(ratio):
+        unknown = "" if shown.whole.independent else " (error unknown, because the models share runs)"
+        compared = f"ratio {format_value(ratio, error)}{unknown}"
+    else:
+        compared = f"no ratio, because {_why_no_ratio(shown.part, point, labels)}"
     indices = " and ".join(map(index_with_error, _spectra(shown.whole, state)))
     place = place_label(shown.whole.axes, state)
     return (
-        f"{place[0].upper()}{place[1:]}: {rates} {RATE_LABEL}, ratio {format_value(ratio, error)}{unknown}; "
-        f"spectral indices, fitted to all energies: {indices}."
+        f"{place[0].upper()}{place[1:]}: {rates} {RATE_LABEL}, {compared}; spectral indices, fitted to all energies: {indices}."
     )
 
 
-def _describe_spread(values: Floats, neutral: float) -> str:
-    values = values[np.isfinite(values)]
+def _why_no_ratio(part: Comparison, point: tuple[Spectrum, Spectrum], labels: Labels) -> str:
+    """Give the reason why the ratio of two rates in one energy bin does not exist."""
+    if not part.exposed[0]:
+        return "the models cannot be compared at these energies"
+    if unexposed := [label for label, line in zip(labels, point, strict=True) if not np.isfinite(line.error[0])]:
+        return f"there is no livetime of {' and '.join(unexposed)} there"
+    zero = [label for label, line in zip(labels, point, strict=True) if not line.rate[0] > 0]
+    return f"the rate of {' and '.join(zero)} is zero"
+
+
+def _describe_spread(values: Floats, show: Show, comparison: Comparison) -> str:
+    values, neutral = values[np.isfinite(values)], NEUTRAL[show]
     if not values.size:
-        return "no bin has a value."
+        return f"no bin has a value{', because the models share runs' * (show == 'pull' and not comparison.independent)}."
     spread = format_number(float(np.percentile(np.abs(values - neutral), 90)))
     return f"median {format_number(float(np.median(values)))}, 90 % of the bins within {spread} of {neutral:g}."
 

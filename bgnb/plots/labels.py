@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from bgnb._util.arrays import Bools
 from bgnb.cubes.cube import CubeAxes
 
 RATE_LABEL = "MeV⁻¹ s⁻¹ sr⁻¹"
@@ -113,6 +116,13 @@ def energy_label(axes: CubeAxes, first: int, last: int | None = None) -> str:
     digits = next(digits for digits in range(3, 17) if len({f"{edge:.{digits}g}" for edge in edges}) == len(edges))
     low, high = (f"{edges[edge]:.{digits}g}" for edge in (first, first + 1 if last is None else last))
     return f"{low} to {high} TeV"
+
+
+def energies_label(axes: CubeAxes, bins: Bools) -> str:
+    """Format the ranges of energy bins, such as ``1 to 2 TeV and 4 to 8 TeV``."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], bins, [False]]))).reshape(-1, 2).tolist()
+    *ranges, last = [energy_label(axes, *pair) for pair in edges]
+    return f"{', '.join(ranges)} and {last}" if ranges else last
 
 
 def position_label(detx: float, dety: float) -> str:
