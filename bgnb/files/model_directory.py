@@ -115,7 +115,7 @@ class ModelDirectory:
         served = [other for other, model_id in self.model_ids.items() if model_id == group_id] or [group_id]
         rows = self.groups.table[served]
         altitude, azimuth = (f"{rows[f'{axis}_MIN'].min():g} to {rows[f'{axis}_MAX'].max():g}°" for axis in ("ALT", "AZ"))
-        return f"{group_id}: altitude {altitude}, azimuth {azimuth}"
+        return f"{group_id}: altitude {altitude}, azimuth {azimuth}".replace("-", "−")
 
     def checked(self, group_id: int | None) -> int:
         """Check a GROUP_ID; for None return that of the model with most counts.

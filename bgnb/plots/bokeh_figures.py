@@ -26,7 +26,7 @@ _TITLE, _LABEL, _TICK = "12px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 30, 8)
 _BAR_WIDTH, _LEGEND_HEIGHT, _SECOND_LINE = 68, 26, 10
-_POSITION = [("DETX", "$x{0.00}°"), ("DETY", "$y{0.00}°")]
+_POSITION = [("DETX", "$x{custom}°"), ("DETY", "$y{custom}°")]
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
@@ -44,6 +44,7 @@ const number = (value) => {
 }
 """
 _READOUT = f"{_NUMBER}\nreturn number(value)"
+_DEGREES = "return (Math.round(100 * value) / 100 + 0).toFixed(2).replace('-', '−')"
 _TICKS = "return String(Number((tick / 10 ** power).toPrecision(4))).replace('-', '−')"
 #: Formats the ticks of a logarithmic axis: all of them with a power of ten if one of them needs it.
 _LOG_TICKS = f"""{_NUMBER}
@@ -190,6 +191,7 @@ class _ImagePlot:
         self._bar = _ColourBar(self.figure)
         self._curves = _Curves(name, self.figure)
         formatters = {"@value": models.CustomJSHover(code=_READOUT)}
+        formatters |= {f"${axis}": models.CustomJSHover(code=_DEGREES) for axis in ("x", "y")}
         self._hover = models.HoverTool(tooltips=[], formatters=formatters, renderers=[self._renderer])
         self._select = models.BoxSelectTool(renderers=[], continuous=False, description="select a region")
         self._pan = self.figure.toolbar.tools[0]

@@ -48,6 +48,7 @@ from bgnb.plots.labels import (
     format_number,
     format_value,
     position_label,
+    with_minus,
 )
 from bgnb.plots.view import Curve, Graph, Image, Panel, Range, Series, View, axis_range, histogram
 
@@ -338,7 +339,7 @@ def _position_label(state: ComparisonState) -> str:
         return "offset / deg"
     x, y = centre_of(state)
     other, center = ("DETY", y) if state.against == "DETX" else ("DETX", x)
-    return f"{state.against} / deg, within {STRIP:g}° of {other} {center:g}°"
+    return f"{state.against} / deg, within {STRIP:g}° of {other} {with_minus(f'{center:g}')}°"
 
 
 def _ratio_ends(ratios: list[tuple[Floats, Floats]], half: float = 0.05) -> Range:
@@ -493,7 +494,8 @@ def _pull_graph(comparison: Comparison) -> Graph:
     normal = len(pulls) * (edges[1] - edges[0]) * np.exp(-(bars.x**2) / 2) / np.sqrt(2 * np.pi)
     if pulls.size:
         outside = len(pulls) - int(bars.y.sum())
-        title = f"Pulls of {format_count(len(pulls), 'bin')}, all energies\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
+        title = f"Pulls of {format_count(len(pulls), 'bin')}, all energies\n"
+        title += f"mean {with_minus(f'{pulls.mean():.3f}')}, width {pulls.std():.3f}"
         title += f", {outside} outside the axis" if outside else ""
     else:
         title = f"No pulls: {comparison.no_pulls}"

@@ -15,6 +15,7 @@ from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import Profile, Spectrum
 from bgnb.plots.colours import LINES, SELECTED, Colours
 from bgnb.plots.cube_state import CubeState, Positions, pixel, region_of
+from bgnb.plots.labels import with_minus
 from bgnb.plots.view import Curve, Graph, Image, Range, Series, Style, axis_range
 
 #: Half the width of the strips along DETX and DETY in which rates are averaged, deg.
@@ -139,4 +140,4 @@ def index_with_error(line: Spectrum) -> str:
     """Format the spectral index of a spectrum with its error."""
     if not math.isfinite(line.index):
         return "no power law"
-    return f"γ = {line.index:.2f}" + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")
+    return with_minus(f"γ = {line.index:.2f}") + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")

@@ -310,7 +310,7 @@ class View:
         for name, panel in self.panels.items():
             for series, *numbers, details in panel.rows():
                 table.writerow([name, series, *(f"{n:.9g}" if np.isfinite(n) else "" for n in numbers), details])
-        return text.getvalue()
+        return text.getvalue().replace("−", "-")  # programs read hyphens
 
 
 def axis_range(*values: NDArray[Any], log: bool = False, zero: bool = False) -> Range:

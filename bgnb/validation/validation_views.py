@@ -18,7 +18,7 @@ from bgnb._util.outliers import STANDS_OUT
 from bgnb.observations.groups import ObservationGroups
 from bgnb.plots.colours import GREY, LINES, SELECTED, Colours, choose_limits
 from bgnb.plots.cube_state import checked_energies
-from bgnb.plots.labels import energy_label, format_count, format_number
+from bgnb.plots.labels import energy_label, format_count, format_number, with_minus
 from bgnb.plots.pointing_map import X_LABEL, Y_LABEL, graticule, to_plane, zenith_limit
 from bgnb.plots.run_views import describe_scatter, limit_curves, shown_limits
 from bgnb.plots.view import Curve, Graph, Image, Panel, Polygon, Range, Series, View, axis_range
@@ -497,7 +497,7 @@ def _worst(sigmas: Floats) -> list[tuple[int, float]]:
 
 def _signed(value: float, places: int = 3) -> str:
     """Format a deviation with its sign; NaN as a dash."""
-    return f"{value:+.{places}f}".replace("-", "−") if math.isfinite(value) else "–"
+    return with_minus(f"{value:+.{places}f}") if math.isfinite(value) else "–"
 
 
 def _sigma(value: float) -> str:

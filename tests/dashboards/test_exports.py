@@ -282,3 +282,37 @@ def test_panels_of_a_view_are_fixed(modeldir):
     other = replace(view, panels=given)
     given.clear()
     assert list(other.panels) == list(view.panels)
+
+
+def test_minus_signs(modeldir, pair, runs):
+    """Texts and labels have minus signs, and menus have one word for ranges; tables and code have hyphens."""
+    models = explore_models(modeldir, group_id=8, position=(-1.5, -0.7), others="all")
+    compared = compare_models(*pair, position=(-1.5, -0.7), against="DETX", show="difference")
+    explored = explore_runs(runs[0] / "in", "GADF")
+    explored.selected = explored._runs.obs_ids[:1]
+    number = re.compile(r"(?<![\w/(-])-\d")
+    for dashboard in (models, compared, explored, explore_validation(simulated_validation())):
+        view = dashboard.view
+        titles = [text for panel in view.panels.values() for text in (panel.title, panel.x_label, panel.y_label)]
+        texts = [view.title, view.summary, *titles, *(text for panel in view.panels.values() for text in names_in(panel))]
+        texts = [re.sub(r"\d{4}-\d\d-\d\d", "", text.replace(str(runs[0]), "")) for text in texts]
+        assert not [text for text in texts if number.search(text)]
+        assert "−" not in view.to_csv()
+        assert "−" not in dashboard.python + dashboard.json
+    assert "DETX −1." in models.view.summary
+    assert "DETY −0.7" in compared.view.panels["ratios"].x_label
+    menu = [label for label, _ in models._controls["group_id"].widget.options]
+    assert "az −90 to 90°" in " ".join(menu)
+    assert not [label for label in menu if "–" in label or "-" in label]
+    assert (models.view.panels["image"].values < 0).sum() == 0
+    hover = models._plots._plots["image"]._hover
+    assert {name: type(each).__name__ for name, each in hover.formatters.items()} == dict.fromkeys(
+        ("@value", "$x", "$y"), "CustomJSHover"
+    )
+
+
+def names_in(panel):
+    """List the texts of the series, curves and polygons of a panel."""
+    names = [each.name for each in (*getattr(panel, "series", ()), *panel.curves)]
+    details = [text for series in getattr(panel, "series", ()) for values in series.details.values() for text in values]
+    return names + details + [text for polygon in getattr(panel, "polygons", ()) for text in polygon.details.values()]

@@ -163,9 +163,9 @@ def test_labels_runs_and_frame(models):
     """Label groups with their ranges, and state runs and frame of all models."""
     write_groups(GROUPS, models / "bg_observation_groups.ecsv", {0: 0, 1: 3, 2: 4, 3: 3, 4: 4, 5: 3})
     found = ModelDirectory(models)
-    assert found.label(0) == "0: altitude 0 to 45°, azimuth -90 to 90°"
+    assert found.label(0) == "0: altitude 0 to 45°, azimuth −90 to 90°"
     assert found.label(3) == "3: altitude 0 to 90°, azimuth 90 to 270°"
-    assert found.label(4) == "4: altitude 45 to 90°, azimuth -90 to 90°"
+    assert found.label(4) == "4: altitude 45 to 90°, azimuth −90 to 90°"
     assert (found.label(6), found.read_all().obs_ids, found.read_all().fovalign) == ("6", {0, 3, 4}, "ALTAZ")
     (models / "bg_observation_groups.ecsv").unlink()
     alone = ModelDirectory(models)
