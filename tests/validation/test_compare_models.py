@@ -69,7 +69,7 @@ def test_view_shows_spectra_of_positions():
         first, second = comparison.spectra(x * u.deg, y * u.deg)
         assert reference.name == f"one ({x}, {y}) deg".replace("-", "−")
         assert shown.name == f"two ({x}, {y}) deg".replace("-", "−")
-        assert ratio.name == f"({x}, {y}) deg"
+        assert ratio.name == f"({x}, {y}) deg".replace("-", "−")
         np.testing.assert_array_equal(reference.y, first.rate)
         rate = np.where(second.rate > 0, second.rate, np.nan)  # zeros are not shown on a logarithmic axis
         np.testing.assert_array_equal(shown.y, rate)
