@@ -172,7 +172,8 @@ def compare_models(
     names = checked_labels(labels, first.path, second.path)
     common = common_groups(first, second)
     if group_id is None:
-        group_id = second.checked(None) if second.checked(None) in common else common[0]
+        counts = first.counts, second.counts  # a true model has none
+        group_id = max(common, key=lambda group: (counts[1][group], counts[0][group]))
     state = ComparisonState.from_arguments(
         group_id=group_id, others=common if others == "all" else others, show=show, against=against, normalise=normalise,
         energy=energy, position=position, region=region, stretch=stretch, limits=limits, percentile=percentile, low=low,

@@ -183,6 +183,20 @@ def read_model(path: str | Path) -> BackgroundModel:
         return _read_model(hdus, path)
 
 
+def read_counts(path: str | Path) -> int:
+    """Read the number of counts of a model, without its rates.
+
+    Raises
+    ------
+    DataError
+        If the file is not such a model.
+    """
+    with open_fits(path) as hdus:
+        if "COUNTS" not in [hdu.name for hdu in hdus]:
+            raise DataError("not-a-model", f"{path}: is not a bgnb model: HDU COUNTS is missing")
+        return int(read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).sum())
+
+
 def read_model_and_pointing(path: str | Path) -> tuple[BackgroundModel, tuple[float, float]]:
     """Read a model from a directory of models, and the mean altitude and azimuth (deg) of its runs.
 

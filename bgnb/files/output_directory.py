@@ -135,6 +135,8 @@ def write_file(path: Path, content: bytes) -> None:
     BgnbError
         If it cannot be written.
     """
+    if not path.name or path.is_dir():
+        raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:

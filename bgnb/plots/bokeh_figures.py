@@ -26,7 +26,7 @@ _TITLE, _LABEL, _TICK = "12px", "12px", "11px"
 # Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 30, 8)
 _BAR_WIDTH, _LEGEND_HEIGHT, _SECOND_LINE = 68, 26, 10
-_POSITION = [("DETX", "$x{0.00}°"), ("DETY", "$y{0.00}°")]
+_POSITION = [("DETX", "$x{custom}°"), ("DETY", "$y{custom}°")]
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
@@ -44,6 +44,7 @@ const number = (value) => {
 }
 """
 _READOUT = f"{_NUMBER}\nreturn number(value)"
+_DEGREES = "return (Math.round(100 * value) / 100 + 0).toFixed(2).replace('-', '−')"
 _TICKS = "return String(Number((tick / 10 ** power).toPrecision(4))).replace('-', '−')"
 #: Formats the ticks of a logarithmic axis: all of them with a power of ten if one of them needs it.
 _LOG_TICKS = f"""{_NUMBER}
@@ -192,6 +193,7 @@ class _ImagePlot:
         self._bar = _ColourBar(self.figure)
         self._curves = _Curves(name, self.figure)
         formatters = {"@value": models.CustomJSHover(code=_READOUT)}
+        formatters |= {f"${axis}": models.CustomJSHover(code=_DEGREES) for axis in ("x", "y")}
         self._hover = models.HoverTool(tooltips=[], formatters=formatters, renderers=[self._renderer])
         self._select = models.BoxSelectTool(renderers=[], continuous=False, description="select a region")
         self._pan = self.figure.toolbar.tools[0]
@@ -261,7 +263,8 @@ class _GraphPlot:
             source = models.ColumnDataSource({"x": [], "y": []}, name=f"{name}-{i}")
             renderers = self._add(series, source)
             self._sources.append(source)
-            self._items.append(models.LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
+            item = models.LegendItem(label=series.legend_name, renderers=renderers, visible=bool(series.legend_name))
+            self._items.append(item)
         self._names = [models.LegendItem(renderers=[self._curves.renderer], visible=False) for _ in range(MAX_LEGEND)]
         self._legend = models.Legend(
             items=[*self._items, *self._names], label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12
@@ -336,13 +339,13 @@ class _GraphPlot:
         for series, source, hover, item in parts:
             pairs.append((source, {"data": _columns(series, graph)}))
             pairs.append((hover, {"tooltips": _tooltips(series, graph)}))
-            pairs.append((item, {"label": value(series.name), "visible": bool(series.name)}))
+            pairs.append((item, {"label": value(series.legend_name), "visible": bool(series.legend_name)}))
         return pairs + self._curve_names(graph)
 
     def _curve_names(self, graph: Graph) -> Properties:
         """List the properties of the legend of curves, which has each name once; it is empty if there are many."""
-        named = [curve.name for curve in graph.curves if curve.name]
-        first = {name: named.index(name) for name in named}
+        named = [curve.legend_name for curve in graph.curves if curve.name]
+        first = {name: named.index(name) for name in named if name}
         shown = sorted(first.items(), key=lambda pair: pair[1]) if len(first) <= MAX_LEGEND else []
         shown += [("", 0)] * (MAX_LEGEND - len(shown))
         items = zip(self._names, shown, strict=True)
@@ -361,7 +364,7 @@ def _tooltips(series: Series, graph: Graph) -> list[tuple[str, str]]:
     """Describe the hover information of a series."""
     if series.details:
         return [(name, f"@{{{name}}}") for name in series.details]
-    rows = [("", series.name)] if series.name else []
+    rows = [("", series.legend_name)] if series.legend_name else []
     for axis, label in (("x", graph.x_label), ("y", graph.y_label)):
         name, _, unit = label.rpartition(" / ")
         rows.append((name or "value", f"@{axis}{{custom}} {unit}"))

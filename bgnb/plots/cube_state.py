@@ -76,7 +76,7 @@ class CubeState:
     def __post_init__(self) -> None:
         for name, choices in choices_of(type(self)).items():
             self._set(name, checked_choice(name, getattr(self, name), choices))
-        self._set("energy", _checked_energies(self.energy))
+        self._set("energy", checked_energies(self.energy))
         self._set("percentile", finite_number("percentile", self.percentile))
         if not 0 < self.percentile <= 100:
             raise BgnbError("invalid-argument", f"percentile must be positive and at most 100, got {self.percentile}")
@@ -112,8 +112,14 @@ def choices_of(kind: type[CubeState]) -> dict[str, tuple[str, ...]]:
     return {name: get_args(hint) for name, hint in get_type_hints(kind).items() if get_origin(hint) is Literal}
 
 
-def _checked_energies(energy: Any) -> tuple[float, float]:
-    """Check one energy or a pair of energies, in increasing order."""
+def checked_energies(energy: Any) -> tuple[float, float]:
+    """Return one energy, or a pair of energies in increasing order, as a pair in TeV.
+
+    Raises
+    ------
+    BgnbError
+        If they are no such energies.
+    """
     pair = len(energy) == 2 if isinstance(energy, tuple | list) else np.shape(energy) == (2,)
     low, high = (finite_number("energy", each, "TeV") for each in (energy if pair else (energy, energy)))
     if not 0 < low <= high:

@@ -176,7 +176,7 @@ def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
     for name in (name for name in columns if name in table.colnames):
         values: Floats = np.ma.masked_invalid(np.ma.array(table[name], dtype=float)).compressed()
         edges = np.linspace(*axis_range(values), 21)
-        bars, unit = histogram("", values, edges), f" / {table[name].unit}" if table[name].unit else ""
+        bars, unit = histogram(name, values, edges, legend=""), f" / {table[name].unit}" if table[name].unit else ""
         panels[name] = Graph("", f"{name}{unit}", "runs", (bars,), (edges[0], edges[-1]), axis_range(bars.y, zero=True))
     return _picture("" if panels else f"The table of runs has none of {', '.join(columns)}", panels)
 
@@ -201,7 +201,7 @@ def plot_events(detx: Floats, dety: Floats, energy: Floats) -> Picture:
     texts = "Events in the field of view", "DETX / deg", "DETY / deg", "events"
     image = Image(*texts, counts, sides, sides, Colours("viridis", "sqrt", *choose_limits(counts, "sqrt", 100)))
     edges = np.geomspace(energy.min(), energy.max() * 1.001, 40)
-    graph = energy_graph(edges, "Energies", "events per bin", [histogram("", energy, edges)])
+    graph = energy_graph(edges, "Energies", "events per bin", [histogram("events", energy, edges, legend="")])
     return _picture("", {"image": image, "energies": graph})
 
 

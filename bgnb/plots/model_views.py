@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from bgnb.plots.cube_panels import (
     field_of_view_image,
     index_with_error,
     mask_nonpositive,
-    other_colours,
+    other_styles,
     outlines_of,
     profile_series,
     rate_series,
@@ -144,15 +144,15 @@ def model_view(
     )  # fmt: skip
     weights = {group_id: weights_of(shown.model.axes, state) for group_id, shown in models.items()}
     lines = {group_id: shown.spectrum(weights[group_id]) for group_id, shown in models.items()}
-    colours = other_colours(state.further)
+    styles = other_styles(state.further)
     profiles = {group_id: radial_profile(shown.part, 0) for group_id, shown in models.items()}
     panels: dict[str, Panel] = {
         "image": image,
-        "spectrum": _spectrum_graph(models, lines, colours, state, place, (first, last)),
-        "profile": _profile_graph(main, profiles, colours, state, energies + note, extrapolated=bool(planes.all())),
+        "spectrum": _spectrum_graph(models, lines, styles, state, place, (first, last)),
+        "profile": _profile_graph(main, profiles, styles, state, energies + note, extrapolated=bool(planes.all())),
         "groups": _groups_map(overview, state),
         "zenith": _zenith_graph(models, weights, overview, state, energies + note, spline),
-        "strips": _strips_graph(models, colours, state, energies + note),
+        "strips": _strips_graph(models, styles, state, energies + note),
     }
     summary = [
         f"Group {label}. {_describe_model(main.model)}",
@@ -213,7 +213,7 @@ def _describe_range(values: Floats, unit: str) -> str:
 def _spectrum_graph(
     models: Mapping[int, ShownModel],
     lines: Mapping[int, Spectrum],
-    colours: Mapping[int, str],
+    styles: Mapping[int, dict[str, Any]],
     state: ModelState,
     place: str,
     shown: tuple[int, int],
@@ -222,14 +222,15 @@ def _spectrum_graph(
     extrapolated = np.where(model.extrapolated, mask_nonpositive(line.rate), np.nan)
     name = f"group {state.group_id}" if state.further else "rate"
     curve, measured = rate_series(model, line, name)
-    grey = Series("extrapolated" if model.extrapolated.any() else "", line.energy, extrapolated, "points", _EXTRAPOLATED)
+    legend = None if model.extrapolated.any() else ""
+    grey = Series("extrapolated", line.energy, extrapolated, "points", _EXTRAPOLATED, legend=legend)
     curves = [curve]
     for other in state.further:
         extra, rate = models[other].model.extrapolated, mask_nonpositive(lines[other].rate)
-        style: dict[str, Any] = {"x": lines[other].energy, "colour": colours[other], "width": 1.5}
-        curves.append(Curve(y=np.where(extra, np.nan, rate), name=f"group {other}", **style))
+        drawn: dict[str, Any] = {"x": lines[other].energy, "width": 1.5, **styles[other]}
+        curves.append(Curve(y=np.where(extra, np.nan, rate), **drawn))
         touching = np.convolve(extra, np.ones(3), "same") > 0  # so that the two parts meet
-        curves.append(Curve(y=np.where(touching, rate, np.nan), dash="dotted", **style))
+        curves.append(Curve(y=np.where(touching, rate, np.nan), dash="dotted", **drawn | {"name": "", "legend": None}))
     edges = model.axes.energy.value
     band = float(edges[shown[0]]), float(edges[shown[1]])
     return energy_graph(edges, f"Rate {place}", RATE_LABEL, (grey, measured), band, curves=curves)
@@ -238,7 +239,7 @@ def _spectrum_graph(
 def _profile_graph(
     main: ShownModel,
     profiles: Mapping[int, Profile],
-    colours: Mapping[int, str],
+    styles: Mapping[int, dict[str, Any]],
     state: ModelState,
     energies: str,
     *,
@@ -246,7 +247,7 @@ def _profile_graph(
 ) -> Graph:
     name = f"group {state.group_id}" if state.further else ""
     series = _measured_or_extrapolated(profiles[state.group_id], name, extrapolated=extrapolated)
-    others = _other_profiles(profiles, colours, state)
+    others = _other_profiles(profiles, styles, state)
     band = None
     edges = profiles[state.group_id].edges
     if not state.region:
@@ -263,19 +264,21 @@ def _measured_or_extrapolated(
     profile: Profile, name: str, colour: str = LINES[0], *, extrapolated: bool
 ) -> tuple[Series, Series]:
     """Draw a profile as grey points if it is extrapolated, or as a line with errors; the other series is empty."""
-    line = profile_series(profile, name, colour)
-    nothing = np.full(len(line.x), np.nan)
+    line = profile_series(profile, name or "rate", colour, legend="" if extrapolated else name)
+    nothing, grey_name = np.full(len(line.x), np.nan), f"{name}, extrapolated".removeprefix(", ")
     if extrapolated:
-        grey = Series(f"{name}, extrapolated".removeprefix(", "), line.x, line.y, "points", _EXTRAPOLATED)
-        return grey, Series("", line.x, nothing, "line", colour, nothing, nothing, line.edges)
-    return Series("", line.x, nothing, "points", _EXTRAPOLATED), line
+        grey = Series(grey_name, line.x, line.y, "points", _EXTRAPOLATED)
+        return grey, replace(line, y=nothing, low=nothing, high=nothing)
+    return Series(grey_name, line.x, nothing, "points", _EXTRAPOLATED, legend=""), line
 
 
-def _other_profiles(profiles: Mapping[int, Profile], colours: Mapping[int, str], state: ModelState) -> tuple[Curve, ...]:
+def _other_profiles(
+    profiles: Mapping[int, Profile], styles: Mapping[int, dict[str, Any]], state: ModelState
+) -> tuple[Curve, ...]:
     curves = []
     for other in state.further:
         line = profile_series(profiles[other], "")
-        curves.append(Curve(x=line.x, y=line.y, colour=colours[other], name=f"group {other}", width=1.5))
+        curves.append(Curve(x=line.x, y=line.y, width=1.5, **styles[other]))
     return tuple(curves)
 
 
@@ -317,7 +320,9 @@ def _zenith_graph(
     return Graph(*texts, tuple(series), ends, axis_range(*values, zero=True), legend="left", curves=tuple(spline))
 
 
-def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], state: ModelState, energies: str) -> Graph:
+def _strips_graph(
+    models: Mapping[int, ShownModel], further: Mapping[int, dict[str, Any]], state: ModelState, energies: str
+) -> Graph:
     region = region_of(state)
     x, y = (region.x, region.y) if region else state.position
     main = models[state.group_id]
@@ -336,7 +341,7 @@ def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], 
     for other in state.further:
         for profile, dash in zip(strips[other], dashes, strict=True):
             line = profile_series(profile, "")
-            curves.append(Curve(x=line.x, y=line.y, colour=colours[other], name=f"group {other}", dash=dash))
+            curves.append(Curve(x=line.x, y=line.y, dash=dash, **further[other]))
     edges = np.concatenate([main.model.axes.detx.value, main.model.axes.dety.value])
     values = [each.y for each in series] + [curve.y for curve in curves]
     texts = f"Strips of {2 * STRIP:g}°, {energies}", "DETX or DETY / deg", RATE_LABEL

@@ -14,7 +14,7 @@ import numpy as np
 from bgnb._util.arrays import Floats
 from bgnb.observations.groups import ObservationGroups
 from bgnb.plots.colours import SELECTED, Colours, Stretch, choose_limits
-from bgnb.plots.labels import format_number
+from bgnb.plots.labels import format_number, with_minus
 from bgnb.plots.view import Curve, Graph, Polygon, Series
 
 #: Names of the coordinates of the map, in tables.
@@ -134,7 +134,7 @@ def pointing_map(
         texts = {
             "group": f"{group_id}, merged into {model_id}" if model_id != group_id else str(group_id),
             "altitude": f"{row['ALT_MIN']:g}° to {row['ALT_MAX']:g}°",
-            "azimuth": f"{row['AZ_MIN']:g}° to {row['AZ_MAX']:g}°".replace("-", "−"),
+            "azimuth": with_minus(f"{row['AZ_MIN']:g}° to {row['AZ_MAX']:g}°"),
             label: f"{format_number(value)} {unit}".rstrip() if np.isfinite(value) else "none",
         }
         texts |= {name: details.get(model_id, {}).get(name, "") for name in names}

@@ -210,26 +210,27 @@ def _points(
     runs: RunSet,
     panel: str,
     state: RunsState,
-    sets: Iterable[tuple[str, Bools, str]],
+    sets: Iterable[tuple[str, Bools, str, str]],
     more: Mapping[str, list[str]],
     errors: Floats | None = None,
     small: bool = False,
 ) -> tuple[Series, ...]:
-    """Draw sets of runs; each has a name, a mask and a colour. Runs that are not selected may be small."""
+    """Draw sets of runs: their names, masks, colours, and names in the legend. Runs that are not selected may be small."""
     x, y = coordinates(runs, panel, state)
     texts, series = {**runs.details, **more}, []
-    for name, mask, colour in sets:
+    for name, mask, colour, legend in sets:
         details = {key: [values[i] for i in np.flatnonzero(mask)] for key, values in texts.items()}
         low, high = (None, None) if errors is None else ((y - errors)[mask], (y + errors)[mask])
         style: Style = "dots" if small and colour != SELECTED else "points"
-        series.append(Series(name if mask.any() else "", x[mask], y[mask], style, colour, low, high, details=details))
+        shown = legend if mask.any() else ""
+        series.append(Series(name, x[mask], y[mask], style, colour, low, high, details=details, legend=shown))
     return tuple(series)
 
 
-def _common_sets(runs: RunSet, selected: Bools, named: bool) -> list[tuple[str, Bools, str]]:
+def _common_sets(runs: RunSet, selected: Bools, named: bool) -> list[tuple[str, Bools, str, str]]:
     """List sets of runs; a legend of one map explains the colours of all panels."""
     sets = (("skipped", ~runs.kept, _SKIPPED), ("kept", runs.kept, _KEPT), ("selected", selected, SELECTED))
-    return [(f"{np.count_nonzero(mask)} {name}" if named else "", mask, colour) for name, mask, colour in sets]
+    return [(name, mask, colour, f"{np.count_nonzero(mask)} {name}" if named else "") for name, mask, colour in sets]
 
 
 def _sky_map(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
@@ -271,8 +272,9 @@ def _values_graph(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
     found = runs.deviations(state.y)
     far, alarm = found.stand_out, runs.with_alarm
     sets = [
-        ("", ~runs.kept, _SKIPPED), ("", runs.kept & ~far & ~alarm, _KEPT), ("outlier", far & ~alarm, _STANDS_OUT),
-        ("alarm", alarm, _ALARM), ("", selected, SELECTED),
+        ("skipped", ~runs.kept, _SKIPPED, ""), ("kept", runs.kept & ~far & ~alarm, _KEPT, ""),
+        ("outlier", far & ~alarm, _STANDS_OUT, "outlier"), ("alarm", alarm, _ALARM, "alarm"),
+        ("selected", selected, SELECTED, ""),
     ]  # fmt: skip
     reasons = {
         state.y: [format_number(value, 4) for value in values],
@@ -311,7 +313,7 @@ def _histogram(runs: RunSet, state: RunsState, panel: str, selected: Bools) -> G
     ends = axis_range(values[shown if shown.any() else known])
     edges = np.linspace(*ends, 21)
     kept = histogram("kept", values[runs.kept & known], edges, _KEPT)
-    chosen = histogram("selected" if selected.any() else "", values[selected & known], edges, SELECTED)
+    chosen = histogram("selected", values[selected & known], edges, SELECTED, None if selected.any() else "")
     title = f"{name.capitalize()} of runs" if known.any() else f"The {name} of these runs is not known"
     return Graph(
         title,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgnb._util.checks import finite_number
+from bgnb._util.checks import checked_path, finite_number
 from bgnb._util.errors import BgnbError
 from bgnb.files.output_directory import write_file
 from bgnb.plots.colours import GREY, NO_VALUE, SELECTED, Colours, choose_ticks, palette
@@ -52,7 +52,7 @@ class Picture:
 
     def save(self, path: str | Path) -> None:
         """Write the image to a file."""
-        write_file(Path(path), self.png)
+        write_file(checked_path("path", path), self.png)
 
 
 def new_figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, Any]:
@@ -156,7 +156,8 @@ def _choose_sizes(n_panels: int, width: float | None, font_size: float) -> _Size
         return _Sizes(panel * columns, font_size, columns)
     width, minimum = finite_number("width", width), _MIN_WIDTH * font_size / 72
     if not minimum <= width <= _MAX_PAGE:
-        message = f"width must be {minimum:.2g} to {_MAX_PAGE} (inches) with a font size of {font_size:g}, got {width:g}"
+        lowest = math.ceil(100 * minimum) / 100  # rounded up, so that it is accepted
+        message = f"width must be {lowest:g} to {_MAX_PAGE} (inches) with a font size of {font_size:g}, got {width:g}"
         raise BgnbError("invalid-argument", message)
     fitting = int(72 * width / font_size / _MIN_WIDTH_IN_ROW) or 1
     return _Sizes(width, font_size, min(columns, fitting))
@@ -204,7 +205,7 @@ def _draw_panel(axes: Any, panel: Panel, sizes: _Sizes) -> None:
     _draw_curves(axes, panel.curves, sizes, above=isinstance(panel, Image))
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        names = [sizes.wrap(each.name) for each in (*getattr(panel, "series", ()), *panel.curves)]
+        names = [sizes.wrap(each.legend_name) for each in (*getattr(panel, "series", ()), *panel.curves)]
         pairs = sorted(zip(handles, labels, strict=True), key=lambda pair: names.index(pair[1]))  # bars would be last
         handles, labels = zip(*pairs, strict=True)
         where: dict[str, Any] = {"loc": "best", "edgecolor": "none", "framealpha": 0.7}
@@ -292,16 +293,16 @@ def _draw_polygons(axes: Any, polygons: Sequence[Polygon], colours: Colours, siz
 
 
 def _draw_curves(axes: Any, curves: Sequence[Curve], sizes: _Sizes, *, above: bool) -> None:
-    first = {curve.name: curve for curve in reversed(curves) if curve.name}  # a legend has each name once
+    first = {curve.legend_name: curve for curve in reversed(curves) if curve.legend_name}  # a legend has each name once
     for curve in curves:
-        is_first = len(first) <= MAX_LEGEND and first.get(curve.name) is curve
-        label = sizes.wrap(curve.name) if is_first else None
+        is_first = len(first) <= MAX_LEGEND and first.get(curve.legend_name) is curve
+        label = sizes.wrap(curve.legend_name) if is_first else None
         line = _DASHES[curve.dash], curve.width * sizes.pixel
         axes.plot(curve.x, curve.y, line[0], lw=line[1], color=curve.colour, label=label, zorder=3 if above else 1.9)
 
 
 def _draw_series(axes: Any, series: Series, graph: Graph, sizes: _Sizes) -> None:
-    label, colour, pixel = sizes.wrap(series.name) or None, series.colour, sizes.pixel
+    label, colour, pixel = sizes.wrap(series.legend_name) or None, series.colour, sizes.pixel
     if series.style == "bars":
         _draw_bars(axes, series, graph.clip_low(np.zeros_like(series.y)), series.y, alpha=0.8, label=label)
         return

@@ -10,6 +10,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -49,6 +50,8 @@ class Curve:
         Width, pixels.
     dash : {"solid", "dashed", "dotted"}
         Pattern.
+    legend : str, optional
+        Name in the legend, if it is another one; empty for none.
     """
 
     x: NDArray[np.float64]
@@ -57,6 +60,12 @@ class Curve:
     name: str = ""
     width: float = 1.0
     dash: Dash = "solid"
+    legend: str | None = None
+
+    @property
+    def legend_name(self) -> str:
+        """Name in the legend; empty for none."""
+        return self.name if self.legend is None else self.legend
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -140,7 +149,7 @@ class Series:
     Parameters
     ----------
     name : str
-        Name in the legend; empty for none.
+        Name in the legend and in tables; empty for none.
     x, y : ndarray
         Positions; lines are interrupted where y is NaN.
     style : {"line", "dotted", "points", "dots", "bars"}
@@ -153,6 +162,8 @@ class Series:
         Edges in x of bars and bands, one more than points.
     details : mapping of str to sequence of str
         Hover information of each point.
+    legend : str, optional
+        Name in the legend, if it is another one; empty for none.
     """
 
     name: str
@@ -164,6 +175,12 @@ class Series:
     high: NDArray[np.float64] | None = None
     edges: NDArray[np.float64] | None = None
     details: Mapping[str, list[str]] = field(default_factory=dict)
+    legend: str | None = None
+
+    @property
+    def legend_name(self) -> str:
+        """Name in the legend; empty for none."""
+        return self.name if self.legend is None else self.legend
 
     @property
     def error_ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -274,6 +291,9 @@ class View:
     summary: str
     panels: Mapping[str, Panel]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "panels", MappingProxyType(dict(self.panels)))  # views are kept
+
     def to_csv(self) -> str:
         """Convert the view to a table with one row per bin or point.
 
@@ -290,7 +310,7 @@ class View:
         for name, panel in self.panels.items():
             for series, *numbers, details in panel.rows():
                 table.writerow([name, series, *(f"{n:.9g}" if np.isfinite(n) else "" for n in numbers), details])
-        return text.getvalue()
+        return text.getvalue().replace("−", "-")  # programs read hyphens
 
 
 def axis_range(*values: NDArray[Any], log: bool = False, zero: bool = False) -> Range:
@@ -308,10 +328,12 @@ def axis_range(*values: NDArray[Any], log: bool = False, zero: bool = False) -> 
     return (low if zero and low == 0 else low - margin), high + margin
 
 
-def histogram(name: str, values: NDArray[Any], edges: NDArray[np.float64], colour: str = LINES[0]) -> Series:
+def histogram(
+    name: str, values: NDArray[Any], edges: NDArray[np.float64], colour: str = LINES[0], legend: str | None = None
+) -> Series:
     """Count values in bins, as bars."""
     counts, _ = np.histogram(values, edges)
-    return Series(name, (edges[1:] + edges[:-1]) / 2, counts.astype(float), "bars", colour, edges=edges)
+    return Series(name, (edges[1:] + edges[:-1]) / 2, counts.astype(float), "bars", colour, edges=edges, legend=legend)
 
 
 def _bins_of_pixels(edges: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -6,18 +6,19 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import stats
 
 from bgnb._util.arrays import Bools, Floats, Ints
-from bgnb._util.checks import checked_choice, checked_obs_ids, finite_number
+from bgnb._util.checks import checked_choice, checked_obs_ids
 from bgnb._util.errors import BgnbError
 from bgnb._util.outliers import STANDS_OUT
 from bgnb.observations.groups import ObservationGroups
 from bgnb.plots.colours import GREY, LINES, SELECTED, Colours, choose_limits
-from bgnb.plots.labels import energy_label, format_count, format_number
+from bgnb.plots.cube_state import checked_energies
+from bgnb.plots.labels import energy_label, format_count, format_number, with_minus
 from bgnb.plots.pointing_map import X_LABEL, Y_LABEL, graticule, to_plane, zenith_limit
 from bgnb.plots.run_views import describe_scatter, limit_curves, shown_limits
 from bgnb.plots.view import Curve, Graph, Image, Panel, Polygon, Range, Series, View, axis_range
@@ -66,7 +67,7 @@ class ValidationState:
     selected : tuple of int
         OBS_IDs; empty for all runs.
     energy : tuple of float, optional
-        Lowest and highest energy, TeV; None for all energies.
+        Lowest and highest energy, TeV; None for all energies. One energy may be given for one bin.
     norm : {"free", "fixed"}
         Scale the prediction of each run to its counts at all energies, or not.
     show : {"significance", "residual", "observed", "predicted"}
@@ -91,21 +92,7 @@ class ValidationState:
             object.__setattr__(self, name, checked_choice(name, getattr(self, name), choices))
         object.__setattr__(self, "selected", checked_obs_ids("selected", self.selected))
         if self.energy is not None:
-            object.__setattr__(self, "energy", _checked_range(self.energy))
-
-
-def _checked_range(energy: Any) -> EnergyRange:
-    try:
-        if isinstance(energy, str):
-            raise TypeError
-        low, high = energy
-    except (TypeError, ValueError):
-        wanted = "a pair of the lowest and the highest energy, such as (1, 5) in TeV"
-        raise BgnbError("invalid-argument", f"energy must be {wanted}, got {energy!r}") from None
-    low, high = finite_number("energy", low, "TeV"), finite_number("energy", high, "TeV")
-    if not 0 < low <= high:
-        raise BgnbError("invalid-argument", f"energies must be positive and increase, got {low:g} and {high:g} TeV")
-    return low, high
+            object.__setattr__(self, "energy", checked_energies(self.energy))
 
 
 def energy_edges(counts: ComparedCounts) -> tuple[float, ...]:
@@ -119,6 +106,8 @@ def energy_slice(counts: ComparedCounts, energy: EnergyRange | None) -> slice:
         return slice(0, len(counts.edges) - 1)
     low, high = energy
     first = int(np.searchsorted(counts.edges[1:], low * (1 + _SAME_ENERGY), side="right"))
+    if low == high and np.isclose(low, counts.edges[-1], rtol=_SAME_ENERGY):  # the end of the axis belongs to the last bin
+        return slice(len(counts.edges) - 2, len(counts.edges) - 1)
     stop = int(np.searchsorted(counts.edges[:-1], high * (1 - _SAME_ENERGY), side="left"))
     return slice(first, max(stop, first + 1) if low < counts.edges[-1] and high >= counts.edges[0] else first)
 
@@ -252,16 +241,16 @@ def _run_graph(shown: _Shown) -> Graph:
     x, y = run_positions(shown.counts, state, "runs")
     chosen = shown.mask & shown.is_part
     kinds = (
-        ("", ~runs.deviations.stand_out & ~chosen, _ALL),
-        ("outlier", runs.deviations.stand_out & ~chosen, _MARKED),
-        ("", chosen, _CHOSEN),
+        ("run", ~runs.deviations.stand_out & ~chosen, _ALL, ""),
+        ("outlier", runs.deviations.stand_out & ~chosen, _MARKED, "outlier"),
+        ("selected", chosen, _CHOSEN, ""),
     )
     series = []
-    for name, mask, colour in kinds:
+    for name, mask, colour, legend in kinds:
         mask = mask & runs.known
-        errors, rows = runs.error[mask], np.flatnonzero(mask).tolist()
-        label, details = name if mask.any() else "", _run_details(shown, rows)
-        series.append(Series(label, x[mask], y[mask], "points", colour, y[mask] - errors, y[mask] + errors, details=details))
+        bars = y[mask] - runs.error[mask], y[mask] + runs.error[mask]
+        label, details = legend if mask.any() else "", _run_details(shown, np.flatnonzero(mask).tolist())
+        series.append(Series(name, x[mask], y[mask], "points", colour, *bars, details=details, legend=label))
     ends = axis_range(x)
     curves = (Curve(x=np.array(ends), y=np.ones(2), colour=GREY), *limit_curves(runs.deviations, ends))
     step = 0.015 * (ends[1] - ends[0])
@@ -282,8 +271,8 @@ def _residual_graph(shown: _Shown, name: str, chosen: Residuals, every: Residual
     centres, widths = (scaled[1:] + scaled[:-1]) / 2, np.diff(scaled)
     series = []
     for label, residuals, colour, shift in (
-        ("all runs" if shown.is_part else "", every, _ALL, -0.1 * shown.is_part),
-        (shown.which_runs if shown.is_part else "", chosen, _CHOSEN, 0.1),
+        ("all runs", every, _ALL, -0.1 * shown.is_part),
+        (shown.which_runs, chosen, _CHOSEN, 0.1),
     ):
         at = centres + shift * widths
         x = np.exp(at) if log else at
@@ -298,7 +287,8 @@ def _residual_graph(shown: _Shown, name: str, chosen: Residuals, every: Residual
         }
         y, error = residuals.residual[mask], residuals.error[mask]
         details = {key: values if mask.all() else [] for key, values in details.items()}
-        series.append(Series(label, x[mask], y, "points", colour, y - error, y + error, details=details))
+        legend = None if shown.is_part else ""
+        series.append(Series(label, x[mask], y, "points", colour, y - error, y + error, details=details, legend=legend))
     ends = float(edges[0]), float(edges[-1])
     zero = Curve(x=np.array(ends), y=np.zeros(2), colour=GREY)
     title = f"Energy, {shown.scaled}" if name == "energy" else f"Offset, {shown.which_energies}"
@@ -507,7 +497,7 @@ def _worst(sigmas: Floats) -> list[tuple[int, float]]:
 
 def _signed(value: float, places: int = 3) -> str:
     """Format a deviation with its sign; NaN as a dash."""
-    return f"{value:+.{places}f}".replace("-", "−") if math.isfinite(value) else "–"
+    return with_minus(f"{value:+.{places}f}") if math.isfinite(value) else "–"
 
 
 def _sigma(value: float) -> str:

@@ -273,15 +273,19 @@ print(*np.tensordot(width, model.rate.quantity.value[{at}:6], 1).ravel() / width
     box.fill("circle(1, 1)")
     box.press("Enter")
     wait_for_alert(figures, "circle(1, 1)")
-    expect(box).to_have_value("")
+    expect(box).to_have_value("circle(1, 1)")  # so that it can be corrected
     wait_for_edges(2, 6)
+    box.fill("circle(1, 1, 0.50)")
+    box.press("Enter")
+    expect(box).to_have_value("circle(1, 1, 0.5)")
+    wait_for_title(figures, "spectrum", "in circle(1, 1, 0.5)")
 
 
 def test_regions_drawn_in_image(models):
     """A tap chooses a bin; dragging draws a circle, an annulus, and a box: spectrum, outline and summary follow."""
     page, figures = models
     figures.tap("image", -2.2, 1.1)
-    wait_for_title(figures, "spectrum", "DETX -2.")
+    wait_for_title(figures, "spectrum", "DETX −2.")
     x, y = (float(value) for value in page.python("print(*models.position)").split())
     assert (x, y) == pytest.approx((-2.2, 1.1), abs=0.05)
     open_drawer(figures)
@@ -523,7 +527,7 @@ def test_state_pasted_elsewhere(models):
     state.fill(saved.replace("explore_models", "explore_runs"))
     state.press("Enter")
     wait_for_alert(figures, "this is a state of explore_runs")
-    expect(state).to_have_value(first)
+    expect(state).to_have_value(saved.replace("explore_models", "explore_runs"))  # so that it can be corrected
     state.fill(saved)
     state.press("Enter")
     wait_for_title(figures, "spectrum", title)

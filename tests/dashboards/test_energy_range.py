@@ -193,6 +193,25 @@ def test_drags_in_image_draw_region(modeldir, draw, region):
     assert (dashboard.region, dashboard.position, dashboard._message.value) == ("", (0.9, 0.8), "")
 
 
+def test_mistyped_region_remains_in_its_box(modeldir):
+    """A mistyped region remains in its box, with a message, until it is corrected or something else changes."""
+    dashboard = explore_models(modeldir, group_id=3, region="circle(0, 0, 1)")
+    box = dashboard._controls["region"].widget
+    for wrong in ("circle(0, 0", "circle(99, 99, 1)"):
+        box.value = wrong
+        assert "circle" in dashboard._message.value
+        assert (box.value, dashboard.region) == (wrong, "circle(0, 0, 1)")
+    box.value = "circle(0, 0, 1)"  # as before
+    assert (box.value, dashboard._message.value) == (dashboard.region, "")
+    box.value = "circle(0, 0"
+    box.value = "circle(0, 0, 0.90)"
+    assert (box.value, dashboard.region, dashboard._message.value) == ("circle(0, 0, 0.9)", "circle(0, 0, 0.9)", "")
+    for other in (lambda: dashboard.update(energy=5), lambda: dashboard._copy(), lambda: tap(dashboard, "image", 0.1, 0.2)):
+        box.value = "circle("
+        other()
+        assert box.value == dashboard.region
+
+
 def test_drags_in_spectrum_select_range(modeldir):
     """Dragging in the spectrum selects all bins that it touches, also beyond the axis."""
     dashboard = explore_models(modeldir, group_id=3)

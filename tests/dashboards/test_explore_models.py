@@ -201,7 +201,9 @@ def test_invalid_change_leaves_state(modeldir):
         shown = here.value
         here.value = wrong
         assert 'role="alert"' in dashboard._message.value
-        assert (dashboard.state, here.value) == (before, shown)
+        assert (dashboard.state, here.value) == (before, wrong)  # so that it can be corrected
+        here.value = shown
+        assert (dashboard.state, here.value, dashboard._message.value) == (before, shown, "")
     for code, path in (("not-found", modeldir / "none"), ("not-a-model", modeldir.parent)):
         with raises(code, path):
             explore_models(path)

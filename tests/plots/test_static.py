@@ -11,8 +11,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
+from bgnb import BgnbError
 from bgnb.plots.colours import LINES, SELECTED, line_colours, palette
-from bgnb.plots.static import _Sizes, to_pdf, to_png, to_svg
+from bgnb.plots.static import _choose_sizes, _Sizes, to_pdf, to_png, to_svg
 from bgnb.plots.view import Curve, View
 from tests.helpers.errors import raises
 from tests.plots.views import bars, circle, image, sectors, spectrum, view
@@ -181,6 +182,16 @@ def test_invalid_options_fail(draw, options, code, named):
     """An invalid width, font size or panel raises an error that names it."""
     with raises(code, named):
         draw(view(), **options)
+
+
+@pytest.mark.parametrize("font_size", [3, 5.5, 10, 11, 39.7, 40])
+def test_stated_minimum_width_is_accepted(font_size):
+    """The minimum width in the message is accepted."""
+    with pytest.raises(BgnbError) as caught:
+        to_svg(view(), width=0.1, font_size=font_size)
+    lowest = float(re.search(r"width must be ([\d.]+) to", str(caught.value))[1])
+    assert lowest < 14 * font_size / 72 + 0.02
+    _choose_sizes(1, lowest, font_size)
 
 
 def test_smallest_sizes_are_legible():

@@ -67,9 +67,9 @@ def test_view_shows_spectra_of_positions():
     curves = spectra.curves[::2], spectra.curves[1::2]
     for (x, y), outline, (reference, shown), ratio, *both in zip(positions, outlines, drawn, ratios, *curves, strict=True):
         first, second = comparison.spectra(x * u.deg, y * u.deg)
-        assert reference.name == f"one ({x}, {y}) deg"
-        assert shown.name == f"two ({x}, {y}) deg"
-        assert ratio.name == f"({x}, {y}) deg"
+        assert reference.name == f"one ({x}, {y}) deg".replace("-", "−")
+        assert shown.name == f"two ({x}, {y}) deg".replace("-", "−")
+        assert ratio.name == f"({x}, {y}) deg".replace("-", "−")
         np.testing.assert_array_equal(reference.y, first.rate)
         rate = np.where(second.rate > 0, second.rate, np.nan)  # zeros are not shown on a logarithmic axis
         np.testing.assert_array_equal(shown.y, rate)

@@ -259,7 +259,7 @@ def test_invalid_states_are_refused():
     for selected in ("130", [1.5, "x"], 130):
         with raises("invalid-argument", "selected"):
             ValidationState(selected=selected)
-    for energy in (1.0, "5 TeV", (1, 2, 3), (5, 1), (0, 1), (1, np.nan), ("1 m", "2 m")):
+    for energy in (-1.0, "5 m", (1, 2, 3), (5, 1), (0, 1), (1, np.nan), ("1 m", "2 m")):
         with raises("invalid-argument", "energ"):
             ValidationState(energy=energy)
     with raises("not-found", 131, "12 runs"):
