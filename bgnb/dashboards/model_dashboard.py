@@ -206,7 +206,7 @@ def explore_models(
     percentile : float
         Percentage of the values within limits that are not set by hand.
     low, high : float, optional
-        Limits by hand; if only one is given, the other is chosen as above.
+        Limits by hand, in the unit of the image; if only one is given, the other is chosen as above.
     palette : {"viridis", "cividis"}
         Colours.
     colour_by : {"livetime", "counts", "mean rate"}

@@ -42,7 +42,7 @@ _UNITS = {
     "integrated rate": "s⁻¹ sr⁻¹",
     "counts": "per bin",
     "livetime": "h",
-    "relative error": "of the rate",
+    "relative error": "%",
 }
 _GROUP_UNITS = {"livetime": "h", "counts": "", "mean rate": "s⁻¹"}
 
@@ -138,8 +138,9 @@ def model_view(
     note = ", extrapolated" if planes.all() else ", partly extrapolated" if planes.any() else ""
     of_image = note if state.quantity not in ("counts", "livetime") else ""
     heading = f"{state.quantity.capitalize()}{of_image}{',' * bool(of_image)} at {energies}"
+    colours_of_image = Colours(state.palette, state.stretch, *limits, whole=state.quantity == "counts")
     image = field_of_view_image(
-        axes, values, heading, unit, Colours(state.palette, state.stretch, *limits), outlines_of(axes, state),
+        axes, values, heading, unit, colours_of_image, outlines_of(axes, state),
         selects=state.draw != "nothing",
     )  # fmt: skip
     weights = {group_id: weights_of(shown.model.axes, state) for group_id, shown in models.items()}
@@ -165,7 +166,7 @@ def model_view(
 
 
 def quantity_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
-    """Compute a quantity of a model in each bin; NaN in bins without livetime, rate or error."""
+    """Compute a quantity of a model in each bin, errors in percent; NaN in bins without livetime, rate or error."""
     rate, livetime = model.rate.quantity.value, model.stack.livetime_us * 1e-6
     if quantity == "rate":
         return rate
@@ -176,8 +177,8 @@ def quantity_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
     if quantity == "livetime":
         return np.where(livetime > 0, livetime / 3600, np.nan)
     if model.error is not None:
-        return quotient(model.error.quantity.value, rate)
-    return quotient(1.0, np.sqrt(rate * livetime * model.axes.bin_volume.value))
+        return 100 * quotient(model.error.quantity.value, rate)
+    return quotient(100.0, np.sqrt(rate * livetime * model.axes.bin_volume.value))
 
 
 def _describe_model(model: BackgroundModel) -> str:

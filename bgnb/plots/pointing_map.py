@@ -20,7 +20,7 @@ from bgnb.plots.view import Curve, Graph, Polygon, Series
 #: Names of the coordinates of the map, in tables.
 X_LABEL, Y_LABEL = "zenith angle × sin(azimuth) / deg", "zenith angle × cos(azimuth) / deg"
 _GRID = "#999999"
-#: Colours of whole numbers up to this one start at zero, and their ticks are whole numbers.
+#: Colours of whole numbers up to this one start at zero.
 _MAX_WHOLE = 10
 #: Colours are logarithmic if the values spread over more than this factor.
 _LOG_SPREAD = 30
@@ -164,11 +164,12 @@ def zenith_limit(groups: ObservationGroups, group_ids: Iterable[int], series: It
 def _colours(values: Collection[float]) -> Colours:
     """Choose colours of values: logarithmic if they are positive and differ a lot; from zero for small whole numbers."""
     array = np.array(list(values), dtype=float)
-    if array.size and array.min() >= 0 and array.max() <= _MAX_WHOLE and (array == np.rint(array)).all():
-        return Colours("viridis", "linear", 0.0, max(float(array.max()), 4.0))
+    whole = array.size > 0 and bool((array == np.rint(array)).all())
+    if whole and array.min() >= 0 and array.max() <= _MAX_WHOLE:
+        return Colours("viridis", "linear", 0.0, max(float(array.max()), 1.0), whole=True)
     log = array.size > 0 and array.min() > 0 and array.max() > _LOG_SPREAD * array.min()
     stretch: Stretch = "log" if log else "linear"
-    return Colours("viridis", stretch, *choose_limits(array, stretch, 100))
+    return Colours("viridis", stretch, *choose_limits(array, stretch, 100), whole=whole)
 
 
 def _sector(row: Any, radius: float) -> tuple[Floats, Floats] | None:

@@ -249,7 +249,7 @@ def _draw_graph(axes: Any, graph: Graph, sizes: _Sizes) -> None:
         axes.set_axis_off()
     else:
         _draw_axis(axes, "x", graph.x_label, graph.x_range, graph.x_log, sizes)
-        _draw_axis(axes, "y", graph.y_label, graph.y_range, graph.y_log, sizes)
+        _draw_axis(axes, "y", graph.y_label, graph.y_range, graph.y_log, sizes, whole=graph.y_whole)
     if graph.colours is not None:
         _draw_polygons(axes, graph.polygons, graph.colours, sizes)
         _draw_colour_bar(axes, graph.colours, graph.unit, sizes)
@@ -264,11 +264,11 @@ def _draw_graph(axes: Any, graph: Graph, sizes: _Sizes) -> None:
         axes.text(x, y, sizes.wrap(text), **options)
 
 
-def _draw_axis(axes: Any, side: str, label: str, ends: Range, log: bool, sizes: _Sizes) -> None:
+def _draw_axis(axes: Any, side: str, label: str, ends: Range, log: bool, sizes: _Sizes, *, whole: bool = False) -> None:
     """Draw an axis with few, round ticks and its label, which has their common power of ten."""
     axes.set(**{f"{side}scale": "log" if log else "linear", f"{side}lim": ends})
     power = 0 if log else axis_power(*ends)
-    values = choose_ticks(min(ends), max(ends), log=log, number=7 if sizes.panel > 25 else 5)
+    values = choose_ticks(min(ends), max(ends), log=log, number=7 if sizes.panel > 25 else 5, whole=whole)
     axis = axes.xaxis if side == "x" else axes.yaxis
     axis.set_ticks(values, labels=format_ticks(values, power, log=log))
     axis.set_tick_params(which="minor", label1On=False)

@@ -89,7 +89,7 @@ class Image:
     Parameters
     ----------
     title, x_label, y_label, unit : str
-        Texts.
+        Texts. Tables contain values in % as fractions.
     values : ndarray, shape (y, x)
         Values; NaN in bins without one.
     x_edges, y_edges : ndarray
@@ -123,13 +123,13 @@ class Image:
 
     @property
     def value_label(self) -> str:
-        """Description of the values."""
-        return f"{self.title}, {self.unit}"
+        """Description of the values in tables."""
+        return f"{self.title}, {'fraction' if self.unit == '%' else self.unit}"
 
     def rows(self) -> Iterator[Row]:
         """Iterate over the bins, as rows of a table."""
         x, y = (((edges[:-1] + edges[1:]) / 2).tolist() for edges in (self.x_edges, self.y_edges))
-        for (iy, ix), value in np.ndenumerate(self.values):
+        for (iy, ix), value in np.ndenumerate(self.values / 100 if self.unit == "%" else self.values):
             yield "", x[ix], y[iy], value, np.nan, np.nan, ""
 
 
@@ -204,6 +204,8 @@ class Graph:
         Draw equal scales and no axes. The labels of the axes then only describe tables.
     x_link : str
         Graphs with the same name have a common x axis; empty for none.
+    y_whole : bool
+        Values are whole numbers, and so are the ticks of y in static plots.
     """
 
     title: str
@@ -223,6 +225,7 @@ class Graph:
     unit: str = ""
     is_map: bool = False
     x_link: str = ""
+    y_whole: bool = False
 
     def __post_init__(self) -> None:
         if self.polygons and self.colours is None:

@@ -171,7 +171,7 @@ def _field_image(shown: ShownCounts) -> Image:
     else:
         values = np.where(field.compared, field.counts if show == "observed" else field.expected, np.nan)
         unit, highest = "counts per bin", max(float(np.max(field.counts)), float(np.max(field.expected)), 1.0)
-        colours = Colours("viridis", "linear", 0.0, highest)
+        colours = Colours("viridis", "linear", 0.0, highest, whole=True)
     titles = f"{show.capitalize()}, {shown.which_energies}", "DETX / deg", "DETY / deg", unit
     worst = largest_deviations(field.significance.ravel())[:1]
     curves = [_outline(field, where) for where, sigma in worst if abs(sigma) > STANDS_OUT]

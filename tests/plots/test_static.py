@@ -54,6 +54,14 @@ def test_svg_has_all_texts():
     assert hidden.keys() == {"Group 3 costs $5 or $6", "Livetime", "runs", "h", *["0", "2", "4", "6", "8", "10"]}
 
 
+def test_counts_have_whole_ticks():
+    """Ticks of counts on a logarithmic axis are whole numbers."""
+    few = replace(spectrum(), y_range=(1.5, 4.5))
+    assert "2.5" in texts_of(to_svg(view(few=few)))
+    assert {"2", "3", "4"} < texts_of(to_svg(view(few=replace(few, y_whole=True)))).keys()
+    assert "2.5" not in texts_of(to_svg(view(few=replace(few, y_whole=True))))
+
+
 def test_legend_follows_series():
     """The legend has the series in their order, and then the curves."""
     points = replace(spectrum().series[1], name="points", x=np.array([1.0]), y=np.array([1e5]), low=None, high=None)
