@@ -148,7 +148,8 @@ def comparison_view(
     notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rate of the second model", "that of the first", "group")
     lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
     panels: dict[str, Panel] = {**images, **graphs, "pulls": _pull_graph(comparison)}
-    return View(f"Group {state.group_id}, {state.show} at {energies}", "\n".join(lines), panels)
+    subject = f"Group {state.group_id}"
+    return View(f"{subject}, {state.show} at {energies}", "\n".join(lines), panels, subject)
 
 
 def comparison_images(
@@ -449,6 +450,6 @@ def _pull_graph(comparison: Comparison) -> Graph:
         title += f", {outside} outside the axis" if outside else ""
     else:
         title = f"No pulls: {comparison.no_pulls}"
-    curve = Series("standard normal distribution" if pulls.size else "", bars.x, normal, "dotted", "#888888")
+    curve = Series("standard normal" if pulls.size else "", bars.x, normal, "dotted", "#888888")
     ranges = (-5.0, 5.0), axis_range(bars.y, normal, zero=True)
-    return Graph(title, "difference / error", "bins", (bars, curve), *ranges, legend="left")
+    return Graph(title, "difference / error", "bins", (bars, curve), *ranges, legend="below")

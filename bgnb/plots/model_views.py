@@ -162,7 +162,8 @@ def model_view(
     ]
     if state.further:
         summary.append(f"Also in the graphs: group {', '.join(map(str, state.further))}.")
-    return View(f"Group {state.group_id}, {state.quantity} at {energies}", "\n".join(summary), panels)
+    subject = f"Group {state.group_id}"
+    return View(f"{subject}, {state.quantity} at {energies}", "\n".join(summary), panels, subject)
 
 
 def quantity_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:

@@ -112,7 +112,7 @@ def pointing_map(
     Returns
     -------
     Graph
-        A map. Its texts are centred at their positions.
+        A map. Its texts are centred at their positions; the first ones are the most important.
     """
     known = {group_id: value for group_id, value in values.items() if np.isfinite(value)}
     shown = [group_id for group_id in range(len(groups)) if model_ids.get(group_id, group_id) in known]
@@ -144,7 +144,8 @@ def pointing_map(
             curves.append(Curve(x=closed[0], y=closed[1], colour=SELECTED, width=1.5, dash="dashed"))
     grid, texts_of_grid = graticule(radius)
     limits = -_MARGIN * radius, _MARGIN * radius
-    placed = tuple(texts_of_grid + _group_texts(groups, shown, radius, texts_of_grid))
+    texts = texts_of_grid + _group_texts(groups, shown, radius, texts_of_grid)
+    placed = tuple(sorted(texts, key=lambda text: text[2] != str(marked)))
     return Graph(
         label, X_LABEL, Y_LABEL, series, limits, limits, texts=placed, legend="below", curves=(*grid, *curves),
         polygons=tuple(polygons), colours=_colours(known.values()), unit=unit, is_map=True,

@@ -7,7 +7,7 @@ cannot disagree with the state. Bokeh figures, PNG, HTML and CSV are all made fr
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, Literal
@@ -189,7 +189,7 @@ class Graph:
     band : tuple of float, optional
         Marked range of x.
     texts : tuple of (x, y, text)
-        Texts in the graph.
+        Texts in the graph. In static maps, those that would overlap earlier ones are omitted.
     legend : {"inside", "left", "below"}
         Position of the legend: in the upper right or left corner, or below the axis.
     curves : tuple of `Curve`
@@ -271,11 +271,18 @@ class View:
         Description in sentences, also for screen readers.
     panels : mapping of str to `Image` or `Graph`
         Images and graphs by name, drawn in rows of three; the names are the same in all states.
+    subject : str
+        Title of a figure of some of the panels, to which the whole title may not apply; by default the title.
     """
 
     title: str
     summary: str
     panels: Mapping[str, Panel]
+    subject: str = ""
+
+    def title_of(self, panels: Collection[str] | None) -> str:
+        """Return the title of a figure of panels with given names; None for all."""
+        return self.title if panels is None or not self.subject or set(panels) >= set(self.panels) else self.subject
 
     def to_csv(self) -> str:
         """Convert the view to a table with one row per bin or point.

@@ -66,7 +66,8 @@ def validation_view(counts: ComparedCounts, state: ValidationState) -> View:
         "significance": _distribution(shown),
         "pointings": _pointing_map(shown),
     }
-    return View(f"Validation, {shown.which_runs}, {shown.which_energies}", "\n".join(summarize(shown)), panels)
+    subject = f"Validation, {shown.which_runs}"
+    return View(f"{subject}, {shown.which_energies}", "\n".join(summarize(shown)), panels, subject)
 
 
 def run_positions(counts: ComparedCounts, state: ValidationState, panel: str) -> tuple[Floats, Floats]:
@@ -200,7 +201,7 @@ def _distribution(shown: ShownCounts) -> Graph:
     title = f"Significance, mean {signed(good.mean)}\nwidth {good.width:.3f} ± {good.width_error:.3f}"
     heights = axis_range(bars, outline, np.array([0.4]), zero=True)
     titles = title, "significance / standard deviations", "fraction per standard deviation"
-    return Graph(*titles, (series,), (-_LIMIT, _LIMIT), heights, curves=curves)
+    return Graph(*titles, (series,), (-_LIMIT, _LIMIT), heights, curves=curves, legend="below")
 
 
 def _density(numbers: Ints, edges: Floats) -> Floats:
