@@ -137,7 +137,7 @@ def model_view(
     planes = main.model.extrapolated[first:last]
     note = ", extrapolated" if planes.all() else ", partly extrapolated" if planes.any() else ""
     of_image = note if state.quantity not in ("counts", "livetime") else ""
-    heading = f"{state.quantity.capitalize()}{of_image}{',' * bool(of_image)} at {energies}"
+    heading = f"{state.quantity.capitalize()} at {energies}{of_image}"
     colours_of_image = Colours(state.palette, state.stretch, *limits, whole=state.quantity == "counts")
     image = field_of_view_image(
         axes, values, heading, unit, colours_of_image, outlines_of(axes, state),

@@ -144,10 +144,10 @@ def pointing_map(
             curves.append(Curve(x=closed[0], y=closed[1], colour=SELECTED, width=1.5, dash="dashed"))
     grid, texts_of_grid = graticule(radius)
     limits = -_MARGIN * radius, _MARGIN * radius
-    texts = texts_of_grid + _group_texts(groups, shown, radius, texts_of_grid)
-    placed = tuple(sorted(texts, key=lambda text: text[2] != str(marked)))
+    placed = texts_of_grid + _group_texts(groups, shown, radius, texts_of_grid)
+    placed.sort(key=lambda text: text[2] != str(marked))
     return Graph(
-        label, X_LABEL, Y_LABEL, series, limits, limits, texts=placed, legend="below", curves=(*grid, *curves),
+        label, X_LABEL, Y_LABEL, series, limits, limits, texts=tuple(placed), legend="below", curves=(*grid, *curves),
         polygons=tuple(polygons), colours=_colours(known.values()), unit=unit, is_map=True,
     )  # fmt: skip
 

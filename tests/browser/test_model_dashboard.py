@@ -26,6 +26,17 @@ CONTROL = r"\s*- '?(button|checkbox|combobox|img|slider|spinbutton|textbox)\b"
 pytestmark = pytest.mark.slow
 
 
+def test_titles_fit_beside_drawer(models):
+    """Titles are not cut at the narrowest figures, those beside the drawer."""
+    page, figures = models
+    open_drawer(figures)
+    page.python("models.update(quantity='integrated rate', energy=models.axes.energy.value[[0, 6]], draw='annulus')")
+    page.python("models.region = 'annulus(0.51, 1.01, 0.875, 1.75)'")
+    wait_for_title(figures, "image", "Integrated rate")
+    wait_for_title(figures, "spectrum", "annulus")
+    until(lambda: figures.cut_titles() == [], "titles inside their figures")
+
+
 def test_groups_tapped_in_map(models):
     """A tap in the polar map shows a group, one with Shift adds it to the graphs, and a button adds all."""
     page, figures = models
@@ -130,7 +141,7 @@ def test_regions_drawn_in_image(models):
         figures.wait_for_bokeh("image", "model.toolbar.active_drag.type === 'BoxSelectTool'")
         figures.drag("image", start, end)
         wait_for_title(figures, "spectrum", f"in {shape}(")
-        region = figures.bokeh("spectrum", "model.title.text").partition("in ")[2]
+        region = " ".join(figures.bokeh("spectrum", "model.title.text").split()).partition("in ")[2]
         numbers = [float(number) for number in re.findall(r"-?[\d.]+", region)]
         assert numbers == pytest.approx([-0.5, 0.25, *sizes], abs=0.08)
         expect(figures.controls.get_by_label("region", exact=True)).to_have_value(region)

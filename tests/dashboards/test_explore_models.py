@@ -344,7 +344,7 @@ def test_extrapolation_is_labelled(tmp_path):
         (tmp_path / method).mkdir()
         write_model(bgnb.make_model(stack, method), tmp_path / method / "bg_cube_model_group0_table.fits")
     dashboard = explore_models(tmp_path / "classic", energy=50)
-    assert dashboard.view.panels["image"].title.startswith("Rate, extrapolated, at")
+    assert dashboard.view.panels["image"].title.endswith(" TeV, extrapolated")
     follows, measured = dashboard.view.panels["spectrum"].series
     assert (follows.name, measured.name[:4]) == ("extrapolated", "rate")
     np.testing.assert_array_equal(np.isfinite(follows.y), np.arange(5) == 4)
