@@ -32,6 +32,7 @@ from bgnb.plots.cube_state import (
     CubeState,
     Position,
     Positions,
+    Shown,
     centre_of,
     energy_bin,
     energy_edges,
@@ -82,24 +83,8 @@ class ComparisonState(CubeState):
                 raise BgnbError("invalid-argument", f"span must be 1e-6 to 1e6, got {self.span}")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ShownComparison:
-    """Comparison of the models of a group, as a whole and at the energies of a state.
-
-    Parameters
-    ----------
-    whole : `Comparison`
-        The comparison.
-    part : `Comparison`
-        The same in one energy bin, see `Comparison.in_energies`.
-    """
-
-    whole: Comparison
-    part: Comparison
-
-
 def comparison_view(
-    shown: Mapping[int, ShownComparison],
+    shown: Mapping[int, Shown[Comparison]],
     state: ComparisonState,
     labels: Labels,
     group: str,
@@ -110,7 +95,7 @@ def comparison_view(
 
     Parameters
     ----------
-    shown : mapping of int to `ShownComparison`
+    shown : mapping of int to `Shown`
         Comparisons by GROUP_ID, normalised according to the state: first that of the group of the
         state, then those of further groups, whose ratios are drawn.
     state : `ComparisonState`
@@ -206,7 +191,7 @@ def _spectra(comparison: Comparison, state: ComparisonState) -> tuple[Spectrum, 
 
 
 def _graphs_against_energy(
-    shown: Mapping[int, ShownComparison], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
+    shown: Mapping[int, Shown[Comparison]], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
 ) -> dict[str, Graph]:
     """Draw the spectra of both models, and their ratio, also of further groups."""
     comparison = shown[state.group_id].whole
@@ -227,7 +212,7 @@ def _graphs_against_energy(
 
 
 def _graphs_against_position(
-    shown: Mapping[int, ShownComparison], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
+    shown: Mapping[int, Shown[Comparison]], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
 ) -> dict[str, Graph]:
     """Draw profiles of both models at energies, and their ratio, also of further groups."""
     main = shown[state.group_id].part
@@ -414,7 +399,7 @@ def _ratio_label(labels: Labels) -> str:
     return f"{labels[1]} / {labels[0]}"
 
 
-def _describe_place(shown: ShownComparison, state: ComparisonState, labels: Labels) -> str:
+def _describe_place(shown: Shown[Comparison], state: ComparisonState, labels: Labels) -> str:
     """Describe rates, ratio and spectral indices in the region of a state, or in the bin at its position."""
     point = _spectra(shown.part, state)
     ratio, error = (float(values[0]) for values in spectra_ratio(shown.part, *point))
