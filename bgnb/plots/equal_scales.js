@@ -9,7 +9,7 @@ function scaleEqually(figures) {
     if (!view) continue
     const fit = () => {
       const [left, right, bottom] = margins
-      const top = 12 + 14 * plot.title.text.split("\n").length
+      const top = Math.max(30, 12 + 14 * plot.title.text.split("\n").length) // at least the tool bar
       const [x, y] = [plot.x_range, plot.y_range].map((range) => Math.abs(range.reset_end - range.reset_start))
       const width = view.el.clientWidth - left - right
       const height = view.el.clientHeight - top - bottom
