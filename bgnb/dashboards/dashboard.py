@@ -282,22 +282,12 @@ class Dashboard(widgets.VBox):
         return json.dumps({"dashboard": self.function, "state": self.changed_fields()})
 
     def restore(self, saved: str | Path) -> bool:
-        """Show a saved state.
+        """Show a saved state of such a dashboard; see `update` for the result and errors.
 
         Parameters
         ----------
         saved : str or path
             Text of ``dashboard.json``, or a file with it (see `save_json`).
-
-        Returns
-        -------
-        bool
-            True if the state has changed.
-
-        Raises
-        ------
-        BgnbError
-            If it is not the state of such a dashboard, or cannot be shown with these data.
         """
         return self.update(**self._saved_fields(saved))
 

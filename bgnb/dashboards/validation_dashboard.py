@@ -20,16 +20,15 @@ from bgnb.plots.labels import energy_label
 from bgnb.plots.view import View
 from bgnb.validation.compared_counts import ComparedCounts
 from bgnb.validation.result import Validation
-from bgnb.validation.validation_views import (
+from bgnb.validation.validation_state import (
     CHOICES,
     EnergyRange,
     ValidationState,
     complete_state,
     energy_edges,
     energy_slice,
-    run_positions,
-    validation_view,
 )
+from bgnb.validation.validation_views import run_positions, validation_view
 
 _RUN_PANELS = ("runs", "pointings")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,13 @@ Properties = list[tuple[Any, dict[str, Any]]]
 _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
 _HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
 _TITLE, _LABEL, _TICK = "12px", "12px", "11px"
-# Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
-_IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 30, 8)
-_BAR_WIDTH, _LEGEND_HEIGHT, _SECOND_LINE = 68, 26, 10
+# Margins, px: left, right, bottom. In images they contain the labels and the colour bar.
+_IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 44), (8, 8, 8)
+_BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
+# Maximum number of letters in a line of a title, in the narrowest plots.
+_TITLE_LETTERS = 38
+# Parts of a title that stay in one line.
+_TOGETHER = re.compile(r"\S+ to \S+ TeV,?|partly extrapolated")
 _POSITION = [("DETX", "$x{custom}°"), ("DETY", "$y{custom}°")]
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
@@ -127,18 +133,25 @@ def _new_figure(name: str, panel: Panel, links: dict[str, models.Range1d], **opt
         styles=_HEIGHT, **options,
     )  # fmt: skip
     plot.toolbar.update(logo=None, autohide=True)
-    plot.title.update(text_font_size=_TITLE, text_line_height=1.15)
+    plot.title.update(text_font_size=_TITLE, text_font_style="normal", text_line_height=1.15)
     plot.axis.axis_label_text_font_style = "normal"
     plot.axis.axis_label_text_font_size, plot.axis.major_label_text_font_size = _LABEL, _TICK
     plot.axis.axis_label_standoff = 3
     return plot
 
 
-def _scale_equally(plot: Any, margins: tuple[int, int, int, int]) -> None:
-    """Reserve margins (left, right, top, bottom) around a plot with equal scales."""
-    left, right, top, bottom = margins
-    plot.update(min_border_left=left, min_border_right=right, min_border_top=top, min_border_bottom=bottom)
+def _scale_equally(plot: Any, margins: tuple[int, int, int]) -> None:
+    """Reserve margins (left, right, bottom) around a plot with equal scales; that at the top follows from its title."""
+    left, right, bottom = margins
+    plot.update(min_border_left=left, min_border_right=right, min_border_bottom=bottom)
     plot.tags = [{"margins": list(margins)}]
+
+
+def wrap_title(title: str) -> str:
+    """Wrap the lines of a title to the width of the narrowest plots; energies are not divided."""
+    joined = _TOGETHER.sub(lambda part: part[0].replace(" ", "\N{NO-BREAK SPACE}"), title)
+    wrapped = (fill(line, _TITLE_LETTERS, break_on_hyphens=False) for line in joined.splitlines())
+    return "\n".join(wrapped).replace("\N{NO-BREAK SPACE}", " ")
 
 
 class _ColourBar:
@@ -202,7 +215,7 @@ class _ImagePlot:
     def properties(self, image: Image) -> Properties:
         pixels, colours = image.pixels, list(palette(image.colours.palette))
         return [
-            (self.figure.title, {"text": f"{image.title}\n{with_power(image.unit, image.colours.power)}"}),
+            (self.figure.title, {"text": wrap_title(f"{image.title}\n{with_power(image.unit, image.colours.power)}")}),
             (self.figure.x_range, _range_ends(*image.x_edges[[0, -1]])),
             (self.figure.y_range, _range_ends(*image.y_edges[[0, -1]])),
             (self.figure.toolbar, {"active_drag": self._select if image.selects else self._pan}),
@@ -230,10 +243,9 @@ class _GraphPlot:
             self.figure.add_tools(select)
             self.figure.toolbar.active_drag = select
         if graph.is_map:
-            left, right, top, bottom = _MAP_MARGINS
-            top += _SECOND_LINE * graph.title.count("\n")
+            left, right, bottom = _MAP_MARGINS
             bottom += _LEGEND_HEIGHT * (graph.legend == "below")
-            _scale_equally(self.figure, (left, right + _BAR_WIDTH * bool(graph.colours), top, bottom))
+            _scale_equally(self.figure, (left, right + _BAR_WIDTH * bool(graph.colours), bottom))
             self.figure.axis.visible = self.figure.grid.visible = False
             self.figure.outline_line_width = 0
         else:
@@ -320,7 +332,7 @@ class _GraphPlot:
         power = 0 if graph.y_log else axis_power(*graph.y_range)
         unit = with_power(graph.unit, graph.colours.power) if graph.colours is not None else ""
         pairs: Properties = [
-            (self.figure.title, {"text": f"{graph.title} / {unit}" if unit else graph.title}),
+            (self.figure.title, {"text": wrap_title(f"{graph.title} / {unit}" if unit else graph.title)}),
             *zip((self.figure, self.figure.xaxis[0], self.figure.xgrid[0]), self._x_scales[graph.x_log], strict=True),
             (self.figure.xaxis[0], {"axis_label": graph.x_label}),
             (self.figure.yaxis[0], {"axis_label": with_power(graph.y_label, power)}),

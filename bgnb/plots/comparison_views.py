@@ -32,6 +32,7 @@ from bgnb.plots.cube_state import (
     CubeState,
     Position,
     Positions,
+    Shown,
     centre_of,
     energy_bin,
     energy_edges,
@@ -92,24 +93,8 @@ class ComparisonState(CubeState):
                 raise BgnbError("invalid-argument", f"span must be 1e-6 to 1e6, got {self.span}")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ShownComparison:
-    """Comparison of the models of a group, as a whole and at the energies of a state.
-
-    Parameters
-    ----------
-    whole : `Comparison`
-        The comparison.
-    part : `Comparison`
-        The same in one energy bin, see `Comparison.in_energies`.
-    """
-
-    whole: Comparison
-    part: Comparison
-
-
 def comparison_view(
-    shown: Mapping[int, ShownComparison],
+    shown: Mapping[int, Shown[Comparison]],
     state: ComparisonState,
     labels: Labels,
     group: str,
@@ -120,7 +105,7 @@ def comparison_view(
 
     Parameters
     ----------
-    shown : mapping of int to `ShownComparison`
+    shown : mapping of int to `Shown`
         Comparisons by GROUP_ID, normalised according to the state: first that of the group of the
         state, then those of further groups, whose ratios are drawn.
     state : `ComparisonState`
@@ -158,10 +143,11 @@ def comparison_view(
     notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rate of the second model", "that of the first", "group")
     lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
     panels: dict[str, Panel] = {**images, **graphs, "pulls": _pull_graph(comparison)}
-    return View(f"Group {state.group_id}, {state.show} at {energies}", "\n".join(lines), panels)
+    subject = f"Group {state.group_id}"
+    return View(f"{subject}, {state.show} at {energies}", "\n".join(lines), panels, subject)
 
 
-def _describe_energies(shown: ShownComparison, edges: tuple[int, int], energies: str) -> list[str]:
+def _describe_energies(shown: Shown[Comparison], edges: tuple[int, int], energies: str) -> list[str]:
     """Explain which energies between two edges are not compared, if there are any."""
     comparison, axes = shown.whole, shown.whole.axes
     exposed = comparison.exposed[slice(*edges)]
@@ -178,7 +164,7 @@ def _describe_energies(shown: ShownComparison, edges: tuple[int, int], energies:
     return lines
 
 
-def _further_groups(shown: Mapping[int, ShownComparison], state: ComparisonState, energies: str) -> list[str]:
+def _further_groups(shown: Mapping[int, Shown[Comparison]], state: ComparisonState, energies: str) -> list[str]:
     """List the further groups, with the energies compared in profiles if they are others."""
     names = []
     for other in state.further:
@@ -242,7 +228,7 @@ def _spectra(comparison: Comparison, state: ComparisonState) -> tuple[Spectrum, 
 
 
 def _graphs_against_energy(
-    shown: Mapping[int, ShownComparison], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
+    shown: Mapping[int, Shown[Comparison]], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
 ) -> dict[str, Graph]:
     """Draw the spectra of both models, and their ratio, also of further groups."""
     comparison = shown[state.group_id].whole
@@ -263,7 +249,7 @@ def _graphs_against_energy(
 
 
 def _graphs_against_position(
-    shown: Mapping[int, ShownComparison], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
+    shown: Mapping[int, Shown[Comparison]], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
 ) -> dict[str, Graph]:
     """Draw profiles of both models at energies, and their ratio, also of further groups."""
     main = shown[state.group_id].part
@@ -449,7 +435,7 @@ def _ratio_label(labels: Labels) -> str:
     return f"{labels[1]} / {labels[0]}"
 
 
-def _describe_place(shown: ShownComparison, state: ComparisonState, labels: Labels) -> str:
+def _describe_place(shown: Shown[Comparison], state: ComparisonState, labels: Labels) -> str:
     """Describe rates, ratio and spectral indices in the region of a state, or in the bin at its position."""
     point = _spectra(shown.part, state)
     ratio, error = (float(values[0]) for values in spectra_ratio(shown.part, *point))
@@ -499,6 +485,6 @@ def _pull_graph(comparison: Comparison) -> Graph:
         title += f", {outside} outside the axis" if outside else ""
     else:
         title = f"No pulls: {comparison.no_pulls}"
-    curve = Series("standard normal distribution" if pulls.size else "", bars.x, normal, "dotted", "#888888")
+    curve = Series("standard normal" if pulls.size else "", bars.x, normal, "dotted", "#888888")
     ranges = (-5.0, 5.0), axis_range(bars.y, normal, zero=True)
-    return Graph(title, "difference / error", "bins", (bars, curve), *ranges, legend="left")
+    return Graph(title, "difference / error", "bins", (bars, curve), *ranges, legend="below")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from astropy import units as u
@@ -105,6 +105,23 @@ class CubeState:
 
 
 State = TypeVar("State", bound=CubeState)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown(Generic[T]):
+    """Model or comparison of a group, as a whole and at the energies of a state.
+
+    Parameters
+    ----------
+    whole : `BackgroundModel` or `Comparison`
+        All energies.
+    part : `BackgroundModel` or `Comparison`
+        The same in one energy bin, see ``in_energies``.
+    """
+
+    whole: T
+    part: T
 
 
 def choices_of(kind: type[CubeState]) -> dict[str, tuple[str, ...]]:

@@ -133,7 +133,7 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Positions = (
     hours = axis_range(*(each.y for each in livetimes), zero=True)
     panels = {
         "rates": replace(energy_graph(ends, title, RATE_LABEL, rates, curves=curves), legend="below"),
-        "counts": energy_graph(ends, "Counts in the field of view", "counts per bin", (), curves=counts),
+        "counts": replace(energy_graph(ends, "Counts in the field of view", "counts per bin", (), curves=counts), y_whole=True),
         "livetimes": energy_graph(ends, "Livetime", "livetime / h", (), y_range=hours, curves=livetimes),
     }
     return _picture("", panels)
@@ -199,9 +199,10 @@ def plot_events(detx: Floats, dety: Floats, energy: Floats) -> Picture:
     sides = np.linspace(-8, 8, 41)
     counts, _, _ = np.histogram2d(dety, detx, (sides, sides))
     texts = "Events in the field of view", "DETX / deg", "DETY / deg", "events"
-    image = Image(*texts, counts, sides, sides, Colours("viridis", "sqrt", *choose_limits(counts, "sqrt", 100)))
+    image = Image(*texts, counts, sides, sides, Colours("viridis", "sqrt", *choose_limits(counts, "sqrt", 100), whole=True))
     edges = np.geomspace(energy.min(), energy.max() * 1.001, 40)
-    graph = energy_graph(edges, "Energies", "events per bin", [histogram("events", energy, edges, legend="")])
+    energies = histogram("events", energy, edges, legend="")
+    graph = replace(energy_graph(edges, "Energies", "events per bin", [energies]), y_whole=True)
     return _picture("", {"image": image, "energies": graph})
 
 

@@ -37,6 +37,8 @@ _MIN_HEIGHT = 4.0
 _RATIOS = ("norm", "live fraction")
 # Maximum number of runs that are named.
 _MAX_NAMED = 8
+# Width of a letter of a name, as a fraction of the axis.
+_LETTER = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,8 +246,24 @@ def _sky_map(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
     regions = () if runs.exclusion_regions is None else (runs.exclusion_regions,)
     return Graph(
         "Runs on the sky", sky_map.X_LABEL, sky_map.Y_LABEL, (sources, *points), sky_map.X_RANGE, sky_map.Y_RANGE,
-        texts=sky_map.labels(centre), legend="below", curves=(*sky_map.background(centre), *regions), is_map=True,
+        texts=(*_names_on_sky(runs, state, selected), *sky_map.labels(centre)), legend="below",
+        curves=(*sky_map.background(centre), *regions), is_map=True,
     )  # fmt: skip
+
+
+def _names_on_sky(runs: RunSet, state: RunsState, selected: Bools) -> list[tuple[float, float, str]]:
+    """Place the OBS_IDs of runs that stand out or give an alarm, and of a few selected runs; texts are centred."""
+    marked, few = runs.deviations(state.y).stand_out | runs.with_alarm, np.count_nonzero(selected) <= _MAX_NAMED
+    rows = [*np.flatnonzero(marked).tolist(), *np.flatnonzero(selected & ~marked & few).tolist()]
+    ranges = sky_map.X_RANGE, sky_map.Y_RANGE
+    placed = _place_names(_names_at(runs, rows, *coordinates(runs, "sky", state)), *ranges)
+    half = _LETTER / 2 * (ranges[0][1] - ranges[0][0])
+    return [(left + half * len(name), y, name) for left, y, name in placed]
+
+
+def _names_at(runs: RunSet, rows: Iterable[int], x: Floats, y: Floats) -> list[tuple[float, float, str]]:
+    """List the OBS_IDs of runs with their positions, if these are known."""
+    return [(float(x[row]), float(y[row]), str(runs.obs_ids[row])) for row in rows if np.isfinite(x[row] + y[row])]
 
 
 def _positions(ra: Any, dec: Any) -> dict[str, list[str]]:
@@ -285,8 +303,7 @@ def _values_graph(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
     points = _points(runs, "values", state, sets, reasons, errors)
     x_range = axis_range(x[np.isfinite(values)])
     y_range, curves = _value_range(runs, state, selected), limit_curves(found, x_range)
-    named = np.flatnonzero((far | alarm) & np.isfinite(x) & np.isfinite(values)).tolist()
-    texts = _place_names([(float(x[row]), float(values[row]), str(runs.obs_ids[row])) for row in named], x_range, y_range)
+    texts = _place_names(_names_at(runs, np.flatnonzero(far | alarm).tolist(), x, values), x_range, y_range)
     title = f"{state.y.capitalize()} against {state.x}"
     return Graph(title, x_label, QUANTITIES[state.y], points, x_range, y_range, texts=texts, legend="below", curves=curves)
 
@@ -294,10 +311,10 @@ def _values_graph(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
 def _place_names(names: list[tuple[float, float, str]], x_range: Range, y_range: Range) -> tuple[tuple[float, float, str], ...]:
     """Move names beside their points, and omit those that would overlap another one."""
     (x_low, x_high), (y_low, y_high) = x_range, y_range
-    width, height, letter = x_high - x_low, y_high - y_low, 0.02
+    width, height = x_high - x_low, y_high - y_low
     placed: list[tuple[float, float, str]] = []
     for x, y, name in names:
-        length = letter * len(name) * width
+        length = _LETTER * len(name) * width
         left = x + 0.015 * width if x + length < x_high else x - length
         if all(abs(left - other[0]) > length or abs(y - other[1]) > 0.06 * height for other in placed):
             placed.append((left, y, name))

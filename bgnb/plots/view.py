@@ -7,7 +7,7 @@ cannot disagree with the state. Bokeh figures, PNG, HTML and CSV are all made fr
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from types import MappingProxyType
@@ -98,7 +98,7 @@ class Image:
     Parameters
     ----------
     title, x_label, y_label, unit : str
-        Texts.
+        Texts. Tables contain values in % as fractions.
     values : ndarray, shape (y, x)
         Values; NaN in bins without one.
     x_edges, y_edges : ndarray
@@ -132,13 +132,13 @@ class Image:
 
     @property
     def value_label(self) -> str:
-        """Description of the values."""
-        return f"{self.title}, {self.unit}"
+        """Description of the values in tables."""
+        return f"{self.title}, {'fraction' if self.unit == '%' else self.unit}"
 
     def rows(self) -> Iterator[Row]:
         """Iterate over the bins, as rows of a table."""
         x, y = (((edges[:-1] + edges[1:]) / 2).tolist() for edges in (self.x_edges, self.y_edges))
-        for (iy, ix), value in np.ndenumerate(self.values):
+        for (iy, ix), value in np.ndenumerate(self.values / 100 if self.unit == "%" else self.values):
             yield "", x[ix], y[iy], value, np.nan, np.nan, ""
 
 
@@ -206,7 +206,7 @@ class Graph:
     band : tuple of float, optional
         Marked range of x.
     texts : tuple of (x, y, text)
-        Texts in the graph.
+        Texts in the graph. In static maps, those that would overlap earlier ones are omitted.
     legend : {"inside", "left", "below"}
         Position of the legend: in the upper right or left corner, or below the axis.
     curves : tuple of `Curve`
@@ -221,6 +221,8 @@ class Graph:
         Draw equal scales and no axes. The labels of the axes then only describe tables.
     x_link : str
         Graphs with the same name have a common x axis; empty for none.
+    y_whole : bool
+        Values are whole numbers, and so are the ticks of y in static plots.
     """
 
     title: str
@@ -240,6 +242,7 @@ class Graph:
     unit: str = ""
     is_map: bool = False
     x_link: str = ""
+    y_whole: bool = False
 
     def __post_init__(self) -> None:
         if self.polygons and self.colours is None:
@@ -285,11 +288,18 @@ class View:
         Description in sentences, also for screen readers.
     panels : mapping of str to `Image` or `Graph`
         Images and graphs by name, drawn in rows of three; the names are the same in all states.
+    subject : str
+        Title of a figure of some of the panels, to which the whole title may not apply; by default the title.
     """
 
     title: str
     summary: str
     panels: Mapping[str, Panel]
+    subject: str = ""
+
+    def title_of(self, panels: Collection[str] | None) -> str:
+        """Return the title of a figure of panels with given names; None for all."""
+        return self.title if panels is None or not self.subject or set(panels) >= set(self.panels) else self.subject
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "panels", MappingProxyType(dict(self.panels)))  # views are kept

@@ -107,14 +107,14 @@ def test_image_of_energy_range(modeldir):
         "integrated rate": (rate * width * 1e6).sum(axis=0),
         "counts": model.stack.counts[first:last].sum(axis=0),
         "livetime": livetime,
-        "relative error": error / mean,
+        "relative error": 100 * error / mean,
     }.items():
         dashboard.quantity = quantity
         image = dashboard.view.panels["image"]
         np.testing.assert_allclose(image.values, expected, rtol=1e-6, err_msg=quantity)
         assert image.title == f"{quantity.capitalize()} at {EDGES[first]:.3g} to {EDGES[last]:.3g} TeV"
         assert (image.colours.low, image.colours.high) == pytest.approx((expected.min(), expected.max()), rel=1e-6)
-    assert dashboard.view.panels["image"].unit == "of the rate"
+    assert dashboard.view.panels["image"].unit == "%"
     iy, ix = (int(np.argmin(np.abs(centres))) for centres in (Y, X))
     assert f"{model.stack.counts[first:last, iy, ix].sum()} counts in" in dashboard.view.summary
     dashboard.update(energy=(0.01, 100), quantity="counts")

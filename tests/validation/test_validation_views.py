@@ -14,14 +14,8 @@ from bgnb import Validation
 from bgnb.plots.colours import N_COLOURS, NO_VALUE
 from bgnb.plots.pointing_map import to_sky
 from bgnb.validation.compared_counts import ComparedCounts
-from bgnb.validation.validation_views import (
-    CHOICES,
-    ValidationState,
-    complete_state,
-    energy_slice,
-    run_positions,
-    validation_view,
-)
+from bgnb.validation.validation_state import CHOICES, ValidationState, complete_state, energy_slice
+from bgnb.validation.validation_views import run_positions, validation_view
 from tests.helpers.errors import raises
 from tests.helpers.validations import GRID, simulated_validation
 
