@@ -140,7 +140,8 @@ def test_exported_comparison_in_browser(open_page, root, tmp_path):
 def test_runs_selected_in_all_plots(runs, root, tmp_path):
     """A tap on a run, dragging, and the menu select runs in all plots; a saved selection makes models of these runs."""
     page, figures = runs
-    coordinates = "import json\nfrom bgnb.plots.run_views import coordinates\nx, y = coordinates(runs._runs, {!r}, runs.state)\n"
+    coordinates = "import json\nfrom bgnb.plots.run_views import coordinates\n"
+    coordinates += "x, y = coordinates(runs._runs, {!r}, runs.state)\n"
 
     def places(panel):
         return json.loads(page.python(coordinates.format(panel) + "print(json.dumps([x.tolist(), y.tolist()]))"))
