@@ -446,7 +446,7 @@ def _parse_state(saved: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(saved, str | Path) or not str(saved).strip():
         raise BgnbError("invalid-argument", f"a saved state must be text or a file, got {saved!r}; {_SAVED}")
     is_file = isinstance(saved, Path) or not saved.lstrip().startswith("{")
-    where = f"{saved}"[:80]
+    where = f"{saved}"[: 300 if is_file else 80]
     text = _read_saved(Path(saved), where) if is_file else str(saved)
     try:
         content = json.loads(text)
