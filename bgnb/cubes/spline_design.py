@@ -213,30 +213,28 @@ def project(design: Design, blocks: Iterable[Block]) -> Floats:
 def fisher_information(design: Design, blocks: Iterable[Block]) -> Information:
     """Compute the Fisher information from expected counts."""
     n_cells, n_energies, n_pixels = design.shape
+    (orthogonal, *_), with_wide = design._pointing_pairs, design._energies_of_wide
     narrow, wide = (np.ascontiguousarray(design.view[:, which]) for which in (~design.wide, design.wide))
     of_norms = design.energy[:, design.of_norms]
-    orthogonal = design._pointing_pairs[0]
+    weights, weights_of_wide = (_products(of_norms, design.energy[:, which]).T for which in (slice(None), with_wide))
     maps = np.zeros((orthogonal.shape[1], n_energies * n_pixels))
     over_narrow = np.empty((n_cells, n_energies, narrow.shape[1]))
-    over_wide = np.empty((n_cells, len(design.of_norms) * len(design._energies_of_wide), wide.shape[1]))
-    weights = _products(of_norms, design.energy[:, design._energies_of_wide]).T
+    over_wide = np.empty((n_cells, len(weights_of_wide), wide.shape[1]))
     for block, counts in blocks:
         maps += orthogonal[block].T @ counts.reshape(len(counts), -1)
         over_narrow[block] = counts @ narrow
-        over_wide[block] = (weights @ counts) @ wide
+        over_wide[block] = (weights_of_wide @ counts) @ wide
 
-    # (cell, coefficient of a norm, column of energy, column of the field of view)
-    shape = (n_cells, len(design.of_norms), design.energy.shape[1])
-    over_pixels = np.zeros((*shape, len(design.wide)))
-    over_pixels[..., ~design.wide] = (_products(of_norms, design.energy).T @ over_narrow).reshape(*shape, -1)
-    over_pixels[:, :, design._energies_of_wide[:, None], np.flatnonzero(design.wide)] = over_wide.reshape(
-        *shape[:2], -1, wide.shape[1]
-    )
+    # Sums for each cell, coefficient of a norm, column of the energy and column of the field of view.
+    shape = (n_cells, len(design.of_norms))
+    sums = np.zeros((*shape, design.energy.shape[1], len(design.wide)))
+    sums[..., ~design.wide] = (weights @ over_narrow).reshape(*sums.shape[:3], narrow.shape[1])
+    sums[:, :, with_wide[:, None], design.wide] = over_wide.reshape(*shape, len(with_wide), wide.shape[1])
     p, e, v = design.columns
     return Information(
         shared=_shared_information(design, maps.reshape(-1, n_energies, n_pixels)),
-        mixed=design.add_norms(over_pixels[:, :, e, v] * design.pointing[:, None, p]),
-        own=design.add_norms(over_pixels[:, :, design.of_norms, 0]),
+        mixed=design.add_norms(sums[:, :, e, v] * design.pointing[:, None, p]),
+        own=design.add_norms(sums[:, :, design.of_norms, 0]),
     )
 
 
