@@ -29,8 +29,8 @@ Block = tuple[slice, Floats]
 
 # The basis with many columns. Sums over pixels are the last ones for it, and the first ones for all others.
 _WIDE = "xy~"
-# Number of bins of all cells in a block, about.
-_BLOCK = 2**21
+# Number of bins of all cells in a block, about, and minimum number of cells.
+_BLOCK, _BLOCK_CELLS = 2**20, 16
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -100,7 +100,7 @@ class Design:
     def blocks(self) -> Iterator[slice]:
         """Divide the cells into blocks."""
         n_cells, n_energies, n_pixels = self.shape
-        size = max(_BLOCK // (n_energies * n_pixels), 1)
+        size = max(_BLOCK // (n_energies * n_pixels), _BLOCK_CELLS)
         yield from (slice(first, min(first + size, n_cells)) for first in range(0, n_cells, size))
 
     def add_norms(self, values: Floats) -> Floats:
