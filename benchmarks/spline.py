@@ -63,7 +63,9 @@ def cost(numbers: tuple[int, ...]) -> None:
         of_time, of_memory = exponents(*rows[-2:]) if len(rows) > 1 else ("", "")
         print(f"{n_cells:5d} {seconds:7.1f} {of_time:>8s} {megabytes:7.0f} {of_memory:>8s} {process:10.0f}", flush=True)
     if len(rows) > 2:
-        print("exponents from {} to {} cells: time {}, memory {}".format(rows[0][0], rows[-1][0], *exponents(rows[0], rows[-1])))
+        print(
+            "exponents from {} to {} cells: time {}, memory {}".format(rows[0][0], rows[-1][0], *exponents(rows[0], rows[-1]))
+        )
 
 
 def exponents(first: tuple[int, float, float], last: tuple[int, float, float]) -> tuple[str, ...]:

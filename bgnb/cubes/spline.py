@@ -306,26 +306,22 @@ def _fit(
     """
     axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
     several = len(n_runs) > 1
-    pointings = [np.array([[cell.alt_pnt, cell.az_pnt, 1.0]]) if cell.pointings is None else cell.pointings for cell in cells]
-    alt_pnt, az_pnt, share = np.concatenate(pointings).T
-    zenith_range = zenith_range_of(alt_pnt)
+    zenith_range, raw = _parts_of(cells)
     full_volume = np.broadcast_to(axes.bin_volume.to_value("MeV sr") / MICROSECONDS, axes.shape).reshape(axes.shape[0], -1)
-    volume, n_counts = full_volume * inside.ravel(), (total * inside).sum()
-
-    first = np.cumsum([0, *map(len, pointings)])[:-1]
-    of_runs = pointing_parts(alt_pnt, az_pnt, zenith_range)
-    of_cells = {name: np.add.reduceat(part * share[:, None], first) for name, part in of_runs.items()}
-    raw = (of_cells, energy_parts(axes), view_parts(axes))
-    counts_of_cells = np.array([(cell.stack.counts * inside).sum() for cell in cells])
-    counts = (counts_of_cells, (total * inside).sum(axis=(1, 2)), (total * inside).sum(axis=0).ravel())
+    volume, counts = full_volume * inside.ravel(), total * inside
+    sums = (
+        np.array([(cell.stack.counts * inside).sum() for cell in cells]),
+        counts.sum(axis=(1, 2)),
+        counts.sum(axis=0).ravel(),
+    )
     means = {
-        name: values / n_counts @ part
-        for parts, values in zip(raw, counts, strict=True)
+        name: values / counts.sum() @ part
+        for parts, values in zip(raw, sums, strict=True)
         for name, part in parts.items()
         if name != "1"
     }
-    parts = tuple(centred(part, means) for part in raw)
-    energy = parts[1]
+    pointing, energy, view = (centred(parts, means) for parts in raw)
+    parts = (pointing, energy, view)
     design = Design.of_terms(parts, terms, _OF_NORMS if several else (), norm_of_cell)
     sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in terms]
     p = sum(sizes)
@@ -339,7 +335,9 @@ def _fit(
     start = np.zeros(ends[-1])
     start[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
     coefficients = start.copy()
-    coefficients[0] = np.log(n_counts / sum(expected.sum() for _, expected in expected_counts(design, cells, volume, start)))
+    coefficients[0] = np.log(
+        counts.sum() / sum(expected.sum() for _, expected in expected_counts(design, cells, volume, start))
+    )
     observed = project(design, observed_counts(design, cells, inside))
     penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
     freedom, changing = np.zeros(len(blocks)), several
@@ -394,6 +392,18 @@ def _fit(
         camera=np.ones(inside.shape),
     )
     return model, predicted.reshape(inside.shape)
+
+
+def _parts_of(cells: Sequence[Cell]) -> tuple[tuple[float, float], tuple[Parts, Parts, Parts]]:
+    """Return the range of the cosine of the zenith angle of cells, and the basis in pointing, energy and field of view."""
+    pointings = [np.array([[cell.alt_pnt, cell.az_pnt, 1.0]]) if cell.pointings is None else cell.pointings for cell in cells]
+    alt_pnt, az_pnt, share = np.concatenate(pointings).T
+    zenith_range = zenith_range_of(alt_pnt)
+    first = np.cumsum([0, *map(len, pointings)])[:-1]
+    of_runs = pointing_parts(alt_pnt, az_pnt, zenith_range)
+    of_cells = {name: np.add.reduceat(part * share[:, None], first) for name, part in of_runs.items()}
+    axes = cells[0].stack.axes
+    return zenith_range, (of_cells, energy_parts(axes), view_parts(axes))
 
 
 def _norms(cells: Sequence[Cell]) -> tuple[Ints, Floats]:

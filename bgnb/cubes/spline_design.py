@@ -3,10 +3,9 @@
 The design matrix has a row for each bin of each cell and a column for each coefficient, and is
 never computed: each column is a product of functions of pointing, energy and field of view, so
 that sums run over one axis after the other (Currie, Durbán and Eilers 2006, J. R. Statist. Soc. B
-68, 259). Values in all bins exist for one block of cells at a time. Products of functions of the
-pointing are linear combinations of few orthogonal ones: weighted with these, the cells are added
-to maps (energy, pixel), whose number does not grow with that of the cells. The norms of the runs
-are eliminated from the normal equations, as each occurs in few cells.
+68, 259). Only one block of cells at a time has values in all bins. For the coefficients that all cells have in
+common, the cells are added in weighted sums, one for each product of two functions of the pointing,
+or for each cell if those are fewer. Those of the norms are eliminated from the normal equations.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dgemm
 
 from bgnb._util.arrays import Bools, Floats, Ints
 from bgnb.cubes.cells import Cell
@@ -63,28 +63,23 @@ class Design:
     norm_of_cell: Ints
 
     @classmethod
-    def of_terms(cls, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term], of_norms: Sequence[str], norms: Ints) -> Design:
-        """Make the design of terms, and of norms that are multiplied by functions of the energy, by name."""
-        names = [list(dict.fromkeys(name)) for name in zip(*terms, strict=True)]
-        names[1] = list(dict.fromkeys([*names[1], *of_norms]))
-        matrices = [np.concatenate([part[n] for n in used], axis=1) for part, used in zip(parts, names, strict=True)]
-        sizes = [[part[n].shape[1] for n in used] for part, used in zip(parts, names, strict=True)]
-        numbers = [
-            dict(zip(used, np.split(np.arange(sum(size)), np.cumsum(size)[:-1]), strict=True))
-            for used, size in zip(names, sizes, strict=True)
-        ]
-        columns = [
-            np.stack(np.meshgrid(*(of[n] for of, n in zip(numbers, term, strict=True)), indexing="ij")).reshape(3, -1)
-            for term in terms
-        ]
+    def of_terms(
+        cls, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term], of_norms: Sequence[str], norm_of_cell: Ints
+    ) -> Design:
+        """Make the design of terms, and of norms that are multiplied by functions of the energy."""
+        names = [list(dict.fromkeys(used)) for used in zip(*terms, *(("1", e, "1") for e in of_norms), strict=True)]
+        matrices = [[part[n] for n in used] for part, used in zip(parts, names, strict=True)]
+        labels = [np.repeat(used, [one.shape[1] for one in of]) for used, of in zip(names, matrices, strict=True)]
+        columns = [[np.flatnonzero(label == n) for label, n in zip(labels, term, strict=True)] for term in terms]
+        pointing, energy, view = (np.concatenate(of, axis=1) for of in matrices)
         return cls(
-            pointing=matrices[0],
-            energy=matrices[1],
-            view=matrices[2],
-            columns=np.concatenate(columns, axis=1),
-            wide=np.repeat([n == _WIDE for n in names[2]], sizes[2]),
-            of_norms=np.array([numbers[1][n][0] for n in of_norms], dtype=int),
-            norm_of_cell=norms,
+            pointing=pointing,
+            energy=energy,
+            view=view,
+            columns=np.concatenate([np.stack(np.meshgrid(*of, indexing="ij")).reshape(3, -1) for of in columns], axis=1),
+            wide=labels[2] == _WIDE,
+            of_norms=np.array([labels[1].tolist().index(e) for e in of_norms], dtype=int),
+            norm_of_cell=norm_of_cell,
         )
 
     @property
@@ -110,7 +105,7 @@ class Design:
 
     @cached_property
     def _pointing_pairs(self) -> tuple[Floats, Floats, Ints]:
-        """Orthogonal functions of the pointing, products of pairs of columns as sums of these, and the number of each pair."""
+        """Products of pairs of columns as an orthogonal times a triangular matrix, and the number of each pair."""
         products, number = _pairs(self.pointing)
         return *np.linalg.qr(products), number
 
@@ -120,7 +115,7 @@ class Design:
 
     @cached_property
     def _view_pairs(self) -> tuple[Floats, Ints]:
-        """Products of pairs of narrow columns, and the number of each pair; those with wide columns have none, stated as 0."""
+        """Products of pairs of columns that are not wide, and the number of each pair; it is 0 for other pairs."""
         products, number = _pairs(self.view[:, ~self.wide])
         of_all = np.zeros((len(self.wide),) * 2, dtype=int)
         of_all[np.ix_(~self.wide, ~self.wide)] = number
@@ -139,11 +134,11 @@ class Information:
     Parameters
     ----------
     shared : ndarray, shape (p, p)
-        That of the coefficients of the terms.
+        Of the coefficients of the terms.
     mixed : ndarray, shape (norm, k, p)
-        That of the k coefficients of each norm with those of the terms.
+        Of the k coefficients of each norm with those of the terms.
     own : ndarray, shape (norm, k, k)
-        That of the coefficients of each norm. Coefficients of different norms have none in common.
+        Of the coefficients of each norm; it is zero between different norms.
     """
 
     shared: Floats
@@ -221,7 +216,8 @@ def fisher_information(design: Design, blocks: Iterable[Block]) -> Information:
     over_narrow = np.empty((n_cells, n_energies, narrow.shape[1]))
     over_wide = np.empty((n_cells, len(weights_of_wide), wide.shape[1]))
     for block, counts in blocks:
-        maps += orthogonal[block].T @ counts.reshape(len(counts), -1)
+        # In place: maps += orthogonal[block].T @ counts
+        maps = dgemm(1.0, counts.reshape(len(counts), -1).T, orthogonal[block], 1.0, maps.T, overwrite_c=True).T
         over_narrow[block] = counts @ narrow
         over_wide[block] = (weights_of_wide @ counts) @ wide
 
@@ -240,15 +236,11 @@ def fisher_information(design: Design, blocks: Iterable[Block]) -> Information:
 
 def _shared_information(design: Design, maps: Floats) -> Floats:
     """Compute the information of the coefficients of the terms from the sums over cells, shape (function, energy, pixel)."""
-    (_, of_pointing, p_pair), (of_energy, e_pair), (of_view, v_pair) = (
-        design._pointing_pairs,
-        design._energy_pairs,
-        design._view_pairs,
-    )
-    summed = of_energy.T @ (maps @ of_view)
-    summed = np.tensordot(of_pointing.T, summed, 1)
+    _, of_pointing, p_pair = design._pointing_pairs
+    (of_energy, e_pair), (of_view, v_pair) = design._energy_pairs, design._view_pairs
     p, e, v = design.columns
-    information = summed[p_pair[p[:, None], p], e_pair[e[:, None], e], v_pair[v[:, None], v]]
+    in_pairs = np.tensordot(of_pointing.T, of_energy.T @ (maps @ of_view), 1)
+    information = in_pairs[p_pair[p[:, None], p], e_pair[e[:, None], e], v_pair[v[:, None], v]]
     view = np.ascontiguousarray(design.view.T)
     for pointing, energy in sorted(set(zip(*design.columns[:2, design.wide[v]].tolist(), strict=True))):
         rows = np.flatnonzero((p == pointing) & (e == energy) & design.wide[v])
@@ -262,8 +254,8 @@ def _shared_information(design: Design, maps: Floats) -> Floats:
 def solve(information: Information, strength: Floats, gradient: Floats) -> tuple[Floats, Floats, Floats]:
     """Solve the penalised normal equations, and invert their matrix.
 
-    The coefficients of the norms are eliminated first. As those of different norms have no
-    information in common, this needs the inverse of a small matrix for each norm.
+    The coefficients of the norms are eliminated first (Schur complement), which needs the inverse of a
+    small matrix for each norm.
 
     Parameters
     ----------
@@ -287,9 +279,7 @@ def solve(information: Information, strength: Floats, gradient: Floats) -> tuple
     inverse = np.linalg.inv(information.own + strength[n_terms:].reshape(k, n_norms).T[:, None] * np.eye(k))
     eliminated = inverse @ information.mixed
     flat = eliminated.reshape(-1, n_terms)
-    factor = cho_factor(
-        information.shared + np.diag(strength[:n_terms]) - information.mixed.reshape(flat.shape).T @ flat
-    )
+    factor = cho_factor(information.shared + np.diag(strength[:n_terms]) - information.mixed.reshape(flat.shape).T @ flat)
     solution = cho_solve(factor, of_terms - flat.T @ of_norms.ravel())
     covariance = cho_solve(factor, np.eye(n_terms))
     solution_of_norms = (inverse @ of_norms[..., None])[..., 0] - eliminated @ solution
