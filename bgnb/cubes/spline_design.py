@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.blas import dgemm
 
 from bgnb._util.arrays import Bools, Floats, Ints
@@ -274,6 +273,8 @@ def solve(information: Information, strength: Floats, gradient: Floats) -> tuple
     covariance_of_norms : ndarray, shape (norm, k, k)
         Inverse for the coefficients of each norm.
     """
+    from scipy.linalg import cho_factor, cho_solve
+
     n_norms, k, n_terms = information.mixed.shape
     of_terms, of_norms = gradient[:n_terms], gradient[n_terms:].reshape(k, n_norms).T
     inverse = np.linalg.inv(information.own + strength[n_terms:].reshape(k, n_norms).T[:, None] * np.eye(k))

@@ -22,7 +22,7 @@ from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.radial import cube_of_radial, radial_mean
 from bgnb.cubes.run_norm import RunNorm
-from bgnb.files.fits_writer import GADF_KEYWORDS, primary_hdu, table_hdu
+from bgnb.files.fits_writer import GADF_KEYWORDS, columns_hdu, primary_hdu, table_hdu
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 from bgnb.observations.fits_header import AGAIN
 from bgnb.observations.fits_table import why_not_decompressed
@@ -103,7 +103,7 @@ def background_hdus(
     fovalign: str | None = None,
     kind: str = "bkg_3d",
     covariance: Mapping[str, Floats] | None = None,
-) -> list[Any]:
+) -> list[bytes]:
     """Make the HDUs of a file whose HDU BACKGROUND contains a rate per ontime, in single precision.
 
     Parameters
@@ -121,8 +121,7 @@ def background_hdus(
         Covariances of the logarithm of the counts between energy bins, the columns of the HDU COVARIANCE.
     """
     stated = dict(keywords) | ({"FOVALIGN": (fovalign, "frame of DETX and DETY")} if fovalign else {})
-    primary = primary_hdu()
-    primary.header.update(stated)
+    primary = primary_hdu(stated)
     stated = BKG_KEYWORDS | {"HDUCLAS4": kind.upper()} | stated
     if kind == "bkg_2d":
         theta, values = radial_mean(rate)
@@ -237,9 +236,7 @@ def open_fits(path: str | Path) -> fits.HDUList:
     return hdus
 
 
-def cube_hdu(
-    name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: Mapping[str, Any]
-) -> fits.BinTableHDU:  # fmt: skip
+def cube_hdu(name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: Mapping[str, Any]) -> bytes:
     """Make a table of one row from a cube and its axes."""
     in_file = np.asarray(values).transpose(1, 2, 0)  # to (dety, detx, energy), which is FITS order (ENERG, DETX, DETY)
     return _table(name, {_AXES[axis]: getattr(axes, axis) for axis in _FITS_ORDER}, in_file, code, unit, keywords)
@@ -387,23 +384,15 @@ def _single(rate: u.Quantity) -> Any:
 
 def _table(
     name: str, axes: Mapping[str, u.Quantity], in_file: Any, code: str, unit: str, keywords: Mapping[str, Any]
-) -> fits.BinTableHDU:
+) -> bytes:  # fmt: skip
     """Make a table of one row from edges, in FITS order, and values, whose numpy order is the reverse."""
-    columns = []
+    columns: dict[str, tuple[str, str, Any]] = {}
     for axis, edges in axes.items():
         for end, part in (("LO", edges[:-1]), ("HI", edges[1:])):
-            columns.append(fits.Column(f"{axis}_{end}", f"{len(part)}D", unit=str(part.unit), array=part.value[None]))
-    dim = f"({','.join(str(n) for n in reversed(in_file.shape))})"
-    column = "BKG" if name == "BACKGROUND" else name
-    columns.append(fits.Column(column, f"{in_file.size}{code}", unit=unit, dim=dim, array=in_file[None]))
-    hdu = fits.BinTableHDU.from_columns(columns, name=name)
-    # Data are converted to the byte order of the file, as Astropy would swap the bytes of a long row one by one.
-    header, described = hdu.header.copy(), hdu.columns
-    hdu.data = hdu.data.astype(hdu.data.dtype.newbyteorder(">"))
-    hdu.header, hdu.columns = header, described  # setting new data resets them
-    hdu.header.update({**GADF_KEYWORDS, **keywords})
-    hdu.header[f"CREF{len(columns)}"] = f"({','.join(f'{axis}_LO:{axis}_HI' for axis in axes)})"
-    return hdu
+            columns[f"{axis}_{end}"] = ("D", str(part.unit), part.value[None])
+    columns["BKG" if name == "BACKGROUND" else name] = (code, unit, in_file[None])
+    order = f"({','.join(f'{axis}_LO:{axis}_HI' for axis in axes)})"
+    return columns_hdu(name, columns, {**GADF_KEYWORDS, **keywords, f"CREF{len(columns)}": order})
 
 
 def edge_keywords(edge: CameraEdge | None) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from bgnb.files.background_tables import (
     read_rate,
     read_rate_cube,
 )
-from bgnb.files.fits_writer import primary_hdu, write_fits
+from bgnb.files.fits_writer import columns_hdu, primary_hdu, write_fits
 from bgnb.observations.coordinates import date_of
 from bgnb.observations.gadf_keywords import SIMULATED, is_simulated
 
@@ -79,7 +79,7 @@ def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     axes = model.axes
     stated = {"FOVALIGN": model.stack.fovalign, **_model_keywords(model, keywords)}
     hdus = [
-        _primary(model, keywords),
+        primary_hdu(_primary_keywords(model, keywords)),
         cube_hdu("COUNTS", axes, model.stack.counts, "K", "", {}),
         cube_hdu("LIVETIME", axes, model.stack.livetime.value, "D", "s", {}),
         cube_hdu("BACKGROUND", axes, _in_file(model.rate, model), "D", RATE, {**BKG_KEYWORDS, "HDUCLAS4": "BKG_3D", **stated}),
@@ -138,28 +138,24 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
         If bins in DETX or DETY are not of equal width.
     """
     axes = model.axes
-    primary = _primary(model, keywords)
-    primary.data = model.rate.quantity.to_value(RATE_UNIT).astype(np.float32)
-    header = primary.header
-    header["BUNIT"] = RATE
-    header["TIMEBASE"] = ("LIVETIME", "rates are per livetime, not per ontime")
+    stated = _primary_keywords(model, keywords) | {
+        "BUNIT": RATE,
+        "TIMEBASE": ("LIVETIME", "rates are per livetime, not per ontime"),
+    }
     for number, (name, edges) in enumerate((("DETX", axes.detx.value), ("DETY", axes.dety.value)), start=1):
         widths = np.diff(edges)
         if not np.allclose(widths, widths[0], rtol=1e-6):
             raise BgnbError("invalid-value", f"an image needs {name} bins of equal width")
-        header[f"CTYPE{number}"], header[f"CUNIT{number}"] = name, "deg"
-        header[f"CRPIX{number}"], header[f"CRVAL{number}"] = 0.5, edges[0]
-        header[f"CDELT{number}"] = (edges[-1] - edges[0]) / len(widths)
-    header["CTYPE3"], header["CRPIX3"], header["CRVAL3"], header["CDELT3"] = "ENERGBIN", 1.0, 1.0, 1.0
-    energies = fits.BinTableHDU.from_columns(
-        [
-            fits.Column("BIN", "J", array=np.arange(1, axes.shape[0] + 1)),
-            fits.Column("ENERG_LO", "D", unit="TeV", array=axes.energy[:-1].value),
-            fits.Column("ENERG_HI", "D", unit="TeV", array=axes.energy[1:].value),
-        ],
-        name="ENERGIES",
-    )
-    write_fits(Path(path), [primary, energies])
+        stated |= {f"CTYPE{number}": name, f"CUNIT{number}": "deg", f"CRPIX{number}": 0.5, f"CRVAL{number}": edges[0]}
+        stated |= {f"CDELT{number}": (edges[-1] - edges[0]) / len(widths)}
+    stated |= {"CTYPE3": "ENERGBIN", "CRPIX3": 1.0, "CRVAL3": 1.0, "CDELT3": 1.0}
+    columns = {
+        "BIN": ("J", "", np.arange(1, axes.shape[0] + 1)),
+        "ENERG_LO": ("D", "TeV", axes.energy[:-1].value),
+        "ENERG_HI": ("D", "TeV", axes.energy[1:].value),
+    }
+    image = model.rate.quantity.to_value(RATE_UNIT).astype(np.float32)
+    write_fits(Path(path), [primary_hdu(stated, image), columns_hdu("ENERGIES", columns)])
 
 
 def read_model(path: str | Path) -> BackgroundModel:
@@ -250,23 +246,25 @@ def _per_livetime(rate: u.Quantity, hdu: fits.BinTableHDU, path: str | Path) -> 
     return rate if fraction is None else rate / fraction
 
 
-def _primary(model: BackgroundModel, keywords: dict[str, Any] | None) -> fits.PrimaryHDU:
-    primary = primary_hdu()
-    primary.header["METHOD"] = (model.method, "how the rate was made from the counts")
-    primary.header["FOVALIGN"] = (model.stack.fovalign, "frame of DETX and DETY")
-    primary.header["N_RUNS"] = len(model.stack.runs)
+def _primary_keywords(model: BackgroundModel, keywords: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Make the keywords of the primary header."""
+    runs = model.stack.runs
+    stated: dict[str, Any] = {
+        "METHOD": (model.method, "how the rate was made from the counts"),
+        "FOVALIGN": (model.stack.fovalign, "frame of DETX and DETY"),
+        "N_RUNS": len(runs),
+    }
     if telescop := model.stack.telescop:
-        primary.header["TELESCOP"] = telescop
+        stated["TELESCOP"] = telescop
     if selection := model.stack.selection:
-        primary.header["EVENTSEL"] = selection
+        stated["EVENTSEL"] = selection
     if model.is_simulated:
-        primary.header["OBJECT"] = SIMULATED
-    primary.header.update(edge_keywords(model.edge))
-    if mjds := [run.mjd for run in model.stack.runs if run.mjd is not None]:
-        primary.header["DATE-OBS"] = (date_of(min(mjds)), "date of the first run")
-        primary.header["DATE-END"] = (date_of(max(mjds)), "date of the last run")
-    primary.header.update(keywords or {})
-    return primary
+        stated["OBJECT"] = SIMULATED
+    stated |= edge_keywords(model.edge)
+    if mjds := [run.mjd for run in runs if run.mjd is not None]:
+        stated["DATE-OBS"] = (date_of(min(mjds)), "date of the first run")
+        stated["DATE-END"] = (date_of(max(mjds)), "date of the last run")
+    return stated | dict(keywords or {})
 
 
 def _model_keywords(model: BackgroundModel, keywords: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -290,12 +288,12 @@ def _in_file(rate: Cube, model: BackgroundModel) -> u.Quantity:
     return rate.quantity * (1.0 if model.live_fraction is None else model.live_fraction)
 
 
-def _runs_hdu(stack: Stack) -> fits.BinTableHDU:
-    columns = []
+def _runs_hdu(stack: Stack) -> bytes:
+    columns = {}
     for column, (attribute, code, unit) in _RUN_COLUMNS.items():
         values = [np.nan if (value := getattr(run, attribute)) is None else value for run in stack.runs]
-        columns.append(fits.Column(column, code, unit=unit, array=np.array(values)))
-    return fits.BinTableHDU.from_columns(columns, name="RUNS")
+        columns[column] = (code, unit, np.array(values))
+    return columns_hdu("RUNS", columns)
 
 
 def _read_runs(hdu: fits.BinTableHDU, common: Mapping[str, Any]) -> tuple[RunCounts, ...]:

@@ -20,7 +20,7 @@ from bgnb.files.background_tables import (
     read_edge,
     scatter_keywords,
 )
-from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
+from bgnb.files.fits_writer import extension, primary_hdu, table_hdu, write_fits
 from bgnb.observations.coordinates import checked_fovalign
 
 #: File of the spline from which the models of all groups were derived.
@@ -39,12 +39,13 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
     path : path
         The file; its name must end in ``.fits.gz`` or ``.fits``.
     """
-    primary = primary_hdu()
-    primary.header["FOVALIGN"] = (model.fovalign, "frame of DETX and DETY")
-    primary.header["TIMEBASE"] = ("LIVETIME", "rates are per livetime, not per ontime")
-    primary.header["COSZ_MIN"], primary.header["COSZ_MAX"] = model.zenith_range
-    primary.header.update(scatter_keywords((model.scatter, model.tilt)))
-    primary.header.update(edge_keywords(model.edge))
+    stated = {
+        "FOVALIGN": (model.fovalign, "frame of DETX and DETY"),
+        "TIMEBASE": ("LIVETIME", "rates are per livetime, not per ontime"),
+        **dict(zip(("COSZ_MIN", "COSZ_MAX"), model.zenith_range, strict=True)),
+        **scatter_keywords((model.scatter, model.tilt)),
+        **edge_keywords(model.edge),
+    }
     parts = [(name, number, value) for name, values in model.means.items() for number, value in enumerate(values)]
     tables = {
         "MEANS": Table(rows=parts, names=["PART", "COLUMN", "MEAN"]),
@@ -53,9 +54,10 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
         ),
         "COEFFICIENTS": Table({"COEFFICIENT": model.coefficients}),
     }
-    hdus = [primary, cube_hdu("COUNTS", model.axes, model.counts, "K", "", {})]
+    images = {"COVARIANCE": model.covariance, "CAMERA": model.camera}
+    hdus = [primary_hdu(stated), cube_hdu("COUNTS", model.axes, model.counts, "K", "", {})]
     hdus += [table_hdu(table, name) for name, table in tables.items()]
-    hdus += [fits.ImageHDU(model.covariance, name="COVARIANCE"), fits.ImageHDU(model.camera, name="CAMERA")]
+    hdus += [extension(fits.ImageHDU(image, name=name)) for name, image in images.items()]
     write_fits(Path(path), hdus)
 
 

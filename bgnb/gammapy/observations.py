@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.settings_groups import with_settings
-from bgnb.files.fits_writer import fits_content, table_hdu
+from bgnb.files.fits_writer import primary_hdu, table_hdu
 from bgnb.observations.coordinates import Site, pointing_altaz
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import HduLocation, RunFiles
@@ -245,11 +244,11 @@ def _content(observation: Observation, where: str, more_columns: Iterable[str] =
     columns.meta |= {name: row[name] for name in ("OBS_ID", "RA_PNT", "DEC_PNT", "LIVETIME")}
     columns.meta |= {"GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
     good = Table({"START": (gti.time_start - zero).to("s"), "STOP": (gti.time_stop - zero).to("s")}, meta=times)
-    hdus = [fits.PrimaryHDU(), table_hdu(columns, "EVENTS"), table_hdu(good, "GTI")]
+    hdus = [primary_hdu(), table_hdu(columns, "EVENTS"), table_hdu(good, "GTI")]
     aeff = _read(observation, "aeff", where)
     if aeff is None and "aeff" in observation.available_hdus:
         raise DataError("missing-hdu", f"{where}: Gammapy finds no effective area (aeff), which has the energy threshold")
     if aeff is not None:
         limits = {name: aeff.meta[name] for name in _AEFF_KEYWORDS if name in (aeff.meta or {})}
         hdus.append(table_hdu(Table({"ENERG_LO": [0.0]}, meta=limits), "AEFF"))
-    return fits_content(hdus)
+    return b"".join(hdus)

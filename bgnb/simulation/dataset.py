@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 from astropy.table import Table
 
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb._version import __version__
-from bgnb.files.fits_writer import GADF_KEYWORDS, index_hdu, primary_hdu, table_hdu, write_fits
+from bgnb.files.fits_writer import GADF_KEYWORDS, columns_hdu, index_hdu, primary_hdu, table_hdu, write_fits
 from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
-from bgnb.observations.datastore import Scheme, checked_scheme, hess_run_file
+from bgnb.observations.datastore import checked_scheme, hess_run_file
 from bgnb.observations.event_list import EventList
+from bgnb.observations.reading_settings import Scheme
 from bgnb.production.workers import open_workers
 from bgnb.simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
 from bgnb.simulation.settings import DatasetSettings
@@ -143,58 +143,46 @@ def _header(row: Any, hduclas: Sequence[str]) -> dict[str, Any]:
     return keywords | {"OBS_ID": int(row["OBS_ID"])} | dict(row.meta)
 
 
-def _events_hdu(row: Any, events: EventList) -> fits.BinTableHDU:
+def _events_hdu(row: Any, events: EventList) -> bytes:
     detx, dety = events.detxy("ALTAZ")
-    columns = [
-        fits.Column("EVENT_ID", "K", array=np.arange(1, len(events) + 1)),
-        fits.Column("TIME", "D", unit="s", array=events.time),
-        fits.Column("RA", "D", unit="deg", array=events.ra),
-        fits.Column("DEC", "D", unit="deg", array=events.dec),
-        fits.Column("ENERGY", "E", unit="TeV", array=events.energy),
-        fits.Column("DETX", "E", unit="deg", array=detx),
-        fits.Column("DETY", "E", unit="deg", array=dety),
-    ]
-    hdu = fits.BinTableHDU.from_columns(columns, name="EVENTS")
-    hdu.header.update(_header(row, ["EVENTS"]))
-    hdu.header.update({"OBS_MODE": "POINTING", "RADECSYS": "ICRS", "EQUINOX": 2000.0, "EUNIT": "TeV", "TASSIGN": "SIMULATED"})
+    columns = {
+        "EVENT_ID": ("K", "", np.arange(1, len(events) + 1)),
+        "TIME": ("D", "s", events.time),
+        "RA": ("D", "deg", events.ra),
+        "DEC": ("D", "deg", events.dec),
+        "ENERGY": ("E", "TeV", events.energy),
+        "DETX": ("E", "deg", detx),
+        "DETY": ("E", "deg", dety),
+    }
+    keywords = _header(row, ["EVENTS"])
+    keywords |= {"OBS_MODE": "POINTING", "RADECSYS": "ICRS", "EQUINOX": 2000.0, "EUNIT": "TeV", "TASSIGN": "SIMULATED"}
     names = ("OBJECT", "RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT", "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP")
     for name in (*names, "MUONEFF", "N_TELS"):
         value = row[name]
-        hdu.header[name] = value.item() if isinstance(value, np.generic) else value
-    return hdu
+        keywords[name] = value.item() if isinstance(value, np.generic) else value
+    return columns_hdu("EVENTS", columns, keywords)
 
 
-def _gti_hdu(row: Any, events: EventList) -> fits.BinTableHDU:
-    columns = [
-        fits.Column("START", "D", unit="s", array=events.gti[:, 0]),
-        fits.Column("STOP", "D", unit="s", array=events.gti[:, 1]),
-    ]
-    hdu = fits.BinTableHDU.from_columns(columns, name="GTI")
-    hdu.header.update(_header(row, ["GTI"]))
-    return hdu
+def _gti_hdu(row: Any, events: EventList) -> bytes:
+    columns = {"START": ("D", "s", events.gti[:, 0]), "STOP": ("D", "s", events.gti[:, 1])}
+    return columns_hdu("GTI", columns, _header(row, ["GTI"]))
 
 
-def _aeff_hdu(row: Any, events: EventList) -> fits.BinTableHDU:
+def _aeff_hdu(row: Any, events: EventList) -> bytes:
     """Make an effective area of plausible size, whose header states the energy threshold of the run."""
     energy, theta = np.geomspace(0.05, 100, 34), np.linspace(0, 6, 7)
     middle, offset = np.sqrt(energy[1:] * energy[:-1]), (theta[1:] + theta[:-1]) / 2
     area = 3e5 / (1 + (middle / 0.4) ** -2.5) * np.exp(-0.5 * (offset[:, None] / 3) ** 2)
-    columns = [
-        fits.Column(name, f"{values.size}E", unit=unit, array=values[None])
-        for name, unit, values in (
-            ("ENERG_LO", "TeV", energy[:-1]),
-            ("ENERG_HI", "TeV", energy[1:]),
-            ("THETA_LO", "deg", theta[:-1]),
-            ("THETA_HI", "deg", theta[1:]),
-        )
-    ]
-    dim = f"({len(middle)},{len(offset)})"
-    columns.append(fits.Column("EFFAREA", f"{area.size}E", unit="m2", dim=dim, array=area[None]))
-    hdu = fits.BinTableHDU.from_columns(columns, name="AEFF")
-    hdu.header.update(_header(row, ["RESPONSE", "EFF_AREA", "FULL-ENCLOSURE", "AEFF_2D"]))
-    hdu.header["LO_THRES"] = (events.energy_threshold, "[TeV]")
-    hdu.header["HI_THRES"] = (float(energy[-1]), "[TeV]")
-    return hdu
+    columns = {
+        "ENERG_LO": ("E", "TeV", energy[None, :-1]),
+        "ENERG_HI": ("E", "TeV", energy[None, 1:]),
+        "THETA_LO": ("E", "deg", theta[None, :-1]),
+        "THETA_HI": ("E", "deg", theta[None, 1:]),
+        "EFFAREA": ("E", "m2", area[None]),
+    }
+    keywords = _header(row, ["RESPONSE", "EFF_AREA", "FULL-ENCLOSURE", "AEFF_2D"])
+    keywords |= {"LO_THRES": (events.energy_threshold, "[TeV]"), "HI_THRES": (float(energy[-1]), "[TeV]")}
+    return columns_hdu("AEFF", columns, keywords)
 
 
 def _write_gadf_index(table: Table, directory: Path) -> None:
@@ -209,6 +197,5 @@ def _write_gadf_index(table: Table, directory: Path) -> None:
 
 
 def _write_hess_index(table: Table, directory: Path) -> None:
-    hdu = table_hdu(table, "RUNINFO")
-    hdu.header["HIERARCH OBSERVATORY_NAME"] = table.meta["TELESCOP"]
-    write_fits(directory / "runinfo.fits", [primary_hdu(), hdu])
+    keywords = {"HIERARCH OBSERVATORY_NAME": table.meta["TELESCOP"]}
+    write_fits(directory / "runinfo.fits", [primary_hdu(), table_hdu(table, "RUNINFO", keywords)])
