@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg.blas import dgemm
 
 from bgnb._util.arrays import Bools, Floats, Ints
 from bgnb.cubes.cells import Cell
@@ -206,6 +205,8 @@ def project(design: Design, blocks: Iterable[Block]) -> Floats:
 
 def fisher_information(design: Design, blocks: Iterable[Block]) -> Information:
     """Compute the Fisher information from expected counts."""
+    from scipy.linalg.blas import dgemm
+
     n_cells, n_energies, n_pixels = design.shape
     (orthogonal, *_), with_wide = design._pointing_pairs, design._energies_of_wide
     narrow, wide = (np.ascontiguousarray(design.view[:, which]) for which in (~design.wide, design.wide))
