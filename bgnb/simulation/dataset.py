@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from bgnb._util.arrays import Floats
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb._version import __version__
@@ -20,7 +21,7 @@ from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Scheme, checked_scheme, hess_run_file
 from bgnb.observations.event_list import EventList
 from bgnb.production.workers import open_workers
-from bgnb.simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
+from bgnb.simulation.event_lists import PointSource, make_test_observation_table, simulate_run
 from bgnb.simulation.settings import DatasetSettings
 from bgnb.simulation.true_model import TrueModel
 
@@ -119,8 +120,9 @@ def _gadf_run_file(obs_id: int) -> Path:
 def _write_run(task: _Task) -> int:
     """Simulate and write one run; return the number of events."""
     row = task.observation[0]
-    events = make_test_eventlist(row, task.model, energy_threshold=task.energy_threshold, sources=task.sources, seed=task.seed)
-    hdus = [primary_hdu(), _events_hdu(row, events), _gti_hdu(row, events)]
+    events, detxy = simulate_run(row, task.model, energy_threshold=task.energy_threshold, sources=task.sources, seed=task.seed)
+    detx, dety = detxy if task.model.fovalign == "ALTAZ" else events.detxy("ALTAZ")
+    hdus = [primary_hdu(), _events_hdu(row, events, detx, dety), _gti_hdu(row, events)]
     aeff = _aeff_hdu(row, events)
     if task.scheme != "HESS":
         files = {task.directory / _gadf_run_file(events.obs_id): [*hdus, aeff]}
@@ -142,8 +144,7 @@ def _header(row: Any, hduclas: Sequence[str]) -> dict[str, Any]:
     return keywords | {"OBS_ID": int(row["OBS_ID"])} | dict(row.meta)
 
 
-def _events_hdu(row: Any, events: EventList) -> bytes:
-    detx, dety = events.detxy("ALTAZ")
+def _events_hdu(row: Any, events: EventList, detx: Floats, dety: Floats) -> bytes:
     columns = {
         "EVENT_ID": ("K", "", np.arange(1, len(events) + 1)),
         "TIME": ("D", "s", events.time),
