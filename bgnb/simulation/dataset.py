@@ -145,7 +145,7 @@ def _header(row: Any, hduclas: Sequence[str]) -> dict[str, Any]:
     return keywords | {"OBS_ID": int(row["OBS_ID"])} | dict(row.meta)
 
 
-def _events_hdu(row: Any, events: EventList, detx: Floats, dety: Floats) -> bytes:
+def _events_hdu(row: Any, events: EventList, detx: Floats, dety: Floats) -> memoryview:
     columns = {
         "EVENT_ID": ("K", "", np.arange(1, len(events) + 1)),
         "TIME": ("D", "s", events.time),
@@ -164,12 +164,12 @@ def _events_hdu(row: Any, events: EventList, detx: Floats, dety: Floats) -> byte
     return columns_hdu("EVENTS", columns, keywords)
 
 
-def _gti_hdu(row: Any, events: EventList) -> bytes:
+def _gti_hdu(row: Any, events: EventList) -> memoryview:
     columns = {"START": ("D", "s", events.gti[:, 0]), "STOP": ("D", "s", events.gti[:, 1])}
     return columns_hdu("GTI", columns, _header(row, ["GTI"]))
 
 
-def _aeff_hdu(row: Any, events: EventList) -> bytes:
+def _aeff_hdu(row: Any, events: EventList) -> memoryview:
     """Make an effective area of plausible size, whose header states the energy threshold of the run."""
     energy, theta = np.geomspace(0.05, 100, 34), np.linspace(0, 6, 7)
     middle, offset = np.sqrt(energy[1:] * energy[:-1]), (theta[1:] + theta[:-1]) / 2
