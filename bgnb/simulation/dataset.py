@@ -24,10 +24,10 @@ from bgnb.observations.reading_settings import Scheme
 from bgnb.production.workers import open_workers
 from bgnb.simulation.event_lists import PointSource, make_test_observation_table, simulate_run
 from bgnb.simulation.settings import DatasetSettings
-from bgnb.simulation.true_model import TrueModel
+from bgnb.simulation.true_model import LIVETIME, TrueModel
 
-#: By default one more process is started for each such number of runs.
-RUNS_PER_WORKER = 25
+#: CPU time of a simulation, s, per run and per event (``benchmarks/workers.py``).
+SECONDS_PER_RUN, SECONDS_PER_EVENT = 3e-3, 250e-9
 
 
 @with_settings(DatasetSettings)
@@ -78,9 +78,10 @@ def make_test_dataset(
         common = (model, tuple(sources), settings.energy_threshold, seed, directory, layout)
         tasks = [_Task(row, table[row : row + 1], *common) for row in range(n_runs)]
         counts = np.zeros(n_runs, dtype=np.int64)
+        duration = SECONDS_PER_RUN + SECONDS_PER_EVENT * model.trigger_rate * LIVETIME
         with (
             progress_bar(n_runs, "run", progress) as bar,
-            open_workers(workers, maximum=1 + n_runs // RUNS_PER_WORKER) as executor,
+            open_workers(workers, durations=n_runs * [duration]) as executor,
         ):
             for task, count in executor.map(_write_run, tasks):
                 counts[task.row] = count
