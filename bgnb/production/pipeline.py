@@ -56,8 +56,9 @@ def make_models(
     workers : int or `concurrent.futures.Executor`, optional
         Number of processes on this machine, 1 for this process only; or an executor, such as
         ``distributed.Client(...).get_executor()``. By default as many as there are cores, but
-        at most one more for every 3 s of work, estimated from the size of the files. The models are bit-identical in all cases. Scripts that
-        use several processes need ``if __name__ == "__main__":``.
+        at most one more for every 3 s of work, estimated from the size of the files. The models
+        are bit-identical in all cases. Scripts that use several processes need
+        ``if __name__ == "__main__":``.
     scheduler : str, optional
         Address of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``, instead of
         ``workers``.
