@@ -173,7 +173,7 @@ def simulate_run(
     # The pointing changes during the run, and the rate with it.
     energy, directions = model.draw_directions(rng, 90.0, livetime)
     time = _sorted_times(rng, len(energy), tstart, ontime)
-    columns = _kept_events(model, view, energy, directions, time, middle, rng.random(len(time)))
+    columns = _kept_events(rng, model, view, energy, directions, time, middle)
     near = [source for source in sources if _in_view(source, view)]
     if near:
         of_sources = [_source_events(rng, source, model, livetime) for source in near]
@@ -204,10 +204,17 @@ def simulate_run(
 
 
 def _kept_events(
-    model: TrueModel, view: FieldOfView, energy: Floats, directions: Floats, time: Floats, middle: float, thinning: Floats
+    rng: np.random.Generator,
+    model: TrueModel,
+    view: FieldOfView,
+    energy: Floats,
+    directions: Floats,
+    time: Floats,
+    middle: float,
 ) -> Floats:
     """Select events by the rate at the pointing of their time; return energy, time, RA, DEC, DETX and DETY, shape (6, n)."""
     columns, end = np.empty((6, len(time))), 0
+    rng.random(out=columns[0])  # replaced by the energies
     for block in blocks(len(time)):
         seconds = time[block] - middle
         if model.elongation == 1:
@@ -216,7 +223,7 @@ def _kept_events(
             altitude, azimuth = view.pointing_altaz(seconds)
             position = (energy[block], *detxy_of(directions[:, block]))
             fraction = altitude_factor(altitude) * model.elongated_part(*position, altitude, azimuth)
-        kept = np.flatnonzero(thinning[block] < fraction)
+        kept = np.flatnonzero(columns[0, block] < fraction)
         direction = directions[:, block].take(kept, axis=1)
         start, end = end, end + len(kept)
         columns[:2, start:end] = energy[block][kept], time[block][kept]
