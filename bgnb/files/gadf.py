@@ -288,7 +288,7 @@ def _in_file(rate: Cube, model: BackgroundModel) -> u.Quantity:
     return rate.quantity * (1.0 if model.live_fraction is None else model.live_fraction)
 
 
-def _runs_hdu(stack: Stack) -> bytes:
+def _runs_hdu(stack: Stack) -> memoryview:
     columns = {}
     for column, (attribute, code, unit) in _RUN_COLUMNS.items():
         values = [np.nan if (value := getattr(run, attribute)) is None else value for run in stack.runs]

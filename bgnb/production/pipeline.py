@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ from bgnb.production.write_models import write_files
 
 #: Minimum number of runs for which counts are kept until the models are written.
 KEPT_FROM = 100
-#: Number of runs per process by default: counting them takes as long as starting a process.
-RUNS_PER_WORKER = 200
+#: CPU time of counting, s, per run and per byte of its event file (``benchmarks/workers.py``).
+SECONDS_PER_RUN, SECONDS_PER_BYTE = 3e-3, 12e-9
 
 
 @with_settings(ProductionSettings)
@@ -56,8 +56,9 @@ def make_models(
     workers : int or `concurrent.futures.Executor`, optional
         Number of processes on this machine, 1 for this process only; or an executor, such as
         ``distributed.Client(...).get_executor()``. By default as many as there are cores, but
-        at most one for every 200 runs. The models are bit-identical in all cases. Scripts that
-        use several processes need ``if __name__ == "__main__":``.
+        at most one more for every 3 s of work, estimated from the size of the files. The models
+        are bit-identical in all cases. Scripts that use several processes need
+        ``if __name__ == "__main__":``.
     scheduler : str, optional
         Address of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``, instead of
         ``workers``.
@@ -170,8 +171,18 @@ def _counting(
     n_runs = sum(map(len, chunks))
     kept = KeptChunks(folder if n_runs >= KEPT_FROM else None)
     bar = progress_bar(n_runs, "run", progress)
-    with bar, kept.noted(), open_workers(workers, scheduler, maximum=1 + n_runs // RUNS_PER_WORKER) as where:
+    with bar, kept.noted(), open_workers(workers, scheduler, _durations(plan, chunks)) as where:
         yield _watched(count_chunks(chunks, plan.chunk, where, kept), plan, bar), bar
+
+
+def _durations(plan: Plan, chunks: Iterable[Sequence[int]]) -> Iterator[float]:
+    """Estimate the CPU time for each run, s."""
+    for obs_ids in chunks:
+        for obs_id in obs_ids:
+            size = 0
+            with suppress(OSError):  # reported when the run is counted
+                size = plan.runs.files(obs_id).events.path.stat().st_size
+            yield SECONDS_PER_RUN + SECONDS_PER_BYTE * size
 
 
 def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = False, progress: bool | None = None) -> Report:
