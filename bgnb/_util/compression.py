@@ -201,4 +201,6 @@ def _new_member() -> Any:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    return (igzip_lib.IsalError,) if HAS_ISAL else (zlib.error,)
+    if HAS_ISAL:
+        return (igzip_lib.IsalError,)  # type: ignore[return-value] # isal does not type it
+    return (zlib.error,)
