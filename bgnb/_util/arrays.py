@@ -14,6 +14,24 @@ Bools = NDArray[np.bool_]
 _BLOCK = 8192
 
 
+# Number of rows whose intermediate results take little memory.
+_BLOCK = 1 << 18
+
+
+def blocks_of(number: int) -> Iterator[slice]:
+    """Divide rows into blocks, so that the memory for intermediate results does not grow with their number.
+
+    >>> [(part.start, part.stop) for part in blocks_of(300_000)]
+    [(0, 262144), (262144, 300000)]
+    """
+    return (slice(start, min(start + _BLOCK, number)) for start in range(0, number, _BLOCK))
+
+
+def order_of(values: NDArray[Any]) -> NDArray[np.intp] | slice:
+    """Return the stable order of values; all rows as a slice, which makes no copies, if they are in order."""
+    return slice(None) if np.all(values[1:] >= values[:-1]) else np.argsort(values, kind="stable")
+
+
 def read_only(values: Any) -> Floats:
     """Return a read-only float array without copying: a view, if the values are such an array already."""
     array = np.asarray(values, dtype=float).view()
