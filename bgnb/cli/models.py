@@ -112,6 +112,8 @@ def merge(**arguments: Any) -> None:
 @settings(AttachSettings)
 @click.argument("outdir", type=click.Path(path_type=Path))
 @overwrite
+@workers
+@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, whose workers make the backgrounds.")
 @checks_outdir("indir", "modeldir")
 def attach(**arguments: Any) -> None:
     """Attach models to runs: make a data store for Gammapy.

@@ -54,13 +54,15 @@ def rotate_to_radec(rate: Cube, run: EventList) -> Cube:
     log_rate = np.log(np.maximum(values, LEAST_RATE)).reshape(len(values), -1).T
     width = float(axes.detx.value[1] - axes.detx.value[0])
     mean = np.zeros((detx.size, len(values)))
-    for seconds, weight in zip(*run.good_seconds(_STEP_S), strict=True):
-        x, y = view.detxy_altaz(ra, dec, np.array([seconds]))
+    seconds, weights = run.good_seconds(_STEP_S)
+    for (x, y), weight in zip(view.follow_altaz(ra, dec, seconds), weights, strict=True):
         inside, nearby = (
             _within(x, rate.axes.detx.value, margin) & _within(y, rate.axes.dety.value, margin) for margin in (0.0, width)
         )
-        factor = np.where(inside, 1.0, _EDGE_FACTOR)[nearby] * weight
-        mean[nearby] += factor[:, None] * np.exp(_bilinear(x[nearby], y[nearby], rate.axes) @ log_rate)
+        rates = _bilinear(x[nearby], y[nearby], rate.axes) @ log_rate
+        np.exp(rates, out=rates)
+        rates *= (np.where(inside, 1.0, _EDGE_FACTOR)[nearby] * weight)[:, None]
+        mean[nearby] += rates
     return Cube(axes, u.Quantity(mean.T.reshape(axes.shape), RATE_UNIT))
 
 

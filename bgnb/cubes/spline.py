@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -222,16 +223,15 @@ class SplineModel:
         weights = rate.value.reshape(self.axes.shape[0], -1)
         weights = weights / weights.sum(axis=1, keepdims=True)
         pointing, energy, view = self._parts(alt_pnt, az_pnt)
-        design = np.stack(
-            [
-                np.concatenate([np.kron(np.kron(pointing[p][0], energy[e][plane]), weight @ view[s]) for p, e, s in self.terms])
-                for plane, weight in enumerate(weights)
-            ]
-        )
+        mean_view = {name: weights @ view[name] for name in {name for _, _, name in self.terms}}
+        blocks = [
+            pointing[p][0][:, None, None] * energy[e][:, None, :, None] * mean_view[s][:, None, None] for p, e, s in self.terms
+        ]
+        design = np.concatenate([block.reshape(len(weights), -1) for block in blocks], axis=1)
         design[: self._first_plane] = design[self._first_plane]
         return design @ self.covariance @ design.T
 
-    @property
+    @cached_property
     def _first_plane(self) -> int:
         """Index of the lowest energy plane to which the spectrum is continued, see `CONTINUED`."""
         edges, first = self.axes.energy.value, int(np.argmax(self.counts.any(axis=(1, 2))))
@@ -240,11 +240,12 @@ class SplineModel:
     def _parts(self, alt_pnt: float, az_pnt: float) -> tuple[Parts, Parts, Parts]:
         """Evaluate the basis in pointing, energy and field of view, for one pointing."""
         pointing = pointing_parts(np.array([alt_pnt]), np.array([az_pnt]), self.zenith_range)
-        return (
-            centred(pointing, self.means),
-            centred(energy_parts(self.axes), self.means),
-            centred(view_parts(self.axes), self.means),
-        )
+        return centred(pointing, self.means), *self._axes_parts
+
+    @cached_property
+    def _axes_parts(self) -> tuple[Parts, Parts]:
+        """Basis in energy and field of view, which all pointings have in common."""
+        return centred(energy_parts(self.axes), self.means), centred(view_parts(self.axes), self.means)
 
 
 @_one_thread

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import Table
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
@@ -22,7 +21,7 @@ from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.radial import cube_of_radial, radial_mean
 from bgnb.cubes.run_norm import RunNorm
-from bgnb.files.fits_writer import GADF_KEYWORDS, columns_hdu, primary_hdu, table_hdu
+from bgnb.files.fits_writer import GADF_KEYWORDS, columns_hdu, primary_hdu
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 from bgnb.observations.fits_header import AGAIN
 from bgnb.observations.fits_table import why_not_decompressed
@@ -133,7 +132,11 @@ def background_hdus(
     hdus = [primary, hdu]
     if covariance is not None:
         edges = rate.axes.energy
-        hdus.append(table_hdu(Table({"ENERG_LO": edges[:-1], "ENERG_HI": edges[1:], **covariance}), "COVARIANCE"))
+        columns = {
+            name: ("D", str(part.unit), part.value) for name, part in (("ENERG_LO", edges[:-1]), ("ENERG_HI", edges[1:]))
+        }
+        columns |= {name: ("D", "", values) for name, values in covariance.items()}
+        hdus.append(columns_hdu("COVARIANCE", columns))
     return hdus
 
 

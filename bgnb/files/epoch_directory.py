@@ -12,6 +12,9 @@ from bgnb.files.model_directory import EPOCHS_FILE, read_models
 from bgnb.files.report_json import read_report
 from bgnb.observations.epochs import Epochs
 
+#: Name of the only set of models, if they are not made for epochs.
+ALL_RUNS = ""
+
 
 def write_epochs(epochs: Epochs, directory: Path) -> None:
     """Write the file that assigns runs to epochs."""
@@ -38,3 +41,8 @@ def read_epochs(directory: str | Path) -> Epochs | None:
 def read_epoch_models(directory: str | Path) -> dict[str, ModelSet]:
     """Read the models of all epochs, by the name of the epoch."""
     return {name: read_models(Path(directory) / name) for name in read_report(Path(directory))["epochs"]}
+
+
+def read_all_models(directory: str | Path) -> dict[str, ModelSet]:
+    """Read the models of all epochs, or the models for all runs, whose name is `ALL_RUNS`."""
+    return {ALL_RUNS: read_models(directory)} if read_epochs(directory) is None else read_epoch_models(directory)

@@ -3,100 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.compare import note_on_rates
-from bgnb.cubes.coverage import Coverage, notes_on_coverage
+from bgnb.cubes.coverage import notes_on_coverage
 from bgnb.cubes.model_set import ModelSet
-from bgnb.cubes.run_norm import RunNorm, notes_on_norms, prior_scatter
-from bgnb.files.epoch_directory import read_epoch_models, read_epochs
+from bgnb.cubes.run_norm import notes_on_norms, prior_scatter
+from bgnb.files.epoch_directory import ALL_RUNS, read_all_models, read_epochs
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
-from bgnb.files.model_directory import read_models
-from bgnb.files.output_directory import new_directory
+from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import write_report
-from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
+from bgnb.gammapy.attached_runs import (
+    CHUNK_RUNS,
+    AttachedRun,
+    BackgroundChunk,
+    BackgroundSource,
+    MadeBackground,
+    make_backgrounds,
+)
+from bgnb.gammapy.run_background import RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
+from bgnb.production.workers import open_workers
 
-#: Minimum number of events, observed or predicted, of a run whose rate is compared with that of the models.
-MIN_EVENTS = 100
-# Header keywords of the events from which Gammapy takes the location of the observatory.
-_SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
+#: Approximate CPU time for the background of a run, s.
+SECONDS_PER_RUN = 0.03
 # Components of a run that Gammapy requires by default, in addition to the background.
 _COMPONENTS = ("events", "gti", "aeff", "edisp", "psf")
-# Name of the only set of models, if they are not made for epochs.
-_ALL = ""
-
-
-@dataclass(frozen=True)
-class AttachedRun:
-    """Result for one run of the input: attached, or skipped for a reason.
-
-    Parameters
-    ----------
-    obs_id : int
-        OBS_ID.
-    reason : Reason or None
-        Reason for which the run is skipped.
-    groups : mapping of int to float
-        Mean weights of the groups whose models make the background; empty for a spline.
-    livetime_over_ontime : float or None
-        Factor from rates per livetime to rates per ontime.
-    fovalign : str or None
-        Frame of the background: ALTAZ, RADEC or REVERSE_LON_RADEC; None for radial backgrounds.
-    missing : tuple of str
-        Components that Gammapy requires by default and the index lacks; ``site`` if the
-        header of the events does not state the location of the observatory.
-    norm : RunNorm or None
-        Norm and tilt of the background relative to the models, and their uncertainty.
-    coverage : `~bgnb.cubes.coverage.Coverage` or None
-        Numbers of events outside the axes of the models.
-    continued_tev : tuple of float or None
-        Minimum and maximum energy, TeV, of a background continued beyond the energies of the models.
-    epoch : str
-        Epoch of its models, "" if they are for all runs.
-    notes : tuple of str
-        Notes on the run, see ``docs/checks.md``.
-    """
-
-    obs_id: int
-    reason: Reason | None = None
-    groups: Mapping[int, float] = field(default_factory=dict)
-    livetime_over_ontime: float | None = None
-    fovalign: str | None = None
-    missing: tuple[str, ...] = ()
-    norm: RunNorm | None = None
-    coverage: Coverage | None = None
-    continued_tev: tuple[float, float] | None = None
-    epoch: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def predicted_over_observed(self) -> float | None:
-        """Predicted over observed events that were compared, before the norm is applied; None if there are few."""
-        if self.norm is None or max(self.norm.counts, self.norm.expected) < MIN_EVENTS:
-            return None
-        return self.norm.expected / max(self.norm.counts, 1)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry in ``report.json``."""
-        status = "attached" if self.reason is None else "left_out"
-        entry = asdict(self) | {"reason": None if self.reason is None else str(self.reason)}
-        entry |= {"norm": self.norm and self.norm.as_dict(), "predicted_over_observed": self.predicted_over_observed}
-        entry["notes"] = list(self.notes)
-        return {"obs_id": entry.pop("obs_id"), "status": status, **entry}
 
 
 @dataclass(frozen=True)
@@ -179,6 +126,8 @@ def attach(
     *,
     settings: AttachSettings,
     overwrite: bool = False,
+    workers: int | Executor | None = None,
+    scheduler: str | None = None,
     progress: bool | None = None,
 ) -> Attachments:
     """Make a data store for Gammapy in which every run has a background.
@@ -206,6 +155,11 @@ def attach(
     {settings}
     overwrite : bool
         Replace ``outdir`` if bgnb made it.
+    workers : int or `concurrent.futures.Executor`, optional
+        Number of processes on this machine, or an executor, see `make_models`. By default as many as there are cores,
+        but at most one for every 100 runs. The files are bit-identical in all cases.
+    scheduler : str, optional
+        Address of a running Dask scheduler, see `make_models`. Its workers read ``modeldir`` and ``indir``.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -227,8 +181,8 @@ def attach(
     >>> DataStore.from_dir("store").get_observations()  # doctest: +SKIP
     """
     epochs = read_epochs(modeldir)  # fails before the output directory is made
-    models = {_ALL: read_models(modeldir)} if epochs is None else read_epoch_models(modeldir)
-    background_of = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
+    models = read_all_models(modeldir)
+    makers = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
         runs = open_runs(indir, settings.scheme, **options_of(settings.background.reading))
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
@@ -238,19 +192,21 @@ def attach(
         (directory / BACKGROUNDS).mkdir()
         attached: list[AttachedRun] = []
         configurations: dict[int, tuple[float, int | None]] = {}
-        with progress_bar(len(kept), "run", progress) as bar:
-            for obs_id in kept:
-                try:
-                    background = background_of[epoch_of[obs_id]](runs.files(obs_id))
-                except DataError as error:
-                    if settings.on_error == "fail":
-                        raise
-                    skipped[obs_id] = Reason.from_error(error)
+        source = partial(BackgroundSource.of, modeldir, settings.background, makers)
+        bar = progress_bar(len(kept), "run", progress)
+        with bar, open_workers(workers, scheduler, len(kept) * [SECONDS_PER_RUN]) as where:
+            for obs_id, made in make_backgrounds(_chunks(runs, kept, epoch_of), makers, source, where):
+                if isinstance(made, MadeBackground):
+                    write_file(directory / BACKGROUNDS / background_file(obs_id), made.content)
+                    attached.append(made.run)
+                    configurations[obs_id] = made.mjd_middle, made.n_tels
+                elif settings.on_error == "fail":
+                    raise made
                 else:
-                    write_fits(directory / BACKGROUNDS / background_file(obs_id), background.hdus)
-                    attached.append(replace(_attached(background), epoch=epoch_of[obs_id]))
-                    configurations[obs_id] = background.run.mjd_middle, background.run.n_tels
+                    skipped[obs_id] = Reason.from_error(made)
                 bar.update()
+        attached.sort(key=lambda run: run.obs_id)  # workers return them in any order
+        skipped = dict(sorted(skipped.items()))
         if not attached:
             reasons = in_one_line(skipped.values())
             raise BgnbError("no-runs", f"{reasons}; no run of {runs.path} gets a background")
@@ -289,10 +245,18 @@ def attach(
     return report
 
 
+def _chunks(runs: Runs, obs_ids: Sequence[int], epoch_of: Mapping[int, str]) -> Iterator[BackgroundChunk]:
+    """Divide runs into chunks."""
+    for start in range(0, len(obs_ids), CHUNK_RUNS):
+        part = obs_ids[start : start + CHUNK_RUNS]
+        files = tuple(runs.files(obs_id) for obs_id in part)
+        yield BackgroundChunk(runs=files, epochs={obs_id: epoch_of[obs_id] for obs_id in part})
+
+
 def _epochs_of(runs: Runs, epochs: Epochs | None, models: Mapping[str, ModelSet]) -> tuple[dict[int, str], dict[int, Reason]]:
     """Return the epoch of the models of each run, and the reasons why other runs have no models."""
     if epochs is None:
-        return dict.fromkeys(runs.obs_ids, _ALL), {}
+        return dict.fromkeys(runs.obs_ids, ALL_RUNS), {}
     found: dict[int, str] = {}
     without: dict[int, Reason] = {}
     for obs_id, epoch in epochs.of(runs).items():
@@ -303,23 +267,6 @@ def _epochs_of(runs: Runs, epochs: Epochs | None, models: Mapping[str, ModelSet]
         else:
             without[obs_id] = Reason("epoch without models", epoch)
     return found, without
-
-
-def _attached(background: RunBackground) -> AttachedRun:
-    """Return the result for a run."""
-    states_site = all(any(background.header.get(name) is not None for name in names) for names in _SITE)
-    energies = background.rate.axes.energy.value
-    return AttachedRun(
-        background.run.obs_id,
-        groups=background.groups,
-        livetime_over_ontime=background.run.livetime / background.run.stated_ontime,
-        fovalign=background.fovalign,
-        missing=() if states_site else ("site",),
-        norm=background.norm,
-        coverage=background.coverage,
-        notes=background.run.notes,
-        continued_tev=(float(energies[0]), float(energies[-1])) if background.is_continued else None,
-    )
 
 
 def _notes_of_runs(attached: Sequence[AttachedRun]) -> list[str]:

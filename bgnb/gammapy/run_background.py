@@ -87,6 +87,8 @@ class RunBackgrounds:
         The models.
     settings : `~bgnb.gammapy.settings.BackgroundSettings`
         Settings.
+    mask : `~bgnb.cubes.exclusion_mask.SourceMask`, optional
+        Exclusion regions of the norms of runs; by default those of the settings.
 
     Raises
     ------
@@ -99,11 +101,11 @@ class RunBackgrounds:
         Exclusion regions of the norms of runs; None if no events are used.
     """
 
-    def __init__(self, models: ModelSet, settings: BackgroundSettings) -> None:
+    def __init__(self, models: ModelSet, settings: BackgroundSettings, mask: SourceMask | None = None) -> None:
         models.check_interpolable()
         self._models, self._settings = models, settings
-        self.mask = None
-        if settings.norm == "run":
+        self.mask = mask
+        if settings.norm == "run" and mask is None:
             self.mask = SourceMask.around(read_catalog(settings.catalog), settings.mask_radius * u.deg)
             self.mask += read_exclusions(settings.exclude)
         self._of_groups: dict[int, Cube] = {}

@@ -31,6 +31,7 @@ from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.radial import radial_mean
 from bgnb.cubes.rotate import rotate_to_radec
 from bgnb.files.background_tables import REVERSED, background_hdus
+from bgnb.files.epoch_directory import ALL_RUNS
 from bgnb.files.fits_writer import write_fits
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_altaz, separation
 from bgnb.observations.event_list import EventList
@@ -446,7 +447,7 @@ def test_overwrite_replaces_the_store(models, tmp_path):
 @pytest.mark.parametrize("gti", GTIS)
 def test_background_follows_the_altitude(tmp_path, monkeypatch, gti):
     """Backgrounds of a run that drifts by 15 deg are averaged over its good time; those of mid-run are wrong by 5 %."""
-    monkeypatch.setattr("bgnb.gammapy.attach.read_models", lambda _: drifting_models())
+    monkeypatch.setattr("bgnb.gammapy.attach.read_all_models", lambda _: {ALL_RUNS: drifting_models()})
     indir = write_gadf(tmp_path / "in", [drifting_run(1, GTIS[gti])])
     attach(tmp_path / "models", indir, "GADF", tmp_path / "store", on_error="fail", norm="model")
     events = read_event_list(open_runs(indir, "GADF").files(1))

@@ -29,6 +29,7 @@ from bgnb import (
     write_model,
 )
 from bgnb.cubes.prediction import point_rate, predicted_rate
+from bgnb.files.epoch_directory import ALL_RUNS
 from bgnb.observations.coordinates import FieldOfView
 from tests.helpers.drift import AXES as DRIFT_AXES
 from tests.helpers.drift import GTIS, drifting_models, drifting_run, expected_rates
@@ -209,7 +210,7 @@ def test_prediction_of_real_runs(hess_data, tmp_path, fovalign):
 @pytest.mark.parametrize("gti", GTIS)
 def test_prediction_follows_the_altitude(tmp_path, monkeypatch, gti):
     """Gammapy predicts the counts of a true model that changes with altitude, for a run that drifts by 15 deg."""
-    monkeypatch.setattr("bgnb.gammapy.attach.read_models", lambda _: drifting_models())
+    monkeypatch.setattr("bgnb.gammapy.attach.read_all_models", lambda _: {ALL_RUNS: drifting_models()})
     indir = write_gadf(tmp_path / "in", [drifting_run(1, GTIS[gti])])
     attach(tmp_path / "models", indir, "GADF", tmp_path / "store", on_error="fail", norm="model")
     stored = DataStore.from_dir(tmp_path / "store").obs(1, required_irf=["bkg"])

@@ -1,0 +1,277 @@
+"""Backgrounds of the runs of a data store, made in chunks on any workers."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache, partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from bgnb._util.compression import compress
+from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._version import __version__
+from bgnb.cubes.coverage import Coverage
+from bgnb.cubes.run_norm import RunNorm
+from bgnb.files.epoch_directory import read_all_models
+from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
+from bgnb.gammapy.settings import BackgroundSettings
+from bgnb.observations.event_list import RunFiles
+from bgnb.observations.run_selection import Reason
+from bgnb.production.workers import Workers
+
+#: Minimum number of events, observed or predicted, of a run whose rate is compared with that of the models.
+MIN_EVENTS = 100
+#: Number of runs in a chunk: the files of a run have up to 1 MB.
+CHUNK_RUNS = 5
+# Header keywords of the events from which Gammapy takes the location of the observatory.
+_SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
+
+
+@dataclass(frozen=True)
+class AttachedRun:
+    """Result for one run of the input: attached, or skipped for a reason.
+
+    Parameters
+    ----------
+    obs_id : int
+        OBS_ID.
+    reason : Reason or None
+        Reason for which the run is skipped.
+    groups : mapping of int to float
+        Mean weights of the groups whose models make the background; empty for a spline.
+    livetime_over_ontime : float or None
+        Factor from rates per livetime to rates per ontime.
+    fovalign : str or None
+        Frame of the background: ALTAZ, RADEC or REVERSE_LON_RADEC; None for radial backgrounds.
+    missing : tuple of str
+        Components that Gammapy requires by default and the index lacks; ``site`` if the
+        header of the events does not state the location of the observatory.
+    norm : RunNorm or None
+        Norm and tilt of the background relative to the models, and their uncertainty.
+    coverage : `~bgnb.cubes.coverage.Coverage` or None
+        Numbers of events outside the axes of the models.
+    continued_tev : tuple of float or None
+        Minimum and maximum energy, TeV, of a background continued beyond the energies of the models.
+    epoch : str
+        Epoch of its models, "" if they are for all runs.
+    notes : tuple of str
+        Notes on the run, see ``docs/checks.md``.
+    """
+
+    obs_id: int
+    reason: Reason | None = None
+    groups: Mapping[int, float] = field(default_factory=dict)
+    livetime_over_ontime: float | None = None
+    fovalign: str | None = None
+    missing: tuple[str, ...] = ()
+    norm: RunNorm | None = None
+    coverage: Coverage | None = None
+    continued_tev: tuple[float, float] | None = None
+    epoch: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def predicted_over_observed(self) -> float | None:
+        """Predicted over observed events that were compared, before the norm is applied; None if there are few."""
+        if self.norm is None or max(self.norm.counts, self.norm.expected) < MIN_EVENTS:
+            return None
+        return self.norm.expected / max(self.norm.counts, 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry in ``report.json``."""
+        status = "attached" if self.reason is None else "left_out"
+        entry = asdict(self) | {"reason": None if self.reason is None else str(self.reason)}
+        entry |= {"norm": self.norm and self.norm.as_dict(), "predicted_over_observed": self.predicted_over_observed}
+        entry["notes"] = list(self.notes)
+        return {"obs_id": entry.pop("obs_id"), "status": status, **entry}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackgroundSource:
+    """Models and settings from which a worker makes backgrounds; workers keep those of the last source.
+
+    Parameters
+    ----------
+    modeldir : path
+        Absolute path of the models.
+    digest : str
+        Digest of their files, see `digest_of`.
+    settings : bytes
+        Pickled `BackgroundSettings` and exclusion regions, which need no further files.
+    version : str
+        Version of bgnb.
+    """
+
+    modeldir: Path
+    digest: str
+    settings: bytes
+    version: str = __version__
+
+    @classmethod
+    def of(cls, modeldir: str | Path, settings: BackgroundSettings, makers: Mapping[str, RunBackgrounds]) -> BackgroundSource:
+        """Describe models that are in memory."""
+        path, mask = Path(modeldir).resolve(), next(iter(makers.values())).mask
+        of_worker = BackgroundSettings(model_lookup=settings.model_lookup, kind=settings.kind, norm=settings.norm)
+        return cls(modeldir=path, digest=digest_of(path), settings=pickle.dumps((of_worker, mask)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BackgroundChunk:
+    """Runs whose backgrounds are made together.
+
+    Parameters
+    ----------
+    runs : tuple of `~bgnb.observations.event_list.RunFiles`
+        The runs.
+    epochs : mapping of int to str
+        Epoch of the models of each run, by OBS_ID.
+    source : BackgroundSource or None
+        Models and settings; None in the process that has read them.
+    """
+
+    runs: tuple[RunFiles, ...]
+    epochs: Mapping[int, str]
+    source: BackgroundSource | None = None
+
+    def __str__(self) -> str:
+        return f"run {enumerate_values([run.obs_id for run in self.runs], CHUNK_RUNS)}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MadeBackground:
+    """Result of a run, and the content of the file with its background.
+
+    Parameters
+    ----------
+    run : AttachedRun
+        The result for the run.
+    content : bytes
+        Compressed FITS file.
+    mjd_middle : float
+        Middle of the run, MJD in TT.
+    n_tels : int or None
+        Number of telescopes.
+    """
+
+    run: AttachedRun
+    content: bytes
+    mjd_middle: float
+    n_tels: int | None
+
+
+#: Results by OBS_ID; errors of runs that cannot be used.
+MadeBackgrounds = dict[int, MadeBackground | DataError]
+
+
+def make_backgrounds(
+    chunks: Iterable[BackgroundChunk],
+    makers: Mapping[str, RunBackgrounds],
+    source: Callable[[], BackgroundSource],
+    workers: Workers,
+) -> Iterator[tuple[int, MadeBackground | DataError]]:
+    """Make the backgrounds of runs, in any order.
+
+    Parameters
+    ----------
+    chunks : iterable of BackgroundChunk
+        The runs.
+    makers : mapping of str to `~bgnb.gammapy.run_background.RunBackgrounds`
+        Functions that make backgrounds in this process, by epoch.
+    source : callable
+        Function that describes the models for other processes.
+    workers : `~bgnb.production.workers.Workers`
+        The workers.
+
+    Yields
+    ------
+    obs_id : int
+        OBS_ID.
+    background : MadeBackground or DataError
+        Result of the run, or the error for which it cannot be used.
+
+    Raises
+    ------
+    BgnbError
+        If a worker died, or sees other files or another version than this process.
+    """
+    here = partial(_make_chunk, makers)
+    if workers.submit is None:
+        for _, made in workers.map(here, chunks):
+            yield from made.items()
+        return
+    elsewhere = source()
+    for chunk, made in workers.map(_make_on_worker, (replace(chunk, source=elsewhere) for chunk in chunks)):
+        if errors := [run for run in chunk.runs if isinstance(made[run.obs_id], DataError)]:
+            again = here(replace(chunk, runs=tuple(errors)))
+            if error := next((made[obs_id] for obs_id, one in again.items() if not isinstance(one, DataError)), None):
+                advice = "but this process can read it; check that all workers see the same files"
+                raise BgnbError("unreadable", f"a worker reports: {error}; {advice}")
+        yield from made.items()
+
+
+def digest_of(modeldir: Path) -> str:
+    """Compute a digest of the names, sizes and modification times of the files in a directory of models."""
+    found = [(path, path.stat()) for path in sorted(modeldir.rglob("*")) if path.is_file()]
+    states = [(path.relative_to(modeldir).as_posix(), state.st_size, state.st_mtime_ns) for path, state in found]
+    return sha256(repr(states).encode()).hexdigest()
+
+
+def _make_on_worker(chunk: BackgroundChunk) -> MadeBackgrounds:
+    """Make the backgrounds of a chunk in a worker."""
+    source = chunk.source
+    assert source is not None
+    if source.version != __version__:
+        where = f"a worker has bgnb {__version__}, this is bgnb {source.version}"
+        raise BgnbError("version-mismatch", f"{where}; install the same version everywhere")
+    if digest_of(source.modeldir) != source.digest:
+        advice = "check that all workers see the same files"
+        raise BgnbError("unreadable", f"{source.modeldir}: a worker finds other models there, or none; {advice}")
+    return _make_chunk(_makers_of(source), chunk)
+
+
+@lru_cache(maxsize=1)
+def _makers_of(source: BackgroundSource) -> Mapping[str, RunBackgrounds]:
+    settings, mask = pickle.loads(source.settings)
+    return {name: RunBackgrounds(models, settings, mask) for name, models in read_all_models(source.modeldir).items()}
+
+
+def _make_chunk(makers: Mapping[str, RunBackgrounds], chunk: BackgroundChunk) -> MadeBackgrounds:
+    """Make the backgrounds of a chunk, with one BLAS thread: the rounding does not depend on the number of cores."""
+    made: MadeBackgrounds = {}
+    with threadpool_limits(limits=1, user_api="blas"):
+        for files in chunk.runs:
+            epoch = chunk.epochs[files.obs_id]
+            try:
+                background = makers[epoch](files)
+            except DataError as error:
+                made[files.obs_id] = DataError(*error.args)  # the traceback of the original keeps the file in memory
+            else:
+                made[files.obs_id] = MadeBackground(
+                    run=replace(_attached(background), epoch=epoch),
+                    content=compress(b"".join(background.hdus)),
+                    mjd_middle=background.run.mjd_middle,
+                    n_tels=background.run.n_tels,
+                )
+    return made
+
+
+def _attached(background: RunBackground) -> AttachedRun:
+    """Return the result for a run."""
+    states_site = all(any(background.header.get(name) is not None for name in names) for names in _SITE)
+    energies = background.rate.axes.energy.value
+    return AttachedRun(
+        background.run.obs_id,
+        groups=background.groups,
+        livetime_over_ontime=background.run.livetime / background.run.stated_ontime,
+        fovalign=background.fovalign,
+        missing=() if states_site else ("site",),
+        norm=background.norm,
+        coverage=background.coverage,
+        notes=background.run.notes,
+        continued_tev=(float(energies[0]), float(energies[-1])) if background.is_continued else None,
+    )
