@@ -55,6 +55,7 @@ bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	.venv/bin/python benchmarks/scale.py $(DATA) docs/images/growth.png
 	.venv/bin/python benchmarks/index.py
 	.venv/bin/python benchmarks/simulation.py
+	.venv/bin/python benchmarks/workers.py $(DATA)
 	.venv/bin/python benchmarks/closure.py
 	.venv/bin/python benchmarks/dashboards.py
 	.venv/bin/python -m benchmarks.spline

@@ -31,10 +31,10 @@ from tests.helpers.processes import until
 SIZES = {"20 x 60 x 60": (20, 60), "40 x 150 x 150": (40, 150)}
 PRESSES = 30
 CODE = """
-import time; start = time.perf_counter()
+import time; times = [time.perf_counter()]
 import bgnb.dashboards
-imported = time.perf_counter()
-d = bgnb.dashboards.explore_models("models", stretch="log", limits="all energies"); opened = time.perf_counter()
+for _ in range(2):
+    d = bgnb.dashboards.explore_models("models", stretch="log", limits="all energies"); times.append(time.perf_counter())
 d
 """
 # Time from the key press to the first frame whose pixels differ.
@@ -104,11 +104,11 @@ def main() -> None:
                 settled = time.perf_counter() - start
                 page.page.wait_for_timeout(1000)
                 assert agrees()
-                seconds = page.python("print(imported - start, opened - imported)").split()
+                seconds = page.python("print(times[1] - times[0], times[2] - times[1])").split()
             median, high = np.percentile(times, [50, 90])
             print(f"{label}: key press to new image, median {median:.0f} ms, 90 % within {high:.0f} ms;")
             print(f"  last image after 60 fast key presses within {1000 * settled:.0f} ms;")
-            print(f"  import {float(seconds[0]):.2f} s, opening 28 groups {float(seconds[1]):.2f} s")
+            print(f"  opening 28 groups {float(seconds[0]):.2f} s with all imports, again {float(seconds[1]):.2f} s")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,24 @@
-"""The error of splines, and their speed.
+"""The error of splines, and the cost of their fit.
 
-    python -m benchmarks.spline
+    python -m benchmarks.spline [CELLS ...]
 
 Pulls of the rate with its stated error on simulated data sets of known truth: their width over all
-bins, pointings and data sets should be 1. And how long a fit of 30 runs takes, and one of 5000 of
-which those in the same bin of pointing were summed, at the default bins.
+bins, pointings and data sets should be 1. And the CPU time and the peak memory of fits of 30, 100, 250 and 1000
+cells (or the numbers given, and no pulls), at the default bins, with the exponents of their growth. The memory of the
+fit is that in addition to its cells, which are 0.77 MB each; the last column is the peak memory of the process.
 """
 
-import itertools
+import resource
+import sys
 import time
+import tracemalloc
 
 import numpy as np
 
 from bgnb import Cell, CubeAxes, RunCounts, Stack, fit_spline
 from tests.cubes.test_spline import cells, true_rate
+
+N_CELLS = (30, 100, 250, 1000)
 
 
 def pulls(n_sets: int = 40) -> None:
@@ -30,26 +35,46 @@ def pulls(n_sets: int = 40) -> None:
     print(f"pulls of rate with its error: width {width:.3f} ± {error:.3f} over {n_sets} simulated sets of 7 runs, 3 pointings")
 
 
-def speed() -> None:
-    """Print seconds."""
-    axes = CubeAxes.regular(n_energy=40, n_fov=40)
+def cost(numbers: tuple[int, ...]) -> None:
+    """Print the CPU time and the memory of fits, and the exponents of their growth."""
+    axes = CubeAxes.regular(n_energy=30, n_fov=40)
     rng = np.random.default_rng(1)
     livetime = np.full(axes.shape, 1_500_000_000)
-    numbers = itertools.count()
 
-    def cell(alt_pnt, az_pnt, n_runs):
-        rate = 0.1 * true_rate(alt_pnt, az_pnt, axes)
-        counts = rng.poisson(rate * n_runs * 1500 * axes.bin_volume.value)
-        runs = tuple(RunCounts(next(numbers), 1500.0, None, 0, 0, 0, 0) for _ in range(n_runs))
-        return Cell(alt_pnt, az_pnt, Stack(axes, "ALTAZ", counts, livetime * n_runs, runs))
+    def cell(number):
+        alt_pnt, az_pnt = rng.uniform(30, 89), rng.uniform(0, 360)
+        counts = rng.poisson(0.1 * true_rate(alt_pnt, az_pnt, axes) * 1500 * axes.bin_volume.value)
+        return Cell(alt_pnt, az_pnt, Stack(axes, "ALTAZ", counts, livetime, (RunCounts(number, 1500.0, None, 0, 0, 0, 0),)))
 
-    for n_cells, n_runs in ((30, 1), (250, 20)):
-        many = [cell(rng.uniform(30, 89), rng.uniform(0, 360), n_runs) for _ in range(n_cells)]
-        started = time.perf_counter()
+    rows = []
+    print(f"{'cells':>5s} {'CPU s':>7s} {'exponent':>8s} {'fit MB':>7s} {'exponent':>8s} {'process MB':>10s}")
+    for n_cells in numbers:
+        many = [cell(number) for number in range(n_cells)]
+        started = time.process_time()
         fit_spline(many)
-        print(f"fit of {n_cells * n_runs} runs in {n_cells} cells: {time.perf_counter() - started:.1f} s")
+        seconds = time.process_time() - started
+        process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+        tracemalloc.start()
+        fit_spline(many)
+        megabytes = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+        del many  # before the next ones are made
+        rows.append((n_cells, seconds, megabytes))
+        of_time, of_memory = exponents(*rows[-2:]) if len(rows) > 1 else ("", "")
+        print(f"{n_cells:5d} {seconds:7.1f} {of_time:>8s} {megabytes:7.0f} {of_memory:>8s} {process:10.0f}", flush=True)
+    if len(rows) > 2:
+        print(
+            "exponents from {} to {} cells: time {}, memory {}".format(rows[0][0], rows[-1][0], *exponents(rows[0], rows[-1]))
+        )
+
+
+def exponents(first: tuple[int, float, float], last: tuple[int, float, float]) -> tuple[str, ...]:
+    """Return the exponents of the growth of time and memory with the number of cells."""
+    n_cells, *costs = np.log(last) - np.log(first)
+    return tuple(f"{cost / n_cells:.2f}" for cost in costs)
 
 
 if __name__ == "__main__":
-    pulls()
-    speed()
+    if len(sys.argv) == 1:
+        pulls()
+    cost(tuple(map(int, sys.argv[1:])) or N_CELLS)

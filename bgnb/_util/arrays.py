@@ -1,7 +1,8 @@
-"""Array types, read-only arrays, and division where the denominator may be zero."""
+"""Array types, read-only arrays, blocks of rows, and division where the denominator may be zero."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,25 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+_BLOCK = 8192
+
+
+# Number of rows whose intermediate results take little memory.
+_BLOCK = 1 << 18
+
+
+def blocks_of(number: int) -> Iterator[slice]:
+    """Divide rows into blocks, so that the memory for intermediate results does not grow with their number.
+
+    >>> [(part.start, part.stop) for part in blocks_of(300_000)]
+    [(0, 262144), (262144, 300000)]
+    """
+    return (slice(start, min(start + _BLOCK, number)) for start in range(0, number, _BLOCK))
+
+
+def order_of(values: NDArray[Any]) -> NDArray[np.intp] | slice:
+    """Return the stable order of values; all rows as a slice, which makes no copies, if they are in order."""
+    return slice(None) if np.all(values[1:] >= values[:-1]) else np.argsort(values, kind="stable")
 
 
 def read_only(values: Any) -> Floats:
@@ -17,6 +37,15 @@ def read_only(values: Any) -> Floats:
     array = np.asarray(values, dtype=float).view()
     array.setflags(write=False)
     return array
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Divide n rows into blocks that are processed one after the other, so that intermediate arrays stay in the cache.
+
+    >>> list(blocks(10_000))
+    [slice(0, 8192, None), slice(8192, 10000, None)]
+    """
+    return (slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))
 
 
 def quotient(numerator: Any, denominator: Floats, otherwise: float = np.nan) -> Floats:

@@ -1,10 +1,12 @@
-"""Argument validation: names from a list, quantities, finite numbers, whole numbers."""
+"""Argument validation: names from a list, paths, quantities, finite numbers, whole numbers."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from operator import index
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,19 @@ def checked_choice(name: str, value: Any, choices: Iterable[str]) -> Any:
     if not isinstance(value, str) or value.lower() not in spelled:
         raise BgnbError("unknown-choice", f"unknown {name} '{value}': use one of {', '.join(spelled.values())}")
     return spelled[value.lower()]
+
+
+def checked_path(name: str, value: Any) -> Path:
+    """Return a path.
+
+    Raises
+    ------
+    BgnbError
+        If it is neither text nor a path; the message names the argument.
+    """
+    if not isinstance(value, str | os.PathLike) or "\0" in os.fsdecode(value):
+        raise BgnbError("invalid-argument", f"{name} must be a path, got {value!r}")
+    return Path(os.fsdecode(value))
 
 
 def to_value(name: str, value: u.Quantity | str, unit: str) -> float:

@@ -15,7 +15,7 @@ from bgnb._util.arrays import Bools, Floats, quotient
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
-from bgnb.cubes.energy_range import in_energies
+from bgnb.cubes.energy_range import energy_planes, in_energies
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.fov_region import FovRegion
 from bgnb.cubes.model import BackgroundModel
@@ -209,8 +209,25 @@ class Comparison:
         )
         return first, second
 
+    def compared_energies(self, first: int, last: int) -> Bools:
+        """Find the energy bins between two edges at which both models have livetime; all of them if there is none.
+
+        Returns
+        -------
+        ndarray of bool, shape (energy,)
+
+        Raises
+        ------
+        BgnbError
+            If there are no such edges, or the range is empty.
+        """
+        within = np.zeros(self.axes.shape[0], dtype=bool)
+        within[energy_planes(self.axes, first, last)] = True
+        both = within & self.exposed
+        return both if both.any() else within
+
     def in_energies(self, first: int, last: int) -> Comparison:
-        """Average both models over a range of energies, without normalising them again.
+        """Average both models over the `compared_energies` of a range, without normalising them again.
 
         Parameters
         ----------
@@ -220,20 +237,24 @@ class Comparison:
         Returns
         -------
         Comparison
-            The models with one energy bin, see `~bgnb.cubes.energy_range.in_energies`. Bins
-            that were not exposed at all of these energies count as not exposed, so they have
-            no pull. The factor of the second model is that of its rate integrated over the range.
+            The models with one energy bin, see `~bgnb.cubes.energy_range.in_energies`, from the
+            first to the last compared energy. Bins that were not exposed at all of these energies
+            count as not exposed, so they have no pull. The factor of the second model is that of
+            its rate integrated over these energies.
 
         Raises
         ------
         BgnbError
             If there are no such edges, or the range is empty.
         """
-        one = in_energies(self.first, first, last, whole=True)
+        planes = np.flatnonzero(self.compared_energies(first, last))
+        first, last = int(planes[0]), int(planes[-1]) + 1
+        use = np.isin(np.arange(first, last), planes)
+        one = in_energies(self.first, first, last, whole=True, use=use)
         scaled, factors = plane_integral(self.second)[first:last], self.factors[first:last]
-        raw = (scaled / factors).sum()
-        factor = scaled.sum() / raw if raw > 0 else 1.0
-        other = in_energies(self.second, first, last, whole=True, factors=factor / factors)  # see `exposures`
+        raw = (scaled / factors)[use].sum()
+        factor = scaled[use].sum() / raw if raw > 0 else 1.0
+        other = in_energies(self.second, first, last, whole=True, factors=factor / factors, use=use)  # see `exposures`
         return Comparison(one, other, self.normalise, np.array([factor]), self.notes)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from bgnb._util.arrays import blocks_of
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.observations.coordinates import FovAlign, mean_pointing
@@ -126,6 +127,9 @@ EXCLUDED = (
     "events_in_mask",
 )
 
+# Those that `cut_events` excludes, in the order in which it does.
+_CUTS = EXCLUDED[1:]
+
 
 def add_pieces(pieces: Sequence[RunCounts]) -> RunCounts:
     """Add the counts of pieces of one run; livetimes are added as whole microseconds."""
@@ -161,14 +165,30 @@ def cut_events(
     events: EventList, axes: CubeAxes, fovalign: FovAlign, mask: SourceMask | None, part: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], RunCounts]:
     """Compute the flat bin index of each counted event, and the numbers of counted and excluded events."""
-    energy_edges, planes = axes.energy.value, measured_planes(events.energy_threshold, events.energy_limit, axes)
-    in_gti = events.in_gti
-    above = in_gti & (events.energy >= (energy_edges[planes.start] if planes.start else events.energy_threshold or 0.0))
+    planes = measured_planes(events.energy_threshold, events.energy_limit, axes)
+    parts = [_cut_block(events, axes, fovalign, mask, part, planes, rows) for rows in blocks_of(len(events))]
+    flat = np.concatenate([np.zeros(0, dtype=np.intp), *(bins for bins, _ in parts)])
+    numbers = np.sum([np.zeros(len(_CUTS), dtype=np.int64), *(excluded for _, excluded in parts)], axis=0)
+    return flat, RunCounts.of(events, **dict(zip(_CUTS, numbers.tolist(), strict=True)))
+
+
+def _cut_block(
+    events: EventList,
+    axes: CubeAxes,
+    fovalign: FovAlign,
+    mask: SourceMask | None,
+    part: NDArray[np.float64],
+    planes: slice,
+    rows: slice,
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Compute the flat bin index of each counted event in some rows, and the numbers of excluded ones (`_CUTS`)."""
+    energy_edges, energy, in_gti = axes.energy.value, events.energy[rows], events.in_gti[rows]
+    above = in_gti & (energy >= (energy_edges[planes.start] if planes.start else events.energy_threshold or 0.0))
     if planes.stop < axes.shape[0]:
-        use = above & (events.energy < energy_edges[planes.stop])
+        within = above & (energy < energy_edges[planes.stop])
     else:
-        use = above & (events.energy <= (np.inf if events.energy_limit is None else events.energy_limit))
-    use = np.flatnonzero(use)
+        within = above & (energy <= (np.inf if events.energy_limit is None else events.energy_limit))
+    use = rows.start + np.flatnonzero(within)
     detx, dety = events.detxy(fovalign, use)
     bins = [
         _bin_index(energy_edges, events.energy[use]),
@@ -183,19 +203,13 @@ def cut_events(
         # A bin without livetime gets no counts, even if a corner lies just outside the regions.
         plane, *pixel = (index[inside] for index in bins)
         closed = part[plane, *pixel] * events.livetime * MICROSECONDS < 1
-        rows = use[inside]
+        chosen = use[inside]
         bounds = energy_edges[plane], energy_edges[plane + 1]
-        inside[inside] = ~(closed | mask.covers(events.ra[rows], events.dec[rows], bounds))
+        inside[inside] = ~(closed | mask.covers(events.ra[chosen], events.dec[chosen], bounds))
     flat = np.ravel_multi_index([index[inside] for index in bins], axes.shape)
-    run = RunCounts.of(
-        events,
-        events_outside_gti=int(np.count_nonzero(~in_gti)),
-        events_below_threshold=int(np.count_nonzero(in_gti & ~above)),
-        events_above_limit=int(np.count_nonzero(above)) - len(use),
-        events_outside_axes=outside,
-        events_in_mask=len(use) - outside - len(flat),
-    )
-    return flat, run
+    n_good, n_above = np.count_nonzero(in_gti), np.count_nonzero(above)
+    excluded = len(energy) - n_good, n_good - n_above, n_above - len(use), outside, len(use) - outside - len(flat)
+    return flat, np.array(excluded, dtype=np.int64)
 
 
 def _bin_index(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -6,9 +6,8 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.interpolate import CubicSpline
-from scipy.special import kl_div
+from scipy.special import gammaln, kl_div, ndtri, pdtr, pdtrc, xlogy
 
 from bgnb._util.arrays import Floats
 
@@ -49,11 +48,16 @@ def deviance_moments(expected: Floats) -> tuple[Floats, Floats]:
 def _moment_curves() -> tuple[CubicSpline, CubicSpline]:
     grid = np.geomspace(*_TABLE, 400)
     counts = np.arange(int(_TABLE[1] + 12 * np.sqrt(_TABLE[1]) + 20))
-    probability = stats.poisson.pmf(counts[None], grid[:, None])
+    probability = _probability(counts[None], grid[:, None])
     values = deviance(counts[None], grid[:, None])
     mean = (probability * values).sum(axis=1)
     variance = (probability * values**2).sum(axis=1) - mean**2
     return CubicSpline(np.log(grid), mean), CubicSpline(np.log(grid), variance)
+
+
+def _probability(counts: NDArray[np.int64], expected: Floats) -> Floats:
+    """Compute the Poisson probability, as `scipy.stats.poisson` does, which takes long to import."""
+    return np.exp(xlogy(counts, expected) - gammaln(counts + 1) - expected)
 
 
 def significance(counts: NDArray[np.int64], expected: Floats, rng: np.random.Generator) -> Floats:
@@ -72,13 +76,11 @@ def significance(counts: NDArray[np.int64], expected: Floats, rng: np.random.Gen
     rng : `numpy.random.Generator`
         Generator of the random fractions.
     """
-    fewer, more = stats.poisson.cdf(counts - 1, expected), stats.poisson.sf(counts, expected)
+    fewer, more = np.where(counts > 0, pdtr(np.maximum(counts - 1, 0), expected), 0.0), pdtrc(counts, expected)
     part = rng.uniform(size=np.shape(counts))
-    same = stats.poisson.pmf(counts, expected)
+    same = _probability(counts, expected)
     below, above = fewer + part * same, more + (1 - part) * same
     # The smaller tail is used to avoid rounding errors; its probability underflows beyond a significance of 37.
-    near = np.where(
-        below < above, stats.norm.ppf(np.maximum(below, _MIN_PROBABILITY)), stats.norm.isf(np.maximum(above, _MIN_PROBABILITY))
-    )
+    near = np.where(below < above, ndtri(np.maximum(below, _MIN_PROBABILITY)), -ndtri(np.maximum(above, _MIN_PROBABILITY)))
     far = np.sign(counts - expected) * np.sqrt(deviance(counts, expected))
     return np.where(np.minimum(below, above) > _MIN_PROBABILITY, near, far)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,20 +29,21 @@ from astropy import units as u
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from bgnb._util.arrays import Floats
+from bgnb._util.arrays import Floats, Ints
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.camera import CameraEdge, inside_camera, within_outermost
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.cube import FLOOR, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts, zenith_range_of
+from bgnb.cubes.spline_design import Design, Term, expected_counts, fisher_information, observed_counts, project, solve
 from bgnb.observations.coordinates import FovAlign
+from bgnb.observations.event_list import MICROSECONDS
 
 #: Factor in energy below the lowest counts over which the spectrum is continued. Farther below the rate is constant, as a
 #: steep spectrum would rise without limit.
 CONTINUED = 2.0
 
 F = TypeVar("F", bound=Callable[..., Any])
-Term = tuple[str, str, str]
 
 #: Bases in pointing, energy and field of view of every term; ~ marks the penalized part of a spline.
 TERMS: tuple[Term, ...] = (
@@ -89,10 +90,8 @@ QUADRUPOLES: tuple[Term, ...] = (
 ROUND_FROM = 3
 #: Terms for a single pointing, without the surface in DETX and DETY: a radial profile with a gradient.
 RADIAL_TERMS = tuple(term for term in TERMS if term[0] == "1" and term[2] != "xy~")
-# The norms and the spectral indices of the runs.
-_RUN_TERMS: tuple[Term, ...] = (("norm", "1", "1"), ("norm", "energy", "1"))
-# The basis with many columns.
-_WIDE = "xy~"
+# Functions of the energy that are multiplied by the norms and the spectral indices of the runs.
+_OF_NORMS = ("1", "energy")
 # The first three terms have a weak, constant penalty.
 _N_FREE, _FREE = 3, 1e-3
 _LONGEST_STEP = 2.0
@@ -277,74 +276,83 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
         n_tels = [run.n_tels or 0 for cell in cells for run in cell.stack.runs]
         terms = TERMS + QUADRUPOLES * (min(n_tels, default=0) < ROUND_FROM)
     axes = cells[0].stack.axes
-    observed = np.sum([cell.stack.counts.sum(axis=0) for cell in cells], axis=0).astype(float)
+    total = np.zeros(axes.shape, dtype=np.int64)
+    for cell in cells:
+        total += cell.stack.counts
+    observed = total.sum(axis=0).astype(float)
     used = np.ones(observed.shape)
     try:
-        model, expected = _fit(cells, tuple(terms), used)
+        model, expected = _fit(cells, tuple(terms), used, total)
     except BgnbError as error:  # the fit does not converge if it has to follow a sharp edge
         used = within_outermost(observed, axes)
         if error.code != "not-converged" or np.all(used == 1) or not (observed * used).any():
             raise
-        model, expected = _fit(cells, tuple(terms), used)
+        model, expected = _fit(cells, tuple(terms), used, total)
     for _ in range(_MAX_EDGES):
         camera, edge = inside_camera(observed, expected, axes)
         inside = np.where(camera == 1, 1.0, 0.0)
         if np.array_equal(inside, used):
             break
         used = inside
-        model, expected = _fit(cells, tuple(terms), used)
+        model, expected = _fit(cells, tuple(terms), used, total)
     return replace(model, camera=camera, edge=edge)
 
 
-def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tuple[SplineModel, Floats]:
-    """Fit the rate in pixels with ``inside`` = 1; return the model and the counts that it predicts in all, (dety, detx)."""
-    from scipy.linalg import cho_factor, cho_solve
+def _fit(
+    cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats, total: NDArray[np.int64]
+) -> tuple[SplineModel, Floats]:
+    """Fit the rate in pixels with ``inside`` = 1; return the model and the counts that it predicts in all, (dety, detx).
 
+    ``total`` are the counts of all cells.
+    """
     axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
     several = len(n_runs) > 1
-    all_terms = (*terms, *_RUN_TERMS) if several else terms
-    pointings = [np.array([[cell.alt_pnt, cell.az_pnt, 1.0]]) if cell.pointings is None else cell.pointings for cell in cells]
-    alt_pnt, az_pnt, share = np.concatenate(pointings).T
-    zenith_range = zenith_range_of(alt_pnt)
-    shape = (len(cells), axes.shape[0], -1)
-    counts = np.stack([cell.stack.counts * inside for cell in cells]).reshape(shape)
-    full_exposure = np.stack([cell.stack.exposure.to_value("s MeV sr") for cell in cells]).reshape(shape)
-    exposure = full_exposure * inside.ravel()
-
-    first = np.cumsum([0, *map(len, pointings)])[:-1]
-    of_runs = pointing_parts(alt_pnt, az_pnt, zenith_range)
-    of_cells = {name: np.add.reduceat(part * share[:, None], first) for name, part in of_runs.items()}
-    raw = (of_cells, energy_parts(axes), view_parts(axes))
-    weights = [counts.sum(axis=axis) / counts.sum() for axis in ((1, 2), (0, 2), (0, 1))]
+    zenith_range, raw = _parts_of(cells)
+    full_volume = np.broadcast_to(axes.bin_volume.to_value("MeV sr") / MICROSECONDS, axes.shape).reshape(axes.shape[0], -1)
+    volume, counts = full_volume * inside.ravel(), total * inside
+    sums = (
+        np.array([(cell.stack.counts * inside).sum() for cell in cells]),
+        counts.sum(axis=(1, 2)),
+        counts.sum(axis=0).ravel(),
+    )
     means = {
-        name: weight @ part for parts, weight in zip(raw, weights, strict=True) for name, part in parts.items() if name != "1"
+        name: values / counts.sum() @ part
+        for parts, values in zip(raw, sums, strict=True)
+        for name, part in parts.items()
+        if name != "1"
     }
     pointing, energy, view = (centred(parts, means) for parts in raw)
-    parts = ({**pointing, "norm": norm_of_cell}, energy, view)
-    sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in all_terms]
+    parts = (pointing, energy, view)
+    design = Design.of_terms(parts, terms, _OF_NORMS if several else (), norm_of_cell)
+    sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in terms]
+    p = sum(sizes)
+    # Norm and index of n runs have a scatter of 1/√n times that of a single run.
+    of_terms = np.repeat([_OF_QUADRUPOLE if v in ("plus", "cross") else 1.0 for _, _, v in terms], sizes)
+    sizes += [len(n_runs)] * len(design.of_norms)
+    weight = np.concatenate([of_terms, *[n_runs] * len(design.of_norms)])
     ends = np.cumsum(sizes)
     blocks = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    # Norm and index of n runs have a scatter of 1/√n times that of a single run.
-    of_terms = np.repeat([_OF_QUADRUPOLE if v in ("plus", "cross") else 1.0 for _, _, v in terms], sizes[: len(terms)])
-    weight = np.concatenate([of_terms, *[n_runs] * (len(all_terms) - len(terms))])
 
     start = np.zeros(ends[-1])
     start[1] = -_INDEX * np.log(axes.energy[-1] / axes.energy[0]).value / 2
     coefficients = start.copy()
-    coefficients[0] = np.log(counts.sum() / (exposure * np.exp(_linear_predictor(coefficients, parts, all_terms))).sum())
+    coefficients[0] = np.log(
+        counts.sum() / sum(expected.sum() for _, expected in expected_counts(design, cells, volume, start))
+    )
+    observed = project(design, observed_counts(design, cells, inside))
     penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
     freedom, changing = np.zeros(len(blocks)), several
     for _ in range(_MAX_STEPS):
-        expected = exposure * _exp(_linear_predictor(coefficients, parts, all_terms))
+        information = fisher_information(design, expected_counts(design, cells, volume, coefficients))
         strength = weight * np.repeat(penalty, sizes)
-        factor = cho_factor(_information(expected, parts, all_terms) + np.diag(strength))
-        step = cho_solve(factor, _projected(counts - expected, parts, all_terms) - strength * (coefficients - start))
+        gradient = observed - information.expected - strength * (coefficients - start)
+        step, covariance, of_norms = solve(information, strength, gradient)
+        variance = np.concatenate([np.diag(covariance), np.diagonal(of_norms, axis1=1, axis2=2).T.ravel()])
         largest = float(np.abs(step).max())
         coefficients = coefficients + step * min(1.0, _LONGEST_STEP / max(largest, _LONGEST_STEP))
-        covariance = cho_solve(factor, np.eye(len(step)))
-        before, spent = freedom, strength * np.diag(covariance)
+        before, spent = freedom, strength * variance
         freedom = np.array([size - spent[block].sum() for size, block in zip(sizes, blocks, strict=True)])
-        settled = np.all(np.abs(step) < _SETTLED * np.sqrt(np.diag(covariance))) and np.abs(freedom - before).max() < _SETTLED
+        settled = np.all(np.abs(step) < _SETTLED * np.sqrt(variance)) and np.abs(freedom - before).max() < _SETTLED
         if settled and not changing:
             break
         if largest < 0.5:
@@ -358,11 +366,11 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
         raise BgnbError(
             "not-converged", f"the spline did not converge in {_MAX_STEPS} steps; are there enough counts? Try --method classic"
         )
-    predicted = (full_exposure * _exp(_linear_predictor(coefficients, parts, all_terms))).sum(axis=(0, 1))
+    predicted = sum(expected.sum(axis=(0, 1)) for _, expected in expected_counts(design, cells, full_volume, coefficients))
     scatter, tilt = (float(value) for value in penalty[-2:] ** -0.5) if several else (0.0, 0.0)
     if several:
         norms, indices = blocks[-2:]
-        common = np.mean(n_runs * (coefficients[norms] * coefficients[indices] + np.diag(covariance[norms, indices])))
+        common = np.mean(n_runs * (coefficients[norms] * coefficients[indices] + of_norms[:, 0, 1]))
         x = energy["energy"][:, 0]
         # The coefficients describe the median run. The mean of the log-normal factors of runs lies above their median, by a
         # parabola in the logarithm of the energy, which splines contain.
@@ -370,16 +378,15 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
         columns = [(energy[e], block) for (p, e, v), block in zip(terms, blocks, strict=False) if p == v == "1"]
         change = np.linalg.lstsq(np.concatenate([part for part, _ in columns], axis=1), excess)[0]
         coefficients[np.r_[*(block for _, block in columns)]] += change
-    p = sum(sizes[: len(terms)])
     model = SplineModel(
         axes=axes,
         fovalign=cells[0].stack.fovalign,
-        counts=np.sum([cell.stack.counts for cell in cells], axis=0),
+        counts=total,
         terms=terms,
         zenith_range=zenith_range,
         means=means,
         coefficients=coefficients[:p],
-        covariance=covariance[:p, :p],
+        covariance=covariance,
         degrees_of_freedom=freedom[: len(terms)],
         scatter=scatter,
         tilt=tilt * 2 / float(np.log(axes.energy[-1] / axes.energy[0])),
@@ -388,18 +395,30 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tupl
     return model, predicted.reshape(inside.shape)
 
 
-def _exp(log_rate: Floats) -> Floats:
-    return np.exp(np.clip(log_rate, -700, 100))
+def _parts_of(cells: Sequence[Cell]) -> tuple[tuple[float, float], tuple[Parts, Parts, Parts]]:
+    """Return the range of the cosine of the zenith angle of cells, and the basis in pointing, energy and field of view."""
+    pointings = [np.array([[cell.alt_pnt, cell.az_pnt, 1.0]]) if cell.pointings is None else cell.pointings for cell in cells]
+    alt_pnt, az_pnt, share = np.concatenate(pointings).T
+    zenith_range = zenith_range_of(alt_pnt)
+    first = np.cumsum([0, *map(len, pointings)])[:-1]
+    of_runs = pointing_parts(alt_pnt, az_pnt, zenith_range)
+    of_cells = {name: np.add.reduceat(part * share[:, None], first) for name, part in of_runs.items()}
+    axes = cells[0].stack.axes
+    return zenith_range, (of_cells, energy_parts(axes), view_parts(axes))
 
 
-def _norms(cells: Sequence[Cell]) -> tuple[Floats, Floats]:
-    """Return which cell has which norm, shape (cell, norm), and the number of runs of each norm."""
-    labels = [(number, None) if cell.norm is None else (None, cell.norm) for number, cell in enumerate(cells)]
-    runs: dict[Any, set[int]] = {}
-    for label, cell in zip(labels, cells, strict=True):
-        runs.setdefault(label, set()).update(cell.stack.obs_ids)
-    design = np.array([[float(label == norm) for norm in runs] for label in labels])
-    return design, np.array([float(len(of_norm)) for of_norm in runs.values()])
+def _norms(cells: Sequence[Cell]) -> tuple[Ints, Floats]:
+    """Return the number of the norm of each cell, and the number of runs of each norm."""
+    numbers: dict[Any, int] = {}
+    runs: list[set[int]] = []
+    norm_of_cell = np.empty(len(cells), dtype=int)
+    for cell_number, cell in enumerate(cells):
+        label = (cell_number, None) if cell.norm is None else (None, cell.norm)
+        norm_of_cell[cell_number] = number = numbers.setdefault(label, len(numbers))
+        if number == len(runs):
+            runs.append(set())
+        runs[number].update(cell.stack.obs_ids)
+    return norm_of_cell, np.array([float(len(of_norm)) for of_norm in runs])
 
 
 def _check_cells(cells: Sequence[Cell]) -> None:
@@ -444,60 +463,3 @@ def _variance(covariance: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequ
             at += block.shape[1]
         variance[plane] = np.einsum("sp,sp->s", design @ (to_columns @ covariance @ to_columns.T), design)
     return variance
-
-
-def _projected(values: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
-    """Multiply the transposed design matrix with the values in each bin of each cell."""
-    pointing, energy, view = parts
-    by_view = {s: values @ view[s] for s in {s for _, _, s in terms}}
-    along_energy = {(e, s): energy[e].T @ by_view[s] for _, e, s in terms}
-    return np.concatenate([np.tensordot(pointing[p].T, along_energy[e, s], 1).ravel() for p, e, s in terms])
-
-
-def _information(expected: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
-    """Compute the Fisher information: transposed design matrix · expected counts · design matrix.
-
-    The design matrix, with a row for each bin of each cell, is never computed. Instead sums run
-    over one axis after the other (Currie, Durbán and Eilers 2006, J. R. Statist. Soc. B 68,
-    259). They begin with the field of view, except for the basis with many columns, which
-    occurs in few terms; for it, they end with the field of view.
-    """
-    pointing, energy, view = parts
-    n_cells, n_energies, n_pixels = expected.shape
-
-    @cache
-    def over_pixels(s: str, t: str) -> Floats:
-        return np.asarray(expected @ _products(view[s], view[t]))
-
-    @cache
-    def over_energies(e: str, f: str, s: str, t: str) -> Floats:
-        return np.asarray(_products(energy[e], energy[f]).T @ over_pixels(s, t)).reshape(n_cells, -1)
-
-    @cache
-    def over_cells(p: str, q: str) -> Floats:
-        return _products(pointing[p], pointing[q]).T @ expected.reshape(n_cells, -1)
-
-    def block(one: Term, other: Term) -> Floats:
-        """Sum over all bins of the products of the columns of two terms, shape (columns of one, columns of the other)."""
-        shape = [part[name].shape[1] for term in (one, other) for part, name in zip(parts, term, strict=True)]
-        (p, e, s), (q, f, t) = one, other
-        if _WIDE in (s, t):
-            summed = _products(energy[e], energy[f]).T @ over_cells(p, q).reshape(-1, n_energies, n_pixels)
-            products = [(view[s] * weights[:, None]).T @ view[t] for weights in summed.reshape(-1, n_pixels)]
-            values = np.stack(products)
-        else:
-            values = _products(pointing[p], pointing[q]).T @ over_energies(e, f, s, t)
-        in_pairs = values.reshape(shape[0], shape[3], shape[1], shape[4], shape[2], shape[5])
-        return in_pairs.transpose(0, 2, 4, 1, 3, 5).reshape(math.prod(shape[:3]), -1)
-
-    rows: list[list[Floats]] = [[] for _ in terms]
-    for number, one in enumerate(terms):
-        for before in range(number):
-            rows[number].append(rows[before][number].T)
-        rows[number] += [block(one, other) for other in terms[number:]]
-    return np.block(rows)
-
-
-def _products(one: Floats, other: Floats) -> Floats:
-    """Multiply each column of a matrix with each of another, shape (row, column of one and column of the other)."""
-    return (one[:, :, None] * other[:, None, :]).reshape(len(one), -1)

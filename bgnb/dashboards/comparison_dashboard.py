@@ -14,8 +14,8 @@ from bgnb.dashboards.dashboard import Control, check_box, number_box
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
 from bgnb.files.model_directory import KEPT, ModelDirectory, checked_labels, common_groups
-from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, ShownComparison, comparison_view, rate_limits
-from bgnb.plots.cube_state import Energy, energy_edges
+from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, comparison_view, rate_limits
+from bgnb.plots.cube_state import Energy, Shown, energy_edges
 from bgnb.plots.view import View
 
 
@@ -63,9 +63,9 @@ class ComparisonDashboard(CubeDashboard):
     def axes_of(self, state: Any) -> CubeAxes:
         return self.comparison(state).axes
 
-    def _shown(self, group_id: int, state: ComparisonState) -> ShownComparison:
+    def _shown(self, group_id: int, state: ComparisonState) -> Shown[Comparison]:
         whole = self._compared(group_id, state.normalise)
-        return ShownComparison(whole=whole, part=self._parts(group_id, state.normalise, energy_edges(whole.axes, state.energy)))
+        return Shown(whole=whole, part=self._parts(group_id, state.normalise, energy_edges(whole.axes, state.energy)))
 
     def automatic_limits(self, state: ComparisonState) -> tuple[float, float]:
         if state.limits == "all energies":
@@ -172,7 +172,8 @@ def compare_models(
     names = checked_labels(labels, first.path, second.path)
     common = common_groups(first, second)
     if group_id is None:
-        group_id = second.checked(None) if second.checked(None) in common else common[0]
+        counts = first.counts, second.counts  # a true model has none
+        group_id = max(common, key=lambda group: (counts[1][group], counts[0][group]))
     state = ComparisonState.from_arguments(
         group_id=group_id, others=common if others == "all" else others, show=show, against=against, normalise=normalise,
         energy=energy, position=position, region=region, stretch=stretch, limits=limits, percentile=percentile, low=low,

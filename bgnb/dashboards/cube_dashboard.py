@@ -265,8 +265,7 @@ class CubeDashboard(Dashboard):
 
 def _shorten(label: str) -> str:
     """Shorten the label of a group for the menu."""
-    short = label.replace("altitude", "alt").replace("azimuth", "az")
-    return short.replace("-", "−") if "-" in short else short.replace(" to ", "–")
+    return label.replace("altitude", "alt").replace("azimuth", "az")
 
 
 def _beyond(limit: float, other: float, side: int, stretch: str) -> float:

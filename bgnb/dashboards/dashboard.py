@@ -22,6 +22,7 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
+from bgnb._util.checks import checked_path
 from bgnb._util.errors import BgnbError
 from bgnb.dashboards.live_figures import Action, LiveFigures
 from bgnb.files.output_directory import write_file
@@ -35,6 +36,7 @@ from bgnb.plots.view import View
 Resets = tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]
 
 _LABEL = {"description_width": "initial"}
+_SAVED = "use the text of dashboard.json, or a file written by dashboard.save_json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,8 @@ class Dashboard(widgets.VBox):
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         for field in dataclasses.fields(cls.State):
-            setattr(cls, field.name, _state_property(field.name))
+            if field.name not in vars(cls):
+                setattr(cls, field.name, _state_property(field.name))
 
     def __init__(self, state: Any) -> None:
         super().__init__()
@@ -179,6 +182,30 @@ class Dashboard(widgets.VBox):
         known = [field.name for field in dataclasses.fields(self.State)]
         if unknown := [name for name in names if name not in known]:
             raise BgnbError("unknown-choice", f"unknown attribute '{unknown[0]}': use one of {', '.join(known)}")
+
+    def observe(self, handler: Any, names: Any = traitlets.All, type: Any = "change") -> None:
+        """Call a function at each change of a trait: ``state``, which contains all controls, or ``drawer_open``.
+
+        Parameters
+        ----------
+        handler : callable
+            Called with the change, whose ``new`` is the new value.
+        names, type
+            Names of the traits and kind of the change, as in traitlets.
+
+        Raises
+        ------
+        BgnbError
+            If there is no such trait, for instance because it is a field of the state.
+        """
+        wanted = names if isinstance(names, list | tuple) else [names]
+        if unknown := [name for name in wanted if name is not traitlets.All and not self.has_trait(str(name))]:
+            use = "observe 'state', which contains all controls, or 'drawer_open'"
+            raise BgnbError("unknown-choice", f"{unknown[0]!r} cannot be observed: {use}")
+        if not callable(handler):
+            use = "use dashboard.observe(function, 'state')"
+            raise BgnbError("invalid-argument", f"the first argument of observe must be a function, got {handler!r}; {use}")
+        super().observe(handler, names, type)
 
     # Methods that each kind of dashboard defines.
 
@@ -255,37 +282,20 @@ class Dashboard(widgets.VBox):
         return json.dumps({"dashboard": self.function, "state": self.changed_fields()})
 
     def restore(self, saved: str | Path) -> bool:
-        """Show a saved state.
+        """Show a saved state of such a dashboard; see `update` for the result and errors.
 
         Parameters
         ----------
         saved : str or path
             Text of ``dashboard.json``, or a file with it (see `save_json`).
-
-        Returns
-        -------
-        bool
-            True if the state has changed.
-
-        Raises
-        ------
-        BgnbError
-            If it is not the state of such a dashboard, or cannot be shown with these data.
         """
         return self.update(**self._saved_fields(saved))
 
     def _saved_fields(self, saved: str | Path) -> dict[str, Any]:
-        if not isinstance(saved, str | Path):
-            raise BgnbError("invalid-argument", f"a saved state must be text or a file, got {saved!r}")
-        is_file = isinstance(saved, Path) or not saved.lstrip().startswith("{")
-        try:
-            content = json.loads(Path(saved).read_text() if is_file else str(saved))
-            kind, fields = content["dashboard"], dict(content["state"])
-        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-            shown = saved if is_file else str(saved)[:80]
-            raise BgnbError("invalid-argument", f"not a saved state of a dashboard ({error}): {shown}") from None
+        kind, fields = _parse_state(saved)
         if kind != self.function:
-            raise BgnbError("invalid-argument", f"this is a state of {kind}, not of {self.function}")
+            advice = f"restore it in a dashboard made by {kind}"
+            raise BgnbError("invalid-argument", f"this is a state of {kind}, not of {self.function}; {advice}")
         self._check_fields(*fields)
         return {f.name: f.default for f in dataclasses.fields(self.State) if f.default is not dataclasses.MISSING} | fields
 
@@ -301,7 +311,7 @@ class Dashboard(widgets.VBox):
 
     def save_png(self, path: str | Path, **options: Any) -> None:
         """Write the view as a PNG file; for options see `save_pdf`."""
-        write_file(Path(path), to_png(self.view, **options))
+        self._write(path, to_png(self.view, **options))
 
     def save_pdf(self, path: str | Path, **options: Any) -> None:
         """Write the view as a PDF file.
@@ -317,11 +327,11 @@ class Dashboard(widgets.VBox):
         panels : sequence of str, optional
             Names of the plots, see ``dashboard.view.panels``; by default all.
         """
-        write_file(Path(path), to_pdf(self.view, **options))
+        self._write(path, to_pdf(self.view, **options))
 
     def save_svg(self, path: str | Path, **options: Any) -> None:
         """Write the view as an SVG file; for options see `save_pdf`."""
-        write_file(Path(path), to_svg(self.view, **options))
+        self._write(path, to_svg(self.view, **options))
 
     def save_html(self, path: str | Path, max_size: float = 50e6) -> None:
         """Write a page that needs neither Python nor network, with all `frames`.
@@ -341,15 +351,18 @@ class Dashboard(widgets.VBox):
         frames = self.frames()
         views = {labels: self.view_of(state) for labels, state in frames.items()}
         first = next(labels for labels, state in frames.items() if state == self.state)
-        write_file(Path(path), to_html(views, first, max_size=max_size).encode())
+        self._write(path, to_html(views, first, max_size=max_size).encode())
 
     def save_csv(self, path: str | Path) -> None:
         """Write the values of the view as a table, see `View.to_csv`."""
-        write_file(Path(path), self.view.to_csv().encode())
+        self._write(path, self.view.to_csv().encode())
 
     def save_json(self, path: str | Path) -> None:
         """Write the state, for `restore`."""
-        write_file(Path(path), f"{self.json}\n".encode())
+        self._write(path, f"{self.json}\n".encode())
+
+    def _write(self, path: str | Path, content: bytes) -> None:
+        write_file(checked_path("path", path), content)
 
     def _show(self, view: View) -> None:
         """Show a view in the summary and in the controls."""
@@ -357,10 +370,11 @@ class Dashboard(widgets.VBox):
         self._message.value = ""
         self._show_controls()
 
-    def _show_controls(self) -> None:
+    def _show_controls(self, kept: Control | None = None) -> None:
+        """Show the state in all controls, or in all but one."""
         self._showing = True
         try:
-            for control in self._controls.values():
+            for control in (each for each in self._controls.values() if each is not kept):
                 for name, value in control.show(self.state).items():
                     if getattr(control.widget, name) != value:
                         setattr(control.widget, name, value)
@@ -368,21 +382,23 @@ class Dashboard(widgets.VBox):
             self._showing = False
 
     def _changed(self, control: Control, event: Any) -> None:
-        """Update the state from a control; if it stays the same, reset the control."""
+        """Update the state from a control; if it stays the same, reset the control. Text with an error remains."""
         if not self._showing and control.change is not None:
-            change = control.change
-            self.attempt(lambda: None if self.update(**change(event["new"])) else self._show_controls())
+            change, is_text = control.change, isinstance(control.widget, widgets.Text | widgets.Textarea)
+            self.attempt(
+                lambda: None if self.update(**change(event["new"])) else self._show(self.view), control if is_text else None
+            )
 
-    def attempt(self, action: Callable[[], object]) -> None:
-        """Perform an action of the user; show an error below the bar."""
+    def attempt(self, action: Callable[[], object], kept: Control | None = None) -> None:
+        """Perform an action of the user; show an error below the bar, and the state in all controls, or in all but one."""
         try:
             action()
         except (BgnbError, OSError) as error:
-            self._show_controls()
-            self._say(str(error))
+            self._say(str(error), kept=kept)
 
-    def _say(self, text: str, tag: str = "div") -> None:
+    def _say(self, text: str, tag: str = "div", kept: Control | None = None) -> None:
         self._message.value = f'<{tag} role="alert">{escape(text)}</{tag}>'
+        self._show_controls(kept)
 
     def _exports(self) -> list[Any]:
         """Make the widgets of the exports."""
@@ -423,6 +439,42 @@ class Dashboard(widgets.VBox):
         """Add a PNG image, which is shown if no kernel is running."""
         static = {"image/png": b64encode(to_png(self.view)).decode(), "text/plain": self.view.summary}
         return super()._repr_mimebundle_(**arguments) | static
+
+
+def _parse_state(saved: Any) -> tuple[str, dict[str, Any]]:
+    """Read the kind of dashboard and the fields of a saved state, from text or a file."""
+    if not isinstance(saved, str | Path) or not str(saved).strip():
+        raise BgnbError("invalid-argument", f"a saved state must be text or a file, got {saved!r}; {_SAVED}")
+    is_file = isinstance(saved, Path) or not saved.lstrip().startswith("{")
+    where = f"{saved}"[: 300 if is_file else 80]
+    text = _read_saved(Path(saved), where) if is_file else str(saved)
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}, column {error.colno}"
+        raise BgnbError("invalid-argument", f"{where}: is not a saved state: invalid JSON at {at}; {_SAVED}") from None
+    except RecursionError:
+        raise BgnbError("invalid-argument", f"{where}: is not a saved state: too deeply nested; {_SAVED}") from None
+    if not isinstance(content, dict) or "dashboard" not in content or not isinstance(content.get("state"), dict):
+        wanted = "'dashboard', the name of a function, and 'state', an object"
+        raise BgnbError("invalid-argument", f"{where}: is not a saved state: it must contain {wanted}; {_SAVED}")
+    return content["dashboard"], content["state"]
+
+
+def _read_saved(path: Path, where: str) -> str:
+    """Read the file of a saved state."""
+    code, wrong = "not-found", "is neither a file nor the text of a saved state, which begins with {"
+    try:
+        return path.read_text(encoding="utf-8")
+    except IsADirectoryError:
+        code, wrong = "not-a-file", "is a directory, not a saved state"
+    except PermissionError:
+        code, wrong = "unreadable", "is a saved state that you have no permission to read"
+    except UnicodeDecodeError:
+        code, wrong = "invalid-argument", "is not a saved state: it is not text"
+    except (OSError, ValueError):  # the path does not exist, or cannot
+        pass
+    raise BgnbError(code, f"{where}: {wrong}; {_SAVED}")
 
 
 def _differ(one: Any, other: Any) -> bool:

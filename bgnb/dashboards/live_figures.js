@@ -10,9 +10,19 @@ async function render({ model, el }) {
   let loaded = () => {}
   let gone = false
 
-  const apply = ({ patch, ids, texts }, buffers) => {
-    figures.apply_json_patch(JSON.parse(patch), new Map(ids.map((id, i) => [id, bytes(buffers[i])])))
-    describe(figures, texts)
+  // The first figure is drawn before the others are changed, as drawing all of them takes longer.
+  let changeOthers = () => {}
+  const apply = ({ patches, ids, texts }, buffers) => {
+    const named = new Map(ids.map((id, i) => [id, bytes(buffers[i])]))
+    const change = (patch) => figures.apply_json_patch(JSON.parse(patch), named)
+    changeOthers()
+    changeOthers = () => {
+      changeOthers = () => {}
+      change(patches[1])
+      describe(figures, texts)
+    }
+    change(patches[0])
+    document.hidden ? changeOthers() : requestAnimationFrame(() => setTimeout(() => changeOthers()))
   }
 
   // A cell that is scrolled out of view may not be attached to the page, and Bokeh can only draw there.
@@ -65,6 +75,7 @@ async function render({ model, el }) {
     gone = true
     model.off("msg:custom", listen)
     stopWatching()
+    changeOthers = () => {}
     if (figures !== null) forget(figures)
   }
 }

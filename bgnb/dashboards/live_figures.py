@@ -3,7 +3,7 @@
 An anywidget is used instead of jupyter_bokeh: the kernel sends BokehJS if the page lacks it
 (without network, and without megabytes in the notebook), each view asks for the present
 state when it appears (so that a reloaded page is up to date), and all changes of one step
-are sent in one message.
+are sent in one message. The first figure, which people look at, is drawn before the others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import anywidget
 import bokeh
 import traitlets
 from bokeh.document import Document
+from bokeh.document.events import ColumnDataChangedEvent, ModelChangedEvent
 from bokeh.embed import json_item
 from bokeh.models import LayoutDOM
 
@@ -49,17 +50,28 @@ class LiveFigures(anywidget.AnyWidget):
         self.add_class("bgnb-figures")
         self._layout, self._act, self._texts = layout, act, texts
         self._changes: list[Any] = []
+        self._first = {model.id for model in layout.children[0].references()}
         document = Document()
         document.add_root(layout)
-        document.on_change(self._changes.append)
+        document.on_change(self._note)
         self.on_msg(self._answer)
 
+    def _note(self, event: Any) -> None:
+        # A new view changes the title of the document as well.
+        if isinstance(event, (ModelChangedEvent, ColumnDataChangedEvent)):
+            self._changes.append(event)
+
     def push(self) -> None:
-        """Send all changes since the last call, in one message."""
-        if self._changes:
-            patch, ids, buffers = encode_changes(list(self._changes))
-            self._changes.clear()
-            self.send({"kind": "patch", "patch": patch, "ids": ids, "texts": self._texts()}, buffers)
+        """Send all changes since the last call, in one message, with those of the first figure apart."""
+        if not self._changes:
+            return
+        first, others = (
+            [event for event in self._changes if (event.model.id in self._first) == part] for part in (True, False)
+        )
+        self._changes.clear()
+        (patch, ids, buffers), (later, later_ids, later_buffers) = encode_changes(first), encode_changes(others)
+        content = {"kind": "patch", "patches": [patch, later], "ids": ids + later_ids, "texts": self._texts()}
+        self.send(content, buffers + later_buffers)
 
     def copy(self, text: str) -> None:
         """Copy a text to the clipboard, if the browser permits."""

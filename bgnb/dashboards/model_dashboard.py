@@ -14,14 +14,15 @@ from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.energy_range import in_energies
+from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.spline import SplineModel
 from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.dashboards.live_figures import Action
 from bgnb.files.model_directory import ModelDirectory
 from bgnb.files.spline_file import SPLINE_FILE, read_spline
 from bgnb.plots.colours import LINES, choose_limits
-from bgnb.plots.cube_state import Energy, energy_edges, through_energies, weights_of
-from bgnb.plots.model_views import GroupsOverview, ModelState, ShownModel, limits_of, model_view, quantity_of
+from bgnb.plots.cube_state import Energy, Shown, energy_edges, through_energies, weights_of
+from bgnb.plots.model_views import GroupsOverview, ModelState, limits_of, model_view, quantity_of
 from bgnb.plots.pointing_map import group_at
 from bgnb.plots.view import Curve, Dash, View
 
@@ -62,9 +63,9 @@ class ModelDashboard(CubeDashboard):
     def axes_of(self, state: Any) -> CubeAxes:
         return self._models.read(state.group_id).axes
 
-    def _shown(self, group_id: int, energy: tuple[float, float]) -> ShownModel:
+    def _shown(self, group_id: int, energy: tuple[float, float]) -> Shown[BackgroundModel]:
         model = self._models.read(group_id)
-        return ShownModel(model=model, part=self._part(group_id, *energy_edges(model.axes, energy)))
+        return Shown(whole=model, part=self._part(group_id, *energy_edges(model.axes, energy)))
 
     def automatic_limits(self, state: ModelState) -> tuple[float, float]:
         part = self._shown(state.group_id, state.energy).part
@@ -206,7 +207,7 @@ def explore_models(
     percentile : float
         Percentage of the values within limits that are not set by hand.
     low, high : float, optional
-        Limits by hand; if only one is given, the other is chosen as above.
+        Limits by hand, in the unit of the image; if only one is given, the other is chosen as above.
     palette : {"viridis", "cividis"}
         Colours.
     colour_by : {"livetime", "counts", "mean rate"}

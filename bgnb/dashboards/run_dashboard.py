@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from bgnb._util.arrays import Floats
-from bgnb._util.checks import checked_obs_ids, to_value
+from bgnb._util.checks import checked_obs_ids, checked_path, to_value
 from bgnb._util.errors import BgnbError, DataError
 from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
 from bgnb.dashboards.live_figures import Action
@@ -22,7 +22,7 @@ from bgnb.dashboards.run_picking import nearest_run, runs_within
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.model_directory import checked_group
 from bgnb.files.output_directory import write_file
-from bgnb.files.report_json import read_report
+from bgnb.files.report_json import REPORT, read_report
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.groups import group_runs, observation_groups
 from bgnb.observations.run_selection import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
@@ -116,7 +116,7 @@ class RunDashboard(Dashboard):
             raise BgnbError("no-runs", f"no run is selected, so '{path}' would be empty; select runs first")
         group = "" if self.group_id is None else f" of group {self.group_id}"
         lines = [f"# {format_count(len(self.selected), 'run')}{group} of {self._runs.origin}", *map(str, self.selected)]
-        write_file(Path(path), ("\n".join(lines) + "\n").encode())
+        write_file(checked_path("path", path), ("\n".join(lines) + "\n").encode())
 
     def _save_selection(self) -> None:
         path = unused_path("selected_runs.txt")
@@ -223,6 +223,7 @@ def explore_runs(
     """
     far = isinstance(select, str) and select.lower() == "far"
     default_radius = exclusion_radius is EXCLUSION_RADIUS
+    indir = checked_path("indir", indir)
     arguments = [repr(str(indir))] + ([] if scheme is None else [repr(scheme)])
     if catalog is not None:
         arguments.append("catalog=catalog" if isinstance(catalog, Table) else f"catalog={str(catalog)!r}")
@@ -230,7 +231,7 @@ def explore_runs(
         if not (far and default_radius and alt_edges is None and az_edges is None):
             options = "select, exclusion_radius, alt_edges and az_edges"
             raise BgnbError("no-effect", f"{indir}: {options} cannot be changed for a directory of models; {_NAME_THE_SCHEME}")
-        shown = _runs_of_models(Path(indir), catalog)
+        shown = _runs_of_models(indir, catalog)
     else:
         radius = to_value("exclusion_radius", exclusion_radius, "deg")
         sources, groups, runs = read_catalog(catalog), observation_groups(alt_edges, az_edges), open_runs(indir, scheme)
@@ -289,7 +290,8 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
         measured = _rates([run for run in report["runs"] if run["livetime_s"]])
         kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
     except (BgnbError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError("not-a-model", f"{modeldir}: the runs of the models cannot be read: {error}") from None
+        known = str(error) if isinstance(error, BgnbError) else f"{path.name} or {REPORT} is damaged; make the models again"
+        raise DataError("not-a-model", f"{modeldir}: the runs of the models cannot be read: {known}") from None
     groups, model_ids = read_groups(modeldir / GROUPS_FILE), read_model_ids(modeldir / GROUPS_FILE)
     selection, sources = Selection(kept, skipped), read_catalog(catalog)
     return RunSet(

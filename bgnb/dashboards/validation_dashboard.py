@@ -9,27 +9,26 @@ from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-from astropy import units as u
 
 from bgnb._util.errors import BgnbError
 from bgnb.dashboards.dashboard import Control, Dashboard, menu, text_box
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.run_dashboard import parse_obs_ids
 from bgnb.dashboards.run_picking import nearest_run, runs_within
+from bgnb.plots.cube_state import Energy
 from bgnb.plots.labels import energy_label
 from bgnb.plots.view import View
 from bgnb.validation.compared_counts import ComparedCounts
 from bgnb.validation.result import Validation
-from bgnb.validation.validation_views import (
+from bgnb.validation.validation_state import (
     CHOICES,
     EnergyRange,
     ValidationState,
     complete_state,
     energy_edges,
     energy_slice,
-    run_positions,
-    validation_view,
 )
+from bgnb.validation.validation_views import run_positions, validation_view
 
 _RUN_PANELS = ("runs", "pointings")
 
@@ -48,6 +47,15 @@ class ValidationDashboard(Dashboard):
         self._counts = ComparedCounts(validation)
         self._edges = energy_edges(self._counts)
         super().__init__(state)
+
+    @property
+    def energy(self) -> EnergyRange:
+        """Lowest and highest energy of the selected bins, TeV; one energy may be set, or None for all."""
+        return self._shown_energies(self.state)
+
+    @energy.setter
+    def energy(self, energy: Any) -> None:
+        self.update(energy=energy)
 
     def settle(self, state: ValidationState) -> ValidationState:
         return complete_state(self._counts, state)
@@ -134,7 +142,7 @@ def explore_validation(
     validation: Validation,
     *,
     selected: Sequence[int] = (),
-    energy: tuple[float | str | u.Quantity, float | str | u.Quantity] | None = None,
+    energy: Energy | tuple[Energy, Energy] | None = None,
     norm: str = "free",
     show: str = "significance",
     x: str = "OBS_ID",
@@ -156,8 +164,8 @@ def explore_validation(
         Result of `bgnb.validate`, or one of those of `bgnb.cross_validate`.
     selected : sequence of int
         OBS_IDs of the runs whose counts are summed; by default all.
-    energy : tuple, optional
-        Lowest and highest energy, TeV or with units; all bins that overlap the range are used. By default all energies.
+    energy : `~astropy.units.Quantity`, str or float (TeV), or a pair of them, optional
+        Energy, or a range of energies; all bins that contain it or overlap the range are used. By default all energies.
     norm : {"free", "fixed"}
         Scale the prediction of each run to its counts at all energies, or not. The plots of runs and
         pointings are always without a free norm.

@@ -102,7 +102,7 @@ def background_hdus(
     fovalign: str | None = None,
     kind: str = "bkg_3d",
     covariance: Mapping[str, Floats] | None = None,
-) -> list[bytes]:
+) -> list[memoryview]:
     """Make the HDUs of a file whose HDU BACKGROUND contains a rate per ontime, in single precision.
 
     Parameters
@@ -239,7 +239,7 @@ def open_fits(path: str | Path) -> fits.HDUList:
     return hdus
 
 
-def cube_hdu(name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: Mapping[str, Any]) -> bytes:
+def cube_hdu(name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: Mapping[str, Any]) -> memoryview:
     """Make a table of one row from a cube and its axes."""
     in_file = np.asarray(values).transpose(1, 2, 0)  # to (dety, detx, energy), which is FITS order (ENERG, DETX, DETY)
     return _table(name, {_AXES[axis]: getattr(axes, axis) for axis in _FITS_ORDER}, in_file, code, unit, keywords)
@@ -387,7 +387,7 @@ def _single(rate: u.Quantity) -> Any:
 
 def _table(
     name: str, axes: Mapping[str, u.Quantity], in_file: Any, code: str, unit: str, keywords: Mapping[str, Any]
-) -> bytes:  # fmt: skip
+) -> memoryview:  # fmt: skip
     """Make a table of one row from edges, in FITS order, and values, whose numpy order is the reverse."""
     columns: dict[str, tuple[str, str, Any]] = {}
     for axis, edges in axes.items():

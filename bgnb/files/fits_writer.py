@@ -8,7 +8,7 @@ stamps, unless SOURCE_DATE_EPOCH is set.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from io import BytesIO
@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
+from numpy.typing import NDArray
 
-from bgnb._util.compression import compress
+from bgnb._util.arrays import blocks
+from bgnb._util.compression import compressed
 from bgnb._version import __version__
 from bgnb.files.output_directory import write_file
 
@@ -34,7 +36,7 @@ _TYPES = {"D": ">f8", "E": ">f4", "J": ">i4", "K": ">i8"}
 _CHECKSUM = {"CHECKSUM": ("0" * 16, "when written"), "DATASUM": ("0", "when written")}
 
 
-def primary_hdu(keywords: Mapping[str, Any] | None = None, image: np.ndarray | None = None) -> bytes:
+def primary_hdu(keywords: Mapping[str, Any] | None = None, image: np.ndarray | None = None) -> memoryview:
     """Make a primary HDU with the version of bgnb.
 
     Parameters
@@ -56,10 +58,17 @@ def primary_hdu(keywords: Mapping[str, Any] | None = None, image: np.ndarray | N
     if "SOURCE_DATE_EPOCH" in os.environ:
         date = datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC)
         cards["DATE"] = date.strftime("%Y-%m-%dT%H:%M:%S")
-    return _hdu(b"" if image is None else image.astype(">f4").tobytes(), cards, keywords or {})
+
+    def write(data: NDArray[np.uint8]) -> None:
+        if image is not None:
+            data.view(">f4")[:] = image.ravel()
+
+    return _hdu(0 if image is None else 4 * image.size, write, cards, keywords or {})
 
 
-def columns_hdu(name: str, columns: Mapping[str, tuple[str, str, Any]], keywords: Mapping[str, Any] | None = None) -> bytes:
+def columns_hdu(
+    name: str, columns: Mapping[str, tuple[str, str, Any]], keywords: Mapping[str, Any] | None = None
+) -> memoryview:
     """Make an HDU of a table of numbers.
 
     Parameters
@@ -72,11 +81,10 @@ def columns_hdu(name: str, columns: Mapping[str, tuple[str, str, Any]], keywords
         Further keywords: values, or values and comments.
     """
     arrays = {column: np.asarray(values) for column, (_, _, values) in columns.items()}
-    types = [(column, _TYPES[code], arrays[column].shape[1:]) for column, (code, _, _) in columns.items()]
-    rows = np.empty(len(next(iter(arrays.values()))), types)
+    types = np.dtype([(column, _TYPES[code], arrays[column].shape[1:]) for column, (code, _, _) in columns.items()])
+    n_rows = len(next(iter(arrays.values())))
     described: dict[str, Any] = {}
     for number, (column, (code, unit, _)) in enumerate(columns.items(), start=1):
-        rows[column] = arrays[column]
         cell = arrays[column].shape[1:]
         described |= {f"TTYPE{number}": column, f"TFORM{number}": f"{np.prod(cell, dtype=int) if cell else ''}{code}"}
         described |= {f"TUNIT{number}": unit} if unit else {}
@@ -85,18 +93,25 @@ def columns_hdu(name: str, columns: Mapping[str, tuple[str, str, Any]], keywords
         "XTENSION": ("BINTABLE", "binary table extension"),
         "BITPIX": (8, "array data type"),
         "NAXIS": (2, "number of array dimensions"),
-        "NAXIS1": (rows.itemsize, "length of dimension 1"),
-        "NAXIS2": (len(rows), "length of dimension 2"),
+        "NAXIS1": (types.itemsize, "length of dimension 1"),
+        "NAXIS2": (n_rows, "length of dimension 2"),
         "PCOUNT": (0, "number of group parameters"),
         "GCOUNT": (1, "number of groups"),
         "TFIELDS": (len(columns), "number of table fields"),
         **described,
         "EXTNAME": (name, "extension name"),
     }
-    return _hdu(rows.tobytes(), cards, keywords or {})
+
+    def write(data: NDArray[np.uint8]) -> None:
+        rows = data.view(types)
+        for block in blocks(n_rows):
+            for column, values in arrays.items():
+                rows[column][block] = values[block]
+
+    return _hdu(n_rows * types.itemsize, write, cards, keywords or {})
 
 
-def table_hdu(table: Table, name: str, keywords: Mapping[str, Any] | None = None) -> bytes:
+def table_hdu(table: Table, name: str, keywords: Mapping[str, Any] | None = None) -> memoryview:
     """Make an HDU of a table; its metadata become keywords, except those with names of more than eight characters."""
     hdu = fits.table_to_hdu(Table(table, meta={key: value for key, value in table.meta.items() if len(key) <= 8}))
     hdu.header["EXTNAME"] = name
@@ -104,21 +119,21 @@ def table_hdu(table: Table, name: str, keywords: Mapping[str, Any] | None = None
     return extension(hdu)
 
 
-def index_hdu(table: Table, kind: str) -> bytes:
+def index_hdu(table: Table, kind: str) -> memoryview:
     """Make an index of a data store: of observations (kind OBS) or of HDUs (kind HDU)."""
     return table_hdu(table, f"{kind}_INDEX", GADF_KEYWORDS | {"HDUCLAS1": "INDEX", "HDUCLAS2": kind})
 
 
-def extension(hdu: Any) -> bytes:
+def extension(hdu: Any) -> memoryview:
     """Return the bytes of an extension made by Astropy, with checksums."""
     # `when` is written to a comment; without a time, equal content gives bit-identical files.
     hdu.add_checksum(when="when written")
     buffer = BytesIO()
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer)
-    return buffer.getvalue()[_BLOCK:]
+    return buffer.getbuffer()[_BLOCK:]
 
 
-def write_fits(path: Path, hdus: Iterable[bytes]) -> None:
+def write_fits(path: Path, hdus: Iterable[memoryview]) -> None:
     """Write HDUs to a file, which is compressed if its name ends in ``.gz``.
 
     Raises
@@ -126,24 +141,31 @@ def write_fits(path: Path, hdus: Iterable[bytes]) -> None:
     BgnbError
         If it cannot be written.
     """
-    content = b"".join(hdus)
-    write_file(path, compress(content) if path.suffix == ".gz" else content)
+    write_file(path, compressed(hdus) if path.suffix == ".gz" else hdus)
 
 
-def _hdu(data: bytes, *keywords: Mapping[str, Any]) -> bytes:
-    """Make an HDU of data and keywords; later values replace earlier ones, but not their comments."""
+def _hdu(size: int, write: Callable[[NDArray[np.uint8]], None], *keywords: Mapping[str, Any]) -> memoryview:
+    """Make an HDU of data, which are written to its memory, and keywords.
+
+    Later values replace earlier ones, but not their comments.
+    """
     cards: dict[str, tuple[Any, str]] = {}
     for group in (*keywords, _CHECKSUM):
         for name, stated in group.items():
             comment = cards.get(name.upper(), (None, ""))[1]
             cards[name.upper()] = stated if isinstance(stated, tuple) else (stated, comment)
-    padded = data + bytes(-len(data) % _BLOCK)
-    datasum = _sum_of_words(padded)
-    cards["DATASUM"] = (str(datasum), cards["DATASUM"][1])
     header = _header(cards)
+    start = len(header)
+    content = np.empty(start + size + -size % _BLOCK, np.uint8)
+    content[start + size :] = 0
+    write(content[start : start + size])
+    datasum = _sum_of_words(content[start:])
+    of_zero, of_sum = (_card("DATASUM", value, cards["DATASUM"][1]).encode() for value in ("0", str(datasum)))
+    header = header.replace(of_zero, of_sum)
     before, zeros, after = header.rpartition(b"CHECKSUM= '" + b"0" * 16)
     checksum = _encoded(~_sum_of_words(header, datasum) & 0xFFFFFFFF)
-    return before + zeros.replace(b"0" * 16, checksum) + after + padded
+    content[:start] = np.frombuffer(before + zeros.replace(b"0" * 16, checksum) + after, np.uint8)
+    return content.data
 
 
 def _header(cards: Mapping[str, tuple[Any, str]]) -> bytes:
@@ -162,7 +184,7 @@ def _formatted(name: str, value: str | int, comment: str) -> str:
     return str(fits.Card(name, value, comment))
 
 
-def _sum_of_words(content: bytes, start: int = 0) -> int:
+def _sum_of_words(content: bytes | NDArray[np.uint8], start: int = 0) -> int:
     """Add up the 32-bit words of blocks in ones' complement, as CHECKSUM and DATASUM are defined."""
     total = start + int(np.frombuffer(content, ">u4").sum(dtype=np.uint64))
     while total >> 32:

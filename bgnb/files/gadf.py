@@ -179,6 +179,20 @@ def read_model(path: str | Path) -> BackgroundModel:
         return _read_model(hdus, path)
 
 
+def read_counts(path: str | Path) -> int:
+    """Read the number of counts of a model, without its rates.
+
+    Raises
+    ------
+    DataError
+        If the file is not such a model.
+    """
+    with open_fits(path) as hdus:
+        if "COUNTS" not in [hdu.name for hdu in hdus]:
+            raise DataError("not-a-model", f"{path}: is not a bgnb model: HDU COUNTS is missing")
+        return int(read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).sum())
+
+
 def read_model_and_pointing(path: str | Path) -> tuple[BackgroundModel, tuple[float, float]]:
     """Read a model from a directory of models, and the mean altitude and azimuth (deg) of its runs.
 
@@ -274,7 +288,7 @@ def _in_file(rate: Cube, model: BackgroundModel) -> u.Quantity:
     return rate.quantity * (1.0 if model.live_fraction is None else model.live_fraction)
 
 
-def _runs_hdu(stack: Stack) -> bytes:
+def _runs_hdu(stack: Stack) -> memoryview:
     columns = {}
     for column, (attribute, code, unit) in _RUN_COLUMNS.items():
         values = [np.nan if (value := getattr(run, attribute)) is None else value for run in stack.runs]

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.checks import checked_path
+from bgnb._util.errors import BgnbError, DataError
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import GroupModel, ModelSet
-from bgnb.files.gadf import read_model, read_model_and_pointing
+from bgnb.files.gadf import read_counts, read_model, read_model_and_pointing
 from bgnb.files.group_file import GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.report_json import read_report
 from bgnb.files.spline_file import SPLINE_FILE, read_spline
@@ -64,7 +65,7 @@ class ModelDirectory:
     """
 
     def __init__(self, directory: str | Path) -> None:
-        self.path = Path(directory)
+        self.path = checked_path("the directory of models", directory)
         self._files = model_files(self.path)
         self.group_ids = sorted(self._files)
         self._kept: dict[int, BackgroundModel] = {}  # the last one used is at the end
@@ -114,10 +115,10 @@ class ModelDirectory:
         served = [other for other, model_id in self.model_ids.items() if model_id == group_id] or [group_id]
         rows = self.groups.table[served]
         altitude, azimuth = (f"{rows[f'{axis}_MIN'].min():g} to {rows[f'{axis}_MAX'].max():g}°" for axis in ("ALT", "AZ"))
-        return f"{group_id}: altitude {altitude}, azimuth {azimuth}"
+        return f"{group_id}: altitude {altitude}, azimuth {azimuth}".replace("-", "−")
 
     def checked(self, group_id: int | None) -> int:
-        """Check a GROUP_ID; for None return that of the model with most counts, if the report states them.
+        """Check a GROUP_ID; for None return that of the model with most counts.
 
         Raises
         ------
@@ -125,8 +126,7 @@ class ModelDirectory:
             If there is no such group.
         """
         if group_id is None:
-            rows = self.group_rows
-            return max(self.group_ids, key=lambda group: rows.get(group, {}).get("counts", 0.0))
+            return max(self.group_ids, key=self.counts.__getitem__)
         return checked_group(group_id, self.group_ids, f"{self.path}: has no model of group")
 
     def read_all(self) -> ModelSet:
@@ -162,6 +162,13 @@ class ModelDirectory:
             return ()
 
     @property
+    def counts(self) -> dict[int, float]:
+        """Counts of the models by GROUP_ID, from the report, or else from the files; 0 if they are unknown."""
+        rows = self.group_rows
+        stated = {group_id: rows.get(group_id, {}).get("counts", 0.0) for group_id in self.group_ids}
+        return stated if any(stated.values()) else {group_id: _counts_in(path) for group_id, path in self._files.items()}
+
+    @property
     def group_rows(self) -> dict[int, dict[str, float]]:
         """Counts, livetime and mean pointing of groups, by GROUP_ID, as far as there is a report that states them."""
         rows: dict[int, dict[str, float]] = {}
@@ -174,6 +181,14 @@ class ModelDirectory:
         except (BgnbError, ValueError, KeyError, TypeError, AttributeError):
             return {}
         return rows
+
+
+def _counts_in(path: Path) -> float:
+    """Read the number of counts of a model; 0 if the file is damaged, which is an error when the model is used."""
+    try:
+        return float(read_counts(path))
+    except DataError:
+        return 0.0
 
 
 def _size(model: BackgroundModel) -> int:

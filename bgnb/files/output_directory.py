@@ -142,18 +142,20 @@ def kept_folder(outdir: Path) -> Path:
     return _hidden(outdir.resolve(), "kept")
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file atomically: it gets its name when it is complete and flushed to disk.
+def write_file(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
+    """Write a file, in one or several pieces, atomically: it gets its name when it is complete and flushed to disk.
 
     Raises
     ------
     BgnbError
         If it cannot be written.
     """
+    if not path.name or path.is_dir():
+        raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -40,8 +40,8 @@ from bgnb.observations.run_selection import Reason, notes_on_catalog, select_run
 from bgnb.production.report import count_reasons, in_one_line
 from bgnb.production.workers import open_workers
 
-#: Number of runs per process by default: their backgrounds take as long as starting a process that reads the models.
-RUNS_PER_WORKER = 100
+#: Approximate CPU time for the background of a run, s.
+SECONDS_PER_RUN = 0.03
 # Components of a run that Gammapy requires by default, in addition to the background.
 _COMPONENTS = ("events", "gti", "aeff", "edisp", "psf")
 
@@ -194,7 +194,7 @@ def attach(
         configurations: dict[int, tuple[float, int | None]] = {}
         source = partial(BackgroundSource.of, modeldir, settings.background, makers)
         bar = progress_bar(len(kept), "run", progress)
-        with bar, open_workers(workers, scheduler, maximum=1 + len(kept) // RUNS_PER_WORKER) as where:
+        with bar, open_workers(workers, scheduler, len(kept) * [SECONDS_PER_RUN]) as where:
             for obs_id, made in make_backgrounds(_chunks(runs, kept, epoch_of), makers, source, where):
                 if isinstance(made, MadeBackground):
                     write_file(directory / BACKGROUNDS / background_file(obs_id), made.content)

@@ -72,7 +72,7 @@ class RunBackground:
     keywords: Mapping[str, Any]
 
     @property
-    def hdus(self) -> list[bytes]:
+    def hdus(self) -> list[memoryview]:
         """HDUs of a file: BACKGROUND and COVARIANCE."""
         covariance = {"COVARIANCE": self.covariance, "OF_MODELS": self.of_models}
         return background_hdus(self.rate, keywords=self.keywords, fovalign=self.fovalign, kind=self.kind, covariance=covariance)

@@ -140,7 +140,7 @@ def _hdu_name(location: HduLocation) -> str | None:
     return table.name if table else None
 
 
-def index_of_runs(runs: Runs, obs_ids: Sequence[int], scheme: str) -> bytes:
+def index_of_runs(runs: Runs, obs_ids: Sequence[int], scheme: str) -> memoryview:
     """Make the index of observations, from the original rows in scheme GADF and from the run table in other schemes."""
     if scheme != "GADF":
         return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")

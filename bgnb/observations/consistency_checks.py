@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bgnb._util.arrays import order_of
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import separation
 from bgnb.observations.event_list import EventList, RunFiles
@@ -176,7 +177,7 @@ def _note_steps(run: EventList, findings: Findings) -> None:
     """Note a run whose rate is different in a part of its time, as by clouds."""
     if len(run) < _MIN_EVENTS:
         return
-    elapsed = elapsed_good_time(run.time[run.in_gti], run.gti)
+    elapsed = elapsed_good_time(run.good_times, run.gti)
     counts = np.histogram(elapsed, _STEP_BINS, (0, run.ontime))[0]
     until = np.r_[0, np.cumsum(counts)]
     first, last = np.triu_indices(_STEP_BINS + 1, 1)
@@ -216,15 +217,17 @@ def _check_mode(files: RunFiles, table: FitsTable, findings: Findings) -> None:
 
 def _check_duplicates(table: FitsTable, run: EventList, findings: Findings) -> None:
     """Check for events with equal RA, DEC and ENERGY that follow each other, or with the same TIME and EVENT_ID."""
-    order = np.argsort(run.time, kind="stable")
-    equal = np.diff(run.energy[order]) == 0
-    equal[equal] = (np.diff(run.ra[order])[equal] == 0) & (np.diff(run.dec[order])[equal] == 0)
+    order = order_of(run.time)
+    time, energy = run.time[order], run.energy[order]
+    equal = energy[1:] == energy[:-1]
+    for values in (run.ra, run.dec) if equal.any() else ():
+        equal[equal] = np.diff(values[order])[equal] == 0
     if equal.any():
-        apart = float(np.diff(run.time[order])[equal].max())
+        apart = float(np.diff(time)[equal].max())
         what = "TIME, RA, DEC, ENERGY" if apart == 0 else f"RA, DEC, ENERGY, at most {apart:.1g} s apart"
         text = f"{np.count_nonzero(equal)} of {len(run)} events are duplicates ({what})"
         findings.refuse(table.error("duplicate-events", text))
-    after = np.diff(run.time[order])
+    after = np.diff(time)
     close, expected = np.count_nonzero((after > 0) & (after <= _COINCIDENCE)), len(run) ** 2 / run.ontime * _COINCIDENCE
     if len(run) >= _MIN_EVENTS and close > max(tolerances.COINCIDENT * len(run), 5 * expected):
         text = f"{close} of {len(run)} events follow another within {_COINCIDENCE * 1e6:.0f} microseconds; are they duplicates?"
@@ -239,9 +242,10 @@ def _check_duplicates(table: FitsTable, run: EventList, findings: Findings) -> N
         or np.all(event_id == event_id[0])
     ):
         return
-    keys: NDArray[Any] = np.stack([run.time, np.unique(event_id, return_inverse=True)[1]], axis=1)
-    suspects = order[np.r_[False, same_time] | np.r_[same_time, False]]
-    if duplicates := len(suspects) - len(np.unique(keys[suspects], axis=0)):
+    suspects = np.r_[False, same_time] | np.r_[same_time, False]
+    numbers = np.unique(event_id[order][suspects], return_inverse=True)[1]
+    keys: NDArray[Any] = np.stack([time[suspects], numbers], axis=1)
+    if duplicates := len(keys) - len(np.unique(keys, axis=0)):
         text = f"{duplicates} of {len(run)} events are duplicates (TIME, EVENT_ID)"
         findings.refuse(table.error("duplicate-events", text))
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import Bools, Floats, read_only
+from bgnb._util.arrays import Bools, Floats, blocks_of, read_only
 from bgnb._util.errors import BgnbError
 from bgnb.observations.coordinates import FieldOfView, FovAlign, Site, mean_pointing
 from bgnb.observations.fits_header import HduClass
@@ -181,8 +181,16 @@ class EventList:
     @cached_property
     def in_gti(self) -> Bools:
         """Mask of the events inside the good time intervals, shape (n,)."""
-        interval = np.searchsorted(self.gti[:, 0], self.time, side="right") - 1
-        return (interval >= 0) & (self.time <= self.gti[interval, 1])
+        inside = np.empty(len(self), dtype=bool)
+        for part in blocks_of(len(self)):
+            interval = np.searchsorted(self.gti[:, 0], self.time[part], side="right") - 1
+            inside[part] = (interval >= 0) & (self.time[part] <= self.gti[interval, 1])
+        return inside
+
+    @property
+    def good_times(self) -> Floats:
+        """Times of the events inside the good time intervals."""
+        return self.time if self.in_gti.all() else self.time[self.in_gti]
 
     @property
     def ontime(self) -> float:
@@ -272,7 +280,10 @@ class EventList:
         parts = {}
         for each in dict.fromkeys(labels):
             chosen = np.array([other == each for other in labels])
-            columns = {name: getattr(self, name)[chosen[piece]] for name in ("time", "ra", "dec", "energy")}
+            rows: Any = chosen[piece]
+            if (number := np.count_nonzero(rows)) and rows[(first := int(rows.argmax())) : first + number].all():
+                rows = slice(first, first + number)  # a view, if events are in order of time
+            columns = {name: getattr(self, name)[rows] for name in ("time", "ra", "dec", "energy")}
             parts[each] = replace(self, **columns, gti=pieces[chosen], livetime=totals[each] / MICROSECONDS, time_cut=0.0)
         return parts
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bgnb._util.arrays import Bools, Floats
+from bgnb._util.arrays import Bools, Floats, blocks_of, order_of
 from bgnb._util.errors import DataError, located
 from bgnb.observations import tolerances
 from bgnb.observations.consistency_checks import CLASSES, check_obs_id, check_run
@@ -106,7 +106,12 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
     livetime = livetime_of(events, float(np.diff(good.intervals).sum()), findings)
     if not len(events.column("TIME")):
         raise events.error("no-events", "there are no events")
-    events, (time, ra, dec, energy) = _valid_events(events, findings)
+    required = _required_columns(events)
+    if selection is None:  # otherwise they are needed again
+        events = replace(events, columns={name: each for name, each in events.columns.items() if name not in _REQUIRED})
+    del tables["EVENTS"]
+    events, (time, ra, dec, energy) = _valid_events(events, required, findings)
+    del required
     site, pointings = _site(events, files), tables.get(_POINTING)
     if track := track_of(files, events, pointings, mjdref, site, good.intervals):
         ra_pnt, dec_pnt = track(float(good.intervals[[0, -1], [0, 1]].mean()))
@@ -149,9 +154,12 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
 
 def _fingerprint(energy: Floats) -> int:
     """Compute a number from all energies that does not depend on their order."""
-    with np.errstate(over="ignore"):  # energies beyond the range are infinite
-        bits = energy.astype(np.float32).view(np.uint32).astype(np.uint64)
-    return int((bits * bits).sum(dtype=np.uint64) >> np.uint64(1))
+    total = 0
+    for part in blocks_of(len(energy)):
+        with np.errstate(over="ignore"):  # energies beyond the range are infinite
+            bits = energy[part].astype(np.float32).view(np.uint32).astype(np.uint64)
+        total += int((bits * bits).sum(dtype=np.uint64))
+    return total % (1 << 64) >> 1
 
 
 def _site(events: FitsTable, files: RunFiles) -> Site:
@@ -177,19 +185,24 @@ def _refuse_ambiguous(tables: Mapping[str, FitsTable], columns: Collection[str],
             findings.refuse(table.error("duplicate-column", f"there are two columns {repeated[0]}"))
 
 
-def _valid_events(events: FitsTable, findings: Findings) -> tuple[FitsTable, tuple[Floats, ...]]:
-    """Return TIME (s), RA, DEC (deg) and ENERGY (TeV) of the events with valid values, and the table of these events."""
+def _required_columns(events: FitsTable) -> dict[str, Floats]:
+    """Return TIME (s), RA, DEC (deg) and ENERGY (TeV) of all events."""
     time = column_in(events, "TIME", "s", time_unit(events))
     ra, dec = (column_in(events, name, "deg") for name in ("RA", "DEC"))
     energy = column_in(events, "ENERGY", "TeV", str(events.get("EUNIT", "")))
-    columns = dict(zip(_REQUIRED, (time, ra, dec, energy), strict=True))
+    return dict(zip(_REQUIRED, (time, ra, dec, energy), strict=True))
+
+
+def _valid_events(events: FitsTable, columns: Mapping[str, Floats], findings: Findings) -> tuple[FitsTable, tuple[Floats, ...]]:
+    """Return TIME, RA, DEC and ENERGY of the events with valid values, and the table of these events."""
+    time, ra, dec, energy = columns.values()
     if len({len(values) for values in columns.values()}) != 1:
         raise events.error("bad-column", "columns differ in length")
     with np.errstate(invalid="ignore"):
         valid = {
             "TIME": np.isfinite(time),
-            "RA": np.abs(ra) <= MAX_RA,
-            "DEC": np.abs(dec) <= 90,
+            "RA": (ra >= -MAX_RA) & (ra <= MAX_RA),
+            "DEC": (dec >= -90) & (dec <= 90),
             "ENERGY": (energy > 0) & np.isfinite(energy),
         }
     keep = np.logical_and.reduce(list(valid.values()))
@@ -201,12 +214,16 @@ def _valid_events(events: FitsTable, findings: Findings) -> tuple[FitsTable, tup
         findings.note(f"{what}; they are skipped")
         events = replace(events, columns={name: values[keep] for name, values in events.columns.items()})
         time, ra, dec, energy = (values[keep] for values in (time, ra, dec, energy))
-    order = np.argsort(time, kind="stable")
-    again = np.logical_and.reduce([np.diff(values[order]) == 0 for values in (time, ra, dec, energy)])
+    order = order_of(time)
+    again = np.ones(max(len(time) - 1, 0), dtype=bool)
+    for values in (time, ra, dec, energy):
+        if again.any():
+            in_order = values[order]
+            again &= in_order[1:] == in_order[:-1]
     if 0 < np.count_nonzero(again) <= tolerances.MAX_INVALID * len(time):
         findings.note(f"{np.count_nonzero(again)} of {len(time)} events are duplicates; they are skipped")
         keep = np.ones(len(time), dtype=bool)
-        keep[order[1:][again]] = False
+        keep[np.arange(len(time))[order][1:][again]] = False
         events = replace(events, columns={name: values[keep] for name, values in events.columns.items()})
         time, ra, dec, energy = (values[keep] for values in (time, ra, dec, energy))
     return events, (time, _wrapped(ra), dec, energy)
@@ -228,7 +245,10 @@ def _invalid(events: FitsTable, columns: Mapping[str, Floats], valid: Mapping[st
 
 def _wrapped(ra: Any) -> Any:
     """Return right ascensions within ±360 deg, unchanged if they are."""
-    return np.where(np.abs(ra) <= 360, ra, ra % 360) if np.ndim(ra) else (ra if abs(ra) <= 360 else ra % 360)
+    outside = (ra < -360) | (ra > 360)
+    if not np.any(outside):
+        return ra
+    return np.where(outside, ra % 360, ra) if np.ndim(ra) else ra % 360
 
 
 def _n_tels(events: FitsTable, findings: Findings) -> int | None:
@@ -247,7 +267,7 @@ def _without_gaps(run: EventList, events: FitsTable, livetime: Livetime, finding
     """Cut gaps without events out of the good time and the livetime."""
     if not run.in_gti.any():
         return run
-    intervals, gaps = cut_gaps(run.time[run.in_gti], run.gti)
+    intervals, gaps = cut_gaps(run.good_times, run.gti)
     if not gaps:
         return run
     whole, left = run.ontime, float(np.diff(intervals).sum())

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from bgnb._util.compression import GzipReader
 from bgnb._util.errors import DataError
 
 BLOCK = 2880
@@ -136,7 +137,7 @@ class Header:
         return abs(bits) // 8 * self.size("GCOUNT", 1) * (self.size("PCOUNT", 0) + cells)
 
 
-def read_header(stream: BinaryIO, path: Path, number: int) -> Header | None:
+def read_header(stream: BinaryIO | GzipReader, path: Path, number: int) -> Header | None:
     """Read the next header; return None at the end of the file."""
     cards: dict[str, str] = {}
     blocks: list[bytes] = []

@@ -1,7 +1,8 @@
 """Fast reader of binary tables in FITS files.
 
 This reader decompresses a file once and makes arrays of the requested columns only, which
-is faster than a general FITS library (``benchmarks/speed.py``). It verifies all checksums
+is faster than a general FITS library (``benchmarks/speed.py``). Large tables are read in pieces, so that the memory is that of
+the requested columns. It verifies all checksums
 (gzip, DATASUM, CHECKSUM), and that headers agree with the data. Errors name the file, the HDU,
 and the column or keyword. Files are written with `astropy.io.fits`.
 """
@@ -24,16 +25,23 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb._util.compression import MAGIC, StreamError, decompress
+from bgnb._util.compression import MAGIC, GzipReader, StreamError, decompress
 from bgnb._util.errors import DataError
 from bgnb.observations.fits_header import AGAIN, BLOCK, CARD, HduClass, Header, read_header
 
-#: Maximum size of a decompressed file or a table, bytes: a hundred times that of a long run.
+#: Maximum size of the columns that are read from a table, and of the content of a gzip file up to `SMALL`, bytes.
 INFLATED_MAX = 1 << 30
+#: Maximum size of a gzip file that is decompressed as a whole, bytes. The content of a larger file, which is decompressed
+#: in pieces, is at most `MAX_RATIO` times as large as the file.
+SMALL = 1 << 24
+MAX_RATIO = INFLATED_MAX // SMALL
 
 _TYPES = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "A": "S", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
 _TYPES |= {"X": "V", "P": ">2i4", "Q": ">2i8"}  # bits; descriptors of variable-length arrays, which are not followed
 _MAX_REPEAT = 1 << 24  # elements of a cell
+# Bytes of a table that are read at a time.
+_PIECE = 4096 * BLOCK
+_MORE_ROWS = "the table has more rows than NAXIS2 says"
 _ENDS_WITHIN = "the file ends within the table: it is truncated, or NAXIS2 is too large"
 
 
@@ -125,7 +133,7 @@ def read_headers(path: Path) -> Iterator[Header]:
             while header := read_header(stream, path, number):
                 yield header
                 size = header.data_size()
-                if is_gzip and stream.tell() + size > INFLATED_MAX:
+                if is_gzip and stream.tell() + size > _max_content(file):
                     raise StreamError("too-large")
                 stream.seek(max(size - 1, 0), os.SEEK_CUR)
                 if size and not stream.read(1):
@@ -158,14 +166,16 @@ def _errors_explained(path: Path) -> Iterator[None]:
 
 
 def _find(
-    stream: BinaryIO, path: Path, keys: Collection[str | int | HduClass], columns: Collection[str] | None
+    stream: BinaryIO | GzipReader, path: Path, keys: Collection[str | int | HduClass], columns: Collection[str] | None
 ) -> dict[str | int | HduClass, FitsTable]:
     """Read the wanted tables that exist, by name in upper case, number or content."""
     found: dict[str | int | HduClass, FitsTable] = {}
     by_class = any(isinstance(key, HduClass) for key in keys)  # there must not be a second one
     twins: dict[str, int] = {}
-    end = stream.seek(0, os.SEEK_END)
-    stream.seek(0)
+    end = None
+    if not isinstance(stream, GzipReader):
+        end = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
     number = 0
     while header := read_header(stream, path, number):
         if header.get("XTENSION") == "BINTABLE":
@@ -180,18 +190,15 @@ def _find(
         is_wanted = bool(matching) and header.get("XTENSION") == "BINTABLE"
         if is_wanted:
             _check_form(header)
-        if size > end - stream.tell():
+        if end is not None and size > end - stream.tell():
             raise header.error("truncated", _ENDS_WITHIN)
         if is_wanted:
-            if size > INFLATED_MAX:
-                raise header.error("too-large", f"the table is larger than {INFLATED_MAX / 2**30:.2g} GiB, the maximum")
-            data = stream.read(size + -size % BLOCK)
-            _check_end(header, data, size, stream)
-            _check_sums(header, data)
-            found.update(dict.fromkeys(matching, _make_table(header, data, columns)))
-        else:
-            stream.seek(size + -size % BLOCK, os.SEEK_CUR)
+            found.update(dict.fromkeys(matching, _read_table(header, stream, columns)))
+        elif stream.tell() + size > stream.seek(size + -size % BLOCK, os.SEEK_CUR):
+            raise header.error("truncated", _ENDS_WITHIN)
         number += 1
+    if isinstance(stream, GzipReader):
+        stream.finish()
     return {key: replace(table, twins=twins[table.name.upper()]) if table.name else table for key, table in found.items()}
 
 
@@ -209,12 +216,19 @@ def _is_gzip(file: BinaryIO) -> bool:
     return magic == MAGIC
 
 
+def _max_content(file: BinaryIO) -> int:
+    """Compute the maximum size of the content of a gzip file, which refuses gzip bombs."""
+    return max(INFLATED_MAX, MAX_RATIO * size if (size := os.fstat(file.fileno()).st_size) > SMALL else 0)
+
+
 @contextmanager
-def _decompressed(path: Path) -> Iterator[BinaryIO]:
+def _decompressed(path: Path) -> Iterator[BinaryIO | GzipReader]:
     """Open a regular file, decompress it if it is gzipped, and check that it does not change while it is read."""
     with _opened(path) as file:
         before = os.fstat(file.fileno())
-        if _is_gzip(file):
+        if _is_gzip(file) and before.st_size > SMALL:
+            yield GzipReader(file, _max_content(file))
+        elif _is_gzip(file):
             yield BytesIO(decompress(file.read(), INFLATED_MAX))
         else:
             yield file
@@ -247,26 +261,75 @@ def _check_form(header: Header) -> None:
             raise header.error("bad-keyword", f"keyword {keyword} of a table must be {value}, got {stated!r}")
 
 
-def _check_end(header: Header, data: bytes, size: int, stream: BinaryIO) -> None:
-    """Check that the table ends where its header says, and that only padding follows up to the next HDU."""
-    start = data.find(b"XTENSION=")
-    while start > 0:
-        if start % BLOCK == 0:
-            raise header.error("bad-header", "the next HDU starts within the table; NAXIS2 is too large")
-        start = data.find(b"XTENSION=", start + 1)
+def _read_table(header: Header, stream: BinaryIO | GzipReader, columns: Collection[str] | None) -> FitsTable:
+    """Read the wanted columns of a table, and check that it ends where its header says, its padding and its sums."""
+    used, repeated = _columns_of(header, columns)
+    numbers, kinds, offsets = zip(*used.values(), strict=True) if used else ((), (), ())
+    rows, width, size = header.size("NAXIS2"), header.size("NAXIS1"), header.data_size()
+    if rows * sum(kind.itemsize for kind in kinds) > INFLATED_MAX:
+        raise header.error("too-large", f"the columns to read are larger than {INFLATED_MAX / 2**30:.2g} GiB, the maximum")
+    dtype = np.dtype({"names": list(used), "formats": kinds, "offsets": offsets, "itemsize": width})
+    arrays: dict[str, NDArray[Any]] = {}
+    has_sum = "DATASUM" in header.cards or "CHECKSUM" in header.cards
+    position = data_sum = 0
+    rest, done = b"", 0
+    while not position or position < size:
+        wanted = min(_PIECE, size + -size % BLOCK - position)
+        piece = stream.read(wanted)
+        if len(piece) < wanted and position + len(piece) < size:
+            raise header.error("truncated", _ENDS_WITHIN)
+        _check_piece(header, piece, position, size)
+        if has_sum:
+            data_sum += _ones_complement_sum(piece + bytes(-len(piece) % 4))
+        position += len(piece)
+        rest = rest + piece if rest else piece
+        number = min(len(rest) // width, rows - done)
+        records: NDArray[Any] = np.ndarray((number,), dtype, buffer=rest)
+        for name, column in zip(used, numbers, strict=True):
+            arrays[name] = _filled(arrays.get(name), _native(records[name], header, column), done, rows)
+        done += number
+        rest = rest[number * width :] if done < rows else b""
+        if not wanted:
+            break
     follows = stream.read(CARD)
     stream.seek(-len(follows), os.SEEK_CUR)
-    if data[size:].strip(b"\0 ") or (follows.strip(b"\0 \n") and not follows.startswith(b"XTENSION=")):
-        raise header.error("bad-header", "the table has more rows than NAXIS2 says")
+    if follows.strip(b"\0 \n") and not follows.startswith(b"XTENSION="):
+        raise header.error("bad-header", _MORE_ROWS)
+    if has_sum:
+        _check_sums(header, data_sum % 0xFFFFFFFF)
+    units = {name: str(header.get(f"TUNIT{number}", "")).strip() for name, number in zip(used, numbers, strict=True)}
+    stated = {part.name: getattr(header, part.name) for part in fields(header)}
+    return FitsTable(**stated, columns=arrays, units=units, repeated=repeated)
 
 
-def _check_sums(header: Header, data: bytes) -> None:
-    """Check DATASUM and CHECKSUM, if they are stated (FITS 4.0, section 4.4.2.7)."""
-    if "DATASUM" not in header.cards and "CHECKSUM" not in header.cards:
-        return
+def _filled(array: NDArray[Any] | None, part: NDArray[Any], start: int, rows: int) -> NDArray[Any]:
+    """Return the array of a column of so many rows, with a part of them from ``start``; the type becomes wider if needed."""
+    if len(part) == rows:
+        return part
+    kind = part.dtype if array is None else np.promote_types(array.dtype, part.dtype)
+    if array is None or array.dtype != kind:
+        wider = np.empty((rows, *part.shape[1:]), kind)
+        if array is not None:
+            wider[:start] = array[:start]
+        array = wider
+    array[start : start + len(part)] = part
+    return array
+
+
+def _check_piece(header: Header, piece: bytes, position: int, size: int) -> None:
+    """Check that no HDU starts within a table, and that nothing but padding follows it; pieces start at a block."""
+    start = piece.find(b"XTENSION=")
+    while start >= 0:
+        if start % BLOCK == 0 and position + start:
+            raise header.error("bad-header", "the next HDU starts within the table; NAXIS2 is too large")
+        start = piece.find(b"XTENSION=", start + 1)
+    if piece[max(size - position, 0) :].strip(b"\0 "):
+        raise header.error("bad-header", _MORE_ROWS)
+
+
+def _check_sums(header: Header, data_sum: int) -> None:
+    """Check DATASUM and CHECKSUM, as far as they are stated (FITS 4.0, section 4.4.2.7)."""
     advice = "the file was damaged, or changed by a program that did not update the sum"
-    data += bytes(-len(data) % 4)
-    data_sum = _ones_complement_sum(data)
     stated = str(header.get("DATASUM", "")).strip()
     if stated and (not stated.isdecimal() or int(stated) % 0xFFFFFFFF != data_sum):
         raise header.error("damaged", f"DATASUM does not agree with the table: {advice}")
@@ -279,9 +342,12 @@ def _ones_complement_sum(data: bytes) -> int:
     return int(np.frombuffer(data, ">u4").sum(dtype=np.uint64)) % 0xFFFFFFFF
 
 
-def _make_table(header: Header, data: bytes, columns: Collection[str] | None) -> FitsTable:
-    rows, width = header.size("NAXIS2"), header.size("NAXIS1")
-    used: dict[str, tuple[int, np.dtype[Any], int]] = {}  # by name: column number, type, offset in the row
+def _columns_of(
+    header: Header, columns: Collection[str] | None
+) -> tuple[dict[str, tuple[int, np.dtype[Any], int]], frozenset[str]]:
+    """Return the number, type and offset in the row of the wanted columns, and the names that occur more than once."""
+    width = header.size("NAXIS1")
+    used: dict[str, tuple[int, np.dtype[Any], int]] = {}
     repeated: set[str] = set()
     offset = 0
     for number in range(1, header.size("TFIELDS") + 1):
@@ -296,13 +362,7 @@ def _make_table(header: Header, data: bytes, columns: Collection[str] | None) ->
         offset += kind.itemsize
     if offset != width or not width:
         raise header.error("bad-header", f"rows have {offset} bytes by their columns, but {width} by NAXIS1")
-    numbers, kinds, offsets = zip(*used.values(), strict=True) if used else ((), (), ())
-    dtype = np.dtype({"names": list(used), "formats": kinds, "offsets": offsets, "itemsize": width})
-    records: NDArray[Any] = np.ndarray((rows,), dtype, buffer=data)
-    arrays = {name: _native(records[name], header, number) for name, number in zip(used, numbers, strict=True)}
-    units = {name: str(header.get(f"TUNIT{number}", "")).strip() for name, number in zip(used, numbers, strict=True)}
-    stated = {part.name: getattr(header, part.name) for part in fields(header)}
-    return FitsTable(**stated, columns=arrays, units=units, repeated=frozenset(repeated))
+    return used, frozenset(repeated)
 
 
 @cache

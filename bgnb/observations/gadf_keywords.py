@@ -51,7 +51,8 @@ def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None =
         raise table.error("bad-unit", f"column {name} has no unit, and there is no keyword EUNIT")
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise table.error("bad-column", f"column {name} must contain one number per row")
-    return np.multiply(values, factor_to(stated, unit, f"{table.where}: column {name}"), dtype=float)
+    factor = factor_to(stated, unit, f"{table.where}: column {name}")
+    return np.asarray(values, dtype=float) if factor == 1 else np.multiply(values, factor, dtype=float)
 
 
 def factor_to(stated: str, unit: str, where: str) -> float:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bgnb._util.arrays import Floats
+from bgnb._util.arrays import Floats, blocks_of
 from bgnb._util.errors import DataError, located
 from bgnb.observations import tolerances
 from bgnb.observations.event_list import check_good_time
@@ -219,8 +219,11 @@ def _agree(one: float, other: float) -> bool:
 def elapsed_good_time(time: Floats, gti: Floats) -> Floats:
     """Return the good time, s, before each of the times, which lie in good time intervals."""
     before = np.r_[0, np.cumsum(np.diff(gti, axis=1))]
-    interval = np.searchsorted(gti[:, 0], time, side="right") - 1
-    return before[interval] + time - gti[interval, 0]
+    elapsed = np.empty(len(time))
+    for part in blocks_of(len(time)):
+        interval = np.searchsorted(gti[:, 0], time[part], side="right") - 1
+        elapsed[part] = before[interval] + time[part] - gti[interval, 0]
+    return elapsed
 
 
 def cut_gaps(time: Floats, gti: Floats) -> tuple[Floats, list[tuple[float, float]]]:
@@ -245,13 +248,16 @@ def cut_gaps(time: Floats, gti: Floats) -> tuple[Floats, list[tuple[float, float
     """
     before = np.r_[0, np.cumsum(np.diff(gti, axis=1))]  # good time before each interval
     whole = float(before[-1])
-    good = np.r_[0, np.sort(elapsed_good_time(time, gti), kind="stable"), whole]  # fast if nearly sorted
-    gap = np.diff(good)
+    good = elapsed_good_time(time, gti)
+    good.sort(kind="stable")  # fast if nearly sorted
+    good = np.r_[0, good, whole]
+    long = np.flatnonzero(np.diff(good) > tolerances.GAP_DURATION)
+    gap = good[long + 1] - good[long]
     cut = np.zeros(len(gap), dtype=bool)
     for _ in range(len(gap)):
         left = whole - gap[cut].sum()
         mean = gap * (len(time) / left) if left > 0 else np.zeros(len(gap))  # expected numbers of events
-        found = (gap > tolerances.GAP_DURATION) & (mean > np.log(max(len(time), 1) / tolerances.GAP_CHANCE))
+        found = mean > np.log(max(len(time), 1) / tolerances.GAP_CHANCE)
         if np.array_equal(found, cut):
             break
         cut = found | cut
@@ -266,7 +272,7 @@ def cut_gaps(time: Floats, gti: Floats) -> tuple[Floats, list[tuple[float, float
 
     pieces, gaps = [], []
     edges = [0.0]
-    for number in np.flatnonzero(cut):
+    for number in long[cut]:
         edges += [float(good[number]), float(good[number + 1])]
         gaps.append((mission_time(good[number], end=True), mission_time(good[number + 1], end=False)))
     edges.append(whole)

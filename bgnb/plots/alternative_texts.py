@@ -14,8 +14,9 @@ def describe(panel: Panel) -> str:
     start = f"{title}: " if title else ""
     if isinstance(panel, Image):
         return f"{start}image over {panel.x_label} and {panel.y_label}, {_describe_values(panel.values, panel.unit)}."
-    names = [series.name for series in panel.series if series.name] + [curve.name for curve in panel.curves if curve.name]
-    shown = f" of {', '.join(dict.fromkeys(names))}" if names else ""
+    names = dict.fromkeys([series.legend_name for series in panel.series] + [curve.legend_name for curve in panel.curves])
+    names.pop("", None)
+    shown = f" of {', '.join(names)}" if names else ""
     if panel.is_map:
         values = np.array([polygon.value for polygon in panel.polygons])
         return f"{start}map{shown}" + (f", {_describe_values(values, panel.unit)}." if panel.polygons else ".")

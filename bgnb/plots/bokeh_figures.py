@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,14 @@ Properties = list[tuple[Any, dict[str, Any]]]
 _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
 _HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
 _TITLE, _LABEL, _TICK = "12px", "12px", "11px"
-# Margins, px: left, right, top, bottom. In images they contain the labels and the colour bar.
-_IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 40, 44), (8, 8, 30, 8)
-_BAR_WIDTH, _LEGEND_HEIGHT, _SECOND_LINE = 68, 26, 10
-_POSITION = [("DETX", "$x{0.00}°"), ("DETY", "$y{0.00}°")]
+# Margins, px: left, right, bottom. In images they contain the labels and the colour bar.
+_IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 44), (8, 8, 8)
+_BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
+# Maximum number of letters in a line of a title, in the narrowest plots.
+_TITLE_LETTERS = 38
+# Parts of a title that stay in one line.
+_TOGETHER = re.compile(r"\S+ to \S+ TeV,?|partly extrapolated")
+_POSITION = [("DETX", "$x{custom}°"), ("DETY", "$y{custom}°")]
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
 #: Formats a number as in a paper.
@@ -44,6 +50,7 @@ const number = (value) => {
 }
 """
 _READOUT = f"{_NUMBER}\nreturn number(value)"
+_DEGREES = "return (Math.round(100 * value) / 100 + 0).toFixed(2).replace('-', '−')"
 _TICKS = "return String(Number((tick / 10 ** power).toPrecision(4))).replace('-', '−')"
 #: Formats the ticks of a logarithmic axis: all of them with a power of ten if one of them needs it.
 _LOG_TICKS = f"""{_NUMBER}
@@ -126,18 +133,25 @@ def _new_figure(name: str, panel: Panel, links: dict[str, models.Range1d], **opt
         styles=_HEIGHT, **options,
     )  # fmt: skip
     plot.toolbar.update(logo=None, autohide=True)
-    plot.title.update(text_font_size=_TITLE, text_line_height=1.15)
+    plot.title.update(text_font_size=_TITLE, text_font_style="normal", text_line_height=1.15)
     plot.axis.axis_label_text_font_style = "normal"
     plot.axis.axis_label_text_font_size, plot.axis.major_label_text_font_size = _LABEL, _TICK
     plot.axis.axis_label_standoff = 3
     return plot
 
 
-def _scale_equally(plot: Any, margins: tuple[int, int, int, int]) -> None:
-    """Reserve margins (left, right, top, bottom) around a plot with equal scales."""
-    left, right, top, bottom = margins
-    plot.update(min_border_left=left, min_border_right=right, min_border_top=top, min_border_bottom=bottom)
+def _scale_equally(plot: Any, margins: tuple[int, int, int]) -> None:
+    """Reserve margins (left, right, bottom) around a plot with equal scales; that at the top follows from its title."""
+    left, right, bottom = margins
+    plot.update(min_border_left=left, min_border_right=right, min_border_bottom=bottom)
     plot.tags = [{"margins": list(margins)}]
+
+
+def wrap_title(title: str) -> str:
+    """Wrap the lines of a title to the width of the narrowest plots; energies are not divided."""
+    joined = _TOGETHER.sub(lambda part: part[0].replace(" ", "\N{NO-BREAK SPACE}"), title)
+    wrapped = (fill(line, _TITLE_LETTERS, break_on_hyphens=False) for line in joined.splitlines())
+    return "\n".join(wrapped).replace("\N{NO-BREAK SPACE}", " ")
 
 
 class _ColourBar:
@@ -166,8 +180,8 @@ class _Curves:
         self._sources = []
         for kind in ("lines", "curves"):
             self._sources.append(models.ColumnDataSource(_columns_of_curves([]), name=f"{name}-{kind}"))
-            style = {"line_color": "colour", "line_width": "width", "line_dash": "dash"}
-            self.renderer = plot.multi_line("xs", "ys", source=self._sources[-1], **style)
+            lines = models.MultiLine(xs="xs", ys="ys", line_color="colour", line_width="width", line_dash="dash")
+            self.renderer = plot.add_glyph(self._sources[-1], lines)
 
     def properties(self, panel: Panel) -> Properties:
         parts = [[curve for curve in panel.curves if bool(curve.name) == named] for named in (False, True)]
@@ -186,10 +200,13 @@ class _ImagePlot:
         _scale_equally(self.figure, _IMAGE_MARGINS)
         self._source = models.ColumnDataSource({"codes": [], "value": []}, name=f"{name}-data")
         self._mapper = models.LinearColorMapper(palette=[GREY], low=-0.5, high=NO_VALUE + 0.5)
-        self._renderer = self.figure.image("codes", source=self._source, color_mapper=self._mapper, **_rectangle(image))
+        self._renderer = self.figure.add_glyph(
+            self._source, models.Image(image="codes", color_mapper=self._mapper, **_rectangle(image))
+        )
         self._bar = _ColourBar(self.figure)
         self._curves = _Curves(name, self.figure)
         formatters = {"@value": models.CustomJSHover(code=_READOUT)}
+        formatters |= {f"${axis}": models.CustomJSHover(code=_DEGREES) for axis in ("x", "y")}
         self._hover = models.HoverTool(tooltips=[], formatters=formatters, renderers=[self._renderer])
         self._select = models.BoxSelectTool(renderers=[], continuous=False, description="select a region")
         self._pan = self.figure.toolbar.tools[0]
@@ -198,7 +215,7 @@ class _ImagePlot:
     def properties(self, image: Image) -> Properties:
         pixels, colours = image.pixels, list(palette(image.colours.palette))
         return [
-            (self.figure.title, {"text": f"{image.title}\n{with_power(image.unit, image.colours.power)}"}),
+            (self.figure.title, {"text": wrap_title(f"{image.title}\n{with_power(image.unit, image.colours.power)}")}),
             (self.figure.x_range, _range_ends(*image.x_edges[[0, -1]])),
             (self.figure.y_range, _range_ends(*image.y_edges[[0, -1]])),
             (self.figure.toolbar, {"active_drag": self._select if image.selects else self._pan}),
@@ -226,10 +243,9 @@ class _GraphPlot:
             self.figure.add_tools(select)
             self.figure.toolbar.active_drag = select
         if graph.is_map:
-            left, right, top, bottom = _MAP_MARGINS
-            top += _SECOND_LINE * graph.title.count("\n")
+            left, right, bottom = _MAP_MARGINS
             bottom += _LEGEND_HEIGHT * (graph.legend == "below")
-            _scale_equally(self.figure, (left, right + _BAR_WIDTH * bool(graph.colours), top, bottom))
+            _scale_equally(self.figure, (left, right + _BAR_WIDTH * bool(graph.colours), bottom))
             self.figure.axis.visible = self.figure.grid.visible = False
             self.figure.outline_line_width = 0
         else:
@@ -246,14 +262,12 @@ class _GraphPlot:
         self.figure.add_layout(self._band)
         self._curves = _Curves(name, self.figure)
         self._texts = models.ColumnDataSource({"x": [], "y": [], "text": []}, name=f"{name}-texts")
-        look: dict[str, Any] = {
-            "text_color": "#222222",
-            "background_fill_color": "rgba(255, 255, 255, 0.6)",
-            "text_font_size": "10px",
-        }
-        look |= {"padding": 0, "border_radius": 3}
-        align = "center" if graph.is_map else "left"
-        self.figure.text("x", "y", "text", source=self._texts, text_baseline="middle", text_align=align, **look)
+        texts = models.Text(
+            x="x", y="y", text="text", text_baseline="middle", text_align="center" if graph.is_map else "left",
+            text_color="#222222", text_font_size="10px",
+            background_fill_color="rgba(255, 255, 255, 0.6)", padding=0, border_radius=3,
+        )  # fmt: skip
+        self.figure.add_glyph(self._texts, texts)
         self._sources: list[Any] = []
         self._hovers: list[Any] = []
         self._items: list[Any] = []
@@ -261,7 +275,8 @@ class _GraphPlot:
             source = models.ColumnDataSource({"x": [], "y": []}, name=f"{name}-{i}")
             renderers = self._add(series, source)
             self._sources.append(source)
-            self._items.append(models.LegendItem(label=series.name, renderers=renderers, visible=bool(series.name)))
+            item = models.LegendItem(label=series.legend_name, renderers=renderers, visible=bool(series.legend_name))
+            self._items.append(item)
         self._names = [models.LegendItem(renderers=[self._curves.renderer], visible=False) for _ in range(MAX_LEGEND)]
         self._legend = models.Legend(
             items=[*self._items, *self._names], label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12
@@ -277,35 +292,37 @@ class _GraphPlot:
         self.figure.add_tools(hover)
 
     def _add_areas(self, graph: Graph) -> None:
-        areas = self.figure.patches(
-            "xs", "ys", source=self._areas, fill_color="colour", line_color="line", line_width="width", level="underlay"
-        )
+        patches = models.Patches(xs="xs", ys="ys", fill_color="colour", line_color="line", line_width="width")
+        areas = self.figure.add_glyph(self._areas, patches, level="underlay")
         self._area_hover = models.HoverTool(tooltips=[], renderers=[areas], visible=False)
         self.figure.add_tools(self._area_hover)
 
     def _add(self, series: Series, source: models.ColumnDataSource) -> list[Any]:
         """Add the glyphs of a series; return those that the legend shows."""
-        plot, style = self.figure, series.style
-        common = {"source": source, "color": series.colour}
+        style, colour = series.style, series.colour
+
+        def add(glyph: Any) -> Any:
+            return self.figure.add_glyph(source, glyph)
+
+        box = {"left": "left", "right": "right", "top": "high", "bottom": "low"}
         if style == "bars":
-            points = plot.quad("left", "right", "high", "low", alpha=0.55, line_alpha=1, **common)
+            points = add(models.Quad(**box, fill_color=colour, fill_alpha=0.55, line_color=colour))
             glyphs = [points]
         else:
             with_line = style in ("line", "dotted")
             if with_line:
-                plot.quad(
-                    "left", "right", "high", "low", source=source, fill_color=series.colour, fill_alpha=0.35, line_alpha=0
-                )
+                add(models.Quad(**box, fill_color=colour, fill_alpha=0.35, line_alpha=0))
             else:
-                plot.segment("x", "low", "x", "high", **common)
+                add(models.Segment(x0="x", y0="low", x1="x", y1="high", line_color=colour))
             size = {"points": 6, "dots": 3, "dotted": 0, "line": 4}[style]
-            points = plot.scatter("x", "y", size=size, **common)
+            points = add(models.Scatter(x="x", y="y", size=size, fill_color=colour, line_color=colour))
             glyphs = [points] if size else []
             if with_line:
-                glyphs.append(plot.line("x", "y", line_dash="dashed" if style == "dotted" else "solid", **common))
+                dash = "dashed" if style == "dotted" else "solid"
+                glyphs.append(add(models.Line(x="x", y="y", line_color=colour, line_dash=dash)))
         formatters = {f"@{axis}": models.CustomJSHover(code=_READOUT) for axis in ("x", "y")}
         self._hovers.append(models.HoverTool(tooltips=[], formatters=formatters, renderers=[points], visible=False))
-        plot.add_tools(self._hovers[-1])
+        self.figure.add_tools(self._hovers[-1])
         return glyphs
 
     def properties(self, graph: Graph) -> Properties:
@@ -315,7 +332,7 @@ class _GraphPlot:
         power = 0 if graph.y_log else axis_power(*graph.y_range)
         unit = with_power(graph.unit, graph.colours.power) if graph.colours is not None else ""
         pairs: Properties = [
-            (self.figure.title, {"text": f"{graph.title} / {unit}" if unit else graph.title}),
+            (self.figure.title, {"text": wrap_title(f"{graph.title} / {unit}" if unit else graph.title)}),
             *zip((self.figure, self.figure.xaxis[0], self.figure.xgrid[0]), self._x_scales[graph.x_log], strict=True),
             (self.figure.xaxis[0], {"axis_label": graph.x_label}),
             (self.figure.yaxis[0], {"axis_label": with_power(graph.y_label, power)}),
@@ -334,13 +351,13 @@ class _GraphPlot:
         for series, source, hover, item in parts:
             pairs.append((source, {"data": _columns(series, graph)}))
             pairs.append((hover, {"tooltips": _tooltips(series, graph)}))
-            pairs.append((item, {"label": value(series.name), "visible": bool(series.name)}))
+            pairs.append((item, {"label": value(series.legend_name), "visible": bool(series.legend_name)}))
         return pairs + self._curve_names(graph)
 
     def _curve_names(self, graph: Graph) -> Properties:
         """List the properties of the legend of curves, which has each name once; it is empty if there are many."""
-        named = [curve.name for curve in graph.curves if curve.name]
-        first = {name: named.index(name) for name in named}
+        named = [curve.legend_name for curve in graph.curves if curve.name]
+        first = {name: named.index(name) for name in named if name}
         shown = sorted(first.items(), key=lambda pair: pair[1]) if len(first) <= MAX_LEGEND else []
         shown += [("", 0)] * (MAX_LEGEND - len(shown))
         items = zip(self._names, shown, strict=True)
@@ -359,7 +376,7 @@ def _tooltips(series: Series, graph: Graph) -> list[tuple[str, str]]:
     """Describe the hover information of a series."""
     if series.details:
         return [(name, f"@{{{name}}}") for name in series.details]
-    rows = [("", series.name)] if series.name else []
+    rows = [("", series.legend_name)] if series.legend_name else []
     for axis, label in (("x", graph.x_label), ("y", graph.y_label)):
         name, _, unit = label.rpartition(" / ")
         rows.append((name or "value", f"@{axis}{{custom}} {unit}"))

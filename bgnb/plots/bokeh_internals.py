@@ -28,6 +28,8 @@ def renumber_ids(page: str) -> str:
 
 def encode_changes(changes: list[Any]) -> tuple[str, list[str], list[bytes]]:
     """Encode changes of a document as a patch for BokehJS: JSON, ids of its binary buffers, and these buffers."""
+    if not changes:
+        return '{"events": []}', [], []
     patch = Protocol().create("PATCH-DOC", changes)
     return patch.content_json, [buffer.id for buffer in patch.buffers], [buffer.to_bytes() for buffer in patch.buffers]
 

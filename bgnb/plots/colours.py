@@ -29,6 +29,8 @@ GREY = "#bbbbbb"
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 #: Colour of the selection, visible on all palettes.
 SELECTED = "#e6007e"
+#: Values that differ by less than this fraction have one colour, on a scale within this fraction of the value.
+_CONSTANT, _AROUND = 5e-4, 0.1
 #: A diverging logarithmic scale is linear below about this fraction of the limit.
 _LOG_FLOOR = 0.01
 
@@ -48,6 +50,8 @@ class Colours:
     neutral : float, optional
         Value in the middle of diverging colours: 1 for ratios, whose logarithmic scale is
         then symmetric, and 0 for differences.
+    whole : bool
+        Values are whole numbers, and so are the ticks.
     """
 
     palette: str
@@ -55,6 +59,7 @@ class Colours:
     low: float
     high: float
     neutral: float | None = None
+    whole: bool = False
 
     def scale(self, values: Any) -> NDArray[np.float64]:
         """Scale values such that the first colour is 0 and the last is 1; NaN where there is no value."""
@@ -93,7 +98,7 @@ class Colours:
         if self.stretch == "log" and not self._is_log:
             largest = choose_ticks(self.high / 10, self.high, log=True)[-1]
             return [fraction * largest for fraction in (-1, -0.1, 0, 0.1, 1)]
-        return choose_ticks(self.low, self.high, log=self._is_log)
+        return choose_ticks(self.low, self.high, log=self._is_log, whole=self.whole)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Choose ticks of the colour bar; return their codes, and their labels divided by the `power` of ten."""
@@ -108,7 +113,8 @@ def choose_limits(
     """Choose limits of the colours that contain a percentage of the values.
 
     Without a neutral value, equal percentages are excluded at both ends; with one, the limits
-    are symmetric about it. A logarithmic stretch ignores values that are not positive.
+    are symmetric about it. A logarithmic stretch ignores values that are not positive. If all values
+    are nearly equal, they have the colour in the middle.
 
     Returns
     -------
@@ -123,15 +129,21 @@ def choose_limits(
         half = float(np.percentile(distance, percentile)) if distance.size else 0.0
         if neutral == 1 and stretch != "log":
             half = min(half, 1.0)  # ratios are not negative
+        if neutral == 1 and half < _CONSTANT / 2:
+            half = _AROUND
         return symmetric_limits(neutral, half if half > 1e-9 else 1.0, stretch)
     if not values.size:
         return (0.1, 1.0) if stretch == "log" else (0.0, 1.0)
     low, high = (float(limit) for limit in np.percentile(values, [(100 - percentile) / 2, (100 + percentile) / 2]))
-    if high - low > 1e-9 * abs(high):
+    if high - low > _CONSTANT * abs(high):
         return low, high
-    if low > 0:
-        return low / 2, high * 2
-    return (low * 2, high / 2) if high < 0 else (0.0, 1.0)
+    middle = (low + high) / 2
+    if middle == 0:
+        return 0.0, 1.0
+    if stretch == "log":
+        return middle / (1 + _AROUND), middle * (1 + _AROUND)
+    step = _AROUND * abs(middle)
+    return middle - step, middle + (3 * step if stretch == "sqrt" else step)
 
 
 def symmetric_limits(neutral: float, half: float, stretch: Stretch) -> tuple[float, float]:
@@ -141,12 +153,13 @@ def symmetric_limits(neutral: float, half: float, stretch: Stretch) -> tuple[flo
     return neutral - half, neutral + half
 
 
-def choose_ticks(low: float, high: float, *, log: bool, number: int = 7) -> list[float]:
+def choose_ticks(low: float, high: float, *, log: bool, number: int = 7, whole: bool = False) -> list[float]:
     """Choose round values within limits, two to about a number of them, where possible.
 
     Values on a logarithmic scale are powers of ten; over few decades also 3, or 2 and 5, times powers of ten; and over
-    less than about half a decade values at equal distances.
+    less than about half a decade values at equal distances. If requested, they are whole numbers, if there are any.
     """
+    whole = whole and math.floor(high) >= math.ceil(low)
     if log:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         step = math.ceil((last - first) / number)
@@ -154,10 +167,11 @@ def choose_ticks(low: float, high: float, *, log: bool, number: int = 7) -> list
         for factors in ((1,), (1, 3), (1, 2, 5)):
             values = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
             inside = [value for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+            inside = [value for value in inside if value >= 1] if whole else inside
             if len(inside) >= 3:
                 return inside
     power = 10 ** math.floor(math.log10((high - low) / number))
-    for step in (factor * power for factor in (1, 2, 5, 10, 20)):
+    for step in (max(factor * power, 1.0 if whole else 0.0) for factor in (1, 2, 5, 10, 20)):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first < number:
             break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,7 +22,7 @@ from bgnb.plots.cube_panels import (
     field_of_view_image,
     index_with_error,
     mask_nonpositive,
-    other_colours,
+    other_styles,
     outlines,
     outlines_of,
     profile_series,
@@ -32,6 +32,7 @@ from bgnb.plots.cube_state import (
     CubeState,
     Position,
     Positions,
+    Shown,
     centre_of,
     energy_bin,
     energy_edges,
@@ -39,7 +40,17 @@ from bgnb.plots.cube_state import (
     place_label,
     region_of,
 )
-from bgnb.plots.labels import RATE_LABEL, bin_label, energy_label, format_count, format_number, format_value, position_label
+from bgnb.plots.labels import (
+    RATE_LABEL,
+    bin_label,
+    energies_label,
+    energy_label,
+    format_count,
+    format_number,
+    format_value,
+    position_label,
+    with_minus,
+)
 from bgnb.plots.view import Curve, Graph, Image, Panel, Range, Series, View, axis_range, histogram
 
 Show = Literal["ratio", "difference", "pull"]
@@ -82,24 +93,8 @@ class ComparisonState(CubeState):
                 raise BgnbError("invalid-argument", f"span must be 1e-6 to 1e6, got {self.span}")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ShownComparison:
-    """Comparison of the models of a group, as a whole and at the energies of a state.
-
-    Parameters
-    ----------
-    whole : `Comparison`
-        The comparison.
-    part : `Comparison`
-        The same in one energy bin, see `Comparison.in_energies`.
-    """
-
-    whole: Comparison
-    part: Comparison
-
-
 def comparison_view(
-    shown: Mapping[int, ShownComparison],
+    shown: Mapping[int, Shown[Comparison]],
     state: ComparisonState,
     labels: Labels,
     group: str,
@@ -110,7 +105,7 @@ def comparison_view(
 
     Parameters
     ----------
-    shown : mapping of int to `ShownComparison`
+    shown : mapping of int to `Shown`
         Comparisons by GROUP_ID, normalised according to the state: first that of the group of the
         state, then those of further groups, whose ratios are drawn.
     state : `ComparisonState`
@@ -127,7 +122,8 @@ def comparison_view(
     main = shown[state.group_id]
     comparison, axes = main.whole, main.whole.axes
     first, last = energy_edges(axes, state.energy)
-    energies = energy_label(axes, first, last)
+    use = comparison.compared_energies(first, last)
+    energies = energies_label(axes, use)
     compared = compared_limits(comparison if state.limits == "all energies" else main.part, state)
     images = comparison_images(main.part, state, labels, (limits, compared), energies, positions)
     if positions:
@@ -138,17 +134,44 @@ def comparison_view(
         graphs = against(shown, state, labels, energies, (first, last))
     lines = [
         f"Group {group}. {labels[1]} compared with {labels[0]} (reference), normalisation: {state.normalise}.",
-        f"{state.show.capitalize()} at {energies}: {_describe_spread(images['compared'].values, NEUTRAL[state.show])}",
+        f"{state.show.capitalize()} at {energies}: {_describe_spread(images['compared'].values, state.show, comparison)}",
         *(_describe_place(main, replace(state, position=position), labels) for position in positions or (state.position,)),
     ]
-    if not main.part.exposed[0]:
-        lines.append("At these energies the models cannot be compared, because at least one has no livetime.")
+    lines += _describe_energies(main, (first, last), energies)
     if state.further:
-        lines.append(f"Also in the graph of ratios: group {', '.join(map(str, state.further))}.")
+        lines.append(f"Also in the graph of ratios: group {', '.join(_further_groups(shown, state, energies))}.")
     notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rate of the second model", "that of the first", "group")
     lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
     panels: dict[str, Panel] = {**images, **graphs, "pulls": _pull_graph(comparison)}
-    return View(f"Group {state.group_id}, {state.show} at {energies}", "\n".join(lines), panels)
+    subject = f"Group {state.group_id}"
+    return View(f"{subject}, {state.show} at {energies}", "\n".join(lines), panels, subject)
+
+
+def _describe_energies(shown: Shown[Comparison], edges: tuple[int, int], energies: str) -> list[str]:
+    """Explain which energies between two edges are not compared, if there are any."""
+    comparison, axes = shown.whole, shown.whole.axes
+    exposed = comparison.exposed[slice(*edges)]
+    if not exposed.any():
+        there = f"at {energies_label(axes, comparison.exposed)}" if comparison.exposed.any() else "at no energy"
+        reason = f"because at least one has no livetime at {energies}"
+        return [f"The models cannot be compared, {reason}; they can be compared {there}."]
+    lines = []
+    if not exposed.all():
+        reason = "at the other energies, at least one has no livetime"
+        lines.append(f"Of {energy_label(axes, *edges)}, the models are compared at {energies} only: {reason}.")
+    if not shown.part.exposed[0]:
+        lines.append("The models cannot be compared, because at least one has no bin with livetime at all of these energies.")
+    return lines
+
+
+def _further_groups(shown: Mapping[int, Shown[Comparison]], state: ComparisonState, energies: str) -> list[str]:
+    """List the further groups, with the energies compared in profiles if they are others."""
+    names = []
+    for other in state.further:
+        comparison = shown[other].whole
+        label = energies_label(comparison.axes, comparison.compared_energies(*energy_edges(comparison.axes, state.energy)))
+        names.append(f"{other} ({label})" if state.against != "energy" and label != energies else str(other))
+    return names
 
 
 def comparison_images(
@@ -205,7 +228,7 @@ def _spectra(comparison: Comparison, state: ComparisonState) -> tuple[Spectrum, 
 
 
 def _graphs_against_energy(
-    shown: Mapping[int, ShownComparison], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
+    shown: Mapping[int, Shown[Comparison]], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
 ) -> dict[str, Graph]:
     """Draw the spectra of both models, and their ratio, also of further groups."""
     comparison = shown[state.group_id].whole
@@ -217,8 +240,8 @@ def _graphs_against_energy(
         ratios[group_id] = each.whole.axes.energy_centers.value, ratio, error
     models = zip((comparison.first, comparison.second), _spectra(comparison, state), labels, (_FIRST, _SECOND), strict=True)
     curves, series = zip(*(rate_series(model, line, label, colour) for model, line, label, colour in models), strict=True)
-    title = _with_note(f"Ratio {place}", comparison)
     points, others, ends = _ratios(ratios, state)
+    title = _with_note(f"Ratio {place}", comparison, points)
     return {
         "spectra": energy_graph(energy, f"Rates {place}", RATE_LABEL, series, band, curves=curves),
         "ratios": energy_graph(energy, title, _ratio_label(labels), points, band, ends, [_unity(energy), *others]),
@@ -226,7 +249,7 @@ def _graphs_against_energy(
 
 
 def _graphs_against_position(
-    shown: Mapping[int, ShownComparison], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
+    shown: Mapping[int, Shown[Comparison]], state: ComparisonState, labels: Labels, energies: str, edges: tuple[int, int]
 ) -> dict[str, Graph]:
     """Draw profiles of both models at energies, and their ratio, also of further groups."""
     main = shown[state.group_id].part
@@ -251,7 +274,7 @@ def _graphs_against_position(
             y_log=True, x_link="spectra",
         ),
         "ratios": Graph(
-            _with_note(f"Ratio, {energies}", main), label, _ratio_label(labels), points, ends, ratio_ends,
+            _with_note(f"Ratio, {energies}", main, points), label, _ratio_label(labels), points, ends, ratio_ends,
             curves=(_unity(edges_there), *others), x_link="spectra",
         ),
     }  # fmt: skip
@@ -262,13 +285,10 @@ def _ratios(
 ) -> tuple[tuple[Series, ...], list[Curve], Range]:
     """Draw ratios (x, ratio, error): points for the group of the state, curves for others; choose the ends of the axis."""
     x, ratio, error = ratios[state.group_id]
-    name = f"group {state.group_id}" if state.further else ""
-    points = Series(name, x, ratio, "points", _SECOND, ratio - error, ratio + error)
-    colours = other_colours(state.further, used=2)
-    curves = [
-        Curve(x=ratios[other][0], y=ratios[other][1], colour=colours[other], name=f"group {other}", width=1.5)
-        for other in state.further
-    ]
+    names = (f"group {state.group_id}", None) if state.further else ("ratio", "")
+    points = Series(names[0], x, ratio, "points", _SECOND, ratio - error, ratio + error, legend=names[1])
+    styles = other_styles(state.further, used=2)
+    curves = [Curve(x=ratios[other][0], y=ratios[other][1], width=1.5, **styles[other]) for other in state.further]
     return (points,), curves, _ratio_ends([(ratio, error)])
 
 
@@ -277,8 +297,10 @@ def _unity(x: Floats) -> Curve:
     return Curve(x=x[[0, -1]], y=np.ones(2), colour=_GREY)
 
 
-def _with_note(title: str, comparison: Comparison) -> str:
-    return title if comparison.independent else f"{title}\nwithout errors, as the models share runs"
+def _with_note(title: str, comparison: Comparison, ratios: Sequence[Series]) -> str:
+    """Add to the title of ratios why they have no errors, if there are any ratios."""
+    known = any(np.isfinite(ratio.y).any() for ratio in ratios)
+    return f"{title}\nwithout errors, as the models share runs" if known and not comparison.independent else title
 
 
 def _profiles(part: Comparison, state: ComparisonState) -> list[Profile]:
@@ -303,7 +325,7 @@ def _position_label(state: ComparisonState) -> str:
         return "offset / deg"
     x, y = centre_of(state)
     other, center = ("DETY", y) if state.against == "DETX" else ("DETX", x)
-    return f"{state.against} / deg, within {STRIP:g}° of {other} {center:g}°"
+    return f"{state.against} / deg, within {STRIP:g}° of {other} {with_minus(f'{center:g}')}°"
 
 
 def _ratio_ends(ratios: list[tuple[Floats, Floats]], half: float = 0.05) -> Range:
@@ -332,7 +354,7 @@ def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, ban
     ratios: list[Series] = []
     known: list[tuple[Floats, Floats]] = []
     for number, ((position, pair), colour) in enumerate(zip(spectra.items(), line_colours(len(spectra)), strict=True)):
-        name = f" {position_label(*position)}" if several else ""
+        name, legend = (f" {position_label(*position)}", None) if several else ("", "")
         first, second = (colour, colour) if several else (_FIRST, _SECOND)
         for drawn in (
             rate_series(comparison.first, pair[0], labels[0] + name, first),
@@ -343,9 +365,9 @@ def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, ban
         known.append(spectra_ratio(comparison, *pair))
         ratio, error = known[-1]
         x = beside(energy, number, len(spectra), log=True)
-        ratios.append(Series(name.strip(), x, ratio, "points", second, ratio - error, ratio + error))
+        ratios.append(Series(name.strip() or "ratio", x, ratio, "points", second, ratio - error, ratio + error, legend=legend))
     at = "" if several else f" at {bin_label(comparison.axes, *pixel(comparison.axes, *spectra))}"
-    title = _with_note(f"Ratio{at}", comparison)
+    title = _with_note(f"Ratio{at}", comparison, ratios)
     return {
         "spectra": energy_graph(energy, f"Rates{at}", RATE_LABEL, rates, band, curves=curves),
         "ratios": energy_graph(energy, title, _ratio_label(labels), ratios, band, _ratio_ends(known), [_unity(energy)]),
@@ -413,26 +435,39 @@ def _ratio_label(labels: Labels) -> str:
     return f"{labels[1]} / {labels[0]}"
 
 
-def _describe_place(shown: ShownComparison, state: ComparisonState, labels: Labels) -> str:
+def _describe_place(shown: Shown[Comparison], state: ComparisonState, labels: Labels) -> str:
     """Describe rates, ratio and spectral indices in the region of a state, or in the bin at its position."""
     point = _spectra(shown.part, state)
     ratio, error = (float(values[0]) for values in spectra_ratio(shown.part, *point))
     rates = " and ".join(
         f"{label} {format_value(line.rate[0], line.error[0])}" for label, line in zip(labels, point, strict=True)
     )
-    unknown = "" if shown.whole.independent else " (error unknown, because the models share runs)"
+    if np.isfinite(ratio):
+        unknown = "" if shown.whole.independent else " (error unknown, because the models share runs)"
+        compared = f"ratio {format_value(ratio, error)}{unknown}"
+    else:
+        compared = f"no ratio, because {_why_no_ratio(shown.part, point, labels)}"
     indices = " and ".join(map(index_with_error, _spectra(shown.whole, state)))
     place = place_label(shown.whole.axes, state)
     return (
-        f"{place[0].upper()}{place[1:]}: {rates} {RATE_LABEL}, ratio {format_value(ratio, error)}{unknown}; "
-        f"spectral indices, fitted to all energies: {indices}."
+        f"{place[0].upper()}{place[1:]}: {rates} {RATE_LABEL}, {compared}; spectral indices, fitted to all energies: {indices}."
     )
 
 
-def _describe_spread(values: Floats, neutral: float) -> str:
-    values = values[np.isfinite(values)]
+def _why_no_ratio(part: Comparison, point: tuple[Spectrum, Spectrum], labels: Labels) -> str:
+    """Give the reason why the ratio of two rates in one energy bin does not exist."""
+    if not part.exposed[0]:
+        return "the models cannot be compared at these energies"
+    if unexposed := [label for label, line in zip(labels, point, strict=True) if not np.isfinite(line.error[0])]:
+        return f"there is no livetime of {' and '.join(unexposed)} there"
+    zero = [label for label, line in zip(labels, point, strict=True) if not line.rate[0] > 0]
+    return f"the rate of {' and '.join(zero)} is zero"
+
+
+def _describe_spread(values: Floats, show: Show, comparison: Comparison) -> str:
+    values, neutral = values[np.isfinite(values)], NEUTRAL[show]
     if not values.size:
-        return "no bin has a value."
+        return f"no bin has a value{', because the models share runs' * (show == 'pull' and not comparison.independent)}."
     spread = format_number(float(np.percentile(np.abs(values - neutral), 90)))
     return f"median {format_number(float(np.median(values)))}, 90 % of the bins within {spread} of {neutral:g}."
 
@@ -445,10 +480,11 @@ def _pull_graph(comparison: Comparison) -> Graph:
     normal = len(pulls) * (edges[1] - edges[0]) * np.exp(-(bars.x**2) / 2) / np.sqrt(2 * np.pi)
     if pulls.size:
         outside = len(pulls) - int(bars.y.sum())
-        title = f"Pulls of {format_count(len(pulls), 'bin')}, all energies\nmean {pulls.mean():.3f}, width {pulls.std():.3f}"
+        title = f"Pulls of {format_count(len(pulls), 'bin')}, all energies\n"
+        title += f"mean {with_minus(f'{pulls.mean():.3f}')}, width {pulls.std():.3f}"
         title += f", {outside} outside the axis" if outside else ""
     else:
         title = f"No pulls: {comparison.no_pulls}"
-    curve = Series("standard normal distribution" if pulls.size else "", bars.x, normal, "dotted", "#888888")
+    curve = Series("standard normal" if pulls.size else "", bars.x, normal, "dotted", "#888888")
     ranges = (-5.0, 5.0), axis_range(bars.y, normal, zero=True)
-    return Graph(title, "difference / error", "bins", (bars, curve), *ranges, legend="left")
+    return Graph(title, "difference / error", "bins", (bars, curve), *ranges, legend="below")

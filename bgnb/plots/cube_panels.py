@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import Profile, Spectrum
 from bgnb.plots.colours import LINES, SELECTED, Colours
 from bgnb.plots.cube_state import CubeState, Positions, pixel, region_of
+from bgnb.plots.labels import with_minus
 from bgnb.plots.view import Curve, Graph, Image, Range, Series, Style, axis_range
 
 #: Half the width of the strips along DETX and DETY in which rates are averaged, deg.
@@ -92,11 +94,14 @@ def rate_series(
     return curve, Series(name, line.energy, measured, style, colour, *errors, model.axes.energy.value)
 
 
-def profile_series(profile: Profile, name: str, colour: str = LINES[0], style: Style = "line") -> Series:
+def profile_series(
+    profile: Profile, name: str, colour: str = LINES[0], style: Style = "line", legend: str | None = None
+) -> Series:
     """Draw a profile with its errors."""
     rate = mask_nonpositive(profile.rate)
     centres = (profile.edges[1:] + profile.edges[:-1]) / 2
-    return Series(name, centres, rate, style, colour, rate - profile.error, rate + profile.error, profile.edges)
+    ends = rate - profile.error, rate + profile.error
+    return Series(name, centres, rate, style, colour, *ends, profile.edges, legend=legend)
 
 
 def energy_graph(
@@ -112,10 +117,17 @@ def energy_graph(
     )
 
 
-def other_colours(groups: Sequence[int], used: int = 1) -> dict[int, str]:
-    """Choose colours of further groups: distinct ones of a few, after those used; grey if there are many."""
-    colours = LINES[used:] if len(groups) <= len(LINES) - used else (_MANY,) * len(groups)
-    return dict(zip(groups, colours, strict=False))
+def other_styles(groups: Sequence[int], used: int = 1) -> dict[int, dict[str, Any]]:
+    """Choose names and colours of curves of further groups, by GROUP_ID.
+
+    A few have distinct colours, after those used. Many are grey, and share an entry of the legend.
+    """
+    few = len(groups) <= len(LINES) - used
+    colours, legend = LINES[used:] if few else (_MANY,) * len(groups), None if few else "other groups"
+    return {
+        group_id: {"name": f"group {group_id}", "colour": colour, "legend": legend}
+        for group_id, colour in zip(groups, colours, strict=False)
+    }
 
 
 def beside(edges: Floats, number: int, count: int, *, log: bool) -> Floats:
@@ -128,4 +140,4 @@ def index_with_error(line: Spectrum) -> str:
     """Format the spectral index of a spectrum with its error."""
     if not math.isfinite(line.index):
         return "no power law"
-    return f"γ = {line.index:.2f}" + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")
+    return with_minus(f"γ = {line.index:.2f}") + (f" ± {line.index_error:.2f}" if line.index_error > 0 else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from astropy import units as u
@@ -76,7 +76,7 @@ class CubeState:
     def __post_init__(self) -> None:
         for name, choices in choices_of(type(self)).items():
             self._set(name, checked_choice(name, getattr(self, name), choices))
-        self._set("energy", _checked_energies(self.energy))
+        self._set("energy", checked_energies(self.energy))
         self._set("percentile", finite_number("percentile", self.percentile))
         if not 0 < self.percentile <= 100:
             raise BgnbError("invalid-argument", f"percentile must be positive and at most 100, got {self.percentile}")
@@ -105,6 +105,23 @@ class CubeState:
 
 
 State = TypeVar("State", bound=CubeState)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown(Generic[T]):
+    """Model or comparison of a group, as a whole and at the energies of a state.
+
+    Parameters
+    ----------
+    whole : `BackgroundModel` or `Comparison`
+        All energies.
+    part : `BackgroundModel` or `Comparison`
+        The same in one energy bin, see ``in_energies``.
+    """
+
+    whole: T
+    part: T
 
 
 def choices_of(kind: type[CubeState]) -> dict[str, tuple[str, ...]]:
@@ -112,8 +129,14 @@ def choices_of(kind: type[CubeState]) -> dict[str, tuple[str, ...]]:
     return {name: get_args(hint) for name, hint in get_type_hints(kind).items() if get_origin(hint) is Literal}
 
 
-def _checked_energies(energy: Any) -> tuple[float, float]:
-    """Check one energy or a pair of energies, in increasing order."""
+def checked_energies(energy: Any) -> tuple[float, float]:
+    """Return one energy, or a pair of energies in increasing order, as a pair in TeV.
+
+    Raises
+    ------
+    BgnbError
+        If they are no such energies.
+    """
     pair = len(energy) == 2 if isinstance(energy, tuple | list) else np.shape(energy) == (2,)
     low, high = (finite_number("energy", each, "TeV") for each in (energy if pair else (energy, energy)))
     if not 0 < low <= high:

@@ -1,4 +1,4 @@
-// Gives plots equal scales on both axes: the largest frame between the margins in their tags, in the middle.
+// Gives plots equal scales on both axes: the largest frame between the margins in their tags, in the middle, below the title.
 // Used by the live figures and by exported pages.
 
 function scaleEqually(figures) {
@@ -8,7 +8,8 @@ function scaleEqually(figures) {
     const view = margins && figures.views_manager.find_one(plot)
     if (!view) continue
     const fit = () => {
-      const [left, right, top, bottom] = margins
+      const [left, right, bottom] = margins
+      const top = Math.max(30, 12 + 14 * plot.title.text.split("\n").length) // at least the tool bar
       const [x, y] = [plot.x_range, plot.y_range].map((range) => Math.abs(range.reset_end - range.reset_start))
       const width = view.el.clientWidth - left - right
       const height = view.el.clientHeight - top - bottom
@@ -25,6 +26,7 @@ function scaleEqually(figures) {
     observer.observe(view.el)
     plot.x_range.change.connect(fit)
     plot.y_range.change.connect(fit)
+    plot.title.change.connect(fit)
     observers.push(observer)
   }
   return () => observers.forEach((observer) => observer.disconnect())

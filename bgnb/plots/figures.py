@@ -133,7 +133,7 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Positions = (
     hours = axis_range(*(each.y for each in livetimes), zero=True)
     panels = {
         "rates": replace(energy_graph(ends, title, RATE_LABEL, rates, curves=curves), legend="below"),
-        "counts": energy_graph(ends, "Counts in the field of view", "counts per bin", (), curves=counts),
+        "counts": replace(energy_graph(ends, "Counts in the field of view", "counts per bin", (), curves=counts), y_whole=True),
         "livetimes": energy_graph(ends, "Livetime", "livetime / h", (), y_range=hours, curves=livetimes),
     }
     return _picture("", panels)
@@ -176,7 +176,7 @@ def plot_histograms(table: Table, columns: Sequence[str]) -> Picture:
     for name in (name for name in columns if name in table.colnames):
         values: Floats = np.ma.masked_invalid(np.ma.array(table[name], dtype=float)).compressed()
         edges = np.linspace(*axis_range(values), 21)
-        bars, unit = histogram("", values, edges), f" / {table[name].unit}" if table[name].unit else ""
+        bars, unit = histogram(name, values, edges, legend=""), f" / {table[name].unit}" if table[name].unit else ""
         panels[name] = Graph("", f"{name}{unit}", "runs", (bars,), (edges[0], edges[-1]), axis_range(bars.y, zero=True))
     return _picture("" if panels else f"The table of runs has none of {', '.join(columns)}", panels)
 
@@ -199,9 +199,10 @@ def plot_events(detx: Floats, dety: Floats, energy: Floats) -> Picture:
     sides = np.linspace(-8, 8, 41)
     counts, _, _ = np.histogram2d(dety, detx, (sides, sides))
     texts = "Events in the field of view", "DETX / deg", "DETY / deg", "events"
-    image = Image(*texts, counts, sides, sides, Colours("viridis", "sqrt", *choose_limits(counts, "sqrt", 100)))
+    image = Image(*texts, counts, sides, sides, Colours("viridis", "sqrt", *choose_limits(counts, "sqrt", 100), whole=True))
     edges = np.geomspace(energy.min(), energy.max() * 1.001, 40)
-    graph = energy_graph(edges, "Energies", "events per bin", [histogram("", energy, edges)])
+    energies = histogram("events", energy, edges, legend="")
+    graph = replace(energy_graph(edges, "Energies", "events per bin", [energies]), y_whole=True)
     return _picture("", {"image": image, "energies": graph})
 
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from bgnb._util.arrays import Bools
 from bgnb.cubes.cube import CubeAxes
 
 RATE_LABEL = "MeV⁻¹ s⁻¹ sr⁻¹"
 #: Numbers of these sizes are written without a power of ten.
 _PLAIN = (1e-2, 1e5)
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def with_minus(text: str) -> str:
+    """Write the hyphens of numbers as minus signs.
+
+    >>> with_minus(f"{-0.5:.2f}")
+    '−0.50'
+    """
+    return text.replace("-", "−")
 
 
 def format_number(value: float, digits: int = 3) -> str:
@@ -31,7 +43,8 @@ def format_value(value: float, error: float) -> str:
     if digits > 8:
         both = f"{format_number(value)} ± {format_number(error)}"
     else:
-        both = " ± ".join(f"{round(number, digits):.{max(digits, 0)}f}" for number in (value, error)).replace("-", "−")
+        both = " ± ".join(f"{round(number, digits):.{max(digits, 0)}f}" for number in (value, error))
+        both = with_minus(both)
     return f"({both}) × {power_of_ten(power)}" if power else both
 
 
@@ -90,7 +103,7 @@ def with_power(unit: str, power: int) -> str:
 
 def _plain(value: float, digits: int) -> str:
     text = f"{value:.{digits}g}"
-    return _scientific(value, digits) if "e" in text else text.replace("-", "−")
+    return _scientific(value, digits) if "e" in text else with_minus(text)
 
 
 def _scientific(value: float, digits: int) -> str:
@@ -115,12 +128,19 @@ def energy_label(axes: CubeAxes, first: int, last: int | None = None) -> str:
     return f"{low} to {high} TeV"
 
 
+def energies_label(axes: CubeAxes, bins: Bools) -> str:
+    """Format the ranges of energy bins, such as ``1 to 2 TeV and 4 to 8 TeV``."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], bins, [False]]))).reshape(-1, 2).tolist()
+    *ranges, last = [energy_label(axes, *pair) for pair in edges]
+    return f"{', '.join(ranges)} and {last}" if ranges else last
+
+
 def position_label(detx: float, dety: float) -> str:
     """Format a position in the field of view (deg)."""
-    return f"({detx:g}, {dety:g}) deg"
+    return with_minus(f"({detx:g}, {dety:g}) deg")
 
 
 def bin_label(axes: CubeAxes, iy: int, ix: int) -> str:
     """Format the centre of a bin of the field of view."""
     x, y = (round(float(value), 2) + 0.0 for value in (axes.detx_centers[ix].value, axes.dety_centers[iy].value))  # no −0
-    return f"DETX {x:.2f}°, DETY {y:.2f}°"
+    return with_minus(f"DETX {x:.2f}°, DETY {y:.2f}°")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,12 +22,12 @@ from bgnb.plots.cube_panels import (
     field_of_view_image,
     index_with_error,
     mask_nonpositive,
-    other_colours,
+    other_styles,
     outlines_of,
     profile_series,
     rate_series,
 )
-from bgnb.plots.cube_state import CubeState, energy_edges, pixel, place_label, region_of, weights_of
+from bgnb.plots.cube_state import CubeState, Shown, energy_edges, pixel, place_label, region_of, weights_of
 from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, format_number, format_value
 from bgnb.plots.pointing_map import pointing_map, zenith_limit
 from bgnb.plots.view import Curve, Dash, Graph, Legend, Panel, Range, Series, Style, View, axis_range
@@ -42,7 +42,7 @@ _UNITS = {
     "integrated rate": "s⁻¹ sr⁻¹",
     "counts": "per bin",
     "livetime": "h",
-    "relative error": "of the rate",
+    "relative error": "%",
 }
 _GROUP_UNITS = {"livetime": "h", "counts": "", "mean rate": "s⁻¹"}
 
@@ -84,29 +84,8 @@ class GroupsOverview:
         return np.nan if altitude is None else 90 - altitude
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ShownModel:
-    """Model of a group, as a whole and at the energies of a state.
-
-    Parameters
-    ----------
-    model : `BackgroundModel`
-        The model.
-    part : `BackgroundModel`
-        The same in one energy bin, see `~bgnb.cubes.energy_range.in_energies`.
-    """
-
-    model: BackgroundModel
-    part: BackgroundModel
-
-    def spectrum(self, weights: Floats, model: BackgroundModel | None = None) -> Spectrum:
-        """Compute the mean spectrum with weights of bins; with ``part`` as model, that of its only energy bin."""
-        model = self.model if model is None else model
-        return mean_spectrum(model, weights, model.stack.exposure.to_value("s MeV sr"), model.exposed)
-
-
 def model_view(
-    models: Mapping[int, ShownModel],
+    models: Mapping[int, Shown[BackgroundModel]],
     overview: GroupsOverview,
     state: ModelState,
     label: str,
@@ -117,7 +96,7 @@ def model_view(
 
     Parameters
     ----------
-    models : mapping of int to `ShownModel`
+    models : mapping of int to `Shown`
         Models by GROUP_ID: first that of the group of the state, then those of the other groups.
     overview : `GroupsOverview`
         Properties of all groups.
@@ -130,42 +109,44 @@ def model_view(
     spline : sequence of `Curve`
         Rate against zenith angle of a model for all pointings.
     """
-    main, axes = models[state.group_id], models[state.group_id].model.axes
+    main, axes = models[state.group_id], models[state.group_id].whole.axes
     first, last = energy_edges(axes, state.energy)
     energies, place, unit = energy_label(axes, first, last), place_label(axes, state), _UNITS[state.quantity]
     values = quantity_of(main.part, state.quantity)[0]
-    planes = main.model.extrapolated[first:last]
+    planes = main.whole.extrapolated[first:last]
     note = ", extrapolated" if planes.all() else ", partly extrapolated" if planes.any() else ""
     of_image = note if state.quantity not in ("counts", "livetime") else ""
-    heading = f"{state.quantity.capitalize()}{of_image}{',' * bool(of_image)} at {energies}"
+    heading = f"{state.quantity.capitalize()} at {energies}{of_image}"
+    colours_of_image = Colours(state.palette, state.stretch, *limits, whole=state.quantity == "counts")
     image = field_of_view_image(
-        axes, values, heading, unit, Colours(state.palette, state.stretch, *limits), outlines_of(axes, state),
+        axes, values, heading, unit, colours_of_image, outlines_of(axes, state),
         selects=state.draw != "nothing",
     )  # fmt: skip
-    weights = {group_id: weights_of(shown.model.axes, state) for group_id, shown in models.items()}
-    lines = {group_id: shown.spectrum(weights[group_id]) for group_id, shown in models.items()}
-    colours = other_colours(state.further)
+    weights = {group_id: weights_of(shown.whole.axes, state) for group_id, shown in models.items()}
+    lines = {group_id: _spectrum(shown.whole, weights[group_id]) for group_id, shown in models.items()}
+    styles = other_styles(state.further)
     profiles = {group_id: radial_profile(shown.part, 0) for group_id, shown in models.items()}
     panels: dict[str, Panel] = {
         "image": image,
-        "spectrum": _spectrum_graph(models, lines, colours, state, place, (first, last)),
-        "profile": _profile_graph(main, profiles, colours, state, energies + note, extrapolated=bool(planes.all())),
+        "spectrum": _spectrum_graph(models, lines, styles, state, place, (first, last)),
+        "profile": _profile_graph(main, profiles, styles, state, energies + note, extrapolated=bool(planes.all())),
         "groups": _groups_map(overview, state),
         "zenith": _zenith_graph(models, weights, overview, state, energies + note, spline),
-        "strips": _strips_graph(models, colours, state, energies + note),
+        "strips": _strips_graph(models, styles, state, energies + note),
     }
     summary = [
-        f"Group {label}. {_describe_model(main.model)}",
+        f"Group {label}. {_describe_model(main.whole)}",
         f"{heading}: {_describe_range(values, unit)}",
         _describe_place(main, weights[state.group_id], lines[state.group_id], place, state),
     ]
     if state.further:
         summary.append(f"Also in the graphs: group {', '.join(map(str, state.further))}.")
-    return View(f"Group {state.group_id}, {state.quantity} at {energies}", "\n".join(summary), panels)
+    subject = f"Group {state.group_id}"
+    return View(f"{subject}, {state.quantity} at {energies}", "\n".join(summary), panels, subject)
 
 
 def quantity_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
-    """Compute a quantity of a model in each bin; NaN in bins without livetime, rate or error."""
+    """Compute a quantity of a model in each bin, errors in percent; NaN in bins without livetime, rate or error."""
     rate, livetime = model.rate.quantity.value, model.stack.livetime_us * 1e-6
     if quantity == "rate":
         return rate
@@ -176,8 +157,13 @@ def quantity_of(model: BackgroundModel, quantity: str) -> NDArray[np.float64]:
     if quantity == "livetime":
         return np.where(livetime > 0, livetime / 3600, np.nan)
     if model.error is not None:
-        return quotient(model.error.quantity.value, rate)
-    return quotient(1.0, np.sqrt(rate * livetime * model.axes.bin_volume.value))
+        return 100 * quotient(model.error.quantity.value, rate)
+    return quotient(100.0, np.sqrt(rate * livetime * model.axes.bin_volume.value))
+
+
+def _spectrum(model: BackgroundModel, weights: Floats) -> Spectrum:
+    """Compute the mean spectrum with weights of bins."""
+    return mean_spectrum(model, weights, model.stack.exposure.to_value("s MeV sr"), model.exposed)
 
 
 def _describe_model(model: BackgroundModel) -> str:
@@ -188,17 +174,17 @@ def _describe_model(model: BackgroundModel) -> str:
     return f"{runs}, {counts}, {hours:.2f} h, method {model.method}, DETX and DETY aligned with {model.stack.fovalign}."
 
 
-def _describe_place(shown: ShownModel, weights: Floats, line: Spectrum, place: str, state: CubeState) -> str:
+def _describe_place(shown: Shown[BackgroundModel], weights: Floats, line: Spectrum, place: str, state: CubeState) -> str:
     """Describe rate and counts in the region of a state, or in the bin at its position."""
-    point = shown.spectrum(weights, shown.part)
+    point = _spectrum(shown.part, weights)
     text = f"{place[0].upper()}{place[1:]}: rate {format_value(point.rate[0], point.error[0])} {RATE_LABEL}"
-    if not shown.model.is_true and not state.region:
-        iy, ix = pixel(shown.model.axes, state.position)
+    if not shown.whole.is_true and not state.region:
+        iy, ix = pixel(shown.whole.axes, state.position)
         counts, hours = int(shown.part.stack.counts[0, iy, ix]), shown.part.stack.livetime_us[0, iy, ix] / 3.6e9
-        measured = is_measured(shown.model, *energy_edges(shown.model.axes, state.energy))
+        measured = is_measured(shown.whole, *energy_edges(shown.whole.axes, state.energy))
         text += f", {format_count(counts, 'count')}" + (f" in {hours:.3g} h" if measured else "")
-    elif not shown.model.is_true:
-        counts = (weights / shown.model.axes.solid_angle.value * shown.part.stack.counts[0]).sum()
+    elif not shown.whole.is_true:
+        counts = (weights / shown.whole.axes.solid_angle.value * shown.part.stack.counts[0]).sum()
         text += f", {counts:.0f} counts"
     return f"{text}; spectral index, fitted to all energies: {index_with_error(line)}."
 
@@ -211,34 +197,35 @@ def _describe_range(values: Floats, unit: str) -> str:
 
 
 def _spectrum_graph(
-    models: Mapping[int, ShownModel],
+    models: Mapping[int, Shown[BackgroundModel]],
     lines: Mapping[int, Spectrum],
-    colours: Mapping[int, str],
+    styles: Mapping[int, dict[str, Any]],
     state: ModelState,
     place: str,
     shown: tuple[int, int],
 ) -> Graph:
-    model, line = models[state.group_id].model, lines[state.group_id]
+    model, line = models[state.group_id].whole, lines[state.group_id]
     extrapolated = np.where(model.extrapolated, mask_nonpositive(line.rate), np.nan)
     name = f"group {state.group_id}" if state.further else "rate"
     curve, measured = rate_series(model, line, name)
-    grey = Series("extrapolated" if model.extrapolated.any() else "", line.energy, extrapolated, "points", _EXTRAPOLATED)
+    legend = None if model.extrapolated.any() else ""
+    grey = Series("extrapolated", line.energy, extrapolated, "points", _EXTRAPOLATED, legend=legend)
     curves = [curve]
     for other in state.further:
-        extra, rate = models[other].model.extrapolated, mask_nonpositive(lines[other].rate)
-        style: dict[str, Any] = {"x": lines[other].energy, "colour": colours[other], "width": 1.5}
-        curves.append(Curve(y=np.where(extra, np.nan, rate), name=f"group {other}", **style))
+        extra, rate = models[other].whole.extrapolated, mask_nonpositive(lines[other].rate)
+        drawn: dict[str, Any] = {"x": lines[other].energy, "width": 1.5, **styles[other]}
+        curves.append(Curve(y=np.where(extra, np.nan, rate), **drawn))
         touching = np.convolve(extra, np.ones(3), "same") > 0  # so that the two parts meet
-        curves.append(Curve(y=np.where(touching, rate, np.nan), dash="dotted", **style))
+        curves.append(Curve(y=np.where(touching, rate, np.nan), dash="dotted", **drawn | {"name": "", "legend": None}))
     edges = model.axes.energy.value
     band = float(edges[shown[0]]), float(edges[shown[1]])
     return energy_graph(edges, f"Rate {place}", RATE_LABEL, (grey, measured), band, curves=curves)
 
 
 def _profile_graph(
-    main: ShownModel,
+    main: Shown[BackgroundModel],
     profiles: Mapping[int, Profile],
-    colours: Mapping[int, str],
+    styles: Mapping[int, dict[str, Any]],
     state: ModelState,
     energies: str,
     *,
@@ -246,12 +233,12 @@ def _profile_graph(
 ) -> Graph:
     name = f"group {state.group_id}" if state.further else ""
     series = _measured_or_extrapolated(profiles[state.group_id], name, extrapolated=extrapolated)
-    others = _other_profiles(profiles, colours, state)
+    others = _other_profiles(profiles, styles, state)
     band = None
     edges = profiles[state.group_id].edges
     if not state.region:
-        iy, ix = pixel(main.model.axes, state.position)
-        offset = float(np.hypot(main.model.axes.detx_centers[ix].value, main.model.axes.dety_centers[iy].value))
+        iy, ix = pixel(main.whole.axes, state.position)
+        offset = float(np.hypot(main.whole.axes.detx_centers[ix].value, main.whole.axes.dety_centers[iy].value))
         ring = float(edges[min(int(offset / RING_WIDTH), len(edges) - 2)])
         band = ring, ring + RING_WIDTH
     ranges = (0.0, float(edges[-1])), axis_range(*[each.y for each in series], *[other.y for other in others], log=True)
@@ -263,19 +250,21 @@ def _measured_or_extrapolated(
     profile: Profile, name: str, colour: str = LINES[0], *, extrapolated: bool
 ) -> tuple[Series, Series]:
     """Draw a profile as grey points if it is extrapolated, or as a line with errors; the other series is empty."""
-    line = profile_series(profile, name, colour)
-    nothing = np.full(len(line.x), np.nan)
+    line = profile_series(profile, name or "rate", colour, legend="" if extrapolated else name)
+    nothing, grey_name = np.full(len(line.x), np.nan), f"{name}, extrapolated".removeprefix(", ")
     if extrapolated:
-        grey = Series(f"{name}, extrapolated".removeprefix(", "), line.x, line.y, "points", _EXTRAPOLATED)
-        return grey, Series("", line.x, nothing, "line", colour, nothing, nothing, line.edges)
-    return Series("", line.x, nothing, "points", _EXTRAPOLATED), line
+        grey = Series(grey_name, line.x, line.y, "points", _EXTRAPOLATED)
+        return grey, replace(line, y=nothing, low=nothing, high=nothing)
+    return Series(grey_name, line.x, nothing, "points", _EXTRAPOLATED, legend=""), line
 
 
-def _other_profiles(profiles: Mapping[int, Profile], colours: Mapping[int, str], state: ModelState) -> tuple[Curve, ...]:
+def _other_profiles(
+    profiles: Mapping[int, Profile], styles: Mapping[int, dict[str, Any]], state: ModelState
+) -> tuple[Curve, ...]:
     curves = []
     for other in state.further:
         line = profile_series(profiles[other], "")
-        curves.append(Curve(x=line.x, y=line.y, colour=colours[other], name=f"group {other}", width=1.5))
+        curves.append(Curve(x=line.x, y=line.y, width=1.5, **styles[other]))
     return tuple(curves)
 
 
@@ -292,7 +281,7 @@ def _groups_map(overview: GroupsOverview, state: ModelState) -> Graph:
 
 
 def _zenith_graph(
-    models: Mapping[int, ShownModel],
+    models: Mapping[int, Shown[BackgroundModel]],
     weights: Mapping[int, Floats],
     overview: GroupsOverview,
     state: ModelState,
@@ -304,8 +293,8 @@ def _zenith_graph(
         (f"group {state.group_id}", (state.group_id,), LINES[0]),
         ("other groups" if state.further else "", state.further, "#777777"),
     ):
-        points = [models[group_id].spectrum(weights[group_id], models[group_id].part) for group_id in group_ids]
-        zenith = np.array([overview.zenith(group_id, models[group_id].model) for group_id in group_ids], dtype=float)
+        points = [_spectrum(models[group_id].part, weights[group_id]) for group_id in group_ids]
+        zenith = np.array([overview.zenith(group_id, models[group_id].whole) for group_id in group_ids], dtype=float)
         rate, error = (np.array([float(getattr(point, key)[0]) for point in points], dtype=float) for key in ("rate", "error"))
         details = {"group": [str(group_id) for group_id in group_ids]}
         series.append(Series(name, zenith, rate, "points", colour, rate - error, rate + error, details=details))
@@ -317,7 +306,9 @@ def _zenith_graph(
     return Graph(*texts, tuple(series), ends, axis_range(*values, zero=True), legend="left", curves=tuple(spline))
 
 
-def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], state: ModelState, energies: str) -> Graph:
+def _strips_graph(
+    models: Mapping[int, Shown[BackgroundModel]], further: Mapping[int, dict[str, Any]], state: ModelState, energies: str
+) -> Graph:
     region = region_of(state)
     x, y = (region.x, region.y) if region else state.position
     main = models[state.group_id]
@@ -336,8 +327,8 @@ def _strips_graph(models: Mapping[int, ShownModel], colours: Mapping[int, str], 
     for other in state.further:
         for profile, dash in zip(strips[other], dashes, strict=True):
             line = profile_series(profile, "")
-            curves.append(Curve(x=line.x, y=line.y, colour=colours[other], name=f"group {other}", dash=dash))
-    edges = np.concatenate([main.model.axes.detx.value, main.model.axes.dety.value])
+            curves.append(Curve(x=line.x, y=line.y, dash=dash, **further[other]))
+    edges = np.concatenate([main.whole.axes.detx.value, main.whole.axes.dety.value])
     values = [each.y for each in series] + [curve.y for curve in curves]
     texts = f"Strips of {2 * STRIP:g}°, {energies}", "DETX or DETY / deg", RATE_LABEL
     return Graph(

@@ -14,13 +14,13 @@ import numpy as np
 from bgnb._util.arrays import Floats
 from bgnb.observations.groups import ObservationGroups
 from bgnb.plots.colours import SELECTED, Colours, Stretch, choose_limits
-from bgnb.plots.labels import format_number
+from bgnb.plots.labels import format_number, with_minus
 from bgnb.plots.view import Curve, Graph, Polygon, Series
 
 #: Names of the coordinates of the map, in tables.
 X_LABEL, Y_LABEL = "zenith angle × sin(azimuth) / deg", "zenith angle × cos(azimuth) / deg"
 _GRID = "#999999"
-#: Colours of whole numbers up to this one start at zero, and their ticks are whole numbers.
+#: Colours of whole numbers up to this one start at zero.
 _MAX_WHOLE = 10
 #: Colours are logarithmic if the values spread over more than this factor.
 _LOG_SPREAD = 30
@@ -112,7 +112,7 @@ def pointing_map(
     Returns
     -------
     Graph
-        A map. Its texts are centred at their positions.
+        A map. Its texts are centred at their positions; the first ones are the most important.
     """
     known = {group_id: value for group_id, value in values.items() if np.isfinite(value)}
     shown = [group_id for group_id in range(len(groups)) if model_ids.get(group_id, group_id) in known]
@@ -134,7 +134,7 @@ def pointing_map(
         texts = {
             "group": f"{group_id}, merged into {model_id}" if model_id != group_id else str(group_id),
             "altitude": f"{row['ALT_MIN']:g}° to {row['ALT_MAX']:g}°",
-            "azimuth": f"{row['AZ_MIN']:g}° to {row['AZ_MAX']:g}°".replace("-", "−"),
+            "azimuth": with_minus(f"{row['AZ_MIN']:g}° to {row['AZ_MAX']:g}°"),
             label: f"{format_number(value)} {unit}".rstrip() if np.isfinite(value) else "none",
         }
         texts |= {name: details.get(model_id, {}).get(name, "") for name in names}
@@ -144,9 +144,10 @@ def pointing_map(
             curves.append(Curve(x=closed[0], y=closed[1], colour=SELECTED, width=1.5, dash="dashed"))
     grid, texts_of_grid = graticule(radius)
     limits = -_MARGIN * radius, _MARGIN * radius
-    placed = tuple(texts_of_grid + _group_texts(groups, shown, radius, texts_of_grid))
+    placed = texts_of_grid + _group_texts(groups, shown, radius, texts_of_grid)
+    placed.sort(key=lambda text: text[2] != str(marked))
     return Graph(
-        label, X_LABEL, Y_LABEL, series, limits, limits, texts=placed, legend="below", curves=(*grid, *curves),
+        label, X_LABEL, Y_LABEL, series, limits, limits, texts=tuple(placed), legend="below", curves=(*grid, *curves),
         polygons=tuple(polygons), colours=_colours(known.values()), unit=unit, is_map=True,
     )  # fmt: skip
 
@@ -164,11 +165,12 @@ def zenith_limit(groups: ObservationGroups, group_ids: Iterable[int], series: It
 def _colours(values: Collection[float]) -> Colours:
     """Choose colours of values: logarithmic if they are positive and differ a lot; from zero for small whole numbers."""
     array = np.array(list(values), dtype=float)
-    if array.size and array.min() >= 0 and array.max() <= _MAX_WHOLE and (array == np.rint(array)).all():
-        return Colours("viridis", "linear", 0.0, max(float(array.max()), 4.0))
+    whole = array.size > 0 and bool((array == np.rint(array)).all())
+    if whole and array.min() >= 0 and array.max() <= _MAX_WHOLE:
+        return Colours("viridis", "linear", 0.0, max(float(array.max()), 1.0), whole=True)
     log = array.size > 0 and array.min() > 0 and array.max() > _LOG_SPREAD * array.min()
     stretch: Stretch = "log" if log else "linear"
-    return Colours("viridis", stretch, *choose_limits(array, stretch, 100))
+    return Colours("viridis", stretch, *choose_limits(array, stretch, 100), whole=whole)
 
 
 def _sector(row: Any, radius: float) -> tuple[Floats, Floats] | None:

@@ -37,6 +37,8 @@ _MIN_HEIGHT = 4.0
 _RATIOS = ("norm", "live fraction")
 # Maximum number of runs that are named.
 _MAX_NAMED = 8
+# Width of a letter of a name, as a fraction of the axis.
+_LETTER = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,26 +212,27 @@ def _points(
     runs: RunSet,
     panel: str,
     state: RunsState,
-    sets: Iterable[tuple[str, Bools, str]],
+    sets: Iterable[tuple[str, Bools, str, str]],
     more: Mapping[str, list[str]],
     errors: Floats | None = None,
     small: bool = False,
 ) -> tuple[Series, ...]:
-    """Draw sets of runs; each has a name, a mask and a colour. Runs that are not selected may be small."""
+    """Draw sets of runs: their names, masks, colours, and names in the legend. Runs that are not selected may be small."""
     x, y = coordinates(runs, panel, state)
     texts, series = {**runs.details, **more}, []
-    for name, mask, colour in sets:
+    for name, mask, colour, legend in sets:
         details = {key: [values[i] for i in np.flatnonzero(mask)] for key, values in texts.items()}
         low, high = (None, None) if errors is None else ((y - errors)[mask], (y + errors)[mask])
         style: Style = "dots" if small and colour != SELECTED else "points"
-        series.append(Series(name if mask.any() else "", x[mask], y[mask], style, colour, low, high, details=details))
+        shown = legend if mask.any() else ""
+        series.append(Series(name, x[mask], y[mask], style, colour, low, high, details=details, legend=shown))
     return tuple(series)
 
 
-def _common_sets(runs: RunSet, selected: Bools, named: bool) -> list[tuple[str, Bools, str]]:
+def _common_sets(runs: RunSet, selected: Bools, named: bool) -> list[tuple[str, Bools, str, str]]:
     """List sets of runs; a legend of one map explains the colours of all panels."""
     sets = (("skipped", ~runs.kept, _SKIPPED), ("kept", runs.kept, _KEPT), ("selected", selected, SELECTED))
-    return [(f"{np.count_nonzero(mask)} {name}" if named else "", mask, colour) for name, mask, colour in sets]
+    return [(name, mask, colour, f"{np.count_nonzero(mask)} {name}" if named else "") for name, mask, colour in sets]
 
 
 def _sky_map(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
@@ -243,8 +246,24 @@ def _sky_map(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
     regions = () if runs.exclusion_regions is None else (runs.exclusion_regions,)
     return Graph(
         "Runs on the sky", sky_map.X_LABEL, sky_map.Y_LABEL, (sources, *points), sky_map.X_RANGE, sky_map.Y_RANGE,
-        texts=sky_map.labels(centre), legend="below", curves=(*sky_map.background(centre), *regions), is_map=True,
+        texts=(*_names_on_sky(runs, state, selected), *sky_map.labels(centre)), legend="below",
+        curves=(*sky_map.background(centre), *regions), is_map=True,
     )  # fmt: skip
+
+
+def _names_on_sky(runs: RunSet, state: RunsState, selected: Bools) -> list[tuple[float, float, str]]:
+    """Place the OBS_IDs of runs that stand out or give an alarm, and of a few selected runs; texts are centred."""
+    marked, few = runs.deviations(state.y).stand_out | runs.with_alarm, np.count_nonzero(selected) <= _MAX_NAMED
+    rows = [*np.flatnonzero(marked).tolist(), *np.flatnonzero(selected & ~marked & few).tolist()]
+    ranges = sky_map.X_RANGE, sky_map.Y_RANGE
+    placed = _place_names(_names_at(runs, rows, *coordinates(runs, "sky", state)), *ranges)
+    half = _LETTER / 2 * (ranges[0][1] - ranges[0][0])
+    return [(left + half * len(name), y, name) for left, y, name in placed]
+
+
+def _names_at(runs: RunSet, rows: Iterable[int], x: Floats, y: Floats) -> list[tuple[float, float, str]]:
+    """List the OBS_IDs of runs with their positions, if these are known."""
+    return [(float(x[row]), float(y[row]), str(runs.obs_ids[row])) for row in rows if np.isfinite(x[row] + y[row])]
 
 
 def _positions(ra: Any, dec: Any) -> dict[str, list[str]]:
@@ -271,8 +290,9 @@ def _values_graph(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
     found = runs.deviations(state.y)
     far, alarm = found.stand_out, runs.with_alarm
     sets = [
-        ("", ~runs.kept, _SKIPPED), ("", runs.kept & ~far & ~alarm, _KEPT), ("outlier", far & ~alarm, _STANDS_OUT),
-        ("alarm", alarm, _ALARM), ("", selected, SELECTED),
+        ("skipped", ~runs.kept, _SKIPPED, ""), ("kept", runs.kept & ~far & ~alarm, _KEPT, ""),
+        ("outlier", far & ~alarm, _STANDS_OUT, "outlier"), ("alarm", alarm, _ALARM, "alarm"),
+        ("selected", selected, SELECTED, ""),
     ]  # fmt: skip
     reasons = {
         state.y: [format_number(value, 4) for value in values],
@@ -283,8 +303,7 @@ def _values_graph(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
     points = _points(runs, "values", state, sets, reasons, errors)
     x_range = axis_range(x[np.isfinite(values)])
     y_range, curves = _value_range(runs, state, selected), limit_curves(found, x_range)
-    named = np.flatnonzero((far | alarm) & np.isfinite(x) & np.isfinite(values)).tolist()
-    texts = _place_names([(float(x[row]), float(values[row]), str(runs.obs_ids[row])) for row in named], x_range, y_range)
+    texts = _place_names(_names_at(runs, np.flatnonzero(far | alarm).tolist(), x, values), x_range, y_range)
     title = f"{state.y.capitalize()} against {state.x}"
     return Graph(title, x_label, QUANTITIES[state.y], points, x_range, y_range, texts=texts, legend="below", curves=curves)
 
@@ -292,10 +311,10 @@ def _values_graph(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
 def _place_names(names: list[tuple[float, float, str]], x_range: Range, y_range: Range) -> tuple[tuple[float, float, str], ...]:
     """Move names beside their points, and omit those that would overlap another one."""
     (x_low, x_high), (y_low, y_high) = x_range, y_range
-    width, height, letter = x_high - x_low, y_high - y_low, 0.02
+    width, height = x_high - x_low, y_high - y_low
     placed: list[tuple[float, float, str]] = []
     for x, y, name in names:
-        length = letter * len(name) * width
+        length = _LETTER * len(name) * width
         left = x + 0.015 * width if x + length < x_high else x - length
         if all(abs(left - other[0]) > length or abs(y - other[1]) > 0.06 * height for other in placed):
             placed.append((left, y, name))
@@ -311,7 +330,7 @@ def _histogram(runs: RunSet, state: RunsState, panel: str, selected: Bools) -> G
     ends = axis_range(values[shown if shown.any() else known])
     edges = np.linspace(*ends, 21)
     kept = histogram("kept", values[runs.kept & known], edges, _KEPT)
-    chosen = histogram("selected" if selected.any() else "", values[selected & known], edges, SELECTED)
+    chosen = histogram("selected", values[selected & known], edges, SELECTED, None if selected.any() else "")
     title = f"{name.capitalize()} of runs" if known.any() else f"The {name} of these runs is not known"
     return Graph(
         title,

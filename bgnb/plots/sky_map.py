@@ -14,6 +14,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from bgnb._util.arrays import Floats
+from bgnb.plots.labels import with_minus
 from bgnb.plots.view import Curve
 
 #: Names of the coordinates of the map, in tables.
@@ -139,7 +140,7 @@ def labels(centre: float = 0.0) -> tuple[tuple[float, float, str], ...]:
             texts.append((float(x), float(y), f"{ra // 15}h"))
     for dec in (each for each in range(-90 + _DEC_STEP, 90, _DEC_STEP) if each):
         x, y = to_map(centre + 179.999999, float(dec), centre)
-        texts.append((float(x) - _LABEL_SPACE, 1.04 * float(y), f"{dec:+d}°".replace("-", "−")))
+        texts.append((float(x) - _LABEL_SPACE, 1.04 * float(y), with_minus(f"{dec:+d}°")))
     return tuple(texts)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgnb._util.checks import finite_number
+from bgnb._util.checks import checked_path, finite_number
 from bgnb._util.errors import BgnbError
 from bgnb.files.output_directory import write_file
 from bgnb.plots.colours import GREY, NO_VALUE, SELECTED, Colours, choose_ticks, palette
@@ -52,7 +52,7 @@ class Picture:
 
     def save(self, path: str | Path) -> None:
         """Write the image to a file."""
-        write_file(Path(path), self.png)
+        write_file(checked_path("path", path), self.png)
 
 
 def new_figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, Any]:
@@ -98,13 +98,13 @@ def to_png(view: View, *, width: float | None = None, font_size: float = 10.0, p
 
 def to_pdf(view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None) -> bytes:
     """Draw a view as PDF, with embedded fonts; see `to_png`."""
-    metadata = {"Title": view.title, "Creator": None, "Producer": None, "CreationDate": None}
+    metadata = {"Title": view.title_of(panels), "Creator": None, "Producer": None, "CreationDate": None}
     return _save(_draw(view, width, font_size, panels), "pdf", dpi=300, metadata=metadata)
 
 
 def to_svg(view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None) -> bytes:
     """Draw a view as SVG, with texts that can be edited; see `to_png`."""
-    metadata = {"Title": view.title, "Description": view.summary, "Creator": None, "Date": None}
+    metadata = {"Title": view.title_of(panels), "Description": view.summary, "Creator": None, "Date": None}
     return _save(_draw(view, width, font_size, panels), "svg", dpi=300, metadata=metadata)
 
 
@@ -156,7 +156,8 @@ def _choose_sizes(n_panels: int, width: float | None, font_size: float) -> _Size
         return _Sizes(panel * columns, font_size, columns)
     width, minimum = finite_number("width", width), _MIN_WIDTH * font_size / 72
     if not minimum <= width <= _MAX_PAGE:
-        message = f"width must be {minimum:.2g} to {_MAX_PAGE} (inches) with a font size of {font_size:g}, got {width:g}"
+        lowest = math.ceil(100 * minimum) / 100  # rounded up, so that it is accepted
+        message = f"width must be {lowest:g} to {_MAX_PAGE} (inches) with a font size of {font_size:g}, got {width:g}"
         raise BgnbError("invalid-argument", message)
     fitting = int(72 * width / font_size / _MIN_WIDTH_IN_ROW) or 1
     return _Sizes(width, font_size, min(columns, fitting))
@@ -182,13 +183,28 @@ def _draw(view: View, width: float | None, font_size: float, names: Sequence[str
     with style.context(["default", _SETTINGS]):
         figure, grid = new_figure(sizes.width, 0.89 * sizes.width / sizes.columns * rows, rows, sizes.columns)
         figure.set_layout_engine("constrained", w_pad=0.4 * sizes.font / 72, h_pad=0.4 * sizes.font / 72)
-        if view.title:
-            figure.suptitle(sizes.wrap(view.title, 0.8 * sizes.columns), fontsize=1.2 * sizes.font)
+        if title := view.title_of(names):
+            figure.suptitle(sizes.wrap(title, 0.8 * sizes.columns), fontsize=1.2 * sizes.font)
         for axes, panel in zip(grid.flat, panels, strict=False):
             _draw_panel(axes, panel, sizes)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
+        figure.draw_without_rendering()  # sizes of texts are known after the layout
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            if isinstance(panel, Graph) and panel.is_map:
+                _omit_overlapping(axes.texts)
     return figure
+
+
+def _omit_overlapping(texts: Sequence[Any]) -> None:
+    """Hide texts that would overlap earlier ones."""
+    boxes: list[Any] = []
+    for text in texts:
+        box = text.get_window_extent().expanded(1.1, 0.8)  # digits are lower than a line
+        if any(box.overlaps(other) for other in boxes):
+            text.set_visible(False)
+        else:
+            boxes.append(box)
 
 
 def _draw_panel(axes: Any, panel: Panel, sizes: _Sizes) -> None:
@@ -204,7 +220,7 @@ def _draw_panel(axes: Any, panel: Panel, sizes: _Sizes) -> None:
     _draw_curves(axes, panel.curves, sizes, above=isinstance(panel, Image))
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        names = [sizes.wrap(each.name) for each in (*getattr(panel, "series", ()), *panel.curves)]
+        names = [sizes.wrap(each.legend_name) for each in (*getattr(panel, "series", ()), *panel.curves)]
         pairs = sorted(zip(handles, labels, strict=True), key=lambda pair: names.index(pair[1]))  # bars would be last
         handles, labels = zip(*pairs, strict=True)
         where: dict[str, Any] = {"loc": "best", "edgecolor": "none", "framealpha": 0.7}
@@ -242,14 +258,14 @@ def _draw_colour_bar(axes: Any, colours: Colours, unit: str, sizes: _Sizes) -> N
 
 
 def _draw_graph(axes: Any, graph: Graph, sizes: _Sizes) -> None:
-    from matplotlib.patheffects import withStroke
+    from matplotlib.patheffects import Stroke
 
     if graph.is_map:
         axes.set(xlim=graph.x_range, ylim=graph.y_range, aspect="equal")
         axes.set_axis_off()
     else:
         _draw_axis(axes, "x", graph.x_label, graph.x_range, graph.x_log, sizes)
-        _draw_axis(axes, "y", graph.y_label, graph.y_range, graph.y_log, sizes)
+        _draw_axis(axes, "y", graph.y_label, graph.y_range, graph.y_log, sizes, whole=graph.y_whole)
     if graph.colours is not None:
         _draw_polygons(axes, graph.polygons, graph.colours, sizes)
         _draw_colour_bar(axes, graph.colours, graph.unit, sizes)
@@ -258,17 +274,18 @@ def _draw_graph(axes: Any, graph: Graph, sizes: _Sizes) -> None:
     for series in graph.series:
         _draw_series(axes, series, graph, sizes)
     options = {"fontsize": sizes.small, "color": "#333333", "ha": "center" if graph.is_map else "left", "va": "center"}
-    if graph.polygons:
-        options["path_effects"] = [withStroke(linewidth=2.5 * sizes.pixel, foreground="#ffffffb0")]
+    if graph.is_map:
+        halo = Stroke(linewidth=2.5 * sizes.pixel, foreground="#ffffffb0", snap=False)
+        options["path_effects"] = [halo, Stroke(snap=False)]  # snapped to pixels, E would lose its lower arm
     for x, y, text in graph.texts:
         axes.text(x, y, sizes.wrap(text), **options)
 
 
-def _draw_axis(axes: Any, side: str, label: str, ends: Range, log: bool, sizes: _Sizes) -> None:
+def _draw_axis(axes: Any, side: str, label: str, ends: Range, log: bool, sizes: _Sizes, *, whole: bool = False) -> None:
     """Draw an axis with few, round ticks and its label, which has their common power of ten."""
     axes.set(**{f"{side}scale": "log" if log else "linear", f"{side}lim": ends})
     power = 0 if log else axis_power(*ends)
-    values = choose_ticks(min(ends), max(ends), log=log, number=7 if sizes.panel > 25 else 5)
+    values = choose_ticks(min(ends), max(ends), log=log, number=7 if sizes.panel > 25 else 5, whole=whole)
     axis = axes.xaxis if side == "x" else axes.yaxis
     axis.set_ticks(values, labels=format_ticks(values, power, log=log))
     axis.set_tick_params(which="minor", label1On=False)
@@ -292,16 +309,16 @@ def _draw_polygons(axes: Any, polygons: Sequence[Polygon], colours: Colours, siz
 
 
 def _draw_curves(axes: Any, curves: Sequence[Curve], sizes: _Sizes, *, above: bool) -> None:
-    first = {curve.name: curve for curve in reversed(curves) if curve.name}  # a legend has each name once
+    first = {curve.legend_name: curve for curve in reversed(curves) if curve.legend_name}  # a legend has each name once
     for curve in curves:
-        is_first = len(first) <= MAX_LEGEND and first.get(curve.name) is curve
-        label = sizes.wrap(curve.name) if is_first else None
+        is_first = len(first) <= MAX_LEGEND and first.get(curve.legend_name) is curve
+        label = sizes.wrap(curve.legend_name) if is_first else None
         line = _DASHES[curve.dash], curve.width * sizes.pixel
         axes.plot(curve.x, curve.y, line[0], lw=line[1], color=curve.colour, label=label, zorder=3 if above else 1.9)
 
 
 def _draw_series(axes: Any, series: Series, graph: Graph, sizes: _Sizes) -> None:
-    label, colour, pixel = sizes.wrap(series.name) or None, series.colour, sizes.pixel
+    label, colour, pixel = sizes.wrap(series.legend_name) or None, series.colour, sizes.pixel
     if series.style == "bars":
         _draw_bars(axes, series, graph.clip_low(np.zeros_like(series.y)), series.y, alpha=0.8, label=label)
         return

@@ -7,9 +7,10 @@ cannot disagree with the state. Bokeh figures, PNG, HTML and CSV are all made fr
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -49,6 +50,8 @@ class Curve:
         Width, pixels.
     dash : {"solid", "dashed", "dotted"}
         Pattern.
+    legend : str, optional
+        Name in the legend, if it is another one; empty for none.
     """
 
     x: NDArray[np.float64]
@@ -57,6 +60,12 @@ class Curve:
     name: str = ""
     width: float = 1.0
     dash: Dash = "solid"
+    legend: str | None = None
+
+    @property
+    def legend_name(self) -> str:
+        """Name in the legend; empty for none."""
+        return self.name if self.legend is None else self.legend
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,7 +98,7 @@ class Image:
     Parameters
     ----------
     title, x_label, y_label, unit : str
-        Texts.
+        Texts. Tables contain values in % as fractions.
     values : ndarray, shape (y, x)
         Values; NaN in bins without one.
     x_edges, y_edges : ndarray
@@ -123,13 +132,13 @@ class Image:
 
     @property
     def value_label(self) -> str:
-        """Description of the values."""
-        return f"{self.title}, {self.unit}"
+        """Description of the values in tables."""
+        return f"{self.title}, {'fraction' if self.unit == '%' else self.unit}"
 
     def rows(self) -> Iterator[Row]:
         """Iterate over the bins, as rows of a table."""
         x, y = (((edges[:-1] + edges[1:]) / 2).tolist() for edges in (self.x_edges, self.y_edges))
-        for (iy, ix), value in np.ndenumerate(self.values):
+        for (iy, ix), value in np.ndenumerate(self.values / 100 if self.unit == "%" else self.values):
             yield "", x[ix], y[iy], value, np.nan, np.nan, ""
 
 
@@ -140,7 +149,7 @@ class Series:
     Parameters
     ----------
     name : str
-        Name in the legend; empty for none.
+        Name in the legend and in tables; empty for none.
     x, y : ndarray
         Positions; lines are interrupted where y is NaN.
     style : {"line", "dotted", "points", "dots", "bars"}
@@ -153,6 +162,8 @@ class Series:
         Edges in x of bars and bands, one more than points.
     details : mapping of str to sequence of str
         Hover information of each point.
+    legend : str, optional
+        Name in the legend, if it is another one; empty for none.
     """
 
     name: str
@@ -164,6 +175,12 @@ class Series:
     high: NDArray[np.float64] | None = None
     edges: NDArray[np.float64] | None = None
     details: Mapping[str, list[str]] = field(default_factory=dict)
+    legend: str | None = None
+
+    @property
+    def legend_name(self) -> str:
+        """Name in the legend; empty for none."""
+        return self.name if self.legend is None else self.legend
 
     @property
     def error_ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -189,7 +206,7 @@ class Graph:
     band : tuple of float, optional
         Marked range of x.
     texts : tuple of (x, y, text)
-        Texts in the graph.
+        Texts in the graph. In static maps, those that would overlap earlier ones are omitted.
     legend : {"inside", "left", "below"}
         Position of the legend: in the upper right or left corner, or below the axis.
     curves : tuple of `Curve`
@@ -204,6 +221,8 @@ class Graph:
         Draw equal scales and no axes. The labels of the axes then only describe tables.
     x_link : str
         Graphs with the same name have a common x axis; empty for none.
+    y_whole : bool
+        Values are whole numbers, and so are the ticks of y in static plots.
     """
 
     title: str
@@ -223,6 +242,7 @@ class Graph:
     unit: str = ""
     is_map: bool = False
     x_link: str = ""
+    y_whole: bool = False
 
     def __post_init__(self) -> None:
         if self.polygons and self.colours is None:
@@ -268,11 +288,21 @@ class View:
         Description in sentences, also for screen readers.
     panels : mapping of str to `Image` or `Graph`
         Images and graphs by name, drawn in rows of three; the names are the same in all states.
+    subject : str
+        Title of a figure of some of the panels, to which the whole title may not apply; by default the title.
     """
 
     title: str
     summary: str
     panels: Mapping[str, Panel]
+    subject: str = ""
+
+    def title_of(self, panels: Collection[str] | None) -> str:
+        """Return the title of a figure of panels with given names; None for all."""
+        return self.title if panels is None or not self.subject or set(panels) >= set(self.panels) else self.subject
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "panels", MappingProxyType(dict(self.panels)))  # views are kept
 
     def to_csv(self) -> str:
         """Convert the view to a table with one row per bin or point.
@@ -290,7 +320,7 @@ class View:
         for name, panel in self.panels.items():
             for series, *numbers, details in panel.rows():
                 table.writerow([name, series, *(f"{n:.9g}" if np.isfinite(n) else "" for n in numbers), details])
-        return text.getvalue()
+        return text.getvalue().replace("−", "-")  # programs read hyphens
 
 
 def axis_range(*values: NDArray[Any], log: bool = False, zero: bool = False) -> Range:
@@ -308,10 +338,12 @@ def axis_range(*values: NDArray[Any], log: bool = False, zero: bool = False) -> 
     return (low if zero and low == 0 else low - margin), high + margin
 
 
-def histogram(name: str, values: NDArray[Any], edges: NDArray[np.float64], colour: str = LINES[0]) -> Series:
+def histogram(
+    name: str, values: NDArray[Any], edges: NDArray[np.float64], colour: str = LINES[0], legend: str | None = None
+) -> Series:
     """Count values in bins, as bars."""
     counts, _ = np.histogram(values, edges)
-    return Series(name, (edges[1:] + edges[:-1]) / 2, counts.astype(float), "bars", colour, edges=edges)
+    return Series(name, (edges[1:] + edges[:-1]) / 2, counts.astype(float), "bars", colour, edges=edges, legend=legend)
 
 
 def _bins_of_pixels(edges: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,22 @@ from bgnb._util.errors import BgnbError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.event_cuts import RunCounts
+from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.stack import check_instrument
 from bgnb.files.output_directory import kept_folder, new_directory
-from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, count_chunks, sum_counted
+from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, count_chunk, count_chunks, sum_counted
 from bgnb.production.make_models import Production, models_of_counts
 from bgnb.production.parts import open_parts, part_numbers, write_part
-from bgnb.production.plan import Plan, make_plan
+from bgnb.production.plan import Plan, make_plan, plan_of_runs
 from bgnb.production.report import Report
-from bgnb.production.settings import ProductionSettings
+from bgnb.production.settings import ProductionSettings, RunSelection
 from bgnb.production.workers import open_workers
 from bgnb.production.write_models import write_files
 
 #: Minimum number of runs for which counts are kept until the models are written.
 KEPT_FROM = 100
-#: Number of runs per process by default: counting them takes as long as starting a process.
-RUNS_PER_WORKER = 200
+#: CPU time of counting, s, per run and per byte of its event file (``benchmarks/workers.py``).
+SECONDS_PER_RUN, SECONDS_PER_BYTE = 3e-3, 12e-9
 
 
 @with_settings(ProductionSettings)
@@ -56,8 +58,9 @@ def make_models(
     workers : int or `concurrent.futures.Executor`, optional
         Number of processes on this machine, 1 for this process only; or an executor, such as
         ``distributed.Client(...).get_executor()``. By default as many as there are cores, but
-        at most one for every 200 runs. The models are bit-identical in all cases. Scripts that
-        use several processes need ``if __name__ == "__main__":``.
+        at most one more for every 3 s of work, estimated from the size of the files. The models
+        are bit-identical in all cases. Scripts that use several processes need
+        ``if __name__ == "__main__":``.
     scheduler : str, optional
         Address of a running Dask scheduler, such as ``tcp://10.0.0.1:8786``, instead of
         ``workers``.
@@ -88,6 +91,48 @@ def models_of_plan(
     """Count the runs of a plan and make the models, in memory; see `make_models`. A folder may keep the counts."""
     with _counting(plan, plan.chunks, folder, workers, scheduler, progress) as (counted, _):
         return models_of_counts(plan, sum_counted(piece for _, piece in counted))
+
+
+def models_of_subsets(plan: Plan, subsets: Sequence[Sequence[int]]) -> Iterator[ModelSet]:
+    """Make the models of subsets of the runs of a plan, one after the other, in memory; each run is counted once.
+
+    Runs that belong to the same subsets are counted together. Their counts, which are integers, are kept compressed, and
+    added for each subset, so that the models are those that `models_of_plan` makes of a subset.
+
+    Parameters
+    ----------
+    plan : `~bgnb.production.plan.Plan`
+        The plan.
+    subsets : sequence of sequence of int
+        OBS_IDs of the runs of each subset.
+
+    Yields
+    ------
+    `ModelSet`
+        Models of each subset, in order.
+    """
+    # Without masks, the catalogue is only needed to select runs.
+    catalog = plan.settings.selection.catalog if plan.settings.source_handling.sources == "mask" else None
+    packed: dict[tuple[str, tuple[int, ...]], bytes] = {}
+
+    def count(of_subset: Plan, obs_ids: tuple[int, ...]) -> tuple[Chunk, Counted]:
+        chunk = of_subset.chunk(obs_ids)
+        key = chunk.cells, obs_ids  # cells depend on the number of runs
+        if key not in packed:
+            packed[key] = count_chunk(chunk).packed
+        return chunk, Counted.unpack(packed[key], chunk)
+
+    together: dict[tuple[bool, ...], list[int]] = {}
+    members = [frozenset(subset) for subset in subsets]
+    for obs_ids in plan.members.values():
+        for obs_id in obs_ids:
+            together.setdefault(tuple(obs_id in subset for subset in members), []).append(obs_id)
+    for number, subset in enumerate(subsets):
+        selection = RunSelection(select=subset, catalog=catalog)
+        of_subset = plan_of_runs(plan.runs, replace(plan.settings, selection=selection))
+        pieces = (count(of_subset, tuple(obs_ids)) for within, obs_ids in together.items() if within[number])
+        with progress_bar(len(subset), "run", show=False) as bar:
+            yield models_of_counts(of_subset, sum_counted(piece for _, piece in _watched(pieces, of_subset, bar))).models
 
 
 @with_settings(ProductionSettings)
@@ -170,8 +215,18 @@ def _counting(
     n_runs = sum(map(len, chunks))
     kept = KeptChunks(folder if n_runs >= KEPT_FROM else None)
     bar = progress_bar(n_runs, "run", progress)
-    with bar, kept.noted(), open_workers(workers, scheduler, maximum=1 + n_runs // RUNS_PER_WORKER) as where:
+    with bar, kept.noted(), open_workers(workers, scheduler, _durations(plan, chunks)) as where:
         yield _watched(count_chunks(chunks, plan.chunk, where, kept), plan, bar), bar
+
+
+def _durations(plan: Plan, chunks: Iterable[Sequence[int]]) -> Iterator[float]:
+    """Estimate the CPU time for each run, s."""
+    for obs_ids in chunks:
+        for obs_id in obs_ids:
+            size = 0
+            with suppress(OSError):  # reported when the run is counted
+                size = plan.runs.files(obs_id).events.path.stat().st_size
+            yield SECONDS_PER_RUN + SECONDS_PER_BYTE * size
 
 
 def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = False, progress: bool | None = None) -> Report:

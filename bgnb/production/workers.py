@@ -29,6 +29,9 @@ R = TypeVar("R")
 IN_FLIGHT = 256
 #: Time in s without a result after which a Dask scheduler is asked for its workers, and timeout for the answer.
 PATIENCE = 45.0
+#: Estimated CPU time of tasks, s, for which one more process is started by default: two of them gain from about five times
+#: the time that one takes to start (0.6 s, ``benchmarks/workers.py``), as they share caches and often a core.
+SECONDS_PER_WORKER = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,18 +110,20 @@ def _worker_died(tasks: Collection[object]) -> BgnbError:
 
 
 @contextmanager
-def open_workers(workers: int | Executor | None, scheduler: str | None = None, maximum: int | None = None) -> Iterator[Workers]:
+def open_workers(
+    workers: int | Executor | None, scheduler: str | None = None, durations: Iterable[float] | None = None
+) -> Iterator[Workers]:
     """Provide workers for the duration of a block.
 
     Parameters
     ----------
     workers : int or `~concurrent.futures.Executor`, optional
         Number of processes on this machine, 1 for this process only; by default the number of
-        cores. Or an executor, such as ``distributed.Client(...).get_executor()``.
+        cores, if the tasks take long enough. Or an executor, such as ``distributed.Client(...).get_executor()``.
     scheduler : str, optional
         Address of a Dask scheduler, instead of ``workers``.
-    maximum : int, optional
-        Maximum of the default number of processes: starting one takes a second.
+    durations : iterable of float, optional
+        Estimated CPU time of each task, s, on which the default number of processes depends.
 
     Raises
     ------
@@ -133,11 +138,23 @@ def open_workers(workers: int | Executor | None, scheduler: str | None = None, m
     elif isinstance(workers, Executor):  # its caller closes it
         dask = type(workers).__module__.startswith("distributed")
         yield _dask_workers(workers._client, patient=True) if dask else Workers(submit=workers.submit)  # type: ignore[attr-defined]
-    elif (number := min(_cores(), maximum or _cores()) if workers is None else whole_number("workers", workers)) == 1:
+    elif (number := default_number(durations) if workers is None else whole_number("workers", workers)) == 1:
         yield Workers()
     else:
         with _processes(number) as found:
             yield found
+
+
+def default_number(durations: Iterable[float] | None) -> int:
+    """Return the number of cores, but at most one and one more for each `SECONDS_PER_WORKER` of tasks."""
+    cores = _cores()
+    enough = (cores - 1) * SECONDS_PER_WORKER
+    total = 0.0
+    for duration in (enough,) if durations is None else durations:
+        total += duration
+        if total >= enough:
+            return cores
+    return 1 + int(total / SECONDS_PER_WORKER)
 
 
 def _cores() -> int:

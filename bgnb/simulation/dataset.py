@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from bgnb._util.arrays import Floats
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb._version import __version__
@@ -21,12 +22,12 @@ from bgnb.observations.datastore import checked_scheme, hess_run_file
 from bgnb.observations.event_list import EventList
 from bgnb.observations.reading_settings import Scheme
 from bgnb.production.workers import open_workers
-from bgnb.simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
+from bgnb.simulation.event_lists import PointSource, make_test_observation_table, simulate_run
 from bgnb.simulation.settings import DatasetSettings
-from bgnb.simulation.true_model import TrueModel
+from bgnb.simulation.true_model import LIVETIME, TrueModel
 
-#: By default one more process is started for each such number of runs.
-RUNS_PER_WORKER = 25
+#: CPU time of a simulation, s, per run and per event (``benchmarks/workers.py``).
+SECONDS_PER_RUN, SECONDS_PER_EVENT = 3e-3, 250e-9
 
 
 @with_settings(DatasetSettings)
@@ -77,9 +78,10 @@ def make_test_dataset(
         common = (model, tuple(sources), settings.energy_threshold, seed, directory, layout)
         tasks = [_Task(row, table[row : row + 1], *common) for row in range(n_runs)]
         counts = np.zeros(n_runs, dtype=np.int64)
+        duration = SECONDS_PER_RUN + SECONDS_PER_EVENT * model.trigger_rate * LIVETIME
         with (
             progress_bar(n_runs, "run", progress) as bar,
-            open_workers(workers, maximum=1 + n_runs // RUNS_PER_WORKER) as executor,
+            open_workers(workers, durations=n_runs * [duration]) as executor,
         ):
             for task, count in executor.map(_write_run, tasks):
                 counts[task.row] = count
@@ -120,8 +122,9 @@ def _gadf_run_file(obs_id: int) -> Path:
 def _write_run(task: _Task) -> int:
     """Simulate and write one run; return the number of events."""
     row = task.observation[0]
-    events = make_test_eventlist(row, task.model, energy_threshold=task.energy_threshold, sources=task.sources, seed=task.seed)
-    hdus = [primary_hdu(), _events_hdu(row, events), _gti_hdu(row, events)]
+    events, detxy = simulate_run(row, task.model, energy_threshold=task.energy_threshold, sources=task.sources, seed=task.seed)
+    detx, dety = detxy if task.model.fovalign == "ALTAZ" else events.detxy("ALTAZ")
+    hdus = [primary_hdu(), _events_hdu(row, events, detx, dety), _gti_hdu(row, events)]
     aeff = _aeff_hdu(row, events)
     if task.scheme != "HESS":
         files = {task.directory / _gadf_run_file(events.obs_id): [*hdus, aeff]}
@@ -143,8 +146,7 @@ def _header(row: Any, hduclas: Sequence[str]) -> dict[str, Any]:
     return keywords | {"OBS_ID": int(row["OBS_ID"])} | dict(row.meta)
 
 
-def _events_hdu(row: Any, events: EventList) -> bytes:
-    detx, dety = events.detxy("ALTAZ")
+def _events_hdu(row: Any, events: EventList, detx: Floats, dety: Floats) -> memoryview:
     columns = {
         "EVENT_ID": ("K", "", np.arange(1, len(events) + 1)),
         "TIME": ("D", "s", events.time),
@@ -163,12 +165,12 @@ def _events_hdu(row: Any, events: EventList) -> bytes:
     return columns_hdu("EVENTS", columns, keywords)
 
 
-def _gti_hdu(row: Any, events: EventList) -> bytes:
+def _gti_hdu(row: Any, events: EventList) -> memoryview:
     columns = {"START": ("D", "s", events.gti[:, 0]), "STOP": ("D", "s", events.gti[:, 1])}
     return columns_hdu("GTI", columns, _header(row, ["GTI"]))
 
 
-def _aeff_hdu(row: Any, events: EventList) -> bytes:
+def _aeff_hdu(row: Any, events: EventList) -> memoryview:
     """Make an effective area of plausible size, whose header states the energy threshold of the run."""
     energy, theta = np.geomspace(0.05, 100, 34), np.linspace(0, 6, 7)
     middle, offset = np.sqrt(energy[1:] * energy[:-1]), (theta[1:] + theta[:-1]) / 2

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Row, Table
 from astropy.time import Time
 
-from bgnb._util.arrays import Floats
+from bgnb._util.arrays import Floats, blocks
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import with_settings
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun_altitude
@@ -17,7 +17,7 @@ from bgnb.observations.event_list import EventList
 from bgnb.observations.gadf_keywords import SIMULATED
 from bgnb.observations.sites import OBSERVATORIES
 from bgnb.simulation.settings import ObservationSettings
-from bgnb.simulation.true_model import LIVETIME, ONTIME, TrueModel, altitude_factor
+from bgnb.simulation.true_model import LIVETIME, ONTIME, TrueModel, altitude_factor, detxy_of
 
 #: Reference of the simulated mission time: 2001-01-01 in UTC.
 MJDREFI, MJDREFF = 51910, 0.0007428703703703703
@@ -150,6 +150,18 @@ def make_test_eventlist(
         If ``energy_threshold`` cannot be used, or the run would have more than `MAX_EVENTS`
         events.
     """
+    return simulate_run(observation, model, energy_threshold=energy_threshold, sources=sources, seed=seed)[0]
+
+
+def simulate_run(
+    observation: Row,
+    model: TrueModel | None,
+    *,
+    energy_threshold: float | None = None,
+    sources: Sequence[PointSource] = (),
+    seed: int = 0,
+) -> tuple[EventList, Floats]:
+    """Simulate a run, see `make_test_eventlist`; return it with DETX and DETY in the frame of the model, deg, shape (2, n)."""
     model = TrueModel() if model is None else model
     meta, obs_id = observation.meta, int(observation["OBS_ID"])
     rng = np.random.default_rng([seed, obs_id])
@@ -159,21 +171,19 @@ def make_test_eventlist(
     middle = tstart + ontime / 2
     view = FieldOfView(ra_pnt, dec_pnt, _MJDREF + middle / 86400, site)
     # The pointing changes during the run, and the rate with it.
-    columns = model.draw(rng, 90.0, livetime)
-    time = _sorted_times(rng, len(columns[0]), tstart, ontime)
-    altitude, azimuth = view.pointing_altaz(time - middle)
-    kept = rng.random(len(time)) < altitude_factor(altitude) * model.elongated_part(*columns, altitude, azimuth)
-    energy, detx, dety, time = (column[kept] for column in (*columns, time))
-    ra, dec = view.sky_position(model.fovalign, detx, dety, time - middle)
+    energy, directions = model.draw_directions(rng, 90.0, livetime)
+    time = _sorted_times(rng, len(energy), tstart, ontime)
+    columns = _kept_events(rng, model, view, energy, directions, time, middle)
     near = [source for source in sources if _in_view(source, view)]
     if near:
         of_sources = [_source_events(rng, source, model, livetime) for source in near]
         times = [_sorted_times(rng, len(events[0]), tstart, ontime) for events in of_sources]
-        energy, ra, dec = (np.concatenate(each) for each in zip((energy, ra, dec), *of_sources, strict=True))
-        time = np.concatenate([time, *times])
-        order = np.argsort(time, kind="stable")
-        energy, ra, dec, time = energy[order], ra[order], dec[order], time[order]
-    return EventList(
+        for (energy, ra, dec), time in zip(of_sources, times, strict=True):
+            position = view.detxy(model.fovalign, ra, dec, time - middle)
+            columns = np.concatenate([columns, np.stack([energy, time, ra, dec, *position])], axis=1)
+        columns = columns[:, np.argsort(columns[1], kind="stable")]
+    energy, time, ra, dec = columns[:4]
+    events = EventList(
         obs_id=obs_id,
         time=time,
         ra=ra,
@@ -190,6 +200,36 @@ def make_test_eventlist(
         n_tels=int(observation["N_TELS"]),
         simulated=True,
     )
+    return events, columns[4:]
+
+
+def _kept_events(
+    rng: np.random.Generator,
+    model: TrueModel,
+    view: FieldOfView,
+    energy: Floats,
+    directions: Floats,
+    time: Floats,
+    middle: float,
+) -> Floats:
+    """Select events by the rate at the pointing of their time; return energy, time, RA, DEC, DETX and DETY, shape (6, n)."""
+    columns, end = np.empty((6, len(time))), 0
+    rng.random(out=columns[0])  # replaced by the energies
+    for block in blocks(len(time)):
+        seconds = time[block] - middle
+        if model.elongation == 1:
+            fraction = altitude_factor(view.pointing_altitude(seconds))
+        else:
+            altitude, azimuth = view.pointing_altaz(seconds)
+            position = (energy[block], *detxy_of(directions[:, block]))
+            fraction = altitude_factor(altitude) * model.elongated_part(*position, altitude, azimuth)
+        kept = np.flatnonzero(columns[0, block] < fraction)
+        direction = directions[:, block].take(kept, axis=1)
+        start, end = end, end + len(kept)
+        columns[:2, start:end] = energy[block][kept], time[block][kept]
+        columns[2:4, start:end] = view.sky_of_directions(model.fovalign, direction, seconds[kept])
+        columns[4:, start:end] = detxy_of(direction)
+    return columns[:, :end]
 
 
 def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> float:
@@ -219,8 +259,13 @@ def _source_events(rng: np.random.Generator, source: PointSource, model: TrueMod
 
 def _sorted_times(rng: np.random.Generator, n: int, start: float, duration: float) -> Floats:
     """Draw sorted uniform times as sums of exponential waiting times, scaled to the duration."""
-    waiting = np.cumsum(rng.standard_exponential(n + 1))
-    return start + duration * waiting[:-1] / waiting[-1]
+    waiting = rng.standard_exponential(n + 1)
+    np.cumsum(waiting, out=waiting)
+    time = waiting[:-1]
+    time *= duration
+    time /= waiting[-1]
+    time += start
+    return time
 
 
 def _mission_time(date: str) -> float:

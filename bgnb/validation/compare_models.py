@@ -18,8 +18,8 @@ from bgnb.cubes.cube import CubeAxes
 from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import plain, write_report
-from bgnb.plots.comparison_views import ComparisonState, ShownComparison, comparison_view, planes_graph, rate_limits
-from bgnb.plots.cube_state import Position, energies_of, energy_bin, energy_bins, energy_edges, through_energies
+from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph, rate_limits
+from bgnb.plots.cube_state import Position, Shown, energies_of, energy_bin, energy_bins, energy_edges, through_energies
 from bgnb.plots.figures import plot_comparison
 from bgnb.plots.labels import energy_label
 
@@ -258,7 +258,7 @@ def comparison_page(
         state = replace(state, energy=energies_of(axes, bins[0], bins[0] + 1))
     views = {}
     for label, each in through_energies(axes, state).items():
-        shown = ShownComparison(whole=comparison, part=comparison.in_energies(*energy_edges(axes, each.energy)))
+        shown = Shown(whole=comparison, part=comparison.in_energies(*energy_edges(axes, each.energy)))
         limits = rate_limits(shown.part, each.stretch, each.percentile)
         view = comparison_view({group_id: shown}, each, labels, group, limits, positions)
         views["", label] = replace(view, panels={**view.panels, "planes": planes_graph(comparison, labels, each.energy[0])})

@@ -9,7 +9,7 @@ import numpy as np
 
 from bgnb._util.arrays import Floats, quotient
 from bgnb.plots.colours import GREY, LINES, SELECTED, Colours
-from bgnb.plots.labels import format_number
+from bgnb.plots.labels import format_number, with_minus
 from bgnb.plots.view import Curve, Graph, Image, Panel, Range, Series, View, axis_range
 from bgnb.validation.run_tests import RADII, Cells, Map, RunResult
 
@@ -22,10 +22,13 @@ _LIMIT = 5.0
 def check_view(run: RunResult, verdict: str) -> View:
     """Draw the results of the tests of a run."""
     pointing = f"altitude {run.alt_pnt:.1f}°, azimuth {run.az_pnt:.1f}°, {run.events} events"
-    lines = [f"Verdict: {verdict}. {pointing}, norm {run.norm.norm:.3f}, tilt {run.norm.tilt:+.3f}."]
+    lines = [f"Verdict: {verdict}. {pointing}, norm {run.norm.norm:.3f}, tilt {with_minus(f'{run.norm.tilt:+.3f}')}."]
     for name, test in run.tests.items():
-        numbers = f"{test.counts} events for {test.expected:.1f} expected, {test.significance:+.1f} standard deviations"
-        lines.append(f"{name}: p = {format_number(test.p_value, 2)}; largest deviation: {test.where or 'none'}, {numbers}.")
+        significance = with_minus(f"{test.significance:+.1f}")
+        numbers = f"{test.counts} events for {test.expected:.1f} expected, {significance} standard deviations"
+        lines.append(
+            f"{name}: p = {format_number(test.p_value, 2)}; largest deviation: {with_minus(test.where) or 'none'}, {numbers}."
+        )
     sky = f"Sky, circles of {RADII[0]:g} deg: significance"
     panels: dict[str, Panel] = {
         "time": _time_graph(run.time),
@@ -103,8 +106,8 @@ def _energy_graph(cells: Cells) -> Graph:
     ratio, error = quotient(cells.counts, cells.expected), quotient(np.sqrt(cells.expected), cells.expected)
     error = np.minimum(error, 3.0)
     series = (
-        Series("", middle, np.ones(len(middle)), "line", GREY),
-        Series("", middle, ratio, "points", LINES[0], low=ratio - error, high=ratio + error),
+        Series("expected", middle, np.ones(len(middle)), "line", GREY, legend=""),
+        Series("observed", middle, ratio, "points", LINES[0], low=ratio - error, high=ratio + error, legend=""),
     )
     ends = float(cells.edges[0, 0]), float(cells.edges[-1, 1])
     texts = "Spectrum; marked: largest deviation", "energy / TeV", "observed / expected"

@@ -29,10 +29,9 @@ from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_reader import read_event_list
-from bgnb.production.pipeline import models_of_plan
-from bgnb.production.plan import make_plan, notes_on_selection, plan_of_runs, select_and_mask
+from bgnb.production.pipeline import models_of_subsets
+from bgnb.production.plan import make_plan, notes_on_selection, select_and_mask
 from bgnb.production.report import in_one_line
-from bgnb.production.settings import RunSelection
 from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_significance
 from bgnb.validation.result import Validation
 from bgnb.validation.run_prediction import RunPrediction
@@ -157,8 +156,6 @@ def cross_validate(
     plan, folds = make_plan(settings.production(indir, scheme)), settings.folds
     runs, members = plan.runs, {obs_id for group in plan.members.values() for obs_id in group}
     kept = [obs_id for obs_id in runs.obs_ids if obs_id in members]
-    masked = settings.source_handling.sources == "mask"
-    catalog = settings.selection.catalog if masked else None  # without masks, only needed to select runs
     notes = (f"runs not used: {in_one_line(plan.skipped.values())}",) if plan.skipped else ()
     if len(kept) < 2:
         raise BgnbError("invalid-argument", f"cross-validation needs at least 2 runs; {len(kept)} is selected")
@@ -170,17 +167,16 @@ def cross_validate(
         allowed = f"1 to {largest}, the number of runs of the other folds"
         raise BgnbError("invalid-argument", f"n_train must be {allowed}, got {wrong[0]}")
     sizes = sorted({largest, *(settings.n_train or ())})
+    held_out = [order[fold::folds] for fold in range(folds)]
+    others = [[obs_id for obs_id in order if obs_id not in fold] for fold in map(set, held_out)]
+    models_of = models_of_subsets(plan, [rest if size == largest else rest[:size] for size in sizes for rest in others])
     validations = {}
     with progress_bar(len(sizes) * folds, "fold", progress) as bar:
         for size in sizes:
             predictions: list[RunPrediction] = []
             errors: dict[int, str] = {}
-            for fold in range(folds):
-                held_out = order[fold::folds]
-                others = [obs_id for obs_id in order if obs_id not in held_out]
-                chosen = RunSelection(select=others if size == largest else others[:size], catalog=catalog)
-                models = models_of_plan(plan_of_runs(runs, replace(plan.settings, selection=chosen)), progress=False).models
-                found, failed = _predict(models, runs, held_out, plan.mask, settings.prediction)
+            for fold in held_out:
+                found, failed = _predict(next(models_of), runs, fold, plan.mask, settings.prediction)
                 predictions += found
                 errors |= failed
                 bar.update()

@@ -1,13 +1,14 @@
 """Gzip streams with either engine, against the standard library."""
 
 import gzip
+from io import BytesIO
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bgnb._util.compression import StreamError, compress, decompress
+from bgnb._util.compression import GzipReader, StreamError, compress, decompress
 
 pytestmark = pytest.mark.usefixtures("engine")
 CONTENT = np.random.default_rng(0).normal(size=100_000).astype(">f4").tobytes() + bytes(300_000)
@@ -87,3 +88,33 @@ def test_errors_do_not_name_the_engine():
     """Errors are written to report.json, which does not depend on the engine."""
     with pytest.raises(StreamError, match=r"^the gzip stream is damaged$"):
         decompress(b"\x1f\x8b\x07junkjunk")
+
+
+@pytest.mark.parametrize("step", [1000, 70_000, 1 << 20])
+def test_reader_gives_content_in_steps(step):
+    """Members are joined, positions are those of the content, and padding is ignored."""
+    reader = GzipReader(BytesIO(gzip.compress(CONTENT) + gzip.compress(b"end") + bytes(99)), 1 << 30)
+    content = b""
+    while piece := reader.read(step):
+        content += piece
+        reader.seek(-1)
+        assert reader.read(1) == piece[-1:]
+        assert reader.tell() == len(content)
+    assert content == CONTENT + b"end"
+    skipping = GzipReader(BytesIO(gzip.compress(CONTENT)), 1 << 30)
+    assert skipping.seek(len(CONTENT) - 2) == len(CONTENT) - 2
+    assert skipping.read(step) == CONTENT[-2:]
+    assert skipping.seek(5) == len(CONTENT)
+
+
+def test_reader_finds_the_same_errors():
+    """Truncated, damaged and too large streams are found at the latest by the end."""
+    stream = gzip.compress(CONTENT)
+    flipped = bytearray(stream)
+    flipped[-6] ^= 1
+    streams = {stream[: len(stream) // 2]: "truncated", stream[:-1]: "truncated", stream[:1]: "truncated"}
+    streams |= {bytes(flipped): "damaged", b"junk": "damaged", stream + JUNK: "damaged", stream + stream: "too-large"}
+    for broken, code in streams.items():
+        with pytest.raises(StreamError) as caught:
+            GzipReader(BytesIO(broken), len(CONTENT)).finish()
+        assert caught.value.code == code

@@ -284,6 +284,19 @@ class Figures:
         self.page.mouse.move(*self.position(name, *end), steps=5)
         self.page.mouse.up()
 
+    def cut_titles(self) -> list[str]:
+        """List the figures whose titles are wider than the figure."""
+        return self._evaluate(
+            """
+            const pen = document.createElement("canvas").getContext("2d")
+            return figures().filter(({ model: { title }, el, frame }) => {
+                pen.font = `${title.text_font_style} ${title.text_font_size.value ?? title.text_font_size} helvetica`
+                const width = Math.max(...title.text.split("\\n").map((line) => pen.measureText(line).width))
+                return frame.bbox.left + width > el.clientWidth
+            }).map(({ model }) => model.name)
+            """
+        )
+
     def boxes(self) -> list[Box]:
         """Measure the figures, in their order."""
         found = self._evaluate(

@@ -139,16 +139,54 @@ def test_comparison_of_a_single_bin():
 
 
 def test_pulls_need_all_energies():
-    """Bins that were not exposed at all energies of the range have no pull; the ratio is that of the rates."""
-    comparison = compare(counted(1, first_bin=4), counted(2, obs_id=2))
-    assert np.isfinite(comparison.in_energies(4, 9).pull).all()
+    """Bins that were not exposed at all compared energies of the range have no pull; the ratio is that of the rates."""
+    model = counted(1)
+    livetime, counts = model.stack.livetime_us.copy(), model.stack.counts.copy()
+    livetime[5, 2, 3] = counts[5, 2, 3] = 0
+    stack = replace(model.stack, livetime_us=livetime, counts=counts)
+    comparison = compare(replace(model, stack=stack), counted(2, obs_id=2))
+    assert np.isfinite(comparison.in_energies(6, 9).pull).all()
     partly = comparison.in_energies(3, 9)
-    assert np.isnan(partly.pull).all()
-    assert not partly.exposed.any()
-    assert np.isfinite(partly.ratio).any()
+    assert np.argwhere(np.isnan(partly.pull)).tolist() == [[0, 2, 3]]
+    assert np.isfinite(partly.ratio).all()
     pulls = compare(true_model(), counted(3)).in_energies(0, 6).pull
     assert np.std(pulls) == pytest.approx(1, abs=0.15)
     assert abs(pulls.mean()) < 0.2
+
+
+def test_measured_energies_are_compared():
+    """Energies at which one model has no livetime take no part in a comparison; alone, they are not exposed."""
+    comparison = compare(counted(1, first_bin=4), counted(2, obs_id=2))
+    found, expected = comparison.in_energies(3, 9), comparison.in_energies(4, 9)
+    assert found.axes == expected.axes == CubeAxes(comparison.axes.energy[[4, 9]], comparison.axes.dety, comparison.axes.detx)
+    for name in ("ratio", "pull", "expected"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    assert np.flatnonzero(comparison.compared_energies(3, 9)).tolist() == [4, 5, 6, 7, 8]
+    assert np.flatnonzero(comparison.compared_energies(2, 4)).tolist() == [2, 3]
+    unexposed = comparison.in_energies(2, 4)
+    assert not unexposed.exposed.any()
+    assert np.isnan(unexposed.pull).all()
+    with raises("invalid-argument", 3):
+        comparison.in_energies(3, 3)
+
+
+@pytest.mark.parametrize("normalise", ["none", "plane"])
+def test_gap_in_compared_energies(normalise):
+    """An energy without livetime inside a range is excluded, and rate · exposure are the counts of the others."""
+    model = varied(6)
+    livetime = model.stack.livetime_us * (np.arange(5) != 2)[:, None, None]
+    gap = replace(model, stack=replace(model.stack, livetime_us=livetime, counts=model.stack.counts * (livetime > 0)))
+    comparison = compare(gap, counterpart(varied(7)), normalise)
+    found, width = comparison.in_energies(1, 5), np.diff(AXES.energy.value)
+    used = [1, 3, 4]
+    assert found.axes == axes_of(1, 5)
+    for number, (one, whole) in enumerate(((found.first, comparison.first), (found.second, comparison.second))):
+        expected = np.average(whole.rate.quantity.value[used], axis=0, weights=width[used])
+        np.testing.assert_allclose(one.rate.quantity.value[0], expected, rtol=1e-12)
+        predicted = (whole.rate.quantity.value * comparison.exposures[number])[used].sum(axis=0)
+        np.testing.assert_allclose(one.rate.quantity.value[0] * found.exposures[number][0], predicted, rtol=1e-6)
+        np.testing.assert_array_equal(one.stack.counts[0], whole.stack.counts[used].sum(axis=0))
+    assert np.isfinite(found.pull).all()
 
 
 def counterpart(model: BackgroundModel) -> BackgroundModel:

@@ -9,6 +9,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from bgnb import Cube, CubeAxes, point_rate, predicted_rate
 from bgnb.cubes.cube import RATE_UNIT
+from bgnb.cubes.prediction import _prediction_in
 from tests.helpers.errors import raises
 from tests.helpers.models import AXES, asymmetric_model
 
@@ -144,3 +145,15 @@ def test_counts_at_a_sharp_edge(n_fov):
     assert made.sum() == pytest.approx(true.sum(), rel=0.006)
     ring = (offset > 1.6) & (offset < 2.4)
     assert made[:, ring].sum() == pytest.approx(true[:, ring].sum(), rel=0.02)
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 6), (1, 2, 3)])
+def test_prediction_in_some_bins(shape):
+    """The prediction in a few bins of an irregular axis is that in all of them."""
+    edges = [np.cumsum(1 + np.arange(n + 1) ** 2 % 5) / 20 for n in shape]
+    axes = CubeAxes(edges[0] * u.TeV, (edges[1] - 0.3) * u.deg, (edges[2] - 0.8) * u.deg)
+    rate = np.random.default_rng(4).lognormal(sigma=3, size=shape)
+    rate[0, 0, 1] = 0.0
+    bins = tuple(np.array([0, 0, n // 2, n - 1]) for n in shape)
+    expected = predicted_rate(Cube(axes, rate * RATE_UNIT), axes, "gammapy")[bins]
+    np.testing.assert_allclose(_prediction_in(axes, bins)(rate), expected, rtol=1e-12)

@@ -21,6 +21,7 @@ from bgnb import (
     write_spline,
 )
 from bgnb.cubes import spline as module
+from bgnb.cubes import spline_design as design_module
 from bgnb.cubes.cells import pointing_bin, segments
 from tests.helpers.errors import raises
 from tests.helpers.models import asymmetric_model
@@ -145,23 +146,77 @@ def test_unsupported_terms_vanish(fitted):
     assert freedom["zenith~", "1", "1"] < 1.5
 
 
-def test_information_by_dense_design():
-    """Information matrix and projection agree with those of a dense design matrix."""
-    rng, terms = np.random.default_rng(2), (*module.TERMS, *module.QUADRUPOLES, ("norm", "1", "1"))
-    small = CubeAxes(AXES.energy[:4], AXES.dety[:5], AXES.detx[:6])
-    alt, az = (np.array(values) for values in zip(*POINTINGS[:4], strict=True))
-    norms = np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])  # the third cell has the norm of the first
-    parts = (
-        {**module.pointing_parts(alt, az, (0.6, 0.9)), "norm": norms},
-        module.energy_parts(small),
-        module.view_parts(small),
-    )
-    n_coefficients = sum(np.prod([part[name].shape[1] for part, name in zip(parts, term, strict=True)]) for term in terms)
-    design = np.stack([module._linear_predictor(row, parts, terms).ravel() for row in np.eye(n_coefficients)], axis=1)
-    weights = rng.uniform(0.1, 3, (4, 3, 20))
-    np.testing.assert_allclose(module._projected(weights, parts, terms), design.T @ weights.ravel(), rtol=1e-9, atol=1e-9)
-    dense = design.T @ (design * weights.ravel()[:, None])
-    np.testing.assert_allclose(module._information(weights, parts, terms), dense, rtol=1e-9, atol=1e-9)
+def small_design(n_cells: int, terms) -> tuple[design_module.Design, np.ndarray, CubeAxes]:
+    """Make a design with few bins in which the third cell has the norm of the first, and its dense design matrix."""
+    axes = CubeAxes(AXES.energy[:4], AXES.dety[:5], AXES.detx[:6])
+    rng = np.random.default_rng(2)
+    pointing = module.pointing_parts(rng.uniform(35, 89, n_cells), rng.uniform(0, 360, n_cells), (0.6, 0.9))
+    parts = (pointing, module.energy_parts(axes), module.view_parts(axes))
+    norms = np.array([0, 1, 0, *range(2, n_cells - 1)])
+    sizes = [np.prod([part[name].shape[1] for part, name in zip(parts, term, strict=True)]) for term in terms]
+    of_terms = np.stack([module._linear_predictor(row, parts, terms).ravel() for row in np.eye(sum(sizes))], axis=1)
+    of_norms = [
+        np.einsum("cn,e,x->cexn", np.eye(n_cells - 1)[norms], parts[1][name][:, 0], np.ones(20)).reshape(len(of_terms), -1)
+        for name in ("1", "energy")
+    ]
+    design = design_module.Design.of_terms(parts, terms, ("1", "energy"), norms)
+    return design, np.concatenate([of_terms, *of_norms], axis=1), axes
+
+
+# With four cells there are fewer cells than products of functions of the pointing, with forty there are more.
+@pytest.mark.parametrize(("n_cells", "terms"), [(4, (*module.TERMS, *module.QUADRUPOLES)), (40, module.TERMS)])
+def test_information_by_dense_design(n_cells, terms):
+    """Projection, information, solution and covariance agree with those of a dense design matrix."""
+    terms = (*terms, ("zenith", "energy", "xy~"))
+    design, dense, _ = small_design(n_cells, terms)
+    rng = np.random.default_rng(3)
+    values = rng.uniform(0.1, 3, (n_cells, 3, 20))
+    blocks = [(slice(0, 3), values[:3]), (slice(3, n_cells), values[3:])]
+    np.testing.assert_allclose(design_module.project(design, blocks), dense.T @ values.ravel(), rtol=1e-9, atol=1e-9)
+    information = design_module.fisher_information(design, blocks)
+    np.testing.assert_allclose(information.expected, dense.T @ values.ravel(), rtol=1e-9, atol=1e-9)
+    whole = dense.T @ (dense * values.ravel()[:, None])
+    p, n = design.columns.shape[1], n_cells - 1
+    np.testing.assert_allclose(information.shared, whole[:p, :p], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(information.mixed, whole[p:, :p].reshape(2, n, p).transpose(1, 0, 2), rtol=1e-9, atol=1e-9)
+    own = np.einsum("injn->nij", whole[p:, p:].reshape(2, n, 2, n))
+    np.testing.assert_allclose(information.own, own, rtol=1e-9, atol=1e-9)
+
+    strength, gradient = rng.uniform(0.1, 2, len(whole)), rng.normal(size=len(whole))
+    solution, covariance, of_norms = design_module.solve(information, strength, gradient)
+    inverse = np.linalg.inv(whole + np.diag(strength))
+    np.testing.assert_allclose(solution, inverse @ gradient, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(covariance, inverse[:p, :p], rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(of_norms, np.einsum("injn->nij", inverse[p:, p:].reshape(2, n, 2, n)), rtol=1e-7, atol=1e-9)
+
+
+def test_expected_counts_by_dense_design(monkeypatch):
+    """Counts that are expected and observed in blocks of cells agree with those of a dense design matrix."""
+    monkeypatch.setattr(design_module, "_BLOCK", 1)
+    monkeypatch.setattr(design_module, "_BLOCK_CELLS", 2)
+    design, dense, axes = small_design(5, (*module.TERMS, *module.QUADRUPOLES))
+    rng = np.random.default_rng(4)
+    stacks = [
+        Stack(
+            axes,
+            "ALTAZ",
+            rng.integers(0, 9, axes.shape),
+            rng.integers(1, 9, axes.shape),
+            (RunCounts(n, 1.0, None, 0, 0, 0, 0),),
+        )
+        for n in range(5)
+    ]
+    small = [Cell(50.0, 0.0, stack) for stack in stacks]
+    volume, coefficients = rng.uniform(1, 2, (3, 20)), rng.normal(scale=0.1, size=dense.shape[1])
+    blocks = list(design_module.expected_counts(design, small, volume, coefficients))
+    assert [block for block, _ in blocks] == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    livetimes = np.stack([stack.livetime_us for stack in stacks]).reshape(5, 3, 20)
+    expected = np.exp(dense @ coefficients).reshape(5, 3, 20) * livetimes * volume
+    np.testing.assert_allclose(np.concatenate([values for _, values in blocks]), expected, rtol=1e-9)
+    inside = rng.integers(0, 2, axes.shape[1:]).astype(float)
+    observed = np.concatenate([values for _, values in design_module.observed_counts(design, small, inside)])
+    counts = np.stack([stack.counts for stack in stacks]) * inside
+    np.testing.assert_array_equal(observed, counts.reshape(5, 3, 20))
 
 
 def test_rate_beyond_altitudes(fitted):

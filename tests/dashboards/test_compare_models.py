@@ -14,6 +14,7 @@ from bgnb.dashboards import compare_models, explore_models
 from bgnb.plots.colours import choose_limits
 from bgnb.plots.comparison_views import ComparisonState
 from bgnb.plots.labels import format_number, format_value
+from bgnb.plots.static import _draw
 from tests.dashboards.acting import assert_same_as_fresh
 from tests.helpers.errors import raises
 from tests.helpers.models import asymmetric_model
@@ -232,6 +233,15 @@ def test_comparison_is_path_independent(pair, path):
         dashboard.attempt(lambda name=name, value=value: dashboard.update(**{name: value}))
     arguments = {field.name: getattr(dashboard.state, field.name) for field in fields(dashboard.state)}
     assert_same_as_fresh(dashboard, compare_models(*pair, **arguments))
+
+
+@pytest.mark.parametrize("width", [2.0, 5.0])
+def test_legend_does_not_cover_bars(pair, width):
+    """The legend of the distribution of pulls lies outside its bars, also in narrow figures."""
+    axes = _draw(compare_models(*pair).view, width, 9, ["pulls"]).axes[0]
+    legend = axes.get_legend().get_window_extent()
+    assert len(axes.patches) == 40
+    assert not any(bar.get_window_extent().overlaps(legend) for bar in axes.patches if bar.get_height() > 0)
 
 
 def test_shared_runs_have_no_pulls(modeldir, tmp_path):

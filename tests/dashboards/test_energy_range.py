@@ -107,14 +107,14 @@ def test_image_of_energy_range(modeldir):
         "integrated rate": (rate * width * 1e6).sum(axis=0),
         "counts": model.stack.counts[first:last].sum(axis=0),
         "livetime": livetime,
-        "relative error": error / mean,
+        "relative error": 100 * error / mean,
     }.items():
         dashboard.quantity = quantity
         image = dashboard.view.panels["image"]
         np.testing.assert_allclose(image.values, expected, rtol=1e-6, err_msg=quantity)
         assert image.title == f"{quantity.capitalize()} at {EDGES[first]:.3g} to {EDGES[last]:.3g} TeV"
         assert (image.colours.low, image.colours.high) == pytest.approx((expected.min(), expected.max()), rel=1e-6)
-    assert dashboard.view.panels["image"].unit == "of the rate"
+    assert dashboard.view.panels["image"].unit == "%"
     iy, ix = (int(np.argmin(np.abs(centres))) for centres in (Y, X))
     assert f"{model.stack.counts[first:last, iy, ix].sum()} counts in" in dashboard.view.summary
     dashboard.update(energy=(0.01, 100), quantity="counts")
@@ -191,6 +191,25 @@ def test_drags_in_image_draw_region(modeldir, draw, region):
         assert draw in dashboard._message.value
     tap(dashboard, "image", 0.9, 0.8)
     assert (dashboard.region, dashboard.position, dashboard._message.value) == ("", (0.9, 0.8), "")
+
+
+def test_mistyped_region_remains_in_its_box(modeldir):
+    """A mistyped region remains in its box, with a message, until it is corrected or something else changes."""
+    dashboard = explore_models(modeldir, group_id=3, region="circle(0, 0, 1)")
+    box = dashboard._controls["region"].widget
+    for wrong in ("circle(0, 0", "circle(99, 99, 1)"):
+        box.value = wrong
+        assert "circle" in dashboard._message.value
+        assert (box.value, dashboard.region) == (wrong, "circle(0, 0, 1)")
+    box.value = "circle(0, 0, 1)"  # as before
+    assert (box.value, dashboard._message.value) == (dashboard.region, "")
+    box.value = "circle(0, 0"
+    box.value = "circle(0, 0, 0.90)"
+    assert (box.value, dashboard.region, dashboard._message.value) == ("circle(0, 0, 0.9)", "circle(0, 0, 0.9)", "")
+    for other in (lambda: dashboard.update(energy=5), lambda: dashboard._copy(), lambda: tap(dashboard, "image", 0.1, 0.2)):
+        box.value = "circle("
+        other()
+        assert box.value == dashboard.region
 
 
 def test_drags_in_spectrum_select_range(modeldir):

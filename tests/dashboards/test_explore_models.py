@@ -1,5 +1,6 @@
 """Dashboard of a directory of models, and behaviour that all dashboards share."""
 
+import csv
 import json
 from dataclasses import fields, replace
 from types import MethodType
@@ -19,7 +20,7 @@ from bgnb.cubes.profiles import radial_profile
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.files.model_directory import KEPT
 from bgnb.plots.alternative_texts import describe
-from bgnb.plots.labels import energy_label, format_value
+from bgnb.plots.labels import energy_label, format_number, format_value
 from bgnb.plots.model_views import profile_graph
 from tests.dashboards.acting import assert_controls_show_state, assert_same_as_fresh, drag, tap
 from tests.dashboards.conftest import OTHER_AXES
@@ -39,7 +40,7 @@ def test_images_and_spectra_of_model(modeldir):
         "integrated rate": rate * np.diff(AXES.energy.to_value("MeV"))[:, None, None],
         "counts": model.stack.counts,
         "livetime": livetime,
-        "relative error": model.error.quantity.value / rate,
+        "relative error": 100 * model.error.quantity.value / rate,
     }
     for quantity, cube in expected.items():
         dashboard.quantity = quantity
@@ -201,7 +202,9 @@ def test_invalid_change_leaves_state(modeldir):
         shown = here.value
         here.value = wrong
         assert 'role="alert"' in dashboard._message.value
-        assert (dashboard.state, here.value) == (before, shown)
+        assert (dashboard.state, here.value) == (before, wrong)  # so that it can be corrected
+        here.value = shown
+        assert (dashboard.state, here.value, dashboard._message.value) == (before, shown, "")
     for code, path in (("not-found", modeldir / "none"), ("not-a-model", modeldir.parent)):
         with raises(code, path):
             explore_models(path)
@@ -288,7 +291,7 @@ def test_models_are_read_on_demand(tmp_path, monkeypatch):
 
 
 def test_step_sends_one_message(modeldir):
-    """A step sends one message with the changed properties; a new view gets the present state."""
+    """A step sends one message with the changes, those of the image apart; a new view gets the present state."""
     dashboard = explore_models(modeldir, group_id=3)
     figures, messages = dashboard._figures, []
     figures.send = MethodType(lambda self, content, buffers=None: messages.append((content, buffers)), figures)
@@ -298,9 +301,15 @@ def test_step_sends_one_message(modeldir):
     ((content, buffers),) = messages
     assert content["kind"] == "patch"
     assert len(content["ids"]) == len(buffers)
-    changed = {event["attr"] for event in json.loads(content["patch"])["events"] if "attr" in event}
-    assert {"text", "left", "right"} <= changed
-    assert "palette" not in changed
+    events = [json.loads(patch)["events"] for patch in content["patches"]]
+    changed = [{(event["model"]["id"], event["attr"]) for event in part} for part in events]
+    image = {model.id for model in figures._layout.children[0].references()}
+    assert all(model in image for model, _ in changed[0])
+    assert not any(model in image for model, _ in changed[1])
+    names = [{name for _, name in part} for part in changed]
+    assert names[0] >= {"text", "data"}
+    assert names[1] >= {"left", "right"}
+    assert "palette" not in names[0] | names[1]
     assert content["texts"] == [describe(panel) for panel in dashboard.view.panels.values()]
     # A view that appears later, or after a reload, gets the present state.
     messages.clear()
@@ -308,6 +317,9 @@ def test_step_sends_one_message(modeldir):
     ((content, _),) = messages
     assert content["view"] == "v"
     assert dashboard.view.panels["image"].title in json.loads(content["item"])["doc"]["roots"].__repr__()
+    messages.clear()
+    dashboard.energy = 1
+    assert [content["kind"] for content, _ in messages] == ["patch"]
     messages.clear()
     figures._answer(figures, {"kind": "need bokeh", "view": "v"}, [])
     assert b"Bokeh" in messages[0][1][0]
@@ -343,7 +355,7 @@ def test_extrapolation_is_labelled(tmp_path):
         (tmp_path / method).mkdir()
         write_model(bgnb.make_model(stack, method), tmp_path / method / "bg_cube_model_group0_table.fits")
     dashboard = explore_models(tmp_path / "classic", energy=50)
-    assert dashboard.view.panels["image"].title.startswith("Rate, extrapolated, at")
+    assert dashboard.view.panels["image"].title.endswith(" TeV, extrapolated")
     follows, measured = dashboard.view.panels["spectrum"].series
     assert (follows.name, measured.name[:4]) == ("extrapolated", "rate")
     np.testing.assert_array_equal(np.isfinite(follows.y), np.arange(5) == 4)
@@ -370,13 +382,19 @@ def test_extrapolation_is_labelled(tmp_path):
 
 
 def test_stated_error_is_shown(tmp_path):
-    """The error stated by a model appears in image, summary and error bands."""
+    """The error stated by a model appears in image, summary and error bands; in percent, but as a fraction in tables."""
     model = asymmetric_model()
     error = model.rate.quantity * np.random.default_rng(4).uniform(0.01, 0.3, AXES.shape)
     write_model(replace(model, error=Cube(AXES, error)), tmp_path / "bg_cube_model_group0_table.fits")
     dashboard = explore_models(tmp_path, quantity="relative error", energy=5, position=(1.5, -1.1))
     expected, there = error.value[2], error.value[:, 1, 8]
-    np.testing.assert_allclose(dashboard.view.panels["image"].values, expected / model.rate.quantity.value[2], rtol=1e-6)
+    relative, image = expected / model.rate.quantity.value[2], dashboard.view.panels["image"]
+    np.testing.assert_allclose(image.values, 100 * relative, rtol=1e-6)
+    assert image.unit == "%"
+    assert f"to {format_number(100 * relative.max())} %." in dashboard.view.summary
+    rows = [row for row in csv.reader(dashboard.view.to_csv().splitlines()) if row[0] == "image"]
+    np.testing.assert_allclose([float(row[4]) for row in rows], relative.ravel(), rtol=1e-6)
+    assert "# image: x is DETX / deg, value is Relative error at 2.5 to 7.21 TeV, fraction" in dashboard.view.to_csv()
     spectrum = dashboard.view.panels["spectrum"].series[1]
     np.testing.assert_allclose(spectrum.high - spectrum.y, there, rtol=1e-5)
     rate = model.rate.quantity.value[2, 1, 8]

@@ -402,8 +402,32 @@ def test_runs_that_stand_out(runs):
     percent = 100 * (limits[1] / np.median(rate) - 1)
     assert f"more than about {percent:.2g} % stand out" in dashboard.view.summary
     assert [text for *_, text in graph.texts] == [str(obs_id)]
+    assert run_names(dashboard) == {str(obs_id): 4}
     dashboard.y = "muon efficiency"
     assert "no run stands out" in dashboard.view.summary
+    assert run_names(dashboard) == {}
+
+
+def run_names(dashboard):
+    """Find the names of runs in the map of the sky, with the number of the nearest run, which is near."""
+    x, y = coordinates(dashboard._runs, "sky", dashboard.state)
+    names = {}
+    for at_x, at_y, text in dashboard.view.panels["sky"].texts:
+        if text.isdecimal():
+            distance = np.hypot(x - at_x, y - at_y)
+            assert distance.min() < 35
+            names[text] = int(distance.argmin())
+    return names
+
+
+def test_few_selected_runs_are_named(runs):
+    """The map of the sky names selected runs if they are few."""
+    dashboard = explore_runs(runs[0] / "in", "GADF", select="all")
+    known = dashboard._runs.obs_ids.tolist()
+    dashboard.selected = (known[5],)
+    assert run_names(dashboard) == {str(known[5]): 5}
+    dashboard.selected = known[:9]
+    assert run_names(dashboard) == {}
 
 
 def test_axis_ignores_skipped_runs(runs):

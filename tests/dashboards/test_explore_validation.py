@@ -3,11 +3,12 @@
 import math
 
 import pytest
+from astropy import units as u
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bgnb
-from bgnb.dashboards import explore_validation
+from bgnb.dashboards import explore_models, explore_validation
 from tests.dashboards.acting import assert_controls_show_state, assert_same_as_fresh, tap
 from tests.helpers.errors import raises
 from tests.helpers.validations import GRID, simulated_validation
@@ -88,7 +89,8 @@ def test_taps_and_drags_select_energies(dashboard):
     tap(dashboard, "energy", 1.5, 0.3)
     assert dashboard.energy == EDGES[:2]
     tap(dashboard, "energy", 2.0, 0.3)
-    assert dashboard.energy is None
+    assert dashboard.state.energy is None
+    assert dashboard.energy == (EDGES[0], EDGES[-1])
     drag(dashboard, "energy", (3.0, 50.0), (-1.0, 1.0))
     assert dashboard.energy == (EDGES[1], EDGES[3])
     for outside in (0.5, 25.0):
@@ -136,7 +138,13 @@ def test_controls_change_state(dashboard):
     for text, message in (("131", "131"), ("13x", "13x")):
         controls["selected"].widget.value = text
         assert message in dashboard._message.value
-        assert controls["selected"].widget.value == "130 150"
+        assert controls["selected"].widget.value == text  # so that it can be corrected
+        assert dashboard.selected == (130, 150)
+    controls["selected"].widget.value = "130 150"
+    assert dashboard._message.value == ""
+    controls["selected"].widget.value = "13"
+    dashboard.show = "observed"
+    assert (controls["selected"].widget.value, dashboard._message.value) == ("130 150", "")
     controls["selected"].widget.value = ""
     assert dashboard.selected == ()
     assert set(dashboard.bar) | {name for names in dashboard.drawer.values() for name in names} <= set(controls)
@@ -169,6 +177,42 @@ def test_page_steps_through_energies(dashboard):
     assert list(frames)[-1] == ("", f"{EDGES[1]:.3g} to 20 TeV")
     assert list(frames.values())[-1] == dashboard.state
     assert len(frames) == 5
+
+
+def test_energy_of_all_dashboards(dashboard, modeldir):
+    """One energy selects its bin, also that at the end of the axis; reading gives a pair of floats in TeV."""
+    models = explore_models(modeldir, group_id=3)
+    for energy, first in ((4 * u.TeV, 1), ("4000 GeV", 1), (4, 1), (EDGES[1], 1), (EDGES[0], 0), (EDGES[-1], 2)):
+        dashboard.energy = energy
+        assert dashboard.energy == EDGES[first : first + 2]
+        assert explore_validation(VALIDATION, energy=energy).state == dashboard.state
+    for each in (dashboard, models):
+        for energy in (4 * u.TeV, (2, 10), [2, 10] * u.TeV):
+            each.energy = energy
+            assert [type(end) for end in each.energy] == [float, float]
+            state = each.state
+            each.energy = each.energy
+            assert each.state == state
+    dashboard.energy = None
+    assert dashboard.energy == (EDGES[0], EDGES[-1])
+    dashboard.energy = dashboard.energy
+    assert dashboard.state.energy is None
+
+
+def test_only_traits_are_observed(dashboard):
+    """Observing the state works; observing a field of it, or swapped arguments, is an error that names what can be observed."""
+    seen = []
+    dashboard.observe(seen.append, "state")
+    dashboard.observe(lambda change: seen.append(change), ["state", "drawer_open"])
+    for names in ("energy", ["state", "selected"], "nothing"):
+        with raises("unknown-choice", "'state'", "'drawer_open'"):
+            dashboard.observe(seen.append, names)
+    with raises("unknown-choice", "'state'"):
+        dashboard.observe("energy", seen.append)
+    with raises("invalid-argument", "'state'"):
+        dashboard.observe("state")
+    dashboard.energy = 4
+    assert [change["new"].energy for change in seen] == [EDGES[1:3]] * 2
 
 
 def test_invalid_arguments_are_refused():

@@ -15,13 +15,15 @@ from matplotlib.image import imread
 
 import bgnb
 from bgnb import CubeAxes, TrueModel, make_test_bg_cube_model, write_model
-from bgnb.dashboards import compare_models, explore_models, explore_runs
+from bgnb.dashboards import compare_models, explore_models, explore_runs, explore_validation
 from bgnb.plots.html_page import _changes
 from bgnb.plots.static import to_png
+from bgnb.plots.view import Graph
 from tests.dashboards.acting import assert_same_as_fresh, press
 from tests.dashboards.conftest import OTHER_AXES
 from tests.helpers.errors import raises
 from tests.helpers.models import AXES, asymmetric_model
+from tests.helpers.validations import simulated_validation
 
 
 @pytest.mark.slow
@@ -49,6 +51,38 @@ def test_copied_python_restores_state(modeldir, pair, runs, monkeypatch):
     *lines, last = explored.python.splitlines()
     exec("\n".join(lines), values)
     assert eval(last, values).selected == explored.selected
+
+
+def table_of(view):
+    """Read the table of a view."""
+    return list(csv.DictReader(StringIO("".join(line for line in view.to_csv().splitlines(True) if line[0] != "#"))))
+
+
+def test_tables_name_all_series(modeldir, pair, runs):
+    """Tables name the series of each point of a graph, also those that the legend does not name."""
+    explored = explore_runs(runs[0] / "in", "GADF", catalog=runs[1], exclusion_radius="2.6 deg")
+    kept = explored._runs.selection.kept
+    explored.selected = kept[:2]
+    series = {}
+    for row in table_of(explored.view):
+        if obs_id := re.match(r"OBS_ID: (\d+)", row["details"]):
+            series.setdefault((row["panel"], row["series"]), set()).add(int(obs_id[1]))
+    for panel in ("sky", "values"):
+        assert series[panel, "selected"] == set(kept[:2])
+        skipped = set(explored._runs.selection.left_out)
+        assert series[panel, "skipped"] == skipped
+        assert series[panel, "kept"] | series.get((panel, "outlier"), set()) == set(kept)
+    assert skipped
+    for dashboard in (
+        explored, explore_models(modeldir, group_id=3), compare_models(*pair), compare_models(*pair, against="offset"),
+        explore_validation(simulated_validation()),
+    ):  # fmt: skip
+        view = dashboard.view
+        graphs = {name for name, panel in view.panels.items() if isinstance(panel, Graph) and not panel.polygons}
+        rows = [row for row in table_of(view) if row["panel"] in graphs]
+        assert len(graphs) > 1
+        assert rows
+        assert all(row["series"] for row in rows)
 
 
 @pytest.mark.slow
@@ -131,6 +165,27 @@ def test_page_may_not_be_too_large(modeldir, tmp_path):
     assert not list(tmp_path.iterdir())
     dashboard.save_html(tmp_path / "page.html", max_size=20e6)
     assert 1e5 < (tmp_path / "page.html").stat().st_size < 20e6
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg", "html", "csv", "json"])
+def test_invalid_paths_are_refused(modeldir, tmp_path, kind):
+    """Exports to something that is not the path of a file are refused, and write nothing."""
+    save = getattr(explore_models(modeldir, group_id=3), f"save_{kind}")
+    for wrong in ("", ".", "/", tmp_path):
+        with raises("bad-target", "directory"):
+            save(wrong)
+    for wrong in (None, 5, "a\0b"):
+        with raises("invalid-argument", "path", repr(wrong)):
+            save(wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_directories_must_be_paths(modeldir):
+    """Directories that are not paths are refused."""
+    for explore in (explore_models, explore_runs, lambda wrong: compare_models(modeldir, wrong), bgnb.read_models):
+        for wrong in (None, 5):
+            with raises("invalid-argument", "path", wrong):
+                explore(wrong)
 
 
 @pytest.mark.slow
@@ -216,3 +271,48 @@ def test_names_are_escaped_in_html(modeldir, tmp_path):
     assert "<img src=x" not in (tmp_path / "page.html").read_text()
     dashboard._copy()
     assert "<img" not in dashboard._message.value
+
+
+def test_panels_of_a_view_are_fixed(modeldir):
+    """The panels of a view cannot be changed, as dashboards keep their views."""
+    view = explore_models(modeldir).view
+    given = dict(view.panels)
+    with pytest.raises(TypeError):
+        view.panels["image"] = view.panels["spectrum"]
+    other = replace(view, panels=given)
+    given.clear()
+    assert list(other.panels) == list(view.panels)
+
+
+def test_minus_signs(modeldir, pair, runs):
+    """Texts and labels have minus signs, and menus have one word for ranges; tables and code have hyphens."""
+    models = explore_models(modeldir, group_id=8, position=(-1.5, -0.7), others="all")
+    compared = compare_models(*pair, position=(-1.5, -0.7), against="DETX", show="difference")
+    explored = explore_runs(runs[0] / "in", "GADF")
+    explored.selected = explored._runs.obs_ids[:1]
+    number = re.compile(r"(?<![\w/(-])-\d")
+    for dashboard in (models, compared, explored, explore_validation(simulated_validation())):
+        view = dashboard.view
+        titles = [text for panel in view.panels.values() for text in (panel.title, panel.x_label, panel.y_label)]
+        texts = [view.title, view.summary, *titles, *(text for panel in view.panels.values() for text in names_in(panel))]
+        texts = [re.sub(r"\d{4}-\d\d-\d\d", "", text.replace(str(runs[0]), "")) for text in texts]
+        assert not [text for text in texts if number.search(text)]
+        assert "−" not in view.to_csv()
+        assert "−" not in dashboard.python + dashboard.json
+    assert "DETX −1." in models.view.summary
+    assert "DETY −0.7" in compared.view.panels["ratios"].x_label
+    menu = [label for label, _ in models._controls["group_id"].widget.options]
+    assert "az −90 to 90°" in " ".join(menu)
+    assert not [label for label in menu if "–" in label or "-" in label]
+    assert (models.view.panels["image"].values < 0).sum() == 0
+    hover = models._plots._plots["image"]._hover
+    assert {name: type(each).__name__ for name, each in hover.formatters.items()} == dict.fromkeys(
+        ("@value", "$x", "$y"), "CustomJSHover"
+    )
+
+
+def names_in(panel):
+    """List the texts of the series, curves and polygons of a panel."""
+    names = [each.name for each in (*getattr(panel, "series", ()), *panel.curves)]
+    details = [text for series in getattr(panel, "series", ()) for values in series.details.values() for text in values]
+    return names + details + [text for polygon in getattr(panel, "polygons", ()) for text in polygon.details.values()]

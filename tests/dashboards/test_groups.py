@@ -1,6 +1,7 @@
 """Several groups in the dashboard of models."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ from astropy import units as u
 
 import bgnb
 from bgnb import write_groups, write_model
-from bgnb.dashboards import explore_models
+from bgnb.dashboards import compare_models, explore_models
 from bgnb.plots.colours import LINES
+from bgnb.plots.html_page import to_html
 from bgnb.plots.pointing_map import to_plane
+from bgnb.plots.static import to_svg
 from tests.dashboards.acting import assert_same_as_fresh, press, tap
 from tests.helpers.errors import raises
 from tests.helpers.models import asymmetric_model
@@ -247,3 +250,37 @@ def test_controls_of_other_groups(modelled):
     dashboard.update(group_id=one, others=(one, two))
     dashboard.group_id = two
     assert [curve.name for curve in dashboard.view.panels["profile"].curves] == [f"group {one}"]
+
+
+@pytest.mark.parametrize("kind", ["models", "comparison"])
+def test_many_groups_share_legend_entry(modelled, kind):
+    """More groups than there are colours have one entry in the legends of live, static and HTML figures; few have their own."""
+    folder, models, _ = modelled
+    dashboard = explore_models(folder) if kind == "models" else compare_models(folder, folder, labels=("a", "b"))
+    panels = ["spectrum", "profile", "strips"] if kind == "models" else ["ratios"]
+    further = [group_id for group_id in models if group_id != dashboard.group_id]
+    for others, names in ((further[:2], [f"group {group_id}" for group_id in further[:2]]), (further, ["other groups"])):
+        dashboard.others = others
+        view = replace(dashboard.view, panels={name: dashboard.view.panels[name] for name in panels})
+        for name in panels:
+            items = dashboard._plots._plots[name]._names
+            assert [item.label.value for item in items if item.visible] == names, name
+            shown = {curve.name for curve in view.panels[name].curves} - {""}
+            assert shown == {f"group {group_id}" for group_id in others}  # for hover information and tables
+        svg, page = to_svg(view), to_html({("", ""): view})
+        for name in names:
+            assert svg.decode().count(f">{name}</text>") == len(panels)
+            assert f'"{name}"' in page
+
+
+def test_default_group_without_report(modelled, tmp_path):
+    """The default group has most counts, also if there is no report."""
+    folder, models, rows = modelled
+    largest = max(rows, key=lambda group_id: rows[group_id]["counts"])
+    assert largest != min(models)
+    for path in folder.iterdir():
+        if path.name != "report.json":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    for first, second in ((folder, folder), (folder, tmp_path), (tmp_path, tmp_path)):
+        assert explore_models(second).group_id == largest
+        assert compare_models(first, second, labels=("a", "b")).group_id == largest

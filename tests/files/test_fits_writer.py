@@ -44,7 +44,7 @@ def test_image_has_bytes_of_astropy():
     """A primary HDU with an asymmetric image is what Astropy writes."""
     image = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
     theirs = fits.PrimaryHDU(image)
-    theirs.header["CREATOR"] = fits.Header.fromstring(primary_hdu().decode())["CREATOR"]
+    theirs.header["CREATOR"] = fits.Header.fromstring(bytes(primary_hdu()).decode())["CREATOR"]
     theirs.header.update(KEYWORDS)
     theirs.add_checksum(when="when written")
     buffer = BytesIO()
@@ -54,14 +54,16 @@ def test_image_has_bytes_of_astropy():
 
 def test_later_keywords_keep_comments():
     """A value that replaces an earlier one keeps its place and its comment, as in an Astropy header."""
-    header = fits.Header.fromstring(columns_hdu("GTI", {"START": ("D", "s", [1.0])}, {"extname": "OTHER"})[:2880].decode())
+    header = fits.Header.fromstring(
+        bytes(columns_hdu("GTI", {"START": ("D", "s", [1.0])}, {"extname": "OTHER"})[:2880]).decode()
+    )
     assert (header["EXTNAME"], header.comments["EXTNAME"]) == ("OTHER", "extension name")
 
 
 def test_equal_values_have_own_cards():
     """Values that compare equal, such as 1, 1.0 and True, or the two zeros, are not mixed up."""
     stated = [1, True, 1.0, 0, False, -0.0, 0.0, "1"]
-    headers = [fits.Header.fromstring(primary_hdu({"VALUE": value}).decode()) for value in stated]
+    headers = [fits.Header.fromstring(bytes(primary_hdu({"VALUE": value})).decode()) for value in stated]
     assert [repr(header["VALUE"]) for header in headers] == [repr(value) for value in stated]
 
 
@@ -70,7 +72,7 @@ def test_checksums_are_valid_for_astropy():
     rng = np.random.default_rng(1)
     for number in range(300):
         values = rng.integers(0, 2**31, (number % 5, 2))
-        content = primary_hdu({"NUMBER": number}) + columns_hdu("TEST", {"VALUE": ("K", "", values)})
+        content = b"".join([primary_hdu({"NUMBER": number}), columns_hdu("TEST", {"VALUE": ("K", "", values)})])
         with fits.open(BytesIO(content), checksum=True) as hdus:  # a wrong checksum is a warning, and an error in tests
             hdus.verify("exception")
             assert [hdu.verify_checksum() * hdu.verify_datasum() for hdu in hdus] == [1, 1]

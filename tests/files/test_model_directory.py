@@ -147,6 +147,13 @@ def test_default_group_has_most_counts(models):
     for nonsense in ("{", "[]", "{}", '{"groups": [{"group_id": 3}]}', '{"groups": [{"group_id": "x", "counts": 1}]}'):
         (models / "report.json").write_text(nonsense)
         assert found.checked(None) == 0
+    # Without a report, the counts are those in the files; a damaged file has none.
+    (models / "report.json").unlink()
+    write_model(asymmetric_model(), models / "bg_cube_model_group4_table.fits.gz")
+    assert found.checked(None) == 4
+    assert found.counts[4] == asymmetric_model().stack.counts.sum()
+    (models / "bg_cube_model_group4_table.fits.gz").write_bytes(b"SIMPLE")
+    assert found.counts[4] == 0
     for wrong in (5, True, "3", 3.0):
         with raises("not-found", wrong, "0, 3, 4"):
             found.checked(wrong)
@@ -156,9 +163,9 @@ def test_labels_runs_and_frame(models):
     """Label groups with their ranges, and state runs and frame of all models."""
     write_groups(GROUPS, models / "bg_observation_groups.ecsv", {0: 0, 1: 3, 2: 4, 3: 3, 4: 4, 5: 3})
     found = ModelDirectory(models)
-    assert found.label(0) == "0: altitude 0 to 45°, azimuth -90 to 90°"
+    assert found.label(0) == "0: altitude 0 to 45°, azimuth −90 to 90°"
     assert found.label(3) == "3: altitude 0 to 90°, azimuth 90 to 270°"
-    assert found.label(4) == "4: altitude 45 to 90°, azimuth -90 to 90°"
+    assert found.label(4) == "4: altitude 45 to 90°, azimuth −90 to 90°"
     assert (found.label(6), found.read_all().obs_ids, found.read_all().fovalign) == ("6", {0, 3, 4}, "ALTAZ")
     (models / "bg_observation_groups.ecsv").unlink()
     alone = ModelDirectory(models)

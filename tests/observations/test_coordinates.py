@@ -111,6 +111,14 @@ def test_pointing_against_astropy():
         np.testing.assert_allclose(pointing_radec(*altaz, mjd, SITE), [ra, dec], atol=1e-9)
 
 
+@pytest.mark.parametrize("dec", [-23.27, 30.0, -89.0])
+def test_altitude_alone_is_the_same(dec):
+    """The altitude computed without the azimuth agrees, also close to the zenith and to the pole, and below the horizon."""
+    view = FieldOfView(100.0, dec, 53343.9, SITE)
+    seconds = np.linspace(-43000, 43000, 500)
+    np.testing.assert_allclose(view.pointing_altitude(seconds), view.pointing_altaz(seconds)[0], atol=1e-9)
+
+
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
 def test_sky_position_inverts_detxy(fovalign):
     """Invert `detxy` in both frames."""

@@ -59,6 +59,40 @@ def test_limits_exclude_equal_percentages():
             assert stretch != "log" or low > 0
 
 
+@pytest.mark.parametrize("stretch", ["linear", "log", "sqrt"])
+@pytest.mark.parametrize("value", [1.789, 7e-5, 3e9, -2.0])
+def test_constant_values_have_middle_colour(stretch, value):
+    """Values that are equal apart from rounding have the colour in the middle of a narrow scale, with round ticks."""
+    if value < 0 and stretch == "log":
+        return
+    values = value * (1 + 1e-4 * np.linspace(-1, 1, 9))
+    colours = Colours("viridis", stretch, *choose_limits(values, stretch, 100))
+    assert set(colours.codes(values).tolist()) <= {126, 127, 128}
+    assert 0.1 < (colours.high - colours.low) / abs(value) < 0.5
+    assert all(len(label.lstrip("−").split()[0]) <= 4 for _, label in colours.ticks())
+    ratio = choose_limits(1 + 1e-4 * np.array([-1, 0.5, 1]), stretch, 100, 1.0)
+    assert ratio == pytest.approx((0.9, 1.1), abs=0.006)
+
+
+def test_small_differences_are_shown():
+    """Differences of a thousandth are not hidden, neither of values nor of ratios."""
+    assert choose_limits(np.array([2.0, 2.002]), "linear", 100) == (2.0, 2.002)
+    assert choose_limits(np.array([1.0, 1.001]), "linear", 100, 1.0) == pytest.approx((0.999, 1.001))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log", "values"),
+    [
+        (2, 4, True, [2, 3, 4]), (0.6, 6, True, [1, 2, 5]), (0.6, 20, True, [1, 3, 10]), (0.05, 2.1, True, [1, 2]),
+        (1, 3, False, [1, 2, 3]), (0, 40, False, [0, 10, 20, 30, 40]), (0.9, 1.1, True, [1]), (1.2, 1.3, True, None),
+    ],
+)  # fmt: skip
+def test_ticks_of_counts_are_whole(low, high, log, values):
+    """Ticks of counts are whole numbers, except where the scale contains none."""
+    ticks = Colours("viridis", "log" if log else "linear", low, high, whole=True).levels()
+    assert ticks == values if values else len(ticks) > 1
+
+
 @given(low=st.floats(-1e3, 1e3), width=st.floats(1e-6, 1e6), log=st.booleans())
 def test_ticks_lie_within_limits(low, width, log):
     """There are 2 to 25 ticks, all within the limits."""

@@ -2,11 +2,23 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgnb.plots.labels import axis_power, format_number, format_ticks, format_value, power_of_ten, with_power
+from bgnb.plots.labels import (
+    axis_power,
+    bin_label,
+    energies_label,
+    format_number,
+    format_ticks,
+    format_value,
+    position_label,
+    power_of_ten,
+    with_power,
+)
+from tests.helpers.models import AXES
 
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
 
@@ -79,3 +91,19 @@ def test_ticks_have_distinct_labels():
     assert format_ticks([0.1, 1, 10, 100], log=True) == ["0.1", "1", "10", "100"]
     assert format_ticks([1e-3, 0.01, 0.1, 1, 10], log=True) == ["10⁻³", "10⁻²", "10⁻¹", "1", "10"]
     assert format_ticks([2e-5, 5e-5, 1e-4], log=True) == ["2 × 10⁻⁵", "5 × 10⁻⁵", "10⁻⁴"]
+
+
+def test_ranges_and_positions():
+    """Ranges of energies are joined, and positions have minus signs."""
+    edges = [f"{edge:.3g}" for edge in AXES.energy.value]
+    for bins, text in (
+        ([0], f"{edges[0]} to {edges[1]} TeV"),
+        ([1, 2, 3], f"{edges[1]} to {edges[4]} TeV"),
+        ([0, 1, 4], f"{edges[0]} to {edges[2]} TeV and {edges[4]} to {edges[5]} TeV"),
+        ([0, 2, 4], f"{edges[0]} to {edges[1]} TeV, {edges[2]} to {edges[3]} TeV and {edges[4]} to {edges[5]} TeV"),
+    ):
+        assert energies_label(AXES, np.isin(np.arange(5), bins)) == text
+    assert position_label(-1.5, 0.25) == "(−1.5, 0.25) deg"
+    x, y = AXES.detx_centers.value[0], AXES.dety_centers.value[-1]
+    assert x < 0 < y
+    assert bin_label(AXES, 6, 0) == f"DETX −{-x:.2f}°, DETY {y:.2f}°"

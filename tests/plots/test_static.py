@@ -8,11 +8,14 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import numpy as np
 import pytest
+from astropy import units as u
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
+from bgnb import BgnbError, ObservationGroups
 from bgnb.plots.colours import LINES, SELECTED, line_colours, palette
-from bgnb.plots.static import _Sizes, to_pdf, to_png, to_svg
+from bgnb.plots.pointing_map import pointing_map
+from bgnb.plots.static import _choose_sizes, _draw, _Sizes, to_pdf, to_png, to_svg
 from bgnb.plots.view import Curve, View
 from tests.helpers.errors import raises
 from tests.plots.views import bars, circle, image, sectors, spectrum, view
@@ -54,6 +57,14 @@ def test_svg_has_all_texts():
     assert hidden.keys() == {"Group 3 costs $5 or $6", "Livetime", "runs", "h", *["0", "2", "4", "6", "8", "10"]}
 
 
+def test_counts_have_whole_ticks():
+    """Ticks of counts on a logarithmic axis are whole numbers."""
+    few = replace(spectrum(), y_range=(1.5, 4.5))
+    assert "2.5" in texts_of(to_svg(view(few=few)))
+    assert {"2", "3", "4"} < texts_of(to_svg(view(few=replace(few, y_whole=True)))).keys()
+    assert "2.5" not in texts_of(to_svg(view(few=replace(few, y_whole=True))))
+
+
 def test_legend_follows_series():
     """The legend has the series in their order, and then the curves."""
     points = replace(spectrum().series[1], name="points", x=np.array([1.0]), y=np.array([1e5]), low=None, high=None)
@@ -62,10 +73,44 @@ def test_legend_follows_series():
     assert re.findall(r">(points|runs|circle)<", svg) == ["runs", "points", "circle"]
 
 
-def test_texts_on_areas_have_halo():
-    """Texts on coloured areas are legible: they have a white outline."""
+def test_texts_in_maps_have_halo():
+    """Texts in maps are legible: they have a white outline."""
     assert "#ffffff; stroke-opacity: 0.69" in to_svg(view(map=sectors())).decode()
-    assert "stroke-opacity: 0.69" not in to_svg(view(map=replace(sectors(), polygons=()))).decode()
+    assert "stroke-opacity: 0.69" not in to_svg(view(map=replace(sectors(), is_map=False))).decode()
+
+
+def test_letters_are_complete():
+    """The lower arm of an E is as strong in PNG files wherever it stands between pixels."""
+    arms = []
+    for at in np.linspace(20.0, 21.0, 9):
+        maps = [replace(sectors(), polygons=(), series=(), texts=((at, at, letter),)) for letter in "FE"]
+        without, complete = (imread(BytesIO(to_png(view(map=each))))[..., :3].sum() for each in maps)
+        arms.append(without - complete)
+    assert max(arms) < 1.3 * min(arms)
+
+
+@pytest.mark.parametrize("width", [1.8, 3.0, 5.0])
+def test_texts_in_small_maps_do_not_touch(width):
+    """Texts that would overlap are omitted, but not those of the compass and of the chosen group."""
+    groups = ObservationGroups([30, 35, 40, 45, 50, 55, 60, 65, 70, 90] * u.deg, [-90, 90, 270] * u.deg)
+    graph = pointing_map(groups, {}, dict.fromkeys(range(18), 1.0), "Livetime", "h", chosen=13)
+    figure = _draw(view(map=graph), width, 9, None)
+    shown = [text for text in figure.axes[0].texts if text.get_visible()]
+    assert {"13", "N", "E", "S", "W"} < {text.get_text() for text in shown}
+    assert (len(shown) == len(graph.texts)) == (width == 5.0)
+    boxes = [text.get_window_extent().expanded(1, 0.7) for text in shown]
+    assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
+
+
+def test_title_of_some_panels():
+    """The title of a figure of some panels is the subject of the view, as other parts of the title may not apply."""
+    some = replace(view(), subject="Group 3")
+    assert "Group 3 costs $5 or $6" in texts_of(to_svg(some, panels=list(some.panels)))
+    svg = to_svg(some, panels=["map", "bars"])
+    assert {"Group 3", "Group 3 costs $5 or $6"} & texts_of(svg).keys() == {"Group 3"}
+    assert ElementTree.fromstring(svg).find(f"{SVG}title").text == "Group 3"
+    assert b"(Group 3)" in to_pdf(some, panels=["map"])
+    assert "Group 3 costs $5 or $6" in texts_of(to_svg(view(), panels=["map"]))
 
 
 def test_svg_describes_itself():
@@ -181,6 +226,16 @@ def test_invalid_options_fail(draw, options, code, named):
     """An invalid width, font size or panel raises an error that names it."""
     with raises(code, named):
         draw(view(), **options)
+
+
+@pytest.mark.parametrize("font_size", [3, 5.5, 10, 11, 39.7, 40])
+def test_stated_minimum_width_is_accepted(font_size):
+    """The minimum width in the message is accepted."""
+    with pytest.raises(BgnbError) as caught:
+        to_svg(view(), width=0.1, font_size=font_size)
+    lowest = float(re.search(r"width must be ([\d.]+) to", str(caught.value))[1])
+    assert lowest < 14 * font_size / 72 + 0.02
+    _choose_sizes(1, lowest, font_size)
 
 
 def test_smallest_sizes_are_legible():

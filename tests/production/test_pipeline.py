@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,9 @@ from bgnb import (
     stack_runs,
     write_model,
 )
+from bgnb.observations.event_reader import read_pieces
+from bgnb.production.pipeline import models_of_subsets
+from bgnb.production.plan import make_plan
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
@@ -481,3 +485,32 @@ def test_spline_of_summed_runs_agrees(tmp_path, monkeypatch):
     again = make_bg_cube_models(tmp_path / "runs", "GADF", tmp_path / "again", **arguments)
     assert again.groups == added.groups
     assert digests(tmp_path / "again") == digests(tmp_path / "added")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["classic", "spline"])
+def test_models_of_subsets_count_once(indir, method, monkeypatch):
+    """Models of subsets are those of the runs alone, also if only some subsets have cells of single runs."""
+    monkeypatch.setattr("bgnb.production.plan.SINGLE_RUNS", 4)
+    axes = {"n_energy": 6, "n_fov": 10, "method": method}
+    subsets = [[2, 3, 5, 9, 11], [6, 2, 3, 5], [11, 9, 6, 3, 2], [2, 3]]
+    expected = [make_models(indir, "GADF", select=subset, **axes, progress=False).models for subset in subsets]
+    settings = make_models(indir, "GADF", select="all", **axes, progress=False).settings
+    read: list[int] = []
+
+    def reading(files):
+        read.append(files.obs_id)
+        return read_pieces(files)
+
+    monkeypatch.setattr("bgnb.production.count_chunks.read_pieces", reading)
+    for found, models in zip(models_of_subsets(make_plan(settings), subsets), expected, strict=True):
+        assert found.group_ids == models.group_ids
+        for group_id in models.group_ids:
+            one, other = found[group_id], models[group_id]
+            for name in ("counts", "livetime_us", "runs"):
+                np.testing.assert_array_equal(getattr(one.stack, name), getattr(other.stack, name))
+            np.testing.assert_array_equal(one.rate.quantity, other.rate.quantity)
+    # Subsets of at most SINGLE_RUNS runs, and larger ones, have different cells of the spline.
+    once = {2: 1, 3: 1, 5: 1, 6: 1, 9: 1, 11: 1}
+    twice = {2: 2, 3: 2, 5: 2, 6: 2, 9: 1, 11: 1}
+    assert Counter(read) == (once if method == "classic" else twice)

@@ -1,17 +1,20 @@
 """Tasks in processes on this machine and in any executor: dead workers, signals, arguments."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
-from bgnb import make_bg_cube_models, make_test_dataset
+from bgnb import make_bg_cube_models, make_models, make_test_dataset
+from bgnb.production import pipeline, workers
 from bgnb.production.workers import Workers, open_workers
 from tests.helpers.dask_cluster import SMALL, SMALL_CHUNKS, command, environment, lines
 from tests.helpers.dying import square_or_die
@@ -35,6 +38,30 @@ def test_killed_process_names_its_tasks():
     with open_workers(2) as workers, raises("worker-died", 3, "workers=1") as caught:
         list(workers.map(function, range(100, 0, -1)))
     assert str(caught.value).count(",") <= 2 + 1  # three tasks, and what to do
+
+
+@pytest.mark.parametrize(
+    ("durations", "number"), [(None, 4), ([], 1), ([2.9], 1), ([0.5, 2.5], 2), (8 * [1.0], 3), (itertools.repeat(1.0), 4)]
+)
+def test_short_tasks_use_few_processes(monkeypatch, durations, number):
+    """One process more than the main one is started for each 3 s; no more durations are taken than needed."""
+    monkeypatch.setattr(workers, "_cores", lambda: 4)
+    assert workers.default_number(durations) == number
+
+
+def test_size_of_files_counts(tmp_path, monkeypatch):
+    """The estimated time grows with the size of the event files, and missing files do not matter."""
+    seen = []
+    monkeypatch.setattr(pipeline, "open_workers", lambda *arguments: nullcontext(seen.append(sum(arguments[2])) or Workers()))
+    for rate in (1.0, 20.0):
+        make_test_dataset(tmp_path / f"{rate}", n_runs=3, trigger_rate=rate, workers=1)
+        make_models(tmp_path / f"{rate}", "GADF", select="all", method="unsmoothed")
+    sizes = [sum(path.stat().st_size for path in (tmp_path / name / "data").iterdir()) for name in ("1.0", "20.0")]
+    assert seen[1] - seen[0] == pytest.approx(pipeline.SECONDS_PER_BYTE * (sizes[1] - sizes[0]))
+    assert sizes[1] > 5 * sizes[0]
+    next((tmp_path / "20.0" / "data").iterdir()).unlink()
+    make_models(tmp_path / "20.0", "GADF", select="all", method="unsmoothed")
+    assert seen[0] < seen[2] < seen[1]
 
 
 def test_few_tasks_are_in_flight():

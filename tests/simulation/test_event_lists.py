@@ -273,14 +273,18 @@ def test_schemes_have_the_same_events(tmp_path):
         assert one.in_gti.all()
 
 
-def test_stored_detx_and_dety(tmp_path):
-    """DETX and DETY in files are those of the transform from RA and DEC."""
-    make_test_dataset(tmp_path / "set", n_runs=1, trigger_rate=2.0)
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_stored_detx_and_dety(tmp_path, fovalign):
+    """DETX and DETY in files are those of the transform from RA and DEC, of background events and those of a source."""
+    row = make_test_observation_table(1)[0]
+    source = PointSource("X-1", float(row["RA_PNT"]), float(row["DEC_PNT"]) + 1.5, 0.5)
+    make_test_dataset(tmp_path / "set", n_runs=1, trigger_rate=20.0, fovalign=fovalign, sources=[source])
     files = open_runs(tmp_path / "set", "GADF").files(1)
     detx, dety = read_event_list(files).detxy("ALTAZ")
     data = fits.getdata(files.events.path, "EVENTS")
-    np.testing.assert_allclose(data["DETX"], detx, atol=1e-5)
-    np.testing.assert_allclose(data["DETY"], dety, atol=1e-5)
+    assert len(data) > 20_000  # several blocks
+    np.testing.assert_allclose(data["DETX"], detx, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(data["DETY"], dety, rtol=1e-6, atol=1e-9)
 
 
 def test_sources_and_their_catalogue(tmp_path):

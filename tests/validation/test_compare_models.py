@@ -9,8 +9,8 @@ import pytest
 from astropy import units as u
 
 from bgnb import Cube, ObservationGroups, compare, compare_models, make_test_bg_cube_model, write_groups, write_model
-from bgnb.plots.comparison_views import ComparisonState, ShownComparison, comparison_view, planes_graph
-from bgnb.plots.cube_state import energy_edges
+from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph
+from bgnb.plots.cube_state import Shown, energy_edges
 from bgnb.plots.labels import energy_label
 from bgnb.validation.compare_models import comparison_page
 from tests.helpers.commands import output_of
@@ -52,7 +52,7 @@ def test_report_has_common_groups(directories):
 def view_of(comparison, positions):
     """Draw a comparison in the energy bin of 1 TeV."""
     state = ComparisonState(group_id=8, energy=1.0)
-    shown = ShownComparison(whole=comparison, part=comparison.in_energies(*energy_edges(comparison.axes, state.energy)))
+    shown = Shown(whole=comparison, part=comparison.in_energies(*energy_edges(comparison.axes, state.energy)))
     return comparison_view({8: shown}, state, ("one", "two"), "8", (0.0, 1e-4), positions)
 
 
@@ -67,9 +67,9 @@ def test_view_shows_spectra_of_positions():
     curves = spectra.curves[::2], spectra.curves[1::2]
     for (x, y), outline, (reference, shown), ratio, *both in zip(positions, outlines, drawn, ratios, *curves, strict=True):
         first, second = comparison.spectra(x * u.deg, y * u.deg)
-        assert reference.name == f"one ({x}, {y}) deg"
-        assert shown.name == f"two ({x}, {y}) deg"
-        assert ratio.name == f"({x}, {y}) deg"
+        assert reference.name == f"one ({x}, {y}) deg".replace("-", "−")
+        assert shown.name == f"two ({x}, {y}) deg".replace("-", "−")
+        assert ratio.name == f"({x}, {y}) deg".replace("-", "−")
         np.testing.assert_array_equal(reference.y, first.rate)
         rate = np.where(second.rate > 0, second.rate, np.nan)  # zeros are not shown on a logarithmic axis
         np.testing.assert_array_equal(shown.y, rate)

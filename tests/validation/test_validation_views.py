@@ -14,14 +14,8 @@ from bgnb import Validation
 from bgnb.plots.colours import N_COLOURS, NO_VALUE
 from bgnb.plots.pointing_map import to_sky
 from bgnb.validation.compared_counts import ComparedCounts
-from bgnb.validation.validation_views import (
-    CHOICES,
-    ValidationState,
-    complete_state,
-    energy_slice,
-    run_positions,
-    validation_view,
-)
+from bgnb.validation.validation_state import CHOICES, ValidationState, complete_state, energy_slice
+from bgnb.validation.validation_views import run_positions, validation_view
 from tests.helpers.errors import raises
 from tests.helpers.validations import GRID, simulated_validation
 
@@ -259,7 +253,7 @@ def test_invalid_states_are_refused():
     for selected in ("130", [1.5, "x"], 130):
         with raises("invalid-argument", "selected"):
             ValidationState(selected=selected)
-    for energy in (1.0, "5 TeV", (1, 2, 3), (5, 1), (0, 1), (1, np.nan), ("1 m", "2 m")):
+    for energy in (-1.0, "5 m", (1, 2, 3), (5, 1), (0, 1), (1, np.nan), ("1 m", "2 m")):
         with raises("invalid-argument", "energ"):
             ValidationState(energy=energy)
     with raises("not-found", 131, "12 runs"):

@@ -1,0 +1,128 @@
+"""Tables read in pieces, against Astropy and against tables read at once."""
+
+import gzip
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+
+from bgnb._util.errors import DataError
+from bgnb.observations import fits_table
+from bgnb.observations.fits_table import read_table, read_tables
+from tests.helpers.errors import raises
+
+ROWS = 1000
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Write a table of 215 bytes a row with texts, vectors and a single missing number, between two others."""
+    rng, text = np.random.default_rng(3), np.array([f"event {number}"[: number % 17] for number in range(ROWS)])
+    columns = [
+        fits.Column("TIME", "D", unit="s", array=rng.normal(size=ROWS)),
+        fits.Column("EVENT_ID", "J", null=7, array=np.r_[np.arange(10, ROWS + 8), 7, 3]),
+        fits.Column("NAME", "17A", array=text),
+        fits.Column("UNUSED", "160B", array=rng.integers(0, 255, (ROWS, 160))),
+        fits.Column("WIDE", "6E", unit=str(u.deg), array=rng.normal(size=(ROWS, 6))),
+        fits.Column("COUNT", "I", bzero=1 << 15, array=rng.integers(0, 1 << 16, ROWS, dtype=np.uint16)),
+    ]
+    other = fits.Column("ENERGY", "E", array=rng.normal(size=7000))
+    tables = [fits.BinTableHDU.from_columns([other], name=name) for name in ("FIRST", "LAST")]
+    tables.insert(1, fits.BinTableHDU.from_columns(columns, name="EVENTS"))
+    fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(tmp_path / "run.fits", checksum=True)
+    return tmp_path / "run.fits"
+
+
+def compressed(path):
+    """Compress a file, and return the path of the result."""
+    path.with_suffix(".fits.gz").write_bytes(gzip.compress(path.read_bytes()))
+    return path.with_suffix(".fits.gz")
+
+
+def set_pieces(monkeypatch):
+    """Read tables in pieces of four blocks, and decompress files in pieces."""
+    monkeypatch.setattr(fits_table, "_PIECE", 4 * 2880)
+    monkeypatch.setattr(fits_table, "SMALL", 0)
+    monkeypatch.setattr(fits_table, "MAX_RATIO", 4)
+
+
+@pytest.fixture
+def in_pieces(monkeypatch):
+    set_pieces(monkeypatch)
+
+
+@pytest.mark.parametrize("is_gzip", [False, True])
+@pytest.mark.usefixtures("engine")
+def test_pieces_are_the_whole_table(path, is_gzip, monkeypatch):
+    """All columns are those that are read at once, and those of Astropy; missing numbers are NaN."""
+    where = compressed(path) if is_gzip else path
+    whole = read_table(where, "EVENTS")
+    set_pieces(monkeypatch)
+    table, last = read_tables(where, ["EVENTS", "LAST"])
+    assert set(table.columns) == {"TIME", "EVENT_ID", "NAME", "UNUSED", "WIDE", "COUNT"}
+    for name, values in table.columns.items():
+        assert values.dtype == whole.columns[name].dtype
+        np.testing.assert_array_equal(values, whole.columns[name])
+    with fits.open(path) as hdus:
+        events = hdus["EVENTS"].data
+        for name in ("TIME", "NAME", "UNUSED", "WIDE", "COUNT"):
+            np.testing.assert_array_equal(table.columns[name], events[name])
+        np.testing.assert_array_equal(np.flatnonzero(np.isnan(table.columns["EVENT_ID"])), [ROWS - 2])
+        np.testing.assert_array_equal(last.columns["ENERGY"], hdus["LAST"].data["ENERGY"])
+    assert (table.units["TIME"], table.units["WIDE"]) == ("s", "deg")
+
+
+# Bytes of the content from the start of the data that are replaced, and by which; the table has 215 000 bytes in 75 blocks.
+FLIPPED = {
+    "bit of the last row": (214_990, 214_991, b"\xff", "damaged"),
+    "truncated in a piece": (30_000, None, b"", "truncated"),
+    "truncated between pieces": (8 * 2880, None, b"", "truncated"),
+    "truncated in the last table": (-2880, None, b"", "truncated"),
+    "padding that is no padding": (215_005, 215_006, b"x", "bad-header"),
+    "further rows": (75 * 2880, 75 * 2880, b"x" * 2880, "bad-header"),
+    "next table within": (70 * 2880, 75 * 2880, b"", "bad-header"),
+}
+
+
+@pytest.mark.parametrize("is_gzip", [False, True])
+@pytest.mark.parametrize("name", FLIPPED)
+@pytest.mark.usefixtures("engine", "in_pieces")
+def test_errors_in_any_piece(path, name, is_gzip):
+    """Damaged and truncated tables are refused, wherever the pieces end."""
+    first, stop, replacement, code = FLIPPED[name]
+    content = path.read_bytes()
+    start = content.index(b"END" + b" " * 77, content.index(b"'EVENTS  '")) // 2880 * 2880 + 2880
+    data = content[start:]
+    path.write_bytes(content[:start] + data[:first] + replacement + (b"" if stop is None else data[stop:]))
+    with raises(code, "run.fits", kind=DataError):
+        read_tables(compressed(path) if is_gzip else path, ["EVENTS", "FIRST"])
+
+
+@pytest.mark.usefixtures("engine", "in_pieces")
+def test_large_file_must_end_with_its_sum(path):
+    """The checksum of a large gzip file is verified, although its last table is not read."""
+    file = compressed(path)
+    content = file.read_bytes()
+    file.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    with raises("damaged", "run.fits.gz", kind=DataError):
+        read_tables(file, ["FIRST"])
+
+
+@pytest.mark.usefixtures("in_pieces")
+def test_columns_count_and_not_the_table(path, monkeypatch):
+    """The maximum size is that of the columns to read."""
+    monkeypatch.setattr(fits_table, "INFLATED_MAX", 100_000)
+    assert len(read_table(path, "EVENTS", ["TIME", "NAME"]).column("NAME")) == ROWS
+    with raises("too-large", "run.fits", "EVENTS", kind=DataError):
+        read_table(path, "EVENTS", ["UNUSED"])
+
+
+@pytest.mark.usefixtures("engine", "in_pieces")
+def test_ratio_of_compression_is_limited(path, monkeypatch):
+    """A large gzip file may be decompressed beyond the maximum size of columns, but not far beyond its own size."""
+    monkeypatch.setattr(fits_table, "INFLATED_MAX", 100_000)
+    assert len(read_table(compressed(path), "EVENTS", ["TIME"]).column("TIME")) == ROWS
+    path.write_bytes(path.read_bytes() + bytes(4_000_000))
+    with raises("too-large", "run.fits.gz", kind=DataError):
+        read_table(compressed(path), "EVENTS", ["TIME"])
