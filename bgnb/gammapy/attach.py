@@ -34,7 +34,7 @@ from bgnb.gammapy.attached_runs import (
 from bgnb.gammapy.run_background import RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs
-from bgnb.observations.datastore import Runs, open_runs
+from bgnb.observations.datastore import Runs, open_runs, without_dots
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
@@ -156,8 +156,7 @@ def attach(
     overwrite : bool
         Replace ``outdir`` if bgnb made it.
     workers : int or `concurrent.futures.Executor`, optional
-        Number of processes on this machine, or an executor, see `make_models`. By default as many as there are cores,
-        but at most one for every 100 runs. The files are bit-identical in all cases.
+        Number of processes on this machine, or an executor, see `make_models`. The files are bit-identical in all cases.
     scheduler : str, optional
         Address of a running Dask scheduler, see `make_models`. Its workers read ``modeldir`` and ``indir``.
     progress : bool, optional
@@ -184,7 +183,7 @@ def attach(
     models = read_all_models(modeldir)
     makers = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
-        runs = open_runs(indir, settings.scheme, **options_of(settings.background.reading))
+        runs = open_runs(without_dots(Path(indir).absolute()), settings.scheme, **options_of(settings.background.reading))
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         epoch_of, without = _epochs_of(runs, epochs, models)
         skipped = without | dict(selection.left_out)

@@ -1,7 +1,9 @@
-"""A task that kills its process; in a module of its own, as worker processes load the module of a task."""
+"""Tasks that kill their process; in a module of its own, as worker processes load the module of a task."""
 
 import os
 import signal
+
+from bgnb.gammapy import run_background
 
 
 def square_or_die(numbers, number):
@@ -9,3 +11,14 @@ def square_or_die(numbers, number):
     if number in numbers:
         os.kill(os.getpid(), signal.SIGKILL)
     return number**2
+
+
+def die_at(obs_id):
+    """Change this process such that making the background of a run kills it."""
+    read = run_background.read_event_list
+
+    def read_or_die(files):
+        square_or_die([obs_id], files.obs_id)
+        return read(files)
+
+    run_background.read_event_list = read_or_die
