@@ -14,7 +14,6 @@ import click
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, Declaration, Flag, Number, SettingsGroup, Whole, read_config
-from bgnb.files.output_directory import check_before_start
 from bgnb.simulation.settings import Pair
 
 
@@ -164,6 +163,8 @@ def checks_outdir(*inputs: str) -> Callable[[Any], Any]:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def checked(*args: Any, **arguments: Any) -> Any:
+            from bgnb.files.output_directory import check_before_start
+
             if (outdir := arguments["outdir"]) is not None:
                 paths = itertools.chain(*(arguments[name] if name == "parts" else [arguments[name]] for name in inputs))
                 check_before_start(outdir, overwrite=arguments["overwrite"], inputs=map(Path, paths))
