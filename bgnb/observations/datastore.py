@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +16,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import Floats, Ints
+from bgnb._util.arrays import Floats, Ints, blocks_of
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._util.settings_groups import with_settings
@@ -244,7 +245,7 @@ def base_of(bases: Sequence[Path], path: Path) -> Path:
 
 def columns_of_paths(index: FitsTable, reading: ReadingSettings) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
     """Return FILE_DIR and FILE_NAME of an HDU index; without FILE_DIR, files are beside the index."""
-    names = np.char.strip(index.column("FILE_NAME").astype(str))
+    names = np.char.strip(index.column("FILE_NAME").astype(str, copy=False))
     folders = np.char.strip(index.columns.get("FILE_DIR", np.full(len(names), "")).astype(str))
     if expands_variables(reading):
         folders, names = (np.array(list(map(os.path.expandvars, column.tolist())), dtype=str) for column in (folders, names))
@@ -265,9 +266,7 @@ def hdu_names(index: FitsTable, kinds: NDArray[np.str_]) -> NDArray[np.str_]:
 def _open_gadf(path: Path, reading: ReadingSettings) -> Runs:
     index = read_table(index_file(path, "obs-index.fits"))
     runs = _without_bad_quality(_read_run_table(path, index), index, reading)
-    columns = ("OBS_ID", *_HDU_DESCRIPTION, *_HDU_LOCATION, *_HDU_FILE)
-    hdus = read_table(index_file(path, "hdu-index.fits"), columns=columns)
-    locations, errors, notes = _read_hdu_index(path, hdus, reading)
+    hdus, locations, errors, notes = _read_hdu_index(path, reading)
     if not len(locations):
         raise hdus.error("bad-index", "there are no event lists")
     known = set(runs.obs_ids)
@@ -423,17 +422,17 @@ class _HduIndex(Mapping[int, RunFiles]):
         return HduLocation(without_dots(base_of(self.bases, path) / path), hdu_name)
 
 
-def _read_hdu_index(path: Path, hdus: FitsTable, reading: ReadingSettings) -> tuple[_HduIndex, dict[int, DataError], list[str]]:
-    """Read the HDU index: locations, errors by run, and warnings."""
+def _read_hdu_index(path: Path, reading: ReadingSettings) -> tuple[FitsTable, _HduIndex, dict[int, DataError], list[str]]:
+    """Read the HDU index: its header, locations, errors by run, and warnings."""
+    hdus = _read_used_hdus(index_file(path, "hdu-index.fits"))
     kinds, obs_ids = hdu_kinds(hdus), _obs_ids(hdus)
-    used = np.flatnonzero((kinds != "") & (hdus.column("FILE_NAME") != ""))
     columns = [*columns_of_paths(hdus, reading), hdu_names(hdus, kinds)]
-    notes = _notes_on_hdus(hdus, columns, obs_ids)
-    columns = [column[used] for column in columns]
+    notes = _notes_on_hdus(hdus, columns, obs_ids, reading)
     rows: dict[int, dict[str, int]] = {}
-    index = _HduIndex(bases_of(path, hdus, reading), columns, _stated_of_files(hdus, used), rows, {})
+    index = _HduIndex(bases_of(path, hdus, reading), columns, _stated_of_files(hdus), rows, {})
+    hdus = replace(hdus, columns={})
     errors: dict[int, DataError] = {}
-    for row, (obs_id, kind) in enumerate(zip(obs_ids[used].tolist(), kinds[used].tolist(), strict=True)):
+    for row, (obs_id, kind) in enumerate(zip(obs_ids.tolist(), kinds.tolist(), strict=True)):
         first = rows.setdefault(obs_id, {}).setdefault(kind, row)
         if first == row:
             continue
@@ -444,14 +443,26 @@ def _read_hdu_index(path: Path, hdus: FitsTable, reading: ReadingSettings) -> tu
             message = f"there are two HDUs of kind {kind} for run {obs_id}, in {one.path} and {other.path}"
             errors[obs_id] = hdus.error("bad-index", message)
     index = replace(index, rows={obs_id: kinds for obs_id, kinds in rows.items() if "events" in kinds})
-    return replace(index, shared_with=_shared_event_lists(index)), errors, notes
+    return hdus, replace(index, shared_with=_shared_event_lists(index)), errors, notes
 
 
-def _notes_on_hdus(hdus: FitsTable, columns: Sequence[NDArray[np.str_]], obs_ids: Ints) -> list[str]:
+def _read_used_hdus(path: Path) -> FitsTable:
+    """Read the rows of an HDU index whose HDUs are used."""
+    hdus = read_table(path, columns=("OBS_ID", *_HDU_DESCRIPTION, *_HDU_LOCATION, *_HDU_FILE))
+    _obs_ids(hdus)  # checks all of them
+    used = (hdu_kinds(hdus) != "") & (hdus.column("FILE_NAME") != "")
+    columns = dict(hdus.columns)
+    hdus = replace(hdus, columns=columns)
+    for name in columns:  # one by one, as they may take more than a gigabyte
+        columns[name] = columns[name][used]
+    return hdus
+
+
+def _notes_on_hdus(hdus: FitsTable, columns: Sequence[NDArray[np.str_]], obs_ids: Ints, reading: ReadingSettings) -> list[str]:
     """Note paths and names of HDUs (`_HduIndex.columns`) that are not those in the index."""
     folders, files, names = columns
     notes = []
-    stated = columns_of_paths(hdus, ReadingSettings())
+    stated = columns_of_paths(hdus, ReadingSettings()) if expands_variables(reading) else (folders, files)
     if any(np.any(used != paths) for used, paths in zip((folders, files), stated, strict=True)):
         notes.append(f"{hdus.where}: allowed (path-variables): variables in paths are expanded")
     if len(changed := np.flatnonzero(names != np.char.strip(hdus.column("HDU_NAME").astype(str)))):
@@ -460,21 +471,25 @@ def _notes_on_hdus(hdus: FitsTable, columns: Sequence[NDArray[np.str_]], obs_ids
     return notes
 
 
-def _stated_of_files(hdus: FitsTable, used: NDArray[np.intp]) -> tuple[Floats, NDArray[np.str_]]:
+def _stated_of_files(hdus: FitsTable) -> tuple[Floats, NDArray[np.str_]]:
     """Return SIZE in bytes and MD5 of the files of HDUs; 0 and "" where they are not stated, or are something else."""
     size, md5 = (hdus.columns.get(name, np.zeros(0)) for name in _HDU_FILE)
-    sizes, sums = np.zeros(len(used)), np.full(len(used), "")
+    n_hdus = len(hdus.column("FILE_NAME"))
+    sizes, sums = np.zeros(n_hdus), np.full(n_hdus, "")
     if size.ndim == 1 and size.dtype.kind in "fiu" and len(size) and hdus.units["SIZE"].lower() in ("", "b", "byte", "bytes"):
-        sizes = np.where(size[used] > 0, size[used], 0.0)
+        sizes = np.where(size > 0, size, 0.0)
     if md5.ndim == 1 and md5.dtype.kind == "U":
-        sums = np.array([text if re.fullmatch("[0-9a-f]{32}", text) else "" for text in np.char.lower(md5[used])], dtype=str)
+        sums = np.array([text if re.fullmatch("[0-9a-f]{32}", text) else "" for text in np.char.lower(md5)], dtype=str)
     return sizes, sums
 
 
 def hdu_kinds(hdus: FitsTable) -> NDArray[np.str_]:
     """Return the kind of each HDU of an index, "" if it is not used."""
-    described = zip(*(hdus.column(name).astype(str).tolist() for name in _HDU_DESCRIPTION), strict=True)
-    return np.array([_hdu_kind(*names) for names in described], dtype=str)
+    described = [hdus.column(name).astype(str, copy=False) for name in _HDU_DESCRIPTION]
+    kinds = np.full(len(described[0]), "", dtype=f"U{max(map(len, _HDU_KINDS.values()))}")
+    for part in blocks_of(len(kinds)):
+        kinds[part] = [_hdu_kind(*names) for names in zip(*(each[part].tolist() for each in described), strict=True)]
+    return kinds
 
 
 @cache
@@ -485,11 +500,18 @@ def _hdu_kind(hdu_type: str, hdu_class: str) -> str:
 
 def _shared_event_lists(index: _HduIndex) -> dict[int, int]:
     """Find runs with the event list of another run, and one such run for each."""
+
+    def event_list(obs_id: int) -> tuple[str, str]:
+        file_dir, file_name, hdu_name = (str(column[index.rows[obs_id]["events"]]) for column in index.columns)
+        return os.path.normpath(f"{file_dir}/{file_name}"), hdu_name
+
+    # Hash values take a tenth of the memory of the paths.
+    hashes = np.fromiter((hash(event_list(obs_id)) for obs_id in index.rows), dtype=np.int64, count=len(index.rows))
+    _, which, numbers = np.unique(hashes, return_inverse=True, return_counts=True)
     first: dict[tuple[str, str], int] = {}
     shared: dict[int, int] = {}
-    for obs_id, rows in index.rows.items():
-        file_dir, file_name, hdu_name = (str(column[rows["events"]]) for column in index.columns)
-        other = first.setdefault((os.path.normpath(f"{file_dir}/{file_name}"), hdu_name), obs_id)
+    for obs_id in compress(index.rows, numbers[which] > 1):
+        other = first.setdefault(event_list(obs_id), obs_id)
         if other != obs_id:
             shared |= {obs_id: other, other: obs_id}
     return shared

@@ -285,8 +285,9 @@ def _read_table(header: Header, stream: BinaryIO | GzipReader, columns: Collecti
         rest = rest + piece if rest else piece
         number = min(len(rest) // width, rows - done)
         records: NDArray[Any] = np.ndarray((number,), dtype, buffer=rest)
-        for name, column in zip(used, numbers, strict=True):
-            arrays[name] = _filled(arrays.get(name), _native(records[name], header, column), done, rows)
+        for name, (column, kind, _) in used.items():
+            part = _native(records[name], header, column)
+            arrays[name] = part if number == rows else _filled(arrays.get(name), part, done, rows, kind.itemsize)
         done += number
         rest = rest[number * width :] if done < rows else b""
         if not wanted:
@@ -302,11 +303,14 @@ def _read_table(header: Header, stream: BinaryIO | GzipReader, columns: Collecti
     return FitsTable(**stated, columns=arrays, units=units, repeated=repeated)
 
 
-def _filled(array: NDArray[Any] | None, part: NDArray[Any], start: int, rows: int) -> NDArray[Any]:
-    """Return the array of a column of so many rows, with a part of them from ``start``; the type becomes wider if needed."""
-    if len(part) == rows:
-        return part
+def _filled(array: NDArray[Any] | None, part: NDArray[Any], start: int, rows: int, width: int) -> NDArray[Any]:
+    """Put a part of the rows into the array of a column, which is made for all rows, again if its type must become wider.
+
+    A text gets all of its ``width`` at first, if it uses half of it.
+    """
     kind = part.dtype if array is None else np.promote_types(array.dtype, part.dtype)
+    if kind.kind == "U" and width * 4 <= 2 * kind.itemsize:
+        kind = np.dtype(f"U{width}")
     if array is None or array.dtype != kind:
         wider = np.empty((rows, *part.shape[1:]), kind)
         if array is not None:
