@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -115,7 +115,15 @@ _SETTLED_CHANGE = 0.5
 
 def _one_thread(function: F) -> F:
     """Use one BLAS thread: more are not faster for small matrices, and change the rounding."""
-    return threadpool_limits.wrap(limits=1, user_api="blas")(function)
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        import scipy.linalg  # noqa: F401 # only libraries that are loaded are limited, such as the BLAS of SciPy
+
+        with threadpool_limits(limits=1, user_api="blas"):
+            return function(*args, **options)
+
+    return call  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, eq=False)

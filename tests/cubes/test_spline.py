@@ -3,6 +3,9 @@
 import functools
 import itertools
 import operator
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -372,3 +375,24 @@ def test_no_counts_are_refused():
     empty = cell(np.random.default_rng(1), 60.0, 350.0, 1, scale=1e-12)
     with raises("no-counts"):
         fit_spline([empty])
+
+
+ONE_THREAD = """
+from threadpoolctl import threadpool_info
+from bgnb.cubes import spline
+
+@spline._one_thread
+def threads():
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+print(*threads())
+"""
+
+
+def test_one_thread_of_all_libraries():
+    """In fits, all libraries of linear algebra have one thread, that of SciPy, which is loaded late, too."""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    outcome = subprocess.run(
+        [sys.executable, "-c", ONE_THREAD], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert outcome.stdout.split() == ["1", "1"]  # NumPy and SciPy have one each
