@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from usable_runs import usable_runs
 
 from bgnb import (
     CubeAxes,
@@ -23,7 +24,6 @@ from bgnb import (
     RunPrediction,
     Validation,
     cross_validate,
-    open_runs,
     point_rate,
     predicted_rate,
     read_background,
@@ -43,7 +43,7 @@ class Data:
     """The off runs: cells to fit, counts to predict."""
 
     def __init__(self, directory: Path) -> None:
-        runs = open_runs(directory, "GADF")
+        runs = usable_runs(directory)
         self.obs_ids = [int(row["OBS_ID"]) for row in runs.table if row["OBJECT"].strip() not in ON]
         self.events = {obs_id: read_event_list(runs.files(obs_id)) for obs_id in self.obs_ids}
         self.path = {obs_id: runs.files(obs_id).events.path for obs_id in self.obs_ids}

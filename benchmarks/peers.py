@@ -7,8 +7,8 @@ The other two run in separate environments, whose interpreters are given; `make 
     pip install gammapy==2.1 'regions<0.12' 'astropy<8'
     pip install baccmod==0.4.1 gammapy==2.1 'regions<0.12' 'astropy<8'
 
-**Time.** All count the 30 off runs of H.E.S.S. DL3 DR1 (all but those on the Crab nebula and PKS 2155-304) in 20
-bins of energy and 60 × 60 of the field of view, aligned with altitude and azimuth, from opening the
+**Time.** All count the runs that bgnb does not refuse, but those on the Crab nebula and PKS 2155-304 (30 of H.E.S.S.
+DL3 DR1), in 20 bins of energy and 60 × 60 of the field of view, aligned with altitude and azimuth, from opening the
 directory to the rate in memory: smoothed by bgnb's classic, or counts over exposure as of the other two. Imports, a first
 turn with one run, and attempts to download tables of the rotation of the Earth are not timed. The result is
 the CPU time of one core: the median of three turns, for BAccMod of one turn.
@@ -59,10 +59,10 @@ BACCMOD: dict[str, tuple[str, dict[str, Any], dict[str, bool]]] = {
 
 def measure_time(directory: Path, pythons: dict[str, str]) -> None:
     """Run all, and print the CPU times."""
-    from bgnb import open_runs
+    from usable_runs import usable_runs
 
-    table = open_runs(directory, "GADF").table
-    obs_ids = [int(row["OBS_ID"]) for row in table if row["OBJECT"].strip() not in ON]
+    table = usable_runs(directory).table
+    obs_ids = [int(row["OBS_ID"]) for row in table if "OBJECT" not in table.colnames or row["OBJECT"].strip() not in ON]
     found = {}
     for name in TURNS:
         program = [pythons[name], __file__, name, str(directory), *map(str, obs_ids)]

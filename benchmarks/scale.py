@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py DIRECTORY [PICTURE]
 
-The runs are the 40 H.E.S.S. runs, repeated (``replicate.py``), in a scratch directory. Dask is a
-scheduler and two workers, each a process, connected over the loopback interface. CPU is that of all
+The runs are those of DIRECTORY (scheme GADF) that bgnb does not refuse, repeated (``replicate.py``), in a scratch directory.
+Dask is a scheduler and two workers, each a process, connected over the loopback interface. CPU is that of all
 processes involved, while the command runs. With PICTURE, 1000 to 10 000 runs are counted as well, by one
 process, and drawn.
 """
@@ -23,7 +23,8 @@ from index import peak_memory
 from replicate import replicate
 
 FEW, MANY, GROWTH = 105, 2100, (1000, 2000, 5000, 10_000)
-_BINS = ("--select", "all", "--n-energy", "20", "--n-fov", "60")
+_OPTIONS = ["--select", "all", "--n-energy", "20", "--n-fov", "60", "--overwrite"]
+_OPTIONS += ["--allow", "duplicate-run", "--allow", "low-rate"]  # repeated runs have the same events
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -71,7 +72,7 @@ def main(directory: Path, picture: Path | None) -> None:
 
 def command(directory: Path, out: Path, *choices: str, helpers: tuple[int, ...] = ()) -> Cost:
     """Make models, and measure the command, its child processes and helpers."""
-    arguments = [sys.executable, "-m", "bgnb", "make-bg-cube-models", str(directory), "GADF", str(out), *_BINS, "--overwrite"]
+    arguments = [sys.executable, "-m", "bgnb", "make-bg-cube-models", str(directory), "GADF", str(out), *_OPTIONS]
     before = sum(map(cpu_of, helpers))
     started = time.perf_counter()
     process = subprocess.Popen([*arguments, *choices], stdout=subprocess.DEVNULL)

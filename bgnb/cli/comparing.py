@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options_from_settings import Command, config, overwrite, settings, warn
+from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, settings, warn
 from bgnb.production.settings import CubeBinning, ProductionSettings
 from bgnb.validation.settings import CrossValidationSettings, InspectionSettings, RunCheckSettings, ValidationSettings
 
@@ -18,6 +18,7 @@ from bgnb.validation.settings import CrossValidationSettings, InspectionSettings
 @click.argument("outdir", type=click.Path(path_type=Path), required=False)
 @settings(InspectionSettings)
 @overwrite
+@checks_outdir("indir")
 def inspect(**arguments: Any) -> None:
     """Describe a directory of runs, before models are made.
 
@@ -47,6 +48,7 @@ def inspect(**arguments: Any) -> None:
 @click.argument("outdir", type=click.Path(path_type=Path), default=Path("validation"))
 @settings(ValidationSettings)
 @overwrite
+@checks_outdir("modeldir", "indir")
 def validate(**arguments: Any) -> None:
     """Compare predicted with observed counts of runs.
 
@@ -78,6 +80,7 @@ def validate(**arguments: Any) -> None:
 @settings(CrossValidationSettings)
 @overwrite
 @config(ProductionSettings, renamed={name: f"model_{name}" for name in CubeBinning.declared()})
+@checks_outdir("indir")
 def cross_validate(**arguments: Any) -> None:
     """Predict each run from models that were made without it.
 
@@ -113,6 +116,7 @@ def cross_validate(**arguments: Any) -> None:
 @click.argument("outdir", type=click.Path(path_type=Path), default=Path("run-checks"))
 @settings(RunCheckSettings)
 @overwrite
+@checks_outdir("indir", "modeldir")
 def check_runs(**arguments: Any) -> None:
     """Check the quality of runs with models.
 
@@ -161,6 +165,7 @@ def check_runs(**arguments: Any) -> None:
 )
 @click.option("--labels", nargs=2, default=None, help="Labels of the two in plots.  [default: names of the directories]")
 @overwrite
+@checks_outdir("dir1", "dir2")
 def compare_models(**arguments: Any) -> None:
     """Compare two directories of models, group by group.
 

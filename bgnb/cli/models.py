@@ -9,7 +9,7 @@ import click
 
 from bgnb._util.compression import HAS_ISAL
 from bgnb._util.errors import BgnbError
-from bgnb.cli.options_from_settings import Command, config, overwrite, settings, warn, workers
+from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, settings, warn, workers
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.production.settings import ProductionSettings
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     "of the index of runs.",
 )
 @config(ProductionSettings)
+@checks_outdir("indir")
 def make_bg_cube_models(**arguments: Any) -> None:
     """Make background cube models from a directory of runs.
 
@@ -86,6 +87,7 @@ def _print_report(report: Report) -> None:
 @click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("outdir", type=click.Path(path_type=Path))
 @overwrite
+@checks_outdir("parts")
 def merge(**arguments: Any) -> None:
     """Make models from runs that were counted in parts.
 
@@ -110,6 +112,7 @@ def merge(**arguments: Any) -> None:
 @settings(AttachSettings)
 @click.argument("outdir", type=click.Path(path_type=Path))
 @overwrite
+@checks_outdir("indir", "modeldir")
 def attach(**arguments: Any) -> None:
     """Attach models to runs: make a data store for Gammapy.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options_from_settings import overwrite
+from bgnb.cli.options_from_settings import checks_outdir, overwrite
 
 _timeout = click.option("--timeout", type=float, help="Maximum duration of a cell, s.  [default: no limit]")
 
@@ -51,6 +51,7 @@ def run_notebook(notebook: str, output: Path, texts: tuple[tuple[str, str], ...]
 @click.option("--workers", default=2, show_default=True, help="Number of notebooks at a time.")
 @_timeout
 @overwrite
+@checks_outdir("modeldir")
 @click.pass_context
 def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
     """Run a notebook for each group of models.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING
@@ -153,6 +155,24 @@ def config(group: type[SettingsGroup], renamed: Mapping[str, str] | None = None)
 
 
 overwrite = click.option("--overwrite", is_flag=True, help="Replace the output of an earlier call.")
+
+
+def checks_outdir(*inputs: str) -> Callable[[Any], Any]:
+    """Refuse an OUTDIR that cannot be made, or contains an input, before the slow imports of a command."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def checked(*args: Any, **arguments: Any) -> Any:
+            from bgnb.files.output_directory import check_before_start
+
+            if (outdir := arguments["outdir"]) is not None:
+                paths = itertools.chain(*(arguments[name] if name == "parts" else [arguments[name]] for name in inputs))
+                check_before_start(outdir, overwrite=arguments["overwrite"], inputs=map(Path, paths))
+            return function(*args, **arguments)
+
+        return checked
+
+    return decorate
 
 
 workers = click.option(

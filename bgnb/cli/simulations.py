@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from bgnb._util.errors import BgnbError
-from bgnb.cli.options_from_settings import Command, overwrite, settings, workers
+from bgnb.cli.options_from_settings import Command, checks_outdir, overwrite, settings, workers
 from bgnb.simulation.settings import DatasetSettings, TrueModelSettings, TrueRecoSettings
 
 
 def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[Any]:
+    if not texts:
+        return []
     from bgnb.simulation.event_lists import PointSource
 
     sources = []
@@ -42,6 +44,7 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 )
 @workers
 @overwrite
+@checks_outdir()
 def make_test_dataset(**arguments: Any) -> None:
     """Simulate a data set of runs with known background.
 
@@ -78,14 +81,14 @@ def make_test_bg_cube_model(
     Example:
       bgnb make-test-bg-cube-model true.fits.gz --altitude "81 deg" --spectral-index 1.5
     """
-    from bgnb.cubes.cube import CubeAxes
-    from bgnb.files.gadf import write_model
-    from bgnb.simulation.true_model import TrueModel, make_test_bg_cube_model
-
     if not file.name.endswith((".fits", ".fits.gz")):
         raise BgnbError("invalid-argument", f"{file}: must end in .fits or .fits.gz")
     if file.exists() and not overwrite:
         raise BgnbError("exists", f"{file}: exists already; use --overwrite to replace it")
+    from bgnb.cubes.cube import CubeAxes
+    from bgnb.files.gadf import write_model
+    from bgnb.simulation.true_model import TrueModel, make_test_bg_cube_model
+
     axes = CubeAxes.regular(n_energy=n_energy, n_fov=n_fov)
     write_model(make_test_bg_cube_model(axes, altitude, TrueModel(**parameters), azimuth), file)
     click.echo(f"The true model is in {file}")

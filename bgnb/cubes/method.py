@@ -1,4 +1,7 @@
-"""Interface and registry of the methods that make background models, see `Method` and `register_method`."""
+"""Interface and registry of the methods that make background models, see `Method` and `register_method`.
+
+Astropy and SciPy are imported only when a method is used, because the command line needs the names of the methods.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from bgnb._util.arrays import Bools
-from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError
-from bgnb.cubes.cells import Cell
-from bgnb.cubes.cube import Cube
-from bgnb.cubes.stack import Stack
 
 if TYPE_CHECKING:
+    from bgnb.cubes.cells import Cell
+    from bgnb.cubes.cube import Cube
     from bgnb.cubes.model import BackgroundModel
+    from bgnb.cubes.stack import Stack
 
 
 class PointingModel(Protocol):
@@ -98,6 +100,8 @@ def find_method(name: str) -> Method:
     BgnbError
         If there is no such method; the message lists the methods.
     """
+    from bgnb._util.checks import checked_choice
+
     earlier = methods().get(str(name).lower())
     return earlier or methods()[checked_choice("method", name, method_names())]
 

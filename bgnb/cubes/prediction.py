@@ -9,7 +9,6 @@ from typing import Literal, get_args
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter, uniform_filter
 
 from bgnb._util.arrays import Floats, quotient
 from bgnb._util.checks import checked_choice
@@ -128,6 +127,8 @@ def _with_sharp_edges(point: Cube, rate: Cube) -> Cube:
     The first bin outside gets `_EDGE_FACTOR` times the maximum of its neighbours. The bins at the
     edge are then scaled such that the predicted counts in 3 × 3 bins about each are right.
     """
+    from scipy.ndimage import maximum_filter, uniform_filter
+
     values = point.quantity.value
     lowest = 10 * FLOOR * values.max(axis=(1, 2), keepdims=True)
     neighbours = maximum_filter(values, footprint=_CROSS, mode="nearest")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from bgnb._util.arrays import Floats
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.observations.event_list import EventList
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 # The field of view rotates by 15 arcmin per minute; by several degrees per minute only close to the zenith.
 _STEP_S = 60.0
@@ -77,6 +81,8 @@ def _within(values: Floats, edges: Floats, margin: float) -> NDArray[np.bool_]:
 
 def _bilinear(x: Floats, y: Floats, axes: CubeAxes) -> csr_array:
     """Make the matrix of bilinear interpolation between bin centres; shape (n_positions, n_dety * n_detx)."""
+    from scipy.sparse import csr_array
+
     _, n_dety, n_detx = axes.shape
     left, right, to_right = _neighbors(x, axes.detx_centers.value)
     below, above, to_above = _neighbors(y, axes.dety_centers.value)

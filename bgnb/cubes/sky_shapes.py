@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import sha256
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-from astropy.coordinates import BaseCoordinateFrame, SkyCoord
-from astropy.io import fits
-from astropy.wcs import WCS
-from astropy.wcs.utils import wcs_to_celestial_frame
 
 from bgnb._util.arrays import Bools, Floats, Ints
 from bgnb._util.errors import BgnbError
 from bgnb.observations.coordinates import separation
+
+if TYPE_CHECKING:
+    from astropy.coordinates import BaseCoordinateFrame
+    from astropy.wcs import WCS
 
 #: Maximum distance of the points of closed lines from their centre, deg.
 MAX_RADIUS = 40.0
@@ -191,6 +191,8 @@ class SkyImage:
 
     def covers(self, ra: Floats, dec: Floats) -> Bools:
         """Return a mask of the positions (ICRS, deg) that lie in excluded pixels."""
+        from astropy.coordinates import SkyCoord
+
         wcs, frame = _wcs(self.header)
         sky = SkyCoord(ra, dec, unit="deg").transform_to(frame)
         x, y = wcs.wcs_world2pix(sky.spherical.lon.deg, sky.spherical.lat.deg, 0)
@@ -238,6 +240,10 @@ def _unpacked(packed: bytes, shape: tuple[int, int]) -> Bools:
 
 @lru_cache(maxsize=4)
 def _wcs(header: str) -> tuple[WCS, BaseCoordinateFrame]:
+    from astropy.io import fits
+    from astropy.wcs import WCS
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
     wcs = WCS(fits.Header.fromstring(header))
     return wcs, wcs_to_celestial_frame(wcs)
 
@@ -296,6 +302,8 @@ def _pixel(wcs: WCS) -> float:
 
 def _sky(wcs: WCS, frame: BaseCoordinateFrame, row: Floats, column: Floats) -> tuple[Floats, Floats]:
     """Compute positions (ICRS, deg) from rows and columns, counted from the corner of the first pixel."""
+    from astropy.coordinates import SkyCoord
+
     lon, lat = wcs.wcs_pix2world(column - 0.5, row - 0.5, 0)
     icrs = SkyCoord(lon, np.where(np.abs(lat) <= 90, lat, np.nan), unit="deg", frame=frame).icrs
     return icrs.ra.deg, icrs.dec.deg

@@ -1,4 +1,4 @@
-"""Smoothing of the energy planes of a cube in the field of view."""
+"""Smoothing of the energy planes of a cube in the field of view, and models made with it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve
 
+from bgnb._util.arrays import Floats
+from bgnb.cubes.cells import Cell
+from bgnb.cubes.cube import RATE_UNIT, Cube
+from bgnb.cubes.model import BackgroundModel
+from bgnb.cubes.spline import RADIAL_TERMS, fit_spline
+from bgnb.cubes.stack import Stack
+
+#: Number of events for which the template counts: the rate follows the counts where more lie within the kernel. With fewer
+#: or more, held-out runs are predicted less well.
+TEMPLATE_EVENTS = 40.0
 #: Kernel "k5a" of the original background cube tool of the H.E.S.S. software and Gammapy.
 K5A = np.array(
     [
@@ -72,3 +82,28 @@ def times_to_smooth(counts: float) -> int:
     [5, 4, 3]
     """
     return 3 if counts >= 1e6 else 4 if counts >= 1e5 else 5
+
+
+def smoothed_model(stack: Stack, method: str, weight: Floats) -> BackgroundModel:
+    """Make a model from the smoothed ratio of the counts to those of a template, a radially symmetric fit to the stack.
+
+    With smoothing S, weights w of the bins, template rate T, the counts n, μ = T · exposure, and
+    k = `TEMPLATE_EVENTS` over the effective number of bins of the kernel, the rate is
+    T · (S(wn) + k) / (S(wμ) + k). Smoothing so neither flattens the rate nor carries it across the
+    edge of the camera, and bins with few counts around them follow the template. In the variance,
+    that of the template has the weight that the smoothed counts leave to it.
+    """
+    fitted = fit_spline([Cell(90.0, 0.0, stack)], RADIAL_TERMS)
+    template, template_error = fitted.at(90.0, 0.0)
+    rate, times = template.quantity.to_value(RATE_UNIT), times_to_smooth(stack.counts.sum())
+    expected = rate * stack.exposure.to_value("s MeV sr")
+    k = TEMPLATE_EVENTS / effective_bins(times)
+    observed, smooth = (smooth_planes(weight * values, times) for values in (stack.counts.astype(float), expected))
+    ratio = (observed + k) / (smooth + k)
+    local = smoothed_variance(weight**2 * expected * ratio, times) / (observed + k) ** 2
+    share = (smooth / (smooth + k)) ** 2
+    ratio *= stack.counts.sum() / (ratio * expected).sum()
+    of_template = (template_error.quantity / template.quantity).value ** 2
+    relative_error = np.sqrt(local + (1 - share) * of_template)
+    cube = Cube(stack.axes, rate * ratio * RATE_UNIT)
+    return BackgroundModel(cube, stack, method, Cube(stack.axes, cube.quantity * relative_error), edge=fitted.edge)

@@ -27,7 +27,6 @@ from typing import Any, TypeVar
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import threadpool_limits
 
 from bgnb._util.arrays import Floats
@@ -299,6 +298,8 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
 
 def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats) -> tuple[SplineModel, Floats]:
     """Fit the rate in pixels with ``inside`` = 1; return the model and the counts that it predicts in all, (dety, detx)."""
+    from scipy.linalg import cho_factor, cho_solve
+
     axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
     several = len(n_runs) > 1
     all_terms = (*terms, *_RUN_TERMS) if several else terms

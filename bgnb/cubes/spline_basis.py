@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.interpolate import BSpline
 
 from bgnb._util.arrays import Floats
 from bgnb.cubes.cube import CubeAxes
@@ -70,11 +69,31 @@ def _spline_parts(name: str, values: Floats, low: float, high: float) -> dict[st
     """Evaluate a constant, a line from −1 to 1, and the penalised part of a cubic spline with equal segments."""
     segments = _SEGMENTS[name]
     position = (values - low) / (high - low)
-    knots = np.arange(-3, segments + 4) / segments
-    basis = BSpline.design_matrix(np.clip(position, 0, 1 - 1e-12), knots, 3).toarray()
+    basis = _cubic_splines(np.clip(position, 0, 1 - 1e-12), segments)
     differences = np.diff(np.eye(basis.shape[1]), 2, axis=0)
     wiggly = basis @ differences.T @ np.linalg.inv(differences @ differences.T)
     return {"1": np.ones((len(values), 1)), name: 2 * position[:, None] - 1, f"{name}~": wiggly}
+
+
+def _cubic_splines(position: Floats, segments: int) -> Floats:
+    """Evaluate the cubic B-splines of equal segments from 0 to 1, by the recursion of de Boor.
+
+    The same as ``BSpline.design_matrix`` of SciPy, whose import takes longer than most fits.
+    """
+    knots = np.arange(-3, segments + 4) / segments
+    first = np.searchsorted(knots, position, side="right") - 1
+    splines = [np.ones(len(position))]  # those that are not zero
+    for degree in (1, 2, 3):
+        higher = [np.zeros(len(position)) for _ in range(degree + 1)]
+        for number, lower in enumerate(splines, start=1):
+            end, start = knots[first + number], knots[first + number - degree]
+            share = lower / (end - start)
+            higher[number - 1] += share * (end - position)
+            higher[number] += share * (position - start)
+        splines = higher
+    basis = np.zeros((len(position), segments + 3))
+    np.put_along_axis(basis, first[:, None] + np.arange(-3, 1), np.stack(splines, axis=1), axis=1)
+    return basis
 
 
 def centred(parts: Parts, means: Parts) -> dict[str, Floats]:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
-from astropy.wcs import WCS, FITSFixedWarning
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
 
 _FORMATS = {".reg": "ds9", ".crtf": "crtf"}
 _NONE = np.zeros(0)
@@ -184,6 +185,8 @@ _LINES: dict[str, Callable[[Any], list[Floats]]] = {
 
 def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
     """Make a mask of an image in which pixels that are 0 or False are excluded."""
+    from astropy.wcs import WCS, FITSFixedWarning
+
     values = np.asarray(data)
     while values.ndim > 2 and len(values) == 1:
         values = values[0]

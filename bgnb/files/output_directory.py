@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -47,12 +47,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
     BgnbError
         If ``outdir`` cannot be replaced or written, or another process is writing it.
     """
-    with named_errors(outdir):
-        target = outdir.resolve()
-        for source in (path.resolve() for path in inputs):
-            if target.is_relative_to(source) or source.is_relative_to(target):
-                raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
-    check_target(outdir, overwrite=overwrite)
+    check_before_start(outdir, overwrite=overwrite, inputs=inputs)
     with scratch_directory(outdir) as partial:
         check_target(outdir, overwrite=overwrite)  # another process may have made it since, or was killed between two renames
         with named_errors(outdir, _DISK_ERRORS):
@@ -61,8 +56,28 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
             write_file(partial / MANIFEST, manifest_of(partial))
             sync_folder(partial)
             check_target(outdir, overwrite=overwrite)
+            target = outdir.resolve()
             _publish(partial, target)
             shutil.rmtree(kept_folder(target), ignore_errors=True)
+
+
+def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a directory that `new_directory` could not make now; nothing is made.
+
+    Raises
+    ------
+    BgnbError
+        As `new_directory`.
+    """
+    with named_errors(outdir):
+        target = outdir.resolve()
+        for source in (path.resolve() for path in inputs):
+            if target.is_relative_to(source) or source.is_relative_to(target):
+                raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
+    check_target(outdir, overwrite=overwrite)
+    if os.path.lexists(_hidden(target, "lock")):
+        with only_writer(outdir):
+            return
 
 
 @contextmanager

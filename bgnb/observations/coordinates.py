@@ -26,6 +26,7 @@ from astropy.utils import iers
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError
+from bgnb.observations.sites import Site as Site
 
 FovAlign = Literal["ALTAZ", "RADEC"]
 
@@ -39,32 +40,6 @@ _FINALS_COLUMNS = ((7, 15), (58, 68), (18, 27), (37, 46))
 def checked_fovalign(fovalign: str) -> FovAlign:
     """Return ``fovalign`` in upper case, or raise a `BgnbError` that lists the choices."""
     return checked_choice("fovalign", fovalign, get_args(FovAlign))
-
-
-@dataclass(frozen=True)
-class Site:
-    """Location of an observatory: geodetic longitude (east) and latitude in deg, height in m.
-
-    Raises
-    ------
-    BgnbError
-        If the location is not on Earth.
-    """
-
-    lon: float
-    lat: float
-    height: float
-
-    def __post_init__(self) -> None:
-        if not (abs(self.lon) <= 360 and abs(self.lat) <= 90 and -1000 < self.height < 10_000):
-            location = f"longitude {self.lon:g} deg, latitude {self.lat:g} deg, height {self.height:g} m"
-            raise BgnbError("bad-position", f"{location} is not a location on Earth")
-
-    @classmethod
-    def from_geocentric(cls, x: float, y: float, z: float) -> Site:
-        """Make a location from geocentric coordinates (ITRS, m)."""
-        lon, lat, height = erfa.gc2gd(1, [x, y, z])  # 1: WGS84
-        return cls(float(np.degrees(lon)), float(np.degrees(lat)), float(height))
 
 
 @dataclass(frozen=True)

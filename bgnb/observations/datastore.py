@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import compress
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from astropy.table import Table
@@ -25,9 +25,7 @@ from bgnb.observations.event_list import FileState, HduLocation, RunFiles
 from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.fits_table import FitsTable, read_table
 from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, column_in, is_simulated, pointing_of
-from bgnb.observations.reading_settings import ReadingSettings
-
-Scheme = Literal["GADF", "HESS", "FILES"]
+from bgnb.observations.reading_settings import ReadingSettings, Scheme
 
 #: Range of each coordinate of a pointing, deg.
 _POINTING = {"RA_PNT": (-360, 360), "DEC_PNT": (-90, 90), "ALT_PNT": (0, 90), "AZ_PNT": (-360, 360)}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bgnb._util.settings_groups import Choice, Choices, Kind, SettingsGroup, setting
 
+#: Layout of a directory of runs.
+Scheme = Literal["GADF", "HESS", "FILES"]
 #: Statements that can be trusted where others contradict them.
 TRUSTED = ("header", "index", "livetime")
 #: Codes of checks that a run may fail.

@@ -55,7 +55,7 @@ def pointing_of_events(files: RunFiles, table: FitsTable, ra: Floats, dec: Float
         If they differ and the events do not tell which is right, or if the events contradict both.
     """
     stated = {"header": dict(table.cards), "index": files.index}
-    candidates = []
+    candidates: list[_Candidate] = []
     rows = sample_rows(len(ra))
     offsets = _stated_offsets(table, rows)
     for source, values in stated.items():
@@ -69,6 +69,8 @@ def pointing_of_events(files: RunFiles, table: FitsTable, ra: Floats, dec: Float
             raise table.error(
                 "bad-position", f"RA_PNT = {position[0]:g}, DEC_PNT = {position[1]:g} deg is not a valid position"
             )
+        if any(position == (each.ra, each.dec) for each in candidates):
+            continue  # the same, which would be chosen
         candidates.append(_candidate(source, *position, ra[rows], dec[rows], offsets))
     if not candidates:
         return table.number("RA_PNT"), table.number("DEC_PNT")  # raises that they are missing

@@ -1,12 +1,46 @@
-"""Locations of observatories, for simulations and for data that do not state them."""
+"""Locations of observatories, for simulations and for data that do not state them.
+
+NumPy and Astropy are not imported, because the command line lists the observatories.
+"""
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from bgnb.observations.coordinates import Site
+from bgnb._util.errors import BgnbError
+
+
+@dataclass(frozen=True)
+class Site:
+    """Location of an observatory: geodetic longitude (east) and latitude in deg, height in m.
+
+    Raises
+    ------
+    BgnbError
+        If the location is not on Earth.
+    """
+
+    lon: float
+    lat: float
+    height: float
+
+    def __post_init__(self) -> None:
+        if not (abs(self.lon) <= 360 and abs(self.lat) <= 90 and -1000 < self.height < 10_000):
+            location = f"longitude {self.lon:g} deg, latitude {self.lat:g} deg, height {self.height:g} m"
+            raise BgnbError("bad-position", f"{location} is not a location on Earth")
+
+    @classmethod
+    def from_geocentric(cls, x: float, y: float, z: float) -> Site:
+        """Make a location from geocentric coordinates (ITRS, m)."""
+        import erfa
+
+        lon, lat, height = erfa.gc2gd(1, [x, y, z])  # 1: WGS84
+        return cls(math.degrees(lon), math.degrees(lat), float(height))
+
 
 #: Longitude (east, deg), latitude (deg), height (m), by GADF TELESCOP in upper case.
 #: H.E.S.S.: header of the DL3 public test data release 1; the others: the collaborations'

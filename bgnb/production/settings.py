@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, Flag, Kind, Numbers, SettingsGroup, Value, Whole, setting
-from bgnb.observations.reading_settings import ReadingSettings
+from bgnb.observations.reading_settings import ReadingSettings, Scheme
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -133,15 +133,9 @@ def on_error_setting() -> Any:
     )
 
 
-def _schemes() -> tuple[str, ...]:
-    from bgnb.observations.datastore import Scheme
-
-    return get_args(Scheme)
-
-
 def scheme_setting() -> Any:
     """Declare the layout of a directory of runs."""
-    return setting(Choice(_schemes), help="Layout of the directory of runs.", see="open_runs")
+    return setting(Choice(lambda: get_args(Scheme)), help="Layout of the directory of runs.", see="open_runs")
 
 
 def select_setting(default: str) -> Any:

@@ -17,8 +17,9 @@ from bgnb._version import __version__
 from bgnb.files.fits_writer import GADF_KEYWORDS, columns_hdu, index_hdu, primary_hdu, table_hdu, write_fits
 from bgnb.files.output_directory import new_directory
 from bgnb.files.report_json import write_report
-from bgnb.observations.datastore import Scheme, checked_scheme, hess_run_file
+from bgnb.observations.datastore import checked_scheme, hess_run_file
 from bgnb.observations.event_list import EventList
+from bgnb.observations.reading_settings import Scheme
 from bgnb.production.workers import open_workers
 from bgnb.simulation.event_lists import PointSource, make_test_eventlist, make_test_observation_table
 from bgnb.simulation.settings import DatasetSettings

@@ -201,7 +201,7 @@ def test_spline_of_drifting_runs(several, monkeypatch, single):
     """The spline has the rate of each altitude on the way, from single runs and from bins of runs."""
     monkeypatch.setattr("bgnb.production.plan.SINGLE_RUNS", single)
     cells = []
-    monkeypatch.setattr("bgnb.cubes.rate_methods.fit_spline", lambda found: cells.extend(found) or fit_spline(found))
+    monkeypatch.setattr("bgnb.cubes.spline.fit_spline", lambda found: cells.extend(found) or fit_spline(found))
     models = make_models(several, "GADF", method="spline", **WIDE | {"select": [1, 2, 3, 4], "n_energy": 6, "n_fov": 8}).models
     # Runs 1 and 2 are symmetric about the meridian, and thus in the same bin.
     assert len({cell.norm for cell in cells}) == (3 if single == 2 else 4)
