@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-_BLOCK = 8192
-
-
-# Number of rows whose intermediate results take little memory.
-_BLOCK = 1 << 18
+# Numbers of rows whose intermediate results fit in the cache, and take little memory.
+_IN_CACHE, _IN_MEMORY = 1 << 13, 1 << 18
 
 
 def blocks_of(number: int) -> Iterator[slice]:
@@ -24,7 +21,7 @@ def blocks_of(number: int) -> Iterator[slice]:
     >>> [(part.start, part.stop) for part in blocks_of(300_000)]
     [(0, 262144), (262144, 300000)]
     """
-    return (slice(start, min(start + _BLOCK, number)) for start in range(0, number, _BLOCK))
+    return (slice(start, min(start + _IN_MEMORY, number)) for start in range(0, number, _IN_MEMORY))
 
 
 def order_of(values: NDArray[Any]) -> NDArray[np.intp] | slice:
@@ -45,7 +42,7 @@ def blocks(n: int) -> Iterator[slice]:
     >>> list(blocks(10_000))
     [slice(0, 8192, None), slice(8192, 10000, None)]
     """
-    return (slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))
+    return (slice(start, min(start + _IN_CACHE, n)) for start in range(0, n, _IN_CACHE))
 
 
 def quotient(numerator: Any, denominator: Floats, otherwise: float = np.nan) -> Floats:

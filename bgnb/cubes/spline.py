@@ -21,16 +21,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, wraps
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from bgnb._util.arrays import Floats, Ints
 from bgnb._util.errors import BgnbError
+from bgnb._util.one_thread import one_blas_thread
 from bgnb.cubes.camera import CameraEdge, inside_camera, within_outermost
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.cube import FLOOR, RATE_UNIT, Cube, CubeAxes
@@ -113,19 +113,6 @@ _SETTLED = 0.01
 _SETTLED_CHANGE = 0.5
 
 
-def _one_thread(function: F) -> F:
-    """Use one BLAS thread: more are not faster for small matrices, and change the rounding."""
-
-    @wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        import scipy.linalg  # noqa: F401 # only libraries that are loaded are limited, such as the BLAS of SciPy
-
-        with threadpool_limits(limits=1, user_api="blas"):
-            return function(*args, **options)
-
-    return call  # type: ignore[return-value]
-
-
 @dataclass(frozen=True, eq=False)
 class SplineModel:
     """A background rate for any pointing.
@@ -186,7 +173,7 @@ class SplineModel:
         low, high = np.degrees(np.arcsin(np.clip(self.zenith_range, -1, 1)))
         return float(low), float(high)
 
-    @_one_thread
+    @one_blas_thread()
     def at(self, alt_pnt: float, az_pnt: float) -> tuple[Cube, Cube]:
         """Compute the rate at a pointing, and its statistical error.
 
@@ -206,7 +193,7 @@ class SplineModel:
         variance = np.maximum(_variance(self.covariance, self._parts(alt_pnt, az_pnt), self.terms), 0)
         return rate, Cube(self.axes, rate.quantity * np.sqrt(variance).reshape(self.axes.shape))
 
-    @_one_thread
+    @one_blas_thread()
     def rate_at(self, alt_pnt: float, az_pnt: float) -> Cube:
         """Compute the rate at a pointing without its error, which is much faster than `at`."""
         log_rate = _linear_predictor(self.coefficients, self._parts(alt_pnt, az_pnt), self.terms)
@@ -214,7 +201,7 @@ class SplineModel:
         rate[: self._first_plane] = rate[self._first_plane]
         return Cube(self.axes, u.Quantity(np.maximum(rate, FLOOR * rate.max(axis=(1, 2), keepdims=True)), RATE_UNIT))
 
-    @_one_thread
+    @one_blas_thread()
     def count_covariance(self, alt_pnt: float, az_pnt: float) -> Floats:
         """Compute the statistical covariance of the logarithm of the counts in the field of view, between energy bins.
 
@@ -256,7 +243,7 @@ class SplineModel:
         return centred(energy_parts(self.axes), self.means), centred(view_parts(self.axes), self.means)
 
 
-@_one_thread
+@one_blas_thread()
 def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> SplineModel:
     """Fit the rate to the counts of cells.
 

@@ -269,11 +269,13 @@ class Dashboard(widgets.VBox):
             return False
         view = self._view_of(state)
         properties = self._plots.properties(view)  # errors are raised before anything has changed
-        self.set_trait("state", state)
-        if self.state is state:  # else an observer has changed the state again, and that was drawn
-            draw(properties)
-            self._figures.push()
-            self._show(view)
+        try:
+            self.set_trait("state", state)
+        finally:  # if an observer raises an error as well
+            if self.state is state:  # else an observer has changed the state again, and that was drawn
+                draw(properties)
+                self._figures.push()
+                self._show(view)
         return True
 
     @property
@@ -453,6 +455,8 @@ def _parse_state(saved: Any) -> tuple[str, dict[str, Any]]:
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}"
         raise BgnbError("invalid-argument", f"{where}: is not a saved state: invalid JSON at {at}; {_SAVED}") from None
+    except ValueError:
+        raise BgnbError("invalid-argument", f"{where}: is not a saved state: it has an invalid number; {_SAVED}") from None
     except RecursionError:
         raise BgnbError("invalid-argument", f"{where}: is not a saved state: too deeply nested; {_SAVED}") from None
     if not isinstance(content, dict) or "dashboard" not in content or not isinstance(content.get("state"), dict):

@@ -21,8 +21,11 @@ async function render({ model, el }) {
       change(patches[1])
       describe(figures, texts)
     }
-    change(patches[0])
-    document.hidden ? changeOthers() : requestAnimationFrame(() => setTimeout(() => changeOthers()))
+    try {
+      change(patches[0])
+    } finally {
+      document.hidden ? changeOthers() : requestAnimationFrame(() => setTimeout(() => changeOthers()))
+    }
   }
 
   // A cell that is scrolled out of view may not be attached to the page, and Bokeh can only draw there.

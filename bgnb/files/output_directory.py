@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -150,8 +150,11 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview]) -> Non
     BgnbError
         If it cannot be written.
     """
-    if not path.name or path.is_dir():
-        raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
+    try:
+        if not path.name or path.is_dir():
+            raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
+    except OSError as error:
+        raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
@@ -160,7 +163,8 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview]) -> Non
             os.fsync(file.fileno())
         partial.replace(path)
     except BaseException as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
         raise

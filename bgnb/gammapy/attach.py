@@ -29,6 +29,7 @@ from bgnb.gammapy.attached_runs import (
     BackgroundChunk,
     BackgroundSource,
     MadeBackground,
+    digest_of,
     make_backgrounds,
 )
 from bgnb.gammapy.run_background import RunBackgrounds
@@ -180,6 +181,7 @@ def attach(
     >>> DataStore.from_dir("store").get_observations()  # doctest: +SKIP
     """
     epochs = read_epochs(modeldir)  # fails before the output directory is made
+    digest = digest_of(Path(modeldir))
     models = read_all_models(modeldir)
     makers = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
@@ -191,7 +193,7 @@ def attach(
         (directory / BACKGROUNDS).mkdir()
         attached: list[AttachedRun] = []
         configurations: dict[int, tuple[float, int | None]] = {}
-        source = partial(BackgroundSource.of, modeldir, settings.background, makers)
+        source = partial(BackgroundSource.of, Path(modeldir), digest, settings.background, makers)
         bar = progress_bar(len(kept), "run", progress)
         with bar, open_workers(workers, scheduler, len(kept) * [SECONDS_PER_RUN]) as where:
             for obs_id, made in make_backgrounds(_chunks(runs, kept, epoch_of), makers, source, where):

@@ -10,10 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
-from bgnb._util.compression import compress
+from bgnb._util.compression import HAS_ISAL, compress
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.one_thread import one_blas_thread
 from bgnb._version import __version__
 from bgnb.cubes.coverage import Coverage
 from bgnb.cubes.run_norm import RunNorm
@@ -105,19 +104,24 @@ class BackgroundSource:
         Pickled `BackgroundSettings` and exclusion regions, which need no further files.
     version : str
         Version of bgnb.
+    has_isal : bool
+        If files are compressed by ISA-L, which makes other bytes than zlib.
     """
 
     modeldir: Path
     digest: str
     settings: bytes
     version: str = __version__
+    has_isal: bool = HAS_ISAL
 
     @classmethod
-    def of(cls, modeldir: str | Path, settings: BackgroundSettings, makers: Mapping[str, RunBackgrounds]) -> BackgroundSource:
-        """Describe models that are in memory."""
-        path, mask = Path(modeldir).resolve(), next(iter(makers.values())).mask
+    def of(
+        cls, modeldir: Path, digest: str, settings: BackgroundSettings, makers: Mapping[str, RunBackgrounds]
+    ) -> BackgroundSource:
+        """Describe models that are in memory, with the digest of their files before they were read."""
+        path, mask = modeldir.resolve(), next(iter(makers.values())).mask
         of_worker = BackgroundSettings(model_lookup=settings.model_lookup, kind=settings.kind, norm=settings.norm)
-        return cls(modeldir=path, digest=digest_of(path), settings=pickle.dumps((of_worker, mask)))
+        return cls(modeldir=path, digest=digest, settings=pickle.dumps((of_worker, mask)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -215,8 +219,8 @@ def make_backgrounds(
 
 
 def digest_of(modeldir: Path) -> str:
-    """Compute a digest of the names, sizes and modification times of the files in a directory of models."""
-    found = [(path, path.stat()) for path in sorted(modeldir.rglob("*")) if path.is_file()]
+    """Compute a digest of the names, sizes and modification times of the FITS files in a directory of models."""
+    found = [(path, path.stat()) for path in sorted(modeldir.rglob("*.fits*"))]
     states = [(path.relative_to(modeldir).as_posix(), state.st_size, state.st_mtime_ns) for path, state in found]
     return sha256(repr(states).encode()).hexdigest()
 
@@ -228,6 +232,9 @@ def _make_on_worker(chunk: BackgroundChunk) -> MadeBackgrounds:
     if source.version != __version__:
         where = f"a worker has bgnb {__version__}, this is bgnb {source.version}"
         raise BgnbError("version-mismatch", f"{where}; install the same version everywhere")
+    if source.has_isal != HAS_ISAL:
+        where = "the package isal is installed for some processes and workers, but not for all"
+        raise BgnbError("version-mismatch", f"{where}; install it everywhere, or nowhere")
     if digest_of(source.modeldir) != source.digest:
         advice = "check that all workers see the same files"
         raise BgnbError("unreadable", f"{source.modeldir}: a worker finds other models there, or none; {advice}")
@@ -243,7 +250,7 @@ def _makers_of(source: BackgroundSource) -> Mapping[str, RunBackgrounds]:
 def _make_chunk(makers: Mapping[str, RunBackgrounds], chunk: BackgroundChunk) -> MadeBackgrounds:
     """Make the backgrounds of a chunk, with one BLAS thread: the rounding does not depend on the number of cores."""
     made: MadeBackgrounds = {}
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         for files in chunk.runs:
             epoch = chunk.epochs[files.obs_id]
             try:

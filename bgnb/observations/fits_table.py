@@ -1,10 +1,10 @@
 """Fast reader of binary tables in FITS files.
 
 This reader decompresses a file once and makes arrays of the requested columns only, which
-is faster than a general FITS library (``benchmarks/speed.py``). Large tables are read in pieces, so that the memory is that of
-the requested columns. It verifies all checksums
-(gzip, DATASUM, CHECKSUM), and that headers agree with the data. Errors name the file, the HDU,
-and the column or keyword. Files are written with `astropy.io.fits`.
+is faster than a general FITS library (``benchmarks/speed.py``). Large tables are read in pieces,
+so that the memory is that of the requested columns. It verifies all checksums (gzip, DATASUM,
+CHECKSUM), and that headers agree with the data. Errors name the file, the HDU, and the column or
+keyword. Files are written by `bgnb.files.fits_writer`.
 """
 
 from __future__ import annotations
@@ -240,7 +240,8 @@ def _decompressed(path: Path) -> Iterator[BinaryIO | GzipReader]:
 def why_not_decompressed(code: str) -> str:
     """Explain the code of a `~bgnb._util.compression.StreamError`."""
     if code == "too-large":
-        return f"is larger than {INFLATED_MAX / 2**30:.2g} GiB when decompressed; decompress it if this is intended"
+        limit = f"{INFLATED_MAX / 2**30:.2g} GiB and {MAX_RATIO} times the size of the file"
+        return f"is larger than {limit} when decompressed; decompress it if this is intended"
     reason = "is truncated (incomplete gzip stream)" if code == "truncated" else "is damaged and cannot be decompressed"
     return f"{reason}{AGAIN}"
 
@@ -268,11 +269,14 @@ def _read_table(header: Header, stream: BinaryIO | GzipReader, columns: Collecti
     rows, width, size = header.size("NAXIS2"), header.size("NAXIS1"), header.data_size()
     if rows * sum(kind.itemsize for kind in kinds) > INFLATED_MAX:
         raise header.error("too-large", f"the columns to read are larger than {INFLATED_MAX / 2**30:.2g} GiB, the maximum")
+    if width > INFLATED_MAX:
+        raise header.error("too-large", f"a row is larger than {INFLATED_MAX / 2**30:.2g} GiB, the maximum")
     dtype = np.dtype({"names": list(used), "formats": kinds, "offsets": offsets, "itemsize": width})
     arrays: dict[str, NDArray[Any]] = {}
     has_sum = "DATASUM" in header.cards or "CHECKSUM" in header.cards
     position = data_sum = 0
-    rest, done = b"", 0
+    held: list[bytes] = []  # the beginning of a row
+    n_held = done = 0
     while not position or position < size:
         wanted = min(_PIECE, size + -size % BLOCK - position)
         piece = stream.read(wanted)
@@ -282,14 +286,19 @@ def _read_table(header: Header, stream: BinaryIO | GzipReader, columns: Collecti
         if has_sum:
             data_sum += _ones_complement_sum(piece + bytes(-len(piece) % 4))
         position += len(piece)
-        rest = rest + piece if rest else piece
+        held.append(piece)
+        n_held += len(piece)
+        if n_held < width and position < size:
+            continue
+        rest = held[0] if len(held) == 1 else b"".join(held)
         number = min(len(rest) // width, rows - done)
         records: NDArray[Any] = np.ndarray((number,), dtype, buffer=rest)
         for name, (column, kind, _) in used.items():
             part = _native(records[name], header, column)
             arrays[name] = part if number == rows else _filled(arrays.get(name), part, done, rows, kind.itemsize)
         done += number
-        rest = rest[number * width :] if done < rows else b""
+        held = [rest[number * width :]] if done < rows else []
+        n_held = sum(map(len, held))
         if not wanted:
             break
     follows = stream.read(CARD)

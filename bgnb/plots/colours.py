@@ -131,7 +131,7 @@ def choose_limits(
             half = min(half, 1.0)  # ratios are not negative
         if neutral == 1 and half < _CONSTANT / 2:
             half = _AROUND
-        return symmetric_limits(neutral, half if half > 1e-9 else 1.0, stretch)
+        return symmetric_limits(neutral, half or 1.0, stretch)
     if not values.size:
         return (0.1, 1.0) if stretch == "log" else (0.0, 1.0)
     low, high = (float(limit) for limit in np.percentile(values, [(100 - percentile) / 2, (100 + percentile) / 2]))

@@ -89,8 +89,9 @@ class ComparisonState(CubeState):
                 raise BgnbError("invalid-argument", f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.span is not None:
             self._set("span", finite_number("span", self.span))
-            if not 1e-6 <= self.span <= 1e6:
-                raise BgnbError("invalid-argument", f"span must be 1e-6 to 1e6, got {self.span}")
+            minimum = 1e-30 if self.show == "difference" else 1e-6
+            if not minimum <= self.span <= 1e6:
+                raise BgnbError("invalid-argument", f"span must be {minimum:g} to 1e6, got {self.span}")
 
 
 def comparison_view(
@@ -170,6 +171,8 @@ def _further_groups(shown: Mapping[int, Shown[Comparison]], state: ComparisonSta
     for other in state.further:
         comparison = shown[other].whole
         label = energies_label(comparison.axes, comparison.compared_energies(*energy_edges(comparison.axes, state.energy)))
+        if not shown[other].part.exposed[0]:
+            label = "cannot be compared"
         names.append(f"{other} ({label})" if state.against != "energy" and label != energies else str(other))
     return names
 

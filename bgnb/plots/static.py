@@ -98,14 +98,16 @@ def to_png(view: View, *, width: float | None = None, font_size: float = 10.0, p
 
 def to_pdf(view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None) -> bytes:
     """Draw a view as PDF, with embedded fonts; see `to_png`."""
+    figure = _draw(view, width, font_size, panels)
     metadata = {"Title": view.title_of(panels), "Creator": None, "Producer": None, "CreationDate": None}
-    return _save(_draw(view, width, font_size, panels), "pdf", dpi=300, metadata=metadata)
+    return _save(figure, "pdf", dpi=300, metadata=metadata)
 
 
 def to_svg(view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None) -> bytes:
-    """Draw a view as SVG, with texts that can be edited; see `to_png`."""
+    """Draw a view as SVG, with texts that can be edited, except those in maps; see `to_png`."""
+    figure = _draw(view, width, font_size, panels)
     metadata = {"Title": view.title_of(panels), "Description": view.summary, "Creator": None, "Date": None}
-    return _save(_draw(view, width, font_size, panels), "svg", dpi=300, metadata=metadata)
+    return _save(figure, "svg", dpi=300, metadata=metadata)
 
 
 def _save(figure: Figure, kind: str, **options: Any) -> bytes:
@@ -166,11 +168,11 @@ def _choose_sizes(n_panels: int, width: float | None, font_size: float) -> _Size
 def _choose_panels(view: View, names: Sequence[str] | None) -> list[Panel]:
     if names is None:
         return list(view.panels.values())
-    if isinstance(names, str) or not names:
+    if not isinstance(names, list | tuple) or not names:
         raise BgnbError("invalid-argument", f"panels must be a list of at least one name, got {names!r}")
     for name in names:
-        if name not in view.panels:
-            raise BgnbError("unknown-choice", f"unknown panel '{name}': use some of {', '.join(view.panels)}")
+        if not isinstance(name, str) or name not in view.panels:
+            raise BgnbError("unknown-choice", f"unknown panel {name!r}: use some of {', '.join(view.panels)}")
     return [view.panels[name] for name in names]
 
 
@@ -189,10 +191,11 @@ def _draw(view: View, width: float | None, font_size: float, names: Sequence[str
             _draw_panel(axes, panel, sizes)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
-        figure.draw_without_rendering()  # sizes of texts are known after the layout
-        for axes, panel in zip(grid.flat, panels, strict=False):
-            if isinstance(panel, Graph) and panel.is_map:
-                _omit_overlapping(axes.texts)
+        maps = [axes for axes, panel in zip(grid.flat, panels, strict=False) if isinstance(panel, Graph) and panel.is_map]
+        if maps:
+            figure.draw_without_rendering()  # sizes of texts are known after the layout
+        for axes in maps:
+            _omit_overlapping(axes.texts)
     return figure
 
 

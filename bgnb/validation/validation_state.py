@@ -78,7 +78,8 @@ def energy_slice(counts: ComparedCounts, energy: EnergyRange | None) -> slice:
     if low == high and np.isclose(low, counts.edges[-1], rtol=_SAME_ENERGY):  # the end of the axis belongs to the last bin
         return slice(len(counts.edges) - 2, len(counts.edges) - 1)
     stop = int(np.searchsorted(counts.edges[:-1], high * (1 - _SAME_ENERGY), side="left"))
-    return slice(first, max(stop, first + 1) if low < counts.edges[-1] and high >= counts.edges[0] else first)
+    overlaps = low < counts.edges[-1] and high * (1 + _SAME_ENERGY) >= counts.edges[0]
+    return slice(first, max(stop, first + 1) if overlaps else first)
 
 
 def complete_state(counts: ComparedCounts, state: ValidationState) -> ValidationState:

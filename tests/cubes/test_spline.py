@@ -379,9 +379,9 @@ def test_no_counts_are_refused():
 
 ONE_THREAD = """
 from threadpoolctl import threadpool_info
-from bgnb.cubes import spline
+from bgnb._util.one_thread import one_blas_thread
 
-@spline._one_thread
+@one_blas_thread()
 def threads():
     return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 

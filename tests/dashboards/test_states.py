@@ -162,6 +162,7 @@ def test_restored_state_has_defaults(models):
         ('{"a": ' * 100_000, "invalid-argument", ["saved state", "nested"]),
         ('{"dashboard": "explore_models",\n "state": {}', "invalid-argument", ["saved state", "line 2, column 13"]),
         ('{"dashboard": "explore_models"}', "invalid-argument", ["saved state", "state"]),
+        ('{"dashboard": "explore_models", "state": %s}' % ("1" * 5000), "invalid-argument", ["saved state", "number"]),
         ('{"dashboard": "explore_models", "state": 5}', "invalid-argument", ["saved state"]),
         ('{"dashboard": "explore_models", "state": [1]}', "invalid-argument", ["saved state"]),
         ('{"dashboard": "compare_models", "state": {}}', "invalid-argument", ["compare_models", "explore_models"]),
@@ -203,6 +204,23 @@ def test_binary_file_is_no_saved_state(models, tmp_path):
     for wrong, code in ((path, "invalid-argument"), (tmp_path, "not-a-file")):
         with raises(code, "saved state", wrong):
             models.restore(wrong)
+
+
+def test_observer_that_raises(models):
+    """An error of an observer is raised, and figures and controls show the state none the less."""
+
+    def fail(change):
+        raise KeyError("of the user")
+
+    models.observe(fail, "state")
+    with pytest.raises(KeyError, match="of the user"):
+        models.update(quantity="counts")
+    models.unobserve(fail, "state")
+    title = models.view.panels["image"].title
+    assert title.startswith("Counts")
+    figure = models._plots._plots["image"].figure
+    assert figure.title.text.startswith("Counts")
+    assert models._controls["quantity"].widget.value == "counts"
 
 
 JSON = st.recursive(

@@ -155,3 +155,10 @@ def test_line_colours_are_distinct():
     for number in (1, 6, 7, 28):
         assert len(set(line_colours(number))) == number
     assert line_colours(7)[0] == palette("viridis")[0]  # colours of many lines are ordered
+
+
+@pytest.mark.parametrize("stretch", ["linear", "sqrt"])
+def test_small_differences_have_colours(stretch):
+    """Limits follow differences of rates however small they are, as rates at high energies are; equal models have some."""
+    assert choose_limits(np.array([1e-10, -3e-10]), stretch, 100, 0.0) == (-3e-10, 3e-10)
+    assert choose_limits(np.zeros(2), stretch, 100, 0.0) == (-1, 1)

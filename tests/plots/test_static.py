@@ -219,6 +219,8 @@ def test_panels_are_chosen_in_order():
         ({"panels": []}, "invalid-argument", "panels"),
         ({"panels": "image"}, "invalid-argument", "panels"),
         ({"panels": ["image", "bar"]}, "unknown-choice", "'bar'"),
+        ({"panels": [["image"]]}, "unknown-choice", "['image']"),
+        ({"panels": 5}, "invalid-argument", 5),
     ],
 )
 @pytest.mark.parametrize("draw", [to_png, to_pdf, to_svg])

@@ -4,6 +4,7 @@ import csv
 import re
 from dataclasses import replace
 from io import StringIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from bgnb import Validation
 from bgnb.plots.colours import N_COLOURS, NO_VALUE
 from bgnb.plots.pointing_map import to_sky
 from bgnb.validation.compared_counts import ComparedCounts
-from bgnb.validation.validation_state import CHOICES, ValidationState, complete_state, energy_slice
+from bgnb.validation.validation_state import CHOICES, ValidationState, complete_state, energy_edges, energy_slice
 from bgnb.validation.validation_views import run_positions, validation_view
 from tests.helpers.errors import raises
 from tests.helpers.validations import GRID, simulated_validation
@@ -243,6 +244,13 @@ def test_complete_state_is_settled(one, other):
     assert EDGES[found.stop] >= min(high, EDGES[-1]) / 1.0002
     assert found.stop - found.start == 1 or (EDGES[found.start + 1] > low and EDGES[found.stop - 1] < high)
     assert (state.energy is None) == (found == slice(0, 3))
+
+
+def test_rounded_ends_of_the_axis():
+    """The ends of the axis, as rounded in a state, are in the first and in the last bin."""
+    counts = SimpleNamespace(edges=np.array([1.00000499, 2.0, 5.0, 19.999996]))
+    for energy, expected in ((energy_edges(counts)[0], slice(0, 1)), (energy_edges(counts)[-1], slice(2, 3))):
+        assert energy_slice(counts, (energy, energy)) == expected
 
 
 def test_invalid_states_are_refused():
