@@ -157,7 +157,8 @@ def attach(
     overwrite : bool
         Replace ``outdir`` if bgnb made it.
     workers : int or `concurrent.futures.Executor`, optional
-        Number of processes on this machine, or an executor, see `make_models`. The files are bit-identical in all cases.
+        Number of processes on this machine, or an executor, see `make_models`. The files are bit-identical regardless
+        of the number of processes.
     scheduler : str, optional
         Address of a running Dask scheduler, see `make_models`. Its workers read ``modeldir`` and ``indir``.
     progress : bool, optional

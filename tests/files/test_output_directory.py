@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bgnb.files.manifest import MANIFEST
-from bgnb.files.output_directory import new_directory
+from bgnb.files.output_directory import new_directory, write_file
 from tests.helpers.errors import raises
 from tests.helpers.files import names
 
@@ -210,3 +210,11 @@ def test_removed_partial_folder_is_an_error(tmp_path):
     ):
         shutil.rmtree(directory)
     assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/model.fits"])
+def test_file_at_invalid_path(tmp_path, name):
+    """A path that cannot exist is an error that names it."""
+    (tmp_path / "file").touch()
+    with raises("not-writable", tmp_path / name):
+        write_file(tmp_path / name, b"content")
