@@ -365,11 +365,12 @@ def test_extrapolation_is_labelled(tmp_path):
     of_some = profile_graph(bgnb.make_model(stack, "classic"), [3, 4]).series
     names = [energy_label(AXES, number) for number in (3, 4)]
     assert [series.name for series in of_some] == [f"{names[0]}, extrapolated", names[0], f"{names[1]}, extrapolated", names[1]]
-    assert [series.legend for series in of_some] == ["", names[0], f"{names[1]}, extrapolated", ""]
+    shown = [series.name if series.legend is None else series.legend for series in of_some]
+    assert shown == ["", names[0], f"{names[1]}, extrapolated", ""]
     assert [bool(np.isfinite(series.y).any()) for series in of_some] == [False, True, True, False]
     unsmoothed = explore_models(tmp_path / "unsmoothed", energy=50)
     assert unsmoothed.view.panels["image"].title.startswith("Rate at")
-    assert unsmoothed.view.panels["spectrum"].series[0].name == ""
+    assert unsmoothed.view.panels["spectrum"].series[0].legend == ""
     # Without livetime of both models there is nothing to compare.
     (tmp_path / "second").mkdir()
     other = bgnb.make_model(replace(stack, runs=(replace(stack.runs[0], obs_id=77),)))
