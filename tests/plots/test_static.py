@@ -86,7 +86,8 @@ def test_letters_are_complete():
         maps = [replace(sectors(), polygons=(), series=(), texts=((at, at, letter),)) for letter in "FE"]
         without, complete = (imread(BytesIO(to_png(view(map=each))))[..., :3].sum() for each in maps)
         arms.append(without - complete)
-    assert max(arms) < 1.3 * min(arms)
+    # 1.1, and 1.3 by Matplotlib 3.9; snapped to pixels 2.5 and 7.
+    assert max(arms) < 1.6 * min(arms)
 
 
 @pytest.mark.parametrize("width", [1.8, 3.0, 5.0])
