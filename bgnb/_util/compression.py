@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any, BinaryIO
 
 try:
-    from isal import igzip_lib, isal_zlib
+    from isal import igzip, igzip_lib
 except ImportError:
     HAS_ISAL = False
 else:
@@ -25,8 +24,6 @@ _LEVEL = 1
 _GZIP = 16 + zlib.MAX_WBITS
 # Compressed bytes that zlib decompresses in one step: at most a thousand times as many in memory.
 _STEP = 1 << 16
-# Bytes that are compressed in one step: ISA-L is slower if it has to allocate memory for all of them.
-_PIECE = 1 << 20
 # Bytes of content that are skipped at a time.
 _BLOCK = 1 << 24
 
@@ -51,17 +48,8 @@ def compress(content: bytes) -> bytes:
     >>> decompress(compress(b"events") + compress(b" and times") + bytes(3))
     b'events and times'
     """
-    return b"".join(compressed([content]))
-
-
-def compressed(contents: Iterable[bytes | memoryview]) -> Iterator[bytes]:
-    """Compress contents to one gzip stream without a time stamp, piece by piece."""
-    stream = isal_zlib.compressobj(_LEVEL, wbits=_GZIP) if HAS_ISAL else zlib.compressobj(_LEVEL, wbits=_GZIP)
-    for content in contents:
-        view = memoryview(content)
-        for start in range(0, len(view), _PIECE):
-            yield stream.compress(view[start : start + _PIECE])
-    yield stream.flush()
+    # In one call: streams of isal_zlib.compressobj now and then differ for equal content.
+    return igzip.compress(content, _LEVEL, mtime=0) if HAS_ISAL else zlib.compress(content, _LEVEL, wbits=_GZIP)
 
 
 def decompress(stream: bytes, max_size: int = 1 << 40) -> bytes:

@@ -21,7 +21,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import blocks
-from bgnb._util.compression import compressed
+from bgnb._util.compression import compress
 from bgnb._version import __version__
 from bgnb.files.output_directory import write_file
 
@@ -141,7 +141,7 @@ def write_fits(path: Path, hdus: Iterable[memoryview]) -> None:
     BgnbError
         If it cannot be written.
     """
-    write_file(path, compressed(hdus) if path.suffix == ".gz" else hdus)
+    write_file(path, compress(b"".join(hdus)) if path.suffix == ".gz" else hdus)
 
 
 def _hdu(size: int, write: Callable[[NDArray[np.uint8]], None], *keywords: Mapping[str, Any]) -> memoryview:
