@@ -13,7 +13,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
 def test_documented_commands_parse():
     """The command line accepts each documented command."""
     lines = re.findall(r"^ +bgnb (.*)$", TEXT, re.MULTILINE)
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         name, *arguments = shlex.split(line.replace("$SLURM_ARRAY_TASK_ID", "3").replace("ADDRESS", "tcp://x:1"))
         context = main.commands[name].make_context(name, arguments)
