@@ -166,7 +166,8 @@ def checks_outdir(*inputs: str) -> Callable[[Any], Any]:
             from bgnb.files.output_directory import check_before_start
 
             if (outdir := arguments["outdir"]) is not None:
-                paths = itertools.chain(*(arguments[name] if name == "parts" else [arguments[name]] for name in inputs))
+                given = (arguments[name] for name in inputs)
+                paths = itertools.chain(*(paths if isinstance(paths, tuple) else (paths,) for paths in given))
                 check_before_start(outdir, overwrite=arguments["overwrite"], inputs=map(Path, paths))
             return function(*args, **arguments)
 

@@ -113,14 +113,13 @@ def models_of_subsets(plan: Plan, subsets: Sequence[Sequence[int]]) -> Iterator[
     """
     # Without masks, the catalogue is only needed to select runs.
     catalog = plan.settings.selection.catalog if plan.settings.source_handling.sources == "mask" else None
-    packed: dict[tuple[str, tuple[int, ...]], bytes] = {}
+    packed: dict[str, bytes] = {}
 
     def count(of_subset: Plan, obs_ids: tuple[int, ...]) -> tuple[Chunk, Counted]:
         chunk = of_subset.chunk(obs_ids)
-        key = chunk.cells, obs_ids  # cells depend on the number of runs
-        if key not in packed:
-            packed[key] = count_chunk(chunk).packed
-        return chunk, Counted.unpack(packed[key], chunk)
+        if chunk.digest not in packed:
+            packed[chunk.digest] = count_chunk(chunk).packed
+        return chunk, Counted.unpack(packed[chunk.digest], chunk)
 
     together: dict[tuple[bool, ...], list[int]] = {}
     members = [frozenset(subset) for subset in subsets]

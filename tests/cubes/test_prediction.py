@@ -147,6 +147,17 @@ def test_counts_at_a_sharp_edge(n_fov):
     assert made[:, ring].sum() == pytest.approx(true[:, ring].sum(), rel=0.02)
 
 
+def test_smooth_corners_stay_as_they_are():
+    """Where a rate falls smoothly to almost nothing there is no edge: energies alone change it."""
+    axes = CubeAxes.regular(n_energy=5, n_fov=40)
+    y, x = np.meshgrid(axes.dety_centers.to_value("deg"), axes.detx_centers.to_value("deg"), indexing="ij")
+    field = np.maximum(np.exp(-((x - 0.3) ** 2 / 2 + (y + 0.2) ** 2 / 1.6)), 1e-6)
+    assert (field == 1e-6).sum() > 50
+    rate = Cube(axes, axes.energy_centers.value[:, None, None] ** -2.7 * field * RATE_UNIT)
+    change = (point_rate(rate).quantity / rate.quantity).value
+    np.testing.assert_allclose(change, change[:, :1, :1] * np.ones(axes.shape), rtol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(5, 7, 6), (1, 2, 3)])
 def test_prediction_in_some_bins(shape):
     """The prediction in a few bins of an irregular axis is that in all of them."""
