@@ -52,7 +52,8 @@ bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	.venv/bin/python benchmarks/speed.py --full
 	.venv/bin/python benchmarks/command.py $(DATA)
 	.venv/bin/python benchmarks/peers.py $(DATA) .venv-gammapy/bin/python .venv-baccmod/bin/python
-	.venv/bin/python benchmarks/scale.py $(DATA) docs/images/growth.png
+	.venv/bin/python benchmarks/scale.py $(DATA)
+	.venv/bin/python benchmarks/growth.py $(DATA) docs/images/growth.png
 	.venv/bin/python benchmarks/index.py
 	.venv/bin/python benchmarks/simulation.py
 	.venv/bin/python benchmarks/workers.py $(DATA)

@@ -1,11 +1,10 @@
-"""Thousands of runs: time, CPU and memory with one process, with two, and on Dask; and how they grow.
+"""Thousands of runs: time, CPU and memory with one process, with two, and on Dask.
 
-    python benchmarks/scale.py DIRECTORY [PICTURE]
+    python benchmarks/scale.py DIRECTORY
 
 The runs are those of DIRECTORY (scheme GADF) that bgnb does not refuse, repeated (``replicate.py``), in a scratch directory.
 Dask is a scheduler and two workers, each a process, connected over the loopback interface. CPU is that of all
-processes involved, while the command runs. With PICTURE, 1000 to 10 000 runs are counted as well, by one
-process, and drawn.
+processes involved, while the command runs.
 """
 
 import os
@@ -18,11 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from index import peak_memory
 from replicate import replicate
 
-FEW, MANY, GROWTH = 105, 2100, (1000, 2000, 5000, 10_000)
+FEW, MANY = 105, 2100
 _OPTIONS = ["--select", "all", "--n-energy", "20", "--n-fov", "60", "--overwrite"]
 _OPTIONS += ["--allow", "duplicate-run", "--allow", "low-rate"]  # repeated runs have the same events
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -41,7 +39,7 @@ class Cost:
         return f"{self.seconds:6.1f} s, {self.cpu:6.1f} s of CPU, maximum {peaks} MB"
 
 
-def main(directory: Path, picture: Path | None) -> None:
+def main(directory: Path) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -61,13 +59,6 @@ def main(directory: Path, picture: Path | None) -> None:
         print(f"{dask.cpu / two.cpu - 1:+6.1%} CPU on Dask against processes (aim: maximum 20 %)")
         growth = max(one[MANY].megabytes.values()) / max(one[FEW].megabytes.values()) - 1
         print(f"{growth:+6.1%} memory from {FEW} to {MANY} runs (aim: maximum 5 %)")
-        if picture is None:
-            return
-        grown = {}
-        for n in GROWTH:
-            grown[n] = command(replicate(directory, scratch / str(n), n, scratch / "copies"), scratch / "out", "--workers", "1")
-            print(f"{grown[n]}  {n} runs, 1 process")
-    draw(grown, picture)
 
 
 def command(directory: Path, out: Path, *choices: str, helpers: tuple[int, ...] = ()) -> Cost:
@@ -135,25 +126,5 @@ def dask_cluster(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
             process.wait()
 
 
-def draw(grown: dict[int, Cost], picture: Path) -> None:
-    """Plot CPU time and memory against the number of runs."""
-    from matplotlib.figure import Figure
-
-    numbers = np.array(list(grown))
-    cpu = np.array([cost.cpu for cost in grown.values()])
-    slope, start = np.polyfit(numbers, cpu, 1)
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(numbers, cpu, "o", color="C0")
-    left.plot([0, numbers[-1]], [start, start + slope * numbers[-1]], color="C0", lw=1)
-    left.set(xlabel="runs", ylabel="CPU (s)", title=f"{1e3 * slope:.1f} ms per run and {start:.1f} s")
-    right.plot(numbers, [max(cost.megabytes.values()) for cost in grown.values()], "o-", color="C1")
-    right.set(xlabel="runs", ylabel="maximum memory (MB)", title="one process")
-    for axes in (left, right):
-        axes.set_xlim(0)
-        axes.set_ylim(0)
-    figure.savefig(picture, dpi=120)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    main(Path(sys.argv[1]))

@@ -1,0 +1,119 @@
+"""How CPU time and memory of the command grow with runs, events per run, bins and groups.
+
+    python benchmarks/growth.py DIRECTORY PICTURE
+
+The runs are those of DIRECTORY (scheme GADF) that bgnb does not refuse, repeated (``replicate.py``); for events per run and
+groups they are simulated. One process counts and makes the models. The exponent k is that of a fit of the CPU time by
+a + b x^k, where a are the costs that do not grow. That of cells is printed by ``python -m benchmarks.spline``.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from replicate import replicate
+from scale import Cost, command
+from scipy.optimize import curve_fit
+
+from bgnb import make_test_dataset
+
+_RUNS = (40, 1250, 5000, 20_000)
+_TRIGGER_RATES = (10, 100, 1000, 3000)
+_EVENTS_PER_RATE = 1300  # about: seconds of livetime of a simulated run
+_FOV_BINS = (30, 60, 120, 240)
+_AZIMUTHS = (1, 2, 4, 8, 16)
+_COARSE = ["--alt-edges", "30,60,90", "--az-edges", "0,360"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cost of the command for some values of one quantity."""
+
+    quantity: str
+    title: str
+    values: tuple[int, ...]
+    costs: tuple[Cost, ...]
+
+    @property
+    def exponent(self) -> float:
+        """Exponent of the growth of the CPU time, without the costs that do not grow."""
+        x, cpu = np.array(self.values) / self.values[-1], np.array([cost.cpu for cost in self.costs])
+        start = (cpu[0], cpu[-1] - cpu[0], 1.0)
+        (_, _, power), _ = curve_fit(lambda x, a, b, k: a + b * x**k, x, cpu, start, bounds=([0, 0, 0.1], [np.inf, np.inf, 4]))
+        return float(power)
+
+
+def main(directory: Path, picture: Path) -> None:
+    """Measure, print and plot."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        made = {n: replicate(directory, scratch / str(n), n, scratch / "copies") for n in _RUNS}
+        curves = [
+            curve("runs", "classic", _RUNS, lambda n: run(made[n], scratch, "--method", "classic")),
+            curve("runs", "spline", _RUNS, lambda n: run(made[n], scratch, "--method", "spline")),
+            curve("events per run", "4 runs, classic", _TRIGGER_RATES, lambda rate: crowded(scratch, rate)),
+            curve("bins", "40 runs", _FOV_BINS, lambda n: run(made[40], scratch, "--method", "classic", "--n-fov", str(n))),
+            groups(scratch),
+        ]
+    draw(curves, picture)
+
+
+def curve(quantity: str, title: str, values: tuple[int, ...], cost: Callable[[int], Cost]) -> Curve:
+    """Measure the cost for each value, and print it with the exponent."""
+    costs = []
+    for value in values:
+        costs.append(cost(value))
+    scale = {"events per run": lambda rate: rate * _EVENTS_PER_RATE, "bins": lambda n: 20 * n * n}.get(quantity, int)
+    made = Curve(quantity, title, tuple(map(scale, values)), tuple(costs))
+    for value, one in zip(made.values, costs, strict=True):
+        print(f"{one}  {value} {quantity} ({title})", flush=True)
+    print(f"exponent in {quantity} ({title}): {made.exponent:.2f}", flush=True)
+    return made
+
+
+def run(runs: Path, scratch: Path, *options: str) -> Cost:
+    """Make models of a directory with one process."""
+    return command(runs, scratch / "out", "--workers", "1", *options)
+
+
+def crowded(scratch: Path, rate: int) -> Cost:
+    """Make models of four simulated runs with a trigger rate, in 1/s."""
+    runs = scratch / f"rate{rate}"
+    make_test_dataset(runs, n_runs=4, trigger_rate=float(rate), alt_range=(65, 85), workers=1, progress=False)
+    return run(runs, scratch, "--method", "classic", *_COARSE)
+
+
+def groups(scratch: Path) -> Curve:
+    """Make models of 320 simulated runs in more and more groups."""
+    runs = scratch / "sparse"
+    make_test_dataset(runs, n_runs=320, trigger_rate=3.0, workers=1, progress=False)
+
+    def cost(n_groups: int) -> Cost:
+        edges = ",".join(str(360 * i / n_groups) for i in range(n_groups + 1))
+        return run(runs, scratch, "--method", "classic", "--alt-edges", "30,60,90", "--az-edges", edges)
+
+    made = curve("ranges of azimuth", "320 runs, classic", _AZIMUTHS, cost)
+    return Curve("groups", made.title, tuple(2 * n for n in made.values), made.costs)
+
+
+def draw(curves: list[Curve], picture: Path) -> None:
+    """Plot CPU time and memory against each quantity."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.4 * len(curves), 4.4), layout="constrained")
+    panels = figure.subplots(2, len(curves), sharey="row")
+    for (above, below), curve in zip(panels.T, curves, strict=True):
+        above.loglog(curve.values, [cost.cpu for cost in curve.costs], "o-", color="C0")
+        above.set_title(f"{curve.title}\nexponent {curve.exponent:.2f}", fontsize="medium")
+        below.loglog(curve.values, [max(cost.megabytes.values()) for cost in curve.costs], "o-", color="C1")
+        below.set_xlabel(curve.quantity)
+    panels[0, 0].set_ylabel("CPU time (s)")
+    panels[1, 0].set_ylabel("maximum memory (MB)")
+    figure.savefig(picture, dpi=120)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
