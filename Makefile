@@ -27,7 +27,7 @@ lint: .venv/ready
 
 # Open docs/_build/html/index.html
 docs: .venv/ready
-	rm -rf docs/_build docs/api docs/notebooks
+	rm -rf docs/_build/html docs/reference/api docs/tutorials/notebooks
 	.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 # Two processes share the tests, file by file; those in tests/browser drive Chromium and are skipped where there is none, unless BGNB_BROWSER=required.
@@ -88,4 +88,4 @@ fuzz: .venv/ready
 	.venv/bin/python -m pytest -k test_no_contradiction_passes_unseen --hypothesis-seed=random tests/broken/test_contradictions.py
 
 clean:
-	rm -rf .venv .venv-gammapy .venv-baccmod demo docs/_build docs/api docs/notebooks
+	rm -rf .venv .venv-gammapy .venv-baccmod demo docs/_build docs/reference/api docs/tutorials/notebooks

@@ -145,7 +145,7 @@ def checked(error: BgnbError) -> str:
     if not error.message or not str(error).isprintable():
         raise AssertionError(f"a message must be one line of text: {str(error)!r}")
     if f"`{error.code}`" not in _CODES:
-        raise AssertionError(f"docs/errors.md does not list the code {error.code!r} of: {error}")
+        raise AssertionError(f"docs/reference/errors.md does not list the code {error.code!r} of: {error}")
     return error.code
 
 

@@ -1,25 +1,60 @@
 """Sphinx configuration of the documentation: `make docs`."""
 
+import json
+import os
 import shutil
 from pathlib import Path
+
+import nbformat
 
 import bgnb
 
 HERE = Path(__file__).parent
+NOTEBOOKS = HERE / "tutorials" / "notebooks"
+#: Notebooks that need Gammapy run in an environment of their own.
+GAMMAPY_PYTHON = HERE.parent / ".venv-gammapy" / "bin" / "python"
+WITH_GAMMAPY = ("significance_map", "extended_source", "upper_limit")
+DASHBOARDS = ("explore", "explore_true_reco")
+
 # Sphinx reads documents from one folder only.
-shutil.copytree(HERE.parent / "notebooks", HERE / "notebooks", dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", "*_*/"))
+NOTEBOOKS.mkdir(exist_ok=True)
+for path in (HERE.parent / "notebooks").glob("*.ipynb"):
+    notebook = nbformat.read(path, as_version=4)
+    if path.stem in WITH_GAMMAPY:
+        notebook.metadata.kernelspec = {"name": "gammapy", "display_name": "gammapy", "language": "python"}
+    nbformat.write(notebook, NOTEBOOKS / path.name)
+kernel = HERE / "_build" / "jupyter" / "kernels" / "gammapy"
+kernel.mkdir(parents=True, exist_ok=True)
+command = [str(GAMMAPY_PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+(kernel / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "gammapy", "language": "python"}))
+os.environ["JUPYTER_PATH"] = str(kernel.parents[1])
+# Notebooks run under another file system path of each build, and write into temporary folders.
+os.environ["PYTHONWARNINGS"] = "ignore"
 
 project = "bgnb"
 version = release = bgnb.__version__
 copyright = "The bgnb developers"
 
-extensions = ["myst_nb", "numpydoc", "sphinx.ext.autosummary", "sphinx_click"]
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx_click",
+]
 exclude_patterns = ["_build"]
 default_role = "py:obj"  # names in docstrings are links
 smartquotes = False  # they would make dashes of the -- of options
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # the tests execute the notebooks
+nb_execution_mode = "cache"  # in docs/_build
+nb_execution_cache_path = str(HERE / "_build" / "executed")
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_execution_excludepatterns = [f"tutorials/notebooks/{name}.ipynb" for name in DASHBOARDS]  # widgets need a kernel
+if not GAMMAPY_PYTHON.exists():
+    nb_execution_excludepatterns += [f"tutorials/notebooks/{name}.ipynb" for name in WITH_GAMMAPY]
 autosummary_generate = True
 autodoc_mock_imports = ["gammapy"]  # it needs an environment with older dependencies
 numpydoc_show_class_members = False

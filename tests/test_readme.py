@@ -1,4 +1,4 @@
-"""All commands and Python code of the README, in order, and the example of a method in docs/architecture.md.
+"""All commands and Python code of the README, in order, and the example of a method in docs/explanation/architecture.md.
 
 Code that needs Gammapy is tested in tests/with_gammapy.
 """
@@ -50,10 +50,10 @@ def test_the_readme_can_be_followed(tmp_path, monkeypatch):
 
 
 def test_the_example_of_a_method_works(tmp_path, monkeypatch):
-    """Run the method in docs/architecture.md; each of its planes has a single rate."""
+    """Run the method in docs/explanation/architecture.md; each of its planes has a single rate."""
     monkeypatch.chdir(tmp_path)
     make_test_dataset(tmp_path / "hess-dl3-dr1", n_runs=1, **SMALL)
-    (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE | re.DOTALL)
+    (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "explanation" / "architecture.md").read_text(), re.MULTILINE | re.DOTALL)
     names: dict[str, object] = {"__name__": "architecture"}
     try:
         exec(compile(example, "architecture.md", "exec"), names)

@@ -92,8 +92,8 @@ def test_public_names_have_docstrings():
 
 
 def test_public_names_are_in_api_docs():
-    """Every public name is listed in docs/api.md, and no other."""
-    lines = (PACKAGE.parent / "docs" / "api.md").read_text().splitlines()
+    """Every public name is listed in docs/reference/api.md, and no other."""
+    lines = (PACKAGE.parent / "docs" / "reference" / "api.md").read_text().splitlines()
     listed = [line.strip() for line in lines if line.startswith("   ") and line.strip() != ":toctree: api"]
     names = [name for name in bgnb.__all__ if name not in ("dashboards", "gammapy")]
     names += [f"dashboards.{name}" for name in bgnb.dashboards.__all__] + [f"gammapy.{name}" for name in bgnb.gammapy.__all__]

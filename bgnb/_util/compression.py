@@ -34,7 +34,7 @@ class StreamError(ValueError):
     Parameters
     ----------
     code : {"truncated", "damaged", "too-large"}
-        Kind of the error, as in ``docs/errors.md``.
+        Kind of the error, as in ``docs/reference/errors.md``.
     """
 
     def __init__(self, code: str) -> None:

@@ -28,7 +28,7 @@ class BgnbError(Exception):
     Parameters
     ----------
     code : str
-        Short name of the kind of error, such as ``truncated``; ``docs/errors.md`` lists them.
+        Short name of the kind of error, such as ``truncated``; ``docs/reference/errors.md`` lists them.
     message : str
         What was wrong, where, and what to do. ``str(error)`` is the message with the code in
         brackets.

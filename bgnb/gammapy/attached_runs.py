@@ -59,7 +59,7 @@ class AttachedRun:
     epoch : str
         Epoch of its models, "" if they are for all runs.
     notes : tuple of str
-        Notes on the run, see ``docs/checks.md``.
+        Notes on the run, see ``docs/reference/checks.md``.
     """
 
     obs_id: int

@@ -1,4 +1,4 @@
-"""Tolerances of the checks on runs, in one place; docs/checks.md lists them with what follows."""
+"""Tolerances of the checks on runs, in one place; docs/reference/checks.md lists them with what follows."""
 
 from __future__ import annotations
 

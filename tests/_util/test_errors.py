@@ -26,7 +26,7 @@ def codes() -> set[str]:
 
 def test_every_code_is_documented():
     """The page of errors lists all codes of the source, and no others."""
-    page = (PACKAGE.parent / "docs" / "errors.md").read_text()
+    page = (PACKAGE.parent / "docs" / "reference" / "errors.md").read_text()
     listed = {code for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for code in re.findall(r"`([a-z-]+)`", row)}
     assert len(listed) > 50
     assert codes() <= listed

@@ -469,7 +469,7 @@ def test_unusual_live_fraction_is_noted(indir, tmp_path):
 
 def test_documentation_names_all_tolerances():
     """The table of checks names each tolerance."""
-    text = (Path(__file__).parents[2] / "docs" / "checks.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "checks.md").read_text()
     names = [name for name in vars(tolerances) if name.isupper()]
     assert len(names) > 20
     assert [name for name in names if f"`{name}`" not in text] == []

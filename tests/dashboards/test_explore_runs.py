@@ -324,7 +324,7 @@ def test_empty_group_is_left(runs):
 
 def test_docstring_names_rule_for_marks():
     """The file named in the docstring states when a run stands out."""
-    (name,) = re.findall(r"stand out.*?``(docs/[a-z]+\.md)``", explore_runs.__doc__, re.DOTALL)
+    (name,) = re.findall(r"stand out.*?``(docs/[a-z_/]+\.md)``", explore_runs.__doc__, re.DOTALL)
     assert "**Runs that stand out**" in (Path(bgnb.__file__).parents[1] / name).read_text()
 
 

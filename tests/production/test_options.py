@@ -1,4 +1,4 @@
-"""Commands and examples of docs/cluster.md are valid."""
+"""Commands and examples of docs/how_to/cluster.md are valid."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bgnb.cli.main import main
 
-TEXT = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "how_to" / "cluster.md").read_text()
 
 
 def test_documented_commands_parse():
