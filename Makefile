@@ -9,7 +9,10 @@ COVERAGE = $(shell .venv/bin/python -c 'import sys; print("--cov --cov-report=te
 # Two processes with tests on two cores: threads of linear algebra in each, and in the kernels of notebooks, slow them down.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-fast test-main test-gammapy lint docs bench fuzz clean
+BUILD_DOCS = rm -rf docs/_build/html docs/reference/api docs/tutorials/notebooks; \
+	$(ONE_THREAD) .venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+.PHONY: demo test test-fast test-main test-gammapy lint docs docs-quick bench fuzz clean
 
 demo: .venv/ready
 	@echo "Simulating 20 runs of a known background, and making a model of them ..."
@@ -18,17 +21,20 @@ demo: .venv/ready
 	.venv/bin/bgnb compare-models demo/true demo/reco demo/comparison --overwrite
 	@echo "Open these pictures: demo/comparison/comparison_group27.png, or, to zoom, the .html beside it."
 
-test: lint docs test-main test-gammapy
+test: lint docs-quick test-main test-gammapy
 
 lint: .venv/ready
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-# Open docs/_build/html/index.html
-docs: .venv/ready
-	rm -rf docs/_build/html docs/reference/api docs/tutorials/notebooks
-	.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+# Open docs/_build/html/index.html. Notebooks are executed, those that changed: two minutes for all.
+docs: .venv/ready .venv-gammapy/ready
+	$(BUILD_DOCS)
+
+# Tests execute the notebooks anyway, so that `make test` needs no results of theirs.
+docs-quick: .venv/ready
+	$(BUILD_DOCS) -D nb_execution_mode=off
 
 # Two processes share the tests, file by file; those in tests/browser drive Chromium and are skipped where there is none, unless BGNB_BROWSER=required.
 test-main: .venv/ready

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import nbformat
@@ -20,6 +19,9 @@ DASHBOARDS = ("explore", "explore_true_reco")
 NOTEBOOKS.mkdir(exist_ok=True)
 for path in (HERE.parent / "notebooks").glob("*.ipynb"):
     notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if "IPython.display import JSON" in cell.source:  # a result for programs
+            cell.metadata.tags = ["remove-cell"]
     if path.stem in WITH_GAMMAPY:
         notebook.metadata.kernelspec = {"name": "gammapy", "display_name": "gammapy", "language": "python"}
     nbformat.write(notebook, NOTEBOOKS / path.name)
@@ -28,8 +30,7 @@ kernel.mkdir(parents=True, exist_ok=True)
 command = [str(GAMMAPY_PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 (kernel / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "gammapy", "language": "python"}))
 os.environ["JUPYTER_PATH"] = str(kernel.parents[1])
-# Notebooks run under another file system path of each build, and write into temporary folders.
-os.environ["PYTHONWARNINGS"] = "ignore"
+os.environ["PYTHONWARNINGS"] = "ignore"  # in kernels
 
 project = "bgnb"
 version = release = bgnb.__version__
@@ -47,7 +48,7 @@ default_role = "py:obj"  # names in docstrings are links
 smartquotes = False  # they would make dashes of the -- of options
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "cache"  # in docs/_build
+nb_execution_mode = "cache"  # off in `make test`, as the tests execute them too
 nb_execution_cache_path = str(HERE / "_build" / "executed")
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True

@@ -1,4 +1,4 @@
-"""Cells of notebooks that follow from the functions that they call: the parameters, and the call.
+"""Cells of the notebook make_bg_cube_models that follow from its function: the parameters, and the call.
 
 ``python -m tests.helpers.notebooks`` writes them anew after a change of settings.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +16,45 @@ import nbformat
 import bgnb
 from bgnb._util.settings_groups import Choice
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "simulate_dataset": bgnb.make_test_dataset,
-    "make_bg_cube_models": bgnb.make_bg_cube_models,
-    "true_reco": bgnb.make_true_reco,
-    "validate": bgnb.cross_validate,
-}
-#: Arguments of functions that are not parameters of notebooks.
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "make_bg_cube_models.ipynb"
+#: Arguments of the function that are not parameters of the notebook.
 NOT_PARAMETERS = {"progress", "part"}
-#: Parameters whose defaults differ, so that notebooks run as they are, and quickly.
-OTHER_DEFAULTS = {"indir", "outdir", "dir1", "dir2", "overwrite", "trigger_rate", "test", "scheme", "n_runs"}
+#: Parameters whose defaults differ, so that the notebook runs as it is.
+OTHER_DEFAULTS = {"indir", "outdir", "overwrite", "scheme", "test"}
 
 
-def arguments(name: str) -> dict[str, inspect.Parameter]:
-    """The arguments of the function of a notebook that are its parameters."""
-    taken = inspect.signature(FUNCTIONS[name]).parameters
-    without = NOT_PARAMETERS | ({"sources"} if name == "simulate_dataset" else set())
-    return {key: each for key, each in taken.items() if key not in without}
+def arguments() -> dict[str, inspect.Parameter]:
+    """The arguments of the function that are parameters of the notebook."""
+    taken = inspect.signature(bgnb.make_bg_cube_models).parameters
+    return {key: each for key, each in taken.items() if key not in NOT_PARAMETERS}
 
 
-def parameters_cell(name: str, source: str) -> str:
+def parameters_cell(source: str) -> str:
     """Return the cell of parameters; lines of parameters that are not settings stay as they are."""
     lines = {re.split(r"[: =]", line)[0]: line for line in source.splitlines()}
-    declared = FUNCTIONS[name].settings_group.declared()
-    for key, argument in arguments(name).items():
-        if key in declared and not (key in OTHER_DEFAULTS and key in lines):
+    declared = bgnb.make_bg_cube_models.settings_group.declared()
+    for key, argument in arguments().items():
+        if key in declared and key not in OTHER_DEFAULTS:
             lines[key] = _line(key, declared[key].metadata["declaration"], argument.default)
-    return "\n".join(lines[key] for key in arguments(name))
+    return "\n".join(lines[key] for key in arguments())
 
 
-def call_cell(name: str, source: str) -> str:
+def call_cell(source: str) -> str:
     """Return a cell with the call of the function; what follows it stays as it is."""
     start = source.index("(") + 1
     end = source.index("\n)", start)
-    given = [key if each.kind is each.POSITIONAL_OR_KEYWORD else f"{key}={key}" for key, each in arguments(name).items()]
+    given = [key if each.kind is each.POSITIONAL_OR_KEYWORD else f"{key}={key}" for key, each in arguments().items()]
     return source[:start] + "".join(f"\n    {each}," for each in given) + source[end:]
 
 
-def rewritten(name: str) -> Any:
-    """Return a notebook with its cells written anew."""
-    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    call = f"bgnb.{FUNCTIONS[name].__name__}("
+def rewritten() -> Any:
+    """Return the notebook with its cells written anew."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
-            cell.source = parameters_cell(name, cell.source)
-        elif cell.cell_type == "code" and f" = {call}\n    " in cell.source:
-            cell.source = call_cell(name, cell.source)
+            cell.source = parameters_cell(cell.source)
+        elif cell.cell_type == "code" and " = bgnb.make_bg_cube_models(\n    " in cell.source:
+            cell.source = call_cell(cell.source)
     return notebook
 
 
@@ -81,5 +72,4 @@ def _line(name: str, declared: Any, default: Any) -> str:
 
 
 if __name__ == "__main__":
-    for name in FUNCTIONS:
-        (NOTEBOOKS / f"{name}.ipynb").write_text(nbformat.writes(rewritten(name)) + "\n")
+    NOTEBOOK.write_text(nbformat.writes(rewritten()) + "\n")

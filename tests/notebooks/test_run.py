@@ -71,26 +71,38 @@ def plain(value):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_parameters_are_those_of_functions(name):
-    """The parameters of a notebook have the names and defaults of the arguments of its function."""
-    parameters = notebook_parameters(name)
+    """The parameters of a notebook have the names and defaults of arguments of its function, and are explained."""
     expected = inspect.signature(FUNCTIONS[name]).parameters
-    skipped = {"progress", *{"simulate_dataset": ["sources"], "make_bg_cube_models": ["part"]}.get(name, [])}
-    assert set(parameters) == set(expected) - skipped
-    for key, parameter in parameters.items():
+    for key, parameter in notebook_parameters(name).items():
         assert parameter.meaning, f"{key} is not explained"
+        default = expected[key].default
         if key in OTHER_DEFAULTS:
             continue
-        default = expected[key].default
         if isinstance(default, u.Quantity):
             assert u.isclose(plain(parameter.default), default)
         else:
             assert json.loads(json.dumps(parameter.default)) == json.loads(json.dumps(default)), key
 
 
-@pytest.mark.parametrize("name", notebooks.FUNCTIONS)
-def test_generated_cells_are_current(name):
+def test_notebooks_teach_with_few_parameters():
+    """All settings are parameters of one notebook, for batch jobs; others have at most twelve."""
+    parameters = {name: notebook_parameters(name) for name in notebook_names()}
+    expected = inspect.signature(bgnb.make_bg_cube_models).parameters
+    assert set(parameters.pop("make_bg_cube_models")) == set(expected) - notebooks.NOT_PARAMETERS
+    assert {name: len(few) for name, few in parameters.items() if len(few) > 12} == {}
+
+
+def test_generated_cells_are_current():
     """The cells derived from settings are those that ``python -m tests.helpers.notebooks`` writes."""
-    assert nbformat.writes(notebooks.rewritten(name)) + "\n" == (NOTEBOOKS / f"{name}.ipynb").read_text()
+    assert nbformat.writes(notebooks.rewritten()) + "\n" == notebooks.NOTEBOOK.read_text()
+
+
+@pytest.mark.slow
+def test_from_runs_to_models(tmp_path):
+    """The notebook shows runs, a model, and spectra of all groups and of two methods."""
+    out = run_notebook("from_runs_to_models", tmp_path / "out.ipynb", {"method": "classic", "energies": ["2 TeV"]})
+    assert pictures(out) == 4
+    assert "runs used" in out.read_text()
 
 
 @pytest.mark.slow
@@ -123,7 +135,7 @@ def test_plain_papermill_runs_notebooks(tmp_path):
 @pytest.mark.slow
 def test_notebook_cross_validates(tmp_path):
     """The result of the notebook is that of the report."""
-    values = {"outdir": str(tmp_path / "out"), "folds": 2, "n_train": [3], "alt_edges": [0, 90]}
+    values = {"outdir": str(tmp_path / "out"), "folds": 2, "n_train": [3], "method": "classic"}
     result = notebook_result(run_notebook("validate", tmp_path / "out.ipynb", values))
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert sorted(report["n_train"], key=int)[0] == "3"
