@@ -61,6 +61,15 @@ autodoc_mock_imports = ["gammapy"]  # it needs an environment with older depende
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
+if os.environ.get("READTHEDOCS"):  # links into other documentation need the network
+    _pages = {"python": "docs.python.org/3", "numpy": "numpy.org/doc/stable", "astropy": "docs.astropy.org/en/stable"}
+    _pages["gammapy"] = "docs.gammapy.org/stable"
+    intersphinx_mapping = {name: (f"https://{page}/", None) for name, page in _pages.items()}
+
 html_theme = "pydata_sphinx_theme"
+html_static_path = ["_static"]
+html_css_files = ["bgnb.css"]
+html_sidebars = {"index": []}
+html_show_sourcelink = False
 html_title = "bgnb"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
