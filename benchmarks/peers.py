@@ -2,7 +2,7 @@
 
     python benchmarks/peers.py DIRECTORY GAMMAPY_PYTHON BACCMOD_PYTHON [SEEDS]
 
-The other two run in separate environments, whose interpreters are given; `make bench` makes them:
+The other two run in separate environments, whose interpreters are given; `make results` makes them:
 
     pip install gammapy==2.1 'regions<0.12' 'astropy<8'
     pip install baccmod==0.4.1 gammapy==2.1 'regions<0.12' 'astropy<8'
