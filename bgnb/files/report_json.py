@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def write_report(directory: Path, content: Mapping[str, Any]) -> None:
     directory : path
         Directory of the report.
     content : mapping
-        The report; `plain` converts it to JSON.
+        The report; `plain` converts it to JSON. Iterators are written as lists, one item after the other.
 
     Raises
     ------
@@ -40,8 +40,30 @@ def write_report(directory: Path, content: Mapping[str, Any]) -> None:
         If it cannot be written.
     """
     versions = {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
-    report = {"creator": f"bgnb {__version__}", "versions": versions} | plain(content)
-    write_file(directory / REPORT, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
+    report = {"creator": f"bgnb {__version__}", "versions": versions, **content}
+    write_file(directory / REPORT, (piece.encode() for piece in _pieces(report)))
+
+
+def _pieces(report: Mapping[str, Any]) -> Iterator[str]:
+    """Write a report as ``json.dumps`` does with ``indent=1``, in pieces: its entries, and the items of its iterators."""
+    before = "{"
+    for key, value in report.items():
+        yield f"{before}\n {json.dumps(str(key))}: "
+        before = ","
+        if not isinstance(value, Iterator):
+            yield _indented(value, 1)
+            continue
+        opening = "["
+        for item in value:
+            yield f"{opening}\n  {_indented(item, 2)}"
+            opening = ","
+        yield "[]" if opening == "[" else "\n ]"
+    yield "\n}\n"
+
+
+def _indented(value: Any, level: int) -> str:
+    """Write a value as JSON, for a place that is indented; in texts there are no line breaks."""
+    return json.dumps(plain(value), indent=1, allow_nan=False).replace("\n", "\n" + " " * level)
 
 
 def read_report(directory: Path) -> dict[str, Any]:

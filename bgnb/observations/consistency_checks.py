@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import order_of
+from bgnb._util.arrays import median, order_of
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import separation
 from bgnb.observations.event_list import EventList, RunFiles
@@ -108,16 +108,16 @@ def check_obs_id(files: RunFiles, table: FitsTable) -> None:
 def _check_energies(table: FitsTable, run: EventList, findings: Findings) -> None:
     """Check the unit of energies by their median, and that they are not logarithms, clipped or rounded."""
     energy = np.sort(run.energy[sample_rows(len(run))])
-    median = float(np.median(energy))
+    middle = median(energy)
     low, high = tolerances.MEDIAN_ENERGY
-    if len(run) >= _MIN_EVENTS_FOR_MEDIAN and not low <= median <= high:
+    if len(run) >= _MIN_EVENTS_FOR_MEDIAN and not low <= middle <= high:
         unit = table.units["ENERGY"] or table.get("EUNIT")
-        findings.refuse(table.error("bad-energy", f"column ENERGY has a median of {median:g} TeV; its unit cannot be {unit}"))
+        findings.refuse(table.error("bad-energy", f"column ENERGY has a median of {middle:g} TeV; its unit cannot be {unit}"))
     if len(run) < _MIN_EVENTS:
         return
     first, last = np.quantile(energy, (0.01, 0.99))
-    if median > tolerances.LOW_ENERGIES * first:
-        text = f"the lowest values in column ENERGY are far below their median, {median:.3g} TeV; are they logarithms?"
+    if middle > tolerances.LOW_ENERGIES * first:
+        text = f"the lowest values in column ENERGY are far below their median, {middle:.3g} TeV; are they logarithms?"
         findings.refuse(table.error("bad-energy", text))
     if last < tolerances.ENERGY_RANGE * first:
         text = f"98 % of the values in column ENERGY lie between {first:.3g} and {last:.3g} TeV; are they logarithms?"
@@ -137,10 +137,10 @@ def _check_positions(table: FitsTable, run: EventList, findings: Findings) -> No
     rows = sample_rows(len(run))
     if len(rows) < _MIN_EVENTS:
         return
-    positions, numbers = np.unique(np.stack([run.ra[rows], run.dec[rows]], axis=1), axis=0, return_counts=True)
-    share, (ra, dec) = numbers.max() / len(rows), positions[numbers.argmax()]
+    positions, numbers = np.unique(run.ra[rows] + 1j * run.dec[rows], return_counts=True)
+    share, position = numbers.max() / len(rows), positions[numbers.argmax()]
     if share > tolerances.EQUAL_VALUES:
-        where = f"RA {ra:.4f}, DEC {dec:.4f} deg"
+        where = f"RA {position.real:.4f}, DEC {position.imag:.4f} deg"
         text = f"{share:.0%} of the events are at the same position, {where}; did their reconstruction fail?"
         findings.refuse(table.error("bad-position", text))
         return
@@ -264,7 +264,7 @@ def _check_detxy(table: FitsTable, run: EventList, findings: Findings) -> None:
 
     def distance(*signs: int) -> float:
         stated = columns[:, rows] * np.array(signs)[:, None]
-        return min(float(np.median(np.hypot(*(stated - detxy)))) for detxy in computed)
+        return min(median(np.hypot(*(stated - detxy))) for detxy in computed)
 
     mirrored = min(distance(-1, 1), distance(1, -1), distance(-1, -1))
     if mirrored < 0.1 and distance(1, 1) > 3 * mirrored + 0.1:

@@ -149,7 +149,9 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
         event_list = replace(event_list, **columns_left, selection=selection.condition)
         if not len(event_list):
             raise events.error("no-events", f"no event meets the condition {selection.condition}")
-    return replace(event_list, notes=tuple(findings.notes)), track, events
+    if findings.notes:
+        event_list = replace(event_list, notes=tuple(findings.notes))
+    return event_list, track, events
 
 
 def _fingerprint(energy: Floats) -> int:

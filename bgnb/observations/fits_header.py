@@ -90,10 +90,14 @@ class Header:
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """Return the value of a keyword, or ``default``."""
-        value = parse_card(self.cards[keyword])[0] if keyword in self.cards else None
+        value = self.stated(keyword)
         if value is None:
             value = self.defaults.get(keyword)
         return default if value is None else value
+
+    def stated(self, keyword: str) -> Any:
+        """Return the value of a keyword in the header itself, None if it has none."""
+        return parse_card(self.cards[keyword])[0] if keyword in self.cards else None
 
     def comment(self, keyword: str) -> str:
         """Return the comment of a keyword."""

@@ -67,7 +67,7 @@ def times_of(table: FitsTable, mjdref: float) -> Floats:
 
 def _get(table: FitsTable, keyword: str) -> object:
     """Return what a header itself states."""
-    return replace(table, defaults={}).get(keyword)
+    return table.stated(keyword)
 
 
 def good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float, findings: Findings) -> GoodTime:

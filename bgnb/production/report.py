@@ -197,8 +197,13 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``report.json``."""
+        return self.content | {"runs": [run.as_dict() for run in self.runs]}
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Content of ``report.json``; an iterator makes the entries of runs, of which there may be many."""
         return {
-            "runs": [run.as_dict() for run in self.runs],
+            "runs": (run.as_dict() for run in self.runs),
             "groups": [asdict(group) for group in self.groups],
             "notes": [*self.notes, *self._notes_of_runs],
             "settings": self.settings,

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, enumerate_values
 from bgnb.cubes.event_cuts import RunCounts, add_pieces
 from bgnb.cubes.stack import Stack
@@ -16,6 +18,8 @@ from bgnb.observations.datastore import Runs
 from bgnb.observations.findings import Findings
 from bgnb.production.count_chunks import Counted, Key, count_chunk
 from bgnb.production.plan import Plan
+
+Positions = NDArray[np.intp]
 
 # Maximum difference of altitude of runs whose rates are compared, deg, and minimum numbers of such runs and of expected events.
 _ALTITUDE, _MIN_RUNS, _MIN_EXPECTED = 10.0, 2, 50.0
@@ -114,32 +118,74 @@ def _copies(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataErr
 
 def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> tuple[dict[int, DataError], list[str]]:
     """Find runs with far fewer events than runs of similar altitude."""
-    known = [run for run in runs.values() if run.alt_pnt is not None and run.ontime_s]
-    altitude = np.array([run.alt_pnt for run in known], dtype=float)
-    ontime = np.array([run.ontime_s for run in known], dtype=float)
-    telescop = np.array([run.telescop for run in known])
-    n_tels = np.array([-1 if run.n_tels is None else run.n_tels for run in known])
-    events = np.array([run.events - run.events_outside_gti for run in known])
-    rate = events / np.maximum(ontime, 1e-9)
+    known: dict[tuple[str, int | None], list[RunCounts]] = {}
+    for run in runs.values():
+        if run.alt_pnt is not None and run.ontime_s:
+            known.setdefault((run.telescop, run.n_tels), []).append(run)
+    expected: dict[int, float] = {}
+    for alike in known.values():
+        rates = [(run.events - run.events_outside_gti) / max(run.ontime_s or 0, 1e-9) for run in alike]
+        medians = _medians_of_others(np.array([run.alt_pnt for run in alike], dtype=float), np.array(rates))
+        expected |= {run.obs_id: median * (run.ontime_s or 0) for run, median in zip(alike, medians.tolist(), strict=True)}
     found, unusual = {}, []
-    for row, run in enumerate(known):
-        alike = (np.abs(altitude - altitude[row]) <= _ALTITUDE) & (n_tels == n_tels[row]) & (telescop == run.telescop)
-        alike[row] = False
-        if np.count_nonzero(alike) < _MIN_RUNS:
+    low, high = tolerances.USUAL_RATES
+    for obs_id, run in runs.items():
+        number = expected.get(obs_id, np.nan)
+        if not number >= _MIN_EXPECTED:
             continue
-        expected = float(np.median(rate[alike])) * ontime[row]
-        if expected < _MIN_EXPECTED:
-            continue
-        low, high = tolerances.USUAL_RATES
-        if events[row] < tolerances.MIN_RATE * expected:
-            where = directory.files(run.obs_id).events.path
-            text = f"run {run.obs_id} has {events[row]} events; at the rate of other runs at similar altitude it would be"
-            found[run.obs_id] = DataError("low-rate", f"{where}: {text} {expected:.0f}")
-        elif not low * expected <= events[row] <= high * expected:
-            unusual.append(f"{run.obs_id} ({events[row] / expected:.2g})")
+        events = run.events - run.events_outside_gti
+        if events < tolerances.MIN_RATE * number:
+            where = directory.files(obs_id).events.path
+            text = f"run {obs_id} has {events} events; at the rate of other runs at similar altitude it would be"
+            found[obs_id] = DataError("low-rate", f"{where}: {text} {number:.0f}")
+        elif not low * number <= events <= high * number:
+            unusual.append(f"{obs_id} ({events / number:.2g})")
     if not unusual:
         return found, []
     return found, [f"runs with an unusual rate relative to others at similar altitude: {enumerate_values(unusual)}"]
+
+
+def _medians_of_others(altitude: Floats, rate: Floats) -> Floats:
+    """Return the median rate of the other runs at similar altitude of each run; NaN if there are too few.
+
+    The time is proportional to n log n (n runs).
+    """
+    n_runs = len(rate)
+    order = np.argsort(altitude, kind="stable")
+    in_order = altitude[order]
+    first = np.searchsorted(in_order, in_order - _ALTITUDE, side="left")
+    stop = np.searchsorted(in_order, in_order + _ALTITUDE, side="right")
+    by_rate = np.argsort(rate[order], kind="stable")
+    rank = np.empty(n_runs, dtype=np.intp)
+    rank[by_rate] = np.arange(n_runs)
+    n_others = stop - first - 1
+    middle = []
+    for number in (np.maximum(n_others - 1, 0) // 2, n_others // 2):
+        chosen = _nth_smallest(rank, first, stop, number)
+        itself_before = (chosen >= rank) & (n_others > 0)
+        middle.append(np.where(itself_before, _nth_smallest(rank, first, stop, number + itself_before), chosen))
+    of_rank = rate[order][by_rate]
+    medians = np.empty(n_runs)
+    medians[order] = np.where(n_others < _MIN_RUNS, np.nan, (of_rank[middle[0]] + of_rank[middle[1]]) / 2)
+    return medians
+
+
+def _nth_smallest(values: Positions, first: Positions, stop: Positions, number: Positions) -> Positions:
+    """Return the nth smallest, from 0, of ``values[first:stop]`` for each first, stop and n; values are below their number.
+
+    Values are divided bit by bit, the highest first, those with 0 before those with 1 (a wavelet matrix).
+    """
+    found = np.zeros(len(number), dtype=np.intp)
+    for bit in reversed(range(len(values).bit_length())):
+        is_one = (values >> bit & 1).astype(bool)
+        zeros = np.r_[0, np.cumsum(~is_one)]  # before each position
+        n_zeros = zeros[stop] - zeros[first]
+        upper = number >= n_zeros
+        found |= upper.astype(np.intp) << bit
+        first, stop = (np.where(upper, zeros[-1] + each - zeros[each], zeros[each]) for each in (first, stop))
+        number = np.where(upper, number - n_zeros, number)
+        values = np.r_[values[~is_one], values[is_one]]
+    return found
 
 
 def _at_the_same_time(runs: Mapping[int, RunCounts]) -> list[str]:

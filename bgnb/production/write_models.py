@@ -67,7 +67,7 @@ def write_files(production: Production, directory: Path) -> None:
     write_fits(directory / GROUPED_RUNS_FILE, [primary_hdu(), table_hdu(runs, "OBS_INDEX")])
     runs.remove_column("GROUP_ID")
     write_fits(directory / "bg_observation_table.fits.gz", [primary_hdu(), table_hdu(runs, "OBS_INDEX")])
-    write_report(directory, production.report.as_dict())
+    write_report(directory, production.report.content)
 
 
 def _keywords(report: GroupReport, groups: ObservationGroups) -> dict[str, Any]:

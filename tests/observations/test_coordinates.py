@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bgnb.observations.coordinates import (
     FieldOfView,
     Site,
+    _unit_vectors,
     _ut1_and_pole,
     checked_fovalign,
     pointing_altaz,
@@ -198,3 +199,12 @@ def test_pointing_during_a_long_run(site):
     altitude, azimuth = view.pointing_altaz(seconds)
     assert np.ptp(altitude) > 20
     assert np.max(separation(azimuth, altitude, expected.az.deg, expected.alt.deg)) < 0.5 / 3600
+
+
+def test_unit_vectors_of_many_positions_are_as_accurate_as_sine_and_cosine():
+    rng = np.random.default_rng(2)
+    ra = np.r_[0, 90, 180, -180, 270, 360, -360, 180, 0, 1e-9, rng.uniform(-360, 360, 10_000)]
+    dec = np.r_[0, 0, 0, 0, 0, 0, 0, 90, -90, 1e-9, rng.uniform(-90, 90, 10_000)]
+    lon, lat = np.radians(ra.astype(np.longdouble)), np.radians(dec.astype(np.longdouble))
+    exact = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    np.testing.assert_allclose(_unit_vectors(ra, dec), exact.astype(float), rtol=0, atol=2e-15)
