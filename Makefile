@@ -24,6 +24,7 @@ lint: .venv/ready
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/python -m pip check
 
 # Open docs/_build/html/index.html
 docs: .venv/ready
