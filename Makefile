@@ -3,13 +3,16 @@ PYTHON ?= python3
 # Real runs for the benchmarks; the tests look there too, or where BGNB_TEST_DATA says.
 DATA ?= ../shared/hess-dl3-dr1
 
+# Duration of make soak.
+MINUTES ?= 10
+
 # From Python 3.12 on, coverage costs a tenth of the time; before, half as much again.
 COVERAGE = $(shell .venv/bin/python -c 'import sys; print("--cov --cov-report=term" * (sys.version_info >= (3, 12)))')
 
 # Two processes with tests on two cores: threads of linear algebra in each, and in the kernels of notebooks, slow them down.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-fast test-main test-gammapy lint docs bench fuzz clean
+.PHONY: demo test test-fast test-main test-gammapy lint docs bench fuzz soak clean
 
 demo: .venv/ready
 	@echo "Simulating 20 runs of a known background, and making a model of them ..."
@@ -86,6 +89,10 @@ bench: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 fuzz: .venv/ready
 	.venv/bin/python -m benchmarks.fuzz
 	.venv/bin/python -m pytest -k test_no_contradiction_passes_unseen --hypothesis-seed=random tests/broken/test_contradictions.py
+
+# Random productions that are killed, on runs that are damaged and repaired: make soak MINUTES=60 SEED=1
+soak: .venv/ready
+	.venv/bin/python -m benchmarks.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf .venv .venv-gammapy .venv-baccmod demo docs/_build docs/api docs/notebooks
