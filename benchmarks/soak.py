@@ -202,15 +202,14 @@ class Soak:
     def disturb(self, process: subprocess.Popen[str], rng: Random) -> signal.Signals | str | None:
         """Send a signal to a command or to all its processes, or kill one of its workers or of those of Dask."""
         number, target, chance = _SIGNALS[rng.integers(len(_SIGNALS))], rng.random(), rng.random()
-        if target < 0.4:
-            dask = target < 0.2
-            pids = [pid for parent in (self.nannies if dask else [process.pid]) for pid in children(parent)]
-            with suppress(IndexError, OSError):  # there is none, or it ended
-                pids = [pid for pid in pids if b"tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]  # that of Python
-                os.kill(pids[int(chance * len(pids))], signal.SIGKILL)
-                return "a worker of Dask" if dask else "a worker"
-        elif process.poll() is None:
-            os.killpg(process.pid, number) if target < 0.6 else process.send_signal(number)
+        parents = self.nannies if target < 0.2 else [process.pid] if target < 0.5 else []
+        with suppress(IndexError, OSError):  # there is none, or it ended
+            commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for parent in parents for pid in children(parent)}
+            pids = [pid for pid, text in commands.items() if b"resource_tracker" not in text]  # a process of Python itself
+            os.kill(pids[int(chance * len(pids))], signal.SIGKILL)
+            return "a worker of Dask" if target < 0.2 else "a worker"
+        if process.poll() is None:
+            os.killpg(process.pid, number) if target > 0.8 else process.send_signal(number)
             return number
         return None
 
