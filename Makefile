@@ -3,6 +3,9 @@ PYTHON ?= python3
 # Real runs for the benchmarks; the tests look there too, or where BGNB_TEST_DATA says.
 DATA ?= ../shared/hess-dl3-dr1
 
+# Duration of make soak.
+MINUTES ?= 10
+
 # From Python 3.12 on, coverage costs a tenth of the time; before, half as much again.
 COVERAGE = $(shell .venv/bin/python -c 'import sys; print("--cov --cov-report=term" * (sys.version_info >= (3, 12)))')
 
@@ -12,7 +15,7 @@ ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 BUILD_DOCS = rm -rf docs/_build/html docs/reference/api docs/tutorials/notebooks; \
 	$(ONE_THREAD) .venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 
-.PHONY: demo test test-fast test-main test-gammapy lint docs docs-quick results fuzz clean
+.PHONY: demo test test-fast test-main test-gammapy lint docs docs-quick results fuzz soak clean
 
 demo: .venv/ready
 	@echo "Simulating 20 runs of a known background, and making a model of them ..."
@@ -27,6 +30,7 @@ lint: .venv/ready
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/python -m pip check
 
 # Open docs/_build/html/index.html. Notebooks are executed, those that changed: two minutes for all.
 docs: .venv/ready .venv-gammapy/ready
@@ -95,6 +99,10 @@ results: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 fuzz: .venv/ready
 	.venv/bin/python -m benchmarks.fuzz
 	.venv/bin/python -m pytest -k test_no_contradiction_passes_unseen --hypothesis-seed=random tests/broken/test_contradictions.py
+
+# Random productions that are killed, on runs that are damaged and repaired: make soak MINUTES=60 SEED=1
+soak: .venv/ready
+	.venv/bin/python -m benchmarks.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf .venv .venv-gammapy .venv-baccmod demo docs/_build docs/reference/api docs/tutorials/notebooks

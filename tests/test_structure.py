@@ -4,18 +4,22 @@ import ast
 import inspect
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import bgnb
 from bgnb.cli.main import COMMANDS, SHORT, main
-from tests.helpers.requirements import everything
+from tests.helpers.requirements import everything, extra
 
 TRUE_MODEL = ("sigma", "spectral_index", "trigger_rate", "gradient_x", "gradient_y", "mask_quadrant", "fovalign")
 TRUE_MODEL += ("elongation", "baseline_az")
 PACKAGE = Path(bgnb.__file__).parent
+# Private attributes of other packages, and the module with undocumented parts of Bokeh.
+PRIVATE = {"_client": "distributed", "_penalties": "gammapy", "bokeh_internals": "bokeh"}
 # Each package imports from those in the lines above it only.
 LAYERS = (
     {"_util", "_version"},
@@ -78,7 +82,29 @@ def test_modules_hide_no_public_functions():
 def test_oldest_versions_are_tested():
     """Every requirement is tested in its oldest version."""
     oldest = {line.replace("==", ">=") for line in (PACKAGE.parent / "tests" / "oldest.txt").read_text().splitlines()[1:]}
-    assert oldest == everything()
+    assert oldest == {text.partition(",<")[0] for text in everything()}
+
+
+def test_private_parts_bound_versions():
+    """Packages of which private parts are used are limited to versions known to have them."""
+    trees = [ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    own |= {node.target.id for node in nodes if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    private = {name for name in used - own if name.startswith("_") and not name.startswith("__")}
+    documented = {"_exit", "_replace", "_repr_mimebundle_"}
+    assert private - documented == PRIVATE.keys() - {"bokeh_internals"}
+    requirements = [Requirement(text) for text in everything() | extra("gammapy")]
+    bounded = {each.name for each in requirements if "<" in {limit.operator for limit in each.specifier}}
+    assert set(PRIVATE.values()) <= bounded
+
+
+def test_installed_versions_are_supported():
+    """The tests run with versions that bgnb can be installed with."""
+    for requirement in map(Requirement, everything()):
+        assert requirement.specifier.contains(version(requirement.name)), requirement
 
 
 def test_public_names_have_docstrings():

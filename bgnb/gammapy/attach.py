@@ -186,9 +186,11 @@ def attach(
     models = read_all_models(modeldir)
     makers = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
-        runs = open_runs(without_dots(Path(indir).absolute()), settings.scheme, **options_of(settings.background.reading))
+        path, reading = without_dots(Path(indir).absolute()), settings.background.reading
+        runs = open_runs(path, settings.scheme, **options_of(reading)).with_on_error(settings.on_error)
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
-        epoch_of, without = _epochs_of(runs, epochs, models)
+        required = selection.kept if settings.on_error == "fail" else ()
+        epoch_of, without = _epochs_of(runs, epochs, models, required)
         skipped = without | dict(selection.left_out)
         kept = [obs_id for obs_id in selection.kept if obs_id not in without]
         (directory / BACKGROUNDS).mkdir()
@@ -236,7 +238,7 @@ def attach(
             (
                 *runs.notes,
                 *_notes_of_runs(attached),
-                *(_note_on_selection(settings.background.reading.events) if settings.background.reading.events else ()),
+                *(_note_on_selection(reading.events) if reading.events else ()),
                 *of_models,
                 *_note_on_rates(attached),
                 *(notes_on_catalog(runs, norms, settings.background.catalog) if settings.background.norm == "run" else ()),
@@ -255,13 +257,15 @@ def _chunks(runs: Runs, obs_ids: Sequence[int], epoch_of: Mapping[int, str]) -> 
         yield BackgroundChunk(runs=files, epochs={obs_id: epoch_of[obs_id] for obs_id in part})
 
 
-def _epochs_of(runs: Runs, epochs: Epochs | None, models: Mapping[str, ModelSet]) -> tuple[dict[int, str], dict[int, Reason]]:
-    """Return the epoch of the models of each run, and the reasons why other runs have no models."""
+def _epochs_of(
+    runs: Runs, epochs: Epochs | None, models: Mapping[str, ModelSet], required: Collection[int]
+) -> tuple[dict[int, str], dict[int, Reason]]:
+    """Return the epoch of the models of each run, and the reasons why others have none; raise errors of required runs."""
     if epochs is None:
         return dict.fromkeys(runs.obs_ids, ALL_RUNS), {}
     found: dict[int, str] = {}
     without: dict[int, Reason] = {}
-    for obs_id, epoch in epochs.of(runs).items():
+    for obs_id, epoch in epochs.of(runs, required).items():
         if isinstance(epoch, Reason):
             without[obs_id] = epoch
         elif epoch in models:

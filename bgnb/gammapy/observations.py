@@ -73,7 +73,7 @@ def make_models(
     ------
     BgnbError
         If an argument is invalid, no observation is selected, observations belong to different instruments, or,
-        with ``on_error="fail"``, an observation cannot be used.
+        with ``on_error="fail"``, an observation cannot be used, or only with a note.
 
     Examples
     --------

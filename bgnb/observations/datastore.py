@@ -23,6 +23,7 @@ from bgnb._util.settings_groups import with_settings
 from bgnb.observations.event_files import find_runs
 from bgnb.observations.event_list import FileState, HduLocation, RunFiles
 from bgnb.observations.event_reader import read_events_header
+from bgnb.observations.findings import IndexNote
 from bgnb.observations.fits_table import FitsTable, read_table
 from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, column_in, is_simulated, pointing_of
 from bgnb.observations.reading_settings import ReadingSettings, Scheme
@@ -59,13 +60,16 @@ class Runs:
     errors : mapping of int to `~bgnb.DataError`
         Errors of runs that cannot be used.
     notes : tuple of str
-        Warnings about the index.
+        Warnings about the index; an `~bgnb.observations.findings.IndexNote` for each that is an error with
+        ``on_error="fail"``.
     file_errors : tuple of `~bgnb.DataError`
         Errors of files of unknown runs.
     reading : `~bgnb.observations.reading_settings.ReadingSettings`
         How runs are read.
     without_altaz : frozenset of int
         OBS_IDs of runs whose ALT_PNT or AZ_PNT is not stated in the index.
+    strict : bool
+        Whether what is otherwise a note on a run is an error when it is read.
     """
 
     path: Path
@@ -76,6 +80,7 @@ class Runs:
     file_errors: tuple[DataError, ...] = ()
     reading: ReadingSettings = field(default_factory=ReadingSettings)
     without_altaz: frozenset[int] = frozenset()
+    strict: bool = False
 
     def __len__(self) -> int:
         return len(self.table)
@@ -123,6 +128,10 @@ class Runs:
         row = self._row(obs_id)
         return float(self._columns["ALT_PNT"][row]), float(self._columns["AZ_PNT"][row])
 
+    def with_on_error(self, on_error: str) -> Runs:
+        """Return the runs such that, with ``fail``, reading a run raises what is otherwise a note on it."""
+        return replace(self, strict=on_error == "fail")
+
     def subset(self, obs_ids: Sequence[int]) -> Runs:
         """Return some of the runs."""
         chosen = set(obs_ids)
@@ -148,7 +157,7 @@ class Runs:
         known = {name: value for name, value in values.items() if value == value}  # not NaN
         if obs_id in self.without_altaz:
             known = {name: value for name, value in known.items() if name not in ("ALT_PNT", "AZ_PNT")}
-        return replace(files, index={**self.table.meta, **known}, reading=self.reading)
+        return replace(files, index={**self.table.meta, **known}, reading=self.reading, strict=self.strict)
 
 
 @with_settings(ReadingSettings)
@@ -274,7 +283,7 @@ def _open_gadf(path: Path, reading: ReadingSettings) -> Runs:
         errors[obs_id] = hdus.error("bad-index", f"there is no event list for run {obs_id}")
     if unknown := sorted(locations.rows.keys() - known):
         message = f"event lists of runs missing in {index.path.name} are ignored: {enumerate_values(unknown)}"
-        notes.append(f"{hdus.where}: {message}")
+        notes.append(IndexNote(f"{hdus.where}: {message}"))
     errors = {obs_id: error for obs_id, error in errors.items() if obs_id in known} | dict(runs.errors)
     return _with_pointings(replace(runs, locations=locations, errors=errors, notes=(*runs.notes, *notes)), reading, index.where)
 
@@ -299,7 +308,7 @@ def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] 
     table = Table({"OBS_ID": _obs_ids(index)})
     if not len(table):
         raise index.error("bad-index", "there are no runs")
-    errors, notes = {}, list(index.notes)
+    errors, notes = {}, [IndexNote(note, table["OBS_ID"].tolist()) for note in index.notes]
     table.meta = {key: index.get(key) for key in INDEX_HEADER if index.get(key) is not None}
     for name, values in index.columns.items():
         new = (gadf_names or {}).get(name, name)
@@ -321,11 +330,11 @@ def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] 
         if differing:
             errors[obs_id] = index.error("duplicate-run", f"two rows of run {obs_id} differ in {', '.join(differing[:3])}")
         else:
-            notes.append(f"the index contains the row of run {obs_id} more than once")
+            notes.append(IndexNote(f"the index contains the row of run {obs_id} more than once", [obs_id]))
     return Runs(path, table[~repeated], {}, errors, tuple(notes))
 
 
-def _numbers(index: FitsTable, name: str, notes: list[str]) -> NDArray[Any]:
+def _numbers(index: FitsTable, name: str, notes: list[IndexNote]) -> NDArray[Any]:
     """Return a column as numbers; text that is not a number counts as missing (NaN), with a note."""
     values = index.columns[name]
     if values.dtype.kind in "fiu":
@@ -333,8 +342,9 @@ def _numbers(index: FitsTable, name: str, notes: list[str]) -> NDArray[Any]:
     texts = [str(value).strip() for value in values.tolist()]
     numbers = np.array([_number(text) for text in texts])
     if wrong := [row for row in np.flatnonzero(np.isnan(numbers)).tolist() if texts[row].lower() not in ("", "nan")]:
-        which = enumerate_values(dict.fromkeys(_obs_ids(index)[wrong].tolist()))
-        notes.append(f"{index.where}: {name} of run {which} is not a number ({texts[wrong[0]]!r}) and is ignored")
+        which = dict.fromkeys(_obs_ids(index)[wrong].tolist())
+        text = f"{name} of run {enumerate_values(which)} is not a number ({texts[wrong[0]]!r}) and is ignored"
+        notes.append(IndexNote(f"{index.where}: {text}", which))
     return numbers.astype(np.int64) if np.all(numbers == np.floor(numbers)) else numbers
 
 
@@ -438,7 +448,8 @@ def _read_hdu_index(path: Path, reading: ReadingSettings) -> tuple[FitsTable, _H
             continue
         one, other = index.location(first), index.location(row)
         if one == other or kind == "aeff":
-            notes.append(f"the index names the {kind} of run {obs_id} more than once; the first is used")
+            text = f"the index names the {kind} of run {obs_id} more than once; the first is used"
+            notes.append(IndexNote(text, [obs_id]))
         else:
             message = f"there are two HDUs of kind {kind} for run {obs_id}, in {one.path} and {other.path}"
             errors[obs_id] = hdus.error("bad-index", message)
@@ -466,8 +477,9 @@ def _notes_on_hdus(hdus: FitsTable, columns: Sequence[NDArray[np.str_]], obs_ids
     if any(np.any(used != paths) for used, paths in zip((folders, files), stated, strict=True)):
         notes.append(f"{hdus.where}: allowed (path-variables): variables in paths are expanded")
     if len(changed := np.flatnonzero(names != np.char.strip(hdus.column("HDU_NAME").astype(str)))):
-        which = enumerate_values(dict.fromkeys(obs_ids[changed].tolist()))
-        notes.append(f"{hdus.where}: the index names HDU EVENTS for the good time intervals of run {which}; HDU GTI is used")
+        which = dict.fromkeys(obs_ids[changed].tolist())
+        text = f"the index names HDU EVENTS for the good time intervals of run {enumerate_values(which)}; HDU GTI is used"
+        notes.append(IndexNote(f"{hdus.where}: {text}", which))
     return notes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -95,15 +95,15 @@ class Epochs:
         start, stop = (_mjd(table[name], f"{epochs}: column {name}") for name in ("START", "STOP"))
         return cls(periods=dict(zip(epoch_names, zip(start, stop, strict=True), strict=True)))
 
-    def of(self, runs: Runs, on_error: str = "skip") -> dict[int, str | Reason]:
+    def of(self, runs: Runs, required: Collection[int] = ()) -> dict[int, str | Reason]:
         """Assign runs to epochs.
 
         Parameters
         ----------
         runs : `~bgnb.Runs`
             The runs.
-        on_error : {"skip", "fail"}
-            Return the error of a run as its reason, or raise it.
+        required : collection of int
+            OBS_IDs of runs whose errors are raised; those of others are returned as reasons.
 
         Returns
         -------
@@ -113,13 +113,11 @@ class Epochs:
         Raises
         ------
         BgnbError
-            If the index lacks the column, or a value cannot be the name of a directory.
+            If the index lacks the column, a value cannot be the name of a directory, or a required run cannot be read.
         """
-        if on_error == "fail" and runs.errors:
-            raise next(iter(runs.errors.values()))
         errors = {obs_id: Reason.from_error(error) for obs_id, error in runs.errors.items()}
         if self.column is None:
-            return {obs_id: errors.get(obs_id) or self._at(runs, obs_id, on_error) for obs_id in runs.obs_ids}
+            return {obs_id: errors.get(obs_id) or self._at(runs, obs_id, required) for obs_id in runs.obs_ids}
         where = f"{runs.path}, column {self.column}"
         if self.column not in runs.table.colnames:
             raise BgnbError("missing-column", f"{where}: the index of runs has no such column, which has the epochs")
@@ -134,13 +132,13 @@ class Epochs:
         assigned = {obs_id: names.get(epochs[obs_id], Reason("without an epoch")) for obs_id in runs.obs_ids}
         return assigned | errors
 
-    def _at(self, runs: Runs, obs_id: int, on_error: str) -> str | Reason:
+    def _at(self, runs: Runs, obs_id: int, required: Collection[int]) -> str | Reason:
         """Return the epoch in which a run starts."""
         try:
             header = read_events_header(runs.files(obs_id))
             mjd = mjdref_tt(header) + start_and_stop(header)[0] / 86400
         except DataError as error:
-            if on_error == "fail":
+            if obs_id in required:
                 raise
             return Reason.from_error(error)
         found = (name for name, (start, stop) in self.periods.items() if start <= mjd < stop)

@@ -64,6 +64,8 @@ class RunFiles:
         How the run is read.
     files : mapping of `~pathlib.Path` to `FileState`
         What the index states of the files.
+    strict : bool
+        Whether what is otherwise a note on the run is an error.
     """
 
     obs_id: int
@@ -75,6 +77,7 @@ class RunFiles:
     content: Callable[[], bytes] | None = None
     reading: ReadingSettings = field(default_factory=ReadingSettings)
     files: Mapping[Path, FileState] = field(default_factory=dict)
+    strict: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,11 +92,11 @@ def read_pieces(files: RunFiles) -> list[EventList]:
 
 def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
     """Read a run, and its track if it does not track a fixed position."""
-    findings = Findings(files.reading)
+    findings = Findings(files.reading, strict=files.events.path if files.strict else None)
     selection = None if files.reading.events is None else EventSelection(files.reading.events)
     columns = _COLUMNS if selection is None else (*_COLUMNS, *selection.columns)
     check_files(files, findings)
-    tables = _read_hdus(files, findings.notes, columns, with_pointings=True)
+    tables = _read_hdus(files, findings, columns, with_pointings=True)
     for table in tables.values():
         check_obs_id(files, table)
     _refuse_ambiguous(tables, columns, findings)
@@ -304,7 +304,7 @@ def read_events_header(files: RunFiles) -> FitsTable:
     DataError
         If the file or the HDU is missing or cannot be read.
     """
-    return _with_index(_read_hdus(replace(files, gti=None, aeff=None), [], ())["EVENTS"], files)
+    return _with_index(_read_hdus(replace(files, gti=None, aeff=None), Findings(files.reading), ())["EVENTS"], files)
 
 
 def _with_index(events: FitsTable, files: RunFiles) -> FitsTable:
@@ -320,7 +320,7 @@ def _with_index(events: FitsTable, files: RunFiles) -> FitsTable:
 
 
 def _read_hdus(
-    files: RunFiles, notes: list[str], columns: Collection[str] = _COLUMNS, *, with_pointings: bool = False
+    files: RunFiles, findings: Findings, columns: Collection[str] = _COLUMNS, *, with_pointings: bool = False
 ) -> dict[str, FitsTable]:
     """Read the HDUs of a run by kind; each file is opened and decompressed once."""
     wanted = {"EVENTS": files.events, "GTI": files.gti, "AEFF": files.aeff}
@@ -334,11 +334,12 @@ def _read_hdus(
         here = {kind: location for kind, location in locations.items() if location.path == path}
         found = read_tables(path, [location.hdu for location in here.values()], columns, files.content)
         for kind, table in zip(here, found, strict=True):
-            if table := table or _by_usual_name(kind, here[kind], notes, columns, files):
+            if table := table or _by_usual_name(kind, here[kind], findings, columns, files):
                 tables[kind] = table
-                notes += table.notes
+                for note in table.notes:
+                    findings.note(note)
     if with_pointings and files.gti is None and "GTI" in tables:
-        notes.append("the index names no good time intervals; HDU GTI of the file is used instead of the whole run")
+        findings.note("the index names no good time intervals; HDU GTI of the file is used instead of the whole run")
     for kind, location in locations.items():
         if kind not in tables and not location.optional:
             name = location.hdu or "without a name"
@@ -347,14 +348,14 @@ def _read_hdus(
 
 
 def _by_usual_name(
-    kind: str, location: HduLocation, notes: list[str], columns: Collection[str], files: RunFiles
+    kind: str, location: HduLocation, findings: Findings, columns: Collection[str], files: RunFiles
 ) -> FitsTable | None:
     """Read the HDU EVENTS or GTI if the index states a wrong name, as in data of MAGIC."""
     if kind in ("AEFF", _POINTING) or isinstance(location.hdu, HduClass) or str(location.hdu).upper() == kind:
         return None
     (table,) = read_tables(location.path, [kind], columns, files.content)
     if table:
-        notes.append(f"the index names HDU {location.hdu}, which is missing; {kind} is used")
+        findings.note(f"the index names HDU {location.hdu}, which is missing; {kind} is used")
     return table
 
 

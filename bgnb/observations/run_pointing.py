@@ -108,9 +108,8 @@ def _choose(table: FitsTable, candidates: list[_Candidate], n_events: int, findi
         return header
     trusted = [each for each in candidates if each.source in findings.reading.trust]
     if len(trusted) == 1:
-        findings.note(
-            f"RA_PNT and DEC_PNT of header and index differ by {distance:.1f} deg; those of the {trusted[0].source} are trusted"
-        )
+        text = f"RA_PNT and DEC_PNT of header and index differ by {distance:.1f} deg"
+        findings.note(f"{text}; those of the {trusted[0].source} are trusted", requested=True)
         return trusted[0]
     reasons: dict[str, list[str]] = {"header": [], "index": []}
     for one, other in ((header, index), (index, header)):

@@ -16,6 +16,7 @@ from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
+from bgnb.observations.findings import IndexNote, error_of_note
 
 #: Minimum distance of off runs from a known source, in addition to twice its extension.
 EXCLUSION_RADIUS = 3 * u.deg
@@ -343,7 +344,8 @@ def select_runs(
     exclusion_radius : `~astropy.units.Quantity`
         See `select_off_runs`.
     on_error : {"skip", "fail"}
-        Skip runs that cannot be used according to the index, or raise the first error.
+        Skip runs that cannot be used according to the index, or raise the first error, or the first note on the index
+        that concerns a selected run or, unless runs are listed, a file or event list of an unknown run.
 
     Returns
     -------
@@ -355,7 +357,8 @@ def select_runs(
         If the catalogue or the list of runs cannot be used, or, with ``fail``, a run.
     """
     errors: list[DataError] = []
-    if str(select).lower() in ("far", "all"):
+    listed = str(select).lower() not in ("far", "all")
+    if not listed:
         errors += runs.file_errors
     if str(select).lower() == "far":
         selection = select_off_runs(runs, read_catalog(catalog), exclusion_radius)
@@ -364,6 +367,9 @@ def select_runs(
     else:
         selection = select_listed_runs(runs, read_run_list(select) if isinstance(select, str | Path) else select)
     errors += [runs.errors[obs_id] for obs_id, reason in selection.left_out.items() if reason.is_error]
+    for note in runs.notes:
+        if isinstance(note, IndexNote) and (not note.obs_ids.isdisjoint(selection.kept) or not (note.obs_ids or listed)):
+            errors.append(error_of_note(runs.path, note))
     if errors and on_error == "fail":
         raise errors[0]
     return selection

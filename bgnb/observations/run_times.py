@@ -143,7 +143,8 @@ def livetime_of(events: FitsTable, good: float, findings: Findings) -> Livetime:
         )
     if livetime is not None and "livetime" in findings.reading.trust:
         if not _agree(livetime, (deadc or livetime / good) * good) or not _agree(ontime or good, good):
-            findings.note(f"LIVETIME = {livetime:g} s is trusted, although DEADC, ONTIME or the good time contradict it")
+            text = f"LIVETIME = {livetime:g} s is trusted, although DEADC, ONTIME or the good time contradict it"
+            findings.note(text, requested=True)
         return Livetime(livetime, np.inf)
     if deadc is not None and deadc > 1 + tolerances.TIMES:
         raise fail(f"DEADC = {deadc:g} is above 1; DEADC times the good time is {deadc * good:g} s")

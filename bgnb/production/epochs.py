@@ -16,7 +16,7 @@ from bgnb.observations.datastore import open_runs, without_dots
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.run_selection import Reason, select_runs
 from bgnb.production.pipeline import models_of_plan
-from bgnb.production.plan import plan_of_runs
+from bgnb.production.plan import plan_of_runs, select_and_mask
 from bgnb.production.report import Report, count_reasons
 from bgnb.production.settings import ProductionSettings, RunSelection
 from bgnb.production.write_models import write_files
@@ -107,7 +107,10 @@ def make_epoch_models(
     runs = open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme, **options_of(settings.reading))
     rule = Epochs.read(epochs, runs)
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
-        epoch_of = rule.of(runs, settings.on_error)
+        required: tuple[int, ...] = ()
+        if settings.on_error == "fail":
+            required = select_and_mask(runs, settings.selection, settings.source_handling, "fail")[0].kept
+        epoch_of = rule.of(runs, required)
         without_epoch = {obs_id: epoch for obs_id, epoch in epoch_of.items() if isinstance(epoch, Reason)}
         names = {name for name in epoch_of.values() if isinstance(name, str)}
         reports, without_models = {}, dict.fromkeys(sorted(rule.periods.keys() - names), "there are no runs")

@@ -76,7 +76,7 @@ def make_models(
     ------
     BgnbError
         If an argument is invalid, the selection has no runs, runs belong to different
-        instruments, or, with ``on_error="fail"``, a run cannot be used.
+        instruments, or, with ``on_error="fail"``, a run cannot be used, or only with a note.
     """
     return models_of_plan(make_plan(settings), workers, scheduler, progress)
 
@@ -181,7 +181,7 @@ def make_bg_cube_models(
     ------
     BgnbError
         If an argument is invalid, the selection has no runs, runs belong to different
-        instruments, or, with ``on_error="fail"``, a run cannot be used.
+        instruments, or, with ``on_error="fail"``, a run cannot be used, or only with a note.
     """
     numbers = None if part is None else part_numbers(part)
     if numbers and not isinstance(settings.selection.catalog, str | None):

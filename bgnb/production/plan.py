@@ -134,6 +134,7 @@ def plan_of_runs(runs: Runs, settings: ModelSettings) -> Plan:
     BgnbError
         If the selection has no runs.
     """
+    runs = runs.with_on_error(settings.on_error)
     selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, settings.on_error)
     if settings.test:
         selection = spread_out(selection, _TEST_RUNS)

@@ -15,7 +15,7 @@ from bgnb.cubes.stack import Stack
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
-from bgnb.observations.findings import Findings
+from bgnb.observations.findings import Findings, error_of_note
 from bgnb.production.count_chunks import Counted, Key, count_chunk
 from bgnb.production.plan import Plan
 
@@ -47,7 +47,7 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
     Raises
     ------
     DataError
-        If a run is to be removed, and ``on_error`` is ``fail``.
+        If a run is to be removed, or noted and not allowed, and ``on_error`` is ``fail``.
     """
     runs = {obs_id: add_pieces(list(pieces.values())) for obs_id, pieces in counted.pieces.items()}
     findings, errors = Findings(plan.runs.reading), {}
@@ -58,7 +58,10 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
             if plan.settings.on_error == "fail":
                 raise
             errors[obs_id] = refused
-    notes = findings.notes + notes_on_runs(plan.runs, {obs_id: run for obs_id, run in runs.items() if obs_id not in errors})
+    notes = notes_on_runs(plan.runs, {obs_id: run for obs_id, run in runs.items() if obs_id not in errors})
+    if notes and plan.settings.on_error == "fail":
+        raise error_of_note(plan.runs.path, notes[0])
+    notes = findings.notes + notes
     if not errors:
         return counted, notes
     removed = count_chunk(plan.chunk(sorted(errors)))

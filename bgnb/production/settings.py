@@ -125,11 +125,13 @@ class _Select(Kind):
 
 
 def on_error_setting() -> Any:
-    """Declare the treatment of runs that cannot be used."""
+    """Declare the treatment of runs that cannot be used, or only with a note."""
     return setting(
         Choice(lambda: ("skip", "fail")),
         "skip",
-        help="Skip a run that cannot be used and report it, or fail at once and make nothing.",
+        help="Skip runs that cannot be used and note what is questionable, or fail at the first. With fail nothing is made, "
+        "and what is otherwise a note on the index or on a selected run is an error as well, such as a wrong checksum, or a "
+        "row that appears twice.",
     )
 
 

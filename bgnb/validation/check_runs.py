@@ -184,7 +184,8 @@ def check_runs(
     if outdir is not None:
         require("plots")
         check_target(Path(outdir), overwrite=overwrite)  # before reading
-    models, runs = read_models(modeldir), open_runs(indir, scheme, **options_of(settings.reading))
+    models = read_models(modeldir)
+    runs = open_runs(indir, scheme, **options_of(settings.reading)).with_on_error(settings.on_error)
     models.check_interpolable()
     catalog = read_catalog(settings.catalog)
     selection = select_runs(runs, settings.select, catalog, on_error=settings.on_error)

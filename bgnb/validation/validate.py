@@ -91,8 +91,9 @@ def validate(
     if outdir is not None:
         require("plots")
         check_target(Path(outdir), overwrite=overwrite)  # before reading
-    models, runs = read_models(modeldir), open_runs(indir, scheme, **options_of(settings.prediction.reading))
-    selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, settings.prediction.on_error)
+    models, on_error = read_models(modeldir), settings.prediction.on_error
+    runs = open_runs(indir, scheme, **options_of(settings.prediction.reading)).with_on_error(on_error)
+    selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, on_error)
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
     used = [prediction.obs_id for prediction in predictions]

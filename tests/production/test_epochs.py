@@ -95,6 +95,25 @@ def test_runs_with_errors_are_reported(models, tmp_path):
     assert "DEC_PNT" in report.faults[3]
     with raises("bad-position", "DEC_PNT"):
         make_epoch_models(indir, "GADF", tmp_path / "other", "CONFIG", on_error="fail", **SMALL)
+    listed = make_epoch_models(indir, "GADF", tmp_path / "other", "CONFIG", on_error="fail", **SMALL | {"select": [2]})
+    assert [list(each.group_ids) for each in listed.epochs.values()] == [[2]]
+
+
+def test_run_without_a_time_stops(tmp_path):
+    """With epochs of time, a run that cannot be read stops models and backgrounds with ``fail``, if it is selected."""
+    indir = write_runs(tmp_path / "in", [2, 3])
+    epochs = Table({"EPOCH": ["all"], "START": ["2000-01-01"], "STOP": ["2020-01-01"]})
+    epochs.write(tmp_path / "epochs.ecsv")
+    make_epoch_models(indir, "GADF", tmp_path / "models", tmp_path / "epochs.ecsv", **SMALL)
+    (indir / "data" / "run3.fits.gz").write_bytes(b"nonsense")
+    for select in ("all", [2, 3]):
+        with raises("not-fits", "run3.fits.gz"):
+            make_epoch_models(
+                indir, "GADF", tmp_path / "other", tmp_path / "epochs.ecsv", on_error="fail", **SMALL | {"select": select}
+            )
+        with raises("not-fits", "run3.fits.gz"):
+            attach(tmp_path / "models", indir, "GADF", tmp_path / "other", select=select, on_error="fail")
+    assert attach(tmp_path / "models", indir, "GADF", tmp_path / "store", select=[2], on_error="fail").obs_ids == [2]
 
 
 def test_listed_runs_of_epochs(models, tmp_path):

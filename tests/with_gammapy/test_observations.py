@@ -224,6 +224,16 @@ def test_broken_observations_are_skipped(observations, kind):
         bgnb.gammapy.make_models(some, on_error="fail", **SETTINGS)
 
 
+def test_notes_on_observations_stop(observations):
+    """With on_error="fail" a note on a selected observation is an error."""
+    values = observations[0].events.table["ENERGY"].quantity.copy()
+    values[3] = np.nan
+    some = [with_column(observations[0], "ENERGY", values), observations[1]]
+    assert "invalid values of ENERGY" in bgnb.gammapy.make_models(some, **SETTINGS).report.runs[0].counted.notes[0]
+    with raises("noted", "observation 1", "invalid values of ENERGY", kind=DataError):
+        bgnb.gammapy.make_models(some, on_error="fail", **SETTINGS)
+
+
 def without_deadc(path):
     """Remove DEADC, without which Gammapy has no metadata."""
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"DEADC   =", b"DEADX   =")))
