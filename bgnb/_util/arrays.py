@@ -65,3 +65,14 @@ def quotient(numerator: Any, denominator: Floats, otherwise: float = np.nan) -> 
     """
     shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
     return np.divide(numerator, denominator, out=np.full(shape, otherwise), where=denominator > 0)
+
+
+def ranges(first: Ints, stop: Ints) -> tuple[Ints, Ints]:
+    """Enumerate ranges of integers: return the index of the range of each integer, and the integer.
+
+    >>> ranges(np.array([5, 1, 8]), np.array([7, 1, 9]))
+    (array([0, 0, 2]), array([5, 6, 8]))
+    """
+    number = stop - first
+    which = np.repeat(np.arange(len(number)), number)
+    return which, np.arange(len(which)) + np.repeat(first - np.cumsum(number) + number, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb._util.arrays import Bools, Floats, Ints
+from bgnb._util.arrays import Bools, Floats, Ints, ranges
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.sky_shapes import SkyShape, crossings
@@ -22,6 +23,8 @@ MASK_RADIUS = 0.5 * u.deg
 # Maximum height of the rows into which a bin is divided, deg, and time step in which moving regions are followed, s.
 _ROW = 0.004
 _STEP = 15.0
+# Number of positions, of all times together, that are followed at a time.
+_BLOCK = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,14 +176,17 @@ class SourceMask:
         boundaries = [shape.boundary(events.ra_pnt, events.dec_pnt, reach(axes)) for shape in self.shapes]
         first = np.cumsum([len(self.ra), *(len(boundary.ra) for boundary in boundaries)])
         ra, dec = (np.concatenate([getattr(part, name) for part in (self, *boundaries)]) for name in ("ra", "dec"))
-        for second, part in zip(seconds, parts, strict=True):
-            x, y = np.radians(events.field_of_view.detxy(fovalign, ra, dec, np.full(len(ra), second)))
-            intervals = [_in_circles(rows, x[: first[0]], y[: first[0]], np.radians(self.radius))]
-            for start, stop, boundary in zip(first, first[1:], boundaries, strict=False):
-                row, crossing = crossings(rows, x[start:stop], y[start:stop], boundary.edges)
-                intervals.append((row[::2], crossing[::2], crossing[1::2]))
+        n_times = max(_BLOCK // max(len(ra), 1), 1)
+        cuts = range(n_times, len(seconds), n_times)
+        for times, weights in zip(np.split(seconds, cuts), np.split(parts, cuts), strict=True):
+            x, y = np.radians(events.field_of_view.detxy(fovalign, ra, dec, times[:, None])).reshape(2, len(times), -1)
+            intervals = [_in_circles(rows, x[:, : first[0]], y[:, : first[0]], np.radians(self.radius))]
+            for begin, end, boundary in zip(first, first[1:], boundaries, strict=False):
+                for number, (lon, lat) in enumerate(zip(x[:, begin:end], y[:, begin:end], strict=True)):
+                    row, crossing = crossings(rows, lon, lat, boundary.edges)
+                    intervals.append((number * len(rows) + row[::2], crossing[::2], crossing[1::2]))
             row, left, right = (np.concatenate(each) for each in zip(*intervals, strict=True))
-            covered += part * _covered(row, left, right, edges, n_rows, len(sines) - 1)
+            covered += _covered(row, left, right, edges, n_rows, weights, axes.shape[1:])
         return np.clip(1 - covered / np.diff(edges), 0.0, 1.0)
 
 
@@ -193,33 +199,41 @@ def reach(axes: CubeAxes) -> float:
 
 
 def _in_circles(rows: Floats, lon: Floats, lat: Floats, radius: Floats) -> tuple[Ints, Floats, Floats]:
-    """Find the intervals that circles cover on rows of constant latitude: row, left and right end; all in rad."""
-    row, circle = np.nonzero(np.abs(rows[:, None] - lat) < radius)
-    lon, lat, radius, beta = lon[circle], lat[circle], radius[circle], rows[row]
+    """Find the intervals that circles cover on rows of constant latitude: row, left and right end; all in rad.
+
+    The centres have the shape (time, circle). The numbers of the rows continue from one time to the next.
+    """
+    position, row = ranges(*(np.searchsorted(rows, (lat + sign * radius).ravel()) for sign in (-1, 1)))
+    time, circle = np.divmod(position, len(radius))
+    lon, lat, radius, beta = lon[time, circle], lat[time, circle], radius[circle], rows[row]
     cosine = (np.cos(radius) - np.sin(beta) * np.sin(lat)) / (np.cos(beta) * np.cos(lat))
     half = np.arccos(np.clip(cosine, -1, 1))
-    return row, lon - half, lon + half
+    return time * len(rows) + row, lon - half, lon + half
 
 
-def _covered(row: Ints, left: Floats, right: Floats, edges: Floats, n_rows: int, n_bins: int) -> Floats:
-    """Compute the mean length that intervals, which may overlap, cover in each bin, shape (n_bins, len(edges) − 1).
+def _covered(
+    row: Ints, left: Floats, right: Floats, edges: Floats, n_rows: int, weights: Floats, shape: tuple[int, int]
+) -> Floats:
+    """Compute the length that intervals, which may overlap, cover in each bin, its mean over rows and weighted sum over times.
 
-    There are ``n_rows`` rows in each bin.
+    There are ``n_rows`` rows in each bin, and a weight for each time. The shape is that of the bins, (dety, detx).
     """
     left, right = (np.clip(ends, edges[0], edges[-1]) for ends in (left, right))
-    order = np.lexsort((left, row))
+    order = np.argsort(left + row * (2 * (edges[-1] - edges[0])), kind="stable")  # fast, as circles are sorted already
     row, left, right = row[order], left[order], right[order]
     offset = row * (2 * (edges[-1] - edges[0]))  # makes rows disjoint
     before = np.maximum.accumulate(right + offset)[:-1] - offset[1:]
     left[1:] = np.maximum(left[1:], before)  # overlaps count once
     row, left, right = row[right > left], left[right > left], right[right > left]
-    n_columns = len(edges) - 1
-    until = np.zeros((2, n_bins, n_columns))  # length in each bin up to the ends
+    time, row = np.divmod(row, shape[0] * n_rows)
+    first, weight = row // n_rows * shape[1], weights[time]
+    until = np.zeros((2, *shape))  # length in each bin up to the ends
     for which, ends in enumerate((left, right)):
-        column = np.clip(np.searchsorted(edges, ends, side="right") - 1, 0, n_columns - 1)
-        index, size = row // n_rows * n_columns + column, n_bins * n_columns
-        partial = np.bincount(index, ends - edges[column], minlength=size).reshape(n_bins, n_columns)
-        number = np.bincount(index, minlength=size).reshape(n_bins, n_columns)
+        column = np.clip(np.searchsorted(edges, ends, side="right") - 1, 0, shape[1] - 1)
+        partial, number = (
+            np.bincount(first + column, values, minlength=math.prod(shape)).reshape(shape)
+            for values in (weight * (ends - edges[column]), weight)
+        )
         beyond = number.sum(axis=1, keepdims=True) - np.cumsum(number, axis=1)
         until[which] = partial + beyond * np.diff(edges)
     return (until[1] - until[0]) / n_rows

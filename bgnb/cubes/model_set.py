@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from astropy import units as u
 
-from bgnb._util.arrays import Bools, Floats, quotient
+from bgnb._util.arrays import Bools, Floats, Ints, quotient
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
@@ -323,7 +323,7 @@ class ModelSet:
         if lookup == "interpolate" and self.for_pointing is not None:
             return RateForRun(rate=self.for_pointing.rate_at(alt_pnt, az_pnt), weights={})
         groups = self._known_groups
-        enough = [group for group in self.models if group.model.stack.counts.sum() >= MIN_COUNTS] or list(self.models)
+        enough = self._with_enough_counts
         cos_zenith, column = float(np.sin(np.radians(alt_pnt))), groups.az_column(az_pnt)
 
         def distance(group: GroupModel) -> float:
@@ -388,6 +388,11 @@ class ModelSet:
         return self.groups
 
     @cached_property
+    def _with_enough_counts(self) -> list[GroupModel]:
+        """Models with at least `MIN_COUNTS`, or all if there are none."""
+        return [group for group in self.models if group.model.stack.counts.sum() >= MIN_COUNTS] or list(self.models)
+
+    @cached_property
     def _az_columns(self) -> dict[int, set[int]]:
         """Indices of the ranges of azimuth for which each model is used."""
         in_altitude = len(self._known_groups.az_edges) - 1
@@ -413,11 +418,30 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ra
     """
     part = (cos_zenith - below.cos_zenith) / (above.cos_zenith - below.cos_zenith)
     near, far, weight = (below, above, part) if part < 0.5 else (above, below, 1 - part)
+    pair = _pair(near, far)
+    part_of_far = _weights(near, far, cos_zenith, weight)[pair.closest][:, None, None]
+    rate = pair.rate * np.exp((part_of_far - pair.from_far) * pair.ratio)
+    weights = {near.group_id: 1 - weight, far.group_id: weight}
+    return RateForRun(rate=Cube(near.model.axes, u.Quantity(rate, RATE_UNIT)), weights=dict(sorted(weights.items())))
+
+
+class _Pair(NamedTuple):
+    """Two groups on the axes of the first: rate and logarithm of the ratio of the second to the first."""
+
+    rate: Floats  # of the first, or of the second where `from_far`
+    from_far: Bools
+    ratio: Floats
+    closest: Ints  # energy plane in which the ratio is that of each plane
+
+
+@lru_cache(maxsize=8)  # runs need it several times, and consecutive runs often the same
+def _pair(near: GroupModel, far: GroupModel) -> _Pair:
+    """Compare the rates of two groups."""
     axes = near.model.axes
     first, second = near.model.rate.quantity.to_value(RATE_UNIT), far.model.rate.quantity.to_value(RATE_UNIT)
     seen_first, seen_second = near.model.exposed, far.model.exposed
     if far.model.axes != axes:
-        second = _on_axes_of(far, near)
+        second, _ = _on_axes(far.model.rate, axes)
         low, high = far.model.axes.energy.value[[*np.flatnonzero(seen_second)[[0, -1]] + [0, 1]]]
         centres = axes.energy_centers.value
         seen_second = (centres >= low) & (centres < high)
@@ -425,11 +449,8 @@ def _interpolated(below: GroupModel, above: GroupModel, cos_zenith: float) -> Ra
     both, planes = np.flatnonzero(seen_first & seen_second), np.arange(len(ratio))
     closest = both[np.argmin(np.abs(both - planes[:, None]), axis=1)] if both.size else planes
     ratio = ratio[closest] if both.size else np.zeros_like(ratio)
-    part_of_far = _weights(near, far, cos_zenith, weight)[closest][:, None, None]
-    from_second = ((seen_second & ~seen_first)[:, None, None] | (first == 0)) & (second > 0)
-    rate = np.where(from_second, second * np.exp((part_of_far - 1) * ratio), first * np.exp(part_of_far * ratio))
-    weights = {near.group_id: 1 - weight, far.group_id: weight}
-    return RateForRun(rate=Cube(axes, u.Quantity(rate, RATE_UNIT)), weights=dict(sorted(weights.items())))
+    from_far = ((seen_second & ~seen_first)[:, None, None] | (first == 0)) & (second > 0)
+    return _Pair(np.where(from_far, second, first), from_far, ratio, closest)
 
 
 def _weights(near: GroupModel, far: GroupModel, cos_zenith: float, weight: float) -> Floats:
@@ -438,12 +459,6 @@ def _weights(near: GroupModel, far: GroupModel, cos_zenith: float, weight: float
     sign = np.sign(far.cos_zenith - near.cos_zenith)
     distance = np.interp(of_near, of_far, far.plane_cos_zenith) - near.plane_cos_zenith
     return np.clip(quotient(sign * (cos_zenith - near.plane_cos_zenith), sign * distance, weight), 0, 1)
-
-
-@lru_cache(maxsize=8)  # each run needs it several times
-def _on_axes_of(group: GroupModel, other: GroupModel) -> Floats:
-    """Return the rate of a group on the axes of another one, see `_on_axes`."""
-    return _on_axes(group.model.rate, other.model.axes)[0]
 
 
 def _on_axes(rate: Cube, axes: CubeAxes) -> tuple[Floats, Bools]:

@@ -22,6 +22,8 @@ _BIN_WIDTH_MAX = 0.15
 # Factor on the rate in bins just outside the edge of the field of view. With zero, interpolation of the logarithm would
 # lose a strip half a bin wide; with 0.1, the strip has about the right counts, whether or not the edge moves.
 _EDGE_FACTOR = 0.1
+# Number of positions, at all times together, that are interpolated at a time, such that they fit into the cache of a processor.
+_BLOCK = 1 << 15
 
 
 def rotate_to_radec(rate: Cube, run: EventList) -> Cube:
@@ -51,19 +53,30 @@ def rotate_to_radec(rate: Cube, run: EventList) -> Cube:
     dety, detx = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
     ra, dec = view.sky_position("RADEC", detx.ravel(), dety.ravel(), np.zeros(1))
     values = rate.quantity.to_value(RATE_UNIT)
-    log_rate = np.log(np.maximum(values, LEAST_RATE)).reshape(len(values), -1).T
+    log_rate = np.log(np.maximum(values, LEAST_RATE)).reshape(len(values), -1).T.copy()
     width = float(axes.detx.value[1] - axes.detx.value[0])
-    mean = np.zeros((detx.size, len(values)))
+    mean = np.empty((detx.size, len(values)))
     seconds, weights = run.good_seconds(_STEP_S)
-    for (x, y), weight in zip(view.follow_altaz(ra, dec, seconds), weights, strict=True):
-        inside, nearby = (
-            _within(x, rate.axes.detx.value, margin) & _within(y, rate.axes.dety.value, margin) for margin in (0.0, width)
-        )
-        rates = _bilinear(x[nearby], y[nearby], rate.axes) @ log_rate
-        np.exp(rates, out=rates)
-        rates *= (np.where(inside, 1.0, _EDGE_FACTOR)[nearby] * weight)[:, None]
-        mean[nearby] += rates
+    for start in range(0, detx.size, size := max(_BLOCK // len(seconds), 1)):
+        part = slice(start, start + size)
+        x, y = view.detxy("ALTAZ", ra[part, None], dec[part, None], seconds)
+        mean[part] = _weighted_mean(x, y, rate.axes, log_rate, weights, width)
     return Cube(axes, u.Quantity(mean.T.reshape(axes.shape), RATE_UNIT))
+
+
+def _weighted_mean(x: Floats, y: Floats, axes: CubeAxes, log_rate: Floats, weights: Floats, width: float) -> Floats:
+    """Compute the mean rate of positions that move through the field of view, or up to a width outside.
+
+    DETX and DETY have the shape (position, time), the result has the shape (position, energy).
+    """
+    from scipy.sparse import csr_array
+
+    inside, nearby = (_within(x, axes.detx.value, margin) & _within(y, axes.dety.value, margin) for margin in (0.0, width))
+    rates = _bilinear(x[nearby], y[nearby], axes) @ log_rate
+    np.exp(rates, out=rates)
+    weights = (np.where(inside, 1.0, _EDGE_FACTOR) * weights)[nearby]
+    ends = np.cumsum(np.count_nonzero(nearby, axis=1))
+    return csr_array((weights, np.arange(len(weights)), np.append(0, ends)), shape=(len(x), len(weights))) @ rates
 
 
 def _enclosing_axes(axes: CubeAxes) -> CubeAxes:

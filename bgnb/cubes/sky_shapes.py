@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from bgnb._util.arrays import Bools, Floats, Ints
+from bgnb._util.arrays import Bools, Floats, Ints, ranges
 from bgnb._util.errors import BgnbError
 from bgnb.observations.coordinates import separation
 
@@ -224,9 +224,7 @@ def crossings(rows: Floats, x: Floats, y: Floats, edges: Ints) -> tuple[Ints, Fl
     x0, x1 = x[edges].T
     y0, y1 = y[edges].T
     first, last = (np.searchsorted(rows, ends) for ends in (np.minimum(y0, y1), np.maximum(y0, y1)))
-    number = last - first
-    edge = np.repeat(np.arange(len(edges)), number)
-    row = np.arange(len(edge)) + np.repeat(first - np.cumsum(number) + number, number)
+    edge, row = ranges(first, last)
     crossing = x0[edge] + (rows[row] - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
     order = np.lexsort((crossing, row))
     return row[order], crossing[order]

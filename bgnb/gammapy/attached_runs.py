@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bgnb._util.compression import HAS_ISAL, compress
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._util.one_thread import one_blas_thread
@@ -27,6 +29,7 @@ from bgnb.production.workers import Workers
 MIN_EVENTS = 100
 #: Number of runs in a chunk: the files of a run have up to 1 MB.
 CHUNK_RUNS = 5
+_NO_MATRIX = np.empty((0, 0))
 # Header keywords of the events from which Gammapy takes the location of the observatory.
 _SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
 
@@ -51,7 +54,8 @@ class AttachedRun:
         Components that Gammapy requires by default and the index lacks; ``site`` if the
         header of the events does not state the location of the observatory.
     norm : RunNorm or None
-        Norm and tilt of the background relative to the models, and their uncertainty.
+        Norm and tilt of the background relative to the models, and their uncertainty. Its covariances are empty: they are
+        in the file of the background.
     coverage : `~bgnb.cubes.coverage.Coverage` or None
         Numbers of events outside the axes of the models.
     continued_tev : tuple of float or None
@@ -227,8 +231,13 @@ def digest_of(modeldir: Path) -> str:
 
 def _make_on_worker(chunk: BackgroundChunk) -> MadeBackgrounds:
     """Make the backgrounds of a chunk in a worker."""
-    source = chunk.source
-    assert source is not None
+    assert chunk.source is not None
+    return _make_chunk(_makers_of(chunk.source), chunk)
+
+
+@lru_cache(maxsize=1)
+def _makers_of(source: BackgroundSource) -> Mapping[str, RunBackgrounds]:
+    """Read the models in a worker, once for all chunks; they must be those of the process that sent the chunks."""
     if source.version != __version__:
         where = f"a worker has bgnb {__version__}, this is bgnb {source.version}"
         raise BgnbError("version-mismatch", f"{where}; install the same version everywhere")
@@ -238,11 +247,6 @@ def _make_on_worker(chunk: BackgroundChunk) -> MadeBackgrounds:
     if digest_of(source.modeldir) != source.digest:
         advice = "check that all workers see the same files"
         raise BgnbError("unreadable", f"{source.modeldir}: a worker finds other models there, or none; {advice}")
-    return _make_chunk(_makers_of(source), chunk)
-
-
-@lru_cache(maxsize=1)
-def _makers_of(source: BackgroundSource) -> Mapping[str, RunBackgrounds]:
     settings, mask = pickle.loads(source.settings)
     return {name: RunBackgrounds(models, settings, mask) for name, models in read_all_models(source.modeldir).items()}
 
@@ -277,7 +281,7 @@ def _attached(background: RunBackground) -> AttachedRun:
         livetime_over_ontime=background.run.livetime / background.run.stated_ontime,
         fovalign=background.fovalign,
         missing=() if states_site else ("site",),
-        norm=background.norm,
+        norm=replace(background.norm, covariance=_NO_MATRIX, of_models=_NO_MATRIX),
         coverage=background.coverage,
         notes=background.run.notes,
         continued_tev=(float(energies[0]), float(energies[-1])) if background.is_continued else None,

@@ -14,7 +14,6 @@ the Sun, below 10 mas at night, is neglected.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -73,14 +72,14 @@ class FieldOfView:
         ----------
         fovalign : {"ALTAZ", "RADEC"}
             Frame of DETX and DETY.
-        ra, dec : ndarray, shape (n,)
+        ra, dec : ndarray
             Positions, ICRS, deg.
         seconds : ndarray, shape (n,)
-            Times, s since ``mjd_tt``; unused for RADEC.
+            Times, s since ``mjd_tt``, which are broadcast with the positions; unused for RADEC.
 
         Returns
         -------
-        tuple of ndarray, shape (n,)
+        tuple of ndarray
             DETX and DETY, deg.
         """
         if checked_fovalign(fovalign) == "RADEC":
@@ -95,27 +94,14 @@ class FieldOfView:
 
     def detxy_altaz(self, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
         """Compute DETX and DETY in the ALTAZ frame, see `detxy`."""
-        return next(self.follow_altaz(ra, dec, [seconds]))
-
-    def follow_altaz(self, ra: Floats, dec: Floats, times: Iterable[Any]) -> Iterator[tuple[Floats, Floats]]:
-        """Yield DETX and DETY of sky positions in the ALTAZ frame at several times, of which only the zenith depends on time.
-
-        Parameters
-        ----------
-        ra, dec : ndarray, shape (n,)
-            Positions, ICRS, deg.
-        times : iterable of float or of ndarray, shape (n,)
-            Times, s since ``mjd_tt``.
-        """
-        frame = self._apparent_frame
+        frame, vectors = self._apparent_frame, _unit_vectors(ra, dec)
         # One matrix rotates ICRS vectors to the tangent frame of the apparent pointing, one vector adds the aberration.
-        aberration = frame.rotation @ frame.velocity
-        ahead, north, east = frame.rotation @ _unit_vectors(ra, dec) + aberration[:, None]
-        for seconds in times:
-            zenith_north, zenith_east = frame.zenith_direction(np.atleast_1d(seconds))
-            up = north * zenith_north + east * zenith_east
-            left = east * zenith_north - north * zenith_east
-            yield _lon_lat(ahead, left, up)
+        moved = frame.rotation @ vectors.reshape(3, -1) + (frame.rotation @ frame.velocity)[:, None]
+        ahead, north, east = moved.reshape(vectors.shape)
+        zenith_north, zenith_east = frame.zenith_direction(seconds)
+        up = north * zenith_north + east * zenith_east
+        left = east * zenith_north - north * zenith_east
+        return _lon_lat(ahead, left, up)
 
     def pointing_altaz(self, seconds: Floats) -> tuple[Floats, Floats]:
         """Compute altitude and azimuth (north through east) of the pointing, deg, within 0.5 arcsec for ±5 hours.

@@ -70,6 +70,15 @@ def test_open_fraction_against_random_points(run_near_the_zenith, fovalign):
         assert np.count_nonzero(fraction == 0) >= 1
 
 
+def test_regions_are_followed_in_blocks(run_near_the_zenith, monkeypatch):
+    """The open fraction is the mean of those at single times, whose number at a time does not matter."""
+    events, mask = run_near_the_zenith, circles_in(run_near_the_zenith)
+    expected = mask.open_fraction(events, AXES, "ALTAZ")
+    for block in (1, 17, 10_000):
+        monkeypatch.setattr("bgnb.cubes.exclusion_mask._BLOCK", block)
+        np.testing.assert_allclose(mask.open_fraction(events, AXES, "ALTAZ"), expected, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
 def test_mask_cuts_events_and_livetime(run_near_the_zenith, fovalign):
     """A mask removes the same fraction of events and livetime, and every excluded event is counted."""

@@ -385,6 +385,9 @@ from bgnb._util.one_thread import one_blas_thread
 def threads():
     return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
+with one_blas_thread():
+    print(*threads())
+    print(*threads())  # the end of a block in another one changes nothing
 print(*threads())
 """
 
@@ -395,4 +398,4 @@ def test_one_thread_of_all_libraries():
     outcome = subprocess.run(
         [sys.executable, "-c", ONE_THREAD], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
-    assert outcome.stdout.split() == ["1", "1"]  # NumPy and SciPy have one each
+    assert outcome.stdout.split() == 3 * ["1", "1"]  # NumPy and SciPy have one each

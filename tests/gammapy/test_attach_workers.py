@@ -10,6 +10,8 @@ from astropy.table import Table
 
 from bgnb import attach, make_bg_cube_models, open_runs
 from bgnb._util.errors import DataError
+from bgnb.gammapy import attached_runs
+from bgnb.gammapy.attached_runs import digest_of
 from tests.helpers.dask_cluster import Cluster
 from tests.helpers.dying import die_at
 from tests.helpers.errors import raises
@@ -108,6 +110,15 @@ def test_other_models_of_a_worker(models, indir, tmp_path):
     with raises("unreadable", str(models), "workers"):
         store_of(tmp_path, models, indir, workers=Here(before=lambda: os.utime(path, (next(times), 0))))
     assert not (tmp_path / "store").exists()
+
+
+def test_models_are_read_once(models, indir, tmp_path, monkeypatch):
+    """A worker looks for the models before its first chunk only, and its results hold no covariances."""
+    calls = []
+    monkeypatch.setattr(attached_runs, "digest_of", lambda path: calls.append(path) or digest_of(path))
+    report = attach(models, indir, "GADF", tmp_path / "store", workers=Here())
+    assert calls == [models.resolve()]
+    assert [run.norm.covariance.size + run.norm.of_models.size for run in report.runs] == len(OBS_IDS) * [0]
 
 
 def test_run_that_only_workers_cannot_read(models, indir, tmp_path):

@@ -9,6 +9,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import nullcontext
 from functools import partial
 from multiprocessing import get_context
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,6 +63,22 @@ def test_size_of_files_counts(tmp_path, monkeypatch):
     next((tmp_path / "20.0" / "data").iterdir()).unlink()
     make_models(tmp_path / "20.0", "GADF", select="all", method="unsmoothed")
     assert seen[0] < seen[2] < seen[1]
+
+
+def test_few_files_are_examined(monkeypatch):
+    """The time for many runs is estimated from the size of some of their files, spread over all chunks."""
+    examined = []
+
+    def files(obs_id):
+        size = examined.append(obs_id) or 1000 * obs_id
+        return SimpleNamespace(events=SimpleNamespace(path=SimpleNamespace(stat=lambda: SimpleNamespace(st_size=size))))
+
+    plan = SimpleNamespace(runs=SimpleNamespace(files=files))
+    durations = pipeline._durations(plan, [range(start, start + 25) for start in range(0, 1000, 25)])
+    assert len(durations) == 1000
+    assert len(examined) <= 100
+    assert sum(durations) == pytest.approx(1000 * (pipeline.SECONDS_PER_RUN + pipeline.SECONDS_PER_BYTE * 500_000), rel=0.02)
+    assert pipeline._durations(plan, []) == []
 
 
 def test_few_tasks_are_in_flight():
