@@ -11,6 +11,7 @@ from astropy.table import Table
 from bgnb._util.errors import DataError
 from bgnb.files.output_directory import write_file
 from bgnb.observations.groups import ObservationGroups
+from bgnb.observations.table_file import read_table_file
 
 #: Files of a directory of models: the definition of the groups, and the runs used with their GROUP_ID.
 GROUPS_FILE = "bg_observation_groups.ecsv"
@@ -79,7 +80,9 @@ def read_model_ids(path: str | Path) -> dict[int, int]:
 
 def _read(path: str | Path) -> Table:
     try:
-        return Table.read(path, format="ascii.ecsv")
+        return read_table_file(path, format="ascii.ecsv")
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError("not-found", f"{path}: there is no such file") from None
     except Exception as error:  # astropy's readers raise many kinds

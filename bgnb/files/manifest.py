@@ -10,6 +10,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from bgnb._util.errors import BgnbError
+from bgnb._util.reading import open_file, read_bytes
 
 #: Name of the manifest. It is written last, so that a directory that has one is complete.
 MANIFEST = "manifest.json"
@@ -95,7 +96,7 @@ def files(directory: Path) -> list[str]:
 
 def _read(directory: Path) -> str | None:
     manifest = directory / MANIFEST
-    return manifest.read_text(errors="replace") if _is_regular(manifest) else None
+    return read_bytes(manifest).decode(errors="replace") if _is_regular(manifest) else None
 
 
 def _text(sums: Mapping[str, str | None]) -> str:
@@ -139,7 +140,7 @@ def _sha256(path: Path, *, sync: bool = False) -> str:
     """Compute the checksum of a file, or of the path that a link points to."""
     if path.is_symlink():
         return sha256(os.fsencode(path.readlink())).hexdigest()
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if sync:
             os.fsync(file.fileno())
         return file_digest(file, "sha256").hexdigest()
