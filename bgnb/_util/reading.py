@@ -62,9 +62,11 @@ def read_bytes(path: str | Path, max_size: int = FILE_MAX) -> bytes:
     """
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content = b"" if size > max_size else file.read(max_size + 1) or b""
-    if max(size, len(content)) > max_size:
-        raise DataError("too-large", f"{path}: is larger than {max_size >> 20} MiB, the maximum for such a file")
+        if size > max_size:
+            raise DataError("too-large", f"{path}: is larger than {max_size >> 20} MiB, the maximum for such a file")
+        content = file.read(size + 1) or b""
+    if len(content) > size:
+        raise DataError("changed", f"{path}: grew while it was read; wait until it is complete")
     return content
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from astropy.io import fits
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import DataError, located
+from bgnb._util.errors import BgnbError, DataError, located
 from bgnb._util.reading import FILE_MAX
 from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
@@ -208,24 +209,33 @@ def scatter_keywords(scatter: tuple[float | None, float | None]) -> dict[str, An
     return {name: (value, comment) for (name, comment), value in cards if value is not None}
 
 
-def open_fits(path: str | Path) -> fits.HDUList:
+@contextmanager
+def open_fits(path: str | Path) -> Iterator[fits.HDUList]:
     """Open a FITS file, which is read and decompressed before: Astropy would do so slowly, and without a maximum size.
+
+    Yields
+    ------
+    `~astropy.io.fits.HDUList`
+        The HDUs.
 
     Raises
     ------
     DataError
-        If it is missing, truncated, too large, or cannot be read.
+        If it is missing, truncated, too large, or cannot be read, also by the block, whose other errors are converted.
     """
     content = read_content(Path(path))
     try:
-        hdus = fits.open(content, memmap=False)
-        large = [hdu.name for hdu in hdus if hdu.is_image and 8 * math.prod(hdu.shape) > FILE_MAX]
-    except OSError as error:
-        raise DataError("not-fits", f"{path}: cannot be read as FITS: {error}") from None
-    if large:  # a compressed image may be much larger than its file
-        limit = f"an image may have {FILE_MAX >> 23} million pixels at most"
-        raise DataError("too-large", f"{path}, HDU {large[0]}: is too large; {limit}")
-    return hdus
+        with located(str(path)), fits.open(content, memmap=False) as hdus:
+            for hdu in hdus:  # a compressed image may be much larger than its file
+                if hdu.is_image and 8 * math.prod(hdu.shape) > FILE_MAX:
+                    limit = f"an image may have {FILE_MAX >> 23} million pixels at most"
+                    raise DataError("too-large", f"{path}, HDU {hdu.name}: is too large; {limit}")
+            yield hdus
+    except BgnbError:
+        raise
+    except Exception as error:  # Astropy raises many kinds
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DataError("bad-header", f"{path}: a header contradicts itself or the data ({reason})") from None
 
 
 def cube_hdu(name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: Mapping[str, Any]) -> memoryview:

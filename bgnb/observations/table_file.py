@@ -8,8 +8,10 @@ from pathlib import Path
 from astropy.io.registry import identify_format
 from astropy.table import Table
 
-from bgnb._util.compression import MAGIC, decompress
-from bgnb._util.reading import FILE_MAX, TEXT_MAX, read_bytes
+from bgnb._util.compression import MAGIC, StreamError, decompress
+from bgnb._util.errors import DataError
+from bgnb._util.reading import TEXT_MAX, read_bytes
+from bgnb.observations.fits_table import read_content
 
 # First bytes of the formats that Astropy would decompress, without a maximum size.
 _COMPRESSED = (MAGIC, b"BZh", b"\xfd7zXZ", b"PK\3\4", b"\x1f\x9d")
@@ -33,15 +35,27 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
         Of many kinds, if Astropy cannot read it.
     """
     path = Path(path).expanduser()
-    content = read_bytes(path)
-    if content.startswith(MAGIC):
-        content = decompress(content, FILE_MAX)
-    if content.startswith(_COMPRESSED):
-        raise ValueError("is compressed, but not by gzip, or more than once; decompress it")
-    if not content.startswith(b"SIMPLE") and len(content) > TEXT_MAX:
-        raise ValueError(f"is larger than {TEXT_MAX >> 20} MiB, the maximum for a table that is not FITS")
+    path.stat()  # raises FileNotFoundError
+    try:
+        content = read_content(path).getvalue()
+    except DataError as error:
+        if error.code not in ("not-fits", "empty-file"):
+            raise
+        content = _read_text(path)
     if format is None:
         stream = BytesIO(content)
         formats = identify_format("read", Table, str(path), stream, [stream], {})
         format = formats[0] if len(formats) == 1 else None
     return Table.read(BytesIO(content), format=format)
+
+
+def _read_text(path: Path) -> bytes:
+    """Read and decompress a file that is not FITS."""
+    content = read_bytes(path, TEXT_MAX)
+    try:
+        content = decompress(content, TEXT_MAX) if content.startswith(MAGIC) else content
+    except StreamError as error:
+        raise ValueError(f"its gzip stream is {error.code.replace('-', ' ')}") from None
+    if content.startswith(_COMPRESSED):
+        raise ValueError("it is compressed, but not by gzip, or more than once; decompress it")
+    return content
