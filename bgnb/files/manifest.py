@@ -39,7 +39,7 @@ def check(directory: str | Path) -> dict[str, str | None]:
     if not path.is_dir():
         raise BgnbError("not-found", f"{path}: there is no such directory")
     try:
-        text, found = _read(path), files(path)
+        text, found = manifest_text(path), files(path)
     except OSError as error:
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if text is None:
@@ -71,7 +71,7 @@ def manifest_of(directory: Path) -> bytes:
 def foreign_file(directory: Path) -> str | None:
     """Return the first file of a directory that bgnb did not write, or None."""
     try:
-        sums = _parse(_read(directory) or "")
+        sums = _parse(manifest_text(directory) or "")
     except ValueError:
         sums = None
     ours = set() if sums is None else {MANIFEST, *sums}
@@ -94,7 +94,8 @@ def files(directory: Path) -> list[str]:
     return sorted(path.relative_to(directory).as_posix() for path in paths)
 
 
-def _read(directory: Path) -> str | None:
+def manifest_text(directory: Path) -> str | None:
+    """Read the manifest of a directory; None if there is none."""
     manifest = directory / MANIFEST
     return read_bytes(manifest).decode(errors="replace") if _is_regular(manifest) else None
 
