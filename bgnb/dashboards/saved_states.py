@@ -51,7 +51,7 @@ def _read_saved(path: Path, where: str) -> str:
     try:
         return read_text(path)
     except DataError as error:
-        raise BgnbError(error.code, f"{error.message}; {_SAVED}") from None
+        raise BgnbError(error.code, f"{error.message}; for a saved state, {_SAVED}") from None
     except PermissionError:
         code, wrong = "unreadable", "is a saved state that you have no permission to read"
     except UnicodeDecodeError:
