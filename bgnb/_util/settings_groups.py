@@ -18,7 +18,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.reading import read_json, read_text
 
 R = TypeVar("R")
 
@@ -351,23 +352,22 @@ def read_config(path: Path, group: type[SettingsGroup]) -> dict[str, Any]:
     BgnbError
         If the file cannot be read, or has an unknown setting or an invalid value.
     """
-    import json
     import tomllib
 
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
-        raise BgnbError(code, f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        stored = json.loads(content)["settings"] if path.suffix == ".json" else tomllib.loads(content.decode())
+        stored = read_json(path)["settings"] if path.suffix == ".json" else tomllib.loads(read_text(path))
         options = stored_options(group, stored)
         for name, value in options.items():
             if value is not None:
                 group.declared()[name].metadata["declaration"].kind.check(name, value)
+    except DataError:
+        raise
     except BgnbError as error:
         raise BgnbError(error.code, f"{path}: {error.message}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
+        raise BgnbError(code, f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         kinds = "a TOML file of settings or a report.json of bgnb"
         raise BgnbError("bad-config", f"{path}: is not {kinds}: {error}") from None
     return options

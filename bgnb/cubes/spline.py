@@ -358,9 +358,8 @@ def _fit(
             # The norms of few runs may settle long before their scatter.
             changing = bool(np.abs(np.log(penalty[len(terms) :] / last)).max(initial=0.0) > _SETTLED_CHANGE)
     else:
-        raise BgnbError(
-            "not-converged", f"the spline did not converge in {_MAX_STEPS} steps; are there enough counts? Try --method classic"
-        )
+        hint = "classic" if several else "unsmoothed"  # classic smooths relative to the spline of one cell
+        raise BgnbError("not-converged", f"the spline did not converge in {_MAX_STEPS} steps; try --method {hint}")
     predicted = sum(expected.sum(axis=(0, 1)) for _, expected in expected_counts(design, cells, full_volume, coefficients))
     scatter, tilt = (float(value) for value in penalty[-2:] ** -0.5) if several else (0.0, 0.0)
     if several:

@@ -13,7 +13,7 @@ from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.dashboards.dashboard import Control, check_box, number_box
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
-from bgnb.files.model_directory import KEPT, ModelDirectory, checked_labels, common_groups
+from bgnb.files.model_directory import KEPT, ModelDirectory, Stamp, checked_labels, common_groups
 from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, comparison_view, rate_limits
 from bgnb.plots.cube_state import Energy, Shown, energy_edges
 from bgnb.plots.view import View
@@ -42,14 +42,14 @@ class ComparisonDashboard(CubeDashboard):
     def __init__(self, first: ModelDirectory, second: ModelDirectory, labels: tuple[str, str], state: ComparisonState) -> None:
         self._labels = labels
         groups = {group_id: first.label(group_id) for group_id in common_groups(first, second)}
+        self._directories = first, second
+        # The stamps are those of the files, which may be replaced.
         self._compared = lru_cache(len(groups) + KEPT)(
-            lambda group_id, normalise: compare(first.read(group_id), second.read(group_id), normalise)
+            lambda group_id, normalise, stamps: compare(first.read(group_id), second.read(group_id), normalise)
         )
-        self._parts = lru_cache(64)(lambda group_id, normalise, edges: self._compared(group_id, normalise).in_energies(*edges))
+        self._parts = lru_cache(64)(lambda pair, edges: self._compared(*pair).in_energies(*edges))
         self._all_limits = lru_cache(64)(
-            lambda group_id, normalise, stretch, percentile: rate_limits(
-                self._compared(group_id, normalise), stretch, percentile
-            )
+            lambda pair, stretch, percentile: rate_limits(self._compared(*pair), stretch, percentile)
         )
         arguments = [repr(str(models.path)) for models in (first, second)]
         if labels != checked_labels(None, first.path, second.path):
@@ -58,18 +58,22 @@ class ComparisonDashboard(CubeDashboard):
 
     def comparison(self, state: ComparisonState) -> Comparison:
         """Compare the two models of a state."""
-        return self._compared(state.group_id, state.normalise)
+        return self._compared(*self._pair(state.group_id, state))
+
+    def _pair(self, group_id: int, state: ComparisonState) -> tuple[int, str, tuple[Stamp, ...]]:
+        """Identify the comparison of a group."""
+        return group_id, state.normalise, tuple(directory.stamp(group_id) for directory in self._directories)
 
     def axes_of(self, state: Any) -> CubeAxes:
         return self.comparison(state).axes
 
     def _shown(self, group_id: int, state: ComparisonState) -> Shown[Comparison]:
-        whole = self._compared(group_id, state.normalise)
-        return Shown(whole=whole, part=self._parts(group_id, state.normalise, energy_edges(whole.axes, state.energy)))
+        whole = self._compared(*(pair := self._pair(group_id, state)))
+        return Shown(whole=whole, part=self._parts(pair, energy_edges(whole.axes, state.energy)))
 
     def automatic_limits(self, state: ComparisonState) -> tuple[float, float]:
         if state.limits == "all energies":
-            return self._all_limits(state.group_id, state.normalise, state.stretch, state.percentile)
+            return self._all_limits(self._pair(state.group_id, state), state.stretch, state.percentile)
         return rate_limits(self._shown(state.group_id, state).part, state.stretch, state.percentile)
 
     def view_of(self, state: ComparisonState) -> View:
@@ -88,8 +92,8 @@ class ComparisonDashboard(CubeDashboard):
         def show_span(state: ComparisonState) -> dict[str, Any]:
             return {"value": float(f"{self.shown_limits('compared')[1] - NEUTRAL[state.show]:.4g}")}
 
-        def swap() -> None:
-            self.update(swap=not self.state.swap)
+        def swap() -> bool:
+            return self.attempt(lambda: self.update(swap=not self.state.swap))
 
         return super().controls() | {
             "span": number_box("around neutral, ±", show_span, lambda value: {"span": value}),
@@ -172,8 +176,10 @@ def compare_models(
     names = checked_labels(labels, first.path, second.path)
     common = common_groups(first, second)
     if group_id is None:
-        counts = first.counts, second.counts  # a true model has none
-        group_id = max(common, key=lambda group: (counts[1][group], counts[0][group]))
+        counts = second.counts
+        if not any(counts[group] for group in common):  # those of true models
+            counts = first.counts
+        group_id = max(common, key=counts.__getitem__)
     state = ComparisonState.from_arguments(
         group_id=group_id, others=common if others == "all" else others, show=show, against=against, normalise=normalise,
         energy=energy, position=position, region=region, stretch=stretch, limits=limits, percentile=percentile, low=low,

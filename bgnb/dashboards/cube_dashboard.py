@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import ipywidgets as widgets
@@ -46,6 +47,7 @@ class CubeDashboard(Dashboard):
 
     def __init__(self, state: CubeState, groups: dict[int, str], arguments: list[str]) -> None:
         self._groups, self._arguments = groups, arguments
+        self._axes_of = lru_cache(1)(self.axes_of)  # controls show those of the present state, also if its file is damaged
         super().__init__(state)
 
     def axes_of(self, state: Any) -> CubeAxes:
@@ -55,7 +57,7 @@ class CubeDashboard(Dashboard):
     @property
     def axes(self) -> CubeAxes:
         """Axes of the cubes of the present state."""
-        return self.axes_of(self.state)
+        return self._axes_of(self.state)
 
     def automatic_limits(self, state: Any) -> tuple[float, float]:
         """Choose limits of the colours that are not set by hand."""
@@ -195,7 +197,7 @@ class CubeDashboard(Dashboard):
             ),
             "previous": button("‹", lambda: self.attempt(lambda: self.step(-1)), "previous energy"),
             "next": button("›", lambda: self.attempt(self.step), "next energy"),
-            "play": Control(widget=PlayButton(self.step, "play through the energies")),
+            "play": Control(widget=PlayButton(lambda: self.attempt(self.step), "play through the energies")),
             "energies": Control(
                 widget=widgets.HTML(layout={"min_width": "150px"}),  # so that the buttons stay where they are while playing
                 show=lambda _: {"value": f"<b>{energy_label(self.axes, *self._edges())}</b>"},

@@ -25,6 +25,7 @@ import traitlets
 from bgnb._util.checks import checked_path
 from bgnb._util.errors import BgnbError
 from bgnb.dashboards.live_figures import Action, LiveFigures
+from bgnb.dashboards.saved_states import parse_state
 from bgnb.files.output_directory import write_file
 from bgnb.plots.alternative_texts import describe
 from bgnb.plots.bokeh_figures import Plots, draw
@@ -36,7 +37,6 @@ from bgnb.plots.view import View
 Resets = tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]
 
 _LABEL = {"description_width": "initial"}
-_SAVED = "use the text of dashboard.json, or a file written by dashboard.save_json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +294,7 @@ class Dashboard(widgets.VBox):
         return self.update(**self._saved_fields(saved))
 
     def _saved_fields(self, saved: str | Path) -> dict[str, Any]:
-        kind, fields = _parse_state(saved)
+        kind, fields = parse_state(saved)
         if kind != self.function:
             advice = f"restore it in a dashboard made by {kind}"
             raise BgnbError("invalid-argument", f"this is a state of {kind}, not of {self.function}; {advice}")
@@ -391,12 +391,20 @@ class Dashboard(widgets.VBox):
                 lambda: None if self.update(**change(event["new"])) else self._show(self.view), control if is_text else None
             )
 
-    def attempt(self, action: Callable[[], object], kept: Control | None = None) -> None:
-        """Perform an action of the user; show an error below the bar, and the state in all controls, or in all but one."""
+    def attempt(self, action: Callable[[], object], kept: Control | None = None) -> bool:
+        """Perform an action of the user; show an error below the bar, and the state in all controls, or in all but one.
+
+        Returns
+        -------
+        bool
+            True if there was no error.
+        """
         try:
             action()
         except (BgnbError, OSError) as error:
             self._say(str(error), kept=kept)
+            return False
+        return True
 
     def _say(self, text: str, tag: str = "div", kept: Control | None = None) -> None:
         self._message.value = f'<{tag} role="alert">{escape(text)}</{tag}>'
@@ -441,44 +449,6 @@ class Dashboard(widgets.VBox):
         """Add a PNG image, which is shown if no kernel is running."""
         static = {"image/png": b64encode(to_png(self.view)).decode(), "text/plain": self.view.summary}
         return super()._repr_mimebundle_(**arguments) | static
-
-
-def _parse_state(saved: Any) -> tuple[str, dict[str, Any]]:
-    """Read the kind of dashboard and the fields of a saved state, from text or a file."""
-    if not isinstance(saved, str | Path) or not str(saved).strip():
-        raise BgnbError("invalid-argument", f"a saved state must be text or a file, got {saved!r}; {_SAVED}")
-    is_file = isinstance(saved, Path) or not saved.lstrip().startswith("{")
-    where = f"{saved}"[: 300 if is_file else 80]
-    text = _read_saved(Path(saved), where) if is_file else str(saved)
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        at = f"line {error.lineno}, column {error.colno}"
-        raise BgnbError("invalid-argument", f"{where}: is not a saved state: invalid JSON at {at}; {_SAVED}") from None
-    except ValueError:
-        raise BgnbError("invalid-argument", f"{where}: is not a saved state: it has an invalid number; {_SAVED}") from None
-    except RecursionError:
-        raise BgnbError("invalid-argument", f"{where}: is not a saved state: too deeply nested; {_SAVED}") from None
-    if not isinstance(content, dict) or "dashboard" not in content or not isinstance(content.get("state"), dict):
-        wanted = "'dashboard', the name of a function, and 'state', an object"
-        raise BgnbError("invalid-argument", f"{where}: is not a saved state: it must contain {wanted}; {_SAVED}")
-    return content["dashboard"], content["state"]
-
-
-def _read_saved(path: Path, where: str) -> str:
-    """Read the file of a saved state."""
-    code, wrong = "not-found", "is neither a file nor the text of a saved state, which begins with {"
-    try:
-        return path.read_text(encoding="utf-8")
-    except IsADirectoryError:
-        code, wrong = "not-a-file", "is a directory, not a saved state"
-    except PermissionError:
-        code, wrong = "unreadable", "is a saved state that you have no permission to read"
-    except UnicodeDecodeError:
-        code, wrong = "invalid-argument", "is not a saved state: it is not text"
-    except (OSError, ValueError):  # the path does not exist, or cannot
-        pass
-    raise BgnbError(code, f"{where}: {wrong}; {_SAVED}")
 
 
 def _differ(one: Any, other: Any) -> bool:

@@ -45,7 +45,7 @@ class LiveFigures(anywidget.AnyWidget):
     _css = Path(__file__).parent / "dashboard.css"
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
 
-    def __init__(self, layout: LayoutDOM, act: Callable[[Action], None], texts: Callable[[], list[str]]) -> None:
+    def __init__(self, layout: LayoutDOM, act: Callable[[Action], object], texts: Callable[[], list[str]]) -> None:
         super().__init__()
         self.add_class("bgnb-figures")
         self._layout, self._act, self._texts = layout, act, texts

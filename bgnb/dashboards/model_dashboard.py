@@ -51,10 +51,10 @@ class ModelDashboard(CubeDashboard):
 
     def __init__(self, models: ModelDirectory, state: ModelState) -> None:
         self._models = models
-        #: Model of a group between two edges of the energy axis.
-        self._part = lru_cache(256)(lambda group_id, first, last: in_energies(models.read(group_id), first, last))
+        #: Model of a group between two edges of the energy axis; the stamp is that of its file, which may be replaced.
+        self._part = lru_cache(256)(lambda group_id, stamp, first, last: in_energies(models.read(group_id), first, last))
         self._all_limits = lru_cache(64)(
-            lambda group_id, quantity, stretch, percentile: choose_limits(
+            lambda group_id, stamp, quantity, stretch, percentile: choose_limits(
                 quantity_of(models.read(group_id), quantity), stretch, percentile
             )
         )
@@ -65,13 +65,14 @@ class ModelDashboard(CubeDashboard):
 
     def _shown(self, group_id: int, energy: tuple[float, float]) -> Shown[BackgroundModel]:
         model = self._models.read(group_id)
-        return Shown(whole=model, part=self._part(group_id, *energy_edges(model.axes, energy)))
+        return Shown(whole=model, part=self._part(group_id, self._models.stamp(group_id), *energy_edges(model.axes, energy)))
 
     def automatic_limits(self, state: ModelState) -> tuple[float, float]:
         part = self._shown(state.group_id, state.energy).part
         if state.limits == "this energy":
             return limits_of(part, state)
-        limits = self._all_limits(state.group_id, state.quantity, state.stretch, state.percentile)
+        stamp = self._models.stamp(state.group_id)
+        limits = self._all_limits(state.group_id, stamp, state.quantity, state.stretch, state.percentile)
         if state.quantity in ("counts", "integrated rate"):  # sums over several energies exceed those of single ones
             low, high = limits_of(part, state)
             limits = min(limits[0], low), max(limits[1], high)

@@ -21,7 +21,7 @@ class PlayButton(anywidget.AnyWidget):
     Parameters
     ----------
     step : callable
-        Called for each step.
+        Called for each step; false ends playing.
     action : str
         What the button does, for screen readers.
     label : str
@@ -36,14 +36,13 @@ class PlayButton(anywidget.AnyWidget):
     label = traitlets.Unicode().tag(sync=True)
     interval = traitlets.Int().tag(sync=True)
 
-    def __init__(self, step: Callable[[], object], action: str, label: str = "▶", interval: int = 300) -> None:
+    def __init__(self, step: Callable[[], bool], action: str, label: str = "▶", interval: int = 300) -> None:
         super().__init__(action=action, label=label, interval=interval)
         self._step = step
         self.on_msg(self._take_step)
 
     def _take_step(self, *_: Any) -> None:
         try:
-            if self.playing:
-                self._step()
+            self.playing = self.playing and self._step()
         finally:
             self.send({"kind": "done"})

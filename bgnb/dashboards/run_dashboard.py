@@ -26,6 +26,7 @@ from bgnb.files.report_json import REPORT, read_report
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.groups import group_runs, observation_groups
 from bgnb.observations.run_selection import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
+from bgnb.observations.table_file import read_table_file
 from bgnb.plots.labels import format_count
 from bgnb.plots.pointing_map import group_at
 from bgnb.plots.run_set import RunSet
@@ -276,7 +277,7 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
     if not path.exists():
         raise BgnbError("not-found", f"{modeldir}: contains no models with their runs ({path.name}); {_NAME_THE_SCHEME}")
     try:
-        table = Table.read(path)
+        table = read_table_file(path)
         report = read_report(modeldir)
         settings = report["settings"]
         # With a catalogue other than that of the selection, circles would show regions that were not excluded.

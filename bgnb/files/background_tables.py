@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,15 @@ from astropy.io import fits
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
-from bgnb._util.compression import MAGIC, StreamError, decompress
-from bgnb._util.errors import DataError, located
+from bgnb._util.errors import BgnbError, DataError, located
+from bgnb._util.reading import FILE_MAX
 from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.radial import cube_of_radial, radial_mean
 from bgnb.cubes.run_norm import RunNorm
 from bgnb.files.fits_writer import GADF_KEYWORDS, columns_hdu, primary_hdu
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
-from bgnb.observations.fits_header import AGAIN
-from bgnb.observations.fits_table import why_not_decompressed
+from bgnb.observations.fits_table import read_content
 
 # Keywords of the distances from the centre to the edge of the camera in DETX and in DETY.
 _EDGE = ("CAM_DETX", "CAM_DETY")
@@ -40,6 +40,8 @@ HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
 REVERSED = "REVERSE_LON_RADEC"
 #: Unit of rates in the spelling of GADF.
 RATE = "s-1 MeV-1 sr-1"
+#: Maximum number of bins of a cube that is read.
+MAX_BINS = 1 << 25
 #: Keywords of the HDU class of backgrounds.
 BKG_KEYWORDS = {"HDUCLAS1": "RESPONSE", "HDUCLAS2": "BKG", "HDUCLAS3": "FULL-ENCLOSURE"}
 
@@ -207,36 +209,33 @@ def scatter_keywords(scatter: tuple[float | None, float | None]) -> dict[str, An
     return {name: (value, comment) for (name, comment), value in cards if value is not None}
 
 
-def open_fits(path: str | Path) -> fits.HDUList:
-    """Open a FITS file, which is read and decompressed at once: Astropy would decompress it in small pieces.
+@contextmanager
+def open_fits(path: str | Path) -> Iterator[fits.HDUList]:
+    """Open a FITS file, which is read and decompressed before: Astropy would do so slowly, and without a maximum size.
+
+    Yields
+    ------
+    `~astropy.io.fits.HDUList`
+        The HDUs.
 
     Raises
     ------
     DataError
-        If it is missing, truncated, or cannot be read.
+        If it is missing, truncated, too large, or cannot be read, also by the block, whose other errors are converted.
     """
+    content = read_content(Path(path))
     try:
-        content = Path(path).read_bytes() if Path(path).is_file() else b""
-        if content.startswith(MAGIC):
-            content = decompress(content)
-        in_memory = content.startswith(b"SIMPLE")  # otherwise other compression, or no FITS file
-        hdus = fits.open(BytesIO(content) if in_memory else path, memmap=False)
-        last = hdus[-1]
-    except StreamError as error:
-        raise DataError(error.code, f"{path}: {why_not_decompressed(error.code)}") from None
-    except FileNotFoundError:
-        raise DataError("not-found", f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise DataError("not-a-file", f"{path}: is a directory, not a file") from None
-    except PermissionError as error:
-        raise DataError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
-    except OSError as error:
-        raise DataError("not-fits", f"{path}: cannot be read as FITS: {error}") from None
-    if in_memory:
-        start, end = last.fileinfo()["datLoc"], last.fileinfo()["datLoc"] + last.fileinfo()["datSpan"]
-        if start + last.size > len(content) or content.startswith(b"XTENSION", end):  # Astropy skips an incomplete header
-            raise DataError("truncated", f"{path}: the file ends within or shortly after HDU {last.name}{AGAIN}")
-    return hdus
+        with located(str(path)), fits.open(content, memmap=False) as hdus:
+            for hdu in hdus:  # a compressed image may be much larger than its file
+                if hdu.is_image and 8 * math.prod(hdu.shape) > FILE_MAX:
+                    limit = f"an image may have {FILE_MAX >> 23} million pixels at most"
+                    raise DataError("too-large", f"{path}, HDU {hdu.name}: is too large; {limit}")
+            yield hdus
+    except BgnbError:
+        raise
+    except Exception as error:  # Astropy raises many kinds
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DataError("bad-header", f"{path}: a header contradicts itself or the data ({reason})") from None
 
 
 def cube_hdu(name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: Mapping[str, Any]) -> memoryview:
@@ -264,11 +263,9 @@ def read_cube(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[s
     Raises
     ------
     DataError
-        If the column is missing.
+        If the column is missing or too large.
     """
-    if name not in hdu.columns.names:
-        raise DataError("missing-column", f"{path}, HDU {hdu.name}: column {name} is missing")
-    values = np.asarray(hdu.data[name][0])
+    values = _cell(hdu, path, name)
     axes = [order.index(axis) for axis in (*_AXES, "theta") if axis in order]
     return values.astype(values.dtype.newbyteorder("=")).transpose(axes)
 
@@ -343,12 +340,20 @@ def mirrored(cube: Cube) -> Cube:
     return Cube(replace(cube.axes, detx=-cube.axes.detx[::-1]), cube.quantity[:, :, ::-1])
 
 
+def _cell(hdu: fits.BinTableHDU, path: str | Path, name: str) -> Any:
+    """Read the cell of a column in a table of one row."""
+    if name not in hdu.columns.names:
+        raise DataError("missing-column", f"{path}, HDU {hdu.name}: column {name} is missing")
+    if len(hdu.data) != 1:
+        raise DataError("bad-header", f"{path}, HDU {hdu.name}: has {len(hdu.data)} rows, but must have one")
+    if (n_bins := math.prod(hdu.data.dtype[name].shape)) > MAX_BINS:
+        raise DataError("too-large", f"{path}, HDU {hdu.name}: {name} has {n_bins} bins; the maximum is {MAX_BINS}")
+    return np.asarray(hdu.data[name][0])
+
+
 def _read_edges(hdu: fits.BinTableHDU, path: str | Path, column: str) -> u.Quantity:
     """Read the edges of an axis."""
-    for name in (f"{column}_LO", f"{column}_HI"):
-        if name not in hdu.columns.names:
-            raise DataError("missing-column", f"{path}, HDU {hdu.name}: column {name} is missing")
-    low, high = (np.ravel(hdu.data[f"{column}_{end}"]).astype(float) for end in ("LO", "HI"))
+    low, high = (np.ravel(_cell(hdu, path, f"{column}_{end}")).astype(float) for end in ("LO", "HI"))
     if not np.allclose(low[1:], high[:-1], rtol=1e-5, atol=1e-6):
         raise DataError("bad-column", f"{path}, HDU {hdu.name}: the bins of {column} have gaps or overlap")
     stated = hdu.columns[f"{column}_LO"].unit or ""
@@ -370,7 +375,7 @@ def _layout(
     stated = [axis for part in parts for axis, key in columns.items() if part.startswith(key)]
     if len(stated) == len(columns):
         return tuple(reversed(stated))
-    shape = hdu.data[name][0].shape
+    shape = _cell(hdu, path, name).shape
     fitting = [order for order in layouts.values() if shape == tuple(lengths[axis] for axis in order)]
     if len(fitting) != 1:
         raise DataError(

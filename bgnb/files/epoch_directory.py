@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astropy.table import Table
-
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.model_set import ModelSet
 from bgnb.files.model_directory import EPOCHS_FILE, read_models
 from bgnb.files.report_json import read_report
 from bgnb.observations.epochs import Epochs
+from bgnb.observations.table_file import read_table_file
 
 #: Name of the only set of models, if they are not made for epochs.
 ALL_RUNS = ""
@@ -33,7 +32,7 @@ def read_epochs(directory: str | Path) -> Epochs | None:
     if not path.exists():
         return None
     try:
-        return Epochs.from_table(Table.read(path))
+        return Epochs.from_table(read_table_file(path))
     except (OSError, ValueError, KeyError) as error:
         raise BgnbError("damaged", f"{path}: cannot be read: {error}; make the models again") from None
 

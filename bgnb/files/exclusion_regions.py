@@ -14,10 +14,13 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from bgnb._util.arrays import Floats
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
+from bgnb._util.reading import read_text
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
+from bgnb.files.background_tables import open_fits
+from bgnb.observations.table_file import read_table_file
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -57,17 +60,17 @@ def read_exclusions(exclude: Any) -> SourceMask:
 
 def _read(path: str | Path) -> SourceMask:
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise BgnbError("not-found", f"exclude: there is no file '{path}'")
     if region_format := _FORMATS.get(path.suffix.lower()):
         return _from_regions(_read_regions(path, region_format), str(path))
     try:
         if _is_fits(path):
-            with fits.open(path) as hdus:
+            with open_fits(path) as hdus:
                 for hdu in hdus:
                     if hdu.is_image and hdu.header["NAXIS"]:
                         return _from_image(hdu.data, hdu.header, f"{path}, HDU {hdu.name or hdus.index(hdu)}")
-        table = Table.read(path)
+        table = read_table_file(path)
     except BgnbError:
         raise
     except Exception as error:  # astropy's readers raise many kinds
@@ -103,7 +106,9 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
         with warnings.catch_warnings():
             # regions warns of shapes and frames that it does not know, and skips them.
             warnings.simplefilter("error", AstropyUserWarning)
-            return Regions.read(path, format=region_format)
+            return Regions.parse(read_text(path), format=region_format)
+    except DataError:
+        raise
     except Exception as error:  # many kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise BgnbError("bad-region", f"{path}: cannot be read as a {region_format.upper()} file: {reason[0]}") from None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
 from astropy.table import Table
 
-from bgnb._util.errors import DataError
+from bgnb._util.errors import DataError, located
 from bgnb.files.output_directory import write_file
 from bgnb.observations.groups import ObservationGroups
+from bgnb.observations.table_file import read_table_file
 
 #: Files of a directory of models: the definition of the groups, and the runs used with their GROUP_ID.
 GROUPS_FILE = "bg_observation_groups.ecsv"
@@ -56,7 +58,8 @@ def read_groups(path: str | Path) -> ObservationGroups:
     BgnbError
         If the file is missing or is not such a table.
     """
-    return ObservationGroups.from_table(_read(path))
+    with _errors_explained(path):
+        return ObservationGroups.from_table(_read(path))
 
 
 def read_model_ids(path: str | Path) -> dict[int, int]:
@@ -67,19 +70,29 @@ def read_model_ids(path: str | Path) -> dict[int, int]:
     DataError
         If the file is missing or is not a table of groups.
     """
-    table = _read(path)
-    ObservationGroups.from_table(table)
-    served = table["MODEL_ID" if "MODEL_ID" in table.colnames else "GROUP_ID"]
-    return {
-        group_id: model_id
-        for group_id, model_id in zip(table["GROUP_ID"].tolist(), served.tolist(), strict=True)
-        if model_id >= 0
-    }
+    with _errors_explained(path):
+        table = _read(path)
+        ObservationGroups.from_table(table)
+        served = table["MODEL_ID" if "MODEL_ID" in table.colnames else "GROUP_ID"]
+        return {
+            group_id: model_id
+            for group_id, model_id in zip(table["GROUP_ID"].tolist(), served.tolist(), strict=True)
+            if model_id >= 0
+        }
 
 
 def _read(path: str | Path) -> Table:
+    return read_table_file(path, format="ascii.ecsv")
+
+
+@contextmanager
+def _errors_explained(path: str | Path) -> Iterator[None]:
+    """Raise all errors in reading a table of groups as a `DataError` that names it."""
     try:
-        return Table.read(path, format="ascii.ecsv")
+        with located(str(path)):
+            yield
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError("not-found", f"{path}: there is no such file") from None
     except Exception as error:  # astropy's readers raise many kinds

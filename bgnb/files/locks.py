@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bgnb._util.reading import open_to_append
+
 try:
     import fcntl
 except ImportError:  # as on Windows
@@ -21,11 +23,13 @@ def lock(path: Path) -> Iterator[bool]:
     ------
     BlockingIOError
         If another process holds it.
+    DataError
+        If there is a directory, pipe or device in place of the file.
     OSError
         If the file cannot be written.
     """
     while True:
-        with path.open("ab") as file:
+        with open_to_append(path) as file:
             locked = _take(file.fileno())
             if locked and not _is_at(path, file.fileno()):
                 continue  # another process released the lock and removed its file after we opened, but before we locked it

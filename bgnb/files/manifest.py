@@ -10,6 +10,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from bgnb._util.errors import BgnbError
+from bgnb._util.reading import open_file, read_bytes
 
 #: Name of the manifest. It is written last, so that a directory that has one is complete.
 MANIFEST = "manifest.json"
@@ -38,7 +39,7 @@ def check(directory: str | Path) -> dict[str, str | None]:
     if not path.is_dir():
         raise BgnbError("not-found", f"{path}: there is no such directory")
     try:
-        text, found = _read(path), files(path)
+        text, found = manifest_text(path), files(path)
     except OSError as error:
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if text is None:
@@ -70,7 +71,7 @@ def manifest_of(directory: Path) -> bytes:
 def foreign_file(directory: Path) -> str | None:
     """Return the first file of a directory that bgnb did not write, or None."""
     try:
-        sums = _parse(_read(directory) or "")
+        sums = _parse(manifest_text(directory) or "")
     except ValueError:
         sums = None
     ours = set() if sums is None else {MANIFEST, *sums}
@@ -93,9 +94,10 @@ def files(directory: Path) -> list[str]:
     return sorted(path.relative_to(directory).as_posix() for path in paths)
 
 
-def _read(directory: Path) -> str | None:
+def manifest_text(directory: Path) -> str | None:
+    """Read the manifest of a directory; None if there is none."""
     manifest = directory / MANIFEST
-    return manifest.read_text(errors="replace") if _is_regular(manifest) else None
+    return read_bytes(manifest).decode(errors="replace") if _is_regular(manifest) else None
 
 
 def _text(sums: Mapping[str, str | None]) -> str:
@@ -139,7 +141,7 @@ def _sha256(path: Path, *, sync: bool = False) -> str:
     """Compute the checksum of a file, or of the path that a link points to."""
     if path.is_symlink():
         return sha256(os.fsencode(path.readlink())).hexdigest()
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if sync:
             os.fsync(file.fileno())
         return file_digest(file, "sha256").hexdigest()

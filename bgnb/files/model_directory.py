@@ -16,6 +16,7 @@ from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import GroupModel, ModelSet
 from bgnb.files.gadf import read_counts, read_model, read_model_and_pointing
 from bgnb.files.group_file import GROUPS_FILE, read_groups, read_model_ids
+from bgnb.files.manifest import manifest_text
 from bgnb.files.report_json import read_report
 from bgnb.files.spline_file import SPLINE_FILE, read_spline
 from bgnb.observations.groups import ObservationGroups
@@ -27,6 +28,9 @@ KEPT_BYTES = 256 << 20
 
 #: File of a directory with models for each epoch.
 EPOCHS_FILE = "epochs.ecsv"
+
+#: Inode, size and times of a file.
+Stamp = tuple[int, int, int, int] | None
 
 _MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
 
@@ -68,7 +72,8 @@ class ModelDirectory:
         self.path = checked_path("the directory of models", directory)
         self._files = model_files(self.path)
         self.group_ids = sorted(self._files)
-        self._kept: dict[int, BackgroundModel] = {}  # the last one used is at the end
+        self._manifest = manifest_text(self.path)
+        self._kept: dict[int, tuple[Stamp, BackgroundModel]] = {}  # the last one used is at the end
 
     def read(self, group_id: int) -> BackgroundModel:
         """Read the model of a group.
@@ -87,14 +92,28 @@ class ModelDirectory:
 
         Raises
         ------
-        DataError
-            If the file cannot be read.
+        BgnbError
+            If the file cannot be read, or all files were replaced since the directory was opened.
         """
-        model = self._kept.pop(group_id, None) or read_model(self._files[group_id])
-        self._kept[group_id] = model
-        while len(self._kept) > KEPT and sum(map(_size, self._kept.values())) > KEPT_BYTES:
+        stamp = self.stamp(group_id)
+        kept = self._kept.pop(group_id, None)
+        if kept is None or kept[0] != stamp:
+            if manifest_text(self.path) != self._manifest:
+                advice = "open it again, for instance make the dashboard again"
+                raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
+            kept = stamp, read_model(self._files[group_id])
+        self._kept[group_id] = kept
+        while len(self._kept) > KEPT and sum(_size(model) for _, model in self._kept.values()) > KEPT_BYTES:
             del self._kept[next(iter(self._kept))]
-        return model
+        return kept[1]
+
+    def stamp(self, group_id: int) -> Stamp:
+        """Return what changes when the file of a model does; None if there is no such file."""
+        try:
+            status = self._files[group_id].stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     @cached_property
     def groups(self) -> ObservationGroups | None:

@@ -15,6 +15,7 @@ from astropy.table import Table
 
 from bgnb._util.compression import HAS_ISAL
 from bgnb._util.errors import BgnbError
+from bgnb._util.reading import read_json
 from bgnb._version import __version__
 from bgnb.files.output_directory import write_file
 
@@ -76,7 +77,7 @@ def read_report(directory: Path) -> dict[str, Any]:
     """
     path = directory / REPORT
     try:
-        report = json.loads(path.read_text())
+        report = read_json(path)
     except (OSError, ValueError) as error:
         raise BgnbError(
             "damaged" if isinstance(error, ValueError) else "unreadable", f"{path}: cannot be read: {error}"

@@ -12,6 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from bgnb.files.background_tables import open_fits
 from bgnb.files.fits_writer import extension, index_hdu
 from bgnb.observations.datastore import Runs, base_of, bases_of, columns_of_paths, hdu_kinds, hdu_names, index_file
 from bgnb.observations.event_list import HduLocation
@@ -144,7 +145,7 @@ def index_of_runs(runs: Runs, obs_ids: Sequence[int], scheme: str) -> memoryview
     """Make the index of observations, from the original rows in scheme GADF and from the run table in other schemes."""
     if scheme != "GADF":
         return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
-    with fits.open(index_file(runs.path, "obs-index.fits"), memmap=False) as hdus:
+    with open_fits(index_file(runs.path, "obs-index.fits")) as hdus:
         numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)
         kept = np.sort(rows[np.isin(numbers, obs_ids)])
         return extension(fits.BinTableHDU(hdus[1].data[kept], hdus[1].header))

@@ -54,7 +54,7 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
     name = "explore" if compare is None else "explore_true_reco"
     parameters = ("modeldir",) if compare is None else ("dir1", "dir2")
     values = dict(zip(parameters, (str(directory.resolve()) for directory in directories), strict=True))
-    notebook = nbformat.read(find_notebook(name), as_version=4)
+    notebook = read_notebook(find_notebook(name))
     cell = parameter_cell(notebook)
     cell.source = re.sub(
         r'^(\w+): str = ""', lambda match: f"{match[1]}: str = {values.get(match[1], '')!r}", cell.source, flags=re.MULTILINE

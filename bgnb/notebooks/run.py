@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
+from bgnb._util.reading import FILE_MAX, read_text
 from bgnb.files.output_directory import only_writer, write_file
 from bgnb.notebooks.shipped import find_notebook
 
@@ -120,8 +121,10 @@ def read_notebook(path: Path) -> Any:
     import nbformat
 
     try:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = nbformat.reads(read_text(path, FILE_MAX), as_version=4)
         nbformat.validate(notebook)
+    except DataError:
+        raise
     except Exception as error:  # nbformat raises many kinds
         raise BgnbError("bad-notebook", f"{path}: is not a notebook ({_summary(error)})") from None
     return notebook

@@ -19,6 +19,7 @@ from bgnb.observations.datastore import Runs
 from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.gadf_keywords import mjdref_tt, start_and_stop
 from bgnb.observations.run_selection import Reason
+from bgnb.observations.table_file import read_table_file
 
 # Names of epochs become those of directories.
 _NAME = re.compile(r"\w[\w.+-]*")
@@ -80,7 +81,9 @@ class Epochs:
         if str(epochs).upper() in names and not Path(epochs).exists():
             return cls(column=names[str(epochs).upper()], periods={})
         try:
-            table = Table.read(epochs)
+            table = read_table_file(epochs)
+        except DataError:
+            raise
         except FileNotFoundError:
             known = f"the columns of {runs.path} are {', '.join(runs.table.colnames)}"
             raise BgnbError("not-found", f"epochs: there is neither a file nor a column {epochs}; {known}") from None

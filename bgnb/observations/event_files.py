@@ -13,6 +13,7 @@ import numpy as np
 from astropy.table import Table
 
 from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.reading import read_text
 from bgnb.observations.event_list import HduLocation, RunFiles
 from bgnb.observations.fits_header import HduClass, Header
 from bgnb.observations.fits_table import read_headers
@@ -142,7 +143,7 @@ def _walk(path: Path) -> Iterator[Path | DataError]:
 def _listed_files(path: Path, path_variables: bool) -> list[Path]:
     """Read a list of files; empty lines, and those that start with a #, are ignored."""
     try:
-        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text(path, encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
         kinds = "a directory, a FITS file (*.fits, *.fits.gz) or a text file with the path of a FITS file in each line"
         raise BgnbError("invalid-argument", f"{path}: the scheme FILES needs {kinds}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from bgnb._util.reading import open_file
 from bgnb.observations.event_list import RunFiles
 from bgnb.observations.findings import Findings
 
@@ -34,5 +35,5 @@ def check_files(files: RunFiles, findings: Findings) -> None:
 
 
 def _md5(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "md5").hexdigest()

@@ -12,8 +12,8 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import stat
 import zlib
+from bz2 import BZ2File
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.compression import MAGIC, GzipReader, StreamError, decompress
 from bgnb._util.errors import DataError
+from bgnb._util.reading import open_file
 from bgnb.observations.fits_header import AGAIN, BLOCK, CARD, HduClass, Header, read_header
 
 #: Maximum size of the columns that are read from a table, and of the content of a gzip file up to `SMALL`, bytes.
@@ -125,7 +126,7 @@ def read_headers(path: Path) -> Iterator[Header]:
     DataError
         If the file cannot be read up to the next header.
     """
-    with _errors_explained(path), _opened(path) as file:
+    with _errors_explained(path), open_file(path) as file:
         is_gzip = _is_gzip(file)
         stream: BinaryIO = gzip.GzipFile(fileobj=file) if is_gzip else file  # type: ignore[assignment]
         number = 0
@@ -144,6 +145,37 @@ def read_headers(path: Path) -> Iterator[Header]:
             raise StreamError("truncated") from None
         except (gzip.BadGzipFile, zlib.error):
             raise StreamError("damaged") from None
+
+
+def read_content(path: Path) -> BytesIO:
+    """Read a whole FITS file, plain or compressed by gzip or bzip2, as far as its headers state its size.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, does not end with its last HDU, or is larger than `INFLATED_MAX`.
+    """
+    content = BytesIO()
+    with _errors_explained(path), open_file(path) as file:
+        is_bzip2 = file.read(3) == b"BZh"
+        file.seek(0)
+        stream: Any = GzipReader(file, INFLATED_MAX) if _is_gzip(file) else BZ2File(file) if is_bzip2 else file
+        number = 0
+        while header := read_header(stream, path, number):
+            content.write(header.content)
+            size = header.data_size()
+            padded = size + -size % BLOCK
+            if content.tell() + padded > INFLATED_MAX:
+                raise header.error("too-large", f"the file is larger than {INFLATED_MAX / 2**30:.2g} GiB, the maximum")
+            data = stream.read(padded)
+            if len(data) < size:
+                raise header.error("truncated", _ENDS_WITHIN)
+            content.write(data.ljust(padded, b"\0"))
+            number += 1
+        if isinstance(stream, GzipReader):
+            stream.finish()
+    content.seek(0)
+    return content
 
 
 @contextmanager
@@ -202,13 +234,6 @@ def _find(
     return {key: replace(table, twins=twins[table.name.upper()]) if table.name else table for key, table in found.items()}
 
 
-def _opened(path: Path) -> BinaryIO:
-    """Open a regular file."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise DataError("not-a-file", f"{path}: is a {'directory' if path.is_dir() else 'pipe or device'}, not a file")
-    return path.open("rb")
-
-
 def _is_gzip(file: BinaryIO) -> bool:
     """Check the first bytes of a file."""
     magic = file.read(2)
@@ -224,7 +249,7 @@ def _max_content(file: BinaryIO) -> int:
 @contextmanager
 def _decompressed(path: Path) -> Iterator[BinaryIO | GzipReader]:
     """Open a regular file, decompress it if it is gzipped, and check that it does not change while it is read."""
-    with _opened(path) as file:
+    with open_file(path) as file:
         before = os.fstat(file.fileno())
         if _is_gzip(file) and before.st_size > SMALL:
             yield GzipReader(file, _max_content(file))

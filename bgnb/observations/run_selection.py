@@ -14,9 +14,11 @@ from astropy.table import Table
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.reading import read_text
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
 from bgnb.observations.findings import IndexNote, error_of_note
+from bgnb.observations.table_file import read_table_file
 
 #: Minimum distance of off runs from a known source, in addition to twice its extension.
 EXCLUSION_RADIUS = 3 * u.deg
@@ -109,7 +111,9 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     if isinstance(catalog, Table):
         return _checked_catalog(catalog, "catalog")
     try:
-        table = Table.read(catalog)
+        table = read_table_file(catalog)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise BgnbError("not-found", f"{catalog}: there is no such catalogue") from None
     except Exception as error:  # astropy's readers raise many kinds
@@ -385,7 +389,7 @@ def read_run_list(path: str | Path) -> RunList:
     """
     allowed = "select must be 'far', 'all' or a text file of OBS_IDs"
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = read_text(path).splitlines()
     except FileNotFoundError:
         raise BgnbError("not-found", f"{allowed}; there is no file '{path}'") from None
     except (OSError, UnicodeDecodeError):

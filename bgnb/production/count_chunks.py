@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -14,14 +15,15 @@ from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
-from zipfile import BadZipFile
 
 import astropy
 import numpy as np
+from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats
-from bgnb._util.compression import compress, decompress
+from bgnb._util.compression import GzipReader, compress
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.reading import FILE_MAX, read_bytes
 from bgnb._version import __version__
 from bgnb.cubes.cells import pointing_bin, segments
 from bgnb.cubes.cube import CubeAxes
@@ -145,14 +147,15 @@ class Counted:
 
     @cached_property
     def packed(self) -> bytes:
-        """Compressed bytes, without the axes and the frame, which the chunk contains."""
+        """Compressed bytes, without the axes and the frame, which the chunk contains.
+
+        The size of a text, 8 bytes; the text, in JSON; counts and livetimes of each stack, as 64-bit integers.
+        """
         errors = {str(obs_id): error.args for obs_id, error in self.errors.items()}
         stacks = [{"key": key, "runs": [asdict(run) for run in stack.runs]} for key, stack in self.stacks.items()]
-        content = io.BytesIO()
-        counts, livetime_us = ([getattr(stack, name) for stack in self.stacks.values()] for name in ("counts", "livetime_us"))
-        text = json.dumps({"stacks": stacks, "errors": errors})
-        np.savez(content, text=np.array(text), counts=counts, livetime_us=livetime_us)
-        return compress(content.getvalue())
+        text = json.dumps({"stacks": stacks, "errors": errors}).encode()
+        arrays = (array for stack in self.stacks.values() for array in (stack.counts, stack.livetime_us))
+        return compress(b"".join([len(text).to_bytes(8, "little"), text, *(array.astype("<i8").tobytes() for array in arrays)]))
 
     @classmethod
     def unpack(cls, packed: bytes, chunk: Chunk) -> Counted:
@@ -164,25 +167,35 @@ class Counted:
             If the bytes are damaged or belong to other runs.
         """
         try:
-            with np.load(io.BytesIO(decompress(packed)), allow_pickle=False) as arrays:
-                text = json.loads(str(arrays["text"]))
-                stacks = {
-                    Key(each["key"][0], *map(tuple, each["key"][1:])): Stack(
-                        chunk.axes,
-                        chunk.fovalign,
-                        counts,
-                        livetime_us,
-                        tuple(RunCounts(**run | {"notes": tuple(run["notes"])}) for run in each["runs"]),
-                    )
-                    for each, counts, livetime_us in zip(text["stacks"], arrays["counts"], arrays["livetime_us"], strict=True)
-                }
+            text, arrays = _unpacked(packed, chunk.axes.shape)
+            stacks = {
+                Key(each["key"][0], *map(tuple, each["key"][1:])): Stack(
+                    chunk.axes,
+                    chunk.fovalign,
+                    counts,
+                    livetime_us,
+                    tuple(RunCounts(**run | {"notes": tuple(run["notes"])}) for run in each["runs"]),
+                )
+                for each, (counts, livetime_us) in zip(text["stacks"], arrays, strict=True)
+            }
             counted = cls(stacks, {int(obs_id): DataError(*error) for obs_id, error in text["errors"].items()})
-        except (BgnbError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except (BgnbError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError("damaged", f"the counts of {chunk} are damaged: {error}") from None
         if counted.obs_ids != sorted(chunk.obs_ids):
             raise DataError("wrong-run", f"counts of runs {counted.obs_ids} where those of {chunk} are expected")
         counted.__dict__["packed"] = packed  # as cached_property does
         return counted
+
+
+def _unpacked(packed: bytes, shape: tuple[int, ...]) -> tuple[Any, NDArray[np.int64]]:
+    """Decompress the text of a chunk and the arrays of its stacks, of which nothing but the stated number is read."""
+    stream = GzipReader(io.BytesIO(packed), max(FILE_MAX, 64 * CHUNK_RUNS * math.prod(shape)))
+    text = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    n_stacks = len(text["stacks"])
+    arrays = stream.read(16 * n_stacks * math.prod(shape))
+    if stream.read(1):
+        raise ValueError("they contain more than they state")
+    return text, np.frombuffer(arrays, "<i8").astype(np.int64, copy=False).reshape(n_stacks, 2, *shape)
 
 
 def chunks_of(obs_ids: Sequence[int]) -> list[Sequence[int]]:
@@ -210,7 +223,7 @@ class KeptChunks:
         if self.folder is None or not self.folder.is_dir():
             return None
         try:
-            counted = Counted.unpack((self.folder / chunk.digest).read_bytes(), chunk)
+            counted = Counted.unpack(read_bytes(self.folder / chunk.digest), chunk)
         except (OSError, DataError):
             return None
         return None if _wrong_error(counted, chunk) else counted

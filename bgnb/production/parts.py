@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bgnb._util.errors import BgnbError, enumerate_values
+from bgnb._util.reading import read_bytes, read_json
 from bgnb._version import __version__
 from bgnb.files.manifest import check
 from bgnb.files.output_directory import write_file
@@ -74,7 +75,7 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
         for number, obs_ids in enumerate(plan.chunks):
             chunk = plan.chunk(obs_ids)
             path = directories[number % n_parts + 1] / _name(chunk.obs_ids)
-            yield chunk, Counted.unpack(path.read_bytes(), chunk)
+            yield chunk, Counted.unpack(read_bytes(path), chunk)
 
     return plan, counted()
 
@@ -89,7 +90,7 @@ def _content(path: Path) -> dict[str, Any]:
         if problem is not None:
             raise BgnbError("damaged", f"{path / name}: {problem}; make this part again")
     try:
-        content = json.loads((path / PART_FILE).read_text())
+        content = read_json(path / PART_FILE)
     except (OSError, ValueError):
         raise BgnbError("parts-mismatch", f"{path}: was not made with --part") from None
     if content["creator"] != f"bgnb {__version__}":

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
 from tests.broken.directory import write_runs
-
-_SECONDS = 30
+from tests.helpers.time_limit import time_limit
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +26,5 @@ def indir(good_runs, tmp_path) -> Path:
 @pytest.fixture(autouse=True)
 def _no_hang():
     """Fail a test that exceeds the time limit."""
-
-    def stop(*_):
-        pytest.fail(f"not done after {_SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(_SECONDS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    with time_limit():
+        yield

@@ -2,13 +2,11 @@
 
 import bz2
 import gzip
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose
 
@@ -224,16 +222,15 @@ def test_truncated_files_are_refused(tmp_path, read):
         "gzip.fits.gz": (content[: len(content) * 4 // 5], "truncated"),
         "end.fits.gz": (content[:-3], "truncated"),
         "crc.fits.gz": (content[:-8] + bytes(4) + content[-4:], "damaged"),
-        "header.fits": (plain[: table + 2880], "not-fits"),
+        "header.fits": (plain[: table + 2880], "truncated"),
     }
     for name, (damaged, code) in cases.items():
         (tmp_path / name).write_bytes(damaged)
         with raises(code, tmp_path / name, kind=DataError):
             read(tmp_path / name)
-    for name, size, hdu in (("card.fits", table + 800, "RUNS"), ("table.fits", -1000, "ERROR")):
+    for name, size, hdu in (("card.fits", table + 800, "HDU 5"), ("table.fits", -1000, "HDU ERROR")):
         (tmp_path / name).write_bytes(plain[:size])
-        with warnings.catch_warnings(), raises("truncated", name, f"HDU {hdu}", kind=DataError):
-            warnings.simplefilter("ignore", AstropyWarning)
+        with raises("truncated", name, hdu, kind=DataError):
             read(tmp_path / name)
 
 

@@ -265,11 +265,11 @@ def test_command_line_switches_off_what_a_file_switches_on(indir, tmp_path):
         assert json.loads((outdir / "report.json").read_text())["settings"]["test"] is expected
 
 
-def test_directory_as_config_is_unreadable(indir, tmp_path):
+def test_directory_as_config_is_refused(indir, tmp_path):
     """A directory in place of the file is an error with its name."""
     line = error_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", "--config", tmp_path)
     assert line.startswith(f"Error: {tmp_path}: ")
-    assert line.endswith("[unreadable]")
+    assert line.endswith("[not-a-file]")
 
 
 @pytest.mark.parametrize(("name", "value"), [("energy_min", "0.2 TeV"), ("energy_min_tev", 0.2), ("energy-min", "200 GeV")])

@@ -1,0 +1,119 @@
+"""Regular files, read up to a maximum size; pipes and devices, which may block or never end, are refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from contextlib import suppress
+from io import BufferedReader, BufferedWriter
+from pathlib import Path
+from typing import Any
+
+from bgnb._util.errors import DataError
+
+#: Maximum size of files of text that users write, bytes.
+TEXT_MAX = 1 << 26
+#: Maximum size of other files that are read as a whole, bytes: the report on a million runs has 600 MB.
+FILE_MAX = 1 << 30
+
+
+def open_file(path: str | Path) -> BufferedReader:
+    """Open a regular file for reading.
+
+    Parameters
+    ----------
+    path : path
+        The file, or a link to it.
+
+    Raises
+    ------
+    DataError
+        If it is a directory, pipe or device.
+    OSError
+        If it cannot be opened.
+    """
+    file: BufferedReader = _opened(path, "rb")
+    return file
+
+
+def open_to_append(path: str | Path) -> BufferedWriter:
+    """Open a regular file to append to it; for parameters and errors see `open_file`. It is made if it does not exist."""
+    file: BufferedWriter = _opened(path, "ab")
+    return file
+
+
+def read_bytes(path: str | Path, max_size: int = FILE_MAX) -> bytes:
+    """Read a regular file.
+
+    Parameters
+    ----------
+    path : path
+        The file, or a link to it.
+    max_size : int
+        Maximum size, bytes.
+
+    Raises
+    ------
+    DataError
+        If it is a directory, pipe or device, or larger.
+    OSError
+        If it cannot be read.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_size:
+            raise DataError("too-large", f"{path}: is larger than {max_size >> 20} MiB, the maximum for such a file")
+        content = file.read(size + 1) or b""
+    if len(content) > size:
+        raise DataError("changed", f"{path}: grew while it was read; wait until it is complete")
+    return content
+
+
+def read_text(path: str | Path, max_size: int = TEXT_MAX, encoding: str = "utf-8") -> str:
+    """Read a regular file of text; for parameters and errors see `read_bytes`.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        If it is not text.
+    """
+    return read_bytes(path, max_size).decode(encoding)
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; for parameters and errors see `read_bytes`.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or too deeply nested.
+    """
+    content = read_bytes(path)
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
+
+
+def _opened(path: str | Path, mode: str) -> Any:
+    with suppress(FileNotFoundError):  # opening it raises this error, or makes the file
+        _check_kind(path, Path(path).stat())
+    file = open(path, mode, opener=_open_at_once)  # noqa: SIM115 # it is returned
+    try:
+        _check_kind(path, os.fstat(file.fileno()))  # it may have been replaced
+    except DataError:
+        file.close()
+        raise
+    return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting, as for the other end of a pipe; on Windows nothing waits."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+
+
+def _check_kind(path: str | Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "directory" if stat.S_ISDIR(status.st_mode) else "pipe or device"
+        raise DataError("not-a-file", f"{path}: is a {kind}, not a file")

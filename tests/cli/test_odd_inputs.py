@@ -1,0 +1,219 @@
+"""Files that would make commands wait for ever or take all memory are refused: pipes, devices, and gzip bombs."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+import bgnb
+from bgnb._util.compression import compress
+from bgnb._util.reading import read_bytes
+from tests.helpers.errors import raises
+from tests.helpers.limited import MEMORY, outcomes
+
+MODEL = "bg_cube_model_group{}_table.fits.gz"
+# Content that no command may unpack.
+BOMB = 3 * MEMORY
+OPTIONS = {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero")}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Make runs, models and a part."""
+    folder = tmp_path_factory.mktemp("odd")
+    bgnb.make_test_dataset(folder / "in", n_runs=4, trigger_rate=3.0, seed=4)
+    options = {"select": "all", "n_energy": 3, "n_fov": 4}
+    bgnb.make_bg_cube_models(folder / "in", "GADF", folder / "models", method="spline", **options)
+    bgnb.make_bg_cube_models(folder / "in", "GADF", folder / "part", part="1/1", **options)
+    return folder
+
+
+def model_in(models: Path) -> Path:
+    """Return the file of the first model in a directory."""
+    return min(models.glob(MODEL.format("*")))
+
+
+def changed(directory: Path, name: str, change: Callable[[Path], object], target: Path) -> Path:
+    """Copy a directory, and put something else in place of a file."""
+    shutil.copytree(directory, target)
+    (target / name).unlink()
+    change(target / name)
+    return target
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_pipes_and_devices_among_models(folder, tmp_path, kind):
+    """No command waits for a pipe, or reads a device, in place of a file of a directory of models or of a part."""
+    commands: list[tuple[object, ...]] = []
+    codes = []
+
+    def expect(code: str, *arguments: object) -> None:
+        commands.append(arguments)
+        codes.append(code)
+
+    indir, models = folder / "in", folder / "models"
+    for number, name in enumerate([model_in(models).name, "bg_observation_groups.ecsv", "bg_spline.fits.gz", "report.json"]):
+        odd = changed(models, name, OPTIONS[kind], tmp_path / f"models{number}")
+        expect("1", "check", odd)
+        if number != 2:  # the spline is not compared, and without a report there are fewer words
+            expect("0" if number == 3 else "not-a-file", "compare-models", odd, models, tmp_path / f"compared{number}")
+        if number < 2:
+            expect("not-a-file", "attach", odd, indir, "GADF", tmp_path / f"attached{number}")
+            expect("not-a-file", "validate", odd, indir, "GADF", tmp_path / f"validated{number}")
+        elif number == 2:
+            expect("not-a-file", "check-runs", indir, "GADF", odd, tmp_path / f"checked{number}")
+    for directory in ("models", "part"):
+        odd = changed(folder / directory, "manifest.json", OPTIONS[kind], tmp_path / f"{directory}-manifest")
+        expect("not-a-model", *(("merge", odd, tmp_path / "merged") if directory == "part" else ("check", odd)))
+    for name in ("part.json", "run2.counted"):
+        odd = changed(folder / "part", name, OPTIONS[kind], tmp_path / f"part-{name}")
+        if kind == "device":
+            sign(odd)  # the manifest lists the link
+        expect("damaged" if kind == "pipe" else "not-a-file", "merge", odd, tmp_path / "merged")
+    assert [code_of(outcome) for outcome in outcomes(commands)] == codes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_pipes_and_devices_as_options(folder, tmp_path, kind):
+    """No option reads a pipe or a device, and neither is a lock or a notebook."""
+    making = ("make-bg-cube-models", folder / "in", "GADF", tmp_path / "out")
+    options = {
+        "config": (".toml", ".json"),
+        "select": (".txt",),
+        "exclude": (".reg", ".ecsv", ".csv", ".fits"),
+        "catalog": (".ecsv", ".fits"),
+        "epochs": (".ecsv",),
+    }
+    commands: list[tuple[object, ...]] = []
+    for name, suffixes in options.items():
+        for suffix in suffixes:
+            OPTIONS[kind](path := tmp_path / f"{name}{suffix}")
+            commands.append((*making, f"--{name}", path))
+    commands.append(("make-bg-cube-models", tmp_path / "select.txt", "FILES", tmp_path / "out"))
+    OPTIONS[kind](tmp_path / ".out.bgnb-lock")
+    commands.append(making)
+    OPTIONS[kind](tmp_path / "odd.ipynb")
+    commands.append(("run-notebook", tmp_path / "odd.ipynb", tmp_path / "run.ipynb"))
+    codes = [code_of(outcome) for outcome in outcomes(commands)]
+    assert codes == ["not-a-file"] * (len(commands) - 1) + ["not-found"]
+
+
+@pytest.mark.slow
+def test_bombs(folder, tmp_path):
+    """Files that are small but contain gigabytes are refused in little memory."""
+    zeros = compress(bytes(BOMB // 64)) * 64
+    model = gzip.decompress(model_in(folder / "models").read_bytes())
+    table = fits.BinTableHDU.from_columns([fits.Column("BKG", "1B")])
+    table.header["NAXIS2"] = BOMB
+    header = fits.PrimaryHDU().header.tostring().encode() + table.header.tostring().encode()
+    bombs = {
+        "beyond.fits.gz": compress(model) + zeros,
+        "stated.fits.gz": compress(header) + zeros,
+        "bzip2.fits": bz2.compress(header),
+    }
+    commands: list[tuple[object, ...]] = []
+    for name, content in bombs.items():
+        odd = changed(
+            folder / "models", model_in(folder / "models").name, lambda path, content=content: path.write_bytes(content),
+            tmp_path / name,
+        )  # fmt: skip
+        commands.append(("attach", odd, folder / "in", "GADF", tmp_path / "out"))
+    making = ("make-bg-cube-models", folder / "in", "GADF", tmp_path / "out")
+    (tmp_path / "catalog.fits").write_bytes(bombs["stated.fits.gz"])
+    (tmp_path / "regions.fits.gz").write_bytes(bombs["beyond.fits.gz"])
+    (tmp_path / "runs.ecsv").write_bytes(compress(b"# %ECSV 1.0\n") + zeros)
+    commands += [
+        (*making, "--catalog", tmp_path / "catalog.fits"),
+        (*making, "--exclude", tmp_path / "regions.fits.gz"),
+    ]
+    for name in ("text.txt", "settings.toml", "report.json"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(BOMB)  # of no size on the disk
+    commands += [(*making, "--select", tmp_path / "text.txt"), (*making, "--config", tmp_path / "settings.toml")]
+    commands.append((*making, "--config", tmp_path / "report.json"))
+    found = outcomes([*commands, (*making, "--exclude", tmp_path / "runs.ecsv")])
+    assert [code_of(outcome) for outcome in found] == ["too-large"] * len(commands) + ["bad-region"]
+
+
+@pytest.mark.slow
+def test_bombs_in_parts(folder, tmp_path):
+    """Counts that are larger than they state are refused in little memory."""
+    text = json.dumps({"stacks": [], "errors": {}}).encode()
+    content = compress(len(text).to_bytes(8, "little") + text) + compress(bytes(BOMB // 64)) * 64
+    odd = changed(folder / "part", "run2.counted", lambda path: path.write_bytes(content), tmp_path / "part")
+    sign(odd)
+    (outcome,) = outcomes([("merge", odd, tmp_path / "out")])
+    assert code_of(outcome) == "damaged"
+
+
+def sign(directory: Path) -> None:
+    """Make the manifest agree with the other files."""
+    path = directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for name in manifest["files"]:
+        file = directory / name
+        content = os.fsencode(file.readlink()) if file.is_symlink() else file.read_bytes()
+        manifest["files"][name] = sha256(content).hexdigest()
+    path.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def code_of(outcome: tuple[int, str]) -> str:
+    """Return the code of the error of a command, or its exit status if it ends without one."""
+    status, line = outcome
+    return line.rpartition("[")[2].removesuffix("]") if status == 2 else str(status)
+
+
+def test_cubes_in_the_wrong_form(folder, tmp_path):
+    """Tables of several rows and compressed images that state more pixels than fit into memory are refused."""
+    with fits.open(model_in(folder / "models")) as hdus:
+        row = hdus["BACKGROUND"].data
+        hdus["BACKGROUND"].data = np.concatenate([row, row])
+        hdus.writeto(tmp_path / "rows.fits")
+    with raises("bad-header", "HDU BACKGROUND", "2 rows"):
+        bgnb.read_model(tmp_path / "rows.fits")
+    image = fits.CompImageHDU(np.zeros((64, 64), np.uint8), name="SKY")
+    image.writeto(tmp_path / "image.fits")
+    content = (tmp_path / "image.fits").read_bytes()
+    for number in (1, 2):
+        start = content.index(f"ZNAXIS{number} ".encode())
+        content = content[: start + 10] + b"99999".rjust(20) + content[start + 30 :]
+    (tmp_path / "image.fits").write_bytes(content)
+    with raises("too-large", "HDU SKY"):
+        bgnb.read_exclusions(tmp_path / "image.fits")
+
+
+def test_growing_file(tmp_path, monkeypatch):
+    """A file that grows while it is read is refused, since the rest is unknown."""
+    path = tmp_path / "growing"
+    path.write_text("text")
+    status = path.stat()
+    path.write_text("more text")
+    monkeypatch.setattr(os, "fstat", lambda _: status)
+    with raises("changed", path):
+        read_bytes(path)
+
+
+def test_compressed_tables(tmp_path):
+    """Catalogues may be gzipped, but only once; Astropy would decompress others to any size."""
+    table = Table({"RA": [10.0], "DEC": [-20.0]})
+    table.write(tmp_path / "plain.ecsv")
+    content = (tmp_path / "plain.ecsv").read_bytes()
+    (tmp_path / "once.ecsv").write_bytes(gzip.compress(content))
+    assert bgnb.read_catalog(tmp_path / "once.ecsv")["RA"].tolist() == [10]
+    for name, odd in {"twice.ecsv": gzip.compress(gzip.compress(content)), "bzip2.ecsv": bz2.compress(content)}.items():
+        (tmp_path / name).write_bytes(odd)
+        with raises("bad-catalog", name):
+            bgnb.read_catalog(tmp_path / name)

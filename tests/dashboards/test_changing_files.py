@@ -1,0 +1,184 @@
+"""Files that are replaced, damaged or removed while a dashboard shows them, and put back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import bgnb
+from bgnb.dashboards import compare_models, explore_models, explore_runs, explore_validation
+from bgnb.files.model_directory import ModelDirectory
+from tests.dashboards.acting import assert_controls_show_state, assert_same_as_fresh, press
+from tests.helpers.errors import raises
+from tests.helpers.time_limit import time_limit
+
+
+@pytest.fixture(autouse=True)
+def _no_hang():
+    """Fail a test that waits for a pipe."""
+    with time_limit(120):
+        yield
+
+
+@pytest.fixture
+def folder(runs, tmp_path) -> Path:
+    """Copy models."""
+    return shutil.copytree(runs[0] / "models", tmp_path / "models")
+
+
+@pytest.fixture(scope="module")
+def others(runs, tmp_path_factory) -> Path:
+    """Make models of the same runs in other groups and on other axes."""
+    outdir = tmp_path_factory.mktemp("others") / "models"
+    edges = {"alt_edges": [0, 90], "az_edges": [0, 180]}
+    bgnb.make_bg_cube_models(runs[0] / "in", "GADF", outdir, select="all", n_energy=3, n_fov=6, **edges)
+    return outdir
+
+
+def file_of(folder: Path, group_id: int) -> Path:
+    return folder / f"bg_cube_model_group{group_id}_table.fits.gz"
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def plant_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+# What happens to a directory of which two groups are shown one after the other, and the code of the error.
+CHANGES = {
+    "file removed": (lambda folder, _, group_id: file_of(folder, group_id).unlink(), "not-found"),
+    "file truncated": (lambda folder, _, group_id: truncate(file_of(folder, group_id)), "truncated"),
+    "file replaced by a pipe": (lambda folder, _, group_id: plant_pipe(file_of(folder, group_id)), "not-a-file"),
+    "directory removed": (lambda folder, *_: shutil.rmtree(folder), "changed"),
+    "directory replaced": (lambda folder, others, _: (shutil.rmtree(folder), shutil.copytree(others, folder)), "changed"),
+}
+
+
+def put_back(folder: Path, original: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(original, folder, copy_function=shutil.copyfile)  # the times of the files are new
+
+
+def shown_error(dashboard) -> str:
+    """Return the message below the bar."""
+    return dashboard._message.value
+
+
+def open_dashboard(kind: str, folder: Path, runs) -> object:
+    first, second = ModelDirectory(folder).group_ids[:2]
+    assert first != second
+    if kind == "models":
+        return explore_models(folder, group_id=first)
+    return compare_models(runs[0] / "models", folder, group_id=first)
+
+
+@pytest.mark.parametrize("kind", ["models", "comparison"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_group(runs, folder, others, kind, change):
+    """The error of a group that cannot be read is shown, and the controls go back; when it can be read again, it is shown."""
+    dashboard, second = open_dashboard(kind, folder, runs), ModelDirectory(folder).group_ids[1]
+    menu, state = dashboard._controls["group_id"].widget, dashboard.state
+    function, code = CHANGES[change]
+    function(folder, others, second)
+    menu.value = second
+    assert f"[{code}]" in shown_error(dashboard)
+    assert str(folder) in shown_error(dashboard)
+    assert dashboard.state == state
+    assert_controls_show_state(dashboard)
+    put_back(folder, runs[0] / "models")
+    menu.value = second
+    assert shown_error(dashboard) == ""
+    fresh = open_dashboard(kind, folder, runs)
+    fresh.group_id = second
+    assert_same_as_fresh(dashboard, fresh)
+
+
+@pytest.mark.parametrize("kind", ["models", "comparison"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_present_group(runs, folder, others, kind, change):
+    """If the models that are shown change, each control shows the error, playing ends, and all goes on when they are back."""
+    dashboard, first = open_dashboard(kind, folder, runs), ModelDirectory(folder).group_ids[0]
+    state, bins = dashboard.state, dashboard._controls["bins"].widget
+    function, code = CHANGES[change]
+    function(folder, others, first)
+    bins.value = (0, 1) if bins.value != (0, 1) else (1, 2)
+    assert f"[{code}]" in shown_error(dashboard)
+    dashboard._message.value = ""
+    press(dashboard, "next energy")
+    assert f"[{code}]" in shown_error(dashboard)
+    dashboard._message.value = ""
+    play = dashboard._controls["play"].widget
+    play.playing = True
+    play._take_step()
+    assert not play.playing
+    assert f"[{code}]" in shown_error(dashboard)
+    assert dashboard.state == state
+    assert_controls_show_state(dashboard)
+    put_back(folder, runs[0] / "models")
+    press(dashboard, "next energy")
+    assert shown_error(dashboard) == ""
+    assert dashboard.state != state
+    fresh = open_dashboard(kind, folder, runs)
+    fresh.energy = dashboard.state.energy
+    assert_same_as_fresh(dashboard, fresh)
+
+
+@pytest.mark.parametrize("kind", ["models", "comparison"])
+def test_replaced_file(pair, tmp_path, kind):
+    """A file that is replaced by another model, in a directory without a manifest, is read again with all that follows."""
+    folder = shutil.copytree(pair[1], tmp_path / "models")
+    (folder / "manifest.json").unlink()
+    (group_id,) = ModelDirectory(folder).group_ids
+    make = explore_models if kind == "models" else lambda each, **options: compare_models(pair[0], each, **options)
+    options = {"limits": "all energies", "group_id": group_id}
+    dashboard = make(folder, **options)
+    model = bgnb.read_model(file_of(folder, group_id))
+    brighter = bgnb.BackgroundModel(bgnb.Cube(model.axes, 3 * model.rate.quantity), model.stack, model.method)
+    bgnb.write_model(brighter, file_of(folder, group_id))
+    press(dashboard, "next energy")
+    press(dashboard, "previous energy")
+    press(dashboard, "next energy")
+    assert shown_error(dashboard) == ""
+    assert_same_as_fresh(dashboard, make(folder, energy=dashboard.state.energy, **options))
+
+
+def test_runs_and_validation(runs, tmp_path):
+    """The dashboards of runs and of a validation have read everything, and need no file again."""
+    folder = shutil.copytree(runs[0], tmp_path / "all")
+    validation = bgnb.validate(folder / "models", folder / "in", "GADF")
+    dashboards = [
+        explore_runs(folder / "models"),
+        explore_runs(folder / "in", "GADF", select="all"),
+        explore_validation(validation),
+    ]
+    shutil.rmtree(folder)
+    for dashboard in dashboards:
+        obs_id = 1 + (dashboard is dashboards[2])
+        run = (dashboard._runs if dashboard is not dashboards[2] else dashboard._counts).obs_ids[obs_id]
+        dashboard._controls["selected"].widget.value = str(run)
+        assert shown_error(dashboard) == ""
+        assert dashboard.state.selected == (run,)
+
+
+def test_saved_state_in_a_pipe(modeldir, tmp_path):
+    """A pipe is no saved state."""
+    os.mkfifo(tmp_path / "pipe")
+    with raises("not-a-file", tmp_path / "pipe"):
+        explore_models(modeldir).restore(tmp_path / "pipe")
+
+
+def test_counts_of_a_reference_are_not_needed(pair, monkeypatch):
+    """The group is chosen by the counts of the second directory, unless it has none."""
+    asked = []
+    counts = ModelDirectory.counts.fget
+    monkeypatch.setattr(ModelDirectory, "counts", property(lambda self: asked.append(self.path) or counts(self)))
+    compare_models(*pair)
+    compare_models(*pair[::-1])
+    assert asked == [pair[1], pair[0], pair[1]]
