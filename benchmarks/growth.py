@@ -4,7 +4,8 @@
 
 The runs are those of DIRECTORY (scheme GADF) that bgnb does not refuse, repeated (``replicate.py``); for events per run and
 groups they are simulated. One process counts and makes the models. The exponent k is that of a fit of the CPU time by
-a + b x^k, where a are the costs that do not grow. That of cells is printed by ``python -m benchmarks.spline``.
+a + b x^k, where a are the costs that do not grow. Repeated runs repeat their fluctuations, which classic would try to follow:
+counting is measured with the method unsmoothed. That of cells is printed by ``python -m benchmarks.spline``.
 """
 
 import sys
@@ -52,7 +53,7 @@ def main(directory: Path, picture: Path) -> None:
         scratch = Path(folder)
         made = {n: replicate(directory, scratch / str(n), n, scratch / "copies") for n in _RUNS}
         curves = [
-            curve("runs", "classic", _RUNS, lambda n: run(made[n], scratch, "--method", "classic")),
+            curve("runs", "unsmoothed", _RUNS, lambda n: run(made[n], scratch, "--method", "unsmoothed")),
             curve("runs", "spline", _RUNS, lambda n: run(made[n], scratch, "--method", "spline")),
             curve("events per run", "4 runs, classic", _TRIGGER_RATES, lambda rate: crowded(scratch, rate)),
             curve("bins", "40 runs", _FOV_BINS, lambda n: run(made[40], scratch, "--method", "classic", "--n-fov", str(n))),

@@ -11,17 +11,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-# Numbers of rows whose intermediate results fit in the cache, and take little memory.
-_IN_CACHE, _IN_MEMORY = 1 << 13, 1 << 18
-
-
-def blocks_of(number: int) -> Iterator[slice]:
-    """Divide rows into blocks, so that the memory for intermediate results does not grow with their number.
-
-    >>> [(part.start, part.stop) for part in blocks_of(300_000)]
-    [(0, 262144), (262144, 300000)]
-    """
-    return (slice(start, min(start + _IN_MEMORY, number)) for start in range(0, number, _IN_MEMORY))
+#: Numbers of rows whose intermediate results fit in the cache of a processor, and take little memory.
+IN_CACHE, IN_MEMORY = 1 << 13, 1 << 18
 
 
 def order_of(values: NDArray[Any]) -> NDArray[np.intp] | slice:
@@ -48,13 +39,13 @@ def read_only(values: Any) -> Floats:
     return array
 
 
-def blocks(n: int) -> Iterator[slice]:
-    """Divide n rows into blocks that are processed one after the other, so that intermediate arrays stay in the cache.
+def blocks(n_rows: int, size: int = IN_CACHE) -> Iterator[slice]:
+    """Divide rows into blocks that are processed one after the other, so that intermediate arrays take little memory.
 
     >>> list(blocks(10_000))
     [slice(0, 8192, None), slice(8192, 10000, None)]
     """
-    return (slice(start, min(start + _IN_CACHE, n)) for start in range(0, n, _IN_CACHE))
+    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
 def quotient(numerator: Any, denominator: Floats, otherwise: float = np.nan) -> Floats:

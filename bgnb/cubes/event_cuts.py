@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import blocks_of
+from bgnb._util.arrays import IN_MEMORY, blocks
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.observations.coordinates import FovAlign, mean_pointing
@@ -166,7 +166,7 @@ def cut_events(
 ) -> tuple[NDArray[np.intp], RunCounts]:
     """Compute the flat bin index of each counted event, and the numbers of counted and excluded events."""
     planes = measured_planes(events.energy_threshold, events.energy_limit, axes)
-    parts = [_cut_block(events, axes, fovalign, mask, part, planes, rows) for rows in blocks_of(len(events))]
+    parts = [_cut_block(events, axes, fovalign, mask, part, planes, rows) for rows in blocks(len(events), IN_MEMORY)]
     flat = np.concatenate([np.zeros(0, dtype=np.intp), *(bins for bins, _ in parts)])
     numbers = np.sum([np.zeros(len(_CUTS), dtype=np.int64), *(excluded for _, excluded in parts)], axis=0)
     return flat, RunCounts.of(events, **dict(zip(_CUTS, numbers.tolist(), strict=True)))

@@ -16,7 +16,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import Floats, Ints, blocks_of
+from bgnb._util.arrays import IN_MEMORY, Floats, Ints, blocks
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb._util.settings_groups import with_settings
@@ -499,7 +499,7 @@ def hdu_kinds(hdus: FitsTable) -> NDArray[np.str_]:
     """Return the kind of each HDU of an index, "" if it is not used."""
     described = [hdus.column(name).astype(str, copy=False) for name in _HDU_DESCRIPTION]
     kinds = np.full(len(described[0]), "", dtype=f"U{max(map(len, _HDU_KINDS.values()))}")
-    for part in blocks_of(len(kinds)):
+    for part in blocks(len(kinds), IN_MEMORY):
         kinds[part] = [_hdu_kind(*names) for names in zip(*(each[part].tolist() for each in described), strict=True)]
     return kinds
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import Bools, Floats, blocks_of, read_only
+from bgnb._util.arrays import IN_MEMORY, Bools, Floats, blocks, read_only
 from bgnb._util.errors import BgnbError
 from bgnb.observations.coordinates import FieldOfView, FovAlign, Site, mean_pointing
 from bgnb.observations.fits_header import HduClass
@@ -185,7 +185,7 @@ class EventList:
     def in_gti(self) -> Bools:
         """Mask of the events inside the good time intervals, shape (n,)."""
         inside = np.empty(len(self), dtype=bool)
-        for part in blocks_of(len(self)):
+        for part in blocks(len(self), IN_MEMORY):
             interval = np.searchsorted(self.gti[:, 0], self.time[part], side="right") - 1
             inside[part] = (interval >= 0) & (self.time[part] <= self.gti[interval, 1])
         return inside

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bgnb._util.arrays import Bools, Floats, blocks_of, order_of
+from bgnb._util.arrays import IN_MEMORY, Bools, Floats, blocks, order_of
 from bgnb._util.errors import DataError, located
 from bgnb.observations import tolerances
 from bgnb.observations.consistency_checks import CLASSES, check_obs_id, check_run
@@ -157,7 +157,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
 def _fingerprint(energy: Floats) -> int:
     """Compute a number from all energies that does not depend on their order."""
     total = 0
-    for part in blocks_of(len(energy)):
+    for part in blocks(len(energy), IN_MEMORY):
         with np.errstate(over="ignore"):  # energies beyond the range are infinite
             bits = energy[part].astype(np.float32).view(np.uint32).astype(np.uint64)
         total += int((bits * bits).sum(dtype=np.uint64))

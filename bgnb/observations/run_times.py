@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bgnb._util.arrays import Floats, blocks_of
+from bgnb._util.arrays import IN_MEMORY, Floats, blocks
 from bgnb._util.errors import DataError, located
 from bgnb.observations import tolerances
 from bgnb.observations.event_list import check_good_time
@@ -221,7 +221,7 @@ def elapsed_good_time(time: Floats, gti: Floats) -> Floats:
     """Return the good time, s, before each of the times, which lie in good time intervals."""
     before = np.r_[0, np.cumsum(np.diff(gti, axis=1))]
     elapsed = np.empty(len(time))
-    for part in blocks_of(len(time)):
+    for part in blocks(len(time), IN_MEMORY):
         interval = np.searchsorted(gti[:, 0], time[part], side="right") - 1
         elapsed[part] = before[interval] + time[part] - gti[interval, 0]
     return elapsed
