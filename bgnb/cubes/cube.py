@@ -23,8 +23,8 @@ RATE_UNIT = u.Unit("MeV-1 s-1 sr-1")
 FLOOR = 1e-6
 #: Minimum rate that is written, or whose logarithm is taken, as in Gammapy: the smallest normal number in single precision.
 LEAST_RATE = float(np.finfo(np.float32).tiny)
-#: Maximum number of bins; a larger number is assumed to be a mistake.
-MAX_BINS = 50_000_000
+#: Maximum number of bins of axes that are made, and of cubes that are read; more are assumed to be a mistake.
+MAX_BINS = 32_000_000
 
 
 def checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: float) -> u.Quantity:

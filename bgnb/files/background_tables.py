@@ -19,7 +19,7 @@ from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, located
 from bgnb._util.reading import FILE_MAX
 from bgnb.cubes.camera import CameraEdge
-from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.cube import LEAST_RATE, MAX_BINS, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.radial import cube_of_radial, radial_mean
 from bgnb.cubes.run_norm import RunNorm
 from bgnb.files.fits_writer import GADF_KEYWORDS, columns_hdu, primary_hdu
@@ -40,8 +40,6 @@ HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
 REVERSED = "REVERSE_LON_RADEC"
 #: Unit of rates in the spelling of GADF.
 RATE = "s-1 MeV-1 sr-1"
-#: Maximum number of bins of a cube that is read.
-MAX_BINS = 1 << 25
 #: Keywords of the HDU class of backgrounds.
 BKG_KEYWORDS = {"HDUCLAS1": "RESPONSE", "HDUCLAS2": "BKG", "HDUCLAS3": "FULL-ENCLOSURE"}
 

@@ -144,7 +144,7 @@ def test_regular_axes_and_centres():
     np.testing.assert_allclose(axes().dety_centers.to_value("deg"), [-1.5, -0.5, 1, 2.5])
     np.testing.assert_allclose(axes().detx_centers.to_value("deg"), [-2, -0.5, 0.5, 1.5, 3])
     assert CubeAxes.regular(n_energy=np.int64(1), n_fov=1, fov_max=90 * u.deg).shape == (1, 1, 1)
-    assert CubeAxes.regular(n_energy=50, n_fov=1000).shape == (50, 1000, 1000)
+    assert CubeAxes.regular(n_energy=32, n_fov=1000).shape == (32, 1000, 1000)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_regular_axes_and_centres():
     [
         ({"n_energy": 0}, "invalid-argument", ["n_energy", "whole number", "at least 1", "got 0"]),
         ({"n_fov": 2.0}, "invalid-argument", ["n_fov", "whole number", "at least 1", "got 2.0"]),
-        ({"n_energy": 51, "n_fov": 1000}, "invalid-argument", ["n_energy = 51", "n_fov = 1000", "50,000,000"]),
+        ({"n_energy": 33, "n_fov": 1000}, "invalid-argument", ["n_energy = 33", "n_fov = 1000", "32,000,000"]),
         ({"energy_min": 0 * u.TeV}, "invalid-argument", ["energy_min and energy_max", "increasing and above 0"]),
         ({"energy_min": "80 TeV"}, "invalid-argument", ["energy_min and energy_max", "increasing and above 0"]),
         ({"energy_max": np.inf * u.TeV}, "invalid-argument", ["energy_max", "one finite value"]),
