@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, settings, warn
+from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, settings, warn, workers
 from bgnb.production.settings import CubeBinning, ProductionSettings
 from bgnb.validation.settings import CrossValidationSettings, InspectionSettings, RunCheckSettings, ValidationSettings
 
@@ -165,6 +165,7 @@ def check_runs(**arguments: Any) -> None:
 )
 @click.option("--labels", nargs=2, default=None, help="Labels of the two in plots.  [default: names of the directories]")
 @overwrite
+@workers
 @checks_outdir("dir1", "dir2")
 def compare_models(**arguments: Any) -> None:
     """Compare two directories of models, group by group.
