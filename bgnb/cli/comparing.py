@@ -142,7 +142,7 @@ def check_runs(**arguments: Any) -> None:
     warn(checks.faults)
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("dir1", type=click.Path(path_type=Path))
 @click.argument("dir2", type=click.Path(path_type=Path))
 @click.argument("outdir", type=click.Path(path_type=Path), default=Path("comparison"))

@@ -223,11 +223,11 @@ def _check_inside(axes: CubeAxes, energies: Sequence[u.Quantity], positions: Seq
     """Check that at least one of the energies, and one of the positions, lies inside the axes."""
     if energies and not energy_bins(axes, energies):
         limits = f"{axes.energy[0]:.3g} to {axes.energy[-1]:.3g}"
-        raise BgnbError("invalid-argument", f"energies: none lies within the energy axis, {limits}")
+        raise BgnbError("invalid-argument", f"none of the energies lies within the energy axis, {limits}")
     if positions and not _inside(axes, positions):
         x, y = axes.detx, axes.dety
         limits = f"DETX {x[0]:.3g} to {x[-1]:.3g}, DETY {y[0]:.3g} to {y[-1]:.3g}"
-        raise BgnbError("invalid-argument", f"positions: none lies in the field of view, {limits}")
+        raise BgnbError("invalid-argument", f"none of the positions lies in the field of view, {limits}")
 
 
 def _inside(axes: CubeAxes, positions: Sequence[Position]) -> list[Position]:

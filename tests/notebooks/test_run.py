@@ -74,8 +74,8 @@ def test_parameters_are_those_of_functions(name):
     """The parameters of a notebook have the names and defaults of the arguments of its function."""
     parameters = notebook_parameters(name)
     expected = inspect.signature(FUNCTIONS[name]).parameters
-    skipped = {"progress", *{"simulate_dataset": ["sources"], "make_bg_cube_models": ["part"]}.get(name, [])}
-    assert set(parameters) == set(expected) - skipped
+    skipped = {"simulate_dataset": {"sources"}, "make_bg_cube_models": {"part"}, "compare_models": {"workers"}}.get(name, set())
+    assert set(parameters) == set(expected) - skipped - {"progress"}
     for key, parameter in parameters.items():
         assert parameter.meaning, f"{key} is not explained"
         if key in OTHER_DEFAULTS:
@@ -449,3 +449,17 @@ def test_notebooks_are_found_and_copied(tmp_path):
     assert error_of("notebooks", tmp_path / "file" / "mine").endswith("[bad-target]")
     with raises("not-found", "true_recoo", "compare_models, explore, "):
         find_notebook("true_recoo")
+
+
+@pytest.mark.parametrize("name", ["make_bg_cube_models", "true_reco", "compare_models", "validate", "simulate_dataset"])
+def test_existing_outdir_is_refused_first(tmp_path, name):
+    """A directory that the notebook would have to replace is refused before the kernel starts, and no notebook is kept."""
+    made = tmp_path / "made" / "reco" if name == "true_reco" else tmp_path / "made"
+    bgnb.make_test_dataset(made, n_runs=1, trigger_rate=1, progress=False)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "mine.txt").touch()
+    arguments = ["run-notebook", name, tmp_path / "out.ipynb", "-p", "outdir"]
+    assert "use --overwrite to replace it [exists]" in error_of(*arguments, tmp_path / "made")
+    assert "mine.txt" in error_of(*arguments, foreign, "--overwrite")
+    assert not list(tmp_path.glob("*.ipynb"))
