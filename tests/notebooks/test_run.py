@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 import signal
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -200,9 +201,18 @@ def test_failed_group_does_not_stop_others(models, tmp_path):
         assert notebook_result(out / f"{name}.ipynb")["counts"] == group["counts"]
         assert f'<a href="{name}.html">' in index
         assert f"<th>counts<td>{group['counts']}" in index
+        hours = group["livetime_s"] / 3600
+        assert f"<th>livetime<td>{hours:.4g} h" in index
+        assert "<th>spectral index<td>" in index
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         page = (out / f"{name}.html").read_text()
         assert "data:image/png;base64" in page
+        for code in ("import bgnb", "IPython.core.display", "Out[8]", "<th>float64<"):
+            assert code not in page
+        assert f"Runs: {group['n_runs']}; livetime: {hours:.3g} h" in page
+        run = bgnb.read_group_model(models, group["group_id"]).stack.runs[0]
+        assert f">{run.alt_pnt:.2f}</td>" in page
+        assert struct.unpack(">I", (out / f"{name}.png").read_bytes()[16:20])[0] < 700  # a single image
         assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']https?:", page)
     problems = run_groups(models, out, overwrite=True)
     assert problems == {}
