@@ -18,7 +18,7 @@ from bgnb._util.progress import progress_bar
 from bgnb.files.model_directory import model_files
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import write_report
-from bgnb.notebooks.run import json_output, outputs_of, read_notebook, run_notebook
+from bgnb.notebooks.run import check_timeout, json_output, outputs_of, read_notebook, run_notebook
 from bgnb.notebooks.shipped import find_notebook
 
 _STYLE = (
@@ -73,6 +73,7 @@ def run_groups(
     require("notebooks")
     source, models = find_notebook(notebook), Path(modeldir).absolute()
     whole_number("workers", workers)
+    check_timeout(timeout)
     groups = sorted(model_files(models))
     results: dict[int, dict[str, Any]] = {}
     problems: dict[int, str] = {}

@@ -183,8 +183,7 @@ def run_notebook(
         declared[name].check(value)
     if target.suffix != ".ipynb" or target.match("*.failed.ipynb") or target.is_dir() or target.resolve() == source.resolve():
         raise BgnbError("bad-target", f"{output}: use a file ….ipynb, not ….failed.ipynb nor the notebook itself")
-    if timeout is not None and not timeout > 0:
-        raise BgnbError("invalid-argument", f"timeout must be above 0 s, got {timeout}")
+    check_timeout(timeout)
     _check_outdir({name: each.default for name, each in declared.items()} | values)
     failed = target.with_name(f"{target.stem}.failed.ipynb")
     shown = Path(output).with_name(failed.name)
@@ -201,6 +200,18 @@ def run_notebook(
         executed.metadata.papermill["output_path"] = str(target)
         write_file(target, nbformat.writes(executed).encode())
     return target
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Refuse a maximum duration of a cell that is not above 0 s.
+
+    Raises
+    ------
+    BgnbError
+        If it is not.
+    """
+    if timeout is not None and not timeout > 0:
+        raise BgnbError("invalid-argument", f"timeout must be above 0 s, got {timeout}")
 
 
 def _check_outdir(values: Mapping[str, Any]) -> None:

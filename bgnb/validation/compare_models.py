@@ -12,6 +12,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from bgnb._util.checks import to_value
 from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
@@ -123,11 +124,7 @@ def compare_models(
     require("plots")
     first, second = ModelDirectory(dir1), ModelDirectory(dir2)
     names = checked_labels(labels, first.path, second.path)
-    try:
-        at_energies = [u.Quantity(energy).to("TeV") for energy in energies]
-    except (TypeError, ValueError) as error:
-        wanted = "values with a unit, such as '5 TeV'"
-        raise BgnbError("invalid-argument", f"energies must be {wanted}, got {list(map(str, energies))}") from error
+    at_energies = [to_value("each of the energies", energy, "TeV") * u.TeV for energy in energies]
     try:
         at_positions: list[Position] = [(float(x), float(y)) for x, y in positions]
     except (TypeError, ValueError):

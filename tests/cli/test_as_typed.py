@@ -49,7 +49,10 @@ def test_all_commands_name_options():
         ),
         ("cross-validate in GADF out --model-energy-min '90 TeV'", "--model-energy-min and --model-energy-max must"),
         ("cross-validate in GADF out --min-livetime '5 deg'", "--min-livetime must be a time with a unit"),
-        ("compare-models 'my models' 'my models' out --energies 5", "--energies must be"),
+        (
+            "compare-models 'my models' 'my models' out --energies 5",
+            "each of the energies must be an energy with a unit, such as '5 TeV'",
+        ),
         ("compare-models 'my models' 'my models' out --energies '500 TeV'", "none of the energies lies within"),
         ("compare-models 'my models' 'my models' out --normalise some", "unknown --normalise 'some'"),
         ("compare-models 'my models' 'my models' 'my runs'", "my runs: exists already; use --overwrite to replace it"),
@@ -58,6 +61,7 @@ def test_all_commands_name_options():
         ("make-test-bg-cube-model true.fits --altitude 70", "--altitude must be an angle with a unit"),
         ("run-groups 'my models' out --workers 0", "--workers must be"),
         ("run-notebook group_report out.ipynb --timeout -1", "--timeout must be above 0"),
+        ("run-groups 'my models' out --timeout -1", "--timeout must be above 0"),
         ("validate events 'my runs' GADF out", "events: there is no such directory"),  # a path, not the option
     ],
 )
@@ -143,3 +147,22 @@ def test_earlier_name_of_simulated_sources_is_refused(tmp_path):
         if any("--sources" in option.opts for option in each.params if isinstance(option, click.Option))
     ]
     assert sorted(owners) == ["cross-validate", "make-bg-cube-models", "validate"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("validate", "my models", "my runs", "GADF", "validated"),
+        ("check-runs", "my runs", "GADF", "my models", "checked", "--select", "all"),
+        ("compare-models", "my models", "my models", "compared", "--energies", "1 TeV"),
+    ],
+)
+def test_columns_have_a_legend(here, arguments):
+    """Each column of a printed table, except names of GADF and plain words, is explained below it."""
+    lines = output_of(*arguments).splitlines()
+    rule = next(number for number, line in enumerate(lines) if set(line) == {"-", " "})
+    columns = lines[0].split()
+    explained = {word.strip(".,:") for line in lines[rule:] if ": " in line for word in line.split()}
+    plain = {"OBS_ID", "GROUP_ID", "ALT_PNT", "AZ_PNT", "EVENTS", "VERDICT"}
+    assert len(columns) > 5
+    assert [column for column in columns if column not in plain and not {column, column.partition("_")[0]} & explained] == []
