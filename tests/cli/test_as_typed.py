@@ -149,6 +149,7 @@ def test_earlier_name_of_simulated_sources_is_refused(tmp_path):
     assert sorted(owners) == ["cross-validate", "make-bg-cube-models", "validate"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
