@@ -37,6 +37,16 @@ def other_data() -> Path:
     return path
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line how many tests were skipped because data are missing."""
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    if number := sum("BGNB_" in reason for reason in reasons):
+        terminalreporter.write_line(
+            f"{number} tests need public data that are missing, and were skipped; see BGNB_TEST_DATA and BGNB_OTHER_DATA"
+        )
+
+
 @pytest.fixture(params=["isal", "zlib"])
 def engine(request, monkeypatch) -> str:
     """Compress and decompress with this engine."""

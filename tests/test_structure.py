@@ -137,7 +137,7 @@ def test_commands_match_public_functions():
         elif command.name == "cross-validate":
             function |= {"config"}
         elif command.name == "run-notebook":
-            function = function - {"parameters"} | {"texts"}
+            function = function - {"parameters"} | {"texts", "overwrite"}
         assert {parameter.name for parameter in command.params} == function, command.name
         assert "Example" in command.help, command.name
     assert set(SHORT.values()) <= set(main.commands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -20,6 +21,15 @@ def enumerate_values(values: Collection[object], maximum: int = 5) -> str:
     """
     more = f" and {len(values) - maximum} more" if len(values) > maximum else ""
     return ", ".join(str(value) for value in islice(values, maximum)) + more
+
+
+def command_line(*words: object) -> str:
+    """Return a command of bgnb that can be pasted into a shell.
+
+    >>> command_line("lab", "my models")
+    "bgnb lab 'my models'"
+    """
+    return shlex.join(["bgnb", *map(str, words)])
 
 
 class BgnbError(Exception):

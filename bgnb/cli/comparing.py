@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, settings, warn
+from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, settings, warn, workers
 from bgnb.production.settings import CubeBinning, ProductionSettings
 from bgnb.validation.settings import CrossValidationSettings, InspectionSettings, RunCheckSettings, ValidationSettings
 
@@ -67,7 +67,8 @@ def validate(**arguments: Any) -> None:
 
     validation = validate(**arguments)
     click.echo("\n".join(table_lines(validation.table)))
-    click.echo("RATIO: predicted / observed counts, no free norm. DEV_EXP: deviance / expectation, one free norm per run.")
+    click.echo("COUNTS: observed. EXPECTED: predicted, no free norm. RATIO: EXPECTED / COUNTS. GROUPS: models used.")
+    click.echo("DEV_EXP: deviance / its expectation, one free norm per run; a true prediction has 1 ± DEV_EXP_ERROR.")
     click.echo("WIDTH: standard deviation of the significances of energy bins and pixels, one free norm per run; expected: 1.")
     click.echo(validation.summary)
     click.echo(f"Plots and report.json are in {arguments['outdir']}")
@@ -135,14 +136,16 @@ def check_runs(**arguments: Any) -> None:
 
     checks = check_runs(**arguments)
     click.echo("\n".join(table_lines(checks.table)))
-    click.echo("P: probability of such a deviation without errors, by test. TEST: the test with the lowest of them.")
+    click.echo("NORM, TILT: norm and change of the spectral index relative to the models.")
+    click.echo("P: probability of such a deviation without errors, by test.")
+    click.echo("TEST: the test with the lowest P; COUNTS, EXPECTED, SIGMA: its largest deviation, at WHERE.")
     click.echo(checks)
     out = arguments["outdir"]
     click.echo(f"Plots are in {out / 'runs.html'}, good runs in {out / 'good_runs.txt'}, and numbers in {out / 'report.json'}")
     warn(checks.faults)
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("dir1", type=click.Path(path_type=Path))
 @click.argument("dir2", type=click.Path(path_type=Path))
 @click.argument("outdir", type=click.Path(path_type=Path), default=Path("comparison"))
@@ -165,6 +168,7 @@ def check_runs(**arguments: Any) -> None:
 )
 @click.option("--labels", nargs=2, default=None, help="Labels of the two in plots.  [default: names of the directories]")
 @overwrite
+@workers
 @checks_outdir("dir1", "dir2")
 def compare_models(**arguments: Any) -> None:
     """Compare two directories of models, group by group.
@@ -189,6 +193,7 @@ def compare_models(**arguments: Any) -> None:
     first, second, out = arguments["dir1"], arguments["dir2"], arguments["outdir"]
     click.echo(f"1 is {first}, the reference; 2 is {second}, normalised: {arguments['normalise']}.")
     click.echo("RATIO: rate of 2 over rate of 1, in bins exposed in both. BIAS: ratio − 1, by zone of the field of view.")
+    click.echo("INDEX: spectral index of the rates of 1 and 2 at the first position.")
     if "PULL_BINS" in table.colnames:
         click.echo(
             "PULL: difference over its statistical error. Errors of bins are correlated, for splines over the whole "

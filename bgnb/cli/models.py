@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bgnb._util.compression import HAS_ISAL
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, command_line
+from bgnb.cli.as_typed import say
 from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, settings, warn, workers
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.production.settings import ProductionSettings
@@ -61,7 +63,7 @@ def make_bg_cube_models(**arguments: Any) -> None:
             message = "--part and --epochs cannot be combined; count the runs of each epoch with --select"
             raise BgnbError("conflicting-arguments", message)
         by_epoch = make_epoch_models(**arguments)
-        click.echo(str(by_epoch))
+        say(by_epoch)
         warn(by_epoch.faults)
         click.echo(f"The models of the epochs are in {arguments['outdir']}, which can be given to bgnb attach")
         return
@@ -73,17 +75,18 @@ def make_bg_cube_models(**arguments: Any) -> None:
         click.echo(f"Part {part} is in {arguments['outdir']}; to merge all parts: bgnb merge PART... MODELS")
         return
     _print_report(report)
-    click.echo(f"Models and report.json are in {arguments['outdir']}; to display them: bgnb lab {arguments['outdir']}")
+    out = arguments["outdir"]
+    click.echo(f"Models and report.json are in {out}; to display them: {command_line('lab', out)}")
 
 
 def _print_report(report: Report) -> None:
-    click.echo(str(report))
+    say(report)
     if not HAS_ISAL:
         click.echo("note: install isal to read gzipped files faster: pip install isal")
     warn(report.faults)
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("outdir", type=click.Path(path_type=Path))
 @overwrite
@@ -131,13 +134,14 @@ def attach(**arguments: Any) -> None:
     from bgnb.gammapy.attach import attach
 
     report = attach(**arguments)
-    click.echo(str(report))
+    say(report)
     warn(report.faults)
     store = arguments["outdir"]
-    click.echo(f'The data store and report.json are in {store}; in Gammapy: DataStore.from_dir("{store}").{report.call}')
+    opened = f"DataStore.from_dir({json.dumps(str(store), ensure_ascii=False)}).{report.call}"
+    click.echo(f"The data store and report.json are in {store}; in Gammapy: {opened}")
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.pass_context
 def check(ctx: click.Context, directory: Path) -> None:

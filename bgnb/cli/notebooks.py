@@ -7,19 +7,23 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options_from_settings import checks_outdir, overwrite
+from bgnb.cli.as_typed import say
+from bgnb.cli.options_from_settings import Command, checks_outdir, overwrite
 
 _timeout = click.option("--timeout", type=float, help="Maximum duration of a cell, s.  [default: no limit]")
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("notebook")
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option(
     "-p", "--parameter", "texts", multiple=True, type=(str, str), metavar="NAME VALUE", help="A parameter; may be repeated."
 )
 @_timeout
-def run_notebook(notebook: str, output: Path, texts: tuple[tuple[str, str], ...], timeout: float | None) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace the directories of an earlier run; the same as -p overwrite True.")
+def run_notebook(
+    notebook: str, output: Path, texts: tuple[tuple[str, str], ...], timeout: float | None, overwrite: bool
+) -> None:
     """Run a notebook with parameters.
 
     NOTEBOOK is a file, or the name of a notebook that comes with bgnb: simulate_dataset,
@@ -27,7 +31,7 @@ def run_notebook(notebook: str, output: Path, texts: tuple[tuple[str, str], ...]
     explore_true_reco or significance_map. OUTPUT is the executed notebook; it appears when
     it is complete, and replaces an older one. A notebook that fails is kept as
     ….failed.ipynb. Lists are given as [1, 2, 3], no value as None. Directories of an
-    earlier run are replaced with -p overwrite True.
+    earlier run are replaced with --overwrite.
     The error for an unknown parameter lists those of the notebook.
 
     \b
@@ -38,11 +42,12 @@ def run_notebook(notebook: str, output: Path, texts: tuple[tuple[str, str], ...]
     from bgnb.notebooks.run import notebook_parameters, run_notebook
 
     declared = notebook_parameters(notebook)
+    texts += (("overwrite", "True"),) * overwrite
     values = {name: declared[name].from_text(text) if name in declared else text for name, text in texts}
-    click.echo(f"The executed notebook is {run_notebook(notebook, output, values, timeout=timeout)}")
+    say(f"The executed notebook is {run_notebook(notebook, output, values, timeout=timeout)}")
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("modeldir", type=click.Path(path_type=Path))
 @click.argument("outdir", type=click.Path(path_type=Path))
 @click.option(
@@ -73,7 +78,7 @@ def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
     ctx.exit(1 if problems else 0)
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("modeldir", type=click.Path(path_type=Path))
 @click.argument("jupyter_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- JUPYTER OPTIONS]")
 @click.option(
@@ -103,7 +108,7 @@ def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]
     open_lab(notebook, jupyter_arguments)
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, cls=Command)
 @click.argument("directory", type=click.Path(path_type=Path))
 def copy_notebooks(directory: Path) -> None:
     """Copy the notebooks that come with bgnb to a directory.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, Declaration, Flag, Number, SettingsGroup, Whole, read_config
+from bgnb.cli.as_typed import name_options, paths_as_given
 from bgnb.simulation.settings import Pair
 
 
@@ -47,10 +47,11 @@ class LazyChoice(click.Choice[str]):
 
 
 class SettingOption(click.Option):
-    """Option of a declared setting, with its earlier names."""
+    """Option with its earlier names: those that still work, and those that are refused."""
 
-    def __init__(self, *args: Any, aliases: Iterable[str] = (), **kwargs: Any) -> None:
+    def __init__(self, *args: Any, aliases: Iterable[str] = (), refused: Iterable[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.refused = tuple(refused)
         self.aliases = [f"--{alias.replace('_', '-')}" for alias in aliases]
 
 
@@ -58,10 +59,14 @@ class Command(click.Command):
     """Command that accepts settings from a file, and earlier names of options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Replace earlier names of options, with a warning."""
-        renamed = {alias: each.opts[0] for each in self.params if isinstance(each, SettingOption) for alias in each.aliases}
+        """Replace earlier names of options, with a warning, or refuse them."""
+        named = [each for each in self.params if isinstance(each, SettingOption)]
+        renamed = {alias: each.opts[0] for each in named for alias in each.aliases}
+        refused = {earlier: each.opts[0] for each in named for earlier in each.refused}
         for number, argument in enumerate(args):
             name, equals, value = argument.partition("=")
+            if name in refused:
+                raise click.UsageError(f"{name} of this command is now {refused[name]}", ctx)
             if name in renamed:
                 click.echo(f"Warning: {name} is now {renamed[name]}", err=True)
                 args[number] = renamed[name] + equals + value
@@ -76,12 +81,10 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except BgnbError as error:
-            options = {str(each.name): each.opts[0] for each in self.params if isinstance(each, SettingOption)}
-            if (first := error.message.partition(" ")[0]) not in options:
+            message = paths_as_given(name_options(error.message, self, ctx.params.values()))
+            if message == error.message:
                 raise
-            several = "|".join(name for name in options if "_" in name)  # other names are words as well
-            message = re.sub(rf"^{first}|(?<= )({several})(?= )", lambda name: options[name[0]], error.message)
-            raise BgnbError(error.code, message) from error
+            raise type(error)(error.code, message) from error
 
 
 def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:

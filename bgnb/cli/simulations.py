@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from bgnb._util.errors import BgnbError
-from bgnb.cli.options_from_settings import Command, checks_outdir, overwrite, settings, workers
+from bgnb._util.errors import BgnbError, command_line
+from bgnb.cli.as_typed import say
+from bgnb.cli.options_from_settings import Command, SettingOption, checks_outdir, overwrite, settings, workers
 from bgnb.simulation.settings import DatasetSettings, TrueModelSettings, TrueRecoSettings
 
 
@@ -35,8 +36,10 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @click.argument("scheme", default="GADF")
 @settings(DatasetSettings)
 @click.option(
-    "--sources",
-    "--source",
+    "--point-source",
+    "sources",
+    cls=SettingOption,
+    refused=("--sources", "--source"),  # elsewhere, --sources is the treatment of known sources
     multiple=True,
     callback=_source,
     metavar="NAME,RA,DEC,RATE",
@@ -56,7 +59,7 @@ def make_test_dataset(**arguments: Any) -> None:
     Examples:
       bgnb make-test-dataset runs
       bgnb make-test-dataset runs HESS --n-runs 50 --trigger-rate 30 --workers 2
-      bgnb make-test-dataset runs --observatory CTAO-NORTH --source "Crab,83.633,22.014,0.2"
+      bgnb make-test-dataset runs --observatory CTAO-NORTH --point-source "Crab,83.633,22.014,0.2"
     """
     from bgnb.simulation.dataset import make_test_dataset
 
@@ -114,6 +117,6 @@ def make_true_reco(**arguments: Any) -> None:
     from bgnb.simulation.true_reco import make_true_reco
 
     report = make_true_reco(**arguments)
-    click.echo(str(report))
+    say(report)
     true, reco, comparison = (arguments["outdir"] / name for name in ("true", "reco", "comparison"))
-    click.echo(f"Models are in {true} and {reco}; to compare them: bgnb compare-models {true} {reco} {comparison}")
+    click.echo(f"Models are in {true} and {reco}; to compare them: {command_line('compare-models', true, reco, comparison)}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from bgnb._util.checks import checked_path
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError, DataError, command_line
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import GroupModel, ModelSet
 from bgnb.files.gadf import read_counts, read_model, read_model_and_pointing
 from bgnb.files.group_file import GROUPS_FILE, read_groups, read_model_ids
-from bgnb.files.manifest import manifest_text
+from bgnb.files.manifest import MANIFEST, manifest_text
 from bgnb.files.report_json import read_report
 from bgnb.files.spline_file import SPLINE_FILE, read_spline
 from bgnb.observations.groups import ObservationGroups
@@ -32,6 +33,7 @@ EPOCHS_FILE = "epochs.ecsv"
 #: Inode, size and times of a file.
 Stamp = tuple[int, int, int, int] | None
 
+_CHECK = "to list all damaged files"
 _MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
 
 
@@ -52,6 +54,18 @@ def model_files(directory: Path) -> dict[int, Path]:
     if not files:
         raise BgnbError("not-a-model", f"{directory}: contains no models (bg_cube_model_group<ID>_table.fits.gz)")
     return files
+
+
+@contextmanager
+def _damage_advised(directory: Path) -> Iterator[None]:
+    """Add to errors of files the command that lists all damaged files of a directory that bgnb made."""
+    try:
+        yield
+    except DataError as error:
+        if not (directory / MANIFEST).exists() or _CHECK in error.message:
+            raise
+        advice = f"{_CHECK}: {command_line('check', directory)}"
+        raise DataError(error.code, f"{error.message}; {advice}") from error
 
 
 class ModelDirectory:
@@ -95,13 +109,14 @@ class ModelDirectory:
         BgnbError
             If the file cannot be read, or all files were replaced since the directory was opened.
         """
-        stamp = self.stamp(group_id)
-        kept = self._kept.pop(group_id, None)
-        if kept is None or kept[0] != stamp:
-            if manifest_text(self.path) != self._manifest:
-                advice = "open it again, for instance make the dashboard again"
-                raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
-            kept = stamp, read_model(self._files[group_id])
+        with _damage_advised(self.path):
+            stamp = self.stamp(group_id)
+            kept = self._kept.pop(group_id, None)
+            if kept is None or kept[0] != stamp:
+                if manifest_text(self.path) != self._manifest:
+                    advice = "open it again, for instance make the dashboard again"
+                    raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
+                kept = stamp, read_model(self._files[group_id])
         self._kept[group_id] = kept
         while len(self._kept) > KEPT and sum(_size(model) for _, model in self._kept.values()) > KEPT_BYTES:
             del self._kept[next(iter(self._kept))]
@@ -119,13 +134,15 @@ class ModelDirectory:
     def groups(self) -> ObservationGroups | None:
         """The groups; None if the directory does not define them."""
         path = self.path / GROUPS_FILE
-        return read_groups(path) if path.exists() else None
+        with _damage_advised(self.path):
+            return read_groups(path) if path.exists() else None
 
     @cached_property
     def model_ids(self) -> dict[int, int]:
         """GROUP_ID of the model that is used for each group, if there is one."""
         path = self.path / GROUPS_FILE
-        return read_model_ids(path) if path.exists() else {group_id: group_id for group_id in self.group_ids}
+        with _damage_advised(self.path):
+            return read_model_ids(path) if path.exists() else {group_id: group_id for group_id in self.group_ids}
 
     def label(self, group_id: int) -> str:
         """Describe a group: its number, and its edges if they are known."""
@@ -157,17 +174,20 @@ class ModelDirectory:
             If a file is missing or cannot be read.
         """
         spline = self.path / SPLINE_FILE
-        fitted = read_spline(spline) if spline.exists() else None
-        if fitted is None and self.groups is None:
-            missing = f"{GROUPS_FILE} is missing, so the group of a run is unknown"
-            raise BgnbError("not-found", f"{self.path}: {missing}")
-        models = []
-        for group_id in self.group_ids:
-            model, (alt_pnt, az_pnt) = read_model_and_pointing(self._files[group_id])
-            models.append(GroupModel(group_id=group_id, alt_pnt=alt_pnt, az_pnt=az_pnt, model=model))
-        if fitted is None and any(group.model.method == "spline" for group in models):
-            advice = "copy the whole directory, or make the models again"
-            raise BgnbError("not-found", f"{self.path}: {SPLINE_FILE}, of which these models are parts, is missing; {advice}")
+        with _damage_advised(self.path):
+            fitted = read_spline(spline) if spline.exists() else None
+            if fitted is None and self.groups is None:
+                missing = f"{GROUPS_FILE} is missing, so the group of a run is unknown"
+                raise DataError("not-found", f"{self.path}: {missing}")
+            models = []
+            for group_id in self.group_ids:
+                model, (alt_pnt, az_pnt) = read_model_and_pointing(self._files[group_id])
+                models.append(GroupModel(group_id=group_id, alt_pnt=alt_pnt, az_pnt=az_pnt, model=model))
+            if fitted is None and any(group.model.method == "spline" for group in models):
+                advice = "copy the whole directory, or make the models again"
+                raise DataError(
+                    "not-found", f"{self.path}: {SPLINE_FILE}, of which these models are parts, is missing; {advice}"
+                )
         return ModelSet(
             models=tuple(models), groups=self.groups, model_ids=self.model_ids, for_pointing=fitted, name=str(self.path)
         )

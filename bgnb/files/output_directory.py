@@ -193,7 +193,7 @@ def check_target(outdir: Path, *, overwrite: bool) -> None:
                     "foreign-files", f"{outdir}: contains {foreign}, which bgnb did not write; use another directory"
                 )
             if not overwrite:
-                raise BgnbError("exists", f"{outdir}: exists already; use --overwrite (overwrite=True) to replace it")
+                raise BgnbError("exists", f"{outdir}: exists already; use overwrite = True to replace it")
         if _is_current(target):
             raise BgnbError(
                 "bad-target", f"{outdir}: is the current directory, which cannot be replaced; use another directory"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
@@ -17,14 +18,16 @@ from bgnb._util.progress import progress_bar
 from bgnb.files.model_directory import model_files
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import write_report
-from bgnb.notebooks.run import json_output, outputs_of, read_notebook, run_notebook
+from bgnb.notebooks.run import check_timeout, json_output, outputs_of, read_notebook, run_notebook
 from bgnb.notebooks.shipped import find_notebook
 
 _STYLE = (
     "body{font-family:sans-serif;margin:2em}main{display:grid;grid-template-columns:repeat(auto-fill,minmax(20em,1fr));gap:1em}"
-    "article{border:1px solid #ccc;border-radius:6px;padding:1em}img{max-width:100%}th{text-align:left;padding-right:1em}"
+    "article{border:1px solid #ccc;border-radius:6px;padding:1em}img{width:100%}th{text-align:left;padding-right:1em}"
     "article{overflow-wrap:anywhere}.failed{border-color:#c00}h2{margin-top:0}"
 )
+# Units by the ending of a name, as in ``report.json``.
+_UNITS = {"deg": "deg", "h": "h", "s": "s", "tev": "TeV"}
 
 
 def run_groups(
@@ -70,6 +73,7 @@ def run_groups(
     require("notebooks")
     source, models = find_notebook(notebook), Path(modeldir).absolute()
     whole_number("workers", workers)
+    check_timeout(timeout)
     groups = sorted(model_files(models))
     results: dict[int, dict[str, Any]] = {}
     problems: dict[int, str] = {}
@@ -100,13 +104,39 @@ def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeo
     executed = run_notebook(source, directory / f"group{group_id}.ipynb", parameters, timeout=timeout, progress=False)
     notebook = read_notebook(executed)
     # The page must load nothing from the network.
-    exporter = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="", exclude_input_prompt=True)
-    write_file(executed.with_suffix(".html"), exporter.from_notebook_node(notebook)[0].encode())
+    exporter = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="", exclude_input=True)
+    exporter.exclude_output_prompt = True
+    write_file(executed.with_suffix(".html"), exporter.from_notebook_node(_without_json(notebook))[0].encode())
     png = next((data["image/png"] for data in outputs_of(notebook) if "image/png" in data), None)
     if png:
         write_file(executed.with_suffix(".png"), b64decode(png))
-    shown = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in (json_output(notebook) or {}).items()}
-    return {"png": bool(png), "values": {key: value for key, value in shown.items() if type(value) in (int, str)}}
+    values = (_labelled(*item) for item in (json_output(notebook) or {}).items() if item[0] != "group_id")
+    return {"png": bool(png), "values": dict(value for value in values if value)}
+
+
+def _without_json(notebook: Any) -> Any:
+    """Remove the results for machines, which pages cannot show."""
+    page = copy.deepcopy(notebook)
+    for cell in page.cells:
+        outputs = cell.get("outputs", [])
+        cell.update(
+            {"outputs": [each for each in outputs if "application/json" not in each.get("data", ())]} if outputs else {}
+        )
+    return page
+
+
+def _labelled(key: str, value: Any) -> tuple[str, str] | None:
+    """Return a label and a value with its unit, which is at the end of the key; None for a value that is no number or text.
+
+    >>> _labelled("mean_altitude_deg", 79.29123), _labelled("runs", 2)
+    (('mean altitude', '79.29 deg'), ('runs', '2'))
+    """
+    if type(value) not in (int, float, str):
+        return None
+    words, unit = key.split("_"), ""
+    if len(words) > 1 and words[-1] in _UNITS:
+        unit = f" {_UNITS[words.pop()]}"
+    return " ".join(words), (f"{value:.4g}" if isinstance(value, float) else str(value)) + unit
 
 
 def _index(name: str, groups: Sequence[int], results: Mapping[int, dict[str, Any]], problems: Mapping[int, str]) -> str:
@@ -122,6 +152,7 @@ def _failed_card(group_id: int, problem: str) -> str:
 
 def _card(group_id: int, *, png: bool, values: Mapping[str, Any]) -> str:
     rows = "".join(f"<tr><th>{escape(key)}<td>{escape(str(value))}" for key, value in values.items())
-    picture = f'<img src="group{group_id}.png" alt="Rate of group {group_id}">' if png else ""
+    image = f'<img src="group{group_id}.png" alt="Rate of group {group_id}">' if png else ""
+    picture = f'<a href="group{group_id}.html">{image}</a>' if image else ""
     links = f'<h2><a href="group{group_id}.html">Group {group_id}</a></h2>'
     return f'<article>{links}{picture}<table>{rows}</table><a href="group{group_id}.ipynb">notebook</a></article>'

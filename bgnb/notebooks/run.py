@@ -14,7 +14,8 @@ from typing import Any
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
 from bgnb._util.reading import FILE_MAX, read_text
-from bgnb.files.output_directory import only_writer, write_file
+from bgnb.files.manifest import MANIFEST
+from bgnb.files.output_directory import check_target, only_writer, write_file
 from bgnb.notebooks.shipped import find_notebook
 
 # Types of parameters, those of JSON.
@@ -185,9 +186,10 @@ def run_notebook(
         declared[name].check(value)
     if target.suffix != ".ipynb" or target.match("*.failed.ipynb") or target.is_dir() or target.resolve() == source.resolve():
         raise BgnbError("bad-target", f"{output}: use a file ….ipynb, not ….failed.ipynb nor the notebook itself")
-    if timeout is not None and not timeout > 0:
-        raise BgnbError("invalid-argument", f"timeout must be above 0 s, got {timeout}")
+    check_timeout(timeout)
+    _check_outdir({name: each.default for name, each in declared.items()} | values)
     failed = target.with_name(f"{target.stem}.failed.ipynb")
+    shown = Path(output).with_name(failed.name)
     with only_writer(target), TemporaryDirectory(prefix="bgnb-", ignore_cleanup_errors=True) as folder:
         partial = Path(folder, "executed.ipynb")
         failed.unlink(missing_ok=True)
@@ -197,10 +199,33 @@ def run_notebook(
             _keep_failed(partial if partial.exists() else source, failed, error)
             if not isinstance(error, Exception):
                 raise
-            raise NotebookError("notebook-failed", f"{source.stem} failed: {_summary(error)}; see {failed}") from None
+            raise NotebookError("notebook-failed", f"{source.stem} failed: {_summary(error)}; see {shown}") from None
         executed.metadata.papermill["output_path"] = str(target)
         write_file(target, nbformat.writes(executed).encode())
     return target
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Refuse a maximum duration of a cell that is not above 0 s.
+
+    Raises
+    ------
+    BgnbError
+        If it is not.
+    """
+    if timeout is not None and not timeout > 0:
+        raise BgnbError("invalid-argument", f"timeout must be above 0 s, got {timeout}")
+
+
+def _check_outdir(values: Mapping[str, Any]) -> None:
+    """Refuse, before a notebook is run, a directory ``outdir`` that it could not make or replace.
+
+    Those that bgnb made may also be in ``outdir``, such as true and reco.
+    """
+    if isinstance(values.get("outdir"), str) and isinstance(values.get("overwrite"), bool):
+        outdir = Path(values["outdir"])
+        for directory in [manifest.parent for manifest in sorted(outdir.glob(f"*/{MANIFEST}"))] or [outdir]:
+            check_target(directory, overwrite=values["overwrite"])
 
 
 def notebook_result(path: str | Path) -> dict[str, Any]:

@@ -61,6 +61,8 @@ Spectra = Mapping[Position, tuple[Spectrum, Spectrum]]
 
 #: Values of ratio, difference and pull for equal models.
 NEUTRAL = {"ratio": 1.0, "difference": 0.0, "pull": 0.0}
+#: Percentage of the values within the limits of the colours, in pictures and pages of `bgnb.compare_models`.
+PERCENTILE = 99.0
 
 _FIRST, _SECOND, _BOTH, _GREY = LINES[0], LINES[1], "#555555", "#888888"
 
@@ -332,11 +334,11 @@ def _position_label(state: ComparisonState) -> str:
 
 
 def _ratio_ends(ratios: list[tuple[Floats, Floats]], half: float = 0.05) -> Range:
-    """Choose the ends of an axis of ratios, symmetric about one, such that it contains those that are known well."""
+    """Choose the ends of an axis of ratios, symmetric about one or down to zero, that contain those that are known well."""
     for ratio, error in ratios:
         known = ratio[error < 0.5] if np.any(error < 0.5) else ratio
         half = float(np.max(np.abs(known[np.isfinite(known)] - 1), initial=half))
-    return 1 - 1.3 * half, 1 + 1.3 * half
+    return max(1 - 1.3 * half, 0.0), 1 + 1.3 * half
 
 
 def spectra_at(comparison: Comparison, positions: Positions) -> Spectra:

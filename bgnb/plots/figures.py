@@ -19,6 +19,7 @@ from bgnb.observations.groups import ObservationGroups
 from bgnb.observations.run_selection import Selection
 from bgnb.plots.colours import Colours, choose_limits, line_colours
 from bgnb.plots.comparison_views import (
+    PERCENTILE,
     ComparisonState,
     compared_limits,
     comparison_images,
@@ -232,7 +233,7 @@ def plot_comparison(
     axes, positions = comparison.axes, positions or [(0.0, 0.0)]
     panels: dict[str, Panel] = {}
     for where in energy_bins(axes, energies):
-        state = ComparisonState(group_id=0, energy=energies_of(axes, where, where + 1), percentile=99)
+        state = ComparisonState(group_id=0, energy=energies_of(axes, where, where + 1), percentile=PERCENTILE)
         part = comparison.in_energies(where, where + 1)
         limits = rate_limits(part, state.stretch, state.percentile), compared_limits(part, state)
         images = comparison_images(part, state, labels, limits, energy_label(axes, where), positions)

@@ -181,6 +181,8 @@ def _content(value: Any) -> Iterator[bytes]:
         for name, item in value.items():
             yield repr(name).encode()
             yield from _content(item)
+    elif isinstance(value, list) and all(isinstance(item, str) for item in value):  # such as a palette
+        yield repr(value).encode()
     elif isinstance(value, list | tuple | np.ndarray):
         yield f"{len(value)} values".encode()
         for item in value:

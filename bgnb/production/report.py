@@ -164,6 +164,7 @@ class Report:
         lines.append(f"  {sums['events_outside_axes']} outside the axes")
         if sums["events_in_mask"]:
             lines.append(f"  {sums['events_in_mask']} in exclusion regions")
+        lines += self._groups_without_model
         for group in self.groups:
             if group.merged:
                 others = ", ".join(map(str, group.merged))
@@ -171,6 +172,17 @@ class Report:
                 merged = f"groups {others} are merged" if several else f"group {others} is merged"
                 lines.append(f"{merged} into group {group.group_id} and use{'s' * (not several)} its model")
         return "\n".join([*lines, *(f"note: {note}" for note in [*self.notes, *self._notes_of_runs])])
+
+    @property
+    def _groups_without_model(self) -> list[str]:
+        """State how many groups have no model, and where the rate comes from there; nothing if the groups are not known."""
+        edges = [self.settings.get(f"{axis}_edges_deg") or () for axis in ("alt", "az")]
+        n_groups = (len(edges[0]) - 1) * (len(edges[1]) - 1)
+        number = n_groups - sum(1 + len(group.merged) for group in self.groups)
+        if not self.groups or number <= 0:
+            return []
+        rates = "attach and validate derive the rate of runs that point there from these models"
+        return [f"{len(self.groups)} models for {n_groups} groups: {number} groups have no counts; {rates}"]
 
     @property
     def _notes_of_runs(self) -> list[str]:

@@ -360,7 +360,7 @@ class ModelSettings(SettingsGroup):
         super().__post_init__()
         has_times = self.reading.pointing != "header"
         if self.fovalign == "ALTAZ" and not has_times:
-            raise BgnbError("conflicting-arguments", "fovalign ALTAZ needs times, which pointing = header does not use")
+            raise BgnbError("conflicting-arguments", "fovalign = ALTAZ needs times, which pointing = header does not use")
         object.__setattr__(self, "fovalign", self.fovalign or ("ALTAZ" if has_times else "RADEC"))
         binning, edges = self.binning.as_dict(), self.grouping.edges
         for name, default in zip(("n_energy", "n_fov"), find_method(self.method).default_bins, strict=True):

@@ -105,7 +105,7 @@ class Workers:
 def _worker_died(tasks: Collection[object]) -> BgnbError:
     """Return the error for a worker that died during one of these tasks."""
     names = enumerate_values(tasks, maximum=10) or "nothing"
-    advice = "try --workers 1 (workers=1), or without these runs"
+    advice = "try workers = 1, or without these runs"
     return BgnbError("worker-died", f"a worker died (out of memory?) while it processed {names}; {advice}")
 
 

@@ -91,7 +91,9 @@ class TrueModelSettings(SettingsGroup):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.elongation != 1 and self.fovalign != "ALTAZ":
-            message = f"elongation {self.elongation:g} needs fovalign ALTAZ, in which the baseline follows from the pointing"
+            message = (
+                f"elongation = {self.elongation:g} needs fovalign = ALTAZ, in which the baseline follows from the pointing"
+            )
             raise BgnbError("invalid-argument", f"{message}; got {self.fovalign}")
 
 

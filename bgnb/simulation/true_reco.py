@@ -71,7 +71,7 @@ def make_true_reco(
         If an argument cannot be used, or ``outdir`` exists.
     """
     if settings.test and settings.n_runs not in (TrueRecoSettings().n_runs, _TEST_RUNS):
-        raise BgnbError("no-effect", f"n_runs has no effect with test, which simulates {_TEST_RUNS} runs")
+        raise BgnbError("no-effect", f"n_runs has no effect with test = True, which simulates {_TEST_RUNS} runs")
     groups, group_id = ObservationGroups(), settings.group_id
     if group_id >= len(groups):
         choices = f"one of the default groups, 0 to {len(groups) - 1}"

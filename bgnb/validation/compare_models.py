@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,23 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from bgnb._util.checks import to_value
 from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb._util.extras import require
+from bgnb._util.progress import progress_bar
 from bgnb.cubes.compare import ZONES, Comparison, checked_normalise, compare, note_on_rates
 from bgnb.cubes.cube import CubeAxes
 from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import plain, write_report
-from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph, rate_limits
+from bgnb.plots.comparison_views import PERCENTILE, ComparisonState, comparison_view, planes_graph, rate_limits
 from bgnb.plots.cube_state import Position, Shown, energies_of, energy_bin, energy_bins, energy_edges, through_energies
 from bgnb.plots.figures import plot_comparison
 from bgnb.plots.labels import energy_label
+from bgnb.production.workers import open_workers
+
+#: Approximate CPU time for the picture and the page of a group, s.
+SECONDS_PER_GROUP = 1.5
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,8 @@ def compare_models(
     positions: Sequence[tuple[float, float]] = ((0.0, 0.0), (2.0, 2.0)),
     labels: tuple[str, str] | None = None,
     overwrite: bool = False,
+    workers: int | Executor | None = None,
+    progress: bool | None = None,
 ) -> ModelComparison:
     """Compare two directories of models, group by group.
 
@@ -96,6 +105,10 @@ def compare_models(
         Names of both directories in the plots; by default their own.
     overwrite : bool
         Replace ``outdir`` if bgnb made it.
+    workers : int or `concurrent.futures.Executor`, optional
+        Number of processes on this machine that draw, or an executor, see `make_models`.
+    progress : bool, optional
+        Show a progress bar over the groups; by default on a terminal only.
 
     Returns
     -------
@@ -111,11 +124,7 @@ def compare_models(
     require("plots")
     first, second = ModelDirectory(dir1), ModelDirectory(dir2)
     names = checked_labels(labels, first.path, second.path)
-    try:
-        at_energies = [u.Quantity(energy).to("TeV") for energy in energies]
-    except (TypeError, ValueError) as error:
-        wanted = "values with a unit, such as '5 TeV'"
-        raise BgnbError("invalid-argument", f"energies must be {wanted}, got {list(map(str, energies))}") from error
+    at_energies = [to_value("each of the energies", energy, "TeV") * u.TeV for energy in energies]
     try:
         at_positions: list[Position] = [(float(x), float(y)) for x, y in positions]
     except (TypeError, ValueError):
@@ -126,18 +135,22 @@ def compare_models(
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(first.path, second.path)) as directory:
         comparisons = _compared(first, second, common, checked_normalise(normalise), at_energies, at_positions)
         notes += _notes(comparisons)
-        for group_id, comparison in comparisons.items():
-            inside = _inside(comparison.axes, at_positions)
-            title = f"Group {group_id}: {names[1]} against {names[0]}"
-            picture = plot_comparison(comparison, at_energies, inside, names, title)
-            write_file(directory / f"comparison_group{group_id}.png", picture.png)
-            page = comparison_page(comparison, at_energies, inside, names, group_id, first.label(group_id))
-            write_file(directory / f"comparison_group{group_id}.html", page.encode())
-            outside = [str(e) for e in at_energies if not energy_bins(comparison.axes, [e])]
-            outside += [str(position) for position in at_positions if position not in inside]
+        tasks = [
+            _GroupTask(each, at_energies, _inside(each.axes, at_positions), names, group_id, first.label(group_id))
+            for group_id, each in comparisons.items()
+        ]
+        bar = progress_bar(len(tasks), "group", progress)
+        with bar, open_workers(workers, None, len(tasks) * [SECONDS_PER_GROUP]) as where:
+            for task, (png, page) in where.map(_draw_group, tasks):
+                write_file(directory / f"comparison_group{task.group_id}.png", png)
+                write_file(directory / f"comparison_group{task.group_id}.html", page)
+                bar.update()
+        for task in tasks:
+            outside = [str(e) for e in at_energies if not energy_bins(task.comparison.axes, [e])]
+            outside += [str(position) for position in at_positions if position not in task.positions]
             if outside:
-                notes.append(f"group {group_id}: not shown, as they lie outside the axes: {', '.join(outside)}")
-            quantities.append(group_numbers(group_id, comparison, at_energies, inside))
+                notes.append(f"group {task.group_id}: not shown, as they lie outside the axes: {', '.join(outside)}")
+            quantities.append(group_numbers(task.group_id, task.comparison, at_energies, task.positions))
         result = ModelComparison(
             comparisons,
             tuple(quantities),
@@ -150,6 +163,29 @@ def compare_models(
         missing = {"only_in_dir1": result.only_first, "only_in_dir2": result.only_second}
         write_report(directory, {"settings": settings, "groups": quantities, "notes": notes} | missing)
     return result
+
+
+@dataclass(frozen=True)
+class _GroupTask:
+    """Comparison of a group, to be drawn."""
+
+    comparison: Comparison
+    energies: Sequence[u.Quantity]
+    positions: Sequence[Position]
+    labels: tuple[str, str]
+    group_id: int
+    group: str
+
+    def __str__(self) -> str:
+        return f"group {self.group_id}"
+
+
+def _draw_group(task: _GroupTask) -> tuple[bytes, bytes]:
+    """Draw the picture and the page of a group."""
+    title = f"Group {task.group_id}: {task.labels[1]} against {task.labels[0]}"
+    picture = plot_comparison(task.comparison, task.energies, task.positions, task.labels, title)
+    page = comparison_page(task.comparison, task.energies, task.positions, task.labels, task.group_id, task.group)
+    return picture.png, page.encode()
 
 
 def _compared(
@@ -184,11 +220,11 @@ def _check_inside(axes: CubeAxes, energies: Sequence[u.Quantity], positions: Seq
     """Check that at least one of the energies, and one of the positions, lies inside the axes."""
     if energies and not energy_bins(axes, energies):
         limits = f"{axes.energy[0]:.3g} to {axes.energy[-1]:.3g}"
-        raise BgnbError("invalid-argument", f"energies: none lies within the energy axis, {limits}")
+        raise BgnbError("invalid-argument", f"none of the energies lies within the energy axis, {limits}")
     if positions and not _inside(axes, positions):
         x, y = axes.detx, axes.dety
         limits = f"DETX {x[0]:.3g} to {x[-1]:.3g}, DETY {y[0]:.3g} to {y[-1]:.3g}"
-        raise BgnbError("invalid-argument", f"positions: none lies in the field of view, {limits}")
+        raise BgnbError("invalid-argument", f"none of the positions lies in the field of view, {limits}")
 
 
 def _inside(axes: CubeAxes, positions: Sequence[Position]) -> list[Position]:
@@ -253,7 +289,7 @@ def comparison_page(
     from bgnb.plots.html_page import to_html  # Bokeh takes time to load
 
     axes = comparison.axes
-    state = ComparisonState(group_id=group_id, normalise=comparison.normalise)
+    state = ComparisonState(group_id=group_id, normalise=comparison.normalise, percentile=PERCENTILE)
     if bins := energy_bins(axes, energies):
         state = replace(state, energy=energies_of(axes, bins[0], bins[0] + 1))
     views = {}

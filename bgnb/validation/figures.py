@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bgnb.plots.colours import GREY, LINES
-from bgnb.plots.labels import format_count
+from bgnb.plots.colours import GREY, LINES, choose_ticks
+from bgnb.plots.cube_panels import beside
+from bgnb.plots.labels import format_count, format_ticks
 from bgnb.plots.static import Picture, new_figure, picture_of
+from bgnb.plots.view import axis_range
 from bgnb.validation.result import KINDS, PROFILES, Validation
 
 _LABELS = {
@@ -21,25 +23,43 @@ _LABELS = {
 }
 
 
+#: Ratios of a profile: column, label and colour.
+_RATIOS = ("RATIO", "no free norm", LINES[1]), ("RATIO_NORM", "a free norm per run", LINES[0])
+
+
 def plot_profiles(validation: Validation) -> Picture:
     """Plot predicted over observed counts against energy, position and pointing, with and without a free norm per run."""
     figure, panels = new_figure(11, 6, 2, 3)
+    ends = _common_range(validation)
     for axes, name in zip(panels.flat, PROFILES, strict=True):
-        table = validation.profile(name)
+        table, log = validation.profile(name), name == "energy"
         low, high = (np.asarray(table[end]) for end in ("LOW", "HIGH"))
-        centre = np.sqrt(low * high) if name == "energy" else (low + high) / 2
-        for column, label, colour in (("RATIO", "no free norm", LINES[1]), ("RATIO_NORM", "a free norm per run", LINES[0])):
+        for number, (column, label, colour) in enumerate(_RATIOS):
             ratio = np.asarray(table[column])
+            at = np.array([beside(np.array(edges), number, len(_RATIOS), log=log)[0] for edges in zip(low, high, strict=True)])
             error = ratio * np.asarray(table["ERROR"])
-            axes.errorbar(centre, ratio, error, [centre - low, high - centre], fmt=".", color=colour, label=label)
+            axes.errorbar(at, ratio, error, [at - low, high - at], fmt=".", color=colour, label=label)
         axes.axhline(1, color=GREY, zorder=0)
-        axes.set(xlabel=_LABELS[name], xscale="log" if name == "energy" else "linear")
+        axes.set(xlabel=_LABELS[name], xscale="log" if log else "linear", ylim=ends)
+        if log:  # those of Matplotlib are formulas
+            ticks = choose_ticks(*axes.get_xlim(), log=True)
+            axes.set_xticks(ticks, labels=format_ticks(ticks, 0, log=True))
+            axes.tick_params(axis="x", which="minor", label1On=False)
     for axes in panels[:, 0]:
         axes.set_ylabel("predicted / observed")
     n_counts = sum(run.n_counts for run in validation.runs)
     figure.suptitle(f"{format_count(len(validation.runs), 'run')}, {n_counts} counts")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return picture_of(figure)
+
+
+def _common_range(validation: Validation) -> tuple[float, float]:
+    """Choose one range of ratios for all profiles, so that they can be compared: of points and error bars, within 0 and 2."""
+    tables = [validation.profile(name) for name in PROFILES]
+    values = [np.asarray(table[column]) * (1 + sign * np.asarray(table["ERROR"]))
+              for table in tables for column, *_ in _RATIOS for sign in (-1, 1)]  # fmt: skip
+    low, high = axis_range(*values, np.ones(1))
+    return max(low, 0.0), min(high, 2.0)
 
 
 def plot_significance(validation: Validation) -> Picture:

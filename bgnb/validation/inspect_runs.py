@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from bgnb._util.errors import DataError, enumerate_values
+from bgnb._util.errors import DataError, command_line, enumerate_values
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.event_cuts import RunCounts, add_pieces
@@ -290,9 +289,9 @@ def _command(
         options["sources"] = "mask"
     if isinstance(settings.catalog, str) and ("select" not in options or "sources" in options):
         options["catalog"] = settings.catalog
-    words = ["bgnb", "make-bg-cube-models", indir, scheme, "models"]
+    words = ["make-bg-cube-models", indir, scheme, "models"]
     for name, value in options.items():
         values = value if isinstance(value, tuple) else [value]
         text = ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in values)
         words += [f"--{name.replace('_', '-')}", text]
-    return shlex.join(words)
+    return command_line(*words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,8 @@ class ModelAxes(SettingsGroup):
         try:
             return CubeBinning.from_dict({name.removeprefix("model_"): value for name, value in self.as_dict().items()})
         except BgnbError as error:
-            raise BgnbError(error.code, f"axes of the models, model_energy_min to model_n_fov: {error.message}") from None
+            names = "|".join(CubeBinning.declared())
+            raise BgnbError(error.code, re.sub(rf"\b({names})\b", r"model_\1", error.message)) from None
 
 
 @dataclass(frozen=True, kw_only=True)

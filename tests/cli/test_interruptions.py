@@ -292,7 +292,7 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch, name):
         "attach": [models, indir, "GADF", out],
         "compare": [models, shutil.copytree(models, tmp_path / "other"), out],
         "cross-validate": [indir, "GADF", out, "--select", "all", "--folds", 2, "--alt-edges", "0,90"],
-        "make-test-dataset": [out, "--n-runs", 1, "--trigger-rate", 2, "--source", "A,83,22,1"],
+        "make-test-dataset": [out, "--n-runs", 1, "--trigger-rate", 2, "--point-source", "A,83,22,1"],
         "run-groups": [models, out, "--notebook", one],
         "true-reco": [out, "--test", "--trigger-rate", 2],
         "validate": [models, indir, "GADF", out, "--select", "all"],

@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 import signal
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -212,9 +213,18 @@ def test_failed_group_does_not_stop_others(models, tmp_path):
         assert notebook_result(out / f"{name}.ipynb")["counts"] == group["counts"]
         assert f'<a href="{name}.html">' in index
         assert f"<th>counts<td>{group['counts']}" in index
+        hours = group["livetime_s"] / 3600
+        assert f"<th>livetime<td>{hours:.4g} h" in index
+        assert "<th>spectral index<td>" in index
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         page = (out / f"{name}.html").read_text()
         assert "data:image/png;base64" in page
+        for code in ("import bgnb", "IPython.core.display", "Out[8]", "<th>float64<"):
+            assert code not in page
+        assert f"Runs: {group['n_runs']}; livetime: {hours:.3g} h" in page
+        run = bgnb.read_group_model(models, group["group_id"]).stack.runs[0]
+        assert f">{run.alt_pnt:.2f}</td>" in page
+        assert struct.unpack(">I", (out / f"{name}.png").read_bytes()[16:20])[0] < 700  # a single image
         assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']https?:", page)
     problems = run_groups(models, out, overwrite=True)
     assert problems == {}
@@ -461,3 +471,17 @@ def test_notebooks_are_found_and_copied(tmp_path):
     assert error_of("notebooks", tmp_path / "file" / "mine").endswith("[bad-target]")
     with raises("not-found", "true_recoo", "compare_models, explore, "):
         find_notebook("true_recoo")
+
+
+@pytest.mark.parametrize("name", ["make_bg_cube_models", "true_reco", "compare_models", "validate", "simulate_dataset"])
+def test_existing_outdir_is_refused_first(tmp_path, name):
+    """A directory that the notebook would have to replace is refused before the kernel starts, and no notebook is kept."""
+    made = tmp_path / "made" / "reco" if name == "true_reco" else tmp_path / "made"
+    bgnb.make_test_dataset(made, n_runs=1, trigger_rate=1, progress=False)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "mine.txt").touch()
+    arguments = ["run-notebook", name, tmp_path / "out.ipynb", "-p", "outdir"]
+    assert "use --overwrite to replace it [exists]" in error_of(*arguments, tmp_path / "made")
+    assert "mine.txt" in error_of(*arguments, foreign, "--overwrite")
+    assert not list(tmp_path.glob("*.ipynb"))

@@ -110,7 +110,7 @@ def test_parts_are_replaced_like_models(indir, tmp_path):
     """The directory of a part is replaced only with ``overwrite``."""
     make_bg_cube_models(indir, "GADF", tmp_path / "part", part="1/2", workers=1, **SMALL)
     before = digests(tmp_path / "part")
-    with raises("exists", tmp_path / "part", "--overwrite"):
+    with raises("exists", tmp_path / "part", "overwrite = True"):
         make_bg_cube_models(indir, "GADF", tmp_path / "part", part="1/2", workers=1, **SMALL)
     make_bg_cube_models(indir, "GADF", tmp_path / "part", part="2/2", workers=1, overwrite=True, **SMALL)
     after = digests(tmp_path / "part")

@@ -22,3 +22,15 @@ def test_merged_groups_are_counted(merged, line):
     summary = Report((), (group(10), group(12, merged)), {}).summary
     assert line in summary
     assert summary.count("merged into") == 1
+
+
+def test_groups_without_model_are_counted():
+    """The summary says how many of all groups have no model of their own, and what serves runs there."""
+    edges = {"alt_edges_deg": [0, 30, 60, 90], "az_edges_deg": [-90, 90, 270]}
+    summary = Report((), (group(1), group(4, (2,))), edges).summary
+    assert "2 models for 6 groups: 3 groups have no counts; attach and validate" in summary
+    assert (
+        "have no counts"
+        not in Report((), (group(0), group(1)), {"alt_edges_deg": [0, 90], "az_edges_deg": [-90, 90, 270]}).summary
+    )
+    assert "have no counts" not in Report((), (), edges).summary  # a part

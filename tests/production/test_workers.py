@@ -36,7 +36,7 @@ def test_processes_do_each_task_once():
 def test_killed_process_names_its_tasks():
     """At most one task besides those of the two processes can be lost."""
     function = partial(square_or_die, {3})
-    with open_workers(2) as workers, raises("worker-died", 3, "workers=1") as caught:
+    with open_workers(2) as workers, raises("worker-died", 3, "workers = 1") as caught:
         list(workers.map(function, range(100, 0, -1)))
     assert str(caught.value).count(",") <= 2 + 1  # three tasks, and what to do
 

@@ -171,7 +171,7 @@ def test_true_model_from_command_line(tmp_path):
 
 def test_dataset_from_command_line(tmp_path):
     """The command simulates runs with a source; sources without all values are refused."""
-    arguments = ("make-test-dataset", tmp_path / "set", "HESS", "--n-runs", 2, "--trigger-rate", 1, "--source")
+    arguments = ("make-test-dataset", tmp_path / "set", "HESS", "--n-runs", 2, "--trigger-rate", 1, "--point-source")
     output_of(*arguments, "X-1,10,-20,0.1")
     assert {"runinfo.fits", "sources.ecsv"} <= names(tmp_path / "set")
     assert "NAME,RA,DEC,RATE" in error_of(*arguments, "X-1,10")

@@ -11,6 +11,7 @@ from astropy import units as u
 from bgnb import Cube, ObservationGroups, compare, compare_models, make_test_bg_cube_model, write_groups, write_model
 from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph
 from bgnb.plots.cube_state import Shown, energy_edges
+from bgnb.plots.figures import plot_comparison
 from bgnb.plots.labels import energy_label
 from bgnb.validation.compare_models import comparison_page
 from tests.helpers.commands import output_of
@@ -99,6 +100,46 @@ def test_page_is_reproducible():
     for text in ('"p1001"', '"p1"', "p1 / p1001", "8: &lt;high&gt;", *(energy_label(AXES, n) for n in range(12))):
         assert text in page, text
     assert "<high>" not in page
+
+
+def test_picture_and_page_have_equal_colours(monkeypatch):
+    """The picture and the page of a comparison give each value of an image the same colour."""
+    drawn = []
+    monkeypatch.setattr("bgnb.plots.figures.to_png", lambda view: drawn.append(view.panels) or b"")
+    monkeypatch.setattr("bgnb.plots.html_page.to_html", lambda views, _: drawn.append(views) or "")
+    comparison, positions = compare(true_model(), counted(1)), [(0.0, 0.0)]
+    plot_comparison(comparison, [1 * u.TeV], positions, ("one", "two"), "")
+    comparison_page(comparison, [1 * u.TeV], positions, ("one", "two"), 8, "8")
+    picture, pages = drawn
+    page = pages["", energy_label(AXES, 4)].panels
+    for name in ("first", "second", "compared"):
+        assert page[name].colours == picture[f"{name} 4"].colours, name
+        np.testing.assert_array_equal(page[name].values, picture[f"{name} 4"].values)
+
+
+def test_axis_of_ratios_ends_at_zero():
+    """The axis of ratios that deviate by more than a factor of 2 does not extend to negative ratios."""
+    high = replace(counted(1), rate=Cube(AXES, 4 * counted(1).rate.quantity))
+    low, top = view_of(compare(true_model(), high), []).panels["ratios"].y_range
+    assert low == 0
+    assert top > 4
+
+
+@pytest.mark.slow
+def test_workers_draw_the_same_files(tmp_path, capsys):
+    """The files do not depend on the number of processes, and a progress bar counts the groups."""
+    models = {3: counted(1), 8: counted(2, obs_id=2)}
+    for name, of_groups in (("one", dict.fromkeys(models, true_model())), ("two", models)):
+        (tmp_path / name).mkdir()
+        for group_id, model in of_groups.items():
+            write_model(model, tmp_path / name / f"bg_cube_model_group{group_id}_table.fits.gz")
+    for workers in (1, 2):
+        out = tmp_path / f"by {workers}"
+        compare_models(tmp_path / "one", tmp_path / "two", out, energies=["1 TeV"], workers=workers, progress=True)
+        assert "2/2" in capsys.readouterr().err
+    single, several = ({path.name: path.read_bytes() for path in (tmp_path / f"by {n}").iterdir()} for n in (1, 2))
+    assert single == several
+    assert {f"comparison_group{n}.{kind}" for n in models for kind in ("png", "html")} < set(single)
 
 
 @pytest.mark.parametrize("labels", [("a",), ("a", "b", "c"), "ab", 5])

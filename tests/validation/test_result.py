@@ -18,6 +18,7 @@ from bgnb import (
     Validation,
 )
 from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significance
+from bgnb.validation.figures import plot_profiles
 from bgnb.validation.result import KINDS, PROFILES, Fit, table_lines
 from tests.helpers.errors import raises
 
@@ -402,3 +403,20 @@ def test_impossible_grids_raise_errors(arguments, words):
     """Widths, offsets and numbers of bins that make no grid raise an error with their values."""
     with raises("invalid-argument", *words):
         Grid.regular(**arguments)
+
+
+def test_profiles_can_be_compared(monkeypatch):
+    """All profiles have the same range of ratios; error bars stand beside each other, and energies are plain numbers."""
+    figures = []
+    monkeypatch.setattr("bgnb.validation.figures.picture_of", figures.append)
+    plot_profiles(predictions(n_runs=6))
+    (figure,) = figures
+    figure.draw_without_rendering()
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    for axes in figure.axes:
+        (low, top), points = axes.get_ylim(), [container.lines[0] for container in axes.containers]
+        assert not np.isin(points[0].get_xdata(), points[1].get_xdata()).any()
+        assert all(low <= y <= top for line in points for y in line.get_ydata())
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels(which="both")]
+    assert {"1", "10"} <= set(labels)
+    assert not any("$" in label for label in labels)
