@@ -37,7 +37,7 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @settings(DatasetSettings)
 @click.option(
     "--point-source",
-    "sources",
+    "point_sources",
     cls=SettingOption,
     refused=("--sources", "--source"),  # elsewhere, --sources is the treatment of known sources
     multiple=True,

@@ -36,7 +36,7 @@ def make_test_dataset(
     scheme: str = "GADF",
     *,
     settings: DatasetSettings,
-    sources: Sequence[PointSource] = (),
+    point_sources: Sequence[PointSource] = (),
     overwrite: bool = False,
     workers: int | Executor | None = None,
     progress: bool | None = None,
@@ -52,7 +52,7 @@ def make_test_dataset(
     scheme : str
         Layout, see `open_runs`.
     {settings}
-    sources : sequence of `PointSource`
+    point_sources : sequence of `PointSource`
         Gamma-ray sources.
     overwrite : bool
         Replace ``outdir`` if bgnb made it.
@@ -75,7 +75,7 @@ def make_test_dataset(
     table = make_test_observation_table(**options_of(settings.observations))
     model, n_runs, seed = TrueModel(**options_of(settings.true_model)), len(table), settings.observations.seed
     with new_directory(Path(outdir), overwrite=overwrite) as directory:
-        common = (model, tuple(sources), settings.energy_threshold, seed, directory, layout)
+        common = (model, tuple(point_sources), settings.energy_threshold, seed, directory, layout)
         tasks = [_Task(row, table[row : row + 1], *common) for row in range(n_runs)]
         counts = np.zeros(n_runs, dtype=np.int64)
         duration = SECONDS_PER_RUN + SECONDS_PER_EVENT * model.trigger_rate * LIVETIME
@@ -89,11 +89,11 @@ def make_test_dataset(
         table["EVENT_COUNT"] = counts
         if layout != "FILES":
             (_write_gadf_index if layout == "GADF" else _write_hess_index)(table, directory)
-        if sources:
-            catalog = Table([asdict(source) for source in sources])
+        if point_sources:
+            catalog = Table([asdict(source) for source in point_sources])
             catalog.rename_columns(["name", "ra", "dec", "rate"], ["NAME", "RA", "DEC", "RATE"])
             catalog.write(directory / "sources.ecsv")
-        used = {"scheme": layout} | settings.as_dict() | {"sources": [asdict(source) for source in sources]}
+        used = {"scheme": layout} | settings.as_dict() | {"point_sources": [asdict(source) for source in point_sources]}
         write_report(directory, {"settings": used, "events": table["EVENT_COUNT"].sum()})
     return table
 
@@ -105,7 +105,7 @@ class _Task:
     row: int
     observation: Table
     model: TrueModel
-    sources: tuple[PointSource, ...]
+    point_sources: tuple[PointSource, ...]
     energy_threshold: float | None
     seed: int
     directory: Path
@@ -122,7 +122,9 @@ def _gadf_run_file(obs_id: int) -> Path:
 def _write_run(task: _Task) -> int:
     """Simulate and write one run; return the number of events."""
     row = task.observation[0]
-    events, detxy = simulate_run(row, task.model, energy_threshold=task.energy_threshold, sources=task.sources, seed=task.seed)
+    events, detxy = simulate_run(
+        row, task.model, energy_threshold=task.energy_threshold, point_sources=task.point_sources, seed=task.seed
+    )
     detx, dety = detxy if task.model.fovalign == "ALTAZ" else events.detxy("ALTAZ")
     hdus = [primary_hdu(), _events_hdu(row, events, detx, dety), _gti_hdu(row, events)]
     aeff = _aeff_hdu(row, events)

@@ -120,7 +120,7 @@ def make_test_eventlist(
     model: TrueModel | None = None,
     *,
     energy_threshold: float | None = None,
-    sources: Sequence[PointSource] = (),
+    point_sources: Sequence[PointSource] = (),
     seed: int = 0,
 ) -> EventList:
     """Simulate the events of one run, in order of time.
@@ -134,7 +134,7 @@ def make_test_eventlist(
     energy_threshold : float, optional
         LO_THRES at the zenith, TeV; it grows as sin(altitude)^−3, as showers are farther
         away. By default the minimum energy of the model, in all runs.
-    sources : sequence of `PointSource`
+    point_sources : sequence of `PointSource`
         Gamma-ray sources; those outside the field of view add no events.
     seed : int
         Seed of the random numbers; the same seed and OBS_ID give the same events.
@@ -150,7 +150,7 @@ def make_test_eventlist(
         If ``energy_threshold`` cannot be used, or the run would have more than `MAX_EVENTS`
         events.
     """
-    return simulate_run(observation, model, energy_threshold=energy_threshold, sources=sources, seed=seed)[0]
+    return simulate_run(observation, model, energy_threshold=energy_threshold, point_sources=point_sources, seed=seed)[0]
 
 
 def simulate_run(
@@ -158,7 +158,7 @@ def simulate_run(
     model: TrueModel | None,
     *,
     energy_threshold: float | None = None,
-    sources: Sequence[PointSource] = (),
+    point_sources: Sequence[PointSource] = (),
     seed: int = 0,
 ) -> tuple[EventList, Floats]:
     """Simulate a run, see `make_test_eventlist`; return it with DETX and DETY in the frame of the model, deg, shape (2, n)."""
@@ -174,7 +174,7 @@ def simulate_run(
     energy, directions = model.draw_directions(rng, 90.0, livetime)
     time = _sorted_times(rng, len(energy), tstart, ontime)
     columns = _kept_events(rng, model, view, energy, directions, time, middle)
-    near = [source for source in sources if _in_view(source, view)]
+    near = [source for source in point_sources if _in_view(source, view)]
     if near:
         of_sources = [_source_events(rng, source, model, livetime) for source in near]
         times = [_sorted_times(rng, len(events[0]), tstart, ontime) for events in of_sources]

@@ -53,7 +53,7 @@ def test_norm_is_that_of_the_run(tmp_path):
     row = make_test_dataset(tmp_path / "none", **options)[0]
     ra, dec = float(row["RA_PNT"]), float(row["DEC_PNT"])
     source = PointSource("S-1", ra, dec + 0.7, 2.8)
-    make_test_dataset(tmp_path / "source", sources=[source], **options)
+    make_test_dataset(tmp_path / "source", point_sources=[source], **options)
     axes = CubeAxes.regular(n_energy=12, n_fov=30)
     model = make_test_bg_cube_model(axes, row["ALT_PNT"] * u.deg, TrueModel(**parameters))
     model = BackgroundModel(Cube(axes, model.rate.quantity / 1.25), model.stack, model.method)

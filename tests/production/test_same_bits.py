@@ -70,7 +70,7 @@ def attach(indir: Path, out: Path) -> None:
 
 def dataset(_: Path, out: Path) -> None:
     sources = [bgnb.PointSource("A", 83.6, 22.0, 0.5)]
-    bgnb.make_test_dataset(out, n_runs=2, trigger_rate=2, sources=sources, seed=3, overwrite=True)
+    bgnb.make_test_dataset(out, n_runs=2, trigger_rate=2, point_sources=sources, seed=3, overwrite=True)
 
 
 def hess_dataset(_: Path, out: Path) -> None:

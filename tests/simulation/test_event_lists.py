@@ -278,7 +278,7 @@ def test_stored_detx_and_dety(tmp_path, fovalign):
     """DETX and DETY in files are those of the transform from RA and DEC, of background events and those of a source."""
     row = make_test_observation_table(1)[0]
     source = PointSource("X-1", float(row["RA_PNT"]), float(row["DEC_PNT"]) + 1.5, 0.5)
-    make_test_dataset(tmp_path / "set", n_runs=1, trigger_rate=20.0, fovalign=fovalign, sources=[source])
+    make_test_dataset(tmp_path / "set", n_runs=1, trigger_rate=20.0, fovalign=fovalign, point_sources=[source])
     files = open_runs(tmp_path / "set", "GADF").files(1)
     detx, dety = read_event_list(files).detxy("ALTAZ")
     data = fits.getdata(files.events.path, "EVENTS")
@@ -292,7 +292,7 @@ def test_sources_and_their_catalogue(tmp_path):
     table = make_test_observation_table(2, seed=0)
     ra, dec = table["RA_PNT"][0], table["DEC_PNT"][0] + 1.5
     source = PointSource("X-1", float(ra), float(dec), 0.5)
-    make_test_dataset(tmp_path / "set", n_runs=2, trigger_rate=1.0, sources=[source], seed=0)
+    make_test_dataset(tmp_path / "set", n_runs=2, trigger_rate=1.0, point_sources=[source], seed=0)
     runs = open_runs(tmp_path / "set", "GADF")
     near, far = (read_event_list(runs.files(obs_id)) for obs_id in (1, 2))
     at_source = np.hypot((near.ra - ra) * np.cos(np.radians(dec)), near.dec - dec) < 0.3
@@ -316,7 +316,7 @@ def test_options_are_written_to_files(tmp_path):
         n_tels_range=(7, 8),
         muoneff_range=(0.2, 0.3),
         energy_threshold=0.2,
-        sources=[],
+        point_sources=[],
     )
     runs = open_runs(tmp_path / "set", "HESS")
     zero = Time(runs.table.meta["MJDREFI"], runs.table.meta["MJDREFF"], format="mjd", scale="tt")
@@ -344,7 +344,7 @@ def test_source_events_follow_its_spectrum():
     """Events of sources have spectral index 2, are sorted in time and come only from sources in view."""
     table = make_test_observation_table(1, seed=0)
     source = PointSource("X", float(table["RA_PNT"][0]), float(table["DEC_PNT"][0]), 5.0)
-    events = make_test_eventlist(table[0], TrueModel(trigger_rate=1e-9), sources=[source])
+    events = make_test_eventlist(table[0], TrueModel(trigger_rate=1e-9), point_sources=[source])
     assert len(events) > 7000
     assert np.all(np.diff(events.time) >= 0)
     low, high = 0.1**-1, 100.0**-1
@@ -352,7 +352,7 @@ def test_source_events_follow_its_spectrum():
     # Of three sources, the two in view add events.
     other = PointSource("Y", float(table["RA_PNT"][0]), float(table["DEC_PNT"][0]) + 2, 1.0)
     far = PointSource("Z", float(table["RA_PNT"][0]), float(table["DEC_PNT"][0]) + 6, 50.0)
-    events = make_test_eventlist(table[0], TrueModel(trigger_rate=1e-9), sources=[source, other, far])
+    events = make_test_eventlist(table[0], TrueModel(trigger_rate=1e-9), point_sources=[source, other, far])
     upper = events.dec > table["DEC_PNT"][0] + 1
     assert abs(upper.sum() - 1500) < 4 * np.sqrt(1500)
     assert abs((~upper).sum() - 7500) < 4 * np.sqrt(7500)

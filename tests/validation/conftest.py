@@ -14,5 +14,5 @@ def source(tmp_path_factory):
     pointing = {"n_runs": 9, "alt_range": (72, 90), "az_range": (90, 270), "seed": 5}
     table = make_test_observation_table(**pointing)
     sources = [PointSource(f"s{row['OBS_ID']}", row["RA_PNT"] % 360, row["DEC_PNT"] + 0.9, 1.5) for row in table]
-    make_test_dataset(path / "runs", **pointing, **common, sources=sources, progress=False)
+    make_test_dataset(path / "runs", **pointing, **common, point_sources=sources, progress=False)
     return path

@@ -25,7 +25,7 @@ def directory(tmp_path_factory):
     table = make_test_observation_table(**POINTING)
     row = table[table["OBS_ID"] == BRIGHT][0]
     source = PointSource("unknown", row["RA_PNT"] % 360, row["DEC_PNT"] - 0.7, 0.1)
-    make_test_dataset(path / "runs", **POINTING, **true, sources=[source])
+    make_test_dataset(path / "runs", **POINTING, **true, point_sources=[source])
     return path
 
 
