@@ -197,7 +197,7 @@ def test_unwritable_file_is_named(tmp_path, monkeypatch):
     def refuse(path, *_, **__):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with raises("not-writable", tmp_path / "out", "Permission denied", tmp_path / ".out.bgnb-lock"):
         make(tmp_path / "out", "a")
 
