@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from contextlib import suppress
-from io import BufferedReader, BufferedWriter
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,14 @@ def open_file(path: str | Path) -> BufferedReader:
     OSError
         If it cannot be opened.
     """
-    file: BufferedReader = _opened(path, "rb")
-    return file
-
-
-def open_to_append(path: str | Path) -> BufferedWriter:
-    """Open a regular file to append to it; for parameters and errors see `open_file`. It is made if it does not exist."""
-    file: BufferedWriter = _opened(path, "ab")
+    with suppress(FileNotFoundError):  # opening it raises this error
+        _check_kind(path, Path(path).stat())
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 # it is returned
+    try:
+        _check_kind(path, os.fstat(file.fileno()))  # it may have been replaced
+    except DataError:
+        file.close()
+        raise
     return file
 
 
@@ -96,21 +97,9 @@ def read_json(path: str | Path) -> Any:
         raise ValueError("too deeply nested") from None
 
 
-def _opened(path: str | Path, mode: str) -> Any:
-    with suppress(FileNotFoundError):  # opening it raises this error, or makes the file
-        _check_kind(path, Path(path).stat())
-    file = open(path, mode, opener=_open_at_once)  # noqa: SIM115 # it is returned
-    try:
-        _check_kind(path, os.fstat(file.fileno()))  # it may have been replaced
-    except DataError:
-        file.close()
-        raise
-    return file
-
-
 def _open_at_once(path: str, flags: int) -> int:
     """Open a file without waiting, as for the other end of a pipe; on Windows nothing waits."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_kind(path: str | Path, status: os.stat_result) -> None:

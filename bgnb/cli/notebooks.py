@@ -91,9 +91,10 @@ def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]
     """Open JupyterLab on the dashboards of models.
 
     Writes explore.ipynb (or explore_true_reco.ipynb) to the current directory, with
-    MODELDIR filled in, and opens it: run all cells. Existing notebooks are kept. JupyterLab
-    listens on this machine only and asks for its token, which is in the address that it
-    prints. Arguments after -- are passed to `jupyter lab`.
+    MODELDIR filled in, and opens it: run all cells. Existing notebooks are kept, and opened
+    again only if their cells are unchanged. JupyterLab listens on this machine only and asks
+    for its token, which is in the address that it prints. Arguments after -- are passed to
+    `jupyter lab`.
 
     \b
     Examples:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from bgnb._util.reading import open_to_append
 
 try:
     import fcntl
@@ -23,15 +23,13 @@ def lock(path: Path) -> Iterator[bool]:
     ------
     BlockingIOError
         If another process holds it.
-    DataError
-        If there is a directory, pipe or device in place of the file.
     OSError
-        If the file cannot be written.
+        If the file cannot be written, or there is a link, directory, pipe or device in its place.
     """
     while True:
-        with open_to_append(path) as file:
-            locked = _take(file.fileno())
-            if locked and not _is_at(path, file.fileno()):
+        with _opened(path) as file:
+            locked = _take(file)
+            if locked and not _is_at(path, file):
                 continue  # another process released the lock and removed its file after we opened, but before we locked it
             try:
                 yield locked
@@ -39,6 +37,28 @@ def lock(path: Path) -> Iterator[bool]:
                 with suppress(OSError):
                     path.unlink()
             return
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a file, which is made if necessary; refuse links and anything else that somebody may have put there."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        file = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _not_regular(path) from None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise _not_regular(path)
+        yield file
+    finally:
+        os.close(file)
+
+
+def _not_regular(path: Path) -> OSError:
+    return OSError(errno.EINVAL, "this is not a regular file; remove it", str(path))
 
 
 def _take(file: int) -> bool:
@@ -55,6 +75,6 @@ def _take(file: int) -> bool:
 
 def _is_at(path: Path, file: int) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(file))
+        return os.path.samestat(path.lstat(), os.fstat(file))
     except FileNotFoundError:
         return False

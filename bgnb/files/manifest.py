@@ -68,14 +68,20 @@ def manifest_of(directory: Path) -> bytes:
     return _text(sums).encode()
 
 
-def foreign_file(directory: Path) -> str | None:
-    """Return the first file of a directory that bgnb did not write, or None."""
+def obstacle(directory: Path, *, changed: bool) -> str | None:
+    """Describe the first file of a directory that bgnb did not write or, if asked, that was changed since; or return None."""
     try:
         sums = _parse(manifest_text(directory) or "")
     except ValueError:
         sums = None
-    ours = set() if sums is None else {MANIFEST, *sums}
-    return next((name for name in files(directory) if name not in ours), None)
+    for name in files(directory):
+        if name == MANIFEST and sums is not None:
+            continue
+        if sums is None or name not in sums:
+            return f"{name}, which bgnb did not write"
+        if changed and (problem := _problem(directory / name, sums[name])):
+            return f"{name}, which {problem}"
+    return None
 
 
 def sync_folder(folder: Path) -> None:

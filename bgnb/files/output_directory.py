@@ -14,7 +14,8 @@ from secrets import token_hex
 
 from bgnb._util.errors import BgnbError
 from bgnb.files.locks import lock
-from bgnb.files.manifest import MANIFEST, foreign_file, manifest_of, sync_folder
+from bgnb.files.manifest import MANIFEST, manifest_of, obstacle, sync_folder
+from bgnb.files.ownership import is_own_directory, is_private, refuse_foreign_links
 
 # Part of the names of hidden files and folders beside a directory while it is being made.
 _MARK = ".bgnb-"
@@ -58,11 +59,12 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
             check_target(outdir, overwrite=overwrite)
             target = outdir.resolve()
             _publish(partial, target)
-            shutil.rmtree(kept_folder(target), ignore_errors=True)
+            if is_private(kept := kept_folder(target)):
+                shutil.rmtree(kept, ignore_errors=True)
 
 
 def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """Refuse a directory that `new_directory` could not make now; nothing is made.
+    """Refuse a directory that `new_directory` could not make now; nothing is made, and no file is read but the manifest.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] 
         for source in (path.resolve() for path in inputs):
             if target.is_relative_to(source) or source.is_relative_to(target):
                 raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
-    check_target(outdir, overwrite=overwrite)
+    check_target(outdir, overwrite=overwrite, changed=False)
     if os.path.lexists(_hidden(target, "lock")):
         with only_writer(outdir):
             return
@@ -106,9 +108,9 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
             yield partial
         finally:
             try:
-                shutil.rmtree(partial, ignore_errors=True)
+                _remove_own(partial)
             finally:  # again, if a signal interrupted the first
-                shutil.rmtree(partial, ignore_errors=True)
+                _remove_own(partial)
 
 
 @contextmanager
@@ -127,6 +129,7 @@ def only_writer(path: Path) -> Iterator[bool]:
     """
     with ExitStack() as stack:
         with named_errors(path):
+            refuse_foreign_links(path)
             target = path.resolve()
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -138,7 +141,7 @@ def only_writer(path: Path) -> Iterator[bool]:
 
 
 def kept_folder(outdir: Path) -> Path:
-    """Return the path of the hidden folder beside ``outdir`` for intermediate results, which a second attempt can use."""
+    """Return the path of the hidden, private folder beside ``outdir`` for results that a second attempt can use."""
     return _hidden(outdir.resolve(), "kept")
 
 
@@ -153,11 +156,13 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview]) -> Non
     try:
         if not path.name or path.is_dir():
             raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
+        refuse_foreign_links(path.parent)
     except OSError as error:
         raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # never through a link
             file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
@@ -170,16 +175,26 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview]) -> Non
         raise
 
 
-def check_target(outdir: Path, *, overwrite: bool) -> None:
+def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None:
     """Refuse a directory that cannot be made or replaced.
+
+    Parameters
+    ----------
+    outdir : path
+        The directory.
+    overwrite : bool
+        It may exist.
+    changed : bool
+        Compare all files with their checksums.
 
     Raises
     ------
     BgnbError
-        If it is a file, contains files that bgnb did not write, is the current directory or
-        a mount point, or exists and ``overwrite`` is false.
+        If it is a file, contains files that bgnb did not write or that were changed, is the
+        current directory or a mount point, or exists and ``overwrite`` is false.
     """
     with named_errors(outdir):
+        refuse_foreign_links(outdir)
         target = outdir.resolve()
         if is_hidden(target.name):
             raise BgnbError("bad-target", f"{outdir}: bgnb uses such names for unfinished directories; use another name")
@@ -188,10 +203,9 @@ def check_target(outdir: Path, *, overwrite: bool) -> None:
         if not target.is_dir():
             raise BgnbError("bad-target", f"{outdir}: is a file; use a directory")
         if any(target.iterdir()):
-            if foreign := foreign_file(target):
-                raise BgnbError(
-                    "foreign-files", f"{outdir}: contains {foreign}, which bgnb did not write; use another directory"
-                )
+            if found := obstacle(target, changed=overwrite and changed):
+                advice = "use another directory, or move or remove this one yourself"
+                raise BgnbError("foreign-files", f"{outdir}: contains {found}; {advice}")
             if not overwrite:
                 raise BgnbError("exists", f"{outdir}: exists already; use overwrite = True to replace it")
         if _is_current(target):
@@ -229,9 +243,19 @@ def named_errors(path: Path, kinds: Collection[int] = ()) -> Iterator[None]:
         raise BgnbError("not-writable", message) from error
 
 
+def _remove_own(directory: Path) -> None:
+    if is_own_directory(directory):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def _remove_leftovers(target: Path, partial: Path) -> None:
     """Remove leftovers of a killed process, or restore the older target that it had renamed."""
     old = _hidden(target, "old")
+    for path in (old, partial):
+        if os.path.lexists(path) and not is_own_directory(path):
+            raise BgnbError(
+                "foreign-files", f"{path}: is not a directory of this user, so that bgnb does not touch it; remove it"
+            )
     if old.exists():
         if os.path.lexists(target):
             shutil.rmtree(old)

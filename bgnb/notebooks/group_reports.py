@@ -103,9 +103,9 @@ def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeo
     parameters = {"modeldir": str(models), "group_id": group_id}
     executed = run_notebook(source, directory / f"group{group_id}.ipynb", parameters, timeout=timeout, progress=False)
     notebook = read_notebook(executed)
-    # The page must load nothing from the network.
-    exporter = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="", exclude_input=True)
-    exporter.exclude_output_prompt = True
+    # The page must load nothing from the network, and its template nothing from the current directory.
+    local = {"require_js_url": "", "mathjax_url": "", "jquery_url": "", "mermaid_js_url": "", "extra_template_basedirs": []}
+    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, **local)
     write_file(executed.with_suffix(".html"), exporter.from_notebook_node(_without_json(notebook))[0].encode())
     png = next((data["image/png"] for data in outputs_of(notebook) if "image/png" in data), None)
     if png:

@@ -7,7 +7,7 @@ import re
 import sys
 from itertools import count
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from bgnb._util.errors import BgnbError
@@ -15,6 +15,7 @@ from bgnb._util.extras import require
 from bgnb.cubes.compare import compare as compare_two
 from bgnb.files.model_directory import ModelDirectory, common_groups
 from bgnb.files.output_directory import write_file
+from bgnb.files.ownership import is_own_file
 from bgnb.notebooks.run import parameter_cell, read_notebook
 from bgnb.notebooks.shipped import find_notebook
 
@@ -30,7 +31,7 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
         A second one, to be compared with the first, which is the reference.
     folder : path
         Folder of the notebook. An existing notebook is never overwritten: it is opened again if
-        its parameters are these directories, otherwise the name of the new one gets a number.
+        its cells are those of the new one, otherwise the name of the new one gets a number.
 
     Returns
     -------
@@ -60,8 +61,8 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
         r'^(\w+): str = ""', lambda match: f"{match[1]}: str = {values.get(match[1], '')!r}", cell.source, flags=re.MULTILINE
     )
     names = (f"{name}{'' if number == 1 else f'-{number}'}.ipynb" for number in count(1))
-    path = next(path for path in (Path(folder) / each for each in names) if not path.exists() or _shows(path, cell.source))
-    if not path.exists():
+    path = next(path for path in (Path(folder) / each for each in names) if not os.path.lexists(path) or _wrote(path, notebook))
+    if not os.path.lexists(path):
         write_file(path, (nbformat.writes(notebook) + "\n").encode())
     return path
 
@@ -77,17 +78,24 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
         Further arguments of ``jupyter lab``.
     """
     folder = notebook.resolve().parent
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
+    command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
     command.append(f"--LabApp.default_url=/lab/tree/{quote(notebook.name)}")
+    # Neither kernels nor exported pages use files in the folder that only happen to have the right name.
+    command.append("--ServerApp.kernel_spec_manager_class=bgnb.notebooks.kernels.KernelSpecs")
+    command.append("--TemplateExporter.extra_template_basedirs=[]")
     sys.stdout.flush()
     os.chdir(folder)
     os.execv(sys.executable, [*command, "--ServerApp.ip=127.0.0.1", *arguments])
 
 
-def _shows(path: Path, parameters: str) -> bool:
-    """Return true for a notebook with these parameters."""
+def _wrote(path: Path, notebook: Any) -> bool:
+    """Return true for a notebook of this user with these cells; their outputs may differ."""
     try:
-        cell = parameter_cell(read_notebook(path))
+        found = read_notebook(path) if is_own_file(path) else None
     except BgnbError:  # a file of the user
         return False
-    return cell is not None and cell.source == parameters
+    return found is not None and _sources(found) == _sources(notebook)
+
+
+def _sources(notebook: Any) -> list[tuple[str, str]]:
+    return [(cell.cell_type, cell.source) for cell in notebook.cells]

@@ -147,7 +147,8 @@ def run_notebook(
     """Run a notebook with parameters, in the running interpreter.
 
     The output appears when it is complete. If a cell fails, the notebook is kept beside it as
-    ``….failed.ipynb``, with the error at its top.
+    ``….failed.ipynb``, with the error at its top. Notebooks import nothing from the current
+    directory; own modules must be installed, or be found through ``PYTHONPATH``.
 
     Parameters
     ----------
@@ -284,8 +285,10 @@ def _this_interpreter(folder: Path) -> type:
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
+    from bgnb.notebooks.kernels import KERNEL
+
     class ThisInterpreter(AsyncKernelManager):
-        kernel_spec = KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"])
+        kernel_spec = KernelSpec(argv=KERNEL)
         if len(str(folder)) < 80:  # socket paths are limited to about 100 bytes; the default is a loopback port
             transport, ip = "ipc", f"{folder}/kernel"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from bgnb._util.errors import BgnbError
 from bgnb.files.output_directory import named_errors, write_file
+from bgnb.files.ownership import refuse_foreign_links
 
 
 def notebook_directory() -> Path:
@@ -39,9 +41,10 @@ def copy_notebooks(directory: str | Path) -> list[Path]:
     """
     target = Path(directory)
     copies = {target / f"{name}.ipynb": notebook_directory() / f"{name}.ipynb" for name in notebook_names()}
-    if existing := [path.name for path in copies if path.exists()]:
+    if existing := [path.name for path in copies if os.path.lexists(path)]:
         raise BgnbError("exists", f"{target}: {', '.join(existing)} exist already; use another directory")
     with named_errors(target):
+        refuse_foreign_links(target)
         target.mkdir(parents=True, exist_ok=True)
     for path, source in copies.items():
         write_file(path, source.read_bytes())

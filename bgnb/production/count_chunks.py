@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +32,7 @@ from bgnb.cubes.event_cuts import RunCounts, add_pieces, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.stack import Stack, StackSum, add_stacks
 from bgnb.files.output_directory import write_file
+from bgnb.files.ownership import is_private
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.event_reader import read_pieces
@@ -220,8 +222,9 @@ class KeptChunks:
 
     def read(self, chunk: Chunk) -> Counted | None:
         """Return the counts of a chunk, or None if they are missing, damaged, or lack a run that has become readable."""
-        if self.folder is None or not self.folder.is_dir():
+        if self.folder is None or not os.path.lexists(self.folder):
             return None
+        self._require_private(self.folder)
         try:
             counted = Counted.unpack(read_bytes(self.folder / chunk.digest), chunk)
         except (OSError, DataError):
@@ -233,7 +236,12 @@ class KeptChunks:
         if self.folder is None:
             return
         try:
-            self.folder.mkdir(exist_ok=True)
+            self.folder.mkdir(mode=0o700)
+            if not is_private(self.folder):  # the file system has no permissions: anybody could change the counts
+                self.folder.rmdir()
+                return
+        except FileExistsError:
+            self._require_private(self.folder)
         except OSError as error:
             raise BgnbError("not-writable", f"{self.folder}: cannot be created: {error.strerror}") from None
         write_file(self.folder / chunk.digest, counted.packed)
@@ -244,9 +252,16 @@ class KeptChunks:
         try:
             yield
         except BaseException as error:
-            if self.folder is not None and self.folder.is_dir():
+            if self.folder is not None and is_private(self.folder):
                 error.add_note(f"The counts so far are kept in {self.folder}; run the same command to continue.")
             raise
+
+    @staticmethod
+    def _require_private(folder: Path) -> None:
+        """Refuse a folder in which another user may have written: its counts would be believed."""
+        if not is_private(folder):
+            what = "is not a directory to which only this user has access, so that counts in it cannot be trusted"
+            raise BgnbError("foreign-files", f"{folder}: {what}; remove it")
 
 
 def count_chunk(chunk: Chunk) -> Counted:

@@ -32,6 +32,8 @@ PATIENCE = 45.0
 #: Estimated CPU time of tasks, s, for which one more process is started by default: two of them gain from about five times
 #: the time that one takes to start (0.6 s, ``benchmarks/workers.py``), as they share caches and often a core.
 SECONDS_PER_WORKER = 3.0
+# Held while the environment of this process differs.
+_ENVIRONMENT = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,10 +169,11 @@ def _processes(number: int) -> Iterator[Workers]:
     """Start processes on this machine; they end with the block or with this process."""
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(number, context, _start_worker, (receiver,))
+    with _safe_path():  # Python may start its resource tracker here
+        pool = ProcessPoolExecutor(number, context, _start_worker, (receiver,))
 
     def submit(function: Callable[[T], R], task: T) -> Future[R]:
-        with held_signals():
+        with held_signals(), _safe_path():
             return pool.submit(function, task)
 
     try:
@@ -185,6 +188,24 @@ def _processes(number: int) -> Iterator[Workers]:
     finally:
         sender.close()
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Let Python processes that start in the block import no module from the current directory.
+
+    Python starts them with ``-c``, and would search the current directory first, until they receive the path of this process.
+    """
+    with _ENVIRONMENT:
+        before = os.environ.get("PYTHONSAFEPATH")
+        os.environ["PYTHONSAFEPATH"] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["PYTHONSAFEPATH"]
+            else:
+                os.environ["PYTHONSAFEPATH"] = before
 
 
 def _start_worker(parent: Connection) -> None:

@@ -16,7 +16,7 @@ from bgnb.notebooks.lab import prepare_notebook
 from bgnb.notebooks.run import notebook_parameters
 from tests.browser.driver import QUIET, free_port, private_jupyter, running
 from tests.helpers.errors import raises
-from tests.helpers.files import names
+from tests.helpers.files import give_away, names
 
 # In /proc/net.
 LOOPBACK, LOOPBACK_6 = "0100007F", "00000000000000000000000001000000"
@@ -54,6 +54,28 @@ def test_prepared_notebooks_are_kept(modeldir, pair, tmp_path, monkeypatch):
     assert [parameter.default for parameter in notebook_parameters(compared).values()] == [str(path) for path in pair]
     (tmp_path / "explore_true_reco.ipynb").write_text("a file of the user")
     assert prepare_notebook(*pair).name == "explore_true_reco-2.ipynb"
+
+
+def test_only_own_notebooks_are_opened_again(modeldir, tmp_path, monkeypatch):
+    """A notebook is opened again with outputs, but not with other cells, nor if it is a link or belongs to another user."""
+    monkeypatch.chdir(tmp_path)
+    first = prepare_notebook(modeldir)
+    notebook = nbformat.read(first, as_version=4)
+    notebook.cells[1].update(execution_count=1, outputs=[nbformat.v4.new_output("stream", text="run")])
+    nbformat.write(notebook, first)
+    assert prepare_notebook(modeldir) == first
+    notebook.cells.append(nbformat.v4.new_code_cell("print('planted')"))
+    nbformat.write(notebook, first)
+    second = prepare_notebook(modeldir)
+    assert second.name == "explore-2.ipynb"
+    second.rename(tmp_path / "elsewhere.ipynb")
+    second.symlink_to("elsewhere.ipynb")
+    third = prepare_notebook(modeldir)
+    assert third.name == "explore-3.ipynb"
+    give_away(third, monkeypatch)
+    Path("explore-4.ipynb").symlink_to("none")
+    assert prepare_notebook(modeldir).name == "explore-5.ipynb"
+    assert names(tmp_path) == {"elsewhere.ipynb", "explore.ipynb", *(f"explore-{number}.ipynb" for number in (2, 3, 4, 5))}
 
 
 def test_lab_refuses_what_it_cannot_show(modeldir, pair, tmp_path):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
+
+import pytest
 
 
 def digests(directory: Path) -> dict[str, str]:
@@ -23,3 +26,18 @@ def digests_and_times(directory: Path) -> dict[str, tuple[str, int]]:
 def names(directory: Path) -> set[str]:
     """List the names in a directory, hidden ones too."""
     return {path.name for path in directory.iterdir()}
+
+
+def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a file, directory or link belong to another user; pretend it if the tests do not run as root."""
+    path = path.absolute()
+    if os.geteuid() == 0:
+        os.lchown(path, 65533, 65533)
+        return
+    lstat = Path.lstat
+
+    def pretending(self: Path) -> os.stat_result:
+        status = lstat(self)
+        return os.stat_result((*status[:4], 65533, *status[5:])) if self.absolute() == path else status
+
+    monkeypatch.setattr(Path, "lstat", pretending)

@@ -4,8 +4,10 @@ import errno
 import gzip
 import os
 import signal
+import stat
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,10 +22,12 @@ from bgnb.files import output_directory as outdir
 from bgnb.production import count_chunks as counting
 from bgnb.production import pipeline
 from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, count_chunk, count_chunks
+from bgnb.production.plan import make_plan
+from bgnb.production.settings import ProductionSettings
 from bgnb.production.workers import Workers
 from tests.helpers.dask_cluster import OBS_IDS, SMALL, SMALL_CHUNKS, command, lines
 from tests.helpers.errors import raises
-from tests.helpers.files import digests, names
+from tests.helpers.files import digests, give_away, names
 from tests.helpers.processes import PATIENCE, until
 from tests.helpers.run_files import run, write_gadf
 
@@ -252,8 +256,68 @@ def test_full_disk_keeps_whole_chunks_only(indir, tmp_path, reading, monkeypatch
 def test_file_in_place_of_the_kept_folder(indir, tmp_path, reading):
     """A file with the name of the folder for kept counts is an error."""
     (tmp_path / ".out.bgnb-kept").write_text("in the way")
-    with raises("not-writable", ".out.bgnb-kept", "File exists"):
+    with raises("foreign-files", ".out.bgnb-kept", "remove it"):
         make(indir, tmp_path / "out")
+    assert (tmp_path / ".out.bgnb-kept").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("kind", ["other user", "open to all", "link"])
+def test_planted_counts_are_refused(indir, tmp_path, reading, monkeypatch, kind):
+    """Counts that somebody else may have put beside the output are an error, before anything is read."""
+    real = KeptChunks(tmp_path / "planted")
+    kept = tmp_path / ".out.bgnb-kept"
+    plan = make_plan(ProductionSettings.from_dict({"indir": str(indir), "scheme": "GADF", **SMALL}))
+    for obs_ids in plan.chunks:
+        chunk = plan.chunk(obs_ids)
+        counted = count_chunk(chunk)
+        stacks = {key: replace(stack, counts=10 * stack.counts) for key, stack in counted.stacks.items()}
+        real.write(chunk, replace(counted, stacks=stacks))
+    if kind == "link":
+        kept.symlink_to(real.folder)
+    else:
+        real.folder.rename(kept)
+    if kind == "open to all":
+        kept.chmod(0o777)
+    if kind == "other user":
+        give_away(kept, monkeypatch)
+    reading.clear()
+    with raises("foreign-files", kept) as caught:
+        make(indir, tmp_path / "out")
+    assert not hasattr(caught.value, "__notes__")
+    assert reading == []
+    assert names(tmp_path) == {"in", ".out.bgnb-kept", *(["planted"] if kind == "link" else [])}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_kept_counts_are_private(indir, tmp_path, umask):
+    """Whatever the umask, only the user has access to the kept counts."""
+    chunk, kept = chunk_of(indir, 2, 3), KeptChunks(tmp_path / "kept")
+    before = os.umask(umask)
+    try:
+        kept.write(chunk, count_chunk(chunk))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700
+    assert_same(kept.read(chunk), count_chunk(chunk))
+
+
+def test_file_systems_without_permissions_keep_no_counts(indir, tmp_path, reading, monkeypatch):
+    """Where anybody could change them, counts are not kept, and the models are made."""
+    mkdir = Path.mkdir
+
+    def open_to_all(self, *args, **options):
+        mkdir(self, *args, **options)
+        self.chmod(0o777)
+
+    monkeypatch.setattr(Path, "mkdir", open_to_all)
+    reading.after = {21: interrupt}
+    with pytest.raises(KeyboardInterrupt) as caught:
+        make(indir, tmp_path / "out")
+    assert not hasattr(caught.value, "__notes__")
+    assert names(tmp_path) == {"in"}
+    reading.after = {}
+    make(indir, tmp_path / "out")
+    assert names(tmp_path) == {"in", "out"}
 
 
 class Answering:

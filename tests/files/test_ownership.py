@@ -1,0 +1,174 @@
+"""Shared directories: what other users put beside an output is neither believed, nor followed, nor removed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bgnb.files.manifest import MANIFEST
+from bgnb.files.output_directory import check_before_start, kept_folder, new_directory, only_writer, write_file
+from bgnb.notebooks.shipped import copy_notebooks
+from tests.helpers.commands import error_of
+from tests.helpers.errors import raises
+from tests.helpers.files import digests, give_away, names
+
+
+def make(target: Path, content: str = "new", *, overwrite: bool = False) -> None:
+    """Make a directory with one file."""
+    with new_directory(target, overwrite=overwrite) as directory:
+        (directory / "a").write_text(content)
+
+
+@pytest.fixture
+def precious(tmp_path) -> Path:
+    """Make a directory of the user with a file that must not change."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "precious").write_text("precious")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["old", "partial"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_leftovers_of_others_are_not_used(tmp_path, monkeypatch, kind, exists):
+    """Hidden directories of others neither become the output, nor are removed."""
+    if exists:
+        make(tmp_path / "out", "mine")
+    make(tmp_path / "planted", "planted")
+    hidden = (tmp_path / "planted").rename(tmp_path / f".out.bgnb-{kind}")
+    give_away(hidden, monkeypatch)
+    before = names(tmp_path)
+    with raises("foreign-files", hidden):
+        make(tmp_path / "out", overwrite=True)
+    assert names(tmp_path) == before
+    assert (hidden / "a").read_text() == "planted"
+    assert not exists or (tmp_path / "out" / "a").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["old", "partial", "lock"])
+def test_hidden_links_are_not_followed(tmp_path, precious, kind):
+    """Links with hidden names, to files and directories, lead nowhere."""
+    hidden = tmp_path / f".out.bgnb-{kind}"
+    for aim in (precious, precious / "precious", precious / "none"):
+        hidden.symlink_to(aim)
+        with raises("not-writable" if kind == "lock" else "foreign-files", hidden):
+            make(tmp_path / "out")
+        hidden.unlink()
+    assert digests(precious).keys() == {"precious"}
+    assert (precious / "precious").read_text() == "precious"
+    assert names(tmp_path) == {"home"}
+
+
+def test_pipe_as_lock_is_refused(tmp_path):
+    """A pipe in place of the lock does not block."""
+    os.mkfifo(tmp_path / ".out.bgnb-lock")
+    with raises("not-writable", ".out.bgnb-lock", "regular file"):
+        make(tmp_path / "out")
+
+
+def test_partial_link_is_not_written(tmp_path, precious):
+    """A file is not written through a link with the name that it has before it is complete."""
+    (tmp_path / ".out.txt.partial").symlink_to(precious / "precious")
+    (tmp_path / "out.txt").symlink_to(precious / "precious")
+    write_file(tmp_path / "out.txt", b"new")
+    assert (tmp_path / "out.txt").read_bytes() == b"new"
+    assert (precious / "precious").read_text() == "precious"
+    assert names(tmp_path) == {"home", "out.txt"}
+
+
+@pytest.mark.parametrize("where", [".", "new", "new/folder"])
+def test_links_of_others_are_refused(tmp_path, precious, monkeypatch, where):
+    """Nothing is made behind a link that another user made in the directory of the user."""
+    link = tmp_path / "link"
+    link.symlink_to(precious)
+    give_away(link, monkeypatch)
+    out = link / where
+    for function in (
+        lambda: make(out, overwrite=True),
+        lambda: check_before_start(out, overwrite=True),
+        lambda: only_writer(out / "out.ipynb").__enter__(),
+        lambda: copy_notebooks(out),
+        lambda: write_file(out / "file", b"content"),
+    ):
+        with raises("bad-target", link):
+            function()
+    line = error_of("run-notebook", "explore", out / "out.ipynb")
+    assert str(link) in line
+    assert line.endswith("[bad-target]")
+    assert names(precious) == {"precious"}
+
+
+def test_links_in_the_directory_of_their_owner_are_followed(tmp_path, monkeypatch):
+    """A link of a colleague in a directory of this colleague is followed."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make directories of others")
+    shared = tmp_path / "shared"
+    (shared / "disk").mkdir(parents=True)
+    (shared / "data").symlink_to("disk")
+    for path in (shared, shared / "data"):
+        give_away(path, monkeypatch)
+    make(shared / "data" / "out")
+    assert names(shared / "disk" / "out") == {"a", MANIFEST}
+
+
+def test_copied_notebooks_replace_no_link(tmp_path):
+    """A link that leads nowhere counts as an existing notebook."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "explore.ipynb").symlink_to(tmp_path / "none")
+    with raises("exists", "explore.ipynb"):
+        copy_notebooks(tmp_path / "mine")
+    assert names(tmp_path / "mine") == {"explore.ipynb"}
+
+
+def test_kept_folder_of_others_is_not_removed(tmp_path, monkeypatch):
+    """A successful command removes its own folder for counts only."""
+    kept = kept_folder(tmp_path / "out")
+    kept.mkdir(mode=0o700)
+    (kept / "file").touch()
+    give_away(kept, monkeypatch)
+    make(tmp_path / "out")
+    assert names(kept) == {"file"}
+
+
+# What --overwrite replaces
+
+
+def change(path: Path) -> None:
+    path.write_text("changed")
+
+
+def replace_by_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("manifest.json")
+
+
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("changed", [change, replace_by_link, replace_by_pipe])
+def test_changed_files_are_not_replaced(tmp_path, changed):
+    """A directory with a file that was changed is not replaced, neither before nor after the work."""
+    make(tmp_path / "out", "old")
+    with raises("foreign-files", "out: contains a, which"), new_directory(tmp_path / "out", overwrite=True):
+        changed(tmp_path / "out" / "a")
+    status = (tmp_path / "out" / "a").lstat()
+
+    def never() -> None:
+        raise AssertionError("the work has begun")
+
+    with raises("foreign-files", "out: contains a, which"), new_directory(tmp_path / "out", overwrite=True):
+        never()
+    assert (tmp_path / "out" / "a").lstat() == status
+    assert names(tmp_path) == {"out"}
+
+
+def test_missing_files_do_not_matter(tmp_path):
+    """A directory of which files were removed is replaced."""
+    make(tmp_path / "out", "old")
+    (tmp_path / "out" / "a").unlink()
+    make(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "a").read_text() == "new"
