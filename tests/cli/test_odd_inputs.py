@@ -103,12 +103,12 @@ def test_pipes_and_devices_as_options(folder, tmp_path, kind):
             OPTIONS[kind](path := tmp_path / f"{name}{suffix}")
             commands.append((*making, f"--{name}", path))
     commands.append(("make-bg-cube-models", tmp_path / "select.txt", "FILES", tmp_path / "out"))
-    OPTIONS[kind](tmp_path / ".out.bgnb-lock")
-    commands.append(making)
+    OPTIONS[kind](tmp_path / ".locked.bgnb-lock")
+    commands.append((*making[:-1], tmp_path / "locked"))
     OPTIONS[kind](tmp_path / "odd.ipynb")
     commands.append(("run-notebook", tmp_path / "odd.ipynb", tmp_path / "run.ipynb"))
     codes = [code_of(outcome) for outcome in outcomes(commands)]
-    assert codes == ["not-a-file"] * (len(commands) - 1) + ["not-found"]
+    assert codes == ["not-a-file"] * (len(commands) - 2) + ["not-writable", "not-found"]
 
 
 @pytest.mark.slow
