@@ -106,4 +106,4 @@ def test_gammapy_is_the_extra_of_its_names(name, hide, monkeypatch):
 
 def test_copying_notebooks_needs_no_extra(hide, tmp_path):
     hide("nbformat", "papermill", "jupyterlab")
-    assert len(bgnb.copy_notebooks(tmp_path / "copies")) == 11
+    assert len(bgnb.copy_notebooks(tmp_path / "copies")) == 12

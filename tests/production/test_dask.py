@@ -101,6 +101,7 @@ def test_killed_workers_change_nothing(indir, expected, two, tmp_path):
                 os.kill(pid, signal.SIGKILL)
         for obs_id in (11, 12):
             (two.folder / f"wait{obs_id}").unlink()
+    assert not isinstance(results[0], BaseException), results[0]
     assert len(results[0].group_ids) == len(OBS_IDS)
     assert digests(tmp_path / "out") == expected
 
