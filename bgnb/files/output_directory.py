@@ -34,7 +34,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
     outdir : path
         The directory to make.
     overwrite : bool
-        Replace it, if bgnb wrote all files in it.
+        Replace it, if bgnb wrote all files in it and they are unchanged.
     inputs : tuple of path
         Directories that are read; they must not contain ``outdir``, nor lie in it.
 

@@ -97,6 +97,9 @@ def test_links_of_others_are_refused(tmp_path, precious, monkeypatch, where):
     line = error_of("run-notebook", "explore", out / "out.ipynb")
     assert str(link) in line
     assert line.endswith("[bad-target]")
+    (tmp_path / "out.ipynb").symlink_to(precious / "new.ipynb")
+    give_away(tmp_path / "out.ipynb", monkeypatch)
+    assert error_of("run-notebook", "explore", tmp_path / "out.ipynb").endswith("[bad-target]")
     assert names(precious) == {"precious"}
 
 
