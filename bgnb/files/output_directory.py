@@ -59,6 +59,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
             check_target(outdir, overwrite=overwrite)
             target = outdir.resolve()
             _publish(partial, target)
+            shutil.rmtree(partial, ignore_errors=True)  # the old directory if they were exchanged, perhaps of another user
             if is_private(kept := kept_folder(target)):
                 shutil.rmtree(kept, ignore_errors=True)
 

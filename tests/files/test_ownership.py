@@ -138,6 +138,15 @@ def test_kept_folder_of_others_is_not_removed(tmp_path, monkeypatch):
 # What --overwrite replaces
 
 
+def test_directory_of_another_user_can_be_replaced(tmp_path, monkeypatch):
+    """If the permissions allow it, a directory that bgnb made for another user is replaced, and nothing is left of it."""
+    make(tmp_path / "out", "old")
+    give_away(tmp_path / "out", monkeypatch)
+    make(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "a").read_text() == "new"
+    assert names(tmp_path) == {"out"}
+
+
 def change(path: Path) -> None:
     path.write_text("changed")
 
