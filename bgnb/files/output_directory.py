@@ -34,7 +34,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
     outdir : path
         The directory to make.
     overwrite : bool
-        Replace it, if bgnb wrote all files in it.
+        Replace it, if bgnb wrote all files in it and they are unchanged.
     inputs : tuple of path
         Directories that are read; they must not contain ``outdir``, nor lie in it.
 
@@ -59,6 +59,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
             check_target(outdir, overwrite=overwrite)
             target = outdir.resolve()
             _publish(partial, target)
+            shutil.rmtree(partial, ignore_errors=True)  # the old directory if they were exchanged, perhaps of another user
             if is_private(kept := kept_folder(target)):
                 shutil.rmtree(kept, ignore_errors=True)
 

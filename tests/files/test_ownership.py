@@ -97,6 +97,9 @@ def test_links_of_others_are_refused(tmp_path, precious, monkeypatch, where):
     line = error_of("run-notebook", "explore", out / "out.ipynb")
     assert str(link) in line
     assert line.endswith("[bad-target]")
+    (tmp_path / "out.ipynb").symlink_to(precious / "new.ipynb")
+    give_away(tmp_path / "out.ipynb", monkeypatch)
+    assert error_of("run-notebook", "explore", tmp_path / "out.ipynb").endswith("[bad-target]")
     assert names(precious) == {"precious"}
 
 
@@ -133,6 +136,15 @@ def test_kept_folder_of_others_is_not_removed(tmp_path, monkeypatch):
 
 
 # What --overwrite replaces
+
+
+def test_directory_of_another_user_can_be_replaced(tmp_path, monkeypatch):
+    """If the permissions allow it, a directory that bgnb made for another user is replaced, and nothing is left of it."""
+    make(tmp_path / "out", "old")
+    give_away(tmp_path / "out", monkeypatch)
+    make(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "a").read_text() == "new"
+    assert names(tmp_path) == {"out"}
 
 
 def change(path: Path) -> None:
