@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,12 @@ def make_bg_cube_models(**arguments: Any) -> None:
         click.echo(f"Part {part} is in {arguments['outdir']}; to merge all parts: bgnb merge PART... MODELS")
         return
     _print_report(report)
-    click.echo(f"Models and report.json are in {arguments['outdir']}; to display them: bgnb lab {arguments['outdir']}")
+    _print_place(arguments["outdir"])
+
+
+def _print_place(outdir: Path) -> None:
+    quoted = shlex.quote(str(outdir))
+    click.echo(f"Models and report.json are in {outdir}; for a picture: bgnb plot {quoted}; to explore them: bgnb lab {quoted}")
 
 
 def _print_report(report: Report) -> None:
@@ -103,7 +109,7 @@ def merge(**arguments: Any) -> None:
 
     report = merge(**arguments)
     _print_report(report)
-    click.echo(f"Models and report.json are in {arguments['outdir']}")
+    _print_place(arguments["outdir"])
 
 
 @click.command(no_args_is_help=True, cls=Command)
