@@ -28,6 +28,7 @@ from .observations.event_list import EventList
 from .observations.event_reader import read_event_list
 from .observations.groups import ObservationGroups
 from .observations.run_selection import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
+from .plots.model_pictures import plot
 from .production.epochs import make_epoch_models
 from .production.make_models import Production
 from .production.pipeline import make_bg_cube_models, make_models, merge
@@ -104,6 +105,7 @@ __all__ = [
     "notebook_parameters",
     "notebook_result",
     "open_runs",
+    "plot",
     "point_rate",
     "predicted_rate",
     "read_background",

@@ -17,7 +17,13 @@ COMMANDS: Mapping[str, tuple[click.Command, ...]] = {
     "Models": (models.make_bg_cube_models, models.merge, models.check, models.attach),
     "Validation": (comparing.validate, comparing.cross_validate, comparing.check_runs, comparing.compare_models),
     "Simulations": (simulations.make_true_reco, simulations.make_test_dataset, simulations.make_test_bg_cube_model),
-    "Dashboards and notebooks": (notebooks.lab, notebooks.run_groups, notebooks.run_notebook, notebooks.copy_notebooks),
+    "Pictures, dashboards and notebooks": (
+        notebooks.plot,
+        notebooks.lab,
+        notebooks.run_groups,
+        notebooks.run_notebook,
+        notebooks.copy_notebooks,
+    ),
 }
 #: Short names of commands.
 SHORT = {"true-reco": "make-true-reco", "compare": "compare-models", "run": "run-notebook", "notebooks": "copy-notebooks"}

@@ -75,8 +75,12 @@ def make_bg_cube_models(**arguments: Any) -> None:
         click.echo(f"Part {part} is in {arguments['outdir']}; to merge all parts: bgnb merge PART... MODELS")
         return
     _print_report(report)
-    out = arguments["outdir"]
-    click.echo(f"Models and report.json are in {out}; to display them: {command_line('lab', out)}")
+    _print_place(arguments["outdir"])
+
+
+def _print_place(outdir: Path) -> None:
+    picture, dashboards = command_line("plot", outdir), command_line("lab", outdir)
+    click.echo(f"Models and report.json are in {outdir}; for a picture: {picture}; to explore them: {dashboards}")
 
 
 def _print_report(report: Report) -> None:
@@ -106,7 +110,7 @@ def merge(**arguments: Any) -> None:
 
     report = merge(**arguments)
     _print_report(report)
-    click.echo(f"Models and report.json are in {arguments['outdir']}")
+    _print_place(arguments["outdir"])
 
 
 @click.command(no_args_is_help=True, cls=Command)

@@ -1,4 +1,4 @@
-"""Commands for notebooks and dashboards."""
+"""Commands for pictures, notebooks and dashboards."""
 
 from __future__ import annotations
 
@@ -7,10 +7,84 @@ from typing import Any
 
 import click
 
+from bgnb._util.errors import command_line
 from bgnb.cli.as_typed import say
 from bgnb.cli.options_from_settings import Command, checks_outdir, overwrite
 
+
+def _listed(_: click.Context, __: click.Parameter, text: str | None) -> list[str] | None:
+    """Split the value of an option at its commas."""
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
 _timeout = click.option("--timeout", type=float, help="Maximum duration of a cell, s.  [default: no limit]")
+
+
+@click.command(no_args_is_help=True, cls=Command)
+@click.argument("modeldir", type=click.Path(path_type=Path))
+@click.argument("group_id", metavar="[GROUP]", type=int, required=False)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file that ends in .png, .pdf or .svg.  [default: MODELDIR_groupID.png in the current directory]",
+)
+@click.option(
+    "--energy",
+    metavar="ENERGY[,ENERGY]",
+    callback=_listed,
+    help='Energy, or a range: "2 TeV" or "1 TeV,10 TeV".  [default: 1 TeV, or the nearest energy that was measured]',
+)
+@click.option(
+    "--quantity",
+    default="rate",
+    show_default=True,
+    help="Quantity of the image: rate, integrated rate, counts, livetime or relative error.",
+)
+@click.option(
+    "--panels",
+    default="image,spectrum,profile",
+    show_default=True,
+    metavar="NAME,...",
+    callback=_listed,
+    help="Some of image, spectrum, profile, strips, zenith and groups, in their order.",
+)
+@click.option("--width", type=float, help="Width, inches.  [default: 3.5 for one panel, else 7]")
+@click.option("--font-size", type=float, default=7.0, show_default=True, help="Size of the labels, points.")
+@click.option("--dpi", type=float, default=300.0, show_default=True, help="Pixels per inch.")
+@overwrite
+def plot(**arguments: Any) -> None:
+    """Plot the model of a group.
+
+    Writes a picture with the rate in the field of view at an energy, the spectrum in its centre, and the rate against the
+    offset, or with other PANELS. GROUP is by default the group with most counts.
+
+    \b
+    Examples:
+      bgnb plot models
+      bgnb plot models 27 -o rate.pdf --energy "2 TeV" --panels image --width 3.5
+      bgnb plot models --panels image,spectrum,profile,groups,zenith,strips
+    """
+    if (path := arguments["output"]) is not None:
+        from bgnb.files.output_directory import check_new_file
+
+        check_new_file(path, (".png", ".pdf", ".svg"), overwrite=arguments["overwrite"])
+    from bgnb.files.model_directory import ModelDirectory
+    from bgnb.plots.model_pictures import plot
+
+    if (energies := arguments["energy"]) is not None and len(energies) == 1:
+        (arguments["energy"],) = energies
+    path = plot(**arguments)
+    models, group_id = ModelDirectory(arguments["modeldir"]), arguments["group_id"]
+    if group_id is not None:
+        click.echo(f"The picture is {path}")
+        return
+    chosen = models.checked(None)
+    click.echo(f"The picture is {path}, of group {chosen}, which has most counts")
+    if others := [str(each) for each in models.group_ids if each != chosen]:
+        command = command_line("plot", arguments["modeldir"], others[0])
+        click.echo(f"Other groups: {', '.join(others)}; to plot one of them: {command}")
 
 
 @click.command(no_args_is_help=True, cls=Command)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bgnb._util.errors import BgnbError, command_line
+from bgnb._util.errors import command_line
 from bgnb.cli.as_typed import say
 from bgnb.cli.options_from_settings import Command, SettingOption, checks_outdir, overwrite, settings, workers
 from bgnb.simulation.settings import DatasetSettings, TrueModelSettings, TrueRecoSettings
@@ -84,10 +84,9 @@ def make_test_bg_cube_model(
     Example:
       bgnb make-test-bg-cube-model true.fits.gz --altitude "81 deg" --spectral-index 1.5
     """
-    if not file.name.endswith((".fits", ".fits.gz")):
-        raise BgnbError("invalid-argument", f"{file}: must end in .fits or .fits.gz")
-    if file.exists() and not overwrite:
-        raise BgnbError("exists", f"{file}: exists already; use --overwrite to replace it")
+    from bgnb.files.output_directory import check_new_file
+
+    check_new_file(file, (".fits", ".fits.gz"), overwrite=overwrite)
     from bgnb.cubes.cube import CubeAxes
     from bgnb.files.gadf import write_model
     from bgnb.simulation.true_model import TrueModel, make_test_bg_cube_model

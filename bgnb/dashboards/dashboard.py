@@ -328,6 +328,8 @@ class Dashboard(widgets.VBox):
             Size of the text, points.
         panels : sequence of str, optional
             Names of the plots, see ``dashboard.view.panels``; by default all.
+        dpi : float, optional
+            Pixels per inch of a PNG file, and of images in others; by default 300.
         """
         self._write(path, to_pdf(self.view, **options))
 

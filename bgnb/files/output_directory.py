@@ -176,6 +176,31 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview]) -> Non
         raise
 
 
+def check_new_file(path: Path, kinds: Collection[str], *, overwrite: bool) -> None:
+    """Refuse a file that has another extension, or that exists and is not to be replaced.
+
+    Parameters
+    ----------
+    path : path
+        The file to write.
+    kinds : collection of str
+        Ends of its name, such as ``.png``, in lower case.
+    overwrite : bool
+        Permit to replace it.
+
+    Raises
+    ------
+    BgnbError
+        If it must not be written.
+    """
+    if not path.name.lower().endswith(tuple(kinds)):
+        *others, last = kinds
+        raise BgnbError("invalid-argument", f"{path}: must end in {', '.join(others)} or {last}")
+    with named_errors(path):
+        if not overwrite and os.path.lexists(path) and not path.is_dir():
+            raise BgnbError("exists", f"{path}: exists already; use overwrite = True to replace it")
+
+
 def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None:
     """Refuse a directory that cannot be made or replaced.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -15,7 +14,7 @@ from bokeh.layouts import row
 from bokeh.plotting import figure
 
 from bgnb.plots.colours import GREY, N_COLOURS, NO_VALUE, SELECTED, Colours, palette
-from bgnb.plots.labels import axis_power, with_power
+from bgnb.plots.labels import axis_power, keep_together, with_power
 from bgnb.plots.view import MAX_LEGEND, Curve, Graph, Image, Panel, Series, View
 
 #: Bokeh models and their properties.
@@ -30,8 +29,6 @@ _IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 44), (8, 8, 8)
 _BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
 # Maximum number of letters in a line of a title, in the narrowest plots.
 _TITLE_LETTERS = 38
-# Parts of a title that stay in one line.
-_TOGETHER = re.compile(r"\S+ to \S+ TeV,?|partly extrapolated")
 _POSITION = [("DETX", "$x{custom}°"), ("DETY", "$y{custom}°")]
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
@@ -63,10 +60,9 @@ const low = Math.min(cb_data.range.start, cb_data.range.end)
 const high = Math.max(cb_data.range.start, cb_data.range.end)
 if (!(low > 0)) return []
 const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))]
-const step = Math.ceil((last - first) / 7)
-const decades = []
-for (let power = first; power <= last; power++) if (power % step === 0) decades.push(power)
-for (const factors of [[1], [1, 3], [1, 2, 5]]) {
+for (const [step, factors] of [[Math.ceil((last - first) / 7), [1]], [1, [1]], [1, [1, 3]], [1, [1, 2, 5]]]) {
+    const decades = []
+    for (let power = first; power <= last; power++) if (power % step === 0) decades.push(power)
     const values = decades.flatMap((power) => factors.map((factor) => Number(`${factor}e${power}`)))
     const inside = values.filter((value) => value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9))
     if (inside.length >= 3) return inside
@@ -149,8 +145,7 @@ def _scale_equally(plot: Any, margins: tuple[int, int, int]) -> None:
 
 def wrap_title(title: str) -> str:
     """Wrap the lines of a title to the width of the narrowest plots; energies are not divided."""
-    joined = _TOGETHER.sub(lambda part: part[0].replace(" ", "\N{NO-BREAK SPACE}"), title)
-    wrapped = (fill(line, _TITLE_LETTERS, break_on_hyphens=False) for line in joined.splitlines())
+    wrapped = (fill(line, _TITLE_LETTERS, break_on_hyphens=False) for line in keep_together(title).splitlines())
     return "\n".join(wrapped).replace("\N{NO-BREAK SPACE}", " ")
 
 

@@ -162,9 +162,8 @@ def choose_ticks(low: float, high: float, *, log: bool, number: int = 7, whole: 
     whole = whole and math.floor(high) >= math.ceil(low)
     if log:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-        step = math.ceil((last - first) / number)
-        decades = [power for power in range(first, last + 1) if power % step == 0]
-        for factors in ((1,), (1, 3), (1, 2, 5)):
+        for step, factors in ((math.ceil((last - first) / number), (1,)), (1, (1,)), (1, (1, 3)), (1, (1, 2, 5))):
+            decades = [power for power in range(first, last + 1) if power % step == 0]
             values = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
             inside = [value for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
             inside = [value for value in inside if value >= 1] if whole else inside

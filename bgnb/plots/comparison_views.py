@@ -41,6 +41,7 @@ from bgnb.plots.cube_state import (
     region_of,
 )
 from bgnb.plots.labels import (
+    RATE_AXIS,
     RATE_LABEL,
     bin_label,
     energies_label,
@@ -51,7 +52,7 @@ from bgnb.plots.labels import (
     position_label,
     with_minus,
 )
-from bgnb.plots.view import Curve, Graph, Image, Panel, Range, Series, View, axis_range, histogram
+from bgnb.plots.view import Curve, Graph, Image, Panel, Range, Series, View, axis_range, histogram, range_with_errors
 
 Show = Literal["ratio", "difference", "pull"]
 Against = Literal["energy", "offset", "DETX", "DETY"]
@@ -216,12 +217,14 @@ def comparison_images(
         title = f"{label}, {energies}{', extrapolated' * bool(model.extrapolated[0])}"
         lines = contours(axes, other.rate.quantity.value[0], colours, "#ffffff") if state.contours else []
         panels[name] = field_of_view_image(
-            axes, model.rate.quantity.value[0], title, RATE_LABEL, colours, [*lines, *marks], selects=selects
+            axes, model.rate.quantity.value[0], title, RATE_LABEL, colours, [*lines, *marks], quantity="rate", selects=selects
         )
     unit = {"ratio": _ratio_label(labels), "difference": RATE_LABEL, "pull": "difference / error"}[state.show]
     title, values = f"{state.show.capitalize()}, {energies}", compared_values(part, state.show)[0]
     lines = contours(axes, part.first.rate.quantity.value[0], colours, "#555555") if state.contours else []
-    return panels | {"compared": field_of_view_image(axes, values, title, unit, diverging, [*lines, *marks], selects=selects)}
+    quantity, curves = "difference" * (state.show == "difference"), [*lines, *marks]
+    compared = field_of_view_image(axes, values, title, unit, diverging, curves, quantity=quantity, selects=selects)
+    return panels | {"compared": compared}
 
 
 def _spectra(comparison: Comparison, state: ComparisonState) -> tuple[Spectrum, Spectrum]:
@@ -248,7 +251,7 @@ def _graphs_against_energy(
     points, others, ends = _ratios(ratios, state)
     title = _with_note(f"Ratio {place}", comparison, points)
     return {
-        "spectra": energy_graph(energy, f"Rates {place}", RATE_LABEL, series, band, curves=curves),
+        "spectra": energy_graph(energy, f"Rates {place}", RATE_AXIS, series, band, curves=curves),
         "ratios": energy_graph(energy, title, _ratio_label(labels), points, band, ends, [_unity(energy), *others]),
     }
 
@@ -275,7 +278,7 @@ def _graphs_against_position(
     points, others, ratio_ends = _ratios(ratios, state)
     return {
         "spectra": Graph(
-            f"Rates, {energies}", label, RATE_LABEL, tuple(lines), ends, axis_range(*(line.y for line in lines), log=True),
+            f"Rates, {energies}", label, RATE_AXIS, tuple(lines), ends, range_with_errors(lines, log=True),
             y_log=True, x_link="spectra",
         ),
         "ratios": Graph(
@@ -374,7 +377,7 @@ def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, ban
     at = "" if several else f" at {bin_label(comparison.axes, *pixel(comparison.axes, *spectra))}"
     title = _with_note(f"Ratio{at}", comparison, ratios)
     return {
-        "spectra": energy_graph(energy, f"Rates{at}", RATE_LABEL, rates, band, curves=curves),
+        "spectra": energy_graph(energy, f"Rates{at}", RATE_AXIS, rates, band, curves=curves),
         "ratios": energy_graph(energy, title, _ratio_label(labels), ratios, band, _ratio_ends(known), [_unity(energy)]),
     }
 

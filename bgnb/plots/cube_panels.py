@@ -16,7 +16,7 @@ from bgnb.cubes.profiles import Profile, Spectrum
 from bgnb.plots.colours import LINES, SELECTED, Colours
 from bgnb.plots.cube_state import CubeState, Positions, pixel, region_of
 from bgnb.plots.labels import with_minus
-from bgnb.plots.view import Curve, Graph, Image, Range, Series, Style, axis_range
+from bgnb.plots.view import Curve, Graph, Image, Range, Series, Style, range_with_errors
 
 #: Half the width of the strips along DETX and DETY in which rates are averaged, deg.
 STRIP = 0.5
@@ -40,12 +40,13 @@ def field_of_view_image(
     colours: Colours,
     curves: Sequence[Curve] = (),
     *,
+    quantity: str = "",
     selects: bool = False,
 ) -> Image:
     """Make an image of values in the field of view."""
     x, y = axes.detx.value, axes.dety.value
     texts = title, "DETX / deg", "DETY / deg", unit
-    return Image(*texts, values, x, y, colours, tuple(curves), link="field of view", selects=selects)
+    return Image(*texts, values, x, y, colours, tuple(curves), "field of view", selects, quantity)
 
 
 def outlines(axes: CubeAxes, positions: Positions, region: FovRegion | None = None) -> list[Curve]:
@@ -109,8 +110,7 @@ def energy_graph(
     curves: Sequence[Curve] = (),
 ) -> Graph:  # fmt: skip
     """Make a graph against energy, with a range of energies marked; y is logarithmic, unless its range is given."""
-    values = [*(each.y for each in series), *(curve.y for curve in curves)]
-    ranges = (float(edges[0]), float(edges[-1])), y_range or axis_range(*values, log=True)
+    ranges = (float(edges[0]), float(edges[-1])), y_range or range_with_errors(series, curves, log=True)
     texts = title, "energy / TeV", y_label
     return Graph(
         *texts, tuple(series), *ranges, x_log=True, y_log=y_range is None, band=band, curves=tuple(curves), x_link="spectra"

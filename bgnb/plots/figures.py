@@ -30,7 +30,7 @@ from bgnb.plots.comparison_views import (
 )
 from bgnb.plots.cube_panels import energy_graph, field_of_view_image, mask_nonpositive, rate_series
 from bgnb.plots.cube_state import Positions, energies_of, energy_bins
-from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, position_label
+from bgnb.plots.labels import RATE_AXIS, RATE_LABEL, energy_label, format_count, position_label
 from bgnb.plots.model_views import profile_graph
 from bgnb.plots.run_set import RunSet
 from bgnb.plots.run_views import first_state, runs_view
@@ -95,7 +95,7 @@ def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: st
         rate, counts = model.rate.quantity.value[where], format_count(int(model.stack.counts[where].sum()), "count")
         name = f"{energy_label(model.axes, where)}, {'extrapolated' if model.extrapolated[where] else counts}"
         colours = Colours("viridis", "linear", *choose_limits(rate, "linear", 100))
-        panels[name] = field_of_view_image(model.axes, rate, name, RATE_LABEL, colours)
+        panels[name] = field_of_view_image(model.axes, rate, name, RATE_LABEL, colours, quantity="rate")
     return _picture(title, panels)
 
 
@@ -133,7 +133,7 @@ def plot_spectra(models: Mapping[str, BackgroundModel], positions: Positions = (
     title = f"Rate{'' if several else f' at {names[0]}'} (without points: extrapolated)"
     hours = axis_range(*(each.y for each in livetimes), zero=True)
     panels = {
-        "rates": replace(energy_graph(ends, title, RATE_LABEL, rates, curves=curves), legend="below"),
+        "rates": replace(energy_graph(ends, title, RATE_AXIS, rates, curves=curves), legend="below"),
         "counts": replace(energy_graph(ends, "Counts in the field of view", "counts per bin", (), curves=counts), y_whole=True),
         "livetimes": energy_graph(ends, "Livetime", "livetime / h", (), y_range=hours, curves=livetimes),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +12,12 @@ from bgnb._util.arrays import Bools
 from bgnb.cubes.cube import CubeAxes
 
 RATE_LABEL = "MeV⁻¹ s⁻¹ sr⁻¹"
+#: Label of an axis of rates.
+RATE_AXIS = f"rate / ({RATE_LABEL})"
 #: Numbers of these sizes are written without a power of ten.
 _PLAIN = (1e-2, 1e5)
+# Parts of a text that stay in one line.
+_TOGETHER = re.compile(r"(?:altitude |azimuth )?[\d−]\S* to \S+(?: TeV,?)?|partly extrapolated")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -93,12 +98,24 @@ def with_power(unit: str, power: int) -> str:
     Returns
     -------
     str
-        Such as ``"10⁻⁴ MeV⁻¹ s⁻¹ sr⁻¹"`` or ``"livetime / 10⁵ h"``; the unit itself for power 0.
+        Such as ``"10⁻⁴ MeV⁻¹ s⁻¹ sr⁻¹"``, ``"livetime / 10⁵ h"`` or ``"rate / (10⁻⁴ s⁻¹ sr⁻¹)"``; the unit itself for power 0.
     """
     if power == 0:
         return unit
     quantity, slash, unit = unit.rpartition(" / ")
-    return f"{quantity}{slash}{power_of_ten(power)} {unit}".rstrip()
+    bracket = "(" * unit.startswith("(")
+    return f"{quantity}{slash}{bracket}{power_of_ten(power)} {unit.removeprefix('(')}".rstrip()
+
+
+def axis_label(quantity: str, unit: str) -> str:
+    """Describe an axis by its quantity and unit.
+
+    >>> axis_label("livetime", "h"), axis_label("rate", "s⁻¹ sr⁻¹"), axis_label("counts", "per bin"), axis_label("pull", "")
+    ('livetime / h', 'rate / (s⁻¹ sr⁻¹)', 'counts per bin', 'pull')
+    """
+    if not unit or unit.startswith("per "):
+        return f"{quantity} {unit}".rstrip()
+    return f"{quantity} / ({unit})" if " " in unit else f"{quantity} / {unit}"
 
 
 def _plain(value: float, digits: int) -> str:
@@ -113,6 +130,11 @@ def _scientific(value: float, digits: int) -> str:
     if int(power) == 0 or factor == "0":
         return factor
     return tens if factor == "1" else f"{factor} × {tens}"
+
+
+def keep_together(text: str) -> str:
+    """Put no-break spaces in the parts of a text that stay in one line, such as ranges of energies."""
+    return _TOGETHER.sub(lambda part: part[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
 
 
 def format_count(number: int, noun: str) -> str:

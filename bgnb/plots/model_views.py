@@ -28,9 +28,9 @@ from bgnb.plots.cube_panels import (
     rate_series,
 )
 from bgnb.plots.cube_state import CubeState, Shown, energy_edges, pixel, place_label, region_of, weights_of
-from bgnb.plots.labels import RATE_LABEL, energy_label, format_count, format_number, format_value
+from bgnb.plots.labels import RATE_AXIS, RATE_LABEL, energy_label, format_count, format_number, format_value
 from bgnb.plots.pointing_map import pointing_map, zenith_limit
-from bgnb.plots.view import Curve, Dash, Graph, Legend, Panel, Range, Series, Style, View, axis_range
+from bgnb.plots.view import Curve, Dash, Graph, Legend, Panel, Range, Series, Style, View, axis_range, range_with_errors
 
 Quantity = Literal["rate", "integrated rate", "counts", "livetime", "relative error"]
 #: Quantities that colour the map of groups.
@@ -120,7 +120,7 @@ def model_view(
     colours_of_image = Colours(state.palette, state.stretch, *limits, whole=state.quantity == "counts")
     image = field_of_view_image(
         axes, values, heading, unit, colours_of_image, outlines_of(axes, state),
-        selects=state.draw != "nothing",
+        quantity=state.quantity, selects=state.draw != "nothing",
     )  # fmt: skip
     weights = {group_id: weights_of(shown.whole.axes, state) for group_id, shown in models.items()}
     lines = {group_id: _spectrum(shown.whole, weights[group_id]) for group_id, shown in models.items()}
@@ -208,6 +208,7 @@ def _spectrum_graph(
     extrapolated = np.where(model.extrapolated, mask_nonpositive(line.rate), np.nan)
     name = f"group {state.group_id}" if state.further else "rate"
     curve, measured = rate_series(model, line, name)
+    measured = replace(measured, legend=None if state.further else "")
     legend = None if model.extrapolated.any() else ""
     grey = Series("extrapolated", line.energy, extrapolated, "points", _EXTRAPOLATED, legend=legend)
     curves = [curve]
@@ -219,7 +220,7 @@ def _spectrum_graph(
         curves.append(Curve(y=np.where(touching, rate, np.nan), dash="dotted", **drawn | {"name": "", "legend": None}))
     edges = model.axes.energy.value
     band = float(edges[shown[0]]), float(edges[shown[1]])
-    return energy_graph(edges, f"Rate {place}", RATE_LABEL, (grey, measured), band, curves=curves)
+    return energy_graph(edges, f"Rate {place}", RATE_AXIS, (grey, measured), band, curves=curves)
 
 
 def _profile_graph(
@@ -241,8 +242,8 @@ def _profile_graph(
         offset = float(np.hypot(main.whole.axes.detx_centers[ix].value, main.whole.axes.dety_centers[iy].value))
         ring = float(edges[min(int(offset / RING_WIDTH), len(edges) - 2)])
         band = ring, ring + RING_WIDTH
-    ranges = (0.0, float(edges[-1])), axis_range(*[each.y for each in series], *[other.y for other in others], log=True)
-    texts = f"Rate, {energies}", "offset / deg", RATE_LABEL
+    ranges = (0.0, float(edges[-1])), range_with_errors(series, others, log=True)
+    texts = f"Rate, {energies}", "offset / deg", RATE_AXIS
     return Graph(*texts, series, *ranges, y_log=True, band=band, curves=others)
 
 
@@ -276,8 +277,9 @@ def _groups_map(overview: GroupsOverview, state: ModelState) -> Graph:
     some = state.further if len(state.further) < len(values) - 1 else ()  # marks of all groups would hide the map
     radius = zenith_limit(overview.groups, [group_id for group_id in overview.model_ids if group_id < len(overview.groups)])
     return pointing_map(
-        overview.groups, overview.model_ids, values, label, unit, chosen=state.group_id, others=some, max_zenith=radius
-    )
+        overview.groups, overview.model_ids, values, label, unit, quantity=state.colour_by, chosen=state.group_id, others=some,
+        max_zenith=radius,
+    )  # fmt: skip
 
 
 def _zenith_graph(
@@ -288,7 +290,7 @@ def _zenith_graph(
     energies: str,
     spline: Sequence[Curve],
 ) -> Graph:
-    series, values = [], []
+    series = []
     for name, group_ids, colour in (
         (f"group {state.group_id}", (state.group_id,), LINES[0]),
         ("other groups" if state.further else "", state.further, "#777777"),
@@ -298,12 +300,11 @@ def _zenith_graph(
         rate, error = (np.array([float(getattr(point, key)[0]) for point in points], dtype=float) for key in ("rate", "error"))
         details = {"group": [str(group_id) for group_id in group_ids]}
         series.append(Series(name, zenith, rate, "points", colour, rate - error, rate + error, details=details))
-        values += [rate, rate + np.nan_to_num(error)]
-    values += [curve.y for curve in spline]
     known = [*(point for each in series for point in each.x), *(overview.zenith(group_id) for group_id in overview.pointings)]
     ends = axis_range(np.array(known, dtype=float), *(curve.x for curve in spline))
-    texts = f"Rate, {energies}", "zenith angle / deg", RATE_LABEL
-    return Graph(*texts, tuple(series), ends, axis_range(*values, zero=True), legend="left", curves=tuple(spline))
+    texts = f"Rate, {energies}", "zenith angle / deg", RATE_AXIS
+    heights = range_with_errors(series, spline, zero=True)
+    return Graph(*texts, tuple(series), ends, heights, legend="left", curves=tuple(spline))
 
 
 def _strips_graph(
@@ -329,11 +330,9 @@ def _strips_graph(
             line = profile_series(profile, "")
             curves.append(Curve(x=line.x, y=line.y, dash=dash, **further[other]))
     edges = np.concatenate([main.whole.axes.detx.value, main.whole.axes.dety.value])
-    values = [each.y for each in series] + [curve.y for curve in curves]
-    texts = f"Strips of {2 * STRIP:g}°, {energies}", "DETX or DETY / deg", RATE_LABEL
-    return Graph(
-        *texts, tuple(series), (float(edges.min()), float(edges.max())), axis_range(*values, zero=True), curves=tuple(curves)
-    )
+    texts = f"Strips of {2 * STRIP:g}°, {energies}", "DETX or DETY / deg", RATE_AXIS
+    ranges = (float(edges.min()), float(edges.max())), range_with_errors(series, curves, zero=True)
+    return Graph(*texts, tuple(series), *ranges, curves=tuple(curves))
 
 
 def profile_graph(model: BackgroundModel, bins: Sequence[int]) -> Graph:
@@ -345,9 +344,9 @@ def profile_graph(model: BackgroundModel, bins: Sequence[int]) -> Graph:
         name = energy_label(model.axes, where) if several else ""
         series += _measured_or_extrapolated(profile, name, colour, extrapolated=bool(model.extrapolated[where]))
     title = "Rate against offset" + ("" if several else f", {energy_label(model.axes, bins[0])}")
-    ranges = (0.0, float(edges[-1])), axis_range(*(each.y for each in series), log=True)
+    ranges = (0.0, float(edges[-1])), range_with_errors(series, log=True)
     legend: Legend = "below" if several else "inside"
-    return Graph(title, "offset / deg", RATE_LABEL, tuple(series), *ranges, y_log=True, legend=legend)
+    return Graph(title, "offset / deg", RATE_AXIS, tuple(series), *ranges, y_log=True, legend=legend)
 
 
 def limits_of(part: BackgroundModel, state: ModelState) -> Range:

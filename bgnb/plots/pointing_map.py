@@ -80,6 +80,7 @@ def pointing_map(
     label: str,
     unit: str,
     *,
+    quantity: str = "",
     chosen: int | None = None,
     others: Collection[int] = (),
     max_zenith: float | None = None,
@@ -98,6 +99,8 @@ def pointing_map(
         Values by GROUP_ID of the model. Groups without a value, or with NaN, are grey.
     label, unit : str
         Description and unit of the values.
+    quantity : str
+        Quantity of the values, for the colour bar of static plots.
     chosen : int, optional
         GROUP_ID of the chosen group. It is marked with all groups of the same model.
     others : collection of int
@@ -148,7 +151,7 @@ def pointing_map(
     placed.sort(key=lambda text: text[2] != str(marked))
     return Graph(
         label, X_LABEL, Y_LABEL, series, limits, limits, texts=tuple(placed), legend="below", curves=(*grid, *curves),
-        polygons=tuple(polygons), colours=_colours(known.values()), unit=unit, is_map=True,
+        polygons=tuple(polygons), colours=_colours(known.values()), unit=unit, quantity=quantity, is_map=True,
     )  # fmt: skip
 
 

@@ -279,9 +279,14 @@ def _group_map(runs: RunSet, state: RunsState, selected: Bools) -> Graph:
                 details.setdefault(group_id, {})[name] = (
                     f"{format_number(value, 6 if name == 'counts' else 3)} {COLOURED[name][1]}".rstrip()
                 )
-    points = _points(runs, "groups", state, _common_sets(runs, selected, True), {}, small=True)
     values = runs.of_groups[state.colour_by]
-    return pointing_map(runs.groups, runs.model_ids, values, label, unit, chosen=state.group_id, series=points, details=details)
+    return pointing_map(
+        runs.groups, runs.model_ids, values, label, unit,
+        quantity=state.colour_by * (state.colour_by != "counts"),  # the unit describes these
+        chosen=state.group_id,
+        series=_points(runs, "groups", state, _common_sets(runs, selected, True), {}, small=True),
+        details=details,
+    )  # fmt: skip
 
 
 def _values_graph(runs: RunSet, state: RunsState, selected: Bools) -> Graph:

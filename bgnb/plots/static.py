@@ -16,7 +16,7 @@ from bgnb._util.checks import checked_path, finite_number
 from bgnb._util.errors import BgnbError
 from bgnb.files.output_directory import write_file
 from bgnb.plots.colours import GREY, NO_VALUE, SELECTED, Colours, choose_ticks, palette
-from bgnb.plots.labels import axis_power, format_ticks, with_power
+from bgnb.plots.labels import axis_label, axis_power, format_ticks, keep_together, with_power
 from bgnb.plots.view import MAX_LEGEND, Curve, Graph, Image, Panel, Polygon, Range, Series, View
 
 if TYPE_CHECKING:
@@ -31,6 +31,14 @@ _NO_AREA = "#f0f0f0"
 _MIN_WIDTH, _MIN_WIDTH_IN_ROW, _DEFAULT_WIDTH = 14, 20, 33
 #: Maximum width of a page, inches.
 _MAX_PAGE = 60
+#: Maximum number of pixels along a side of a PNG.
+_MAX_PIXELS = 20_000
+#: Number of passes after which the layout of images, whose size depends on that of their labels, has settled.
+_PASSES = 2
+#: Places of a legend in a panel.
+_PLACES = ("upper right", "upper left", "lower left", "lower right", "upper center", "lower center")
+#: Free space around a legend in a panel, relative to its font size.
+_FREE = 0.7
 #: Text remains text, which programs for graphics can edit, and nothing depends on the date or on the settings of the user.
 _SETTINGS = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "bgnb", "text.parse_math": False}
 
@@ -68,7 +76,14 @@ def picture_of(figure: Figure) -> Picture:
     return Picture(_save(figure, "png", dpi=90, metadata={"Software": None}))
 
 
-def to_png(view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None) -> bytes:
+def to_png(
+    view: View,
+    *,
+    width: float | None = None,
+    font_size: float = 10.0,
+    panels: Sequence[str] | None = None,
+    dpi: float | None = None,
+) -> bytes:
     """Draw a view as PNG, up to three panels in a row; only the title if it has no panels.
 
     Parameters
@@ -76,11 +91,13 @@ def to_png(view: View, *, width: float | None = None, font_size: float = 10.0, p
     view : `View`
         The view.
     width : float, optional
-        Width of the picture, inches, with 300 pixels per inch; by default 4.6 inches per panel in a row, with 90.
+        Width of the picture, inches; by default 4.6 inches per panel in a row.
     font_size : float
         Size of the labels, points, 3 to 40. Other texts, lines and points have sizes in proportion.
     panels : sequence of str, optional
         Names of the panels to draw, in their order; by default all.
+    dpi : float, optional
+        Pixels per inch, 30 to 1200; by default 300, or 90 if the width is not given.
 
     Returns
     -------
@@ -90,32 +107,49 @@ def to_png(view: View, *, width: float | None = None, font_size: float = 10.0, p
     Raises
     ------
     BgnbError
-        If a panel does not exist, the font size is out of range, or a panel would be narrower than 14 times the font size.
+        If a panel does not exist, the font size or the resolution is out of range, or a panel would be narrower than 14 times
+        the font size.
     """
-    figure = _draw(view, width, font_size, panels)
-    return _save(figure, "png", dpi=90 if width is None else 300, metadata={"Software": None})
+    dpi = _checked_dpi((90 if width is None else 300) if dpi is None else dpi)
+    return _save(_draw(view, width, font_size, panels), "png", dpi=dpi, metadata={"Software": None})
 
 
-def to_pdf(view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None) -> bytes:
-    """Draw a view as PDF, with embedded fonts; see `to_png`."""
-    figure = _draw(view, width, font_size, panels)
+def to_pdf(
+    view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None, dpi: float = 300.0
+) -> bytes:
+    """Draw a view as PDF, with embedded fonts; see `to_png`. The resolution is that of images in it."""
     metadata = {"Title": view.title_of(panels), "Creator": None, "Producer": None, "CreationDate": None}
-    return _save(figure, "pdf", dpi=300, metadata=metadata)
+    return _save(_draw(view, width, font_size, panels), "pdf", dpi=_checked_dpi(dpi), metadata=metadata)
 
 
-def to_svg(view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None) -> bytes:
-    """Draw a view as SVG, with texts that can be edited, except those in maps; see `to_png`."""
-    figure = _draw(view, width, font_size, panels)
+def to_svg(
+    view: View, *, width: float | None = None, font_size: float = 10.0, panels: Sequence[str] | None = None, dpi: float = 300.0
+) -> bytes:
+    """Draw a view as SVG, with texts that can be edited, except those in maps; see `to_png` and `to_pdf`."""
     metadata = {"Title": view.title_of(panels), "Description": view.summary, "Creator": None, "Date": None}
-    return _save(figure, "svg", dpi=300, metadata=metadata)
+    return _save(_draw(view, width, font_size, panels), "svg", dpi=_checked_dpi(dpi), metadata=metadata)
 
 
-def _save(figure: Figure, kind: str, **options: Any) -> bytes:
+#: Functions that draw a view, by the extension of the file.
+FORMATS = {".png": to_png, ".pdf": to_pdf, ".svg": to_svg}
+
+
+def _checked_dpi(dpi: float) -> float:
+    dpi = finite_number("dpi", dpi)
+    if not 30 <= dpi <= 1200:
+        raise BgnbError("invalid-argument", f"dpi must be 30 to 1200 (pixels per inch), got {dpi:g}")
+    return dpi
+
+
+def _save(figure: Figure, kind: str, *, dpi: float, **options: Any) -> bytes:
     from matplotlib import style
 
+    if kind == "png" and (pixels := dpi * max(figure.get_size_inches())) > _MAX_PIXELS:
+        message = f"dpi must be less, as the picture would have a side of {pixels:.0f} pixels; at most {_MAX_PIXELS}"
+        raise BgnbError("invalid-argument", message)
     buffer = BytesIO()
     with style.context(["default", _SETTINGS]):
-        figure.savefig(buffer, format=kind, **options)
+        figure.savefig(buffer, format=kind, dpi=dpi, **options)
     return buffer.getvalue()
 
 
@@ -144,7 +178,8 @@ class _Sizes:
 
     def wrap(self, text: str, width: float = 1.0) -> str:
         """Wrap a text to a width in panels; a leading underscore does not hide it from the legend."""
-        text = "\n".join(fill(line, max(12, int(1.5 * width * self.panel))) for line in text.splitlines())
+        letters = max(12, int(1.5 * width * self.panel))
+        text = "\n".join(fill(line, letters) for line in keep_together(text).splitlines()).replace("\N{NO-BREAK SPACE}", " ")
         return f" {text}" if text.startswith("_") else text
 
 
@@ -183,27 +218,61 @@ def _draw(view: View, width: float | None, font_size: float, names: Sequence[str
     sizes = _choose_sizes(len(panels), width, font_size)
     rows = math.ceil(len(panels) / sizes.columns) or 1
     with style.context(["default", _SETTINGS]):
-        figure, grid = new_figure(sizes.width, 0.89 * sizes.width / sizes.columns * rows, rows, sizes.columns)
+        title = sizes.wrap(view.title_of(names), 0.9 * sizes.columns)
+        height = 0.89 * sizes.width / sizes.columns * rows + 1.5 * sizes.font / 72 * title.count("\n")
+        figure, grid = new_figure(sizes.width, height, rows, sizes.columns)
         figure.set_layout_engine("constrained", w_pad=0.4 * sizes.font / 72, h_pad=0.4 * sizes.font / 72)
-        if title := view.title_of(names):
-            figure.suptitle(sizes.wrap(title, 0.8 * sizes.columns), fontsize=1.2 * sizes.font)
-        for axes, panel in zip(grid.flat, panels, strict=False):
+        if title:
+            figure.suptitle(title, fontsize=1.2 * sizes.font)
+        drawn = list(zip(grid.flat, panels, strict=False))
+        for axes, panel in drawn:
             _draw_panel(axes, panel, sizes)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
-        maps = [axes for axes, panel in zip(grid.flat, panels, strict=False) if isinstance(panel, Graph) and panel.is_map]
-        if maps:
-            figure.draw_without_rendering()  # sizes of texts are known after the layout
-        for axes in maps:
+        _settle(figure)  # sizes of texts are known after the layout
+        if covering := [(axes, panel) for axes, panel in drawn if not _place_legend(axes)]:
+            for axes, panel in covering:
+                _draw_legend(axes, panel, sizes, below=True)
+            added: dict[int, float] = {}  # height of each row
+            for axes, _ in covering:
+                row = axes.get_subplotspec().rowspan.start
+                added[row] = max(added.get(row, 0.0), axes.get_legend().get_window_extent().height / figure.dpi)
+            figure.set_figheight(figure.get_figheight() + sum(added.values()))
+            _settle(figure)
+        for axes in (axes for axes, panel in drawn if isinstance(panel, Graph) and panel.is_map):
             _omit_overlapping(axes.texts)
+        figure.set_layout_engine("none")  # the arrangement remains
     return figure
+
+
+def _settle(figure: Figure) -> None:
+    """Arrange the panels. The size of an image depends on that of its colour bar, and vice versa, so this takes some passes."""
+    for _ in range(_PASSES):
+        figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
+
+
+def _place_legend(axes: Any) -> bool:
+    """Move the legend inside a panel to a place without points, lines and errors; return false if there is none."""
+    legend = axes.get_legend()
+    if legend is None or not legend.get_frame_on():  # it is below
+        return True
+    bars = [bar for container in axes.containers for bar in container]
+    paths = [each.get_transform().transform_path(each.get_path()) for each in (*axes.lines, *bars)]
+    for errors in axes.collections:
+        paths += map(errors.get_transform().transform_path, errors.get_paths())
+    for place in _PLACES:
+        legend.set_loc(place)
+        box = legend.get_window_extent().padded(_FREE * legend.get_texts()[0].get_fontsize())
+        if not any(path.intersects_bbox(box, filled=False) for path in paths):
+            return True
+    return False
 
 
 def _omit_overlapping(texts: Sequence[Any]) -> None:
     """Hide texts that would overlap earlier ones."""
     boxes: list[Any] = []
     for text in texts:
-        box = text.get_window_extent().expanded(1.1, 0.8)  # digits are lower than a line
+        box = text.get_window_extent().expanded(1.4, 0.8)  # numbers are apart, and digits are lower than a line
         if any(box.overlaps(other) for other in boxes):
             text.set_visible(False)
         else:
@@ -221,16 +290,21 @@ def _draw_panel(axes: Any, panel: Panel, sizes: _Sizes) -> None:
     else:
         _draw_graph(axes, panel, sizes)
     _draw_curves(axes, panel.curves, sizes, above=isinstance(panel, Image))
+    _draw_legend(axes, panel, sizes, below=isinstance(panel, Graph) and panel.legend == "below")
+
+
+def _draw_legend(axes: Any, panel: Panel, sizes: _Sizes, *, below: bool) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    if labels:
-        names = [sizes.wrap(each.legend_name) for each in (*getattr(panel, "series", ()), *panel.curves)]
-        pairs = sorted(zip(handles, labels, strict=True), key=lambda pair: names.index(pair[1]))  # bars would be last
-        handles, labels = zip(*pairs, strict=True)
-        where: dict[str, Any] = {"loc": "best", "edgecolor": "none", "framealpha": 0.7}
-        if isinstance(panel, Graph) and panel.legend == "below":  # the distance is in units of the font size
-            where = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 0.5 if panel.is_map else 4.5}
-            where |= {"frameon": False, "ncols": min(3, math.ceil(len(labels) / 4))}
-        axes.legend(handles, labels, fontsize=sizes.small, **where)
+    if not labels:
+        return
+    names = [sizes.wrap(each.legend_name) for each in (*getattr(panel, "series", ()), *panel.curves)]
+    pairs = sorted(zip(handles, labels, strict=True), key=lambda pair: names.index(pair[1]))  # bars would be last
+    handles, labels = zip(*pairs, strict=True)
+    where: dict[str, Any] = {"loc": _PLACES[0], "edgecolor": "none", "framealpha": 0.7}
+    if below:  # the distance is in units of the font size
+        where = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.5 if axes.axison else 0.5}
+        where |= {"frameon": False, "ncols": min(3, math.ceil(len(labels) / 4))}
+    axes.legend(handles, labels, fontsize=sizes.small, **where)
 
 
 def _draw_image(axes: Any, image: Image, sizes: _Sizes) -> None:
@@ -243,16 +317,17 @@ def _draw_image(axes: Any, image: Image, sizes: _Sizes) -> None:
     )  # fmt: skip
     for side, label, (low, high) in zip("xy", (image.x_label, image.y_label), ends, strict=True):
         _draw_axis(axes, side, label, (low, high), False, sizes)
-    _draw_colour_bar(axes, image.colours, image.unit, sizes)
+    _draw_colour_bar(axes, image, image.colours, sizes)
 
 
-def _draw_colour_bar(axes: Any, colours: Colours, unit: str, sizes: _Sizes) -> None:
+def _draw_colour_bar(axes: Any, panel: Panel, colours: Colours, sizes: _Sizes) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
     scale = ScalarMappable(Normalize(-0.5, NO_VALUE - 0.5), ListedColormap(list(palette(colours.palette))))
     bar = axes.figure.colorbar(scale, cax=axes.inset_axes((1.03, 0, 0.05, 1)))
-    bar.set_label(sizes.wrap(with_power(unit, colours.power)), fontsize=sizes.font)
+    label = axis_label(panel.quantity, panel.unit) if panel.quantity else panel.unit
+    bar.set_label(sizes.wrap(with_power(label, colours.power)), fontsize=sizes.font)
     codes, labels = zip(*colours.ticks(), strict=True)
     bar.set_ticks(codes, labels=labels)
     bar.ax.tick_params(labelsize=0.9 * sizes.font, width=sizes.pixel, length=4 * sizes.pixel, pad=4 * sizes.pixel)
@@ -271,7 +346,7 @@ def _draw_graph(axes: Any, graph: Graph, sizes: _Sizes) -> None:
         _draw_axis(axes, "y", graph.y_label, graph.y_range, graph.y_log, sizes, whole=graph.y_whole)
     if graph.colours is not None:
         _draw_polygons(axes, graph.polygons, graph.colours, sizes)
-        _draw_colour_bar(axes, graph.colours, graph.unit, sizes)
+        _draw_colour_bar(axes, graph, graph.colours, sizes)
     if graph.band is not None:
         axes.axvspan(*graph.band, color=SELECTED, alpha=0.2, lw=0)
     for series in graph.series:

@@ -7,7 +7,7 @@ cannot disagree with the state. Bokeh figures, PNG, HTML and CSV are all made fr
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from types import MappingProxyType
@@ -111,6 +111,8 @@ class Image:
         Images with the same name are moved and enlarged together; empty for none.
     selects : bool
         Dragging selects a region, instead of moving the image.
+    quantity : str
+        Quantity of the values, for the colour bar of static plots; empty if ``unit`` describes it.
     """
 
     title: str
@@ -124,6 +126,7 @@ class Image:
     curves: tuple[Curve, ...] = ()
     link: str = ""
     selects: bool = False
+    quantity: str = ""
 
     @property
     def pixels(self) -> NDArray[Any]:
@@ -215,8 +218,8 @@ class Graph:
         Filled areas, below everything else.
     colours : `Colours`, optional
         Mapping of the values of polygons to colours, shown as a colour bar; needed if there are polygons.
-    unit : str
-        Unit of these values.
+    unit, quantity : str
+        Unit of these values, and the quantity if the unit does not describe it.
     is_map : bool
         Draw equal scales and no axes. The labels of the axes then only describe tables.
     x_link : str
@@ -240,6 +243,7 @@ class Graph:
     polygons: tuple[Polygon, ...] = ()
     colours: Colours | None = None
     unit: str = ""
+    quantity: str = ""
     is_map: bool = False
     x_link: str = ""
     y_whole: bool = False
@@ -336,6 +340,20 @@ def axis_range(*values: NDArray[Any], log: bool = False, zero: bool = False) -> 
     low = min(low, 0.0) if zero else low
     margin = 0.06 * (high - low) or 1.0
     return (low if zero and low == 0 else low - margin), high + margin
+
+
+def range_with_errors(
+    series: Iterable[Series], curves: Iterable[Curve] = (), *, log: bool = False, zero: bool = False
+) -> Range:
+    """Choose the ends of an axis as `axis_range`, such that it contains the errors of all points.
+
+    On a logarithmic axis, they may extend below it if they are more than nine tenths of the value.
+    """
+    values = [curve.y for curve in curves]
+    for each in series:
+        low, high = each.error_ends
+        values += [each.y, high, np.where(low > 0.1 * each.y, low, np.nan) if log else low]
+    return axis_range(*values, log=log, zero=zero)
 
 
 def histogram(

@@ -69,6 +69,13 @@ def test_existing_outdir_is_refused_first(tmp_path, arguments):
     assert not {"astropy", "scipy"} & imports_of(*arguments, tmp_path / "out", status=2, error="[exists]")
 
 
+def test_existing_picture_is_refused_first(tmp_path):
+    """A file that exists, or is of an unknown format, is refused before Astropy and SciPy are imported."""
+    for name, error in (("a.png", "[exists]"), ("a.txt", "[invalid-argument]")):
+        (tmp_path / name).touch()
+        assert not {"astropy", "scipy"} & imports_of("plot", "models", "-o", tmp_path / name, status=2, error=error)
+
+
 def test_outdir_in_use_is_refused_first(tmp_path):
     """An OUTDIR that another process is making is refused before Astropy and SciPy are imported."""
     out = tmp_path / "out"

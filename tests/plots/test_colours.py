@@ -122,6 +122,7 @@ def test_log_ticks_are_round():
     """Ticks of a logarithmic axis are powers of ten; of a short one 3, or 2 and 5, times powers of ten as well."""
     assert choose_ticks(2e-5, 3e-3, log=True) == [3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
     assert choose_ticks(0.2, 1.1, log=True) == [0.2, 0.5, 1]
+    assert choose_ticks(3e-8, 1.2e-3, log=True, number=5) == [1e-7, 1e-6, 1e-5, 1e-4, 1e-3]
     assert choose_ticks(1e-9, 1e9, log=True) == [1e-9, 1e-6, 1e-3, 1, 1e3, 1e6, 1e9]
 
 

@@ -77,6 +77,8 @@ def test_axes_have_common_power():
     ):
         assert axis_power(low, high) == power
     assert with_power("MeV⁻¹ s⁻¹", -4) == "10⁻⁴ MeV⁻¹ s⁻¹"
+    assert with_power("rate / (MeV⁻¹ s⁻¹)", -4) == "rate / (10⁻⁴ MeV⁻¹ s⁻¹)"
+    assert with_power("rate / (MeV⁻¹ s⁻¹)", 0) == "rate / (MeV⁻¹ s⁻¹)"
     assert with_power("livetime / h", 5) == "livetime / 10⁵ h"
     assert with_power("livetime / h", 0) == "livetime / h"
     assert with_power("", -12) == "10⁻¹²"

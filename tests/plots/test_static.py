@@ -172,11 +172,29 @@ def test_page_has_requested_width(panels):
     rows = len(panels or view().panels)
     assert float(box[0]) == 252
     assert float(box[1]) == pytest.approx(0.89 * 252 * rows)
-    wide = to_png(view(), width=7, font_size=8, panels=panels)
+    wide = to_png(view(), width=7, font_size=6, panels=panels)  # legends fit into the panels
     assert imread(BytesIO(wide)).shape[1] == 2100
     assert imread(BytesIO(wide)).shape[0] == pytest.approx(0.89 * 2100 / min(3, rows) * -(-rows // 3), abs=1)
     svg = ElementTree.fromstring(to_svg(view(), width=7, panels=panels))
     assert svg.get("width") == "504pt"
+
+
+def test_resolution_is_chosen():
+    """The resolution is that requested; by default 300 pixels per inch, or 90 without a width."""
+    for options, pixels in (({"dpi": 150, "width": 4}, 600), ({"width": 4}, 1200), ({"dpi": 180}, 1032), ({}, 516)):
+        png = to_png(view(), panels=["image"], **options)
+        assert imread(BytesIO(png)).shape[1] == pytest.approx(pixels, abs=1)
+    assert len(to_pdf(view(), panels=["image"], dpi=30)) > 0
+
+
+def test_moved_legend_makes_the_figure_higher():
+    """A legend that would cover the points is below the axis, for which the figure is higher."""
+    zigzag = Curve(x=np.geomspace(0.2, 80, 40), y=np.tile([2e-10, 5e-2], 20), colour=LINES[2])
+    full = spectrum(curves=(zigzag,))
+    figure = _draw(view(spectrum=full), 3, 12, None)
+    (axes,) = figure.axes
+    assert figure.get_figheight() > 0.89 * 3 + 0.2
+    assert axes.get_legend().get_window_extent().y1 < axes.xaxis.label.get_window_extent().y0
 
 
 def test_pdf_has_embedded_fonts():

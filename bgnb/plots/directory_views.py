@@ -1,0 +1,120 @@
+"""Views of a directory of models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from bgnb._util.arrays import Floats
+from bgnb.cubes.energy_range import in_energies
+from bgnb.cubes.model import BackgroundModel
+from bgnb.cubes.spline import SplineModel
+from bgnb.files.model_directory import ModelDirectory
+from bgnb.files.spline_file import SPLINE_FILE, read_spline
+from bgnb.plots.colours import LINES, choose_limits
+from bgnb.plots.cube_state import Shown, energy_edges, weights_of
+from bgnb.plots.model_views import GroupsOverview, ModelState, limits_of, model_view, quantity_of
+from bgnb.plots.view import Curve, Dash, Range, View
+
+# Number of zenith angles of the curve of a spline.
+_ZENITHS = 16
+
+
+class DirectoryViews:
+    """Views of the models of a directory. Results that further views can use are kept.
+
+    Parameters
+    ----------
+    models : `ModelDirectory`
+        The models.
+    """
+
+    def __init__(self, models: ModelDirectory) -> None:
+        self._models = models
+        #: Model of a group between two edges of the energy axis; the stamp is that of its file, which may be replaced.
+        self._part = lru_cache(256)(lambda group_id, stamp, first, last: in_energies(models.read(group_id), first, last))
+        self._all_limits = lru_cache(64)(
+            lambda group_id, stamp, quantity, stretch, percentile: choose_limits(
+                quantity_of(models.read(group_id), quantity), stretch, percentile
+            )
+        )
+
+    def view_of(self, state: ModelState, limits: Range | None = None) -> View:
+        """Draw the view of a state; limits of colours are by default those of `automatic_limits`."""
+        models = {group_id: self._shown(group_id, state.energy) for group_id in (state.group_id, *state.further)}
+        label, limits = self._models.label(state.group_id), limits or self.automatic_limits(state)
+        view = model_view(models, self.overview, state, label, limits, self._spline_curves(state))
+        return replace(view, summary="\n".join([view.summary, *(f"Note: {note}" for note in self._models.notes)]))
+
+    def _shown(self, group_id: int, energy: tuple[float, float]) -> Shown[BackgroundModel]:
+        model = self._models.read(group_id)
+        return Shown(whole=model, part=self._part(group_id, self._models.stamp(group_id), *energy_edges(model.axes, energy)))
+
+    def automatic_limits(self, state: ModelState) -> Range:
+        """Choose limits of the colours that are not set by hand."""
+        part = self._shown(state.group_id, state.energy).part
+        if state.limits == "this energy":
+            return limits_of(part, state)
+        stamp = self._models.stamp(state.group_id)
+        limits: Range = self._all_limits(state.group_id, stamp, state.quantity, state.stretch, state.percentile)
+        if state.quantity in ("counts", "integrated rate"):  # sums over several energies exceed those of single ones
+            low, high = limits_of(part, state)
+            limits = min(limits[0], low), max(limits[1], high)
+        return limits
+
+    @cached_property
+    def overview(self) -> GroupsOverview:
+        """Properties of the groups, as far as the report on the models states them."""
+        rows = self._models.group_rows
+        known = {group_id: row for group_id, row in rows.items() if len(row) == 4 and row["livetime_s"] > 0}
+        return GroupsOverview(
+            groups=self._models.groups,
+            model_ids={one: other for one, other in self._models.model_ids.items() if other in self._models.group_ids},
+            pointings={group_id: (row["alt_mean_deg"], row["az_mean_deg"]) for group_id, row in known.items()},
+            values={
+                "livetime": {group_id: row["livetime_s"] / 3600 for group_id, row in known.items()},
+                "counts": {group_id: row["counts"] for group_id, row in known.items()},
+                "mean rate": {group_id: row["counts"] / row["livetime_s"] for group_id, row in known.items()},
+            },
+        )
+
+    @cached_property
+    def _spline(self) -> SplineModel | None:
+        path = self._models.path / SPLINE_FILE
+        return read_spline(path) if path.exists() else None
+
+    def _spline_curves(self, state: ModelState) -> list[Curve]:
+        """Draw the rate of the spline against the zenith angle, at the azimuth of the group and at the opposite one."""
+        if self._spline is None or state.group_id not in self.overview.pointings:
+            return []
+        axes, azimuth = self._spline.axes, self.overview.pointings[state.group_id][1] % 360
+        first, last = energy_edges(axes, state.energy)
+        weights = np.diff(axes.energy.value)[first:last, None, None] * weights_of(axes, state)
+        curves = []
+        lines: tuple[tuple[float, Dash], ...] = (azimuth, "solid"), ((azimuth + 180) % 360, "dashed")
+        for at, dash in lines:
+            rate = np.tensordot(self._spline_rates(at)[:, first:last], weights, 3) / weights.sum()
+            name = f"spline, azimuth {at:.0f}°"
+            curves.append(Curve(x=self._zeniths, y=rate, colour=LINES[2], name=name, width=1.5, dash=dash))
+        return curves
+
+    @cached_property
+    def _zeniths(self) -> Floats:
+        assert self._spline is not None
+        low, high = self._spline.altitude_range
+        return np.linspace(90 - high, 90 - low, _ZENITHS)
+
+    @cached_property
+    def _spline_rates(self) -> Callable[[float], Any]:
+        """Compute the rates at all zenith angles for an azimuth, shape (zenith, energy, dety, detx)."""
+        spline = self._spline
+        assert spline is not None
+        return lru_cache(4)(
+            lambda azimuth: np.array(
+                [spline.rate_at(90 - zenith, azimuth).quantity.value for zenith in self._zeniths], np.float32
+            )
+        )
