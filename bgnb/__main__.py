@@ -1,11 +1,15 @@
 """Entry point of ``python -m bgnb`` and of the command ``bgnb``."""
 
+import os
+
 from bgnb._util.signals import ended_by_signals
+from bgnb.files.caches import writable_places
 
 
 def main() -> None:
     """Run the command line, with signal handlers installed before the slow imports."""
     with ended_by_signals():
+        os.environ.update(writable_places())
         from bgnb.cli.main import main
 
         main(prog_name="bgnb")

@@ -14,6 +14,7 @@ from typing import Any
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
 from bgnb._util.reading import FILE_MAX, read_text
+from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import check_target, only_writer, write_file
 from bgnb.notebooks.shipped import find_notebook
@@ -288,7 +289,7 @@ def _this_interpreter(folder: Path) -> type:
     from bgnb.notebooks.kernels import KERNEL
 
     class ThisInterpreter(AsyncKernelManager):
-        kernel_spec = KernelSpec(argv=KERNEL)
+        kernel_spec = KernelSpec(argv=KERNEL, env=writable_places())
         if len(str(folder)) < 80:  # socket paths are limited to about 100 bytes; the default is a loopback port
             transport, ip = "ipc", f"{folder}/kernel"
 

@@ -1,0 +1,62 @@
+"""Places for what Matplotlib, IPython and Jupyter keep in the home directory, if they cannot write there."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
+
+from bgnb.files.ownership import is_private
+
+#: Where libraries write in the home directory, by the variable that names another place.
+_IN_HOME = {
+    "XDG_CACHE_HOME": (".cache",),  # that of Fontconfig, which Matplotlib starts
+    "MPLCONFIGDIR": (".config/matplotlib", ".cache/matplotlib"),
+    "IPYTHONDIR": (".ipython",),
+    "JUPYTER_CONFIG_DIR": (".jupyter",),
+    "JUPYTER_DATA_DIR": (".local/share/jupyter/runtime",),
+}
+#: Where Jupyter also reads, by the variable that adds places.
+_READ_IN_HOME = {"JUPYTER_CONFIG_PATH": ".jupyter", "JUPYTER_PATH": ".local/share/jupyter"}
+
+
+def writable_places() -> dict[str, str]:
+    """Return environment variables for libraries that cannot write in the home directory.
+
+    They name a directory below that of temporary files, to which no other user has access. It is
+    kept for later commands. Variables that are set stay as they are.
+
+    Returns
+    -------
+    dict of str to str
+        Values by variable; empty if the home directory is writable.
+    """
+    home = Path(os.path.expanduser("~"))  # relative for a user without home directory
+    usable = home.is_absolute()
+    needed = [name for name, paths in _IN_HOME.items() if not (usable and all(_can_write(home / path) for path in paths))]
+    if not (names := [name for name in needed if not os.environ.get(name)]):
+        return {}
+    try:
+        folder = _private_folder()
+    except OSError:  # no temporary files at all: commands that need none work
+        return {}
+    read = {name: home / path for name, path in _READ_IN_HOME.items() if usable and os.access(home / path, os.R_OK | os.X_OK)}
+    return {name: _add(name, path) for name, path in read.items()} | {name: str(folder / name.lower()) for name in names}
+
+
+def _private_folder() -> Path:
+    folder = Path(gettempdir(), f".bgnb-caches-{os.getuid() if hasattr(os, 'getuid') else ''}")
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder if is_private(folder) else Path(mkdtemp(prefix=folder.name))
+
+
+def _can_write(path: Path) -> bool:
+    """Return true for a directory in which files can be made, or that can be made itself."""
+    found = next(each for each in (path, *path.parents) if os.path.exists(each))
+    return found.is_dir() and os.access(found, os.W_OK | os.X_OK)
+
+
+def _add(name: str, path: Path) -> str:
+    return os.pathsep.join([*filter(None, [os.environ.get(name)]), str(path)])
