@@ -49,7 +49,7 @@ def model_files(directory: Path) -> dict[int, Path]:
         raise BgnbError("not-found", f"{directory}: there is no such directory of models")
     files = {int(match[1]): path for path in sorted(directory.iterdir()) if (match := _MODEL_FILE.fullmatch(path.name))}
     if not files and (directory / EPOCHS_FILE).exists():
-        names = sorted(str(path) for path in directory.iterdir() if path.is_dir())
+        names = sorted(path.name for path in directory.iterdir() if path.is_dir())
         raise BgnbError("not-a-model", f"{directory}: contains models for each epoch; give one of: {', '.join(names)}")
     if not files:
         raise BgnbError("not-a-model", f"{directory}: contains no models (bg_cube_model_group<ID>_table.fits.gz)")

@@ -132,7 +132,7 @@ def test_step_computes_limits_once(kind, modeldir, pair, monkeypatch):
     """A step computes each limit once and sets the controls once."""
     dashboard = explore_models(modeldir, group_id=3) if kind == "models" else compare_models(*pair)
     found, shown = [], []
-    for module in ("bgnb.dashboards.model_dashboard", "bgnb.plots.model_views", "bgnb.plots.comparison_views"):
+    for module in ("bgnb.plots.directory_views", "bgnb.plots.model_views", "bgnb.plots.comparison_views"):
         monkeypatch.setattr(f"{module}.choose_limits", lambda *arguments: found.append(1) or choose_limits(*arguments))
     slider = dashboard._controls["bins"]
     monkeypatch.setitem(dashboard._controls, "bins", replace(slider, show=lambda state: shown.append(1) or slider.show(state)))

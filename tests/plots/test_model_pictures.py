@@ -147,7 +147,7 @@ def test_missing_and_wrong_directories_fail(here):
         (here / "models" / epoch).mkdir(parents=True)
     assert "[not-a-model]" in error_of("plot", "models")
     (here / "models" / "epochs.ecsv").touch()
-    assert "models/2004, models/2005" in error_of("plot", "models")
+    assert "models: contains models for each epoch; give one of: 2004, 2005" in error_of("plot", "models")
 
 
 def test_existing_file_is_kept(modeldir, here):
