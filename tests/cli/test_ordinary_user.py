@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.helpers.model_directories import model_directory
 from tests.helpers.processes import PATIENCE, ROOT
 from tests.helpers.run_files import run, write_gadf
 
@@ -70,7 +69,6 @@ def test_read_only_home(folder):
 
 @pytest.mark.slow
 def test_no_home(folder):
-    """Two models are compared without a home directory."""
-    models = [model_directory(folder / name) for name in ("models", "others")]
-    output_of(folder, None, "compare-models", *models, "comparison")
-    assert [*folder.glob("comparison/*.png")]
+    """Runs are read without a home directory."""
+    indir = write_gadf(folder / "in", [run(obs_id, 100) for obs_id in (2, 4)])
+    assert "2 usable" in output_of(folder, None, "inspect", indir, "GADF")
