@@ -1,4 +1,4 @@
-"""Places for what Matplotlib, IPython and Jupyter keep in the home directory, if they cannot write there."""
+"""Places for what libraries keep in the home directory, if they cannot write there."""
 
 from __future__ import annotations
 
@@ -32,16 +32,21 @@ def writable_places() -> dict[str, str]:
     dict of str to str
         Values by variable; empty if the home directory is writable.
     """
-    home = Path(os.path.expanduser("~"))  # relative for a user without home directory
-    usable = home.is_absolute()
-    needed = [name for name, paths in _IN_HOME.items() if not (usable and all(_can_write(home / path) for path in paths))]
+    try:
+        return _places()
+    except OSError:  # nor are there temporary files
+        return {}
+
+
+def _places() -> dict[str, str]:
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 # relative if there is none, where that of Path raises
+    if not (home.is_absolute() and os.access(home, os.X_OK)):  # it contains nothing, and Astropy might not be imported
+        return {"HOME": str(_private_folder())}
+    needed = [name for name, paths in _IN_HOME.items() if not all(_can_write(home / path) for path in paths)]
     if not (names := [name for name in needed if not os.environ.get(name)]):
         return {}
-    try:
-        folder = _private_folder()
-    except OSError:  # no temporary files at all: commands that need none work
-        return {}
-    read = {name: home / path for name, path in _READ_IN_HOME.items() if usable and os.access(home / path, os.R_OK | os.X_OK)}
+    folder = _private_folder()
+    read = {name: home / path for name, path in _READ_IN_HOME.items() if os.access(home / path, os.R_OK | os.X_OK)}
     return {name: _add(name, path) for name, path in read.items()} | {name: str(folder / name.lower()) for name in names}
 
 
@@ -54,7 +59,7 @@ def _private_folder() -> Path:
 
 def _can_write(path: Path) -> bool:
     """Return true for a directory in which files can be made, or that can be made itself."""
-    found = next(each for each in (path, *path.parents) if os.path.exists(each))
+    found = next(each for each in (path, *path.parents) if os.access(each, os.F_OK))
     return found.is_dir() and os.access(found, os.W_OK | os.X_OK)
 
 

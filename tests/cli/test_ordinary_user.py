@@ -1,0 +1,74 @@
+"""An ordinary user, whose home directory is read-only, missing or that of another user, and who cannot write where bgnb is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.helpers.processes import PATIENCE, ROOT
+from tests.helpers.run_files import run, write_gadf
+
+# A user whom the system does not know, and who has no home directory unless HOME says so.
+_NOBODY = 54321
+# The user may read everything, as the interpreter may be in the home directory of root.
+_READ = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
+_AS_USER = ("setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", *_READ)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Make a directory of the user, with one for temporary files, and a home directory of root, which is not writable."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("the tests do not run as root, who may become another user")
+    start = [*_AS_USER, sys.executable, "-c", ""]
+    if not shutil.which("setpriv") or subprocess.run(start, capture_output=True).returncode:
+        pytest.skip("needs the program setpriv, and the right to give a process the capability dac_read_search")
+    with TemporaryDirectory() as name:  # only root has access to those of pytest
+        folder = Path(name)
+        (folder / "home").mkdir(mode=0o555)
+        (folder / "tmp").mkdir()
+        for path in (folder, folder / "tmp"):
+            os.chown(path, _NOBODY, _NOBODY)
+        yield folder
+
+
+def output_of(folder: Path, home: str | None, *arguments: object) -> str:
+    """Run a command as this user; it succeeds and writes nothing to standard error. Return its output."""
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp")}
+    env |= {"HOME": home} if home else {}
+    command = [*_AS_USER, sys.executable, "-P", "-m", "bgnb", *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.stderr, done.returncode) == ("", 0)
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_read_only_home(folder):
+    """Models are made and compared, and a notebook is executed, without a word of a library."""
+    home = str(folder / "home")
+    indir = write_gadf(folder / "in", [run(obs_id, 100) for obs_id in (2, 4)])
+    style = ("--select", "all", "--n-energy", "5", "--n-fov", "8", "--method", "classic")
+    output_of(folder, home, "make-bg-cube-models", indir, "GADF", "models", *style)
+    output_of(folder, home, "compare-models", "models", "models", "comparison")
+    assert [*folder.glob("comparison/*.png")]
+    output_of(folder, home, "run-notebook", "group_report", "out.ipynb", "-p", "modeldir", "models", "-p", "group_id", "26")
+    streams = [each for cell in json.loads((folder / "out.ipynb").read_text())["cells"] for each in cell.get("outputs", [])]
+    assert any("image/png" in each.get("data", ()) for each in streams)
+    assert not [each for each in streams if each.get("name") == "stderr"]
+    (kept,) = folder.glob("tmp/*")
+    assert (kept.stat().st_uid, kept.stat().st_mode & 0o777) == (_NOBODY, 0o700)
+
+
+@pytest.mark.slow
+def test_no_home(folder):
+    """Runs are read without a home directory."""
+    indir = write_gadf(folder / "in", [run(obs_id, 100) for obs_id in (2, 4)])
+    assert "2 usable" in output_of(folder, None, "inspect", indir, "GADF")
