@@ -6,6 +6,10 @@ from bgnb._util.signals import ended_by_signals
 def main() -> None:
     """Run the command line, with signal handlers installed before the slow imports."""
     with ended_by_signals():
+        from bgnb._util.standard_streams import name_output_errors, open_closed_streams
+
+        open_closed_streams()
+        name_output_errors()
         from bgnb.cli.main import main
 
         main(prog_name="bgnb")
