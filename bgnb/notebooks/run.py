@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from bgnb._util.errors import BgnbError, DataError
@@ -20,6 +19,7 @@ from bgnb._util.reading import FILE_MAX, read_text
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import check_target, only_writer, write_file
 from bgnb.notebooks.shipped import find_notebook
+from bgnb.notebooks.temporary import temporary_folder
 
 # Managers of running kernels by the notebooks that are made.
 _RUNNING: dict[Path, Any] = {}
@@ -198,8 +198,8 @@ def run_notebook(
     _check_outdir({name: each.default for name, each in declared.items()} | values)
     failed = target.with_name(f"{target.stem}.failed.ipynb")
     shown = Path(output).with_name(failed.name)
-    with only_writer(target), TemporaryDirectory(prefix="bgnb-", ignore_cleanup_errors=True) as folder:
-        partial = Path(folder, "executed.ipynb")
+    with only_writer(target), temporary_folder() as folder:
+        partial = folder / "executed.ipynb"
         failed.unlink(missing_ok=True)
         try:
             executed = _execute(source, partial, target, values, timeout, progress)
