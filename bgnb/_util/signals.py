@@ -7,18 +7,28 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bgnb._util.errors import notes_of
+from bgnb._util.errors import enumerate_values, notes_of
 
 # SIGHUP is sent when a terminal or a connection is closed. Signals that are ignored, as under nohup, stay ignored.
 _ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 _CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
 # Signals received while they are held; None otherwise.
 _held: list[int] | None = None
+# Output that was published.
+_complete: list[str] = []
+
+
+def note_complete(output: object) -> None:
+    """Let the line after a signal say that an output is complete."""
+    _complete.append(str(output))
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Exit with one line and status 128 + signal number on Ctrl-C, SIGTERM or SIGHUP."""
+    """Exit with one line and status 128 + signal number on Ctrl-C, SIGTERM or SIGHUP.
+
+    The line names the output that is complete nevertheless.
+    """
     received: list[int] = []
 
     def end(number: int, _: object) -> None:
@@ -36,7 +46,8 @@ def ended_by_signals() -> Iterator[None]:
         if not received:
             raise
         # An interrupted import may raise another exception than the SystemExit above.
-        for line in ("Interrupted; unfinished output is removed.", *notes_of(error)):
+        complete = f"complete: {enumerate_values(_complete)}; other " if _complete else ""
+        for line in (f"Interrupted; {complete}unfinished output is removed.", *notes_of(error)):
             sys.stderr.write(f"{line}\n")
         raise SystemExit(128 + received[0]) from None
 

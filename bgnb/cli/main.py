@@ -41,6 +41,10 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BgnbError as error:
             raise _BadInput("\n".join([str(error), *notes_of(error)])) from error
+        except MemoryError as error:
+            advice = "use fewer workers, smaller axes or fewer runs at a time (--part), or allow more memory"
+            text = f"not enough memory{f': {error}' if str(error) else ''}; {advice}"
+            raise _BadInput(str(BgnbError("out-of-memory", text))) from None
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, SHORT.get(cmd_name, cmd_name))

@@ -13,6 +13,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from bgnb._util.errors import BgnbError
+from bgnb._util.signals import held_signals, note_complete
 from bgnb.files.locks import lock
 from bgnb.files.manifest import MANIFEST, manifest_of, obstacle, sync_folder
 from bgnb.files.ownership import is_own_directory, is_private, refuse_foreign_links
@@ -58,7 +59,9 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
             sync_folder(partial)
             check_target(outdir, overwrite=overwrite)
             target = outdir.resolve()
-            _publish(partial, target)
+            with held_signals():
+                _publish(partial, target)
+                note_complete(outdir)
             shutil.rmtree(partial, ignore_errors=True)  # the old directory if they were exchanged, perhaps of another user
             if is_private(kept := kept_folder(target)):
                 shutil.rmtree(kept, ignore_errors=True)
@@ -118,6 +121,8 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
 def only_writer(path: Path) -> Iterator[bool]:
     """Hold a lock beside a file or directory that is to be made; its parent directories are made first.
 
+    If the block fails, those that are empty are removed again.
+
     Yields
     ------
     bool
@@ -128,17 +133,25 @@ def only_writer(path: Path) -> Iterator[bool]:
     BgnbError
         If another process has the lock, or it cannot be made.
     """
-    with ExitStack() as stack:
-        with named_errors(path):
-            refuse_foreign_links(path)
-            target = path.resolve()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                locked = stack.enter_context(lock(_hidden(target, "lock")))
-            except BlockingIOError:
-                message = f"{path}: another process is writing it; wait until it ends, or use another name"
-                raise BgnbError("in-use", message) from None
-        yield locked
+    with named_errors(path):
+        refuse_foreign_links(path)
+        target = path.resolve()
+        missing = [parent for parent in target.parents if not parent.exists()]
+    try:
+        with ExitStack() as stack:
+            with named_errors(path):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    locked = stack.enter_context(lock(_hidden(target, "lock")))
+                except BlockingIOError:
+                    message = f"{path}: another process is writing it; wait until it ends, or use another name"
+                    raise BgnbError("in-use", message) from None
+            yield locked
+    except BaseException:
+        for parent in missing:
+            with suppress(OSError):
+                parent.rmdir()
+        raise
 
 
 def kept_folder(outdir: Path) -> Path:
@@ -271,7 +284,19 @@ def named_errors(path: Path, kinds: Collection[int] = ()) -> Iterator[None]:
 
 def _remove_own(directory: Path) -> None:
     if is_own_directory(directory):
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_tree(directory, ignore_errors=True)
+
+
+def remove_tree(directory: Path, *, ignore_errors: bool = False) -> None:
+    """Remove a directory and all in it, also from folders of the user that are read-only."""
+    with suppress(OSError):
+        directory.chmod(0o700)
+    for folder, names, _ in os.walk(directory):
+        for path in (Path(folder, name) for name in names):
+            with suppress(OSError):
+                if is_own_directory(path):
+                    path.chmod(0o700)
+    shutil.rmtree(directory, ignore_errors=ignore_errors)
 
 
 def _remove_leftovers(target: Path, partial: Path) -> None:
@@ -284,11 +309,11 @@ def _remove_leftovers(target: Path, partial: Path) -> None:
             )
     if old.exists():
         if os.path.lexists(target):
-            shutil.rmtree(old)
+            remove_tree(old)
         else:
             old.rename(target)
     if os.path.lexists(partial):
-        shutil.rmtree(partial)
+        remove_tree(partial)
 
 
 def _is_current(target: Path) -> bool:
@@ -327,4 +352,4 @@ def _replace(partial: Path, target: Path) -> None:
         if not target.exists():
             old.rename(target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    remove_tree(old, ignore_errors=True)

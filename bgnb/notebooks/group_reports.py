@@ -6,7 +6,7 @@ import copy
 import os
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from bgnb._util.progress import progress_bar
 from bgnb.files.model_directory import model_files
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import write_report
-from bgnb.notebooks.run import check_timeout, json_output, outputs_of, read_notebook, run_notebook
+from bgnb.notebooks.run import check_timeout, end_kernels, json_output, outputs_of, read_notebook, run_notebook
 from bgnb.notebooks.shipped import find_notebook
 
 _STYLE = (
@@ -90,6 +90,8 @@ def run_groups(
                     bar.update()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            while wait(futures, timeout=0.2).not_done:
+                end_kernels(directory)
             raise
         write_file(directory / "index.html", _index(models.name, groups, results, problems).encode())
         write_report(directory, {"groups": groups, "problems": problems})

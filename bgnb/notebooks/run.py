@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from bgnb._util.errors import BgnbError, DataError
@@ -18,7 +20,12 @@ from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import check_target, only_writer, write_file
 from bgnb.notebooks.shipped import find_notebook
+from bgnb.notebooks.temporary import temporary_folder
 
+# Managers of running kernels by the notebooks that are made.
+_RUNNING: dict[Path, Any] = {}
+# Name of the file beside the unfinished notebook for what a kernel writes to standard error.
+_KERNEL_ERRORS = "kernel-errors"
 # Types of parameters, those of JSON.
 _TYPES = ("str", "int", "float", "bool", "list", "dict", "None")
 
@@ -192,16 +199,19 @@ def run_notebook(
     _check_outdir({name: each.default for name, each in declared.items()} | values)
     failed = target.with_name(f"{target.stem}.failed.ipynb")
     shown = Path(output).with_name(failed.name)
-    with only_writer(target), TemporaryDirectory(prefix="bgnb-", ignore_cleanup_errors=True) as folder:
-        partial = Path(folder, "executed.ipynb")
+    with only_writer(target), temporary_folder() as folder:
+        partial = folder / "executed.ipynb"
         failed.unlink(missing_ok=True)
         try:
-            executed = _execute(source, partial, values, timeout, progress)
+            executed = _execute(source, partial, target, values, timeout, progress)
         except BaseException as error:
-            _keep_failed(partial if partial.exists() else source, failed, error)
+            reason = _summary(error, _written_errors(partial))
+            _keep_failed(partial if partial.exists() else source, failed, error, reason)
             if not isinstance(error, Exception):
                 raise
-            raise NotebookError("notebook-failed", f"{source.stem} failed: {_summary(error)}; see {shown}") from None
+            raise NotebookError("notebook-failed", f"{source.stem} failed: {reason}; see {shown}") from None
+        finally:
+            _RUNNING.pop(target, None)
         executed.metadata.papermill["output_path"] = str(target)
         write_file(target, nbformat.writes(executed).encode())
     return target
@@ -266,11 +276,26 @@ def outputs_of(notebook: Any) -> Iterator[Mapping[str, Any]]:
     return (output["data"] for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output)
 
 
-def _execute(source: Path, partial: Path, values: dict[str, Any], timeout: float | None, progress: bool | None) -> Any:
+def end_kernels(directory: Path) -> None:
+    """Kill the kernels of the notebooks that are being made in a directory."""
+    for target, manager in list(_RUNNING.items()):
+        pid = getattr(manager.provisioner, "pid", None)
+        if target.parent == directory and pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+
+
+def _execute(
+    source: Path, partial: Path, target: Path, values: dict[str, Any], timeout: float | None, progress: bool | None
+) -> Any:
     """Execute a notebook, which papermill writes to ``partial`` after each cell."""
+    import logging
+
+    for name in ("papermill", "traitlets"):  # errors are reported here
+        logging.getLogger(name).addHandler(logging.NullHandler())
     from papermill import execute_notebook
 
-    kernel = {"kernel_name": "python3", "language": "python", "kernel_manager_class": _this_interpreter(partial.parent)}
+    kernel = {"kernel_name": "python3", "language": "python", "kernel_manager_class": _this_interpreter(partial.parent, target)}
     show = sys.stderr.isatty() if progress is None else progress
     # Without widget state, pages that have no kernel show the PNG of a dashboard.
     options = {"progress_bar": show, "execution_timeout": timeout, "store_widget_state": False}
@@ -281,7 +306,7 @@ def _execute(source: Path, partial: Path, values: dict[str, Any], timeout: float
     return executed
 
 
-def _this_interpreter(folder: Path) -> type:
+def _this_interpreter(folder: Path, target: Path) -> type:
     """Make a kernel manager that starts the running interpreter, and connects to it by sockets in a folder."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -293,22 +318,42 @@ def _this_interpreter(folder: Path) -> type:
         if len(str(folder)) < 80:  # socket paths are limited to about 100 bytes; the default is a loopback port
             transport, ip = "ipc", f"{folder}/kernel"
 
+        async def start_kernel(self, **options: Any) -> None:
+            """Start the kernel, which writes tracebacks of its own to a file, as when it is interrupted."""
+            _RUNNING[target] = self
+            with (folder / _KERNEL_ERRORS).open("ab") as file:
+                await super().start_kernel(stderr=file, **options)
+
     return ThisInterpreter
 
 
-def _keep_failed(notebook: Path, failed: Path, error: BaseException) -> None:
+def _keep_failed(notebook: Path, failed: Path, error: BaseException, reason: str) -> None:
     """Keep a notebook that failed, with the error at its top."""
     import nbformat
     from papermill.exceptions import PapermillExecutionError
 
     content = read_notebook(notebook)
     if not isinstance(error, PapermillExecutionError):  # this one papermill writes itself
-        text = f"**The execution of this notebook failed:**\n\n    {_summary(error)}"
+        text = f"**The execution of this notebook failed:**\n\n    {reason}"
         content.cells.insert(0, nbformat.v4.new_markdown_cell(text))
     write_file(failed, nbformat.writes(content).encode())
 
 
-def _summary(error: BaseException) -> str:
-    """Return the first line of an error, or of the error in the kernel that it reports."""
-    name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error).strip())
+def _summary(error: BaseException, written: str = "") -> str:
+    """Return the first line of an error, or of the error in the kernel that it reports.
+
+    If it states no reason, that is the last line that the kernel wrote to standard error.
+    """
+    name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error)).strip()
+    if not text and name == "CellExecutionError":  # the kernel could not report its error
+        text = written.strip().rpartition("\n")[2] or "the kernel gave no reason"
     return ": ".join([name, *text.splitlines()[:1]])
+
+
+def _written_errors(partial: Path) -> str:
+    """Return what the kernel of an unfinished notebook wrote to standard error, in a cell or before."""
+    text = partial.with_name(_KERNEL_ERRORS)
+    lines = [text.read_text("utf-8", "replace")] if text.exists() else []
+    for cell in read_notebook(partial).cells if partial.exists() else []:
+        lines += [each["text"] for each in cell.get("outputs", []) if each.get("name") == "stderr"]
+    return "\n".join(lines)

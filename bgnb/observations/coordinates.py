@@ -191,6 +191,11 @@ def pointing_radec(alt_pnt: float, az_pnt: float, mjd_tt: float, site: Site) -> 
     return float(lon % 360), float(lat)
 
 
+def is_orientation_predicted(mjd_tt: float) -> bool:
+    """Return true for times after the table of the Earth's orientation, whose last values are used from then on."""
+    return bool(mjd_tt > _earth_orientation_table()[0][-1])
+
+
 def sun_altitude(mjd_tt: float, site: Site) -> float:
     """Compute the altitude of the Sun, deg, without refraction."""
     heliocentric, _ = erfa.epv00(_MJD_ZERO, mjd_tt)
@@ -198,6 +203,15 @@ def sun_altitude(mjd_tt: float, site: Site) -> float:
     orientation = _EarthOrientation.at(mjd_tt, site)
     _, altitude = _lon_lat(*(orientation.horizon @ orientation.apparent(sun / np.linalg.norm(sun))))
     return float(altitude)
+
+
+def tt_of(mjd: float | str, **scale: str) -> float:
+    """Convert a time of `~astropy.time.Time` to MJD in TT, without a warning that future leap seconds are unknown."""
+    from astropy.time import Time
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", erfa.ErfaWarning)
+        return float(Time(mjd, **scale).tt.mjd)
 
 
 def separation(lon1: Any, lat1: Any, lon2: Any, lat2: Any) -> Floats:
@@ -239,11 +253,11 @@ class _EarthOrientation:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", erfa.ErfaWarning)  # future leap seconds are unknown
             utc1, utc2 = erfa.taiutc(*erfa.tttai(_MJD_ZERO, mjd_tt))
-        dut1, xp, yp = _ut1_and_pole(utc1 - _MJD_ZERO + utc2)
-        star, _ = erfa.apco13(
-            utc1, utc2, dut1, np.radians(site.lon), np.radians(site.lat), site.height,
-            xp, yp, 0.0, 0.0, 0.0, 1.0,
-        )  # fmt: skip
+            dut1, xp, yp = _ut1_and_pole(utc1 - _MJD_ZERO + utc2)
+            star, _ = erfa.apco13(
+                utc1, utc2, dut1, np.radians(site.lon), np.radians(site.lat), site.height,
+                xp, yp, 0.0, 0.0, 0.0, 1.0,
+            )  # fmt: skip
         sx, cx = np.sin(star["xpl"]), np.cos(star["xpl"])
         sy, cy = np.sin(star["ypl"]), np.cos(star["ypl"])
         # ERFA's polar motion matrix (as in atioq), from the intermediate to the terrestrial system.

@@ -13,7 +13,7 @@ from bgnb._util.arrays import IN_MEMORY, Bools, Floats, blocks, order_of
 from bgnb._util.errors import DataError, located
 from bgnb.observations import tolerances
 from bgnb.observations.consistency_checks import CLASSES, check_obs_id, check_run
-from bgnb.observations.coordinates import Site
+from bgnb.observations.coordinates import Site, is_orientation_predicted
 from bgnb.observations.event_list import EventList, HduLocation, RunFiles
 from bgnb.observations.event_selection import EventSelection
 from bgnb.observations.file_checks import check_files
@@ -103,6 +103,8 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
     events, gti = with_reference_times(_with_index(tables["EVENTS"], files), tables.get("GTI"), findings)
     mjdref = mjdref_tt(events)
     good = good_time_intervals(events, gti, mjdref, findings)
+    if is_orientation_predicted(mjdref + good.intervals[-1, 1] / 86400):  # nothing that one could mend, so no error
+        findings.note("the run is later than the table of the Earth's orientation; a prediction is used", requested=True)
     livetime = livetime_of(events, float(np.diff(good.intervals).sum()), findings)
     if not len(events.column("TIME")):
         raise events.error("no-events", "there are no events")

@@ -7,7 +7,7 @@ from astropy import units as u
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, located
-from bgnb.observations.coordinates import Site, pointing_altaz
+from bgnb.observations.coordinates import Site, pointing_altaz, tt_of
 from bgnb.observations.fits_header import Header
 from bgnb.observations.fits_table import FitsTable, read_headers
 from bgnb.observations.sites import OBSERVATORIES, site_by_name
@@ -92,8 +92,8 @@ def mjdref_tt(table: Header) -> float:
         raise table.error("bad-keyword", f"TIMESYS '{timesys}' is not a time scale, such as TT, UTC or TAI")
     if timesys == "utc" and mjdref == _UNIX and table.get("TSTART") is not None:  # lstchain < 0.9.7, magic-cta-pipe
         start = mjdref + table.number("TSTART") * factor_to(time_unit(table), "d", f"{table.where}: keyword TIMEUNIT")
-        return mjdref + float(Time(start, format="mjd", scale=timesys).tt.mjd) - start
-    return float(Time(mjdref, format="mjd", scale=timesys).tt.mjd)
+        return mjdref + tt_of(start, format="mjd", scale=timesys) - start
+    return tt_of(mjdref, format="mjd", scale=timesys)
 
 
 def time_unit(table: Header) -> str:

@@ -169,7 +169,7 @@ def _processes(number: int) -> Iterator[Workers]:
     """Start processes on this machine; they end with the block or with this process."""
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    with _safe_path():  # Python may start its resource tracker here
+    with held_signals(), _safe_path():  # Python may start its resource tracker here, which would not survive SIGHUP
         pool = ProcessPoolExecutor(number, context, _start_worker, (receiver,))
 
     def submit(function: Callable[[T], R], task: T) -> Future[R]:

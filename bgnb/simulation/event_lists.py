@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Row, Table
-from astropy.time import Time
 
 from bgnb._util.arrays import Floats, blocks
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import with_settings
-from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun_altitude
+from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun_altitude, tt_of
 from bgnb.observations.event_list import EventList
 from bgnb.observations.gadf_keywords import SIMULATED
 from bgnb.observations.sites import OBSERVATORIES
@@ -271,7 +270,7 @@ def _sorted_times(rng: np.random.Generator, n: int, start: float, duration: floa
 def _mission_time(date: str) -> float:
     """Convert a date in UTC to mission time, s."""
     try:
-        return float((Time(date, scale="utc").tt.mjd - _MJDREF) * 86400)
+        return (tt_of(date, scale="utc") - _MJDREF) * 86400
     except ValueError:
         raise BgnbError("invalid-argument", f"date_range must be dates such as 2010-01-31, got '{date}'") from None
 

@@ -186,7 +186,9 @@ sys.meta_path.insert(0, Finder())
     assert names(tmp_path) == set()
 
 
-@pytest.mark.parametrize(("number", "begun"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGKILL, True)])
+@pytest.mark.parametrize(
+    ("number", "begun"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGHUP, True), (signal.SIGKILL, True)]
+)
 @pytest.mark.slow
 def test_workers_end_with_their_caller(tmp_path, number, begun):
     """Workers end if all processes get a signal, as from a terminal or a batch system, or if SIGKILL ends the caller."""

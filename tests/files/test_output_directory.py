@@ -5,11 +5,14 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from bgnb._util import signals
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import new_directory, write_file
 from tests.helpers.errors import raises
@@ -218,3 +221,73 @@ def test_file_at_invalid_path(tmp_path, name):
     (tmp_path / "file").touch()
     with raises("not-writable", tmp_path / name):
         write_file(tmp_path / name, b"content")
+
+
+def test_failure_removes_new_parents_only(tmp_path):
+    """If a directory cannot be made, the parents that were made for it are removed, unless they contain something."""
+    (tmp_path / "old").mkdir()
+    for target in (tmp_path / "a" / "b" / "out", tmp_path / "old" / "out"):
+        with pytest.raises(KeyError), new_directory(target, overwrite=False):
+            raise KeyError
+    assert names(tmp_path) == {"old"}
+
+    def add_and_fail() -> None:
+        (tmp_path / "a" / "note").touch()
+        raise KeyError
+
+    with pytest.raises(KeyError), new_directory(tmp_path / "a" / "b" / "out", overwrite=False):
+        add_and_fail()
+    assert names(tmp_path / "a") == {"note"}
+
+
+def test_read_only_directory_is_replaced(tmp_path, as_ordinary_user):
+    """A directory without write permission, and what an earlier command left of one, is removed when it is replaced."""
+    out = as_ordinary_user / "out"
+    left = as_ordinary_user / ".out.bgnb-partial"
+    make(out, "a")
+    (left / "in").mkdir(parents=True)
+    (left / "in" / "file").touch()
+    for folder in (out, left / "in", left):
+        folder.chmod(0o555)
+    make(out, "b", overwrite=True)
+    assert names(as_ordinary_user) == {"out"}
+    assert "b" in names(out)
+
+
+@pytest.fixture
+def as_ordinary_user():
+    """Make a folder, and run the test as a user whom permissions restrict."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = os.geteuid() == 0
+        if root:
+            os.chown(folder, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.seteuid(0)
+
+
+def test_signal_while_publishing_says_complete(tmp_path, monkeypatch, capsys):
+    """If a signal arrives while a directory gets its name, the line after it says that the directory is complete."""
+    rename = Path.rename
+
+    def interrupted(self, target):
+        result = rename(self, target)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    monkeypatch.setattr(signals, "_complete", [])
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with pytest.raises(SystemExit) as error, signals.ended_by_signals():
+            make(tmp_path / "out", "a")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert error.value.code == 128 + signal.SIGTERM
+    assert f"complete: {tmp_path / 'out'};" in capsys.readouterr().err
+    assert "a" in names(tmp_path / "out")
+    assert names(tmp_path) == {"out"}

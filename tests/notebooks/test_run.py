@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import os
 import re
 import signal
 import struct
@@ -340,11 +341,38 @@ def test_signal_leaves_no_result_nor_kernel(tmp_path, number):
     )
     with started([sys.executable, "-m", "bgnb", "run", path, tmp_path / "out.ipynb"]) as process:
         until(lambda: kernel.exists() and kernel.read_text().endswith("."), "a notebook that runs", process)
-        process.send_signal(number)
-        output = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 128 + number, output
+        os.killpg(process.pid, number)
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, errors) == (128 + number, "Interrupted; unfinished output is removed.\n")
         until(lambda: not alive(int(kernel.read_text()[:-1])), "the end of the kernel")
     assert names(tmp_path) == {"n.ipynb", "kernel", "out.failed.ipynb"}
+
+
+@pytest.mark.slow
+def test_error_that_kernel_cannot_format_has_its_reason(tmp_path):
+    """If the kernel fails to format an error, as without free file descriptors, the message states what it wrote."""
+    code = (
+        "import sys\ndef fail(*_, **__):\n    print('no descriptors left', file=sys.stderr)\nget_ipython().showtraceback = fail"
+    )
+    path = notebook(tmp_path / "n.ipynb", code, "1 / 0")
+    with pytest.raises(NotebookError, match="no descriptors left"):
+        run_notebook(path, tmp_path / "out.ipynb")
+
+
+@pytest.mark.slow
+def test_signal_ends_all_groups(models, tmp_path):
+    """A signal ends the kernels of all groups, which would run for ever, and nothing is left."""
+    running = tmp_path / "running"
+    running.mkdir()
+    code = f"import os, time; open(f'{running}/{{os.getpid()}}', 'w'); time.sleep(10 * {PATIENCE})"
+    path = notebook(tmp_path / "n.ipynb", code, parameters="modeldir: str = ''\ngroup_id: int = 0")
+    with started([sys.executable, "-m", "bgnb", "run-groups", models, tmp_path / "out", "--notebook", path]) as process:
+        until(lambda: names(running), "a notebook that runs", process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, errors) == (128 + signal.SIGINT, "Interrupted; unfinished output is removed.\n")
+        until(lambda: not any(alive(int(pid)) for pid in names(running)), "the end of the kernels")
+    assert names(tmp_path) == {"n.ipynb", "running"}
 
 
 def test_invalid_sources_and_outputs_fail(tmp_path):

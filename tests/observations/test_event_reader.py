@@ -13,9 +13,11 @@ from astropy.time import Time
 from numpy.testing import assert_allclose
 
 from bgnb import DataError, open_runs, read_event_list
+from bgnb.observations.coordinates import tt_of
 from bgnb.observations.event_list import HduLocation
 from bgnb.observations.fits_table import read_table, read_tables
 from bgnb.observations.gadf_keywords import mjdref_tt, site_of
+from tests.helpers import run_files
 from tests.helpers.errors import raises
 from tests.helpers.run_files import MJDREF, ONTIME, SITE, TSTART, run, write_gadf, write_hess
 
@@ -435,3 +437,12 @@ def test_short_gti_of_scheme_hess(tmp_path):
     events = read_event_list(open_runs(write_hess(tmp_path / "hess", [parts]), "HESS").files(300))
     assert 0 < events.in_gti.sum() < 200
     assert events.livetime == 450
+
+
+def test_late_runs_use_a_predicted_orientation(tmp_path, monkeypatch):
+    """Runs after the table of the Earth's orientation are read with a note, which is no error with on_error="fail"."""
+    monkeypatch.setattr(run_files, "MJDREF", 66000.0)  # warnings are errors in tests
+    indir = run_files.write_gadf(tmp_path / "in", [run_files.run(2, 100)])
+    runs = open_runs(indir, "GADF").with_on_error("fail")
+    assert any("prediction" in note for note in read_event_list(runs.files(2)).notes)
+    assert tt_of(66000.0, format="mjd", scale="utc") == pytest.approx(66000 + 69.184 / 86400, abs=1e-9)

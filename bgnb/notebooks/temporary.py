@@ -1,0 +1,34 @@
+"""Temporary folders, which are removed later if their process was killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+
+from bgnb.files.locks import lock
+from bgnb.files.output_directory import remove_tree
+from bgnb.files.ownership import is_own_file, is_private
+
+_LOCK = "bgnb-lock"
+# Age of a folder, s, after which its process has surely locked it.
+_NEW = 60.0
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a temporary folder for the duration of a block; those of the user whose process was killed are removed."""
+    for folder in Path(gettempdir()).glob("bgnb-*"):
+        with suppress(OSError):
+            _remove_if_left(folder)
+    with TemporaryDirectory(prefix="bgnb-", ignore_cleanup_errors=True) as name, lock(Path(name, _LOCK)):
+        yield Path(name)
+
+
+def _remove_if_left(folder: Path) -> None:
+    if is_private(folder) and is_own_file(folder / _LOCK) and (folder / _LOCK).stat().st_mtime < time.time() - _NEW:
+        with lock(folder / _LOCK) as locked:
+            if locked:
+                remove_tree(folder, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""Commands whose standard output or standard error is full, closed, or a pipe that nobody reads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bgnb
+from bgnb.production import count_chunks
+from tests.helpers.commands import error_of
+from tests.helpers.files import names
+from tests.helpers.run_files import run, write_gadf
+
+_PYTHON = f"'{sys.executable}' -m bgnb"
+
+
+def in_shell(command: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a command line of Bash; ``bgnb`` is the command."""
+    line = f'set -o pipefail; bgnb() {{ {_PYTHON} "$@"; }}; {command}'
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def making(tmp_path) -> tuple[str, Path]:
+    """Return a command with two workers and its output."""
+    write_gadf(tmp_path / "in", [run(obs_id, 100) for obs_id in (2, 4)])
+    out = tmp_path / "out"
+    options = "--select all --n-energy 5 --n-fov 8 --method classic --workers 2"
+    return f"bgnb make-bg-cube-models {tmp_path / 'in'} GADF {out} {options}", out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", ["--help", "make-bg-cube-models --help", "--version"])
+def test_full_standard_output_is_one_line(arguments):
+    """If standard output cannot be written, there is one line, whatever is written."""
+    done = in_shell(f"bgnb {arguments} > /dev/full")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: standard output ")
+    assert line.endswith("[not-writable]")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("redirection", "status", "lines"),
+    [("> /dev/full", 2, 1), ("| true", 1, 0), (">&-", 0, 0), ("2>&-", 0, 0), ("<&- >&- 2>&-", 0, 0)],
+)
+def test_output_is_made_without_streams(making, redirection, status, lines):
+    """Whether or not its streams can be written, a command makes its output, and says nothing of Python."""
+    command, out = making
+    done = in_shell(f"{command} {redirection}")
+    assert (done.returncode, len(done.stderr.splitlines())) == (status, lines), done.stderr
+    assert not any(bgnb.check(out).values())
+
+
+def test_too_little_memory_is_one_line(making, monkeypatch):
+    """If memory does not suffice, there is one line, and nothing is left."""
+    command, out = making
+    monkeypatch.setattr(count_chunks, "read_pieces", lambda _: np.empty(2**62, dtype=np.uint8))
+    line = error_of(*command.split()[1:-2])
+    assert line.endswith("[out-of-memory]")
+    assert names(out.parent) == {"in"}

@@ -1,0 +1,23 @@
+"""Temporary folders of notebooks."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from bgnb.notebooks.temporary import temporary_folder
+from tests.helpers.files import names
+
+
+def test_folders_of_killed_processes_are_removed(tmp_path, monkeypatch):
+    """The next notebook removes folders that nobody holds, but neither new ones, nor those in use, nor the user's own."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name, left in (("bgnb-killed", True), ("bgnb-new", True), ("bgnb-mine", False)):
+        (tmp_path / name).mkdir(mode=0o700)
+        (tmp_path / name / ("bgnb-lock" if left else "file")).touch()
+    os.utime(tmp_path / "bgnb-killed" / "bgnb-lock", (0, 0))
+    with temporary_folder() as used:
+        os.utime(used / "bgnb-lock", (0, 0))
+        with temporary_folder() as other:
+            assert names(tmp_path) == {"bgnb-new", "bgnb-mine", used.name, other.name}
+    assert names(tmp_path) == {"bgnb-new", "bgnb-mine"}
