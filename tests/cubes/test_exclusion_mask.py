@@ -160,7 +160,7 @@ def with_and_without_sources(tmp_path_factory):
     sources = [
         PointSource(f"source {row['OBS_ID']}", float(row["RA_PNT"]) + 0.7, float(row["DEC_PNT"]) + 0.4, 3.0) for row in table
     ]
-    make_test_dataset(path / "full", sources=sources, **arguments)
+    make_test_dataset(path / "full", point_sources=sources, **arguments)
     return path
 
 
