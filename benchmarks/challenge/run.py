@@ -41,13 +41,15 @@ from bgnb.observations.datastore import index_file
 
 GRID = Grid.regular()
 FOLDS = 3
+PARTS = 20  # of a good time interval, a multiple of 4
+HALVED = ("ONTIME", "LIVETIME")
 CENTRE, EDGE = GRID.offset < 1, (GRID.offset > 1.5) & (GRID.offset <= GRID.offset_max)
 COLUMNS = ("set", "entry", "deviance", "dev/exp", "pred/obs", "scatter", "centre", "edge", "rms", "CPU s")
 
 
 @dataclass(frozen=True)
 class Case:
-    """Runs to learn from, half of the events of those to predict, and the other half, which is scored."""
+    """Runs to learn from, half of the time of those to predict, and the other half, which is scored."""
 
     title: str
     folder: Path
@@ -58,11 +60,11 @@ class Case:
         """Directory of the events that are scored."""
         return self.folder.parent / f"{self.folder.name}-hidden"
 
-    def write(self, source: Path, train: Sequence[int], test: Sequence[int], seed: int) -> "Case":
+    def write(self, source: Path, train: Sequence[int], test: Sequence[int]) -> "Case":
         """Write the directories."""
         copy_runs(source, self.folder / "train", train)
-        copy_runs(source, self.folder / "test", test, seed=seed, half=0)
-        copy_runs(source, self.hidden, test, seed=seed, half=1)
+        copy_runs(source, self.folder / "test", test, half=0)
+        copy_runs(source, self.hidden, test, half=1)
         return self
 
 
@@ -70,7 +72,7 @@ def simulated(folder: Path, seed: int, n_runs: int) -> Iterator[Case]:
     """Simulate two sets, of which a third of the runs are predicted: a round field of view, and one with gradients."""
     for number, title in enumerate(("round", "gradient")):
         rng = np.random.default_rng([seed, number])
-        shape = {"sigma": rng.uniform(2.5, 5), "spectral_index": rng.uniform(2.5, 2.9), "trigger_rate": 15.0}
+        shape = {"sigma": rng.uniform(2.5, 5), "spectral_index": rng.uniform(2.5, 2.9), "trigger_rate": 60.0}
         for name in ("gradient_x", "gradient_y"):
             shape[name] = rng.choice([-1, 1]) * rng.uniform(0.05, 0.15) if title == "gradient" else 0.0
         source = folder / f"{title}-source"
@@ -78,7 +80,7 @@ def simulated(folder: Path, seed: int, n_runs: int) -> Iterator[Case]:
         make_test_dataset(source, n_runs=n_runs, alt_range=(40, 85), seed=own, progress=False, **shape)
         order = np.arange(1, n_runs + 1).tolist()
         case = Case(f"simulated, {title}", folder / title, TrueModel(**shape))
-        yield case.write(source, order[n_runs // 3 :], order[: n_runs // 3], own)
+        yield case.write(source, order[n_runs // 3 :], order[: n_runs // 3])
 
 
 def real(folder: Path, source: Path, seed: int) -> Iterator[Case]:
@@ -89,11 +91,11 @@ def real(folder: Path, source: Path, seed: int) -> Iterator[Case]:
     for fold in range(FOLDS):
         held_out = order[fold::FOLDS]
         case = Case("H.E.S.S. DL3 DR1", folder / f"hess{fold}")
-        yield case.write(source, sorted(set(order) - set(held_out)), sorted(held_out), seed)
+        yield case.write(source, sorted(set(order) - set(held_out)), sorted(held_out))
 
 
-def copy_runs(source: Path, target: Path, obs_ids: Sequence[int], seed: int = 0, half: int | None = None) -> None:
-    """Copy runs, without backgrounds; those of one half have each event with a probability of 1/2, and half the livetime."""
+def copy_runs(source: Path, target: Path, obs_ids: Sequence[int], half: int | None = None) -> None:
+    """Copy runs, or one half of their time, without backgrounds."""
     (target / "data").mkdir(parents=True)
     obs, hdus = (Table.read(index_file(source, f"{name}-index.fits")) for name in ("obs", "hdu"))
     obs, hdus = (table[np.isin(table["OBS_ID"], obs_ids)] for table in (obs, hdus))
@@ -103,20 +105,31 @@ def copy_runs(source: Path, target: Path, obs_ids: Sequence[int], seed: int = 0,
         with fits.open(source / rows["FILE_DIR"][0].strip() / rows["FILE_NAME"][0].strip()) as content:
             kept = fits.HDUList([content[0], *(content[name.strip()] for name in rows["HDU_NAME"])])
             if half is not None:
-                events = kept["EVENTS"]
-                chosen = np.random.default_rng([seed, obs_id]).integers(2, size=len(events.data)) == half
-                kept["EVENTS"] = fits.BinTableHDU(events.data[chosen], events.header)
-                kept["EVENTS"].data["EVENT_ID"] = np.arange(1, chosen.sum() + 1)  # gaps would tell the number of the others
-                for name in ("LIVETIME", "DEADC"):
-                    kept["EVENTS"].header[name] /= 2
+                keep_half(kept, half)
             kept.writeto(target / "data" / f"run{obs_id}.fits", checksum=True)
     hdus["FILE_DIR"], hdus["FILE_NAME"] = "data", [f"run{obs_id}.fits" for obs_id in hdus["OBS_ID"]]
-    for name in {"LIVETIME", "DEADC"} if half is not None else ():
-        obs[name] = obs[name] / 2
-    obs.remove_columns({"EVENT_COUNT"}.intersection(obs.colnames))
-    hdus.remove_columns({"SIZE"}.intersection(hdus.colnames))
-    obs.write(target / "obs-index.fits.gz")
-    hdus.write(target / "hdu-index.fits.gz")
+    if half is not None:
+        for name in HALVED:
+            obs[name] = obs[name] / 2
+    for kind, table, unknown in (("obs", obs, "EVENT_COUNT"), ("hdu", hdus, "SIZE")):
+        table.remove_columns({unknown}.intersection(table.colnames))
+        table.meta = {name: value for name, value in table.meta.items() if name not in ("CHECKSUM", "DATASUM")}
+        table.write(target / f"{kind}-index.fits.gz")
+
+
+def keep_half(run: fits.HDUList, half: int) -> None:
+    """Divide each good time interval into parts, and keep those of one half, in the order 0 1 1 0, with their events."""
+    events, gti = run["EVENTS"], run["GTI"]
+    edges = np.linspace(gti.data["START"], gti.data["STOP"], PARTS + 1, axis=1)
+    mine = np.flatnonzero(np.isin(np.arange(PARTS) % 4, (0, 3)) == (half == 0))
+    start, stop = edges[:, mine].ravel(), edges[:, mine + 1].ravel()
+    time = events.data["TIME"][:, None]
+    run["EVENTS"] = fits.BinTableHDU(events.data[((start <= time) & (time < stop)).any(axis=1)], events.header)
+    run["EVENTS"].data["EVENT_ID"] = np.arange(1, len(run["EVENTS"].data) + 1)  # gaps would tell the number of the others
+    for name in HALVED:
+        run["EVENTS"].header[name] /= 2
+    columns = [fits.Column(name, "D", unit="s", array=values) for name, values in (("START", start), ("STOP", stop))]
+    run["GTI"] = fits.BinTableHDU.from_columns(columns, gti.header)
 
 
 def true_counts(true: TrueModel, events: EventList, pointing: tuple[float, float], frame: str) -> np.ndarray:
