@@ -98,6 +98,6 @@ def test_incomplete_entries_are_refused(case, backgrounds, tmp_path):
     for path in narrow.iterdir():
         with fits.open(path, mode="update") as hdus:
             for name in ("DETX_LO", "DETX_HI"):
-                hdus["BACKGROUND"].data[name] *= 0.5
+                hdus["BACKGROUND"].data[name] *= 0.3
     with pytest.raises(BgnbError, match="must cover"):
         run.score("narrow", [case], [narrow])

@@ -1,6 +1,6 @@
 """Backgrounds of several programs compared, on simulated runs of hidden truth and on runs of H.E.S.S.; see README.md.
 
-python -m benchmarks.challenge.run OUTDIR [--hess hess-dl3-dr1] [--seed 1] [--runs 60] --entry "NAME = COMMAND" ...
+python -m benchmarks.challenge.run OUTDIR [--hess hess-dl3-dr1] [--seed 1] [--runs 30] --entry "NAME = COMMAND" ...
 """
 
 import argparse
@@ -61,7 +61,7 @@ def predict(case: Case, folder: Path | None) -> list[tuple[RunPrediction, np.nda
                 )
             rate, frame = read_background(paths[0])
             if not GRID.axes.bins_on(rate.axes).all():
-                raise BgnbError("challenge", f"{paths[0]}: must cover 0.5 to 50 TeV, and 2.5 deg in DETX and DETY")
+                raise BgnbError("invalid-argument", f"{paths[0]}: must cover 0.5 to 50 TeV, and 2.5 deg in DETX and DETY")
         true = None if case.true is None else true_counts(case.true, events, pointing, frame)
         expected = true if folder is None else predicted_rate(rate, GRID.axes, "gammapy") * events.stated_ontime
         stack = stack_runs([events], GRID.axes, frame)
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("outdir", type=Path)
     parser.add_argument("--hess", type=Path, help="directory of H.E.S.S. DL3 DR1; without it, only simulated sets")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=45, help="number of runs of each simulated set")
+    parser.add_argument("--runs", type=int, default=30, help="number of runs of each simulated set")
     parser.add_argument("--entry", action="append", required=True, metavar='"NAME = COMMAND"')
     options = parser.parse_args()
     options.outdir.mkdir(parents=True)
