@@ -4,6 +4,7 @@ python -m benchmarks.challenge.run OUTDIR [--hess hess-dl3-dr1] [--seed 1] [--ru
 """
 
 import argparse
+import json
 import resource
 import shlex
 import subprocess
@@ -56,9 +57,7 @@ def predict(case: Case, folder: Path | None) -> list[tuple[RunPrediction, np.nda
         if folder is not None:
             paths = sorted(folder.glob(f"bkg_{obs_id}.fits*"))
             if len(paths) != 1:
-                raise BgnbError(
-                    "challenge", f"{folder}: must have one file bkg_{obs_id}.fits or bkg_{obs_id}.fits.gz, has {len(paths)}"
-                )
+                raise BgnbError("not-found", f"{folder}: must have one file bkg_{obs_id}.fits or .fits.gz, has {len(paths)}")
             rate, frame = read_background(paths[0])
             if not GRID.axes.bins_on(rate.axes).all():
                 raise BgnbError("invalid-argument", f"{paths[0]}: must cover 0.5 to 50 TeV, and 2.5 deg in DETX and DETY")
@@ -80,9 +79,8 @@ def score(name: str, cases: Sequence[Case], folders: Sequence[Path | None], seco
     if cases[0].true is None:
         figures += 3 * [np.nan]
     else:
-        made, true, used = (
-            np.stack(part) for part in zip(*((run.expected, true, run.used) for run, true in found), strict=True)
-        )
+        made, used = (np.stack([getattr(run, part) for run, _ in found]) for part in ("expected", "used"))
+        true = np.stack([counts for _, counts in found])
         figures += [made[used & part].sum() / true[used & part].sum() - 1 for part in (CENTRE, EDGE)]
         figures.append(np.average((made[used] / true[used] - 1) ** 2, weights=true[used]) ** 0.5)
     return dict(zip(COLUMNS, (cases[0].title, name, *figures, seconds), strict=True))
@@ -138,7 +136,7 @@ def main() -> None:
     parser.add_argument("outdir", type=Path)
     parser.add_argument("--hess", type=Path, help="directory of H.E.S.S. DL3 DR1; without it, only simulated sets")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=30, help="number of runs of each simulated set")
+    parser.add_argument("--runs", type=int, default=30, help="number of runs of each simulated set; 0: none")
     parser.add_argument("--entry", action="append", required=True, metavar='"NAME = COMMAND"')
     options = parser.parse_args()
     options.outdir.mkdir(parents=True)
@@ -146,7 +144,7 @@ def main() -> None:
     rows: list[dict[str, str | float]] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        sets = [[case] for case in simulated(folder, options.seed, options.runs)]
+        sets = [[case] for case in simulated(folder, options.seed, options.runs)] if options.runs else []
         sets += [list(real(folder, options.hess, options.seed))] if options.hess else []
         for cases in sets:
             if cases[0].true is not None:
@@ -160,6 +158,7 @@ def main() -> None:
                     print(f"{cases[0].title}, {name}: {error}", file=sys.stderr)
     text = lines(rows, markdown=False)
     print(*text, sep="\n")
+    (options.outdir / "scores.json").write_text(json.dumps(rows, indent=1))
     (options.outdir / "table.txt").write_text("\n".join(text) + "\n")
     (options.outdir / "table.md").write_text("\n".join(lines(rows, markdown=True)) + "\n")
     draw(rows, options.outdir / "scores.png")
