@@ -62,6 +62,7 @@ def test_wrong_backgrounds_score_worse(case, backgrounds, tmp_path):
     twice = run.score("twice", [case], [changed(backgrounds, tmp_path / "twice", lambda rate: 2 * rate)])
     mirrored = run.score("mirrored", [case], [changed(backgrounds, tmp_path / "mirrored", lambda rate: rate[..., ::-1, :])])
     assert truth["rms"] == truth["centre"] == truth["edge"] == 0
+    assert truth["pred/obs"] == pytest.approx(1, abs=0.15)
     assert truth["dev/exp"] == pytest.approx(1, abs=0.1)
     assert truth["deviance"] < good["deviance"] < mirrored["deviance"] - 10
     assert good["rms"] < 0.5 * mirrored["rms"]
