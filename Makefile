@@ -15,7 +15,7 @@ ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 BUILD_DOCS = rm -rf docs/_build/html docs/reference/api docs/tutorials/notebooks; \
 	$(ONE_THREAD) .venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 
-.PHONY: demo test test-fast test-main test-gammapy lint docs docs-quick results fuzz soak clean
+.PHONY: demo test test-fast test-main test-gammapy lint docs docs-quick results challenge fuzz soak clean
 
 demo: .venv/ready
 	@echo "Simulating 20 runs of a known background, and making a model of them ..."
@@ -82,6 +82,17 @@ results: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	$(RECORD) methods .venv/bin/python benchmarks/methods.py
 	$(RECORD) flux_coverage .venv-gammapy/bin/python benchmarks/flux_coverage.py
 
+# A benchmark that others can enter: benchmarks/challenge/README.md. Table and picture are in challenge/.
+BGNB_ENTRY = .venv/bin/python -m benchmarks.challenge.bgnb_entry
+
+challenge: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
+	$(ONE_THREAD) .venv/bin/python -m benchmarks.challenge.run challenge --hess $(DATA) \
+	  --entry "bgnb spline = $(BGNB_ENTRY) spline run" \
+	  --entry "bgnb spline, norm of the models = $(BGNB_ENTRY) spline model" \
+	  --entry "bgnb classic = $(BGNB_ENTRY) classic run" \
+	  --entry "BAccMod 0.4.1, radial = .venv-baccmod/bin/python -W ignore -m benchmarks.challenge.baccmod_entry" \
+	  --entry "Gammapy script = .venv-gammapy/bin/python -W ignore benchmarks/challenge/gammapy_entry.py"
+
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
@@ -110,4 +121,4 @@ soak: .venv/ready
 	.venv/bin/python -m benchmarks.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 clean:
-	rm -rf .venv .venv-gammapy .venv-baccmod demo docs/_build docs/reference/api docs/tutorials/notebooks
+	rm -rf .venv .venv-gammapy .venv-baccmod demo challenge docs/_build docs/reference/api docs/tutorials/notebooks
