@@ -40,7 +40,7 @@ def test_titles_fit_beside_drawer(models):
 def test_groups_tapped_in_map(models):
     """A tap in the polar map shows a group, one with Shift adds it to the graphs, and a button adds all."""
     page, figures = models
-    pointings = json.loads(page.python("import json; print(json.dumps(models.overview.pointings))"))
+    pointings = json.loads(page.python("import json; print(json.dumps(models._views.overview.pointings))"))
     at = {int(group_id): to_plane(*pointing) for group_id, pointing in pointings.items()}
     graphs = ("spectrum", "profile", "strips", "zenith")
     figures.tap("groups", *at[3])

@@ -84,7 +84,7 @@ def test_python_names_its_arguments(folder):
 def hint(output: str) -> list[str]:
     """Return the words of the command that the last line of an output advises."""
     *_, line = output.splitlines()
-    return shlex.split(line[line.index(": bgnb ") + 2 :])
+    return shlex.split(line[line.rindex(": bgnb ") + 2 :])
 
 
 def test_hints_can_be_pasted(here):

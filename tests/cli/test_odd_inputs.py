@@ -64,7 +64,8 @@ def test_pipes_and_devices_among_models(folder, tmp_path, kind):
         codes.append(code)
 
     indir, models = folder / "in", folder / "models"
-    for number, name in enumerate([model_in(models).name, "bg_observation_groups.ecsv", "bg_spline.fits.gz", "report.json"]):
+    files = [model_in(models).name, "bg_observation_groups.ecsv", "bg_spline.fits.gz", "report.json"]
+    for number, name in enumerate(files if kind == "pipe" else files[:1]):  # both are refused by the same function
         odd = changed(models, name, OPTIONS[kind], tmp_path / f"models{number}")
         expect("1", "check", odd)
         if number != 2:  # the spline is not compared, and without a report there are fewer words

@@ -205,7 +205,7 @@ def test_dashboard_shows_comparison(pair):
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=7, deadline=None)
 @given(
     path=st.lists(
         st.one_of(

@@ -240,7 +240,7 @@ ACTIONS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(path=st.lists(ACTIONS, max_size=8))
 def test_view_is_path_independent(modeldir, path):
     """The view depends on the state only, not on previous states."""

@@ -150,7 +150,7 @@ def test_controls_change_state(dashboard):
     assert set(dashboard.bar) | {name for names in dashboard.drawer.values() for name in names} <= set(controls)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(path=st.lists(st.sampled_from(sorted(FIELDS)).flatmap(lambda name: st.tuples(st.just(name), FIELDS[name])), max_size=6))
 def test_dashboard_is_path_independent(path):
     """After any changes, the dashboard is the same as a new one made with its Python code, or from its saved state."""
