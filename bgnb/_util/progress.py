@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from threading import RLock
 from typing import Any
 
 from tqdm import tqdm
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
-    """Bar that needs no thread, which would fail with a warning if memory is short."""
+    """Bar without a thread of its own, which fails with a warning if memory is short, and without a lock between processes.
+
+    A process that was forked would wait for ever for a lock that another one held when it was killed.
+    """
 
     monitor_interval = 0
+
+
+_Bar.set_lock(RLock())
 
 
 def progress_bar(total: int, unit: str, show: bool | None) -> tqdm[Any]:
