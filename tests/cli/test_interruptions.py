@@ -106,7 +106,7 @@ def test_kill_leaves_old_or_new_directory(indir, tmp_path):
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3 * PATIENCE)
     assert done.returncode == 0, done.stderr
     seen = json.loads((tmp_path / "result.json").read_text())
-    assert len(seen["random"]) >= 20
+    assert len(seen["random"]) >= 12
     trials = [*seen["random"], *seen["steps"], *seen["steps_without_exchange"]]
     for trial in trials:
         assert trial["killed"], trial
@@ -114,7 +114,7 @@ def test_kill_leaves_old_or_new_directory(indir, tmp_path):
             assert trial["after"] in (trial["before"], "new"), trial
         assert (trial["next"], trial["then"], trial["left_then"]) == (0, "new", []), trial
     left = Counter(name for trial in trials for name in trial["left"])
-    assert left[".out.bgnb-partial"] > 10, "too few commands were killed at work"
+    assert left[".out.bgnb-partial"] > 6, "too few commands were killed at work"
     assert {trial["after"] for trial in seen["steps"]} == {"old", "new"}
     assert {trial["after"] for trial in seen["steps_without_exchange"]} == {"old", "absent", "new"}
     for four in seen["race"]:

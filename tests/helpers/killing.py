@@ -27,7 +27,7 @@ from tests.helpers.files import digests
 
 # Audit events of steps that change files; a command is killed at some of them.
 STEPS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "ctypes.dlsym")
-KILLS_AT_RANDOM = 20
+KILLS_AT_RANDOM = 12
 
 
 class Trials:
