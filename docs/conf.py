@@ -20,7 +20,7 @@ NOTEBOOKS.mkdir(exist_ok=True)
 for path in (HERE.parent / "notebooks").glob("*.ipynb"):
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
-        if "IPython.display import JSON" in cell.source:  # a result for programs
+        if cell.cell_type == "code" and "JSON(" in cell.source:  # a result for programs
             cell.metadata.tags = ["remove-cell"]
     if path.stem in WITH_GAMMAPY:
         notebook.metadata.kernelspec = {"name": "gammapy", "display_name": "gammapy", "language": "python"}
