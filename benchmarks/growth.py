@@ -1,4 +1,4 @@
-"""How CPU time and memory of the command grow with runs, events per run, bins and groups.
+"""Growth of CPU time and memory of the command with runs, events per run, bins and groups.
 
     python benchmarks/growth.py DIRECTORY PICTURE
 

@@ -50,7 +50,7 @@ def test_full_standard_output_is_one_line(arguments):
     [("> /dev/full", 2, 1), ("| true", 1, 0), (">&-", 0, 0), ("2>&-", 0, 0), ("<&- >&- 2>&-", 0, 0)],
 )
 def test_output_is_made_without_streams(making, redirection, status, lines):
-    """Whether or not its streams can be written, a command makes its output, and says nothing of Python."""
+    """A command makes its output even if its streams cannot be written, and prints no traceback."""
     command, out = making
     done = in_shell(f"{command} {redirection}")
     assert (done.returncode, len(done.stderr.splitlines())) == (status, lines), done.stderr

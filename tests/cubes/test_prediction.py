@@ -148,7 +148,7 @@ def test_counts_at_a_sharp_edge(n_fov):
 
 
 def test_smooth_corners_stay_as_they_are():
-    """Where a rate falls smoothly to almost nothing there is no edge: energies alone change it."""
+    """A rate that falls smoothly to almost nothing has no edge: the same factor applies to all bins of an energy."""
     axes = CubeAxes.regular(n_energy=5, n_fov=40)
     y, x = np.meshgrid(axes.dety_centers.to_value("deg"), axes.detx_centers.to_value("deg"), indexing="ij")
     field = np.maximum(np.exp(-((x - 0.3) ** 2 / 2 + (y + 0.2) ** 2 / 1.6)), 1e-6)

@@ -290,7 +290,7 @@ def test_planted_counts_are_refused(indir, tmp_path, reading, monkeypatch, kind)
 
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_kept_counts_are_private(indir, tmp_path, umask):
-    """Whatever the umask, only the user has access to the kept counts."""
+    """Only the user has access to the kept counts, for any umask."""
     chunk, kept = chunk_of(indir, 2, 3), KeptChunks(tmp_path / "kept")
     before = os.umask(umask)
     try:
@@ -302,7 +302,7 @@ def test_kept_counts_are_private(indir, tmp_path, umask):
 
 
 def test_file_systems_without_permissions_keep_no_counts(indir, tmp_path, reading, monkeypatch):
-    """Where anybody could change them, counts are not kept, and the models are made."""
+    """Counts are not kept on file systems without permissions, and the models are made."""
     mkdir = Path.mkdir
 
     def open_to_all(self, *args, **options):
