@@ -2,10 +2,10 @@
 
     python benchmarks/growth.py DIRECTORY PICTURE
 
-The runs are those of DIRECTORY (scheme GADF) that bgnb does not refuse, repeated (``replicate.py``); for events per run and
-groups they are simulated. One process counts and makes the models. The exponent k is that of a fit of the CPU time by
-a + b x^k, where a are the costs that do not grow. Repeated runs repeat their fluctuations, which classic would try to follow:
-counting is measured with the method unsmoothed. That of cells is printed by ``python -m benchmarks.spline``.
+One process counts and makes the models. The exponent k is that of a fit of the CPU time by a + b x^k, where a are the costs
+that do not grow. Without smoothing, the runs are those of DIRECTORY (scheme GADF) that bgnb does not refuse, repeated
+(``replicate.py``). As these repeat their fluctuations, which a fit would try to follow, the runs of the other methods are
+simulated. The exponent in the number of cells is printed by ``python -m benchmarks.spline``.
 """
 
 import sys
@@ -22,6 +22,7 @@ from scipy.optimize import curve_fit
 from bgnb import make_test_dataset
 
 _RUNS = (40, 1250, 5000, 20_000)
+_TRIGGER_RATE = 5.0  # gives about as many events as runs of DIRECTORY have, 1/s
 _TRIGGER_RATES = (10, 100, 1000, 3000)
 _EVENTS_PER_RATE = 1300  # about: seconds of livetime of a simulated run
 _FOV_BINS = (30, 60, 120, 240)
@@ -54,7 +55,7 @@ def main(directory: Path, picture: Path) -> None:
         made = {n: replicate(directory, scratch / str(n), n, scratch / "copies") for n in _RUNS}
         curves = [
             curve("runs", "unsmoothed", _RUNS, lambda n: run(made[n], scratch, "--method", "unsmoothed")),
-            curve("runs", "spline", _RUNS, lambda n: run(made[n], scratch, "--method", "spline")),
+            curve("runs", "simulated, spline", _RUNS, lambda n: simulated(scratch, n)),
             curve("events per run", "4 runs, classic", _TRIGGER_RATES, lambda rate: crowded(scratch, rate)),
             curve("bins", "40 runs", _FOV_BINS, lambda n: run(made[40], scratch, "--method", "classic", "--n-fov", str(n))),
             groups(scratch),
@@ -78,6 +79,13 @@ def curve(quantity: str, title: str, values: tuple[int, ...], cost: Callable[[in
 def run(runs: Path, scratch: Path, *options: str) -> Cost:
     """Make models of a directory with one process."""
     return command(runs, scratch / "out", "--workers", "1", *options)
+
+
+def simulated(scratch: Path, n_runs: int) -> Cost:
+    """Make models of simulated runs."""
+    runs = scratch / "simulated"
+    make_test_dataset(runs, n_runs=n_runs, trigger_rate=_TRIGGER_RATE, overwrite=True, progress=False)
+    return run(runs, scratch, "--method", "spline")
 
 
 def crowded(scratch: Path, rate: int) -> Cost:

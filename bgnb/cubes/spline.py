@@ -448,12 +448,14 @@ def _variance(covariance: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequ
     ends = np.cumsum([part.shape[1] for part in columns.values()])
     rows = {s: slice(end - part.shape[1], end) for end, (s, part) in zip(ends, columns.items(), strict=True)}
     design = np.concatenate([*columns.values()], axis=1)
-    variance = np.empty((len(energy["1"]), len(design)))
-    for plane in range(len(variance)):
-        to_columns, at = np.zeros((design.shape[1], len(covariance))), 0
-        for p, e, s in terms:
-            block = np.kron(np.outer(pointing[p][0], energy[e][plane]).ravel(), np.eye(view[s].shape[1]))
-            to_columns[rows[s], at : at + block.shape[1]] = block
-            at += block.shape[1]
-        variance[plane] = np.einsum("sp,sp->s", design @ (to_columns @ covariance @ to_columns.T), design)
+    n_planes = len(energy["1"])
+    to_columns, at = np.zeros((n_planes, design.shape[1], len(covariance))), 0
+    for p, e, s in terms:
+        factors = (pointing[p][0][:, None] * energy[e][:, None, :]).reshape(n_planes, 1, -1, 1)
+        block = (factors * np.eye(view[s].shape[1])[:, None, :]).reshape(n_planes, view[s].shape[1], -1)
+        to_columns[:, rows[s], at : at + block.shape[2]] = block
+        at += block.shape[2]
+    variance = np.empty((n_planes, len(design)))
+    for plane, of_plane in enumerate(to_columns):
+        variance[plane] = np.einsum("sp,sp->s", design @ (of_plane @ covariance @ of_plane.T), design)
     return variance
