@@ -1,6 +1,7 @@
-"""Wheel and source distribution: the same sources make the same bytes."""
+"""Wheel, source distribution and their version: the same sources make the same bytes."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,14 @@ def copy_of_sources(folder, mtime, mode):
     return folder
 
 
+def test_citation_and_changelog_name_this_version():
+    """CITATION.cff has the version of the package, and the changelog begins with it, without the suffix of development."""
+    citation = (ROOT / "CITATION.cff").read_text()
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert re.search(r"^version: (\S+)$", citation, re.MULTILINE)[1] == __version__
+    assert re.search(r"^## (\S+)", changelog, re.MULTILINE)[1] == __version__.partition(".dev")[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
 def test_builds_are_reproducible(tmp_path, kind):
@@ -53,5 +62,10 @@ def test_builds_are_reproducible(tmp_path, kind):
     if kind == "wheel":
         with zipfile.ZipFile(one) as wheel:
             names = set(wheel.namelist())
+            metadata = wheel.read(f"bgnb-{__version__}.dist-info/METADATA").decode()
+        links = re.findall(r"\]\((.*?)\)", metadata)
+        assert len(links) > 10
+        assert [link for link in links if not link.startswith("https://")] == []
+        assert "![The dashboard of models: choose a group, play through the energies, draw a region](https://raw." in metadata
         assert {"bgnb/__init__.py", "bgnb/__init__.pyi", "bgnb/py.typed", "bgnb/notebooks/ipynb/validate.ipynb"} <= names
         assert {name.partition("/")[0] for name in names} == {"bgnb", f"bgnb-{__version__}.dist-info"}
