@@ -79,7 +79,7 @@ results: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	$(RECORD) closure .venv/bin/python benchmarks/closure.py
 	$(RECORD) dashboards .venv/bin/python benchmarks/dashboards.py
 	$(RECORD) spline .venv/bin/python -m benchmarks.spline
-	$(RECORD) formulations .venv/bin/python benchmarks/formulations.py $(DATA)
+	$(RECORD) formulations .venv/bin/python benchmarks/formulations.py $(DATA) 2
 	$(RECORD) methods .venv/bin/python benchmarks/methods.py
 	$(RECORD) flux_coverage .venv-gammapy/bin/python benchmarks/flux_coverage.py
 
@@ -91,7 +91,8 @@ challenge: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	  --entry "bgnb spline = $(BGNB_ENTRY) spline run" \
 	  --entry "bgnb spline, norm of the models = $(BGNB_ENTRY) spline model" \
 	  --entry "bgnb classic = $(BGNB_ENTRY) classic run" \
-	  --entry "BAccMod 0.4.1, radial = .venv-baccmod/bin/python -W ignore -m benchmarks.challenge.baccmod_entry" \
+	  --entry "BAccMod 0.4.1, radial = .venv-baccmod/bin/python -W ignore -m benchmarks.challenge.baccmod_entry run" \
+	  --entry "BAccMod 0.4.1, norm of the models = .venv-baccmod/bin/python -W ignore -m benchmarks.challenge.baccmod_entry model" \
 	  --entry "Gammapy script = .venv-gammapy/bin/python -W ignore benchmarks/challenge/gammapy_entry.py"
 
 .venv/ready: pyproject.toml

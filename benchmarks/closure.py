@@ -39,7 +39,7 @@ def main(n_runs: int) -> None:
     print(f"width {pulls.std():.5f} ± {1 / np.sqrt(2 * len(pulls)):.5f}")
     for name, model in (
         ("unsmoothed", reco),
-        ("default", make_model(reco.stack, "default")),
+        ("classic", make_model(reco.stack, "classic")),
         ("michi", make_model(reco.stack, "michi")),
         ("padded with zeros", zero_padded(reco)),
     ):

@@ -111,6 +111,7 @@ def groups(scratch: Path) -> Curve:
 def draw(curves: list[Curve], picture: Path) -> None:
     """Plot CPU time and memory against each quantity."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(2.4 * len(curves), 4.4), layout="constrained")
     panels = figure.subplots(2, len(curves), sharey="row")
@@ -119,6 +120,9 @@ def draw(curves: list[Curve], picture: Path) -> None:
         above.set_title(f"{curve.title}\nexponent {curve.exponent:.2f}", fontsize="medium")
         below.loglog(curve.values, [max(cost.megabytes.values()) for cost in curve.costs], "o-", color="C1")
         below.set_xlabel(curve.quantity)
+        for panel in (above, below):
+            panel.xaxis.set_major_locator(LogLocator(subs=(1,) if curve.values[-1] > 100 * curve.values[0] else (1, 3)))
+            panel.xaxis.set_minor_formatter(NullFormatter())
     panels[0, 0].set_ylabel("CPU time (s)")
     panels[1, 0].set_ylabel("maximum memory (MB)")
     figure.savefig(picture, dpi=120)

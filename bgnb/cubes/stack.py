@@ -67,6 +67,8 @@ class Stack:
                 raise BgnbError(
                     "invalid-value", f"{name} of a stack must be int64, of shape {self.axes.shape}, and non-negative"
                 )
+            if name == "livetime_us" and np.array_equal(values, np.broadcast_to(values[:, :1, :1], values.shape)):
+                values = np.broadcast_to(values[:, :1, :1].copy(), values.shape)  # takes no memory
             values.setflags(write=False)
             object.__setattr__(self, name, values)
         if np.any(self.counts[self.livetime_us == 0]):
@@ -168,7 +170,8 @@ class StackSum:
 
     def __init__(self, axes: CubeAxes, fovalign: FovAlign = "ALTAZ", mask: SourceMask | None = None) -> None:
         self._axes, self._fovalign, self._mask = axes, fovalign, mask
-        self._counts, self._livetime_us = np.zeros(axes.shape, dtype=np.int64), np.zeros(axes.shape, dtype=np.int64)
+        self._counts = np.zeros(axes.shape, dtype=np.int64)
+        self._livetime_us = np.zeros((axes.shape[0], 1, 1), dtype=np.int64)  # of the field of view once it depends on it
         self._runs: list[RunCounts] = []
 
     def add_run(self, events: EventList) -> None:
@@ -178,13 +181,16 @@ class StackSum:
         bins, run = cut_events(events, self._axes, self._fovalign, here, part)
         np.add.at(self._counts.reshape(-1), bins, 1)
         planes = measured_planes(events.energy_threshold, events.energy_limit, self._axes)
-        self._livetime_us[planes] += np.rint(part[planes] * (events.livetime * MICROSECONDS)).astype(np.int64)
+        livetime_us = np.zeros(part.shape, dtype=np.int64)
+        livetime_us[planes] = np.rint(part[planes] * (events.livetime * MICROSECONDS))
+        self._livetime_us = self._livetime_us + livetime_us
         self._runs.append(run)
 
     def add(self, stack: Stack) -> None:
         """Add a stack with the same axes and frame."""
         self._counts += stack.counts
-        self._livetime_us += stack.livetime_us
+        livetime_us = stack.livetime_us
+        self._livetime_us = self._livetime_us + (livetime_us if any(livetime_us.strides[1:]) else livetime_us[:, :1, :1])
         self._runs += stack.runs
 
     def stack(self, *, pieces: bool = False) -> Stack:
@@ -193,7 +199,8 @@ class StackSum:
         for number, run in enumerate(self._runs):
             runs.setdefault(run.obs_id if pieces else number, []).append(run)
         together = tuple(add_pieces(of_run) for of_run in runs.values())
-        return Stack(self._axes, self._fovalign, self._counts, self._livetime_us, together)
+        livetime_us = np.broadcast_to(self._livetime_us, self._axes.shape)
+        return Stack(self._axes, self._fovalign, self._counts, livetime_us, together)
 
 
 def stack_runs(
@@ -249,14 +256,14 @@ def add_stacks(stacks: Iterable[tuple[K, Stack]], *, pieces: bool = False) -> di
     first: dict[K, Stack] = {}
     sums: dict[K, StackSum] = {}
     for key, stack in stacks:
-        if key not in first:
-            first[key] = stack  # a single stack is not copied
-            continue
-        if key not in sums:
+        if key in first:
             sums[key] = StackSum(stack.axes, stack.fovalign)
-            sums[key].add(first[key])
-        sums[key].add(stack)
-    return {key: sums.pop(key).stack(pieces=pieces) if key in sums else first[key] for key in sorted(first)}
+            sums[key].add(first.pop(key))
+        if key in sums:
+            sums[key].add(stack)
+        else:
+            first[key] = stack  # a single stack is not copied
+    return {key: sums.pop(key).stack(pieces=pieces) if key in sums else first[key] for key in sorted({**first, **sums})}
 
 
 def check_instrument(runs: Iterable[RunCounts]) -> None:

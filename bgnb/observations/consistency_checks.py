@@ -254,16 +254,17 @@ def _check_detxy(table: FitsTable, run: EventList, findings: Findings) -> None:
     """Check that DETX and DETY, which are always computed from RA and DEC, are not mirrored in the file."""
     if not {"DETX", "DETY"} <= table.columns.keys() or len(table.columns["DETX"]) != len(run):
         return
-    columns = np.stack([column_in(table, name, "deg") for name in ("DETX", "DETY")])
-    known = np.flatnonzero(np.isfinite(columns).all(axis=0))
-    if not len(known):
+    some = sample_rows(len(run))
+    columns = np.stack([column_in(table, name, "deg", rows=some) for name in ("DETX", "DETY")])
+    known = np.isfinite(columns).all(axis=0)
+    if not known.any():
         return
-    rows = known[sample_rows(len(known))]
+    rows, columns = some[known], columns[:, known]
     frames = ("RADEC",) if run.altaz_pnt else ("ALTAZ", "RADEC")
     computed = [np.stack(run.detxy(fovalign, rows)) for fovalign in frames]  # type: ignore[arg-type]
 
     def distance(*signs: int) -> float:
-        stated = columns[:, rows] * np.array(signs)[:, None]
+        stated = columns * np.array(signs)[:, None]
         return min(median(np.hypot(*(stated - detxy))) for detxy in computed)
 
     mirrored = min(distance(-1, 1), distance(1, -1), distance(-1, -1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from astropy import units as u
+from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, located
@@ -37,8 +38,10 @@ def is_simulated(name: object) -> bool:
     return str(name).strip() == SIMULATED
 
 
-def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None = None) -> Floats:
-    """Return a column of numbers in a unit; ``default_unit`` is used if the file states none.
+def column_in(
+    table: FitsTable, name: str, unit: str, default_unit: str | None = None, rows: NDArray[np.intp] | slice = slice(None)
+) -> Floats:
+    """Return a column of numbers, or some rows of it, in a unit; ``default_unit`` is used if the file states none.
 
     Raises
     ------
@@ -52,7 +55,7 @@ def column_in(table: FitsTable, name: str, unit: str, default_unit: str | None =
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise table.error("bad-column", f"column {name} must contain one number per row")
     factor = factor_to(stated, unit, f"{table.where}: column {name}")
-    return np.asarray(values, dtype=float) if factor == 1 else np.multiply(values, factor, dtype=float)
+    return np.asarray(values[rows], dtype=float) if factor == 1 else np.multiply(values[rows], factor, dtype=float)
 
 
 def factor_to(stated: str, unit: str, where: str) -> float:

@@ -271,23 +271,30 @@ def count_chunk(chunk: Chunk) -> Counted:
     outside: dict[int, list[RunCounts]] = {}
     for run in chunk.runs:
         try:
-            parts = read_pieces(run)
-            _require_measured_planes(parts[0], run, chunk.axes)
+            pieces = _pieces(chunk, run)
         except DataError as error:
             errors[run.obs_id] = DataError(*error.args)  # the traceback of the original keeps the file in memory
             continue
-        for part in parts:
-            for key, piece in part.split(partial(_keys, chunk, part.obs_id)).items():
-                if key.group_id == OUTSIDE:
-                    outside.setdefault(run.obs_id, []).append(RunCounts.of(piece, events_outside_groups=len(piece)))
-                else:
-                    sums.setdefault(key, StackSum(chunk.axes, chunk.fovalign, chunk.mask)).add_run(piece)
+        while pieces:
+            key, piece = pieces.pop(0)
+            if key.group_id == OUTSIDE:
+                outside.setdefault(run.obs_id, []).append(RunCounts.of(piece, events_outside_groups=len(piece)))
+            else:
+                sums.setdefault(key, StackSum(chunk.axes, chunk.fovalign, chunk.mask)).add_run(piece)
+            del piece  # the next run is read without this one in memory
     stacks = {key: each.stack(pieces=True) for key, each in sums.items()}
     if outside:
         nothing = np.zeros(chunk.axes.shape, dtype=np.int64)
         runs = tuple(add_pieces(pieces) for pieces in outside.values())
         stacks[Key(OUTSIDE)] = Stack(chunk.axes, chunk.fovalign, nothing, nothing, runs)
     return Counted(dict(sorted(stacks.items())), errors)
+
+
+def _pieces(chunk: Chunk, run: RunFiles) -> list[tuple[Key, EventList]]:
+    """Read a run, and divide it into pieces by the sums to which they contribute."""
+    parts = read_pieces(run)
+    _require_measured_planes(parts[0], run, chunk.axes)
+    return [item for part in parts for item in part.split(partial(_keys, chunk, part.obs_id)).items()]
 
 
 def _keys(chunk: Chunk, obs_id: int, alt_pnt: Floats, az_pnt: Floats) -> list[Key]:

@@ -1,5 +1,6 @@
 """Counts and livetime of runs, added: by hand, and against astropy and NumPy."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from bgnb import CubeAxes, EventList, open_runs, read_event_list, stack_runs
 from bgnb.cubes.event_cuts import _bin_index
+from bgnb.cubes.stack import add_stacks
 from tests.helpers.errors import raises
 from tests.helpers.run_files import TSTART, run, write_gadf
 
@@ -39,6 +41,24 @@ def test_stacks_add_up_in_any_order(event_lists):
     assert_same(c + (a + b), whole)
     assert whole.obs_ids == [1, 2, 3]
     assert whole.counts.sum() == sum(run.counts for run in whole.runs) > 0
+
+
+def test_equal_livetimes_take_little_memory(event_lists):
+    """A livetime that is the same in the field of view is kept once, also in sums, which free the first stacks."""
+    whole = stack_runs(event_lists, AXES)
+    assert whole.livetime_us.base.nbytes == 8 * AXES.shape[0]
+    some = whole.livetime_us.copy()
+    some[3, 1, 2] += 1
+    uneven = replace(whole, livetime_us=some, runs=tuple(replace(run, obs_id=run.obs_id + 10) for run in whole.runs))
+    stacks = [stack_runs([events], AXES) for events in event_lists]
+    references = [weakref.ref(stack) for stack in stacks]
+    even = add_stacks(("all", stacks.pop()) for _ in range(3))["all"]
+    assert_same(even, whole)
+    assert even.livetime_us.base.nbytes == 8 * AXES.shape[0]
+    assert [reference() for reference in references] == [None] * 3
+    total = add_stacks([(1, whole), (1, uneven)])[1]
+    assert np.array_equal(total.livetime_us, whole.livetime_us + some)
+    assert not np.shares_memory(total.livetime_us, whole.livetime_us)
 
 
 def test_live_fraction_of_runs(tmp_path):
