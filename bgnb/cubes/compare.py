@@ -286,6 +286,18 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     ------
     BgnbError
         If the models have different frames, or axes that do not overlap.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> model = bgnb.read_group_model("models", 27)
+    >>> truth = bgnb.TrueModel(trigger_rate=4, spectral_index=1.5)
+    >>> true = bgnb.make_test_bg_cube_model(model.axes, "75.4 deg", truth)
+    >>> comparison = bgnb.compare(true, model)
+    >>> round(comparison.rate_ratio, 1)
+    1.0
+    >>> abs(comparison.bias("centre")) < 0.1
+    True
     """
     normalise = checked_normalise(normalise)
     if first.stack.fovalign != second.stack.fovalign:

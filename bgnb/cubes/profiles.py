@@ -85,12 +85,11 @@ def spectrum(
 
     Examples
     --------
-    >>> from astropy import units as u
-    >>> from bgnb import CubeAxes, make_test_bg_cube_model, spectrum
-    >>> axes = CubeAxes.regular(n_energy=10, n_fov=20)
-    >>> model = make_test_bg_cube_model(axes, 70 * u.deg)
-    >>> centre = spectrum(model, region="circle(0, 0, 0.5)")
-    >>> ring = spectrum(model, region="annulus(0, 0, 2, 2.5)")
+    >>> import bgnb
+    >>> axes = bgnb.CubeAxes.regular(n_energy=10, n_fov=20)
+    >>> model = bgnb.make_test_bg_cube_model(axes, "70 deg")
+    >>> centre = bgnb.spectrum(model, region="circle(0, 0, 0.5)")
+    >>> ring = bgnb.spectrum(model, region="annulus(0, 0, 2, 2.5)")
     >>> bool(ring.rate[0] < centre.rate[0])
     True
     """
