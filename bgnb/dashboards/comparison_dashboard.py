@@ -175,7 +175,7 @@ def compare_models(
     Examples
     --------
     >>> import bgnb
-    >>> report = bgnb.make_bg_cube_models("runs", "GADF", "other", select="all", method="classic", n_energy=10, n_fov=10)
+    >>> report = bgnb.make_bg_cube_models("runs", "GADF", "other", select="all", method="classic", n_energy=5, n_fov=10)
     >>> dashboard = bgnb.dashboards.compare_models("models", "other", normalise="cube")
     >>> dashboard.show = "difference"
     >>> print(dashboard.python)

@@ -110,7 +110,7 @@ def make_epoch_models(
     >>> from astropy.table import Table
     >>> rows = [("early", "2010-01-01", "2012-01-01"), ("late", "2012-01-01", "2015-01-01")]
     >>> Table(rows=rows, names=["EPOCH", "START", "STOP"]).write("epochs.ecsv")
-    >>> report = bgnb.make_epoch_models("runs", "GADF", "epochs", "epochs.ecsv", select="all", method="classic")
+    >>> report = bgnb.make_epoch_models("runs", "GADF", "epochs", "epochs.ecsv", select="all", method="classic", n_fov=10)
     >>> list(report.epochs)
     ['early', 'late']
     >>> bgnb.read_models("epochs/late").group_ids

@@ -280,7 +280,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     --------
     >>> import bgnb
     >>> for part in (1, 2):
-    ...     report = bgnb.make_bg_cube_models("runs", "GADF", f"part{part}", select="all", part=f"{part}/2")
+    ...     report = bgnb.make_bg_cube_models("runs", "GADF", f"part{part}", select="all", part=f"{part}/2", n_fov=10)
     >>> report = bgnb.merge(["part1", "part2"], "merged")
     >>> bgnb.read_models("merged")
     ModelSet(spline of 6 runs, groups 27)

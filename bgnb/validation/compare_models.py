@@ -125,7 +125,7 @@ def compare_models(
     --------
     >>> from pathlib import Path
     >>> import bgnb
-    >>> report = bgnb.make_bg_cube_models("runs", "GADF", "other", select="all", method="classic", n_energy=10, n_fov=10)
+    >>> report = bgnb.make_bg_cube_models("runs", "GADF", "other", select="all", method="classic", n_energy=5, n_fov=10)
     >>> result = bgnb.compare_models("models", "other", "comparison", energies=["1 TeV"])
     >>> round(result.comparisons[27].rate_ratio, 1)
     1.0
