@@ -58,6 +58,15 @@ class Comparison:
         Factors by which the second model was multiplied.
     notes : tuple of str
         Differences of the models besides their rates: instruments, axes, measured energies.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> axes = bgnb.CubeAxes.regular(n_energy=4, n_fov=10)
+    >>> first, second = (bgnb.make_test_bg_cube_model(axes, altitude) for altitude in ("45 deg", "90 deg"))
+    >>> comparison = bgnb.compare(first, second)
+    >>> round(comparison.rate_ratio, 2), round(float(comparison.ratio[0, 5, 5]), 2)
+    (1.33, 1.33)
     """
 
     first: BackgroundModel

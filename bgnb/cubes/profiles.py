@@ -41,6 +41,13 @@ class Spectrum:
         if fewer than two bins have a rate above zero. The error always follows from the counts
         at this position, because stated errors contain no correlation between energies. As
         smoothing and fits use the counts of other bins as well, the actual error is smaller.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> spectrum = bgnb.spectrum(bgnb.make_test_bg_cube_model(), region="circle(0, 0, 1)")
+    >>> len(spectrum.energy), round(spectrum.index, 1)
+    (20, 3.7)
     """
 
     energy: Floats

@@ -175,13 +175,13 @@ def compare_models(
     Examples
     --------
     >>> import bgnb
-    >>> report = bgnb.make_bg_cube_models("runs", "GADF", "other", select="all", method="classic", n_energy=5, n_fov=10)
-    >>> dashboard = bgnb.dashboards.compare_models("models", "other", normalise="cube")
+    >>> report = bgnb.make_bg_cube_models("runs", "GADF", "coarse", select="all", method="classic", n_energy=5, n_fov=10)
+    >>> dashboard = bgnb.dashboards.compare_models("models", "coarse", normalise="cube")
     >>> dashboard.show = "difference"
     >>> print(dashboard.python)
     import bgnb
     <BLANKLINE>
-    bgnb.dashboards.compare_models('models', 'other', group_id=27, show='difference', normalise='cube')
+    bgnb.dashboards.compare_models('models', 'coarse', group_id=27, show='difference', normalise='cube')
     """
     first, second = ModelDirectory(dir1), ModelDirectory(dir2)
     names = checked_labels(labels, first.path, second.path)

@@ -91,8 +91,8 @@ def validate(
     Examples
     --------
     >>> import bgnb
-    >>> new = bgnb.make_test_dataset("new-runs", n_runs=2, trigger_rate=4, spectral_index=1.5, alt_range=(74, 78), seed=1)
-    >>> validation = bgnb.validate("models", "new-runs", "GADF", energy_min="0.2 TeV")
+    >>> new = bgnb.make_test_dataset("test-runs", n_runs=2, trigger_rate=4, spectral_index=1.5, alt_range=(74, 78), seed=1)
+    >>> validation = bgnb.validate("models", "test-runs", "GADF", energy_min="0.2 TeV")
     >>> round(validation.total_ratio, 1)
     1.0
     >>> print(validation.table["OBS_ID", "GROUPS"])
