@@ -1,4 +1,6 @@
-"""Docstrings of public names have the sections of numpydoc, and describe the parameters that are there."""
+"""Docstrings of public names have the sections of numpydoc, describe the parameters that are there, and have examples."""
+
+import doctest
 
 import pytest
 from numpydoc.validate import validate
@@ -19,3 +21,27 @@ CHECKS |= {"RT01", "RT02", "SS01", "SS02", "SS03", "SS04", "SS05", "SS06", "YD01
 def test_docstring_is_complete(name):
     with mock(["gammapy"]):  # it needs another environment
         assert [error for error in validate(name)["errors"] if error[0] in CHECKS] == []
+
+
+@pytest.fixture(scope="module")
+def examples():
+    """Return the examples of each public function."""
+    parser = doctest.DocTestParser()
+    functions = [name for name in PUBLIC if name.rpartition(".")[2].islower()]
+    with mock(["gammapy"]):
+        return {name: parser.get_examples(validate(name)["docstring"]) for name in functions}
+
+
+def test_functions_have_examples(examples):
+    """Each public function has an example that can be pasted, which is executed (see conftest.py) and prints something."""
+    assert "bgnb.gammapy.to_irf" in examples
+    assert [name for name, steps in examples.items() if not any(step.source == "import bgnb\n" for step in steps)] == []
+    assert [name for name, steps in examples.items() if not any(step.want for step in steps)] == []
+
+
+def test_skipped_examples_are_executed(examples):
+    """Only examples that run notebooks are skipped; tests/notebooks/test_run.py executes them, and needs their results."""
+    skipped = {name for name, steps in examples.items() if any(doctest.SKIP in step.options for step in steps)}
+    assert skipped == {"bgnb.run_groups", "bgnb.run_notebook", "bgnb.notebook_result"}
+    one, other = ([step.source for step in examples[f"bgnb.{name}"]] for name in ("run_notebook", "notebook_result"))
+    assert one == other

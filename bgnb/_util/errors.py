@@ -45,8 +45,12 @@ class BgnbError(Exception):
 
     Examples
     --------
-    >>> print(BgnbError("not-found", "models: there is no such directory"))
-    models: there is no such directory [not-found]
+    >>> import bgnb
+    >>> try:
+    ...     bgnb.read_models("no-models")
+    ... except bgnb.BgnbError as error:
+    ...     print(error.code)
+    not-found
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -58,6 +58,15 @@ class Comparison:
         Factors by which the second model was multiplied.
     notes : tuple of str
         Differences of the models besides their rates: instruments, axes, measured energies.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> axes = bgnb.CubeAxes.regular(n_energy=4, n_fov=10)
+    >>> first, second = (bgnb.make_test_bg_cube_model(axes, altitude) for altitude in ("45 deg", "90 deg"))
+    >>> comparison = bgnb.compare(first, second)
+    >>> round(comparison.rate_ratio, 2), round(float(comparison.ratio[0, 5, 5]), 2)
+    (1.33, 1.33)
     """
 
     first: BackgroundModel
@@ -286,6 +295,18 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     ------
     BgnbError
         If the models have different frames, or axes that do not overlap.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> model = bgnb.read_group_model("models", 27)
+    >>> truth = bgnb.TrueModel(trigger_rate=4, spectral_index=1.5)
+    >>> true = bgnb.make_test_bg_cube_model(model.axes, "75.4 deg", truth)
+    >>> comparison = bgnb.compare(true, model)
+    >>> round(comparison.rate_ratio, 1)
+    1.0
+    >>> abs(comparison.bias("centre")) < 0.1
+    True
     """
     normalise = checked_normalise(normalise)
     if first.stack.fovalign != second.stack.fovalign:

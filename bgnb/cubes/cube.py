@@ -69,9 +69,8 @@ class CubeAxes:
 
     Examples
     --------
-    >>> from astropy import units as u
-    >>> axes = CubeAxes.regular(n_energy=3, n_fov=4, energy_min=1 * u.TeV,
-    ...                         energy_max=1000 * u.TeV, fov_max=2 * u.deg)
+    >>> import bgnb
+    >>> axes = bgnb.CubeAxes.regular(n_energy=3, n_fov=4, energy_min="1 TeV", energy_max="1000 TeV", fov_max="2 deg")
     >>> axes
     CubeAxes(energy: 3 bins 1-1000 TeV, dety: 4 bins -2-2 deg, detx: 4 bins -2-2 deg)
     >>> axes.shape
@@ -251,6 +250,15 @@ class Cube:
     ------
     BgnbError
         If the shape differs from that of the axes, or a value is negative or not finite.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> axes = bgnb.CubeAxes.regular(n_energy=3, n_fov=4, fov_max="2 deg")
+    >>> bgnb.Cube(axes, np.ones(axes.shape) * u.Unit("MeV-1 s-1 sr-1"))
+    Cube(CubeAxes(energy: 3 bins 0.1-80 TeV, dety: 4 bins -2-2 deg, detx: 4 bins -2-2 deg), unit: 1 / (MeV s sr))
     """
 
     axes: CubeAxes

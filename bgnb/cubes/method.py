@@ -44,6 +44,10 @@ class Method(ABC):
     To add a method, define a subclass and pass an instance to `register_method`. Then
     `make_model`, `make_bg_cube_models` and the command line accept its name. A package that
     declares the instance as an entry point in the group ``bgnb.methods`` needs no registration.
+
+    Examples
+    --------
+    See `register_method`.
     """
 
     #: Name, for arguments, options and files.
@@ -82,6 +86,19 @@ def register_method(method: Method) -> None:
     ------
     BgnbError
         If another method with this name, or with this earlier name, is registered.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> class Symmetric(bgnb.Method):
+    ...     name = "symmetric"
+    ...     def make(self, stack):
+    ...         rate = bgnb.make_model(stack, "classic").rate
+    ...         mean = (rate.quantity + rate.quantity[:, :, ::-1]) / 2
+    ...         return bgnb.BackgroundModel(bgnb.Cube(rate.axes, mean), stack, self.name)
+    >>> bgnb.register_method(Symmetric())
+    >>> bgnb.make_models("runs", "GADF", select="all", method="symmetric").models
+    ModelSet(symmetric of 6 runs, groups 27)
     """
     if methods().setdefault(method.name, method) is not method:
         raise BgnbError("exists", f"a method named {method.name} is registered already; use another name")

@@ -41,6 +41,15 @@ class BackgroundModel:
     ------
     BgnbError
         If rate, error and stack have different axes, or a unit is not a unit of a rate.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> model = bgnb.read_group_model("models", 27)
+    >>> (model.rate.quantity * model.axes.bin_volume).sum().to("Hz").round()
+    <Quantity 3. Hz>
+    >>> model.energy_range
+    <Quantity [ 0.1, 80. ] TeV>
     """
 
     rate: Cube
@@ -132,6 +141,18 @@ def make_model(stack: Stack, method: str = "spline") -> BackgroundModel:
     ------
     BgnbError
         If there is no such method, or the stack has no counts.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> runs = bgnb.open_runs("runs", "GADF")
+    >>> events = (bgnb.read_event_list(runs.files(obs_id)) for obs_id in runs.obs_ids)
+    >>> stack = bgnb.stack_runs(events, bgnb.CubeAxes.regular(n_energy=10, n_fov=10))
+    >>> model = bgnb.make_model(stack, "classic")
+    >>> model.rate.quantity.shape
+    (10, 10, 10)
+    >>> model.rate.quantity.unit
+    Unit("1 / (MeV s sr)")
     """
     found = find_method(method)
     if not stack.counts.any():

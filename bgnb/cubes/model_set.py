@@ -106,6 +106,15 @@ class ModelSet:
     ------
     BgnbError
         If there are no models.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> models = bgnb.read_models("models")
+    >>> models.group_ids, models[27].method
+    ([27], 'spline')
+    >>> models.rate_for(75, 180).rate.axes == models[27].axes
+    True
     """
 
     models: tuple[GroupModel, ...]

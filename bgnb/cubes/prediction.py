@@ -57,12 +57,14 @@ def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "n
 
     Examples
     --------
-    >>> from astropy import units as u
-    >>> fine = CubeAxes.regular(n_energy=6, n_fov=4)
-    >>> flat = Cube(fine, np.full(fine.shape, 2.0) * u.Unit("MeV-1 s-1 sr-1"))
-    >>> coarse = CubeAxes.regular(n_energy=3, n_fov=2)
-    >>> np.allclose(predicted_rate(flat, coarse), 2 * coarse.bin_volume.value)
-    True
+    >>> import bgnb
+    >>> rate = bgnb.make_test_bg_cube_model(bgnb.CubeAxes.regular(n_energy=40, n_fov=20)).rate
+    >>> axes = bgnb.CubeAxes.regular(n_energy=10, n_fov=10)
+    >>> predicted = bgnb.predicted_rate(rate, axes, interpolation="none")
+    >>> predicted.shape
+    (10, 10, 10)
+    >>> round(float(predicted.sum() / (rate.quantity * rate.axes.bin_volume).sum().value), 6)
+    1.0
     """
     if checked_interpolation(interpolation) == "none":
         overlaps = [
@@ -105,6 +107,14 @@ def point_rate(rate: Cube) -> Cube:
     -------
     Cube
         Rates at the bin centres, on the same axes.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> mean = bgnb.make_test_bg_cube_model().rate
+    >>> ratio = bgnb.point_rate(mean).quantity / mean.quantity
+    >>> round(float(ratio[10, 30, 30]), 2)
+    0.97
     """
     mean = rate.quantity.value
     edges = np.log(rate.axes.energy.to_value("MeV"))

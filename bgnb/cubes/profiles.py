@@ -41,6 +41,13 @@ class Spectrum:
         if fewer than two bins have a rate above zero. The error always follows from the counts
         at this position, because stated errors contain no correlation between energies. As
         smoothing and fits use the counts of other bins as well, the actual error is smaller.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> spectrum = bgnb.spectrum(bgnb.make_test_bg_cube_model(), region="circle(0, 0, 1)")
+    >>> len(spectrum.energy), round(spectrum.index, 1)
+    (20, 3.7)
     """
 
     energy: Floats
@@ -85,12 +92,11 @@ def spectrum(
 
     Examples
     --------
-    >>> from astropy import units as u
-    >>> from bgnb import CubeAxes, make_test_bg_cube_model, spectrum
-    >>> axes = CubeAxes.regular(n_energy=10, n_fov=20)
-    >>> model = make_test_bg_cube_model(axes, 70 * u.deg)
-    >>> centre = spectrum(model, region="circle(0, 0, 0.5)")
-    >>> ring = spectrum(model, region="annulus(0, 0, 2, 2.5)")
+    >>> import bgnb
+    >>> axes = bgnb.CubeAxes.regular(n_energy=10, n_fov=20)
+    >>> model = bgnb.make_test_bg_cube_model(axes, "70 deg")
+    >>> centre = bgnb.spectrum(model, region="circle(0, 0, 0.5)")
+    >>> ring = bgnb.spectrum(model, region="annulus(0, 0, 2, 2.5)")
     >>> bool(ring.rate[0] < centre.rate[0])
     True
     """

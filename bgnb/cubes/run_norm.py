@@ -127,6 +127,15 @@ def norm_of_run(
     ------
     BgnbError
         If there is no such source.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> models, runs = bgnb.read_models("models"), bgnb.open_runs("runs", "GADF")
+    >>> run = bgnb.read_event_list(runs.files(1))
+    >>> norm = bgnb.norm_of_run(models, models.mean_rate_for(run), run)
+    >>> round(norm.norm, 1), norm.source
+    (1.0, 'run')
     """
     checked_choice("source", source, get_args(NormSource))
     axes = found.rate.axes

@@ -148,6 +148,14 @@ class SplineModel:
         Part of each pixel that is inside the camera, see `~bgnb.cubes.camera.inside_camera`.
     edge : `~bgnb.cubes.camera.CameraEdge` or None
         Edge of the camera, if one was found.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> spline = bgnb.read_models("models").for_pointing
+    >>> rate, error = spline.at(75, 180)
+    >>> bool((error.quantity < rate.quantity)[0].all())
+    True
     """
 
     axes: CubeAxes
@@ -265,6 +273,18 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
     ------
     BgnbError
         If there are no counts, cells differ in axes or frame, or the fit does not converge.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> runs = bgnb.open_runs("runs", "GADF")
+    >>> events = [bgnb.read_event_list(runs.files(obs_id)) for obs_id in runs.obs_ids]
+    >>> axes = bgnb.CubeAxes.regular(n_energy=10, n_fov=10)
+    >>> cells = [bgnb.Cell(*run.mean_pointing, bgnb.stack_runs([run], axes)) for run in events]
+    >>> spline = bgnb.fit_spline(cells)
+    >>> rate, error = spline.at(75, 180)
+    >>> rate.axes.shape
+    (10, 10, 10)
     """
     _check_cells(cells)
     if terms is None:

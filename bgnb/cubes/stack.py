@@ -51,6 +51,16 @@ class Stack:
     BgnbError
         If a shape or type is wrong, a value is negative, a run appears twice, or runs belong
         to different instruments (TELESCOP).
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> runs = bgnb.open_runs("runs", "GADF")
+    >>> axes = bgnb.CubeAxes.regular(n_energy=10, n_fov=20)
+    >>> first, second = (bgnb.stack_runs([bgnb.read_event_list(runs.files(obs_id))], axes) for obs_id in (1, 2))
+    >>> total = first + second
+    >>> total.obs_ids, total.livetime.max()
+    ([1, 2], <Quantity 3000. s>)
     """
 
     axes: CubeAxes
@@ -225,6 +235,17 @@ def stack_runs(
     Returns
     -------
     Stack
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> runs = bgnb.open_runs("runs", "GADF")
+    >>> events = (bgnb.read_event_list(runs.files(obs_id)) for obs_id in runs.obs_ids)
+    >>> stack = bgnb.stack_runs(events, bgnb.CubeAxes.regular(n_energy=10, n_fov=20))
+    >>> stack.counts.shape
+    (10, 20, 20)
+    >>> stack.livetime.max().to("h")
+    <Quantity 2.5 h>
     """
     total = StackSum(axes, fovalign, mask)
     for events in runs:

@@ -171,6 +171,17 @@ def compare_models(
     BgnbError
         If a directory contains no models, the directories have no group in common or define
         groups differently, or an argument is invalid.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> report = bgnb.make_bg_cube_models("runs", "GADF", "coarse", select="all", method="classic", n_energy=5, n_fov=10)
+    >>> dashboard = bgnb.dashboards.compare_models("models", "coarse", normalise="cube")
+    >>> dashboard.show = "difference"
+    >>> print(dashboard.python)
+    import bgnb
+    <BLANKLINE>
+    bgnb.dashboards.compare_models('models', 'coarse', group_id=27, show='difference', normalise='cube')
     """
     first, second = ModelDirectory(dir1), ModelDirectory(dir2)
     names = checked_labels(labels, first.path, second.path)

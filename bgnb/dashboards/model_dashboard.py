@@ -139,6 +139,16 @@ def explore_models(
     ------
     BgnbError
         If there are no models, or an argument is invalid.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> dashboard = bgnb.dashboards.explore_models("models", energy="2 TeV")
+    >>> dashboard.energy = "5 TeV"
+    >>> print(dashboard.python)
+    import bgnb
+    <BLANKLINE>
+    bgnb.dashboards.explore_models('models', group_id=27, energy=5.0)
     """
     models = ModelDirectory(modeldir)
     state = ModelState.from_arguments(

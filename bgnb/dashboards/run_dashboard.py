@@ -221,6 +221,15 @@ def explore_runs(
     ------
     BgnbError
         If the directory cannot be read, or an argument is invalid.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> dashboard = bgnb.dashboards.explore_runs("runs", "GADF", select="all")
+    >>> dashboard.selected = [1, 2]
+    >>> dashboard.save_selection("selected.txt")
+    >>> bgnb.make_models("runs", "GADF", select="selected.txt", n_energy=10, n_fov=10).models
+    ModelSet(spline of 2 runs, groups 27)
     """
     far = isinstance(select, str) and select.lower() == "far"
     default_radius = exclusion_radius is EXCLUSION_RADIUS

@@ -183,6 +183,17 @@ def explore_validation(
     ------
     BgnbError
         If an argument is invalid, or the validation does not contain a run or an energy.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> validation = bgnb.validate("models", "runs", "GADF")
+    >>> dashboard = bgnb.dashboards.explore_validation(validation, norm="fixed")
+    >>> dashboard.selected = [1]
+    >>> print(dashboard.python)
+    import bgnb
+    <BLANKLINE>
+    bgnb.dashboards.explore_validation(validation, selected=[1], norm='fixed')
     """
     if not isinstance(validation, Validation):
         wanted = "validation must be a result of bgnb.validate, or one of those of bgnb.cross_validate"

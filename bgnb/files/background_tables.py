@@ -78,6 +78,13 @@ def read_background(path: str | Path, hdu: str | None = None, layout: str | None
     ------
     DataError
         If the HDU is missing or is not such a table, or its axis order is ambiguous.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> cube, fovalign = bgnb.read_background("models/bg_cube_model_group27_table.fits.gz")
+    >>> cube.axes.shape, fovalign
+    ((10, 10, 10), 'ALTAZ')
     """
     with open_fits(path) as hdus:
         names = [table.name for table in hdus]

@@ -52,6 +52,17 @@ def read_exclusions(exclude: Any) -> SourceMask:
     ------
     BgnbError
         If a file cannot be read, or a region has no area or is not supported.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> from astropy.table import Table
+    >>> runs = bgnb.open_runs("runs", "GADF")
+    >>> run = bgnb.read_event_list(runs.files(1))
+    >>> mask = bgnb.read_exclusions(Table({"RA": [run.ra_pnt], "DEC": [run.dec_pnt], "RADIUS": [0.5]}))
+    >>> stack = bgnb.stack_runs([run], bgnb.CubeAxes.regular(n_energy=10, n_fov=20), mask=mask)
+    >>> stack.runs[0].events_in_mask > 0
+    True
     """
     objects = exclude if isinstance(exclude, list | tuple) else () if exclude is None else (exclude,)
     masks = (_read(each) if isinstance(each, str | Path) else _from_memory(each) for each in objects)

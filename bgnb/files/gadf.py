@@ -75,6 +75,14 @@ def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     keywords : dict, optional
         Further keywords for the primary header. The mean pointing of the runs, ALT_PNT and
         AZ_PNT, is written to BACKGROUND as well.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> model = bgnb.make_test_bg_cube_model(altitude="70 deg")
+    >>> bgnb.write_model(model, "true.fits.gz", {"ALT_PNT": 70})
+    >>> bgnb.read_model("true.fits.gz").method
+    'true'
     """
     axes = model.axes
     stated = {"FOVALIGN": model.stack.fovalign, **_model_keywords(model, keywords)}
@@ -111,6 +119,15 @@ def write_background_2d(model: BackgroundModel, path: str | Path, keywords: dict
     ------
     BgnbError
         If the axes do not contain the pointing.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> model = bgnb.read_group_model("models", 27)
+    >>> bgnb.write_background_2d(model, "radial.fits.gz")
+    >>> cube, fovalign = bgnb.read_background("radial.fits.gz")
+    >>> bool((cube.quantity[:, 0, 5] == cube.quantity[:, -1, 5]).all())
+    True
     """
     stated = {"METHOD": model.method, **_model_keywords(model, keywords), **(keywords or {})}
     rate = Cube(model.axes, _in_file(model.rate, model))
@@ -136,6 +153,14 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     ------
     BgnbError
         If bins in DETX or DETY are not of equal width.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> from astropy.io import fits
+    >>> bgnb.write_image(bgnb.read_group_model("models", 27), "image.fits")
+    >>> fits.getdata("image.fits").shape
+    (10, 10, 10)
     """
     axes = model.axes
     stated = _primary_keywords(model, keywords) | {
@@ -174,6 +199,13 @@ def read_model(path: str | Path) -> BackgroundModel:
     ------
     DataError
         If the file is not such a model.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> model = bgnb.read_model("models/bg_cube_model_group27_table.fits.gz")
+    >>> model.stack.obs_ids
+    [1, 2, 3, 4, 5, 6]
     """
     with open_fits(path) as hdus:
         return _read_model(hdus, path)

@@ -31,6 +31,14 @@ def write_groups(groups: ObservationGroups, path: str | Path, model_ids: Mapping
     model_ids : mapping of int to int, optional
         GROUP_ID of the model that is used for each group. It becomes the column MODEL_ID, which
         is -1 for groups without a model.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> from astropy import units as u
+    >>> bgnb.write_groups(bgnb.ObservationGroups([30, 60, 90] * u.deg, [-90, 90, 270] * u.deg), "groups.ecsv")
+    >>> len(bgnb.read_groups("groups.ecsv"))
+    4
     """
     table = groups.table.copy()
     if model_ids is not None:
@@ -57,6 +65,13 @@ def read_groups(path: str | Path) -> ObservationGroups:
     ------
     BgnbError
         If the file is missing or is not such a table.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> groups = bgnb.read_groups("models/bg_observation_groups.ecsv")
+    >>> len(groups), groups.group_id(75, 180)
+    (28, 27)
     """
     with _errors_explained(path):
         return ObservationGroups.from_table(_read(path))

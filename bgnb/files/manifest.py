@@ -34,6 +34,17 @@ def check(directory: str | Path) -> dict[str, str | None]:
     ------
     BgnbError
         If bgnb did not make the directory.
+
+    Examples
+    --------
+    >>> import os, shutil
+    >>> import bgnb
+    >>> [name for name, problem in bgnb.check("models").items() if problem]
+    []
+    >>> copy = shutil.copytree("models", "copy")
+    >>> os.truncate("copy/report.json", 100)
+    >>> bgnb.check("copy")["report.json"]
+    'was changed after bgnb wrote it, or is damaged'
     """
     path = Path(directory)
     if not path.is_dir():

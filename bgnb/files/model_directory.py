@@ -80,6 +80,15 @@ class ModelDirectory:
     ------
     BgnbError
         If it contains no models.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> models = bgnb.ModelDirectory("models")
+    >>> [models.label(group_id) for group_id in models.group_ids]
+    ['27: altitude 72 to 90°, azimuth 90 to 270°']
+    >>> models.read(27).method
+    'spline'
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -252,6 +261,15 @@ def read_models(directory: str | Path) -> ModelSet:
     ------
     BgnbError
         If it contains no models, or a file is missing or cannot be read.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> models = bgnb.read_models("models")
+    >>> models
+    ModelSet(spline of 6 runs, groups 27)
+    >>> models.rate_for(75, 180).rate.axes.shape
+    (10, 10, 10)
     """
     return ModelDirectory(directory).read_all()
 
@@ -275,6 +293,13 @@ def read_group_model(modeldir: str | Path, group_id: int) -> BackgroundModel:
     ------
     BgnbError
         If there is no such model; the message lists the groups.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> model = bgnb.read_group_model("models", 27)
+    >>> model.method, len(model.stack.runs)
+    ('spline', 6)
     """
     models = ModelDirectory(modeldir)
     return models.read(models.checked(group_id))

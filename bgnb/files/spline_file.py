@@ -38,6 +38,14 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
         The spline.
     path : path
         The file; its name must end in ``.fits.gz`` or ``.fits``.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> spline = bgnb.read_models("models").for_pointing
+    >>> bgnb.write_spline(spline, "spline.fits.gz")
+    >>> bool((bgnb.read_spline("spline.fits.gz").coefficients == spline.coefficients).all())
+    True
     """
     stated = {
         "FOVALIGN": (model.fovalign, "frame of DETX and DETY"),
@@ -78,6 +86,13 @@ def read_spline(path: str | Path) -> SplineModel:
     ------
     DataError
         If the file is not such a spline.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> spline = bgnb.read_spline("models/bg_spline.fits.gz")
+    >>> spline.rate_at(75, 180).axes.shape
+    (10, 10, 10)
     """
     with open_fits(path) as hdus:
         names = [hdu.name for hdu in hdus]

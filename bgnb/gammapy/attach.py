@@ -177,9 +177,11 @@ def attach(
     Examples
     --------
     >>> import bgnb
-    >>> bgnb.attach("models", "hess-dl3-dr1", "GADF", "store")  # doctest: +SKIP
-    >>> from gammapy.data import DataStore  # doctest: +SKIP
-    >>> DataStore.from_dir("store").get_observations()  # doctest: +SKIP
+    >>> attachments = bgnb.attach("models", "runs", "GADF", "store")
+    >>> attachments.obs_ids
+    [1, 2, 3, 4, 5, 6]
+    >>> attachments.call  # of DataStore.from_dir("store")
+    'get_observations(required_irf=["aeff", "bkg"])'
     """
     epochs = read_epochs(modeldir)  # fails before the output directory is made
     digest = digest_of(Path(modeldir))

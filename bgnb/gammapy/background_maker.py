@@ -73,10 +73,18 @@ class BackgroundMaker(Maker):
 
     Examples
     --------
-    >>> from gammapy.makers import DatasetsMaker, MapDatasetMaker  # doctest: +SKIP
-    >>> maker = MapDatasetMaker(selection=["counts", "exposure", "psf", "edisp"])  # doctest: +SKIP
-    >>> makers = DatasetsMaker([maker, bgnb.gammapy.BackgroundMaker("models")])  # doctest: +SKIP
-    >>> datasets = makers.run(dataset, observations)  # doctest: +SKIP
+    >>> from gammapy.data import DataStore
+    >>> from gammapy.datasets import MapDataset
+    >>> from gammapy.makers import MapDatasetMaker
+    >>> from gammapy.maps import MapAxis, WcsGeom
+    >>> import bgnb
+    >>> observation = DataStore.from_dir("runs").obs(1, required_irf=["aeff"])
+    >>> energy = MapAxis.from_energy_bounds("0.2 TeV", "20 TeV", nbin=4)
+    >>> geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=4, binsz=0.2, axes=[energy])
+    >>> dataset = MapDatasetMaker(selection=["counts"]).run(MapDataset.create(geom), observation)
+    >>> dataset = bgnb.gammapy.BackgroundMaker("models").run(dataset, observation)
+    >>> round(float(dataset.background.data.sum() / dataset.counts.data.sum()), 1)
+    1.0
     """
 
     tag = "BackgroundMaker"
@@ -193,8 +201,13 @@ class BackgroundMaker(Maker):
 
         Examples
         --------
-        >>> dataset.mask_fit = maker.fit_mask(dataset.counts.geom)  # doctest: +SKIP
-        >>> Fit().run(bgnb.gammapy.set_background_priors(dataset))  # doctest: +SKIP
+        >>> from gammapy.maps import MapAxis, WcsGeom
+        >>> import bgnb
+        >>> energy = MapAxis.from_energy_bounds("0.2 TeV", "20 TeV", nbin=4)
+        >>> geom = WcsGeom.create(skydir=(83.63, 22.01), width=4, binsz=0.1, axes=[energy])  # the Crab Nebula
+        >>> mask = bgnb.gammapy.BackgroundMaker("models").fit_mask(geom)
+        >>> round(float(mask.data.mean()), 2)
+        0.05
         """
         if not isinstance(geom, Geom):
             kind = type(geom).__name__

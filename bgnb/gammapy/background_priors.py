@@ -134,6 +134,23 @@ def background_errors(dataset: MapDataset) -> BackgroundErrors:
     ------
     BgnbError
         If the dataset has no columns of `BackgroundMaker` in its ``meta_table``, no background, or off counts.
+
+    Examples
+    --------
+    >>> from gammapy.data import DataStore
+    >>> from gammapy.datasets import MapDataset
+    >>> from gammapy.makers import MapDatasetMaker
+    >>> from gammapy.maps import MapAxis, WcsGeom
+    >>> import bgnb
+    >>> observation = DataStore.from_dir("runs").obs(1, required_irf=["aeff"])
+    >>> energy = MapAxis.from_energy_bounds("0.2 TeV", "20 TeV", nbin=4)
+    >>> geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=4, binsz=0.2, axes=[energy])
+    >>> dataset = MapDatasetMaker(selection=["counts"]).run(MapDataset.create(geom), observation)
+    >>> dataset = bgnb.gammapy.BackgroundMaker("models").run(dataset, observation)
+    >>> errors = bgnb.gammapy.background_errors(dataset)
+    >>> relative = errors.covariance.diagonal() ** 0.5
+    >>> bool(relative[0] < relative[-1] < 0.5)  # high energies have few counts
+    True
     """
     from gammapy.datasets import MapDataset
 
@@ -191,10 +208,21 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
 
     Examples
     --------
-    >>> for dataset in datasets:  # doctest: +SKIP
-    ...     dataset.mask_fit = maker.fit_mask(dataset.counts.geom)
-    >>> datasets.models = source  # doctest: +SKIP
-    >>> Fit().run(bgnb.gammapy.set_background_priors(datasets))  # doctest: +SKIP
+    >>> from gammapy.data import DataStore
+    >>> from gammapy.datasets import MapDataset
+    >>> from gammapy.makers import MapDatasetMaker
+    >>> from gammapy.maps import MapAxis, WcsGeom
+    >>> import bgnb
+    >>> observation = DataStore.from_dir("runs").obs(1, required_irf=["aeff"])
+    >>> energy = MapAxis.from_energy_bounds("0.2 TeV", "20 TeV", nbin=4)
+    >>> geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=4, binsz=0.2, axes=[energy])
+    >>> dataset = MapDatasetMaker(selection=["counts"]).run(MapDataset.create(geom), observation)
+    >>> dataset = bgnb.gammapy.BackgroundMaker("models", norm="model").run(dataset, observation)
+    >>> datasets = bgnb.gammapy.set_background_priors(dataset)
+    >>> sorted(datasets.parameters.free_parameters.names)
+    ['norm', 'tilt']
+    >>> type(datasets.parameters["norm"].prior).__name__
+    'GaussianPrior'
     """
     from gammapy.datasets import Datasets
     from gammapy.modeling.models import FoVBackgroundModel, Models

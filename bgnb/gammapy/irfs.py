@@ -45,6 +45,15 @@ def to_irf(rate: Cube, fovalign: str | None = None, *, kind: str = "bkg_3d") -> 
     BgnbError
         If the frame is missing or unknown, there is no such kind, ``rate`` is not a cube, or a radial background is made
         from axes that do not contain the pointing.
+
+    Examples
+    --------
+    >>> from gammapy.irf import Background3D
+    >>> import bgnb
+    >>> model = bgnb.read_group_model("models", 27)
+    >>> irf = bgnb.gammapy.to_irf(bgnb.point_rate(model.rate), "ALTAZ")
+    >>> isinstance(irf, Background3D), irf.data.shape
+    (True, (10, 10, 10))
     """
     from gammapy.irf import Background2D, Background3D
     from gammapy.maps import MapAxis
@@ -89,6 +98,15 @@ def from_irf(irf: Background3D | Background2D) -> tuple[Cube, FovAlign]:
     BgnbError
         If ``irf`` is not a background, its unit is not that of a rate, values are negative or not finite, or edges are
         invalid.
+
+    Examples
+    --------
+    >>> from gammapy.irf import Background3D
+    >>> import bgnb
+    >>> irf = Background3D.read("models/bg_cube_model_group27_table.fits.gz", hdu="BACKGROUND")
+    >>> cube, fovalign = bgnb.gammapy.from_irf(irf)
+    >>> cube.axes.shape, fovalign
+    ((10, 10, 10), 'ALTAZ')
     """
     from gammapy.irf import Background2D, Background3D
 

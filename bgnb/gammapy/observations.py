@@ -77,9 +77,11 @@ def make_models(
 
     Examples
     --------
-    >>> from gammapy.data import DataStore  # doctest: +SKIP
-    >>> observations = DataStore.from_dir("hess-dl3-dr1").get_observations()  # doctest: +SKIP
-    >>> models = bgnb.gammapy.make_models(observations).models  # doctest: +SKIP
+    >>> from gammapy.data import DataStore
+    >>> import bgnb
+    >>> observations = DataStore.from_dir("runs").get_observations(required_irf=["aeff"])
+    >>> bgnb.gammapy.make_models(observations, select="all", n_energy=10, n_fov=10).models
+    ModelSet(spline of 6 runs, groups 27)
     """
     return models_of_plan(plan_of_runs(runs_of(observations, settings.reading), settings), workers, scheduler, progress)
 

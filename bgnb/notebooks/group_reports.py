@@ -69,6 +69,13 @@ def run_groups(
     ------
     BgnbError
         If there are no models, or ``outdir`` cannot be made.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> errors = bgnb.run_groups("models", "reports", overwrite=True)  # doctest: +SKIP
+    >>> errors  # doctest: +SKIP
+    {}
     """
     require("notebooks")
     source, models = find_notebook(notebook), Path(modeldir).absolute()

@@ -97,6 +97,13 @@ def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
     ------
     BgnbError
         If there is no such notebook, or a parameter has a default or type that papermill cannot pass.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> parameters = bgnb.notebook_parameters("group_report")
+    >>> print(parameters["group_id"])
+    group_id: int = 27  GROUP_ID of the group
     """
     require("notebooks")
     from papermill.translators import PythonTranslator
@@ -183,6 +190,14 @@ def run_notebook(
         another process writes the same output.
     NotebookError
         If a cell fails or takes too long, or the kernel dies.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> values = {"outdir": "simulated", "n_runs": 2, "trigger_rate": 2.0}
+    >>> path = bgnb.run_notebook("simulate_dataset", "simulated.ipynb", values)  # doctest: +SKIP
+    >>> bgnb.notebook_result(path)["n_runs"]  # doctest: +SKIP
+    2
     """
     source, target, values = find_notebook(notebook), Path(output).absolute(), dict(parameters or {})
     declared = notebook_parameters(source)
@@ -257,6 +272,14 @@ def notebook_result(path: str | Path) -> dict[str, Any]:
     ------
     BgnbError
         If it has none.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> values = {"outdir": "simulated", "n_runs": 2, "trigger_rate": 2.0}
+    >>> path = bgnb.run_notebook("simulate_dataset", "simulated.ipynb", values)  # doctest: +SKIP
+    >>> bgnb.notebook_result(path)["n_runs"]  # doctest: +SKIP
+    2
     """
     require("notebooks")
     result = json_output(read_notebook(Path(path)))

@@ -38,6 +38,13 @@ def copy_notebooks(directory: str | Path) -> list[Path]:
     ------
     BgnbError
         If a file of the same name exists, or the directory cannot be written.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> paths = bgnb.copy_notebooks("my-notebooks")
+    >>> [path.name for path in paths][:2]
+    ['compare_models.ipynb', 'explore.ipynb']
     """
     target = Path(directory)
     copies = {target / f"{name}.ipynb": notebook_directory() / f"{name}.ipynb" for name in notebook_names()}

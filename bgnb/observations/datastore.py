@@ -70,6 +70,16 @@ class Runs:
         OBS_IDs of runs whose ALT_PNT or AZ_PNT is not stated in the index.
     strict : bool
         Whether what is otherwise a note on a run is an error when it is read.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> runs = bgnb.open_runs("runs", "GADF")
+    >>> runs.subset([1, 2])
+    Runs(2 runs in runs)
+    >>> altitude, azimuth = runs.pointing(1)
+    >>> 74 < altitude < 78
+    True
     """
 
     path: Path
@@ -189,8 +199,15 @@ def open_runs(indir: str | Path, scheme: str, *, settings: ReadingSettings) -> R
     Examples
     --------
     >>> import bgnb
-    >>> runs = bgnb.open_runs("hess-dl3-dr1", "GADF")  # doctest: +SKIP
-    >>> runs.table["OBS_ID", "ALT_PNT", "AZ_PNT"]  # doctest: +SKIP
+    >>> runs = bgnb.open_runs("runs", "GADF")
+    >>> runs
+    Runs(6 runs in runs)
+    >>> print(runs.table["OBS_ID", "LIVETIME"][:2])
+    OBS_ID LIVETIME
+              s
+    ------ --------
+         1   1500.0
+         2   1500.0
     """
     layout, path = checked_scheme(scheme), Path(indir)
     try:

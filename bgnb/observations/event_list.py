@@ -131,6 +131,15 @@ class EventList:
     BgnbError
         If columns differ in length, an event has an invalid position or energy, the good time
         intervals are not in order, or the pointing, date or livetime is invalid.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> runs = bgnb.open_runs("runs", "GADF")
+    >>> run = bgnb.read_event_list(runs.files(1))
+    >>> detx, dety = run.detxy("ALTAZ")
+    >>> round(abs(float(detx.mean()))), round(abs(float(dety.mean())))  # deg; symmetric about the pointing
+    (0, 0)
     """
 
     obs_id: int

@@ -58,6 +58,16 @@ def read_event_list(files: RunFiles) -> EventList:
     ------
     DataError
         If an HDU is missing, cannot be used, or contradicts another; the message names it.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> runs = bgnb.open_runs("runs", "GADF")
+    >>> run = bgnb.read_event_list(runs.files(1))
+    >>> run.telescop, run.livetime
+    ('HESS', 1500.0)
+    >>> len(run) == int(runs.table["EVENT_COUNT"][0])
+    True
     """
     run, track, events = _read(files)
     if track is not None:

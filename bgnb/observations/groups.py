@@ -50,7 +50,8 @@ class ObservationGroups:
 
     Examples
     --------
-    >>> groups = ObservationGroups()
+    >>> import bgnb
+    >>> groups = bgnb.ObservationGroups()
     >>> len(groups)
     28
     >>> groups.group_id(80, 180), groups.group_id(80, 359), groups.group_id(80, -1)

@@ -104,6 +104,19 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     BgnbError
         If it cannot be read, lacks positions, or contains invalid ones; or if RA and DEC have no unit, and
         look as if they were in hours, radians or galactic coordinates.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> from astropy.table import Table
+    >>> catalog = bgnb.read_catalog(Table({"NAME": ["Crab Nebula"], "RA": [83.63], "DEC": [22.01]}))
+    >>> print(catalog)
+        NAME      RA   DEC  EXTENSION
+                 deg   deg     deg
+    ----------- ----- ----- ---------
+    Crab Nebula 83.63 22.01       0.0
+    >>> len(bgnb.read_catalog()) > 100
+    True
     """
     if catalog is None:
         with as_file(files("bgnb.observations") / "tev_sources.ecsv") as default:
@@ -216,6 +229,17 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
     -------
     Selection
         Selected runs, and the reasons for skipping the others.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> from astropy.table import Table
+    >>> runs = bgnb.open_runs("runs", "GADF")
+    >>> ra, dec = runs.table["RA_PNT", "DEC_PNT"][2]
+    >>> catalog = bgnb.read_catalog(Table({"NAME": ["New source"], "RA": [ra], "DEC": [dec + 1]}))
+    >>> selection = bgnb.select_off_runs(runs, catalog)
+    >>> print(selection.left_out[3])
+    near a known source: New source, 1.00 deg
     """
     near = _near_sources(runs, read_catalog(catalog), exclusion_radius)
     reasons = {obs_id: Reason("near a known source", f"{name}, {deg:.2f} deg") for obs_id, (name, deg) in near.items()}
@@ -285,6 +309,12 @@ def select_all_runs(runs: Runs) -> Selection:
     -------
     Selection
         Selected runs, and the reasons for skipping the others.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> bgnb.select_all_runs(bgnb.open_runs("runs", "GADF")).kept
+    (1, 2, 3, 4, 5, 6)
     """
     return _skip(runs, _unusable(runs))
 
@@ -308,6 +338,15 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     ------
     BgnbError
         If a run is not in the table.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> selection = bgnb.select_listed_runs(bgnb.open_runs("runs", "GADF"), [2, 5])
+    >>> selection.kept
+    (2, 5)
+    >>> print(selection.left_out[1])
+    not in the list of runs
     """
     wanted, known = set(obs_ids), set(runs.obs_ids)
     if unknown := sorted(wanted - known):

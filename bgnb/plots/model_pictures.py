@@ -76,7 +76,10 @@ def plot(
 
     Examples
     --------
-    >>> bgnb.plot("models", 27, output="rate.pdf", energy="2 TeV", panels=["image", "spectrum"])  # doctest: +SKIP
+    >>> import bgnb
+    >>> path = bgnb.plot("models", 27, output="rate.pdf", energy="2 TeV", panels=["image"])
+    >>> path.name
+    'rate.pdf'
     """
     require("plots")
     from bgnb.plots.static import FORMATS

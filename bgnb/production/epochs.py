@@ -103,6 +103,18 @@ def make_epoch_models(
     ------
     BgnbError
         If an argument is invalid, or no epoch has runs for models.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> from astropy.table import Table
+    >>> rows = [("early", "2010-01-01", "2012-01-01"), ("late", "2012-01-01", "2015-01-01")]
+    >>> Table(rows=rows, names=["EPOCH", "START", "STOP"]).write("epochs.ecsv")
+    >>> report = bgnb.make_epoch_models("runs", "GADF", "epochs", "epochs.ecsv", select="all", method="classic", n_fov=10)
+    >>> list(report.epochs)
+    ['early', 'late']
+    >>> bgnb.read_models("epochs/late").group_ids
+    [27]
     """
     runs = open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme, **options_of(settings.reading))
     rule = Epochs.read(epochs, runs)

@@ -79,6 +79,15 @@ def make_models(
     BgnbError
         If an argument is invalid, the selection has no runs, runs belong to different
         instruments, or, with ``on_error="fail"``, a run cannot be used, or only with a note.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> production = bgnb.make_models("runs", "GADF", select="all", n_energy=10, n_fov=10)
+    >>> production.models
+    ModelSet(spline of 6 runs, groups 27)
+    >>> production.models[27].energy_range
+    <Quantity [ 0.1, 80. ] TeV>
     """
     return models_of_plan(make_plan(settings), workers, scheduler, progress)
 
@@ -184,6 +193,16 @@ def make_bg_cube_models(
     BgnbError
         If an argument is invalid, the selection has no runs, runs belong to different
         instruments, or, with ``on_error="fail"``, a run cannot be used, or only with a note.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> report = bgnb.make_bg_cube_models("runs", "GADF", "classic", select="all", method="classic")
+    >>> print(report.table["GROUP_ID", "RUNS", "LIVETIME", "FILE"])
+    GROUP_ID RUNS LIVETIME                 FILE
+                     h
+    -------- ---- -------- -----------------------------------
+          27    6     2.50 bg_cube_model_group27_table.fits.gz
     """
     numbers = None if part is None else part_numbers(part)
     if numbers and not isinstance(settings.selection.catalog, str | None):
@@ -256,6 +275,15 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     ------
     BgnbError
         If a part is missing or damaged, or the parts do not belong together.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> for part in (1, 2):
+    ...     report = bgnb.make_bg_cube_models("runs", "GADF", f"part{part}", select="all", part=f"{part}/2", n_fov=10)
+    >>> report = bgnb.merge(["part1", "part2"], "merged")
+    >>> bgnb.read_models("merged")
+    ModelSet(spline of 6 runs, groups 27)
     """
     paths = [Path(path) for path in parts]
     with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:

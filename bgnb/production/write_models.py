@@ -37,6 +37,14 @@ def write_models(production: Production, outdir: str | Path, *, overwrite: bool 
     ------
     BgnbError
         If the directory exists or cannot be written.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> production = bgnb.make_models("runs", "GADF", select=[1, 2, 3], n_energy=10, n_fov=10)
+    >>> bgnb.write_models(production, "models-of-3-runs")
+    >>> bgnb.read_models("models-of-3-runs")
+    ModelSet(spline of 3 runs, groups 27)
     """
     if not isinstance(production, Production):
         kind = type(production).__name__

@@ -70,6 +70,15 @@ def make_test_dataset(
     ------
     BgnbError
         If an argument cannot be used, or ``outdir`` exists.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> table = bgnb.make_test_dataset("new-runs", n_runs=2, trigger_rate=2, observatory="CTAO-NORTH")
+    >>> bgnb.open_runs("new-runs", "GADF")
+    Runs(2 runs in new-runs)
+    >>> table["LIVETIME"].quantity.sum()
+    <Quantity 3000. s>
     """
     layout = checked_scheme(scheme)
     table = make_test_observation_table(**options_of(settings.observations))

@@ -41,6 +41,16 @@ class PointSource:
         Position, ICRS, deg.
     rate : float
         Events per second of livetime, in runs that point within 5 deg of it.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> row = bgnb.make_test_observation_table(1)[0]
+    >>> source = bgnb.PointSource("New source", row["RA_PNT"], row["DEC_PNT"], rate=1.0)
+    >>> truth = bgnb.TrueModel(trigger_rate=2)
+    >>> added = len(bgnb.make_test_eventlist(row, truth, point_sources=[source])) - len(bgnb.make_test_eventlist(row, truth))
+    >>> round(added / row["LIVETIME"])
+    1
     """
 
     name: str
@@ -77,6 +87,13 @@ def make_test_observation_table(n_runs: int = 10, *, settings: ObservationSettin
     ------
     BgnbError
         If a range is empty, or there is no night between the dates.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> table = bgnb.make_test_observation_table(3, observatory="CTAO-NORTH", alt_range=(60, 70))
+    >>> table["OBS_ID"].tolist(), table["LIVETIME"].quantity.sum().to("h")
+    ([1, 2, 3], <Quantity 1.25 h>)
     """
     site, n_runs = OBSERVATORIES[settings.observatory], settings.n_runs
     alt_range, az_range, date_range = settings.alt_range, settings.az_range, settings.date_range
@@ -148,6 +165,14 @@ def make_test_eventlist(
     BgnbError
         If ``energy_threshold`` cannot be used, or the run would have more than `MAX_EVENTS`
         events.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> table = bgnb.make_test_observation_table(1, alt_range=(89, 90))
+    >>> run = bgnb.make_test_eventlist(table[0], bgnb.TrueModel(trigger_rate=2))
+    >>> run.livetime, round(len(run) / run.livetime)
+    (1500.0, 2)
     """
     return simulate_run(observation, model, energy_threshold=energy_threshold, point_sources=point_sources, seed=seed)[0]
 

@@ -76,6 +76,15 @@ class TrueModel(TrueModelSettings):
     ------
     BgnbError
         If a parameter is out of range.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> truth = bgnb.TrueModel(gradient_x=0.1)
+    >>> model = bgnb.make_test_bg_cube_model(bgnb.CubeAxes.regular(n_energy=4, n_fov=4), "70 deg", truth)
+    >>> ratio = model.rate.quantity[:, :, -1] / model.rate.quantity[:, :, 0]
+    >>> bool((ratio > 1.5).all())  # DETX of 3 deg over DETX of -3 deg
+    True
     """
 
     energy_min: float = setting(Number(above=0), 0.1, help="Minimum energy, TeV.")
@@ -314,6 +323,13 @@ def make_test_bg_cube_model(
     ------
     BgnbError
         If the altitude is not within 0 to 90 deg, or the azimuth is needed and not given.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> model = bgnb.make_test_bg_cube_model(altitude="70 deg")
+    >>> (model.rate.quantity * model.axes.bin_volume).sum().to("Hz").round()
+    <Quantity 205. Hz>
     """
     axes = CubeAxes.regular(n_energy=20, n_fov=60) if axes is None else axes
     model = TrueModel() if model is None else model

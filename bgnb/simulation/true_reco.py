@@ -69,6 +69,15 @@ def make_true_reco(
     ------
     BgnbError
         If an argument cannot be used, or ``outdir`` exists.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> report = bgnb.make_true_reco("demo", n_runs=2, trigger_rate=4, n_energy=10, n_fov=10)
+    >>> bgnb.read_models("demo/true")
+    ModelSet(true of 0 runs, groups 27)
+    >>> bgnb.read_models("demo/reco")
+    ModelSet(spline of 2 runs, groups 27)
     """
     if settings.test and settings.n_runs not in (TrueRecoSettings().n_runs, _TEST_RUNS):
         raise BgnbError("no-effect", f"n_runs has no effect with test = True, which simulates {_TEST_RUNS} runs")

@@ -178,8 +178,11 @@ def check_runs(
     Examples
     --------
     >>> import bgnb
-    >>> checks = bgnb.check_runs("hess-dl3-dr1", "GADF", "models")  # doctest: +SKIP
-    >>> bgnb.make_models("hess-dl3-dr1", "GADF", select=checks.good)  # doctest: +SKIP
+    >>> checks = bgnb.check_runs("runs", "GADF", "models", select=[1], offset_max="1.5 deg")
+    >>> checks.good
+    [1]
+    >>> checks.verdict(1)
+    'good'
     """
     if outdir is not None:
         require("plots")

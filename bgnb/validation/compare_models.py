@@ -120,6 +120,17 @@ def compare_models(
     BgnbError
         If a directory contains no models, the two have no group in common, their groups are
         defined differently, or groups cannot be compared; the message names all of these.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import bgnb
+    >>> report = bgnb.make_bg_cube_models("runs", "GADF", "other", select="all", method="classic", n_energy=5, n_fov=10)
+    >>> result = bgnb.compare_models("models", "other", "comparison", energies=["1 TeV"])
+    >>> round(result.comparisons[27].rate_ratio, 1)
+    1.0
+    >>> sorted(path.name for path in Path("comparison").glob("*group27*"))
+    ['comparison_group27.html', 'comparison_group27.png']
     """
     require("plots")
     first, second = ModelDirectory(dir1), ModelDirectory(dir2)

@@ -78,7 +78,11 @@ def inspect(
     Examples
     --------
     >>> import bgnb
-    >>> print(bgnb.inspect("hess-dl3-dr1", "GADF"))  # doctest: +SKIP
+    >>> inspection = bgnb.inspect("runs", "GADF")
+    >>> inspection.summary["livetime"]
+    '2.50 h, ontime 3.00 h'
+    >>> inspection.command
+    'bgnb make-bg-cube-models runs GADF models --select all'
     """
     if outdir is not None:
         check_target(Path(outdir), overwrite=overwrite)  # before reading

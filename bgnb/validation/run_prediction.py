@@ -28,6 +28,12 @@ class Grid:
         Energy bins, and pixels in DETY and DETX.
     offset_max : float
         Maximum offset of the centre of a pixel from the pointing, deg.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> bgnb.Grid.regular(n_energy=6, pixel="1 deg", offset_max="2 deg").axes
+    CubeAxes(energy: 6 bins 0.5-50 TeV, dety: 4 bins -2-2 deg, detx: 4 bins -2-2 deg)
     """
 
     axes: CubeAxes

@@ -87,6 +87,19 @@ def validate(
     ------
     BgnbError
         If an argument cannot be used, or there is nothing to compare.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> new = bgnb.make_test_dataset("test-runs", n_runs=2, trigger_rate=4, spectral_index=1.5, alt_range=(74, 78), seed=1)
+    >>> validation = bgnb.validate("models", "test-runs", "GADF", energy_min="0.2 TeV")
+    >>> round(validation.total_ratio, 1)
+    1.0
+    >>> print(validation.table["OBS_ID", "GROUPS"])
+    OBS_ID GROUPS
+    ------ ------
+         1 spline
+         2 spline
     """
     if outdir is not None:
         require("plots")
@@ -150,6 +163,14 @@ def cross_validate(
     ------
     BgnbError
         If an argument cannot be used, or there are too few runs.
+
+    Examples
+    --------
+    >>> import bgnb
+    >>> settings = {"folds": 2, "energy_min": "0.2 TeV", "model_n_energy": 10, "model_n_fov": 10}
+    >>> validations = bgnb.cross_validate("runs", "GADF", select="all", **settings)
+    >>> {n_train: round(validation.total_ratio, 1) for n_train, validation in validations.items()}
+    {3: 1.0}
     """
     if outdir is not None:
         require("plots")

@@ -27,6 +27,7 @@ from bgnb.notebooks.shipped import find_notebook, notebook_names
 from tests.helpers import notebooks
 from tests.helpers.commands import command, error_of, output_of
 from tests.helpers.errors import raises
+from tests.helpers.examples import run_example
 from tests.helpers.files import names
 from tests.helpers.processes import PATIENCE, alive, started, until
 
@@ -108,14 +109,14 @@ def test_from_runs_to_models(tmp_path):
 
 
 @pytest.mark.slow
-def test_notebook_simulate_dataset(tmp_path):
-    """The notebook makes the runs, and its result has the number of their events."""
-    values = {"outdir": str(tmp_path / "set"), "n_runs": 2, "trigger_rate": 2.0, "scheme": "HESS"}
-    out = run_notebook("simulate_dataset", tmp_path / "out.ipynb", values)
-    runs = bgnb.open_runs(tmp_path / "set", "HESS")
+def test_notebook_simulate_dataset(tmp_path, monkeypatch):
+    """The example of `run_notebook` makes the runs, and its result has the number of their events."""
+    monkeypatch.chdir(tmp_path)
+    run_example(run_notebook)
+    runs = bgnb.open_runs("simulated", "GADF")
     events = sum(len(bgnb.read_event_list(runs.files(obs_id))) for obs_id in runs.obs_ids)
-    assert notebook_result(out) == {"outdir": str(tmp_path / "set"), "n_runs": 2, "events": events}
-    assert pictures(out) == 2
+    assert notebook_result("simulated.ipynb") == {"outdir": "simulated", "n_runs": 2, "events": events}
+    assert pictures(Path("simulated.ipynb")) == 2
 
 
 @pytest.mark.slow
@@ -188,8 +189,11 @@ def models(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_failed_group_does_not_stop_others(models, tmp_path):
-    """The index has the results of all groups, and the error of one whose model is damaged."""
+def test_failed_group_does_not_stop_others(models, tmp_path, monkeypatch):
+    """The index has the results of all groups, and the error of one whose model is damaged.
+
+    The example of `run_groups` replaces it.
+    """
     report = json.loads((models / "report.json").read_text())
     groups = [group["group_id"] for group in report["groups"]]
     assert groups == [1, 2]
@@ -198,13 +202,13 @@ def test_failed_group_does_not_stop_others(models, tmp_path):
     for path in models.iterdir():
         (broken / path.name).write_bytes(path.read_bytes())
     (broken / f"bg_cube_model_group{groups[0]}_table.fits.gz").write_bytes(b"nonsense")
-    result = command("run-groups", broken, tmp_path / "out")
+    out = models.parent / "reports"
+    result = command("run-groups", broken, out)
     assert result.exit_code == 1
     (line,) = [line for line in result.output.splitlines() if line.startswith(f"Error: group {groups[0]}: ")]
     assert "DataError" in line
     assert f"bg_cube_model_group{groups[0]}_table.fits.gz" in line
     assert line.endswith("[notebook-failed]")
-    out = tmp_path / "out"
     assert (out / f"group{groups[0]}.failed.ipynb").exists()
     assert not (out / f"group{groups[0]}.ipynb").exists()
     index = (out / "index.html").read_text()
@@ -227,8 +231,9 @@ def test_failed_group_does_not_stop_others(models, tmp_path):
         assert f">{run.alt_pnt:.2f}</td>" in page
         assert struct.unpack(">I", (out / f"{name}.png").read_bytes()[16:20])[0] < 700  # a single image
         assert not re.search(r"<(script|link|img)[^>]*(src|href)=[\"']https?:", page)
-    problems = run_groups(models, out, overwrite=True)
-    assert problems == {}
+    monkeypatch.chdir(models.parent)
+    run_example(run_groups)
+    assert not (out / f"group{groups[0]}.failed.ipynb").exists()
 
 
 def notebook(path: Path, *cells: str, parameters: str = "seconds: float = 1.0  # to sleep") -> Path:
