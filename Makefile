@@ -57,7 +57,7 @@ test-fast: .venv/ready
 # what meets them is tested as well. That some of them deprecate what others do is not ours to mend.
 test-gammapy: .venv-gammapy/ready
 	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning tests/with_gammapy
-	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning -m "not slow" bgnb \
+	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning -m "not slow" bgnb/gammapy \
 	  tests/_util tests/cubes tests/files tests/gammapy tests/observations tests/simulation tests/dashboards/test_explore_models.py \
 	  tests/plots/test_bokeh_figures.py tests/plots/test_bokeh_internals.py tests/plots/test_html_page.py tests/plots/test_static.py \
 	  --ignore=tests/cubes/test_exclusion_mask.py --ignore=tests/cubes/test_spline.py \

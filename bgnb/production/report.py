@@ -182,7 +182,8 @@ class Report:
         if not self.groups or number <= 0:
             return []
         rates = "attach and validate derive the rate of runs that point there from these models"
-        return [f"{len(self.groups)} models for {n_groups} groups: {number} groups have no counts; {rates}"]
+        models = f"{len(self.groups)} model{'s' * (len(self.groups) > 1)} for {n_groups} groups"
+        return [f"{models}: {number} {'groups have' if number > 1 else 'group has'} no counts; {rates}"]
 
     @property
     def _notes_of_runs(self) -> list[str]:
