@@ -18,7 +18,7 @@ from bgnb import (
     stack_runs,
 )
 from bgnb.cubes.compare import common_axes, note_on_rates, rebin
-from bgnb.plots.comparison_views import measured_planes, spectra_ratio
+from bgnb.plots.comparison_graphs import measured_planes, spectra_ratio
 from tests.helpers.errors import raises
 from tests.helpers.true_models import AXES, TRUE_MODEL, counted, true_model
 
