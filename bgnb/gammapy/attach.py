@@ -192,7 +192,7 @@ def attach(
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         required = selection.kept if settings.on_error == "fail" else ()
         epoch_of, without = _epochs_of(runs, epochs, models, required)
-        skipped = without | dict(selection.left_out)
+        skipped = without | dict(selection.skipped)
         kept = [obs_id for obs_id in selection.kept if obs_id not in without]
         (directory / BACKGROUNDS).mkdir()
         attached: list[AttachedRun] = []

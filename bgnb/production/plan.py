@@ -141,9 +141,9 @@ def plan_of_runs(runs: Runs, settings: ModelSettings) -> Plan:
         selection = spread_out(selection, _TEST_RUNS)
     members, selection = group_runs(runs, selection, settings.groups, passing=True)
     if not selection.kept:
-        reasons = explain(selection.left_out.values())
+        reasons = explain(selection.skipped.values())
         raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is selected: {reasons}")
-    return Plan(settings, runs, mask, selection.left_out, members)
+    return Plan(settings, runs, mask, selection.skipped, members)
 
 
 def select_and_mask(

@@ -293,7 +293,7 @@ def test_unusable_runs_are_skipped(models, tmp_path):
     report = json.loads((tmp_path / "store" / "report.json").read_text())
     assert [(entry["obs_id"], entry["status"]) for entry in report["runs"]] == [
         (2, "attached"),
-        (3, "left_out"),
+        (3, "skipped"),
         (5, "attached"),
     ]
     for name in ("obs-index", "hdu-index"):

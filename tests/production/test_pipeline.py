@@ -407,7 +407,7 @@ def test_group_without_counts_is_skipped(tmp_path):
     """Runs of a group without counts are skipped; the other groups get models."""
     indir = write_gadf(tmp_path / "in", [run(2, 100), run(3, 100, threshold=79.0)])
     report = make_bg_cube_models(indir, "GADF", tmp_path / "out", select="all", allow="bad-threshold")
-    assert [entry.as_dict()["status"] for entry in report.runs] == ["used", "left_out"]
+    assert [entry.as_dict()["status"] for entry in report.runs] == ["used", "skipped"]
     assert "LO_THRES = 79 TeV: no energy bin lies within these limits; the axis ranges from 0.1 to 80 TeV" in report.faults[3]
     assert len(report.groups) == 1
     with raises("no-counts", "1 in a group without counts"):
