@@ -211,12 +211,11 @@ def main() -> None:
     """Run the fuzz test."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=3)
-    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=int(np.random.SeedSequence().generate_state(1)[0]))
     arguments = parser.parse_args()
-    seed = int(np.random.SeedSequence().generate_state(1)[0]) if arguments.seed is None else arguments.seed
     folder = Path(tempfile.mkdtemp(prefix="bgnb-fuzz-"))
     warnings.simplefilter("error")
-    if not fuzz(arguments.minutes, seed, folder):
+    if not fuzz(arguments.minutes, arguments.seed, folder):
         sys.exit(1)
     shutil.rmtree(folder)
 

@@ -18,7 +18,7 @@ from astropy.table import Table, unique
 from usable_runs import usable_runs
 
 from bgnb._util.compression import MAGIC, decompress
-from bgnb.observations.datastore import index_file
+from bgnb.observations.hdu_index import index_file
 
 _CARD = 80
 

@@ -32,7 +32,7 @@ from bgnb import (
     read_event_list,
     stack_runs,
 )
-from bgnb.cubes.model_set import GroupModel
+from bgnb.cubes.group_model import GroupModel
 from bgnb.validation.check_runs import RunChecks
 from bgnb.validation.run_tests import compare_time, run_tests
 

@@ -34,7 +34,7 @@ from bgnb import (
     stack_runs,
 )
 from bgnb.cubes.event_cuts import measured_planes
-from bgnb.cubes.model_set import GroupModel
+from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.run_norm import fit_norm, prior_scatter
 
 ON = ("Crab Nebula", "PKS 2155-304")

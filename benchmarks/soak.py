@@ -73,7 +73,7 @@ def check_report(outdir: Path, obs_ids: set[int], damaged: set[int]) -> None:
     """Check that used and skipped runs are all runs, each once, and that the damaged ones are skipped with a code."""
     runs = json.loads((outdir / "report.json").read_text())["runs"]
     require(sorted(run["obs_id"] for run in runs) == sorted(obs_ids), f"used and skipped runs are not all runs: {runs}")
-    skipped = {run["obs_id"] for run in runs if run["status"] == "left_out"}
+    skipped = {run["obs_id"] for run in runs if run["status"] == "skipped"}
     require(skipped == damaged, f"runs {skipped} are skipped, but {damaged} are damaged")
     require(all((run["reason"] or "").endswith("]") == (run["obs_id"] in damaged) for run in runs), f"no reasons: {runs}")
 

@@ -11,7 +11,7 @@ from astropy.table import Table
 from benchmarks.peers import ON
 from benchmarks.usable_runs import usable_runs
 from bgnb import TrueModel, make_test_dataset
-from bgnb.observations.datastore import index_file
+from bgnb.observations.hdu_index import index_file
 
 FOLDS = 3
 PARTS = 20  # of a good time interval, a multiple of 4

@@ -47,6 +47,14 @@ def checked_path(name: str, value: Any) -> Path:
     return Path(os.fsdecode(value))
 
 
+def without_dots(path: Path) -> Path:
+    """Resolve the directory of a path if it contains ``..``, for shorter messages; links stay otherwise."""
+    if ".." not in path.parts:
+        return path
+    directory, name = (path, "") if path.name == ".." else (path.parent, path.name)
+    return Path(os.path.realpath(directory), name)
+
+
 def to_value(name: str, value: u.Quantity | str, unit: str) -> float:
     """Return a finite quantity as a number in a unit.
 

@@ -12,7 +12,8 @@ from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.model_set import ModelSet, RateForRun
+from bgnb.cubes.group_model import RateForRun
+from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.stack import stack_runs
 from bgnb.observations.event_list import EventList
 
@@ -108,7 +109,7 @@ def norm_of_run(
     ----------
     models : `~bgnb.ModelSet`
         The models.
-    found : `~bgnb.cubes.model_set.RateForRun`
+    found : `~bgnb.cubes.group_model.RateForRun`
         Their rate for the run, see `~bgnb.ModelSet.mean_rate_for`.
     run : `~bgnb.EventList`
         The run.

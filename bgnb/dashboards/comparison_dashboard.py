@@ -14,7 +14,8 @@ from bgnb.dashboards.dashboard import Control, check_box, number_box
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
 from bgnb.files.model_directory import KEPT, ModelDirectory, Stamp, checked_labels, common_groups
-from bgnb.plots.comparison_views import NEUTRAL, ComparisonState, comparison_view, rate_limits
+from bgnb.plots.comparison_state import NEUTRAL, ComparisonState
+from bgnb.plots.comparison_views import comparison_view, rate_limits
 from bgnb.plots.cube_state import Energy, Shown, energy_edges
 from bgnb.plots.view import View
 

@@ -67,7 +67,7 @@ class RunDashboard(Dashboard):
                 raise BgnbError("conflicting-arguments", "selected and group_id cannot be combined; give only one of them")
             return replace(state, group_id=group_id, selected=members)
         if unknown := sorted(selected.difference(runs.obs_ids.tolist())):
-            reason = runs.selection.left_out.get(unknown[0])
+            reason = runs.selection.skipped.get(unknown[0])
             why = "does not exist" if reason is None else f"was skipped ({reason}), and is not in the table of runs"
             raise BgnbError("not-found", f"{runs.origin}: run {unknown[0]} {why}")
         return replace(state, selected=tuple(sorted(selected)))

@@ -60,7 +60,7 @@ def read_background(path: str | Path, hdu: str | None = None, layout: str | None
         if this is unique. The cubes of H.E.S.S. DR1, recognised by this name or by the writer of
         the events in the same file, have energy as the first axis, and DETX opposite to GADF.
         This agrees with the positions of the events of the off runs
-        (``tests/files/test_gadf.py``), and with Gammapy.
+        (``tests/files/test_background_tables.py``), and with Gammapy.
 
     Returns
     -------

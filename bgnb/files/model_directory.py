@@ -13,8 +13,9 @@ import numpy as np
 
 from bgnb._util.checks import checked_path
 from bgnb._util.errors import BgnbError, DataError, command_line
+from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.model_set import GroupModel, ModelSet
+from bgnb.cubes.model_set import ModelSet
 from bgnb.files.gadf import read_counts, read_model, read_model_and_pointing
 from bgnb.files.group_file import GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.manifest import MANIFEST, manifest_text

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bgnb._util.checks import without_dots
 from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
@@ -35,7 +36,7 @@ from bgnb.gammapy.attached_runs import (
 from bgnb.gammapy.run_background import RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs
-from bgnb.observations.datastore import Runs, open_runs, without_dots
+from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
@@ -193,7 +194,7 @@ def attach(
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         required = selection.kept if settings.on_error == "fail" else ()
         epoch_of, without = _epochs_of(runs, epochs, models, required)
-        skipped = without | dict(selection.left_out)
+        skipped = without | dict(selection.skipped)
         kept = [obs_id for obs_id in selection.kept if obs_id not in without]
         (directory / BACKGROUNDS).mkdir()
         attached: list[AttachedRun] = []

@@ -87,7 +87,7 @@ class AttachedRun:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry in ``report.json``."""
-        status = "attached" if self.reason is None else "left_out"
+        status = "attached" if self.reason is None else "skipped"
         entry = asdict(self) | {"reason": None if self.reason is None else str(self.reason)}
         entry |= {"norm": self.norm and self.norm.as_dict(), "predicted_over_observed": self.predicted_over_observed}
         entry["notes"] = list(self.notes)

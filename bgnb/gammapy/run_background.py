@@ -13,7 +13,8 @@ from bgnb._util.arrays import Floats
 from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, without_empty_ends
 from bgnb.cubes.cube import Cube
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.model_set import ModelSet, RateForRun
+from bgnb.cubes.group_model import RateForRun
+from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate
 from bgnb.cubes.rotate import rotate_to_radec
 from bgnb.cubes.run_norm import RunNorm, norm_of_run

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from bgnb.files.background_tables import open_fits
 from bgnb.files.fits_writer import extension, index_hdu
-from bgnb.observations.datastore import Runs, base_of, bases_of, columns_of_paths, hdu_kinds, hdu_names, index_file
+from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import HduLocation
 from bgnb.observations.fits_header import Header
 from bgnb.observations.fits_table import read_headers, read_table, read_tables
+from bgnb.observations.hdu_index import base_of, bases_of, columns_of_paths, hdu_kinds, hdu_names, index_file
 
 #: Directory of the backgrounds, one file per run.
 BACKGROUNDS = "backgrounds"

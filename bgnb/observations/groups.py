@@ -191,7 +191,7 @@ def group_runs(
     group_ids = dict(zip(runs.obs_ids, groups.group_ids(runs.table["ALT_PNT"], runs.table["AZ_PNT"]).tolist(), strict=True))
     near = set(np.array(runs.obs_ids)[_may_enter(runs.table, groups)].tolist()) if passing else set()
     outside = [obs_id for obs_id in selection.kept if group_ids[obs_id] == OUTSIDE and obs_id not in near]
-    reasons = {**selection.left_out, **dict.fromkeys(outside, OUTSIDE_GROUPS)}
+    reasons = {**selection.skipped, **dict.fromkeys(outside, OUTSIDE_GROUPS)}
     kept = tuple(obs_id for obs_id in selection.kept if obs_id not in reasons)
     members: dict[int, list[int]] = {}
     for obs_id in kept:

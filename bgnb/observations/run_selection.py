@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -69,12 +70,18 @@ class Selection:
     ----------
     kept : tuple of int
         OBS_IDs of the selected runs, in order.
-    left_out : mapping of int to `Reason`
+    skipped : mapping of int to `Reason`
         Reasons for skipping the other runs of the table, by OBS_ID.
     """
 
     kept: tuple[int, ...]
-    left_out: Mapping[int, Reason]
+    skipped: Mapping[int, Reason]
+
+    @property
+    def left_out(self) -> Mapping[int, Reason]:
+        """Former name of `skipped`; deprecated."""
+        warnings.warn("Selection.left_out is deprecated: use Selection.skipped", DeprecationWarning, stacklevel=2)
+        return self.skipped
 
 
 class RunList(tuple[int, ...]):
@@ -409,7 +416,7 @@ def select_runs(
         selection = select_all_runs(runs)
     else:
         selection = select_listed_runs(runs, read_run_list(select) if isinstance(select, str | Path) else select)
-    errors += [runs.errors[obs_id] for obs_id, reason in selection.left_out.items() if reason.is_error]
+    errors += [runs.errors[obs_id] for obs_id, reason in selection.skipped.items() if reason.is_error]
     for note in runs.notes:
         if isinstance(note, IndexNote) and (not note.obs_ids.isdisjoint(selection.kept) or not (note.obs_ids or listed)):
             errors.append(error_of_note(runs.path, note))
@@ -451,4 +458,4 @@ def spread_out(selection: Selection, maximum: int) -> Selection:
     rows = np.linspace(0, len(selection.kept) - 1, maximum).round().astype(int)
     kept = tuple(selection.kept[row] for row in rows)
     rest = {obs_id: Reason(f"quick test with {maximum} runs") for obs_id in selection.kept if obs_id not in kept}
-    return Selection(kept, {**selection.left_out, **rest})
+    return Selection(kept, {**selection.skipped, **rest})

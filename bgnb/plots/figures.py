@@ -18,16 +18,9 @@ from bgnb.observations.datastore import Runs
 from bgnb.observations.groups import ObservationGroups
 from bgnb.observations.run_selection import Selection
 from bgnb.plots.colours import Colours, choose_limits, line_colours
-from bgnb.plots.comparison_views import (
-    PERCENTILE,
-    ComparisonState,
-    compared_limits,
-    comparison_images,
-    planes_graph,
-    rate_limits,
-    spectra_at,
-    spectra_graphs,
-)
+from bgnb.plots.comparison_graphs import planes_graph, spectra_at, spectra_graphs
+from bgnb.plots.comparison_state import ComparisonState
+from bgnb.plots.comparison_views import PERCENTILE, compared_limits, comparison_images, rate_limits
 from bgnb.plots.cube_panels import energy_graph, field_of_view_image, mask_nonpositive, rate_series
 from bgnb.plots.cube_state import Positions, energies_of, energy_bins
 from bgnb.plots.labels import RATE_AXIS, RATE_LABEL, energy_label, format_count, position_label

@@ -206,7 +206,7 @@ class RunSet:
 
     def _status(self, index: int) -> str:
         obs_id = int(self.obs_ids[index])
-        if reason := self.selection.left_out.get(obs_id):
+        if reason := self.selection.skipped.get(obs_id):
             return f"skipped: {reason}"
         own, group_id = int(self.own_group_ids[index]), int(self.group_ids[index])
         merged = f", merged into group {group_id}" if own != group_id else ""

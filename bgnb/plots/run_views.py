@@ -124,7 +124,7 @@ def runs_view(runs: RunSet, state: RunsState, tested: Mapping[str, Panel] | None
 
 
 def _describe_runs(runs: RunSet) -> str:
-    kept, skipped = len(runs.selection.kept), runs.selection.left_out
+    kept, skipped = len(runs.selection.kept), runs.selection.skipped
     counts = Counter(reason.kind for reason in skipped.values()).most_common()
     reasons = ": " + ", ".join(f"{times} {kind}" for kind, times in counts) if skipped else ""
     return f"{format_count(kept + len(skipped), 'run')} in {runs.origin}: {kept} kept, {len(skipped)} skipped{reasons}."

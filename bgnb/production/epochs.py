@@ -7,12 +7,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bgnb._util.checks import without_dots
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.epoch_directory import write_epochs
 from bgnb.files.output_directory import kept_folder, new_directory
 from bgnb.files.report_json import write_report
-from bgnb.observations.datastore import open_runs, without_dots
+from bgnb.observations.datastore import open_runs
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.run_selection import Reason, select_runs
 from bgnb.production.pipeline import models_of_plan

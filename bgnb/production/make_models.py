@@ -10,9 +10,10 @@ from astropy.table import Table
 
 from bgnb._util.errors import BgnbError, enumerate_values
 from bgnb.cubes.cells import Cell
+from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.method import find_method
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.model_set import MIN_COUNTS, GroupModel, ModelSet
+from bgnb.cubes.model_set import MIN_COUNTS, ModelSet
 from bgnb.cubes.spline import SplineModel
 from bgnb.cubes.stack import add_stacks
 from bgnb.observations.coordinates import mean_pointing

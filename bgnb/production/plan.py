@@ -12,13 +12,14 @@ from typing import Literal
 import numpy as np
 from astropy import units as u
 
+from bgnb._util.checks import without_dots
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import options_of
 from bgnb._version import __version__
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.method import find_method
 from bgnb.files.exclusion_regions import read_exclusions
-from bgnb.observations.datastore import Runs, open_runs, without_dots
+from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.groups import group_runs
 from bgnb.observations.run_selection import (
     Reason,
@@ -140,9 +141,9 @@ def plan_of_runs(runs: Runs, settings: ModelSettings) -> Plan:
         selection = spread_out(selection, _TEST_RUNS)
     members, selection = group_runs(runs, selection, settings.groups, passing=True)
     if not selection.kept:
-        reasons = explain(selection.left_out.values())
+        reasons = explain(selection.skipped.values())
         raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is selected: {reasons}")
-    return Plan(settings, runs, mask, selection.left_out, members)
+    return Plan(settings, runs, mask, selection.skipped, members)
 
 
 def select_and_mask(

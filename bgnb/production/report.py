@@ -55,7 +55,7 @@ class RunReport:
         """Return the entry in ``report.json``."""
         return {
             "obs_id": self.obs_id,
-            "status": "used" if self.reason is None else "left_out",
+            "status": "used" if self.reason is None else "skipped",
             "reason": None if self.reason is None else str(self.reason),
             "group_id": self.group_id,
             "group_fractions": dict(self.group_fractions),

@@ -193,7 +193,7 @@ def check_runs(
     catalog = read_catalog(settings.catalog)
     selection = select_runs(runs, settings.select, catalog, on_error=settings.on_error)
     mask = SourceMask.around(catalog, settings.mask_radius * u.deg) + read_exclusions(settings.exclude)
-    results, skipped = [], dict(selection.left_out)
+    results, skipped = [], dict(selection.skipped)
     with progress_bar(len(selection.kept), "run", progress) as bar:
         for obs_id in selection.kept:
             try:

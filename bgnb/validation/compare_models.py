@@ -21,7 +21,9 @@ from bgnb.cubes.cube import CubeAxes
 from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import plain, write_report
-from bgnb.plots.comparison_views import PERCENTILE, ComparisonState, comparison_view, planes_graph, rate_limits
+from bgnb.plots.comparison_graphs import planes_graph
+from bgnb.plots.comparison_state import ComparisonState
+from bgnb.plots.comparison_views import PERCENTILE, comparison_view, rate_limits
 from bgnb.plots.cube_state import Position, Shown, energies_of, energy_bin, energy_bins, energy_edges, through_energies
 from bgnb.plots.figures import plot_comparison
 from bgnb.plots.labels import energy_label

@@ -88,7 +88,7 @@ def inspect(
         check_target(Path(outdir), overwrite=overwrite)  # before reading
     catalog, reading = read_catalog(settings.catalog), settings.reading
     runs = open_runs(indir, scheme, **options_of(reading))
-    left_out = select_runs(runs, settings.select, catalog).left_out
+    skipped = select_runs(runs, settings.select, catalog).skipped
     if isinstance(settings.select, tuple):
         runs = runs.subset(settings.select)
     rows: dict[int, dict[str, Any]] = _sources_of_runs(runs, catalog)
@@ -99,8 +99,8 @@ def inspect(
     with progress_bar(len(runs), "run", progress) as bar:
         for obs_id, row in rows.items():
             try:
-                if obs_id in left_out and obs_id not in runs.errors:
-                    row |= {"STATUS": left_out[obs_id].kind, "REASON": left_out[obs_id].detail}
+                if obs_id in skipped and obs_id not in runs.errors:
+                    row |= {"STATUS": skipped[obs_id].kind, "REASON": skipped[obs_id].detail}
                     continue
                 pieces = read_pieces(runs.files(obs_id))  # several for runs that do not track a position
                 notes[obs_id] = pieces[0].notes

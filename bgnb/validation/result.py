@@ -350,7 +350,7 @@ class Validation:
             "ratio": {"total": self.total_ratio, "mean": mean, "scatter": scatter},
             "counts_where_none_are_possible": self.counts_where_none_are_possible,
             "events_in_mask": self.events_in_mask,
-            "left_out": self.faults,
+            "skipped": self.faults,
             "notes": (*self.notes, *self._notes_on_coverage),
             "seen": sorted(self.seen & {run.obs_id for run in self.runs}),
         }

@@ -19,7 +19,8 @@ from bgnb._util.errors import DataError
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.model_set import ModelSet, RateForRun
+from bgnb.cubes.group_model import RateForRun
+from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.rotate import rotate_to_radec
 from bgnb.cubes.run_norm import RunNorm, norm_of_run, prior_scatter
@@ -153,7 +154,7 @@ def run_tests(
     ----------
     models : `~bgnb.ModelSet`
         The models.
-    found : `~bgnb.cubes.model_set.RateForRun`
+    found : `~bgnb.cubes.group_model.RateForRun`
         Their rate for the run, see `~bgnb.ModelSet.mean_rate_for`.
     run : `~bgnb.EventList`
         The run.

@@ -36,7 +36,7 @@ def test_lost_runs_are_found(tmp_path):
     """A run that the report lacks, a good one that is skipped, and a damaged one that is used are errors."""
     good, bad = (
         {"obs_id": 1, "status": "used", "reason": None},
-        {"obs_id": 2, "status": "left_out", "reason": "cut [truncated]"},
+        {"obs_id": 2, "status": "skipped", "reason": "cut [truncated]"},
     )
 
     def check(*runs, damaged=(2,)):

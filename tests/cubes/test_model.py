@@ -6,7 +6,7 @@ from astropy import units as u
 from scipy.ndimage import convolve
 
 from bgnb import BackgroundModel, Cell, Cube, CubeAxes, ModelSet, RunCounts, Stack, fit_spline, make_model
-from bgnb.cubes.model_set import GroupModel
+from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.smoothing import smooth_planes, smoothed_variance
 from bgnb.cubes.spline import RADIAL_TERMS
 from tests.helpers.errors import raises

@@ -7,7 +7,7 @@ import pytest
 from astropy import units as u
 
 from bgnb import BackgroundModel, Cube, CubeAxes, EventList, ModelSet, ObservationGroups, RunCounts, Stack, stack_runs
-from bgnb.cubes.model_set import GroupModel, RateForRun
+from bgnb.cubes.group_model import GroupModel, RateForRun
 from bgnb.observations.coordinates import pointing_altaz, pointing_radec
 from tests.helpers.run_files import HESS
 

@@ -10,7 +10,7 @@ from scipy.stats import norm as normal
 
 from bgnb import BackgroundModel, Cube, CubeAxes, EventList, ModelSet, ObservationGroups, RunCounts, Stack, norm_of_run
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.model_set import GroupModel
+from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.run_norm import VAGUE_RUNS, VAGUE_SCATTER, fit_norm, prior_scatter
 from tests.helpers.errors import raises
 from tests.helpers.run_files import HESS

@@ -58,3 +58,13 @@ def press(dashboard, tooltip):
     for widget in widgets:
         widgets += getattr(widget, "children", ())
     next(widget for widget in widgets if getattr(widget, "tooltip", None) == tooltip).click()
+
+
+def curve(dashboard, name, panel="sky"):
+    """Find a curve of a panel by its name; None if there is none."""
+    return next((each for each in dashboard.view.panels[panel].curves if each.name == name), None)
+
+
+def obs_ids(series):
+    """OBS_IDs of the points of a series."""
+    return [int(obs_id) for obs_id in series.details["OBS_ID"]]

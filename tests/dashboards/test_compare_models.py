@@ -12,7 +12,7 @@ import bgnb
 from bgnb import BgnbError, Cube, write_model
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.plots.colours import choose_limits
-from bgnb.plots.comparison_views import ComparisonState
+from bgnb.plots.comparison_state import ComparisonState
 from bgnb.plots.labels import format_number, format_value
 from bgnb.plots.static import _draw
 from tests.dashboards.acting import assert_same_as_fresh

@@ -69,7 +69,7 @@ def test_tables_name_all_series(modeldir, pair, runs):
             series.setdefault((row["panel"], row["series"]), set()).add(int(obs_id[1]))
     for panel in ("sky", "values"):
         assert series[panel, "selected"] == set(kept[:2])
-        skipped = set(explored._runs.selection.left_out)
+        skipped = set(explored._runs.selection.skipped)
         assert series[panel, "skipped"] == skipped
         assert series[panel, "kept"] | series.get((panel, "outlier"), set()) == set(kept)
     assert skipped

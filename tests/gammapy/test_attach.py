@@ -7,7 +7,6 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
-from scipy.interpolate import RegularGridInterpolator
 
 from bgnb import (
     Cube,
@@ -29,62 +28,26 @@ from bgnb import (
 )
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.radial import radial_mean
-from bgnb.cubes.rotate import rotate_to_radec
 from bgnb.files.background_tables import REVERSED, background_hdus
 from bgnb.files.epoch_directory import ALL_RUNS
 from bgnb.files.fits_writer import write_fits
-from bgnb.observations.coordinates import FieldOfView, Site, pointing_altaz, separation
-from bgnb.observations.event_list import EventList
+from bgnb.observations.coordinates import pointing_altaz
 from tests.helpers.commands import output_of
 from tests.helpers.drift import AXES as DRIFT_AXES
 from tests.helpers.drift import GTIS, drifting_models, drifting_run, expected_rates
 from tests.helpers.errors import raises
-from tests.helpers.files import digests_and_times, names
+from tests.helpers.files import names
 from tests.helpers.model_directories import model_directory
 from tests.helpers.models import AXES, asymmetric_model
-from tests.helpers.run_files import TSTART, run, write_gadf, write_hess
+from tests.helpers.run_files import TSTART, run, write_gadf
 
 DR1 = {"CREATOR": "SASH FITS::EventListWriter", "HDUVERS": "0.2"}
 GAPS = {"gti": [(TSTART, TSTART + 300), (TSTART + 1200, TSTART + 1500)]}
 
 
-@pytest.fixture
-def models(tmp_path):
-    """Make a directory of models."""
-    return model_directory(tmp_path / "models")
-
-
 def background(store, obs_id):
     """Read the background of a run."""
     return read_background(store / "backgrounds" / f"bkg_{obs_id}.fits.gz", "BACKGROUND")
-
-
-def test_index_refers_to_original_files(models, tmp_path):
-    """The index refers to unchanged original files, and bgnb can read the data store."""
-    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3, 5)])
-    rows = Table.read(indir / "hdu-index.fits.gz")
-    rows["SIZE"] = np.arange(len(rows), dtype=np.int64) + 7
-    rows.add_row((2, "bkg", "bkg_3d", "data", "old.fits", "BKG", 1))
-    rows.write(indir / "hdu-index.fits.gz", overwrite=True)
-    before = digests_and_times(indir)
-    report = attach(models, indir, "GADF", tmp_path / "deep" / "er" / "store")
-    assert digests_and_times(indir) == before
-    store = tmp_path / "deep" / "er" / "store"
-    index = Table.read(store / "hdu-index.fits.gz")
-    assert index["HDU_TYPE"].tolist() == 3 * ["events", "gti", "aeff", "bkg"]
-    assert set(index["FILE_DIR"].tolist()) == {"../../../in/data", "backgrounds"}
-    for row in index:
-        found = [hdu.name for hdu in fits.open(store / row["FILE_DIR"] / row["FILE_NAME"])]
-        assert row["HDU_NAME"].upper() in found
-    assert index["SIZE"][index["HDU_TYPE"] == "gti"].tolist() == [8, 11, 14]
-    ours, theirs = (fits.open(path / "obs-index.fits.gz")[1] for path in (store, indir))
-    assert ours.columns.names == theirs.columns.names
-    assert ours.data.tolist() == theirs.data.tolist()
-    runs = open_runs(store, "GADF")
-    assert runs.obs_ids == report.obs_ids == [2, 3, 5]
-    assert len(read_event_list(runs.files(3))) == 50
-    manifest = json.loads((store / "manifest.json").read_text())
-    assert "backgrounds/bkg_5.fits.gz" in manifest["files"]
 
 
 def test_rates_are_per_ontime(tmp_path):
@@ -217,67 +180,6 @@ def test_background_rates_have_logarithms(tmp_path):
     assert (header["OBS_ID"], header["FOVALIGN"]) == (7, "ALTAZ")
 
 
-def test_rate_rotates_with_the_sky():
-    """The mean position and integral of a narrow off-axis peak are those averaged over the good time."""
-    gti = np.array([[0.0, 400.0], [3000.0, 3600.0]])
-    site = Site(16.5, -23.27, 1835.0)
-    events = EventList(1, *np.zeros((4, 0)), 53343.95, gti, 1000.0, 83.6, -30.0, site, None)
-    axes = CubeAxes([1, 2, 5] * u.TeV, np.linspace(-2, 2.5, 46) * u.deg, np.linspace(-3, 2, 51) * u.deg)
-    y, x = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
-    peak = np.exp(-((x - 1.2) ** 2 + (y - 0.9) ** 2) / (2 * 0.3**2))
-    rate = Cube(axes, u.Quantity(np.stack([peak, 3 * peak]), "MeV-1 s-1 sr-1"))
-    rotated = rotate_to_radec(rate, events)
-    assert np.array_equal(rotated.axes.energy, axes.energy)
-    values = rotated.quantity.value
-    np.testing.assert_allclose(values[1], 3 * values[0], rtol=1e-9, atol=1e-30)
-    y, x = np.meshgrid(rotated.axes.dety_centers.value, rotated.axes.detx_centers.value, indexing="ij")
-    found = [np.sum(values[0] * c) / values[0].sum() for c in (x, y)]
-    view = FieldOfView(83.6, -30.0, 53343.95 + 1800 / 86400, site)
-    times = np.concatenate([np.arange(2, 400, 4), np.arange(3002, 3600, 4)]).astype(float)
-    ra, dec = view.sky_position("ALTAZ", np.full(len(times), 1.2), np.full(len(times), 0.9), times - 1800)
-    where = view.detxy_radec(ra, dec)
-    assert max(np.ptp(where, axis=1)) > 0.2  # the field of view rotates
-    assert found == pytest.approx([where[0].mean(), where[1].mean()], abs=0.01)
-    solid = (values.sum() * np.prod([np.diff(edges.value[:2])[0] for edges in (rotated.axes.detx, rotated.axes.dety)])) / 4
-    assert solid == pytest.approx(2 * np.pi * 0.3**2, rel=0.03)  # interpolated logarithms lie below the peak
-
-
-@pytest.mark.parametrize(("n_dety", "n_detx"), [(34, 60), (9, 11), (1, 7), (5, 1)])
-def test_rotation_agrees_with_scipy(n_dety, n_detx):
-    """In a short run the rate is that interpolated by SciPy, a tenth of it just outside the edge, and zero beyond."""
-    site = Site(16.5, -23.27, 1835.0)
-    events = EventList(1, *np.zeros((4, 0)), 53343.95, np.array([[0.0, 50.0]]), 45.0, 83.6, -30.0, site, None)
-    axes = CubeAxes([1, 2, 5] * u.TeV, np.linspace(-2, 1.3, n_dety + 1) * u.deg, np.linspace(-1.2, 3, n_detx + 1) * u.deg)
-    rate = np.random.default_rng(3).lognormal(size=axes.shape)
-
-    def interpolated(x, y):
-        log_rate, centres = np.log(rate), []
-        for axis, centre in enumerate((axes.dety_centers.value, axes.detx_centers.value), start=1):
-            log_rate = np.repeat(log_rate, 2, axis=axis) if len(centre) == 1 else log_rate
-            centres.append(centre + np.array([-1, 1]) if len(centre) == 1 else centre)
-        at = RegularGridInterpolator(centres, np.moveaxis(log_rate, 0, -1), bounds_error=False, fill_value=None)
-        return np.exp(at((y, x)).T)
-
-    rotated = rotate_to_radec(Cube(axes, u.Quantity(rate, "MeV-1 s-1 sr-1")), events)
-    edges = rotated.axes.detx.value
-    assert np.array_equal(edges, rotated.axes.dety.value)
-    assert edges[-1] == -edges[0] == pytest.approx(float(separation(3, -2, 0, 0)))  # the farthest corner
-    bin_width = min(3.3 / n_dety, 4.2 / n_detx)
-    widths = [bin_width / n for n in range(1, 30) if bin_width / n <= 0.15]
-    assert len(edges) - 1 == 2 * np.ceil(edges[-1] / widths[0])
-    y, x = np.meshgrid(rotated.axes.dety_centers.value, rotated.axes.detx_centers.value, indexing="ij")
-    view = FieldOfView(83.6, -30.0, 53343.95 + 25 / 86400, site)
-    sky = view.sky_position("RADEC", x.ravel(), y.ravel(), np.zeros(1))
-    x, y = (values.reshape(x.shape) for values in view.detxy_altaz(*sky, np.zeros(1)))
-    beyond = np.max([-2 - y, y - 1.3, -1.2 - x, x - 3], axis=0)  # the nearest edge
-    weight = np.where(beyond <= 0, 1, np.where(beyond <= edges[1] - edges[0], 0.1, 0))
-    assert set(np.unique(weight)) == {0, 0.1, 1}
-    covered = weight > 0
-    assert not rotated.quantity.value[:, ~covered].any()
-    expected = interpolated(x[covered], y[covered]) * weight[covered]
-    np.testing.assert_allclose(rotated.quantity.value[:, covered], expected, rtol=1e-6)
-
-
 def test_unusable_runs_are_skipped(models, tmp_path):
     """Runs that cannot be read are skipped and named, and have no rows or files in the data store."""
     indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3, 5, 8)])
@@ -293,100 +195,12 @@ def test_unusable_runs_are_skipped(models, tmp_path):
     report = json.loads((tmp_path / "store" / "report.json").read_text())
     assert [(entry["obs_id"], entry["status"]) for entry in report["runs"]] == [
         (2, "attached"),
-        (3, "left_out"),
+        (3, "skipped"),
         (5, "attached"),
     ]
     for name in ("obs-index", "hdu-index"):
         assert set(Table.read(tmp_path / "store" / f"{name}.fits.gz")["OBS_ID"]) == {2, 5}
     assert names(tmp_path / "store" / "backgrounds") == {"bkg_2.fits.gz", "bkg_5.fits.gz"}
-
-
-def test_missing_components_are_noted(models, tmp_path):
-    """In scheme HESS, missing components are noted with advice, and the store can be read in scheme GADF."""
-    indir = write_hess(tmp_path / "in", [run(obs_id, 50) for obs_id in (201, 202)])
-    without = indir / "run000200-000399" / "run000202" / "hess_events_000202.fits.gz"
-    with fits.open(without) as hdus:
-        fits.HDUList([hdus[0], hdus["EVENTS"]]).writeto(without, overwrite=True)
-    before = digests_and_times(indir)
-    report = attach(models, indir, "HESS", tmp_path / "store")
-    assert digests_and_times(indir) == before
-    assert [entry.missing for entry in report.runs] == [("edisp", "psf"), ("gti", "edisp", "psf")]
-    first, second = (line for line in str(report).splitlines() if line.startswith("note: 1 run "))
-    assert "edisp, psf" in first
-    assert 'get_observations(required_irf=["aeff", "bkg"])' in first
-    assert "gti, edisp, psf" in second
-    assert report.call == 'get_observations(required_irf=["aeff", "bkg"])'
-    assert output_of("attach", models, indir, "HESS", tmp_path / "other").rstrip().endswith(f'/other").{report.call}')
-    rows = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
-    assert rows["HDU_NAME"].tolist() == ["EVENTS", "GTI", "AEFF", "BACKGROUND", "EVENTS", "AEFF", "BACKGROUND"]
-    assert rows["FILE_DIR"][0] == "../in/run000200-000399/run000201"
-    observations = Table.read(tmp_path / "store" / "obs-index.fits.gz")
-    assert {"OBS_ID", "RA_PNT", "ALT_PNT", "LIVETIME"} <= set(observations.colnames)
-    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(201))) == 50
-
-
-def test_store_of_single_files(models, tmp_path):
-    """In scheme FILES, the index has a row for each HDU that Gammapy uses, with the classes that files state."""
-    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
-    for name in ("obs-index.fits.gz", "hdu-index.fits.gz"):
-        (indir / name).unlink()
-    responses = {  # EXTNAME: HDUCLAS1, HDUCLAS2, HDUCLAS4
-        "POINT SPREAD FUNCTION": ("RESPONSE", "RPSF", "3GAUSS"),  # as of CTA 1DC
-        "EDISP": ("RESPONSE", "EDISP", "EDISP_2D"),
-        "BKG": ("RESPONSE", "BKG", "BKG_3D"),
-        "PSF": ("RESPONSE", "RPSF", "PSF_NEW"),  # unknown to Gammapy
-        "RAD_MAX": ("RESPONSE", "RAD_MAX", "RAD_MAX_2D"),
-        "": ("RESPONSE", "RPSF", "PSF_TABLE"),  # Gammapy opens HDUs by name
-    }
-    with fits.open(indir / "data" / "run3.fits.gz") as hdus:
-        for name, classes in responses.items():
-            hdu = fits.BinTableHDU.from_columns([fits.Column("ENERG_LO", "E", array=[0.1])], name=name)
-            hdu.header["HDUCLAS1"], hdu.header["HDUCLAS2"], hdu.header["HDUCLAS4"] = classes
-            hdus.append(hdu)
-        hdus.writeto(indir / "data" / "run3.fits.gz", overwrite=True)
-    before = digests_and_times(indir)
-    report = attach(models, indir, "FILES", tmp_path / "store")
-    assert digests_and_times(indir) == before
-    assert [entry.missing for entry in report.runs] == [("edisp", "psf"), ()]
-    rows = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
-    assert [tuple(row[name] for name in ("HDU_TYPE", "HDU_CLASS", "HDU_NAME")) for row in rows[rows["OBS_ID"] == 3]] == [
-        ("events", "events", "EVENTS"),
-        ("gti", "gti", "GTI"),
-        ("aeff", "aeff_2d", "AEFF"),
-        ("psf", "psf_3gauss", "POINT SPREAD FUNCTION"),
-        ("edisp", "edisp_2d", "EDISP"),
-        ("rad_max", "rad_max_2d", "RAD_MAX"),
-        ("bkg", "bkg_3d", "BACKGROUND"),
-    ]
-    assert set(rows["FILE_DIR"]) == {"../in/data", "backgrounds"}
-    assert len(rows[rows["OBS_ID"] == 2]) == 4
-    observations = Table.read(tmp_path / "store" / "obs-index.fits.gz")
-    assert observations["OBS_ID"].tolist() == [2, 3]
-    assert (observations["TSTART"].unit, observations.meta["MJDREFI"]) == ("s", 51910)
-    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(3))) == 50
-
-
-@pytest.mark.parametrize(("base_dir", "file_dir"), [("/data/of/another/computer", "data"), ("data", "")])
-def test_base_dir_of_index(models, tmp_path, base_dir, file_dir):
-    """The index of the store finds files beside the original index, and those in its BASE_DIR."""
-    indir = write_gadf(tmp_path / "in", [run(2, 50)])
-    path = indir / "hdu-index.fits.gz"
-    index = Table.read(path)
-    index["FILE_DIR"], index.meta["BASE_DIR"] = file_dir, base_dir
-    index.write(path, overwrite=True)
-    attach(models, indir, "GADF", tmp_path / "store")
-    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(2))) == 50
-
-
-def test_missing_location_is_noted(models, tmp_path):
-    """Runs without the location of the observatory in the header of the events are noted."""
-    indir = write_gadf(tmp_path / "in", [run(2, 50, GEOLON=None)])
-    with fits.open(indir / "obs-index.fits.gz", mode="update") as hdus:
-        hdus[1].header["GEOLON"], hdus[1].header["GEOLAT"] = 16.5, -23.3
-    report = attach(models, indir, "GADF", tmp_path / "store")
-    assert report.runs[0].missing[0] == "site"
-    (note,) = (line for line in str(report).splitlines() if "GEOLON" in line)
-    assert note.startswith("note: 1 run without site")
 
 
 def test_invalid_input_leaves_no_files(models, tmp_path):

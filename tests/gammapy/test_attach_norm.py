@@ -31,14 +31,7 @@ from bgnb import (
 from bgnb.cubes.prediction import predicted_rate
 from bgnb.cubes.run_norm import VAGUE_SCATTER, RunNorm, notes_on_norms
 from tests.helpers.errors import raises
-from tests.helpers.model_directories import model_directory
 from tests.helpers.run_files import run, sky_image, write_gadf
-
-
-@pytest.fixture
-def models(tmp_path):
-    """Make a directory of models."""
-    return model_directory(tmp_path / "models")
 
 
 def background(store, obs_id):

@@ -16,7 +16,6 @@ from tests.helpers.dask_cluster import Cluster
 from tests.helpers.dying import die_at
 from tests.helpers.errors import raises
 from tests.helpers.files import digests, names
-from tests.helpers.model_directories import model_directory
 from tests.helpers.run_files import run, write_gadf
 
 OBS_IDS = (2, 3, 5, 7, 8, 11, 12)
@@ -59,12 +58,6 @@ def indir(tmp_path, monkeypatch):
     """Make a directory of runs, which make four chunks."""
     monkeypatch.setattr("bgnb.gammapy.attach.CHUNK_RUNS", 2)
     return write_gadf(tmp_path / "in", [run(obs_id, 40 + obs_id) for obs_id in OBS_IDS])
-
-
-@pytest.fixture
-def models(tmp_path):
-    """Make a directory of models."""
-    return model_directory(tmp_path / "models")
 
 
 def store_of(tmp_path, models, indir, **choices):

@@ -9,7 +9,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb import BackgroundModel, Cube, CubeAxes, EventList, ModelSet, stack_runs
-from bgnb.cubes.model_set import GroupModel
+from bgnb.cubes.group_model import GroupModel
 from bgnb.observations.coordinates import pointing_altaz, pointing_radec
 from tests.helpers.run_files import HESS, MJDREF, ONTIME, TSTART, asymmetric_events, run
 

@@ -10,6 +10,9 @@ from bgnb import BackgroundModel, CubeAxes, RunCounts, Stack, TrueModel, make_mo
 AXES = CubeAxes(
     energy=np.geomspace(0.1, 80, 13) * u.TeV, dety=np.linspace(-4, 4, 17) * u.deg, detx=np.linspace(-4, 4, 21) * u.deg
 )
+#: 13 × 17 × 21 bins, of which 11 × 13 × 18 bins share only the ends.
+FINE = CubeAxes(np.geomspace(0.1, 80, 14) * u.TeV, np.linspace(-4, 2, 18) * u.deg, np.linspace(-3, 4, 22) * u.deg)
+COARSE = CubeAxes(np.geomspace(0.1, 80, 12) * u.TeV, np.linspace(-4, 2, 14) * u.deg, np.linspace(-3, 4, 19) * u.deg)
 TRUE_MODEL = TrueModel(spectral_index=1.5, gradient_x=0.05, gradient_y=-0.03)
 
 

@@ -46,7 +46,9 @@ def test_exclusion_radius_and_extension(runs):
     catalog = Table({"NAME": ["wide", "narrow"], "RA": sources.ra.deg, "DEC": sources.dec.deg, "EXTENSION": [0.46, 0.44]})
     selection = select_off_runs(runs, catalog)
     assert selection.kept == (1, 3, 4, 5)
-    assert selection.left_out == {2: Reason("near a known source", "wide, 3.90 deg")}
+    assert selection.skipped == {2: Reason("near a known source", "wide, 3.90 deg")}
+    with pytest.warns(DeprecationWarning, match=r"Selection\.skipped"):
+        assert selection.left_out == selection.skipped
     assert select_off_runs(runs, catalog, exclusion_radius=3.1 * u.deg).kept == (1, 3, 5)
 
 
@@ -68,7 +70,7 @@ def test_nearest_source_is_named(runs):
         if excess[row, source] < 0
     }
     assert len(expected) > 900
-    assert selection.left_out == expected
+    assert selection.skipped == expected
 
 
 def test_used_runs_near_sources(runs):
@@ -230,7 +232,7 @@ def test_listed_runs_and_all_runs(runs):
     assert select_all_runs(runs).kept == (1, 2, 3, 4, 5)
     selection = select_listed_runs(runs, [4, 2])
     assert selection.kept == (2, 4)
-    assert set(selection.left_out) == {1, 3, 5}
+    assert set(selection.skipped) == {1, 3, 5}
     with raises("not-found", "run 77"):
         select_listed_runs(runs, [1, 77])
 
@@ -249,14 +251,14 @@ def test_select_by_word_list_or_file(runs, tmp_path):
     ):
         selection = select_runs(with_error, select, catalog, 2 * u.deg)
         assert selection.kept == kept
-        assert sorted((*kept, *selection.left_out)) == [1, 2, 3, 4, 5]
-        reason = selection.left_out[4]
+        assert sorted((*kept, *selection.skipped)) == [1, 2, 3, 4, 5]
+        reason = selection.skipped[4]
         assert (reason.is_error, str(reason).isprintable()) == (True, True)
         assert str(reason).endswith("[damaged]")
         with raises("damaged", "run 4", kind=DataError):
             select_runs(with_error, select, catalog, 2 * u.deg, on_error="fail")
         assert set(select_runs(runs, select, catalog, 2 * u.deg, on_error="fail").kept) >= set(kept)
-    assert str(selection.left_out[1]) == "not in the list of runs"
+    assert str(selection.skipped[1]) == "not in the list of runs"
     with raises("not-found", "run 10, 11, 12, 13, 14 and 1 more is"):
         select_runs(runs, [1, *range(15, 9, -1)])
     with raises("not-found", "run 10, 11, 12, 13, 14 is"):
@@ -300,19 +302,19 @@ def test_errors_precede_other_reasons(runs):
     """Report an error of the index even if the run points near a source; its text contains the code."""
     error = DataError("bad-index", "broken")
     selection = select_off_runs(replace(runs, errors={2: error}), Table({"RA": [70.0], "DEC": [-45.0]}))
-    assert selection.left_out[2] == Reason.from_error(error) == Reason.from_text("cannot be used: broken [bad-index]")
-    assert str(selection.left_out[2]) == "cannot be used: broken [bad-index]"
-    assert selection.left_out[2].is_error
+    assert selection.skipped[2] == Reason.from_error(error) == Reason.from_text("cannot be used: broken [bad-index]")
+    assert str(selection.skipped[2]) == "cannot be used: broken [bad-index]"
+    assert selection.skipped[2].is_error
 
 
 def test_spread_out_over_the_table(runs):
     """Select evenly spaced runs."""
     selection = spread_out(select_all_runs(runs), 3)
     assert selection.kept == (1, 3, 5)
-    assert selection.left_out == dict.fromkeys((2, 4), Reason("quick test with 3 runs"))
+    assert selection.skipped == dict.fromkeys((2, 4), Reason("quick test with 3 runs"))
     assert spread_out(selection, 3) == selection
     assert spread_out(selection, 2).kept == (1, 5)
-    assert set(spread_out(selection, 2).left_out) == {2, 3, 4}
+    assert set(spread_out(selection, 2).skipped) == {2, 3, 4}
 
 
 def test_group_ids_of_default_groups():
@@ -402,7 +404,7 @@ def test_selected_runs_by_group(runs):
     members, selection = group_runs(changed, select_listed_runs(changed, [1, 2, 3, 5]), groups)
     assert list(members.items()) == [(1, [2]), (2, [1, 5])]
     assert selection.kept == (1, 2, 5)
-    assert selection.left_out == {4: before, 3: Reason("altitude and azimuth outside all groups")}
+    assert selection.skipped == {4: before, 3: Reason("altitude and azimuth outside all groups")}
     table["ALT_PNT"] = 20.0
     members, _ = group_runs(replace(runs, table=table), select_all_runs(changed), groups)
     assert list(members.items()) == [(0, [1, 3, 5]), (1, [2, 4])]

@@ -31,7 +31,7 @@ def test_skipped_run_is_reported(indir, tmp_path):
     assert "Warning: 1 run cannot be used; see above and report.json" in output
     assert "run3.fits.gz: " in output
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert [entry["status"] for entry in report["runs"]] == ["used", "left_out", "used"]
+    assert [entry["status"] for entry in report["runs"]] == ["used", "skipped", "used"]
     assert report["runs"][1]["reason"].endswith("[not-fits]")
     assert "run3.fits.gz: " in report["runs"][1]["reason"]
     assert sum(entry["events"] or 0 for entry in report["runs"]) == 700

@@ -301,7 +301,7 @@ def test_sources_and_their_catalogue(tmp_path):
     assert len(far) == len(without)
     selection = select_off_runs(runs, read_catalog(tmp_path / "set" / "sources.ecsv"))
     assert selection.kept == (2,)
-    assert "X-1" in str(selection.left_out[1])
+    assert "X-1" in str(selection.skipped[1])
 
 
 def test_options_are_written_to_files(tmp_path):

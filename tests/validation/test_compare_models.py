@@ -9,7 +9,9 @@ import pytest
 from astropy import units as u
 
 from bgnb import Cube, ObservationGroups, compare, compare_models, make_test_bg_cube_model, write_groups, write_model
-from bgnb.plots.comparison_views import ComparisonState, comparison_view, planes_graph
+from bgnb.plots.comparison_graphs import planes_graph
+from bgnb.plots.comparison_state import ComparisonState
+from bgnb.plots.comparison_views import comparison_view
 from bgnb.plots.cube_state import Shown, energy_edges
 from bgnb.plots.figures import plot_comparison
 from bgnb.plots.labels import energy_label

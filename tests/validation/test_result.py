@@ -273,7 +273,7 @@ def test_table_summary_and_report_agree():
     report = validation.as_dict()
     assert report == json.loads(json.dumps(report))
     assert report["ratio"] == {"total": total, "mean": mean, "scatter": pytest.approx(scatter)}
-    assert (report["left_out"], report["seen"]) == ({"12": "run 12 is broken"}, [2])
+    assert (report["skipped"], report["seen"]) == ({"12": "run 12 is broken"}, [2])
     assert [run["groups"] for run in report["runs"]] == [{"1": 1.0}, {}, {"4": 0.25, "7": 0.75}, {"1": 1.0}]
     for name in ("obs_id", "alt_pnt", "counts", "expected"):
         assert [run[name] for run in report["runs"]] == table[name.upper()].tolist()

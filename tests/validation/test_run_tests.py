@@ -10,7 +10,7 @@ from scipy.stats import kstest
 
 from bgnb import BackgroundModel, CubeAxes, ModelSet, TrueModel, make_test_eventlist, make_test_observation_table
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.model_set import GroupModel, RateForRun
+from bgnb.cubes.group_model import GroupModel, RateForRun
 from bgnb.validation.run_tests import TESTS, compare_time, run_tests
 from tests.helpers.errors import raises
 from tests.helpers.true_models import true_model

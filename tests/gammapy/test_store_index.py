@@ -1,0 +1,133 @@
+"""Index files of the data stores of attach."""
+
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from bgnb import (
+    attach,
+    open_runs,
+    read_event_list,
+)
+from tests.helpers.commands import output_of
+from tests.helpers.files import digests_and_times
+from tests.helpers.run_files import run, write_gadf, write_hess
+
+
+def test_index_refers_to_original_files(models, tmp_path):
+    """The index refers to unchanged original files, and bgnb can read the data store."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3, 5)])
+    rows = Table.read(indir / "hdu-index.fits.gz")
+    rows["SIZE"] = np.arange(len(rows), dtype=np.int64) + 7
+    rows.add_row((2, "bkg", "bkg_3d", "data", "old.fits", "BKG", 1))
+    rows.write(indir / "hdu-index.fits.gz", overwrite=True)
+    before = digests_and_times(indir)
+    report = attach(models, indir, "GADF", tmp_path / "deep" / "er" / "store")
+    assert digests_and_times(indir) == before
+    store = tmp_path / "deep" / "er" / "store"
+    index = Table.read(store / "hdu-index.fits.gz")
+    assert index["HDU_TYPE"].tolist() == 3 * ["events", "gti", "aeff", "bkg"]
+    assert set(index["FILE_DIR"].tolist()) == {"../../../in/data", "backgrounds"}
+    for row in index:
+        found = [hdu.name for hdu in fits.open(store / row["FILE_DIR"] / row["FILE_NAME"])]
+        assert row["HDU_NAME"].upper() in found
+    assert index["SIZE"][index["HDU_TYPE"] == "gti"].tolist() == [8, 11, 14]
+    ours, theirs = (fits.open(path / "obs-index.fits.gz")[1] for path in (store, indir))
+    assert ours.columns.names == theirs.columns.names
+    assert ours.data.tolist() == theirs.data.tolist()
+    runs = open_runs(store, "GADF")
+    assert runs.obs_ids == report.obs_ids == [2, 3, 5]
+    assert len(read_event_list(runs.files(3))) == 50
+    manifest = json.loads((store / "manifest.json").read_text())
+    assert "backgrounds/bkg_5.fits.gz" in manifest["files"]
+
+
+def test_missing_components_are_noted(models, tmp_path):
+    """In scheme HESS, missing components are noted with advice, and the store can be read in scheme GADF."""
+    indir = write_hess(tmp_path / "in", [run(obs_id, 50) for obs_id in (201, 202)])
+    without = indir / "run000200-000399" / "run000202" / "hess_events_000202.fits.gz"
+    with fits.open(without) as hdus:
+        fits.HDUList([hdus[0], hdus["EVENTS"]]).writeto(without, overwrite=True)
+    before = digests_and_times(indir)
+    report = attach(models, indir, "HESS", tmp_path / "store")
+    assert digests_and_times(indir) == before
+    assert [entry.missing for entry in report.runs] == [("edisp", "psf"), ("gti", "edisp", "psf")]
+    first, second = (line for line in str(report).splitlines() if line.startswith("note: 1 run "))
+    assert "edisp, psf" in first
+    assert 'get_observations(required_irf=["aeff", "bkg"])' in first
+    assert "gti, edisp, psf" in second
+    assert report.call == 'get_observations(required_irf=["aeff", "bkg"])'
+    assert output_of("attach", models, indir, "HESS", tmp_path / "other").rstrip().endswith(f'/other").{report.call}')
+    rows = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
+    assert rows["HDU_NAME"].tolist() == ["EVENTS", "GTI", "AEFF", "BACKGROUND", "EVENTS", "AEFF", "BACKGROUND"]
+    assert rows["FILE_DIR"][0] == "../in/run000200-000399/run000201"
+    observations = Table.read(tmp_path / "store" / "obs-index.fits.gz")
+    assert {"OBS_ID", "RA_PNT", "ALT_PNT", "LIVETIME"} <= set(observations.colnames)
+    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(201))) == 50
+
+
+def test_store_of_single_files(models, tmp_path):
+    """In scheme FILES, the index has a row for each HDU that Gammapy uses, with the classes that files state."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    for name in ("obs-index.fits.gz", "hdu-index.fits.gz"):
+        (indir / name).unlink()
+    responses = {  # EXTNAME: HDUCLAS1, HDUCLAS2, HDUCLAS4
+        "POINT SPREAD FUNCTION": ("RESPONSE", "RPSF", "3GAUSS"),  # as of CTA 1DC
+        "EDISP": ("RESPONSE", "EDISP", "EDISP_2D"),
+        "BKG": ("RESPONSE", "BKG", "BKG_3D"),
+        "PSF": ("RESPONSE", "RPSF", "PSF_NEW"),  # unknown to Gammapy
+        "RAD_MAX": ("RESPONSE", "RAD_MAX", "RAD_MAX_2D"),
+        "": ("RESPONSE", "RPSF", "PSF_TABLE"),  # Gammapy opens HDUs by name
+    }
+    with fits.open(indir / "data" / "run3.fits.gz") as hdus:
+        for name, classes in responses.items():
+            hdu = fits.BinTableHDU.from_columns([fits.Column("ENERG_LO", "E", array=[0.1])], name=name)
+            hdu.header["HDUCLAS1"], hdu.header["HDUCLAS2"], hdu.header["HDUCLAS4"] = classes
+            hdus.append(hdu)
+        hdus.writeto(indir / "data" / "run3.fits.gz", overwrite=True)
+    before = digests_and_times(indir)
+    report = attach(models, indir, "FILES", tmp_path / "store")
+    assert digests_and_times(indir) == before
+    assert [entry.missing for entry in report.runs] == [("edisp", "psf"), ()]
+    rows = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
+    assert [tuple(row[name] for name in ("HDU_TYPE", "HDU_CLASS", "HDU_NAME")) for row in rows[rows["OBS_ID"] == 3]] == [
+        ("events", "events", "EVENTS"),
+        ("gti", "gti", "GTI"),
+        ("aeff", "aeff_2d", "AEFF"),
+        ("psf", "psf_3gauss", "POINT SPREAD FUNCTION"),
+        ("edisp", "edisp_2d", "EDISP"),
+        ("rad_max", "rad_max_2d", "RAD_MAX"),
+        ("bkg", "bkg_3d", "BACKGROUND"),
+    ]
+    assert set(rows["FILE_DIR"]) == {"../in/data", "backgrounds"}
+    assert len(rows[rows["OBS_ID"] == 2]) == 4
+    observations = Table.read(tmp_path / "store" / "obs-index.fits.gz")
+    assert observations["OBS_ID"].tolist() == [2, 3]
+    assert (observations["TSTART"].unit, observations.meta["MJDREFI"]) == ("s", 51910)
+    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(3))) == 50
+
+
+@pytest.mark.parametrize(("base_dir", "file_dir"), [("/data/of/another/computer", "data"), ("data", "")])
+def test_base_dir_of_index(models, tmp_path, base_dir, file_dir):
+    """The index of the store finds files beside the original index, and those in its BASE_DIR."""
+    indir = write_gadf(tmp_path / "in", [run(2, 50)])
+    path = indir / "hdu-index.fits.gz"
+    index = Table.read(path)
+    index["FILE_DIR"], index.meta["BASE_DIR"] = file_dir, base_dir
+    index.write(path, overwrite=True)
+    attach(models, indir, "GADF", tmp_path / "store")
+    assert len(read_event_list(open_runs(tmp_path / "store", "GADF").files(2))) == 50
+
+
+def test_missing_location_is_noted(models, tmp_path):
+    """Runs without the location of the observatory in the header of the events are noted."""
+    indir = write_gadf(tmp_path / "in", [run(2, 50, GEOLON=None)])
+    with fits.open(indir / "obs-index.fits.gz", mode="update") as hdus:
+        hdus[1].header["GEOLON"], hdus[1].header["GEOLAT"] = 16.5, -23.3
+    report = attach(models, indir, "GADF", tmp_path / "store")
+    assert report.runs[0].missing[0] == "site"
+    (note,) = (line for line in str(report).splitlines() if "GEOLON" in line)
+    assert note.startswith("note: 1 run without site")
