@@ -40,7 +40,7 @@ def test_functions_have_examples(examples):
 
 
 def test_skipped_examples_are_executed(examples):
-    """Only examples that run notebooks are skipped; tests/notebooks/test_run.py executes them, and needs their results."""
+    """Only examples that run notebooks are skipped; the tests of notebooks execute them, and needs their results."""
     skipped = {name for name, steps in examples.items() if any(doctest.SKIP in step.options for step in steps)}
     assert skipped == {"bgnb.run_groups", "bgnb.run_notebook", "bgnb.notebook_result"}
     one, other = ([step.source for step in examples[f"bgnb.{name}"]] for name in ("run_notebook", "notebook_result"))

@@ -20,12 +20,12 @@ from bgnb.validation.settings import CrossValidationSettings, InspectionSettings
 @overwrite
 @checks_outdir("indir")
 def inspect(**arguments: Any) -> None:
-    """Describe a directory of runs, before models are made.
+    """Describe a directory of runs before making models.
 
     Reads and checks every run, which takes some seconds for hundreds of runs. Prints instrument, livetime,
     altitudes, energy thresholds, rates, known sources near the runs, the livetime in each group, the runs that are not
-    usable, with the options that make them usable, and a command that makes models. OUTDIR, if given, contains all of
-    this and each run on a page, runs.html; runs.ecsv and report.json contain the tables.
+    usable, with the options that make them usable, and a command that makes models. If OUTDIR is given, runs.html there
+    shows all of this and a table of all runs; runs.ecsv and report.json contain the tables.
 
     \b
     Examples:
@@ -85,9 +85,9 @@ def validate(**arguments: Any) -> None:
 def cross_validate(**arguments: Any) -> None:
     """Predict each run from models that were made without it.
 
-    This tests a method and its settings, which are those of make-bg-cube-models. Only the axes of
-    the models have other names, --model-energy-min to --model-n-fov, as --energy-min,
-    --energy-max and --n-energy are the bins in which counts are compared. --config takes the
+    This tests a method and its settings. The options are those of make-bg-cube-models, except for the
+    axes of the models, --model-energy-min to --model-n-fov: --energy-min, --energy-max and
+    --n-energy are the bins in which counts are compared. --config takes the
     settings of the models, axes included, from the report.json of models. Prints the
     goodness of fit of the predictions. OUTDIR (default: cross-validation) contains all numbers in
     report.json, and plots.
@@ -123,7 +123,7 @@ def check_runs(**arguments: Any) -> None:
 
     Compares each run with the models: its norm, its rate against time, sectors of the field of
     view, its spectrum, and the sky, for unknown sources. Prints the probability of each
-    result, and the place of the largest deviation. OUTDIR (default: run-checks) contains
+    result, and the position of the largest deviation. OUTDIR (default: run-checks) contains
     all numbers in report.json, plots of each run in runs.html, and in good_runs.txt the runs
     without alarm, for --select.
 
@@ -137,7 +137,7 @@ def check_runs(**arguments: Any) -> None:
     checks = check_runs(**arguments)
     click.echo("\n".join(table_lines(checks.table)))
     click.echo("NORM, TILT: norm and change of the spectral index relative to the models.")
-    click.echo("P: probability of such a deviation without errors, by test.")
+    click.echo("P: probability, by test, of such a deviation if the run is good.")
     click.echo("TEST: the test with the lowest P; COUNTS, EXPECTED, SIGMA: its largest deviation, at WHERE.")
     click.echo(checks)
     out = arguments["outdir"]
@@ -173,7 +173,7 @@ def check_runs(**arguments: Any) -> None:
 def compare_models(**arguments: Any) -> None:
     """Compare two directories of models, group by group.
 
-    The first is the reference. Prints, per group, the ratio of the integrals, the relative difference in the centre of
+    DIR1 is the reference. Prints, per group, the ratio of the integrals, the relative difference in the centre of
     the field of view, halfway and at its edge, the pulls of bins with at least 10 expected
     counts, and the spectral indices at the first position. OUTDIR (default: comparison)
     contains these and more in report.json, and per group a PNG and an HTML page, which

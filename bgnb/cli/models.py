@@ -128,7 +128,7 @@ def attach(**arguments: Any) -> None:
     MODELDIR contains models, INDIR runs in the layout SCHEME (GADF, HESS or FILES). The new
     directory OUTDIR contains index files that refer to the files of INDIR, which are not changed, and a
     background for every run. Open it with gammapy.data.DataStore.from_dir. Its paths are
-    relative: move OUTDIR and INDIR together. report.json contains the outcome of every run.
+    relative, so move OUTDIR and INDIR together. report.json contains the outcome of every run.
 
     \b
     Examples:

@@ -58,7 +58,7 @@ def plot(**arguments: Any) -> None:
     """Plot the model of a group.
 
     Writes a picture with the rate in the field of view at an energy, the spectrum in its centre, and the rate against the
-    offset, or with other PANELS. GROUP is by default the group with most counts.
+    offset, or the panels in --panels. GROUP is by default the group with the most counts.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def plot(**arguments: Any) -> None:
         click.echo(f"The picture is {path}")
         return
     chosen = models.checked(None)
-    click.echo(f"The picture is {path}, of group {chosen}, which has most counts")
+    click.echo(f"The picture is {path}, of group {chosen}, which has the most counts")
     if others := [str(each) for each in models.group_ids if each != chosen]:
         command = command_line("plot", arguments["modeldir"], others[0])
         click.echo(f"Other groups: {', '.join(others)}; to plot one of them: {command}")
@@ -101,12 +101,12 @@ def run_notebook(
     """Run a notebook with parameters.
 
     NOTEBOOK is a file, or the name of a notebook that comes with bgnb: simulate_dataset,
-    make_bg_cube_models, true_reco, compare_models, validate, group_report, explore,
-    explore_true_reco or significance_map. OUTPUT is the executed notebook; it appears when
+    from_runs_to_models, make_bg_cube_models, true_reco, compare_models, validate,
+    group_report, explore, explore_true_reco, or, with Gammapy, significance_map,
+    extended_source or upper_limit. OUTPUT is the executed notebook; it appears when
     it is complete, and replaces an older one. A notebook that fails is kept as
-    ….failed.ipynb. Lists are given as [1, 2, 3], no value as None. Directories of an
-    earlier run are replaced with --overwrite.
-    The error for an unknown parameter lists those of the notebook.
+    ….failed.ipynb. Write lists as [1, 2, 3], and no value as None. The error for an unknown
+    parameter lists those of the notebook.
 
     \b
     Examples:
@@ -165,8 +165,8 @@ def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]
     """Open JupyterLab on the dashboards of models.
 
     Writes explore.ipynb (or explore_true_reco.ipynb) to the current directory, with
-    MODELDIR filled in, and opens it: run all cells. Existing notebooks are kept, and opened
-    again only if their cells are unchanged. JupyterLab listens on this machine only and asks
+    MODELDIR filled in, and opens it; then run all cells. An existing notebook is never overwritten,
+    and is opened again only if its cells are unchanged. JupyterLab listens on this machine only and asks
     for its token, which is in the address that it prints. Arguments after -- are passed to
     `jupyter lab`.
 

@@ -105,7 +105,7 @@ def make_test_bg_cube_model(
 def make_true_reco(**arguments: Any) -> None:
     """Make the true and the reconstructed model of one group.
 
-    Simulates runs, makes models from them like from real runs, and writes OUTDIR/true and
+    Simulates runs, makes a model from them as from real runs, and writes OUTDIR/true and
     OUTDIR/reco for comparison with `bgnb compare-models`.
 
     \b

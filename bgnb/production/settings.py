@@ -142,7 +142,7 @@ def scheme_setting() -> Any:
 
 def select_setting(default: str) -> Any:
     """Declare the selection of runs."""
-    text = "Runs to use: those far from known sources, all, or those with the OBS_IDs in a text file, one per line."
+    text = "Runs to use: those far from known sources, all, or those listed in a text file. The file has one OBS_ID per line."
     return setting(_Select(), default, metavar="far|all|FILE", help=text)
 
 
@@ -151,7 +151,7 @@ def catalog_setting() -> Any:
     return setting(
         _Catalog(),
         None,
-        help="Known sources: a table with the columns RA, DEC and optionally EXTENSION (deg).",
+        help="Table of known sources. Its columns are RA, DEC and optionally EXTENSION (deg).",
         see="read_catalog",
         metavar="FILE",
         default_text="the known TeV sources",
@@ -166,7 +166,7 @@ def mask_radius_setting(text: str) -> Any:
 def exclude_setting() -> Any:
     """Declare exclusion regions in addition to those around known sources."""
     text = (
-        "Regions whose events and livetime do not count: a DS9 (.reg) or CRTF (.crtf) file, a FITS image of the sky (0: "
+        "Regions whose events and livetime do not count. A DS9 (.reg) or CRTF (.crtf) file, a FITS image of the sky (0: "
         "excluded), or a table of circles with the columns RA, DEC, RADIUS (deg) and optionally E_MIN, E_MAX (TeV). One or "
         "several."
     )
@@ -204,10 +204,10 @@ class Sources(SettingsGroup):
     sources: str = setting(
         Choice(lambda: ("drop", "mask")),
         "drop",
-        help="Known sources: drop the runs near them, or mask: keep all selected runs, and exclude events and livetime in "
-        "circles around the sources.",
+        help="Drop the runs near known sources, or mask the sources. With mask, all selected runs are kept, and events and "
+        "livetime in circles around the sources are excluded.",
     )
-    mask_radius: Any = mask_radius_setting("Radius of these circles, in addition to twice the extension of the source.")
+    mask_radius: Any = mask_radius_setting("Radius of these circles around sources, in addition to twice the extension.")
     exclude: Any = exclude_setting()
 
     def check_effect(self, selection: RunSelection) -> None:
