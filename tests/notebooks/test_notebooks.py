@@ -16,6 +16,7 @@ from astropy import units as u
 
 import bgnb
 from bgnb import NotebookError, notebook_result, read_model, run_notebook
+from bgnb.cli.main import main
 from bgnb.notebooks.run import notebook_parameters
 from bgnb.notebooks.shipped import find_notebook, notebook_names
 from tests.helpers import notebooks
@@ -194,3 +195,16 @@ def test_notebooks_are_found_and_copied(tmp_path):
     assert error_of("notebooks", tmp_path / "file" / "mine").endswith("[bad-target]")
     with raises("not-found", "true_recoo", "compare_models, explore, "):
         find_notebook("true_recoo")
+
+
+def test_help_names_all_notebooks():
+    """The help of run-notebook names every notebook that comes with bgnb."""
+    described = main.commands["run-notebook"].help
+    assert described
+    assert [name for name in notebook_names() if not re.search(rf"\b{name}\b", described)] == []
+
+
+def test_comments_of_parameters_are_short():
+    """The meaning of a parameter fits in a cell without scrolling far."""
+    explained = {(name, key): each.meaning for name in notebook_names() for key, each in notebook_parameters(name).items()}
+    assert {where: text for where, text in explained.items() if len(text) > 110} == {}

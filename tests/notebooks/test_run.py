@@ -308,19 +308,6 @@ def test_examples_of_help_are_valid():
         assert "Example" in output_of(name, "--help")
 
 
-def test_help_names_all_notebooks():
-    """The help of run-notebook names every notebook that comes with bgnb."""
-    described = main.commands["run-notebook"].help
-    assert described
-    assert [name for name in notebook_names() if not re.search(rf"\b{name}\b", described)] == []
-
-
-def test_comments_of_parameters_are_short():
-    """The meaning of a parameter fits in a cell without scrolling far."""
-    explained = {(name, key): each.meaning for name in notebook_names() for key, each in notebook_parameters(name).items()}
-    assert {where: text for where, text in explained.items() if len(text) > 110} == {}
-
-
 @pytest.mark.slow
 def test_second_run_of_same_output_fails(tmp_path):
     """While a run writes an output, a second one with this output is refused."""
