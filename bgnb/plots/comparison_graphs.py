@@ -40,7 +40,10 @@ def graphs_against_energy(
     title = _with_note(f"Ratio {place}", comparison, points)
     return {
         "spectra": energy_graph(energy, f"Rates {place}", RATE_AXIS, series, band, curves=curves),
-        "ratios": energy_graph(energy, title, ratio_label(labels), points, band, ends, [_unity(energy), *others]),
+        "ratios": replace(
+            energy_graph(energy, title, ratio_label(labels), points, band, ends, [_unity(energy), *others]),
+            legend="below" if others else "inside",
+        ),
     }
 
 
@@ -71,7 +74,7 @@ def graphs_against_position(
         ),
         "ratios": Graph(
             _with_note(f"Ratio, {energies}", main, points), label, ratio_label(labels), points, ends, ratio_ends,
-            curves=(_unity(edges_there), *others), x_link="spectra",
+            curves=(_unity(edges_there), *others), x_link="spectra", legend="below" if others else "inside",
         ),
     }  # fmt: skip
 
@@ -125,10 +128,15 @@ def _position_label(state: ComparisonState) -> str:
 
 
 def _ratio_ends(ratios: list[tuple[Floats, Floats]], half: float = 0.05) -> Range:
-    """Choose the ends of an axis of ratios, symmetric about one or down to zero, that contain those that are known well."""
+    """Choose the ends of an axis of ratios, symmetric about one or down to zero.
+
+    They contain ratios whose error is below 0.5, and the errors below 0.2.
+    """
     for ratio, error in ratios:
-        known = ratio[error < 0.5] if np.any(error < 0.5) else ratio
-        half = float(np.max(np.abs(known[np.isfinite(known)] - 1), initial=half))
+        reach = np.abs(ratio - 1)[error < 0.5] if np.any(error < 0.5) else np.abs(ratio - 1)
+        with_errors = (np.abs(ratio - 1) + error)[error < 0.2]
+        reach = np.concatenate([reach, with_errors / 1.25])
+        half = float(np.max(reach[np.isfinite(reach)], initial=half))
     return max(1 - 1.3 * half, 0.0), 1 + 1.3 * half
 
 
@@ -174,7 +182,10 @@ def spectra_graphs(comparison: Comparison, labels: Labels, spectra: Spectra, ban
     title = _with_note(f"Ratio{at}", comparison, ratios)
     return {
         "spectra": energy_graph(energy, f"Rates{at}", RATE_AXIS, rates, band, curves=curves),
-        "ratios": energy_graph(energy, title, ratio_label(labels), ratios, band, _ratio_ends(known), [_unity(energy)]),
+        "ratios": replace(
+            energy_graph(energy, title, ratio_label(labels), ratios, band, _ratio_ends(known), [_unity(energy)]),
+            legend="below" if several else "inside",
+        ),
     }
 
 

@@ -300,3 +300,12 @@ def test_other_groups_must_be_common(directories, tmp_path):
     assert 'role="alert"' in dashboard._message.value
     assert "group 3" in dashboard._message.value
     assert dashboard.state == before
+
+
+def test_axis_of_ratios_contains_known_errors():
+    """Errors below 0.2 are inside the axis; a ratio with an error of half is not allowed to widen it."""
+    ratio, error = np.array([1.01, 0.9, 1.02, 4.0]), np.array([0.002, 0.1, 0.15, 3.0])
+    low, high = _ratio_ends([(ratio, error)])
+    assert low < 0.8
+    assert 1.2 < high < 1.25
+    assert _ratio_ends([(ratio, 10 * error + 1)]) == (0.0, pytest.approx(4.9))
