@@ -10,6 +10,7 @@ from scipy.interpolate import RegularGridInterpolator
 import bgnb
 from bgnb import write_model
 from bgnb.dashboards import compare_models
+from bgnb.plots.comparison_graphs import _ratio_ends
 from tests.dashboards.acting import assert_same_as_fresh, drag, tap
 from tests.helpers.true_models import AXES, counted
 
