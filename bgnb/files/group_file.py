@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
-from astropy.table import Table
-
 from bgnb._util.errors import DataError, located
 from bgnb.files.output_directory import write_file
 from bgnb.observations.groups import ObservationGroups
@@ -59,7 +57,7 @@ def read_groups(path: str | Path) -> ObservationGroups:
         If the file is missing or is not such a table.
     """
     with _errors_explained(path):
-        return ObservationGroups.from_table(_read(path))
+        return ObservationGroups.from_table(read_table_file(path, format="ascii.ecsv"))
 
 
 def read_model_ids(path: str | Path) -> dict[int, int]:
@@ -71,7 +69,7 @@ def read_model_ids(path: str | Path) -> dict[int, int]:
         If the file is missing or is not a table of groups.
     """
     with _errors_explained(path):
-        table = _read(path)
+        table = read_table_file(path, format="ascii.ecsv")
         ObservationGroups.from_table(table)
         served = table["MODEL_ID" if "MODEL_ID" in table.colnames else "GROUP_ID"]
         return {
@@ -79,10 +77,6 @@ def read_model_ids(path: str | Path) -> dict[int, int]:
             for group_id, model_id in zip(table["GROUP_ID"].tolist(), served.tolist(), strict=True)
             if model_id >= 0
         }
-
-
-def _read(path: str | Path) -> Table:
-    return read_table_file(path, format="ascii.ecsv")
 
 
 @contextmanager
