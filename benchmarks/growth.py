@@ -65,11 +65,9 @@ def main(directory: Path, picture: Path) -> None:
 
 def curve(quantity: str, title: str, values: tuple[int, ...], cost: Callable[[int], Cost]) -> Curve:
     """Measure the cost for each value, and print it with the exponent."""
-    costs = []
-    for value in values:
-        costs.append(cost(value))
+    costs = tuple(map(cost, values))
     scale = {"events per run": lambda rate: rate * _EVENTS_PER_RATE, "bins": lambda n: 20 * n * n}.get(quantity, int)
-    made = Curve(quantity, title, tuple(map(scale, values)), tuple(costs))
+    made = Curve(quantity, title, tuple(map(scale, values)), costs)
     for value, one in zip(made.values, costs, strict=True):
         print(f"{one}  {value} {quantity} ({title})", flush=True)
     print(f"exponent in {quantity} ({title}): {made.exponent:.2f}", flush=True)

@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, settings, warn, workers
+from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, path_argument, settings, warn, workers
 from bgnb.production.settings import CubeBinning, ProductionSettings
 from bgnb.validation.settings import CrossValidationSettings, InspectionSettings, RunCheckSettings, ValidationSettings
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("indir", type=click.Path(path_type=Path))
+@path_argument("indir")
 @click.argument("scheme")
-@click.argument("outdir", type=click.Path(path_type=Path), required=False)
+@path_argument("outdir", required=False)
 @settings(InspectionSettings)
 @overwrite
 @checks_outdir("indir")
@@ -42,10 +42,10 @@ def inspect(**arguments: Any) -> None:
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("modeldir", type=click.Path(path_type=Path))
-@click.argument("indir", type=click.Path(path_type=Path))
+@path_argument("modeldir")
+@path_argument("indir")
 @click.argument("scheme")
-@click.argument("outdir", type=click.Path(path_type=Path), default=Path("validation"))
+@path_argument("outdir", default=Path("validation"))
 @settings(ValidationSettings)
 @overwrite
 @checks_outdir("modeldir", "indir")
@@ -75,9 +75,9 @@ def validate(**arguments: Any) -> None:
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("indir", type=click.Path(path_type=Path))
+@path_argument("indir")
 @click.argument("scheme")
-@click.argument("outdir", type=click.Path(path_type=Path), default=Path("cross-validation"))
+@path_argument("outdir", default=Path("cross-validation"))
 @settings(CrossValidationSettings)
 @overwrite
 @config(ProductionSettings, renamed={name: f"model_{name}" for name in CubeBinning.declared()})
@@ -111,10 +111,10 @@ def cross_validate(**arguments: Any) -> None:
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("indir", type=click.Path(path_type=Path))
+@path_argument("indir")
 @click.argument("scheme")
-@click.argument("modeldir", type=click.Path(path_type=Path))
-@click.argument("outdir", type=click.Path(path_type=Path), default=Path("run-checks"))
+@path_argument("modeldir")
+@path_argument("outdir", default=Path("run-checks"))
 @settings(RunCheckSettings)
 @overwrite
 @checks_outdir("indir", "modeldir")
@@ -146,9 +146,9 @@ def check_runs(**arguments: Any) -> None:
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("dir1", type=click.Path(path_type=Path))
-@click.argument("dir2", type=click.Path(path_type=Path))
-@click.argument("outdir", type=click.Path(path_type=Path), default=Path("comparison"))
+@path_argument("dir1")
+@path_argument("dir2")
+@path_argument("outdir", default=Path("comparison"))
 @click.option(
     "--normalise",
     default="none",

@@ -11,7 +11,7 @@ import click
 from bgnb._util.compression import HAS_ISAL
 from bgnb._util.errors import BgnbError, command_line
 from bgnb.cli.as_typed import say
-from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, settings, warn, workers
+from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, path_argument, settings, warn, workers
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.production.settings import ProductionSettings
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(no_args_is_help=True, cls=Command)
 @settings(ProductionSettings)
-@click.argument("outdir", type=click.Path(path_type=Path))
+@path_argument("outdir")
 @overwrite
 @workers
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to count on, such as tcp://10.0.0.1:8786.")
@@ -91,8 +91,8 @@ def _print_report(report: Report) -> None:
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("outdir", type=click.Path(path_type=Path))
+@path_argument("parts", nargs=-1, required=True)
+@path_argument("outdir")
 @overwrite
 @checks_outdir("parts")
 def merge(**arguments: Any) -> None:
@@ -114,10 +114,10 @@ def merge(**arguments: Any) -> None:
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("modeldir", type=click.Path(path_type=Path))
-@click.argument("indir", type=click.Path(path_type=Path))
+@path_argument("modeldir")
+@path_argument("indir")
 @settings(AttachSettings)
-@click.argument("outdir", type=click.Path(path_type=Path))
+@path_argument("outdir")
 @overwrite
 @workers
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, whose workers make the backgrounds.")
@@ -146,7 +146,7 @@ def attach(**arguments: Any) -> None:
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("directory", type=click.Path(path_type=Path))
+@path_argument("directory")
 @click.pass_context
 def check(ctx: click.Context, directory: Path) -> None:
     """Check the files of a directory that bgnb wrote.

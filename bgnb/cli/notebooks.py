@@ -9,7 +9,7 @@ import click
 
 from bgnb._util.errors import command_line
 from bgnb.cli.as_typed import say
-from bgnb.cli.options_from_settings import Command, checks_outdir, overwrite
+from bgnb.cli.options_from_settings import Command, checks_outdir, overwrite, path_argument
 
 
 def _listed(_: click.Context, __: click.Parameter, text: str | None) -> list[str] | None:
@@ -21,7 +21,7 @@ _timeout = click.option("--timeout", type=float, help="Maximum duration of a cel
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("modeldir", type=click.Path(path_type=Path))
+@path_argument("modeldir")
 @click.argument("group_id", metavar="[GROUP]", type=int, required=False)
 @click.option(
     "-o",
@@ -89,7 +89,7 @@ def plot(**arguments: Any) -> None:
 
 @click.command(no_args_is_help=True, cls=Command)
 @click.argument("notebook")
-@click.argument("output", type=click.Path(path_type=Path))
+@path_argument("output")
 @click.option(
     "-p", "--parameter", "texts", multiple=True, type=(str, str), metavar="NAME VALUE", help="A parameter; may be repeated."
 )
@@ -122,8 +122,8 @@ def run_notebook(
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("modeldir", type=click.Path(path_type=Path))
-@click.argument("outdir", type=click.Path(path_type=Path))
+@path_argument("modeldir")
+@path_argument("outdir")
 @click.option(
     "--notebook", default="group_report", show_default=True, help="A notebook with the parameters modeldir and group_id."
 )
@@ -153,7 +153,7 @@ def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("modeldir", type=click.Path(path_type=Path))
+@path_argument("modeldir")
 @click.argument("jupyter_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- JUPYTER OPTIONS]")
 @click.option(
     "--compare",
@@ -184,7 +184,7 @@ def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("directory", type=click.Path(path_type=Path))
+@path_argument("directory")
 def copy_notebooks(directory: Path) -> None:
     """Copy the notebooks that come with bgnb to a directory.
 

@@ -157,6 +157,11 @@ def config(group: type[SettingsGroup], renamed: Mapping[str, str] | None = None)
     return click.option("--config", type=click.Path(path_type=Path), callback=read, metavar="FILE", help=text)
 
 
+def path_argument(name: str, **options: Any) -> Callable[[Any], Any]:
+    """Declare an argument that is a path."""
+    return click.argument(name, type=click.Path(path_type=Path), **options)
+
+
 overwrite = click.option("--overwrite", is_flag=True, help="Replace the output of an earlier call.")
 
 

@@ -9,7 +9,7 @@ import click
 
 from bgnb._util.errors import command_line
 from bgnb.cli.as_typed import say
-from bgnb.cli.options_from_settings import Command, SettingOption, checks_outdir, overwrite, settings, workers
+from bgnb.cli.options_from_settings import Command, SettingOption, checks_outdir, overwrite, path_argument, settings, workers
 from bgnb.simulation.settings import DatasetSettings, TrueModelSettings, TrueRecoSettings
 
 
@@ -32,7 +32,7 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("outdir", type=click.Path(path_type=Path))
+@path_argument("outdir")
 @click.argument("scheme", default="GADF")
 @settings(DatasetSettings)
 @click.option(
@@ -68,7 +68,7 @@ def make_test_dataset(**arguments: Any) -> None:
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("file", type=click.Path(path_type=Path))
+@path_argument("file")
 @click.option("--altitude", default="70 deg", show_default=True, help="Altitude of the pointing.")
 @click.option("--azimuth", help="Azimuth of the pointing; needed with --elongation.")
 @click.option("--n-energy", default=20, show_default=True, help="Energy bins from 0.1 to 80 TeV.")
@@ -97,7 +97,7 @@ def make_test_bg_cube_model(
 
 
 @click.command(no_args_is_help=True, cls=Command)
-@click.argument("outdir", type=click.Path(path_type=Path))
+@path_argument("outdir")
 @settings(TrueRecoSettings, spectral_index=1.5)
 @workers
 @click.option("--keep-dataset", is_flag=True, help="Keep the simulated runs in OUTDIR/dataset.")

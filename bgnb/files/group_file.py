@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
-from astropy.table import Table
-
 from bgnb._util.errors import DataError, located
 from bgnb.files.output_directory import write_file
 from bgnb.observations.groups import ObservationGroups
@@ -74,7 +72,7 @@ def read_groups(path: str | Path) -> ObservationGroups:
     (28, 27)
     """
     with _errors_explained(path):
-        return ObservationGroups.from_table(_read(path))
+        return ObservationGroups.from_table(read_table_file(path, format="ascii.ecsv"))
 
 
 def read_model_ids(path: str | Path) -> dict[int, int]:
@@ -86,7 +84,7 @@ def read_model_ids(path: str | Path) -> dict[int, int]:
         If the file is missing or is not a table of groups.
     """
     with _errors_explained(path):
-        table = _read(path)
+        table = read_table_file(path, format="ascii.ecsv")
         ObservationGroups.from_table(table)
         served = table["MODEL_ID" if "MODEL_ID" in table.colnames else "GROUP_ID"]
         return {
@@ -94,10 +92,6 @@ def read_model_ids(path: str | Path) -> dict[int, int]:
             for group_id, model_id in zip(table["GROUP_ID"].tolist(), served.tolist(), strict=True)
             if model_id >= 0
         }
-
-
-def _read(path: str | Path) -> Table:
-    return read_table_file(path, format="ascii.ecsv")
 
 
 @contextmanager

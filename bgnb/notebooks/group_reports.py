@@ -127,10 +127,8 @@ def _without_json(notebook: Any) -> Any:
     """Remove the results for machines, which pages cannot show."""
     page = copy.deepcopy(notebook)
     for cell in page.cells:
-        outputs = cell.get("outputs", [])
-        cell.update(
-            {"outputs": [each for each in outputs if "application/json" not in each.get("data", ())]} if outputs else {}
-        )
+        if "outputs" in cell:
+            cell.outputs = [each for each in cell.outputs if "application/json" not in each.get("data", ())]
     return page
 
 

@@ -36,10 +36,10 @@ def with_reference_times(events: FitsTable, gti: FitsTable | None, findings: Fin
     """Give both tables the keywords of the reference time that only one of them states."""
     for keyword in ("MJDREFF", "TIMESYS"):
         tables = [table for table in (events, gti) if table is not None]
-        has_zero = [table for table in tables if _get(table, "MJDREFI") is not None]
-        stating = [table for table in tables if _get(table, keyword) is not None]
+        has_zero = [table for table in tables if table.stated("MJDREFI") is not None]
+        stating = [table for table in tables if table.stated(keyword) is not None]
         lacking = [table for table in has_zero or tables[:1] if table not in stating]
-        if not lacking or any(_get(table, "MJDREF") is not None and _get(table, "MJDREFI") is None for table in tables):
+        if not lacking or any(table.stated("MJDREF") is not None and table.stated("MJDREFI") is None for table in tables):
             continue
         if not stating:
             assumed = "0" if keyword == "MJDREFF" else "TT"
@@ -47,7 +47,7 @@ def with_reference_times(events: FitsTable, gti: FitsTable | None, findings: Fin
                 findings.note(f"{keyword} is missing; {assumed} is assumed")
             continue
         (source, *_), (target, *_) = stating, lacking
-        if keyword == "MJDREFF" and _get(source, "MJDREFI") != _get(target, "MJDREFI"):
+        if keyword == "MJDREFF" and source.stated("MJDREFI") != target.stated("MJDREFI"):
             continue
         findings.note(f"{keyword} is missing in HDU {target.name}; that of HDU {source.name} is used")
         value = {keyword: source.cards[keyword]}
@@ -63,11 +63,6 @@ def times_of(table: FitsTable, mjdref: float) -> Floats:
     times = column_in(table, "TIME", "s", time_unit(table))
     has_zero = table.get("MJDREFI") is not None or table.get("MJDREF") is not None
     return times + (mjdref_tt(table) - mjdref) * 86400 if has_zero else times
-
-
-def _get(table: FitsTable, keyword: str) -> object:
-    """Return what a header itself states."""
-    return table.stated(keyword)
 
 
 def good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float, findings: Findings) -> GoodTime:

@@ -184,7 +184,8 @@ def test_resolution_is_chosen():
     for options, pixels in (({"dpi": 150, "width": 4}, 600), ({"width": 4}, 1200), ({"dpi": 180}, 1032), ({}, 516)):
         png = to_png(view(), panels=["image"], **options)
         assert imread(BytesIO(png)).shape[1] == pytest.approx(pixels, abs=1)
-    assert len(to_pdf(view(), panels=["image"], dpi=30)) > 0
+    image = {"panels": ["image"], "width": 4}
+    assert len(to_pdf(view(), dpi=30, **image)) < len(to_pdf(view(), dpi=600, **image))
 
 
 def test_moved_legend_makes_the_figure_higher():
