@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -76,12 +75,6 @@ class Selection:
 
     kept: tuple[int, ...]
     skipped: Mapping[int, Reason]
-
-    @property
-    def left_out(self) -> Mapping[int, Reason]:
-        """Former name of `skipped`; deprecated."""
-        warnings.warn("Selection.left_out is deprecated: use Selection.skipped", DeprecationWarning, stacklevel=2)
-        return self.skipped
 
 
 class RunList(tuple[int, ...]):
@@ -245,7 +238,7 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
     >>> ra, dec = runs.table["RA_PNT", "DEC_PNT"][2]
     >>> catalog = bgnb.read_catalog(Table({"NAME": ["New source"], "RA": [ra], "DEC": [dec + 1]}))
     >>> selection = bgnb.select_off_runs(runs, catalog)
-    >>> print(selection.left_out[3])
+    >>> print(selection.skipped[3])
     near a known source: New source, 1.00 deg
     """
     near = _near_sources(runs, read_catalog(catalog), exclusion_radius)
@@ -352,7 +345,7 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     >>> selection = bgnb.select_listed_runs(bgnb.open_runs("runs", "GADF"), [2, 5])
     >>> selection.kept
     (2, 5)
-    >>> print(selection.left_out[1])
+    >>> print(selection.skipped[1])
     not in the list of runs
     """
     wanted, known = set(obs_ids), set(runs.obs_ids)

@@ -2,9 +2,7 @@
 
 import json
 import re
-import shutil
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,15 +42,9 @@ def test_selection_agrees_with_report(runs):
     assert f"Selected: {len(used)} runs, {hours:.2f} h, {len(used)} of them kept." in dashboard.view.summary
     assert "skipped: 2 near a known source" in dashboard.view.summary
     # The directory of models has the kept runs, and the reasons of the others in its report.
-    # Reports of earlier versions state the status left_out.
-    models = Path(shutil.copytree(folder / "models", folder / "models_of_earlier_version"))
-    older = (models / "report.json").read_text().replace('"status": "skipped"', '"status": "left_out"')
-    (models / "report.json").write_text(older)
-    for each in (folder / "models", models):
-        of_models = explore_runs(each, catalog=catalog)
-        assert obs_ids(of_models.view.panels["sky"].series[2]) == sorted(used)
-        assert of_models._runs.selection.skipped == dashboard._runs.selection.skipped
-    assert "left_out" in older
+    of_models = explore_runs(folder / "models", catalog=catalog)
+    assert obs_ids(of_models.view.panels["sky"].series[2]) == sorted(used)
+    assert of_models._runs.selection.skipped == dashboard._runs.selection.skipped
     assert "skipped: 2 near a known source" in of_models.view.summary
 
 

@@ -47,8 +47,6 @@ def test_exclusion_radius_and_extension(runs):
     selection = select_off_runs(runs, catalog)
     assert selection.kept == (1, 3, 4, 5)
     assert selection.skipped == {2: Reason("near a known source", "wide, 3.90 deg")}
-    with pytest.warns(DeprecationWarning, match=r"Selection\.skipped"):
-        assert selection.left_out == selection.skipped
     assert select_off_runs(runs, catalog, exclusion_radius=3.1 * u.deg).kept == (1, 3, 5)
 
 
