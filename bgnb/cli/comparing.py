@@ -22,10 +22,10 @@ from bgnb.validation.settings import CrossValidationSettings, InspectionSettings
 def inspect(**arguments: Any) -> None:
     """Describe a directory of runs, before models are made.
 
-    Reads and checks every run, which takes some seconds for hundreds of runs. Prints instrument, livetime,
-    altitudes, energy thresholds, rates, known sources near the runs, the livetime in each group, the runs that are not
-    usable, with the options that make them usable, and a command that makes models. OUTDIR, if given, contains all of
-    this and each run on a page, runs.html; runs.ecsv and report.json contain the tables.
+    Reads and checks every run, which takes some seconds for hundreds of runs. Prints the instrument, livetime,
+    altitudes, energy thresholds, rates, known sources near the runs, the livetime in each group, the runs that cannot
+    be used, the options that make them usable, and a command that makes models. With OUTDIR, also writes a page with
+    a table of all runs, runs.html, and the tables, runs.ecsv and report.json.
 
     \b
     Examples:
@@ -50,9 +50,9 @@ def inspect(**arguments: Any) -> None:
 @overwrite
 @checks_outdir("modeldir", "indir")
 def validate(**arguments: Any) -> None:
-    """Compare predicted with observed counts of runs.
+    """Compare the counts of runs with those that models predict.
 
-    Use runs that the models were not made from; to test a method, see cross-validate. Prints
+    Use runs from which the models were not made; to test a method, see cross-validate. Prints
     the ratio of predicted to observed counts and the goodness of fit of the shape, per run and
     in total. OUTDIR (default: validation) contains all numbers in report.json, and plots.
 
@@ -67,9 +67,9 @@ def validate(**arguments: Any) -> None:
 
     validation = validate(**arguments)
     click.echo("\n".join(table_lines(validation.table)))
-    click.echo("COUNTS: observed. EXPECTED: predicted, no free norm. RATIO: EXPECTED / COUNTS. GROUPS: models used.")
-    click.echo("DEV_EXP: deviance / its expectation, one free norm per run; a true prediction has 1 ± DEV_EXP_ERROR.")
-    click.echo("WIDTH: standard deviation of the significances of energy bins and pixels, one free norm per run; expected: 1.")
+    click.echo("COUNTS: observed. EXPECTED: predicted, not normalised. RATIO: EXPECTED / COUNTS. GROUPS: models used.")
+    click.echo("DEV_EXP: deviance / its expectation, normalised per run; for a correct prediction 1 ± DEV_EXP_ERROR.")
+    click.echo("WIDTH: standard deviation of the significances of energy bins and pixels, normalised per run; expected: 1.")
     click.echo(validation.summary)
     click.echo(f"Plots and report.json are in {arguments['outdir']}")
 
@@ -85,10 +85,10 @@ def validate(**arguments: Any) -> None:
 def cross_validate(**arguments: Any) -> None:
     """Predict each run from models that were made without it.
 
-    This tests a method and its settings, which are those of make-bg-cube-models. Only the axes of
-    the models have other names, --model-energy-min to --model-n-fov, as --energy-min,
-    --energy-max and --n-energy are the bins in which counts are compared. --config takes the
-    settings of the models, axes included, from the report.json of models. Prints the
+    This tests a method and its settings. Options are those of make-bg-cube-models, but the axes of
+    the models are --model-energy-min to --model-n-fov: --energy-min,
+    --energy-max and --n-energy set the bins in which counts are compared. --config takes the
+    settings of the models, axes included, from their report.json. Prints the
     goodness of fit of the predictions. OUTDIR (default: cross-validation) contains all numbers in
     report.json, and plots.
 
@@ -122,13 +122,13 @@ def check_runs(**arguments: Any) -> None:
     """Check the quality of runs with models.
 
     Compares each run with the models: its norm, its rate against time, sectors of the field of
-    view, its spectrum, and the sky, for unknown sources. Prints the probability of each
-    result, and the place of the largest deviation. OUTDIR (default: run-checks) contains
-    all numbers in report.json, plots of each run in runs.html, and in good_runs.txt the runs
-    without alarm, for --select.
+    view, its spectrum, and the sky, to find unknown sources. Prints the probability of each
+    result, and the position of the largest deviation. OUTDIR (default: run-checks) contains
+    all numbers in report.json, plots of each run in runs.html, and the list of runs that pass all
+    tests in good_runs.txt, for --select.
 
     \b
-    Examples:
+    Example:
       bgnb check-runs hess-dl3-dr1 GADF models
     """
     from bgnb.validation.check_runs import check_runs
@@ -137,7 +137,7 @@ def check_runs(**arguments: Any) -> None:
     checks = check_runs(**arguments)
     click.echo("\n".join(table_lines(checks.table)))
     click.echo("NORM, TILT: norm and change of the spectral index relative to the models.")
-    click.echo("P: probability of such a deviation without errors, by test.")
+    click.echo("P: probability of such a deviation in a good run, by test.")
     click.echo("TEST: the test with the lowest P; COUNTS, EXPECTED, SIGMA: its largest deviation, at WHERE.")
     click.echo(checks)
     out = arguments["outdir"]
@@ -153,10 +153,14 @@ def check_runs(**arguments: Any) -> None:
     "--normalise",
     default="none",
     show_default=True,
-    help="Normalisation of the second to the first: none, cube (one factor) or plane (one factor per energy bin).",
+    help="Normalise the second models to the first: none, cube (one factor) or plane (one factor per energy bin).",
 )
 @click.option(
-    "--energies", multiple=True, default=("5 TeV", "50 TeV"), show_default=True, help="Energy of an image; may be repeated."
+    "--energies",
+    multiple=True,
+    default=("5 TeV", "50 TeV"),
+    show_default=True,
+    help="Energy of an image, such as '1 TeV'; may be repeated.",
 )
 @click.option(
     "--positions",
@@ -166,18 +170,18 @@ def check_runs(**arguments: Any) -> None:
     show_default=True,
     help="DETX and DETY of a spectrum, deg; may be repeated.",
 )
-@click.option("--labels", nargs=2, default=None, help="Labels of the two in plots.  [default: names of the directories]")
+@click.option("--labels", nargs=2, default=None, help="Labels of the two directories in plots.  [default: their names]")
 @overwrite
 @workers
 @checks_outdir("dir1", "dir2")
 def compare_models(**arguments: Any) -> None:
     """Compare two directories of models, group by group.
 
-    The first is the reference. Prints, per group, the ratio of the integrals, the relative difference in the centre of
+    DIR1 is the reference. Prints, per group, the ratio of the integrals, the relative differences in the centre of
     the field of view, halfway and at its edge, the pulls of bins with at least 10 expected
     counts, and the spectral indices at the first position. OUTDIR (default: comparison)
-    contains these and more in report.json, and per group a PNG and an HTML page, which
-    shows all energies.
+    contains these and more in report.json, and for each group a PNG and an HTML page with
+    all energies.
 
     \b
     Examples:
@@ -204,4 +208,6 @@ def compare_models(**arguments: Any) -> None:
             click.echo(f"Only in {directory}: groups {', '.join(map(str, groups))}")
     for note in result.notes:
         click.echo(f"note: {note}")
-    click.echo(f"Plots are in {out}: comparison_group<ID>.png, .html at all energies; numbers are in {out / 'report.json'}")
+    click.echo(
+        f"Plots are in {out}: comparison_group<ID>.png and, with all energies, .html; numbers are in {out / 'report.json'}"
+    )

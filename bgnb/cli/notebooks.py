@@ -28,13 +28,13 @@ _timeout = click.option("--timeout", type=float, help="Maximum duration of a cel
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A file that ends in .png, .pdf or .svg.  [default: MODELDIR_groupID.png in the current directory]",
+    help="Picture to write: .png, .pdf or .svg.  [default: MODELDIR_groupID.png in the current directory]",
 )
 @click.option(
     "--energy",
     metavar="ENERGY[,ENERGY]",
     callback=_listed,
-    help='Energy, or a range: "2 TeV" or "1 TeV,10 TeV".  [default: 1 TeV, or the nearest energy that was measured]',
+    help='Energy or range of energies: "2 TeV" or "1 TeV,10 TeV".  [default: 1 TeV, or the nearest energy with data]',
 )
 @click.option(
     "--quantity",
@@ -48,7 +48,7 @@ _timeout = click.option("--timeout", type=float, help="Maximum duration of a cel
     show_default=True,
     metavar="NAME,...",
     callback=_listed,
-    help="Some of image, spectrum, profile, strips, zenith and groups, in their order.",
+    help="Panels in their order, out of image, spectrum, profile, strips, zenith and groups.",
 )
 @click.option("--width", type=float, help="Width, inches.  [default: 3.5 for one panel, else 7]")
 @click.option("--font-size", type=float, default=7.0, show_default=True, help="Size of the labels, points.")
@@ -57,8 +57,8 @@ _timeout = click.option("--timeout", type=float, help="Maximum duration of a cel
 def plot(**arguments: Any) -> None:
     """Plot the model of a group.
 
-    Writes a picture with the rate in the field of view at an energy, the spectrum in its centre, and the rate against the
-    offset, or with other PANELS. GROUP is by default the group with most counts.
+    Writes a picture with the rate in the field of view at one energy, the spectrum in the centre, and the rate against the
+    offset, or with other panels. By default, GROUP is the group with the most counts.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def plot(**arguments: Any) -> None:
         click.echo(f"The picture is {path}")
         return
     chosen = models.checked(None)
-    click.echo(f"The picture is {path}, of group {chosen}, which has most counts")
+    click.echo(f"The picture is {path}, of group {chosen}, which has the most counts")
     if others := [str(each) for each in models.group_ids if each != chosen]:
         command = command_line("plot", arguments["modeldir"], others[0])
         click.echo(f"Other groups: {', '.join(others)}; to plot one of them: {command}")
@@ -91,7 +91,7 @@ def plot(**arguments: Any) -> None:
 @click.argument("notebook")
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option(
-    "-p", "--parameter", "texts", multiple=True, type=(str, str), metavar="NAME VALUE", help="A parameter; may be repeated."
+    "-p", "--parameter", "texts", multiple=True, type=(str, str), metavar="NAME VALUE", help="Set a parameter; may be repeated."
 )
 @_timeout
 @click.option("--overwrite", is_flag=True, help="Replace the directories of an earlier run; the same as -p overwrite True.")
@@ -101,12 +101,12 @@ def run_notebook(
     """Run a notebook with parameters.
 
     NOTEBOOK is a file, or the name of a notebook that comes with bgnb: simulate_dataset,
-    make_bg_cube_models, true_reco, compare_models, validate, group_report, explore,
-    explore_true_reco or significance_map. OUTPUT is the executed notebook; it appears when
-    it is complete, and replaces an older one. A notebook that fails is kept as
-    ….failed.ipynb. Lists are given as [1, 2, 3], no value as None. Directories of an
-    earlier run are replaced with --overwrite.
-    The error for an unknown parameter lists those of the notebook.
+    from_runs_to_models, make_bg_cube_models, true_reco, compare_models, validate,
+    group_report, explore, explore_true_reco, significance_map, extended_source or
+    upper_limit. The executed notebook OUTPUT appears when it is complete, and replaces an
+    older one. A notebook that fails is kept as ….failed.ipynb. Write lists as [1, 2, 3]
+    and no value as None. The first cell of code of a notebook lists its parameters, as
+    does the error for an unknown one.
 
     \b
     Examples:
@@ -127,7 +127,7 @@ def run_notebook(
 @click.option(
     "--notebook", default="group_report", show_default=True, help="A notebook with the parameters modeldir and group_id."
 )
-@click.option("--workers", default=2, show_default=True, help="Number of notebooks at a time.")
+@click.option("--workers", default=2, show_default=True, help="Number of notebooks run at the same time.")
 @_timeout
 @overwrite
 @checks_outdir("modeldir")
@@ -135,8 +135,8 @@ def run_notebook(
 def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
     """Run a notebook for each group of models.
 
-    OUTDIR contains index.html, and for each group the executed notebook, its conversion
-    to HTML, and its first PNG. If the notebook of a group fails, the others continue; the
+    OUTDIR contains index.html, and for each group the executed notebook, its HTML page,
+    and its first picture as PNG. If the notebook of a group fails, the others continue; the
     errors are listed at the end, and the exit status is 1.
 
     \b
@@ -162,12 +162,12 @@ def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
     help="Models to compare with those in MODELDIR, the reference.",
 )
 def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]) -> None:
-    """Open JupyterLab on the dashboards of models.
+    """Open the dashboard of models in JupyterLab.
 
-    Writes explore.ipynb (or explore_true_reco.ipynb) to the current directory, with
+    Writes explore.ipynb (with --compare, explore_true_reco.ipynb) to the current directory, with
     MODELDIR filled in, and opens it: run all cells. Existing notebooks are kept, and opened
-    again only if their cells are unchanged. JupyterLab listens on this machine only and asks
-    for its token, which is in the address that it prints. Arguments after -- are passed to
+    again only if their cells are unchanged. JupyterLab listens on this machine only; the
+    address that it prints contains the token for logging in. Arguments after -- are passed to
     `jupyter lab`.
 
     \b
@@ -179,7 +179,7 @@ def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]
     from bgnb.notebooks.lab import open_lab, prepare_notebook
 
     notebook = prepare_notebook(modeldir, compare)
-    click.echo(f"Opening {notebook} in JupyterLab; in its menu choose Run, Run All Cells. Ctrl-C ends it.")
+    click.echo(f"Opening {notebook} in JupyterLab; choose Run All Cells in the menu Run. Ctrl-C ends JupyterLab.")
     open_lab(notebook, jupyter_arguments)
 
 

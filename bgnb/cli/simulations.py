@@ -43,7 +43,7 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
     multiple=True,
     callback=_source,
     metavar="NAME,RA,DEC,RATE",
-    help="A gamma-ray source (deg, events per second); may be repeated.",
+    help="Add a gamma-ray source (deg, events per second); may be repeated.",
 )
 @workers
 @overwrite
@@ -51,9 +51,9 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 def make_test_dataset(**arguments: Any) -> None:
     """Simulate a data set of runs with known background.
 
-    The new directory OUTDIR, in the layout SCHEME (GADF, HESS or FILES), contains an observation
-    table, except for FILES, and, for each run, an event list and an effective-area table. Files are
-    reproducible for a given seed.
+    The new directory OUTDIR has the layout SCHEME (GADF, HESS or FILES). It contains an event list and
+    an effective-area table for each run, and an observation table unless SCHEME is FILES. The same seed
+    gives the same files.
 
     \b
     Examples:
@@ -105,7 +105,7 @@ def make_test_bg_cube_model(
 def make_true_reco(**arguments: Any) -> None:
     """Make the true and the reconstructed model of one group.
 
-    Simulates runs, makes models from them like from real runs, and writes OUTDIR/true and
+    Simulates runs, makes models from them as from real runs, and writes OUTDIR/true and
     OUTDIR/reco for comparison with `bgnb compare-models`.
 
     \b
