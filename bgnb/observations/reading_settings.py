@@ -50,15 +50,14 @@ class ReadingSettings(SettingsGroup):
     pointing: Any = setting(
         Choice(lambda: ("auto", "header", "computed")),
         "auto",
-        help="Altitude and azimuth of the pointing: computed from RA_PNT, DEC_PNT, time and site (auto, computed), or as "
-        "stated in header or index (header), for data whose times are placeholders; DETX and DETY are then in the frame RADEC. "
-        "With auto, runs that point below the horizon are refused.",
+        help="Altitude and azimuth of the pointing, computed or from the header. They are computed from RA_PNT, DEC_PNT, time "
+        "and site (auto, computed), or taken from header or index (header), for data whose times are placeholders; DETX and "
+        "DETY are then in the frame RADEC. With auto, runs that point below the horizon are refused.",
     )
     trust: Any = setting(
         Choices(lambda: TRUSTED),
         (),
-        help="Statement about a run to use where others contradict it: the pointing of the header or of the index, "
-        "or LIVETIME. One or several.",
+        help="Value to use although others contradict it: pointing of header or index, or LIVETIME. One or several.",
     )
     allow: Any = setting(
         Choices(lambda: ALLOWED),

@@ -129,9 +129,8 @@ def on_error_setting() -> Any:
     return setting(
         Choice(lambda: ("skip", "fail")),
         "skip",
-        help="Skip runs that cannot be used and note what is questionable, or fail at the first. With fail nothing is made, "
-        "and what is otherwise a note on the index or on a selected run is an error as well, such as a wrong checksum, or a "
-        "row that appears twice.",
+        help="Skip runs that cannot be used, or fail at the first problem. With fail, nothing is made, and notes on the index "
+        "or on selected runs are errors too, such as a wrong checksum or a row that appears twice.",
     )
 
 
@@ -142,7 +141,7 @@ def scheme_setting() -> Any:
 
 def select_setting(default: str) -> Any:
     """Declare the selection of runs."""
-    text = "Runs to use: those far from known sources, all, or those with the OBS_IDs in a text file, one per line."
+    text = "Runs to use: far from known sources, all, or a text file with one OBS_ID per line."
     return setting(_Select(), default, metavar="far|all|FILE", help=text)
 
 
@@ -151,7 +150,7 @@ def catalog_setting() -> Any:
     return setting(
         _Catalog(),
         None,
-        help="Known sources: a table with the columns RA, DEC and optionally EXTENSION (deg).",
+        help="Table of sources: RA, DEC and optionally EXTENSION, deg.",
         see="read_catalog",
         metavar="FILE",
         default_text="the known TeV sources",
@@ -166,9 +165,9 @@ def mask_radius_setting(text: str) -> Any:
 def exclude_setting() -> Any:
     """Declare exclusion regions in addition to those around known sources."""
     text = (
-        "Regions whose events and livetime do not count: a DS9 (.reg) or CRTF (.crtf) file, a FITS image of the sky (0: "
-        "excluded), or a table of circles with the columns RA, DEC, RADIUS (deg) and optionally E_MIN, E_MAX (TeV). One or "
-        "several."
+        "Regions to exclude: a .reg or .crtf file, a FITS image of the sky, or a table of circles. Events and livetime in the "
+        "regions do not count. Images are 0 in the regions; tables have the columns RA, DEC, RADIUS (deg) and optionally "
+        "E_MIN, E_MAX (TeV). One or several."
     )
     return setting(_Exclusions(), None, help=text, see="read_exclusions")
 
@@ -204,8 +203,8 @@ class Sources(SettingsGroup):
     sources: str = setting(
         Choice(lambda: ("drop", "mask")),
         "drop",
-        help="Known sources: drop the runs near them, or mask: keep all selected runs, and exclude events and livetime in "
-        "circles around the sources.",
+        help="Drop runs near known sources, or mask circles around the sources. With mask, all selected runs are kept, and "
+        "events and livetime in the circles are excluded.",
     )
     mask_radius: Any = mask_radius_setting("Radius of these circles, in addition to twice the extension of the source.")
     exclude: Any = exclude_setting()
@@ -256,7 +255,7 @@ class Grouping(SettingsGroup):
     min_livetime: Any = setting(
         Value("s", minimum=0),
         None,
-        help="Merge neighbouring groups until each has at least this livetime, such as '5 h'.",
+        help="Merge neighbouring groups until each has this livetime, such as '5 h'.",
         default_text="no merging",
     )
     edges: GroupEdges = field(default_factory=GroupEdges)
@@ -280,7 +279,7 @@ def n_fov_setting() -> Any:
 
 def fovalign_setting(default: str | None = "ALTAZ") -> Any:
     """Declare the frame of DETX and DETY; a default of None depends on the source of the pointing."""
-    text = "" if default else "ALTAZ, or RADEC if the pointing is that of the header"
+    text = "" if default else "ALTAZ; with pointing header, RADEC"
     return setting(Choice(lambda: ("ALTAZ", "RADEC")), default, help="Frame of DETX and DETY.", default_text=text)
 
 
