@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 @click.option(
     "--epochs",
     metavar="FILE|COLUMN",
-    help="Make models for each epoch, in OUTDIR/EPOCH. FILE is a table with the columns EPOCH, START, STOP (dates or MJD), COLUMN a "
-    "column of the index of runs.",
+    help="Make models for each epoch, in OUTDIR/EPOCH. FILE is a table with the columns EPOCH, START, STOP (dates or MJD); "
+    "COLUMN is a column of the index of runs.",
 )
 @config(ProductionSettings)
 @checks_outdir("indir")
