@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 @path_argument("outdir")
 @overwrite
 @workers
-@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to count on, such as tcp://10.0.0.1:8786.")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Address of a Dask scheduler whose workers read the runs, such as tcp://10.0.0.1:8786.",
+)
 @click.option("--part", metavar="I/N", help="Count only part I of N, for `bgnb merge`.")
 @click.option(
     "--epochs",
     metavar="FILE|COLUMN",
-    help="Make models for each epoch, in OUTDIR/EPOCH: a table with the columns EPOCH, START, STOP (dates or MJD), or a column "
-    "of the index of runs.",
+    help="Make models for each epoch, in OUTDIR/EPOCH. FILE is a table with the columns EPOCH, START, STOP (dates or MJD); "
+    "COLUMN is a column of the index of runs.",
 )
 @config(ProductionSettings)
 @checks_outdir("indir")
@@ -38,8 +42,8 @@ def make_bg_cube_models(**arguments: Any) -> None:
     """Make background cube models from a directory of runs.
 
     INDIR contains event lists in the layout SCHEME: GADF (obs-index.fits.gz and
-    hdu-index.fits.gz), HESS (runinfo.fits and folders of 200 runs) or FILES (no index: all FITS
-    files in INDIR; INDIR may also be a text file with the path of a file in each line). The new
+    hdu-index.fits.gz), HESS (runinfo.fits and folders of 200 runs) or FILES (no index: INDIR is a
+    directory of FITS files, a FITS file, or a text file with one path per line). The new
     directory OUTDIR contains two FITS files per group of runs, the tables of runs and groups, and
     report.json with the outcome of every run.
 
@@ -65,7 +69,7 @@ def make_bg_cube_models(**arguments: Any) -> None:
         by_epoch = make_epoch_models(**arguments)
         say(by_epoch)
         warn(by_epoch.faults)
-        click.echo(f"The models of the epochs are in {arguments['outdir']}, which can be given to bgnb attach")
+        click.echo(f"The models of the epochs are in {arguments['outdir']}, which bgnb attach accepts")
         return
     del arguments["epochs"]
     report = make_bg_cube_models(**arguments)
@@ -99,7 +103,7 @@ def merge(**arguments: Any) -> None:
     """Make models from runs that were counted in parts.
 
     PARTS are the N directories that `bgnb make-bg-cube-models ... --part I/N` wrote with the
-    same settings. The models are bit-identical to those made without --part.
+    same settings. The models are identical to those made without --part.
 
     \b
     Example:
@@ -120,7 +124,7 @@ def merge(**arguments: Any) -> None:
 @path_argument("outdir")
 @overwrite
 @workers
-@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, whose workers make the backgrounds.")
+@click.option("--scheduler", metavar="ADDRESS", help="Address of a Dask scheduler whose workers make the backgrounds.")
 @checks_outdir("indir", "modeldir")
 def attach(**arguments: Any) -> None:
     """Attach models to runs: make a data store for Gammapy.
@@ -151,7 +155,7 @@ def attach(**arguments: Any) -> None:
 def check(ctx: click.Context, directory: Path) -> None:
     """Check the files of a directory that bgnb wrote.
 
-    The manifest.json of DIRECTORY lists all files with their SHA-256. Prints a line for each
+    Compares the files with the checksums in manifest.json of DIRECTORY, and prints a line for each
     file that is missing, changed, or not written by bgnb. The exit status is 1 if there are
     such files, and 2 if bgnb did not write the directory.
 

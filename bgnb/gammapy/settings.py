@@ -27,13 +27,13 @@ class BackgroundSettings(SettingsGroup):
     kind: str = setting(
         Choice(lambda: ("bkg_3d", "bkg_2d")),
         "bkg_3d",
-        help="Kind of the backgrounds: cubes, or their means over the azimuth about the pointing (radial).",
+        help="Kind of the backgrounds: cubes, or their means over the position angle about the pointing (radial).",
     )
     norm: str = setting(
         Choice(lambda: ("run", "model")),
         "run",
-        help="Norm of the backgrounds: that of the run, from its events outside known sources and the scatter from run to "
-        "run, or that of the models, which is the mean of all runs.",
+        help="Norm of the backgrounds: run, from its events outside known sources and the scatter from run to "
+        "run; or model, the mean of all runs.",
         see="norm_of_run",
     )
     catalog: Any = catalog_setting()

@@ -83,7 +83,7 @@ class TrueModelSettings(SettingsGroup):
     elongation: float = setting(
         Number(above=0, maximum=5),
         1.0,
-        help="Width of the field of view along the baseline of two telescopes divided by that across, at the zenith.",
+        help="Width of the field of view along the baseline of two telescopes, divided by the width across it, at the zenith.",
     )
     baseline_az: float = setting(Number(), 0.0, help="Azimuth of this baseline, deg; it has no effect for an elongation of 1.")
     fovalign: Any = fovalign_setting()

@@ -129,7 +129,7 @@ class CrossValidationSettings(SettingsGroup):
     n_train: Any = setting(
         Numbers(type=int),
         None,
-        help="For a learning curve: further numbers of runs to make models from, such as 4,8,15.",
+        help="Learning curve: also make models from these numbers of runs, such as 4,8,15.",
         annotation="sequence of int",
     )
     seed: int = setting(Whole(0), 0, help="Seed of the random split into folds.")
@@ -167,7 +167,7 @@ class RunCheckSettings(SettingsGroup):
 
     select: Any = select_setting("far")
     false_alarm_rate: float = setting(
-        Number(above=0, maximum=0.5), 0.01, help="Fraction of the runs without errors in which one of the tests gives an alarm."
+        Number(above=0, maximum=0.5), 0.01, help="Fraction of good runs that fail one of the tests by chance."
     )
     catalog: Any = catalog_setting()
     mask_radius: Any = mask_radius_setting(
