@@ -26,7 +26,7 @@ from bgnb._util.checks import checked_path
 from bgnb._util.errors import BgnbError
 from bgnb.dashboards.live_figures import Action, LiveFigures
 from bgnb.dashboards.saved_states import parse_state
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_directory import check_file_path, write_file
 from bgnb.plots.alternative_texts import describe
 from bgnb.plots.bokeh_figures import Plots, draw
 from bgnb.plots.html_page import lines_to_html, to_html
@@ -313,7 +313,7 @@ class Dashboard(widgets.VBox):
 
     def save_png(self, path: str | Path, **options: Any) -> None:
         """Write the view as a PNG file; for options see `save_pdf`."""
-        self._write(path, to_png(self.view, **options))
+        self._write(path, lambda: to_png(self.view, **options))
 
     def save_pdf(self, path: str | Path, **options: Any) -> None:
         """Write the view as a PDF file.
@@ -331,11 +331,11 @@ class Dashboard(widgets.VBox):
         dpi : float, optional
             Pixels per inch of a PNG file, and of images in others; by default 300.
         """
-        self._write(path, to_pdf(self.view, **options))
+        self._write(path, lambda: to_pdf(self.view, **options))
 
     def save_svg(self, path: str | Path, **options: Any) -> None:
         """Write the view as an SVG file; for options see `save_pdf`."""
-        self._write(path, to_svg(self.view, **options))
+        self._write(path, lambda: to_svg(self.view, **options))
 
     def save_html(self, path: str | Path, max_size: float = 50e6) -> None:
         """Write a page that needs neither Python nor network, with all `frames`.
@@ -352,21 +352,26 @@ class Dashboard(widgets.VBox):
         BgnbError
             If it would be larger.
         """
-        frames = self.frames()
-        views = {labels: self.view_of(state) for labels, state in frames.items()}
-        first = next(labels for labels, state in frames.items() if state == self.state)
-        self._write(path, to_html(views, first, max_size=max_size).encode())
+
+        def page() -> bytes:
+            frames = self.frames()
+            views = {labels: self.view_of(state) for labels, state in frames.items()}
+            first = next(labels for labels, state in frames.items() if state == self.state)
+            return to_html(views, first, max_size=max_size).encode()
+
+        self._write(path, page)
 
     def save_csv(self, path: str | Path) -> None:
         """Write the values of the view as a table, see `View.to_csv`."""
-        self._write(path, self.view.to_csv().encode())
+        self._write(path, lambda: self.view.to_csv().encode())
 
     def save_json(self, path: str | Path) -> None:
         """Write the state, for `restore`."""
-        self._write(path, f"{self.json}\n".encode())
+        self._write(path, lambda: f"{self.json}\n".encode())
 
-    def _write(self, path: str | Path, content: bytes) -> None:
-        write_file(checked_path("path", path), content)
+    def _write(self, path: str | Path, content: Callable[[], bytes]) -> None:
+        check_file_path(target := checked_path("path", path))  # drawing takes seconds
+        write_file(target, content())
 
     def _show(self, view: View) -> None:
         """Show a view in the summary and in the controls."""

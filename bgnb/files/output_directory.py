@@ -167,12 +167,7 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview]) -> Non
     BgnbError
         If it cannot be written.
     """
-    try:
-        if not path.name or path.is_dir():
-            raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
-        refuse_foreign_links(path.parent)
-    except OSError as error:
-        raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
+    check_file_path(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.unlink(missing_ok=True)
@@ -187,6 +182,22 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview]) -> Non
         if isinstance(error, OSError):
             raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
         raise
+
+
+def check_file_path(path: Path) -> None:
+    """Refuse a path that cannot be that of a file, such as a directory, before its content is made.
+
+    Raises
+    ------
+    BgnbError
+        If no file can be written there.
+    """
+    try:
+        if not path.name or path.is_dir():
+            raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
+        refuse_foreign_links(path.parent)
+    except OSError as error:
+        raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
 
 
 def check_new_file(path: Path, kinds: Collection[str], *, overwrite: bool) -> None:

@@ -30,10 +30,10 @@ OPTIONS = {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Make runs, models and a part."""
+    """Make runs, the model of their only group, and a part."""
     folder = tmp_path_factory.mktemp("odd")
     bgnb.make_test_dataset(folder / "in", n_runs=4, trigger_rate=3.0, seed=4)
-    options = {"select": "all", "n_energy": 3, "n_fov": 4}
+    options = {"select": "all", "n_energy": 3, "n_fov": 4, "alt_edges": [0, 90], "az_edges": [0, 360]}
     bgnb.make_bg_cube_models(folder / "in", "GADF", folder / "models", method="spline", **options)
     bgnb.make_bg_cube_models(folder / "in", "GADF", folder / "part", part="1/1", **options)
     return folder
@@ -78,7 +78,7 @@ def test_pipes_and_devices_among_models(folder, tmp_path, kind):
     for directory in ("models", "part"):
         odd = changed(folder / directory, "manifest.json", OPTIONS[kind], tmp_path / f"{directory}-manifest")
         expect("not-a-model", *(("merge", odd, tmp_path / "merged") if directory == "part" else ("check", odd)))
-    for name in ("part.json", "run2.counted"):
+    for name in ("part.json", "run1.counted"):
         odd = changed(folder / "part", name, OPTIONS[kind], tmp_path / f"part-{name}")
         if kind == "device":
             sign(odd)  # the manifest lists the link
@@ -154,7 +154,7 @@ def test_bombs_in_parts(folder, tmp_path):
     """Counts that are larger than they state are refused in little memory."""
     text = json.dumps({"stacks": [], "errors": {}}).encode()
     content = compress(len(text).to_bytes(8, "little") + text) + compress(bytes(BOMB // 64)) * 64
-    odd = changed(folder / "part", "run2.counted", lambda path: path.write_bytes(content), tmp_path / "part")
+    odd = changed(folder / "part", "run1.counted", lambda path: path.write_bytes(content), tmp_path / "part")
     sign(odd)
     (outcome,) = outcomes([("merge", odd, tmp_path / "out")])
     assert code_of(outcome) == "damaged"

@@ -24,14 +24,19 @@ OTHERS += ("jupyter_notebook_config", "jupyter_nbconvert_config", "sitecustomize
 STYLE = ("--select", "all", "--n-energy", "5", "--n-fov", "8", "--method", "classic")
 
 
+@pytest.fixture(scope="module")
+def module_names() -> set[str]:
+    """Return the name of each module that a program might import."""
+    return {name for name in {*sys.stdlib_module_names, *packages_distributions(), "bgnb", *OTHERS} if name.isidentifier()}
+
+
 @pytest.fixture
-def planted(tmp_path) -> Path:
+def planted(tmp_path, module_names) -> Path:
     """Make a directory with a module of each name that a program might import, which writes this name to a file."""
     folder = tmp_path / "planted"
     folder.mkdir()
-    for name in {*sys.stdlib_module_names, *packages_distributions(), "bgnb", *OTHERS}:
-        if name.isidentifier():
-            (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write({name + chr(10)!r})\n")
+    for name in module_names:
+        (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write({name + chr(10)!r})\n")
     for kind in ("lab", "base", "classic"):  # templates of nbconvert
         (folder / kind).mkdir()
         (folder / kind / "conf.json").write_text('{"mimetypes": {"text/html": true}}')
@@ -57,8 +62,10 @@ def imported(tmp_path: Path) -> set[str]:
     return {*(tmp_path / "imported").read_text().split()} if (tmp_path / "imported").exists() else set()
 
 
-def inputs(tmp_path: Path) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> dict[str, Path]:
     """Make runs, models, and a notebook that uses two processes."""
+    tmp_path = tmp_path_factory.mktemp("inputs")
     indir = write_gadf(tmp_path / "in", [run(obs_id, 100) for obs_id in (2, 4)])
     parameters = new_code_cell("modeldir = ''\ngroup_id = 0", metadata={"tags": ["parameters"]})
     options = "select='all', n_energy=5, n_fov=8, workers=2"
@@ -80,9 +87,9 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_no_command_imports_from_current_directory(tmp_path, planted, bgnb, arguments):
+def test_no_command_imports_from_current_directory(tmp_path, planted, bgnb, inputs, arguments):
     """No process that a command starts executes a file of the directory in which it is started."""
-    paths = inputs(tmp_path) | {"out": tmp_path / "out"}
+    paths = inputs | {"out": tmp_path / "out"}
     command = [*bgnb, *(argument.format(**paths) for argument in arguments)]
     done = subprocess.run(command, cwd=planted, env=environment(tmp_path), capture_output=True, text=True, timeout=PATIENCE)
     assert imported(tmp_path) == set()

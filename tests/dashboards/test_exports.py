@@ -167,16 +167,19 @@ def test_page_may_not_be_too_large(modeldir, tmp_path):
     assert 1e5 < (tmp_path / "page.html").stat().st_size < 20e6
 
 
-@pytest.mark.parametrize("kind", ["png", "pdf", "svg", "html", "csv", "json"])
-def test_invalid_paths_are_refused(modeldir, tmp_path, kind):
-    """Exports to something that is not the path of a file are refused, and write nothing."""
-    save = getattr(explore_models(modeldir, group_id=3), f"save_{kind}")
-    for wrong in ("", ".", "/", tmp_path):
-        with raises("bad-target", "directory"):
-            save(wrong)
-    for wrong in (None, 5, "a\0b"):
-        with raises("invalid-argument", "path", repr(wrong)):
-            save(wrong)
+def test_invalid_paths_are_refused(modeldir, tmp_path, monkeypatch):
+    """Exports to something that is not the path of a file are refused before anything is drawn, and write nothing."""
+    dashboard = explore_models(modeldir, group_id=3)
+    for kind in ("png", "pdf", "svg", "html"):
+        monkeypatch.setattr(f"bgnb.dashboards.dashboard.to_{kind}", lambda *_, **__: pytest.fail("drawn"))
+    for kind in ("png", "pdf", "svg", "html", "csv", "json"):
+        save = getattr(dashboard, f"save_{kind}")
+        for wrong in ("", ".", "/", tmp_path):
+            with raises("bad-target", "directory"):
+                save(wrong)
+        for wrong in (None, 5, "a\0b"):
+            with raises("invalid-argument", "path", repr(wrong)):
+                save(wrong)
     assert not list(tmp_path.iterdir())
 
 

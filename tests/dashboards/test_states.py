@@ -23,6 +23,12 @@ def models(modeldir):
     return explore_models(modeldir, group_id=3)
 
 
+@pytest.fixture(scope="module")
+def unchanged(modeldir):
+    """Dashboard of models that refuses all states, and can be used again."""
+    return explore_models(modeldir, group_id=3)
+
+
 @pytest.fixture
 def comparison(pair):
     """Dashboard of two models."""
@@ -175,26 +181,26 @@ def test_restored_state_has_defaults(models):
         ('{"dashboard": "explore_models", "state": {"others": {"a": 1}}}', "not-found", ["group a"]),
     ],
 )
-def test_invalid_saved_states(models, tmp_path, monkeypatch, saved, code, words):
+def test_invalid_saved_states(unchanged, tmp_path, monkeypatch, saved, code, words):
     """Something that is not a state raises an error, which is shown while the text remains in its box, and changes nothing."""
     monkeypatch.chdir(tmp_path)
-    models.update(energy=5, palette="cividis")
-    before = models.state
+    unchanged.update(energy=5, palette="cividis")
+    before = unchanged.state
     with raises(code, *words) as caught:
-        models.restore(saved)
+        unchanged.restore(saved)
     assert not re.search("Errno|Error|object is not|indices|Expecting|'utf-8'", str(caught.value))  # those of Python
-    assert models.state == before
+    assert unchanged.state == before
     if "\0" not in saved:
         path = tmp_path / "state.json"
         path.write_text(saved)
         with raises("invalid-argument" if code == "not-found" and "group" not in words[0] else code):
-            models.restore(path)
-    box = models._controls["json"].widget
+            unchanged.restore(path)
+    box = unchanged._controls["json"].widget
     box.value = saved
-    assert 'role="alert"' in models._message.value
-    assert (models.state, box.value) == (before, saved)  # so that it can be corrected
-    models.energy = 7
-    assert (models._message.value, box.value) == ("", models.json)
+    assert 'role="alert"' in unchanged._message.value
+    assert (unchanged.state, box.value) == (before, saved)  # so that it can be corrected
+    unchanged.energy = 7
+    assert (unchanged._message.value, box.value) == ("", unchanged.json)
 
 
 def test_binary_file_is_no_saved_state(models, tmp_path):

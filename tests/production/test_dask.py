@@ -222,16 +222,14 @@ def clients():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "address",
-    ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "tcp://nowhere.invalid:8786", "nonsense://x:8786", "nonsense", "tcp://x:99999"],
-)
-def test_schedulers_that_do_not_exist(indir, tmp_path, monkeypatch, address):
+def test_schedulers_that_do_not_exist(indir, tmp_path, monkeypatch):
     """Invalid addresses and addresses without a scheduler are errors of one line, and leave no client open."""
     before = clients()
     monkeypatch.setattr(workers, "PATIENCE", 1.0)
-    with raises("scheduler-lost", address) as caught:
-        make_bg_cube_models(indir, "GADF", tmp_path / "out", scheduler=address, **SMALL)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out").exists()
-    assert all(client.status == "closed" for client in clients() if client not in before)
+    addresses = ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "tcp://nowhere.invalid:8786"]
+    for address in (*addresses, "nonsense://x:8786", "nonsense", "tcp://x:99999"):
+        with raises("scheduler-lost", address) as caught:
+            make_bg_cube_models(indir, "GADF", tmp_path / "out", scheduler=address, **SMALL)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists()
+        assert all(client.status == "closed" for client in clients() if client not in before)

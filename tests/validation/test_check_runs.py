@@ -45,7 +45,8 @@ def test_verdicts_are_used_to_select(directory):
     assert f": {BRIGHT}" in (out / "good_runs.txt").read_text()
     assert f"run {BRIGHT}: " in (out / "runs.html").read_text()
     assert report["settings"]["false_alarm_rate"] == 0.01
-    output_of("make-bg-cube-models", runs, "GADF", directory / "again", "--select", out / "good_runs.txt")
+    small = ("--n-energy", 5, "--n-fov", 8)
+    output_of("make-bg-cube-models", runs, "GADF", directory / "again", "--select", out / "good_runs.txt", *small)
     again = json.loads((directory / "again" / "report.json").read_text())
     assert {run["obs_id"] for run in again["runs"] if run["status"] == "used"} == set(good)
 
