@@ -1,7 +1,8 @@
-"""Commands whose standard output or standard error is full, closed, or a pipe that nobody reads."""
+"""Commands whose standard output or standard error is full, closed, or a pipe that nobody reads, and limits of memory."""
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,31 @@ def test_too_little_memory_is_one_line(making, monkeypatch):
     line = error_of(*command.split()[1:-2])
     assert line.endswith("[out-of-memory]")
     assert names(out.parent) == {"in"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", ["v", "d"])
+def test_low_memory_limit_is_one_line(making, limit):
+    """Limits with which the import of SciPy fails abruptly, or never ends, are refused before."""
+    command, out = making
+    for mebibytes in (100, 214, 250):
+        done = in_shell(f"ulimit -{limit} {mebibytes << 10}; {command}", timeout=60)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.endswith(f"limited to {mebibytes} MiB; allow at least 512 MiB (ulimit -{limit}) [out-of-memory]")
+    assert names(out.parent) == {"in"}
+
+
+@pytest.mark.slow
+def test_memory_is_reserved_for_one_core(making):
+    """With limited memory OpenBLAS reserves it for one core, not for each of the machine."""
+    command, _ = making
+    code = f"""
+from threadpoolctl import threadpool_info
+from bgnb.cli.main import main
+main({command.split()[1:-2]}, standalone_mode=False)
+print(max(library["num_threads"] for library in threadpool_info()))
+"""
+    line = f"unset OMP_NUM_THREADS; ulimit -v {1 << 20}; {shlex.join([sys.executable, '-c', code])}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "1"
