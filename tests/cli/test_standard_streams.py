@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -93,3 +94,20 @@ print(max(library["num_threads"] for library in threadpool_info()))
     line = f"unset OMP_NUM_THREADS; ulimit -v {1 << 20}; {shlex.join([sys.executable, '-c', code])}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "1"
+
+
+@pytest.mark.slow
+def test_names_of_files_send_nothing_to_the_terminal(making):
+    """Control characters in names, and bytes that are no text, are replaced in what commands print."""
+    command, out = making
+    assert in_shell(command).returncode == 0
+    for name in (b"\x1b]0;title\x07", b"\n'all files are as bgnb wrote them", b"\xff"):
+        (out / os.fsdecode(name)).touch()
+    new = out.with_name("\x07new")
+    out.rename(new)
+    (lines,) = [in_shell(f"bgnb check {shlex.quote(str(new))}").stdout.splitlines()]
+    assert len(lines) == 3
+    assert all(line.endswith(": was not written by bgnb") and line.isprintable() for line in lines)
+    picture = in_shell(f"bgnb plot {shlex.quote(str(new))} --dpi 30 -o {shlex.quote(str(new))}.png").stdout
+    assert "\N{REPLACEMENT CHARACTER}new.png" in picture
+    assert picture.replace("\n", "").isprintable()
