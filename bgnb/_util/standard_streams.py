@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, printable
 
 
 def open_closed_streams() -> None:
@@ -29,17 +29,26 @@ def open_closed_streams() -> None:
 
 
 def name_output_errors() -> None:
-    """Let errors of writing standard output end a command with one line; a closed pipe ends it without one."""
+    """Let errors of writing standard output end a command with one line; a closed pipe ends it without one.
+
+    Control characters, as in names of files, are replaced.
+    """
     old = sys.stdout
     raw: Any = io.BufferedWriter(_StandardOutput(old.fileno(), "w", closefd=False))
     options = {"encoding": old.encoding, "errors": old.errors, "line_buffering": old.line_buffering}
-    sys.stdout = io.TextIOWrapper(raw, **options)  # type: ignore[arg-type]
+    sys.stdout = _PrintableText(raw, **options)  # type: ignore[arg-type]
 
 
 class OutputError(click.ClickException):
     """Standard output that cannot be written."""
 
     exit_code = 2
+
+
+class _PrintableText(io.TextIOWrapper):
+    def write(self, text: str) -> int:
+        super().write("\n".join(map(printable, text.split("\n"))))
+        return len(text)
 
 
 class _StandardOutput(io.FileIO):

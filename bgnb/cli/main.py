@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bgnb._util.errors import BgnbError, notes_of
+from bgnb._util.memory_limit import check_memory_limits
 from bgnb._version import __version__
 from bgnb.cli import comparing, models, notebooks, simulations
 
@@ -38,6 +39,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            check_memory_limits()
             return super().invoke(ctx)
         except BgnbError as error:
             raise _BadInput("\n".join([str(error), *notes_of(error)])) from error

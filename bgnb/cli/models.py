@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bgnb._util.compression import HAS_ISAL
-from bgnb._util.errors import BgnbError, command_line
+from bgnb._util.errors import BgnbError, command_line, printable
 from bgnb.cli.as_typed import say
 from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, path_argument, settings, warn, workers
 from bgnb.gammapy.settings import AttachSettings
@@ -168,7 +168,7 @@ def check(ctx: click.Context, directory: Path) -> None:
     found = check(directory)
     problems = {name: problem for name, problem in found.items() if problem}
     for name, problem in problems.items():
-        click.echo(f"{directory / name}: {problem}")
+        click.echo(f"{printable(str(directory / name))}: {problem}")
     if not problems:
         click.echo(f"{directory}: all {len(found)} files are as bgnb wrote them")
     ctx.exit(1 if problems else 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bgnb._util.errors import command_line
+from bgnb._util.errors import command_line, printable
 from bgnb.cli.as_typed import say
 from bgnb.cli.options_from_settings import Command, checks_outdir, overwrite, path_argument
 
@@ -148,7 +148,7 @@ def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
     problems = run_groups(**arguments)
     click.echo(f"Open {arguments['outdir'] / 'index.html'}")
     for group_id, problem in problems.items():
-        click.echo(f"Error: group {group_id}: {problem}", err=True)
+        click.echo(printable(f"Error: group {group_id}: {problem}"), err=True)
     ctx.exit(1 if problems else 0)
 
 

@@ -224,9 +224,17 @@ def make_backgrounds(
 
 def digest_of(modeldir: Path) -> str:
     """Compute a digest of the names, sizes and modification times of the FITS files in a directory of models."""
-    found = [(path, path.stat()) for path in sorted(modeldir.rglob("*.fits*"))]
-    states = [(path.relative_to(modeldir).as_posix(), state.st_size, state.st_mtime_ns) for path, state in found]
+    states = [(path.relative_to(modeldir).as_posix(), _state(path)) for path in sorted(modeldir.rglob("*.fits*"))]
     return sha256(repr(states).encode()).hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Return the size and the modification time of a file, or None for a link to no file; reading it raises the error."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _make_on_worker(chunk: BackgroundChunk) -> MadeBackgrounds:

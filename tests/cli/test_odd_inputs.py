@@ -218,3 +218,19 @@ def test_compressed_tables(tmp_path):
         (tmp_path / name).write_bytes(odd)
         with raises("bad-catalog", name):
             bgnb.read_catalog(tmp_path / name)
+
+
+@pytest.mark.parametrize("needed", [False, True])
+def test_links_to_nothing_among_models(folder, tmp_path, needed):
+    """A link to no file, or to itself, hinders no command that does not read it, and is named by others."""
+    for target in ("nowhere", model_in(folder / "models").name):
+        name = model_in(folder / "models").name if needed else "extra.fits"
+        odd = tmp_path / target
+        shutil.copytree(folder / "models", odd)
+        (odd / name).unlink(missing_ok=True)
+        (odd / name).symlink_to(target if needed else "extra.fits")
+        if needed:
+            with raises("not-found" if target == "nowhere" else "unreadable", odd / name):
+                bgnb.attach(odd, folder / "in", "GADF", tmp_path / f"store-{target}")
+        else:
+            assert len(bgnb.attach(odd, folder / "in", "GADF", tmp_path / f"store-{target}").runs) == 4

@@ -1,7 +1,9 @@
-"""Commands whose standard output or standard error is full, closed, or a pipe that nobody reads."""
+"""Commands whose standard output or standard error is full, closed, or a pipe that nobody reads, and limits of memory."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +66,48 @@ def test_too_little_memory_is_one_line(making, monkeypatch):
     line = error_of(*command.split()[1:-2])
     assert line.endswith("[out-of-memory]")
     assert names(out.parent) == {"in"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", ["v", "d"])
+def test_low_memory_limit_is_one_line(making, limit):
+    """Limits with which the import of SciPy fails abruptly, or never ends, are refused before."""
+    command, out = making
+    for mebibytes in (100, 214, 250):
+        done = in_shell(f"ulimit -{limit} {mebibytes << 10}; {command}", timeout=60)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.endswith(f"limited to {mebibytes} MiB; allow at least 512 MiB (ulimit -{limit}) [out-of-memory]")
+    assert names(out.parent) == {"in"}
+
+
+@pytest.mark.slow
+def test_memory_is_reserved_for_one_core(making):
+    """With limited memory OpenBLAS reserves it for one core, not for each of the machine."""
+    command, _ = making
+    code = f"""
+from threadpoolctl import threadpool_info
+from bgnb.cli.main import main
+main({command.split()[1:-2]}, standalone_mode=False)
+print(max(library["num_threads"] for library in threadpool_info()))
+"""
+    line = f"unset OMP_NUM_THREADS; ulimit -v {1 << 20}; {shlex.join([sys.executable, '-c', code])}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "1"
+
+
+@pytest.mark.slow
+def test_names_of_files_send_nothing_to_the_terminal(making):
+    """Control characters in names, and bytes that are no text, are replaced in what commands print."""
+    command, out = making
+    assert in_shell(command).returncode == 0
+    for name in (b"\x1b]0;title\x07", b"\n'all files are as bgnb wrote them", b"\xff"):
+        (out / os.fsdecode(name)).touch()
+    new = out.with_name("\x07new")
+    out.rename(new)
+    (lines,) = [in_shell(f"bgnb check {shlex.quote(str(new))}").stdout.splitlines()]
+    assert len(lines) == 3
+    assert all(line.endswith(": was not written by bgnb") and line.isprintable() for line in lines)
+    picture = in_shell(f"bgnb plot {shlex.quote(str(new))} --dpi 30 -o {shlex.quote(str(new))}.png").stdout
+    assert "\N{REPLACEMENT CHARACTER}new.png" in picture
+    assert picture.replace("\n", "").isprintable()

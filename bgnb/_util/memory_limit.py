@@ -1,0 +1,38 @@
+"""Limits of the memory of a process, as by ``ulimit -v``, with which libraries end abruptly or hang while they are imported."""
+
+from __future__ import annotations
+
+import os
+
+from bgnb._util.errors import BgnbError
+
+try:
+    import resource
+except ImportError:  # on Windows there are no such limits
+    _LIMITS = {}
+else:
+    _LIMITS = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}
+
+#: Memory that the imported libraries and a small data set need, bytes.
+_NEEDED = 512 << 20
+
+
+def check_memory_limits() -> None:
+    """Refuse limits that are too low for the imported libraries; call this before they are imported.
+
+    OpenBLAS, which reserves memory for each core of the machine, is told to reserve it for one
+    core if memory is limited.
+
+    Raises
+    ------
+    BgnbError
+        If the memory is limited to less than 512 MiB.
+    """
+    limits = {name: resource.getrlimit(number)[0] for name, number in _LIMITS.items()}
+    limits = {name: limit for name, limit in limits.items() if limit != resource.RLIM_INFINITY}
+    for name, limit in limits.items():
+        if limit < _NEEDED:
+            text = f"the memory of a process is limited to {limit >> 20} MiB; allow at least {_NEEDED >> 20} MiB ({name})"
+            raise BgnbError("out-of-memory", text)
+    if limits:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
