@@ -87,10 +87,8 @@ def test_pipes_and_devices_among_models(folder, tmp_path, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", OPTIONS)
-def test_pipes_and_devices_as_options(folder, tmp_path, kind):
+def test_pipes_and_devices_as_options(folder, tmp_path):
     """No option reads a pipe or a device, and neither is a lock or a notebook."""
-    making = ("make-bg-cube-models", folder / "in", "GADF", tmp_path / "out")
     options = {
         "config": (".toml", ".json"),
         "select": (".txt",),
@@ -99,17 +97,22 @@ def test_pipes_and_devices_as_options(folder, tmp_path, kind):
         "epochs": (".ecsv",),
     }
     commands: list[tuple[object, ...]] = []
-    for name, suffixes in options.items():
-        for suffix in suffixes:
-            OPTIONS[kind](path := tmp_path / f"{name}{suffix}")
-            commands.append((*making, f"--{name}", path))
-    commands.append(("make-bg-cube-models", tmp_path / "select.txt", "FILES", tmp_path / "out"))
-    OPTIONS[kind](tmp_path / ".locked.bgnb-lock")
-    commands.append((*making[:-1], tmp_path / "locked"))
-    OPTIONS[kind](tmp_path / "odd.ipynb")
-    commands.append(("run-notebook", tmp_path / "odd.ipynb", tmp_path / "run.ipynb"))
-    codes = [code_of(outcome) for outcome in outcomes(commands)]
-    assert codes == ["not-a-file"] * (len(commands) - 2) + ["not-writable", "not-found"]
+    expected: list[str] = []
+    for kind, make in OPTIONS.items():
+        (place := tmp_path / kind).mkdir()
+        making = ("make-bg-cube-models", folder / "in", "GADF", place / "out")
+        for name, suffixes in options.items():
+            for suffix in suffixes:
+                make(path := place / f"{name}{suffix}")
+                commands.append((*making, f"--{name}", path))
+        commands.append(("make-bg-cube-models", place / "select.txt", "FILES", place / "out"))
+        expected += ["not-a-file"] * (len(commands) - len(expected))
+        make(place / ".locked.bgnb-lock")
+        commands.append((*making[:-1], place / "locked"))
+        make(place / "odd.ipynb")
+        commands.append(("run-notebook", place / "odd.ipynb", place / "run.ipynb"))
+        expected += ["not-writable", "not-found"]
+    assert [code_of(outcome) for outcome in outcomes(commands)] == expected
 
 
 @pytest.mark.slow
