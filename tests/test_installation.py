@@ -20,8 +20,9 @@ VALIDATE = "import bgnb; print(bgnb.validate('models', 'runs', 'GADF', select='a
 
 
 def run(*command, **kwargs):
-    """Run a program that does not see this checkout."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """Run a program that does not see this checkout, and that keeps what Python compiles, as installing compiles nothing."""
+    others = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    environment = {name: value for name, value in os.environ.items() if name not in others}
     return subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment, check=False, **kwargs)
 
 
@@ -33,8 +34,8 @@ def bare(tmp_path_factory):
     if shutil.which("uv") and run("uv", "venv", "--python", sys.executable, home).returncode == 0:
         install = ("uv", "pip", "install", "--python", programs / "python")
     else:
-        assert run(sys.executable, "-m", "venv", home).returncode == 0
-        install = (programs / "python", "-m", "pip", "install")
+        assert run(sys.executable, "-m", "venv", "--without-pip", home).returncode == 0
+        install = (sys.executable, "-m", "pip", "--python", programs / "python", "install", "--no-compile")
     if run(*install, "tqdm").returncode:
         pytest.skip("needs a package index")
     installed = run(*install, ROOT)

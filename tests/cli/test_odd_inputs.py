@@ -53,8 +53,7 @@ def changed(directory: Path, name: str, change: Callable[[Path], object], target
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", OPTIONS)
-def test_pipes_and_devices_among_models(folder, tmp_path, kind):
+def test_pipes_and_devices_among_models(folder, tmp_path):
     """No command waits for a pipe, or reads a device, in place of a file of a directory of models or of a part."""
     commands: list[tuple[object, ...]] = []
     codes = []
@@ -65,32 +64,32 @@ def test_pipes_and_devices_among_models(folder, tmp_path, kind):
 
     indir, models = folder / "in", folder / "models"
     files = [model_in(models).name, "bg_observation_groups.ecsv", "bg_spline.fits.gz", "report.json"]
-    for number, name in enumerate(files if kind == "pipe" else files[:1]):  # both are refused by the same function
-        odd = changed(models, name, OPTIONS[kind], tmp_path / f"models{number}")
-        expect("1", "check", odd)
-        if number != 2:  # the spline is not compared, and without a report there are fewer words
-            expect("0" if number == 3 else "not-a-file", "compare-models", odd, models, tmp_path / f"compared{number}")
-        if number < 2:
-            expect("not-a-file", "attach", odd, indir, "GADF", tmp_path / f"attached{number}")
-            expect("not-a-file", "validate", odd, indir, "GADF", tmp_path / f"validated{number}")
-        elif number == 2:
-            expect("not-a-file", "check-runs", indir, "GADF", odd, tmp_path / f"checked{number}")
-    for directory in ("models", "part"):
-        odd = changed(folder / directory, "manifest.json", OPTIONS[kind], tmp_path / f"{directory}-manifest")
-        expect("not-a-model", *(("merge", odd, tmp_path / "merged") if directory == "part" else ("check", odd)))
-    for name in ("part.json", "run1.counted"):
-        odd = changed(folder / "part", name, OPTIONS[kind], tmp_path / f"part-{name}")
-        if kind == "device":
-            sign(odd)  # the manifest lists the link
-        expect("damaged" if kind == "pipe" else "not-a-file", "merge", odd, tmp_path / "merged")
+    for kind in OPTIONS:
+        (place := tmp_path / kind).mkdir()
+        for number, name in enumerate(files if kind == "pipe" else files[:1]):  # both are refused by the same function
+            odd = changed(models, name, OPTIONS[kind], place / f"models{number}")
+            expect("1", "check", odd)
+            if number != 2:  # the spline is not compared, and without a report there are fewer words
+                expect("0" if number == 3 else "not-a-file", "compare-models", odd, models, place / f"compared{number}")
+            if number < 2:
+                expect("not-a-file", "attach", odd, indir, "GADF", place / f"attached{number}")
+                expect("not-a-file", "validate", odd, indir, "GADF", place / f"validated{number}")
+            elif number == 2:
+                expect("not-a-file", "check-runs", indir, "GADF", odd, place / f"checked{number}")
+        for directory in ("models", "part"):
+            odd = changed(folder / directory, "manifest.json", OPTIONS[kind], place / f"{directory}-manifest")
+            expect("not-a-model", *(("merge", odd, place / "merged") if directory == "part" else ("check", odd)))
+        for name in ("part.json", "run1.counted"):
+            odd = changed(folder / "part", name, OPTIONS[kind], place / f"part-{name}")
+            if kind == "device":
+                sign(odd)  # the manifest lists the link
+            expect("damaged" if kind == "pipe" else "not-a-file", "merge", odd, place / "merged")
     assert [code_of(outcome) for outcome in outcomes(commands)] == codes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", OPTIONS)
-def test_pipes_and_devices_as_options(folder, tmp_path, kind):
+def test_pipes_and_devices_as_options(folder, tmp_path):
     """No option reads a pipe or a device, and neither is a lock or a notebook."""
-    making = ("make-bg-cube-models", folder / "in", "GADF", tmp_path / "out")
     options = {
         "config": (".toml", ".json"),
         "select": (".txt",),
@@ -99,17 +98,22 @@ def test_pipes_and_devices_as_options(folder, tmp_path, kind):
         "epochs": (".ecsv",),
     }
     commands: list[tuple[object, ...]] = []
-    for name, suffixes in options.items():
-        for suffix in suffixes:
-            OPTIONS[kind](path := tmp_path / f"{name}{suffix}")
-            commands.append((*making, f"--{name}", path))
-    commands.append(("make-bg-cube-models", tmp_path / "select.txt", "FILES", tmp_path / "out"))
-    OPTIONS[kind](tmp_path / ".locked.bgnb-lock")
-    commands.append((*making[:-1], tmp_path / "locked"))
-    OPTIONS[kind](tmp_path / "odd.ipynb")
-    commands.append(("run-notebook", tmp_path / "odd.ipynb", tmp_path / "run.ipynb"))
-    codes = [code_of(outcome) for outcome in outcomes(commands)]
-    assert codes == ["not-a-file"] * (len(commands) - 2) + ["not-writable", "not-found"]
+    expected: list[str] = []
+    for kind, make in OPTIONS.items():
+        (place := tmp_path / kind).mkdir()
+        making = ("make-bg-cube-models", folder / "in", "GADF", place / "out")
+        for name, suffixes in options.items():
+            for suffix in suffixes:
+                make(path := place / f"{name}{suffix}")
+                commands.append((*making, f"--{name}", path))
+        commands.append(("make-bg-cube-models", place / "select.txt", "FILES", place / "out"))
+        expected += ["not-a-file"] * (len(commands) - len(expected))
+        make(place / ".locked.bgnb-lock")
+        commands.append((*making[:-1], place / "locked"))
+        make(place / "odd.ipynb")
+        commands.append(("run-notebook", place / "odd.ipynb", place / "run.ipynb"))
+        expected += ["not-writable", "not-found"]
+    assert [code_of(outcome) for outcome in outcomes(commands)] == expected
 
 
 @pytest.mark.slow

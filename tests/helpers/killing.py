@@ -44,7 +44,15 @@ class Trials:
         main(self.command(out, *options), standalone_mode=False)
 
     def command(self, out: Path, *options: str) -> list[str]:
-        common = ("--select", "all", "--n-fov", "8", *(() if "--n-energy" in options else ("--n-energy", "5")))
+        common = (
+            "--select",
+            "all",
+            "--method",
+            "classic",
+            "--n-fov",
+            "8",
+            *(() if "--n-energy" in options else ("--n-energy", "5")),
+        )
         return ["make-bg-cube-models", str(self.indir), "GADF", str(out), *common, *options]
 
     def prepare(self, old: bool) -> None:
