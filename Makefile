@@ -3,6 +3,9 @@ PYTHON ?= python3
 # Real runs for the benchmarks; the tests look there too, or where BGNB_TEST_DATA says.
 DATA ?= ../shared/hess-dl3-dr1
 
+# Hundreds of commands are tested in processes of their own, which need not all compile bgnb.
+export PYTHONDONTWRITEBYTECODE =
+
 # Duration of make soak.
 MINUTES ?= 10
 
