@@ -277,3 +277,38 @@ def test_odd_headers_are_one_line(folder, tmp_path):
             lambda path, old=old, new=new: path.write_bytes(compress(content.replace(old, new))), tmp_path / f"odd{number}",
         )  # fmt: skip
         assert "bgnb check" in only_line("attach", odd, folder / "in", "GADF", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"creator": 1}, {"part": [1]}, {"part": [1, 10**9]}, {"part": ["1", "1"]}, {"plan": None}, {"settings": []}],
+    ids=str,
+)
+def test_odd_description_of_a_part(folder, tmp_path, change):
+    """A part whose description has other values is refused, even if its manifest agrees."""
+    odd = tmp_path / "part"
+    shutil.copytree(folder / "part", odd)
+    content = json.loads((odd / "part.json").read_text())
+    (odd / "part.json").write_text(json.dumps(content | change))
+    sign(odd)
+    with raises("parts-mismatch", odd):
+        bgnb.merge([odd], tmp_path / "out")
+
+
+@pytest.mark.parametrize("part", ["1/" + "9" * 5000, "1/10000000"])
+def test_too_many_parts(folder, tmp_path, part):
+    """A number of parts that no one can have is refused."""
+    with raises("invalid-argument", "part must be"):
+        bgnb.make_bg_cube_models(folder / "in", "GADF", tmp_path / "out", part=part)
+
+
+def test_odd_terms_of_a_spline(folder, tmp_path):
+    """A spline whose tables do not match each other is refused when it is read."""
+    for column in ("TERMS", "MEANS"):
+        path = tmp_path / f"{column}.fits"
+        with fits.open(folder / "models" / "bg_spline.fits.gz") as hdus:
+            table = hdus[column].data
+            table[table.names[0]][-1] = "?"
+            hdus.writeto(path, checksum=True)
+        with raises("bad-header", path):
+            bgnb.read_spline(path)
