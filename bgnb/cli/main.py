@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,6 +35,14 @@ class _BadInput(click.ClickException):
     exit_code = 2
 
 
+def _has_current_directory() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 class _Commands(click.Group):
     """Group of commands that report an error in one line, with exit status 2."""
 
@@ -43,6 +52,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BgnbError as error:
             raise _BadInput("\n".join([str(error), *notes_of(error)])) from error
+        except FileNotFoundError:
+            if _has_current_directory():
+                raise
+            text = "the current directory was removed; change to another directory, or make it again and enter it anew"
+            raise _BadInput(str(BgnbError("not-found", text))) from None
         except MemoryError as error:
             advice = "use fewer workers, smaller axes or fewer runs at a time (--part), or allow more memory"
             text = f"not enough memory{f': {error}' if str(error) else ''}; {advice}"

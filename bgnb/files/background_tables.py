@@ -25,6 +25,7 @@ from bgnb.cubes.run_norm import RunNorm
 from bgnb.files.fits_writer import GADF_KEYWORDS, columns_hdu, primary_hdu
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
 from bgnb.observations.fits_table import read_content
+from bgnb.observations.table_file import ignored_warnings
 
 # Keywords of the distances from the centre to the edge of the camera in DETX and in DETY.
 _EDGE = ("CAM_DETX", "CAM_DETY")
@@ -230,7 +231,7 @@ def open_fits(path: str | Path) -> Iterator[fits.HDUList]:
     """
     content = read_content(Path(path))
     try:
-        with located(str(path)), fits.open(content, memmap=False) as hdus:
+        with located(str(path)), ignored_warnings(), fits.open(content, memmap=False) as hdus:
             for hdu in hdus:  # a compressed image may be much larger than its file
                 if hdu.is_image and 8 * math.prod(hdu.shape) > FILE_MAX:
                     limit = f"an image may have {FILE_MAX >> 23} million pixels at most"

@@ -7,9 +7,7 @@ stamps, unless SOURCE_DATE_EPOCH is set.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 from bgnb._util.arrays import blocks
 from bgnb._util.compression import compress
 from bgnb._version import __version__
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_directory import source_date, write_file
 
 GADF_KEYWORDS = {
     "HDUCLASS": "GADF",
@@ -55,8 +53,7 @@ def primary_hdu(keywords: Mapping[str, Any] | None = None, image: np.ndarray | N
         "EXTEND": True,
         "CREATOR": f"bgnb {__version__}",
     }
-    if "SOURCE_DATE_EPOCH" in os.environ:
-        date = datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC)
+    if date := source_date():
         cards["DATE"] = date.strftime("%Y-%m-%dT%H:%M:%S")
 
     def write(data: NDArray[np.uint8]) -> None:

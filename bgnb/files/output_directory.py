@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -80,6 +81,7 @@ def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] 
         for source in (path.resolve() for path in inputs):
             if target.is_relative_to(source) or source.is_relative_to(target):
                 raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
+    source_date()
     check_target(outdir, overwrite=overwrite, changed=False)
     if os.path.lexists(_hidden(target, "lock")):
         with only_writer(outdir):
@@ -217,12 +219,30 @@ def check_new_file(path: Path, kinds: Collection[str], *, overwrite: bool) -> No
     BgnbError
         If it must not be written.
     """
-    if not path.name.lower().endswith(tuple(kinds)):
+    name = path.name.lower()
+    if name in kinds or not name.endswith(tuple(kinds)):
         *others, last = kinds
-        raise BgnbError("invalid-argument", f"{path}: must end in {', '.join(others)} or {last}")
+        raise BgnbError("invalid-argument", f"{path}: must be a name that ends in {', '.join(others)} or {last}")
     with named_errors(path):
         if not overwrite and os.path.lexists(path) and not path.is_dir():
             raise BgnbError("exists", f"{path}: exists already; use overwrite = True to replace it")
+
+
+def source_date() -> datetime | None:
+    """Return the date that SOURCE_DATE_EPOCH states for files, if it is set.
+
+    Raises
+    ------
+    BgnbError
+        If it is no number of seconds.
+    """
+    if (seconds := os.environ.get("SOURCE_DATE_EPOCH")) is None:
+        return None
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        text = f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, got '{seconds}'; unset it to write no date"
+        raise BgnbError("invalid-argument", text) from None
 
 
 def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None:

@@ -104,7 +104,7 @@ def read_spline(path: str | Path) -> SplineModel:
             means.setdefault(part, []).append(float(value))
         terms, axes = hdus["TERMS"].data, read_axes(hdus["COUNTS"], path)
         header = hdus[0].header
-        return SplineModel(
+        spline = SplineModel(
             axes=axes,
             fovalign=checked_fovalign(header["FOVALIGN"]),
             counts=read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64),
@@ -119,3 +119,5 @@ def read_spline(path: str | Path) -> SplineModel:
             camera=np.array(hdus["CAMERA"].data, dtype=float) if "CAMERA" in names else np.ones(axes.shape[1:]),
             edge=read_edge(header),
         )
+        spline.rate_at(90.0, 0.0)  # raises an error if terms, means and coefficients do not match
+        return spline

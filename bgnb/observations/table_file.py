@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 
 from astropy.io.registry import identify_format
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyWarning
 
 from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
@@ -42,11 +44,17 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
         if error.code not in ("not-fits", "empty-file"):
             raise
         content = _read_text(path)
-    if format is None:
-        stream = BytesIO(content)
-        formats = identify_format("read", Table, str(path), stream, [stream], {})
-        format = formats[0] if len(formats) == 1 else None
-    return Table.read(BytesIO(content), format=format)
+    with ignored_warnings():
+        if format is None:
+            stream = BytesIO(content)
+            formats = identify_format("read", Table, str(path), stream, [stream], {})
+            format = formats[0] if len(formats) == 1 else None
+        return Table.read(BytesIO(content), format=format)
+
+
+def ignored_warnings() -> warnings.catch_warnings[None]:
+    """Return a context in which Astropy warns of nothing in a file; values and units that are used are checked."""
+    return warnings.catch_warnings(action="ignore", category=AstropyWarning)
 
 
 def _read_text(path: Path) -> bytes:

@@ -24,7 +24,7 @@ PART_FILE = "part.json"
 
 def part_numbers(part: str) -> tuple[int, int]:
     """Parse the number of a part and the number of all parts from a text such as ``3/10``."""
-    numbers = re.fullmatch(r"([0-9]+)/([0-9]+)", str(part))
+    numbers = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", str(part))
     if not numbers or not 1 <= int(numbers[1]) <= int(numbers[2]):
         raise BgnbError("invalid-argument", f"part must be like 3/10, for the third of ten, got '{part}'")
     return int(numbers[1]), int(numbers[2])
@@ -92,8 +92,12 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path / PART_FILE)
     except (OSError, ValueError):
-        raise BgnbError("parts-mismatch", f"{path}: was not made with --part") from None
-    if content["creator"] != f"bgnb {__version__}":
-        what = f"was made by {content['creator']}, this is bgnb {__version__}"
-        raise BgnbError("version-mismatch", f"{path}: {what}; make the part again")
-    return dict(content)
+        content = None
+    match content:
+        case {"creator": str(creator)} if creator != f"bgnb {__version__}":
+            what = f"was made by {creator}, this is bgnb {__version__}"
+            raise BgnbError("version-mismatch", f"{path}: {what}; make the part again")
+        case {"creator": str(), "plan": str(), "part": [int(part), int(n_parts)], "settings": dict()}:
+            if 1 <= part <= n_parts < 10**6:
+                return content
+    raise BgnbError("parts-mismatch", f"{path}: was not made with --part")

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ from astropy.table import Table
 import bgnb
 from bgnb._util.compression import compress
 from bgnb._util.reading import read_bytes
+from tests.helpers.commands import command
 from tests.helpers.errors import raises
 from tests.helpers.limited import MEMORY, outcomes
 
@@ -238,3 +240,79 @@ def test_links_to_nothing_among_models(folder, tmp_path, needed):
                 bgnb.attach(odd, folder / "in", "GADF", tmp_path / f"store-{target}")
         else:
             assert len(bgnb.attach(odd, folder / "in", "GADF", tmp_path / f"store-{target}").runs) == 4
+
+
+def only_line(*arguments: object) -> str:
+    """Run a command that fails with one line and no warnings, and return the line."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        done = command(*arguments)
+    assert done.exit_code == 2
+    assert not [str(warning.message) for warning in found]
+    (line,) = done.output.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("option", ["catalog", "exclude", "epochs"])
+def test_odd_tables_are_one_line(folder, tmp_path, option):
+    """A table of an unknown type of column is refused in one line, without warnings of Astropy."""
+    names = {"catalog": "RA DEC", "exclude": "RA DEC RADIUS", "epochs": "EPOCH START STOP"}[option].split()
+    path = tmp_path / "odd.ecsv"
+    lines = ["# %ECSV 1.0", "# ---", "# datatype:", *(f"# - {{name: {name}, unit: '?', datatype: floaX64}}" for name in names)]
+    path.write_text("\n".join([*lines, " ".join(names), " ".join("1" for _ in names)]) + "\n")
+    assert str(path) in only_line("make-bg-cube-models", folder / "in", "GADF", tmp_path / "out", f"--{option}", path)
+
+
+def test_odd_groups_are_one_line(folder, tmp_path):
+    """The groups of models are refused in one line, without warnings of Astropy."""
+    odd = tmp_path / "models"
+    shutil.copytree(folder / "models", odd)
+    path = odd / "bg_observation_groups.ecsv"
+    path.write_text(path.read_text().replace("float64", "floaX64"))
+    assert only_line("attach", odd, folder / "in", "GADF", tmp_path / "out").endswith("[not-a-model]")
+
+
+def test_odd_headers_are_one_line(folder, tmp_path):
+    """A model whose header is damaged is refused in one line, without warnings of Astropy."""
+    content = gzip.decompress(model_in(folder / "models").read_bytes())
+    for number, (old, new) in enumerate(((b"TFIELDS =", b"TFIEL\xffS ="), (b"XTENSION=", b"XTENSXON="))):
+        odd = changed(
+            folder / "models", model_in(folder / "models").name,
+            lambda path, old=old, new=new: path.write_bytes(compress(content.replace(old, new))), tmp_path / f"odd{number}",
+        )  # fmt: skip
+        assert "bgnb check" in only_line("attach", odd, folder / "in", "GADF", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"creator": 1}, {"part": [1]}, {"part": [1, 10**9]}, {"part": ["1", "1"]}, {"plan": None}, {"settings": []}],
+    ids=str,
+)
+def test_odd_description_of_a_part(folder, tmp_path, change):
+    """A part whose description has other values is refused, even if its manifest agrees."""
+    odd = tmp_path / "part"
+    shutil.copytree(folder / "part", odd)
+    content = json.loads((odd / "part.json").read_text())
+    (odd / "part.json").write_text(json.dumps(content | change))
+    sign(odd)
+    with raises("parts-mismatch", odd):
+        bgnb.merge([odd], tmp_path / "out")
+
+
+@pytest.mark.parametrize("part", ["1/" + "9" * 5000, "1/10000000"])
+def test_too_many_parts(folder, tmp_path, part):
+    """A number of parts that no one can have is refused."""
+    with raises("invalid-argument", "part must be"):
+        bgnb.make_bg_cube_models(folder / "in", "GADF", tmp_path / "out", part=part)
+
+
+def test_odd_terms_of_a_spline(folder, tmp_path):
+    """A spline whose tables do not match each other is refused when it is read."""
+    for column in ("TERMS", "MEANS"):
+        path = tmp_path / f"{column}.fits"
+        with fits.open(folder / "models" / "bg_spline.fits.gz") as hdus:
+            table = hdus[column].data
+            table[table.names[0]][-1] = "?"
+            hdus.writeto(path, checksum=True)
+        with raises("bad-header", path):
+            bgnb.read_spline(path)

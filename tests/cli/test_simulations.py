@@ -1,5 +1,7 @@
 """Errors of the commands that simulate."""
 
+import pytest
+
 from tests.helpers.commands import error_of, output_of
 
 
@@ -14,9 +16,10 @@ def test_true_model_file_is_replaced(tmp_path):
     output_of(*arguments, "--overwrite")
 
 
-def test_name_of_true_model_is_checked(tmp_path):
+@pytest.mark.parametrize("name", ["true.txt", ".fits", ".fits.gz"])
+def test_name_of_true_model_is_checked(tmp_path, name):
     """Other names than those of FITS files are refused."""
-    line = error_of("make-test-bg-cube-model", tmp_path / "true.txt")
-    assert str(tmp_path / "true.txt") in line
+    line = error_of("make-test-bg-cube-model", tmp_path / name)
+    assert str(tmp_path / name) in line
     assert line.endswith("[invalid-argument]")
-    assert not (tmp_path / "true.txt").exists()
+    assert not (tmp_path / name).exists()

@@ -1,4 +1,4 @@
-"""Commands whose standard output or standard error is full, closed, or a pipe that nobody reads, and limits of memory."""
+"""Standard output or standard error that is full, closed, or a pipe that nobody reads; little memory; no directory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import bgnb
 from bgnb.production import count_chunks
 from tests.helpers.commands import error_of
 from tests.helpers.files import names
+from tests.helpers.processes import ROOT
 from tests.helpers.run_files import run, write_gadf
 
 _PYTHON = f"'{sys.executable}' -m bgnb"
@@ -111,3 +112,15 @@ def test_names_of_files_send_nothing_to_the_terminal(making):
     picture = in_shell(f"bgnb plot {shlex.quote(str(new))} --dpi 30 -o {shlex.quote(str(new))}.png").stdout
     assert "\N{REPLACEMENT CHARACTER}new.png" in picture
     assert picture.replace("\n", "").isprintable()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", ["{making}", "run-notebook explore x.ipynb", "copy-notebooks here", "check models"])
+def test_removed_directory_is_one_line(making, tmp_path, arguments):
+    """In a directory that was removed, a command that needs it ends with one line."""
+    (tmp_path / "here").mkdir()
+    command = arguments.format(making=making[0].removeprefix("bgnb ").replace(str(making[1]), "out"))
+    done = in_shell(f"cd '{tmp_path / 'here'}'; rmdir ../here; bgnb {command}", env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: the current directory was removed")

@@ -71,7 +71,7 @@ def test_existing_outdir_is_refused_first(tmp_path, arguments):
 
 def test_existing_picture_is_refused_first(tmp_path):
     """A file that exists, or is of an unknown format, is refused before Astropy and SciPy are imported."""
-    for name, error in (("a.png", "[exists]"), ("a.txt", "[invalid-argument]")):
+    for name, error in (("a.png", "[exists]"), ("a.txt", "[invalid-argument]"), (".png", "[invalid-argument]")):
         (tmp_path / name).touch()
         assert not {"astropy", "scipy"} & imports_of("plot", "models", "-o", tmp_path / name, status=2, error=error)
 
@@ -89,6 +89,13 @@ def test_outdir_in_input_is_refused_first(tmp_path, arguments):
     """An OUTDIR in the input is refused before Astropy and SciPy are imported."""
     given = [tmp_path if name == "here" else name for name in arguments]
     assert not {"astropy", "scipy"} & imports_of(*given, tmp_path / "out", status=2, error="[bad-target]")
+
+
+@pytest.mark.parametrize("date", ["", "today", "1e9", "9" * 20])
+def test_wrong_date_is_refused_first(tmp_path, monkeypatch, date):
+    """A date for the files that is no number of seconds is refused before the input is read."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", date)
+    imports_of("make-bg-cube-models", "runs", "GADF", tmp_path / "out", status=2, error="SOURCE_DATE_EPOCH must be")
 
 
 @pytest.mark.slow
