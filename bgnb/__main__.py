@@ -2,6 +2,7 @@
 
 import os
 
+from bgnb._util.one_thread import spare_limited_memory
 from bgnb._util.signals import ended_by_signals
 from bgnb.files.caches import writable_places
 
@@ -9,11 +10,12 @@ from bgnb.files.caches import writable_places
 def main() -> None:
     """Run the command line, with signal handlers installed before the slow imports."""
     with ended_by_signals():
-        from bgnb._util.standard_streams import name_output_errors, open_closed_streams
+        from bgnb._util.standard_streams import guard_streams, open_closed_streams
 
         open_closed_streams()
-        name_output_errors()
+        guard_streams()
         os.environ.update(writable_places())
+        spare_limited_memory()
         from bgnb.cli.main import main
 
         main(prog_name="bgnb")

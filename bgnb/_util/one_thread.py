@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from threadpoolctl import threadpool_limits
+try:
+    import resource
+except ImportError:  # as on Windows
+    resource = None  # type: ignore[assignment]
 
 # True in a block that is limited already: the search for libraries takes several ms.
 _is_limited = ContextVar("_is_limited", default=False)
+
+
+def spare_limited_memory() -> None:
+    """Start OpenBLAS with one thread if the memory of processes is limited, as by ``ulimit -v``.
+
+    When NumPy and SciPy are imported, it reserves memory for all threads, and tries for ever if there is not enough; no signal
+    ends that.
+    """
+    if resource is not None and resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextmanager
@@ -23,6 +37,7 @@ def one_blas_thread() -> Iterator[None]:
         yield
         return
     import scipy.linalg  # noqa: F401 # only libraries that are loaded are limited, such as the BLAS of SciPy
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"):
         token = _is_limited.set(True)

@@ -355,7 +355,7 @@ class Dashboard(widgets.VBox):
         frames = self.frames()
         views = {labels: self.view_of(state) for labels, state in frames.items()}
         first = next(labels for labels, state in frames.items() if state == self.state)
-        self._write(path, to_html(views, first, max_size=max_size).encode())
+        self._write(path, to_html(views, first, max_size=max_size).encode("utf-8", "replace"))
 
     def save_csv(self, path: str | Path) -> None:
         """Write the values of the view as a table, see `View.to_csv`."""
