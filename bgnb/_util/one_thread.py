@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-
-try:
-    import resource
-except ImportError:  # as on Windows
-    resource = None  # type: ignore[assignment]
 
 # True in a block that is limited already: the search for libraries takes several ms.
 _is_limited = ContextVar("_is_limited", default=False)
@@ -19,11 +14,13 @@ _is_limited = ContextVar("_is_limited", default=False)
 def spare_limited_memory() -> None:
     """Start OpenBLAS with one thread if the memory of processes is limited, as by ``ulimit -v``.
 
-    When NumPy and SciPy are imported, it reserves memory for all threads, and tries for ever if there is not enough; no signal
-    ends that.
+    It reserves memory for each thread, and may try for ever if there is not enough; no signal ends that.
     """
-    if resource is not None and resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with suppress(ImportError):  # as on Windows
+        import resource
+
+        if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextmanager
