@@ -9,10 +9,10 @@ from bgnb.files.caches import writable_places
 def main() -> None:
     """Run the command line, with signal handlers installed before the slow imports."""
     with ended_by_signals():
-        from bgnb._util.standard_streams import name_output_errors, open_closed_streams
+        from bgnb._util.standard_streams import guard_streams, open_closed_streams
 
         open_closed_streams()
-        name_output_errors()
+        guard_streams()
         os.environ.update(writable_places())
         from bgnb.cli.main import main
 

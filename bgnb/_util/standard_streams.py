@@ -1,10 +1,12 @@
-"""Standard streams that are closed, or that cannot be written."""
+"""Standard streams that are closed, that cannot be written, or that get control characters."""
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
+import re
 import sys
 from typing import Any
 
@@ -28,15 +30,27 @@ def open_closed_streams() -> None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - until the process ends
 
 
-def name_output_errors() -> None:
-    """Let errors of writing standard output end a command with one line; a closed pipe ends it without one.
+def guard_streams() -> None:
+    """Let standard output and standard error write any text, without the control characters that files and names may contain.
 
-    Control characters, as in names of files, are replaced.
+    Errors of writing standard output end a command with one line; a closed pipe ends it without one.
     """
-    old = sys.stdout
-    raw: Any = io.BufferedWriter(_StandardOutput(old.fileno(), "w", closefd=False))
-    options = {"encoding": old.encoding, "errors": old.errors, "line_buffering": old.line_buffering}
-    sys.stdout = _PrintableText(raw, **options)  # type: ignore[arg-type]
+    raw: Any = io.BufferedWriter(_StandardOutput(sys.stdout.fileno(), "w", closefd=False))
+    sys.stdout = _PrintableText(raw, sys.stdout, "\n")
+    sys.stderr = _PrintableText(sys.stderr.buffer, sys.stderr, "\n\r")  # progress bars return to the start of the line
+
+
+class _PrintableText(io.TextIOWrapper):
+    """Text in which control characters are replaced, as terminals would interpret them, and what the encoding lacks."""
+
+    def __init__(self, raw: Any, old: Any, kept: str) -> None:
+        encoding = "utf-8" if codecs.lookup(old.encoding).name == "ascii" else old.encoding  # as click does
+        super().__init__(raw, encoding, "backslashreplace", line_buffering=old.line_buffering)
+        self._shown = re.compile(f"[^{kept}]+")
+
+    def write(self, text: str) -> int:
+        super().write(self._shown.sub(lambda part: printable(part[0]), text))
+        return len(text)
 
 
 class OutputError(click.ClickException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,12 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BgnbError as error:
             raise _BadInput("\n".join([str(error), *notes_of(error)])) from error
-        except FileNotFoundError:
-            if _has_current_directory():
+        except (MemoryError, ImportError, OSError) as error:
+            if isinstance(error, FileNotFoundError) and not _has_current_directory():
+                text = "the current directory was removed; change to another directory, or make it again and enter it anew"
+                raise _BadInput(str(BgnbError("not-found", text))) from None
+            if not _lacks_memory(error):
                 raise
-            text = "the current directory was removed; change to another directory, or make it again and enter it anew"
-            raise _BadInput(str(BgnbError("not-found", text))) from None
-        except MemoryError as error:
             advice = "use fewer workers, smaller axes or fewer runs at a time (--part), or allow more memory"
             text = f"not enough memory{f': {error}' if str(error) else ''}; {advice}"
             raise _BadInput(str(BgnbError("out-of-memory", text))) from None
@@ -69,6 +70,13 @@ class _Commands(click.Group):
         for heading, commands in COMMANDS.items():
             with formatter.section(heading):
                 formatter.write_dl([(str(command.name), command.get_short_help_str(72)) for command in commands])
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Return true if memory does not suffice for values, or for a library that is loaded."""
+    if isinstance(error, ImportError):  # the dynamic linker gives its reason as a text only
+        return any(reason in str(error) for reason in ("failed to map segment", "annot allocate memory"))
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -357,7 +357,7 @@ class Dashboard(widgets.VBox):
             frames = self.frames()
             views = {labels: self.view_of(state) for labels, state in frames.items()}
             first = next(labels for labels, state in frames.items() if state == self.state)
-            return to_html(views, first, max_size=max_size).encode()
+            return to_html(views, first, max_size=max_size).encode("utf-8", "replace")
 
         self._write(path, page)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bgnb._util.checks import checked_path
-from bgnb._util.errors import BgnbError, DataError, command_line
+from bgnb._util.errors import BgnbError, DataError, command_line, printable
 from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import ModelSet
@@ -227,7 +227,7 @@ class ModelDirectory:
                 for name in ("counts", "livetime_s", "alt_mean_deg", "az_mean_deg"):
                     if isinstance(group.get(name), int | float):
                         row[name] = float(group[name])
-        except (BgnbError, ValueError, KeyError, TypeError, AttributeError):
+        except (BgnbError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
             return {}
         return rows
 
@@ -346,8 +346,8 @@ def checked_labels(labels: Sequence[str] | None, first: Path, second: Path) -> t
     if labels is None:
         one, other = first.resolve(), second.resolve()
         if one.name != other.name:
-            return one.name, other.name
-        return f"{one.parent.name}/{one.name}", f"{other.parent.name}/{other.name}"
+            return printable(one.name), printable(other.name)
+        return printable(f"{one.parent.name}/{one.name}"), printable(f"{other.parent.name}/{other.name}")
     if not isinstance(labels, tuple | list) or len(labels) != 2:
         raise BgnbError("invalid-argument", f"labels must be the names of both, got {labels!r}")
-    return str(labels[0]), str(labels[1])
+    return printable(str(labels[0])), printable(str(labels[1]))

@@ -100,7 +100,7 @@ def run_groups(
             while wait(futures, timeout=0.2).not_done:
                 end_kernels(directory)
             raise
-        write_file(directory / "index.html", _index(models.name, groups, results, problems).encode())
+        write_file(directory / "index.html", _index(models.name, groups, results, problems).encode("utf-8", "replace"))
         write_report(directory, {"groups": groups, "problems": problems})
     return dict(sorted(problems.items()))
 
@@ -115,7 +115,9 @@ def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeo
     # The page must load nothing from the network, and its template nothing from the current directory.
     local = {"require_js_url": "", "mathjax_url": "", "jquery_url": "", "mermaid_js_url": "", "extra_template_basedirs": []}
     exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, **local)
-    write_file(executed.with_suffix(".html"), exporter.from_notebook_node(_without_json(notebook))[0].encode())
+    write_file(
+        executed.with_suffix(".html"), exporter.from_notebook_node(_without_json(notebook))[0].encode("utf-8", "replace")
+    )
     png = next((data["image/png"] for data in outputs_of(notebook) if "image/png" in data), None)
     if png:
         write_file(executed.with_suffix(".png"), b64decode(png))

@@ -143,7 +143,7 @@ def to_html(
     variables = {"groups": list(frames), "slides": len(views) > len(frames), "first": first, "names": names}
     variables["summary"] = views[first].summary
     page = renumber_ids(file_html(document, INLINE, views[first].title, template=_TEMPLATE, template_variables=variables))
-    _check_size(len(page.encode()), max_size)
+    _check_size(len(page.encode("utf-8", "replace")), max_size)
     return page
 
 

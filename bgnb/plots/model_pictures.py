@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bgnb._util.checks import checked_path
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, printable
 from bgnb._util.extras import require
 from bgnb.cubes.model import BackgroundModel
 from bgnb.files.model_directory import EPOCHS_FILE, ModelDirectory
@@ -108,7 +108,7 @@ def plot(
 def _name_of(directory: Path) -> str:
     """Return the name of a directory of models; that of an epoch has the name of its parent directory as well."""
     path = directory.resolve()
-    return f"{path.parent.name}/{path.name}" if (path.parent / EPOCHS_FILE).exists() else path.name
+    return printable(f"{path.parent.name}/{path.name}" if (path.parent / EPOCHS_FILE).exists() else path.name)
 
 
 def _energies(model: BackgroundModel, group_id: int, energy: Energy | tuple[Energy, Energy] | None) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bgnb._util.arrays import Bools, Floats
 from bgnb._util.checks import checked_choice
+from bgnb._util.errors import printable
 from bgnb._util.outliers import Deviations
 from bgnb.plots import sky_map
 from bgnb.plots.colours import LINES, SELECTED
@@ -120,7 +121,7 @@ def runs_view(runs: RunSet, state: RunsState, tested: Mapping[str, Panel] | None
     panels |= tested or {name: _histogram(runs, state, name, selected) for name in HISTOGRAMS}
     lines = [_describe_runs(runs), _describe_selection(runs, state, selected), *_describe_marked(runs, state, selected)]
     lines += [f"Note: {note}" for note in runs.notes]
-    return View(f"Runs of {Path(runs.origin).name}", "\n".join(lines), panels)
+    return View(printable(f"Runs of {Path(runs.origin).name}"), "\n".join(map(printable, lines)), panels)
 
 
 def _describe_runs(runs: RunSet) -> str:

@@ -219,7 +219,7 @@ def check_runs(
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
             inputs = {"indir": str(indir), "scheme": scheme, "modeldir": str(modeldir)}
             write_report(directory, {"settings": inputs | settings.as_dict()} | checks.as_dict())
-            write_file(directory / "runs.html", _page(checks).encode())
+            write_file(directory / "runs.html", _page(checks).encode("utf-8", "replace"))
             write_file(directory / "good_runs.txt", checks.run_list.encode())
     return checks
 

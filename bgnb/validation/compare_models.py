@@ -198,7 +198,7 @@ def _draw_group(task: _GroupTask) -> tuple[bytes, bytes]:
     title = f"Group {task.group_id}: {task.labels[1]} against {task.labels[0]}"
     picture = plot_comparison(task.comparison, task.energies, task.positions, task.labels, title)
     page = comparison_page(task.comparison, task.energies, task.positions, task.labels, task.group_id, task.group)
-    return picture.png, page.encode()
+    return picture.png, page.encode("utf-8", "replace")
 
 
 def _compared(

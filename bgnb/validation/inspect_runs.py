@@ -150,7 +150,7 @@ def inspect(
             text = io.StringIO()
             result.table.write(text, format="ascii.ecsv")
             write_file(directory / "runs.ecsv", text.getvalue().encode())
-            write_file(directory / "runs.html", to_page(result).encode())
+            write_file(directory / "runs.html", to_page(result).encode("utf-8", "replace"))
     return result
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import bgnb
+from bgnb.files.model_directory import ModelDirectory
 from bgnb.production import count_chunks
 from tests.helpers.commands import error_of
 from tests.helpers.files import names
@@ -124,3 +125,33 @@ def test_removed_directory_is_one_line(making, tmp_path, arguments):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: the current directory was removed")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_names_of_files_reach_the_terminal_without_control_characters(tmp_path, monkeypatch, encoding):
+    """Names that terminals would interpret, or that cannot be encoded, are printed with replacements."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    (tmp_path / "manifest.json").write_text('{"creator": "bgnb", "files": {"a\\u0007\\u009b": "0", "\\ud800": "0"}}')
+    done = subprocess.run([sys.executable, "-m", "bgnb", "check", tmp_path], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+    text = done.stdout.decode(encoding)
+    assert text.count("is missing") == 2
+    assert all(line.isprintable() for line in text.splitlines())
+
+
+def test_library_that_does_not_fit_in_memory_is_one_line(tmp_path, monkeypatch):
+    """A library that cannot be mapped is an error of memory."""
+
+    def fail(_: object) -> None:
+        raise ImportError("lib.so: failed to map segment from shared object")
+
+    monkeypatch.setattr("bgnb.files.manifest.check", fail)
+    assert error_of("check", tmp_path).endswith("[out-of-memory]")
+
+
+@pytest.mark.parametrize("value", ['"group_id": Infinity', f'"group_id": 1, "counts": {"9" * 400}'])
+def test_numbers_too_large_in_a_report_are_ignored(tmp_path, value):
+    """Numbers of a report that are no floats are as if there were no report."""
+    (tmp_path / "bg_cube_model_group1_table.fits").touch()
+    (tmp_path / "report.json").write_text(f'{{"groups": [{{{value}}}]}}')
+    assert ModelDirectory(tmp_path).group_rows == {}
