@@ -59,12 +59,6 @@ class OutputError(click.ClickException):
     exit_code = 2
 
 
-class _PrintableText(io.TextIOWrapper):
-    def write(self, text: str) -> int:
-        super().write("\n".join(map(printable, text.split("\n"))))
-        return len(text)
-
-
 class _StandardOutput(io.FileIO):
     def write(self, data: Any) -> int | None:  # type: ignore[override]
         try:
