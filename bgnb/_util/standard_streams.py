@@ -35,9 +35,10 @@ def guard_streams() -> None:
 
     Errors of writing standard output end a command with one line; a closed pipe ends it without one.
     """
-    raw: Any = io.BufferedWriter(_StandardOutput(sys.stdout.fileno(), "w", closefd=False))
-    sys.stdout = _PrintableText(raw, sys.stdout, "\n")
-    sys.stderr = _PrintableText(sys.stderr.buffer, sys.stderr, "\n\r")  # progress bars return to the start of the line
+    out = _StandardOutput(sys.stdout.fileno(), "w", closefd=False)
+    error = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
+    sys.stdout = _PrintableText(io.BufferedWriter(out), sys.stdout, "\n")
+    sys.stderr = _PrintableText(io.BufferedWriter(error), sys.stderr, "\n\r")  # progress bars return to the start of the line
 
 
 class _PrintableText(io.TextIOWrapper):
