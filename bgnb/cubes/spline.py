@@ -361,7 +361,10 @@ def _fit(
         information = fisher_information(design, expected_counts(design, cells, volume, coefficients))
         strength = weight * np.repeat(penalty, sizes)
         gradient = observed - information.expected - strength * (coefficients - start)
-        step, covariance, of_norms = solve(information, strength, gradient)
+        try:
+            step, covariance, of_norms = solve(information, strength, gradient)
+        except (np.linalg.LinAlgError, ValueError):
+            raise _not_converged("the spline cannot be fitted to these counts", several) from None
         variance = np.concatenate([np.diag(covariance), np.diagonal(of_norms, axis1=1, axis2=2).T.ravel()])
         largest = float(np.abs(step).max())
         coefficients = coefficients + step * min(1.0, _LONGEST_STEP / max(largest, _LONGEST_STEP))
@@ -378,8 +381,7 @@ def _fit(
             # The norms of few runs may settle long before their scatter.
             changing = bool(np.abs(np.log(penalty[len(terms) :] / last)).max(initial=0.0) > _SETTLED_CHANGE)
     else:
-        hint = "classic" if several else "unsmoothed"  # classic smooths relative to the spline of one cell
-        raise BgnbError("not-converged", f"the spline did not converge in {_MAX_STEPS} steps; try --method {hint}")
+        raise _not_converged(f"the spline did not converge in {_MAX_STEPS} steps", several)
     predicted = sum(expected.sum(axis=(0, 1)) for _, expected in expected_counts(design, cells, full_volume, coefficients))
     scatter, tilt = (float(value) for value in penalty[-2:] ** -0.5) if several else (0.0, 0.0)
     if several:
@@ -407,6 +409,12 @@ def _fit(
         camera=np.ones(inside.shape),
     )
     return model, predicted.reshape(inside.shape)
+
+
+def _not_converged(what: str, several: bool) -> BgnbError:
+    """Make the error of a fit to one or several cells that fails."""
+    hint = "classic" if several else "unsmoothed"  # classic smooths relative to the spline of one cell
+    return BgnbError("not-converged", f"{what}; try --method {hint}")
 
 
 def _parts_of(cells: Sequence[Cell]) -> tuple[tuple[float, float], tuple[Parts, Parts, Parts]]:

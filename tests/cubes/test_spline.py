@@ -399,3 +399,13 @@ def test_one_thread_of_all_libraries():
         [sys.executable, "-c", ONE_THREAD], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     assert outcome.stdout.split() == 3 * ["1", "1"]  # NumPy and SciPy have one each
+
+
+@pytest.mark.parametrize(("n_cells", "method"), [(1, "unsmoothed"), (7, "classic")])
+def test_absurd_counts_are_no_spline(n_cells, method):
+    """Counts of which no rate makes sense are an error of the fit, not of its algebra."""
+    first, *others = cells(1)[:n_cells]
+    counts = first.stack.counts.copy()
+    counts[0, 0, 0] = 2**62
+    with raises("not-converged", f"the spline cannot be fitted to these counts; try --method {method}"):
+        fit_spline([replace(first, stack=replace(first.stack, counts=counts)), *others])
