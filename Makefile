@@ -61,10 +61,8 @@ test-fast: .venv/ready
 test-gammapy: .venv-gammapy/ready
 	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning tests/with_gammapy
 	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning -m "not slow" bgnb/gammapy \
-	  tests/_util tests/cubes tests/files tests/gammapy tests/observations tests/simulation tests/dashboards/test_explore_models.py \
-	  tests/plots/test_bokeh_figures.py tests/plots/test_bokeh_internals.py tests/plots/test_html_page.py tests/plots/test_static.py \
-	  --ignore=tests/cubes/test_exclusion_mask.py --ignore=tests/cubes/test_spline.py \
-	  --ignore=tests/cubes/test_spline_azimuth.py
+	  tests/files tests/gammapy tests/observations tests/cubes/test_model.py tests/cubes/test_stack.py tests/dashboards/test_explore_models.py \
+	  tests/plots/test_bokeh_figures.py tests/plots/test_bokeh_internals.py tests/plots/test_html_page.py tests/plots/test_static.py
 
 # What the benchmarks print is kept in docs/explanation/measured: an hour on two idle cores.
 RECORD = .venv/bin/python benchmarks/record.py

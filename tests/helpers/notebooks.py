@@ -1,4 +1,4 @@
-"""Cells of the notebook make_bg_cube_models that follow from its function: the parameters, and the call.
+"""Pictures in notebooks, and the cells of make_bg_cube_models that follow from its function: the parameters, and the call.
 
 ``python -m tests.helpers.notebooks`` writes them anew after a change of settings.
 """
@@ -69,6 +69,15 @@ def _line(name: str, declared: Any, default: Any) -> str:
         return f"{name} = None  # type: {declared.kind.json}|None {text}"
     value = list(default) if isinstance(default, tuple) else default
     return f"{name}: {declared.kind.json} = {json.dumps(value) if isinstance(value, str | list) else repr(value)}  # {text}"
+
+
+def pictures(path: Path) -> int:
+    """Count the PNG pictures in an executed notebook, which must not contain Bokeh or widgets."""
+    text = path.read_text()
+    assert len(text) < 2_000_000
+    assert "bokeh" not in text.lower()
+    assert "application/vnd" not in text
+    return text.count('"image/png"')
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.examples import run_example
 from tests.helpers.files import names
+from tests.helpers.notebooks import pictures
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -39,15 +40,6 @@ FUNCTIONS = {
 
 # Parameters with other defaults than in the functions, so that the notebooks run unchanged, and quickly.
 OTHER_DEFAULTS = {"indir", "outdir", "dir1", "dir2", "overwrite", "trigger_rate", "test", "scheme", "n_runs"}
-
-
-def pictures(path: Path) -> int:
-    """Count the PNG pictures in an executed notebook, which must not contain Bokeh or widgets."""
-    text = path.read_text()
-    assert len(text) < 2_000_000
-    assert "bokeh" not in text.lower()
-    assert "application/vnd" not in text
-    return text.count('"image/png"')
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)

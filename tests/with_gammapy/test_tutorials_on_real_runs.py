@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 
 from bgnb import notebook_result, run_notebook
-from tests.notebooks.test_run import pictures
+from tests.helpers.notebooks import pictures
 
 
 @pytest.mark.slow
