@@ -3,7 +3,7 @@ PYTHON ?= python3
 # Real runs for the benchmarks; the tests look there too, or where BGNB_TEST_DATA says.
 DATA ?= ../shared/hess-dl3-dr1
 
-# Hundreds of commands are tested in processes of their own, which need not all compile bgnb.
+# Modules are compiled when they are first imported, which few are, and not by each of the hundreds of processes that tests start.
 export PYTHONDONTWRITEBYTECODE =
 
 # Duration of make soak.
@@ -61,8 +61,9 @@ test-fast: .venv/ready
 test-gammapy: .venv-gammapy/ready
 	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning tests/with_gammapy
 	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning -m "not slow" bgnb/gammapy \
-	  tests/files tests/gammapy tests/observations tests/cubes/test_model.py tests/cubes/test_stack.py tests/dashboards/test_explore_models.py \
-	  tests/plots/test_bokeh_figures.py tests/plots/test_bokeh_internals.py tests/plots/test_html_page.py tests/plots/test_static.py
+	  tests/files tests/gammapy tests/observations/test_fits_table.py tests/observations/test_datastore.py tests/cubes/test_model.py \
+	  tests/dashboards/test_explore_models.py tests/plots/test_bokeh_figures.py tests/plots/test_bokeh_internals.py \
+	  tests/plots/test_html_page.py tests/plots/test_static.py
 
 # What the benchmarks print is kept in docs/explanation/measured: an hour on two idle cores.
 RECORD = .venv/bin/python benchmarks/record.py
@@ -99,13 +100,13 @@ challenge: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv/bin/python -m pip install --quiet --editable '.[all]' --group dev
+	.venv/bin/python -m pip install --quiet --no-compile --editable '.[all]' --group dev
 	touch $@
 
 .venv-gammapy/ready: pyproject.toml tests/oldest.txt
 	$(PYTHON) -m venv .venv-gammapy
 	.venv-gammapy/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv-gammapy/bin/python -m pip install --quiet --constraint tests/oldest.txt --editable '.[all,gammapy]' --group test-gammapy
+	.venv-gammapy/bin/python -m pip install --quiet --no-compile --constraint tests/oldest.txt --editable '.[all,gammapy]' --group test-gammapy
 	touch $@
 
 # What bgnb is compared with in benchmarks/peers.py.

@@ -17,7 +17,7 @@ x, y = run_positions(validation._counts, validation.state, "runs")
 print([validation._counts.obs_ids.tolist(), x.tolist(), y.tolist()])
 """
 #: Widths of windows.
-WIDTHS = (1024, 1600, 2560, 1280)
+WIDTHS = (1024, 2560, 1280)
 
 pytestmark = pytest.mark.slow
 
