@@ -234,7 +234,10 @@ def attach(
             ]
             of_models += [f"epoch {name}: {note}" if name else note for note in notes]
         covered = {run.obs_id: run.coverage for run in attached if run.coverage is not None}
-        consequences = "the backgrounds are continued along a power law", "there is no background (see fov_max of the models)"
+        consequences = (
+            "the backgrounds are continued along a power law",
+            "there is no background; make the models with a larger fov_max",
+        )
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
