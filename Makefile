@@ -93,8 +93,7 @@ challenge: .venv/ready .venv-gammapy/ready .venv-baccmod/ready
 	  --entry "bgnb spline = $(BGNB_ENTRY) spline run" \
 	  --entry "bgnb spline, norm of the models = $(BGNB_ENTRY) spline model" \
 	  --entry "bgnb classic = $(BGNB_ENTRY) classic run" \
-	  --entry "BAccMod 0.4.1, radial = .venv-baccmod/bin/python -W ignore -m benchmarks.challenge.baccmod_entry run" \
-	  --entry "BAccMod 0.4.1, norm of the models = .venv-baccmod/bin/python -W ignore -m benchmarks.challenge.baccmod_entry model" \
+	  --entry "BAccMod 0.4.1, radial = .venv-baccmod/bin/python -W ignore -m benchmarks.challenge.baccmod_entry" \
 	  --entry "Gammapy script = .venv-gammapy/bin/python -W ignore benchmarks/challenge/gammapy_entry.py"
 
 .venv/ready: pyproject.toml

@@ -1,8 +1,7 @@
-"""Entry of BAccMod 0.4.1: python -m benchmarks.challenge.baccmod_entry NORM TRAIN TEST OUT.
+"""Entry of BAccMod 0.4.1: python -m benchmarks.challenge.baccmod_entry TRAIN TEST OUT.
 
 The radial model of the nearest zenith bin, which has the lowest deviance of its models in ``benchmarks/peers.py``, with the
-axes and the interpolation described there. With NORM "run", it is scaled to the events of the test run
-(``runwise_normalisation``); with "model", it does not use these events.
+axes and the interpolation described there. It does not use the events of the test runs.
 """
 
 import sys
@@ -20,13 +19,13 @@ from bgnb import Cube, CubeAxes, point_rate
 from bgnb.cubes.cube import RATE_UNIT
 
 
-def main(norm: str, train: str, test: str, out: str) -> None:
+def main(train: str, test: str, out: str) -> None:
     """Make the models, and write their rates per ontime at the bin centres."""
     energy = MapAxis.from_energy_bounds(0.1 * u.TeV, 100 * u.TeV, nbin=9, name="energy")
     offset = MapAxis.from_bounds(0 * u.deg, 2.5 * u.deg, nbin=6, name="offset")
     observations, others = (DataStore.from_dir(path).get_observations(required_irf=["aeff"]) for path in (test, train))
     backgrounds = baccmod.RadialAcceptanceMapCreator(energy, offset).create_acceptance_map_per_observation(
-        observations, off_observations=others, runwise_normalisation=norm == "run", **NEAREST
+        observations, off_observations=others, runwise_normalisation=False, **NEAREST
     )
     axes = CubeAxes.regular(n_energy=9, n_fov=len(FINE), energy_min="0.1 TeV", energy_max="100 TeV", fov_max="2.5 deg")
     for observation in observations:
