@@ -135,7 +135,7 @@ def _ratio_ends(ratios: list[tuple[Floats, Floats]], half: float = 0.05) -> Rang
     for ratio, error in ratios:
         reach = np.abs(ratio - 1)[error < 0.5] if np.any(error < 0.5) else np.abs(ratio - 1)
         with_errors = (np.abs(ratio - 1) + error)[error < 0.2]
-        reach = np.concatenate([reach, with_errors / 1.25])
+        reach = np.concatenate([reach, with_errors / 1.25])  # ends of errors need less of the margin of 1.3 below
         half = float(np.max(reach[np.isfinite(reach)], initial=half))
     return max(1 - 1.3 * half, 0.0), 1 + 1.3 * half
 
