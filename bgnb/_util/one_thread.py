@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from functools import cache
 
-from threadpoolctl import threadpool_limits
-
-# True in a block that is limited already: the search for libraries takes several ms.
-_is_limited = ContextVar("_is_limited", default=False)
+from threadpoolctl import ThreadpoolController
 
 
 @contextmanager
@@ -19,14 +16,13 @@ def one_blas_thread() -> Iterator[None]:
     >>> @one_blas_thread()
     ... def solve(): ...
     """
-    if _is_limited.get():
+    with _blas().limit(limits=1):
         yield
-        return
-    import scipy.linalg  # noqa: F401 # only libraries that are loaded are limited, such as the BLAS of SciPy
 
-    with threadpool_limits(limits=1, user_api="blas"):
-        token = _is_limited.set(True)
-        try:
-            yield
-        finally:
-            _is_limited.reset(token)
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Find the BLAS libraries of NumPy and SciPy, once: the search takes several ms."""
+    import scipy.linalg  # noqa: F401 # only libraries that are loaded are found
+
+    return ThreadpoolController().select(user_api="blas")

@@ -122,10 +122,14 @@ def _inside(counts: Floats, expected: Floats, distances: Sequence[Floats]) -> tu
     """Compute the most likely limits of the distances of points, and the part of each pixel within them."""
     parts, all_limits = [], []
     for distance in distances:
-        points = distance.reshape(counts.shape[0], _POINTS, counts.shape[1], _POINTS)
-        nearest, farthest = points.min(axis=(1, 3)), points.max(axis=(1, 3))
+        points = distance.reshape(counts.shape[0], _POINTS, counts.shape[1], _POINTS).swapaxes(1, 2)
+        points = points.reshape(*counts.shape, _POINTS**2)
+        nearest, farthest = points.min(axis=2), points.max(axis=2)
         limits = _outermost(counts, nearest) + np.linspace(0, (farthest - nearest).max(), _STEPS + 1)[1:]
-        parts.append([(points <= limit).mean(axis=(1, 3)) for limit in limits])
+        part = np.repeat((farthest <= limits[0]).astype(float)[None], _STEPS, axis=0)
+        at_limits = (farthest > limits[0]) & (nearest <= limits[-1])
+        part[:, at_limits] = (points[at_limits] <= limits[:, None, None]).mean(axis=2)
+        parts.append(part)
         all_limits.append(limits.tolist())
     chosen, sizes = [of_distance[-1] for of_distance in parts], [limits[-1] for limits in all_limits]
     for number, of_distance in enumerate(parts):

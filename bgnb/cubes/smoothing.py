@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import convolve
 
 from bgnb._util.arrays import Floats
 from bgnb.cubes.cells import Cell
@@ -29,7 +27,7 @@ K5A = np.array(
 )
 
 
-def smooth_planes(values: NDArray[np.float64], times: int) -> NDArray[np.float64]:
+def smooth_planes(values: Floats, times: int) -> Floats:
     """Smooth each energy plane with the kernel K5A.
 
     Beyond the edges of a plane there is zero: use the ratio of two smoothed cubes, which this
@@ -42,10 +40,10 @@ def smooth_planes(values: NDArray[np.float64], times: int) -> NDArray[np.float64
     times : int
         Number of passes.
     """
-    return np.asarray(convolve(values, _kernel(times), mode="constant"))
+    return _convolve(values, _kernel(times))
 
 
-def smoothed_variance(variance: NDArray[np.float64], times: int) -> NDArray[np.float64]:
+def smoothed_variance(variance: Floats, times: int) -> Floats:
     """Propagate the variance of independent bins through `smooth_planes`: smooth it with the squared kernel.
 
     Parameters
@@ -55,7 +53,7 @@ def smoothed_variance(variance: NDArray[np.float64], times: int) -> NDArray[np.f
     times : int
         Number of passes.
     """
-    return np.asarray(convolve(variance, _kernel(times) ** 2, mode="constant"))
+    return _convolve(variance, _kernel(times) ** 2)
 
 
 def effective_bins(times: int) -> float:
@@ -67,12 +65,20 @@ def effective_bins(times: int) -> float:
     return float(1 / (_kernel(times) ** 2).sum())
 
 
-def _kernel(times: int) -> NDArray[np.float64]:
-    """Return the kernel of several passes, shape (1, 4 times + 1, 4 times + 1)."""
+def _kernel(times: int) -> Floats:
+    """Return the kernel of several passes, shape (4 times + 1, 4 times + 1)."""
     kernel = np.ones((1, 1))
     for _ in range(times):
-        kernel = convolve(np.pad(kernel, 2), K5A / K5A.sum(), mode="constant")
-    return kernel[None]
+        kernel = _convolve(np.pad(kernel, 2), K5A / K5A.sum())
+    return kernel
+
+
+def _convolve(planes: Floats, kernel: Floats) -> Floats:
+    """Convolve planes, which are zero beyond their edges, with a kernel; the values of both are at least zero."""
+    shape = [n + size - 1 for n, size in zip(planes.shape[-2:], kernel.shape, strict=True)]
+    product = np.fft.irfft2(np.fft.rfft2(planes, shape) * np.fft.rfft2(kernel, shape), shape)
+    rows, columns = (slice(size // 2, size // 2 + n) for n, size in zip(planes.shape[-2:], kernel.shape, strict=True))
+    return np.asarray(np.maximum(product[..., rows, columns], 0.0))  # rounding can make zeros negative
 
 
 def times_to_smooth(counts: float) -> int:

@@ -198,6 +198,21 @@ def test_smoothing_spreads_a_count_like_k5a():
     assert smooth[2].sum() == smooth[4].sum() == 0
 
 
+def test_smoothing_is_the_convolution_of_scipy():
+    """The passes act as one kernel, beyond the edges of a plane is zero, and planes may be smaller than the kernel."""
+    from scipy.ndimage import convolve
+
+    kernel = K5A / K5A.sum()
+    twice = convolve(np.pad(kernel, 2), kernel, mode="constant")
+    for shape in ((3, 6, 7), (2, 30, 41), (1, 51, 20)):
+        counts = np.random.default_rng(8).poisson(1.5, shape).astype(float)
+        expected = convolve(counts, twice[None], mode="constant")
+        np.testing.assert_allclose(smooth_planes(counts, 2), expected, rtol=1e-12, atol=1e-12)
+        expected = convolve(counts, twice[None] ** 2, mode="constant")
+        np.testing.assert_allclose(smoothed_variance(counts, 2), expected, rtol=1e-12, atol=1e-12)
+        assert np.all(smooth_planes(counts * (counts > 4), 2) >= 0)
+
+
 @pytest.mark.slow
 def test_variance_of_smoothed_counts():
     """The variance is that of many draws."""
