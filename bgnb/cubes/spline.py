@@ -468,22 +468,31 @@ def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts], t
 def _variance(covariance: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:
     """Compute the variance of the logarithm of the rate in each bin, at one pointing, shape (energy, pixel).
 
-    At a fixed energy the logarithm is a linear combination of basis functions of the field of
-    view. As these are far fewer than the coefficients, the covariance is first projected on them.
+    At a fixed energy the logarithm is a linear combination of basis functions of the field of view. As these are
+    far fewer than the coefficients, the covariance is first projected on them. Coefficients of terms that are the
+    same at all energies, among them those of the basis with many columns, are themselves coefficients of such functions.
     """
     pointing, energy, view = parts
-    columns = {s: view[s] for _, _, s in terms}
+    n_planes = len(energy["1"])
+    sizes = [math.prod((pointing[p].shape[1], energy[e].shape[1], view[s].shape[1])) for p, e, s in terms]
+    is_fixed = np.repeat([p == e == "1" for p, e, _ in terms], sizes)
+    fixed = np.concatenate([view[s] for p, e, s in terms if p == e == "1"], axis=1)
+    columns = {s: view[s] for p, e, s in terms if not p == e == "1"}
     ends = np.cumsum([part.shape[1] for part in columns.values()])
     rows = {s: slice(end - part.shape[1], end) for end, (s, part) in zip(ends, columns.items(), strict=True)}
     design = np.concatenate([*columns.values()], axis=1)
-    n_planes = len(energy["1"])
     to_columns, at = np.zeros((n_planes, design.shape[1], len(covariance))), 0
-    for p, e, s in terms:
-        factors = (pointing[p][0][:, None] * energy[e][:, None, :]).reshape(n_planes, 1, -1, 1)
-        block = (factors * np.eye(view[s].shape[1])[:, None, :]).reshape(n_planes, view[s].shape[1], -1)
-        to_columns[:, rows[s], at : at + block.shape[2]] = block
-        at += block.shape[2]
-    variance = np.empty((n_planes, len(design)))
+    for (p, e, s), size in zip(terms, sizes, strict=True):
+        if not p == e == "1":
+            factors = (pointing[p][0][:, None] * energy[e][:, None, :]).reshape(n_planes, 1, -1, 1)
+            block = (factors * np.eye(view[s].shape[1])[:, None, :]).reshape(n_planes, view[s].shape[1], -1)
+            to_columns[:, rows[s], at : at + size] = block
+        at += size
+    to_columns = to_columns[:, :, ~is_fixed]
+    of_fixed, of_others = covariance[np.ix_(is_fixed, is_fixed)], covariance[np.ix_(~is_fixed, ~is_fixed)]
+    of_both = covariance[np.ix_(is_fixed, ~is_fixed)]
+    variance = np.tile(np.einsum("sp,sp->s", fixed @ of_fixed, fixed), (n_planes, 1))
     for plane, of_plane in enumerate(to_columns):
-        variance[plane] = np.einsum("sp,sp->s", design @ (of_plane @ covariance @ of_plane.T), design)
+        weights = design @ (of_plane @ of_others @ of_plane.T) + 2 * fixed @ (of_both @ of_plane.T)
+        variance[plane] += np.einsum("sp,sp->s", weights, design)
     return variance
