@@ -9,10 +9,12 @@ from bgnb.files.caches import writable_places
 def main() -> None:
     """Run the command line, with signal handlers installed before the slow imports."""
     with ended_by_signals():
+        from bgnb._util.library_settings import forget_library_settings
         from bgnb._util.standard_streams import guard_streams, open_closed_streams
 
         open_closed_streams()
         guard_streams()
+        forget_library_settings(os.environ)
         os.environ.update(writable_places())
         from bgnb.cli.main import main
 

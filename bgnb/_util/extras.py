@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from bgnb._util.errors import BgnbError
+from bgnb._util.library_settings import check_matplotlib_settings
 
 # Purpose of each extra, and the modules that it needs.
 _EXTRAS = {
     "plots": ("pictures and pages need", ("bokeh", "matplotlib")),
     "dashboards": ("dashboards need", ("anywidget", "bokeh", "ipywidgets", "matplotlib")),
-    "notebooks": ("running notebooks needs", ("ipykernel", "nbconvert", "nbformat", "papermill")),
+    "notebooks": ("running notebooks needs", ("ipykernel", "matplotlib", "nbconvert", "nbformat", "papermill")),
     "gammapy": ("this part of bgnb needs", ("gammapy",)),
     "hist": ("histograms need", ("boost_histogram",)),
     "dask": ("a Dask scheduler needs", ("distributed",)),
@@ -32,11 +33,14 @@ def require(extra: str, *modules: str) -> None:
     ------
     BgnbError
         If any is not installed; the message has the command that installs it.
+        If Matplotlib is needed, and cannot read its file of settings.
     """
     purpose, needed = _EXTRAS[extra]
     if missing := sorted(name for name in {*needed, *modules} if not _is_installed(name)):
         listed = ", ".join(missing)
         raise BgnbError("extra-missing", f"{purpose} {listed}; install what is missing with: pip install 'bgnb[{extra}]'")
+    if "matplotlib" in needed:
+        check_matplotlib_settings()
 
 
 def _is_installed(module: str) -> bool:

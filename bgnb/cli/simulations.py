@@ -92,7 +92,7 @@ def make_test_bg_cube_model(
     from bgnb.simulation.true_model import TrueModel, make_test_bg_cube_model
 
     axes = CubeAxes.regular(n_energy=n_energy, n_fov=n_fov)
-    write_model(make_test_bg_cube_model(axes, altitude, TrueModel(**parameters), azimuth), file)
+    write_model(make_test_bg_cube_model(axes, altitude, TrueModel(**parameters), azimuth), file, overwrite=overwrite)
     click.echo(f"The true model is in {file}")
 
 

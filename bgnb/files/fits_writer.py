@@ -130,15 +130,9 @@ def extension(hdu: Any) -> memoryview:
     return buffer.getbuffer()[_BLOCK:]
 
 
-def write_fits(path: Path, hdus: Iterable[memoryview]) -> None:
-    """Write HDUs to a file, which is compressed if its name ends in ``.gz``.
-
-    Raises
-    ------
-    BgnbError
-        If it cannot be written.
-    """
-    write_file(path, compress(b"".join(hdus)) if path.suffix == ".gz" else hdus)
+def write_fits(path: Path, hdus: Iterable[memoryview], *, overwrite: bool = True) -> None:
+    """Write HDUs to a file, which is compressed if its name ends in ``.gz``; for errors see `write_file`."""
+    write_file(path, compress(b"".join(hdus)) if path.suffix == ".gz" else hdus, overwrite=overwrite)
 
 
 def _hdu(size: int, write: Callable[[NDArray[np.uint8]], None], *keywords: Mapping[str, Any]) -> memoryview:

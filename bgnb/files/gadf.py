@@ -60,7 +60,9 @@ _RUN_COLUMNS = {
 }
 
 
-def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:
+def write_model(
+    model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None, *, overwrite: bool = True
+) -> None:
     """Write a model as tables in HDUs COUNTS, LIVETIME, BACKGROUND and RUNS, and ERROR if the model states errors.
 
     BACKGROUND and ERROR are per ontime: the rate of the model times its live fraction, which
@@ -75,6 +77,8 @@ def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     keywords : dict, optional
         Further keywords for the primary header. The mean pointing of the runs, ALT_PNT and
         AZ_PNT, is written to BACKGROUND as well.
+    overwrite : bool
+        Replace the file if it exists.
 
     Examples
     --------
@@ -95,7 +99,7 @@ def write_model(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     ]
     if model.error is not None:
         hdus.append(cube_hdu("ERROR", axes, _in_file(model.error, model), "D", RATE, stated))
-    write_fits(Path(path), hdus)
+    write_fits(Path(path), hdus, overwrite=overwrite)
 
 
 def write_background_2d(model: BackgroundModel, path: str | Path, keywords: dict[str, Any] | None = None) -> None:

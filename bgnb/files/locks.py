@@ -58,7 +58,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _not_regular(path: Path) -> OSError:
-    return OSError(errno.EINVAL, "this is not a regular file; remove it", str(path))
+    return OSError(errno.EINVAL, f"{path} is not a regular file; remove it")
 
 
 def _take(file: int) -> bool:

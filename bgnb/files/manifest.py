@@ -1,4 +1,4 @@
-"""Manifests: the files that bgnb wrote in a directory, with their checksums."""
+"""Manifests: the files that bgnb wrote in a directory, with their sizes and checksums."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def check(directory: str | Path) -> dict[str, str | None]:
 
 def manifest_of(directory: Path) -> bytes:
     """Flush the files and folders of a new directory to disk, and make its manifest."""
-    sums = {name: _sha256(directory / name, sync=True) for name in files(directory)}
+    sums = {name: _sum(directory / name, sync=True) for name in files(directory)}
     for folder in (directory, *(path for path in directory.rglob("*") if path.is_dir() and not path.is_symlink())):
         sync_folder(folder)
     return _text(sums).encode()
@@ -144,7 +144,7 @@ def _problem(path: Path, expected: str | None) -> str | None:
     if not path.is_symlink() and not path.is_file():
         return "is no longer a file"
     try:
-        return None if expected in (None, _sha256(path)) else _CHANGED
+        return None if expected is None or _agrees(path, expected) else _CHANGED
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 
@@ -154,11 +154,20 @@ def _is_regular(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _sha256(path: Path, *, sync: bool = False) -> str:
-    """Compute the checksum of a file, or of the path that a link points to."""
+def _agrees(path: Path, expected: str) -> bool:
+    """Compare the size of a file, then its checksum: a file of another size, perhaps of many gigabytes, is not read."""
+    size = expected.rpartition(" ")[0]
+    if size and size != str(path.lstat().st_size):
+        return False
+    found = _sum(path)
+    return expected in (found, found.rpartition(" ")[2])  # an older bgnb wrote no sizes
+
+
+def _sum(path: Path, *, sync: bool = False) -> str:
+    """Return the size of a file, bytes, and its checksum; or the checksum of the path that a link points to."""
     if path.is_symlink():
         return sha256(os.fsencode(path.readlink())).hexdigest()
     with open_file(path) as file:
         if sync:
             os.fsync(file.fileno())
-        return file_digest(file, "sha256").hexdigest()
+        return f"{os.fstat(file.fileno()).st_size} {file_digest(file, 'sha256').hexdigest()}"

@@ -146,8 +146,7 @@ def only_writer(path: Path) -> Iterator[bool]:
                 try:
                     locked = stack.enter_context(lock(_hidden(target, "lock")))
                 except BlockingIOError:
-                    message = f"{path}: another process is writing it; wait until it ends, or use another name"
-                    raise BgnbError("in-use", message) from None
+                    raise _in_use(path) from None
             yield locked
     except BaseException:
         for parent in missing:
@@ -161,16 +160,30 @@ def kept_folder(outdir: Path) -> Path:
     return _hidden(outdir.resolve(), "kept")
 
 
-def write_file(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
+def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, overwrite: bool = True) -> None:
     """Write a file, in one or several pieces, atomically: it gets its name when it is complete and flushed to disk.
+
+    One process at a time can write it.
 
     Raises
     ------
     BgnbError
-        If it cannot be written.
+        If it cannot be written, another process is writing it, or it exists and must not be replaced.
     """
     check_file_path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with lock(_hidden(path, "write")) as locked:
+            if not overwrite and os.path.lexists(path):
+                text = "was made by another process in the meantime; use another name, or repeat the command"
+                raise BgnbError("exists", f"{path}: {text}")
+            _write(path, content, _hidden(path, "partial" if locked else f"partial-{token_hex(4)}"))
+    except BlockingIOError:
+        raise _in_use(path) from None
+    except OSError as error:
+        raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _write(path: Path, content: bytes | Iterable[bytes | memoryview], partial: Path) -> None:
     try:
         partial.unlink(missing_ok=True)
         with partial.open("xb") as file:  # never through a link
@@ -178,12 +191,14 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview]) -> Non
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException as error:
+    except BaseException:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
         raise
+
+
+def _in_use(path: Path) -> BgnbError:
+    return BgnbError("in-use", f"{path}: another process is writing it; wait until it ends, or use another name")
 
 
 def check_file_path(path: Path) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 from bgnb._util.checks import whole_number
 from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
+from bgnb._util.memory_limit import KERNEL_NEEDED, check_memory_limits
 from bgnb._util.progress import progress_bar
 from bgnb.files.model_directory import model_files
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import write_report
-from bgnb.notebooks.run import check_timeout, end_kernels, json_output, outputs_of, read_notebook, run_notebook
+from bgnb.notebooks.run import check_names, check_timeout, end_kernels, json_output, outputs_of, read_notebook, run_notebook
 from bgnb.notebooks.shipped import find_notebook
 
 _STYLE = (
@@ -81,6 +82,8 @@ def run_groups(
     source, models = find_notebook(notebook), Path(modeldir).absolute()
     whole_number("workers", workers)
     check_timeout(timeout)
+    check_memory_limits(KERNEL_NEEDED)
+    check_names(models, Path(outdir).absolute())
     groups = sorted(model_files(models))
     results: dict[int, dict[str, Any]] = {}
     problems: dict[int, str] = {}

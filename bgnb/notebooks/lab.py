@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
+from bgnb._util.memory_limit import KERNEL_NEEDED, check_memory_limits
 from bgnb.cubes.compare import compare as compare_two
 from bgnb.files.model_directory import ModelDirectory, common_groups
 from bgnb.files.output_directory import write_file
@@ -44,6 +45,7 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
         If a directory contains no models, or the notebook cannot be written.
     """
     require("dashboards", "jupyterlab", "nbformat")
+    check_memory_limits(KERNEL_NEEDED)
     import nbformat
 
     directories = [Path(modeldir)] if compare is None else [Path(modeldir), Path(compare)]
@@ -63,7 +65,7 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
     names = (f"{name}{'' if number == 1 else f'-{number}'}.ipynb" for number in count(1))
     path = next(path for path in (Path(folder) / each for each in names) if not os.path.lexists(path) or _wrote(path, notebook))
     if not os.path.lexists(path):
-        write_file(path, (nbformat.writes(notebook) + "\n").encode())
+        write_file(path, (nbformat.writes(notebook) + "\n").encode(), overwrite=False)
     return path
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
+from bgnb._util.memory_limit import KERNEL_NEEDED, check_memory_limits
 from bgnb._util.reading import FILE_MAX, read_text
 from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
@@ -71,7 +72,8 @@ class Parameter:
             If the value has none of the parameter's types, or is not plain JSON.
         """
         try:
-            plain = json.loads(json.dumps(value, allow_nan=False))
+            text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()  # notebooks are text in UTF-8
+            plain = json.loads(text)
             kind = "None" if plain is None else type(plain).__name__
             valid = plain == value and (kind in self.types or (kind == "int" and "float" in self.types))
         except (TypeError, ValueError):
@@ -211,17 +213,19 @@ def run_notebook(
     if target.suffix != ".ipynb" or target.match("*.failed.ipynb") or target.is_dir() or target.resolve() == source.resolve():
         raise BgnbError("bad-target", f"{output}: use a file ….ipynb, not ….failed.ipynb nor the notebook itself")
     check_timeout(timeout)
+    check_memory_limits(KERNEL_NEEDED)
+    check_names(source, target)
     _check_outdir({name: each.default for name, each in declared.items()} | values)
     failed = target.with_name(f"{target.stem}.failed.ipynb")
     shown = Path(output).with_name(failed.name)
     with only_writer(target), temporary_folder() as folder:
-        partial = folder / "executed.ipynb"
+        check_names(partial := folder / "executed.ipynb")
         failed.unlink(missing_ok=True)
         try:
             executed = _execute(source, partial, target, values, timeout, progress)
         except BaseException as error:
             reason = _summary(error, _written_errors(partial))
-            _keep_failed(partial if partial.exists() else source, failed, error, reason)
+            _keep_failed(partial, source, failed, error, reason)
             if not isinstance(error, Exception):
                 raise
             raise NotebookError("notebook-failed", f"{source.stem} failed: {reason}; see {shown}") from None
@@ -242,6 +246,22 @@ def check_timeout(timeout: float | None) -> None:
     """
     if timeout is not None and not timeout > 0:
         raise BgnbError("invalid-argument", f"timeout must be above 0 s, got {timeout}")
+
+
+def check_names(*paths: Path) -> None:
+    """Refuse paths that notebooks cannot contain.
+
+    Raises
+    ------
+    BgnbError
+        If the name of one is not text in UTF-8.
+    """
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            text = "its name is not text in UTF-8, so that notebooks cannot contain it; rename it, or use another path"
+            raise BgnbError("invalid-argument", f"{path}: {text}") from None
 
 
 def _check_outdir(values: Mapping[str, Any]) -> None:
@@ -350,12 +370,12 @@ def _this_interpreter(folder: Path, target: Path) -> type:
     return ThisInterpreter
 
 
-def _keep_failed(notebook: Path, failed: Path, error: BaseException, reason: str) -> None:
-    """Keep a notebook that failed, with the error at its top."""
+def _keep_failed(partial: Path, source: Path, failed: Path, error: BaseException, reason: str) -> None:
+    """Keep a notebook that failed, as far as it was executed, with the error at its top."""
     import nbformat
     from papermill.exceptions import PapermillExecutionError
 
-    content = read_notebook(notebook)
+    content = _unfinished(partial) or read_notebook(source)
     if not isinstance(error, PapermillExecutionError):  # this one papermill writes itself
         text = f"**The execution of this notebook failed:**\n\n    {reason}"
         content.cells.insert(0, nbformat.v4.new_markdown_cell(text))
@@ -377,6 +397,15 @@ def _written_errors(partial: Path) -> str:
     """Return what the kernel of an unfinished notebook wrote to standard error, in a cell or before."""
     text = partial.with_name(_KERNEL_ERRORS)
     lines = [text.read_text("utf-8", "replace")] if text.exists() else []
-    for cell in read_notebook(partial).cells if partial.exists() else []:
+    unfinished = _unfinished(partial)
+    for cell in unfinished.cells if unfinished else []:
         lines += [each["text"] for each in cell.get("outputs", []) if each.get("name") == "stderr"]
     return "\n".join(lines)
+
+
+def _unfinished(partial: Path) -> Any:
+    """Read the notebook that papermill wrote last; None if it did not write one completely."""
+    try:
+        return read_notebook(partial)
+    except BgnbError:
+        return None

@@ -54,7 +54,7 @@ def copy_notebooks(directory: str | Path) -> list[Path]:
         refuse_foreign_links(target)
         target.mkdir(parents=True, exist_ok=True)
     for path, source in copies.items():
-        write_file(path, source.read_bytes())
+        write_file(path, source.read_bytes(), overwrite=False)
     return list(copies)
 
 

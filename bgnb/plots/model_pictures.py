@@ -101,7 +101,8 @@ def plot(
     if width is None:
         width = _COLUMN if isinstance(panels, list | tuple) and len(panels) == 1 else _PAGE
     draw = FORMATS[path.suffix.lower()]
-    write_file(path, draw(replace(view, title=heading, subject=""), width=width, font_size=font_size, panels=panels, dpi=dpi))
+    content = draw(replace(view, title=heading, subject=""), width=width, font_size=font_size, panels=panels, dpi=dpi)
+    write_file(path, content, overwrite=overwrite)
     return path
 
 

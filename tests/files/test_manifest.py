@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import new_directory
 from tests.helpers.commands import command, error_of
 from tests.helpers.files import names
+from tests.helpers.processes import PATIENCE
 from tests.helpers.run_files import run, write_gadf
 
 
@@ -43,6 +47,26 @@ def test_check_names_each_problem(models, tmp_path):
         f"{out / 'mine.txt'}: was not written by bgnb",
         f"{out / 'report.json'}: is missing",
     ]
+
+
+def test_files_of_another_size_are_not_read(models, tmp_path):
+    """A file that became larger than any disk is changed, which is known at once."""
+    out = shutil.copytree(models, tmp_path / "out")
+    os.truncate(out / "report.json", 1 << 40)
+    done = subprocess.run([sys.executable, "-m", "bgnb", "check", out], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout) == (1, f"{out / 'report.json'}: was changed after bgnb wrote it, or is damaged\n")
+
+
+def test_manifest_without_sizes(models, tmp_path):
+    """A manifest of an older bgnb, which has checksums only, is sufficient."""
+    out = shutil.copytree(models, tmp_path / "out")
+    manifest = json.loads((out / MANIFEST).read_text())
+    manifest["files"] = {name: text.split()[1] for name, text in manifest["files"].items()}
+    (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    assert not any(bgnb.check(out).values())
+    manifest["files"]["report.json"] = manifest["files"]["report.json"][1:]
+    (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    assert [name for name, problem in bgnb.check(out).items() if problem] == ["report.json"]
 
 
 @pytest.mark.slow

@@ -178,7 +178,7 @@ def test_removed_lock_file_is_taken_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr("fcntl.flock", late)
     make(tmp_path / "out", "a")
-    assert len(calls) == 2
+    assert calls.count(calls[0]) == 2
     assert names(tmp_path) == {"out"}
 
 

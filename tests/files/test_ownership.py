@@ -70,7 +70,7 @@ def test_pipe_as_lock_is_refused(tmp_path):
 
 def test_partial_link_is_not_written(tmp_path, precious):
     """A file is not written through a link with the name that it has before it is complete."""
-    (tmp_path / ".out.txt.partial").symlink_to(precious / "precious")
+    (tmp_path / ".out.txt.bgnb-partial").symlink_to(precious / "precious")
     (tmp_path / "out.txt").symlink_to(precious / "precious")
     write_file(tmp_path / "out.txt", b"new")
     assert (tmp_path / "out.txt").read_bytes() == b"new"

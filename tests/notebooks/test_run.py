@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import struct
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +23,8 @@ from tests.helpers.commands import command, error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.examples import run_example
 from tests.helpers.files import names
-from tests.helpers.processes import PATIENCE, alive, started, until
+from tests.helpers.model_directories import model_directory
+from tests.helpers.processes import PATIENCE, ROOT, alive, started, until
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +253,65 @@ def test_invalid_sources_and_outputs_fail(tmp_path):
     with raises("invalid-argument", "timeout", "0"):
         run_notebook(path, out, timeout=0)
     assert not out.exists()
+
+
+def test_names_that_are_no_text_fail(tmp_path, monkeypatch):
+    """Paths and values that are not UTF-8 are refused, as notebooks contain them; nothing is left."""
+    bad = os.fsdecode(b"b\xff")
+    path, there = notebook(tmp_path / "n.ipynb", "1", parameters='x: str | list = ""'), tmp_path / bad
+    there.mkdir()
+    copy = notebook(there / "n.ipynb", "1")
+    models = model_directory(there / "models")
+    for source, output, values in (
+        (path, tmp_path / "out.ipynb", {"x": bad}),
+        (path, tmp_path / "out.ipynb", {"x": [bad]}),
+        (path, there / "out.ipynb", {}),
+        (copy, tmp_path / "out.ipynb", {}),
+    ):
+        with raises("invalid-argument", "b\N{REPLACEMENT CHARACTER}" if not values else "parameter x"):
+            run_notebook(source, output, values)
+    for one, out in ((models, tmp_path / "out"), (model_directory(tmp_path / "models"), there / "out")):
+        with raises("invalid-argument", "b\N{REPLACEMENT CHARACTER}"):
+            run_groups(one, out)
+    monkeypatch.setattr("tempfile.tempdir", str(there))
+    with raises("invalid-argument", "b\N{REPLACEMENT CHARACTER}"):
+        run_notebook(path, tmp_path / "out.ipynb")
+    assert names(tmp_path) == {"n.ipynb", bad, "models"}
+    assert names(there) == {"n.ipynb", "models"}
+
+
+def test_notebook_that_is_not_written_is_failure(tmp_path, monkeypatch):
+    """If papermill fails while it writes the notebook, that of the user is kept as the failed one."""
+
+    def execute(_: Path, partial: Path, *__: object) -> None:
+        partial.write_text("{")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bgnb.notebooks.run._execute", execute)
+    path = notebook(tmp_path / "n.ipynb", "1")
+    with raises("notebook-failed", "No space left", "out.failed.ipynb", kind=NotebookError):
+        run_notebook(path, tmp_path / "out.ipynb")
+    assert "No space left" in nbformat.read(tmp_path / "out.failed.ipynb", as_version=4).cells[0].source
+    assert names(tmp_path) == {"n.ipynb", "out.failed.ipynb"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", ["run-notebook group_report o.ipynb", "run-groups models reports", "lab models"])
+def test_memory_for_kernels(tmp_path, arguments):
+    """Limits of the memory with which the sockets of kernels fail abruptly are refused before anything is made."""
+    model_directory(tmp_path / "models")
+    line = f"ulimit -v {600 << 10}; exec '{sys.executable}' -m bgnb {arguments}"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("limited to 600 MiB; allow at least 1280 MiB (ulimit -v) [out-of-memory]\n")
+    assert names(tmp_path) == {"models"}
 
 
 @pytest.mark.slow

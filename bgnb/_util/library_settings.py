@@ -1,0 +1,55 @@
+"""Settings of libraries that the environment or files contain: bgnb needs none, and they must neither break nor block it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+from bgnb._util.errors import BgnbError
+from bgnb._util.reading import read_text
+
+# Variables, or how their names begin, that change how libraries draw and show progress.
+_IGNORED = ("MPLBACKEND", "BOKEH_", "TQDM_")
+
+
+def forget_library_settings(environment: MutableMapping[str, str]) -> None:
+    """Remove the settings of libraries from the environment of a command, which their invalid values would end.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        `os.environ`, which is changed.
+    """
+    for name in [name for name in environment if name.startswith(_IGNORED)]:
+        del environment[name]
+
+
+def check_matplotlib_settings() -> None:
+    """Refuse a file ``matplotlibrc`` that Matplotlib cannot read, or that would block it, before it is imported.
+
+    Raises
+    ------
+    BgnbError
+        If it is a pipe or device, too large or not text.
+    """
+    path = next((path for path in _matplotlib_files() if path.exists() and not path.is_dir()), None)
+    if path is None:
+        return
+    try:
+        read_text(path, 1 << 20)
+    except UnicodeDecodeError:
+        raise BgnbError("unreadable", f"{path}: is not text; remove it, or change MATPLOTLIBRC if that names it") from None
+    except OSError as error:
+        raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}; Matplotlib would read it") from None
+
+
+def _matplotlib_files() -> Iterator[Path]:
+    """List the files of settings in the order in which Matplotlib searches them."""
+    name, environment = "matplotlibrc", os.environ
+    yield Path(name)
+    if named := environment.get("MATPLOTLIBRC"):
+        yield from (Path(named), Path(named, name))
+    home = os.path.expanduser("~")  # noqa: PTH111 # where that of Path raises if there is no home directory
+    config = environment.get("XDG_CONFIG_HOME") or Path(home, ".config")
+    yield Path(environment.get("MPLCONFIGDIR") or Path(config, "matplotlib"), name)

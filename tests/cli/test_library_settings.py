@@ -1,0 +1,69 @@
+"""Settings of libraries, in variables of the environment and in files, that would end or block a command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.files import names
+from tests.helpers.model_directories import model_directory
+from tests.helpers.processes import PATIENCE, ROOT
+
+
+def run(folder: Path, command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder with models; there is at most one line of errors."""
+    model_directory(folder / "models")
+    env = {name: value for name, value in os.environ.items() if name not in ("MPLCONFIGDIR", "XDG_CONFIG_HOME")}
+    env |= {"PYTHONPATH": str(ROOT), **variables}
+    line = [sys.executable, "-m", "bgnb", *command.split()]
+    done = subprocess.run(line, cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert len(done.stderr.splitlines()) <= 1, done.stderr
+    return done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "variable"),
+    [
+        ("plot models --dpi 30 -o p.png", "MPLBACKEND"),
+        ("compare-models models models out", "BOKEH_LOG_LEVEL"),
+        ("compare-models models models out", "TQDM_MININTERVAL"),
+    ],
+)
+def test_variables_of_libraries_are_ignored(tmp_path, command, variable):
+    """Values that a library refuses change nothing."""
+    assert run(tmp_path, command, **{variable: "nonsense"}).returncode == 0
+
+
+@pytest.mark.parametrize("where", ["cwd", "variable", "directory", "config", "home"])
+def test_blocking_settings_of_matplotlib_are_refused(tmp_path, where):
+    """A pipe from which Matplotlib would read its settings is named."""
+    place = {"config": ".", "home": ".config/matplotlib"}.get(where, ".")
+    folder = tmp_path / ("." if where == "cwd" else "elsewhere") / place
+    folder.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(pipe := folder / "matplotlibrc")
+    variables = {
+        "cwd": {},
+        "variable": {"MATPLOTLIBRC": str(pipe)},
+        "directory": {"MATPLOTLIBRC": str(folder)},
+        "config": {"MPLCONFIGDIR": str(folder)},
+        "home": {"HOME": str(tmp_path / "elsewhere")},
+    }
+    done = run(tmp_path, "plot models -o p.png", **variables[where])
+    assert done.returncode == 2
+    assert "matplotlibrc: is a pipe" in done.stderr
+    assert done.stderr.endswith("[not-a-file]\n")
+    assert "p.png" not in names(tmp_path)
+
+
+def test_damaged_settings_of_matplotlib_are_refused(tmp_path):
+    """A file of settings that is no text is named, before a notebook is started."""
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff")
+    done = run(tmp_path, "run-groups models reports")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("[unreadable]\n")
+    assert names(tmp_path) == {"models", "matplotlibrc"}
