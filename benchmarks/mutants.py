@@ -7,7 +7,8 @@ bgnb/_util/settings_groups.py are in tests/production/test_settings.py. Errors a
 exchanged operators, comparisons, functions and arguments, numbers changed by one, negated
 conditions, and removed statements. They are drawn at random until the time is over, and inserted
 into a copy of the project. An error that no test detects is printed with its line: either it has
-no effect, or a test is missing. Texts, annotations and decorators are not changed.
+no effect, or a test is missing; ``benchmarks/mutation_tests.md`` has what was found.
+Texts, annotations and decorators are not changed.
 
 An error in a function is tested in a fork of a process that has imported everything, in which the
 code of that function is replaced; this saves a second compared with a new process.

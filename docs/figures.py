@@ -1,4 +1,4 @@
-"""Make the figures of ``docs/explanation/methods.md`` from simulated runs: ``python docs/figures.py``, half a minute."""
+"""Make ``docs/images/methods_*.png`` of the explanation from simulated runs: ``python docs/figures.py``, half a minute."""
 
 from __future__ import annotations
 

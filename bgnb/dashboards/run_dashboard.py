@@ -188,7 +188,7 @@ def explore_runs(
     file for ``--select``.
 
     Runs stand out, and are marked, if the quantity shown differs from its median by more than 3.5 standard
-    deviations, see ``docs/how_to/dashboards.md``. Runs for which a test of ``checks`` gives an alarm have another colour.
+    deviations, see ``docs/reference/dashboards.md``. Runs for which a test of ``checks`` gives an alarm have another colour.
 
     Parameters
     ----------

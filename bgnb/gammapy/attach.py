@@ -140,7 +140,7 @@ def attach(
     the right counts: per ontime, at the bin centres, averaged over the pointings of the run, and
     in a frame that Gammapy interprets correctly. They are continued to the energies of events
     above the energy threshold of the run that lie outside the energies of the models (see
-    ``docs/explanation/methods.md``).
+    ``docs/explanation/gammapy.md``).
 
     Parameters
     ----------

@@ -142,8 +142,8 @@ def check_runs(
 ) -> RunChecks:
     """Check the quality of runs with models.
 
-    There are five tests, see ``docs/explanation/methods.md``: ``norm`` compares the counts with the models and their scatter
-    from run to run, ``time`` the rate of all events in windows of 1 to 10 min with a constant that may drift slowly,
+    There are five tests, see ``docs/explanation/run_quality.md``: ``norm`` compares the counts with the models and their
+    scatter from run to run, ``time`` the rate of all events in windows of 1 to 10 min with a constant that may drift slowly,
     ``field`` the counts in sectors of the field of view with the models, ``energy`` those in ranges of energy, and
     ``source`` searches for an excess on the sky. A test gives an alarm if the probability of its result is lower than
     the share of the test in the false alarm rate.
