@@ -15,6 +15,7 @@ from bgnb._util.checks import checked_choice, finite_number
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.fov_region import FovRegion
+from bgnb.cubes.model import BackgroundModel
 from bgnb.plots.colours import Palette, Stretch
 from bgnb.plots.labels import bin_label, energy_label
 
@@ -186,6 +187,13 @@ def energy_bins(axes: CubeAxes, energies: Sequence[u.Quantity]) -> list[int]:
     """Find the energy bins that contain energies, without duplicates; energies outside the axis are ignored."""
     bins = {axes.bin_of("energy", energy.to_value("TeV")) for energy in energies}
     return sorted(number for number in bins if number is not None)
+
+
+def default_energy(model: BackgroundModel) -> float:
+    """Return the centre of the energy bin that is nearest to 1 TeV, of those in which the model is measured, TeV."""
+    shown = np.flatnonzero(model.exposed & ~model.extrapolated)
+    centres = model.axes.energy_centers.value[shown if shown.size else slice(None)]
+    return float(centres[np.abs(np.log(centres)).argmin()])
 
 
 def energy_of(axes: CubeAxes, where: int) -> float:

@@ -22,7 +22,7 @@ from bgnb.plots.comparison_graphs import planes_graph, spectra_at, spectra_graph
 from bgnb.plots.comparison_state import ComparisonState
 from bgnb.plots.comparison_views import PERCENTILE, compared_limits, comparison_images, rate_limits
 from bgnb.plots.cube_panels import energy_graph, field_of_view_image, mask_nonpositive, rate_series
-from bgnb.plots.cube_state import Positions, energies_of, energy_bins
+from bgnb.plots.cube_state import Positions, default_energy, energies_of, energy_bins
 from bgnb.plots.labels import RATE_AXIS, RATE_LABEL, energy_label, format_count, position_label
 from bgnb.plots.model_views import profile_graph
 from bgnb.plots.run_set import RunSet
@@ -66,15 +66,16 @@ def plot_runs(
     return _picture(view.title, {name: view.panels[name] for name in ("sky", "groups")})
 
 
-def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: str = "") -> Picture:
+def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity] | None = None, title: str = "") -> Picture:
     """Plot images of the rate at energies.
 
     Parameters
     ----------
     model : `BackgroundModel`
         Model.
-    energies : sequence of `~astropy.units.Quantity`
-        Energies of the images; energies outside the axis are ignored.
+    energies : sequence of `~astropy.units.Quantity`, optional
+        Energies of the images; energies outside the axis are ignored. By default 1 TeV, or the nearest energy at which the
+        model is measured.
     title : str
         Title.
 
@@ -84,6 +85,7 @@ def plot_model(model: BackgroundModel, energies: Sequence[u.Quantity], title: st
         The plot.
     """
     panels: dict[str, Panel] = {}
+    energies = [default_energy(model) * u.TeV] if energies is None else energies
     for where in energy_bins(model.axes, energies) or [0]:
         rate, counts = model.rate.quantity.value[where], format_count(int(model.stack.counts[where].sum()), "count")
         name = f"{energy_label(model.axes, where)}, {'extrapolated' if model.extrapolated[where] else counts}"

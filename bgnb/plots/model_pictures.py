@@ -6,23 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from bgnb._util.checks import checked_path
 from bgnb._util.errors import BgnbError, printable
 from bgnb._util.extras import require
 from bgnb.cubes.model import BackgroundModel
 from bgnb.files.model_directory import EPOCHS_FILE, ModelDirectory
 from bgnb.files.output_directory import check_new_file, named_errors, write_file
-from bgnb.plots.cube_state import Energy, checked_energies
+from bgnb.plots.cube_state import Energy, checked_energies, default_energy
 from bgnb.plots.directory_views import DirectoryViews
 from bgnb.plots.labels import format_count, format_number
 from bgnb.plots.model_views import ModelState
 
 #: Widths of one column and of a page, inches.
 _COLUMN, _PAGE = 3.5, 7.0
-# Energy that is shown by default, if there are measurements; TeV.
-_ENERGY = 1.0
 
 
 def plot(
@@ -115,9 +111,7 @@ def _name_of(directory: Path) -> str:
 def _energies(model: BackgroundModel, group_id: int, energy: Energy | tuple[Energy, Energy] | None) -> tuple[float, float]:
     """Return the range of energies to show, TeV."""
     if energy is None:
-        shown = np.flatnonzero(model.exposed & ~model.extrapolated)
-        centres = model.axes.energy_centers.value[shown if shown.size else slice(None)]
-        nearest = float(centres[np.abs(np.log(centres / _ENERGY)).argmin()])
+        nearest = default_energy(model)
         return nearest, nearest
     low, high = checked_energies(energy)
     first, last = model.axes.energy.value[[0, -1]]

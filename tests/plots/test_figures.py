@@ -53,3 +53,16 @@ def test_notebook_circles_of_dropped_runs(settings, radius, tmp_path, views):
     values = {"indir": tmp_path / "runs", "scheme": "GADF", "outdir": tmp_path, "catalog": None, "exclusion_radius": "2.5 deg"}
     exec(source, {"bgnb": bgnb, "figures": figures, "u": u, "Path": Path, "report": report} | values)
     assert ("excluded" in [curve.name for curve in views[0].panels["sky"].curves]) == (radius is not None)
+
+
+def test_images_show_measured_energies(tmp_path, views):
+    """Without energies, a model that is measured above 2 TeV only is shown at the lowest of these."""
+    bgnb.make_test_dataset(tmp_path / "runs", n_runs=1, trigger_rate=20.0)
+    bgnb.make_bg_cube_models(
+        tmp_path / "runs", "GADF", tmp_path / "models", select="all", n_energy=6, n_fov=8, energy_min="2 TeV", method="unsmoothed"
+    )
+    (model,) = bgnb.read_models(tmp_path / "models").models
+    figures.plot_model(model.model)
+    (name,) = views[0].panels
+    assert name.startswith("2 to ")
+    assert "extrapolated" not in name
