@@ -57,6 +57,9 @@ class _Commands(click.Group):
             if isinstance(error, FileNotFoundError) and not _has_current_directory():
                 text = "the current directory was removed; change to another directory, or make it again and enter it anew"
                 raise _BadInput(str(BgnbError("not-found", text))) from None
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                text = f"{error.strerror}; permit more (ulimit -n)"
+                raise _BadInput(str(BgnbError("too-many-files", text))) from None
             if not _lacks_memory(error):
                 raise
             advice = "use fewer workers, smaller axes or fewer runs at a time (--part), or allow more memory"

@@ -168,12 +168,12 @@ def _cores() -> int:
 def _processes(number: int) -> Iterator[Workers]:
     """Start processes on this machine; they end with the block or with this process."""
     context = get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    with held_signals(), _safe_path():  # Python may start its resource tracker here, which would not survive SIGHUP
+    with _starting():
+        receiver, sender = context.Pipe(duplex=False)
         pool = ProcessPoolExecutor(number, context, _start_worker, (receiver,))
 
     def submit(function: Callable[[T], R], task: T) -> Future[R]:
-        with held_signals(), _safe_path():
+        with _starting():
             return pool.submit(function, task)
 
     try:
@@ -188,6 +188,17 @@ def _processes(number: int) -> Iterator[Workers]:
     finally:
         sender.close()
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Hold signals, as Python may start its resource tracker in the block, which would not survive SIGHUP."""
+    try:
+        with held_signals(), _safe_path():
+            yield
+    except OSError as error:
+        advice = "use workers=1, or permit more open files (ulimit -n) or processes (ulimit -u)"
+        raise BgnbError("worker-died", f"worker processes cannot be started: {error.strerror}; {advice}") from None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import subprocess
@@ -68,6 +69,25 @@ def test_too_little_memory_is_one_line(making, monkeypatch):
     line = error_of(*command.split()[1:-2])
     assert line.endswith("[out-of-memory]")
     assert names(out.parent) == {"in"}
+
+
+@pytest.mark.slow
+def test_too_few_open_files_are_one_line(making, monkeypatch):
+    """If workers cannot be started, or a file cannot be opened, there is one line, and nothing is left."""
+    command, out = making
+    done = in_shell(f"ulimit -n 14; {command}", timeout=60)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "cannot be started: Too many open files; use workers=1" in line
+    assert line.endswith("[worker-died]")
+    monkeypatch.setattr(count_chunks, "read_pieces", _too_many)
+    line = error_of(*command.split()[1:-2])
+    assert line.endswith("permit more (ulimit -n) [too-many-files]")
+    assert names(out.parent) == {"in"}
+
+
+def _too_many(_):
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 @pytest.mark.slow

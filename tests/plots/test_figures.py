@@ -59,7 +59,14 @@ def test_images_show_measured_energies(tmp_path, views):
     """Without energies, a model that is measured above 2 TeV only is shown at the lowest of these."""
     bgnb.make_test_dataset(tmp_path / "runs", n_runs=1, trigger_rate=20.0)
     bgnb.make_bg_cube_models(
-        tmp_path / "runs", "GADF", tmp_path / "models", select="all", n_energy=6, n_fov=8, energy_min="2 TeV", method="unsmoothed"
+        tmp_path / "runs",
+        "GADF",
+        tmp_path / "models",
+        select="all",
+        n_energy=6,
+        n_fov=8,
+        energy_min="2 TeV",
+        method="unsmoothed",
     )
     (model,) = bgnb.read_models(tmp_path / "models").models
     figures.plot_model(model.model)
