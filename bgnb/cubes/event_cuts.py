@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +12,8 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import IN_MEMORY, blocks
+from bgnb._util.checks import finite_number, whole_number
+from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.observations.coordinates import FovAlign, mean_pointing
@@ -63,6 +66,11 @@ class RunCounts:
         Condition by which its events were selected, "" for all events.
     fingerprint : int
         Number that depends on the energies of all events of the run, 0 if it is not known.
+
+    Raises
+    ------
+    BgnbError
+        If a value has the wrong type or is out of range, or more events are excluded than there are.
     """
 
     obs_id: int
@@ -86,6 +94,27 @@ class RunCounts:
     mjd: float | None = None
     selection: str = ""
     fingerprint: int = field(default=0, compare=False)  # not in files
+
+    def __post_init__(self) -> None:
+        whole_number("obs_id", self.obs_id, minimum=-(2**63))
+        whole_number("fingerprint", self.fingerprint, minimum=-(2**63))
+        if self.n_tels is not None:
+            whole_number("n_tels", self.n_tels, minimum=0)
+        for name in ("events", *EXCLUDED):
+            whole_number(name, getattr(self, name), minimum=0)
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if (value is not None or name == "livetime_s") and not low <= finite_number(name, value) <= high:
+                raise BgnbError("invalid-value", f"{name} of run {self.obs_id} must be from {low:g} to {high:g}, got {value!r}")
+        if (self.alt_pnt is None) != (self.az_pnt is None):
+            raise BgnbError("invalid-value", f"alt_pnt and az_pnt of run {self.obs_id} are not both stated")
+        if not 0 <= self.counts <= self.events < 2**63 or (self.n_tels or 0) >= 2**31:
+            numbers = f"{self.counts} counts of {self.events} events and {self.n_tels} telescopes"
+            raise BgnbError("invalid-value", f"run {self.obs_id} cannot have {numbers}")
+        if not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in (self.telescop, self.selection)):
+            raise BgnbError("invalid-value", f"telescop and selection of run {self.obs_id} must be texts of printable ASCII")
+        if not isinstance(self.simulated, bool) or not all(isinstance(note, str) for note in self.notes):
+            raise BgnbError("invalid-value", f"simulated or notes of run {self.obs_id} are of the wrong type")
 
     @property
     def counts(self) -> int:
@@ -126,6 +155,17 @@ EXCLUDED = (
     "events_outside_axes",
     "events_in_mask",
 )
+
+# Ranges of the other numbers, which are None if they are not known, except for the livetime.
+_RANGES = {
+    "livetime_s": (0.0, 1e12),  # in microseconds, it is a 64-bit integer
+    "ontime_s": (0.0, 1e12),
+    "energy_threshold_tev": (0.0, math.inf),
+    "energy_limit_tev": (0.0, math.inf),
+    "alt_pnt": (-90.0, 90.0),
+    "az_pnt": (-360.0, 360.0),
+    "mjd": (40000.0, 100000.0),  # as in `EventList`
+}
 
 # Those that `cut_events` excludes, in the order in which it does.
 _CUTS = EXCLUDED[1:]

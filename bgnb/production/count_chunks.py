@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats
 from bgnb._util.compression import GzipReader, compress
-from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, printable
 from bgnb._util.reading import FILE_MAX, read_bytes
 from bgnb._version import __version__
 from bgnb.cubes.cells import pointing_bin, segments
@@ -171,22 +171,51 @@ class Counted:
         try:
             text, arrays = _unpacked(packed, chunk.axes.shape)
             stacks = {
-                Key(each["key"][0], *map(tuple, each["key"][1:])): Stack(
+                _key(each["key"], chunk): Stack(
                     chunk.axes,
                     chunk.fovalign,
                     counts,
                     livetime_us,
-                    tuple(RunCounts(**run | {"notes": tuple(run["notes"])}) for run in each["runs"]),
+                    tuple(RunCounts(**run | {"notes": tuple(map(printable, run["notes"]))}) for run in each["runs"]),
                 )
                 for each, (counts, livetime_us) in zip(text["stacks"], arrays, strict=True)
             }
-            counted = cls(stacks, {int(obs_id): DataError(*error) for obs_id, error in text["errors"].items()})
+            _check_counts(stacks, len(text["stacks"]))
+            counted = cls(stacks, {int(obs_id): _error(error) for obs_id, error in dict(text["errors"]).items()})
         except (BgnbError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError("damaged", f"the counts of {chunk} are damaged: {error}") from None
-        if counted.obs_ids != sorted(chunk.obs_ids):
+        if counted.obs_ids != sorted(chunk.obs_ids) or counted.pieces.keys() & counted.errors.keys():
             raise DataError("wrong-run", f"counts of runs {counted.obs_ids} where those of {chunk} are expected")
         counted.__dict__["packed"] = packed  # as cached_property does
         return counted
+
+
+def _key(value: Any, chunk: Chunk) -> Key:
+    """Make the key of packed counts."""
+    group_id, norm, cell = value
+    key = Key(group_id, tuple(norm), tuple(cell))
+    divided = chunk.cells != "none" and group_id != OUTSIDE
+    whole = all(type(number) is int for number in (group_id, *norm, *cell))
+    if not whole or not OUTSIDE <= group_id < len(chunk.groups) or (bool(norm), bool(cell)) != (divided, divided):
+        raise ValueError(f"{key} is not a key of them")
+    return key
+
+
+def _error(value: Any) -> DataError:
+    """Make an error of packed counts."""
+    code, message = value
+    return DataError(str(code), str(message))
+
+
+def _check_counts(stacks: Mapping[Key, Stack], n_stacks: int) -> None:
+    """Raise a ValueError if packed counts contradict themselves."""
+    if len(stacks) != n_stacks:
+        raise ValueError("they contain a sum twice")
+    for key, stack in stacks.items():
+        if sum(run.counts for run in stack.runs) != stack.counts.sum():
+            raise ValueError(f"those of {key} are not those of its runs")
+        if any(run.alt_pnt is None for run in stack.runs):
+            raise ValueError(f"the pointing of a run of {key} is missing")
 
 
 def _unpacked(packed: bytes, shape: tuple[int, ...]) -> tuple[Any, NDArray[np.int64]]:

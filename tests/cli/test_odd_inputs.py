@@ -299,6 +299,59 @@ def test_odd_description_of_a_part(folder, tmp_path, change):
         bgnb.merge([odd], tmp_path / "out")
 
 
+def first_run(**values: object) -> Callable[[dict], object]:
+    """Make a function that changes the first run in the text of packed counts."""
+    return lambda text: text["stacks"][0]["runs"][0].update(values)
+
+
+def first_key(*key: object) -> Callable[[dict], object]:
+    """Make a function that changes the key of the first stack in the text of packed counts."""
+    return lambda text: text["stacks"][0].update(key=key)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        first_run(obs_id="1"),
+        first_run(livetime_s=float("nan")),
+        first_run(livetime_s=None),
+        first_run(ontime_s=-1.0),
+        first_run(energy_threshold_tev=float("nan")),
+        first_run(energy_limit_tev=[]),
+        first_run(events=10**400),
+        first_run(events=0),
+        first_run(events_in_mask=-1),
+        first_run(events_outside_axes=1.5),
+        first_run(n_tels=10**30),
+        first_run(alt_pnt=None, az_pnt=None),
+        first_run(az_pnt=float("inf")),
+        first_run(mjd=1e308),
+        first_run(notes=[1]),
+        first_run(selection="\x1b[31m"),
+        first_run(telescop="\ud800"),
+        first_run(simulated="yes"),
+        first_run(fingerprint=[]),
+        first_key(),
+        first_key(0, ["1"], [0]),
+        first_key(5, [1], [0]),
+        first_key(0, [], []),
+        first_key(0, [2], [0]),  # that of the second
+        lambda text: text.update(errors=None),
+        lambda text: text.update(errors={"1": ["code", "message"]}),
+    ],
+)
+def test_odd_counts_of_a_part(folder, tmp_path, change):
+    """Counts of other types, out of range or that contradict each other are refused, even if the manifest agrees."""
+    content = gzip.decompress((folder / "part" / "run1.counted").read_bytes())
+    end = 8 + int.from_bytes(content[:8], "little")
+    change(text := json.loads(content[8:end]))
+    changed_text = json.dumps(text).encode()
+    packed = compress(len(changed_text).to_bytes(8, "little") + changed_text + content[end:])
+    odd = changed(folder / "part", "run1.counted", lambda path: path.write_bytes(packed), tmp_path / "part")
+    sign(odd)
+    assert only_line("merge", odd, tmp_path / "out").rpartition("[")[2] in ("damaged]", "wrong-run]")
+
+
 @pytest.mark.parametrize("part", ["1/" + "9" * 5000, "1/10000000"])
 def test_too_many_parts(folder, tmp_path, part):
     """A number of parts that no one can have is refused."""
