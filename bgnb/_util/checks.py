@@ -65,7 +65,7 @@ def to_value(name: str, value: u.Quantity | str, unit: str) -> float:
     """
     try:
         number = u.Quantity(value).to_value(unit)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         kind = str(u.Unit(unit).physical_type).partition("/")[0]
         wanted = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} with a unit, such as {_with_units(value, unit)}"
         message = f"{name} must be {wanted}, got {str(value)!r}"
@@ -83,7 +83,7 @@ def _with_units(value: Any, unit: str) -> str:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     units = ("h", "s") if unit == "s" else (unit,)
     return " or ".join(f"'{number if math.isfinite(number) else 1:g} {each}'" for each in units)

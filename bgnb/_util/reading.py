@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -33,8 +34,11 @@ def open_file(path: str | Path) -> BufferedReader:
     OSError
         If it cannot be opened.
     """
-    with suppress(FileNotFoundError):  # opening it raises this error
-        _check_kind(path, Path(path).stat())
+    try:
+        with suppress(FileNotFoundError):  # opening it raises this error
+            _check_kind(path, Path(path).stat())
+    except ValueError:  # it contains a null byte, or half of a pair of surrogates
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
     file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 # it is returned
     try:
         _check_kind(path, os.fstat(file.fileno()))  # it may have been replaced

@@ -174,7 +174,10 @@ class Value(Kind):
         """Return the quantity of a number in the unit."""
         from astropy.units import Quantity
 
-        return value if isinstance(value, str | bool) else Quantity(value, self.unit)
+        try:
+            return value if isinstance(value, str | bool) else Quantity(value, self.unit)
+        except (TypeError, ValueError, OverflowError):
+            return value  # which `check` refuses
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,7 @@ class Numbers(Kind):
         values = values.to_value(self.unit) if hasattr(values, "to_value") else values
         try:
             return tuple(self.type(number) for number in values)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             example = "0,45,90" if self.type is float else "4,8,15"
             raise BgnbError("invalid-argument", f"{name} must be numbers such as {example}, got {value!r}") from None
 

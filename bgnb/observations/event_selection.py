@@ -70,10 +70,15 @@ class EventSelection:
     def __post_init__(self) -> None:
         object.__setattr__(self, "condition", " ".join(self.condition.split()))
         if not (self.condition.isascii() and self.condition.isprintable()):
-            raise BgnbError("bad-condition", f"events: {self.condition!r} has characters other than ASCII")
+            raise BgnbError("bad-condition", f"events: {self.condition!r} has characters other than printable ASCII")
         for node in ast.walk(self._tree):
             _check(node, self.condition)
-        object.__setattr__(self, "condition", ast.unparse(self._tree))
+        if not self.columns:
+            raise BgnbError("bad-condition", f"events: '{self.condition}' contains no column, so it does not depend on the event")
+        try:
+            object.__setattr__(self, "condition", ast.unparse(self._tree))
+        except RecursionError:
+            raise BgnbError("bad-condition", f"events: '{self.condition}' has too many operators in a row") from None
 
     @property
     def _tree(self) -> ast.expr:
@@ -107,7 +112,7 @@ class EventSelection:
         try:
             with np.errstate(all="ignore"):
                 found = np.broadcast_to(_truth(_evaluate(self._tree, values)), (n_events,))
-        except (TypeError, ValueError, KeyError, ArithmeticError, MemoryError) as error:
+        except (TypeError, ValueError, KeyError, ArithmeticError, MemoryError, RecursionError) as error:
             advice = "compare conditions joined by & or | in brackets, or join them by 'and', 'or'"
             raise events.error("bad-condition", f"events: '{self.condition}' cannot be applied: {error}; {advice}") from None
         return np.array(found)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bgnb._util.errors import BgnbError, enumerate_values
+from bgnb._util.errors import BgnbError, enumerate_values, located
 from bgnb._util.reading import read_bytes, read_json
 from bgnb._version import __version__
 from bgnb.files.manifest import check
@@ -65,7 +65,9 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
     twice = enumerate_values([path for path, number in zip(paths, numbers, strict=True) if numbers.count(number) > 1]) or "none"
     if (missing, twice) != ("none", "none"):
         raise BgnbError("parts-mismatch", f"of {n_parts} parts, missing: {missing}; given twice: {twice}")
-    plan = make_plan(ProductionSettings.from_dict(parts[0]["settings"]))
+    with located(str(paths[0] / PART_FILE)):
+        settings = ProductionSettings.from_dict(parts[0]["settings"])
+    plan = make_plan(settings)
     if plan.digest() != digest:
         what = f"the index of runs, the catalogue or an exclusion region has changed since {paths[0]} was made"
         raise BgnbError("parts-mismatch", f"{plan.runs.path}: {what}; make the parts again")

@@ -90,8 +90,8 @@ class _Exclusions(Kind):
 
     def from_json(self, value: Any) -> Any:
         """Return the paths; objects in memory are not stored."""
-        for each in [value] if isinstance(value, str) else value:
-            if each.startswith(_IN_MEMORY):
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(each, str) and each.startswith(_IN_MEMORY):
                 raise BgnbError("bad-config", f"exclude was in memory ({each.removeprefix(_IN_MEMORY)}); give a file")
         return value
 
