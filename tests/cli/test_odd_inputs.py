@@ -299,6 +299,32 @@ def test_odd_description_of_a_part(folder, tmp_path, change):
         bgnb.merge([odd], tmp_path / "out")
 
 
+def test_settings_of_a_part_name_its_file(folder, tmp_path):
+    """Settings that are refused are those of the description of the part."""
+    odd = tmp_path / "part"
+    shutil.copytree(folder / "part", odd)
+    content = json.loads((odd / "part.json").read_text())
+    for setting in ({"exclude": 1}, {"exclude": [1]}, {"alt_edges": [10**400]}, {"exclusion_radius": 10**400}):
+        (odd / "part.json").write_text(json.dumps(content | {"settings": content["settings"] | setting}))
+        sign(odd)
+        assert str(odd / "part.json") in only_line("merge", odd, tmp_path / "out")
+
+
+def test_odd_settings_in_a_configuration(folder, tmp_path):
+    """Numbers that no float can hold, values of other types, and names that no file can have are refused."""
+    config = tmp_path / "config.json"
+    for setting, text in (
+        ({"exclusion_radius": 10**400}, "exclusion_radius must be an angle"),
+        ({"alt_edges": [0, 10**400]}, "alt_edges must be numbers"),
+        ({"exclude": 1}, "exclude"),
+        ({"catalog": "a\0b"}, "a\ufffdb"),
+        ({"catalog": "\ud800"}, "catalog"),
+    ):
+        config.write_text(json.dumps({"settings": setting}))
+        line = only_line("make-bg-cube-models", folder / "in", "GADF", tmp_path / "out", "--config", config)
+        assert text in line
+
+
 def first_run(**values: object) -> Callable[[dict], object]:
     """Make a function that changes the first run in the text of packed counts."""
     return lambda text: text["stacks"][0]["runs"][0].update(values)

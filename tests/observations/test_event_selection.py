@@ -87,6 +87,9 @@ def test_conditions_select_events(indir, condition, expected):
         "(" * 300 + "1" + ")" * 300,
         "GAMMANESS > 0" + " " * 2000 + "and 1" * 400,
         "Ä > 1",
+        "True",
+        "1 < 2",
+        "GAMMANESS > 0" + " + 1" * 900,
     ],
 )
 def test_other_expressions_are_refused(condition):
