@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from bgnb._util.errors import enumerate_values, notes_of
@@ -27,7 +28,8 @@ def note_complete(output: object) -> None:
 def ended_by_signals() -> Iterator[None]:
     """Exit with one line and status 128 + signal number on Ctrl-C, SIGTERM or SIGHUP.
 
-    The line names the output that is complete nevertheless.
+    The line names the output that is complete nevertheless. Signals that arrive when nothing is left to do but to
+    end the interpreter are ignored, as it would die by them.
     """
     received: list[int] = []
 
@@ -38,6 +40,7 @@ def ended_by_signals() -> Iterator[None]:
         _held.append(number)
 
     caught = [number for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    atexit.register(_ignore, caught)
     try:
         for number in caught:
             signal.signal(number, end)
@@ -50,6 +53,11 @@ def ended_by_signals() -> Iterator[None]:
         for line in (f"Interrupted; {complete}unfinished output is removed.", *notes_of(error)):
             sys.stderr.write(f"{line}\n")
         raise SystemExit(128 + received[0]) from None
+
+
+def _ignore(numbers: Iterable[int]) -> None:
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
