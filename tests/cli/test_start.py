@@ -99,14 +99,14 @@ def test_wrong_date_is_refused_first(tmp_path, monkeypatch, date):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "more"), [("spline", set()), ("classic", {"scipy.ndimage"}), ("unsmoothed", set())])
-def test_models_import_little_of_scipy(tmp_path, method, more):
-    """Only the parts of SciPy that a method uses are imported."""
+@pytest.mark.parametrize("method", ["spline", "classic", "unsmoothed"])
+def test_models_import_little_of_scipy(tmp_path, method):
+    """Of SciPy, only the linear algebra is imported, and only by methods that use it."""
     write_gadf(tmp_path / "runs", [run(number) for number in range(1, 5)])
     modules = imports_of(
         "make-bg-cube-models", tmp_path / "runs", "GADF", tmp_path / "out", "--method", method, "--select", "all"
     )
     parts = {"scipy.interpolate", "scipy.ndimage", "scipy.optimize", "scipy.sparse", "scipy.stats", "astropy.wcs"}
-    assert parts & modules == more
+    assert not parts & modules
     assert ("scipy" in modules) == (method != "unsmoothed")
     assert (tmp_path / "out").is_dir()
