@@ -3,7 +3,6 @@
 import os
 
 from bgnb._util.signals import ended_by_signals
-from bgnb.files.caches import writable_places
 
 
 def main() -> None:
@@ -11,6 +10,7 @@ def main() -> None:
     with ended_by_signals():
         from bgnb._util.library_settings import forget_library_settings
         from bgnb._util.standard_streams import guard_streams, open_closed_streams
+        from bgnb.files.caches import writable_places
 
         open_closed_streams()
         guard_streams()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bgnb._util.errors import BgnbError, notes_of
-from bgnb._util.memory_limit import check_memory_limits
+from bgnb._util.resource_limits import check_memory_limits
 from bgnb._version import __version__
 from bgnb.cli import comparing, models, notebooks, simulations
 

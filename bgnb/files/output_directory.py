@@ -112,6 +112,9 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
                 _remove_leftovers(target, partial)
                 partial.mkdir()
             yield partial
+        except BgnbError as error:  # whoever reads it finds no hidden directory
+            error.message = error.message.replace(str(partial), str(outdir))
+            raise
         finally:
             try:
                 _remove_own(partial)

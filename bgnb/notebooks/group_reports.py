@@ -14,7 +14,7 @@ from typing import Any
 from bgnb._util.checks import whole_number
 from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
-from bgnb._util.memory_limit import KERNEL_NEEDED, check_memory_limits
+from bgnb._util.resource_limits import check_kernel_limits
 from bgnb._util.progress import progress_bar
 from bgnb.files.model_directory import model_files
 from bgnb.files.output_directory import new_directory, write_file
@@ -82,7 +82,7 @@ def run_groups(
     source, models = find_notebook(notebook), Path(modeldir).absolute()
     whole_number("workers", workers)
     check_timeout(timeout)
-    check_memory_limits(KERNEL_NEEDED)
+    check_kernel_limits()
     check_names(models, Path(outdir).absolute())
     groups = sorted(model_files(models))
     results: dict[int, dict[str, Any]] = {}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
-from bgnb._util.memory_limit import KERNEL_NEEDED, check_memory_limits
+from bgnb._util.resource_limits import check_kernel_limits
 from bgnb.cubes.compare import compare as compare_two
 from bgnb.files.model_directory import ModelDirectory, common_groups
 from bgnb.files.output_directory import write_file
@@ -45,7 +45,7 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
         If a directory contains no models, or the notebook cannot be written.
     """
     require("dashboards", "jupyterlab", "nbformat")
-    check_memory_limits(KERNEL_NEEDED)
+    check_kernel_limits()
     import nbformat
 
     directories = [Path(modeldir)] if compare is None else [Path(modeldir), Path(compare)]

@@ -15,7 +15,7 @@ from typing import Any
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
-from bgnb._util.memory_limit import KERNEL_NEEDED, check_memory_limits
+from bgnb._util.resource_limits import check_kernel_limits
 from bgnb._util.reading import FILE_MAX, read_text
 from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
@@ -213,7 +213,7 @@ def run_notebook(
     if target.suffix != ".ipynb" or target.match("*.failed.ipynb") or target.is_dir() or target.resolve() == source.resolve():
         raise BgnbError("bad-target", f"{output}: use a file ….ipynb, not ….failed.ipynb nor the notebook itself")
     check_timeout(timeout)
-    check_memory_limits(KERNEL_NEEDED)
+    check_kernel_limits()
     check_names(source, target)
     _check_outdir({name: each.default for name, each in declared.items()} | values)
     failed = target.with_name(f"{target.stem}.failed.ipynb")

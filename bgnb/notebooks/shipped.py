@@ -52,10 +52,20 @@ def copy_notebooks(directory: str | Path) -> list[Path]:
         raise BgnbError("exists", f"{target}: {', '.join(existing)} exist already; use another directory")
     with named_errors(target):
         refuse_foreign_links(target)
+        is_new = not target.exists()
         target.mkdir(parents=True, exist_ok=True)
-    for path, source in copies.items():
-        write_file(path, source.read_bytes(), overwrite=False)
-    return list(copies)
+    made: list[Path] = []
+    try:
+        for path, source in copies.items():
+            write_file(path, source.read_bytes(), overwrite=False)
+            made.append(path)
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        if is_new:
+            target.rmdir()
+        raise
+    return made
 
 
 def find_notebook(notebook: str | Path) -> Path:

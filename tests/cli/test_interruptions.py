@@ -259,6 +259,20 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.parametrize("exists", [True, False])
+def test_full_disk_leaves_no_notebooks(tmp_path, exists):
+    """If not all notebooks can be copied, none is, so that the command can be repeated."""
+    target = tmp_path / "notebooks"
+    if exists:
+        target.mkdir()
+    with largest_file(5000):
+        line = error_of("copy-notebooks", target)
+    assert "File too large" in line
+    assert names(tmp_path) == ({"notebooks"} if exists else set())
+    assert not exists or names(target) == set()
+    output_of("copy-notebooks", target)
+
+
 @pytest.mark.parametrize("size", [0, 500, 4000])
 @pytest.mark.parametrize("old", [True, False])
 def test_full_disk_keeps_old_directory(indir, models, tmp_path, size, old):
@@ -268,6 +282,7 @@ def test_full_disk_keeps_old_directory(indir, models, tmp_path, size, old):
         shutil.copytree(models, out)
     with largest_file(size):
         line = error_of("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite")
+    assert str(out) in line  # not a hidden directory
     assert "File too large" in line
     assert line.endswith("[not-writable]")
     assert names(tmp_path) == ({"out"} if old else set())

@@ -297,10 +297,17 @@ def test_notebook_that_is_not_written_is_failure(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["run-notebook group_report o.ipynb", "run-groups models reports", "lab models"])
-def test_memory_for_kernels(tmp_path, arguments):
-    """Limits of the memory with which the sockets of kernels fail abruptly are refused before anything is made."""
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (f"-v {600 << 10}", "limited to 600 MiB; allow at least 1280 MiB (ulimit -v) [out-of-memory]"),
+        ("-n 64", "may open 64 files; notebooks need 128 (ulimit -n) [too-many-files]"),
+    ],
+)
+def test_limits_for_kernels(tmp_path, arguments, limit, message):
+    """Limits with which kernels fail abruptly, or outlive the command, are refused before anything is made."""
     model_directory(tmp_path / "models")
-    line = f"ulimit -v {600 << 10}; exec '{sys.executable}' -m bgnb {arguments}"
+    line = f"ulimit {limit}; exec '{sys.executable}' -m bgnb {arguments}"
     done = subprocess.run(
         ["bash", "-c", line],
         cwd=tmp_path,
@@ -310,7 +317,7 @@ def test_memory_for_kernels(tmp_path, arguments):
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("limited to 600 MiB; allow at least 1280 MiB (ulimit -v) [out-of-memory]\n")
+    assert done.stderr.endswith(f"{message}\n")
     assert names(tmp_path) == {"models"}
 
 

@@ -1,4 +1,4 @@
-"""Limits of the memory of a process, as by ``ulimit -v``, with which libraries end abruptly or hang while they are imported."""
+"""Limits of a process, such as those by ``ulimit``, with which libraries end abruptly, hang or leave processes behind."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ else:
 
 #: Memory that the imported libraries and a small data set need, bytes.
 _NEEDED = 512 << 20
-#: Memory that a kernel of Jupyter and the libraries in a notebook need, bytes: with less, its sockets abort it.
-KERNEL_NEEDED = 1280 << 20
+# Memory, bytes, and open files that a kernel of Jupyter and the libraries in a notebook need.
+_KERNEL_NEEDED, _KERNEL_FILES = 1280 << 20, 128
 
 
 def check_memory_limits(needed: int = _NEEDED) -> None:
@@ -43,3 +43,17 @@ def check_memory_limits(needed: int = _NEEDED) -> None:
             raise BgnbError("out-of-memory", text)
     if limits:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def check_kernel_limits() -> None:
+    """Refuse limits with which kernels of Jupyter are aborted by their sockets, or are not ended.
+
+    Raises
+    ------
+    BgnbError
+        If memory or open files are limited to less than a notebook needs.
+    """
+    check_memory_limits(_KERNEL_NEEDED)
+    if _LIMITS and 0 <= (limit := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) < _KERNEL_FILES:
+        text = f"a process may open {limit} files; notebooks need {_KERNEL_FILES} (ulimit -n)"
+        raise BgnbError("too-many-files", text)
