@@ -11,6 +11,8 @@ from bgnb._util.reading import read_text
 
 # Variables, or how their names begin, that change how libraries draw and show progress.
 _IGNORED = ("MPLBACKEND", "BOKEH_", "TQDM_")
+# Variables that were removed, for programs that a command starts for its user.
+_removed: dict[str, str] = {}
 
 
 def forget_library_settings(environment: MutableMapping[str, str]) -> None:
@@ -22,7 +24,12 @@ def forget_library_settings(environment: MutableMapping[str, str]) -> None:
         `os.environ`, which is changed.
     """
     for name in [name for name in environment if name.startswith(_IGNORED)]:
-        del environment[name]
+        _removed[name] = environment.pop(name)
+
+
+def environment_of_user() -> dict[str, str]:
+    """Return the environment with the settings of libraries that were removed."""
+    return dict(os.environ) | _removed
 
 
 def check_matplotlib_settings() -> None:
@@ -33,7 +40,8 @@ def check_matplotlib_settings() -> None:
     BgnbError
         If it is a pipe or device, too large or not text.
     """
-    path = next((path for path in _matplotlib_files() if path.exists() and not path.is_dir()), None)
+    # Those of `pathlib` raise if a directory must not be searched.
+    path = next((path for path in _matplotlib_files() if os.path.exists(path) and not os.path.isdir(path)), None)  # noqa: PTH110, PTH112
     if path is None:
         return
     try:

@@ -19,30 +19,30 @@ _NEEDED = 512 << 20
 _KERNEL_NEEDED, _KERNEL_FILES = 1280 << 20, 128
 
 
-def check_memory_limits(needed: int = _NEEDED) -> None:
+def check_memory_limits() -> None:
     """Refuse limits that are too low for the imported libraries; call this before they are imported.
 
     OpenBLAS, which reserves memory for each core of the machine, is told to reserve it for one
     core if memory is limited.
 
-    Parameters
-    ----------
-    needed : int
-        Memory that is needed, bytes.
-
     Raises
     ------
     BgnbError
-        If the memory is limited to less.
+        If the memory is limited to less than 512 MiB.
     """
+    if _limited_memory(_NEEDED):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _limited_memory(needed: int) -> bool:
+    """Refuse limits of the memory below what is needed, bytes; return true if there are any others."""
     limits = {name: resource.getrlimit(number)[0] for name, number in _LIMITS.items()}
     limits = {name: limit for name, limit in limits.items() if limit != resource.RLIM_INFINITY}
     for name, limit in limits.items():
         if limit < needed:
             text = f"the memory of a process is limited to {limit >> 20} MiB; allow at least {needed >> 20} MiB ({name})"
             raise BgnbError("out-of-memory", text)
-    if limits:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    return bool(limits)
 
 
 def check_kernel_limits() -> None:
@@ -53,7 +53,7 @@ def check_kernel_limits() -> None:
     BgnbError
         If memory or open files are limited to less than a notebook needs.
     """
-    check_memory_limits(_KERNEL_NEEDED)
+    _limited_memory(_KERNEL_NEEDED)
     if _LIMITS and 0 <= (limit := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) < _KERNEL_FILES:
         text = f"a process may open {limit} files; notebooks need {_KERNEL_FILES} (ulimit -n)"
         raise BgnbError("too-many-files", text)

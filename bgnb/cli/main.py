@@ -58,7 +58,7 @@ class _Commands(click.Group):
                 text = "the current directory was removed; change to another directory, or make it again and enter it anew"
                 raise _BadInput(str(BgnbError("not-found", text))) from None
             if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-                text = f"{error.strerror}; permit more (ulimit -n)"
+                text = f"{error.strerror}; permit more (ulimit -n), or use fewer workers"
                 raise _BadInput(str(BgnbError("too-many-files", text))) from None
             if not _lacks_memory(error):
                 raise

@@ -341,5 +341,5 @@ def _read_runs(hdu: fits.BinTableHDU, common: Mapping[str, Any]) -> tuple[RunCou
             name: None if math.isnan(value) else value for name, value in zip(columns, values, strict=True)
         }
         n_tels = stated.pop("n_tels", None)
-        runs.append(RunCounts(**stated, **common, n_tels=n_tels and int(n_tels)))
+        runs.append(RunCounts(**stated, **common, n_tels=None if n_tels is None or n_tels < 0 else int(n_tels)))
     return tuple(runs)

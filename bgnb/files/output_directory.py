@@ -166,38 +166,43 @@ def kept_folder(outdir: Path) -> Path:
 def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, overwrite: bool = True) -> None:
     """Write a file, in one or several pieces, atomically: it gets its name when it is complete and flushed to disk.
 
-    One process at a time can write it.
-
     Raises
     ------
     BgnbError
-        If it cannot be written, another process is writing it, or it exists and must not be replaced.
+        If it cannot be written, or exists and must not be replaced.
     """
     check_file_path(path)
+    partial = _hidden(path, f"file-{token_hex(4)}")
     try:
-        with lock(_hidden(path, "write")) as locked:
-            if not overwrite and os.path.lexists(path):
-                text = "was made by another process in the meantime; use another name, or repeat the command"
-                raise BgnbError("exists", f"{path}: {text}")
-            _write(path, content, _hidden(path, "partial" if locked else f"partial-{token_hex(4)}"))
-    except BlockingIOError:
-        raise _in_use(path) from None
+        try:
+            with partial.open("xb") as file:  # never through a link
+                file.writelines([content] if isinstance(content, bytes) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            if overwrite:
+                partial.replace(path)
+            else:
+                _publish_new(partial, path)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+    except FileExistsError:
+        text = "was made by another process in the meantime; use another name, or repeat the command"
+        raise BgnbError("exists", f"{path}: {text}") from None
     except OSError as error:
         raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _write(path: Path, content: bytes | Iterable[bytes | memoryview], partial: Path) -> None:
+def _publish_new(partial: Path, path: Path) -> None:
+    """Give a file its name, if nothing has it."""
     try:
-        partial.unlink(missing_ok=True)
-        with partial.open("xb") as file:  # never through a link
-            file.writelines([content] if isinstance(content, bytes) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        os.link(partial, path)
+    except FileExistsError:
         raise
+    except OSError:  # the file system has no links
+        if os.path.lexists(path):
+            raise FileExistsError from None
+        partial.replace(path)
 
 
 def _in_use(path: Path) -> BgnbError:

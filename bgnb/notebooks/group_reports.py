@@ -14,8 +14,8 @@ from typing import Any
 from bgnb._util.checks import whole_number
 from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
-from bgnb._util.resource_limits import check_kernel_limits
 from bgnb._util.progress import progress_bar
+from bgnb._util.resource_limits import check_kernel_limits
 from bgnb.files.model_directory import model_files
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import write_report

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
+from bgnb._util.library_settings import environment_of_user
 from bgnb._util.resource_limits import check_kernel_limits
 from bgnb.cubes.compare import compare as compare_two
 from bgnb.files.model_directory import ModelDirectory, common_groups
@@ -87,7 +88,7 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     command.append("--TemplateExporter.extra_template_basedirs=[]")
     sys.stdout.flush()
     os.chdir(folder)
-    os.execv(sys.executable, [*command, "--ServerApp.ip=127.0.0.1", *arguments])
+    os.execve(sys.executable, [*command, "--ServerApp.ip=127.0.0.1", *arguments], environment_of_user())
 
 
 def _wrote(path: Path, notebook: Any) -> bool:

@@ -15,8 +15,8 @@ from typing import Any
 
 from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.extras import require
-from bgnb._util.resource_limits import check_kernel_limits
 from bgnb._util.reading import FILE_MAX, read_text
+from bgnb._util.resource_limits import check_kernel_limits
 from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import check_target, only_writer, write_file

@@ -271,10 +271,13 @@ def _n_tels(events: FitsTable, findings: Findings) -> int | None:
     if stated is None:
         return None
     try:
-        return int(float(stated))
+        number = int(float(stated))
     except (TypeError, ValueError, OverflowError):
-        findings.note(f"N_TELS is not a number: {stated!r}; it is ignored")
-        return None
+        number = -1
+    if 0 <= number < 2**31:
+        return number
+    findings.note(f"N_TELS is not a number of telescopes: {stated!r}; it is ignored")
+    return None
 
 
 def _without_gaps(run: EventList, events: FitsTable, livetime: Livetime, findings: Findings) -> EventList:

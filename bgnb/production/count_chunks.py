@@ -9,7 +9,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -180,11 +180,15 @@ class Counted:
                 )
                 for each, (counts, livetime_us) in zip(text["stacks"], arrays, strict=True)
             }
-            _check_counts(stacks, len(text["stacks"]))
-            counted = cls(stacks, {int(obs_id): _error(error) for obs_id, error in dict(text["errors"]).items()})
+            errors = {int(obs_id): _error(error) for obs_id, error in dict(text["errors"]).items()}
+            if len(stacks) != len(text["stacks"]):
+                raise ValueError("they contain a sum twice")
+            for key, stack in stacks.items():
+                _check_counts(key, stack, errors)
+            counted = cls(stacks, errors)
         except (BgnbError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError("damaged", f"the counts of {chunk} are damaged: {error}") from None
-        if counted.obs_ids != sorted(chunk.obs_ids) or counted.pieces.keys() & counted.errors.keys():
+        if counted.obs_ids != sorted(chunk.obs_ids):
             raise DataError("wrong-run", f"counts of runs {counted.obs_ids} where those of {chunk} are expected")
         counted.__dict__["packed"] = packed  # as cached_property does
         return counted
@@ -207,15 +211,17 @@ def _error(value: Any) -> DataError:
     return DataError(str(code), str(message))
 
 
-def _check_counts(stacks: Mapping[Key, Stack], n_stacks: int) -> None:
+def _check_counts(key: Key, stack: Stack, errors: Collection[int]) -> None:
     """Raise a ValueError if packed counts contradict themselves."""
-    if len(stacks) != n_stacks:
-        raise ValueError("they contain a sum twice")
-    for key, stack in stacks.items():
-        if sum(run.counts for run in stack.runs) != stack.counts.sum():
-            raise ValueError(f"those of {key} are not those of its runs")
-        if any(run.alt_pnt is None for run in stack.runs):
-            raise ValueError(f"the pointing of a run of {key} is missing")
+    if sum(run.counts for run in stack.runs) != stack.counts.sum():
+        raise ValueError(f"those of {key} are not those of its runs")
+    if key.group_id == OUTSIDE and (stack.counts.any() or stack.livetime_us.any()):
+        raise ValueError("there are counts or livetime outside all groups")
+    livetime_us = sum(1e6 * run.livetime_s + 1 for run in stack.runs)  # each is rounded
+    if stack.livetime_us.max() > livetime_us or any(run.alt_pnt is None or run.livetime_s <= 0 for run in stack.runs):
+        raise ValueError(f"pointing or livetime of a run of {key} is missing or too short")
+    if both := {run.obs_id for run in stack.runs} & set(errors):
+        raise ValueError(f"runs {sorted(both)} are both used and skipped")
 
 
 def _unpacked(packed: bytes, shape: tuple[int, ...]) -> tuple[Any, NDArray[np.int64]]:

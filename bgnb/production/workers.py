@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import pickle
@@ -197,6 +198,8 @@ def _starting() -> Iterator[None]:
         with held_signals(), _safe_path():
             yield
     except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.EAGAIN):
+            raise
         advice = "use workers=1, or permit more open files (ulimit -n) or processes (ulimit -u)"
         raise BgnbError("worker-died", f"worker processes cannot be started: {error.strerror}; {advice}") from None
 

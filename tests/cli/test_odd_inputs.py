@@ -173,7 +173,8 @@ def sign(directory: Path) -> None:
     for name in manifest["files"]:
         file = directory / name
         content = os.fsencode(file.readlink()) if file.is_symlink() else file.read_bytes()
-        manifest["files"][name] = sha256(content).hexdigest()
+        size = "" if file.is_symlink() else f"{len(content)} "
+        manifest["files"][name] = size + sha256(content).hexdigest()
     path.write_text(json.dumps(manifest, indent=1) + "\n")
 
 
@@ -362,20 +363,34 @@ def first_key(*key: object) -> Callable[[dict], object]:
         first_key(5, [1], [0]),
         first_key(0, [], []),
         first_key(0, [2], [0]),  # that of the second
+        first_key(-1, [], []),
+        first_run(livetime_s=0),
+        first_run(livetime_s=1e-3),
         lambda text: text.update(errors=None),
         lambda text: text.update(errors={"1": ["code", "message"]}),
     ],
 )
 def test_odd_counts_of_a_part(folder, tmp_path, change):
     """Counts of other types, out of range or that contradict each other are refused, even if the manifest agrees."""
-    content = gzip.decompress((folder / "part" / "run1.counted").read_bytes())
+    odd = with_counts_changed(folder / "part", change, tmp_path / "part")
+    assert only_line("merge", odd, tmp_path / "out").rpartition("[")[2] in ("damaged]", "wrong-run]")
+
+
+def with_counts_changed(part: Path, change: Callable[[dict], object], target: Path) -> Path:
+    """Copy a part, and change the text of its packed counts."""
+    content = gzip.decompress((part / "run1.counted").read_bytes())
     end = 8 + int.from_bytes(content[:8], "little")
     change(text := json.loads(content[8:end]))
     changed_text = json.dumps(text).encode()
     packed = compress(len(changed_text).to_bytes(8, "little") + changed_text + content[end:])
-    odd = changed(folder / "part", "run1.counted", lambda path: path.write_bytes(packed), tmp_path / "part")
+    odd = changed(part, "run1.counted", lambda path: path.write_bytes(packed), target)
     sign(odd)
-    assert only_line("merge", odd, tmp_path / "out").rpartition("[")[2] in ("damaged]", "wrong-run]")
+    return odd
+
+
+def test_counts_of_a_part_packed_anew(folder, tmp_path):
+    """The same counts are accepted, so that those above are refused for what was changed."""
+    bgnb.merge([with_counts_changed(folder / "part", lambda text: text, tmp_path / "part")], tmp_path / "out")
 
 
 @pytest.mark.parametrize("part", ["1/" + "9" * 5000, "1/10000000"])

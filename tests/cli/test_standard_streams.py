@@ -82,7 +82,7 @@ def test_too_few_open_files_are_one_line(making, monkeypatch):
     assert line.endswith("[worker-died]")
     monkeypatch.setattr(count_chunks, "read_pieces", _too_many)
     line = error_of(*command.split()[1:-2])
-    assert line.endswith("permit more (ulimit -n) [too-many-files]")
+    assert line.endswith("permit more (ulimit -n), or use fewer workers [too-many-files]")
     assert names(out.parent) == {"in"}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+from pathlib import Path
 
 import pytest
 
-from bgnb.files.locks import lock
 from bgnb.files.output_directory import write_file
 from tests.helpers.commands import error_of
 from tests.helpers.errors import raises
@@ -14,19 +14,37 @@ from tests.helpers.files import names
 from tests.helpers.model_directories import model_directory
 
 
-def test_file_being_written_is_refused(tmp_path):
-    """While a file is written, nobody else writes it, and nothing of the other content gets into it."""
+def test_files_written_at_the_same_time_do_not_mix(tmp_path):
+    """A file has the content of one of two processes that write it, and nothing else is left."""
     path = tmp_path / "out.txt"
 
     def pieces():
         yield b"first "
-        with raises("in-use", path):
-            write_file(path, b"second")
+        write_file(path, b"second")
         yield b"half"
 
     write_file(path, pieces())
     assert path.read_bytes() == b"first half"
     assert names(tmp_path) == {"out.txt"}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_new_file_replaces_none(tmp_path, monkeypatch, links):
+    """A file that was made while another one of the same name was written is kept, also on file systems without hard links."""
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: Path("/nothing").stat())
+    path = tmp_path / "out.txt"
+
+    def pieces():
+        yield b"second"
+        path.write_bytes(b"first")
+
+    with raises("exists", path):
+        write_file(path, pieces(), overwrite=False)
+    assert path.read_bytes() == b"first"
+    assert names(tmp_path) == {"out.txt"}
+    write_file(other := tmp_path / "other.txt", b"new", overwrite=False)
+    assert other.read_bytes() == b"new"
 
 
 @pytest.mark.parametrize(
@@ -43,15 +61,12 @@ def test_file_of_another_command_is_not_replaced(tmp_path, monkeypatch, command,
     model_directory(tmp_path / "models")
     monkeypatch.chdir(tmp_path)
 
-    @contextmanager
-    def late(path):
-        if name in path.name:
-            (tmp_path / name).write_text("first")
-        with lock(path) as locked:
-            yield locked
+    def late(size):
+        (tmp_path / name).write_text("first")
+        return "0" * size
 
-    monkeypatch.setattr("bgnb.files.output_directory.lock", late)
-    monkeypatch.setattr("os.execv", lambda *_: pytest.fail("JupyterLab is started"))
+    monkeypatch.setattr("bgnb.files.output_directory.token_hex", late)
+    monkeypatch.setattr("os.execve", lambda *_: pytest.fail("JupyterLab is started"))
     assert error_of(*command.split()).endswith("[exists]")
     assert (tmp_path / name).read_text() == "first"
 

@@ -68,9 +68,14 @@ def test_pipe_as_lock_is_refused(tmp_path):
         make(tmp_path / "out")
 
 
-def test_partial_link_is_not_written(tmp_path, precious):
+def test_partial_link_is_not_written(tmp_path, precious, monkeypatch):
     """A file is not written through a link with the name that it has before it is complete."""
-    (tmp_path / ".out.txt.bgnb-partial").symlink_to(precious / "precious")
+    monkeypatch.setattr("bgnb.files.output_directory.token_hex", lambda _: "0")
+    link = tmp_path / ".out.txt.bgnb-file-0"
+    link.symlink_to(precious / "precious")
+    with raises("exists"):
+        write_file(tmp_path / "out.txt", b"new")
+    link.unlink(missing_ok=True)
     (tmp_path / "out.txt").symlink_to(precious / "precious")
     write_file(tmp_path / "out.txt", b"new")
     assert (tmp_path / "out.txt").read_bytes() == b"new"
