@@ -111,9 +111,9 @@ class RunCounts:
         if not 0 <= self.counts <= self.events < 2**63 or (self.n_tels or 0) >= 2**31:
             numbers = f"{self.counts} counts of {self.events} events and {self.n_tels} telescopes"
             raise BgnbError("invalid-value", f"run {self.obs_id} cannot have {numbers}")
-        if not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in (self.telescop, self.selection)):
+        if not all(type(text) is str and text.isascii() and text.isprintable() for text in (self.telescop, self.selection)):
             raise BgnbError("invalid-value", f"telescop and selection of run {self.obs_id} must be texts of printable ASCII")
-        if not isinstance(self.simulated, bool) or not all(isinstance(note, str) for note in self.notes):
+        if {type(self.simulated)} != {bool} or {*map(type, self.notes)} - {str}:
             raise BgnbError("invalid-value", f"simulated or notes of run {self.obs_id} are of the wrong type")
 
     @property

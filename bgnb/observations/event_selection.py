@@ -74,7 +74,9 @@ class EventSelection:
         for node in ast.walk(self._tree):
             _check(node, self.condition)
         if not self.columns:
-            raise BgnbError("bad-condition", f"events: '{self.condition}' contains no column, so it does not depend on the event")
+            raise BgnbError(
+                "bad-condition", f"events: '{self.condition}' contains no column, so it does not depend on the event"
+            )
         try:
             object.__setattr__(self, "condition", ast.unparse(self._tree))
         except RecursionError:
