@@ -58,8 +58,7 @@ class BgnbError(Exception):
         self.code, self.message = code, message
 
     def __str__(self) -> str:
-        first, *more = map(printable, self.message.split("\n"))
-        return "\n".join([f"{first} [{self.code}]", *more])
+        return f"{printable(self.message)} [{self.code}]"
 
     def _render_traceback_(self) -> list[str]:
         """Show the message alone in notebooks, without the traceback."""
@@ -91,9 +90,9 @@ def located(where: str) -> Iterator[None]:
 
 
 def notes_of(error: BaseException | None) -> list[str]:
-    """Collect the notes on an error and on its causes."""
+    """Collect the notes on an error and on its causes, one line each."""
     notes: list[str] = []
     while error is not None:
-        notes += getattr(error, "__notes__", [])
+        notes += map(printable, getattr(error, "__notes__", []))
         error = error.__cause__ or error.__context__
     return notes

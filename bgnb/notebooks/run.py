@@ -206,8 +206,10 @@ def run_notebook(
     import nbformat
 
     if unknown := sorted(values.keys() - declared.keys()):
-        lines = [f"{source.stem} has no parameter {', '.join(unknown)}. Its parameters are:", *map(str, declared.values())]
-        raise BgnbError("invalid-argument", "\n".join(lines))
+        error = BgnbError("invalid-argument", f"{source.stem} has no parameter {', '.join(unknown)}. Its parameters are:")
+        for each in declared.values():
+            error.add_note(str(each))
+        raise error
     for name, value in values.items():
         declared[name].check(value)
     if target.suffix != ".ipynb" or target.match("*.failed.ipynb") or target.is_dir() or target.resolve() == source.resolve():

@@ -35,10 +35,11 @@ def test_every_code_is_documented():
 
 
 def test_code_follows_the_message():
-    """The code is appended to the first line; control characters of file names are replaced."""
-    error = BgnbError("not-found", "a\x1b[31m: there is no such file\nsecond line")
-    assert str(error).splitlines() == ["a\N{REPLACEMENT CHARACTER}[31m: there is no such file [not-found]", "second line"]
-    assert error._render_traceback_()[0] == f"BgnbError: {error}"
+    """The code is appended; control characters of file names, and line ends, are replaced."""
+    error = BgnbError("not-found", "a\x1b[31m\nb: there is no such file")
+    error.add_note("in c\nd")
+    assert str(error) == "a\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}b: there is no such file [not-found]"
+    assert error._render_traceback_() == [f"BgnbError: {error}", "in c\N{REPLACEMENT CHARACTER}d"]
 
 
 def test_errors_travel_between_processes():

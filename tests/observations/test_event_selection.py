@@ -84,6 +84,7 @@ def test_conditions_select_events(indir, condition, expected):
         "max(GAMMANESS, 1)",
         "GAMMANESS[0]",
         "f'{GAMMANESS}'",
+        "-" * 490 + "GAMMANESS",
         "(" * 300 + "1" + ")" * 300,
         "GAMMANESS > 0" + " " * 2000 + "and 1" * 400,
         "Ä > 1",
