@@ -113,7 +113,7 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
                 partial.mkdir()
             yield partial
         except BgnbError as error:  # whoever reads it finds no hidden directory
-            error.message = error.message.replace(str(partial), str(outdir))
+            error.message = error.message.replace(f"{partial}{os.sep}", f"{outdir}{os.sep}")
             raise
         finally:
             try:
