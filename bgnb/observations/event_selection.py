@@ -163,7 +163,9 @@ def _is_no_number(node: ast.expr) -> bool:
 
 
 def _truth(value: Any) -> Any:
-    return value if np.asarray(value).dtype == bool else np.asarray(value) != 0
+    """Return true for numbers other than zero; NaN is false, as it is in comparisons."""
+    value = np.asarray(value)
+    return value if value.dtype == bool else (value != 0) & (value == value)
 
 
 def _evaluate(node: ast.expr, values: Mapping[str, NDArray[Any]]) -> Any:

@@ -56,6 +56,7 @@ def indir(tmp_path):
         ("BITS & 6 == 6", lambda n: n % 35 == 0),
         ("abs(GAMMANESS - 0.4) * 10 < 1.5", lambda n: np.abs(n % 10 - 4) <= 1),
         ("-EVENT_TYPE % 2 == 0", lambda n: n % 3 != 1),
+        ("GAMMANESS % EVENT_TYPE or EVENT_TYPE == 2", lambda n: (n % 3 != 0) & ((n % 10 != 0) | (n % 3 == 2))),
     ],
 )
 def test_conditions_select_events(indir, condition, expected):
