@@ -215,6 +215,8 @@ RESOLVED = {
         "no events between LO_THRES = 0.3 and 0.39 TeV",
     ),
     "text in N_TELS": (in_header(N_TELS="four"), 0.0, "N_TELS is not a number"),
+    "negative N_TELS": (in_header(N_TELS=-1), 0.0, "N_TELS is not a number of telescopes: -1"),
+    "huge N_TELS": (in_header(N_TELS=2**31), 0.0, "N_TELS is not a number of telescopes"),
     "event number of the index": (
         in_index("obs-index", lambda table: table.add_column([17, 17, 17], name="EVENT_COUNT")),
         0.0,

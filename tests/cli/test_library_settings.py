@@ -39,10 +39,10 @@ def test_variables_of_libraries_are_ignored(tmp_path, command, variable):
     assert run(tmp_path, command, **{variable: "nonsense"}).returncode == 0
 
 
-@pytest.mark.parametrize("where", ["cwd", "variable", "directory", "config", "home"])
+@pytest.mark.parametrize("where", ["cwd", "variable", "directory", "config", "xdg", "home"])
 def test_blocking_settings_of_matplotlib_are_refused(tmp_path, where):
     """A pipe from which Matplotlib would read its settings is named."""
-    place = {"config": ".", "home": ".config/matplotlib"}.get(where, ".")
+    place = {"xdg": "matplotlib", "home": ".config/matplotlib"}.get(where, ".")
     folder = tmp_path / ("." if where == "cwd" else "elsewhere") / place
     folder.mkdir(parents=True, exist_ok=True)
     os.mkfifo(pipe := folder / "matplotlibrc")
@@ -51,6 +51,7 @@ def test_blocking_settings_of_matplotlib_are_refused(tmp_path, where):
         "variable": {"MATPLOTLIBRC": str(pipe)},
         "directory": {"MATPLOTLIBRC": str(folder)},
         "config": {"MPLCONFIGDIR": str(folder)},
+        "xdg": {"XDG_CONFIG_HOME": str(folder.parent)},
         "home": {"HOME": str(tmp_path / "elsewhere")},
     }
     done = run(tmp_path, "plot models -o p.png", **variables[where])
@@ -58,6 +59,21 @@ def test_blocking_settings_of_matplotlib_are_refused(tmp_path, where):
     assert "matplotlibrc: is a pipe" in done.stderr
     assert done.stderr.endswith("[not-a-file]\n")
     assert "p.png" not in names(tmp_path)
+
+
+def test_names_that_no_file_can_have_are_no_settings(tmp_path):
+    """A place that cannot be examined has no settings, as for Matplotlib."""
+    done = run(tmp_path, "plot models --dpi 30 -o p.png", MATPLOTLIBRC="x" * 300)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_programs_of_the_user_keep_their_settings(tmp_path):
+    """What a command starts for its user, such as JupyterLab, finds the settings that the command itself ignores."""
+    code = "from bgnb._util import library_settings as s; import os; s.forget_library_settings(os.environ)"
+    code += "; print('MPLBACKEND' in os.environ, s.environment_of_user()['MPLBACKEND'])"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "False agg\n"
 
 
 def test_damaged_settings_of_matplotlib_are_refused(tmp_path):
