@@ -37,8 +37,8 @@ def guard_streams() -> None:
     """
     out = _StandardOutput(sys.stdout.fileno(), "w", closefd=False)
     error = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
-    sys.stdout = _PrintableText(io.BufferedWriter(out), sys.stdout, "\n")
-    sys.stderr = _PrintableText(io.BufferedWriter(error), sys.stderr, "\n\r")  # progress bars return to the start of the line
+    sys.stdout = _PrintableText(io.BufferedWriter(out), sys.stdout, "\n\t")
+    sys.stderr = _PrintableText(io.BufferedWriter(error), sys.stderr, "\n\t\r")  # progress bars return to the start of the line
 
 
 class _PrintableText(io.TextIOWrapper):

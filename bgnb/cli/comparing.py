@@ -139,6 +139,7 @@ def check_runs(**arguments: Any) -> None:
     click.echo("NORM, TILT: norm and change of the spectral index relative to the models.")
     click.echo("P: probability, by test, of such a deviation if the run is good.")
     click.echo("TEST: the test with the lowest P; COUNTS, EXPECTED, SIGMA: its largest deviation, at WHERE.")
+    click.echo("SIGMA, the largest of many, is often 4 or 5 in good runs; P takes their number into account.")
     click.echo(checks)
     out = arguments["outdir"]
     click.echo(f"Plots are in {out / 'runs.html'}, good runs in {out / 'good_runs.txt'}, and numbers in {out / 'report.json'}")

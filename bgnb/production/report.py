@@ -16,6 +16,8 @@ from bgnb.observations.groups import OUTSIDE, OUTSIDE_GROUPS
 from bgnb.observations.run_selection import Reason, Selection
 from bgnb.production.count_chunks import Counted
 
+# Fraction of the events above threshold from which on many are outside the axes.
+_MANY_OUTSIDE = 0.1
 _COUNTED = ("livetime_s", "events", *EXCLUDED, "counts")
 _NO_COUNTS = Reason("in a group without counts inside the axes and above the energy thresholds")
 # Advice by kind of reason, if no run is left.
@@ -161,7 +163,9 @@ class Report:
         lines.append(f"  {sums['events_below_threshold']} below the energy threshold or in the bin that contains it")
         if sums["events_above_limit"]:
             lines.append(f"  {sums['events_above_limit']} above the energy limit or in the bin that contains it")
-        lines.append(f"  {sums['events_outside_axes']} outside the axes")
+        outside = sums["events_outside_axes"]
+        wider = "; to include them: --fov-max, --energy-min, --energy-max"
+        lines.append(f"  {outside} outside the axes{wider * (outside > _MANY_OUTSIDE * (outside + sums['counts']))}")
         if sums["events_in_mask"]:
             lines.append(f"  {sums['events_in_mask']} in exclusion regions")
         lines += self._groups_without_model
@@ -181,9 +185,9 @@ class Report:
         number = n_groups - sum(1 + len(group.merged) for group in self.groups)
         if not self.groups or number <= 0:
             return []
-        rates = "attach and validate derive the rate of runs that point there from these models"
         models = f"{len(self.groups)} model{'s' * (len(self.groups) > 1)} for {n_groups} groups"
-        return [f"{models}: {number} {'groups have' if number > 1 else 'group has'} no counts; {rates}"]
+        others = f"the other {f'{number} groups' if number > 1 else 'group'} from {'these' if len(self.groups) > 1 else 'it'}"
+        return [f"{models}; attach and validate derive the rate of runs in {others}"]
 
     @property
     def _notes_of_runs(self) -> list[str]:

@@ -135,10 +135,12 @@ def _only_group(production: Production, group_id: int) -> Production:
     """Remove the models of neighbouring groups, into which some runs point for a short time."""
     models = tuple(group for group in production.models.models if group.group_id == group_id)
     groups = tuple(group for group in production.report.groups if group.group_id == group_id)
+    others = sum(group.counts for group in production.report.groups) - sum(group.counts for group in groups)
+    notes = (f"{others} counts are in neighbouring groups, for which there is no model",) if others else ()
     return replace(
         production,
         models=replace(production.models, models=models, model_ids={group_id: group_id}),
-        report=replace(production.report, groups=groups),
+        report=replace(production.report, groups=groups, notes=(*production.report.notes, *notes)),
     )
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+import bgnb
 from bgnb.production.report import GroupReport, Report
 
 
@@ -28,9 +29,19 @@ def test_groups_without_model_are_counted():
     """The summary says how many of all groups have no model of their own, and what serves runs there."""
     edges = {"alt_edges_deg": [0, 30, 60, 90], "az_edges_deg": [-90, 90, 270]}
     summary = Report((), (group(1), group(4, (2,))), edges).summary
-    assert "2 models for 6 groups: 3 groups have no counts; attach and validate" in summary
-    assert (
-        "have no counts"
-        not in Report((), (group(0), group(1)), {"alt_edges_deg": [0, 90], "az_edges_deg": [-90, 90, 270]}).summary
-    )
-    assert "have no counts" not in Report((), (), edges).summary  # a part
+    others = "attach and validate derive the rate of runs in the other"
+    assert f"2 models for 6 groups; {others} 3 groups from these" in summary
+    assert f"1 model for 6 groups; {others} 5 groups from it" in Report((), (group(1),), edges).summary
+    assert others not in Report((), (group(0), group(1)), {"alt_edges_deg": [0, 90], "az_edges_deg": [-90, 90, 270]}).summary
+    assert others not in Report((), (), edges).summary  # a part
+
+
+def test_many_events_outside_the_axes_are_pointed_out(tmp_path):
+    """The report names the options of the axes if many events lie outside."""
+    bgnb.make_test_dataset(tmp_path / "runs", n_runs=1, trigger_rate=20.0)
+    for fov_max, expected in (("1 deg", True), ("6 deg", False)):
+        report = bgnb.make_bg_cube_models(
+            tmp_path / "runs", "GADF", tmp_path / fov_max, select="all", fov_max=fov_max, n_energy=5, n_fov=8, method="classic"
+        )
+        (line,) = (line for line in report.summary.splitlines() if "outside the axes" in line)
+        assert ("--fov-max" in line) == expected
