@@ -80,7 +80,11 @@ def comparison_view(
         lines.append(f"Also in the graph of ratios: group {', '.join(_further_groups(shown, state, energies))}.")
     notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rate of the second model", "that of the first", "group")
     lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
-    panels: dict[str, Panel] = {**images, **graphs, "pulls": pull_graph(comparison)}
+    panels: dict[str, Panel] = {**images, **graphs}
+    if comparison.pulls.size or not positions:  # dashboards have the same panels for all groups
+        panels["pulls"] = pull_graph(comparison)
+    else:
+        lines.append(f"There are no pulls: {comparison.no_pulls}.")
     subject = f"Group {state.group_id}"
     return View(f"{subject}, {state.show} at {energies}", "\n".join(lines), panels, subject)
 
