@@ -329,7 +329,7 @@ def method_setting() -> Any:
     """Declare the method."""
     text = (
         "Method to derive the rate. A spline is fitted to all runs at once, and evaluated at the mean pointing of each group. "
-        "The name default is an earlier one of classic."
+        "The earlier name default is accepted for classic."
     )
     return setting(Choice(_methods, _earlier_methods), "spline", help=text, see="make_model")
 

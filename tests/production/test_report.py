@@ -15,22 +15,24 @@ def group(group_id, merged=()) -> GroupReport:
 
 @pytest.mark.parametrize(
     ("merged", "line"),
-    [((26,), "group 26 is merged into group 12 and uses its model"), ((3, 4), "groups 3, 4 are merged into group 12 and use")],
+    [((26,), "group 26 is merged into group 12 and uses its model"), ((3, 4), "groups 3, 4 are merged into group 12 and use"),
+     (range(13, 20), "groups 13, 14, 15, 16, 17 and 2 more are merged into group 12 and use")],
 )
 def test_merged_groups_are_counted(merged, line):
     """One merged group is described in the singular, several in the plural."""
     summary = Report((), (group(10), group(12, merged)), {}).summary
     assert line in summary
     assert summary.count("merged into") == 1
+    assert repr(Report((), (group(10), group(12, merged)), {})) == "Report(0 of 0 runs used, 2 groups)"
 
 
 def test_groups_without_model_are_counted():
     """The summary says how many of all groups have no model of their own, and what serves runs there."""
     edges = {"alt_edges_deg": [0, 30, 60, 90], "az_edges_deg": [-90, 90, 270]}
     summary = Report((), (group(1), group(4, (2,))), edges).summary
-    assert "2 models for 6 groups: 3 groups have no counts; attach and validate" in summary
+    assert "2 models for 6 groups; attach and validate derive the rate of runs that point into the other 3 from these models" in summary
     assert (
-        "have no counts"
+        "the other"
         not in Report((), (group(0), group(1)), {"alt_edges_deg": [0, 90], "az_edges_deg": [-90, 90, 270]}).summary
     )
-    assert "have no counts" not in Report((), (), edges).summary  # a part
+    assert "the other" not in Report((), (), edges).summary  # a part
