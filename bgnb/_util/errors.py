@@ -23,6 +23,15 @@ def enumerate_values(values: Collection[object], maximum: int = 5) -> str:
     return ", ".join(str(value) for value in islice(values, maximum)) + more
 
 
+def numbered(noun: str, numbers: Collection[object], maximum: int = 5) -> str:
+    """Name things by their numbers in a message.
+
+    >>> numbered("run", [4]), numbered("run", [4, 8, 15])
+    ('run 4', 'runs 4, 8, 15')
+    """
+    return f"{noun}{'s' * (len(numbers) > 1)} {enumerate_values(numbers, maximum)}"
+
+
 def command_line(*words: object) -> str:
     """Return a command of bgnb that can be pasted into a shell.
 

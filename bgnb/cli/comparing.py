@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bgnb._util.errors import numbered
 from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, path_argument, settings, warn, workers
 from bgnb.production.settings import CubeBinning, ProductionSettings
 from bgnb.validation.settings import CrossValidationSettings, InspectionSettings, RunCheckSettings, ValidationSettings
@@ -105,7 +106,7 @@ def cross_validate(**arguments: Any) -> None:
     for size, validation in validations.items():
         n_runs, folds = len(validation.runs) + len(validation.faults), arguments["folds"]
         used = f"{size}{' or more' * (size == max(validations) and bool(n_runs % folds))} runs of the other folds"
-        click.echo(f"{n_runs} runs in {folds} random folds; each fold is predicted from models of {used}:")
+        click.echo(f"{n_runs} runs in {folds} random folds; the runs of each fold are predicted from models of {used}.")
         click.echo(validation.summary)
     click.echo(f"Plots and report.json are in {arguments['outdir']}")
 
@@ -136,8 +137,9 @@ def check_runs(**arguments: Any) -> None:
 
     checks = check_runs(**arguments)
     click.echo("\n".join(table_lines(checks.table)))
-    click.echo("NORM, TILT: norm and change of the spectral index relative to the models.")
-    click.echo("P: probability, by test, of such a deviation if the run is good.")
+    click.echo("VERDICT: good, or the tests that give an alarm.")
+    click.echo("NORM, TILT: norm and change of the spectral index relative to the models; NORM_ERR: statistical error.")
+    click.echo("P: probability, by test, that a good run deviates as much somewhere; its norm varies as from run to run.")
     click.echo("TEST: the test with the lowest P; COUNTS, EXPECTED, SIGMA: its largest deviation, at WHERE.")
     click.echo("SIGMA, the largest of many, is often 4 or 5 in good runs; P takes their number into account.")
     click.echo(checks)
@@ -157,17 +159,29 @@ def check_runs(**arguments: Any) -> None:
     help="Normalisation of the second to the first: none, cube (one factor) or plane (one factor per energy bin).",
 )
 @click.option(
-    "--energies", multiple=True, default=("5 TeV", "50 TeV"), show_default=True, help="Energy of an image; may be repeated."
+    "--energies",
+    metavar="ENERGY",
+    multiple=True,
+    default=("5 TeV", "50 TeV"),
+    show_default=True,
+    help="Energy of an image; may be repeated.",
 )
 @click.option(
     "--positions",
     multiple=True,
     type=(float, float),
+    metavar="DETX DETY",
     default=((0, 0), (2, 2)),
     show_default=True,
-    help="DETX and DETY of a spectrum, deg; may be repeated.",
+    help="Position of a spectrum, deg; may be repeated.",
 )
-@click.option("--labels", nargs=2, default=None, help="Labels of the two in plots.  [default: names of the directories]")
+@click.option(
+    "--labels",
+    nargs=2,
+    metavar="LABEL1 LABEL2",
+    default=None,
+    help="Labels of the two in plots.  [default: names of the directories]",
+)
 @overwrite
 @workers
 @checks_outdir("dir1", "dir2")
@@ -202,7 +216,7 @@ def compare_models(**arguments: Any) -> None:
         )
     for directory, groups in ((first, result.only_first), (second, result.only_second)):
         if groups:
-            click.echo(f"Only in {directory}: groups {', '.join(map(str, groups))}")
+            click.echo(f"Only in {directory}: {numbered('group', groups, len(groups))}")
     for note in result.notes:
         click.echo(f"note: {note}")
     click.echo(f"Plots are in {out}: comparison_group<ID>.png, .html at all energies; numbers are in {out / 'report.json'}")

@@ -139,8 +139,9 @@ def _option(name: str, declared: Declaration, default: Any) -> Callable[[Any], A
         more |= {"nargs": 2, "type": kind.type}
     else:
         more |= {"type": str, "multiple": kind.multiple}
+    text = declared.help + " May be repeated." * kind.multiple
     shown: bool | str = declared.default_text or (default not in (None, ()) and not isinstance(kind, Flag))
-    more |= {"default": default, "show_default": shown, "help": declared.help, "aliases": declared.aliases}
+    more |= {"default": default, "show_default": shown, "help": text, "aliases": declared.aliases}
     return click.option(names, name, cls=SettingOption, **more)
 
 
@@ -185,7 +186,7 @@ def checks_outdir(*inputs: str) -> Callable[[Any], Any]:
 
 
 workers = click.option(
-    "--workers", type=int, help="Number of processes on this machine.  [default: all cores, fewer for few runs]"
+    "--workers", type=int, help="Number of processes on this machine.  [default: all cores, fewer for little work]"
 )
 
 

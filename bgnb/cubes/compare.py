@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import Bools, Floats, quotient
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError, enumerate_values
+from bgnb._util.errors import BgnbError, numbered
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.energy_range import energy_planes, in_energies
 from bgnb.cubes.event_cuts import RunCounts
@@ -74,6 +74,9 @@ class Comparison:
     normalise: Normalise
     factors: Floats
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.axes!r}, normalise={self.normalise!r}, ratio {self.rate_ratio:.4g})"
 
     @property
     def axes(self) -> CubeAxes:
@@ -356,7 +359,7 @@ def note_on_rates(ratios: Mapping[int, float] | Mapping[str, float], rate: str, 
         return []
     low, high = (f"{value:.2g}" if value < 100 else f"{value:.0f}" for value in (min(far.values()), max(far.values())))
     factor = low if low == high else f"{low} to {high}"
-    where = f"{what}{'s' * (len(far) > 1)} {enumerate_values(far)}"
+    where = numbered(what, far)
     return [f"{rate} is {factor} times {other}: {where}; are these the same instrument, configuration and analysis?"]
 
 

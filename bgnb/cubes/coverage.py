@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy import units as u
 
-from bgnb._util.errors import enumerate_values
+from bgnb._util.errors import numbered
 from bgnb.cubes.cube import Cube, CubeAxes
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList
@@ -86,11 +86,11 @@ def notes_on_coverage(runs: Mapping[int, Coverage], outside_energy: str, outside
         numbers = {place: sum(getattr(run, name) for run in runs.values()) for name, place in places.items()}
         affected = [obs_id for obs_id, run in runs.items() if any(getattr(run, name) for name in places)]
         if affected:
-            share = f"{sum(numbers.values())} of {total} events ({100 * sum(numbers.values()) / total:.1f} %)"
+            percent = 100 * sum(numbers.values()) / total
+            share = f"{sum(numbers.values())} of {total} events ({f'{percent:.1f}' if percent >= 0.05 else '< 0.1'} %)"
             parts = ", ".join(f"{number} {place}" for place, number in numbers.items() if place and number)
             where = f"outside the {axis} of the models" + f" ({parts})" * bool(parts)
-            runs_text = f"run {enumerate_values(affected)}"
-            notes.append(f"{share} above the energy thresholds lie {where}; {consequence}: {runs_text}")
+            notes.append(f"{share} above the energy thresholds lie {where}; {consequence}: {numbered('run', affected)}")
     return notes
 
 

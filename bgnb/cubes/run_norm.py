@@ -10,7 +10,7 @@ import numpy as np
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError, enumerate_values
+from bgnb._util.errors import BgnbError, numbered
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.group_model import RateForRun
 from bgnb.cubes.model_set import ModelSet
@@ -272,9 +272,9 @@ def notes_on_norms(norms: Mapping[int, RunNorm], source: str, scatter: float) ->
     nothing = [obs_id for obs_id, norm in norms.items() if source == "run" and norm.source == "model"]
     if nothing:
         reason = "no counts to compare at the energies of the models outside the exclusion regions"
-        notes.append(f"{reason}, so that the norm is that of the models: run {enumerate_values(nothing)}")
+        notes.append(f"{reason}, so that the norm is that of the models: {numbered('run', nothing)}")
     if far := [obs_id for obs_id, norm in norms.items() if norm.is_far(scatter)]:
         reason = f"counts more than {FAR:g} standard deviations from the models (scatter from run to run: {scatter:.3f})"
         advice = "check weather and instrument, or whether the models are made for such runs"
-        notes.append(f"{reason}; {advice}: run {enumerate_values(far)}")
+        notes.append(f"{reason}; {advice}: {numbered('run', far)}")
     return notes

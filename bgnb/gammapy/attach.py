@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bgnb._util.checks import without_dots
-from bgnb._util.errors import BgnbError, enumerate_values
+from bgnb._util.errors import BgnbError, numbered
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.compare import note_on_rates
@@ -66,6 +66,9 @@ class Attachments:
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Attachments({len(self.obs_ids)} of {len(self.runs)} runs)"
+
     @property
     def obs_ids(self) -> list[int]:
         """OBS_IDs of the attached runs, in order."""
@@ -87,7 +90,7 @@ class Attachments:
         lines = [f"background attached to {len(attached)} of {len(self.runs)} runs, {len(reasons)} skipped"]
         lines += [f"  {line}" for line in count_reasons(reasons)]
         frames = Counter(run.fovalign or "radial" for run in attached)
-        lines.append(f"frames of the backgrounds: {', '.join(f'{frame} {n}' for frame, n in sorted(frames.items()))}")
+        lines.append(f"frames of the backgrounds (FOVALIGN): {', '.join(f'{name} {n}' for name, n in sorted(frames.items()))}")
         norms = [run.norm for run in attached if run.norm is not None]
         if any(norm.source == "run" for norm in norms):
             values, errors = np.array([norm.norm for norm in norms]), [norm.norm_error for norm in norms]
@@ -216,7 +219,7 @@ def attach(
         skipped = dict(sorted(skipped.items()))
         if not attached:
             reasons = in_one_line(skipped.values())
-            raise BgnbError("no-runs", f"{reasons}; no run of {runs.path} gets a background")
+            raise BgnbError("no-runs", f"no run of {runs.path} gets a background: {reasons}")
         obs_ids = [run.obs_id for run in attached]
         hdus, components = index_of_hdus(runs, obs_ids, Path(outdir).resolve(), settings.scheme, settings.background.kind)
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
@@ -236,7 +239,7 @@ def attach(
         covered = {run.obs_id: run.coverage for run in attached if run.coverage is not None}
         consequences = (
             "the backgrounds are continued along a power law",
-            "there is no background; make the models with a larger fov_max",
+            "where there is no background; make the models with a larger --fov-max",
         )
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
@@ -287,7 +290,7 @@ def _notes_of_runs(attached: Sequence[AttachedRun]) -> list[str]:
     for run in attached:
         for note in run.notes:
             affected.setdefault(note, []).append(run.obs_id)
-    return [f"{note}: run {enumerate_values(obs_ids)}" for note, obs_ids in affected.items()]
+    return [f"{note}: {numbered('run', obs_ids)}" for note, obs_ids in affected.items()]
 
 
 def _note_on_selection(condition: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bgnb._util.compression import HAS_ISAL, compress
-from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.errors import BgnbError, DataError, numbered
 from bgnb._util.one_thread import one_blas_thread
 from bgnb._version import __version__
 from bgnb.cubes.coverage import Coverage
@@ -147,7 +147,7 @@ class BackgroundChunk:
     source: BackgroundSource | None = None
 
     def __str__(self) -> str:
-        return f"run {enumerate_values([run.obs_id for run in self.runs], CHUNK_RUNS)}"
+        return numbered("run", [run.obs_id for run in self.runs], CHUNK_RUNS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,7 +16,7 @@ from gammapy.makers.core import Maker
 from gammapy.maps import Geom, Map
 from regions import PointSkyRegion
 
-from bgnb._util.errors import BgnbError, enumerate_values
+from bgnb._util.errors import BgnbError, numbered
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.run_norm import notes_on_norms, prior_scatter
 from bgnb.files.model_directory import read_models
@@ -259,7 +259,7 @@ def _check_dataset(dataset: MapDataset, observation: Observation) -> None:
     if dataset.counts is None or table is None or "OBS_ID" not in table.colnames:
         raise BgnbError("invalid-argument", f"{where}: is not filled (meta_table has no OBS_ID); {advice}")
     if (obs_ids := np.ravel(table["OBS_ID"]).astype(str).tolist()) != [str(observation.obs_id)]:
-        reason = f"is filled from observation {enumerate_values(obs_ids)}, not from {obs_id} alone"
+        reason = f"is filled from {numbered('observation', obs_ids)}, not from {obs_id} alone"
         raise BgnbError("invalid-argument", f"{where}: {reason}; {advice}, for each observation")
     geom = dataset.counts.geom
     if geom.is_region and isinstance(geom.region, PointSkyRegion):

@@ -14,7 +14,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered
 from bgnb._util.settings_groups import with_settings
 from bgnb.observations.event_files import find_runs
 from bgnb.observations.event_list import HduLocation, RunFiles
@@ -300,7 +300,7 @@ def _numbers(index: FitsTable, name: str, notes: list[IndexNote]) -> NDArray[Any
     numbers = np.array([_number(text) for text in texts])
     if wrong := [row for row in np.flatnonzero(np.isnan(numbers)).tolist() if texts[row].lower() not in ("", "nan")]:
         which = dict.fromkeys(obs_ids_of(index)[wrong].tolist())
-        text = f"{name} of run {enumerate_values(which)} is not a number ({texts[wrong[0]]!r}) and is ignored"
+        text = f"{name} of {numbered('run', which)} is not a number ({texts[wrong[0]]!r}) and is ignored"
         notes.append(IndexNote(f"{index.where}: {text}", which))
     return numbers.astype(np.int64) if np.all(numbers == np.floor(numbers)) else numbers
 
@@ -319,7 +319,7 @@ def _without_bad_quality(runs: Runs, index: FitsTable, reading: ReadingSettings)
     if "QUALITY" not in runs.table.colnames or not (bad := runs.table["OBS_ID"][runs.table["QUALITY"] == _BAD].tolist()):
         return runs
     if "bad-quality" in reading.allow:
-        note = f"{index.where}: allowed (bad-quality): QUALITY of run {enumerate_values(bad)} is {_BAD}, bad"
+        note = f"{index.where}: allowed (bad-quality): QUALITY of {numbered('run', bad)} is {_BAD}, bad"
         return replace(runs, notes=(*runs.notes, note))
     advice = "--allow bad-quality uses it nevertheless"
     errors = {obs_id: index.error("bad-quality", f"QUALITY of run {obs_id} is {_BAD}, bad; {advice}") for obs_id in bad}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import IN_MEMORY, Floats, Ints, blocks
 from bgnb._util.checks import without_dots
-from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.errors import BgnbError, DataError, numbered
 from bgnb.observations.event_list import FileState, HduLocation, RunFiles
 from bgnb.observations.findings import IndexNote
 from bgnb.observations.fits_table import FitsTable, read_table
@@ -197,7 +197,7 @@ def _notes_on_hdus(hdus: FitsTable, columns: Sequence[NDArray[np.str_]], obs_ids
         notes.append(f"{hdus.where}: allowed (path-variables): variables in paths are expanded")
     if len(changed := np.flatnonzero(names != np.char.strip(hdus.column("HDU_NAME").astype(str)))):
         which = dict.fromkeys(obs_ids[changed].tolist())
-        text = f"the index names HDU EVENTS for the good time intervals of run {enumerate_values(which)}; HDU GTI is used"
+        text = f"the index names HDU EVENTS for the good time intervals of {numbered('run', which)}; HDU GTI is used"
         notes.append(IndexNote(f"{hdus.where}: {text}", which))
     return notes
 

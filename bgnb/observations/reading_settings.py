@@ -57,13 +57,15 @@ class ReadingSettings(SettingsGroup):
     trust: Any = setting(
         Choices(lambda: TRUSTED),
         (),
-        help="Statement about a run to use where others contradict it. The pointing of the header or of the index, "
-        "or LIVETIME. One or several.",
+        metavar="header|index|livetime",
+        help="Statement about a run to use where others contradict it: the pointing of the header, that of the index, "
+        "or LIVETIME.",
     )
     allow: Any = setting(
         Choices(lambda: ALLOWED),
         (),
-        help="Check that runs may fail, by the code in the message. They are then used with a note. One or several.",
+        metavar="CODE",
+        help="Check that runs may fail, by the code in the message. They are then used with a note.",
     )
     events: Any = setting(
         _Condition(),

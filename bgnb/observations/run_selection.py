@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from bgnb._util.arrays import Floats
-from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered
 from bgnb._util.reading import read_text
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
@@ -351,7 +351,7 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     wanted, known = set(obs_ids), set(runs.obs_ids)
     if unknown := sorted(wanted - known):
         source = obs_ids.path if isinstance(obs_ids, RunList) else "select"
-        which = f"run {enumerate_values(unknown)} is not in {runs.path}"
+        which = f"{numbered('run', unknown)} {'are' if len(unknown) > 1 else 'is'} not in {runs.path}"
         if n_errors := len(runs.file_errors):
             which += f", where {n_errors} file{'s' * (n_errors > 1)} cannot be used"
         raise BgnbError("not-found", f"{source}: {which}; correct the list, or give another directory")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from bgnb._util.arrays import Floats
+from bgnb._util.errors import numbered
 from bgnb.cubes.compare import Comparison, note_on_rates
 from bgnb.cubes.profiles import Spectrum
 from bgnb.plots.colours import Colours, Stretch, choose_limits, symmetric_limits
@@ -76,8 +77,8 @@ def comparison_view(
         *(_describe_place(main, replace(state, position=position), labels) for position in positions or (state.position,)),
     ]
     lines += _describe_energies(main, (first, last), energies)
-    if state.further:
-        lines.append(f"Also in the graph of ratios: group {', '.join(_further_groups(shown, state, energies))}.")
+    if names := _further_groups(shown, state, energies):
+        lines.append(f"Also in the graph of ratios: {numbered('group', names, len(names))}.")
     notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rate of the second model", "that of the first", "group")
     lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
     panels: dict[str, Panel] = {**images, **graphs}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, quotient
+from bgnb._util.errors import numbered
 from bgnb.cubes.compare import mean_altitude
 from bgnb.cubes.energy_range import is_measured
 from bgnb.cubes.model import BackgroundModel
@@ -140,7 +141,7 @@ def model_view(
         _describe_place(main, weights[state.group_id], lines[state.group_id], place, state),
     ]
     if state.further:
-        summary.append(f"Also in the graphs: group {', '.join(map(str, state.further))}.")
+        summary.append(f"Also in the graphs: {numbered('group', state.further, len(state.further))}.")
     subject = f"Group {state.group_id}"
     return View(f"{subject}, {state.quantity} at {energies}", "\n".join(summary), panels, subject)
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats
 from bgnb._util.compression import GzipReader, compress
-from bgnb._util.errors import BgnbError, DataError, enumerate_values, printable
+from bgnb._util.errors import BgnbError, DataError, numbered, printable
 from bgnb._util.reading import FILE_MAX, read_bytes
 from bgnb._version import __version__
 from bgnb.cubes.cells import pointing_bin, segments
@@ -89,7 +89,7 @@ class Chunk:
     version: str = __version__
 
     def __str__(self) -> str:
-        return f"run {enumerate_values(self.obs_ids, CHUNK_RUNS)}"
+        return numbered("run", self.obs_ids, CHUNK_RUNS)
 
     @cached_property
     def digest(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy.table import Table
 
-from bgnb._util.errors import BgnbError, enumerate_values
+from bgnb._util.errors import BgnbError, numbered
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.method import find_method
@@ -162,7 +162,7 @@ def _notes_on_groups(groups: Sequence[GroupReport], n_runs: int, settings: Model
         notes.append(f"models of {n_runs} run{'s' * (n_runs > 1)}: {consequence}; use at least {FEW_RUNS} runs")
     few = [each.group_id for each in groups if each.counts < MIN_COUNTS]
     if (by_group and few) or sum(each.counts for each in groups) < MIN_COUNTS:
-        notes.append(f"fewer than {MIN_COUNTS} counts, so that the rate is uncertain: group {enumerate_values(few)}")
+        notes.append(f"fewer than {MIN_COUNTS} counts, so that the rate is uncertain: {numbered('group', few)}")
     for each in groups:
         width = float(np.sin(np.radians(each.alt_max_deg)) - np.sin(np.radians(each.alt_min_deg)))
         if each.merged and width > WIDE:
@@ -178,7 +178,7 @@ def _notes_on_groups(groups: Sequence[GroupReport], n_runs: int, settings: Model
         if each.camera_edge is not None:
             edges.setdefault(each.camera_edge, []).append(each.group_id)
     for edge, group_ids in edges.items():
-        which = f": group {enumerate_values(group_ids)}" if len(group_ids) < len(groups) else ""
+        which = f": {numbered('group', group_ids)}" if len(group_ids) < len(groups) else ""
         notes.append(f"the rates end at the edge of the camera, {edge}{which}")
     return notes + [
         f'group {each.group_id} has {each.livetime_s / 3600:.3f} h of livetime, less than --min-livetime "{minimum / 3600:g} h"'

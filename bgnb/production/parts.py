@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bgnb._util.errors import BgnbError, enumerate_values, located
+from bgnb._util.errors import BgnbError, enumerate_values, located, numbered
 from bgnb._util.reading import read_bytes, read_json
 from bgnb._version import __version__
 from bgnb.files.manifest import check
@@ -61,10 +61,11 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
                 "parts-mismatch", f"{path}: differs from {paths[0]} in the settings or the runs; make the parts again"
             )
     numbers = [part["part"][0] for part in parts]
-    missing = enumerate_values(sorted({*range(1, n_parts + 1)} - {*numbers})) or "none"
-    twice = enumerate_values([path for path, number in zip(paths, numbers, strict=True) if numbers.count(number) > 1]) or "none"
-    if (missing, twice) != ("none", "none"):
-        raise BgnbError("parts-mismatch", f"of {n_parts} parts, missing: {missing}; given twice: {twice}")
+    if twice := [path for path, number in zip(paths, numbers, strict=True) if numbers.count(number) > 1]:
+        raise BgnbError("parts-mismatch", f"a part is given more than once: {enumerate_values(twice)}")
+    if missing := sorted({*range(1, n_parts + 1)} - {*numbers}):
+        which = f"{numbered('part', missing)} of {n_parts} {'are' if len(missing) > 1 else 'is'} missing"
+        raise BgnbError("parts-mismatch", f"{which}; give all parts")
     with located(str(paths[0] / PART_FILE)):
         settings = ProductionSettings.from_dict(parts[0]["settings"])
     plan = make_plan(settings)

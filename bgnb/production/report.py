@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from bgnb._util.errors import enumerate_values
+from bgnb._util.errors import numbered
 from bgnb.cubes.event_cuts import EXCLUDED, RunCounts, add_pieces
 from bgnb.observations.groups import OUTSIDE, OUTSIDE_GROUPS
 from bgnb.observations.run_selection import Reason, Selection
@@ -110,6 +110,9 @@ class Report:
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Report({len(self.group_ids)} of {len(self.runs)} runs used, {len(self.groups)} groups)"
+
     @property
     def table(self) -> Table:
         """One row per group: runs, counts, livetime, mean and range of the altitudes of the runs, mean azimuth, table file."""
@@ -171,9 +174,8 @@ class Report:
         lines += self._groups_without_model
         for group in self.groups:
             if group.merged:
-                others = ", ".join(map(str, group.merged))
                 several = len(group.merged) > 1
-                merged = f"groups {others} are merged" if several else f"group {others} is merged"
+                merged = f"{numbered('group', group.merged)} {'are' if several else 'is'} merged"
                 lines.append(f"{merged} into group {group.group_id} and use{'s' * (not several)} its model")
         return "\n".join([*lines, *(f"note: {note}" for note in [*self.notes, *self._notes_of_runs])])
 
@@ -203,7 +205,7 @@ class Report:
                 affected.setdefault(note, []).append(run.obs_id)
             if run.counted.n_tels is not None:
                 telescopes[run.counted.n_tels] = telescopes.get(run.counted.n_tels, 0) + 1
-        lines = [f"{note}: run {enumerate_values(obs_ids)}" for note, obs_ids in affected.items()]
+        lines = [f"{note}: {numbered('run', obs_ids)}" for note, obs_ids in affected.items()]
         if len(telescopes) > 1:
             numbers = ", ".join(f"{n_tels} in {n_runs} runs" for n_tels, n_runs in sorted(telescopes.items()))
             lines.append(f"runs have different numbers of telescopes (N_TELS): {numbers}")

@@ -167,8 +167,7 @@ def exclude_setting() -> Any:
     """Declare exclusion regions in addition to those around known sources."""
     text = (
         "Regions whose events and livetime do not count. A DS9 (.reg) or CRTF (.crtf) file, a FITS image of the sky (0: "
-        "excluded), or a table of circles with the columns RA, DEC, RADIUS (deg) and optionally E_MIN, E_MAX (TeV). One or "
-        "several."
+        "excluded), or a table of circles with the columns RA, DEC, RADIUS (deg) and optionally E_MIN, E_MAX (TeV)."
     )
     return setting(_Exclusions(), None, help=text, see="read_exclusions")
 
@@ -330,7 +329,7 @@ def method_setting() -> Any:
     """Declare the method."""
     text = (
         "Method to derive the rate. A spline is fitted to all runs at once, and evaluated at the mean pointing of each group. "
-        "The name default is accepted for classic."
+        "The earlier name default is accepted for classic."
     )
     return setting(Choice(_methods, _earlier_methods), "spline", help=text, see="make_model")
 

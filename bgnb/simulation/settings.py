@@ -19,6 +19,7 @@ class Pair(Kind):
     low: float = 0
     high: float = 0
     annotation: ClassVar[str] = "pair"
+    metavar: ClassVar[str] = "MIN MAX"
     json: ClassVar[str] = "list"
 
     def check(self, name: str, value: Any) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from astropy import units as u
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, numbered
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.gadf import write_image, write_model
 from bgnb.files.group_file import GROUPS_FILE, write_groups
@@ -135,12 +135,14 @@ def _only_group(production: Production, group_id: int) -> Production:
     """Remove the models of neighbouring groups, into which some runs point for a short time."""
     models = tuple(group for group in production.models.models if group.group_id == group_id)
     groups = tuple(group for group in production.report.groups if group.group_id == group_id)
-    others = sum(group.counts for group in production.report.groups) - sum(group.counts for group in groups)
-    notes = (f"{others} counts are in neighbouring groups, for which there is no model",) if others else ()
+    notes = production.report.notes
+    if others := [group for group in production.report.groups if group.group_id != group_id]:
+        n_counts, which = sum(group.counts for group in others), numbered("group", [group.group_id for group in others])
+        notes += (f"{n_counts} of the counts are in {which}, whose model is not kept",)
     return replace(
         production,
         models=replace(production.models, models=models, model_ids={group_id: group_id}),
-        report=replace(production.report, groups=groups, notes=(*production.report.notes, *notes)),
+        report=replace(production.report, groups=groups, notes=notes),
     )
 
 

@@ -54,6 +54,9 @@ class RunChecks:
     skipped: Mapping[int, Reason] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"RunChecks({len(self.good)} of {len(self.runs)} runs are good)"
+
     @property
     def p_limit(self) -> float:
         """Probability below which a test gives an alarm: for independent tests, the rate of all is the false alarm rate."""
@@ -231,6 +234,6 @@ def _page(checks: RunChecks) -> str:
     shown = sorted(checks.runs, key=lambda run: min(test.p_value for test in run.tests.values()))[:MAX_SHOWN]
     views = {}
     for run in shown:
-        verdict = checks.verdict(run.obs_id)
+        verdict = f"alarm ({checks.verdict(run.obs_id)})" if checks.alarms[run.obs_id] else GOOD
         views["", f"run {run.obs_id}: {verdict}"] = check_view(run, verdict)
     return to_html(views, names=("", "run"))

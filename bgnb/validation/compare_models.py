@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from bgnb._util.checks import to_value
-from bgnb._util.errors import BgnbError, enumerate_values
+from bgnb._util.errors import BgnbError, numbered
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb.cubes.compare import ZONES, Comparison, checked_normalise, compare, note_on_rates
@@ -55,6 +55,9 @@ class ModelComparison:
     only_first: tuple[int, ...]
     only_second: tuple[int, ...]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"ModelComparison({numbered('group', self.comparisons)})"
 
     @property
     def table(self) -> Table:
@@ -223,7 +226,7 @@ def _compared(
         else:
             comparisons[group_id] = comparison
     if errors:
-        reasons = "; ".join(f"{_of_groups(groups)}: {message}" for message, groups in errors.items())
+        reasons = "; ".join(f"{numbered('group', groups, len(groups))}: {message}" for message, groups in errors.items())
         code, *_ = codes
         raise BgnbError(code, f"{len(codes)} of {len(group_ids)} groups cannot be compared; {reasons}")
     return comparisons
@@ -260,13 +263,9 @@ def _notes(comparisons: dict[int, Comparison]) -> list[str]:
     notes = note_on_rates(ratios, "the rate of the second model", "that of the first", "group")
     several = len(comparisons) > 1
     for note, groups in found.items():
-        notes.append(f"{'all groups' if several and len(groups) == len(comparisons) else _of_groups(groups)}: {note}")
+        every = several and len(groups) == len(comparisons)
+        notes.append(f"{'all groups' if every else numbered('group', groups, len(groups))}: {note}")
     return notes
-
-
-def _of_groups(group_ids: Sequence[int]) -> str:
-    """Name groups."""
-    return f"group{'s' * (len(group_ids) > 1)} {enumerate_values(group_ids, len(group_ids))}"
 
 
 def comparison_page(

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 
 from bgnb._util.arrays import Bools, Floats
-from bgnb._util.errors import enumerate_values, printable
+from bgnb._util.errors import numbered, printable
 from bgnb.observations.datastore import Runs
 from bgnb.observations.run_selection import EXCLUSION_RADIUS
 from bgnb.validation.result import table_lines
@@ -71,6 +71,9 @@ class Inspection:
     notes: Mapping[str, tuple[int, ...]]
     command: str
 
+    def __repr__(self) -> str:
+        return f"Inspection({self.summary['runs']})"
+
     @property
     def usable(self) -> Table:
         """Rows of `table` with usable runs."""
@@ -96,7 +99,8 @@ class Inspection:
         lines["altitude"] = _range(column["ALT_PNT"], "deg", ".1f")
         lines["zenith angle"] = _range(90 - column["ALT_PNT"], "deg", ".1f")
         first, last = _arc(column["AZ_PNT"])
-        lines["azimuth"] = f"from {first:.1f}{' through north' * (first > last)} to {last:.1f} deg"
+        north = " through north" * (first > last)
+        lines["azimuth"] = f"{first:.1f}{f'{north} to {last:.1f}' * (first != last)} deg"
         thresholds = column["LO_THRES"]
         stated = [_range(thresholds, "TeV", ".3g")] if len(thresholds) else []
         if without := len(usable) - len(thresholds):
@@ -133,7 +137,7 @@ class Inspection:
             lines += [f"    {row['EXAMPLE']}"] * bool(row["EXAMPLE"])
         lines += [""] * bool(self.notes)
         for note, obs_ids in self.notes.items():
-            lines.append(f"note: {note}{f': run {enumerate_values(obs_ids)}' * bool(obs_ids)}")
+            lines.append(f"note: {note}" + (f": {numbered('run', obs_ids)}" if obs_ids else ""))
         lines += ["", "To make models:", f"  {self.command}"] * bool(self.command)
         return "\n".join(map(printable, lines))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from astropy.table import Table
+
+from bgnb._util.errors import numbered
 
 if TYPE_CHECKING:
     from bgnb.validation.inspection import Inspection
@@ -48,9 +50,8 @@ def to_page(inspection: Inspection) -> str:
     return "\n".join([*parts, f"<h2>All runs</h2>{_table(runs, marks, details)}</html>\n"])
 
 
-def _note(note: str, obs_ids: Iterable[int]) -> str:
-    runs = ", ".join(map(str, obs_ids))
-    return f"<li>{escape(note)}{f': run {runs}' * bool(runs)}"
+def _note(note: str, obs_ids: Collection[int]) -> str:
+    return f"<li>{escape(note)}" + (f": {numbered('run', obs_ids, len(obs_ids))}" if obs_ids else "")
 
 
 def _table(table: Table, marks: Sequence[str] = (), details: Sequence[str] = ()) -> str:

@@ -117,6 +117,13 @@ class Validation:
             raise BgnbError("nothing-to-compare", f"nothing to compare: {wrong}")
         object.__setattr__(self, "runs", tuple(sorted(self.runs, key=lambda run: run.obs_id)))
 
+    def __repr__(self) -> str:
+        n_counts = sum(run.n_counts for run in self.runs)
+        return f"Validation({len(self.runs)} runs, {n_counts} counts, ratio {self.total_ratio:.4g})"
+
+    def __str__(self) -> str:
+        return self.summary
+
     @property
     def counts_where_none_are_possible(self) -> int:
         """Counts in bins where the model is empty; they are excluded from deviance and significance."""

@@ -21,8 +21,8 @@ _LIMIT = 5.0
 
 def check_view(run: RunResult, verdict: str) -> View:
     """Draw the results of the tests of a run."""
-    pointing = f"altitude {run.alt_pnt:.1f}°, azimuth {run.az_pnt:.1f}°, {run.events} events"
-    lines = [f"Verdict: {verdict}. {pointing}, norm {run.norm.norm:.3f}, tilt {with_minus(f'{run.norm.tilt:+.3f}')}."]
+    pointing = f"Altitude {run.alt_pnt:.1f}°, azimuth {run.az_pnt:.1f}°, {run.events} events"
+    lines = [f"{verdict.capitalize()}. {pointing}, norm {run.norm.norm:.3f}, tilt {with_minus(f'{run.norm.tilt:+.3f}')}."]
     for name, test in run.tests.items():
         significance = with_minus(f"{test.significance:+.1f}")
         numbers = f"{test.counts} events for {test.expected:.1f} expected, {significance} standard deviations"

@@ -187,7 +187,7 @@ def cross_validate(
     largest = len(order) - -(-len(order) // folds)
     if wrong := [number for number in settings.n_train or () if whole_number("n_train", number) > largest]:
         allowed = f"1 to {largest}, the number of runs of the other folds"
-        raise BgnbError("invalid-argument", f"n_train must be {allowed}, got {wrong[0]}")
+        raise BgnbError("invalid-argument", f"n_train must be {allowed}, got {wrong[0]}; with more folds it can be larger")
     sizes = sorted({largest, *(settings.n_train or ())})
     held_out = [order[fold::folds] for fold in range(folds)]
     others = [[obs_id for obs_id in order if obs_id not in fold] for fold in map(set, held_out)]

@@ -30,6 +30,7 @@ def test_ratio_and_bias_relative_to_first():
     """Ratio and bias have the first model as reference."""
     comparison = compare(true_model(), scaled(true_model(), 1.25))
     np.testing.assert_allclose(comparison.ratio, 1.25)
+    assert repr(comparison).endswith("normalise='none', ratio 1.25)")
     assert [comparison.bias(zone) for zone in ("centre", "halfway", "rim")] == pytest.approx([0.25] * 3)
 
 

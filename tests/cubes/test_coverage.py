@@ -1,5 +1,7 @@
 """Events outside the axes of models, and continuation of rates to their energies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -59,9 +61,11 @@ def test_notes_state_numbers_and_runs():
         (view, ("10 of 500", "2.0 %", "so be it")),
     ):
         assert all(word in note for word in words), note
-    assert energy.endswith("run 4, 7")
+    assert energy.endswith("runs 4, 7")
     assert view.endswith("run 7")
     assert notes_on_coverage({9: runs[9]}, "", "") == []
+    (note,) = notes_on_coverage({4: replace(runs[9], events=10000, events_above_axis=1)}, "", "")
+    assert note.startswith("1 of 10000 events (< 0.1 %)")
 
 
 def power_law(index, axes=AXES):

@@ -81,6 +81,7 @@ def test_radial_backgrounds_are_attached(tmp_path):
     report = attach(models, indir, "GADF", tmp_path / "store", kind="bkg_2d", norm="model")
     assert [(entry.fovalign, entry.reason) for entry in report.runs] == 3 * [(None, None)]
     assert "radial 3" in str(report)
+    assert repr(report) == "Attachments(3 of 3 runs)"
     index = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
     assert index["HDU_CLASS"][index["HDU_TYPE"] == "bkg"].tolist() == 3 * ["bkg_2d"]
     theta, values = radial_mean(point_rate(read_model(models / "bg_cube_model_group27_table.fits.gz").rate))
@@ -310,6 +311,6 @@ def test_background_reaches_all_events(tmp_path):
     energy, view = (note for note in stored["notes"] if "outside the" in note)
     assert energy.startswith(f"{totals[1] + totals[2]} of {totals[0]} events")
     assert f"({totals[1]} below, {totals[2]} above)" in energy
-    assert energy.endswith("run 1, 2")
+    assert energy.endswith("runs 1, 2")
     assert view.startswith(f"{totals[3]} of {totals[0]} events")
     assert f"note: {energy}" in str(report)

@@ -257,9 +257,9 @@ def test_select_by_word_list_or_file(runs, tmp_path):
             select_runs(with_error, select, catalog, 2 * u.deg, on_error="fail")
         assert set(select_runs(runs, select, catalog, 2 * u.deg, on_error="fail").kept) >= set(kept)
     assert str(selection.skipped[1]) == "not in the list of runs"
-    with raises("not-found", "run 10, 11, 12, 13, 14 and 1 more is"):
+    with raises("not-found", "runs 10, 11, 12, 13, 14 and 1 more are not in"):
         select_runs(runs, [1, *range(15, 9, -1)])
-    with raises("not-found", "run 10, 11, 12, 13, 14 is"):
+    with raises("not-found", "runs 10, 11, 12, 13, 14 are not in"):
         select_runs(runs, range(10, 15))
 
 

@@ -353,7 +353,7 @@ def test_error_of_a_worker_only_is_raised(indir):
 
 def test_counts_of_other_runs_are_refused(indir):
     """Counts that a worker returns for other runs are an error."""
-    with raises("wrong-run", "[2]", "run 2, 3", kind=DataError):
+    with raises("wrong-run", "[2]", "runs 2, 3", kind=DataError):
         list(count(chunk_of(indir, 2, 3), lambda chunk: count_chunk(replace(chunk, runs=chunk.runs[:1])).packed))
 
 

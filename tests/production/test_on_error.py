@@ -155,8 +155,8 @@ def test_warnings_are_reported_with_runs(tmp_path):
     assert notes == [
         "note: the index contains the row of run 2 more than once",
         "note: groups of a single run: 4 of 4; --method spline predicts better from few runs, --min-livetime merges groups",
-        "note: fewer than 1000 counts, so that the rate is uncertain: group 20, 21, 26, 27",
-        "note: LIVETIME of the index differs from that of the events, which is used: run 3, 5",
+        "note: fewer than 1000 counts, so that the rate is uncertain: groups 20, 21, 26, 27",
+        "note: LIVETIME of the index differs from that of the events, which is used: runs 3, 5",
         "note: runs have different numbers of telescopes (N_TELS): 3 in 2 runs, 4 in 2 runs",
     ]
     assert report.runs[1].counted.livetime_s == 1503

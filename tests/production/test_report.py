@@ -16,13 +16,15 @@ def group(group_id, merged=()) -> GroupReport:
 
 @pytest.mark.parametrize(
     ("merged", "line"),
-    [((26,), "group 26 is merged into group 12 and uses its model"), ((3, 4), "groups 3, 4 are merged into group 12 and use")],
+    [((26,), "group 26 is merged into group 12 and uses its model"), ((3, 4), "groups 3, 4 are merged into group 12 and use"),
+     (range(13, 20), "groups 13, 14, 15, 16, 17 and 2 more are merged into group 12 and use")],
 )
 def test_merged_groups_are_counted(merged, line):
     """One merged group is described in the singular, several in the plural."""
     summary = Report((), (group(10), group(12, merged)), {}).summary
     assert line in summary
     assert summary.count("merged into") == 1
+    assert repr(Report((), (group(10), group(12, merged)), {})) == "Report(0 of 0 runs used, 2 groups)"
 
 
 def test_groups_without_model_are_counted():

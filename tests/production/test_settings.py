@@ -251,6 +251,17 @@ def test_help_names_earlier_methods():
         assert f"{alias} is accepted for {name}" in " ".join(output_of("make-bg-cube-models", "--help").split())
 
 
+def test_help_states_numbers_of_values():
+    """Options of two values have a placeholder for each, and options that may be repeated say so."""
+    context = click.Context(main)
+    commands = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    options = [each for command in commands.values() for each in command.params if isinstance(each, click.Option)]
+    assert len(options) > 100
+    for each in options:
+        assert each.nargs == 1 or len(each.make_metavar(context).split()) == each.nargs, each.opts
+        assert not each.multiple or "may be repeated" in each.help.lower(), each.opts
+
+
 def test_completion_offers_the_methods():
     """Shell completion offers the names of the methods."""
     complete = ShellComplete(main, {}, "bgnb", "_BGNB_COMPLETE")

@@ -4,6 +4,7 @@ They must not agree if an implementation is wrong, which is tested with each kno
 """
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -192,6 +193,15 @@ def test_different_thresholds_agree(tmp_path):
     whole = np.full_like(reco.stack.livetime_us, reco.stack.livetime_us.max())
     wrong = make_model(replace(reco.stack, livetime_us=whole), "unsmoothed")
     assert not closes(compare(true, wrong))
+
+
+@pytest.mark.slow
+def test_counts_of_neighbouring_groups_are_noted(tmp_path):
+    """The counts of the group, and those in groups whose models are not kept, are those that the report counts."""
+    report = make_true_reco(tmp_path / "out", n_runs=20, trigger_rate=2.0, n_energy=4, n_fov=4, method="unsmoothed")
+    numbers = [int(re.match(r"(\d+) of the counts are in group", note)[1]) for note in report.notes if "not kept" in note]
+    assert len(numbers) == 1
+    assert report.groups[0].counts + numbers[0] == sum(run.counted.counts for run in report.runs)
 
 
 @pytest.mark.slow

@@ -228,6 +228,7 @@ def test_empty_bins_and_unusual_names(tmp_path):
     )
     assert [spectrum["detx_deg"] for spectrum in result.groups[0]["spectra"]] == [2, -2]
     assert result.groups[0]["spectra"][0]["index"] == [None, None]
+    assert repr(result) == "ModelComparison(group 1)"
     without = compare_models(tmp_path / "a$\\frac$b", tmp_path / "c", tmp_path / "none", positions=[], energies=["1 TeV"])
     assert np.isnan(without.table["INDEX_1"][0])
     assert without.table["GROUP_ID"].tolist() == [1]

@@ -255,7 +255,8 @@ def test_table_summary_and_report_agree():
     floor = np.sqrt(np.mean(1 / counts[counts > 0]))
     assert validation.ratio == pytest.approx((mean, scatter))
     assert np.isnan(Validation(GRID, runs[:1]).ratio[1])
-    summary = validation.summary.splitlines()
+    assert repr(validation) == f"Validation(4 runs, {counts.sum()} counts, ratio {total:.4g})"
+    summary = str(validation).splitlines()
     assert summary[0] == f"4 runs, {counts.sum()} counts within 2.1 deg"
     assert re.findall(r"\d\.\d{3}", summary[1]) == [f"{value:.3f}" for value in (total, mean, scatter, floor)]
     free, fixed = validation.fit(True), validation.fit(False)

@@ -188,7 +188,7 @@ def test_events_outside_models_are_noted(tmp_path):
     assert f"({totals[1]} below, {totals[2]} above)" in energy
     assert view.startswith(f"{totals[3]} of {totals[0]} events")
     assert f"note: {energy}" in validation.summary
-    assert energy.endswith("run 1, 2, 3")
+    assert energy.endswith("runs 1, 2, 3")
 
 
 @pytest.mark.slow
