@@ -19,7 +19,7 @@ from bgnb.cubes.event_cuts import RunCounts, add_pieces
 from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.coordinates import date_of, separation
-from bgnb.observations.datastore import Runs, open_runs
+from bgnb.observations.datastore import Runs, checked_scheme, open_runs
 from bgnb.observations.event_list import EventList
 from bgnb.observations.event_reader import read_pieces
 from bgnb.observations.findings import Findings
@@ -87,6 +87,7 @@ def inspect(
     if outdir is not None:
         check_target(Path(outdir), overwrite=overwrite)  # before reading
     catalog, reading = read_catalog(settings.catalog), settings.reading
+    scheme = checked_scheme(scheme)
     runs = open_runs(indir, scheme, **options_of(reading))
     skipped = select_runs(runs, settings.select, catalog).skipped
     if isinstance(settings.select, tuple):

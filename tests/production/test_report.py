@@ -16,8 +16,11 @@ def group(group_id, merged=()) -> GroupReport:
 
 @pytest.mark.parametrize(
     ("merged", "line"),
-    [((26,), "group 26 is merged into group 12 and uses its model"), ((3, 4), "groups 3, 4 are merged into group 12 and use"),
-     (range(13, 20), "groups 13, 14, 15, 16, 17 and 2 more are merged into group 12 and use")],
+    [
+        ((26,), "group 26 is merged into group 12 and uses its model"),
+        ((3, 4), "groups 3, 4 are merged into group 12 and use"),
+        (range(13, 20), "groups 13, 14, 15, 16, 17 and 2 more are merged into group 12 and use"),
+    ],
 )
 def test_merged_groups_are_counted(merged, line):
     """One merged group is described in the singular, several in the plural."""

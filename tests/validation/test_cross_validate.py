@@ -134,7 +134,9 @@ def test_config_gives_settings_of_models(source, tmp_path):
     arguments = ("--config", config, "--model-n-fov", 8, "--n-train", 3, "--folds", 2, "--rate-interpolation", "none")
     output = output_of("cross-validate", source / "runs", "GADF", out, *arguments)
     for used in ("4 or more runs", "3 runs"):
-        assert f"9 runs in 2 random folds; the runs of each fold are predicted from models of {used} of the other folds." in output
+        assert (
+            f"9 runs in 2 random folds; the runs of each fold are predicted from models of {used} of the other folds." in output
+        )
     stored = json.loads((out / "report.json").read_text())["settings"]
     expected = {"model_energy_min_tev": 0.2, "model_n_energy": 9, "model_n_fov": 8, "energy_min_tev": 0.5, "n_energy": 8}
     expected |= {"test": True, "alt_edges_deg": [0, 45, 90], "az_edges_deg": [0, 360], "method": "unsmoothed", "select": "all"}

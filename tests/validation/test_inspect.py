@@ -273,7 +273,8 @@ def test_several_instruments_are_noted(tmp_path):
     assert "--select FILE" in found.command
     first, last = found.usable["AZ_PNT"][0], found.usable["AZ_PNT"][1]
     assert found.summary["azimuth"] == f"{first:.1f} through north to {last:.1f} deg"
-    alone = bgnb.inspect(tmp_path / "runs", "GADF", select=[3], progress=False)
+    alone = bgnb.inspect(tmp_path / "runs", "gadf", select=[3], progress=False)
+    assert " GADF " in alone.command
     assert alone.summary["azimuth"] == f"{alone.usable['AZ_PNT'][0]:.1f} deg"
     assert repr(found) == f"Inspection(3 runs in {tmp_path / 'runs'} (GADF), 3 usable)"
 
