@@ -106,8 +106,6 @@ class RunCounts:
             value = getattr(self, name)
             if (value is not None or name == "livetime_s") and not low <= finite_number(name, value) <= high:
                 raise BgnbError("invalid-value", f"{name} of run {self.obs_id} must be from {low:g} to {high:g}, got {value!r}")
-        if (self.alt_pnt is None) != (self.az_pnt is None):
-            raise BgnbError("invalid-value", f"alt_pnt and az_pnt of run {self.obs_id} are not both stated")
         if not 0 <= self.counts <= self.events < 2**63 or (self.n_tels or 0) >= 2**31:
             numbers = f"{self.counts} counts of {self.events} events and {self.n_tels} telescopes"
             raise BgnbError("invalid-value", f"run {self.obs_id} cannot have {numbers}")
@@ -163,7 +161,7 @@ _RANGES = {
     "energy_threshold_tev": (0.0, math.inf),
     "energy_limit_tev": (0.0, math.inf),
     "alt_pnt": (-90.0, 90.0),
-    "az_pnt": (-360.0, 360.0),
+    "az_pnt": (-math.inf, math.inf),
     "mjd": (40000.0, 100000.0),  # as in `EventList`
 }
 

@@ -218,7 +218,8 @@ def _check_counts(key: Key, stack: Stack, errors: Collection[int]) -> None:
     if key.group_id == OUTSIDE and (stack.counts.any() or stack.livetime_us.any()):
         raise ValueError("there are counts or livetime outside all groups")
     livetime_us = sum(1e6 * run.livetime_s + 1 for run in stack.runs)  # each is rounded
-    if stack.livetime_us.max() > livetime_us or any(run.alt_pnt is None or run.livetime_s <= 0 for run in stack.runs):
+    missing = any(None in (run.alt_pnt, run.az_pnt) or run.livetime_s <= 0 for run in stack.runs)
+    if missing or stack.livetime_us.max() > livetime_us:
         raise ValueError(f"pointing or livetime of a run of {key} is missing or too short")
     if both := {run.obs_id for run in stack.runs} & set(errors):
         raise ValueError(f"runs {sorted(both)} are both used and skipped")
