@@ -126,7 +126,7 @@ def test_run_that_kills_its_workers(indir, expected, tmp_path):
         error, note = errors.splitlines()
         assert error.startswith("Error: ")
         assert error.endswith("[worker-died]")
-        assert "run 5, 7, 11;" in error
+        assert "runs 5, 7, 11;" in error
         assert str(kept) in note
         # Dask repeats tasks of a dead worker whose results were not released yet.
         with distributed.Client(found.address, set_as_default=False) as client:

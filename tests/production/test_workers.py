@@ -187,7 +187,7 @@ def test_run_that_kills_its_process(indir, tmp_path):
     error, note = errors.splitlines()
     assert error.startswith("Error: ")
     assert error.endswith("[worker-died]")
-    assert "run 5, 7, 11;" in error
+    assert "runs 5, 7, 11;" in error
     assert str(tmp_path / ".out.bgnb-kept") in note
     (tmp_path / "read").unlink()
     others = [obs_id for obs_id in range(2, 14) if obs_id != 11]

@@ -324,7 +324,7 @@ def test_datasets_must_be_filled(models, observations):
         maker.run(full, observations[1])
     others = DatasetsMaker([MapDatasetMaker(selection=WITHOUT), maker]).run(full.copy(name="stack"), observations[1:])
     assert others[0].meta_table["BKG_NORM"].shape == (1, 3)
-    with raises("invalid-argument", "stack", "observation 1, 2, 3", "alone"):
+    with raises("invalid-argument", "stack", "observations 1, 2, 3", "alone"):
         maker.run(others[0], observations[0])
     with raises("invalid-argument", "OBS_ID", "MapDatasetMaker"):
         maker.run(MapDataset(meta_table=Table({"OBS_ID": [1]}), name="nothing"), observations[0])
