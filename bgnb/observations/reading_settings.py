@@ -58,7 +58,7 @@ class ReadingSettings(SettingsGroup):
         Choices(lambda: TRUSTED),
         (),
         metavar="header|index|livetime",
-        help="Statement about a run to use where others contradict it: the pointing of the header, that of the index, "
+        help="Statement about a run to use where others contradict it. It is the pointing of the header, that of the index, "
         "or LIVETIME.",
     )
     allow: Any = setting(
