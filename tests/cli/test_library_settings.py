@@ -68,7 +68,7 @@ def test_names_that_no_file_can_have_are_no_settings(tmp_path):
 
 
 def test_programs_of_the_user_keep_their_settings(tmp_path):
-    """What a command starts for its user, such as JupyterLab, finds the settings that the command itself ignores."""
+    """JupyterLab and other programs that a command starts for its user get the settings that the command itself ignores."""
     code = "from bgnb._util import library_settings as s; import os; s.forget_library_settings(os.environ)"
     code += "; print('MPLBACKEND' in os.environ, s.environment_of_user()['MPLBACKEND'])"
     env = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
