@@ -239,7 +239,7 @@ def attach(
         covered = {run.obs_id: run.coverage for run in attached if run.coverage is not None}
         consequences = (
             "the backgrounds are continued along a power law",
-            "where there is no background; make the models with a larger --fov-max",
+            "there is no background there; make the models with a larger --fov-max",
         )
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
