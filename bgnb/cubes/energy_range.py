@@ -42,7 +42,7 @@ def in_energies(
         Indices of the edges in energy at which the range begins and ends.
     whole : bool
         A bin that was not exposed at all of these energies counts as not exposed, as in
-        `~bgnb.cubes.compare.rebin`.
+        `~bgnb.cubes.rebin.rebin`.
     factors : ndarray, shape (last - first,), optional
         Factors by which the livetime of each energy bin in the range is multiplied, if the
         rates were multiplied by a different factor in each of them.

@@ -475,20 +475,20 @@ def _variance(covariance: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequ
     pointing, energy, view = parts
     n_planes = len(energy["1"])
     sizes = [math.prod((pointing[p].shape[1], energy[e].shape[1], view[s].shape[1])) for p, e, s in terms]
-    is_fixed = np.repeat([p == e == "1" for p, e, _ in terms], sizes)
-    fixed = np.concatenate([view[s] for p, e, s in terms if p == e == "1"], axis=1)
-    columns = {s: view[s] for p, e, s in terms if not p == e == "1"}
+    is_fixed = np.repeat([(p, e) == ("1", "1") for p, e, _ in terms], sizes)
+    fixed = np.concatenate([view[s] for p, e, s in terms if (p, e) == ("1", "1")], axis=1)
+    others = [(p, e, s) for p, e, s in terms if (p, e) != ("1", "1")]
+    columns = {s: view[s] for _, _, s in others}
     ends = np.cumsum([part.shape[1] for part in columns.values()])
     rows = {s: slice(end - part.shape[1], end) for end, (s, part) in zip(ends, columns.items(), strict=True)}
     design = np.concatenate([*columns.values()], axis=1)
-    to_columns, at = np.zeros((n_planes, design.shape[1], len(covariance))), 0
-    for (p, e, s), size in zip(terms, sizes, strict=True):
-        if not p == e == "1":
-            factors = (pointing[p][0][:, None] * energy[e][:, None, :]).reshape(n_planes, 1, -1, 1)
-            block = (factors * np.eye(view[s].shape[1])[:, None, :]).reshape(n_planes, view[s].shape[1], -1)
-            to_columns[:, rows[s], at : at + size] = block
-        at += size
-    to_columns = to_columns[:, :, ~is_fixed]
+    blocks = []
+    for p, e, s in others:
+        factors = (pointing[p][0][:, None] * energy[e][:, None, :]).reshape(n_planes, 1, -1, 1)
+        block = np.zeros((n_planes, design.shape[1], pointing[p].shape[1] * energy[e].shape[1] * view[s].shape[1]))
+        block[:, rows[s]] = (factors * np.eye(view[s].shape[1])[:, None, :]).reshape(n_planes, view[s].shape[1], -1)
+        blocks.append(block)
+    to_columns = np.concatenate(blocks, axis=2)
     of_fixed, of_others = covariance[np.ix_(is_fixed, is_fixed)], covariance[np.ix_(~is_fixed, ~is_fixed)]
     of_both = covariance[np.ix_(is_fixed, ~is_fixed)]
     variance = np.tile(np.einsum("sp,sp->s", fixed @ of_fixed, fixed), (n_planes, 1))

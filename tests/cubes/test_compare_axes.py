@@ -16,7 +16,7 @@ from bgnb import (
     make_model,
     stack_runs,
 )
-from bgnb.cubes.compare import common_axes, rebin
+from bgnb.cubes.rebin import common_axes, rebin
 from tests.helpers.errors import raises
 from tests.helpers.true_models import AXES, COARSE, FINE, counted, true_model
 

@@ -7,8 +7,8 @@ import pytest
 from astropy import units as u
 
 from bgnb import BackgroundModel, Cube, CubeAxes, compare
-from bgnb.cubes.compare import rebin
 from bgnb.cubes.energy_range import in_energies, is_measured
+from bgnb.cubes.rebin import rebin
 from tests.helpers.errors import raises
 from tests.helpers.models import AXES, asymmetric_model
 from tests.helpers.true_models import counted, true_model
