@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
+import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -32,6 +35,7 @@ def ended_by_signals() -> Iterator[None]:
     end the interpreter are ignored, as it would die by them.
     """
     received: list[int] = []
+    unraisable = sys.unraisablehook
 
     def end(number: int, _: object) -> None:
         received.append(number)
@@ -39,11 +43,19 @@ def ended_by_signals() -> Iterator[None]:
             raise SystemExit(128 + number)
         _held.append(number)
 
+    def repeat_or_show(lost: sys.UnraisableHookArgs) -> None:
+        # What is raised in a callback of the garbage collector goes no further.
+        if received and isinstance(lost.exc_value, SystemExit):
+            _thread.start_new_thread(_repeat, (received[0],))
+        else:
+            unraisable(lost)
+
     caught = [number for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN]
     atexit.register(_ignore, caught)
     try:
         for number in caught:
             signal.signal(number, end)
+        sys.unraisablehook = repeat_or_show
         yield
     except BaseException as error:
         if not received:
@@ -53,6 +65,15 @@ def ended_by_signals() -> Iterator[None]:
         for line in (f"Interrupted; {complete}unfinished output is removed.", *notes_of(error)):
             sys.stderr.write(f"{line}\n")
         raise SystemExit(128 + received[0]) from None
+
+
+def _repeat(number: int) -> None:
+    """Receive a signal again, after what the main thread is doing now."""
+    time.sleep(0.01)
+    if _CAN_HOLD:
+        os.kill(os.getpid(), number)
+    else:  # where os.kill would kill
+        signal.raise_signal(number)
 
 
 def _ignore(numbers: Iterable[int]) -> None:

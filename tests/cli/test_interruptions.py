@@ -245,6 +245,31 @@ with ended_by_signals():
     assert (done.returncode, done.stdout, done.stderr) == (0, "made\n", "")
 
 
+def test_signals_in_callbacks():
+    """A signal during a callback of the garbage collector, from which no exception is raised, ends the command as well."""
+    code = """
+import os, signal, time, weakref
+from bgnb._util.signals import ended_by_signals
+
+class Collected:
+    pass
+
+def callback(_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    sum(range(1000))
+
+with ended_by_signals():
+    collected = Collected()
+    reference = weakref.ref(collected, callback)
+    del collected
+    time.sleep(60)
+    print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    interrupted = "Interrupted; unfinished output is removed.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "", interrupted)
+
+
 # Full disks
 
 
