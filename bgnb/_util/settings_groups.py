@@ -12,7 +12,6 @@ import functools
 import inspect
 import math
 import textwrap
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -226,8 +225,6 @@ class Declaration:
         Placeholder for the value on the command line, if it differs from that of the kind.
     default_text : str
         Description of a default that depends on other settings or data.
-    aliases : tuple of str
-        Earlier names, which work with a warning.
     annotation : str
         Type in docstrings, if it differs from that of the kind.
     """
@@ -237,7 +234,6 @@ class Declaration:
     see: str = ""
     metavar: str = ""
     default_text: str = ""
-    aliases: tuple[str, ...] = ()
     annotation: str = ""
 
 
@@ -391,7 +387,6 @@ def with_settings(group: type[SettingsGroup], **defaults: Any) -> Callable[[Call
     """
     declared = {name: each.metadata["declaration"] for name, each in group.declared().items()}
     values = {name: defaults.get(name, each.default) for name, each in group.declared().items()}
-    aliases = {alias: name for name, each in declared.items() for alias in each.aliases}
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         own = inspect.signature(function, eval_str=False).parameters
@@ -408,9 +403,6 @@ def with_settings(group: type[SettingsGroup], **defaults: Any) -> Callable[[Call
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> R:
-            for old in aliases.keys() & kwargs.keys():
-                warnings.warn(f"{old} is now {aliases[old]}", DeprecationWarning, stacklevel=2)
-                kwargs[aliases[old]] = kwargs.pop(old)
             given = signature.bind(*args, **kwargs).arguments
             options = {name: given.get(name, values[name]) for name in values}
             own_arguments = {name: value for name, value in given.items() if name in takes}

@@ -46,31 +46,8 @@ class LazyChoice(click.Choice[str]):
         return f"[{'|'.join(self.choices)}]"
 
 
-class SettingOption(click.Option):
-    """Option with its earlier names: those that still work, and those that are refused."""
-
-    def __init__(self, *args: Any, aliases: Iterable[str] = (), refused: Iterable[str] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.refused = tuple(refused)
-        self.aliases = [f"--{alias.replace('_', '-')}" for alias in aliases]
-
-
 class Command(click.Command):
-    """Command that accepts settings from a file, and earlier names of options."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Replace earlier names of options, with a warning, or refuse them."""
-        named = [each for each in self.params if isinstance(each, SettingOption)]
-        renamed = {alias: each.opts[0] for each in named for alias in each.aliases}
-        refused = {earlier: each.opts[0] for each in named for earlier in each.refused}
-        for number, argument in enumerate(args):
-            name, equals, value = argument.partition("=")
-            if name in refused:
-                raise click.UsageError(f"{name} of this command is now {refused[name]}", ctx)
-            if name in renamed:
-                click.echo(f"Warning: {name} is now {renamed[name]}", err=True)
-                args[number] = renamed[name] + equals + value
-        return super().parse_args(ctx, args)
+    """Command that accepts settings from a file."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Take settings that are not on the command line from the file of ``--config``; in errors, name options."""
@@ -141,8 +118,8 @@ def _option(name: str, declared: Declaration, default: Any) -> Callable[[Any], A
         more |= {"type": str, "multiple": kind.multiple}
     text = declared.help + " May be repeated." * kind.multiple
     shown: bool | str = declared.default_text or (default not in (None, ()) and not isinstance(kind, Flag))
-    more |= {"default": default, "show_default": shown, "help": text, "aliases": declared.aliases}
-    return click.option(names, name, cls=SettingOption, **more)
+    more |= {"default": default, "show_default": shown, "help": text}
+    return click.option(names, name, **more)
 
 
 def config(group: type[SettingsGroup], renamed: Mapping[str, str] | None = None) -> Callable[[Any], Any]:

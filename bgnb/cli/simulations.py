@@ -9,7 +9,7 @@ import click
 
 from bgnb._util.errors import command_line
 from bgnb.cli.as_typed import say
-from bgnb.cli.options_from_settings import Command, SettingOption, checks_outdir, overwrite, path_argument, settings, workers
+from bgnb.cli.options_from_settings import Command, checks_outdir, overwrite, path_argument, settings, workers
 from bgnb.simulation.settings import DatasetSettings, TrueModelSettings, TrueRecoSettings
 
 
@@ -38,8 +38,6 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @click.option(
     "--point-source",
     "point_sources",
-    cls=SettingOption,
-    refused=("--sources", "--source"),  # elsewhere, --sources is the treatment of known sources
     multiple=True,
     callback=_source,
     metavar="NAME,RA,DEC,RATE",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -90,12 +89,6 @@ class Runs:
 
     def __repr__(self) -> str:
         return f"Runs({len(self)} runs in {self.path})"
-
-    @property
-    def faults(self) -> dict[int, str]:
-        """Texts of `errors`; deprecated."""
-        warnings.warn("Runs.faults is deprecated: use Runs.errors", DeprecationWarning, stacklevel=2)
-        return {obs_id: str(error) for obs_id, error in self.errors.items()}
 
     @property
     def obs_ids(self) -> list[int]:

@@ -321,7 +321,6 @@ def model_lookup_setting() -> Any:
         help="Rate for a run: interpolate between the models of groups (of a spline: evaluate it at the pointing), or take "
         "the nearest model.",
         see="ModelSet.rate_for",
-        aliases=("between",),
     )
 
 
@@ -329,7 +328,7 @@ def method_setting() -> Any:
     """Declare the method."""
     text = (
         "Method to derive the rate. A spline is fitted to all runs at once, and evaluated at the mean pointing of each group. "
-        "The earlier name default is accepted for classic."
+        "The name default of Gammapy's former command is accepted for classic."
     )
     return setting(Choice(_methods, _earlier_methods), "spline", help=text, see="make_model")
 

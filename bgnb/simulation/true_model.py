@@ -20,7 +20,6 @@ the sphere. With an elongation, they are drawn from the round Gaussian that cont
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -104,11 +103,6 @@ class TrueModel(TrueModelSettings):
         """Return the factor on the symmetric rate, from 0 to 2, at positions in deg."""
         factor = np.clip(1 + self.gradient_x * detx + self.gradient_y * dety, 0, 2)
         return np.where((detx > 0) & (dety > 0), 0.0, factor) if self.mask_quadrant else factor
-
-    def lopsidedness(self, detx: Floats, dety: Floats) -> Floats:
-        """Return `asymmetry`, under its former name."""
-        warnings.warn("lopsidedness is now asymmetry", DeprecationWarning, stacklevel=2)
-        return self.asymmetry(detx, dety)
 
     def elongated_part(self, energy: Floats, detx: Floats, dety: Floats, alt_pnt: Floats, az_pnt: Floats) -> Floats:
         """Return the fraction of the events of `draw` that the elongated field of view has.

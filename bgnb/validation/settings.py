@@ -63,7 +63,6 @@ def _rate_interpolation_setting() -> Any:
         "gammapy",
         help="Rate between bin centres: log rate interpolated linearly as Gammapy does, or none: constant in each bin.",
         see="predicted_rate",
-        aliases=("interpolation",),
     )
 
 

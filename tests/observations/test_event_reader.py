@@ -242,8 +242,6 @@ def test_unknown_pointing_is_an_error(tmp_path):
     with raises("not-found", "run7.fits.gz", kind=DataError) as caught:
         runs.files(7)
     assert caught.value is runs.errors[7]
-    with pytest.warns(DeprecationWarning, match="errors"):
-        assert runs.faults == {7: str(runs.errors[7])}
 
 
 def test_wrong_directories_and_schemes(tmp_path):

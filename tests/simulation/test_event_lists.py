@@ -119,13 +119,10 @@ def test_true_model_is_integrated(model):
     np.testing.assert_allclose(values, values[0], rtol=1e-6)
 
 
-def test_lopsidedness_is_deprecated():
-    """The former name of the asymmetry gives the same factors, with a warning."""
+def test_asymmetry():
+    """The asymmetry is a gradient, and zero in the masked quadrant."""
     model, position = TrueModel(gradient_x=0.1, mask_quadrant=True), (np.array([-2.0, 1.0, 3.0]), np.array([1.0, 1.0, -2.0]))
-    with pytest.warns(DeprecationWarning, match="asymmetry"):
-        factor = model.lopsidedness(*position)
-    np.testing.assert_allclose(factor, [0.8, 0.0, 1.3])
-    np.testing.assert_array_equal(factor, model.asymmetry(*position))
+    np.testing.assert_allclose(model.asymmetry(*position), [0.8, 0.0, 1.3])
 
 
 @pytest.mark.parametrize("sigma", [5.0, 15.0])
