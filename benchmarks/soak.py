@@ -191,8 +191,10 @@ class Soak:
         code, what = process.returncode, f"{arguments} after {sent}: {errors}"
         self.ends[f"exit {code} after {sent}" if sent else f"exit {code}"] += 1
         died = {2} if sent == "a worker" and "[worker-died]" in errors else set()
-        require(code in {0, *died, *((-sent, 128 + sent) if isinstance(sent, signal.Signals) else ())}, f"{code} of {what}")
-        require(code < 0 or "Traceback" not in errors, what)  # Python ends itself until bgnb is loaded
+        in_site = sent == signal.SIGINT and "init_import_site" in errors
+        allowed = {0, *died, *((-sent, 128 + sent) if isinstance(sent, signal.Signals) else ())}
+        require(code in allowed or in_site, f"{code} of {what}")
+        require(code < 0 or in_site or "Traceback" not in errors, what)  # Python ends itself until bgnb is loaded
         self.was_killed = code < 0 or (self.was_killed and code > 0)
         if not self.was_killed:
             check_nothing_left(self.work, names(self.work) & {"out", ".out.bgnb-kept"})
