@@ -8,14 +8,24 @@ from typing import Any
 import click
 
 from bgnb._util.errors import numbered
-from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, path_argument, settings, warn, workers
+from bgnb.cli.options_from_settings import (
+    Command,
+    checks_outdir,
+    config,
+    overwrite,
+    path_argument,
+    scheme_argument,
+    settings,
+    warn,
+    workers,
+)
 from bgnb.production.settings import CubeBinning, ProductionSettings
 from bgnb.validation.settings import CrossValidationSettings, InspectionSettings, RunCheckSettings, ValidationSettings
 
 
 @click.command(no_args_is_help=True, cls=Command)
 @path_argument("indir")
-@click.argument("scheme")
+@scheme_argument(metavar="SCHEME")
 @path_argument("outdir", required=False)
 @settings(InspectionSettings)
 @overwrite
@@ -45,7 +55,7 @@ def inspect(**arguments: Any) -> None:
 @click.command(no_args_is_help=True, cls=Command)
 @path_argument("modeldir")
 @path_argument("indir")
-@click.argument("scheme")
+@scheme_argument(metavar="SCHEME")
 @path_argument("outdir", default=Path("validation"))
 @settings(ValidationSettings)
 @overwrite
@@ -77,7 +87,7 @@ def validate(**arguments: Any) -> None:
 
 @click.command(no_args_is_help=True, cls=Command)
 @path_argument("indir")
-@click.argument("scheme")
+@scheme_argument(metavar="SCHEME")
 @path_argument("outdir", default=Path("cross-validation"))
 @settings(CrossValidationSettings)
 @overwrite
@@ -113,7 +123,7 @@ def cross_validate(**arguments: Any) -> None:
 
 @click.command(no_args_is_help=True, cls=Command)
 @path_argument("indir")
-@click.argument("scheme")
+@scheme_argument(metavar="SCHEME")
 @path_argument("modeldir")
 @path_argument("outdir", default=Path("run-checks"))
 @settings(RunCheckSettings)
