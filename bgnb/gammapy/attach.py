@@ -38,7 +38,7 @@ from bgnb.gammapy.settings import AttachSettings
 from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
-from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
+from bgnb.observations.run_selection import Reason, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 from bgnb.production.workers import open_workers
 
@@ -250,7 +250,6 @@ def attach(
                 *(_note_on_selection(reading.events) if reading.events else ()),
                 *of_models,
                 *_note_on_rates(attached),
-                *(notes_on_catalog(runs, norms, settings.background.catalog) if settings.background.norm == "run" else ()),
                 *notes_on_coverage(covered, *consequences),
             ),
         )

@@ -181,6 +181,13 @@ def test_notes_are_combined_by_kind(inspection):
     assert note == inspection.table[inspection.table["OBS_ID"] == GAP]["NOTES"][0]
 
 
+def test_catalogue_is_noted_where_runs_are_selected(directory):
+    """The date of the catalogue is a note on models, and not repeated by commands that select no runs."""
+    assert not any("gamma-cat" in note for note in bgnb.inspect(directory, "GADF", progress=False).notes)
+    made = bgnb.make_models(directory, "GADF", method="classic", n_energy=3, n_fov=4, progress=False)
+    assert sum("gamma-cat" in note for note in made.report.notes) == 1
+
+
 def test_sources_agree_with_astropy(directory, inspection):
     """Distances are those of Astropy, and runs are far if `select_off_runs` selects them."""
     sources = Table.read(directory.parent / "sources.ecsv")
