@@ -286,7 +286,7 @@ def _command(
         return ""
     listed = isinstance(settings.select, tuple)
     if listed or len({rows[obs_id].get("TELESCOP") for obs_id in usable} - {None}) > 1:
-        options["select"] = settings.select.path if isinstance(settings.select, RunList) else "FILE"
+        options["select"] = settings.select.path if isinstance(settings.select, RunList) else "runs.txt"
     elif simulated:
         options["select"] = "all"
     far = [obs_id for obs_id in usable if rows[obs_id]["FAR"]]

@@ -15,6 +15,7 @@ from astropy.time import Time
 
 import bgnb
 from bgnb.observations.run_selection import select_off_runs
+from bgnb.validation.inspection import GROUPS_LEGEND, RUNS_LEGEND
 from tests.helpers.commands import output_of
 from tests.helpers.errors import raises
 from tests.helpers.run_files import ONTIME, TSTART, asymmetric_events, run, write_gadf
@@ -220,6 +221,8 @@ def test_page_shows_all_runs(directory, tmp_path):
     assert TELESCOP in unescape(page)
     table = Table.read(tmp_path / "out" / "runs.ecsv")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert all(page.count(legend) == 1 for legend in (RUNS_LEGEND, GROUPS_LEGEND))
+    assert GROUPS_LEGEND in printed
     runs = page.partition("All runs")[2]
     assert table["OBS_ID"].tolist() == [each["obs_id"] for each in report["runs"]]
     for row, each in zip(table, report["runs"], strict=True):
@@ -277,7 +280,7 @@ def test_several_instruments_are_noted(tmp_path):
     parts = [_run(n, TELESCOP="AB"[n == 3], pointing=each) for n, each in enumerate(pointings, 1)]
     found = bgnb.inspect(write_gadf(tmp_path / "runs", parts), "GADF", progress=False)
     assert "A, 4 telescopes (2 runs); B, 4 telescopes (1 run)" in found.summary["instrument"]
-    assert "--select FILE" in found.command
+    assert "--select runs.txt" in found.command
     first, last = found.usable["AZ_PNT"][0], found.usable["AZ_PNT"][1]
     assert found.summary["azimuth"] == f"{first:.1f} through north to {last:.1f} deg"
     alone = bgnb.inspect(tmp_path / "runs", "gadf", select=[3], progress=False)
