@@ -64,7 +64,7 @@ def validate(**arguments: Any) -> None:
     """Compare predicted with observed counts of runs.
 
     Use runs that the models were not made from; to test a method, see cross-validate. Prints
-    the ratio of predicted to observed counts and the goodness of fit of the shape, per run and
+    the ratio of observed to predicted counts and the goodness of fit of the shape, per run and
     in total. OUTDIR (default: validation) contains all numbers in report.json, and plots.
 
     \b
@@ -78,7 +78,7 @@ def validate(**arguments: Any) -> None:
 
     validation = validate(**arguments)
     click.echo("\n".join(table_lines(validation.table)))
-    click.echo("COUNTS: observed. EXPECTED: predicted, no free norm. RATIO: EXPECTED / COUNTS. GROUPS: models used.")
+    click.echo("COUNTS: observed. EXPECTED: predicted, no free norm. RATIO: COUNTS / EXPECTED. GROUPS: models used.")
     click.echo("DEV_EXP: deviance / its expectation, one free norm per run; a true prediction has 1 ± DEV_EXP_ERROR.")
     click.echo("WIDTH: standard deviation of the significances of energy bins and pixels, one free norm per run; expected: 1.")
     click.echo(validation.summary)

@@ -298,8 +298,8 @@ def _note_on_selection(condition: str) -> list[str]:
 
 def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
     """Note runs whose rates differ from those of the models by a large factor."""
-    ratios = {run.obs_id: run.predicted_over_observed for run in attached if run.predicted_over_observed is not None}
-    return note_on_rates(ratios, "the predicted rate", "the observed one", "run")
+    ratios = {run.obs_id: run.observed_over_predicted for run in attached if run.observed_over_predicted is not None}
+    return note_on_rates(ratios, "the observed rate", "the predicted one", "run")
 
 
 def _with_missing(run: AttachedRun, components: set[str]) -> AttachedRun:
