@@ -82,7 +82,7 @@ def validate(**arguments: Any) -> None:
     click.echo("DEV_EXP: deviance / its expectation, one free norm per run; a true prediction has 1 ± DEV_EXP_ERROR.")
     click.echo("WIDTH: standard deviation of the significances of energy bins and pixels, one free norm per run; expected: 1.")
     click.echo(validation.summary)
-    click.echo(f"Plots and report.json are in {arguments['outdir']}")
+    _print_place_of_numbers(arguments["outdir"])
 
 
 @click.command(no_args_is_help=True, cls=Command)
@@ -118,7 +118,16 @@ def cross_validate(**arguments: Any) -> None:
         used = f"{size}{' or more' * (size == max(validations) and bool(n_runs % folds))} runs of the other folds"
         click.echo(f"{n_runs} runs in {folds} random folds; the runs of each fold are predicted from models of {used}.")
         click.echo(validation.summary)
-    click.echo(f"Plots and report.json are in {arguments['outdir']}")
+    _print_place_of_numbers(arguments["outdir"])
+
+
+def _print_place_of_numbers(outdir: Path) -> None:
+    click.echo(
+        "A true prediction has a deviance / expectation of 1; significances are those of energy bins and pixels of each run."
+    )
+    click.echo(
+        f"Plots of profiles and significances are in {outdir}; {outdir / 'report.json'} has all numbers, by run and by bin"
+    )
 
 
 @click.command(no_args_is_help=True, cls=Command)

@@ -311,33 +311,21 @@ class Validation:
             f"observed / predicted counts: {self.total_ratio:.3f} in total; mean of the runs {mean:.3f}, "
             f"standard deviation {scatter:.3f} (expected from counting statistics: {floor:.3f})",
         ]
+        kind = "cube of each run"
         for name, fit in (("one free norm per run", free), ("no free norm", fixed)):
             ratio = f"{fit.ratio:.4f} ± {fit.ratio_error:.4f}"
-            lines.append(f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run; deviance / expectation {ratio}")
-            for kind in KINDS:
-                (centre, width), (true_width, error) = fit.mean_width(kind), fit.expected_width(kind)
-                lines.append(
-                    f"  significance, {kind}: mean {centre:.3f}, width {width:.3f} (expected {true_width:.3f} ± {error:.3f})"
-                )
-        lines += [
-            "  width: standard deviation of the significances; in parentheses that of a true prediction",
-            "norm (observed / predicted counts of each run, no free norm) in bins of energy:",
-            *self._columns("energy", ("LOW", "HIGH", "COUNTS", "N_RUNS", "NORM", "SPREAD", "SPREAD_POISSON")),
-            "  NORM: mean of the N_RUNS runs with at least 1 predicted count; SPREAD: standard deviation from run to run;",
-            "  SPREAD_POISSON: standard deviation expected from counting statistics",
-            "residual (observed / predicted counts − 1, one free norm per run) in bins of offset:",
-            *self._columns("offset", ("LOW", "HIGH", "COUNTS", "RESIDUAL", "ERROR_NORM")),
-        ]
+            (_, width), (true_width, error) = fit.mean_width(kind), fit.expected_width(kind)
+            lines.append(
+                f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run; deviance / expectation {ratio}; "
+                f"width of significances {width:.3f} (expected {true_width:.3f} ± {error:.3f})"
+            )
         if masked := self.events_in_mask:
             lines.append(f"events in exclusion regions, which are not compared: {masked}")
-        lines.append(f"counts in bins where the model is empty: {self.counts_where_none_are_possible}")
+        if impossible := self.counts_where_none_are_possible:
+            lines.append(f"counts in bins where the model is empty: {impossible}")
         lines += [f"note: {note}" for note in self.all_notes]
         lines += [f"skipped: {error}" for error in self.faults.values()]
         return "\n".join(lines)
-
-    def _columns(self, axis: str, names: tuple[str, ...]) -> list[str]:
-        """Return lines with the given columns of a profile."""
-        return [f"  {line.rstrip()}" for line in table_lines(self.profile(axis)[list(names)])]
 
     def as_dict(self) -> dict[str, Any]:
         """Return all results as plain numbers, for ``report.json``."""

@@ -221,9 +221,6 @@ def test_missing_values_are_dashes():
     spread = table.colnames.index("SPREAD")
     assert [line.split()[spread] for line in lines[-3:]] == ["–"] * 3
     assert lines[-3].split()[spread - 1] == f"{table['NORM'][0]:.3f}"
-    shown = validation.summary.partition("in bins of energy:")[2]
-    assert "–" in shown
-    assert "nan" not in shown
 
 
 def test_table_summary_and_report_agree():
@@ -258,15 +255,11 @@ def test_table_summary_and_report_agree():
     assert summary[0] == f"4 runs, {counts.sum()} counts within 2.1 deg"
     assert re.findall(r"\d\.\d{3}", summary[1]) == [f"{value:.3f}" for value in (total, mean, scatter, floor)]
     free, fixed = validation.fit(True), validation.fit(False)
-    for line, name, fit, n_runs in ((summary[2], "one free norm per run", free, 3), (summary[7], "no free norm", fixed, 4)):
+    for line, name, fit, n_runs in ((summary[2], "one free norm per run", free, 3), (summary[3], "no free norm", fixed, 4)):
         assert line.startswith(f"{name}: deviance {fit.deviance / n_runs:.1f} per run")
-        assert line.endswith(f"{fit.ratio:.4f} ± {fit.ratio_error:.4f}")
+        assert f" {fit.ratio:.4f} ± {fit.ratio_error:.4f};" in line
+        assert f"width of significances {fit.mean_width('cube of each run')[1]:.3f} (" in line
     assert [line[:8] for line in summary if line.startswith("note:")] == ["note: 1 "]
-    for axis, column in (("energy", "NORM"), ("offset", "RESIDUAL")):
-        shown = [line.split() for line in summary]
-        (start,) = (number for number, words in enumerate(shown) if words[:1] == ["LOW"] and column in words)
-        for words, row in zip(shown[start + 3 :], validation.profile(axis), strict=False):
-            assert float(words[shown[start].index(column)]) == pytest.approx(row[column], abs=6e-4)
     assert summary[-1] == "skipped: run 12 is broken"
     assert "note:" not in Validation(GRID, runs).summary
     report = validation.as_dict()
@@ -285,7 +278,9 @@ def test_table_summary_and_report_agree():
             values = (*fit.mean_width(kind), *fit.expected_width(kind))
             assert list(figures["significance"][kind].values()) == list(values)
     for axis in PROFILES:
-        assert report["profiles"][axis]["counts"] == validation.profile(axis)["COUNTS"].tolist()
+        profile = validation.profile(axis)
+        assert report["profiles"][axis]["counts"] == profile["COUNTS"].tolist()
+        assert list(report["profiles"][axis]) == [name.lower() for name in profile.colnames]
 
 
 def test_one_significance_has_no_width():
