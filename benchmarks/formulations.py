@@ -90,7 +90,8 @@ HEADER = f"{'formulation':44s} {'deviance':>8s} {'dev/exp':>8s} {'width':>6s} {'
 def line(name: str, validations: list[Validation], seconds: float = 0) -> None:
     """Print the mean figures of a formulation; deviance is per run."""
     fits = [validation.fit(free_norm=True) for validation in validations]
-    ratio = np.mean([validation.ratio for validation in validations], axis=0)
+    ratios = 1 / np.array([validation.ratios for validation in validations])  # predicted over observed
+    ratio = ratios.mean(), ratios.std(axis=1, ddof=1).mean()
     deviance, dev_exp = np.mean([(f.deviance / f.n_runs, f.ratio) for f in fits], axis=0)
     width = np.mean([f.mean_width("cube of each run")[1] for f in fits])
     print(f"{name:44s} {deviance:8.1f} {dev_exp:8.4f} {width:6.3f} {ratio[0]:8.3f} {ratio[1]:7.3f} {seconds:6.1f}", flush=True)

@@ -61,8 +61,8 @@ def main(directory: Path) -> None:
             values = {"counts": stack.counts, "expected": expected, "used": used, "groups": {}}
             predictions.append(RunPrediction(obs_id, *run.mean_pointing, **values))
         validation = Validation(GRID, tuple(predictions))
-        fit, (mean, deviation) = validation.fit(True), validation.ratio
-        rms = np.sqrt(np.mean(np.log(validation.ratios) ** 2))
+        fit, ratios = validation.fit(True), 1 / validation.ratios  # predicted over observed
+        mean, deviation, rms = ratios.mean(), ratios.std(ddof=1), np.sqrt(np.mean(np.log(ratios) ** 2))
         print(f"{name:90s}{fit.deviance / fit.n_runs:8.1f}{fit.ratio:8.4f}{mean:8.3f} ± {deviation:.3f}{rms:8.3f}", flush=True)
 
     report("all", nearest(SETS[0], len(off)))

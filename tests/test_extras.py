@@ -65,7 +65,7 @@ def test_command_refuses_before_it_reads(command, hide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hide(module)
     line = error_of(command, *arguments)
-    assert re.search(rf"\b{module}\b.*'bgnb\[{name}\]' \[extra-missing\]$", line)
+    assert re.search(rf"\b{module}\b.*'bgnb\[{name}\]'.* pip install '\.\[{name}\]' \[extra-missing\]$", line)
     assert not list(tmp_path.iterdir())
 
 
@@ -83,7 +83,7 @@ def test_scheduler_needs_the_extra_dask(hide, tmp_path):
         "tcp://10.0.0.1:8786",
     )
     assert "distributed" in line
-    assert line.endswith("'bgnb[dask]' [extra-missing]")
+    assert line.endswith("pip install '.[dask]' [extra-missing]")
 
 
 @pytest.mark.parametrize("name", bgnb.dashboards.__all__)

@@ -92,7 +92,7 @@ def test_bare_commands_name_their_extra(bare, folder, command, extra):
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
     assert line.startswith("Error: ")
-    assert line.endswith(f"pip install 'bgnb[{extra}]' [extra-missing]")
+    assert line.endswith(f"pip install '.[{extra}]' [extra-missing]")
     assert sorted(folder.rglob("*")) == before
 
 

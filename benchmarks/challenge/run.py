@@ -75,7 +75,8 @@ def score(name: str, cases: Sequence[Case], folders: Sequence[Path | None], seco
     found = [each for case, folder in zip(cases, folders, strict=True) for each in predict(case, folder)]
     validation = Validation(GRID, tuple(run for run, _ in found))
     fit = validation.fit(free_norm=True)
-    figures = [fit.deviance / fit.n_runs, fit.ratio, *validation.ratio]
+    ratios = 1 / validation.ratios  # predicted over observed
+    figures = [fit.deviance / fit.n_runs, fit.ratio, ratios.mean(), ratios.std(ddof=1)]
     if cases[0].true is None:
         figures += 3 * [np.nan]
     else:

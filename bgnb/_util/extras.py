@@ -38,7 +38,8 @@ def require(extra: str, *modules: str) -> None:
     purpose, needed = _EXTRAS[extra]
     if missing := sorted(name for name in {*needed, *modules} if not _is_installed(name)):
         listed = ", ".join(missing)
-        raise BgnbError("extra-missing", f"{purpose} {listed}; install what is missing with: pip install 'bgnb[{extra}]'")
+        install = f"pip install 'bgnb[{extra}]', or in a checkout of bgnb: pip install '.[{extra}]'"
+        raise BgnbError("extra-missing", f"{purpose} {listed}; install what is missing with: {install}")
     if "matplotlib" in needed:
         check_matplotlib_settings()
 

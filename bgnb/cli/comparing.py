@@ -8,14 +8,24 @@ from typing import Any
 import click
 
 from bgnb._util.errors import numbered
-from bgnb.cli.options_from_settings import Command, checks_outdir, config, overwrite, path_argument, settings, warn, workers
+from bgnb.cli.options_from_settings import (
+    Command,
+    checks_outdir,
+    config,
+    overwrite,
+    path_argument,
+    scheme_argument,
+    settings,
+    warn,
+    workers,
+)
 from bgnb.production.settings import CubeBinning, ProductionSettings
 from bgnb.validation.settings import CrossValidationSettings, InspectionSettings, RunCheckSettings, ValidationSettings
 
 
 @click.command(no_args_is_help=True, cls=Command)
 @path_argument("indir")
-@click.argument("scheme")
+@scheme_argument(metavar="SCHEME")
 @path_argument("outdir", required=False)
 @settings(InspectionSettings)
 @overwrite
@@ -45,7 +55,7 @@ def inspect(**arguments: Any) -> None:
 @click.command(no_args_is_help=True, cls=Command)
 @path_argument("modeldir")
 @path_argument("indir")
-@click.argument("scheme")
+@scheme_argument(metavar="SCHEME")
 @path_argument("outdir", default=Path("validation"))
 @settings(ValidationSettings)
 @overwrite
@@ -54,7 +64,7 @@ def validate(**arguments: Any) -> None:
     """Compare predicted with observed counts of runs.
 
     Use runs that the models were not made from; to test a method, see cross-validate. Prints
-    the ratio of predicted to observed counts and the goodness of fit of the shape, per run and
+    the ratio of observed to predicted counts and the goodness of fit of the shape, per run and
     in total. OUTDIR (default: validation) contains all numbers in report.json, and plots.
 
     \b
@@ -68,16 +78,16 @@ def validate(**arguments: Any) -> None:
 
     validation = validate(**arguments)
     click.echo("\n".join(table_lines(validation.table)))
-    click.echo("COUNTS: observed. EXPECTED: predicted, no free norm. RATIO: EXPECTED / COUNTS. GROUPS: models used.")
+    click.echo("COUNTS: observed. EXPECTED: predicted, no free norm. RATIO: COUNTS / EXPECTED. GROUPS: models used.")
     click.echo("DEV_EXP: deviance / its expectation, one free norm per run; a true prediction has 1 ± DEV_EXP_ERROR.")
     click.echo("WIDTH: standard deviation of the significances of energy bins and pixels, one free norm per run; expected: 1.")
     click.echo(validation.summary)
-    click.echo(f"Plots and report.json are in {arguments['outdir']}")
+    _print_place_of_numbers(arguments["outdir"])
 
 
 @click.command(no_args_is_help=True, cls=Command)
 @path_argument("indir")
-@click.argument("scheme")
+@scheme_argument(metavar="SCHEME")
 @path_argument("outdir", default=Path("cross-validation"))
 @settings(CrossValidationSettings)
 @overwrite
@@ -108,12 +118,21 @@ def cross_validate(**arguments: Any) -> None:
         used = f"{size}{' or more' * (size == max(validations) and bool(n_runs % folds))} runs of the other folds"
         click.echo(f"{n_runs} runs in {folds} random folds; the runs of each fold are predicted from models of {used}.")
         click.echo(validation.summary)
-    click.echo(f"Plots and report.json are in {arguments['outdir']}")
+    _print_place_of_numbers(arguments["outdir"])
+
+
+def _print_place_of_numbers(outdir: Path) -> None:
+    click.echo(
+        "A true prediction has a deviance / expectation of 1; significances are those of energy bins and pixels of each run."
+    )
+    click.echo(
+        f"Plots of profiles and significances are in {outdir}; {outdir / 'report.json'} has all numbers, by run and by bin"
+    )
 
 
 @click.command(no_args_is_help=True, cls=Command)
 @path_argument("indir")
-@click.argument("scheme")
+@scheme_argument(metavar="SCHEME")
 @path_argument("modeldir")
 @path_argument("outdir", default=Path("run-checks"))
 @settings(RunCheckSettings)

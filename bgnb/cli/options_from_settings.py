@@ -7,22 +7,23 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import Choice, Declaration, Flag, Number, SettingsGroup, Whole, read_config
 from bgnb.cli.as_typed import name_options, paths_as_given
+from bgnb.observations.reading_settings import Scheme
 from bgnb.simulation.settings import Pair
 
 
 class LazyChoice(click.Choice[str]):
-    """Choice of names that are looked up only for values, help and completion."""
+    """Choice of names, ignoring case, that are looked up only for values, help and completion."""
 
     def __init__(self, kind: Choice) -> None:
         self._names, self._aliases = kind.names, kind.aliases
-        super().__init__((), case_sensitive=False)
+        super().__init__(())  # case is ignored in `convert`, so that messages list the names as they are spelled
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -34,16 +35,9 @@ class LazyChoice(click.Choice[str]):
         """Ignore the names that click sets."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Accept earlier names as well."""
-        return super().convert(self._aliases().get(str(value).lower(), value), param, ctx)
-
-    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        """List the names as they are spelled."""
-        return f"'{value}' is not one of {', '.join(self.choices)}."
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """Return the names as they are spelled."""
-        return f"[{'|'.join(self.choices)}]"
+        """Return the name in its spelling; accept earlier names as well."""
+        spelled = {name.lower(): name for name in self.choices} | dict(self._aliases())
+        return super().convert(spelled.get(str(value).lower(), value), param, ctx)
 
 
 class Command(click.Command):
@@ -138,6 +132,11 @@ def config(group: type[SettingsGroup], renamed: Mapping[str, str] | None = None)
 def path_argument(name: str, **options: Any) -> Callable[[Any], Any]:
     """Declare an argument that is a path."""
     return click.argument(name, type=click.Path(path_type=Path), **options)
+
+
+def scheme_argument(**options: Any) -> Callable[[Any], Any]:
+    """Declare the argument for the layout of a directory of runs."""
+    return click.argument("scheme", type=LazyChoice(Choice(lambda: get_args(Scheme))), **options)
 
 
 overwrite = click.option("--overwrite", is_flag=True, help="Replace the output of an earlier call.")

@@ -9,7 +9,15 @@ import click
 
 from bgnb._util.errors import command_line
 from bgnb.cli.as_typed import say
-from bgnb.cli.options_from_settings import Command, checks_outdir, overwrite, path_argument, settings, workers
+from bgnb.cli.options_from_settings import (
+    Command,
+    checks_outdir,
+    overwrite,
+    path_argument,
+    scheme_argument,
+    settings,
+    workers,
+)
 from bgnb.simulation.settings import DatasetSettings, TrueModelSettings, TrueRecoSettings
 
 
@@ -33,7 +41,7 @@ def _source(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 
 @click.command(no_args_is_help=True, cls=Command)
 @path_argument("outdir")
-@click.argument("scheme", default="GADF")
+@scheme_argument(metavar="[SCHEME]", default="GADF")
 @settings(DatasetSettings)
 @click.option(
     "--point-source",

@@ -1,6 +1,6 @@
 """Models for Gammapy: from its observations, as its backgrounds, and with priors for its fits.
 
-All public names need Gammapy (``pip install 'bgnb[gammapy]'``).
+All public names need Gammapy (``pip install 'bgnb[gammapy]'``, or in a checkout ``pip install '.[gammapy]'``).
 """
 
 from typing import Any

@@ -38,7 +38,7 @@ from bgnb.gammapy.settings import AttachSettings
 from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
-from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
+from bgnb.observations.run_selection import Reason, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 from bgnb.production.workers import open_workers
 
@@ -250,7 +250,6 @@ def attach(
                 *(_note_on_selection(reading.events) if reading.events else ()),
                 *of_models,
                 *_note_on_rates(attached),
-                *(notes_on_catalog(runs, norms, settings.background.catalog) if settings.background.norm == "run" else ()),
                 *notes_on_coverage(covered, *consequences),
             ),
         )
@@ -299,8 +298,8 @@ def _note_on_selection(condition: str) -> list[str]:
 
 def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
     """Note runs whose rates differ from those of the models by a large factor."""
-    ratios = {run.obs_id: run.predicted_over_observed for run in attached if run.predicted_over_observed is not None}
-    return note_on_rates(ratios, "the predicted rate", "the observed one", "run")
+    ratios = {run.obs_id: run.observed_over_predicted for run in attached if run.observed_over_predicted is not None}
+    return note_on_rates(ratios, "the observed rate", "the predicted one", "run")
 
 
 def _with_missing(run: AttachedRun, components: set[str]) -> AttachedRun:

@@ -79,17 +79,17 @@ class AttachedRun:
     notes: tuple[str, ...] = ()
 
     @property
-    def predicted_over_observed(self) -> float | None:
-        """Predicted over observed events that were compared, before the norm is applied; None if there are few."""
-        if self.norm is None or max(self.norm.counts, self.norm.expected) < MIN_EVENTS:
+    def observed_over_predicted(self) -> float | None:
+        """Observed over predicted events that were compared, before the norm is applied; None if there are few."""
+        if self.norm is None or max(self.norm.counts, self.norm.expected) < MIN_EVENTS or not self.norm.expected:
             return None
-        return self.norm.expected / max(self.norm.counts, 1)
+        return max(self.norm.counts, 1) / self.norm.expected
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry in ``report.json``."""
         status = "attached" if self.reason is None else "skipped"
         entry = asdict(self) | {"reason": None if self.reason is None else str(self.reason)}
-        entry |= {"norm": self.norm and self.norm.as_dict(), "predicted_over_observed": self.predicted_over_observed}
+        entry |= {"norm": self.norm and self.norm.as_dict(), "observed_over_predicted": self.observed_over_predicted}
         entry["notes"] = list(self.notes)
         return {"obs_id": entry.pop("obs_id"), "status": status, **entry}
 

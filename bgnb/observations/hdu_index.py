@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import IN_MEMORY, Floats, Ints, blocks
 from bgnb._util.checks import without_dots
-from bgnb._util.errors import BgnbError, DataError, numbered
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered
 from bgnb.observations.event_list import FileState, HduLocation, RunFiles
 from bgnb.observations.findings import IndexNote
 from bgnb.observations.fits_table import FitsTable, read_table
@@ -110,7 +110,16 @@ def index_file(path: Path, name: str) -> Path:
         if os.path.lexists(candidate):
             return candidate
     advice = "are directory and scheme right? Without index files, use the scheme FILES"
+    if folders := _folders_with(path, (f"{name}.gz", name)):
+        advice = f"give the directory that has it: {enumerate_values(folders)}"
     raise BgnbError("not-found", f"{path}: has neither {name}.gz nor {name}; {advice}")
+
+
+def _folders_with(path: Path, names: Collection[str]) -> list[Path]:
+    """Find the directories up to two levels above or below another one that have a file."""
+    above = [folder for folder in list(path.absolute().parents)[:2] if any(os.path.lexists(folder / name) for name in names)]
+    below = {file.parent for level in ("*", "*/*") for name in names for file in path.glob(f"{level}/{name}")}
+    return above + sorted(below)
 
 
 def obs_ids_of(index: FitsTable) -> Ints:

@@ -262,7 +262,6 @@ class _GraphPlot:
             text_color="#222222", text_font_size="10px",
             background_fill_color="rgba(255, 255, 255, 0.6)", padding=0, border_radius=3,
         )  # fmt: skip
-        self.figure.add_glyph(self._texts, texts)
         self._sources: list[Any] = []
         self._hovers: list[Any] = []
         self._items: list[Any] = []
@@ -272,6 +271,7 @@ class _GraphPlot:
             self._sources.append(source)
             item = models.LegendItem(label=series.legend_name, renderers=renderers, visible=bool(series.legend_name))
             self._items.append(item)
+        self.figure.add_glyph(self._texts, texts)  # above the points
         self._names = [models.LegendItem(renderers=[self._curves.renderer], visible=False) for _ in range(MAX_LEGEND)]
         self._legend = models.Legend(
             items=[*self._items, *self._names], label_text_font_size=_TICK, spacing=0, padding=2, margin=2, glyph_height=12

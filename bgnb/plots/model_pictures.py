@@ -86,7 +86,7 @@ def plot(
     if output is None:
         output = "_".join([*name.split("/"), f"group{group_id}.png"])
     path = checked_path("output", output)
-    check_new_file(path, tuple(FORMATS), overwrite=overwrite)
+    check_new_file(path, tuple(FORMATS), overwrite=True)
     with named_errors(path):
         if path.resolve().is_relative_to(models.path.resolve()):
             raise BgnbError("bad-target", f"{path}: lies in the directory of models; give another file as output")
@@ -98,6 +98,7 @@ def plot(
         width = _COLUMN if isinstance(panels, list | tuple) and len(panels) == 1 else _PAGE
     draw = FORMATS[path.suffix.lower()]
     content = draw(replace(view, title=heading, subject=""), width=width, font_size=font_size, panels=panels, dpi=dpi)
+    check_new_file(path, tuple(FORMATS), overwrite=overwrite)  # after all options, so that these are named first
     write_file(path, content, overwrite=overwrite)
     return path
 

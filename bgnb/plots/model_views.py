@@ -245,7 +245,16 @@ def _profile_graph(
         band = ring, ring + RING_WIDTH
     ranges = (0.0, float(edges[-1])), range_with_errors(series, others, log=True)
     texts = f"Rate, {energies}", "offset / deg", RATE_AXIS
-    return Graph(*texts, series, *ranges, y_log=True, band=band, curves=others)
+    return Graph(*texts, series, *ranges, y_log=True, band=band, curves=(*others, *_camera_edge(main.whole, ranges[1])))
+
+
+def _camera_edge(model: BackgroundModel, heights: Range) -> tuple[Curve, ...]:
+    """Mark the offset from which a ring is not entirely inside the camera, if the model knows its edge."""
+    if model.edge is None:
+        return ()
+    offset = min(size for size in (model.edge.detx, model.edge.dety) if size is not None)
+    name = "edge of the camera, extrapolated beyond"
+    return (Curve(x=np.full(2, offset), y=np.array(heights), colour=_EXTRAPOLATED, name=name, dash="dashed"),)
 
 
 def _measured_or_extrapolated(
@@ -347,7 +356,8 @@ def profile_graph(model: BackgroundModel, bins: Sequence[int]) -> Graph:
     title = "Rate against offset" + ("" if several else f", {energy_label(model.axes, bins[0])}")
     ranges = (0.0, float(edges[-1])), range_with_errors(series, log=True)
     legend: Legend = "below" if several else "inside"
-    return Graph(title, "offset / deg", RATE_AXIS, tuple(series), *ranges, y_log=True, legend=legend)
+    curves = _camera_edge(model, ranges[1])
+    return Graph(title, "offset / deg", RATE_AXIS, tuple(series), *ranges, y_log=True, legend=legend, curves=curves)
 
 
 def limits_of(part: BackgroundModel, state: ModelState) -> Range:

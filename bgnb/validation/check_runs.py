@@ -212,7 +212,9 @@ def check_runs(
     if not results:
         raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {in_one_line(skipped.values())}")
     used = [run.obs_id for run in results]
-    notes = [*runs.notes, *models.notes_on(runs, used), *notes_on_catalog(runs, used, settings.catalog)]
+    notes = [*runs.notes, *models.notes_on(runs, used)]
+    if settings.select == "far":
+        notes += notes_on_catalog(runs, used, settings.catalog)
     if shared := models.obs_ids.intersection(used):
         notes.append(f"{len(shared)} of the runs contributed to the models, which hides a part of their deviations")
     if len(results) > MAX_SHOWN:

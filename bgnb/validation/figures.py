@@ -23,21 +23,20 @@ _LABELS = {
 }
 
 
-#: Ratios of a profile: column, label and colour.
-_RATIOS = ("RATIO", "no free norm", LINES[1]), ("RATIO_NORM", "a free norm per run", LINES[0])
+#: Ratios of a profile: end of the names of their columns, label and colour.
+_RATIOS = ("", "no free norm", LINES[1]), ("_NORM", "a free norm per run", LINES[0])
 
 
 def plot_profiles(validation: Validation) -> Picture:
-    """Plot predicted over observed counts against energy, position and pointing, with and without a free norm per run."""
+    """Plot observed over predicted counts against energy, position and pointing, with and without a free norm per run."""
     figure, panels = new_figure(11, 6, 2, 3)
     ends = _common_range(validation)
     for axes, name in zip(panels.flat, PROFILES, strict=True):
         table, log = validation.profile(name), name == "energy"
-        low, high = (np.asarray(table[end]) for end in ("LOW", "HIGH"))
-        for number, (column, label, colour) in enumerate(_RATIOS):
-            ratio = np.asarray(table[column])
+        low, high = (np.asarray(table[side]) for side in ("LOW", "HIGH"))
+        for number, (end, label, colour) in enumerate(_RATIOS):
+            ratio, error = (np.asarray(table[f"{column}{end}"]) for column in ("RATIO", "ERROR"))
             at = np.array([beside(np.array(edges), number, len(_RATIOS), log=log)[0] for edges in zip(low, high, strict=True)])
-            error = ratio * np.asarray(table["ERROR"])
             axes.errorbar(at, ratio, error, [at - low, high - at], fmt=".", color=colour, label=label)
         axes.axhline(1, color=GREY, zorder=0)
         axes.set(xlabel=_LABELS[name], xscale="log" if log else "linear", ylim=ends)
@@ -46,7 +45,7 @@ def plot_profiles(validation: Validation) -> Picture:
             axes.set_xticks(ticks, labels=format_ticks(ticks, 0, log=True))
             axes.tick_params(axis="x", which="minor", label1On=False)
     for axes in panels[:, 0]:
-        axes.set_ylabel("predicted / observed")
+        axes.set_ylabel("observed / predicted")
     n_counts = sum(run.n_counts for run in validation.runs)
     figure.suptitle(f"{format_count(len(validation.runs), 'run')}, {n_counts} counts")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -56,8 +55,8 @@ def plot_profiles(validation: Validation) -> Picture:
 def _common_range(validation: Validation) -> tuple[float, float]:
     """Choose one range of ratios for all profiles, so that they can be compared: of points and error bars, within 0 and 2."""
     tables = [validation.profile(name) for name in PROFILES]
-    values = [np.asarray(table[column]) * (1 + sign * np.asarray(table["ERROR"]))
-              for table in tables for column, *_ in _RATIOS for sign in (-1, 1)]  # fmt: skip
+    values = [np.asarray(table[f"RATIO{end}"]) + sign * np.asarray(table[f"ERROR{end}"])
+              for table in tables for end, *_ in _RATIOS for sign in (-1, 1)]  # fmt: skip
     low, high = axis_range(*values, np.ones(1))
     return max(low, 0.0), min(high, 2.0)
 
@@ -91,7 +90,7 @@ def plot_learning_curve(validations: Mapping[int, Validation]) -> Picture:
     width.set(title="Significance in energy bins", ylabel="width")
     ratios = [validations[size].ratio for size in sizes]
     norm.errorbar(sizes, [mean for mean, _ in ratios], [scatter for _, scatter in ratios], fmt="o-", color=LINES[0])
-    norm.set(title="Norm: mean and scatter", ylabel="predicted / observed")
+    norm.set(title="Norm: mean and scatter", ylabel="observed / predicted")
     for axes in panels.flat:
         if axes is not shape:
             axes.axhline(1, color=GREY, zorder=0)

@@ -25,7 +25,7 @@ from bgnb.observations.event_reader import read_pieces
 from bgnb.observations.findings import Findings
 from bgnb.observations.groups import OUTSIDE, ObservationGroups
 from bgnb.observations.reading_settings import ALLOWED, TRUSTED, ReadingSettings
-from bgnb.observations.run_selection import EXCLUSION_RADIUS, RunList, notes_on_catalog, read_catalog, select_runs
+from bgnb.observations.run_selection import EXCLUSION_RADIUS, RunList, read_catalog, select_runs
 from bgnb.production.run_comparison import notes_on_runs, unlikely_runs
 from bgnb.validation.inspection import GROUPS, REASONS, RUNS, SOURCES, USABLE, Inspection, make_table
 from bgnb.validation.inspection_page import to_page
@@ -130,7 +130,7 @@ def inspect(
     outside = sum(livetimes.pop(OUTSIDE, {}).values()) / 3600
     real = rows.keys() if settings.catalog is not None else rows.keys() - runs.simulated
     usable = {obs_id: run for obs_id, run in counted.items() if rows[obs_id]["STATUS"] == USABLE}
-    on_all = [*runs.notes, *unlikely.notes, *notes_on_runs(runs, usable), *notes_on_catalog(runs, rows, settings.catalog)]
+    on_all = [*runs.notes, *unlikely.notes, *notes_on_runs(runs, usable)]
     result = Inspection(
         runs=runs,
         scheme=scheme,
@@ -286,7 +286,7 @@ def _command(
         return ""
     listed = isinstance(settings.select, tuple)
     if listed or len({rows[obs_id].get("TELESCOP") for obs_id in usable} - {None}) > 1:
-        options["select"] = settings.select.path if isinstance(settings.select, RunList) else "FILE"
+        options["select"] = settings.select.path if isinstance(settings.select, RunList) else "runs.txt"
     elif simulated:
         options["select"] = "all"
     far = [obs_id for obs_id in usable if rows[obs_id]["FAR"]]

@@ -27,6 +27,12 @@ GROUPS = {"GROUP_ID": ("", "d")} | {f"{axis}_{end}": ("deg", "g") for axis in ("
 GROUPS |= {"RUNS": ("", "d"), "LIVETIME": ("h", ".2f"), "FAR_RUNS": ("", "d"), "FAR_LIVETIME": ("h", ".2f")}
 SOURCES = {"NAME": ("", ""), "RUNS": ("", "d"), "NEAREST": ("deg", ".2f")}
 REASONS = {"REASON": ("", ""), "RUNS": ("", "d"), "OBS_IDS": ("", ""), "OPTIONS": ("", ""), "EXAMPLE": ("", "")}
+#: Meaning of columns.
+RUNS_LEGEND = (
+    f"SOURCE: the known source nearest to the pointing, at DISTANCE. FAR: no known source within {EXCLUSION_RADIUS:g} plus "
+    "twice its extension, so that --select far uses the run."
+)
+GROUPS_LEGEND = "A run whose pointing passes through several groups counts in the RUNS of each, with the LIVETIME spent there."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,19 +122,19 @@ class Inspection:
         return lines
 
     @property
-    def sections(self) -> dict[str, Table]:
-        """Tables with rows, by title."""
+    def sections(self) -> dict[str, tuple[Table, str]]:
+        """Tables with rows, and their legends, by title."""
         tables = {
-            "Livetime in groups, of usable runs and of those far from known sources": self.groups,
-            f"Known sources near runs, within {EXCLUSION_RADIUS:g} plus twice their extension": self.sources,
+            "Livetime in groups, of usable runs and of those far from known sources": (self.groups, GROUPS_LEGEND),
+            f"Known sources near runs, within {EXCLUSION_RADIUS:g} plus twice their extension": (self.sources, ""),
         }
-        return {title: table for title, table in tables.items() if len(table)}
+        return {title: (table, legend) for title, (table, legend) in tables.items() if len(table)}
 
     def __str__(self) -> str:
         width = max(map(len, self.summary)) + 2
         lines = [f"{name + ':':{width}}{text}" for name, text in self.summary.items()]
-        for title, table in self.sections.items():
-            lines += ["", f"{title}:", *table_lines(table)]
+        for title, (table, legend) in self.sections.items():
+            lines += ["", f"{title}:", *table_lines(table), *[legend] * bool(legend)]
         if len(self.reasons):
             lines += ["", "Skipped runs:"]
         for row in self.reasons:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from html import escape
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 from astropy.table import Table
 
 from bgnb._util.errors import numbered
-
-if TYPE_CHECKING:
-    from bgnb.validation.inspection import Inspection
+from bgnb.validation.inspection import RUNS_LEGEND, Inspection
 
 _STYLE = (
     "body{font:14px/1.4 sans-serif;margin:2em}table{border-collapse:collapse}td,th{padding:.2em .6em;text-align:left;"
@@ -42,12 +39,12 @@ def to_page(inspection: Inspection) -> str:
         parts.append(f"<h2>To make models</h2><pre>{escape(inspection.command)}</pre>")
     if inspection.notes:
         parts.append(f"<h2>Notes</h2><ul>{''.join(_note(*item) for item in inspection.notes.items())}</ul>")
-    parts += [f"<h2>{escape(name)}</h2>{_table(table)}" for name, table in inspection.sections.items()]
+    parts += [f"<h2>{escape(name)}</h2><p>{legend}</p>{_table(table)}" for name, (table, legend) in inspection.sections.items()]
     runs = inspection.table.copy()
     details = ["; ".join(filter(None, texts)) for texts in zip(runs["REASON"], runs["NOTES"], strict=True)]
     runs.remove_columns(["REASON", "NOTES"])
     marks = ["" if usable else "skipped" for usable in inspection.is_usable]
-    return "\n".join([*parts, f"<h2>All runs</h2>{_table(runs, marks, details)}</html>\n"])
+    return "\n".join([*parts, f"<h2>All runs</h2><p>{RUNS_LEGEND}</p>{_table(runs, marks, details)}</html>\n"])
 
 
 def _note(note: str, obs_ids: Collection[int]) -> str:

@@ -154,22 +154,19 @@ class Validation:
 
     @cached_property
     def ratios(self) -> Floats:
-        """Predicted over observed counts of each run."""
-        return np.array([run.n_expected / run.n_counts if run.n_counts else np.nan for run in self.runs])
+        """Observed over predicted counts of each run; NaN with less than 1 predicted count."""
+        return np.array([run.n_counts / run.n_expected if run.n_expected >= 1 else np.nan for run in self.runs])
 
     @property
     def ratio(self) -> tuple[float, float]:
-        """Mean and standard deviation of predicted over observed counts of the runs, without a free norm.
-
-        The mean exceeds `total_ratio` by about the variance of the ratios.
-        """
+        """Mean and standard deviation of observed over predicted counts of the runs, without a free norm."""
         ratios = self.ratios[np.isfinite(self.ratios)]
         return float(ratios.mean()), float(ratios.std(ddof=1)) if len(ratios) > 1 else math.nan
 
     @property
     def total_ratio(self) -> float:
-        """Predicted over observed counts of all runs, without a free norm."""
-        return sum(run.n_expected for run in self.runs) / sum(run.n_counts for run in self.runs)
+        """Observed over predicted counts of all runs, without a free norm."""
+        return sum(run.n_counts for run in self.runs) / sum(run.n_expected for run in self.runs)
 
     def fit(self, free_norm: bool, obs_id: int | None = None) -> Fit:
         """Compute the goodness of fit of the prediction of all runs, or of one.
@@ -232,10 +229,9 @@ class Validation:
         -------
         `~astropy.table.Table`
             LOW and HIGH of each bin, COUNTS, EXPECTED (without a free norm), EXPECTED_NORM
-            (each run scaled to its counts), RATIO and RATIO_NORM of predicted over
-            observed counts, and their relative Poisson error ERROR. RESIDUAL is observed over
-            predicted counts − 1 with a free norm per run, and RESIDUAL_ERROR its expected
-            standard deviation. NORM and SPREAD are mean and standard deviation of observed over
+            (each run scaled to its counts), observed over predicted counts without (RATIO) and with a free norm per
+            run (RATIO_NORM), and the standard deviations expected from counting statistics, ERROR and ERROR_NORM. RESIDUAL
+            is RATIO_NORM − 1. NORM and SPREAD are mean and standard deviation of observed over
             predicted counts, without a free norm, of the N_RUNS runs with at least one predicted
             count in the bin; SPREAD_POISSON is the spread expected from counting statistics. Empty
             bins are excluded.
@@ -251,10 +247,10 @@ class Validation:
         table = Table({"LOW": edges[:-1], "HIGH": edges[1:], "COUNTS": counts.astype(np.int64)})
         table["LOW"].unit = table["HIGH"].unit = unit
         table["EXPECTED"], table["EXPECTED_NORM"] = expected, scaled
-        divisor = np.where(counts > 0, counts, np.nan)
-        table["RATIO"], table["RATIO_NORM"], table["ERROR"] = expected / divisor, scaled / divisor, 1 / np.sqrt(divisor)
-        possible = np.where(scaled > 0, scaled, np.nan)
-        table["RESIDUAL"], table["RESIDUAL_ERROR"] = counts / possible - 1, 1 / np.sqrt(possible)
+        for end, predicted in (("", expected), ("_NORM", scaled)):
+            divisor = np.where(predicted > 0, predicted, np.nan)
+            table[f"RATIO{end}"], table[f"ERROR{end}"] = counts / divisor, 1 / np.sqrt(divisor)
+        table["RESIDUAL"] = table["RATIO_NORM"] - 1
         enough = sums[:, 1] >= 1
         norms = np.ma.array(sums[:, 0], mask=~enough) / np.where(enough, sums[:, 1], 1)
         poisson = np.ma.array(1 / np.where(enough, sums[:, 1], 1), mask=~enough)
@@ -309,39 +305,27 @@ class Validation:
         """Results as text."""
         free, fixed = self.fit(True), self.fit(False)
         mean, scatter = self.ratio
-        floor = np.sqrt(np.mean([1 / run.n_counts for run in self.runs if run.n_counts]))
+        floor = np.sqrt(np.mean([1 / run.n_expected for run in self.runs if run.n_expected >= 1]))
         lines = [
             f"{len(self.runs)} runs, {sum(run.n_counts for run in self.runs)} counts within {self.grid.offset_max:g} deg",
-            f"predicted / observed counts: {self.total_ratio:.3f} in total; mean of the runs {mean:.3f}, "
+            f"observed / predicted counts: {self.total_ratio:.3f} in total; mean of the runs {mean:.3f}, "
             f"standard deviation {scatter:.3f} (expected from counting statistics: {floor:.3f})",
         ]
+        kind = "cube of each run"
         for name, fit in (("one free norm per run", free), ("no free norm", fixed)):
             ratio = f"{fit.ratio:.4f} ± {fit.ratio_error:.4f}"
-            lines.append(f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run; deviance / expectation {ratio}")
-            for kind in KINDS:
-                (centre, width), (true_width, error) = fit.mean_width(kind), fit.expected_width(kind)
-                lines.append(
-                    f"  significance, {kind}: mean {centre:.3f}, width {width:.3f} (expected {true_width:.3f} ± {error:.3f})"
-                )
-        lines += [
-            "  width: standard deviation of the significances; in parentheses that of a true prediction",
-            "norm (observed / predicted counts of each run, no free norm) in bins of energy:",
-            *self._columns("energy", ("LOW", "HIGH", "COUNTS", "N_RUNS", "NORM", "SPREAD", "SPREAD_POISSON")),
-            "  NORM: mean of the N_RUNS runs with at least 1 predicted count; SPREAD: standard deviation from run to run;",
-            "  SPREAD_POISSON: standard deviation expected from counting statistics",
-            "residual (observed / predicted counts − 1, one free norm per run) in bins of offset:",
-            *self._columns("offset", ("LOW", "HIGH", "COUNTS", "RESIDUAL", "RESIDUAL_ERROR")),
-        ]
+            (_, width), (true_width, error) = fit.mean_width(kind), fit.expected_width(kind)
+            lines.append(
+                f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run; deviance / expectation {ratio}; "
+                f"width of significances {width:.3f} (expected {true_width:.3f} ± {error:.3f})"
+            )
         if masked := self.events_in_mask:
             lines.append(f"events in exclusion regions, which are not compared: {masked}")
-        lines.append(f"counts in bins where the model is empty: {self.counts_where_none_are_possible}")
+        if impossible := self.counts_where_none_are_possible:
+            lines.append(f"counts in bins where the model is empty: {impossible}")
         lines += [f"note: {note}" for note in self.all_notes]
         lines += [f"skipped: {error}" for error in self.faults.values()]
         return "\n".join(lines)
-
-    def _columns(self, axis: str, names: tuple[str, ...]) -> list[str]:
-        """Return lines with the given columns of a profile."""
-        return [f"  {line.rstrip()}" for line in table_lines(self.profile(axis)[list(names)])]
 
     def as_dict(self) -> dict[str, Any]:
         """Return all results as plain numbers, for ``report.json``."""

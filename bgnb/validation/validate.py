@@ -216,13 +216,13 @@ def cross_validate(
 
 
 def _notes_on_rates(validation: Validation) -> list[str]:
-    """Note runs, and energies, in which the predicted rate differs from the observed one by a large factor."""
-    compared = [run for run in validation.runs if max(run.n_counts, run.n_expected) >= MIN_COUNTS]
-    runs = {run.obs_id: run.n_expected / max(run.n_counts, 1) for run in compared}
+    """Note runs, and energies, in which the observed rate differs from the predicted one by a large factor."""
+    compared = [run for run in validation.runs if max(run.n_counts, run.n_expected) >= MIN_COUNTS and run.n_expected > 0]
+    runs = {run.obs_id: max(run.n_counts, 1) / run.n_expected for run in compared}
     rows = validation.profile("energy")
-    rows = rows[np.maximum(rows["COUNTS"], rows["EXPECTED"]) >= MIN_COUNTS]
-    energies = {f"{row['LOW']:.3g} to {row['HIGH']:.3g} TeV": row["EXPECTED"] / max(row["COUNTS"], 1) for row in rows}
-    rates = "the predicted rate", "the observed one"
+    rows = rows[(np.maximum(rows["COUNTS"], rows["EXPECTED"]) >= MIN_COUNTS) & (rows["EXPECTED"] > 0)]
+    energies = {f"{row['LOW']:.3g} to {row['HIGH']:.3g} TeV": max(row["COUNTS"], 1) / row["EXPECTED"] for row in rows}
+    rates = "the observed rate", "the predicted one"
     return [*note_on_rates(runs, *rates, "run"), *note_on_rates(energies, *rates, "energy bin")]
 
 

@@ -35,6 +35,18 @@ def test_all_commands_name_options():
     assert all(isinstance(each, Command) for each in main.commands.values())
 
 
+@pytest.mark.parametrize("each", [each for each in main.commands.values() if any(p.name == "scheme" for p in each.params)])
+def test_choices_have_one_spelling(each):
+    """Commands list the layouts of runs as the documentation spells them, and ignore case."""
+    (scheme,) = (parameter for parameter in each.params if parameter.name == "scheme")
+    with click.Context(each) as context:
+        assert scheme.type.convert("gadf", scheme, context) == "GADF"
+        assert [found.value for found in scheme.type.shell_complete(context, scheme, "")] == ["GADF", "HESS", "FILES"]
+        with pytest.raises(click.BadParameter, match="'GADF', 'HESS', 'FILES'"):
+            scheme.type.convert("other", scheme, context)
+        assert "GADF" in scheme.type.get_missing_message(scheme, context)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

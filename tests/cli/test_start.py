@@ -69,11 +69,11 @@ def test_existing_outdir_is_refused_first(tmp_path, arguments):
     assert not {"astropy", "scipy"} & imports_of(*arguments, tmp_path / "out", status=2, error="[exists]")
 
 
-def test_existing_picture_is_refused_first(tmp_path):
-    """A file that exists, or is of an unknown format, is refused before Astropy and SciPy are imported."""
-    for name, error in (("a.png", "[exists]"), ("a.txt", "[invalid-argument]"), (".png", "[invalid-argument]")):
-        (tmp_path / name).touch()
-        assert not {"astropy", "scipy"} & imports_of("plot", "models", "-o", tmp_path / name, status=2, error=error)
+def test_picture_of_unknown_format_is_refused_first(tmp_path):
+    """A file of an unknown format is refused before Astropy and SciPy are imported."""
+    for name in ("a.txt", ".png"):
+        file = tmp_path / name
+        assert not {"astropy", "scipy"} & imports_of("plot", "models", "-o", file, status=2, error="[invalid-argument]")
 
 
 def test_outdir_in_use_is_refused_first(tmp_path):

@@ -16,6 +16,7 @@ from traitlets import TraitError
 
 import bgnb
 from bgnb import BgnbError, Cube, write_model
+from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.profiles import radial_profile
 from bgnb.dashboards import compare_models, explore_models
 from bgnb.files.model_directory import KEPT
@@ -362,6 +363,12 @@ def test_extrapolation_is_labelled(tmp_path):
     np.testing.assert_array_equal(np.isfinite(measured.y), np.arange(5) != 4)
     follows, measured = dashboard.view.panels["profile"].series
     assert (follows.name, np.isfinite(measured.y).any()) == ("extrapolated", False)
+    assert not dashboard.view.panels["profile"].curves
+    with_edge = replace(bgnb.make_model(stack, "classic"), edge=CameraEdge(shape="rectangle", detx=1.9, dety=None))
+    (tmp_path / "edge").mkdir()
+    write_model(with_edge, tmp_path / "edge" / "bg_cube_model_group0_table.fits")
+    for profile in (explore_models(tmp_path / "edge").view.panels["profile"], profile_graph(with_edge, [3])):
+        assert [(*curve.x, *curve.y) for curve in profile.curves] == [(1.9, 1.9, *profile.y_range)]
     of_some = profile_graph(bgnb.make_model(stack, "classic"), [3, 4]).series
     names = [energy_label(AXES, number) for number in (3, 4)]
     assert [series.name for series in of_some] == [f"{names[0]}, extrapolated", names[0], f"{names[1]}, extrapolated", names[1]]

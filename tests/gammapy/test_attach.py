@@ -101,7 +101,7 @@ def test_rates_far_from_models_are_noted(tmp_path):
     runs = [run(2, 5000, LIVETIME=20.0), run(4, 10, LIVETIME=0.3), run(8, 60000)]
     indir = write_gadf(tmp_path / "in", runs)
     report = attach(models, indir, "GADF", tmp_path / "store")
-    ratios = {entry.obs_id: entry.predicted_over_observed for entry in report.runs}
+    ratios = {entry.obs_id: entry.observed_over_predicted for entry in report.runs}
     rate = read_model(models / "bg_cube_model_group27_table.fits.gz").rate
     first = AXES.first_bin_above(0.3 * u.TeV)
     events = read_event_list(open_runs(indir, "GADF").files(8))
@@ -111,9 +111,9 @@ def test_rates_far_from_models_are_noted(tmp_path):
         inside &= (values >= edges[0]) & (values < edges[-1])
     observed = np.count_nonzero(inside)
     predicted = (rate.quantity * AXES.bin_volume)[first:].sum().value * events.livetime
-    assert ratios[8] == pytest.approx(predicted / observed)
+    assert ratios[8] == pytest.approx(observed / predicted)
     assert ratios[4] is None
-    (note,) = (note for note in report.notes if "the predicted rate is" in note)
+    (note,) = (note for note in report.notes if "the observed rate is" in note)
     assert "run 8;" in note
 
 

@@ -47,6 +47,18 @@ def notes_on_files(indir, obs_id):
     return findings.notes
 
 
+def test_directory_of_the_index_is_suggested(indir, monkeypatch):
+    """If the index lies above or below the directory, the error names where."""
+    for given, named in ((indir.parent, indir), (indir.parent.parent, indir), (indir / "data", indir)):
+        with raises("not-found", f"{given}: has neither", f"give the directory that has it: {named}"):
+            open_runs(given, "GADF")
+    with raises("not-found", "use the scheme FILES"):
+        open_runs(indir, "HESS")
+    monkeypatch.chdir(indir / "data")
+    with raises("not-found", str(indir)):
+        open_runs(".", "GADF")
+
+
 def test_text_in_columns_of_numbers(indir):
     """A value that is not a number is missing for its run alone, and noted; numbers in text are read."""
     ra = open_runs(indir, "GADF").table["RA_PNT"].tolist()

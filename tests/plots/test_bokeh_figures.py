@@ -1,6 +1,8 @@
 """Interactive plots: titles."""
 
-from bokeh.models import Title
+from dataclasses import replace
+
+from bokeh.models import GlyphRenderer, Plot, Text, Title
 
 from bgnb.plots.bokeh_figures import Plots, wrap_title
 from tests.plots.views import image, spectrum, view
@@ -24,3 +26,11 @@ def test_plots_have_wrapped_titles():
     assert titles[1] == "A title that is much too long for a\nnarrow plot"
     assert titles[0].splitlines()[:2] == titles[1].splitlines()
     assert titles[0].splitlines()[2:] == ["10⁻⁴ MeV⁻¹ s⁻¹"]
+
+
+def test_points_do_not_cover_labels():
+    """Labels are drawn after all points, which would cover those of right ascension in maps of the sky."""
+    plots = Plots(view(spectrum=replace(spectrum(), texts=((1.0, 1e-4, "12h"),))))
+    (figure,) = (each for each in plots.layout.references() if isinstance(each, Plot))
+    glyphs = [each.glyph for each in figure.renderers if isinstance(each, GlyphRenderer)]
+    assert glyphs.index(next(each for each in glyphs if isinstance(each, Text))) == len(glyphs) - 1

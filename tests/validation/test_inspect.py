@@ -15,6 +15,7 @@ from astropy.time import Time
 
 import bgnb
 from bgnb.observations.run_selection import select_off_runs
+from bgnb.validation.inspection import GROUPS_LEGEND, RUNS_LEGEND
 from tests.helpers.commands import output_of
 from tests.helpers.errors import raises
 from tests.helpers.run_files import ONTIME, TSTART, asymmetric_events, run, write_gadf
@@ -181,6 +182,13 @@ def test_notes_are_combined_by_kind(inspection):
     assert note == inspection.table[inspection.table["OBS_ID"] == GAP]["NOTES"][0]
 
 
+def test_catalogue_is_noted_where_runs_are_selected(directory):
+    """The date of the catalogue is a note on models, and not repeated by commands that select no runs."""
+    assert not any("gamma-cat" in note for note in bgnb.inspect(directory, "GADF", progress=False).notes)
+    made = bgnb.make_models(directory, "GADF", method="classic", n_energy=3, n_fov=4, progress=False)
+    assert sum("gamma-cat" in note for note in made.report.notes) == 1
+
+
 def test_sources_agree_with_astropy(directory, inspection):
     """Distances are those of Astropy, and runs are far if `select_off_runs` selects them."""
     sources = Table.read(directory.parent / "sources.ecsv")
@@ -213,6 +221,8 @@ def test_page_shows_all_runs(directory, tmp_path):
     assert TELESCOP in unescape(page)
     table = Table.read(tmp_path / "out" / "runs.ecsv")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert all(page.count(legend) == 1 for legend in (RUNS_LEGEND, GROUPS_LEGEND))
+    assert GROUPS_LEGEND in printed
     runs = page.partition("All runs")[2]
     assert table["OBS_ID"].tolist() == [each["obs_id"] for each in report["runs"]]
     for row, each in zip(table, report["runs"], strict=True):
@@ -270,7 +280,7 @@ def test_several_instruments_are_noted(tmp_path):
     parts = [_run(n, TELESCOP="AB"[n == 3], pointing=each) for n, each in enumerate(pointings, 1)]
     found = bgnb.inspect(write_gadf(tmp_path / "runs", parts), "GADF", progress=False)
     assert "A, 4 telescopes (2 runs); B, 4 telescopes (1 run)" in found.summary["instrument"]
-    assert "--select FILE" in found.command
+    assert "--select runs.txt" in found.command
     first, last = found.usable["AZ_PNT"][0], found.usable["AZ_PNT"][1]
     assert found.summary["azimuth"] == f"{first:.1f} through north to {last:.1f} deg"
     alone = bgnb.inspect(tmp_path / "runs", "gadf", select=[3], progress=False)

@@ -81,7 +81,7 @@ def test_wrong_norm_fails_unless_free():
     validation = predictions(wrong=lambda expected: 1.2 * expected)
     assert validation.fit(free_norm=False).ratio > 1 + 5 * validation.fit(free_norm=False).ratio_error
     assert validation.fit(free_norm=True).ratio == pytest.approx(1, abs=3.5 * validation.fit(free_norm=True).ratio_error)
-    assert validation.ratio[0] == pytest.approx(1.2, abs=0.03)
+    assert validation.ratio[0] == pytest.approx(1 / 1.2, abs=0.02)
 
 
 PRECISION = {1e-8: 1e-6, 1e-4: 3e-4, 9e-4: 3e-3, 0.0011: 1e-6, 0.7: 1e-6, 80.0: 1e-6, 198.0: 1e-6, 250.0: 2e-5, 1000.0: 2e-6}
@@ -143,7 +143,9 @@ def test_run_without_counts():
     assert (with_empty.fit(True).n_runs, with_empty.fit(False).n_runs) == (12, 13)
     assert with_empty.fit(True).deviance == true.fit(True).deviance
     assert with_empty.fit(False).deviance == pytest.approx(true.fit(False).deviance + 2 * empty.n_expected)
-    assert with_empty.total_ratio == pytest.approx(true.total_ratio + empty.n_expected / sum(r.n_counts for r in true.runs))
+    assert with_empty.total_ratio == pytest.approx(
+        1 / (1 / true.total_ratio + empty.n_expected / sum(r.n_counts for r in true.runs))
+    )
     with raises("nothing-to-compare", "run 100"):
         true.fit(True, 100)
 
@@ -172,13 +174,11 @@ def test_profiles_are_histograms(axis):
         *zip(("COUNTS", "EXPECTED", "EXPECTED_NORM"), sums, strict=True),
     ):
         np.testing.assert_allclose(table[name], wanted[some], err_msg=name)
-    counts = np.where(sums[0] > 0, sums[0], np.nan)[some]
-    np.testing.assert_allclose(table["RATIO"], sums[1][some] / counts)
-    np.testing.assert_allclose(table["RATIO_NORM"], sums[2][some] / counts)
-    np.testing.assert_allclose(table["ERROR"], counts**-0.5)
-    scaled = np.where(sums[2] > 0, sums[2], np.nan)[some]
-    np.testing.assert_allclose(table["RESIDUAL"], sums[0][some] / scaled - 1)
-    np.testing.assert_allclose(table["RESIDUAL_ERROR"], scaled**-0.5)
+    for end, predicted in (("", sums[1]), ("_NORM", sums[2])):
+        divisor = np.where(predicted > 0, predicted, np.nan)[some]
+        np.testing.assert_allclose(table[f"RATIO{end}"], sums[0][some] / divisor)
+        np.testing.assert_allclose(table[f"ERROR{end}"], divisor**-0.5)
+    np.testing.assert_allclose(table["RESIDUAL"], sums[0][some] / np.where(sums[2] > 0, sums[2], np.nan)[some] - 1)
     assert table["LOW"].unit == table["HIGH"].unit == ("TeV" if axis == "energy" else "deg")
 
 
@@ -221,9 +221,6 @@ def test_missing_values_are_dashes():
     spread = table.colnames.index("SPREAD")
     assert [line.split()[spread] for line in lines[-3:]] == ["–"] * 3
     assert lines[-3].split()[spread - 1] == f"{table['NORM'][0]:.3f}"
-    shown = validation.summary.partition("in bins of energy:")[2]
-    assert "–" in shown
-    assert "nan" not in shown
 
 
 def test_table_summary_and_report_agree():
@@ -240,8 +237,7 @@ def test_table_summary_and_report_agree():
     expected = np.array([run.expected[run.used].sum() for run in made])
     assert table["COUNTS"].tolist() == counts.tolist()
     np.testing.assert_allclose(table["EXPECTED"], expected)
-    with np.errstate(divide="ignore"):
-        ratios = np.where(counts > 0, expected / counts, np.nan)
+    ratios = counts / expected
     np.testing.assert_allclose(table["RATIO"], ratios)
     for row in table:
         if row["COUNTS"]:
@@ -250,9 +246,8 @@ def test_table_summary_and_report_agree():
             assert row["WIDTH"] == pytest.approx(np.std(fit.significance["cube of each run"], ddof=1))
         else:
             assert np.isnan([row["DEV_EXP"], row["DEV_EXP_ERROR"], row["WIDTH"]]).all()
-    good = ratios[counts > 0]
-    mean, scatter, total = good.mean(), np.sqrt(np.sum((good - good.mean()) ** 2) / 2), expected.sum() / counts.sum()
-    floor = np.sqrt(np.mean(1 / counts[counts > 0]))
+    mean, scatter, total = ratios.mean(), np.sqrt(np.sum((ratios - ratios.mean()) ** 2) / 3), counts.sum() / expected.sum()
+    floor = np.sqrt(np.mean(1 / expected))
     assert validation.ratio == pytest.approx((mean, scatter))
     assert np.isnan(Validation(GRID, runs[:1]).ratio[1])
     assert repr(validation) == f"Validation(4 runs, {counts.sum()} counts, ratio {total:.4g})"
@@ -260,15 +255,11 @@ def test_table_summary_and_report_agree():
     assert summary[0] == f"4 runs, {counts.sum()} counts within 2.1 deg"
     assert re.findall(r"\d\.\d{3}", summary[1]) == [f"{value:.3f}" for value in (total, mean, scatter, floor)]
     free, fixed = validation.fit(True), validation.fit(False)
-    for line, name, fit, n_runs in ((summary[2], "one free norm per run", free, 3), (summary[7], "no free norm", fixed, 4)):
+    for line, name, fit, n_runs in ((summary[2], "one free norm per run", free, 3), (summary[3], "no free norm", fixed, 4)):
         assert line.startswith(f"{name}: deviance {fit.deviance / n_runs:.1f} per run")
-        assert line.endswith(f"{fit.ratio:.4f} ± {fit.ratio_error:.4f}")
+        assert f" {fit.ratio:.4f} ± {fit.ratio_error:.4f};" in line
+        assert f"width of significances {fit.mean_width('cube of each run')[1]:.3f} (" in line
     assert [line[:8] for line in summary if line.startswith("note:")] == ["note: 1 "]
-    for axis, column in (("energy", "NORM"), ("offset", "RESIDUAL")):
-        shown = [line.split() for line in summary]
-        (start,) = (number for number, words in enumerate(shown) if words[:1] == ["LOW"] and column in words)
-        for words, row in zip(shown[start + 3 :], validation.profile(axis), strict=False):
-            assert float(words[shown[start].index(column)]) == pytest.approx(row[column], abs=6e-4)
     assert summary[-1] == "skipped: run 12 is broken"
     assert "note:" not in Validation(GRID, runs).summary
     report = validation.as_dict()
@@ -287,7 +278,9 @@ def test_table_summary_and_report_agree():
             values = (*fit.mean_width(kind), *fit.expected_width(kind))
             assert list(figures["significance"][kind].values()) == list(values)
     for axis in PROFILES:
-        assert report["profiles"][axis]["counts"] == validation.profile(axis)["COUNTS"].tolist()
+        profile = validation.profile(axis)
+        assert report["profiles"][axis]["counts"] == profile["COUNTS"].tolist()
+        assert list(report["profiles"][axis]) == [name.lower() for name in profile.colnames]
 
 
 def test_one_significance_has_no_width():
@@ -329,8 +322,8 @@ def test_profiles_show_gradients():
     """Ratios change monotonically along axes with a gradient that the prediction lacks."""
     validation = predictions(wrong=lambda expected: np.full_like(expected, expected.mean()))
     detx, dety = (np.array(validation.profile(axis)["RATIO"]) for axis in ("detx", "dety"))
-    assert np.all(np.diff(detx) < 0)
-    assert np.all(np.diff(dety) > 0)
+    assert np.all(np.diff(detx) > 0)
+    assert np.all(np.diff(dety) < 0)
 
 
 def test_bins_outside_model_are_not_used():
