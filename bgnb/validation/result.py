@@ -154,8 +154,8 @@ class Validation:
 
     @cached_property
     def ratios(self) -> Floats:
-        """Observed over predicted counts of each run; NaN with less than 1 predicted count."""
-        return np.array([run.n_counts / run.n_expected if run.n_expected >= 1 else np.nan for run in self.runs])
+        """Observed over predicted counts of each run; NaN where none is predicted."""
+        return np.array([run.n_counts / run.n_expected if run.n_expected > 0 else np.nan for run in self.runs])
 
     @property
     def ratio(self) -> tuple[float, float]:
@@ -305,7 +305,7 @@ class Validation:
         """Results as text."""
         free, fixed = self.fit(True), self.fit(False)
         mean, scatter = self.ratio
-        floor = np.sqrt(np.mean([1 / run.n_expected for run in self.runs if run.n_expected >= 1]))
+        floor = np.sqrt(np.mean([1 / run.n_expected for run in self.runs if run.n_expected > 0]))
         lines = [
             f"{len(self.runs)} runs, {sum(run.n_counts for run in self.runs)} counts within {self.grid.offset_max:g} deg",
             f"observed / predicted counts: {self.total_ratio:.3f} in total; mean of the runs {mean:.3f}, "
