@@ -309,9 +309,9 @@ def _integers(values: Any, hdu: fits.BinTableHDU, path: str | Path) -> NDArray[n
 
 
 def _check_sums(stack: Stack, path: str | Path) -> None:
-    """Check that counts and livetimes of the bins agree with those of the runs."""
+    """Check that the bins have no more counts and livetime than the runs; events outside all groups are not in RUNS."""
     counts, by_run = int(stack.counts.sum()), sum(run.counts for run in stack.runs)
-    if stack.runs and counts != by_run:
+    if counts > by_run:
         raise DataError("bad-column", f"{path}: HDU COUNTS has {counts} counts, but the runs of HDU RUNS have {by_run}")
     longest, livetime = stack.livetime_us.max() / MICROSECONDS, math.fsum(run.livetime_s for run in stack.runs)
     if longest > livetime * (1 + 1e-9) + 1e-6 * len(stack.runs):

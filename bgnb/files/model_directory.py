@@ -241,7 +241,7 @@ class ModelDirectory:
             for group in read_report(self.path)["groups"]:
                 row = rows.setdefault(int(group["group_id"]), {})
                 for name in ("counts", "livetime_s", "alt_mean_deg", "az_mean_deg"):
-                    if isinstance(group.get(name), int | float):
+                    if isinstance(group.get(name), int | float) and np.isfinite(group[name]):
                         row[name] = float(group[name])
         except (BgnbError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
             return {}

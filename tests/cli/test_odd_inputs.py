@@ -189,7 +189,7 @@ def test_cubes_in_the_wrong_form(folder, tmp_path):
     with fits.open(model_in(folder / "models")) as hdus:
         row = hdus["BACKGROUND"].data
         hdus["BACKGROUND"].data = np.concatenate([row, row])
-        hdus.writeto(tmp_path / "rows.fits")
+        hdus.writeto(tmp_path / "rows.fits", checksum=True)
     with raises("bad-header", "HDU BACKGROUND", "2 rows"):
         bgnb.read_model(tmp_path / "rows.fits")
     image = fits.CompImageHDU(np.zeros((64, 64), np.uint8), name="SKY")

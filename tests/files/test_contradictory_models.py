@@ -13,6 +13,7 @@ from astropy.io import fits
 
 import bgnb
 from bgnb import DataError, read_group_model, read_model, read_models, read_spline, write_model, write_spline
+from bgnb.files.epoch_directory import read_epoch_models
 from tests.helpers.errors import raises
 from tests.helpers.model_directories import model_directory
 from tests.helpers.models import stating_model
@@ -205,3 +206,19 @@ def test_intact_spline_is_read(models, tmp_path):
     again = read_spline(tmp_path / "s.fits")
     assert all(np.array_equal(again.means[name], spline.means[name]) for name in spline.means)
     assert read_models(models).for_pointing is not None
+
+
+@pytest.mark.parametrize("content", ["{}", '{"epochs": 5}', '{"epochs": [5]}', '{"epochs": ["../models"]}'])
+def test_invalid_epochs_are_refused(tmp_path, content):
+    """Epochs in a report that are not names of directories are an error of the report."""
+    (tmp_path / "report.json").write_text(content)
+    with raises("damaged", "report.json", "epochs"):
+        read_epoch_models(tmp_path)
+
+
+@pytest.mark.parametrize("counts", ["NaN", "1e400"])
+def test_infinite_counts_in_reports_are_ignored(tmp_path, counts):
+    """Counts that are not finite are read from the models instead."""
+    directory = model_directory(tmp_path / "models")
+    (directory / "report.json").write_text(f'{{"groups": [{{"group_id": 27, "counts": {counts}}}]}}')
+    assert bgnb.ModelDirectory(directory).counts == {27: float(read_model(directory / NAME).stack.counts.sum())}
