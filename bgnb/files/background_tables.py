@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,14 @@ from astropy.io import fits
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError, DataError, located
-from bgnb._util.reading import FILE_MAX
+from bgnb._util.errors import DataError, located
 from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import LEAST_RATE, MAX_BINS, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.radial import cube_of_radial, radial_mean
 from bgnb.cubes.run_norm import RunNorm
+from bgnb.files.fits_reader import check_single, number_in, numbers, open_fits
 from bgnb.files.fits_writer import GADF_KEYWORDS, columns_hdu, primary_hdu
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
-from bgnb.observations.fits_table import read_content
-from bgnb.observations.table_file import ignored_warnings
 
 # Keywords of the distances from the centre to the edge of the camera in DETX and in DETY.
 _EDGE = ("CAM_DETX", "CAM_DETY")
@@ -93,6 +90,7 @@ def read_background(path: str | Path, hdu: str | None = None, layout: str | None
             hdu = "BACKGROUND" if "BACKGROUND" in names and "BKG" not in names else "BKG"
         if hdu.upper() not in names or not isinstance(hdus[hdu], fits.BinTableHDU):
             raise DataError("missing-hdu", f"{path}: there is no table HDU {hdu}; there are {', '.join(names)}")
+        check_single(hdus, path, hdu.upper())
         events = hdus["EVENTS"].header if "EVENTS" in names else {}
         if layout is None and (events.get("CREATOR"), events.get("HDUVERS")) == HESS_DR1_WRITER:
             layout = "HESS-DR1"
@@ -215,35 +213,6 @@ def scatter_keywords(scatter: tuple[float | None, float | None]) -> dict[str, An
     return {name: (value, comment) for (name, comment), value in cards if value is not None}
 
 
-@contextmanager
-def open_fits(path: str | Path) -> Iterator[fits.HDUList]:
-    """Open a FITS file, which is read and decompressed before: Astropy would do so slowly, and without a maximum size.
-
-    Yields
-    ------
-    `~astropy.io.fits.HDUList`
-        The HDUs.
-
-    Raises
-    ------
-    DataError
-        If it is missing, truncated, too large, or cannot be read, also by the block, whose other errors are converted.
-    """
-    content = read_content(Path(path))
-    try:
-        with located(str(path)), ignored_warnings(), fits.open(content, memmap=False) as hdus:
-            for hdu in hdus:  # a compressed image may be much larger than its file
-                if hdu.is_image and 8 * math.prod(hdu.shape) > FILE_MAX:
-                    limit = f"an image may have {FILE_MAX >> 23} million pixels at most"
-                    raise DataError("too-large", f"{path}, HDU {hdu.name}: is too large; {limit}")
-            yield hdus
-    except BgnbError:
-        raise
-    except Exception as error:  # Astropy raises many kinds
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise DataError("bad-header", f"{path}: a header contradicts itself or the data ({reason})") from None
-
-
 def cube_hdu(name: str, axes: CubeAxes, values: Any, code: str, unit: str, keywords: Mapping[str, Any]) -> memoryview:
     """Make a table of one row from a cube and its axes."""
     in_file = np.asarray(values).transpose(1, 2, 0)  # to (dety, detx, energy), which is FITS order (ENERG, DETX, DETY)
@@ -263,28 +232,44 @@ def read_axes(hdu: fits.BinTableHDU, path: str | Path) -> CubeAxes:
         return CubeAxes(**edges)
 
 
-def read_cube(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[str, ...]) -> Any:
-    """Read a cube, and transpose it to the order (energy, dety, detx), or a radial table to (energy, theta).
+def read_cube(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes) -> Any:
+    """Read a cube that must be on these axes; the order of axes is (energy, dety, detx).
 
     Raises
     ------
     DataError
-        If the column is missing or too large.
+        If the column is missing or too large, or the axes differ.
     """
+    if read_axes(hdu, path) != axes:
+        raise DataError("axes-mismatch", f"{path}, HDU {hdu.name}: its axes differ from those of the other HDUs")
+    lengths = dict(zip(_AXES, axes.shape, strict=True))
+    return _transposed(hdu, path, name, _layout(hdu, path, name, lengths, None))
+
+
+def _transposed(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[str, ...]) -> Any:
+    """Read a cube, and transpose it to the order (energy, dety, detx), or a radial table to (energy, theta)."""
     values = _cell(hdu, path, name)
+    if values.ndim != len(order):
+        stated = f"column {name} has {values.ndim} axes by TDIM, but needs {len(order)}"
+        raise DataError("bad-column", f"{path}, HDU {hdu.name}: {stated}")
     axes = [order.index(axis) for axis in (*_AXES, "theta") if axis in order]
     return values.astype(values.dtype.newbyteorder("=")).transpose(axes)
 
 
-def read_rate(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[str, ...]) -> u.Quantity:
-    """Read rates in any unit of a rate, and convert them to `RATE_UNIT`; the order of axes is that of `read_cube`.
+def read_rate(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes) -> u.Quantity:
+    """Read rates that must be on these axes, in any unit of a rate, and convert them to `RATE_UNIT`; see `read_cube`.
 
     Raises
     ------
     DataError
         If the column or its unit is missing, or is not a unit of a rate.
     """
-    values, stated = read_cube(hdu, path, name, order), hdu.columns[name].unit
+    return _rate(hdu, path, name, read_cube(hdu, path, name, axes))
+
+
+def _rate(hdu: fits.BinTableHDU, path: str | Path, name: str, values: Any) -> u.Quantity:
+    """Convert values of a column of rates to `RATE_UNIT`."""
+    stated = hdu.columns[name].unit
     if not stated:
         raise DataError("bad-unit", f"{path}, HDU {hdu.name}: column {name} has no unit")
     try:
@@ -303,7 +288,7 @@ def read_rate_cube(hdu: fits.BinTableHDU, path: str | Path, layout: str | None) 
     """
     name, axes = _rate_column(hdu, path), read_axes(hdu, path)
     lengths = dict(zip(_AXES, axes.shape, strict=True))
-    quantity = read_rate(hdu, path, name, _layout(hdu, path, name, lengths, layout))
+    quantity = _rate(hdu, path, name, _transposed(hdu, path, name, _layout(hdu, path, name, lengths, layout)))
     stated = str(hdu.header.get("FOVALIGN", "ALTAZ"))
     with located(f"{path}, HDU {hdu.name}"):
         return Cube(axes, quantity), checked_fovalign("RADEC" if stated == REVERSED else stated)
@@ -314,7 +299,7 @@ def _radial_background(hdu: fits.BinTableHDU, path: str | Path, layout: str | No
     name = _rate_column(hdu, path)
     energy, theta = (_read_edges(hdu, path, column) for column in _RADIAL_AXES.values())
     lengths = {"energy": len(energy) - 1, "theta": len(theta) - 1}
-    values = read_rate(hdu, path, name, _layout(hdu, path, name, lengths, layout))
+    values = _rate(hdu, path, name, _transposed(hdu, path, name, _layout(hdu, path, name, lengths, layout)))
     with located(f"{path}, HDU {hdu.name}"):
         return cube_of_radial(energy, theta, values)
 
@@ -354,19 +339,25 @@ def _cell(hdu: fits.BinTableHDU, path: str | Path, name: str) -> Any:
         raise DataError("bad-header", f"{path}, HDU {hdu.name}: has {len(hdu.data)} rows, but must have one")
     if (n_bins := math.prod(hdu.data.dtype[name].shape)) > MAX_BINS:
         raise DataError("too-large", f"{path}, HDU {hdu.name}: {name} has {n_bins} bins; the maximum is {MAX_BINS}")
-    return np.asarray(hdu.data[name][0])
+    return numbers(hdu, path, name)[0]
 
 
 def _read_edges(hdu: fits.BinTableHDU, path: str | Path, column: str) -> u.Quantity:
     """Read the edges of an axis."""
     low, high = (np.ravel(_cell(hdu, path, f"{column}_{end}")).astype(float) for end in ("LO", "HI"))
-    if not np.allclose(low[1:], high[:-1], rtol=1e-5, atol=1e-6):
-        raise DataError("bad-column", f"{path}, HDU {hdu.name}: the bins of {column} have gaps or overlap")
-    stated = hdu.columns[f"{column}_LO"].unit or ""
+    stated, other = (hdu.columns[f"{column}_{end}"].unit or "" for end in ("LO", "HI"))
+    if len(low) != len(high):
+        what = f"{column}_LO has {len(low)} bins, but {column}_HI {len(high)}"
+        raise DataError("bad-column", f"{path}, HDU {hdu.name}: {what}")
     try:
-        return u.Quantity([*low, high[-1]], _unit(stated))
+        low = u.Quantity(low, _unit(stated))
+        high = u.Quantity(high, _unit(other or stated)).to(low.unit)
     except (TypeError, ValueError):
-        raise DataError("bad-unit", f"{path}, HDU {hdu.name}: column {column}_LO has the unknown unit '{stated}'") from None
+        which = f"columns {column}_LO and {column}_HI have no common unit: '{stated}', '{other}'"
+        raise DataError("bad-unit", f"{path}, HDU {hdu.name}: {which}") from None
+    if not np.allclose(low[1:].value, high[:-1].value, rtol=1e-5, atol=1e-6):
+        raise DataError("bad-column", f"{path}, HDU {hdu.name}: the bins of {column} have gaps or overlap")
+    return np.append(low, high[-1])
 
 
 def _layout(
@@ -376,12 +367,12 @@ def _layout(
     columns, layouts = (_RADIAL_AXES, _RADIAL_LAYOUTS) if "theta" in lengths else (_AXES, LAYOUTS)
     if layout is not None:
         return layouts[checked_choice("layout", layout, layouts)]
+    shape = _cell(hdu, path, name).shape
     reference = str(hdu.header.get(f"CREF{hdu.columns.names.index(name) + 1}", ""))
     parts = [part.strip() for part in reference.strip("() ").split(",")]
     stated = [axis for part in parts for axis, key in columns.items() if part.startswith(key)]
-    if len(stated) == len(columns):
+    if sorted(stated) == sorted(columns):
         return tuple(reversed(stated))
-    shape = _cell(hdu, path, name).shape
     fitting = [order for order in layouts.values() if shape == tuple(lengths[axis] for axis in order)]
     if len(fitting) != 1:
         raise DataError(
@@ -418,9 +409,17 @@ def edge_keywords(edge: CameraEdge | None) -> dict[str, Any]:
     return {"CAMERA": (edge.shape, "fitted edge of the camera"), **stated}
 
 
-def read_edge(header: fits.Header) -> CameraEdge | None:
-    """Read the keywords of an edge of the camera; None if there are none."""
-    if "CAMERA" not in header:
+def read_edge(hdu: fits.PrimaryHDU, path: str | Path) -> CameraEdge | None:
+    """Read the keywords of an edge of the camera; None if there are none.
+
+    Raises
+    ------
+    DataError
+        If a keyword is invalid.
+    """
+    if "CAMERA" not in hdu.header:
         return None
-    detx, dety = (None if name not in header else float(header[name]) for name in _EDGE)
-    return CameraEdge(shape=header["CAMERA"], detx=detx, dety=dety)
+    detx, dety = (None if name not in hdu.header else number_in(hdu, path, name, 0, 90) for name in _EDGE)
+    if (shape := hdu.header["CAMERA"]) not in ("circle", "rectangle"):
+        raise DataError("bad-keyword", f"{path}: keyword CAMERA must be circle or rectangle, got {shape!r}")
+    return CameraEdge(shape=shape, detx=detx, dety=dety)

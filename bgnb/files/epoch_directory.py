@@ -7,7 +7,7 @@ from pathlib import Path
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.model_set import ModelSet
 from bgnb.files.model_directory import EPOCHS_FILE, read_models
-from bgnb.files.report_json import read_report
+from bgnb.files.report_json import REPORT, read_report
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.table_file import read_table_file
 
@@ -39,7 +39,11 @@ def read_epochs(directory: str | Path) -> Epochs | None:
 
 def read_epoch_models(directory: str | Path) -> dict[str, ModelSet]:
     """Read the models of all epochs, by the name of the epoch."""
-    return {name: read_models(Path(directory) / name) for name in read_report(Path(directory))["epochs"]}
+    names = read_report(Path(directory)).get("epochs")
+    if not isinstance(names, list | dict) or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        what = "its epochs are not a list of names of directories"
+        raise BgnbError("damaged", f"{Path(directory) / REPORT}: {what}; make the models again")
+    return {name: read_models(Path(directory) / name) for name in names}
 
 
 def read_all_models(directory: str | Path) -> dict[str, ModelSet]:

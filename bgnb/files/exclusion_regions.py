@@ -19,7 +19,7 @@ from bgnb._util.extras import require
 from bgnb._util.reading import read_text
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
-from bgnb.files.background_tables import open_fits
+from bgnb.files.fits_reader import open_fits
 from bgnb.observations.table_file import read_table_file
 
 if TYPE_CHECKING:

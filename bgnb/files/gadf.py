@@ -17,28 +17,30 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from numpy.typing import NDArray
 
 from bgnb._util.errors import BgnbError, DataError
-from bgnb.cubes.cube import RATE_UNIT, Cube
+from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.stack import Stack
 from bgnb.files.background_tables import (
     BKG_KEYWORDS,
-    LAYOUTS,
     RATE,
     background_hdus,
     cube_hdu,
     edge_keywords,
     metadata,
-    open_fits,
+    read_axes,
     read_cube,
     read_edge,
     read_rate,
     read_rate_cube,
 )
+from bgnb.files.fits_reader import check_hdus, in_unit, number_in, numbers, open_fits
 from bgnb.files.fits_writer import columns_hdu, primary_hdu, write_fits
 from bgnb.observations.coordinates import date_of
+from bgnb.observations.event_list import MICROSECONDS
 from bgnb.observations.gadf_keywords import SIMULATED, is_simulated
 
 _RUN_COLUMNS = {
@@ -58,6 +60,8 @@ _RUN_COLUMNS = {
     "MJD": ("mjd", "D", "d"),
     "N_TELS": ("n_tels", "D", ""),
 }
+# Columns that files of all versions have.
+_REQUIRED = ("OBS_ID", "LIVETIME", "LO_THRES", "EVENTS", "OUT_GTI", "BELOW_THRES", "OUT_AXES")
 
 
 def write_model(
@@ -187,13 +191,15 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     write_fits(Path(path), [primary_hdu(stated, image), columns_hdu("ENERGIES", columns)])
 
 
-def read_model(path: str | Path) -> BackgroundModel:
+def read_model(path: str | Path, group_id: int | None = None) -> BackgroundModel:
     """Read a model written by `write_model`.
 
     Parameters
     ----------
     path : path
         The file.
+    group_id : int, optional
+        GROUP_ID that the file must state, if it states one.
 
     Returns
     -------
@@ -202,7 +208,7 @@ def read_model(path: str | Path) -> BackgroundModel:
     Raises
     ------
     DataError
-        If the file is not such a model.
+        If the file is not such a model, or is that of another group.
 
     Examples
     --------
@@ -212,6 +218,7 @@ def read_model(path: str | Path) -> BackgroundModel:
     [1, 2, 3, 4, 5, 6]
     """
     with open_fits(path) as hdus:
+        _check_group(hdus[0], path, group_id)
         return _read_model(hdus, path)
 
 
@@ -224,61 +231,110 @@ def read_counts(path: str | Path) -> int:
         If the file is not such a model.
     """
     with open_fits(path) as hdus:
-        if "COUNTS" not in [hdu.name for hdu in hdus]:
-            raise DataError("not-a-model", f"{path}: is not a bgnb model: HDU COUNTS is missing")
-        return int(read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).sum())
+        check_hdus(hdus, path, "model", ["COUNTS"])
+        return int(read_counted(hdus["COUNTS"], path, read_axes(hdus["COUNTS"], path)).sum())
 
 
-def read_model_and_pointing(path: str | Path) -> tuple[BackgroundModel, tuple[float, float]]:
+def read_model_and_pointing(path: str | Path, group_id: int | None = None) -> tuple[BackgroundModel, tuple[float, float]]:
     """Read a model from a directory of models, and the mean altitude and azimuth (deg) of its runs.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    group_id : int, optional
+        GROUP_ID that the file must state, if it states one.
 
     Raises
     ------
     DataError
-        If the file is not such a model, or does not state the pointing.
+        If the file is not such a model, is that of another group, or does not state the pointing.
     """
     with open_fits(path) as hdus:
-        pointing = [hdus[0].header.get(name) for name in ("ALT_PNT", "AZ_PNT")]
-        if not all(isinstance(value, int | float) for value in pointing):
-            missing = "the primary header has no ALT_PNT and AZ_PNT, the mean pointing of its runs"
-            raise DataError("missing-keyword", f"{path}: {missing}")
-        return _read_model(hdus, path), (float(pointing[0]), float(pointing[1]))
+        pointing = number_in(hdus[0], path, "ALT_PNT", -90, 90), number_in(hdus[0], path, "AZ_PNT", -360, 720)
+        _check_group(hdus[0], path, group_id)
+        return _read_model(hdus, path), pointing
+
+
+def _check_group(hdu: fits.PrimaryHDU, path: str | Path, group_id: int | None) -> None:
+    """Check that a model is that of the group in the name of its file."""
+    if group_id is not None and (stated := hdu.header.get("GROUP_ID", group_id)) != group_id:
+        advice = "copy the files again, with their names"
+        raise DataError("groups-mismatch", f"{path}: contains the model of group {stated} (GROUP_ID), not {group_id}; {advice}")
 
 
 def _read_model(hdus: fits.HDUList, path: str | Path) -> BackgroundModel:
-    names = [hdu.name for hdu in hdus]
-    if missing := [name for name in ("COUNTS", "LIVETIME", "BACKGROUND", "RUNS") if name not in names]:
-        raise DataError("not-a-model", f"{path}: is not a bgnb model: HDU {', '.join(missing)} is missing")
-    per_ontime, fovalign = read_rate_cube(hdus["BACKGROUND"], path, None)
-    rate = Cube(per_ontime.axes, _per_livetime(per_ontime.quantity, hdus["BACKGROUND"], path))
-    livetime_us = np.rint(read_cube(hdus["LIVETIME"], path, "LIVETIME", LAYOUTS["GADF"]) * 1e6).astype(np.int64)
-    counts = read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64)
-    header = hdus[0].header
+    check_hdus(hdus, path, "model", ("COUNTS", "LIVETIME", "BACKGROUND", "RUNS"))
+    primary, background = hdus[0], hdus["BACKGROUND"]
+    per_ontime, fovalign = read_rate_cube(background, path, None)
+    if (other := str(primary.header.get("FOVALIGN", fovalign)).upper()) != background.header.get("FOVALIGN", other):
+        raise DataError("bad-keyword", f"{path}: FOVALIGN in HDU BACKGROUND is not that of the primary header, {other}")
+    axes = per_ontime.axes
+    seconds = in_unit(read_cube(hdus["LIVETIME"], path, "LIVETIME", axes), hdus["LIVETIME"], path, "LIVETIME", "s")
+    livetime_us = _integers(seconds * float(MICROSECONDS), hdus["LIVETIME"], path)
+    header = primary.header
     common = {"telescop": str(header.get("TELESCOP", "")), "simulated": is_simulated(header.get("OBJECT", ""))}
-    runs = _read_runs(hdus["RUNS"], common | {"selection": str(header.get("EVENTSEL", ""))})
-    error = None
-    if "ERROR" in names:
-        values = read_rate(hdus["ERROR"], path, "ERROR", LAYOUTS["GADF"])
-        error = Cube(rate.axes, _per_livetime(values, hdus["ERROR"], path))
-    stack = Stack(rate.axes, fovalign, counts, livetime_us, runs)
-    live_fraction = _live_fraction(hdus["BACKGROUND"], path)
-    return BackgroundModel(rate, stack, str(header.get("METHOD", "")), error, live_fraction, read_edge(header))
+    runs = _read_runs(hdus["RUNS"], path, common | {"selection": str(header.get("EVENTSEL", ""))})
+    stack = Stack(axes, fovalign, read_counted(hdus["COUNTS"], path, axes), livetime_us, runs)
+    _check_sums(stack, path)
+    live_fraction = _live_fraction(background, path, None, stack)
+    rate, error = Cube(axes, _per_livetime(per_ontime.quantity, live_fraction)), None
+    if "ERROR" in hdus:
+        check_hdus(hdus, path, "model", ["ERROR"])
+        fraction = _live_fraction(hdus["ERROR"], path, str(background.header["TIMEBASE"]), stack)
+        error = Cube(axes, _per_livetime(read_rate(hdus["ERROR"], path, "ERROR", axes), fraction))
+    return BackgroundModel(rate, stack, str(header.get("METHOD", "")), error, live_fraction, read_edge(primary, path))
 
 
-def _live_fraction(hdu: fits.BinTableHDU, path: str | Path) -> float | None:
+def read_counted(hdu: fits.BinTableHDU, path: str | Path, axes: CubeAxes) -> NDArray[np.int64]:
+    """Read the counts of HDU COUNTS, which must be on these axes.
+
+    Raises
+    ------
+    DataError
+        If they are not whole numbers, or the axes differ.
+    """
+    values = read_cube(hdu, path, "COUNTS", axes)
+    counts = _integers(values, hdu, path)
+    if not np.array_equal(counts, values):
+        raise DataError("bad-column", f"{path}, HDU COUNTS: contains counts that are not whole numbers")
+    return counts
+
+
+def _integers(values: Any, hdu: fits.BinTableHDU, path: str | Path) -> NDArray[np.int64]:
+    """Round values that must be neither negative nor larger than an integer can be."""
+    if not (np.isfinite(values) & (values >= 0) & (values < 2.0**62)).all():
+        raise DataError("bad-column", f"{path}, HDU {hdu.name}: contains values that are negative, not finite or too large")
+    return np.rint(values).astype(np.int64)
+
+
+def _check_sums(stack: Stack, path: str | Path) -> None:
+    """Check that the bins have no more counts and livetime than the runs; events outside all groups are not in RUNS."""
+    counts, by_run = int(stack.counts.sum()), sum(run.counts for run in stack.runs)
+    if counts > by_run:
+        raise DataError("bad-column", f"{path}: HDU COUNTS has {counts} counts, but the runs of HDU RUNS have {by_run}")
+    longest, livetime = stack.livetime_us.max() / MICROSECONDS, math.fsum(run.livetime_s for run in stack.runs)
+    if longest > livetime * (1 + 1e-9) + 1e-6 * len(stack.runs):
+        stated = f"HDU LIVETIME has {longest:g} s, but the runs of HDU RUNS have {livetime:g} s"
+        raise DataError("bad-column", f"{path}: {stated}")
+
+
+def _live_fraction(hdu: fits.BinTableHDU, path: str | Path, default: str | None, stack: Stack) -> float | None:
     """Read the live fraction contained in the rates of a model; None if they are per livetime."""
-    if hdu.header.get("TIMEBASE") != "ONTIME":
+    where, base = f"{path}, HDU {hdu.name}", hdu.header.get("TIMEBASE", default)
+    if base not in ("ONTIME", "LIVETIME"):
+        code = "missing-keyword" if base is None else "bad-keyword"
+        raise DataError(code, f"{where}: TIMEBASE must be ONTIME or LIVETIME, what the rates are per, got {base!r}")
+    if base == "LIVETIME":
         return None
-    fraction = hdu.header.get("DEADC")
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < np.inf:
-        stated = f"TIMEBASE is ONTIME, but DEADC, the live fraction, is {fraction}"
-        raise DataError("bad-keyword", f"{path}, HDU {hdu.name}: {stated}; it must be a number above 0")
-    return float(fraction)
+    fraction, expected = number_in(hdu, path, "DEADC", LEAST_RATE), stack.live_fraction
+    if expected is not None and not math.isclose(fraction, expected, rel_tol=1e-6):
+        raise DataError("bad-keyword", f"{where}: DEADC is {fraction:g}, but LIVETIME / ONTIME in HDU RUNS is {expected:g}")
+    return fraction
 
 
-def _per_livetime(rate: u.Quantity, hdu: fits.BinTableHDU, path: str | Path) -> u.Quantity:
+def _per_livetime(rate: u.Quantity, fraction: float | None) -> u.Quantity:
     """Convert rates of a model to rates per livetime."""
-    fraction = _live_fraction(hdu, path)
     return rate if fraction is None else rate / fraction
 
 
@@ -332,14 +388,21 @@ def _runs_hdu(stack: Stack) -> memoryview:
     return columns_hdu("RUNS", columns)
 
 
-def _read_runs(hdu: fits.BinTableHDU, common: Mapping[str, Any]) -> tuple[RunCounts, ...]:
-    there = {attribute: column for column, (attribute, _, _) in _RUN_COLUMNS.items() if column in hdu.columns.names}
-    columns = {attribute: hdu.data[column].tolist() for attribute, column in there.items()}  # older files have fewer
+def _read_runs(hdu: fits.BinTableHDU, path: str | Path, common: Mapping[str, Any]) -> tuple[RunCounts, ...]:
+    columns: dict[str, list[Any]] = {}
+    for column, (attribute, _, unit) in _RUN_COLUMNS.items():
+        if column in hdu.columns.names or column in _REQUIRED:  # older files have fewer
+            values = numbers(hdu, path, column)
+            if values.ndim != 1:
+                raise DataError("bad-column", f"{path}, HDU RUNS: column {column} has several values in a row")
+            columns[attribute] = in_unit(values, hdu, path, column, unit).tolist() if unit else values.tolist()
     runs = []
-    for values in zip(*columns.values(), strict=True):
-        stated: dict[str, Any] = {
-            name: None if math.isnan(value) else value for name, value in zip(columns, values, strict=True)
-        }
+    for row in zip(*columns.values(), strict=True):
+        stated: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in zip(columns, row, strict=True)}
         n_tels = stated.pop("n_tels", None)
-        runs.append(RunCounts(**stated, **common, n_tels=None if n_tels is None or n_tels < 0 else int(n_tels)))
+        try:
+            runs.append(RunCounts(**stated, **common, n_tels=None if n_tels is None or n_tels < 0 else int(n_tels)))
+        except (BgnbError, OverflowError) as error:
+            reason = error.message if isinstance(error, BgnbError) else f"N_TELS of run {stated['obs_id']} is {n_tels}"
+            raise DataError("bad-column", f"{path}, HDU RUNS: {reason}") from None
     return tuple(runs)

@@ -16,6 +16,7 @@ from bgnb._util.errors import BgnbError, DataError, command_line, printable
 from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import ModelSet
+from bgnb.cubes.spline import SplineModel
 from bgnb.files.gadf import read_counts, read_model, read_model_and_pointing
 from bgnb.files.group_file import GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.manifest import MANIFEST, manifest_text
@@ -44,11 +45,16 @@ def model_files(directory: Path) -> dict[int, Path]:
     Raises
     ------
     BgnbError
-        If there are none.
+        If there are none, or two of one group.
     """
     if not directory.is_dir():
         raise BgnbError("not-found", f"{directory}: there is no such directory of models")
-    files = {int(match[1]): path for path in sorted(directory.iterdir()) if (match := _MODEL_FILE.fullmatch(path.name))}
+    files: dict[int, Path] = {}
+    for path in sorted(directory.iterdir()):
+        match = _MODEL_FILE.fullmatch(path.name)
+        if match and (first := files.setdefault(int(match[1]), path)) != path:
+            both = f"{first.name} and {path.name} are both the model of group {int(match[1])}"
+            raise BgnbError("groups-mismatch", f"{directory}: {both}; remove one of them")
     if not files and (directory / EPOCHS_FILE).exists():
         names = sorted(path.name for path in directory.iterdir() if path.is_dir())
         raise BgnbError("not-a-model", f"{directory}: contains models for each epoch; give one of: {', '.join(names)}")
@@ -126,7 +132,7 @@ class ModelDirectory:
                 if manifest_text(self.path) != self._manifest:
                     advice = "open it again, for instance make the dashboard again"
                     raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
-                kept = stamp, read_model(self._files[group_id])
+                kept = stamp, read_model(self._files[group_id], group_id)
         self._kept[group_id] = kept
         while len(self._kept) > KEPT and sum(_size(model) for _, model in self._kept.values()) > KEPT_BYTES:
             del self._kept[next(iter(self._kept))]
@@ -191,16 +197,26 @@ class ModelDirectory:
                 raise DataError("not-found", f"{self.path}: {missing}")
             models = []
             for group_id in self.group_ids:
-                model, (alt_pnt, az_pnt) = read_model_and_pointing(self._files[group_id])
+                model, (alt_pnt, az_pnt) = read_model_and_pointing(self._files[group_id], group_id)
                 models.append(GroupModel(group_id=group_id, alt_pnt=alt_pnt, az_pnt=az_pnt, model=model))
             if fitted is None and any(group.model.method == "spline" for group in models):
                 advice = "copy the whole directory, or make the models again"
                 raise DataError(
                     "not-found", f"{self.path}: {SPLINE_FILE}, of which these models are parts, is missing; {advice}"
                 )
+            if fitted is not None:
+                self._check_spline(fitted, [group.model for group in models])
         return ModelSet(
             models=tuple(models), groups=self.groups, model_ids=self.model_ids, for_pointing=fitted, name=str(self.path)
         )
+
+    def _check_spline(self, spline: SplineModel, models: Sequence[BackgroundModel]) -> None:
+        """Check that the models can be parts of the spline: they have its axes and frame, and no more counts."""
+        counted = [model.stack for model in models if model.method == "spline"]
+        agree = all((stack.axes, stack.fovalign) == (spline.axes, spline.fovalign) for stack in counted)
+        if not agree or (counted and (sum(stack.counts for stack in counted) > spline.counts).any()):
+            advice = "copy the whole directory, or make the models again"
+            raise DataError("groups-mismatch", f"{self.path / SPLINE_FILE}: was made from other runs than the models; {advice}")
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -225,7 +241,7 @@ class ModelDirectory:
             for group in read_report(self.path)["groups"]:
                 row = rows.setdefault(int(group["group_id"]), {})
                 for name in ("counts", "livetime_s", "alt_mean_deg", "az_mean_deg"):
-                    if isinstance(group.get(name), int | float):
+                    if isinstance(group.get(name), int | float) and np.isfinite(group[name]):
                         row[name] = float(group[name])
         except (BgnbError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
             return {}

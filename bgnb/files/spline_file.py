@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError
 from bgnb.cubes.spline import SplineModel
 from bgnb.files.background_tables import (
-    LAYOUTS,
     cube_hdu,
     edge_keywords,
-    open_fits,
     read_axes,
-    read_cube,
     read_edge,
     scatter_keywords,
 )
+from bgnb.files.fits_reader import check_hdus, number_in, numbers, open_fits
 from bgnb.files.fits_writer import extension, primary_hdu, table_hdu, write_fits
+from bgnb.files.gadf import read_counted
 from bgnb.observations.coordinates import checked_fovalign
 
 #: File of the spline from which the models of all groups were derived.
@@ -95,29 +96,50 @@ def read_spline(path: str | Path) -> SplineModel:
     (10, 10, 10)
     """
     with open_fits(path) as hdus:
-        names = [hdu.name for hdu in hdus]
-        wanted = ("COUNTS", "MEANS", "TERMS", "COEFFICIENTS", "COVARIANCE")
-        if missing := [name for name in wanted if name not in names]:
-            raise DataError("not-a-model", f"{path}: is not a bgnb spline: HDU {', '.join(missing)} is missing")
-        means: dict[str, list[float]] = {}
-        for part, _, value in hdus["MEANS"].data:
-            means.setdefault(part, []).append(float(value))
-        terms, axes = hdus["TERMS"].data, read_axes(hdus["COUNTS"], path)
-        header = hdus[0].header
+        check_hdus(hdus, path, "spline", ("COUNTS", "MEANS", "TERMS", "COEFFICIENTS"), ("COVARIANCE",))
+        if (fovalign := hdus[0].header.get("FOVALIGN")) is None:
+            raise DataError("missing-keyword", f"{path}: keyword FOVALIGN is missing")
+        primary, terms, axes = hdus[0], hdus["TERMS"], read_axes(hdus["COUNTS"], path)
+        camera = np.ones(axes.shape[1:])
+        if "CAMERA" in hdus:
+            check_hdus(hdus, path, "spline", (), ["CAMERA"])
+            camera = _finite(hdus["CAMERA"].data, "CAMERA", path, axes.shape[1:])
+        coefficients = _finite(numbers(hdus["COEFFICIENTS"], path, "COEFFICIENT"), "COEFFICIENTS", path)
         spline = SplineModel(
             axes=axes,
-            fovalign=checked_fovalign(header["FOVALIGN"]),
-            counts=read_cube(hdus["COUNTS"], path, "COUNTS", LAYOUTS["GADF"]).astype(np.int64),
-            terms=tuple((str(p), str(e), str(v)) for p, e, v in zip(*(terms[c] for c in _TERM_COLUMNS[:3]), strict=True)),
-            zenith_range=(header["COSZ_MIN"], header["COSZ_MAX"]),
-            means={name: np.array(values) for name, values in means.items()},
-            coefficients=np.array(hdus["COEFFICIENTS"].data["COEFFICIENT"], dtype=float),
-            covariance=np.array(hdus["COVARIANCE"].data, dtype=float),
-            degrees_of_freedom=np.array(terms[_TERM_COLUMNS[3]], dtype=float),
-            scatter=header["SCATTER"],
-            tilt=header.get("TILT", 0.0),
-            camera=np.array(hdus["CAMERA"].data, dtype=float) if "CAMERA" in names else np.ones(axes.shape[1:]),
-            edge=read_edge(header),
+            fovalign=checked_fovalign(fovalign),
+            counts=read_counted(hdus["COUNTS"], path, axes),
+            terms=tuple((str(p), str(e), str(v)) for p, e, v in zip(*(terms.data[c] for c in _TERM_COLUMNS[:3]), strict=True)),
+            zenith_range=(number_in(primary, path, "COSZ_MIN", -1, 1), number_in(primary, path, "COSZ_MAX", -1, 1)),
+            means=_read_means(hdus["MEANS"], path),
+            coefficients=coefficients,
+            covariance=_finite(hdus["COVARIANCE"].data, "COVARIANCE", path, 2 * coefficients.shape),
+            degrees_of_freedom=_finite(numbers(terms, path, _TERM_COLUMNS[3]), "TERMS", path),
+            scatter=number_in(primary, path, "SCATTER", 0),
+            tilt=number_in(primary, path, "TILT", 0) if "TILT" in primary.header else 0.0,
+            camera=camera,
+            edge=read_edge(primary, path),
         )
+        if spline.zenith_range[0] > spline.zenith_range[1]:
+            raise DataError("bad-keyword", f"{path}: COSZ_MIN is above COSZ_MAX")
         spline.rate_at(90.0, 0.0)  # raises an error if terms, means and coefficients do not match
         return spline
+
+
+def _read_means(hdu: fits.BinTableHDU, path: str | Path) -> dict[str, Floats]:
+    """Read the means of each part, whose columns must be in order."""
+    means: dict[str, list[float]] = {}
+    values = _finite(numbers(hdu, path, "MEAN"), "MEANS", path)
+    for part, column, value in zip(hdu.data["PART"], numbers(hdu, path, "COLUMN"), values, strict=True):
+        if column != len(means.setdefault(str(part), [])):
+            raise DataError("bad-column", f"{path}, HDU MEANS: the rows are not in order of COLUMN")
+        means[str(part)].append(float(value))
+    return {name: np.array(values) for name, values in means.items()}
+
+
+def _finite(values: Any, name: str, path: str | Path, shape: tuple[int, ...] | None = None) -> Floats:
+    """Convert to floats, which must be finite, and of a shape."""
+    found = np.array(values, dtype=float)
+    if found.ndim < 1 or not np.isfinite(found).all() or (shape is not None and found.shape != shape):
+        raise DataError("bad-column", f"{path}, HDU {name}: contains values that are not finite, or has the wrong shape")
+    return found

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb.files.background_tables import open_fits
+from bgnb.files.fits_reader import open_fits
 from bgnb.files.fits_writer import extension, index_hdu
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import HduLocation

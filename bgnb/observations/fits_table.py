@@ -43,6 +43,7 @@ _MAX_REPEAT = 1 << 24  # elements of a cell
 # Bytes of a table that are read at a time.
 _PIECE = 4096 * BLOCK
 _MORE_ROWS = "the table has more rows than NAXIS2 says"
+_NOT_UPDATED = "the file was damaged, or changed by a program that did not update the sum"
 _ENDS_WITHIN = "the file ends within the table: it is truncated, or NAXIS2 is too large"
 
 
@@ -153,7 +154,8 @@ def read_content(path: Path) -> BytesIO:
     Raises
     ------
     DataError
-        If the file cannot be read, does not end with its last HDU, or is larger than `INFLATED_MAX`.
+        If the file cannot be read, does not end with its last HDU, does not agree with DATASUM, or is larger than
+        `INFLATED_MAX`. CHECKSUM is not compared: programs that edit keywords leave the old one.
     """
     content = BytesIO()
     with _errors_explained(path), open_file(path) as file:
@@ -170,7 +172,9 @@ def read_content(path: Path) -> BytesIO:
             data = stream.read(padded)
             if len(data) < size:
                 raise header.error("truncated", _ENDS_WITHIN)
-            content.write(data.ljust(padded, b"\0"))
+            data = data.ljust(padded, b"\0")
+            _check_data_sum(header, _ones_complement_sum(data))
+            content.write(data)
             number += 1
         if isinstance(stream, GzipReader):
             stream.finish()
@@ -365,14 +369,18 @@ def _check_piece(header: Header, piece: bytes, position: int, size: int) -> None
         raise header.error("bad-header", _MORE_ROWS)
 
 
-def _check_sums(header: Header, data_sum: int) -> None:
-    """Check DATASUM and CHECKSUM, as far as they are stated (FITS 4.0, section 4.4.2.7)."""
-    advice = "the file was damaged, or changed by a program that did not update the sum"
+def _check_data_sum(header: Header, data_sum: int) -> None:
+    """Check DATASUM, if it is stated (FITS 4.0, section 4.4.2.7)."""
     stated = str(header.get("DATASUM", "")).strip()
     if stated and (not stated.isdecimal() or int(stated) % 0xFFFFFFFF != data_sum):
-        raise header.error("damaged", f"DATASUM does not agree with the table: {advice}")
+        raise header.error("damaged", f"DATASUM does not agree with the data: {_NOT_UPDATED}")
+
+
+def _check_sums(header: Header, data_sum: int) -> None:
+    """Check DATASUM and CHECKSUM, as far as they are stated."""
+    _check_data_sum(header, data_sum)
     if header.get("CHECKSUM") and (_ones_complement_sum(header.content) + data_sum) % 0xFFFFFFFF:
-        raise header.error("damaged", f"CHECKSUM does not agree with the HDU: {advice}")
+        raise header.error("damaged", f"CHECKSUM does not agree with the HDU: {_NOT_UPDATED}")
 
 
 def _ones_complement_sum(data: bytes) -> int:

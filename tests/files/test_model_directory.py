@@ -420,7 +420,7 @@ def test_models_are_kept_in_memory(tmp_path, monkeypatch):
             directory.read(group_id)
         return [int(path.name[len("bg_cube_model_group")]) for path in read]
 
-    monkeypatch.setattr(model_directory, "read_model", lambda path: read.append(path) or read_model(path))
+    monkeypatch.setattr(model_directory, "read_model", lambda path, group_id: read.append(path) or read_model(path, group_id))
     directory = ModelDirectory(tmp_path)
     assert directory.read(3) is directory.read(3)
     assert reads(*range(9), *range(9)) == [0, 1, 2, 4, 5, 6, 7, 8]

@@ -1,0 +1,224 @@
+"""Models whose HDUs, columns, keywords or files contradict each other are refused, instead of giving wrong rates."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import bgnb
+from bgnb import DataError, read_group_model, read_model, read_models, read_spline, write_model, write_spline
+from bgnb.files.epoch_directory import read_epoch_models
+from tests.helpers.errors import raises
+from tests.helpers.model_directories import model_directory
+from tests.helpers.models import stating_model
+from tests.helpers.run_files import run, write_gadf
+
+HDUS = {"COUNTS": "COUNTS", "LIVETIME": "LIVETIME", "ERROR": "ERROR", "BACKGROUND": "BKG"}
+NAME = "bg_cube_model_group27_table.fits.gz"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """Make a small directory of models, which are parts of a spline."""
+    folder = tmp_path_factory.mktemp("models")
+    write_gadf(folder / "in", [run(obs_id, 100) for obs_id in (2, 4)])
+    bgnb.make_bg_cube_models(folder / "in", "GADF", folder / "out", select="all", n_energy=5, n_fov=8)
+    return folder / "out"
+
+
+def changed(path: Path, change: Callable[[fits.HDUList], Any]) -> None:
+    """Change a FITS file, with new checksums."""
+    with fits.open(path) as hdus:
+        for hdu in hdus:
+            hdu.data  # noqa: B018 # read before the file is replaced
+        change(hdus)
+        hdus.writeto(path, overwrite=True, checksum=True)
+
+
+def values(hdu: str, column: str, factor: Any, where: Any = ...) -> Callable[[fits.HDUList], None]:
+    """Return a function that multiplies values of a column."""
+
+    def change(hdus: fits.HDUList) -> None:
+        hdus[hdu].data[column][where] = hdus[hdu].data[column][where] * factor
+
+    return change
+
+
+def keyword(hdu: str | int, name: str, value: Any) -> Callable[[fits.HDUList], None]:
+    """Return a function that sets a keyword, or removes it."""
+    return lambda hdus: hdus[hdu].header.remove(name) if value is None else hdus[hdu].header.set(name, value)
+
+
+def unit(hdu: str, column: str, value: str) -> Callable[[fits.HDUList], None]:
+    """Return a function that sets the unit of a column."""
+    return lambda hdus: hdus[hdu].columns.change_unit(column, value)
+
+
+def text(hdu: str, column: str) -> Callable[[fits.HDUList], None]:
+    """Return a function that replaces a column by a text."""
+
+    def change(hdus: fits.HDUList) -> None:
+        table = hdus[hdu]
+        others = [each for each in table.columns if each.name != column]
+        replaced = fits.Column(column, "3A", array=["abc"] * len(table.data))
+        hdus[hdu] = fits.BinTableHDU.from_columns([*others, replaced], name=hdu)
+
+    return change
+
+
+CONTRADICTIONS = {
+    "livetime NaN": ("bad-column", "LIVETIME", values("LIVETIME", "LIVETIME", np.nan)),
+    "endless livetime": ("bad-column", "LIVETIME", values("LIVETIME", "LIVETIME", np.inf, (0, 0, 0, 0))),
+    "livetime beyond that of the runs": ("bad-column", "RUNS", values("LIVETIME", "LIVETIME", 3)),
+    "counts beyond those of the runs": ("bad-column", "RUNS", values("COUNTS", "COUNTS", 3)),
+    "livetime in hours": ("bad-column", "RUNS", unit("LIVETIME", "LIVETIME", "h")),
+    "livetime in metres": ("bad-unit", "LIVETIME", unit("LIVETIME", "LIVETIME", "m")),
+    "threshold in hours": ("bad-unit", "LO_THRES", unit("RUNS", "LO_THRES", "h")),
+    "livetimes of runs as text": ("bad-column", "LIVETIME", text("RUNS", "LIVETIME")),
+    "edges as text": ("bad-column", "ENERG_LO", text("BACKGROUND", "ENERG_LO")),
+    "ends of bins in GeV": ("bad-column", "ENERG", unit("BACKGROUND", "ENERG_HI", "GeV")),
+    "ends of bins in metres": ("bad-unit", "ENERG_HI", unit("BACKGROUND", "ENERG_HI", "m")),
+    "no runs with events": ("missing-column", "EVENTS", lambda hdus: hdus["RUNS"].columns.del_col("EVENTS")),
+    "no time base": ("missing-keyword", "TIMEBASE", keyword("BACKGROUND", "TIMEBASE", None)),
+    "unknown time base": ("bad-keyword", "TIMEBASE", keyword("BACKGROUND", "TIMEBASE", "OnTime")),
+    "other frame": ("bad-keyword", "FOVALIGN", keyword("BACKGROUND", "FOVALIGN", "RADEC")),
+    "reversed frame": ("bad-keyword", "FOVALIGN", keyword("BACKGROUND", "FOVALIGN", "REVERSE_LON_RADEC")),
+    "unknown edge": ("bad-keyword", "CAMERA", keyword(0, "CAMERA", "square")),
+    "image": ("bad-header", "COUNTS", lambda hdus: hdus.__setitem__("COUNTS", fits.ImageHDU(np.ones(3), name="COUNTS"))),
+}
+for _hdu, _column in HDUS.items():
+    CONTRADICTIONS[f"two HDUs {_hdu}"] = ("ambiguous-hdu", _hdu, lambda hdus, name=_hdu: hdus.append(hdus[name].copy()))
+    if _hdu != "BACKGROUND":
+        for _axis in ("ENERG", "DETX", "DETY"):
+            CONTRADICTIONS[f"{_axis} of {_hdu}"] = (
+                "axes-mismatch",
+                _hdu,
+                lambda hdus, hdu=_hdu, axis=_axis: [values(hdu, f"{axis}_{end}", 1.1)(hdus) for end in ("LO", "HI")],
+            )
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_contradictory_models_are_refused(tmp_path, name):
+    """Name the file, and the HDU, column or keyword."""
+    write_model(stating_model(), tmp_path / "m.fits")
+    code, word, change = CONTRADICTIONS[name]
+    changed(tmp_path / "m.fits", change)
+    with raises(code, "m.fits", word, kind=DataError):
+        read_model(tmp_path / "m.fits")
+
+
+def test_fractions_of_counts_are_refused(tmp_path):
+    """Counts are whole numbers."""
+    write_model(stating_model(), tmp_path / "m.fits")
+
+    def halve(hdus: fits.HDUList) -> None:
+        columns = [
+            fits.Column(each.name, each.format.replace("K", "D"), each.unit, dim=each.dim, array=hdus["COUNTS"].data[each.name])
+            for each in hdus["COUNTS"].columns
+        ]
+        hdus["COUNTS"] = fits.BinTableHDU.from_columns(columns, hdus["COUNTS"].header)
+        hdus["COUNTS"].data["COUNTS"][0, 1, 1, 0] += 0.5
+
+    changed(tmp_path / "m.fits", halve)
+    with raises("bad-column", "m.fits", "COUNTS", "whole", kind=DataError):
+        read_model(tmp_path / "m.fits")
+
+
+def test_damaged_data_are_refused(tmp_path):
+    """A changed bit of the data is detected without compression; keywords may be edited."""
+    path = tmp_path / "m.fits"
+    write_model(stating_model(), path)
+    fits.setval(path, "OBSERVER", value="Mayer")
+    rate = read_model(path).rate.quantity
+    content = bytearray(path.read_bytes())
+    with fits.open(path) as hdus:
+        content[hdus["BACKGROUND"].fileinfo()["datLoc"] + 2000] ^= 1
+    path.write_bytes(content)
+    with raises("damaged", "m.fits", "BACKGROUND", "DATASUM", kind=DataError):
+        read_model(path)
+    changed(path, lambda hdus: None)
+    assert not np.array_equal(read_model(path).rate.quantity, rate)
+
+
+def test_units_of_runs_are_converted(tmp_path):
+    """Columns in other units than those that bgnb writes are converted."""
+    write_model(stating_model(), tmp_path / "m.fits")
+    changed(tmp_path / "m.fits", lambda hdus: (values("RUNS", "ONTIME", 1e3)(hdus), unit("RUNS", "ONTIME", "ms")(hdus)))
+    found = read_model(tmp_path / "m.fits").stack.runs
+    assert [run.ontime_s for run in found] == pytest.approx([1600.0, 1900.25])
+
+
+def test_files_of_other_groups_are_refused(tmp_path):
+    """A model under the name of another group, and two files of a group, are refused."""
+    directory = model_directory(tmp_path / "models")
+    changed(directory / NAME, keyword(0, "GROUP_ID", 27))
+    assert read_models(directory).group_ids == [27]
+    shutil.move(directory / NAME, directory / NAME.replace("27", "15"))
+    for read in (read_models, lambda path: read_group_model(path, 15)):
+        with raises("groups-mismatch", "group15", "27"):
+            read(directory)
+    for name in (NAME.removesuffix(".gz"), NAME.replace("27", "027")):
+        twice = model_directory(tmp_path / name)
+        shutil.copy(twice / NAME, twice / name)
+        with raises("groups-mismatch", NAME, name):
+            read_models(twice)
+
+
+SPLINES = {
+    "NaN": ("bad-column", "COEFFICIENTS", values("COEFFICIENTS", "COEFFICIENT", np.nan, 1)),
+    "covariance": ("bad-column", "COVARIANCE", lambda hdus: setattr(hdus["COVARIANCE"], "data", np.ones((2, 2)))),
+    "infinite covariance": ("bad-column", "COVARIANCE", lambda hdus: hdus["COVARIANCE"].data.fill(np.inf)),
+    "order of means": ("bad-column", "MEANS", values("MEANS", "COLUMN", 2)),
+    "scatter": ("bad-keyword", "SCATTER", keyword(0, "SCATTER", "small")),
+    "negative tilt": ("bad-keyword", "TILT", keyword(0, "TILT", -0.5)),
+    "zenith": ("bad-keyword", "COSZ_MIN", keyword(0, "COSZ_MIN", 0.999999)),
+    "no frame": ("missing-keyword", "FOVALIGN", keyword(0, "FOVALIGN", None)),
+    "two tables": ("ambiguous-hdu", "TERMS", lambda hdus: hdus.append(hdus["TERMS"].copy())),
+    "other runs": ("groups-mismatch", "other runs", values("COUNTS", "COUNTS", 0)),
+    "other axes": (
+        "groups-mismatch",
+        "other runs",
+        lambda hdus: [values("COUNTS", f"ENERG_{end}", 1.1)(hdus) for end in ("LO", "HI")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPLINES)
+def test_contradictory_splines_are_refused(models, tmp_path, name):
+    """A spline with invalid content, or one of other runs, is not used for the models beside it."""
+    directory = shutil.copytree(models, tmp_path / "models")
+    code, word, change = SPLINES[name]
+    changed(directory / "bg_spline.fits.gz", change)
+    with raises(code, "bg_spline.fits.gz", word, kind=DataError):
+        read_models(directory)
+
+
+def test_intact_spline_is_read(models, tmp_path):
+    """The spline that the cases above change is read, with its means in order."""
+    spline = read_spline(models / "bg_spline.fits.gz")
+    write_spline(spline, tmp_path / "s.fits")
+    again = read_spline(tmp_path / "s.fits")
+    assert all(np.array_equal(again.means[name], spline.means[name]) for name in spline.means)
+    assert read_models(models).for_pointing is not None
+
+
+@pytest.mark.parametrize("content", ["{}", '{"epochs": 5}', '{"epochs": [5]}', '{"epochs": ["../models"]}'])
+def test_invalid_epochs_are_refused(tmp_path, content):
+    """Epochs in a report that are not names of directories are an error of the report."""
+    (tmp_path / "report.json").write_text(content)
+    with raises("damaged", "report.json", "epochs"):
+        read_epoch_models(tmp_path)
+
+
+@pytest.mark.parametrize("counts", ["NaN", "1e400"])
+def test_infinite_counts_in_reports_are_ignored(tmp_path, counts):
+    """Counts that are not finite are read from the models instead."""
+    directory = model_directory(tmp_path / "models")
+    (directory / "report.json").write_text(f'{{"groups": [{{"group_id": 27, "counts": {counts}}}]}}')
+    assert bgnb.ModelDirectory(directory).counts == {27: float(read_model(directory / NAME).stack.counts.sum())}
