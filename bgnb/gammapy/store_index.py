@@ -12,6 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from bgnb._util.errors import BgnbError
 from bgnb.files.background_tables import open_fits
 from bgnb.files.fits_writer import extension, index_hdu
 from bgnb.observations.datastore import Runs
@@ -54,6 +55,22 @@ def index_of_hdus(
     return {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[scheme](runs, obs_ids, target, kind)
 
 
+def relative_path(path: Path, target: Path) -> str:
+    """Return the path from a data store to a file or directory.
+
+    Raises
+    ------
+    BgnbError
+        If the index of HDUs cannot contain it, or Gammapy would change it.
+    """
+    relative = os.path.relpath(path, target)
+    if relative.isascii() and "$" not in relative:
+        return relative
+    why = "with characters other than ASCII, which FITS does not allow, or with $, which Gammapy takes for a variable"
+    advice = "make OUTDIR beside INDIR, or rename the directories or files"
+    raise BgnbError("bad-target", f"{target}: the index would contain the path '{relative}', {why}; {advice}")
+
+
 def background_file(obs_id: int) -> str:
     """Return the name of the file with the background of a run."""
     return f"bkg_{obs_id}.fits.gz"
@@ -75,7 +92,7 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     bases = bases_of(runs.path, index, runs.reading)
     files = list(zip(columns["FILE_DIR"].tolist(), columns["FILE_NAME"].tolist(), strict=True))
     folders = {file: (base_of(bases, Path(*file)) / file[0]).resolve() for file in set(files)}
-    relative = {folder: os.path.relpath(folder, target) for folder in set(folders.values())}
+    relative = {folder: relative_path(folder, target) for folder in set(folders.values())}
     columns["FILE_DIR"] = np.array([relative[folders[file]] for file in files])
     table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
     for name, values in columns.items():
@@ -96,7 +113,7 @@ def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
         for hdu_type, hdu_class, location in kinds:
             name = _hdu_name(location) if location else None
             if location and name:
-                folder = os.path.relpath(location.path.parent.resolve(), target)
+                folder = relative_path(location.path.parent.resolve(), target)
                 values = (obs_id, hdu_type, hdu_class, folder, location.path.name, name)
                 rows.append(dict(zip(_COLUMNS, values, strict=True)))
                 components[obs_id].add(hdu_type)
@@ -110,12 +127,12 @@ def _files_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> 
     components: dict[int, set[str]] = {}
     for obs_id in obs_ids:
         path = runs.files(obs_id).events.path
-        folder = os.path.relpath(path.parent.resolve(), target)
+        folder, file_name = os.path.split(relative_path(path.parent.resolve() / path.name, target))
         components[obs_id] = set()
         for header in read_headers(path):
             hdu_class = _class_in_gammapy(header)
             if header.hdu_class and hdu_class and header.name:
-                values = (obs_id, header.hdu_class.value, hdu_class, folder, path.name, header.name)
+                values = (obs_id, header.hdu_class.value, hdu_class, folder, file_name, header.name)
                 rows.append(dict(zip(_COLUMNS, values, strict=True)))
                 components[obs_id].add(header.hdu_class.value)
         rows.append(_background_row(obs_id, kind))
