@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     bases = bases_of(runs.path, index, runs.reading)
     files = list(zip(columns["FILE_DIR"].tolist(), columns["FILE_NAME"].tolist(), strict=True))
     folders = {file: (base_of(bases, Path(*file)) / file[0]).resolve() for file in set(files)}
+    columns["HDU_NAME"] = _names_of_used_hdus(columns, hdu_kinds(index), kept, folders)
     relative = {folder: relative_path(folder, target) for folder in set(folders.values())}
     columns["FILE_DIR"] = np.array([relative[folders[file]] for file in files])
     table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
@@ -100,6 +101,22 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
         table[name] = np.concatenate([values[kept], ours])
         table[name].unit = index.units.get(name) or None
     return table[np.argsort(table["OBS_ID"], kind="stable")], components
+
+
+def _names_of_used_hdus(
+    columns: Mapping[str, NDArray[Any]],
+    kinds: NDArray[np.str_],
+    kept: NDArray[np.bool_],
+    folders: Mapping[tuple[str, str], Path],
+) -> NDArray[np.str_]:
+    """Return HDU_NAME, with EVENTS and GTI where it names HDUs that are missing, so that those HDUs were read instead."""
+    names = columns["HDU_NAME"].tolist()
+    unusual = kept & np.isin(kinds, ["events", "gti"]) & (np.char.lower(columns["HDU_NAME"]) != kinds)
+    for row in np.flatnonzero(unusual):
+        file = str(columns["FILE_DIR"][row]), str(columns["FILE_NAME"][row])
+        if _hdu_name(HduLocation(folders[file] / file[1], names[row])) is None:
+            names[row] = str(kinds[row]).upper()
+    return np.array(names, dtype=str)
 
 
 def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:

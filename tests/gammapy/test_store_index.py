@@ -62,6 +62,23 @@ def test_paths_that_an_index_cannot_contain(models, tmp_path, monkeypatch, name,
     assert not (tmp_path / "store").exists()
 
 
+def test_names_of_hdus_that_were_read(models, tmp_path):
+    """The index of a store names the HDUs that were read, where the original one names HDUs that are missing."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    with fits.open(indir / "data" / "run3.fits.gz") as hdus:
+        hdus["EVENTS"].name = "PHOTONS"  # unusual, but right
+        hdus.writeto(indir / "data" / "run3.fits.gz", overwrite=True)
+    rows = Table.read(indir / "hdu-index.fits.gz")
+    rows["HDU_NAME"] = ["EVENTS_1", "GTI_1", "aeff", "photons", "gti", "aeff"]
+    rows.write(indir / "hdu-index.fits.gz", overwrite=True)
+    assert attach(models, indir, "GADF", tmp_path / "store").obs_ids == [2, 3]
+    index = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
+    names = ["EVENTS", "GTI", "aeff", "BACKGROUND", "photons", "gti", "aeff", "BACKGROUND"]
+    assert index["HDU_NAME"].tolist() == names
+    report = json.loads((tmp_path / "store" / "report.json").read_text())
+    assert any("EVENTS_1" in note for note in report["runs"][0]["notes"])
+
+
 def test_file_names_that_an_index_cannot_contain(models, tmp_path):
     """Refuse names of files that FITS cannot contain, in scheme FILES."""
     indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
