@@ -166,6 +166,8 @@ def _checked_catalog(table: Table, where: str) -> Table:
 
 def _names(column: Any, n_sources: int) -> list[str]:
     """Return the names of sources, and the number of their row for those without."""
+    if column is not None and column.dtype.kind == "S":  # not always UTF-8
+        column = np.char.decode(np.ma.filled(column, b"").astype("S"), "utf-8", "replace")
     names = [""] * n_sources if column is None else column.tolist()
     return [str(name).strip() or f"source {row}" if name is not None else f"source {row}" for row, name in enumerate(names, 1)]
 

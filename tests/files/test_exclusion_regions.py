@@ -249,6 +249,9 @@ def test_wrong_images_are_refused(tmp_path):
         (ones, {}, ["excludes nothing"]),
         (nan, {}, ["not finite"]),
         (np.zeros((12, 20)), {"CTYPE1": "X", "CTYPE2": "Y"}, ["celestial"]),
+        (np.zeros((12, 20)), {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}, ["equatorial or galactic", "CTYPE1"]),
+        (np.zeros((12, 20)), {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "RADESYS": "GAPPT"}, ["RADESYS"]),
+        (np.zeros((12, 20)), {"CDELT1": 1e9}, ["1e+09 deg"]),
     ):
         with raises("bad-region", "a.fits", "HDU MASK", *words):
             read_exclusions([sky_image(tmp_path / "a.fits", data, **keywords)])

@@ -133,6 +133,10 @@ def test_spellings_of_a_catalogue(tmp_path):
         assert catalog["NAME"].tolist() == ["a", "source 2"]
         assert [catalog[column].tolist() for column in ("RA", "DEC", "EXTENSION")] == [[10, 30], [20, 40], [0, 1]]
     assert read_catalog(tmp_path / "c.vot")["EXTENSION"].tolist() == [1, 2]
+    latin = Table({"NAME": ["Cass A"], "RA": [350.0], "DEC": [58.0]})
+    latin.write(tmp_path / "e.fits")
+    (tmp_path / "e.fits").write_bytes((tmp_path / "e.fits").read_bytes().replace(b"Cass A", b"Cass\xe9A"))
+    assert read_catalog(tmp_path / "e.fits")["NAME"].tolist() == ["Cass\N{REPLACEMENT CHARACTER}A"]
     (tmp_path / "d.txt").write_text("RA DEC\n10 20\n")
     with raises("bad-catalog", "d.txt", "ECSV", "CSV"):
         read_catalog(tmp_path / "d.txt")
