@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from codecs import BOM_UTF8
 from io import BytesIO
@@ -20,6 +21,7 @@ from bgnb._util.errors import DataError
 from bgnb._util.reading import TEXT_MAX, read_bytes
 from bgnb.observations.fits_table import read_content
 
+_MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
 # First bytes of the formats that Astropy would decompress, without a maximum size.
 _COMPRESSED = (MAGIC, b"BZh", b"\xfd7zXZ", b"PK\3\4", b"\x1f\x9d")
 
@@ -49,6 +51,9 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
         if error.code not in ("not-fits", "empty-file"):
             raise
         content = _read_text(path)
+    else:
+        if _MANY_FIELDS.search(content):  # of which Astropy would make a list
+            raise ValueError("TFIELDS exceeds 999, the maximum in FITS")
     with ignored_warnings():
         if format is None:
             stream = BytesIO(content)

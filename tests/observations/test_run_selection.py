@@ -137,6 +137,11 @@ def test_spellings_of_a_catalogue(tmp_path):
     latin.write(tmp_path / "e.fits")
     (tmp_path / "e.fits").write_bytes((tmp_path / "e.fits").read_bytes().replace(b"Cass A", b"Cass\xe9A"))
     assert read_catalog(tmp_path / "e.fits")["NAME"].tolist() == ["Cass\N{REPLACEMENT CHARACTER}A"]
+    content = (tmp_path / "e.fits").read_bytes()
+    many = b"TFIELDS =         999999999999"  # would take all memory
+    (tmp_path / "f.fits").write_bytes(content.replace(b"TFIELDS =                    3", many))
+    with raises("bad-catalog", "f.fits", "TFIELDS"):
+        read_catalog(tmp_path / "f.fits")
     (tmp_path / "d.txt").write_text("RA DEC\n10 20\n")
     with raises("bad-catalog", "d.txt", "ECSV", "CSV"):
         read_catalog(tmp_path / "d.txt")
