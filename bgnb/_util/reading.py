@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -75,8 +76,8 @@ def read_bytes(path: str | Path, max_size: int = FILE_MAX) -> bytes:
     return content
 
 
-def read_text(path: str | Path, max_size: int = TEXT_MAX, encoding: str = "utf-8") -> str:
-    """Read a regular file of text; for parameters and errors see `read_bytes`.
+def read_text(path: str | Path, max_size: int = TEXT_MAX, encoding: str = "utf-8-sig") -> str:
+    """Read a regular file of text, without a byte order mark; for parameters and errors see `read_bytes`.
 
     Raises
     ------
@@ -86,8 +87,15 @@ def read_text(path: str | Path, max_size: int = TEXT_MAX, encoding: str = "utf-8
     return read_bytes(path, max_size).decode(encoding)
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; for parameters and errors see `read_bytes`.
+def read_json(path: str | Path, make_object: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Read a JSON file; for errors see also `read_bytes`.
+
+    Parameters
+    ----------
+    path : path
+        The file, or a link to it.
+    make_object : callable, optional
+        Function that makes an object of its names and values; by default a dict, in which the last of equal names counts.
 
     Raises
     ------
@@ -96,7 +104,7 @@ def read_json(path: str | Path) -> Any:
     """
     content = read_bytes(path)
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=make_object)
     except RecursionError:
         raise ValueError("too deeply nested") from None
 

@@ -11,6 +11,7 @@ import difflib
 import functools
 import inspect
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -21,6 +22,9 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.reading import read_json, read_text
 
 R = TypeVar("R")
+# Maximum size of a TOML file of settings, bytes.
+_TOML_MAX = 1 << 20
+_MANY_PARTS = re.compile(r"""(\.\s*[\w"'-]+\s*){100}""")
 
 
 @dataclass(frozen=True)
@@ -351,10 +355,8 @@ def read_config(path: Path, group: type[SettingsGroup]) -> dict[str, Any]:
     BgnbError
         If the file cannot be read, or has an unknown setting or an invalid value.
     """
-    import tomllib
-
     try:
-        stored = read_json(path)["settings"] if path.suffix == ".json" else tomllib.loads(read_text(path))
+        stored = _read_report(path) if path.suffix == ".json" else _read_toml(path)
         options = stored_options(group, stored)
         for name, value in options.items():
             if value is not None:
@@ -366,10 +368,35 @@ def read_config(path: Path, group: type[SettingsGroup]) -> dict[str, Any]:
     except OSError as error:
         code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
         raise BgnbError(code, f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         kinds = "a TOML file of settings or a report.json of bgnb"
         raise BgnbError("bad-config", f"{path}: is not {kinds}: {error}") from None
     return options
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    report = read_json(path, _without_repetition)
+    if not isinstance(report, dict) or not isinstance(report.get("settings"), dict):
+        raise ValueError("it has no object 'settings'")
+    return report["settings"]
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    text = read_text(path, _TOML_MAX)
+    if _MANY_PARTS.search(text):  # for which tomllib takes memory that grows as the square of their number
+        raise ValueError("a key has too many parts")
+    return tomllib.loads(text)
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is given twice")
+    return made
 
 
 def with_settings(group: type[SettingsGroup], **defaults: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:

@@ -24,6 +24,8 @@ MAX_RADIUS = 40.0
 # Maximum length of an edge, deg. A great circle of this length deviates from a straight line in DETX and DETY by less than
 # 0.1 arcsec within 10 deg of the pointing.
 _EDGE = 0.25
+# Maximum width of pixels, deg; they are divided at _EDGE.
+_MAX_PIXEL = 30.0
 # Size of the blocks in which images are searched for excluded pixels, deg.
 _BLOCK = 1.0
 
@@ -156,10 +158,13 @@ class SkyImage:
         Raises
         ------
         BgnbError
-            If the axes are not longitude and latitude, or excluded pixels do not lie on the sky.
+            If the axes are not longitude and latitude, their frame is unknown, pixels are too large, or excluded pixels do
+            not lie on the sky.
         """
         if wcs.naxis != 2 or (wcs.wcs.lng, wcs.wcs.lat) != (0, 1):
             raise BgnbError("invalid-value", "an image needs the axes longitude and latitude, in this order")
+        if not _pixel(wcs) <= _MAX_PIXEL:
+            raise BgnbError("invalid-value", f"pixels are {_pixel(wcs):g} deg wide, more than {_MAX_PIXEL:g} deg")
         stated, excluded = excluded, np.array(excluded, dtype=bool)
         if not _on_sky(wcs, *np.meshgrid(*(np.array([0, n]) for n in excluded.shape), indexing="ij")).all():
             for row in range(len(excluded)):  # pixels at the edges of an all-sky projection
@@ -173,7 +178,16 @@ class SkyImage:
                 raise BgnbError("invalid-value", message)
             if not excluded.any():
                 raise BgnbError("invalid-value", "none of the excluded pixels lies on the sky")
-        return cls(wcs.to_header_string(relax=True), excluded.shape, zlib.compress(np.packbits(excluded).tobytes(), 1))
+        header = wcs.to_header_string(relax=True)
+        try:
+            _wcs(header)
+            is_known = wcs.wcs.ctype[0][:4] in ("RA--", "GLON")  # Astropy takes ecliptic coordinates for equatorial ones
+        except ValueError:
+            is_known = False
+        if not is_known:
+            text = "the frame must be equatorial or galactic; correct CTYPE1, CTYPE2, RADESYS and EQUINOX, or convert the image"
+            raise BgnbError("invalid-value", text)
+        return cls(header, excluded.shape, zlib.compress(np.packbits(excluded).tobytes(), 1))
 
     @cached_property
     def digest(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,13 +15,14 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from bgnb._util.arrays import Floats
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
 from bgnb._util.reading import read_text
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
 from bgnb.files.fits_reader import open_fits
-from bgnb.observations.table_file import read_table_file
+from bgnb.observations.run_selection import not_in_degrees
+from bgnb.observations.table_file import check_frame, columns_by_name, numbers_in, read_table_file
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -29,6 +31,11 @@ _FORMATS = {".reg": "ds9", ".crtf": "crtf"}
 _NONE = np.zeros(0)
 # Number of vertices of an ellipse; its area is too small by 0.005 %.
 _VERTICES = 360
+# Words of DS9 files: first of a statement, frames, shapes, and numbers of values of those of which others would be ignored.
+_FIRST_WORD = re.compile(r"(?:[+-]?\s*([a-z0-9]+))?(.*)", re.DOTALL)
+_FRAMES = ("icrs", "fk5", "j2000", "fk4", "b1950", "galactic", "ecliptic", "image")
+_N_VALUES = {"circle": (3,), "ellipse": range(5, 1000, 2), "box": (4, *range(5, 1000, 2))}
+_SHAPES = (*_N_VALUES, "annulus", "polygon")
 _AREAS = "circles, ellipses, annuli, polygons and rectangles on the sky can be excluded"
 
 
@@ -117,12 +124,39 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
         with warnings.catch_warnings():
             # regions warns of shapes and frames that it does not know, and skips them.
             warnings.simplefilter("error", AstropyUserWarning)
-            return Regions.parse(read_text(path), format=region_format)
-    except DataError:
+            text = "\n".join(read_text(path).splitlines())
+            (_check_ds9 if region_format == "ds9" else _check_crtf)(text, path)
+            return Regions.parse(text, format=region_format)
+    except BgnbError:
         raise
     except Exception as error:  # many kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise BgnbError("bad-region", f"{path}: cannot be read as a {region_format.upper()} file: {reason[0]}") from None
+
+
+def _check_ds9(text: str, path: Path) -> None:
+    """Refuse lines of which the package regions would ignore a part without a warning."""
+    for number, line in enumerate(text.lower().splitlines(), start=1):
+        for statement in re.sub(r"\{[^}]*\}", "", line).split(";"):  # braces contain texts
+            statement = statement.partition("#")[0].strip()
+            word, values = _FIRST_WORD.match(statement).groups()  # type: ignore[union-attr] # it matches everything
+            n_values = len(re.split(r"[\s,]+", values.strip("(|) \t")))
+            if word in _FRAMES and values:
+                wrong = f"'{values}' follows the frame {word} in the same line; put a semicolon between them"
+            elif word in _N_VALUES and n_values not in _N_VALUES[word]:
+                wrong = f"{word} with {n_values} values; write one region in each line, with decimal points"
+            elif word in _SHAPES and statement.count("(") != statement.count(")"):
+                wrong = "a bracket is missing; is the file complete?"
+            else:
+                continue
+            raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
+
+
+def _check_crtf(text: str, path: Path) -> None:
+    """Refuse lines with several regions, of which the package regions would ignore all but the first."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if len(re.findall(r"[a-z]\s*\[\s*\[", line)) > 1:
+            raise BgnbError("bad-region", f"{path}, line {number}: contains several regions; write one region in each line")
 
 
 def _from_regions(regions: Iterable[Any], where: str) -> SourceMask:
@@ -133,11 +167,15 @@ def _from_regions(regions: Iterable[Any], where: str) -> SourceMask:
         place = f"{where}, region {number} ({name})"
         if not region.meta.get("include", True):
             raise BgnbError("bad-region", f"{place}: regions with a minus sign are not supported; remove it, or the region")
+        if region.meta.get("type", "reg") != "reg":
+            raise BgnbError("bad-region", f"{place}: is an annotation (ann), which is drawn only; remove it, or the word ann")
         try:
             if name == "CircleSkyRegion":
                 if not 0 < region.radius.to_value("deg") <= 180:
                     raise BgnbError("bad-region", f"radius must lie within 0 and 180 deg, got {region.radius}")
                 icrs = region.center.icrs
+                if not np.isfinite([icrs.ra.deg, icrs.dec.deg]).all():
+                    raise BgnbError("bad-region", "the centre is not a finite position")
                 circles.append((icrs.ra.deg, icrs.dec.deg, region.radius.to_value("deg")))
             elif name in _LINES:
                 shapes.append(ClosedLines(_LINES[name](region)))
@@ -226,7 +264,11 @@ def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
 
 def _from_table(table: Table, where: str) -> SourceMask:
     """Make circles from the columns RA, DEC, RADIUS, E_MIN and E_MAX."""
-    columns = {name.upper(): table[name] for name in table.colnames}
+    try:
+        columns = columns_by_name(table)
+        check_frame(table)
+    except ValueError as error:
+        raise BgnbError("bad-region", f"{where}: {error}") from None
     if missing := [name for name in ("RA", "DEC", "RADIUS") if name not in columns]:
         has = f"it has {', '.join(table.colnames)}"
         raise BgnbError("bad-region", f"{where}: the table of circles has no column {missing[0]}; {has}")
@@ -243,14 +285,20 @@ def _from_table(table: Table, where: str) -> SourceMask:
         empty = {"E_MIN": 0.0, "E_MAX": np.inf}.get(name, np.nan)
         values = columns.get(name, np.full(len(table), empty))
         try:
-            converted = u.Quantity(np.ma.filled(values, empty), getattr(values, "unit", None) or unit).to_value(unit)
+            converted = numbers_in(values, unit, empty)
         except (TypeError, ValueError) as error:
             raise BgnbError("bad-region", f"{where}: column {name} cannot be converted to {unit}: {error}") from None
         if len(wrong := np.flatnonzero(~((converted >= minimum) & (converted <= maximum)))):
             value = f"{name} of row {wrong[0] + 1} is {converted[wrong[0]]:g} {unit}"
             raise BgnbError("bad-region", f"{where}: {value}, but must lie within {minimum} and {maximum} {unit}")
-        found.append(np.array(converted, dtype=float))
+        found.append(converted)
     ra, dec, radius, e_min, e_max = found
+    if len(wrong := np.flatnonzero(radius == 0)):
+        raise BgnbError(
+            "bad-region", f"{where}: RADIUS of row {wrong[0] + 1} is 0, so that nothing is excluded; remove the row"
+        )
+    if suspicion := not_in_degrees(columns, ra, dec):
+        raise BgnbError("bad-region", f"{where}: {suspicion}")
     if len(wrong := np.flatnonzero(~(e_min < e_max))):
         raise BgnbError("bad-region", f"{where}: E_MIN of row {wrong[0] + 1} is not below E_MAX")
     return SourceMask(ra, dec, radius, e_min, e_max)

@@ -35,7 +35,7 @@ from bgnb.gammapy.attached_runs import (
 )
 from bgnb.gammapy.run_background import RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
-from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs
+from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs, relative_path
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.run_selection import Reason, select_runs
@@ -193,12 +193,15 @@ def attach(
     makers = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
         path, reading = without_dots(Path(indir).absolute()), settings.background.reading
+        target = Path(outdir).resolve()
         runs = open_runs(path, settings.scheme, **options_of(reading)).with_on_error(settings.on_error)
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         required = selection.kept if settings.on_error == "fail" else ()
         epoch_of, without = _epochs_of(runs, epochs, models, required)
         skipped = without | dict(selection.skipped)
         kept = [obs_id for obs_id in selection.kept if obs_id not in without]
+        if kept:  # fails before the backgrounds are made
+            relative_path(runs.files(kept[0]).events.path.parent.resolve(), target)
         (directory / BACKGROUNDS).mkdir()
         attached: list[AttachedRun] = []
         configurations: dict[int, tuple[float, int | None]] = {}
@@ -221,7 +224,7 @@ def attach(
             reasons = in_one_line(skipped.values())
             raise BgnbError("no-runs", f"no run of {runs.path} gets a background: {reasons}")
         obs_ids = [run.obs_id for run in attached]
-        hdus, components = index_of_hdus(runs, obs_ids, Path(outdir).resolve(), settings.scheme, settings.background.kind)
+        hdus, components = index_of_hdus(runs, obs_ids, target, settings.scheme, settings.background.kind)
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), index_of_runs(runs, obs_ids, settings.scheme)])
         reports = [_with_missing(run, components[run.obs_id]) for run in attached]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from bgnb._util.errors import BgnbError
 from bgnb.files.fits_reader import open_fits
 from bgnb.files.fits_writer import extension, index_hdu
 from bgnb.observations.datastore import Runs
@@ -54,6 +55,22 @@ def index_of_hdus(
     return {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[scheme](runs, obs_ids, target, kind)
 
 
+def relative_path(path: Path, target: Path) -> str:
+    """Return the path from a data store to a file or directory.
+
+    Raises
+    ------
+    BgnbError
+        If the index of HDUs cannot contain it, or Gammapy would change it.
+    """
+    relative = os.path.relpath(path, target)
+    if relative.isascii() and "$" not in relative:
+        return relative
+    why = "with characters other than ASCII, which FITS does not allow, or with $, which Gammapy takes for a variable"
+    advice = "make OUTDIR beside INDIR, or rename the directories or files"
+    raise BgnbError("bad-target", f"{target}: the index would contain the path '{relative}', {why}; {advice}")
+
+
 def background_file(obs_id: int) -> str:
     """Return the name of the file with the background of a run."""
     return f"bkg_{obs_id}.fits.gz"
@@ -75,7 +92,8 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     bases = bases_of(runs.path, index, runs.reading)
     files = list(zip(columns["FILE_DIR"].tolist(), columns["FILE_NAME"].tolist(), strict=True))
     folders = {file: (base_of(bases, Path(*file)) / file[0]).resolve() for file in set(files)}
-    relative = {folder: os.path.relpath(folder, target) for folder in set(folders.values())}
+    columns["HDU_NAME"] = _names_of_used_hdus(columns, hdu_kinds(index), kept, folders)
+    relative = {folder: relative_path(folder, target) for folder in set(folders.values())}
     columns["FILE_DIR"] = np.array([relative[folders[file]] for file in files])
     table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
     for name, values in columns.items():
@@ -83,6 +101,22 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
         table[name] = np.concatenate([values[kept], ours])
         table[name].unit = index.units.get(name) or None
     return table[np.argsort(table["OBS_ID"], kind="stable")], components
+
+
+def _names_of_used_hdus(
+    columns: Mapping[str, NDArray[Any]],
+    kinds: NDArray[np.str_],
+    kept: NDArray[np.bool_],
+    folders: Mapping[tuple[str, str], Path],
+) -> NDArray[np.str_]:
+    """Return HDU_NAME, with EVENTS and GTI where it names HDUs that are missing, so that those HDUs were read instead."""
+    names = columns["HDU_NAME"].tolist()
+    unusual = kept & np.isin(kinds, ["events", "gti"]) & (np.char.lower(columns["HDU_NAME"]) != kinds)
+    for row in np.flatnonzero(unusual):
+        file = str(columns["FILE_DIR"][row]), str(columns["FILE_NAME"][row])
+        if _hdu_name(HduLocation(folders[file] / file[1], names[row])) is None:
+            names[row] = str(kinds[row]).upper()
+    return np.array(names, dtype=str)
 
 
 def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
@@ -96,7 +130,7 @@ def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
         for hdu_type, hdu_class, location in kinds:
             name = _hdu_name(location) if location else None
             if location and name:
-                folder = os.path.relpath(location.path.parent.resolve(), target)
+                folder = relative_path(location.path.parent.resolve(), target)
                 values = (obs_id, hdu_type, hdu_class, folder, location.path.name, name)
                 rows.append(dict(zip(_COLUMNS, values, strict=True)))
                 components[obs_id].add(hdu_type)
@@ -110,12 +144,12 @@ def _files_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> 
     components: dict[int, set[str]] = {}
     for obs_id in obs_ids:
         path = runs.files(obs_id).events.path
-        folder = os.path.relpath(path.parent.resolve(), target)
+        folder, file_name = os.path.split(relative_path(path.parent.resolve() / path.name, target))
         components[obs_id] = set()
         for header in read_headers(path):
             hdu_class = _class_in_gammapy(header)
             if header.hdu_class and hdu_class and header.name:
-                values = (obs_id, header.hdu_class.value, hdu_class, folder, path.name, header.name)
+                values = (obs_id, header.hdu_class.value, hdu_class, folder, file_name, header.name)
                 rows.append(dict(zip(_COLUMNS, values, strict=True)))
                 components[obs_id].add(header.hdu_class.value)
         rows.append(_background_row(obs_id, kind))

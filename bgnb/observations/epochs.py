@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import erfa
 import numpy as np
 from astropy.table import Table
 from astropy.time import Time
@@ -23,6 +25,8 @@ from bgnb.observations.table_file import read_table_file
 
 # Names of epochs become those of directories.
 _NAME = re.compile(r"\w[\w.+-]*")
+# Maximum distance of a date from MJD 0, the year 1858, d: the year 10072.
+_MAX_MJD = 3e6
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
 
 
@@ -173,13 +177,18 @@ def _mjd(column: Any, where: str) -> list[float]:
     try:
         if np.ma.is_masked(column):
             raise ValueError("a value is missing")
-        if not isinstance(column, Time):
-            values = np.asarray(column)
-            is_mjd = values.dtype.kind in "fiu"
-            column = Time(values.astype(float), format="mjd", scale="tt") if is_mjd else Time(values.astype(str), scale="utc")
-        mjd = np.atleast_1d(column.tt.mjd)
+        with warnings.catch_warnings(action="ignore", category=erfa.ErfaWarning):  # leap seconds of other centuries are unknown
+            if not isinstance(column, Time):
+                values = np.asarray(column)
+                if (is_mjd := values.dtype.kind in "fiu") and not np.isfinite(values).all():
+                    raise ValueError("a value is not finite")
+                column = (
+                    Time(values.astype(float), format="mjd", scale="tt") if is_mjd else Time(values.astype(str), scale="utc")
+                )
+            mjd = np.atleast_1d(column.tt.mjd)
     except (ValueError, TypeError) as error:
-        raise BgnbError("invalid-argument", f"{where} must contain dates, such as 2004-05-01, or MJDs: {error}") from None
-    if not np.isfinite(mjd).all():
-        raise BgnbError("invalid-argument", f"{where} contains values that are not finite")
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise BgnbError("invalid-argument", f"{where} must contain dates, such as 2004-05-01, or MJDs: {reason[0]}") from None
+    if not np.all(np.abs(mjd) < _MAX_MJD):  # False for NaN
+        raise BgnbError("invalid-argument", f"{where} contains values that are not finite dates")
     return [float(value) for value in mjd]

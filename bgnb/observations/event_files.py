@@ -143,7 +143,7 @@ def _walk(path: Path) -> Iterator[Path | DataError]:
 def _listed_files(path: Path, path_variables: bool) -> list[Path]:
     """Read a list of files; empty lines, and those that start with a #, are ignored."""
     try:
-        lines = [line.strip() for line in read_text(path, encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
     except UnicodeDecodeError:
         kinds = "a directory, a FITS file (*.fits, *.fits.gz) or a text file with the path of a FITS file in each line"
         raise BgnbError("invalid-argument", f"{path}: the scheme FILES needs {kinds}") from None

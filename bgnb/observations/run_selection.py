@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -18,7 +18,7 @@ from bgnb._util.reading import read_text
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
 from bgnb.observations.findings import IndexNote, error_of_note
-from bgnb.observations.table_file import read_table_file
+from bgnb.observations.table_file import check_frame, columns_by_name, numbers_in, read_table_file
 
 #: Minimum distance of off runs from a known source, in addition to twice its extension.
 EXCLUSION_RADIUS = 3 * u.deg
@@ -33,6 +33,8 @@ _MIN_KNOWN, _MIN_SHARE = 3, 0.3
 # Right ascensions up to 24 are hours for many sources over a wide range of declination (deg). Many positions that are
 # possible in radians are in radians.
 _HOURS, _MANY, _WIDE = 24, 10, 60
+# Maximum number of digits of an OBS_ID.
+_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,14 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
 def _checked_catalog(table: Table, where: str) -> Table:
     if not len(table):
         raise BgnbError("bad-catalog", f"{where}: the catalogue has no sources")
-    columns = {name.upper(): table[name] for name in table.colnames}
-    catalog = Table({"NAME": columns.get("NAME", [f"source {row + 1}" for row in range(len(table))])})
-    is_galactic = not {"RA", "DEC"} & columns.keys() and {"GLON", "GLAT"} <= columns.keys()
+    try:
+        columns = columns_by_name(table)
+        is_galactic = not {"RA", "DEC"} & columns.keys() and {"GLON", "GLAT"} <= columns.keys()
+        if not is_galactic:
+            check_frame(table)
+    except ValueError as error:
+        raise BgnbError("bad-catalog", f"{where}: {error}") from None
+    catalog = Table({"NAME": _names(columns.get("NAME"), len(table))})
     for name, stated, limits in zip(("RA", "DEC"), ("GLON", "GLAT") if is_galactic else ("RA", "DEC"), _LIMITS, strict=True):
         if stated not in columns:
             message = f"the catalogue has no column {stated}; it has {', '.join(table.colnames)}"
@@ -148,26 +155,36 @@ def _checked_catalog(table: Table, where: str) -> Table:
         catalog[name] = _degrees(columns[stated], stated, catalog["NAME"], limits, where)
     if is_galactic:
         catalog["RA"], catalog["DEC"] = _from_galactic(catalog["RA"], catalog["DEC"])
-    elif not any(getattr(columns[name], "unit", None) for name in ("RA", "DEC")):
-        _check_degrees(np.asarray(catalog["RA"]), np.asarray(catalog["DEC"]), where)
-    extensions = np.ma.filled(columns.get("EXTENSION", np.zeros(len(table))), 0)  # an empty extension: a point source
-    catalog["EXTENSION"] = _degrees(extensions, "EXTENSION", catalog["NAME"], (0, 180), where)
+    elif suspicion := not_in_degrees(columns, np.asarray(catalog["RA"]), np.asarray(catalog["DEC"])):
+        raise BgnbError("bad-catalog", f"{where}: {suspicion}")
+    extensions = columns.get("EXTENSION", np.zeros(len(table)))
+    catalog["EXTENSION"] = _degrees(extensions, "EXTENSION", catalog["NAME"], (0, 180), where, empty=0.0)  # a point source
     for name in ("RA", "DEC", "EXTENSION"):
         catalog[name].unit = "deg"
     return catalog
 
 
-def _degrees(values: Any, name: str, sources: Sequence[str], limits: tuple[float, float], where: str) -> Floats:
+def _names(column: Any, n_sources: int) -> list[str]:
+    """Return the names of sources, and the number of their row for those without."""
+    if column is not None and column.dtype.kind == "S":  # not always UTF-8
+        column = np.char.decode(np.ma.filled(column, b"").astype("S"), "utf-8", "replace")
+    names = [""] * n_sources if column is None else column.tolist()
+    return [str(name).strip() or f"source {row}" if name is not None else f"source {row}" for row, name in enumerate(names, 1)]
+
+
+def _degrees(
+    values: Any, name: str, sources: Sequence[str], limits: tuple[float, float], where: str, empty: float = np.nan
+) -> Floats:
     """Return angles of sources in deg."""
     try:
-        degrees = u.Quantity(np.ma.filled(values, np.nan), getattr(values, "unit", None) or "deg").to_value("deg")
+        degrees = numbers_in(values, "deg", empty)
     except (TypeError, ValueError) as error:
         raise BgnbError("bad-catalog", f"{where}: column {name} of the catalogue is not an angle: {error}") from None
     minimum, maximum = limits
     if len(wrong := np.flatnonzero(~((degrees >= minimum) & (degrees <= maximum)))):
         source = f"{name} of {sources[wrong[0]]} is {degrees[wrong[0]]:g} deg"
         raise BgnbError("bad-catalog", f"{where}: {source}, but must lie within {minimum} and {maximum} deg")
-    return np.asarray(degrees, dtype=float)
+    return degrees
 
 
 def _from_galactic(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
@@ -178,8 +195,18 @@ def _from_galactic(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
     return sky.ra.deg, sky.dec.deg
 
 
-def _check_degrees(ra: Floats, dec: Floats, where: str) -> None:
-    """Refuse positions without a unit that are not in deg, by known sources at their positions or by their ranges."""
+def not_in_degrees(columns: Mapping[str, Any], ra: Floats, dec: Floats) -> str:
+    """Describe why positions without a unit are hardly in deg, by known sources at them or by their ranges; "" if they may be.
+
+    Parameters
+    ----------
+    columns : mapping of str to `~astropy.table.Column`
+        The columns RA and DEC, and perhaps others.
+    ra, dec : ndarray, shape (n,)
+        Their numbers, taken as deg.
+    """
+    if any(getattr(columns[name], "unit", None) for name in ("RA", "DEC")):
+        return ""
     known = read_catalog()
     as_degrees = _coincidences(ra, dec, known, _SAME_SOURCE)
     readings = {"galactic coordinates in deg": _from_galactic(ra, dec)}
@@ -196,16 +223,20 @@ def _check_degrees(ra: Floats, dec: Floats, where: str) -> None:
             found = f"{number} of {len(ra)} sources are then at known positions, {as_degrees} if they are ICRS in deg"
             advice = "give columns GLON and GLAT" if reading.startswith("galactic") else "state the unit, or convert them"
             text = f"RA and DEC have no unit, and look like {reading} ({found})"
-            raise BgnbError("bad-catalog", f"{where}: {text}; {advice}; if they are ICRS in deg, state the unit deg")
+            return f"{text}; {advice}; if they are ICRS in deg, state the unit deg"
+    return ""
 
 
 def _coincidences(ra: Floats, dec: Floats, known: Table, distance: float) -> int:
     """Count positions within a distance (deg) of known sources, each of which counts once."""
+    order = np.argsort(dec)
+    ra, dec = ra[order], dec[order]
     near = np.zeros(len(ra), dtype=bool)
     found = 0
     for known_ra, known_dec in zip(known["RA"].tolist(), known["DEC"].tolist(), strict=True):
-        here = separation(ra, dec, known_ra, known_dec) < distance
-        near |= here
+        band = slice(*np.searchsorted(dec, [known_dec - distance, known_dec + distance]))  # only these can be near
+        here = separation(ra[band], dec[band], known_ra, known_dec) < distance
+        near[band] |= here
         found += bool(here.any())
     return min(found, int(near.sum()))
 
@@ -286,9 +317,13 @@ def _near_sources(runs: Runs, catalog: Table, exclusion_radius: u.Quantity) -> d
     ra_pnt, dec_pnt = (np.asarray(runs.table[name]) for name in ("RA_PNT", "DEC_PNT"))
     excess = np.zeros(len(runs))  # minimum of distance − radius over all sources, where it is negative
     found: dict[int, tuple[str, float]] = {}
-    for name, ra, dec, extension in zip(*(catalog[name].tolist() for name in ("NAME", "RA", "DEC", "EXTENSION")), strict=True):
-        radius = exclusion_radius.to_value("deg") + 2 * extension
-        rows = np.flatnonzero(np.abs(dec_pnt - dec) < radius)  # only these runs can be near
+    radii = exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"])
+    order = np.argsort(dec_pnt)
+    first, last = (np.searchsorted(dec_pnt[order], catalog["DEC"] + sign * radii) for sign in (-1, 1))
+    used = np.flatnonzero(first < last)  # only these sources can be near a run
+    columns = (catalog["NAME"][used], catalog["RA"][used], catalog["DEC"][used], radii[used], first[used], last[used])
+    for name, ra, dec, radius, start, stop in zip(*(column.tolist() for column in columns), strict=True):
+        rows = order[start:stop]
         distance = separation(ra_pnt[rows], dec_pnt[rows], ra, dec)
         nearer = distance - radius < excess[rows]
         excess[rows[nearer]] = (distance - radius)[nearer]
@@ -433,15 +468,19 @@ def read_run_list(path: str | Path) -> RunList:
         raise BgnbError("not-found", f"{allowed}; there is no file '{path}'") from None
     except (OSError, UnicodeDecodeError):
         raise BgnbError("invalid-argument", f"{allowed}; '{path}' cannot be read as text") from None
-    texts = {number: line.partition("#")[0].strip() for number, line in enumerate(lines, start=1)}
-    for number, text in texts.items():
-        if text and not text.isdecimal():
-            raise BgnbError("invalid-argument", f"{path}, line {number}: '{text}' is not an OBS_ID")
-    obs_ids = RunList(int(text) for text in texts.values() if text)
+    obs_ids = RunList(_run_numbers(lines, path))
     if not obs_ids:
         raise BgnbError("invalid-argument", f"{path}: contains no OBS_ID")
     obs_ids.path = str(path)
     return obs_ids
+
+
+def _run_numbers(lines: Iterable[str], path: str | Path) -> Iterator[int]:
+    for number, line in enumerate(lines, start=1):
+        if text := line.partition("#")[0].strip():
+            if not text.isdecimal() or len(text) > _MAX_DIGITS:
+                raise BgnbError("invalid-argument", f"{path}, line {number}: '{text[:40]}' is not an OBS_ID")
+            yield int(text)
 
 
 def spread_out(selection: Selection, maximum: int) -> Selection:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from codecs import BOM_UTF8
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from astropy import units as u
 from astropy.io.registry import identify_format
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
+from bgnb._util.arrays import Floats
 from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
 from bgnb._util.reading import TEXT_MAX, read_bytes
 from bgnb.observations.fits_table import read_content
 
+_MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
 # First bytes of the formats that Astropy would decompress, without a maximum size.
 _COMPRESSED = (MAGIC, b"BZh", b"\xfd7zXZ", b"PK\3\4", b"\x1f\x9d")
 
@@ -44,17 +51,79 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
         if error.code not in ("not-fits", "empty-file"):
             raise
         content = _read_text(path)
+    else:
+        if _MANY_FIELDS.search(content):  # of which Astropy would make a list
+            raise ValueError("TFIELDS exceeds 999, the maximum in FITS")
     with ignored_warnings():
         if format is None:
             stream = BytesIO(content)
-            formats = identify_format("read", Table, str(path), stream, [stream], {})
-            format = formats[0] if len(formats) == 1 else None
+            formats = identify_format("read", Table, str(path).removesuffix(".gz"), stream, [stream], {})
+            if len(formats) != 1:
+                raise ValueError("its format is not recognized; give a table in FITS, VOTable, ECSV (*.ecsv) or CSV (*.csv)")
+            format = formats[0]
         return Table.read(BytesIO(content), format=format)
 
 
 def ignored_warnings() -> warnings.catch_warnings[None]:
     """Return a context in which Astropy warns of nothing in a file; values and units that are used are checked."""
     return warnings.catch_warnings(action="ignore", category=AstropyWarning)
+
+
+def columns_by_name(table: Table) -> dict[str, Any]:
+    """Return the columns of a table by their names in upper case.
+
+    Raises
+    ------
+    ValueError
+        If names differ only in case.
+    """
+    columns: dict[str, Any] = {}
+    for name in table.colnames:
+        if name.upper() in columns:
+            raise ValueError(f"columns {columns[name.upper()].info.name} and {name} differ only in case; remove one of them")
+        columns[name.upper()] = table[name]
+    return columns
+
+
+def numbers_in(column: Any, unit: str, empty: float = np.nan) -> Floats:
+    """Return the numbers of a column in a unit, which they have if the column states none.
+
+    Parameters
+    ----------
+    column : `~astropy.table.Column` or ndarray
+        The column.
+    unit : str
+        The unit.
+    empty : float
+        Number for empty cells.
+
+    Raises
+    ------
+    ValueError or TypeError
+        If the column does not contain one number in each row, or has a unit that cannot be converted.
+    """
+    kind = getattr(getattr(column, "dtype", None), "kind", "O")
+    if kind not in "iuf":
+        raise ValueError("it does not contain numbers; write 83.63 instead of text such as 05:34:32 or 83d38m")
+    if column.ndim != 1:
+        raise ValueError("it contains more than one number in each row")
+    values = np.ma.filled(column.astype(float), empty)  # integers cannot replace empty cells by NaN
+    return np.array(u.Quantity(values, getattr(column, "unit", None) or unit).to_value(unit), dtype=float)
+
+
+def check_frame(table: Table) -> None:
+    """Check that right ascensions and declinations refer to the equinox J2000, as far as the keywords of a table state it.
+
+    Raises
+    ------
+    ValueError
+        If they refer to another frame.
+    """
+    stated = {str(key).upper(): str(value).strip().upper() for key, value in table.meta.items()}
+    frame = stated.get("RADESYS") or stated.get("RADECSYS") or "ICRS"
+    equinox = stated.get("EQUINOX") or "2000"
+    if frame not in ("ICRS", "FK5") or equinox.removeprefix("J") not in ("2000", "2000.0"):
+        raise ValueError(f"positions are in {frame}, equinox {equinox}; convert them to ICRS, and correct RADESYS and EQUINOX")
 
 
 def _read_text(path: Path) -> bytes:
@@ -66,4 +135,4 @@ def _read_text(path: Path) -> bytes:
         raise ValueError(f"its gzip stream is {error.code.replace('-', ' ')}") from None
     if content.startswith(_COMPRESSED):
         raise ValueError("it is compressed, but not by gzip, or more than once; decompress it")
-    return content
+    return content.removeprefix(BOM_UTF8)

@@ -111,6 +111,16 @@ def test_region_files(tmp_path):
         ("a.reg", "icrs\nbox(10,20,100,2,0)\n", ["RectangleSkyRegion", "deg"]),
         ("a.reg", "# nothing\n", ["no regions"]),
         ("a.crtf", "circle", ["CRTF"]),
+        # Parts that the package regions ignores without a warning.
+        ("a.reg", "icrs\ncircle(10,20,1)\ngalactic circle(10,20,1)\n", ["line 3", "galactic", "semicolon"]),
+        ("a.reg", "icrs\ncircle(10,20,1) circle(30,40,1)\n", ["line 2", "circle"]),
+        ("a.reg", "icrs\ncircle(10,20,1) && box(10,20,1,1)\n", ["line 2", "circle"]),
+        ("a.reg", "fk5; circle(83,6,22,1,0.5) # text={a;b}\n", ["line 1", "5 values"]),
+        ("a.reg", "icrs\nellipse(10,20,2,1)\n", ["line 2", "ellipse with 4 values"]),
+        ("a.reg", "icrs\rcircle(10,20,1)\rcircle(30,40,1", ["line 3", "bracket"]),
+        ("a.reg", "icrs\ncircle(nan,20,1)\n", ["a.reg", "region 1", "finite"]),
+        ("a.crtf", "#CRTFv0\ncircle[[1deg, 2deg], 3deg], coord=ICRS circle[[4deg, 5deg], 6deg]\n", ["line 2", "several"]),
+        ("a.crtf", "#CRTFv0\nann circle[[1deg, 2deg], 3deg], coord=ICRS\n", ["region 1", "annotation"]),
     ],
 )  # fmt: skip
 def test_regions_without_area_are_refused(tmp_path, name, text, words):
@@ -118,6 +128,23 @@ def test_regions_without_area_are_refused(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
     with raises("bad-region", str(tmp_path / name), *words):
         read_exclusions([tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.reg", "\ufefficrs\ncircle(10,20,1)\n"),
+        ("a.reg", "icrs\rcircle(10,20,1)\r"),
+        ("a.reg", "global color=green # a global line\r\nICRS # frame\r\n+circle 10 20 1 # text={circle(1,2,3,4); icrs x}\r\n"),
+        ("a.reg", "fk5\n# composite(10,20,0) || composite=1\ncircle(0:40:00,+20:00:00,60') ||\n"),
+        ("a.crtf", "\ufeff#CRTFv0\r\ncircle[[10deg, 20deg], 60arcmin], coord=ICRS\r\n"),
+    ],
+)
+def test_spellings_of_a_circle(tmp_path, name, text):
+    """Read files with any ends of lines and byte order marks, comments and separators."""
+    pytest.importorskip("regions")
+    (tmp_path / name).write_bytes(text.encode())
+    np.testing.assert_allclose(read_exclusions(tmp_path / name).circles, [[10, 20, 1]], atol=1e-4)
 
 
 def test_missing_package_is_named(tmp_path, monkeypatch):
@@ -155,12 +182,29 @@ def test_tables_of_circles(tmp_path, name):
         ({"RA": [1.0], "DEC": [2.0], "RADIUS": [1.0] * u.s}, ["RADIUS", "deg"]),
         ({"RA": [1.0], "DEC": [2.0], "RADIUS": [1.0], "E_MIN": [2.0], "E_MAX": [2.0]}, ["E_MIN of row 1", "E_MAX"]),
         ({"RA": [1.0], "DEC": [2.0], "RADIUS": ["wide"]}, ["RADIUS"]),
+        ({"RA": ["05:34:32"], "DEC": [2.0], "RADIUS": [1.0]}, ["RA", "numbers", "05:34:32"]),
+        ({"RA": [1.0], "DEC": [2.0], "RADIUS": [True]}, ["RADIUS", "numbers"]),
+        ({"RA": [1.0], "DEC": [2.0], "RADIUS": [0.0]}, ["RADIUS of row 1", "nothing"]),
+        ({"RA": [1.0], "DEC": [2.0], "RADIUS": [1.0], "radius": [2.0]}, ["RADIUS", "radius", "case"]),
+        ({"RA": [[1.0, 3.0]], "DEC": [2.0], "RADIUS": [1.0]}, ["RA", "each row"]),
+        ({"RA": [5.5756, 17.76, 12.51, 16.9], "DEC": [22.01, -29.01, 12.4, 39.76], "RADIUS": [1.0] * 4}, ["hours"]),
     ],
 )
 def test_wrong_tables_are_refused(tmp_path, columns, words):
     path = write_table(tmp_path / "stars.ecsv", **columns)
     with raises("bad-region", path, *words):
         read_exclusions([path])
+
+
+def test_empty_cells_of_integers(tmp_path):
+    """An empty limit of energy does not restrict, also in a column of integers; other empty cells are refused."""
+    path = tmp_path / "stars.csv"
+    path.write_text("RA,DEC,RADIUS,E_MIN,E_MAX\n10,20,1,1,2\n30,40,1,,3\n50,60,1,4,\n")
+    mask = read_exclusions(path)
+    assert (mask.e_min.tolist(), mask.e_max.tolist()) == ([1, 0, 4], [2, 3, np.inf])
+    path.write_text("RA,DEC,RADIUS\n10,20,1\n30,,1\n")
+    with raises("bad-region", "DEC of row 2", "nan"):
+        read_exclusions(path)
 
 
 def test_files_of_no_kind_are_refused(tmp_path):
@@ -205,6 +249,9 @@ def test_wrong_images_are_refused(tmp_path):
         (ones, {}, ["excludes nothing"]),
         (nan, {}, ["not finite"]),
         (np.zeros((12, 20)), {"CTYPE1": "X", "CTYPE2": "Y"}, ["celestial"]),
+        (np.zeros((12, 20)), {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}, ["equatorial or galactic", "CTYPE1"]),
+        (np.zeros((12, 20)), {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "RADESYS": "GAPPT"}, ["RADESYS"]),
+        (np.zeros((12, 20)), {"CDELT1": 1e9}, ["1e+09 deg"]),
     ):
         with raises("bad-region", "a.fits", "HDU MASK", *words):
             read_exclusions([sky_image(tmp_path / "a.fits", data, **keywords)])

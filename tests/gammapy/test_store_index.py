@@ -13,6 +13,7 @@ from bgnb import (
     read_event_list,
 )
 from tests.helpers.commands import output_of
+from tests.helpers.errors import raises
 from tests.helpers.files import digests_and_times
 from tests.helpers.run_files import run, write_gadf, write_hess
 
@@ -43,6 +44,48 @@ def test_index_refers_to_original_files(models, tmp_path):
     assert len(read_event_list(runs.files(3))) == 50
     manifest = json.loads((store / "manifest.json").read_text())
     assert "backgrounds/bkg_5.fits.gz" in manifest["files"]
+
+
+@pytest.mark.parametrize("scheme", ["GADF", "HESS", "FILES"])
+@pytest.mark.parametrize("name", ["rüns", "r$HOME"])
+def test_paths_that_an_index_cannot_contain(models, tmp_path, monkeypatch, name, scheme):
+    """Refuse paths that FITS cannot contain or Gammapy would change, before any background is made; stores beside work."""
+    indir = (write_hess if scheme == "HESS" else write_gadf)(tmp_path / name / "in", [run(202, 50)])
+    store = attach(models, indir, scheme, tmp_path / name / "store")
+    assert store.obs_ids == [202]
+    again = attach(models, tmp_path / name / "store", "GADF", tmp_path / name / "again")
+    assert again.obs_ids == [202]
+    with monkeypatch.context() as patch:
+        patch.setattr("bgnb.gammapy.attach.make_backgrounds", None)
+        with raises("bad-target", tmp_path / "store", name, "rename"):
+            attach(models, indir, scheme, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_names_of_hdus_that_were_read(models, tmp_path):
+    """The index of a store names the HDUs that were read, where the original one names HDUs that are missing."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    with fits.open(indir / "data" / "run3.fits.gz") as hdus:
+        hdus["EVENTS"].name = "PHOTONS"  # unusual, but right
+        hdus.writeto(indir / "data" / "run3.fits.gz", overwrite=True)
+    rows = Table.read(indir / "hdu-index.fits.gz")
+    rows["HDU_NAME"] = ["EVENTS_1", "GTI_1", "aeff", "photons", "gti", "aeff"]
+    rows.write(indir / "hdu-index.fits.gz", overwrite=True)
+    assert attach(models, indir, "GADF", tmp_path / "store").obs_ids == [2, 3]
+    index = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
+    names = ["EVENTS", "GTI", "aeff", "BACKGROUND", "photons", "gti", "aeff", "BACKGROUND"]
+    assert index["HDU_NAME"].tolist() == names
+    report = json.loads((tmp_path / "store" / "report.json").read_text())
+    assert any("EVENTS_1" in note for note in report["runs"][0]["notes"])
+
+
+def test_file_names_that_an_index_cannot_contain(models, tmp_path):
+    """Refuse names of files that FITS cannot contain, in scheme FILES."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    (indir / "data" / "run3.fits.gz").rename(indir / "data" / "rün3.fits.gz")
+    with raises("bad-target", "rün3.fits.gz"):
+        attach(models, indir, "FILES", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
 
 
 def test_missing_components_are_noted(models, tmp_path):

@@ -50,6 +50,12 @@ def test_dates_are_in_utc(runs, tmp_path):
     np.testing.assert_allclose(epochs.periods["x"], expected, rtol=0, atol=1e-9)
 
 
+def test_dates_of_other_centuries(runs, tmp_path):
+    """Epochs may have open ends, given as dates of which the leap seconds are unknown."""
+    table_of(("x", "0001-01-01", "2004-05-01"), ("y", "2004-05-01", "9999-12-31")).write(tmp_path / "epochs.csv")
+    assert Epochs.read(tmp_path / "epochs.csv", runs).of(runs) == dict.fromkeys((2, 3, 5), "y")
+
+
 def test_columns_name_epochs(runs):
     """Values of a column become names of directories; runs without a value have no epoch."""
     assert Epochs.read("tellist", runs).of(runs) == {2: "1_2_3", 3: "1_2_4", 5: Reason("without an epoch")}
@@ -65,6 +71,7 @@ def test_columns_name_epochs(runs):
         ([("../a", 53000.0, 53010.0)], "invalid-argument", ("'../a'",)),
         ([("a", 53000.0, np.nan)], "invalid-argument", ("STOP", "finite")),
         ([("a", "spring", "autumn")], "invalid-argument", ("START", "dates")),
+        ([("a", 53000.0, 9e9)], "invalid-argument", ("STOP", "dates")),
     ],
 )
 def test_invalid_periods(runs, tmp_path, rows, code, words):

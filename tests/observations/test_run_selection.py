@@ -1,5 +1,6 @@
 """Catalogues, selections of runs, and groups."""
 
+import gzip
 from dataclasses import replace
 from importlib.resources import as_file, files
 
@@ -98,6 +99,52 @@ def test_default_catalogue():
         assert "gamma-cat, https://github.com/gammapy/gamma-cat, state of 2018-07" in Table.read(path).meta["source"]
     assert DEFAULT_CATALOG == "gamma-cat (July 2018)"
     assert max(catalog["EXTENSION"]) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("columns", "meta", "words"),
+    [
+        ({"RA": [1.0], "ra": [2.0], "DEC": [3.0]}, {}, ["RA", "ra", "case"]),
+        ({"RA": [[1.0, 2.0]], "DEC": [3.0]}, {}, ["RA", "each row"]),
+        ({"RA": ["05:34:32"], "DEC": [3.0]}, {}, ["RA", "05:34:32"]),
+        ({"RA": MaskedColumn([1, 2], mask=[False, True]), "DEC": [3.0, 4.0]}, {}, ["RA of source 2", "nan"]),
+        ({"RA": [1.0], "DEC": [3.0]}, {"RADESYS": "FK4", "EQUINOX": 1950.0}, ["FK4", "1950", "ICRS"]),
+        ({"RA": [1.0], "DEC": [3.0]}, {"EQUINOX": "J1975"}, ["J1975"]),
+    ],
+)
+def test_wrong_catalogues_are_refused(tmp_path, columns, meta, words):
+    """Refuse ambiguous columns, several numbers in a row, text, empty cells, and frames other than ICRS."""
+    path = tmp_path / "catalog.ecsv"
+    Table(columns, meta=meta).write(path)
+    with raises("bad-catalog", path, *words):
+        read_catalog(path)
+
+
+def test_spellings_of_a_catalogue(tmp_path):
+    """Read tables with a byte order mark, compressed, of integers with a mask, and number sources without a name."""
+    text = "NAME,RA,DEC,EXTENSION\na,10,20,\n,30,40,1\n"
+    contents = {"a.csv": b"\xef\xbb\xbf" + text.encode(), "b.csv.gz": gzip.compress(text.encode())}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    masked = {name: MaskedColumn([1, 2]) for name in ("RA", "DEC", "EXTENSION")}
+    Table(masked, meta={"RADESYS": "FK5", "EQUINOX": 2000.0}).write(tmp_path / "c.vot", format="votable")
+    for name in contents:
+        catalog = read_catalog(tmp_path / name)
+        assert catalog["NAME"].tolist() == ["a", "source 2"]
+        assert [catalog[column].tolist() for column in ("RA", "DEC", "EXTENSION")] == [[10, 30], [20, 40], [0, 1]]
+    assert read_catalog(tmp_path / "c.vot")["EXTENSION"].tolist() == [1, 2]
+    latin = Table({"NAME": ["Cass A"], "RA": [350.0], "DEC": [58.0]})
+    latin.write(tmp_path / "e.fits")
+    (tmp_path / "e.fits").write_bytes((tmp_path / "e.fits").read_bytes().replace(b"Cass A", b"Cass\xe9A"))
+    assert read_catalog(tmp_path / "e.fits")["NAME"].tolist() == ["Cass\N{REPLACEMENT CHARACTER}A"]
+    content = (tmp_path / "e.fits").read_bytes()
+    many = b"TFIELDS =         999999999999"  # would take all memory
+    (tmp_path / "f.fits").write_bytes(content.replace(b"TFIELDS =                    3", many))
+    with raises("bad-catalog", "f.fits", "TFIELDS"):
+        read_catalog(tmp_path / "f.fits")
+    (tmp_path / "d.txt").write_text("RA DEC\n10 20\n")
+    with raises("bad-catalog", "d.txt", "ECSV", "CSV"):
+        read_catalog(tmp_path / "d.txt")
 
 
 def test_catalogue_needs_positions(tmp_path):
@@ -269,6 +316,7 @@ def test_select_by_word_list_or_file(runs, tmp_path):
         (b"1\n\n2 3\n", ("line 3", "'2 3'")),
         (b"-1\n", ("line 1", "'-1'")),
         (b"# none\n", ("OBS_ID",)),
+        (b"1\n" + b"9" * 5000, ("line 2", "'999")),
         (b"\xff\xfe", ("select", "'far', 'all'", "text")),
     ],
 )
@@ -277,6 +325,12 @@ def test_broken_list_of_runs(tmp_path, content, words):
     (tmp_path / "list.txt").write_bytes(content)
     with raises("invalid-argument", "list.txt", *words):
         read_run_list(tmp_path / "list.txt")
+
+
+def test_list_with_byte_order_mark(tmp_path):
+    """Read a list as editors on Windows write it."""
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf3\r\n2 # later\r\n")
+    assert read_run_list(tmp_path / "list.txt") == (3, 2)
 
 
 def test_missing_list_of_runs():
