@@ -125,7 +125,8 @@ class FovRegion:
 
 def _unknown(text: str) -> BgnbError:
     shapes = [f"{shape}(x, y, {', '.join(sizes)})" for shape, sizes in _SIZES.items()]
-    return BgnbError("invalid-argument", f"'{shortened(text)}' is not a region of the field of view; use {', '.join(shapes)} in deg")
+    text = f"'{shortened(text)}' is not a region of the field of view; use {', '.join(shapes)} in deg"
+    return BgnbError("invalid-argument", text)
 
 
 def _overlap(edges: Floats, half: float) -> Floats:

@@ -173,7 +173,7 @@ def test_restored_state_has_defaults(models):
         ('{"dashboard": "explore_models", "state": [1]}', "invalid-argument", ["saved state"]),
         ('{"dashboard": "compare_models", "state": {}}', "invalid-argument", ["compare_models", "explore_models"]),
         ('{"dashboard": 5, "state": {}}', "invalid-argument", ["saved state", "name of a function"]),
-        ('{"dashboard": "explore_models", "state": {"palette": "cividis", "palette": "viridis"}}', "invalid-argument", ["palette", "twice"]),
+        ('{"dashboard": "explore_models", "state": {"palette": 1, "palette": 2}}', "invalid-argument", ["palette", "twice"]),
         ('{"dashboard": "explore_models", "state": {}, "state": {"energy": 2}}', "invalid-argument", ["state", "twice"]),
         ('{"dashboard": "explore_models", "state": {"region": "circle(0, 0, 1e308)"}}', "invalid-argument", ["180 deg"]),
         ('{"dashboard": "explore_models", "state": {"region": "%s"}}' % ("(" * 10**5), "invalid-argument", ["region", "…"]),
