@@ -166,7 +166,7 @@ class Film:
 
 def explore(film: Film, page: Page) -> None:
     """Choose a group, play through the energies, draw a region, and add all groups."""
-    pointings = page.python("print(*(f'{g},{a},{z}' for g, (a, z) in models.overview.pointings.items()))").split()
+    pointings = page.python("print(*(f'{g},{a},{z}' for g, (a, z) in models._views.overview.pointings.items()))").split()
     places = {int(group): to_plane(float(alt), float(az)) for group, alt, az in (text.split(",") for text in pointings)}
     film.shoot(LOOK)
     for group_id in sorted(places)[1:3]:

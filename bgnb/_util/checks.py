@@ -138,8 +138,8 @@ def checked_obs_ids(name: str, values: Any) -> tuple[int, ...]:
         If it is not a sequence of whole numbers; the message names the argument.
     """
     try:
-        if isinstance(values, str):  # its digits would be taken for OBS_IDs
+        if any(isinstance(value, bool) for value in values):
             raise TypeError
-        return tuple(sorted(set(map(int, values))))
-    except (TypeError, ValueError):
+        return tuple(sorted(set(map(index, values))))
+    except TypeError:
         raise BgnbError("invalid-argument", f"{name} must be a list of OBS_IDs, got {values!r}") from None

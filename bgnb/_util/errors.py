@@ -13,6 +13,15 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
+def shortened(text: str, length: int = 80) -> str:
+    """Shorten a text for a message.
+
+    >>> shortened("circle(1, 2, 3)"), shortened("((((((((", 4)
+    ('circle(1, 2, 3)', '((((…')
+    """
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
 def enumerate_values(values: Collection[object], maximum: int = 5) -> str:
     """Join values for a message, and count those beyond the first few.
 

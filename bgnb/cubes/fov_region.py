@@ -9,11 +9,13 @@ from functools import partial
 import numpy as np
 
 from bgnb._util.arrays import Floats
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, shortened
 from bgnb.cubes.cube import CubeAxes
 
 # Sizes of each shape, after the position of its centre.
 _SIZES = {"circle": ("r",), "annulus": ("r1", "r2"), "box": ("width", "height")}
+# Limits of numbers and of sizes, deg; beyond them areas have large rounding errors.
+_LARGEST, _SMALLEST = 180.0, 1e-6
 # Number of points of a circle that is drawn.
 _POINTS = 121
 
@@ -35,7 +37,8 @@ class FovRegion:
     Raises
     ------
     BgnbError
-        If there is no such shape, or its sizes are not above zero and, for an annulus, increasing.
+        If there is no such shape, its sizes are not above zero and, for an annulus, increasing, or a number is too
+        large or a size too small to compute areas.
     """
 
     shape: str
@@ -51,6 +54,10 @@ class FovRegion:
             raise BgnbError("invalid-argument", f"region {self}: {' and '.join(names)} must be above 0")
         if self.shape == "annulus" and self.sizes[0] >= self.sizes[1]:
             raise BgnbError("invalid-argument", f"region {self}: the inner radius must be smaller than the outer radius")
+        widths = (self.sizes[1] - self.sizes[0],) if self.shape == "annulus" else self.sizes
+        if max(map(abs, (self.x, self.y, *self.sizes))) > _LARGEST or min(*self.sizes, *widths) < _SMALLEST:
+            text = f"numbers must be at most {_LARGEST:g} deg, and sizes and differences of radii at least {_SMALLEST:g} deg"
+            raise BgnbError("invalid-argument", f"region {shortened(str(self))}: {text}")
 
     @classmethod
     def from_text(cls, text: str) -> FovRegion:
@@ -118,7 +125,8 @@ class FovRegion:
 
 def _unknown(text: str) -> BgnbError:
     shapes = [f"{shape}(x, y, {', '.join(sizes)})" for shape, sizes in _SIZES.items()]
-    return BgnbError("invalid-argument", f"'{text}' is not a region of the field of view; use {', '.join(shapes)} in deg")
+    text = f"'{shortened(text)}' is not a region of the field of view; use {', '.join(shapes)} in deg"
+    return BgnbError("invalid-argument", text)
 
 
 def _overlap(edges: Floats, half: float) -> Floats:

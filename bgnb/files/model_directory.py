@@ -331,7 +331,7 @@ def checked_group(group_id: Any, group_ids: list[int], complaint: str) -> int:
         If it is not.
     """
     if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer) or group_id not in group_ids:
-        raise BgnbError("not-found", f"{complaint} {group_id}; the groups are {', '.join(map(str, group_ids))}")
+        raise BgnbError("not-found", f"{complaint} {group_id!r}; the groups are {', '.join(map(str, group_ids))}")
     return int(group_id)
 
 

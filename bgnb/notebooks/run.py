@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from tokenize import COMMENT, generate_tokens
 from typing import Any
 
 from bgnb._util.errors import BgnbError, DataError
@@ -19,7 +23,7 @@ from bgnb._util.reading import FILE_MAX, read_text
 from bgnb._util.resource_limits import check_kernel_limits
 from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
-from bgnb.files.output_directory import check_target, only_writer, write_file
+from bgnb.files.output_directory import check_file_path, check_target, named_errors, only_writer, write_file
 from bgnb.notebooks.shipped import find_notebook
 from bgnb.notebooks.temporary import temporary_folder
 
@@ -108,17 +112,42 @@ def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
     group_id: int = 27  GROUP_ID of the group
     """
     require("notebooks")
-    from papermill.translators import PythonTranslator
-
     source = find_notebook(notebook)
-    cell = parameter_cell(read_notebook(source))
-    return {each.name: _parameter(source, *each) for each in (PythonTranslator.inspect(cell) if cell else ())}
+    content = read_notebook(source)
+    for part, key in (("kernelspec", "language"), ("language_info", "name")):
+        if str(language := content.metadata.get(part, {}).get(key, "python")).lower() != "python":
+            raise BgnbError("bad-notebook", f"{source}: is a notebook in {language}; use one in Python")
+    cell = parameter_cell(content)
+    return {each[0]: _parameter(source, *each) for each in (_assignments(source, cell.source) if cell else ())}
 
 
-def _parameter(source: Path, name: str, annotation: str, text: str, meaning: str) -> Parameter:
+def _assignments(source: Path, code: str) -> Iterator[tuple[str, str, ast.expr, str]]:
+    """Iterate over the assignments of a cell, as name, annotation, value and comment.
+
+    Papermill finds neither ``x: str | None = None``, nor the end of a text with a #.
+    """
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    code = TransformerManager().transform_cell(code)  # type: ignore[no-untyped-call]  # magics
     try:
-        default = ast.literal_eval(text)
-        kind = type(default).__name__ if annotation == "None" else annotation  # papermill's None means: not annotated
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise BgnbError("bad-notebook", f"{source}: the cell with the tag parameters is not valid Python") from None
+    tokens = generate_tokens(StringIO(code).readline)
+    comments = {token.start[0]: token.string for token in tokens if token.type == COMMENT}
+    for node in body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            (target, *others) = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if isinstance(target, ast.Name) and not others:
+                annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
+                in_comment, meaning = re.findall(r"^#?\s*(?:type:\s*(\S+)\s*)?(.*)", comments.get(node.end_lineno or 0, ""))[0]
+                yield target.id, annotation.strip("'\"") or in_comment, node.value, meaning
+
+
+def _parameter(source: Path, name: str, annotation: str, value: ast.expr, meaning: str) -> Parameter:
+    try:
+        default = ast.literal_eval(value)
+        kind = annotation or type(default).__name__
         types = tuple(part.strip().replace("NoneType", "None") for part in kind.split("|"))
         if not set(_TYPES).issuperset(types):
             raise ValueError
@@ -139,7 +168,10 @@ def read_notebook(path: Path) -> Any:
     import nbformat
 
     try:
-        notebook = nbformat.reads(read_text(path, FILE_MAX), as_version=4)
+        notebook = nbformat.reads(read_text(path, FILE_MAX), as_version=nbformat.NO_CONVERT)
+        if notebook.nbformat < 4:  # papermill cannot run it
+            text = "is a notebook in an old format; convert it with jupyter nbconvert --to notebook"
+            raise DataError("bad-notebook", f"{path}: {text}")
         nbformat.validate(notebook)
     except DataError:
         raise
@@ -212,13 +244,15 @@ def run_notebook(
         raise error
     for name, value in values.items():
         declared[name].check(value)
-    if target.suffix != ".ipynb" or target.match("*.failed.ipynb") or target.is_dir() or target.resolve() == source.resolve():
+    with named_errors(target):
+        same = target.is_dir() or target.resolve() == source.resolve()
+    if target.suffix != ".ipynb" or target.match("*.failed.ipynb") or same:
         raise BgnbError("bad-target", f"{output}: use a file ….ipynb, not ….failed.ipynb nor the notebook itself")
+    check_file_path(failed := target.with_name(f"{target.stem}.failed.ipynb"))
     check_timeout(timeout)
     check_kernel_limits()
     check_names(source, target)
     _check_outdir({name: each.default for name, each in declared.items()} | values)
-    failed = target.with_name(f"{target.stem}.failed.ipynb")
     shown = Path(output).with_name(failed.name)
     with only_writer(target), temporary_folder() as folder:
         check_names(partial := folder / "executed.ipynb")
@@ -239,15 +273,15 @@ def run_notebook(
 
 
 def check_timeout(timeout: float | None) -> None:
-    """Refuse a maximum duration of a cell that is not above 0 s.
+    """Refuse a maximum duration of a cell that is not above 0 s, or infinite.
 
     Raises
     ------
     BgnbError
         If it is not.
     """
-    if timeout is not None and not timeout > 0:
-        raise BgnbError("invalid-argument", f"timeout must be above 0 s, got {timeout}")
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise BgnbError("invalid-argument", f"timeout must be above 0 s and finite, got {timeout}")
 
 
 def check_names(*paths: Path) -> None:
@@ -343,7 +377,7 @@ def _execute(
     kernel = {"kernel_name": "python3", "language": "python", "kernel_manager_class": _this_interpreter(partial.parent, target)}
     show = sys.stderr.isatty() if progress is None else progress
     # Without widget state, pages that have no kernel show the PNG of a dashboard.
-    options = {"progress_bar": show, "execution_timeout": timeout, "store_widget_state": False}
+    options = {"progress_bar": show, "execution_timeout": timeout and math.ceil(timeout), "store_widget_state": False}
     executed = execute_notebook(source, partial, values, **kernel, **options)
     # After an interruption, papermill marks all cells as completed; only False says that a cell was executed to its end.
     if not all(cell.metadata.papermill.exception is False for cell in executed.cells):

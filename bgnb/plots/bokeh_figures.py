@@ -20,9 +20,10 @@ from bgnb.plots.view import MAX_LEGEND, Curve, Graph, Image, Panel, Series, View
 #: Bokeh models and their properties.
 Properties = list[tuple[Any, dict[str, Any]]]
 
-# Rows of three plots, of two or one if the page is narrow; two rows fit a screen.
+# Rows of three plots, of two or one if the page is narrow; two rows fit a screen. Narrow plots are lower.
 _GRID = {"display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(max(260px, 30%), 1fr))", "gap": "2px"}
-_HEIGHT = {"height": "clamp(230px, 35vh, 640px)"}
+_SIZE = {"width": "100%", "height": "auto", "aspect-ratio": "1.09", "min-height": "230px"}
+_SIZE |= {"max-height": "clamp(230px, 35vh, 640px)"}
 _TITLE, _LABEL, _TICK = "12px", "12px", "11px"
 # Margins, px: left, right, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 44), (8, 8, 8)
@@ -126,7 +127,7 @@ def _new_figure(name: str, panel: Panel, links: dict[str, models.Range1d], **opt
     plot = figure(
         name=name, title=" ", x_axis_label=panel.x_label, y_axis_label=panel.y_label, x_range=x_range, y_range=y_range,
         tools="pan,wheel_zoom,box_zoom,reset", toolbar_location="above", sizing_mode="stretch_both", frame_align=False,
-        styles=_HEIGHT, **options,
+        styles=_SIZE, **options,
     )  # fmt: skip
     plot.toolbar.update(logo=None, autohide=True)
     plot.title.update(text_font_size=_TITLE, text_font_style="normal", text_line_height=1.15)

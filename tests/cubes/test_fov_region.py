@@ -53,6 +53,23 @@ def test_invalid_regions_are_refused(text):
         FovRegion.from_text(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("circle(0, 0, 1e308)", "circle(1e9, 0, 1e9)", "box(1e308, 0, 1, 1)", "circle(0, -181, 180)", "box(0, 0, 1, 1e200)"),
+        *("circle(0, 0, 1e-320)", "box(0, 0, 1, 1e-320)", "annulus(0, 0, 1e-9, 1)", "annulus(0, 0, 1, 1.0000000000000002)"),
+    ],
+)
+def test_regions_with_large_rounding_errors_are_refused(text):
+    """Numbers whose squares overflow or vanish, or whose areas would be noise, are refused, in a message of one line."""
+    with raises("invalid-argument", "180 deg", "1e-06 deg") as caught:
+        FovRegion.from_text(text)
+    assert len(str(caught.value)) < 300
+    for limit in ("circle(180, 0, 180)", "circle(-180, 0, 180)"):  # nearly half planes
+        middle = np.add.outer(0 * DETY[:-1], DETX[:-1] + np.diff(DETX) / 2) * (1 if limit[7] == "1" else -1)
+        np.testing.assert_allclose(covered(limit)[np.abs(middle) > 0.5], (middle > 0)[np.abs(middle) > 0.5], atol=0.02)
+
+
 def test_region_outside_field_of_view():
     """A region that covers no part of the field of view, or only touches it, is refused where it is used."""
     for text in ("circle(5, 0, 1)", "circle(4, 0, 2)", "box(-5, 0, 2, 1)", "annulus(-1, 0.5, 20, 30)", "box(0, 3.5, 1, 1)"):

@@ -162,7 +162,7 @@ def test_runs_lie_in_their_groups(runs):
     dashboard.group_id = int(dashboard._runs.group_ids[0])
     dashboard.selected = dashboard._runs.obs_ids[:2]
     assert menu.label == "any"
-    for wrong in (20339, "1", [[1]], None):
+    for wrong in (20339, "1", [[1]], None, [1.0], [1.5], [float("inf")], [True], ["1"]):
         with raises("invalid-argument", "selected", "OBS_ID"):
             dashboard.selected = wrong
     for wrong in (25.0, True, "1", 99):

@@ -169,7 +169,7 @@ def test_failed_notebook_begins_with_error(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "timeout", "word"),
-    [("import time; time.sleep(600)", 1, "timed out"), ("import os; os._exit(1)", None, "Kernel died")],
+    [("import time; time.sleep(600)", 0.5, "timed out"), ("import os; os._exit(1)", None, "Kernel died")],
 )
 def test_timeout_or_dead_kernel_is_failure(tmp_path, cell, timeout, word):
     """No result appears if a cell takes too long, or the kernel dies; the failed notebook begins with the error."""
@@ -258,9 +258,64 @@ def test_invalid_sources_and_outputs_fail(tmp_path):
     ):
         with raises(code, *words):
             run_notebook(source, output)
-    with raises("invalid-argument", "timeout", "0"):
-        run_notebook(path, out, timeout=0)
+    for timeout in (0, float("inf"), float("nan")):
+        with raises("invalid-argument", "timeout", timeout):
+            run_notebook(path, out, timeout=timeout)
     assert not out.exists()
+
+
+def test_odd_outputs_are_refused(tmp_path):
+    """A loop of links, names that are too long, and a directory in place of the failed notebook are refused at once."""
+    path = notebook(tmp_path / "n.ipynb", "1")
+    (tmp_path / "loop.ipynb").symlink_to("loop.ipynb")
+    (tmp_path / "out.failed.ipynb").mkdir()
+    before = names(tmp_path)
+    for name, code in (
+        ("loop", "not-writable"),
+        ("a" * 300, "not-writable"),
+        ("a" * 246, "not-writable"),  # the name of the failed one is too long
+        ("out", "bad-target"),
+    ):
+        with raises(code, tmp_path / name):
+            run_notebook(path, tmp_path / f"{name}.ipynb")
+    assert names(tmp_path) == before
+
+
+def test_other_languages_and_old_formats_are_refused(tmp_path):
+    """A notebook in R, or in an old format, is refused; nothing is run in Python."""
+    old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": [], "metadata": {}}]}
+    (tmp_path / "old.ipynb").write_text(json.dumps(old))
+    kernel = {"name": "ir", "display_name": "R", "language": "R"}
+    for name, metadata in (("kernel", {"kernelspec": kernel}), ("language", {"language_info": {"name": "R"}})):
+        cells = [new_code_cell("print(1)")]
+        nbformat.write(new_notebook(cells=cells, metadata=metadata), tmp_path / f"{name}.ipynb")
+    notebook(tmp_path / "cell.ipynb", "1", parameters="n = = 3")
+    for name, word in (("old", "nbconvert"), ("kernel", "R"), ("language", "R"), ("cell", "not valid Python")):
+        with raises("bad-notebook", f"{name}.ipynb", word):
+            run_notebook(tmp_path / f"{name}.ipynb", tmp_path / "out.ipynb")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_parameters_are_read_as_python(tmp_path):
+    """Types that are unions, texts with a #, and magics before the parameters are read."""
+    declared = """%matplotlib inline
+a: str | None = None  # one
+b: "list | None" = None
+c: str = "# not a comment"  # three
+d = None  # type: int|None four
+e: dict = {
+    "k": 1,
+}  # five
+f, g = 1, 2
+h = i = 3"""
+    found = notebook_parameters(notebook(tmp_path / "n.ipynb", "1", parameters=declared))
+    assert [(name, each.types, each.default, each.meaning) for name, each in found.items()] == [
+        ("a", ("str", "None"), None, "one"),
+        ("b", ("list", "None"), None, ""),
+        ("c", ("str",), "# not a comment", "three"),
+        ("d", ("int", "None"), None, "four"),
+        ("e", ("dict",), {"k": 1}, "five"),
+    ]
 
 
 def test_names_that_are_no_text_fail(tmp_path, monkeypatch):
