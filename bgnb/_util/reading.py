@@ -6,13 +6,12 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from bgnb._util.errors import DataError
+from bgnb._util.errors import DataError, shortened
 
 #: Maximum size of files of text that users write, bytes.
 TEXT_MAX = 1 << 26
@@ -87,26 +86,36 @@ def read_text(path: str | Path, max_size: int = TEXT_MAX, encoding: str = "utf-8
     return read_bytes(path, max_size).decode(encoding)
 
 
-def read_json(path: str | Path, make_object: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """Read a JSON file; for errors see also `read_bytes`.
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; for errors see `read_bytes` and `parse_json`."""
+    return parse_json(read_bytes(path))
 
-    Parameters
-    ----------
-    path : path
-        The file, or a link to it.
-    make_object : callable, optional
-        Function that makes an object of its names and values; by default a dict, in which the last of equal names counts.
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON.
 
     Raises
     ------
     ValueError
-        If it is not JSON, or too deeply nested.
+        If it is not JSON, too deeply nested, or an object has two values of one name.
     """
-    content = read_bytes(path)
     try:
-        return json.loads(content, object_pairs_hook=make_object)
+        return json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"invalid JSON at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise ValueError("too deeply nested") from None
+    except ValueError as error:
+        raise ValueError("a number has too many digits" if "max_str_digits" in str(error) else str(error)) from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{shortened(repeated)}' is given twice")
+    return made
 
 
 def _open_at_once(path: str, flags: int) -> int:

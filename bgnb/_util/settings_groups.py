@@ -375,7 +375,7 @@ def read_config(path: Path, group: type[SettingsGroup]) -> dict[str, Any]:
 
 
 def _read_report(path: Path) -> dict[str, Any]:
-    report = read_json(path, _without_repetition)
+    report = read_json(path)
     if not isinstance(report, dict) or not isinstance(report.get("settings"), dict):
         raise ValueError("it has no object 'settings'")
     return report["settings"]
@@ -388,15 +388,6 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if _MANY_PARTS.search(text):  # for which tomllib takes memory that grows as the square of their number
         raise ValueError("a key has too many parts")
     return tomllib.loads(text)
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of JSON."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is given twice")
-    return made
 
 
 def with_settings(group: type[SettingsGroup], **defaults: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from bgnb._util.errors import BgnbError, DataError, shortened
-from bgnb._util.reading import read_text
+from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.reading import parse_json, read_text
 
 _SAVED = "use the text of dashboard.json, or a file written by dashboard.save_json"
 
@@ -31,29 +30,14 @@ def parse_state(saved: Any) -> tuple[str, dict[str, Any]]:
     where = f"{saved}"[: 300 if is_file else 80]
     text = _read_saved(Path(saved), where) if is_file else str(saved)
     try:
-        content = json.loads(text, object_pairs_hook=_without_duplicates)
-    except json.JSONDecodeError as error:
-        at = f"line {error.lineno}, column {error.colno}"
-        raise BgnbError("invalid-argument", f"{where}: is not a saved state: invalid JSON at {at}; {_SAVED}") from None
-    except ValueError:
-        raise BgnbError("invalid-argument", f"{where}: is not a saved state: it has an invalid number; {_SAVED}") from None
-    except RecursionError:
-        raise BgnbError("invalid-argument", f"{where}: is not a saved state: too deeply nested; {_SAVED}") from None
+        content = parse_json(text)
+    except ValueError as error:
+        raise BgnbError("invalid-argument", f"{where}: is not a saved state: {error}; {_SAVED}") from None
     content = content if isinstance(content, dict) else {}
     if not isinstance(content.get("dashboard"), str) or not isinstance(content.get("state"), dict):
         wanted = "'dashboard', the name of a function, and 'state', an object"
         raise BgnbError("invalid-argument", f"{where}: is not a saved state: it must contain {wanted}; {_SAVED}")
     return content["dashboard"], content["state"]
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dictionary of an object, and refuse one that has a field twice."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise BgnbError("invalid-argument", f"the saved state has '{shortened(name)}' twice; {_SAVED}")
-        found[name] = value
-    return found
 
 
 def _read_saved(path: Path, where: str) -> str:

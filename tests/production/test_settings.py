@@ -77,7 +77,7 @@ def test_options_take_precedence(indir, tmp_path):
         ("report.json", '{"runs": []}', "bad-config", "settings"),
         ("report.json", '{"settings": {"catalog": "table"}}', "bad-config", "catalog"),
         ("report.json", '{"settings": {"fov_max_deg": {}}}', "invalid-argument", "fov_max"),
-        ("report.json", '{"settings": {"n_fov": 8, "n_fov": 9}}', "bad-config", "n_fov is given twice"),
+        ("report.json", '{"settings": {"n_fov": 8, "n_fov": 9}}', "bad-config", "'n_fov' is given twice"),
         ("report.json", '{"settings": [8]}', "bad-config", "no object 'settings'"),
         ("settings.toml", "a" + ".a" * 200 + " = 1", "bad-config", "parts"),  # memory grows as the square of their number
         ("settings.toml", "#" * (1 << 20) + "\nn_fov = 8", "too-large", "1 MiB"),
