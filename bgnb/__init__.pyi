@@ -23,11 +23,12 @@ from .gammapy.attach import Attachments, attach
 from .notebooks.group_reports import run_groups
 from .notebooks.run import NotebookError, notebook_parameters, notebook_result, run_notebook
 from .notebooks.shipped import copy_notebooks
+from .observations.catalog import read_catalog
 from .observations.datastore import Runs, open_runs
 from .observations.event_list import EventList
 from .observations.event_reader import read_event_list
 from .observations.groups import ObservationGroups
-from .observations.run_selection import Selection, read_catalog, select_all_runs, select_listed_runs, select_off_runs
+from .observations.run_selection import Selection, select_all_runs, select_listed_runs, select_off_runs
 from .plots.model_pictures import plot
 from .production.epochs import make_epoch_models
 from .production.make_models import Production

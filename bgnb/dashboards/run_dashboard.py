@@ -23,9 +23,10 @@ from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, r
 from bgnb.files.model_directory import checked_group
 from bgnb.files.output_directory import write_file
 from bgnb.files.report_json import REPORT, read_report
+from bgnb.observations.catalog import read_catalog
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.groups import group_runs, observation_groups
-from bgnb.observations.run_selection import EXCLUSION_RADIUS, Reason, Selection, read_catalog, select_runs
+from bgnb.observations.run_selection import EXCLUSION_RADIUS, Reason, Selection, select_runs
 from bgnb.observations.table_file import read_table_file
 from bgnb.plots.labels import format_count
 from bgnb.plots.pointing_map import group_at

@@ -21,7 +21,7 @@ from bgnb._util.reading import read_text
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
 from bgnb.files.fits_reader import open_fits
-from bgnb.observations.run_selection import not_in_degrees
+from bgnb.observations.catalog import not_in_degrees
 from bgnb.observations.table_file import check_frame, columns_by_name, numbers_in, read_table_file
 
 if TYPE_CHECKING:

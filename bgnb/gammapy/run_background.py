@@ -21,11 +21,11 @@ from bgnb.cubes.run_norm import RunNorm, norm_of_run
 from bgnb.files.background_tables import HESS_DR1_WRITER, REVERSED, background_hdus, metadata, norm_keywords
 from bgnb.files.exclusion_regions import read_exclusions
 from bgnb.gammapy.settings import BackgroundSettings
+from bgnb.observations.catalog import read_catalog
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.event_reader import read_event_list, read_events_header
 from bgnb.observations.fits_table import FitsTable
-from bgnb.observations.run_selection import read_catalog
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

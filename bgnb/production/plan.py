@@ -19,17 +19,10 @@ from bgnb._version import __version__
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.method import find_method
 from bgnb.files.exclusion_regions import read_exclusions
+from bgnb.observations.catalog import read_catalog
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.groups import group_runs
-from bgnb.observations.run_selection import (
-    Reason,
-    Selection,
-    notes_on_catalog,
-    notes_on_sources,
-    read_catalog,
-    select_runs,
-    spread_out,
-)
+from bgnb.observations.run_selection import Reason, Selection, notes_on_catalog, notes_on_sources, select_runs, spread_out
 from bgnb.production.count_chunks import Chunk, chunks_of
 from bgnb.production.report import explain
 from bgnb.production.settings import ModelSettings, ProductionSettings, RunSelection, Sources

@@ -21,9 +21,10 @@ from bgnb.files.exclusion_regions import read_exclusions
 from bgnb.files.model_directory import read_models
 from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
+from bgnb.observations.catalog import read_catalog
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.event_reader import read_event_list
-from bgnb.observations.run_selection import Reason, notes_on_catalog, read_catalog, select_runs
+from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 from bgnb.validation.run_check_views import MAX_SHOWN, check_view
 from bgnb.validation.run_tests import TESTS, RunResult, run_tests

@@ -18,6 +18,7 @@ from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.event_cuts import RunCounts, add_pieces
 from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
+from bgnb.observations.catalog import read_catalog
 from bgnb.observations.coordinates import date_of, separation
 from bgnb.observations.datastore import Runs, checked_scheme, open_runs
 from bgnb.observations.event_list import EventList
@@ -25,7 +26,7 @@ from bgnb.observations.event_reader import read_pieces
 from bgnb.observations.findings import Findings
 from bgnb.observations.groups import OUTSIDE, ObservationGroups
 from bgnb.observations.reading_settings import ALLOWED, TRUSTED, ReadingSettings
-from bgnb.observations.run_selection import EXCLUSION_RADIUS, RunList, read_catalog, select_runs
+from bgnb.observations.run_selection import EXCLUSION_RADIUS, RunList, select_runs
 from bgnb.production.run_comparison import notes_on_runs, unlikely_runs
 from bgnb.validation.inspection import GROUPS, REASONS, RUNS, SOURCES, USABLE, Inspection, make_table
 from bgnb.validation.inspection_page import to_page

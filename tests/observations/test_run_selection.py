@@ -25,9 +25,10 @@ from bgnb import (
     select_off_runs,
     write_groups,
 )
+from bgnb.observations.catalog import DEFAULT_CATALOG
 from bgnb.observations.coordinates import mean_azimuth
 from bgnb.observations.groups import group_runs
-from bgnb.observations.run_selection import DEFAULT_CATALOG, Reason, notes_on_sources, read_run_list, select_runs, spread_out
+from bgnb.observations.run_selection import Reason, notes_on_sources, read_run_list, select_runs, spread_out
 from bgnb.production.settings import RunSelection
 from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf

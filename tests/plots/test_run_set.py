@@ -6,7 +6,8 @@ from astropy.table import Table
 from astropy.time import Time
 
 from bgnb import ObservationGroups
-from bgnb.observations.run_selection import Selection, read_catalog
+from bgnb.observations.catalog import read_catalog
+from bgnb.observations.run_selection import Selection
 from bgnb.plots.run_set import RunSet
 
 

@@ -25,7 +25,7 @@ from bgnb import (
     select_off_runs,
     stack_runs,
 )
-from bgnb.observations.run_selection import read_catalog
+from bgnb.observations.catalog import read_catalog
 from bgnb.simulation.true_model import altitude_factor
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
