@@ -12,7 +12,9 @@ from typing import Any, get_args
 import click
 
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings_groups import Choice, Declaration, Flag, Number, SettingsGroup, Whole, read_config
+from bgnb._util.setting_kinds import Choice, Flag, Number, Whole
+from bgnb._util.settings_file import read_config
+from bgnb._util.settings_groups import Declaration, SettingsGroup
 from bgnb.cli.as_typed import name_options, paths_as_given
 from bgnb.observations.reading_settings import Scheme
 from bgnb.simulation.settings import Pair

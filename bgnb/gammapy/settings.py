@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings_groups import Choice, SettingsGroup, setting
+from bgnb._util.setting_kinds import Choice
+from bgnb._util.settings_groups import SettingsGroup, setting
 from bgnb.observations.reading_settings import ReadingSettings
 from bgnb.production.settings import (
     catalog_setting,

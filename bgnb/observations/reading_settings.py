@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bgnb._util.settings_groups import Choice, Choices, Kind, SettingsGroup, setting
+from bgnb._util.setting_kinds import Choice, Choices, Kind
+from bgnb._util.settings_groups import SettingsGroup, setting
 
 #: Layout of a directory of runs.
 Scheme = Literal["GADF", "HESS", "FILES"]

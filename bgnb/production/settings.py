@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings_groups import Choice, Flag, Kind, Numbers, SettingsGroup, Value, Whole, setting
+from bgnb._util.setting_kinds import Choice, Flag, Kind, Numbers, Value, Whole
+from bgnb._util.settings_groups import SettingsGroup, setting
 from bgnb.observations.reading_settings import ReadingSettings, Scheme
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings_groups import Choice, Flag, Kind, Number, SettingsGroup, Whole, setting
+from bgnb._util.setting_kinds import Choice, Flag, Kind, Number, Whole
+from bgnb._util.settings_groups import SettingsGroup, setting
 from bgnb.production.settings import fovalign_setting, method_setting, n_energy_setting, n_fov_setting
 
 

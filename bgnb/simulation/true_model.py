@@ -30,7 +30,8 @@ from astropy import units as u
 from bgnb._util.arrays import Floats, blocks
 from bgnb._util.checks import to_value
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings_groups import Number, setting
+from bgnb._util.setting_kinds import Number
+from bgnb._util.settings_groups import setting
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.stack import stack_runs

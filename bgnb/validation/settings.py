@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bgnb._util.errors import BgnbError
-from bgnb._util.settings_groups import Choice, Number, Numbers, SettingsGroup, Value, Whole, setting
+from bgnb._util.setting_kinds import Choice, Number, Numbers, Value, Whole
+from bgnb._util.settings_groups import SettingsGroup, setting
 from bgnb.observations.reading_settings import ReadingSettings
 from bgnb.production.settings import (
     CubeBinning,

@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 
 import bgnb
-from bgnb._util.settings_groups import Choice
+from bgnb._util.setting_kinds import Choice
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "make_bg_cube_models.ipynb"
 #: Arguments of the function that are not parameters of the notebook.

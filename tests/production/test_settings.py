@@ -14,7 +14,7 @@ from astropy.table import Table
 from click.shell_completion import ShellComplete
 
 from bgnb import make_bg_cube_models
-from bgnb._util.settings_groups import Flag, Number, Numbers, Value, Whole
+from bgnb._util.setting_kinds import Flag, Number, Numbers, Value, Whole
 from bgnb.cli.main import main
 from bgnb.cubes.method import methods
 from bgnb.production.settings import ProductionSettings

@@ -1,0 +1,195 @@
+"""Kinds of settings, which check values and convert them to JSON and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bgnb._util.errors import BgnbError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Text; the base of all kinds of settings."""
+
+    annotation: ClassVar[str] = "str"
+    #: Type of a notebook's parameter.
+    json: ClassVar[str] = "str"
+    #: Appended to the name in ``report.json``.
+    suffix: ClassVar[str] = ""
+    #: Placeholder for the value on the command line.
+    metavar: ClassVar[str] = ""
+    #: True if the option may be given several times.
+    multiple: ClassVar[bool] = False
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return the value in its internal form, or raise a `BgnbError` that names the setting."""
+        return str(value)
+
+    def to_json(self, value: Any) -> Any:
+        """Return a checked value in the form stored in ``report.json``."""
+        return value
+
+    def from_json(self, value: Any) -> Any:
+        """Return a value that `check` accepts from one of `to_json`."""
+        return value
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """Yes or no."""
+
+    annotation: ClassVar[str] = "bool"
+    json: ClassVar[str] = "bool"
+
+    def check(self, name: str, value: Any) -> bool:
+        """Return the value if it is a bool."""
+        if not isinstance(value, bool):
+            raise BgnbError("invalid-argument", f"{name} must be True or False, got {value!r}")
+        return value
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of a few names, ignoring case."""
+
+    names: Callable[[], Iterable[str]]
+    #: Names by earlier names, which are still accepted.
+    aliases: Callable[[], Mapping[str, str]] = dict
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the name in the spelling of the choices."""
+        from bgnb._util.checks import checked_choice
+
+        return str(checked_choice(name, self.aliases().get(str(value).lower(), value), self.names()))
+
+
+@dataclass(frozen=True)
+class Choices(Kind):
+    """Any number of a few names, ignoring case: one, a sequence, or a text with commas."""
+
+    names: Callable[[], Iterable[str]]
+    annotation: ClassVar[str] = "str or sequence of str"
+    json: ClassVar[str] = "list"
+    multiple: ClassVar[bool] = True
+
+    def check(self, name: str, value: Any) -> tuple[str, ...]:
+        """Return the names in the spelling of the choices, in their order, each once."""
+        from bgnb._util.checks import checked_choice
+
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list | tuple | set | frozenset):
+            raise BgnbError("invalid-argument", f"{name} must be names, got {value!r}")
+        texts = [text.strip() for each in values for text in str(each).split(",")]
+        given = {checked_choice(name, text, self.names()) for text in texts if text}
+        return tuple(each for each in self.names() if each in given)
+
+    def to_json(self, value: Any) -> Any:
+        """Return the names as a list."""
+        return list(value)
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number."""
+
+    minimum: int = 1
+    annotation: ClassVar[str] = "int"
+    json: ClassVar[str] = "int"
+
+    def check(self, name: str, value: Any) -> int:
+        """Return the value if it is a whole number of at least the minimum."""
+        from bgnb._util.checks import whole_number
+
+        return whole_number(name, value, self.minimum)
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A finite number."""
+
+    above: float | None = None
+    maximum: float | None = None
+    annotation: ClassVar[str] = "float"
+    json: ClassVar[str] = "float"
+
+    def check(self, name: str, value: Any) -> float:
+        """Return the value if it is finite and in range."""
+        from bgnb._util.checks import finite_number
+
+        number = finite_number(name, value)
+        if self.above is not None and not number > self.above:
+            raise BgnbError("invalid-argument", f"{name} must be a number above {self.above:g}, got {value}")
+        if self.maximum is not None and number > self.maximum:
+            raise BgnbError("invalid-argument", f"{name} must be at most {self.maximum:g}, got {value}")
+        return number
+
+
+@dataclass(frozen=True)
+class Value(Kind):
+    """A quantity, kept as a float in a unit."""
+
+    unit: str
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+    annotation: ClassVar[str] = "`~astropy.units.Quantity` or str"
+    metavar: ClassVar[str] = "QUANTITY"
+
+    @property
+    def suffix(self) -> str:  # type: ignore[override]
+        """The unit, appended to the name in ``report.json``."""
+        return f"_{self.unit.lower()}"
+
+    def check(self, name: str, value: Any) -> float:
+        """Return the value in the unit if it is finite and in range."""
+        from bgnb._util.checks import to_value
+
+        number = to_value(name, value, self.unit)
+        if self.minimum is not None and number < self.minimum:
+            raise BgnbError("invalid-argument", f"{name} must be at least {self.minimum:g} {self.unit}, got {value}")
+        if self.above is not None and not number > self.above:
+            raise BgnbError("invalid-argument", f"{name} must be above {self.above:g} {self.unit}, got {value}")
+        if self.maximum is not None and number > self.maximum:
+            raise BgnbError("invalid-argument", f"{name} must be at most {self.maximum:g} {self.unit}, got {value}")
+        return number
+
+    def from_json(self, value: Any) -> Any:
+        """Return the quantity of a number in the unit."""
+        from astropy.units import Quantity
+
+        try:
+            return value if isinstance(value, str | bool) else Quantity(value, self.unit)
+        except (TypeError, ValueError, OverflowError):
+            return value  # which `check` refuses
+
+
+@dataclass(frozen=True)
+class Numbers(Kind):
+    """Several numbers, optionally with a unit: a sequence, or a text such as ``0,45,90``."""
+
+    unit: str = ""
+    type: Callable[[Any], Any] = float
+    annotation: ClassVar[str] = "sequence of float or `~astropy.units.Quantity`"
+    metavar: ClassVar[str] = "LIST"
+    json: ClassVar[str] = "list"
+
+    @property
+    def suffix(self) -> str:  # type: ignore[override]
+        """The unit, appended to the name in ``report.json``."""
+        return f"_{self.unit.lower()}" if self.unit else ""
+
+    def check(self, name: str, value: Any) -> tuple[Any, ...]:
+        """Return the numbers in the unit."""
+        values = value.split(",") if isinstance(value, str) else value
+        values = values.to_value(self.unit) if hasattr(values, "to_value") else values
+        try:
+            return tuple(self.type(number) for number in values)
+        except (TypeError, ValueError, OverflowError):
+            example = "0,45,90" if self.type is float else "4,8,15"
+            raise BgnbError("invalid-argument", f"{name} must be numbers such as {example}, got {value!r}") from None
+
+    def to_json(self, value: Any) -> Any:
+        """Return the numbers as a list."""
+        return list(value)
