@@ -178,7 +178,7 @@ class SplineModel:
     @property
     def altitude_range(self) -> tuple[float, float]:
         """Minimum and maximum altitude of the runs, deg."""
-        low, high = np.degrees(np.arcsin(np.clip(self.zenith_range, -1, 1)))
+        low, high = np.degrees(np.arcsin(self.zenith_range))
         return float(low), float(high)
 
     @one_blas_thread()

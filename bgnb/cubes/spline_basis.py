@@ -18,10 +18,11 @@ _ZENITH_RANGE = 0.05
 
 
 def zenith_range_of(alt_pnt: Floats) -> tuple[float, float]:
-    """Compute the range of the cosine of the zenith angle of cells, widened if it is too narrow."""
+    """Compute the range of the cosine of the zenith angle of cells, widened, but not beyond the zenith, if it is too narrow."""
     cos_zenith = np.sin(np.radians(alt_pnt))
     missing = max(_ZENITH_RANGE - np.ptp(cos_zenith), 0) / 2
-    return float(cos_zenith.min() - missing), float(cos_zenith.max() + missing)
+    high = min(float(cos_zenith.max() + missing), 1.0)
+    return min(float(cos_zenith.min() - missing), high - _ZENITH_RANGE), high
 
 
 def pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, float]) -> dict[str, Floats]:

@@ -360,6 +360,15 @@ def test_a_spline_survives_a_file(fitted, tmp_path):
         read_spline(tmp_path / "model.fits.gz")
 
 
+def test_a_spline_of_runs_near_the_zenith_survives_a_file(tmp_path):
+    """The range of zenith angles is widened, but not beyond the zenith, where a file would be refused."""
+    rng = np.random.default_rng(1)
+    fitted = fit_spline([cell(rng, alt, 180.0, number) for number, alt in enumerate((80.0, 86.0, 89.9))])
+    assert fitted.zenith_range == (pytest.approx(0.95), 1.0)
+    write_spline(fitted, tmp_path / "spline.fits.gz")
+    assert read_spline(tmp_path / "spline.fits.gz").altitude_range == fitted.altitude_range
+
+
 @pytest.mark.slow
 def test_model_of_single_stack():
     """Make a model with an error from a single stack."""
