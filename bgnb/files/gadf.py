@@ -84,6 +84,11 @@ def write_model(
     overwrite : bool
         Replace the file if it exists.
 
+    Raises
+    ------
+    BgnbError
+        If the file cannot be written, or the bins of the model have more counts or livetime than its runs.
+
     Examples
     --------
     >>> import bgnb
@@ -92,6 +97,8 @@ def write_model(
     >>> bgnb.read_model("true.fits.gz").method
     'true'
     """
+    if wrong := _contradiction(model.stack):
+        raise BgnbError("invalid-argument", f"{path}: {wrong}")
     axes = model.axes
     stated = {"FOVALIGN": model.stack.fovalign, **_model_keywords(model, keywords)}
     hdus = [
@@ -276,7 +283,8 @@ def _read_model(hdus: fits.HDUList, path: str | Path) -> BackgroundModel:
     common = {"telescop": str(header.get("TELESCOP", "")), "simulated": is_simulated(header.get("OBJECT", ""))}
     runs = _read_runs(hdus["RUNS"], path, common | {"selection": str(header.get("EVENTSEL", ""))})
     stack = Stack(axes, fovalign, read_counted(hdus["COUNTS"], path, axes), livetime_us, runs)
-    _check_sums(stack, path)
+    if wrong := _contradiction(stack):
+        raise DataError("bad-column", f"{path}: {wrong}")
     live_fraction = _live_fraction(background, path, None, stack)
     rate, error = Cube(axes, _per_livetime(per_ontime.quantity, live_fraction)), None
     if "ERROR" in hdus:
@@ -308,15 +316,17 @@ def _integers(values: Any, hdu: fits.BinTableHDU, path: str | Path) -> NDArray[n
     return np.rint(values).astype(np.int64)
 
 
-def _check_sums(stack: Stack, path: str | Path) -> None:
-    """Check that the bins have no more counts and livetime than the runs; events outside all groups are not in RUNS."""
+def _contradiction(stack: Stack) -> str:
+    """Describe bins with more counts or livetime than their runs; "" if there are none, or no runs are listed."""
+    if not stack.runs:
+        return ""
     counts, by_run = int(stack.counts.sum()), sum(run.counts for run in stack.runs)
     if counts > by_run:
-        raise DataError("bad-column", f"{path}: HDU COUNTS has {counts} counts, but the runs of HDU RUNS have {by_run}")
+        return f"COUNTS has {counts} counts, but the runs in RUNS have {by_run}"
     longest, livetime = stack.livetime_us.max() / MICROSECONDS, math.fsum(run.livetime_s for run in stack.runs)
     if longest > livetime * (1 + 1e-9) + 1e-6 * len(stack.runs):
-        stated = f"HDU LIVETIME has {longest:g} s, but the runs of HDU RUNS have {livetime:g} s"
-        raise DataError("bad-column", f"{path}: {stated}")
+        return f"LIVETIME has {longest:g} s, but the runs in RUNS have {livetime:g} s"
+    return ""
 
 
 def _live_fraction(hdu: fits.BinTableHDU, path: str | Path, default: str | None, stack: Stack) -> float | None:

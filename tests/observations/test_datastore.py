@@ -47,15 +47,17 @@ def notes_on_files(indir, obs_id):
     return findings.notes
 
 
-def test_directory_of_the_index_is_suggested(indir, monkeypatch):
+def test_directory_of_the_index_is_suggested(indir, tmp_path, monkeypatch):
     """If the index lies above or below the directory, the error names where."""
-    for given, named in ((indir.parent, indir), (indir.parent.parent, indir), (indir / "data", indir)):
-        with raises("not-found", f"{given}: has neither", f"give the directory that has it: {named}"):
+    inside = tmp_path / "far" / "near" / "in"
+    shutil.copytree(indir, inside)
+    for given in (inside.parent, inside.parent.parent, inside / "data"):
+        with raises("not-found", f"{given}: has neither", f"give the directory that has it: {inside}"):
             open_runs(given, "GADF")
     with raises("not-found", "use the scheme FILES"):
-        open_runs(indir, "HESS")
-    monkeypatch.chdir(indir / "data")
-    with raises("not-found", str(indir)):
+        open_runs(inside, "HESS")
+    monkeypatch.chdir(inside / "data")
+    with raises("not-found", str(inside)):
         open_runs(".", "GADF")
 
 

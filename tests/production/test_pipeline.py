@@ -133,10 +133,10 @@ def test_quick_test_takes_twenty_runs(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["{in}", "FITS", "{out}"], ["SCHEME", "'FITS'", "GADF, HESS, FILES"]),
+        (["{in}", "FITS", "{out}"], ["SCHEME", "'FITS'", "'GADF', 'HESS', 'FILES'"]),
         (["{tmp}/none", "GADF", "{out}"], ["/none", "[not-found]"]),
         (["{foreign}", "GADF", "{out}"], ["/foreign", "obs-index.fits.gz", "[not-found]"]),
-        (["{in}", "GADF", "{out}", "--method", "ring"], ["--method", "'ring'", "spline, classic, michi, unsmoothed"]),
+        (["{in}", "GADF", "{out}", "--method", "ring"], ["--method", "'ring'", "'spline', 'classic', 'michi', 'unsmoothed'"]),
         (["{in}", "GADF", "{tmp}"], ["[bad-target]"]),
         (["{in}", "GADF", "{in}/out", "--overwrite"], ["[bad-target]"]),
         (["{in}", "GADF", "{foreign}", "--overwrite"], ["/foreign", "notes.txt", "[foreign-files]"]),
@@ -156,7 +156,7 @@ def test_quick_test_takes_twenty_runs(tmp_path):
         ),
         (["{in}", "GADF", "{out}", "--energy-min", "90 TeV"], ["--energy-min and --energy-max must", "[invalid-argument]"]),
         (["{in}", "GADF", "{out}", "--n-fov", "0"], ["--n-fov", "0", "[invalid-argument]"]),
-        (["{in}", "GADF", "{out}", "--fovalign", "GALACTIC"], ["--fovalign", "'GALACTIC'", "ALTAZ, RADEC"]),
+        (["{in}", "GADF", "{out}", "--fovalign", "GALACTIC"], ["--fovalign", "'GALACTIC'", "'ALTAZ', 'RADEC'"]),
         (["{in}", "GADF", "{out}", "--alt-edges", "0,a"], ["--alt-edges", "'0,a'", "[invalid-argument]"]),
     ],
 )

@@ -38,8 +38,6 @@ def test_cross_validation_uses_each_run_once(tmp_path):
     ):
         with raises(code, *words):
             cross_validate(tmp_path / "runs", "GADF", **arguments | wrong)
-    with pytest.warns(DeprecationWarning, match="model_lookup"), raises("unknown-choice", "model_lookup", "far"):
-        cross_validate(tmp_path / "runs", "GADF", **arguments, between="far")
 
 
 @pytest.fixture
