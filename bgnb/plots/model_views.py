@@ -253,7 +253,7 @@ def _camera_edge(model: BackgroundModel, heights: Range) -> tuple[Curve, ...]:
     if model.edge is None:
         return ()
     offset = min(size for size in (model.edge.detx, model.edge.dety) if size is not None)
-    name = "edge of the camera, extrapolated beyond"
+    name = "edge of the camera"
     return (Curve(x=np.full(2, offset), y=np.array(heights), colour=_EXTRAPOLATED, name=name, dash="dashed"),)
 
 

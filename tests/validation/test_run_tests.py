@@ -103,6 +103,7 @@ def test_dead_sectors_and_sources_are_found():
         ra, dec = run.field_of_view.sky_position("RADEC", np.array([west]), np.array([north]), np.zeros(1))
         result = run_tests(MODELS, RATE, with_source(without(run, after < 18), 40, west, north, number))
         sector, source = result.tests["field"], result.tests["source"]
+        assert np.isfinite(result.field.significance[result.field.marked]).all()  # not beyond the largest offset
         pixel_y, pixel_x = np.nonzero(result.field.marked)
         middle = (result.field.edges[1:] + result.field.edges[:-1]) / 2
         angle = (np.degrees(np.arctan2(middle[pixel_y], middle[pixel_x])) - first) % 360
