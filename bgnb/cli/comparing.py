@@ -126,7 +126,8 @@ def cross_validate(**arguments: Any) -> None:
 
 def _print_place_of_numbers(outdir: Path) -> None:
     click.echo(
-        "For a correct model, deviance / expectation is 1 within its error; significances are those of energy bins and pixels of each run."
+        "For a correct model, deviance / expectation is 1 within its error. "
+        "Significances are those of energy bins and pixels of each run."
     )
     click.echo(
         f"Plots of profiles and significances are in {outdir}; {outdir / 'report.json'} has all numbers, by run and by bin"
