@@ -79,7 +79,7 @@ def validate(**arguments: Any) -> None:
     validation = validate(**arguments)
     click.echo("\n".join(table_lines(validation.table)))
     click.echo("COUNTS: observed. EXPECTED: predicted, no free norm. RATIO: COUNTS / EXPECTED. GROUPS: models used.")
-    click.echo("DEV_EXP: deviance / its expectation, one free norm per run; a true prediction has 1 ± DEV_EXP_ERROR.")
+    click.echo("DEV_EXP: deviance / its expectation, one free norm per run; 1 ± DEV_EXP_ERROR for a correct model.")
     click.echo("WIDTH: standard deviation of the significances of energy bins and pixels, one free norm per run; expected: 1.")
     click.echo(validation.summary)
     _print_place_of_numbers(arguments["outdir"])
@@ -113,17 +113,21 @@ def cross_validate(**arguments: Any) -> None:
     from bgnb.validation.validate import cross_validate
 
     validations = cross_validate(**arguments)
+    printed: set[str] = set()  # notes and totals are often the same for all numbers of runs
     for size, validation in validations.items():
         n_runs, folds = len(validation.runs) + len(validation.faults), arguments["folds"]
         used = f"{size}{' or more' * (size == max(validations) and bool(n_runs % folds))} runs of the other folds"
         click.echo(f"{n_runs} runs in {folds} random folds; the runs of each fold are predicted from models of {used}.")
-        click.echo(validation.summary)
+        lines = [line for line in validation.summary.splitlines() if line not in printed]
+        printed.update(lines)
+        click.echo("\n".join(lines))
     _print_place_of_numbers(arguments["outdir"])
 
 
 def _print_place_of_numbers(outdir: Path) -> None:
     click.echo(
-        "A true prediction has a deviance / expectation of 1; significances are those of energy bins and pixels of each run."
+        "For a correct model, deviance / expectation is 1 within its error. "
+        "Significances are those of energy bins and pixels of each run."
     )
     click.echo(
         f"Plots of profiles and significances are in {outdir}; {outdir / 'report.json'} has all numbers, by run and by bin"

@@ -177,7 +177,7 @@ class SplineModel:
 
     @property
     def altitude_range(self) -> tuple[float, float]:
-        """Minimum and maximum altitude of the runs, deg."""
+        """Minimum and maximum altitude of the fit, deg: those of the runs, farther apart if these are nearly equal."""
         low, high = np.degrees(np.arcsin(self.zenith_range))
         return float(low), float(high)
 

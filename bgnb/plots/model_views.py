@@ -253,7 +253,7 @@ def _camera_edge(model: BackgroundModel, heights: Range) -> tuple[Curve, ...]:
     if model.edge is None:
         return ()
     offset = min(size for size in (model.edge.detx, model.edge.dety) if size is not None)
-    name = "edge of the camera, extrapolated beyond"
+    name = "edge of the camera"
     return (Curve(x=np.full(2, offset), y=np.array(heights), colour=_EXTRAPOLATED, name=name, dash="dashed"),)
 
 
@@ -313,7 +313,8 @@ def _zenith_graph(
     known = [*(point for each in series for point in each.x), *(overview.zenith(group_id) for group_id in overview.pointings)]
     ends = axis_range(np.array(known, dtype=float), *(curve.x for curve in spline))
     texts = f"Rate, {energies}", "zenith angle / deg", RATE_AXIS
-    heights = range_with_errors(series, spline, zero=True)
+    low, high = range_with_errors(series, spline, zero=True)
+    heights = low, low + 1.25 * (high - low)  # with room for the legend
     return Graph(*texts, tuple(series), ends, heights, legend="left", curves=tuple(spline))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from scipy import stats
 
 from bgnb.plots.colours import GREY, LINES, choose_ticks
 from bgnb.plots.cube_panels import beside
@@ -24,7 +25,7 @@ _LABELS = {
 
 
 #: Ratios of a profile: end of the names of their columns, label and colour.
-_RATIOS = ("", "no free norm", LINES[1]), ("_NORM", "a free norm per run", LINES[0])
+_RATIOS = ("", "no free norm", LINES[1]), ("_NORM", "one free norm per run", LINES[0])
 
 
 def plot_profiles(validation: Validation) -> Picture:
@@ -69,10 +70,12 @@ def plot_significance(validation: Validation) -> Picture:
         values, (mean, width) = fit.significance[kind], fit.mean_width(kind)
         edges = np.linspace(-5, 5, 41 if len(values) > 500 else 21)
         axes.hist(np.clip(values, -5, 5), bins=edges, color=LINES[0], alpha=0.6)
-        axes.plot(edges, len(values) * (edges[1] - edges[0]) * np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), color=LINES[1])
-        axes.set(title=f"{kind}\nmean {mean:.3f}, width {width:.3f}", xlabel="significance")
+        line = np.linspace(-5, 5, 201)
+        axes.plot(line, len(values) * (edges[1] - edges[0]) * stats.norm.pdf(line), color=LINES[1])
+        axes.set(title=f"{kind}\nmean {mean:.3f}, width {width:.3f}".replace("-", "−"), xlabel="significance")
     panels[0, 0].set_ylabel("bins")
-    figure.suptitle(f"deviance over expectation {fit.ratio:.4f} ± {fit.ratio_error:.4f}; the line is the normal distribution")
+    goodness = f"deviance / expectation {fit.ratio:.4f} ± {fit.ratio_error:.4f}"
+    figure.suptitle(f"One free norm per run: {goodness}; the line is the standard normal distribution")
     return picture_of(figure)
 
 
@@ -87,14 +90,14 @@ def plot_learning_curve(validations: Mapping[int, Validation]) -> Picture:
     )
     shape.set(title="Shape: one free norm per run", ylabel="deviance per run")
     width.plot(sizes, [fit.mean_width("cube of each run")[1] for fit in fits], "o-", color=LINES[0])
-    width.set(title="Significance in energy bins", ylabel="width")
+    width.set(title="Width of the significances", ylabel="standard deviation")
     ratios = [validations[size].ratio for size in sizes]
     norm.errorbar(sizes, [mean for mean, _ in ratios], [scatter for _, scatter in ratios], fmt="o-", color=LINES[0])
     norm.set(title="Norm: mean and scatter", ylabel="observed / predicted")
     for axes in panels.flat:
         if axes is not shape:
             axes.axhline(1, color=GREY, zorder=0)
-        axes.set(xlabel="runs that models are made from", xticks=sizes, xscale="log")
+        axes.set(xlabel="runs per model", xticks=sizes, xscale="log")
         axes.set_xticks(sizes, labels=[str(size) for size in sizes])
         axes.minorticks_off()
     return picture_of(figure)

@@ -105,13 +105,12 @@ def _energy_graph(cells: Cells) -> Graph:
     middle = np.sqrt(cells.edges.prod(axis=1))
     ratio, error = quotient(cells.counts, cells.expected), quotient(np.sqrt(cells.expected), cells.expected)
     error = np.minimum(error, 3.0)
-    series = (
-        Series("expected", middle, np.ones(len(middle)), "line", GREY, legend=""),
-        Series("observed", middle, ratio, "points", LINES[0], low=ratio - error, high=ratio + error, legend=""),
-    )
+    series = (Series("observed", middle, ratio, "points", LINES[0], low=ratio - error, high=ratio + error, legend=""),)
     ends = float(cells.edges[0, 0]), float(cells.edges[-1, 1])
     texts = "Spectrum; marked: largest deviation", "energy / TeV", "observed / expected"
-    return Graph(*texts, series, ends, (0.0, 2.0), x_log=True, band=_marked_range(cells, cells.edges), legend="below")
+    expected = Curve(x=np.array(ends), y=np.ones(2), colour=GREY)
+    band = _marked_range(cells, cells.edges)
+    return Graph(*texts, series, ends, (0.0, 2.0), x_log=True, band=band, legend="below", curves=(expected,))
 
 
 def _marked_range(cells: Cells, edges: Floats) -> Range:

@@ -299,7 +299,7 @@ def compare_field(
     of_cells = np.zeros(n_cells)
     of_cells[windows[single].indices] = result.significances[single]
     shown = np.where(image > 0, of_cells[cell], np.nan)
-    marked = _cells_of(windows, result)[cell]
+    marked = _cells_of(windows, result)[cell] & (image > 0)
     return _summary(result, where), Map(edges=axes.detx.value, significance=shown, marked=marked)
 
 

@@ -371,6 +371,7 @@ def test_extrapolation_is_labelled(tmp_path):
     write_model(with_edge, tmp_path / "edge" / "bg_cube_model_group0_table.fits")
     for profile in (explore_models(tmp_path / "edge").view.panels["profile"], profile_graph(with_edge, [3])):
         assert [(*curve.x, *curve.y) for curve in profile.curves] == [(1.9, 1.9, *profile.y_range)]
+        assert profile.curves[0].name == "edge of the camera"  # the rate ends there, it is not extrapolated
     of_some = profile_graph(bgnb.make_model(stack, "classic"), [3, 4]).series
     names = [energy_label(AXES, number) for number in (3, 4)]
     assert [series.name for series in of_some] == [f"{names[0]}, extrapolated", names[0], f"{names[1]}, extrapolated", names[1]]

@@ -146,6 +146,8 @@ def test_rate_against_zenith_angle(modelled, region):
         assert graph.x_range[0] < zenith < graph.x_range[1]
         assert graph.y_range[0] <= rate < graph.y_range[1]
     curve, opposite = graph.curves
+    highest = max(curve.y.max(), opposite.y.max(), *(high for *_, high in points.values()))
+    assert highest < graph.y_range[0] + 0.85 * np.ptp(graph.y_range)  # below the legend
     azimuth = rows[chosen]["az_mean_deg"]
     assert curve.name == f"spline, azimuth {azimuth % 360:.0f}°"
     assert opposite.name == f"spline, azimuth {(azimuth + 180) % 360:.0f}°"

@@ -136,6 +136,7 @@ def test_config_gives_settings_of_models(source, tmp_path):
             f"9 runs in 2 random folds; the runs of each fold are predicted from models of {used} of the other folds." in output
         )
     assert len(output.splitlines()) < 20  # a few lines for each number of runs; the others are in the report
+    assert len(set(output.splitlines())) == len(output.splitlines())  # what holds for both numbers of runs is printed once
     assert str(out / "report.json") in output.splitlines()[-1]
     stored = json.loads((out / "report.json").read_text())["settings"]
     expected = {"model_energy_min_tev": 0.2, "model_n_energy": 9, "model_n_fov": 8, "energy_min_tev": 0.5, "n_energy": 8}

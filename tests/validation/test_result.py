@@ -18,7 +18,7 @@ from bgnb import (
     Validation,
 )
 from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significance
-from bgnb.validation.figures import plot_profiles
+from bgnb.validation.figures import plot_profiles, plot_significance
 from bgnb.validation.result import KINDS, PROFILES, Fit, table_lines
 from tests.helpers.errors import raises
 
@@ -414,3 +414,20 @@ def test_profiles_can_be_compared(monkeypatch):
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels(which="both")]
     assert {"1", "10"} <= set(labels)
     assert not any("$" in label for label in labels)
+
+
+def test_distributions_are_compared_with_a_smooth_curve(monkeypatch):
+    """The curve has the area of the histogram, also between the edges of bins; titles have minus signs."""
+    figures = []
+    monkeypatch.setattr("bgnb.validation.figures.picture_of", figures.append)
+    plot_significance(predictions(n_runs=6))
+    (figure,) = figures
+    for axes in figure.axes:
+        x, y = axes.lines[0].get_data()
+        bars = axes.patches
+        assert len(x) > 4 * len(bars)
+        assert np.trapezoid(y, x) == pytest.approx(sum(bar.get_height() * bar.get_width() for bar in bars), rel=1e-3)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert not any("-" in title for title in titles)
+    assert any("−" in title for title in titles)
+    assert figure.get_suptitle().startswith("One free norm per run: deviance / expectation ")

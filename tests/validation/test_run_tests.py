@@ -11,6 +11,7 @@ from scipy.stats import kstest
 from bgnb import BackgroundModel, CubeAxes, ModelSet, TrueModel, make_test_eventlist, make_test_observation_table
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.group_model import GroupModel, RateForRun
+from bgnb.validation.run_check_views import check_view
 from bgnb.validation.run_tests import TESTS, compare_time, run_tests
 from tests.helpers.errors import raises
 from tests.helpers.true_models import true_model
@@ -103,6 +104,8 @@ def test_dead_sectors_and_sources_are_found():
         ra, dec = run.field_of_view.sky_position("RADEC", np.array([west]), np.array([north]), np.zeros(1))
         result = run_tests(MODELS, RATE, with_source(without(run, after < 18), 40, west, north, number))
         sector, source = result.tests["field"], result.tests["source"]
+        assert [each.name for each in check_view(result, "").panels["energy"].series] == ["observed"]  # no points at 1
+        assert np.isfinite(result.field.significance[result.field.marked]).all()  # not beyond the largest offset
         pixel_y, pixel_x = np.nonzero(result.field.marked)
         middle = (result.field.edges[1:] + result.field.edges[:-1]) / 2
         angle = (np.degrees(np.arctan2(middle[pixel_y], middle[pixel_x])) - first) % 360

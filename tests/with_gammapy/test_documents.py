@@ -32,3 +32,7 @@ def test_lines_on_gammapy(hess_data, tmp_path, monkeypatch):
     counts, background = (names["dataset"].counts.data.sum(), names["dataset"].background.data.sum())
     assert 1.05 < counts / background < 1.08  # the Crab Nebula
     assert names["background"].data.shape == (30, 40, 40)
+    dataset = names["dataset"]
+    assert 0 < dataset.mask_fit.data.sum() < 0.1 * dataset.mask_fit.data.size  # those that did not determine the norms
+    assert dataset.models["crab"].spectral_model.index.value == pytest.approx(2.55, abs=0.2)
+    assert dataset.background_model.parameters["norm"].value == pytest.approx(1, abs=0.02)
