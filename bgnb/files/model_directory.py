@@ -247,6 +247,25 @@ class ModelDirectory:
             return {}
         return rows
 
+    @cached_property
+    def measurements(self) -> frozenset[tuple[float, float, float | None, float | None]]:
+        """Minimum and maximum altitude (deg) of the group, threshold and limit (TeV) of each used run, as far as reported."""
+        try:
+            report = read_report(self.path)
+            altitudes = {str(group["group_id"]): (group["alt_min_deg"], group["alt_max_deg"]) for group in report["groups"]}
+            found = set()
+            for run in report["runs"]:
+                energies = [
+                    None if run[key] is None else float(run[key]) for key in ("energy_threshold_tev", "energy_limit_tev")
+                ]
+                for group_id in map(str, run["group_fractions"] or [run["group_id"]]):
+                    if run["status"] == "used" and group_id in altitudes:
+                        low, high = map(float, altitudes[group_id])
+                        found.add((low, high, energies[0], energies[1]))
+        except (BgnbError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
+            return frozenset()
+        return frozenset(found)
+
 
 def _counts_in(path: Path) -> float:
     """Read the number of counts of a model; 0 if the file is damaged, which is an error when the model is used."""

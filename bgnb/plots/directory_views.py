@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from bgnb._util.arrays import Floats
+from bgnb._util.arrays import Bools, Floats
 from bgnb.cubes.energy_range import in_energies
+from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.spline import SplineModel
 from bgnb.files.model_directory import ModelDirectory
 from bgnb.files.spline_file import SPLINE_FILE, read_spline
 from bgnb.plots.colours import LINES, choose_limits
 from bgnb.plots.cube_state import Shown, energy_edges, weights_of
-from bgnb.plots.model_views import GroupsOverview, ModelState, limits_of, model_view, quantity_of
+from bgnb.plots.model_views import EXTRAPOLATED, GroupsOverview, ModelState, limits_of, model_view, quantity_of
 from bgnb.plots.view import Curve, Dash, Range, View
 
 # Number of zenith angles of the curve of a spline.
@@ -94,13 +95,40 @@ class DirectoryViews:
         axes, azimuth = self._spline.axes, self.overview.pointings[state.group_id][1] % 360
         first, last = energy_edges(axes, state.energy)
         weights = np.diff(axes.energy.value)[first:last, None, None] * weights_of(axes, state)
-        curves = []
+        curves: list[Curve] = []
+        extrapolated: list[Curve] = []
         lines: tuple[tuple[float, Dash], ...] = (azimuth, "solid"), ((azimuth + 180) % 360, "dashed")
+        within = self._is_measured(first, last)
+        # Parts of the curve between a measured and another point are extrapolated.
+        beyond = ~within | np.append(~within[1:], False) | np.append(False, ~within[:-1])
         for at, dash in lines:
             rate = np.tensordot(self._spline_rates(at)[:, first:last], weights, 3) / weights.sum()
-            name = f"spline, azimuth {at:.0f}°"
-            curves.append(Curve(x=self._zeniths, y=rate, colour=LINES[2], name=name, width=1.5, dash=dash))
-        return curves
+            curve = Curve(x=self._zeniths, y=rate, colour=LINES[2], name=f"spline, azimuth {at:.0f}°", width=1.5, dash=dash)
+            curves.append(replace(curve, y=np.where(within, rate, np.nan)))
+            if beyond.any():
+                legend = "" if extrapolated else "extrapolated"
+                rest = replace(curve, colour=EXTRAPOLATED, name=f"{curve.name}, extrapolated", legend=legend)
+                extrapolated.append(replace(rest, y=np.where(beyond, rate, np.nan)))
+        return [*curves, *extrapolated]
+
+    def _is_measured(self, first: int, last: int) -> Bools:
+        """Find the zenith angles of the curve in the range of those at which runs measured all energies between two edges."""
+        if not self._measured:  # not known
+            return np.ones(len(self._zeniths), dtype=bool)
+        ranges = [ends for ends, planes in self._measured if planes.start <= first and last <= planes.stop]
+        low, high = min((low for low, _ in ranges), default=np.inf), max((high for _, high in ranges), default=-np.inf)
+        step = np.ptp(self._zeniths) / (_ZENITHS - 1)
+        return (self._zeniths > low - step / 2) & (self._zeniths < high + step / 2)
+
+    @cached_property
+    def _measured(self) -> list[tuple[Range, slice]]:
+        """Range of zenith angles, and measured energy bins, of each run."""
+        assert self._spline is not None
+        axes = self._spline.axes
+        return [
+            ((90 - high, 90 - low), measured_planes(threshold, limit, axes))
+            for low, high, threshold, limit in self._models.measurements
+        ]
 
     @cached_property
     def _zeniths(self) -> Floats:

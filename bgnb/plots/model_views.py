@@ -37,7 +37,8 @@ Quantity = Literal["rate", "integrated rate", "counts", "livetime", "relative er
 #: Quantities that colour the map of groups.
 ColourBy = Literal["livetime", "counts", "mean rate"]
 
-_EXTRAPOLATED = "#888888"
+#: Colour of what is extrapolated.
+EXTRAPOLATED = "#888888"
 _UNITS = {
     "rate": RATE_LABEL,
     "integrated rate": "s⁻¹ sr⁻¹",
@@ -211,7 +212,7 @@ def _spectrum_graph(
     curve, measured = rate_series(model, line, name)
     measured = replace(measured, legend=None if state.further else "")
     legend = None if model.extrapolated.any() else ""
-    grey = Series("extrapolated", line.energy, extrapolated, "points", _EXTRAPOLATED, legend=legend)
+    grey = Series("extrapolated", line.energy, extrapolated, "points", EXTRAPOLATED, legend=legend)
     curves = [curve]
     for other in state.further:
         extra, rate = models[other].whole.extrapolated, mask_nonpositive(lines[other].rate)
@@ -254,7 +255,7 @@ def _camera_edge(model: BackgroundModel, heights: Range) -> tuple[Curve, ...]:
         return ()
     offset = min(size for size in (model.edge.detx, model.edge.dety) if size is not None)
     name = "edge of the camera"
-    return (Curve(x=np.full(2, offset), y=np.array(heights), colour=_EXTRAPOLATED, name=name, dash="dashed"),)
+    return (Curve(x=np.full(2, offset), y=np.array(heights), colour=EXTRAPOLATED, name=name, dash="dashed"),)
 
 
 def _measured_or_extrapolated(
@@ -264,9 +265,9 @@ def _measured_or_extrapolated(
     line = profile_series(profile, name or "rate", colour, legend="" if extrapolated else name)
     nothing, grey_name = np.full(len(line.x), np.nan), f"{name}, extrapolated".removeprefix(", ")
     if extrapolated:
-        grey = Series(grey_name, line.x, line.y, "points", _EXTRAPOLATED)
+        grey = Series(grey_name, line.x, line.y, "points", EXTRAPOLATED)
         return grey, replace(line, y=nothing, low=nothing, high=nothing)
-    return Series(grey_name, line.x, nothing, "points", _EXTRAPOLATED, legend=""), line
+    return Series(grey_name, line.x, nothing, "points", EXTRAPOLATED, legend=""), line
 
 
 def _other_profiles(

@@ -1,6 +1,7 @@
 """Several groups in the dashboard of models."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -160,6 +161,30 @@ def test_rate_against_zenith_angle(modelled, region):
             assert rate == pytest.approx((np.average(cube, axis=0, weights=widths) * weights).sum(), rel=1e-5)
     # The models of the groups are parts of the spline.
     assert np.interp(points[chosen][0], curve.x, curve.y) == pytest.approx(points[chosen][1], rel=0.02)
+
+
+def test_curve_is_grey_where_no_run_measured(modelled, tmp_path):
+    """At zenith angles beyond those of the groups that measured an energy, the curve of the spline is extrapolated."""
+    folder, models, rows = modelled
+    shutil.copytree(folder, tmp_path / "models")
+    report = json.loads((folder / "report.json").read_text())
+    edges = next(iter(models.values())).axes.energy.value
+    steep = [group_id for group_id, row in rows.items() if row["alt_mean_deg"] > 60]
+    for run in report["runs"]:  # as if thresholds grew with the zenith angle
+        run["energy_threshold_tev"] = edges[1] if run["group_id"] in steep else edges[2] * 1.1
+    (tmp_path / "models" / "report.json").write_text(json.dumps(report))
+    for energy, n_curves in ((edges[1] * 1.1, 4), (edges[3] * 1.1, 2)):
+        graph = explore_models(tmp_path / "models", group_id=steep[0], energy=energy).view.panels["zenith"]
+        assert len(graph.curves) == n_curves
+        measured, grey = graph.curves[0], graph.curves[2:3]
+        limit = 90 - min(rows[group_id]["alt_min_deg"] for group_id in steep) if n_curves == 4 else 90
+        step = np.diff(measured.x[:2])[0]
+        np.testing.assert_array_equal(np.isfinite(measured.y), measured.x < limit + step / 2)
+        assert np.count_nonzero(np.isfinite(measured.y)) > 3
+        for curve in grey:
+            assert (curve.name, curve.legend) == (f"{measured.name}, extrapolated", "extrapolated")
+            np.testing.assert_array_equal(np.isfinite(curve.y), curve.x >= measured.x[np.isfinite(measured.y)].max())
+            assert np.count_nonzero(np.isfinite(curve.y)) > 3
 
 
 def test_no_spline_no_curve(modeldir):
