@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -206,6 +207,18 @@ def test_intact_spline_is_read(models, tmp_path):
     again = read_spline(tmp_path / "s.fits")
     assert all(np.array_equal(again.means[name], spline.means[name]) for name in spline.means)
     assert read_models(models).for_pointing is not None
+
+
+def test_decompressed_directory_is_read(models, tmp_path):
+    """All files may be decompressed, also that of the spline, of which there must not be two."""
+    directory = shutil.copytree(models, tmp_path / "models")
+    for path in directory.glob("*.fits.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert np.array_equal(read_models(directory).rate_for(70, 180).rate.quantity, read_models(models).rate_for(70, 180).rate.quantity)
+    shutil.copy(models / "bg_spline.fits.gz", directory)
+    with raises("groups-mismatch", "bg_spline.fits.gz", "bg_spline.fits;"):
+        read_models(directory)
 
 
 @pytest.mark.parametrize("content", ["{}", '{"epochs": 5}', '{"epochs": [5]}', '{"epochs": ["../models"]}'])
