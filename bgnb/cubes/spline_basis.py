@@ -13,14 +13,14 @@ from bgnb.cubes.cube import CubeAxes
 Parts = Mapping[str, Floats]
 
 _SEGMENTS = {"energy": 8, "r2": 8, "zenith": 3, "xy": 4}
-# Minimum range of the spline in the cosine of the zenith angle.
-_ZENITH_RANGE = 0.05
+#: Minimum range of the spline in the cosine of the zenith angle. At the zenith, it extends by half of this beyond 1.
+ZENITH_RANGE = 0.05
 
 
 def zenith_range_of(alt_pnt: Floats) -> tuple[float, float]:
     """Compute the range of the cosine of the zenith angle of cells, widened if it is too narrow."""
     cos_zenith = np.sin(np.radians(alt_pnt))
-    missing = max(_ZENITH_RANGE - np.ptp(cos_zenith), 0) / 2
+    missing = max(ZENITH_RANGE - np.ptp(cos_zenith), 0) / 2
     return float(cos_zenith.min() - missing), float(cos_zenith.max() + missing)
 
 

@@ -155,6 +155,16 @@ def test_units_of_runs_are_converted(tmp_path):
     assert [run.ontime_s for run in found] == pytest.approx([1600.0, 1900.25])
 
 
+@pytest.mark.parametrize("altitude", [90.0, 89.0, 5.0])
+def test_splines_of_runs_at_one_altitude_are_read(tmp_path, altitude):
+    """The range of zenith angles of such a spline is wider than that of its runs, beyond the zenith if they point there."""
+    write_gadf(tmp_path / "in", [run(obs_id, 100, pointing=(altitude, 30.0)) for obs_id in (2, 4)])
+    made = bgnb.make_models(tmp_path / "in", "GADF", select="all", pointing="header", n_energy=5, n_fov=8)
+    bgnb.write_models(made, tmp_path / "out")
+    expected = made.models.rate_for(altitude, 30).rate.quantity
+    assert np.array_equal(read_models(tmp_path / "out").rate_for(altitude, 30).rate.quantity, expected)
+
+
 def test_files_of_other_groups_are_refused(tmp_path):
     """A model under the name of another group, and two files of a group, are refused."""
     directory = model_directory(tmp_path / "models")
@@ -179,6 +189,7 @@ SPLINES = {
     "scatter": ("bad-keyword", "SCATTER", keyword(0, "SCATTER", "small")),
     "negative tilt": ("bad-keyword", "TILT", keyword(0, "TILT", -0.5)),
     "zenith": ("bad-keyword", "COSZ_MIN", keyword(0, "COSZ_MIN", 0.999999)),
+    "equal zenith": ("bad-keyword", "COSZ_MIN", lambda hdus: [keyword(0, f"COSZ_{end}", 0.9)(hdus) for end in ("MIN", "MAX")]),
     "no frame": ("missing-keyword", "FOVALIGN", keyword(0, "FOVALIGN", None)),
     "two tables": ("ambiguous-hdu", "TERMS", lambda hdus: hdus.append(hdus["TERMS"].copy())),
     "other runs": ("groups-mismatch", "other runs", values("COUNTS", "COUNTS", 0)),
