@@ -285,7 +285,9 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
     """Read the runs from which the models of a directory were made."""
     path = find_fits(modeldir, GROUPED_RUNS_FILE)
     if path is None:
-        raise BgnbError("not-found", f"{modeldir}: contains no models with their runs ({GROUPED_RUNS_FILE}); {_NAME_THE_SCHEME}")
+        raise BgnbError(
+            "not-found", f"{modeldir}: contains no models with their runs ({GROUPED_RUNS_FILE}); {_NAME_THE_SCHEME}"
+        )
     try:
         table = read_table_file(path)
         report = read_report(modeldir)

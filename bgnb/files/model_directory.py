@@ -201,6 +201,9 @@ class ModelDirectory:
             if fitted is None and self.groups is None:
                 missing = f"{GROUPS_FILE} is missing, so the group of a run is unknown"
                 raise DataError("not-found", f"{self.path}: {missing}")
+            if self.groups is not None and self.group_ids[-1] >= len(self.groups):
+                which = f"defines {len(self.groups)} groups, but there is a model of group {self.group_ids[-1]}"
+                raise DataError("groups-mismatch", f"{self.path / GROUPS_FILE}: {which}; copy the whole directory")
             models = []
             for group_id in self.group_ids:
                 model, (alt_pnt, az_pnt) = read_model_and_pointing(self._files[group_id], group_id)

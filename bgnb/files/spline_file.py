@@ -112,7 +112,10 @@ def read_spline(path: str | Path) -> SplineModel:
             fovalign=checked_fovalign(fovalign),
             counts=read_counted(hdus["COUNTS"], path, axes),
             terms=tuple((str(p), str(e), str(v)) for p, e, v in zip(*(terms.data[c] for c in _TERM_COLUMNS[:3]), strict=True)),
-            zenith_range=(number_in(primary, path, "COSZ_MIN", -limit, limit), number_in(primary, path, "COSZ_MAX", -limit, limit)),
+            zenith_range=(
+                number_in(primary, path, "COSZ_MIN", -limit, limit),
+                number_in(primary, path, "COSZ_MAX", -limit, limit),
+            ),
             means=_read_means(hdus["MEANS"], path),
             coefficients=coefficients,
             covariance=_finite(hdus["COVARIANCE"].data, "COVARIANCE", path, 2 * coefficients.shape),

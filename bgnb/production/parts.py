@@ -112,7 +112,12 @@ def _content(path: Path) -> dict[str, Any]:
         case {"creator": str(creator)} if creator != f"bgnb {__version__}":
             what = f"was made by {creator}, this is bgnb {__version__}"
             raise BgnbError("version-mismatch", f"{path}: {what}; make the part again")
-        case {"creator": str(), "plan": str(), "part": [int(part), int(n_parts)], "settings": {"indir": str(), "scheme": str()}}:
+        case {
+            "creator": str(),
+            "plan": str(),
+            "part": [int(part), int(n_parts)],
+            "settings": {"indir": str(), "scheme": str()},
+        }:
             if 1 <= part <= n_parts < 10**6:
                 return content
     raise BgnbError("parts-mismatch", f"{path}: was not made with --part")

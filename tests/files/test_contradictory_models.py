@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
+from astropy.table import Table
 
 import bgnb
-from bgnb import DataError, read_group_model, read_model, read_models, read_spline, write_model, write_spline
+from bgnb import DataError, read_group_model, read_model, read_models, read_spline, write_groups, write_model, write_spline
 from bgnb.files.epoch_directory import read_epoch_models
 from tests.helpers.errors import raises
 from tests.helpers.model_directories import model_directory
@@ -226,10 +228,51 @@ def test_decompressed_directory_is_read(models, tmp_path):
     for path in directory.glob("*.fits.gz"):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    assert np.array_equal(read_models(directory).rate_for(70, 180).rate.quantity, read_models(models).rate_for(70, 180).rate.quantity)
+    assert np.array_equal(
+        read_models(directory).rate_for(70, 180).rate.quantity, read_models(models).rate_for(70, 180).rate.quantity
+    )
     shutil.copy(models / "bg_spline.fits.gz", directory)
     with raises("groups-mismatch", "bg_spline.fits.gz", "bg_spline.fits;"):
         read_models(directory)
+
+
+GROUPS = {
+    "no such group": ("groups-mismatch", "MODEL_ID", [99] * 28),
+    "group of another model": ("groups-mismatch", "MODEL_ID", [27] * 27 + [-1]),
+    "fractions": ("bad-column", "MODEL_ID", [27.5] * 28),
+    "truth values": ("bad-column", "MODEL_ID", [True] * 28),
+    "empty cells": ("bad-column", "MODEL_ID", np.ma.masked_all(28, int)),
+    "text": ("bad-column", "MODEL_ID", ["x"] * 28),
+    "complex": ("bad-column", "ALT_MIN", [1j] * 28),
+    "fractional groups": ("bad-column", "GROUP_ID", np.arange(28.0)),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_contradictory_groups_are_refused(tmp_path, name):
+    """Numbers of groups are integers, and a model that is used for a group is used for its own."""
+    directory = model_directory(tmp_path / "models")
+    code, column, values = GROUPS[name]
+    table = Table.read(directory / "bg_observation_groups.ecsv")
+    table[column] = values
+    table.write(directory / "bg_observation_groups.ecsv", overwrite=True)
+    with raises(code, "bg_observation_groups.ecsv", column, kind=DataError):
+        read_models(directory)
+
+
+def test_models_of_undefined_groups_are_refused(tmp_path):
+    """The groups of another directory do not define the group of a model."""
+    directory = model_directory(tmp_path / "models")
+    write_groups(bgnb.ObservationGroups([0, 45, 90] * u.deg), directory / "bg_observation_groups.ecsv")
+    with raises("groups-mismatch", "bg_observation_groups.ecsv", "4 groups", "27", kind=DataError):
+        read_models(directory)
+
+
+def test_altitudes_of_models_of_no_group(tmp_path):
+    """A model that MODEL_ID does not name is for the altitudes of its own group."""
+    directory = model_directory(tmp_path / "models")
+    write_groups(bgnb.ObservationGroups(), directory / "bg_observation_groups.ecsv", {})
+    assert read_models(directory).altitudes == (72, 90)
 
 
 @pytest.mark.parametrize("content", ["{}", '{"epochs": 5}', '{"epochs": [5]}', '{"epochs": ["../models"]}'])
