@@ -168,7 +168,7 @@ class ModelSet:
         if self.for_pointing is not None:
             return self.for_pointing.altitude_range
         served = [group_id for group_id, model_id in self.model_ids.items() if model_id in self.group_ids]
-        rows = self._known_groups.table[served]
+        rows = self._known_groups.table[served or self.group_ids]
         return float(rows["ALT_MIN"].min()), float(rows["ALT_MAX"].max())
 
     def energy_range(self, group_ids: Iterable[int]) -> u.Quantity:

@@ -19,6 +19,7 @@ from bgnb._util.errors import BgnbError, DataError
 from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.run_picking import nearest_run, runs_within
+from bgnb.files.fits_reader import find_fits
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.model_directory import checked_group
 from bgnb.files.output_directory import write_file
@@ -283,9 +284,11 @@ def _with_checks(runs: RunSet, checks: RunChecks) -> tuple[RunSet, dict[int, Run
 
 def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:
     """Read the runs from which the models of a directory were made."""
-    path = modeldir / GROUPED_RUNS_FILE
-    if not path.exists():
-        raise BgnbError("not-found", f"{modeldir}: contains no models with their runs ({path.name}); {_NAME_THE_SCHEME}")
+    path = find_fits(modeldir, GROUPED_RUNS_FILE)
+    if path is None:
+        raise BgnbError(
+            "not-found", f"{modeldir}: contains no models with their runs ({GROUPED_RUNS_FILE}); {_NAME_THE_SCHEME}"
+        )
     try:
         table = read_table_file(path)
         report = read_report(modeldir)

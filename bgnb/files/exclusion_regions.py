@@ -84,7 +84,7 @@ def _read(path: str | Path) -> SourceMask:
         return _from_regions(_read_regions(path, region_format), str(path))
     try:
         if _is_fits(path):
-            with open_fits(path) as hdus:
+            with open_fits(path, verify=False) as hdus:
                 for hdu in hdus:
                     if hdu.is_image and hdu.header["NAXIS"]:
                         return _from_image(hdu.data, hdu.header, f"{path}, HDU {hdu.name or hdus.index(hdu)}")

@@ -20,8 +20,15 @@ from bgnb.observations.table_file import ignored_warnings
 
 
 @contextmanager
-def open_fits(path: str | Path) -> Iterator[fits.HDUList]:
+def open_fits(path: str | Path, *, verify: bool = True) -> Iterator[fits.HDUList]:
     """Open a FITS file, which is read and decompressed before: Astropy would do so slowly, and without a maximum size.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    verify : bool
+        Compare the data with DATASUM, if it is stated. Users edit exclusion images with programs that leave the old one.
 
     Yields
     ------
@@ -33,7 +40,7 @@ def open_fits(path: str | Path) -> Iterator[fits.HDUList]:
     DataError
         If it is missing, truncated, too large, or cannot be read, also by the block, whose other errors are converted.
     """
-    content = read_content(Path(path))
+    content = read_content(Path(path), verify=verify)
     try:
         with located(str(path)), ignored_warnings(), fits.open(content, memmap=False) as hdus:
             for hdu in hdus:  # a compressed image may be much larger than its file
@@ -46,6 +53,20 @@ def open_fits(path: str | Path) -> Iterator[fits.HDUList]:
     except Exception as error:  # Astropy raises many kinds
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise DataError("bad-header", f"{path}: a header contradicts itself or the data ({reason})") from None
+
+
+def find_fits(directory: Path, name: str) -> Path | None:
+    """Find a file whose name ends in ``.fits.gz``, or its decompressed copy; None if there is neither.
+
+    Raises
+    ------
+    DataError
+        If there are both.
+    """
+    found = [path for path in (directory / name, directory / name.removesuffix(".gz")) if path.exists()]
+    if len(found) > 1:
+        raise DataError("groups-mismatch", f"{directory}: contains {found[0].name} and {found[1].name}; remove one of them")
+    return found[0] if found else None
 
 
 def check_hdus(hdus: fits.HDUList, path: str | Path, kind: str, needed: Collection[str], images: Collection[str] = ()) -> None:

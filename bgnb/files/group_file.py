@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
+
 from bgnb._util.errors import DataError, located
 from bgnb.files.output_directory import write_file
 from bgnb.observations.groups import ObservationGroups
@@ -87,11 +89,13 @@ def read_model_ids(path: str | Path) -> dict[int, int]:
         table = read_table_file(path, format="ascii.ecsv")
         ObservationGroups.from_table(table)
         served = table["MODEL_ID" if "MODEL_ID" in table.colnames else "GROUP_ID"]
-        return {
-            group_id: model_id
-            for group_id, model_id in zip(table["GROUP_ID"].tolist(), served.tolist(), strict=True)
-            if model_id >= 0
-        }
+        if served.dtype.kind not in "iu" or served.ndim != 1 or np.ma.is_masked(served):
+            raise DataError("bad-column", f"{path}: column MODEL_ID must contain integers")
+        model_ids = {group_id: model_id for group_id, model_id in enumerate(served.tolist()) if model_id >= 0}
+        if wrong := [model_id for model_id in model_ids.values() if model_ids.get(model_id) != model_id]:
+            own = f"MODEL_ID is {wrong[0]} in a row, but not in that of group {wrong[0]}"
+            raise DataError("groups-mismatch", f"{path}: {own}; copy the file again, or make the models again")
+        return model_ids
 
 
 @contextmanager

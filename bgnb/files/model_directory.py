@@ -17,6 +17,7 @@ from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.spline import SplineModel
+from bgnb.files.fits_reader import find_fits
 from bgnb.files.gadf import read_counts, read_model, read_model_and_pointing
 from bgnb.files.group_file import GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.manifest import MANIFEST, manifest_text
@@ -160,6 +161,12 @@ class ModelDirectory:
         with _damage_advised(self.path):
             return read_model_ids(path) if path.exists() else {group_id: group_id for group_id in self.group_ids}
 
+    @property
+    def spline(self) -> SplineModel | None:
+        """The spline from which the models were derived, which is read from its file; None if there is none."""
+        path = find_fits(self.path, SPLINE_FILE)
+        return None if path is None else read_spline(path)
+
     def label(self, group_id: int) -> str:
         """Describe a group: its number, and its edges if they are known."""
         if self.groups is None or group_id >= len(self.groups):
@@ -189,12 +196,14 @@ class ModelDirectory:
         BgnbError
             If a file is missing or cannot be read.
         """
-        spline = self.path / SPLINE_FILE
         with _damage_advised(self.path):
-            fitted = read_spline(spline) if spline.exists() else None
+            fitted = self.spline
             if fitted is None and self.groups is None:
                 missing = f"{GROUPS_FILE} is missing, so the group of a run is unknown"
                 raise DataError("not-found", f"{self.path}: {missing}")
+            if self.groups is not None and self.group_ids[-1] >= len(self.groups):
+                which = f"defines {len(self.groups)} groups, but there is a model of group {self.group_ids[-1]}"
+                raise DataError("groups-mismatch", f"{self.path / GROUPS_FILE}: {which}; copy the whole directory")
             models = []
             for group_id in self.group_ids:
                 model, (alt_pnt, az_pnt) = read_model_and_pointing(self._files[group_id], group_id)

@@ -110,7 +110,10 @@ def read_spline(path: str | Path) -> SplineModel:
             fovalign=checked_fovalign(fovalign),
             counts=read_counted(hdus["COUNTS"], path, axes),
             terms=tuple((str(p), str(e), str(v)) for p, e, v in zip(*(terms.data[c] for c in _TERM_COLUMNS[:3]), strict=True)),
-            zenith_range=(number_in(primary, path, "COSZ_MIN", -1, 1), number_in(primary, path, "COSZ_MAX", -1, 1)),
+            zenith_range=(
+                number_in(primary, path, "COSZ_MIN", -1, 1),
+                number_in(primary, path, "COSZ_MAX", -1, 1),
+            ),
             means=_read_means(hdus["MEANS"], path),
             coefficients=coefficients,
             covariance=_finite(hdus["COVARIANCE"].data, "COVARIANCE", path, 2 * coefficients.shape),
@@ -120,8 +123,8 @@ def read_spline(path: str | Path) -> SplineModel:
             camera=camera,
             edge=read_edge(primary, path),
         )
-        if spline.zenith_range[0] > spline.zenith_range[1]:
-            raise DataError("bad-keyword", f"{path}: COSZ_MIN is above COSZ_MAX")
+        if spline.zenith_range[0] >= spline.zenith_range[1]:
+            raise DataError("bad-keyword", f"{path}: COSZ_MIN is not below COSZ_MAX")
         spline.rate_at(90.0, 0.0)  # raises an error if terms, means and coefficients do not match
         return spline
 

@@ -139,6 +139,9 @@ class ObservationGroups:
             if missing := [name for name in ("GROUP_ID", *names) if name not in table.colnames]:
                 message = f"a table of groups needs the column {missing[0]}; it has {', '.join(table.colnames)}"
                 raise BgnbError("missing-column", message)
+            for name, kinds, content in (("GROUP_ID", "iu", "integers"), *((name, "iuf", "numbers") for name in names)):
+                if table[name].dtype.kind not in kinds:
+                    raise BgnbError("bad-column", f"column {name} of a table of groups must contain {content}")
             edges[axis] = np.unique(np.concatenate([u.Quantity(table[name], "deg") for name in names]))
         groups = cls(alt_edges=edges["ALT"], az_edges=edges["AZ"])
         expected = groups.table

@@ -15,7 +15,6 @@ from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.spline import SplineModel
 from bgnb.files.model_directory import ModelDirectory
-from bgnb.files.spline_file import SPLINE_FILE, read_spline
 from bgnb.plots.colours import LINES, choose_limits
 from bgnb.plots.cube_state import Shown, energy_edges, weights_of
 from bgnb.plots.model_views import EXTRAPOLATED, GroupsOverview, ModelState, limits_of, model_view, quantity_of
@@ -85,8 +84,7 @@ class DirectoryViews:
 
     @cached_property
     def _spline(self) -> SplineModel | None:
-        path = self._models.path / SPLINE_FILE
-        return read_spline(path) if path.exists() else None
+        return self._models.spline
 
     def _spline_curves(self, state: ModelState) -> list[Curve]:
         """Draw the rate of the spline against the zenith angle, at the azimuth of the group and at the opposite one."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bgnb._util.errors import BgnbError, enumerate_values, located, numbered
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, located, numbered
 from bgnb._util.reading import read_bytes, read_json
 from bgnb._version import __version__
 from bgnb.files.manifest import check
@@ -78,13 +78,25 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
         for number, obs_ids in enumerate(plan.chunks):
             chunk = plan.chunk(obs_ids)
             path = directories[number % n_parts + 1] / _name(chunk.obs_ids)
-            yield chunk, Counted.unpack(read_bytes(path), chunk)
+            yield chunk, _read_counts(path, chunk)
 
     return plan, counted()
 
 
 def _name(obs_ids: Sequence[int]) -> str:
     return f"run{min(obs_ids)}.counted"
+
+
+def _read_counts(path: Path, chunk: Chunk) -> Counted:
+    """Read the counts of a chunk, which the manifest of the part may not describe."""
+    try:
+        packed = read_bytes(path)
+    except OSError as error:
+        raise DataError("unreadable", f"{path}: cannot be read: {error.strerror}; make this part again") from None
+    try:
+        return Counted.unpack(packed, chunk)
+    except DataError as error:
+        raise DataError(error.code, f"{path}: {error.message}; make this part again") from None
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -100,7 +112,12 @@ def _content(path: Path) -> dict[str, Any]:
         case {"creator": str(creator)} if creator != f"bgnb {__version__}":
             what = f"was made by {creator}, this is bgnb {__version__}"
             raise BgnbError("version-mismatch", f"{path}: {what}; make the part again")
-        case {"creator": str(), "plan": str(), "part": [int(part), int(n_parts)], "settings": dict()}:
+        case {
+            "creator": str(),
+            "plan": str(),
+            "part": [int(part), int(n_parts)],
+            "settings": {"indir": str(), "scheme": str()},
+        }:
             if 1 <= part <= n_parts < 10**6:
                 return content
     raise BgnbError("parts-mismatch", f"{path}: was not made with --part")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
+from astropy.table import Table
 
 import bgnb
-from bgnb import DataError, read_group_model, read_model, read_models, read_spline, write_model, write_spline
+from bgnb import DataError, read_group_model, read_model, read_models, read_spline, write_groups, write_model, write_spline
 from bgnb.files.epoch_directory import read_epoch_models
 from tests.helpers.errors import raises
 from tests.helpers.model_directories import model_directory
@@ -154,6 +157,16 @@ def test_units_of_runs_are_converted(tmp_path):
     assert [run.ontime_s for run in found] == pytest.approx([1600.0, 1900.25])
 
 
+@pytest.mark.parametrize("altitude", [90.0, 89.0, 5.0])
+def test_splines_of_runs_at_one_altitude_are_read(tmp_path, altitude):
+    """The range of zenith angles of such a spline is wider than that of its runs, but ends at the zenith."""
+    write_gadf(tmp_path / "in", [run(obs_id, 100, pointing=(altitude, 30.0)) for obs_id in (2, 4)])
+    made = bgnb.make_models(tmp_path / "in", "GADF", select="all", pointing="header", n_energy=5, n_fov=8)
+    bgnb.write_models(made, tmp_path / "out")
+    expected = made.models.rate_for(altitude, 30).rate.quantity
+    assert np.array_equal(read_models(tmp_path / "out").rate_for(altitude, 30).rate.quantity, expected)
+
+
 def test_files_of_other_groups_are_refused(tmp_path):
     """A model under the name of another group, and two files of a group, are refused."""
     directory = model_directory(tmp_path / "models")
@@ -178,6 +191,7 @@ SPLINES = {
     "scatter": ("bad-keyword", "SCATTER", keyword(0, "SCATTER", "small")),
     "negative tilt": ("bad-keyword", "TILT", keyword(0, "TILT", -0.5)),
     "zenith": ("bad-keyword", "COSZ_MIN", keyword(0, "COSZ_MIN", 0.999999)),
+    "equal zenith": ("bad-keyword", "COSZ_MIN", lambda hdus: [keyword(0, f"COSZ_{end}", 0.9)(hdus) for end in ("MIN", "MAX")]),
     "no frame": ("missing-keyword", "FOVALIGN", keyword(0, "FOVALIGN", None)),
     "two tables": ("ambiguous-hdu", "TERMS", lambda hdus: hdus.append(hdus["TERMS"].copy())),
     "other runs": ("groups-mismatch", "other runs", values("COUNTS", "COUNTS", 0)),
@@ -206,6 +220,59 @@ def test_intact_spline_is_read(models, tmp_path):
     again = read_spline(tmp_path / "s.fits")
     assert all(np.array_equal(again.means[name], spline.means[name]) for name in spline.means)
     assert read_models(models).for_pointing is not None
+
+
+def test_decompressed_directory_is_read(models, tmp_path):
+    """All files may be decompressed, also that of the spline, of which there must not be two."""
+    directory = shutil.copytree(models, tmp_path / "models")
+    for path in directory.glob("*.fits.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert np.array_equal(
+        read_models(directory).rate_for(70, 180).rate.quantity, read_models(models).rate_for(70, 180).rate.quantity
+    )
+    shutil.copy(models / "bg_spline.fits.gz", directory)
+    with raises("groups-mismatch", "bg_spline.fits.gz", "bg_spline.fits;"):
+        read_models(directory)
+
+
+GROUPS = {
+    "no such group": ("groups-mismatch", "MODEL_ID", [99] * 28),
+    "group of another model": ("groups-mismatch", "MODEL_ID", [27] * 27 + [-1]),
+    "fractions": ("bad-column", "MODEL_ID", [27.5] * 28),
+    "truth values": ("bad-column", "MODEL_ID", [True] * 28),
+    "empty cells": ("bad-column", "MODEL_ID", np.ma.masked_all(28, int)),
+    "text": ("bad-column", "MODEL_ID", ["x"] * 28),
+    "complex": ("bad-column", "ALT_MIN", [1j] * 28),
+    "fractional groups": ("bad-column", "GROUP_ID", np.arange(28.0)),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_contradictory_groups_are_refused(tmp_path, name):
+    """Numbers of groups are integers, and a model that is used for a group is used for its own."""
+    directory = model_directory(tmp_path / "models")
+    code, column, values = GROUPS[name]
+    table = Table.read(directory / "bg_observation_groups.ecsv")
+    table[column] = values
+    table.write(directory / "bg_observation_groups.ecsv", overwrite=True)
+    with raises(code, "bg_observation_groups.ecsv", column, kind=DataError):
+        read_models(directory)
+
+
+def test_models_of_undefined_groups_are_refused(tmp_path):
+    """The groups of another directory do not define the group of a model."""
+    directory = model_directory(tmp_path / "models")
+    write_groups(bgnb.ObservationGroups([0, 45, 90] * u.deg), directory / "bg_observation_groups.ecsv")
+    with raises("groups-mismatch", "bg_observation_groups.ecsv", "4 groups", "27", kind=DataError):
+        read_models(directory)
+
+
+def test_altitudes_of_models_of_no_group(tmp_path):
+    """A model that MODEL_ID does not name is for the altitudes of its own group."""
+    directory = model_directory(tmp_path / "models")
+    write_groups(bgnb.ObservationGroups(), directory / "bg_observation_groups.ecsv", {})
+    assert read_models(directory).altitudes == (72, 90)
 
 
 @pytest.mark.parametrize("content", ["{}", '{"epochs": 5}', '{"epochs": [5]}', '{"epochs": ["../models"]}'])

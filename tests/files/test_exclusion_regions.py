@@ -9,6 +9,7 @@ from astropy.table import MaskedColumn, Table
 from astropy.wcs import WCS
 
 from bgnb import read_exclusions
+from bgnb.observations.fits_table import read_content
 from tests.helpers.errors import raises
 
 CENTER = SkyCoord(83.0, 62.0, unit="deg")
@@ -238,6 +239,26 @@ def test_images_of_the_sky(tmp_path, dtype):
         expected = inside & (data[row.clip(0, 11), column.clip(0, 19)] == 0)
         assert mask.covers(sky.ra.deg, sky.dec.deg).tolist() == expected.tolist()
         assert np.count_nonzero(expected) > 100
+
+
+@pytest.mark.parametrize("name", ["mask.fits", "circles.fits"])
+def test_edited_files_are_read(tmp_path, name):
+    """Files of users are read as they are, also if a program has edited their data without updating DATASUM."""
+    path = tmp_path / name
+    if name == "mask.fits":
+        sky_image(path, np.ones((12, 20)))
+    else:
+        write_table(path, RA=[83.0], DEC=[-62.0], RADIUS=[0.5])
+    for checksum in (True, False):
+        with fits.open(path) as hdus:
+            if name == "mask.fits":
+                hdus[1].data[2:9, 5:15] = checksum
+            else:
+                hdus[1].data["DEC"] = CENTER.dec.deg - 9 * checksum
+            hdus.writeto(path, overwrite=True, checksum=checksum)
+    with raises("damaged", "DATASUM"):
+        read_content(path)
+    assert read_exclusions(path).covers(np.array([CENTER.ra.deg]), np.array([CENTER.dec.deg])).all()
 
 
 def test_wrong_images_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Files are bit-identical regardless of the backend, the order of the chunks and the number of parts."""
 
+import json
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
@@ -8,6 +9,7 @@ import pytest
 from astropy.table import Table
 
 from bgnb import make_bg_cube_models, merge
+from bgnb.files.manifest import manifest_of
 from bgnb.production import count_chunks as counting
 from tests.helpers.commands import output_of
 from tests.helpers.dask_cluster import OBS_IDS, SMALL
@@ -179,6 +181,31 @@ def test_damaged_part_is_refused(two_parts, tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     with raises("damaged", f"part2/{path.name}"):
         merge(two_parts, "models")
+
+
+@pytest.mark.parametrize("change", ["no file", "truncated", "other runs", "no settings"])
+def test_parts_with_a_manifest_of_other_content(two_parts, tmp_path, change):
+    """Files that agree with the manifest, but not with the part, are an error with their name."""
+    part = tmp_path / ("part1" if change == "no settings" else "part2")
+    path, *others = sorted(part.glob("*.counted"))
+    code, words = "damaged", [f"{part.name}/{path.name}", "make this part again"]
+    if change == "no file":
+        code = "unreadable"
+        path.unlink()
+    elif change == "truncated":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif change == "other runs":
+        code = "wrong-run"
+        path.write_bytes(others[0].read_bytes())
+    else:
+        code, words = "parts-mismatch", ["part1", "--part"]
+        described = json.loads((part / "part.json").read_text())
+        (part / "part.json").write_text(json.dumps(described | {"settings": {}}))
+    (part / "manifest.json").unlink()
+    (part / "manifest.json").write_bytes(manifest_of(part))
+    with raises(code, *words):
+        merge(two_parts, "models")
+    assert not (tmp_path / "models").exists()
 
 
 def test_changed_catalogue_is_refused(two_parts, tmp_path):
