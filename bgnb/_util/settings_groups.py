@@ -18,7 +18,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb._util.reading import read_json, read_text
 
 R = TypeVar("R")
@@ -64,7 +64,7 @@ class Flag(Kind):
     def check(self, name: str, value: Any) -> bool:
         """Return the value if it is a bool."""
         if not isinstance(value, bool):
-            raise BgnbError("invalid-argument", f"{name} must be True or False, got {value!r}")
+            raise BgnbError("invalid-argument", f"{name} must be True or False, got {quoted(value)}")
         return value
 
 
@@ -80,7 +80,8 @@ class Choice(Kind):
         """Return the name in the spelling of the choices."""
         from bgnb._util.checks import checked_choice
 
-        return str(checked_choice(name, self.aliases().get(str(value).lower(), value), self.names()))
+        known = self.aliases().get(value.lower(), value) if isinstance(value, str) else value
+        return str(checked_choice(name, known, self.names()))
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Choices(Kind):
 
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, list | tuple | set | frozenset):
-            raise BgnbError("invalid-argument", f"{name} must be names, got {value!r}")
+            raise BgnbError("invalid-argument", f"{name} must be names, got {quoted(value)}")
         texts = [text.strip() for each in values for text in str(each).split(",")]
         given = {checked_choice(name, text, self.names()) for text in texts if text}
         return tuple(each for each in self.names() if each in given)
@@ -206,7 +207,7 @@ class Numbers(Kind):
             return tuple(self.type(number) for number in values)
         except (TypeError, ValueError, OverflowError):
             example = "0,45,90" if self.type is float else "4,8,15"
-            raise BgnbError("invalid-argument", f"{name} must be numbers such as {example}, got {value!r}") from None
+            raise BgnbError("invalid-argument", f"{name} must be numbers such as {example}, got {quoted(value)}") from None
 
     def to_json(self, value: Any) -> Any:
         """Return the numbers as a list."""

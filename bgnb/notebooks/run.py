@@ -17,7 +17,7 @@ from pathlib import Path
 from tokenize import COMMENT, generate_tokens
 from typing import Any
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb._util.extras import require
 from bgnb._util.reading import FILE_MAX, read_text
 from bgnb._util.resource_limits import check_kernel_limits
@@ -83,7 +83,7 @@ class Parameter:
         except (TypeError, ValueError):
             valid = False
         if not valid:
-            raise BgnbError("invalid-argument", f"parameter {self.name} must be {' or '.join(self.types)}, got {value!r}")
+            raise BgnbError("invalid-argument", f"parameter {self.name} must be {' or '.join(self.types)}, got {quoted(value)}")
 
 
 def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
