@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
+
+# Whole numbers are 64-bit integers in files.
+_LARGEST = 2**63 - 1
 
 
 def checked_choice(name: str, value: Any, choices: Iterable[str]) -> Any:
@@ -30,7 +33,7 @@ def checked_choice(name: str, value: Any, choices: Iterable[str]) -> Any:
     """
     spelled = {choice.lower(): choice for choice in choices}
     if not isinstance(value, str) or value.lower() not in spelled:
-        raise BgnbError("unknown-choice", f"unknown {name} '{value}': use one of {', '.join(spelled.values())}")
+        raise BgnbError("unknown-choice", f"unknown {name} {quoted(value)}: use one of {', '.join(spelled.values())}")
     return spelled[value.lower()]
 
 
@@ -43,7 +46,7 @@ def checked_path(name: str, value: Any) -> Path:
         If it is neither text nor a path; the message names the argument.
     """
     if not isinstance(value, str | os.PathLike) or "\0" in os.fsdecode(value):
-        raise BgnbError("invalid-argument", f"{name} must be a path, got {value!r}")
+        raise BgnbError("invalid-argument", f"{name} must be a path, got {quoted(value)}")
     return Path(os.fsdecode(value))
 
 
@@ -68,10 +71,10 @@ def to_value(name: str, value: u.Quantity | str, unit: str) -> float:
     except (TypeError, ValueError, OverflowError):
         kind = str(u.Unit(unit).physical_type).partition("/")[0]
         wanted = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} with a unit, such as {_with_units(value, unit)}"
-        message = f"{name} must be {wanted}, got {str(value)!r}"
+        message = f"{name} must be {wanted}, got {quoted(str(value) if isinstance(value, u.Quantity) else value)}"
         raise BgnbError("invalid-argument", message) from None
     if np.ndim(number) or not np.isfinite(number):
-        raise BgnbError("invalid-argument", f"{name} must be one finite value, got {str(value)!r}")
+        raise BgnbError("invalid-argument", f"{name} must be one finite value, got {quoted(str(value))}")
     return float(number)
 
 
@@ -109,24 +112,40 @@ def finite_number(name: str, value: Any, unit: str = "") -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise BgnbError("invalid-argument", f"{name} must be a finite number{unit and f' ({unit})'}, got {value!r}")
+        raise BgnbError("invalid-argument", f"{name} must be a finite number{unit and f' ({unit})'}, got {quoted(value)}")
     return number
 
 
 def whole_number(name: str, value: Any, minimum: int = 1) -> int:
-    """Return a whole number that is at least a minimum.
+    """Return a whole number that is at least a minimum, and has at most 64 bits.
 
     Raises
     ------
     BgnbError
         If it is not such a number; the message names the argument.
     """
+    limit = ""
     try:
-        if not isinstance(value, bool) and index(value) >= minimum:
+        if not isinstance(value, bool) and minimum <= index(value) <= _LARGEST:
             return index(value)
+        limit = " and at most 2^63 − 1" if index(value) > _LARGEST else ""
     except TypeError:
         pass
-    raise BgnbError("invalid-argument", f"{name} must be a whole number of at least {minimum}, got {value!r}")
+    raise BgnbError("invalid-argument", f"{name} must be a whole number of at least {minimum}{limit}, got {quoted(value)}")
+
+
+def numbers_in(text: str, wanted: str) -> tuple[int, ...]:
+    """Read whole numbers, such as OBS_IDs, separated by spaces or commas.
+
+    Raises
+    ------
+    BgnbError
+        If a word is not a number of at most 64 bits; the message says what is wanted.
+    """
+    words = text.replace(",", " ").split()
+    if invalid := [word for word in words if not word.isdecimal() or len(word) > 19 or int(word) > _LARGEST]:
+        raise BgnbError("invalid-argument", f"{quoted(invalid[0])} is not {wanted}")
+    return tuple(map(int, words))
 
 
 def checked_obs_ids(name: str, values: Any) -> tuple[int, ...]:
@@ -135,11 +154,12 @@ def checked_obs_ids(name: str, values: Any) -> tuple[int, ...]:
     Raises
     ------
     BgnbError
-        If it is not a sequence of whole numbers; the message names the argument.
+        If it is not a sequence of whole numbers of at most 64 bits; the message names the argument.
     """
     try:
-        if any(isinstance(value, bool) for value in values):
+        obs_ids = tuple(sorted(set(map(index, values))))
+        if any(isinstance(value, bool) for value in values) or any(abs(obs_id) > _LARGEST for obs_id in obs_ids):
             raise TypeError
-        return tuple(sorted(set(map(index, values))))
+        return obs_ids
     except TypeError:
-        raise BgnbError("invalid-argument", f"{name} must be a list of OBS_IDs, got {values!r}") from None
+        raise BgnbError("invalid-argument", f"{name} must be a list of OBS_IDs, got {quoted(values)}") from None

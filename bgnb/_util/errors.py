@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from reprlib import Repr
 
 
 def printable(text: str) -> str:
@@ -22,6 +23,25 @@ def shortened(text: str, length: int = 80) -> str:
     return text if len(text) <= length else f"{text[:length]}…"
 
 
+class _ShortRepr(Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxlong = self.maxother = 80
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Represent also a number that Python refuses to convert to text."""
+        return super().repr_int(x, level) if x.bit_length() < 10_000 else "a number of thousands of digits"
+
+
+def quoted(value: object) -> str:
+    """Represent a value of any kind and size in a message.
+
+    >>> quoted("5 deg"), quoted([1, 10**5000])
+    ("'5 deg'", '[1, a number of thousands of digits]')
+    """
+    return _ShortRepr().repr(value)
+
+
 def enumerate_values(values: Collection[object], maximum: int = 5) -> str:
     """Join values for a message, and count those beyond the first few.
 
@@ -29,7 +49,8 @@ def enumerate_values(values: Collection[object], maximum: int = 5) -> str:
     ('4, 8, 15', '0, 1, 2 and 97 more')
     """
     more = f" and {len(values) - maximum} more" if len(values) > maximum else ""
-    return ", ".join(str(value) for value in islice(values, maximum)) + more
+    shown = (quoted(value) if isinstance(value, int) else str(value) for value in islice(values, maximum))
+    return ", ".join(shown) + more
 
 
 def numbered(noun: str, numbers: Collection[object], maximum: int = 5) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Flag(Kind):
     def check(self, name: str, value: Any) -> bool:
         """Return the value if it is a bool."""
         if not isinstance(value, bool):
-            raise BgnbError("invalid-argument", f"{name} must be True or False, got {value!r}")
+            raise BgnbError("invalid-argument", f"{name} must be True or False, got {quoted(value)}")
         return value
 
 
@@ -62,7 +62,8 @@ class Choice(Kind):
         """Return the name in the spelling of the choices."""
         from bgnb._util.checks import checked_choice
 
-        return str(checked_choice(name, self.aliases().get(str(value).lower(), value), self.names()))
+        known = self.aliases().get(value.lower(), value) if isinstance(value, str) else value
+        return str(checked_choice(name, known, self.names()))
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Choices(Kind):
 
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, list | tuple | set | frozenset):
-            raise BgnbError("invalid-argument", f"{name} must be names, got {value!r}")
+            raise BgnbError("invalid-argument", f"{name} must be names, got {quoted(value)}")
         texts = [text.strip() for each in values for text in str(each).split(",")]
         given = {checked_choice(name, text, self.names()) for text in texts if text}
         return tuple(each for each in self.names() if each in given)
@@ -188,7 +189,7 @@ class Numbers(Kind):
             return tuple(self.type(number) for number in values)
         except (TypeError, ValueError, OverflowError):
             example = "0,45,90" if self.type is float else "4,8,15"
-            raise BgnbError("invalid-argument", f"{name} must be numbers such as {example}, got {value!r}") from None
+            raise BgnbError("invalid-argument", f"{name} must be numbers such as {example}, got {quoted(value)}") from None
 
     def to_json(self, value: Any) -> Any:
         """Return the numbers as a list."""

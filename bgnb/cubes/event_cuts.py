@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import IN_MEMORY, blocks
 from bgnb._util.checks import finite_number, whole_number
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.observations.coordinates import FovAlign, mean_pointing
@@ -105,7 +105,8 @@ class RunCounts:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if (value is not None or name == "livetime_s") and not low <= finite_number(name, value) <= high:
-                raise BgnbError("invalid-value", f"{name} of run {self.obs_id} must be from {low:g} to {high:g}, got {value!r}")
+                text = f"must be from {low:g} to {high:g}, got {quoted(value)}"
+                raise BgnbError("invalid-value", f"{name} of run {self.obs_id} {text}")
         if not 0 <= self.counts <= self.events < 2**63 or (self.n_tels or 0) >= 2**31:
             numbers = f"{self.counts} counts of {self.events} events and {self.n_tels} telescopes"
             raise BgnbError("invalid-value", f"run {self.obs_id} cannot have {numbers}")

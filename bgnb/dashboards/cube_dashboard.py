@@ -10,7 +10,8 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.checks import numbers_in
+from bgnb._util.errors import BgnbError, quoted
 from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.dashboard import Control, Dashboard, Resets, button, menu, number_box, text_box
 from bgnb.dashboards.live_figures import Action
@@ -286,9 +287,7 @@ def _parse_others(text: str) -> str | tuple[int, ...]:
     words = text.replace(",", " ").split()
     if [word.lower() for word in words] == [_ALL]:
         return _ALL
-    if invalid := [word for word in words if not word.isdecimal()]:
-        raise BgnbError("invalid-argument", f"'{invalid[0]}' is not a GROUP_ID; enter numbers, or {_ALL}")
-    return tuple(map(int, words))
+    return numbers_in(text, f"a GROUP_ID; enter numbers, or {_ALL}")
 
 
 def _checked_others(others: Any, group_ids: list[int], missing: str) -> tuple[int, ...]:
@@ -296,7 +295,7 @@ def _checked_others(others: Any, group_ids: list[int], missing: str) -> tuple[in
     if isinstance(others, str) and others.lower() == _ALL:
         return tuple(group_ids)
     if isinstance(others, str) or not hasattr(others, "__iter__"):
-        raise BgnbError("invalid-argument", f"others must be a list of GROUP_IDs or '{_ALL}', got {others!r}")
+        raise BgnbError("invalid-argument", f"others must be a list of GROUP_IDs or '{_ALL}', got {quoted(others)}")
     return tuple(sorted({checked_group(other, group_ids, missing) for other in others}))
 
 

@@ -23,7 +23,7 @@ import ipywidgets as widgets
 import traitlets
 
 from bgnb._util.checks import checked_path
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted, shortened
 from bgnb.dashboards.live_figures import Action, LiveFigures
 from bgnb.dashboards.saved_states import parse_state
 from bgnb.files.output_directory import check_file_path, write_file
@@ -137,6 +137,7 @@ class Dashboard(widgets.VBox):
     def __init__(self, state: Any) -> None:
         super().__init__()
         self._showing = False
+        self._is_shown = True  # False if Ctrl-C has interrupted drawing: the next update draws again, also in the same state
         self._view_of = lru_cache(1)(self.view_of)  # figures, summary and controls need the view of the same state
         self.set_trait("state", self.settle(state))
         self._plots = Plots(self.view, self.selecting)
@@ -181,7 +182,7 @@ class Dashboard(widgets.VBox):
     def _check_fields(self, *names: str) -> None:
         known = [field.name for field in dataclasses.fields(self.State)]
         if unknown := [name for name in names if name not in known]:
-            raise BgnbError("unknown-choice", f"unknown attribute '{unknown[0]}': use one of {', '.join(known)}")
+            raise BgnbError("unknown-choice", f"unknown attribute {quoted(unknown[0])}: use one of {', '.join(known)}")
 
     def observe(self, handler: Any, names: Any = traitlets.All, type: Any = "change") -> None:
         """Call a function at each change of a trait: ``state``, which contains all controls, or ``drawer_open``.
@@ -201,10 +202,11 @@ class Dashboard(widgets.VBox):
         wanted = names if isinstance(names, list | tuple) else [names]
         if unknown := [name for name in wanted if name is not traitlets.All and not self.has_trait(str(name))]:
             use = "observe 'state', which contains all controls, or 'drawer_open'"
-            raise BgnbError("unknown-choice", f"{unknown[0]!r} cannot be observed: {use}")
+            raise BgnbError("unknown-choice", f"{quoted(unknown[0])} cannot be observed: {use}")
         if not callable(handler):
             use = "use dashboard.observe(function, 'state')"
-            raise BgnbError("invalid-argument", f"the first argument of observe must be a function, got {handler!r}; {use}")
+            text = f"the first argument of observe must be a function, got {quoted(handler)}"
+            raise BgnbError("invalid-argument", f"{text}; {use}")
         super().observe(handler, names, type)
 
     # Methods that each kind of dashboard defines.
@@ -265,10 +267,12 @@ class Dashboard(widgets.VBox):
             if any(_differ(getattr(state, name), getattr(self.state, name)) for name in names):
                 state = dataclasses.replace(state, **{name: value for name, value in values.items() if name not in changes})
         state = self.settle(state)
-        if state == self.state:
+        changed = bool(state != self.state)
+        if not changed and self._is_shown:
             return False
         view = self._view_of(state)
         properties = self._plots.properties(view)  # errors are raised before anything has changed
+        self._is_shown = False
         try:
             self.set_trait("state", state)
         finally:  # if an observer raises an error as well
@@ -276,7 +280,7 @@ class Dashboard(widgets.VBox):
                 draw(properties)
                 self._figures.push()
                 self._show(view)
-        return True
+        return changed
 
     @property
     def json(self) -> str:
@@ -296,8 +300,9 @@ class Dashboard(widgets.VBox):
     def _saved_fields(self, saved: str | Path) -> dict[str, Any]:
         kind, fields = parse_state(saved)
         if kind != self.function:
-            advice = f"restore it in a dashboard made by {kind}"
-            raise BgnbError("invalid-argument", f"this is a state of {kind}, not of {self.function}; {advice}")
+            known = shortened(kind)
+            advice = f"restore it in a dashboard made by {known}"
+            raise BgnbError("invalid-argument", f"this is a state of {known}, not of {self.function}; {advice}")
         self._check_fields(*fields)
         return {f.name: f.default for f in dataclasses.fields(self.State) if f.default is not dataclasses.MISSING} | fields
 
@@ -378,6 +383,7 @@ class Dashboard(widgets.VBox):
         self._summary.value = f'<div role="status">{lines_to_html(view.summary)}</div>'
         self._message.value = ""
         self._show_controls()
+        self._is_shown = True
 
     def _show_controls(self, kept: Control | None = None) -> None:
         """Show the state in all controls, or in all but one."""

@@ -68,10 +68,10 @@ class LiveFigures(anywidget.AnyWidget):
         first, others = (
             [event for event in self._changes if (event.model.id in self._first) == part] for part in (True, False)
         )
-        self._changes.clear()
         (patch, ids, buffers), (later, later_ids, later_buffers) = encode_changes(first), encode_changes(others)
         content = {"kind": "patch", "patches": [patch, later], "ids": ids + later_ids, "texts": self._texts()}
         self.send(content, buffers + later_buffers)
+        self._changes.clear()  # at the end, so that nothing is lost if Ctrl-C interrupts
 
     def copy(self, text: str) -> None:
         """Copy a text to the clipboard, if the browser permits."""

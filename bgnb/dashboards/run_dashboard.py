@@ -14,8 +14,8 @@ from astropy import units as u
 from astropy.table import Table
 
 from bgnb._util.arrays import Floats
-from bgnb._util.checks import checked_obs_ids, checked_path, to_value
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.checks import checked_obs_ids, checked_path, numbers_in, to_value
+from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.run_picking import nearest_run, runs_within
@@ -150,7 +150,7 @@ class RunDashboard(Dashboard):
             "selected": Control(
                 widget=text,
                 show=lambda state: {"value": " ".join(map(str, state.selected))},
-                change=lambda value: {"selected": parse_obs_ids(value)},
+                change=lambda value: {"selected": numbers_in(value, "an OBS_ID")},
             ),
             "save_selection": button("save selection", partial(self.attempt, self._save_selection)),
         }
@@ -267,7 +267,7 @@ def explore_runs(
 def _with_checks(runs: RunSet, checks: RunChecks) -> tuple[RunSet, dict[int, RunResult]]:
     """Add norms, alarms and notes of checks to runs; return them with the results of the runs."""
     if not isinstance(checks, RunChecks):
-        raise BgnbError("invalid-argument", f"checks must be a result of bgnb.check_runs, got {checks!r}")
+        raise BgnbError("invalid-argument", f"checks must be a result of bgnb.check_runs, got {quoted(checks)}")
     known = set(runs.obs_ids.tolist())
     results = {run.obs_id: run for run in checks.runs if run.obs_id in known}
     if not results:
@@ -332,11 +332,3 @@ def _is_same_catalog(catalog: str | Path | Table | None, used: str | None) -> bo
     if isinstance(catalog, Table):
         return used == "table"
     return Path(catalog).resolve() == Path(used).resolve()
-
-
-def parse_obs_ids(text: str) -> tuple[int, ...]:
-    """Read OBS_IDs separated by spaces or commas."""
-    words = text.replace(",", " ").split()
-    if invalid := [word for word in words if not word.isdecimal()]:
-        raise BgnbError("invalid-argument", f"'{invalid[0]}' is not an OBS_ID")
-    return tuple(map(int, words))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb._util.reading import parse_json, read_text
 
 _SAVED = "use the text of dashboard.json, or a file written by dashboard.save_json"
@@ -25,7 +25,7 @@ def parse_state(saved: Any) -> tuple[str, dict[str, Any]]:
         If it is neither.
     """
     if not isinstance(saved, str | Path) or not str(saved).strip():
-        raise BgnbError("invalid-argument", f"a saved state must be text or a file, got {saved!r}; {_SAVED}")
+        raise BgnbError("invalid-argument", f"a saved state must be text or a file, got {quoted(saved)}; {_SAVED}")
     is_file = isinstance(saved, Path) or not saved.lstrip().startswith("{")
     where = f"{saved}"[: 300 if is_file else 80]
     text = _read_saved(Path(saved), where) if is_file else str(saved)

@@ -10,10 +10,10 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
+from bgnb._util.checks import numbers_in
 from bgnb._util.errors import BgnbError
 from bgnb.dashboards.dashboard import Control, Dashboard, menu, text_box
 from bgnb.dashboards.live_figures import Action
-from bgnb.dashboards.run_dashboard import parse_obs_ids
 from bgnb.dashboards.run_picking import nearest_run, runs_within
 from bgnb.plots.cube_state import Energy
 from bgnb.plots.labels import energy_label
@@ -118,7 +118,7 @@ class ValidationDashboard(Dashboard):
                 "OBS_IDs",
                 "all; tap or drag",
                 lambda state: {"value": " ".join(map(str, state.selected))},
-                lambda value: {"selected": parse_obs_ids(value)},
+                lambda value: {"selected": numbers_in(value, "an OBS_ID")},
             ),
         }
 

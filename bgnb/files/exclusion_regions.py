@@ -15,7 +15,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from bgnb._util.arrays import Floats
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.extras import require
 from bgnb._util.reading import read_text
 from bgnb.cubes.exclusion_mask import SourceMask
@@ -112,7 +112,7 @@ def _from_memory(value: Any) -> SourceMask:
     regions = value.regions if hasattr(value, "regions") and not hasattr(value, "contains") else [value]
     if wrong := [region for region in regions if not type(region).__name__.endswith("Region")]:
         kinds = "a path, a table of circles, a sky region or list of them, or a WcsNDMap"
-        raise BgnbError("bad-region", f"exclude: must be {kinds}, got {wrong[0]!r}")
+        raise BgnbError("bad-region", f"exclude: must be {kinds}, got {quoted(wrong[0])}")
     return _from_regions(regions, "exclude")
 
 

@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from bgnb._util.errors import BgnbError, DataError, located
+from bgnb._util.errors import BgnbError, DataError, located, quoted
 from bgnb._util.reading import FILE_MAX
 from bgnb.observations.fits_table import read_content
 from bgnb.observations.table_file import ignored_warnings
@@ -145,5 +145,5 @@ def number_in(hdu: Any, path: str | Path, keyword: str, low: float = -math.inf, 
         raise DataError("missing-keyword", f"{where} is missing")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
         limits = "" if (low, high) == (-math.inf, math.inf) else f" from {low:g} to {high:g}"
-        raise DataError("bad-keyword", f"{where} must be a finite number{limits}, got {value!r}")
+        raise DataError("bad-keyword", f"{where} must be a finite number{limits}, got {quoted(value)}")
     return float(value)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bgnb._util.checks import checked_path
-from bgnb._util.errors import BgnbError, DataError, command_line, printable
+from bgnb._util.errors import BgnbError, DataError, command_line, printable, quoted
 from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import ModelSet
@@ -359,7 +359,7 @@ def checked_group(group_id: Any, group_ids: list[int], complaint: str) -> int:
         If it is not.
     """
     if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer) or group_id not in group_ids:
-        raise BgnbError("not-found", f"{complaint} {group_id!r}; the groups are {', '.join(map(str, group_ids))}")
+        raise BgnbError("not-found", f"{complaint} {quoted(group_id)}; the groups are {', '.join(map(str, group_ids))}")
     return int(group_id)
 
 
@@ -393,5 +393,5 @@ def checked_labels(labels: Sequence[str] | None, first: Path, second: Path) -> t
             return printable(one.name), printable(other.name)
         return printable(f"{one.parent.name}/{one.name}"), printable(f"{other.parent.name}/{other.name}")
     if not isinstance(labels, tuple | list) or len(labels) != 2:
-        raise BgnbError("invalid-argument", f"labels must be the names of both, got {labels!r}")
+        raise BgnbError("invalid-argument", f"labels must be the names of both, got {quoted(labels)}")
     return printable(str(labels[0])), printable(str(labels[1]))

@@ -16,7 +16,7 @@ from gammapy.makers.core import Maker
 from gammapy.maps import Geom, Map
 from regions import PointSkyRegion
 
-from bgnb._util.errors import BgnbError, numbered
+from bgnb._util.errors import BgnbError, numbered, quoted
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.run_norm import notes_on_norms, prior_scatter
 from bgnb.files.model_directory import read_models
@@ -107,7 +107,7 @@ class BackgroundMaker(Maker):
             known = ", ".join(BackgroundSettings.declared())
             raise BgnbError("unknown-choice", f"unknown setting '{unknown[0]}'; use one of {known}")
         if maker is not None and not isinstance(maker, MapDatasetMaker):
-            raise BgnbError("invalid-argument", f"maker must be a MapDatasetMaker or SpectrumDatasetMaker, got {maker!r}")
+            raise BgnbError("invalid-argument", f"maker must be a MapDatasetMaker or SpectrumDatasetMaker, got {quoted(maker)}")
         self.norm, self.maker = norm, maker  # which str(maker) shows
         self._models, self._settings = models, BackgroundSettings.from_options({"norm": norm, **settings})
         self._background_of = RunBackgrounds(models, self._settings)

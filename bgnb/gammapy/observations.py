@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table
 from astropy.time import Time
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb._util.settings_groups import with_settings
 from bgnb.files.fits_writer import primary_hdu, table_hdu
 from bgnb.observations.coordinates import Site, pointing_altaz
@@ -179,7 +179,8 @@ def _obs_id(observation: Observation) -> int:
     try:
         return int(str(observation.obs_id))
     except ValueError:
-        raise BgnbError("invalid-value", f"obs_id of an observation must be an integer, got {observation.obs_id!r}") from None
+        given = quoted(observation.obs_id)
+        raise BgnbError("invalid-value", f"obs_id of an observation must be an integer, got {given}") from None
 
 
 def _read(observation: Observation, name: str, where: str) -> Any:

@@ -17,13 +17,13 @@ from pathlib import Path
 from tokenize import COMMENT, generate_tokens
 from typing import Any
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb._util.extras import require
 from bgnb._util.reading import FILE_MAX, read_text
 from bgnb._util.resource_limits import check_kernel_limits
 from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
-from bgnb.files.output_directory import check_file_path, check_target, named_errors, only_writer, write_file
+from bgnb.files.output_directory import check_file_path, check_target, named_errors, only_writer, source_date, write_file
 from bgnb.notebooks.shipped import find_notebook
 from bgnb.notebooks.temporary import temporary_folder
 
@@ -83,7 +83,7 @@ class Parameter:
         except (TypeError, ValueError):
             valid = False
         if not valid:
-            raise BgnbError("invalid-argument", f"parameter {self.name} must be {' or '.join(self.types)}, got {value!r}")
+            raise BgnbError("invalid-argument", f"parameter {self.name} must be {' or '.join(self.types)}, got {quoted(value)}")
 
 
 def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
@@ -251,6 +251,7 @@ def run_notebook(
     check_file_path(failed := target.with_name(f"{target.stem}.failed.ipynb"))
     check_timeout(timeout)
     check_kernel_limits()
+    source_date()  # kernels with an invalid one never answer
     check_names(source, target)
     _check_outdir({name: each.default for name, each in declared.items()} | values)
     shown = Path(output).with_name(failed.name)
@@ -400,6 +401,7 @@ def _this_interpreter(folder: Path, target: Path) -> type:
         async def start_kernel(self, **options: Any) -> None:
             """Start the kernel, which writes tracebacks of its own to a file, as when it is interrupted."""
             _RUNNING[target] = self
+            self.connection_file = str(folder / "connection.json")  # removed with the folder, also after a signal
             with (folder / _KERNEL_ERRORS).open("ab") as file:
                 await super().start_kernel(stderr=file, **options)
 

@@ -164,7 +164,10 @@ def observation_groups(
 ) -> ObservationGroups:
     """Make groups from edges in deg; by default from `ALT_EDGES` and `AZ_EDGES`."""
     alt, az = (ALT_EDGES if alt_edges is None else alt_edges), (AZ_EDGES if az_edges is None else az_edges)
-    return ObservationGroups(u.Quantity(alt, "deg"), u.Quantity(az, "deg"))
+    try:
+        return ObservationGroups(u.Quantity(alt, "deg"), u.Quantity(az, "deg"))
+    except OverflowError:
+        raise BgnbError("invalid-argument", "alt_edges or az_edges: a number is too large") from None
 
 
 def group_runs(

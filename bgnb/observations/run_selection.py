@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered, shortened
 from bgnb._util.reading import read_text
 from bgnb.observations.catalog import DEFAULT_CATALOG, read_catalog
 from bgnb.observations.coordinates import separation
@@ -266,12 +266,13 @@ def select_runs(
         If the catalogue or the list of runs cannot be used, or, with ``fail``, a run.
     """
     errors: list[DataError] = []
-    listed = str(select).lower() not in ("far", "all")
+    name = str(select).lower() if isinstance(select, str | Path) else ""
+    listed = name not in ("far", "all")
     if not listed:
         errors += runs.file_errors
-    if str(select).lower() == "far":
+    if name == "far":
         selection = select_off_runs(runs, read_catalog(catalog), exclusion_radius)
-    elif str(select).lower() == "all":
+    elif name == "all":
         selection = select_all_runs(runs)
     else:
         selection = select_listed_runs(runs, read_run_list(select) if isinstance(select, str | Path) else select)
@@ -296,9 +297,9 @@ def read_run_list(path: str | Path) -> RunList:
     try:
         lines = read_text(path).splitlines()
     except FileNotFoundError:
-        raise BgnbError("not-found", f"{allowed}; there is no file '{path}'") from None
+        raise BgnbError("not-found", f"{allowed}; there is no file '{shortened(str(path), 300)}'") from None
     except (OSError, UnicodeDecodeError):
-        raise BgnbError("invalid-argument", f"{allowed}; '{path}' cannot be read as text") from None
+        raise BgnbError("invalid-argument", f"{allowed}; '{shortened(str(path), 300)}' cannot be read as text") from None
     obs_ids = RunList(_run_numbers(lines, path))
     if not obs_ids:
         raise BgnbError("invalid-argument", f"{path}: contains no OBS_ID")

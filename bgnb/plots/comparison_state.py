@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bgnb._util.checks import finite_number
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 from bgnb.cubes.compare import Normalise
 from bgnb.plots.cube_state import CubeState
 
@@ -39,7 +39,7 @@ class ComparisonState(CubeState):
         super().__post_init__()
         for name in ("contours", "swap"):
             if not isinstance(getattr(self, name), bool):
-                raise BgnbError("invalid-argument", f"{name} must be true or false, got {getattr(self, name)!r}")
+                raise BgnbError("invalid-argument", f"{name} must be true or false, got {quoted(getattr(self, name))}")
         if self.span is not None:
             self._set("span", finite_number("span", self.span))
             minimum = 1e-30 if self.show == "difference" else 1e-6

@@ -12,7 +12,7 @@ from astropy import units as u
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice, finite_number
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.fov_region import FovRegion
 from bgnb.cubes.model import BackgroundModel
@@ -83,7 +83,7 @@ class CubeState:
             raise BgnbError("invalid-argument", f"percentile must be positive and at most 100, got {self.percentile}")
         self._set("position", _checked_position(self.position))
         if not isinstance(self.region, str | FovRegion):
-            raise BgnbError("invalid-argument", f"region must be text such as circle(0.5, 1, 0.3), got {self.region!r}")
+            raise BgnbError("invalid-argument", f"region must be text such as circle(0.5, 1, 0.3), got {quoted(self.region)}")
         self._set("region", str(FovRegion.from_text(str(self.region))) if self.region else "")
         for name in ("low", "high"):
             limit = getattr(self, name)
@@ -150,7 +150,8 @@ def _checked_position(position: Any) -> Position:
     try:
         x, y = position if isinstance(position, tuple | list | np.ndarray) else ()
     except (TypeError, ValueError):
-        raise BgnbError("invalid-argument", f"position must be a pair of DETX and DETY in deg, got {position!r}") from None
+        wanted = "position must be a pair of DETX and DETY in deg"
+        raise BgnbError("invalid-argument", f"{wanted}, got {quoted(position)}") from None
     return finite_number("DETX", x, "deg"), finite_number("DETY", y, "deg")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgnb._util.checks import checked_path, finite_number
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 from bgnb.files.output_directory import write_file
 from bgnb.plots.colours import GREY, NO_VALUE, SELECTED, Colours, choose_ticks, palette
 from bgnb.plots.labels import axis_label, axis_power, format_ticks, keep_together, with_power
@@ -204,10 +204,10 @@ def _choose_panels(view: View, names: Sequence[str] | None) -> list[Panel]:
     if names is None:
         return list(view.panels.values())
     if not isinstance(names, list | tuple) or not names:
-        raise BgnbError("invalid-argument", f"panels must be a list of at least one name, got {names!r}")
+        raise BgnbError("invalid-argument", f"panels must be a list of at least one name, got {quoted(names)}")
     for name in names:
         if not isinstance(name, str) or name not in view.panels:
-            raise BgnbError("unknown-choice", f"unknown panel {name!r}: use some of {', '.join(view.panels)}")
+            raise BgnbError("unknown-choice", f"unknown panel {quoted(name)}: use some of {', '.join(view.panels)}")
     return [view.panels[name] for name in names]
 
 

@@ -12,7 +12,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.setting_kinds import Choice, Flag, Kind, Numbers, Value, Whole
 from bgnb._util.settings_groups import SettingsGroup, setting
 from bgnb.observations.reading_settings import ReadingSettings, Scheme
@@ -82,7 +82,7 @@ class _Exclusions(Kind):
             of_objects = ("colnames", "geom", "meta", "regions")
             if not isinstance(each, str | Path) and not any(hasattr(each, attribute) for attribute in of_objects):
                 kinds = "files, tables, sky regions or maps (WcsNDMap)"
-                raise BgnbError("invalid-argument", f"{name} must be one or several {kinds}, got {each!r}")
+                raise BgnbError("invalid-argument", f"{name} must be one or several {kinds}, got {quoted(each)}")
         return tuple(str(each) if isinstance(each, Path) else each for each in values) or None
 
     def to_json(self, value: Any) -> Any:
@@ -110,7 +110,7 @@ class _Select(Kind):
         """Return ``far``, ``all``, or the OBS_IDs."""
         from bgnb.observations.run_selection import read_run_list
 
-        if str(value).lower() in ("far", "all"):
+        if isinstance(value, str | Path) and str(value).lower() in ("far", "all"):
             return str(value).lower()
         if isinstance(value, str | Path):
             return read_run_list(value)
@@ -118,7 +118,7 @@ class _Select(Kind):
             return tuple(index(obs_id) for obs_id in value)
         except TypeError:
             kinds = "'far', 'all', a file of OBS_IDs or a list of whole numbers"
-            raise BgnbError("invalid-argument", f"{name} must be {kinds}, got {value!r}") from None
+            raise BgnbError("invalid-argument", f"{name} must be {kinds}, got {quoted(value)}") from None
 
     def to_json(self, value: Any) -> Any:
         """Return OBS_IDs as a list."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.setting_kinds import Choice, Flag, Kind, Number, Whole
 from bgnb._util.settings_groups import SettingsGroup, setting
 from bgnb.production.settings import fovalign_setting, method_setting, n_energy_setting, n_fov_setting
@@ -28,7 +28,7 @@ class Pair(Kind):
         try:
             low, high = (self.type(each) for each in value)
         except (TypeError, ValueError):
-            raise BgnbError("invalid-argument", f"{name} must be two values, got {value!r}") from None
+            raise BgnbError("invalid-argument", f"{name} must be two values, got {quoted(value)}") from None
         if self.type is not str and not self.low <= low <= high <= self.high:
             limits = f"two increasing values within {self.low:g} and {self.high:g}"
             raise BgnbError("invalid-argument", f"{name} must be {limits}, got {tuple(value)}")

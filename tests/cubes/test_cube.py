@@ -157,7 +157,7 @@ def test_regular_axes_and_centres():
         ({"energy_min": "80 TeV"}, "invalid-argument", ["energy_min and energy_max", "increasing and above 0"]),
         ({"energy_max": np.inf * u.TeV}, "invalid-argument", ["energy_max", "one finite value"]),
         ({"energy_max": [1, 2] * u.TeV}, "invalid-argument", ["energy_max", "one finite value"]),
-        ({"energy_max": 80}, "invalid-argument", ["energy_max", "unit", "'80 TeV'", "'80'"]),
+        ({"energy_max": 80}, "invalid-argument", ["energy_max", "unit", "'80 TeV'", "got 80"]),
         ({"fov_max": "0 deg"}, "invalid-argument", ["fov_max", "above 0", "90 deg"]),
         ({"fov_max": "90.5 deg"}, "invalid-argument", ["fov_max", "above 0", "90 deg"]),
     ],

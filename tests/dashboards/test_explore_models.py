@@ -270,9 +270,7 @@ def test_models_are_read_on_demand(tmp_path, monkeypatch):
     for group_id in range(28):
         write_model(asymmetric_model(), tmp_path / f"bg_cube_model_group{group_id}_table.fits")
     read = []
-    monkeypatch.setattr(
-        "bgnb.files.model_directory.read_model", lambda path, group_id: read.append(path) or bgnb.read_model(path)
-    )
+    monkeypatch.setattr("bgnb.files.model_directory.read_model", lambda path, _: read.append(path) or bgnb.read_model(path))
     dashboard = explore_models(tmp_path, group_id=4)
     assert len(read) == 1
     for group_id in range(28):
@@ -383,7 +381,7 @@ def test_extrapolation_is_labelled(tmp_path):
     assert unsmoothed.view.panels["spectrum"].series[0].legend == ""
     # Without livetime of both models there is nothing to compare.
     (tmp_path / "second").mkdir()
-    other = bgnb.make_model(replace(stack, runs=(replace(stack.runs[0], obs_id=77), replace(stack.runs[1], obs_id=78))))
+    other = bgnb.make_model(replace(stack, runs=tuple(replace(run, obs_id=run.obs_id + 70) for run in stack.runs)))
     write_model(other, tmp_path / "second" / "bg_cube_model_group0_table.fits")
     compared = compare_models(tmp_path / "classic", tmp_path / "second", energy=50)
     assert np.isnan(compared.view.panels["compared"].values).all()

@@ -136,6 +136,22 @@ def test_numpy_floats_are_valid_parameters():
 
 
 @pytest.mark.slow
+def test_connection_file_is_in_the_temporary_folder(tmp_path):
+    """The file with which the kernel is found is removed with the folder, also if a signal ends the start of the kernel."""
+    code = "import ipykernel; from IPython.display import JSON; JSON({'file': ipykernel.get_connection_file()})"
+    made = notebook_result(run_notebook(notebook(tmp_path / "n.ipynb", code), tmp_path / "out.ipynb"))["file"]
+    assert Path(made).parent.name.startswith("bgnb-")
+    assert not Path(made).parent.exists()
+
+
+def test_invalid_date_is_refused(tmp_path, monkeypatch):
+    """IPython does not answer with a SOURCE_DATE_EPOCH that is no number."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
+    with raises("invalid-argument", "SOURCE_DATE_EPOCH", "today"):
+        run_notebook(notebook(tmp_path / "n.ipynb", "1"), tmp_path / "out.ipynb")
+
+
+@pytest.mark.slow
 def test_texts_become_the_declared_types(tmp_path):
     """Values on the command line are converted to the declared types."""
     declared = "a: str = ''  # t\nb: bool = True  # t\nc: float = 0.5  # t\nd = None  # type: list|None t\ne = 3  # type: int t"
