@@ -55,7 +55,7 @@ class Choice(Kind):
     """One of a few names, ignoring case."""
 
     names: Callable[[], Iterable[str]]
-    #: Names by earlier names, which are still accepted.
+    #: Names by other names, which are accepted as well.
     aliases: Callable[[], Mapping[str, str]] = dict
 
     def check(self, name: str, value: Any) -> str:
