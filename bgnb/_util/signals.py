@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 from bgnb._util.errors import enumerate_values, notes_of
 
-# SIGHUP is sent when a terminal or a connection is closed, SIGXCPU at a limit of CPU time (ulimit -S -t). Signals that are ignored, as under nohup, stay ignored.
+# SIGHUP is sent when a terminal or a connection is closed, SIGXCPU at a limit of CPU time (ulimit -S -t). Signals that are
+# ignored, as under nohup, stay ignored.
 _ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP, signal.SIGXCPU] if hasattr(signal, "SIGHUP") else []))
 _CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
 # Signals received while they are held; None otherwise.
