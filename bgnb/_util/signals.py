@@ -13,8 +13,9 @@ from contextlib import contextmanager
 
 from bgnb._util.errors import enumerate_values, notes_of
 
-# SIGHUP is sent when a terminal or a connection is closed. Signals that are ignored, as under nohup, stay ignored.
-_ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+# SIGHUP is sent when a terminal or a connection is closed, SIGXCPU at a limit of CPU time (ulimit -S -t). Signals that are
+# ignored, as under nohup, stay ignored.
+_ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP, signal.SIGXCPU] if hasattr(signal, "SIGHUP") else []))
 _CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
 # Signals received while they are held; None otherwise.
 _held: list[int] | None = None
@@ -29,7 +30,7 @@ def note_complete(output: object) -> None:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Exit with one line and status 128 + signal number on Ctrl-C, SIGTERM or SIGHUP.
+    """Exit with one line and status 128 + signal number on Ctrl-C, SIGTERM, SIGHUP or SIGXCPU.
 
     The line names the output that is complete nevertheless. Signals that arrive when nothing is left to do but to
     end the interpreter are ignored, as it would die by them.
@@ -108,7 +109,7 @@ def leave_signals_to_the_caller() -> None:
     """Let the parent process handle signals.
 
     Ctrl-C in a terminal and most batch systems signal all processes of a job. This process ignores
-    Ctrl-C, and exits 10 s after SIGTERM or SIGHUP unless the parent has ended it before.
+    Ctrl-C, and exits 10 s after one of the others unless the parent has ended it before.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if _CAN_HOLD:

@@ -9,7 +9,7 @@ import click
 
 from bgnb._util.errors import command_line, printable
 from bgnb.cli.as_typed import say
-from bgnb.cli.options_from_settings import Command, checks_outdir, overwrite, path_argument
+from bgnb.cli.options_from_settings import Command, FilePath, checks_outdir, overwrite, path_argument
 
 
 def _listed(_: click.Context, __: click.Parameter, text: str | None) -> list[str] | None:
@@ -26,7 +26,7 @@ _timeout = click.option("--timeout", type=float, help="Maximum duration of a cel
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="A file that ends in .png, .pdf or .svg.  [default: MODELDIR_groupID.png in the current directory]",
 )
@@ -157,7 +157,7 @@ def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
 @click.argument("jupyter_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- JUPYTER OPTIONS]")
 @click.option(
     "--compare",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="DIR2",
     help="Models to compare with those in MODELDIR, the reference.",
 )

@@ -42,6 +42,19 @@ class LazyChoice(click.Choice[str]):
         return super().convert(spelled.get(str(value).lower(), value), param, ctx)
 
 
+class FilePath(click.Path):
+    """Path; not an empty text, which would be the current directory."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("is empty, as a variable of the shell that is not set; '.' is the current directory", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Command(click.Command):
     """Command that accepts settings from a file."""
 
@@ -90,7 +103,7 @@ def settings(group: type[SettingsGroup], *, without: Iterable[str] = (), **defau
             continue
         if default is MISSING:
             kind = each.metadata["declaration"].kind
-            type_ = LazyChoice(kind) if isinstance(kind, Choice) else click.Path(path_type=Path)
+            type_ = LazyChoice(kind) if isinstance(kind, Choice) else FilePath()
             made.append(click.argument(name, type=type_, metavar=name.upper()))
         else:
             made.append(_option(name, each.metadata["declaration"], default))
@@ -128,12 +141,12 @@ def config(group: type[SettingsGroup], renamed: Mapping[str, str] | None = None)
         return {names.get(name, name): value for name, value in found.items() if name not in without_default}
 
     text = "Take settings (not arguments) from a TOML file, or from the report.json of earlier models; options take precedence."
-    return click.option("--config", type=click.Path(path_type=Path), callback=read, metavar="FILE", help=text)
+    return click.option("--config", type=FilePath(), callback=read, metavar="FILE", help=text)
 
 
 def path_argument(name: str, **options: Any) -> Callable[[Any], Any]:
     """Declare an argument that is a path."""
-    return click.argument(name, type=click.Path(path_type=Path), **options)
+    return click.argument(name, type=FilePath(), **options)
 
 
 def scheme_argument(**options: Any) -> Callable[[Any], Any]:

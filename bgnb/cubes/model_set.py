@@ -85,8 +85,12 @@ class ModelSet:
         return f"ModelSet({method} of {len(self.obs_ids)} runs, groups {groups})"
 
     def __getitem__(self, group_id: int) -> BackgroundModel:
-        """Return the model of a group."""
-        return next(group.model for group in self.models if group.group_id == group_id)
+        """Return the model of a group; iterating over the set is an error, instead of ending at group 0."""
+        for group in self.models:
+            if group.group_id == group_id:
+                return group.model
+        groups = enumerate_values(self.group_ids, len(self.models))
+        raise BgnbError("not-found", f"{self.name}: has no model of group {group_id!r}; the groups are {groups}")
 
     @property
     def group_ids(self) -> list[int]:

@@ -31,6 +31,9 @@ _FORMATS = {".reg": "ds9", ".crtf": "crtf"}
 _NONE = np.zeros(0)
 # Number of vertices of an ellipse; its area is too small by 0.005 %.
 _VERTICES = 360
+# Lines of comments, which may contain semicolons; DS9 writes texts and composite regions in lines that start like them.
+_COMMENTS = re.compile(r"(?m)^[^\S\n]*#(?! (?:text|composite)\().*")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 # Words of DS9 files: first of a statement, frames, shapes, and numbers of values of those of which others would be ignored.
 _FIRST_WORD = re.compile(r"(?:[+-]?\s*([a-z0-9]+))?(.*)", re.DOTALL)
 _FRAMES = ("icrs", "fk5", "j2000", "fk4", "b1950", "galactic", "ecliptic", "image")
@@ -124,7 +127,7 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
         with warnings.catch_warnings():
             # regions warns of shapes and frames that it does not know, and skips them.
             warnings.simplefilter("error", AstropyUserWarning)
-            text = "\n".join(read_text(path).splitlines())
+            text = _COMMENTS.sub("", "\n".join(read_text(path).splitlines()))
             (_check_ds9 if region_format == "ds9" else _check_crtf)(text, path)
             return Regions.parse(text, format=region_format)
     except BgnbError:
@@ -155,7 +158,7 @@ def _check_ds9(text: str, path: Path) -> None:
 def _check_crtf(text: str, path: Path) -> None:
     """Refuse lines with several regions, of which the package regions would ignore all but the first."""
     for number, line in enumerate(text.splitlines(), start=1):
-        if len(re.findall(r"[a-z]\s*\[\s*\[", line)) > 1:
+        if len(re.findall(r"[a-z]\s*\[\s*\[", _QUOTED.sub("", line))) > 1:
             raise BgnbError("bad-region", f"{path}, line {number}: contains several regions; write one region in each line")
 
 
@@ -265,7 +268,7 @@ def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
 def _from_table(table: Table, where: str) -> SourceMask:
     """Make circles from the columns RA, DEC, RADIUS, E_MIN and E_MAX."""
     try:
-        columns = columns_by_name(table)
+        columns = columns_by_name(table, ("RA", "DEC", "RADIUS", "E_MIN", "E_MAX"))
         check_frame(table)
     except ValueError as error:
         raise BgnbError("bad-region", f"{where}: {error}") from None

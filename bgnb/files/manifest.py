@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -85,7 +85,7 @@ def obstacle(directory: Path, *, changed: bool) -> str | None:
         sums = _parse(manifest_text(directory) or "")
     except ValueError:
         sums = None
-    for name in files(directory):
+    for name in _files(directory):  # in any order, so that not all of a large tree are listed before the first
         if name == MANIFEST and sums is not None:
             continue
         if sums is None or name not in sums:
@@ -107,8 +107,12 @@ def sync_folder(folder: Path) -> None:
 
 def files(directory: Path) -> list[str]:
     """List the files and links in a directory and its folders, sorted."""
+    return sorted(_files(directory))
+
+
+def _files(directory: Path) -> Iterator[str]:
     paths = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(directory).as_posix() for path in paths)
+    return (path.relative_to(directory).as_posix() for path in paths)
 
 
 def manifest_text(directory: Path) -> str | None:

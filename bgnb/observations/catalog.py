@@ -84,7 +84,7 @@ def _checked_catalog(table: Table, where: str) -> Table:
     if not len(table):
         raise BgnbError("bad-catalog", f"{where}: the catalogue has no sources")
     try:
-        columns = columns_by_name(table)
+        columns = columns_by_name(table, ("NAME", "RA", "DEC", "GLON", "GLAT", "EXTENSION"))
         is_galactic = not {"RA", "DEC"} & columns.keys() and {"GLON", "GLAT"} <= columns.keys()
         if not is_galactic:
             check_frame(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bgnb._util.errors import BgnbError
 from bgnb._util.setting_kinds import Choice, Choices, Kind
 from bgnb._util.settings_groups import SettingsGroup, setting
 
@@ -74,3 +75,8 @@ class ReadingSettings(SettingsGroup):
         metavar="CONDITION",
         help="Condition on the columns of events, such as 'GAMMANESS > 0.7 and EVENT_TYPE & 1'; other events do not count.",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if {"header", "index"} <= set(self.trust):
+            raise BgnbError("conflicting-arguments", "trust = header contradicts trust = index; give one of them")

@@ -78,6 +78,9 @@ def pointing_of_events(files: RunFiles, table: FitsTable, ra: Floats, dec: Float
     if len(candidates) > 1:
         chosen = _choose(table, candidates, len(ra), findings)
     _check_events(table, chosen, len(ra), findings)
+    far = float(np.mean(separation(ra[rows], dec[rows], chosen.ra, chosen.dec) > tolerances.OFFSET)) if len(rows) else 0.0
+    if far > tolerances.MAX_INVALID:
+        findings.note(f"{far:.0%} of the events are more than {tolerances.OFFSET:g} deg from the pointing")
     return chosen.ra, chosen.dec
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from codecs import BOM_UTF8
+from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -69,19 +70,27 @@ def ignored_warnings() -> warnings.catch_warnings[None]:
     return warnings.catch_warnings(action="ignore", category=AstropyWarning)
 
 
-def columns_by_name(table: Table) -> dict[str, Any]:
-    """Return the columns of a table by their names in upper case.
+def columns_by_name(table: Table, names: Collection[str]) -> dict[str, Any]:
+    """Return columns of a table by their names in upper case.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The table.
+    names : collection of str
+        Names in upper case; other columns are ignored.
 
     Raises
     ------
     ValueError
-        If names differ only in case.
+        If several columns have one of these names.
     """
     columns: dict[str, Any] = {}
     for name in table.colnames:
-        if name.upper() in columns:
-            raise ValueError(f"columns {columns[name.upper()].info.name} and {name} differ only in case; remove one of them")
-        columns[name.upper()] = table[name]
+        if (key := name.upper()) in columns:
+            raise ValueError(f"columns {columns[key].info.name} and {name} differ only in case; remove one of them")
+        if key in names:
+            columns[key] = table[name]
     return columns
 
 
@@ -95,7 +104,7 @@ def numbers_in(column: Any, unit: str, empty: float = np.nan) -> Floats:
     unit : str
         The unit.
     empty : float
-        Number for empty cells.
+        Number for empty cells and NaN.
 
     Raises
     ------
@@ -107,8 +116,9 @@ def numbers_in(column: Any, unit: str, empty: float = np.nan) -> Floats:
         raise ValueError("it does not contain numbers; write 83.63 instead of text such as 05:34:32 or 83d38m")
     if column.ndim != 1:
         raise ValueError("it contains more than one number in each row")
-    values = np.ma.filled(column.astype(float), empty)  # integers cannot replace empty cells by NaN
-    return np.array(u.Quantity(values, getattr(column, "unit", None) or unit).to_value(unit), dtype=float)
+    values = np.ma.filled(column.astype(float), np.nan)  # integers cannot replace empty cells by NaN
+    numbers = np.array(u.Quantity(values, getattr(column, "unit", None) or unit).to_value(unit), dtype=float)
+    return np.where(np.isnan(numbers), empty, numbers)
 
 
 def check_frame(table: Table) -> None:
@@ -122,7 +132,7 @@ def check_frame(table: Table) -> None:
     stated = {str(key).upper(): str(value).strip().upper() for key, value in table.meta.items()}
     frame = stated.get("RADESYS") or stated.get("RADECSYS") or "ICRS"
     equinox = stated.get("EQUINOX") or "2000"
-    if frame not in ("ICRS", "FK5") or equinox.removeprefix("J") not in ("2000", "2000.0"):
+    if frame not in ("ICRS", "FK5") or not re.fullmatch(r"J?2000(\.0*)?", equinox):
         raise ValueError(f"positions are in {frame}, equinox {equinox}; convert them to ICRS, and correct RADESYS and EQUINOX")
 
 

@@ -27,7 +27,7 @@ CENTER_OFFSET, CENTER = 1.5, 1.0
 #: Maximum motion of the median position of events between the first and the last third of a run, deg, in units of their
 #: median offset, and in standard errors.
 DRIFT_OFFSET, DRIFT, DRIFT_ERRORS = 0.5, 0.5, 7.0
-#: Maximum median distance of events from the pointing, deg.
+#: Maximum distance of events from the pointing, deg: of their median, and of all but `MAX_INVALID` of them.
 OFFSET = 20.0
 #: Range of plausible median energies, TeV: from the largest telescopes to runs near the horizon.
 MEDIAN_ENERGY = (0.003, 50.0)

@@ -33,6 +33,8 @@ PATIENCE = 45.0
 #: Estimated CPU time of tasks, s, for which one more process is started by default: two of them gain from about five times
 #: the time that one takes to start (0.6 s, ``benchmarks/workers.py``), as they share caches and often a core.
 SECONDS_PER_WORKER = 3.0
+# Maximum number of processes, far above the number of cores of any machine; they are started when there are tasks for them.
+_MAX_PROCESSES = 4096
 # Held while the environment of this process differs.
 _ENVIRONMENT = threading.Lock()
 
@@ -144,7 +146,7 @@ def open_workers(
     elif (number := default_number(durations) if workers is None else whole_number("workers", workers)) == 1:
         yield Workers()
     else:
-        with _processes(number) as found:
+        with _processes(min(number, _MAX_PROCESSES)) as found:
             yield found
 
 

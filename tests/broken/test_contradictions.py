@@ -94,6 +94,11 @@ def drift(table):
     table["RA"] += 7 * ((table["TIME"] - TSTART) / ONTIME - 0.5) / np.cos(np.radians(table["DEC"]))
 
 
+def elsewhere(table):
+    """Move 2 % of the events to the other hemisphere."""
+    table["DEC"][::50] = 60
+
+
 def clouds(table):
     """Remove two of three events in the second half."""
     late = table["TIME"] > TSTART + ONTIME / 2
@@ -193,6 +198,7 @@ RESOLVED = {
     "MJDREFF missing in events": (in_header(MJDREFF=None), 0.0, "MJDREFF is missing in HDU EVENTS"),
     "MJDREFF missing in good time": (in_header("GTI", MJDREFF=None), 0.0, "MJDREFF is missing in HDU GTI"),
     "MJDREFF missing in both": (both(in_header(MJDREFF=None), in_header("GTI", MJDREFF=None)), 0.0, "0 is assumed"),
+    "events elsewhere": (in_columns(change=elsewhere), 0.0, "2% of the events", "20 deg"),
     "clouds": (in_columns(change=clouds), 0.0, "33%", "clouds"),
     "rounded energies": (
         with_column("ENERGY", lambda table: np.round(table["ENERGY"], 1)),

@@ -47,6 +47,15 @@ def test_choices_have_one_spelling(each):
         assert "GADF" in scheme.type.get_missing_message(scheme, context)
 
 
+@pytest.mark.parametrize("each", main.commands.values())
+def test_empty_paths_are_refused(each):
+    """A variable of the shell that is not set does not stand for the current directory."""
+    for parameter in each.params:
+        if isinstance(parameter.type, click.Path):
+            with click.Context(each) as context, pytest.raises(click.BadParameter, match="empty"):
+                parameter.type.convert("", parameter, context)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -74,6 +83,7 @@ def test_choices_have_one_spelling(each):
         ("run-groups 'my models' out --workers 0", "--workers must be"),
         ("run-notebook group_report out.ipynb --timeout -1", "--timeout must be above 0"),
         ("run-groups 'my models' out --timeout -1", "--timeout must be above 0"),
+        ("inspect in GADF --trust header --trust index", "--trust header contradicts --trust index"),
         ("validate events 'my runs' GADF out", "events: there is no such directory"),  # a path, not the option
     ],
 )

@@ -9,6 +9,7 @@ from astropy import units as u
 from bgnb import BackgroundModel, Cube, CubeAxes, EventList, ModelSet, ObservationGroups, RunCounts, Stack, stack_runs
 from bgnb.cubes.group_model import GroupModel, RateForRun
 from bgnb.observations.coordinates import pointing_altaz, pointing_radec
+from tests.helpers.errors import raises
 from tests.helpers.run_files import HESS
 
 MJD = 53343.95
@@ -34,6 +35,14 @@ def model_set(low_axes=AXES, high_axes=AXES):
         model = BackgroundModel(rate, stack_runs([], axes), "true")
         models.append(GroupModel(group_id=group_id, alt_pnt=alt_pnt, az_pnt=90.0, model=model))
     return ModelSet(models=tuple(models), groups=GROUPS, model_ids={0: 0, 1: 1})
+
+
+def test_models_of_unknown_groups():
+    """A group without a model is an error that generators and loops do not take for their end."""
+    models = replace(model_set(), models=model_set().models[1:])
+    for wrong in (lambda: models[7], lambda: list(map(models.__getitem__, [1, 7])), lambda: list(models)):
+        with raises("not-found", "has no model of group", "groups are 1"):
+            wrong()
 
 
 def altitudes(run):

@@ -138,7 +138,12 @@ def test_regions_without_area_are_refused(tmp_path, name, text, words):
         ("a.reg", "icrs\rcircle(10,20,1)\r"),
         ("a.reg", "global color=green # a global line\r\nICRS # frame\r\n+circle 10 20 1 # text={circle(1,2,3,4); icrs x}\r\n"),
         ("a.reg", "fk5\n# composite(10,20,0) || composite=1\ncircle(0:40:00,+20:00:00,60') ||\n"),
+        ("a.reg", "icrs\n# Crab; circle of 1 deg\n  # fk5 x; galactic x\ncircle(10,20,1)\n"),
         ("a.crtf", "\ufeff#CRTFv0\r\ncircle[[10deg, 20deg], 60arcmin], coord=ICRS\r\n"),
+        (
+            "a.crtf",
+            "#CRTFv0\n# box [[1, 2]] and box [[3, 4]]\ncircle[[10deg, 20deg], 1deg], coord=ICRS, label='box [[1, 2]]'\n",
+        ),
     ],
 )
 def test_spellings_of_a_circle(tmp_path, name, text):
@@ -158,7 +163,7 @@ def test_missing_package_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["stars.ecsv", "stars.fits", "stars.csv"])
 def test_tables_of_circles(tmp_path, name):
     """Read circles in any unit, with and without ranges of energy; an empty limit does not restrict."""
-    columns = {"ra": [10.0, 350.0], "DEC": [-20.0, 30.0], "RADIUS": [0.5, 0.25]}
+    columns = {"ra": [10.0, 350.0], "DEC": [-20.0, 30.0], "RADIUS": [0.5, 0.25], "e_Flux": [1.0, 2.0], "E_Flux": [1.0, 2.0]}
     mask = read_exclusions([write_table(tmp_path / name, **columns)])
     np.testing.assert_allclose(mask.circles, [[10, -20, 0.5], [350, 30, 0.25]])
     assert (mask.e_min.tolist(), mask.e_max.tolist()) == ([0, 0], [np.inf, np.inf])

@@ -45,6 +45,19 @@ def test_manifest_of_others_is_foreign(tmp_path):
         make(tmp_path / "out", "a", overwrite=True)
 
 
+def test_first_foreign_file_is_enough(tmp_path, monkeypatch):
+    """A large tree that bgnb did not make is refused at its first file."""
+    for number in range(20):
+        (tmp_path / "out" / f"{number}").mkdir(parents=True)
+        (tmp_path / "out" / f"{number}" / "mine").touch()
+    seen = []
+    is_dir = Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda path: seen.append(path) or is_dir(path))
+    with raises("foreign-files", "mine"):
+        make(tmp_path / "out", "a", overwrite=True)
+    assert len([path for path in seen if path.name == "mine"]) == 1
+
+
 def test_older_manifests_can_be_replaced(tmp_path):
     """A directory is replaced although its manifest has no checksums, as an older bgnb wrote it."""
     (tmp_path / "out").mkdir()

@@ -173,6 +173,10 @@ def test_values_of_a_catalogue():
     assert read_catalog(table)["NAME"].tolist() == ["source 1", "source 2"]
     table["EXTENSION"] = MaskedColumn([180.0, 7.0], mask=[False, True], unit="deg")
     assert read_catalog(table)["EXTENSION"].tolist() == [180, 0]
+    table["EXTENSION"] = [np.nan, 7.0]  # as in the text files of gamma-cat; FITS has no other empty cells
+    table["e_Flux"], table["E_Flux"] = [1.0, 2.0], [3.0, 4.0]  # as in VizieR
+    table.meta["EQUINOX"] = "J2000.000"
+    assert read_catalog(table)["EXTENSION"].tolist() == [0, 7]
     assert read_catalog(table)["RA"].unit == read_catalog(table)["EXTENSION"].unit == "deg"
     for name, value, words in (
         ("EXTENSION", [0.0, -0.1], ("EXTENSION of source 2", "-0.1 deg", "0 and 180 deg")),

@@ -190,7 +190,7 @@ def test_examples_of_numbers_fit_the_kind():
         ({"energy_min": "1 deg"}, "invalid-argument", ["energy_min", "an energy with a unit", "'1 TeV'", "'1 deg'"]),
         ({"mask_radius": "10 TeV"}, "invalid-argument", ["mask_radius", "an angle with a unit", "'1 deg'", "'10 TeV'"]),
         ({"min_livetime": "5 TeV"}, "invalid-argument", ["min_livetime", "a time with a unit", "'1 h'", "'5 TeV'"]),
-        ({"min_livetime": 5}, "invalid-argument", ["min_livetime", "a time with a unit", "'5 h'", "'5'"]),
+        ({"min_livetime": 5}, "invalid-argument", ["min_livetime", "a time with a unit", "'5 h'", "got 5"]),
     ],
 )
 def test_invalid_combinations_are_refused(changes, code, words):

@@ -41,6 +41,13 @@ def test_killed_process_names_its_tasks():
     assert str(caught.value).count(",") <= 2 + 1  # three tasks, and what to do
 
 
+@pytest.mark.slow
+def test_any_number_of_processes():
+    """Far more processes than tasks are no error."""
+    with open_workers(10**20) as workers:
+        assert list(workers.map(abs, [-3])) == [(-3, 3)]
+
+
 @pytest.mark.parametrize(
     ("durations", "number"), [(None, 4), ([], 1), ([2.9], 1), ([0.5, 2.5], 2), (8 * [1.0], 3), (itertools.repeat(1.0), 4)]
 )
