@@ -90,7 +90,9 @@ class Attachments:
         lines = [f"background attached to {len(attached)} of {len(self.runs)} runs, {len(reasons)} skipped"]
         lines += [f"  {line}" for line in count_reasons(reasons)]
         frames = Counter(run.fovalign or "radial" for run in attached)
-        lines.append(f"frames of the backgrounds (FOVALIGN): {', '.join(f'{name} {n}' for name, n in sorted(frames.items()))}")
+        why = "; Gammapy reads all backgrounds of H.E.S.S. DR1 as REVERSE_LON_RADEC" * ("REVERSE_LON_RADEC" in frames)
+        found = ", ".join(f"{n} in {name}" for name, n in sorted(frames.items()))
+        lines.append(f"frames of the backgrounds (FOVALIGN): {found}{why}")
         norms = [run.norm for run in attached if run.norm is not None]
         if any(norm.source == "run" for norm in norms):
             values, errors = np.array([norm.norm for norm in norms]), [norm.norm_error for norm in norms]

@@ -48,7 +48,7 @@ def plot_profiles(validation: Validation) -> Picture:
     for axes in panels[:, 0]:
         axes.set_ylabel("observed / predicted")
     n_counts = sum(run.n_counts for run in validation.runs)
-    figure.suptitle(f"{format_count(len(validation.runs), 'run')}, {n_counts} counts")
+    figure.suptitle(f"{format_count(len(validation.runs), 'predicted run')}, {n_counts} counts")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return picture_of(figure)
 

@@ -147,7 +147,7 @@ def test_frames_and_groups_are_reported(tmp_path):
     np.testing.assert_allclose(low.quantity / high.quantity, factor, rtol=2e-4)
     nearest = attach(models, indir, "GADF", tmp_path / "nearest", model_lookup="nearest")
     assert [entry.groups for entry in nearest.runs] == [{27: 1.0}, {15: 1.0}, {15: 1.0}, {27: 1.0}]
-    assert "ALTAZ 2, RADEC 1, REVERSE_LON_RADEC 1" in str(report)
+    assert "2 in ALTAZ, 1 in RADEC, 1 in REVERSE_LON_RADEC; Gammapy reads" in str(report)
 
 
 def groups(entry):
