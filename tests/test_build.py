@@ -66,6 +66,6 @@ def test_builds_are_reproducible(tmp_path, kind):
         links = re.findall(r"\]\((.*?)\)", metadata)
         assert len(links) > 10
         assert [link for link in links if not link.startswith("https://")] == []
-        assert "![The dashboard of models: choose a group, play through the energies, draw a region](https://raw." in metadata
+        assert "![The dashboards of models and of comparisons in use](https://raw." in metadata
         assert {"bgnb/__init__.py", "bgnb/__init__.pyi", "bgnb/py.typed", "bgnb/notebooks/ipynb/validate.ipynb"} <= names
         assert {name.partition("/")[0] for name in names} == {"bgnb", f"bgnb-{__version__}.dist-info"}

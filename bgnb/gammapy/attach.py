@@ -91,7 +91,7 @@ class Attachments:
         lines += [f"  {line}" for line in count_reasons(reasons)]
         frames = Counter(run.fovalign or "radial" for run in attached)
         why = "; Gammapy reads all backgrounds of H.E.S.S. DR1 as REVERSE_LON_RADEC" * ("REVERSE_LON_RADEC" in frames)
-        found = ", ".join(f"{n} in {name}" for name, n in sorted(frames.items()))
+        found = ", ".join(f"{n} in {name}" if name != "radial" else f"{n} radial" for name, n in sorted(frames.items()))
         lines.append(f"frames of the backgrounds (FOVALIGN): {found}{why}")
         norms = [run.norm for run in attached if run.norm is not None]
         if any(norm.source == "run" for norm in norms):

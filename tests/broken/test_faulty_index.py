@@ -163,7 +163,6 @@ def test_errors_of_scheme_hess(tmp_path):
 
 CATALOGS = {
     "negative radius": ({"EXTENSION": [0.1, -1.0]}, ("EXTENSION of B", "-1 deg", "0 and 180 deg")),
-    "radius NaN": ({"EXTENSION": [0.1, np.nan]}, ("EXTENSION of B", "nan deg")),
     "infinite radius": ({"EXTENSION": [np.inf, 0.0]}, ("EXTENSION of A", "inf deg")),
     "radius of text": ({"EXTENSION": ["wide", "small"]}, ("column EXTENSION", "angle")),
     "position NaN": ({"RA": [np.nan, 3.0]}, ("RA of A", "nan deg", "-360 and 360 deg")),

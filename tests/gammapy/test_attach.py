@@ -80,7 +80,7 @@ def test_radial_backgrounds_are_attached(tmp_path):
     indir = write_gadf(tmp_path / "in", [run(2, 50), run(4, 50, **DR1), run(6, 50, **GAPS)])
     report = attach(models, indir, "GADF", tmp_path / "store", kind="bkg_2d", norm="model")
     assert [(entry.fovalign, entry.reason) for entry in report.runs] == 3 * [(None, None)]
-    assert "radial 3" in str(report)
+    assert "(FOVALIGN): 3 radial" in str(report)
     assert repr(report) == "Attachments(3 of 3 runs)"
     index = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
     assert index["HDU_CLASS"][index["HDU_TYPE"] == "bkg"].tolist() == 3 * ["bkg_2d"]
