@@ -17,7 +17,7 @@ x, y = run_positions(validation._counts, validation.state, "runs")
 print([validation._counts.obs_ids.tolist(), x.tolist(), y.tolist()])
 """
 #: Widths of windows.
-WIDTHS = (800, 1024, 2560, 1280)
+WIDTHS = (800, 1920, 1280)
 
 pytestmark = pytest.mark.slow
 
