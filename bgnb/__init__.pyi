@@ -10,7 +10,8 @@ from .cubes.model_set import ModelSet
 from .cubes.prediction import point_rate, predicted_rate
 from .cubes.profiles import Spectrum, spectrum
 from .cubes.run_norm import RunNorm, norm_of_run
-from .cubes.spline import SplineModel, fit_spline
+from .cubes.spline import fit_spline
+from .cubes.spline_model import SplineModel
 from .cubes.stack import Stack, stack_runs
 from .files.background_tables import read_background
 from .files.exclusion_regions import read_exclusions

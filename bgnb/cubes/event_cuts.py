@@ -57,11 +57,11 @@ class RunCounts:
     notes : tuple of str
         Warnings raised while the run was read.
     ontime_s : float or None
-        Ontime, the sum of the good time intervals, s; None in models of earlier versions.
+        Ontime, the sum of the good time intervals, s; None if it is not known.
     simulated : bool
         True for a simulated run.
     mjd : float or None
-        Middle of the run, MJD in TT; None in models of earlier versions.
+        Middle of the run, MJD in TT; None if it is not known.
     selection : str
         Condition by which its events were selected, "" for all events.
     fingerprint : int

@@ -18,7 +18,7 @@ from bgnb.cubes.group_model import GroupModel, RateForRun, interpolated_rate, ra
 from bgnb.cubes.method import PointingModel, find_method, method_names
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.run_scatter import norm_scatter
-from bgnb.cubes.spline import SplineModel
+from bgnb.cubes.spline_model import SplineModel
 from bgnb.observations.coordinates import FovAlign, date_of
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import EventList

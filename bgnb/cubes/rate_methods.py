@@ -13,7 +13,7 @@ from bgnb.cubes.method import Method
 if TYPE_CHECKING:
     from bgnb.cubes.cells import Cell
     from bgnb.cubes.model import BackgroundModel
-    from bgnb.cubes.spline import SplineModel
+    from bgnb.cubes.spline_model import SplineModel
     from bgnb.cubes.stack import Stack
 
 #: Minimum livetime of a bin in michi, as a fraction of the maximum in its plane.

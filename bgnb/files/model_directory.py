@@ -16,7 +16,7 @@ from bgnb._util.errors import BgnbError, DataError, command_line, printable, quo
 from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import ModelSet
-from bgnb.cubes.spline import SplineModel
+from bgnb.cubes.spline_model import SplineModel
 from bgnb.files.fits_reader import find_fits
 from bgnb.files.gadf import read_counts, read_model, read_model_and_pointing
 from bgnb.files.group_file import GROUPS_FILE, read_groups, read_model_ids

@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError
-from bgnb.cubes.spline import SplineModel
+from bgnb.cubes.spline_model import SplineModel
 from bgnb.files.background_tables import (
     cube_hdu,
     edge_keywords,
@@ -35,7 +35,7 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
 
     Parameters
     ----------
-    model : `~bgnb.cubes.spline.SplineModel`
+    model : `~bgnb.cubes.spline_model.SplineModel`
         The spline.
     path : path
         The file; its name must end in ``.fits.gz`` or ``.fits``.

@@ -13,7 +13,7 @@ from bgnb._util.arrays import Bools, Floats
 from bgnb.cubes.energy_range import in_energies
 from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.spline import SplineModel
+from bgnb.cubes.spline_model import SplineModel
 from bgnb.files.model_directory import ModelDirectory
 from bgnb.plots.colours import LINES, choose_limits
 from bgnb.plots.cube_state import Shown, energy_edges, weights_of

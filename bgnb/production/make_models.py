@@ -14,7 +14,7 @@ from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.method import find_method
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import MIN_COUNTS, ModelSet
-from bgnb.cubes.spline import SplineModel
+from bgnb.cubes.spline_model import SplineModel
 from bgnb.cubes.stack import add_stacks
 from bgnb.observations.coordinates import mean_pointing
 from bgnb.observations.groups import OUTSIDE, merge_groups

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bgnb._util.errors import BgnbError
-from bgnb.cubes.spline import SplineModel
+from bgnb.cubes.spline_model import SplineModel
 from bgnb.files.background_tables import scatter_keywords
 from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
 from bgnb.files.gadf import write_image, write_model

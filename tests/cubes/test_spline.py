@@ -23,9 +23,11 @@ from bgnb import (
     write_model,
     write_spline,
 )
-from bgnb.cubes import spline as module
 from bgnb.cubes import spline_design as design_module
+from bgnb.cubes import spline_model as model_module
 from bgnb.cubes.cells import pointing_bin, segments
+from bgnb.cubes.spline import QUADRUPOLES, TERMS
+from bgnb.cubes.spline_basis import energy_parts, pointing_parts, view_parts
 from tests.helpers.errors import raises
 from tests.helpers.models import asymmetric_model
 
@@ -80,7 +82,7 @@ def test_rate_and_error_by_dense_design(fitted):
     """Rate and error agree with a dense design matrix, made of one coefficient at a time."""
     parts = fitted._parts(52.0, 90.0)
     rows = np.eye(len(fitted.coefficients))
-    design = np.stack([module._linear_predictor(row, parts, fitted.terms).ravel() for row in rows], axis=1)
+    design = np.stack([model_module._linear_predictor(row, parts, fitted.terms).ravel() for row in rows], axis=1)
     rate, error = (cube.quantity.value.ravel() for cube in fitted.at(52.0, 90.0))
     np.testing.assert_allclose(rate, np.exp(design @ fitted.coefficients), rtol=1e-9)
     np.testing.assert_allclose(error / rate, np.sqrt(np.diag(design @ fitted.covariance @ design.T)), rtol=1e-9)
@@ -153,11 +155,11 @@ def small_design(n_cells: int, terms) -> tuple[design_module.Design, np.ndarray,
     """Make a design with few bins in which the third cell has the norm of the first, and its dense design matrix."""
     axes = CubeAxes(AXES.energy[:4], AXES.dety[:5], AXES.detx[:6])
     rng = np.random.default_rng(2)
-    pointing = module.pointing_parts(rng.uniform(35, 89, n_cells), rng.uniform(0, 360, n_cells), (0.6, 0.9))
-    parts = (pointing, module.energy_parts(axes), module.view_parts(axes))
+    pointing = pointing_parts(rng.uniform(35, 89, n_cells), rng.uniform(0, 360, n_cells), (0.6, 0.9))
+    parts = (pointing, energy_parts(axes), view_parts(axes))
     norms = np.array([0, 1, 0, *range(2, n_cells - 1)])
     sizes = [np.prod([part[name].shape[1] for part, name in zip(parts, term, strict=True)]) for term in terms]
-    of_terms = np.stack([module._linear_predictor(row, parts, terms).ravel() for row in np.eye(sum(sizes))], axis=1)
+    of_terms = np.stack([model_module._linear_predictor(row, parts, terms).ravel() for row in np.eye(sum(sizes))], axis=1)
     of_norms = [
         np.einsum("cn,e,x->cexn", np.eye(n_cells - 1)[norms], parts[1][name][:, 0], np.ones(20)).reshape(len(of_terms), -1)
         for name in ("1", "energy")
@@ -167,7 +169,7 @@ def small_design(n_cells: int, terms) -> tuple[design_module.Design, np.ndarray,
 
 
 # With four cells there are fewer cells than products of functions of the pointing, with forty there are more.
-@pytest.mark.parametrize(("n_cells", "terms"), [(4, (*module.TERMS, *module.QUADRUPOLES)), (40, module.TERMS)])
+@pytest.mark.parametrize(("n_cells", "terms"), [(4, (*TERMS, *QUADRUPOLES)), (40, TERMS)])
 def test_information_by_dense_design(n_cells, terms):
     """Projection, information, solution and covariance agree with those of a dense design matrix."""
     terms = (*terms, ("zenith", "energy", "xy~"))
@@ -197,7 +199,7 @@ def test_expected_counts_by_dense_design(monkeypatch):
     """Counts that are expected and observed in blocks of cells agree with those of a dense design matrix."""
     monkeypatch.setattr(design_module, "_BLOCK", 1)
     monkeypatch.setattr(design_module, "_BLOCK_CELLS", 2)
-    design, dense, axes = small_design(5, (*module.TERMS, *module.QUADRUPOLES))
+    design, dense, axes = small_design(5, (*TERMS, *QUADRUPOLES))
     rng = np.random.default_rng(4)
     stacks = [
         Stack(
