@@ -26,15 +26,6 @@ HDUS = {"COUNTS": "COUNTS", "LIVETIME": "LIVETIME", "ERROR": "ERROR", "BACKGROUN
 NAME = "bg_cube_model_group27_table.fits.gz"
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    """Make a small directory of models, which are parts of a spline."""
-    folder = tmp_path_factory.mktemp("models")
-    write_gadf(folder / "in", [run(obs_id, 100) for obs_id in (2, 4)])
-    bgnb.make_bg_cube_models(folder / "in", "GADF", folder / "out", select="all", n_energy=5, n_fov=8)
-    return folder / "out"
-
-
 def changed(path: Path, change: Callable[[fits.HDUList], Any]) -> None:
     """Change a FITS file, with new checksums."""
     with fits.open(path) as hdus:

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,16 +16,6 @@ from bgnb.files.output_directory import new_directory
 from tests.helpers.commands import command, error_of
 from tests.helpers.files import names
 from tests.helpers.processes import PATIENCE
-from tests.helpers.run_files import run, write_gadf
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    """Make a small directory of models."""
-    folder = tmp_path_factory.mktemp("models")
-    write_gadf(folder / "in", [run(obs_id, 100) for obs_id in (2, 4)])
-    bgnb.make_bg_cube_models(folder / "in", "GADF", folder / "out", select="all", n_energy=5, n_fov=8)
-    return folder / "out"
 
 
 def test_check_names_each_problem(models, tmp_path):
