@@ -3,8 +3,8 @@
 BACKGROUND is a GADF BKG_3D table in the recommended axis order, FITS order
 (ENERG, DETX, DETY). As GADF defines it, the rate in the file is per *ontime* (TIMEBASE). That of
 a `BackgroundModel` is per livetime: it is multiplied by the live fraction of the runs (DEADC)
-when it is written, and divided by it when it is read. Files of earlier versions are per
-livetime, with TIMEBASE LIVETIME.
+when it is written, and divided by it when it is read. If it is unknown, rates
+are per livetime, and TIMEBASE is LIVETIME.
 """
 
 from __future__ import annotations
