@@ -125,7 +125,7 @@ def make_model(stack: Stack, method: str = "spline") -> BackgroundModel:
             describes one pointing only; `make_bg_cube_models` fits it to all runs at once.
         ``classic``
             Smooth counts and exposure plane by plane, relative to a radially symmetric fit,
-            and divide (called ``default`` earlier).
+            and divide (``default`` in Gammapy's former command).
         ``michi``
             Divide counts by livetime before smoothing (Mayer 2015); otherwise as ``classic``.
             The two differ only where the livetime varies over the field of view.
