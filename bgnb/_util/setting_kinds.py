@@ -110,6 +110,7 @@ class Whole(Kind):
 class Number(Kind):
     """A finite number."""
 
+    minimum: float | None = None
     above: float | None = None
     maximum: float | None = None
     annotation: ClassVar[str] = "float"
@@ -120,6 +121,8 @@ class Number(Kind):
         from bgnb._util.checks import finite_number
 
         number = finite_number(name, value)
+        if self.minimum is not None and number < self.minimum:
+            raise BgnbError("invalid-argument", f"{name} must be at least {self.minimum:g}, got {value}")
         if self.above is not None and not number > self.above:
             raise BgnbError("invalid-argument", f"{name} must be a number above {self.above:g}, got {value}")
         if self.maximum is not None and number > self.maximum:

@@ -262,7 +262,12 @@ def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> flo
         return model.energy_min
     if not 0 < at_zenith < np.inf:
         raise BgnbError("invalid-argument", f"energy_threshold must be above 0 TeV, got {at_zenith}")
-    return float(at_zenith / np.sin(np.radians(max(alt_pnt, 5.0))) ** 3)
+    threshold = float(at_zenith / np.sin(np.radians(max(alt_pnt, 5.0))) ** 3)
+    if not threshold < model.energy_max:
+        of_run = f"it is {threshold:.3g} TeV at altitude {alt_pnt:.1f} deg"
+        highest = f"the highest energy of the true model, {model.energy_max:g} TeV"
+        raise BgnbError("invalid-argument", f"energy_threshold must be below {highest}; {of_run}")
+    return threshold
 
 
 def _in_view(source: PointSource, view: FieldOfView) -> bool:

@@ -67,12 +67,12 @@ class TrueModelSettings(SettingsGroup):
     """Parameters of the true model."""
 
     sigma: float = setting(
-        Number(above=0, maximum=20),
+        Number(minimum=0.1, maximum=20),
         5.0,
-        help="Width of the field of view at the highest energy, deg, at most 20; half of it at the lowest.",
+        help="Width of the field of view at the highest energy, deg, from 0.1 to 20; half of it at the lowest.",
     )
     spectral_index: float = setting(
-        Number(above=0),
+        Number(above=0, maximum=20),
         2.7,
         help="Spectral index Γ: counts per logarithmic energy interval fall as E^−Γ, the rate as E^−(Γ+1).",
     )
@@ -83,7 +83,7 @@ class TrueModelSettings(SettingsGroup):
     gradient_y: float = setting(Number(), 0.0, help="Relative change of the rate per deg of DETY.")
     mask_quadrant: bool = setting(Flag(), False, help="No events where DETX > 0 and DETY > 0.")
     elongation: float = setting(
-        Number(above=0, maximum=5),
+        Number(minimum=0.2, maximum=5),
         1.0,
         help="Width of the field of view along the baseline of two telescopes, divided by the width across it, at the zenith.",
     )

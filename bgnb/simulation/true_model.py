@@ -20,8 +20,10 @@ the sphere. With an elongation, they are drawn from the round Gaussian that cont
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -52,10 +54,10 @@ class TrueModel(TrueModelSettings):
     Parameters
     ----------
     sigma : float
-        Width of the field of view at the maximum energy, deg, at most 20; half of it at the
+        Width of the field of view at the maximum energy, deg, from 0.1 to 20; half of it at the
         minimum energy.
     spectral_index : float
-        Γ: counts per logarithmic energy interval fall as E^−Γ, the rate as E^−(Γ+1).
+        Γ, at most 20: counts per logarithmic energy interval fall as E^−Γ, the rate as E^−(Γ+1).
     trigger_rate : float
         Background events per second of livetime at the zenith, from all directions, before a
         quadrant is masked.
@@ -64,7 +66,7 @@ class TrueModel(TrueModelSettings):
     mask_quadrant : bool
         Exclude events with DETX > 0 and DETY > 0.
     elongation : float
-        Width along the baseline of two telescopes divided by that across, at the zenith; at most 5.
+        Width along the baseline of two telescopes divided by that across, at the zenith; from 0.2 to 5.
     baseline_az : float
         Azimuth of this baseline, deg.
     fovalign : {"ALTAZ", "RADEC"}
@@ -156,8 +158,8 @@ class TrueModel(TrueModelSettings):
             )
         log_energy = np.clip(np.log(axes.energy.value), np.log(self.energy_min), np.log(self.energy_max))
         energy, d_energy = _quadrature(log_energy, 5)
-        # Bins that contain an edge of the masked quadrant are integrated in two pieces.
-        dety_edges, detx_edges = (_with_zero(edges.value) for edges in (axes.dety, axes.detx))
+        narrowest = self.sigma / 2 / np.sqrt(self._widening)
+        dety_edges, detx_edges = (_divided(edges.value, narrowest) for edges in (axes.dety, axes.detx))
         (dety, d_dety), (detx, d_detx) = (_quadrature(np.radians(edges), 3) for edges in (dety_edges, detx_edges))
         y, x = dety.reshape(-1, 1), detx.reshape(1, -1)
         offset = np.degrees(np.arccos(np.cos(x) * np.cos(y)))
@@ -260,10 +262,12 @@ class TrueModel(TrueModelSettings):
         log_energy, d_energy = (
             a.ravel() for a in _quadrature(np.linspace(np.log(self.energy_min), np.log(self.energy_max), 41), 5)
         )
-        offset, d_offset = (a.ravel() for a in _quadrature(np.linspace(0, np.pi, 201), 5))
         energy = np.exp(log_energy)
-        spatial = np.exp(-0.5 * (offset / np.radians(self.sigma_at(energy))[:, None]) ** 2)
-        integral = (spatial * 2 * np.pi * np.sin(offset)) @ d_offset
+        sigma = np.radians(self.sigma_at(energy))[:, None]
+        fraction, weight = (a.ravel() for a in _quadrature(np.linspace(0, 1, 201), 5))
+        farthest = np.minimum(np.pi, 10 * sigma)
+        offset = farthest * fraction
+        integral = (np.exp(-0.5 * (offset / sigma) ** 2) * 2 * np.pi * np.sin(offset) * farthest) @ weight
         return float(self.trigger_rate / ((energy**-self.spectral_index * integral) @ d_energy))
 
 
@@ -344,6 +348,8 @@ def _quadrature(edges: Floats, order: int) -> tuple[Floats, Floats]:
     return middle[:, None] + half[:, None] * nodes, half[:, None] * weights
 
 
-def _with_zero(edges: Floats) -> Floats:
-    """Add an edge at zero, if zero is inside."""
-    return np.union1d(edges, [0.0]) if edges[0] < 0 < edges[-1] else edges
+def _divided(edges: Floats, widest: float) -> Floats:
+    """Divide bins at zero, an edge of the masked quadrant, and into parts that are not wider than a limit."""
+    edges = np.union1d(edges, [0.0]) if edges[0] < 0 < edges[-1] else edges
+    parts = [np.linspace(low, high, math.ceil((high - low) / widest), endpoint=False) for low, high in pairwise(edges)]
+    return np.concatenate([*parts, edges[-1:]])

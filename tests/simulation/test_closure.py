@@ -139,7 +139,7 @@ def test_bias_of_smoothing_is_small(tmp_path, method):
 
 def test_true_reco_checks_its_options(tmp_path):
     """Options of true-reco out of range are errors that name them, and no output is made."""
-    for option, words in (("--group-id", ("0 to 27", "99")), ("--sigma", ("above 0", "-1"))):
+    for option, words in (("--group-id", ("0 to 27", "99")), ("--sigma", ("at least 0.1", "-1"))):
         line = error_of("true-reco", tmp_path / "out", option, words[-1])
         assert all(word in line for word in ("[invalid-argument]", option, *words)), line
     assert not (tmp_path / "out").exists()

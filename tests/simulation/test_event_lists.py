@@ -10,7 +10,7 @@ from astropy.coordinates import AltAz, EarthLocation, SkyCoord, get_sun
 from astropy.io import fits
 from astropy.time import Time
 from scipy.integrate import tplquad
-from scipy.stats import kstest
+from scipy.stats import chi2, kstest
 
 from bgnb import (
     CubeAxes,
@@ -134,6 +134,20 @@ def test_rate_sums_to_trigger_rate(sigma):
     assert TrueModel(sigma=sigma, trigger_rate=7.0).expected(sphere, 45.0).sum() == pytest.approx(7.0 * 0.75, rel=1e-4)
 
 
+def test_rate_of_narrow_fields_of_view():
+    """The rate is right where the field of view is narrower than a bin."""
+    axes = CubeAxes(np.geomspace(0.1, 100, 4) * u.TeV, np.linspace(-2, 1, 4) * u.deg, np.linspace(-1, 2, 7) * u.deg)
+    truth = TrueModel(sigma=0.1, trigger_rate=7.0, gradient_x=0.1)
+    expected = truth.expected(axes, 45.0)
+    assert expected.sum() == pytest.approx(7.0 * 0.75, rel=1e-5)
+    energy, detx, dety = truth.draw(np.random.default_rng(5), 45.0, 4000.0)
+    counts, _ = np.histogramdd((energy, dety, detx), [edges.value for edges in (axes.energy, axes.dety, axes.detx)])
+    populated = 4000 * expected > 10
+    assert populated.sum() == 8
+    deviations = (counts - 4000 * expected)[populated] / np.sqrt(4000 * expected[populated])
+    assert chi2(8).sf(np.sum(deviations**2)) > 1e-3
+
+
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
 @pytest.mark.slow
 def test_events_follow_the_true_model(fovalign):
@@ -222,14 +236,22 @@ def test_true_cube_is_rate_per_livetime():
         make_test_bg_cube_model(AXES, 95 * u.deg)
 
 
+def test_threshold_above_all_energies():
+    """A threshold that excludes all events is an error, which states it at the altitude of the run."""
+    table = make_test_observation_table(1, alt_range=(30.0, 31.0))
+    with raises("invalid-argument", "energy_threshold", "below", "100 TeV", "altitude 30."):
+        make_test_eventlist(table[0], TrueModel(trigger_rate=1.0), energy_threshold=20.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
-        ({"sigma": 0}, "invalid-argument", ("sigma", "above 0")),
+        ({"sigma": 0}, "invalid-argument", ("sigma", "at least 0.1")),
         ({"sigma": 25}, "invalid-argument", ("sigma", "at most 20", "25")),
         ({"trigger_rate": np.nan}, "invalid-argument", ("trigger_rate", "nan")),
         ({"fovalign": "GALACTIC"}, "unknown-choice", ("fovalign", "GALACTIC")),
-        ({"elongation": 0.0}, "invalid-argument", ("elongation", "above 0")),
+        ({"elongation": 0.0}, "invalid-argument", ("elongation", "at least 0.2")),
+        ({"spectral_index": 1e4}, "invalid-argument", ("spectral_index", "at most 20")),
         ({"elongation": 1.5, "fovalign": "RADEC"}, "invalid-argument", ("elongation", "ALTAZ", "RADEC")),
         ({"energy_min": 200.0}, "invalid-argument", ("energy_min", "increasing", "200")),
     ],
