@@ -53,13 +53,14 @@ def view_parts(axes: CubeAxes) -> dict[str, Floats]:
     detx, dety = axes.detx_centers.value, axes.dety_centers.value
     pixels = np.meshgrid(dety, detx, indexing="ij")
     y, x = (values.ravel() for values in pixels)
-    parts = _spline_parts("r2", x**2 + y**2, 0.0, float((x**2 + y**2).max()))
+    farthest = float((x**2 + y**2).max()) or 1.0  # zero for a single pixel at the centre
+    parts = _spline_parts("r2", x**2 + y**2, 0.0, farthest)
     ranges = [(axes.detx, x), (axes.dety, y)]
     lines = []
     for edges, values in ranges:
         along = _spline_parts("xy", values, edges[0].value, edges[-1].value)
         lines.append(np.concatenate(list(along.values()), axis=1))
-    quadrupoles = np.stack([x**2 - y**2, 2 * x * y], axis=1) / (x**2 + y**2).max()
+    quadrupoles = np.stack([x**2 - y**2, 2 * x * y], axis=1) / farthest
     parts["plus"], parts["cross"] = quadrupoles[:, :1], quadrupoles[:, 1:]
     parts["xy"] = np.stack([lines[0][:, 1], lines[1][:, 1]], axis=1)
     parts["xy~"] = (lines[0][:, :, None] * lines[1][:, None, :]).reshape(len(x), -1)[:, 1:]

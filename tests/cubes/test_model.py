@@ -119,6 +119,17 @@ def test_smoothed_rate_step_by_step(method, total, times):
     np.testing.assert_allclose(ratio, ratio[0, 0, 0], rtol=1e-9)
 
 
+@pytest.mark.parametrize("method", [*SMOOTH, "spline"])
+def test_single_pixel(method):
+    """A field of view of one pixel gets the rate of its counts."""
+    axes = CubeAxes(AXES.energy, [-2, 2] * u.deg, [-2, 2] * u.deg)
+    counts = true_counts(20_000).sum(axis=(1, 2)).round().astype(int)[:, None, None]
+    model = make_model(stack_of(counts, LIVETIMES, axes), method)
+    populated = counts > 1000
+    assert populated.sum() >= 2
+    np.testing.assert_allclose(predicted(model)[populated], counts[populated], rtol=0.05)
+
+
 def test_michi_differs_only_with_masks():
     """The two methods agree if the livetime is uniform in the field of view."""
     stack = stack_of(counts_of(), LIVETIMES)
