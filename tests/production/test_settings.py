@@ -69,6 +69,7 @@ def test_options_take_precedence(indir, tmp_path):
     ("name", "content", "code", "word"),
     [
         ("settings.toml", "colour = 3", "unknown-choice", "colour"),
+        ("settings.toml", "x" * 5000 + " = 1", "unknown-choice", "xxx"),
         ("settings.toml", "energy_mn = 3", "unknown-choice", "did you mean energy_min?"),
         ("settings.toml", "method = ", "bad-config", "TOML"),
         ("settings.toml", "\x00", "bad-config", "TOML"),
@@ -104,6 +105,7 @@ def test_invalid_config_is_refused(indir, tmp_path, name, content, code, word):
     line = error_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", "--config", tmp_path / name)
     assert line.startswith(f"Error: {tmp_path / name}: ")
     assert word in line
+    assert len(line) < 2000
     assert line.endswith(f"[{code}]")
     assert not (tmp_path / "out").exists()
 
