@@ -17,7 +17,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.extras import require
-from bgnb._util.reading import read_bytes, read_text
+from bgnb._util.reading import TEXT_MAX, decoded, read_bytes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
 from bgnb.files.fits_reader import open_fits
@@ -128,7 +128,7 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
         with warnings.catch_warnings():
             # regions warns of shapes and frames that it does not know, and skips them.
             warnings.simplefilter("error", AstropyUserWarning)
-            text = _COMMENTS.sub("", "\n".join(_read_labelled(path).splitlines()))
+            text = _COMMENTS.sub("", "\n".join(decoded(read_bytes(path, TEXT_MAX)).splitlines()))
             (_check_ds9 if region_format == "ds9" else _check_crtf)(text, path)
             return Regions.parse(text, format=region_format)
     except BgnbError:
@@ -136,16 +136,6 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
     except Exception as error:  # many kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise BgnbError("bad-region", f"{path}: cannot be read as a {region_format.upper()} file: {reason[0]}") from None
-
-
-def _read_labelled(path: Path) -> str:
-    """Read a file of regions, whose labels may be in UTF-8 or Latin-1."""
-    try:
-        return read_text(path)
-    except UnicodeDecodeError:
-        if b"\0" in read_bytes(path):
-            raise ValueError("it is in UTF-16, or is no text; save it as UTF-8") from None
-        return read_text(path, encoding="latin-1")
 
 
 def _check_ds9(text: str, path: Path) -> None:
