@@ -191,4 +191,7 @@ def pointing_of(events: Header, *, stated: bool = True) -> dict[str, float]:
         return pointing | dict(zip(("ALT_PNT", "AZ_PNT"), altaz, strict=True))
     middle = mjdref_tt(events) + sum(start_and_stop(events)) / 2 / 86400
     altitude, azimuth = pointing_altaz(pointing["RA_PNT"], pointing["DEC_PNT"], middle, site_of(events))
+    if altitude < 0:
+        text = f"by RA_PNT, DEC_PNT, time and site, the altitude is {altitude:.1f} deg, below the horizon"
+        raise events.error("below-horizon", f"{text}; if times are placeholders, state ALT_PNT, AZ_PNT; use --pointing header")
     return pointing | {"ALT_PNT": altitude, "AZ_PNT": azimuth}
