@@ -103,7 +103,7 @@ def _read(path: str | Path) -> SourceMask:
 
 
 def _is_fits(path: Path) -> bool:
-    return any(path.name.lower().removesuffix(".gz").endswith(ending) for ending in (".fits", ".fit", ".fts"))
+    return re.search(r"\.(fits?|fts)(\.(gz|bz2|fz))?$", path.name.lower()) is not None
 
 
 def _from_memory(value: Any) -> SourceMask:

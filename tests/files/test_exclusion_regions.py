@@ -40,7 +40,8 @@ def write_table(path, **columns):
 def sky_image(path, data, **keywords):
     header = tangent_plane(Galactic()).to_header()
     header.update({"CDELT1": -0.1, "CDELT2": 0.1, "CRPIX1": 10.5, "CRPIX2": 6.5})
-    hdu = fits.ImageHDU(data, header, name="MASK")
+    lossless = {"compression_type": "GZIP_2", "quantize_level": 0}
+    hdu = fits.CompImageHDU(data, header, "MASK", **lossless) if path.suffix == ".fz" else fits.ImageHDU(data, header, "MASK")
     for name, value in keywords.items():
         hdu.header[name] = value
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
@@ -255,7 +256,7 @@ def test_images_of_the_sky(tmp_path, dtype):
     data = np.ones((12, 20), dtype=dtype)
     data[2:5, 3:9] = 0
     data[7, 11] = 17
-    for name, image in (("a.fits", data), ("b.fits.gz", data[None])):
+    for name, image in (("a.fits", data), ("b.fits.gz", data[None]), ("c.fits.bz2", data), ("d.fits.fz", data)):
         mask = read_exclusions([sky_image(tmp_path / name, image)])
         sky = random_sky(1.5)
         column, row = (
