@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import stat
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -84,6 +85,22 @@ def read_text(path: str | Path, max_size: int = TEXT_MAX, encoding: str = "utf-8
         If it is not text.
     """
     return read_bytes(path, max_size).decode(encoding)
+
+
+def decoded(content: bytes) -> str:
+    """Decode text in UTF-8, or else in Latin-1, in which names may be, without a byte order mark.
+
+    Raises
+    ------
+    ValueError
+        If it is not text, or is in UTF-16.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if b"\0" in content or content.startswith((BOM_UTF16_BE, BOM_UTF16_LE)):
+            raise ValueError("it is in UTF-16, or is no text; save it as UTF-8") from None
+        return content.decode("latin-1")
 
 
 def read_json(path: str | Path) -> Any:

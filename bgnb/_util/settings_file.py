@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bgnb._util.errors import BgnbError, DataError
-from bgnb._util.reading import read_json, read_text
+from bgnb._util.reading import decoded, read_bytes, read_json
 from bgnb._util.settings_groups import SettingsGroup, stored_options
 
 # Maximum size of a TOML file of settings, bytes.
@@ -52,7 +52,7 @@ def _read_report(path: Path) -> dict[str, Any]:
 def _read_toml(path: Path) -> dict[str, Any]:
     import tomllib
 
-    text = read_text(path, _TOML_MAX)
+    text = decoded(read_bytes(path, _TOML_MAX))
     if _MANY_PARTS.search(text):  # for which tomllib takes memory that grows as the square of their number
         raise ValueError("a key has too many parts")
     return tomllib.loads(text)

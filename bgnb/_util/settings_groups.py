@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.setting_kinds import Choice, Kind
 
 R = TypeVar("R")
@@ -147,10 +147,10 @@ def stored_options(group: type[SettingsGroup], stored: Mapping[str, Any]) -> dic
         if key not in names:
             similar = difflib.get_close_matches(key, names, 1)
             advice = f"did you mean {similar[0]}?" if similar else f"use one of {', '.join(group.declared())}"
-            raise BgnbError("unknown-choice", f"unknown setting '{given}'; {advice}")
+            raise BgnbError("unknown-choice", f"unknown setting {quoted(given)}; {advice}")
         name, kind = names[key]
         if name in options:
-            raise BgnbError("conflicting-arguments", f"{name} is given twice, the second time as '{given}'")
+            raise BgnbError("conflicting-arguments", f"{name} is given twice, the second time as {quoted(given)}")
         # A number has the unit of the name only if the name has one: energy_min_tev, not energy_min.
         options[name] = value if value is None or key != name + kind.suffix else kind.from_json(value)
     return options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING
 from pathlib import Path
@@ -43,7 +44,7 @@ class LazyChoice(click.Choice[str]):
 
 
 class FilePath(click.Path):
-    """Path; not an empty text, which would be the current directory."""
+    """Path, ~ being the home directory also where the shell kept it; not an empty text, which would be the current one."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -52,7 +53,7 @@ class FilePath(click.Path):
         """Return the path."""
         if value == "":
             self.fail("is empty, as a variable of the shell that is not set; '.' is the current directory", param, ctx)
-        return super().convert(value, param, ctx)
+        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111 # that of Path drops ./ before a ~
 
 
 class Command(click.Command):

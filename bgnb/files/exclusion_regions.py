@@ -17,7 +17,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.extras import require
-from bgnb._util.reading import read_text
+from bgnb._util.reading import TEXT_MAX, decoded, read_bytes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
 from bgnb.files.fits_reader import open_fits
@@ -34,6 +34,7 @@ _VERTICES = 360
 # Lines of comments, which may contain semicolons; DS9 writes texts and composite regions in lines that start like them.
 _COMMENTS = re.compile(r"(?m)^[^\S\n]*#(?! (?:text|composite)\().*")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_NOT_INCLUDED = re.compile(r"\binclude\s*=\s*0")
 # Words of DS9 files: first of a statement, frames, shapes, and numbers of values of those of which others would be ignored.
 _FIRST_WORD = re.compile(r"(?:[+-]?\s*([a-z0-9]+))?(.*)", re.DOTALL)
 _FRAMES = ("icrs", "fk5", "j2000", "fk4", "b1950", "galactic", "ecliptic", "image")
@@ -102,7 +103,7 @@ def _read(path: str | Path) -> SourceMask:
 
 
 def _is_fits(path: Path) -> bool:
-    return any(path.name.lower().removesuffix(".gz").endswith(ending) for ending in (".fits", ".fit", ".fts"))
+    return re.search(r"\.(fits?|fts)(\.(gz|bz2|fz))?$", path.name.lower()) is not None
 
 
 def _from_memory(value: Any) -> SourceMask:
@@ -127,7 +128,7 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
         with warnings.catch_warnings():
             # regions warns of shapes and frames that it does not know, and skips them.
             warnings.simplefilter("error", AstropyUserWarning)
-            text = _COMMENTS.sub("", "\n".join(read_text(path).splitlines()))
+            text = _COMMENTS.sub("", "\n".join(decoded(read_bytes(path, TEXT_MAX)).splitlines()))
             (_check_ds9 if region_format == "ds9" else _check_crtf)(text, path)
             return Regions.parse(text, format=region_format)
     except BgnbError:
@@ -148,6 +149,8 @@ def _check_ds9(text: str, path: Path) -> None:
                 wrong = f"'{values}' follows the frame {word} in the same line; put a semicolon between them"
             elif word in _N_VALUES and n_values not in _N_VALUES[word]:
                 wrong = f"{word} with {n_values} values; write one region in each line, with decimal points"
+            elif word == "global" and _NOT_INCLUDED.search(_QUOTED.sub("", statement)):
+                wrong = "'include=0' in a line 'global' is not supported; remove it, or the regions that it concerns"
             elif word in _SHAPES and statement.count("(") != statement.count(")"):
                 wrong = "a bracket is missing; is the file complete?"
             else:
@@ -169,7 +172,9 @@ def _from_regions(regions: Iterable[Any], where: str) -> SourceMask:
         name: str = type(region).__name__
         place = f"{where}, region {number} ({name})"
         if not region.meta.get("include", True):
-            raise BgnbError("bad-region", f"{place}: regions with a minus sign are not supported; remove it, or the region")
+            raise BgnbError(
+                "bad-region", f"{place}: regions with a minus sign or include=0 are not supported; remove it, or the region"
+            )
         if region.meta.get("type", "reg") != "reg":
             raise BgnbError("bad-region", f"{place}: is an annotation (ann), which is drawn only; remove it, or the word ann")
         try:

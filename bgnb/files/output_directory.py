@@ -217,6 +217,7 @@ def check_file_path(path: Path) -> None:
     BgnbError
         If no file can be written there.
     """
+    _refuse_home(path)
     try:
         if not path.name or path.is_dir():
             raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
@@ -286,6 +287,7 @@ def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None
         If it is a file, contains files that bgnb did not write or that were changed, is the
         current directory or a mount point, or exists and ``overwrite`` is false.
     """
+    _refuse_home(outdir)
     with named_errors(outdir):
         refuse_foreign_links(outdir)
         target = outdir.resolve()
@@ -307,6 +309,12 @@ def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None
             )
         if target.is_mount():
             raise BgnbError("bad-target", f"{outdir}: is a mount point, which cannot be replaced; use a directory in it")
+
+
+def _refuse_home(path: Path) -> None:
+    """Refuse a path that starts with ~, which only shells and commands replace: removing such a directory is dangerous."""
+    if (home := os.path.expanduser(path)) != str(path):  # noqa: PTH111 # that of Path raises for unknown users
+        raise BgnbError("bad-target", f"{path}: ~ is not replaced by the home directory here; write '{home}'")
 
 
 def is_hidden(name: str) -> bool:

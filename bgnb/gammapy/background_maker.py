@@ -105,7 +105,7 @@ class BackgroundMaker(Maker):
             raise BgnbError("invalid-argument", f"models must be {kinds}, got {type(models).__name__}")
         if unknown := sorted(settings.keys() - BackgroundSettings.declared().keys()):
             known = ", ".join(BackgroundSettings.declared())
-            raise BgnbError("unknown-choice", f"unknown setting '{unknown[0]}'; use one of {known}")
+            raise BgnbError("unknown-choice", f"unknown setting {quoted(unknown[0])}; use one of {known}")
         if maker is not None and not isinstance(maker, MapDatasetMaker):
             raise BgnbError("invalid-argument", f"maker must be a MapDatasetMaker or SpectrumDatasetMaker, got {quoted(maker)}")
         self.norm, self.maker = norm, maker  # which str(maker) shows

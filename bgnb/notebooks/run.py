@@ -17,7 +17,7 @@ from pathlib import Path
 from tokenize import COMMENT, generate_tokens
 from typing import Any
 
-from bgnb._util.errors import BgnbError, DataError, quoted
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, quoted, shortened
 from bgnb._util.extras import require
 from bgnb._util.reading import FILE_MAX, read_text
 from bgnb._util.resource_limits import check_kernel_limits
@@ -238,7 +238,8 @@ def run_notebook(
     import nbformat
 
     if unknown := sorted(values.keys() - declared.keys()):
-        error = BgnbError("invalid-argument", f"{source.stem} has no parameter {', '.join(unknown)}. Its parameters are:")
+        names = enumerate_values([shortened(name) for name in unknown])
+        error = BgnbError("invalid-argument", f"{source.stem} has no parameter {names}. Its parameters are:")
         for each in declared.values():
             error.add_note(str(each))
         raise error

@@ -114,6 +114,8 @@ class EventSelection:
         try:
             with np.errstate(all="ignore"):
                 found = np.broadcast_to(_truth(_evaluate(self._tree, values)), (n_events,))
+        except OverflowError as error:
+            raise events.error("bad-condition", f"events: '{self.condition}' cannot be applied: {error}") from None
         except (TypeError, ValueError, KeyError, ArithmeticError, MemoryError, RecursionError) as error:
             advice = "compare conditions joined by & or | in brackets, or join them by 'and', 'or'"
             raise events.error("bad-condition", f"events: '{self.condition}' cannot be applied: {error}; {advice}") from None
@@ -135,6 +137,8 @@ def _column(events: FitsTable, name: str) -> NDArray[Any]:
         return (values.astype(np.int64) << np.arange(values.shape[1])).sum(axis=1)
     if values.ndim != 1 or values.dtype.kind == "V":
         raise events.error("bad-column", f"column {name} has several values per event; a condition needs one")
+    if values.dtype == np.uint64 and len(values) and values.max() > np.iinfo(np.int64).max:
+        return values.astype(object)  # integers of any size, but slow
     return values.astype(np.int64) if values.dtype.kind in "iu" else values  # small types would overflow
 
 
@@ -185,7 +189,7 @@ def _evaluate(node: ast.expr, values: Mapping[str, NDArray[Any]]) -> Any:
             value = np.asarray(_evaluate(node.operand, values))
             return _UNARY[type(node.op)](value)
         case ast.BinOp():
-            return _BINARY[type(node.op)](_evaluate(node.left, values), _evaluate(node.right, values))
+            return _combined(type(node.op), _evaluate(node.left, values), _evaluate(node.right, values))
         case ast.Call():
             return np.abs(_evaluate(node.args[0], values))
         case ast.Compare():
@@ -193,6 +197,18 @@ def _evaluate(node: ast.expr, values: Mapping[str, NDArray[Any]]) -> Any:
             pairs = zip(node.ops, parts[:-1], parts[1:], strict=True)
             return reduce(np.logical_and, (_compared(op, _evaluate(a, values), _evaluate(b, values)) for op, a, b in pairs))
     raise TypeError(f"{type(node).__name__} has no value")
+
+
+def _combined(op: type[ast.operator], left: Any, right: Any) -> Any:
+    """Compute with two values; true is 1 in arithmetic, as in Python."""
+    if op not in (ast.BitAnd, ast.BitOr):
+        left, right = (each + 0 if np.asarray(each).dtype.kind == "b" else each for each in (left, right))
+    result = _BINARY[op](left, right)
+    if op in (ast.Add, ast.Sub, ast.Mult) and np.asarray(result).dtype.kind == "i":
+        floats = _BINARY[op](np.asarray(left, float), np.asarray(right, float))
+        if np.any(np.abs(floats - result) > 2.0**62):  # after an overflow, by 2**64 or more
+            raise OverflowError("a result has more than 64 bits; multiply the column by 1.0 to compute with floats")
+    return result
 
 
 def _compared(op: ast.cmpop, left: Any, right: Any) -> Any:

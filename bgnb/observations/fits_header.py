@@ -96,8 +96,9 @@ class Header:
         return default if value is None else value
 
     def stated(self, keyword: str) -> Any:
-        """Return the value of a keyword in the header itself, None if it has none."""
-        return parse_card(self.cards[keyword])[0] if keyword in self.cards else None
+        """Return the value of a keyword in the header itself, None if it has none, or an empty text."""
+        value = parse_card(self.cards[keyword])[0] if keyword in self.cards else None
+        return None if value == "" else value
 
     def comment(self, keyword: str) -> str:
         """Return the comment of a keyword."""

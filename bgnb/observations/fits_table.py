@@ -300,6 +300,8 @@ def _check_form(header: Header) -> None:
     for keyword, value in (("BITPIX", 8), ("NAXIS", 2), ("GCOUNT", 1)):
         if (stated := header.get(keyword, value)) != value:
             raise header.error("bad-keyword", f"keyword {keyword} of a table must be {value}, got {stated!r}")
+    if header.get("ZTABLE") is True:
+        raise header.error("not-fits", "is a table that fpack compressed; decompress the file with funpack, or use gzip")
 
 
 def _read_table(header: Header, stream: BinaryIO | GzipReader, columns: Collection[str] | None) -> FitsTable:

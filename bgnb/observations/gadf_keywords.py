@@ -63,7 +63,10 @@ def factor_to(stated: str, unit: str, where: str) -> float:
     if stated == unit:
         return 1.0
     try:
-        return float(u.Unit(stated).to(unit))
+        parsed = u.Unit(stated)
+        if not isinstance(parsed, u.UnitBase):  # such as dex(TeV), whose values are logarithms
+            raise TypeError
+        return float(parsed.to(unit))
     except (ValueError, TypeError):
         quantity = next(iter(u.Unit(unit).physical_type))
         article = "an" if quantity[0] in "aeiou" else "a"
@@ -162,6 +165,19 @@ def site_of(events: Header) -> Site:
     raise events.error("unknown-site", f"{missing}, and TELESCOP is {names[1]!r}; {advice}")
 
 
+def altaz_in(header: Header) -> tuple[float, float] | None:
+    """Return ALT_PNT and AZ_PNT, deg; None if one of them is missing, or NaN, also as text.
+
+    Raises
+    ------
+    DataError
+        If one of them is not a number.
+    """
+    if any(str(header.get(name, "nan")).strip().lower() == "nan" for name in ("ALT_PNT", "AZ_PNT")):
+        return None
+    return header.number("ALT_PNT"), header.number("AZ_PNT")
+
+
 def pointing_of(events: Header, *, stated: bool = True) -> dict[str, float]:
     """Return RA_PNT, DEC_PNT, ALT_PNT and AZ_PNT, deg; altitude and azimuth are computed if they are not stated.
 
@@ -171,8 +187,11 @@ def pointing_of(events: Header, *, stated: bool = True) -> dict[str, float]:
         If a keyword is missing or invalid.
     """
     pointing = {name: events.number(name) for name in ("RA_PNT", "DEC_PNT")}
-    if stated and events.get("ALT_PNT") is not None and events.get("AZ_PNT") is not None:
-        return pointing | {name: events.number(name) for name in ("ALT_PNT", "AZ_PNT")}
+    if stated and (altaz := altaz_in(events)):
+        return pointing | dict(zip(("ALT_PNT", "AZ_PNT"), altaz, strict=True))
     middle = mjdref_tt(events) + sum(start_and_stop(events)) / 2 / 86400
     altitude, azimuth = pointing_altaz(pointing["RA_PNT"], pointing["DEC_PNT"], middle, site_of(events))
+    if altitude < 0:
+        text = f"by RA_PNT, DEC_PNT, time and site, the altitude is {altitude:.1f} deg, below the horizon"
+        raise events.error("below-horizon", f"{text}; if times are placeholders, state ALT_PNT, AZ_PNT; use --pointing header")
     return pointing | {"ALT_PNT": altitude, "AZ_PNT": azimuth}

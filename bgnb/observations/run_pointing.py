@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from bgnb.observations.coordinates import FieldOfView, Site, separation
 from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
-from bgnb.observations.gadf_keywords import column_in
+from bgnb.observations.gadf_keywords import altaz_in, column_in
 from bgnb.observations.run_times import times_of
 
 _SAMPLE_SIZE = 1000
@@ -190,8 +191,8 @@ def check_altaz(files: RunFiles, table: FitsTable, run: EventList, findings: Fin
 def stated_altaz(files: RunFiles, table: FitsTable) -> dict[str, tuple[float, float]]:
     """Return the altitude and azimuth, deg, of header and index, by source."""
     found = {}
-    if {"ALT_PNT", "AZ_PNT"} <= table.cards.keys() and str(table.get("ALT_PNT")) != "None" != str(table.get("AZ_PNT")):
-        found["header"] = table.number("ALT_PNT"), table.number("AZ_PNT")
+    if altaz := altaz_in(replace(table, defaults={})):
+        found["header"] = altaz
     if {"ALT_PNT", "AZ_PNT"} <= files.index.keys():
         found["index"] = float(files.index["ALT_PNT"]), float(files.index["AZ_PNT"])
     return found

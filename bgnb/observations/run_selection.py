@@ -12,7 +12,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered, shortened
-from bgnb._util.reading import read_text
+from bgnb._util.reading import TEXT_MAX, decoded, read_bytes
 from bgnb.observations.catalog import DEFAULT_CATALOG, read_catalog
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
@@ -295,10 +295,10 @@ def read_run_list(path: str | Path) -> RunList:
     """
     allowed = "select must be 'far', 'all' or a text file of OBS_IDs"
     try:
-        lines = read_text(path).splitlines()
+        lines = decoded(read_bytes(path, TEXT_MAX)).splitlines()
     except FileNotFoundError:
         raise BgnbError("not-found", f"{allowed}; there is no file '{shortened(str(path), 300)}'") from None
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
         raise BgnbError("invalid-argument", f"{allowed}; '{shortened(str(path), 300)}' cannot be read as text") from None
     obs_ids = RunList(_run_numbers(lines, path))
     if not obs_ids:

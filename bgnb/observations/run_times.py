@@ -158,7 +158,8 @@ def livetime_of(events: FitsTable, good: float, findings: Findings) -> Livetime:
     else:
         found = _with_deadc(events, livetime, deadc, ontime or good, good, findings, fail)
     if found.seconds < tolerances.MIN_LIVE_FRACTION * good:
-        raise fail(f"LIVETIME = {livetime:g} s is inconsistent with ONTIME = {ontime or good:g} s; is it in seconds?")
+        longest = f"ONTIME, {ontime:g} s" if ontime and ontime > good else f"the good time, {good:g} s"
+        raise fail(f"LIVETIME = {livetime:g} s is less than half of {longest}; are all times in seconds?")
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from codecs import BOM_UTF8
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +19,7 @@ from astropy.utils.exceptions import AstropyWarning
 from bgnb._util.arrays import Floats
 from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
-from bgnb._util.reading import TEXT_MAX, read_bytes
+from bgnb._util.reading import TEXT_MAX, decoded, read_bytes
 from bgnb.observations.fits_table import read_content
 
 _MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
@@ -145,4 +145,5 @@ def _read_text(path: Path) -> bytes:
         raise ValueError(f"its gzip stream is {error.code.replace('-', ' ')}") from None
     if content.startswith(_COMPRESSED):
         raise ValueError("it is compressed, but not by gzip, or more than once; decompress it")
-    return content.removeprefix(BOM_UTF8)
+    is_binary = b"\0" in content and not content.startswith((BOM_UTF16_BE, BOM_UTF16_LE))
+    return content if is_binary or content.startswith(b"<") else decoded(content).encode()  # XML states its encoding

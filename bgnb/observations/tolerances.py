@@ -45,6 +45,8 @@ FIRST_ENERGY = 1.3
 LIVE_FRACTION = 0.05
 #: Minimum rate of a run relative to the median of runs of similar altitude, and range outside which it is noted.
 MIN_RATE, USUAL_RATES = 0.2, (0.5, 2.0)
+#: Rate relative to the median of all runs below which a run is noted if there are too few runs of similar altitude.
+FEW_EVENTS = 0.02
 #: Maximum distance of events from the pointing, deg, that failed reconstructions have, and maximum fraction of such events.
 AT_POINTING, MAX_AT_POINTING = 0.02, 0.05
 #: Maximum fraction of events that follow another within 10 microseconds.

@@ -23,7 +23,7 @@ _NO_COUNTS = Reason("in a group without counts inside the axes and above the ene
 # Advice by kind of reason, if no run is left.
 _ADVICE = {
     "near a known source": "use --sources mask, --select all or a smaller --exclusion-radius",
-    OUTSIDE_GROUPS.kind: "use other group edges (--alt-edges, --az-edges)",
+    OUTSIDE_GROUPS.kind: "use other group edges (--alt-edges, --az-edges), or --pointing computed if the index is wrong",
     _NO_COUNTS.kind: "check that the axes are wide enough",
 }
 

@@ -126,26 +126,35 @@ def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> tuple[dict[int
         if run.alt_pnt is not None and run.ontime_s:
             known.setdefault((run.telescop, run.n_tels), []).append(run)
     expected: dict[int, float] = {}
+    anywhere: dict[int, float] = {}
     for alike in known.values():
         rates = [(run.events - run.events_outside_gti) / max(run.ontime_s or 0, 1e-9) for run in alike]
         medians = _medians_of_others(np.array([run.alt_pnt for run in alike], dtype=float), np.array(rates))
         expected |= {run.obs_id: median * (run.ontime_s or 0) for run, median in zip(alike, medians.tolist(), strict=True)}
-    found, unusual = {}, []
+        anywhere |= {run.obs_id: float(np.median(rates)) * (run.ontime_s or 0) for run in alike}
+    found, unusual, empty = {}, [], []
     low, high = tolerances.USUAL_RATES
     for obs_id, run in runs.items():
         number = expected.get(obs_id, np.nan)
+        events = run.events - run.events_outside_gti
+        at_any_altitude = anywhere.get(obs_id, 0.0)
+        if np.isnan(number) and at_any_altitude >= _MIN_EXPECTED and events < tolerances.FEW_EVENTS * at_any_altitude:
+            empty.append(f"{obs_id} ({events} events)")
         if not number >= _MIN_EXPECTED:
             continue
-        events = run.events - run.events_outside_gti
         if events < tolerances.MIN_RATE * number:
             where = directory.files(obs_id).events.path
             text = f"run {obs_id} has {events} events; at the rate of other runs at similar altitude it would be"
             found[obs_id] = DataError("low-rate", f"{where}: {text} {number:.0f}")
         elif not low * number <= events <= high * number:
             unusual.append(f"{obs_id} ({events / number:.2g})")
-    if not unusual:
-        return found, []
-    return found, [f"runs with an unusual rate relative to others at similar altitude: {enumerate_values(unusual)}"]
+    notes = []
+    if unusual:
+        notes.append(f"runs with an unusual rate relative to others at similar altitude: {enumerate_values(unusual)}")
+    if empty:
+        share = f"{100 * tolerances.FEW_EVENTS:.0f} % of the median rate of all runs"
+        notes.append(f"runs with less than {share}, and too few others at similar altitude: {enumerate_values(empty)}")
+    return found, notes
 
 
 def _medians_of_others(altitude: Floats, rate: Floats) -> Floats:

@@ -25,6 +25,7 @@ from tests.broken.directory import (
     make_models,
     totals,
     with_card,
+    with_whole_card,
 )
 from tests.helpers.files import names
 
@@ -125,6 +126,12 @@ BROKEN_FILES = {
     ),
     "web page": (written(WEB_PAGE), "not-fits", "web page"),
     "web page, compressed": (written(gzip.compress(WEB_PAGE)), "not-fits", "web page"),
+    "table compressed by fpack": (
+        in_bytes(lambda content: with_whole_card(content, "HDUCLASS", f"ZTABLE  = {'T':>20}")),
+        "not-fits",
+        "HDU EVENTS",
+        "funpack",
+    ),
     "Git LFS pointer": (written(POINTER), "not-fits", "git lfs pull"),
     "not a FITS file": (written(bytes(range(256)) * 100), "not-fits"),
     "other compression": (written(b"BZh91AY&SY" + bytes(100)), "not-fits"),

@@ -23,7 +23,7 @@ from tests.broken.directory import (
     with_column,
     with_whole_card,
 )
-from tests.helpers.run_files import TSTART
+from tests.helpers.run_files import ONTIME, TSTART
 
 FILE = "run4.fits.gz"
 
@@ -135,6 +135,7 @@ BROKEN_TABLES = {
     "no unit of ENERGY": (without_unit("ENERGY"), "bad-unit", "HDU EVENTS", "column ENERGY", "EUNIT"),
     "unit of another quantity": (with_column("ENERGY", lambda table: table["ENERGY"], "s"), "bad-unit", "column ENERGY", "'s'"),
     "unknown unit": (in_card("TUNIT5", "'parsnips'"), "bad-unit", "column ENERGY", "'parsnips'"),
+    "unit of logarithms": (in_card("TUNIT5", "'dex(GeV)'"), "bad-unit", "column ENERGY", "'dex(GeV)'"),
     "unit of RA not of an angle": (with_column("RA", lambda table: table["RA"], "TeV"), "bad-unit", "column RA", "'TeV'"),
     "unit of TIME not of a time": (with_column("TIME", lambda table: table["TIME"], "m"), "bad-unit", "column TIME", "'m'"),
     "number of rows far too large": (in_card("NAXIS2", "10000000000"), "truncated", "HDU EVENTS", "NAXIS2"),
@@ -254,7 +255,13 @@ BROKEN_HEADERS = {
         in_header(LIVETIME=25.0),
         "inconsistent-times",
         "LIVETIME = 25 s",
-        "ONTIME = 1680 s",
+        "good time, 1680 s",
+    ),
+    "good time of years": (
+        both(gti((0.0, 1e9)), in_header(ONTIME=ONTIME, LIVETIME=0.9 * ONTIME, DEADC=0.9)),
+        "inconsistent-times",
+        "LIVETIME = 1512 s",
+        "good time, 1e+09 s",
     ),
     "DEADC above 1": (in_header(DEADC=1.5, LIVETIME=None), "inconsistent-times", "HDU EVENTS", "DEADC", "2520 s"),
     "DEADC of dead instead of live time": (in_header(DEADC=0.1), "inconsistent-times", "LIVETIME = 1504 s", "DEADC", "168 s"),

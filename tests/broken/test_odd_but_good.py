@@ -176,6 +176,11 @@ CASES = {
     ),
     "LIVETIME in the index alone": in_header(LIVETIME=None),
     "EVENT_ID that is always zero": with_column("EVENT_ID", lambda table: 0 * table["EVENT_ID"]),
+    "empty texts": in_header(TIMEUNIT="", ALT_PNT="", AZ_PNT="", OBSERVER="", EUNIT="", EQUINOX=""),
+    "altitude that is not a number in the header": in_header(ALT_PNT="NaN", AZ_PNT="nan"),
+    "altitude that is not a number in the only header": both(
+        without_columns("ALT_PNT", "AZ_PNT"), in_header(ALT_PNT="NaN", AZ_PNT=30.0)
+    ),
     "text in an unused keyword": in_card("HDUCLASS", "'it''s / text' / odd"),
 }
 

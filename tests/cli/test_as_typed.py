@@ -35,6 +35,17 @@ def test_all_commands_name_options():
     assert all(isinstance(each, Command) for each in main.commands.values())
 
 
+def test_home_directory(tmp_path, monkeypatch):
+    """A ~ that the shell kept, because it is quoted, is the home directory in all paths."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    output_of("make-test-dataset", "~/runs", "--n-runs", 2, "--trigger-rate", 1)
+    output_of("inspect", "~/runs", "GADF", "~/overview", "--select", "all")
+    assert {path.name for path in tmp_path.iterdir()} == {"here", "runs", "overview"}
+    assert not list((tmp_path / "here").iterdir())
+
+
 @pytest.mark.parametrize("each", [each for each in main.commands.values() if any(p.name == "scheme" for p in each.params)])
 def test_choices_have_one_spelling(each):
     """Commands list the layouts of runs as the documentation spells them, and ignore case."""

@@ -40,7 +40,8 @@ def write_table(path, **columns):
 def sky_image(path, data, **keywords):
     header = tangent_plane(Galactic()).to_header()
     header.update({"CDELT1": -0.1, "CDELT2": 0.1, "CRPIX1": 10.5, "CRPIX2": 6.5})
-    hdu = fits.ImageHDU(data, header, name="MASK")
+    lossless = {"compression_type": "GZIP_2", "quantize_level": 0}
+    hdu = fits.CompImageHDU(data, header, "MASK", **lossless) if path.suffix == ".fz" else fits.ImageHDU(data, header, "MASK")
     for name, value in keywords.items():
         hdu.header[name] = value
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
@@ -106,6 +107,9 @@ def test_region_files(tmp_path):
         ("a.reg", "image\ncircle(100,200,5)\n", ["CirclePixelRegion"]),
         ("a.reg", "circle(100,200,5)\n", ["frame"]),
         ("a.reg", "icrs\n-circle(10,20,1)\n", ["minus sign"]),
+        ("a.reg", "global color=red include = 0\nicrs\ncircle(10,20,1)\n", ["line 1", "include=0"]),
+        ("a.reg", "icrs\ncircle(10,20,1)\nglobal include=0; circle(30,20,1)\n", ["line 3", "include=0"]),
+        ("a.reg", "icrs\ncircle(10,20,1) # include=0\n", ["include=0"]),
         ("a.crtf", "#CRTFv0\n-circle[[42deg, 43deg], 1deg], coord=ICRS\n", ["minus sign"]),
         ("a.reg", "icrs\npanda(10,20,0,90,1,1,2,1)\n", ["panda"]),
         ("a.reg", "icrs\nbox(10,20,0,0,0)\n", ["a.reg"]),
@@ -136,6 +140,7 @@ def test_regions_without_area_are_refused(tmp_path, name, text, words):
     [
         ("a.reg", "\ufefficrs\ncircle(10,20,1)\n"),
         ("a.reg", "icrs\rcircle(10,20,1)\r"),
+        ("a.reg", 'global font="include=0" include=1 select=1\nicrs\ncircle(10,20,1)\n'),
         ("a.reg", "global color=green # a global line\r\nICRS # frame\r\n+circle 10 20 1 # text={circle(1,2,3,4); icrs x}\r\n"),
         ("a.reg", "fk5\n# composite(10,20,0) || composite=1\ncircle(0:40:00,+20:00:00,60') ||\n"),
         ("a.reg", "icrs\n# Crab; circle of 1 deg\n  # fk5 x; galactic x\ncircle(10,20,1)\n"),
@@ -151,6 +156,23 @@ def test_spellings_of_a_circle(tmp_path, name, text):
     pytest.importorskip("regions")
     (tmp_path / name).write_bytes(text.encode())
     np.testing.assert_allclose(read_exclusions(tmp_path / name).circles, [[10, 20, 1]], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.reg", "icrs\ncircle(10,20,1) # text={Königstuhl}\n"),
+        ("a.crtf", "#CRTFv0\ncircle[[10deg, 20deg], 1deg], coord=ICRS, label='Königstuhl'\n"),
+    ],
+)
+def test_labels_in_latin_1(tmp_path, name, text):
+    """Labels do not matter, also if they are in another encoding; files in UTF-16 are refused with advice."""
+    pytest.importorskip("regions")
+    (tmp_path / name).write_text(text, encoding="latin-1")
+    np.testing.assert_allclose(read_exclusions(tmp_path / name).circles, [[10, 20, 1]], atol=1e-12)
+    (tmp_path / name).write_text(text, encoding="utf-16")
+    with raises("bad-region", name, "save it as UTF-8"):
+        read_exclusions(tmp_path / name)
 
 
 def test_missing_package_is_named(tmp_path, monkeypatch):
@@ -234,7 +256,7 @@ def test_images_of_the_sky(tmp_path, dtype):
     data = np.ones((12, 20), dtype=dtype)
     data[2:5, 3:9] = 0
     data[7, 11] = 17
-    for name, image in (("a.fits", data), ("b.fits.gz", data[None])):
+    for name, image in (("a.fits", data), ("b.fits.gz", data[None]), ("c.fits.bz2", data), ("d.fits.fz", data)):
         mask = read_exclusions([sky_image(tmp_path / name, image)])
         sky = random_sky(1.5)
         column, row = (

@@ -87,6 +87,19 @@ def test_current_directory_is_not_replaced(tmp_path, monkeypatch):
         make(Path(), "b", overwrite=True)
 
 
+def test_home_directory_is_not_a_name(tmp_path, monkeypatch):
+    """Python does not replace ~; a directory of this name, which a shell would not remove alone, is not made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    for name in ("~", "~/out"):
+        with raises("bad-target", name, name.replace("~", "/home/me")):
+            make(Path(name), "a")
+        with raises("bad-target", name, name.replace("~", "/home/me")):
+            write_file(Path(name), b"a")
+    make(Path("~nobody-of-this-name"), "a")
+    assert names(tmp_path) == {"~nobody-of-this-name"}
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -130,6 +130,14 @@ def test_unknown_parameter_lists_the_others(tmp_path):
     assert [line.partition(":")[0].strip() for line in lines[first + 1 :]] == list(notebook_parameters("make_bg_cube_models"))
 
 
+def test_long_unknown_parameter_is_shortened(tmp_path):
+    """The message does not contain all of a name of any length, nor all of many names."""
+    names = {f"{number}" * 5000: 1 for number in range(10)} | {f"x{number}": 1 for number in range(100)}
+    with pytest.raises(bgnb.BgnbError, match="has no parameter") as caught:
+        run_notebook("make_bg_cube_models", tmp_path / "out.ipynb", names)
+    assert len(caught.value.message) < 1000
+
+
 def test_numpy_floats_are_valid_parameters():
     """NumPy floats are Python floats, which papermill passes."""
     notebook_parameters("make_bg_cube_models")["alt_edges"].check([0, np.float64(90)])

@@ -335,6 +335,14 @@ def test_pointings_from_headers(tmp_path):
     assert select_runs(runs, "all").kept == (4,)
 
 
+def test_altitudes_below_the_horizon(tmp_path):
+    """The error of a run without ALT_PNT whose position never rises says that the altitude is computed, and from what."""
+    write_run(tmp_path / "run.fits", 1, RA_PNT=70.0, DEC_PNT=85.0)
+    for pointing in ("auto", "header", "computed"):
+        with raises("below-horizon", "run.fits", "by RA_PNT, DEC_PNT, time and site", "--pointing header", kind=DataError):
+            open_runs(tmp_path, "FILES", pointing=pointing).files(1)
+
+
 def test_command_names_unusable_files(indir, tmp_path):
     """The command prints and stores the notes, and stops with ``--on-error fail``."""
     (indir / "text.fits").write_text("not FITS")

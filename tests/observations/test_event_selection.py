@@ -1,5 +1,7 @@
 """Conditions on columns of events: what they select, and what they cannot contain."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -8,6 +10,7 @@ from astropy.table import Table
 
 from bgnb import make_models, open_runs, read_event_list, read_model, write_models
 from bgnb.observations.event_selection import EventSelection
+from bgnb.observations.fits_table import FitsTable
 from tests.broken.directory import CHANGED, file_of, in_columns, write_runs
 from tests.helpers.errors import raises
 
@@ -98,6 +101,45 @@ def test_other_expressions_are_refused(condition):
     """Nothing but columns, numbers, comparisons and simple operators is accepted."""
     with raises("bad-condition"):
         EventSelection(condition)
+
+
+@pytest.fixture
+def numbers():
+    """Make a table of events with large integers, and with columns of true and false."""
+    columns = {
+        "TIME": np.arange(4.0),
+        "FLAGS": np.array([0, 2**62, -(2**62), 2**63 - 1]),
+        "BITS": np.array([0, 1, 2**63, 2**64 - 1], dtype=np.uint64),
+        "TEL1": np.array([True, True, False, False]),
+        "TEL2": np.array([True, False, True, False]),
+    }
+    units = dict.fromkeys(columns, "")
+    return FitsTable(path=Path("run.fits"), hdu=1, cards={}, content=b"", notes=(), columns=columns, units=units)
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("BITS > 5", [0, 0, 1, 1]),
+        ("BITS & 1", [0, 1, 0, 1]),
+        ("BITS + 1 > 1", [0, 1, 1, 1]),
+        ("FLAGS * 1.0 + FLAGS > 0", [0, 1, 0, 1]),
+        ("FLAGS + 0 == 9223372036854775807", [0, 0, 0, 1]),
+        ("TEL1 + TEL2 < 2", [0, 1, 1, 1]),
+        ("TEL1 - TEL2 == -1", [0, 0, 1, 0]),
+        ("TEL1 & TEL2", [1, 0, 0, 0]),
+    ],
+)
+def test_large_integers_and_flags(numbers, condition, expected):
+    """Integers of 64 bits are exact, with and without sign; true counts as 1."""
+    np.testing.assert_array_equal(EventSelection(condition).select(numbers), np.array(expected, dtype=bool))
+
+
+@pytest.mark.parametrize("condition", ["FLAGS + FLAGS > 0", "FLAGS * 4 > 0", "FLAGS - 9223372036854775807 < 0", "2 * FLAGS"])
+def test_integers_do_not_overflow(numbers, condition):
+    """A result that integers of 64 bits cannot hold is an error, not another number."""
+    with raises("bad-condition", "run.fits", condition, "64 bits"):
+        EventSelection(condition).select(numbers)
 
 
 def test_unsuitable_columns_are_named(indir):

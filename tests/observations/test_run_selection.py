@@ -338,6 +338,18 @@ def test_list_with_byte_order_mark(tmp_path):
     assert read_run_list(tmp_path / "list.txt") == (3, 2)
 
 
+def test_texts_in_latin_1(tmp_path):
+    """Names and comments may be in Latin-1; tables in UTF-16 are refused with advice."""
+    text = "NAME,RA,DEC\nKönigstuhl,150.0,49.0\n"
+    (tmp_path / "a.csv").write_text(text, encoding="latin-1")
+    assert read_catalog(tmp_path / "a.csv")["NAME"].tolist() == ["Königstuhl"]
+    (tmp_path / "b.csv").write_text(text, encoding="utf-16")
+    with raises("bad-catalog", "b.csv", "save it as UTF-8"):
+        read_catalog(tmp_path / "b.csv")
+    (tmp_path / "list.txt").write_bytes("8  # über Königstuhl\n".encode("latin-1"))
+    assert list(read_run_list(tmp_path / "list.txt")) == [8]
+
+
 def test_missing_list_of_runs():
     """A misspelled name may be a file or a choice."""
     with raises("not-found", "select", "'far', 'all'", "'fra'"):

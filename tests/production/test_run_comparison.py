@@ -28,7 +28,7 @@ def test_rates_are_compared_with_the_median_of_the_others_at_similar_altitude():
     assert errors.keys() == low
     assert len(low) > 50
     assert all(re.search(rf" {expected[obs_id]:.0f}$", error.message) for obs_id, error in errors.items())
-    (note,) = notes_on_runs(directory(), {obs_id: each for obs_id, each in runs.items() if obs_id not in low})
+    note, *_ = notes_on_runs(directory(), {obs_id: each for obs_id, each in runs.items() if obs_id not in low})
     assert "unusual rate" in note
 
 
@@ -39,6 +39,18 @@ def test_too_few_runs_or_events_to_compare():
     assert not unlikely_runs(directory(), {n: run(n, 60 + (n == 2) * 10.1, events) for n, events in rates})
     assert not unlikely_runs(directory(), {n: run(n, 60, events // 101) for n, events in rates})
     assert not unlikely_runs(directory(), {})
+
+
+def test_nearly_empty_run_among_few():
+    """A run with hardly any events is noted also if there are too few others at similar altitude."""
+    for altitudes in ((60, 30, 20), (60, 55)):
+        for events, noted in ((1, True), (1000, False)):
+            runs = {number: run(number, altitude, 5000) for number, altitude in enumerate(altitudes)}
+            runs[0] = run(0, altitudes[0], events)
+            assert not unlikely_runs(directory(), runs)
+            notes = notes_on_runs(directory(), runs)
+            assert len(notes) == noted
+            assert all("less than 2 %" in note and note.endswith(": 0 (1 events)") for note in notes)
 
 
 def run(obs_id, altitude, events, ontime=1000.0):

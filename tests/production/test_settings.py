@@ -69,6 +69,9 @@ def test_options_take_precedence(indir, tmp_path):
     ("name", "content", "code", "word"),
     [
         ("settings.toml", "colour = 3", "unknown-choice", "colour"),
+        ("settings.toml", "# für alle\ncolour = 3".encode("latin-1"), "unknown-choice", "colour"),
+        ("settings.toml", "n_fov = 8".encode("utf-16"), "bad-config", "save it as UTF-8"),
+        ("settings.toml", "x" * 5000 + " = 1", "unknown-choice", "xxx"),
         ("settings.toml", "energy_mn = 3", "unknown-choice", "did you mean energy_min?"),
         ("settings.toml", "method = ", "bad-config", "TOML"),
         ("settings.toml", "\x00", "bad-config", "TOML"),
@@ -100,10 +103,11 @@ def test_options_take_precedence(indir, tmp_path):
 def test_invalid_config_is_refused(indir, tmp_path, name, content, code, word):
     """The error names the file, and the setting if there is one."""
     if content is not None:
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     line = error_of("make-bg-cube-models", indir, "GADF", tmp_path / "out", "--config", tmp_path / name)
     assert line.startswith(f"Error: {tmp_path / name}: ")
     assert word in line
+    assert len(line) < 2000
     assert line.endswith(f"[{code}]")
     assert not (tmp_path / "out").exists()
 
