@@ -70,7 +70,8 @@ def make_test_dataset(**arguments: Any) -> None:
     from bgnb.simulation.dataset import make_test_dataset
 
     table = make_test_dataset(**arguments)
-    click.echo(f"{len(table)} run{'s' * (len(table) != 1)} with {table['EVENT_COUNT'].sum()} events are in {arguments['outdir']}")
+    n_runs = f"{len(table)} run{'s' * (len(table) != 1)}"
+    click.echo(f"{n_runs} with {table['EVENT_COUNT'].sum()} events are in {arguments['outdir']}")
 
 
 @click.command(no_args_is_help=True, cls=Command)
