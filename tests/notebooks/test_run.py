@@ -238,15 +238,21 @@ def test_error_that_kernel_cannot_format_has_its_reason(tmp_path):
 
 
 @pytest.mark.slow
-def test_signal_ends_all_groups(models, tmp_path):
-    """A signal ends the kernels of all groups, which would run for ever, and nothing is left."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_signal_ends_all_groups(models, tmp_path, workers):
+    """A signal ends the kernels of all groups, which would run for ever, and nothing is left.
+
+    With one worker, the second group has not begun. A second signal changes nothing.
+    """
     running = tmp_path / "running"
     running.mkdir()
     code = f"import os, time; open(f'{running}/{{os.getpid()}}', 'w'); time.sleep(10 * {PATIENCE})"
     path = notebook(tmp_path / "n.ipynb", code, parameters="modeldir: str = ''\ngroup_id: int = 0")
-    with started([sys.executable, "-m", "bgnb", "run-groups", models, tmp_path / "out", "--notebook", path]) as process:
-        until(lambda: names(running), "a notebook that runs", process)
+    arguments = [models, tmp_path / "out", "--notebook", path, "--workers", workers]
+    with started([sys.executable, "-m", "bgnb", "run-groups", *arguments]) as process:
+        until(lambda: len(names(running)) == workers, "a notebook that runs", process)
         os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)
         _, errors = process.communicate(timeout=PATIENCE)
         assert (process.returncode, errors) == (128 + signal.SIGINT, "Interrupted; unfinished output is removed.\n")
         until(lambda: not any(alive(int(pid)) for pid in names(running)), "the end of the kernels")
