@@ -226,6 +226,25 @@ def test_signal_leaves_no_result_nor_kernel(tmp_path, number):
     assert names(tmp_path) == {"n.ipynb", "kernel", "out.failed.ipynb"}
 
 
+def test_signal_while_kernel_starts_ends_it(tmp_path, monkeypatch):
+    """A kernel that has just been started ends with its notebook, although nbclient does not know it yet."""
+    from jupyter_client.provisioning import LocalProvisioner
+
+    started_kernels = []
+
+    async def start_and_exit(self, *arguments, **options):
+        await launch(self, *arguments, **options)
+        started_kernels.append(self.process)
+        raise SystemExit(129)
+
+    launch = LocalProvisioner.launch_kernel
+    monkeypatch.setattr(LocalProvisioner, "launch_kernel", start_and_exit)
+    with pytest.raises(SystemExit):
+        run_notebook(notebook(tmp_path / "n.ipynb", "1 + 1"), tmp_path / "out.ipynb")
+    (process,) = started_kernels
+    assert not alive(process.pid)
+
+
 @pytest.mark.slow
 def test_error_that_kernel_cannot_format_has_its_reason(tmp_path):
     """If the kernel fails to format an error, as without free file descriptors, the message states what it wrote."""
