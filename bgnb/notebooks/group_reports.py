@@ -72,7 +72,7 @@ def run_groups(
     Raises
     ------
     BgnbError
-        If there are no models, or ``outdir`` cannot be made.
+        If there are no models, or ``outdir`` cannot be made or written.
 
     Examples
     --------
@@ -96,7 +96,9 @@ def run_groups(
             for future in as_completed(futures):
                 try:
                     results[futures[future]] = future.result()
-                except Exception as error:  # the other groups continue
+                except Exception as error:  # the other groups continue, unless nothing can be written
+                    if isinstance(error, BgnbError) and error.code == "not-writable":
+                        raise
                     text = str(error) if isinstance(error, BgnbError) else f"{type(error).__name__}: {error}"
                     problems[futures[future]] = text.replace(f"{directory}{os.sep}", "")
                 bar.update()

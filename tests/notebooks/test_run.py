@@ -16,8 +16,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 import bgnb
-from bgnb import NotebookError, notebook_result, run_groups, run_notebook
+from bgnb import BgnbError, NotebookError, notebook_result, run_groups, run_notebook
 from bgnb.cli.main import SHORT, main
+from bgnb.files.output_directory import new_directory
+from bgnb.notebooks import group_reports
 from bgnb.notebooks.run import notebook_parameters
 from tests.helpers.commands import command, error_of, output_of
 from tests.helpers.errors import raises
@@ -276,6 +278,21 @@ def test_signal_ends_all_groups(models, tmp_path, workers):
         assert (process.returncode, errors) == (128 + signal.SIGINT, "Interrupted; unfinished output is removed.\n")
         until(lambda: not any(alive(int(pid)) for pid in names(running)), "the end of the kernels")
     assert names(tmp_path) == {"n.ipynb", "running"}
+
+
+def test_full_disk_keeps_older_groups(models, tmp_path, monkeypatch):
+    """If reports cannot be written, an older directory is not replaced by one without them."""
+
+    def fail(source, output, *_, **__):
+        raise BgnbError("not-writable", f"{output}: cannot be written: No space left on device")
+
+    with new_directory(tmp_path / "out", overwrite=False) as directory:
+        (directory / "group1.html").write_text("old")
+    monkeypatch.setattr(group_reports, "run_notebook", fail)
+    with raises("not-writable", tmp_path / "out" / "group"):
+        run_groups(models, tmp_path / "out", overwrite=True)
+    assert names(tmp_path) == {"out"}
+    assert names(tmp_path / "out") == {"group1.html", "manifest.json"}
 
 
 def test_invalid_sources_and_outputs_fail(tmp_path):
