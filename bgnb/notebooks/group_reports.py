@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import os
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from bgnb._util.checks import whole_number
@@ -16,6 +18,7 @@ from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.resource_limits import check_kernel_limits
+from bgnb._util.signals import held_signals
 from bgnb.files.model_directory import model_files
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import write_report
@@ -69,7 +72,7 @@ def run_groups(
     Raises
     ------
     BgnbError
-        If there are no models, or ``outdir`` cannot be made.
+        If there are no models, or ``outdir`` cannot be made or written.
 
     Examples
     --------
@@ -87,25 +90,37 @@ def run_groups(
     groups = sorted(model_files(models))
     results: dict[int, dict[str, Any]] = {}
     problems: dict[int, str] = {}
-    with new_directory(Path(outdir), overwrite=overwrite, inputs=(models,)) as directory, ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(_run_group, source, models, directory, group_id, timeout): group_id for group_id in groups}
-        try:
-            with progress_bar(len(groups), "group", progress) as bar:
-                for future in as_completed(futures):
-                    try:
-                        results[futures[future]] = future.result()
-                    except Exception as error:  # the other groups continue
-                        text = str(error) if isinstance(error, BgnbError) else f"{type(error).__name__}: {error}"
-                        problems[futures[future]] = text.replace(f"{directory}{os.sep}", "")
-                    bar.update()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            while wait(futures, timeout=0.2).not_done:
-                end_kernels(directory)
-            raise
+    with new_directory(Path(outdir), overwrite=overwrite, inputs=(models,)) as directory:
+        with _threads(workers, directory) as pool, progress_bar(len(groups), "group", progress) as bar:
+            futures = {pool.submit(_run_group, source, models, directory, group_id, timeout): group_id for group_id in groups}
+            for future in as_completed(futures):
+                try:
+                    results[futures[future]] = future.result()
+                except Exception as error:  # the other groups continue, unless nothing can be written
+                    if isinstance(error, BgnbError) and error.code == "not-writable":
+                        raise
+                    text = str(error) if isinstance(error, BgnbError) else f"{type(error).__name__}: {error}"
+                    problems[futures[future]] = text.replace(f"{directory}{os.sep}", "")
+                bar.update()
         write_file(directory / "index.html", _index(models.name, groups, results, problems).encode("utf-8", "replace"))
         write_report(directory, {"groups": groups, "problems": problems})
     return dict(sorted(problems.items()))
+
+
+@contextmanager
+def _threads(number: int, directory: Path) -> Iterator[ThreadPoolExecutor]:
+    """Provide threads that make notebooks in a directory; if the block fails, they end at once, with their kernels."""
+    with ThreadPoolExecutor(number) as pool:
+        try:
+            yield pool
+        except BaseException:
+            with held_signals():  # a second one must not leave kernels that nobody ends
+                ending = Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
+                ending.start()
+                while ending.is_alive():
+                    end_kernels(directory)
+                    ending.join(0.2)
+            raise
 
 
 def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeout: float | None) -> dict[str, Any]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import math
-import os
 import re
-import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -21,6 +18,7 @@ from bgnb._util.errors import BgnbError, DataError, enumerate_values, quoted, sh
 from bgnb._util.extras import require
 from bgnb._util.reading import FILE_MAX, read_text
 from bgnb._util.resource_limits import check_kernel_limits
+from bgnb._util.signals import held_signals
 from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import check_file_path, check_target, named_errors, only_writer, source_date, write_file
@@ -268,7 +266,8 @@ def run_notebook(
                 raise
             raise NotebookError("notebook-failed", f"{source.stem} failed: {reason}; see {shown}") from None
         finally:
-            _RUNNING.pop(target, None)
+            with held_signals():
+                _end_kernel(_RUNNING.pop(target, None))
         executed.metadata.papermill["output_path"] = str(target)
         write_file(target, nbformat.writes(executed).encode())
     return target
@@ -360,10 +359,16 @@ def outputs_of(notebook: Any) -> Iterator[Mapping[str, Any]]:
 def end_kernels(directory: Path) -> None:
     """Kill the kernels of the notebooks that are being made in a directory."""
     for target, manager in list(_RUNNING.items()):
-        pid = getattr(manager.provisioner, "pid", None)
-        if target.parent == directory and pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+        if target.parent == directory:
+            _end_kernel(manager)
+
+
+def _end_kernel(manager: Any) -> None:
+    """Kill a kernel that runs; after a signal while it starts, nbclient leaves it, and it may notice no end of its parent."""
+    process = getattr(getattr(manager, "provisioner", None), "process", None)
+    if process is not None:
+        process.kill()
+        process.wait()
 
 
 def _execute(

@@ -16,8 +16,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 import bgnb
-from bgnb import NotebookError, notebook_result, run_groups, run_notebook
+from bgnb import BgnbError, NotebookError, notebook_result, run_groups, run_notebook
 from bgnb.cli.main import SHORT, main
+from bgnb.files.output_directory import new_directory
+from bgnb.notebooks import group_reports
 from bgnb.notebooks.run import notebook_parameters
 from tests.helpers.commands import command, error_of, output_of
 from tests.helpers.errors import raises
@@ -234,6 +236,25 @@ def test_signal_leaves_no_result_nor_kernel(tmp_path, number):
     assert names(tmp_path) == {"n.ipynb", "kernel", "out.failed.ipynb"}
 
 
+def test_signal_while_kernel_starts_ends_it(tmp_path, monkeypatch):
+    """A kernel that has just been started ends with its notebook, although nbclient does not know it yet."""
+    from jupyter_client.provisioning import LocalProvisioner
+
+    started_kernels = []
+
+    async def start_and_exit(self, *arguments, **options):
+        await launch(self, *arguments, **options)
+        started_kernels.append(self.process)
+        raise SystemExit(129)
+
+    launch = LocalProvisioner.launch_kernel
+    monkeypatch.setattr(LocalProvisioner, "launch_kernel", start_and_exit)
+    with pytest.raises(SystemExit):
+        run_notebook(notebook(tmp_path / "n.ipynb", "1 + 1"), tmp_path / "out.ipynb")
+    (process,) = started_kernels
+    assert not alive(process.pid)
+
+
 @pytest.mark.slow
 def test_error_that_kernel_cannot_format_has_its_reason(tmp_path):
     """If the kernel fails to format an error, as without free file descriptors, the message states what it wrote."""
@@ -246,19 +267,40 @@ def test_error_that_kernel_cannot_format_has_its_reason(tmp_path):
 
 
 @pytest.mark.slow
-def test_signal_ends_all_groups(models, tmp_path):
-    """A signal ends the kernels of all groups, which would run for ever, and nothing is left."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_signal_ends_all_groups(models, tmp_path, workers):
+    """A signal ends the kernels of all groups, which would run for ever, and nothing is left.
+
+    With one worker, the second group has not begun. A second signal changes nothing.
+    """
     running = tmp_path / "running"
     running.mkdir()
     code = f"import os, time; open(f'{running}/{{os.getpid()}}', 'w'); time.sleep(10 * {PATIENCE})"
     path = notebook(tmp_path / "n.ipynb", code, parameters="modeldir: str = ''\ngroup_id: int = 0")
-    with started([sys.executable, "-m", "bgnb", "run-groups", models, tmp_path / "out", "--notebook", path]) as process:
-        until(lambda: names(running), "a notebook that runs", process)
+    arguments = [models, tmp_path / "out", "--notebook", path, "--workers", workers]
+    with started([sys.executable, "-m", "bgnb", "run-groups", *arguments]) as process:
+        until(lambda: len(names(running)) == workers, "a notebook that runs", process)
         os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)
         _, errors = process.communicate(timeout=PATIENCE)
         assert (process.returncode, errors) == (128 + signal.SIGINT, "Interrupted; unfinished output is removed.\n")
         until(lambda: not any(alive(int(pid)) for pid in names(running)), "the end of the kernels")
     assert names(tmp_path) == {"n.ipynb", "running"}
+
+
+def test_full_disk_keeps_older_groups(models, tmp_path, monkeypatch):
+    """If reports cannot be written, an older directory is not replaced by one without them."""
+
+    def fail(source, output, *_, **__):
+        raise BgnbError("not-writable", f"{output}: cannot be written: No space left on device")
+
+    with new_directory(tmp_path / "out", overwrite=False) as directory:
+        (directory / "group1.html").write_text("old")
+    monkeypatch.setattr(group_reports, "run_notebook", fail)
+    with raises("not-writable", tmp_path / "out" / "group"):
+        run_groups(models, tmp_path / "out", overwrite=True)
+    assert names(tmp_path) == {"out"}
+    assert names(tmp_path / "out") == {"group1.html", "manifest.json"}
 
 
 def test_invalid_sources_and_outputs_fail(tmp_path):
