@@ -73,7 +73,7 @@ def _damage_advised(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError("unreadable", f"{error.filename or directory}: cannot be read: {error.strerror}") from None
     except DataError as error:
-        if not os.path.exists(directory / MANIFEST) or _CHECK in error.message:
+        if not os.path.lexists(directory / MANIFEST) or _CHECK in error.message:
             raise
         advice = f"{_CHECK}: {command_line('check', directory)}"
         raise DataError(error.code, f"{error.message}; {advice}") from error
