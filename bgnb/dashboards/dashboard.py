@@ -313,7 +313,7 @@ class Dashboard(widgets.VBox):
 
     def close(self) -> None:
         """Remove the dashboard from all pages, and free its widgets."""
-        _close_children(self)
+        _close_parts(self)
         super().close()
 
     def save_png(self, path: str | Path, **options: Any) -> None:
@@ -472,10 +472,14 @@ def _differ(one: Any, other: Any) -> bool:
         return True
 
 
-def _close_children(box: Any) -> None:
-    for child in getattr(box, "children", ()):
-        _close_children(child)
+def _close_parts(widget: Any) -> None:
+    """Close the children of a widget, with theirs, its layout and its style, which ipywidgets would keep."""
+    for child in getattr(widget, "children", ()):
+        _close_parts(child)
         child.close()
+    widget.layout.close()
+    if isinstance(style := getattr(widget, "style", None), widgets.Widget):
+        style.close()
 
 
 def unused_path(name: str) -> Path:

@@ -299,12 +299,16 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
         )
         radius = float(settings["exclusion_radius_deg"]) if dropped else None
         skipped = {run["obs_id"]: Reason.from_text(run["reason"]) for run in report["runs"] if run["status"] != "used"}
-        fractions = {run["obs_id"]: run["group_fractions"] for run in report["runs"] if run.get("group_fractions")}
+        fractions = {
+            run["obs_id"]: {name: float(fraction) for name, fraction in run["group_fractions"].items()}
+            for run in report["runs"]
+            if run.get("group_fractions")
+        }
         notes = tuple(map(str, report["notes"]))
         measured = _rates([run for run in report["runs"] if run["livetime_s"]])
         kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
-    except (BgnbError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        known = str(error) if isinstance(error, BgnbError) else f"{path.name} or {REPORT} is damaged; make the models again"
+    except (BgnbError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        known = error.message if isinstance(error, BgnbError) else f"{path.name} or {REPORT} is damaged; make the models again"
         raise DataError("not-a-model", f"{modeldir}: the runs of the models cannot be read: {known}") from None
     groups, model_ids = read_groups(modeldir / GROUPS_FILE), read_model_ids(modeldir / GROUPS_FILE)
     selection, sources = Selection(kept, skipped), read_catalog(catalog)

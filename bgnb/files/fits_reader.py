@@ -61,9 +61,12 @@ def find_fits(directory: Path, name: str) -> Path | None:
     Raises
     ------
     DataError
-        If there are both.
+        If there are both, or the directory cannot be read.
     """
-    found = [path for path in (directory / name, directory / name.removesuffix(".gz")) if path.exists()]
+    try:
+        found = [path for path in (directory / name, directory / name.removesuffix(".gz")) if path.exists()]
+    except OSError as error:
+        raise DataError("unreadable", f"{directory}: cannot be read: {error.strerror}") from None
     if len(found) > 1:
         raise DataError("groups-mismatch", f"{directory}: contains {found[0].name} and {found[1].name}; remove one of them")
     return found[0] if found else None

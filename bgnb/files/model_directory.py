@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,11 +67,13 @@ def model_files(directory: Path) -> dict[int, Path]:
 
 @contextmanager
 def _damage_advised(directory: Path) -> Iterator[None]:
-    """Add to errors of files the command that lists all damaged files of a directory that bgnb made."""
+    """Explain errors of the system, and add to those of files the command that lists all damaged files of a directory."""
     try:
         yield
+    except OSError as error:
+        raise DataError("unreadable", f"{error.filename or directory}: cannot be read: {error.strerror}") from None
     except DataError as error:
-        if not (directory / MANIFEST).exists() or _CHECK in error.message:
+        if not os.path.lexists(directory / MANIFEST) or _CHECK in error.message:
             raise
         advice = f"{_CHECK}: {command_line('check', directory)}"
         raise DataError(error.code, f"{error.message}; {advice}") from error
@@ -101,9 +104,10 @@ class ModelDirectory:
 
     def __init__(self, directory: str | Path) -> None:
         self.path = checked_path("the directory of models", directory)
-        self._files = model_files(self.path)
+        with _damage_advised(self.path):
+            self._files = model_files(self.path)
+            self._manifest = manifest_text(self.path)
         self.group_ids = sorted(self._files)
-        self._manifest = manifest_text(self.path)
         self._kept: dict[int, tuple[Stamp, BackgroundModel]] = {}  # the last one used is at the end
 
     def read(self, group_id: int) -> BackgroundModel:

@@ -78,10 +78,10 @@ def read_report(directory: Path) -> dict[str, Any]:
     path = directory / REPORT
     try:
         report = read_json(path)
-    except (OSError, ValueError) as error:
-        raise BgnbError(
-            "damaged" if isinstance(error, ValueError) else "unreadable", f"{path}: cannot be read: {error}"
-        ) from None
+    except ValueError as error:
+        raise BgnbError("damaged", f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if not isinstance(report, dict):
         raise BgnbError("not-a-model", f"{path}: is not a report of bgnb")
     return report

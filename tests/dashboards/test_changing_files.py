@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import json
 import os
 import shutil
+import weakref
+from functools import partial
 from pathlib import Path
 
 import pytest
+from ipywidgets.widgets import widget
 
 import bgnb
 from bgnb.dashboards import compare_models, explore_models, explore_runs, explore_validation
@@ -128,6 +134,83 @@ def test_present_group(runs, folder, others, kind, change):
     fresh = open_dashboard(kind, folder, runs)
     fresh.energy = dashboard.state.energy
     assert_same_as_fresh(dashboard, fresh)
+
+
+def deny(monkeypatch, method: str, name: str) -> None:
+    """Deny the permission for a method of paths with a name."""
+    original = getattr(Path, method)
+
+    def denied(path, *arguments, **options):
+        if path.name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return original(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, method, denied)
+
+
+@pytest.mark.parametrize(("method", "name"), [("iterdir", "models"), ("is_file", "manifest.json")])
+def test_unreadable_directory(runs, folder, monkeypatch, method, name):
+    """A directory that the user may not read is an error of bgnb, when a dashboard is made and while it is shown."""
+    dashboard, second = open_dashboard("models", folder, runs), ModelDirectory(folder).group_ids[1]
+    with monkeypatch.context() as patch:
+        deny(patch, method, name)
+        for function in (explore_models, bgnb.read_models, ModelDirectory):
+            with raises("unreadable", folder):
+                function(folder)
+        if name == "manifest.json":
+            dashboard._controls["group_id"].widget.value = second
+            assert "[unreadable]" in shown_error(dashboard)
+    dashboard._controls["group_id"].widget.value = second
+    assert shown_error(dashboard) == ""
+    assert dashboard.state.group_id == second
+
+
+def test_unreadable_runs_of_models(folder, monkeypatch):
+    """The error of runs of models that may not be read names the file and has one code."""
+    with monkeypatch.context() as patch:
+        deny(patch, "exists", "bg_observation_table_grouped.fits.gz")
+        with raises("unreadable", folder):
+            explore_runs(folder)
+    (folder / "report.json").unlink()
+    with raises("not-a-model", folder / "report.json") as found:
+        explore_runs(folder)
+    assert str(found.value).count("[") == 1
+
+
+@pytest.mark.parametrize("value", [10**400, None, "", []])
+@pytest.mark.parametrize("entry", ["counts", "group_fractions"])
+def test_wrong_values_in_the_report(folder, entry, value):
+    """A report with values of another kind is damaged."""
+    report = json.loads((folder / "report.json").read_text())
+    run = next(run for run in report["runs"] if run["status"] == "used")
+    if entry == "counts":
+        run["counts"] = value
+    else:
+        run["group_fractions"] = {str(run["group_id"]): value}
+    (folder / "report.json").write_text(json.dumps(report))
+    with raises("not-a-model", folder):
+        explore_runs(folder)
+
+
+def test_path_too_long():
+    """A path that the file system refuses is an error of bgnb."""
+    with raises("unreadable"):
+        ModelDirectory("models" * 100)
+
+
+@pytest.mark.parametrize("kind", ["models", "comparison", "runs"])
+def test_closed_dashboard_is_freed(runs, kind):
+    """No widget, figure or array of a closed dashboard remains in memory."""
+    folder = runs[0] / "models"
+    make = {"models": explore_models, "comparison": partial(compare_models, folder), "runs": explore_runs}[kind]
+    registered = set(widget._instances)
+    dashboard = make(folder)
+    parts = [weakref.ref(part) for part in (dashboard, dashboard._figures, dashboard._plots, dashboard.view)]
+    dashboard.close()
+    del dashboard
+    gc.collect()
+    assert [part() for part in parts] == [None] * len(parts)
+    assert set(widget._instances) <= registered
 
 
 @pytest.mark.parametrize("kind", ["models", "comparison"])
