@@ -12,7 +12,7 @@ from astropy import units as u
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError, DataError, enumerate_values
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, quoted
 from bgnb.cubes.cube import RATE_UNIT, Cube
 from bgnb.cubes.group_model import GroupModel, RateForRun, interpolated_rate, rate_on_axes
 from bgnb.cubes.method import PointingModel, find_method, method_names
@@ -57,7 +57,7 @@ class ModelSet:
     Raises
     ------
     BgnbError
-        If there are no models.
+        If there are no models, or they differ in the frame, the instrument or the condition on events.
 
     Examples
     --------
@@ -78,6 +78,23 @@ class ModelSet:
     def __post_init__(self) -> None:
         if not self.models:
             raise BgnbError("invalid-value", f"{self.name}: there are no models")
+        first, *others = self.models
+        for other in others:
+            self._check_agreement(first, other)
+
+    def _check_agreement(self, one: GroupModel, other: GroupModel) -> None:
+        """Check that two models can be used for the same runs; their files may have been copied from other directories."""
+        first, second = one.model.stack, other.model.stack
+        if first.fovalign != second.fovalign:
+            code, differing = "frame-mismatch", (first.fovalign, second.fovalign, "FOVALIGN")
+        elif not same_instrument(first.telescop, second.telescop):
+            code, differing = "mixed-instruments", (first.telescop, second.telescop, "TELESCOP")
+        elif first.runs and second.runs and first.selection != second.selection:
+            code, differing = "mixed-selections", (quoted(first.selection), quoted(second.selection), "EVENTSEL")
+        else:
+            return
+        which = f"the models of groups {one.group_id} and {other.group_id} differ in {differing[2]}: {differing[0]}, {differing[1]}"
+        raise DataError(code, f"{self.name}: {which}; copy the whole directory again, or make the models again")
 
     def __repr__(self) -> str:
         method = self.models[0].model.method
