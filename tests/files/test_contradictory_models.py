@@ -192,6 +192,8 @@ SPLINES = {
     "order of means": ("bad-column", "MEANS", values("MEANS", "COLUMN", 2)),
     "fewer coefficients": ("bad-header", "coefficients", lambda hdus: hdus["TERMS"].data["ENERGY"].fill("1")),
     "scatter": ("bad-keyword", "SCATTER", keyword(0, "SCATTER", "small")),
+    "endless scatter": ("bad-keyword", "SCATTER", keyword(0, "SCATTER", 1e308)),
+    "endless tilt": ("bad-keyword", "TILT", keyword(0, "TILT", 1e308)),
     "negative tilt": ("bad-keyword", "TILT", keyword(0, "TILT", -0.5)),
     "zenith": ("bad-keyword", "COSZ_MIN", keyword(0, "COSZ_MIN", 0.999999)),
     "equal zenith": ("bad-keyword", "COSZ_MIN", lambda hdus: [keyword(0, f"COSZ_{end}", 0.9)(hdus) for end in ("MIN", "MAX")]),
