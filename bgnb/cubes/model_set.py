@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
+from operator import eq
 from typing import Literal, get_args
 
 import numpy as np
@@ -57,7 +59,7 @@ class ModelSet:
     Raises
     ------
     BgnbError
-        If there are no models.
+        If there are no models, or they differ in the frame, the instrument or the condition on events.
 
     Examples
     --------
@@ -78,6 +80,26 @@ class ModelSet:
     def __post_init__(self) -> None:
         if not self.models:
             raise BgnbError("invalid-value", f"{self.name}: there are no models")
+        self._check_agreement()
+
+    def _check_agreement(self) -> None:
+        """Check that the models can be used for the same runs; their files may have been copied from several directories."""
+        stacks = [(group.group_id, group.model.stack) for group in self.models]
+        self._check_equal("frame-mismatch", "FOVALIGN", [(group_id, stack.fovalign) for group_id, stack in stacks])
+        telescops = [(group_id, stack.telescop) for group_id, stack in stacks]
+        self._check_equal("mixed-instruments", "TELESCOP", telescops, same_instrument)
+        selections = [(group_id, stack.selection) for group_id, stack in stacks if stack.runs]
+        self._check_equal("mixed-selections", "EVENTSEL", selections)
+
+    def _check_equal(
+        self, code: str, keyword: str, values: Iterable[tuple[int, str]], agree: Callable[[str, str], bool] = eq
+    ) -> None:
+        """Check that the values of a keyword, given with their GROUP_ID, agree with each other."""
+        first = {value: group_id for group_id, value in reversed(list(values))}
+        for one, other in combinations(reversed(first), 2):
+            if not agree(one, other):
+                which = f"the models of groups {first[one]} and {first[other]} differ in {keyword}: '{one}' and '{other}'"
+                raise DataError(code, f"{self.name}: {which}; copy the whole directory again, or make the models again")
 
     def __repr__(self) -> str:
         method = self.models[0].model.method

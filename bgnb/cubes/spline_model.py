@@ -174,6 +174,8 @@ def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts], t
         along_energy = (energy[e] @ block).reshape(shape[0], -1)  # (pointing, energy and view)
         values = (pointing[p] @ along_energy).reshape(len(pointing[p]), len(energy[e]), -1)
         by_view[s] = by_view.get(s, 0.0) + values
+    if at != len(coefficients):
+        raise ValueError(f"the terms have {at} coefficients, but {len(coefficients)} are given")
     return sum(part @ view[s].T for s, part in by_view.items())  # type: ignore[return-value]
 
 

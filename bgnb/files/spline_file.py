@@ -27,6 +27,8 @@ from bgnb.observations.coordinates import checked_fovalign
 #: File of the spline from which the models of all groups were derived.
 SPLINE_FILE = "bg_spline.fits.gz"
 
+# Maximum scatter of log norm and of the spectral index; the fit finds 100 at most.
+_LARGEST_SCATTER = 1000.0
 _TERM_COLUMNS = ["POINTING", "ENERGY", "VIEW", "FREEDOM"]
 
 
@@ -118,8 +120,8 @@ def read_spline(path: str | Path) -> SplineModel:
             coefficients=coefficients,
             covariance=_finite(hdus["COVARIANCE"].data, "COVARIANCE", path, 2 * coefficients.shape),
             degrees_of_freedom=_finite(numbers(terms, path, _TERM_COLUMNS[3]), "TERMS", path),
-            scatter=number_in(primary, path, "SCATTER", 0),
-            tilt=number_in(primary, path, "TILT", 0) if "TILT" in primary.header else 0.0,
+            scatter=number_in(primary, path, "SCATTER", 0, _LARGEST_SCATTER),
+            tilt=number_in(primary, path, "TILT", 0, _LARGEST_SCATTER) if "TILT" in primary.header else 0.0,
             camera=camera,
             edge=read_edge(primary, path),
         )

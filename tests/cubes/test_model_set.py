@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from bgnb import BackgroundModel, Cube, CubeAxes, EventList, ModelSet, ObservationGroups, RunCounts, Stack, stack_runs
+from bgnb import (
+    BackgroundModel,
+    Cube,
+    CubeAxes,
+    DataError,
+    EventList,
+    ModelSet,
+    ObservationGroups,
+    RunCounts,
+    Stack,
+    stack_runs,
+)
 from bgnb.cubes.group_model import GroupModel, RateForRun
 from bgnb.observations.coordinates import pointing_altaz, pointing_radec
 from tests.helpers.errors import raises
@@ -152,3 +163,21 @@ def test_other_dates_and_telescopes_are_noted():
     assert later.count("2004-07-14") == 1  # a single day
     assert " to " not in later
     assert model_set().notes_on_configuration(runs) == []
+
+
+def test_models_of_different_instruments_are_refused():
+    """Models that state no instrument belong to any; all others must belong to the same one."""
+    rate = Cube(AXES, u.Quantity(np.ones(AXES.shape), "MeV-1 s-1 sr-1"))
+
+    def of(*telescops):
+        models = []
+        for number, telescop in enumerate(telescops):
+            run = RunCounts(number, 1.0, None, 0, 0, 0, 0, telescop=telescop)
+            zeros = np.zeros(AXES.shape, dtype=np.int64)
+            model = BackgroundModel(rate, Stack(AXES, "ALTAZ", zeros, zeros, (run,)), "classic")
+            models.append(GroupModel(group_id=number, alt_pnt=70.0, az_pnt=0.0, model=model))
+        return ModelSet(models=tuple(models), groups=None, model_ids={})
+
+    assert of("", "H.E.S.S.", "HESS", "").group_ids == [0, 1, 2, 3]
+    with raises("mixed-instruments", "groups 1 and 3", "HESS", "VERITAS", kind=DataError):
+        of("", "HESS", "HESS", "VERITAS")

@@ -68,6 +68,8 @@ def text(hdu: str, column: str) -> Callable[[fits.HDUList], None]:
 
 CONTRADICTIONS = {
     "livetime NaN": ("bad-column", "LIVETIME", values("LIVETIME", "LIVETIME", np.nan)),
+    "rates beyond single precision": ("bad-column", "BKG", values("BACKGROUND", "BKG", 1e300, (0, 1, 2, 3))),
+    "errors beyond single precision": ("bad-column", "ERROR", values("ERROR", "ERROR", 1e300, (0, 1, 2, 3))),
     "endless livetime": ("bad-column", "LIVETIME", values("LIVETIME", "LIVETIME", np.inf, (0, 0, 0, 0))),
     "livetime beyond that of the runs": ("bad-column", "RUNS", values("LIVETIME", "LIVETIME", 3)),
     "counts beyond those of the runs": ("bad-column", "RUNS", values("COUNTS", "COUNTS", 3)),
@@ -179,7 +181,10 @@ SPLINES = {
     "covariance": ("bad-column", "COVARIANCE", lambda hdus: setattr(hdus["COVARIANCE"], "data", np.ones((2, 2)))),
     "infinite covariance": ("bad-column", "COVARIANCE", lambda hdus: hdus["COVARIANCE"].data.fill(np.inf)),
     "order of means": ("bad-column", "MEANS", values("MEANS", "COLUMN", 2)),
+    "fewer coefficients": ("bad-header", "coefficients", lambda hdus: hdus["TERMS"].data["ENERGY"].fill("1")),
     "scatter": ("bad-keyword", "SCATTER", keyword(0, "SCATTER", "small")),
+    "endless scatter": ("bad-keyword", "SCATTER", keyword(0, "SCATTER", 1e308)),
+    "endless tilt": ("bad-keyword", "TILT", keyword(0, "TILT", 1e308)),
     "negative tilt": ("bad-keyword", "TILT", keyword(0, "TILT", -0.5)),
     "zenith": ("bad-keyword", "COSZ_MIN", keyword(0, "COSZ_MIN", 0.999999)),
     "equal zenith": ("bad-keyword", "COSZ_MIN", lambda hdus: [keyword(0, f"COSZ_{end}", 0.9)(hdus) for end in ("MIN", "MAX")]),
@@ -256,6 +261,32 @@ def test_models_of_undefined_groups_are_refused(tmp_path):
     directory = model_directory(tmp_path / "models")
     write_groups(bgnb.ObservationGroups([0, 45, 90] * u.deg), directory / "bg_observation_groups.ecsv")
     with raises("groups-mismatch", "bg_observation_groups.ecsv", "4 groups", "27", kind=DataError):
+        read_models(directory)
+
+
+MIXED = {
+    "frames": ("frame-mismatch", "RADEC", "FOVALIGN"),
+    "instruments": ("mixed-instruments", "VERITAS", "TELESCOP"),
+    "selections": ("mixed-selections", "MULTIP > 2", "EVENTSEL"),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_models_of_different_directories_are_refused(tmp_path, name):
+    """A model that was copied from another directory is not used as if it had the frame or the runs of the first one."""
+    code, value, keyword_name = MIXED[name]
+    directory = model_directory(tmp_path / "models", groups=(27, 15))
+
+    def replaced(hdus: fits.HDUList, found: str) -> None:
+        for hdu in (hdus[0], hdus["BACKGROUND"]):
+            hdu.header[keyword_name] = found
+
+    usual = {"FOVALIGN": "ALTAZ", "TELESCOP": "H.E.S.S.", "EVENTSEL": ""}[keyword_name]
+    changed(directory / NAME, lambda hdus: replaced(hdus, usual))
+    changed(directory / NAME.replace("27", "15"), lambda hdus: replaced(hdus, usual))
+    assert read_models(directory).group_ids == [15, 27]
+    changed(directory / NAME, lambda hdus: replaced(hdus, value))
+    with raises(code, str(directory), "groups 15 and 27", keyword_name, value, kind=DataError):
         read_models(directory)
 
 
