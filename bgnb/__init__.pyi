@@ -21,8 +21,9 @@ from .files.manifest import check
 from .files.model_directory import ModelDirectory, read_group_model, read_models
 from .files.spline_file import read_spline, write_spline
 from .gammapy.attach import Attachments, attach
+from .notebooks.content import notebook_parameters, notebook_result
 from .notebooks.group_reports import run_groups
-from .notebooks.run import NotebookError, notebook_parameters, notebook_result, run_notebook
+from .notebooks.run import NotebookError, run_notebook
 from .notebooks.shipped import copy_notebooks
 from .observations.catalog import read_catalog
 from .observations.datastore import Runs, open_runs

@@ -113,7 +113,8 @@ def run_notebook(
       bgnb run-notebook make_bg_cube_models out.ipynb -p indir hess-dl3-dr1 -p outdir models
       bgnb run-notebook true_reco out.ipynb -p n_runs 20 -p method michi -p n_fov 40
     """
-    from bgnb.notebooks.run import notebook_parameters, run_notebook
+    from bgnb.notebooks.content import notebook_parameters
+    from bgnb.notebooks.run import run_notebook
 
     declared = notebook_parameters(notebook)
     texts += (("overwrite", "True"),) * overwrite

@@ -22,7 +22,8 @@ from bgnb._util.signals import held_signals
 from bgnb.files.model_directory import model_files
 from bgnb.files.output_directory import new_directory, write_file
 from bgnb.files.report_json import write_report
-from bgnb.notebooks.run import check_names, check_timeout, end_kernels, json_output, outputs_of, read_notebook, run_notebook
+from bgnb.notebooks.content import json_output, outputs_of, read_notebook
+from bgnb.notebooks.run import check_names, check_timeout, end_kernels, run_notebook
 from bgnb.notebooks.shipped import find_notebook
 
 _STYLE = (

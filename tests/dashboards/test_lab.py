@@ -12,8 +12,8 @@ import nbformat
 import pytest
 
 import bgnb
+from bgnb.notebooks.content import notebook_parameters
 from bgnb.notebooks.lab import prepare_notebook
-from bgnb.notebooks.run import notebook_parameters
 from tests.browser.driver import QUIET, free_port, private_jupyter, running
 from tests.helpers.errors import raises
 from tests.helpers.files import give_away, names

@@ -17,7 +17,7 @@ from astropy import units as u
 import bgnb
 from bgnb import NotebookError, notebook_result, read_model, run_notebook
 from bgnb.cli.main import main
-from bgnb.notebooks.run import notebook_parameters
+from bgnb.notebooks.content import notebook_parameters
 from bgnb.notebooks.shipped import find_notebook, notebook_names
 from tests.helpers import notebooks
 from tests.helpers.commands import error_of, output_of

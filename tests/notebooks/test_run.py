@@ -20,7 +20,7 @@ from bgnb import BgnbError, NotebookError, notebook_result, run_groups, run_note
 from bgnb.cli.main import SHORT, main
 from bgnb.files.output_directory import new_directory
 from bgnb.notebooks import group_reports
-from bgnb.notebooks.run import notebook_parameters
+from bgnb.notebooks.content import notebook_parameters
 from tests.helpers.commands import command, error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.examples import run_example
