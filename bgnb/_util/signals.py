@@ -7,6 +7,7 @@ import atexit
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -84,12 +85,12 @@ def _ignore(numbers: Iterable[int]) -> None:
 
 @contextmanager
 def held_signals() -> Iterator[None]:
-    """Block signals until the end of the block.
+    """Block signals until the end of the block. In threads other than the main one, which no signal interrupts, do nothing.
 
     Processes started in the block receive no signals until they call `leave_signals_to_the_caller`.
     """
     global _held
-    if not _CAN_HOLD:
+    if not _CAN_HOLD or threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)

@@ -158,8 +158,9 @@ class TrueModel(TrueModelSettings):
             )
         log_energy = np.clip(np.log(axes.energy.value), np.log(self.energy_min), np.log(self.energy_max))
         energy, d_energy = _quadrature(log_energy, 5)
-        narrowest = self.sigma / 2 / np.sqrt(self._widening)
-        dety_edges, detx_edges = (_divided(edges.value, narrowest) for edges in (axes.dety, axes.detx))
+        widening = np.sqrt(self._widening)
+        limits = self.sigma / 2 / widening, 10 * self.sigma * widening  # the minimum width, and ten times the maximum
+        dety_edges, detx_edges = (_divided(edges.value, *limits) for edges in (axes.dety, axes.detx))
         (dety, d_dety), (detx, d_detx) = (_quadrature(np.radians(edges), 3) for edges in (dety_edges, detx_edges))
         y, x = dety.reshape(-1, 1), detx.reshape(1, -1)
         offset = np.degrees(np.arccos(np.cos(x) * np.cos(y)))
@@ -348,8 +349,11 @@ def _quadrature(edges: Floats, order: int) -> tuple[Floats, Floats]:
     return middle[:, None] + half[:, None] * nodes, half[:, None] * weights
 
 
-def _divided(edges: Floats, widest: float) -> Floats:
-    """Divide bins at zero, an edge of the masked quadrant, and into parts that are not wider than a limit."""
-    edges = np.union1d(edges, [0.0]) if edges[0] < 0 < edges[-1] else edges
-    parts = [np.linspace(low, high, math.ceil((high - low) / widest), endpoint=False) for low, high in pairwise(edges)]
+def _divided(edges: Floats, widest: float, farthest: float) -> Floats:
+    """Divide bins at zero, an edge of the masked quadrant, and as far as there are events into parts of limited width."""
+    edges = np.union1d(edges, [edge for edge in (-farthest, 0.0, farthest) if edges[0] < edge < edges[-1]])
+    parts = [
+        np.linspace(low, high, math.ceil((high - low) / widest) if -farthest <= low and high <= farthest else 1, endpoint=False)
+        for low, high in pairwise(edges)
+    ]
     return np.concatenate([*parts, edges[-1:]])

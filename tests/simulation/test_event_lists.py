@@ -148,6 +148,16 @@ def test_rate_of_narrow_fields_of_view():
     assert chi2(8).sf(np.sum(deviations**2)) > 1e-3
 
 
+def test_narrow_fields_of_view_in_wide_axes():
+    """Bins far from the pointing are not divided, for which there would be no memory."""
+    energy = np.geomspace(0.1, 100, 4) * u.TeV
+    truth = TrueModel(sigma=0.1, elongation=5, trigger_rate=7.0)
+    sphere = CubeAxes(energy, np.linspace(-90, 90, 4) * u.deg, np.linspace(-180, 180, 7) * u.deg)
+    expected = truth.expected(sphere, 45.0, 0.0)
+    assert expected.sum() == pytest.approx(7.0 * 0.75, rel=1e-4)
+    assert not expected[:, :, [0, 5]].any()
+
+
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
 @pytest.mark.slow
 def test_events_follow_the_true_model(fovalign):
