@@ -187,6 +187,8 @@ def _evaluate(node: ast.expr, values: Mapping[str, NDArray[Any]]) -> Any:
             return np.logical_not(_truth(_evaluate(node.operand, values)))
         case ast.UnaryOp():
             value = np.asarray(_evaluate(node.operand, values))
+            if value.dtype.kind == "b" and not isinstance(node.op, ast.Invert):
+                value = value + 0  # as in `_combined`
             return _UNARY[type(node.op)](value)
         case ast.BinOp():
             return _combined(type(node.op), _evaluate(node.left, values), _evaluate(node.right, values))

@@ -272,6 +272,31 @@ with ended_by_signals():
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "", interrupted)
 
 
+def test_signals_are_held_while_other_threads_publish():
+    """A second signal is held in the main thread although another thread has written an output meanwhile."""
+    code = """
+import os, signal
+from threading import Thread
+from bgnb._util.signals import ended_by_signals, held_signals
+
+def publish():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # as in threads that were started before
+    with held_signals():
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with ended_by_signals(), held_signals():
+    thread = Thread(target=publish)
+    thread.start()
+    thread.join()
+    sum(range(1000))
+    print("ended", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    interrupted = "Interrupted; unfinished output is removed.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "ended\n", interrupted)
+
+
 # Full disks
 
 
