@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable
@@ -81,7 +82,7 @@ def read_exclusions(exclude: Any) -> SourceMask:
 
 
 def _read(path: str | Path) -> SourceMask:
-    path = Path(path)
+    path = Path(os.path.expanduser(path))  # noqa: PTH111 # that of Path raises for unknown users
     if not path.exists():
         raise BgnbError("not-found", f"exclude: there is no file '{path}'")
     if region_format := _FORMATS.get(path.suffix.lower()):

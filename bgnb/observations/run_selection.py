@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,7 +296,7 @@ def read_run_list(path: str | Path) -> RunList:
     """
     allowed = "select must be 'far', 'all' or a text file of OBS_IDs"
     try:
-        lines = decoded(read_bytes(path, TEXT_MAX)).splitlines()
+        lines = decoded(read_bytes(os.path.expanduser(path), TEXT_MAX)).splitlines()  # noqa: PTH111 # for unknown users
     except FileNotFoundError:
         raise BgnbError("not-found", f"{allowed}; there is no file '{shortened(str(path), 300)}'") from None
     except (OSError, ValueError):

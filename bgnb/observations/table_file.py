@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -44,7 +45,7 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
     Exception
         Of many kinds, if Astropy cannot read it.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # noqa: PTH111 # that of Path raises for unknown users
     path.stat()  # raises FileNotFoundError
     try:
         content = read_content(path, verify=False).getvalue()

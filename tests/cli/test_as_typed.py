@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bgnb import make_bg_cube_models, make_test_dataset
+from bgnb import make_bg_cube_models, make_test_dataset, read_exclusions
 from bgnb.cli.main import main
 from bgnb.cli.options_from_settings import Command
 from tests.helpers.commands import command, error_of, output_of
@@ -41,8 +41,11 @@ def test_home_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("HOME", str(tmp_path))
     output_of("make-test-dataset", "~/runs", "--n-runs", 2, "--trigger-rate", 1)
-    output_of("inspect", "~/runs", "GADF", "~/overview", "--select", "all")
-    assert {path.name for path in tmp_path.iterdir()} == {"here", "runs", "overview"}
+    (tmp_path / "list.txt").write_text("1\n")
+    (tmp_path / "circles.csv").write_text("RA,DEC,RADIUS\n1,2,0.1\n")
+    output_of("inspect", "~/runs", "GADF", "~/overview", "--select", "~/list.txt", "--catalog", "~/circles.csv")
+    read_exclusions("~/circles.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"here", "runs", "list.txt", "circles.csv", "overview"}
     assert not list((tmp_path / "here").iterdir())
 
 
