@@ -17,6 +17,7 @@ from bgnb.files.fits_reader import open_fits
 from bgnb.files.fits_writer import extension, index_hdu
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import HduLocation
+from bgnb.observations.findings import Findings
 from bgnb.observations.fits_header import Header
 from bgnb.observations.fits_table import read_headers, read_table, read_tables
 from bgnb.observations.hdu_index import base_of, bases_of, columns_of_paths, hdu_kinds, hdu_names, index_file
@@ -78,7 +79,7 @@ def background_file(obs_id: int) -> str:
 
 def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
     """Return the index of HDUs, with rows for the original files and the backgrounds, and the components of each run."""
-    index = read_table(index_file(runs.path, "hdu-index.fits"))
+    index = read_table(index_file(runs.path, "hdu-index.fits"), refuse=Findings(runs.reading).refuse)
     columns: dict[str, NDArray[Any]] = dict.fromkeys(_COLUMNS, np.zeros(0))  # in this order
     columns |= {name: values for name, values in index.columns.items() if values.ndim == 1 and values.dtype.kind != "V"}
     columns["FILE_DIR"], columns["FILE_NAME"] = columns_of_paths(index, runs.reading)
@@ -172,7 +173,7 @@ def _background_row(obs_id: int, kind: str) -> dict[str, Any]:
 
 def _hdu_name(location: HduLocation) -> str | None:
     """Read the EXTNAME of an HDU; None if there is no such HDU."""
-    (table,) = read_tables(location.path, [location.hdu], columns=[])
+    (table,) = read_tables(location.path, [location.hdu], columns=[], refuse=lambda _: None)
     return table.name if table else None
 
 
@@ -180,7 +181,7 @@ def index_of_runs(runs: Runs, obs_ids: Sequence[int], scheme: str) -> memoryview
     """Make the index of observations, from the original rows in scheme GADF and from the run table in other schemes."""
     if scheme != "GADF":
         return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
-    with open_fits(index_file(runs.path, "obs-index.fits")) as hdus:
+    with open_fits(index_file(runs.path, "obs-index.fits"), verify=False) as hdus:  # it was compared when runs were opened
         numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)
         kept = np.sort(rows[np.isin(numbers, obs_ids)])
         return extension(fits.BinTableHDU(hdus[1].data[kept], hdus[1].header))

@@ -18,7 +18,7 @@ from bgnb._util.settings_groups import with_settings
 from bgnb.observations.event_files import find_runs
 from bgnb.observations.event_list import HduLocation, RunFiles
 from bgnb.observations.event_reader import read_events_header
-from bgnb.observations.findings import IndexNote
+from bgnb.observations.findings import Findings, IndexNote
 from bgnb.observations.fits_table import FitsTable, read_table
 from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, column_in, is_simulated, pointing_of
 from bgnb.observations.hdu_index import expands_variables, index_file, obs_ids_of, read_hdu_index
@@ -202,8 +202,7 @@ def open_runs(indir: str | Path, scheme: str, *, settings: ReadingSettings) -> R
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if not exists:
         raise BgnbError("not-found", f"{path}: there is no such directory {'or list ' * (layout == 'FILES')}of runs")
-    runs = {"GADF": _open_gadf, "HESS": _open_hess, "FILES": _open_files}[layout](path, settings)
-    return replace(runs, reading=settings)
+    return {"GADF": _open_gadf, "HESS": _open_hess, "FILES": _open_files}[layout](path, settings)
 
 
 def checked_scheme(scheme: str) -> Scheme:
@@ -223,8 +222,8 @@ def hess_run_file(indir: Path, obs_id: int, kind: str) -> Path:
 
 
 def _open_gadf(path: Path, reading: ReadingSettings) -> Runs:
-    index = read_table(index_file(path, "obs-index.fits"))
-    runs = _without_bad_quality(_read_run_table(path, index), index, reading)
+    index, runs = _read_index(path, "obs-index.fits", reading)
+    runs = _without_bad_quality(runs, index, reading)
     hdus, locations, errors, notes = read_hdu_index(path, reading)
     if not len(locations):
         raise hdus.error("bad-index", "there are no event lists")
@@ -239,8 +238,7 @@ def _open_gadf(path: Path, reading: ReadingSettings) -> Runs:
 
 
 def _open_hess(path: Path, reading: ReadingSettings) -> Runs:
-    index = read_table(index_file(path, "runinfo.fits"))
-    runs = _read_run_table(path, index, _OLD_HESS_NAMES)
+    index, runs = _read_index(path, "runinfo.fits", reading, _OLD_HESS_NAMES)
     locations = {}
     for obs_id in runs.obs_ids:
         events, aeff = (hess_run_file(path, obs_id, kind) for kind in ("events", "aeff_2d"))
@@ -251,6 +249,16 @@ def _open_hess(path: Path, reading: ReadingSettings) -> Runs:
 
 def _open_files(path: Path, reading: ReadingSettings) -> Runs:
     return _with_pointings(Runs(path, **vars(find_runs(path, path_variables=expands_variables(reading)))), reading)
+
+
+def _read_index(
+    path: Path, name: str, reading: ReadingSettings, gadf_names: Mapping[str, str] | None = None
+) -> tuple[FitsTable, Runs]:
+    """Read an index, and make the run table of it."""
+    findings = Findings(reading)
+    index = read_table(index_file(path, name), refuse=findings.refuse)
+    runs = _read_run_table(path, index, gadf_names)
+    return index, replace(runs, notes=(*findings.notes, *runs.notes))
 
 
 def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] | None = None) -> Runs:
@@ -321,6 +329,7 @@ def _without_bad_quality(runs: Runs, index: FitsTable, reading: ReadingSettings)
 
 def _with_pointings(runs: Runs, reading: ReadingSettings, where: str = "") -> Runs:
     """Take pointings that are missing in the index from the headers of events, and check all of them."""
+    runs = replace(runs, reading=reading)
     table, errors = runs.table.copy(), dict(runs.errors)
     origin: dict[int, str] = {}
     if "ALT_PNT" not in table.colnames and "ZEN_PNT" in table.colnames:

@@ -347,7 +347,7 @@ def _read_hdus(
     tables: dict[str, FitsTable] = {}
     for path in dict.fromkeys(location.path for location in locations.values()):
         here = {kind: location for kind, location in locations.items() if location.path == path}
-        found = read_tables(path, [location.hdu for location in here.values()], columns, files.content)
+        found = read_tables(path, [location.hdu for location in here.values()], columns, files.content, findings.refuse)
         for kind, table in zip(here, found, strict=True):
             if table := table or _by_usual_name(kind, here[kind], findings, columns, files):
                 tables[kind] = table
@@ -368,7 +368,7 @@ def _by_usual_name(
     """Read the HDU EVENTS or GTI if the index states a wrong name, as in data of MAGIC."""
     if kind in ("AEFF", _POINTING) or isinstance(location.hdu, HduClass) or str(location.hdu).upper() == kind:
         return None
-    (table,) = read_tables(location.path, [kind], columns, files.content)
+    (table,) = read_tables(location.path, [kind], columns, files.content, findings.refuse)
     if table:
         findings.note(f"the index names HDU {location.hdu}, which is missing; {kind} is used")
     return table

@@ -78,9 +78,18 @@ class FitsTable(Header):
         return self.columns[name]
 
 
-def read_table(path: Path, hdu: str | int | HduClass = 1, columns: Collection[str] | None = None) -> FitsTable:
+def _raise(error: DataError) -> None:
+    raise error
+
+
+def read_table(
+    path: Path,
+    hdu: str | int | HduClass = 1,
+    columns: Collection[str] | None = None,
+    refuse: Callable[[DataError], None] = _raise,
+) -> FitsTable:
     """Read one binary table, which must exist; see `read_tables`."""
-    (table,) = read_tables(path, [hdu], columns)
+    (table,) = read_tables(path, [hdu], columns, refuse=refuse)
     if table is None:
         raise DataError("missing-hdu", f"{path}: there is no table HDU {hdu}")
     return table
@@ -91,6 +100,7 @@ def read_tables(
     wanted: Collection[str | int | HduClass],
     columns: Collection[str] | None = None,
     content: Callable[[], bytes] | None = None,
+    refuse: Callable[[DataError], None] = _raise,
 ) -> list[FitsTable | None]:
     """Read binary tables from a FITS file, plain or gzipped.
 
@@ -104,6 +114,9 @@ def read_tables(
         Names of the columns to read; all by default. Missing columns are ignored.
     content : callable, optional
         Function that returns the content of a file in memory, of which ``path`` is only the name.
+    refuse : callable
+        Function that is called with the error of a table that does not agree with its DATASUM or CHECKSUM, and raises it
+        unless such tables are allowed.
 
     Returns
     -------
@@ -118,7 +131,7 @@ def read_tables(
     """
     keys = [key.upper() if isinstance(key, str) else key for key in wanted]
     with _errors_explained(path), _decompressed(path) if content is None else BytesIO(content()) as stream:
-        found = _find(stream, path, keys, columns)
+        found = _find(stream, path, keys, columns, refuse)
     return [found.get(key) for key in keys]
 
 
@@ -213,7 +226,11 @@ def _errors_explained(path: Path) -> Iterator[None]:
 
 
 def _find(
-    stream: BinaryIO | GzipReader, path: Path, keys: Collection[str | int | HduClass], columns: Collection[str] | None
+    stream: BinaryIO | GzipReader,
+    path: Path,
+    keys: Collection[str | int | HduClass],
+    columns: Collection[str] | None,
+    refuse: Callable[[DataError], None],
 ) -> dict[str | int | HduClass, FitsTable]:
     """Read the wanted tables that exist, by name in upper case, number or content."""
     found: dict[str | int | HduClass, FitsTable] = {}
@@ -240,7 +257,7 @@ def _find(
         if end is not None and size > end - stream.tell():
             raise header.error("truncated", _ENDS_WITHIN)
         if is_wanted:
-            found.update(dict.fromkeys(matching, _read_table(header, stream, columns)))
+            found.update(dict.fromkeys(matching, _read_table(header, stream, columns, refuse)))
         elif stream.tell() + size > stream.seek(size + -size % BLOCK, os.SEEK_CUR):
             raise header.error("truncated", _ENDS_WITHIN)
         number += 1
@@ -304,7 +321,9 @@ def _check_form(header: Header) -> None:
         raise header.error("not-fits", "is a table that fpack compressed; decompress the file with funpack, or use gzip")
 
 
-def _read_table(header: Header, stream: BinaryIO | GzipReader, columns: Collection[str] | None) -> FitsTable:
+def _read_table(
+    header: Header, stream: BinaryIO | GzipReader, columns: Collection[str] | None, refuse: Callable[[DataError], None]
+) -> FitsTable:
     """Read the wanted columns of a table, and check that it ends where its header says, its padding and its sums."""
     used, repeated = _columns_of(header, columns)
     numbers, kinds, offsets = zip(*used.values(), strict=True) if used else ((), (), ())
@@ -348,7 +367,10 @@ def _read_table(header: Header, stream: BinaryIO | GzipReader, columns: Collecti
     if follows.strip(b"\0 \n") and not follows.startswith(b"XTENSION="):
         raise header.error("bad-header", _MORE_ROWS)
     if has_sum:
-        _check_sums(header, data_sum % 0xFFFFFFFF)
+        try:
+            _check_sums(header, data_sum % 0xFFFFFFFF)
+        except DataError as error:
+            refuse(error)
     units = {name: str(header.get(f"TUNIT{number}", "")).strip() for name, number in zip(used, numbers, strict=True)}
     stated = {part.name: getattr(header, part.name) for part in fields(header)}
     return FitsTable(**stated, columns=arrays, units=units, repeated=repeated)

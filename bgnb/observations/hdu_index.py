@@ -18,7 +18,7 @@ from bgnb._util.arrays import IN_MEMORY, Floats, Ints, blocks
 from bgnb._util.checks import without_dots
 from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered
 from bgnb.observations.event_list import FileState, HduLocation, RunFiles
-from bgnb.observations.findings import IndexNote
+from bgnb.observations.findings import Findings, IndexNote
 from bgnb.observations.fits_table import FitsTable, read_table
 from bgnb.observations.reading_settings import ReadingSettings
 
@@ -81,10 +81,11 @@ class HduIndex(Mapping[int, RunFiles]):
 
 def read_hdu_index(path: Path, reading: ReadingSettings) -> tuple[FitsTable, HduIndex, dict[int, DataError], list[str]]:
     """Read the HDU index: its header, locations, errors by run, and warnings."""
-    hdus = _read_used_hdus(index_file(path, "hdu-index.fits"))
+    findings = Findings(reading)
+    hdus = _read_used_hdus(index_file(path, "hdu-index.fits"), findings)
     kinds, obs_ids = hdu_kinds(hdus), obs_ids_of(hdus)
     columns = [*columns_of_paths(hdus, reading), hdu_names(hdus, kinds)]
-    notes = _notes_on_hdus(hdus, columns, obs_ids, reading)
+    notes = [*findings.notes, *_notes_on_hdus(hdus, columns, obs_ids, reading)]
     rows: dict[int, dict[str, int]] = {}
     index = HduIndex(bases_of(path, hdus, reading), columns, _stated_of_files(hdus), rows, {})
     hdus = replace(hdus, columns={})
@@ -185,9 +186,10 @@ def _hdu_kind(hdu_type: str, hdu_class: str) -> str:
     return _HDU_KINDS.get(hdu_type.strip().lower(), _HDU_KINDS.get(hdu_class.strip().lower(), ""))
 
 
-def _read_used_hdus(path: Path) -> FitsTable:
+def _read_used_hdus(path: Path, findings: Findings) -> FitsTable:
     """Read the rows of an HDU index whose HDUs are used."""
-    hdus = read_table(path, columns=("OBS_ID", *_HDU_DESCRIPTION, *_HDU_LOCATION, *_HDU_FILE))
+    names = ("OBS_ID", *_HDU_DESCRIPTION, *_HDU_LOCATION, *_HDU_FILE)
+    hdus = read_table(path, columns=names, refuse=findings.refuse)
     obs_ids_of(hdus)  # checks all of them
     used = (hdu_kinds(hdus) != "") & (hdus.column("FILE_NAME") != "")
     columns = dict(hdus.columns)

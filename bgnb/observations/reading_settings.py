@@ -20,6 +20,7 @@ ALLOWED = (
     "bad-position",
     "bad-quality",
     "bad-threshold",
+    "damaged",
     "drifting",
     "duplicate-column",
     "duplicate-events",

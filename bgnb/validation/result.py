@@ -114,6 +114,9 @@ class Validation:
         usable = [run for run in self.runs if run.n_counts > 0 and run.n_expected > 0]
         if not usable:
             wrong = "no run has counts in bins with a prediction above zero; check that their energies overlap"
+            if self.faults and not self.runs:
+                first, more = next(iter(self.faults.values())), len(self.faults) - 1
+                wrong = f"no run can be used: {first}" + f" (and {more} more run{'s' * (more > 1)})" * (more > 0)
             raise BgnbError("nothing-to-compare", f"nothing to compare: {wrong}")
         object.__setattr__(self, "runs", tuple(sorted(self.runs, key=lambda run: run.obs_id)))
 

@@ -249,6 +249,11 @@ REFUSED = {
     "second half elsewhere": (pointing_table, "drifting", {"allow": "drifting"}),
     "mode of the index": (mode_of_index("DRIFT"), "unsupported-mode", {"allow": "unsupported-mode"}),
     "divergent pointing": (in_header(OBS_MODE="DIVERGENT"), "unsupported-mode", {"allow": "unsupported-mode"}),
+    "checksums of other content": (
+        both(in_hdus(lambda hdus: None, checksum=True), in_columns(change=lambda table: table[:-9])),
+        "damaged",
+        {"allow": "damaged"},
+    ),
     "two HDUs of events": (in_hdus(second_events), "ambiguous-hdu", {"allow": "ambiguous-hdu"}),
     "two columns of energies": (second_energy, "duplicate-column", {"allow": "duplicate-column"}),
     "decadic logarithms of GeV": (

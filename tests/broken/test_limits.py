@@ -153,6 +153,12 @@ LIMITS = {
         "TIME, EVENT_ID",
     ),
     "DETX mirrored in RADEC": (detxy("RADEC", 1, 1), detxy("RADEC", -1, 1), "mirrored", "columns DETX and DETY"),
+    "DETX mirrored by Gammapy's simulation": (
+        both(detxy("RADEC", -1, 1), in_header(ORIGIN="Gammapy")),
+        both(detxy("RADEC", -1, -1), in_header(ORIGIN="Gammapy")),
+        "mirrored",
+        "columns DETX and DETY",
+    ),
     "DETX unknown for some events": (
         both(detxy("RADEC", 1, 1), unknown("DETX")),
         both(detxy("RADEC", -1, 1), unknown("DETX")),

@@ -46,6 +46,24 @@ def test_index_refers_to_original_files(models, tmp_path):
     assert "backgrounds/bkg_5.fits.gz" in manifest["files"]
 
 
+def test_checksums_of_other_indices(models, tmp_path):
+    """Indices and runs that were changed without their checksums are used if they are allowed."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3, 5)])
+    for name in ("data/run2.fits.gz", "obs-index.fits.gz", "hdu-index.fits.gz"):
+        with fits.open(indir / name) as hdus:
+            hdus.writeto(indir / name, overwrite=True, checksum=True)
+    fits.setval(indir / "data" / "run2.fits.gz", "OBSERVER", value="another", ext=1)
+    for name in ("obs-index.fits.gz", "hdu-index.fits.gz"):
+        table = Table.read(indir / name)
+        table.remove_columns([column for column in ("ALT_PNT", "AZ_PNT") if column in table.colnames])
+        table[table["OBS_ID"] != 3].write(indir / name, overwrite=True)
+        with raises("damaged", indir / "obs-index.fits.gz", "--allow damaged"):
+            open_runs(indir, "GADF")
+    assert sum("allowed (damaged)" in note for note in open_runs(indir, "GADF", allow="damaged").notes) == 2
+    report = attach(models, indir, "GADF", tmp_path / "store", allow="damaged")
+    assert report.obs_ids == open_runs(tmp_path / "store", "GADF").obs_ids == [2, 5]
+
+
 @pytest.mark.parametrize("scheme", ["GADF", "HESS", "FILES"])
 @pytest.mark.parametrize("name", ["rüns", "r$HOME"])
 def test_paths_that_an_index_cannot_contain(models, tmp_path, monkeypatch, name, scheme):

@@ -67,6 +67,15 @@ def test_same_runs_as_with_an_index(tmp_path):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
+def test_livetime_of_the_header_is_not_that_of_an_index(tmp_path):
+    """A livetime that is scaled to a shorter good time is noted once, and no index is blamed."""
+    path = write_run(tmp_path / "run7.fits", gti=[(TSTART, TSTART + 1280)], ONTIME=1680.0, LIVETIME=1512.0)
+    events = read_event_list(open_runs(path, "FILES").files(7))
+    assert events.livetime == pytest.approx(1280 * 0.9)
+    (note,) = events.notes
+    assert "scaled to the good time" in note
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["spline", "classic"])
 def test_real_runs_as_with_an_index(hess_data, method):

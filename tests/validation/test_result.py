@@ -316,6 +316,9 @@ def test_nothing_to_compare_is_an_error():
         with raises("nothing-to-compare"):
             Validation(GRID, (nothing,))
         assert len(Validation(GRID, (nothing, run)).runs) == 2
+    faults = {number: f"run{number}.fits: is empty [empty-file]" for number in (4, 8, 15)}
+    with raises("nothing-to-compare", "no run can be used: run4.fits: is empty [empty-file] (and 2 more runs)"):
+        Validation(GRID, (), faults)
 
 
 def test_profiles_show_gradients():
