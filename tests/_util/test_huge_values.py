@@ -7,9 +7,11 @@ import pytest
 from bgnb import BgnbError, make_models, open_runs
 from bgnb._util.checks import checked_choice, checked_obs_ids, finite_number, numbers_in, to_value, whole_number
 from bgnb._util.errors import numbered, quoted
+from bgnb._util.reading import parse_json
 from bgnb.observations.groups import observation_groups
 from bgnb.observations.run_selection import select_runs
 from tests.helpers.run_files import run, write_gadf
+from tests.helpers.time_limit import time_limit
 
 # Python does not convert numbers of more than 4300 digits to text, nor back.
 HUGE = 10**5000
@@ -37,6 +39,13 @@ def test_messages_are_short(check, value):
     with pytest.raises(BgnbError) as caught:
         check(value)
     assert len(str(caught.value)) < 500
+
+
+def test_repeated_name_among_many():
+    """The name that an object of JSON repeats is found in a time that does not grow as the square of their number."""
+    names = ",".join(f'"{number}": 0' for number in range(100_000))
+    with time_limit(), pytest.raises(ValueError, match="'99999' is given twice"):
+        parse_json(f'{{{names}, "99999": 1}}')
 
 
 def test_edges_and_runs(tmp_path):
