@@ -52,6 +52,9 @@ def test_edges_and_runs(tmp_path):
     """Edges that are not floats, and OBS_IDs of any size, are refused."""
     with pytest.raises(BgnbError, match="too large"):
         observation_groups([HUGE], None)
+    with pytest.raises(BgnbError, match=r"two or more increasing angles, got 0,0,.*… deg") as caught:
+        observation_groups(100_000 * [0], None)
+    assert len(str(caught.value)) < 500
     with pytest.raises(BgnbError, match="thousands of digits is not in"):
         select_runs(open_runs(write_gadf(tmp_path / "in", [run(1, 10)]), "GADF"), [HUGE])
 
