@@ -96,6 +96,17 @@ def notebook(path: Path, *cells: str, parameters: str = "seconds: float = 1.0  #
     return path
 
 
+def test_index_links_to_no_missing_notebook(tmp_path):
+    """If a notebook was not executed, the index has the error only."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "bg_cube_model_group27_table.fits.gz").touch()
+    errors = run_groups(tmp_path / "models", tmp_path / "out", notebook=notebook(tmp_path / "n.ipynb", "1"))
+    assert "has no parameter" in errors[27]
+    index = (tmp_path / "out" / "index.html").read_text()
+    assert "has no parameter" in index
+    assert "href" not in index
+
+
 @pytest.mark.slow
 def test_kernel_is_running_interpreter(tmp_path):
     """The kernel is the interpreter that runs bgnb, whatever kernels are installed."""
