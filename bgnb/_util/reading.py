@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -129,8 +130,7 @@ def parse_json(text: str | bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"'{shortened(repeated)}' is given twice")
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -87,8 +88,8 @@ class Stack:
             raise BgnbError("invalid-value", "a stack without runs cannot have a livetime")
         obs_ids = [run.obs_id for run in self.runs]
         if len(set(obs_ids)) < len(obs_ids):
-            repeated = sorted({obs_id for obs_id in obs_ids if obs_ids.count(obs_id) > 1})
-            raise BgnbError("duplicate-run", f"run {repeated[0]} would be counted twice")
+            repeated = min(obs_id for obs_id, number in Counter(obs_ids).items() if number > 1)
+            raise BgnbError("duplicate-run", f"run {repeated} would be counted twice")
         check_instrument(self.runs)
         object.__setattr__(self, "runs", tuple(sorted(self.runs, key=lambda run: run.obs_id)))
 

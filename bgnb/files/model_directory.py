@@ -235,7 +235,7 @@ class ModelDirectory:
     def notes(self) -> tuple[str, ...]:
         """Notes in the report on the models; none if there is no report."""
         try:
-            return tuple(map(str, read_report(self.path)["notes"]))
+            return tuple(printable(str(note)) for note in read_report(self.path)["notes"])
         except (BgnbError, KeyError, TypeError):
             return ()
 

@@ -149,8 +149,12 @@ def read_notebook(path: Path) -> Any:
             text = "is a notebook in an old format; convert it with jupyter nbconvert --to notebook"
             raise DataError("bad-notebook", f"{path}: {text}")
         nbformat.validate(notebook)
+        json.dumps(notebook, ensure_ascii=False).encode()
     except DataError:
         raise
+    except UnicodeEncodeError as error:
+        text = f"contains {error.object[error.start]!r}, which is half of a character, so that it cannot be written; remove it"
+        raise BgnbError("bad-notebook", f"{path}: {text}") from None
     except Exception as error:  # nbformat raises many kinds
         raise BgnbError("bad-notebook", f"{path}: is not a notebook ({error_summary(error)})") from None
     return notebook

@@ -103,7 +103,9 @@ def run_groups(
                     text = str(error) if isinstance(error, BgnbError) else f"{type(error).__name__}: {error}"
                     problems[futures[future]] = text.replace(f"{directory}{os.sep}", "")
                 bar.update()
-        write_file(directory / "index.html", _index(models.name, groups, results, problems).encode("utf-8", "replace"))
+        write_file(
+            directory / "index.html", _index(directory, models.name, groups, results, problems).encode("utf-8", "replace")
+        )
         write_report(directory, {"groups": groups, "problems": problems})
     return dict(sorted(problems.items()))
 
@@ -167,14 +169,19 @@ def _labelled(key: str, value: Any) -> tuple[str, str] | None:
     return " ".join(words), (f"{value:.4g}" if isinstance(value, float) else str(value)) + unit
 
 
-def _index(name: str, groups: Sequence[int], results: Mapping[int, dict[str, Any]], problems: Mapping[int, str]) -> str:
-    cards = [_failed_card(each, problems[each]) if each in problems else _card(each, **results[each]) for each in groups]
+def _index(
+    directory: Path, name: str, groups: Sequence[int], results: Mapping[int, dict[str, Any]], problems: Mapping[int, str]
+) -> str:
+    cards = [
+        _failed_card(directory, each, problems[each]) if each in problems else _card(each, **results[each]) for each in groups
+    ]
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(name)}</title><style>{_STYLE}</style>"
     return f"{head}<h1>Models in {escape(name)}</h1><main>{''.join(cards)}</main></html>\n"
 
 
-def _failed_card(group_id: int, problem: str) -> str:
-    link = f'<a href="group{group_id}.failed.ipynb">notebook, as far as it was executed</a>'
+def _failed_card(directory: Path, group_id: int, problem: str) -> str:
+    texts = {f"group{group_id}.failed.ipynb": "notebook, as far as it was executed", f"group{group_id}.ipynb": "notebook"}
+    link = next((f'<a href="{name}">{text}</a>' for name, text in texts.items() if (directory / name).exists()), "")
     return f"<article class=failed><h2>Group {group_id}</h2><p>{escape(problem)}</p>{link}</article>"
 
 

@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, shortened
 from bgnb.observations.datastore import Runs
 from bgnb.observations.run_selection import Reason, Selection
 
@@ -151,12 +151,13 @@ class ObservationGroups:
 
 
 def _listed(edges: u.Quantity) -> str:
-    """List edges as they are written on the command line.
+    """List edges, or the first of many, as they are written on the command line.
 
     >>> _listed([90, 45.5, 0] * u.deg)
     '90,45.5,0 deg'
     """
-    return f"{','.join(f'{edge:g}' for edge in np.ravel(u.Quantity(edges).value))} {u.Quantity(edges).unit}"
+    listed = ",".join(f"{edge:g}" for edge in np.ravel(u.Quantity(edges).value))
+    return f"{shortened(listed)} {u.Quantity(edges).unit}"
 
 
 def observation_groups(

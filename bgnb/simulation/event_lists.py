@@ -99,8 +99,8 @@ def make_test_observation_table(n_runs: int = 10, *, settings: ObservationSettin
     alt_range, az_range, date_range = settings.alt_range, settings.az_range, settings.date_range
     n_tels_range, muoneff_range = settings.n_tels_range, settings.muoneff_range
     first, last = (_mission_time(date) for date in date_range)
-    if not first < last:
-        raise BgnbError("invalid-argument", f"date_range must be two increasing dates, got {date_range}")
+    if not _mission_time("1970-01-01") <= first < last <= _mission_time("2100-01-01"):
+        raise BgnbError("invalid-argument", f"date_range must be two increasing dates from 1970 to 2099, got {date_range}")
     rng = np.random.default_rng([settings.seed, 0])
     tstart = np.sort([_night_start(rng, first, last, site) for _ in range(n_runs)])
     sin_low, sin_high = np.sin(np.radians(alt_range))

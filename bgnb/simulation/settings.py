@@ -79,8 +79,8 @@ class TrueModelSettings(SettingsGroup):
     trigger_rate: float = setting(
         Number(above=0), 300.0, help="Background events per second of livetime at the zenith, before a quadrant is masked."
     )
-    gradient_x: float = setting(Number(), 0.0, help="Relative change of the rate per deg of DETX.")
-    gradient_y: float = setting(Number(), 0.0, help="Relative change of the rate per deg of DETY.")
+    gradient_x: float = setting(Number(minimum=-100, maximum=100), 0.0, help="Relative change of the rate per deg of DETX.")
+    gradient_y: float = setting(Number(minimum=-100, maximum=100), 0.0, help="Relative change of the rate per deg of DETY.")
     mask_quadrant: bool = setting(Flag(), False, help="No events where DETX > 0 and DETY > 0.")
     elongation: float = setting(
         Number(minimum=0.2, maximum=5),

@@ -7,9 +7,11 @@ import pytest
 from bgnb import BgnbError, make_models, open_runs
 from bgnb._util.checks import checked_choice, checked_obs_ids, finite_number, numbers_in, to_value, whole_number
 from bgnb._util.errors import numbered, quoted
+from bgnb._util.reading import parse_json
 from bgnb.observations.groups import observation_groups
 from bgnb.observations.run_selection import select_runs
 from tests.helpers.run_files import run, write_gadf
+from tests.helpers.time_limit import time_limit
 
 # Python does not convert numbers of more than 4300 digits to text, nor back.
 HUGE = 10**5000
@@ -39,10 +41,20 @@ def test_messages_are_short(check, value):
     assert len(str(caught.value)) < 500
 
 
+def test_repeated_name_among_many():
+    """The name that an object of JSON repeats is found in a time that does not grow as the square of their number."""
+    names = ",".join(f'"{number}": 0' for number in range(100_000))
+    with time_limit(), pytest.raises(ValueError, match="'99999' is given twice"):
+        parse_json(f'{{{names}, "99999": 1}}')
+
+
 def test_edges_and_runs(tmp_path):
     """Edges that are not floats, and OBS_IDs of any size, are refused."""
     with pytest.raises(BgnbError, match="too large"):
         observation_groups([HUGE], None)
+    with pytest.raises(BgnbError, match=r"two or more increasing angles, got 0,0,.*… deg") as caught:
+        observation_groups(100_000 * [0], None)
+    assert len(str(caught.value)) < 500
     with pytest.raises(BgnbError, match="thousands of digits is not in"):
         select_runs(open_runs(write_gadf(tmp_path / "in", [run(1, 10)]), "GADF"), [HUGE])
 

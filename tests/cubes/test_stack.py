@@ -17,6 +17,7 @@ from bgnb.cubes.event_cuts import _bin_index
 from bgnb.cubes.stack import add_stacks
 from tests.helpers.errors import raises
 from tests.helpers.run_files import TSTART, run, write_gadf
+from tests.helpers.time_limit import time_limit
 
 AXES = CubeAxes(energy=np.geomspace(0.1, 50, 7) * u.TeV, dety=np.linspace(-3, 2, 6) * u.deg, detx=np.linspace(-2, 4, 9) * u.deg)
 
@@ -95,6 +96,8 @@ def test_no_run_is_counted_twice(event_lists):
         stack + stack_runs(event_lists[1:], AXES)
     with raises("axes-mismatch", "ALTAZ", "RADEC"):
         stack + stack_runs(event_lists[2:], AXES, "RADEC")
+    with raises("duplicate-run", "run 1"), time_limit():  # not in a time that grows as the square
+        replace(stack, runs=100_000 * stack.runs)
 
 
 def test_what_cannot_be_a_stack_is_refused(event_lists):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -303,6 +304,15 @@ def test_invalid_epochs_are_refused(tmp_path, content):
     (tmp_path / "report.json").write_text(content)
     with raises("damaged", "report.json", "epochs"):
         read_epoch_models(tmp_path)
+
+
+def test_notes_in_reports_can_be_written(tmp_path):
+    """Control characters in notes, and parts of names that are not UTF-8, do not reach pictures or pages."""
+    directory = model_directory(tmp_path / "models")
+    (directory / "report.json").write_text(json.dumps({"notes": ["run \udcff\x1b[31m", 5]}))
+    assert bgnb.ModelDirectory(directory).notes == ("run \ufffd\ufffd[31m", "5")
+    bgnb.plot(directory, output=tmp_path / "model.svg")
+    assert "run \ufffd\ufffd[31m" in (tmp_path / "model.svg").read_text("utf-8")
 
 
 @pytest.mark.parametrize("counts", ["NaN", "1e400"])

@@ -96,6 +96,17 @@ def notebook(path: Path, *cells: str, parameters: str = "seconds: float = 1.0  #
     return path
 
 
+def test_index_links_to_no_missing_notebook(tmp_path):
+    """If a notebook was not executed, the index has the error only."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "bg_cube_model_group27_table.fits.gz").touch()
+    errors = run_groups(tmp_path / "models", tmp_path / "out", notebook=notebook(tmp_path / "n.ipynb", "1"))
+    assert "has no parameter" in errors[27]
+    index = (tmp_path / "out" / "index.html").read_text()
+    assert "has no parameter" in index
+    assert "href" not in index
+
+
 @pytest.mark.slow
 def test_kernel_is_running_interpreter(tmp_path):
     """The kernel is the interpreter that runs bgnb, whatever kernels are installed."""
@@ -348,7 +359,7 @@ def test_odd_outputs_are_refused(tmp_path):
 
 
 def test_other_languages_and_old_formats_are_refused(tmp_path):
-    """A notebook in R, or in an old format, is refused; nothing is run in Python."""
+    """A notebook in R, in an old format, or with half of a character, is refused; nothing is run in Python."""
     old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": [], "metadata": {}}]}
     (tmp_path / "old.ipynb").write_text(json.dumps(old))
     kernel = {"name": "ir", "display_name": "R", "language": "R"}
@@ -356,7 +367,9 @@ def test_other_languages_and_old_formats_are_refused(tmp_path):
         cells = [new_code_cell("print(1)")]
         nbformat.write(new_notebook(cells=cells, metadata=metadata), tmp_path / f"{name}.ipynb")
     notebook(tmp_path / "cell.ipynb", "1", parameters="n = = 3")
-    for name, word in (("old", "nbconvert"), ("kernel", "R"), ("language", "R"), ("cell", "not valid Python")):
+    (tmp_path / "half.ipynb").write_text(json.dumps(new_notebook(cells=[new_code_cell("print('\ud83d')")])))
+    words = {"old": "nbconvert", "kernel": "R", "language": "R", "cell": "not valid Python", "half": r"'\ud83d', which is half"}
+    for name, word in words.items():
         with raises("bad-notebook", f"{name}.ipynb", word):
             run_notebook(tmp_path / f"{name}.ipynb", tmp_path / "out.ipynb")
     assert not list(tmp_path.glob("out*"))

@@ -77,6 +77,8 @@ def test_pointings_are_uniform():
         ({"alt_range": (80, 30)}, "invalid-argument", ("alt_range", "increasing", "(80, 30)")),
         ({"date_range": ("2010-13-01", "2011-01-01")}, "invalid-argument", ("date_range", "2010-13-01")),
         ({"date_range": ("2011-01-01", "2010-01-01")}, "invalid-argument", ("date_range", "increasing", "2011-01-01")),
+        ({"date_range": ("2110-01-01", "2111-01-01")}, "invalid-argument", ("date_range", "to 2099", "2110-01-01")),
+        ({"date_range": ("1950-01-01", "1951-01-01")}, "invalid-argument", ("date_range", "from 1970", "1950-01-01")),
         pytest.param(
             {"date_range": ("2010-06-01 11:00", "2010-06-01 12:00")},
             "invalid-argument",
@@ -396,3 +398,5 @@ def test_excessive_rates_raise_errors():
     for name in ("gradient_x", "gradient_y"):
         with raises("invalid-argument", name, "nan"):
             TrueModel(**{name: np.nan})
+        with raises("invalid-argument", name, "at most 100"):
+            TrueModel(**{name: 1e308})  # the rate would be infinite minus infinite
