@@ -139,7 +139,7 @@ def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> tuple[dict[int
         events = run.events - run.events_outside_gti
         at_any_altitude = anywhere.get(obs_id, 0.0)
         if np.isnan(number) and at_any_altitude >= _MIN_EXPECTED and events < tolerances.FEW_EVENTS * at_any_altitude:
-            empty.append(f"{obs_id} ({events} events)")
+            empty.append(f"{obs_id} ({events} event{'s' * (events != 1)})")
         if not number >= _MIN_EXPECTED:
             continue
         if events < tolerances.MIN_RATE * number:
@@ -152,7 +152,7 @@ def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> tuple[dict[int
     if unusual:
         notes.append(f"runs with an unusual rate relative to others at similar altitude: {enumerate_values(unusual)}")
     if empty:
-        share = f"{100 * tolerances.FEW_EVENTS:.0f} % of the median rate of all runs"
+        share = f"{100 * tolerances.FEW_EVENTS:.0f} % of the median rate of runs with as many telescopes"
         notes.append(f"runs with less than {share}, and too few others at similar altitude: {enumerate_values(empty)}")
     return found, notes
 

@@ -50,7 +50,7 @@ def test_nearly_empty_run_among_few():
             assert not unlikely_runs(directory(), runs)
             notes = notes_on_runs(directory(), runs)
             assert len(notes) == noted
-            assert all("less than 2 %" in note and note.endswith(": 0 (1 events)") for note in notes)
+            assert all("less than 2 %" in note and note.endswith(": 0 (1 event)") for note in notes)
 
 
 def run(obs_id, altitude, events, ontime=1000.0):
