@@ -207,7 +207,7 @@ class Report:
                 telescopes[run.counted.n_tels] = telescopes.get(run.counted.n_tels, 0) + 1
         lines = [f"{note}: {numbered('run', obs_ids)}" for note, obs_ids in affected.items()]
         if len(telescopes) > 1:
-            numbers = ", ".join(f"{n_tels} in {n_runs} runs" for n_tels, n_runs in sorted(telescopes.items()))
+            numbers = ", ".join(f"{n_tels} in {n} run{'s' * (n > 1)}" for n_tels, n in sorted(telescopes.items()))
             lines.append(f"runs have different numbers of telescopes (N_TELS): {numbers}")
         return lines
 

@@ -107,7 +107,9 @@ class ObservationSettings(SettingsGroup):
     observatory: str = _observatory_setting()
     alt_range: Any = setting(Pair(high=90), (45.0, 90.0), help="Range of altitude, deg.")
     az_range: Any = setting(Pair(low=-360, high=720), (0.0, 360.0), help="Range of azimuth, deg.")
-    date_range: Any = setting(Pair(type=str), ("2010-01-01", "2015-01-01"), help="Dates between which runs start, UTC.")
+    date_range: Any = setting(
+        Pair(type=str), ("2010-01-01", "2015-01-01"), help="Dates between which runs start, UTC, from 1970 to 2099."
+    )
     n_tels_range: Any = setting(Pair(type=int, low=1, high=1000), (3, 4), help="Minimum and maximum number of telescopes.")
     muoneff_range: Any = setting(Pair(high=10), (0.6, 1.0), help="Range of muon efficiency.")
     seed: int = _seed_setting()

@@ -182,7 +182,7 @@ def _runs(number: int) -> str:
 def _instruments(usable: Table) -> str:
     """Describe the instruments of runs."""
     names, n_tels = (usable[name].tolist() for name in ("TELESCOP", "N_TELS"))
-    telescopes = [f", {number} telescopes" if number else "" for number in n_tels]
+    telescopes = [f", {number} telescope{'s' * (number > 1)}" if number else "" for number in n_tels]
     found = Counter(f"{name or 'TELESCOP is not stated'}{more}" for name, more in zip(names, telescopes, strict=True))
     text = "; ".join(f"{name} ({_runs(number)})" for name, number in found.items())
     return f"{text}; models are made from runs of one instrument, list them for --select" if len(set(names)) > 1 else text
