@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from itertools import islice
 from reprlib import Repr
 
+# Maximum length of a message, of which the middle is omitted beyond; paths may have 4096 letters each.
+_LONGEST = 10_000
+
 
 def printable(text: str) -> str:
     """Replace control characters, which files may contain and terminals would interpret."""
@@ -93,6 +96,8 @@ class BgnbError(Exception):
     """
 
     def __init__(self, code: str, message: str) -> None:
+        if len(message) > _LONGEST:  # that quotes a long text of a file
+            message = f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 2 :]}"
         super().__init__(code, message)
         self.code, self.message = code, message
 

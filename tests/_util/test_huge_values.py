@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgnb import BgnbError, make_models, open_runs
+from bgnb import BgnbError, make_models, open_runs, read_exclusions
 from bgnb._util.checks import checked_choice, checked_obs_ids, finite_number, numbers_in, to_value, whole_number
 from bgnb._util.errors import numbered, quoted
 from bgnb._util.reading import parse_json
@@ -16,6 +16,18 @@ from tests.helpers.time_limit import time_limit
 # Python does not convert numbers of more than 4300 digits to text, nor back.
 HUGE = 10**5000
 VALUES = [HUGE, 10**4000, "9" * 5000, [HUGE], "x" * 1_000_000]
+
+
+def test_texts_of_files_are_quoted_in_part(tmp_path):
+    """A message about a long line of a file keeps its beginning and its end."""
+    path = tmp_path / "long.reg"
+    path.write_text(f"fk5 {'x' * 300_000}\n")
+    with pytest.raises(BgnbError) as caught:
+        read_exclusions(path)
+    text = caught.value.message
+    assert len(text) < 11_000
+    assert text.startswith(f"{path}, line 1: ")
+    assert text.endswith("put a semicolon between them")
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
