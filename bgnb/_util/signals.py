@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import math
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ from bgnb._util.errors import enumerate_values, notes_of
 # SIGHUP is sent when a terminal or a connection is closed, SIGXCPU at a limit of CPU time (ulimit -S -t). Signals that are
 # ignored, as under nohup, stay ignored.
 _ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP, signal.SIGXCPU] if hasattr(signal, "SIGHUP") else []))
+# Time in s within which signals count as one.
+_TOGETHER = 1.0
 _CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
 # Signals received while they are held; None otherwise.
 _held: list[int] | None = None
@@ -33,21 +36,28 @@ def note_complete(output: object) -> None:
 def ended_by_signals() -> Iterator[None]:
     """Exit with one line and status 128 + signal number on Ctrl-C, SIGTERM, SIGHUP or SIGXCPU.
 
-    The line names the output that is complete nevertheless. Signals that arrive when nothing is left to do but to
-    end the interpreter are ignored, as it would die by them.
+    The line names the output that is complete nevertheless. Signals that arrive together with another one, as from batch
+    systems, do not interrupt the cleaning up after it. Those that arrive when nothing is left to do but to end the
+    interpreter are ignored, as it would die by them.
     """
     received: list[int] = []
+    raised_at = -math.inf
     unraisable = sys.unraisablehook
 
     def end(number: int, _: object) -> None:
+        nonlocal raised_at
         received.append(number)
-        if _held is None:
+        if _held is not None:
+            _held.append(number)
+        elif time.monotonic() - raised_at > _TOGETHER:
+            raised_at = time.monotonic()
             raise SystemExit(128 + number)
-        _held.append(number)
 
     def repeat_or_show(lost: sys.UnraisableHookArgs) -> None:
+        nonlocal raised_at
         # What is raised in a callback of the garbage collector goes no further.
         if received and isinstance(lost.exc_value, SystemExit):
+            raised_at = -math.inf
             _thread.start_new_thread(_repeat, (received[0],))
         else:
             unraisable(lost)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import os
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -94,7 +94,7 @@ def run_groups(
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(models,)) as directory:
         with _threads(workers, directory) as pool, progress_bar(len(groups), "group", progress) as bar:
             futures = {pool.submit(_run_group, source, models, directory, group_id, timeout): group_id for group_id in groups}
-            for future in as_completed(futures):
+            for future in _completed(futures):
                 try:
                     results[futures[future]] = future.result()
                 except Exception as error:  # the other groups continue, unless nothing can be written
@@ -108,6 +108,14 @@ def run_groups(
         )
         write_report(directory, {"groups": groups, "problems": problems})
     return dict(sorted(problems.items()))
+
+
+def _completed(futures: Iterable[Future[Any]]) -> Iterator[Future[Any]]:
+    """Iterate over futures as they complete. A signal that another thread receives does not end a wait without a timeout."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+        yield from done
 
 
 @contextmanager

@@ -272,6 +272,29 @@ with ended_by_signals():
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "", interrupted)
 
 
+def test_signals_that_arrive_together():
+    """The second of two signals, as batch systems send them, does not interrupt the cleaning up after the first."""
+    code = """
+import os, signal
+from bgnb._util.signals import ended_by_signals
+
+numbers = signal.SIGINT, signal.SIGTERM
+with ended_by_signals():
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        sum(range(1000))
+    finally:
+        sum(range(1000))
+        print("cleaned up", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    interrupted = "Interrupted; unfinished output is removed.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "cleaned up\n", interrupted)
+
+
 def test_signals_are_held_while_other_threads_publish():
     """A second signal is held in the main thread although another thread has written an output meanwhile."""
     code = """
