@@ -109,6 +109,11 @@ def read_json(path: str | Path) -> Any:
     return parse_json(read_bytes(path))
 
 
+def home_expanded(path: str | Path) -> str:
+    """Replace ~ at the beginning by the home directory. A ~ of an unknown user is kept, for which `Path.expanduser` raises."""
+    return os.path.expanduser(path)  # noqa: PTH111
+
+
 def parse_json(text: str | bytes) -> Any:
     """Read JSON.
 

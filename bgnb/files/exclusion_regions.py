@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterable
@@ -18,7 +17,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.extras import require
-from bgnb._util.reading import TEXT_MAX, decoded, read_bytes
+from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
 from bgnb.files.fits_reader import open_fits
@@ -82,7 +81,7 @@ def read_exclusions(exclude: Any) -> SourceMask:
 
 
 def _read(path: str | Path) -> SourceMask:
-    path = Path(os.path.expanduser(path))  # noqa: PTH111 # that of Path raises for unknown users
+    path = Path(home_expanded(path))
     if not path.exists():
         raise BgnbError("not-found", f"exclude: there is no file '{path}'")
     if region_format := _FORMATS.get(path.suffix.lower()):

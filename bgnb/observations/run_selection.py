@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered, shortened
-from bgnb._util.reading import TEXT_MAX, decoded, read_bytes
+from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.observations.catalog import DEFAULT_CATALOG, read_catalog
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
@@ -296,7 +295,7 @@ def read_run_list(path: str | Path) -> RunList:
     """
     allowed = "select must be 'far', 'all' or a text file of OBS_IDs"
     try:
-        lines = decoded(read_bytes(os.path.expanduser(path), TEXT_MAX)).splitlines()  # noqa: PTH111 # for unknown users
+        lines = decoded(read_bytes(home_expanded(path), TEXT_MAX)).splitlines()
     except FileNotFoundError:
         raise BgnbError("not-found", f"{allowed}; there is no file '{shortened(str(path), 300)}'") from None
     except (OSError, ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -20,7 +19,7 @@ from astropy.utils.exceptions import AstropyWarning
 from bgnb._util.arrays import Floats
 from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
-from bgnb._util.reading import TEXT_MAX, decoded, read_bytes
+from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.observations.fits_table import read_content
 
 _MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
@@ -45,7 +44,7 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
     Exception
         Of many kinds, if Astropy cannot read it.
     """
-    path = Path(os.path.expanduser(path))  # noqa: PTH111 # that of Path raises for unknown users
+    path = Path(home_expanded(path))
     path.stat()  # raises FileNotFoundError
     try:
         content = read_content(path, verify=False).getvalue()
