@@ -1,5 +1,6 @@
-"""Pictures in notebooks, and the cells of make_bg_cube_models that follow from its function: the parameters, and the call.
+"""Small notebooks, pictures in notebooks, and the cells of make_bg_cube_models that follow from its function.
 
+These cells are the parameters, and the call.
 ``python -m tests.helpers.notebooks`` writes them anew after a change of settings.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbformat.v4 import new_code_cell, new_notebook
 
 import bgnb
 from bgnb._util.setting_kinds import Choice
@@ -21,6 +23,15 @@ NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "make_bg_cube_models.ipynb"
 NOT_PARAMETERS = {"progress", "part"}
 #: Parameters whose defaults differ, so that the notebook runs as it is.
 OTHER_DEFAULTS = {"indir", "outdir", "overwrite", "scheme", "test"}
+
+
+def notebook(path: Path, *cells: str, parameters: str = "seconds: float = 1.0  # to sleep") -> Path:
+    """Write a notebook with a cell of parameters and some others."""
+    cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), *(new_code_cell(cell) for cell in cells)]
+    nbformat.write(
+        new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "p", "language": "python"}}), path
+    )
+    return path
 
 
 def arguments() -> dict[str, inspect.Parameter]:
