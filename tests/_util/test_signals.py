@@ -69,7 +69,8 @@ with ended_by_signals():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     interrupted = "Interrupted; unfinished output is removed.\n"
-    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "cleaned up\n", interrupted)
+    assert (done.stdout, done.stderr) == ("cleaned up\n", interrupted)
+    assert done.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)  # systems deliver both in any order
 
 
 def test_signals_are_held_while_other_threads_publish():

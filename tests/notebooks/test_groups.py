@@ -107,7 +107,8 @@ def test_signal_ends_all_groups(models, tmp_path, workers):
         os.killpg(process.pid, signal.SIGINT)
         os.killpg(process.pid, signal.SIGTERM)
         _, errors = process.communicate(timeout=PATIENCE)
-        assert (process.returncode, errors) == (128 + signal.SIGINT, "Interrupted; unfinished output is removed.\n")
+        assert errors == "Interrupted; unfinished output is removed.\n"
+        assert process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)  # systems deliver both in any order
         until(lambda: not any(alive(int(pid)) for pid in names(running)), "the end of the kernels")
     assert names(tmp_path) == {"n.ipynb", "running"}
 
