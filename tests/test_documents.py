@@ -22,7 +22,7 @@ DOCUMENTS = {
     "README.md": (6, "hess-dl3-dr1", False, ["models", "store", "cross-validation"]),
     "docs/tutorials/getting_started.md": (0, "", False, ["first/dataset", "comparison/comparison_group27.html"]),
     "docs/how_to/methods.md": (6, "runs", False, ["spline-check", "classic-check"]),
-    "docs/how_to/few_runs.md": (22, "runs", False, ["learning"]),
+    "docs/how_to/few_runs.md": (16, "runs", False, ["learning"]),
     "docs/how_to/check_runs.md": (6, "runs", True, ["overview/runs.html", "checks/runs.html", "better-models"]),
     "docs/how_to/maps.md": (6, "hess-dl3-dr1", True, ["store"]),
     "docs/how_to/notebooks.md": (6, "runs", True, ["my-notebooks", "out.ipynb", "more-models", "reports/index.html"]),
