@@ -23,6 +23,8 @@ _TOGETHER = 1.0
 _CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
 # Signals received while they are held; None otherwise.
 _held: list[int] | None = None
+# Time of the last exit by a signal.
+_exited_at = -math.inf
 # Output that was published.
 _complete: list[str] = []
 
@@ -40,24 +42,23 @@ def ended_by_signals() -> Iterator[None]:
     systems, do not interrupt the cleaning up after it. Those that arrive when nothing is left to do but to end the
     interpreter are ignored, as it would die by them.
     """
+    global _exited_at
     received: list[int] = []
-    raised_at = -math.inf
+    _exited_at = -math.inf
     unraisable = sys.unraisablehook
 
     def end(number: int, _: object) -> None:
-        nonlocal raised_at
         received.append(number)
-        if _held is not None:
+        if _held is None:
+            _exit(number)
+        else:
             _held.append(number)
-        elif time.monotonic() - raised_at > _TOGETHER:
-            raised_at = time.monotonic()
-            raise SystemExit(128 + number)
 
     def repeat_or_show(lost: sys.UnraisableHookArgs) -> None:
-        nonlocal raised_at
+        global _exited_at
         # What is raised in a callback of the garbage collector goes no further.
         if received and isinstance(lost.exc_value, SystemExit):
-            raised_at = -math.inf
+            _exited_at = -math.inf
             _thread.start_new_thread(_repeat, (received[0],))
         else:
             unraisable(lost)
@@ -77,6 +78,14 @@ def ended_by_signals() -> Iterator[None]:
         for line in (f"Interrupted; {complete}unfinished output is removed.", *notes_of(error)):
             sys.stderr.write(f"{line}\n")
         raise SystemExit(128 + received[0]) from None
+
+
+def _exit(number: int) -> None:
+    """Exit as after a signal, unless another one was a moment before."""
+    global _exited_at
+    if time.monotonic() - _exited_at > _TOGETHER:
+        _exited_at = time.monotonic()
+        raise SystemExit(128 + number)
 
 
 def _repeat(number: int) -> None:
@@ -113,7 +122,7 @@ def held_signals() -> Iterator[None]:
         _held = None
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if received:
-            raise SystemExit(128 + received[0])
+            _exit(received[0])
 
 
 def leave_signals_to_the_caller() -> None:

@@ -96,3 +96,31 @@ with ended_by_signals(), held_signals():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     interrupted = "Interrupted; unfinished output is removed.\n"
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "ended\n", interrupted)
+
+
+def test_signal_after_a_held_one():
+    """A second signal does not interrupt the cleaning up after one that another thread received while signals were held."""
+    code = """
+import os, signal
+from threading import Thread
+from bgnb._util.signals import ended_by_signals, held_signals
+
+def receive():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with ended_by_signals():
+    try:
+        with held_signals():
+            thread = Thread(target=receive)
+            thread.start()
+            thread.join()
+            sum(range(1000))
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        sum(range(1000))
+        print("cleaned up", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    interrupted = "Interrupted; unfinished output is removed.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "cleaned up\n", interrupted)
