@@ -9,8 +9,8 @@ from typing import Any
 
 from bgnb.cubes.compare import Comparison, compare
 from bgnb.cubes.cube import CubeAxes
+from bgnb.dashboards.controls import Control, check_box, number_box
 from bgnb.dashboards.cube_dashboard import CubeDashboard
-from bgnb.dashboards.dashboard import Control, check_box, number_box
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
 from bgnb.files.model_directory import KEPT, ModelDirectory, Stamp, checked_labels, common_groups

@@ -13,7 +13,8 @@ import numpy as np
 from bgnb._util.checks import numbers_in
 from bgnb._util.errors import BgnbError, quoted
 from bgnb.cubes.cube import CubeAxes
-from bgnb.dashboards.dashboard import Control, Dashboard, Resets, button, menu, number_box, text_box
+from bgnb.dashboards.controls import Control, button, menu, number_box, text_box
+from bgnb.dashboards.dashboard import Dashboard, Resets
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
 from bgnb.files.model_directory import checked_group

@@ -11,7 +11,6 @@ import dataclasses
 import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from html import escape
 from itertools import count
@@ -24,6 +23,7 @@ import traitlets
 
 from bgnb._util.checks import checked_path
 from bgnb._util.errors import BgnbError, quoted, shortened
+from bgnb.dashboards.controls import LABEL, Control, button, row, text_box
 from bgnb.dashboards.live_figures import Action, LiveFigures
 from bgnb.dashboards.saved_states import parse_state
 from bgnb.files.output_directory import check_file_path, write_file
@@ -35,67 +35,6 @@ from bgnb.plots.view import View
 
 #: Fields that reset others, and the values of these.
 Resets = tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]
-
-_LABEL = {"description_width": "initial"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Control:
-    """A widget that shows and changes the state.
-
-    Parameters
-    ----------
-    widget : `ipywidgets.Widget`
-        The widget.
-    show : callable
-        From the present state to attributes of the widget, in the order in which they are set.
-    change : callable, optional
-        From a new value to the fields of the state that change; none for widgets without a value.
-    """
-
-    widget: Any
-    show: Callable[[Any], dict[str, Any]] = lambda _: {}
-    change: Callable[[Any], dict[str, Any]] | None = None
-
-
-def menu(field: str, label: str, options: Any) -> Control:
-    """Make a menu for a field of the state with few values."""
-    widget = widgets.Dropdown(options=options, description=label, style=_LABEL, layout={"width": "max-content"})
-    return Control(widget=widget, show=lambda state: {"value": getattr(state, field)}, change=lambda value: {field: value})
-
-
-def check_box(field: str, label: str) -> Control:
-    """Make a check box for a field of the state that is true or false."""
-    widget = widgets.Checkbox(description=label, indent=False, layout={"width": "max-content"})
-    return Control(widget=widget, show=lambda state: {"value": getattr(state, field)}, change=lambda value: {field: value})
-
-
-def number_box(label: str, show: Callable[[Any], dict[str, Any]], change: Callable[[Any], dict[str, Any]]) -> Control:
-    """Make a box for a number, which is used when Enter is pressed or the box is left."""
-    widget = widgets.FloatText(description=label, style=_LABEL, continuous_update=False, layout={"width": "auto"})
-    return Control(widget=widget, show=show, change=change)
-
-
-def text_box(
-    label: str, placeholder: str, show: Callable[[Any], dict[str, Any]], change: Callable[[str], dict[str, Any]]
-) -> Control:
-    """Make a box for a line of text, which is used when Enter is pressed or the box is left."""
-    widget = widgets.Text(
-        description=label, placeholder=placeholder, style=_LABEL, continuous_update=False, layout={"width": "auto"}
-    )
-    return Control(widget=widget, show=show, change=change)
-
-
-def button(label: str, action: Callable[[], object], tooltip: str = "") -> Control:
-    """Make a button."""
-    widget = widgets.Button(description=label, tooltip=tooltip or label, layout={"width": "max-content"})
-    widget.on_click(lambda _: action())
-    return Control(widget=widget)
-
-
-def row(*children: Any, **layout: str) -> widgets.Box:
-    """Arrange widgets beside each other, in as many lines as they need."""
-    return widgets.Box(children, layout={"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 10px"} | layout)
 
 
 def _state_property(name: str) -> property:
@@ -426,7 +365,7 @@ class Dashboard(widgets.VBox):
     def _exports(self) -> list[Any]:
         """Make the widgets of the exports."""
         width, font_size = (
-            widgets.BoundedFloatText(value=value, min=low, max=high, description=label, style=_LABEL, layout={"width": "auto"})
+            widgets.BoundedFloatText(value=value, min=low, max=high, description=label, style=LABEL, layout={"width": "auto"})
             for label, value, low, high in (("width / in", 14.0, 2, 40), ("font size / pt", 10.0, 3, 40))
         )
         self._paper = width, font_size

@@ -16,7 +16,8 @@ from astropy.table import Table
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_obs_ids, checked_path, numbers_in, to_value
 from bgnb._util.errors import BgnbError, DataError, quoted
-from bgnb.dashboards.dashboard import Control, Dashboard, button, menu, unused_path
+from bgnb.dashboards.controls import Control, button, menu
+from bgnb.dashboards.dashboard import Dashboard, unused_path
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.run_picking import nearest_run, runs_within
 from bgnb.files.fits_reader import find_fits

@@ -12,7 +12,8 @@ import numpy as np
 
 from bgnb._util.checks import numbers_in
 from bgnb._util.errors import BgnbError
-from bgnb.dashboards.dashboard import Control, Dashboard, menu, text_box
+from bgnb.dashboards.controls import Control, menu, text_box
+from bgnb.dashboards.dashboard import Dashboard
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.run_picking import nearest_run, runs_within
 from bgnb.plots.cube_state import Energy

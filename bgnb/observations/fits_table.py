@@ -17,7 +17,6 @@ from bz2 import BZ2File
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from bgnb._util.compression import MAGIC, GzipReader, StreamError, decompress
 from bgnb._util.errors import DataError
 from bgnb._util.reading import open_file
+from bgnb.observations.fits_columns import columns_of, to_native
 from bgnb.observations.fits_header import AGAIN, BLOCK, CARD, HduClass, Header, read_header
 
 #: Maximum size of the columns that are read from a table, and of the content of a gzip file up to `SMALL`, bytes.
@@ -37,9 +37,6 @@ INFLATED_MAX = 1 << 30
 SMALL = 1 << 24
 MAX_RATIO = INFLATED_MAX // SMALL
 
-_TYPES = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "A": "S", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
-_TYPES |= {"X": "V", "P": ">2i4", "Q": ">2i8"}  # bits; descriptors of variable-length arrays, which are not followed
-_MAX_REPEAT = 1 << 24  # elements of a cell
 # Bytes of a table that are read at a time.
 _PIECE = 4096 * BLOCK
 _MORE_ROWS = "the table has more rows than NAXIS2 says"
@@ -325,7 +322,7 @@ def _read_table(
     header: Header, stream: BinaryIO | GzipReader, columns: Collection[str] | None, refuse: Callable[[DataError], None]
 ) -> FitsTable:
     """Read the wanted columns of a table, and check that it ends where its header says, its padding and its sums."""
-    used, repeated = _columns_of(header, columns)
+    used, repeated = columns_of(header, columns)
     numbers, kinds, offsets = zip(*used.values(), strict=True) if used else ((), (), ())
     rows, width, size = header.size("NAXIS2"), header.size("NAXIS1"), header.data_size()
     if rows * sum(kind.itemsize for kind in kinds) > INFLATED_MAX:
@@ -355,7 +352,7 @@ def _read_table(
         number = min(len(rest) // width, rows - done)
         records: NDArray[Any] = np.ndarray((number,), dtype, buffer=rest)
         for name, (column, kind, _) in used.items():
-            part = _native(records[name], header, column)
+            part = to_native(records[name], header, column)
             arrays[name] = part if number == rows else _filled(arrays.get(name), part, done, rows, kind.itemsize)
         done += number
         held = [rest[number * width :]] if done < rows else []
@@ -421,69 +418,3 @@ def _check_sums(header: Header, data_sum: int) -> None:
 def _ones_complement_sum(data: bytes) -> int:
     """Add 32-bit words in ones' complement arithmetic; both of its zeros become 0."""
     return int(np.frombuffer(data, ">u4").sum(dtype=np.uint64)) % 0xFFFFFFFF
-
-
-def _columns_of(
-    header: Header, columns: Collection[str] | None
-) -> tuple[dict[str, tuple[int, np.dtype[Any], int]], frozenset[str]]:
-    """Return the number, type and offset in the row of the wanted columns, and the names that occur more than once."""
-    width = header.size("NAXIS1")
-    used: dict[str, tuple[int, np.dtype[Any], int]] = {}
-    repeated: set[str] = set()
-    offset = 0
-    for number in range(1, header.size("TFIELDS") + 1):
-        name = str(header.get(f"TTYPE{number}", "")).strip().upper()
-        tform = str(header.get(f"TFORM{number}", ""))
-        if (kind := _numpy_type(tform)) is None:
-            raise header.error("bad-header", f"column {name or number} has the unknown format {tform!r} (TFORM{number})")
-        if columns is None or name in columns:
-            if name in used:
-                repeated.add(name)
-            used.setdefault(name, (number, kind, offset))
-        offset += kind.itemsize
-    if offset != width or not width:
-        raise header.error("bad-header", f"rows have {offset} bytes by their columns, but {width} by NAXIS1")
-    return used, frozenset(repeated)
-
-
-@cache
-def _numpy_type(tform: str) -> np.dtype[Any] | None:
-    """Parse a TFORM; None if it is unknown."""
-    form = re.match(r"\s*(\d*)([A-Z])", tform)
-    if not form or form[2] not in _TYPES or int(form[1] or 1) > _MAX_REPEAT:
-        return None
-    repeat, code = int(form[1] or 1), form[2]
-    if code == "X":
-        return np.dtype(f"V{(repeat + 7) // 8}")
-    if code == "A":
-        return np.dtype(f"S{repeat}")
-    return np.dtype(_TYPES[code]) if repeat == 1 else np.dtype((_TYPES[code], (repeat,)))
-
-
-def _native(column: NDArray[Any], header: Header, number: int) -> NDArray[Any]:
-    """Convert to native byte order, scale, decode text, and replace TNULL by NaN."""
-    if column.dtype.kind == "S":
-        raw = column.tolist()
-        texts = {text: _decode(text) for text in set(raw)}
-        return np.array([texts[text] for text in raw], dtype=str)
-    if column.dtype == np.int8:  # TFORM L: the letter T or F
-        return column == ord("T")
-    scale, zero = header.number(f"TSCAL{number}", 1), header.number(f"TZERO{number}", 0)
-    native = column.astype(column.dtype.newbyteorder("="))
-    null = header.get(f"TNULL{number}")
-    if null is not None and native.dtype.kind in "iu" and np.any(native == null):
-        return np.where(native == null, np.nan, native * scale + zero)
-    if (scale, zero) == (1, 0):
-        return native
-    if column.dtype.kind in "iu" and scale == 1 and zero.is_integer():
-        return native.astype(np.uint64 if zero == 1 << 63 else np.int64) + int(zero)
-    return native * scale + zero
-
-
-def _decode(raw: bytes) -> str:
-    """Decode the text of a column, which should be ASCII but may be UTF-8 or Latin-1."""
-    raw = raw.partition(b"\0")[0]
-    try:
-        return raw.decode().rstrip()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1").rstrip()
