@@ -108,7 +108,7 @@ class ModelDirectory:
             self._files = model_files(self.path)
             self._manifest = manifest_text(self.path)
         self.group_ids = sorted(self._files)
-        self._kept: dict[int, tuple[Stamp, BackgroundModel]] = {}  # the last one used is at the end
+        self._kept: dict[int, tuple[Stamp, BackgroundModel, int]] = {}  # with its bytes; the last one used is at the end
 
     def read(self, group_id: int) -> BackgroundModel:
         """Read the model of a group.
@@ -137,9 +137,10 @@ class ModelDirectory:
                 if manifest_text(self.path) != self._manifest:
                     advice = "open it again, for instance make the dashboard again"
                     raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
-                kept = stamp, read_model(self._files[group_id], group_id)
+                model = read_model(self._files[group_id], group_id)
+                kept = stamp, model, _size(model)
         self._kept[group_id] = kept
-        while len(self._kept) > KEPT and sum(_size(model) for _, model in self._kept.values()) > KEPT_BYTES:
+        while len(self._kept) > KEPT and sum(size for *_, size in self._kept.values()) > KEPT_BYTES:
             del self._kept[next(iter(self._kept))]
         return kept[1]
 
