@@ -295,7 +295,7 @@ def _checked_others(others: Any, group_ids: list[int], missing: str) -> tuple[in
     """Check further groups, and put them in order."""
     if isinstance(others, str) and others.lower() == _ALL:
         return tuple(group_ids)
-    if isinstance(others, str) or not hasattr(others, "__iter__"):
+    if isinstance(others, str) or not np.iterable(others):
         raise BgnbError("invalid-argument", f"others must be a list of GROUP_IDs or '{_ALL}', got {quoted(others)}")
     return tuple(sorted({checked_group(other, group_ids, missing) for other in others}))
 

@@ -22,7 +22,7 @@ from bgnb.files.fits_reader import find_fits
 from bgnb.files.gadf import read_counts, read_model, read_model_and_pointing
 from bgnb.files.group_file import GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.manifest import MANIFEST, manifest_text
-from bgnb.files.report_json import read_report
+from bgnb.files.report_json import REPORT, read_report
 from bgnb.files.spline_file import SPLINE_FILE, read_spline
 from bgnb.observations.groups import ObservationGroups
 
@@ -106,9 +106,9 @@ class ModelDirectory:
         self.path = checked_path("the directory of models", directory)
         with _damage_advised(self.path):
             self._files = model_files(self.path)
-            self._manifest = manifest_text(self.path)
+            self._identity = self._identify()
         self.group_ids = sorted(self._files)
-        self._kept: dict[int, tuple[Stamp, BackgroundModel]] = {}  # the last one used is at the end
+        self._kept: dict[int, tuple[Stamp, BackgroundModel, int]] = {}  # with its bytes; the last one used is at the end
 
     def read(self, group_id: int) -> BackgroundModel:
         """Read the model of a group.
@@ -134,22 +134,24 @@ class ModelDirectory:
             stamp = self.stamp(group_id)
             kept = self._kept.pop(group_id, None)
             if kept is None or kept[0] != stamp:
-                if manifest_text(self.path) != self._manifest:
+                if self._identify() != self._identity:
                     advice = "open it again, for instance make the dashboard again"
                     raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
-                kept = stamp, read_model(self._files[group_id], group_id)
+                model = read_model(self._files[group_id], group_id)
+                kept = stamp, model, _size(model)
         self._kept[group_id] = kept
-        while len(self._kept) > KEPT and sum(_size(model) for _, model in self._kept.values()) > KEPT_BYTES:
+        while len(self._kept) > KEPT and sum(size for *_, size in self._kept.values()) > KEPT_BYTES:
             del self._kept[next(iter(self._kept))]
         return kept[1]
 
     def stamp(self, group_id: int) -> Stamp:
         """Return what changes when the file of a model does; None if there is no such file."""
-        try:
-            status = self._files[group_id].stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return _stamp(self._files[group_id])
+
+    def _identify(self) -> Any:
+        """Return what changes when the directory is replaced: its manifest, or else the stamps of the files on all models."""
+        names = GROUPS_FILE, REPORT, SPLINE_FILE, SPLINE_FILE.removesuffix(".gz")
+        return manifest_text(self.path) or [_stamp(self.path / name) for name in names]
 
     @cached_property
     def groups(self) -> ObservationGroups | None:
@@ -278,6 +280,14 @@ class ModelDirectory:
         except (BgnbError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
             return frozenset()
         return frozenset(found)
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _counts_in(path: Path) -> float:

@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb._util.errors import BgnbError, shortened
+from bgnb._util.errors import BgnbError, quoted, shortened
 from bgnb.observations.datastore import Runs
 from bgnb.observations.run_selection import Reason, Selection
 
@@ -164,11 +164,15 @@ def observation_groups(
     alt_edges: Sequence[float] | u.Quantity | None = None, az_edges: Sequence[float] | u.Quantity | None = None
 ) -> ObservationGroups:
     """Make groups from edges in deg; by default from `ALT_EDGES` and `AZ_EDGES`."""
-    alt, az = (ALT_EDGES if alt_edges is None else alt_edges), (AZ_EDGES if az_edges is None else az_edges)
+    edges = {"alt_edges": ALT_EDGES if alt_edges is None else alt_edges, "az_edges": AZ_EDGES if az_edges is None else az_edges}
+    return ObservationGroups(**{name: _angles(name, values) for name, values in edges.items()})
+
+
+def _angles(name: str, edges: Any) -> u.Quantity:
     try:
-        return ObservationGroups(u.Quantity(alt, "deg"), u.Quantity(az, "deg"))
-    except OverflowError:
-        raise BgnbError("invalid-argument", "alt_edges or az_edges: a number is too large") from None
+        return u.Quantity(edges, "deg")
+    except (TypeError, ValueError, OverflowError):
+        raise BgnbError("invalid-value", f"{name} must be two or more increasing angles, got {quoted(edges)}") from None
 
 
 def group_runs(

@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered, shortened
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered, quoted, shortened
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.observations.catalog import DEFAULT_CATALOG, read_catalog
 from bgnb.observations.coordinates import separation
@@ -203,7 +203,7 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     Raises
     ------
     BgnbError
-        If a run is not in the table.
+        If a run is not in the table, or it is not a list of OBS_IDs.
 
     Examples
     --------
@@ -214,8 +214,13 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     >>> print(selection.skipped[1])
     not in the list of runs
     """
-    wanted, known = set(obs_ids), set(runs.obs_ids)
-    if unknown := sorted(wanted - known):
+    known = set(runs.obs_ids)
+    try:
+        unknown = sorted((wanted := set(obs_ids)) - known)
+    except TypeError:
+        message = f"select must be 'far', 'all', a file or a list of OBS_IDs, got {quoted(obs_ids)}"
+        raise BgnbError("invalid-argument", message) from None
+    if unknown:
         source = obs_ids.path if isinstance(obs_ids, RunList) else "select"
         which = f"{numbered('run', unknown)} {'are' if len(unknown) > 1 else 'is'} not in {runs.path}"
         if n_errors := len(runs.file_errors):

@@ -232,6 +232,17 @@ def test_replaced_file(pair, tmp_path, kind):
     assert_same_as_fresh(dashboard, make(folder, energy=dashboard.state.energy, **options))
 
 
+@pytest.mark.parametrize("name", ["bg_spline.fits.gz", "bg_observation_groups.ecsv", "report.json"])
+def test_replaced_directory_without_manifest(runs, folder, name):
+    """If a file on all models is removed as well, new models are not shown with the old spline, groups or pointings."""
+    (folder / "manifest.json").unlink()
+    dashboard = open_dashboard("models", folder, runs)
+    (folder / name).unlink()
+    shutil.copyfile(*[file_of(folder, group_id) for group_id in ModelDirectory(folder).group_ids[1::-1]])
+    press(dashboard, "next energy")
+    assert "[changed]" in shown_error(dashboard)
+
+
 def test_runs_and_validation(runs, tmp_path):
     """The dashboards of runs and of a validation have read everything, and need no file again."""
     folder = shutil.copytree(runs[0], tmp_path / "all")

@@ -167,6 +167,8 @@ def test_invalid_change_leaves_state(modeldir):
         ({"others": (3, 5)}, "not-found", ["group 5", "3, 8"]),
         ({"others": "every"}, "invalid-argument", ["others", "every", "all"]),
         ({"others": 8}, "invalid-argument", ["others", 8]),
+        ({"others": np.array(8)}, "invalid-argument", ["others", 8]),
+        ({"others": 8 * u.TeV}, "invalid-argument", ["others", 8]),
         ({"others": [[8]]}, "not-found", ["group [8]"]),
         ({"others": (True,)}, "not-found", ["group True"]),
         ({"region": "circle(1, 2)"}, "invalid-argument", ["circle(1, 2)", "annulus"]),

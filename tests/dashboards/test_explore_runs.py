@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 import bgnb
@@ -143,6 +144,17 @@ def test_runs_of_merged_groups(runs, tmp_path):
     cell = groups.table[one]
     tap(dashboard, "groups", *map(float, to_plane(cell["ALT_MIN"] + 0.1, cell["AZ_MIN"] + 0.1)))  # no run is near
     assert dashboard.group_id == group_ids[moved[0]]
+
+
+def test_arguments_of_another_kind(runs):
+    """Selections and edges that are no lists of numbers are errors that name the argument."""
+    for wrong in (None, 20339, 1.5, [[1]], [None, -1], np.array(1)):
+        with raises("invalid-argument", "select", "OBS_ID", wrong):
+            explore_runs(runs[0] / "in", "GADF", select=wrong)
+    for name in ("alt_edges", "az_edges"):
+        for wrong in ("", "all", b"x", [0, 1] * u.m, [0, 10**400], [[0], [1, 2]]):
+            with raises("invalid-value", name, "angles"):
+                explore_runs(runs[0] / "in", "GADF", **{name: wrong})
 
 
 def test_runs_lie_in_their_groups(runs):

@@ -421,9 +421,12 @@ def test_models_are_kept_in_memory(tmp_path, monkeypatch):
         return [int(path.name[len("bg_cube_model_group")]) for path in read]
 
     monkeypatch.setattr(model_directory, "read_model", lambda path, group_id: read.append(path) or read_model(path, group_id))
+    measure, measured = model_directory._size, []
+    monkeypatch.setattr(model_directory, "_size", lambda model: measured.append(model) or measure(model))
     directory = ModelDirectory(tmp_path)
     assert directory.read(3) is directory.read(3)
     assert reads(*range(9), *range(9)) == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert len(measured) == 9  # once each, so that the time does not grow with the square of their number
     bins = asymmetric_model().rate.quantity.size
     monkeypatch.setattr(model_directory, "KEPT_BYTES", 5 * 4 * 8 * bins)  # rate, error, counts and livetime of five models
     directory = ModelDirectory(tmp_path)
