@@ -200,9 +200,11 @@ def _starting() -> Iterator[None]:
         with held_signals(), _safe_path():
             yield
     except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.EAGAIN):
+        if error.errno == errno.ENOMEM:
             raise
-        advice = "use workers=1, or permit more open files (ulimit -n) or processes (ulimit -u)"
+        of_limits = error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
+        more = "permit more open files (ulimit -n) or processes (ulimit -u)"
+        advice = f"use workers=1, or {more if of_limits else 'check that shared memory (/dev/shm) is writable and not full'}"
         raise BgnbError("worker-died", f"worker processes cannot be started: {error.strerror}; {advice}") from None
 
 

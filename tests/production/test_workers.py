@@ -1,5 +1,6 @@
 """Tasks in processes on this machine and in any executor: dead workers, signals, arguments."""
 
+import errno
 import itertools
 import os
 import signal
@@ -143,6 +144,19 @@ def test_numpy_integers_are_accepted():
     """NumPy integers are valid numbers of workers."""
     with open_workers(np.int64(1)) as workers:
         assert workers.submit is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT])
+def test_shared_memory_that_cannot_be_written(tmp_path, monkeypatch, number):
+    """If shared memory is full or not writable, the error is not that of the output, which may be elsewhere."""
+
+    def no_semaphore(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", no_semaphore)
+    with raises("worker-died", os.strerror(number), "workers=1", "/dev/shm"):
+        make_test_dataset(tmp_path / "out", n_runs=2, workers=2)
+    assert names(tmp_path) == set()
 
 
 def test_broken_executor_is_clear_error():
