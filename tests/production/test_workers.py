@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from types import SimpleNamespace
 
 import numpy as np
@@ -125,6 +126,40 @@ def test_waiting_tasks_are_cancelled():
     next(results)
     results.close()
     assert [future.cancelled() for future in asleep.futures[1:]] == [True] * 4
+
+
+def test_signals_to_other_threads_end_a_wait(monkeypatch):
+    """A wait for results ends by a signal that another thread receives."""
+    monkeypatch.setattr(workers, "PATIENCE", PATIENCE)
+
+    def kill():
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    def end(*_):
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGUSR1, end)
+    killing = threading.Timer(0.1, kill)
+    killing.start()
+    try:
+        with pytest.raises(InterruptedError):
+            list(Workers(submit=lambda *_: Future()).map(abs, [1]))
+    finally:
+        killing.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_stopped_processes_are_killed(monkeypatch):
+    """Processes that are stopped end with the block nevertheless."""
+    monkeypatch.setattr(workers, "KILLED_AFTER", 0.1)
+    before = active_children()
+    with open_workers(2) as some:
+        assert list(some.map(abs, [-1])) == [(-1, 1)]
+        started = [process for process in active_children() if process not in before]
+        assert started
+        for process in started:
+            os.kill(process.pid, signal.SIGSTOP)
+    assert not any(alive(process.pid) for process in started)
 
 
 @pytest.mark.parametrize("workers", [0, -2, True, "2", 2.0])
