@@ -208,7 +208,8 @@ def _processes(number: int) -> Iterator[Workers]:
         try:
             _end(list((pool._processes or {}).values()))
         finally:
-            pool.shutdown(cancel_futures=True)
+            with suppress(RuntimeError):  # if its thread was never started
+                pool.shutdown(cancel_futures=True)
 
 
 def _end(processes: Collection[Any]) -> None:
@@ -228,13 +229,17 @@ def _starting() -> Iterator[None]:
     try:
         with held_signals(), _safe_path():
             yield
-    except OSError as error:
-        if error.errno == errno.ENOMEM:
+    except BrokenExecutor:
+        raise
+    except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+        number = error.errno if isinstance(error, OSError) else errno.EAGAIN
+        if number == errno.ENOMEM:
             raise
-        of_limits = error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
+        of_limits = number in (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
         more = "permit more open files (ulimit -n) or processes (ulimit -u)"
         advice = f"use workers=1, or {more if of_limits else 'check that shared memory (/dev/shm) is writable and not full'}"
-        raise BgnbError("worker-died", f"worker processes cannot be started: {error.strerror}; {advice}") from None
+        reason = getattr(error, "strerror", error)
+        raise BgnbError("worker-died", f"worker processes cannot be started: {reason}; {advice}") from None
 
 
 @contextmanager

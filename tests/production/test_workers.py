@@ -194,6 +194,18 @@ def test_shared_memory_that_cannot_be_written(tmp_path, monkeypatch, number):
     assert names(tmp_path) == set()
 
 
+def test_threads_that_cannot_be_started(tmp_path, monkeypatch):
+    """If the system permits no more threads, worker processes cannot be started."""
+
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with raises("worker-died", "can't start new thread", "workers=1", "ulimit -u"):
+        make_test_dataset(tmp_path / "out", n_runs=2, workers=2)
+    assert names(tmp_path) == set()
+
+
 def test_broken_executor_is_clear_error():
     """An executor whose process died gives an error for the current and for later tasks."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool, open_workers(pool) as workers:
