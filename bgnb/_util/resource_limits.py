@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 from bgnb._util.errors import BgnbError
 
@@ -15,22 +16,24 @@ else:
 
 #: Memory that the imported libraries and a small data set need, bytes.
 _NEEDED = 512 << 20
-# Memory, bytes, and open files that a kernel of Jupyter and the libraries in a notebook need.
-_KERNEL_NEEDED, _KERNEL_FILES = 1280 << 20, 128
+# Memory, bytes, open files and threads that a kernel of Jupyter and the libraries in a notebook need.
+_KERNEL_NEEDED, _KERNEL_FILES, _KERNEL_THREADS = 1280 << 20, 128, 32
+# Number of processes and threads of a user below which OpenBLAS starts no threads.
+_FEW_PROCESSES = 1024
 
 
 def check_memory_limits() -> None:
     """Refuse limits that are too low for the imported libraries; call this before they are imported.
 
-    OpenBLAS, which reserves memory for each core of the machine, is told to reserve it for one
-    core if memory is limited.
+    OpenBLAS, which reserves memory and starts a thread for each core of the machine, is told to use
+    one core if memory is limited, or few processes are permitted.
 
     Raises
     ------
     BgnbError
         If the memory is limited to less than 512 MiB.
     """
-    if _limited_memory(_NEEDED):
+    if _limited_memory(_NEEDED) or (_LIMITS and 0 <= resource.getrlimit(resource.RLIMIT_NPROC)[0] < _FEW_PROCESSES):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
@@ -51,9 +54,23 @@ def check_kernel_limits() -> None:
     Raises
     ------
     BgnbError
-        If memory or open files are limited to less than a notebook needs.
+        If memory, open files or threads are limited to less than a notebook needs.
     """
     _limited_memory(_KERNEL_NEEDED)
     if _LIMITS and 0 <= (limit := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) < _KERNEL_FILES:
         text = f"a process may open {limit} files; notebooks need {_KERNEL_FILES} (ulimit -n)"
         raise BgnbError("too-many-files", text)
+    _try_threads(_KERNEL_THREADS)
+
+
+def _try_threads(number: int) -> None:
+    """Start threads, which end at once: their limit may be that of a user, a container or a batch job."""
+    end = threading.Event()
+    try:
+        for _ in range(number):
+            threading.Thread(target=end.wait).start()
+    except RuntimeError:
+        text = f"the system permits fewer than {number} more threads, which notebooks need; permit more processes (ulimit -u)"
+        raise BgnbError("too-many-processes", text) from None
+    finally:
+        end.set()

@@ -44,6 +44,16 @@ def _has_current_directory() -> bool:
     return True
 
 
+def _has_temporary_directory() -> bool:
+    from tempfile import gettempdir
+
+    try:
+        gettempdir()
+    except OSError:
+        return False
+    return True
+
+
 class _Commands(click.Group):
     """Group of commands that report an error in one line, with exit status 2."""
 
@@ -57,6 +67,9 @@ class _Commands(click.Group):
             if isinstance(error, FileNotFoundError) and not _has_current_directory():
                 text = "the current directory was removed; change to another directory, or make it again and enter it anew"
                 raise _BadInput(str(BgnbError("not-found", text))) from None
+            if isinstance(error, OSError) and not _has_temporary_directory():
+                text = "no directory for temporary files can be written; set TMPDIR to one that can"
+                raise _BadInput(str(BgnbError("not-writable", text))) from None
             if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
                 text = f"{error.strerror}; permit more (ulimit -n), or use fewer workers"
                 raise _BadInput(str(BgnbError("too-many-files", text))) from None

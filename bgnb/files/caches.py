@@ -46,6 +46,8 @@ def _places() -> dict[str, str]:
     if not (names := [name for name in needed if not os.environ.get(name)]):
         return {}
     folder = _private_folder()
+    for name in names:  # Astropy warns of one that does not exist
+        (folder / name.lower()).mkdir(mode=0o700, exist_ok=True)
     read = {name: home / path for name, path in _READ_IN_HOME.items() if os.access(home / path, os.R_OK | os.X_OK)}
     return {name: _add(name, path) for name, path in read.items()} | {name: str(folder / name.lower()) for name in names}
 

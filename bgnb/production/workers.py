@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,8 +34,12 @@ PATIENCE = 45.0
 #: Estimated CPU time of tasks, s, for which one more process is started by default: two of them gain from about five times
 #: the time that one takes to start (0.6 s, ``benchmarks/workers.py``), as they share caches and often a core.
 SECONDS_PER_WORKER = 3.0
+#: Time in s after which processes are killed that should end.
+KILLED_AFTER = 5.0
 # Maximum number of processes, far above the number of cores of any machine; they are started when there are tasks for them.
 _MAX_PROCESSES = 4096
+# Longest wait that no signal interrupts, s.
+_SHORT = 0.5
 # Held while the environment of this process differs.
 _ENVIRONMENT = threading.Lock()
 
@@ -85,9 +90,7 @@ class Workers:
                     future.add_done_callback(done.put)
                 if not pending:
                     return
-                try:
-                    future = done.get(timeout=PATIENCE)
-                except Empty:
+                if (future := _first(done)) is None:
                     self.check()
                     continue
                 result = self.result_of(future)
@@ -105,6 +108,18 @@ class Workers:
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _first(done: SimpleQueue[Any]) -> Any:
+    """Wait for a future that is done; return None if there is none in time.
+
+    A signal that another thread receives, or that arrives just before a wait, is handled after it only.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while (left := deadline - time.monotonic()) > 0:
+        with suppress(Empty):
+            return done.get(timeout=min(left, _SHORT))
+    return None
 
 
 def _worker_died(tasks: Collection[object]) -> BgnbError:
@@ -190,7 +205,22 @@ def _processes(number: int) -> Iterator[Workers]:
         yield Workers(submit=submit, in_flight=number + 1)
     finally:
         sender.close()
-        pool.shutdown(cancel_futures=True)
+        try:
+            _end(list((pool._processes or {}).values()))
+        finally:
+            with suppress(RuntimeError):  # if its thread was never started
+                pool.shutdown(cancel_futures=True)
+
+
+def _end(processes: Collection[Any]) -> None:
+    """Wait until processes end; kill those that do not, as they are stopped or wait for a file system."""
+    deadline = time.monotonic() + KILLED_AFTER
+    try:
+        for process in processes:
+            wait([process.sentinel], max(deadline - time.monotonic(), 0))
+    finally:
+        for process in processes:
+            process.kill()
 
 
 @contextmanager
@@ -199,11 +229,17 @@ def _starting() -> Iterator[None]:
     try:
         with held_signals(), _safe_path():
             yield
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.EAGAIN):
+    except BrokenExecutor:
+        raise
+    except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+        number = error.errno if isinstance(error, OSError) else errno.EAGAIN
+        if number == errno.ENOMEM:
             raise
-        advice = "use workers=1, or permit more open files (ulimit -n) or processes (ulimit -u)"
-        raise BgnbError("worker-died", f"worker processes cannot be started: {error.strerror}; {advice}") from None
+        of_limits = number in (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
+        more = "permit more open files (ulimit -n) or processes (ulimit -u)"
+        advice = f"use workers=1, or {more if of_limits else 'check that shared memory (/dev/shm) is writable and not full'}"
+        reason = getattr(error, "strerror", error)
+        raise BgnbError("worker-died", f"worker processes cannot be started: {reason}; {advice}") from None
 
 
 @contextmanager

@@ -147,6 +147,15 @@ def test_removed_directory_is_one_line(making, tmp_path, arguments):
     assert line.startswith("Error: the current directory was removed")
 
 
+def test_no_temporary_directory_is_one_line(tmp_path, monkeypatch):
+    """If no directory for temporary files can be written, a command that needs one ends with one line."""
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "missing")])
+    line = error_of("run-notebook", "explore", tmp_path / "out.ipynb")
+    assert line.endswith("set TMPDIR to one that can [not-writable]")
+    assert names(tmp_path) == set()
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_names_of_files_reach_the_terminal_without_control_characters(tmp_path, monkeypatch, encoding):
     """Names that terminals would interpret, or that cannot be encoded, are printed with replacements."""

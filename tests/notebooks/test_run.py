@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 import nbformat
 import numpy as np
@@ -342,6 +343,25 @@ def test_limits_for_kernels(tmp_path, arguments, limit, message):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith(f"{message}\n")
     assert names(tmp_path) == {"models"}
+
+
+def test_limited_threads(tmp_path, monkeypatch):
+    """If few threads are permitted, with which a kernel would outlive the command, a notebook is refused."""
+    started = []
+
+    def start(self: Thread, start=Thread.start) -> None:
+        if len(started) == 20:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    path = notebook(tmp_path / "n.ipynb", "1")
+    monkeypatch.setattr(Thread, "start", start)
+    with raises("too-many-processes", "32 more threads", "ulimit -u"):
+        run_notebook(path, tmp_path / "out.ipynb")
+    for thread in started:
+        thread.join()
+    assert names(tmp_path) == {"n.ipynb"}
 
 
 @pytest.mark.slow

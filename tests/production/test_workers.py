@@ -1,14 +1,16 @@
 """Tasks in processes on this machine and in any executor: dead workers, signals, arguments."""
 
+import errno
 import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from types import SimpleNamespace
 
 import numpy as np
@@ -126,6 +128,40 @@ def test_waiting_tasks_are_cancelled():
     assert [future.cancelled() for future in asleep.futures[1:]] == [True] * 4
 
 
+def test_signals_to_other_threads_end_a_wait(monkeypatch):
+    """A wait for results ends by a signal that another thread receives."""
+    monkeypatch.setattr(workers, "PATIENCE", PATIENCE)
+
+    def kill():
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    def end(*_):
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGUSR1, end)
+    killing = threading.Timer(0.1, kill)
+    killing.start()
+    try:
+        with pytest.raises(InterruptedError):
+            list(Workers(submit=lambda *_: Future()).map(abs, [1]))
+    finally:
+        killing.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_stopped_processes_are_killed(monkeypatch):
+    """Processes that are stopped end with the block nevertheless."""
+    monkeypatch.setattr(workers, "KILLED_AFTER", 0.1)
+    before = active_children()
+    with open_workers(2) as some:
+        assert list(some.map(abs, [-1])) == [(-1, 1)]
+        started = [process for process in active_children() if process not in before]
+        assert started
+        for process in started:
+            os.kill(process.pid, signal.SIGSTOP)
+    assert not any(alive(process.pid) for process in started)
+
+
 @pytest.mark.parametrize("workers", [0, -2, True, "2", 2.0])
 def test_invalid_numbers_of_workers(workers):
     """Numbers of workers below one or of another type are refused."""
@@ -143,6 +179,31 @@ def test_numpy_integers_are_accepted():
     """NumPy integers are valid numbers of workers."""
     with open_workers(np.int64(1)) as workers:
         assert workers.submit is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT])
+def test_shared_memory_that_cannot_be_written(tmp_path, monkeypatch, number):
+    """If shared memory is full or not writable, the error is not that of the output, which may be elsewhere."""
+
+    def no_semaphore(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", no_semaphore)
+    with raises("worker-died", os.strerror(number), "workers=1", "/dev/shm"):
+        make_test_dataset(tmp_path / "out", n_runs=2, workers=2)
+    assert names(tmp_path) == set()
+
+
+def test_threads_that_cannot_be_started(tmp_path, monkeypatch):
+    """If the system permits no more threads, worker processes cannot be started."""
+
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with raises("worker-died", "can't start new thread", "workers=1", "ulimit -u"):
+        make_test_dataset(tmp_path / "out", n_runs=2, workers=2)
+    assert names(tmp_path) == set()
 
 
 def test_broken_executor_is_clear_error():
