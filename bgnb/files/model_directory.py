@@ -229,7 +229,8 @@ class ModelDirectory:
         agree = all((model.axes, model.stack.fovalign) == (spline.axes, spline.fovalign) for model in models)
         if not agree or (counted and (sum(stack.counts for stack in counted) > spline.counts).any()):
             advice = "copy the whole directory, or make the models again"
-            raise DataError("groups-mismatch", f"{self.path / SPLINE_FILE}: was made from other runs or on other axes than the models; {advice}")
+            reason = "was made from other runs or on other axes than the models"
+            raise DataError("groups-mismatch", f"{self.path / SPLINE_FILE}: {reason}; {advice}")
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

@@ -39,6 +39,20 @@ def models(tmp_path_factory):
     return folder / "models"
 
 
+def test_damaged_picture_of_a_group_is_explained(tmp_path, monkeypatch):
+    """The error names the notebook whose picture cannot be decoded."""
+    data = {"image/png": "abc"}
+    cell = new_code_cell(outputs=[nbformat.v4.new_output("display_data", data)])
+
+    def run(source, output, *_, **__):
+        output.write_text(nbformat.writes(new_notebook(cells=[cell])))
+        return output
+
+    monkeypatch.setattr(group_reports, "run_notebook", run)
+    with raises("bad-notebook", "mine.ipynb", "image/png"):
+        group_reports._run_group(tmp_path / "mine.ipynb", tmp_path, tmp_path, 3, None)
+
+
 @pytest.mark.slow
 def test_failed_group_does_not_stop_others(models, tmp_path, monkeypatch):
     """The index has the results of all groups, and the error of one whose model is damaged.
