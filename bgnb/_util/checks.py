@@ -116,8 +116,8 @@ def finite_number(name: str, value: Any, unit: str = "") -> float:
     return number
 
 
-def whole_number(name: str, value: Any, minimum: int = 1) -> int:
-    """Return a whole number that is at least a minimum, and has at most 64 bits.
+def whole_number(name: str, value: Any, minimum: int = 1, maximum: int = _LARGEST) -> int:
+    """Return a whole number that is at least a minimum and at most a maximum, by default the largest of 64 bits.
 
     Raises
     ------
@@ -126,9 +126,10 @@ def whole_number(name: str, value: Any, minimum: int = 1) -> int:
     """
     limit = ""
     try:
-        if not isinstance(value, bool) and minimum <= index(value) <= _LARGEST:
+        if not isinstance(value, bool) and minimum <= index(value) <= maximum:
             return index(value)
-        limit = " and at most 2^63 − 1" if index(value) > _LARGEST else ""
+        largest = "2^63 − 1" if maximum == _LARGEST else f"{maximum:,}"
+        limit = f" and at most {largest}" if index(value) > maximum else ""
     except TypeError:
         pass
     raise BgnbError("invalid-argument", f"{name} must be a whole number of at least {minimum}{limit}, got {quoted(value)}")

@@ -96,14 +96,15 @@ class Whole(Kind):
     """A whole number."""
 
     minimum: int = 1
+    maximum: int | None = None
     annotation: ClassVar[str] = "int"
     json: ClassVar[str] = "int"
 
     def check(self, name: str, value: Any) -> int:
-        """Return the value if it is a whole number of at least the minimum."""
+        """Return the value if it is a whole number within the limits."""
         from bgnb._util.checks import whole_number
 
-        return whole_number(name, value, self.minimum)
+        return whole_number(name, value, self.minimum, *(() if self.maximum is None else (self.maximum,)))
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ _RADIAL_LAYOUTS = {"GADF": ("theta", "energy"), "HESS-DR1": ("energy", "theta")}
 HESS_DR1_WRITER = ("SASH FITS::EventListWriter", "0.2")
 #: Gammapy's name of the frame of H.E.S.S. DR1, in which DETX increases with right ascension, contrary to GADF.
 REVERSED = "REVERSE_LON_RADEC"
-# Maximum rate, as backgrounds of runs are written in single precision.
-_LARGEST_RATE = float(np.finfo(np.float32).max)
+#: Maximum rate, as backgrounds of runs are written in single precision.
+LARGEST_RATE = float(np.finfo(np.float32).max)
 #: Unit of rates in the spelling of GADF.
 RATE = "s-1 MeV-1 sr-1"
 #: Keywords of the HDU class of backgrounds.
@@ -278,7 +278,7 @@ def _rate(hdu: fits.BinTableHDU, path: str | Path, name: str, values: Any) -> u.
         rate = u.Quantity(values, _unit(stated)).to(RATE_UNIT)
     except (TypeError, ValueError):
         raise DataError("bad-unit", f"{path}, HDU {hdu.name}: column {name} is in '{stated}', not in {RATE}") from None
-    if (rate.value > _LARGEST_RATE).any():
+    if (rate.value > LARGEST_RATE).any():
         raise DataError("bad-column", f"{path}, HDU {hdu.name}: column {name} has rates that single precision cannot represent")
     return rate
 

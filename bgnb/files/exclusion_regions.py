@@ -125,7 +125,7 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
     from regions import Regions
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # of coordinates that are refused below
             # regions warns of shapes and frames that it does not know, and skips them.
             warnings.simplefilter("error", AstropyUserWarning)
             text = _COMMENTS.sub("", "\n".join(decoded(read_bytes(path, TEXT_MAX)).splitlines()))

@@ -26,6 +26,7 @@ from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.stack import Stack
 from bgnb.files.background_tables import (
     BKG_KEYWORDS,
+    LARGEST_RATE,
     RATE,
     background_hdus,
     cube_hdu,
@@ -87,7 +88,8 @@ def write_model(
     Raises
     ------
     BgnbError
-        If the file cannot be written, or the bins of the model have more counts or livetime than its runs.
+        If the file cannot be written, the bins of the model have more counts or livetime than its runs, or its rates exceed
+        single precision.
 
     Examples
     --------
@@ -387,7 +389,10 @@ def _model_keywords(model: BackgroundModel, keywords: Mapping[str, Any] | None) 
 
 def _in_file(rate: Cube, model: BackgroundModel) -> u.Quantity:
     """Convert a rate per livetime to that in the file, per ontime if the live fraction is known."""
-    return rate.quantity * (1.0 if model.live_fraction is None else model.live_fraction)
+    in_file = rate.quantity * (1.0 if model.live_fraction is None else model.live_fraction)
+    if (in_file.to_value(RATE_UNIT) > LARGEST_RATE).any():  # as readers do
+        raise BgnbError("invalid-value", f"rates must be at most {LARGEST_RATE:.2g} {RATE_UNIT} to be written")
+    return in_file
 
 
 def _runs_hdu(stack: Stack) -> memoryview:

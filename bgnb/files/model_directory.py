@@ -226,12 +226,13 @@ class ModelDirectory:
         )
 
     def _check_spline(self, spline: SplineModel, models: Sequence[BackgroundModel]) -> None:
-        """Check that the models can be parts of the spline: they have its axes and frame, and no more counts."""
+        """Check that the models can be parts of the spline: all have its axes and frame, and its parts no more counts."""
         counted = [model.stack for model in models if model.method == "spline"]
-        agree = all((stack.axes, stack.fovalign) == (spline.axes, spline.fovalign) for stack in counted)
+        agree = all((model.axes, model.stack.fovalign) == (spline.axes, spline.fovalign) for model in models)
         if not agree or (counted and (sum(stack.counts for stack in counted) > spline.counts).any()):
             advice = "copy the whole directory, or make the models again"
-            raise DataError("groups-mismatch", f"{self.path / SPLINE_FILE}: was made from other runs than the models; {advice}")
+            reason = "was made from other runs or on other axes than the models"
+            raise DataError("groups-mismatch", f"{self.path / SPLINE_FILE}: {reason}; {advice}")
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

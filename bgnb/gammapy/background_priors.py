@@ -133,7 +133,8 @@ def background_errors(dataset: MapDataset) -> BackgroundErrors:
     Raises
     ------
     BgnbError
-        If the dataset has no columns of `BackgroundMaker` in its ``meta_table``, no background, or off counts.
+        If the dataset has no valid columns of `BackgroundMaker` in its ``meta_table``, no background, one that is not
+        finite or negative, or off counts.
 
     Examples
     --------
@@ -167,8 +168,16 @@ def background_errors(dataset: MapDataset) -> BackgroundErrors:
         message = "meta_table has no uncertainty of the background; make it with bgnb.gammapy.BackgroundMaker, for all datasets"
         files = "Datasets.read reads meta_table with lazy=False only"
         raise BgnbError("missing-column", f"{where}: {message} of a stack or for none ({files})")
-    errors = BackgroundErrors.from_columns(table).on_edges(dataset.counts.geom.axes["energy"].edges.to_value("TeV"))
-    return replace(errors, counts=counts_in_mask(dataset, dataset.mask))
+    try:
+        errors = BackgroundErrors.from_columns(table).on_edges(dataset.counts.geom.axes["energy"].edges.to_value("TeV"))
+    except (ValueError, TypeError):
+        names = ", ".join(_COLUMNS)
+        raise BgnbError("bad-column", f"{where}: columns {names} of meta_table have different energy bins") from None
+    errors = replace(errors, counts=counts_in_mask(dataset, dataset.mask))
+    if not all(np.isfinite(each).all() for each in (errors.counts, errors.covariance)) or (errors.counts < 0).any():
+        reason = "its background in the mask or the uncertainty is not finite, or negative"
+        raise BgnbError("invalid-value", f"{where}: {reason}; mask these pixels, or make it with bgnb.gammapy.BackgroundMaker")
+    return errors
 
 
 def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset], *, per_energy: bool = False) -> Datasets:

@@ -221,8 +221,9 @@ def _pointing(observation: Observation, where: str) -> Any:
 def _site(observation: Observation, where: str) -> Site:
     """Return the location of the observatory."""
     location = _read(observation, "observatory_earth_location", where)
-    if location is None:
-        raise DataError("unknown-site", f"{where}: observatory_earth_location is missing; set location of the observation")
+    if location is None or location.lon == location.lat == 0:  # keywords that are 0
+        reason = "observatory_earth_location is missing or 0"
+        raise DataError("unknown-site", f"{where}: {reason}; set location of the observation")
     lon, lat, height = location.geodetic
     return Site(lon.to_value("deg"), lat.to_value("deg"), height.to_value("m"))
 

@@ -37,11 +37,8 @@ _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.BitAnd: operator.and_,
     ast.BitOr: operator.or_,
 }
-_UNARY: Mapping[type[ast.unaryop], Callable[[Any], Any]] = {
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-    ast.Invert: operator.invert,
-}
+# Signs are computed as 0 + x and 0 − x, so that integers do not overflow.
+_SIGN: Mapping[type[ast.unaryop], type[ast.operator]] = {ast.USub: ast.Sub, ast.UAdd: ast.Add}
 _MAX_LENGTH, _MAX_BRACKETS, _MAX_BITS = 500, 20, 63
 
 
@@ -185,15 +182,15 @@ def _evaluate(node: ast.expr, values: Mapping[str, NDArray[Any]]) -> Any:
             return reduce(join, (_truth(_evaluate(each, values)) for each in node.values))
         case ast.UnaryOp(op=ast.Not()):
             return np.logical_not(_truth(_evaluate(node.operand, values)))
+        case ast.UnaryOp(op=ast.Invert()):
+            return ~np.asarray(_evaluate(node.operand, values))
         case ast.UnaryOp():
-            value = np.asarray(_evaluate(node.operand, values))
-            if value.dtype.kind == "b" and not isinstance(node.op, ast.Invert):
-                value = value + 0  # as in `_combined`
-            return _UNARY[type(node.op)](value)
+            return _combined(_SIGN[type(node.op)], 0, _evaluate(node.operand, values))
         case ast.BinOp():
             return _combined(type(node.op), _evaluate(node.left, values), _evaluate(node.right, values))
         case ast.Call():
-            return np.abs(_evaluate(node.args[0], values))
+            value = _evaluate(node.args[0], values)
+            return np.maximum(value, _combined(ast.Sub, 0, value))
         case ast.Compare():
             parts = [node.left, *node.comparators]
             pairs = zip(node.ops, parts[:-1], parts[1:], strict=True)

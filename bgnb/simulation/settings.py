@@ -11,6 +11,9 @@ from bgnb._util.setting_kinds import Choice, Flag, Kind, Number, Whole
 from bgnb._util.settings_groups import SettingsGroup, setting
 from bgnb.production.settings import fovalign_setting, method_setting, n_energy_setting, n_fov_setting
 
+#: Maximum number of simulated runs: names of files have six digits.
+MAX_RUNS = 999_999
+
 
 @dataclass(frozen=True)
 class Pair(Kind):
@@ -103,7 +106,7 @@ class TrueModelSettings(SettingsGroup):
 class ObservationSettings(SettingsGroup):
     """Simulated runs."""
 
-    n_runs: int = setting(Whole(), 10, help="Number of runs; OBS_IDs count from 1.")
+    n_runs: int = setting(Whole(maximum=MAX_RUNS), 10, help="Number of runs; OBS_IDs count from 1.")
     observatory: str = _observatory_setting()
     alt_range: Any = setting(Pair(high=90), (45.0, 90.0), help="Range of altitude, deg.")
     az_range: Any = setting(Pair(low=-360, high=720), (0.0, 360.0), help="Range of azimuth, deg.")
@@ -129,7 +132,7 @@ class TrueRecoSettings(SettingsGroup):
     """Settings of `bgnb.make_true_reco`."""
 
     test: bool = setting(Flag(), False, help="Quick test with two runs.")
-    n_runs: int = setting(Whole(), 100, help="Number of runs.")
+    n_runs: int = setting(Whole(maximum=MAX_RUNS), 100, help="Number of runs.")
     group_id: int = setting(
         Whole(0), 27, help="One of the default groups; 27 is altitude 72-90, azimuth 90-270.", see="ObservationGroups"
     )

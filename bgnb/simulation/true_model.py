@@ -214,8 +214,8 @@ class TrueModel(TrueModelSettings):
         bound = 2.0 if self.gradient_x or self.gradient_y else 1.0
         mean = self._norm * altitude_factor(alt_pnt) * livetime * gauss * self._widening * (low - high) / slope
         if mean * bound > MAX_EVENTS:
-            limit = f"more than {MAX_EVENTS:.0g}; lower trigger_rate"
-            raise BgnbError("too-large", f"a run would have up to {mean:.3g} events, {limit}")
+            limit = f"more than {MAX_EVENTS:.0g}; use a lower one"
+            raise BgnbError("too-large", f"trigger_rate gives a run up to {mean:.3g} events, {limit}")
         n = int(rng.poisson(mean * bound))
         widening = np.radians(np.sqrt(self._widening))
         rows, end = np.empty((4, n)), 0  # random numbers, which the events replace

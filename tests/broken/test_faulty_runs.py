@@ -134,7 +134,7 @@ BROKEN_TABLES = {
     ),
     "no unit of ENERGY": (without_unit("ENERGY"), "bad-unit", "HDU EVENTS", "column ENERGY", "EUNIT"),
     "unit of another quantity": (with_column("ENERGY", lambda table: table["ENERGY"], "s"), "bad-unit", "column ENERGY", "'s'"),
-    "unknown unit": (in_card("TUNIT5", "'parsnips'"), "bad-unit", "column ENERGY", "'parsnips'"),
+    "unknown unit": (in_card("TUNIT5", "'parsnips'"), "bad-unit", "column ENERGY", "'parsnips'", "correct it"),
     "unit of logarithms": (in_card("TUNIT5", "'dex(GeV)'"), "bad-unit", "column ENERGY", "'dex(GeV)'"),
     "unit of RA not of an angle": (with_column("RA", lambda table: table["RA"], "TeV"), "bad-unit", "column RA", "'TeV'"),
     "unit of TIME not of a time": (with_column("TIME", lambda table: table["TIME"], "m"), "bad-unit", "column TIME", "'m'"),

@@ -210,6 +210,22 @@ def test_contradictory_splines_are_refused(models, tmp_path, name):
         read_models(directory)
 
 
+def test_model_of_another_method_needs_the_axes_of_the_spline(models, tmp_path):
+    """A model on other axes, copied into the directory of a spline, cannot be used with its errors."""
+    directory = shutil.copytree(models, tmp_path / "models")
+    path = next(directory.glob("*_table.fits.gz"))
+    own = read_model(path).axes
+    for axes in (bgnb.CubeAxes.regular(n_energy=2, n_fov=4), own):
+        nothing = np.zeros(axes.shape, np.int64)
+        stack = bgnb.Stack(axes, "ALTAZ", nothing, nothing, ())
+        rate = bgnb.Cube(axes, nothing / u.Unit("MeV s sr"))
+        write_model(bgnb.BackgroundModel(rate, stack, "classic"), path, {"ALT_PNT": 75.0, "AZ_PNT": 180.0})
+        if axes != own:
+            with raises("groups-mismatch", "bg_spline.fits.gz", "axes", kind=DataError):
+                read_models(directory)
+    assert any(group.model.method == "classic" for group in read_models(directory).models)
+
+
 def test_intact_spline_is_read(models, tmp_path):
     """The spline that the cases above change is read, with its means in order."""
     spline = read_spline(models / "bg_spline.fits.gz")

@@ -126,6 +126,7 @@ def test_region_files(tmp_path):
         ("a.reg", "icrs\ncircle(nan,20,1)\n", ["a.reg", "region 1", "finite"]),
         ("a.crtf", "#CRTFv0\ncircle[[1deg, 2deg], 3deg], coord=ICRS circle[[4deg, 5deg], 6deg]\n", ["line 2", "several"]),
         ("a.crtf", "#CRTFv0\nann circle[[1deg, 2deg], 3deg], coord=ICRS\n", ["region 1", "annotation"]),
+        ("a.reg", "icrs\ncircle(1e999999,20,1)\n", ["region 1", "finite"]),
     ],
 )  # fmt: skip
 def test_regions_without_area_are_refused(tmp_path, name, text, words):

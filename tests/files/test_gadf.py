@@ -202,6 +202,16 @@ def test_file_cannot_be_written(tmp_path):
         write_model(asymmetric_model(), tmp_path / "nowhere" / "m.fits.gz")
 
 
+def test_rates_that_could_not_be_read_are_not_written(tmp_path):
+    """Rates and errors above those of single precision, which readers refuse."""
+    model = asymmetric_model()
+    high = Cube(AXES, model.rate.quantity / model.rate.quantity.max().value * 1e39)
+    for each in (replace(model, rate=high), replace(model, error=high)):
+        with raises("invalid-value", "rates"):
+            write_model(each, tmp_path / "m.fits")
+    assert not (tmp_path / "m.fits").exists()
+
+
 def test_stated_error_is_written(tmp_path):
     """Write and read a model with an error."""
     model = asymmetric_model()

@@ -7,7 +7,9 @@ import signal
 import struct
 import sys
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import bgnb
 from bgnb import BgnbError, NotebookError, notebook_result, run_groups, run_notebook
@@ -142,3 +144,17 @@ def test_user_notebooks_need_no_result(models, tmp_path):
     path = notebook(tmp_path / "mine.ipynb", "from IPython.display import JSON; JSON([1, 2])", parameters=declared)
     assert run_groups(models, tmp_path / "out", notebook=path) == {}
     assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_damaged_picture_of_a_group_is_explained(tmp_path, monkeypatch):
+    """The error names the notebook whose picture cannot be decoded."""
+    data = {"image/png": "abc"}
+    cell = new_code_cell(outputs=[new_output("display_data", data)])
+
+    def run(source, output, *_, **__):
+        output.write_text(nbformat.writes(new_notebook(cells=[cell])))
+        return output
+
+    monkeypatch.setattr(group_reports, "run_notebook", run)
+    with raises("bad-notebook", "mine.ipynb", "image/png"):
+        group_reports._run_group(tmp_path / "mine.ipynb", tmp_path, tmp_path, 3, None)

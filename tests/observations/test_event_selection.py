@@ -130,6 +130,12 @@ def numbers():
         ("-TEL1 + TEL2 == 1", [0, 0, 1, 0]),
         ("~TEL1", [0, 0, 1, 1]),
         ("TEL1 & TEL2", [1, 0, 0, 0]),
+        ("FLAGS > -9223372036854775808", [1, 1, 1, 1]),
+        ("FLAGS < -9223372036854775809", [0, 0, 0, 0]),
+        ("TIME >= -9223372036854775808", [1, 1, 1, 1]),
+        ("abs(FLAGS) == 4611686018427387904", [0, 1, 1, 0]),
+        ("abs(-TEL1) == +TEL1", [1, 1, 1, 1]),
+        ("-BITS + 18446744073709551615 == 0", [0, 0, 0, 1]),
     ],
 )
 def test_large_integers_and_flags(numbers, condition, expected):
@@ -140,6 +146,14 @@ def test_large_integers_and_flags(numbers, condition, expected):
 @pytest.mark.parametrize("condition", ["FLAGS + FLAGS > 0", "FLAGS * 4 > 0", "FLAGS - 9223372036854775807 < 0", "2 * FLAGS"])
 def test_integers_do_not_overflow(numbers, condition):
     """A result that integers of 64 bits cannot hold is an error, not another number."""
+    with raises("bad-condition", "run.fits", condition, "64 bits"):
+        EventSelection(condition).select(numbers)
+
+
+@pytest.mark.parametrize("condition", ["-FLAGS > 0", "abs(FLAGS) > 1"])
+def test_signs_do_not_overflow(numbers, condition):
+    """The lowest integer of 64 bits has no opposite."""
+    numbers.columns["FLAGS"][3] = -(2**63)
     with raises("bad-condition", "run.fits", condition, "64 bits"):
         EventSelection(condition).select(numbers)
 

@@ -71,6 +71,7 @@ def test_pointings_are_uniform():
     ("arguments", "code", "words"),
     [
         ({"n_runs": 0}, "invalid-argument", ("n_runs", "at least 1")),
+        ({"n_runs": 10**6}, "invalid-argument", ("n_runs", "at most 999,999")),
         ({"n_runs": 1.5}, "invalid-argument", ("n_runs", "at least 1", "1.5")),
         ({"seed": -1}, "invalid-argument", ("seed", "at least 0", "-1")),
         ({"observatory": "HAWC"}, "unknown-choice", ("observatory", "HAWC", "HESS", "MAGIC")),

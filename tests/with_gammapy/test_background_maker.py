@@ -268,7 +268,7 @@ def test_unusable_observation_is_an_error(models, observations):
 
 
 def test_unsuitable_datasets_are_refused(models, observations):
-    """Datasets with off counts have a background already, and points have no solid angle."""
+    """Datasets with off counts have a background already, points have no solid angle, and energies need edges."""
     spectrum = empty_spectrum(observations[0])
     dataset = SpectrumDatasetOnOff.from_spectrum_dataset(dataset=spectrum, acceptance=1, acceptance_off=2)
     with raises("invalid-argument", dataset.name, "off counts"):
@@ -277,6 +277,11 @@ def test_unsuitable_datasets_are_refused(models, observations):
     point.meta_table = Table({"OBS_ID": [1]})
     with raises("invalid-argument", "point", "circle"):
         BackgroundMaker(models["ALTAZ"]).run(point, observations[0])
+    nodes = MapAxis.from_energy_bounds("0.4 TeV", "40 TeV", nbin=5, node_type="center")
+    for axis in (nodes, MapAxis.from_edges([0, 1, 2] * u.TeV, name="energy")):
+        odd = MapDataset.create(empty_map(observations[0]).counts.geom.to_image().to_cube([axis]), name="odd", binsz_irf=1)
+        with raises("invalid-argument", "odd", "edges"):
+            BackgroundMaker(models["ALTAZ"]).run(filled(odd, observations[0]), observations[0])
 
 
 def test_map_far_from_the_pointing(models, observations):

@@ -286,6 +286,22 @@ def test_datasets_without_errors_are_refused():
         set_background_priors([two, make_dataset(make_errors())], per_energy=True)
 
 
+def test_backgrounds_that_are_no_counts_are_refused():
+    """Pixels that are not finite or negative, and damaged columns, would give priors that are wrong or missing."""
+    for value in (np.nan, -1e6):
+        dataset = make_dataset(make_errors(), "odd")
+        dataset.background.data[0, 1, 1] = value
+        with raises("invalid-value", "odd", "background"):
+            set_background_priors(dataset)
+        dataset.mask_safe.data[0, 1, 1] = False
+        assert set_background_priors(dataset).models.parameters["norm"].prior is not None
+    for name, value, code in (("BKG_COV", np.full((1, 25), np.nan), "invalid-value"), ("BKG_COV", [[1.0, 2.0]], "bad-column")):
+        dataset = make_dataset(make_errors(), "odd")
+        dataset.meta_table[name] = value
+        with raises(code, "odd"):
+            set_background_priors(dataset)
+
+
 @pytest.mark.parametrize("counts", [1e5, 30.0, 1e-3])
 def test_fit_weighs_data_and_prior(counts):
     """Many counts decide the norm, few leave it to the prior: the fit is the maximum of the posterior density."""

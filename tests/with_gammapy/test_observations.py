@@ -7,7 +7,7 @@ from shutil import copytree
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.coordinates import AltAz
+from astropy.coordinates import AltAz, EarthLocation
 from astropy.table import Table
 from astropy.time import Time
 
@@ -193,6 +193,7 @@ BROKEN = {
     "gti": (lambda each: in_memory(each, gti=None), "missing-hdu", "gti"),
     "events": (lambda each: in_memory(each, events=None), "missing-hdu", "events"),
     "pointing": (lambda each: in_memory(each, pointing=None), "missing-hdu", "pointing"),
+    "location of 0": (lambda each: in_memory(each, location=EarthLocation.from_geodetic(0, 0)), "unknown-site", "location"),
     "location": (lambda each: in_memory(each, location=None, meta=ObservationMetaData()), "unknown-site", "location"),
     "drift": (
         lambda each: in_memory(each, pointing=FixedPointingInfo(fixed_altaz=AltAz(alt=70 * u.deg, az=10 * u.deg))),
