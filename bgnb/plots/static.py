@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -141,14 +143,22 @@ def _checked_dpi(dpi: float) -> float:
     return dpi
 
 
-def _save(figure: Figure, kind: str, *, dpi: float, **options: Any) -> bytes:
+@contextmanager
+def _own_style() -> Iterator[None]:
+    """Draw independently of settings of the user; characters that the font does not have become boxes without a warning."""
     from matplotlib import style
 
+    with style.context(["default", _SETTINGS]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
+def _save(figure: Figure, kind: str, *, dpi: float, **options: Any) -> bytes:
     if kind == "png" and (pixels := dpi * max(figure.get_size_inches())) > _MAX_PIXELS:
         message = f"dpi must be less, as the picture would have a side of {pixels:.0f} pixels; at most {_MAX_PIXELS}"
         raise BgnbError("invalid-argument", message)
     buffer = BytesIO()
-    with style.context(["default", _SETTINGS]):
+    with _own_style():
         figure.savefig(buffer, format=kind, dpi=dpi, **options)
     return buffer.getvalue()
 
@@ -212,12 +222,10 @@ def _choose_panels(view: View, names: Sequence[str] | None) -> list[Panel]:
 
 
 def _draw(view: View, width: float | None, font_size: float, names: Sequence[str] | None) -> Figure:
-    from matplotlib import style
-
     panels = _choose_panels(view, names)
     sizes = _choose_sizes(len(panels), width, font_size)
     rows = math.ceil(len(panels) / sizes.columns) or 1
-    with style.context(["default", _SETTINGS]):
+    with _own_style():
         title = sizes.wrap(view.title_of(names), 0.9 * sizes.columns)
         height = 0.89 * sizes.width / sizes.columns * rows + 1.5 * sizes.font / 72 * title.count("\n")
         figure, grid = new_figure(sizes.width, height, rows, sizes.columns)

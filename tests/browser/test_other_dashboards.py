@@ -24,7 +24,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("kind", SHOWN)
 def test_layout_at_all_widths(kind, request):
-    """Bar and figures fit the notebook at 1280 × 800; images are square at each width, and narrow ones lower than wide ones."""
+    """Bar and figures fit the notebook at 1280 × 800; images are square at each width, and narrow ones lower than wide ones.
+
+    The drawer is beside the figures or above them, where it is seen when it is opened.
+    """
     page, figures = request.getfixturevalue(kind)
 
     def find_distorted():
@@ -36,11 +39,16 @@ def test_layout_at_all_widths(kind, request):
             return False
         return min(width, height) > 100 and min(abs(width - height * across / up), abs(height - width * up / across)) <= 2
 
+    def is_drawer_in_sight():
+        drawer = figures.controls.locator(".bgnb-drawer").bounding_box()
+        return drawer["y"] <= min(box.y for box in figures.boxes())
+
     for width in WIDTHS:
         page.page.set_viewport_size({"width": width, "height": 800})
         until(lambda: not find_distorted(), f"equal scales at {width}: {find_distorted()}")
         open_drawer(figures)
         until(lambda: not find_distorted(), f"equal scales at {width} with the drawer: {find_distorted()}")
+        until(is_drawer_in_sight, f"the drawer in sight at {width}")
         figures.controls.get_by_role("button", name="more").click()
     figures.controls.evaluate("(dashboard) => dashboard.scrollIntoView({ block: 'start', behavior: 'instant' })")
     visible = figures.controls.locator("xpath=ancestor::*[contains(@class, 'jp-WindowedPanel-outer')]").bounding_box()

@@ -103,6 +103,12 @@ def test_texts_in_small_maps_do_not_touch(width):
     assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
 
 
+@pytest.mark.parametrize("draw", [to_png, to_pdf, to_svg])
+def test_characters_without_a_glyph(draw):
+    """Names in scripts that the font does not have are drawn without a warning."""
+    assert draw(replace(view(), title="模型 😀"))
+
+
 def test_title_of_some_panels():
     """The title of a figure of some panels is the subject of the view, as other parts of the title may not apply."""
     some = replace(view(), subject="Group 3")
