@@ -56,21 +56,27 @@ def check_kernel_limits() -> None:
     BgnbError
         If memory, open files or threads are limited to less than a notebook needs.
     """
-    _limited_memory(_KERNEL_NEEDED)
+    memory_is_limited = _limited_memory(_KERNEL_NEEDED)
     if _LIMITS and 0 <= (limit := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) < _KERNEL_FILES:
         text = f"a process may open {limit} files; notebooks need {_KERNEL_FILES} (ulimit -n)"
         raise BgnbError("too-many-files", text)
-    _try_threads(_KERNEL_THREADS)
+    if not memory_is_limited:  # of which the threads would reserve more than a notebook needs
+        _try_threads(_KERNEL_THREADS)
 
 
 def _try_threads(number: int) -> None:
-    """Start threads, which end at once: their limit may be that of a user, a container or a batch job."""
+    """Check that threads can be started, by starting them; the limit may be that of a user, a container or a batch job."""
     end = threading.Event()
+    started: list[threading.Thread] = []
     try:
         for _ in range(number):
-            threading.Thread(target=end.wait).start()
+            thread = threading.Thread(target=end.wait)
+            thread.start()
+            started.append(thread)
     except RuntimeError:
         text = f"the system permits fewer than {number} more threads, which notebooks need; permit more processes (ulimit -u)"
         raise BgnbError("too-many-processes", text) from None
     finally:
         end.set()
+        for thread in started:
+            thread.join()

@@ -96,7 +96,7 @@ class Whole(Kind):
     """A whole number."""
 
     minimum: int = 1
-    maximum: int | None = None
+    maximum: int = 2**63 - 1
     annotation: ClassVar[str] = "int"
     json: ClassVar[str] = "int"
 
@@ -104,7 +104,7 @@ class Whole(Kind):
         """Return the value if it is a whole number within the limits."""
         from bgnb._util.checks import whole_number
 
-        return whole_number(name, value, self.minimum, *(() if self.maximum is None else (self.maximum,)))
+        return whole_number(name, value, self.minimum, self.maximum)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _exit(number: int) -> None:
-    """Exit as after a signal, unless another one was a moment before."""
+    """Exit as after a signal, unless another one arrived a moment before."""
     global _exited_at
     if time.monotonic() - _exited_at > _TOGETHER:
         _exited_at = time.monotonic()

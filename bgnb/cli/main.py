@@ -67,12 +67,12 @@ class _Commands(click.Group):
             if isinstance(error, FileNotFoundError) and not _has_current_directory():
                 text = "the current directory was removed; change to another directory, or make it again and enter it anew"
                 raise _BadInput(str(BgnbError("not-found", text))) from None
-            if isinstance(error, OSError) and not _has_temporary_directory():
-                text = "no directory for temporary files can be written; set TMPDIR to one that can"
-                raise _BadInput(str(BgnbError("not-writable", text))) from None
             if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
                 text = f"{error.strerror}; permit more (ulimit -n), or use fewer workers"
                 raise _BadInput(str(BgnbError("too-many-files", text))) from None
+            if isinstance(error, OSError) and not _has_temporary_directory():
+                text = "no directory for temporary files is writable; set TMPDIR to one that is"
+                raise _BadInput(str(BgnbError("not-writable", text))) from None
             if not _lacks_memory(error):
                 raise
             advice = "use fewer workers, smaller axes or fewer runs at a time (--part), or allow more memory"

@@ -103,15 +103,16 @@ def write_model(
         raise BgnbError("invalid-argument", f"{path}: {wrong}")
     axes = model.axes
     stated = {"FOVALIGN": model.stack.fovalign, **_model_keywords(model, keywords)}
+    stated_rate = {**BKG_KEYWORDS, "HDUCLAS4": "BKG_3D", **stated}
     hdus = [
         primary_hdu(_primary_keywords(model, keywords)),
         cube_hdu("COUNTS", axes, model.stack.counts, "K", "", {}),
         cube_hdu("LIVETIME", axes, model.stack.livetime.value, "D", "s", {}),
-        cube_hdu("BACKGROUND", axes, _in_file(model.rate, model), "D", RATE, {**BKG_KEYWORDS, "HDUCLAS4": "BKG_3D", **stated}),
+        cube_hdu("BACKGROUND", axes, _in_file(path, model.rate, model), "D", RATE, stated_rate),
         _runs_hdu(model.stack),
     ]
     if model.error is not None:
-        hdus.append(cube_hdu("ERROR", axes, _in_file(model.error, model), "D", RATE, stated))
+        hdus.append(cube_hdu("ERROR", axes, _in_file(path, model.error, model), "D", RATE, stated))
     write_fits(Path(path), hdus, overwrite=overwrite)
 
 
@@ -147,7 +148,7 @@ def write_background_2d(model: BackgroundModel, path: str | Path, keywords: dict
     True
     """
     stated = {"METHOD": model.method, **_model_keywords(model, keywords), **(keywords or {})}
-    rate = Cube(model.axes, _in_file(model.rate, model))
+    rate = Cube(model.axes, _in_file(path, model.rate, model))
     write_fits(Path(path), background_hdus(rate, kind="bkg_2d", keywords=stated))
 
 
@@ -387,11 +388,12 @@ def _model_keywords(model: BackgroundModel, keywords: Mapping[str, Any] | None) 
     )
 
 
-def _in_file(rate: Cube, model: BackgroundModel) -> u.Quantity:
+def _in_file(path: str | Path, rate: Cube, model: BackgroundModel) -> u.Quantity:
     """Convert a rate per livetime to that in the file, per ontime if the live fraction is known."""
     in_file = rate.quantity * (1.0 if model.live_fraction is None else model.live_fraction)
     if (in_file.to_value(RATE_UNIT) > LARGEST_RATE).any():  # as readers do
-        raise BgnbError("invalid-value", f"rates must be at most {LARGEST_RATE:.2g} {RATE_UNIT} to be written")
+        limit = f"{LARGEST_RATE:.2g} {RATE_UNIT}, the maximum of single precision"
+        raise BgnbError("invalid-value", f"{path}: the rate or its error exceeds {limit}")
     return in_file
 
 

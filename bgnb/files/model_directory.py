@@ -108,7 +108,7 @@ class ModelDirectory:
             self._files = model_files(self.path)
             self._identity = self._identify()
         self.group_ids = sorted(self._files)
-        self._kept: dict[int, tuple[Stamp, BackgroundModel, int]] = {}  # with its bytes; the last one used is at the end
+        self._kept: dict[int, tuple[Stamp, BackgroundModel, int]] = {}  # with bytes; the last used is at the end
 
     def read(self, group_id: int) -> BackgroundModel:
         """Read the model of a group.
@@ -148,7 +148,7 @@ class ModelDirectory:
         """Return what changes when the file of a model does; None if there is no such file."""
         return _stamp(self._files[group_id])
 
-    def _identify(self) -> Any:
+    def _identify(self) -> object:
         """Return what changes when the directory is replaced: its manifest, or else the stamps of the files on all models."""
         names = GROUPS_FILE, REPORT, SPLINE_FILE, SPLINE_FILE.removesuffix(".gz")
         return manifest_text(self.path) or [_stamp(self.path / name) for name in names]
@@ -231,7 +231,7 @@ class ModelDirectory:
         agree = all((model.axes, model.stack.fovalign) == (spline.axes, spline.fovalign) for model in models)
         if not agree or (counted and (sum(stack.counts for stack in counted) > spline.counts).any()):
             advice = "copy the whole directory, or make the models again"
-            reason = "was made from other runs or on other axes than the models"
+            reason = "was made from other runs, on other axes or in another frame than the models"
             raise DataError("groups-mismatch", f"{self.path / SPLINE_FILE}: {reason}; {advice}")
 
     @cached_property

@@ -266,7 +266,7 @@ def _check_dataset(dataset: MapDataset, observation: Observation) -> None:
         raise BgnbError("invalid-argument", f"{where}: a point has no solid angle; use a circle")
     axis = geom.axes["energy"]
     if axis.node_type != "edges" or not axis.edges[0] > 0:
-        reason = f"the energy axis must have edges above 0, got {axis.node_type} from {axis.edges[0]:g}"
+        reason = "the energy axis must have edges (not nodes), all above 0 TeV"
         raise BgnbError("invalid-argument", f"{where}: {reason}; make it with MapAxis.from_energy_edges")
 
 

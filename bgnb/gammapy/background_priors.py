@@ -171,11 +171,12 @@ def background_errors(dataset: MapDataset) -> BackgroundErrors:
     try:
         errors = BackgroundErrors.from_columns(table).on_edges(dataset.counts.geom.axes["energy"].edges.to_value("TeV"))
     except (ValueError, TypeError):
-        names = ", ".join(_COLUMNS)
-        raise BgnbError("bad-column", f"{where}: columns {names} of meta_table have different energy bins") from None
+        reason = f"columns {', '.join(_COLUMNS)} of meta_table are damaged, or do not have the same energy bins"
+        advice = "make the dataset again with bgnb.gammapy.BackgroundMaker"
+        raise BgnbError("bad-column", f"{where}: {reason}; {advice}") from None
     errors = replace(errors, counts=counts_in_mask(dataset, dataset.mask))
     if not all(np.isfinite(each).all() for each in (errors.counts, errors.covariance)) or (errors.counts < 0).any():
-        reason = "its background in the mask or the uncertainty is not finite, or negative"
+        reason = "the background within the mask must be finite and not negative, and its uncertainty finite"
         raise BgnbError("invalid-value", f"{where}: {reason}; mask these pixels, or make it with bgnb.gammapy.BackgroundMaker")
     return errors
 

@@ -152,7 +152,8 @@ def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeo
         try:
             content = b64decode(png)
         except (ValueError, TypeError) as error:
-            raise BgnbError("bad-notebook", f"{source}: makes a picture (image/png) that is not base64: {error}") from None
+            text = f"{source}: the picture (image/png) in its output is not valid base64: {error}"
+            raise BgnbError("bad-notebook", text) from None
         write_file(executed.with_suffix(".png"), content)
     values = (_labelled(*item) for item in (json_output(notebook) or {}).items() if item[0] != "group_id")
     return {"png": bool(png), "values": dict(value for value in values if value)}

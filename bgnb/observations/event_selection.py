@@ -37,7 +37,7 @@ _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.BitAnd: operator.and_,
     ast.BitOr: operator.or_,
 }
-# Signs are computed as 0 + x and 0 − x, so that integers do not overflow.
+# Signs are computed as 0 + x and 0 − x, so that an overflow of integers is an error.
 _SIGN: Mapping[type[ast.unaryop], type[ast.operator]] = {ast.USub: ast.Sub, ast.UAdd: ast.Add}
 _MAX_LENGTH, _MAX_BRACKETS, _MAX_BITS = 500, 20, 63
 
@@ -190,7 +190,8 @@ def _evaluate(node: ast.expr, values: Mapping[str, NDArray[Any]]) -> Any:
             return _combined(type(node.op), _evaluate(node.left, values), _evaluate(node.right, values))
         case ast.Call():
             value = _evaluate(node.args[0], values)
-            return np.maximum(value, _combined(ast.Sub, 0, value))
+            _combined(ast.Sub, 0, value)  # raises if the lowest integer, which has no opposite, is among the values
+            return np.abs(value)
         case ast.Compare():
             parts = [node.left, *node.comparators]
             pairs = zip(node.ops, parts[:-1], parts[1:], strict=True)

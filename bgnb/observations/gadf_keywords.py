@@ -70,7 +70,7 @@ def factor_to(stated: str, unit: str, where: str) -> float:
     except (ValueError, TypeError):
         quantity = next(iter(u.Unit(unit).physical_type))
         article = "an" if quantity[0] in "aeiou" else "a"
-        reason = f"which is not {article} {quantity} unit of the FITS standard; correct it, such as to {unit}"
+        reason = f"which is not {article} {quantity} unit of the FITS standard; correct it, for example to {unit}"
         raise DataError("bad-unit", f"{where} has unit '{stated}', {reason}") from None
 
 

@@ -203,7 +203,7 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     Raises
     ------
     BgnbError
-        If a run is not in the table, or it is not a list of OBS_IDs.
+        If ``obs_ids`` is not a list of OBS_IDs, or a run is not in the table.
 
     Examples
     --------

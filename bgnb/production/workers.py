@@ -34,7 +34,7 @@ PATIENCE = 45.0
 #: Estimated CPU time of tasks, s, for which one more process is started by default: two of them gain from about five times
 #: the time that one takes to start (0.6 s, ``benchmarks/workers.py``), as they share caches and often a core.
 SECONDS_PER_WORKER = 3.0
-#: Time in s after which processes are killed that should end.
+#: Time in s after which processes that should have ended are killed.
 KILLED_AFTER = 5.0
 # Maximum number of processes, far above the number of cores of any machine; they are started when there are tasks for them.
 _MAX_PROCESSES = 4096
@@ -90,7 +90,7 @@ class Workers:
                     future.add_done_callback(done.put)
                 if not pending:
                     return
-                if (future := _first(done)) is None:
+                if (future := _next_done(done)) is None:
                     self.check()
                     continue
                 result = self.result_of(future)
@@ -110,10 +110,11 @@ class Workers:
                 future.cancel()
 
 
-def _first(done: SimpleQueue[Any]) -> Any:
+def _next_done(done: SimpleQueue[Any]) -> Any:
     """Wait for a future that is done; return None if there is none in time.
 
-    A signal that another thread receives, or that arrives just before a wait, is handled after it only.
+    A signal that another thread receives, or that arrives just before a wait, is handled only when the wait ends, so waits
+    are short.
     """
     deadline = time.monotonic() + PATIENCE
     while (left := deadline - time.monotonic()) > 0:
@@ -213,7 +214,7 @@ def _processes(number: int) -> Iterator[Workers]:
 
 
 def _end(processes: Collection[Any]) -> None:
-    """Wait until processes end; kill those that do not, as they are stopped or wait for a file system."""
+    """Wait for processes to end; kill those that do not, for example because they are stopped."""
     deadline = time.monotonic() + KILLED_AFTER
     try:
         for process in processes:
@@ -229,16 +230,15 @@ def _starting() -> Iterator[None]:
     try:
         with held_signals(), _safe_path():
             yield
-    except BrokenExecutor:
-        raise
-    except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
-        number = error.errno if isinstance(error, OSError) else errno.EAGAIN
-        if number == errno.ENOMEM:
+    except (OSError, RuntimeError) as error:
+        number = getattr(error, "errno", None)
+        no_thread = "new thread" in str(error)
+        if number == errno.ENOMEM or not (no_thread or isinstance(error, OSError)):
             raise
-        of_limits = number in (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
+        of_limits = no_thread or number in (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
         more = "permit more open files (ulimit -n) or processes (ulimit -u)"
         advice = f"use workers=1, or {more if of_limits else 'check that shared memory (/dev/shm) is writable and not full'}"
-        reason = getattr(error, "strerror", error)
+        reason = getattr(error, "strerror", None) or error
         raise BgnbError("worker-died", f"worker processes cannot be started: {reason}; {advice}") from None
 
 

@@ -11,7 +11,7 @@ from bgnb._util.setting_kinds import Choice, Flag, Kind, Number, Whole
 from bgnb._util.settings_groups import SettingsGroup, setting
 from bgnb.production.settings import fovalign_setting, method_setting, n_energy_setting, n_fov_setting
 
-#: Maximum number of simulated runs: names of files have six digits.
+#: Maximum number of simulated runs; more are probably a mistake, and would take days.
 MAX_RUNS = 999_999
 
 

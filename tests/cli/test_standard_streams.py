@@ -152,7 +152,7 @@ def test_no_temporary_directory_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "missing")])
     line = error_of("run-notebook", "explore", tmp_path / "out.ipynb")
-    assert line.endswith("set TMPDIR to one that can [not-writable]")
+    assert line.endswith("set TMPDIR to one that is [not-writable]")
     assert names(tmp_path) == set()
 
 

@@ -130,23 +130,35 @@ def test_waiting_tasks_are_cancelled():
 
 def test_signals_to_other_threads_end_a_wait(monkeypatch):
     """A wait for results ends by a signal that another thread receives."""
-    monkeypatch.setattr(workers, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(workers, "PATIENCE", 2 * PATIENCE)
+    future: Future[int] = Future()
+    handled = threading.Event()
+    in_time = []
 
     def kill():
         signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        in_time.append(handled.wait(20))
+        if in_time == [False]:
+            future.set_result(1)  # ends the wait
 
     def end(*_):
+        handled.set()
         raise InterruptedError
 
     before = signal.signal(signal.SIGUSR1, end)
     killing = threading.Timer(0.1, kill)
-    killing.start()
+
+    def wait():
+        killing.start()
+        list(Workers(submit=lambda *_: future).map(abs, [1]))
+
     try:
         with pytest.raises(InterruptedError):
-            list(Workers(submit=lambda *_: Future()).map(abs, [1]))
-    finally:
+            wait()
         killing.join()
+    finally:
         signal.signal(signal.SIGUSR1, before)
+    assert in_time == [True]
 
 
 def test_stopped_processes_are_killed(monkeypatch):
@@ -201,6 +213,7 @@ def test_threads_that_cannot_be_started(tmp_path, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", no_thread)
+    monkeypatch.setattr(workers, "KILLED_AFTER", 0)
     with raises("worker-died", "can't start new thread", "workers=1", "ulimit -u"):
         make_test_dataset(tmp_path / "out", n_runs=2, workers=2)
     assert names(tmp_path) == set()
@@ -237,6 +250,7 @@ def test_script_without_main_guard(indir, tmp_path):
     assert done.returncode == 1
     assert 'if __name__ == "__main__":' in done.stderr.splitlines()[-1]
     assert "[worker-died]" in done.stderr.splitlines()[-1]
+    assert "ulimit" not in done.stderr
     assert not (tmp_path / "out").exists()
 
 

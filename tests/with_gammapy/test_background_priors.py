@@ -295,7 +295,12 @@ def test_backgrounds_that_are_no_counts_are_refused():
             set_background_priors(dataset)
         dataset.mask_safe.data[0, 1, 1] = False
         assert set_background_priors(dataset).models.parameters["norm"].prior is not None
-    for name, value, code in (("BKG_COV", np.full((1, 25), np.nan), "invalid-value"), ("BKG_COV", [[1.0, 2.0]], "bad-column")):
+    nothing = np.full((1, 25), np.nan)
+    for name, value, code in (
+        ("BKG_COV", nothing, "invalid-value"),
+        ("BKG_COV_MODELS", nothing, "bad-column"),
+        ("BKG_COV", [[1.0, 2.0]], "bad-column"),
+    ):
         dataset = make_dataset(make_errors(), "odd")
         dataset.meta_table[name] = value
         with raises(code, "odd"):
