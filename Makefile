@@ -48,9 +48,9 @@ docs: .venv/ready .venv-gammapy/ready
 docs-quick: .venv/ready
 	$(BUILD_DOCS) -D nb_execution_mode=off
 
-# Four processes share the tests, file by file, as some tests wait; those in tests/browser drive Chromium and are skipped where there is none, unless BGNB_BROWSER=required.
+# Three processes share the tests, file by file, as some tests wait; those in tests/browser drive Chromium and are skipped where there is none, unless BGNB_BROWSER=required.
 test-main: .venv/ready
-	$(ONE_THREAD) COVERAGE_CORE=sysmon .venv/bin/python -m pytest --numprocesses 4 --dist loadfile --ignore=tests/with_gammapy $(COVERAGE)
+	$(ONE_THREAD) COVERAGE_CORE=sysmon .venv/bin/python -m pytest --numprocesses 3 --dist loadfile --ignore=tests/with_gammapy $(COVERAGE)
 
 # About a minute on two cores: without the tests marked slow.
 test-fast: .venv/ready
@@ -59,8 +59,8 @@ test-fast: .venv/ready
 # Gammapy 2.1 needs older versions of its dependencies: an environment of its own, with the oldest that bgnb supports, in which
 # what meets them is tested as well. That some of them deprecate what others do is not ours to mend.
 test-gammapy: .venv-gammapy/ready
-	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 4 --dist loadfile -W ignore::DeprecationWarning tests/with_gammapy
-	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 4 --dist loadfile -W ignore::DeprecationWarning -m "not slow" bgnb/gammapy \
+	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning tests/with_gammapy
+	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning -m "not slow" bgnb/gammapy \
 	  tests/files tests/gammapy tests/observations/test_fits_table.py tests/observations/test_datastore.py tests/cubes/test_model.py \
 	  tests/dashboards/test_explore_models.py tests/plots/test_bokeh_figures.py tests/plots/test_bokeh_internals.py \
 	  tests/plots/test_html_page.py tests/plots/test_static.py
