@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import pytest
 from astropy.utils import iers
 
 from bgnb._util import compression
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over the imported modules, which saves a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
