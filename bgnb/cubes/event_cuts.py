@@ -120,6 +120,12 @@ class RunCounts:
         """Number of counted events."""
         return self.events - sum(getattr(self, name) for name in EXCLUDED)
 
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Warnings raised while the run was read, and a missing energy threshold."""
+        missing = "there is no energy threshold (LO_THRES), and all energies are used"
+        return (missing,) * (self.energy_threshold_tev is None) + self.notes
+
     @classmethod
     def of(cls, events: EventList, **excluded: int) -> RunCounts:
         """Describe a run, or a piece of it, given the numbers of excluded events by category (0 by default)."""

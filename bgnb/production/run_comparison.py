@@ -72,6 +72,32 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
     return Counted(kept, {**counted.errors, **errors}), notes
 
 
+def compare_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
+    """Note copies of runs, runs with unusual numbers of events, and runs at the same time, without removing any.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The directory. If it is strict, see `~bgnb.Runs.with_on_error`, the first note is an error.
+    counted : mapping of int to RunCounts
+        Numbers of events of runs, by OBS_ID.
+
+    Raises
+    ------
+    DataError
+        The first note, if the directory is strict.
+    """
+    unlikely, findings = unlikely_runs(runs, counted), Findings(runs.reading, strict=runs.path if runs.strict else None)
+    for error in unlikely.values():
+        if error.code in runs.reading.allow:
+            findings.refuse(error)
+        else:
+            findings.note(error.message)
+    for note in notes_on_runs(runs, {obs_id: run for obs_id, run in counted.items() if obs_id not in unlikely}):
+        findings.note(note)
+    return findings.notes
+
+
 def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, DataError]:
     """Find copies of runs, and runs with far fewer events than runs of similar altitude.
 

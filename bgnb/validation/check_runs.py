@@ -24,6 +24,7 @@ from bgnb.files.report_json import write_report
 from bgnb.observations.catalog import read_catalog
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.event_reader import read_event_list
+from bgnb.observations.findings import notes_of_runs
 from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 from bgnb.validation.run_check_views import MAX_SHOWN, check_view
@@ -213,7 +214,7 @@ def check_runs(
     if not results:
         raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {in_one_line(skipped.values())}")
     used = [run.obs_id for run in results]
-    notes = [*runs.notes, *models.notes_on(runs, used)]
+    notes = [*runs.notes, *notes_of_runs({run.obs_id: run.notes for run in results}), *models.notes_on(runs, used)]
     if settings.select == "far":
         notes += notes_on_catalog(runs, used, settings.catalog)
     if shared := models.obs_ids.intersection(used):

@@ -129,6 +129,8 @@ class RunResult:
         Counts against time and energy.
     field, sky : Map
         Field of view, in the frame of the models, and sky, relative to the pointing in the frame RADEC.
+    notes : tuple of str
+        Notes on the run.
     """
 
     obs_id: int
@@ -141,6 +143,7 @@ class RunResult:
     energy: Cells
     field: Map
     sky: Map
+    notes: tuple[str, ...] = ()
 
 
 def run_tests(
@@ -209,6 +212,7 @@ def run_tests(
         energy=energy,
         field=field,
         sky=sky,
+        notes=stack.runs[0].all_notes,
     )
 
 
