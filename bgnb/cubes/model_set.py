@@ -256,20 +256,20 @@ class ModelSet:
             notes.append(f"runs that are {which} although the models are {models}: {enumerate_values(other)}")
         return notes
 
-    def notes_on_configuration(self, runs: Mapping[int, tuple[float, int | None]]) -> list[str]:
+    def notes_on_configuration(self, runs: Mapping[int, tuple[float | None, int | None]]) -> list[str]:
         """List notes on runs far in time from those of the models, or with other numbers of telescopes.
 
         Parameters
         ----------
         runs : mapping of int to tuple
-            Middle of each run, MJD in TT, and its number of telescopes, by OBS_ID.
+            Middle of each run, MJD in TT, and its number of telescopes, by OBS_ID; None if they are not known.
         """
         ours = [run for group in self.models for run in group.model.stack.runs]
         mjds, numbers = [run.mjd for run in ours if run.mjd is not None], {run.n_tels for run in ours}
         notes = []
         if mjds:
             first, last = min(mjds), max(mjds)
-            if far := [obs_id for obs_id, (mjd, _) in runs.items() if not first - DAYS <= mjd <= last + DAYS]:
+            if far := [obs_id for obs_id, (mjd, _) in runs.items() if mjd and not first - DAYS <= mjd <= last + DAYS]:
                 dates = " to ".join(dict.fromkeys([date_of(first), date_of(last)]))
                 when = f"more than {DAYS} days before or after the runs of the models ({dates})"
                 notes.append(f"runs taken {when}; the instrument may have changed: {enumerate_values(far)}")

@@ -238,6 +238,7 @@ class BackgroundMaker(Maker):
         (obs_id,) = runs.obs_ids
         background = self._background_of(runs.files(obs_id), in_altaz=in_altaz)
         notes = [
+            *background.run.notes,
             *self._models.notes_on(runs, [obs_id]),
             *self._models.notes_on_configuration({obs_id: (background.run.mjd_middle, background.run.n_tels)}),
             *notes_on_norms({obs_id: background.norm}, self._settings.norm, prior_scatter(self._models)),

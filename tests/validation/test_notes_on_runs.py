@@ -8,15 +8,16 @@ from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf
 
 ALTITUDE = 55.5
+FEWER = "runs with a number of telescopes (N_TELS) that is not one of those of the models (4): 5"
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """Write runs: of the first, the index states a wrong altitude and the header no DEADC; the last is a copy of the second."""
+    """Write runs: the first with a wrong altitude in the index and a placeholder as DEADC, the last a copy of the second."""
     path = tmp_path_factory.mktemp("noted")
     first = run(1, 900)
     runs = [first | {"pointing": (ALTITUDE + 8, first["pointing"][1]), "DEADC": 0.0, "threshold": None}, run(3, 900)]
-    write_gadf(path / "runs", [*runs, runs[1] | {"OBS_ID": 5}])
+    write_gadf(path / "runs", [*runs, runs[1] | {"OBS_ID": 5, "N_TELS": 2}])
     axes = {"n_energy": 4, "n_fov": 4, "method": "classic", "on_error": "skip"}
     make_bg_cube_models(path / "runs", "GADF", path / "models", select=[1, 3], **axes, progress=False)
     return path
@@ -36,6 +37,7 @@ def test_validation_notes_what_was_resolved(directory):
     for notes in (validation.all_notes, report["notes"]):
         expect(notes)
         assert len([note for note in notes if "run 5 has the same events as run 3" in note]) == 1
+        assert FEWER in notes
     np.testing.assert_allclose([each.alt_pnt for each in validation.runs], [ALTITUDE] * 3, atol=0.3)
     assert report["runs"][0]["alt_pnt"] == pytest.approx(ALTITUDE, abs=0.3)
     with raises("noted", "DEADC"):
@@ -56,6 +58,7 @@ def test_cross_validation_notes_copies(directory):
 
 def test_check_of_runs_notes_what_was_resolved(directory):
     """Notes on runs are printed, and written to the report."""
-    checks = check_runs(directory / "runs", "GADF", directory / "models", select=[1], offset_max="0.5 deg", progress=False)
+    checks = check_runs(directory / "runs", "GADF", directory / "models", select=[1, 5], offset_max="0.5 deg", progress=False)
     expect(checks.notes)
+    assert FEWER in checks.notes
     expect(checks.as_dict()["notes"])
