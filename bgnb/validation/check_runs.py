@@ -215,7 +215,8 @@ def check_runs(
         raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {in_one_line(skipped.values())}")
     used = [run.obs_id for run in results]
     counted = {run.obs_id: run.counted for run in results}
-    notes = [*runs.notes, *notes_of_runs({obs_id: run.all_notes for obs_id, run in counted.items()}), *models.notes_on(runs, used)]
+    notes = [*runs.notes, *notes_of_runs({obs_id: run.all_notes for obs_id, run in counted.items()})]
+    notes += models.notes_on(runs, used)
     notes += models.notes_on_configuration({obs_id: (run.mjd, run.n_tels) for obs_id, run in counted.items()})
     if settings.select == "far":
         notes += notes_on_catalog(runs, used, settings.catalog)
