@@ -111,9 +111,11 @@ def _choose(table: FitsTable, candidates: list[_Candidate], n_events: int, findi
     if distance <= tolerances.POINTING:
         return header
     trusted = [each for each in candidates if each.source in findings.reading.trust]
+    by_index = {"header": "; whether the run is far from known sources was decided by the index", "index": ""}
     if len(trusted) == 1:
         text = f"RA_PNT and DEC_PNT of header and index differ by {distance:.1f} deg"
-        findings.note(f"{text}; those of the {trusted[0].source} are trusted", requested=True)
+        source = trusted[0].source
+        findings.note(f"{text}; those of the {source} are trusted{by_index[source]}", requested=True)
         return trusted[0]
     reasons: dict[str, list[str]] = {"header": [], "index": []}
     for one, other in ((header, index), (index, header)):
@@ -128,9 +130,7 @@ def _choose(table: FitsTable, candidates: list[_Candidate], n_events: int, findi
         raise table.error("inconsistent-pointing", f"{differ}; {which}; use --trust header or --trust index")
     (chosen,) = found
     text = f"{differ}; those of the {chosen.source} are used, which agree with {' and '.join(reasons[chosen.source])}"
-    if chosen is header:
-        text += "; whether the run is far from known sources was decided by the index"
-    findings.note(text)
+    findings.note(text + by_index[chosen.source])
     return chosen
 
 

@@ -332,6 +332,8 @@ def test_contradictions_are_refused(indir, name):
         assert len(event_list)
         if "allow" in reading:
             assert any("allowed" in note for note in event_list.notes)
+        if name == "pointing without evidence":
+            assert any(note.endswith("known sources was decided by the index") for note in event_list.notes)
 
 
 def test_few_invalid_events_are_skipped(indir):
