@@ -220,6 +220,13 @@ RESOLVED = {
         0.0,
         "no events between LO_THRES = 0.3 and 0.39 TeV",
     ),
+    "date of another year": (
+        in_header(**{"DATE-OBS": "2003-12-04T01:00:00"}),
+        0.0,
+        "DATE-OBS is on 2003-12-04, but",
+        "on 2004-12-04",
+    ),
+    "start of another reference": (in_header(TSTART=0.0, TSTOP=ONTIME), 0.0, "TSTART is on 2001-01-01, but", "on 2004-12-04"),
     "text in N_TELS": (in_header(N_TELS="four"), 0.0, "N_TELS is not a number"),
     "negative N_TELS": (in_header(N_TELS=-1), 0.0, "N_TELS is not a number of telescopes: -1"),
     "huge N_TELS": (in_header(N_TELS=2**31), 0.0, "N_TELS is not a number of telescopes"),
