@@ -16,6 +16,7 @@ from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube
+from bgnb.cubes.event_cuts import RunCounts, common_runs
 from bgnb.cubes.group_model import GroupModel, RateForRun, interpolated_rate, rate_on_axes
 from bgnb.cubes.method import PointingModel, find_method, method_names
 from bgnb.cubes.model import BackgroundModel
@@ -128,6 +129,10 @@ class ModelSet:
     def obs_ids(self) -> set[int]:
         """OBS_IDs of all runs from which the models were made."""
         return {obs_id for group in self.models for obs_id in group.model.stack.obs_ids}
+
+    def common_runs(self, runs: Iterable[RunCounts]) -> set[int]:
+        """Return the OBS_IDs of those of the runs from which the models were made."""
+        return common_runs((run for group in self.models for run in group.model.stack.runs), runs)
 
     @cached_property
     def scatter(self) -> tuple[float | None, float | None]:

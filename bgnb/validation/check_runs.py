@@ -220,7 +220,7 @@ def check_runs(
     notes += models.notes_on_configuration({obs_id: (run.mjd, run.n_tels) for obs_id, run in counted.items()})
     if settings.select == "far":
         notes += notes_on_catalog(runs, used, settings.catalog)
-    if shared := models.obs_ids.intersection(used):
+    if shared := models.common_runs(counted.values()):
         notes.append(f"{len(shared)} of the runs contributed to the models, which hides a part of their deviations")
     if len(results) > MAX_SHOWN:
         notes.append(f"runs.html shows {MAX_SHOWN} of {len(results)} runs, those with the lowest probabilities")

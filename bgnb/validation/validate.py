@@ -112,10 +112,13 @@ def validate(
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
     used = [prediction.obs_id for prediction in predictions]
-    configurations = {run.obs_id: (run.counted.mjd, run.counted.n_tels) for run in predictions if run.counted}
+    counted = [run.counted for run in predictions if run.counted]
+    configurations = {run.obs_id: (run.mjd, run.n_tels) for run in counted}
     notes = [*_notes_on_runs(runs, predictions), *models.notes_on(runs, used), *models.notes_on_configuration(configurations)]
     notes += notes_on_selection(runs, used, settings.selection, settings.source_handling, mask)
-    validation = Validation(settings.prediction.grid.grid, predictions, errors, frozenset(models.obs_ids), tuple(notes))
+    validation = Validation(
+        settings.prediction.grid.grid, predictions, errors, frozenset(models.common_runs(counted)), tuple(notes)
+    )
     validation = replace(validation, notes=(*notes, *_notes_on_rates(validation)))
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(modeldir), Path(indir))) as directory:

@@ -1,9 +1,11 @@
 """Notes on runs that are compared with models."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from bgnb import check_runs, cross_validate, make_bg_cube_models, validate
+from bgnb import check_runs, cross_validate, make_bg_cube_models, read_models, validate
 from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf
 
@@ -38,6 +40,9 @@ def test_validation_notes_what_was_resolved(directory):
         expect(notes)
         assert len([note for note in notes if "run 5 has the same events as run 3" in note]) == 1
         assert FEWER in notes
+    assert validation.seen == {1, 3}
+    later = replace(*validation.runs[:1], counted=replace(validation.runs[0].counted, mjd=51544.0))
+    assert read_models(directory / "models").common_runs([later.counted, validation.runs[1].counted]) == {3}
     np.testing.assert_allclose([each.alt_pnt for each in validation.runs], [ALTITUDE] * 3, atol=0.3)
     assert report["runs"][0]["alt_pnt"] == pytest.approx(ALTITUDE, abs=0.3)
     with raises("noted", "DEADC"):
