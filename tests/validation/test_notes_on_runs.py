@@ -41,8 +41,8 @@ def test_validation_notes_what_was_resolved(directory):
         assert len([note for note in notes if "run 5 has the same events as run 3" in note]) == 1
         assert FEWER in notes
     assert validation.seen == {1, 3}
-    later = replace(*validation.runs[:1], counted=replace(validation.runs[0].counted, mjd=51544.0))
-    assert read_models(directory / "models").common_runs([later.counted, validation.runs[1].counted]) == {3}
+    first, second, _ = (run.counted for run in validation.runs)
+    assert read_models(directory / "models").common_runs([replace(first, mjd=51544.0), second]) == {3}
     np.testing.assert_allclose([each.alt_pnt for each in validation.runs], [ALTITUDE] * 3, atol=0.3)
     assert report["runs"][0]["alt_pnt"] == pytest.approx(ALTITUDE, abs=0.3)
     with raises("noted", "DEADC"):
