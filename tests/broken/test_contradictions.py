@@ -227,6 +227,11 @@ RESOLVED = {
         "on 2004-12-04",
     ),
     "start of another reference": (in_header(TSTART=0.0, TSTOP=ONTIME), 0.0, "TSTART is on 2001-01-01, but", "on 2004-12-04"),
+    "times in single precision": (
+        with_column("TIME", lambda table: table["TIME"].astype(np.float32)),
+        0.0,
+        "column TIME is in single precision, which rounds it to 8 s in HDU EVENTS",
+    ),
     "text in N_TELS": (in_header(N_TELS="four"), 0.0, "N_TELS is not a number"),
     "negative N_TELS": (in_header(N_TELS=-1), 0.0, "N_TELS is not a number of telescopes: -1"),
     "huge N_TELS": (in_header(N_TELS=2**31), 0.0, "N_TELS is not a number of telescopes"),
@@ -240,6 +245,7 @@ REFUSED = {
     "LIVETIME and DEADC missing": (in_header(LIVETIME=None, DEADC=None), "missing-livetime", {"allow": "missing-livetime"}),
     "dead fraction": (in_header(DEADC=0.1, LIVETIME=ONTIME), "inconsistent-times", {"trust": "livetime"}),
     "dead fraction without LIVETIME": (in_header(DEADC=0.1, LIVETIME=None), "inconsistent-times", None),
+    "times rounded to 32 s": (with_column("TIME", lambda table: (table["TIME"] + 2e8).astype(np.float32)), "bad-column", None),
     "most of the run lost": (without(300, 1680), "gap", {"allow": "gap"}),
     "pointing without evidence": (both(moved(4.0), moved_index(-4.0)), "inconsistent-pointing", {"trust": "header"}),
     "pointing against its events": (
