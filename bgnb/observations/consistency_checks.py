@@ -178,6 +178,8 @@ def _note_dates(table: FitsTable, run: EventList, findings: Findings) -> None:
     Altitude and azimuth do not tell the year: MJDREF of 2000 and of 2001 give nearly the same.
     """
     start = run.mjdref + float(run.gti[0, 0]) / 86400
+    if (days := float(run.gti[-1, 1] - run.gti[0, 0]) / 86400) > 1:
+        findings.note(f"the good time intervals of the run span {days:.3g} days")
     dates = {}
     if table.get("TSTART") is not None:
         dates["TSTART"] = run.mjdref + table.number("TSTART") * factor_to(time_unit(table), "d", table.where)

@@ -163,6 +163,11 @@ def twice_later(seconds):
     return in_columns(change=change)
 
 
+def with_interval(start, stop):
+    """Add a good time interval, s after the start of the run."""
+    return in_columns("GTI", lambda table: table.add_row([table["START"][0] + start, table["START"][0] + stop]))
+
+
 RESOLVED = {
     "gap": (without(700, 1000), 300.0, "302 s of 1680 s", "from 699 to 1001 s"),
     "no events in the last third": (without(1180, 1680), 500.0, "501 s of 1680 s"),
@@ -227,6 +232,7 @@ RESOLVED = {
         "on 2004-12-04",
     ),
     "start of another reference": (in_header(TSTART=0.0, TSTOP=ONTIME), 0.0, "TSTART is on 2001-01-01, but", "on 2004-12-04"),
+    "interval three days later": (with_interval(3 * 86400, 3 * 86400 + 5), -5.0, "good time intervals of the run span 3 days"),
     "times in single precision": (
         with_column("TIME", lambda table: table["TIME"].astype(np.float32)),
         0.0,
