@@ -16,7 +16,7 @@ from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, numbered
 from bgnb.cubes.cube import Cube, CubeAxes
 from bgnb.cubes.energy_range import energy_planes, in_energies
-from bgnb.cubes.event_cuts import RunCounts
+from bgnb.cubes.event_cuts import RunCounts, common_runs
 from bgnb.cubes.fov_region import FovRegion
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.profiles import Spectrum, exposed_weights, fov_weights, mean_spectrum, plane_integral
@@ -103,7 +103,7 @@ class Comparison:
     @property
     def independent(self) -> bool:
         """True if the models share no runs, so that their statistical errors are independent."""
-        return not set(self.first.stack.obs_ids) & set(self.second.stack.obs_ids)
+        return not common_runs(self.first.stack.runs, self.second.stack.runs)
 
     @property
     def no_pulls(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -120,6 +120,12 @@ class RunCounts:
         """Number of counted events."""
         return self.events - sum(getattr(self, name) for name in EXCLUDED)
 
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Warnings raised while the run was read, and a missing energy threshold."""
+        missing = "there is no energy threshold (LO_THRES), and all energies are used"
+        return (missing,) * (self.energy_threshold_tev is None) + self.notes
+
     @classmethod
     def of(cls, events: EventList, **excluded: int) -> RunCounts:
         """Describe a run, or a piece of it, given the numbers of excluded events by category (0 by default)."""
@@ -191,6 +197,16 @@ def add_pieces(pieces: Sequence[RunCounts]) -> RunCounts:
         az_pnt=az_pnt,
         notes=tuple(dict.fromkeys(note for piece in pieces for note in piece.notes)),
     )
+
+
+def common_runs(runs: Iterable[RunCounts], others: Iterable[RunCounts]) -> set[int]:
+    """Find the OBS_IDs of runs that are in both.
+
+    Runs with the same OBS_ID on other days are not the same: those of each simulation are counted from 1.
+    """
+    days = {run.obs_id: run.mjd for run in runs}
+    both = [(run.obs_id, days[run.obs_id], run.mjd) for run in others if run.obs_id in days]
+    return {obs_id for obs_id, one, other in both if one is None or other is None or abs(one - other) < 1}
 
 
 def measured_planes(threshold: float | None, limit: float | None, axes: CubeAxes) -> slice:

@@ -16,6 +16,7 @@ from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube
+from bgnb.cubes.event_cuts import RunCounts, common_runs
 from bgnb.cubes.group_model import GroupModel, RateForRun, interpolated_rate, rate_on_axes
 from bgnb.cubes.method import PointingModel, find_method, method_names
 from bgnb.cubes.model import BackgroundModel
@@ -128,6 +129,10 @@ class ModelSet:
     def obs_ids(self) -> set[int]:
         """OBS_IDs of all runs from which the models were made."""
         return {obs_id for group in self.models for obs_id in group.model.stack.obs_ids}
+
+    def common_runs(self, runs: Iterable[RunCounts]) -> set[int]:
+        """Return the OBS_IDs of those of the runs from which the models were made."""
+        return common_runs((run for group in self.models for run in group.model.stack.runs), runs)
 
     @cached_property
     def scatter(self) -> tuple[float | None, float | None]:
@@ -256,20 +261,20 @@ class ModelSet:
             notes.append(f"runs that are {which} although the models are {models}: {enumerate_values(other)}")
         return notes
 
-    def notes_on_configuration(self, runs: Mapping[int, tuple[float, int | None]]) -> list[str]:
+    def notes_on_configuration(self, runs: Mapping[int, tuple[float | None, int | None]]) -> list[str]:
         """List notes on runs far in time from those of the models, or with other numbers of telescopes.
 
         Parameters
         ----------
         runs : mapping of int to tuple
-            Middle of each run, MJD in TT, and its number of telescopes, by OBS_ID.
+            Middle of each run, MJD in TT, and its number of telescopes, by OBS_ID; None if they are not known.
         """
         ours = [run for group in self.models for run in group.model.stack.runs]
         mjds, numbers = [run.mjd for run in ours if run.mjd is not None], {run.n_tels for run in ours}
         notes = []
         if mjds:
             first, last = min(mjds), max(mjds)
-            if far := [obs_id for obs_id, (mjd, _) in runs.items() if not first - DAYS <= mjd <= last + DAYS]:
+            if far := [obs_id for obs_id, (mjd, _) in runs.items() if mjd and not first - DAYS <= mjd <= last + DAYS]:
                 dates = " to ".join(dict.fromkeys([date_of(first), date_of(last)]))
                 when = f"more than {DAYS} days before or after the runs of the models ({dates})"
                 notes.append(f"runs taken {when}; the instrument may have changed: {enumerate_values(far)}")

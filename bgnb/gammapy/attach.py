@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bgnb._util.checks import without_dots
-from bgnb._util.errors import BgnbError, numbered
+from bgnb._util.errors import BgnbError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.compare import note_on_rates
@@ -38,6 +38,7 @@ from bgnb.gammapy.settings import AttachSettings
 from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs, relative_path
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
+from bgnb.observations.findings import notes_of_runs
 from bgnb.observations.run_selection import Reason, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 from bgnb.production.workers import open_workers
@@ -251,7 +252,7 @@ def attach(
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
             (
                 *runs.notes,
-                *_notes_of_runs(attached),
+                *notes_of_runs({run.obs_id: run.notes for run in attached}),
                 *(_note_on_selection(reading.events) if reading.events else ()),
                 *of_models,
                 *_note_on_rates(attached),
@@ -286,15 +287,6 @@ def _epochs_of(
         else:
             without[obs_id] = Reason("epoch without models", epoch)
     return found, without
-
-
-def _notes_of_runs(attached: Sequence[AttachedRun]) -> list[str]:
-    """Return the notes on runs, each with the OBS_IDs of the runs concerned."""
-    affected: dict[str, list[int]] = {}
-    for run in attached:
-        for note in run.notes:
-            affected.setdefault(note, []).append(run.obs_id)
-    return [f"{note}: {numbered('run', obs_ids)}" for note, obs_ids in affected.items()]
 
 
 def _note_on_selection(condition: str) -> list[str]:

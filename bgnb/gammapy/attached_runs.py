@@ -17,6 +17,7 @@ from bgnb._util.errors import BgnbError, DataError, numbered
 from bgnb._util.one_thread import one_blas_thread
 from bgnb._version import __version__
 from bgnb.cubes.coverage import Coverage
+from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.run_norm import RunNorm
 from bgnb.files.epoch_directory import read_all_models
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
@@ -291,6 +292,6 @@ def _attached(background: RunBackground) -> AttachedRun:
         missing=() if states_site else ("site",),
         norm=replace(background.norm, covariance=_NO_MATRIX, of_models=_NO_MATRIX),
         coverage=background.coverage,
-        notes=background.run.notes,
+        notes=RunCounts.of(background.run).all_notes,
         continued_tev=(float(energies[0]), float(energies[-1])) if background.is_continued else None,
     )

@@ -17,6 +17,7 @@ from gammapy.maps import Geom, Map
 from regions import PointSkyRegion
 
 from bgnb._util.errors import BgnbError, numbered, quoted
+from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.run_norm import notes_on_norms, prior_scatter
 from bgnb.files.model_directory import read_models
@@ -238,6 +239,7 @@ class BackgroundMaker(Maker):
         (obs_id,) = runs.obs_ids
         background = self._background_of(runs.files(obs_id), in_altaz=in_altaz)
         notes = [
+            *RunCounts.of(background.run).all_notes,
             *self._models.notes_on(runs, [obs_id]),
             *self._models.notes_on_configuration({obs_id: (background.run.mjd_middle, background.run.n_tels)}),
             *notes_on_norms({obs_id: background.norm}, self._settings.norm, prior_scatter(self._models)),

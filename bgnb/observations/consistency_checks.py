@@ -7,6 +7,8 @@ pointing of another run. Invalid values are refused by `bgnb.EventList`.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,11 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import median, order_of
 from bgnb.observations import tolerances
-from bgnb.observations.coordinates import separation
+from bgnb.observations.coordinates import date_of, separation
 from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
-from bgnb.observations.gadf_keywords import column_in
+from bgnb.observations.gadf_keywords import column_in, factor_to, time_unit
 from bgnb.observations.moving_runs import unusual_mode
 from bgnb.observations.run_pointing import check_altaz, check_tracking, sample_rows
 from bgnb.observations.run_times import elapsed_good_time
@@ -28,6 +30,8 @@ _OTHER_FRAMES = ("FK4", "FK4-NO-E", "GAPPT", "CIRS", "GALACTIC", "ECLIPTIC")
 #: Columns whose values are types or classes of events.
 CLASSES = ("EVENT_TYPE", "EVENT_CLASS", "IS_GAMMA")
 _MIN_EVENTS_FOR_MEDIAN = 20
+# Ordinal number of the day of MJD 0, 1858-11-17.
+_MJD_ZERO = 678576
 # Minimum number of events for checks of their distribution.
 _MIN_EVENTS = 100
 # Likelihood ratio, as twice its logarithm, above which the rate of a run has a step.
@@ -82,6 +86,7 @@ def check_run(
         check_altaz(files, table, run, findings)
         check_tracking(table, pointings, run, findings)
     _check_threshold(table, run, findings)
+    _note_dates(table, run, findings)
     if not moving:
         _check_detxy(table, run, findings)
     _note_steps(run, findings)
@@ -165,6 +170,26 @@ def _check_threshold(table: FitsTable, run: EventList, findings: Findings) -> No
     if above >= _MIN_EVENTS and not np.any((run.energy >= run.energy_threshold) & (run.energy < first)):
         where = f"between LO_THRES = {run.energy_threshold:.3g} and {first:.3g} TeV"
         findings.note(f"there are no events {where}, although livetime counts there")
+
+
+def _note_dates(table: FitsTable, run: EventList, findings: Findings) -> None:
+    """Note a run whose good time begins on another day than TSTART, which decides the epoch, or DATE-OBS.
+
+    Altitude and azimuth do not tell the year: MJDREF of 2000 and of 2001 give nearly the same.
+    """
+    start = run.mjdref + float(run.gti[0, 0]) / 86400
+    if (days := float(run.gti[-1, 1] - run.gti[0, 0]) / 86400) > 1:
+        findings.note(f"the good time intervals of the run span {days:.3g} days")
+    dates = {}
+    if table.get("TSTART") is not None:
+        dates["TSTART"] = run.mjdref + table.number("TSTART") * factor_to(time_unit(table), "d", table.where)
+    name = next((name for name in ("DATE-OBS", "DATE_OBS") if table.get(name) is not None), "")
+    with suppress(ValueError):  # missing, or in another format
+        dates[name] = date.fromisoformat(str(table.get(name))[:10]).toordinal() - _MJD_ZERO + 0.5  # noon
+    for keyword, mjd in dates.items():
+        if abs(start - mjd) > tolerances.DATE:
+            shown = date_of(mjd) if abs(mjd) < 1e6 else f"MJD {mjd:.3g}"
+            findings.note(f"{keyword} is on {shown}, but by MJDREF, TIMESYS and GTI the run begins on {date_of(start)}")
 
 
 def _note_classes(table: FitsTable, findings: Findings) -> None:

@@ -32,7 +32,14 @@ from bgnb.observations.gadf_keywords import (
 )
 from bgnb.observations.moving_runs import Track, cut_into_pieces, track_of, unusual_mode
 from bgnb.observations.run_pointing import MAX_RA, header_altaz, pointing_of_events
-from bgnb.observations.run_times import Livetime, cut_gaps, good_time_intervals, livetime_of, with_reference_times
+from bgnb.observations.run_times import (
+    Livetime,
+    cut_gaps,
+    good_time_intervals,
+    livetime_of,
+    note_rounded_times,
+    with_reference_times,
+)
 from bgnb.observations.sites import instrument_name
 
 _REFERENCE_TIME = {"MJDREFI", "MJDREFF", "MJDREF"}
@@ -119,6 +126,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
     if not len(events.column("TIME")):
         raise events.error("no-events", "there are no events")
     required = _required_columns(events)
+    note_rounded_times(events, ("TIME",), findings)
     if selection is None:  # otherwise they are needed again
         events = replace(events, columns={name: each for name, each in events.columns.items() if name not in _REQUIRED})
     del tables["EVENTS"]

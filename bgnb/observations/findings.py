@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from bgnb._util.errors import DataError
+from bgnb._util.errors import DataError, numbered
 from bgnb.observations.reading_settings import ALLOWED, ReadingSettings
 
 
@@ -75,6 +75,19 @@ class IndexNote(str):
         note = super().__new__(cls, text)
         note.obs_ids = frozenset(obs_ids)
         return note
+
+
+def notes_of_runs(notes: Mapping[int, Iterable[str]]) -> list[str]:
+    """Return the notes on runs, given by OBS_ID, each with all runs concerned.
+
+    >>> notes_of_runs({1: ["DEADC is 0; it is ignored"], 2: ["DEADC is 0; it is ignored"]})
+    ['DEADC is 0; it is ignored: runs 1 and 2']
+    """
+    affected: dict[str, list[int]] = {}
+    for obs_id, of_run in notes.items():
+        for note in of_run:
+            affected.setdefault(note, []).append(obs_id)
+    return [f"{note}: {numbered('run', obs_ids)}" for note, obs_ids in affected.items()]
 
 
 def error_of_note(where: Path, text: str) -> DataError:

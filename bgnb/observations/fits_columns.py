@@ -71,7 +71,8 @@ def to_native(column: NDArray[Any], header: Header, number: int) -> NDArray[Any]
         return native
     if column.dtype.kind in "iu" and scale == 1 and zero.is_integer():
         return native.astype(np.uint64 if zero == 1 << 63 else np.int64) + int(zero)
-    return native * scale + zero
+    double = np.promote_types(native.dtype, np.float64)  # times in single precision since TZERO
+    return native.astype(double) * scale + zero
 
 
 def _decode(raw: bytes) -> str:

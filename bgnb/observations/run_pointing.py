@@ -24,6 +24,8 @@ _MIN_EVENTS, _MIN_EVENTS_TO_CHOOSE = 100, 20
 _CLEAR = 1 / 3
 
 
+# Time step in which the middle of the good time is found, s.
+_STEP = 60.0
 # Time and site, on which the frame RADEC does not depend.
 _ANY_TIME, _ANYWHERE = 51544.0, Site(0.0, 0.0, 0.0)
 #: Maximum right ascension, deg: larger ones are not angles.
@@ -111,9 +113,11 @@ def _choose(table: FitsTable, candidates: list[_Candidate], n_events: int, findi
     if distance <= tolerances.POINTING:
         return header
     trusted = [each for each in candidates if each.source in findings.reading.trust]
+    by_index = {"header": "; whether the run is far from known sources was decided by the index", "index": ""}
     if len(trusted) == 1:
         text = f"RA_PNT and DEC_PNT of header and index differ by {distance:.1f} deg"
-        findings.note(f"{text}; those of the {trusted[0].source} are trusted", requested=True)
+        source = trusted[0].source
+        findings.note(f"{text}; those of the {source} are trusted{by_index[source]}", requested=True)
         return trusted[0]
     reasons: dict[str, list[str]] = {"header": [], "index": []}
     for one, other in ((header, index), (index, header)):
@@ -128,9 +132,7 @@ def _choose(table: FitsTable, candidates: list[_Candidate], n_events: int, findi
         raise table.error("inconsistent-pointing", f"{differ}; {which}; use --trust header or --trust index")
     (chosen,) = found
     text = f"{differ}; those of the {chosen.source} are used, which agree with {' and '.join(reasons[chosen.source])}"
-    if chosen is header:
-        text += "; whether the run is far from known sources was decided by the index"
-    findings.note(text)
+    findings.note(text + by_index[chosen.source])
     return chosen
 
 
@@ -164,8 +166,10 @@ def check_altaz(files: RunFiles, table: FitsTable, run: EventList, findings: Fin
     """
     if findings.reading.pointing == "header":
         return
-    times = run.gti[[0, -1], [0, 1]] - run.middle
-    altitude, azimuth = run.field_of_view.pointing_altaz(np.array([times[0], 0.0, times[1]]))
+    first, last = run.gti[[0, -1], [0, 1]] - run.middle
+    seconds, parts = run.good_seconds(_STEP)
+    middle = float(np.interp(0.5, np.cumsum(parts) - parts / 2, seconds))  # of the good time, not of a gap in it
+    altitude, azimuth = run.field_of_view.pointing_altaz(np.array([first, middle, last]))
     advice = "if times are placeholders, use --pointing header; if they are right, --pointing computed"
     if altitude[1] < 0:
         placeholders = advice.partition(";")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,9 +14,9 @@ from bgnb.observations import tolerances
 from bgnb.observations.event_list import check_good_time
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
-from bgnb.observations.gadf_keywords import column_in, mjdref_tt, start_and_stop, time_unit
+from bgnb.observations.gadf_keywords import column_in, factor_to, mjdref_tt, start_and_stop, time_unit
 
-# Overlap of good time intervals that is due to rounding, s.
+# Overlap of good time intervals that is due to rounding, and rounding of times that is not noted, s.
 _ROUNDING = 0.01
 # Values of LIVETIME, DEADC and ONTIME that are not known.
 _PLACEHOLDERS = (0, -1)
@@ -58,6 +58,26 @@ def with_reference_times(events: FitsTable, gti: FitsTable | None, findings: Fin
     return events, gti
 
 
+def note_rounded_times(table: FitsTable, names: Collection[str], findings: Findings) -> None:
+    """Note columns of times in single precision, which rounds mission times of years to seconds.
+
+    Raises
+    ------
+    DataError
+        If steps are so long that they would be taken for gaps.
+    """
+    for name in names:
+        values = table.column(name)
+        if values.dtype != np.float32 or not np.isfinite(largest := float(np.abs(values).max(initial=0.0))):
+            continue
+        step = float(np.spacing(np.float32(largest))) * factor_to(table.units[name] or time_unit(table), "s", table.where)
+        text = f"column {name} is in single precision, which rounds it to {step:.3g} s"
+        if step > tolerances.GAP_DURATION:
+            raise table.error("bad-column", f"{text}; write it in double precision")
+        if step > _ROUNDING:
+            findings.note(f"{text} in HDU {table.name}")
+
+
 def times_of(table: FitsTable, mjdref: float) -> Floats:
     """Return the column TIME in mission time of the events, s, whose reference time is ``mjdref``."""
     times = column_in(table, "TIME", "s", time_unit(table))
@@ -78,6 +98,7 @@ def good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float,
         whole = np.array([start_and_stop(events)])
         return GoodTime(whole, float(np.diff(whole).sum()))
     gti = replace(gti, defaults={keyword: events.get(keyword) for keyword in ("TIMESYS", "TIMEUNIT", "TSTART")})
+    note_rounded_times(gti, ("START", "STOP"), findings)
     start, stop = (column_in(gti, name, "s", time_unit(gti)) for name in ("START", "STOP"))
     if events.get("TSTART") is not None and events.get("TSTOP") is not None:
         start_and_stop(events)  # checks their order

@@ -14,6 +14,8 @@ MAX_INVALID = 0.01
 GAP_DURATION, GAP_CHANCE = 10.0, 1e-10
 #: Maximum fraction of the good time that is cut out.
 MAX_CUT = 0.5
+#: Maximum distance, d, of TSTART, and of noon on DATE-OBS, which may be that of the evening, from the start of the good time.
+DATE = 1.5
 #: Maximum distance between pointings of header and index, deg, and the distance from which on they are different fields.
 POINTING, OTHER_FIELD = 0.1, 5.0
 #: Maximum distance, deg, between stated and computed altitude and azimuth; real index files differ by up to 2 deg.

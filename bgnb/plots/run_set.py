@@ -134,10 +134,11 @@ class RunSet:
     @cached_property
     def start(self) -> Floats:
         """Start of each run, MJD; NaN if it is not known."""
-        start = np.full(len(self.table), np.nan)
-        if "MJDREFI" in self.table.meta:
+        try:
             reference = float(self.table.meta["MJDREFI"]) + float(self.table.meta.get("MJDREFF", 0))
-            start = reference + self.column("TSTART") / 86400
+        except (KeyError, TypeError, ValueError):  # missing, or not a number
+            reference = np.nan
+        start = reference + self.column("TSTART") / 86400
         if "DATE-OBS" not in self.table.colnames:
             return start
         times = self.table["TIME-OBS"] if "TIME-OBS" in self.table.colnames else [""] * len(self.table)

@@ -12,6 +12,7 @@ from astropy.table import Table
 
 from bgnb._util.errors import numbered
 from bgnb.cubes.event_cuts import EXCLUDED, RunCounts, add_pieces
+from bgnb.observations.findings import notes_of_runs
 from bgnb.observations.groups import OUTSIDE, OUTSIDE_GROUPS
 from bgnb.observations.run_selection import Reason, Selection
 from bgnb.production.count_chunks import Counted
@@ -194,18 +195,9 @@ class Report:
     @property
     def _notes_of_runs(self) -> list[str]:
         """Warnings raised while the runs were read, each with the OBS_IDs of the runs concerned."""
-        affected: dict[str, list[int]] = {}
-        telescopes: dict[int, int] = {}
-        for run in self.runs:
-            if run.counted is None or run.reason is not None:
-                continue
-            if run.counted.energy_threshold_tev is None:
-                affected.setdefault("there is no energy threshold (LO_THRES), and all energies are used", []).append(run.obs_id)
-            for note in run.counted.notes:
-                affected.setdefault(note, []).append(run.obs_id)
-            if run.counted.n_tels is not None:
-                telescopes[run.counted.n_tels] = telescopes.get(run.counted.n_tels, 0) + 1
-        lines = [f"{note}: {numbered('run', obs_ids)}" for note, obs_ids in affected.items()]
+        used = {run.obs_id: run.counted for run in self.runs if run.counted and run.reason is None}
+        telescopes = Counter(run.n_tels for run in used.values() if run.n_tels is not None)
+        lines = notes_of_runs({obs_id: run.all_notes for obs_id, run in used.items()})
         if len(telescopes) > 1:
             numbers = ", ".join(f"{n_tels} in {n} run{'s' * (n > 1)}" for n_tels, n in sorted(telescopes.items()))
             lines.append(f"runs have different numbers of telescopes (N_TELS): {numbers}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,8 @@ Positions = NDArray[np.intp]
 
 # Maximum difference of altitude of runs whose rates are compared, deg, and minimum numbers of such runs and of expected events.
 _ALTITUDE, _MIN_RUNS, _MIN_EXPECTED = 10.0, 2, 50.0
-# Maximum distance of pointings of runs at the same time that may be copies, deg.
-_SAME_POINTING = 1.0
+# Maximum distance of pointings of runs at the same time that may be copies, deg, and number of runs that each is compared with.
+_SAME_POINTING, _COMPARED = 1.0, 10
 
 
 def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[str]]:
@@ -72,6 +71,32 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
     return Counted(kept, {**counted.errors, **errors}), notes
 
 
+def compare_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
+    """Note copies of runs, runs with unusual numbers of events, and runs at the same time, without removing any.
+
+    Parameters
+    ----------
+    runs : `~bgnb.Runs`
+        The directory. If it is strict, see `~bgnb.Runs.with_on_error`, the first note is an error.
+    counted : mapping of int to RunCounts
+        Numbers of events of runs, by OBS_ID.
+
+    Raises
+    ------
+    DataError
+        The first note, if the directory is strict.
+    """
+    unlikely, findings = unlikely_runs(runs, counted), Findings(runs.reading, strict=runs.path if runs.strict else None)
+    for error in unlikely.values():
+        if error.code in runs.reading.allow:
+            findings.refuse(error)
+        else:
+            findings.note(error.message)
+    for note in notes_on_runs(runs, {obs_id: run for obs_id, run in counted.items() if obs_id not in unlikely}):
+        findings.note(note)
+    return findings.notes
+
+
 def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, DataError]:
     """Find copies of runs, and runs with far fewer events than runs of similar altitude.
 
@@ -92,7 +117,7 @@ def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, Dat
 
 def notes_on_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
     """Note runs with unusual rates or live fractions, and runs at the same time."""
-    return _low_rates(runs, counted)[1] + _unusual_live_fractions(counted) + _at_the_same_time(counted)
+    return _low_rates(runs, counted)[1] + _unusual_live_fractions(counted) + _at_the_same_time(runs, counted)
 
 
 def _unusual_live_fractions(runs: Mapping[int, RunCounts]) -> list[str]:
@@ -200,24 +225,30 @@ def _nth_smallest(values: Positions, first: Positions, stop: Positions, number: 
     return found
 
 
-def _at_the_same_time(runs: Mapping[int, RunCounts]) -> list[str]:
-    """Note runs of real data that take place at the same time with the same pointing, such as runs processed twice."""
-    known = sorted(
-        (run for run in runs.values() if run.mjd and run.ontime_s and not run.simulated), key=lambda run: run.mjd or 0
-    )
+def _at_the_same_time(directory: Runs, runs: Mapping[int, RunCounts]) -> list[str]:
+    """Note runs of real data with the same pointing that overlap in time, such as a run and its parts."""
+    known = [run for run in runs.values() if run.mjd and run.ontime_s and not run.simulated]
+    known.sort(key=lambda run: (run.mjd or 0) - (run.ontime_s or 0) / 2 / 86400)
+    middle = np.array([run.mjd or 0.0 for run in known]) * 86400
+    ontime = np.array([run.ontime_s or 0.0 for run in known])
+    start, stop = middle - ontime / 2, middle + ontime / 2
     found = []
-    for one, other in pairwise(known):
-        apart = ((other.mjd or 0) - (one.mjd or 0)) * 86400
-        if apart < min(one.ontime_s or 0, other.ontime_s or 0) / 2 and _is_near(one, other):
-            found.append(f"{one.obs_id} and {other.obs_id}")
+    for step in range(1, min(_COMPARED, len(known) - 1) + 1):
+        overlap = np.minimum(stop[step:], stop[:-step]) - start[step:]
+        for row in np.flatnonzero(overlap > np.minimum(ontime[step:], ontime[:-step]) / 2).tolist():
+            pair = known[row].obs_id, known[row + step].obs_id
+            if separation(*_position(directory, pair[0]), *_position(directory, pair[1])) < _SAME_POINTING:
+                found.append((min(pair), max(pair)))
     if not found:
         return []
-    return [f"runs at the same time with the same pointing, maybe one run processed twice: {enumerate_values(found)}"]
+    which = enumerate_values([f"{one} and {other}" for one, other in sorted(found)])
+    return [f"runs at the same time with the same pointing, maybe one run processed twice, or a run and its parts: {which}"]
 
 
-def _is_near(one: RunCounts, other: RunCounts) -> bool:
-    angles = (one.az_pnt, one.alt_pnt, other.az_pnt, other.alt_pnt)
-    return None not in angles and bool(separation(*angles) < _SAME_POINTING)
+def _position(directory: Runs, obs_id: int) -> tuple[float, float]:
+    """Return RA_PNT and DEC_PNT of a run, deg."""
+    row = directory.table[int(np.searchsorted(directory.table["OBS_ID"], obs_id))]
+    return float(row["RA_PNT"]), float(row["DEC_PNT"])
 
 
 def _without(stack: Stack, part: Stack | None) -> Stack:

@@ -15,6 +15,7 @@ from bgnb._util.checks import to_value
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.coverage import Coverage
 from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.event_cuts import RunCounts
 from bgnb.observations.coordinates import separation
 
 
@@ -146,6 +147,8 @@ class RunPrediction:
         Number of events in exclusion regions, which are not counted.
     coverage : `~bgnb.cubes.coverage.Coverage`, optional
         Numbers of events outside the axes of the model.
+    counted : `~bgnb.cubes.event_cuts.RunCounts`, optional
+        Numbers of events of the run, and notes on it.
     """
 
     obs_id: int
@@ -157,6 +160,7 @@ class RunPrediction:
     groups: dict[int, float]
     events_in_mask: int = 0
     coverage: Coverage | None = None
+    counted: RunCounts | None = None
 
     @property
     def n_counts(self) -> int:

@@ -17,7 +17,7 @@ from scipy.stats import poisson
 from bgnb._util.arrays import Bools, Floats, Ints
 from bgnb._util.errors import DataError
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
-from bgnb.cubes.event_cuts import measured_planes
+from bgnb.cubes.event_cuts import RunCounts, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.group_model import RateForRun
 from bgnb.cubes.model_set import ModelSet
@@ -129,6 +129,8 @@ class RunResult:
         Counts against time and energy.
     field, sky : Map
         Field of view, in the frame of the models, and sky, relative to the pointing in the frame RADEC.
+    counted : `~bgnb.cubes.event_cuts.RunCounts`
+        Numbers of events, and notes on the run.
     """
 
     obs_id: int
@@ -141,6 +143,7 @@ class RunResult:
     energy: Cells
     field: Map
     sky: Map
+    counted: RunCounts
 
 
 def run_tests(
@@ -209,6 +212,7 @@ def run_tests(
         energy=energy,
         field=field,
         sky=sky,
+        counted=stack.runs[0],
     )
 
 

@@ -29,9 +29,11 @@ from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_reader import read_event_list
+from bgnb.observations.findings import notes_of_runs
 from bgnb.production.pipeline import models_of_subsets
 from bgnb.production.plan import make_plan, notes_on_selection, select_and_mask
 from bgnb.production.report import in_one_line
+from bgnb.production.run_comparison import compare_runs
 from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_significance
 from bgnb.validation.result import Validation
 from bgnb.validation.run_prediction import RunPrediction
@@ -110,8 +112,13 @@ def validate(
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
     used = [prediction.obs_id for prediction in predictions]
-    notes = models.notes_on(runs, used) + notes_on_selection(runs, used, settings.selection, settings.source_handling, mask)
-    validation = Validation(settings.prediction.grid.grid, predictions, errors, frozenset(models.obs_ids), tuple(notes))
+    counted = [run.counted for run in predictions if run.counted]
+    configurations = {run.obs_id: (run.mjd, run.n_tels) for run in counted}
+    notes = [*_notes_on_runs(runs, predictions), *models.notes_on(runs, used), *models.notes_on_configuration(configurations)]
+    notes += notes_on_selection(runs, used, settings.selection, settings.source_handling, mask)
+    validation = Validation(
+        settings.prediction.grid.grid, predictions, errors, frozenset(models.common_runs(counted)), tuple(notes)
+    )
     validation = replace(validation, notes=(*notes, *_notes_on_rates(validation)))
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(modeldir), Path(indir))) as directory:
@@ -203,7 +210,11 @@ def cross_validate(
                 errors |= failed
                 bar.update()
             used = [prediction.obs_id for prediction in predictions]
-            all_notes = (*notes, *notes_on_selection(runs, used, settings.selection, settings.source_handling, plan.mask))
+            all_notes = (
+                *notes,
+                *_notes_on_runs(runs, predictions),
+                *notes_on_selection(runs, used, settings.selection, settings.source_handling, plan.mask),
+            )
             validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), errors, notes=all_notes)
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
@@ -213,6 +224,14 @@ def cross_validate(
             if len(validations) > 1:
                 write_file(directory / "learning_curve.png", plot_learning_curve(validations).png)
     return validations
+
+
+def _notes_on_runs(runs: Runs, predictions: Sequence[RunPrediction]) -> list[str]:
+    """Return the notes on the index, on single runs, and on runs compared with each other."""
+    in_order = sorted(predictions, key=lambda run: run.obs_id)
+    counted = {run.obs_id: run.counted for run in in_order if run.counted}
+    of_runs = notes_of_runs({obs_id: run.all_notes for obs_id, run in counted.items()})
+    return [*runs.notes, *of_runs, *compare_runs(runs, counted)]
 
 
 def _notes_on_rates(validation: Validation) -> list[str]:
@@ -261,19 +280,19 @@ def _prediction(
     n_parts = 1 if mask is None else math.ceil(settings.grid.pixel / _MASKED_PIXEL - 1e-9)
     axes = grid.divided(n_parts)
     stack = stack_runs([events], axes, models.fovalign, mask)
-    pointing = runs.pointing(obs_id)
     found = models.mean_rate_for(events, settings.model_lookup)
     rate = point_rate(found.rate) if interpolation == "gammapy" else found.rate
     planes = measured_planes(events.energy_threshold, events.energy_limit, grid.axes)
     return RunPrediction(
         obs_id,
-        *pointing,
+        *events.mean_pointing,
         counts=_sum_parts(stack.counts, n_parts),
         expected=_sum_parts(predicted_rate(rate, axes, interpolation) * stack.livetime.value, n_parts),
         used=grid.used(found.rate.axes, planes.start, planes.stop),
         groups=dict(found.weights),
         events_in_mask=stack.runs[0].events_in_mask,
         coverage=coverage(events, found.rate.axes, models.fovalign),
+        counted=stack.runs[0],
     )
 
 

@@ -163,6 +163,11 @@ def twice_later(seconds):
     return in_columns(change=change)
 
 
+def with_interval(start, stop):
+    """Add a good time interval, s after the start of the run."""
+    return in_columns("GTI", lambda table: table.add_row([table["START"][0] + start, table["START"][0] + stop]))
+
+
 RESOLVED = {
     "gap": (without(700, 1000), 300.0, "302 s of 1680 s", "from 699 to 1001 s"),
     "no events in the last third": (without(1180, 1680), 500.0, "501 s of 1680 s"),
@@ -220,6 +225,19 @@ RESOLVED = {
         0.0,
         "no events between LO_THRES = 0.3 and 0.39 TeV",
     ),
+    "date of another year": (
+        in_header(**{"DATE-OBS": "2003-12-04T01:00:00"}),
+        0.0,
+        "DATE-OBS is on 2003-12-04, but",
+        "on 2004-12-04",
+    ),
+    "start of another reference": (in_header(TSTART=0.0, TSTOP=ONTIME), 0.0, "TSTART is on 2001-01-01, but", "on 2004-12-04"),
+    "interval three days later": (with_interval(3 * 86400, 3 * 86400 + 5), -5.0, "good time intervals of the run span 3 days"),
+    "times in single precision": (
+        with_column("TIME", lambda table: table["TIME"].astype(np.float32)),
+        0.0,
+        "column TIME is in single precision, which rounds it to 8 s in HDU EVENTS",
+    ),
     "text in N_TELS": (in_header(N_TELS="four"), 0.0, "N_TELS is not a number"),
     "negative N_TELS": (in_header(N_TELS=-1), 0.0, "N_TELS is not a number of telescopes: -1"),
     "huge N_TELS": (in_header(N_TELS=2**31), 0.0, "N_TELS is not a number of telescopes"),
@@ -233,6 +251,7 @@ REFUSED = {
     "LIVETIME and DEADC missing": (in_header(LIVETIME=None, DEADC=None), "missing-livetime", {"allow": "missing-livetime"}),
     "dead fraction": (in_header(DEADC=0.1, LIVETIME=ONTIME), "inconsistent-times", {"trust": "livetime"}),
     "dead fraction without LIVETIME": (in_header(DEADC=0.1, LIVETIME=None), "inconsistent-times", None),
+    "times rounded to 32 s": (with_column("TIME", lambda table: (table["TIME"] + 2e8).astype(np.float32)), "bad-column", None),
     "most of the run lost": (without(300, 1680), "gap", {"allow": "gap"}),
     "pointing without evidence": (both(moved(4.0), moved_index(-4.0)), "inconsistent-pointing", {"trust": "header"}),
     "pointing against its events": (
@@ -332,6 +351,8 @@ def test_contradictions_are_refused(indir, name):
         assert len(event_list)
         if "allow" in reading:
             assert any("allowed" in note for note in event_list.notes)
+        if name == "pointing without evidence":
+            assert any(note.endswith("known sources was decided by the index") for note in event_list.notes)
 
 
 def test_few_invalid_events_are_skipped(indir):

@@ -335,6 +335,19 @@ def test_michi_that_equals_default_is_noted():
     assert not compare(replace(one, stack=masked), replace(other, stack=masked)).notes
 
 
+def test_runs_of_other_days_are_not_shared():
+    """Runs of two simulations, which are counted from 1, are independent; those of the same night, in pieces, are not."""
+
+    def at(mjd):
+        model = counted(1, seconds=20000.0)
+        return replace(model, stack=replace(model.stack, runs=(replace(model.stack.runs[0], mjd=mjd),)))
+
+    assert not compare(at(53000.0), at(53000.2)).independent
+    assert not compare(at(None), at(53000.2)).independent
+    assert compare(at(53000.0), at(53900.2)).independent
+    assert len(compare(at(53000.0), at(53900.2)).pulls)
+
+
 def test_reasons_for_no_pulls():
     """Shared runs, and too few expected counts, are given as reasons."""
     assert "share runs" in compare(counted(1), counted(1)).no_pulls

@@ -50,6 +50,14 @@ def background(store, obs_id):
     return read_background(store / "backgrounds" / f"bkg_{obs_id}.fits.gz", "BACKGROUND")
 
 
+def test_runs_without_threshold_are_noted(tmp_path):
+    """At all energies, a background is compared with the counts of a run without LO_THRES."""
+    models = model_directory(tmp_path / "models", "RADEC")
+    indir = write_gadf(tmp_path / "in", [run(2, 50, threshold=None), run(3, 50)])
+    report = attach(models, indir, "GADF", tmp_path / "store", progress=False)
+    assert "there is no energy threshold (LO_THRES), and all energies are used: run 2" in report.notes
+
+
 def test_rates_are_per_ontime(tmp_path):
     """Rates of backgrounds are those at the bin centres, per ontime."""
     models = model_directory(tmp_path / "models", "RADEC")

@@ -52,6 +52,17 @@ def in_pieces(monkeypatch):
     set_pieces(monkeypatch)
 
 
+def test_scaled_columns_are_in_double_precision(tmp_path):
+    """Times in single precision since TZERO are not rounded when it is added, as in Astropy."""
+    since = np.linspace(0, 1680, 9, dtype=np.float32)
+    hdu = fits.BinTableHDU.from_columns([fits.Column("TIME", "E", unit="s", array=since)])
+    hdu.header["TZERO1"], hdu.header["TSCAL1"] = 333780072.75, 0.5
+    hdu.writeto(tmp_path / "scaled.fits")
+    (times,) = read_table(tmp_path / "scaled.fits").columns.values()
+    np.testing.assert_array_equal(times, fits.getdata(tmp_path / "scaled.fits")["TIME"])
+    np.testing.assert_array_equal(times - 333780072.75, since / 2)
+
+
 @pytest.mark.parametrize("is_gzip", [False, True])
 @pytest.mark.usefixtures("engine")
 def test_pieces_are_the_whole_table(path, is_gzip, monkeypatch):

@@ -21,7 +21,7 @@ def run_set(**columns):
     return RunSet(origin="runs", table=table, selection=selection, groups=ObservationGroups(), catalog=read_catalog())
 
 
-@pytest.mark.parametrize("missing", ["TSTART", "MJDREFI", "DATE-OBS", ""])
+@pytest.mark.parametrize("missing", ["TSTART", "MJDREFI", "DATE-OBS", "number in MJDREFI", "number in MJDREFF", ""])
 def test_start_of_runs(missing):
     """The start is that of the mission time, or of the date; a run without either has none."""
     times = Time(["2004-03-26T22:15:00", "2009-11-02T01:30:00"], scale="tt")
@@ -34,6 +34,8 @@ def test_start_of_runs(missing):
     runs.table.meta = {"MJDREFI": 51910, "MJDREFF": 0.00074287037}
     if missing == "MJDREFI":
         del runs.table.meta["MJDREFI"]
+    if missing.startswith("number"):
+        runs.table.meta[missing.split()[-1]] = "unknown"
     np.testing.assert_allclose(runs.start, times.mjd, atol=1e-5)
     assert runs.details["start"] == ["2004-03-26 22:15", "2009-11-02 01:30"]
     label, values = runs.abscissae["time"]

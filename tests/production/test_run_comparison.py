@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from astropy.table import Table
 
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.production.run_comparison import notes_on_runs, unlikely_runs
@@ -51,6 +52,20 @@ def test_nearly_empty_run_among_few():
             notes = notes_on_runs(directory(), runs)
             assert len(notes) == noted
             assert all("less than 2 %" in note and note.endswith(": 0 (1 event)") for note in notes)
+
+
+def test_run_and_its_parts_are_noted():
+    """A run overlaps with each of its parts, but not with the next run, nor with another field at the same time."""
+    seconds = {9: (0, 1800), 2: (0, 900), 5: (900, 900), 3: (1800, 1800), 4: (0, 1800), 6: (1700, 400)}
+    runs = {
+        obs_id: replace(run(obs_id, 60 - 0.004 * start, 0, float(ontime)), mjd=53000 + (start + ontime / 2) / 86400)
+        for obs_id, (start, ontime) in seconds.items()
+    }
+    table = Table({"OBS_ID": sorted(runs), "RA_PNT": [359.9, 0.1, 50.0, 359.8, 0.0, 0.0], "DEC_PNT": 6 * [-20.0]})
+    (note,) = notes_on_runs(SimpleNamespace(table=table), runs)
+    assert note.endswith(": 2 and 9, 3 and 6, 5 and 9")
+    simulated = {obs_id: replace(each, simulated=True) for obs_id, each in runs.items()}
+    assert not notes_on_runs(SimpleNamespace(table=table), simulated)
 
 
 def run(obs_id, altitude, events, ontime=1000.0):

@@ -382,3 +382,15 @@ def test_notes_are_logged(observations, caplog):
     caplog.clear()
     BackgroundMaker(made).make_irf(observations[0])
     assert not [record for record in caplog.records if record.name == "bgnb.gammapy"]
+
+
+def test_notes_on_events_are_logged(observations, caplog):
+    """What was resolved while an observation was read is logged, such as a gap that is cut out of the livetime."""
+    made = make_models(observations[1:], select="all", method="classic", n_energy=6, n_fov=8, progress=False).models
+    observation = observations[0]
+    since = (observation.events.table["TIME"] - observation.events.table["TIME"][0]).to_value("s")
+    observation.events = EventList(observation.events.table[(since < 300) | (since > 700)])
+    caplog.clear()
+    BackgroundMaker(made).make_irf(observation)
+    lines = [record.getMessage() for record in caplog.records if record.name == "bgnb.gammapy"]
+    assert [line for line in lines if line.startswith("there are no events in 40")], lines
