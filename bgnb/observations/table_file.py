@@ -16,6 +16,7 @@ from astropy.io.registry import identify_format
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
+import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
 from bgnb._util.arrays import Floats
 from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
