@@ -9,6 +9,7 @@ from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 from astropy import units as u
@@ -63,6 +64,8 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
             if len(formats) != 1:
                 raise ValueError("its format is not recognized; give a table in FITS, VOTable, ECSV (*.ecsv) or CSV (*.csv)")
             format = formats[0]
+        if format == "votable":
+            _refuse_streams(content)
         return Table.read(BytesIO(content), format=format)
 
 
@@ -130,7 +133,9 @@ def check_frame(table: Table) -> None:
     ValueError
         If they refer to another frame.
     """
-    stated = {str(key).upper(): str(value).strip().upper() for key, value in table.meta.items()}
+    # A text of other keywords may be large without limit, as ECSV lets lists contain a list many times.
+    texts = {str(key).upper(): value for key, value in table.meta.items() if isinstance(value, str | int | float)}
+    stated = {key: str(value).strip().upper() for key, value in texts.items()}
     frame = stated.get("RADESYS") or stated.get("RADECSYS") or "ICRS"
     equinox = stated.get("EQUINOX") or "2000"
     if frame not in ("ICRS", "FK5") or not re.fullmatch(r"J?2000(\.0*)?", equinox):
@@ -148,3 +153,15 @@ def _read_text(path: Path) -> bytes:
         raise ValueError("it is compressed, but not by gzip, or more than once; decompress it")
     is_binary = b"\0" in content and not content.startswith((BOM_UTF16_BE, BOM_UTF16_LE))
     return content if is_binary or content.startswith(b"<") else decoded(content).encode()  # XML states its encoding
+
+
+def _refuse_streams(content: bytes) -> None:
+    """Refuse a VOTable whose data are elsewhere: Astropy would read any file or address that it names."""
+
+    def check(name: str, attributes: dict[str, str]) -> None:
+        if name.rpartition(":")[2].upper() == "STREAM" and "href" in attributes:
+            raise ValueError(f"its data are at {attributes['href']}, which is not read; give a table that contains them")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = check
+    parser.Parse(content, True)
