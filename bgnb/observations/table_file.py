@@ -9,7 +9,6 @@ from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 
 import numpy as np
 from astropy import units as u
@@ -23,6 +22,7 @@ from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.observations.fits_table import read_content
+from bgnb.observations.text_tables import check_text_table
 
 _MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
 # First bytes of the formats that Astropy would decompress, without a maximum size.
@@ -64,8 +64,7 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
             if len(formats) != 1:
                 raise ValueError("its format is not recognized; give a table in FITS, VOTable, ECSV (*.ecsv) or CSV (*.csv)")
             format = formats[0]
-        if format == "votable":
-            _refuse_streams(content)
+        check_text_table(content, format)
         return Table.read(BytesIO(content), format=format)
 
 
@@ -153,15 +152,3 @@ def _read_text(path: Path) -> bytes:
         raise ValueError("it is compressed, but not by gzip, or more than once; decompress it")
     is_binary = b"\0" in content and not content.startswith((BOM_UTF16_BE, BOM_UTF16_LE))
     return content if is_binary or content.startswith(b"<") else decoded(content).encode()  # XML states its encoding
-
-
-def _refuse_streams(content: bytes) -> None:
-    """Refuse a VOTable whose data are elsewhere: Astropy would read any file or address that it names."""
-
-    def check(name: str, attributes: dict[str, str]) -> None:
-        if name.rpartition(":")[2].upper() == "STREAM" and "href" in attributes:
-            raise ValueError(f"its data are at {attributes['href']}, which is not read; give a table that contains them")
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = check
-    parser.Parse(content, True)

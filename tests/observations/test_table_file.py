@@ -64,3 +64,47 @@ def test_arrays_that_share_a_part_of_a_file_have_a_maximum_size(tmp_path):
     _with_arrays(tmp_path / "many.fits", 3000, 50_000, 50_000)
     with raises("too-large", "many.fits"):
         read_table_file(tmp_path / "many.fits")
+
+
+_ECSV = """# %ECSV 1.0
+# ---
+# datatype:
+# - {{name: RA, unit: deg, datatype: float64}}
+# - {{name: DEC, unit: deg, datatype: float64}}
+# - {{name: NAME, datatype: string}}
+# meta: {{{}}}
+RA DEC NAME
+"""
+
+
+def test_lists_in_the_header_of_a_table_have_a_maximum_size(tmp_path):
+    # Each list contains the one before ten times: the last one has 10^8 numbers.
+    lists = "L0: &L0 [1]" + "".join(f", L{i}: &L{i} [{', '.join([f'*L{i - 1}'] * 10)}]" for i in range(1, 9))
+    (tmp_path / "few.ecsv").write_text(_ECSV.format("UNIT: &u [deg], UNITS: [*u, *u]") + "83.0 22.0 Crab\n")
+    assert bgnb.read_catalog(tmp_path / "few.ecsv")["NAME"].tolist() == ["Crab"]
+    (tmp_path / "many.ecsv").write_text(_ECSV.format(lists) + "83.0 22.0 Crab\n")
+    with raises("bad-catalog", "many.ecsv", "larger than"):
+        bgnb.read_catalog(tmp_path / "many.ecsv")
+
+
+@pytest.mark.parametrize("ending", ["csv", "ecsv"])
+def test_cells_of_a_table_have_a_maximum_size(tmp_path, ending):
+    head, gap = (_ECSV.format(""), " ") if ending == "ecsv" else ("RA,DEC,NAME\n", ",")
+    row, long = gap.join(["83.0", "22.0", "Crab\n"]), gap.join(["83.0", "22.0", f"{'C' * 50_000}\n"])
+    path = tmp_path / f"sources.{ending}"
+    path.write_text(head + 10 * row + long)
+    assert len(bgnb.read_catalog(path)) == 11
+    path.write_text(head + 6000 * row + long)  # each name would take the memory of the longest one
+    with raises("bad-catalog", path, "larger than"):
+        bgnb.read_catalog(path)
+
+
+@pytest.mark.parametrize("declared", ['datatype="double" arraysize="200000"', 'datatype="char" arraysize="800000*"'])
+def test_arrays_of_a_votable_have_a_maximum_size(tmp_path, declared):
+    table = _VOTABLE.replace(
+        '<BINARY><STREAM href="{}"/></BINARY>', f"<TABLEDATA>{'<TR><TD/><TD/><TD/></TR>' * 400}</TABLEDATA>"
+    )
+    path = tmp_path / "sources.vot"
+    path.write_text(table.replace("<DATA>", f'<FIELD name="V" {declared}/><DATA>'))
+    with raises("bad-catalog", path, "larger than"):
+        bgnb.read_catalog(path)
