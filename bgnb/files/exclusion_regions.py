@@ -19,7 +19,7 @@ from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.extras import require
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
+from bgnb.cubes.sky_shapes import ClosedLines, SkyImage, check_number_of_edges
 from bgnb.files.fits_reader import open_fits
 from bgnb.observations.catalog import not_in_degrees
 from bgnb.observations.table_file import check_frame, columns_by_name, numbers_in, read_table_file
@@ -186,7 +186,8 @@ def _why_slow(line: str, region_format: str) -> str:
 
 def _from_regions(regions: Iterable[Any], where: str) -> SourceMask:
     circles: list[tuple[float, float, float]] = []
-    shapes = []
+    shapes: list[ClosedLines] = []
+    n_edges = 0
     for number, region in enumerate(regions, start=1):
         name: str = type(region).__name__
         place = f"{where}, region {number} ({name})"
@@ -206,6 +207,8 @@ def _from_regions(regions: Iterable[Any], where: str) -> SourceMask:
                 circles.append((icrs.ra.deg, icrs.dec.deg, region.radius.to_value("deg")))
             elif name in _LINES:
                 shapes.append(ClosedLines(_LINES[name](region)))
+                n_edges += shapes[-1].n_edges
+                check_number_of_edges(n_edges)
             else:
                 raise BgnbError("bad-region", f"is not supported; {_AREAS}")
         except BgnbError as error:

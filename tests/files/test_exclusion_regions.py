@@ -371,3 +371,21 @@ def test_long_lines_are_read(tmp_path):
     vertices = ", ".join(f"[{83 + np.cos(t):.6f}deg, {22 + np.sin(t):.6f}deg]" for t in np.linspace(0, 6.2, 1000))
     (tmp_path / "long.crtf").write_text(f"#CRTF\npoly [{vertices}], coord=ICRS, label='long'\n")
     assert len(read_exclusions(tmp_path / "long.crtf").shapes) == 1
+
+
+def test_areas_have_a_maximum_number_of_edges(tmp_path, monkeypatch):
+    """Edges, which are divided, and those about each pixel take much more memory than their file."""
+    monkeypatch.setattr("bgnb.cubes.sky_shapes.MAX_EDGES", 2000)
+    polygon = "polygon(10, 0, 60, 40, 10, 40)\n"
+    for name, text in {"one": f"polygon({', '.join(['10, 0, 60, 40'] * 5)})\n", "many": 10 * polygon}.items():
+        (tmp_path / f"{name}.reg").write_text(f"fk5\n{text}")
+        with raises("bad-region", f"{name}.reg", "edges"):
+            read_exclusions(tmp_path / f"{name}.reg")
+    (tmp_path / "few.reg").write_text(f"fk5\n{polygon}")
+    assert len(read_exclusions(tmp_path / "few.reg").shapes) == 1
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [-0.01, 0.01], [83, 22]
+    pixels = np.indices((40, 40)).sum(axis=0) % 2
+    fits.PrimaryHDU(pixels.astype(np.uint8), wcs.to_header()).writeto(tmp_path / "pixels.fits")
+    with raises("bad-region", "pixels.fits", "edges"):
+        read_exclusions(tmp_path / "pixels.fits")
