@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 
+import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
 from bgnb._util.errors import BgnbError, quoted
 
 # Whole numbers are 64-bit integers in files.

@@ -24,6 +24,8 @@ MAX_RADIUS = 40.0
 # Maximum length of an edge, deg. A great circle of this length deviates from a straight line in DETX and DETY by less than
 # 0.1 arcsec within 10 deg of the pointing.
 _EDGE = 0.25
+#: Maximum number of the edges about an area; a million takes 0.25 GB.
+MAX_EDGES = 4_000_000
 # Maximum width of pixels, deg; they are divided at _EDGE.
 _MAX_PIXEL = 30.0
 # Size of the blocks in which images are searched for excluded pixels, deg.
@@ -52,6 +54,19 @@ class SkyShape(Protocol):
         """Return a mask of the positions (ICRS, deg) that lie inside."""
 
 
+def check_number_of_edges(number: int) -> None:
+    """Refuse an area with too many edges, of which each takes memory.
+
+    Raises
+    ------
+    BgnbError
+        If there are more than `MAX_EDGES`.
+    """
+    if number > MAX_EDGES:
+        text = f"has {number} edges of at most {_EDGE:g} deg, more than {MAX_EDGES}; use fewer vertices or pixels"
+        raise BgnbError("too-large", f"the area {text}")
+
+
 @dataclass(frozen=True, eq=False)
 class ClosedLines:
     """Area inside closed lines, such as a polygon, by the even-odd rule; edges are great circles.
@@ -78,6 +93,11 @@ class ClosedLines:
         if not np.max(separation(self._outline.ra, self._outline.dec, *self._center[:2])) <= MAX_RADIUS:
             raise BgnbError("invalid-value", f"an area inside closed lines must lie within {MAX_RADIUS:g} deg of its centre")
 
+    @property
+    def n_edges(self) -> int:
+        """Number of all edges, which are short."""
+        return len(self._outline.edges)
+
     @cached_property
     def _outline(self) -> Boundary:
         """All edges, which are short."""
@@ -86,6 +106,7 @@ class ClosedLines:
             start = _unit_vectors(*line.T)
             stop = np.roll(start, -1, axis=0)
             n_parts = np.ceil(np.linalg.norm(stop - start, axis=1) / np.radians(_EDGE)).astype(int).clip(1)
+            check_number_of_edges(n_points + int(n_parts.sum()))
             for one, other, n in zip(start, stop, n_parts, strict=True):
                 points.append(one + np.arange(n)[:, None] / n * (other - one))
             numbers = n_points + np.arange(n_parts.sum())
@@ -178,6 +199,8 @@ class SkyImage:
                 raise BgnbError("invalid-value", message)
             if not excluded.any():
                 raise BgnbError("invalid-value", "none of the excluded pixels lies on the sky")
+        changes = [int(np.count_nonzero(np.diff(excluded, axis=axis))) for axis in (0, 1)]
+        check_number_of_edges(sum(changes) * int(np.ceil(_pixel(wcs) / _EDGE)))
         header = wcs.to_header_string(relax=True)
         try:
             _wcs(header)

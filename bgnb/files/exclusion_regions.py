@@ -19,7 +19,7 @@ from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.extras import require
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
+from bgnb.cubes.sky_shapes import ClosedLines, SkyImage, check_number_of_edges
 from bgnb.files.fits_reader import open_fits
 from bgnb.observations.catalog import not_in_degrees
 from bgnb.observations.table_file import check_frame, columns_by_name, numbers_in, read_table_file
@@ -40,6 +40,10 @@ _FIRST_WORD = re.compile(r"(?:[+-]?\s*([a-z0-9]+))?(.*)", re.DOTALL)
 _FRAMES = ("icrs", "fk5", "j2000", "fk4", "b1950", "galactic", "ecliptic", "image")
 _N_VALUES = {"circle": (3,), "ellipse": range(5, 1000, 2), "box": (4, *range(5, 1000, 2))}
 _SHAPES = (*_N_VALUES, "annulus", "polygon")
+# Length of lines of which the time to parse them does not matter; in other lines, words that are too long, and polygons.
+_SHORT = 5000
+_LONG_WORD = re.compile(r"[A-Za-z0-9_]{1001}")
+_LONG_CRTF = re.compile(r"[+-]?[\sA-Za-z]{1,40}\[\s*(\[[^\[\]=]{1,100}\][\s,]*)+[^\[\]=]{0,100}\].{0,5000}")
 _AREAS = "circles, ellipses, annuli, polygons and rectangles on the sky can be excluded"
 
 
@@ -141,6 +145,8 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
 def _check_ds9(text: str, path: Path) -> None:
     """Refuse lines of which the package regions would ignore a part without a warning."""
     for number, line in enumerate(text.lower().splitlines(), start=1):
+        if wrong := _why_slow(line, "ds9"):
+            raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
         for statement in re.sub(r"\{[^}]*\}", "", line).split(";"):  # braces contain texts
             statement = statement.partition("#")[0].strip()
             word, values = _FIRST_WORD.match(statement).groups()  # type: ignore[union-attr] # it matches everything
@@ -161,13 +167,27 @@ def _check_ds9(text: str, path: Path) -> None:
 def _check_crtf(text: str, path: Path) -> None:
     """Refuse lines with several regions, of which the package regions would ignore all but the first."""
     for number, line in enumerate(text.splitlines(), start=1):
+        if wrong := _why_slow(line, "crtf"):
+            raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
         if len(re.findall(r"[a-z]\s*\[\s*\[", _QUOTED.sub("", line))) > 1:
             raise BgnbError("bad-region", f"{path}, line {number}: contains several regions; write one region in each line")
 
 
+def _why_slow(line: str, region_format: str) -> str:
+    """Describe what makes the time to parse a long line grow as the square of its length; "" if nothing does."""
+    if len(line) <= _SHORT:
+        return ""
+    if region_format == "crtf":
+        return "" if _LONG_CRTF.fullmatch(line.strip()) else f"has more than {_SHORT} characters, but is no polygon"
+    if "{" in line.rpartition("}")[2]:
+        return "a } is missing after a {; is the file complete?"
+    return "a word has more than 1000 characters; shorten it" if _LONG_WORD.search(line) else ""
+
+
 def _from_regions(regions: Iterable[Any], where: str) -> SourceMask:
     circles: list[tuple[float, float, float]] = []
-    shapes = []
+    shapes: list[ClosedLines] = []
+    n_edges = 0
     for number, region in enumerate(regions, start=1):
         name: str = type(region).__name__
         place = f"{where}, region {number} ({name})"
@@ -187,6 +207,8 @@ def _from_regions(regions: Iterable[Any], where: str) -> SourceMask:
                 circles.append((icrs.ra.deg, icrs.dec.deg, region.radius.to_value("deg")))
             elif name in _LINES:
                 shapes.append(ClosedLines(_LINES[name](region)))
+                n_edges += shapes[-1].n_edges
+                check_number_of_edges(n_edges)
             else:
                 raise BgnbError("bad-region", f"is not supported; {_AREAS}")
         except BgnbError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,6 +22,8 @@ from bgnb.files.ownership import is_own_directory, is_private, refuse_foreign_li
 
 # Part of the names of hidden files and folders beside a directory while it is being made.
 _MARK = ".bgnb-"
+# Names of results in the folder that `kept_folder` returns: digests.
+_KEPT = re.compile(r"[0-9a-f]{64}")
 # Disk errors while files are written.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -64,8 +67,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
                 _publish(partial, target)
                 note_complete(outdir)
             shutil.rmtree(partial, ignore_errors=True)  # the old directory if they were exchanged, perhaps of another user
-            if is_private(kept := kept_folder(target)):
-                shutil.rmtree(kept, ignore_errors=True)
+            _remove_kept(kept_folder(target))
 
 
 def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
@@ -161,6 +163,16 @@ def only_writer(path: Path) -> Iterator[bool]:
 def kept_folder(outdir: Path) -> Path:
     """Return the path of the hidden, private folder beside ``outdir`` for results that a second attempt can use."""
     return _hidden(outdir.resolve(), "kept")
+
+
+def _remove_kept(kept: Path) -> None:
+    """Remove a folder of kept results, but no other files: others may have given its name to a private folder of the user."""
+    with suppress(OSError):
+        if is_private(kept):
+            for path in kept.iterdir():
+                if is_hidden(path.name) or _KEPT.fullmatch(path.name):
+                    path.unlink()
+            kept.rmdir()
 
 
 def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, overwrite: bool = True) -> None:

@@ -92,12 +92,15 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
 
 
 def _wrote(path: Path, notebook: Any) -> bool:
-    """Return true for a notebook of this user with these cells; their outputs may differ."""
+    """Return true for a notebook of this user with these cells; their outputs may differ.
+
+    JupyterLab runs the code in stored states of widgets as soon as it opens a notebook; bgnb stores none.
+    """
     try:
         found = read_notebook(path) if is_own_file(path) else None
     except BgnbError:  # a file of the user
         return False
-    return found is not None and _sources(found) == _sources(notebook)
+    return found is not None and "widgets" not in found.metadata and _sources(found) == _sources(notebook)
 
 
 def _sources(notebook: Any) -> list[tuple[str, str]]:

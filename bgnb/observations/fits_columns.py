@@ -15,6 +15,8 @@ from bgnb.observations.fits_header import Header
 _TYPES = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "A": "S", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
 _TYPES |= {"X": "V", "P": ">2i4", "Q": ">2i8"}  # bits; descriptors of variable-length arrays, which are not followed
 _MAX_REPEAT = 1 << 24  # elements of a cell
+# Memory of an element of a variable-length array, and of an array besides its elements, bytes.
+_ELEMENT, _ARRAY = 8, 128
 
 
 def columns_of(
@@ -82,3 +84,19 @@ def _decode(raw: bytes) -> str:
         return raw.decode().rstrip()
     except UnicodeDecodeError:
         return raw.decode("latin-1").rstrip()
+
+
+def variable_size(header: Header, data: bytes) -> int:
+    """Estimate the memory of the variable-length arrays of a table, bytes; several may be the same part of the file."""
+    rows, width, offset, size = header.size("NAXIS2"), header.size("NAXIS1"), 0, 0
+    table = np.frombuffer(data, np.uint8, rows * width).reshape(rows, width)
+    for number in range(1, header.size("TFIELDS") + 1):
+        tform = str(header.get(f"TFORM{number}", "")).strip()
+        if (kind := _numpy_type(tform)) is None:  # which Astropy refuses
+            break
+        if (code := tform.lstrip("0123456789")[0]) in "PQ":
+            cells = np.ascontiguousarray(table[:, offset : offset + kind.itemsize])
+            lengths = cells.view(">i4" if code == "P" else ">i8")[:, ::2].clip(0)
+            size += int(lengths.sum(dtype=float)) * _ELEMENT + lengths.size * _ARRAY
+        offset += kind.itemsize
+    return size

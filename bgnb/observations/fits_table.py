@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bgnb._util.compression import MAGIC, GzipReader, StreamError, decompress
 from bgnb._util.errors import DataError
 from bgnb._util.reading import open_file
-from bgnb.observations.fits_columns import columns_of, to_native
+from bgnb.observations.fits_columns import columns_of, to_native, variable_size
 from bgnb.observations.fits_header import AGAIN, BLOCK, CARD, HduClass, Header, read_header
 
 #: Maximum size of the columns that are read from a table, and of the content of a gzip file up to `SMALL`, bytes.
@@ -192,6 +192,9 @@ def read_content(path: Path, *, verify: bool = True) -> BytesIO:
             data = stream.read(padded)
             if len(data) < size:
                 raise header.error("truncated", _ENDS_WITHIN)
+            if header.get("XTENSION") == "BINTABLE" and variable_size(header, data) > INFLATED_MAX:
+                what = f"arrays of variable length are larger than {INFLATED_MAX / 2**30:.2g} GiB, the maximum"
+                raise header.error("too-large", what)
             data = data.ljust(padded, b"\0")
             if verify and "DATASUM" in header.cards:
                 _check_data_sum(header, _ones_complement_sum(data))

@@ -6,6 +6,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, located
 from bgnb.observations.coordinates import Site, pointing_altaz, tt_of

@@ -16,11 +16,13 @@ from astropy.io.registry import identify_format
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
+import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
 from bgnb._util.arrays import Floats
 from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.observations.fits_table import read_content
+from bgnb.observations.text_tables import check_text_table
 
 _MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
 # First bytes of the formats that Astropy would decompress, without a maximum size.
@@ -62,6 +64,7 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
             if len(formats) != 1:
                 raise ValueError("its format is not recognized; give a table in FITS, VOTable, ECSV (*.ecsv) or CSV (*.csv)")
             format = formats[0]
+        check_text_table(content, format)
         return Table.read(BytesIO(content), format=format)
 
 
@@ -129,7 +132,9 @@ def check_frame(table: Table) -> None:
     ValueError
         If they refer to another frame.
     """
-    stated = {str(key).upper(): str(value).strip().upper() for key, value in table.meta.items()}
+    # A text of other keywords may be large without limit, as ECSV lets lists contain a list many times.
+    texts = {str(key).upper(): value for key, value in table.meta.items() if isinstance(value, str | int | float)}
+    stated = {key: str(value).strip().upper() for key, value in texts.items()}
     frame = stated.get("RADESYS") or stated.get("RADECSYS") or "ICRS"
     equinox = stated.get("EQUINOX") or "2000"
     if frame not in ("ICRS", "FK5") or not re.fullmatch(r"J?2000(\.0*)?", equinox):

@@ -64,6 +64,11 @@ def test_only_own_notebooks_are_opened_again(modeldir, tmp_path, monkeypatch):
     notebook.cells[1].update(execution_count=1, outputs=[nbformat.v4.new_output("stream", text="run")])
     nbformat.write(notebook, first)
     assert prepare_notebook(modeldir) == first
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    nbformat.write(notebook, first)
+    assert prepare_notebook(modeldir).name == "explore-2.ipynb"
+    Path("explore-2.ipynb").unlink()
+    del notebook.metadata["widgets"]
     notebook.cells.append(nbformat.v4.new_code_cell("print('planted')"))
     nbformat.write(notebook, first)
     second = prepare_notebook(modeldir)

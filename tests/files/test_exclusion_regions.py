@@ -346,3 +346,46 @@ def test_pixels_off_the_sky_are_refused(tmp_path):
         else:
             with raises("bad-region", "image.fits", "CRVAL1"):
                 read_exclusions(tmp_path / "image.fits")
+
+
+@pytest.mark.parametrize(
+    ("ending", "text", "wrong"),
+    [
+        ("reg", "fk5\ncircle(1, 2, 3) # text={ok}\n{", "line 3: a } is missing"),
+        ("reg", "fk5\ncircle(1, 2, 3) # a", "line 2: a word has more than"),
+        ("crtf", "#CRTF\ncircle[[1deg, 2deg], 3deg], a=[", "line 2: has more than"),
+        ("crtf", "#CRTF\ncircle[[1deg, 2deg], 3deg], a", "line 2: has more than"),
+    ],
+)
+def test_lines_whose_time_grows_as_the_square_of_their_length_are_refused(tmp_path, ending, text, wrong):
+    path = tmp_path / f"regions.{ending}"
+    path.write_text(text + 5000 * text[-1])
+    with raises("bad-region", path, wrong):
+        read_exclusions(path)
+
+
+def test_long_lines_are_read(tmp_path):
+    vertices = ", ".join(f"{83 + np.cos(t):.6f}, {22 + np.sin(t):.6f}" for t in np.linspace(0, 6.2, 1000))
+    (tmp_path / "long.reg").write_text(f"fk5\npolygon({vertices}) # text={{a {{long}} polygon}}\n")
+    assert len(read_exclusions(tmp_path / "long.reg").shapes) == 1
+    vertices = ", ".join(f"[{83 + np.cos(t):.6f}deg, {22 + np.sin(t):.6f}deg]" for t in np.linspace(0, 6.2, 1000))
+    (tmp_path / "long.crtf").write_text(f"#CRTF\npoly [{vertices}], coord=ICRS, label='long'\n")
+    assert len(read_exclusions(tmp_path / "long.crtf").shapes) == 1
+
+
+def test_areas_have_a_maximum_number_of_edges(tmp_path, monkeypatch):
+    """Edges, which are divided, and those about each pixel take much more memory than their file."""
+    monkeypatch.setattr("bgnb.cubes.sky_shapes.MAX_EDGES", 2000)
+    polygon = "polygon(10, 0, 60, 40, 10, 40)\n"
+    for name, text in {"one": f"polygon({', '.join(['10, 0, 60, 40'] * 5)})\n", "many": 10 * polygon}.items():
+        (tmp_path / f"{name}.reg").write_text(f"fk5\n{text}")
+        with raises("bad-region", f"{name}.reg", "edges"):
+            read_exclusions(tmp_path / f"{name}.reg")
+    (tmp_path / "few.reg").write_text(f"fk5\n{polygon}")
+    assert len(read_exclusions(tmp_path / "few.reg").shapes) == 1
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [-0.01, 0.01], [83, 22]
+    pixels = np.indices((40, 40)).sum(axis=0) % 2
+    fits.PrimaryHDU(pixels.astype(np.uint8), wcs.to_header()).writeto(tmp_path / "pixels.fits")
+    with raises("bad-region", "pixels.fits", "edges"):
+        read_exclusions(tmp_path / "pixels.fits")

@@ -189,3 +189,16 @@ def test_missing_files_do_not_matter(tmp_path):
     (tmp_path / "out" / "a").unlink()
     make(tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "a").read_text() == "new"
+
+
+def test_a_renamed_private_folder_is_not_removed(tmp_path):
+    """Who may write in a directory can give the name of the folder for counts to a private folder of the user."""
+    kept = kept_folder(tmp_path / "out")
+    kept.mkdir(mode=0o700)
+    for name in ("precious", 64 * "0", f".{64 * '1'}.bgnb-file-12345678"):
+        (kept / name).touch()
+    make(tmp_path / "out")
+    assert names(kept) == {"precious"}
+    (kept / "precious").unlink()
+    make(tmp_path / "out", overwrite=True)
+    assert names(tmp_path) == {"out"}
