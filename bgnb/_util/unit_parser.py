@@ -16,8 +16,10 @@ _TOO_LARGE = re.compile(r"\d\s*(?:(?:\*\*|\^|\+)\s*\(?|\()\s*\+?\s*0*[1-9]\d{3}"
 
 
 def refuse_huge_powers() -> None:
-    """Let Astropy refuse units with such factors at once."""
-    parser: Any = next(each for each in Generic.__mro__ if "_do_parse" in vars(each))  # that of all formats but CDS
+    """Let Astropy refuse units with such factors at once, if it has the private method that parses all formats but CDS."""
+    parser: Any = next((each for each in Generic.__mro__ if "_do_parse" in vars(each)), None)
+    if parser is None:
+        return
     parse = vars(parser)["_do_parse"].__func__
 
     def checked(cls: Any, s: str, *args: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Limits of tables as text, which Astropy reads without: files and addresses that they name, and their size in memory."""
+"""Limits for tables as text, which Astropy has not: the files and addresses that they name, and their size in memory."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import csv
 import math
 import re
 from itertools import takewhile, zip_longest
-from textwrap import dedent
 from xml.parsers import expat
-
-import yaml  # on which Astropy depends for ECSV
 
 from bgnb.observations.fits_table import INFLATED_MAX
 
-# Memory of an element of an array in a VOTable, of a letter, and of a number in a list, bytes.
-_ELEMENT, _LETTER, _ITEM = 16, 4, 32
-# Maximum size of the header of an ECSV file, and depth of lists in it: the parser takes a minute for a few MiB.
-_HEADER_MAX, _DEPTH_MAX = 1 << 20, 50
+# Memory of an element of an array in a VOTable, and of a letter, bytes.
+_ELEMENT, _LETTER = 16, 4
+# Maximum size of the header of an ECSV file, bytes: Astropy takes a minute for a few MiB.
+_HEADER_MAX = 1 << 20
 
 
 def check_text_table(content: bytes, format: str) -> None:
@@ -39,8 +36,8 @@ def check_text_table(content: bytes, format: str) -> None:
     elif format in ("ascii.ecsv", "ascii.csv"):
         lines = content.decode().splitlines(keepends=True)
         header = [*takewhile(lambda line: line.strip()[:1] in ("#", ""), lines)]
-        if format == "ascii.ecsv":
-            _check_size(_size_of_header(dedent("\n".join(line.strip()[1:] for line in header if line.strip()))))
+        if sum(map(len, header)) > _HEADER_MAX:
+            raise ValueError(f"its header is larger than {_HEADER_MAX >> 20} MiB, the maximum")
         if len(lines) * len(content) * _LETTER > INFLATED_MAX:  # it may be too large
             _check_size(max(_size_of_cells(lines[len(header) :], delimiter) for delimiter in ", "))
 
@@ -77,36 +74,6 @@ def _size_of_array(field: dict[str, str]) -> int:
     if "*" in size and not of_letters:
         return 0
     return math.prod(map(int, re.findall(r"[0-9]+", size))) * (_LETTER if of_letters else _ELEMENT)
-
-
-def _size_of_header(header: str) -> float:
-    """Return the memory of the values in the header of an ECSV file, in which lists may contain a list many times."""
-    if len(header) > _HEADER_MAX:
-        raise ValueError(f"its header is larger than {_HEADER_MAX >> 20} MiB, the maximum")
-    size = 0.0
-    sizes: dict[str, float] = {}
-    before: list[tuple[str | None, float]] = []  # of lists that are not complete
-    try:
-        for event in yaml.parse(header, Loader=yaml.SafeLoader):
-            anchor, start = getattr(event, "anchor", None), size
-            if isinstance(event, yaml.CollectionStartEvent):
-                before.append((anchor, start))
-                size += 1
-                if len(before) > _DEPTH_MAX:
-                    raise ValueError("its header is too deeply nested")
-                continue
-            if isinstance(event, yaml.CollectionEndEvent):
-                anchor, start = before.pop()
-            elif isinstance(event, yaml.AliasEvent):
-                size += sizes.get(str(anchor), 1)
-                continue
-            elif isinstance(event, yaml.ScalarEvent):
-                size += 1 + len(event.value)
-            if anchor:
-                sizes[anchor] = size - start
-    except yaml.YAMLError:
-        raise ValueError("its header is not valid YAML") from None
-    return size * _ITEM
 
 
 def _size_of_cells(lines: list[str], delimiter: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from astropy import units as u
@@ -20,7 +20,7 @@ from bgnb.plots.colours import Palette, Stretch
 from bgnb.plots.labels import bin_label, energy_label
 
 #: Energy; numbers are in TeV.
-Energy = float | str | u.Quantity
+Energy: TypeAlias = float | str | u.Quantity
 #: DETX and DETY, deg.
 Position = tuple[float, float]
 Positions = Sequence[Position]
