@@ -27,12 +27,11 @@ demo: .venv/ready
 	.venv/bin/bgnb compare-models demo/true demo/reco demo/comparison --overwrite
 	@echo "Open these pictures: demo/comparison/comparison_group27.png, or, to zoom, the .html beside it."
 
-# What leaves one core idle runs beside something else.
+# What leaves a core idle runs beside something else; the dots of the last two are mixed.
 test:
 	$(MAKE) --jobs=2 --output-sync .venv/ready .venv-gammapy/ready
 	$(MAKE) --jobs=2 --output-sync lint docs-quick
-	$(MAKE) test-main
-	$(MAKE) test-gammapy
+	$(MAKE) --jobs=2 test-main test-gammapy
 
 lint: .venv/ready
 	.venv/bin/ruff check
@@ -59,8 +58,8 @@ test-fast: .venv/ready
 # Gammapy 2.1 needs older versions of its dependencies: an environment of its own, with the oldest that bgnb supports, in which
 # what meets them is tested as well. That some of them deprecate what others do is not ours to mend.
 test-gammapy: .venv-gammapy/ready
-	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning tests/with_gammapy
-	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest --numprocesses 3 --dist loadfile -W ignore::DeprecationWarning -m "not slow" bgnb/gammapy \
+	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest -W ignore::DeprecationWarning tests/with_gammapy
+	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest -W ignore::DeprecationWarning -m "not slow" bgnb/gammapy \
 	  tests/files tests/gammapy tests/observations/test_fits_table.py tests/observations/test_datastore.py tests/cubes/test_model.py \
 	  tests/dashboards/test_explore_models.py tests/plots/test_bokeh_figures.py tests/plots/test_bokeh_internals.py \
 	  tests/plots/test_html_page.py tests/plots/test_static.py

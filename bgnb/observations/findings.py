@@ -81,7 +81,7 @@ def notes_of_runs(notes: Mapping[int, Iterable[str]]) -> list[str]:
     """Return the notes on runs, given by OBS_ID, each with all runs concerned.
 
     >>> notes_of_runs({1: ["DEADC is 0; it is ignored"], 2: ["DEADC is 0; it is ignored"]})
-    ['DEADC is 0; it is ignored: runs 1 and 2']
+    ['DEADC is 0; it is ignored: runs 1, 2']
     """
     affected: dict[str, list[int]] = {}
     for obs_id, of_run in notes.items():

@@ -169,11 +169,11 @@ def check_altaz(files: RunFiles, table: FitsTable, run: EventList, findings: Fin
     first, last = run.gti[[0, -1], [0, 1]] - run.middle
     seconds, parts = run.good_seconds(_STEP)
     middle = float(np.interp(0.5, np.cumsum(parts) - parts / 2, seconds))  # of the good time, not of a gap in it
-    altitude, azimuth = run.field_of_view.pointing_altaz(np.array([first, middle, last]))
+    altitude, azimuth = run.field_of_view.pointing_altaz(np.array([middle, first, 0.0, last]))
     advice = "if times are placeholders, use --pointing header; if they are right, --pointing computed"
-    if altitude[1] < 0:
+    if altitude[0] < 0:
         placeholders = advice.partition(";")[0]
-        message = f"by RA_PNT, DEC_PNT, time and site, the altitude is {altitude[1]:.1f} deg, below the horizon; {placeholders}"
+        message = f"by RA_PNT, DEC_PNT, time and site, the altitude is {altitude[0]:.1f} deg, below the horizon; {placeholders}"
         raise table.error("below-horizon", message)
     if findings.reading.pointing == "computed":
         return
@@ -184,7 +184,7 @@ def check_altaz(files: RunFiles, table: FitsTable, run: EventList, findings: Fin
         if distance <= tolerances.ALTAZ:
             continue
         alt, az = stated[source]
-        text = f"ALT_PNT = {alt:.1f}, AZ_PNT = {az:.1f} deg in the {source}, but {altitude[1]:.1f}, {azimuth[1]:.1f} deg "
+        text = f"ALT_PNT = {alt:.1f}, AZ_PNT = {az:.1f} deg in the {source}, but {altitude[0]:.1f}, {azimuth[0]:.1f} deg "
         text += "from RA, DEC, time and site"
         from_south = float(separation(azimuth, altitude, az + 180, alt).min()) <= tolerances.ALTAZ
         if distance > tolerances.OTHER_SKY and not from_south and not confirmed:

@@ -361,7 +361,7 @@ def test_picture_agrees_with_state(runs):
     for given in ({}, {"checks": checks}):
         dashboard = explore_runs(folder / "models", **given)
         choices = {name: dashboard._controls[name].widget.options for name in ("y", "x", "colour_by")}
-        for _ in range(6):
+        for _ in range(4):
             for name, options in choices.items():
                 setattr(dashboard, name, options[rng.integers(len(options))])
             if rng.random() < 0.5:
