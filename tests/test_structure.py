@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 import bgnb
 from bgnb.cli.main import COMMANDS, SHORT, main
+from bgnb.observations import tolerances
 from tests.helpers.requirements import everything, extra
 
 TRUE_MODEL = ("sigma", "spectral_index", "trigger_rate", "gradient_x", "gradient_y", "mask_quadrant", "fovalign")
@@ -141,3 +142,11 @@ def test_commands_match_public_functions():
         assert {parameter.name for parameter in command.params} == function, command.name
         assert "Example" in command.help, command.name
     assert set(SHORT.values()) <= set(main.commands)
+
+
+def test_documentation_names_all_tolerances():
+    """The table of checks names each tolerance."""
+    text = (PACKAGE.parent / "docs" / "reference" / "checks.md").read_text()
+    names = [name for name in vars(tolerances) if name.isupper()]
+    assert len(names) > 20
+    assert [name for name in names if f"`{name}`" not in text] == []

@@ -1,4 +1,4 @@
-"""Limit of the powers in units that files contain.
+"""Limit on the powers in units that are read from files.
 
 Astropy computes factors such as ``10**999999999`` as integers, which takes hours that no signal interrupts, and then
 refuses the unit, as they are no floats.
@@ -11,7 +11,7 @@ from typing import Any
 
 from astropy.units.format import Generic
 
-# Powers of numbers that exceed floats; those of units are never integers.
+# Powers of numbers that are too large for floats; those of units, such as m**1000, are not computed.
 _TOO_LARGE = re.compile(r"\d\s*(?:(?:\*\*|\^|\+)\s*\(?|\()\s*\+?\s*0*[1-9]\d{3}")
 
 

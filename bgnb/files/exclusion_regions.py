@@ -40,7 +40,7 @@ _FIRST_WORD = re.compile(r"(?:[+-]?\s*([a-z0-9]+))?(.*)", re.DOTALL)
 _FRAMES = ("icrs", "fk5", "j2000", "fk4", "b1950", "galactic", "ecliptic", "image")
 _N_VALUES = {"circle": (3,), "ellipse": range(5, 1000, 2), "box": (4, *range(5, 1000, 2))}
 _SHAPES = (*_N_VALUES, "annulus", "polygon")
-# Length of lines of which the time to parse them does not matter; in other lines, words that are too long, and polygons.
+# Lines up to this length are parsed at once; longer ones must have no word that is too long, and in CRTF be polygons.
 _SHORT = 5000
 _LONG_WORD = re.compile(r"[A-Za-z0-9_]{1001}")
 _LONG_CRTF = re.compile(r"[+-]?[\sA-Za-z]{1,40}\[\s*(\[[^\[\]=]{1,100}\][\s,]*)+[^\[\]=]{0,100}\].{0,5000}")

@@ -1,4 +1,4 @@
-"""Limits for tables as text, which Astropy has not: the files and addresses that they name, and their size in memory."""
+"""Limits that Astropy does not set for tables as text: they name no other files or addresses, and fit into memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Plausible runs whose statements contradict each other: resolved with a note, or refused with the option that overrules."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bgnb import DataError, make_bg_cube_models, open_runs, read_event_list
-from bgnb.observations import tolerances
 from tests.broken.directory import both, file_of, in_bytes, in_columns, in_hdus, in_header, in_index, in_row, with_column
 from tests.broken.test_faulty_runs import gti
 from tests.helpers.errors import raises
@@ -499,11 +497,3 @@ def test_unusual_live_fraction_is_noted(indir, tmp_path):
     report = make_bg_cube_models(indir, "GADF", tmp_path / "models", **SMALL)
     assert any("4 (1.00)" in note and "0.90" in note for note in report.notes)
     assert outcome(report)[4] == "used"
-
-
-def test_documentation_names_all_tolerances():
-    """The table of checks names each tolerance."""
-    text = (Path(__file__).parents[2] / "docs" / "reference" / "checks.md").read_text()
-    names = [name for name in vars(tolerances) if name.isupper()]
-    assert len(names) > 20
-    assert [name for name in names if f"`{name}`" not in text] == []

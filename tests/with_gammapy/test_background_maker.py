@@ -385,7 +385,7 @@ def test_notes_are_logged(observations, caplog):
 
 
 def test_notes_on_events_are_logged(observations, caplog):
-    """What was resolved while an observation was read is logged, such as a gap that is cut out of the livetime."""
+    """Notes on the events of an observation, such as on a gap that is cut out of the livetime, are logged."""
     made = make_models(observations[1:], select="all", method="classic", n_energy=6, n_fov=8, progress=False).models
     observation = observations[0]
     since = (observation.events.table["TIME"] - observation.events.table["TIME"][0]).to_value("s")
