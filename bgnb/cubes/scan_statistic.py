@@ -13,8 +13,8 @@ from bgnb.cubes.poisson_statistics import deviance
 
 #: Number of simulated sets of counts, to whose largest deviations a Gumbel distribution is fitted.
 N_DRAWS = 500
-# Maximum size of arrays of windows and draws.
-_CHUNK = 4_000_000
+# Maximum sizes of arrays of windows and draws: of those drawn at once, and of those tested at once, which fit into a cache.
+_CHUNK, _PIECE = 4_000_000, 600_000
 _STEPS, _MAX_STEP = 20, 1.0
 # Windows with fewer expected counts are not scanned.
 _MIN_EXPECTED = 1e-6
@@ -157,7 +157,8 @@ def scan(
         """Return the significance of each window, and the fitted expectation, of sets of counts, shapes (sets, …)."""
         fitted, deviations, curvature = _fit(sets, expected, trend)
         total = np.maximum(sets.sum(axis=1, keepdims=True), 1.0)
-        observed, mean = in_windows(sets), in_windows(fitted)
+        observed = in_windows(sets)
+        mean = in_windows(fitted) if trend is not None else in_windows(expected) * (total / max(expected.sum(), 1e-300))
         scanned = (mean > _MIN_EXPECTED) & (mean <= total / 2)
         mean = np.where(scanned, mean, 1.0)
         # The deviation of a window is a sum over all cells, with weights 1 (in the window) − share − lever · deviations.
@@ -189,7 +190,9 @@ def scan(
             mean *= counts.sum() / mean.sum(axis=1, keepdims=True)
         if model_counts is not None:
             mean = mean * rng.gamma(1 / variance, variance, mean.shape)
-        largest.append(sizes(significances(rng.poisson(mean).astype(float))[0]).max(axis=1))
+        drawn = rng.poisson(mean).astype(float)
+        for piece in np.array_split(drawn, -(-len(drawn) * max(windows.shape) // _PIECE)):
+            largest.append(sizes(significances(piece)[0]).max(axis=1))
     inside = windows.indices[windows.indptr[window] : windows.indptr[window + 1]]
     return Scan(
         p_value=_tail(of_windows[window] ** 2 / 2, np.concatenate(largest) ** 2 / 2),
