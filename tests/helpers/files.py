@@ -1,12 +1,17 @@
-"""Checksums of files, and names in directories."""
+"""Checksums of files, names in directories, and changes of FITS files."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
 
 def digests(directory: Path) -> dict[str, str]:
@@ -26,6 +31,16 @@ def digests_and_times(directory: Path) -> dict[str, tuple[str, int]]:
 def names(directory: Path) -> set[str]:
     """List the names in a directory, hidden ones too."""
     return {path.name for path in directory.iterdir()}
+
+
+@contextmanager
+def changed_file(path: Path) -> Iterator[fits.HDUList]:
+    """Open a compressed file, and write it with its changes; Astropy itself takes long to compress many events."""
+    with fits.open(path) as hdus:
+        yield hdus
+        content = BytesIO()
+        hdus.writeto(content, checksum=True)
+    path.write_bytes(gzip.compress(content.getvalue(), compresslevel=1))
 
 
 def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

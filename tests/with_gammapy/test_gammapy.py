@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord
-from astropy.io import fits
 from astropy.time import Time
 
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
@@ -31,6 +30,7 @@ from bgnb import (
 )
 from bgnb.cubes.radial import radial_mean
 from bgnb.observations.coordinates import FieldOfView, Site
+from tests.helpers.files import changed_file
 from tests.helpers.models import AXES, asymmetric_model
 from tests.helpers.run_files import run, write_gadf
 
@@ -77,7 +77,7 @@ def test_prediction_from_model_file(tmp_path):
         alt_range=(67, 69),
         az_range=(150, 160),
     )
-    with fits.open(tmp_path / "in" / "data" / "run000002.fits.gz", mode="update") as hdus:  # another dead time
+    with changed_file(tmp_path / "in" / "data" / "run000002.fits.gz") as hdus:  # another dead time
         hdus["EVENTS"].header["LIVETIME"], hdus["EVENTS"].header["DEADC"] = 900.0, 0.5
     arguments = {"select": "all", "method": "classic", "n_energy": 30, "n_fov": 40}
     report = make_bg_cube_models(tmp_path / "in", "GADF", tmp_path / "models", **arguments)
