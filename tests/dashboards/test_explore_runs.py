@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from bgnb.dashboards.run_dashboard import RunDashboard
 from bgnb.plots.pointing_map import to_plane, to_sky
 from bgnb.plots.run_views import coordinates
 from bgnb.plots.sky_map import to_map
-from tests.dashboards.acting import assert_same_as_fresh, curve, drag, obs_ids, tap
+from tests.dashboards.acting import curve, drag, obs_ids, tap
 from tests.helpers.errors import raises
 from tests.helpers.sky_map import to_radec
 
@@ -72,27 +72,33 @@ def test_circles_depend_on_selection(runs, tmp_path):
     folder, catalog = runs
     some = bgnb.open_runs(folder / "in", "GADF").obs_ids[3:8]
 
-    def dashboard(shown=None, **choices):
+    def make(**choices):
         bgnb.make_bg_cube_models(folder / "in", "GADF", tmp_path / "models", n_energy=4, n_fov=5, overwrite=True, **choices)
-        return explore_runs(tmp_path / "models", catalog=shown)
 
-    def has_circles(dashboard):
-        return curve(dashboard, "excluded") is not None
+    def has_circles(shown=None):
+        return curve(explore_runs(tmp_path / "models", catalog=shown), "excluded") is not None
 
-    assert has_circles(dashboard())
-    listed = dashboard(select=some)
-    assert listed._runs.obs_ids.tolist() == some
-    assert not has_circles(listed)
-    assert not has_circles(dashboard(select="all"))
-    assert not has_circles(dashboard(sources="mask"))  # runs are kept, and events are excluded
     # Circles belong to the catalogue of the selection.
     files = tmp_path / "one.ecsv", tmp_path / "other.ecsv"
     for path in files:
         catalog.write(path)
-    assert has_circles(dashboard(shown=catalog, catalog=catalog))
-    assert has_circles(dashboard(shown=str(files[0]), catalog=tmp_path / "." / "one.ecsv"))
-    for shown, chosen in ((catalog, None), (files[0], None), (None, catalog), (files[1], files[0]), (catalog, files[0])):
-        assert not has_circles(dashboard(shown=shown, catalog=chosen))
+    make()
+    assert has_circles()
+    assert not has_circles(catalog)
+    assert not has_circles(files[0])
+    make(catalog=catalog)
+    assert has_circles(catalog)
+    assert not has_circles()
+    make(catalog=tmp_path / "." / "one.ecsv")
+    assert has_circles(str(files[0]))
+    assert not has_circles(files[1])
+    assert not has_circles(catalog)
+    make(select=some)
+    assert explore_runs(tmp_path / "models")._runs.obs_ids.tolist() == some
+    assert not has_circles()
+    for without in ({"select": "all"}, {"sources": "mask"}):  # masked events drop no runs
+        make(**without)
+        assert not has_circles()
 
 
 @pytest.mark.slow
@@ -350,24 +356,3 @@ def test_selection_is_saved(runs, tmp_path, monkeypatch):
     dashboard.selected = ()
     dashboard.restore(saved)
     assert dashboard.group_id == int(dashboard._runs.group_ids[2])
-
-
-@pytest.mark.slow
-def test_picture_agrees_with_state(runs):
-    """After any changes, the dashboard shows the same as a new one in the same state."""
-    folder, _ = runs
-    checks = bgnb.check_runs(folder / "in", "GADF", folder / "models", select="all", progress=False)
-    rng = np.random.default_rng(8)
-    for given in ({}, {"checks": checks}):
-        dashboard = explore_runs(folder / "models", **given)
-        choices = {name: dashboard._controls[name].widget.options for name in ("y", "x", "colour_by")}
-        for _ in range(4):
-            for name, options in choices.items():
-                setattr(dashboard, name, options[rng.integers(len(options))])
-            if rng.random() < 0.5:
-                dashboard.group_id = int(rng.choice(dashboard._runs.group_ids))
-            else:
-                dashboard.selected = rng.choice(dashboard._runs.obs_ids, rng.integers(4))
-        fresh = explore_runs(folder / "models", **given)
-        fresh.update(**asdict(dashboard.state))
-        assert_same_as_fresh(dashboard, fresh)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,8 +14,15 @@ from bgnb.dashboards import explore_runs
 from bgnb.dashboards.run_dashboard import RunDashboard
 from bgnb.observations.run_selection import Reason, Selection
 from bgnb.plots.run_views import coordinates
-from tests.dashboards.acting import curve, obs_ids, tap
+from tests.dashboards.acting import assert_same_as_fresh, curve, obs_ids, tap
 from tests.helpers.errors import raises
+
+
+@pytest.fixture(scope="module")
+def checks(runs):
+    """Check all runs."""
+    folder, _ = runs
+    return bgnb.check_runs(folder / "in", "GADF", folder / "models", select="all", progress=False)
 
 
 def test_docstring_names_rule_for_marks():
@@ -137,10 +144,9 @@ def test_axis_ignores_skipped_runs(runs):
 
 
 @pytest.mark.slow
-def test_checked_runs(runs):
+def test_checked_runs(runs, checks):
     """With checks, norms are drawn with their errors, alarms are marked, and a tap shows the tests of a run."""
     folder, _ = runs
-    checks = bgnb.check_runs(folder / "in", "GADF", folder / "models", select="all", progress=False)
     first, second, *_ = (run.obs_id for run in checks.runs)
     weak = {name: replace(test, p_value=1.0) for name, test in checks.runs[0].tests.items()}
     alarm = weak | {"field": replace(weak["field"], p_value=0.0)}
@@ -187,3 +193,23 @@ def test_checked_runs(runs):
         explore_runs(folder / "in", "GADF", checks={})
     with raises("not-found", "checks"):
         explore_runs(folder / "in", "GADF", checks=replace(checks, runs=(replace(results[0], obs_id=12345),)))
+
+
+@pytest.mark.slow
+def test_picture_agrees_with_state(runs, checks):
+    """After any changes, the dashboard shows the same as a new one in the same state."""
+    folder, _ = runs
+    rng = np.random.default_rng(8)
+    for given in ({}, {"checks": checks}):
+        dashboard = explore_runs(folder / "models", **given)
+        choices = {name: dashboard._controls[name].widget.options for name in ("y", "x", "colour_by")}
+        for _ in range(4):
+            for name, options in choices.items():
+                setattr(dashboard, name, options[rng.integers(len(options))])
+            if rng.random() < 0.5:
+                dashboard.group_id = int(rng.choice(dashboard._runs.group_ids))
+            else:
+                dashboard.selected = rng.choice(dashboard._runs.obs_ids, rng.integers(4))
+        fresh = explore_runs(folder / "models", **given)
+        fresh.update(**asdict(dashboard.state))
+        assert_same_as_fresh(dashboard, fresh)
