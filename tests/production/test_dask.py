@@ -218,7 +218,7 @@ def test_clusters_that_cannot_be_used(indir, tmp_path, monkeypatch):
 
 
 def clients():
-    return [found for found in gc.get_objects() if isinstance(found, distributed.Client)]
+    return [found for found in gc.get_referrers(distributed.Client) if isinstance(found, distributed.Client)]
 
 
 @pytest.mark.slow
