@@ -7,6 +7,8 @@ pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: mak
 from bgnb import notebook_result, run_notebook
 from tests.helpers.notebooks import pictures
 
+pytestmark = pytest.mark.usefixtures("offline_kernels")
+
 
 @pytest.mark.slow
 def test_map_of_the_crab_nebula(hess_data, tmp_path):

@@ -1,0 +1,16 @@
+"""What tests with Gammapy share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def offline_kernels(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In kernels, Astropy must not try to fetch Earth orientation data either, again for each use if it cannot."""
+    settings: Path = tmp_path_factory.mktemp("config") / "astropy" / "astropy.cfg"
+    settings.parent.mkdir()
+    settings.write_text("[utils.iers.iers]\nauto_download = False\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(settings.parents[1]))
