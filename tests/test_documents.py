@@ -16,6 +16,8 @@ from tests.helpers.commands import output_of
 ROOT = Path(__file__).parents[1]
 # Simulated runs in place of real ones: few, short of events, far from known sources.
 SMALL = {"trigger_rate": 4.0, "alt_range": (60, 66), "az_range": (100, 260), "progress": False}
+# To save time.
+FEW_BINS = "bgnb.cubes.rate_methods._Spline.default_bins", (10, 10)
 #: Documents whose commands are followed: number of runs to simulate, their directory, whether models are made of them
 #: beforehand, and what the commands make.
 DOCUMENTS = {
@@ -47,7 +49,7 @@ def test_documents_can_be_followed(document, tmp_path, monkeypatch):
     """Run the commands and code of a document, and find what it says they make."""
     monkeypatch.chdir(tmp_path)
     n_runs, runs, with_models, made = DOCUMENTS[document]
-    monkeypatch.setattr("bgnb.cubes.rate_methods._Spline.default_bins", (10, 10))  # to save time
+    monkeypatch.setattr(*FEW_BINS)
     if n_runs:
         make_test_dataset(tmp_path / runs, n_runs=n_runs, seed=1, **SMALL)
         assert len(open_runs(tmp_path / runs, "GADF")) == n_runs
@@ -68,6 +70,7 @@ def test_documents_can_be_followed(document, tmp_path, monkeypatch):
 def test_commands_for_other_telescopes(other_data, tmp_path, monkeypatch):
     """Models are made of MAGIC and CTA 1DC with the commands given for them."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(*FEW_BINS)
     for name, directory in OTHER_DATA.items():
         (tmp_path / name).symlink_to(other_data / directory)
     given = [shlex.split(text) for _, text in steps("docs/how_to/own_data.md")]

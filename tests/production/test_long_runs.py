@@ -167,8 +167,7 @@ def test_merged_groups_add_the_pieces_of_a_run(several):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["default", "spline"])
-@pytest.mark.parametrize("single", [2, 100])
+@pytest.mark.parametrize(("method", "single"), [("default", 2), ("spline", 2), ("spline", 100)])
 def test_same_bits_from_workers_and_parts(several, tmp_path, monkeypatch, method, single):
     """Files are bit-identical from one or two processes, and from parts, for single runs and for bins of runs."""
     monkeypatch.setattr(counting, "CHUNK_RUNS", 1)

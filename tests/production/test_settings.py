@@ -221,7 +221,6 @@ def test_help_names_other_names_of_methods():
     others = [(alias, method.name) for alias, method in methods().items() if alias != method.name]
     assert ("default", "classic") in others
     text = " ".join(output_of("make-bg-cube-models", "--help").split())
-    text = " ".join(output_of("make-bg-cube-models", "--help").split())
     for alias, name in others:
         assert re.search(rf"name {alias} .*is accepted for {name}", text)
 
