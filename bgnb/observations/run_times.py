@@ -175,7 +175,7 @@ def livetime_of(events: FitsTable, good: float, findings: Findings) -> Livetime:
             raise events.error("inconsistent-times", message)
         return Livetime(deadc * good, good)
     if deadc is None:
-        found = _without_deadc(events, livetime, ontime or good, good, findings, fail)
+        found = _without_deadc(livetime, ontime or good, good, findings, fail)
     else:
         found = _with_deadc(events, livetime, deadc, ontime or good, good, findings, fail)
     if found.seconds < tolerances.MIN_LIVE_FRACTION * good:
@@ -184,7 +184,7 @@ def livetime_of(events: FitsTable, good: float, findings: Findings) -> Livetime:
     return found
 
 
-def _without_deadc(events: FitsTable, livetime: float, ontime: float, good: float, findings: Findings, fail: _Fail) -> Livetime:
+def _without_deadc(livetime: float, ontime: float, good: float, findings: Findings, fail: _Fail) -> Livetime:
     if livetime > (1 + tolerances.TIMES) * ontime:
         raise fail(f"LIVETIME = {livetime:g} s is longer than ONTIME = {ontime:g} s")
     if _agree(ontime, good):

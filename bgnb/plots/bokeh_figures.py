@@ -252,7 +252,7 @@ class _GraphPlot:
             self.figure.yaxis.ticker = self.figure.ygrid.ticker = _log_ticker()
         self._areas = models.ColumnDataSource({"xs": [], "ys": []}, name=f"{name}-polygons")
         if graph.colours is not None:
-            self._add_areas(graph)
+            self._add_areas()
             self._bar = _ColourBar(self.figure)
         self._band = models.BoxAnnotation(fill_color=SELECTED, fill_alpha=0.15, line_color=SELECTED, line_alpha=0.5)
         self.figure.add_layout(self._band)
@@ -287,7 +287,7 @@ class _GraphPlot:
         )
         self.figure.add_tools(hover)
 
-    def _add_areas(self, graph: Graph) -> None:
+    def _add_areas(self) -> None:
         patches = models.Patches(xs="xs", ys="ys", fill_color="colour", line_color="line", line_width="width")
         areas = self.figure.add_glyph(self._areas, patches, level="underlay")
         self._area_hover = models.HoverTool(tooltips=[], renderers=[areas], visible=False)
