@@ -380,11 +380,16 @@ def mean_altitude(runs: Sequence[RunCounts]) -> float | None:
 
 
 def _notes_on_models(first: BackgroundModel, second: BackgroundModel) -> list[str]:
-    """Note different instruments, and different energies above which the models are measured."""
+    """Note different instruments, selections of events, altitudes, and energies above which the models are measured."""
     notes = []
     names = first.stack.telescop, second.stack.telescop
     if not same_instrument(*names):
         notes.append(f"the models are of different instruments: {' and '.join(names)} (TELESCOP)")
+    if not first.is_true and not second.is_true and first.stack.selection != second.stack.selection:
+        one, other = (
+            f"events with {each}" if each else "all events" for each in (first.stack.selection, second.stack.selection)
+        )
+        notes.append(f"the first model is made from {one}, the second from {other}")
     altitudes = [mean_altitude(model.stack.runs) for model in (first, second)]
     if None not in altitudes and abs(np.diff(np.sin(np.radians(np.array(altitudes, dtype=float))))[0]) > NOTED_COS_ZENITH:
         notes.append(f"the mean altitudes of the runs differ: {altitudes[0]:.1f} and {altitudes[1]:.1f} deg")
