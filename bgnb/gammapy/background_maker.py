@@ -17,10 +17,9 @@ from gammapy.maps import Geom, Map
 from regions import PointSkyRegion
 
 from bgnb._util.errors import BgnbError, numbered, quoted
-from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model_set import ModelSet
-from bgnb.cubes.run_norm import notes_on_norms, prior_scatter
 from bgnb.files.model_directory import read_models
+from bgnb.gammapy.attached_runs import attached_run, notes_on_backgrounds, notes_on_selection
 from bgnb.gammapy.background_priors import BackgroundErrors, counts_in_mask
 from bgnb.gammapy.irfs import to_irf
 from bgnb.gammapy.observations import run_of, runs_of
@@ -238,11 +237,11 @@ class BackgroundMaker(Maker):
         runs = runs_of([observation], self._settings.reading)
         (obs_id,) = runs.obs_ids
         background = self._background_of(runs.files(obs_id), in_altaz=in_altaz)
+        counted = {obs_id: background.counted}
         notes = [
-            *RunCounts.of(background.run).all_notes,
-            *self._models.notes_on(runs, [obs_id]),
-            *self._models.notes_on_configuration({obs_id: (background.run.mjd_middle, background.run.n_tels)}),
-            *notes_on_norms({obs_id: background.norm}, self._settings.norm, prior_scatter(self._models)),
+            *background.counted.all_notes,
+            *notes_on_selection(self._settings.reading.events),
+            *notes_on_backgrounds(self._models, self._settings, [attached_run(background)], counted),
         ]
         for note in notes:
             _log.warning("%s", note)
