@@ -119,8 +119,12 @@ def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, Dat
 
 
 def notes_on_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
-    """Note runs with unusual rates or live fractions, and runs at the same time."""
-    return _low_rates(runs, counted)[1] + _unusual_live_fractions(counted) + _at_the_same_time(runs, counted)
+    """Note runs with unusual rates or live fractions, runs at the same time, and simulated runs among real ones."""
+    notes = _low_rates(runs, counted)[1] + _unusual_live_fractions(counted) + _at_the_same_time(runs, counted)
+    simulated = [obs_id for obs_id, run in counted.items() if run.simulated]
+    if 0 < len(simulated) < len(counted):
+        notes.append(f"simulated runs among real ones: {enumerate_values(simulated)}")
+    return notes
 
 
 def _unusual_live_fractions(runs: Mapping[int, RunCounts]) -> list[str]:
