@@ -38,7 +38,7 @@ from bgnb.gammapy.settings import AttachSettings
 from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs, relative_path
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
-from bgnb.observations.run_selection import Reason, select_runs
+from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
 from bgnb.production.run_comparison import notes_on_used_runs
 from bgnb.production.workers import open_workers
@@ -228,6 +228,7 @@ def attach(
             raise BgnbError("no-runs", f"no run of {runs.path} gets a background: {reasons}")
         on_runs = notes_on_used_runs(runs, counted)
         obs_ids = [run.obs_id for run in attached]
+        on_sources = notes_on_catalog(runs, obs_ids, settings.background.catalog) if settings.background.norm == "run" else []
         hdus, components = index_of_hdus(runs, obs_ids, target, settings.scheme, settings.background.kind)
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), index_of_runs(runs, obs_ids, settings.scheme)])
@@ -241,7 +242,7 @@ def attach(
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
-            (*on_runs, *notes_on_selection(reading.events), *of_models),
+            (*on_runs, *notes_on_selection(reading.events), *of_models, *on_sources),
         )
         write_report(directory, report.as_dict())
     return report

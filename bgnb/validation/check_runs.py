@@ -216,8 +216,7 @@ def check_runs(
     used = [run.obs_id for run in results]
     counted = {run.obs_id: run.counted for run in results}
     notes = [*notes_on_used_runs(runs, counted), *models.notes_on(counted)]
-    if settings.select == "far":
-        notes += notes_on_catalog(runs, used, settings.catalog)
+    notes += notes_on_catalog(runs, used, settings.catalog)
     if shared := models.common_runs(counted.values()):
         notes.append(f"{len(shared)} of the runs contributed to the models, which hides a part of their deviations")
     if len(results) > MAX_SHOWN:
