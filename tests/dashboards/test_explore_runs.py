@@ -17,6 +17,7 @@ from bgnb.plots.run_views import coordinates
 from bgnb.plots.sky_map import to_map
 from tests.dashboards.acting import assert_same_as_fresh, curve, drag, obs_ids, tap
 from tests.helpers.errors import raises
+from tests.helpers.run_files import run, write_gadf
 from tests.helpers.sky_map import to_radec
 
 
@@ -371,3 +372,14 @@ def test_picture_agrees_with_state(runs):
         fresh = explore_runs(folder / "models", **given)
         fresh.update(**asdict(dashboard.state))
         assert_same_as_fresh(dashboard, fresh)
+
+
+def test_runs_are_read_with_options(tmp_path):
+    """Options on reading apply to the runs shown and are in the line of Python; the runs of models were read before."""
+    runs = [run(obs_id, 50, pointing=(75.0, 30.0)) | {"pointing": (60.0, 30.0)} for obs_id in (1, 3)]
+    write_gadf(tmp_path / "in", runs)
+    dashboard = explore_runs(tmp_path / "in", "GADF", select="all", pointing="computed", allow=["bad-quality"])
+    np.testing.assert_allclose(dashboard._runs.column("ALT_PNT"), 75.0, atol=0.1)
+    assert dashboard.python.endswith("select='all', pointing='computed', allow=['bad-quality'])\nruns")
+    with raises("no-effect", "pointing", "give the scheme"):
+        explore_runs(tmp_path / "in", pointing="computed")
