@@ -38,6 +38,8 @@ EPOCHS_FILE = "epochs.ecsv"
 Stamp = tuple[int, int, int, int] | None
 
 _CHECK = "to list all damaged files"
+# Differences of altitude and azimuth, deg, within which the pointing of a run may lie in another group.
+_AROUND = 0.1 * np.array([(0, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)])
 _MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
 
 
@@ -152,7 +154,8 @@ class ModelDirectory:
         ]
         if self.groups is None or not pointings:
             return
-        own = self.groups.group_ids(*np.array(pointings).T).tolist()
+        around = np.array(pointings)[:, None] + _AROUND  # those at an edge may be rounded
+        own = self.groups.group_ids(np.minimum(around[..., 0].ravel(), 90.0), around[..., 1].ravel()).tolist()
         if group_id not in {self.model_ids.get(each, each) for each in own}:
             reason = f"no run in HDU RUNS points into group {group_id}, so that this is the model of another group"
             raise DataError("groups-mismatch", f"{self._files[group_id]}: {reason}; copy the files again, with their names")

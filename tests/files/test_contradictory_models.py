@@ -205,6 +205,14 @@ def test_exchanged_models_are_refused(pointed):
         read_models(pointed)
 
 
+def test_runs_at_the_edge_of_a_group_belong_to_it(pointed):
+    """The mean of equal altitudes and azimuths may be rounded to just outside the group that begins there."""
+    model = read_model(pointed / NAME)
+    runs = tuple(replace(run, alt_pnt=np.nextafter(72, 0), az_pnt=np.nextafter(90, 0)) for run in model.stack.runs)
+    write_model(replace(model, stack=replace(model.stack, runs=runs)), pointed / NAME, {"ALT_PNT": 72.0, "AZ_PNT": 90.0})
+    assert read_models(pointed).group_ids == [15, 27]
+
+
 def test_merged_groups_contain_the_runs_of_their_model(pointed):
     """A model may have runs of any group that it serves."""
     shutil.move(pointed / NAME.replace("27", "15"), pointed / NAME)
