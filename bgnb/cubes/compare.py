@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import Bools, Floats, quotient
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import BgnbError, numbered
+from bgnb._util.errors import BgnbError, enumerate_values, numbered
 from bgnb.cubes.cube import Cube, CubeAxes
 from bgnb.cubes.energy_range import energy_planes, in_energies
 from bgnb.cubes.event_cuts import RunCounts, common_runs
@@ -380,11 +380,20 @@ def mean_altitude(runs: Sequence[RunCounts]) -> float | None:
 
 
 def _notes_on_models(first: BackgroundModel, second: BackgroundModel) -> list[str]:
-    """Note different instruments, and different energies above which the models are measured."""
+    """Note different instruments, selections of events, telescopes, altitudes, and energies above which both are measured."""
     notes = []
     names = first.stack.telescop, second.stack.telescop
     if not same_instrument(*names):
         notes.append(f"the models are of different instruments: {' and '.join(names)} (TELESCOP)")
+    if not first.is_true and not second.is_true and first.stack.selection != second.stack.selection:
+        one, other = (
+            f"events with {each}" if each else "all events" for each in (first.stack.selection, second.stack.selection)
+        )
+        notes.append(f"the first model is made from {one}, the second from {other}")
+    telescopes = [{-1 if run.n_tels is None else run.n_tels for run in model.stack.runs} for model in (first, second)]
+    if all(telescopes) and -1 not in set.union(*telescopes) and telescopes[0].isdisjoint(telescopes[1]):
+        one, other = (enumerate_values(sorted(numbers)) for numbers in telescopes)
+        notes.append(f"the runs of the models have different numbers of telescopes (N_TELS): {one} and {other}")
     altitudes = [mean_altitude(model.stack.runs) for model in (first, second)]
     if None not in altitudes and abs(np.diff(np.sin(np.radians(np.array(altitudes, dtype=float))))[0]) > NOTED_COS_ZENITH:
         notes.append(f"the mean altitudes of the runs differ: {altitudes[0]:.1f} and {altitudes[1]:.1f} deg")

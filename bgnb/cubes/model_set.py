@@ -23,7 +23,6 @@ from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.run_scatter import norm_scatter
 from bgnb.cubes.spline_model import SplineModel
 from bgnb.observations.coordinates import FovAlign, date_of
-from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import EventList
 from bgnb.observations.groups import ObservationGroups
 from bgnb.observations.sites import same_instrument
@@ -247,41 +246,38 @@ class ModelSet:
             which = f"run {run.obs_id} is of {run.telescop.strip()}, but the models are of {ours} (TELESCOP)"
             raise DataError("mixed-instruments", f"{self.name}: {which}; use models of the same instrument")
 
-    def notes_on(self, runs: Runs, obs_ids: Iterable[int]) -> list[str]:
-        """List notes on runs outside the range of altitude of the models, and on simulated runs with models of real runs."""
-        low, high = self.altitudes
-        margin = 1.0  # the altitude changes during a run
-        obs_ids, notes = list(obs_ids), []
-        if outside := [obs_id for obs_id in obs_ids if not low - margin <= runs.pointing(obs_id)[0] <= high + margin]:
-            where = f"outside the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
-            notes.append(f"runs {where}, for which the nearest model is used: {enumerate_values(outside)}")
-        of_simulation = self.models[0].model.is_simulated
-        if other := [obs_id for obs_id in obs_ids if (obs_id in runs.simulated) != of_simulation]:
-            which, models = ("real", "simulated") if of_simulation else ("simulated", "of real runs")
-            notes.append(f"runs that are {which} although the models are {models}: {enumerate_values(other)}")
-        return notes
+    def notes_on(self, runs: Mapping[int, RunCounts]) -> list[str]:
+        """List notes on runs for which the models are not made.
 
-    def notes_on_configuration(self, runs: Mapping[int, tuple[float | None, int | None]]) -> list[str]:
-        """List notes on runs far in time from those of the models, or with other numbers of telescopes.
+        They are outside the range of altitude of the models, simulated with models of real runs or the reverse, far in time
+        from the runs of the models, or have other numbers of telescopes.
 
         Parameters
         ----------
-        runs : mapping of int to tuple
-            Middle of each run, MJD in TT, and its number of telescopes, by OBS_ID; None if they are not known.
+        runs : mapping of int to RunCounts
+            The runs, by OBS_ID.
         """
+        low, high = self.altitudes
+        margin, notes = 1.0, []  # the altitude changes during a run
+        altitudes = {obs_id: run.alt_pnt for obs_id, run in runs.items() if run.alt_pnt is not None}
+        if outside := [obs_id for obs_id, altitude in altitudes.items() if not low - margin <= altitude <= high + margin]:
+            where = f"outside the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
+            notes.append(f"runs {where}, for which the nearest model is used: {enumerate_values(outside)}")
+        of_simulation = self.models[0].model.is_simulated
+        if other := [obs_id for obs_id, run in runs.items() if run.simulated != of_simulation]:
+            which, models = ("real", "simulated") if of_simulation else ("simulated", "of real runs")
+            notes.append(f"runs that are {which} although the models are {models}: {enumerate_values(other)}")
         ours = [run for group in self.models for run in group.model.stack.runs]
-        mjds, numbers = [run.mjd for run in ours if run.mjd is not None], {run.n_tels for run in ours}
-        notes = []
-        if mjds:
+        if mjds := [run.mjd for run in ours if run.mjd is not None]:
             first, last = min(mjds), max(mjds)
-            if far := [obs_id for obs_id, (mjd, _) in runs.items() if mjd and not first - DAYS <= mjd <= last + DAYS]:
+            if far := [obs_id for obs_id, run in runs.items() if run.mjd and not first - DAYS <= run.mjd <= last + DAYS]:
                 dates = " to ".join(dict.fromkeys([date_of(first), date_of(last)]))
                 when = f"more than {DAYS} days before or after the runs of the models ({dates})"
                 notes.append(f"runs taken {when}; the instrument may have changed: {enumerate_values(far)}")
+        numbers = {run.n_tels for run in ours}
         if numbers and None not in numbers:
-            others = [obs_id for obs_id, (_, n_tels) in runs.items() if n_tels is not None and n_tels not in numbers]
             known = enumerate_values(sorted(number for number in numbers if number is not None))
-            if others:
+            if others := [obs_id for obs_id, run in runs.items() if run.n_tels is not None and run.n_tels not in numbers]:
                 which = f"with a number of telescopes (N_TELS) that is not one of those of the models ({known})"
                 notes.append(f"runs {which}: {enumerate_values(others)}")
         return notes

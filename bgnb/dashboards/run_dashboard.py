@@ -182,6 +182,7 @@ def explore_runs(
     y: str | None = None,
     x: str | None = None,
     colour_by: str | None = None,
+    **reading: Any,
 ) -> RunDashboard:
     """Explore runs: their pointings and rates, the selection with its reasons, and the groups.
 
@@ -214,6 +215,9 @@ def explore_runs(
         Quantity against which it is shown: "time", "zenith angle", "muon efficiency" or "OBS_ID".
     colour_by : str, optional
         Colours of the groups: "livetime", "counts" or "runs".
+    **reading
+        ``pointing``, ``trust``, ``allow`` and ``events`` of `bgnb.open_runs`, with a scheme only. The dashboard shows the
+        index of runs, of which ``pointing="computed"`` replaces altitude and azimuth.
 
     Returns
     -------
@@ -241,19 +245,21 @@ def explore_runs(
     if catalog is not None:
         arguments.append("catalog=catalog" if isinstance(catalog, Table) else f"catalog={str(catalog)!r}")
     if scheme is None:
-        if not (far and default_radius and alt_edges is None and az_edges is None):
-            options = "select, exclusion_radius, alt_edges and az_edges"
+        if reading or not (far and default_radius and alt_edges is None and az_edges is None):
+            options = ", ".join(("select", "exclusion_radius", "alt_edges", "az_edges", *reading))
             raise BgnbError("no-effect", f"{indir}: {options} cannot be changed for a directory of models; {_NAME_THE_SCHEME}")
         shown = _runs_of_models(indir, catalog)
     else:
         radius = to_value("exclusion_radius", exclusion_radius, "deg")
-        sources, groups, runs = read_catalog(catalog), observation_groups(alt_edges, az_edges), open_runs(indir, scheme)
+        sources, groups = read_catalog(catalog), observation_groups(alt_edges, az_edges)
+        runs = open_runs(indir, scheme, **reading)
         _, selection = group_runs(runs, select_runs(runs, select, sources, radius * u.deg), groups)
         chosen = str(select) if isinstance(select, str | Path) else [int(obs_id) for obs_id in select]
         arguments += [] if default_radius else [f"exclusion_radius='{radius!r} deg'"]
         arguments += [] if far else [f"select={chosen!r}"]
         arguments += [] if alt_edges is None else [f"alt_edges={groups.alt_edges.value.tolist()}"]
         arguments += [] if az_edges is None else [f"az_edges={groups.az_edges.value.tolist()}"]
+        arguments += [f"{name}={value!r}" for name, value in reading.items()]
         shown = RunSet(
             origin=str(indir), table=runs.table, selection=selection, groups=groups, catalog=sources,
             exclusion_radius=radius if far else None, notes=runs.notes,

@@ -20,6 +20,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from bgnb._util.errors import BgnbError, DataError
+from bgnb.cubes.compare import mean_altitude
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model import BackgroundModel
@@ -61,6 +62,8 @@ _RUN_COLUMNS = {
     "MJD": ("mjd", "D", "d"),
     "N_TELS": ("n_tels", "D", ""),
 }
+# Maximum difference of the stated mean altitude from that of the runs, deg.
+_ALTITUDE = 1.0
 # Columns that files of all versions have.
 _REQUIRED = ("OBS_ID", "LIVETIME", "LO_THRES", "EVENTS", "OUT_GTI", "BELOW_THRES", "OUT_AXES")
 
@@ -258,12 +261,17 @@ def read_model_and_pointing(path: str | Path, group_id: int | None = None) -> tu
     Raises
     ------
     DataError
-        If the file is not such a model, is that of another group, or does not state the pointing.
+        If the file is not such a model, is that of another group, or does not state the pointing of its runs.
     """
     with open_fits(path) as hdus:
         pointing = number_in(hdus[0], path, "ALT_PNT", -90, 90), number_in(hdus[0], path, "AZ_PNT", -360, 720)
         _check_group(hdus[0], path, group_id)
-        return _read_model(hdus, path), pointing
+        model = _read_model(hdus, path)
+    altitude = mean_altitude(model.stack.runs)
+    if altitude is not None and abs(altitude - pointing[0]) > _ALTITUDE:
+        reason = f"ALT_PNT is {pointing[0]:g} deg, but the mean altitude in HDU RUNS is {altitude:g} deg"
+        raise DataError("bad-keyword", f"{path}: {reason}; correct the keyword, or copy the file again")
+    return model, pointing
 
 
 def _check_group(hdu: fits.PrimaryHDU, path: str | Path, group_id: int | None) -> None:

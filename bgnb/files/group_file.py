@@ -78,7 +78,7 @@ def read_groups(path: str | Path) -> ObservationGroups:
 
 
 def read_model_ids(path: str | Path) -> dict[int, int]:
-    """Read the GROUP_ID of the model that is used for each group; by default that of the group itself.
+    """Read the GROUP_ID of the model that is used for each group; empty if the table does not state it.
 
     Raises
     ------
@@ -88,7 +88,9 @@ def read_model_ids(path: str | Path) -> dict[int, int]:
     with _errors_explained(path):
         table = read_table_file(path, format="ascii.ecsv")
         ObservationGroups.from_table(table)
-        served = table["MODEL_ID" if "MODEL_ID" in table.colnames else "GROUP_ID"]
+        if "MODEL_ID" not in table.colnames:
+            return {}
+        served = table["MODEL_ID"]
         if served.dtype.kind not in "iu" or served.ndim != 1 or np.ma.is_masked(served):
             raise DataError("bad-column", f"{path}: column MODEL_ID must contain integers")
         model_ids = {group_id: model_id for group_id, model_id in enumerate(served.tolist()) if model_id >= 0}

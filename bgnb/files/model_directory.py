@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bgnb._util.checks import checked_path
-from bgnb._util.errors import BgnbError, DataError, command_line, printable, quoted
+from bgnb._util.errors import BgnbError, DataError, command_line, numbered, printable, quoted
 from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import ModelSet
@@ -38,6 +38,8 @@ EPOCHS_FILE = "epochs.ecsv"
 Stamp = tuple[int, int, int, int] | None
 
 _CHECK = "to list all damaged files"
+# Differences of altitude and azimuth, deg, within which the pointing of a run may lie in another group.
+_AROUND = 0.1 * np.array([(0, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)])
 _MODEL_FILE = re.compile(r"bg_cube_model_group(\d+)_table\.fits(\.gz)?")
 
 
@@ -138,11 +140,25 @@ class ModelDirectory:
                     advice = "open it again, for instance make the dashboard again"
                     raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
                 model = read_model(self._files[group_id], group_id)
+                self._check_pointings(group_id, model)
                 kept = stamp, model, _size(model)
         self._kept[group_id] = kept
         while len(self._kept) > KEPT and sum(size for *_, size in self._kept.values()) > KEPT_BYTES:
             del self._kept[next(iter(self._kept))]
         return kept[1]
+
+    def _check_pointings(self, group_id: int, model: BackgroundModel) -> None:
+        """Check that a model is not that of another group: a run of it, if their pointings are known, points into its own."""
+        pointings = [
+            (run.alt_pnt, run.az_pnt) for run in model.stack.runs if run.alt_pnt is not None and run.az_pnt is not None
+        ]
+        if self.groups is None or not pointings:
+            return
+        around = np.array(pointings)[:, None] + _AROUND  # those at an edge may be rounded
+        own = self.groups.group_ids(np.minimum(around[..., 0].ravel(), 90.0), around[..., 1].ravel()).tolist()
+        if group_id not in {self.model_ids.get(each, each) for each in own}:
+            reason = f"no run in HDU RUNS points into group {group_id}, so that this is the model of another group"
+            raise DataError("groups-mismatch", f"{self._files[group_id]}: {reason}; copy the files again, with their names")
 
     def stamp(self, group_id: int) -> Stamp:
         """Return what changes when the file of a model does; None if there is no such file."""
@@ -165,7 +181,7 @@ class ModelDirectory:
         """GROUP_ID of the model that is used for each group, if there is one."""
         path = self.path / GROUPS_FILE
         with _damage_advised(self.path):
-            return read_model_ids(path) if path.exists() else {group_id: group_id for group_id in self.group_ids}
+            return (path.exists() and read_model_ids(path)) or {group_id: group_id for group_id in self.group_ids}
 
     @property
     def spline(self) -> SplineModel | None:
@@ -205,14 +221,19 @@ class ModelDirectory:
         with _damage_advised(self.path):
             fitted = self.spline
             if fitted is None and self.groups is None:
-                missing = f"{GROUPS_FILE} is missing, so the group of a run is unknown"
-                raise DataError("not-found", f"{self.path}: {missing}")
+                reason = f"{GROUPS_FILE} is missing, so the group of a run is unknown"
+                raise DataError("not-found", f"{self.path}: {reason}")
             if self.groups is not None and self.group_ids[-1] >= len(self.groups):
                 which = f"defines {len(self.groups)} groups, but there is a model of group {self.group_ids[-1]}"
                 raise DataError("groups-mismatch", f"{self.path / GROUPS_FILE}: {which}; copy the whole directory")
+            if missing := sorted({*self.model_ids.values()} - {*self.group_ids}):
+                advice = "copy the whole directory, or set MODEL_ID to -1 there"
+                names = f"{numbered('group', missing)}, which the column MODEL_ID of {GROUPS_FILE} names"
+                raise DataError("not-found", f"{self.path}: there is no model of {names}; {advice}")
             models = []
             for group_id in self.group_ids:
                 model, (alt_pnt, az_pnt) = read_model_and_pointing(self._files[group_id], group_id)
+                self._check_pointings(group_id, model)
                 models.append(GroupModel(group_id=group_id, alt_pnt=alt_pnt, az_pnt=az_pnt, model=model))
             if fitted is None and any(group.model.method == "spline" for group in models):
                 advice = "copy the whole directory, or make the models again"

@@ -16,10 +16,8 @@ from bgnb._util.checks import without_dots
 from bgnb._util.errors import BgnbError
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
-from bgnb.cubes.compare import note_on_rates
-from bgnb.cubes.coverage import notes_on_coverage
+from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model_set import ModelSet
-from bgnb.cubes.run_norm import notes_on_norms, prior_scatter
 from bgnb.files.epoch_directory import ALL_RUNS, read_all_models, read_epochs
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
 from bgnb.files.output_directory import new_directory, write_file
@@ -32,15 +30,17 @@ from bgnb.gammapy.attached_runs import (
     MadeBackground,
     digest_of,
     make_backgrounds,
+    notes_on_backgrounds,
+    notes_on_selection,
 )
 from bgnb.gammapy.run_background import RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
 from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs, relative_path
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
-from bgnb.observations.findings import notes_of_runs
-from bgnb.observations.run_selection import Reason, select_runs
+from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
+from bgnb.production.run_comparison import notes_on_used_runs
 from bgnb.production.workers import open_workers
 
 #: Approximate CPU time for the background of a run, s.
@@ -207,7 +207,7 @@ def attach(
             relative_path(runs.files(kept[0]).events.path.parent.resolve(), target)
         (directory / BACKGROUNDS).mkdir()
         attached: list[AttachedRun] = []
-        configurations: dict[int, tuple[float, int | None]] = {}
+        counted: dict[int, RunCounts] = {}
         source = partial(BackgroundSource.of, Path(modeldir), digest, settings.background, makers)
         bar = progress_bar(len(kept), "run", progress)
         with bar, open_workers(workers, scheduler, len(kept) * [SECONDS_PER_RUN]) as where:
@@ -215,7 +215,7 @@ def attach(
                 if isinstance(made, MadeBackground):
                     write_file(directory / BACKGROUNDS / background_file(obs_id), made.content)
                     attached.append(made.run)
-                    configurations[obs_id] = made.mjd_middle, made.n_tels
+                    counted[obs_id] = made.counted
                 elif settings.on_error == "fail":
                     raise made
                 else:
@@ -226,38 +226,23 @@ def attach(
         if not attached:
             reasons = in_one_line(skipped.values())
             raise BgnbError("no-runs", f"no run of {runs.path} gets a background: {reasons}")
+        on_runs = notes_on_used_runs(runs, counted)
         obs_ids = [run.obs_id for run in attached]
+        on_sources = notes_on_catalog(runs, obs_ids, settings.background.catalog) if settings.background.norm == "run" else []
         hdus, components = index_of_hdus(runs, obs_ids, target, settings.scheme, settings.background.kind)
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), index_of_runs(runs, obs_ids, settings.scheme)])
         reports = [_with_missing(run, components[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in skipped.items()]
-        norms = {run.obs_id: run.norm for run in attached if run.norm is not None}
         of_models: list[str] = []
         for name, each in models.items():
-            some = [run.obs_id for run in attached if epoch_of[run.obs_id] == name]
-            notes = [
-                *each.notes_on(runs, some),
-                *each.notes_on_configuration({obs_id: configurations[obs_id] for obs_id in some}),
-                *notes_on_norms({obs_id: norms[obs_id] for obs_id in some}, settings.background.norm, prior_scatter(each)),
-            ]
-            of_models += [f"epoch {name}: {note}" if name else note for note in notes]
-        covered = {run.obs_id: run.coverage for run in attached if run.coverage is not None}
-        consequences = (
-            "the backgrounds are continued along a power law",
-            "there is no background there; make the models with a larger --fov-max",
-        )
+            some = [run for run in attached if run.epoch == name]
+            found = notes_on_backgrounds(each, settings.background, some, {run.obs_id: counted[run.obs_id] for run in some})
+            of_models += [f"epoch {name}: {note}" if name else note for note in found]
         report = Attachments(
             tuple(sorted(reports, key=lambda run: run.obs_id)),
             {"modeldir": str(modeldir), "indir": str(indir)} | settings.as_dict(),
-            (
-                *runs.notes,
-                *notes_of_runs({run.obs_id: run.notes for run in attached}),
-                *(_note_on_selection(reading.events) if reading.events else ()),
-                *of_models,
-                *_note_on_rates(attached),
-                *notes_on_coverage(covered, *consequences),
-            ),
+            (*on_runs, *notes_on_selection(reading.events), *of_models, *on_sources),
         )
         write_report(directory, report.as_dict())
     return report
@@ -287,16 +272,6 @@ def _epochs_of(
         else:
             without[obs_id] = Reason("epoch without models", epoch)
     return found, without
-
-
-def _note_on_selection(condition: str) -> list[str]:
-    return [f"the backgrounds are those of events with {condition}; Gammapy reads all events, unless they are selected as well"]
-
-
-def _note_on_rates(attached: Sequence[AttachedRun]) -> list[str]:
-    """Note runs whose rates differ from those of the models by a large factor."""
-    ratios = {run.obs_id: run.observed_over_predicted for run in attached if run.observed_over_predicted is not None}
-    return note_on_rates(ratios, "the observed rate", "the predicted one", "run")
 
 
 def _with_missing(run: AttachedRun, components: set[str]) -> AttachedRun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -16,9 +16,11 @@ from bgnb._util.compression import HAS_ISAL, compress
 from bgnb._util.errors import BgnbError, DataError, numbered
 from bgnb._util.one_thread import one_blas_thread
 from bgnb._version import __version__
-from bgnb.cubes.coverage import Coverage
+from bgnb.cubes.compare import note_on_rates
+from bgnb.cubes.coverage import Coverage, notes_on_coverage
 from bgnb.cubes.event_cuts import RunCounts
-from bgnb.cubes.run_norm import RunNorm
+from bgnb.cubes.model_set import ModelSet
+from bgnb.cubes.run_norm import RunNorm, notes_on_norms, prior_scatter
 from bgnb.files.epoch_directory import read_all_models
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import BackgroundSettings
@@ -161,16 +163,13 @@ class MadeBackground:
         The result for the run.
     content : bytes
         Compressed FITS file.
-    mjd_middle : float
-        Middle of the run, MJD in TT.
-    n_tels : int or None
-        Number of telescopes.
+    counted : `~bgnb.cubes.event_cuts.RunCounts`
+        Numbers of events, and notes on the run.
     """
 
     run: AttachedRun
     content: bytes
-    mjd_middle: float
-    n_tels: int | None
+    counted: RunCounts
 
 
 #: Results by OBS_ID; errors of runs that cannot be used.
@@ -272,15 +271,14 @@ def _make_chunk(makers: Mapping[str, RunBackgrounds], chunk: BackgroundChunk) ->
                 made[files.obs_id] = DataError(*error.args)  # the traceback of the original keeps the file in memory
             else:
                 made[files.obs_id] = MadeBackground(
-                    run=replace(_attached(background), epoch=epoch),
+                    run=replace(attached_run(background), epoch=epoch),
                     content=compress(b"".join(background.hdus)),
-                    mjd_middle=background.run.mjd_middle,
-                    n_tels=background.run.n_tels,
+                    counted=background.counted,
                 )
     return made
 
 
-def _attached(background: RunBackground) -> AttachedRun:
+def attached_run(background: RunBackground) -> AttachedRun:
     """Return the result for a run."""
     states_site = all(any(background.header.get(name) is not None for name in names) for names in _SITE)
     energies = background.rate.axes.energy.value
@@ -292,6 +290,43 @@ def _attached(background: RunBackground) -> AttachedRun:
         missing=() if states_site else ("site",),
         norm=replace(background.norm, covariance=_NO_MATRIX, of_models=_NO_MATRIX),
         coverage=background.coverage,
-        notes=RunCounts.of(background.run).all_notes,
+        notes=background.counted.all_notes,
         continued_tev=(float(energies[0]), float(energies[-1])) if background.is_continued else None,
     )
+
+
+def notes_on_backgrounds(
+    models: ModelSet, settings: BackgroundSettings, attached: Sequence[AttachedRun], counted: Mapping[int, RunCounts]
+) -> list[str]:
+    """List notes on runs that do not match the models of their backgrounds.
+
+    Parameters
+    ----------
+    models : `~bgnb.ModelSet`
+        The models.
+    settings : `BackgroundSettings`
+        Settings of the backgrounds.
+    attached : sequence of AttachedRun
+        The runs with backgrounds from these models.
+    counted : mapping of int to `~bgnb.cubes.event_cuts.RunCounts`
+        Numbers of events of these runs, by OBS_ID.
+    """
+    norms = {run.obs_id: run.norm for run in attached if run.norm is not None}
+    ratios = {run.obs_id: run.observed_over_predicted for run in attached if run.observed_over_predicted is not None}
+    consequences = (
+        "the backgrounds are continued along a power law",
+        "there is no background there; make the models with a larger --fov-max",
+    )
+    return [
+        *models.notes_on(counted),
+        *notes_on_norms(norms, settings.norm, prior_scatter(models)),
+        *note_on_rates(ratios, "the observed rate", "the predicted one", "run"),
+        *notes_on_coverage({run.obs_id: run.coverage for run in attached if run.coverage is not None}, *consequences),
+    ]
+
+
+def notes_on_selection(condition: str | None) -> list[str]:
+    """Note that Gammapy reads also the events that do not meet a condition; nothing without one."""
+    if condition is None:
+        return []
+    return [f"the backgrounds are those of events with {condition}; Gammapy reads all events, unless they are selected as well"]

@@ -17,16 +17,16 @@ from gammapy.maps import Geom, Map
 from regions import PointSkyRegion
 
 from bgnb._util.errors import BgnbError, numbered, quoted
-from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model_set import ModelSet
-from bgnb.cubes.run_norm import notes_on_norms, prior_scatter
 from bgnb.files.model_directory import read_models
+from bgnb.gammapy.attached_runs import attached_run, notes_on_backgrounds, notes_on_selection
 from bgnb.gammapy.background_priors import BackgroundErrors, counts_in_mask
 from bgnb.gammapy.irfs import to_irf
 from bgnb.gammapy.observations import run_of, runs_of
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import BackgroundSettings
 from bgnb.production.make_models import Production
+from bgnb.production.report import MANY_OUTSIDE
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -49,8 +49,9 @@ class BackgroundMaker(Maker):
     need a selection without ``"background"`` if observations have no background; and, if datasets are stacked, after
     `~gammapy.makers.SafeMaskMaker`, so that the uncertainty takes the masks into account. The column BKG_NORM of
     ``dataset.meta_table`` has the norm; further columns with the uncertainty are used by `set_background_priors`.
-    Notes on an observation, such as one long before or after the runs of the models or with an unusual norm, are logged as
-    warnings by the logger ``bgnb.gammapy``.
+    Notes on an observation, such as one long before or after the runs of the models, with an unusual norm or with many
+    events outside their axes, are logged as warnings by the logger ``bgnb.gammapy``. Observations are not compared with each
+    other, as `bgnb.attach` does.
 
     Parameters
     ----------
@@ -65,7 +66,8 @@ class BackgroundMaker(Maker):
         bins of 0.2 decades, and 5 to 7 % in bins of 0.6. A maker that is given needs its own oversampling. Gammapy
         multiplies the rate at the centre of a region by its solid angle, unless ``use_region_center`` is False.
     **settings
-        Further settings: ``kind``, ``model_lookup``, ``catalog``, ``mask_radius`` and ``exclude`` of `bgnb.attach`.
+        Further settings: ``kind``, ``model_lookup``, ``catalog``, ``mask_radius``, ``exclude``, ``pointing``, ``trust``,
+        ``allow`` and ``events`` of `bgnb.attach`.
 
     Raises
     ------
@@ -238,11 +240,13 @@ class BackgroundMaker(Maker):
         runs = runs_of([observation], self._settings.reading)
         (obs_id,) = runs.obs_ids
         background = self._background_of(runs.files(obs_id), in_altaz=in_altaz)
+        made, covered = attached_run(background), background.coverage
+        if covered.outside <= MANY_OUTSIDE * covered.events:  # most observations have a few such events
+            made = replace(made, coverage=None)
         notes = [
-            *RunCounts.of(background.run).all_notes,
-            *self._models.notes_on(runs, [obs_id]),
-            *self._models.notes_on_configuration({obs_id: (background.run.mjd_middle, background.run.n_tels)}),
-            *notes_on_norms({obs_id: background.norm}, self._settings.norm, prior_scatter(self._models)),
+            *background.counted.all_notes,
+            *notes_on_selection(self._settings.reading.events),
+            *notes_on_backgrounds(self._models, self._settings, [made], {obs_id: background.counted}),
         ]
         for note in notes:
             _log.warning("%s", note)

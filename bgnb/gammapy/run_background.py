@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from astropy import units as u
 from bgnb._util.arrays import Floats
 from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, without_empty_ends
 from bgnb.cubes.cube import Cube
+from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.group_model import RateForRun
 from bgnb.cubes.model_set import ModelSet
@@ -71,6 +73,11 @@ class RunBackground:
     coverage: Coverage
     is_continued: bool
     keywords: Mapping[str, Any]
+
+    @cached_property
+    def counted(self) -> RunCounts:
+        """Numbers of events of the run, and notes on it."""
+        return RunCounts.of(self.run, events_outside_gti=int(np.count_nonzero(~self.run.in_gti)))
 
     @property
     def hdus(self) -> list[memoryview]:

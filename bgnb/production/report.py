@@ -17,8 +17,8 @@ from bgnb.observations.groups import OUTSIDE, OUTSIDE_GROUPS
 from bgnb.observations.run_selection import Reason, Selection
 from bgnb.production.count_chunks import Counted
 
-# Fraction of the events above threshold from which on many are outside the axes.
-_MANY_OUTSIDE = 0.1
+#: Fraction of the events above threshold from which on many are outside the axes.
+MANY_OUTSIDE = 0.1
 _COUNTED = ("livetime_s", "events", *EXCLUDED, "counts")
 _NO_COUNTS = Reason("in a group without counts inside the axes and above the energy thresholds")
 # Advice by kind of reason, if no run is left.
@@ -169,7 +169,7 @@ class Report:
             lines.append(f"  {sums['events_above_limit']} above the energy limit or in the bin that contains it")
         outside = sums["events_outside_axes"]
         wider = "; to include them: --fov-max, --energy-min, --energy-max"
-        lines.append(f"  {outside} outside the axes{wider * (outside > _MANY_OUTSIDE * (outside + sums['counts']))}")
+        lines.append(f"  {outside} outside the axes{wider * (outside > MANY_OUTSIDE * (outside + sums['counts']))}")
         if sums["events_in_mask"]:
             lines.append(f"  {sums['events_in_mask']} in exclusion regions")
         lines += self._groups_without_model

@@ -14,7 +14,7 @@ from bgnb.cubes.stack import Stack
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
-from bgnb.observations.findings import Findings, error_of_note
+from bgnb.observations.findings import Findings, error_of_note, notes_of_runs
 from bgnb.production.count_chunks import Counted, Key, count_chunk
 from bgnb.production.plan import Plan
 
@@ -71,21 +71,24 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
     return Counted(kept, {**counted.errors, **errors}), notes
 
 
-def compare_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
-    """Note copies of runs, runs with unusual numbers of events, and runs at the same time, without removing any.
+def notes_on_used_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
+    """List the notes on the index, on single runs, and on runs compared with each other, of which none is removed.
+
+    These are copies of runs, runs with unusual numbers of events, and runs at the same time.
 
     Parameters
     ----------
     runs : `~bgnb.Runs`
-        The directory. If it is strict, see `~bgnb.Runs.with_on_error`, the first note is an error.
+        The directory. If it is strict, see `~bgnb.Runs.with_on_error`, the first note on runs compared is an error.
     counted : mapping of int to RunCounts
-        Numbers of events of runs, by OBS_ID.
+        Numbers of events of the runs used, by OBS_ID.
 
     Raises
     ------
     DataError
-        The first note, if the directory is strict.
+        The first note on runs compared with each other, if the directory is strict.
     """
+    counted = dict(sorted(counted.items()))
     unlikely, findings = unlikely_runs(runs, counted), Findings(runs.reading, strict=runs.path if runs.strict else None)
     for error in unlikely.values():
         if error.code in runs.reading.allow:
@@ -94,7 +97,7 @@ def compare_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
             findings.note(error.message)
     for note in notes_on_runs(runs, {obs_id: run for obs_id, run in counted.items() if obs_id not in unlikely}):
         findings.note(note)
-    return findings.notes
+    return [*runs.notes, *notes_of_runs({obs_id: run.all_notes for obs_id, run in counted.items()}), *findings.notes]
 
 
 def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, DataError]:
@@ -116,8 +119,12 @@ def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, Dat
 
 
 def notes_on_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
-    """Note runs with unusual rates or live fractions, and runs at the same time."""
-    return _low_rates(runs, counted)[1] + _unusual_live_fractions(counted) + _at_the_same_time(runs, counted)
+    """Note runs with unusual rates or live fractions, runs at the same time, and simulated runs among real ones."""
+    notes = _low_rates(runs, counted)[1] + _unusual_live_fractions(counted) + _at_the_same_time(runs, counted)
+    simulated = [obs_id for obs_id, run in counted.items() if run.simulated]
+    if 0 < len(simulated) < len(counted):
+        notes.append(f"simulated runs among real ones: {enumerate_values(simulated)}")
+    return notes
 
 
 def _unusual_live_fractions(runs: Mapping[int, RunCounts]) -> list[str]:

@@ -24,9 +24,9 @@ from bgnb.files.report_json import write_report
 from bgnb.observations.catalog import read_catalog
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.event_reader import read_event_list
-from bgnb.observations.findings import notes_of_runs
 from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
 from bgnb.production.report import count_reasons, in_one_line
+from bgnb.production.run_comparison import notes_on_used_runs
 from bgnb.validation.run_check_views import MAX_SHOWN, check_view
 from bgnb.validation.run_tests import TESTS, RunResult, run_tests
 from bgnb.validation.settings import RunCheckSettings
@@ -215,11 +215,8 @@ def check_runs(
         raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {in_one_line(skipped.values())}")
     used = [run.obs_id for run in results]
     counted = {run.obs_id: run.counted for run in results}
-    notes = [*runs.notes, *notes_of_runs({obs_id: run.all_notes for obs_id, run in counted.items()})]
-    notes += models.notes_on(runs, used)
-    notes += models.notes_on_configuration({obs_id: (run.mjd, run.n_tels) for obs_id, run in counted.items()})
-    if settings.select == "far":
-        notes += notes_on_catalog(runs, used, settings.catalog)
+    notes = [*notes_on_used_runs(runs, counted), *models.notes_on(counted)]
+    notes += notes_on_catalog(runs, used, settings.catalog)
     if shared := models.common_runs(counted.values()):
         notes.append(f"{len(shared)} of the runs contributed to the models, which hides a part of their deviations")
     if len(results) > MAX_SHOWN:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,11 +29,11 @@ from bgnb.files.output_directory import check_target, new_directory, write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_reader import read_event_list
-from bgnb.observations.findings import notes_of_runs
+from bgnb.observations.run_selection import Reason
 from bgnb.production.pipeline import models_of_subsets
 from bgnb.production.plan import make_plan, notes_on_selection, select_and_mask
 from bgnb.production.report import in_one_line
-from bgnb.production.run_comparison import compare_runs
+from bgnb.production.run_comparison import notes_on_used_runs
 from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_significance
 from bgnb.validation.result import Validation
 from bgnb.validation.run_prediction import RunPrediction
@@ -112,12 +112,11 @@ def validate(
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
     used = [prediction.obs_id for prediction in predictions]
-    counted = [run.counted for run in predictions if run.counted]
-    configurations = {run.obs_id: (run.mjd, run.n_tels) for run in counted}
-    notes = [*_notes_on_runs(runs, predictions), *models.notes_on(runs, used), *models.notes_on_configuration(configurations)]
+    counted = {run.obs_id: run.counted for run in predictions if run.counted}
+    notes = [*_notes_on_skipped(selection.skipped), *notes_on_used_runs(runs, counted), *models.notes_on(counted)]
     notes += notes_on_selection(runs, used, settings.selection, settings.source_handling, mask)
     validation = Validation(
-        settings.prediction.grid.grid, predictions, errors, frozenset(models.common_runs(counted)), tuple(notes)
+        settings.prediction.grid.grid, predictions, errors, frozenset(models.common_runs(counted.values())), tuple(notes)
     )
     validation = replace(validation, notes=(*notes, *_notes_on_rates(validation)))
     if outdir is not None:
@@ -185,7 +184,6 @@ def cross_validate(
     plan, folds = make_plan(settings.production(indir, scheme)), settings.folds
     runs, members = plan.runs, {obs_id for group in plan.members.values() for obs_id in group}
     kept = [obs_id for obs_id in runs.obs_ids if obs_id in members]
-    notes = (f"runs not used: {in_one_line(plan.skipped.values())}",) if plan.skipped else ()
     if len(kept) < 2:
         raise BgnbError("invalid-argument", f"cross-validation needs at least 2 runs; {len(kept)} is selected")
     if folds > len(kept):
@@ -211,8 +209,8 @@ def cross_validate(
                 bar.update()
             used = [prediction.obs_id for prediction in predictions]
             all_notes = (
-                *notes,
-                *_notes_on_runs(runs, predictions),
+                *_notes_on_skipped(plan.skipped),
+                *notes_on_used_runs(runs, {run.obs_id: run.counted for run in predictions if run.counted}),
                 *notes_on_selection(runs, used, settings.selection, settings.source_handling, plan.mask),
             )
             validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), errors, notes=all_notes)
@@ -226,12 +224,9 @@ def cross_validate(
     return validations
 
 
-def _notes_on_runs(runs: Runs, predictions: Sequence[RunPrediction]) -> list[str]:
-    """Return the notes on the index, on single runs, and on runs compared with each other."""
-    in_order = sorted(predictions, key=lambda run: run.obs_id)
-    counted = {run.obs_id: run.counted for run in in_order if run.counted}
-    of_runs = notes_of_runs({obs_id: run.all_notes for obs_id, run in counted.items()})
-    return [*runs.notes, *of_runs, *compare_runs(runs, counted)]
+def _notes_on_skipped(skipped: Mapping[int, Reason]) -> list[str]:
+    """Note the numbers of runs that are not selected, or cannot be used according to the index."""
+    return [f"runs not used: {in_one_line(skipped.values())}"] if skipped else []
 
 
 def _notes_on_rates(validation: Validation) -> list[str]:

@@ -259,9 +259,14 @@ def test_rates_shown_where_measured():
         np.testing.assert_array_equal(np.delete(shown[1], hidden), np.delete(integrals[1], hidden))
 
 
+def with_runs(model: BackgroundModel, **changes) -> BackgroundModel:
+    """Change what the runs of a model state."""
+    return replace(model, stack=replace(model.stack, runs=tuple(replace(run, **changes) for run in model.stack.runs)))
+
+
 def named(model: BackgroundModel, telescop: str) -> BackgroundModel:
     """Change the instrument of a model."""
-    return replace(model, stack=replace(model.stack, runs=tuple(replace(run, telescop=telescop) for run in model.stack.runs)))
+    return with_runs(model, telescop=telescop)
 
 
 def test_different_models_are_noted():
@@ -271,6 +276,13 @@ def test_different_models_are_noted():
     assert not compare(named(one, "HESS"), other).notes
     (note,) = compare(named(one, "HESS"), named(other, "VERITAS")).notes
     assert all(name in note for name in ("HESS", "VERITAS", "TELESCOP"))
+    selected = with_runs(other, selection="MULTIP > 2")
+    (note,) = compare(one, selected).notes
+    assert "all events, the second from events with MULTIP > 2" in note
+    assert not compare(selected, selected).notes
+    (note,) = compare(with_runs(one, n_tels=3), with_runs(other, n_tels=4)).notes
+    assert "(N_TELS): 3 and 4" in note
+    assert not compare(one, with_runs(other, n_tels=4)).notes
     assert not compare(one, counted(2, obs_id=2, first_bin=1)).notes  # by a factor of 1.7
     (note,) = compare(one, counted(2, obs_id=2, first_bin=2)).notes
     assert "0.1 and 0.305 TeV" in note

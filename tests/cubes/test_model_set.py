@@ -148,21 +148,22 @@ def test_other_dates_and_telescopes_are_noted():
         groups.append(replace(group, model=replace(model, stack=stack)))
     models = replace(models, models=tuple(groups))
     margin = 90
-    runs = {
-        7: (53000.0 - margin, 4),
-        8: (52999.0 - margin, 3),
-        9: (53201.0 + margin, None),
-        10: (53200.0 + margin, 2),
-        11: (53100.0, 5),
-    }
-    dates, numbers = models.notes_on_configuration(runs)
+
+    def of(*runs):
+        whole = RunCounts(1, 1.0, None, 0, 0, 0, 0, simulated=models.models[0].model.is_simulated)
+        return {number: replace(whole, mjd=mjd, n_tels=n_tels) for number, mjd, n_tels in runs}
+
+    early, late = 53000.0 - margin, 53200.0 + margin
+    runs = of((7, early, 4), (8, early - 1, 3), (9, late + 1, None), (10, late, 2), (11, 53100.0, 5))
+    dates, numbers = models.notes_on(runs)
     assert dates.endswith(": 8, 9")
     assert "2003-12-27 to 2004-07-14" in dates
     assert numbers.endswith("(3, 4): 10, 11")
-    later, _ = replace(models, models=models.models[1:]).notes_on_configuration({1: (53000.0, 3), 2: (53200.0, 4)})
+    later, _ = replace(models, models=models.models[1:]).notes_on(of((1, 53000.0, 3), (2, 53200.0, 4)))
     assert later.count("2004-07-14") == 1  # a single day
     assert " to " not in later
-    assert model_set().notes_on_configuration(runs) == []
+    (other,) = model_set().notes_on(runs)
+    assert other.startswith("runs that are real although the models are simulated")
 
 
 def test_models_of_different_instruments_are_refused():

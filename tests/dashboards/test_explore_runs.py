@@ -17,6 +17,7 @@ from bgnb.plots.run_views import coordinates
 from bgnb.plots.sky_map import to_map
 from tests.dashboards.acting import curve, drag, obs_ids, tap
 from tests.helpers.errors import raises
+from tests.helpers.run_files import run, write_gadf
 from tests.helpers.sky_map import to_radec
 
 
@@ -356,3 +357,14 @@ def test_selection_is_saved(runs, tmp_path, monkeypatch):
     dashboard.selected = ()
     dashboard.restore(saved)
     assert dashboard.group_id == int(dashboard._runs.group_ids[2])
+
+
+def test_runs_are_read_with_options(tmp_path):
+    """Options on reading apply to the runs shown and are in the line of Python; the runs of models were read before."""
+    runs = [run(obs_id, 50, pointing=(75.0, 30.0)) | {"pointing": (60.0, 30.0)} for obs_id in (1, 3)]
+    write_gadf(tmp_path / "in", runs)
+    dashboard = explore_runs(tmp_path / "in", "GADF", select="all", pointing="computed", allow=["bad-quality"])
+    np.testing.assert_allclose(dashboard._runs.column("ALT_PNT"), 75.0, atol=0.1)
+    assert dashboard.python.endswith("select='all', pointing='computed', allow=['bad-quality'])\nruns")
+    with raises("no-effect", "pointing", "give the scheme"):
+        explore_runs(tmp_path / "in", pointing="computed")

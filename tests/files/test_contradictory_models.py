@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,67 @@ def test_files_of_other_groups_are_refused(tmp_path):
         shutil.copy(twice / NAME, twice / name)
         with raises("groups-mismatch", NAME, name):
             read_models(twice)
+
+
+@pytest.fixture
+def pointed(tmp_path) -> Path:
+    """Write models of two groups that state the pointings of their runs, but no GROUP_ID."""
+    directory = model_directory(tmp_path / "models", groups=(27, 15))
+    for group_id, (altitude, azimuth) in {27: (80.0, 170.0), 15: (42.0, 190.0)}.items():
+        path = directory / NAME.replace("27", str(group_id))
+        model = read_model(path)
+        runs = tuple(replace(run, alt_pnt=altitude, az_pnt=azimuth) for run in model.stack.runs)
+        stack = replace(model.stack, runs=runs)
+        write_model(replace(model, stack=stack), path, {"ALT_PNT": altitude + 0.5, "AZ_PNT": azimuth})
+    return directory
+
+
+def test_exchanged_models_are_refused(pointed):
+    """A model whose runs point into other groups is not used, also without GROUP_ID, and whoever reads it."""
+    assert read_models(pointed).group_ids == [15, 27]
+    paths = [pointed / NAME, pointed / NAME.replace("27", "15"), pointed / "other"]
+    for old, new in ((0, 2), (1, 0), (2, 1)):
+        paths[old].rename(paths[new])
+    for read in (read_models, lambda path: read_group_model(path, 15)):
+        with raises("groups-mismatch", "group15", "RUNS", "group 15", kind=DataError):
+            read(pointed)
+    write_groups(bgnb.ObservationGroups(), pointed / "bg_observation_groups.ecsv", {15: 27, 27: 27, 14: 15})
+    with raises("groups-mismatch"):
+        read_models(pointed)
+
+
+def test_runs_at_the_edge_of_a_group_belong_to_it(pointed):
+    """The mean of equal altitudes and azimuths may be rounded to just outside the group that begins there."""
+    model = read_model(pointed / NAME)
+    runs = tuple(replace(run, alt_pnt=np.nextafter(72, 0), az_pnt=np.nextafter(90, 0)) for run in model.stack.runs)
+    write_model(replace(model, stack=replace(model.stack, runs=runs)), pointed / NAME, {"ALT_PNT": 72.0, "AZ_PNT": 90.0})
+    assert read_models(pointed).group_ids == [15, 27]
+
+
+def test_merged_groups_contain_the_runs_of_their_model(pointed):
+    """A model may have runs of any group that it serves."""
+    shutil.move(pointed / NAME.replace("27", "15"), pointed / NAME)
+    write_groups(bgnb.ObservationGroups(), pointed / "bg_observation_groups.ecsv", {15: 27, 27: 27})
+    assert read_models(pointed).group_ids == [27]
+
+
+def test_altitude_that_is_not_that_of_the_runs_is_refused(pointed):
+    """The interpolation between groups needs the mean altitude of the runs."""
+    changed(pointed / NAME, keyword(0, "ALT_PNT", 60.0))
+    with raises("bad-keyword", NAME, "ALT_PNT is 60 deg", "80 deg", kind=DataError):
+        read_models(pointed)
+
+
+def test_missing_models_are_refused(pointed):
+    """A model that the table of groups names is not replaced by its neighbours, unless the table says so."""
+    (pointed / NAME).unlink()
+    assert read_models(pointed).group_ids == [15]  # the table does not say which groups have models
+    for model_ids in ({15: 15, 27: 27}, {15: 15}):
+        write_groups(bgnb.ObservationGroups(), pointed / "bg_observation_groups.ecsv", model_ids)
+        if 27 in model_ids:
+            with raises("not-found", str(pointed), "group 27", "MODEL_ID", kind=DataError):
+                read_models(pointed)
+    assert read_models(pointed).group_ids == [15]
 
 
 SPLINES = {

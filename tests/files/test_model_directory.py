@@ -401,7 +401,11 @@ def test_simulated_and_real_are_noted(tmp_path):
             make_bg_cube_models(tmp_path / name, "GADF", tmp_path / f"{name}-models", progress=False, **small)
             models = read_models(tmp_path / f"{name}-models")
             assert models.models[0].model.is_simulated == simulated
-            found = {other: " ".join(models.notes_on(of_other, [1, 2])) for other, of_other in runs.items()}
+            counted = {
+                other: {obs_id: RunCounts.of(read_event_list(of_other.files(obs_id))) for obs_id in (1, 2)}
+                for other, of_other in runs.items()
+            }
+            found = {other: " ".join(models.notes_on(of_other)) for other, of_other in counted.items()}
             assert [other for other, note in found.items() if ": 1, 2" in note and "simulated" in note] == (
                 ["real"] if simulated else ["simulated", "hess"]
             )

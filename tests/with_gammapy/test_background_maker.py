@@ -361,7 +361,8 @@ def test_event_filters_are_refused(models, observations):
 
 def test_notes_are_logged(observations, caplog):
     """Observations that differ from the runs of the models are logged: one line per observation and note."""
-    made = make_models(observations[:1], select="all", method="classic", n_energy=6, n_fov=8, progress=False).models
+    small = {"select": "all", "method": "classic", "n_energy": 6, "n_fov": 8, "progress": False}
+    made = make_models(observations[:1], fov_max="8 deg", **small).models
     (group,) = made.models
     run = group.model.stack.runs[0]
     old = replace(run, mjd=run.mjd - 400, n_tels=2)
@@ -372,16 +373,20 @@ def test_notes_are_logged(observations, caplog):
     maker.make_irf(observations[0])
     lines = [record.getMessage() for record in caplog.records if record.name == "bgnb.gammapy"]
     assert {record.levelname for record in caplog.records if record.name == "bgnb.gammapy"} == {"WARNING"}
-    assert len(lines) == 3
-    for line, word in zip(lines, ("90 days", "N_TELS", "standard deviations"), strict=True):
+    for line, word in zip(lines, ("90 days", "N_TELS", "standard deviations", "the observed rate is 0.05"), strict=True):
         assert word in line
-        assert line.endswith(" 1")
+        assert " 1" in line
     caplog.clear()
     maker.run(filled(empty_map(observations[0]), observations[0]), observations[0])
     assert [record.getMessage() for record in caplog.records if record.name == "bgnb.gammapy"] == lines
     caplog.clear()
     BackgroundMaker(made).make_irf(observations[0])
     assert not [record for record in caplog.records if record.name == "bgnb.gammapy"]
+    narrow = make_models(observations[:1], fov_max="1 deg", events="ENERGY > 0.2", **small).models
+    BackgroundMaker(narrow, events="ENERGY > 0.2").make_irf(observations[0])
+    selected, outside = (record.getMessage() for record in caplog.records if record.name == "bgnb.gammapy")
+    assert "Gammapy reads all events" in selected
+    assert "outside the field of view of the models" in outside
 
 
 def test_notes_on_events_are_logged(observations, caplog):
