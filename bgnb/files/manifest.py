@@ -47,9 +47,9 @@ def check(directory: str | Path) -> dict[str, str | None]:
     'was changed after bgnb wrote it, or is damaged'
     """
     path = Path(directory)
-    if not path.is_dir():
-        raise BgnbError("not-found", f"{path}: there is no such directory")
     try:
+        if not path.is_dir():
+            raise BgnbError("not-found", f"{path}: there is no such directory")
         text, found = manifest_text(path), set(_files(path))
     except OSError as error:
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import json
 import os
 import signal
 import stat
@@ -221,8 +222,15 @@ def test_damaged_kept_chunks_are_recounted(indir, tmp_path):
     assert_same(kept.read(chunk), count_chunk(chunk))
     flipped = bytearray(good)
     flipped[len(good) // 2] ^= 1
+    unpacked = gzip.decompress(good)
+    size = int.from_bytes(unpacked[:8], "little")
+    text = json.loads(unpacked[8 : 8 + size])
+    text["stacks"][0]["runs"][0]["notes"] = [[1]]
+    odd = json.dumps(text).encode()
     contents = (
         b"",
+        gzip.compress(bytes(7) + b"\x80{}"),  # states more bytes than can be read
+        gzip.compress(len(odd).to_bytes(8, "little") + odd + unpacked[8 + size :]),
         good[:-9],
         bytes(flipped),
         b"junk",
