@@ -81,16 +81,27 @@ def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] 
     BgnbError
         As `new_directory`.
     """
+    refuse_inputs(outdir, inputs)
+    source_date()
+    check_target(outdir, overwrite=overwrite, changed=False)
+    if os.path.lexists(_folder(outdir.resolve())):
+        with only_writer(outdir):
+            return
+
+
+def refuse_inputs(outdir: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output directory that contains an input, or lies in one.
+
+    Raises
+    ------
+    BgnbError
+        If it does.
+    """
     with named_errors(outdir):
         target = outdir.resolve()
         for source in (path.resolve() for path in inputs):
             if target.is_relative_to(source) or source.is_relative_to(target):
                 raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
-    source_date()
-    check_target(outdir, overwrite=overwrite, changed=False)
-    if os.path.lexists(_folder(target)):
-        with only_writer(outdir):
-            return
 
 
 @contextmanager
