@@ -57,6 +57,8 @@ def _opened(path: Path) -> Iterator[int]:
             with suppress(FileNotFoundError):  # another process removed the folder
                 file = os.open(path, flags, 0o666)
         except OSError as error:
+            with suppress(OSError):
+                path.parent.rmdir()
             if error.errno == errno.ELOOP:
                 raise _not_regular(path) from None
             raise

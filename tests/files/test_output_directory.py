@@ -230,6 +230,7 @@ def test_unwritable_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     with raises("not-writable", tmp_path / "out", "Permission denied", tmp_path / ".out.bgnb-partial" / ".bgnb-lock"):
         make(tmp_path / "out", "a")
+    assert names(tmp_path) == set()
 
 
 def test_removed_partial_folder_is_an_error(tmp_path):
