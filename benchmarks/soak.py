@@ -197,7 +197,9 @@ class Soak:
         require(code < 0 or in_site or "Traceback" not in errors, what)  # Python ends itself until bgnb is loaded
         self.was_killed = code < 0 or (self.was_killed and code > 0)
         if not self.was_killed:
-            check_nothing_left(self.work, names(self.work) & {"out", ".out.bgnb-kept"})
+            kept = self.work / ".out.bgnb-partial"
+            may_remain = {"out", kept.name} if kept.is_dir() and names(kept) == {".bgnb-kept"} else {"out"}
+            check_nothing_left(self.work, names(self.work) & may_remain)
         check_no_process(str(self.folder))
         return code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from bgnb._util.errors import BgnbError
@@ -29,7 +30,7 @@ def read_epochs(directory: str | Path) -> Epochs | None:
         If it cannot be read.
     """
     path = Path(directory) / EPOCHS_FILE
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 # that of Path raises if the directory cannot be read, as `read_models` does
         return None
     try:
         return Epochs.from_table(read_table_file(path))

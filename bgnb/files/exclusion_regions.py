@@ -86,8 +86,12 @@ def read_exclusions(exclude: Any) -> SourceMask:
 
 def _read(path: str | Path) -> SourceMask:
     path = Path(home_expanded(path))
-    if not path.exists():
-        raise BgnbError("not-found", f"exclude: there is no file '{path}'")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: it contains a null byte
+        raise BgnbError("not-found", f"exclude: there is no file '{path}'") from None
+    except OSError as error:
+        raise BgnbError("unreadable", f"exclude: '{path}' cannot be read: {error.strerror}") from None
     if region_format := _FORMATS.get(path.suffix.lower()):
         return _from_regions(_read_regions(path, region_format), str(path))
     try:

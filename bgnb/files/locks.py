@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bgnb._util.errors import BgnbError
+from bgnb.files.ownership import is_own_directory
+
 try:
     import fcntl
 except ImportError:  # as on Windows
@@ -19,10 +22,14 @@ except ImportError:  # as on Windows
 def lock(path: Path) -> Iterator[bool]:
     """Hold a lock on a file, which exists during the block; yield false if the file system has no locks.
 
+    Its folder is made if it is missing, so that only the user has access, and removed after the block if it is empty.
+
     Raises
     ------
     BlockingIOError
         If another process holds it.
+    BgnbError
+        If the folder is not a directory of the user.
     OSError
         If the file cannot be written, or there is a link, directory, pipe or device in its place.
     """
@@ -43,18 +50,36 @@ def lock(path: Path) -> Iterator[bool]:
 def _opened(path: Path) -> Iterator[int]:
     """Open a file, which is made if necessary; refuse links and anything else that somebody may have put there."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        file = os.open(path, flags, 0o666)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise _not_regular(path) from None
-        raise
+    file = None
+    while file is None:
+        _make_folder(path.parent)
+        try:
+            with suppress(FileNotFoundError):  # another process removed the folder
+                file = os.open(path, flags, 0o666)
+        except OSError as error:
+            with suppress(OSError):
+                path.parent.rmdir()
+            if error.errno == errno.ELOOP:
+                raise _not_regular(path) from None
+            raise
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise _not_regular(path)
         yield file
     finally:
         os.close(file)
+        with suppress(OSError):
+            path.parent.rmdir()  # not before: on NFS, an open file that was removed has another name in the folder
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a private folder if it is missing; refuse one of another user, and links."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not is_own_directory(folder) and os.path.lexists(folder):
+            what = "is not a directory of this user; another user may be at work: use another name, or remove it"
+            raise BgnbError("foreign-files", f"{folder}: {what}") from None
 
 
 def _not_regular(path: Path) -> OSError:

@@ -47,10 +47,10 @@ def check(directory: str | Path) -> dict[str, str | None]:
     'was changed after bgnb wrote it, or is damaged'
     """
     path = Path(directory)
-    if not path.is_dir():
-        raise BgnbError("not-found", f"{path}: there is no such directory")
     try:
-        text, found = manifest_text(path), files(path)
+        if not path.is_dir():
+            raise BgnbError("not-found", f"{path}: there is no such directory")
+        text, found = manifest_text(path), set(_files(path))
     except OSError as error:
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if text is None:
@@ -63,8 +63,9 @@ def check(directory: str | Path) -> dict[str, str | None]:
         return {MANIFEST: "is damaged, so the other files cannot be checked"}
     if sums is None:
         raise BgnbError("not-a-model", f"{path}: its {MANIFEST} is not from bgnb, so bgnb did not make it")
-    problems = {name: _problem(path / name, expected) for name, expected in sums.items()}
-    problems |= dict.fromkeys(set(found) - sums.keys() - {MANIFEST}, "was not written by bgnb")
+    # Only files in the directory are read, not those of other names, such as ../other.
+    problems = {name: _problem(path / name, expected) if name in found else "is missing" for name, expected in sums.items()}
+    problems |= dict.fromkeys(found - sums.keys() - {MANIFEST}, "was not written by bgnb")
     problems[MANIFEST] = None if text == _text(sums) else _CHANGED
     if None in sums.values():
         problems[MANIFEST] = "was written by an older bgnb without checksums; make the directory again"

@@ -51,10 +51,12 @@ def model_files(directory: Path) -> dict[int, Path]:
     BgnbError
         If there are none, or two of one group.
     """
-    if not directory.is_dir():
-        raise BgnbError("not-found", f"{directory}: there is no such directory of models")
+    with _damage_advised(directory):
+        if not directory.is_dir():
+            raise BgnbError("not-found", f"{directory}: there is no such directory of models")
+        paths = sorted(directory.iterdir())
     files: dict[int, Path] = {}
-    for path in sorted(directory.iterdir()):
+    for path in paths:
         match = _MODEL_FILE.fullmatch(path.name)
         if match and (first := files.setdefault(int(match[1]), path)) != path:
             both = f"{first.name} and {path.name} are both the model of group {int(match[1])}"

@@ -1,12 +1,16 @@
-"""Output directories: written completely or not at all, and replaced only if bgnb wrote everything in them."""
+"""Output directories: written completely or not at all, and replaced only if bgnb wrote everything in them.
+
+Unfinished files are in a private folder beside the output. Somebody who may rename directories of the user can give its
+name to any of them, but cannot make anything in a private one: bgnb removes only what has one of its own names there.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
-import re
 import shutil
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -20,10 +24,10 @@ from bgnb.files.locks import lock
 from bgnb.files.manifest import MANIFEST, manifest_of, obstacle, sync_folder
 from bgnb.files.ownership import is_own_directory, is_private, refuse_foreign_links
 
-# Part of the names of hidden files and folders beside a directory while it is being made.
+# Part of the names of hidden files and folders beside a directory while it is being made, and of those in the hidden folder.
 _MARK = ".bgnb-"
-# Names of results in the folder that `kept_folder` returns: digests.
-_KEPT = re.compile(r"[0-9a-f]{64}")
+# The lock, the unfinished directory, an older one that is being replaced, and results for a second attempt.
+_LOCK, _NEW, _OLD, _KEPT = (f"{_MARK}{kind}" for kind in ("lock", "unfinished", "replaced", "kept"))
 # Disk errors while files are written.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -66,8 +70,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
             with held_signals():
                 _publish(partial, target)
                 note_complete(outdir)
-            shutil.rmtree(partial, ignore_errors=True)  # the old directory if they were exchanged, perhaps of another user
-            _remove_kept(kept_folder(target))
+            remove_tree(kept_folder(target), ignore_errors=True)
 
 
 def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
@@ -78,16 +81,27 @@ def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] 
     BgnbError
         As `new_directory`.
     """
+    refuse_inputs(outdir, inputs)
+    source_date()
+    check_target(outdir, overwrite=overwrite, changed=False)
+    if os.path.lexists(_folder(outdir.resolve())):
+        with only_writer(outdir):
+            return
+
+
+def refuse_inputs(outdir: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output directory that contains an input, or lies in one.
+
+    Raises
+    ------
+    BgnbError
+        If it does.
+    """
     with named_errors(outdir):
         target = outdir.resolve()
         for source in (path.resolve() for path in inputs):
             if target.is_relative_to(source) or source.is_relative_to(target):
                 raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
-    source_date()
-    check_target(outdir, overwrite=overwrite, changed=False)
-    if os.path.lexists(_hidden(target, "lock")):
-        with only_writer(outdir):
-            return
 
 
 @contextmanager
@@ -108,7 +122,7 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
     """
     with only_writer(outdir) as locked:
         target = outdir.resolve()
-        partial = _hidden(target, "partial" if locked else f"partial-{token_hex(4)}")
+        partial = _folder(target) / (_NEW if locked else f"{_NEW}-{token_hex(4)}")
         try:
             with named_errors(outdir):
                 _remove_leftovers(target, partial)
@@ -119,9 +133,9 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
             raise
         finally:
             try:
-                _remove_own(partial)
+                remove_tree(partial, ignore_errors=True)
             finally:  # again, if a signal interrupted the first
-                _remove_own(partial)
+                remove_tree(partial, ignore_errors=True)
 
 
 @contextmanager
@@ -144,14 +158,16 @@ def only_writer(path: Path) -> Iterator[bool]:
         refuse_foreign_links(path)
         target = path.resolve()
         missing = [parent for parent in target.parents if not parent.exists()]
+    folder = _folder(target)
     try:
         with ExitStack() as stack:
             with named_errors(path):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 try:
-                    locked = stack.enter_context(lock(_hidden(target, "lock")))
+                    locked = stack.enter_context(lock(folder / _LOCK))
                 except BlockingIOError:
                     raise _in_use(path) from None
+                _require_own_files(folder)
             yield locked
     except BaseException:
         for parent in missing:
@@ -161,18 +177,16 @@ def only_writer(path: Path) -> Iterator[bool]:
 
 
 def kept_folder(outdir: Path) -> Path:
-    """Return the path of the hidden, private folder beside ``outdir`` for results that a second attempt can use."""
-    return _hidden(outdir.resolve(), "kept")
+    """Return the path of a hidden folder for results that a second attempt can use; its parent is there in `new_directory`."""
+    return _folder(outdir.resolve()) / _KEPT
 
 
-def _remove_kept(kept: Path) -> None:
-    """Remove a folder of kept results, but no other files: others may have given its name to a private folder of the user."""
-    with suppress(OSError):
-        if is_private(kept):
-            for path in kept.iterdir():
-                if is_hidden(path.name) or _KEPT.fullmatch(path.name):
-                    path.unlink()
-            kept.rmdir()
+def _require_own_files(folder: Path) -> None:
+    """Refuse a hidden folder with other files than those of bgnb, or in which somebody else may have made them."""
+    names = {path.name for path in folder.iterdir()} - {_LOCK}
+    if not all(name.startswith(_MARK) for name in names) or (names and not is_private(folder)):
+        what = "contains files that bgnb did not make, or that others could change"
+        raise BgnbError("foreign-files", f"{folder}: {what}; move or remove it yourself")
 
 
 def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, overwrite: bool = True) -> None:
@@ -310,9 +324,7 @@ def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None
         if not target.is_dir():
             raise BgnbError("bad-target", f"{outdir}: is a file; use a directory")
         if any(target.iterdir()):
-            if found := obstacle(target, changed=overwrite and changed):
-                advice = "use another directory, or move or remove this one yourself"
-                raise BgnbError("foreign-files", f"{outdir}: contains {found}; {advice}")
+            _require_from_bgnb(target, outdir, changed=overwrite and changed)
             if not overwrite:
                 raise BgnbError("exists", f"{outdir}: exists already; use overwrite = True to replace it")
         if _is_current(target):
@@ -321,6 +333,13 @@ def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None
             )
         if target.is_mount():
             raise BgnbError("bad-target", f"{outdir}: is a mount point, which cannot be replaced; use a directory in it")
+
+
+def _require_from_bgnb(directory: Path, outdir: Path, *, changed: bool = False) -> None:
+    """Refuse a directory with files that bgnb did not write or, if asked, that were changed since."""
+    if found := obstacle(directory, changed=changed):
+        advice = "use another directory, or move or remove this one yourself"
+        raise BgnbError("foreign-files", f"{outdir}: contains {found}; {advice}")
 
 
 def _refuse_home(path: Path) -> None:
@@ -332,6 +351,11 @@ def _refuse_home(path: Path) -> None:
 def is_hidden(name: str) -> bool:
     """Return true for names of hidden files and folders beside a directory that is being made."""
     return name.startswith(".") and _MARK in name
+
+
+def _folder(target: Path) -> Path:
+    """Return the path of the hidden, private folder beside a file or directory."""
+    return _hidden(target, "partial")
 
 
 def _hidden(target: Path, kind: str) -> Path:
@@ -356,11 +380,6 @@ def named_errors(path: Path, kinds: Collection[int] = ()) -> Iterator[None]:
         raise BgnbError("not-writable", message) from error
 
 
-def _remove_own(directory: Path) -> None:
-    if is_own_directory(directory):
-        remove_tree(directory, ignore_errors=True)
-
-
 def remove_tree(directory: Path, *, ignore_errors: bool = False) -> None:
     """Remove a directory and all in it, also from folders of the user that are read-only."""
     with suppress(OSError):
@@ -375,19 +394,12 @@ def remove_tree(directory: Path, *, ignore_errors: bool = False) -> None:
 
 def _remove_leftovers(target: Path, partial: Path) -> None:
     """Remove leftovers of a killed process, or restore the older target that it had renamed."""
-    old = _hidden(target, "old")
+    old = partial.with_name(_OLD)
+    if old.exists() and not os.path.lexists(target):
+        old.rename(target)
     for path in (old, partial):
-        if os.path.lexists(path) and not is_own_directory(path):
-            raise BgnbError(
-                "foreign-files", f"{path}: is not a directory of this user, so that bgnb does not touch it; remove it"
-            )
-    if old.exists():
-        if os.path.lexists(target):
-            remove_tree(old)
-        else:
-            old.rename(target)
-    if os.path.lexists(partial):
-        remove_tree(partial)
+        if path.exists():
+            remove_tree(path)
 
 
 def _is_current(target: Path) -> bool:
@@ -399,9 +411,17 @@ def _is_current(target: Path) -> bool:
 
 def _publish(partial: Path, target: Path) -> None:
     """Rename a new directory to its final name, in exchange for an old one if there is one."""
+    if is_own_directory(target):  # only writable ones can be moved to another folder
+        target.chmod(target.stat().st_mode | stat.S_IWUSR)
     if not target.exists():
         partial.rename(target)
-    elif not _exchange(partial, target):
+    elif _exchange(partial, target):
+        try:
+            _require_from_bgnb(partial, target)
+        except BaseException:
+            _exchange(partial, target)
+            raise
+    else:
         _replace(partial, target)
     sync_folder(target.parent)
 
@@ -418,9 +438,10 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def _replace(partial: Path, target: Path) -> None:
     """Rename an old directory, rename the new one to its name, and remove the old one."""
-    old = _hidden(target, "old")
+    old = partial.with_name(_OLD)
     target.rename(old)
     try:
+        _require_from_bgnb(old, target)
         partial.rename(target)
     except BaseException:
         if not target.exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -224,7 +225,10 @@ def make_backgrounds(
 
 def digest_of(modeldir: Path) -> str:
     """Compute a digest of the names, sizes and modification times of the FITS files in a directory of models."""
-    states = [(path.relative_to(modeldir).as_posix(), _state(path)) for path in sorted(modeldir.rglob("*.fits*"))]
+    paths: list[Path] = []
+    with suppress(OSError):  # reading the models raises it
+        paths = sorted(modeldir.rglob("*.fits*"))
+    states = [(path.relative_to(modeldir).as_posix(), _state(path)) for path in paths]
     return sha256(repr(states).encode()).hexdigest()
 
 

@@ -186,7 +186,7 @@ class Counted:
             for key, stack in stacks.items():
                 _check_counts(key, stack, errors)
             counted = cls(stacks, errors)
-        except (BgnbError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (BgnbError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise DataError("damaged", f"the counts of {chunk} are damaged: {error}") from None
         if counted.obs_ids != sorted(chunk.obs_ids):
             raise DataError("wrong-run", f"counts of runs {counted.obs_ids} where those of {chunk} are expected")

@@ -17,7 +17,7 @@ from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.stack import check_instrument
-from bgnb.files.output_directory import kept_folder, new_directory
+from bgnb.files.output_directory import kept_folder, new_directory, refuse_inputs
 from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, count_chunk, count_chunks, sum_counted
 from bgnb.production.make_models import Production, models_of_counts
 from bgnb.production.parts import open_parts, part_numbers, write_part
@@ -288,6 +288,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     paths = [Path(path) for path in parts]
     with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:
         plan, counted = open_parts(paths)
+        refuse_inputs(Path(outdir), (plan.runs.path,))
         with progress_bar(plan.n_runs, "run", progress) as bar:
             sums = sum_counted(piece for _, piece in _watched(counted, plan, bar))
         production = models_of_counts(plan, sums)

@@ -14,7 +14,7 @@ from bgnb._util.errors import BgnbError, numbered
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.gadf import write_image, write_model
 from bgnb.files.group_file import GROUPS_FILE, write_groups
-from bgnb.files.output_directory import check_target, is_hidden, new_directory, scratch_directory
+from bgnb.files.output_directory import check_target, is_hidden, named_errors, new_directory, scratch_directory
 from bgnb.files.report_json import write_report
 from bgnb.observations.groups import ObservationGroups
 from bgnb.production.make_models import Production
@@ -148,7 +148,9 @@ def _only_group(production: Production, group_id: int) -> Production:
 
 def _check_output(out: Path, overwrite: bool) -> None:
     """Refuse an output directory that cannot be used, before the simulation."""
-    if out.is_dir() and (foreign := sorted({path.name for path in out.iterdir() if not is_hidden(path.name)} - {*_OURS})):
+    with named_errors(out):
+        names = {path.name for path in out.iterdir() if not is_hidden(path.name)} if out.is_dir() else set()
+    if foreign := sorted(names - {*_OURS}):
         ours = f"which is not one of {', '.join(_OURS)}"
         raise BgnbError("foreign-files", f"{out}: contains {foreign[0]}, {ours}; use another directory")
     for name in _OURS[:3]:

@@ -110,11 +110,11 @@ def test_kill_leaves_old_or_new_directory(indir, tmp_path):
     trials = [*seen["random"], *seen["steps"], *seen["steps_without_exchange"]]
     for trial in trials:
         assert trial["killed"], trial
-        if ".out.bgnb-old" not in trial["left"]:  # killed between two renames, if the system cannot exchange directories
+        if ".bgnb-replaced" not in trial["left"]:  # killed between two renames, if the system cannot exchange directories
             assert trial["after"] in (trial["before"], "new"), trial
         assert (trial["next"], trial["then"], trial["left_then"]) == (0, "new", []), trial
     left = Counter(name for trial in trials for name in trial["left"])
-    assert left[".out.bgnb-partial"] > 6, "too few commands were killed at work"
+    assert left[".bgnb-unfinished"] > 6, "too few commands were killed at work"
     assert {trial["after"] for trial in seen["steps"]} == {"old", "new"}
     assert {trial["after"] for trial in seen["steps_without_exchange"]} == {"old", "absent", "new"}
     for four in seen["race"]:
@@ -124,25 +124,30 @@ def test_kill_leaves_old_or_new_directory(indir, tmp_path):
 def test_leftovers_are_removed_by_name(indir, models, tmp_path):
     """A run removes what a killed one left, restores an older directory, and keeps files with similar names."""
     out = tmp_path / "out"
-    shutil.copytree(models, tmp_path / ".out.bgnb-old")  # killed between two renames
-    (tmp_path / ".out.bgnb-partial" / "data").mkdir(parents=True)
-    (tmp_path / ".out.bgnb-partial" / "data" / "half").write_text("half")
-    (tmp_path / ".out.bgnb-lock").touch()
+    left = tmp_path / ".out.bgnb-partial"
+    left.mkdir(mode=0o700)
+    shutil.copytree(models, left / ".bgnb-replaced")  # killed between two renames
+    (left / ".bgnb-unfinished" / "data").mkdir(parents=True)
+    (left / ".bgnb-unfinished" / "data" / "half").write_text("half")
+    (left / ".bgnb-lock").touch()
     for mine in (".out.old", ".out.partial"):
         (tmp_path / mine).mkdir()
     assert error_of("make-bg-cube-models", indir, "GADF", out, *SMALL).endswith("[exists]")
     assert digests_and_times(out) == digests_and_times(models)
     assert names(tmp_path) == {"out", ".out.old", ".out.partial"}
-    shutil.copytree(models, tmp_path / ".out.bgnb-old")  # killed while it was removed
+    left.mkdir(mode=0o700)
+    shutil.copytree(models, left / ".bgnb-replaced")  # killed while it was removed
     output_of("make-bg-cube-models", indir, "GADF", out, *SMALL, "--overwrite")
     assert names(tmp_path) == {"out", ".out.old", ".out.partial"}
 
 
 def test_killed_true_reco_can_run_again(tmp_path):
     """A second run removes what a killed one left."""
+    (tmp_path / "out").mkdir()
     for name in (".dataset.bgnb-partial", ".reco.bgnb-partial"):
-        (tmp_path / "out" / name).mkdir(parents=True)
-        (tmp_path / "out" / name.replace("partial", "lock")).touch()
+        (tmp_path / "out" / name).mkdir(mode=0o700)
+        (tmp_path / "out" / name / ".bgnb-unfinished").mkdir()
+        (tmp_path / "out" / name / ".bgnb-lock").touch()
     options = ("--test", "--n-energy", 4, "--n-fov", 6, "--trigger-rate", 2)
     output_of("true-reco", tmp_path / "out", *options)
     assert names(tmp_path / "out") == {"true", "reco"}
@@ -194,7 +199,7 @@ sys.meta_path.insert(0, Finder())
 @pytest.mark.slow
 def test_workers_end_with_their_caller(tmp_path, number, begun):
     """Workers end if all processes get a signal, as from a terminal or a batch system, or if SIGKILL ends the caller."""
-    partial = tmp_path / ".out.bgnb-partial"
+    partial = tmp_path / ".out.bgnb-partial" / ".bgnb-unfinished"
     with bgnb_process("make-test-dataset", tmp_path / "out", "--n-runs", 500, "--trigger-rate", 20, "--workers", 2) as process:
         # Three processes: two workers, and the resource tracker of Python.
         until(
@@ -209,7 +214,7 @@ def test_workers_end_with_their_caller(tmp_path, number, begun):
             os.killpg(process.pid, number)
             ends_interrupted(process, number)
         until(lambda: not any(map(alive, workers)), "the end of all processes")
-    assert names(tmp_path) == ({".out.bgnb-partial", ".out.bgnb-lock"} if number == signal.SIGKILL else set())
+    assert names(tmp_path) == ({".out.bgnb-partial"} if number == signal.SIGKILL else set())
 
 
 @pytest.mark.slow

@@ -20,8 +20,10 @@ from astropy.table import Table
 import bgnb
 from bgnb._util.compression import compress
 from bgnb._util.reading import read_bytes
-from tests.helpers.commands import command
+from bgnb.files.model_directory import model_files
+from tests.helpers.commands import command, error_of
 from tests.helpers.errors import raises
+from tests.helpers.files import names
 from tests.helpers.limited import MEMORY, outcomes
 
 MODEL = "bg_cube_model_group{}_table.fits.gz"
@@ -110,7 +112,8 @@ def test_pipes_and_devices_as_options(folder, tmp_path):
                 commands.append((*making, f"--{name}", path))
         commands.append(("make-bg-cube-models", place / "select.txt", "FILES", place / "out"))
         expected += ["not-a-file"] * (len(commands) - len(expected))
-        make(place / ".locked.bgnb-lock")
+        (place / ".locked.bgnb-partial").mkdir(mode=0o700)
+        make(place / ".locked.bgnb-partial" / ".bgnb-lock")
         commands.append((*making[:-1], place / "locked"))
         make(place / "odd.ipynb")
         commands.append(("run-notebook", place / "odd.ipynb", place / "run.ipynb"))
@@ -410,3 +413,21 @@ def test_odd_terms_of_a_spline(folder, tmp_path):
             hdus.writeto(path, checksum=True)
         with raises(code, path):
             bgnb.read_spline(path)
+
+
+def test_paths_that_the_system_refuses(folder, tmp_path):
+    """A path that the system does not look up, as here for its length or elsewhere for lack of permission, is one line."""
+    long, runs, out = tmp_path / ("x" * 300), (folder / "in", "GADF"), tmp_path / "out"
+    for arguments in (
+        ("check", long),
+        ("merge", long, out),
+        ("make-bg-cube-models", *runs, out, "--select", "all", "--exclude", long),
+        ("attach", long, *runs, out),
+        ("make-true-reco", long, "--test"),
+    ):
+        line = error_of(*arguments)
+        assert str(long) in line, arguments
+        assert line.endswith(("[unreadable]", "[not-writable]")), line
+        assert names(tmp_path) == set()
+    with raises("unreadable", long):
+        model_files(long)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 
 import pytest
 
@@ -107,6 +108,17 @@ def test_check_describes_manifest(tmp_path, manifest, exit_code, start, end):
     (only,) = result.output.splitlines()
     assert only.startswith(start.format(path=tmp_path))
     assert only.endswith(end)
+
+
+def test_check_reads_no_files_elsewhere(tmp_path):
+    """Names in a manifest that lead out of the directory, also through a link, are those of missing files."""
+    (tmp_path / "secret").touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path)
+    names = ("../secret", f"{tmp_path}/secret", "link/secret", "a\0b", "\ud800")
+    sums = dict.fromkeys(names, f"0 {sha256().hexdigest()}") | {"link": sha256(bytes(tmp_path)).hexdigest()}
+    (tmp_path / "out" / MANIFEST).write_text(json.dumps({"creator": "bgnb", "files": sums}, indent=1) + "\n")
+    assert bgnb.check(tmp_path / "out") == dict.fromkeys(names, "is missing") | {"link": None, MANIFEST: None}
 
 
 def test_check_names_directories_inside(models, tmp_path):

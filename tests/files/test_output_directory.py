@@ -114,7 +114,7 @@ def test_failed_rename_restores_directory(tmp_path, monkeypatch, error, expected
     rename = Path.rename
 
     def failing(self, target):
-        if self.name.endswith("-partial"):
+        if self.name == ".bgnb-unfinished":
             raise error
         return rename(self, target)
 
@@ -185,7 +185,8 @@ def test_locks_are_not_required(tmp_path, monkeypatch):
     ):
         make(tmp_path / "out", "fast")
     assert names(tmp_path / "out") == {"fast", MANIFEST}
-    (tmp_path / "out").rename(tmp_path / ".out.bgnb-old")  # a process was killed between two renames
+    (tmp_path / ".out.bgnb-partial").mkdir(mode=0o700)  # a process was killed between two renames
+    (tmp_path / "out").rename(tmp_path / ".out.bgnb-partial" / ".bgnb-replaced")
     make(tmp_path / "out", "new", overwrite=True)
     assert names(tmp_path / "out") == {MANIFEST, "new"}
     assert names(tmp_path) == {"out"}
@@ -193,7 +194,7 @@ def test_locks_are_not_required(tmp_path, monkeypatch):
 
 def test_removed_lock_file_is_taken_again(tmp_path, monkeypatch):
     """If the file of a lock was removed between opening and locking it, another process may have made a new one."""
-    lock, flock, calls = tmp_path / ".out.bgnb-lock", fcntl.flock, []
+    lock, flock, calls = tmp_path / ".out.bgnb-partial" / ".bgnb-lock", fcntl.flock, []
 
     def late(file, how):
         calls.append(file)
@@ -227,8 +228,9 @@ def test_unwritable_file_is_named(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "open", refuse)
-    with raises("not-writable", tmp_path / "out", "Permission denied", tmp_path / ".out.bgnb-lock"):
+    with raises("not-writable", tmp_path / "out", "Permission denied", tmp_path / ".out.bgnb-partial" / ".bgnb-lock"):
         make(tmp_path / "out", "a")
+    assert names(tmp_path) == set()
 
 
 def test_removed_partial_folder_is_an_error(tmp_path):
@@ -269,8 +271,9 @@ def test_failure_removes_new_parents_only(tmp_path):
 def test_read_only_directory_is_replaced(tmp_path, as_ordinary_user):
     """A directory without write permission, and what an earlier command left of one, is removed when it is replaced."""
     out = as_ordinary_user / "out"
-    left = as_ordinary_user / ".out.bgnb-partial"
+    left = as_ordinary_user / ".out.bgnb-partial" / ".bgnb-unfinished"
     make(out, "a")
+    left.parent.mkdir(mode=0o700)
     (left / "in").mkdir(parents=True)
     (left / "in" / "file").touch()
     for folder in (out, left / "in", left):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bgnb.files import output_directory
 from bgnb.files.manifest import MANIFEST
-from bgnb.files.output_directory import check_before_start, kept_folder, new_directory, only_writer, write_file
+from bgnb.files.output_directory import check_before_start, new_directory, only_writer, write_file
 from bgnb.notebooks.shipped import copy_notebooks
 from tests.helpers.commands import error_of
 from tests.helpers.errors import raises
@@ -30,32 +31,79 @@ def precious(tmp_path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["old", "partial"])
+@pytest.mark.parametrize("kind", ["replaced", "unfinished"])
 @pytest.mark.parametrize("exists", [True, False])
 def test_leftovers_of_others_are_not_used(tmp_path, monkeypatch, kind, exists):
     """Hidden directories of others neither become the output, nor are removed."""
     if exists:
         make(tmp_path / "out", "mine")
     make(tmp_path / "planted", "planted")
-    hidden = (tmp_path / "planted").rename(tmp_path / f".out.bgnb-{kind}")
+    hidden = tmp_path / ".out.bgnb-partial"
+    hidden.mkdir(mode=0o700)
+    (tmp_path / "planted").rename(hidden / f".bgnb-{kind}")
     give_away(hidden, monkeypatch)
     before = names(tmp_path)
     with raises("foreign-files", hidden):
         make(tmp_path / "out", overwrite=True)
     assert names(tmp_path) == before
-    assert (hidden / "a").read_text() == "planted"
+    assert (hidden / f".bgnb-{kind}" / "a").read_text() == "planted"
     assert not exists or (tmp_path / "out" / "a").read_text() == "mine"
 
 
-@pytest.mark.parametrize("kind", ["old", "partial", "lock"])
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o777])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_renamed_directories_are_not_removed(tmp_path, precious, mode, overwrite):
+    """Who may write in a directory can give the names of bgnb to directories of the user, which remain complete."""
+    if overwrite:
+        make(tmp_path / "out", "old")
+    make(precious / "models", "mine")
+    if mode == 0o777:  # others can make something in it
+        (precious / "models").rename(precious / ".bgnb-unfinished")
+        (precious / "precious").rename(precious / ".bgnb-kept")
+    before = digests(precious)
+    precious.chmod(mode)
+    hidden = precious.rename(tmp_path / ".out.bgnb-partial")
+    with raises("foreign-files", hidden), new_directory(tmp_path / "out", overwrite=overwrite) as directory:
+        (directory / "a").touch()
+    assert digests(hidden) == before
+    assert names(tmp_path) == {hidden.name, *(["out"] if overwrite else [])}
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_directory_that_was_replaced_at_the_last_moment_remains(tmp_path, precious, monkeypatch, exchange):
+    """A directory that somebody gave the name of the output, after this was compared with its manifest, is kept."""
+    make(tmp_path / "out", "old")
+    is_own = output_directory.is_own_directory
+
+    def late(path: Path) -> bool:
+        if path == tmp_path / "out" and precious.exists():
+            path.rename(tmp_path / "moved")
+            precious.rename(path)
+        return is_own(path)
+
+    if not exchange:
+        monkeypatch.setattr(output_directory, "_exchange", lambda *_: False)
+    monkeypatch.setattr(output_directory, "is_own_directory", late)
+    with raises("foreign-files", "out: contains precious"):
+        make(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "precious").read_text() == "precious"
+    assert names(tmp_path) == {"out", "moved"}
+
+
+@pytest.mark.parametrize("kind", ["partial", "lock"])
 def test_hidden_links_are_not_followed(tmp_path, precious, kind):
     """Links with hidden names, to files and directories, lead nowhere."""
-    hidden = tmp_path / f".out.bgnb-{kind}"
+    hidden = tmp_path / ".out.bgnb-partial"
+    if kind == "lock":
+        hidden.mkdir(mode=0o700)
+        hidden /= ".bgnb-lock"
     for aim in (precious, precious / "precious", precious / "none"):
         hidden.symlink_to(aim)
         with raises("not-writable" if kind == "lock" else "foreign-files", hidden):
             make(tmp_path / "out")
         hidden.unlink()
+    if kind == "lock":
+        hidden.parent.rmdir()
     assert digests(precious).keys() == {"precious"}
     assert (precious / "precious").read_text() == "precious"
     assert names(tmp_path) == {"home"}
@@ -63,8 +111,9 @@ def test_hidden_links_are_not_followed(tmp_path, precious, kind):
 
 def test_pipe_as_lock_is_refused(tmp_path):
     """A pipe in place of the lock does not block."""
-    os.mkfifo(tmp_path / ".out.bgnb-lock")
-    with raises("not-writable", ".out.bgnb-lock", "regular file"):
+    (tmp_path / ".out.bgnb-partial").mkdir(mode=0o700)
+    os.mkfifo(tmp_path / ".out.bgnb-partial" / ".bgnb-lock")
+    with raises("not-writable", ".bgnb-lock", "regular file"):
         make(tmp_path / "out")
 
 
@@ -130,16 +179,6 @@ def test_copied_notebooks_replace_no_link(tmp_path):
     assert names(tmp_path / "mine") == {"explore.ipynb"}
 
 
-def test_kept_folder_of_others_is_not_removed(tmp_path, monkeypatch):
-    """A successful command removes its own folder for counts only."""
-    kept = kept_folder(tmp_path / "out")
-    kept.mkdir(mode=0o700)
-    (kept / "file").touch()
-    give_away(kept, monkeypatch)
-    make(tmp_path / "out")
-    assert names(kept) == {"file"}
-
-
 # What --overwrite replaces
 
 
@@ -189,16 +228,3 @@ def test_missing_files_do_not_matter(tmp_path):
     (tmp_path / "out" / "a").unlink()
     make(tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "a").read_text() == "new"
-
-
-def test_a_renamed_private_folder_is_not_removed(tmp_path):
-    """Who may write in a directory can give the name of the folder for counts to a private folder of the user."""
-    kept = kept_folder(tmp_path / "out")
-    kept.mkdir(mode=0o700)
-    for name in ("precious", 64 * "0", f".{64 * '1'}.bgnb-file-12345678"):
-        (kept / name).touch()
-    make(tmp_path / "out")
-    assert names(kept) == {"precious"}
-    (kept / "precious").unlink()
-    make(tmp_path / "out", overwrite=True)
-    assert names(tmp_path) == {"out"}

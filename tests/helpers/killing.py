@@ -94,7 +94,7 @@ class Trials:
         seen: dict[str, object] = {"killed": killed, "before": "old" if old else "absent", "after": self.state()}
         if not killed:
             return seen
-        seen["left"] = sorted(path.name for path in self.out.parent.iterdir() if path != self.out)
+        seen["left"] = sorted(path.name for path in self.out.parent.glob("*.bgnb-partial/*"))
         seen["next"] = os.waitstatus_to_exitcode(os.waitpid(self.start("--overwrite"), 0)[1])
         seen["then"] = self.state()
         seen["left_then"] = [path.name for path in self.out.parent.iterdir() if path != self.out]

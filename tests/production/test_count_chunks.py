@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import json
 import os
 import signal
 import stat
@@ -19,6 +20,7 @@ from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines
 from bgnb.files import output_directory as outdir
+from bgnb.files.output_directory import kept_folder
 from bgnb.production import count_chunks as counting
 from bgnb.production import pipeline
 from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, count_chunk, count_chunks
@@ -96,7 +98,7 @@ def test_second_run_counts_what_is_missing(indir, tmp_path, reading):
     reading.after = {21: interrupt}
     with pytest.raises(KeyboardInterrupt) as caught:
         make(indir, tmp_path / "out")
-    kept = tmp_path / ".out.bgnb-kept"
+    kept = kept_folder(tmp_path / "out")
     assert caught.value.__notes__ == [f"The counts so far are kept in {kept}; run the same command to continue."]
     assert not (tmp_path / "out").exists()
     first = set(reading)
@@ -144,14 +146,18 @@ def test_killed_command_repeats_no_chunk(indir, tmp_path, number, status):
     arguments = (indir, "GADF", tmp_path / "out", "--workers", 2)
     with command(tmp_path, *arguments, WATCH=tmp_path, CHANGE=SMALL_CHUNKS) as process:
         # The other worker gets through all other chunks while one waits for run 11.
-        until(lambda: len(list((tmp_path / ".out.bgnb-kept").glob("[0-9a-f]*"))) == 7, "all chunks but one", process)
+        until(
+            lambda: len(list(kept_folder(tmp_path / "out").glob("[0-9a-f]*"))) == 7,
+            "all chunks but one",
+            process,
+        )
         process.send_signal(number)
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == status
     if number == signal.SIGINT:
-        note = f"The counts so far are kept in {tmp_path / '.out.bgnb-kept'}; run the same command to continue."
+        note = f"The counts so far are kept in {kept_folder(tmp_path / 'out')}; run the same command to continue."
         assert errors.splitlines() == ["Interrupted; unfinished output is removed.", note]
-    kept = digests(tmp_path / ".out.bgnb-kept")
+    kept = digests(kept_folder(tmp_path / "out"))
     (tmp_path / "read").unlink()
     (tmp_path / "wait11").unlink()
     with command(tmp_path, *arguments, WATCH=tmp_path, CHANGE=SMALL_CHUNKS) as process:
@@ -216,8 +222,15 @@ def test_damaged_kept_chunks_are_recounted(indir, tmp_path):
     assert_same(kept.read(chunk), count_chunk(chunk))
     flipped = bytearray(good)
     flipped[len(good) // 2] ^= 1
+    unpacked = gzip.decompress(good)
+    size = int.from_bytes(unpacked[:8], "little")
+    text = json.loads(unpacked[8 : 8 + size])
+    text["stacks"][0]["runs"][0]["notes"] = [[1]]
+    odd = json.dumps(text).encode()
     contents = (
         b"",
+        gzip.compress(bytes(7) + b"\x80{}"),  # states more bytes than can be read
+        gzip.compress(len(odd).to_bytes(8, "little") + odd + unpacked[8 + size :]),
         good[:-9],
         bytes(flipped),
         b"junk",
@@ -238,7 +251,7 @@ def test_full_disk_keeps_whole_chunks_only(indir, tmp_path, reading, monkeypatch
     sync = os.fsync
 
     def full(number):
-        if len(list((tmp_path / ".out.bgnb-kept").glob("[0-9a-f]*"))) == 2:
+        if len(list(kept_folder(tmp_path / "out").glob("[0-9a-f]*"))) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         sync(number)
 
@@ -246,8 +259,8 @@ def test_full_disk_keeps_whole_chunks_only(indir, tmp_path, reading, monkeypatch
     with raises("not-writable", "No space left on device") as caught:
         make(indir, tmp_path / "out")
     monkeypatch.setattr(outdir.os, "fsync", sync)
-    assert f"kept in {tmp_path / '.out.bgnb-kept'}" in caught.value.__notes__[0]
-    assert len(list((tmp_path / ".out.bgnb-kept").iterdir())) == 2
+    assert f"kept in {kept_folder(tmp_path / 'out')}" in caught.value.__notes__[0]
+    assert len(list(kept_folder(tmp_path / "out").iterdir())) == 2
     reading.clear()
     make(indir, tmp_path / "out")
     assert len(reading) == len(OBS_IDS) - 6
@@ -255,17 +268,18 @@ def test_full_disk_keeps_whole_chunks_only(indir, tmp_path, reading, monkeypatch
 
 def test_file_in_place_of_the_kept_folder(indir, tmp_path, reading):
     """A file with the name of the folder for kept counts is an error."""
-    (tmp_path / ".out.bgnb-kept").write_text("in the way")
-    with raises("foreign-files", ".out.bgnb-kept", "remove it"):
+    (tmp_path / ".out.bgnb-partial").write_text("in the way")
+    with raises("foreign-files", ".out.bgnb-partial", "remove it"):
         make(indir, tmp_path / "out")
-    assert (tmp_path / ".out.bgnb-kept").read_text() == "in the way"
+    assert (tmp_path / ".out.bgnb-partial").read_text() == "in the way"
 
 
 @pytest.mark.parametrize("kind", ["other user", "open to all", "link"])
 def test_planted_counts_are_refused(indir, tmp_path, reading, monkeypatch, kind):
     """Counts that somebody else may have put beside the output are an error, before anything is read."""
-    real = KeptChunks(tmp_path / "planted")
-    kept = tmp_path / ".out.bgnb-kept"
+    (planted := tmp_path / "planted").mkdir(mode=0o700)
+    real = KeptChunks(planted / kept_folder(tmp_path / "out").name)
+    kept = tmp_path / ".out.bgnb-partial"
     plan = make_plan(ProductionSettings.from_dict({"indir": str(indir), "scheme": "GADF", **SMALL}))
     for obs_ids in plan.chunks:
         chunk = plan.chunk(obs_ids)
@@ -273,9 +287,9 @@ def test_planted_counts_are_refused(indir, tmp_path, reading, monkeypatch, kind)
         stacks = {key: replace(stack, counts=10 * stack.counts) for key, stack in counted.stacks.items()}
         real.write(chunk, replace(counted, stacks=stacks))
     if kind == "link":
-        kept.symlink_to(real.folder)
+        kept.symlink_to(planted)
     else:
-        real.folder.rename(kept)
+        planted.rename(kept)
     if kind == "open to all":
         kept.chmod(0o777)
     if kind == "other user":
@@ -285,7 +299,7 @@ def test_planted_counts_are_refused(indir, tmp_path, reading, monkeypatch, kind)
         make(indir, tmp_path / "out")
     assert not hasattr(caught.value, "__notes__")
     assert reading == []
-    assert names(tmp_path) == {"in", ".out.bgnb-kept", *(["planted"] if kind == "link" else [])}
+    assert names(tmp_path) == {"in", ".out.bgnb-partial", *(["planted"] if kind == "link" else [])}
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022])

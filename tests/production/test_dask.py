@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from bgnb import __version__, make_bg_cube_models
+from bgnb.files.output_directory import kept_folder
 from bgnb.production import workers
 from tests.helpers.dask_cluster import OBS_IDS, SMALL, SMALL_CHUNKS, Cluster, command, lines
 from tests.helpers.errors import raises
@@ -111,7 +112,7 @@ def test_run_that_kills_its_workers(indir, expected, tmp_path):
     """One line names a chunk that was lost with its workers; later the same command continues from the counts so far."""
     for kind in ("kill", "wait"):
         (tmp_path / f"{kind}11").touch()
-    kept = tmp_path / ".out.bgnb-kept"
+    kept = kept_folder(tmp_path / "out")
     watched = {"WATCH": tmp_path, "CHANGE": SMALL_CHUNKS}
     with ExitStack() as stack:
         found = Cluster(tmp_path, stack)
@@ -174,7 +175,7 @@ def test_scheduler_that_stops_answering(indir, two, tmp_path, monkeypatch):
 def test_scheduler_that_dies_is_one_line(indir, expected, tmp_path):
     """If the scheduler dies, the command ends with one line, and can be continued."""
     (tmp_path / "wait11").touch()
-    kept = tmp_path / ".out.bgnb-kept"
+    kept = kept_folder(tmp_path / "out")
     settings = {"WATCH": tmp_path, "CHANGE": SMALL_CHUNKS}
     with ExitStack() as stack:
         first = Cluster(tmp_path, stack)

@@ -1,6 +1,7 @@
 """Files are bit-identical regardless of the backend, the order of the chunks and the number of parts."""
 
 import json
+import shutil
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
@@ -10,6 +11,7 @@ from astropy.table import Table
 
 from bgnb import make_bg_cube_models, merge
 from bgnb.files.manifest import manifest_of
+from bgnb.files.output_directory import new_directory
 from bgnb.production import count_chunks as counting
 from tests.helpers.commands import output_of
 from tests.helpers.dask_cluster import OBS_IDS, SMALL
@@ -155,6 +157,20 @@ def test_merge_in_another_directory(two_parts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     with raises("not-found", f"{tmp_path}/elsewhere/in: "):
         merge([f"../{part}" for part in two_parts], "models")
+
+
+def test_merge_into_the_runs(two_parts, tmp_path):
+    """The directory of runs, which only the parts name, is neither replaced nor used for the models."""
+    with raises("bad-target", "in/models", "contains the input"):
+        merge(two_parts, "in/models")
+    with new_directory(tmp_path / "copy", overwrite=False) as directory:  # as simulated runs, which bgnb can replace
+        shutil.copytree("in", directory, dirs_exist_ok=True)
+    before = digests(tmp_path / "copy")
+    (tmp_path / "in").unlink()
+    (tmp_path / "in").symlink_to("copy")
+    with raises("bad-target", "contains the input"):
+        merge(two_parts, "copy", overwrite=True)
+    assert digests(tmp_path / "copy") == before
 
 
 def test_parts_of_different_plans(two_parts, indir, tmp_path):

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from bgnb import make_bg_cube_models, make_models, make_test_dataset
+from bgnb.files.output_directory import kept_folder
 from bgnb.production import pipeline, workers
 from bgnb.production.workers import Workers, open_workers
 from tests.helpers.dask_cluster import SMALL, SMALL_CHUNKS, command, environment, lines
@@ -262,7 +263,11 @@ def test_run_that_kills_its_process(indir, tmp_path):
     watched = {"WATCH": tmp_path, "CHANGE": SMALL_CHUNKS}
     arguments = (indir, "GADF", tmp_path / "out", "--workers", 2)
     with command(tmp_path, *arguments, **watched) as process:
-        until(lambda: len(list((tmp_path / ".out.bgnb-kept").glob("[0-9a-f]*"))) == 5, "all chunks but one", process)
+        until(
+            lambda: len(list(kept_folder(tmp_path / "out").glob("[0-9a-f]*"))) == 5,
+            "all chunks but one",
+            process,
+        )
         (tmp_path / "wait11").unlink()
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
@@ -270,7 +275,7 @@ def test_run_that_kills_its_process(indir, tmp_path):
     assert error.startswith("Error: ")
     assert error.endswith("[worker-died]")
     assert "runs 5, 7, 11;" in error
-    assert str(tmp_path / ".out.bgnb-kept") in note
+    assert str(kept_folder(tmp_path / "out")) in note
     (tmp_path / "read").unlink()
     others = [obs_id for obs_id in range(2, 14) if obs_id != 11]
     (tmp_path / "others").write_text("\n".join(map(str, others)))
