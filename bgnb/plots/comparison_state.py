@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Literal
 
 from bgnb._util.checks import finite_number
@@ -59,7 +59,7 @@ def short_names(labels: Labels) -> Labels:
     >>> short_names(("hess_dl3_dr1_spline_2026-01-01", "hess_dl3_dr1_classic_2026-01-01"))
     ('…spline_2026-01-01', '…classic_2026-01-01')
     """
-    half, common = _LETTERS // 2, len(commonprefix(labels))
+    half, common = _LETTERS // 2, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*labels, strict=False)))
     one, other = (name if len(name) <= _LETTERS else f"{name[:half]}…{name[1 - half :]}" for name in labels)
     if one != other or labels[0] == labels[1]:
         return one, other
