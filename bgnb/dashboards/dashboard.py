@@ -393,9 +393,9 @@ class Dashboard(widgets.VBox):
 
     @property
     def file_name(self) -> str:
-        """Name of files of the present view, without suffix."""
+        """Name of files of the present view, without suffix; file systems allow 255 bytes with it."""
         words = "".join(letter if letter.isalnum() or letter in ".-" else " " for letter in self.view.title)
-        return "_".join(words.split())
+        return "_".join(words.split()).encode()[:200].decode(errors="ignore")
 
     def _repr_mimebundle_(self, **arguments: Any) -> Any:
         """Add a PNG image, which is shown if no kernel is running."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Mapping
@@ -182,10 +183,9 @@ def _execute(
     source: Path, partial: Path, target: Path, values: dict[str, Any], timeout: float | None, progress: bool | None
 ) -> Any:
     """Execute a notebook, which papermill writes to ``partial`` after each cell."""
-    import logging
-
     for name in ("papermill", "traitlets"):  # errors are reported here
         logging.getLogger(name).addHandler(logging.NullHandler())
+    logging.getLogger("asyncio").addFilter(_is_of_others)
     from papermill import execute_notebook
 
     kernel = {"kernel_name": "python3", "language": "python", "kernel_manager_class": _this_interpreter(partial.parent, target)}
@@ -195,8 +195,16 @@ def _execute(
     executed = execute_notebook(source, partial, values, **kernel, **options)
     # After an interruption, papermill marks all cells as completed; only False says that a cell was executed to its end.
     if not all(cell.metadata.papermill.exception is False for cell in executed.cells):
-        raise RuntimeError("the execution was interrupted")
+        outputs = [output for cell in executed.cells for output in cell.get("outputs", ()) if output.output_type == "error"]
+        # Papermill stops without an error at sys.exit(0).
+        reasons = [f"a cell ended the execution ({output.ename}: {output.evalue})" for output in outputs]
+        raise RuntimeError((reasons or ["the execution was interrupted"])[0])
     return executed
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Return false for messages on tasks that nbclient leaves behind, such as at a timeout, which is reported here."""
+    return "nbclient" not in record.getMessage()
 
 
 def _this_interpreter(folder: Path, target: Path) -> type:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -28,8 +29,10 @@ _TITLE, _LABEL, _TICK = "12px", "12px", "11px"
 # Margins, px: left, right, bottom. In images they contain the labels and the colour bar.
 _IMAGE_MARGINS, _MAP_MARGINS = (52, 76, 44), (8, 8, 8)
 _BAR_WIDTH, _LEGEND_HEIGHT = 68, 26
-# Maximum number of letters in a line of a title, in the narrowest plots.
-_TITLE_LETTERS = 38
+# Maximum numbers of letters in a line of a title and of the label of a vertical axis, in the smallest plots.
+_TITLE_LETTERS, _LABEL_LETTERS = 38, 32
+# Bokeh typesets what is between such characters.
+_FORMULA = re.compile(r"\$(?=\$)|\\(?=[(\[])")
 _POSITION = [("DETX", "$x{custom}°"), ("DETY", "$y{custom}°")]
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
 EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
@@ -144,10 +147,11 @@ def _scale_equally(plot: Any, margins: tuple[int, int, int]) -> None:
     plot.tags = [{"margins": list(margins)}]
 
 
-def wrap_title(title: str) -> str:
-    """Wrap the lines of a title to the width of the narrowest plots; energies are not divided."""
-    wrapped = (fill(line, _TITLE_LETTERS, break_on_hyphens=False) for line in keep_together(title).splitlines())
-    return "\n".join(wrapped).replace("\N{NO-BREAK SPACE}", " ")
+def wrap(text: str, letters: int = _TITLE_LETTERS) -> str:
+    """Wrap the lines of a title or label to the smallest plots; energies are not divided. Names that look like TeX remain."""
+    wrapped = (fill(line, letters, break_on_hyphens=False) for line in keep_together(text).splitlines())
+    text = "\n".join(wrapped).replace("\N{NO-BREAK SPACE}", " ")
+    return _FORMULA.sub("\\g<0>\N{ZERO WIDTH NON-JOINER}", text)
 
 
 class _ColourBar:
@@ -211,7 +215,7 @@ class _ImagePlot:
     def properties(self, image: Image) -> Properties:
         pixels, colours = image.pixels, list(palette(image.colours.palette))
         return [
-            (self.figure.title, {"text": wrap_title(f"{image.title}\n{with_power(image.unit, image.colours.power)}")}),
+            (self.figure.title, {"text": wrap(f"{image.title}\n{with_power(image.unit, image.colours.power)}")}),
             (self.figure.x_range, _range_ends(*image.x_edges[[0, -1]])),
             (self.figure.y_range, _range_ends(*image.y_edges[[0, -1]])),
             (self.figure.toolbar, {"active_drag": self._select if image.selects else self._pan}),
@@ -328,10 +332,10 @@ class _GraphPlot:
         power = 0 if graph.y_log else axis_power(*graph.y_range)
         unit = with_power(graph.unit, graph.colours.power) if graph.colours is not None else ""
         pairs: Properties = [
-            (self.figure.title, {"text": wrap_title(f"{graph.title} / {unit}" if unit else graph.title)}),
+            (self.figure.title, {"text": wrap(f"{graph.title} / {unit}" if unit else graph.title)}),
             *zip((self.figure, self.figure.xaxis[0], self.figure.xgrid[0]), self._x_scales[graph.x_log], strict=True),
-            (self.figure.xaxis[0], {"axis_label": graph.x_label}),
-            (self.figure.yaxis[0], {"axis_label": with_power(graph.y_label, power)}),
+            (self.figure.xaxis[0], {"axis_label": wrap(graph.x_label)}),
+            (self.figure.yaxis[0], {"axis_label": wrap(with_power(graph.y_label, power), _LABEL_LETTERS)}),
             (self._y_ticks, {"args": {"power": power}}),
             (self.figure.x_range, _range_ends(*graph.x_range)),
             (self.figure.y_range, _range_ends(*graph.y_range)),

@@ -235,7 +235,7 @@ def pull_graph(comparison: Comparison) -> Graph:
         title += f", {outside} outside the axis" if outside else ""
     else:
         title = f"No pulls: {comparison.no_pulls}"
-    curve = Series("standard normal" if pulls.size else "", bars.x, normal, "dotted", "#888888")
+    curve = Series("normal" if pulls.size else "", bars.x, normal, "dotted", "#888888")
     ranges = (-5.0, 5.0), axis_range(bars.y, normal, zero=True)
     return Graph(title, "difference / error", "bins", (bars, curve), *ranges, legend="below")
 

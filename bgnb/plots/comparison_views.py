@@ -22,7 +22,7 @@ from bgnb.plots.comparison_graphs import (
     spectra_of,
     spectra_ratio,
 )
-from bgnb.plots.comparison_state import NEUTRAL, ComparisonState, Labels, Show
+from bgnb.plots.comparison_state import NEUTRAL, ComparisonState, Labels, Show, short_names
 from bgnb.plots.cube_panels import contours, field_of_view_image, index_with_error, outlines, outlines_of
 from bgnb.plots.cube_state import Positions, Shown, energy_edges, place_label
 from bgnb.plots.labels import RATE_LABEL, energies_label, energy_label, format_number, format_value
@@ -64,21 +64,22 @@ def comparison_view(
     use = comparison.compared_energies(first, last)
     energies = energies_label(axes, use)
     compared = compared_limits(comparison if state.limits == "all energies" else main.part, state)
-    images = comparison_images(main.part, state, labels, (limits, compared), energies, positions)
+    names = short_names(labels)
+    images = comparison_images(main.part, state, names, (limits, compared), energies, positions)
     if positions:
         band = float(axes.energy[first].value), float(axes.energy[last].value)
-        graphs = spectra_graphs(comparison, labels, spectra_at(comparison, positions), band)
+        graphs = spectra_graphs(comparison, names, spectra_at(comparison, positions), band)
     else:
         against = graphs_against_energy if state.against == "energy" else graphs_against_position
-        graphs = against(shown, state, labels, energies, (first, last))
+        graphs = against(shown, state, names, energies, (first, last))
     lines = [
         f"Group {group}. {labels[1]} compared with {labels[0]} (reference), normalisation: {state.normalise}.",
         f"{state.show.capitalize()} at {energies}: {_describe_spread(images['compared'].values, state.show, comparison)}",
         *(_describe_place(main, replace(state, position=position), labels) for position in positions or (state.position,)),
     ]
     lines += _describe_energies(main, (first, last), energies)
-    if names := _further_groups(shown, state, energies):
-        lines.append(f"Also in the graph of ratios: {numbered('group', names, len(names))}.")
+    if further := _further_groups(shown, state, energies):
+        lines.append(f"Also in the graph of ratios: {numbered('group', further, len(further))}.")
     notes = note_on_rates({state.group_id: comparison.rate_ratio}, "the rate of the second model", "that of the first", "group")
     lines += [f"Note: {note}" for note in (*notes, *comparison.notes)]
     panels: dict[str, Panel] = {**images, **graphs}

@@ -27,12 +27,12 @@ _TEMPLATE = """
 {% block postamble %}
 <style>
   body { color-scheme: light; color: #222222; background: white; font: 14px/1.45 sans-serif; padding: 0 12px; }
-  h1 { font-size: 18px; line-height: 1.2; margin: 10px 0 4px; }
+  h1 { font-size: 18px; line-height: 1.2; margin: 10px 0 4px; overflow-wrap: anywhere; }
   #bgnb-controls { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 24px; }
   #bgnb-controls label { display: flex; align-items: center; gap: 8px; }
   #bgnb-controls [hidden] { display: none; }
   #bgnb-slider { width: min(420px, 60vw); }
-  #bgnb-summary { white-space: pre-line; margin: 8px 0; }
+  #bgnb-summary { white-space: pre-line; margin: 8px 0; overflow-wrap: anywhere; }
 </style>
 {% endblock %}
 {% block contents %}

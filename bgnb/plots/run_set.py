@@ -24,8 +24,8 @@ SOURCES = "#c08040"
 QUANTITIES = {
     "livetime": "livetime / min",
     "event rate": "all events / s⁻¹",
-    "rate above threshold": "events above the energy threshold / s⁻¹",
-    "rate below threshold": "events below the energy threshold / s⁻¹",
+    "rate above threshold": "events above threshold / s⁻¹",
+    "rate below threshold": "events below threshold / s⁻¹",
     "norm": "norm (observed / model)",
     "muon efficiency": "muon efficiency",
     "live fraction": "livetime / ontime",

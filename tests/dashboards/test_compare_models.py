@@ -268,3 +268,13 @@ def test_notes_on_a_comparison_are_shown(tmp_path):
     assert "second model is 5 times that of the first: group 3;" in notes[0]
     assert "HESS and VERITAS (TELESCOP)" in notes[1]
     assert "Note" not in compare_models(tmp_path / "HESS", tmp_path / "HESS").view.summary
+
+
+def test_long_names(pair):
+    """Names that are too long for plots are shortened in them, and complete in the summary."""
+    names = "one_" * 50, "other_" * 40
+    view = compare_models(*pair, labels=names).view
+    texts = [text for panel in view.panels.values() for text in (panel.title, panel.x_label, panel.y_label, panel.unit)]
+    texts += [series.legend_name for name in ("spectra", "ratios") for series in view.panels[name].series]
+    assert max(map(len, texts)) < 80
+    assert all(name in view.summary for name in names)

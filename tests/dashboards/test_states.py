@@ -281,3 +281,15 @@ def test_file_name_of_state(models, tmp_path, monkeypatch):
     assert first.read_bytes() == second.read_bytes()
     assert json.loads(first.read_text()) == json.loads(models.json)
     assert np.all([path.name.startswith("Group_3_rate_at") for path in (first, second)])
+
+
+def test_file_name_of_long_title(runs, tmp_path, monkeypatch):
+    """The button saves files under a shorter name if the directory, and so the title, has a name as long as possible."""
+    monkeypatch.chdir(tmp_path)
+    name = "模" * 85
+    (tmp_path / name).symlink_to(runs[0] / "models")
+    dashboard = explore_runs(name)
+    for _ in range(2):
+        dashboard._save("json")
+        assert "Saved" in dashboard._message.value
+    assert len(list(tmp_path.glob("Runs_of_模*.json"))) == 2

@@ -1,5 +1,7 @@
 """Notebooks of bgnb and of users, executed by papermill."""
 
+import asyncio
+import gc
 import json
 import os
 import signal
@@ -12,6 +14,7 @@ from threading import Thread
 import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 import bgnb
@@ -125,10 +128,14 @@ def test_failed_notebook_begins_with_error(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "timeout", "word"),
-    [("import time; time.sleep(600)", 0.5, "timed out"), ("import os; os._exit(1)", None, "Kernel died")],
+    [
+        ("import time; time.sleep(600)", 0.5, "timed out"),
+        ("import os; os._exit(1)", None, "Kernel died"),
+        ("import sys; sys.exit(0)", None, "ended the execution (SystemExit: 0)"),
+    ],
 )
 def test_timeout_or_dead_kernel_is_failure(tmp_path, cell, timeout, word):
-    """No result appears if a cell takes too long, or the kernel dies; the failed notebook begins with the error."""
+    """No result appears if a cell takes too long or ends the execution, or the kernel dies; the error is at its top."""
     path = notebook(tmp_path / "n.ipynb", cell, "print('after')")
     with raises("notebook-failed", word, "out.failed.ipynb", kind=NotebookError):
         run_notebook(path, tmp_path / "out.ipynb", timeout=timeout)
@@ -136,6 +143,25 @@ def test_timeout_or_dead_kernel_is_failure(tmp_path, cell, timeout, word):
     first = nbformat.read(tmp_path / "out.failed.ipynb", as_version=4).cells[0]
     assert first.cell_type == "markdown"
     assert word in first.source
+
+
+@pytest.mark.slow
+def test_failed_tasks_left_behind(tmp_path, caplog):
+    """After a notebook, asyncio reports failed tasks of others, but not those that nbclient leaves, as at a timeout."""
+    run_notebook(notebook(tmp_path / "n.ipynb", "1"), tmp_path / "out.ipynb")
+
+    async def others():
+        raise ValueError
+
+    async def leave():
+        client, cell = NotebookClient(new_notebook()), new_code_cell()
+        tasks = [asyncio.ensure_future(task) for task in (client._async_poll_output_msg("", cell, 0), others())]
+        await asyncio.wait(tasks)
+
+    asyncio.run(leave())
+    gc.collect()
+    (message,) = [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+    assert "ValueError()" in message
 
 
 @pytest.mark.slow
