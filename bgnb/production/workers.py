@@ -199,7 +199,7 @@ def _processes(number: int) -> Iterator[Workers]:
         try:
             submit(abs, -1).result()
         except BrokenExecutor:
-            advice = 'in a script, put the call under if __name__ == "__main__":, or use workers=1'
+            advice = 'in a script, put the call under if __name__ == "__main__":, or use workers = 1'
             raise BgnbError("worker-died", f"worker processes die when they start; {advice}") from None
         # Only a single task waits, as more could fill the pipe to the workers, and then early versions of Python 3.11
         # never notice that a process died (CPython issue 94777).
@@ -237,7 +237,7 @@ def _starting() -> Iterator[None]:
             raise
         of_limits = no_thread or number in (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
         more = "permit more open files (ulimit -n) or processes (ulimit -u)"
-        advice = f"use workers=1, or {more if of_limits else 'check that shared memory (/dev/shm) is writable and not full'}"
+        advice = f"use workers = 1, or {more if of_limits else 'check that shared memory (/dev/shm) is writable and not full'}"
         reason = getattr(error, "strerror", None) or error
         raise BgnbError("worker-died", f"worker processes cannot be started: {reason}; {advice}") from None
 

@@ -78,7 +78,7 @@ def test_too_few_open_files_are_one_line(making, monkeypatch):
     done = in_shell(f"ulimit -n 14; {command}", timeout=60)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "cannot be started: Too many open files; use workers=1" in line
+    assert "cannot be started: Too many open files; use --workers 1" in line
     assert line.endswith("[worker-died]")
     monkeypatch.setattr(count_chunks, "read_pieces", _too_many)
     line = error_of(*command.split()[1:-2])

@@ -202,7 +202,7 @@ def test_shared_memory_that_cannot_be_written(tmp_path, monkeypatch, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", no_semaphore)
-    with raises("worker-died", os.strerror(number), "workers=1", "/dev/shm"):
+    with raises("worker-died", os.strerror(number), "workers = 1", "/dev/shm"):
         make_test_dataset(tmp_path / "out", n_runs=2, workers=2)
     assert names(tmp_path) == set()
 
@@ -215,7 +215,7 @@ def test_threads_that_cannot_be_started(tmp_path, monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     monkeypatch.setattr(workers, "KILLED_AFTER", 0)
-    with raises("worker-died", "can't start new thread", "workers=1", "ulimit -u"):
+    with raises("worker-died", "can't start new thread", "workers = 1", "ulimit -u"):
         make_test_dataset(tmp_path / "out", n_runs=2, workers=2)
     assert names(tmp_path) == set()
 
