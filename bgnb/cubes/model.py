@@ -156,6 +156,6 @@ def make_model(stack: Stack, method: str = "spline") -> BackgroundModel:
     """
     found = find_method(method)
     if not stack.counts.any():
-        advice = "no event of these runs lies inside the axes and above the energy threshold of its run"
+        advice = "no event lies inside the axes, above the energy threshold of its run and outside exclusion regions"
         raise BgnbError("no-counts", f"no counts: {advice}")
     return found.make(stack)

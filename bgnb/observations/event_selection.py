@@ -155,8 +155,9 @@ def _check(node: ast.AST, condition: str) -> None:
         or isinstance(node, simple)
     )
     if not is_known:
-        allowed = "a condition has columns, numbers, comparisons, in, and, or, not, arithmetic, &, |, ~ and abs"
-        raise BgnbError("bad-condition", f"events: '{condition}' contains {type(node).__name__}; {allowed}")
+        allowed = "a condition has columns, numbers, comparisons, in, and, or, not, +, -, *, /, %, &, |, ~ and abs"
+        unknown = node.op if isinstance(node, ast.BinOp) and type(node.op) not in _BINARY else node
+        raise BgnbError("bad-condition", f"events: '{condition}' contains {type(unknown).__name__}; {allowed}")
 
 
 def _is_no_number(node: ast.expr) -> bool:

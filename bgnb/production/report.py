@@ -20,12 +20,12 @@ from bgnb.production.count_chunks import Counted
 #: Fraction of the events above threshold from which on many are outside the axes.
 MANY_OUTSIDE = 0.1
 _COUNTED = ("livetime_s", "events", *EXCLUDED, "counts")
-_NO_COUNTS = Reason("in a group without counts inside the axes and above the energy thresholds")
+_NO_COUNTS = Reason("in a group without counts inside the axes, above the energy thresholds and outside exclusion regions")
 # Advice by kind of reason, if no run is left.
 _ADVICE = {
     "near a known source": "use --sources mask, --select all or a smaller --exclusion-radius",
     OUTSIDE_GROUPS.kind: "use other group edges (--alt-edges, --az-edges), or --pointing computed if the index is wrong",
-    _NO_COUNTS.kind: "check that the axes are wide enough",
+    _NO_COUNTS.kind: "check the axes and the exclusion regions (--exclude, --mask-radius)",
 }
 
 

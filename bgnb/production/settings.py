@@ -115,7 +115,10 @@ class _Select(Kind):
         if isinstance(value, str | Path):
             return read_run_list(value)
         try:
-            return tuple(index(obs_id) for obs_id in value)
+            obs_ids = tuple(value)
+            if any(isinstance(obs_id, bool) for obs_id in obs_ids):
+                raise TypeError("booleans are a mask of runs, not their numbers")
+            return tuple(map(index, obs_ids))
         except TypeError:
             kinds = "'far', 'all', a file of OBS_IDs or a list of whole numbers"
             raise BgnbError("invalid-argument", f"{name} must be {kinds}, got {quoted(value)}") from None

@@ -103,6 +103,12 @@ def test_other_expressions_are_refused(condition):
         EventSelection(condition)
 
 
+def test_unknown_operator_is_named():
+    """Arithmetic is allowed, so the error names the operator that is not."""
+    with raises("bad-condition", "contains Pow"):
+        EventSelection("GAMMANESS ** 2 + ENERGY < 1")
+
+
 @pytest.fixture
 def numbers():
     """Make a table of events with large integers, and with columns of true and false."""

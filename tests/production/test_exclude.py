@@ -91,3 +91,10 @@ def test_regions_in_memory_are_not_repeated(folder, tmp_path):
     with raises("not-found", "exclude", "missing.reg"):
         make_models(folder / "in", "GADF", exclude="missing.reg")
     assert stack_of(folder, select="all", exclude=[]).counts.sum() == stack_of(folder, select="all").counts.sum()
+
+
+def test_no_events_outside_regions(folder):
+    """If regions cover the field of view of all runs, the error points to the regions."""
+    everything = Table({"RA": [150.0], "DEC": [-40.0], "RADIUS": [30.0]})
+    with raises("no-counts", "--exclude"):
+        make_models(folder / "in", "GADF", select="all", exclude=everything, **SMALL)

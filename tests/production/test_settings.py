@@ -17,7 +17,7 @@ from bgnb import make_bg_cube_models
 from bgnb._util.setting_kinds import Flag, Number, Numbers, Value, Whole
 from bgnb.cli.main import main
 from bgnb.cubes.method import methods
-from bgnb.production.settings import ProductionSettings
+from bgnb.production.settings import ProductionSettings, RunSelection
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
@@ -284,3 +284,10 @@ def test_each_command_has_a_docstring():
         assert command.help, name
         for each in command.params:
             assert not isinstance(each, click.Option) or each.help, (name, each.name)
+
+
+def test_booleans_are_not_run_numbers():
+    """A mask of runs is not taken for the runs 0 and 1."""
+    with raises("invalid-argument", "select"):
+        RunSelection(select=[True, True, 2])
+    assert RunSelection(select=iter((2, 1))).select == (2, 1)
