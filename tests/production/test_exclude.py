@@ -93,6 +93,16 @@ def test_regions_in_memory_are_not_repeated(folder, tmp_path):
     assert stack_of(folder, select="all", exclude=[]).counts.sum() == stack_of(folder, select="all").counts.sum()
 
 
+def test_excluded_field_is_noted(tmp_path):
+    """A run whose whole field of view is excluded is noted, as it still counts in the mean pointing of its group."""
+    write_gadf(tmp_path / "in", [run(obs_id, 200, RA_PNT=ra_pnt, DEC_PNT=-40.0) for obs_id, ra_pnt in ((1, 150.0), (2, 170.0))])
+    circle = Table({"RA": [170.0], "DEC": [-40.0], "RADIUS": [8.0]})
+    report = make_models(tmp_path / "in", "GADF", **SMALL, select="all", exclude=circle).report
+    (note,) = (note for note in report.content["notes"] if "exclusion regions" in note)
+    assert note.endswith("the mean pointing of its group: run 2")
+    assert report.runs[0].counted.counts > 0
+
+
 def test_no_events_outside_regions(folder):
     """If regions cover the field of view of all runs, the error points to the regions."""
     everything = Table({"RA": [150.0], "DEC": [-40.0], "RADIUS": [30.0]})
