@@ -115,6 +115,7 @@ def run_notebook(
             reason = error_summary(error, _written_errors(partial))
             _keep_failed(partial, source, failed, error, reason)
             if not isinstance(error, Exception):
+                error.add_note(f"The notebook, as far as it was executed, is in {shown}.")
                 raise
             raise NotebookError("notebook-failed", f"{source.stem} failed: {reason}; see {shown}") from None
         finally:

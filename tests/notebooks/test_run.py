@@ -187,7 +187,8 @@ def test_signal_leaves_no_result_nor_kernel(tmp_path, number):
         until(lambda: kernel.exists() and kernel.read_text().endswith("."), "a notebook that runs", process)
         os.killpg(process.pid, number)
         _, errors = process.communicate(timeout=PATIENCE)
-        assert (process.returncode, errors) == (128 + number, "Interrupted; unfinished output is removed.\n")
+        kept = f"The notebook, as far as it was executed, is in {tmp_path / 'out.failed.ipynb'}."
+        assert (process.returncode, errors) == (128 + number, f"Interrupted; unfinished output is removed.\n{kept}\n")
         until(lambda: not alive(int(kernel.read_text()[:-1])), "the end of the kernel")
     assert names(tmp_path) == {"n.ipynb", "kernel", "out.failed.ipynb"}
 
