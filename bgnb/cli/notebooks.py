@@ -67,7 +67,7 @@ def plot(**arguments: Any) -> None:
       bgnb plot models --panels image,spectrum,profile,groups,zenith,strips
     """
     if (path := arguments["output"]) is not None:
-        from bgnb.files.output_directory import check_new_file
+        from bgnb.files.output_file import check_new_file
 
         check_new_file(path, (".png", ".pdf", ".svg"), overwrite=True)
     from bgnb.files.model_directory import ModelDirectory

@@ -91,7 +91,7 @@ def make_test_bg_cube_model(
     Example:
       bgnb make-test-bg-cube-model true.fits.gz --altitude "81 deg" --spectral-index 1.5
     """
-    from bgnb.files.output_directory import check_new_file
+    from bgnb.files.output_file import check_new_file
 
     check_new_file(file, (".fits", ".fits.gz"), overwrite=overwrite)
     from bgnb.cubes.cube import CubeAxes

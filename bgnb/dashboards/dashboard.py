@@ -26,7 +26,7 @@ from bgnb._util.errors import BgnbError, quoted, shortened
 from bgnb.dashboards.controls import LABEL, Control, button, row, text_box
 from bgnb.dashboards.live_figures import Action, LiveFigures
 from bgnb.dashboards.saved_states import parse_state
-from bgnb.files.output_directory import check_file_path, write_file
+from bgnb.files.output_file import check_file_path, write_file
 from bgnb.plots.alternative_texts import describe
 from bgnb.plots.bokeh_figures import Plots, draw
 from bgnb.plots.html_page import lines_to_html, to_html

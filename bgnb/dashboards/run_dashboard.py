@@ -23,7 +23,7 @@ from bgnb.dashboards.run_picking import nearest_run, runs_within
 from bgnb.files.fits_reader import find_fits
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
 from bgnb.files.model_directory import checked_group
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_file import write_file
 from bgnb.files.report_json import REPORT, read_report
 from bgnb.observations.catalog import read_catalog
 from bgnb.observations.datastore import open_runs

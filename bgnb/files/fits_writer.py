@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bgnb._util.arrays import blocks
 from bgnb._util.compression import compress
 from bgnb._version import __version__
-from bgnb.files.output_directory import source_date, write_file
+from bgnb.files.output_file import source_date, write_file
 
 GADF_KEYWORDS = {
     "HDUCLASS": "GADF",

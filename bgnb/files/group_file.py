@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bgnb._util.errors import DataError, located
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_file import write_file
 from bgnb.observations.groups import ObservationGroups
 from bgnb.observations.table_file import read_table_file
 

@@ -11,10 +11,8 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 
@@ -22,12 +20,11 @@ from bgnb._util.errors import BgnbError
 from bgnb._util.signals import held_signals, note_complete
 from bgnb.files.locks import lock
 from bgnb.files.manifest import MANIFEST, manifest_of, obstacle, sync_folder
+from bgnb.files.output_file import MARK, hidden_path, is_hidden, named_errors, refuse_home, source_date, write_file
 from bgnb.files.ownership import is_own_directory, is_private, refuse_foreign_links
 
-# Part of the names of hidden files and folders beside a directory while it is being made, and of those in the hidden folder.
-_MARK = ".bgnb-"
 # The lock, the unfinished directory, an older one that is being replaced, and results for a second attempt.
-_LOCK, _NEW, _OLD, _KEPT = (f"{_MARK}{kind}" for kind in ("lock", "unfinished", "replaced", "kept"))
+_LOCK, _NEW, _OLD, _KEPT = (f"{MARK}{kind}" for kind in ("lock", "unfinished", "replaced", "kept"))
 # Disk errors while files are written.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -184,115 +181,13 @@ def kept_folder(outdir: Path) -> Path:
 def _require_own_files(folder: Path) -> None:
     """Refuse a hidden folder with other files than those of bgnb, or in which somebody else may have made them."""
     names = {path.name for path in folder.iterdir()} - {_LOCK}
-    if not all(name.startswith(_MARK) for name in names) or (names and not is_private(folder)):
+    if not all(name.startswith(MARK) for name in names) or (names and not is_private(folder)):
         what = "contains files that bgnb did not make, or that others could change"
         raise BgnbError("foreign-files", f"{folder}: {what}; move or remove it yourself")
 
 
-def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, overwrite: bool = True) -> None:
-    """Write a file, in one or several pieces, atomically: it gets its name when it is complete and flushed to disk.
-
-    Raises
-    ------
-    BgnbError
-        If it cannot be written, or exists and must not be replaced.
-    """
-    check_file_path(path)
-    partial = _hidden(path, f"file-{token_hex(4)}")
-    try:
-        try:
-            with partial.open("xb") as file:  # never through a link
-                file.writelines([content] if isinstance(content, bytes) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            if overwrite:
-                partial.replace(path)
-            else:
-                _publish_new(partial, path)
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-    except FileExistsError:
-        text = "was made by another process in the meantime; use another name, or repeat the command"
-        raise BgnbError("exists", f"{path}: {text}") from None
-    except OSError as error:
-        raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _publish_new(partial: Path, path: Path) -> None:
-    """Give a file its name, if nothing has it."""
-    try:
-        os.link(partial, path)
-    except FileExistsError:
-        raise
-    except OSError:  # the file system has no links
-        if os.path.lexists(path):
-            raise FileExistsError from None
-        partial.replace(path)
-
-
 def _in_use(path: Path) -> BgnbError:
     return BgnbError("in-use", f"{path}: another process is writing it; wait until it ends, or use another name")
-
-
-def check_file_path(path: Path) -> None:
-    """Refuse a path that cannot be that of a file, such as a directory, before its content is made.
-
-    Raises
-    ------
-    BgnbError
-        If no file can be written there.
-    """
-    _refuse_home(path)
-    try:
-        if not path.name or path.is_dir():
-            raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
-        refuse_foreign_links(path.parent)
-    except OSError as error:
-        raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
-
-
-def check_new_file(path: Path, kinds: Collection[str], *, overwrite: bool) -> None:
-    """Refuse a file that has another extension, or that exists and is not to be replaced.
-
-    Parameters
-    ----------
-    path : path
-        The file to write.
-    kinds : collection of str
-        Ends of its name, such as ``.png``, in lower case.
-    overwrite : bool
-        Permit to replace it.
-
-    Raises
-    ------
-    BgnbError
-        If it must not be written.
-    """
-    name = path.name.lower()
-    if name in kinds or not name.endswith(tuple(kinds)):
-        *others, last = kinds
-        raise BgnbError("invalid-argument", f"{path}: must be a name that ends in {', '.join(others)} or {last}")
-    with named_errors(path):
-        if not overwrite and os.path.lexists(path) and not path.is_dir():
-            raise BgnbError("exists", f"{path}: exists already; use overwrite = True to replace it")
-
-
-def source_date() -> datetime | None:
-    """Return the date that SOURCE_DATE_EPOCH states for files, if it is set.
-
-    Raises
-    ------
-    BgnbError
-        If it is no number of seconds.
-    """
-    if (seconds := os.environ.get("SOURCE_DATE_EPOCH")) is None:
-        return None
-    try:
-        return datetime.fromtimestamp(int(seconds), UTC)
-    except (ValueError, OverflowError, OSError):
-        text = f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, got '{seconds}'; unset it to write no date"
-        raise BgnbError("invalid-argument", text) from None
 
 
 def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None:
@@ -313,7 +208,7 @@ def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None
         If it is a file, contains files that bgnb did not write or that were changed, is the
         current directory or a mount point, or exists and ``overwrite`` is false.
     """
-    _refuse_home(outdir)
+    refuse_home(outdir)
     with named_errors(outdir):
         refuse_foreign_links(outdir)
         target = outdir.resolve()
@@ -342,42 +237,9 @@ def _require_from_bgnb(directory: Path, outdir: Path, *, changed: bool = False) 
         raise BgnbError("foreign-files", f"{outdir}: contains {found}; {advice}")
 
 
-def _refuse_home(path: Path) -> None:
-    """Refuse a path that starts with ~, which only shells and commands replace: removing such a directory is dangerous."""
-    if (home := os.path.expanduser(path)) != str(path):  # noqa: PTH111 # that of Path raises for unknown users
-        raise BgnbError("bad-target", f"{path}: ~ is not replaced by the home directory here; write '{home}'")
-
-
-def is_hidden(name: str) -> bool:
-    """Return true for names of hidden files and folders beside a directory that is being made."""
-    return name.startswith(".") and _MARK in name
-
-
 def _folder(target: Path) -> Path:
     """Return the path of the hidden, private folder beside a file or directory."""
-    return _hidden(target, "partial")
-
-
-def _hidden(target: Path, kind: str) -> Path:
-    """Return the path of a hidden file or folder beside a directory; names of files have at most 255 bytes."""
-    name = os.fsencode(target.name)
-    return target.with_name(f".{target.name if len(name) < 200 else sha256(name).hexdigest()}{_MARK}{kind}")
-
-
-@contextmanager
-def named_errors(path: Path, kinds: Collection[int] = ()) -> Iterator[None]:
-    """Convert errors of the operating system, all or those with some errno, to a `BgnbError` that names a path."""
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: an invalid path
-        if kinds and getattr(error, "errno", None) not in kinds:
-            raise
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            raise BgnbError("bad-target", f"{path}: cannot be made, as a part of the path is a file") from error
-        text = getattr(error, "strerror", None) or str(error)
-        where = getattr(error, "filename", None)
-        message = f"{path}: cannot be written: {text}{f' ({os.fsdecode(where)})' if where else ''}"
-        raise BgnbError("not-writable", message) from error
+    return hidden_path(target, "partial")
 
 
 def remove_tree(directory: Path, *, ignore_errors: bool = False) -> None:

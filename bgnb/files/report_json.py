@@ -17,7 +17,7 @@ from bgnb._util.compression import HAS_ISAL
 from bgnb._util.errors import BgnbError
 from bgnb._util.reading import read_json
 from bgnb._version import __version__
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_file import write_file
 
 #: Name of the file.
 REPORT = "report.json"

@@ -20,7 +20,8 @@ from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model_set import ModelSet
 from bgnb.files.epoch_directory import ALL_RUNS, read_all_models, read_epochs
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
-from bgnb.files.output_directory import new_directory, write_file
+from bgnb.files.output_directory import new_directory
+from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.gammapy.attached_runs import (
     CHUNK_RUNS,

@@ -20,7 +20,8 @@ from bgnb._util.progress import progress_bar
 from bgnb._util.resource_limits import check_kernel_limits
 from bgnb._util.signals import held_signals
 from bgnb.files.model_directory import model_files
-from bgnb.files.output_directory import new_directory, write_file
+from bgnb.files.output_directory import new_directory
+from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.notebooks.content import json_output, outputs_of, read_notebook
 from bgnb.notebooks.run import check_names, check_timeout, end_kernels, run_notebook

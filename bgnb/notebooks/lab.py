@@ -16,7 +16,7 @@ from bgnb._util.library_settings import environment_of_user
 from bgnb._util.resource_limits import check_kernel_limits
 from bgnb.cubes.compare import compare as compare_two
 from bgnb.files.model_directory import ModelDirectory, common_groups
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_file import write_file
 from bgnb.files.ownership import is_own_file
 from bgnb.notebooks.content import parameter_cell, read_notebook
 from bgnb.notebooks.shipped import find_notebook

@@ -14,7 +14,8 @@ from bgnb._util.resource_limits import check_kernel_limits
 from bgnb._util.signals import held_signals
 from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
-from bgnb.files.output_directory import check_file_path, check_target, named_errors, only_writer, source_date, write_file
+from bgnb.files.output_directory import check_target, only_writer
+from bgnb.files.output_file import check_file_path, named_errors, source_date, write_file
 from bgnb.notebooks.content import error_summary, notebook_parameters, read_notebook
 from bgnb.notebooks.shipped import find_notebook
 from bgnb.notebooks.temporary import temporary_folder

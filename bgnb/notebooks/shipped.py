@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from bgnb._util.errors import BgnbError
-from bgnb.files.output_directory import named_errors, write_file
+from bgnb.files.output_file import named_errors, write_file
 from bgnb.files.ownership import refuse_foreign_links
 
 

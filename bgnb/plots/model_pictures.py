@@ -11,7 +11,7 @@ from bgnb._util.errors import BgnbError, printable
 from bgnb._util.extras import require
 from bgnb.cubes.model import BackgroundModel
 from bgnb.files.model_directory import EPOCHS_FILE, ModelDirectory
-from bgnb.files.output_directory import check_new_file, named_errors, write_file
+from bgnb.files.output_file import check_new_file, named_errors, write_file
 from bgnb.plots.cube_state import Energy, checked_energies, default_energy
 from bgnb.plots.directory_views import DirectoryViews
 from bgnb.plots.labels import format_count, format_number

@@ -16,7 +16,7 @@ import numpy as np
 
 from bgnb._util.checks import checked_path, finite_number
 from bgnb._util.errors import BgnbError, quoted
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_file import write_file
 from bgnb.plots.colours import GREY, NO_VALUE, SELECTED, Colours, choose_ticks, palette
 from bgnb.plots.labels import axis_label, axis_power, format_ticks, keep_together, with_power
 from bgnb.plots.view import MAX_LEGEND, Curve, Graph, Image, Panel, Polygon, Range, Series, View

@@ -31,7 +31,7 @@ from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.event_cuts import RunCounts, add_pieces, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.stack import Stack, StackSum, add_stacks
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_file import write_file
 from bgnb.files.ownership import is_private
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList, RunFiles

@@ -12,7 +12,7 @@ from bgnb._util.errors import BgnbError, DataError, enumerate_values, located, n
 from bgnb._util.reading import read_bytes, read_json
 from bgnb._version import __version__
 from bgnb.files.manifest import check
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_file import write_file
 from bgnb.production.count_chunks import Chunk, Counted
 from bgnb.production.plan import Plan, make_plan
 from bgnb.production.report import Report, RunReport, run_reports

@@ -14,7 +14,8 @@ from bgnb._util.errors import BgnbError, numbered
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.gadf import write_image, write_model
 from bgnb.files.group_file import GROUPS_FILE, write_groups
-from bgnb.files.output_directory import check_target, is_hidden, named_errors, new_directory, scratch_directory
+from bgnb.files.output_directory import check_target, new_directory, scratch_directory
+from bgnb.files.output_file import is_hidden, named_errors
 from bgnb.files.report_json import write_report
 from bgnb.observations.groups import ObservationGroups
 from bgnb.production.make_models import Production

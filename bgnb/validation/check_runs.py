@@ -19,7 +19,8 @@ from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.files.exclusion_regions import read_exclusions
 from bgnb.files.model_directory import read_models
-from bgnb.files.output_directory import check_target, new_directory, write_file
+from bgnb.files.output_directory import check_target, new_directory
+from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.catalog import read_catalog
 from bgnb.observations.datastore import open_runs

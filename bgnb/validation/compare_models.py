@@ -19,7 +19,8 @@ from bgnb._util.progress import progress_bar
 from bgnb.cubes.compare import ZONES, Comparison, checked_normalise, compare, note_on_rates
 from bgnb.cubes.cube import CubeAxes
 from bgnb.files.model_directory import ModelDirectory, checked_labels, common_groups
-from bgnb.files.output_directory import new_directory, write_file
+from bgnb.files.output_directory import new_directory
+from bgnb.files.output_file import write_file
 from bgnb.files.report_json import plain, write_report
 from bgnb.plots.comparison_graphs import planes_graph
 from bgnb.plots.comparison_state import ComparisonState

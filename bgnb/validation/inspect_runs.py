@@ -16,7 +16,8 @@ from bgnb._util.errors import DataError, command_line, enumerate_values
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.event_cuts import RunCounts, add_pieces
-from bgnb.files.output_directory import check_target, new_directory, write_file
+from bgnb.files.output_directory import check_target, new_directory
+from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.catalog import read_catalog
 from bgnb.observations.coordinates import date_of, separation

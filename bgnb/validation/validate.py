@@ -25,7 +25,8 @@ from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.stack import stack_runs
 from bgnb.files.model_directory import read_models
-from bgnb.files.output_directory import check_target, new_directory, write_file
+from bgnb.files.output_directory import check_target, new_directory
+from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_reader import read_event_list

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bgnb.files.output_directory import write_file
+from bgnb.files.output_file import write_file
 from tests.helpers.commands import error_of
 from tests.helpers.errors import raises
 from tests.helpers.files import names
@@ -65,7 +65,7 @@ def test_file_of_another_command_is_not_replaced(tmp_path, monkeypatch, command,
         (tmp_path / name).write_text("first")
         return "0" * size
 
-    monkeypatch.setattr("bgnb.files.output_directory.token_hex", late)
+    monkeypatch.setattr("bgnb.files.output_file.token_hex", late)
     monkeypatch.setattr("os.execve", lambda *_: pytest.fail("JupyterLab is started"))
     assert error_of(*command.split()).endswith("[exists]")
     assert (tmp_path / name).read_text() == "first"

@@ -14,7 +14,8 @@ import pytest
 
 from bgnb._util import signals
 from bgnb.files.manifest import MANIFEST
-from bgnb.files.output_directory import new_directory, write_file
+from bgnb.files.output_directory import new_directory
+from bgnb.files.output_file import write_file
 from tests.helpers.errors import raises
 from tests.helpers.files import names
 

@@ -9,7 +9,8 @@ import pytest
 
 from bgnb.files import output_directory
 from bgnb.files.manifest import MANIFEST
-from bgnb.files.output_directory import check_before_start, new_directory, only_writer, write_file
+from bgnb.files.output_directory import check_before_start, new_directory, only_writer
+from bgnb.files.output_file import write_file
 from bgnb.notebooks.shipped import copy_notebooks
 from tests.helpers.commands import error_of
 from tests.helpers.errors import raises
@@ -119,7 +120,7 @@ def test_pipe_as_lock_is_refused(tmp_path):
 
 def test_partial_link_is_not_written(tmp_path, precious, monkeypatch):
     """A file is not written through a link with the name that it has before it is complete."""
-    monkeypatch.setattr("bgnb.files.output_directory.token_hex", lambda _: "0")
+    monkeypatch.setattr("bgnb.files.output_file.token_hex", lambda _: "0")
     link = tmp_path / ".out.txt.bgnb-file-0"
     link.symlink_to(precious / "precious")
     with raises("exists"):

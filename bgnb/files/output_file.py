@@ -1,0 +1,152 @@
+"""Output files: written completely or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+
+from bgnb._util.errors import BgnbError
+from bgnb.files.ownership import refuse_foreign_links
+
+#: Part of the names of hidden files and folders beside output while it is written, and of those in the hidden folder.
+MARK = ".bgnb-"
+
+
+def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, overwrite: bool = True) -> None:
+    """Write a file, in one or several pieces, atomically: it gets its name when it is complete and flushed to disk.
+
+    Raises
+    ------
+    BgnbError
+        If it cannot be written, or exists and must not be replaced.
+    """
+    check_file_path(path)
+    partial = hidden_path(path, f"file-{token_hex(4)}")
+    try:
+        try:
+            with partial.open("xb") as file:  # never through a link
+                file.writelines([content] if isinstance(content, bytes) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            if overwrite:
+                partial.replace(path)
+            else:
+                _publish_new(partial, path)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+    except FileExistsError:
+        text = "was made by another process in the meantime; use another name, or repeat the command"
+        raise BgnbError("exists", f"{path}: {text}") from None
+    except OSError as error:
+        raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _publish_new(partial: Path, path: Path) -> None:
+    """Give a file its name, if nothing has it."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:  # the file system has no links
+        if os.path.lexists(path):
+            raise FileExistsError from None
+        partial.replace(path)
+
+
+def check_file_path(path: Path) -> None:
+    """Refuse a path that cannot be that of a file, such as a directory, before its content is made.
+
+    Raises
+    ------
+    BgnbError
+        If no file can be written there.
+    """
+    refuse_home(path)
+    try:
+        if not path.name or path.is_dir():
+            raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
+        refuse_foreign_links(path.parent)
+    except OSError as error:
+        raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
+
+
+def check_new_file(path: Path, kinds: Collection[str], *, overwrite: bool) -> None:
+    """Refuse a file that has another extension, or that exists and is not to be replaced.
+
+    Parameters
+    ----------
+    path : path
+        The file to write.
+    kinds : collection of str
+        Ends of its name, such as ``.png``, in lower case.
+    overwrite : bool
+        Permit to replace it.
+
+    Raises
+    ------
+    BgnbError
+        If it must not be written.
+    """
+    name = path.name.lower()
+    if name in kinds or not name.endswith(tuple(kinds)):
+        *others, last = kinds
+        raise BgnbError("invalid-argument", f"{path}: must be a name that ends in {', '.join(others)} or {last}")
+    with named_errors(path):
+        if not overwrite and os.path.lexists(path) and not path.is_dir():
+            raise BgnbError("exists", f"{path}: exists already; use overwrite = True to replace it")
+
+
+def source_date() -> datetime | None:
+    """Return the date that SOURCE_DATE_EPOCH states for files, if it is set.
+
+    Raises
+    ------
+    BgnbError
+        If it is no number of seconds.
+    """
+    if (seconds := os.environ.get("SOURCE_DATE_EPOCH")) is None:
+        return None
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        text = f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, got '{seconds}'; unset it to write no date"
+        raise BgnbError("invalid-argument", text) from None
+
+
+@contextmanager
+def named_errors(path: Path, kinds: Collection[int] = ()) -> Iterator[None]:
+    """Convert errors of the operating system, all or those with some errno, to a `BgnbError` that names a path."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: an invalid path
+        if kinds and getattr(error, "errno", None) not in kinds:
+            raise
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise BgnbError("bad-target", f"{path}: cannot be made, as a part of the path is a file") from error
+        text = getattr(error, "strerror", None) or str(error)
+        where = getattr(error, "filename", None)
+        message = f"{path}: cannot be written: {text}{f' ({os.fsdecode(where)})' if where else ''}"
+        raise BgnbError("not-writable", message) from error
+
+
+def refuse_home(path: Path) -> None:
+    """Refuse a path that starts with ~, which only shells and commands replace: removing such a directory is dangerous."""
+    if (home := os.path.expanduser(path)) != str(path):  # noqa: PTH111 # that of Path raises for unknown users
+        raise BgnbError("bad-target", f"{path}: ~ is not replaced by the home directory here; write '{home}'")
+
+
+def is_hidden(name: str) -> bool:
+    """Return true for names of hidden files and folders beside output while it is written."""
+    return name.startswith(".") and MARK in name
+
+
+def hidden_path(target: Path, kind: str) -> Path:
+    """Return the path of a hidden file or folder beside a file or directory; names of files have at most 255 bytes."""
+    name = os.fsencode(target.name)
+    return target.with_name(f".{target.name if len(name) < 200 else sha256(name).hexdigest()}{MARK}{kind}")
