@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -150,3 +151,12 @@ def test_documentation_names_all_tolerances():
     names = [name for name in vars(tolerances) if name.isupper()]
     assert len(names) > 20
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_docstrings_begin_with_a_statement():
+    """Docstrings say what something is or does, not what is asked about it."""
+    question = re.compile(r'^\s*"""(What|Whether|Which|How|Where|When|Why) ', re.MULTILINE)
+    folders = ("bgnb", "tests", "benchmarks", "docs", "binder")
+    paths = [path for folder in folders for path in (PACKAGE.parent / folder).rglob("*.py")]
+    assert len(paths) > 300
+    assert [str(path) for path in paths if question.search(path.read_text())] == []

@@ -393,7 +393,7 @@ class Dashboard(widgets.VBox):
 
     @property
     def file_name(self) -> str:
-        """Name of files of the present view, without suffix; file systems allow 255 bytes with it."""
+        """Name of files of the present view, without suffix, shorter than the 255 bytes that file systems allow."""
         words = "".join(letter if letter.isalnum() or letter in ".-" else " " for letter in self.view.title)
         return "_".join(words.split()).encode()[:200].decode(errors="ignore")
 

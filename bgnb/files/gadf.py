@@ -63,7 +63,7 @@ _RUN_COLUMNS = {
     "N_TELS": ("n_tels", "D", ""),
 }
 # Maximum difference of the stated mean altitude from that of the runs, deg.
-_ALTITUDE = 1.0
+_ALTITUDE_TOLERANCE = 1.0
 # Columns that files of all versions have.
 _REQUIRED = ("OBS_ID", "LIVETIME", "LO_THRES", "EVENTS", "OUT_GTI", "BELOW_THRES", "OUT_AXES")
 
@@ -268,7 +268,7 @@ def read_model_and_pointing(path: str | Path, group_id: int | None = None) -> tu
         _check_group(hdus[0], path, group_id)
         model = _read_model(hdus, path)
     altitude = mean_altitude(model.stack.runs)
-    if altitude is not None and abs(altitude - pointing[0]) > _ALTITUDE:
+    if altitude is not None and abs(altitude - pointing[0]) > _ALTITUDE_TOLERANCE:
         reason = f"ALT_PNT is {pointing[0]:g} deg, but the mean altitude in HDU RUNS is {altitude:g} deg"
         raise DataError("bad-keyword", f"{path}: {reason}; correct the keyword, or copy the file again")
     return model, pointing

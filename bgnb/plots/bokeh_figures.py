@@ -148,7 +148,7 @@ def _scale_equally(plot: Any, margins: tuple[int, int, int]) -> None:
 
 
 def wrap(text: str, letters: int = _TITLE_LETTERS) -> str:
-    """Wrap the lines of a title or label to the smallest plots; energies are not divided. Names that look like TeX remain."""
+    """Wrap the lines of a title or label to the smallest plots; energies are not divided, and TeX is not typeset."""
     wrapped = (fill(line, letters, break_on_hyphens=False) for line in keep_together(text).splitlines())
     text = "\n".join(wrapped).replace("\N{NO-BREAK SPACE}", " ")
     return _FORMULA.sub("\\g<0>\N{ZERO WIDTH NON-JOINER}", text)

@@ -72,9 +72,9 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
 
 
 def notes_on_used_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
-    """List the notes on the index, on single runs, and on runs compared with each other, of which none is removed.
+    """List the notes on the index, on single runs, and on runs compared with each other, without removing any.
 
-    These are copies of runs, runs with unusual numbers of events, and runs at the same time.
+    The last are on copies of runs, unusual rates and live fractions, runs at the same time, and simulated runs among real ones.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which model serves a run, and groups merged until they have enough livetime."""
+"""Choice of the model that serves a run, and groups merged until they have enough livetime."""
 
 import json
 

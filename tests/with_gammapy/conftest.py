@@ -1,4 +1,4 @@
-"""What tests with Gammapy share."""
+"""Fixtures for tests with Gammapy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def offline_kernels(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In kernels, Astropy must not try to fetch Earth orientation data either, again for each use if it cannot."""
+    """Prevent Astropy in kernels from fetching Earth orientation data, which it tries for each use if it fails."""
     settings: Path = tmp_path_factory.mktemp("config") / "astropy" / "astropy.cfg"
     settings.parent.mkdir()
     settings.write_text("[utils.iers.iers]\nauto_download = False\n")
