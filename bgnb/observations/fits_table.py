@@ -250,6 +250,8 @@ def _find(
             raise DataError("ambiguous-hdu", f"{path}: {which}; name one of them in index files (scheme GADF)")
         names: list[str | int | HduClass] = [number, header.name.upper(), *([content] if content else [])]
         matching = [key for key in names if key in keys and key not in found]
+        if matching and header.get("XTENSION") == "TABLE":
+            raise header.error("bad-header", "this is an ASCII table; convert it to a binary table")
         size = header.data_size()
         is_wanted = bool(matching) and header.get("XTENSION") == "BINTABLE"
         if is_wanted:

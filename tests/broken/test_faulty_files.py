@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
 from bgnb import BgnbError
 from tests.broken.directory import (
@@ -86,6 +87,15 @@ def header_without_end(content):
     return content.replace(b"END" + b" " * 77, b" " * 80) + b" " * 2880 * 2000
 
 
+def with_ascii_gti(indir):
+    with fits.open(file_of(indir)) as hdus:
+        number = hdus.index_of("GTI")
+        columns = [fits.Column(name, "D25.16", unit="s", array=hdus[number].data[name]) for name in ("START", "STOP")]
+        cards = fits.Header([card for card in hdus[number].header.cards if card.keyword in ("EXTNAME", "MJDREFI", "MJDREFF")])
+        hdus[number] = fits.TableHDU.from_columns(columns, header=cards)
+        hdus.writeto(file_of(indir), overwrite=True)
+
+
 BROKEN_FILES = {
     "file missing": (lambda indir: file_of(indir).unlink(), "not-found"),
     "file empty": (written(b""), "empty-file"),
@@ -132,6 +142,7 @@ BROKEN_FILES = {
         "HDU EVENTS",
         "funpack",
     ),
+    "good time intervals as ASCII table": (with_ascii_gti, "bad-header", "HDU GTI", "ASCII table"),
     "Git LFS pointer": (written(POINTER), "not-fits", "git lfs pull"),
     "not a FITS file": (written(bytes(range(256)) * 100), "not-fits"),
     "other compression": (written(b"BZh91AY&SY" + bytes(100)), "not-fits"),
