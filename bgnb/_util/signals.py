@@ -74,7 +74,8 @@ def ended_by_signals() -> Iterator[None]:
         if not received:
             raise
         # An interrupted import may raise another exception than the SystemExit above.
-        complete = f"complete: {enumerate_values(_complete)}; other " if _complete else ""
+        left = [output for output in _complete if os.path.lexists(output)]  # others were in a directory that is removed now
+        complete = f"complete: {enumerate_values(left)}; other " if left else ""
         for line in (f"Interrupted; {complete}unfinished output is removed.", *notes_of(error)):
             sys.stderr.write(f"{line}\n")
         raise SystemExit(128 + received[0]) from None

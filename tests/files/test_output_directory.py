@@ -14,7 +14,7 @@ import pytest
 
 from bgnb._util import signals
 from bgnb.files.manifest import MANIFEST
-from bgnb.files.output_directory import new_directory
+from bgnb.files.output_directory import new_directory, scratch_directory
 from bgnb.files.output_file import write_file
 from tests.helpers.errors import raises
 from tests.helpers.files import names
@@ -299,7 +299,24 @@ def as_ordinary_user():
                 os.seteuid(0)
 
 
-def test_signal_while_publishing_says_complete(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def message_after_signal(monkeypatch, capsys):
+    """Return a function that calls another one, which a signal interrupts, and returns the line after it."""
+    monkeypatch.setattr(signals, "_complete", [])
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def call(function):
+        with pytest.raises(SystemExit) as error, signals.ended_by_signals():
+            function()
+        assert error.value.code == 128 + signal.SIGTERM
+        return capsys.readouterr().err
+
+    yield call
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_signal_while_publishing_says_complete(tmp_path, monkeypatch, message_after_signal):
     """If a signal arrives while a directory gets its name, the line after it says that the directory is complete."""
     rename = Path.rename
 
@@ -309,15 +326,18 @@ def test_signal_while_publishing_says_complete(tmp_path, monkeypatch, capsys):
         return result
 
     monkeypatch.setattr(Path, "rename", interrupted)
-    monkeypatch.setattr(signals, "_complete", [])
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        with pytest.raises(SystemExit) as error, signals.ended_by_signals():
-            make(tmp_path / "out", "a")
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert error.value.code == 128 + signal.SIGTERM
-    assert f"complete: {tmp_path / 'out'};" in capsys.readouterr().err
+    assert f"complete: {tmp_path / 'out'};" in message_after_signal(lambda: make(tmp_path / "out", "a"))
     assert "a" in names(tmp_path / "out")
     assert names(tmp_path) == {"out"}
+
+
+def test_signal_before_scratch_directory_is_removed(tmp_path, message_after_signal):
+    """Output that is removed with the directory in which it was made is not said to be complete."""
+
+    def interrupted():
+        with scratch_directory(tmp_path / "out") as hidden:
+            make(hidden / "runs", "a")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert message_after_signal(interrupted) == "Interrupted; unfinished output is removed.\n"
+    assert not names(tmp_path)
