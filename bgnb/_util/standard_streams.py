@@ -33,10 +33,11 @@ def open_closed_streams() -> None:
 def guard_streams() -> None:
     """Let standard output and standard error write any text, without the control characters that files and names may contain.
 
-    Errors of writing standard output end a command with one line; a closed pipe ends it without one.
+    Errors of writing standard output end a command with one line; a closed pipe ends it without one. Those of writing standard
+    error are ignored, as the exit status tells of an error too.
     """
     out = _StandardOutput(sys.stdout.fileno(), "w", closefd=False)
-    error = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
+    error = _StandardError(sys.stderr.fileno(), "w", closefd=False)
     sys.stdout = _PrintableText(io.BufferedWriter(out), sys.stdout, "\n\t")
     sys.stderr = _PrintableText(io.BufferedWriter(error), sys.stderr, "\n\t\r")  # progress bars return to the start of the line
 
@@ -72,3 +73,11 @@ class _StandardOutput(io.FileIO):
             os.close(null)
             text = f"standard output cannot be written: {error.strerror}; files that the command made are complete"
             raise OutputError(str(BgnbError("not-writable", text))) from None
+
+
+class _StandardError(io.FileIO):
+    def write(self, data: Any) -> int | None:  # type: ignore[override]
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)

@@ -50,6 +50,14 @@ def test_full_standard_output_is_one_line(arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("redirection", ["2> /dev/full", "2> >(true)"])
+def test_full_standard_error_keeps_the_status(redirection):
+    """If the message of an error cannot be written, the status is that of the error."""
+    done = in_shell(f"bgnb inspect nowhere GADF {redirection}")
+    assert (done.returncode, done.stderr) == (2, "")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("redirection", "status", "lines"),
     [("> /dev/full", 2, 1), ("| true", 1, 0), (">&-", 0, 0), ("2>&-", 0, 0), ("<&- >&- 2>&-", 0, 0)],
