@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from tokenize import COMMENT, generate_tokens
 from typing import Any
+from warnings import catch_warnings
 
 from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb._util.extras import require
@@ -144,7 +145,8 @@ def read_notebook(path: Path) -> Any:
     import nbformat
 
     try:
-        notebook = nbformat.reads(read_text(path, FILE_MAX), as_version=nbformat.NO_CONVERT)
+        with catch_warnings(action="ignore", category=nbformat.warnings.DuplicateCellId):  # the cells get new identifiers
+            notebook = nbformat.reads(read_text(path, FILE_MAX), as_version=nbformat.NO_CONVERT)
         if notebook.nbformat < 4:  # papermill cannot run it
             text = "is a notebook in an old format; convert it with jupyter nbconvert --to notebook"
             raise DataError("bad-notebook", f"{path}: {text}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,8 +87,6 @@ def run_notebook(
     """
     source, target, values = find_notebook(notebook), Path(output).absolute(), dict(parameters or {})
     declared = notebook_parameters(source)
-    import nbformat
-
     if unknown := sorted(values.keys() - declared.keys()):
         names = enumerate_values([shortened(name) for name in unknown])
         error = BgnbError("invalid-argument", f"{source.stem} has no parameter {names}. Its parameters are:")
@@ -122,8 +121,7 @@ def run_notebook(
         finally:
             with held_signals():
                 _end_kernel(_RUNNING.pop(target, None))
-        executed.metadata.papermill["output_path"] = str(target)
-        write_file(target, nbformat.writes(executed).encode())
+        _write(executed, source, target)
     return target
 
 
@@ -188,13 +186,15 @@ def _execute(
     for name in ("papermill", "traitlets"):  # errors are reported here
         logging.getLogger(name).addHandler(logging.NullHandler())
     logging.getLogger("asyncio").addFilter(_is_of_others)
+    import nbformat
     from papermill import execute_notebook
 
+    (copy := partial.with_name("notebook.ipynb")).write_text(nbformat.writes(_not_executed(source)), "utf-8")
+    paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (copy, partial)]  # papermill fills in fields in braces
     kernel = {"kernel_name": "python3", "language": "python", "kernel_manager_class": _this_interpreter(partial.parent, target)}
     show = sys.stderr.isatty() if progress is None else progress
-    # Without widget state, pages that have no kernel show the PNG of a dashboard.
-    options = {"progress_bar": show, "execution_timeout": timeout and math.ceil(timeout), "store_widget_state": False}
-    executed = execute_notebook(source, partial, values, **kernel, **options)
+    options = {"progress_bar": show, "execution_timeout": timeout and math.ceil(timeout)}
+    executed = execute_notebook(*paths, values, **kernel, **options)
     # After an interruption, papermill marks all cells as completed; only False says that a cell was executed to its end.
     if not all(cell.metadata.papermill.exception is False for cell in executed.cells):
         outputs = [output for cell in executed.cells for output in cell.get("outputs", ()) if output.output_type == "error"]
@@ -202,6 +202,14 @@ def _execute(
         reasons = [f"a cell ended the execution ({output.ename}: {output.evalue})" for output in outputs]
         raise RuntimeError((reasons or ["the execution was interrupted"])[0])
     return executed
+
+
+def _not_executed(source: Path) -> Any:
+    """Read a notebook without what an earlier execution left in its metadata."""
+    content = read_notebook(source)
+    for name in ("papermill", "widgets"):
+        content.metadata.pop(name, None)
+    return content
 
 
 def _is_of_others(record: logging.LogRecord) -> bool:
@@ -233,14 +241,26 @@ def _this_interpreter(folder: Path, target: Path) -> type:
 
 def _keep_failed(partial: Path, source: Path, failed: Path, error: BaseException, reason: str) -> None:
     """Keep a notebook that failed, as far as it was executed, with the error at its top."""
-    import nbformat
+    from nbformat.v4 import new_markdown_cell
     from papermill.exceptions import PapermillExecutionError
 
-    content = _unfinished(partial) or read_notebook(source)
+    content = _unfinished(partial) or _not_executed(source)
     if not isinstance(error, PapermillExecutionError):  # this one papermill writes itself
         text = f"**The execution of this notebook failed:**\n\n    {reason}"
-        content.cells.insert(0, nbformat.v4.new_markdown_cell(text))
-    write_file(failed, nbformat.writes(content).encode())
+        content.cells.insert(0, new_markdown_cell(text))
+    _write(content, source, failed)
+
+
+def _write(executed: Any, source: Path, target: Path) -> None:
+    """Write an executed notebook."""
+    import nbformat
+
+    executed.metadata.setdefault("papermill", {}).update(input_path=str(source), output_path=str(target))
+    widgets = executed.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    # Output widgets keep what they captured in their states. Without states, pages without kernel show the PNG of a dashboard.
+    if not any(widget["model_name"] == "OutputModel" for widget in widgets.values()):
+        executed.metadata.pop("widgets", None)
+    write_file(target, nbformat.writes(executed).encode())
 
 
 def _written_errors(partial: Path) -> str:

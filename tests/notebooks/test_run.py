@@ -401,6 +401,24 @@ def test_kernel_and_annotations_are_optional(tmp_path):
 
 
 @pytest.mark.slow
+def test_unusual_notebook_runs(tmp_path, monkeypatch):
+    """A byte order mark, repeated identifiers, an earlier execution and braces in paths do no harm; Output widgets work."""
+    folder = tmp_path / "{x}"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    captured = "from ipywidgets import Output\nout = Output()\nwith out:\n    print('captured')\nout"
+    content = nbformat.read(notebook(folder / "n.ipynb", "print(seconds)", captured), as_version=4)
+    content.metadata |= {"papermill": [1], "widgets": {"application/vnd.jupyter.widget-state+json": 5}}
+    content.cells[1].id = content.cells[0].id
+    (folder / "n.ipynb").write_text(json.dumps(content), "utf-8-sig")
+    executed = nbformat.read(run_notebook(folder / "n.ipynb", folder / "out.ipynb"), as_version=4)
+    assert [output.text for cell in executed.cells for output in cell.get("outputs", ()) if "text" in output] == ["1.0\n"]
+    assert "captured" in json.dumps(executed.metadata.widgets)
+    assert executed.metadata.papermill.input_path == str(folder / "n.ipynb")
+    assert names(folder) == {"n.ipynb", "out.ipynb"}
+
+
+@pytest.mark.slow
 def test_temporary_folder_may_be_long(tmp_path, monkeypatch):
     """If the temporary folder has too long a name for sockets, the kernel listens on a port."""
     folder = tmp_path / ("x" * 100)
