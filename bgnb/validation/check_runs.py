@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -29,7 +30,7 @@ from bgnb.observations.run_selection import Reason, notes_on_catalog, select_run
 from bgnb.production.report import count_reasons, in_one_line
 from bgnb.production.run_comparison import notes_on_used_runs
 from bgnb.validation.run_check_views import MAX_SHOWN, check_view
-from bgnb.validation.run_tests import TESTS, RunResult, run_tests
+from bgnb.validation.run_tests import TESTS, RunResult, covered_offset, run_tests
 from bgnb.validation.settings import RunCheckSettings
 
 #: Verdict on runs without alarm.
@@ -199,7 +200,7 @@ def check_runs(
     catalog = read_catalog(settings.catalog)
     selection = select_runs(runs, settings.select, catalog, on_error=settings.on_error)
     mask = SourceMask.around(catalog, settings.mask_radius * u.deg) + read_exclusions(settings.exclude)
-    results, skipped = [], dict(selection.skipped)
+    results, skipped, covered = [], dict(selection.skipped), math.inf
     with progress_bar(len(selection.kept), "run", progress) as bar:
         for obs_id in selection.kept:
             try:
@@ -207,6 +208,7 @@ def check_runs(
                 models.check_instrument(events)
                 found = models.mean_rate_for(events, settings.model_lookup)
                 results.append(run_tests(models, found, events, mask, settings.offset_max))
+                covered = min(covered, covered_offset(found.rate.axes))
             except DataError as error:
                 if settings.on_error == "fail":
                     raise
@@ -220,6 +222,8 @@ def check_runs(
     notes += notes_on_catalog(runs, used, settings.catalog)
     if shared := models.common_runs(counted.values()):
         notes.append(f"{len(shared)} of the runs contributed to the models, which hides a part of their deviations")
+    if covered < settings.offset_max:
+        notes.append(f"the models cover offsets up to {covered:g} deg; field, energy and source test no events beyond")
     if len(results) > MAX_SHOWN:
         notes.append(f"runs.html shows {MAX_SHOWN} of {len(results)} runs, those with the lowest probabilities")
     checks = RunChecks(runs=tuple(results), false_alarm_rate=settings.false_alarm_rate, skipped=skipped, notes=tuple(notes))

@@ -164,7 +164,8 @@ def run_tests(
     mask : `~bgnb.cubes.exclusion_mask.SourceMask`, optional
         Exclusion regions.
     offset_max : float
-        Maximum offset of events from the pointing in all tests but ``norm`` and ``time``, deg.
+        Maximum offset of events from the pointing in all tests but ``norm`` and ``time``, deg. Offsets that the models do
+        not cover in all directions are not tested.
 
     Returns
     -------
@@ -180,7 +181,8 @@ def run_tests(
     nothing = DataError(
         "nothing-to-compare", f"run {run.obs_id}: the models predict no events in its energy range, outside exclusion regions"
     )
-    if planes.start == planes.stop:
+    offset_max = min(offset_max, covered_offset(axes))
+    if planes.start == planes.stop or offset_max <= 0:
         raise nothing
     field_axes, rate = _square(axes.energy[planes.start : planes.stop + 1], offset_max, PIXEL), point_rate(found.rate)
     inside = _polar(field_axes)[0] <= offset_max
@@ -214,6 +216,11 @@ def run_tests(
         sky=sky,
         counted=stack.runs[0],
     )
+
+
+def covered_offset(axes: CubeAxes) -> float:
+    """Return the largest offset from the pointing that axes cover in all directions, deg; not above 0 if there is none."""
+    return float(min(sign * edges.value[end] for edges in (axes.detx, axes.dety) for end, sign in ((0, -1), (-1, 1))))
 
 
 def compare_norm(models: ModelSet, found: RateForRun, norm: RunNorm, planes: slice, pointing: tuple[float, float]) -> RunTest:

@@ -73,6 +73,16 @@ def test_known_sources_are_masked(directory):
 
 
 @pytest.mark.slow
+def test_models_of_small_field_of_view(directory):
+    """Events beyond the field of view of the models are not tested, with a note."""
+    small = {"select": "all", "fov_max": "1.4 deg", "n_fov": 14, "overwrite": True, "progress": False}
+    make_bg_cube_models(directory / "others", "GADF", directory / "small", **small)
+    checks = check_runs(directory / "runs", "GADF", directory / "small", select=[1, 2, 4, 5], progress=False)
+    assert not any({"field", "source"} & set(names) for names in checks.alarms.values()), checks.alarms
+    assert any("offsets up to 1.4 deg" in note for note in checks.notes)
+
+
+@pytest.mark.slow
 def test_rate_of_false_alarms_sets_limit(directory):
     """Five tests share the false alarm rate; a run with an error is skipped and named, or fails."""
     arguments = directory / "runs", "GADF", directory / "models"
