@@ -25,6 +25,7 @@ def open_closed_streams() -> None:
             os.fstat(number)
         except OSError:
             os.dup2(opened := os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)  # kernels need it; dup2 does not set it if both numbers are the same
             if opened != number:
                 os.close(opened)
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - until the process ends

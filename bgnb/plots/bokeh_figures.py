@@ -198,7 +198,7 @@ class _ImagePlot:
         self.figure = _new_figure(name, image, links)
         self.figure.grid.visible = False
         _scale_equally(self.figure, _IMAGE_MARGINS)
-        self._source = models.ColumnDataSource({"codes": [], "value": []}, name=f"{name}-data")
+        self._source = models.ColumnDataSource({"codes": [], "value": [], "unit": []}, name=f"{name}-data")
         self._mapper = models.LinearColorMapper(palette=[GREY], low=-0.5, high=NO_VALUE + 0.5)
         self._renderer = self.figure.add_glyph(
             self._source, models.Image(image="codes", color_mapper=self._mapper, **_rectangle(image))
@@ -207,21 +207,22 @@ class _ImagePlot:
         self._curves = _Curves(name, self.figure)
         formatters = {"@value": models.CustomJSHover(code=_READOUT)}
         formatters |= {f"${axis}": models.CustomJSHover(code=_DEGREES) for axis in ("x", "y")}
-        self._hover = models.HoverTool(tooltips=[], formatters=formatters, renderers=[self._renderer])
+        tooltips = [*_POSITION, ("value", "@value{custom} @unit")]
+        self._hover = models.HoverTool(tooltips=tooltips, formatters=formatters, renderers=[self._renderer])
         self._select = models.BoxSelectTool(renderers=[], continuous=False, description="select a region")
         self._pan = self.figure.toolbar.tools[0]
         self.figure.add_tools(self._hover, models.CrosshairTool(overlay=crosshair), self._select)
 
     def properties(self, image: Image) -> Properties:
         pixels, colours = image.pixels, list(palette(image.colours.palette))
+        columns = {"codes": [image.colours.codes(pixels)], "value": [pixels.astype(np.float32)], "unit": [image.unit]}
         return [
             (self.figure.title, {"text": wrap(f"{image.title}\n{with_power(image.unit, image.colours.power)}")}),
             (self.figure.x_range, _range_ends(*image.x_edges[[0, -1]])),
             (self.figure.y_range, _range_ends(*image.y_edges[[0, -1]])),
             (self.figure.toolbar, {"active_drag": self._select if image.selects else self._pan}),
-            (self._hover, {"tooltips": [*_POSITION, ("value", f"@value{{custom}} {image.unit}")]}),
             (self._renderer.glyph, _rectangle(image)),
-            (self._source, {"data": {"codes": [image.colours.codes(pixels)], "value": [pixels.astype(np.float32)]}}),
+            (self._source, {"data": columns}),
             (self._mapper, {"palette": [*colours, GREY]}),
             *self._bar.properties(image.colours),
             *self._curves.properties(image),
@@ -373,13 +374,15 @@ def _log_formatter() -> models.CustomJSTickFormatter:
 
 
 def _tooltips(series: Series, graph: Graph) -> list[tuple[str, str]]:
-    """Describe the hover information of a series."""
+    """Describe the hover information of a series.
+
+    Names of models, which may contain the characters of fields and markup, are in columns, and not in these templates.
+    """
     if series.details:
         return [(name, f"@{{{name}}}") for name in series.details]
-    rows = [("", series.legend_name)] if series.legend_name else []
+    rows = [("", "@legend_name")] if series.legend_name else []
     for axis, label in (("x", graph.x_label), ("y", graph.y_label)):
-        name, _, unit = label.rpartition(" / ")
-        rows.append((name or "value", f"@{axis}{{custom}} {unit}"))
+        rows.append((label.rpartition(" / ")[0] or "value", f"@{axis}{{custom}} @{axis}_unit"))
     return rows
 
 
@@ -413,7 +416,10 @@ def _columns(series: Series, graph: Graph) -> dict[str, Any]:
     edges = np.full(len(series.x) + 1, np.nan) if series.edges is None else series.edges
     x, y = np.asarray(series.x, dtype=float), np.asarray(series.y, dtype=float)  # Bokeh cannot send columns of tables
     columns = {"x": x, "y": y, "low": graph.clip_low(low), "high": high, "left": edges[:-1], "right": edges[1:]}
-    return columns | {name: list(values) for name, values in series.details.items()}
+    if series.details:
+        return columns | {name: list(values) for name, values in series.details.items()}
+    units = {f"{axis}_unit": label.rpartition(" / ")[2] for axis, label in (("x", graph.x_label), ("y", graph.y_label))}
+    return columns | {name: [text] * len(x) for name, text in {"legend_name": series.legend_name, **units}.items()}
 
 
 def equal(one: Any, other: Any) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from astropy import units as u
+from bokeh.models import HoverTool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -278,3 +279,14 @@ def test_long_names(pair):
     texts += [series.legend_name for name in ("spectra", "ratios") for series in view.panels[name].series]
     assert max(map(len, texts)) < 80
     assert all(name in view.summary for name in names)
+
+
+def test_names_are_not_in_templates_of_hover_information(pair):
+    """Hover information shows names of models as they are; in its templates they could be fields or markup."""
+    name = "<i>@x{safe}"
+    for show in ("ratio", "pull"):
+        dashboard = compare_models(*pair, labels=("$x", name), show=show)
+        hovers = [tool for panel in dashboard._plots._plots.values() for tool in panel.figure.toolbar.tools]
+        templates = [row[1] for tool in hovers if isinstance(tool, HoverTool) for row in tool.tooltips]
+        assert "@legend_name" in templates
+        assert not [template for template in templates if name in template or "$x " in template]
