@@ -1,5 +1,6 @@
 """Entry point of ``python -m bgnb`` and of the command ``bgnb``."""
 
+import logging
 import os
 
 from bgnb._util.signals import ended_by_signals
@@ -16,6 +17,7 @@ def main() -> None:
         guard_streams()
         forget_library_settings(os.environ)
         os.environ.update(writable_places())
+        logging.getLogger("matplotlib").addHandler(logging.NullHandler())  # caches that cannot be written do not matter
         from bgnb.cli.main import main
 
         main(prog_name="bgnb")

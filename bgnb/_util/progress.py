@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from threading import RLock
 from typing import Any
 
@@ -22,4 +23,5 @@ _Bar.set_lock(RLock())
 
 def progress_bar(total: int, unit: str, show: bool | None) -> tqdm[Any]:
     """Make a progress bar; with ``show=None`` it appears on terminals only."""
-    return _Bar(total=total, unit=unit, disable=None if show is None else not show, miniters=1)
+    hidden = True if sys.stderr is None else None if show is None else not show  # without a console there is no stream
+    return _Bar(total=total, unit=unit, disable=hidden, miniters=1)

@@ -188,8 +188,8 @@ class Numbers(Kind):
     def check(self, name: str, value: Any) -> tuple[Any, ...]:
         """Return the numbers in the unit."""
         values = value.split(",") if isinstance(value, str) else value
-        values = values.to_value(self.unit) if hasattr(values, "to_value") else values
         try:
+            values = values.to_value(self.unit) if hasattr(values, "to_value") else values
             return tuple(self.type(number) for number in values)
         except (TypeError, ValueError, OverflowError):
             example = "0,45,90" if self.type is float else "4,8,15"

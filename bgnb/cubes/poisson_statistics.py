@@ -55,6 +55,7 @@ def _moment_curves() -> tuple[CubicSpline, CubicSpline]:
     return CubicSpline(np.log(grid), mean), CubicSpline(np.log(grid), variance)
 
 
+@np.errstate(under="ignore")
 def _probability(counts: NDArray[np.int64], expected: Floats) -> Floats:
     """Compute the Poisson probability, as `scipy.stats.poisson` does, which takes long to import."""
     return np.exp(xlogy(counts, expected) - gammaln(counts + 1) - expected)

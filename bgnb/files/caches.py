@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from contextlib import suppress
 from pathlib import Path
+from shutil import rmtree
 from tempfile import gettempdir, mkdtemp
 
 from bgnb.files.ownership import is_private
@@ -56,7 +58,12 @@ def _private_folder() -> Path:
     folder = Path(gettempdir(), f".bgnb-caches-{os.getuid() if hasattr(os, 'getuid') else ''}")
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
-    return folder if is_private(folder) else Path(mkdtemp(prefix=folder.name))
+    if is_private(folder):
+        folder.chmod(0o700)  # the umask may have removed permissions of the user
+        return folder
+    folder = Path(mkdtemp(prefix=folder.name))
+    atexit.register(rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _can_write(path: Path) -> bool:

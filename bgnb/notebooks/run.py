@@ -192,7 +192,7 @@ def _execute(
     (copy := partial.with_name("notebook.ipynb")).write_text(nbformat.writes(_not_executed(source)), "utf-8")
     paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (copy, partial)]  # papermill fills in fields in braces
     kernel = {"kernel_name": "python3", "language": "python", "kernel_manager_class": _this_interpreter(partial.parent, target)}
-    show = sys.stderr.isatty() if progress is None else progress
+    show = sys.stderr is not None and (sys.stderr.isatty() if progress is None else progress)
     options = {"progress_bar": show, "execution_timeout": timeout and math.ceil(timeout)}
     executed = execute_notebook(*paths, values, **kernel, **options)
     # After an interruption, papermill marks all cells as completed; only False says that a cell was executed to its end.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
 from bgnb.files.locks import lock
 from bgnb.files.output_directory import remove_tree
+from bgnb.files.output_file import named_errors
 from bgnb.files.ownership import is_own_file, is_private
 
 _LOCK = "bgnb-lock"
@@ -23,7 +24,10 @@ def temporary_folder() -> Iterator[Path]:
     for folder in Path(gettempdir()).glob("bgnb-*"):
         with suppress(OSError):
             _remove_if_left(folder)
-    with TemporaryDirectory(prefix="bgnb-", ignore_cleanup_errors=True) as name, lock(Path(name, _LOCK)):
+    with ExitStack() as stack:
+        with named_errors(Path(gettempdir())):
+            name = stack.enter_context(TemporaryDirectory(prefix="bgnb-", ignore_cleanup_errors=True))
+            stack.enter_context(lock(Path(name, _LOCK)))
         yield Path(name)
 
 

@@ -144,7 +144,7 @@ def _checked_dpi(dpi: float) -> float:
 
 
 @contextmanager
-def _own_style() -> Iterator[None]:
+def own_style() -> Iterator[None]:
     """Draw independently of settings of the user; characters that the font does not have become boxes without a warning."""
     from matplotlib import style
 
@@ -158,7 +158,7 @@ def _save(figure: Figure, kind: str, *, dpi: float, **options: Any) -> bytes:
         message = f"dpi must be less, as the picture would have a side of {pixels:.0f} pixels; at most {_MAX_PIXELS}"
         raise BgnbError("invalid-argument", message)
     buffer = BytesIO()
-    with _own_style():
+    with own_style():
         figure.savefig(buffer, format=kind, dpi=dpi, **options)
     return buffer.getvalue()
 
@@ -225,7 +225,7 @@ def _draw(view: View, width: float | None, font_size: float, names: Sequence[str
     panels = _choose_panels(view, names)
     sizes = _choose_sizes(len(panels), width, font_size)
     rows = math.ceil(len(panels) / sizes.columns) or 1
-    with _own_style():
+    with own_style():
         title = sizes.wrap(view.title_of(names), 0.9 * sizes.columns)
         height = 0.89 * sizes.width / sizes.columns * rows + 1.5 * sizes.font / 72 * title.count("\n")
         figure, grid = new_figure(sizes.width, height, rows, sizes.columns)

@@ -36,6 +36,7 @@ from bgnb.files.ownership import is_private
 from bgnb.observations.coordinates import FovAlign
 from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.event_reader import read_pieces
+from bgnb.observations.fits_header import HduClass
 from bgnb.observations.groups import OUTSIDE, ObservationGroups
 from bgnb.production.workers import Workers
 
@@ -360,7 +361,8 @@ def _require_measured_planes(events: EventList, run: RunFiles, axes: CubeAxes) -
     first, last = axes.energy[[0, -1]].to_value("TeV")
     where = run.events if run.aeff is None else run.aeff
     message = f"no energy bin lies within these limits; the axis ranges from {first:g} to {last:g} TeV"
-    raise DataError("below-threshold", f"{where.path}, HDU {where.hdu}: {stated}: {message}")
+    hdu = where.hdu.name if isinstance(where.hdu, HduClass) else where.hdu
+    raise DataError("below-threshold", f"{where.path}, HDU {hdu}: {stated}: {message}")
 
 
 def count_and_pack(chunk: Chunk) -> bytes:

@@ -10,7 +10,7 @@ from scipy import stats
 from bgnb.plots.colours import GREY, LINES, choose_ticks
 from bgnb.plots.cube_panels import beside
 from bgnb.plots.labels import format_count, format_ticks
-from bgnb.plots.static import Picture, new_figure, picture_of
+from bgnb.plots.static import Picture, new_figure, own_style, picture_of
 from bgnb.plots.view import axis_range
 from bgnb.validation.result import KINDS, PROFILES, Validation
 
@@ -28,6 +28,7 @@ _LABELS = {
 _RATIOS = ("", "no free norm", LINES[1]), ("_NORM", "one free norm per run", LINES[0])
 
 
+@own_style()
 def plot_profiles(validation: Validation) -> Picture:
     """Plot observed over predicted counts against energy, position and pointing, with and without a free norm per run."""
     figure, panels = new_figure(11, 6, 2, 3)
@@ -62,6 +63,7 @@ def _common_range(validation: Validation) -> tuple[float, float]:
     return max(low, 0.0), min(high, 2.0)
 
 
+@own_style()
 def plot_significance(validation: Validation) -> Picture:
     """Plot distributions of significance with one free norm per run, and the expected normal distribution."""
     fit = validation.fit(free_norm=True)
@@ -79,6 +81,7 @@ def plot_significance(validation: Validation) -> Picture:
     return picture_of(figure)
 
 
+@own_style()
 def plot_learning_curve(validations: Mapping[int, Validation]) -> Picture:
     """Plot the quality of the predictions against the number of runs from which the models were made."""
     sizes = sorted(validations)

@@ -223,6 +223,7 @@ def covered_offset(axes: CubeAxes) -> float:
     return float(min(sign * edges.value[end] for edges in (axes.detx, axes.dety) for end, sign in ((0, -1), (-1, 1))))
 
 
+@np.errstate(under="ignore")
 def compare_norm(models: ModelSet, found: RateForRun, norm: RunNorm, planes: slice, pointing: tuple[float, float]) -> RunTest:
     """Compare the counts with the prediction and the scatter from run to run: Poisson counts with a log-normal mean."""
     variance = prior_scatter(models) ** 2

@@ -12,3 +12,10 @@ def test_bars_share_no_lock_between_processes(monkeypatch):
     with progress_bar(2, "run", show=True) as bar:
         bar.update()
     assert made == []
+
+
+def test_no_bar_without_standard_error(monkeypatch):
+    """Where there is no console, there is no bar."""
+    monkeypatch.setattr("sys.stderr", None)
+    with progress_bar(2, "run", show=None) as bar:
+        bar.update()

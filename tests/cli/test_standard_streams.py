@@ -70,6 +70,12 @@ def test_output_is_made_without_streams(making, redirection, status, lines):
     assert not any(bgnb.check(out).values())
 
 
+def test_processes_inherit_replaced_streams():
+    """A closed stream is replaced by one that other processes get, such as kernels."""
+    code = "import os; from bgnb._util import standard_streams as s; s.open_closed_streams(); os._exit(os.get_inheritable(1))"
+    assert in_shell(f'{sys.executable} -c "{code}" >&-').returncode == 1
+
+
 def test_too_little_memory_is_one_line(making, monkeypatch):
     """If memory does not suffice, there is one line, and nothing is left."""
     command, out = making

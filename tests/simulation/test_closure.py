@@ -3,7 +3,9 @@
 They must not agree if an implementation is wrong, which is tested with each known mistake.
 """
 
+import errno
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -222,8 +224,12 @@ def test_true_reco_writes_models_once(tmp_path, monkeypatch):
     assert sorted(path.parent.name for path in tmp_path.rglob("bg_cube_model_*_table.fits.gz")) == ["reco", "true"]
 
 
+def no_space(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @pytest.mark.slow
-def test_true_reco_fails_early(tmp_path):
+def test_true_reco_fails_early(tmp_path, monkeypatch):
     """Arguments and output directories are checked before the simulation, and no files are left."""
     out = tmp_path / "out"
     for wrong, code, words in (
@@ -238,6 +244,11 @@ def test_true_reco_fails_early(tmp_path):
     with raises("exists", out / "true"):
         make_true_reco(out, test=True, trigger_rate=3.0)
     assert names(out) == {"reco", "true"}
+    before = (out / "reco" / "report.json").read_bytes()
+    with monkeypatch.context() as patch, raises("not-writable"):
+        patch.setattr("bgnb.simulation.true_reco.write_groups", no_space)
+        make_true_reco(out, test=True, trigger_rate=4.0, overwrite=True)
+    assert (out / "reco" / "report.json").read_bytes() == before  # not of another simulation than true
     make_true_reco(out, test=True, trigger_rate=3.0, overwrite=True, keep_dataset=True, seed=5, observatory="VERITAS")
     runs = open_runs(out / "dataset", "GADF")
     assert len(runs) == 2

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from astropy import units as u
@@ -417,6 +418,13 @@ def test_profiles_can_be_compared(monkeypatch):
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels(which="both")]
     assert {"1", "10"} <= set(labels)
     assert not any("$" in label for label in labels)
+
+
+def test_figures_do_not_depend_on_settings_of_the_user():
+    """Settings of Matplotlib, such as LaTeX, which may be missing, change nothing."""
+    as_usual = plot_significance(predictions(n_runs=6)).png
+    with mpl.rc_context({"text.usetex": True, "axes.facecolor": "black", "font.size": 20}):
+        assert plot_significance(predictions(n_runs=6)).png == as_usual
 
 
 def test_distributions_are_compared_with_a_smooth_curve(monkeypatch):
