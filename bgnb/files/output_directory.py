@@ -301,7 +301,13 @@ def _exchange(one: Path, other: Path) -> bool:
 def _replace(partial: Path, target: Path) -> None:
     """Rename an old directory, rename the new one to its name, and remove the old one."""
     old = partial.with_name(_OLD)
-    target.rename(old)
+    try:
+        target.rename(old)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        what = "cannot be renamed, as it is part of a container image or a mount point"
+        raise BgnbError("not-writable", f"{target}: {what}; remove it, or use another name") from None
     try:
         _require_from_bgnb(old, target)
         partial.rename(target)

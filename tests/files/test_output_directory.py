@@ -331,6 +331,21 @@ def test_signal_while_publishing_says_complete(tmp_path, monkeypatch, message_af
     assert names(tmp_path) == {"out"}
 
 
+def test_directory_that_cannot_be_renamed_is_kept(tmp_path, monkeypatch):
+    """A directory in a lower layer of a container image cannot be renamed: it is kept, and the message says what to do."""
+    make(tmp_path / "out", "a")
+    monkeypatch.setattr("bgnb.files.output_directory._exchange", lambda *_: False)
+
+    def rename(self, target):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(self))
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with raises("not-writable", tmp_path / "out", "container image", "another name"):
+        make(tmp_path / "out", "b", overwrite=True)
+    assert "a" in names(tmp_path / "out")
+    assert names(tmp_path) == {"out"}
+
+
 def test_signal_before_scratch_directory_is_removed(tmp_path, message_after_signal):
     """Output that is removed with the directory in which it was made is not said to be complete."""
 

@@ -161,7 +161,7 @@ def test_stored_settings_are_restored(changes):
         (Whole(), [1, np.int64(2)], [0, 1.0, "1", True]),
         (Whole(minimum=0), [0], [-1]),
         (Flag(), [True, False], [0, "yes", None]),
-        (Numbers("deg"), ["0,45,90", [0, 45], [0, 1] * u.rad], [5, "low", ["low"]]),
+        (Numbers("deg"), ["0,45,90", [0, 45], [0, 1] * u.rad], [5, "low", ["low"], [0, 45] * u.m]),
     ],
 )
 def test_kinds_check_their_values(kind, valid, invalid):
