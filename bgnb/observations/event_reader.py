@@ -327,7 +327,11 @@ def read_events_header(files: RunFiles) -> FitsTable:
     DataError
         If the file or the HDU is missing or cannot be read.
     """
-    return _with_index(_read_hdus(replace(files, gti=None, aeff=None), Findings(files.reading), ())["EVENTS"], files)
+    findings = Findings(files.reading)
+    events = _with_index(_read_hdus(replace(files, gti=None, aeff=None), findings, ())["EVENTS"], files)
+    if events.stated("MJDREFF") is None and files.gti is not None:  # GTI may state it; both headers take longer to read
+        events, _ = with_reference_times(events, _read_hdus(replace(files, aeff=None), findings, ()).get("GTI"), findings)
+    return events
 
 
 def _with_index(events: FitsTable, files: RunFiles) -> FitsTable:

@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose
 from bgnb import DataError, open_runs, read_event_list
 from bgnb.observations.coordinates import tt_of
 from bgnb.observations.event_list import HduLocation
+from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.fits_table import read_table, read_tables
 from bgnb.observations.gadf_keywords import mjdref_tt, site_of
 from tests.helpers import run_files
@@ -159,6 +160,17 @@ def test_missing_keywords_from_index(tmp_path):
         hdus.writeto(path, overwrite=True)
     events = read_event_list(open_runs(tmp_path / "in", "GADF").files(7))
     assert (events.livetime, events.mjdref, events.site.lat) == (1234.0, 51910.0025, SITE["GEOLAT"])
+
+
+def test_header_has_reference_time_of_intervals(tmp_path):
+    """If the events lack MJDREFF, their header alone gives the reference time of the good time intervals too."""
+    write_gadf(tmp_path / "in", [run(7, 50)])
+    path = tmp_path / "in" / "data" / "run7.fits.gz"
+    with fits.open(path) as hdus:
+        hdus["GTI"].header["MJDREFF"] = 0.5
+        del hdus["EVENTS"].header["MJDREFF"]
+        hdus.writeto(path, overwrite=True)
+    assert read_events_header(open_runs(tmp_path / "in", "GADF").files(7)).number("MJDREFF") == 0.5
 
 
 def test_events_between_intervals(tmp_path):
