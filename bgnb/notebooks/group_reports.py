@@ -146,7 +146,7 @@ def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeo
     local = {"require_js_url": "", "mathjax_url": "", "jquery_url": "", "mermaid_js_url": "", "extra_template_basedirs": []}
     exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, **local)
     write_file(
-        executed.with_suffix(".html"), exporter.from_notebook_node(_without_json(notebook))[0].encode("utf-8", "replace")
+        executed.with_suffix(".html"), exporter.from_notebook_node(_for_page(notebook))[0].encode("utf-8", "replace")
     )
     png = next((data["image/png"] for data in outputs_of(notebook) if "image/png" in data), None)
     if png:
@@ -160,9 +160,10 @@ def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeo
     return {"png": bool(png), "values": dict(value for value in values if value)}
 
 
-def _without_json(notebook: Any) -> Any:
-    """Remove the results for machines, which pages cannot show."""
+def _for_page(notebook: Any) -> Any:
+    """Remove the results for machines, and the states of widgets, which pages would show by code from the network."""
     page = copy.deepcopy(notebook)
+    page.metadata.pop("widgets", None)
     for cell in page.cells:
         if "outputs" in cell:
             cell.outputs = [each for each in cell.outputs if "application/json" not in each.get("data", ())]

@@ -15,7 +15,7 @@ def test_bars_share_no_lock_between_processes(monkeypatch):
 
 
 def test_no_bar_without_standard_error(monkeypatch):
-    """Where there is no console, there is no bar."""
+    """There is no bar if there is no console."""
     monkeypatch.setattr("sys.stderr", None)
     with progress_bar(2, "run", show=None) as bar:
         bar.update()

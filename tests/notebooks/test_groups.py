@@ -147,11 +147,13 @@ def test_missing_group_names_existing_ones(models, tmp_path):
 
 @pytest.mark.slow
 def test_user_notebooks_need_no_result(models, tmp_path):
-    """The index shows groups whose notebook has no result."""
+    """The index shows groups whose notebook has no result; pages load no code for widgets from the network."""
     declared = "modeldir: str = ''  # models\ngroup_id: int = 0  # group"
-    path = notebook(tmp_path / "mine.ipynb", "from IPython.display import JSON; JSON([1, 2])", parameters=declared)
+    cells = "from IPython.display import JSON; JSON([1, 2])", "from ipywidgets import Output; Output()"
+    path = notebook(tmp_path / "mine.ipynb", *cells, parameters=declared)
     assert run_groups(models, tmp_path / "out", notebook=path) == {}
     assert (tmp_path / "out" / "index.html").exists()
+    assert "unpkg" not in (tmp_path / "out" / "group1.html").read_text()
 
 
 def test_damaged_picture_of_a_group_is_explained(tmp_path, monkeypatch):
