@@ -122,9 +122,12 @@ class RunCounts:
 
     @property
     def all_notes(self) -> tuple[str, ...]:
-        """Warnings raised while the run was read, and a missing energy threshold."""
+        """Warnings raised while the run was read, a missing energy threshold, and an excluded field of view."""
         missing = "there is no energy threshold (LO_THRES), and all energies are used"
-        return (missing,) * (self.energy_threshold_tev is None) + self.notes
+        excluded = (
+            "no event is left outside the exclusion regions; leave the run out, or it shifts the mean pointing of its group"
+        )
+        return (missing,) * (self.energy_threshold_tev is None) + (excluded,) * self.is_excluded + self.notes
 
     @property
     def is_excluded(self) -> bool:

@@ -21,7 +21,7 @@ from bgnb.observations.groups import OUTSIDE, merge_groups
 from bgnb.production.count_chunks import Counted
 from bgnb.production.plan import Plan, notes_on_selection
 from bgnb.production.report import GroupReport, Report, RunReport, explain, run_reports
-from bgnb.production.run_comparison import without_unsuitable_runs
+from bgnb.production.run_comparison import without_unlikely_runs
 from bgnb.production.settings import ModelSettings
 
 #: Range of the cosine of the zenith angle above which a merged model is called wide: twice that of most default groups.
@@ -70,7 +70,7 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
     BgnbError
         If no group has counts.
     """
-    counted, on_runs = without_unsuitable_runs(plan, counted)
+    counted, on_runs = without_unlikely_runs(plan, counted)
     model_ids = _model_ids(counted, plan.settings)
     in_models = [(key._replace(group_id=model_ids[key.group_id]), stack) for key, stack in counted.stacks.items()]
     counted = replace(counted, stacks=add_stacks(in_models, pieces=True))

@@ -1,4 +1,4 @@
-"""Runs that counting shows to be unsuitable: copies of a run, runs with far fewer events than others, and excluded runs."""
+"""Comparison of runs with each other: copies of a run, and runs with far fewer events than others."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _ALTITUDE, _MIN_RUNS, _MIN_EXPECTED = 10.0, 2, 50.0
 _SAME_POINTING, _COMPARED = 1.0, 10
 
 
-def without_unsuitable_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[str]]:
-    """Remove copies of runs, runs with far fewer events than runs of similar altitude, and runs inside exclusion regions.
+def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[str]]:
+    """Remove copies of runs, and runs with far fewer events than runs of similar altitude.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def without_unsuitable_runs(plan: Plan, counted: Counted) -> tuple[Counted, list
     """
     runs = {obs_id: add_pieces(list(pieces.values())) for obs_id, pieces in counted.pieces.items()}
     findings, errors = Findings(plan.runs.reading), {}
-    for obs_id, error in unsuitable_runs(plan.runs, runs).items():
+    for obs_id, error in unlikely_runs(plan.runs, runs).items():
         try:
             findings.refuse(error)
         except DataError as refused:
@@ -89,19 +89,19 @@ def notes_on_used_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str
         The first note on runs compared with each other, if the directory is strict.
     """
     counted = dict(sorted(counted.items()))
-    unsuitable, findings = unsuitable_runs(runs, counted), Findings(runs.reading, strict=runs.path if runs.strict else None)
-    for error in unsuitable.values():
+    unlikely, findings = unlikely_runs(runs, counted), Findings(runs.reading, strict=runs.path if runs.strict else None)
+    for error in unlikely.values():
         if error.code in runs.reading.allow:
             findings.refuse(error)
         else:
             findings.note(error.message)
-    for note in notes_on_runs(runs, {obs_id: run for obs_id, run in counted.items() if obs_id not in unsuitable}):
+    for note in notes_on_runs(runs, {obs_id: run for obs_id, run in counted.items() if obs_id not in unlikely}):
         findings.note(note)
     return [*runs.notes, *notes_of_runs({obs_id: run.all_notes for obs_id, run in counted.items()}), *findings.notes]
 
 
-def unsuitable_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, DataError]:
-    """Find copies of runs, runs with far fewer events than runs of similar altitude, and runs inside exclusion regions.
+def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, DataError]:
+    """Find copies of runs, and runs with far fewer events than runs of similar altitude.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def unsuitable_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, D
     dict of int to DataError
         Errors by OBS_ID.
     """
-    return {**_low_rates(runs, counted)[0], **_excluded(runs, counted), **_copies(runs, counted)}
+    return {**_low_rates(runs, counted)[0], **_copies(runs, counted)}
 
 
 def notes_on_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
@@ -149,16 +149,6 @@ def _copies(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataErr
             where = directory.files(obs_id).events.path
             found[obs_id] = DataError("duplicate-run", f"{where}: run {obs_id} has the same events as run {other}")
     return found
-
-
-def _excluded(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:
-    """Find runs of which all events lie in exclusion regions: they would only shift the mean pointing of their groups."""
-    text = "all events inside the axes and above the energy threshold lie in exclusion regions (--exclude, --mask-radius)"
-    return {
-        obs_id: DataError("no-counts", f"{directory.files(obs_id).events.path}: run {obs_id}: {text}")
-        for obs_id, run in runs.items()
-        if run.is_excluded
-    }
 
 
 def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> tuple[dict[int, DataError], list[str]]:

@@ -28,7 +28,7 @@ from bgnb.observations.findings import Findings
 from bgnb.observations.groups import OUTSIDE, ObservationGroups
 from bgnb.observations.reading_settings import ALLOWED, TRUSTED, ReadingSettings
 from bgnb.observations.run_selection import EXCLUSION_RADIUS, RunList, select_runs
-from bgnb.production.run_comparison import notes_on_runs, unsuitable_runs
+from bgnb.production.run_comparison import notes_on_runs, unlikely_runs
 from bgnb.validation.inspection import GROUPS, REASONS, RUNS, SOURCES, USABLE, Inspection, make_table
 from bgnb.validation.inspection_page import to_page
 from bgnb.validation.settings import InspectionSettings
@@ -120,10 +120,10 @@ def inspect(
                 row |= {"STATUS": error.code, "REASON": error.message}
             finally:
                 bar.update()
-    unsuitable = Findings(reading)
-    for obs_id, unsuitable_error in unsuitable_runs(runs, counted).items():
+    unlikely = Findings(reading)
+    for obs_id, unlikely_error in unlikely_runs(runs, counted).items():
         try:
-            unsuitable.refuse(unsuitable_error)
+            unlikely.refuse(unlikely_error)
         except DataError as refused:
             rows[obs_id] |= {"STATUS": refused.code, "REASON": refused.message}
             for seconds_of in livetimes.values():
@@ -132,7 +132,7 @@ def inspect(
     outside = sum(livetimes.pop(OUTSIDE, {}).values()) / 3600
     real = rows.keys() if settings.catalog is not None else rows.keys() - runs.simulated
     usable = {obs_id: run for obs_id, run in counted.items() if rows[obs_id]["STATUS"] == USABLE}
-    on_all = [*runs.notes, *unsuitable.notes, *notes_on_runs(runs, usable)]
+    on_all = [*runs.notes, *unlikely.notes, *notes_on_runs(runs, usable)]
     result = Inspection(
         runs=runs,
         scheme=scheme,

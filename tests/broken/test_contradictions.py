@@ -421,7 +421,7 @@ def copied(indir):
     [(copied, "duplicate-run"), (in_columns(change=lambda table: table[::10]), "low-rate")],
     ids=["copy of a run", "nine of ten events lost"],
 )
-def test_unsuitable_runs_do_not_count(indir, plausible_runs, tmp_path, change, code):
+def test_unlikely_runs_do_not_count(indir, plausible_runs, tmp_path, change, code):
     """A copy of another run, and a run that lost most events, have no part in the models, bit by bit."""
     change(indir)
     report = make_bg_cube_models(indir, "GADF", tmp_path / "models", **SMALL)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from bgnb import DataError, make_bg_cube_models, make_models
+from bgnb import make_bg_cube_models, make_models
 from bgnb.production.settings import ModelSettings
 from tests.helpers.commands import output_of
 from tests.helpers.errors import raises
@@ -93,18 +93,14 @@ def test_regions_in_memory_are_not_repeated(folder, tmp_path):
     assert stack_of(folder, select="all", exclude=[]).counts.sum() == stack_of(folder, select="all").counts.sum()
 
 
-def test_excluded_run_is_skipped(tmp_path):
-    """A run whose whole field of view is excluded is skipped, and does not shift the mean pointing of its group."""
+def test_excluded_field_is_noted(tmp_path):
+    """A run whose whole field of view is excluded is noted, as it still counts in the mean pointing of its group."""
     write_gadf(tmp_path / "in", [run(obs_id, 200, RA_PNT=ra_pnt, DEC_PNT=-40.0) for obs_id, ra_pnt in ((1, 150.0), (2, 170.0))])
     circle = Table({"RA": [170.0], "DEC": [-40.0], "RADIUS": [8.0]})
-    made = make_models(tmp_path / "in", "GADF", **SMALL, select="all", exclude=circle)
-    assert [each.obs_id for each in made.report.runs if each.reason is None] == [1]
-    assert "[no-counts]" in str(made.report.runs[1].reason)
-    (alone,) = make_models(tmp_path / "in", "GADF", **SMALL, select=[1]).models.models
-    (model,) = made.models.models
-    assert (model.alt_pnt, model.az_pnt) == (alone.alt_pnt, alone.az_pnt)
-    with raises("no-counts", "run 2", "exclusion regions", kind=DataError):
-        make_models(tmp_path / "in", "GADF", **SMALL, select="all", exclude=circle, on_error="fail")
+    report = make_models(tmp_path / "in", "GADF", **SMALL, select="all", exclude=circle).report
+    (note,) = (note for note in report.content["notes"] if "exclusion regions" in note)
+    assert note.endswith("the mean pointing of its group: run 2")
+    assert report.runs[0].counted.counts > 0
 
 
 def test_no_events_outside_regions(folder):

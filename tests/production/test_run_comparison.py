@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 
 from bgnb.cubes.event_cuts import RunCounts
-from bgnb.production.run_comparison import notes_on_runs, unsuitable_runs
+from bgnb.production.run_comparison import notes_on_runs, unlikely_runs
 
 ALTITUDE, FEWEST, EVENTS, LOW = 10, 2, 50, 0.2
 
@@ -25,7 +25,7 @@ def test_rates_are_compared_with_the_median_of_the_others_at_similar_altitude():
     runs[402] = replace(run(402, 50, 3), ontime_s=None)
     expected = {obs_id: expected_events(each, runs.values()) for obs_id, each in runs.items()}
     low = {obs_id for obs_id, number in expected.items() if number >= EVENTS and counted(runs[obs_id]) < number * LOW}
-    errors = unsuitable_runs(directory(), runs)
+    errors = unlikely_runs(directory(), runs)
     assert errors.keys() == low
     assert len(low) > 50
     assert all(re.search(rf" {expected[obs_id]:.0f}$", error.message) for obs_id, error in errors.items())
@@ -35,11 +35,11 @@ def test_rates_are_compared_with_the_median_of_the_others_at_similar_altitude():
 
 def test_too_few_runs_or_events_to_compare():
     rates = [(1, 5000), (2, 5000), (3, 3)]
-    assert unsuitable_runs(directory(), {n: run(n, 60, events) for n, events in rates}).keys() == {3}
-    assert not unsuitable_runs(directory(), {n: run(n, 60, events) for n, events in rates[1:]})
-    assert not unsuitable_runs(directory(), {n: run(n, 60 + (n == 2) * 10.1, events) for n, events in rates})
-    assert not unsuitable_runs(directory(), {n: run(n, 60, events // 101) for n, events in rates})
-    assert not unsuitable_runs(directory(), {})
+    assert unlikely_runs(directory(), {n: run(n, 60, events) for n, events in rates}).keys() == {3}
+    assert not unlikely_runs(directory(), {n: run(n, 60, events) for n, events in rates[1:]})
+    assert not unlikely_runs(directory(), {n: run(n, 60 + (n == 2) * 10.1, events) for n, events in rates})
+    assert not unlikely_runs(directory(), {n: run(n, 60, events // 101) for n, events in rates})
+    assert not unlikely_runs(directory(), {})
 
 
 def test_nearly_empty_run_among_few():
@@ -48,7 +48,7 @@ def test_nearly_empty_run_among_few():
         for events, noted in ((1, True), (1000, False)):
             runs = {number: run(number, altitude, 5000) for number, altitude in enumerate(altitudes)}
             runs[0] = run(0, altitudes[0], events)
-            assert not unsuitable_runs(directory(), runs)
+            assert not unlikely_runs(directory(), runs)
             notes = notes_on_runs(directory(), runs)
             assert len(notes) == noted
             assert all("less than 2 %" in note and note.endswith(": 0 (1 event)") for note in notes)
