@@ -25,7 +25,7 @@ def open_closed_streams() -> None:
             os.fstat(number)
         except OSError:
             os.dup2(opened := os.open(os.devnull, os.O_RDWR), number)
-            os.set_inheritable(number, True)  # kernels need it; dup2 does not set it if both numbers are the same
+            os.set_inheritable(number, True)  # Jupyter kernels inherit it; dup2 changes nothing if both numbers are the same
             if opened != number:
                 os.close(opened)
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - until the process ends
@@ -34,8 +34,8 @@ def open_closed_streams() -> None:
 def guard_streams() -> None:
     """Let standard output and standard error write any text, without the control characters that files and names may contain.
 
-    Errors of writing standard output end a command with one line; a closed pipe ends it without one. Those of writing standard
-    error are ignored, as the exit status tells of an error too.
+    Errors of writing standard output end a command with one line; a closed pipe ends it without one. Errors of writing
+    standard error are ignored; the exit status still reports a failure.
     """
     out = _StandardOutput(sys.stdout.fileno(), "w", closefd=False)
     error = _StandardError(sys.stderr.fileno(), "w", closefd=False)

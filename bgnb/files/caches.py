@@ -27,7 +27,7 @@ def writable_places() -> dict[str, str]:
     """Return environment variables for libraries that cannot write in the home directory.
 
     They name a directory below that of temporary files, to which no other user has access. It is
-    kept for later commands. Variables that are set stay as they are.
+    kept for later commands, unless its name is taken by another user. Variables that are set stay as they are.
 
     Returns
     -------

@@ -145,9 +145,7 @@ def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeo
     # The page must load nothing from the network, and its template nothing from the current directory.
     local = {"require_js_url": "", "mathjax_url": "", "jquery_url": "", "mermaid_js_url": "", "extra_template_basedirs": []}
     exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, **local)
-    write_file(
-        executed.with_suffix(".html"), exporter.from_notebook_node(_for_page(notebook))[0].encode("utf-8", "replace")
-    )
+    write_file(executed.with_suffix(".html"), exporter.from_notebook_node(_for_page(notebook))[0].encode("utf-8", "replace"))
     png = next((data["image/png"] for data in outputs_of(notebook) if "image/png" in data), None)
     if png:
         try:
@@ -161,7 +159,7 @@ def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeo
 
 
 def _for_page(notebook: Any) -> Any:
-    """Remove the results for machines, and the states of widgets, which pages would show by code from the network."""
+    """Remove the results for machines, and the states of widgets, for which pages would load code from the network."""
     page = copy.deepcopy(notebook)
     page.metadata.pop("widgets", None)
     for cell in page.cells:

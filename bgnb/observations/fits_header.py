@@ -74,7 +74,7 @@ class Header:
     @cached_property
     def hdu_class(self) -> HduClass | None:
         """Content of the table according to HDUCLAS1 and HDUCLAS2, or else to EXTNAME; None for other HDUs."""
-        if self.get("XTENSION") not in ("BINTABLE", "TABLE"):
+        if self.get("XTENSION") != "BINTABLE":
             return None
         stated = [str(self.get(keyword, "")).strip().upper() for keyword in ("HDUCLAS1", "HDUCLAS2")]
         return _HDU_CLASSES.get(stated[stated[0] == "RESPONSE"]) or _HDU_CLASSES.get(self.name.upper())

@@ -236,6 +236,7 @@ def _find(
     found: dict[str | int | HduClass, FitsTable] = {}
     by_class = any(isinstance(key, HduClass) for key in keys)  # there must not be a second one
     twins: dict[str, int] = {}
+    text_tables: dict[str, Header] = {}
     end = None
     if not isinstance(stream, GzipReader):
         end = stream.seek(0, os.SEEK_END)
@@ -250,8 +251,8 @@ def _find(
             raise DataError("ambiguous-hdu", f"{path}: {which}; name one of them in index files (scheme GADF)")
         names: list[str | int | HduClass] = [number, header.name.upper(), *([content] if content else [])]
         matching = [key for key in names if key in keys and key not in found]
-        if matching and header.get("XTENSION") == "TABLE":
-            raise header.error("bad-header", "this is an ASCII table; convert it to a binary table")
+        if header.get("XTENSION") == "TABLE":
+            text_tables[header.name.upper()] = header
         size = header.data_size()
         is_wanted = bool(matching) and header.get("XTENSION") == "BINTABLE"
         if is_wanted:
@@ -265,6 +266,9 @@ def _find(
         number += 1
     if isinstance(stream, GzipReader):
         stream.finish()
+    for key in (HduClass.EVENTS, HduClass.GTI):  # other HDUs are optional
+        if {key, key.name} & {*keys} and not {key, key.name} & found.keys() and key.name in text_tables:
+            raise text_tables[key.name].error("bad-header", "this is an ASCII table; convert it to a binary table")
     return {key: replace(table, twins=twins[table.name.upper()]) if table.name else table for key, table in found.items()}
 
 

@@ -120,17 +120,15 @@ def make_true_reco(
     true_model, (group,) = TrueModel(**parameters), reco.models.models
     altitude, azimuth = group.alt_pnt, group.az_pnt
     true = make_test_bg_cube_model(group.model.axes, altitude * u.deg, true_model, azimuth * u.deg)
-    with (  # both are complete before one is published
-        new_directory(out / "true", overwrite=overwrite) as directory,
-        new_directory(out / "reco", overwrite=overwrite) as reco_directory,
-    ):
-        write_files(reco, reco_directory)
+    with new_directory(out / "true", overwrite=overwrite) as directory:
         for write, name in zip((write_model, write_image), reco.report.groups[0].files, strict=True):
             write(true, directory / name, {"GROUP_ID": group_id, "ALT_PNT": altitude, "AZ_PNT": azimuth})
         write_groups(groups, directory / GROUPS_FILE)
         used = options_of(true_model) | {"group_id": group_id, "altitude_deg": altitude, "n_runs": len(table)}
         used |= {"observatory": observatory, "energy_threshold": threshold, "seed": seed}
         write_report(directory, {"settings": used})
+        with new_directory(out / "reco", overwrite=overwrite) as reco_directory:  # the files of both are written by now
+            write_files(reco, reco_directory)
     return reco.report
 
 

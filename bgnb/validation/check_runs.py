@@ -222,7 +222,7 @@ def check_runs(
     notes += notes_on_catalog(runs, used, settings.catalog)
     if shared := models.common_runs(counted.values()):
         notes.append(f"{len(shared)} of the runs contributed to the models, which hides a part of their deviations")
-    if covered < settings.offset_max:
+    if covered < settings.offset_max - 1e-6:
         notes.append(f"the models cover offsets up to {covered:g} deg; field, energy and source test no events beyond")
     if len(results) > MAX_SHOWN:
         notes.append(f"runs.html shows {MAX_SHOWN} of {len(results)} runs, those with the lowest probabilities")

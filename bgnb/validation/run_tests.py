@@ -174,13 +174,12 @@ def run_tests(
     Raises
     ------
     DataError
-        If the models predict no events in the energy range of the run, outside exclusion regions.
+        If the models predict no events in the energy range and field of view of the run, outside exclusion regions.
     """
     axes, (alt_pnt, az_pnt) = found.rate.axes, run.mean_pointing
     planes = measured_planes(run.energy_threshold, run.energy_limit, axes)
-    nothing = DataError(
-        "nothing-to-compare", f"run {run.obs_id}: the models predict no events in its energy range, outside exclusion regions"
-    )
+    text = "the models predict no events in its energy range and field of view, outside exclusion regions"
+    nothing = DataError("nothing-to-compare", f"run {run.obs_id}: {text}")
     offset_max = min(offset_max, covered_offset(axes))
     if planes.start == planes.stop or offset_max <= 0:
         raise nothing

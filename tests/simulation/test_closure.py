@@ -220,7 +220,7 @@ def test_true_reco_writes_models_once(tmp_path, monkeypatch):
     monkeypatch.delattr("bgnb.production.pipeline.write_files")
     make_true_reco(tmp_path / "out", test=True, trigger_rate=3.0)
     name = "bg_cube_model_group27_table.fits.gz"
-    assert written == [("spline", name), ("true", name)]
+    assert written == [("true", name), ("spline", name)]
     assert sorted(path.parent.name for path in tmp_path.rglob("bg_cube_model_*_table.fits.gz")) == ["reco", "true"]
 
 
