@@ -23,5 +23,6 @@ _Bar.set_lock(RLock())
 
 def progress_bar(total: int, unit: str, show: bool | None) -> tqdm[Any]:
     """Make a progress bar; with ``show=None`` it appears on terminals only."""
-    hidden = True if sys.stderr is None else None if show is None else not show  # without a console there is no stream
-    return _Bar(total=total, unit=unit, disable=hidden, miniters=1)
+    if sys.stderr is None:  # as in programs without a console
+        show = False
+    return _Bar(total=total, unit=unit, disable=None if show is None else not show, miniters=1)

@@ -224,12 +224,24 @@ def test_true_reco_writes_models_once(tmp_path, monkeypatch):
     assert sorted(path.parent.name for path in tmp_path.rglob("bg_cube_model_*_table.fits.gz")) == ["reco", "true"]
 
 
-def no_space(*_):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.mark.slow
+def test_true_and_reco_belong_together(tmp_path, monkeypatch):
+    """If the true model cannot be written, the reconstructed one is not replaced by that of another simulation."""
+
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / "out"
+    make_true_reco(out, test=True, trigger_rate=3.0)
+    before = (out / "reco" / "report.json").read_bytes()
+    monkeypatch.setattr("bgnb.simulation.true_reco.write_groups", no_space)
+    with raises("not-writable"):
+        make_true_reco(out, test=True, trigger_rate=4.0, overwrite=True)
+    assert (out / "reco" / "report.json").read_bytes() == before
 
 
 @pytest.mark.slow
-def test_true_reco_fails_early(tmp_path, monkeypatch):
+def test_true_reco_fails_early(tmp_path):
     """Arguments and output directories are checked before the simulation, and no files are left."""
     out = tmp_path / "out"
     for wrong, code, words in (
@@ -244,11 +256,6 @@ def test_true_reco_fails_early(tmp_path, monkeypatch):
     with raises("exists", out / "true"):
         make_true_reco(out, test=True, trigger_rate=3.0)
     assert names(out) == {"reco", "true"}
-    before = (out / "reco" / "report.json").read_bytes()
-    with monkeypatch.context() as patch, raises("not-writable"):
-        patch.setattr("bgnb.simulation.true_reco.write_groups", no_space)
-        make_true_reco(out, test=True, trigger_rate=4.0, overwrite=True)
-    assert (out / "reco" / "report.json").read_bytes() == before  # not of another simulation than true
     make_true_reco(out, test=True, trigger_rate=3.0, overwrite=True, keep_dataset=True, seed=5, observatory="VERITAS")
     runs = open_runs(out / "dataset", "GADF")
     assert len(runs) == 2
