@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 
 from bgnb._util.errors import BgnbError
 
-try:
-    import resource
-except ImportError:  # on Windows there are no such limits
-    _LIMITS = {}
-else:
-    _LIMITS = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}
-
+#: Limits of the memory, by the commands that set them.
+_MEMORY = {"ulimit -v": "RLIMIT_AS", "ulimit -d": "RLIMIT_DATA"}
 #: Memory that the imported libraries and a small data set need, bytes.
 _NEEDED = 512 << 20
 # Memory, bytes, open files and threads that a kernel of Jupyter and the libraries in a notebook need.
@@ -33,19 +29,29 @@ def check_memory_limits() -> None:
     BgnbError
         If the memory is limited to less than 512 MiB.
     """
-    if _limited_memory(_NEEDED) or (_LIMITS and 0 <= resource.getrlimit(resource.RLIMIT_NPROC)[0] < _FEW_PROCESSES):
+    if _limited_memory(_NEEDED) or _limit("RLIMIT_NPROC") < _FEW_PROCESSES:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _limited_memory(needed: int) -> bool:
     """Refuse limits of the memory below what is needed, bytes; return true if there are any others."""
-    limits = {name: resource.getrlimit(number)[0] for name, number in _LIMITS.items()}
-    limits = {name: limit for name, limit in limits.items() if limit != resource.RLIM_INFINITY}
+    limits = {command: _limit(name) for command, name in _MEMORY.items()}
     for name, limit in limits.items():
         if limit < needed:
-            text = f"the memory of a process is limited to {limit >> 20} MiB; allow at least {needed >> 20} MiB ({name})"
+            text = f"the memory of a process is limited to {int(limit) >> 20} MiB; allow at least {needed >> 20} MiB ({name})"
             raise BgnbError("out-of-memory", text)
-    return bool(limits)
+    return min(limits.values()) < math.inf
+
+
+def _limit(name: str) -> float:
+    """Return a limit; infinity where there is none, or a sandbox does not tell."""
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(getattr(resource, name))
+    except (ImportError, AttributeError, OSError, ValueError):  # ImportError: on Windows there are no such limits
+        return math.inf
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 def check_kernel_limits() -> None:
@@ -57,7 +63,7 @@ def check_kernel_limits() -> None:
         If memory, open files or threads are limited to less than a notebook needs.
     """
     memory_is_limited = _limited_memory(_KERNEL_NEEDED)
-    if _LIMITS and 0 <= (limit := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) < _KERNEL_FILES:
+    if (limit := _limit("RLIMIT_NOFILE")) < _KERNEL_FILES:
         text = f"a process may open {limit} files; notebooks need {_KERNEL_FILES} (ulimit -n)"
         raise BgnbError("too-many-files", text)
     if not memory_is_limited:  # of which the threads would reserve more than a notebook needs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -106,6 +107,21 @@ def sync_folder(folder: Path) -> None:
             os.close(number)
 
 
+def sync_file(number: int) -> None:
+    """Flush an open file to disk, by its number, if the file system can.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or fails.
+    """
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+
+
 def files(directory: Path) -> list[str]:
     """List the files and links in a directory and its folders, sorted."""
     return sorted(_files(directory))
@@ -174,5 +190,5 @@ def _sum(path: Path, *, sync: bool = False) -> str:
         return sha256(os.fsencode(path.readlink())).hexdigest()
     with open_file(path) as file:
         if sync:
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
         return f"{os.fstat(file.fileno()).st_size} {file_digest(file, 'sha256').hexdigest()}"

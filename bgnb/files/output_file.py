@@ -11,6 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from bgnb._util.errors import BgnbError
+from bgnb.files.manifest import sync_file
 from bgnb.files.ownership import refuse_foreign_links
 
 #: Part of the names of hidden files and folders beside output while it is written, and of those in the hidden folder.
@@ -32,7 +33,7 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, ove
             with partial.open("xb") as file:  # never through a link
                 file.writelines([content] if isinstance(content, bytes) else content)
                 file.flush()
-                os.fsync(file.fileno())
+                sync_file(file.fileno())
             if overwrite:
                 partial.replace(path)
             else:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from bgnb._util.resource_limits import check_memory_limits
+from bgnb._util.resource_limits import check_kernel_limits, check_memory_limits
 
 resource = pytest.importorskip("resource")
 
@@ -17,3 +17,16 @@ def test_openblas_with_few_processes(monkeypatch, processes, expected):
     monkeypatch.setattr(os, "environ", {})
     check_memory_limits()
     assert os.environ == expected
+
+
+def test_a_sandbox_that_tells_no_limits(monkeypatch):
+    """Limits that a sandbox does not tell are none."""
+
+    def refused(number):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(resource, "getrlimit", refused)
+    monkeypatch.setattr(os, "environ", {})
+    check_memory_limits()
+    check_kernel_limits()
+    assert os.environ == {}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bgnb._util import signals
-from bgnb.files.manifest import MANIFEST
+from bgnb.files.manifest import MANIFEST, check
 from bgnb.files.output_directory import new_directory, scratch_directory
 from bgnb.files.output_file import write_file
 from tests.helpers.errors import raises
@@ -191,6 +191,23 @@ def test_locks_are_not_required(tmp_path, monkeypatch):
     make(tmp_path / "out", "new", overwrite=True)
     assert names(tmp_path / "out") == {MANIFEST, "new"}
     assert names(tmp_path) == {"out"}
+
+
+def test_flushing_is_not_required(tmp_path, monkeypatch):
+    """File systems that cannot flush files to disk are used; errors of the disk are not hidden."""
+    problem = errno.EINVAL
+
+    def fsync(number):
+        raise OSError(problem, os.strerror(problem))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    with new_directory(tmp_path / "out", overwrite=False) as directory:
+        write_file(directory / "a.txt", b"a")
+    assert set(check(tmp_path / "out").values()) == {None}
+    problem = errno.EIO
+    with raises("not-writable", "Input/output error"):
+        write_file(tmp_path / "b.txt", b"b")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_removed_lock_file_is_taken_again(tmp_path, monkeypatch):
