@@ -17,6 +17,9 @@ try:
 except ImportError:  # as on Windows
     fcntl = None  # type: ignore[assignment]
 
+# Number of attempts to lock a file that has its name still, and is not that of a process which just ended.
+_ATTEMPTS = 20
+
 
 @contextmanager
 def lock(path: Path) -> Iterator[bool]:
@@ -33,11 +36,13 @@ def lock(path: Path) -> Iterator[bool]:
     OSError
         If the file cannot be written, or there is a link, directory, pipe or device in its place.
     """
-    while True:
+    for last in (*_ATTEMPTS * (False,), True):
         with _opened(path) as file:
             locked = _take(file)
             if locked and not _is_at(path, file):
-                continue  # another process released the lock and removed its file after we opened, but before we locked it
+                if not last:
+                    continue  # another process released the lock and removed its file after we opened, but before we locked it
+                locked = False  # the file system does not keep the numbers of files
             try:
                 yield locked
             finally:

@@ -20,7 +20,7 @@ from bgnb._util.errors import BgnbError
 from bgnb._util.signals import held_signals, note_complete
 from bgnb.files.locks import lock
 from bgnb.files.manifest import MANIFEST, manifest_of, obstacle, sync_folder
-from bgnb.files.output_file import MARK, hidden_path, is_hidden, named_errors, refuse_home, source_date, write_file
+from bgnb.files.output_file import MARK, hidden_path, is_hidden, is_in, named_errors, refuse_home, source_date, write_file
 from bgnb.files.ownership import is_own_directory, is_private, refuse_foreign_links
 
 # The lock, the unfinished directory, an older one that is being replaced, and results for a second attempt.
@@ -97,7 +97,7 @@ def refuse_inputs(outdir: Path, inputs: Iterable[Path]) -> None:
     with named_errors(outdir):
         target = outdir.resolve()
         for source in (path.resolve() for path in inputs):
-            if target.is_relative_to(source) or source.is_relative_to(target):
+            if is_in(target, source) or is_in(source, target):
                 raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
 
 
@@ -266,15 +266,15 @@ def _remove_leftovers(target: Path, partial: Path) -> None:
 
 def _is_current(target: Path) -> bool:
     try:
-        return Path.cwd().is_relative_to(target)
+        return is_in(Path.cwd(), target)
     except OSError:  # it was removed
         return False
 
 
 def _publish(partial: Path, target: Path) -> None:
     """Rename a new directory to its final name, in exchange for an old one if there is one."""
-    if is_own_directory(target):  # only writable ones can be moved to another folder
-        target.chmod(target.stat().st_mode | stat.S_IWUSR)
+    if is_own_directory(target) and not (mode := target.stat().st_mode) & stat.S_IWUSR:
+        target.chmod(mode | stat.S_IWUSR)  # only a writable directory can be moved to another folder
     if not target.exists():
         partial.rename(target)
     elif _exchange(partial, target):

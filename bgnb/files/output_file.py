@@ -142,6 +142,24 @@ def refuse_home(path: Path) -> None:
         raise BgnbError("bad-target", f"{path}: ~ is not replaced by the home directory here; write '{home}'")
 
 
+def is_in(path: Path, directory: Path) -> bool:
+    """Return true for a directory and all in it, also by other names, as where case is ignored or a disk is mounted twice.
+
+    Parameters
+    ----------
+    path, directory : path
+        Resolved paths, which need not exist.
+    """
+
+    def is_same(other: Path) -> bool:
+        try:
+            return other.samefile(directory)
+        except OSError:
+            return False
+
+    return path.is_relative_to(directory) or any(map(is_same, (path, *path.parents)))
+
+
 def is_hidden(name: str) -> bool:
     """Return true for names of hidden files and folders beside output while it is written."""
     return name.startswith(".") and MARK in name

@@ -16,7 +16,7 @@ from bgnb._util.signals import held_signals
 from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import check_target, only_writer
-from bgnb.files.output_file import check_file_path, named_errors, source_date, write_file
+from bgnb.files.output_file import check_file_path, is_in, named_errors, source_date, write_file
 from bgnb.notebooks.content import error_summary, notebook_parameters, read_notebook
 from bgnb.notebooks.shipped import find_notebook
 from bgnb.notebooks.temporary import temporary_folder
@@ -96,7 +96,7 @@ def run_notebook(
     for name, value in values.items():
         declared[name].check(value)
     with named_errors(target):
-        same = target.is_dir() or target.resolve() == source.resolve()
+        same = target.is_dir() or is_in(target.resolve(), source.resolve())
     if target.suffix != ".ipynb" or target.match("*.failed.ipynb") or same:
         raise BgnbError("bad-target", f"{output}: use a file ….ipynb, not ….failed.ipynb nor the notebook itself")
     check_file_path(failed := target.with_name(f"{target.stem}.failed.ipynb"))

@@ -11,7 +11,7 @@ from bgnb._util.errors import BgnbError, printable
 from bgnb._util.extras import require
 from bgnb.cubes.model import BackgroundModel
 from bgnb.files.model_directory import EPOCHS_FILE, ModelDirectory
-from bgnb.files.output_file import check_new_file, named_errors, write_file
+from bgnb.files.output_file import check_new_file, is_in, named_errors, write_file
 from bgnb.plots.cube_state import Energy, checked_energies, default_energy
 from bgnb.plots.directory_views import DirectoryViews
 from bgnb.plots.labels import format_count, format_number
@@ -88,7 +88,7 @@ def plot(
     path = checked_path("output", output)
     check_new_file(path, tuple(FORMATS), overwrite=True)
     with named_errors(path):
-        if path.resolve().is_relative_to(models.path.resolve()):
+        if is_in(path.resolve(), models.path.resolve()):
             raise BgnbError("bad-target", f"{path}: lies in the directory of models; give another file as output")
     model = models.read(group_id)
     state = ModelState.from_arguments(group_id=group_id, energy=_energies(model, group_id, energy), quantity=quantity)

@@ -15,7 +15,7 @@ import pytest
 from bgnb._util import signals
 from bgnb.files.manifest import MANIFEST, check
 from bgnb.files.output_directory import new_directory, scratch_directory
-from bgnb.files.output_file import write_file
+from bgnb.files.output_file import is_in, write_file
 from tests.helpers.errors import raises
 from tests.helpers.files import names
 
@@ -224,6 +224,44 @@ def test_removed_lock_file_is_taken_again(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", late)
     make(tmp_path / "out", "a")
     assert calls.count(calls[0]) == 2
+    assert names(tmp_path) == {"out"}
+
+
+def test_locks_without_stable_numbers_of_files(tmp_path, monkeypatch):
+    """Where a file has another number whenever it is asked for, no lock is relied on, and nothing waits forever."""
+    monkeypatch.setattr("bgnb.files.locks._is_at", lambda *_: False)
+    with scratch_directory(tmp_path / "out") as directory:
+        assert directory.name.startswith(".bgnb-unfinished-")  # a name of its own, as where there are no locks
+    make(tmp_path / "out", "a")
+    assert names(tmp_path) == {"out"}
+
+
+def test_other_spelling_of_input(tmp_path, monkeypatch):
+    """Where case is ignored, an input is not replaced under another spelling of its name."""
+    make(tmp_path / "runs", "a")
+    stat_of = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **options: stat_of(str(path).lower(), **options))
+    for outdir in ("RUNS", "Runs/models", "."):
+        with (
+            raises("bad-target", "contains the input"),
+            new_directory(tmp_path / outdir, overwrite=True, inputs=(tmp_path / "runs",)),
+        ):
+            pass
+    assert is_in(tmp_path / "RUNS" / "new", tmp_path / "runs")
+    assert not is_in(tmp_path / "RUN", tmp_path / "runs")
+    assert names(tmp_path) == {"runs"}
+
+
+def test_permissions_that_cannot_be_changed(tmp_path, monkeypatch):
+    """Where permissions are fixed, as on some network file systems, a writable directory is replaced."""
+    make(tmp_path / "out", "a")
+
+    def refused(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refused)
+    make(tmp_path / "out", "b", overwrite=True)
+    assert "b" in names(tmp_path / "out")
     assert names(tmp_path) == {"out"}
 
 
