@@ -73,6 +73,9 @@ class _Commands(click.Group):
             if isinstance(error, OSError) and not _has_temporary_directory():
                 text = "no directory for temporary files is writable; set TMPDIR to one that is"
                 raise _BadInput(str(BgnbError("not-writable", text))) from None
+            if isinstance(error, OSError) and error.filename is not None and not _lacks_memory(error):
+                text = f"{error.filename}: cannot be used: {error.strerror}"
+                raise _BadInput(str(BgnbError("unreadable", text))) from error
             if not _lacks_memory(error):
                 raise
             advice = "use fewer workers, smaller axes or fewer runs at a time (--part), or allow more memory"

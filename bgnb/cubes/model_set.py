@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.arrays import Floats
-from bgnb._util.checks import checked_choice
+from bgnb._util.checks import checked_choice, finite_number
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube
 from bgnb.cubes.event_cuts import RunCounts, common_runs
@@ -287,7 +287,7 @@ class ModelSet:
 
         Parameters
         ----------
-        alt_pnt, az_pnt : float
+        alt_pnt, az_pnt : float or `~astropy.units.Quantity`
             Pointing of the run, deg.
         model_lookup : {"interpolate", "nearest"}
             ``nearest``: use the model of the group that contains the pointing. If the group
@@ -305,9 +305,10 @@ class ModelSet:
         Raises
         ------
         BgnbError
-            If the groups are not known.
+            If the groups are not known, or the pointing is not finite.
         """
         lookup = checked_lookup(model_lookup)
+        alt_pnt, az_pnt = finite_number("alt_pnt", alt_pnt, "deg"), finite_number("az_pnt", az_pnt, "deg")
         if lookup == "interpolate" and self.for_pointing is not None:
             return RateForRun(rate=self.for_pointing.rate_at(alt_pnt, az_pnt), weights={})
         groups = self._known_groups

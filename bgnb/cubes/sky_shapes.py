@@ -26,8 +26,8 @@ MAX_RADIUS = 40.0
 _EDGE = 0.25
 #: Maximum number of the edges about an area; a million takes 0.25 GB.
 MAX_EDGES = 4_000_000
-# Maximum width of pixels, deg; they are divided at _EDGE.
-_MAX_PIXEL = 30.0
+# Minimum and maximum width of pixels, deg; they are divided at _EDGE.
+_MIN_PIXEL, _MAX_PIXEL = 1e-6, 30.0
 # Size of the blocks in which images are searched for excluded pixels, deg.
 _BLOCK = 1.0
 
@@ -184,8 +184,9 @@ class SkyImage:
         """
         if wcs.naxis != 2 or (wcs.wcs.lng, wcs.wcs.lat) != (0, 1):
             raise BgnbError("invalid-value", "an image needs the axes longitude and latitude, in this order")
-        if not _pixel(wcs) <= _MAX_PIXEL:
-            raise BgnbError("invalid-value", f"pixels are {_pixel(wcs):g} deg wide, more than {_MAX_PIXEL:g} deg")
+        if not _MIN_PIXEL <= _pixel(wcs) <= _MAX_PIXEL:
+            limits = f"must be {_MIN_PIXEL:g} to {_MAX_PIXEL:g} deg"
+            raise BgnbError("invalid-value", f"the width of a pixel {limits}, got {_pixel(wcs):g} deg")
         stated, excluded = excluded, np.array(excluded, dtype=bool)
         if not _on_sky(wcs, *np.meshgrid(*(np.array([0, n]) for n in excluded.shape), indexing="ij")).all():
             for row in range(len(excluded)):  # pixels at the edges of an all-sky projection

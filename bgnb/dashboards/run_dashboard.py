@@ -307,7 +307,7 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
         radius = float(settings["exclusion_radius_deg"]) if dropped else None
         skipped = {run["obs_id"]: Reason.from_text(run["reason"]) for run in report["runs"] if run["status"] != "used"}
         fractions = {
-            run["obs_id"]: {name: float(fraction) for name, fraction in run["group_fractions"].items()}
+            run["obs_id"]: {_group(name): float(fraction) for name, fraction in run["group_fractions"].items()}
             for run in report["runs"]
             if run.get("group_fractions")
         }
@@ -323,6 +323,11 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
         origin=str(modeldir), table=table, selection=selection, groups=groups, catalog=sources, exclusion_radius=radius,
         model_ids=model_ids, group_fractions=fractions, notes=notes, measured=measured,
     )  # fmt: skip
+
+
+def _group(name: str) -> str:
+    """Return the GROUP_ID that a report states as text, or "outside"; raise ValueError for another text."""
+    return name if name == "outside" else str(int(name))
 
 
 def _rates(runs: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, tuple[float, float]]]:

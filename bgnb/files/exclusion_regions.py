@@ -288,6 +288,8 @@ def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
         wcs = WCS(header)
     if not wcs.has_celestial:
         raise BgnbError("bad-region", f"{where}: has no celestial coordinates (CTYPE1, CTYPE2)")
+    if any(each is not None for each in (wcs.sip, wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
+        raise BgnbError("bad-region", f"{where}: its coordinates have a distortion, such as SIP; resample the image without it")
     if not (excluded := values == 0).any():
         raise BgnbError("bad-region", f"{where}: excludes nothing; excluded pixels must be 0 (False)")
     try:

@@ -72,7 +72,8 @@ def _opened(path: Path) -> Iterator[int]:
             raise _not_regular(path)
         yield file
     finally:
-        os.close(file)
+        with suppress(OSError):  # the file system is gone, or reports now that a disk is full: nothing was written to it
+            os.close(file)
         with suppress(OSError):
             path.parent.rmdir()  # not before: on NFS, an open file that was removed has another name in the folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from bgnb._util.errors import BgnbError
@@ -52,18 +53,20 @@ def copy_notebooks(directory: str | Path) -> list[Path]:
         raise BgnbError("exists", f"{target}: {', '.join(existing)} exist already; use another directory")
     with named_errors(target):
         refuse_foreign_links(target)
-        is_new = not target.exists()
-        target.mkdir(parents=True, exist_ok=True)
+        missing = [folder for folder in (target, *target.parents) if not folder.exists()]
     made: list[Path] = []
     try:
+        with named_errors(target):
+            target.mkdir(parents=True, exist_ok=True)
         for path, source in copies.items():
             write_file(path, source.read_bytes(), overwrite=False)
             made.append(path)
     except BaseException:
         for path in made:
             path.unlink(missing_ok=True)
-        if is_new:
-            target.rmdir()
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
         raise
     return made
 
@@ -74,11 +77,14 @@ def find_notebook(notebook: str | Path) -> Path:
     Raises
     ------
     BgnbError
-        If there is none; the message lists the names.
+        If there is none, or it cannot be read; the message lists the names.
     """
     path = Path(notebook)
-    if path.suffix == ".ipynb" and path.is_file():
-        return path.absolute()
+    try:
+        if path.suffix == ".ipynb" and path.is_file():
+            return path.absolute()
+    except OSError as error:
+        raise BgnbError("unreadable", f"{notebook}: cannot be read: {error.strerror}") from None
     if path.parent == Path() and path.stem in notebook_names():
         return notebook_directory() / f"{path.stem}.ipynb"
     raise BgnbError("not-found", f"{notebook}: there is no such notebook; bgnb has {', '.join(notebook_names())}")

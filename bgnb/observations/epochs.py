@@ -27,6 +27,8 @@ from bgnb.observations.table_file import read_table_file
 _NAME = re.compile(r"\w[\w.+-]*")
 # Maximum distance of a date from MJD 0, the year 1858, d: the year 10072.
 _MAX_MJD = 3e6
+# Time scales whose differences from TT are known.
+_SCALES = ("utc", "tai", "tt", "tcg", "tcb", "tdb")
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
 
 
@@ -71,8 +73,8 @@ class Epochs:
         Parameters
         ----------
         epochs : path or str
-            A table that Astropy reads, with the columns EPOCH, START and STOP, as dates (UTC) or MJD (TT); or the name of
-            a column of the index of runs.
+            A table (FITS, VOTable, ECSV or CSV) with the columns EPOCH, START and STOP, as dates (UTC) or MJD (TT); or the name
+            of a column of the index of runs.
         runs : `~bgnb.Runs`
             The runs.
 
@@ -175,20 +177,31 @@ def _check_name(name: str, where: str) -> str:
 def _mjd(column: Any, where: str) -> list[float]:
     """Return MJDs in TT of a column of dates or MJDs."""
     try:
-        if np.ma.is_masked(column):
+        if column.ndim != 1:
+            raise ValueError("it contains more than one value in each row")
+        if np.any(getattr(column, "mask", False)):
             raise ValueError("a value is missing")
         with warnings.catch_warnings(action="ignore", category=erfa.ErfaWarning):  # leap seconds of other centuries are unknown
-            if not isinstance(column, Time):
-                values = np.asarray(column)
-                if (is_mjd := values.dtype.kind in "fiu") and not np.isfinite(values).all():
-                    raise ValueError("a value is not finite")
-                column = (
-                    Time(values.astype(float), format="mjd", scale="tt") if is_mjd else Time(values.astype(str), scale="utc")
-                )
-            mjd = np.atleast_1d(column.tt.mjd)
+            mjd = np.asarray(_time(column).tt.mjd)
     except (ValueError, TypeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise BgnbError("invalid-argument", f"{where} must contain dates, such as 2004-05-01, or MJDs: {reason[0]}") from None
     if not np.all(np.abs(mjd) < _MAX_MJD):  # False for NaN
         raise BgnbError("invalid-argument", f"{where} contains values that are not finite dates")
     return [float(value) for value in mjd]
+
+
+def _time(column: Any) -> Time:
+    """Return the times of a column of times, dates or MJDs."""
+    if isinstance(column, Time):
+        if column.scale not in _SCALES:  # UT1 needs the orientation of the Earth, which Astropy would download
+            raise ValueError(f"its time scale is {column.scale}; use one of {', '.join(_SCALES)}")
+        return column
+    values = np.asarray(column)
+    if values.dtype.kind not in "fiu":
+        return Time(values.astype(str), scale="utc")
+    if (unit := getattr(column, "unit", None)) not in (None, "d"):
+        raise ValueError(f"its unit is {unit}; an MJD is in days")
+    if not np.isfinite(values).all():
+        raise ValueError("a value is not finite")
+    return Time(values.astype(float), format="mjd", scale="tt")

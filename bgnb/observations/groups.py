@@ -67,13 +67,13 @@ class ObservationGroups:
                 values = np.array(u.Quantity(edges).to_value("deg"), dtype=float)
             except (TypeError, ValueError) as error:
                 raise BgnbError("invalid-value", f"{name} must be angles: {error}") from None
-            if values.ndim != 1 or len(values) < 2 or not np.all(np.isfinite(values)) or not np.all(np.diff(values) > 0):
+            if values.ndim != 1 or len(values) < 2 or not np.all(np.isfinite(values)) or not np.all(values[1:] > values[:-1]):
                 raise BgnbError("invalid-value", f"{name} must be two or more increasing angles, got {_listed(edges)}")
             values.setflags(write=False)
             object.__setattr__(self, name, u.Quantity(values, "deg", copy=False))
         if self.alt_edges[0] < 0 * u.deg or self.alt_edges[-1] > 90 * u.deg:
             raise BgnbError("invalid-value", f"alt_edges must lie within 0 and 90 deg, got {_listed(self.alt_edges)}")
-        if self.az_edges[-1] - self.az_edges[0] > 360 * u.deg:
+        if self.az_edges.value[-1] / 2 - self.az_edges.value[0] / 2 > 180:  # halves, as a difference may overflow
             raise BgnbError("invalid-value", f"az_edges must not span more than 360 deg, got {_listed(self.az_edges)}")
 
     def __len__(self) -> int:

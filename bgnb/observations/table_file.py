@@ -1,4 +1,4 @@
-"""Tables in any format that Astropy reads."""
+"""Tables in files: FITS, VOTable, ECSV or CSV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.io.registry import identify_format
-from astropy.table import Table
+from astropy.table import Column, Table
 from astropy.utils.exceptions import AstropyWarning
 
 import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
@@ -22,9 +22,11 @@ from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.observations.fits_table import read_content
-from bgnb.observations.text_tables import check_text_table
+from bgnb.observations.text_tables import check_equinox, check_text_table
 
 _MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
+# Names of the formats in Astropy, of those whose size is limited.
+_FORMATS = ("fits", "votable", "ascii.ecsv", "ascii.csv")
 # First bytes of the formats that Astropy would decompress, without a maximum size.
 _COMPRESSED = (MAGIC, b"BZh", b"\xfd7zXZ", b"PK\3\4", b"\x1f\x9d")
 
@@ -61,7 +63,7 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
         if format is None:
             stream = BytesIO(content)
             formats = identify_format("read", Table, str(path).removesuffix(".gz"), stream, [stream], {})
-            if len(formats) != 1:
+            if len(formats) != 1 or formats[0] not in _FORMATS:
                 raise ValueError("its format is not recognized; give a table in FITS, VOTable, ECSV (*.ecsv) or CSV (*.csv)")
             format = formats[0]
         check_text_table(content, format)
@@ -86,7 +88,7 @@ def columns_by_name(table: Table, names: Collection[str]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If several columns have one of these names.
+        If several columns have one of these names, or one contains other objects than numbers or text.
     """
     columns: dict[str, Any] = {}
     for name in table.colnames:
@@ -94,6 +96,8 @@ def columns_by_name(table: Table, names: Collection[str]) -> dict[str, Any]:
             raise ValueError(f"columns {columns[key].info.name} and {name} differ only in case; remove one of them")
         if key in names:
             columns[key] = table[name]
+            if not isinstance(columns[key], Column | u.Quantity):
+                raise ValueError(f"column {name} is a {type(columns[key]).__name__}; write numbers or text")
     return columns
 
 
@@ -135,10 +139,7 @@ def check_frame(table: Table) -> None:
     # A text of other keywords may be large without limit, as ECSV lets lists contain a list many times.
     texts = {str(key).upper(): value for key, value in table.meta.items() if isinstance(value, str | int | float)}
     stated = {key: str(value).strip().upper() for key, value in texts.items()}
-    frame = stated.get("RADESYS") or stated.get("RADECSYS") or "ICRS"
-    equinox = stated.get("EQUINOX") or "2000"
-    if frame not in ("ICRS", "FK5") or not re.fullmatch(r"J?2000(\.0*)?", equinox):
-        raise ValueError(f"positions are in {frame}, equinox {equinox}; convert them to ICRS, and correct RADESYS and EQUINOX")
+    check_equinox(stated.get("RADESYS") or stated.get("RADECSYS") or "ICRS", stated.get("EQUINOX") or "")
 
 
 def _read_text(path: Path) -> bytes:

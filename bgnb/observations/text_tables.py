@@ -1,30 +1,37 @@
-"""Limits that Astropy does not set for tables as text: they name no other files or addresses, and fit into memory."""
+"""Checks that Astropy does not make of tables as text: they name no other files, fit into memory, and name columns once."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
+from collections import Counter
 from itertools import takewhile, zip_longest
 from xml.parsers import expat
+
+from astropy.table.meta import YamlParseError, get_header_from_yaml
 
 from bgnb.observations.fits_table import INFLATED_MAX
 
 # Memory of an element of an array in a VOTable, and of a letter, bytes.
 _ELEMENT, _LETTER = 16, 4
+# Memory of an element of an array in a cell of ECSV, bytes: each is parsed on its own.
+_PARSED = 64
+# Maximum number of columns, as in FITS, and of elements of a VOTable except rows and cells: some take Astropy a millisecond.
+_COLUMNS_MAX, _ELEMENTS_MAX = 999, 5000
 # Maximum size of the header of an ECSV file, bytes: Astropy takes a minute for a few MiB.
 _HEADER_MAX = 1 << 20
 
 
 def check_text_table(content: bytes, format: str) -> None:
-    """Refuse a table that would read other files, or take much more memory than its file.
+    """Refuse a table that would read other files, take much more memory than its file, or name a column twice.
 
     Parameters
     ----------
     content : bytes
         The file.
-    format : str
-        Name of its format in Astropy; others than VOTable, ECSV and CSV are not checked.
+    format : {"votable", "ascii.ecsv", "ascii.csv"}
+        Name of its format in Astropy; others are not checked.
 
     Raises
     ------
@@ -38,8 +45,21 @@ def check_text_table(content: bytes, format: str) -> None:
         header = [*takewhile(lambda line: line.strip()[:1] in ("#", ""), lines)]
         if sum(map(len, header)) > _HEADER_MAX:
             raise ValueError(f"its header is larger than {_HEADER_MAX >> 20} MiB, the maximum")
+        rows = lines[len(header) :]
+        if format == "ascii.ecsv":
+            _check_size(_PARSED * len(rows) * _elements_in_row(header))
         if len(lines) * len(content) * _LETTER > INFLATED_MAX:  # it may be too large
-            _check_size(max(_size_of_cells(lines[len(header) :], delimiter) for delimiter in ", "))
+            _check_size(max(_size_of_cells(rows, delimiter) for delimiter in ", "))
+        if format == "ascii.csv":
+            _check_names([name.strip() for name in next(csv.reader(filter(str.strip, lines)), [])])
+
+
+def _check_names(names: list[str]) -> None:
+    """Refuse names of columns of which Astropy would change one, and too many columns."""
+    if len(names) > _COLUMNS_MAX:
+        raise ValueError(f"it has {len(names)} columns; the maximum is {_COLUMNS_MAX}")
+    if repeated := [name for name, number in Counter(names).items() if number > 1 and name]:
+        raise ValueError(f"several columns have the name {repeated[0]}; remove or rename all but one")
 
 
 def _check_size(size: float) -> None:
@@ -48,24 +68,64 @@ def _check_size(size: float) -> None:
 
 
 def _check_votable(content: bytes) -> None:
-    """Refuse a VOTable whose data are elsewhere, as Astropy would read any file or address, or whose arrays are too large."""
-    width = stated = rows = 0
+    """Refuse a VOTable whose data are elsewhere, as Astropy would read any file or address, or whose arrays are too large.
+
+    Positions must refer to the equinox J2000, as for `check_frame`: Astropy does not return the frame.
+    """
+    width = stated = rows = n_elements = 0
+    names: list[str] = []
+    frames: dict[str, dict[str, str]] = {}
+    frame_of: dict[str, str] = {}
 
     def check(name: str, attributes: dict[str, str]) -> None:
-        nonlocal width, stated, rows
+        nonlocal width, stated, rows, n_elements
         name = name.rpartition(":")[2].upper()
         if name == "STREAM" and "href" in attributes:
             raise ValueError(f"its data are at {attributes['href']}, which is not read; give a table that contains them")
         if name in ("FIELD", "PARAM"):
             width += _size_of_array(attributes)
+        if name == "FIELD":
+            names.append(attributes.get("name", ""))
+            frame_of[names[-1].upper()] = attributes.get("ref", "")
+        elif name == "COOSYS":
+            frames[attributes.get("ID", "")] = attributes
         elif name == "TABLE":
             stated += int(attributes.get("nrows") or 0)
+            _check_names(names)
+            names.clear()
         rows += name == "TR"
+        n_elements += name not in ("TR", "TD")
         _check_size(width * max(stated, rows, 1))
+        if n_elements > _ELEMENTS_MAX:
+            raise ValueError(f"it has more than {_ELEMENTS_MAX} elements that are not rows or cells, the maximum")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler = check
     parser.Parse(content, True)
+    _check_names(names)
+    stated_frames = [frames[ref] for name in ("RA", "DEC") if (ref := frame_of.get(name, "")) in frames]
+    for frame in stated_frames or (frames.values() if "RA" in frame_of else ()):
+        check_equinox(frame.get("system", "ICRS").upper().removeprefix("EQ_"), frame.get("equinox", ""))
+
+
+def check_equinox(frame: str, equinox: str) -> None:
+    """Check that right ascensions and declinations refer to the equinox J2000.
+
+    Parameters
+    ----------
+    frame : str
+        Such as ICRS or FK5.
+    equinox : str
+        Such as 2000 or J2000; "" if it is not stated.
+
+    Raises
+    ------
+    ValueError
+        If they refer to another frame.
+    """
+    if frame not in ("ICRS", "FK5") or not re.fullmatch(r"(J?2000(\.0*)?)?", equinox):
+        stated = f"{frame}, equinox {equinox}" if equinox else frame
+        raise ValueError(f"positions are in {stated}; convert them to ICRS, and correct the frame that the table states")
 
 
 def _size_of_array(field: dict[str, str]) -> int:
@@ -74,6 +134,19 @@ def _size_of_array(field: dict[str, str]) -> int:
     if "*" in size and not of_letters:
         return 0
     return math.prod(map(int, re.findall(r"[0-9]+", size))) * (_LETTER if of_letters else _ELEMENT)
+
+
+def _elements_in_row(header: list[str]) -> int:
+    """Return the number of elements of arrays of fixed shape in a row of an ECSV file, which empty cells have as well."""
+    try:
+        content = get_header_from_yaml([line.strip().removeprefix("#") for line in header if line.strip()])
+    except YamlParseError:  # which Astropy raises again, with a message
+        return 0
+    columns = content["datatype"] if isinstance(content, dict) else ()
+    shapes = (str(column.get("subtype")).partition("[")[2].split(",") for column in columns)
+    return sum(
+        math.prod(int(number) for each in shape if (number := each.strip(" ]")).isdigit()) for shape in shapes if shape[0]
+    )
 
 
 def _size_of_cells(lines: list[str], delimiter: str) -> float:

@@ -250,13 +250,13 @@ def largest_file(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("exists", [True, False])
 def test_full_disk_leaves_no_notebooks(tmp_path, exists):
     """If not all notebooks can be copied, none is, so that the command can be repeated."""
-    target = tmp_path / "notebooks"
+    target = tmp_path / "my" / "notebooks"
     if exists:
-        target.mkdir()
+        target.mkdir(parents=True)
     with largest_file(5000):
         line = error_of("copy-notebooks", target)
     assert "File too large" in line
-    assert names(tmp_path) == ({"notebooks"} if exists else set())
+    assert names(tmp_path) == ({"my"} if exists else set())
     assert not exists or names(target) == set()
     output_of("copy-notebooks", target)
 

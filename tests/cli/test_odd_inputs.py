@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import json
 import os
@@ -424,6 +425,7 @@ def test_paths_that_the_system_refuses(folder, tmp_path):
         ("make-bg-cube-models", *runs, out, "--select", "all", "--exclude", long),
         ("attach", long, *runs, out),
         ("make-true-reco", long, "--test"),
+        ("run-notebook", f"{long}.ipynb", out.with_suffix(".ipynb")),
     ):
         line = error_of(*arguments)
         assert str(long) in line, arguments
@@ -431,3 +433,14 @@ def test_paths_that_the_system_refuses(folder, tmp_path):
         assert names(tmp_path) == set()
     with raises("unreadable", long):
         model_files(long)
+
+
+def test_file_systems_that_are_gone(folder, monkeypatch):
+    """Any error of the system is one line, also where it is not expected, as from a server that no longer answers."""
+
+    def gone(path, *_):
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN), str(path))
+
+    monkeypatch.setattr(Path, "glob", gone)
+    line = error_of("inspect", folder / "models", "GADF")
+    assert line == f"Error: {folder / 'models'}: cannot be used: {os.strerror(errno.ENOTCONN)} [unreadable]"

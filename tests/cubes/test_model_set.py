@@ -94,6 +94,16 @@ def test_short_run_has_the_rate_of_its_group():
     assert found.rate is models.models[0].model.rate
 
 
+def test_pointing_of_a_rate():
+    """A pointing may have a unit, and must be finite."""
+    models = model_set()
+    found, expected = models.rate_for(0.5 * u.rad, "20 deg").rate, models.rate_for(np.degrees(0.5), 20).rate
+    np.testing.assert_array_equal(found.quantity, expected.quantity)
+    for pointing in ((np.nan, 20), (30, np.inf), ([30], 20)):
+        with raises("invalid-argument", "_pnt"):
+            models.rate_for(*pointing)
+
+
 @pytest.mark.parametrize("middle", [0, 1])
 def test_different_axes_are_averaged(middle):
     """The mean is on the axes in the middle of the run; bins on the axes of one model only have the rate of this model."""

@@ -293,6 +293,7 @@ def test_wrong_images_are_refused(tmp_path):
     """Refuse images with energies, without coordinates, or with nothing to exclude."""
     ones = np.ones((12, 20))
     nan = np.where(np.arange(20) == 3, np.nan, ones)
+    sip = {"A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-2, "B_0_2": 1e-2}
     for data, keywords, words in (
         (np.zeros((3, 12, 20)), {}, ["3 axes", "20 × 12 × 3"]),
         (ones, {}, ["excludes nothing"]),
@@ -301,6 +302,8 @@ def test_wrong_images_are_refused(tmp_path):
         (np.zeros((12, 20)), {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}, ["equatorial or galactic", "CTYPE1"]),
         (np.zeros((12, 20)), {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "RADESYS": "GAPPT"}, ["RADESYS"]),
         (np.zeros((12, 20)), {"CDELT1": 1e9}, ["1e+09 deg"]),
+        (np.zeros((12, 20)), {"CDELT1": 1e-30, "CDELT2": 1e-30}, ["1e-30 deg"]),
+        (np.zeros((12, 20)), {**sip, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}, ["distortion"]),
     ):
         with raises("bad-region", "a.fits", "HDU MASK", *words):
             read_exclusions([sky_image(tmp_path / "a.fits", data, **keywords)])

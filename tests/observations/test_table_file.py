@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable, Table
+from astropy.time import Time
 
 import bgnb
 from bgnb.observations.table_file import read_table_file
@@ -108,3 +110,90 @@ def test_arrays_of_a_votable_have_a_maximum_size(tmp_path, declared):
     path.write_text(table.replace("<DATA>", f'<FIELD name="V" {declared}/><DATA>'))
     with raises("bad-catalog", path, "larger than"):
         bgnb.read_catalog(path)
+
+
+_SHAPE = "# - {{name: RA, datatype: float64}}\n# - {{name: DEC, datatype: float64}}\n# - {{name: V, datatype: string, {}}}\n"
+
+
+@pytest.mark.parametrize("subtype", ["subtype: 'float64[1000,300]'", '"sub\\x74ype": "float64[1000,300]"'])
+def test_empty_cells_of_ecsv_have_a_maximum_size(tmp_path, subtype):
+    # An empty cell has as many elements as its column declares.
+    path = tmp_path / "sources.ecsv"
+    columns = _SHAPE.format(subtype)
+    rows = 100 * '83 22 ""\n'
+    path.write_text(f"# %ECSV 1.0\n# ---\n# datatype:\n{columns}# schema: astropy-2.0\nRA DEC V\n{rows}")
+    with raises("bad-catalog", path, "larger than"):
+        bgnb.read_catalog(path)
+
+
+def test_arrays_in_cells_of_ecsv_are_read(tmp_path):
+    table = Table({"RA": [83.0, 10.0], "DEC": [22.0, 5.0], "V": np.zeros((2, 3))})
+    table.write(tmp_path / "sources.ecsv")
+    assert bgnb.read_catalog(tmp_path / "sources.ecsv")["DEC"].tolist() == [22.0, 5.0]
+
+
+def test_a_votable_has_a_maximum_number_of_elements(tmp_path):
+    path = tmp_path / "sources.vot"
+    Table({"RA": [83.0], "DEC": [22.0]}).write(path, format="votable", tabledata_format="tabledata")
+    text = path.read_text()
+    path.write_text(text.replace("<TABLE>", 5000 * "<PARAM name='a' datatype='int' value='3'/>" + "<TABLE>"))
+    with raises("bad-catalog", path, "5000 elements"):
+        bgnb.read_catalog(path)
+    Table({"RA": [83.0], "DEC": [22.0]} | {f"C{number}": [0.0] for number in range(998)}).write(path.with_suffix(".csv"))
+    with raises("bad-catalog", "1000 columns"):
+        bgnb.read_catalog(path.with_suffix(".csv"))
+
+
+@pytest.mark.parametrize(
+    ("systems", "frame"),
+    [
+        ({"J": ("eq_FK4", "B1950"), "K": ("ICRS", "")}, "FK4, equinox B1950"),
+        ({"J": ("eq_FK5", "J2000"), "K": ("eq_FK4", "B1950")}, ""),
+        ({"K": ("galactic", "")}, "GALACTIC"),
+    ],
+)
+def test_the_frame_that_a_votable_states(tmp_path, systems, frame):
+    path = tmp_path / "sources.vot"
+    Table({"RA": [83.0], "DEC": [22.0]}).write(path, format="votable", tabledata_format="tabledata")
+    stated = "".join(f'<COOSYS ID="{name}" system="{system}" equinox="{year}"/>' for name, (system, year) in systems.items())
+    stated = stated.replace(' equinox=""', "")
+    path.write_text(path.read_text().replace("<TABLE>", f"{stated}<TABLE>").replace('name="RA"', 'name="RA" ref="J"'))
+    if frame:
+        with raises("bad-catalog", path, f"positions are in {frame};"):
+            bgnb.read_catalog(path)
+    else:
+        assert bgnb.read_catalog(path)["RA"].tolist() == [83.0]
+
+
+def test_a_column_that_appears_twice(tmp_path):
+    # Astropy would give the second another name.
+    (tmp_path / "sources.csv").write_text("RA,DEC,RA\n83,22,184\n")
+    with raises("bad-catalog", "sources.csv", "several columns have the name RA"):
+        bgnb.read_catalog(tmp_path / "sources.csv")
+    path = tmp_path / "sources.vot"
+    Table({"RA": [83.0], "DEC": [22.0], "X": [184.0]}).write(path, format="votable", tabledata_format="tabledata")
+    path.write_text(path.read_text().replace('name="X"', 'name="RA"'))
+    with raises("bad-catalog", path, "several columns have the name RA"):
+        bgnb.read_catalog(path)
+
+
+@pytest.mark.parametrize("ending", ["rdb", "html", "tex", "dat"])
+def test_other_formats_are_refused(tmp_path, ending):
+    path = tmp_path / f"sources.{ending}"
+    Table({"RA": [83.0], "DEC": [22.0]}).write(path, format={"dat": "ascii.ipac"}.get(ending))
+    with raises("bad-catalog", path, "FITS, VOTable, ECSV (*.ecsv) or CSV (*.csv)"):
+        bgnb.read_catalog(path)
+
+
+@pytest.mark.parametrize("name", ["NAME", "RA"])
+def test_columns_of_positions_and_times(tmp_path, name):
+    # Astropy makes such columns from ECSV; another one, which is not used, may be of any kind.
+    other = Time([53000.0], format="mjd") if name == "RA" else SkyCoord([83.0], [22.0], unit="deg")
+    table = QTable({"RA": [83.0], "DEC": [22.0]})
+    table["OTHER"] = other
+    table.write(tmp_path / "good.ecsv")
+    assert bgnb.read_catalog(tmp_path / "good.ecsv")["RA"].tolist() == [83.0]
+    table[name] = other
+    table.write(tmp_path / "bad.ecsv")
+    with raises("bad-catalog", "bad.ecsv", f"column {name} is a {type(other).__name__}"):
+        bgnb.read_catalog(tmp_path / "bad.ecsv")
