@@ -11,7 +11,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Bools, Floats, quotient
-from bgnb._util.checks import checked_choice, finite_number
+from bgnb._util.checks import checked_choice, finite_number, to_value
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.fov_region import FovRegion
@@ -296,7 +296,7 @@ def plane_integral(model: BackgroundModel) -> Floats:
 
 def bin_at(axes: CubeAxes, detx: u.Quantity, dety: u.Quantity) -> tuple[int, int]:
     """Return the indices in DETY and DETX of the bin that contains a position."""
-    iy, ix = axes.bin_of("dety", dety.to_value("deg")), axes.bin_of("detx", detx.to_value("deg"))
+    iy, ix = axes.bin_of("dety", to_value("dety", dety, "deg")), axes.bin_of("detx", to_value("detx", detx, "deg"))
     if iy is None or ix is None:
         value, edges = (dety, axes.dety) if iy is None else (detx, axes.detx)
         raise BgnbError("invalid-argument", f"{value} lies outside the field of view of the model, {edges[0]} to {edges[-1]}")

@@ -184,9 +184,10 @@ class SkyImage:
         """
         if wcs.naxis != 2 or (wcs.wcs.lng, wcs.wcs.lat) != (0, 1):
             raise BgnbError("invalid-value", "an image needs the axes longitude and latitude, in this order")
-        if not _MIN_PIXEL <= _pixel(wcs) <= _MAX_PIXEL:
-            limits = f"must be {_MIN_PIXEL:g} to {_MAX_PIXEL:g} deg"
-            raise BgnbError("invalid-value", f"the width of a pixel {limits}, got {_pixel(wcs):g} deg")
+        widths = [float(abs(scale.to_value("deg"))) for scale in wcs.proj_plane_pixel_scales()]
+        if not (min(widths) >= _MIN_PIXEL and max(widths) <= _MAX_PIXEL):
+            limits = f"must lie within {_MIN_PIXEL:g} and {_MAX_PIXEL:g} deg"
+            raise BgnbError("invalid-value", f"the widths of pixels {limits}, got {widths[0]:g} and {widths[1]:g} deg")
         stated, excluded = excluded, np.array(excluded, dtype=bool)
         if not _on_sky(wcs, *np.meshgrid(*(np.array([0, n]) for n in excluded.shape), indexing="ij")).all():
             for row in range(len(excluded)):  # pixels at the edges of an all-sky projection

@@ -34,7 +34,9 @@ def read_epochs(directory: str | Path) -> Epochs | None:
         return None
     try:
         return Epochs.from_table(read_table_file(path))
-    except (OSError, ValueError, KeyError) as error:
+    except BgnbError:
+        raise
+    except Exception as error:  # astropy's readers raise many kinds
         raise BgnbError("damaged", f"{path}: cannot be read: {error}; make the models again") from None
 
 

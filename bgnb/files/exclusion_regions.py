@@ -33,6 +33,8 @@ _NONE = np.zeros(0)
 _VERTICES = 360
 # Lines of comments, which may contain semicolons; DS9 writes texts and composite regions in lines that start like them.
 _COMMENTS = re.compile(r"(?m)^[^\S\n]*#(?! (?:text|composite)\().*")
+# Keywords of the coordinates of an image.
+_WCS_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|LONPOLE|LATPOLE|EQUINOX")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NOT_INCLUDED = re.compile(r"\binclude\s*=\s*0")
 # Words of DS9 files: first of a statement, frames, shapes, and numbers of values of those of which others would be ignored.
@@ -99,7 +101,7 @@ def _read(path: str | Path) -> SourceMask:
             with open_fits(path, verify=False) as hdus:
                 for hdu in hdus:
                     if hdu.is_image and hdu.header["NAXIS"]:
-                        return _from_image(hdu.data, hdu.header, f"{path}, HDU {hdu.name or hdus.index(hdu)}")
+                        return _from_image(hdu.data, hdu.header, f"HDU {hdu.name or hdus.index(hdu)}")  # errors name the path
         table = read_table_file(path)
     except BgnbError:
         raise
@@ -283,6 +285,8 @@ def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
         raise BgnbError("bad-region", f"{where}: has {values.ndim} axes ({sizes}); give an image of the sky, without energies")
     if not np.isfinite(values).all():
         raise BgnbError("bad-region", f"{where}: has pixels that are not finite; use 0 for excluded pixels and 1 for others")
+    if texts := [name for name in header if _WCS_NUMBERS.fullmatch(name) and not isinstance(header[name], int | float)]:
+        raise BgnbError("bad-region", f"{where}: {texts[0]} must be a number")  # which would be taken for the default
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
         wcs = WCS(header)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,7 @@ def runs_of(observations: Iterable[Observation], reading: ReadingSettings | None
             raise BgnbError("duplicate-run", f"two observations have obs_id {files.obs_id}; remove one of them")
         locations[files.obs_id] = files
         try:
-            rows[files.obs_id] = row_of(observation, str(files.events.path))
+            rows[files.obs_id] = row_of(observation, str(files.events.path), files.reading)
         except DataError as error:
             rows[files.obs_id], errors[files.obs_id] = {"OBS_ID": files.obs_id}, error
     if not rows:
@@ -149,11 +150,11 @@ def run_of(observation: Observation, reading: ReadingSettings | None = None) -> 
     }
     reading = reading or ReadingSettings()
     columns = () if reading.events is None else EventSelection(reading.events).columns
-    content = partial(_content, observation, str(path), columns)
+    content = partial(_content, observation, str(path), reading, columns)
     return RunFiles(obs_id, **hdus, content=content, reading=reading)
 
 
-def row_of(observation: Observation, where: str) -> dict[str, Any]:
+def row_of(observation: Observation, where: str, reading: ReadingSettings) -> dict[str, Any]:
     """Return the row of an observation in the table of runs; ``where`` names it in errors."""
     if observation.obs_filter.event_filters:
         reason = "has event filters (obs_filter), which change the counts, but neither livetime nor solid angle"
@@ -161,7 +162,10 @@ def row_of(observation: Observation, where: str) -> dict[str, Any]:
         raise DataError("invalid-argument", f"{where}: {reason}; {advice}")
     gti, pointing, meta = _good_time(observation, where), _pointing(observation, where), _required(observation, "meta", where)
     middle = gti.time_start.min().tt.mjd / 2 + gti.time_stop.max().tt.mjd / 2
-    altitude, azimuth = pointing_altaz(pointing.ra.deg, pointing.dec.deg, middle, _site(observation, where))
+    if reading.pointing == "header":
+        altitude, azimuth = _stated_altaz(observation)
+    else:
+        altitude, azimuth = pointing_altaz(pointing.ra.deg, pointing.dec.deg, middle, _site(observation, where))
     return {
         "OBS_ID": _obs_id(observation),
         "OBJECT": str((meta.target and meta.target.name) or ""),
@@ -218,6 +222,12 @@ def _pointing(observation: Observation, where: str) -> Any:
     return position
 
 
+def _stated_altaz(observation: Observation) -> tuple[float, float]:
+    """Return the altitude and azimuth that the header states, deg; NaN if it does not."""
+    stated = observation.meta.pointing and observation.meta.pointing.altaz_mean
+    return (stated.alt.deg, stated.az.deg) if stated else (np.nan, np.nan)
+
+
 def _site(observation: Observation, where: str) -> Site:
     """Return the location of the observatory."""
     location = _read(observation, "observatory_earth_location", where)
@@ -228,9 +238,9 @@ def _site(observation: Observation, where: str) -> Site:
     return Site(lon.to_value("deg"), lat.to_value("deg"), height.to_value("m"))
 
 
-def _content(observation: Observation, where: str, more_columns: Iterable[str] = ()) -> bytes:
+def _content(observation: Observation, where: str, reading: ReadingSettings, more_columns: Iterable[str] = ()) -> bytes:
     """Return a FITS file of an observation with the HDUs EVENTS, GTI and AEFF, of which only the header is filled."""
-    row, site = row_of(observation, where), _site(observation, where)
+    row = row_of(observation, where, reading)
     gti, events = _good_time(observation, where), _required(observation, "events", where).table
     zero = gti.time_ref.tt
     times = {"MJDREFI": int(zero.mjd), "MJDREFF": zero.mjd % 1, "TIMESYS": "TT", "TIMEUNIT": "s"}
@@ -245,8 +255,11 @@ def _content(observation: Observation, where: str, more_columns: Iterable[str] =
     columns.meta = times | {name: events.meta[name] for name in _EVENTS_KEYWORDS if events.meta.get(name) not in (None, "")}
     # Gammapy recognises the data of H.E.S.S. DR1, whose backgrounds it interprets otherwise, by these keywords.
     columns.meta |= {name: str((observation.meta.optional or {}).get(name, "")) for name in ("CREATOR", "HDUVERS")}
-    columns.meta |= {name: row[name] for name in ("OBS_ID", "RA_PNT", "DEC_PNT", "LIVETIME")}
-    columns.meta |= {"GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
+    columns.meta |= {name: row[name] for name in ("OBS_ID", "RA_PNT", "DEC_PNT")}
+    columns.meta |= _livetime_of(observation, events.meta) or {"LIVETIME": row["LIVETIME"]}
+    if reading.pointing != "header":  # which needs no site
+        site = _site(observation, where)
+        columns.meta |= {"GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
     good = Table({"START": (gti.time_start - zero).to("s"), "STOP": (gti.time_stop - zero).to("s")}, meta=times)
     hdus = [primary_hdu(), table_hdu(columns, "EVENTS"), table_hdu(good, "GTI")]
     aeff = _read(observation, "aeff", where)
@@ -256,3 +269,15 @@ def _content(observation: Observation, where: str, more_columns: Iterable[str] =
         limits = {name: aeff.meta[name] for name in _AEFF_KEYWORDS if name in (aeff.meta or {})}
         hdus.append(table_hdu(Table({"ENERG_LO": [0.0]}, meta=limits), "AEFF"))
     return b"".join(hdus)
+
+
+def _livetime_of(observation: Observation, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the header of the events states about the livetime, in proportion to the good time that a filter leaves."""
+    stated = {name: header[name] for name in ("LIVETIME", "ONTIME", "DEADC") if name in header}
+    if observation.obs_filter.time_filter is not None and stated:
+        whole = copy(observation)
+        whole.obs_filter = observation.obs_filter.copy()
+        whole.obs_filter.time_filter = None
+        left = float(observation.gti.time_sum / whole.gti.time_sum)
+        stated |= {name: left * stated[name] for name in ("LIVETIME", "ONTIME") if isinstance(stated.get(name), int | float)}
+    return stated

@@ -41,7 +41,7 @@ class Parameter:
         constants = {"true": True, "false": False, "none": None, "null": None}
         try:
             return constants[text.lower()] if text.lower() in constants else ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two, of Python's parser, for nested texts
             return text
 
     def check(self, value: Any) -> None:
@@ -217,6 +217,9 @@ def error_summary(error: BaseException, written: str = "") -> str:
     If it states no reason, that is the last line that the kernel wrote to standard error.
     """
     name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error)).strip()
+    reason = written.strip().rpartition("\n")[2]
     if not text and name == "CellExecutionError":  # the kernel could not report its error
-        text = written.strip().rpartition("\n")[2] or "the kernel gave no reason"
+        text = reason or "the kernel gave no reason"
+    elif text.startswith("Kernel died before") and reason:
+        text = f"{text} ({reason})"
     return ": ".join([name, *text.splitlines()[:1]])

@@ -15,7 +15,7 @@ import numpy as np
 from astropy.table import Table
 from astropy.time import Time
 
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb.observations.coordinates import date_of
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_reader import read_events_header
@@ -25,6 +25,8 @@ from bgnb.observations.table_file import read_table_file
 
 # Names of epochs become those of directories.
 _NAME = re.compile(r"\w[\w.+-]*")
+# Maximum length of these names, bytes.
+_NAME_MAX = 200
 # Maximum distance of a date from MJD 0, the year 1858, d: the year 10072.
 _MAX_MJD = 3e6
 # Time scales whose differences from TT are known.
@@ -163,11 +165,15 @@ class Epochs:
     @classmethod
     def from_table(cls, table: Table) -> Epochs:
         """Return the epochs of the result of `as_table`."""
+        if table["START"].ndim != 1 or not np.isfinite([table["START"], table["STOP"]]).all():
+            raise ValueError("START and STOP must be finite numbers")
         periods = {str(row["EPOCH"]): (float(row["START"]), float(row["STOP"])) for row in table}
         return cls(column=table.meta["COLUMN"], periods=periods)
 
 
 def _check_name(name: str, where: str) -> str:
+    if len(name.encode()) > _NAME_MAX:
+        raise BgnbError("invalid-argument", f"{where}: the name of an epoch has more than {_NAME_MAX} bytes: {quoted(name)}")
     if not _NAME.fullmatch(name) or name.lower().endswith((".json", ".ecsv")):  # the files beside the directories
         allowed = "letters, digits and the characters _ . + -"
         raise BgnbError("invalid-argument", f"{where}: '{name}' cannot be the name of an epoch, which may contain {allowed}")

@@ -272,7 +272,12 @@ def _start_worker(parent: Connection) -> None:
 def _scheduler(address: str) -> Iterator[Workers]:
     """Connect to a Dask scheduler."""
     require("dask")
-    from distributed import Client
+    try:
+        from distributed import Client
+    except Exception as error:  # of many kinds, for its settings
+        settings = "the variables DASK_* and the files in ~/.config/dask"
+        reason = str(error).partition("\n")[0]
+        raise BgnbError("invalid-value", f"Dask cannot be loaded, perhaps for its settings ({settings}): {reason}") from None
 
     class ClosingClient(Client):
         """Client that closes itself if it cannot connect.
@@ -294,8 +299,8 @@ def _scheduler(address: str) -> Iterator[Workers]:
             logger.setLevel(logging.CRITICAL)
         try:
             client = ClosingClient(address, timeout=PATIENCE, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
-            reason = str(error).partition("\n")[0]
+        except Exception as error:  # of many kinds, also for its settings
+            reason = str(error).partition("\n")[0] or type(error).__name__
             raise BgnbError("scheduler-lost", f"{address}: no Dask scheduler answers: {reason}") from None
         stack.callback(_close, client)
         workers = _dask_workers(client)

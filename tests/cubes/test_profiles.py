@@ -52,6 +52,9 @@ def test_spectra_are_taken_at_their_place():
     np.testing.assert_allclose(second.error[seen], error[seen])
     with raises("invalid-argument", "field of view"):
         spectrum(true_model(), 4.5 * u.deg, 0 * u.deg)
+    for detx in (1.0, "here", 1 * u.m, [1] * u.deg, np.nan * u.deg):
+        with raises("invalid-argument", "detx"):
+            spectrum(true_model(), detx, 0 * u.deg)
 
 
 def test_position_on_an_edge():

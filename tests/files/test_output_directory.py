@@ -228,7 +228,7 @@ def test_removed_lock_file_is_taken_again(tmp_path, monkeypatch):
 
 
 def test_locks_without_stable_numbers_of_files(tmp_path, monkeypatch):
-    """Where a file has another number whenever it is asked for, no lock is relied on, and nothing waits forever."""
+    """If a file has another number whenever it is asked for, no lock is relied on, and nothing waits forever."""
     monkeypatch.setattr("bgnb.files.locks._is_at", lambda *_: False)
     with scratch_directory(tmp_path / "out") as directory:
         assert directory.name.startswith(".bgnb-unfinished-")  # a name of its own, as where there are no locks
@@ -237,7 +237,7 @@ def test_locks_without_stable_numbers_of_files(tmp_path, monkeypatch):
 
 
 def test_other_spelling_of_input(tmp_path, monkeypatch):
-    """Where case is ignored, an input is not replaced under another spelling of its name."""
+    """If case is ignored, an input is not replaced under another spelling of its name."""
     make(tmp_path / "runs", "a")
     stat_of = os.stat
     monkeypatch.setattr(os, "stat", lambda path, **options: stat_of(str(path).lower(), **options))
@@ -253,7 +253,7 @@ def test_other_spelling_of_input(tmp_path, monkeypatch):
 
 
 def test_permissions_that_cannot_be_changed(tmp_path, monkeypatch):
-    """Where permissions are fixed, as on some network file systems, a writable directory is replaced."""
+    """With fixed permissions, as on some network file systems, a writable directory is replaced."""
     make(tmp_path / "out", "a")
 
     def refused(*_, **__):

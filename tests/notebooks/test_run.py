@@ -20,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 import bgnb
 from bgnb import NotebookError, notebook_result, run_groups, run_notebook
 from bgnb.cli.main import SHORT, main
-from bgnb.notebooks.content import notebook_parameters
+from bgnb.notebooks.content import error_summary, notebook_parameters
 from tests.helpers.commands import command, error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import names
@@ -282,6 +282,21 @@ def test_other_languages_and_old_formats_are_refused(tmp_path):
         with raises("bad-notebook", f"{name}.ipynb", word):
             run_notebook(tmp_path / f"{name}.ipynb", tmp_path / "out.ipynb")
     assert not list(tmp_path.glob("out*"))
+
+
+def test_reason_why_a_kernel_did_not_start():
+    """The error has what the kernel wrote, as where the home directory is full."""
+    written = "Traceback …\nOSError: [Errno 28] No space left on device\n"
+    summary = error_summary(RuntimeError("Kernel died before replying to kernel_info"), written)
+    assert summary == "RuntimeError: Kernel died before replying to kernel_info (OSError: [Errno 28] No space left on device)"
+
+
+@pytest.mark.parametrize("length", [5_000, 1_000_000])
+def test_deeply_nested_parameter_is_refused(tmp_path, length):
+    """A text that Python's parser cannot hold is a text."""
+    path = notebook(tmp_path / "n.ipynb", "1", parameters="x: float = 1.0")
+    with raises("invalid-argument", "parameter x must be float"):
+        run_notebook(path, tmp_path / "out.ipynb", {"x": notebook_parameters(path)["x"].from_text(f"{'-' * length}1")})
 
 
 def test_parameters_are_read_as_python(tmp_path):

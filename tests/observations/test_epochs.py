@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy import units as u
+from astropy.table import MaskedColumn, QTable, Table
 from astropy.time import Time
 
 from bgnb import open_runs
@@ -72,6 +73,7 @@ def test_columns_name_epochs(runs):
         ([("a", 53000.0, np.nan)], "invalid-argument", ("STOP", "finite")),
         ([("a", "spring", "autumn")], "invalid-argument", ("START", "dates")),
         ([("a", 53000.0, 9e9)], "invalid-argument", ("STOP", "dates")),
+        ([("a" * 201, 53000.0, 53010.0)], "invalid-argument", ("more than 200 bytes",)),
     ],
 )
 def test_invalid_periods(runs, tmp_path, rows, code, words):
@@ -79,6 +81,33 @@ def test_invalid_periods(runs, tmp_path, rows, code, words):
     table_of(*rows).write(tmp_path / "epochs.ecsv")
     with raises(code, *words):
         Epochs.read(tmp_path / "epochs.ecsv", runs)
+
+
+@pytest.mark.parametrize(
+    ("starts", "words"),
+    [
+        (Time([53000.0, 53100.0], format="mjd", scale="local"), "time scale is local"),
+        (Time([53000.0, 53100.0], format="mjd", scale="ut1"), "time scale is ut1"),
+        ([[53000.0, 1.0], [53100.0, 2.0]], "more than one value"),
+        ([2004.0, 2005.0] * u.yr, "unit is yr"),
+        (MaskedColumn([53000.0, 53100.0], mask=[False, True]), "a value is missing"),
+    ],
+)
+def test_times_of_epochs_that_cannot_be_used(runs, tmp_path, starts, words):
+    """Times whose MJD is not known, or perhaps misunderstood, are refused, and nothing is downloaded."""
+    table = QTable({"EPOCH": ["a", "b"], "STOP": [53100.0, 53200.0]})
+    table["START"] = starts
+    table.write(tmp_path / "epochs.ecsv")
+    with raises("invalid-argument", "epochs.ecsv", "START", words):
+        Epochs.read(tmp_path / "epochs.ecsv", runs)
+
+
+def test_times_of_epochs_in_other_scales(runs, tmp_path):
+    """A column of times is converted to TT, as MJDs in days are."""
+    tai = QTable({"EPOCH": ["a"], "START": Time([53000.0], format="mjd", scale="tai"), "STOP": [53100.0] * u.d})
+    tai.write(tmp_path / "epochs.ecsv")
+    periods = Epochs.read(tmp_path / "epochs.ecsv", runs).periods
+    assert periods == {"a": pytest.approx((53000 + 32.184 / 86400, 53100), rel=0, abs=1e-9)}
 
 
 def test_invalid_sources_of_epochs(runs, tmp_path):

@@ -17,6 +17,7 @@ from tests.helpers.files import digests
 from tests.helpers.processes import PATIENCE, until
 from tests.helpers.run_files import run, write_gadf
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 # Dask closes some threads and sockets only at the end of the process.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -220,6 +221,16 @@ def test_clusters_that_cannot_be_used(indir, tmp_path, monkeypatch):
 
 def clients():
     return [found for found in gc.get_referrers(distributed.Client) if isinstance(found, distributed.Client)]
+
+
+def test_invalid_settings_of_dask(indir, tmp_path, monkeypatch):
+    """Settings of Dask with which it cannot connect, or cannot be loaded, are errors of one line."""
+    arguments = {"scheduler": "tcp://127.0.0.1:9", **SMALL}
+    with dask.config.set({"distributed.client.heartbeat": "x"}), raises("scheduler-lost", "Invalid time unit: x"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "out", **arguments)
+    monkeypatch.delattr(distributed, "Client")
+    with raises("invalid-value", "Dask cannot be loaded", "DASK_"):
+        make_bg_cube_models(indir, "GADF", tmp_path / "out", **arguments)
 
 
 @pytest.mark.slow

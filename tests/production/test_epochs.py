@@ -3,13 +3,12 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
-from astropy import units as u
-from astropy.table import MaskedColumn, QTable, Table
+from astropy.table import QTable, Table
 from astropy.time import Time
 
-from bgnb import attach, check, make_bg_cube_models, make_epoch_models, open_runs, read_models, validate
-from bgnb.observations.epochs import Epochs
+from bgnb import attach, check, make_bg_cube_models, make_epoch_models, read_models, validate
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import digests_and_times
@@ -82,36 +81,14 @@ def test_other_uses_need_one_epoch(models, tmp_path):
     with raises("missing-column", "CONFIG"):
         attach(folder / "models", tmp_path / "other", "GADF", tmp_path / "store")
     shutil.copytree(folder / "models", tmp_path / "damaged")
-    (tmp_path / "damaged" / "epochs.ecsv").write_text("# %ECSV 1.0\nnonsense")
-    with raises("damaged", "epochs.ecsv"):
-        attach(tmp_path / "damaged", folder / "in", "GADF", tmp_path / "store")
-
-
-@pytest.mark.parametrize(
-    ("starts", "words"),
-    [
-        (Time([53000.0, 53100.0], format="mjd", scale="local"), "time scale is local"),
-        (Time([53000.0, 53100.0], format="mjd", scale="ut1"), "time scale is ut1"),
-        ([[53000.0, 1.0], [53100.0, 2.0]], "more than one value"),
-        ([2004.0, 2005.0] * u.yr, "unit is yr"),
-        (MaskedColumn([53000.0, 53100.0], mask=[False, True]), "a value is missing"),
-    ],
-)
-def test_times_of_epochs_that_cannot_be_used(models, tmp_path, starts, words):
-    """Times whose MJD is not known, or perhaps misunderstood, are refused, and nothing is downloaded."""
-    table = QTable({"EPOCH": ["a", "b"], "STOP": [53100.0, 53200.0]})
-    table["START"] = starts
-    table.write(tmp_path / "epochs.ecsv")
-    with raises("invalid-argument", "epochs.ecsv", "START", words):
-        Epochs.read(tmp_path / "epochs.ecsv", open_runs(models[0] / "in", "GADF"))
-
-
-def test_times_of_epochs_in_other_scales(models, tmp_path):
-    """A column of times is converted to TT, as MJDs in days are."""
-    tai = QTable({"EPOCH": ["a"], "START": Time([53000.0], format="mjd", scale="tai"), "STOP": [53100.0] * u.d})
-    tai.write(tmp_path / "epochs.ecsv")
-    periods = Epochs.read(tmp_path / "epochs.ecsv", open_runs(models[0] / "in", "GADF")).periods
-    assert periods == {"a": pytest.approx((53000 + 32.184 / 86400, 53100), rel=0, abs=1e-9)}
+    for start in (None, [np.nan], [[1.0, 2.0]], Time([53000.0], format="mjd")):
+        if start is None:
+            (tmp_path / "damaged" / "epochs.ecsv").write_text("# %ECSV 1.0\nnonsense")
+        else:
+            table = QTable({"EPOCH": ["a"], "START": start, "STOP": [54000.0]}, meta={"COLUMN": None})
+            table.write(tmp_path / "damaged" / "epochs.ecsv", overwrite=True)
+        with raises("damaged", "epochs.ecsv"):
+            attach(tmp_path / "damaged", folder / "in", "GADF", tmp_path / "store")
 
 
 def test_runs_with_errors_are_reported(models, tmp_path):

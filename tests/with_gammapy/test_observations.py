@@ -18,7 +18,7 @@ from gammapy.maps import MapAxis, RegionNDMap
 import bgnb
 from bgnb import DataError
 from tests.helpers.errors import raises
-from tests.helpers.files import digests_and_times
+from tests.helpers.files import changed_file, digests_and_times
 from tests.helpers.gammapy_runs import run_file, set_good_time, write_rotating_runs
 
 pytestmark = [
@@ -63,6 +63,15 @@ def assert_equal_models(ours, main):
             np.testing.assert_allclose([getattr(run, name) for name in rounded], list(same.values()), rtol=1e-7)
     assert ours.report.notes == main.report.notes
     assert ours.report.group_ids == main.report.group_ids
+
+
+def assert_equal_runs(ours, main):
+    """Assert that models have equal counts, and livetimes that agree."""
+    assert [each.group_id for each in ours.models.models] == [each.group_id for each in main.models.models]
+    for one, other in zip(ours.models.models, main.models.models, strict=True):
+        one, other = one.model.stack, other.model.stack
+        np.testing.assert_array_equal(one.counts, other.counts)
+        np.testing.assert_allclose(one.livetime_us, other.livetime_us, rtol=1e-6)
 
 
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
@@ -122,6 +131,59 @@ def test_models_of_selected_time(indir, observations, tmp_path):
         np.testing.assert_allclose(one.livetime_us, other.livetime_us, rtol=1e-6)
     ontimes = {run.obs_id: run.ontime_s for each in ours.models.models for run in each.model.stack.runs}
     assert ontimes == pytest.approx({1: 1200, 2: 1200, 3: 300}, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "settings"),
+    [
+        ({"DEADC": 1.0}, {}),  # LIVETIME is shorter than the good time
+        ({"ONTIME": 1512.0, "LIVETIME": 1360.8}, {}),  # of a run with gaps, as LST-1 writes it
+        ({"LIVETIME": 1200.0}, {"trust": ["livetime"]}),
+        ({"DEADC": 0.0}, {}),  # placeholders
+        ({"LIVETIME": 0.0}, {}),
+    ],
+)
+def test_livetime_is_what_the_header_states(indir, tmp_path, keywords, settings):
+    """Contradictions between LIVETIME, DEADC and ONTIME are resolved as for files, also if a time is selected."""
+    copytree(indir, tmp_path / "in")
+    with changed_file(run_file(tmp_path / "in", 2)) as hdus:
+        hdus["EVENTS"].header.update(keywords)
+    store = DataStore.from_dir(tmp_path / "in")
+    settings = SETTINGS | settings | {"select": [1, 2]}
+    observations = store.get_observations([1, 2], required_irf=["aeff"])
+    main = bgnb.make_models(tmp_path / "in", "GADF", **settings)
+    whole = bgnb.gammapy.make_models(observations, **settings)
+    assert_equal_runs(whole, main)
+    assert [note for note in whole.report.notes if "index" not in note] == [
+        note for note in main.report.notes if "index" not in note
+    ]
+    half = []
+    for observation in observations:
+        middle = observation.tstart + (observation.tstop - observation.tstart) / 2
+        half.append(observation.select_time(Time([observation.tstart, middle])))
+    livetimes, of_half = (
+        {run.obs_id: run.livetime_s for each in made.models.models for run in each.model.stack.runs}
+        for made in (whole, bgnb.gammapy.make_models(half, **settings))
+    )
+    assert of_half == pytest.approx({obs_id: livetime / 2 for obs_id, livetime in livetimes.items()}, rel=1e-6)
+
+
+@pytest.mark.parametrize("site", [{}, {"GEOLON": 0.0, "GEOLAT": 0.0}])
+def test_pointing_of_the_header(indir, tmp_path, site):
+    """Altitude and azimuth are those of the header, if this is asked for; the site is not needed."""
+    copytree(indir, tmp_path / "in")
+    for number in (1, 2, 3):
+        with changed_file(run_file(tmp_path / "in", number)) as hdus:
+            hdus["EVENTS"].header.update({"ALT_PNT": 40.0 + number, "AZ_PNT": 10.0} | site)
+    with changed_file(tmp_path / "in" / "obs-index.fits.gz") as hdus:
+        hdus[1].data["ALT_PNT"] = [41, 42, 43]
+        hdus[1].data["AZ_PNT"] = 10
+    observations = DataStore.from_dir(tmp_path / "in").get_observations(required_irf=["aeff"])
+    settings = SETTINGS | {"pointing": "header"}
+    ours = bgnb.gammapy.make_models(observations, **settings)
+    assert_equal_runs(ours, bgnb.make_models(tmp_path / "in", "GADF", **settings))
+    altitudes = {run.obs_id: run.alt_pnt for each in ours.models.models for run in each.model.stack.runs}
+    assert altitudes == pytest.approx({1: 41, 2: 42, 3: 43})
 
 
 def test_observations_created_in_memory(observations):
