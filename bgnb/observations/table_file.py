@@ -43,22 +43,21 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
 
     Raises
     ------
+    FileNotFoundError
+        If there is none.
     DataError
-        If it is not a regular file, or too large.
+        If it is not a regular file, too large, or cannot be read.
     Exception
         Of many kinds, if Astropy cannot read it.
     """
     path = Path(home_expanded(path))
-    path.stat()  # raises FileNotFoundError
     try:
-        content = read_content(path, verify=False).getvalue()
-    except DataError as error:
-        if error.code not in ("not-fits", "empty-file"):
-            raise
-        content = _read_text(path)
-    else:
-        if _MANY_FIELDS.search(content):  # of which Astropy would make a list
-            raise ValueError("TFIELDS exceeds 999, the maximum in FITS")
+        path.stat()  # raises FileNotFoundError
+        content = _read(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DataError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     with ignored_warnings():
         if format is None:
             stream = BytesIO(content)
@@ -140,6 +139,19 @@ def check_frame(table: Table) -> None:
     texts = {str(key).upper(): value for key, value in table.meta.items() if isinstance(value, str | int | float)}
     stated = {key: str(value).strip().upper() for key, value in texts.items()}
     check_equinox(stated.get("RADESYS") or stated.get("RADECSYS") or "ICRS", stated.get("EQUINOX") or "")
+
+
+def _read(path: Path) -> bytes:
+    """Read and decompress a file, in FITS or as text."""
+    try:
+        content = read_content(path, verify=False).getvalue()
+    except DataError as error:
+        if error.code not in ("not-fits", "empty-file"):
+            raise
+        return _read_text(path)
+    if _MANY_FIELDS.search(content):  # of which Astropy would make a list
+        raise ValueError("TFIELDS exceeds 999, the maximum in FITS")
+    return content
 
 
 def _read_text(path: Path) -> bytes:

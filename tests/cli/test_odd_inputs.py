@@ -423,6 +423,8 @@ def test_paths_that_the_system_refuses(folder, tmp_path):
         ("check", long),
         ("merge", long, out),
         ("make-bg-cube-models", *runs, out, "--select", "all", "--exclude", long),
+        ("inspect", *runs, "--catalog", long),
+        ("make-bg-cube-models", *runs, out, "--epochs", long),
         ("attach", long, *runs, out),
         ("make-true-reco", long, "--test"),
         ("run-notebook", f"{long}.ipynb", out.with_suffix(".ipynb")),
