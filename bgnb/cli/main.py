@@ -32,6 +32,13 @@ COMMANDS: Mapping[str, tuple[click.Command, ...]] = {
 SHORT = {"true-reco": "make-true-reco", "compare": "compare-models", "run": "run-notebook", "notebooks": "copy-notebooks"}
 
 
+# Errors of file systems that may occur anywhere.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_REFUSED = (
+    errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG,
+)  # fmt: skip
+
+
 class _BadInput(click.ClickException):
     exit_code = 2
 
@@ -73,9 +80,10 @@ class _Commands(click.Group):
             if isinstance(error, OSError) and not _has_temporary_directory():
                 text = "no directory for temporary files is writable; set TMPDIR to one that is"
                 raise _BadInput(str(BgnbError("not-writable", text))) from None
-            if isinstance(error, OSError) and error.filename is not None and not _lacks_memory(error):
-                text = f"{error.filename}: cannot be used: {error.strerror}"
-                raise _BadInput(str(BgnbError("unreadable", text))) from error
+            if isinstance(error, OSError) and error.errno in (*_FULL, *_REFUSED):
+                where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+                text = f"{where}{error.strerror}; is the file system there, writable and not full?"
+                raise _BadInput(str(BgnbError("not-writable" if error.errno in _FULL else "unreadable", text))) from error
             if not _lacks_memory(error):
                 raise
             advice = "use fewer workers, smaller axes or fewer runs at a time (--part), or allow more memory"

@@ -282,13 +282,15 @@ class ModelSet:
                 notes.append(f"runs {which}: {enumerate_values(others)}")
         return notes
 
-    def rate_for(self, alt_pnt: float, az_pnt: float, model_lookup: ModelLookup = "interpolate") -> RateForRun:
+    def rate_for(
+        self, alt_pnt: float | str | u.Quantity, az_pnt: float | str | u.Quantity, model_lookup: ModelLookup = "interpolate"
+    ) -> RateForRun:
         """Return the rate for the pointing of a run.
 
         Parameters
         ----------
-        alt_pnt, az_pnt : float or `~astropy.units.Quantity`
-            Pointing of the run, deg.
+        alt_pnt, az_pnt : float, str or `~astropy.units.Quantity`
+            Pointing of the run, deg if no unit is stated.
         model_lookup : {"interpolate", "nearest"}
             ``nearest``: use the model of the group that contains the pointing. If the group
             has no model, or one with fewer than `MIN_COUNTS` counts, use the nearest model
@@ -308,17 +310,17 @@ class ModelSet:
             If the groups are not known, or the pointing is not finite.
         """
         lookup = checked_lookup(model_lookup)
-        alt_pnt, az_pnt = finite_number("alt_pnt", alt_pnt, "deg"), finite_number("az_pnt", az_pnt, "deg")
+        altitude, azimuth = finite_number("alt_pnt", alt_pnt, "deg"), finite_number("az_pnt", az_pnt, "deg")
         if lookup == "interpolate" and self.for_pointing is not None:
-            return RateForRun(rate=self.for_pointing.rate_at(alt_pnt, az_pnt), weights={})
+            return RateForRun(rate=self.for_pointing.rate_at(altitude, azimuth), weights={})
         groups = self._known_groups
         enough = self._with_enough_counts
-        cos_zenith, column = float(np.sin(np.radians(alt_pnt))), groups.az_column(az_pnt)
+        cos_zenith, column = float(np.sin(np.radians(altitude))), groups.az_column(azimuth)
 
         def distance(group: GroupModel) -> float:
             return abs(group.cos_zenith - cos_zenith) + AZIMUTH_DISTANCE * (column not in self._az_columns[group.group_id])
 
-        group_id = groups.group_id(alt_pnt, az_pnt)
+        group_id = groups.group_id(altitude, azimuth)
         own = [group for group in enough if group_id is not None and group.group_id == self.model_ids.get(group_id)]
         nearest = own[0] if own else min(enough, key=distance)
         if lookup == "interpolate":

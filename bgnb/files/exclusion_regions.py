@@ -26,6 +26,7 @@ from bgnb.observations.table_file import check_frame, columns_by_name, numbers_i
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
+    from astropy.wcs import WCS
 
 _FORMATS = {".reg": "ds9", ".crtf": "crtf"}
 _NONE = np.zeros(0)
@@ -34,7 +35,7 @@ _VERTICES = 360
 # Lines of comments, which may contain semicolons; DS9 writes texts and composite regions in lines that start like them.
 _COMMENTS = re.compile(r"(?m)^[^\S\n]*#(?! (?:text|composite)\().*")
 # Keywords of the coordinates of an image.
-_WCS_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|LONPOLE|LATPOLE|EQUINOX")
+_WCS_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|LONPOLE|LATPOLE")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NOT_INCLUDED = re.compile(r"\binclude\s*=\s*0")
 # Words of DS9 files: first of a statement, frames, shapes, and numbers of values of those of which others would be ignored.
@@ -122,6 +123,7 @@ def _from_memory(value: Any) -> SourceMask:
     if hasattr(value, "geom") and hasattr(value, "data"):  # a map of Gammapy
         if not hasattr(value.geom, "wcs") or getattr(value.geom, "is_region", False):
             raise BgnbError("bad-region", f"exclude: {type(value).__name__} is not supported; use a WcsNDMap or a region")
+        _check_distortions(value.geom.wcs, "exclude")  # which the header would lack
         return _from_image(np.asarray(value.data), value.geom.wcs.to_header(), "exclude")
     regions = value.regions if hasattr(value, "regions") and not hasattr(value, "contains") else [value]
     if wrong := [region for region in regions if not type(region).__name__.endswith("Region")]:
@@ -285,21 +287,25 @@ def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
         raise BgnbError("bad-region", f"{where}: has {values.ndim} axes ({sizes}); give an image of the sky, without energies")
     if not np.isfinite(values).all():
         raise BgnbError("bad-region", f"{where}: has pixels that are not finite; use 0 for excluded pixels and 1 for others")
-    if texts := [name for name in header if _WCS_NUMBERS.fullmatch(name) and not isinstance(header[name], int | float)]:
-        raise BgnbError("bad-region", f"{where}: {texts[0]} must be a number")  # which would be taken for the default
+    if wrong := [name for name in header if _WCS_NUMBERS.fullmatch(name) and isinstance(header[name], str | bool)]:
+        raise BgnbError("bad-region", f"{where}: {wrong[0]} must be a number")  # others are taken for the default
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
         wcs = WCS(header)
     if not wcs.has_celestial:
         raise BgnbError("bad-region", f"{where}: has no celestial coordinates (CTYPE1, CTYPE2)")
-    if any(each is not None for each in (wcs.sip, wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
-        raise BgnbError("bad-region", f"{where}: its coordinates have a distortion, such as SIP; resample the image without it")
+    _check_distortions(wcs, where)
     if not (excluded := values == 0).any():
         raise BgnbError("bad-region", f"{where}: excludes nothing; excluded pixels must be 0 (False)")
     try:
         return SourceMask(_NONE, _NONE, _NONE, shapes=[SkyImage.from_array(excluded, wcs.celestial)])
     except BgnbError as error:
         raise BgnbError("bad-region", f"{where}: {error.message}") from None
+
+
+def _check_distortions(wcs: WCS, where: str) -> None:
+    if any(each is not None for each in (wcs.sip, wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
+        raise BgnbError("bad-region", f"{where}: its coordinates have a distortion, such as SIP; resample the image without it")
 
 
 def _from_table(table: Table, where: str) -> SourceMask:

@@ -17,7 +17,7 @@ try:
 except ImportError:  # as on Windows
     fcntl = None  # type: ignore[assignment]
 
-# Number of attempts to lock a file that has its name still, and is not that of a process which just ended.
+# Maximum number of attempts to lock a file; one fails if another process removes the file in between.
 _ATTEMPTS = 20
 
 
@@ -36,11 +36,11 @@ def lock(path: Path) -> Iterator[bool]:
     OSError
         If the file cannot be written, or there is a link, directory, pipe or device in its place.
     """
-    for last in (*_ATTEMPTS * (False,), True):
+    for attempt in range(_ATTEMPTS):
         with _opened(path) as file:
             locked = _take(file)
             if locked and not _is_at(path, file):
-                if not last:
+                if attempt < _ATTEMPTS - 1:
                     continue  # another process released the lock and removed its file after we opened, but before we locked it
                 locked = False  # the file system does not keep the numbers of files
             try:

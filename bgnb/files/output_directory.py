@@ -21,7 +21,7 @@ from bgnb._util.signals import held_signals, note_complete
 from bgnb.files.locks import lock
 from bgnb.files.manifest import MANIFEST, manifest_of, obstacle, sync_folder
 from bgnb.files.output_file import MARK, hidden_path, is_hidden, is_in, named_errors, refuse_home, source_date, write_file
-from bgnb.files.ownership import is_own_directory, is_private, refuse_foreign_links
+from bgnb.files.ownership import is_own_directory, is_private, resolved
 
 # The lock, the unfinished directory, an older one that is being replaced, and results for a second attempt.
 _LOCK, _NEW, _OLD, _KEPT = (f"{MARK}{kind}" for kind in ("lock", "unfinished", "replaced", "kept"))
@@ -63,7 +63,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
             write_file(partial / MANIFEST, manifest_of(partial))
             sync_folder(partial)
             check_target(outdir, overwrite=overwrite)
-            target = outdir.resolve()
+            target = resolved(outdir)
             with held_signals():
                 _publish(partial, target)
                 note_complete(outdir)
@@ -81,7 +81,7 @@ def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] 
     refuse_inputs(outdir, inputs)
     source_date()
     check_target(outdir, overwrite=overwrite, changed=False)
-    if os.path.lexists(_folder(outdir.resolve())):
+    if os.path.lexists(_folder(resolved(outdir))):
         with only_writer(outdir):
             return
 
@@ -95,7 +95,7 @@ def refuse_inputs(outdir: Path, inputs: Iterable[Path]) -> None:
         If it does.
     """
     with named_errors(outdir):
-        target = outdir.resolve()
+        target = resolved(outdir)
         for source in (path.resolve() for path in inputs):
             if is_in(target, source) or is_in(source, target):
                 raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
@@ -118,7 +118,7 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
         If it cannot be made, or another process uses it.
     """
     with only_writer(outdir) as locked:
-        target = outdir.resolve()
+        target = resolved(outdir)
         partial = _folder(target) / (_NEW if locked else f"{_NEW}-{token_hex(4)}")
         try:
             with named_errors(outdir):
@@ -152,8 +152,7 @@ def only_writer(path: Path) -> Iterator[bool]:
         If another process has the lock, or it cannot be made.
     """
     with named_errors(path):
-        refuse_foreign_links(path)
-        target = path.resolve()
+        target = resolved(path)
         missing = [parent for parent in target.parents if not parent.exists()]
     folder = _folder(target)
     try:
@@ -175,7 +174,7 @@ def only_writer(path: Path) -> Iterator[bool]:
 
 def kept_folder(outdir: Path) -> Path:
     """Return the path of a hidden folder for results that a second attempt can use; its parent is there in `new_directory`."""
-    return _folder(outdir.resolve()) / _KEPT
+    return _folder(resolved(outdir)) / _KEPT
 
 
 def _require_own_files(folder: Path) -> None:
@@ -210,8 +209,7 @@ def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None
     """
     refuse_home(outdir)
     with named_errors(outdir):
-        refuse_foreign_links(outdir)
-        target = outdir.resolve()
+        target = resolved(outdir)
         if is_hidden(target.name):
             raise BgnbError("bad-target", f"{outdir}: bgnb uses such names for unfinished directories; use another name")
         if not os.path.lexists(target):

@@ -12,7 +12,7 @@ from secrets import token_hex
 
 from bgnb._util.errors import BgnbError
 from bgnb.files.manifest import sync_file
-from bgnb.files.ownership import refuse_foreign_links
+from bgnb.files.ownership import resolved
 
 #: Part of the names of hidden files and folders beside output while it is written, and of those in the hidden folder.
 MARK = ".bgnb-"
@@ -26,8 +26,8 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, ove
     BgnbError
         If it cannot be written, or exists and must not be replaced.
     """
-    check_file_path(path)
-    partial = hidden_path(path, f"file-{token_hex(4)}")
+    place = check_file_path(path)
+    partial = hidden_path(place, f"file-{token_hex(4)}")
     try:
         try:
             with partial.open("xb") as file:  # never through a link
@@ -35,9 +35,9 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, ove
                 file.flush()
                 sync_file(file.fileno())
             if overwrite:
-                partial.replace(path)
+                partial.replace(place)
             else:
-                _publish_new(partial, path)
+                _publish_new(partial, place)
         finally:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -60,8 +60,13 @@ def _publish_new(partial: Path, path: Path) -> None:
         partial.replace(path)
 
 
-def check_file_path(path: Path) -> None:
+def check_file_path(path: Path) -> Path:
     """Refuse a path that cannot be that of a file, such as a directory, before its content is made.
+
+    Returns
+    -------
+    `~pathlib.Path`
+        The path in its directory, without links.
 
     Raises
     ------
@@ -72,7 +77,7 @@ def check_file_path(path: Path) -> None:
     try:
         if not path.name or path.is_dir():
             raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
-        refuse_foreign_links(path.parent)
+        return resolved(path.parent) / path.name
     except OSError as error:
         raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
 
@@ -143,7 +148,7 @@ def refuse_home(path: Path) -> None:
 
 
 def is_in(path: Path, directory: Path) -> bool:
-    """Return true for a directory and all in it, also by other names, as where case is ignored or a disk is mounted twice.
+    """Return true for a directory and all in it, also by other names, as where case is ignored or it is mounted twice.
 
     Parameters
     ----------
@@ -153,9 +158,10 @@ def is_in(path: Path, directory: Path) -> bool:
 
     def is_same(other: Path) -> bool:
         try:
-            return other.samefile(directory)
+            one, two = other.stat(), directory.stat()
         except OSError:
             return False
+        return one.st_ino != 0 and os.path.samestat(one, two)  # some file systems do not number files
 
     return path.is_relative_to(directory) or any(map(is_same, (path, *path.parents)))
 

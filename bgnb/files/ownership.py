@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from bgnb._util.errors import BgnbError
 
 _ADMINISTRATOR = 0
+# Maximum number of links in a path, as in Linux.
+_MAX_LINKS = 40
 # Elsewhere, as on Windows, files have neither owners nor permissions of this kind.
 _HAS_OWNERS = hasattr(os, "geteuid")
 
@@ -30,21 +33,45 @@ def is_private(path: Path) -> bool:
     return is_own_directory(path) and not (_HAS_OWNERS and path.lstat().st_mode & 0o077)
 
 
-def refuse_foreign_links(path: Path) -> None:
-    """Refuse a path with a symbolic link that somebody else made in a directory of a third person.
+def resolved(path: Path) -> Path:
+    """Follow the links in a path, but refuse those that somebody else made in a directory of a third person.
 
-    Links of the user, of the administrator, and of the owner of the directory that contains them are followed.
+    Links of the user, of the administrator, and of the owner of the directory that contains them are followed. Each link is
+    examined when it is followed, so that a link cannot be replaced in between.
+
+    Returns
+    -------
+    `~pathlib.Path`
+        The absolute path without links; it need not exist.
 
     Raises
     ------
     BgnbError
         If there is such a link.
+    OSError
+        If a part of the path cannot be looked up, or there are too many links.
     """
-    absolute = path.absolute()
-    for each in (*reversed(absolute.parents), absolute) if _HAS_OWNERS else ():
-        if each.is_symlink() and each.lstat().st_uid not in (os.geteuid(), _ADMINISTRATOR, each.parent.stat().st_uid):
+    first, *parts = path.absolute().parts
+    found, n_links = Path(first), 0
+    while parts:
+        name = parts.pop(0)
+        step = found.parent if name == ".." else found / name
+        try:
+            status = step.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            status = None
+        if status is None or not stat.S_ISLNK(status.st_mode):
+            found = step
+            continue
+        if _HAS_OWNERS and status.st_uid not in (os.geteuid(), _ADMINISTRATOR, found.stat().st_uid):
             what = "is a symbolic link of another user, which is not followed"
-            raise BgnbError("bad-target", f"{path}: {each} {what}; use another path, or the one to which it points")
+            raise BgnbError("bad-target", f"{path}: {step} {what}; use another path, or the one to which it points")
+        if (n_links := n_links + 1) > _MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        parts[:0] = step.readlink().parts
+        if Path(parts[0]).is_absolute():
+            found = Path(parts.pop(0))
+    return found
 
 
 def _own(path: Path) -> os.stat_result | None:

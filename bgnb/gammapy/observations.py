@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,11 @@ from bgnb.files.fits_writer import primary_hdu, table_hdu
 from bgnb.observations.coordinates import Site, pointing_altaz
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import HduLocation, RunFiles
+from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.event_selection import EventSelection
+from bgnb.observations.findings import Findings
 from bgnb.observations.reading_settings import ReadingSettings
+from bgnb.observations.run_times import livetime_of
 from bgnb.production.make_models import Production
 from bgnb.production.pipeline import models_of_plan
 from bgnb.production.plan import plan_of_runs
@@ -163,7 +167,7 @@ def row_of(observation: Observation, where: str, reading: ReadingSettings) -> di
     gti, pointing, meta = _good_time(observation, where), _pointing(observation, where), _required(observation, "meta", where)
     middle = gti.time_start.min().tt.mjd / 2 + gti.time_stop.max().tt.mjd / 2
     if reading.pointing == "header":
-        altitude, azimuth = _stated_altaz(observation)
+        altitude, azimuth = _stated_altaz(observation, where)
     else:
         altitude, azimuth = pointing_altaz(pointing.ra.deg, pointing.dec.deg, middle, _site(observation, where))
     return {
@@ -222,10 +226,16 @@ def _pointing(observation: Observation, where: str) -> Any:
     return position
 
 
-def _stated_altaz(observation: Observation) -> tuple[float, float]:
-    """Return the altitude and azimuth that the header states, deg; NaN if it does not."""
-    stated = observation.meta.pointing and observation.meta.pointing.altaz_mean
-    return (stated.alt.deg, stated.az.deg) if stated else (np.nan, np.nan)
+def _stated_altaz(observation: Observation, where: str) -> tuple[float, float]:
+    """Return the altitude and azimuth that the header states, deg."""
+    if stated := observation.meta.pointing and observation.meta.pointing.altaz_mean:
+        return stated.alt.deg, stated.az.deg
+    header = _required(observation, "events", where).table.meta
+    try:
+        return float(header["ALT_PNT"]), float(header["AZ_PNT"])
+    except (KeyError, TypeError, ValueError):
+        text = "the header states no ALT_PNT and AZ_PNT; use pointing = 'computed'"
+        raise DataError("missing-keyword", f"{where}: {text}") from None
 
 
 def _site(observation: Observation, where: str) -> Site:
@@ -256,7 +266,7 @@ def _content(observation: Observation, where: str, reading: ReadingSettings, mor
     # Gammapy recognises the data of H.E.S.S. DR1, whose backgrounds it interprets otherwise, by these keywords.
     columns.meta |= {name: str((observation.meta.optional or {}).get(name, "")) for name in ("CREATOR", "HDUVERS")}
     columns.meta |= {name: row[name] for name in ("OBS_ID", "RA_PNT", "DEC_PNT")}
-    columns.meta |= _livetime_of(observation, events.meta) or {"LIVETIME": row["LIVETIME"]}
+    columns.meta |= _stated_times(observation, events.meta, zero, reading)  # or else LIVETIME of the row
     if reading.pointing != "header":  # which needs no site
         site = _site(observation, where)
         columns.meta |= {"GEOLON": site.lon, "GEOLAT": site.lat, "ALTITUDE": site.height}
@@ -271,13 +281,22 @@ def _content(observation: Observation, where: str, reading: ReadingSettings, mor
     return b"".join(hdus)
 
 
-def _livetime_of(observation: Observation, header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the header of the events states about the livetime, in proportion to the good time that a filter leaves."""
+def _stated_times(observation: Observation, header: Mapping[str, Any], zero: Time, reading: ReadingSettings) -> dict[str, Any]:
+    """Return the keywords of the events that state durations, or of a part of a run its livetime in proportion."""
     stated = {name: header[name] for name in ("LIVETIME", "ONTIME", "DEADC") if name in header}
-    if observation.obs_filter.time_filter is not None and stated:
-        whole = copy(observation)
-        whole.obs_filter = observation.obs_filter.copy()
-        whole.obs_filter.time_filter = None
-        left = float(observation.gti.time_sum / whole.gti.time_sum)
-        stated |= {name: left * stated[name] for name in ("LIVETIME", "ONTIME") if isinstance(stated.get(name), int | float)}
-    return stated
+    with suppress(TypeError, ValueError):  # what is no number is refused when it is read
+        if not np.isclose(1 - float(header.get("DEADC", 1)), observation.meta.deadtime_fraction):
+            return {}  # the user gave the observation another dead time than that of its events
+    times = observation.meta.time_info
+    if observation.obs_filter.time_filter is None:
+        limits = {"TSTART": times and times.time_start, "TSTOP": times and times.time_stop}
+        return stated | {name: (time - zero).to_value("s") for name, time in limits.items() if time is not None}
+    if not stated:
+        return {}
+    whole = copy(observation)
+    whole.obs_filter = observation.obs_filter.copy()
+    whole.obs_filter.time_filter = None
+    good, selected = (each.gti.time_sum.to_value("s") for each in (whole, observation))
+    livetime = livetime_of(read_events_header(run_of(whole, reading)), good, Findings(reading))
+    live_fraction = livetime.seconds / min(livetime.span, good)
+    return {"LIVETIME": live_fraction * selected, "DEADC": live_fraction, "ONTIME": selected}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bgnb._util.errors import BgnbError
 from bgnb.files.output_file import named_errors, write_file
-from bgnb.files.ownership import refuse_foreign_links
+from bgnb.files.ownership import resolved
 
 
 def notebook_directory() -> Path:
@@ -52,12 +52,12 @@ def copy_notebooks(directory: str | Path) -> list[Path]:
     if existing := [path.name for path in copies if os.path.lexists(path)]:
         raise BgnbError("exists", f"{target}: {', '.join(existing)} exist already; use another directory")
     with named_errors(target):
-        refuse_foreign_links(target)
-        missing = [folder for folder in (target, *target.parents) if not folder.exists()]
+        place = resolved(target)
+        missing = [folder for folder in (place, *place.parents) if not folder.exists()]
     made: list[Path] = []
     try:
         with named_errors(target):
-            target.mkdir(parents=True, exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
         for path, source in copies.items():
             write_file(path, source.read_bytes(), overwrite=False)
             made.append(path)
@@ -77,7 +77,7 @@ def find_notebook(notebook: str | Path) -> Path:
     Raises
     ------
     BgnbError
-        If there is none, or it cannot be read; the message lists the names.
+        If there is none, in which case the message lists the names, or it cannot be read.
     """
     path = Path(notebook)
     try:

@@ -145,6 +145,7 @@ class Header:
 def read_header(stream: BinaryIO | GzipReader, path: Path, number: int) -> Header | None:
     """Read the next header; return None at the end of the file."""
     cards: dict[str, str] = {}
+    continued: dict[str, list[str]] = {}
     blocks: list[bytes] = []
     notes = []
     key = ""
@@ -168,23 +169,28 @@ def read_header(stream: BinaryIO | GzipReader, path: Path, number: int) -> Heade
             if card[8:10] == "= ":
                 key, value = card[:8].rstrip(), card[10:]
             elif card.startswith("END     "):
+                cards |= {name: _join_continued(cards[name], more) for name, more in continued.items()}
                 return Header(path=path, hdu=number, cards=cards, content=b"".join(blocks), notes=tuple(dict.fromkeys(notes)))
             elif card.startswith("HIERARCH ") and "=" in card:
                 key, value = card[9:].split("=", 1)
                 key = key.strip().upper()
             else:
                 if card.startswith("CONTINUE") and key:
-                    cards[key] = _join_continued(cards[key], card[8:])
+                    continued.setdefault(key, []).append(card[8:])
                 continue
             if cards.setdefault(key, value) != value:
                 notes.append(f"keyword {key} appears in a header more than once; the first one is used")
     raise DataError("bad-header", f"{path}: the header of HDU {number} has no END card")
 
 
-def _join_continued(text: str, more: str) -> str:
-    """Append the next card to a text that ends with & (FITS 4.0, section 4.2.1.2)."""
-    begun, rest = _QUOTED.match(text), _QUOTED.match(more)
-    return f"'{begun[1].rstrip()[:-1]}{rest[1]}'" if begun and rest and begun[1].rstrip().endswith("&") else text
+def _join_continued(text: str, cards: list[str]) -> str:
+    """Append the next cards to a text that ends with & (FITS 4.0, section 4.2.1.2)."""
+    last, pieces = _QUOTED.match(text), []
+    for more in filter(None, map(_QUOTED.match, cards)):
+        if last and (begun := last[1].rstrip()).endswith("&"):
+            pieces.append(begun[:-1])
+            last = more
+    return f"'{''.join(pieces)}{last[1]}'" if last and pieces else text
 
 
 def _what_instead(start: bytes) -> tuple[str, str]:

@@ -18,6 +18,8 @@ from bgnb.observations.run_times import times_of
 
 #: Maximum duration of a piece, s, in which the sky moves by less than 0.1 deg.
 PIECE_DURATION = 20.0
+# Maximum good time of such a run, s: no night is longer than a day.
+_MAX_DURATION = 86400.0
 # Minimum number of events that are compared with the track.
 _MIN_EVENTS = 100
 #: Modes of runs that are cut into pieces, if the file states the pointing at each time.
@@ -90,8 +92,11 @@ def cut_into_pieces(run: EventList, events: FitsTable, track: Track, findings: F
     Raises
     ------
     DataError
-        If the events do not follow the track.
+        If the events do not follow the track, or the run is longer than a day.
     """
+    if (good := float(np.diff(run.gti).sum())) > _MAX_DURATION:
+        text = f"the good time of a run that does not track a position is {good / 3600:.0f} h; are all times in seconds?"
+        raise events.error("inconsistent-times", text)
     edges = [np.linspace(start, stop, int(np.ceil((stop - start) / PIECE_DURATION)) + 1) for start, stop in run.gti]
     pieces = np.concatenate([np.stack([edge[:-1], edge[1:]], axis=1) for edge in edges])
     until = np.cumsum(np.diff(pieces, axis=1)[:, 0])

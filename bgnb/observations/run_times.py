@@ -288,15 +288,12 @@ def cut_gaps(time: Floats, gti: Floats) -> tuple[Floats, list[tuple[float, float
         row = min(max(row, 0), len(gti) - 1)
         return float(gti[row, 0] + position - before[row])
 
-    pieces, gaps = [], []
-    edges = [0.0]
-    for number in long[cut]:
-        edges += [float(good[number]), float(good[number + 1])]
-        gaps.append((mission_time(good[number], end=True), mission_time(good[number + 1], end=False)))
-    edges.append(whole)
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        for row in range(len(gti)):
-            first, last = max(start, before[row]), min(stop, before[row + 1])
-            if last > first:
-                pieces.append((gti[row, 0] + first - before[row], gti[row, 0] + last - before[row]))
-    return np.array(pieces).reshape(-1, 2), gaps
+    starts, stops = good[long[cut]], good[long[cut] + 1]
+    gaps = [(mission_time(start, end=True), mission_time(stop, end=False)) for start, stop in zip(starts, stops, strict=True)]
+    edges = np.stack([starts, stops], axis=1).ravel()
+    bounds = np.unique(np.r_[before, edges])
+    first, last = bounds[:-1], bounds[1:]
+    kept = np.searchsorted(edges, first, side="right") % 2 == 0
+    row = np.searchsorted(before, first, side="right") - 1
+    pieces = np.stack([gti[row, 0] + first - before[row], gti[row, 0] + last - before[row]], axis=1)
+    return pieces[kept], gaps

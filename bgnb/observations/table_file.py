@@ -57,7 +57,7 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise DataError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
+        raise DataError("unreadable", f"{path}: cannot be read: {error.strerror or error}") from None
     with ignored_warnings():
         if format is None:
             stream = BytesIO(content)

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from itertools import takewhile, zip_longest
+from typing import Any
 from xml.parsers import expat
 
 from astropy.table.meta import YamlParseError, get_header_from_yaml
@@ -18,9 +19,9 @@ _ELEMENT, _LETTER = 16, 4
 # Memory of an element of an array in a cell of ECSV, bytes: each is parsed on its own.
 _PARSED = 64
 # Maximum number of columns, as in FITS, and of elements of a VOTable except rows and cells: some take Astropy a millisecond.
-_COLUMNS_MAX, _ELEMENTS_MAX = 999, 5000
+_COLUMNS_MAX, _ELEMENTS_MAX = 999, 20_000
 # Maximum size of the header of an ECSV file, bytes: Astropy takes a minute for a few MiB.
-_HEADER_MAX = 1 << 20
+_HEADER_MAX = 1 << 18
 
 
 def check_text_table(content: bytes, format: str) -> None:
@@ -44,10 +45,12 @@ def check_text_table(content: bytes, format: str) -> None:
         lines = content.decode().splitlines(keepends=True)
         header = [*takewhile(lambda line: line.strip()[:1] in ("#", ""), lines)]
         if sum(map(len, header)) > _HEADER_MAX:
-            raise ValueError(f"its header is larger than {_HEADER_MAX >> 20} MiB, the maximum")
+            raise ValueError(f"its header is larger than {_HEADER_MAX >> 10} KiB, the maximum")
         rows = lines[len(header) :]
         if format == "ascii.ecsv":
-            _check_size(_PARSED * len(rows) * _elements_in_row(header))
+            columns = _columns_of_ecsv(header)
+            _check_names([str(column.get("name")) for column in columns])
+            _check_size(_PARSED * len(rows) * sum(map(_elements_in_cell, columns)))
         if len(lines) * len(content) * _LETTER > INFLATED_MAX:  # it may be too large
             _check_size(max(_size_of_cells(rows, delimiter) for delimiter in ", "))
         if format == "ascii.csv":
@@ -57,7 +60,7 @@ def check_text_table(content: bytes, format: str) -> None:
 def _check_names(names: list[str]) -> None:
     """Refuse names of columns of which Astropy would change one, and too many columns."""
     if len(names) > _COLUMNS_MAX:
-        raise ValueError(f"it has {len(names)} columns; the maximum is {_COLUMNS_MAX}")
+        raise ValueError(f"it has {len(names)} columns; the maximum is {_COLUMNS_MAX}; write only those that are needed")
     if repeated := [name for name, number in Counter(names).items() if number > 1 and name]:
         raise ValueError(f"several columns have the name {repeated[0]}; remove or rename all but one")
 
@@ -85,7 +88,7 @@ def _check_votable(content: bytes) -> None:
         if name in ("FIELD", "PARAM"):
             width += _size_of_array(attributes)
         if name == "FIELD":
-            names.append(attributes.get("name", ""))
+            names.append(attributes.get("ID") or attributes.get("name", ""))  # as Astropy names columns
             frame_of[names[-1].upper()] = attributes.get("ref", "")
         elif name == "COOSYS":
             frames[attributes.get("ID", "")] = attributes
@@ -103,9 +106,22 @@ def _check_votable(content: bytes) -> None:
     parser.StartElementHandler = check
     parser.Parse(content, True)
     _check_names(names)
-    stated_frames = [frames[ref] for name in ("RA", "DEC") if (ref := frame_of.get(name, "")) in frames]
-    for frame in stated_frames or (frames.values() if "RA" in frame_of else ()):
-        check_equinox(frame.get("system", "ICRS").upper().removeprefix("EQ_"), frame.get("equinox", ""))
+    referred = [frames[ref] for name in ("RA", "DEC") if (ref := frame_of.get(name, "")) in frames]
+    problems = [_problem_of_frame(frame) for frame in referred or (frames.values() if "RA" in frame_of else ())]
+    if problems and (any(problems) if referred else all(problems)):
+        raise ValueError(next(filter(None, problems)))
+    if any(problems):
+        raise ValueError("it states several frames, and not which is that of RA; add ref to the FIELD, or remove the others")
+
+
+def _problem_of_frame(coosys: dict[str, str]) -> str:
+    """Describe why a COOSYS is another frame than that of `check_equinox`; "" if it is not, or is unknown."""
+    system = coosys.get("system", "").upper().removeprefix("EQ_")
+    try:
+        check_equinox("ICRS" if system in ("", "UNKNOWN", "ICRF") else system, coosys.get("equinox", ""))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def check_equinox(frame: str, equinox: str) -> None:
@@ -136,17 +152,19 @@ def _size_of_array(field: dict[str, str]) -> int:
     return math.prod(map(int, re.findall(r"[0-9]+", size))) * (_LETTER if of_letters else _ELEMENT)
 
 
-def _elements_in_row(header: list[str]) -> int:
-    """Return the number of elements of arrays of fixed shape in a row of an ECSV file, which empty cells have as well."""
+def _columns_of_ecsv(header: list[str]) -> list[dict[str, Any]]:
+    """Return the descriptions of the columns; none if they are invalid, as Astropy reads them again, with a message."""
     try:
-        content = get_header_from_yaml([line.strip().removeprefix("#") for line in header if line.strip()])
-    except YamlParseError:  # which Astropy raises again, with a message
-        return 0
-    columns = content["datatype"] if isinstance(content, dict) else ()
-    shapes = (str(column.get("subtype")).partition("[")[2].split(",") for column in columns)
-    return sum(
-        math.prod(int(number) for each in shape if (number := each.strip(" ]")).isdigit()) for shape in shapes if shape[0]
-    )
+        columns = get_header_from_yaml([line.strip().removeprefix("#") for line in header if line.strip()])["datatype"]
+    except (YamlParseError, KeyError, TypeError):
+        return []
+    return columns if isinstance(columns, list) and all(isinstance(column, dict) for column in columns) else []
+
+
+def _elements_in_cell(column: dict[str, Any]) -> int:
+    """Return the number of elements of an array of fixed shape in a cell, which an empty cell has as well; 0 for others."""
+    shape = str(column.get("subtype")).partition("[")[2]
+    return math.prod(map(int, re.findall(r"[0-9]+", shape))) if shape else 0
 
 
 def _size_of_cells(lines: list[str], delimiter: str) -> float:

@@ -274,6 +274,8 @@ def _scheduler(address: str) -> Iterator[Workers]:
     require("dask")
     try:
         from distributed import Client
+    except (MemoryError, ImportError):
+        raise
     except Exception as error:  # of many kinds, for its settings
         settings = "the variables DASK_* and the files in ~/.config/dask"
         reason = str(error).partition("\n")[0]
@@ -299,9 +301,12 @@ def _scheduler(address: str) -> Iterator[Workers]:
             logger.setLevel(logging.CRITICAL)
         try:
             client = ClosingClient(address, timeout=PATIENCE, set_as_default=False)
+        except MemoryError:
+            raise
         except Exception as error:  # of many kinds, also for its settings
             reason = str(error).partition("\n")[0] or type(error).__name__
-            raise BgnbError("scheduler-lost", f"{address}: no Dask scheduler answers: {reason}") from None
+            what = "no Dask scheduler answers" if isinstance(error, OSError) else "Dask cannot connect to it"
+            raise BgnbError("scheduler-lost", f"{address}: {what}: {reason}") from None
         stack.callback(_close, client)
         workers = _dask_workers(client)
         workers.check()

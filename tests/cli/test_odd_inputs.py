@@ -437,12 +437,15 @@ def test_paths_that_the_system_refuses(folder, tmp_path):
         model_files(long)
 
 
-def test_file_systems_that_are_gone(folder, monkeypatch):
-    """Any error of the system is one line, also where it is not expected, as from a server that no longer answers."""
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOTCONN, "unreadable"), (errno.ENOSPC, "not-writable")])
+@pytest.mark.parametrize("named", [True, False])
+def test_file_systems_that_are_gone(folder, monkeypatch, number, code, named):
+    """An error of a file system is one line, also where it is not expected, as from a server that no longer answers."""
 
     def gone(path, *_):
-        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN), str(path))
+        raise OSError(number, os.strerror(number), *[str(path)] * named)
 
     monkeypatch.setattr(Path, "glob", gone)
     line = error_of("inspect", folder / "models", "GADF")
-    assert line == f"Error: {folder / 'models'}: cannot be used: {os.strerror(errno.ENOTCONN)} [unreadable]"
+    where = f"{folder / 'models'}: " * named
+    assert line == f"Error: {where}{os.strerror(number)}; is the file system there, writable and not full? [{code}]"

@@ -240,7 +240,12 @@ def test_other_spelling_of_input(tmp_path, monkeypatch):
     """If case is ignored, an input is not replaced under another spelling of its name."""
     make(tmp_path / "runs", "a")
     stat_of = os.stat
-    monkeypatch.setattr(os, "stat", lambda path, **options: stat_of(str(path).lower(), **options))
+
+    def stat(path, **options):
+        parent, inside, name = str(path).partition(str(tmp_path))
+        return stat_of(f"{parent}{inside}{name.lower()}" if inside else path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
     for outdir in ("RUNS", "Runs/models", "."):
         with (
             raises("bad-target", "contains the input"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bgnb.files import output_directory
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import check_before_start, new_directory, only_writer
 from bgnb.files.output_file import write_file
+from bgnb.files.ownership import resolved
 from bgnb.notebooks.shipped import copy_notebooks
 from tests.helpers.commands import error_of
 from tests.helpers.errors import raises
@@ -156,6 +158,47 @@ def test_links_of_others_are_refused(tmp_path, precious, monkeypatch, where):
     give_away(tmp_path / "out.ipynb", monkeypatch)
     assert error_of("run-notebook", "explore", tmp_path / "out.ipynb").endswith("[bad-target]")
     assert names(precious) == {"precious"}
+
+
+def test_link_that_appears_after_the_check_is_not_followed(tmp_path, precious, monkeypatch):
+    """A link that another user makes while the output is checked leads nowhere: it is examined when it is followed."""
+    make(precious / "models", "mine")
+    check, link = output_directory.check_target, tmp_path / "out"
+
+    def check_and_plant(*arguments, **options):
+        check(*arguments, **options)
+        if not link.is_symlink():
+            link.symlink_to(precious / "models")
+            give_away(link, monkeypatch)
+
+    for first in range(3):  # of the checks of an output, one in turn
+        number = itertools.count()
+        monkeypatch.setattr(
+            output_directory,
+            "check_target",
+            lambda *args, number=number, first=first, **kw: (check if next(number) < first else check_and_plant)(*args, **kw),
+        )
+        with raises("bad-target", "out is a symbolic link of another user"):
+            make(link)
+        link.unlink()
+    assert (precious / "models" / "a").read_text() == "mine"
+    assert names(tmp_path) == {"home"}
+
+
+@pytest.mark.parametrize("name", ["out", "../here/out", "link/out", "link/../here/out", "file/out", "loop/out"])
+def test_paths_are_resolved_as_by_the_system(tmp_path, monkeypatch, name):
+    """Links of the user, relative ones and those that lead to others are followed."""
+    (tmp_path / "here" / "to").mkdir(parents=True)
+    (tmp_path / "here" / "file").touch()
+    (tmp_path / "here" / "link").symlink_to("../second")
+    (tmp_path / "second").symlink_to(tmp_path / "here" / "to")
+    (tmp_path / "here" / "loop").symlink_to("loop")
+    monkeypatch.chdir(tmp_path / "here")
+    if name == "loop/out":
+        with pytest.raises(OSError, match="symbolic links"):
+            resolved(Path(name))
+    else:
+        assert resolved(Path(name)) == Path(name).resolve()
 
 
 def test_links_in_the_directory_of_their_owner_are_followed(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from bgnb.observations.event_list import HduLocation
 from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.fits_table import read_table, read_tables
 from bgnb.observations.gadf_keywords import mjdref_tt, site_of
+from bgnb.observations.run_times import cut_gaps
 from tests.helpers import run_files
 from tests.helpers.errors import raises
 from tests.helpers.run_files import MJDREF, ONTIME, SITE, TSTART, run, write_gadf, write_hess
@@ -180,6 +181,23 @@ def test_events_between_intervals(tmp_path):
     seconds = events.time - TSTART
     assert np.array_equal(events.in_gti, (seconds <= 400) | ((seconds >= 1000) & (seconds <= 1200)))
     assert 0 < events.in_gti.sum() < len(events)
+
+
+def test_gaps_are_cut_out_of_intervals():
+    """Gaps of the events are cut out of the good time, also if they span intervals, as second by second."""
+    rng = np.random.default_rng(5)
+    steps = rng.integers(1, 40, 400)
+    edges = np.cumsum(steps).reshape(-1, 2).astype(float)
+    seconds = np.arange(edges[-1, 1])
+    is_good = ((seconds[:, None] >= edges[:, 0]) & (seconds[:, None] < edges[:, 1])).any(axis=1)
+    elapsed = np.cumsum(is_good) - 1  # good time at the start of each second
+    in_gap = np.isin(elapsed // 150, [2, 3, 7, 11, 20]) & is_good
+    time = np.sort((seconds[is_good & ~in_gap, None] + rng.uniform(0, 1, (1, 40))).ravel())
+    intervals, gaps = cut_gaps(time, edges)
+    assert len(gaps) == 4  # two are adjacent
+    left = ((seconds[:, None] + 0.5 >= intervals[:, 0]) & (seconds[:, None] + 0.5 < intervals[:, 1])).any(axis=1)
+    assert np.array_equal(left, is_good & ~in_gap)
+    assert np.diff(intervals).sum() == pytest.approx((is_good & ~in_gap).sum(), abs=2)
 
 
 @pytest.mark.parametrize("limit", [None, 0.0, -1.0, "inf", "Infinity"])

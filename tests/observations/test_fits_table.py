@@ -11,6 +11,7 @@ from bgnb._util.errors import DataError
 from bgnb.observations import fits_table
 from bgnb.observations.fits_table import read_table, read_tables
 from tests.helpers.errors import raises
+from tests.helpers.time_limit import time_limit
 
 ROWS = 1000
 
@@ -137,3 +138,16 @@ def test_ratio_of_compression_is_limited(path, monkeypatch):
     path.write_bytes(path.read_bytes() + bytes(4_000_000))
     with raises("too-large", "run.fits.gz", kind=DataError):
         read_table(compressed(path), "EVENTS", ["TIME"])
+
+
+def test_texts_over_many_cards(tmp_path):
+    """Texts that CONTINUE cards continue are joined in a time that does not grow as the square of their length."""
+    text = " & ".join(f"{number:07d}" for number in range(100_000))
+    table = fits.BinTableHDU.from_columns([fits.Column("TIME", "D", array=[1.0])], name="EVENTS")
+    table.header["LONG"], table.header["SHORT"] = text, "it's"
+    table.header["LATER"] = "a & " * 40
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "long.fits")
+    with time_limit():
+        read = read_table(tmp_path / "long.fits", "EVENTS")
+    assert read.get("LONG") == text
+    assert (read.get("SHORT"), read.get("LATER")) == ("it's", ("a & " * 40).rstrip())

@@ -11,7 +11,9 @@ from astropy.time import Time
 from bgnb import make_models, open_runs, read_event_list
 from bgnb.observations.event_reader import read_pieces
 from tests.helpers.errors import raises
+from tests.helpers.files import changed_file
 from tests.helpers.run_files import MJDREF, ONTIME, SITE, TSTART, run, write_gadf
+from tests.helpers.time_limit import time_limit
 
 ALTITUDE, AZIMUTH, N_EVENTS = 70.0, 130.0, 2000
 SMALL = {"select": "all", "method": "unsmoothed", "n_energy": 4, "n_fov": 10, "fov_max": 5 * u.deg}
@@ -71,6 +73,19 @@ def test_tracking_runs_are_not_drift(tmp_path):
     files = open_runs(write_gadf(tmp_path / "in", [drift_run(2, tracks=True)[0]]), "GADF").files(2)
     with raises("unsupported-mode", "run2.fits.gz", "events move"):
         read_pieces(files)
+
+
+def test_drift_of_many_days_is_refused(tmp_path):
+    """A run of which the times are hardly in seconds is not cut into many pieces."""
+    indir = write_gadf(tmp_path / "in", [drift_run(2)[0]])
+    with changed_file(indir / "data" / "run2.fits.gz") as hdus:
+        hdus["EVENTS"].data["TIME"] = TSTART + (hdus["EVENTS"].data["TIME"] - TSTART) * 1e4
+        hdus["GTI"].data["STOP"] = TSTART + ONTIME * 1e4
+        header = hdus["EVENTS"].header
+        header.update({name: header[name] * 1e4 for name in ("ONTIME", "LIVETIME") if name in header})
+        header["TSTOP"] = TSTART + ONTIME * 1e4
+    with raises("inconsistent-times", "run2.fits.gz", "are all times in seconds?"), time_limit():
+        read_pieces(open_runs(indir, "GADF").files(2))
 
 
 def test_raster_runs_need_pointings(tmp_path):

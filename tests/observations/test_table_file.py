@@ -1,5 +1,7 @@
 """Tables from others, which must neither read other files nor use much more memory than their own size."""
 
+import re
+
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
@@ -136,12 +138,14 @@ def test_a_votable_has_a_maximum_number_of_elements(tmp_path):
     path = tmp_path / "sources.vot"
     Table({"RA": [83.0], "DEC": [22.0]}).write(path, format="votable", tabledata_format="tabledata")
     text = path.read_text()
-    path.write_text(text.replace("<TABLE>", 5000 * "<PARAM name='a' datatype='int' value='3'/>" + "<TABLE>"))
-    with raises("bad-catalog", path, "5000 elements"):
+    path.write_text(text.replace("<TABLE>", 20_000 * "<PARAM name='a' datatype='int' value='3'/>" + "<TABLE>"))
+    with raises("bad-catalog", path, "20000 elements"):
         bgnb.read_catalog(path)
     Table({"RA": [83.0], "DEC": [22.0]} | {f"C{number}": [0.0] for number in range(998)}).write(path.with_suffix(".csv"))
-    with raises("bad-catalog", "1000 columns"):
-        bgnb.read_catalog(path.with_suffix(".csv"))
+    Table.read(path.with_suffix(".csv")).write(path.with_suffix(".ecsv"))
+    for ending in (".csv", ".ecsv"):
+        with raises("bad-catalog", f"sources{ending}", "1000 columns"):
+            bgnb.read_catalog(path.with_suffix(ending))
 
 
 @pytest.mark.parametrize(
@@ -150,6 +154,7 @@ def test_a_votable_has_a_maximum_number_of_elements(tmp_path):
         ({"J": ("eq_FK4", "B1950"), "K": ("ICRS", "")}, "FK4, equinox B1950"),
         ({"J": ("eq_FK5", "J2000"), "K": ("eq_FK4", "B1950")}, ""),
         ({"K": ("galactic", "")}, "GALACTIC"),
+        ({"K": ("ICRS", ""), "L": ("", "")}, ""),
     ],
 )
 def test_the_frame_that_a_votable_states(tmp_path, systems, frame):
@@ -165,6 +170,28 @@ def test_the_frame_that_a_votable_states(tmp_path, systems, frame):
         assert bgnb.read_catalog(path)["RA"].tolist() == [83.0]
 
 
+def test_names_and_frames_of_a_votable_that_are_ambiguous(tmp_path):
+    # Astropy names a column by the ID of its FIELD.
+    path = tmp_path / "sources.vot"
+    frames = '<COOSYS ID="J" system="ICRS"/><COOSYS ID="B" system="eq_FK4" equinox="B1950"/><TABLE>'
+    for ra, words in (
+        ('ID="RA" name="ra1950" ref="B"', "FK4"),
+        ('ID="RA" name="ra2000"', "several frames"),
+        ('ID="RA" name="ra2000" ref="J"/><FIELD ID="RA_B" name="RA" ref="B" datatype="double"', ""),
+    ):
+        cells = "<TR><TD>83.0</TD>" + "<TD>84.0</TD>" * ("RA_B" in ra) + "<TD>22.0</TD></TR>"
+        path.write_text(
+            '<?xml version="1.0"?><VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE>'
+            f'{frames}<FIELD datatype="double" {ra}/><FIELD name="DEC" datatype="double"/>'
+            f"<DATA><TABLEDATA>{cells}</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"
+        )
+        if words:
+            with raises("bad-catalog", path, words):
+                bgnb.read_catalog(path)
+        else:
+            assert bgnb.read_catalog(path)["RA"].tolist() == [83.0]
+
+
 def test_a_column_that_appears_twice(tmp_path):
     # Astropy would give the second another name.
     (tmp_path / "sources.csv").write_text("RA,DEC,RA\n83,22,184\n")
@@ -172,7 +199,7 @@ def test_a_column_that_appears_twice(tmp_path):
         bgnb.read_catalog(tmp_path / "sources.csv")
     path = tmp_path / "sources.vot"
     Table({"RA": [83.0], "DEC": [22.0], "X": [184.0]}).write(path, format="votable", tabledata_format="tabledata")
-    path.write_text(path.read_text().replace('name="X"', 'name="RA"'))
+    path.write_text(re.sub('<FIELD ID="[A-Z]*"', "<FIELD", path.read_text()).replace('name="X"', 'name="RA"'))
     with raises("bad-catalog", path, "several columns have the name RA"):
         bgnb.read_catalog(path)
 

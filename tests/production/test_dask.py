@@ -3,7 +3,9 @@
 import gc
 import os
 import signal
+import sys
 import threading
+import types
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -228,7 +230,10 @@ def test_invalid_settings_of_dask(indir, tmp_path, monkeypatch):
     arguments = {"scheduler": "tcp://127.0.0.1:9", **SMALL}
     with dask.config.set({"distributed.client.heartbeat": "x"}), raises("scheduler-lost", "Invalid time unit: x"):
         make_bg_cube_models(indir, "GADF", tmp_path / "out", **arguments)
-    monkeypatch.delattr(distributed, "Client")
+    damaged = types.ModuleType("distributed")
+    damaged.__spec__ = distributed.__spec__
+    damaged.__getattr__ = lambda name: float("a malformed file")
+    monkeypatch.setitem(sys.modules, "distributed", damaged)
     with raises("invalid-value", "Dask cannot be loaded", "DASK_"):
         make_bg_cube_models(indir, "GADF", tmp_path / "out", **arguments)
 

@@ -134,16 +134,18 @@ def test_models_of_selected_time(indir, observations, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("keywords", "settings"),
+    ("keywords", "settings", "live_fraction"),
     [
-        ({"DEADC": 1.0}, {}),  # LIVETIME is shorter than the good time
-        ({"ONTIME": 1512.0, "LIVETIME": 1360.8}, {}),  # of a run with gaps, as LST-1 writes it
-        ({"LIVETIME": 1200.0}, {"trust": ["livetime"]}),
-        ({"DEADC": 0.0}, {}),  # placeholders
-        ({"LIVETIME": 0.0}, {}),
+        ({"DEADC": 1.0}, {}, 1500 / 1800),  # LIVETIME is shorter than the good time
+        ({"DEADC": 1.0, "LIVETIME": "1620"}, {"trust": ["livetime"]}, 0.9),
+        ({"ONTIME": 1700.0, "LIVETIME": 1700 * 1500 / 1800}, {}, 1500 / 1800),  # with gaps in the good time, as of LST-1
+        ({"ONTIME": 0.0, "LIVETIME": 1520.0, "TSTOP": 352329680.0 + 1824.0}, {}, 1500 / 1800),  # DEADC × (TSTOP - TSTART)
+        ({"LIVETIME": 1200.0}, {"trust": ["livetime"]}, 1200 / 1800),
+        ({"DEADC": 0.0}, {}, 1500 / 1800),  # placeholders
+        ({"LIVETIME": 0.0}, {}, 1500 / 1800),
     ],
 )
-def test_livetime_is_what_the_header_states(indir, tmp_path, keywords, settings):
+def test_livetime_is_what_the_header_states(indir, tmp_path, keywords, settings, live_fraction):
     """Contradictions between LIVETIME, DEADC and ONTIME are resolved as for files, also if a time is selected."""
     copytree(indir, tmp_path / "in")
     with changed_file(run_file(tmp_path / "in", 2)) as hdus:
@@ -161,11 +163,19 @@ def test_livetime_is_what_the_header_states(indir, tmp_path, keywords, settings)
     for observation in observations:
         middle = observation.tstart + (observation.tstop - observation.tstart) / 2
         half.append(observation.select_time(Time([observation.tstart, middle])))
-    livetimes, of_half = (
-        {run.obs_id: run.livetime_s for each in made.models.models for run in each.model.stack.runs}
-        for made in (whole, bgnb.gammapy.make_models(half, **settings))
-    )
-    assert of_half == pytest.approx({obs_id: livetime / 2 for obs_id, livetime in livetimes.items()}, rel=1e-6)
+    made = bgnb.gammapy.make_models(half, **settings).models.models
+    livetimes = {run.obs_id: run.livetime_s for each in made for run in each.model.stack.runs}
+    length = (observations[1].tstop - observations[1].tstart).to_value("s") / 2
+    assert livetimes == pytest.approx({1: 750, 2: live_fraction * length}, rel=1e-6)
+
+
+def test_dead_time_that_the_user_gives(observations):
+    """If an observation has another dead time than the header of its events, the livetime is that of the observation."""
+    original = observations[0]
+    meta = original.meta.model_copy()
+    meta.deadtime_fraction = 0.1
+    made = bgnb.gammapy.make_models([in_memory(original, meta=meta)], **SETTINGS).models.models
+    assert made[0].model.stack.runs[0].livetime_s == pytest.approx(1620, rel=1e-6)
 
 
 @pytest.mark.parametrize("site", [{}, {"GEOLON": 0.0, "GEOLAT": 0.0}])
