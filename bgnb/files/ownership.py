@@ -65,7 +65,7 @@ def resolved(path: Path) -> Path:
             continue
         if _HAS_OWNERS and status.st_uid not in (os.geteuid(), _ADMINISTRATOR, found.stat().st_uid):
             what = "is a symbolic link of another user, which is not followed"
-            raise BgnbError("bad-target", f"{path}: {step} {what}; use another path, or the one to which it points")
+            raise BgnbError("bad-target", f"{step}: {what}; use another path, or the one to which it points")
         if (n_links := n_links + 1) > _MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
         parts[:0] = step.readlink().parts

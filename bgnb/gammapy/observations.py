@@ -262,7 +262,8 @@ def _content(observation: Observation, where: str, reading: ReadingSettings, mor
     for name in (*_EVENTS_COLUMNS, *more_columns):
         if name in events.colnames:
             columns[name] = events[name]
-    columns.meta = times | {name: events.meta[name] for name in _EVENTS_KEYWORDS if events.meta.get(name) not in (None, "")}
+    keywords = (*_EVENTS_KEYWORDS, *(() if observation.obs_filter.time_filter else ("ALT_PNT", "AZ_PNT")))  # of the whole run
+    columns.meta = times | {name: events.meta[name] for name in keywords if events.meta.get(name) not in (None, "")}
     # Gammapy recognises the data of H.E.S.S. DR1, whose backgrounds it interprets otherwise, by these keywords.
     columns.meta |= {name: str((observation.meta.optional or {}).get(name, "")) for name in ("CREATOR", "HDUVERS")}
     columns.meta |= {name: row[name] for name in ("OBS_ID", "RA_PNT", "DEC_PNT")}

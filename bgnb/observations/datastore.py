@@ -282,14 +282,21 @@ def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] 
             table[new] = np.char.encode(values, "ascii", "replace").astype(str) if values.dtype.kind == "U" else values
     table = table[np.argsort(table["OBS_ID"], kind="stable")]
     repeated = np.r_[False, np.diff(table["OBS_ID"]) == 0]
-    for row in np.flatnonzero(repeated):
+    differs = {name: _differs_from_previous(np.asarray(table[name])) for name in table.colnames}
+    for row in np.flatnonzero(repeated).tolist():
         obs_id = int(table["OBS_ID"][row])
-        differing = [name for name in table.colnames if len(np.unique(table[name][row - 1 : row + 1])) > 1]
+        differing = [name for name in table.colnames if differs[name][row]]
         if differing:
             errors[obs_id] = index.error("duplicate-run", f"two rows of run {obs_id} differ in {', '.join(differing[:3])}")
         else:
             notes.append(IndexNote(f"the index contains the row of run {obs_id} more than once", [obs_id]))
     return Runs(path, table[~repeated], {}, errors, tuple(notes))
+
+
+def _differs_from_previous(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return a mask of the values that are not those of the row before; NaN is equal to NaN."""
+    is_nan = values != values
+    return np.r_[False, (values[1:] != values[:-1]) & ~(is_nan[1:] & is_nan[:-1])]
 
 
 def _numbers(index: FitsTable, name: str, notes: list[IndexNote]) -> NDArray[Any]:
