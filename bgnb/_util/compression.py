@@ -69,15 +69,13 @@ def decompress(stream: bytes, max_size: int = 1 << 40) -> bytes:
     """
     if not MAGIC.startswith(stream[:2]):
         raise StreamError("damaged")
-    pieces: list[bytes] = []
-    room = max_size
-    while not pieces or stream.startswith(MAGIC):
-        piece, stream = (_member_by_isal if HAS_ISAL else _member_by_zlib)(stream, room + 1)
-        pieces.append(piece)
-        room -= len(piece)
-        if room < 0:
-            raise StreamError("too-large")
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    piece, rest = (_member_by_isal if HAS_ISAL else _member_by_zlib)(stream, max_size + 1)
+    if len(piece) > max_size:
+        raise StreamError("too-large")
+    if not rest.startswith(MAGIC):
+        return piece
+    others = GzipReader(BytesIO(rest), max_size - len(piece))  # in steps, as each member copies what follows it
+    return b"".join([piece, *iter(lambda: others.read(_BLOCK), b"")])
 
 
 def _member_by_isal(stream: bytes, max_size: int) -> tuple[bytes, bytes]:

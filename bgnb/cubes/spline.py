@@ -217,7 +217,7 @@ def _fit(
         try:
             step, covariance, of_norms = solve(information, strength, gradient)
         except (np.linalg.LinAlgError, ValueError):
-            raise _not_converged("the spline cannot be fitted to these counts", several) from None
+            raise _not_converged("the spline cannot be fitted to these counts", cells, inside) from None
         variance = np.concatenate([np.diag(covariance), np.diagonal(of_norms, axis1=1, axis2=2).T.ravel()])
         largest = float(np.abs(step).max())
         coefficients = coefficients + step * min(1.0, _LONGEST_STEP / max(largest, _LONGEST_STEP))
@@ -234,7 +234,7 @@ def _fit(
             # The norms of few runs may settle long before their scatter.
             changing = bool(np.abs(np.log(penalty[len(terms) :] / last)).max(initial=0.0) > _SETTLED_CHANGE)
     else:
-        raise _not_converged(f"the spline did not converge in {_MAX_STEPS} steps", several)
+        raise _not_converged(f"the spline did not converge in {_MAX_STEPS} steps", cells, inside)
     predicted = sum(expected.sum(axis=(0, 1)) for _, expected in expected_counts(design, cells, full_volume, coefficients))
     scatter, tilt = (float(value) for value in penalty[-2:] ** -0.5) if several else (0.0, 0.0)
     if several:
@@ -264,10 +264,17 @@ def _fit(
     return model, predicted.reshape(inside.shape)
 
 
-def _not_converged(what: str, several: bool) -> BgnbError:
+def _not_converged(what: str, cells: Sequence[Cell], inside: Floats) -> BgnbError:
     """Make the error of a fit to one or several cells that fails."""
-    hint = "classic" if several else "unsmoothed"  # classic smooths relative to the spline of one cell
-    return BgnbError("not-converged", f"{what}; try --method {hint}")
+    exposed = (sum(cell.stack.exposure.value for cell in cells) * inside).any(axis=(1, 2))
+    seen = np.flatnonzero(exposed & (sum(cell.stack.counts for cell in cells) * inside).any(axis=(1, 2)))
+    hint = "classic" if len(cells) > 1 else "unsmoothed"  # classic smooths relative to the spline of one cell
+    advice = f"try --method {hint}"
+    if len(seen) and (empty := np.count_nonzero(exposed[: seen[0]]) + np.count_nonzero(exposed[seen[-1] + 1 :])):
+        edges = cells[0].stack.axes.energy.value
+        text = f"{empty} energy bins below or above all events are exposed; if events were selected by energy, use"
+        advice = f"{text} --energy-min {edges[seen[0]]:.3g}TeV --energy-max {edges[seen[-1] + 1]:.3g}TeV; or {advice}"
+    return BgnbError("not-converged", f"{what}; {advice}")
 
 
 def _parts_of(cells: Sequence[Cell]) -> tuple[tuple[float, float], tuple[Parts, Parts, Parts]]:

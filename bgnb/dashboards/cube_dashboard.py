@@ -168,7 +168,10 @@ class CubeDashboard(Dashboard):
         }
 
     def _energy_controls(self) -> dict[str, Control]:
-        slider = widgets.IntRangeSlider(description="energy", readout=False, style={"description_width": "initial"})
+        # With continuous updates, sliders also send back the values that Python sets, and undo later ones.
+        slider = widgets.IntRangeSlider(
+            description="energy", readout=False, continuous_update=False, style={"description_width": "initial"}
+        )
         slider.layout.width, slider.layout.flex, slider.layout.min_width = "auto", "1 1 120px", "120px"
         slider.add_class("bgnb-energy")
 

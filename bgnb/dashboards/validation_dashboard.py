@@ -108,7 +108,8 @@ class ValidationDashboard(Dashboard):
     def controls(self) -> dict[str, Control]:
         slider = widgets.SelectionRangeSlider(
             options=[(f"{edge:.3g}", edge) for edge in self._edges], description="energy", readout=False,
-            style={"description_width": "initial"}, layout={"width": "auto", "flex": "1 1 160px", "min_width": "150px"},
+            continuous_update=False, style={"description_width": "initial"},
+            layout={"width": "auto", "flex": "1 1 160px", "min_width": "150px"},
         )  # fmt: skip
         labels = {"norm": "norm of each run", "show": "show", "x": "runs against"}
         return {

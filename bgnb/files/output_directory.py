@@ -20,7 +20,17 @@ from bgnb._util.errors import BgnbError
 from bgnb._util.signals import held_signals, note_complete
 from bgnb.files.locks import lock
 from bgnb.files.manifest import MANIFEST, manifest_of, obstacle, sync_folder
-from bgnb.files.output_file import MARK, hidden_path, is_hidden, is_in, named_errors, refuse_home, source_date, write_file
+from bgnb.files.output_file import (
+    MARK,
+    check_overwrite,
+    hidden_path,
+    is_hidden,
+    is_in,
+    named_errors,
+    refuse_home,
+    source_date,
+    write_file,
+)
 from bgnb.files.ownership import is_own_directory, is_private, resolved
 
 # The lock, the unfinished directory, an older one that is being replaced, and results for a second attempt.
@@ -207,6 +217,7 @@ def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None
         If it is a file, contains files that bgnb did not write or that were changed, is the
         current directory or a mount point, or exists and ``overwrite`` is false.
     """
+    check_overwrite(overwrite)
     refuse_home(outdir)
     with named_errors(outdir):
         target = resolved(outdir)

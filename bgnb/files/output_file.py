@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 from bgnb.files.manifest import sync_file
 from bgnb.files.ownership import resolved
 
@@ -99,6 +99,7 @@ def check_new_file(path: Path, kinds: Collection[str], *, overwrite: bool) -> No
     BgnbError
         If it must not be written.
     """
+    check_overwrite(overwrite)
     name = path.name.lower()
     if name in kinds or not name.endswith(tuple(kinds)):
         *others, last = kinds
@@ -106,6 +107,18 @@ def check_new_file(path: Path, kinds: Collection[str], *, overwrite: bool) -> No
     with named_errors(path):
         if not overwrite and os.path.lexists(path) and not path.is_dir():
             raise BgnbError("exists", f"{path}: exists already; use overwrite = True to replace it")
+
+
+def check_overwrite(overwrite: bool) -> None:
+    """Refuse another value than true or false, such as the text "no".
+
+    Raises
+    ------
+    BgnbError
+        If it is another value.
+    """
+    if not isinstance(overwrite, bool):
+        raise BgnbError("invalid-argument", f"overwrite must be True or False, got {quoted(overwrite)}")
 
 
 def source_date() -> datetime | None:

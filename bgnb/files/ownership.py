@@ -68,7 +68,11 @@ def resolved(path: Path) -> Path:
             raise BgnbError("bad-target", f"{step}: {what}; use another path, or the one to which it points")
         if (n_links := n_links + 1) > _MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-        parts[:0] = step.readlink().parts
+        try:
+            parts[:0] = step.readlink().parts
+        except OSError:  # it was removed or replaced in between
+            found = step
+            continue
         if Path(parts[0]).is_absolute():
             found = Path(parts.pop(0))
     return found

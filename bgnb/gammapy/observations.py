@@ -17,6 +17,7 @@ from astropy.time import Time
 from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb._util.settings_groups import with_settings
 from bgnb.files.fits_writer import primary_hdu, table_hdu
+from bgnb.observations.consistency_checks import CLASSES
 from bgnb.observations.coordinates import Site, pointing_altaz
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_list import HduLocation, RunFiles
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 # not needed; those of Gammapy's simulations are mirrored with respect to GADF.
 _EVENTS_COLUMNS = ("RA", "DEC", "ENERGY", "EVENT_ID")
 _EVENTS_KEYWORDS = ("OBJECT", "TELESCOP", "INSTRUME", "N_TELS", "RADESYS", "RADECSYS", "EQUINOX", "OBS_MODE")
+_KEYWORDS_OF_WHOLE = ("ALT_PNT", "AZ_PNT", "DATE-OBS")  # which are compared with its times
 _AEFF_KEYWORDS = ("LO_THRES", "HI_THRES")
 
 
@@ -54,7 +56,8 @@ def make_models(
     The models are those of `bgnb.make_models` from the same runs, up to rounding: counts are equal, livetimes and rates
     agree within 1e-6. Events and good time intervals are those of the observations, so that filters of time apply, such as
     `~gammapy.data.Observations.select_time`. Observations with event filters are skipped, as these would change the counts,
-    but not livetime and solid angle; exclude regions with ``exclude``.
+    but not livetime and solid angle; exclude regions with ``exclude``. Gammapy passes on neither the HDU POINTING nor comments
+    of headers: LO_THRES and HI_THRES are in TeV, and that a run does not track a position is seen from its events only.
 
     Parameters
     ----------
@@ -258,11 +261,13 @@ def _content(observation: Observation, where: str, reading: ReadingSettings, mor
         raise DataError("missing-column", f"{where}: column TIME of the events is missing")
     if not isinstance(events["TIME"], Time):
         raise DataError("bad-column", f"{where}: column TIME of the events must be an astropy.time.Time")
+    if events.meta.get("TIMEOFFS"):
+        raise DataError("bad-keyword", f"{where}: Gammapy does not add TIMEOFFS to the times; add it in the file")
     columns = Table({"TIME": (events["TIME"] - zero).to("s")})
-    for name in (*_EVENTS_COLUMNS, *more_columns):
+    for name in dict.fromkeys((*_EVENTS_COLUMNS, *CLASSES, *more_columns)):
         if name in events.colnames:
             columns[name] = events[name]
-    keywords = (*_EVENTS_KEYWORDS, *(() if observation.obs_filter.time_filter else ("ALT_PNT", "AZ_PNT")))  # of the whole run
+    keywords = _EVENTS_KEYWORDS + (_KEYWORDS_OF_WHOLE if observation.obs_filter.time_filter is None else ())
     columns.meta = times | {name: events.meta[name] for name in keywords if events.meta.get(name) not in (None, "")}
     # Gammapy recognises the data of H.E.S.S. DR1, whose backgrounds it interprets otherwise, by these keywords.
     columns.meta |= {name: str((observation.meta.optional or {}).get(name, "")) for name in ("CREATOR", "HDUVERS")}

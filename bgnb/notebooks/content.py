@@ -18,6 +18,8 @@ from bgnb._util.extras import require
 from bgnb._util.reading import FILE_MAX, read_text
 from bgnb.notebooks.shipped import find_notebook
 
+# Maximum length of the cell with parameters.
+_PARAMETERS_MAX = 100_000
 # Types of parameters, those of JSON.
 _TYPES = ("str", "int", "float", "bool", "list", "dict", "None")
 
@@ -105,10 +107,12 @@ def _assignments(source: Path, code: str) -> Iterator[tuple[str, str, ast.expr, 
     """
     from IPython.core.inputtransformer2 import TransformerManager
 
-    code = TransformerManager().transform_cell(code)  # type: ignore[no-untyped-call]  # magics
     try:
+        if len(code) > _PARAMETERS_MAX:
+            raise ValueError
+        code = TransformerManager().transform_cell(code)  # type: ignore[no-untyped-call]  # magics
         body = ast.parse(code).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, RuntimeError):  # RuntimeError: too many magics
         raise BgnbError("bad-notebook", f"{source}: the cell with the tag parameters is not valid Python") from None
     tokens = generate_tokens(StringIO(code).readline)
     comments = {token.start[0]: token.string for token in tokens if token.type == COMMENT}

@@ -374,4 +374,4 @@ def _with_pointings(runs: Runs, reading: ReadingSettings, where: str = "") -> Ru
             message = f"{source}: {name} of run {obs_id} is {value:g} deg{below}{advice}"
             errors.setdefault(obs_id, DataError("bad-position", message))
     without = frozenset(table["OBS_ID"][np.concatenate(filled)].tolist())
-    return replace(runs, table=table, errors=errors, without_altaz=without)
+    return replace(runs, table=table, errors=errors, without_altaz=runs.without_altaz | without)

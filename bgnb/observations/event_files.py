@@ -17,7 +17,7 @@ from bgnb._util.reading import read_text
 from bgnb.observations.event_list import HduLocation, RunFiles
 from bgnb.observations.fits_header import HduClass, Header
 from bgnb.observations.fits_table import read_headers
-from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, pointing_of, start_and_stop
+from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, altaz_in, pointing_of, start_and_stop
 
 # Also files that are compressed by other programs than gzip, so that they are not ignored silently.
 _FITS_NAME = re.compile(r"\.(fits?|fts)(\.(gz|z|bz2|xz|zst|zip|fz))?$", re.IGNORECASE)
@@ -36,6 +36,7 @@ class FoundRuns:
     errors: dict[int, DataError]
     notes: tuple[str, ...]
     file_errors: tuple[DataError, ...]
+    without_altaz: frozenset[int]
 
 
 def find_runs(path: Path, *, path_variables: bool = False) -> FoundRuns:
@@ -64,6 +65,7 @@ def find_runs(path: Path, *, path_variables: bool = False) -> FoundRuns:
     locations: dict[int, RunFiles] = {}
     classes: dict[int, str] = {}
     errors: dict[int, DataError] = {}
+    without_altaz: set[int] = set()
     file_errors: list[DataError] = []
     n_others = 0
     for file in _paths(path, path_variables):
@@ -93,6 +95,8 @@ def find_runs(path: Path, *, path_variables: bool = False) -> FoundRuns:
         gti, aeff = (HduLocation(file, content, optional=True) for content in (HduClass.GTI, HduClass.AEFF))
         locations[obs_id] = RunFiles(obs_id, HduLocation(file, HduClass.EVENTS), gti, aeff)
         try:
+            if altaz_in(events) is None:
+                without_altaz.add(obs_id)
             rows[obs_id] |= pointing_of(events)
         except DataError as error:
             errors[obs_id] = _without_traceback(error)
@@ -110,6 +114,7 @@ def find_runs(path: Path, *, path_variables: bool = False) -> FoundRuns:
         errors=errors,
         notes=tuple(notes),
         file_errors=tuple(file_errors),
+        without_altaz=frozenset(without_altaz),
     )
 
 

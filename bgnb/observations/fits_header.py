@@ -19,6 +19,8 @@ CARD = 80
 #: Advice for files that were damaged after they were written.
 AGAIN = "; copy it again from an intact source"
 
+# Maximum number of axes (FITS 4.0, section 4.4.1.1).
+_MAX_NAXIS = 999
 _MAX_BLOCKS = 1000  # 36 000 cards
 _QUOTED = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:/\s*(.*))?$")
 
@@ -135,6 +137,8 @@ class Header:
         naxis = self.size("NAXIS")
         if naxis == 0:
             return 0
+        if naxis > _MAX_NAXIS:
+            raise self.error("bad-keyword", f"keyword NAXIS must be at most {_MAX_NAXIS}, got {naxis}")
         cells = math.prod(self.size(f"NAXIS{axis + 1}") for axis in range(naxis))
         bits = self.get("BITPIX", 8)
         if bits not in (8, 16, 32, 64, -32, -64):

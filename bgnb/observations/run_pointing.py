@@ -193,11 +193,11 @@ def check_altaz(files: RunFiles, table: FitsTable, run: EventList, findings: Fin
 
 
 def stated_altaz(files: RunFiles, table: FitsTable) -> dict[str, tuple[float, float]]:
-    """Return the altitude and azimuth, deg, of header and index, by source."""
+    """Return the altitude and azimuth, deg, of header and index, by source; observations in memory have no index."""
     found = {}
     if altaz := altaz_in(replace(table, defaults={})):
         found["header"] = altaz
-    if {"ALT_PNT", "AZ_PNT"} <= files.index.keys():
+    if {"ALT_PNT", "AZ_PNT"} <= files.index.keys() and files.content is None:
         found["index"] = float(files.index["ALT_PNT"]), float(files.index["AZ_PNT"])
     return found
 

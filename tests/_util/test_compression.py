@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bgnb._util.compression import GzipReader, StreamError, compress, decompress
+from tests.helpers.time_limit import time_limit
 
 pytestmark = pytest.mark.usefixtures("engine")
 CONTENT = np.random.default_rng(0).normal(size=100_000).astype(">f4").tobytes() + bytes(300_000)
@@ -31,6 +32,15 @@ def test_equal_content_gives_equal_bytes():
     stream = compress(CONTENT)
     assert stream == compress(CONTENT)
     assert stream[4:8] == bytes(4)
+
+
+def test_many_members():
+    """The time grows as the number of members, not as its square."""
+    stream = gzip.compress(b"") * 200_000 + gzip.compress(CONTENT) + gzip.compress(b"last")
+    with time_limit():
+        assert decompress(stream) == CONTENT + b"last"
+    assert code_of(stream, len(CONTENT)) == "too-large"
+    assert code_of(stream[:-1]) == "truncated"
 
 
 @given(st.lists(st.binary(max_size=100), min_size=1, max_size=4), st.integers(0, 50))

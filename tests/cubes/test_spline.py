@@ -420,3 +420,13 @@ def test_absurd_counts_are_no_spline(n_cells, method):
     counts[0, 0, 0] = 2**62
     with raises("not-converged", f"the spline cannot be fitted to these counts; try --method {method}"):
         fit_spline([replace(first, stack=replace(first.stack, counts=counts)), *others])
+
+
+def test_events_selected_by_energy_are_explained():
+    """If exposed energies at an end of the axis have no events at all, the error of a fit names the energies to use."""
+    first = cells(1)[0]
+    counts = first.stack.counts.copy()
+    counts[:2], counts[3, 0, 0] = 0, 2**62
+    edges = first.stack.axes.energy.value
+    with raises("not-converged", "2 energy bins", f"--energy-min {edges[2]:.3g}TeV --energy-max {edges[-1]:.3g}TeV; or try"):
+        fit_spline([replace(first, stack=replace(first.stack, counts=counts))])

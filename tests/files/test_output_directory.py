@@ -15,7 +15,7 @@ import pytest
 from bgnb._util import signals
 from bgnb.files.manifest import MANIFEST, check
 from bgnb.files.output_directory import new_directory, scratch_directory
-from bgnb.files.output_file import is_in, write_file
+from bgnb.files.output_file import check_new_file, is_in, write_file
 from tests.helpers.errors import raises
 from tests.helpers.files import names
 
@@ -170,6 +170,17 @@ def test_hidden_names_are_refused(tmp_path, kind):
     with raises("bad-target", f".out.bgnb-{kind}"):
         make(tmp_path / f".out.bgnb-{kind}", "a")
     assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("overwrite", ["no", "False", 1, None])
+def test_overwrite_is_true_or_false(tmp_path, overwrite):
+    """A text such as "no", which counts as true in Python, replaces nothing."""
+    make(tmp_path / "out", "a")
+    with raises("invalid-argument", "overwrite must be True or False"):
+        make(tmp_path / "out", "b", overwrite=overwrite)
+    with raises("invalid-argument", "overwrite must be True or False"):
+        check_new_file(tmp_path / "out" / "a.png", [".png"], overwrite=overwrite)
+    assert names(tmp_path / "out") == {"a", MANIFEST}
 
 
 def test_locks_are_not_required(tmp_path, monkeypatch):

@@ -284,6 +284,14 @@ def test_other_languages_and_old_formats_are_refused(tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
+@pytest.mark.parametrize("line", ["!ls\n", "x = 1  # long\n" * 100])
+def test_parameters_that_are_hardly_those(tmp_path, line):
+    """A cell with thousands of magics, which IPython does not convert, or that is very long, is refused."""
+    path = notebook(tmp_path / "n.ipynb", "1", parameters=line * 600)
+    with raises("bad-notebook", "n.ipynb", "the tag parameters"):
+        notebook_parameters(path)
+
+
 def test_reason_why_a_kernel_did_not_start():
     """The error has what the kernel wrote, as where the home directory is full."""
     written = "Traceback …\nOSError: [Errno 28] No space left on device\n"

@@ -13,6 +13,7 @@ from bgnb import DataError, make_bg_cube_models, make_models, open_runs, read_ev
 from bgnb.observations.run_selection import select_runs
 from tests.helpers.commands import command, error_of
 from tests.helpers.errors import raises
+from tests.helpers.files import changed_file
 from tests.helpers.run_files import TSTART, aeff_hdu, events_hdu, gti_hdu, run, write_gadf
 
 SMALL = {"select": "all", "method": "classic", "n_energy": 6, "n_fov": 4, "workers": 1, "progress": False}
@@ -37,6 +38,18 @@ def indir(tmp_path):
     for name in ("obs-index.fits.gz", "hdu-index.fits.gz"):
         (directory / name).unlink()
     return directory
+
+
+@pytest.mark.parametrize("scheme", ["FILES", "GADF"])
+def test_altitude_that_nobody_states(tmp_path, scheme):
+    """With the pointing of the header, an altitude is not computed from times, which may be placeholders."""
+    gadf = write_gadf(tmp_path / "in", [run(2, 60)])
+    with changed_file(gadf / "obs-index.fits.gz") as hdus:
+        for name in ("ALT_PNT", "AZ_PNT"):
+            hdus[1].columns.del_col(name)
+    runs = open_runs(gadf / "data" if scheme == "FILES" else gadf, scheme, pointing="header")
+    with raises("missing-keyword", "ALT_PNT and AZ_PNT are missing in header and index"):
+        read_event_list(runs.files(2))
 
 
 def codes(runs):

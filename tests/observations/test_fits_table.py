@@ -151,3 +151,15 @@ def test_texts_over_many_cards(tmp_path):
         read = read_table(tmp_path / "long.fits", "EVENTS")
     assert read.get("LONG") == text
     assert (read.get("SHORT"), read.get("LATER")) == ("it's", ("a & " * 40).rstrip())
+
+
+def test_axes_beyond_the_standard(tmp_path):
+    """More axes than FITS allows are refused, whose sizes would be multiplied."""
+    image = fits.ImageHDU(np.zeros((2, 3)))
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "axes.fits")
+    content = (tmp_path / "axes.fits").read_bytes()
+    stated = b"NAXIS   =                    2"
+    start = content.rindex(stated)
+    (tmp_path / "axes.fits").write_bytes(content[:start] + stated[:-4] + b"1000" + content[start + len(stated) :])
+    with raises("bad-keyword", "NAXIS must be at most 999, got 1000"):
+        read_table(tmp_path / "axes.fits", "EVENTS")

@@ -172,16 +172,43 @@ def test_livetime_is_what_the_header_states(indir, tmp_path, keywords, settings,
     assert livetimes == pytest.approx({1: 750, 2: live_fraction * length}, rel=1e-6)
 
 
-def test_contradictory_altitude_is_noted(indir, tmp_path):
-    """An altitude in the header that is not that of the pointing is noted; for a selected time it is not compared."""
+def test_contradictory_altitude_is_refused(indir, tmp_path):
+    """An altitude in the header that is far from that of the pointing is an error, as in files; a part has none of its own."""
     copytree(indir, tmp_path / "in")
     with changed_file(run_file(tmp_path / "in", 2)) as hdus:
         hdus["EVENTS"].header["ALT_PNT"] = 45.0
     (observation,) = DataStore.from_dir(tmp_path / "in").get_observations([2], required_irf=["aeff"])
+    with raises("no-counts", "ALT_PNT = 45.0", "--pointing computed"):
+        bgnb.gammapy.make_models([observation], **SETTINGS)
     part = observation.select_time(Time([observation.tstart, observation.tstart + 600 * u.s]))
-    for each, noted in ((observation, True), (part, False)):
-        notes = notes_of(bgnb.gammapy.make_models([each], **SETTINGS))
-        assert any(note.startswith("ALT_PNT = 45.0") for note in notes) is noted
+    for each, settings in ((observation, {"pointing": "computed"}), (part, {})):
+        (run,) = bgnb.gammapy.make_models([each], **SETTINGS | settings).models.models[0].model.stack.runs
+        assert 72 < run.alt_pnt < 78
+
+
+@pytest.mark.parametrize("keywords", [{"DATE-OBS": "1999-01-01"}, {"ALT_PNT": 70.0}])
+def test_contradictions_are_noted_as_in_files(indir, tmp_path, keywords):
+    """Notes are those on the file if the date is wrong, or the altitude differs a little."""
+    copytree(indir, tmp_path / "in")
+    with changed_file(run_file(tmp_path / "in", 2)) as hdus:
+        hdus["EVENTS"].header.update(keywords)
+    settings = SETTINGS | {"select": [2]}
+    main = bgnb.make_models(tmp_path / "in" / "data", "FILES", **settings)
+    ours = bgnb.gammapy.make_models(
+        DataStore.from_dir(tmp_path / "in").get_observations([2], required_irf=["aeff"]), **settings
+    )
+    assert_equal_runs(ours, main)
+    assert [note for note in notes_of(main) if "in the index" not in note] == notes_of(ours) != []
+
+
+def test_offset_that_gammapy_ignores(indir, tmp_path):
+    """An offset of times, which Gammapy ignores, is refused instead of taking another altitude than for the file."""
+    copytree(indir, tmp_path / "in")
+    with changed_file(run_file(tmp_path / "in", 2)) as hdus:
+        hdus["EVENTS"].header["TIMEOFFS"] = hdus["GTI"].header["TIMEOFFS"] = 3600.0
+    observations = DataStore.from_dir(tmp_path / "in").get_observations([2], required_irf=["aeff"])
+    with raises("no-counts", "TIMEOFFS"):
+        bgnb.gammapy.make_models(observations, **SETTINGS)
 
 
 def test_dead_time_that_the_user_gives(observations):
