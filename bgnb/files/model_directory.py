@@ -143,6 +143,8 @@ class ModelDirectory:
                     raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
                 model = read_model(self._files[group_id], group_id)
                 self._check_pointings(group_id, model)
+                if (spline := self.spline) is not None:
+                    self._check_spline(spline, [model])
                 kept = stamp, model, _size(model)
         self._kept[group_id] = kept
         while len(self._kept) > KEPT and sum(size for *_, size in self._kept.values()) > KEPT_BYTES:

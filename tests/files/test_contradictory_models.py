@@ -285,6 +285,9 @@ def test_model_of_another_method_needs_the_axes_of_the_spline(models, tmp_path):
         if axes != own:
             with raises("groups-mismatch", "bg_spline.fits.gz", "axes", kind=DataError):
                 read_models(directory)
+            opened = bgnb.ModelDirectory(directory)  # as for pictures and dashboards
+            with raises("groups-mismatch", "bg_spline.fits.gz", "axes", kind=DataError):
+                [opened.read(group_id) for group_id in opened.group_ids]
     assert any(group.model.method == "classic" for group in read_models(directory).models)
 
 
