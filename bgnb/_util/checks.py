@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable
 from operator import index
 from pathlib import Path
@@ -17,6 +18,8 @@ from bgnb._util.errors import BgnbError, quoted
 
 # Whole numbers are 64-bit integers in files.
 _LARGEST = 2**63 - 1
+# Such as thousands that are separated by a space.
+_TWO_NUMBERS = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s+[+−-]?[\d.]", re.IGNORECASE)
 
 
 def checked_choice(name: str, value: Any, choices: Iterable[str]) -> Any:
@@ -51,6 +54,19 @@ def checked_path(name: str, value: Any) -> Path:
     return Path(os.fsdecode(value))
 
 
+def check_type(name: str, value: object, kind: type) -> None:
+    """Refuse an argument of another type, such as a path instead of what it contains.
+
+    Raises
+    ------
+    BgnbError
+        If it is not an instance of ``kind``; the message names the argument.
+    """
+    if not isinstance(value, kind):
+        got = quoted(value) if isinstance(value, str | os.PathLike | int | float) or value is None else type(value).__name__
+        raise BgnbError("invalid-argument", f"{name} must be of the type {kind.__name__}, got {got}")
+
+
 def without_dots(path: Path) -> Path:
     """Resolve the directory of a path if it contains ``..``, for shorter messages; links stay otherwise."""
     if ".." not in path.parts:
@@ -68,6 +84,8 @@ def to_value(name: str, value: u.Quantity | str, unit: str) -> float:
         If it is not finite, not a scalar, or has no such unit; the message names the argument.
     """
     try:
+        if isinstance(value, str) and _TWO_NUMBERS.match(value):
+            raise ValueError  # Astropy would take the second one for a part of the unit
         number = u.Quantity(value).to_value(unit)
     except (TypeError, ValueError, OverflowError):
         kind = str(u.Unit(unit).physical_type).partition("/")[0]

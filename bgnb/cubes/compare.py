@@ -12,7 +12,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Bools, Floats, quotient
-from bgnb._util.checks import checked_choice
+from bgnb._util.checks import check_type, checked_choice
 from bgnb._util.errors import BgnbError, enumerate_values, numbered
 from bgnb.cubes.cube import Cube, CubeAxes
 from bgnb.cubes.energy_range import energy_planes, in_energies
@@ -309,6 +309,8 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
     True
     """
     normalise = checked_normalise(normalise)
+    check_type("first", first, BackgroundModel)
+    check_type("second", second, BackgroundModel)
     if first.stack.fovalign != second.stack.fovalign:
         raise BgnbError(
             "frame-mismatch",

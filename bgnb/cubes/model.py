@@ -8,6 +8,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.arrays import Bools
+from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
@@ -155,6 +156,7 @@ def make_model(stack: Stack, method: str = "spline") -> BackgroundModel:
     Unit("1 / (MeV s sr)")
     """
     found = find_method(method)
+    check_type("stack", stack, Stack)
     if not stack.counts.any():
         advice = "no event lies inside the axes, above the energy threshold of its run and outside exclusion regions"
         raise BgnbError("no-counts", f"no counts: {advice}")

@@ -11,7 +11,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Bools, Floats, quotient
-from bgnb._util.checks import checked_choice, finite_number, to_value
+from bgnb._util.checks import check_type, checked_choice, finite_number, to_value
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.fov_region import FovRegion
@@ -100,6 +100,7 @@ def spectrum(
     >>> bool(ring.rate[0] < centre.rate[0])
     True
     """
+    check_type("model", model, BackgroundModel)
     exposure = model.stack.exposure.to_value("s MeV sr")
     return mean_spectrum(model, fov_weights(model.axes, detx, dety, region), exposure, model.exposed)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from bgnb._util.arrays import Floats
-from bgnb._util.checks import checked_choice
+from bgnb._util.checks import check_type, checked_choice
 from bgnb._util.errors import BgnbError, numbered
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.group_model import RateForRun
@@ -139,6 +139,7 @@ def norm_of_run(
     (1.0, 'run')
     """
     checked_choice("source", source, get_args(NormSource))
+    check_type("models", models, ModelSet)
     axes = found.rate.axes
     stack = stack_runs([run], axes, models.fovalign, mask)
     counts = stack.counts.sum(axis=(1, 2))

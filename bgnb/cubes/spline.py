@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, Ints
+from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError
 from bgnb._util.one_thread import one_blas_thread
 from bgnb.cubes.camera import inside_camera, within_outermost
@@ -139,6 +140,8 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
     >>> rate.axes.shape
     (10, 10, 10)
     """
+    for cell in cells:
+        check_type("each of cells", cell, Cell)
     _check_cells(cells)
     if terms is None:
         n_tels = [run.n_tels or 0 for cell in cells for run in cell.stack.runs]

@@ -12,6 +12,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
 from bgnb.cubes.cube import CubeAxes
@@ -250,6 +251,7 @@ def stack_runs(
     """
     total = StackSum(axes, fovalign, mask)
     for events in runs:
+        check_type("each of runs", events, EventList)
         total.add_run(events)
     return total.stack()
 

@@ -19,6 +19,7 @@ from astropy import units as u
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError, DataError
 from bgnb.cubes.compare import mean_altitude
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
@@ -102,6 +103,7 @@ def write_model(
     >>> bgnb.read_model("true.fits.gz").method
     'true'
     """
+    check_type("model", model, BackgroundModel)
     if wrong := _contradiction(model.stack):
         raise BgnbError("invalid-argument", f"{path}: {wrong}")
     axes = model.axes
@@ -150,6 +152,7 @@ def write_background_2d(model: BackgroundModel, path: str | Path, keywords: dict
     >>> bool((cube.quantity[:, 0, 5] == cube.quantity[:, -1, 5]).all())
     True
     """
+    check_type("model", model, BackgroundModel)
     stated = {"METHOD": model.method, **_model_keywords(model, keywords), **(keywords or {})}
     rate = Cube(model.axes, _in_file(path, model.rate, model))
     write_fits(Path(path), background_hdus(rate, kind="bkg_2d", keywords=stated))
@@ -183,6 +186,7 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     >>> fits.getdata("image.fits").shape
     (10, 10, 10)
     """
+    check_type("model", model, BackgroundModel)
     axes = model.axes
     stated = _primary_keywords(model, keywords) | {
         "BUNIT": RATE,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bgnb._util.checks import check_type
 from bgnb._util.errors import DataError, located
 from bgnb.files.output_file import write_file
 from bgnb.observations.groups import ObservationGroups
@@ -40,6 +41,7 @@ def write_groups(groups: ObservationGroups, path: str | Path, model_ids: Mapping
     >>> len(bgnb.read_groups("groups.ecsv"))
     4
     """
+    check_type("groups", groups, ObservationGroups)
     table = groups.table.copy()
     if model_ids is not None:
         table["MODEL_ID"] = [model_ids.get(group_id, -1) for group_id in table["GROUP_ID"].tolist()]

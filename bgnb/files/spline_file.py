@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from bgnb._util.arrays import Floats
+from bgnb._util.checks import check_type
 from bgnb._util.errors import DataError
 from bgnb.cubes.spline_model import SplineModel
 from bgnb.files.background_tables import (
@@ -50,6 +51,7 @@ def write_spline(model: SplineModel, path: str | Path) -> None:
     >>> bool((bgnb.read_spline("spline.fits.gz").coefficients == spline.coefficients).all())
     True
     """
+    check_type("model", model, SplineModel)
     stated = {
         "FOVALIGN": (model.fovalign, "frame of DETX and DETY"),
         "TIMEBASE": ("LIVETIME", "rates are per livetime, not per ontime"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bgnb._util.checks import check_type, finite_number
 from bgnb._util.errors import BgnbError, enumerate_values, shortened
 from bgnb._util.resource_limits import check_kernel_limits
 from bgnb._util.signals import held_signals
@@ -85,7 +86,9 @@ def run_notebook(
     >>> bgnb.notebook_result(path)["n_runs"]  # doctest: +SKIP
     2
     """
-    source, target, values = find_notebook(notebook), Path(output).absolute(), dict(parameters or {})
+    check_type("parameters", parameters := parameters or {}, Mapping)
+    values = {str(name): value for name, value in parameters.items()}
+    source, target = find_notebook(notebook), Path(output).absolute()
     declared = notebook_parameters(source)
     if unknown := sorted(values.keys() - declared.keys()):
         names = enumerate_values([shortened(name) for name in unknown])
@@ -133,8 +136,8 @@ def check_timeout(timeout: float | None) -> None:
     BgnbError
         If it is not.
     """
-    if timeout is not None and not 0 < timeout < math.inf:
-        raise BgnbError("invalid-argument", f"timeout must be above 0 s and finite, got {timeout}")
+    if timeout is not None and finite_number("timeout", timeout) <= 0:
+        raise BgnbError("invalid-argument", f"timeout must be above 0 s, got {timeout:g}")
 
 
 def check_names(*paths: Path) -> None:

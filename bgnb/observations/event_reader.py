@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bgnb._util.arrays import IN_MEMORY, Bools, Floats, blocks, order_of
+from bgnb._util.checks import check_type
 from bgnb._util.errors import DataError, located
 from bgnb.observations import tolerances
 from bgnb.observations.consistency_checks import CLASSES, check_obs_id, check_run
@@ -76,6 +77,7 @@ def read_event_list(files: RunFiles) -> EventList:
     >>> len(run) == int(runs.table["EVENT_COUNT"][0])
     True
     """
+    check_type("files", files, RunFiles)
     run, track, events = _read(files)
     if track is not None:
         text = (

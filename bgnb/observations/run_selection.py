@@ -11,6 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered, quoted, shortened
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.observations.catalog import DEFAULT_CATALOG, read_catalog
@@ -103,6 +104,7 @@ def select_off_runs(runs: Runs, catalog: Table | None = None, exclusion_radius: 
     >>> print(selection.skipped[3])
     near a known source: New source, 1.00 deg
     """
+    check_type("runs", runs, Runs)
     near = _near_sources(runs, read_catalog(catalog), exclusion_radius)
     reasons = {obs_id: Reason("near a known source", f"{name}, {deg:.2f} deg") for obs_id, (name, deg) in near.items()}
     return _skip(runs, reasons | _unusable(runs))
@@ -182,6 +184,7 @@ def select_all_runs(runs: Runs) -> Selection:
     >>> bgnb.select_all_runs(bgnb.open_runs("runs", "GADF")).kept
     (1, 2, 3, 4, 5, 6)
     """
+    check_type("runs", runs, Runs)
     return _skip(runs, _unusable(runs))
 
 
@@ -214,6 +217,7 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     >>> print(selection.skipped[1])
     not in the list of runs
     """
+    check_type("runs", runs, Runs)
     known = set(runs.obs_ids)
     try:
         unknown = sorted((wanted := set(obs_ids)) - known)

@@ -11,7 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.checks import checked_path
+from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.event_cuts import RunCounts
@@ -285,7 +286,9 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     >>> bgnb.read_models("merged")
     ModelSet(spline of 6 runs, groups 27)
     """
-    paths = [Path(path) for path in parts]
+    if isinstance(parts, str | Path):
+        raise BgnbError("invalid-argument", f"parts must be a list of directories, got {quoted(str(parts))}")
+    paths = [checked_path("each of parts", path) for path in parts]
     with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:
         plan, counted = open_parts(paths)
         refuse_inputs(Path(outdir), (plan.runs.path,))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.checks import check_type
 from bgnb.cubes.spline_model import SplineModel
 from bgnb.files.background_tables import scatter_keywords
 from bgnb.files.fits_writer import primary_hdu, table_hdu, write_fits
@@ -46,9 +46,7 @@ def write_models(production: Production, outdir: str | Path, *, overwrite: bool 
     >>> bgnb.read_models("models-of-3-runs")
     ModelSet(spline of 3 runs, groups 27)
     """
-    if not isinstance(production, Production):
-        kind = type(production).__name__
-        raise BgnbError("invalid-argument", f"production must be the result of make_models, got {kind}")
+    check_type("production", production, Production)
     with new_directory(Path(outdir), overwrite=overwrite) as directory:
         write_files(production, directory)
 
