@@ -268,6 +268,8 @@ def _check_dataset(dataset: MapDataset, observation: Observation) -> None:
         reason = f"is filled from {numbered('observation', obs_ids)}, not from {obs_id} alone"
         raise BgnbError("invalid-argument", f"{where}: {reason}; {advice}, for each observation")
     geom = dataset.counts.geom
+    if geom.is_hpx:
+        raise BgnbError("invalid-argument", f"{where}: Gammapy makes no background on HEALPix maps; use a WcsGeom")
     if geom.is_region and isinstance(geom.region, PointSkyRegion):
         raise BgnbError("invalid-argument", f"{where}: a point has no solid angle; use a circle")
     axis = geom.axes["energy"]

@@ -284,6 +284,14 @@ def test_unsuitable_datasets_are_refused(models, observations):
             BackgroundMaker(models["ALTAZ"]).run(filled(odd, observations[0]), observations[0])
 
 
+def test_healpix_is_refused(models, observations, monkeypatch):
+    """Gammapy makes no background on HEALPix maps, and fails inside; maps of this kind need healpy, which is not needed here."""
+    dataset = filled(empty_map(observations[0], name="healpix"), observations[0])
+    monkeypatch.setattr(WcsGeom, "is_hpx", True)
+    with raises("invalid-argument", "healpix", "WcsGeom"):
+        BackgroundMaker(models["ALTAZ"]).run(dataset, observations[0])
+
+
 def test_map_far_from_the_pointing(models, observations):
     """A map far from the pointing has no background."""
     geom = WcsGeom.create(skydir=SkyCoord(0, 80, unit="deg"), width=2, axes=[ENERGY])
