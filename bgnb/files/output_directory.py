@@ -26,6 +26,7 @@ from bgnb.files.output_file import (
     hidden_path,
     is_hidden,
     is_in,
+    keep_permissions,
     named_errors,
     refuse_home,
     source_date,
@@ -286,7 +287,11 @@ def _publish(partial: Path, target: Path) -> None:
         target.chmod(mode | stat.S_IWUSR)  # only a writable directory can be moved to another folder
     if not target.exists():
         partial.rename(target)
-    elif _exchange(partial, target):
+        sync_folder(target.parent)
+        return
+    for new in (*partial.rglob("*"), partial):
+        keep_permissions(new, target / new.relative_to(partial))
+    if _exchange(partial, target):
         try:
             _require_from_bgnb(partial, target)
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, ove
                 file.flush()
                 sync_file(file.fileno())
             if overwrite:
+                keep_permissions(partial, place)
                 partial.replace(place)
             else:
                 _publish_new(partial, place)
@@ -46,6 +48,22 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, ove
         raise BgnbError("exists", f"{path}: {text}") from None
     except OSError as error:
         raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
+
+
+def keep_permissions(new: Path, old: Path) -> None:
+    """Give a file or directory the permissions and the group of the one that it replaces, so that what is private stays so."""
+    with suppress(OSError):  # nothing is replaced, or the file system has no permissions
+        status, own = old.lstat(), new.lstat()
+        if stat.S_IFMT(status.st_mode) != stat.S_IFMT(own.st_mode):
+            return
+        mode = stat.S_IMODE(status.st_mode) & 0o2777 | (stat.S_IRWXU if new.is_dir() else stat.S_IRUSR | stat.S_IWUSR)
+        if status.st_gid != own.st_gid:
+            try:
+                os.chown(new, -1, status.st_gid)
+            except OSError:  # another group gets no more than all others
+                mode &= ~0o2070 | (mode & stat.S_IRWXO) << 3
+        if mode != stat.S_IMODE(own.st_mode):
+            new.chmod(mode)
 
 
 def _publish_new(partial: Path, path: Path) -> None:

@@ -70,6 +70,10 @@ class EventSelection:
             raise BgnbError("bad-condition", f"events: {self.condition!r} has characters other than printable ASCII")
         for node in ast.walk(self._tree):
             _check(node, self.condition)
+            if isinstance(node, ast.BoolOp) and (fixed := [each for each in node.values if not _columns_in(each)]):
+                name = min(_columns_in(self._tree) or {"N_TELS"})
+                text = f"'{ast.unparse(fixed[0])}' contains no column; for several values, write {name} in (3, 4)"
+                raise BgnbError("bad-condition", f"events: in '{self.condition}', {text}")
         if not self.columns:
             raise BgnbError(
                 "bad-condition", f"events: '{self.condition}' contains no column, so it does not depend on the event"
@@ -94,9 +98,7 @@ class EventSelection:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns, in upper case."""
-        nodes = list(ast.walk(self._tree))
-        functions = [node.func for node in nodes if isinstance(node, ast.Call)]
-        return tuple(sorted({node.id.upper() for node in nodes if isinstance(node, ast.Name) and node not in functions}))
+        return tuple(sorted(_columns_in(self._tree)))
 
     def select(self, events: FitsTable) -> Bools:
         """Return a mask of the events that meet the condition, shape (n,).
@@ -158,6 +160,13 @@ def _check(node: ast.AST, condition: str) -> None:
         allowed = "a condition has columns, numbers, comparisons, in, and, or, not, +, -, *, /, %, &, |, ~ and abs"
         unknown = node.op if isinstance(node, ast.BinOp) and type(node.op) not in _BINARY else node
         raise BgnbError("bad-condition", f"events: '{condition}' contains {type(unknown).__name__}; {allowed}")
+
+
+def _columns_in(node: ast.expr) -> set[str]:
+    """Return the names of the columns in a part of a condition, in upper case."""
+    nodes = list(ast.walk(node))
+    functions = [each.func for each in nodes if isinstance(each, ast.Call)]
+    return {each.id.upper() for each in nodes if isinstance(each, ast.Name) and each not in functions}
 
 
 def _is_no_number(node: ast.expr) -> bool:

@@ -293,6 +293,39 @@ def test_modes_follow_the_umask(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "out" / MANIFEST).stat().st_mode) == 0o666 & ~umask
 
 
+def test_what_is_private_stays_private(tmp_path):
+    """A directory or file that is replaced keeps its permissions, also those of its files, and its group."""
+    out, single = tmp_path / "out", tmp_path / "models.png"
+    make(out, "a")
+    write_file(single, b"old")
+    own = os.geteuid() == 0
+    for path, mode in ((out / MANIFEST, 0o640), (single, 0o600), (out, 0o2750)):
+        if own:
+            os.chown(path, -1, 12345)
+        path.chmod(mode)
+    make(out, "b", overwrite=True)
+    write_file(single, b"new")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (out / MANIFEST, single, out)}
+    assert modes == {MANIFEST: 0o640, "models.png": 0o600, "out": 0o2750}
+    assert {path.stat().st_gid for path in (out / MANIFEST, single, out)} == ({12345} if own else {os.getegid()})
+
+
+def test_group_that_cannot_be_kept(tmp_path, monkeypatch):
+    """If the new file cannot have the group of the old one, the other group gets no more than everybody."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file of another group")
+    make(tmp_path / "out", "a")
+    os.chown(tmp_path / "out", -1, 12345)
+    (tmp_path / "out").chmod(0o2775)
+
+    def refused(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refused)
+    make(tmp_path / "out", "b", overwrite=True)
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o755
+
+
 def test_unwritable_file_is_named(tmp_path, monkeypatch):
     """The error names the output and the file that the system refuses to write."""
 

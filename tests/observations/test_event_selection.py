@@ -94,6 +94,9 @@ def test_conditions_select_events(indir, condition, expected):
         "Ä > 1",
         "True",
         "1 < 2",
+        "N_TELS == 3 or 4",
+        "not (N_TELS == 3 or 4)",
+        "N_TELS > 2 and 3 > 2",
         "GAMMANESS > 0" + " + 1" * 900,
     ],
 )

@@ -285,7 +285,7 @@ def test_unsuitable_datasets_are_refused(models, observations):
 
 
 def test_healpix_is_refused(models, observations, monkeypatch):
-    """Gammapy makes no background on HEALPix maps, and fails inside; maps of this kind need healpy, which is not needed here."""
+    """Gammapy makes no background on HEALPix maps, and fails inside; such maps need healpy, which is not installed here."""
     dataset = filled(empty_map(observations[0], name="healpix"), observations[0])
     monkeypatch.setattr(WcsGeom, "is_hpx", True)
     with raises("invalid-argument", "healpix", "WcsGeom"):
