@@ -145,7 +145,9 @@ def _run_group(source: Path, models: Path, directory: Path, group_id: int, timeo
     # The page must load nothing from the network, and its template nothing from the current directory.
     local = {"require_js_url": "", "mathjax_url": "", "jquery_url": "", "mermaid_js_url": "", "extra_template_basedirs": []}
     exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, **local)
-    write_file(executed.with_suffix(".html"), exporter.from_notebook_node(_for_page(notebook))[0].encode("utf-8", "replace"))
+    title = {"metadata": {"name": f"{models.name}, group {group_id}"}}
+    page, _ = exporter.from_notebook_node(_for_page(notebook), resources=title)
+    write_file(executed.with_suffix(".html"), page.encode("utf-8", "replace"))
     png = next((data["image/png"] for data in outputs_of(notebook) if "image/png" in data), None)
     if png:
         try:

@@ -68,6 +68,7 @@ def test_failed_group_does_not_stop_others(models, tmp_path, monkeypatch):
         assert "<th>spectral index<td>" in index
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         page = (out / f"{name}.html").read_text()
+        assert f"<title>&lt;models&gt;, group {group['group_id']}</title>" in page
         assert "data:image/png;base64" in page
         for code in ("import bgnb", "IPython.core.display", "Out[8]", "<th>float64<"):
             assert code not in page
