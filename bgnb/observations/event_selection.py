@@ -74,6 +74,9 @@ class EventSelection:
                 name = min(_columns_in(self._tree) or {"N_TELS"})
                 text = f"'{ast.unparse(fixed[0])}' contains no column; for several values, write {name} in (3, 4)"
                 raise BgnbError("bad-condition", f"events: in '{self.condition}', {text}")
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and not _columns_in(node):
+                text = f"{ast.unparse(node)} is a difference of numbers, not a date; write a number (TIME is in s)"
+                raise BgnbError("bad-condition", f"events: in '{self.condition}', {text}")
         if not self.columns:
             raise BgnbError(
                 "bad-condition", f"events: '{self.condition}' contains no column, so it does not depend on the event"
