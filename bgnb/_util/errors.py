@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from reprlib import Repr
 
 # Maximum length of a message, of which the middle is omitted beyond; paths may have 4096 letters each.
@@ -70,8 +71,11 @@ def command_line(*words: object) -> str:
 
     >>> command_line("lab", "my models")
     "bgnb lab 'my models'"
+    >>> command_line("lab", Path("-models"))
+    'bgnb lab ./-models'
     """
-    return shlex.join(["bgnb", *map(str, words)])
+    safe = ("./" * (isinstance(word, Path) and str(word).startswith("-")) + str(word) for word in words)
+    return shlex.join(["bgnb", *safe])
 
 
 class BgnbError(Exception):

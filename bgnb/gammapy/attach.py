@@ -204,8 +204,8 @@ def attach(
         epoch_of, without = _epochs_of(runs, epochs, models, required)
         skipped = without | dict(selection.skipped)
         kept = [obs_id for obs_id in selection.kept if obs_id not in without]
-        if kept:  # fails before the backgrounds are made
-            relative_path(runs.files(kept[0]).events.path.parent.resolve(), target)
+        for obs_id in kept:  # fails before the backgrounds are made
+            relative_path(runs.files(obs_id).events.path, target)
         (directory / BACKGROUNDS).mkdir()
         attached: list[AttachedRun] = []
         counted: dict[int, RunCounts] = {}

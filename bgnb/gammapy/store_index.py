@@ -56,17 +56,17 @@ def index_of_hdus(
     return {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[scheme](runs, obs_ids, target, kind)
 
 
-def relative_path(path: Path, target: Path) -> str:
-    """Return the path from a data store to a file or directory.
+def relative_path(file: Path, target: Path) -> tuple[str, str]:
+    """Return FILE_DIR, which is relative to a data store, and FILE_NAME of a file.
 
     Raises
     ------
     BgnbError
         If the index of HDUs cannot contain it, or Gammapy would change it.
     """
-    relative = os.path.relpath(path, target)
+    relative = os.path.relpath(file.parent.resolve() / file.name, target)
     if relative.isascii() and "$" not in relative:
-        return relative
+        return os.path.split(relative)
     why = "with characters other than ASCII, which FITS does not allow, or with $, which Gammapy takes for a variable"
     advice = "make OUTDIR beside INDIR, or rename the directories or files"
     raise BgnbError("bad-target", f"{target}: the index would contain the path '{relative}', {why}; {advice}")
@@ -94,12 +94,16 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     files = list(zip(columns["FILE_DIR"].tolist(), columns["FILE_NAME"].tolist(), strict=True))
     folders = {file: (base_of(bases, Path(*file)) / file[0]).resolve() for file in set(files)}
     columns["HDU_NAME"] = _names_of_used_hdus(columns, hdu_kinds(index), kept, folders)
-    relative = {folder: relative_path(folder, target) for folder in set(folders.values())}
-    columns["FILE_DIR"] = np.array([relative[folders[file]] for file in files])
+    used = {file for file, is_kept in zip(files, kept, strict=True) if is_kept}
+    paths = {file: relative_path(folders[file] / file[1], target) for file in used}
+    columns["FILE_DIR"], columns["FILE_NAME"] = np.array([paths.get(file, ("", "")) for file in files]).T
     table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
     for name, values in columns.items():
         ours = [row[name] for row in rows] if name in _COLUMNS else np.zeros(len(rows), values.dtype)
-        table[name] = np.concatenate([values[kept], ours])
+        here = values[kept]
+        if here.dtype.kind == "U":  # FITS has only ASCII
+            here = np.char.decode(np.char.encode(here, "ascii", "replace"), "ascii")
+        table[name] = np.concatenate([here, ours])
         table[name].unit = index.units.get(name) or None
     return table[np.argsort(table["OBS_ID"], kind="stable")], components
 
@@ -131,8 +135,7 @@ def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
         for hdu_type, hdu_class, location in kinds:
             name = _hdu_name(location) if location else None
             if location and name:
-                folder = relative_path(location.path.parent.resolve(), target)
-                values = (obs_id, hdu_type, hdu_class, folder, location.path.name, name)
+                values = (obs_id, hdu_type, hdu_class, *relative_path(location.path, target), name)
                 rows.append(dict(zip(_COLUMNS, values, strict=True)))
                 components[obs_id].add(hdu_type)
         rows.append(_background_row(obs_id, kind))
@@ -145,12 +148,12 @@ def _files_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> 
     components: dict[int, set[str]] = {}
     for obs_id in obs_ids:
         path = runs.files(obs_id).events.path
-        folder, file_name = os.path.split(relative_path(path.parent.resolve() / path.name, target))
+        file = relative_path(path, target)
         components[obs_id] = set()
         for header in read_headers(path):
             hdu_class = _class_in_gammapy(header)
             if header.hdu_class and hdu_class and header.name:
-                values = (obs_id, header.hdu_class.value, hdu_class, folder, file_name, header.name)
+                values = (obs_id, header.hdu_class.value, hdu_class, *file, header.name)
                 rows.append(dict(zip(_COLUMNS, values, strict=True)))
                 components[obs_id].add(header.hdu_class.value)
         rows.append(_background_row(obs_id, kind))

@@ -143,7 +143,7 @@ def inspect(
         sources=_sources([row["near"] for obs_id, row in rows.items() if obs_id in real]),
         reasons=_reasons(rows, usable_with),
         notes=dict.fromkeys(on_all, ()) | _notes_by_kind(notes),
-        command=_command(str(indir), scheme, settings, rows, usable_with, simulated=not real),
+        command=_command(Path(indir), scheme, settings, rows, usable_with, simulated=not real),
     )
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
@@ -269,7 +269,7 @@ def _notes_by_kind(notes: Mapping[int, Sequence[str]]) -> dict[str, tuple[int, .
 
 
 def _command(
-    indir: str,
+    indir: Path,
     scheme: str,
     settings: InspectionSettings,
     rows: Mapping[int, Mapping[str, Any]],
@@ -296,7 +296,7 @@ def _command(
         options["sources"] = "mask"
     if isinstance(settings.catalog, str) and ("select" not in options or "sources" in options):
         options["catalog"] = settings.catalog
-    words = ["make-bg-cube-models", indir, scheme, "models"]
+    words: list[object] = ["make-bg-cube-models", indir, scheme, "models"]
     for name, value in options.items():
         values = value if isinstance(value, tuple) else [value]
         text = ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in values)

@@ -106,6 +106,30 @@ def test_file_names_that_an_index_cannot_contain(models, tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize("name", ["run$HOME.fits.gz", "r\u00fcn3.fits.gz"])
+def test_file_names_of_an_index_that_a_store_cannot_contain(models, tmp_path, monkeypatch, name):
+    """In scheme GADF, refuse names of files that Gammapy would change, or that FITS cannot contain, before the work."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    (indir / "data" / "run3.fits.gz").rename(indir / "data" / name)
+    index = Table.read(indir / "hdu-index.fits.gz")
+    index["FILE_NAME"] = np.char.encode([str(each).replace("run3.fits.gz", name) for each in index["FILE_NAME"]], "utf-8")
+    index.write(indir / "hdu-index.fits.gz", overwrite=True)
+    monkeypatch.setattr("bgnb.gammapy.attach.make_backgrounds", None)
+    with raises("bad-target", tmp_path / "store", name, "rename"):
+        attach(models, indir, "GADF", tmp_path / "store")
+
+
+def test_texts_of_an_index_that_fits_cannot_contain(models, tmp_path):
+    """Other texts of the index that are not ASCII do not stop the command."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    index = Table.read(indir / "hdu-index.fits.gz")
+    index["COMMENTS"] = np.char.encode(["gut", "schön", ""] * 2, "utf-8")
+    index.write(indir / "hdu-index.fits.gz", overwrite=True)
+    assert attach(models, indir, "GADF", tmp_path / "store").obs_ids == [2, 3]
+    store = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
+    assert "sch?n" in store["COMMENTS"].astype(str).tolist()
+
+
 def test_missing_components_are_noted(models, tmp_path):
     """In scheme HESS, missing components are noted with advice, and the store can be read in scheme GADF."""
     indir = write_hess(tmp_path / "in", [run(obs_id, 50) for obs_id in (201, 202)])
