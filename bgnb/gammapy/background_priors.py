@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BIN_ERROR = 0.001
 # Standard deviation below which a tilt is due to rounding.
 _NO_TILT = 1e-6
+# Relative difference of the edges of the same energy bins, which Gammapy stacks, due to rounding and to other units.
+_SAME_EDGE = 1e-6
 _COLUMNS = ("BKG_ENERGY", "BKG_COUNTS", "BKG_COV", "BKG_COV_MODELS")
 
 
@@ -80,6 +82,7 @@ class BackgroundErrors:
     def from_columns(cls, table: Table) -> BackgroundErrors:
         """Return the uncertainty of the sum of the backgrounds of one or several runs, see `stack`."""
         edges = np.unique(np.ravel(table[_COLUMNS[0]]))
+        edges = edges[np.r_[True, np.diff(edges) > _SAME_EDGE * edges[1:]]]
         n_energy = len(edges) - 1
         counts = np.reshape(table[_COLUMNS[1]], (-1, n_energy))
         matrices = (np.reshape(table[name], (-1, n_energy, n_energy)) for name in _COLUMNS[2:])
@@ -102,6 +105,10 @@ class BackgroundErrors:
         own = np.sum([weight * (run.covariance - run.of_models) * weight.T for weight, run in pairs], axis=0)
         of_models = root @ root.T
         return cls(edges=runs[0].edges, counts=counts, covariance=own + of_models, of_models=of_models)
+
+
+def _same_edges(one: Floats, other: Floats) -> bool:
+    return len(one) == len(other) and np.allclose(one, other, rtol=_SAME_EDGE, atol=0)
 
 
 def _square_root(matrix: Floats) -> Floats:
@@ -250,7 +257,7 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
     if not any(each.counts.any() for each in errors):
         names = ", ".join(datasets.names)
         raise BgnbError("no-counts", f"{names}: there is no background in the masks (mask_safe and mask_fit)")
-    if per_energy and not all(np.array_equal(each.edges, errors[0].edges) for each in errors):
+    if per_energy and not all(_same_edges(each.edges, errors[0].edges) for each in errors):
         raise BgnbError("invalid-argument", "per_energy needs the same energy bins in all datasets")
     make = _norms_per_energy if per_energy else _norm_and_tilt
     backgrounds = [
