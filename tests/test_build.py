@@ -21,10 +21,11 @@ BUILD = "import sys, hatchling.build as build; print(getattr(build, 'build_' + s
 
 def copy_of_sources(folder, mtime, mode):
     """Copy the sources, with other times of change and permissions, as another clone has."""
+    left_out = shutil.ignore_patterns("__pycache__", "_build", "api", "explore_runs", "explore_models", ".ipynb_checkpoints")
     for name in FILES:
         source, target = ROOT / name, folder / name
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "_build", "api"))
+            shutil.copytree(source, target, ignore=left_out)
         else:
             shutil.copy(source, target)
     for number, path in enumerate(sorted(folder.rglob("*"), reverse=mtime % 2 == 1)):
@@ -32,6 +33,13 @@ def copy_of_sources(folder, mtime, mode):
             path.chmod(path.stat().st_mode & 0o100 | mode)
         os.utime(path, (mtime + number, mtime + number))
     return folder
+
+
+def run_notebooks(folder):
+    """Leave what notebooks that were run leave behind, which git ignores."""
+    for name in ("explore_runs/run.fits", ".ipynb_checkpoints/explore-checkpoint.ipynb"):
+        (folder / "notebooks" / name).parent.mkdir()
+        (folder / "notebooks" / name).write_text("private")
 
 
 def test_citation_and_changelog_name_this_version():
@@ -45,12 +53,17 @@ def test_citation_and_changelog_name_this_version():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
 def test_builds_are_reproducible(tmp_path, kind):
-    """Two clones, of different times and permissions, make the same bytes; they contain the package and its notebooks."""
+    """Two clones, of different times and permissions, make the same bytes; they contain the package and its notebooks.
+
+    In one of them, notebooks were run; their results are not in a release.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     made = []
     for clone, mtime, mode in (("one", 1_500_000_000, 0o644), ("other/place", 1_700_000_001, 0o664)):
         (tmp_path / clone).mkdir(parents=True)
         folder = copy_of_sources(tmp_path / clone, mtime, mode)
+        if clone == "one":
+            run_notebooks(folder)
         command = [sys.executable, "-c", BUILD, kind, tmp_path / f"dist-{mtime}"]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -59,6 +72,10 @@ def test_builds_are_reproducible(tmp_path, kind):
     assert __version__ in one.name
     assert one.name == other.name
     assert one.read_bytes() == other.read_bytes()
+    shutil.unpack_archive(one, tmp_path / "unpacked", "zip" if kind == "wheel" else "gztar")
+    notebooks = [path.name for path in tmp_path.glob("unpacked/**/*.ipynb")]
+    assert sorted(notebooks) == sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert not list(tmp_path.glob("unpacked/**/*.fits"))
     if kind == "wheel":
         with zipfile.ZipFile(one) as wheel:
             names = set(wheel.namelist())

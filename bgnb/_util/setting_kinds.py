@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import index
 from typing import Any, ClassVar
 
 from bgnb._util.errors import BgnbError, quoted
@@ -89,6 +90,19 @@ class Choices(Kind):
     def to_json(self, value: Any) -> Any:
         """Return the names as a list."""
         return list(value)
+
+
+def converted(value: Any, kind: Callable[[Any], Any]) -> Any:
+    """Convert a value; to an integer without loss, so that 3.7 and True are a TypeError.
+
+    >>> converted("3", int), converted("3.7", float)
+    (3, 3.7)
+    """
+    if kind is not int or isinstance(value, str):
+        return kind(value)
+    if isinstance(value, bool):
+        raise TypeError("a truth value is no number")
+    return index(value)
 
 
 @dataclass(frozen=True)
@@ -190,7 +204,7 @@ class Numbers(Kind):
         values = value.split(",") if isinstance(value, str) else value
         try:
             values = values.to_value(self.unit) if hasattr(values, "to_value") else values
-            return tuple(self.type(number) for number in values)
+            return tuple(converted(number, self.type) for number in values)
         except (TypeError, ValueError, OverflowError):
             example = "0,45,90" if self.type is float else "4,8,15"
             raise BgnbError("invalid-argument", f"{name} must be numbers such as {example}, got {quoted(value)}") from None

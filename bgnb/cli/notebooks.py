@@ -180,7 +180,7 @@ def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]
     from bgnb.notebooks.lab import open_lab, prepare_notebook
 
     notebook = prepare_notebook(modeldir, compare)
-    click.echo(f"Opening {notebook} in JupyterLab; in its menu choose Run, Run All Cells. Ctrl-C ends it.")
+    click.echo(f"Opening {notebook} in JupyterLab; in its menu choose Run, Run All Cells. Ctrl-C twice ends it.")
     open_lab(notebook, jupyter_arguments)
 
 

@@ -25,6 +25,8 @@ _ROW = 0.004
 _STEP = 15.0
 # Number of positions, of all times together, that are followed at a time.
 _BLOCK = 128
+# Distance of the field of view from the edge of a circle that contains it, deg, far above the rounding of positions.
+_MARGIN = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +168,8 @@ class SourceMask:
 
     def _open_fraction(self, events: EventList, axes: CubeAxes, fovalign: FovAlign) -> Floats:
         """Compute the fraction outside all regions, whatever their energies, shape (dety, detx)."""
+        if np.any(separation(self.ra, self.dec, events.ra_pnt, events.dec_pnt) + reach(axes) + _MARGIN < self.radius):
+            return np.zeros(axes.shape[1:])  # one circle contains the whole field of view
         seconds, parts = (np.zeros(1), np.ones(1)) if fovalign == "RADEC" else events.good_seconds(_STEP)
         sines = np.sin(axes.dety.to_value("rad"))
         n_rows = int(np.ceil(np.diff(axes.dety.value).max() / _ROW))

@@ -128,8 +128,12 @@ def files(directory: Path) -> list[str]:
 
 
 def _files(directory: Path) -> Iterator[str]:
-    paths = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
-    return (path.relative_to(directory).as_posix() for path in paths)
+    try:
+        for path in directory.rglob("*"):
+            if path.is_symlink() or not path.is_dir():
+                yield path.relative_to(directory).as_posix()
+    except RecursionError:
+        raise BgnbError("unreadable", f"{directory}: folders in it are nested too deeply") from None
 
 
 def manifest_text(directory: Path) -> str | None:

@@ -83,9 +83,12 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     folder = notebook.resolve().parent
     command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
     command.append(f"--LabApp.default_url=/lab/tree/{quote(notebook.name)}")
-    # Neither kernels nor exported pages use files in the folder that only happen to have the right name.
+    # Neither kernels nor copies of notebooks nor exported pages use files in the folder that happen to have the right name.
     command.append("--ServerApp.kernel_spec_manager_class=bgnb.notebooks.kernels.KernelSpecs")
+    command.append("--ContentsManager.checkpoints_class=bgnb.notebooks.checkpoints.Checkpoints")
     command.append("--TemplateExporter.extra_template_basedirs=[]")
+    command.append("--LanguageServerManager.autodetect=False")  # it would run programs in node_modules of the folder
+    command.append("--LabApp.extension_manager=readonly")  # the other one runs pip, which would import from the folder
     sys.stdout.flush()
     os.chdir(folder)
     os.execve(sys.executable, [*command, "--ServerApp.ip=127.0.0.1", *arguments], environment_of_user())

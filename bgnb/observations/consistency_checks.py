@@ -103,14 +103,19 @@ def check_run(
         findings.note("EVENT_COUNT of the index differs from the number of events; the list may be truncated or duplicated")
 
 
-def check_obs_id(files: RunFiles, table: FitsTable) -> None:
-    """Raise a `DataError` if an HDU states the OBS_ID of another run."""
+def check_obs_id(files: RunFiles, table: FitsTable, findings: Findings | None = None) -> None:
+    """Raise a `DataError` if an HDU states the OBS_ID of another run; or note it, if findings are given.
+
+    In the files of events that Gammapy simulated, effective areas state the run from which they were taken.
+    """
     stated = table.get("OBS_ID")
     try:
         agrees = stated is None or (int(stated) == files.obs_id and not (isinstance(stated, float) and stated % 1))
     except (ValueError, OverflowError):
         agrees = False
-    if not agrees:
+    if not agrees and findings is not None:
+        findings.note(f"OBS_ID is {stated} in HDU {table.name}; it is taken over from that run")
+    elif not agrees:
         raise table.error("wrong-run", f"OBS_ID is {stated}, but run {files.obs_id} is expected here")
 
 

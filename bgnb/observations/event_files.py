@@ -134,14 +134,17 @@ def _walk(path: Path) -> Iterator[Path | DataError]:
     """Walk through a directory in the order of names; links to directories are followed, but each is visited once."""
     visited: set[str] = set()
     errors: list[OSError] = []
-    for root, folders, names in os.walk(path, onerror=errors.append, followlinks=True):
-        real = os.path.realpath(root)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root, name) for name in sorted(names) if _FITS_NAME.search(name) and not name.startswith("."))
+    try:
+        for root, folders, names in os.walk(path, onerror=errors.append, followlinks=True):
+            real = os.path.realpath(root)
+            if real in visited:
+                folders.clear()
+                continue
+            visited.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from (Path(root, name) for name in sorted(names) if _FITS_NAME.search(name) and not name.startswith("."))
+    except RecursionError:
+        yield DataError("unreadable", f"{path}: folders in it are nested too deeply")
     yield from (DataError("unreadable", f"{error.filename}: cannot be read: {error.strerror}") for error in errors)
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future,
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from multiprocessing.connection import Connection, wait
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
@@ -84,7 +84,7 @@ class Workers:
         try:
             while True:
                 for task in islice(tasks, self.in_flight - len(pending)):
-                    future = self.submit(function, task)
+                    future = self._submitted(function, task)
                     pending[future] = task
                     # Nothing that may wait: all clients of Dask in this process have one thread for this.
                     future.add_done_callback(done.put)
@@ -108,6 +108,15 @@ class Workers:
         finally:
             for future in pending:
                 future.cancel()
+
+    def _submitted(self, function: Callable[[Any], Any], task: object) -> Any:
+        assert self.submit is not None
+        try:
+            return self.submit(function, task)
+        except BrokenExecutor:
+            raise
+        except RuntimeError as error:  # of an executor that was shut down
+            raise BgnbError("worker-died", f"the executor takes no tasks ({error}); give one that is open") from None
 
 
 def _next_done(done: SimpleQueue[Any]) -> Any:
@@ -139,8 +148,9 @@ def open_workers(
     Parameters
     ----------
     workers : int or `~concurrent.futures.Executor`, optional
-        Number of processes on this machine, 1 for this process only; by default the number of
-        cores, if the tasks take long enough. Or an executor, such as ``distributed.Client(...).get_executor()``.
+        Number of processes on this machine, 1 for this process only; by default the number of cores, if the tasks take long
+        enough, and 1 in a process of a `multiprocessing.pool.Pool`. Or an executor, such as
+        ``distributed.Client(...).get_executor()``.
     scheduler : str, optional
         Address of a Dask scheduler, instead of ``workers``.
     durations : iterable of float, optional
@@ -162,13 +172,16 @@ def open_workers(
     elif (number := default_number(durations) if workers is None else whole_number("workers", workers)) == 1:
         yield Workers()
     else:
+        if current_process().daemon:
+            advice = "use workers = 1, or a concurrent.futures.ProcessPoolExecutor instead of the Pool"
+            raise BgnbError("invalid-argument", f"a process of multiprocessing.Pool cannot start {number} others; {advice}")
         with _processes(min(number, _MAX_PROCESSES)) as found:
             yield found
 
 
 def default_number(durations: Iterable[float] | None) -> int:
     """Return the number of cores, but at most one and one more for each `SECONDS_PER_WORKER` of tasks."""
-    cores = _cores()
+    cores = 1 if current_process().daemon else _cores()  # daemonic processes cannot start others
     enough = (cores - 1) * SECONDS_PER_WORKER
     total = 0.0
     for duration in (enough,) if durations is None else durations:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from bgnb._util.errors import BgnbError, quoted
-from bgnb._util.setting_kinds import Choice, Flag, Kind, Number, Whole
+from bgnb._util.setting_kinds import Choice, Flag, Kind, Number, Whole, converted
 from bgnb._util.settings_groups import SettingsGroup, setting
 from bgnb.production.settings import fovalign_setting, method_setting, n_energy_setting, n_fov_setting
 
@@ -29,7 +29,7 @@ class Pair(Kind):
     def check(self, name: str, value: Any) -> tuple[Any, Any]:
         """Check the two values, and return them."""
         try:
-            low, high = (self.type(each) for each in value)
+            low, high = (converted(each, self.type) for each in value)
         except (TypeError, ValueError):
             raise BgnbError("invalid-argument", f"{name} must be two values, got {quoted(value)}") from None
         if self.type is not str and not self.low <= low <= high <= self.high:

@@ -11,10 +11,10 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, Ints
-from bgnb._util.checks import to_value
+from bgnb._util.checks import to_value, whole_number
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.coverage import Coverage
-from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.cube import MAX_BINS, CubeAxes
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.observations.coordinates import separation
 
@@ -77,6 +77,10 @@ class Grid:
             limits = "above 0 and at most twice offset_max"
             raise BgnbError("invalid-argument", f"pixel must be {limits}, got {pixel} and {offset_max}")
         n_fov = math.ceil(2 * offset / width - 1e-9)
+        if n_fov * width > 180:
+            raise BgnbError("invalid-argument", f"offset_max must be at most 90 deg, in whole pixels, got {offset_max}")
+        if whole_number("n_energy", n_energy) * n_fov**2 > MAX_BINS:
+            raise BgnbError("invalid-argument", f"pixels of {pixel} make more than {MAX_BINS:,} bins; use larger ones")
         axes = CubeAxes.regular(
             n_energy=n_energy, n_fov=n_fov, energy_min=energy_min, energy_max=energy_max, fov_max=n_fov * width / 2 * u.deg
         )

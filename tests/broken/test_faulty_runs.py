@@ -349,7 +349,6 @@ BROKEN_HEADERS = {
     "slew": (in_header(OBS_MODE="slew"), "unsupported-mode", "HDU EVENTS", "OBS_MODE is SLEW"),
     "OBS_ID of another run": (in_header(OBS_ID=5), "wrong-run", "HDU EVENTS", "OBS_ID is 5", "run 4"),
     "OBS_ID not an integer": (in_header(OBS_ID=4.5), "wrong-run", "HDU EVENTS", "OBS_ID is 4.5", "run 4"),
-    "AEFF of another OBS_ID": (in_header("AEFF", OBS_ID=5), "wrong-run", "HDU AEFF", "OBS_ID is 5", "run 4"),
     "GTI of another OBS_ID": (in_header("GTI", OBS_ID=5), "wrong-run", "HDU GTI", "OBS_ID is 5", "run 4"),
     "OBS_ID with a terminal escape sequence": (
         in_card("OBS_ID", "'\x1b[31mfour'"),

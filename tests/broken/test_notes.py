@@ -52,6 +52,7 @@ def unknown_run_in_files_of_others(table):
 NOTES_OF_A_RUN = {
     "no good time intervals": (in_index("hdu-index", no_gti), "HDU GTI", "whole run"),
     "livetime of the index differs": (in_row(LIVETIME=1000.0), "LIVETIME of the index"),
+    "AEFF taken over from another run": (in_header("AEFF", OBS_ID=5), "OBS_ID is 5", "AEFF"),
     "number of events in the index": (in_index("obs-index", with_event_counts), "EVENT_COUNT of the index"),
     "ONTIME of the whole run": (in_header(ONTIME=2000.0, DEADC=0.895), "ONTIME", "LIVETIME and DEADC"),
     "header in Latin-1": (in_bytes(with_name_in_latin_1), "not ASCII"),

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, writes
 
 from tests.browser.driver import QUIET, free_port, private_jupyter, running
+from tests.helpers.files import names
 from tests.helpers.model_directories import model_directory
 from tests.helpers.processes import PATIENCE, ROOT, until
 from tests.helpers.run_files import run, write_gadf
@@ -41,6 +43,12 @@ def planted(tmp_path, module_names) -> Path:
         (folder / kind).mkdir()
         (folder / kind / "conf.json").write_text('{"mimetypes": {"text/html": true}}')
         (folder / kind / "index.html.j2").write_text("planted template")
+    (tmp_path / "precious").write_text("precious")
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / ".ipynb_checkpoints" / "explore-checkpoint.ipynb").symlink_to(tmp_path / "precious")
+    server = folder / "node_modules" / "pyright" / "langserver.index.js"  # a language server
+    server.parent.mkdir(parents=True)
+    server.write_text("process.exit(1)")
     return folder
 
 
@@ -123,10 +131,10 @@ def test_lab_and_its_kernels_import_nothing_from_the_folder(tmp_path, planted, b
     env = environment(tmp_path)
     log = tmp_path / "lab.log"
 
-    def ask(where: str, **content: object) -> bytes:
+    def ask(where: str, method: str | None = None, **content: object) -> bytes:
         data = json.dumps(content).encode() if content else None
-        url = f"http://127.0.0.1:{port}/{where}"
-        request = urllib.request.Request(url, data, {"Authorization": "token word", "Content-Type": "application/json"})
+        headers = {"Authorization": "token word", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/{where}", data, headers, method=method)
         with urllib.request.urlopen(request) as answer:
             return bytes(answer.read())
 
@@ -134,6 +142,16 @@ def test_lab_and_its_kernels_import_nothing_from_the_folder(tmp_path, planted, b
         page = ask("nbconvert/html/explore.ipynb").decode()
         assert "planted template" not in page
         assert "explore" in page
+        assert json.loads(ask("lsp/status"))["specs"] == {}
+        content = json.loads(ask("api/contents/explore.ipynb"))["content"]
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            ask("api/contents/explore.ipynb", "PUT", type="notebook", content=content)
+        (planted / ".ipynb_checkpoints" / "explore-checkpoint.ipynb").unlink()
+        ask("api/contents/explore.ipynb", "PUT", type="notebook", content=content)
+        assert names(planted / ".ipynb_checkpoints") == {"explore-checkpoint.ipynb"}
+        assert (tmp_path / "precious").read_text() == "precious"
+        with pytest.raises(urllib.error.HTTPError):
+            ask("lab/api/extensions", cmd="install", extension_name="any")
         session = {"kernel": {"name": "python3"}, "name": "", "path": "explore.ipynb", "type": "notebook"}
         kernel = json.loads(ask("api/sessions", **session))["kernel"]["id"]
         connection = tmp_path / "state" / "jupyter_runtime_dir" / f"kernel-{kernel}.json"

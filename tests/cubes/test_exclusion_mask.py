@@ -18,7 +18,7 @@ from bgnb import (
     read_model,
     stack_runs,
 )
-from bgnb.cubes.exclusion_mask import SourceMask
+from bgnb.cubes.exclusion_mask import SourceMask, reach
 from bgnb.observations.coordinates import separation
 from tests.helpers.errors import raises
 
@@ -108,6 +108,18 @@ def test_circles_out_of_view_cost_nothing(run_near_the_zenith):
     one, other = (stack_runs([events], AXES, "ALTAZ", which) for which in (None, far))
     np.testing.assert_array_equal(one.livetime_us, other.livetime_us)
     assert one.runs == other.runs
+
+
+@pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
+def test_circle_that_contains_the_field_of_view(run_near_the_zenith, monkeypatch, fovalign):
+    """A circle about the whole field of view leaves nothing, at once; a smaller one leaves a corner."""
+    events = run_near_the_zenith
+    ra, dec = np.array([events.ra_pnt]), np.array([events.dec_pnt - 3])
+    corner = reach(AXES)
+    part = SourceMask(ra, dec, np.array([corner + 1])).open_fraction(events, AXES, fovalign)
+    assert 0 < part.mean() < 0.5
+    monkeypatch.setattr("bgnb.cubes.exclusion_mask._in_circles", None)
+    assert not SourceMask(ra, dec, np.array([corner + 3.2])).open_fraction(events, AXES, fovalign).any()
 
 
 def test_circles_from_catalogue():

@@ -128,3 +128,19 @@ def test_check_names_directories_inside(models, tmp_path):
     assert str(tmp_path / "reco") in line
     assert line.endswith("[not-a-model]")
     assert error_of("check", tmp_path / "none").endswith("[not-found]")
+
+
+def test_folders_nested_deeply(tmp_path):
+    """A runaway script may nest more folders than Python 3.11 can list; newer ones can."""
+    folders = [tmp_path / "out"]
+    folders += [tmp_path / "out" / "/".join("d" * depth) for depth in range(1, 1200)]
+    try:
+        for folder in folders:
+            folder.mkdir()
+        for read in (bgnb.check, lambda directory: bgnb.open_runs(directory, "FILES")):
+            with pytest.raises(bgnb.BgnbError) as caught:
+                read(tmp_path / "out")
+            assert caught.value.code in ("unreadable", "not-a-model", "no-runs")
+    finally:
+        for folder in reversed(folders):
+            folder.rmdir()

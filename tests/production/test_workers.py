@@ -229,6 +229,27 @@ def test_broken_executor_is_clear_error():
             list(workers.map(abs, [1]))
 
 
+def test_executor_that_was_shut_down():
+    """An executor whose block has ended, as in the next cell of a notebook, is an error that says so."""
+    with ThreadPoolExecutor(1) as pool:
+        pass
+    with raises("worker-died", "shutdown", "open"), open_workers(pool) as workers:
+        list(workers.map(abs, [1]))
+
+
+def _in_daemon(workers):
+    with open_workers(workers, durations=[1000.0]) as found:
+        return found.submit is None
+
+
+def test_process_of_a_pool():
+    """Daemonic processes, which cannot start others, do the work themselves, unless several processes are asked for."""
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_in_daemon, [None])
+        with raises("invalid-argument", "workers = 1"):
+            pool.apply(_in_daemon, [2])
+
+
 def test_errors_of_tasks_are_raised():
     """An exception in a task is raised in the caller."""
     with open_workers(2) as workers, pytest.raises(ZeroDivisionError):

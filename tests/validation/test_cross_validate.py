@@ -24,6 +24,9 @@ def test_cross_validation_uses_each_run_once(tmp_path):
         assert len({run.obs_id for run in validation.runs}) == len(validation.runs) == 9
     assert validations[6].ratio[0] == pytest.approx(1, abs=0.2)
     assert (tmp_path / "cv/learning_curve.png").exists()
+    for number in (3.7, True):
+        with raises("invalid-argument", "n_train"):
+            cross_validate(tmp_path / "runs", "GADF", n_train=[number], **arguments)
     with raises("invalid-argument", "n_train", "1 to 6", "got 7"):
         cross_validate(tmp_path / "runs", "GADF", n_train=[7], **arguments)
     with raises("invalid-argument", "folds", "9", "got 10"):

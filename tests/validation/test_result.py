@@ -395,6 +395,8 @@ def test_norm_without_prediction_is_zero():
         ({"pixel": "0 deg"}, ("pixel", "0 deg")),
         ({"offset_max": "1 TeV"}, ("offset_max", "1 TeV")),
         ({"n_energy": 0}, ("n_energy", "0")),
+        ({"offset_max": "180 deg"}, ("offset_max", "90 deg", "180 deg")),
+        ({"pixel": "0.001 deg"}, ("pixels of 0.001 deg", "larger")),
     ],
 )
 def test_impossible_grids_raise_errors(arguments, words):
