@@ -84,9 +84,9 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     columns |= {name: values for name, values in index.columns.items() if values.ndim == 1 and values.dtype.kind != "V"}
     columns["FILE_DIR"], columns["FILE_NAME"] = columns_of_paths(index, runs.reading)
     columns |= {"OBS_ID": index.column("OBS_ID").astype(np.int64), "HDU_NAME": hdu_names(index, hdu_kinds(index))}
-    kinds = np.char.lower(np.char.strip(columns["HDU_TYPE"]))
+    kinds = np.char.lower(np.char.strip(columns["HDU_TYPE"].astype(str)))
     kept = np.isin(columns["OBS_ID"], obs_ids) & (kinds != "bkg")
-    kept &= ~np.char.startswith(np.char.lower(np.char.strip(columns["HDU_CLASS"])), "bkg")
+    kept &= ~np.char.startswith(np.char.lower(np.char.strip(columns["HDU_CLASS"].astype(str))), "bkg")
     components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
     for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
         components[obs_id].add(component)
@@ -181,10 +181,15 @@ def _hdu_name(location: HduLocation) -> str | None:
 
 
 def index_of_runs(runs: Runs, obs_ids: Sequence[int], scheme: str) -> memoryview:
-    """Make the index of observations, from the original rows in scheme GADF and from the run table in other schemes."""
+    """Make the index of observations, from the original rows in scheme GADF and from the run table in other schemes.
+
+    Columns of arrays of variable length, which Astropy cannot copy, are left out.
+    """
     if scheme != "GADF":
         return index_hdu(runs.table[np.isin(runs.table["OBS_ID"], obs_ids)], "OBS")
     with open_fits(index_file(runs.path, "obs-index.fits"), verify=False) as hdus:  # it was compared when runs were opened
+        for name in [column.name for column in hdus[1].columns if column.format.lstrip("0123456789").startswith(("P", "Q"))]:
+            hdus[1].columns.del_col(name)
         numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)
         kept = np.sort(rows[np.isin(numbers, obs_ids)])
         return extension(fits.BinTableHDU(hdus[1].data[kept], hdus[1].header))

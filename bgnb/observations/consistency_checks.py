@@ -103,20 +103,23 @@ def check_run(
         findings.note("EVENT_COUNT of the index differs from the number of events; the list may be truncated or duplicated")
 
 
-def check_obs_id(files: RunFiles, table: FitsTable, findings: Findings | None = None) -> None:
-    """Raise a `DataError` if an HDU states the OBS_ID of another run; or note it, if findings are given.
+def check_obs_id(files: RunFiles, kind: str, table: FitsTable, findings: Findings) -> None:
+    """Raise a `DataError` if the HDU of a kind, such as EVENTS, states the OBS_ID of another run.
 
-    In the files of events that Gammapy simulated, effective areas state the run from which they were taken.
+    An effective area may be that of another run, with a note if it is in the file of the events, as Gammapy writes simulated
+    events, and otherwise with the permission of the user.
     """
     stated = table.get("OBS_ID")
-    try:
-        agrees = stated is None or (int(stated) == files.obs_id and not (isinstance(stated, float) and stated % 1))
-    except (ValueError, OverflowError):
-        agrees = False
-    if not agrees and findings is not None:
-        findings.note(f"OBS_ID is {stated} in HDU {table.name}; it is taken over from that run")
-    elif not agrees:
-        raise table.error("wrong-run", f"OBS_ID is {stated}, but run {files.obs_id} is expected here")
+    with suppress(ValueError, OverflowError):
+        if stated is None or (int(stated) == files.obs_id and not (isinstance(stated, float) and stated % 1)):
+            return
+    error = table.error("wrong-run", f"OBS_ID is {stated}, but run {files.obs_id} is expected here")
+    if kind != "AEFF" or files.aeff is None:
+        raise error
+    if files.aeff.path != files.events.path:
+        findings.refuse(error)
+    else:
+        findings.note(f"OBS_ID is {stated} in HDU {table.name}; the effective area is that of another run")
 
 
 def _check_energies(table: FitsTable, run: EventList, findings: Findings) -> None:

@@ -151,8 +151,10 @@ def _walk(path: Path) -> Iterator[Path | DataError]:
 def _listed_files(path: Path, path_variables: bool) -> list[Path]:
     """Read a list of files; empty lines, and those that start with a #, are ignored."""
     try:
-        lines = [line.strip() for line in read_text(path).splitlines()]
-    except UnicodeDecodeError:
+        if "\0" in (text := read_text(path)):
+            raise ValueError
+        lines = [line.strip() for line in text.splitlines()]
+    except ValueError:  # also if it is not UTF-8
         kinds = "a directory, a FITS file (*.fits, *.fits.gz) or a text file with the path of a FITS file in each line"
         raise BgnbError("invalid-argument", f"{path}: the scheme FILES needs {kinds}") from None
     except OSError as error:

@@ -117,8 +117,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
     check_files(files, findings)
     tables = _read_hdus(files, findings, columns, with_pointings=True)
     for kind, table in tables.items():
-        taken_over = kind == "AEFF" and files.aeff is not None and files.aeff.path == files.events.path
-        check_obs_id(files, table, findings if taken_over else None)
+        check_obs_id(files, kind, table, findings)
     _refuse_ambiguous(tables, columns, findings)
     events, gti = with_reference_times(_with_index(tables["EVENTS"], files), tables.get("GTI"), findings)
     mjdref = mjdref_tt(events)

@@ -32,6 +32,7 @@ ALLOWED = (
     "mirrored",
     "path-variables",
     "unsupported-mode",
+    "wrong-run",
 )
 
 

@@ -34,6 +34,8 @@ QUANTITIES = {
 ABSCISSAE = ("time", "zenith angle", "muon efficiency", "OBS_ID")
 # Times of at least this span are shown in years, d.
 _LONG = 730.0
+# Numbers above are not values, but stand for unknown ones, such as the largest of single precision.
+_HUGE = 1e30
 _MJD_ORIGIN = datetime(1858, 11, 17, tzinfo=UTC)
 
 
@@ -106,10 +108,11 @@ class RunSet:
         return self.model_ids.get(group_id, group_id)
 
     def column(self, name: str) -> Floats:
-        """Read a column of numbers; missing values are NaN."""
+        """Read a column of numbers; missing values, and the huge ones that some programs write instead, are NaN."""
         if name not in self.table.colnames:
             return np.full(len(self.table), np.nan)
-        return np.array(np.ma.filled(np.ma.array(self.table[name], dtype=float), np.nan))
+        values: Floats = np.ma.filled(np.ma.array(self.table[name], dtype=float), np.nan)
+        return np.where(np.abs(values) < _HUGE, values, np.nan)
 
     @cached_property
     def quantities(self) -> dict[str, tuple[Floats, Floats]]:

@@ -147,6 +147,10 @@ def test_lab_and_its_kernels_import_nothing_from_the_folder(tmp_path, planted, b
         with pytest.raises(urllib.error.HTTPError, match="403"):
             ask("api/contents/explore.ipynb", "PUT", type="notebook", content=content)
         (planted / ".ipynb_checkpoints" / "explore-checkpoint.ipynb").unlink()
+        (planted / ".~explore.ipynb").symlink_to(tmp_path / "precious")
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            ask("api/contents/explore.ipynb", "PUT", type="notebook", content=content)
+        (planted / ".~explore.ipynb").unlink()
         ask("api/contents/explore.ipynb", "PUT", type="notebook", content=content)
         assert names(planted / ".ipynb_checkpoints") == {"explore-checkpoint.ipynb"}
         assert (tmp_path / "precious").read_text() == "precious"

@@ -102,6 +102,22 @@ def test_runs_that_stand_out(runs):
     assert run_names(dashboard) == {}
 
 
+@pytest.mark.parametrize("huge", [1.7e308, -1e308, 3.4028235e38])
+def test_huge_numbers_are_unknown(runs, huge, tmp_path):
+    """The largest numbers, which some programs write for unknown ones, are not drawn, and pictures can be made."""
+    shown = explore_runs(runs[0] / "in", "GADF", select="all")._runs
+    table = shown.table.copy()
+    for name in ("MUONEFF", "LIVETIME", "EVENT_COUNT"):
+        table[name] = table[name].astype(float)
+        table[name][4] = huge
+    dashboard = RunDashboard(replace(shown, table=table), [], {}, y="muon efficiency")
+    points = dashboard.view.panels["values"]
+    shown = np.concatenate([curve.y for curve in points.series])
+    assert 0 < np.nanmax(np.abs(shown)) < 2
+    assert np.isnan(shown).sum() == 1
+    dashboard.save_png(tmp_path / "runs.png")
+
+
 def run_names(dashboard):
     """Find the names of runs in the map of the sky, with the number of the nearest run, which is near."""
     x, y = coordinates(dashboard._runs, "sky", dashboard.state)

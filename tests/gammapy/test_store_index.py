@@ -130,6 +130,29 @@ def test_texts_of_an_index_that_fits_cannot_contain(models, tmp_path):
     assert "sch?n" in store["COMMENTS"].astype(str).tolist()
 
 
+def test_types_of_hdus_that_are_numbers(models, tmp_path):
+    """Numbers in HDU_TYPE, as of a program that counts the types, do not matter if HDU_CLASS states them."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    index = Table.read(indir / "hdu-index.fits.gz")
+    index["HDU_TYPE"] = [1, 2, 3] * 2
+    index.write(indir / "hdu-index.fits.gz", overwrite=True)
+    assert attach(models, indir, "GADF", tmp_path / "store").obs_ids == [2, 3]
+
+
+def test_arrays_of_variable_length_in_the_index(models, tmp_path):
+    """Columns of the index that Astropy cannot copy are left out of that of the store; the others stay."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    with fits.open(indir / "obs-index.fits.gz") as hdus:
+        telescopes = fits.Column("TELS", "PJ()", array=np.array([np.arange(3), np.arange(4)], dtype=object))
+        columns = [*hdus[1].columns, telescopes, fits.Column("LAST", "I", array=[7, 8])]
+        fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "index.fits.gz")
+    (tmp_path / "index.fits.gz").replace(indir / "obs-index.fits.gz")
+    assert attach(models, indir, "GADF", tmp_path / "store", select=[3]).obs_ids == [3]
+    index = Table.read(tmp_path / "store" / "obs-index.fits.gz")
+    assert "TELS" not in index.colnames
+    assert (index["OBS_ID"].tolist(), index["LAST"].tolist()) == ([3], [8])
+
+
 def test_missing_components_are_noted(models, tmp_path):
     """In scheme HESS, missing components are noted with advice, and the store can be read in scheme GADF."""
     indir = write_hess(tmp_path / "in", [run(obs_id, 50) for obs_id in (201, 202)])

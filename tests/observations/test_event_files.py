@@ -317,6 +317,9 @@ def test_no_runs_in_files(indir, tmp_path):
     (tmp_path / "none" / "text.fits").write_text("not FITS")
     with raises("no-runs", tmp_path / "none", "1 FITS file ", "text.fits", "[not-fits]"):
         open_runs(tmp_path / "none", "FILES")
+    (tmp_path / "list.txt").write_text("run7.fits\0run8.fits\0")  # by find -print0
+    with raises("invalid-argument", "list.txt", "in each line"):
+        open_runs(tmp_path / "list.txt", "FILES")
     (tmp_path / "run7.dl3").write_bytes(write_run(tmp_path / "run7.fits").read_bytes())
     with raises("invalid-argument", "run7.dl3", "*.fits"):
         open_runs(tmp_path / "run7.dl3", "FILES")
