@@ -18,6 +18,8 @@ from bgnb.plots import sky_map
 from bgnb.plots.labels import format_number
 from bgnb.plots.view import Curve
 
+#: Columns of numbers of the table of runs, which may be missing.
+NUMBERS = ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT", "LIVETIME", "ONTIME", "TSTART", "MUONEFF", "EVENT_COUNT")
 #: Colour of sources and exclusion regions.
 SOURCES = "#c08040"
 #: Quantities of runs, and labels of their axes.

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.table import MaskedColumn, Table
 
 import bgnb
 from bgnb.dashboards import explore_runs
@@ -285,6 +287,21 @@ def test_missing_scheme_and_column(runs, tmp_path):
     for name, value in (("y", "event rate"), ("x", "time"), ("colour_by", "counts"), ("y", "norm")):
         with raises("unknown-choice", name, value):
             few.update(**{name: value})
+
+
+@pytest.mark.parametrize("values", ["x", (1.0, 2.0), None], ids=["text", "pairs", "masked OBS_ID"])
+def test_damaged_table_of_runs(runs, tmp_path, values):
+    """A table of the runs of models whose columns are not numbers is damaged."""
+    shutil.copytree(runs[0] / "models", tmp_path / "models")
+    path = tmp_path / "models" / "bg_observation_table_grouped.fits.gz"
+    table = Table.read(path)
+    if values is None:
+        table["OBS_ID"] = MaskedColumn(table["OBS_ID"], mask=np.arange(len(table)) == 1, fill_value=-1)
+    else:
+        table["EVENT_COUNT"] = [values] * len(table)
+    table.write(path, overwrite=True)
+    with raises("not-a-model", path.name, "damaged"):
+        explore_runs(tmp_path / "models")
 
 
 def test_fields_of_any_kind(runs):
