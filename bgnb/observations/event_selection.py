@@ -68,6 +68,9 @@ class EventSelection:
         object.__setattr__(self, "condition", " ".join(self.condition.split()))
         if not (self.condition.isascii() and self.condition.isprintable()):
             raise BgnbError("bad-condition", f"events: {self.condition!r} has characters other than printable ASCII")
+        if isinstance(self._tree, ast.Tuple | ast.List | ast.Set):
+            text = "is a list, not a condition; decimals are written with a point"
+            raise BgnbError("bad-condition", f"events: '{self.condition}' {text}")
         for node in ast.walk(self._tree):
             _check(node, self.condition)
             if isinstance(node, ast.BoolOp) and (fixed := [each for each in node.values if not _columns_in(each)]):

@@ -14,7 +14,6 @@ import numpy as np
 from astropy import units as u
 from astropy.io.registry import identify_format
 from astropy.table import Column, Table
-from astropy.utils.exceptions import AstropyWarning
 
 import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
 from bgnb._util.arrays import Floats
@@ -61,7 +60,7 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
     with ignored_warnings():
         if format is None:
             stream = BytesIO(content)
-            formats = identify_format("read", Table, str(path).removesuffix(".gz"), stream, [stream], {})
+            formats = identify_format("read", Table, str(path).lower().removesuffix(".gz"), stream, [stream], {})
             if len(formats) != 1 or formats[0] not in _FORMATS:
                 raise ValueError("its format is not recognized; give a table in FITS, VOTable, ECSV (*.ecsv) or CSV (*.csv)")
             format = formats[0]
@@ -71,7 +70,7 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
 
 def ignored_warnings() -> warnings.catch_warnings[None]:
     """Return a context in which Astropy warns of nothing in a file; values and units that are used are checked."""
-    return warnings.catch_warnings(action="ignore", category=AstropyWarning)
+    return warnings.catch_warnings(action="ignore")
 
 
 def columns_by_name(table: Table, names: Collection[str]) -> dict[str, Any]:

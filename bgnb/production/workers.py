@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import current_process, get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.resource_tracker import ensure_running
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -203,6 +204,7 @@ def _processes(number: int) -> Iterator[Workers]:
     """Start processes on this machine; they end with the block or with this process."""
     context = get_context("spawn")
     with _starting():
+        ensure_running()  # before there is a semaphore, which nobody else would remove
         receiver, sender = context.Pipe(duplex=False)
         pool = ProcessPoolExecutor(number, context, _start_worker, (receiver,))
 

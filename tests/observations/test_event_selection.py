@@ -97,6 +97,7 @@ def test_conditions_select_events(indir, condition, expected):
         "N_TELS == 3 or 4",
         "not (N_TELS == 3 or 4)",
         "TIME > 2012-10-11",
+        "ENERGY > 0,5",
         "N_TELS > 2 and 3 > 2",
         "GAMMANESS > 0" + " + 1" * 900,
     ],

@@ -207,6 +207,18 @@ def test_shared_memory_that_cannot_be_written(tmp_path, monkeypatch, number):
     assert names(tmp_path) == set()
 
 
+def test_no_semaphore_without_a_tracker(tmp_path, monkeypatch):
+    """If Python cannot start the process that removes semaphores, for lack of open files, none is made."""
+
+    def too_many():
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(workers, "ensure_running", too_many)
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", None)
+    with raises("worker-died", os.strerror(errno.EMFILE), "ulimit -n"):
+        make_test_dataset(tmp_path / "out", n_runs=2, workers=2)
+
+
 def test_threads_that_cannot_be_started(tmp_path, monkeypatch):
     """If the system permits no more threads, worker processes cannot be started."""
 
