@@ -51,19 +51,40 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, ove
 
 
 def keep_permissions(new: Path, old: Path) -> None:
-    """Give a file or directory the permissions and the group of the one that it replaces, so that what is private stays so."""
+    """Give a file or directory the permissions and the group of the one that it replaces, so that what is private stays so.
+
+    Where the group or the access control list cannot be kept, the group gets no more than everybody.
+    """
     with suppress(OSError):  # nothing is replaced, or the file system has no permissions
         status, own = old.lstat(), new.lstat()
         if stat.S_IFMT(status.st_mode) != stat.S_IFMT(own.st_mode):
             return
-        mode = stat.S_IMODE(status.st_mode) & 0o2777 | (stat.S_IRWXU if new.is_dir() else stat.S_IRUSR | stat.S_IWUSR)
+        mode = stat.S_IMODE(status.st_mode) & 0o3777 | (stat.S_IRWXU if new.is_dir() else stat.S_IRUSR | stat.S_IWUSR)
+        for_all = mode & ~0o2070 | (mode & stat.S_IRWXO) << 3
         if status.st_gid != own.st_gid:
             try:
                 os.chown(new, -1, status.st_gid)
-            except OSError:  # another group gets no more than all others
-                mode &= ~0o2070 | (mode & stat.S_IRWXO) << 3
+            except OSError:
+                mode = for_all
         if mode != stat.S_IMODE(own.st_mode):
             new.chmod(mode)
+        try:
+            _copy_access_lists(new, old)
+        except OSError:
+            new.chmod(for_all)
+
+
+def _copy_access_lists(new: Path, old: Path) -> None:
+    """Give a file or directory the access control lists of another one, where the system has them."""
+    try:
+        there, here = (set(os.listxattr(path)) for path in (old, new))
+    except (AttributeError, OSError):  # neither the system nor the file system has any
+        return
+    for name in ("system.posix_acl_access", "system.posix_acl_default"):
+        if name in there:
+            os.setxattr(new, name, os.getxattr(old, name))
+        elif name in here:
+            os.removexattr(new, name)
 
 
 def _publish_new(partial: Path, path: Path) -> None:

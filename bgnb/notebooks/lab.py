@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,7 +83,9 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     """
     folder = notebook.resolve().parent
     command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
-    command.append(f"--LabApp.default_url=/lab/tree/{quote(notebook.name)}")
+    # In the workspace of another folder, JupyterLab would open the notebooks of the same names in this one, with their widgets.
+    workspace = f"bgnb-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
+    command.append(f"--LabApp.default_url=/lab/workspaces/{workspace}/tree/{quote(notebook.name)}")
     # Neither kernels nor copies of notebooks nor exported pages use files in the folder that happen to have the right name.
     command.append("--ServerApp.kernel_spec_manager_class=bgnb.notebooks.kernels.KernelSpecs")
     command.append("--ServerApp.contents_manager_class=bgnb.notebooks.contents.Contents")

@@ -115,7 +115,7 @@ def test_lab_listens_locally_with_a_token(modeldir, tmp_path):
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents")
         log = (state / "lab.log").read_text()
-        token = re.search(rf"http://127\.0\.0\.1:{port}/lab/tree/explore\.ipynb\?token=(\w+)", log)[1]
+        token = re.search(rf"http://127\.0\.0\.1:{port}/lab/workspaces/bgnb-\w+/tree/explore\.ipynb\?token=(\w+)", log)[1]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents/explore.ipynb?token={token}") as answer:
             assert json.load(answer)["name"] == "explore.ipynb"
         assert "Opening explore.ipynb in JupyterLab" in log

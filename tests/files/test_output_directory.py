@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import stat
+import struct
 import tempfile
 from pathlib import Path
 
@@ -308,6 +309,32 @@ def test_what_is_private_stays_private(tmp_path):
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (out / MANIFEST, single, out)}
     assert modes == {MANIFEST: 0o640, "models.png": 0o600, "out": 0o2750}
     assert {path.stat().st_gid for path in (out / MANIFEST, single, out)} == ({12345} if own else {os.getegid()})
+
+
+def access_list(*entries):
+    """Make an access control list of tags (1 user, 2 a user, 4 group, 16 mask, 32 others), permissions and ids."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def test_access_lists_are_kept(tmp_path):
+    """What is replaced keeps its access control list; without one, it gets none from the directory around it."""
+    name, nobody = "system.posix_acl_access", 0xFFFFFFFF
+    kept = access_list((1, 6, nobody), (2, 4, 1001), (4, 0, nobody), (16, 4, nobody), (32, 0, nobody))
+    inherited = access_list((1, 7, nobody), (2, 7, 1002), (4, 7, nobody), (16, 7, nobody), (32, 0, nobody))
+    paths = tmp_path / "with", tmp_path / "without"
+    for path in paths:
+        write_file(path, b"old")
+        path.chmod(0o640)
+    try:
+        os.setxattr(paths[0], name, kept)
+        os.setxattr(tmp_path, "system.posix_acl_default", inherited)
+    except (AttributeError, OSError):
+        pytest.skip("the file system has no access control lists")
+    for path in paths:
+        write_file(path, b"new")
+    assert os.getxattr(paths[0], name) == kept
+    assert name not in os.listxattr(paths[1])
+    assert [stat.S_IMODE(path.stat().st_mode) for path in paths] == [0o640, 0o640]
 
 
 def test_group_that_cannot_be_kept(tmp_path, monkeypatch):
