@@ -25,6 +25,8 @@ from bgnb.observations.hdu_index import base_of, bases_of, columns_of_paths, hdu
 #: Directory of the backgrounds, one file per run.
 BACKGROUNDS = "backgrounds"
 _CLASSES = ("events", "gti", "aeff_2d", "edisp_2d", "psf_table", "psf_3gauss", "psf_king", "rad_max_2d")
+# HDU_TYPE and HDU_CLASS of the HDUs that bgnb reads.
+_DESCRIPTIONS = {"events": ("events", "events"), "gti": ("gti", "gti"), "aeff": ("aeff", "aeff_2d")}
 _COLUMNS = ("OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
 
 
@@ -83,21 +85,32 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     columns: dict[str, NDArray[Any]] = dict.fromkeys(_COLUMNS, np.zeros(0))  # in this order
     columns |= {name: values for name, values in index.columns.items() if values.ndim == 1 and values.dtype.kind != "V"}
     columns["FILE_DIR"], columns["FILE_NAME"] = columns_of_paths(index, runs.reading)
-    columns |= {"OBS_ID": index.column("OBS_ID").astype(np.int64), "HDU_NAME": hdu_names(index, hdu_kinds(index))}
-    kinds = np.char.lower(np.char.strip(columns["HDU_TYPE"].astype(str)))
-    kept = np.isin(columns["OBS_ID"], obs_ids) & (kinds != "bkg")
-    kept &= ~np.char.startswith(np.char.lower(np.char.strip(columns["HDU_CLASS"].astype(str))), "bkg")
+    used_kinds = hdu_kinds(index)
+    columns |= {"OBS_ID": index.column("OBS_ID").astype(np.int64), "HDU_NAME": hdu_names(index, used_kinds)}
+    for number, name in enumerate(("HDU_TYPE", "HDU_CLASS")):  # as Gammapy spells them
+        texts = np.char.lower(np.char.strip(columns[name].astype(str)))
+        columns[name] = np.select(
+            [used_kinds == kind for kind in _DESCRIPTIONS], [each[number] for each in _DESCRIPTIONS.values()], texts
+        )
+    kinds = columns["HDU_TYPE"]
+    kept = np.isin(columns["OBS_ID"], obs_ids) & (kinds != "bkg") & ~np.char.startswith(columns["HDU_CLASS"], "bkg")
     components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
     for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
         components[obs_id].add(component)
     bases = bases_of(runs.path, index, runs.reading)
     files = list(zip(columns["FILE_DIR"].tolist(), columns["FILE_NAME"].tolist(), strict=True))
     folders = {file: (base_of(bases, Path(*file)) / file[0]).resolve() for file in set(files)}
-    columns["HDU_NAME"] = _names_of_used_hdus(columns, hdu_kinds(index), kept, folders)
+    columns["HDU_NAME"] = _names_of_used_hdus(columns, used_kinds, kept, folders)
     used = {file for file, is_kept in zip(files, kept, strict=True) if is_kept}
     paths = {file: relative_path(folders[file] / file[1], target) for file in used}
     columns["FILE_DIR"], columns["FILE_NAME"] = np.array([paths.get(file, ("", "")) for file in files]).T
     table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
+    for obs_id in obs_ids:
+        if "gti" not in components[obs_id]:  # then that in the file of the events was read
+            location = HduLocation(runs.files(obs_id).events.path, "GTI", optional=True)
+            if row := _row_of_hdu(obs_id, "gti", location, target):
+                rows.append(row)
+                components[obs_id].add("gti")
     for name, values in columns.items():
         ours = [row[name] for row in rows] if name in _COLUMNS else np.zeros(len(rows), values.dtype)
         here = values[kept]
@@ -130,13 +143,10 @@ def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
     components: dict[int, set[str]] = {}
     for obs_id in obs_ids:
         files = runs.files(obs_id)
-        kinds = (("events", "events", files.events), ("gti", "gti", files.gti), ("aeff", "aeff_2d", files.aeff))
         components[obs_id] = set()
-        for hdu_type, hdu_class, location in kinds:
-            name = _hdu_name(location) if location else None
-            if location and name:
-                values = (obs_id, hdu_type, hdu_class, *relative_path(location.path, target), name)
-                rows.append(dict(zip(_COLUMNS, values, strict=True)))
+        for hdu_type, location in {"events": files.events, "gti": files.gti, "aeff": files.aeff}.items():
+            if row := _row_of_hdu(obs_id, hdu_type, location, target):
+                rows.append(row)
                 components[obs_id].add(hdu_type)
         rows.append(_background_row(obs_id, kind))
     return Table(rows=rows), components
@@ -174,6 +184,15 @@ def _background_row(obs_id: int, kind: str) -> dict[str, Any]:
     return dict(zip(_COLUMNS, values, strict=True))
 
 
+def _row_of_hdu(obs_id: int, kind: str, location: HduLocation | None, target: Path) -> dict[str, Any] | None:
+    """Return the row of an HDU of a run in the index of HDUs; None if there is no such HDU, or it has no name."""
+    name = _hdu_name(location) if location else None
+    if location is None or not name:
+        return None
+    values = (obs_id, *_DESCRIPTIONS[kind], *relative_path(location.path, target), name)
+    return dict(zip(_COLUMNS, values, strict=True))
+
+
 def _hdu_name(location: HduLocation) -> str | None:
     """Read the EXTNAME of an HDU; None if there is no such HDU."""
     (table,) = read_tables(location.path, [location.hdu], columns=[], refuse=lambda _: None)
@@ -190,6 +209,9 @@ def index_of_runs(runs: Runs, obs_ids: Sequence[int], scheme: str) -> memoryview
     with open_fits(index_file(runs.path, "obs-index.fits"), verify=False) as hdus:  # it was compared when runs were opened
         for name in [column.name for column in hdus[1].columns if column.format.lstrip("0123456789").startswith(("P", "Q"))]:
             hdus[1].columns.del_col(name)
+        for name in hdus[1].columns.names:  # Gammapy knows them in capitals only
+            if name != name.upper() and name.upper() in runs.table.colnames:
+                hdus[1].columns.change_name(name, name.upper())
         numbers, rows = np.unique(np.asarray(hdus[1].data["OBS_ID"]).astype(np.int64), return_index=True)
         kept = np.sort(rows[np.isin(numbers, obs_ids)])
         return extension(fits.BinTableHDU(hdus[1].data[kept], hdus[1].header))

@@ -14,7 +14,7 @@ from bgnb import (
 )
 from tests.helpers.commands import output_of
 from tests.helpers.errors import raises
-from tests.helpers.files import digests_and_times
+from tests.helpers.files import changed_file, digests_and_times
 from tests.helpers.run_files import run, write_gadf, write_hess
 
 
@@ -128,6 +128,31 @@ def test_texts_of_an_index_that_fits_cannot_contain(models, tmp_path):
     assert attach(models, indir, "GADF", tmp_path / "store").obs_ids == [2, 3]
     store = Table.read(tmp_path / "store" / "hdu-index.fits.gz")
     assert "sch?n" in store["COMMENTS"].astype(str).tolist()
+
+
+def test_index_as_gammapy_spells_it(models, tmp_path):
+    """Types and classes in any spelling, missing rows of good time and names of columns are those that Gammapy finds."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    usual = attach(models, indir, "GADF", tmp_path / "usual")
+    index = Table.read(indir / "hdu-index.fits.gz")
+    index["HDU_TYPE"] = ["EVENTS", "GTI", "AEFF", "Events", "gti ", "aeff"]
+    index["HDU_CLASS"] = ["EVENTS", "", "effarea", " events", "GTI", "AEFF_2D"]
+    index[[0, 2, 3, 4, 5]].write(indir / "hdu-index.fits.gz", overwrite=True)
+    with changed_file(indir / "obs-index.fits.gz") as hdus:
+        for name in ("OBS_ID", "RA_PNT"):
+            hdus[1].columns.change_name(name, name.lower())
+    odd = attach(models, indir, "GADF", tmp_path / "odd")
+    assert (odd.obs_ids, odd.call) == (usual.obs_ids, usual.call)
+    one, other = (Table.read(tmp_path / name / "hdu-index.fits.gz") for name in ("usual", "odd"))
+    names = ["OBS_ID", "HDU_TYPE", "HDU_CLASS", "FILE_NAME", "HDU_NAME"]
+    rows = [{tuple(str(value) for value in row) for row in table[names]} for table in (one, other)]
+    classes = {(hdu_type, hdu_class) for _, hdu_type, hdu_class, *_ in rows[1]}
+    assert classes == {("events", "events"), ("gti", "gti"), ("aeff", "aeff_2d"), ("bkg", "bkg_3d")}
+    assert {row[:2] for row in rows[0]} == {row[:2] for row in rows[1]}
+    assert {row for row in rows[1] if row[1] == "gti"} == {
+        (f"{n}", "gti", "gti", f"run{n}.fits.gz", name) for n, name in ((2, "GTI"), (3, "gti"))
+    }
+    assert {"OBS_ID", "RA_PNT"} <= {*Table.read(tmp_path / "odd" / "obs-index.fits.gz").colnames}
 
 
 def test_types_of_hdus_that_are_numbers(models, tmp_path):
