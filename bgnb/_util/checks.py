@@ -135,6 +135,25 @@ def finite_number(name: str, value: Any, unit: str = "") -> float:
     return number
 
 
+def checked_pointing(alt_pnt: Any, az_pnt: Any) -> tuple[float, float]:
+    """Return altitude and azimuth in deg; numbers in deg and quantities are accepted.
+
+    Raises
+    ------
+    BgnbError
+        If one is not finite, or the altitude is not within ±90 deg, as where both are swapped.
+
+    Examples
+    --------
+    >>> checked_pointing(1.5 * u.rad, 180)
+    (85.94366926962348, 180.0)
+    """
+    altitude, azimuth = finite_number("alt_pnt", alt_pnt, "deg"), finite_number("az_pnt", az_pnt, "deg")
+    if abs(altitude) > 90 + 1e-6:
+        raise BgnbError("invalid-argument", f"alt_pnt must lie within −90 and 90 deg, got {altitude:g}")
+    return altitude, azimuth
+
+
 def whole_number(name: str, value: Any, minimum: int = 1, maximum: int = _LARGEST) -> int:
     """Return a whole number that is at least a minimum and at most a maximum, by default the largest of 64 bits.
 

@@ -168,8 +168,8 @@ class CubeAxes:
         """Bin centres in DETX, shape (n_detx,), in deg."""
         return (self.detx[:-1] + self.detx[1:]) / 2
 
-    def bin_of(self, name: Axis, value: float) -> int | None:
-        """Return the index of the bin of an axis that contains a value (TeV or deg); None outside the axis.
+    def bin_of(self, name: Axis, value: float | u.Quantity) -> int | None:
+        """Return the index of the bin of an axis that contains a value (TeV, deg, or with a unit); None outside the axis.
 
         A bin contains its lower edge, but not its upper one.
 
@@ -180,16 +180,19 @@ class CubeAxes:
         >>> axes.bin_of("energy", 10), axes.bin_of("detx", -1.1), axes.bin_of("dety", 2)
         (1, 0, None)
         """
-        edges = getattr(self, name).value
+        edges, value = getattr(self, name).value, self._plain(name, value)
         number = int(np.searchsorted(edges, value, side="right")) - 1
         return number if 0 <= number < len(edges) - 1 else None
 
-    def nearest_bin(self, name: Axis, value: float) -> int:
-        """Return the index of the bin of an axis that contains a value (TeV or deg), or of the nearest bin."""
+    def nearest_bin(self, name: Axis, value: float | u.Quantity) -> int:
+        """Return the index of the bin of an axis that contains a value (TeV, deg, or with a unit), or of the nearest bin."""
         number, edges = self.bin_of(name, value), getattr(self, name).value
         if number is None:
-            return 0 if value < edges[0] else len(edges) - 2
+            return 0 if self._plain(name, value) < edges[0] else len(edges) - 2
         return number
+
+    def _plain(self, name: Axis, value: float | u.Quantity) -> float:
+        return float(value.to_value(getattr(self, name).unit) if isinstance(value, u.Quantity) else value)
 
     def holds(self, detx: u.Quantity, dety: u.Quantity) -> bool:
         """Check whether a position lies in the field of view."""

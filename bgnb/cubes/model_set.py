@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.arrays import Floats
-from bgnb._util.checks import checked_choice, finite_number
+from bgnb._util.checks import checked_choice, checked_pointing
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube
 from bgnb.cubes.event_cuts import RunCounts, common_runs
@@ -307,10 +307,10 @@ class ModelSet:
         Raises
         ------
         BgnbError
-            If the groups are not known, or the pointing is not finite.
+            If the groups are not known, or the pointing is not finite or not a direction.
         """
         lookup = checked_lookup(model_lookup)
-        altitude, azimuth = finite_number("alt_pnt", alt_pnt, "deg"), finite_number("az_pnt", az_pnt, "deg")
+        altitude, azimuth = checked_pointing(alt_pnt, az_pnt)
         if lookup == "interpolate" and self.for_pointing is not None:
             return RateForRun(rate=self.for_pointing.rate_at(altitude, azimuth), weights={})
         groups = self._known_groups

@@ -115,6 +115,7 @@ def fov_weights(axes: CubeAxes, detx: u.Quantity | None, dety: u.Quantity | None
     """
     if region is not None and detx is None and dety is None:
         found = FovRegion.from_text(region) if isinstance(region, str) else region
+        check_type("region", found, FovRegion)
         return found.coverage(axes) * axes.solid_angle.value
     if region is not None or detx is None or dety is None:
         raise BgnbError("invalid-argument", "give either a position, detx and dety, or a region")

@@ -12,6 +12,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats
+from bgnb._util.checks import checked_pointing
 from bgnb._util.one_thread import one_blas_thread
 from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import FLOOR, RATE_UNIT, Cube, CubeAxes
@@ -153,7 +154,8 @@ class SplineModel:
 
     def _parts(self, alt_pnt: float, az_pnt: float) -> tuple[Parts, Parts, Parts]:
         """Evaluate the basis in pointing, energy and field of view, for one pointing."""
-        pointing = pointing_parts(np.array([alt_pnt]), np.array([az_pnt]), self.zenith_range)
+        altitude, azimuth = checked_pointing(alt_pnt, az_pnt)
+        pointing = pointing_parts(np.array([altitude]), np.array([azimuth]), self.zenith_range)
         return centred(pointing, self.means), *self._axes_parts
 
     @cached_property

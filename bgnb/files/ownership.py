@@ -28,6 +28,15 @@ def is_own_directory(path: Path) -> bool:
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
+def is_link_of_another(path: Path) -> bool:
+    """Return true for a symbolic link that another user made."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISLNK(status.st_mode) and _HAS_OWNERS and status.st_uid != os.geteuid()
+
+
 def is_private(path: Path) -> bool:
     """Return true for a directory of the user, not for a link, to which no other user has access."""
     return is_own_directory(path) and not (_HAS_OWNERS and path.lstat().st_mode & 0o077)

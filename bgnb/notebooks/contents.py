@@ -1,40 +1,55 @@
-"""Files that JupyterLab writes beside notebooks, which are never written through links that somebody else made."""
+"""Notebooks and other files that JupyterLab writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints
-from jupyter_server.services.contents.fileio import path_to_intermediate
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from tornado.web import HTTPError
 
+from bgnb.files.ownership import is_link_of_another
 
-class Contents(AsyncLargeFileManager):
-    """Notebooks and other files in a folder; while one is saved, a copy of the former content is beside it."""
-
-    @contextmanager
-    def atomic_writing(self, os_path: str, *args: Any, **options: Any) -> Iterator[Any]:
-        """Provide a file to write."""
-        _refuse_link(Path(path_to_intermediate(os_path)))  # type: ignore[no-untyped-call]
-        with super().atomic_writing(os_path, *args, **options) as file:
-            yield file
+_Files: Any = AsyncLargeFileManager  # whose methods have no types
 
 
-class Checkpoints(AsyncFileCheckpoints):
-    """Copies of saved notebooks in the folder ``.ipynb_checkpoints``."""
+class Contents(_Files):
+    """Files in a folder, which are never written through links that somebody else put there.
 
-    def checkpoint_path(self, checkpoint_id: str, path: str) -> str:
-        """Return the path of a copy."""
-        file = Path(super().checkpoint_path(checkpoint_id, path))  # type: ignore[no-untyped-call]
-        _refuse_link(file.parent)
-        _refuse_link(file)
-        return str(file)
+    Beside a file are a copy of its former content while it is saved, and another one, as of the last time that the user saved
+    it, in ``.ipynb_checkpoints``.
+    """
 
+    async def save(self, model: Any, path: str = "") -> Any:
+        """Save a file, or a part of a large one."""
+        self._check(path)
+        return await super().save(model, path)
 
-def _refuse_link(path: Path) -> None:
-    if path.is_symlink():
-        raise HTTPError(403, f"{path} is a link, through which nothing is written; remove it")
+    async def rename(self, old_path: str, new_path: str) -> None:
+        """Rename a file and its copy."""
+        self._check(old_path, new_path)
+        await super().rename(old_path, new_path)
+
+    async def delete(self, path: str) -> None:
+        """Delete a file and its copy."""
+        self._check(path)
+        await super().delete(path)
+
+    async def create_checkpoint(self, path: str) -> Any:
+        """Copy a file."""
+        self._check(path)
+        return await super().create_checkpoint(path)
+
+    async def restore_checkpoint(self, checkpoint_id: str, path: str) -> None:
+        """Replace a file by its copy."""
+        self._check(path)
+        await super().restore_checkpoint(checkpoint_id, path)
+
+    def _check(self, *paths: str) -> None:
+        """Refuse files that are links of somebody else, or whose copies are."""
+        for path in paths:
+            file = Path(self._get_os_path(path))
+            copies = file.parent / ".ipynb_checkpoints"
+            for each in (file, file.with_name(f".~{file.name}"), copies, copies / f"{file.stem}-checkpoint{file.suffix}"):
+                if is_link_of_another(each):
+                    raise HTTPError(403, f"{each} is a symbolic link of another user, through which nothing is written")

@@ -89,7 +89,6 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     # Neither kernels nor copies of notebooks nor exported pages use files in the folder that happen to have the right name.
     command.append("--ServerApp.kernel_spec_manager_class=bgnb.notebooks.kernels.KernelSpecs")
     command.append("--ServerApp.contents_manager_class=bgnb.notebooks.contents.Contents")
-    command.append("--ContentsManager.checkpoints_class=bgnb.notebooks.contents.Checkpoints")
     command.append("--TemplateExporter.extra_template_basedirs=[]")
     command.append("--LanguageServerManager.autodetect=False")  # it would run programs in node_modules of the folder
     command.append("--LabApp.extension_manager=readonly")  # the other one runs pip, which would import from the folder

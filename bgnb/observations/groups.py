@@ -90,13 +90,16 @@ class ObservationGroups:
         return f"ObservationGroups(alt_edges={self.alt_edges}, az_edges={self.az_edges})"
 
     def group_id(self, alt_pnt: float, az_pnt: float) -> int | None:
-        """Return the GROUP_ID of a pointing in deg; None outside all groups. The maximum altitude belongs to the last group."""
-        (group_id,) = self.group_ids([alt_pnt], [az_pnt]).tolist()
+        """Return the GROUP_ID of a pointing, deg or with a unit; None outside all groups.
+
+        The maximum altitude belongs to the last group.
+        """
+        (group_id,) = self.group_ids(alt_pnt, az_pnt).tolist()
         return None if group_id < 0 else int(group_id)
 
     def group_ids(self, alt_pnt: Any, az_pnt: Any) -> NDArray[np.int64]:
-        """Return the GROUP_IDs of pointings in deg; −1 outside all groups."""
-        alt_edges, az_edges, alt = self.alt_edges.value, self.az_edges.value, np.asarray(alt_pnt, dtype=float)
+        """Return the GROUP_IDs of pointings, deg or with a unit; −1 outside all groups."""
+        alt_edges, az_edges, alt = self.alt_edges.value, self.az_edges.value, np.atleast_1d(_degrees(alt_pnt))
         i_alt = np.searchsorted(alt_edges, alt, side="right") - 1
         i_alt[alt == alt_edges[-1]] -= 1
         i_az = np.searchsorted(az_edges, self.wrapped(az_pnt), side="right") - 1
@@ -111,7 +114,7 @@ class ObservationGroups:
     def wrapped(self, az_pnt: float | NDArray[np.float64]) -> Any:
         """Wrap azimuths in deg into the 360 deg that start at the first edge."""
         first = self.az_edges.value[0]
-        return (np.asarray(az_pnt) - first) % 360 % 360 + first  # twice, as a tiny negative remainder rounds to 360
+        return (_degrees(az_pnt) - first) % 360 % 360 + first  # twice, as a tiny negative remainder rounds to 360
 
     @cached_property
     def table(self) -> Table:
@@ -148,6 +151,10 @@ class ObservationGroups:
         if len(table) != len(groups) or not all(np.array_equal(expected[name], table[name]) for name in expected.colnames):
             raise BgnbError("invalid-value", "the rows of a table of groups must form a grid in altitude and azimuth")
         return groups
+
+
+def _degrees(angles: Any) -> NDArray[np.float64]:
+    return np.asarray(angles.to_value("deg") if isinstance(angles, u.Quantity) else angles, dtype=float)
 
 
 def _listed(edges: u.Quantity) -> str:

@@ -30,7 +30,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.arrays import Floats, blocks
-from bgnb._util.checks import to_value
+from bgnb._util.checks import checked_pointing, to_value
 from bgnb._util.errors import BgnbError
 from bgnb._util.setting_kinds import Number
 from bgnb._util.settings_groups import setting
@@ -156,6 +156,8 @@ class TrueModel(TrueModelSettings):
             raise BgnbError(
                 "invalid-argument", "azimuth must be given for a true model with an elongation, as it turns with it"
             )
+        alt_pnt, azimuth = checked_pointing(alt_pnt, 0.0 if az_pnt is None else az_pnt)
+        az_pnt = None if az_pnt is None else azimuth
         log_energy = np.clip(np.log(axes.energy.value), np.log(self.energy_min), np.log(self.energy_max))
         energy, d_energy = _quadrature(log_energy, 5)
         widening = np.sqrt(self._widening)
