@@ -138,10 +138,9 @@ class ModelDirectory:
             stamp = self.stamp(group_id)
             kept = self._kept.pop(group_id, None)
             if kept is None or kept[0] != stamp:
-                if self._identify() != self._identity:
-                    advice = "open it again, for instance make the dashboard again"
-                    raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
+                self._check_unchanged()
                 model = read_model(self._files[group_id], group_id)
+                self._check_unchanged()  # otherwise this model might be that of another directory
                 self._check_pointings(group_id, model)
                 if (spline := self.spline) is not None:
                     self._check_spline(spline, [model])
@@ -167,6 +166,11 @@ class ModelDirectory:
     def stamp(self, group_id: int) -> Stamp:
         """Return what changes when the file of a model does; None if there is no such file."""
         return _stamp(self._files[group_id])
+
+    def _check_unchanged(self) -> None:
+        if self._identify() != self._identity:
+            advice = "open it again, for instance make the dashboard again"
+            raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
 
     def _identify(self) -> object:
         """Return what changes when the directory is replaced: its manifest, or else the stamps of the files on all models."""
@@ -220,7 +224,7 @@ class ModelDirectory:
         Raises
         ------
         BgnbError
-            If a file is missing or cannot be read.
+            If a file is missing or cannot be read, or all files were replaced in the meantime.
         """
         with _damage_advised(self.path):
             fitted = self.spline
@@ -246,6 +250,7 @@ class ModelDirectory:
                 )
             if fitted is not None:
                 self._check_spline(fitted, [group.model for group in models])
+            self._check_unchanged()
         return ModelSet(
             models=tuple(models), groups=self.groups, model_ids=self.model_ids, for_pointing=fitted, name=str(self.path)
         )

@@ -1,6 +1,7 @@
 """Choice of the model that serves a run, and groups merged until they have enough livetime."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -409,6 +410,27 @@ def test_simulated_and_real_are_noted(tmp_path):
             assert [other for other, note in found.items() if ": 1, 2" in note and "simulated" in note] == (
                 ["real"] if simulated else ["simulated", "hess"]
             )
+
+
+@pytest.mark.parametrize("function", ["read_model", "read_model_and_pointing"])
+def test_directory_replaced_while_it_is_read(models, tmp_path_factory, monkeypatch, function):
+    """Models of two productions are never mixed, also if the directory is replaced while a file is opened."""
+    other = tmp_path_factory.mktemp("other") / "models"
+    shutil.copytree(models, other)
+    write(other, 4, 90.0, 10.0, 99.0)
+    directory, opened = ModelDirectory(models), []
+    read = getattr(model_directory, function)
+
+    def replace_and_read(path, group_id):
+        if opened.append(group_id) or len(opened) == 2:
+            models.rename(other.with_name("old"))
+            other.rename(models)
+        return read(path, group_id)
+
+    monkeypatch.setattr(model_directory, function, replace_and_read)
+    with raises("changed", models):
+        directory.read_all() if function != "read_model" else [directory.read(group_id) for group_id in (0, 4)]
+    assert len(opened) >= 2
 
 
 def test_models_are_kept_in_memory(tmp_path, monkeypatch):
