@@ -55,7 +55,7 @@ def checked_path(name: str, value: Any) -> Path:
 
 
 def check_type(name: str, value: object, kind: type) -> None:
-    """Refuse an argument of another type, such as a path instead of what it contains.
+    """Refuse an argument of another type, such as the path of a model instead of the model.
 
     Raises
     ------

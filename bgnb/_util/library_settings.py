@@ -45,7 +45,11 @@ def check_matplotlib_settings() -> None:
     if path is None:
         return
     try:
-        read_text(path, 1 << 20)
+        text = read_text(path, 1 << 20)
+        of_another = path.stat().st_uid not in (0, getattr(os, "geteuid", int)())
+        if of_another and path == Path("matplotlibrc") and "prop_cycle" in text:
+            reason = "is a file of another user, which states a prop_cycle, and Matplotlib would compute it without limits"
+            raise BgnbError("unreadable", f"{path}: {reason}; remove it, or start in another directory")
     except UnicodeDecodeError:
         raise BgnbError("unreadable", f"{path}: is not text; remove it, or change MATPLOTLIBRC if that names it") from None
     except OSError as error:

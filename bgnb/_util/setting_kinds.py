@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from operator import index
 from typing import Any, ClassVar
 
 from bgnb._util.errors import BgnbError, quoted
@@ -95,14 +94,14 @@ class Choices(Kind):
 def converted(value: Any, kind: Callable[[Any], Any]) -> Any:
     """Convert a value; to an integer without loss, so that 3.7 and True are a TypeError.
 
-    >>> converted("3", int), converted("3.7", float)
-    (3, 3.7)
+    >>> converted("3", int), converted(3.0, int), converted("3.7", float)
+    (3, 3, 3.7)
     """
     if kind is not int or isinstance(value, str):
         return kind(value)
-    if isinstance(value, bool):
-        raise TypeError("a truth value is no number")
-    return index(value)
+    if isinstance(value, bool) or value != int(value):
+        raise TypeError
+    return int(value)
 
 
 @dataclass(frozen=True)
@@ -206,8 +205,8 @@ class Numbers(Kind):
             values = values.to_value(self.unit) if hasattr(values, "to_value") else values
             return tuple(converted(number, self.type) for number in values)
         except (TypeError, ValueError, OverflowError):
-            example = "0,45,90" if self.type is float else "4,8,15"
-            raise BgnbError("invalid-argument", f"{name} must be numbers such as {example}, got {quoted(value)}") from None
+            wanted = "numbers such as 0,45,90" if self.type is float else "whole numbers such as 4,8,15"
+            raise BgnbError("invalid-argument", f"{name} must be {wanted}, got {quoted(value)}") from None
 
     def to_json(self, value: Any) -> Any:
         """Return the numbers as a list."""

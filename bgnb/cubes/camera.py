@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,9 +18,13 @@ _STRAY = 1e-4
 # Weight of pixels outside in the likelihood, so that stray events do not exclude an edge.
 _OUTSIDE = 1e-6
 # Points in each direction of a pixel, to compute the part of it that is inside.
-_POINTS = 8
+_POINTS = 32
 # Steps within one pixel in which the edge is sought.
-_STEPS = 16
+_STEPS = 64
+
+
+# A distance of directions, DETY and DETX, from the centre of the camera.
+Distance = Callable[[Floats, Floats], Floats]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +73,8 @@ def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> tuple[Flo
     edge : `CameraEdge` or None
         The edge, if there is one.
     """
-    dety, detx = (_points(edges.value) for edges in (axes.dety, axes.detx))
-    offset = np.hypot(dety[:, None], detx)
-    vertical, horizontal = (np.broadcast_to(np.abs(values), offset.shape) for values in (dety[:, None], detx))
-    circle, (radius,) = _inside(counts, expected, [offset])
-    rectangle, (height, width) = _inside(counts, expected, [vertical, horizontal])
+    circle, (radius,) = _inside(counts, expected, axes, [np.hypot])
+    rectangle, (height, width) = _inside(counts, expected, axes, [_height, _width])
     inside, edge = circle, CameraEdge(shape="circle", detx=radius, dety=radius)
     if (expected * rectangle).sum() < (expected * circle).sum():
         ends = [bool((rectangle == 0).all(axis=axis).any()) for axis in (0, 1)]
@@ -86,12 +87,24 @@ def inside_camera(counts: Floats, expected: Floats, axes: CubeAxes) -> tuple[Flo
 
 
 def within_outermost(counts: Floats, axes: CubeAxes) -> Floats:
-    """Select the pixels that lie entirely within the offset of the outermost event, 1, others 0."""
-    farthest, nearest = (
-        np.hypot(*np.meshgrid(of_edges(axes.dety.value), of_edges(axes.detx.value), indexing="ij"))
-        for of_edges in (_farthest, _nearest)
-    )
-    return np.where(farthest <= _outermost(counts, nearest), 1.0, 0.0)
+    """Select the pixels that lie entirely within the offset, |DETX| and |DETY| of the outermost events, 1, others 0."""
+    limits = [_limits(distance, axes) for distance in (np.hypot, _height, _width)]
+    return np.where(np.all([far <= _outermost(counts, near) for near, far in limits], axis=0), 1.0, 0.0)
+
+
+def _height(dety: Floats, detx: Floats) -> Floats:
+    return np.abs(dety) + 0 * detx
+
+
+def _width(dety: Floats, detx: Floats) -> Floats:
+    return np.abs(detx) + 0 * dety
+
+
+def _limits(distance: Distance, axes: CubeAxes) -> tuple[Floats, Floats]:
+    """Return the minimum and maximum distance of each pixel from the centre, shape (dety, detx)."""
+    dety, detx = axes.dety.value, axes.detx.value
+    nearest, farthest = (distance(of(dety)[:, None], of(detx)) for of in (_nearest, _farthest))
+    return nearest, farthest
 
 
 def _nearest(edges: Floats) -> Floats:
@@ -114,21 +127,22 @@ def _outermost(counts: Floats, nearest: Floats) -> float:
 
 
 def _points(edges: Floats) -> Floats:
-    """Return `_POINTS` points of each bin."""
-    return (edges[:-1, None] + np.diff(edges)[:, None] * (np.arange(_POINTS) + 0.5) / _POINTS).ravel()
+    """Return `_POINTS` points of each bin, shape (bin, point)."""
+    return edges[:-1, None] + np.diff(edges)[:, None] * (np.arange(_POINTS) + 0.5) / _POINTS
 
 
-def _inside(counts: Floats, expected: Floats, distances: Sequence[Floats]) -> tuple[Floats, list[float]]:
-    """Compute the most likely limits of the distances of points, and the part of each pixel within them."""
+def _inside(counts: Floats, expected: Floats, axes: CubeAxes, distances: Sequence[Distance]) -> tuple[Floats, list[float]]:
+    """Compute the most likely limits of the distances from the centre, and the part of each pixel within them."""
+    dety, detx = _points(axes.dety.value), _points(axes.detx.value)
     parts, all_limits = [], []
     for distance in distances:
-        points = distance.reshape(counts.shape[0], _POINTS, counts.shape[1], _POINTS).swapaxes(1, 2)
-        points = points.reshape(*counts.shape, _POINTS**2)
-        nearest, farthest = points.min(axis=2), points.max(axis=2)
+        nearest, farthest = _limits(distance, axes)
         limits = _outermost(counts, nearest) + np.linspace(0, (farthest - nearest).max(), _STEPS + 1)[1:]
         part = np.repeat((farthest <= limits[0]).astype(float)[None], _STEPS, axis=0)
         at_limits = (farthest > limits[0]) & (nearest <= limits[-1])
-        part[:, at_limits] = (points[at_limits] <= limits[:, None, None]).mean(axis=2)
+        row, column = np.nonzero(at_limits)
+        points = distance(dety[row][:, :, None], detx[column][:, None])
+        part[:, at_limits] = [(points <= limit).mean(axis=(1, 2)) for limit in limits]
         parts.append(part)
         all_limits.append(limits.tolist())
     chosen, sizes = [of_distance[-1] for of_distance in parts], [limits[-1] for limits in all_limits]

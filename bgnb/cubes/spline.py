@@ -19,7 +19,7 @@ coefficients is that of their posterior distribution (Marra and Wood 2012, Scand
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -140,6 +140,7 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
     >>> rate.axes.shape
     (10, 10, 10)
     """
+    check_type("cells", cells, Collection)
     for cell in cells:
         check_type("each of cells", cell, Cell)
     _check_cells(cells)

@@ -250,6 +250,7 @@ def stack_runs(
     <Quantity 2.5 h>
     """
     total = StackSum(axes, fovalign, mask)
+    check_type("runs", runs, Iterable)
     for events in runs:
         check_type("each of runs", events, EventList)
         total.add_run(events)

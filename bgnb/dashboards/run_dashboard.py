@@ -32,7 +32,7 @@ from bgnb.observations.run_selection import EXCLUSION_RADIUS, Reason, Selection,
 from bgnb.observations.table_file import read_table_file
 from bgnb.plots.labels import format_count
 from bgnb.plots.pointing_map import group_at
-from bgnb.plots.run_set import NUMBERS, RunSet
+from bgnb.plots.run_set import RunSet, check_numbers
 from bgnb.plots.run_views import HISTOGRAMS, MAPS, RunsState, checked_quantities, coordinates, first_state, runs_view
 from bgnb.plots.view import View
 from bgnb.validation.check_runs import RunChecks
@@ -314,9 +314,7 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
         notes = tuple(map(str, report["notes"]))
         measured = _rates([run for run in report["runs"] if run["livetime_s"]])
         kept = tuple(int(obs_id) for obs_id in table["OBS_ID"])
-        for name in {*NUMBERS} & {*table.colnames}:
-            if np.ma.array(table[name], dtype=float).shape != (len(table),):
-                raise ValueError
+        check_numbers(table)
     except (BgnbError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, np.ma.MaskError) as error:
         known = error.message if isinstance(error, BgnbError) else f"{path.name} or {REPORT} is damaged; make the models again"
         raise DataError("not-a-model", f"{modeldir}: the runs of the models cannot be read: {known}") from None

@@ -31,12 +31,14 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, ove
     partial = hidden_path(place, f"file-{token_hex(4)}")
     try:
         try:
-            with partial.open("xb") as file:  # never through a link
+            # Never through a link; if a file is replaced, others cannot open the new one before it has the same permissions.
+            with open(partial, "xb", opener=_private if overwrite and os.path.lexists(place) else None) as file:
+                if overwrite:
+                    keep_permissions(partial, place)
                 file.writelines([content] if isinstance(content, bytes) else content)
                 file.flush()
                 sync_file(file.fileno())
             if overwrite:
-                keep_permissions(partial, place)
                 partial.replace(place)
             else:
                 _publish_new(partial, place)
@@ -48,6 +50,10 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, ove
         raise BgnbError("exists", f"{path}: {text}") from None
     except OSError as error:
         raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def keep_permissions(new: Path, old: Path) -> None:

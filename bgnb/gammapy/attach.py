@@ -36,7 +36,7 @@ from bgnb.gammapy.attached_runs import (
 )
 from bgnb.gammapy.run_background import RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
-from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs, relative_path
+from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs, relative_path, state_of_index
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
@@ -197,7 +197,7 @@ def attach(
     makers = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
         path, reading = without_dots(Path(indir).absolute()), settings.background.reading
-        target = Path(outdir).resolve()
+        target, state = Path(outdir).resolve(), state_of_index(path, settings.scheme)
         runs = open_runs(path, settings.scheme, **options_of(reading)).with_on_error(settings.on_error)
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         required = selection.kept if settings.on_error == "fail" else ()
@@ -231,8 +231,11 @@ def attach(
         obs_ids = [run.obs_id for run in attached]
         on_sources = notes_on_catalog(runs, obs_ids, settings.background.catalog) if settings.background.norm == "run" else []
         hdus, components = index_of_hdus(runs, obs_ids, target, settings.scheme, settings.background.kind)
+        index = index_of_runs(runs, obs_ids, settings.scheme)
+        if state_of_index(path, settings.scheme) != state:
+            raise BgnbError("changed", f"{path}: the index was changed while the runs were read; run the command again")
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
-        write_fits(directory / "obs-index.fits.gz", [primary_hdu(), index_of_runs(runs, obs_ids, settings.scheme)])
+        write_fits(directory / "obs-index.fits.gz", [primary_hdu(), index])
         reports = [_with_missing(run, components[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in skipped.items()]
         of_models: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,19 @@ def index_of_hdus(
     return {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[scheme](runs, obs_ids, target, kind)
 
 
+def state_of_index(indir: Path, scheme: str) -> list[tuple[int, ...] | None]:
+    """Return what changes when a file of the index does, which is read again at the end."""
+
+    def state(path: Path) -> tuple[int, ...] | None:
+        with suppress(OSError):
+            status = path.stat()
+            return status.st_ino, status.st_size, status.st_mtime_ns
+        return None
+
+    names = ("hdu-index.fits", "obs-index.fits") if scheme == "GADF" else ()
+    return [state(index_file(indir, name)) for name in names]
+
+
 def relative_path(file: Path, target: Path) -> tuple[str, str]:
     """Return FILE_DIR, which is relative to a data store, and FILE_NAME of a file.
 
@@ -66,7 +80,7 @@ def relative_path(file: Path, target: Path) -> tuple[str, str]:
     BgnbError
         If the index of HDUs cannot contain it, or Gammapy would change it.
     """
-    relative = os.path.relpath(file.parent.resolve() / file.name, target)
+    relative = os.path.relpath(Path(os.path.realpath(file.parent), file.name), target)
     if relative.isascii() and "$" not in relative:
         return os.path.split(relative)
     why = "with characters other than ASCII, which FITS does not allow, or with $, which Gammapy takes for a variable"

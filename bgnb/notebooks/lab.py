@@ -79,22 +79,28 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     notebook : `~pathlib.Path`
         The notebook; JupyterLab shows its folder.
     arguments : tuple of str
-        Further arguments of ``jupyter lab``.
+        Further arguments of ``jupyter lab``, which replace those of bgnb.
     """
     folder = notebook.resolve().parent
-    command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
     # In the workspace of another folder, JupyterLab would open the notebooks of the same names in this one, with their widgets.
     workspace = f"bgnb-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
-    command.append(f"--LabApp.default_url=/lab/workspaces/{workspace}/tree/{quote(notebook.name)}")
-    # Neither kernels nor copies of notebooks nor exported pages use files in the folder that happen to have the right name.
-    command.append("--ServerApp.kernel_spec_manager_class=bgnb.notebooks.kernels.KernelSpecs")
-    command.append("--ServerApp.contents_manager_class=bgnb.notebooks.contents.Contents")
-    command.append("--TemplateExporter.extra_template_basedirs=[]")
-    command.append("--LanguageServerManager.autodetect=False")  # it would run programs in node_modules of the folder
-    command.append("--LabApp.extension_manager=readonly")  # the other one runs pip, which would import from the folder
+    options = {
+        "ServerApp.root_dir": folder,
+        "LabApp.default_url": f"/lab/workspaces/{workspace}/tree/{quote(notebook.name)}",
+        # Neither kernels nor notebooks nor exported pages use files in the folder that only happen to have the right name.
+        "ServerApp.kernel_spec_manager_class": "bgnb.notebooks.kernels.KernelSpecs",
+        "ServerApp.contents_manager_class": "bgnb.notebooks.contents.Contents",
+        "TemplateExporter.extra_template_basedirs": "[]",
+        "LanguageServerManager.autodetect": "False",  # it would run programs in node_modules of the folder
+        "LabApp.extension_manager": "readonly",  # the other one runs pip, which would import from the folder
+        "ServerApp.ip": "127.0.0.1",
+    }
+    given = {argument.partition("=")[0].replace("--ip", "--ServerApp.ip") for argument in arguments}
+    command = [sys.executable, "-P", "-m", "jupyterlab"]
+    command += [f"--{name}={value}" for name, value in options.items() if f"--{name}" not in given]
     sys.stdout.flush()
     os.chdir(folder)
-    os.execve(sys.executable, [*command, "--ServerApp.ip=127.0.0.1", *arguments], environment_of_user())
+    os.execve(sys.executable, [*command, *arguments], environment_of_user())
 
 
 def _wrote(path: Path, notebook: Any) -> bool:

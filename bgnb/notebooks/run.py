@@ -86,7 +86,8 @@ def run_notebook(
     >>> bgnb.notebook_result(path)["n_runs"]  # doctest: +SKIP
     2
     """
-    check_type("parameters", parameters := parameters or {}, Mapping)
+    parameters = {} if parameters is None else parameters
+    check_type("parameters", parameters, Mapping)
     values = {str(name): value for name, value in parameters.items()}
     source, target = find_notebook(notebook), Path(output).absolute()
     declared = notebook_parameters(source)

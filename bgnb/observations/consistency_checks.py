@@ -106,8 +106,8 @@ def check_run(
 def check_obs_id(files: RunFiles, kind: str, table: FitsTable, findings: Findings) -> None:
     """Raise a `DataError` if the HDU of a kind, such as EVENTS, states the OBS_ID of another run.
 
-    An effective area may be that of another run, with a note if it is in the file of the events, as Gammapy writes simulated
-    events, and otherwise with the permission of the user.
+    In the file of the events, an effective area may be that of another run, with a note: Gammapy writes such files of simulated
+    events. In another file, the user has to allow it (``wrong-run``).
     """
     stated = table.get("OBS_ID")
     with suppress(ValueError, OverflowError):

@@ -154,7 +154,7 @@ def _listed_files(path: Path, path_variables: bool) -> list[Path]:
         if "\0" in (text := read_text(path)):
             raise ValueError
         lines = [line.strip() for line in text.splitlines()]
-    except ValueError:  # also if it is not UTF-8
+    except ValueError:  # not UTF-8, or with NUL
         kinds = "a directory, a FITS file (*.fits, *.fits.gz) or a text file with the path of a FITS file in each line"
         raise BgnbError("invalid-argument", f"{path}: the scheme FILES needs {kinds}") from None
     except OSError as error:

@@ -39,6 +39,8 @@ _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 # Signs are computed as 0 + x and 0 − x, so that an overflow of integers is an error.
 _SIGN: Mapping[type[ast.unaryop], type[ast.operator]] = {ast.USub: ast.Sub, ast.UAdd: ast.Add}
+_LISTS = (ast.Tuple, ast.List, ast.Set)
+_NO_CONDITION = "is a list, not a condition; decimals are written with a point"
 _MAX_LENGTH, _MAX_BRACKETS, _MAX_BITS = 500, 20, 63
 
 
@@ -68,18 +70,12 @@ class EventSelection:
         object.__setattr__(self, "condition", " ".join(self.condition.split()))
         if not (self.condition.isascii() and self.condition.isprintable()):
             raise BgnbError("bad-condition", f"events: {self.condition!r} has characters other than printable ASCII")
-        if isinstance(self._tree, ast.Tuple | ast.List | ast.Set):
-            text = "is a list, not a condition; decimals are written with a point"
-            raise BgnbError("bad-condition", f"events: '{self.condition}' {text}")
         for node in ast.walk(self._tree):
             _check(node, self.condition)
-            if isinstance(node, ast.BoolOp) and (fixed := [each for each in node.values if not _columns_in(each)]):
-                name = min(_columns_in(self._tree) or {"N_TELS"})
-                text = f"'{ast.unparse(fixed[0])}' contains no column; for several values, write {name} in (3, 4)"
-                raise BgnbError("bad-condition", f"events: in '{self.condition}', {text}")
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and not _columns_in(node):
-                text = f"{ast.unparse(node)} is a difference of numbers, not a date; write a number (TIME is in s)"
-                raise BgnbError("bad-condition", f"events: in '{self.condition}', {text}")
+            if mistake := _mistake(node):
+                raise BgnbError("bad-condition", f"events: in '{self.condition}', {mistake}")
+        if isinstance(self._tree, _LISTS):
+            raise BgnbError("bad-condition", f"events: '{self.condition}' {_NO_CONDITION}")
         if not self.columns:
             raise BgnbError(
                 "bad-condition", f"events: '{self.condition}' contains no column, so it does not depend on the event"
@@ -173,6 +169,37 @@ def _columns_in(node: ast.expr) -> set[str]:
     nodes = list(ast.walk(node))
     functions = [each.func for each in nodes if isinstance(each, ast.Call)]
     return {each.id.upper() for each in nodes if isinstance(each, ast.Name) and each not in functions}
+
+
+def _mistake(node: ast.AST) -> str | None:
+    """Describe what Python accepts, but nobody means: the same answer for all events, or a date as a difference."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub | ast.Div) and _is_date(node):
+        return f"{ast.unparse(node)} is not a date, but a number; times (TIME) are in s"
+    operands: list[ast.expr] = []
+    if isinstance(node, ast.BoolOp):
+        operands = node.values
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr):
+        operands = [node.left, node.right] if isinstance(node.left, ast.Compare) or isinstance(node.right, ast.Compare) else []
+    for number, operand in enumerate(operands):
+        if isinstance(operand, _LISTS):
+            return f"{ast.unparse(operand)} {_NO_CONDITION}"
+        if not _columns_in(operand):
+            others = sorted(_columns_in(operands[number - 1])) if number else []
+            advice = f"; for several values, write {others[0]} in (3, 4)" if others else ""
+            return f"{ast.unparse(operand)} contains no column{advice}"
+    return None
+
+
+def _is_date(node: ast.BinOp) -> bool:
+    """Return true for differences or ratios of three whole numbers, such as 2012-10-11."""
+    first = node.left
+    return (
+        isinstance(first, ast.BinOp)
+        and type(first.op) is type(node.op)
+        and all(
+            isinstance(part, ast.Constant) and isinstance(part.value, int) for part in (first.left, first.right, node.right)
+        )
+    )
 
 
 def _is_no_number(node: ast.expr) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from astropy import units as u
 from astropy.io.registry import identify_format
 from astropy.table import Column, Table
+from astropy.utils.exceptions import AstropyWarning
 
 import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
 from bgnb._util.arrays import Floats
@@ -57,7 +58,7 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
         raise
     except OSError as error:
         raise DataError("unreadable", f"{path}: cannot be read: {error.strerror or error}") from None
-    with ignored_warnings():
+    with ignored_warnings(Warning):  # Astropy uses those of Python as well
         if format is None:
             stream = BytesIO(content)
             formats = identify_format("read", Table, str(path).lower().removesuffix(".gz"), stream, [stream], {})
@@ -68,9 +69,9 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
         return Table.read(BytesIO(content), format=format)
 
 
-def ignored_warnings() -> warnings.catch_warnings[None]:
+def ignored_warnings(category: type[Warning] = AstropyWarning) -> warnings.catch_warnings[None]:
     """Return a context in which Astropy warns of nothing in a file; values and units that are used are checked."""
-    return warnings.catch_warnings(action="ignore")
+    return warnings.catch_warnings(action="ignore", category=category)
 
 
 def columns_by_name(table: Table, names: Collection[str]) -> dict[str, Any]:

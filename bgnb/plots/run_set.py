@@ -41,6 +41,13 @@ _HUGE = 1e30
 _MJD_ORIGIN = datetime(1858, 11, 17, tzinfo=UTC)
 
 
+def check_numbers(table: Table) -> None:
+    """Raise an error if a known column of a table of runs is not one number per run."""
+    for name in NUMBERS:
+        if name in table.colnames and np.ma.array(table[name], dtype=float).shape != (len(table),):
+            raise ValueError(f"column {name} has several values per run")
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RunSet:
     """Runs with their selection and groups.

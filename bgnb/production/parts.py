@@ -11,7 +11,7 @@ from typing import Any
 from bgnb._util.errors import BgnbError, DataError, enumerate_values, located, numbered
 from bgnb._util.reading import read_bytes, read_json
 from bgnb._version import __version__
-from bgnb.files.manifest import check
+from bgnb.files.manifest import check, manifest_text
 from bgnb.files.output_file import write_file
 from bgnb.production.count_chunks import Chunk, Counted
 from bgnb.production.plan import Plan, make_plan
@@ -49,7 +49,7 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
     Raises
     ------
     BgnbError
-        If a part is missing, damaged or made with another plan, or the index of runs has changed.
+        If a part is missing, damaged, made with another plan or replaced in the meantime, or the index of runs has changed.
     """
     if not paths:
         raise BgnbError("parts-mismatch", "there are no parts to merge")
@@ -60,6 +60,7 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
             raise BgnbError(
                 "parts-mismatch", f"{path}: differs from {paths[0]} in the settings or the runs; make the parts again"
             )
+    manifests = [manifest_text(path) for path in paths]
     numbers = [part["part"][0] for part in parts]
     if twice := [path for path, number in zip(paths, numbers, strict=True) if numbers.count(number) > 1]:
         raise BgnbError("parts-mismatch", f"a part is given more than once: {enumerate_values(twice)}")
@@ -79,6 +80,8 @@ def open_parts(paths: Sequence[Path]) -> tuple[Plan, Iterator[tuple[Chunk, Count
             chunk = plan.chunk(obs_ids)
             path = directories[number % n_parts + 1] / _name(chunk.obs_ids)
             yield chunk, _read_counts(path, chunk)
+        if changed := [path for path, text in zip(paths, manifests, strict=True) if manifest_text(path) != text]:
+            raise BgnbError("changed", f"{changed[0]}: was replaced while it was read; merge the parts again")
 
     return plan, counted()
 

@@ -286,8 +286,8 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     >>> bgnb.read_models("merged")
     ModelSet(spline of 6 runs, groups 27)
     """
-    if isinstance(parts, str | Path):
-        raise BgnbError("invalid-argument", f"parts must be a list of directories, got {quoted(str(parts))}")
+    if isinstance(parts, str | Path) or not isinstance(parts, Iterable):
+        raise BgnbError("invalid-argument", f"parts must be a list of directories, got {quoted(parts)}")
     paths = [checked_path("each of parts", path) for path in parts]
     with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:
         plan, counted = open_parts(paths)

@@ -116,7 +116,9 @@ class Workers:
             return self.submit(function, task)
         except BrokenExecutor:
             raise
-        except RuntimeError as error:  # of an executor that was shut down
+        except RuntimeError as error:
+            if "shutdown" not in str(error):
+                raise
             raise BgnbError("worker-died", f"the executor takes no tasks ({error}); give one that is open") from None
 
 
@@ -150,7 +152,7 @@ def open_workers(
     ----------
     workers : int or `~concurrent.futures.Executor`, optional
         Number of processes on this machine, 1 for this process only; by default the number of cores, if the tasks take long
-        enough, and 1 in a process of a `multiprocessing.pool.Pool`. Or an executor, such as
+        enough, and 1 in a daemonic process, as those of `multiprocessing.pool.Pool` and Dask. Or an executor, such as
         ``distributed.Client(...).get_executor()``.
     scheduler : str, optional
         Address of a Dask scheduler, instead of ``workers``.
@@ -174,8 +176,8 @@ def open_workers(
         yield Workers()
     else:
         if current_process().daemon:
-            advice = "use workers = 1, or a concurrent.futures.ProcessPoolExecutor instead of the Pool"
-            raise BgnbError("invalid-argument", f"a process of multiprocessing.Pool cannot start {number} others; {advice}")
+            kind = "a daemonic process, as those of multiprocessing.Pool and Dask,"
+            raise BgnbError("invalid-argument", f"{kind} cannot start {number} others; use workers = 1")
         with _processes(min(number, _MAX_PROCESSES)) as found:
             yield found
 

@@ -78,9 +78,13 @@ class Grid:
             raise BgnbError("invalid-argument", f"pixel must be {limits}, got {pixel} and {offset_max}")
         n_fov = math.ceil(2 * offset / width - 1e-9)
         if n_fov * width > 180:
-            raise BgnbError("invalid-argument", f"offset_max must be at most 90 deg, in whole pixels, got {offset_max}")
+            raise BgnbError(
+                "invalid-argument", f"offset_max must be at most 90 deg, rounded up to whole pixels, got {offset_max}"
+            )
         if whole_number("n_energy", n_energy) * n_fov**2 > MAX_BINS:
-            raise BgnbError("invalid-argument", f"pixels of {pixel} make more than {MAX_BINS:,} bins; use larger ones")
+            advice = "use larger pixels or fewer energies"
+            text = f"pixels of {pixel} and {n_energy} energies make more than {MAX_BINS:,} bins; {advice}"
+            raise BgnbError("invalid-argument", text)
         axes = CubeAxes.regular(
             n_energy=n_energy, n_fov=n_fov, energy_min=energy_min, energy_max=energy_max, fov_max=n_fov * width / 2 * u.deg
         )

@@ -54,6 +54,16 @@ def test_blocking_settings_of_matplotlib_are_refused(tmp_path, where):
     assert "p.png" not in names(tmp_path)
 
 
+def test_settings_of_another_user_are_not_computed(tmp_path):
+    """Matplotlib computes a property cycle, which a file of somebody else in the current directory may make endless."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file of another user")
+    (tmp_path / "matplotlibrc").write_text("axes.prop_cycle: cycler('color', 'r' * 100000000)\n")
+    os.chown(tmp_path / "matplotlibrc", 12345, -1)
+    done = run(tmp_path, "plot models -o p.png")
+    assert (done.returncode, "matplotlibrc: is a file of another user" in done.stderr) == (2, True)
+
+
 def test_names_that_no_file_can_have_are_no_settings(tmp_path):
     """A place that cannot be examined has no settings, as for Matplotlib."""
     done = run(tmp_path, "plot models --dpi 30 -o p.png", MATPLOTLIBRC="x" * 300)

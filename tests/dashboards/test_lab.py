@@ -1,6 +1,7 @@
 """Notebooks with dashboards, and JupyterLab on them."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 import bgnb
 from bgnb.notebooks.content import notebook_parameters
-from bgnb.notebooks.lab import prepare_notebook
+from bgnb.notebooks.lab import open_lab, prepare_notebook
 from tests.browser.driver import QUIET, free_port, private_jupyter, running
 from tests.helpers.errors import raises
 from tests.helpers.files import give_away, names
@@ -102,6 +103,19 @@ def test_paths_are_filled_in_literally(pair, tmp_path):
     written = {}
     exec(nbformat.read(prepare_notebook(first, second, tmp_path), as_version=4).cells[1].source, written)
     assert (written["dir1"], written["dir2"]) == (str(first), str(second))
+
+
+def test_arguments_replace_options(tmp_path, monkeypatch):
+    """JupyterLab refuses an option that is given twice, so that those of the user replace those of bgnb."""
+    started = []
+    monkeypatch.setattr(os, "execve", lambda program, command, environment: started.append(command))
+    monkeypatch.chdir(tmp_path)
+    open_lab(tmp_path / "explore.ipynb")
+    open_lab(tmp_path / "explore.ipynb", ("--LanguageServerManager.autodetect=True", "--ip=0.0.0.0", "--no-browser"))
+    usual, other = ([word.partition("=")[0] for word in command if word.startswith("--")] for command in started)
+    assert {"--LanguageServerManager.autodetect", "--ServerApp.ip"} <= {*usual}
+    assert sorted(other) == sorted([*{*usual} - {"--ServerApp.ip"}, "--ip", "--no-browser"])
+    assert "--LanguageServerManager.autodetect=False" not in started[1]
 
 
 @pytest.mark.slow

@@ -112,9 +112,9 @@ def test_huge_numbers_are_unknown(runs, huge, tmp_path):
         table[name][4] = huge
     dashboard = RunDashboard(replace(shown, table=table), [], {}, y="muon efficiency")
     points = dashboard.view.panels["values"]
-    shown = np.concatenate([curve.y for curve in points.series])
-    assert 0 < np.nanmax(np.abs(shown)) < 2
-    assert np.isnan(shown).sum() == 1
+    drawn = np.concatenate([curve.y for curve in points.series])
+    assert 0 < np.nanmax(np.abs(drawn)) < 2
+    assert np.isnan(drawn).sum() == 1
     dashboard.save_png(tmp_path / "runs.png")
 
 

@@ -15,6 +15,7 @@ import bgnb
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import new_directory
 from tests.helpers.commands import command, error_of
+from tests.helpers.errors import raises
 from tests.helpers.files import names
 from tests.helpers.processes import PATIENCE
 
@@ -137,10 +138,10 @@ def test_folders_nested_deeply(tmp_path):
     try:
         for folder in folders:
             folder.mkdir()
-        for read in (bgnb.check, lambda directory: bgnb.open_runs(directory, "FILES")):
-            with pytest.raises(bgnb.BgnbError) as caught:
-                read(tmp_path / "out")
-            assert caught.value.code in ("unreadable", "not-a-model", "no-runs")
+        with raises("unreadable" if sys.version_info < (3, 13) else "not-a-model"):
+            bgnb.check(tmp_path / "out")
+        with raises("no-runs"):
+            bgnb.open_runs(tmp_path / "out", "FILES")
     finally:
         for folder in reversed(folders):
             folder.rmdir()

@@ -311,6 +311,22 @@ def test_what_is_private_stays_private(tmp_path):
     assert {path.stat().st_gid for path in (out / MANIFEST, single, out)} == ({12345} if own else {os.getegid()})
 
 
+def test_nobody_reads_what_replaces_a_private_file(tmp_path):
+    """A private file is private from the start, not only when it is complete."""
+    path = tmp_path / "page.html"
+    write_file(path, b"old")
+    path.chmod(0o600)
+
+    def content():
+        (partial,) = set(tmp_path.iterdir()) - {path}
+        modes.append(stat.S_IMODE(partial.stat().st_mode))
+        yield b"new"
+
+    modes = []
+    write_file(path, content())
+    assert (modes, path.read_bytes()) == ([0o600], b"new")
+
+
 def access_list(*entries):
     """Make an access control list of tags (1 user, 2 a user, 4 group, 16 mask, 32 others), permissions and ids."""
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)

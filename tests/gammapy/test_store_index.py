@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+import bgnb.gammapy.attach as attach_module
 from bgnb import (
     attach,
     open_runs,
@@ -161,7 +162,27 @@ def test_types_of_hdus_that_are_numbers(models, tmp_path):
     index = Table.read(indir / "hdu-index.fits.gz")
     index["HDU_TYPE"] = [1, 2, 3] * 2
     index.write(indir / "hdu-index.fits.gz", overwrite=True)
-    assert attach(models, indir, "GADF", tmp_path / "store").obs_ids == [2, 3]
+    report = attach(models, indir, "GADF", tmp_path / "store")
+    assert (report.obs_ids, report.call) == ([2, 3], 'get_observations(required_irf=["aeff", "bkg"])')
+    types = Table.read(tmp_path / "store" / "hdu-index.fits.gz")["HDU_TYPE"].astype(str)
+    assert [text.strip() for text in types.tolist()] == ["events", "gti", "aeff", "bkg"] * 2
+
+
+@pytest.mark.parametrize("name", ["obs-index.fits.gz", "hdu-index.fits.gz"])
+def test_index_that_changes_while_runs_are_read(models, tmp_path, monkeypatch, name):
+    """A store never has the backgrounds of some files and the index of others."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    make = attach_module.make_backgrounds
+
+    def change_and_make(*arguments):
+        table = Table.read(indir / name)
+        table[table["OBS_ID"] == 2].write(indir / name, overwrite=True)
+        yield from make(*arguments)
+
+    monkeypatch.setattr(attach_module, "make_backgrounds", change_and_make)
+    with raises("changed", indir):
+        attach(models, indir, "GADF", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
 
 
 def test_arrays_of_variable_length_in_the_index(models, tmp_path):

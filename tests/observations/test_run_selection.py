@@ -343,6 +343,12 @@ def test_texts_in_latin_1(tmp_path):
     text = "NAME,RA,DEC\nKönigstuhl,150.0,49.0\n"
     (tmp_path / "a.csv").write_text(text, encoding="latin-1")
     assert read_catalog(tmp_path / "a.csv")["NAME"].tolist() == ["Königstuhl"]
+    (tmp_path / "A.CSV").write_text(text, encoding="latin-1")
+    assert read_catalog(tmp_path / "A.CSV")["NAME"].tolist() == ["Königstuhl"]
+    columns = "datatype:\n# - {name: RA, datatype: float64}\n# - {name: DEC, datatype: float64}"
+    header = f"# %ECSV 1.0\n# ---\n# {columns}\n# meta: [1, 2]\n"
+    (tmp_path / "A.ecsv").write_text(f"{header}RA DEC\n150.0 49.0\n")  # Astropy warns of other metadata than a mapping
+    assert read_catalog(tmp_path / "A.ecsv")["DEC"].tolist() == [49.0]
     (tmp_path / "b.csv").write_text(text, encoding="utf-16")
     with raises("bad-catalog", "b.csv", "save it as UTF-8"):
         read_catalog(tmp_path / "b.csv")

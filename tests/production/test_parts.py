@@ -13,6 +13,7 @@ from bgnb import make_bg_cube_models, merge
 from bgnb.files.manifest import manifest_of
 from bgnb.files.output_directory import new_directory
 from bgnb.production import count_chunks as counting
+from bgnb.production import parts
 from tests.helpers.commands import output_of
 from tests.helpers.dask_cluster import OBS_IDS, SMALL
 from tests.helpers.errors import raises
@@ -189,6 +190,24 @@ def test_parts_of_different_plans(two_parts, indir, tmp_path):
         merge(["part1", "models"], "merged")
     with raises("parts-mismatch"):
         merge([], "merged")
+
+
+def test_part_replaced_while_it_is_read(two_parts, indir, tmp_path, monkeypatch):
+    """The counts of two productions are not mixed, also if a part is replaced while it is merged."""
+    shutil.copytree("part2", "other")
+    (tmp_path / "other" / "manifest.json").write_text((tmp_path / "other" / "manifest.json").read_text() + " ")
+    read = parts._read_counts
+
+    def replace_and_read(path, chunk):
+        if (tmp_path / "other").exists() and path.parent.name == "part2":
+            (tmp_path / "part2").rename(tmp_path / "old")
+            (tmp_path / "other").rename(tmp_path / "part2")
+        return read(path, chunk)
+
+    monkeypatch.setattr(parts, "_read_counts", replace_and_read)
+    with raises("changed", "part2"):
+        merge(two_parts, "models")
+    assert not (tmp_path / "models").exists()
 
 
 def test_damaged_part_is_refused(two_parts, tmp_path):

@@ -258,7 +258,7 @@ def test_process_of_a_pool():
     """Daemonic processes, which cannot start others, do the work themselves, unless several processes are asked for."""
     with get_context("spawn").Pool(1) as pool:
         assert pool.apply(_in_daemon, [None])
-        with raises("invalid-argument", "workers = 1"):
+        with raises("invalid-argument", "daemonic", "workers = 1"):
             pool.apply(_in_daemon, [2])
 
 
