@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgnb._util.arrays import Floats
+from bgnb._util.checks import check_type, checked_pointing
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.stack import Stack
 
@@ -35,6 +36,11 @@ class Cell:
     pointings : ndarray, shape (n, 3), optional
         Altitude and azimuth of each run, deg, and its weight; the sum of the weights is 1. The
         spline averages functions of the pointing over them. By default the pointing of the cell.
+
+    Raises
+    ------
+    BgnbError
+        If the pointing is not a direction.
     """
 
     alt_pnt: float
@@ -42,6 +48,11 @@ class Cell:
     stack: Stack
     norm: Hashable = None
     pointings: Floats | None = None
+
+    def __post_init__(self) -> None:
+        check_type("stack", self.stack, Stack)
+        for name, value in zip(("alt_pnt", "az_pnt"), checked_pointing(self.alt_pnt, self.az_pnt), strict=True):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of_runs(cls, alt_pnt: Floats, az_pnt: Floats, stack: Stack, norm: Hashable = None) -> Cell:

@@ -11,7 +11,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, quotient
-from bgnb._util.checks import checked_choice
+from bgnb._util.checks import check_type, checked_choice
 from bgnb.cubes.cube import FLOOR, LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 
 #: Interpolation of a rate between the centres of its bins.
@@ -66,6 +66,8 @@ def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "n
     >>> round(float(predicted.sum() / (rate.quantity * rate.axes.bin_volume).sum().value), 6)
     1.0
     """
+    check_type("rate", rate, Cube)
+    check_type("axes", axes, CubeAxes)
     if checked_interpolation(interpolation) == "none":
         overlaps = [
             _overlap(np.asarray(target, dtype=float), np.asarray(source, dtype=float))
@@ -116,6 +118,7 @@ def point_rate(rate: Cube) -> Cube:
     >>> round(float(ratio[10, 30, 30]), 2)
     0.97
     """
+    check_type("rate", rate, Cube)
     mean = rate.quantity.value
     edges = np.log(rate.axes.energy.to_value("MeV"))
     centres = (edges[:-1] + edges[1:]) / 2

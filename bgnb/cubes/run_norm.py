@@ -140,6 +140,7 @@ def norm_of_run(
     """
     checked_choice("source", source, get_args(NormSource))
     check_type("models", models, ModelSet)
+    check_type("found", found, RateForRun)
     axes = found.rate.axes
     stack = stack_runs([run], axes, models.fovalign, mask)
     counts = stack.counts.sum(axis=(1, 2))

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb._util.checks import checked_choice
+from bgnb._util.checks import checked_choice, checked_path
 from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered
 from bgnb._util.settings_groups import with_settings
 from bgnb.observations.event_files import find_runs
@@ -195,7 +195,7 @@ def open_runs(indir: str | Path, scheme: str, *, settings: ReadingSettings) -> R
          1   1500.0
          2   1500.0
     """
-    layout, path = checked_scheme(scheme), Path(indir)
+    layout, path = checked_scheme(scheme), checked_path("indir", indir)
     try:
         exists = path.exists() if layout == "FILES" else path.is_dir()
     except OSError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb._util.checks import check_type
+from bgnb._util.checks import check_type, to_value
 from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered, quoted, shortened
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.observations.catalog import DEFAULT_CATALOG, read_catalog
@@ -150,7 +150,9 @@ def _near_sources(runs: Runs, catalog: Table, exclusion_radius: u.Quantity) -> d
     ra_pnt, dec_pnt = (np.asarray(runs.table[name]) for name in ("RA_PNT", "DEC_PNT"))
     excess = np.zeros(len(runs))  # minimum of distance − radius over all sources, where it is negative
     found: dict[int, tuple[str, float]] = {}
-    radii = exclusion_radius.to_value("deg") + 2 * np.asarray(catalog["EXTENSION"])
+    if (least := to_value("exclusion_radius", exclusion_radius, "deg")) < 0:
+        raise BgnbError("invalid-argument", f"exclusion_radius must be at least 0 deg, got {exclusion_radius}")
+    radii = least + 2 * np.asarray(catalog["EXTENSION"])
     order = np.argsort(dec_pnt)
     first, last = (np.searchsorted(dec_pnt[order], catalog["DEC"] + sign * radii) for sign in (-1, 1))
     used = np.flatnonzero(first < last)  # only these sources can be near a run

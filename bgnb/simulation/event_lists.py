@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Row, Table
 
 from bgnb._util.arrays import Floats, blocks
+from bgnb._util.checks import check_type, finite_number
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import with_settings
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun_altitude, tt_of
@@ -59,6 +60,8 @@ class PointSource:
     rate: float
 
     def __post_init__(self) -> None:
+        for name, unit in (("ra", "deg"), ("dec", "deg"), ("rate", "1/s")):
+            object.__setattr__(self, name, finite_number(name, getattr(self, name), unit))
         if not (0 <= self.ra <= 360 and -90 <= self.dec <= 90 and 0 <= self.rate < np.inf):
             limits = "RA from 0 to 360 deg, DEC from -90 to 90 deg, and a finite rate of at least 0"
             raise BgnbError("invalid-argument", f"source {self.name} must have {limits}")
@@ -186,6 +189,9 @@ def simulate_run(
     seed: int = 0,
 ) -> tuple[EventList, Floats]:
     """Simulate a run, see `make_test_eventlist`; return it with DETX and DETY in the frame of the model, deg, shape (2, n)."""
+    check_type("observation", observation, Row)
+    for source in point_sources:
+        check_type("each of point_sources", source, PointSource)
     model = TrueModel() if model is None else model
     meta, obs_id = observation.meta, int(observation["OBS_ID"])
     rng = np.random.default_rng([seed, obs_id])

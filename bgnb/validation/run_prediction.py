@@ -11,7 +11,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, Ints
-from bgnb._util.checks import to_value, whole_number
+from bgnb._util.checks import check_type, finite_number, to_value, whole_number
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.coverage import Coverage
 from bgnb.cubes.cube import MAX_BINS, CubeAxes
@@ -39,6 +39,10 @@ class Grid:
 
     axes: CubeAxes
     offset_max: float
+
+    def __post_init__(self) -> None:
+        check_type("axes", self.axes, CubeAxes)
+        object.__setattr__(self, "offset_max", finite_number("offset_max", self.offset_max, "deg"))
 
     @classmethod
     def regular(

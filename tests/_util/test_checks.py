@@ -1,11 +1,14 @@
 """Arguments of the wrong kind are refused by name, not by errors from inside."""
 
+import numpy as np
 import pytest
+from astropy import units as u
 
 import bgnb
 from bgnb._util.checks import to_value
 from tests.helpers.errors import raises
 
+ROW = bgnb.make_test_observation_table(1)[0]
 MODEL = bgnb.make_test_bg_cube_model(bgnb.CubeAxes.regular(n_energy=3, n_fov=4))
 
 
@@ -41,7 +44,20 @@ def test_quantity_of_one_number(text, tev):
         lambda: bgnb.write_background_2d("radial.fits", MODEL),
         lambda: bgnb.write_spline(MODEL, "spline.fits"),
         lambda: bgnb.write_groups("groups.ecsv", "out.ecsv"),
+        lambda: bgnb.point_rate(MODEL),
+        lambda: bgnb.predicted_rate(MODEL, MODEL.axes),
+        lambda: bgnb.register_method("classic"),
+        lambda: bgnb.Cell(180.0, 60.0, MODEL.stack),
+        lambda: bgnb.Cell(60.0, 180.0, MODEL),
+        lambda: bgnb.Grid(MODEL.axes, np.nan),
+        lambda: bgnb.PointSource("source", 83.0, 22.0, 1 / u.m),
+        lambda: bgnb.make_test_eventlist("run"),
+        lambda: bgnb.make_test_eventlist(ROW, point_sources=["Crab,83,22,0.1"]),
+        lambda: bgnb.open_runs(None, "GADF"),
+        lambda: bgnb.stack_runs(None, MODEL.axes),
+        lambda: bgnb.fit_spline(MODEL),
         lambda: bgnb.merge("part1", "out"),
+        lambda: bgnb.merge(None, "out"),
         lambda: bgnb.merge([1], "out"),
         lambda: bgnb.run_notebook("explore", "out.ipynb", ["modeldir"]),
         lambda: bgnb.run_notebook("explore", "out.ipynb", {1: 2}),
@@ -53,3 +69,21 @@ def test_other_type(call, tmp_path, monkeypatch):
     with raises("invalid-argument"):
         call()
     assert not list(tmp_path.iterdir())
+
+
+def test_quantities_are_converted():
+    """Values with a unit are the same as numbers in the documented one."""
+    source = bgnb.PointSource("source", 5 * u.hourangle, 1320 * u.arcmin, 60 / u.min)
+    assert (source.ra, source.dec, source.rate) == pytest.approx((75, 22, 1))
+    cell = bgnb.Cell(1.2 * u.rad, "180 deg", MODEL.stack)
+    assert (cell.alt_pnt, cell.az_pnt) == pytest.approx((np.degrees(1.2), 180))
+
+
+@pytest.mark.parametrize("radius", [np.nan * u.deg, -5 * u.deg, 5])
+def test_radii_that_exclude_nothing(tmp_path, radius):
+    """A radius that no distance is below keeps runs near sources; without a unit it is refused as on the command line."""
+    bgnb.make_test_dataset(tmp_path / "runs", n_runs=1, trigger_rate=1.0)
+    runs = bgnb.open_runs(tmp_path / "runs", "GADF")
+    with raises("invalid-argument", "exclusion_radius"):
+        bgnb.select_off_runs(runs, exclusion_radius=radius)
+    assert bgnb.select_off_runs(runs, exclusion_radius="3 deg").kept == bgnb.select_off_runs(runs).kept
