@@ -48,7 +48,7 @@ class Contents(_Files):
     def _check(self, *paths: str) -> None:
         """Refuse files that are links of somebody else, or whose copies are."""
         for path in paths:
-            file = Path(self._get_os_path(path))
+            file = Path(self.root_dir, *path.split("/"))
             copies = file.parent / ".ipynb_checkpoints"
             for each in (file, file.with_name(f".~{file.name}"), copies, copies / f"{file.stem}-checkpoint{file.suffix}"):
                 if is_link_of_another(each):

@@ -160,7 +160,7 @@ def test_lab_and_its_kernels_import_nothing_from_the_folder(tmp_path, planted, b
         ask("api/contents/explore.ipynb", "PUT", type="notebook", content=content)
         assert names(planted / ".ipynb_checkpoints") == {"explore-checkpoint.ipynb"}
         assert (tmp_path / "precious").read_text() == "precious"
-        with pytest.raises(urllib.error.HTTPError, match="405"):
+        with pytest.raises(urllib.error.HTTPError):  # of a number that depends on JupyterLab; below, pip.py was not imported
             ask("lab/api/extensions", cmd="install", extension_name="any")
         session = {"kernel": {"name": "python3"}, "name": "", "path": "explore.ipynb", "type": "notebook"}
         kernel = json.loads(ask("api/sessions", **session))["kernel"]["id"]

@@ -333,7 +333,7 @@ def access_list(*entries):
 
 
 def test_access_lists_are_kept(tmp_path):
-    """What is replaced keeps its access control list; without one, it gets none from the directory around it."""
+    """Replaced files keep their access control list; without one, they get none from the directory around them."""
     name, nobody = "system.posix_acl_access", 0xFFFFFFFF
     kept = access_list((1, 6, nobody), (2, 4, 1001), (4, 0, nobody), (16, 4, nobody), (32, 0, nobody))
     inherited = access_list((1, 7, nobody), (2, 7, 1002), (4, 7, nobody), (16, 7, nobody), (32, 0, nobody))
