@@ -33,11 +33,15 @@ def read_epochs(directory: str | Path) -> Epochs | None:
     if not os.path.exists(path):  # noqa: PTH110 # that of Path raises if the directory cannot be read, as `read_models` does
         return None
     try:
-        return Epochs.from_table(read_table_file(path))
+        table = read_table_file(path)
     except BgnbError:
         raise
     except Exception as error:  # astropy's readers raise many kinds
         raise BgnbError("damaged", f"{path}: cannot be read: {error}; make the models again") from None
+    try:
+        return Epochs.from_table(table, str(path))
+    except BgnbError as error:
+        raise BgnbError("damaged", f"{error.message}; make the models again") from None
 
 
 def read_epoch_models(directory: str | Path) -> dict[str, ModelSet]:

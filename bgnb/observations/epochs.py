@@ -15,7 +15,7 @@ import numpy as np
 from astropy.table import Table
 from astropy.time import Time
 
-from bgnb._util.errors import BgnbError, DataError, quoted
+from bgnb._util.errors import BgnbError, DataError, located, quoted
 from bgnb.observations.coordinates import date_of
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_reader import read_events_header
@@ -98,13 +98,7 @@ class Epochs:
         except Exception as error:  # astropy's readers raise many kinds
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise BgnbError("invalid-argument", f"{epochs}: cannot be read as a table of epochs: {reason[0]}") from None
-        if missing := [name for name in ("EPOCH", "START", "STOP") if name not in table.colnames]:
-            raise BgnbError("missing-column", f"{epochs}: a table of epochs needs the column {missing[0]}")
-        epoch_names = [str(name) for name in table["EPOCH"]]
-        if len({name.lower() for name in epoch_names}) < len(epoch_names):
-            raise BgnbError("invalid-argument", f"{epochs}: the names of epochs must differ by more than case (column EPOCH)")
-        start, stop = (_mjd(table[name], f"{epochs}: column {name}") for name in ("START", "STOP"))
-        return cls(periods=dict(zip(epoch_names, zip(start, stop, strict=True), strict=True)))
+        return cls.from_table(table, str(epochs))
 
     def of(self, runs: Runs, required: Collection[int] = ()) -> dict[int, str | Reason]:
         """Assign runs to epochs.
@@ -163,12 +157,24 @@ class Epochs:
         return table
 
     @classmethod
-    def from_table(cls, table: Table) -> Epochs:
-        """Return the epochs of the result of `as_table`."""
-        if table["START"].ndim != 1 or not np.isfinite([table["START"], table["STOP"]]).all():
-            raise ValueError("START and STOP must be finite numbers")
-        periods = {str(row["EPOCH"]): (float(row["START"]), float(row["STOP"])) for row in table}
-        return cls(column=table.meta["COLUMN"], periods=periods)
+    def from_table(cls, table: Table, where: str) -> Epochs:
+        """Return the epochs of a table with the columns EPOCH, START and STOP, or with a name of a column in its metadata.
+
+        Raises
+        ------
+        BgnbError
+            If it cannot be used; the message says where it is.
+        """
+        if isinstance(column := table.meta.get("COLUMN"), str):
+            return cls(column=column, periods={})
+        if missing := [name for name in ("EPOCH", "START", "STOP") if name not in table.colnames]:
+            raise BgnbError("missing-column", f"{where}: a table of epochs needs the column {missing[0]}")
+        names = [str(name) for name in table["EPOCH"]]
+        if len({name.lower() for name in names}) < len(names):
+            raise BgnbError("invalid-argument", f"{where}: the names of epochs must differ by more than case (column EPOCH)")
+        start, stop = (_mjd(table[name], f"{where}: column {name}") for name in ("START", "STOP"))
+        with located(where):
+            return cls(periods=dict(zip(names, zip(start, stop, strict=True), strict=True)))
 
 
 def _check_name(name: str, where: str) -> str:

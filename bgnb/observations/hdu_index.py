@@ -128,7 +128,8 @@ def obs_ids_of(index: FitsTable) -> Ints:
     values = index.column("OBS_ID")
     try:
         whole = values.dtype.kind == "f" and np.all(values == np.floor(values)) and np.all(np.abs(values) < 2**53)
-        if values.ndim == 1 and (values.dtype.kind in "iuU" or whole):
+        beyond = values.dtype.kind == "u" and len(values) and values.max() > np.iinfo(np.int64).max
+        if values.ndim == 1 and (values.dtype.kind in "iuU" or whole) and not beyond:
             return values.astype(np.int64)
     except (ValueError, OverflowError):
         pass

@@ -40,7 +40,7 @@ def test_runs_belong_to_periods(runs, tmp_path):
         table_of(*rows).write(tmp_path / "epochs.ecsv", overwrite=True)
         epochs = Epochs.read(tmp_path / "epochs.ecsv", runs)
         assert epochs.of(runs) == dict.fromkeys((2, 3, 5), expected)
-        assert Epochs.from_table(epochs.as_table()) == epochs
+        assert Epochs.from_table(epochs.as_table(), "table") == epochs
 
 
 def test_dates_are_in_utc(runs, tmp_path):

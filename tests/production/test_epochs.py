@@ -5,8 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from astropy.table import QTable, Table
-from astropy.time import Time
+from astropy.table import MaskedColumn, Table
 
 from bgnb import attach, check, make_bg_cube_models, make_epoch_models, read_models, validate
 from tests.helpers.commands import error_of, output_of
@@ -81,11 +80,18 @@ def test_other_uses_need_one_epoch(models, tmp_path):
     with raises("missing-column", "CONFIG"):
         attach(folder / "models", tmp_path / "other", "GADF", tmp_path / "store")
     shutil.copytree(folder / "models", tmp_path / "damaged")
-    for start in (None, [np.nan], [[1.0, 2.0]], Time([53000.0], format="mjd")):
-        if start is None:
+    stop = [54000.0]
+    tables = [Table({"EPOCH": ["a"], "START": start, "STOP": stop}) for start in ([np.nan], [[1.0, 2.0]], ["soon"])]
+    tables += [Table({"EPOCH": ["a"], "START": MaskedColumn([53000.0], mask=[True]), "STOP": stop})]
+    tables += [Table({"EPOCH": ["a"], "STOP": stop})]
+    tables += [
+        Table({"EPOCH": ["a", "a"], "START": [53000.0, 54000.0], "STOP": [53500.0, 54500.0]})
+    ]  # two periods of one epoch
+    for table in (None, *tables):
+        if table is None:
             (tmp_path / "damaged" / "epochs.ecsv").write_text("# %ECSV 1.0\nnonsense")
         else:
-            table = QTable({"EPOCH": ["a"], "START": start, "STOP": [54000.0]}, meta={"COLUMN": None})
+            table.meta["COLUMN"] = None
             table.write(tmp_path / "damaged" / "epochs.ecsv", overwrite=True)
         with raises("damaged", "epochs.ecsv"):
             attach(tmp_path / "damaged", folder / "in", "GADF", tmp_path / "store")
