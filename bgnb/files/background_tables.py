@@ -245,7 +245,11 @@ def read_cube(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes
     if read_axes(hdu, path) != axes:
         raise DataError("axes-mismatch", f"{path}, HDU {hdu.name}: its axes differ from those of the other HDUs")
     lengths = dict(zip(_AXES, axes.shape, strict=True))
-    return _transposed(hdu, path, name, _layout(hdu, path, name, lengths, None))
+    values = _transposed(hdu, path, name, _layout(hdu, path, name, lengths, None))
+    if values.shape != axes.shape:
+        text = f"column {name} has the shape {values.shape}, but the axes have {axes.shape} bins"
+        raise DataError("bad-column", f"{path}, HDU {hdu.name}: {text}")
+    return values
 
 
 def _transposed(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple[str, ...]) -> Any:

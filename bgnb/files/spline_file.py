@@ -12,6 +12,7 @@ from astropy.table import Table
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import check_type
 from bgnb._util.errors import DataError
+from bgnb.cubes.spline_basis import energy_parts, pointing_parts, view_parts
 from bgnb.cubes.spline_model import SplineModel
 from bgnb.files.background_tables import (
     cube_hdu,
@@ -129,8 +130,18 @@ def read_spline(path: str | Path) -> SplineModel:
         )
         if spline.zenith_range[0] >= spline.zenith_range[1]:
             raise DataError("bad-keyword", f"{path}: COSZ_MIN is not below COSZ_MAX")
-        spline.rate_at(90.0, 0.0)  # raises an error if terms, means and coefficients do not match
+        _check_means(spline, path)
+        spline.rate_at(90.0, 0.0)  # raises an error if terms and coefficients do not match
         return spline
+
+
+def _check_means(spline: SplineModel, path: str | Path) -> None:
+    """Check that each part of the terms has a mean for each of its functions."""
+    pointing = pointing_parts(np.array([90.0]), np.array([0.0]), spline.zenith_range)
+    parts = pointing | energy_parts(spline.axes) | view_parts(spline.axes)
+    for name in {name for term in spline.terms for name in term} - {"1"}:
+        if name in parts and spline.means.get(name, np.zeros(0)).shape != parts[name].shape[1:]:
+            raise DataError("bad-column", f"{path}, HDU MEANS: needs {parts[name].shape[1]} rows for the part {name}")
 
 
 def _read_means(hdu: fits.BinTableHDU, path: str | Path) -> dict[str, Floats]:

@@ -173,10 +173,12 @@ def _files_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> 
     for obs_id in obs_ids:
         path = runs.files(obs_id).events.path
         file = relative_path(path, target)
-        components[obs_id] = set()
+        components[obs_id], names = set(), {"PRIMARY"}
         for header in read_headers(path):
-            hdu_class = _class_in_gammapy(header)
-            if header.hdu_class and hdu_class and header.name:
+            hdu_class, name = _class_in_gammapy(header), header.name.strip().upper()
+            is_first = name not in names  # which Gammapy finds by its name
+            names.add(name)
+            if header.hdu_class and hdu_class and name and is_first:
                 values = (obs_id, header.hdu_class.value, hdu_class, *file, header.name)
                 rows.append(dict(zip(_COLUMNS, values, strict=True)))
                 components[obs_id].add(header.hdu_class.value)

@@ -239,11 +239,33 @@ def test_missing_models_are_refused(pointed):
     assert read_models(pointed).group_ids == [15]
 
 
+def half_of_the_counts(hdus):
+    """Leave out half of the bins in DETY, but not their edges."""
+    columns = [
+        fits.Column(
+            "COUNTS",
+            f"{column.array[:, :, ::2].size}K",
+            dim=str(column.array[0, :, ::2].shape[::-1]),
+            unit=column.unit,
+            array=column.array[:, :, ::2],
+        )
+        if column.name == "COUNTS"
+        else column
+        for column in hdus["COUNTS"].columns
+    ]
+    header = hdus["COUNTS"].header
+    number = hdus.index_of("COUNTS")
+    hdus[number] = fits.BinTableHDU.from_columns(columns, header)
+
+
 SPLINES = {
     "NaN": ("bad-column", "COEFFICIENTS", values("COEFFICIENTS", "COEFFICIENT", np.nan, 1)),
     "covariance": ("bad-column", "COVARIANCE", lambda hdus: setattr(hdus["COVARIANCE"], "data", np.ones((2, 2)))),
     "infinite covariance": ("bad-column", "COVARIANCE", lambda hdus: hdus["COVARIANCE"].data.fill(np.inf)),
     "order of means": ("bad-column", "MEANS", values("MEANS", "COLUMN", 2)),
+    "no means": ("bad-column", "MEANS", lambda hdus: setattr(hdus["MEANS"], "data", hdus["MEANS"].data[:0])),
+    "one mean": ("bad-column", "MEANS", lambda hdus: setattr(hdus["MEANS"], "data", hdus["MEANS"].data[:1])),
+    "shape of counts": ("bad-column", "COUNTS", half_of_the_counts),
     "fewer coefficients": ("bad-header", "coefficients", lambda hdus: hdus["TERMS"].data["ENERGY"].fill("1")),
     "scatter": ("bad-keyword", "SCATTER", keyword(0, "SCATTER", "small")),
     "endless scatter": ("bad-keyword", "SCATTER", keyword(0, "SCATTER", 1e308)),
