@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from bgnb._util.arrays import Bools
-from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError
 
 if TYPE_CHECKING:
@@ -101,6 +100,8 @@ def register_method(method: Method) -> None:
     >>> bgnb.make_models("runs", "GADF", select="all", method="symmetric").models
     ModelSet(symmetric of 6 runs, groups 27)
     """
+    from bgnb._util.checks import check_type  # which imports Astropy
+
     check_type("method", method, Method)
     if methods().setdefault(method.name, method) is not method:
         raise BgnbError("exists", f"a method named {method.name} is registered already; use another name")

@@ -31,9 +31,10 @@ def write_file(path: Path, content: bytes | Iterable[bytes | memoryview], *, ove
     partial = hidden_path(place, f"file-{token_hex(4)}")
     try:
         try:
+            replaces = overwrite and place.is_file() and not place.is_symlink()
             # Never through a link; if a file is replaced, others cannot open the new one before it has the same permissions.
-            with open(partial, "xb", opener=_private if overwrite and os.path.lexists(place) else None) as file:
-                if overwrite:
+            with open(partial, "xb", opener=_private if replaces else None) as file:
+                if replaces:
                     keep_permissions(partial, place)
                 file.writelines([content] if isinstance(content, bytes) else content)
                 file.flush()

@@ -68,7 +68,7 @@ def state_of_index(indir: Path, scheme: str) -> list[tuple[int, ...] | None]:
             return status.st_ino, status.st_size, status.st_mtime_ns
         return None
 
-    names = ("hdu-index.fits", "obs-index.fits") if scheme == "GADF" else ()
+    names = ("obs-index.fits", "hdu-index.fits") if scheme == "GADF" else ()
     return [state(index_file(indir, name)) for name in names]
 
 

@@ -95,7 +95,9 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
         "LabApp.extension_manager": "readonly",  # the other one runs pip, which would import from the folder
         "ServerApp.ip": "127.0.0.1",
     }
-    given = {argument.partition("=")[0].replace("--ip", "--ServerApp.ip") for argument in arguments}
+    given = {argument.partition("=")[0] for argument in arguments}
+    if "--ip" in given:
+        del options["ServerApp.ip"]
     command = [sys.executable, "-P", "-m", "jupyterlab"]
     command += [f"--{name}={value}" for name, value in options.items() if f"--{name}" not in given]
     sys.stdout.flush()

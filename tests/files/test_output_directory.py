@@ -325,6 +325,12 @@ def test_nobody_reads_what_replaces_a_private_file(tmp_path):
     modes = []
     write_file(path, content())
     assert (modes, path.read_bytes()) == ([0o600], b"new")
+    path.unlink()
+    path.symlink_to("elsewhere")  # a link has no permissions
+    other = tmp_path / "other"
+    for each in (path, other):
+        write_file(each, b"new")
+    assert path.stat().st_mode == other.stat().st_mode
 
 
 def access_list(*entries):
