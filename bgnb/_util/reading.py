@@ -21,6 +21,19 @@ TEXT_MAX = 1 << 26
 FILE_MAX = 1 << 30
 
 
+#: Inode, size (bytes) and times of change of a file; None if there is none.
+Stamp = tuple[int, int, int, int] | None
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return what changes when a file does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def open_file(path: str | Path) -> BufferedReader:
     """Open a regular file for reading.
 

@@ -93,10 +93,12 @@ def within_outermost(counts: Floats, axes: CubeAxes) -> Floats:
 
 
 def _height(dety: Floats, detx: Floats) -> Floats:
+    """Return |DETY|, of the shape of both together."""
     return np.abs(dety) + 0 * detx
 
 
 def _width(dety: Floats, detx: Floats) -> Floats:
+    """Return |DETX|, of the shape of both together."""
     return np.abs(detx) + 0 * dety
 
 

@@ -7,13 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bgnb._util.reading import Stamp
 from bgnb.cubes.compare import Comparison, compare
 from bgnb.cubes.cube import CubeAxes
 from bgnb.dashboards.controls import Control, check_box, number_box
 from bgnb.dashboards.cube_dashboard import CubeDashboard
 from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.play_button import PlayButton
-from bgnb.files.model_directory import KEPT, ModelDirectory, Stamp, checked_labels, common_groups
+from bgnb.files.model_directory import KEPT, ModelDirectory, checked_labels, common_groups
 from bgnb.plots.comparison_state import NEUTRAL, ComparisonState
 from bgnb.plots.comparison_views import comparison_view, rate_limits
 from bgnb.plots.cube_state import Energy, Shown, energy_edges

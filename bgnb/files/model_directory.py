@@ -14,6 +14,7 @@ import numpy as np
 
 from bgnb._util.checks import checked_path
 from bgnb._util.errors import BgnbError, DataError, command_line, numbered, printable, quoted
+from bgnb._util.reading import Stamp, stamp_of
 from bgnb.cubes.group_model import GroupModel
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import ModelSet
@@ -33,9 +34,6 @@ KEPT_BYTES = 256 << 20
 
 #: File of a directory with models for each epoch.
 EPOCHS_FILE = "epochs.ecsv"
-
-#: Inode, size and times of a file.
-Stamp = tuple[int, int, int, int] | None
 
 _CHECK = "to list all damaged files"
 # Differences of altitude and azimuth, deg, within which the pointing of a run may lie in another group.
@@ -165,7 +163,7 @@ class ModelDirectory:
 
     def stamp(self, group_id: int) -> Stamp:
         """Return what changes when the file of a model does; None if there is no such file."""
-        return _stamp(self._files[group_id])
+        return stamp_of(self._files[group_id])
 
     def _check_unchanged(self) -> None:
         if self._identify() != self._identity:
@@ -175,7 +173,7 @@ class ModelDirectory:
     def _identify(self) -> object:
         """Return what changes when the directory is replaced: its manifest, or else the stamps of the files on all models."""
         names = GROUPS_FILE, REPORT, SPLINE_FILE, SPLINE_FILE.removesuffix(".gz")
-        return manifest_text(self.path) or [_stamp(self.path / name) for name in names]
+        return manifest_text(self.path) or [stamp_of(self.path / name) for name in names]
 
     @cached_property
     def groups(self) -> ObservationGroups | None:
@@ -311,14 +309,6 @@ class ModelDirectory:
         except (BgnbError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
             return frozenset()
         return frozenset(found)
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _counts_in(path: Path) -> float:

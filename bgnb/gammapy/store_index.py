@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb._util.errors import BgnbError
+from bgnb._util.reading import Stamp, stamp_of
 from bgnb.files.fits_reader import open_fits
 from bgnb.files.fits_writer import extension, index_hdu
 from bgnb.observations.datastore import Runs
@@ -59,17 +59,10 @@ def index_of_hdus(
     return {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[scheme](runs, obs_ids, target, kind)
 
 
-def state_of_index(indir: Path, scheme: str) -> list[tuple[int, ...] | None]:
+def state_of_index(indir: Path, scheme: str) -> list[Stamp]:
     """Return what changes when a file of the index does, which is read again at the end."""
-
-    def state(path: Path) -> tuple[int, ...] | None:
-        with suppress(OSError):
-            status = path.stat()
-            return status.st_ino, status.st_size, status.st_mtime_ns
-        return None
-
     names = ("obs-index.fits", "hdu-index.fits") if scheme == "GADF" else ()
-    return [state(index_file(indir, name)) for name in names]
+    return [stamp_of(index_file(indir, name)) for name in names]
 
 
 def relative_path(file: Path, target: Path) -> tuple[str, str]:

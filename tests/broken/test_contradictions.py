@@ -12,18 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bgnb import DataError, make_bg_cube_models, open_runs, read_event_list
-from tests.broken.directory import (
-    both,
-    file_of,
-    in_bytes,
-    in_columns,
-    in_hdus,
-    in_header,
-    in_index,
-    in_location,
-    in_row,
-    with_column,
-)
+from tests.broken.directory import both, file_of, in_bytes, in_columns, in_hdus, in_header, in_index, in_row, with_column
 from tests.broken.test_faulty_runs import gti
 from tests.helpers.errors import raises
 from tests.helpers.run_files import ONTIME, TSTART, run, write_gadf
@@ -362,22 +351,6 @@ def test_contradictions_are_refused(indir, name):
             assert any("allowed" in note for note in event_list.notes)
         if name == "pointing without evidence":
             assert any(note.endswith("known sources was decided by the index") for note in event_list.notes)
-
-
-def test_effective_area_of_another_run(indir):
-    """An effective area in a file of its own may be that of another run if the user says so; events and good time may not."""
-    responses = file_of(indir).with_name("responses.fits.gz")
-    shutil.copy(file_of(indir), responses)
-    for name in ("EVENTS", "GTI", "AEFF"):
-        fits.setval(responses, "OBS_ID", value=5, extname=name)
-    in_location("aeff", FILE_NAME=responses.name)(indir)
-    with raises("wrong-run", "responses.fits.gz, HDU AEFF", "OBS_ID is 5", "--allow wrong-run"):
-        read(indir)
-    assert any("allowed (wrong-run)" in note for note in read(indir, allow="wrong-run").notes)
-    in_location("gti", FILE_NAME=responses.name)(indir)
-    with raises("wrong-run", "responses.fits.gz, HDU GTI") as caught:
-        read(indir, allow="wrong-run")
-    assert "--allow" not in str(caught.value)
 
 
 def test_few_invalid_events_are_skipped(indir):

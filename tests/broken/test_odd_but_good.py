@@ -33,6 +33,7 @@ from tests.broken.directory import (
     with_column,
     with_whole_card,
 )
+from tests.helpers.errors import raises
 from tests.helpers.run_files import MJDREF, ONTIME, TSTART, run, write_gadf
 
 
@@ -310,3 +311,20 @@ def test_keywords_from_one_header(tmp_path, keywords, index):
 def without_pointing(table):
     """Remove altitude and azimuth, which other times and sites would contradict."""
     table.remove_columns(["ALT_PNT", "AZ_PNT"])
+
+
+def test_effective_area_of_another_run(indir):
+    """An effective area in a file of its own may be that of another run if the user says so; events and good time may not."""
+    responses = file_of(indir).with_name("responses.fits.gz")
+    shutil.copy(file_of(indir), responses)
+    for name in ("EVENTS", "GTI", "AEFF"):
+        fits.setval(responses, "OBS_ID", value=5, extname=name)
+    in_location("aeff", FILE_NAME=responses.name)(indir)
+    with raises("wrong-run", "responses.fits.gz, HDU AEFF", "OBS_ID is 5", "--allow wrong-run"):
+        read_event_list(open_runs(indir, "GADF").files(CHANGED))
+    event_list = read_event_list(open_runs(indir, "GADF", allow="wrong-run").files(CHANGED))
+    assert any("allowed (wrong-run)" in note for note in event_list.notes)
+    in_location("gti", FILE_NAME=responses.name)(indir)
+    with raises("wrong-run", "responses.fits.gz, HDU GTI") as caught:
+        read_event_list(open_runs(indir, "GADF", allow="wrong-run").files(CHANGED))
+    assert "--allow" not in str(caught.value)

@@ -199,6 +199,27 @@ def test_arrays_of_variable_length_in_the_index(models, tmp_path):
     assert (index["OBS_ID"].tolist(), index["LAST"].tolist()) == ([3], [8])
 
 
+def test_names_that_appear_twice(models, tmp_path):
+    """Gammapy opens the first HDU of a name, so that one behind an image of the same name is missing in a store."""
+    indir = write_gadf(tmp_path / "in", [run(2, 50)])
+    with changed_file(indir / "data" / "run2.fits.gz") as hdus:
+        hdus.insert(1, fits.ImageHDU(np.zeros((2, 2)), name="AEFF"))
+    report = attach(models, indir / "data", "FILES", tmp_path / "store")
+    assert report.call == 'get_observations(required_irf=["bkg"])'
+    assert "AEFF" not in [str(name).strip() for name in Table.read(tmp_path / "store" / "hdu-index.fits.gz")["HDU_NAME"]]
+
+
+@pytest.mark.parametrize("index", ["obs-index.fits.gz", "hdu-index.fits.gz"])
+def test_obs_ids_of_more_than_64_bits(models, tmp_path, index):
+    """Unsigned OBS_IDs that would become negative are refused."""
+    indir = write_gadf(tmp_path / "in", [run(2, 50)])
+    table = Table.read(indir / index)
+    table["OBS_ID"] = np.full(len(table), 2**63 + 1, dtype=np.uint64)
+    table.write(indir / index, overwrite=True)
+    with raises("bad-column", index, "OBS_ID"):
+        open_runs(indir, "GADF")
+
+
 def test_missing_components_are_noted(models, tmp_path):
     """In scheme HESS, missing components are noted with advice, and the store can be read in scheme GADF."""
     indir = write_hess(tmp_path / "in", [run(obs_id, 50) for obs_id in (201, 202)])
