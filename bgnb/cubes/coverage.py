@@ -15,7 +15,7 @@ from bgnb.observations.event_list import EventList
 
 #: Ranges of the index of the power laws along which rates are continued to lower and to higher energies.
 INDEX_BELOW, INDEX_ABOVE = (-2.0, 4.0), (1.0, 6.0)
-# Index if a single plane has a rate.
+# Index if a single plane has a rate, about that of the cosmic rays.
 _INDEX = 2.7
 
 
@@ -101,6 +101,20 @@ def without_empty_ends(rate: Cube) -> Cube:
         return rate
     first, stop = populated[0], populated[-1] + 1
     return Cube(replace(rate.axes, energy=rate.axes.energy[first : stop + 1]), rate.quantity[first:stop])
+
+
+def with_two_planes(rate: Cube) -> Cube:
+    """Split the bin of a rate with a single energy bin in two, between which the rate can be interpolated.
+
+    The rate is that of a power law with the same integral.
+    """
+    if rate.axes.shape[0] > 1:
+        return rate
+    low, high = rate.axes.energy.value
+    edges = np.array([low, np.sqrt(low * high), high])
+    share = -np.diff(edges ** (1 - _INDEX)) / np.diff(edges)
+    share *= (high - low) / (share @ np.diff(edges))
+    return Cube(replace(rate.axes, energy=edges * u.TeV), rate.quantity * share[:, None, None])
 
 
 def continue_to_events(rate: Cube, run: EventList) -> Cube:

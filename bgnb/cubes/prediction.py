@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import Floats, quotient
+from bgnb._util.arrays import Bools, Floats, quotient
 from bgnb._util.checks import check_type, checked_choice
 from bgnb.cubes.cube import FLOOR, LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 
@@ -92,9 +92,9 @@ def point_rate(rate: Cube) -> Cube:
 
     The rate of a model is the mean over each bin. For a steeply falling spectrum it exceeds the
     rate at the bin centre: by 1 % for E^-2.7 and 20 bins from 0.1 to 80 TeV, by 2 % for
-    13 bins. Gammapy interprets the values as rates at the bin centres. Therefore they are
-    corrected iteratively by the ratios of the counts in each bin to those that the interpolation
-    along the energy axis predicts.
+    13 bins. About the maximum of the field of view it is smaller. Gammapy interprets the values
+    as rates at the bin centres, and interpolates their logarithm. Therefore they are corrected iteratively,
+    along each axis in turn, by the ratios of the mean rate of each bin to that of the interpolation.
 
     At a sharp edge in the field of view, interpolation would lose the outer half of the last bin
     inside. The first bin outside therefore gets a fraction of its rate, with which the counts near
@@ -118,28 +118,60 @@ def point_rate(rate: Cube) -> Cube:
     >>> round(float(ratio[10, 30, 30]), 2)
     0.97
     """
+    from scipy.ndimage import minimum_filter1d
+
     check_type("rate", rate, Cube)
-    mean = rate.quantity.value
-    edges = np.log(rate.axes.energy.to_value("MeV"))
+    mean = rate.quantity.to_value(RATE_UNIT)
+    smooth = mean > 10 * FLOOR * mean.max(axis=(1, 2), keepdims=True)
+    point = mean
+    for axis, edges in ((1, rate.axes.dety.to_value("rad")), (2, rate.axes.detx.to_value("rad"))):
+        where = minimum_filter1d(smooth, 3, axis=axis, mode="nearest")
+        point = np.moveaxis(_at_centres(np.moveaxis(point, axis, 0), edges, np.moveaxis(where, axis, 0), 0.0), 0, axis)
+    point = _at_centres(point, np.log(rate.axes.energy.to_value("MeV")), mean > 0, 1.0)
+    return Cube(rate.axes, u.Quantity(_with_sharp_edges(point, mean, rate.axes), RATE_UNIT))
+
+
+def _at_centres(mean: Floats, edges: Floats, where: Bools, power: float) -> Floats:
+    """Compute values at the centres of bins along the first axis, whose interpolation has the given means in the bins.
+
+    Parameters
+    ----------
+    mean : ndarray, shape (n, …)
+        Means over the bins.
+    edges : ndarray, shape (n + 1,)
+        Coordinate x in which the logarithm of the values is interpolated.
+    where : ndarray of bool, shape (n, …)
+        Bins to change.
+    power : float
+        The means are weighted by ``exp(power * x)``.
+
+    Returns
+    -------
+    ndarray, shape (n, …)
+        Values at the centres; the means where they are not changed.
+    """
     centres = (edges[:-1] + edges[1:]) / 2
-    to_edges, widths = _linear(edges, centres), np.diff(np.exp(edges))[:, None, None]
-    # Interpolated, rate · E is an exponential function of log E on either side of a centre.
-    log_edges, log_centres, half = edges[:, None, None], centres[:, None, None], np.diff(edges)[:, None, None] / 2
-    # Approximate change of log rates for a change of the logarithm of the counts, as for a constant rate · E.
+    column = (-1,) + (1,) * (mean.ndim - 1)
+    to_edges, half = _linear(edges, centres), np.diff(edges).reshape(column) / 2
+    weights = (np.diff(np.exp(power * edges)) / power if power else np.diff(edges)).reshape(column)
+    # Between a centre and an edge, the interpolated value times the weight is an exponential function of x.
+    log_edges, log_centres = power * edges.reshape(column), power * centres.reshape(column)
+    # Approximate change of log values for a change of the logarithm of the means, as for a constant product with the weight.
     correction = np.linalg.inv((to_edges[:-1] + 2 * np.eye(len(mean)) + to_edges[1:]) / 4)
-    point = np.array(mean)
+    point = mean
     for _ in range(_POINT_RATE_STEPS):
         logs = np.log(np.maximum(point, LEAST_RATE))
         at_edges, at_centres = np.tensordot(to_edges, logs, axes=1) + log_edges, logs + log_centres
         values, middle = np.exp(at_edges), np.exp(at_centres)
         interpolated = _exponential_mean(values[:-1], middle, at_centres - at_edges[:-1])
         interpolated += _exponential_mean(middle, values[1:], at_edges[1:] - at_centres)
-        interpolated *= half / widths
-        change = np.divide(mean, interpolated, out=np.ones_like(mean), where=(mean > 0) & (interpolated > 0))
-        point = point * np.clip(np.exp(np.tensordot(correction, np.log(np.clip(change, 0.5, 2.0)), axes=1)), 0.5, 2.0)
+        interpolated *= half / weights
+        change = np.divide(mean, interpolated, out=np.ones_like(mean), where=where & (interpolated > 0))
+        factor = np.exp(np.tensordot(correction, np.log(np.clip(change, 0.5, 2.0)), axes=1))
+        point = np.where(where, point * np.clip(factor, 0.5, 2.0), point)
         if np.abs(change - 1).max() < 1e-6:
             break
-    return _with_sharp_edges(Cube(rate.axes, u.Quantity(point, rate.quantity.unit)), rate)
+    return point
 
 
 def _exponential_mean(first: Floats, last: Floats, difference: Floats) -> Floats:
@@ -149,8 +181,8 @@ def _exponential_mean(first: Floats, last: Floats, difference: Floats) -> Floats
     return np.where(small, (first + last) / 2 * (1 - difference**2 / 12), slope)
 
 
-def _with_sharp_edges(point: Cube, rate: Cube) -> Cube:
-    """Conserve counts at sharp edges in the field of view, where the rate falls to `FLOOR` from one bin to the next.
+def _with_sharp_edges(values: Floats, mean: Floats, axes: CubeAxes) -> Floats:
+    """Conserve counts at sharp edges in the field of view, where the mean rate falls to `FLOOR` from one bin to the next.
 
     A rate that falls to it by less than `_SHARP` from one bin to the next is smooth, and interpolated well as it is.
 
@@ -159,16 +191,15 @@ def _with_sharp_edges(point: Cube, rate: Cube) -> Cube:
     """
     from scipy.ndimage import maximum_filter, uniform_filter
 
-    values = point.quantity.value
     lowest = 10 * FLOOR * values.max(axis=(1, 2), keepdims=True)
     neighbours = maximum_filter(values, footprint=_CROSS, mode="nearest")
     outside = (values <= lowest) & (neighbours > np.maximum(lowest, _SHARP * values))
     if not outside.any():
-        return point
+        return values
     at_edge = maximum_filter(outside, size=(1, 3, 3), mode="nearest") & (values > lowest)
-    counts = uniform_filter(rate.quantity.value * rate.axes.bin_volume.value, size=(1, 3, 3), mode="constant")
+    counts = uniform_filter(mean * axes.bin_volume.value, size=(1, 3, 3), mode="constant")
     compared = np.nonzero(maximum_filter(at_edge, size=(1, 3, 3), mode="nearest"))  # few of all bins
-    predicted_in, found = _prediction_in(point.axes, compared), np.zeros(values.shape)
+    predicted_in, found = _prediction_in(axes, compared), np.zeros(values.shape)
     for _ in range(_EDGE_STEPS):
         neighbours = maximum_filter(values, footprint=_CROSS, mode="nearest")
         values = np.where(outside, _EDGE_FACTOR * neighbours, values)
@@ -176,7 +207,7 @@ def _with_sharp_edges(point: Cube, rate: Cube) -> Cube:
         change = quotient(counts, uniform_filter(found, size=(1, 3, 3), mode="constant"), 1.0)
         values = np.where(at_edge, values * np.clip(change, 0.5, 2.0), np.where(outside, 0.0, values))
     neighbours = maximum_filter(values, footprint=_CROSS, mode="nearest")
-    return Cube(point.axes, u.Quantity(np.where(outside, _EDGE_FACTOR * neighbours, values), RATE_UNIT))
+    return np.where(outside, _EDGE_FACTOR * neighbours, values)
 
 
 def _prediction_in(axes: CubeAxes, bins: tuple[NDArray[np.intp], ...]) -> Callable[[Floats], Floats]:

@@ -8,8 +8,8 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import Floats
-from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
+from bgnb._util.arrays import Bools, Floats
+from bgnb.cubes.cube import FLOOR, LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.observations.event_list import EventList
 
 if TYPE_CHECKING:
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 # The field of view rotates by 15 arcmin per minute; by several degrees per minute only close to the zenith.
 _STEP_S = 60.0
-# Maximum bin width of the averaged rate, deg; narrow bins limit the error of interpolating it once more.
+# Maximum bin width of the averaged rate, deg.
 _BIN_WIDTH_MAX = 0.15
 # Factor on the rate in bins just outside the edge of the field of view. With zero, interpolation of the logarithm would
 # lose a strip half a bin wide; with 0.1, the strip has about the right counts, whether or not the edge moves.
 _EDGE_FACTOR = 0.1
 # Number of positions, at all times together, that are interpolated at a time, such that they fit into the cache of a processor.
 _BLOCK = 1 << 15
+_SECOND_DIFFERENCE = np.array([[[0, 1, 0], [1, -4, 1], [0, 1, 0]]])
 
 
 def rotate_to_radec(rate: Cube, run: EventList) -> Cube:
@@ -46,7 +47,8 @@ def rotate_to_radec(rate: Cube, run: EventList) -> Cube:
     Notes
     -----
     At nodes at most one minute apart, the position of each bin is transformed from RADEC to
-    ALTAZ, and the logarithm of the rate is interpolated there, linearly in DETX and DETY.
+    ALTAZ, and the logarithm of the rate is interpolated there, linearly in DETX and DETY. The means are then
+    changed such that they predict the same counts if they are interpolated again.
     """
     axes = _enclosing_axes(rate.axes)
     view = run.field_of_view
@@ -55,19 +57,47 @@ def rotate_to_radec(rate: Cube, run: EventList) -> Cube:
     values = rate.quantity.to_value(RATE_UNIT)
     log_rate = np.log(np.maximum(values, LEAST_RATE)).reshape(len(values), -1).T.copy()
     width = float(axes.detx.value[1] - axes.detx.value[0])
-    mean = np.empty((detx.size, len(values)))
+    mean, inside = np.empty((detx.size, len(values))), np.empty(detx.size, dtype=bool)
     seconds, weights = run.good_seconds(_STEP_S)
     for start in range(0, detx.size, size := max(_BLOCK // len(seconds), 1)):
         part = slice(start, start + size)
         x, y = view.detxy("ALTAZ", ra[part, None], dec[part, None], seconds)
-        mean[part] = _weighted_mean(x, y, rate.axes, log_rate, weights, width)
-    return Cube(axes, u.Quantity(mean.T.reshape(axes.shape), RATE_UNIT))
+        mean[part], inside[part] = _weighted_mean(x, y, rate.axes, log_rate, weights, width)
+    return Cube(axes, u.Quantity(_conserved(mean.T.reshape(axes.shape), inside.reshape(axes.shape[1:])), RATE_UNIT))
 
 
-def _weighted_mean(x: Floats, y: Floats, axes: CubeAxes, log_rate: Floats, weights: Floats, width: float) -> Floats:
+def _conserved(values: Floats, inside: Bools) -> Floats:
+    """Change rates in bins of equal width such that the interpolation of their logarithm conserves counts.
+
+    If the logarithm has the second difference d from bin to bin, the mean of its linear interpolation in a bin is larger
+    than that of the rate by the fraction d / 12. Bins at the edge of the field of view are not changed.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_energy, n_dety, n_detx)
+        True rates at the bin centres.
+    inside : ndarray of bool, shape (n_dety, n_detx)
+        Bins that are always inside the field of view.
+
+    Returns
+    -------
+    ndarray
+        The changed rates.
+    """
+    from scipy.ndimage import convolve, minimum_filter
+
+    smooth = minimum_filter((values > 10 * FLOOR * values.max(axis=(1, 2), keepdims=True)) & inside, (1, 3, 3))
+    difference = convolve(np.log(np.maximum(values, LEAST_RATE)), _SECOND_DIFFERENCE, mode="nearest")
+    return np.where(smooth, values * np.exp(-difference / 12), values)
+
+
+def _weighted_mean(
+    x: Floats, y: Floats, axes: CubeAxes, log_rate: Floats, weights: Floats, width: float
+) -> tuple[Floats, Bools]:
     """Compute the mean rate of positions that move through the field of view, or up to a width outside.
 
-    DETX and DETY have the shape (position, time), the result has the shape (position, energy).
+    DETX and DETY have the shape (position, time), the rate has the shape (position, energy). The mask selects positions
+    that are always inside.
     """
     from scipy.sparse import csr_array
 
@@ -76,7 +106,8 @@ def _weighted_mean(x: Floats, y: Floats, axes: CubeAxes, log_rate: Floats, weigh
     np.exp(rates, out=rates)
     weights = (np.where(inside, 1.0, _EDGE_FACTOR) * weights)[nearby]
     ends = np.cumsum(np.count_nonzero(nearby, axis=1))
-    return csr_array((weights, np.arange(len(weights)), np.append(0, ends)), shape=(len(x), len(weights))) @ rates
+    mean = csr_array((weights, np.arange(len(weights)), np.append(0, ends)), shape=(len(x), len(weights))) @ rates
+    return mean, inside.all(axis=1)
 
 
 def _enclosing_axes(axes: CubeAxes) -> CubeAxes:

@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.arrays import Floats
-from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, without_empty_ends
+from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, with_two_planes, without_empty_ends
 from bgnb.cubes.cube import Cube
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.exclusion_mask import SourceMask
@@ -178,11 +178,15 @@ class RunBackgrounds:
     def _at_bin_centers(self, found: RateForRun) -> Cube:
         """Return the rates at the bin centres; those of single groups are cached, as interpolated rates rarely occur twice."""
         if len(found.weights) != 1:
-            return point_rate(without_empty_ends(found.rate))
+            return _point_rate(found.rate)
         (group_id,) = found.weights
         if group_id not in self._of_groups:
-            self._of_groups[group_id] = point_rate(without_empty_ends(found.rate))
+            self._of_groups[group_id] = _point_rate(found.rate)
         return self._of_groups[group_id]
+
+
+def _point_rate(rate: Cube) -> Cube:
+    return point_rate(with_two_planes(without_empty_ends(rate)))
 
 
 def _frame(fovalign: FovAlign, header: FitsTable, run: EventList, in_altaz: bool) -> str:

@@ -7,7 +7,7 @@ import pytest
 from astropy import units as u
 
 from bgnb import Cube, CubeAxes, EventList
-from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, notes_on_coverage, without_empty_ends
+from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, notes_on_coverage, with_two_planes, without_empty_ends
 from bgnb.observations.coordinates import FieldOfView, Site
 
 SITE = Site(16.5, -23.27, 1835.0)
@@ -110,3 +110,15 @@ def test_planes_without_rate_are_removed():
     assert without_empty_ends(rate) is rate
     zero = Cube(axes, 0 * values * u.Unit("MeV-1 s-1 sr-1"))
     assert without_empty_ends(zero) is zero
+
+
+def test_single_plane_is_split():
+    """The two planes of a single energy bin have its integral and fall as a power law."""
+    single = power_law(1.0, CubeAxes([4, 9] * u.TeV, AXES.dety, AXES.detx))
+    two = with_two_planes(single)
+    np.testing.assert_allclose(two.axes.energy.value, [4, 6, 9])
+    counts, expected = ((each.quantity * each.axes.bin_volume).sum(axis=0) for each in (two, single))
+    np.testing.assert_allclose(counts, expected)
+    ratio = (6**-1.7 - 9**-1.7) / 3 / ((4**-1.7 - 6**-1.7) / 2)
+    np.testing.assert_allclose(two.quantity[1], two.quantity[0] * ratio)
+    assert with_two_planes(two) is two

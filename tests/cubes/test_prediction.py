@@ -67,22 +67,24 @@ def test_what_lies_outside_is_zero(interpolation):
     assert both[0] == pytest.approx(both[1], rel=1e-9, abs=0)
 
 
-def test_point_rates_predict_counts():
-    """Rates at bin centres predict the counts of the bins."""
+@pytest.mark.parametrize("unit", ["MeV-1 s-1 sr-1", "TeV-1 h-1 deg-2"])
+def test_point_rates_predict_counts(unit):
+    """Interpolated rates at bin centres predict the counts of each bin."""
     rate = asymmetric_model().rate
-    points = point_rate(rate)
-    # One pixel, in the middle of a bin of the field of view: only the energy axis is put to the test.
-    for iy, ix in ((1, 2), (5, 7)):
-        column = CubeAxes(AXES.energy, AXES.dety[iy : iy + 2], AXES.detx[ix : ix + 2])
-        alone = Cube(column, points.quantity[:, iy : iy + 1, ix : ix + 1])
-        predicted = predicted_rate(alone, column, "gammapy")
-        wanted = rate.quantity[:, iy : iy + 1, ix : ix + 1].value * column.bin_volume.value
-        np.testing.assert_allclose(predicted, wanted, rtol=1e-3)
+    counts = predicted_rate(point_rate(Cube(AXES, rate.quantity.to(unit))), AXES, "gammapy")
+    np.testing.assert_allclose(counts, (rate.quantity * AXES.bin_volume).to_value("s-1"), rtol=2e-3)
+    assert counts.sum() == pytest.approx((rate.quantity * AXES.bin_volume).to_value("s-1").sum(), rel=1e-5)
+
+
+def test_point_rates_of_power_law_and_gradient():
+    """Exponential functions, which interpolation of logarithms reproduces, are recovered from their means."""
     steep = smooth_rate(AXES)
     lows, highs = AXES.energy[:-1].to_value("MeV"), AXES.energy[1:].to_value("MeV")
-    mean = (lows**-1.7 - highs**-1.7) / 1.7 / (highs - lows)
-    means = steep.quantity * (mean / AXES.energy_centers.to_value("MeV") ** -2.7)[:, None, None]
-    np.testing.assert_allclose(point_rate(Cube(AXES, means)).quantity.value, steep.quantity.value, rtol=1e-5)
+    mean = (lows**-1.7 - highs**-1.7) / 1.7 / (highs - lows) * AXES.energy_centers.to_value("MeV") ** 2.7
+    in_y, in_x = (g * np.diff(edges.to_value("rad")) / 2 for g, edges in ((-17, AXES.dety), (11, AXES.detx)))
+    factor = mean[:, None, None] * (np.sinh(in_y) / in_y)[:, None] * (np.sinh(in_x) / in_x)
+    means = Cube(AXES, steep.quantity * factor)
+    np.testing.assert_allclose(point_rate(means).quantity.value, steep.quantity.value, rtol=1e-5)
 
 
 def test_an_unknown_interpolation_is_refused():
@@ -148,14 +150,18 @@ def test_counts_at_a_sharp_edge(n_fov):
 
 
 def test_smooth_corners_stay_as_they_are():
-    """A rate that falls smoothly to almost nothing has no edge: the same factor applies to all bins of an energy."""
+    """A rate that falls smoothly to almost nothing has no edge: where it is constant, the factor is that of the energy."""
     axes = CubeAxes.regular(n_energy=5, n_fov=40)
     y, x = np.meshgrid(axes.dety_centers.to_value("deg"), axes.detx_centers.to_value("deg"), indexing="ij")
     field = np.maximum(np.exp(-((x - 0.3) ** 2 / 2 + (y + 0.2) ** 2 / 1.6)), 1e-6)
-    assert (field == 1e-6).sum() > 50
+    corners = field == 1e-6
+    assert corners.sum() > 50
     rate = Cube(axes, axes.energy_centers.value[:, None, None] ** -2.7 * field * RATE_UNIT)
-    change = (point_rate(rate).quantity / rate.quantity).value
-    np.testing.assert_allclose(change, change[:, :1, :1] * np.ones(axes.shape), rtol=1e-12)
+    points = point_rate(rate)
+    change = (points.quantity / rate.quantity).value
+    np.testing.assert_allclose(change[:, corners], change[:, :1, 0] * np.ones(corners.sum()), rtol=1e-12)
+    counts = predicted_rate(points, axes, "gammapy").sum(axis=(1, 2)) / predicted_rate(rate, axes).sum(axis=(1, 2))
+    np.testing.assert_allclose(counts, 1, rtol=2e-5)
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 6), (1, 2, 3)])

@@ -19,7 +19,18 @@ from gammapy.makers import DatasetsMaker, MapDatasetMaker, SafeMaskMaker, Spectr
 from gammapy.maps import MapAxis, RegionGeom, WcsGeom
 from regions import CircleSkyRegion, PointSkyRegion
 
-from bgnb import Cube, DataError, attach, read_models
+from bgnb import (
+    Cube,
+    CubeAxes,
+    DataError,
+    ObservationGroups,
+    TrueModel,
+    attach,
+    make_test_bg_cube_model,
+    read_models,
+    write_groups,
+    write_model,
+)
 from bgnb.gammapy import BackgroundMaker, background_errors, make_models
 from tests.helpers.errors import raises
 from tests.helpers.gammapy_runs import DR1, GAPS, ORDINARY, write_rotating_runs
@@ -245,6 +256,25 @@ def test_models_and_maps_without_files(observations):
     (group,) = production.models.models
     assert sum(predicted) == pytest.approx(group.model.stack.counts.sum(), rel=0.05)
     assert predicted[0] / predicted[2] == pytest.approx(2, rel=0.05)  # 30 and 15 min
+
+
+@pytest.mark.parametrize(("n_energy", "energy"), [(1, (0.5, 5)), (1, (0.1, 100)), (4, (0.5, 5))])
+def test_counts_are_those_of_the_model(observations, tmp_path, n_energy, energy):
+    """In wide bins, the predicted counts are those of the mean rates, with and without rotation; few events lie beyond."""
+    axes = CubeAxes(np.geomspace(*energy, n_energy + 1) * u.TeV, np.linspace(-3, 3.4, 17) * u.deg, np.linspace(-4, 4, 21) * u.deg)
+    model = make_test_bg_cube_model(axes, "75 deg", TrueModel(gradient_x=0.12, gradient_y=-0.06, sigma=1.1))
+    (tmp_path / "models").mkdir()
+    write_groups(ObservationGroups(), tmp_path / "models" / "bg_observation_groups.ecsv")
+    write_model(model, tmp_path / "models" / "bg_cube_model_group27_table.fits.gz", {"ALT_PNT": 75.0, "AZ_PNT": 180.0})
+    maker = BackgroundMaker(tmp_path / "models", norm="model")
+    counts = (model.rate.quantity * axes.bin_volume).to_value("s-1").sum()
+    for observation in (observations[0], observations[2]):
+        centre = observation.pointing.fixed_icrs
+        bins = MapAxis.from_energy_bounds(*energy, nbin=1, unit="TeV")
+        dataset = MapDataset.create(WcsGeom.create(skydir=centre, width=12, binsz=0.2, proj="TAN", axes=[bins]))
+        background = maker.run(filled(dataset, observation), observation).background
+        livetime = observation.observation_live_time_duration.to_value("s")
+        assert background.data.sum() == pytest.approx(counts * livetime, rel=3e-3)
 
 
 def test_maker_checks_its_settings(models, tmp_path):
