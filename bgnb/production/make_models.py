@@ -28,6 +28,8 @@ from bgnb.production.settings import ModelSettings
 WIDE = 0.1
 #: Number of runs below which a fit to all runs is called uncertain.
 FEW_RUNS = 4
+#: Differences between counts and models that are noted: relative, rms, and in standard deviations.
+MISFIT, MISFIT_SIGMA = 0.05, 10.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,7 +114,8 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
     in_order = tuple(sorted(runs, key=lambda run: run.obs_id))
     used = [run.obs_id for run in in_order if run.reason is None]
     on_sources = notes_on_selection(plan.runs, used, plan.settings.selection, plan.settings.source_handling, plan.mask)
-    notes = (*plan.runs.notes, *on_runs, *on_sources, *_notes_on_groups(reports, len(used), plan.settings))
+    on_groups = _notes_on_groups(reports, len(used), plan.settings)
+    notes = (*plan.runs.notes, *on_runs, *on_sources, *on_groups, *_notes_on_misfit(models))
     report = Report(in_order, tuple(reports), plan.settings.as_dict(), notes)
     if [run.obs_id for run in report.runs] != plan.runs.obs_ids:
         raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input
@@ -185,6 +188,28 @@ def _notes_on_groups(groups: Sequence[GroupReport], n_runs: int, settings: Model
         for each in groups
         if each.livetime_s < minimum
     ]
+
+
+def _notes_on_misfit(models: Sequence[GroupModel]) -> list[str]:
+    """Note that models differ from the counts that they are made of by more than these fluctuate.
+
+    Counts and expectations are summed over energy, and the latter scaled to the same total. The excess of χ² over its
+    mean, per event, is the mean square of the relative difference, weighted by the expectation.
+    """
+    excess = variance = total = 0.0
+    for group in models:
+        counts = group.model.stack.counts.sum(axis=0)
+        expected = (group.model.rate.quantity * group.model.stack.exposure).to_value("").sum(axis=0)
+        expected *= counts.sum() / expected.sum()
+        many = expected > 1
+        excess += float(((counts - expected)[many] ** 2 / expected[many] - 1).sum())
+        variance += float((2 + 1 / expected[many]).sum())
+        total += float(counts.sum())
+    if excess < MISFIT**2 * total or excess < MISFIT_SIGMA * variance**0.5:
+        return []
+    reasons = "events may end at an edge that is neither a circle nor a rectangle about the pointing, or have holes"
+    difference = f"the models differ from their counts by {100 * (excess / total) ** 0.5:.0f} % (rms per pixel, beyond fluctuations)"
+    return [f"{difference}: {reasons}; look at them with bgnb plot; --method unsmoothed follows any shape"]
 
 
 def _grouped(table: Table, group_ids: Mapping[int, int]) -> Table:

@@ -112,17 +112,35 @@ def test_wide_merged_group_is_noted(tmp_path):
     assert not any("merges" in note for note in chosen.notes)  # the user chose this group
 
 
-def rectangle(obs_id, detx, dety):
-    """Make a run without events outside a rectangle."""
-    parts = run(obs_id, 6000)
+def selected(obs_id, select, n_events=6000):
+    """Make a run of the events whose DETX and DETY a function selects."""
+    parts = run(obs_id, n_events)
     events = bgnb.EventList(
         obs_id=obs_id, time=parts["events"]["TIME"], ra=parts["events"]["RA"], dec=parts["events"]["DEC"],
         energy=parts["events"]["ENERGY"], mjdref=MJDREF, gti=np.array(parts["gti"]), livetime=parts["LIVETIME"],
         ra_pnt=parts["RA_PNT"], dec_pnt=parts["DEC_PNT"], site=HESS, energy_threshold=None,
     )  # fmt: skip
-    x, y = events.detxy("ALTAZ")
-    inside = (np.abs(x) < detx) & (np.abs(y) < dety)
+    inside = select(*events.detxy("ALTAZ"))
     return parts | {"events": {name: values[inside] for name, values in parts["events"].items()}}
+
+
+def rectangle(obs_id, detx, dety):
+    """Make a run without events outside a rectangle."""
+    return selected(obs_id, lambda x, y: (np.abs(x) < detx) & (np.abs(y) < dety))
+
+
+@pytest.mark.parametrize("method", ["spline", "classic"])
+def test_misfit_is_noted(tmp_path, method):
+    """A hole in the field of view, which no method follows but unsmoothed, is noted; smooth counts are not."""
+    hole = write_gadf(tmp_path / "hole", [selected(i, lambda x, y: np.hypot(x - 0.6, y + 0.4) > 0.8, 40000) for i in (1, 2)])
+    whole = write_gadf(tmp_path / "whole", [run(i, 40000) for i in (1, 2)])
+    arguments = {"n_energy": 4, "n_fov": 16, "energy_min": "0.3 TeV", "fov_max": "3 deg", "select": "all", "progress": False}
+    notes = [
+        [note for note in make_models(path, "GADF", method=name, **arguments).report.notes if "differ from their counts" in note]
+        for path, name in ((hole, method), (hole, "unsmoothed"), (whole, method))
+    ]
+    assert [len(each) for each in notes] == [1, 0, 0]
+    assert "--method unsmoothed" in notes[0][0]
 
 
 @pytest.mark.slow
