@@ -42,8 +42,8 @@ class LiveFigures(anywidget.AnyWidget):
     """
 
     # Texts, as anywidget watches files given as paths, which keeps each widget in memory.
-    _esm = EQUAL_SCALES + (Path(__file__).parent / "live_figures.js").read_text()
-    _css = (Path(__file__).parent / "dashboard.css").read_text()
+    _esm = EQUAL_SCALES + (Path(__file__).parent / "live_figures.js").read_text("utf-8")
+    _css = (Path(__file__).parent / "dashboard.css").read_text("utf-8")
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
 
     def __init__(self, layout: LayoutDOM, act: Callable[[Action], object], texts: Callable[[], list[str]]) -> None:

@@ -30,7 +30,7 @@ class PlayButton(anywidget.AnyWidget):
         Time between steps, ms.
     """
 
-    _esm = (Path(__file__).parent / "play_button.js").read_text()  # a text, as in `LiveFigures`
+    _esm = (Path(__file__).parent / "play_button.js").read_text("utf-8")  # a text, as in `LiveFigures`
     playing = traitlets.Bool(False).tag(sync=True)
     action = traitlets.Unicode().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)

@@ -35,7 +35,7 @@ _TITLE_LETTERS, _LABEL_LETTERS = 38, 32
 _FORMULA = re.compile(r"\$(?=\$)|\\(?=[(\[])")
 _POSITION = [("DETX", "$x{custom}°"), ("DETY", "$y{custom}°")]
 #: JavaScript function that gives the plots of a document equal scales on both axes, see `_scale_equally`.
-EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text()
+EQUAL_SCALES = (Path(__file__).parent / "equal_scales.js").read_text("utf-8")
 #: Formats a number as in a paper.
 _NUMBER = """
 const power = (value) => {

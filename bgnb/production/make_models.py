@@ -207,9 +207,10 @@ def _notes_on_misfit(models: Sequence[GroupModel]) -> list[str]:
         total += float(counts.sum())
     if excess < MISFIT**2 * total or excess < MISFIT_SIGMA * variance**0.5:
         return []
-    reasons = "events may end at an edge that is neither a circle nor a rectangle about the pointing, or have holes"
-    difference = f"the models differ from their counts by {100 * (excess / total) ** 0.5:.0f} % (rms per pixel, beyond fluctuations)"
-    return [f"{difference}: {reasons}; look at them with bgnb plot; --method unsmoothed follows any shape"]
+    percent = 100 * (excess / total) ** 0.5
+    difference = f"the models differ from their counts by {percent:.0f} % (rms per pixel, beyond fluctuations)"
+    shapes = "very asymmetric, have holes, or end at an edge that is no circle or rectangle about the pointing"
+    return [f"{difference}: the field of view may be {shapes}; look at it with bgnb plot; --method unsmoothed follows any shape"]
 
 
 def _grouped(table: Table, group_ids: Mapping[int, int]) -> Table:
