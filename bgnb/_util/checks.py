@@ -14,6 +14,7 @@ import numpy as np
 from astropy import units as u
 
 import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
+from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, quoted
 
 # Whole numbers are 64-bit integers in files.
@@ -135,6 +136,27 @@ def finite_number(name: str, value: Any, unit: str = "") -> float:
     return number
 
 
+def numbers_with_unit(name: str, values: Any, unit: str) -> Floats:
+    """Return numbers as a plain array; quantities and columns with a unit are converted, other numbers are in it.
+
+    Raises
+    ------
+    BgnbError
+        If it is not numbers, has no such unit, or values are masked; the message names the argument.
+
+    Examples
+    --------
+    >>> numbers_with_unit("energy", [500, 5000] * u.GeV, "TeV"), numbers_with_unit("energy", 5, "TeV")
+    (array([0.5, 5. ]), array(5.))
+    """
+    if np.any(getattr(values, "mask", False)):
+        raise BgnbError("invalid-argument", f"{name} contains masked values")
+    try:
+        return np.asarray(values if getattr(values, "unit", None) is None else u.Quantity(values).to_value(unit), dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        raise BgnbError("invalid-argument", f"{name} must be numbers ({unit}), got {quoted(str(values))}") from None
+
+
 def checked_pointing(alt_pnt: Any, az_pnt: Any) -> tuple[float, float]:
     """Return altitude and azimuth in deg; numbers in deg and quantities are accepted.
 
@@ -196,6 +218,7 @@ def checked_obs_ids(name: str, values: Any) -> tuple[int, ...]:
         If it is not a sequence of whole numbers of at most 64 bits; the message names the argument.
     """
     try:
+        values = list(values)
         obs_ids = tuple(sorted(set(map(index, values))))
         if any(isinstance(value, bool) for value in values) or any(abs(obs_id) > _LARGEST for obs_id in obs_ids):
             raise TypeError

@@ -45,9 +45,9 @@ class Flag(Kind):
 
     def check(self, name: str, value: Any) -> bool:
         """Return the value if it is a bool."""
-        if not isinstance(value, bool):
+        if not isinstance(value, bool) and type(value).__name__ != "bool":  # that of NumPy, which is not imported for it
             raise BgnbError("invalid-argument", f"{name} must be True or False, got {quoted(value)}")
-        return value
+        return bool(value)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,10 @@ class Numbers(Kind):
         """Return the numbers in the unit."""
         values = value.split(",") if isinstance(value, str) else value
         try:
-            values = values.to_value(self.unit) if hasattr(values, "to_value") else values
+            if getattr(values, "unit", None) is not None:  # quantities and columns of tables
+                from bgnb._util.checks import numbers_with_unit
+
+                values = numbers_with_unit(name, values, self.unit)
             return tuple(converted(number, self.type) for number in values)
         except (TypeError, ValueError, OverflowError):
             wanted = "numbers such as 0,45,90" if self.type is float else "whole numbers such as 4,8,15"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgnb._util.arrays import Floats
-from bgnb._util.checks import check_type, checked_pointing
+from bgnb._util.checks import check_type, checked_pointing, numbers_with_unit
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.stack import Stack
 
@@ -53,6 +53,11 @@ class Cell:
         check_type("stack", self.stack, Stack)
         for name, value in zip(("alt_pnt", "az_pnt"), checked_pointing(self.alt_pnt, self.az_pnt), strict=True):
             object.__setattr__(self, name, value)
+        if self.pointings is not None:
+            pointings = numbers_with_unit("pointings", self.pointings, "deg")
+            if pointings.ndim != 2 or pointings.shape[1] != 3:
+                raise BgnbError("invalid-value", f"pointings must have the shape (n, 3), got {pointings.shape}")
+            object.__setattr__(self, "pointings", pointings)
 
     @classmethod
     def of_runs(cls, alt_pnt: Floats, az_pnt: Floats, stack: Stack, norm: Hashable = None) -> Cell:
@@ -73,6 +78,8 @@ class Cell:
         BgnbError
             If the numbers of pointings and runs differ.
         """
+        check_type("stack", stack, Stack)
+        alt_pnt, az_pnt = (np.atleast_1d(numbers_with_unit("the pointing", values, "deg")) for values in (alt_pnt, az_pnt))
         if not len(alt_pnt) == len(az_pnt) == len(stack.runs):
             raise BgnbError(
                 "invalid-value", f"a cell needs the pointing of each run: {len(alt_pnt)} are given for {len(stack.runs)} runs"

@@ -15,6 +15,8 @@ from bgnb.observations.event_list import EventList
 
 #: Ranges of the index of the power laws along which rates are continued to lower and to higher energies.
 INDEX_BELOW, INDEX_ABOVE = (-2.0, 4.0), (1.0, 6.0)
+# Maximum factor in energy over which a rate is continued.
+_FACTOR = 100.0
 # Index if a single plane has a rate, about that of the cosmic rays.
 _INDEX = 2.7
 
@@ -118,7 +120,7 @@ def with_two_planes(rate: Cube) -> Cube:
 
 
 def continue_to_events(rate: Cube, run: EventList) -> Cube:
-    """Continue a rate to the energies of all events of a run in the good time and above the energy threshold.
+    """Continue a rate to the energies of all events of a run in the good time and above the energy threshold, over two decades.
 
     Bins as wide in log energy as the first, or last, bin of the axis are added. The rate in them has
     the shape of the first, or last, plane over the field of view. Its mean follows a power law
@@ -140,7 +142,8 @@ def continue_to_events(rate: Cube, run: EventList) -> Cube:
     energy, edges = run.energy[_used_rows(run)], np.log(rate.axes.energy.value)
     if not len(energy) or not rate.quantity.value.any():
         return rate
-    low, high = np.log(energy.min()), np.log(energy.max())
+    low = np.log(max(energy.min(), rate.axes.energy[0].value / _FACTOR))
+    high = np.log(min(energy.max(), rate.axes.energy[-1].value * _FACTOR))
     first, last = edges[1] - edges[0], edges[-1] - edges[-2]
     n_below = int(np.ceil(max(edges[0] - low, 0.0) / first))
     n_above = int(np.floor((high - edges[-1]) / last)) + 1 if high >= edges[-1] else 0

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb._util.checks import to_value, whole_number
+from bgnb._util.checks import checked_choice, finite_number, numbers_with_unit, to_value, whole_number
 from bgnb._util.errors import BgnbError
 
 #: Names of the axes.
@@ -180,19 +180,20 @@ class CubeAxes:
         >>> axes.bin_of("energy", 10), axes.bin_of("detx", -1.1), axes.bin_of("dety", 2)
         (1, 0, None)
         """
-        edges, value = getattr(self, name).value, self._plain(name, value)
+        value = self._plain(name, value)
+        edges = getattr(self, name).value
         number = int(np.searchsorted(edges, value, side="right")) - 1
         return number if 0 <= number < len(edges) - 1 else None
 
     def nearest_bin(self, name: Axis, value: float | u.Quantity) -> int:
         """Return the index of the bin of an axis that contains a value (TeV, deg, or with a unit), or of the nearest bin."""
-        number, edges = self.bin_of(name, value), getattr(self, name).value
+        number, plain, edges = self.bin_of(name, value), self._plain(name, value), getattr(self, name).value
         if number is None:
-            return 0 if self._plain(name, value) < edges[0] else len(edges) - 2
+            return 0 if finite_number(name, plain) < edges[0] else len(edges) - 2
         return number
 
     def _plain(self, name: Axis, value: float | u.Quantity) -> float:
-        return float(value.to_value(getattr(self, name).unit) if isinstance(value, u.Quantity) else value)
+        return float(numbers_with_unit(name, value, str(getattr(self, checked_choice("axis", name, get_args(Axis))).unit)))
 
     def holds(self, detx: u.Quantity, dety: u.Quantity) -> bool:
         """Check whether a position lies in the field of view."""

@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from bgnb._util.arrays import Bools, Floats, Ints, ranges
+from bgnb._util.checks import finite_number, numbers_with_unit
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.sky_shapes import SkyShape, crossings
@@ -60,7 +61,10 @@ class SourceMask:
         for name, default in (("e_min", 0.0), ("e_max", np.inf)):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(np.shape(self.ra), default))
-        columns = [self.ra, self.dec, self.radius, *self._energies]
+        columns = []
+        for name, unit in (("ra", "deg"), ("dec", "deg"), ("radius", "deg"), ("e_min", "TeV"), ("e_max", "TeV")):
+            columns.append(numbers_with_unit(name, getattr(self, name), unit))
+            object.__setattr__(self, name, columns[-1])
         shapes = {np.shape(values) for values in columns}
         if len(shapes) != 1 or len(shapes.pop()) != 1:
             raise BgnbError("invalid-value", "ra, dec, radius and energies of a mask must be one-dimensional, of equal length")
@@ -89,7 +93,7 @@ class SourceMask:
             Radius for a point source; twice the extension of an extended source is added.
         """
         ra, dec, extension = (np.asarray(catalog[name], dtype=float) for name in ("RA", "DEC", "EXTENSION"))
-        return cls(ra, dec, np.minimum(radius.to_value("deg") + 2 * extension, 180))
+        return cls(ra, dec, np.minimum(finite_number("radius", radius, "deg") + 2 * extension, 180))
 
     def __add__(self, other: SourceMask) -> SourceMask:
         columns = {name: np.concatenate([getattr(mask, name) for mask in (self, other)]) for name in _CIRCLES}

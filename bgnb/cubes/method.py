@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from bgnb._util.arrays import Bools
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, quoted
 
 if TYPE_CHECKING:
     from bgnb.cubes.cells import Cell
@@ -85,7 +85,8 @@ def register_method(method: Method) -> None:
     Raises
     ------
     BgnbError
-        If another method with this name, or with this earlier name, is registered.
+        If the name is not a text of printable ASCII characters without blanks at its ends, or another method with this name,
+        ignoring case, or with this earlier name, is registered.
 
     Examples
     --------
@@ -103,8 +104,17 @@ def register_method(method: Method) -> None:
     from bgnb._util.checks import check_type  # which imports Astropy
 
     check_type("method", method, Method)
-    if methods().setdefault(method.name, method) is not method:
-        raise BgnbError("exists", f"a method named {method.name} is registered already; use another name")
+    names = [_checked_name(name) for name in (getattr(method, "name", None), *method.aliases)]
+    for known, other in methods().items():
+        if other is not method and known.lower() in [name.lower() for name in names]:
+            raise BgnbError("exists", f"a method named {known} is registered already; use another name")
+    methods().update(dict.fromkeys(names, method))
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not name.isascii() or not name.isprintable() or name.strip() != name or not name:
+        raise BgnbError("invalid-argument", f"the name of a method must be a text of ASCII characters, got {quoted(name)}")
+    return name
 
 
 def method_names() -> Iterable[str]:

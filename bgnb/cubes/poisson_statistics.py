@@ -45,6 +45,7 @@ def deviance_moments(expected: Floats) -> tuple[Floats, Floats]:
 
 
 @cache
+@np.errstate(under="ignore")
 def _moment_curves() -> tuple[CubicSpline, CubicSpline]:
     grid = np.geomspace(*_TABLE, 400)
     counts = np.arange(int(_TABLE[1] + 12 * np.sqrt(_TABLE[1]) + 20))

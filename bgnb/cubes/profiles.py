@@ -23,7 +23,7 @@ from bgnb.observations.event_list import MICROSECONDS
 RING_WIDTH = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spectrum:
     """Rate against energy at one position, or in a region of the field of view.
 
@@ -144,7 +144,8 @@ def mean_spectrum(model: BackgroundModel, weights: Floats, exposure: Floats, use
     -----
     For weights w of sum 1, rates r and exposures x, the mean rate is ∑ w r and its variance
     ∑ w² r / x. The ratio of the two is the exposure of a single bin with the same rate and
-    error, with which the index is fitted.
+    error. The index is fitted with the exposure that follows from the shape of the field of view at all energies together:
+    that of the few counts at high energies would depend on where they happen to lie.
     """
     energy, n_energy = model.axes.energy_centers.value, model.axes.shape[0]
     seen = weights.reshape(-1, *model.axes.shape[1:]).any(axis=0)
@@ -157,8 +158,10 @@ def mean_spectrum(model: BackgroundModel, weights: Floats, exposure: Floats, use
         law = fit_power_law(energy[use], np.ones(np.count_nonzero(use)), 1 / rate[use])
         return Spectrum(energy, rate, np.zeros(n_energy), law.index if law else math.nan, 0.0)
     effective = _effective_exposure(share, quotient(rates, rate[:, None], 1.0), exposure[:, seen])
-    use = use & (effective > 0)
-    law = fit_power_law(energy[use], (rate * effective)[use], effective[use])
+    shape = quotient((rates * exposure[:, seen]).sum(axis=0), (rate[:, None] * exposure[:, seen]).sum(axis=0), 1.0)
+    smooth = _effective_exposure(share, np.broadcast_to(shape, rates.shape), exposure[:, seen])
+    use = use & (smooth > 0)
+    law = fit_power_law(energy[use], (rate * smooth)[use], smooth[use])
     index, index_error = (law.index, law.index_error) if law else (math.nan, math.nan)
     if model.error is None:
         return Spectrum(energy, rate, np.sqrt(quotient(rate, effective)), index, index_error)

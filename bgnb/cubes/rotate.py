@@ -107,7 +107,7 @@ def _weighted_mean(
     weights = (np.where(inside, 1.0, _EDGE_FACTOR) * weights)[nearby]
     ends = np.cumsum(np.count_nonzero(nearby, axis=1))
     mean = csr_array((weights, np.arange(len(weights)), np.append(0, ends)), shape=(len(x), len(weights))) @ rates
-    return mean, inside.all(axis=1)
+    return mean, np.all(inside, axis=1)
 
 
 def _enclosing_axes(axes: CubeAxes) -> CubeAxes:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from bgnb._util.arrays import Floats, Ints
 from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError
-from bgnb._util.one_thread import one_blas_thread
+from bgnb._util.threads import one_blas_thread
 from bgnb.cubes.camera import inside_camera, within_outermost
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts, zenith_range_of
@@ -276,8 +276,9 @@ def _not_converged(what: str, cells: Sequence[Cell], inside: Floats) -> BgnbErro
     advice = f"try --method {hint}"
     if len(seen) and (empty := np.count_nonzero(exposed[: seen[0]]) + np.count_nonzero(exposed[seen[-1] + 1 :])):
         edges = cells[0].stack.axes.energy.value
-        text = f"{empty} energy bins below or above all events are exposed; if events were selected by energy, use"
-        advice = f"{text} --energy-min {edges[seen[0]]:.3g}TeV --energy-max {edges[seen[-1] + 1]:.3g}TeV; or {advice}"
+        events = f"from {edges[seen[0]]:.3g} to {edges[seen[-1] + 1]:.3g} TeV"
+        text = f"{empty} energy bins are exposed below or above all events, which lie in bins {events}; if events were selected"
+        advice = f"{text} by energy, give the limits of the selection as --energy-min and --energy-max; or {advice}"
     return BgnbError("not-converged", f"{what}; {advice}")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_pointing
-from bgnb._util.one_thread import one_blas_thread
+from bgnb._util.threads import one_blas_thread
 from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import FLOOR, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts

@@ -249,6 +249,9 @@ def stack_runs(
     >>> stack.livetime.max().to("h")
     <Quantity 2.5 h>
     """
+    check_type("axes", axes, CubeAxes)
+    if mask is not None:
+        check_type("mask", mask, SourceMask)
     total = StackSum(axes, fovalign, mask)
     check_type("runs", runs, Iterable)
     for events in runs:

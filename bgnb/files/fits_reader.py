@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
 from bgnb._util.errors import BgnbError, DataError, located, quoted
 from bgnb._util.reading import FILE_MAX
+from bgnb._util.threads import ignored_warnings
 from bgnb.observations.fits_table import read_content
-from bgnb.observations.table_file import ignored_warnings
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def open_fits(path: str | Path, *, verify: bool = True) -> Iterator[fits.HDUList
     """
     content = read_content(Path(path), verify=verify)
     try:
-        with located(str(path)), ignored_warnings(), fits.open(content, memmap=False) as hdus:
+        with located(str(path)), ignored_warnings(AstropyWarning), fits.open(content, memmap=False) as hdus:
             for hdu in hdus:  # a compressed image may be much larger than its file
                 if hdu.is_image and 8 * math.prod(hdu.shape) > FILE_MAX:
                     limit = f"an image may have {FILE_MAX >> 23} million pixels at most"

@@ -10,6 +10,7 @@ are per livetime, and TIMEBASE is LIVETIME.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from bgnb._util.checks import check_type
-from bgnb._util.errors import BgnbError, DataError
+from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb.cubes.compare import mean_altitude
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.event_cuts import RunCounts
@@ -65,6 +66,12 @@ _RUN_COLUMNS = {
 }
 # Maximum difference of the stated mean altitude from that of the runs, deg.
 _ALTITUDE_TOLERANCE = 1.0
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
+# Keywords of the structure of FITS, and those that tell how a model is read.
+_RESERVED = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|GROUPS|TFIELDS|T(TYPE|FORM|UNIT|DIM|NULL|SCAL|ZERO|DISP)\d+|THEAP"
+    r"|B(ZERO|SCALE|LANK)|(CHECK|DATA)SUM|END|COMMENT|HISTORY|CONTINUE|METHOD|FOVALIGN|N_RUNS|CAM_\w*|CAMERA"
+)
 # Columns that files of all versions have.
 _REQUIRED = ("OBS_ID", "LIVETIME", "LO_THRES", "EVENTS", "OUT_GTI", "BELOW_THRES", "OUT_AXES")
 
@@ -107,6 +114,7 @@ def write_model(
     if wrong := _contradiction(model.stack):
         raise BgnbError("invalid-argument", f"{path}: {wrong}")
     axes = model.axes
+    keywords = _checked_keywords(keywords)
     stated = {"FOVALIGN": model.stack.fovalign, **_model_keywords(model, keywords)}
     stated_rate = {**BKG_KEYWORDS, "HDUCLAS4": "BKG_3D", **stated}
     hdus = [
@@ -153,7 +161,8 @@ def write_background_2d(model: BackgroundModel, path: str | Path, keywords: dict
     True
     """
     check_type("model", model, BackgroundModel)
-    stated = {"METHOD": model.method, **_model_keywords(model, keywords), **(keywords or {})}
+    keywords = _checked_keywords(keywords)
+    stated = {"METHOD": model.method, **_model_keywords(model, keywords), **keywords}
     rate = Cube(model.axes, _in_file(path, model.rate, model))
     write_fits(Path(path), background_hdus(rate, kind="bkg_2d", keywords=stated))
 
@@ -188,7 +197,7 @@ def write_image(model: BackgroundModel, path: str | Path, keywords: dict[str, An
     """
     check_type("model", model, BackgroundModel)
     axes = model.axes
-    stated = _primary_keywords(model, keywords) | {
+    stated = _primary_keywords(model, _checked_keywords(keywords)) | {
         "BUNIT": RATE,
         "TIMEBASE": ("LIVETIME", "rates are per livetime, not per ontime"),
     }
@@ -363,7 +372,22 @@ def _per_livetime(rate: u.Quantity, fraction: float | None) -> u.Quantity:
     return rate if fraction is None else rate / fraction
 
 
-def _primary_keywords(model: BackgroundModel, keywords: Mapping[str, Any] | None) -> dict[str, Any]:
+def _checked_keywords(keywords: Mapping[Any, Any] | None) -> dict[str, Any]:
+    """Check further keywords for a header: names and values that FITS can contain, and none that a file states itself."""
+    keywords = {} if keywords is None else keywords
+    check_type("keywords", keywords, Mapping)
+    for name, value in keywords.items():
+        if not isinstance(name, str) or not _KEYWORD.fullmatch(name) or _RESERVED.fullmatch(name):
+            wanted = "names of at most 8 of A–Z, 0–9, - and _, other than those of the structure of FITS and of a model"
+            raise BgnbError("invalid-argument", f"keywords must have {wanted}, got {quoted(name)}")
+        try:
+            fits.Card(name, *(value if isinstance(value, tuple) else (value,)))
+        except (ValueError, TypeError) as error:
+            raise BgnbError("invalid-argument", f"keywords: {name} cannot be {quoted(value)}: {error}") from None
+    return dict(keywords)
+
+
+def _primary_keywords(model: BackgroundModel, keywords: dict[str, Any]) -> dict[str, Any]:
     """Make the keywords of the primary header."""
     runs = model.stack.runs
     stated: dict[str, Any] = {
@@ -381,12 +405,12 @@ def _primary_keywords(model: BackgroundModel, keywords: Mapping[str, Any] | None
     if mjds := [run.mjd for run in runs if run.mjd is not None]:
         stated["DATE-OBS"] = (date_of(min(mjds)), "date of the first run")
         stated["DATE-END"] = (date_of(max(mjds)), "date of the last run")
-    return stated | dict(keywords or {})
+    return stated | keywords
 
 
-def _model_keywords(model: BackgroundModel, keywords: Mapping[str, Any] | None) -> dict[str, Any]:
+def _model_keywords(model: BackgroundModel, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Make the keywords of the rate of a model; the pointing is taken from further keywords, which may have comments."""
-    given = {name: value[0] if isinstance(value, tuple) else value for name, value in (keywords or {}).items()}
+    given = {name: value[0] if isinstance(value, tuple) else value for name, value in keywords.items()}
     runs = model.stack.runs if model.stack.live_fraction is not None else ()
     return metadata(
         energy_range=model.energy_range,

@@ -15,7 +15,7 @@ import numpy as np
 
 from bgnb._util.compression import HAS_ISAL, compress
 from bgnb._util.errors import BgnbError, DataError, numbered
-from bgnb._util.one_thread import one_blas_thread
+from bgnb._util.threads import one_blas_thread
 from bgnb._version import __version__
 from bgnb.cubes.compare import note_on_rates
 from bgnb.cubes.coverage import Coverage, notes_on_coverage

@@ -273,6 +273,8 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
         penalties.append(GaussianPriorPenalty(norms, mean=np.ones(len(norms)), covariance=_joint_covariance(errors)))
     models.set_penalties(penalties or None)
     datasets.models = models
+    for dataset in datasets:  # Gammapy would compare the values of other parameters with those kept of former models
+        dataset._background_parameters_cached = None
     return datasets
 
 

@@ -222,8 +222,8 @@ def _good_time(observation: Observation, where: str) -> Any:
 
 def _pointing(observation: Observation, where: str) -> Any:
     """Return the position that an observation tracks."""
-    position = _required(observation, "pointing", where).fixed_icrs
-    if position is None:
+    position = getattr(_required(observation, "pointing", where), "fixed_icrs", None)
+    if position is None or not position.isscalar:
         message = "does not track a fixed position (pointing); only such observations are supported"
         raise DataError("unsupported-mode", f"{where}: {message}")
     return position

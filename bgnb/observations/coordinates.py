@@ -13,7 +13,6 @@ the Sun, below 10 mas at night, is neglected.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from astropy.utils import iers
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError
+from bgnb._util.threads import ignored_warnings
 from bgnb.observations.sites import Site as Site
 
 FovAlign = Literal["ALTAZ", "RADEC"]
@@ -209,8 +209,7 @@ def tt_of(mjd: float | str, **scale: str) -> float:
     """Convert a time of `~astropy.time.Time` to MJD in TT, without a warning that future leap seconds are unknown."""
     from astropy.time import Time
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", erfa.ErfaWarning)
+    with ignored_warnings(erfa.ErfaWarning):
         return float(Time(mjd, **scale).tt.mjd)
 
 
@@ -250,8 +249,7 @@ class _EarthOrientation:
     @lru_cache(maxsize=16)  # each run needs it several times
     def at(cls, mjd_tt: float, site: Site) -> _EarthOrientation:
         """Compute the orientation at a time, MJD in TT."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", erfa.ErfaWarning)  # future leap seconds are unknown
+        with ignored_warnings(erfa.ErfaWarning):  # future leap seconds are unknown
             utc1, utc2 = erfa.taiutc(*erfa.tttai(_MJD_ZERO, mjd_tt))
             dut1, xp, yp = _ut1_and_pole(utc1 - _MJD_ZERO + utc2)
             star, _ = erfa.apco13(

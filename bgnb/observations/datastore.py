@@ -20,7 +20,7 @@ from bgnb.observations.event_list import HduLocation, RunFiles
 from bgnb.observations.event_reader import read_events_header
 from bgnb.observations.findings import Findings, IndexNote
 from bgnb.observations.fits_table import FitsTable, read_table
-from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, column_in, is_simulated, pointing_of
+from bgnb.observations.gadf_keywords import INDEX_HEADER, INDEX_UNITS, column_in, is_simulated, pointing_of, time_unit
 from bgnb.observations.hdu_index import expands_variables, index_file, obs_ids_of, read_hdu_index
 from bgnb.observations.reading_settings import ReadingSettings, Scheme
 
@@ -274,7 +274,7 @@ def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] 
             continue  # arrays and bits are not needed
         if new in INDEX_UNITS:
             numbers = replace(index, columns={name: _numbers(index, name, notes)})
-            table[new] = column_in(numbers, name, INDEX_UNITS[new])
+            table[new] = column_in(numbers, name, INDEX_UNITS[new], time_unit(index) if new in ("TSTART", "TSTOP") else None)
             table[new].unit = INDEX_UNITS[new]
         elif new in _NUMBERS:
             table[new] = _numbers(index, name, notes)

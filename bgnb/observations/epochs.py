@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +15,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 from bgnb._util.errors import BgnbError, DataError, located, quoted
+from bgnb._util.threads import ignored_warnings
 from bgnb.observations.coordinates import date_of
 from bgnb.observations.datastore import Runs
 from bgnb.observations.event_reader import read_events_header
@@ -193,7 +193,7 @@ def _mjd(column: Any, where: str) -> list[float]:
             raise ValueError("it contains more than one value in each row")
         if np.any(getattr(column, "mask", False)):
             raise ValueError("a value is missing")
-        with warnings.catch_warnings(action="ignore", category=erfa.ErfaWarning):  # leap seconds of other centuries are unknown
+        with ignored_warnings(erfa.ErfaWarning):  # leap seconds of other centuries are unknown
             mjd = np.asarray(_time(column).tt.mjd)
     except (ValueError, TypeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

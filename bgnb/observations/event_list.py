@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import IN_MEMORY, Bools, Floats, blocks, read_only
+from bgnb._util.checks import check_type, finite_number, numbers_with_unit
 from bgnb._util.errors import BgnbError
 from bgnb.observations.coordinates import FieldOfView, FovAlign, Site, mean_pointing
 from bgnb.observations.fits_header import HduClass
@@ -24,6 +25,10 @@ PIECE = 300.0
 MICROSECONDS = 1_000_000
 # Time step in which the pointing is averaged, s.
 _POINTING_STEP = 60.0
+_UNITS = {"time": "s", "ra": "deg", "dec": "deg", "energy": "TeV", "gti": "s"}
+_SCALAR_UNITS = {
+    "mjdref": "d", "livetime": "s", "ra_pnt": "deg", "dec_pnt": "deg", "energy_threshold": "TeV", "energy_limit": "TeV"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -165,9 +170,13 @@ class EventList:
     fingerprint: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("time", "ra", "dec", "energy", "gti"):
-            object.__setattr__(self, name, read_only(getattr(self, name)))
         run = f"run {self.obs_id}"
+        for name, unit in _UNITS.items():
+            object.__setattr__(self, name, read_only(numbers_with_unit(f"{run}: {name}", getattr(self, name), unit)))
+        for name, unit in _SCALAR_UNITS.items():
+            if not isinstance(value := getattr(self, name), int | float | np.floating | None):
+                object.__setattr__(self, name, finite_number(f"{run}: {name}", value, unit))
+        check_type(f"{run}: site", self.site, Site)
         for name in ("time", "ra", "dec", "energy"):
             values = getattr(self, name)
             if values.shape != (len(self),):

@@ -13,6 +13,7 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from bgnb._util.checks import check_type, numbers_with_unit
 from bgnb._util.errors import BgnbError, quoted, shortened
 from bgnb.observations.datastore import Runs
 from bgnb.observations.run_selection import Reason, Selection
@@ -136,6 +137,7 @@ class ObservationGroups:
         BgnbError
             If a column is missing, or the rows do not form a grid in altitude and azimuth.
         """
+        check_type("table", table, Table)
         edges = {}
         for axis in ("ALT", "AZ"):
             names = (f"{axis}_MIN", f"{axis}_MAX")
@@ -154,7 +156,7 @@ class ObservationGroups:
 
 
 def _degrees(angles: Any) -> NDArray[np.float64]:
-    return np.asarray(angles.to_value("deg") if isinstance(angles, u.Quantity) else angles, dtype=float)
+    return numbers_with_unit("the pointing", angles, "deg")
 
 
 def _listed(edges: u.Quantity) -> str:

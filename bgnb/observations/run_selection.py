@@ -11,8 +11,8 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from bgnb._util.checks import check_type, to_value
-from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered, quoted, shortened
+from bgnb._util.checks import check_type, checked_obs_ids, to_value
+from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered, shortened
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb.observations.catalog import DEFAULT_CATALOG, read_catalog
 from bgnb.observations.coordinates import separation
@@ -221,12 +221,8 @@ def select_listed_runs(runs: Runs, obs_ids: Iterable[int]) -> Selection:
     """
     check_type("runs", runs, Runs)
     known = set(runs.obs_ids)
-    try:
-        unknown = sorted((wanted := set(obs_ids)) - known)
-    except TypeError:
-        message = f"select must be 'far', 'all', a file or a list of OBS_IDs, got {quoted(obs_ids)}"
-        raise BgnbError("invalid-argument", message) from None
-    if unknown:
+    wanted = set(checked_obs_ids("select", obs_ids))
+    if unknown := sorted(wanted - known):
         source = obs_ids.path if isinstance(obs_ids, RunList) else "select"
         which = f"{numbered('run', unknown)} {'are' if len(unknown) > 1 else 'is'} not in {runs.path}"
         if n_errors := len(runs.file_errors):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection
 from io import BytesIO
@@ -14,13 +13,13 @@ import numpy as np
 from astropy import units as u
 from astropy.io.registry import identify_format
 from astropy.table import Column, Table
-from astropy.utils.exceptions import AstropyWarning
 
 import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
 from bgnb._util.arrays import Floats
 from bgnb._util.compression import MAGIC, StreamError, decompress
 from bgnb._util.errors import DataError
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
+from bgnb._util.threads import ignored_warnings
 from bgnb.observations.fits_table import read_content
 from bgnb.observations.text_tables import check_equinox, check_text_table
 
@@ -67,11 +66,6 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
             format = formats[0]
         check_text_table(content, format)
         return Table.read(BytesIO(content), format=format)
-
-
-def ignored_warnings(category: type[Warning] = AstropyWarning) -> warnings.catch_warnings[None]:
-    """Return a context in which Astropy warns of nothing in a file; values and units that are used are checked."""
-    return warnings.catch_warnings(action="ignore", category=category)
 
 
 def columns_by_name(table: Table, names: Collection[str]) -> dict[str, Any]:

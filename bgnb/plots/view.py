@@ -267,14 +267,18 @@ class Graph:
         for series in self.series:
             for i, numbers in enumerate(zip(series.x, series.y, *series.error_ends, strict=True)):
                 details = "; ".join(f"{key}: {values[i]}" for key, values in series.details.items())
-                yield series.name, numbers[0], np.nan, *numbers[1:], details
+                yield series.name, *self._columns(*numbers[:2]), *numbers[2:], details
         for curve in self.curves:
             if curve.name:
                 for x, y in zip(curve.x, curve.y, strict=True):
-                    yield curve.name, x, np.nan, y, np.nan, np.nan, ""
+                    yield curve.name, *self._columns(x, y), np.nan, np.nan, ""
         for polygon in self.polygons:
             details = "; ".join(f"{key}: {text}" for key, text in polygon.details.items())
             yield "", float(polygon.x.mean()), float(polygon.y.mean()), polygon.value, np.nan, np.nan, details
+
+    def _columns(self, x: float, y: float) -> tuple[float, float, float]:
+        """Return x, y and value in a table: only points of a map have two coordinates."""
+        return (x, y, np.nan) if self.is_map else (x, np.nan, y)
 
 
 Panel = Image | Graph
@@ -313,18 +317,28 @@ class View:
 
         Columns are ``panel, series, x, y, value, low, high, details``. An image has a value
         at the centre (x, y) of each bin; a graph has a value at each x, with the ends of its
-        error. Lines that start with # describe the values.
+        error, and a map the positions (x, y) of its points. Lines that start with # describe the values.
         """
         text = StringIO()
         text.writelines(f"# {line}\n" for line in [*self.title.splitlines(), *self.summary.splitlines()])
         for name, panel in self.panels.items():
-            text.write(f"# {name}: x is {panel.x_label}, value is {' '.join(panel.value_label.split())}\n")
+            position = f"x is {panel.x_label}"
+            if isinstance(panel, Image) or panel.is_map:
+                position += f", y is {panel.y_label}"
+            text.write(f"# {name}: {position}, value is {' '.join(panel.value_label.split())}\n")
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["panel", "series", "x", "y", "value", "low", "high", "details"])
         for name, panel in self.panels.items():
             for series, *numbers, details in panel.rows():
-                table.writerow([name, series, *(f"{n:.9g}" if np.isfinite(n) else "" for n in numbers), details])
+                table.writerow([name, series, *map(_written, numbers), details])
         return text.getvalue().replace("−", "-")  # programs read hyphens
+
+
+def _written(number: float) -> str:
+    """Write a number of a table: whole numbers, such as OBS_IDs, in full; empty if it is not finite."""
+    if not np.isfinite(number):
+        return ""
+    return f"{number:.0f}" if number == round(number) and abs(number) < 1e15 else f"{number:.9g}"
 
 
 def axis_range(*values: NDArray[Any], log: bool = False, zero: bool = False) -> Range:

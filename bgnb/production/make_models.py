@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy.table import Table
 
+from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError, numbered
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.group_model import GroupModel
@@ -91,6 +92,7 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
         alt_pnt, az_pnt = mean_pointing(pointings, np.array([run.livetime_s for run in stack.runs]))
         if fitted is None:
             model = method.make(stack)
+            check_type(f"what the method {method.name} makes", model, BackgroundModel)
         else:
             rate, error = fitted.at(alt_pnt, az_pnt)
             edge = fitted.edge if isinstance(fitted, SplineModel) else None
@@ -210,7 +212,9 @@ def _notes_on_misfit(models: Sequence[GroupModel]) -> list[str]:
     percent = 100 * (excess / total) ** 0.5
     difference = f"the models differ from their counts by {percent:.0f} % (rms per pixel, beyond fluctuations)"
     shapes = "very asymmetric, have holes, or end at an edge that is no circle or rectangle about the pointing"
-    return [f"{difference}: the field of view may be {shapes}; look at it with bgnb plot; --method unsmoothed follows any shape"]
+    return [
+        f"{difference}: the field of view may be {shapes}; look at it with bgnb plot; --method unsmoothed follows any shape"
+    ]
 
 
 def _grouped(table: Table, group_ids: Mapping[int, int]) -> Table:

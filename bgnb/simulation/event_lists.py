@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Row, Table
 
 from bgnb._util.arrays import Floats, blocks
-from bgnb._util.checks import check_type, finite_number
+from bgnb._util.checks import check_type, finite_number, whole_number
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import with_settings
 from bgnb.observations.coordinates import FieldOfView, Site, pointing_radec, sun_altitude, tt_of
@@ -190,11 +190,12 @@ def simulate_run(
 ) -> tuple[EventList, Floats]:
     """Simulate a run, see `make_test_eventlist`; return it with DETX and DETY in the frame of the model, deg, shape (2, n)."""
     check_type("observation", observation, Row)
+    check_type("point_sources", point_sources, Sequence)
     for source in point_sources:
         check_type("each of point_sources", source, PointSource)
     model = TrueModel() if model is None else model
     meta, obs_id = observation.meta, int(observation["OBS_ID"])
-    rng = np.random.default_rng([seed, obs_id])
+    rng = np.random.default_rng([whole_number("seed", seed, 0), obs_id])
     ra_pnt, dec_pnt, tstart = (float(observation[name]) for name in ("RA_PNT", "DEC_PNT", "TSTART"))
     ontime, livetime = float(observation["ONTIME"]), float(observation["LIVETIME"])
     site = Site(meta["GEOLON"], meta["GEOLAT"], meta["ALTITUDE"])
@@ -266,7 +267,8 @@ def _threshold(at_zenith: float | None, model: TrueModel, alt_pnt: float) -> flo
     """Return the energy threshold of a run, TeV."""
     if at_zenith is None:
         return model.energy_min
-    if not 0 < at_zenith < np.inf:
+    at_zenith = finite_number("energy_threshold", at_zenith, "TeV")
+    if not at_zenith > 0:
         raise BgnbError("invalid-argument", f"energy_threshold must be above 0 TeV, got {at_zenith}")
     threshold = float(at_zenith / np.sin(np.radians(max(alt_pnt, 5.0))) ** 3)
     if not threshold < model.energy_max:

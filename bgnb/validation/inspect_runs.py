@@ -299,6 +299,6 @@ def _command(
     words: list[object] = ["make-bg-cube-models", indir, scheme, "models"]
     for name, value in options.items():
         values = value if isinstance(value, tuple) else [value]
-        text = ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in values)
+        text = ",".join(f"{each:.15g}" if isinstance(each, float) else str(each) for each in values)
         words += [f"--{name.replace('_', '-')}", text]
     return command_line(*words)

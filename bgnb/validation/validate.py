@@ -193,7 +193,8 @@ def cross_validate(
     largest = len(order) - -(-len(order) // folds)
     if wrong := [number for number in settings.n_train or () if whole_number("n_train", number) > largest]:
         allowed = f"1 to {largest}, the number of runs of the other folds"
-        raise BgnbError("invalid-argument", f"n_train must be {allowed}, got {wrong[0]}; with more folds it can be larger")
+        more = f"; with more folds it can be up to {len(kept) - 1}" if largest < len(kept) - 1 else ""
+        raise BgnbError("invalid-argument", f"n_train must be {allowed}, got {wrong[0]}{more}")
     sizes = sorted({largest, *(settings.n_train or ())})
     held_out = [order[fold::folds] for fold in range(folds)]
     others = [[obs_id for obs_id in order if obs_id not in fold] for fold in map(set, held_out)]

@@ -6,6 +6,7 @@ from astropy import units as u
 
 import bgnb
 from bgnb._util.checks import to_value
+from bgnb.cubes.exclusion_mask import SourceMask
 from tests.helpers.errors import raises
 
 ROW = bgnb.make_test_observation_table(1)[0]
@@ -53,6 +54,15 @@ def test_quantity_of_one_number(text, tev):
         lambda: bgnb.PointSource("source", 83.0, 22.0, 1 / u.m),
         lambda: bgnb.make_test_eventlist("run"),
         lambda: bgnb.make_test_eventlist(ROW, point_sources=["Crab,83,22,0.1"]),
+        lambda: bgnb.make_test_eventlist(ROW, point_sources=None),
+        lambda: bgnb.make_test_eventlist(ROW, seed=1.5),
+        lambda: bgnb.make_test_eventlist(ROW, energy_threshold="high"),
+        lambda: bgnb.ObservationGroups.from_table("groups.ecsv"),
+        lambda: bgnb.Cell.of_runs([60.0], ["east"], MODEL.stack),
+        lambda: bgnb.stack_runs([], None),
+        lambda: bgnb.stack_runs([], MODEL.axes, mask="regions.reg"),
+        lambda: MODEL.axes.bin_of("energy", "1 TeV"),
+        lambda: SourceMask(["here"], [1.0], [0.5]),
         lambda: bgnb.open_runs(None, "GADF"),
         lambda: bgnb.stack_runs(None, MODEL.axes),
         lambda: bgnb.fit_spline(MODEL),

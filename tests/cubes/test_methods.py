@@ -109,7 +109,23 @@ def test_names_of_methods_are_unique():
     """Another method of the same name is refused; the same instance may be registered again."""
     with raises("exists", "classic"):
         register_method(type("Other", (MeanRate,), {"name": "classic"})())
+    with raises("exists", "classic"):
+        register_method(type("Other", (MeanRate,), {"name": "Classic"})())
+    with raises("exists", "mean-rate"):
+        register_method(type("Other", (MeanRate,), {"name": "other", "aliases": ("Mean-Rate",)})())
+    for name in (None, "", " other", "é", "a\nb"):
+        with raises("invalid-argument", "name of a method"):
+            register_method(type("Other", (MeanRate,), {"name": name})())
     register_method(method_registry.methods()["mean-rate"])
+
+
+@pytest.mark.usefixtures("_registered")
+def test_registered_methods_make_models(runs):
+    """Earlier names of a registered method are accepted; what is no model is an error that names the method."""
+    register_method(type("Broken", (MeanRate,), {"name": "broken", "aliases": ("cracked",), "make": lambda *_: None})())
+    for name in ("broken", "Cracked"):
+        with raises("invalid-argument", "broken", "BackgroundModel"):
+            make_models(runs, "GADF", select="all", method=name, workers=1, progress=False)
 
 
 def test_unknown_method_in_file():

@@ -179,8 +179,13 @@ def test_spectrum_of_a_region():
     found = spectrum(model, region=text)
     np.testing.assert_allclose(found.rate, rates, rtol=1e-12)
     np.testing.assert_allclose(found.error, errors, rtol=1e-12)
-    exposure = rates[1:] / errors[1:] ** 2
-    law = fit_power_law(AXES.energy_centers.value[1:], rates[1:] * exposure, exposure)
+    # The exposure of the index follows from the shape of the field of view at all energies together.
+    counts, even = model.rate.quantity.value * x, rates[:, None, None] * x
+    shape = counts.sum(axis=0) / np.where(even.sum(axis=0) > 0, even.sum(axis=0), 1)
+    weights = coverage * AXES.solid_angle.value * ((x > 0) | (x == 0).all(axis=(1, 2), keepdims=True))
+    weights /= weights.sum(axis=(1, 2), keepdims=True)
+    variance = np.divide(weights**2 * shape, x, out=np.zeros(AXES.shape), where=x > 0).sum(axis=(1, 2))[1:]
+    law = fit_power_law(AXES.energy_centers.value[1:], rates[1:] / variance, 1 / variance)
     assert (found.index, found.index_error) == pytest.approx((law.index, law.index_error), rel=1e-9, abs=0)
     stated = replace(model, error=Cube(AXES, model.rate.quantity * np.random.default_rng(2).uniform(0.1, 1, AXES.shape)))
     weights = coverage * AXES.solid_angle.value * ((x > 0) | (x == 0).all(axis=(1, 2), keepdims=True))
@@ -199,6 +204,22 @@ def test_errors_of_regions_are_poisson():
     np.testing.assert_allclose(found.error, np.sqrt(counts) / exposure, rtol=1e-6)
     law = fit_power_law(AXES.energy_centers.value, counts.astype(float), exposure)
     assert (found.index, found.index_error) == pytest.approx((law.index, law.index_error), rel=1e-6, abs=0)
+
+
+def test_pulls_of_the_index_in_a_circle():
+    """The index in a circle, which covers bins in part, deviates from the true one by its error, also with few counts."""
+    axes = CubeAxes(np.geomspace(0.1, 80, 13) * u.TeV, AXES.dety, AXES.detx)
+    edges = axes.energy.value
+    spectrum_ = (edges[:-1] ** -1.6 - edges[1:] ** -1.6)[:, None, None] * axes.solid_angle.value
+    pulls = []
+    for seed in range(60):
+        counts = np.random.default_rng(seed).poisson(4000 * spectrum_ / spectrum_.sum())
+        run = RunCounts(1, 1e4, None, int(counts.sum()), 0, 0, 0)
+        stack = Stack(axes, "ALTAZ", counts, np.full(axes.shape, 10**10), (run,))
+        found = spectrum(make_model(stack, "unsmoothed"), region="circle(-0.7, 0.3, 1.3)")
+        pulls.append((found.index - 2.6) / found.index_error)
+    assert np.std(pulls) == pytest.approx(1, abs=0.3)
+    assert np.mean(pulls) == pytest.approx(0, abs=0.4)
 
 
 def test_bins_without_counts_in_a_region():

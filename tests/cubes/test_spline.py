@@ -390,16 +390,25 @@ def test_no_counts_are_refused():
 
 ONE_THREAD = """
 from threadpoolctl import threadpool_info
-from bgnb._util.one_thread import one_blas_thread
+from bgnb._util.threads import one_blas_thread
 
 @one_blas_thread()
 def threads():
     return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
+import scipy.linalg
+BEFORE = max(threads.__wrapped__())
 with one_blas_thread():
     print(*threads())
     print(*threads())  # the end of a block in another one changes nothing
 print(*threads())
+first, second = one_blas_thread(), one_blas_thread()
+first.__enter__()
+second.__enter__()
+first.__exit__(None, None, None)
+print(*threads.__wrapped__())  # a thread that ends before another one does not lift its limit
+second.__exit__(None, None, None)
+print(max(threads.__wrapped__()) == BEFORE)
 """
 
 
@@ -409,7 +418,7 @@ def test_one_thread_of_all_libraries():
     outcome = subprocess.run(
         [sys.executable, "-c", ONE_THREAD], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
-    assert outcome.stdout.split() == 3 * ["1", "1"]  # NumPy and SciPy have one each
+    assert outcome.stdout.split() == [*4 * ["1", "1"], "True"]  # NumPy and SciPy have one each
 
 
 @pytest.mark.parametrize(("n_cells", "method"), [(1, "unsmoothed"), (7, "classic")])

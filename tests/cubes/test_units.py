@@ -1,10 +1,15 @@
 """Quantities in any unit are the same as numbers in the unit of an axis or in deg, and impossible pointings are refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.table import Column, MaskedColumn
 
 import bgnb
+from bgnb._util.setting_kinds import Numbers
+from bgnb.cubes.exclusion_mask import SourceMask
 from tests.helpers.errors import raises
 
 AXES = bgnb.CubeAxes([0.1, 1, 10, 100] * u.TeV, [-2, 0, 2] * u.deg, [-3, -1, 1, 3] * u.deg)
@@ -35,6 +40,47 @@ def test_groups_of_quantities():
         assert groups.group_ids((alt * u.deg).to(unit), (az * u.deg).to(unit)).tolist() == expected
         assert groups.group_id((80 * u.deg).to(unit), (180 * u.deg).to(unit)) == expected[0]
     assert groups.group_ids(80, 180).tolist() == expected[:1]
+
+
+def test_groups_of_columns():
+    """Columns of tables are converted as quantities; masked values are refused."""
+    groups = bgnb.ObservationGroups()
+    alt, az = Column([80.0, 31.0], unit="deg"), Column([180.0, 0.0], unit="deg")
+    in_rad = [Column(np.radians(each), unit="rad") for each in (alt, az)]
+    assert groups.group_ids(*in_rad).tolist() == groups.group_ids(alt, az).tolist()
+    assert Numbers(unit="deg").check("alt_edges", in_rad[0]) == pytest.approx((80, 31))
+    with raises("invalid-argument", "masked"):
+        groups.group_ids(MaskedColumn([80.0, 31.0], mask=[False, True]), az)
+
+
+def test_events_with_units():
+    """Events with units are those in s, deg and TeV."""
+    row = bgnb.make_test_observation_table(1)[0]
+    run = bgnb.make_test_eventlist(row, bgnb.TrueModel(trigger_rate=1.0), energy_threshold="300 GeV")
+    assert run.energy_threshold > 0.3
+    columns = {"energy": "GeV", "ra": "rad", "dec": "arcmin", "time": "h", "gti": "min"}
+    scalars = {"livetime": "min", "ra_pnt": "rad", "dec_pnt": "arcmin", "energy_threshold": "GeV"}
+    units = {"energy": "TeV", "energy_threshold": "TeV", "time": "s", "gti": "s", "livetime": "s"}
+    changed = {
+        name: u.Quantity(getattr(run, name), units.get(name, "deg")).to(unit) for name, unit in (columns | scalars).items()
+    }
+    other = replace(run, **changed)
+    for name in changed:
+        np.testing.assert_allclose(getattr(other, name), getattr(run, name), rtol=1e-12)
+    with raises("invalid-argument", "energy", "masked"):
+        replace(run, energy=np.ma.masked_less(run.energy, 0.5))
+    with raises("invalid-argument", "ra"):
+        replace(run, ra=run.energy * u.TeV)
+    with raises("invalid-argument", "site"):
+        replace(run, site=None)
+
+
+def test_regions_with_units():
+    """Circles with units are those in deg and TeV."""
+    plain = SourceMask([83.6], [22.0], [0.5], [0.1], [1.0])
+    with_units = ([83.6 * 3600] * u.arcsec, Column([22.0], unit="deg"), [30] * u.arcmin, [100] * u.GeV, [1] * u.TeV)
+    np.testing.assert_allclose(SourceMask(*with_units).circles, plain.circles)
+    np.testing.assert_allclose(SourceMask(*with_units).content[1], plain.content[1])
 
 
 def test_pointing_of_a_spline(models):

@@ -406,7 +406,10 @@ def test_stated_error_is_shown(tmp_path):
     assert f"to {format_number(100 * relative.max())} %." in dashboard.view.summary
     rows = [row for row in csv.reader(dashboard.view.to_csv().splitlines()) if row[0] == "image"]
     np.testing.assert_allclose([float(row[4]) for row in rows], relative.ravel(), rtol=1e-6)
-    assert "# image: x is DETX / deg, value is Relative error at 2.5 to 7.21 TeV, fraction" in dashboard.view.to_csv()
+    assert (
+        "# image: x is DETX / deg, y is DETY / deg, value is Relative error at 2.5 to 7.21 TeV, fraction"
+        in dashboard.view.to_csv()
+    )
     spectrum = dashboard.view.panels["spectrum"].series[1]
     np.testing.assert_allclose(spectrum.high - spectrum.y, there, rtol=1e-5)
     rate = model.rate.quantity.value[2, 1, 8]

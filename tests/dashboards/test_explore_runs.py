@@ -1,5 +1,6 @@
 """Dashboard of runs."""
 
+import csv
 import json
 import re
 import shutil
@@ -192,7 +193,12 @@ def test_runs_lie_in_their_groups(runs):
     with raises("unknown-choice", "colour_by", "livetime", "'rate'"):
         dashboard.colour_by = "rate"
     text = dashboard.view.to_csv()
-    assert f"OBS_ID: {dashboard.selected[0]}; OBJECT" in text
+    selected = f"OBS_ID: {dashboard.selected[0]}; OBJECT"
+    of_run, *_ = (row for row in csv.reader(text.splitlines()) if row[0] == "groups" and selected in row[-1])
+    number = dashboard._runs.obs_ids.tolist().index(dashboard.selected[0])
+    expected = [values[number] for values in coordinates(dashboard._runs, "groups", dashboard.state)]
+    assert [float(value) for value in of_run[2:4]] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert of_run[4] == ""  # runs have positions in the map, and no values
 
 
 @pytest.mark.slow

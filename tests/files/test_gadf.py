@@ -18,6 +18,7 @@ from bgnb import (
     make_test_bg_cube_model,
     read_background,
     read_model,
+    write_background_2d,
     write_image,
     write_model,
 )
@@ -39,6 +40,23 @@ def test_a_model_survives_its_file(tmp_path, name):
     assert np.array_equal(back.stack.livetime_us, model.stack.livetime_us)
     assert back.stack.runs == model.stack.runs
     assert (back.method, back.stack.fovalign) == ("michi", "RADEC")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("NAXIS1", 3), ("FOVALIGN", "RADEC"), ("METHOD", "x"), ("TOO_LONG_NAME", 1), ("é", 1), (3, 1), ("A", np.nan), ("A", "é")],
+)
+def test_keywords_that_a_header_cannot_contain(tmp_path, name, value):
+    """Keywords of the structure of a file, or that FITS cannot contain, are refused before the file is replaced."""
+    model = asymmetric_model()
+    write_model(model, tmp_path / "m.fits", {"ALT_PNT": (60.0, "[deg] mean"), "NOTE": "all well"})
+    before = (tmp_path / "m.fits").read_bytes()
+    for write in (write_model, write_image, write_background_2d):
+        with raises("invalid-argument", "keywords", name):
+            write(model, tmp_path / "m.fits", {name: value})
+    assert (tmp_path / "m.fits").read_bytes() == before
+    with raises("invalid-argument", "keywords"):
+        write_model(model, tmp_path / "m.fits", ["ALT_PNT"])
 
 
 def test_livetime_to_the_microsecond(tmp_path):

@@ -81,6 +81,16 @@ def test_text_in_columns_of_numbers(indir):
     assert [read_event_list(runs.files(obs_id)).livetime for obs_id in OBS_IDS] == [1502, 1503, 1505]
 
 
+def test_unit_of_times(indir):
+    """Times in an index without TUNIT are in the unit TIMEUNIT, as in event lists."""
+    before = np.array(open_runs(indir, "GADF").table["TSTART"])
+    table = Table.read(indir / "obs-index.fits.gz")
+    table["TSTART"] = np.array(table["TSTART"]) / 86400
+    table.meta["TIMEUNIT"] = "d"
+    table.write(indir / "obs-index.fits.gz", overwrite=True)
+    np.testing.assert_allclose(open_runs(indir, "GADF").table["TSTART"], before, rtol=1e-12)
+
+
 def test_text_that_is_needed(tmp_path):
     """A position that is not a number is an error of its run if the events do not state it either."""
     indir = write_gadf(tmp_path / "in", [run(2, 60), run(3, 60) | {"DEC_PNT": None}], drop=["DEC_PNT"])

@@ -261,7 +261,9 @@ def test_models_and_maps_without_files(observations):
 @pytest.mark.parametrize(("n_energy", "energy"), [(1, (0.5, 5)), (1, (0.1, 100)), (4, (0.5, 5))])
 def test_counts_are_those_of_the_model(observations, tmp_path, n_energy, energy):
     """In wide bins, the predicted counts are those of the mean rates, with and without rotation; few events lie beyond."""
-    axes = CubeAxes(np.geomspace(*energy, n_energy + 1) * u.TeV, np.linspace(-3, 3.4, 17) * u.deg, np.linspace(-4, 4, 21) * u.deg)
+    axes = CubeAxes(
+        np.geomspace(*energy, n_energy + 1) * u.TeV, np.linspace(-3, 3.4, 17) * u.deg, np.linspace(-4, 4, 21) * u.deg
+    )
     model = make_test_bg_cube_model(axes, "75 deg", TrueModel(gradient_x=0.12, gradient_y=-0.06, sigma=1.1))
     (tmp_path / "models").mkdir()
     write_groups(ObservationGroups(), tmp_path / "models" / "bg_observation_groups.ecsv")

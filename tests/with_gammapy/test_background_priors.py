@@ -343,6 +343,19 @@ def test_fit_with_norms_of_bins():
     np.testing.assert_allclose([norm.value for norm in datasets.parameters.free_parameters], 1.2, rtol=0.01)
 
 
+@pytest.mark.parametrize("per_energy", [False, True])
+def test_priors_are_replaced(per_energy):
+    """After a fit, priors of the other kind give what they give without it."""
+    results = []
+    for kinds in ((per_energy,), (not per_energy, per_energy)):
+        dataset = make_dataset(make_errors(counts=1e4 * COUNTS), factor=1.2)
+        for kind in kinds:
+            datasets = set_background_priors(dataset, per_energy=kind)
+            Fit().run(datasets)
+        results.append([parameter.value for parameter in datasets.parameters.free_parameters])
+    np.testing.assert_allclose(*results, rtol=1e-3)
+
+
 def test_priors_need_datasets():
     """Other values, no datasets, two of the same name, and those without a background of their own are refused."""
     for value in (3, "x", None, ["x"], [None], [], Datasets()):
