@@ -14,7 +14,7 @@ from bgnb._util.errors import BgnbError, numbered
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.gadf import write_image, write_model
 from bgnb.files.group_file import GROUPS_FILE, write_groups
-from bgnb.files.output_directory import check_target, new_directory, scratch_directory
+from bgnb.files.output_directory import check_target, new_directory, remove_tree, scratch_directory
 from bgnb.files.output_file import is_hidden, named_errors
 from bgnb.files.report_json import write_report
 from bgnb.observations.groups import ObservationGroups
@@ -57,7 +57,7 @@ def make_true_reco(
     keep_dataset : bool
         Keep the simulated runs in ``outdir/dataset``: about 13 MB per run at the full rate.
     overwrite : bool
-        Replace the directories of an earlier call.
+        Replace the directories of an earlier call, with their comparison and simulated runs.
     progress : bool, optional
         Show progress bars; by default on a terminal only.
 
@@ -129,6 +129,9 @@ def make_true_reco(
         write_report(directory, {"settings": used})
         with new_directory(out / "reco", overwrite=overwrite) as reco_directory:  # the files of both are written by now
             write_files(reco, reco_directory)
+    for name in ("comparison",) if keep_dataset else ("dataset", "comparison"):
+        if (out / name).exists():  # of an earlier simulation
+            remove_tree(out / name)
     return reco.report
 
 
@@ -154,7 +157,7 @@ def _check_output(out: Path, overwrite: bool) -> None:
     if foreign := sorted(names - {*_OURS}):
         ours = f"which is not one of {', '.join(_OURS)}"
         raise BgnbError("foreign-files", f"{out}: contains {foreign[0]}, {ours}; use another directory")
-    for name in _OURS[:3]:
+    for name in _OURS:
         check_target(out / name, overwrite=overwrite)
 
 

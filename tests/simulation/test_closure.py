@@ -19,6 +19,7 @@ from bgnb import (
     CubeAxes,
     TrueModel,
     compare,
+    compare_models,
     make_model,
     make_true_reco,
     open_runs,
@@ -262,6 +263,9 @@ def test_true_reco_fails_early(tmp_path):
     assert runs.table.meta["GEOLAT"] > 30
     settings = json.loads((out / "true" / "report.json").read_text())["settings"]
     assert (settings["seed"], settings["observatory"], settings["n_runs"]) == (5, "VERITAS", 2)
+    compare_models(out / "true", out / "reco", out / "comparison")
+    make_true_reco(out, test=True, trigger_rate=3.0, overwrite=True)
+    assert names(out) == {"reco", "true"}  # no runs and no comparison of the earlier simulation
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
     with raises("foreign-files", tmp_path / "other", "mine.txt", "true, reco, dataset, comparison"):
