@@ -105,18 +105,23 @@ def without_empty_ends(rate: Cube) -> Cube:
     return Cube(replace(rate.axes, energy=rate.axes.energy[first : stop + 1]), rate.quantity[first:stop])
 
 
-def with_two_planes(rate: Cube) -> Cube:
-    """Split the bin of a rate with a single energy bin in two, between which the rate can be interpolated.
+def without_single_bins(rate: Cube) -> Cube:
+    """Split the bin of an axis with a single one in two, between which the rate can be interpolated.
 
-    The rate is that of a power law with the same integral.
+    Along the energy axis, the rate in them is that of a power law with the same integral.
     """
-    if rate.axes.shape[0] > 1:
-        return rate
-    low, high = rate.axes.energy.value
-    edges = np.array([low, np.sqrt(low * high), high])
-    share = -np.diff(edges ** (1 - _INDEX)) / np.diff(edges)
-    share *= (high - low) / (share @ np.diff(edges))
-    return Cube(replace(rate.axes, energy=edges * u.TeV), rate.quantity * share[:, None, None])
+    axes, values = rate.axes, rate.quantity
+    for number, name in enumerate(("energy", "dety", "detx")):
+        if values.shape[number] > 1:
+            continue
+        low, high = getattr(axes, name).value
+        edges = np.array([low, np.sqrt(low * high) if name == "energy" else (low + high) / 2, high])
+        values = np.repeat(values, 2, axis=number)
+        if name == "energy":
+            share = -np.diff(edges ** (1 - _INDEX)) / np.diff(edges)
+            values = values * (share * (high - low) / (share @ np.diff(edges)))[:, None, None]
+        axes = replace(axes, **{name: u.Quantity(edges, getattr(axes, name).unit)})
+    return rate if axes is rate.axes else Cube(axes, values)
 
 
 def continue_to_events(rate: Cube, run: EventList) -> Cube:

@@ -252,9 +252,11 @@ def explore_runs(
     else:
         radius = to_value("exclusion_radius", exclusion_radius, "deg")
         sources, groups = read_catalog(catalog), observation_groups(alt_edges, az_edges)
+        if not isinstance(select, str | Path):
+            select = checked_obs_ids("select", select)
         runs = open_runs(indir, scheme, **reading)
         _, selection = group_runs(runs, select_runs(runs, select, sources, radius * u.deg), groups)
-        chosen = str(select) if isinstance(select, str | Path) else [int(obs_id) for obs_id in select]
+        chosen = str(select) if isinstance(select, str | Path) else list(select)
         arguments += [] if default_radius else [f"exclusion_radius='{radius!r} deg'"]
         arguments += [] if far else [f"select={chosen!r}"]
         arguments += [] if alt_edges is None else [f"alt_edges={groups.alt_edges.value.tolist()}"]

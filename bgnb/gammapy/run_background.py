@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.arrays import Floats
-from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, with_two_planes, without_empty_ends
+from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, without_empty_ends, without_single_bins
 from bgnb.cubes.cube import Cube
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.exclusion_mask import SourceMask
@@ -186,7 +186,7 @@ class RunBackgrounds:
 
 
 def _point_rate(rate: Cube) -> Cube:
-    return point_rate(with_two_planes(without_empty_ends(rate)))
+    return point_rate(without_single_bins(without_empty_ends(rate)))
 
 
 def _frame(fovalign: FovAlign, header: FitsTable, run: EventList, in_altaz: bool) -> str:

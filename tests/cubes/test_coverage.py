@@ -7,7 +7,14 @@ import pytest
 from astropy import units as u
 
 from bgnb import Cube, CubeAxes, EventList
-from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, notes_on_coverage, with_two_planes, without_empty_ends
+from bgnb.cubes.coverage import (
+    Coverage,
+    continue_to_events,
+    coverage,
+    notes_on_coverage,
+    without_empty_ends,
+    without_single_bins,
+)
 from bgnb.observations.coordinates import FieldOfView, Site
 
 SITE = Site(16.5, -23.27, 1835.0)
@@ -70,7 +77,7 @@ def test_notes_state_numbers_and_runs():
 
 def power_law(index, axes=AXES):
     """Return a rate whose shape over the field of view differs from plane to plane."""
-    view = np.arange(1.0, axes.shape[0] * 6 + 1).reshape(axes.shape)
+    view = np.arange(1.0, np.prod(axes.shape) + 1).reshape(axes.shape)
     view /= (view * axes.solid_angle.value).sum(axis=(1, 2), keepdims=True)
     return Cube(axes, u.Quantity(view * axes.energy_centers.value[:, None, None] ** -index, "MeV-1 s-1 sr-1"))
 
@@ -112,13 +119,16 @@ def test_planes_without_rate_are_removed():
     assert without_empty_ends(zero) is zero
 
 
-def test_single_plane_is_split():
-    """The two planes of a single energy bin have its integral and fall as a power law."""
-    single = power_law(1.0, CubeAxes([4, 9] * u.TeV, AXES.dety, AXES.detx))
-    two = with_two_planes(single)
+def test_single_bins_are_split():
+    """The two bins of an axis with a single one have its integral; along the energy axis, they fall as a power law."""
+    single = power_law(1.0, CubeAxes([4, 9] * u.TeV, AXES.dety, [-1, 3] * u.deg))
+    two = without_single_bins(single)
     np.testing.assert_allclose(two.axes.energy.value, [4, 6, 9])
-    counts, expected = ((each.quantity * each.axes.bin_volume).sum(axis=0) for each in (two, single))
+    np.testing.assert_allclose(two.axes.detx.value, [-1, 1, 3])
+    assert np.array_equal(two.axes.dety, AXES.dety)
+    counts, expected = ((each.quantity * each.axes.bin_volume).sum(axis=(0, 2)) for each in (two, single))
     np.testing.assert_allclose(counts, expected)
+    assert np.array_equal(two.quantity[:, :, 0], two.quantity[:, :, 1])
     ratio = (6**-1.7 - 9**-1.7) / 3 / ((4**-1.7 - 6**-1.7) / 2)
     np.testing.assert_allclose(two.quantity[1], two.quantity[0] * ratio)
-    assert with_two_planes(two) is two
+    assert without_single_bins(two) is two

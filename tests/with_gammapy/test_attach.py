@@ -204,7 +204,7 @@ def test_prediction_of_real_runs(hess_data, tmp_path, fovalign):
         axes = CubeAxes(energy.edges, rate.axes.dety[[0, -1]], rate.axes.detx[[0, -1]])
         whole = predicted_rate(rate, axes, "gammapy").ravel() * events.livetime
         geom = WcsGeom.create(skydir=observation.pointing.fixed_icrs, width=12, binsz=0.13, proj="TAN", axes=[energy])
-        np.testing.assert_allclose(predicted_by_gammapy(observation, geom).sum(axis=(1, 2)), whole, rtol=0.01)
+        np.testing.assert_allclose(predicted_by_gammapy(observation, geom).sum(axis=(1, 2)), whole, rtol=0.005)
 
 
 @pytest.mark.parametrize("gti", GTIS)
