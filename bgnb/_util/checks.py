@@ -136,6 +136,13 @@ def finite_number(name: str, value: Any, unit: str = "") -> float:
     return number
 
 
+def check_unmasked(name: str, values: Any) -> None:
+    """Refuse masked values, whose masks would be lost; the message names the argument."""
+    mask = getattr(values, "mask", False)
+    if not callable(mask) and np.any(mask):  # it is a method of a column of pandas
+        raise BgnbError("invalid-argument", f"{name} contains masked values")
+
+
 def numbers_with_unit(name: str, values: Any, unit: str) -> Floats:
     """Return numbers as a plain array; quantities and columns with a unit are converted, other numbers are in it.
 
@@ -149,12 +156,15 @@ def numbers_with_unit(name: str, values: Any, unit: str) -> Floats:
     >>> numbers_with_unit("energy", [500, 5000] * u.GeV, "TeV"), numbers_with_unit("energy", 5, "TeV")
     (array([0.5, 5. ]), array(5.))
     """
-    if np.any(getattr(values, "mask", False)):
-        raise BgnbError("invalid-argument", f"{name} contains masked values")
+    check_unmasked(name, values)
     try:
-        return np.asarray(values if getattr(values, "unit", None) is None else u.Quantity(values).to_value(unit), dtype=float)
+        array = np.asarray(values if getattr(values, "unit", None) is None else u.Quantity(values).to_value(unit))
+        if array.size and array.dtype.kind not in "iuf":
+            raise TypeError
+        return array.astype(float, copy=False)
     except (TypeError, ValueError, OverflowError):
-        raise BgnbError("invalid-argument", f"{name} must be numbers ({unit}), got {quoted(str(values))}") from None
+        wanted = f"numbers ({unit}) or a quantity" if unit else "numbers"
+        raise BgnbError("invalid-argument", f"{name} must be {wanted}, got {quoted(str(values))}") from None
 
 
 def checked_pointing(alt_pnt: Any, az_pnt: Any) -> tuple[float, float]:

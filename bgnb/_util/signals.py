@@ -25,6 +25,8 @@ _CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
 _held: list[int] | None = None
 # Time of the last exit by a signal.
 _exited_at = -math.inf
+# True once the exception after a signal has arrived where it ends the command; True while the signal is sent again.
+_arrived = _again = False
 # Output that was published.
 _complete: list[str] = []
 
@@ -42,12 +44,20 @@ def ended_by_signals() -> Iterator[None]:
     systems, do not interrupt the cleaning up after it. Those that arrive when nothing is left to do but to end the
     interpreter are ignored, as it would die by them.
     """
-    global _exited_at
+    global _exited_at, _arrived
     received: list[int] = []
-    _exited_at = -math.inf
+    _exited_at, _arrived = -math.inf, False
     unraisable = sys.unraisablehook
 
     def end(number: int, _: object) -> None:
+        global _again, _exited_at
+        if _again:
+            _again = False
+            if isinstance(sys.exc_info()[1], SystemExit):
+                return  # the exception is not lost: this is the cleaning up
+            _exited_at = -math.inf
+        elif not received:
+            _thread.start_new_thread(_insist, (number,))
         received.append(number)
         if _held is None:
             _exit(number)
@@ -71,6 +81,7 @@ def ended_by_signals() -> Iterator[None]:
         sys.unraisablehook = repeat_or_show
         yield
     except BaseException as error:
+        _arrived = True
         if not received:
             raise
         # An interrupted import may raise another exception than the SystemExit above.
@@ -89,9 +100,24 @@ def _exit(number: int) -> None:
         raise SystemExit(128 + number)
 
 
+def _insist(number: int) -> None:
+    """Receive a signal again while its exception is lost: some libraries go on without what they fail to import."""
+    global _again
+    while True:
+        time.sleep(1.5 * _TOGETHER)
+        if _arrived:
+            return
+        _again = True
+        _send(number)
+
+
 def _repeat(number: int) -> None:
     """Receive a signal again, after what the main thread is doing now."""
     time.sleep(0.01)
+    _send(number)
+
+
+def _send(number: int) -> None:
     if _CAN_HOLD:
         os.kill(os.getpid(), number)
     else:  # where os.kill would kill

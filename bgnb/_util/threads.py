@@ -1,4 +1,4 @@
-"""States of the process that are changed for a while, also if several threads do so."""
+"""Temporary changes of the state of the process that are safe in several threads."""
 
 from __future__ import annotations
 

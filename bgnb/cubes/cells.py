@@ -54,7 +54,7 @@ class Cell:
         for name, value in zip(("alt_pnt", "az_pnt"), checked_pointing(self.alt_pnt, self.az_pnt), strict=True):
             object.__setattr__(self, name, value)
         if self.pointings is not None:
-            pointings = numbers_with_unit("pointings", self.pointings, "deg")
+            pointings = numbers_with_unit("pointings", self.pointings, "")
             if pointings.ndim != 2 or pointings.shape[1] != 3:
                 raise BgnbError("invalid-value", f"pointings must have the shape (n, 3), got {pointings.shape}")
             object.__setattr__(self, "pointings", pointings)

@@ -17,7 +17,7 @@ from bgnb.observations.event_list import EventList
 INDEX_BELOW, INDEX_ABOVE = (-2.0, 4.0), (1.0, 6.0)
 # Maximum factor in energy over which a rate is continued.
 _FACTOR = 100.0
-# Index if a single plane has a rate, about that of the cosmic rays.
+# Index in a single energy bin, and where the neighbouring plane is empty: about that of the cosmic rays.
 _INDEX = 2.7
 
 
@@ -105,6 +105,11 @@ def without_empty_ends(rate: Cube) -> Cube:
     return Cube(replace(rate.axes, energy=rate.axes.energy[first : stop + 1]), rate.quantity[first:stop])
 
 
+def interpolable_rate(rate: Cube) -> Cube:
+    """Remove the energy planes without a rate at both ends, and split single bins, so that Gammapy can interpolate the rate."""
+    return without_single_bins(without_empty_ends(rate))
+
+
 def without_single_bins(rate: Cube) -> Cube:
     """Split the bin of an axis with a single one in two, between which the rate can be interpolated.
 
@@ -135,7 +140,7 @@ def continue_to_events(rate: Cube, run: EventList) -> Cube:
     Parameters
     ----------
     rate : `Cube`
-        Rates at the bin centres, see `point_rate`.
+        Mean rates of the bins.
     run : `~bgnb.EventList`
         The run.
 

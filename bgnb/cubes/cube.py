@@ -13,8 +13,16 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb._util.checks import checked_choice, finite_number, numbers_with_unit, to_value, whole_number
-from bgnb._util.errors import BgnbError
+from bgnb._util.checks import (
+    check_type,
+    check_unmasked,
+    checked_choice,
+    finite_number,
+    numbers_with_unit,
+    to_value,
+    whole_number,
+)
+from bgnb._util.errors import BgnbError, quoted
 
 #: Names of the axes.
 Axis = Literal["energy", "dety", "detx"]
@@ -187,13 +195,17 @@ class CubeAxes:
 
     def nearest_bin(self, name: Axis, value: float | u.Quantity) -> int:
         """Return the index of the bin of an axis that contains a value (TeV, deg, or with a unit), or of the nearest bin."""
-        number, plain, edges = self.bin_of(name, value), self._plain(name, value), getattr(self, name).value
-        if number is None:
-            return 0 if finite_number(name, plain) < edges[0] else len(edges) - 2
-        return number
+        plain = finite_number(name, self._plain(name, value))
+        if (number := self.bin_of(name, plain)) is not None:
+            return number
+        edges = getattr(self, name).value
+        return 0 if plain < edges[0] else len(edges) - 2
 
     def _plain(self, name: Axis, value: float | u.Quantity) -> float:
-        return float(numbers_with_unit(name, value, str(getattr(self, checked_choice("axis", name, get_args(Axis))).unit)))
+        number = numbers_with_unit(name, value, "TeV" if checked_choice("axis", name, get_args(Axis)) == "energy" else "deg")
+        if number.ndim:
+            raise BgnbError("invalid-argument", f"{name} must be one number, got {quoted(value)}")
+        return float(number)
 
     def holds(self, detx: u.Quantity, dety: u.Quantity) -> bool:
         """Check whether a position lies in the field of view."""
@@ -269,6 +281,8 @@ class Cube:
     quantity: u.Quantity
 
     def __post_init__(self) -> None:
+        check_type("axes", self.axes, CubeAxes)
+        check_unmasked("quantity", self.quantity)
         quantity = u.Quantity(self.quantity, copy=True)
         if quantity.shape != self.axes.shape:
             raise BgnbError("invalid-value", f"a cube on {self.axes} needs shape {self.axes.shape}, got {quantity.shape}")

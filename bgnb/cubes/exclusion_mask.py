@@ -72,12 +72,12 @@ class SourceMask:
             np.isfinite(self.ra).all() and np.all(np.abs(self.dec) <= 90) and np.all((self.radius >= 0) & (self.radius <= 180))
         ):
             raise BgnbError("invalid-value", "a mask needs finite ra, dec within ±90 deg and radius within 0 to 180 deg")
-        low, high = self._energies
+        low, high = self.energies
         if not np.all((low >= 0) & (low < high)):
             raise BgnbError("invalid-value", "a mask needs energies with 0 ≤ e_min < e_max")
 
     @property
-    def _energies(self) -> Floats:
+    def energies(self) -> Floats:
         """Minimum and maximum energies, TeV, shape (2, n)."""
         return np.array([self.e_min, self.e_max], dtype=float)
 
@@ -115,7 +115,7 @@ class SourceMask:
     @property
     def content(self) -> list[Any]:
         """Everything that defines the regions, as plain values."""
-        return [self.circles, self._energies.tolist(), [shape.digest for shape in self.shapes]]
+        return [self.circles, self.energies.tolist(), [shape.digest for shape in self.shapes]]
 
     def __len__(self) -> int:
         return len(self.ra) + len(self.shapes)
@@ -160,7 +160,7 @@ class SourceMask:
         ndarray, shape (energy, dety, detx)
         """
         low, high = axes.energy.to_value("TeV")[:-1], axes.energy.to_value("TeV")[1:]
-        active = (low[:, None] < self._energies[1]) & (high[:, None] > self._energies[0])
+        active = (low[:, None] < self.energies[1]) & (high[:, None] > self.energies[0])
         planes: dict[bytes, list[int]] = {}  # with the same circles
         for plane, circles in enumerate(active):
             planes.setdefault(circles.tobytes(), []).append(plane)

@@ -5,12 +5,13 @@ Astropy and SciPy are imported only when a method is used, because the command l
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -104,22 +105,32 @@ def register_method(method: Method) -> None:
     from bgnb._util.checks import check_type  # which imports Astropy
 
     check_type("method", method, Method)
-    names = [_checked_name(name) for name in (getattr(method, "name", None), *method.aliases)]
-    for known, other in methods().items():
-        if other is not method and known.lower() in [name.lower() for name in names]:
-            raise BgnbError("exists", f"a method named {known} is registered already; use another name")
-    methods().update(dict.fromkeys(names, method))
+    _add(method, methods())
 
 
-def _checked_name(name: object) -> str:
-    if not isinstance(name, str) or not name.isascii() or not name.isprintable() or name.strip() != name or not name:
-        raise BgnbError("invalid-argument", f"the name of a method must be a text of ASCII characters, got {quoted(name)}")
-    return name
+def _add(method: Method, known: dict[str, Method]) -> None:
+    """Add a method to others, by its name and earlier names in lower case."""
+    aliases: object = method.aliases
+    names: list[Any] = [getattr(method, "name", None), *(aliases if isinstance(aliases, tuple) else [aliases])]
+    for name in names:
+        if (
+            not isinstance(name, str)
+            or name is aliases
+            or not name.isascii()
+            or not name.isprintable()
+            or name.strip() != name
+            or not name
+        ):
+            wanted = "the name of a method must be a text of ASCII characters, and aliases a tuple of them"
+            raise BgnbError("invalid-argument", f"{wanted}, got {quoted(name)}")
+        if known.get(name.lower(), method) is not method:
+            raise BgnbError("exists", f"a method named {name.lower()} is registered already; use another name")
+    known.update({name.lower(): method for name in names})
 
 
 def method_names() -> Iterable[str]:
     """Return the names of all methods, without earlier names."""
-    return [name for name, method in methods().items() if method.name == name]
+    return [method.name for method in dict.fromkeys(methods().values())]
 
 
 def find_method(name: str) -> Method:
@@ -138,7 +149,19 @@ def find_method(name: str) -> Method:
 
 @cache
 def methods() -> dict[str, Method]:
-    """Return the methods of bgnb and of other packages, by name and by earlier names."""
-    own = import_module("bgnb.cubes.rate_methods").METHODS
-    found = (*own, *(entry.load() for entry in entry_points(group="bgnb.methods")))
-    return {name: method for method in found for name in (method.name, *method.aliases)}
+    """Return the methods of bgnb and of other packages, by name and by earlier names, in lower case.
+
+    Those of other packages that cannot be used are left out, with a warning.
+    """
+    known: dict[str, Method] = {}
+    for method in import_module("bgnb.cubes.rate_methods").METHODS:
+        _add(method, known)
+    for entry in entry_points(group="bgnb.methods"):
+        try:
+            method = entry.load()
+            if not isinstance(method, Method):
+                raise TypeError(f"it is of the type {type(method).__name__}, not an instance of bgnb.Method")
+            _add(method, known)
+        except Exception as error:
+            warnings.warn(f"the method {entry.name} ({entry.value}) cannot be used: {error}", stacklevel=2)
+    return known

@@ -61,6 +61,10 @@ class BackgroundModel:
     edge: CameraEdge | None = None
 
     def __post_init__(self) -> None:
+        check_type("rate", self.rate, Cube)
+        check_type("stack", self.stack, Stack)
+        if self.error is not None:
+            check_type("error", self.error, Cube)
         if self.rate.axes != self.stack.axes or (self.error is not None and self.error.axes != self.rate.axes):
             axes = f"{self.rate.axes!r} and {self.stack.axes!r}"
             raise BgnbError("axes-mismatch", f"rate, error and stack of a model need the same axes, got {axes}")

@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.arrays import Floats
-from bgnb._util.checks import checked_choice, checked_pointing
+from bgnb._util.checks import check_type, checked_choice, checked_pointing
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube
 from bgnb.cubes.event_cuts import RunCounts, common_runs
@@ -80,6 +80,8 @@ class ModelSet:
     def __post_init__(self) -> None:
         if not self.models:
             raise BgnbError("invalid-value", f"{self.name}: there are no models")
+        for group in self.models:
+            check_type("each of models", group, GroupModel)
         self._check_agreement()
 
     def _check_agreement(self) -> None:

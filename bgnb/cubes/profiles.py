@@ -145,7 +145,7 @@ def mean_spectrum(model: BackgroundModel, weights: Floats, exposure: Floats, use
     For weights w of sum 1, rates r and exposures x, the mean rate is ∑ w r and its variance
     ∑ w² r / x. The ratio of the two is the exposure of a single bin with the same rate and
     error. The index is fitted with the exposure that follows from the shape of the field of view at all energies together:
-    that of the few counts at high energies would depend on where they happen to lie.
+    the few counts at high energies alone would make it depend on where they happen to lie.
     """
     energy, n_energy = model.axes.energy_centers.value, model.axes.shape[0]
     seen = weights.reshape(-1, *model.axes.shape[1:]).any(axis=0)
@@ -159,9 +159,9 @@ def mean_spectrum(model: BackgroundModel, weights: Floats, exposure: Floats, use
         return Spectrum(energy, rate, np.zeros(n_energy), law.index if law else math.nan, 0.0)
     effective = _effective_exposure(share, quotient(rates, rate[:, None], 1.0), exposure[:, seen])
     shape = quotient((rates * exposure[:, seen]).sum(axis=0), (rate[:, None] * exposure[:, seen]).sum(axis=0), 1.0)
-    smooth = _effective_exposure(share, np.broadcast_to(shape, rates.shape), exposure[:, seen])
-    use = use & (smooth > 0)
-    law = fit_power_law(energy[use], (rate * smooth)[use], smooth[use])
+    exposure_of_index = _effective_exposure(share, np.broadcast_to(shape, rates.shape), exposure[:, seen])
+    use = use & (exposure_of_index > 0)
+    law = fit_power_law(energy[use], (rate * exposure_of_index)[use], exposure_of_index[use])
     index, index_error = (law.index, law.index_error) if law else (math.nan, math.nan)
     if model.error is None:
         return Spectrum(energy, rate, np.sqrt(quotient(rate, effective)), index, index_error)
@@ -180,7 +180,7 @@ def _effective_exposure(share: Floats, relative_rate: Floats, exposure: Floats) 
     return quotient(largest, (share**2 * relative_rate * quotient(largest[:, None], exposure, 0.0)).sum(axis=1), 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """Mean rate against the offset from the centre of the field of view, or along DETX or DETY.
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 # The field of view rotates by 15 arcmin per minute; by several degrees per minute only close to the zenith.
 _STEP_S = 60.0
-# Maximum bin width of the averaged rate, deg.
-_BIN_WIDTH_MAX = 0.15
+# Maximum bin width of the averaged rate, deg, and minimum number of bins from the centre to the farthest corner.
+_BIN_WIDTH_MAX, _BINS_MIN = 0.15, 40
 # Factor on the rate in bins just outside the edge of the field of view. With zero, interpolation of the logarithm would
-# lose a strip half a bin wide; with 0.1, the strip has about the right counts, whether or not the edge moves.
-_EDGE_FACTOR = 0.1
+# lose a strip half a bin wide; with 0.15, the strip has the right counts in the mean over all rotations.
+_EDGE_FACTOR = 0.15
 # Number of positions, at all times together, that are interpolated at a time, such that they fit into the cache of a processor.
 _BLOCK = 1 << 15
 _SECOND_DIFFERENCE = np.array([[[0, 1, 0], [1, -4, 1], [0, 1, 0]]])
@@ -115,7 +115,7 @@ def _enclosing_axes(axes: CubeAxes) -> CubeAxes:
     x, y = (np.radians(edges.value[[0, -1]]) for edges in (axes.detx, axes.dety))
     radius = min(float(np.degrees(np.arccos(np.min(np.cos(x)[:, None] * np.cos(y))))), 90.0)
     width = min(float(np.diff(edges.value).min()) for edges in (axes.detx, axes.dety))
-    n = int(np.ceil(radius / (width / np.ceil(width / _BIN_WIDTH_MAX))))
+    n = int(np.ceil(radius / (width / np.ceil(width / min(_BIN_WIDTH_MAX, radius / _BINS_MIN)))))
     edges = np.linspace(-1, 1, 2 * n + 1) * radius * u.deg
     return CubeAxes(axes.energy, edges, edges)
 

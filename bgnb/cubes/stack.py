@@ -12,7 +12,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from bgnb._util.checks import check_type
+from bgnb._util.checks import check_type, check_unmasked
 from bgnb._util.errors import BgnbError
 from bgnb._util.extras import require
 from bgnb.cubes.cube import CubeAxes
@@ -73,7 +73,11 @@ class Stack:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fovalign", checked_fovalign(self.fovalign))
+        check_type("axes", self.axes, CubeAxes)
+        for run in self.runs:
+            check_type("each of runs", run, RunCounts)
         for name in ("counts", "livetime_us"):
+            check_unmasked(name, getattr(self, name))
             values = np.array(getattr(self, name))
             if values.shape != self.axes.shape or values.dtype != np.int64 or np.any(values < 0):
                 raise BgnbError(

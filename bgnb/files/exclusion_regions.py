@@ -18,6 +18,7 @@ from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, quoted
 from bgnb._util.extras import require
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
+from bgnb._util.threads import ignored_warnings
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines, SkyImage, check_number_of_edges
 from bgnb.files.fits_reader import open_fits
@@ -100,9 +101,14 @@ def _read(path: str | Path) -> SourceMask:
     try:
         if _is_fits(path):
             with open_fits(path, verify=False) as hdus:
-                for hdu in hdus:
-                    if hdu.is_image and hdu.header["NAXIS"]:
-                        return _from_image(hdu.data, hdu.header, f"HDU {hdu.name or hdus.index(hdu)}")  # errors name the path
+                # One axis is no image: TOPCAT stores a description of the table so.
+                images = [hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] > 1]
+                names = [hdu.name or str(hdus.index(hdu)) for hdu in images]
+                if len(images) > 1:
+                    text = f"contains several images ({', '.join(names[:5])}{', …' * (len(names) > 5)})"
+                    raise BgnbError("bad-region", f"{path}: {text}; write the mask into a file of its own")
+                for hdu, name in zip(images, names, strict=True):
+                    return _from_image(hdu.data, hdu.header, f"HDU {name}")  # errors name the path
         table = read_table_file(path)
     except BgnbError:
         raise
@@ -289,8 +295,7 @@ def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
         raise BgnbError("bad-region", f"{where}: has pixels that are not finite; use 0 for excluded pixels and 1 for others")
     if wrong := [name for name in header if _WCS_NUMBERS.fullmatch(name) and isinstance(header[name], str | bool)]:
         raise BgnbError("bad-region", f"{where}: {wrong[0]} must be a number")  # others are taken for the default
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
+    with ignored_warnings(FITSFixedWarning):
         wcs = WCS(header)
     if not wcs.has_celestial:
         raise BgnbError("bad-region", f"{where}: has no celestial coordinates (CTYPE1, CTYPE2)")

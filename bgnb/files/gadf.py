@@ -14,13 +14,15 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
 from numpy.typing import NDArray
 
-from bgnb._util.checks import check_type
+from bgnb._util.checks import check_type, finite_number
 from bgnb._util.errors import BgnbError, DataError, quoted
 from bgnb.cubes.compare import mean_altitude
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
@@ -69,7 +71,7 @@ _ALTITUDE_TOLERANCE = 1.0
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 # Keywords of the structure of FITS, and those that tell how a model is read.
 _RESERVED = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|GROUPS|TFIELDS|T(TYPE|FORM|UNIT|DIM|NULL|SCAL|ZERO|DISP)\d+|THEAP"
+    r"SIMPLE|XTENSION|INHERIT|EXT(NAME|VER|LEVEL)|HDU(CLAS\w*|DOC|VERS)|TIMEBASE|BUNIT|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|GROUPS|TFIELDS|T(TYPE|FORM|UNIT|DIM|NULL|SCAL|ZERO|DISP)\d+|THEAP"
     r"|B(ZERO|SCALE|LANK)|(CHECK|DATA)SUM|END|COMMENT|HISTORY|CONTINUE|METHOD|FOVALIGN|N_RUNS|CAM_\w*|CAMERA"
 )
 # Columns that files of all versions have.
@@ -381,9 +383,13 @@ def _checked_keywords(keywords: Mapping[Any, Any] | None) -> dict[str, Any]:
             wanted = "names of at most 8 of A–Z, 0–9, - and _, other than those of the structure of FITS and of a model"
             raise BgnbError("invalid-argument", f"keywords must have {wanted}, got {quoted(name)}")
         try:
-            fits.Card(name, *(value if isinstance(value, tuple) else (value,)))
-        except (ValueError, TypeError) as error:
+            with catch_warnings(action="error", category=VerifyWarning):  # of comments that do not fit
+                str(fits.Card(name, *(value if isinstance(value, tuple) and len(value) == 2 else (value,))))
+        except (ValueError, TypeError, VerifyWarning) as error:
             raise BgnbError("invalid-argument", f"keywords: {name} cannot be {quoted(value)}: {error}") from None
+    if "ALT_PNT" in keywords:
+        stated = keywords["ALT_PNT"]
+        finite_number("keywords: ALT_PNT", stated[0] if isinstance(stated, tuple) else stated)
     return dict(keywords)
 
 

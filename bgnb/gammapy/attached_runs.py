@@ -318,7 +318,7 @@ def notes_on_backgrounds(
     norms = {run.obs_id: run.norm for run in attached if run.norm is not None}
     ratios = {run.obs_id: run.observed_over_predicted for run in attached if run.observed_over_predicted is not None}
     consequences = (
-        "the backgrounds are continued along a power law",
+        "the backgrounds are continued along a power law, over a factor of 100 in energy at most",
         "there is no background there; make the models with a larger --fov-max",
     )
     return [

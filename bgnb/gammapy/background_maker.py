@@ -224,9 +224,10 @@ class BackgroundMaker(Maker):
             return mask
         sky = (_inside(geom) if geom.is_region else geom.to_image().get_coord().skycoord).icrs
         edges = geom.axes["energy"].edges.to_value("TeV")
-        # Regions may depend on energy: both ends of a bin must be excluded.
-        for plane, *ends in zip(mask.data, edges[:-1] * (1 + _INSIDE), edges[1:] * (1 - _INSIDE), strict=True):
-            for energy in ends:
+        # Regions may depend on energy: a bin must be excluded at both ends, and on either side of their limits in it.
+        limits = np.concatenate([excluded.energies * (1 + side) for side in (-_INSIDE, _INSIDE)], axis=None)
+        for plane, low, high in zip(mask.data, edges[:-1] * (1 + _INSIDE), edges[1:] * (1 - _INSIDE), strict=True):
+            for energy in (low, high, *np.unique(limits[(limits > low) & (limits < high)])):
                 covered = excluded.covers(sky.ra.deg.ravel(), sky.dec.deg.ravel(), (np.full(sky.size, energy),) * 2)
                 plane &= covered.all() if geom.is_region else covered.reshape(plane.shape)
         if not mask.data.any():

@@ -11,11 +11,10 @@ import numpy as np
 from astropy import units as u
 
 from bgnb._util.arrays import Floats
-from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, without_empty_ends, without_single_bins
+from bgnb.cubes.coverage import Coverage, continue_to_events, coverage, interpolable_rate
 from bgnb.cubes.cube import Cube
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.exclusion_mask import SourceMask
-from bgnb.cubes.group_model import RateForRun
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate
 from bgnb.cubes.rotate import rotate_to_radec
@@ -138,8 +137,9 @@ class RunBackgrounds:
         models.check_instrument(run)
         ((alt_pnt,), (az_pnt,)) = run.field_of_view.pointing_altaz(np.zeros(1))
         found = models.mean_rate_for(run, settings.model_lookup)
-        at_centers = self._at_bin_centers(found)
-        rate = continue_to_events(at_centers, run)
+        mean = interpolable_rate(found.rate)
+        continued = continue_to_events(mean, run)
+        rate = point_rate(continued) if continued is not mean else self._at_bin_centers(mean, found.weights)
         fovalign = None if settings.kind == "bkg_2d" else _frame(models.fovalign, header, run, in_altaz)
         if fovalign and fovalign != models.fovalign and models.fovalign == "ALTAZ":
             rate = rotate_to_radec(rate, run)
@@ -170,23 +170,19 @@ class RunBackgrounds:
             norm=norm,
             covariance=norm.covariance[np.ix_(nearest, nearest)],
             of_models=norm.of_models[np.ix_(nearest, nearest)],
-            coverage=coverage(run, at_centers.axes, models.fovalign),
-            is_continued=len(energy) > at_centers.axes.shape[0],
+            coverage=coverage(run, mean.axes, models.fovalign),
+            is_continued=continued is not mean,
             keywords=keywords | selected | {"OBS_ID": run.obs_id, "GROUPS": groups} | norm_keywords(norm),
         )
 
-    def _at_bin_centers(self, found: RateForRun) -> Cube:
+    def _at_bin_centers(self, mean: Cube, weights: Mapping[int, float]) -> Cube:
         """Return the rates at the bin centres; those of single groups are cached, as interpolated rates rarely occur twice."""
-        if len(found.weights) != 1:
-            return _point_rate(found.rate)
-        (group_id,) = found.weights
+        if len(weights) != 1:
+            return point_rate(mean)
+        (group_id,) = weights
         if group_id not in self._of_groups:
-            self._of_groups[group_id] = _point_rate(found.rate)
+            self._of_groups[group_id] = point_rate(mean)
         return self._of_groups[group_id]
-
-
-def _point_rate(rate: Cube) -> Cube:
-    return point_rate(without_single_bins(without_empty_ends(rate)))
 
 
 def _frame(fovalign: FovAlign, header: FitsTable, run: EventList, in_altaz: bool) -> str:

@@ -174,12 +174,13 @@ class EventList:
         for name, unit in _UNITS.items():
             object.__setattr__(self, name, read_only(numbers_with_unit(f"{run}: {name}", getattr(self, name), unit)))
         for name, unit in _SCALAR_UNITS.items():
-            if not isinstance(value := getattr(self, name), int | float | np.floating | None):
+            optional = name in ("energy_threshold", "energy_limit") and getattr(self, name) is None
+            if not optional and not isinstance(value := getattr(self, name), int | float | np.floating):
                 object.__setattr__(self, name, finite_number(f"{run}: {name}", value, unit))
         check_type(f"{run}: site", self.site, Site)
         for name in ("time", "ra", "dec", "energy"):
             values = getattr(self, name)
-            if values.shape != (len(self),):
+            if values.ndim != 1 or values.shape != self.time.shape:
                 raise BgnbError("invalid-value", f"{run}: time, ra, dec and energy must be one-dimensional and of equal length")
             if invalid := np.count_nonzero(~np.isfinite(values)):
                 raise BgnbError("bad-column", f"{run}: column {name.upper()} is not finite in {invalid} of {len(self)} rows")

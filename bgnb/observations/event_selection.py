@@ -41,6 +41,8 @@ _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 _SIGN: Mapping[type[ast.unaryop], type[ast.operator]] = {ast.USub: ast.Sub, ast.UAdd: ast.Add}
 _LISTS = (ast.Tuple, ast.List, ast.Set)
 _NO_CONDITION = "is a list, not a condition; decimals are written with a point"
+# Columns in which events have an exposure.
+_EXPOSED = frozenset({"TIME", "ENERGY", "RA", "DEC", "DETX", "DETY", "GLON", "GLAT", "ALT", "AZ"})
 _MAX_LENGTH, _MAX_BRACKETS, _MAX_BITS = 500, 20, 63
 
 
@@ -121,6 +123,16 @@ class EventSelection:
             advice = "compare conditions joined by & or | in brackets, or join them by 'and', 'or'"
             raise events.error("bad-condition", f"events: '{self.condition}' cannot be applied: {error}; {advice}") from None
         return np.array(found)
+
+
+def notes_on_condition(condition: str | None) -> list[str]:
+    """Note that a condition removes times, energies or positions, whose livetime remains; nothing without a condition."""
+    names = EventSelection(condition).columns if condition else ()
+    if not (found := [name for name in names if name in _EXPOSED]):
+        return []
+    effect = "where it removes events, the livetime stays, and rates are too low"
+    advice = "use --energy-min and --energy-max for energies, --exclude for positions, --select for times"
+    return [f"the condition on events depends on {', '.join(found)}: {effect}; {advice}"]
 
 
 def _column(events: FitsTable, name: str) -> NDArray[Any]:

@@ -7,17 +7,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
+from numpy.typing import NDArray
 
 from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError, numbered
 from bgnb.cubes.cells import Cell
+from bgnb.cubes.cube import Cube
 from bgnb.cubes.group_model import GroupModel
-from bgnb.cubes.method import find_method
+from bgnb.cubes.method import PointingModel, find_method
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import MIN_COUNTS, ModelSet
 from bgnb.cubes.spline_model import SplineModel
-from bgnb.cubes.stack import add_stacks
+from bgnb.cubes.stack import Stack, add_stacks
 from bgnb.observations.coordinates import mean_pointing
+from bgnb.observations.event_selection import notes_on_condition
 from bgnb.observations.groups import OUTSIDE, merge_groups
 from bgnb.production.count_chunks import Counted
 from bgnb.production.plan import Plan, notes_on_selection
@@ -85,16 +88,16 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
         reasons = [run.reason for run in runs if run.reason and run.obs_id not in plan.skipped]
         raise BgnbError("no-counts", f"none of the {len(reasons)} runs has counts for a model: {explain(reasons)}")
     method = find_method(plan.settings.method)
-    fitted = method.fit(_cells(counted))
+    fitted = method.fit(cells := _cells(counted))
     models, reports = [], []
     for group_id, stack in stacks.items():
         pointings = np.array([(run.alt_pnt, run.az_pnt) for run in stack.runs], dtype=float)
         alt_pnt, az_pnt = mean_pointing(pointings, np.array([run.livetime_s for run in stack.runs]))
         if fitted is None:
             model = method.make(stack)
-            check_type(f"what the method {method.name} makes", model, BackgroundModel)
+            check_type(f"the result of the method {method.name}", model, BackgroundModel)
         else:
-            rate, error = fitted.at(alt_pnt, az_pnt)
+            rate, error = _rate_and_error(fitted, method.name, alt_pnt, az_pnt)
             edge = fitted.edge if isinstance(fitted, SplineModel) else None
             model = BackgroundModel(rate, stack, method.name, error, edge=edge)
         models.append(GroupModel(group_id=group_id, alt_pnt=alt_pnt, az_pnt=az_pnt, model=model))
@@ -117,7 +120,8 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
     used = [run.obs_id for run in in_order if run.reason is None]
     on_sources = notes_on_selection(plan.runs, used, plan.settings.selection, plan.settings.source_handling, plan.mask)
     on_groups = _notes_on_groups(reports, len(used), plan.settings)
-    notes = (*plan.runs.notes, *on_runs, *on_sources, *on_groups, *_notes_on_misfit(models))
+    on_events = notes_on_condition(plan.runs.reading.events)
+    notes = (*plan.runs.notes, *on_events, *on_runs, *on_sources, *on_groups, *_notes_on_misfit(cells, fitted, models))
     report = Report(in_order, tuple(reports), plan.settings.as_dict(), notes)
     if [run.obs_id for run in report.runs] != plan.runs.obs_ids:
         raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input
@@ -128,6 +132,14 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
         settings=plan.settings,
         runs=_grouped(plan.runs.table, report.group_ids),
     )
+
+
+def _rate_and_error(fitted: PointingModel, name: str, alt_pnt: float, az_pnt: float) -> tuple[Cube, Cube]:
+    """Evaluate what a method fitted, which may be that of another package."""
+    found = fitted.at(alt_pnt, az_pnt) if hasattr(fitted, "at") else None
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise BgnbError("invalid-argument", f"the fit of the method {name} must have a method at, which returns rate and error")
+    return found
 
 
 def _model_ids(counted: Counted, settings: ModelSettings) -> dict[int, int]:
@@ -192,29 +204,46 @@ def _notes_on_groups(groups: Sequence[GroupReport], n_runs: int, settings: Model
     ]
 
 
-def _notes_on_misfit(models: Sequence[GroupModel]) -> list[str]:
+def _notes_on_misfit(cells: Sequence[Cell], fitted: PointingModel | None, models: Sequence[GroupModel]) -> list[str]:
     """Note that models differ from the counts that they are made of by more than these fluctuate.
 
-    Counts and expectations are summed over energy, and the latter scaled to the same total. The excess of χ² over its
-    mean, per event, is the mean square of the relative difference, weighted by the expectation.
+    Counts and expectations are summed over energy, and the latter scaled to the same total in each group, or in each cell if
+    the models depend on the pointing. The excess of χ² over its mean, per expected event, is the mean square of the relative
+    difference, weighted by the expectation. It is noted of those groups in which it is large, or of all together, which is
+    more sensitive.
     """
-    excess = variance = total = 0.0
-    for group in models:
-        counts = group.model.stack.counts.sum(axis=0)
-        expected = (group.model.rate.quantity * group.model.stack.exposure).to_value("").sum(axis=0)
-        expected *= counts.sum() / expected.sum()
-        many = expected > 1
-        excess += float(((counts - expected)[many] ** 2 / expected[many] - 1).sum())
-        variance += float((2 + 1 / expected[many]).sum())
-        total += float(counts.sum())
-    if excess < MISFIT**2 * total or excess < MISFIT_SIGMA * variance**0.5:
+    if fitted is None:
+        sums = np.array([_misfit([_image(group.model.rate, group.model.stack)]) for group in models])
+    else:
+        sums = np.array([_misfit([_image(fitted.rate_at(cell.alt_pnt, cell.az_pnt), cell.stack) for cell in cells])])
+    large = [number for number, each in enumerate(sums) if _is_large(*each)]
+    if not large and not _is_large(*sums.sum(axis=0)):
         return []
-    percent = 100 * (excess / total) ** 0.5
-    difference = f"the models differ from their counts by {percent:.0f} % (rms per pixel, beyond fluctuations)"
-    shapes = "very asymmetric, have holes, or end at an edge that is no circle or rectangle about the pointing"
-    return [
-        f"{difference}: the field of view may be {shapes}; look at it with bgnb plot; --method unsmoothed follows any shape"
-    ]
+    excess, _, expected = (sums[large] if large else sums).sum(axis=0)
+    of_groups = large and fitted is None
+    which = f" of {numbered('group', [models[number].group_id for number in large])}" if of_groups else ""
+    difference = f"{100 * (excess / expected) ** 0.5:.0f} % (rms per pixel, beyond fluctuations)"
+    shapes = "very asymmetric, have holes, or end at an edge that is neither a circle nor a rectangle centred on the pointing"
+    advice = "look at it with bgnb plot; --method unsmoothed follows any shape, but Gammapy cannot use it if bins are empty"
+    return [f"the models{which} differ from their counts by {difference}: the field of view may be {shapes}; {advice}"]
+
+
+def _image(rate: Cube, stack: Stack) -> NDArray[np.float64]:
+    """Sum counts, and expected counts of the same total, over energy, shape (2, dety, detx)."""
+    counts = stack.counts.sum(axis=0)
+    expected = (rate.quantity * stack.exposure).to_value("").sum(axis=0)
+    return np.array([counts, expected * (counts.sum() / max(expected.sum(), 1e-300))])
+
+
+def _misfit(images: Sequence[NDArray[np.float64]]) -> tuple[float, float, float]:
+    """Compute the excess of χ² over its mean, its variance, and the expected counts, in pixels with more than one of them."""
+    counts, expected = np.sum(images, axis=0)
+    counts, expected = counts[expected > 1], expected[expected > 1]
+    return float(((counts - expected) ** 2 / expected - 1).sum()), float((2 + 1 / expected).sum()), float(expected.sum())
+
+
+def _is_large(excess: float, variance: float, expected: float) -> bool:
+    return excess > MISFIT**2 * expected and excess > MISFIT_SIGMA * variance**0.5
 
 
 def _grouped(table: Table, group_ids: Mapping[int, int]) -> Table:

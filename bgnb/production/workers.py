@@ -218,7 +218,7 @@ def _processes(number: int) -> Iterator[Workers]:
         try:
             submit(abs, -1).result()
         except BrokenExecutor:
-            advice = 'in a script, which must be a file, put the call under if __name__ == "__main__":, or use workers = 1'
+            advice = 'put the call under if __name__ == "__main__": in a script that is a file, or use workers = 1'
             raise BgnbError("worker-died", f"worker processes die when they start; {advice}") from None
         # Only a single task waits, as more could fill the pipe to the workers, and then early versions of Python 3.11
         # never notice that a process died (CPython issue 94777).

@@ -16,6 +16,7 @@ from bgnb.files.gadf import write_image, write_model
 from bgnb.files.group_file import GROUPS_FILE, write_groups
 from bgnb.files.output_directory import check_target, new_directory, remove_tree, scratch_directory
 from bgnb.files.output_file import is_hidden, named_errors
+from bgnb.files.ownership import resolved
 from bgnb.files.report_json import write_report
 from bgnb.observations.groups import ObservationGroups
 from bgnb.production.make_models import Production
@@ -130,8 +131,9 @@ def make_true_reco(
         with new_directory(out / "reco", overwrite=overwrite) as reco_directory:  # the files of both are written by now
             write_files(reco, reco_directory)
     for name in ("comparison",) if keep_dataset else ("dataset", "comparison"):
+        check_target(out / name, overwrite=True)  # again, as for those that were replaced
         if (out / name).exists():  # of an earlier simulation
-            remove_tree(out / name)
+            remove_tree(resolved(out / name))
     return reco.report
 
 

@@ -16,6 +16,7 @@ from scipy.stats import poisson
 
 from bgnb._util.arrays import Bools, Floats, Ints
 from bgnb._util.errors import DataError
+from bgnb.cubes.coverage import interpolable_rate
 from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
 from bgnb.cubes.event_cuts import RunCounts, measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
@@ -183,7 +184,8 @@ def run_tests(
     offset_max = min(offset_max, covered_offset(axes))
     if planes.start == planes.stop or offset_max <= 0:
         raise nothing
-    field_axes, rate = _square(axes.energy[planes.start : planes.stop + 1], offset_max, PIXEL), point_rate(found.rate)
+    field_axes = _square(axes.energy[planes.start : planes.stop + 1], offset_max, PIXEL)
+    rate = point_rate(interpolable_rate(found.rate))
     inside = _polar(field_axes)[0] <= offset_max
     stack = stack_runs([run], field_axes, models.fovalign, mask)
     counts, expected = stack.counts * inside, predicted_rate(rate, field_axes, "gammapy") * stack.livetime.value * inside

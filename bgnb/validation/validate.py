@@ -18,7 +18,7 @@ from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.compare import note_on_rates
-from bgnb.cubes.coverage import coverage
+from bgnb.cubes.coverage import coverage, interpolable_rate
 from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.model_set import ModelSet
@@ -278,7 +278,7 @@ def _prediction(
     axes = grid.divided(n_parts)
     stack = stack_runs([events], axes, models.fovalign, mask)
     found = models.mean_rate_for(events, settings.model_lookup)
-    rate = point_rate(found.rate) if interpolation == "gammapy" else found.rate
+    rate = point_rate(interpolable_rate(found.rate)) if interpolation == "gammapy" else found.rate
     planes = measured_planes(events.energy_threshold, events.energy_limit, grid.axes)
     return RunPrediction(
         obs_id,

@@ -49,6 +49,54 @@ with ended_by_signals():
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "", interrupted)
 
 
+def test_signals_whose_exception_is_lost():
+    """A signal is received again if its exception was caught, as by libraries while they are imported."""
+    code = """
+import os, signal, time
+from bgnb._util.signals import ended_by_signals
+
+with ended_by_signals():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(1000))
+    except BaseException:
+        pass
+    time.sleep(60)
+    print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
+    interrupted = "Interrupted; unfinished output is removed.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", interrupted)
+
+
+def test_long_cleaning_up():
+    """A single signal does not interrupt the cleaning up after it, however long it takes."""
+    code = """
+import os, signal, time
+from contextlib import contextmanager
+from bgnb._util.signals import ended_by_signals
+
+@contextmanager
+def cleaning():
+    try:
+        yield
+    finally:
+        time.sleep(2)
+        print("cleaned up", flush=True)
+
+with ended_by_signals():
+    with cleaning():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            sum(range(1000))
+        finally:
+            time.sleep(2)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
+    interrupted = "Interrupted; unfinished output is removed.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "cleaned up\n", interrupted)
+
+
 def test_signals_that_arrive_together():
     """The second of two signals, as batch systems send them, does not interrupt the cleaning up after the first."""
     code = """
