@@ -372,7 +372,10 @@ def _read_hdus(
     for kind, location in locations.items():
         if kind not in tables and not location.optional:
             name = location.hdu or "without a name"
-            raise DataError("missing-hdu", f"{location.path}: there is no HDU {name}, although the index names it")
+            error = DataError("missing-hdu", f"{location.path}: there is no HDU {name}, although the index names it")
+            if kind != "AEFF":
+                raise error
+            findings.refuse(error)  # without it, there is no energy threshold
     return tables
 
 

@@ -28,6 +28,7 @@ ALLOWED = (
     "gap",
     "inconsistent-pointing",
     "low-rate",
+    "missing-hdu",
     "missing-livetime",
     "mirrored",
     "path-variables",

@@ -94,6 +94,14 @@ def test_rate_continues_as_power_law(index, below, above):
         np.testing.assert_allclose(longer.quantity[plane], rate.quantity[end] * ratio**-slope, rtol=1e-12)
 
 
+def test_rates_are_continued_over_two_decades():
+    """An event far outside does not continue the rate beyond a factor of 100 in energy, and one more bin."""
+    events = [*EVENTS, (1e-6, 0.0, 0.0, 40, "below"), (1e7, 0.0, 0.0, 40, "above")]
+    longer = continue_to_events(power_law(2.7), event_list(events, threshold=None)).axes.energy.value
+    assert 1 / 100 / 2 < longer[0] <= 1 / 100
+    assert 8 * 100 <= longer[-1] < 8 * 100 * 2.1
+
+
 def test_covered_events_change_nothing():
     """A rate that covers the energies of all events, or is zero, is returned unchanged; bins of one plane have an index."""
     inside = event_list([event for event in EVENTS if event[-1] in ("inside", "view", "outside the good time")])

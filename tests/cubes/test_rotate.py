@@ -6,7 +6,7 @@ from astropy import units as u
 from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import minimum_filter
 
-from bgnb import Cube, CubeAxes, predicted_rate
+from bgnb import Cube, CubeAxes, point_rate, predicted_rate
 from bgnb.cubes.rotate import rotate_to_radec
 from bgnb.observations.coordinates import FieldOfView, Site, separation
 from bgnb.observations.event_list import EventList
@@ -35,6 +35,27 @@ def test_rate_rotates_with_the_sky():
     assert found == pytest.approx([where[0].mean(), where[1].mean()], abs=0.01)
     counts = [predicted_rate(each, each.axes, "gammapy").sum(axis=(1, 2)) for each in (rotated, rate)]
     np.testing.assert_allclose(*counts, rtol=1e-3)
+
+
+def rotating_run(start: float) -> EventList:
+    """Make a run without events, some hours after another one."""
+    site, gti = Site(16.5, -23.27, 1835.0), np.array([[0.0, 400.0], [600.0, 1700.0]])
+    return EventList(1, *np.zeros((4, 0)), 53343.6 + start / 24, gti, 1000.0, 83.6, -30.0, site, None)
+
+
+@pytest.mark.parametrize("camera", [9.0, 1.7])
+def test_rotation_conserves_counts(camera):
+    """The counts of a rate that is constant up to a square edge, or up to that of a round camera, remain."""
+    edges = np.linspace(-2, 2, 61) * u.deg
+    axes = CubeAxes([1, 2, 4] * u.TeV, edges, edges)
+    fine = CubeAxes([1, 2, 4] * u.TeV, *2 * [np.linspace(-2, 2, 481) * u.deg])
+    inside = np.hypot(*np.meshgrid(fine.dety_centers.value, fine.detx_centers.value)) < camera
+    part = np.maximum(inside.reshape(60, 8, 60, 8).mean(axis=(1, 3)), 1e-6)
+    rate = Cube(axes, u.Quantity(part * np.ones(axes.shape), "MeV-1 s-1 sr-1"))
+    rotated = [rotate_to_radec(point_rate(rate), rotating_run(hours)) for hours in (0, 3, 6, 9, 12)]
+    ratios = [predicted_rate(each, each.axes, "gammapy").sum() / predicted_rate(rate, axes).sum() for each in rotated]
+    assert np.mean(ratios) == pytest.approx(1, abs=0.003)
+    np.testing.assert_allclose(ratios, 1, atol=0.01)
 
 
 @pytest.mark.parametrize(("n_dety", "n_detx"), [(34, 60), (9, 11), (1, 7), (5, 1)])

@@ -474,3 +474,23 @@ def test_late_runs_use_a_predicted_orientation(tmp_path, monkeypatch):
     runs = open_runs(indir, "GADF").with_on_error("fail")
     assert any("prediction" in note for note in read_event_list(runs.files(2)).notes)
     assert tt_of(66000.0, format="mjd", scale="utc") == pytest.approx(66000 + 69.184 / 86400, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["AEFF", "EVENTS"])
+def test_hdu_that_only_the_index_names(tmp_path, name):
+    """A run without the effective area that the index names may be used, without threshold, but not one without events."""
+    indir = write_gadf(tmp_path / "in", [run(7, 50)])
+    path = indir / "data" / "run7.fits.gz"
+    with fits.open(path) as hdus:
+        fits.HDUList([hdu.copy() for hdu in hdus if hdu.name != name]).writeto(path, overwrite=True)
+    with raises("missing-hdu", path, *(["--allow missing-hdu"] if name == "AEFF" else []), kind=DataError):
+        read_event_list(open_runs(indir, "GADF").files(7))
+    allowed = open_runs(indir, "GADF", allow=["missing-hdu"]).files(7)
+    if name == "EVENTS":
+        with raises("missing-hdu", kind=DataError) as caught:
+            read_event_list(allowed)
+        assert "--allow" not in str(caught.value)
+        return
+    events = read_event_list(allowed)
+    assert events.energy_threshold is None
+    assert any("missing-hdu" in note for note in events.notes)

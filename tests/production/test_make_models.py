@@ -14,7 +14,11 @@ from astropy.time import Time
 
 import bgnb
 from bgnb import (
+    BackgroundModel,
+    Cube,
     CubeAxes,
+    RunCounts,
+    Stack,
     make_bg_cube_models,
     make_models,
     make_test_dataset,
@@ -24,7 +28,10 @@ from bgnb import (
     stack_runs,
     write_model,
 )
+from bgnb.cubes.group_model import GroupModel
 from bgnb.observations.event_reader import read_pieces
+from bgnb.observations.event_selection import notes_on_condition
+from bgnb.production.make_models import _notes_on_misfit
 from bgnb.production.pipeline import models_of_subsets
 from bgnb.production.plan import make_plan
 from tests.helpers.errors import raises
@@ -141,6 +148,33 @@ def test_misfit_is_noted(tmp_path, method):
         notes = [note for note in report.notes if "differ from their counts" in note]
         assert len(notes) == n_notes
         assert all("--method unsmoothed" in note for note in notes)
+
+
+@pytest.mark.parametrize(("difference", "n_counts", "noted"), [(0.04, 10**7, 0), (0.06, 10**7, 1), (0.06, 10**4, 0)])
+def test_misfits_that_are_noted(difference, n_counts, noted):
+    """A difference is noted if it is above 5 % and significant, of the group in which it is."""
+    axes = CubeAxes([1, 3, 9] * u.TeV, np.linspace(-2, 2, 21) * u.deg, np.linspace(-2, 2, 26) * u.deg)
+    rng, models = np.random.default_rng(1), []
+    for group_id, wave in ((3, 0.0), (5, difference)):
+        pattern = 1 + wave * np.where(np.arange(25) % 2, 1, -1) * np.ones(axes.shape)
+        counts = rng.poisson(pattern * n_counts / pattern.size)
+        run_counts = RunCounts(group_id, 1000.0, None, int(counts.sum()), 0, 0, 0)
+        stack = Stack(axes, "ALTAZ", counts, np.full(axes.shape, 10**9), (run_counts,))
+        rate = Cube(axes, 1 / stack.exposure)
+        models.append(GroupModel(group_id=group_id, alt_pnt=60.0, az_pnt=180.0, model=BackgroundModel(rate, stack, "flat")))
+    notes = _notes_on_misfit([], None, models)
+    assert len(notes) == noted
+    assert all("the models of group 5 differ from their counts by 6 %" in note for note in notes)
+
+
+def test_conditions_that_remove_exposure_are_noted(tmp_path):
+    """A condition on energy, time or position leaves the livetime as it is, which is noted."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 4000) for obs_id in (1, 2)])
+    axes = {"n_energy": 4, "n_fov": 8, "energy_min": "0.3 TeV", "method": "classic", "select": "all", "progress": False}
+    notes = make_models(indir, "GADF", events="ENERGY < 50 and TIME > 0", **axes).report.notes
+    assert sum("the condition on events depends on ENERGY, TIME: " in note for note in notes) == 1
+    assert not notes_on_condition("GAMMANESS > 0.7 and EVENT_TYPE & 1")
+    assert not any("condition" in note for note in make_models(indir, "GADF", **axes).report.notes)
 
 
 @pytest.mark.slow
