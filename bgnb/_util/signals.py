@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from bgnb._util.errors import enumerate_values, notes_of
 
@@ -56,9 +56,11 @@ def ended_by_signals() -> Iterator[None]:
             if isinstance(sys.exc_info()[1], SystemExit):
                 return  # the exception is not lost: this is the cleaning up
             _exited_at = -math.inf
-        elif not received:
-            _thread.start_new_thread(_insist, (number,))
+        first = not received
         received.append(number)
+        if first:
+            with suppress(RuntimeError, MemoryError):  # no thread can be started
+                _thread.start_new_thread(_insist, (number,))
         if _held is None:
             _exit(number)
         else:
