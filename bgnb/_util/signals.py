@@ -53,8 +53,8 @@ def ended_by_signals() -> Iterator[None]:
         global _again, _exited_at
         if _again:
             _again = False
-            if isinstance(sys.exc_info()[1], SystemExit):
-                return  # the exception is not lost: this is the cleaning up
+            if _is_ending():
+                return
             _exited_at = -math.inf
         first = not received
         received.append(number)
@@ -100,6 +100,16 @@ def _exit(number: int) -> None:
     if time.monotonic() - _exited_at > _TOGETHER:
         _exited_at = time.monotonic()
         raise SystemExit(128 + number)
+
+
+def _is_ending() -> bool:
+    """Check that an exception which ends the command is on its way, or another one that was raised in the cleaning up."""
+    error = sys.exc_info()[1]
+    while error is not None:
+        if isinstance(error, SystemExit | GeneratorExit):
+            return True
+        error = error.__context__
+    return False
 
 
 def _insist(number: int) -> None:
