@@ -99,10 +99,11 @@ def test_killed_workers_change_nothing(indir, expected, two, tmp_path):
         (two.folder / f"wait{obs_id}").touch()
     before = lines(two.folder / "read")
     with making(indir, tmp_path / "out", scheduler=two.address) as results:
-        for _ in range(2):
+        # Dask gives up a task that lost more than three workers; it may give the task of the first one killed to the second.
+        for n_killed in (2, 1):
             until(lambda before=before: {"11", "12"} & {*lines(two.folder / "read")[len(before) :]}, "a worker that waits")
             before = lines(two.folder / "read")  # others may wait again as soon as these are killed
-            for pid in workers_of(two).values():
+            for pid in list(workers_of(two).values())[:n_killed]:
                 os.kill(pid, signal.SIGKILL)
         for obs_id in (11, 12):
             (two.folder / f"wait{obs_id}").unlink()
