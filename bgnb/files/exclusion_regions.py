@@ -107,8 +107,8 @@ def _read(path: str | Path) -> SourceMask:
                 if len(images) > 1:
                     text = f"contains several images ({', '.join(names[:5])}{', …' * (len(names) > 5)})"
                     raise BgnbError("bad-region", f"{path}: {text}; write the mask into a file of its own")
-                for hdu, name in zip(images, names, strict=True):
-                    return _from_image(hdu.data, hdu.header, f"HDU {name}")  # errors name the path
+                if images:
+                    return _from_image(images[0].data, images[0].header, f"HDU {names[0]}")  # errors name the path
         table = read_table_file(path)
     except BgnbError:
         raise

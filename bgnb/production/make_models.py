@@ -213,9 +213,10 @@ def _notes_on_misfit(cells: Sequence[Cell], fitted: PointingModel | None, models
     more sensitive.
     """
     if fitted is None:
-        sums = np.array([_misfit([_image(group.model.rate, group.model.stack)]) for group in models])
+        images = [_image(group.model.rate, group.model.stack) for group in models]
     else:
-        sums = np.array([_misfit([_image(fitted.rate_at(cell.alt_pnt, cell.az_pnt), cell.stack) for cell in cells])])
+        images = [np.sum([_image(fitted.rate_at(cell.alt_pnt, cell.az_pnt), cell.stack) for cell in cells], axis=0)]
+    sums = np.array([_misfit(*image) for image in images])
     large = [number for number, each in enumerate(sums) if _is_large(*each)]
     if not large and not _is_large(*sums.sum(axis=0)):
         return []
@@ -235,9 +236,8 @@ def _image(rate: Cube, stack: Stack) -> NDArray[np.float64]:
     return np.array([counts, expected * (counts.sum() / max(expected.sum(), 1e-300))])
 
 
-def _misfit(images: Sequence[NDArray[np.float64]]) -> tuple[float, float, float]:
+def _misfit(counts: NDArray[np.float64], expected: NDArray[np.float64]) -> tuple[float, float, float]:
     """Compute the excess of χ² over its mean, its variance, and the expected counts, in pixels with more than one of them."""
-    counts, expected = np.sum(images, axis=0)
     counts, expected = counts[expected > 1], expected[expected > 1]
     return float(((counts - expected) ** 2 / expected - 1).sum()), float((2 + 1 / expected).sum()), float(expected.sum())
 

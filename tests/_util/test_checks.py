@@ -5,7 +5,8 @@ import pytest
 from astropy import units as u
 
 import bgnb
-from bgnb._util.checks import to_value
+from bgnb._util.checks import checked_obs_ids, to_value
+from bgnb._util.setting_kinds import Flag
 from bgnb.cubes.exclusion_mask import SourceMask
 from tests.helpers.errors import raises
 
@@ -18,6 +19,14 @@ def test_quantity_of_two_numbers(text):
     """Astropy takes the second number for a part of the unit, so that 1 500 GeV would be 0.5 TeV."""
     with raises("invalid-argument", "energy_min"):
         to_value("energy_min", text, "TeV")
+
+
+def test_numpy_booleans_and_generators():
+    """Flags may be booleans of NumPy, and OBS_IDs any iterable, which is read once."""
+    assert Flag().check("overwrite", np.True_) is True
+    assert checked_obs_ids("select", (number for number in (7, 3, 7))) == (3, 7)
+    with raises("invalid-argument", "overwrite"):
+        Flag().check("overwrite", 1)
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,31 @@ def test_registered_methods_make_models(runs):
             make_models(runs, "GADF", select="all", method=name, workers=1, progress=False)
 
 
+class Entry:
+    """Entry point of a package."""
+
+    def __init__(self, name, load):
+        self.name, self.value, self.load = name, f"package:{name}", load
+
+
+def test_methods_of_packages_that_cannot_be_used(monkeypatch):
+    """They are left out with a warning each, and do not replace methods of bgnb."""
+
+    def broken():
+        raise ImportError("No module named torch")
+
+    good = type("Good", (MeanRate,), {"name": "good"})()
+    own = type("Classic", (MeanRate,), {"name": "classic"})()
+    loads = {"broken": broken, "type": lambda: MeanRate, "number": lambda: 3, "classic": lambda: own, "good": lambda: good}
+    monkeypatch.setattr(method_registry, "entry_points", lambda **_: [Entry(*each) for each in loads.items()])
+    before = method_registry.find_method("classic")
+    with pytest.warns(UserWarning, match="cannot be used") as caught:
+        found = method_registry.methods.__wrapped__()
+    assert [str(each.message).split()[2] for each in caught] == ["broken", "type", "number", "classic"]
+    assert found["classic"] is before
+    assert found["good"] is good
+
+
 def test_unknown_method_in_file():
     """A model of a method that is not installed keeps its rates; planes without livetime are extrapolated."""
     from tests.helpers.models import AXES, asymmetric_model

@@ -289,6 +289,19 @@ def test_edited_files_are_read(tmp_path, name):
     assert read_exclusions(path).covers(np.array([CENTER.ra.deg]), np.array([CENTER.dec.deg])).all()
 
 
+def test_one_image_is_the_mask(tmp_path):
+    """Several images are refused, as none is known to be the mask; what TOPCAT writes before a table is no image."""
+    header = tangent_plane(Galactic()).to_header()
+    images = [fits.ImageHDU(np.eye(20), header, name=name) for name in ("SIGNIFICANCE", "EXCLUSION")]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "several.fits")
+    with raises("bad-region", "several.fits", "SIGNIFICANCE, EXCLUSION"):
+        read_exclusions(tmp_path / "several.fits")
+    circles = fits.BinTableHDU(Table({"RA": [83.0], "DEC": [22.0], "RADIUS": [0.5]}))
+    description = fits.PrimaryHDU(np.frombuffer(b"<VOTABLE/>", dtype=np.uint8))
+    fits.HDUList([description, circles]).writeto(tmp_path / "topcat.fits")
+    assert read_exclusions(tmp_path / "topcat.fits").circles == [[83.0, 22.0, 0.5]]
+
+
 def test_wrong_images_are_refused(tmp_path):
     """Refuse images with energies, without coordinates, or with nothing to exclude."""
     ones = np.ones((12, 20))

@@ -1,6 +1,7 @@
 """Attachment of models to runs, tested without Gammapy."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -322,3 +323,21 @@ def test_background_reaches_all_events(tmp_path):
     assert energy.endswith("runs 1, 2")
     assert view.startswith(f"{totals[3]} of {totals[0]} events")
     assert f"note: {energy}" in str(report)
+
+
+def test_continued_background_keeps_the_counts_of_the_model(tmp_path):
+    """The counts in the energy bins of a model stay as they are if its rate bends at the ends where it is continued."""
+    make_test_dataset(tmp_path / "in", n_runs=1, energy_threshold=0.3, alt_range=(68, 72), seed=2, trigger_rate=30.0)
+    axes = CubeAxes(np.geomspace(1.2, 15, 9) * u.TeV, np.linspace(-2, 2.2, 22) * u.deg, np.linspace(-2.4, 2, 23) * u.deg)
+    model = make_test_bg_cube_model(axes, 70 * u.deg, TrueModel(spectral_index=1.6, fovalign="RADEC"))
+    bends = np.array([0.02, 0.3, 1, 1, 1, 1, 0.3, 0.02])[:, None, None]
+    model = replace(model, rate=Cube(axes, model.rate.quantity * bends))
+    models = tmp_path / "models"
+    models.mkdir()
+    write_groups(ObservationGroups([0, 90] * u.deg, [0, 360] * u.deg), models / "bg_observation_groups.ecsv")
+    write_model(model, models / "bg_cube_model_group0_table.fits.gz", {"ALT_PNT": 70.0, "AZ_PNT": 10.0})
+    (entry,) = attach(models, tmp_path / "in", "GADF", tmp_path / "store", norm="model").runs
+    cube, _ = background(tmp_path / "store", entry.obs_id)
+    assert cube.axes.energy[0] < axes.energy[0]
+    found = predicted_rate(cube, axes, "gammapy").sum(axis=(1, 2)) / entry.livetime_over_ontime
+    np.testing.assert_allclose(found, (model.rate.quantity * axes.bin_volume).to_value("s-1").sum(axis=(1, 2)), rtol=2e-3)

@@ -39,6 +39,17 @@ def test_fit_mask_is_exclusion_regions(tmp_path):
         assert BackgroundMaker(directory, norm="model").fit_mask(geom).data.all()
 
 
+def test_energies_between_regions_are_not_fitted(tmp_path):
+    """A bin at both ends of which a position is excluded, but not in its middle, is not fitted: the norm used its events."""
+    directory = model_directory(tmp_path / "models", "ALTAZ")
+    circles = Table({"RA": [84.0] * 2, "DEC": [18.5] * 2, "RADIUS": [0.6] * 2, "E_MIN": [0.1, 5.0], "E_MAX": [1.5, 100.0]})
+    nothing = Table({"NAME": ["a"], "RA": [0.0], "DEC": [0.0], "EXTENSION": [0.0]})
+    maker = BackgroundMaker(directory, catalog=nothing, exclude=[circles])
+    axis = MapAxis.from_energy_edges([0.5, 1, 10, 20] * u.TeV, interp="log")
+    geom = WcsGeom.create(skydir=(84.0, 18.5), width=1, binsz=0.1, axes=[axis])
+    assert maker.fit_mask(geom).data.any(axis=(1, 2)).tolist() == [True, False, True]
+
+
 def test_fit_mask_needs_a_geometry(tmp_path):
     """Maps, nothing, and geometries without an energy axis or with others are refused."""
     axis = MapAxis.from_energy_edges([0.5, 1, 2, 4] * u.TeV, interp="log")
