@@ -13,6 +13,7 @@ from bgnb._util.errors import BgnbError, notes_of
 from bgnb._util.resource_limits import check_memory_limits
 from bgnb._version import __version__
 from bgnb.cli import comparing, models, notebooks, simulations
+from bgnb.files.output_file import source_date
 
 #: Commands by purpose, in the order of typical use.
 COMMANDS: Mapping[str, tuple[click.Command, ...]] = {
@@ -67,6 +68,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             check_memory_limits()
+            source_date()  # with an invalid one, libraries fail
             return super().invoke(ctx)
         except BgnbError as error:
             raise _BadInput("\n".join([str(error), *notes_of(error)])) from error

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bgnb._util.checks import checked_path
+from bgnb._util.checks import checked_path, without_dots
 from bgnb._util.errors import BgnbError, DataError, command_line, numbered, printable, quoted
 from bgnb._util.reading import Stamp, stamp_of
 from bgnb.cubes.group_model import GroupModel
@@ -107,7 +107,8 @@ class ModelDirectory:
     def __init__(self, directory: str | Path) -> None:
         self.path = checked_path("the directory of models", directory)
         with _damage_advised(self.path):
-            self._files = model_files(self.path)
+            self._directory = without_dots(self.path.absolute())  # found from any current directory
+            self._files = model_files(self._directory)
             self._identity = self._identify()
         self.group_ids = sorted(self._files)
         self._kept: dict[int, tuple[Stamp, BackgroundModel, int]] = {}  # with bytes; the last used is at the end
@@ -173,26 +174,26 @@ class ModelDirectory:
     def _identify(self) -> object:
         """Return what changes when the directory is replaced: its manifest, or else the stamps of the files on all models."""
         names = GROUPS_FILE, REPORT, SPLINE_FILE, SPLINE_FILE.removesuffix(".gz")
-        return manifest_text(self.path) or [stamp_of(self.path / name) for name in names]
+        return manifest_text(self._directory) or [stamp_of(self._directory / name) for name in names]
 
     @cached_property
     def groups(self) -> ObservationGroups | None:
         """The groups; None if the directory does not define them."""
-        path = self.path / GROUPS_FILE
+        path = self._directory / GROUPS_FILE
         with _damage_advised(self.path):
             return read_groups(path) if path.exists() else None
 
     @cached_property
     def model_ids(self) -> dict[int, int]:
         """GROUP_ID of the model that is used for each group, if there is one."""
-        path = self.path / GROUPS_FILE
+        path = self._directory / GROUPS_FILE
         with _damage_advised(self.path):
             return (path.exists() and read_model_ids(path)) or {group_id: group_id for group_id in self.group_ids}
 
     @property
     def spline(self) -> SplineModel | None:
         """The spline from which the models were derived, which is read from its file; None if there is none."""
-        path = find_fits(self.path, SPLINE_FILE)
+        path = find_fits(self._directory, SPLINE_FILE)
         return None if path is None else read_spline(path)
 
     def label(self, group_id: int) -> str:
@@ -266,7 +267,7 @@ class ModelDirectory:
     def notes(self) -> tuple[str, ...]:
         """Notes in the report on the models; none if there is no report."""
         try:
-            return tuple(printable(str(note)) for note in read_report(self.path)["notes"])
+            return tuple(printable(str(note)) for note in read_report(self._directory)["notes"])
         except (BgnbError, KeyError, TypeError):
             return ()
 
@@ -282,7 +283,7 @@ class ModelDirectory:
         """Counts, livetime and mean pointing of groups, by GROUP_ID, as far as there is a report that states them."""
         rows: dict[int, dict[str, float]] = {}
         try:
-            for group in read_report(self.path)["groups"]:
+            for group in read_report(self._directory)["groups"]:
                 row = rows.setdefault(int(group["group_id"]), {})
                 for name in ("counts", "livetime_s", "alt_mean_deg", "az_mean_deg"):
                     if isinstance(group.get(name), int | float) and np.isfinite(group[name]):
@@ -295,7 +296,7 @@ class ModelDirectory:
     def measurements(self) -> frozenset[tuple[float, float, float | None, float | None]]:
         """Minimum and maximum altitude (deg) of the group, threshold and limit (TeV) of each used run, as far as reported."""
         try:
-            report = read_report(self.path)
+            report = read_report(self._directory)
             altitudes = {str(group["group_id"]): (group["alt_min_deg"], group["alt_max_deg"]) for group in report["groups"]}
             found = set()
             for run in report["runs"]:

@@ -28,13 +28,14 @@ def is_own_directory(path: Path) -> bool:
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
+def is_of_another(path: Path) -> bool:
+    """Return true for a file, directory or link of another user."""
+    return os.path.lexists(path) and _own(path) is None
+
+
 def is_link_of_another(path: Path) -> bool:
     """Return true for a symbolic link that another user made."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    return stat.S_ISLNK(status.st_mode) and _HAS_OWNERS and status.st_uid != os.geteuid()
+    return path.is_symlink() and is_of_another(path)
 
 
 def is_private(path: Path) -> bool:

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, DataError
 from bgnb._util.reading import Stamp, stamp_of
 from bgnb.files.fits_reader import open_fits
 from bgnb.files.fits_writer import extension, index_hdu
@@ -101,12 +101,16 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
         )
     kinds = columns["HDU_TYPE"]
     kept = np.isin(columns["OBS_ID"], obs_ids) & (kinds != "bkg") & ~np.char.startswith(columns["HDU_CLASS"], "bkg")
-    components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
-    for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
-        components[obs_id].add(component)
     bases = bases_of(runs.path, index, runs.reading)
     files = list(zip(columns["FILE_DIR"].tolist(), columns["FILE_NAME"].tolist(), strict=True))
     folders = {file: (base_of(bases, Path(*file)) / file[0]).resolve() for file in set(files)}
+    if "missing-hdu" in runs.reading.allow:
+        names = columns["HDU_NAME"].tolist()
+        for number in np.flatnonzero(kept & ~np.isin(used_kinds, ["events", "gti"])).tolist():
+            kept[number] = _exists(HduLocation(folders[files[number]] / files[number][1], names[number]))
+    components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
+    for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
+        components[obs_id].add(component)
     columns["HDU_NAME"] = _names_of_used_hdus(columns, used_kinds, kept, folders)
     used = {file for file, is_kept in zip(files, kept, strict=True) if is_kept}
     paths = {file: relative_path(folders[file] / file[1], target) for file in used}
@@ -200,6 +204,14 @@ def _row_of_hdu(obs_id: int, kind: str, location: HduLocation | None, target: Pa
         return None
     values = (obs_id, *_DESCRIPTIONS[kind], *relative_path(location.path, target), name)
     return dict(zip(_COLUMNS, values, strict=True))
+
+
+def _exists(location: HduLocation) -> bool:
+    """Return whether an HDU exists, also if it is damaged."""
+    try:
+        return _hdu_name(location) is not None
+    except DataError as error:
+        return error.code != "not-found"
 
 
 def _hdu_name(location: HduLocation) -> str | None:

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.paths import jupyter_data_dir
+from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from tornado.web import HTTPError
 
-from bgnb.files.ownership import is_link_of_another
+from bgnb._util.errors import BgnbError
+from bgnb.files.ownership import is_link_of_another, is_of_another, resolved
 
-_Files: Any = AsyncLargeFileManager  # whose methods have no types
+# Classes whose methods have no types.
+_Files: Any = AsyncLargeFileManager
+_Copies: Any = AsyncFileCheckpoints
+
+
+class Checkpoints(_Copies):
+    """Copies of files as of the last time that the user saved them.
+
+    They are in ``.ipynb_checkpoints`` beside the file, or in a private folder if those there belong to somebody else, who could
+    read them, or none can be made there.
+    """
+
+    def checkpoint_path(self, checkpoint_id: str, path: str) -> str:
+        """Return the path of a copy."""
+        file = _file(self.root_dir, path)
+        copy = file.parent / self.checkpoint_dir / f"{file.stem}-{checkpoint_id}{file.suffix}"
+        if os.access(file.parent, os.W_OK) and not is_of_another(copy.parent) and not is_of_another(copy):
+            return str(super().checkpoint_path(checkpoint_id, path))
+        folder = Path(jupyter_data_dir(), "bgnb-checkpoints", sha256(os.fsencode(file.parent)).hexdigest())
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return str(folder / copy.name)
 
 
 class Contents(_Files):
-    """Files in a folder, which are never written through links that somebody else put there.
-
-    Beside a file are a copy of its former content while it is saved, and another one, as of the last time that the user saved
-    it, in ``.ipynb_checkpoints``.
-    """
+    """Files in a folder, which are never written through links or to temporary copies that somebody else put there."""
 
     async def save(self, model: Any, path: str = "") -> Any:
         """Save a file, or a part of a large one."""
@@ -30,15 +51,15 @@ class Contents(_Files):
         self._check(old_path, new_path)
         await super().rename(old_path, new_path)
 
+    async def copy(self, from_path: str, to_path: str | None = None) -> Any:
+        """Copy a file or folder into another folder, or beside it."""
+        self._check(from_path if to_path is None else to_path)
+        return await super().copy(from_path, to_path)
+
     async def delete(self, path: str) -> None:
         """Delete a file and its copy."""
         self._check(path)
         await super().delete(path)
-
-    async def create_checkpoint(self, path: str) -> Any:
-        """Copy a file."""
-        self._check(path)
-        return await super().create_checkpoint(path)
 
     async def restore_checkpoint(self, checkpoint_id: str, path: str) -> None:
         """Replace a file by its copy."""
@@ -46,10 +67,21 @@ class Contents(_Files):
         await super().restore_checkpoint(checkpoint_id, path)
 
     def _check(self, *paths: str) -> None:
-        """Refuse files that are links of somebody else, or whose copies are."""
+        """Refuse files that are links of somebody else or behind one, and those whose temporary copy belongs to another."""
         for path in paths:
-            file = Path(self.root_dir, *path.split("/"))
-            copies = file.parent / ".ipynb_checkpoints"
-            for each in (file, file.with_name(f".~{file.name}"), copies, copies / f"{file.stem}-checkpoint{file.suffix}"):
-                if is_link_of_another(each):
-                    raise HTTPError(403, f"{each} is a symbolic link of another user, through which nothing is written")
+            file = _file(self.root_dir, path)
+            copy = file.with_name(f".~{file.name}")
+            try:
+                resolved(file.parent)
+            except (BgnbError, OSError) as error:
+                raise HTTPError(403, str(error)) from None
+            if is_link_of_another(file):
+                raise HTTPError(403, f"{file} is a symbolic link of another user, through which nothing is written")
+            if is_of_another(copy):
+                reason = "belongs to another user, who could read this file while it is saved"
+                raise HTTPError(403, f"{copy} {reason}; remove it, or use another folder")
+
+
+def _file(folder: str, path: str) -> Path:
+    """Return the path of a file of JupyterLab."""
+    return Path(folder, *path.strip("/").split("/"))

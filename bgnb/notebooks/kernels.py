@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
+import zmq
+from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
+from jupyter_client.manager import KernelManager
 
 #: Command that starts a kernel. IPython before 9.7 adds the current directory in spite of ``-P``.
 KERNEL = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}", "--InteractiveShellApp.ignore_cwd=True"]
@@ -18,4 +21,10 @@ class KernelSpecs(KernelSpecManager):
         spec = super().get_kernel_spec(kernel_name)
         if kernel_name == NATIVE_KERNEL_NAME:
             spec.argv = KERNEL
+            spec.metadata = get_kernel_dict()["metadata"]  # states whether it encrypts its connections
         return spec
+
+
+def can_encrypt() -> bool:
+    """Return whether Jupyter can encrypt the connections to kernels."""
+    return zmq.has("curve") and hasattr(KernelManager, "transport_encryption")

@@ -81,6 +81,8 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     arguments : tuple of str
         Further arguments of ``jupyter lab``, which replace those of bgnb.
     """
+    from bgnb.notebooks.kernels import can_encrypt
+
     folder = notebook.resolve().parent
     # In the workspace of another folder, JupyterLab would open the notebooks of the same names in this one, with their widgets.
     workspace = f"bgnb-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
@@ -90,11 +92,14 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
         # Neither kernels nor notebooks nor exported pages use files in the folder that only happen to have the right name.
         "ServerApp.kernel_spec_manager_class": "bgnb.notebooks.kernels.KernelSpecs",
         "ServerApp.contents_manager_class": "bgnb.notebooks.contents.Contents",
+        "ContentsManager.checkpoints_class": "bgnb.notebooks.contents.Checkpoints",
         "TemplateExporter.extra_template_basedirs": "[]",
         "LanguageServerManager.autodetect": "False",  # it would run programs in node_modules of the folder
         "LabApp.extension_manager": "readonly",  # the other one runs pip, which would import from the folder
         "ServerApp.ip": "127.0.0.1",
     }
+    if can_encrypt():  # otherwise other users of this machine can read what kernels print
+        options["KernelManager.transport_encryption"] = "auto"
     given = {argument.partition("=")[0] for argument in arguments}
     if "--ip" in given:
         del options["ServerApp.ip"]

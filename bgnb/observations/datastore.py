@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb._util.checks import checked_choice, checked_path
+from bgnb._util.checks import checked_choice, checked_path, without_dots
 from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered
 from bgnb._util.settings_groups import with_settings
 from bgnb.observations.event_files import find_runs
@@ -198,11 +198,13 @@ def open_runs(indir: str | Path, scheme: str, *, settings: ReadingSettings) -> R
     layout, path = checked_scheme(scheme), checked_path("indir", indir)
     try:
         exists = path.exists() if layout == "FILES" else path.is_dir()
+        directory = without_dots(path.absolute())  # found from any current directory
     except OSError as error:
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if not exists:
         raise BgnbError("not-found", f"{path}: there is no such directory {'or list ' * (layout == 'FILES')}of runs")
-    return {"GADF": _open_gadf, "HESS": _open_hess, "FILES": _open_files}[layout](path, settings)
+    opened = {"GADF": _open_gadf, "HESS": _open_hess, "FILES": _open_files}[layout](directory, settings)
+    return replace(opened, path=path)
 
 
 def checked_scheme(scheme: str) -> Scheme:

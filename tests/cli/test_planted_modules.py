@@ -9,13 +9,13 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, writes
 
+from bgnb.notebooks.kernels import can_encrypt
 from tests.browser.driver import QUIET, free_port, private_jupyter, running
 from tests.helpers.files import names
 from tests.helpers.model_directories import model_directory
@@ -122,16 +122,6 @@ def test_caller_keeps_its_path(tmp_path):
     assert done.stdout == "[(1, 2), (2, 4)] None\n", done.stderr
 
 
-def planted_links(folder: Path, target: Path) -> Iterator[Path]:
-    """Make the links of another user through which JupyterLab would write when a notebook is saved; only root can."""
-    target.write_text("precious")
-    (folder / ".ipynb_checkpoints").mkdir()
-    for name in (".ipynb_checkpoints/explore-checkpoint.ipynb", ".~explore.ipynb") if os.geteuid() == 0 else ():
-        (folder / name).symlink_to(target)
-        os.chown(folder / name, 12345, -1, follow_symlinks=False)
-        yield folder / name
-
-
 @pytest.mark.slow
 def test_lab_and_its_kernels_import_nothing_from_the_folder(tmp_path, planted, bgnb):
     """JupyterLab, its kernels and its exported pages use no file of the folder in which `bgnb lab` is started."""
@@ -153,19 +143,23 @@ def test_lab_and_its_kernels_import_nothing_from_the_folder(tmp_path, planted, b
         assert "explore" in page
         assert json.loads(ask("lsp/status"))["specs"] == {}
         content = json.loads(ask("api/contents/explore.ipynb"))["content"]
-        for link in planted_links(planted, tmp_path / "precious"):
+        (planted / ".ipynb_checkpoints").mkdir()
+        if os.geteuid() == 0:
+            os.chown(planted / ".ipynb_checkpoints", 12345, -1)
+            (planted / ".~explore.ipynb").symlink_to("any")
+            os.chown(planted / ".~explore.ipynb", 12345, -1, follow_symlinks=False)
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 ask("api/contents/explore.ipynb", "PUT", type="notebook", content=content)
-            link.unlink()
-        ask("api/contents/explore.ipynb", "PUT", type="notebook", content=content)
-        assert names(planted / ".ipynb_checkpoints") == {"explore-checkpoint.ipynb"}
-        assert (tmp_path / "precious").read_text() == "precious"
+            (planted / ".~explore.ipynb").unlink()
+            ask("api/contents/explore.ipynb", "PUT", type="notebook", content=content)
+            assert not names(planted / ".ipynb_checkpoints")
         with pytest.raises(urllib.error.HTTPError):  # of a number that depends on JupyterLab; below, pip.py was not imported
             ask("lab/api/extensions", cmd="install", extension_name="any")
         session = {"kernel": {"name": "python3"}, "name": "", "path": "explore.ipynb", "type": "notebook"}
         kernel = json.loads(ask("api/sessions", **session))["kernel"]["id"]
         connection = tmp_path / "state" / "jupyter_runtime_dir" / f"kernel-{kernel}.json"
         until(connection.exists, "a kernel")
+        assert ("curve_publickey" in json.loads(connection.read_text())) == can_encrypt()
         code = (
             "import sys; from jupyter_client import BlockingKernelClient\n"
             f"client = BlockingKernelClient(connection_file={str(connection)!r}); client.load_connection_file()\n"

@@ -433,6 +433,19 @@ def test_directory_replaced_while_it_is_read(models, tmp_path_factory, monkeypat
     assert len(opened) >= 2
 
 
+def test_relative_paths_in_another_directory(models, tmp_path, monkeypatch):
+    """Models and runs that were opened by relative paths are found after a change of the current directory."""
+    write_gadf(tmp_path / "runs", [run(2, 50)])
+    monkeypatch.chdir(tmp_path)
+    directory, runs = ModelDirectory("."), open_runs("runs", "GADF")
+    monkeypatch.chdir("/")
+    assert directory.read(4).stack.counts.sum() == 5000
+    assert directory.groups == GROUPS
+    assert len(directory.counts) == 3
+    assert read_event_list(runs.files(2)).obs_id == 2
+    assert (str(directory.path), str(runs.path)) == (".", "runs")
+
+
 def test_models_are_kept_in_memory(tmp_path, monkeypatch):
     """Models are kept as long as they fit in memory, and at least the last few; the first to go was not used for longest."""
     for group_id in range(9):

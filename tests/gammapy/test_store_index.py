@@ -98,6 +98,24 @@ def test_names_of_hdus_that_were_read(models, tmp_path):
     assert any("EVENTS_1" in note for note in report["runs"][0]["notes"])
 
 
+def test_hdus_that_only_the_index_names(models, tmp_path):
+    """With `--allow missing-hdu`, a store has no rows of instrument responses that do not exist: others can read its runs."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
+    file = indir / "data" / "run3.fits.gz"
+    with fits.open(file) as hdus:
+        fits.HDUList([hdu.copy() for hdu in hdus if hdu.name != "AEFF"]).writeto(file, overwrite=True)
+    index = Table.read(indir / "hdu-index.fits.gz")
+    for file_name, hdu_name in [("run2.fits.gz", "PSF"), ("gone.fits.gz", "PSF")]:
+        index.add_row(
+            dict(index[-1]) | {"HDU_TYPE": "psf", "HDU_CLASS": "psf_table", "FILE_NAME": file_name, "HDU_NAME": hdu_name}
+        )
+    index.write(indir / "hdu-index.fits.gz", overwrite=True)
+    report = attach(models, indir, "GADF", tmp_path / "store", allow="missing-hdu")
+    assert [entry.missing for entry in report.runs] == [("edisp", "psf"), ("aeff", "edisp", "psf")]
+    store = open_runs(tmp_path / "store", "GADF")
+    assert [read_event_list(store.files(obs_id)).energy_threshold is None for obs_id in (2, 3)] == [False, True]
+
+
 def test_file_names_that_an_index_cannot_contain(models, tmp_path):
     """Refuse names of files that FITS cannot contain, in scheme FILES."""
     indir = write_gadf(tmp_path / "in", [run(obs_id, 50) for obs_id in (2, 3)])
