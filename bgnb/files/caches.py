@@ -18,7 +18,10 @@ _IN_HOME = {
     "IPYTHONDIR": (".ipython",),
     "JUPYTER_CONFIG_DIR": (".jupyter",),
     "JUPYTER_DATA_DIR": (".local/share/jupyter/runtime",),
+    "JUPYTER_RUNTIME_DIR": (),  # in that of the data, unless it is set
 }
+# Variables that are replaced although they are set.
+_REPLACED = ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
 #: Where Jupyter also reads, by the variable that adds places.
 _READ_IN_HOME = {"JUPYTER_CONFIG_PATH": ".jupyter", "JUPYTER_PATH": ".local/share/jupyter"}
 
@@ -27,7 +30,8 @@ def writable_places() -> dict[str, str]:
     """Return environment variables for libraries that cannot write in the home directory.
 
     They name a directory below that of temporary files, to which no other user has access. It is
-    kept for later commands, unless its name is taken by another user. Variables that are set stay as they are.
+    kept for later commands, unless its name is taken by another user. Variables that are set stay as they are, but for those
+    of Jupyter's data, without which it does not start, if nothing can be written there.
 
     Returns
     -------
@@ -44,14 +48,25 @@ def _places() -> dict[str, str]:
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 # relative if there is none, where that of Path raises
     if not (home.is_absolute() and os.access(home, os.X_OK)):  # it contains nothing, and Astropy might not be imported
         return {"HOME": str(_private_folder())}
-    needed = [name for name, paths in _IN_HOME.items() if not all(_can_write(home / path) for path in paths)]
-    if not (names := [name for name in needed if not os.environ.get(name)]):
+    needed = [name for name in _IN_HOME if not all(_can_write(path) for path in _paths(name, home))]
+    if not (names := [name for name in needed if not os.environ.get(name) or name in _REPLACED]):
         return {}
     folder = _private_folder()
     for name in names:  # Astropy warns of one that does not exist
         (folder / name.lower()).mkdir(mode=0o700, exist_ok=True)
     read = {name: home / path for name, path in _READ_IN_HOME.items() if os.access(home / path, os.R_OK | os.X_OK)}
+    if "JUPYTER_DATA_DIR" in names and (data := os.environ.get("JUPYTER_DATA_DIR")):
+        read["JUPYTER_PATH"] = Path(data)
     return {name: _add(name, path) for name, path in read.items()} | {name: str(folder / name.lower()) for name in names}
+
+
+def _paths(name: str, home: Path) -> list[Path]:
+    """Return where libraries write, according to a variable or by default."""
+    if given := os.environ.get(name):
+        return [Path(given)]
+    if name == "JUPYTER_DATA_DIR" and (data := os.environ.get("XDG_DATA_HOME")):
+        return [Path(data, "jupyter", "runtime")]
+    return [home / path for path in _IN_HOME[name]]
 
 
 def _private_folder() -> Path:

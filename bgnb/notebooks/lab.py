@@ -22,6 +22,9 @@ from bgnb.files.ownership import is_own_file
 from bgnb.notebooks.content import parameter_cell, read_notebook
 from bgnb.notebooks.shipped import find_notebook
 
+# Outputs that neither run code nor load anything.
+_HARMLESS = {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
+
 
 def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, folder: str | Path = ".") -> Path:
     """Write the notebook that shows models, with their directories filled in.
@@ -111,15 +114,19 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
 
 
 def _wrote(path: Path, notebook: Any) -> bool:
-    """Return true for a notebook of this user with these cells; their outputs may differ.
+    """Return true for a notebook of this user with these cells, whose outputs are as harmless as those of bgnb.
 
-    JupyterLab runs the code in stored states of widgets as soon as it opens a notebook; bgnb stores none.
+    JupyterLab runs the code in stored states of widgets as soon as it opens a notebook, and draws outputs such as those of
+    Vega, which may read and send the files of the user. The notebook may be a copy of somebody else's.
     """
     try:
         found = read_notebook(path) if is_own_file(path) else None
     except BgnbError:  # a file of the user
         return False
-    return found is not None and "widgets" not in found.metadata and _sources(found) == _sources(notebook)
+    if found is None or "widgets" in found.metadata or _sources(found) != _sources(notebook):
+        return False
+    outputs = [output for cell in found.cells for output in cell.get("outputs", ())]
+    return all(output.get("data", {}).keys() <= _HARMLESS for output in outputs)
 
 
 def _sources(notebook: Any) -> list[tuple[str, str]]:

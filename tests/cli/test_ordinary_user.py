@@ -73,3 +73,22 @@ def test_no_home(folder):
     """Runs are read without a home directory."""
     indir = write_gadf(folder / "in", [run(obs_id, 100) for obs_id in (2, 4)])
     assert "2 usable" in output_of(folder, None, "inspect", indir, "GADF")
+
+
+@pytest.mark.parametrize("name", ["JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "XDG_DATA_HOME"])
+def test_directories_of_jupyter_that_another_user_left(folder, name):
+    """Jupyter can write its data although a variable, such as that of the user before `su`, names a directory of another."""
+    (folder / "of-root").mkdir(mode=0o755)
+    (folder / "own").mkdir()
+    os.chown(folder / "own", _NOBODY, _NOBODY)
+    code = (
+        "import os; from bgnb.files.caches import writable_places; os.environ.update(writable_places())\n"
+        "from jupyter_core.paths import jupyter_data_dir, jupyter_path, jupyter_runtime_dir\n"
+        "for path in (jupyter_data_dir(), jupyter_runtime_dir()): os.makedirs(path, exist_ok=True); open(path + '/new', 'w')\n"
+        "print(jupyter_path())\n"
+    )
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp"), "HOME": str(folder / "own")}
+    env |= {name: str(folder / "of-root")}
+    done = subprocess.run([*_AS_USER, sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert name != "JUPYTER_DATA_DIR" or repr(str(folder / "of-root")) in done.stdout

@@ -58,13 +58,19 @@ def test_prepared_notebooks_are_kept(modeldir, pair, tmp_path, monkeypatch):
 
 
 def test_only_own_notebooks_are_opened_again(modeldir, tmp_path, monkeypatch):
-    """A notebook is opened again with outputs, but not with other cells, nor if it is a link or belongs to another user."""
+    """A notebook is opened again unless cells or outputs are others than its own, or it is a link or of another user."""
     monkeypatch.chdir(tmp_path)
     first = prepare_notebook(modeldir)
     notebook = nbformat.read(first, as_version=4)
     notebook.cells[1].update(execution_count=1, outputs=[nbformat.v4.new_output("stream", text="run")])
     nbformat.write(notebook, first)
     assert prepare_notebook(modeldir) == first
+    for kind in ("application/vnd.vega.v5+json", "text/html", "image/svg+xml"):  # JupyterLab draws them without being asked
+        notebook.cells[3].outputs = [nbformat.v4.new_output("display_data", {"text/plain": "", kind: ""})]
+        nbformat.write(notebook, first)
+        assert prepare_notebook(modeldir).name == "explore-2.ipynb"
+        Path("explore-2.ipynb").unlink()
+    notebook.cells[3].outputs = []
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
     nbformat.write(notebook, first)
     assert prepare_notebook(modeldir).name == "explore-2.ipynb"
