@@ -11,12 +11,17 @@ from bgnb._util.reading import read_text
 
 # Variables, or how their names begin, that change how libraries draw and show progress.
 _IGNORED = ("MPLBACKEND", "BOKEH_", "TQDM_")
+# How the names of variables begin and end that name directories from which Jupyter runs programs and templates.
+_DIRECTORIES = (("JUPYTER", "IPYTHON", "XDG_"), ("PATH", "DIR", "DIRS", "HOME"))
 # Variables that were removed, for programs that a command starts for its user.
 _removed: dict[str, str] = {}
 
 
 def forget_library_settings(environment: MutableMapping[str, str]) -> None:
     """Remove the settings of libraries from the environment of a command, which their invalid values would end.
+
+    Lists of directories, such as that of an unset variable and another directory, may have an empty part, which means the
+    current directory: empty and relative parts are removed, as somebody else may have made what is there.
 
     Parameters
     ----------
@@ -25,6 +30,12 @@ def forget_library_settings(environment: MutableMapping[str, str]) -> None:
     """
     for name in [name for name in environment if name.startswith(_IGNORED)]:
         _removed[name] = environment.pop(name)
+    first, last = _DIRECTORIES
+    for name in [name for name in environment if name.startswith(first) and name.endswith(last)]:
+        if parts := [part for part in environment[name].split(os.pathsep) if os.path.isabs(part)]:  # noqa: PTH117
+            environment[name] = os.pathsep.join(parts)
+        else:
+            del environment[name]
 
 
 def environment_of_user() -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bgnb._util.library_settings import forget_library_settings
 from tests.helpers.files import names
 from tests.helpers.model_directories import model_directory
 from tests.helpers.processes import PATIENCE, ROOT
@@ -77,6 +78,24 @@ def test_programs_of_the_user_keep_their_settings(tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "False agg\n"
+
+
+def test_directories_of_jupyter_are_not_the_current_one():
+    """Empty and relative parts of lists, which would name directories of somebody else, are removed; others stay."""
+    there, also = str(Path("there").absolute()), str(Path("also").absolute())
+    environment = {
+        "JUPYTER_PATH": os.pathsep.join(["", there, ".", "~", also]),
+        "JUPYTER_CONFIG_PATH": os.pathsep.join([there, ""]),
+        "JUPYTER_CONFIG_DIR": "",
+        "IPYTHONDIR": "ipython",
+        "JUPYTERLAB_DIR": there,
+        "XDG_DATA_HOME": "data",
+        "JUPYTER_TOKEN": "word",
+        "PATH": "",
+    }
+    forget_library_settings(environment)
+    kept = {"JUPYTER_CONFIG_PATH": there, "JUPYTERLAB_DIR": there, "JUPYTER_TOKEN": "word", "PATH": ""}
+    assert environment == kept | {"JUPYTER_PATH": os.pathsep.join([there, also])}
 
 
 def test_damaged_settings_of_matplotlib_are_refused(tmp_path):

@@ -54,7 +54,7 @@ def test_copies_are_beside_the_file(folder, tmp_path):
 
 @pytest.mark.parametrize("planted", ["link", "file", "folder"])
 def test_copies_are_not_those_of_another(folder, tmp_path, planted):
-    """Where copies would be written to files of somebody else, they are in a private folder, and can be restored."""
+    """If copies would be written to files of somebody else, they are in a private folder, and can be restored."""
     copies = folder / ".ipynb_checkpoints"
     copies.mkdir()
     copy = copies / "n-checkpoint.ipynb"
