@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def finite_number(name: str, value: Any, unit: str = "") -> float:
     if isinstance(value, str | u.Quantity) and unit:
         return to_value(name, value, unit)
     try:
-        number = float("nan" if isinstance(value, bool | str) else value)
+        number = float("nan" if isinstance(value, bool | np.bool_ | str) else value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
@@ -138,9 +138,18 @@ def finite_number(name: str, value: Any, unit: str = "") -> float:
 
 def check_unmasked(name: str, values: Any) -> None:
     """Refuse masked values, whose masks would be lost; the message names the argument."""
-    mask = getattr(values, "mask", False)
-    if not callable(mask) and np.any(mask):  # it is a method of a column of pandas
-        raise BgnbError("invalid-argument", f"{name} contains masked values")
+    for part in _parts(values):
+        mask = getattr(part, "mask", False)
+        if not callable(mask) and np.any(mask):  # it is a method of a column of pandas
+            raise BgnbError("invalid-argument", f"{name} contains masked values")
+
+
+def _parts(values: Any) -> Iterator[Any]:
+    """Yield values, and what lists among them contain."""
+    yield values
+    if isinstance(values, list | tuple):
+        for value in values:
+            yield from _parts(value)
 
 
 def numbers_with_unit(name: str, values: Any, unit: str) -> Floats:
@@ -158,7 +167,8 @@ def numbers_with_unit(name: str, values: Any, unit: str) -> Floats:
     """
     check_unmasked(name, values)
     try:
-        array = np.asarray(values if getattr(values, "unit", None) is None else u.Quantity(values).to_value(unit))
+        has_unit = any(getattr(part, "unit", None) is not None for part in _parts(values))
+        array = np.asarray(u.Quantity(values).to_value(unit) if has_unit else values)
         if array.size and array.dtype.kind not in "iuf":
             raise TypeError
         return array.astype(float, copy=False)

@@ -43,6 +43,7 @@ def checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: flo
     BgnbError
         If edges have an invalid unit, are not increasing, or are out of range.
     """
+    check_unmasked(f"{name} edges", edges)
     try:
         values = np.array(u.Quantity(edges).to_value(unit), dtype=float)
     except (u.UnitConversionError, TypeError, ValueError) as error:
@@ -283,7 +284,10 @@ class Cube:
     def __post_init__(self) -> None:
         check_type("axes", self.axes, CubeAxes)
         check_unmasked("quantity", self.quantity)
-        quantity = u.Quantity(self.quantity, copy=True)
+        try:
+            quantity = u.Quantity(self.quantity, copy=True)
+        except (TypeError, ValueError) as error:
+            raise BgnbError("invalid-argument", f"the values of a cube must be a quantity: {error}") from None
         if quantity.shape != self.axes.shape:
             raise BgnbError("invalid-value", f"a cube on {self.axes} needs shape {self.axes.shape}, got {quantity.shape}")
         if not np.all(np.isfinite(quantity.value)) or np.any(quantity.value < 0):

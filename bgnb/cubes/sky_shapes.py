@@ -214,6 +214,29 @@ class SkyImage:
             raise BgnbError("invalid-value", text)
         return cls(header, excluded.shape, zlib.compress(np.packbits(excluded).tobytes(), 1))
 
+    def at_edge(self, excluded: Bools) -> tuple[Floats, Floats, Floats]:
+        """Return circles in place of the excluded pixels at the edge of the sky, which have no corners on one side.
+
+        Parameters
+        ----------
+        excluded : ndarray of bool, shape (rows, columns)
+            True for the excluded pixels, as the image was made from.
+
+        Returns
+        -------
+        tuple of ndarray
+            Right ascensions, declinations (ICRS) and radii, deg, of circles about pixels whose centre is on the sky.
+        """
+        wcs, frame = _wcs(self.header)
+        row, column = np.array(np.nonzero(excluded & ~self.excluded), dtype=float) + 0.5
+        if row.size:
+            on_sky = _on_sky(wcs, row, column)
+            row, column = row[on_sky], column[on_sky]
+        if not row.size:
+            return np.zeros(0), np.zeros(0), np.zeros(0)
+        ra, dec = _sky(wcs, frame, row, column)
+        return ra, dec, np.full(len(ra), np.hypot(*(scale.to_value("deg") for scale in wcs.proj_plane_pixel_scales())) / 2)
+
     @cached_property
     def digest(self) -> str:
         """Digest of everything that defines the area."""
@@ -346,7 +369,7 @@ def _sky(wcs: WCS, frame: BaseCoordinateFrame, row: Floats, column: Floats) -> t
     return icrs.ra.deg, icrs.dec.deg
 
 
-def _on_sky(wcs: WCS, row: Ints, column: Ints) -> Bools:
+def _on_sky(wcs: WCS, row: Floats | Ints, column: Floats | Ints) -> Bools:
     """Return a mask of the corners of pixels that are positions on the sky."""
     lon, lat = wcs.wcs_pix2world(column - 0.5, row - 0.5, 0)
     return np.isfinite(lon) & (np.abs(lat) <= 90)

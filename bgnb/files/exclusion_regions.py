@@ -303,7 +303,9 @@ def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
     if not (excluded := values == 0).any():
         raise BgnbError("bad-region", f"{where}: excludes nothing; excluded pixels must be 0 (False)")
     try:
-        return SourceMask(_NONE, _NONE, _NONE, shapes=[SkyImage.from_array(excluded, wcs.celestial)])
+        with np.errstate(all="ignore"):  # positions off the sky are not finite
+            image = SkyImage.from_array(excluded, wcs.celestial)
+            return SourceMask(*image.at_edge(excluded), shapes=[image])
     except BgnbError as error:
         raise BgnbError("bad-region", f"{where}: {error.message}") from None
 

@@ -13,7 +13,7 @@ from secrets import token_hex
 
 from bgnb._util.errors import BgnbError, quoted
 from bgnb.files.manifest import sync_file
-from bgnb.files.ownership import resolved
+from bgnb.files.ownership import can_be_replaced, resolved
 
 #: Part of the names of hidden files and folders beside output while it is written, and of those in the hidden folder.
 MARK = ".bgnb-"
@@ -123,7 +123,10 @@ def check_file_path(path: Path) -> Path:
     try:
         if not path.name or path.is_dir():
             raise BgnbError("bad-target", f"{path}: is a directory; give the path of a file")
-        return resolved(path.parent) / path.name
+        place = resolved(path.parent) / path.name
+        if not can_be_replaced(place):
+            raise BgnbError("not-writable", f"{path}: is a file of another user, who alone may replace it; use another name")
+        return place
     except OSError as error:
         raise BgnbError("not-writable", f"{path}: cannot be written: {error.strerror}") from None
 

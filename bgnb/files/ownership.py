@@ -28,14 +28,22 @@ def is_own_directory(path: Path) -> bool:
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
-def is_of_another(path: Path) -> bool:
-    """Return true for a file, directory or link of another user."""
-    return os.path.lexists(path) and _own(path) is None
+def is_changed_by_user_only(path: Path) -> bool:
+    """Return true for a directory of the user, not for a link, in which no other user may make, rename or remove files."""
+    return is_own_directory(path) and not (_HAS_OWNERS and path.lstat().st_mode & 0o022)
 
 
 def is_link_of_another(path: Path) -> bool:
     """Return true for a symbolic link that another user made."""
-    return path.is_symlink() and is_of_another(path)
+    return path.is_symlink() and _own(path) is None
+
+
+def can_be_replaced(path: Path) -> bool:
+    """Return false for a file that only its owner, or the owner of its directory, may replace (sticky bit of the directory)."""
+    if not (_HAS_OWNERS and os.path.lexists(path)):
+        return True
+    directory = path.parent.stat()
+    return not directory.st_mode & stat.S_ISVTX or os.geteuid() in (_ADMINISTRATOR, path.lstat().st_uid, directory.st_uid)
 
 
 def is_private(path: Path) -> bool:

@@ -153,7 +153,8 @@ def run_of(observation: Observation, reading: ReadingSettings | None = None) -> 
     obs_id = _obs_id(observation)
     path = Path(f"observation {obs_id}")
     hdus: dict[str, Any] = {
-        name.lower(): HduLocation(path, name, optional=name == "AEFF") for name in ("EVENTS", "GTI", "AEFF")
+        name.lower(): HduLocation(path, name, optional=name == "AEFF" and "aeff" not in observation.available_hdus)
+        for name in ("EVENTS", "GTI", "AEFF")
     }
     reading = reading or ReadingSettings()
     columns = () if reading.events is None else EventSelection(reading.events).columns
@@ -279,8 +280,6 @@ def _content(observation: Observation, where: str, reading: ReadingSettings, mor
     good = Table({"START": (gti.time_start - zero).to("s"), "STOP": (gti.time_stop - zero).to("s")}, meta=times)
     hdus = [primary_hdu(), table_hdu(columns, "EVENTS"), table_hdu(good, "GTI")]
     aeff = _read(observation, "aeff", where)
-    if aeff is None and "aeff" in observation.available_hdus:
-        raise DataError("missing-hdu", f"{where}: Gammapy finds no effective area (aeff), which has the energy threshold")
     if aeff is not None:
         limits = {name: aeff.meta[name] for name in _AEFF_KEYWORDS if name in (aeff.meta or {})}
         hdus.append(table_hdu(Table({"ENERG_LO": [0.0]}, meta=limits), "AEFF"))

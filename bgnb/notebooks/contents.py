@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 from tornado.web import HTTPError
 
 from bgnb._util.errors import BgnbError
-from bgnb.files.ownership import is_link_of_another, is_of_another, resolved
+from bgnb.files.output_file import write_file
+from bgnb.files.ownership import is_changed_by_user_only, is_link_of_another, is_own_file, resolved
 
 # Classes whose methods have no types.
 _Files: Any = AsyncLargeFileManager
@@ -23,23 +27,35 @@ _Copies: Any = AsyncFileCheckpoints
 class Checkpoints(_Copies):
     """Copies of files as of the last time that the user saved them.
 
-    They are in ``.ipynb_checkpoints`` beside the file, or in a private folder if those there belong to somebody else, who could
-    read them, or none can be made there.
+    They are in ``.ipynb_checkpoints`` beside the file, or in a private folder if somebody else may write there, who could read
+    the copies, or put links in their place.
     """
 
     def checkpoint_path(self, checkpoint_id: str, path: str) -> str:
         """Return the path of a copy."""
         file = _file(self.root_dir, path)
-        copy = file.parent / self.checkpoint_dir / f"{file.stem}-{checkpoint_id}{file.suffix}"
-        if os.access(file.parent, os.W_OK) and not is_of_another(copy.parent) and not is_of_another(copy):
+        folder = file.parent / self.checkpoint_dir
+        if is_changed_by_user_only(file.parent) and (is_changed_by_user_only(folder) or not os.path.lexists(folder)):
             return str(super().checkpoint_path(checkpoint_id, path))
         folder = Path(jupyter_data_dir(), "bgnb-checkpoints", sha256(os.fsencode(file.parent)).hexdigest())
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return str(folder / copy.name)
+        return str(folder / f"{file.stem}-{checkpoint_id}{file.suffix}")
 
 
 class Contents(_Files):
-    """Files in a folder, which are never written through links or to temporary copies that somebody else put there."""
+    """Files in a folder, which are never written through links that somebody else put there."""
+
+    @contextmanager
+    def atomic_writing(self, os_path: str, *, text: bool = True, encoding: str = "utf-8", **_: Any) -> Iterator[Any]:
+        """Write a file, which gets its name when it is complete."""
+        content = io.BytesIO()
+        stream = io.TextIOWrapper(content, encoding, newline="\n", write_through=True) if text else content
+        yield stream
+        with self.perm_to_403(os_path):
+            try:
+                _write(Path(os_path), content.getvalue())
+            except BgnbError as error:
+                raise HTTPError(403, error.message) from None
 
     async def save(self, model: Any, path: str = "") -> Any:
         """Save a file, or a part of a large one."""
@@ -67,21 +83,33 @@ class Contents(_Files):
         await super().restore_checkpoint(checkpoint_id, path)
 
     def _check(self, *paths: str) -> None:
-        """Refuse files that are links of somebody else or behind one, and those whose temporary copy belongs to another."""
+        """Refuse files that are links of somebody else, or lie behind one."""
         for path in paths:
             file = _file(self.root_dir, path)
-            copy = file.with_name(f".~{file.name}")
             try:
                 resolved(file.parent)
             except (BgnbError, OSError) as error:
                 raise HTTPError(403, str(error)) from None
             if is_link_of_another(file):
                 raise HTTPError(403, f"{file} is a symbolic link of another user, through which nothing is written")
-            if is_of_another(copy):
-                reason = "belongs to another user, who could read this file while it is saved"
-                raise HTTPError(403, f"{copy} {reason}; remove it, or use another folder")
 
 
 def _file(folder: str, path: str) -> Path:
     """Return the path of a file of JupyterLab."""
     return Path(folder, *path.strip("/").split("/"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file, but write into one of somebody else, who remains its owner, and where the directory is read-only."""
+    place = resolved(path.parent) / path.name
+    if place.is_symlink() and not is_link_of_another(place):
+        place = resolved(place)
+    if not os.path.lexists(place) or (is_own_file(place) and os.access(place.parent, os.W_OK)):
+        write_file(place, content)
+    else:
+        with open(place, "wb", opener=_not_through_links) as file:
+            file.write(content)
+
+
+def _not_through_links(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))

@@ -103,7 +103,8 @@ def run_notebook(
         same = target.is_dir() or is_in(target.resolve(), source.resolve())
     if target.suffix != ".ipynb" or target.match("*.failed.ipynb") or same:
         raise BgnbError("bad-target", f"{output}: use a file ….ipynb, not ….failed.ipynb nor the notebook itself")
-    check_file_path(failed := target.with_name(f"{target.stem}.failed.ipynb"))
+    for path in (target, failed := target.with_name(f"{target.stem}.failed.ipynb")):
+        check_file_path(path)
     check_timeout(timeout)
     check_kernel_limits()
     source_date()  # kernels with an invalid one never answer

@@ -95,8 +95,9 @@ class ObservationGroups:
 
         The maximum altitude belongs to the last group.
         """
-        (group_id,) = self.group_ids(alt_pnt, az_pnt).tolist()
-        return None if group_id < 0 else int(group_id)
+        if np.size(group_ids := self.group_ids(alt_pnt, az_pnt)) != 1:
+            raise BgnbError("invalid-argument", "group_id needs one pointing; use group_ids for several")
+        return None if group_ids.item() < 0 else int(group_ids.item())
 
     def group_ids(self, alt_pnt: Any, az_pnt: Any) -> NDArray[np.int64]:
         """Return the GROUP_IDs of pointings, deg or with a unit; −1 outside all groups."""

@@ -7,10 +7,12 @@ import math
 import re
 from collections import Counter
 from itertools import takewhile, zip_longest
+from textwrap import dedent
 from typing import Any
 from xml.parsers import expat
 
-from astropy.table.meta import YamlParseError, get_header_from_yaml
+from astropy.io.misc.yaml import AstropyLoader
+from astropy.table.meta import get_header_from_yaml
 
 from bgnb.observations.fits_table import INFLATED_MAX
 
@@ -46,13 +48,15 @@ def check_text_table(content: bytes, format: str) -> None:
         header = [*takewhile(lambda line: line.strip()[:1] in ("#", ""), lines)]
         if sum(map(len, header)) > _HEADER_MAX:
             raise ValueError(f"its header is larger than {_HEADER_MAX >> 10} KiB, the maximum")
-        rows = lines[len(header) :]
+        rows, delimiter = lines[len(header) :], ","
         if format == "ascii.ecsv":
-            columns = _columns_of_ecsv(header)
+            described = _header_of_ecsv(header)
+            columns, delimiter = _columns_of_ecsv(described), str(described.get("delimiter", " "))
             _check_names([str(column.get("name")) for column in columns])
             _check_size(_PARSED * len(rows) * sum(map(_elements_in_cell, columns)))
         if len(lines) * len(content) * _LETTER > INFLATED_MAX:  # it may be too large
-            _check_size(max(_size_of_cells(rows, delimiter) for delimiter in ", "))
+            _check_size(max(_size_of_cells(rows, each) for each in ", "))
+        _check_quotes(rows, delimiter)
         if format == "ascii.csv":
             _check_names([name.strip() for name in next(csv.reader(filter(str.strip, lines)), [])])
 
@@ -63,6 +67,19 @@ def _check_names(names: list[str]) -> None:
         raise ValueError(f"it has {len(names)} columns; the maximum is {_COLUMNS_MAX}; write only those that are needed")
     if repeated := [name for name, number in Counter(names).items() if number > 1 and name]:
         raise ValueError(f"several columns have the name {repeated[0]}; remove or rename all but one")
+
+
+def _check_quotes(rows: list[str], delimiter: str) -> None:
+    """Refuse cells with line breaks: where a quotation mark is not closed, the rows that follow are parts of a name."""
+    if delimiter not in (" ", ","):
+        return  # which Astropy refuses
+    for cells in csv.reader(rows, delimiter=delimiter, skipinitialspace=True):
+        for cell in cells:
+            if "\n" in cell.rstrip("\r\n") or "\r" in cell.rstrip("\r\n"):
+                start = cell.splitlines()[0]
+                raise ValueError(
+                    f"the cell that begins with '{start}' contains a line break; is a quotation mark missing there?"
+                )
 
 
 def _check_size(size: float) -> None:
@@ -152,12 +169,41 @@ def _size_of_array(field: dict[str, str]) -> int:
     return math.prod(map(int, re.findall(r"[0-9]+", size))) * (_LETTER if of_letters else _ELEMENT)
 
 
-def _columns_of_ecsv(header: list[str]) -> list[dict[str, Any]]:
-    """Return the descriptions of the columns; none if they are invalid, as Astropy reads them again, with a message."""
+def _header_of_ecsv(header: list[str]) -> dict[str, Any]:
+    """Return the header of an ECSV file; an empty one if it is invalid, as Astropy reads it again, with a message.
+
+    Raises
+    ------
+    ValueError
+        If it contains merged mappings or arrays.
+    """
+    lines = [line.strip().removeprefix("#") for line in header if line.strip()]
     try:
-        columns = get_header_from_yaml([line.strip().removeprefix("#") for line in header if line.strip()])["datatype"]
-    except (YamlParseError, KeyError, TypeError):
-        return []
+        refused = _refused_in_yaml(dedent("\n".join(lines)))
+        found = {} if refused else get_header_from_yaml(lines)
+    except Exception:  # of PyYAML, Astropy and others
+        return {}
+    if refused:
+        raise ValueError(f"its header contains {refused}, which is not read; remove it")
+    return found if isinstance(found, dict) else {}
+
+
+def _refused_in_yaml(text: str) -> str:
+    """Describe what takes PyYAML or NumPy time or memory without limit, from the events of a parser, which takes neither."""
+    loader = AstropyLoader(text)
+    while loader.check_event():
+        event = loader.get_event()
+        tag = str(getattr(event, "tag", ""))
+        if tag.endswith("ndarray"):
+            return "an array (!numpy.ndarray)"
+        if tag.endswith(":merge") or getattr(event, "value", "") == "<<":
+            return "a merged mapping (<<)"
+    return ""
+
+
+def _columns_of_ecsv(header: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the descriptions of the columns; none if they are invalid."""
+    columns = header.get("datatype")
     return columns if isinstance(columns, list) and all(isinstance(column, dict) for column in columns) else []
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.wcs import WCS
 from scipy.spatial.transform import Rotation
 
-from bgnb import CubeAxes, EventList, stack_runs
+from bgnb import CubeAxes, EventList, read_exclusions, stack_runs
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.cubes.sky_shapes import ClosedLines, SkyImage
 from bgnb.observations.coordinates import separation
@@ -177,6 +178,32 @@ def test_pixels_off_the_sky_are_open():
     boundary = image.boundary(179.0, 5.0, 3.0)
     assert len(boundary.edges) > 10
     assert np.isfinite(boundary.ra).all()
+
+
+@pytest.mark.parametrize("projection", ["AIT", "MOL"])
+def test_pixels_that_the_edge_of_the_sky_cuts(tmp_path, projection):
+    """Positions in excluded pixels at the edge of an all-sky projection are excluded, as in the image itself."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt = (f"GLON-{projection}", f"GLAT-{projection}"), (-0.5, 0.5)
+    wcs.wcs.crpix, wcs.wcs.crval = (360.5, 180.5), (0, 0)
+    centre = SkyCoord(180, 2, unit="deg", frame="galactic")
+    row, column = np.indices((360, 720))
+    with np.errstate(invalid="ignore"):
+        lon, lat = wcs.wcs_pix2world(column, row, 0)
+    on_sky = np.isfinite(lon) & (np.abs(lat) <= 90)
+    sky = SkyCoord(np.where(on_sky, lon, 0), np.where(on_sky, lat, -90), unit="deg", frame="galactic")
+    excluded = on_sky & (sky.separation(centre).deg < 3)
+    fits.PrimaryHDU((~excluded).astype(np.int16), wcs.to_header()).writeto(tmp_path / "mask.fits")
+    rng = np.random.default_rng(1)
+    points = centre.directional_offset_by(rng.uniform(0, 360, 4000) * u.deg, rng.uniform(0, 5, 4000) * u.deg)
+    x, y = (np.round(each).astype(int) for each in wcs.wcs_world2pix(points.l.deg, points.b.deg, 0))
+    expected = excluded[y, x]
+    mask = read_exclusions(tmp_path / "mask.fits")
+    found = mask.covers(points.icrs.ra.deg, points.icrs.dec.deg)
+    assert np.count_nonzero(expected & ~found) < 0.01 * np.count_nonzero(expected)  # beyond the circle in place of a pixel
+    assert np.count_nonzero(found & ~expected) < 0.1 * np.count_nonzero(expected)
+    assert 1000 < np.count_nonzero(expected) < 3000
+    assert 4 < len(mask.circles) < 20
 
 
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])

@@ -53,6 +53,34 @@ def test_groups_of_columns():
         groups.group_ids(MaskedColumn([80.0, 31.0], mask=[False, True]), az)
 
 
+def test_lists_of_quantities():
+    """Quantities in lists are converted as arrays of them, and masked values in them are refused."""
+    groups = bgnb.ObservationGroups()
+    expected = groups.group_ids([80.0, 31.0], [180.0, 0.0]).tolist()
+    alt, az = np.radians([80.0, 31.0]) * u.rad, np.radians([180.0, 0.0]) * u.rad
+    assert groups.group_ids(list(alt), list(az)).tolist() == expected
+    assert groups.group_ids([alt], [az]).tolist() == [expected]
+    row = bgnb.make_test_observation_table(1)[0]
+    run = bgnb.make_test_eventlist(row, bgnb.TrueModel(trigger_rate=1.0))
+    np.testing.assert_allclose(replace(run, gti=[(each / 60) * u.min for each in run.gti]).gti, run.gti)
+    for alt in ([80.0, np.ma.masked], [np.ma.array([80.0, 31.0], mask=[False, True])]):
+        with raises("invalid-argument", "masked"):
+            groups.group_ids(alt, [180.0, 0.0])
+    with raises("invalid-argument", "the pointing"):
+        groups.group_ids([80 * u.deg, 31], [180.0, 0.0])
+    with raises("invalid-argument", "one pointing"):
+        groups.group_id([80, 60], [180, 0])
+
+
+def test_cubes_of_other_values():
+    """Masked edges and values that are no quantities are refused."""
+    with raises("invalid-argument", "energy edges", "masked"):
+        bgnb.CubeAxes(MaskedColumn([1.0, 2, 3], mask=[0, 1, 0], unit="TeV"), [-1, 0, 1] * u.deg, [-1, 0, 1] * u.deg)
+    for values in ("x", {}, [1 / u.s, 2]):
+        with raises("invalid-argument", "values of a cube"):
+            bgnb.Cube(AXES, values)
+
+
 def test_events_with_units():
     """Events with units are those in s, deg and TeV."""
     row = bgnb.make_test_observation_table(1)[0]

@@ -316,6 +316,7 @@ def test_wrong_images_are_refused(tmp_path):
         (np.zeros((12, 20)), {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "RADESYS": "GAPPT"}, ["RADESYS"]),
         (np.zeros((12, 20)), {"CDELT1": 1e9}, ["1e+09 and 0.1 deg"]),
         (np.zeros((12, 20)), {"CDELT2": 1e-30}, ["1e-30 deg"]),
+        (np.zeros((12, 20)), {"CDELT2": 1e308}, ["widths of pixels"]),
         (np.zeros((12, 20)), {"CRVAL1": "83.63"}, ["CRVAL1 must be a number"]),
         (np.zeros((12, 20)), {"CRVAL1": True}, ["CRVAL1 must be a number"]),
         (np.zeros((12, 20)), {**sip, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}, ["distortion"]),

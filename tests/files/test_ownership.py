@@ -11,7 +11,7 @@ import pytest
 from bgnb.files import output_directory
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import check_before_start, new_directory, only_writer
-from bgnb.files.output_file import write_file
+from bgnb.files.output_file import check_file_path, write_file
 from bgnb.files.ownership import resolved
 from bgnb.notebooks.shipped import copy_notebooks
 from tests.helpers.commands import error_of
@@ -212,6 +212,20 @@ def test_links_in_the_directory_of_their_owner_are_followed(tmp_path, monkeypatc
         give_away(path, monkeypatch)
     make(shared / "data" / "out")
     assert names(shared / "disk" / "out") == {"a", MANIFEST}
+
+
+def test_file_that_only_its_owner_may_replace(tmp_path, monkeypatch):
+    """Where a directory has the sticky bit, the file of somebody else is refused before its content is made."""
+    (tmp_path / "theirs").touch()
+    tmp_path.chmod(0o1777)
+    assert check_file_path(tmp_path / "theirs").name == "theirs"
+    uid = os.geteuid() + 12345
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    with raises("not-writable", "theirs", "another user", "another name"):
+        check_file_path(tmp_path / "theirs")
+    assert check_file_path(tmp_path / "new").name == "new"
+    tmp_path.chmod(0o777)
+    assert check_file_path(tmp_path / "theirs").name == "theirs"
 
 
 def test_copied_notebooks_replace_no_link(tmp_path):

@@ -46,32 +46,40 @@ def owned_by_another(path: Path) -> None:
 
 
 def test_copies_are_beside_the_file(folder, tmp_path):
-    """The copy of a saved notebook is where every Jupyter has it."""
+    """The copy of a saved notebook in a folder of the user is where every Jupyter has it."""
+    os.chown(folder, os.geteuid(), -1)
     save(folder, "n.ipynb")
     assert [path.name for path in (folder / ".ipynb_checkpoints").iterdir()] == ["n-checkpoint.ipynb"]
     assert not (tmp_path / "data" / "bgnb-checkpoints").exists()
 
 
-@pytest.mark.parametrize("planted", ["link", "file", "folder"])
-def test_copies_are_not_those_of_another(folder, tmp_path, planted):
-    """If copies would be written to files of somebody else, they are in a private folder, and can be restored."""
+@pytest.mark.parametrize("planted", ["nothing", "link", "file", "writable", "folder"])
+def test_copies_are_private(folder, tmp_path, planted):
+    """Copies are in a private folder if somebody else may write to those beside the file, and can be restored."""
     copies = folder / ".ipynb_checkpoints"
-    copies.mkdir()
     copy = copies / "n-checkpoint.ipynb"
-    if planted == "link":
-        copy.symlink_to(tmp_path / "private" / "n.ipynb")
-    else:
-        copy.touch()
-    owned_by_another(copies if planted == "folder" else copy)
+    if planted != "nothing":
+        copies.mkdir()
+        if planted == "link":
+            copy.symlink_to(tmp_path / "private" / "n.ipynb")
+        else:
+            copy.touch()
+    if planted == "writable":
+        os.chown(folder, os.geteuid(), -1)
+        copies.chmod(0o777)
+    if planted == "folder":
+        os.chown(folder, os.geteuid(), -1)
+        owned_by_another(copies)
     contents = save(folder, "n.ipynb", "first")
     saved = (folder / "n.ipynb").read_text()
-    assert copy.read_text() == ("precious" if planted == "link" else "")
+    assert planted == "nothing" or copy.read_text() == ("precious" if planted == "link" else "")
     (private,) = (tmp_path / "data" / "bgnb-checkpoints").iterdir()
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     (folder / "n.ipynb").write_text("{}")
     asyncio.run(contents.restore_checkpoint("checkpoint", "n.ipynb"))
     assert (folder / "n.ipynb").read_text() == saved
     (folder / "sub").mkdir()
+    owned_by_another(folder / "sub")
     save(folder / "sub", "n.ipynb", "of the same name")
     asyncio.run(contents.restore_checkpoint("checkpoint", "n.ipynb"))
     assert (folder / "n.ipynb").read_text() == saved
@@ -79,19 +87,43 @@ def test_copies_are_not_those_of_another(folder, tmp_path, planted):
     assert not list(private.iterdir())
 
 
-@pytest.mark.parametrize("is_link", [True, False])
-def test_temporary_copies_of_another_are_refused(folder, tmp_path, is_link):
-    """A notebook is not saved while somebody else has made the file to which it is copied first."""
-    copy = folder / ".~n.ipynb"
-    if is_link:
-        copy.symlink_to(tmp_path / "private" / "n.ipynb")
-    else:
-        copy.touch()
-    owned_by_another(copy)
-    with pytest.raises(HTTPError, match=r"~n\.ipynb belongs to another user"):
-        save(folder, "n.ipynb")
-    assert not is_link or copy.is_symlink()
-    assert copy.read_text() == ("precious" if is_link else "")
+def test_temporary_copies_of_another_are_not_used(folder, tmp_path):
+    """What somebody else made where Jupyter usually keeps the former content while it saves is neither written nor removed."""
+    for number, make in enumerate((Path.touch, lambda path: path.symlink_to(tmp_path / "private" / "n.ipynb"))):
+        make(copy := folder / f".~{number}.ipynb")
+        owned_by_another(copy)
+        for name in ("first", "second"):
+            save(folder, f"{number}.ipynb", name)
+            assert name in (folder / f"{number}.ipynb").read_text()
+        assert copy.lstat().st_uid == SOMEBODY
+        assert copy.read_text() == ("precious" if number else "")
+
+
+def test_link_that_appears_after_the_check_is_not_followed(folder, tmp_path, monkeypatch):
+    """A file that somebody else replaces by a link at the last moment is not written through the link."""
+    save(folder, "n.ipynb")
+    monkeypatch.setattr(Contents, "_check", lambda *_: None)
+    (folder / "n.ipynb").unlink()
+    (folder / "n.ipynb").symlink_to(tmp_path / "private" / "n.ipynb")
+    owned_by_another(folder / "n.ipynb")
+    with pytest.raises(HTTPError, match="symbolic link"):
+        save(folder, "n.ipynb", "second")
+
+
+def test_files_keep_owner_and_permissions(folder):
+    """A private notebook stays private, and one of somebody else remains theirs; links of the user are followed."""
+    (folder / "n.ipynb").touch(mode=0o600)
+    (folder / "theirs.ipynb").write_text("{}")
+    owned_by_another(folder / "theirs.ipynb")
+    (folder / "link.ipynb").symlink_to("n.ipynb")
+    for name in ("n.ipynb", "theirs.ipynb", "link.ipynb"):
+        save(folder, name, f"second {name}")
+    assert stat.S_IMODE((folder / "n.ipynb").stat().st_mode) == 0o600
+    assert "second link.ipynb" in (folder / "n.ipynb").read_text()
+    assert (folder / "link.ipynb").is_symlink()
+    assert (folder / "theirs.ipynb").stat().st_uid == SOMEBODY
+    assert "second theirs.ipynb" in (folder / "theirs.ipynb").read_text()
+    assert {path.name for path in folder.iterdir()} == {"n.ipynb", "theirs.ipynb", "link.ipynb"}
 
 
 def test_nothing_is_written_through_links_of_another(folder, tmp_path):

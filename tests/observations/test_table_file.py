@@ -91,6 +91,35 @@ def test_headers_of_a_table(tmp_path):
         bgnb.read_catalog(tmp_path / "large.ecsv")
 
 
+@pytest.mark.parametrize(
+    "meta",
+    [
+        "A: &A {x: 1}, B: {<<: [*A, *A]}",  # PyYAML copies a mapping each time that it is merged
+        "A: &A {x: 1}, B: {!!merge other: *A}",
+        "A: !numpy.ndarray {buffer: !!binary AAAAAAAAAAA=, dtype: float64, shape: [500000000], strides: [0]}",
+    ],
+)
+def test_headers_that_swell(tmp_path, meta):
+    """Merged mappings and arrays in a header, which may take time and memory without limit, are refused."""
+    (tmp_path / "sources.ecsv").write_text(_ECSV.format(meta) + "83.0 22.0 Crab\n")
+    with raises("bad-catalog", "sources.ecsv", "header", "remove"):
+        bgnb.read_catalog(tmp_path / "sources.ecsv")
+
+
+@pytest.mark.parametrize("ending", ["csv", "ecsv"])
+@pytest.mark.parametrize("quoted", ['"Crab', '"Crab\n10{0}10{0}Vela"'])
+def test_cells_with_line_breaks(tmp_path, ending, quoted):
+    """Rows that a missing quotation mark makes a part of a name are not lost without a word."""
+    head, gap = (_ECSV.format(""), " ") if ending == "ecsv" else ("RA,DEC,NAME\n", ",")
+    rows = [f'5{gap}7{gap}"PKS, of ""2"""', f"83{gap}22{gap}{quoted.format(gap)}", f"30{gap}-10{gap}other"]
+    path = tmp_path / f"sources.{ending}"
+    path.write_text(head + rows[0] + "\n" + rows[2] + "\r\n")
+    assert bgnb.read_catalog(path)["NAME"].tolist() == ['PKS, of "2"', "other"]
+    path.write_text(head + "\n".join(rows) + "\n")
+    with raises("bad-catalog", path, "Crab", "line break", "quotation mark"):
+        bgnb.read_catalog(path)
+
+
 @pytest.mark.parametrize("ending", ["csv", "ecsv"])
 def test_cells_of_a_table_have_a_maximum_size(tmp_path, ending):
     head, gap = (_ECSV.format(""), " ") if ending == "ecsv" else ("RA,DEC,NAME\n", ",")

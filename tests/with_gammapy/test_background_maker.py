@@ -246,6 +246,30 @@ def test_maker_is_described_and_pickled(models, observations):
     assert default.background.data.sum() == pytest.approx(one.background.data.sum(), rel=0.1)
 
 
+@pytest.mark.parametrize("interp", ["lin", "sqrt"])
+@pytest.mark.parametrize("kind", ["map", "region"])
+def test_counts_do_not_depend_on_the_interpolation_of_the_axis(models, observations, interp, kind):
+    """Wide energy bins of a linear axis, as `MapAxis.from_edges` makes by default, have the counts of a logarithmic one."""
+    observation, maker = observations[0], BackgroundMaker(models["ALTAZ"], norm="model")
+    counts = []
+    for each in (interp, "log"):
+        axis = MapAxis.from_edges([400, 3000, 40000], unit="GeV", name="energy", interp=each)
+        if kind == "map":
+            dataset = MapDataset.create(
+                empty_map(observation).geoms["geom"].to_image().to_cube([axis]), energy_axis_true=TRUE_ENERGY
+            )
+            dataset = filled(dataset, observation)
+        else:
+            geom = RegionGeom(empty_spectrum(observation).counts.geom.region, axes=[axis])
+            empty = SpectrumDataset.create(geom, energy_axis_true=TRUE_ENERGY)
+            dataset = SpectrumDatasetMaker(selection=["counts"]).run(empty, observation)
+        background = maker.run(dataset, observation).background
+        assert background.geom == dataset.counts.geom
+        counts.append(background.data.sum(axis=(1, 2)))
+    np.testing.assert_allclose(*counts, rtol=1e-5)
+    assert counts[0].min() > 1
+
+
 def test_models_and_maps_without_files(observations):
     """Models of observations predict the counts of these observations in the field of view."""
     settings = {"select": "all", "method": "classic", "n_energy": 6, "n_fov": 10, "energy_min": "0.4 TeV", "progress": False}

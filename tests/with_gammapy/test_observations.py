@@ -384,13 +384,16 @@ def test_broken_files_are_skipped(indir, tmp_path, kind):
 
 
 def test_unreadable_threshold_is_an_error(indir, tmp_path):
-    """An effective area that Gammapy does not find is not taken for one without a threshold."""
+    """An effective area that Gammapy does not find is not taken for one without a threshold, unless that is allowed."""
     copytree(indir, tmp_path / "in")
     path = run_file(tmp_path / "in", 1)
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"'AEFF    '", b"'OTHER   '")))
     some = DataStore.from_dir(tmp_path / "in").get_observations(required_irf=["aeff"])
-    with raises("missing-hdu", "observation 1", "aeff", kind=DataError):
+    with raises("missing-hdu", "observation 1", "AEFF", "--allow missing-hdu", kind=DataError):
         bgnb.gammapy.make_models(some, on_error="fail", **SETTINGS)
+    runs = bgnb.gammapy.make_models(some, allow=["missing-hdu"], **SETTINGS).report.runs
+    assert [run.counted.energy_threshold_tev is None for run in runs] == [True, False, False]
+    assert any("allowed (missing-hdu)" in note for note in runs[0].notes)
 
 
 @pytest.mark.parametrize("number", ["run 5", None, 12.5])
