@@ -11,8 +11,12 @@ from bgnb._util.reading import read_text
 
 # Variables, or how their names begin, that change how libraries draw and show progress.
 _IGNORED = ("MPLBACKEND", "BOKEH_", "TQDM_")
-# How the names of variables begin and end that name directories from which Jupyter runs programs and templates.
-_DIRECTORIES = (("JUPYTER", "IPYTHON", "XDG_"), ("PATH", "DIR", "DIRS", "HOME"))
+# Variables that name directories from which Jupyter runs programs and templates, or lists of them.
+_DIRECTORIES = {
+    "IPYTHONDIR", "JUPYTERLAB_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_CONFIG_DIR",
+    "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
+}  # fmt: skip
+_LISTS = {"JUPYTER_CONFIG_PATH", "JUPYTER_PATH"}
 # Variables that were removed, for programs that a command starts for its user.
 _removed: dict[str, str] = {}
 
@@ -30,10 +34,10 @@ def forget_library_settings(environment: MutableMapping[str, str]) -> None:
     """
     for name in [name for name in environment if name.startswith(_IGNORED)]:
         _removed[name] = environment.pop(name)
-    first, last = _DIRECTORIES
-    for name in [name for name in environment if name.startswith(first) and name.endswith(last)]:
-        if parts := [part for part in environment[name].split(os.pathsep) if os.path.isabs(part)]:  # noqa: PTH117
-            environment[name] = os.pathsep.join(parts)
+    for name in environment.keys() & (_DIRECTORIES | _LISTS):
+        parts = environment[name].split(os.pathsep) if name in _LISTS else [environment[name]]
+        if kept := [part for part in parts if os.path.isabs(part)]:  # noqa: PTH117
+            environment[name] = os.pathsep.join(kept)
         else:
             del environment[name]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -100,16 +102,23 @@ def _file(folder: str, path: str) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Replace a file, but write into one of somebody else, who remains its owner, and where the directory is read-only."""
+    """Replace a file, or write into it if it would not remain the same: that of another user, of several names or read-only."""
     place = resolved(path.parent) / path.name
     if place.is_symlink() and not is_link_of_another(place):
         place = resolved(place)
-    if not os.path.lexists(place) or (is_own_file(place) and os.access(place.parent, os.W_OK)):
+    is_ordinary = is_own_file(place) and place.stat().st_nlink == 1 and os.access(place, os.W_OK)
+    if not os.path.lexists(place) or (is_ordinary and os.access(place.parent, os.W_OK)):
         write_file(place, content)
-    else:
-        with open(place, "wb", opener=_not_through_links) as file:
-            file.write(content)
+        return
+    with open(place, "r+b", opener=_ordinary) as file:
+        file.write(content)
+        file.truncate()
 
 
-def _not_through_links(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+def _ordinary(path: str, flags: int) -> int:
+    """Open a regular file, but not through a link, and without waiting for the reader of a pipe."""
+    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PermissionError(errno.EACCES, "is not a file", path)
+    return descriptor

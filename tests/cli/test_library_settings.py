@@ -88,14 +88,17 @@ def test_directories_of_jupyter_are_not_the_current_one():
         "JUPYTER_CONFIG_PATH": os.pathsep.join([there, ""]),
         "JUPYTER_CONFIG_DIR": "",
         "IPYTHONDIR": "ipython",
-        "JUPYTERLAB_DIR": there,
+        "JUPYTERLAB_DIR": f"{there}{os.pathsep}07",
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "JUPYTER_PREFER_ENV_PATH": "0",
         "XDG_DATA_HOME": "data",
         "JUPYTER_TOKEN": "word",
         "PATH": "",
     }
     forget_library_settings(environment)
-    kept = {"JUPYTER_CONFIG_PATH": there, "JUPYTERLAB_DIR": there, "JUPYTER_TOKEN": "word", "PATH": ""}
-    assert environment == kept | {"JUPYTER_PATH": os.pathsep.join([there, also])}
+    kept = {"JUPYTER_CONFIG_PATH": there, "JUPYTERLAB_DIR": f"{there}{os.pathsep}07", "JUPYTER_TOKEN": "word", "PATH": ""}
+    kept |= {"JUPYTER_PLATFORM_DIRS": "1", "JUPYTER_PREFER_ENV_PATH": "0", "JUPYTER_PATH": os.pathsep.join([there, also])}
+    assert environment == kept
 
 
 def test_damaged_settings_of_matplotlib_are_refused(tmp_path):

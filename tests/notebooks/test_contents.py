@@ -126,6 +126,25 @@ def test_files_keep_owner_and_permissions(folder):
     assert {path.name for path in folder.iterdir()} == {"n.ipynb", "theirs.ipynb", "link.ipynb"}
 
 
+def test_files_of_several_names_remain_one_file(folder):
+    """A notebook with two names keeps both."""
+    (folder / "n.ipynb").write_text("{}")
+    (folder / "also.ipynb").hardlink_to(folder / "n.ipynb")
+    save(folder, "n.ipynb", "second" * 1000)
+    save(folder, "n.ipynb", "short")
+    assert (folder / "also.ipynb").read_text() == (folder / "n.ipynb").read_text()
+    assert "short" in (folder / "n.ipynb").read_text()
+
+
+def test_pipe_in_place_of_a_notebook(folder, monkeypatch):
+    """A pipe that somebody else put in the place of a notebook does not block JupyterLab."""
+    monkeypatch.setattr(Contents, "_check", lambda *_: None)
+    os.mkfifo(folder / "n.ipynb")
+    owned_by_another(folder / "n.ipynb")
+    with pytest.raises(HTTPError):
+        save(folder, "n.ipynb")
+
+
 def test_nothing_is_written_through_links_of_another(folder, tmp_path):
     """Files and folders behind a link that somebody else made are neither written nor removed; own links are followed."""
     (folder / "linked").symlink_to(tmp_path / "private")

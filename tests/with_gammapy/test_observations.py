@@ -393,7 +393,7 @@ def test_unreadable_threshold_is_an_error(indir, tmp_path):
         bgnb.gammapy.make_models(some, on_error="fail", **SETTINGS)
     runs = bgnb.gammapy.make_models(some, allow=["missing-hdu"], **SETTINGS).report.runs
     assert [run.counted.energy_threshold_tev is None for run in runs] == [True, False, False]
-    assert any("allowed (missing-hdu)" in note for note in runs[0].notes)
+    assert any("allowed (missing-hdu)" in note for note in runs[0].counted.notes)
 
 
 @pytest.mark.parametrize("number", ["run 5", None, 12.5])
