@@ -71,7 +71,8 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
         with named_errors(outdir, _DISK_ERRORS):
             yield partial
         with named_errors(outdir):
-            write_file(partial / MANIFEST, manifest_of(partial))
+            if not (partial / MANIFEST).exists():
+                write_file(partial / MANIFEST, manifest_of(partial))
             sync_folder(partial)
             check_target(outdir, overwrite=overwrite)
             target = resolved(outdir)

@@ -26,6 +26,7 @@ from bgnb import (
     read_model,
     write_model,
 )
+from bgnb._util.errors import BgnbError
 from bgnb.cubes.compare import Comparison
 from bgnb.simulation.true_model import LIVETIME, ONTIME
 from tests.helpers.commands import error_of, output_of
@@ -227,7 +228,7 @@ def test_true_reco_writes_models_once(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_true_and_reco_belong_together(tmp_path, monkeypatch):
-    """If the true model cannot be written, the reconstructed one is not replaced by that of another simulation."""
+    """If a file of the true model cannot be written, the reconstructed one is not replaced by that of another simulation."""
 
     def no_space(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -235,10 +236,14 @@ def test_true_and_reco_belong_together(tmp_path, monkeypatch):
     out = tmp_path / "out"
     make_true_reco(out, test=True, trigger_rate=3.0)
     before = (out / "reco" / "report.json").read_bytes()
-    monkeypatch.setattr("bgnb.simulation.true_reco.write_groups", no_space)
-    with raises("not-writable"):
-        make_true_reco(out, test=True, trigger_rate=4.0, overwrite=True)
-    assert (out / "reco" / "report.json").read_bytes() == before
+    for name in ("make_test_bg_cube_model", "write_groups", "manifest_of"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"bgnb.simulation.true_reco.{name}", no_space)
+            for directory in (out, tmp_path / "new"):
+                with pytest.raises((BgnbError, OSError)):
+                    make_true_reco(directory, test=True, trigger_rate=4.0, overwrite=True)
+        assert (out / "reco" / "report.json").read_bytes() == before
+        assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow
