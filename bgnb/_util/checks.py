@@ -145,11 +145,13 @@ def check_unmasked(name: str, values: Any) -> None:
 
 
 def _parts(values: Any) -> Iterator[Any]:
-    """Yield values, and what lists among them contain."""
+    """Yield values, and what lists contain of other types than Python's numbers, up to two lists deep."""
     yield values
-    if isinstance(values, list | tuple):
-        for value in values:
-            yield from _parts(value)
+    for value in values if isinstance(values, list | tuple) else ():
+        if type(value) not in (int, float):
+            yield value
+            if isinstance(value, list | tuple):
+                yield from (each for each in value if type(each) not in (int, float))
 
 
 def numbers_with_unit(name: str, values: Any, unit: str) -> Floats:

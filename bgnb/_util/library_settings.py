@@ -24,8 +24,8 @@ _removed: dict[str, str] = {}
 def forget_library_settings(environment: MutableMapping[str, str]) -> None:
     """Remove the settings of libraries from the environment of a command, which their invalid values would end.
 
-    Lists of directories, such as that of an unset variable and another directory, may have an empty part, which means the
-    current directory: empty and relative parts are removed, as somebody else may have made what is there.
+    Lists such as ``$UNSET:/there`` have an empty part, which means the current directory. Empty and relative parts are
+    removed, as other users may have made what is there.
 
     Parameters
     ----------

@@ -167,9 +167,9 @@ def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]
 
     Writes explore.ipynb (or explore_true_reco.ipynb) to the current directory, with
     MODELDIR filled in, and opens it; then run all cells. An existing notebook is never overwritten,
-    and is opened again only if its cells are unchanged. JupyterLab listens on this machine only and asks
-    for its token, which is in the address that it prints. Arguments after -- are passed to
-    `jupyter lab`.
+    and is opened again only if its cells are unchanged and its outputs contain no HTML or other code.
+    JupyterLab listens on this machine only and asks for its token, which is in the address that it
+    prints. Arguments after -- are passed to `jupyter lab`.
 
     \b
     Examples:

@@ -131,9 +131,15 @@ class SourceMask:
             Lower and upper edge, TeV, of the energy bin of each position. By default regions count whatever their energies.
         """
         covered = np.zeros(len(ra), dtype=bool)
-        for lon, lat, radius, e_min, e_max in zip(*(getattr(self, name) for name in _CIRCLES), strict=True):
-            inside = separation(ra, dec, lon, lat) < radius
-            covered |= inside if energy is None else inside & (energy[0] < e_max) & (energy[1] > e_min)
+        lon, lat, radius, e_min, e_max = (getattr(self, name) for name in _CIRCLES)
+        order = np.argsort(dec)  # only positions at the declinations of a circle can lie in it
+        first, last = (np.searchsorted(dec[order], lat + sign * (radius + 1e-9)) for sign in (-1, 1))
+        for number in np.flatnonzero(first < last):
+            at = order[first[number] : last[number]]
+            inside = separation(ra[at], dec[at], lon[number], lat[number]) < radius[number]
+            if energy is not None:
+                inside &= (energy[0][at] < e_max[number]) & (energy[1][at] > e_min[number])
+            covered[at] |= inside
         for shape in self.shapes:
             covered |= shape.covers(ra, dec)
         return covered

@@ -215,7 +215,7 @@ class SkyImage:
         return cls(header, excluded.shape, zlib.compress(np.packbits(excluded).tobytes(), 1))
 
     def at_edge(self, excluded: Bools) -> tuple[Floats, Floats, Floats]:
-        """Return circles in place of the excluded pixels at the edge of the sky, which have no corners on one side.
+        """Return circles in place of the excluded pixels at the edge of the sky, some of whose corners are off the sky.
 
         Parameters
         ----------

@@ -17,13 +17,11 @@ _IN_HOME = {
     "MPLCONFIGDIR": (".config/matplotlib", ".cache/matplotlib"),
     "IPYTHONDIR": (".ipython",),
     "JUPYTER_CONFIG_DIR": (".jupyter",),
-    "JUPYTER_DATA_DIR": (".local/share/jupyter/runtime",),
+    "JUPYTER_DATA_DIR": (),  # see `_data`
     "JUPYTER_RUNTIME_DIR": (),  # in that of the data, unless it is set
 }
 # Variables that are replaced although they are set.
 _REPLACED = ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
-#: Where Jupyter also reads, by the variable that adds places.
-_READ_IN_HOME = {"JUPYTER_CONFIG_PATH": ".jupyter", "JUPYTER_PATH": ".local/share/jupyter"}
 
 
 def writable_places() -> dict[str, str]:
@@ -54,19 +52,23 @@ def _places() -> dict[str, str]:
     folder = _private_folder()
     for name in names:  # Astropy warns of one that does not exist
         (folder / name.lower()).mkdir(mode=0o700, exist_ok=True)
-    read = {name: home / path for name, path in _READ_IN_HOME.items() if os.access(home / path, os.R_OK | os.X_OK)}
-    if "JUPYTER_DATA_DIR" in names and (data := os.environ.get("JUPYTER_DATA_DIR")):
-        read["JUPYTER_PATH"] = Path(data)
+    places = {"JUPYTER_CONFIG_PATH": home / ".jupyter", "JUPYTER_PATH": _data(home)}  # where Jupyter also reads
+    read = {name: path for name, path in places.items() if os.access(path, os.R_OK | os.X_OK)}
     return {name: _add(name, path) for name, path in read.items()} | {name: str(folder / name.lower()) for name in names}
 
 
 def _paths(name: str, home: Path) -> list[Path]:
     """Return where libraries write, according to a variable or by default."""
-    if given := os.environ.get(name):
-        return [Path(given)]
-    if name == "JUPYTER_DATA_DIR" and (data := os.environ.get("XDG_DATA_HOME")):
-        return [Path(data, "jupyter", "runtime")]
-    return [home / path for path in _IN_HOME[name]]
+    if name == "JUPYTER_DATA_DIR":
+        return [_data(home) / "runtime"]
+    given = os.environ.get(name)
+    return [Path(given)] if given else [home / path for path in _IN_HOME[name]]
+
+
+def _data(home: Path) -> Path:
+    """Return the directory of the data of Jupyter."""
+    given = os.environ.get("JUPYTER_DATA_DIR")
+    return Path(given) if given else Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share", "jupyter")
 
 
 def _private_folder() -> Path:
@@ -83,8 +85,8 @@ def _private_folder() -> Path:
 
 def _can_write(path: Path) -> bool:
     """Return true for a directory in which files can be made, or that can be made itself."""
-    found = next(each for each in (path, *path.parents) if os.access(each, os.F_OK))
-    return found.is_dir() and os.access(found, os.W_OK | os.X_OK)
+    found = next((each for each in (path, *path.parents) if os.access(each, os.F_OK)), None)
+    return found is not None and found.is_dir() and os.access(found, os.W_OK | os.X_OK)
 
 
 def _add(name: str, path: Path) -> str:

@@ -133,7 +133,7 @@ class ModelDirectory:
         BgnbError
             If the file cannot be read, or all files were replaced since the directory was opened.
         """
-        with _damage_advised(self.path):
+        with _damage_advised(self._directory):
             stamp = self.stamp(group_id)
             kept = self._kept.pop(group_id, None)
             if kept is None or kept[0] != stamp:
@@ -180,14 +180,14 @@ class ModelDirectory:
     def groups(self) -> ObservationGroups | None:
         """The groups; None if the directory does not define them."""
         path = self._directory / GROUPS_FILE
-        with _damage_advised(self.path):
+        with _damage_advised(self._directory):
             return read_groups(path) if path.exists() else None
 
     @cached_property
     def model_ids(self) -> dict[int, int]:
         """GROUP_ID of the model that is used for each group, if there is one."""
         path = self._directory / GROUPS_FILE
-        with _damage_advised(self.path):
+        with _damage_advised(self._directory):
             return (path.exists() and read_model_ids(path)) or {group_id: group_id for group_id in self.group_ids}
 
     @property
@@ -225,7 +225,7 @@ class ModelDirectory:
         BgnbError
             If a file is missing or cannot be read, or all files were replaced in the meantime.
         """
-        with _damage_advised(self.path):
+        with _damage_advised(self._directory):
             fitted = self.spline
             if fitted is None and self.groups is None:
                 reason = f"{GROUPS_FILE} is missing, so the group of a run is unknown"

@@ -289,7 +289,7 @@ def _check_dataset(dataset: MapDataset, observation: Observation) -> None:
 def _divided(edges: Floats) -> Floats:
     """Divide energy bins into parts of equal width in log energy, of at most `_MAX_WIDTH`."""
     parts = [
-        np.geomspace(low, high, int(np.ceil(np.log10(high / low) / _MAX_WIDTH - 1e-9)) + 1)[:-1]
+        np.geomspace(low, high, max(int(np.ceil(np.log10(high / low) / _MAX_WIDTH - 1e-9)), 1) + 1)[:-1]
         for low, high in pairwise(edges)
     ]
     return np.append(np.concatenate(parts), edges[-1])

@@ -207,7 +207,7 @@ def _row_of_hdu(obs_id: int, kind: str, location: HduLocation | None, target: Pa
 
 
 def _exists(location: HduLocation) -> bool:
-    """Return whether an HDU exists, also if it is damaged."""
+    """Return whether an HDU exists, even if it is damaged."""
     try:
         return _hdu_name(location) is not None
     except DataError as error:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,11 @@ class Checkpoints(_Copies):
         folder = file.parent / self.checkpoint_dir
         if is_changed_by_user_only(file.parent) and (is_changed_by_user_only(folder) or not os.path.lexists(folder)):
             return str(super().checkpoint_path(checkpoint_id, path))
-        folder = Path(jupyter_data_dir(), "bgnb-checkpoints", sha256(os.fsencode(file.parent)).hexdigest())
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private = Path(jupyter_data_dir(), "bgnb-checkpoints")
+        folder = private / sha256(os.fsencode(file.parent)).hexdigest()
+        with self.perm_to_403(str(file)):
+            for each in (private, folder):
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
         return str(folder / f"{file.stem}-{checkpoint_id}{file.suffix}")
 
 
@@ -53,11 +57,12 @@ class Contents(_Files):
         content = io.BytesIO()
         stream = io.TextIOWrapper(content, encoding, newline="\n", write_through=True) if text else content
         yield stream
-        with self.perm_to_403(os_path):
-            try:
-                _write(Path(os_path), content.getvalue())
-            except BgnbError as error:
-                raise HTTPError(403, error.message) from None
+        try:
+            _write(Path(os_path), content.getvalue())
+        except BgnbError as error:
+            raise HTTPError(403, error.message) from None
+        except OSError as error:
+            raise HTTPError(403, f"{os_path}: cannot be written: {error.strerror}") from None
 
     async def save(self, model: Any, path: str = "") -> Any:
         """Save a file, or a part of a large one."""
@@ -110,9 +115,23 @@ def _write(path: Path, content: bytes) -> None:
     if not os.path.lexists(place) or (is_ordinary and os.access(place.parent, os.W_OK)):
         write_file(place, content)
         return
-    with open(place, "r+b", opener=_ordinary) as file:
-        file.write(content)
-        file.truncate()
+    with open(place, "r+b", buffering=0, opener=_ordinary) as file:
+        former = file.read()
+        try:
+            _overwrite(file, content)
+        except OSError:  # such as a full disk
+            _overwrite(file, former)
+            raise
+
+
+def _overwrite(file: FileIO, content: bytes) -> None:
+    """Write the whole content of a file, and flush it to disk."""
+    file.seek(0)
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+    file.truncate()
+    os.fsync(file.fileno())
 
 
 def _ordinary(path: str, flags: int) -> int:

@@ -27,4 +27,5 @@ class KernelSpecs(KernelSpecManager):
 
 def can_encrypt() -> bool:
     """Return whether Jupyter can encrypt the connections to kernels."""
-    return zmq.has("curve") and hasattr(KernelManager, "transport_encryption")
+    of_kernel = get_kernel_dict()["metadata"].get("supported_encryption", ())
+    return zmq.has("curve") and hasattr(KernelManager, "transport_encryption") and "curve" in of_kernel

@@ -36,8 +36,8 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
     compare : path, optional
         A second one, to be compared with the first, which is the reference.
     folder : path
-        Folder of the notebook. An existing notebook is never overwritten: it is opened again if
-        its cells are those of the new one, otherwise the name of the new one gets a number.
+        Folder of the notebook. An existing notebook is never overwritten: it is opened again if its cells are those of
+        the new one, and its outputs contain no HTML or other code; otherwise the name of the new one gets a number.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     workspace = f"bgnb-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
     options = {
         "ServerApp.root_dir": folder,
-        "ServerApp.preferred_dir": folder,  # one outside the folder, in the settings of the user, would be an error
+        "FileContentsManager.preferred_dir": "",  # the one of the user may lie outside the folder
         "LabApp.default_url": f"/lab/workspaces/{workspace}/tree/{quote(notebook.name)}",
         # Neither kernels nor notebooks nor exported pages use files in the folder that only happen to have the right name.
         "ServerApp.kernel_spec_manager_class": "bgnb.notebooks.kernels.KernelSpecs",

@@ -14,6 +14,7 @@ from xml.parsers import expat
 from astropy.io.misc.yaml import AstropyLoader
 from astropy.table.meta import get_header_from_yaml
 
+from bgnb._util.errors import shortened
 from bgnb.observations.fits_table import INFLATED_MAX
 
 # Memory of an element of an array in a VOTable, and of a letter, bytes.
@@ -22,6 +23,8 @@ _ELEMENT, _LETTER = 16, 4
 _PARSED = 64
 # Maximum number of columns, as in FITS, and of elements of a VOTable except rows and cells: some take Astropy a millisecond.
 _COLUMNS_MAX, _ELEMENTS_MAX = 999, 20_000
+# Maximum number of arrays in the header of an ECSV file: each may refer to the values of another.
+_ARRAYS_MAX = 100
 # Maximum size of the header of an ECSV file, bytes: Astropy takes a minute for a few MiB.
 _HEADER_MAX = 1 << 18
 
@@ -53,6 +56,7 @@ def check_text_table(content: bytes, format: str) -> None:
             described = _header_of_ecsv(header)
             columns, delimiter = _columns_of_ecsv(described), str(described.get("delimiter", " "))
             _check_names([str(column.get("name")) for column in columns])
+            rows = [row for row in rows if not row.lstrip().startswith("#")]  # comments
             _check_size(_PARSED * len(rows) * sum(map(_elements_in_cell, columns)))
         if len(lines) * len(content) * _LETTER > INFLATED_MAX:  # it may be too large
             _check_size(max(_size_of_cells(rows, each) for each in ", "))
@@ -73,13 +77,17 @@ def _check_quotes(rows: list[str], delimiter: str) -> None:
     """Refuse cells with line breaks: where a quotation mark is not closed, the rows that follow are parts of a name."""
     if delimiter not in (" ", ","):
         return  # which Astropy refuses
-    for cells in csv.reader(rows, delimiter=delimiter, skipinitialspace=True):
-        for cell in cells:
-            if "\n" in cell.rstrip("\r\n") or "\r" in cell.rstrip("\r\n"):
-                start = cell.splitlines()[0]
-                raise ValueError(
-                    f"the cell that begins with '{start}' contains a line break; is a quotation mark missing there?"
-                )
+    texts = [row.rstrip("\r\n") for row in rows]
+    reader = csv.reader([*(f"{text}\n" for text in texts), "end\n"], delimiter=delimiter, skipinitialspace=True)
+    number = 0
+    try:
+        for _ in reader:
+            if reader.line_num > number + 1:
+                raise csv.Error
+            number += 1
+    except csv.Error:  # also for cells that are larger than the maximum
+        advice = "close the quotation mark that is open there, or remove the line break"
+        raise ValueError(f"a cell of the row '{shortened(texts[number])}' contains a line break; {advice}") from None
 
 
 def _check_size(size: float) -> None:
@@ -175,7 +183,7 @@ def _header_of_ecsv(header: list[str]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it contains merged mappings or arrays.
+        If it contains merged mappings, or arrays that may be larger than their values in the file.
     """
     lines = [line.strip().removeprefix("#") for line in header if line.strip()]
     try:
@@ -184,21 +192,21 @@ def _header_of_ecsv(header: list[str]) -> dict[str, Any]:
     except Exception:  # of PyYAML, Astropy and others
         return {}
     if refused:
-        raise ValueError(f"its header contains {refused}, which is not read; remove it")
+        raise ValueError(f"its header contains {refused}; delete it from the meta of the table, and write the table again")
     return found if isinstance(found, dict) else {}
 
 
 def _refused_in_yaml(text: str) -> str:
-    """Describe what takes PyYAML or NumPy time or memory without limit, from the events of a parser, which takes neither."""
-    loader = AstropyLoader(text)
+    """Describe what takes PyYAML or NumPy time or memory without limit, read from parser events, which need neither."""
+    loader, n_arrays, has_strides = AstropyLoader(text), 0, False
     while loader.check_event():
         event = loader.get_event()
-        tag = str(getattr(event, "tag", ""))
-        if tag.endswith("ndarray"):
-            return "an array (!numpy.ndarray)"
-        if tag.endswith(":merge") or getattr(event, "value", "") == "<<":
+        tag, value = str(getattr(event, "tag", "")), getattr(event, "value", "")
+        n_arrays += tag.endswith("ndarray")
+        has_strides |= value == "strides"
+        if tag.endswith(":merge") or (value == "<<" and event.implicit[0]):
             return "a merged mapping (<<)"
-    return ""
+    return "arrays with strides, or too many arrays" if n_arrays > (0 if has_strides else _ARRAYS_MAX) else ""
 
 
 def _columns_of_ecsv(header: dict[str, Any]) -> list[dict[str, Any]]:
