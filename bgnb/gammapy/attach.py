@@ -36,7 +36,7 @@ from bgnb.gammapy.attached_runs import (
 )
 from bgnb.gammapy.run_background import RunBackgrounds
 from bgnb.gammapy.settings import AttachSettings
-from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs, relative_path, state_of_index
+from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus, index_of_runs, relative_path
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
@@ -197,7 +197,7 @@ def attach(
     makers = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
         path, reading = without_dots(Path(indir).absolute()), settings.background.reading
-        target, state = Path(outdir).resolve(), state_of_index(path, settings.scheme)
+        target = Path(outdir).resolve()
         runs = open_runs(path, settings.scheme, **options_of(reading)).with_on_error(settings.on_error)
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         required = selection.kept if settings.on_error == "fail" else ()
@@ -232,8 +232,7 @@ def attach(
         on_sources = notes_on_catalog(runs, obs_ids, settings.background.catalog) if settings.background.norm == "run" else []
         hdus, components = index_of_hdus(runs, obs_ids, target, settings.scheme, settings.background.kind)
         index = index_of_runs(runs, obs_ids, settings.scheme)
-        if state_of_index(path, settings.scheme) != state:
-            raise BgnbError("changed", f"{path}: the index was changed while the runs were read; run the command again")
+        runs.check_unchanged()
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), index])
         reports = [_with_missing(run, components[run.obs_id]) for run in attached]

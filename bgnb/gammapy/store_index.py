@@ -13,7 +13,6 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb._util.errors import BgnbError, DataError
-from bgnb._util.reading import Stamp, stamp_of
 from bgnb.files.fits_reader import open_fits
 from bgnb.files.fits_writer import extension, index_hdu
 from bgnb.observations.datastore import Runs
@@ -57,12 +56,6 @@ def index_of_hdus(
         HDU_TYPEs of the original HDUs of each run.
     """
     return {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[scheme](runs, obs_ids, target, kind)
-
-
-def state_of_index(indir: Path, scheme: str) -> list[Stamp]:
-    """Return what changes when a file of the index does, which is read again at the end."""
-    names = ("obs-index.fits", "hdu-index.fits") if scheme == "GADF" else ()
-    return [stamp_of(index_file(indir, name)) for name in names]
 
 
 def relative_path(file: Path, target: Path) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.checks import checked_choice, checked_path, without_dots
 from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered
+from bgnb._util.reading import stamp_of
 from bgnb._util.settings_groups import with_settings
 from bgnb.observations.event_files import find_runs
 from bgnb.observations.event_list import HduLocation, RunFiles
@@ -62,6 +63,8 @@ class Runs:
         OBS_IDs of runs whose ALT_PNT or AZ_PNT is not stated in the index.
     strict : bool
         Whether what is otherwise a note on a run is an error when it is read.
+    state : mapping of `~pathlib.Path` to object
+        What changes when a file of the index, or the whole directory, is replaced.
 
     Examples
     --------
@@ -83,6 +86,7 @@ class Runs:
     reading: ReadingSettings = field(default_factory=ReadingSettings)
     without_altaz: frozenset[int] = frozenset()
     strict: bool = False
+    state: Mapping[Path, object] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -123,6 +127,17 @@ class Runs:
         """
         row = self._row(obs_id)
         return float(self._columns["ALT_PNT"][row]), float(self._columns["AZ_PNT"][row])
+
+    def check_unchanged(self) -> None:
+        """Refuse to go on if the index, or the whole directory, was replaced since it was opened.
+
+        Raises
+        ------
+        BgnbError
+            If it was.
+        """
+        if any(_state_of(path) != state for path, state in self.state.items()):
+            raise BgnbError("changed", f"{self.path}: the runs were replaced while they were read; run the command again")
 
     def with_on_error(self, on_error: str) -> Runs:
         """Return the runs such that, with ``fail``, reading a run raises what is otherwise a note on it."""
@@ -203,8 +218,16 @@ def open_runs(indir: str | Path, scheme: str, *, settings: ReadingSettings) -> R
         raise BgnbError("unreadable", f"{path}: cannot be read: {error.strerror}") from None
     if not exists:
         raise BgnbError("not-found", f"{path}: there is no such directory {'or list ' * (layout == 'FILES')}of runs")
+    names = {"GADF": ("obs-index.fits", "hdu-index.fits"), "HESS": ("runinfo.fits",), "FILES": ()}[layout]
+    state = {file: _state_of(file) for file in (directory, *(index_file(directory, name) for name in names))}
     opened = {"GADF": _open_gadf, "HESS": _open_hess, "FILES": _open_files}[layout](directory, settings)
-    return replace(opened, path=path)
+    return replace(opened, path=path, state=state)
+
+
+def _state_of(path: Path) -> object:
+    """Return what changes when a file does, or when another directory gets its name; files may be added to a directory."""
+    stamp = stamp_of(path)
+    return stamp[:1] if stamp and path.is_dir() else stamp
 
 
 def checked_scheme(scheme: str) -> Scheme:

@@ -74,8 +74,9 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
     Raises
     ------
     BgnbError
-        If no group has counts.
+        If no group has counts, or the runs were replaced since the plan was made.
     """
+    plan.runs.check_unchanged()
     counted, on_runs = without_unlikely_runs(plan, counted)
     model_ids = _model_ids(counted, plan.settings)
     in_models = [(key._replace(group_id=model_ids[key.group_id]), stack) for key, stack in counted.stacks.items()]

@@ -36,6 +36,7 @@ def write_part(plan: Plan, counted: Iterable[tuple[Chunk, Counted]], directory: 
     for chunk, piece in counted:
         write_file(directory / _name(chunk.obs_ids), piece.packed)
         runs += run_reports(piece)
+    plan.runs.check_unchanged()
     settings = plan.settings.as_dict()
     content = {"creator": f"bgnb {__version__}", "part": numbers, "plan": plan.digest(), "settings": settings}
     write_file(directory / PART_FILE, (json.dumps(content, indent=1) + "\n").encode())

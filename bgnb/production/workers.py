@@ -306,7 +306,7 @@ def _scheduler(address: str) -> Iterator[Workers]:
 
         def start(self, **options: Any) -> None:
             try:
-                super().start(**options)
+                super().start(callback_timeout=PATIENCE, **options)  # also if something else listens there, and says nothing
             except BaseException:
                 _close(self)
                 raise
@@ -318,11 +318,9 @@ def _scheduler(address: str) -> Iterator[Workers]:
             logger.setLevel(logging.CRITICAL)
         try:
             client = ClosingClient(address, timeout=PATIENCE, set_as_default=False)
-        except MemoryError:
-            raise
-        except Exception as error:  # of many kinds, also for its settings
+        except Exception as error:  # of many kinds, also for its settings; a MemoryError for the size in an answer of others
             reason = str(error).partition("\n")[0] or type(error).__name__
-            what = "no Dask scheduler answers" if isinstance(error, OSError) else "Dask cannot connect to it"
+            what = "no Dask scheduler answers" if isinstance(error, OSError) else "Dask cannot connect (is it a scheduler?)"
             raise BgnbError("scheduler-lost", f"{address}: {what}: {reason}") from None
         stack.callback(_close, client)
         workers = _dask_workers(client)

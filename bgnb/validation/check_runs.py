@@ -214,6 +214,7 @@ def check_runs(
                     raise
                 skipped[obs_id] = Reason.from_error(error)
             bar.update()
+    runs.check_unchanged()
     if not results:
         raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {in_one_line(skipped.values())}")
     used = [run.obs_id for run in results]

@@ -112,6 +112,7 @@ def validate(
     selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, on_error)
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
+    runs.check_unchanged()
     used = [prediction.obs_id for prediction in predictions]
     counted = {run.obs_id: run.counted for run in predictions if run.counted}
     notes = [*_notes_on_skipped(selection.skipped), *notes_on_used_runs(runs, counted), *models.notes_on(counted)]

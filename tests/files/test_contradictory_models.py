@@ -294,6 +294,17 @@ def test_contradictory_splines_are_refused(models, tmp_path, name):
         read_models(directory)
 
 
+@pytest.mark.parametrize(
+    ("name", "read"), [("bg_spline.fits.gz", read_spline), ("bg_cube_model_group*_table.fits.gz", read_model)]
+)
+def test_tables_of_too_many_rows(models, monkeypatch, name, read):
+    """The number of rows, of which a small compressed file may have many millions, is limited before they are read."""
+    monkeypatch.setattr("bgnb.files.fits_reader.ROWS_MAX", 1)
+    (path,) = models.glob(name)
+    with raises("too-large", path, "rows", kind=DataError):
+        read(path)
+
+
 def test_model_of_another_method_needs_the_axes_of_the_spline(models, tmp_path):
     """A model on other axes, copied into the directory of a spline, cannot be used with its errors."""
     directory = shutil.copytree(models, tmp_path / "models")

@@ -56,7 +56,7 @@ def test_leftovers_of_others_are_not_used(tmp_path, monkeypatch, kind, exists):
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o777])
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_renamed_directories_are_not_removed(tmp_path, precious, mode, overwrite):
-    """Who may write in a directory can give the names of bgnb to directories of the user, which remain complete."""
+    """Users who may write in a directory can give the names of bgnb to directories of the user, which remain complete."""
     if overwrite:
         make(tmp_path / "out", "old")
     make(precious / "models", "mine")
@@ -215,7 +215,7 @@ def test_links_in_the_directory_of_their_owner_are_followed(tmp_path, monkeypatc
 
 
 def test_file_that_only_its_owner_may_replace(tmp_path, monkeypatch):
-    """Where a directory has the sticky bit, the file of somebody else is refused before its content is made."""
+    """In a directory with the sticky bit, the file of somebody else is refused before its content is made."""
     (tmp_path / "theirs").touch()
     tmp_path.chmod(0o1777)
     assert check_file_path(tmp_path / "theirs").name == "theirs"

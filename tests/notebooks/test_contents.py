@@ -89,7 +89,7 @@ def test_copies_are_private(folder, tmp_path, planted):
 
 
 def test_temporary_copies_of_another_are_not_used(folder, tmp_path):
-    """What somebody else made where Jupyter usually keeps the former content while it saves is neither written nor removed."""
+    """Files of others with the names of temporary copies of Jupyter are neither written nor removed."""
     for number, make in enumerate((Path.touch, lambda path: path.symlink_to(tmp_path / "private" / "n.ipynb"))):
         make(copy := folder / f".~{number}.ipynb")
         owned_by_another(copy)

@@ -71,6 +71,16 @@ def test_arrays_that_share_a_part_of_a_file_have_a_maximum_size(tmp_path):
         read_table_file(tmp_path / "many.fits")
 
 
+def test_rows_of_no_bytes(tmp_path):
+    """A table with many rows of no bytes, in which NumPy would count without end, is refused."""
+    path = tmp_path / "sources.fits"
+    header = fits.BinTableHDU.from_columns([fits.Column(name, "D") for name in ("RA", "DEC")]).header
+    header.update(NAXIS1=0, NAXIS2=10**12, TFORM1="0D", TFORM2="0D")
+    path.write_bytes((fits.PrimaryHDU().header.tostring() + header.tostring()).encode())
+    with raises("bad-header", path, "no bytes"):
+        bgnb.read_catalog(path)
+
+
 _ECSV = """# %ECSV 1.0
 # ---
 # datatype:

@@ -3,10 +3,11 @@
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 import types
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -238,6 +239,30 @@ def test_invalid_settings_of_dask(indir, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", damaged)
     with raises("invalid-value", "Dask cannot be loaded", "DASK_"):
         make_bg_cube_models(indir, "GADF", tmp_path / "out", **arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9])
+def test_something_else_listens_there(indir, tmp_path, monkeypatch, answer):
+    """A port of another program, which says nothing, or not what a scheduler says, is an error of one line."""
+    monkeypatch.setattr(workers, "PATIENCE", 1.0)
+    connections = []
+
+    def listen():
+        with suppress(OSError):
+            while True:
+                connections.append(server.accept()[0])
+                connections[-1].sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=listen, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with raises("scheduler-lost", address, "scheduler") as caught:
+            make_bg_cube_models(indir, "GADF", tmp_path / "out", scheduler=address, **SMALL)
+        server.shutdown(socket.SHUT_RDWR)
+    for connection in connections:
+        connection.close()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow

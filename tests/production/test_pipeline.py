@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,11 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 import bgnb
-from bgnb import (
-    make_bg_cube_models,
-    read_groups,
-    read_model,
-)
+from bgnb import Runs, check_runs, make_bg_cube_models, read_groups, read_model, validate
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
@@ -60,6 +57,41 @@ def test_report_accounts_for_all_events(indir, tmp_path):
     assert report["settings"]["n_fov"] == 10
     assert "6 of 6 runs used, 0 skipped" in output
     assert len(list(out.iterdir())) == 6 + 2 * 4
+
+
+@pytest.mark.parametrize("scheme", ["GADF", "HESS", "FILES"])
+def test_runs_that_are_replaced_while_they_are_read(tmp_path, monkeypatch, scheme):
+    """Models, parts and tests are never made from runs of two data sets; files that are added do not matter."""
+    write = write_hess if scheme == "HESS" else write_gadf
+    indir, other = (write(tmp_path / name, [run(number, 300) for number in (202, 204)]) for name in ("in", "other"))
+    make_bg_cube_models(indir, scheme, tmp_path / "models", select="all", method="classic", n_energy=6, n_fov=10)
+    axes = {"select": "all", "method": "classic", "n_energy": 6, "n_fov": 10}
+    files, changes = Runs.files, []
+
+    def add_file():
+        (indir / "note.txt").touch()
+
+    def exchange():
+        for old, new in ((indir, tmp_path / "aside"), (other, indir), (tmp_path / "aside", other)):
+            old.rename(new)
+
+    def files_of_changed(runs, obs_id):
+        if changes:
+            changes.pop()()
+        return files(runs, obs_id)
+
+    monkeypatch.setattr(Runs, "files", files_of_changed)
+    for change in (add_file, exchange):
+        for function in (
+            lambda: make_bg_cube_models(indir, scheme, tmp_path / "out", overwrite=True, workers=1, **axes),
+            lambda: make_bg_cube_models(indir, scheme, tmp_path / "part", overwrite=True, part="1/1", **axes),
+            lambda: check_runs(indir, scheme, tmp_path / "models", select="all"),
+            lambda: validate(tmp_path / "models", indir, scheme, select="all"),
+        ):
+            changes.append(change)
+            with nullcontext() if change is add_file else raises("changed", indir):
+                function()
+            assert not changes
 
 
 @pytest.mark.slow
