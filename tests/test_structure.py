@@ -84,7 +84,7 @@ def test_modules_hide_no_public_functions():
 def test_oldest_versions_are_tested():
     """Every requirement is tested in its oldest version."""
     oldest = {line.replace("==", ">=") for line in (PACKAGE.parent / "tests" / "oldest.txt").read_text().splitlines()[1:]}
-    assert oldest == {text.partition(",<")[0] for text in everything()}
+    assert oldest == {text.partition(",<")[0] for text in everything() if ";" not in text}
 
 
 def test_private_parts_bound_versions():
@@ -106,7 +106,8 @@ def test_private_parts_bound_versions():
 def test_installed_versions_are_supported():
     """The tests run with versions that bgnb can be installed with."""
     for requirement in map(Requirement, everything()):
-        assert requirement.specifier.contains(version(requirement.name)), requirement
+        if requirement.marker is None or requirement.marker.evaluate():
+            assert requirement.specifier.contains(version(requirement.name)), requirement
 
 
 def test_public_names_have_docstrings():

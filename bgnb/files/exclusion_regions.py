@@ -39,6 +39,12 @@ _COMMENTS = re.compile(r"(?m)^[^\S\n]*#(?! (?:text|composite)\().*")
 _WCS_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|LONPOLE|LATPOLE")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NOT_INCLUDED = re.compile(r"\binclude\s*=\s*0")
+# First numbers of a region in DS9, in deg, and of positions in CRTF, that are above 360 deg.
+_ABOVE_A_TURN = r"([+-]?(?:36[1-9]|3[7-9]\d|[4-9]\d\d|\d{4,})(?:\.\d*)?)"
+_BEYOND = re.compile(r"^[\s(]*" + _ABOVE_A_TURN + r"d?\s*[,\s]")
+_BEYOND_CRTF = re.compile(r"\[\s*" + _ABOVE_A_TURN + r"deg\b", re.IGNORECASE)
+# Frames of DS9 in pixels, which are refused later.
+_PIXELS = re.compile(r"\b(image|physical|detector|amplifier|linear)\b", re.IGNORECASE)
 # Words of DS9 files: first of a statement, frames, shapes, and numbers of values of those of which others would be ignored.
 _FIRST_WORD = re.compile(r"(?:[+-]?\s*([a-z0-9]+))?(.*)", re.DOTALL)
 _FRAMES = ("icrs", "fk5", "j2000", "fk4", "b1950", "galactic", "ecliptic", "image")
@@ -173,6 +179,8 @@ def _check_ds9(text: str, path: Path) -> None:
                 wrong = "'include=0' in a line 'global' is not supported; remove it, or the regions that it concerns"
             elif word in _SHAPES and statement.count("(") != statement.count(")"):
                 wrong = "a bracket is missing; is the file complete?"
+            elif word in _SHAPES and not _PIXELS.search(text) and (turns := _BEYOND.search(values)):
+                wrong = f"a longitude must lie within -360 and 360 deg, got {turns[1]}"
             else:
                 continue
             raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
@@ -185,6 +193,9 @@ def _check_crtf(text: str, path: Path) -> None:
             raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
         if len(re.findall(r"[a-z]\s*\[\s*\[", _QUOTED.sub("", line))) > 1:
             raise BgnbError("bad-region", f"{path}, line {number}: contains several regions; write one region in each line")
+        if turns := _BEYOND_CRTF.search(line):
+            wrong = f"a longitude must lie within -360 and 360 deg, got {turns[1]}"
+            raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
 
 
 def _why_slow(line: str, region_format: str) -> str:

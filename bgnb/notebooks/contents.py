@@ -7,10 +7,10 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import sha256
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from jupyter_core.paths import jupyter_data_dir
@@ -38,13 +38,13 @@ class Checkpoints(_Copies):
         """Return the path of a copy."""
         file = _file(self.root_dir, path)
         folder = file.parent / self.checkpoint_dir
-        if is_changed_by_user_only(file.parent) and (is_changed_by_user_only(folder) or not os.path.lexists(folder)):
-            return str(super().checkpoint_path(checkpoint_id, path))
-        private = Path(jupyter_data_dir(), "bgnb-checkpoints")
-        folder = private / sha256(os.fsencode(file.parent)).hexdigest()
         with self.perm_to_403(str(file)):
-            for each in (private, folder):
-                each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if is_changed_by_user_only(file.parent):
+                with suppress(FileExistsError):
+                    folder.mkdir(mode=0o700)  # also without what a default access control list would permit
+            if not is_changed_by_user_only(file.parent) or not is_changed_by_user_only(folder):
+                folder = _private(file.parent)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return str(folder / f"{file.stem}-{checkpoint_id}{file.suffix}")
 
 
@@ -57,12 +57,8 @@ class Contents(_Files):
         content = io.BytesIO()
         stream = io.TextIOWrapper(content, encoding, newline="\n", write_through=True) if text else content
         yield stream
-        try:
+        with _as_http_errors():
             _write(Path(os_path), content.getvalue())
-        except BgnbError as error:
-            raise HTTPError(403, error.message) from None
-        except OSError as error:
-            raise HTTPError(403, f"{os_path}: cannot be written: {error.strerror}") from None
 
     async def save(self, model: Any, path: str = "") -> Any:
         """Save a file, or a part of a large one."""
@@ -72,7 +68,13 @@ class Contents(_Files):
     async def rename(self, old_path: str, new_path: str) -> None:
         """Rename a file and its copy."""
         self._check(old_path, new_path)
+        old, new = (_file(self.root_dir, path) for path in (old_path, new_path))
+        is_folder = old.is_dir()
         await super().rename(old_path, new_path)
+        if is_folder and _private(old).exists():
+            rmtree(_private(new), ignore_errors=True)
+            _private(new).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _private(old).rename(_private(new))
 
     async def copy(self, from_path: str, to_path: str | None = None) -> Any:
         """Copy a file or folder into another folder, or beside it."""
@@ -82,12 +84,20 @@ class Contents(_Files):
     async def delete(self, path: str) -> None:
         """Delete a file and its copy."""
         self._check(path)
+        file = _file(self.root_dir, path)
+        is_folder = file.is_dir()
         await super().delete(path)
+        if is_folder:
+            rmtree(_private(file), ignore_errors=True)
 
     async def restore_checkpoint(self, checkpoint_id: str, path: str) -> None:
         """Replace a file by its copy."""
         self._check(path)
-        await super().restore_checkpoint(checkpoint_id, path)
+        copy = Path(self.checkpoints.checkpoint_path(checkpoint_id, path))
+        if not copy.is_file():
+            raise HTTPError(404, f"{path} has no checkpoint {checkpoint_id}")
+        with _as_http_errors():
+            _write(_file(self.root_dir, path), copy.read_bytes())
 
     def _check(self, *paths: str) -> None:
         """Refuse files that are links of somebody else, or lie behind one."""
@@ -104,6 +114,21 @@ class Contents(_Files):
 def _file(folder: str, path: str) -> Path:
     """Return the path of a file of JupyterLab."""
     return Path(folder, *path.strip("/").split("/"))
+
+
+def _private(folder: Path) -> Path:
+    """Return the private folder for the copies of the files in a folder."""
+    return Path(jupyter_data_dir(), "bgnb-checkpoints", *folder.absolute().parts[1:])
+
+
+@contextmanager
+def _as_http_errors() -> Iterator[None]:
+    try:
+        yield
+    except BgnbError as error:
+        raise HTTPError(403, error.message) from None
+    except OSError as error:
+        raise HTTPError(403, f"{error.filename}: cannot be written: {error.strerror}") from None
 
 
 def _write(path: Path, content: bytes) -> None:

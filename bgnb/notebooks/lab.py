@@ -91,6 +91,7 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     workspace = f"bgnb-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
     options = {
         "ServerApp.root_dir": folder,
+        "FileContentsManager.root_dir": folder,
         "FileContentsManager.preferred_dir": "",  # the one of the user may lie outside the folder
         "LabApp.default_url": f"/lab/workspaces/{workspace}/tree/{quote(notebook.name)}",
         # Neither kernels nor notebooks nor exported pages use files in the folder that only happen to have the right name.

@@ -31,6 +31,8 @@ _POINTING = {"RA_PNT": (-360, 360), "DEC_PNT": (-90, 90), "ALT_PNT": (0, 90), "A
 _INDEX_ROW = (*_POINTING, "ONTIME", "LIVETIME", "DEADC", "TSTART", "TSTOP", "EVENT_COUNT", "OBS_MODE")
 # Further columns of numbers, which are also read if they are stored as text.
 _NUMBERS = ("DEADC", "EVENT_COUNT", "N_TELS", "MUONEFF", "QUALITY")
+# Maximum number of rows of an index, each of which takes about 20 µs.
+_MAX_RUNS = 1_000_000
 # QUALITY of bad runs (GADF).
 _BAD = 2
 _OLD_HESS_NAMES = {"RA": "RA_PNT", "DEC": "DEC_PNT", "ALT": "ALT_PNT", "AZ": "AZ_PNT", "MUON_EFFICIENCY": "MUONEFF"}
@@ -288,6 +290,8 @@ def _read_index(
 
 def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] | None = None) -> Runs:
     """Read an index into a table with GADF names, angles in deg, times in s, sorted by OBS_ID; no locations yet."""
+    if index.size("NAXIS2") > _MAX_RUNS:
+        raise index.error("too-large", f"there are more than {_MAX_RUNS:,} rows, the maximum")
     table = Table({"OBS_ID": obs_ids_of(index)})
     if not len(table):
         raise index.error("bad-index", "there are no runs")

@@ -64,6 +64,12 @@ def to_native(column: NDArray[Any], header: Header, number: int) -> NDArray[Any]
         return np.array([texts[text] for text in raw], dtype=str)
     if column.dtype == np.int8:  # TFORM L: the letter T or F
         return column == ord("T")
+    with np.errstate(invalid="ignore", over="ignore"):  # of damaged numbers, which are refused or noted as such
+        return _scaled(column, header, number)
+
+
+def _scaled(column: NDArray[Any], header: Header, number: int) -> NDArray[Any]:
+    """Convert numbers to native byte order, scale them, and replace TNULL by NaN."""
     scale, zero = header.number(f"TSCAL{number}", 1), header.number(f"TZERO{number}", 0)
     native = column.astype(column.dtype.newbyteorder("="))
     null = header.get(f"TNULL{number}")

@@ -56,7 +56,8 @@ def column_in(
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise table.error("bad-column", f"column {name} must contain one number per row")
     factor = factor_to(stated, unit, f"{table.where}: column {name}")
-    return np.asarray(values[rows], dtype=float) if factor == 1 else np.multiply(values[rows], factor, dtype=float)
+    with np.errstate(invalid="ignore", over="ignore"):  # of damaged numbers, which are refused or noted as such
+        return np.asarray(values[rows], dtype=float) if factor == 1 else np.multiply(values[rows], factor, dtype=float)
 
 
 def factor_to(stated: str, unit: str, where: str) -> float:

@@ -127,6 +127,10 @@ def test_region_files(tmp_path):
         ("a.crtf", "#CRTFv0\ncircle[[1deg, 2deg], 3deg], coord=ICRS circle[[4deg, 5deg], 6deg]\n", ["line 2", "several"]),
         ("a.crtf", "#CRTFv0\nann circle[[1deg, 2deg], 3deg], coord=ICRS\n", ["region 1", "annotation"]),
         ("a.reg", "icrs\ncircle(1e999999,20,1)\n", ["region 1", "finite"]),
+        # Longitudes that the package regions wraps without a warning.
+        ("a.reg", "icrs\ncircle(10,20,1)\ncircle(83633,22.01,0.3)\n", ["line 3", "longitude", "83633"]),
+        ("a.reg", "fk5; polygon( 83633.5d 22 84 22 83 23)\n", ["line 1", "longitude", "83633.5"]),
+        ("a.crtf", "#CRTFv0\ncircle[[-400deg, 2deg], 3deg], coord=ICRS\n", ["line 2", "longitude", "-400"]),
     ],
 )  # fmt: skip
 def test_regions_without_area_are_refused(tmp_path, name, text, words):

@@ -51,6 +51,7 @@ def test_copies_are_beside_the_file(folder, tmp_path):
     """The copy of a saved notebook in a folder of the user is where every Jupyter has it."""
     save(folder, "n.ipynb")
     assert [path.name for path in (folder / ".ipynb_checkpoints").iterdir()] == ["n-checkpoint.ipynb"]
+    assert stat.S_IMODE((folder / ".ipynb_checkpoints").stat().st_mode) == 0o700
     assert not (tmp_path / "data" / "bgnb-checkpoints").exists()
 
 
@@ -74,18 +75,34 @@ def test_copies_are_private(folder, tmp_path, planted):
     contents = save(folder, "n.ipynb", "first")
     saved = (folder / "n.ipynb").read_text()
     assert planted == "nothing" or copy.read_text() == ("precious" if planted == "link" else "")
-    (private,) = (tmp_path / "data" / "bgnb-checkpoints").iterdir()
+    private = tmp_path / "data" / "bgnb-checkpoints" / folder.relative_to("/")
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     (folder / "n.ipynb").write_text("{}")
+    (folder / "n.ipynb").chmod(0o600)
     asyncio.run(contents.restore_checkpoint("checkpoint", "n.ipynb"))
     assert (folder / "n.ipynb").read_text() == saved
-    (folder / "sub").mkdir()
-    (folder / "sub").chmod(0o777)
-    save(folder / "sub", "n.ipynb", "of the same name")
-    asyncio.run(contents.restore_checkpoint("checkpoint", "n.ipynb"))
-    assert (folder / "n.ipynb").read_text() == saved
+    assert stat.S_IMODE((folder / "n.ipynb").stat().st_mode) == 0o600
     asyncio.run(contents.delete("n.ipynb"))
     assert not list(private.iterdir())
+    with pytest.raises(HTTPError, match="no checkpoint"):
+        asyncio.run(contents.restore_checkpoint("checkpoint", "n.ipynb"))
+
+
+def test_copies_follow_their_folder(folder):
+    """Private copies are those of a file also after its folder was renamed, and gone with the folder."""
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name).chmod(0o777)
+        contents = save(folder, f"{name}/n.ipynb", f"in {name}")
+    asyncio.run(contents.delete("two"))
+    asyncio.run(contents.rename("one", "two"))
+    assert len(asyncio.run(contents.list_checkpoints("two/n.ipynb"))) == 1
+    (folder / "two" / "n.ipynb").write_text("{}")
+    asyncio.run(contents.restore_checkpoint("checkpoint", "two/n.ipynb"))
+    assert "in one" in (folder / "two" / "n.ipynb").read_text()
+    (folder / "one").mkdir()
+    (folder / "one").chmod(0o777)
+    assert not asyncio.run(contents.list_checkpoints("one/n.ipynb"))
 
 
 def test_temporary_copies_of_another_are_not_used(folder, tmp_path):

@@ -81,6 +81,13 @@ def test_text_in_columns_of_numbers(indir):
     assert [read_event_list(runs.files(obs_id)).livetime for obs_id in OBS_IDS] == [1502, 1503, 1505]
 
 
+def test_index_of_too_many_rows(indir, monkeypatch):
+    """The number of rows, of which a small compressed index may have many millions, is limited."""
+    monkeypatch.setattr("bgnb.observations.datastore._MAX_RUNS", 2)
+    with raises("too-large", "obs-index.fits.gz", "2 rows"):
+        open_runs(indir, "GADF")
+
+
 def test_unit_of_times(indir):
     """Times in an index without TUNIT are in the unit TIMEUNIT, as in event lists."""
     before = np.array(open_runs(indir, "GADF").table["TSTART"])

@@ -10,6 +10,7 @@ from astropy.io import fits
 from bgnb._util.errors import DataError
 from bgnb.observations import fits_table
 from bgnb.observations.fits_table import read_table, read_tables
+from bgnb.observations.gadf_keywords import column_in
 from tests.helpers.errors import raises
 from tests.helpers.time_limit import time_limit
 
@@ -163,3 +164,17 @@ def test_axes_beyond_the_standard(tmp_path):
     (tmp_path / "axes.fits").write_bytes(content[:start] + stated[:-4] + b"1000" + content[start + len(stated) :])
     with raises("bad-keyword", "NAXIS must be at most 999, got 1000"):
         read_table(tmp_path / "axes.fits", "EVENTS")
+
+
+def test_damaged_numbers_give_no_warnings(tmp_path):
+    """A signalling NaN, as of bit errors, and a scale beyond all numbers are not finite, without warnings of NumPy."""
+    path = tmp_path / "t.fits"
+    columns = [fits.Column("ENERGY", "E", array=np.ones(3), unit="TeV"), fits.Column("NUMBER", "J", array=[3, 1, 2])]
+    fits.BinTableHDU.from_columns(columns).writeto(path)
+    fits.setval(path, "TSCAL2", value=1e308, ext=1)
+    content = bytearray(path.read_bytes())
+    content[5760:5764] = bytes.fromhex("7fa00000")
+    path.write_bytes(content)
+    table = read_table(path)
+    assert np.isnan(column_in(table, "ENERGY", "GeV")).tolist() == [True, False, False]
+    assert np.isinf(table.columns["NUMBER"]).tolist() == [True, False, True]
