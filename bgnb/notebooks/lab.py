@@ -108,6 +108,8 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     given = {argument.partition("=")[0] for argument in arguments}
     if "--ip" in given:
         del options["ServerApp.ip"]
+    if given & {"--ServerApp.root_dir", "--notebook-dir", "--ServerApp.notebook_dir"}:
+        del options["FileContentsManager.root_dir"]
     command = [sys.executable, "-P", "-m", "jupyterlab"]
     command += [f"--{name}={value}" for name, value in options.items() if f"--{name}" not in given]
     sys.stdout.flush()

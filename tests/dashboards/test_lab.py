@@ -122,6 +122,8 @@ def test_arguments_replace_options(tmp_path, monkeypatch):
     assert {"--LanguageServerManager.autodetect", "--ServerApp.ip"} <= {*usual}
     assert sorted(other) == sorted([*{*usual} - {"--ServerApp.ip"}, "--ip", "--no-browser"])
     assert "--LanguageServerManager.autodetect=False" not in started[1]
+    open_lab(tmp_path / "explore.ipynb", ("--ServerApp.root_dir=/",))
+    assert not [word for word in started[2] if "root_dir" in word and not word.endswith("=/")]
 
 
 @pytest.mark.slow
