@@ -38,12 +38,12 @@ class Checkpoints(_Copies):
         """Return the path of a copy."""
         file = _file(self.root_dir, path)
         folder = file.parent / self.checkpoint_dir
-        with self.perm_to_403(str(file)):
-            if is_changed_by_user_only(file.parent):
-                with suppress(FileExistsError):
-                    folder.mkdir(mode=0o700)  # also without what a default access control list would permit
-            if not is_changed_by_user_only(file.parent) or not is_changed_by_user_only(folder):
-                folder = _private(file.parent)
+        if is_changed_by_user_only(file.parent):
+            with suppress(OSError):  # it exists, or the folder is read-only
+                folder.mkdir(mode=0o700)  # also without what a default access control list would permit
+        if not (is_changed_by_user_only(file.parent) and is_changed_by_user_only(folder)):
+            folder = _private(file.parent)
+            with self.perm_to_403(str(file)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return str(folder / f"{file.stem}-{checkpoint_id}{file.suffix}")
 
@@ -71,10 +71,11 @@ class Contents(_Files):
         old, new = (_file(self.root_dir, path) for path in (old_path, new_path))
         is_folder = old.is_dir()
         await super().rename(old_path, new_path)
-        if is_folder and _private(old).exists():
-            rmtree(_private(new), ignore_errors=True)
-            _private(new).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _private(old).rename(_private(new))
+        if is_folder:
+            rmtree(_private(new), ignore_errors=True)  # of a folder that was removed elsewhere
+            if _private(old).exists():
+                _private(new).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _private(old).rename(_private(new))
 
     async def copy(self, from_path: str, to_path: str | None = None) -> Any:
         """Copy a file or folder into another folder, or beside it."""

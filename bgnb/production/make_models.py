@@ -226,7 +226,7 @@ def _notes_on_misfit(cells: Sequence[Cell], fitted: PointingModel | None, models
     which = f" of {numbered('group', [models[number].group_id for number in large])}" if of_groups else ""
     difference = f"{100 * (excess / expected) ** 0.5:.0f} % (rms per pixel, beyond fluctuations)"
     shapes = "very asymmetric, have holes, or end at an edge that is neither a circle nor a rectangle centred on the pointing"
-    why = f"a source may be in the field of view (see --sources and --exclude), or this may be {shapes}"
+    why = f"there may be sources in the field of view (see --sources and --exclude), or it may be {shapes}"
     advice = "look at it with bgnb plot; --method unsmoothed follows any shape, but Gammapy cannot use it if bins are empty"
     return [f"the models{which} differ from their counts by {difference}: {why}; {advice}"]
 

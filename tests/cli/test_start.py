@@ -92,11 +92,12 @@ def test_outdir_in_input_is_refused_first(tmp_path, arguments):
 
 
 @pytest.mark.parametrize("date", ["", "today", "1e9", "9" * 20])
-@pytest.mark.parametrize("command", ["make-bg-cube-models", "inspect"])
-def test_wrong_date_is_refused_first(tmp_path, monkeypatch, date, command):
+@pytest.mark.parametrize("arguments", [("make-bg-cube-models", "runs", "GADF", "out"), ("inspect", "runs", "GADF")])
+def test_wrong_date_is_refused_first(tmp_path, monkeypatch, date, arguments):
     """A date for the files that is no number of seconds, which libraries cannot read, is refused before the input is read."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", date)
-    imports_of(command, "runs", "GADF", tmp_path / "out", status=2, error="SOURCE_DATE_EPOCH must be")
+    monkeypatch.chdir(tmp_path)
+    imports_of(*arguments, status=2, error="SOURCE_DATE_EPOCH must be")
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "private" / "n.ipynb").write_text("precious")
     shared = tmp_path / "shared"
     shared.mkdir()
+    shared.chmod(0o755)  # whatever the umask
     yield shared
     assert [path.name for path in (tmp_path / "private").iterdir()] == ["n.ipynb"]
     assert (tmp_path / "private" / "n.ipynb").read_text() == "precious"
@@ -86,6 +87,21 @@ def test_copies_are_private(folder, tmp_path, planted):
     assert not list(private.iterdir())
     with pytest.raises(HTTPError, match="no checkpoint"):
         asyncio.run(contents.restore_checkpoint("checkpoint", "n.ipynb"))
+
+
+def test_notebook_in_a_read_only_folder(folder, tmp_path, monkeypatch):
+    """The copies of notebooks in folders in which none can be made are in a private folder, so that they are opened."""
+    mkdir = Path.mkdir
+
+    def read_only(path, *arguments, **options):
+        if path.parent == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    save(folder, "n.ipynb")
+    (copy,) = (tmp_path / "data" / "bgnb-checkpoints").rglob("*.ipynb")
+    assert copy.name == "n-checkpoint.ipynb"
 
 
 def test_copies_follow_their_folder(folder):
@@ -179,7 +195,7 @@ def test_pipe_in_place_of_a_notebook(folder, monkeypatch):
     """A pipe that somebody else put in the place of a notebook does not block JupyterLab."""
     monkeypatch.setattr(Contents, "_check", lambda *_: None)
     os.mkfifo(folder / "n.ipynb")
-    with pytest.raises(HTTPError):
+    with pytest.raises(HTTPError, match="cannot be written"):
         save(folder, "n.ipynb")
 
 

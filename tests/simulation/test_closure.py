@@ -233,14 +233,21 @@ def test_true_and_reco_belong_together(tmp_path, monkeypatch):
     def no_space(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def not_possible(*_):
+        raise BgnbError("invalid-value", "no model")
+
     out = tmp_path / "out"
     make_true_reco(out, test=True, trigger_rate=3.0)
     before = (out / "reco" / "report.json").read_bytes()
-    for name in ("make_test_bg_cube_model", "write_groups", "manifest_of"):
+    for name, function, code in (
+        ("make_test_bg_cube_model", not_possible, "invalid-value"),
+        ("write_groups", no_space, "not-writable"),
+        ("manifest_of", no_space, "not-writable"),
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(f"bgnb.simulation.true_reco.{name}", no_space)
+            patch.setattr(f"bgnb.simulation.true_reco.{name}", function)
             for directory in (out, tmp_path / "new"):
-                with pytest.raises((BgnbError, OSError)):
+                with raises(code):
                     make_true_reco(directory, test=True, trigger_rate=4.0, overwrite=True)
         assert (out / "reco" / "report.json").read_bytes() == before
         assert not (tmp_path / "new").exists()
