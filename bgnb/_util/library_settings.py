@@ -16,7 +16,7 @@ _DIRECTORIES = {
     "IPYTHONDIR", "JUPYTERLAB_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_CONFIG_DIR",
     "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
 }  # fmt: skip
-_LISTS = {"JUPYTER_CONFIG_PATH", "JUPYTER_PATH"}
+_LISTS = {"JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "XDG_CONFIG_DIRS", "XDG_DATA_DIRS"}
 # Variables that were removed, for programs that a command starts for its user.
 _removed: dict[str, str] = {}
 

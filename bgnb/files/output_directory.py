@@ -319,7 +319,7 @@ def _replace(partial: Path, target: Path) -> None:
     try:
         target.rename(old)
     except OSError as error:
-        if error.errno != errno.EXDEV:
+        if error.errno not in (errno.EXDEV, errno.EBUSY):
             raise
         what = "cannot be renamed, as it is part of a container image or a mount point"
         raise BgnbError("not-writable", f"{target}: {what}; remove it, or use another name") from None

@@ -30,12 +30,10 @@ def is_own_directory(path: Path) -> bool:
 
 def is_changed_by_user_only(path: Path) -> bool:
     """Return true for a directory of the user, not for a link, in which no other user may make, rename or remove files."""
-    return is_own_directory(path) and not (_HAS_OWNERS and path.lstat().st_mode & 0o022)
-
-
-def is_link_of_another(path: Path) -> bool:
-    """Return true for a symbolic link that another user made."""
-    return path.is_symlink() and _own(path) is None
+    status = _own(path)
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        return False
+    return not (_HAS_OWNERS and status.st_mode & 0o022) or (not status.st_mode & 0o002 and _has_own_group(path, status.st_gid))
 
 
 def can_be_replaced(path: Path) -> bool:
@@ -94,6 +92,19 @@ def resolved(path: Path) -> Path:
         if Path(parts[0]).is_absolute():
             found = Path(parts.pop(0))
     return found
+
+
+def _has_own_group(path: Path, gid: int) -> bool:
+    """Return true if the group of a directory is that of its owner alone, who has the same name, and no list adds others."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
+        has_list = "system.posix_acl_access" in getattr(os, "listxattr", lambda _: ())(path)
+    except (KeyError, OSError):
+        return False
+    return group.gr_name == user and {*group.gr_mem} <= {user} and not has_list
 
 
 def _own(path: Path) -> os.stat_result | None:

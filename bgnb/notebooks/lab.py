@@ -18,12 +18,23 @@ from bgnb._util.resource_limits import check_kernel_limits
 from bgnb.cubes.compare import compare as compare_two
 from bgnb.files.model_directory import ModelDirectory, common_groups
 from bgnb.files.output_file import write_file
-from bgnb.files.ownership import is_own_file
+from bgnb.files.ownership import is_changed_by_user_only, is_own_file
 from bgnb.notebooks.content import parameter_cell, read_notebook
 from bgnb.notebooks.shipped import find_notebook
 
 # Outputs that neither run code nor load anything.
 _HARMLESS = {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
+# Options of bgnb that others of the user replace.
+_PREFERRED = ("ServerApp.preferred_dir", "FileContentsManager.preferred_dir")
+_ROOTS = ("ServerApp.root_dir", "FileContentsManager.root_dir", "LabApp.default_url", *_PREFERRED)
+_REPLACED_BY = {
+    "ip": ("ServerApp.ip",),
+    "ServerApp.root_dir": _ROOTS,
+    "ServerApp.notebook_dir": _ROOTS,
+    "notebook-dir": _ROOTS,
+    "ServerApp.preferred_dir": _PREFERRED,
+    "preferred-dir": _PREFERRED,
+}
 
 
 def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, folder: str | Path = ".") -> Path:
@@ -36,8 +47,9 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
     compare : path, optional
         A second one, to be compared with the first, which is the reference.
     folder : path
-        Folder of the notebook. An existing notebook is never overwritten: it is opened again if its cells are those of
-        the new one, and its outputs contain no HTML or other code; otherwise the name of the new one gets a number.
+        Folder of the notebook, in which only the user can write. An existing notebook is never overwritten: it is opened
+        again if its cells are those of the new one, and its outputs contain no HTML or other code; otherwise the name of
+        the new one gets a number.
 
     Returns
     -------
@@ -47,10 +59,11 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
     Raises
     ------
     BgnbError
-        If a directory contains no models, or the notebook cannot be written.
+        If a directory contains no models, other users can write in the folder, or the notebook cannot be written.
     """
     require("dashboards", "jupyterlab", "nbformat")
     check_kernel_limits()
+    _check_folder(Path(folder))
     import nbformat
 
     directories = [Path(modeldir)] if compare is None else [Path(modeldir), Path(compare)]
@@ -92,12 +105,11 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     options = {
         "ServerApp.root_dir": folder,
         "FileContentsManager.root_dir": folder,
-        "FileContentsManager.preferred_dir": "",  # the one of the user may lie outside the folder
+        "ServerApp.preferred_dir": folder,  # the one that the user configured may lie outside
+        "FileContentsManager.preferred_dir": "",
         "LabApp.default_url": f"/lab/workspaces/{workspace}/tree/{quote(notebook.name)}",
         # Neither kernels nor notebooks nor exported pages use files in the folder that only happen to have the right name.
         "ServerApp.kernel_spec_manager_class": "bgnb.notebooks.kernels.KernelSpecs",
-        "ServerApp.contents_manager_class": "bgnb.notebooks.contents.Contents",
-        "ContentsManager.checkpoints_class": "bgnb.notebooks.contents.Checkpoints",
         "TemplateExporter.extra_template_basedirs": "[]",
         "LanguageServerManager.autodetect": "False",  # it would run programs in node_modules of the folder
         "LabApp.extension_manager": "readonly",  # the other one runs pip, which would import from the folder
@@ -105,16 +117,21 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     }
     if can_encrypt():  # otherwise other users of this machine can read what kernels print
         options["KernelManager.transport_encryption"] = "auto"
-    given = {argument.partition("=")[0] for argument in arguments}
-    if "--ip" in given:
-        del options["ServerApp.ip"]
-    if given & {"--ServerApp.root_dir", "--notebook-dir", "--ServerApp.notebook_dir"}:
-        del options["FileContentsManager.root_dir"]
+    given = {argument.partition("=")[0].lstrip("-") for argument in arguments}
+    replaced = given.union(*(_REPLACED_BY.get(name, ()) for name in given))
     command = [sys.executable, "-P", "-m", "jupyterlab"]
-    command += [f"--{name}={value}" for name, value in options.items() if f"--{name}" not in given]
+    command += [f"--{name}={value}" for name, value in options.items() if name not in replaced]
     sys.stdout.flush()
     os.chdir(folder)
     os.execve(sys.executable, [*command, *arguments], environment_of_user())
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder in which other users can put notebooks, settings and links, which JupyterLab would use."""
+    if folder.is_dir() and not is_changed_by_user_only(folder.resolve()):
+        what = "other users can write in this folder, where JupyterLab would use what they put there"
+        advice = "start bgnb lab in a folder in which only you can write, such as your home directory"
+        raise BgnbError("bad-target", f"{folder.resolve()}: {what}; {advice}")
 
 
 def _wrote(path: Path, notebook: Any) -> bool:

@@ -26,6 +26,8 @@ from bgnb.observations.text_tables import check_equinox, check_text_table
 _MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
 # Names of the formats in Astropy, of those whose size is limited.
 _FORMATS = ("fits", "votable", "ascii.ecsv", "ascii.csv")
+# Columns of text, in which CSV may contain names such as 007 or 2004.10.
+_NAMES = ("EPOCH", "NAME")
 # First bytes of the formats that Astropy would decompress, without a maximum size.
 _COMPRESSED = (MAGIC, b"BZh", b"\xfd7zXZ", b"PK\3\4", b"\x1f\x9d")
 
@@ -65,7 +67,8 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
                 raise ValueError("its format is not recognized; give a table in FITS, VOTable, ECSV (*.ecsv) or CSV (*.csv)")
             format = formats[0]
         check_text_table(content, format)
-        return Table.read(BytesIO(content), format=format)
+        options = {"converters": dict.fromkeys(_NAMES, str)} if format == "ascii.csv" else {}
+        return Table.read(BytesIO(content), format=format, **options)
 
 
 def columns_by_name(table: Table, names: Collection[str]) -> dict[str, Any]:

@@ -86,8 +86,10 @@ def _check_quotes(rows: list[str], delimiter: str) -> None:
                 raise csv.Error
             number += 1
     except csv.Error:  # also for cells that are larger than the maximum
-        advice = "close the quotation mark that is open there, or remove the line break"
-        raise ValueError(f"a cell of the row '{shortened(texts[number])}' contains a line break; {advice}") from None
+        advice = "close the quotation mark that is open there, or shorten the cell"
+        raise ValueError(
+            f"a cell of the row '{shortened(texts[number])}' contains a line break, or is too long; {advice}"
+        ) from None
 
 
 def _check_size(size: float) -> None:

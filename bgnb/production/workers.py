@@ -282,6 +282,7 @@ def _safe_path() -> Iterator[None]:
 def _start_worker(parent: Connection) -> None:
     """Let the parent process handle signals, and exit when it closes its end of the pipe or dies."""
     leave_signals_to_the_caller()
+    logging.getLogger("matplotlib").addHandler(logging.NullHandler())  # as in `bgnb.__main__`
     threading.Thread(target=lambda: (wait([parent]), os._exit(1)), daemon=True).start()
 
 

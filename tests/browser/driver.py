@@ -17,6 +17,17 @@ from typing import Any, NamedTuple
 
 from tests.helpers.processes import PATIENCE, started, until
 
+# Tells why a page does not show what is waited for.
+_SITUATION = """
+    const limit = (promise) => Promise.race([promise, new Promise((go) => setTimeout(() => go("no"), 5000))])
+    const frames = await limit(new Promise((go) => requestAnimationFrame(() => go("yes"))))
+    const kernel = globalThis.jupyterapp?.shell.currentWidget.sessionContext.session?.kernel
+    const answers = await limit(kernel?.requestKernelInfo().then(() => "yes"))
+    const boxes = [...document.querySelectorAll(".bgnb-dashboard input, .bgnb-dashboard select, .bgnb-dashboard [role]")]
+    const texts = boxes.map((box) => box.value ?? box.textContent).join(" | ")
+    const focus = document.activeElement?.outerHTML.slice(0, 200)
+    return `drawn: ${frames}; kernel: ${kernel?.status}, answers: ${answers}; focus: ${focus}; ${texts}`
+"""
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 _FLAGS += ["--disable-background-networking", "--disable-component-update"]
 _LOCAL = ("http://127.0.0.1:", "http://localhost:", "ws://127.0.0.1:", "ws://localhost:", "data:", "blob:", "file:")
@@ -221,7 +232,24 @@ class Figures:
     def wait_for_bokeh(self, name: str, condition: str) -> None:
         """Wait until an expression of ``model``, the Bokeh model with a name, is true."""
         code = f"{_VIEWS} const model = modelOf(name); return Boolean(model && ({condition}))"
-        self.page.wait_for_function(f"([kind, name]) => {{ {code} }}", arg=[self._kind, name])
+        from playwright.sync_api import TimeoutError
+
+        try:
+            self.page.wait_for_function(f"([kind, name]) => {{ {code} }}", arg=[self._kind, name])
+        except TimeoutError as error:
+            error.add_note(self._evaluate(_SITUATION))
+            raise
+
+    def enter(self, label: str, text: str) -> None:
+        """Type a text into a box, again if JupyterLab moves the focus meanwhile, and press Enter."""
+        box = self.controls.get_by_label(label, exact=True)
+
+        def is_typed() -> bool:
+            box.fill(text)
+            return bool(box.input_value() == text)
+
+        until(is_typed, f"{text} in {label}")
+        box.press("Enter")
 
     def pixels(self, name: str) -> int:
         """Compute a checksum of the pixels of a figure, after they have stopped changing, without the pointer."""

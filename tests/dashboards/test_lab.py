@@ -8,11 +8,13 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
 import bgnb
+from bgnb.files.ownership import is_changed_by_user_only
 from bgnb.notebooks.content import notebook_parameters
 from bgnb.notebooks.lab import open_lab, prepare_notebook
 from tests.browser.driver import QUIET, free_port, private_jupyter, running
@@ -101,6 +103,47 @@ def test_lab_refuses_what_it_cannot_show(modeldir, pair, tmp_path):
     assert names(tmp_path) == set()
 
 
+@pytest.mark.parametrize(
+    ("mode", "others_write"), [(0o777, True), (0o1777, True), (0o775, True), (0o755, False), (0o500, None)]
+)
+def test_folder_in_which_others_can_write(modeldir, tmp_path, mode, others_write):
+    """JupyterLab would use notebooks, settings and links that others put into its folder, which is refused."""
+    if (user := getattr(os, "geteuid", int)()) == 0:
+        os.chown(tmp_path, -1, 12345)  # the group of root may be its own
+    tmp_path.chmod(mode)
+    if others_write:
+        with raises("bad-target", tmp_path, "other users can write"):
+            prepare_notebook(modeldir, folder=tmp_path)
+        assert names(tmp_path) == set()
+    elif others_write is None and user != 0:
+        with raises("not-writable", tmp_path):
+            prepare_notebook(modeldir, folder=tmp_path)
+    else:
+        prepare_notebook(modeldir, folder=tmp_path)
+    tmp_path.chmod(0o700)
+
+
+def test_folder_of_another_user(modeldir, tmp_path, monkeypatch):
+    """The owner of a folder can put files there, whatever the permissions."""
+    give_away(tmp_path, monkeypatch)
+    with raises("bad-target", tmp_path, "other users can write"):
+        prepare_notebook(modeldir, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("group", "members", "others_write"), [("me", [], False), ("me", ["me"], False), ("me", ["you"], True), ("all", [], True)]
+)
+def test_group_of_one_user(tmp_path, monkeypatch, group, members, others_write):
+    """Where each user has a group, whose members nobody else is, folders are usually writable for it."""
+    pwd, grp = pytest.importorskip("pwd"), pytest.importorskip("grp")
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="me"))
+    monkeypatch.setattr(grp, "getgrgid", lambda _: SimpleNamespace(gr_name=group, gr_mem=members))
+    tmp_path.chmod(0o775)
+    assert is_changed_by_user_only(tmp_path) == (not others_write)
+    monkeypatch.setattr(os, "listxattr", lambda _: ["system.posix_acl_access"], raising=False)
+    assert not is_changed_by_user_only(tmp_path)
+
+
 def test_paths_are_filled_in_literally(pair, tmp_path):
     """Paths with code or patterns in their names become texts in the notebook."""
     first, second = tmp_path / 'dir2: str = ""', tmp_path / "+print(42)+"
@@ -122,8 +165,12 @@ def test_arguments_replace_options(tmp_path, monkeypatch):
     assert {"--LanguageServerManager.autodetect", "--ServerApp.ip"} <= {*usual}
     assert sorted(other) == sorted([*{*usual} - {"--ServerApp.ip"}, "--ip", "--no-browser"])
     assert "--LanguageServerManager.autodetect=False" not in started[1]
-    open_lab(tmp_path / "explore.ipynb", ("--ServerApp.root_dir=/",))
-    assert not [word for word in started[2] if "root_dir" in word and not word.endswith("=/")]
+    for argument in ("--ServerApp.root_dir=/", "--ServerApp.notebook_dir=/", "--notebook-dir=/"):
+        open_lab(tmp_path / "explore.ipynb", (argument,))
+        assert [word for word in started[-1] if "root_dir" in word or ("notebook" in word and "=/" in word)] == [argument]
+    for argument in ("--ServerApp.preferred_dir=/", "--preferred-dir=/"):
+        open_lab(tmp_path / "explore.ipynb", (argument,))
+        assert [word for word in started[-1] if "preferred" in word] == [argument]
 
 
 @pytest.mark.slow

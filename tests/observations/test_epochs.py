@@ -51,6 +51,12 @@ def test_dates_are_in_utc(runs, tmp_path):
     np.testing.assert_allclose(epochs.periods["x"], expected, rtol=0, atol=1e-9)
 
 
+def test_names_that_are_numbers(runs, tmp_path):
+    """Names in CSV are text as it is written."""
+    (tmp_path / "epochs.csv").write_text("EPOCH,START,STOP\n2004.1,53000,53100\n2004.10,53100,53200\n007,53200,53300\n")
+    assert [*Epochs.read(tmp_path / "epochs.csv", runs).periods] == ["2004.1", "2004.10", "007"]
+
+
 def test_dates_of_other_centuries(runs, tmp_path):
     """Epochs may have open ends, given as dates of which the leap seconds are unknown."""
     table_of(("x", "0001-01-01", "2004-05-01"), ("y", "2004-05-01", "9999-12-31")).write(tmp_path / "epochs.csv")

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 import bgnb
-from bgnb import Runs, check_runs, make_bg_cube_models, read_groups, read_model, validate
+from bgnb import Runs, check_runs, cross_validate, make_bg_cube_models, read_groups, read_model, validate
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
@@ -92,6 +92,35 @@ def test_runs_that_are_replaced_while_they_are_read(tmp_path, monkeypatch, schem
             with nullcontext() if change is add_file else raises("changed", indir):
                 function()
             assert not changes
+
+
+def test_runs_that_are_replaced_during_the_last_prediction(tmp_path, monkeypatch):
+    """Cross-validation never compares models with runs of another data set."""
+    indir, other = (write_gadf(tmp_path / name, [run(number, 300) for number in (202, 204)]) for name in ("in", "other"))
+    files, n_read = Runs.files, []
+
+    def files_of_changed(runs, obs_id):
+        n_read.append(obs_id)
+        if len(n_read) == last:
+            for old, new in ((indir, tmp_path / "aside"), (other, indir)):
+                old.rename(new)
+        return files(runs, obs_id)
+
+    monkeypatch.setattr(Runs, "files", files_of_changed)
+    options = {
+        "select": "all",
+        "method": "classic",
+        "folds": 2,
+        "energy_min": "0.2 TeV",
+        "model_n_energy": 6,
+        "model_n_fov": 10,
+    }
+    last = None
+    cross_validate(indir, "GADF", **options)
+    last = len(n_read)
+    n_read.clear()
+    with raises("changed", indir):
+        cross_validate(indir, "GADF", **options)
 
 
 @pytest.mark.slow
